@@ -1,0 +1,118 @@
+//! What a token request says, before anybody judges it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+
+use crate::form::{Form, Malformed, decode};
+use crate::ids::is_guid;
+use crate::log::AuthMethod;
+
+/// The endpoint that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `/{tenant}/oauth2/token`
+    EntraV1 { tenant: String },
+    /// `/{tenant}/oauth2/v2.0/token`
+    EntraV2 { tenant: String },
+    /// `/generic/token`
+    Generic,
+}
+
+/// Client id and secret from an `Authorization: Basic` header.
+pub(crate) struct Basic {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
+
+/// A token request, taken apart.
+pub(crate) struct Ask {
+    pub(crate) endpoint: Endpoint,
+    /// Empty if the body is of another type: then every parameter is missing, which is also what Entra says.
+    pub(crate) form: Result<Form, Malformed>,
+    /// `None` if there is no such header.
+    pub(crate) basic: Option<Result<Basic, Malformed>>,
+    /// The caller's `client-request-id`, if it is a GUID.
+    pub(crate) correlation_id: Option<String>,
+}
+
+impl Ask {
+    pub(crate) fn read(endpoint: Endpoint, headers: &HeaderMap, body: &[u8]) -> Self {
+        let form = if is_form(headers) {
+            Form::parse(body)
+        } else {
+            Ok(Form::default())
+        };
+        // v1 does not know the header.
+        let basic = match endpoint {
+            Endpoint::EntraV1 { .. } => None,
+            _ => read_basic(headers),
+        };
+        let correlation_id = headers
+            .get("client-request-id")
+            .and_then(|value| value.to_str().ok())
+            .filter(|id| is_guid(id))
+            .map(str::to_owned);
+        Self {
+            endpoint,
+            form,
+            basic,
+            correlation_id,
+        }
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        self.form.as_ref().ok()?.get(name)
+    }
+
+    /// Who asks, as far as it can be told.
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        let basic = || match &self.basic {
+            Some(Ok(basic)) => Some(basic.id.as_str()),
+            _ => None,
+        };
+        self.parameter("client_id").or_else(basic)
+    }
+
+    /// How the client tries to prove itself.
+    pub(crate) fn auth_method(&self) -> AuthMethod {
+        if self.basic.is_some() {
+            AuthMethod::ClientSecretBasic
+        } else if self.parameter("client_secret").is_some() {
+            AuthMethod::ClientSecretPost
+        } else {
+            AuthMethod::None
+        }
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|kind| {
+            kind.trim()
+                .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        })
+}
+
+/// RFC 6749 section 2.3.1: id and secret are each form-encoded before they become a Basic pair (RFC 7617).
+fn read_basic(headers: &HeaderMap) -> Option<Result<Basic, Malformed>> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = || {
+        let bytes = STANDARD.decode(encoded.trim()).map_err(|_| Malformed)?;
+        let text = String::from_utf8(bytes).map_err(|_| Malformed)?;
+        let (id, secret) = text.split_once(':').ok_or(Malformed)?;
+        Ok(Basic {
+            id: decode(id)?,
+            secret: decode(secret)?,
+        })
+    };
+    Some(pair())
+}

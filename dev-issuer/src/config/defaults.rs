@@ -1,0 +1,140 @@
+//! What is there without a config file: enough to try every preset of apicred and every failure that a
+//! directory can answer with.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Client, Config, Resource, Route, Secret, Tenant};
+
+/// Long ago, for the secret that has expired.
+const PAST: Timestamp = Timestamp::UNIX_EPOCH;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            host: None,
+            tenants: vec![Tenant {
+                id: "6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50".to_owned(),
+                domains: vec!["contoso.example".to_owned()],
+            }],
+            // What the samples of Entra show for "one hour".
+            lifetime_seconds: 3599,
+            refresh_in_seconds: None,
+            leeway_seconds: 5,
+            resources: resources(),
+            clients: clients(),
+            generic_scopes: Vec::new(),
+        }
+    }
+}
+
+fn clients() -> Vec<Client> {
+    let granted = |client: Client| {
+        client
+            .role("demo", "Records.Read")
+            .role("cloudapps", "Investigation.Read")
+            .role("endpoint", "Alert.Read.All")
+            .role("xdr", "Incident.Read.All")
+            .role("graph", "User.Read.All")
+            .role("manageddesktop", "MmdSupport.ReadWrite")
+    };
+    let mut expired = Client::new("demo-expired");
+    expired.secrets = vec![Secret::new("expired~secret.1").expiring(PAST)];
+    vec![
+        granted(Client::new("demo").secret("demo~secret.1")),
+        granted(
+            Client::new("demo-short")
+                .secret("short~secret.1")
+                .lifetime(Duration::from_mins(1)),
+        ),
+        Client::new("demo-no-roles").secret("no-roles~secret.1"),
+        granted(expired),
+    ]
+}
+
+/// Names, audiences and roles as in Microsoft's pages of each API; application ids that those pages do not
+/// give are made up (`…-4000-8000-…`). All of these take v1 tokens, the custom one takes v2.
+fn resources() -> Vec<Resource> {
+    vec![
+        resource("demo", "00000000-0000-4000-8000-0000000000d1", 2)
+            .uri("api://demo")
+            .roles(&["Records.Read", "Records.Write"])
+            .route("/whoami", &[])
+            .route("/records", &["Records.Read", "Records.Write"])
+            .route("/records/write", &["Records.Write"]),
+        // Defender for Cloud Apps, registered as "Microsoft Cloud App Security".
+        resource("cloudapps", "05a65629-4c1b-48c1-a78b-804c4abdd4af", 1)
+            .roles(&[
+                "Investigation.Read",
+                "Investigation.Manage",
+                "Discovery.Read",
+                "Discovery.Manage",
+                "Settings.Read",
+                "Settings.Manage",
+            ])
+            .route(
+                "/v1/alerts",
+                &["Investigation.Read", "Investigation.Manage"],
+            )
+            .route(
+                "/v1/activities",
+                &["Investigation.Read", "Investigation.Manage"],
+            )
+            .route("/v1/discovery", &["Discovery.Read", "Discovery.Manage"]),
+        // Defender for Endpoint, registered as "WindowsDefenderATP". Its pages spell the audience in two ways.
+        resource("endpoint", "00000000-0000-4000-8000-0000000000e1", 1)
+            .uri("https://api.securitycenter.microsoft.com")
+            .uri("https://securitycenter.onmicrosoft.com/windowsatpservice")
+            .roles(&["Alert.Read.All", "Alert.ReadWrite.All"])
+            .route("/alerts", &["Alert.Read.All", "Alert.ReadWrite.All"]),
+        // Defender XDR, registered as "Microsoft Threat Protection".
+        resource("xdr", "00000000-0000-4000-8000-0000000000a1", 1)
+            .uri("https://api.security.microsoft.com")
+            .roles(&["Incident.Read.All", "AdvancedHunting.Read.All"])
+            .route("/incidents", &["Incident.Read.All"])
+            .route("/advancedhunting", &["AdvancedHunting.Read.All"]),
+        resource("graph", "00000003-0000-0000-c000-000000000000", 1)
+            .uri("https://graph.microsoft.com")
+            .roles(&["User.Read.All", "Application.ReadWrite.OwnedBy"])
+            .route("/v1.0/users", &["User.Read.All"]),
+        // Managed Desktop, registered as "Modern Workplace Customer APIs". The API itself has another host.
+        resource("manageddesktop", "00000000-0000-4000-8000-0000000000b1", 1)
+            .uri("https://mwaas-services-customerapi-prod.azurewebsites.net")
+            .roles(&["MmdSupport.ReadWrite"])
+            .route("/support/odata/v1/tickets", &["MmdSupport.ReadWrite"]),
+    ]
+}
+
+fn resource(name: &str, app_id: &str, version: u8) -> Resource {
+    Resource {
+        name: name.to_owned(),
+        app_id: app_id.to_owned(),
+        uris: Vec::new(),
+        access_token_accepted_version: version,
+        roles: Vec::new(),
+        routes: Vec::new(),
+    }
+}
+
+impl Resource {
+    fn uri(mut self, uri: &str) -> Self {
+        self.uris.push(uri.to_owned());
+        self
+    }
+
+    fn roles(mut self, roles: &[&str]) -> Self {
+        self.roles = roles.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    fn route(mut self, path: &str, roles: &[&str]) -> Self {
+        self.routes.push(Route {
+            path: path.to_owned(),
+            roles: roles.iter().map(ToString::to_string).collect(),
+        });
+        self
+    }
+}

@@ -1,0 +1,162 @@
+//! Reading a config file, and every rule that its types cannot hold. An error names the field; it never
+//! quotes the file, because the file holds secrets.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{Client, Config, Resource};
+use crate::Error;
+use crate::ids::{is_domain, is_guid};
+
+/// A century: far beyond any use, near enough that times never overflow.
+const LONGEST_LIFE: u64 = 100 * 365 * 24 * 3600;
+
+impl Config {
+    /// Reads a YAML or JSON file.
+    pub fn from_file(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::ReadConfig {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_yaml(&text)
+    }
+
+    /// Reads YAML or JSON text.
+    pub fn from_yaml(text: &str) -> Result<Self, Error> {
+        // An empty file asks for nothing special.
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let mut field = String::new();
+        let parsed = serde_saphyr::with_deserializer_from_str(text, |yaml| {
+            serde_path_to_error::deserialize(yaml).map_err(|error| {
+                field = error.path().to_string();
+                error.into_inner()
+            })
+        });
+        let config: Self = parsed.map_err(|error| {
+            let message = if field.contains("secrets") {
+                // The words of the parser may quote the value.
+                "must be {value: …, expires: an RFC 3339 time or nothing}".to_owned()
+            } else {
+                error.without_snippet().to_string()
+            };
+            let field = if field.is_empty() || field == "." {
+                "(file)"
+            } else {
+                &field
+            };
+            Error::config(field, message)
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.tenants.is_empty() {
+            return Err(Error::config("tenants", "name at least one"));
+        }
+        for (i, tenant) in self.tenants.iter().enumerate() {
+            if !is_guid(&tenant.id) {
+                return Err(Error::config(format!("tenants[{i}].id"), "must be a GUID"));
+            }
+            if let Some(j) = tenant.domains.iter().position(|d| !is_domain(d)) {
+                let field = format!("tenants[{i}].domains[{j}]");
+                return Err(Error::config(field, "must be a domain name with a dot"));
+            }
+        }
+        unique("tenants", "id", self.tenants.iter().map(|t| t.id.as_str()))?;
+        check_life("lifetimeSeconds", Some(self.lifetime_seconds))?;
+        check_life("refreshInSeconds", self.refresh_in_seconds)?;
+        for (i, resource) in self.resources.iter().enumerate() {
+            check_resource(&format!("resources[{i}]"), resource)?;
+        }
+        let names = self.resources.iter().map(|r| r.name.as_str());
+        unique("resources", "name", names)?;
+        for (i, client) in self.clients.iter().enumerate() {
+            self.check_client(&format!("clients[{i}]"), client)?;
+        }
+        unique("clients", "id", self.clients.iter().map(|c| c.id.as_str()))
+    }
+
+    pub(crate) fn check_client(&self, at: &str, client: &Client) -> Result<(), Error> {
+        if client.id.is_empty() {
+            return Err(Error::config(format!("{at}.id"), "must not be empty"));
+        }
+        if let Some(i) = client.secrets.iter().position(|s| s.value().is_empty()) {
+            let field = format!("{at}.secrets[{i}].value");
+            return Err(Error::config(field, "must not be empty"));
+        }
+        for (i, id) in client.tenants.iter().enumerate() {
+            if !self.tenants.iter().any(|t| t.id.eq_ignore_ascii_case(id)) {
+                let field = format!("{at}.tenants[{i}]");
+                return Err(Error::config(field, format!("no tenant has the id {id:?}")));
+            }
+        }
+        check_life(&format!("{at}.lifetimeSeconds"), client.lifetime_seconds)?;
+        check_life(&format!("{at}.refreshInSeconds"), client.refresh_in_seconds)?;
+        for (name, roles) in &client.roles {
+            let field = format!("{at}.roles.{name}");
+            let Some(resource) = self.resources.iter().find(|r| &r.name == name) else {
+                return Err(Error::config(field, "no resource has this name"));
+            };
+            check_roles(&field, roles, resource)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_resource(at: &str, resource: &Resource) -> Result<(), Error> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if resource.name.is_empty() || !resource.name.bytes().all(plain) {
+        let message = "must be lower-case letters, digits and dashes: it is part of a URL";
+        return Err(Error::config(format!("{at}.name"), message));
+    }
+    if !is_guid(&resource.app_id) {
+        return Err(Error::config(format!("{at}.appId"), "must be a GUID"));
+    }
+    if !matches!(resource.access_token_accepted_version, 1 | 2) {
+        let field = format!("{at}.accessTokenAcceptedVersion");
+        return Err(Error::config(field, "must be 1 or 2"));
+    }
+    for (i, route) in resource.routes.iter().enumerate() {
+        if !route.path.starts_with('/') {
+            let field = format!("{at}.routes[{i}].path");
+            return Err(Error::config(field, "must begin with /"));
+        }
+        check_roles(&format!("{at}.routes[{i}].roles"), &route.roles, resource)?;
+    }
+    Ok(())
+}
+
+fn check_roles(field: &str, roles: &[String], resource: &Resource) -> Result<(), Error> {
+    match roles.iter().find(|role| !resource.roles.contains(role)) {
+        Some(role) => Err(Error::config(
+            field,
+            format!(
+                "the resource {:?} does not define the role {role:?}",
+                resource.name
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_life(field: &str, seconds: Option<u64>) -> Result<(), Error> {
+    match seconds {
+        Some(0) => Err(Error::config(field, "must be at least 1")),
+        Some(n) if n > LONGEST_LIFE => Err(Error::config(field, "must be at most a century")),
+        _ => Ok(()),
+    }
+}
+
+fn unique<'a>(list: &str, key: &str, values: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    for (i, value) in values.enumerate() {
+        if !seen.insert(value) {
+            let field = format!("{list}[{i}].{key}");
+            return Err(Error::config(field, format!("{value:?} is there twice")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Who asks, and whether they prove it.
+
+use jiff::Timestamp;
+
+use super::errors::{self, Refusal};
+use crate::ask::Ask;
+use crate::config::{Client, Config, Secret, Tenant};
+
+/// A client that proved itself.
+pub(super) struct Authenticated<'c> {
+    pub(super) client: &'c Client,
+    pub(super) secret_index: usize,
+    /// `appidacr` / `azpacr`: 0 a public client, 1 a secret, 2 a certificate.
+    pub(super) acr: &'static str,
+}
+
+/// By a secret, in the body or in a Basic header.
+pub(super) fn authenticate<'c>(
+    ask: &Ask,
+    config: &'c Config,
+    tenant: &Tenant,
+    now: Timestamp,
+) -> Result<Authenticated<'c>, Refusal> {
+    let in_body = ask.parameter("client_secret");
+    let secret = match (&ask.basic, in_body) {
+        (Some(Ok(basic)), None) if ask.client_id() == Some(&basic.id) => {
+            Some(basic.secret.as_str())
+        }
+        // A broken header, two ids, or two methods at once, which RFC 6749 section 2.3 forbids.
+        (Some(_), _) => return Err(errors::malformed()),
+        (None, secret) => secret,
+    };
+    let id = ask
+        .client_id()
+        .ok_or_else(|| errors::missing("client_id"))?;
+    let client = config
+        .client(id)
+        .filter(|client| client.is_in(tenant))
+        .ok_or_else(|| errors::client_unknown(id, &tenant.id))?;
+    let secret = secret
+        .filter(|secret| !secret.is_empty())
+        .ok_or_else(errors::no_credential)?;
+    match find(&client.secrets, secret, now) {
+        Found::Good(secret_index) => Ok(Authenticated {
+            client,
+            secret_index,
+            acr: "1",
+        }),
+        Found::Expired(index) => Err(errors::expired_secret(id, index)),
+        Found::None => Err(errors::wrong_secret(id)),
+    }
+}
+
+/// What a secret turned out to be.
+pub(crate) enum Found {
+    /// Valid; its place in the client's list.
+    Good(usize),
+    /// Once valid.
+    Expired(usize),
+    /// Not one of the client's.
+    None,
+}
+
+/// Looks a secret up. Each is compared to its end, so that the time it takes does not tell how much was right.
+pub(crate) fn find(secrets: &[Secret], value: &str, now: Timestamp) -> Found {
+    let mut found = Found::None;
+    for (index, secret) in secrets.iter().enumerate() {
+        let same = aws_lc_rs::constant_time::verify_slices_are_equal(
+            secret.value().as_bytes(),
+            value.as_bytes(),
+        );
+        match (&found, same.is_ok(), secret.is_expired(now)) {
+            (Found::None | Found::Expired(_), true, false) => found = Found::Good(index),
+            (Found::None, true, true) => found = Found::Expired(index),
+            _ => {}
+        }
+    }
+    found
+}

@@ -1,0 +1,196 @@
+//! Refusals in Entra's words.
+//!
+//! Numbers and texts: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>. That page gives neither the
+//! `error` string nor the HTTP status of most; those are as reported from the real service, else 400
+//! and the string that RFC 6749 section 5.2 asks for.
+
+use http::header::HeaderName;
+use http::{HeaderValue, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::answer::{Answer, Notes};
+use crate::ids::guid;
+
+/// A refusal, not yet tied to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    error: &'static str,
+    code: u32,
+    message: String,
+    /// Where the failure is about one of the client's secrets.
+    pub(crate) secret_index: Option<usize>,
+}
+
+/// The body, fields in Entra's order.
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    error_description: String,
+    error_codes: [u32; 1],
+    timestamp: String,
+    trace_id: &'a str,
+    correlation_id: &'a str,
+    error_uri: String,
+}
+
+impl Refusal {
+    fn new(status: u16, error: &'static str, code: u32, message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
+            error,
+            code,
+            message: message.into(),
+            secret_index: None,
+        }
+    }
+
+    /// The description ends with ids and time on lines of their own, parted by CR LF, and `timestamp` has a blank
+    /// where RFC 3339 has a `T`: clients that show the text must cope with both.
+    pub(crate) fn into_answer(self, origin: &str, correlation_id: &str) -> Answer {
+        let trace_id = guid();
+        let timestamp = Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+        let body = Body {
+            error: self.error,
+            error_description: format!(
+                "AADSTS{}: {}\r\nTrace ID: {trace_id}\r\nCorrelation ID: {correlation_id}\r\nTimestamp: {timestamp}",
+                self.code, self.message
+            ),
+            error_codes: [self.code],
+            timestamp,
+            trace_id: &trace_id,
+            correlation_id,
+            error_uri: format!("{origin}/error?code={}", self.code),
+        };
+        let mut answer = Answer::json(self.status, &body).noted(Notes {
+            error: Some(self.error.to_owned()),
+            aadsts: Some(self.code),
+            correlation_id: Some(correlation_id.to_owned()),
+            secret_index: self.secret_index,
+            issued: None,
+        });
+        let name = HeaderName::from_static("x-ms-request-id");
+        if let Ok(value) = HeaderValue::from_str(&trace_id) {
+            answer.headers.insert(name, value);
+        }
+        answer
+    }
+}
+
+const BAD: u16 = 400;
+const DENIED: u16 = 401;
+
+pub(crate) fn not_post(method: &str) -> Refusal {
+    let text = format!("The endpoint only accepts POST requests. Received a {method} request.");
+    Refusal::new(405, "invalid_request", 900_561, text)
+}
+
+pub(crate) fn tenant_malformed(tenant: &str) -> Refusal {
+    let text = format!(
+        "Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain."
+    );
+    Refusal::new(BAD, "invalid_request", 900_023, text)
+}
+
+pub(crate) fn tenant_unknown(tenant: &str) -> Refusal {
+    let text = format!(
+        "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the \
+         correct cloud."
+    );
+    Refusal::new(BAD, "invalid_request", 90_002, text)
+}
+
+pub(crate) fn tenant_missing() -> Refusal {
+    let text = "No tenant-identifying information found in either the request or implied by any provided credentials.";
+    Refusal::new(BAD, "invalid_request", 50_059, text)
+}
+
+pub(crate) fn consumers() -> Refusal {
+    let text = "The grant type isn't supported over the /common or /consumers endpoints. Use the tenant-specific \
+                endpoint.";
+    Refusal::new(BAD, "invalid_request", 9_001_023, text)
+}
+
+pub(crate) fn malformed() -> Refusal {
+    let text = "Invalid request. Request is malformed or invalid.";
+    Refusal::new(BAD, "invalid_request", 9_002_313, text)
+}
+
+pub(crate) fn duplicated(name: &str) -> Refusal {
+    let text =
+        format!("The request is not properly formatted. The parameter '{name}' is duplicated.");
+    Refusal::new(BAD, "invalid_request", 9_000_411, text)
+}
+
+pub(crate) fn missing(name: &str) -> Refusal {
+    let text = format!("The request body must contain the following parameter: '{name}'.");
+    Refusal::new(BAD, "invalid_request", 900_144, text)
+}
+
+pub(crate) fn unsupported_grant(grant: &str) -> Refusal {
+    let text = format!("The app requested an unsupported grant type '{grant}'.");
+    Refusal::new(BAD, "unsupported_grant_type", 70_003, text)
+}
+
+pub(crate) fn client_unknown(client: &str, tenant: &str) -> Refusal {
+    let text = format!(
+        "Application with identifier '{client}' was not found in the directory '{tenant}'. This can happen if the \
+         application has not been installed by the administrator of the tenant or consented to by any user in the \
+         tenant. You may have sent your authentication request to the wrong tenant."
+    );
+    Refusal::new(BAD, "unauthorized_client", 700_016, text)
+}
+
+pub(crate) fn no_credential() -> Refusal {
+    let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
+    Refusal::new(DENIED, "invalid_client", 7_000_218, text)
+}
+
+pub(crate) fn wrong_secret(client: &str) -> Refusal {
+    let text = format!(
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not \
+         the client secret ID, for a secret added to app '{client}'."
+    );
+    Refusal::new(DENIED, "invalid_client", 7_000_215, text)
+}
+
+pub(crate) fn expired_secret(client: &str, secret_index: usize) -> Refusal {
+    let text = format!(
+        "The provided client secret keys for app '{client}' are expired. Create new keys for your app, or consider \
+         using certificate credentials for added security."
+    );
+    let mut refusal = Refusal::new(DENIED, "invalid_client", 7_000_222, text);
+    refusal.secret_index = Some(secret_index);
+    refusal
+}
+
+pub(crate) fn resource_on_v2() -> Refusal {
+    let text = "The 'resource' request parameter isn't supported.";
+    Refusal::new(BAD, "invalid_request", 901_002, text)
+}
+
+pub(crate) fn scope_without_default(scope: &str) -> Refusal {
+    let text = format!(
+        "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with \
+         /.default suffixed to the resource identifier (application ID URI)."
+    );
+    Refusal::new(BAD, "invalid_scope", 1_002_012, text)
+}
+
+pub(crate) fn several_resources(scope: &str) -> Refusal {
+    let text = format!(
+        "Provided value for the input parameter scope '{scope}' isn't valid when requesting an access token. Specify a \
+         valid scope."
+    );
+    Refusal::new(BAD, "invalid_scope", 28_002, text)
+}
+
+pub(crate) fn resource_unknown(resource: &str, tenant: &str) -> Refusal {
+    let text = format!(
+        "The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the \
+         application has not been installed by the administrator of the tenant or consented to by any user in the \
+         tenant. You might have sent your authentication request to the wrong tenant."
+    );
+    Refusal::new(BAD, "invalid_resource", 500_011, text)
+}

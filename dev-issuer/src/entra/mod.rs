@@ -1,0 +1,24 @@
+//! The part that looks like Microsoft Entra ID.
+//!
+//! `token` judges a request in the order in which Entra does: tenant, form, grant, client, secret, resource.
+//! A further grant is a file beside `client_credentials` and a line in `token`; a further way for a client
+//! to prove itself is a branch in `client_auth`.
+
+mod client_auth;
+mod client_credentials;
+mod discovery;
+mod errors;
+mod target;
+mod tenant;
+mod token;
+
+pub(crate) use client_auth::{Found, find};
+pub(crate) use discovery::{keys_v1, keys_v2, metadata_v1, metadata_v2};
+pub(crate) use token::{answer, not_post};
+
+/// Version of an endpoint. The version of a token is the resource's affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V1,
+    V2,
+}

@@ -1,0 +1,26 @@
+//! The tenant in the path.
+
+use super::errors::{self, Refusal};
+use crate::config::{Config, Tenant};
+use crate::ids::{is_domain, is_guid};
+
+/// The tenant of an application: by id or by domain, in any case. The names for "any tenant" are for users only
+/// (Microsoft's page on client credentials wants a concrete one).
+pub(super) fn resolve<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, Refusal> {
+    match name {
+        "common" | "organizations" => return Err(errors::tenant_missing()),
+        "consumers" => return Err(errors::consumers()),
+        _ => {}
+    }
+    let known = config.tenants.iter().find(|tenant| {
+        let mut names = std::iter::once(&tenant.id).chain(&tenant.domains);
+        names.any(|n| n.eq_ignore_ascii_case(name))
+    });
+    known.ok_or_else(|| {
+        if is_guid(name) || is_domain(name) {
+            errors::tenant_unknown(name)
+        } else {
+            errors::tenant_malformed(name)
+        }
+    })
+}

@@ -1,0 +1,126 @@
+//! The token endpoints, v1 and v2.
+
+use http::header::{ALLOW, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::client_credentials::{self, Granted};
+use super::errors::{self, Refusal};
+use super::{Version, tenant};
+use crate::answer::{Answer, Issued, Notes};
+use crate::ask::Ask;
+use crate::ids::{guid, is_guid};
+use crate::state::Shared;
+
+/// Judges a request and mints the token.
+pub(crate) fn answer(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Answer {
+    let correlation_id = ask.correlation_id.clone().unwrap_or_else(guid);
+    let answer = match decide(shared, ask, tenant, version) {
+        Ok(granted) => success(shared, granted, version, &correlation_id),
+        Err(refusal) => refusal.into_answer(&shared.origin, &correlation_id),
+    };
+    answer.header(
+        HeaderName::from_static("client-request-id"),
+        &correlation_id,
+    )
+}
+
+/// What a GET gets.
+pub(crate) fn not_post(shared: &Shared, method: &str, headers: &HeaderMap) -> Answer {
+    let given = headers
+        .get("client-request-id")
+        .and_then(|v| v.to_str().ok());
+    let correlation_id = given
+        .filter(|id| is_guid(id))
+        .map_or_else(guid, str::to_owned);
+    let mut answer = errors::not_post(method).into_answer(&shared.origin, &correlation_id);
+    answer
+        .headers
+        .insert(ALLOW, HeaderValue::from_static("POST"));
+    answer
+}
+
+fn decide(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Result<Granted, Refusal> {
+    let config = shared.config();
+    let tenant = tenant::resolve(&config, tenant)?;
+    let form = ask.form.as_ref().map_err(|_| errors::malformed())?;
+    if let Some(name) = form.duplicate(None) {
+        return Err(errors::duplicated(name));
+    }
+    let grant = form
+        .get("grant_type")
+        .ok_or_else(|| errors::missing("grant_type"))?;
+    match grant {
+        "client_credentials" => {
+            client_credentials::grant(shared, &config, tenant, (ask, form, version))
+        }
+        other => Err(errors::unsupported_grant(other)),
+    }
+}
+
+/// v2: numbers.
+#[derive(Serialize)]
+struct BodyV2<'a> {
+    token_type: &'a str,
+    expires_in: u64,
+    ext_expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_in: Option<u64>,
+    access_token: &'a str,
+}
+
+/// v1: every number is a string.
+#[derive(Serialize)]
+struct BodyV1<'a> {
+    token_type: &'a str,
+    expires_in: String,
+    ext_expires_in: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_in: Option<String>,
+    expires_on: String,
+    not_before: String,
+    resource: &'a str,
+    access_token: &'a str,
+}
+
+fn success(shared: &Shared, granted: Granted, version: Version, correlation_id: &str) -> Answer {
+    let Granted {
+        claims, lifetime, ..
+    } = granted;
+    let token = shared.keys().sign("JWT", &claims);
+    let answer = match version {
+        Version::V2 => Answer::json(
+            StatusCode::OK,
+            &BodyV2 {
+                token_type: "Bearer",
+                expires_in: lifetime,
+                ext_expires_in: lifetime,
+                refresh_in: granted.refresh_in,
+                access_token: &token,
+            },
+        ),
+        Version::V1 => Answer::json(
+            StatusCode::OK,
+            &BodyV1 {
+                token_type: "Bearer",
+                expires_in: lifetime.to_string(),
+                ext_expires_in: lifetime.to_string(),
+                refresh_in: granted.refresh_in.map(|seconds| seconds.to_string()),
+                expires_on: claims.exp.to_string(),
+                not_before: claims.nbf.to_string(),
+                resource: &granted.resource,
+                access_token: &token,
+            },
+        ),
+    };
+    answer.noted(Notes {
+        correlation_id: Some(correlation_id.to_owned()),
+        secret_index: Some(granted.secret_index),
+        issued: Some(Issued {
+            expires: Timestamp::from_second(claims.exp).unwrap_or(Timestamp::MAX),
+            id: claims.uti.unwrap_or_default(),
+        }),
+        ..Notes::default()
+    })
+}

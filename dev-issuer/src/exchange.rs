@@ -1,0 +1,140 @@
+//! One token request, from its first byte to its answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, to_bytes};
+use axum::response::Response;
+use http::Request;
+use jiff::Timestamp;
+
+use crate::answer::Answer;
+use crate::ask::{Ask, Endpoint};
+use crate::config::{Config, Secret};
+use crate::entra::{self, Version};
+use crate::faults::{Effect, Surface, distort, replacement};
+use crate::generic;
+use crate::hold::Point;
+use crate::log::TokenRequestRecord;
+use crate::server::Connection;
+use crate::state::Shared;
+
+/// More than any token request; longer bodies count as malformed.
+const LONGEST_BODY: usize = 64 * 1024;
+/// What the log keeps of a value.
+const LONGEST_VALUE: usize = 300;
+
+/// Records, judges and answers. The record is open before anything else happens and holds the minted token's id before
+/// anything is sent: what a test counts is what happened, even if the client never hears of it.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    endpoint: Endpoint,
+    request: Request<Body>,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, LONGEST_BODY).await.unwrap_or_default();
+    let ask = Ask::read(endpoint, &head.headers, &body);
+    let client = ask.client_id();
+    let record = record(&shared.config(), &ask, head.uri.path(), head.version);
+    let open = Open::new(&shared, record);
+
+    shared.holds.pass(client, Point::Received).await;
+    let mut taken = shared.faults.take(Surface::Token, client);
+    let mut answer = None;
+    if let Some(taken) = &mut taken {
+        shared.log.fault(open.seq, &taken.fault.name());
+        taken.delay().await;
+        answer = replacement(&taken.fault.effect);
+    }
+    let answer = answer.unwrap_or_else(|| judge(&shared, &ask));
+    shared.log.note(open.seq, &answer.notes);
+    shared.holds.pass(client, Point::BeforeAnswer).await;
+
+    let effect = taken.map(|taken| taken.fault.effect).unwrap_or_default();
+    if effect == Effect::Drop {
+        drop(open);
+        return Connection::of(&head.extensions).cut().await;
+    }
+    let response = distort(&effect, answer);
+    open.close(response.status().as_u16());
+    response
+}
+
+fn judge(shared: &Shared, ask: &Ask) -> Answer {
+    match &ask.endpoint {
+        Endpoint::EntraV1 { tenant } => entra::answer(shared, ask, tenant, Version::V1),
+        Endpoint::EntraV2 { tenant } => entra::answer(shared, ask, tenant, Version::V2),
+        Endpoint::Generic => generic::answer(shared, ask),
+    }
+}
+
+fn record(config: &Config, ask: &Ask, path: &str, version: http::Version) -> TokenRequestRecord {
+    let keep = |value: Option<&str>| value.map(|value| presentable(config, value));
+    let tenant = match &ask.endpoint {
+        Endpoint::EntraV1 { tenant } | Endpoint::EntraV2 { tenant } => Some(tenant.as_str()),
+        Endpoint::Generic => None,
+    };
+    TokenRequestRecord {
+        seq: 0,
+        time: Timestamp::now(),
+        path: presentable(config, path),
+        http_version: format!("{version:?}"),
+        tenant: keep(tenant),
+        client_id: keep(ask.client_id()),
+        grant_type: keep(ask.parameter("grant_type")),
+        scope: keep(ask.parameter("scope")),
+        resource: keep(ask.parameter("resource")),
+        audience: keep(ask.parameter("audience")),
+        auth_method: ask.auth_method(),
+        secret_index: None,
+        status: None,
+        error: None,
+        aadsts: None,
+        correlation_id: ask.correlation_id.clone(),
+        uti: None,
+        expires: None,
+        fault: None,
+        took_ms: None,
+    }
+}
+
+/// People paste secrets into the wrong field. What holds one is not kept.
+fn presentable(config: &Config, value: &str) -> String {
+    let secrets = config.clients.iter().flat_map(|client| &client.secrets);
+    let mut secrets = secrets.map(Secret::value);
+    // A short one may be part of anything.
+    if secrets.any(|secret| value == secret || (secret.len() >= 8 && value.contains(secret))) {
+        return "(withheld: it holds a client secret)".to_owned();
+    }
+    value.chars().take(LONGEST_VALUE).collect()
+}
+
+/// An open record. It is closed even if the client leaves and the task is dropped with it.
+struct Open {
+    shared: Arc<Shared>,
+    seq: u64,
+    since: Instant,
+    status: Option<u16>,
+}
+
+impl Open {
+    fn new(shared: &Arc<Shared>, record: TokenRequestRecord) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            seq: shared.log.open(record),
+            since: Instant::now(),
+            status: None,
+        }
+    }
+
+    fn close(mut self, status: u16) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let took = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.shared.log.close(self.seq, self.status, took);
+    }
+}

@@ -1,0 +1,30 @@
+//! Discovery (`OpenID` Connect Discovery 1.0, RFC 8414) and the key set of the generic issuer.
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::state::Shared;
+
+pub(crate) fn metadata(shared: &Shared) -> Answer {
+    let issuer = shared.generic_issuer();
+    let mut body = json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/token"),
+        "jwks_uri": format!("{issuer}/keys"),
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "response_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+    });
+    let config = shared.config();
+    if !config.generic_scopes.is_empty() {
+        body["scopes_supported"] = json!(config.generic_scopes);
+    }
+    Answer::json(StatusCode::OK, &body)
+}
+
+pub(crate) fn keys(shared: &Shared) -> Answer {
+    Answer::json(StatusCode::OK, &shared.keys().jwks())
+}

@@ -1,0 +1,295 @@
+//! The handle that tests and the program hold.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::claims::{Claims, InvalidToken};
+use crate::config::{Client, Config, Secret};
+use crate::error::Error;
+use crate::faults::Fault;
+use crate::hold::{Hold, Point};
+use crate::keys::KeyRing;
+use crate::log::{ApiCallRecord, Stats, TokenRequestRecord};
+use crate::server;
+use crate::state::Shared;
+use crate::tls::Tls;
+
+/// A running issuer. It ends when this is dropped.
+pub struct DevIssuer {
+    shared: Arc<Shared>,
+    tls: Tls,
+    address: SocketAddr,
+    tenant: String,
+    running: Mutex<Running>,
+}
+
+enum Running {
+    Up(JoinHandle<()>),
+    /// Bound, not listening: a connection is refused, and nobody else can take the port. `None` if even that failed.
+    Down(Option<TcpSocket>),
+}
+
+impl DevIssuer {
+    /// Makes keys and certificates, binds and serves. Needs a tokio runtime.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let address = config.listen;
+        let listener = listen(address)?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| Error::Listen { address, source })?;
+        let host = match &config.host {
+            Some(host) => host.clone(),
+            None if address.is_ipv6() => format!("[{}]", address.ip()),
+            None => address.ip().to_string(),
+        };
+        let mut names = vec![
+            "localhost".to_owned(),
+            "127.0.0.1".to_owned(),
+            "::1".to_owned(),
+        ];
+        names.push(address.ip().to_string());
+        names.extend(config.host.clone());
+        names.sort();
+        names.dedup();
+        let (keys, tls) =
+            blocking(move || Ok((KeyRing::generate()?, Tls::generate(names)?))).await?;
+
+        let tenant = config
+            .tenants
+            .first()
+            .map(|t| t.id.clone())
+            .unwrap_or_default();
+        let origin = format!("https://{host}:{}", address.port());
+        let shared = Arc::new(Shared::new(origin, config, keys));
+        let serving = server::serve(listener, Arc::clone(&tls.server), Arc::clone(&shared));
+        Ok(Self {
+            shared,
+            tls,
+            address,
+            tenant,
+            running: Mutex::new(Running::Up(tokio::spawn(serving))),
+        })
+    }
+
+    /// `https://host:port`, without a slash at the end.
+    pub fn origin(&self) -> &str {
+        &self.shared.origin
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The certificate to trust, as PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.tls.ca_pem
+    }
+
+    /// Id of the default tenant.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// v2 token endpoint of the default tenant.
+    pub fn token_url_v2(&self) -> String {
+        format!("{}/{}/oauth2/v2.0/token", self.origin(), self.tenant)
+    }
+
+    /// v1 token endpoint of the default tenant.
+    pub fn token_url_v1(&self) -> String {
+        format!("{}/{}/oauth2/token", self.origin(), self.tenant)
+    }
+
+    /// Issuer URL of the generic issuer, for discovery.
+    pub fn generic_issuer(&self) -> String {
+        self.shared.generic_issuer()
+    }
+
+    /// Token endpoint of the generic issuer.
+    pub fn generic_token_url(&self) -> String {
+        format!("{}/token", self.generic_issuer())
+    }
+
+    /// URL of a part of the protected API, such as `("demo", "whoami")`.
+    pub fn api_url(&self, resource: &str, path: &str) -> String {
+        let path = path.trim_start_matches('/');
+        format!("{}/api/{resource}/{path}", self.origin())
+    }
+
+    /// All token requests, oldest first, those in flight included.
+    pub fn requests(&self) -> Vec<TokenRequestRecord> {
+        self.shared.log.tokens()
+    }
+
+    /// The token requests of one client.
+    pub fn token_requests_of(&self, client: &str) -> Vec<TokenRequestRecord> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.client_id.as_deref() == Some(client));
+        requests
+    }
+
+    /// All calls of the protected API, oldest first.
+    pub fn api_calls(&self) -> Vec<ApiCallRecord> {
+        self.shared.log.calls()
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> Stats {
+        self.shared.log.stats()
+    }
+
+    /// Replaces the secrets of a client.
+    pub fn set_secrets(&self, client: &str, secrets: Vec<Secret>) -> Result<(), Error> {
+        self.change(client, |client| client.secrets = secrets)
+    }
+
+    /// Replaces the life of a client's tokens, in whole seconds. Tokens that are out keep theirs.
+    pub fn set_lifetime(&self, client: &str, lifetime: Duration) -> Result<(), Error> {
+        self.change(client, |client| {
+            client.lifetime_seconds = Some(lifetime.as_secs());
+        })
+    }
+
+    /// Adds a client, in place of one with the same id.
+    pub fn add_client(&self, client: Client) -> Result<(), Error> {
+        let mut config = self.shared.config_mut();
+        config.check_client("client", &client)?;
+        config.clients.retain(|known| known.id != client.id);
+        config.clients.push(client);
+        Ok(())
+    }
+
+    /// Removes a client.
+    pub fn remove_client(&self, client: &str) {
+        self.shared
+            .config_mut()
+            .clients
+            .retain(|known| known.id != client);
+    }
+
+    /// Queues a fault.
+    pub fn fault(&self, fault: Fault) {
+        self.shared.faults.add(fault);
+    }
+
+    /// Forgets all faults, and lets the requests go on that hang.
+    pub fn clear_faults(&self) {
+        self.shared.faults.clear();
+    }
+
+    /// Stops token requests of a client (`*`: of any) at a point until the hold is released or dropped.
+    pub fn hold(&self, client: &str, point: Point) -> Hold {
+        self.shared.holds.shut(client, point)
+    }
+
+    /// Goes down: connections break, new ones are refused, the port stays ours.
+    pub async fn stop(&self) {
+        let mut running = self.running.lock().await;
+        if let Running::Up(task) = &mut *running {
+            task.abort();
+            // Only when the task is gone is its listener closed.
+            let _ = task.await;
+            *running = Running::Down(bind(self.address).ok());
+        }
+    }
+
+    /// Comes back on the same port, with the same keys, clients and log.
+    pub async fn start_again(&self) -> Result<(), Error> {
+        let mut running = self.running.lock().await;
+        let Running::Down(socket) = &mut *running else {
+            return Ok(());
+        };
+        let address = self.address;
+        let listener = match socket.take() {
+            Some(socket) => socket
+                .listen(BACKLOG)
+                .map_err(|source| Error::Listen { address, source })?,
+            None => listen(address)?,
+        };
+        let serving = server::serve(
+            listener,
+            Arc::clone(&self.tls.server),
+            Arc::clone(&self.shared),
+        );
+        *running = Running::Up(tokio::spawn(serving));
+        Ok(())
+    }
+
+    /// Signs with a new key from now on. The key before it stays published, older ones do not: after one call
+    /// old tokens are still good, after two they are not.
+    pub async fn rotate_keys(&self) -> Result<(), Error> {
+        let fresh = blocking(KeyRing::generate).await?;
+        self.shared.keys_mut().rotate(fresh);
+        Ok(())
+    }
+
+    /// Checks a token of this issuer as the protected API does, for any audience.
+    pub fn validate(&self, token: &str) -> Result<Claims, InvalidToken> {
+        self.shared.validate(token, None)
+    }
+
+    fn change(&self, client: &str, change: impl FnOnce(&mut Client)) -> Result<(), Error> {
+        let mut config = self.shared.config_mut();
+        let known = config.client(client).cloned();
+        let mut changed = known.ok_or_else(|| Error::UnknownClient(client.to_owned()))?;
+        change(&mut changed);
+        config.check_client("client", &changed)?;
+        for known in config.clients.iter_mut().filter(|known| known.id == client) {
+            known.clone_from(&changed);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for DevIssuer {
+    fn drop(&mut self) {
+        if let Running::Up(task) = self.running.get_mut() {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for DevIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevIssuer")
+            .field("origin", &self.origin())
+            .finish_non_exhaustive()
+    }
+}
+
+const BACKLOG: u32 = 1024;
+
+/// With address reuse: connections of the life before may linger in the kernel for a minute.
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    bind(address)
+        .and_then(|socket| socket.listen(BACKLOG))
+        .map_err(|source| Error::Listen { address, source })
+}
+
+/// RSA keys take a while; the runtime has other things to do.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::crypto("keys", &error))?
+}

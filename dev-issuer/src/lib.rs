@@ -1,0 +1,50 @@
+//! An Entra-shaped token service and a protected API, for trying out, teaching and testing.
+//!
+//! It answers like the token endpoint of Microsoft Entra ID (paths, checks, error bodies, claims), has
+//! a plain OAuth 2.0 issuer beside it, and a small API that accepts only tokens it would be right to accept.
+//! Everything is real but the directory: TLS with its own CA, RSA-signed JWTs, discovery and JWKS.
+//!
+//! ```text
+//!  server    TLS, HTTP/1.1 and HTTP/2, one task a connection
+//!    exchange   one token request: record, gates, faults, answer
+//!      ask        what the request says: form, Basic header, ids
+//!      entra      the checks and answers of Entra ID, v1 and v2
+//!      generic    the checks and answers of RFC 6749
+//!      claims     what goes into a token, and what a resource server checks
+//!    api        the protected API
+//!  faults, hold   what a test may do to a request
+//!  log            what happened, without any secret
+//!  issuer         `DevIssuer`, the handle that tests and the program hold
+//! ```
+//!
+//! Never use it to protect anything: its secrets stand in a plain file.
+
+mod admin;
+mod answer;
+mod api;
+mod ask;
+mod claims;
+mod config;
+mod entra;
+mod error;
+mod exchange;
+mod faults;
+mod form;
+mod generic;
+mod hold;
+mod ids;
+mod issuer;
+mod keys;
+mod log;
+mod server;
+mod state;
+mod tls;
+
+pub use admin::Admin;
+pub use claims::{Claims, InvalidToken};
+pub use config::{Client, Config, Resource, Route, Secret, Tenant};
+pub use error::Error;
+pub use faults::{Effect, Fault, RetryAfter, Surface};
+pub use hold::{Hold, Point};
+pub use issuer::DevIssuer;
+pub use log::{ApiCallRecord, AuthMethod, Stats, TokenRequestRecord};

@@ -1,0 +1,240 @@
+//! What happened: one record a token request, one a call of the protected API, and counters.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::answer::Notes;
+
+/// Older records are forgotten, so that a program left running does not grow; counters go on.
+const KEPT: usize = 100_000;
+
+/// How a client proved itself, or tried to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AuthMethod {
+    /// Not at all.
+    None,
+    /// `client_secret` in the body.
+    ClientSecretPost,
+    /// `Authorization: Basic`.
+    ClientSecretBasic,
+}
+
+/// A token request. It is there from the moment the request was read; `status` comes with the answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct TokenRequestRecord {
+    /// Counts from 1.
+    pub seq: u64,
+    /// When it was read.
+    pub time: Timestamp,
+    /// Path without query.
+    pub path: String,
+    /// HTTP version spoken.
+    pub http_version: String,
+    /// Tenant as written in the path.
+    pub tenant: Option<String>,
+    /// Client id as sent.
+    pub client_id: Option<String>,
+    /// `grant_type` as sent.
+    pub grant_type: Option<String>,
+    /// `scope` as sent.
+    pub scope: Option<String>,
+    /// `resource` as sent.
+    pub resource: Option<String>,
+    /// `audience` as sent.
+    pub audience: Option<String>,
+    /// How the client proved itself.
+    pub auth_method: AuthMethod,
+    /// Which of the client's secrets it was, counted from 0.
+    pub secret_index: Option<usize>,
+    /// Status of the answer; none while in flight, and for ever if the answer was dropped or the client left.
+    pub status: Option<u16>,
+    /// OAuth error.
+    pub error: Option<String>,
+    /// AADSTS number.
+    pub aadsts: Option<u32>,
+    /// Correlation id.
+    pub correlation_id: Option<String>,
+    /// Id of the token that was minted (`uti` or `jti`), whether or not it reached the client.
+    pub uti: Option<String>,
+    /// When that token ends.
+    pub expires: Option<Timestamp>,
+    /// The scripted fault that hit the request.
+    pub fault: Option<String>,
+    /// Milliseconds from reading the request to the end of work on it.
+    pub took_ms: Option<u64>,
+}
+
+/// A call of the protected API.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ApiCallRecord {
+    /// Counts from 1.
+    pub seq: u64,
+    /// When.
+    pub time: Timestamp,
+    /// Path without query.
+    pub path: String,
+    /// Status of the answer.
+    pub status: u16,
+    /// `error` of the challenge.
+    pub error: Option<String>,
+    /// Client of an accepted token.
+    pub client_id: Option<String>,
+    /// Id of an accepted token.
+    pub uti: Option<String>,
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Stats {
+    /// Token requests read.
+    pub token_requests: u64,
+    /// Tokens minted.
+    pub tokens_issued: u64,
+    /// Token requests answered with an OAuth error.
+    pub tokens_refused: u64,
+    /// Token requests hit by a scripted fault.
+    pub faults: u64,
+    /// Token requests that ended without an answer.
+    pub unanswered: u64,
+    /// Calls of the protected API.
+    pub api_calls: u64,
+    /// Those of them that were let in.
+    pub api_calls_accepted: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    tokens: VecDeque<TokenRequestRecord>,
+    calls: VecDeque<ApiCallRecord>,
+    stats: Stats,
+}
+
+/// The log.
+#[derive(Default)]
+pub(crate) struct Log(Mutex<Inner>);
+
+impl Log {
+    /// Takes a record in and gives it its number.
+    pub(crate) fn open(&self, mut record: TokenRequestRecord) -> u64 {
+        let mut inner = self.lock();
+        inner.stats.token_requests += 1;
+        record.seq = inner.stats.token_requests;
+        let seq = record.seq;
+        push(&mut inner.tokens, record);
+        seq
+    }
+
+    pub(crate) fn fault(&self, seq: u64, name: &str) {
+        let mut inner = self.lock();
+        inner.stats.faults += 1;
+        if let Some(record) = inner.token(seq) {
+            record.fault = Some(name.to_owned());
+        }
+    }
+
+    /// Keeps what was decided, before anything is sent.
+    pub(crate) fn note(&self, seq: u64, notes: &Notes) {
+        let mut inner = self.lock();
+        inner.stats.tokens_issued += u64::from(notes.issued.is_some());
+        inner.stats.tokens_refused += u64::from(notes.error.is_some());
+        if let Some(record) = inner.token(seq) {
+            record.error.clone_from(&notes.error);
+            record.aadsts = notes.aadsts;
+            record.correlation_id.clone_from(&notes.correlation_id);
+            record.secret_index = notes.secret_index;
+            record.uti = notes.issued.as_ref().map(|issued| issued.id.clone());
+            record.expires = notes.issued.as_ref().map(|issued| issued.expires);
+        }
+    }
+
+    /// Ends a record and tells it to the trace, one line.
+    pub(crate) fn close(&self, seq: u64, status: Option<u16>, took_ms: u64) {
+        let mut inner = self.lock();
+        inner.stats.unanswered += u64::from(status.is_none());
+        let Some(record) = inner.token(seq) else {
+            return;
+        };
+        record.status = status;
+        record.took_ms = Some(took_ms);
+        let record = record.clone();
+        drop(inner);
+        tracing::info!(
+            seq,
+            path = record.path,
+            client_id = record.client_id,
+            grant_type = record.grant_type,
+            scope = record.scope,
+            resource = record.resource,
+            audience = record.audience,
+            auth = ?record.auth_method,
+            secret_index = record.secret_index,
+            status = record.status,
+            error = record.error,
+            aadsts = record.aadsts,
+            correlation_id = record.correlation_id,
+            uti = record.uti,
+            expires = record.expires.map(tracing::field::display),
+            fault = record.fault,
+            took_ms,
+            "token request"
+        );
+    }
+
+    pub(crate) fn call(&self, mut record: ApiCallRecord) {
+        tracing::info!(
+            path = record.path,
+            status = record.status,
+            error = record.error,
+            client_id = record.client_id,
+            uti = record.uti,
+            "api call"
+        );
+        let mut inner = self.lock();
+        inner.stats.api_calls += 1;
+        inner.stats.api_calls_accepted += u64::from(record.status == 200);
+        record.seq = inner.stats.api_calls;
+        push(&mut inner.calls, record);
+    }
+
+    pub(crate) fn tokens(&self) -> Vec<TokenRequestRecord> {
+        self.lock().tokens.iter().cloned().collect()
+    }
+
+    pub(crate) fn calls(&self) -> Vec<ApiCallRecord> {
+        self.lock().calls.iter().cloned().collect()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.lock().stats
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn token(&mut self, seq: u64) -> Option<&mut TokenRequestRecord> {
+        let first = self.tokens.front()?.seq;
+        let index = usize::try_from(seq.checked_sub(first)?).ok()?;
+        self.tokens.get_mut(index)
+    }
+}
+
+fn push<T>(records: &mut VecDeque<T>, record: T) {
+    if records.len() == KEPT {
+        records.pop_front();
+    }
+    records.push_back(record);
+}

@@ -1,0 +1,18 @@
+//! The issuer as its clients see it: over TLS, with its own CA.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails; clippy.toml exempts test functions, not their helpers"
+)]
+
+mod api;
+mod checks;
+mod faults;
+mod generic;
+mod holds;
+mod lifecycle;
+mod program;
+mod quiet;
+mod support;
+mod tokens;

@@ -1,0 +1,294 @@
+//! `TokenIssuer` and `ClusterTokenIssuer`: where tokens come from and who may ask. Only issuers carry URLs.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An issuer for the credentials of its own namespace. A client secret goes to it only if the Secret names
+/// the issuer's origin in the annotation `apicred.dev/allowed-issuers`.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[kube(
+    group = "apicred.dev",
+    version = "v1alpha1",
+    kind = "TokenIssuer",
+    plural = "tokenissuers",
+    namespaced,
+    status = "IssuerStatus",
+    shortname = "ti",
+    category = "apicred",
+    derive = "PartialEq",
+    doc = "A token issuer for the credentials of one namespace.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Endpoint",
+        type_ = "string",
+        json_path = ".status.tokenEndpoint"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.entra), has(self.oidc), has(self.oauth2)].filter(x, x).size() == 1")
+    .message("an issuer has exactly one of entra, oidc or oauth2"))]
+pub struct TokenIssuerSpec {
+    /// Microsoft Entra ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entra: Option<EntraIssuer>,
+    /// An OpenID Connect issuer whose endpoints are discovered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcIssuer>,
+    /// An OAuth 2.0 token endpoint by its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2Issuer>,
+    /// PEM certificates trusted for this issuer beside the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub ca_bundle: Option<String>,
+    /// How much may be asked of this issuer at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('30s') && duration(self) <= duration('24h')")
+        .message("assumedLifetime must be a duration between 30s and 24h, such as 1h"))]
+    pub assumed_lifetime: Option<kube::core::Duration>,
+}
+
+/// An issuer that an administrator offers to namespaces.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[kube(
+    group = "apicred.dev",
+    version = "v1alpha1",
+    kind = "ClusterTokenIssuer",
+    plural = "clustertokenissuers",
+    status = "IssuerStatus",
+    shortname = "cti",
+    category = "apicred",
+    derive = "PartialEq",
+    doc = "A token issuer that an administrator offers to the namespaces it allows.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Endpoint",
+        type_ = "string",
+        json_path = ".status.tokenEndpoint"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.entra), has(self.oidc), has(self.oauth2)].filter(x, x).size() == 1")
+    .message("an issuer has exactly one of entra, oidc or oauth2"))]
+pub struct ClusterTokenIssuerSpec {
+    /// Microsoft Entra ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entra: Option<EntraIssuer>,
+    /// An OpenID Connect issuer whose endpoints are discovered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcIssuer>,
+    /// An OAuth 2.0 token endpoint by its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2Issuer>,
+    /// PEM certificates trusted for this issuer beside the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub ca_bundle: Option<String>,
+    /// How much may be asked of this issuer at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('30s') && duration(self) <= duration('24h')")
+        .message("assumedLifetime must be a duration between 30s and 24h, such as 1h"))]
+    pub assumed_lifetime: Option<kube::core::Duration>,
+    /// Namespaces whose credentials may use this issuer. Nobody may, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
+    /// Scopes, resources and audiences that may be asked for. Anything, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), inner(length(min = 1, max = 512)))]
+    pub allowed_scopes: Option<Vec<String>>,
+    /// Networks that this issuer may live in although they are not public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+}
+
+/// Microsoft Entra ID.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntraIssuer {
+    /// Tenant: its GUID or one of its verified domains.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!(self.lowerAscii() in ['common','organizations','consumers'])")
+        .message("application tokens need the concrete tenant: give its GUID or a verified domain, not common, organizations or consumers"),
+        validation = Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')")
+        .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com, without a URL around it"))]
+    pub tenant_id: String,
+    /// National cloud; `Public` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<Cloud>,
+    /// Another authority that speaks Entra's protocol, as an origin (`https://host[:port]`), in place of the cloud's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+$')")
+        .message("authorityHost is an https origin without a path, such as https://login.example.com"))]
+    pub authority_host: Option<String>,
+}
+
+/// National clouds of Entra ID.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum Cloud {
+    /// `login.microsoftonline.com`, also for GCC.
+    #[default]
+    Public,
+    /// `login.microsoftonline.us`, for GCC High and DoD.
+    USGov,
+    /// `login.partner.microsoftonline.cn`, operated by 21Vianet.
+    China,
+}
+
+/// An issuer with a discovery document.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OidcIssuer {
+    /// Issuer identifier; `/.well-known/openid-configuration` below it is read.
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+(/[^?#\\\\s]*)?$')")
+        .message("issuerUrl must start with https:// and have no user, query or fragment"))]
+    pub issuer_url: String,
+    /// How the client secret is sent. Left out: what the discovery document names, else `basic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_authentication: Option<ClientAuthentication>,
+}
+
+/// A token endpoint by URL.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuth2Issuer {
+    /// URL of the token endpoint.
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+(/[^#\\\\s]*)?$')")
+        .message("tokenUrl must start with https:// and have no user or fragment"))]
+    pub token_url: String,
+    /// How the client secret is sent; `basic` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_authentication: Option<ClientAuthentication>,
+}
+
+/// How a client secret travels: exactly one key. The two styles are never probed one after the other, since a
+/// failed try can count as a bad sign-in.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.basic) != has(self.post)")
+    .message("clientAuthentication has exactly one key: basic: {} or post: {}"))]
+pub struct ClientAuthentication {
+    /// In the `Authorization: Basic` header (`client_secret_basic`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic: Option<BasicAuthentication>,
+    /// In the form body (`client_secret_post`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<PostAuthentication>,
+}
+
+/// Settings of `basic`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BasicAuthentication {
+    /// How id and secret are encoded before base64; `Form` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<BasicEncoding>,
+}
+
+/// Encodings of the two halves of a Basic header.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum BasicEncoding {
+    /// Form-encoded first, as RFC 6749 section 2.3.1 says.
+    #[default]
+    Form,
+    /// As they are, for servers that do not decode.
+    Raw,
+}
+
+/// `post` has no settings.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct PostAuthentication {}
+
+/// Bounds on what all credentials together ask of one issuer.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Token requests a second; 50 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub requests_per_second: Option<i32>,
+    /// Token requests in flight at once; 16 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_in_flight: Option<i32>,
+}
+
+/// Namespaces by name, by label, or both: either match is enough.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.names) || has(self.selector)")
+    .message("allowedNamespaces needs names or selector; an empty selector {} allows every namespace"))]
+pub struct AllowedNamespaces {
+    /// Namespaces by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
+    pub names: Option<Vec<String>>,
+    /// Namespaces by label; `{}` matches all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// Where issuer traffic may go beyond public addresses.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// CIDRs (`10.20.0.0/16`, `127.0.0.1/32`) that are allowed although loopback, link-local or private.
+    #[schemars(length(min = 1, max = 32), inner(length(min = 3, max = 50)))]
+    pub allowed_cidrs: Vec<String>,
+}
+
+/// What apicred found out about an issuer.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerStatus {
+    /// Generation of the spec that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: the spec is valid and the token endpoint is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The token endpoint in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint: Option<String>,
+}

@@ -1,0 +1,46 @@
+//! Every name apicred writes into, or reads from, objects of the cluster.
+
+/// API group of the kinds.
+pub const GROUP: &str = "apicred.dev";
+/// Field manager of every write, and the `app.kubernetes.io/managed-by` value of target Secrets.
+pub const MANAGER: &str = "apicred";
+/// Standard label that marks target Secrets.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Prefix of apicred's own annotations; user labels and annotations may not use it.
+pub const PREFIX: &str = "apicred.dev/";
+
+/// On a credential: asks for one renewal; any new value counts once and is echoed in status.
+pub const RENEW_REQUESTED_AT: &str = "apicred.dev/renew-requested-at";
+/// On a source Secret: origins (comma separated) of the namespaced issuers that may receive it.
+pub const ALLOWED_ISSUERS: &str = "apicred.dev/allowed-issuers";
+/// On an existing Secret: the name of the credential that may take it over.
+pub const ADOPT_BY: &str = "apicred.dev/adopt-by";
+
+/// On a target Secret: name of the owning credential.
+pub const CREDENTIAL: &str = "apicred.dev/credential";
+/// On a target Secret: UID of the owning credential.
+pub const CREDENTIAL_UID: &str = "apicred.dev/credential-uid";
+/// On a target Secret: when the token was requested (RFC 3339).
+pub const ISSUED_AT: &str = "apicred.dev/issued-at";
+/// On a target Secret: when the token ends (RFC 3339).
+pub const EXPIRES_AT: &str = "apicred.dev/expires-at";
+/// On a target Secret: when apicred will ask for the next one (RFC 3339).
+pub const RENEW_AT: &str = "apicred.dev/renew-at";
+/// On a target Secret: which rule chose `renew-at`.
+pub const RENEW_REASON: &str = "apicred.dev/renew-reason";
+/// On a target Secret: where the end of the token was learnt.
+pub const LIFETIME: &str = "apicred.dev/lifetime";
+/// On a target Secret: digest of the request without its secret.
+pub const REQUEST: &str = "apicred.dev/request";
+/// On a target Secret: keyed digest of the request and the content of the secret used.
+pub const FINGERPRINT: &str = "apicred.dev/fingerprint";
+/// On a target Secret: keyed digest of the token, to tell an issuer that repeats itself.
+pub const TOKEN_DIGEST: &str = "apicred.dev/token-digest";
+/// On a target Secret: which source Secrets were used or refused, with their versions (JSON).
+pub const SOURCES: &str = "apicred.dev/sources";
+/// On a target Secret: the value of `renew-requested-at` that this token answered.
+pub const RENEW_HANDLED: &str = "apicred.dev/renew-handled";
+/// On a target Secret: digest of labels, annotations, type and owner as apicred wrote them.
+pub const DRESS: &str = "apicred.dev/dress";
+/// On a target Secret: the label and annotation keys behind [`DRESS`] (JSON).
+pub const DRESS_KEYS: &str = "apicred.dev/dress-keys";

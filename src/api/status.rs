@@ -1,0 +1,83 @@
+//! What apicred says about a credential. A view of the Secret, written after it, never read back as input.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Status of an `ApiCredential`. Times are whole seconds in UTC.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiCredentialStatus {
+    /// Generation of the spec that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready` (a valid token of this spec is in the Secret) and `Renewing` (a new token is due and not yet there)
+    /// always; `LifetimeAtRisk` and `Stalled` only while true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// When the token in the Secret was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<Time>,
+    /// When the token in the Secret ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// When the next token will be asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_at: Option<Time>,
+    /// Which rule chose `renewAt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_reason: Option<String>,
+    /// The last request to the issuer and how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_attempt: Option<LastAttempt>,
+    /// Failed requests since the last good one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consecutive_failures: Option<i32>,
+    /// When the next try after a failure is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt: Option<Time>,
+    /// The `name/key` of the client secret that got the token in the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_in_use: Option<String>,
+    /// The value of the annotation `apicred.dev/renew-requested-at` that was served last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_renew_request: Option<String>,
+}
+
+/// One exchange with the issuer. The ids let its sign-in logs be joined with apicred's.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastAttempt {
+    /// When it was made.
+    pub time: Time,
+    /// How it ended.
+    pub result: AttemptResult,
+    /// Stable reason of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// HTTP status of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<i32>,
+    /// OAuth `error` code of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// `AADSTS` number of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aadsts: Option<i32>,
+    /// Entra's id of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// Entra's id of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum AttemptResult {
+    /// A token came back.
+    Succeeded,
+    /// None came.
+    Failed,
+}

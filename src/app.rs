@@ -1,0 +1,113 @@
+//! Wiring: a client, the controller, the admin server, and one top `select!` that ends the process when any of
+//! them ends.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use kube::{Client, Config};
+use tokio::sync::watch;
+
+use crate::{
+    clock::{Clock, SystemClock},
+    controller::{Operator, Settings},
+    telemetry::{
+        admin::{self, Admin},
+        health::Health,
+        metrics::Metrics,
+    },
+};
+
+/// Connecting to the API server; calls have deadlines of their own.
+const CONNECT: Duration = Duration::from_secs(5);
+/// After a stop signal the looks under way may finish for this long; below the pod's grace period of 30 s.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// What the process is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Settings of the controller.
+    pub settings: Settings,
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    pub admin_listen: SocketAddr,
+    /// Expose the end of each token as a gauge with the credential's name.
+    pub metrics_per_credential: bool,
+}
+
+/// A client of the cluster that the environment names: `KUBECONFIG`, else the pod's service account.
+///
+/// kube's own defaults are replaced: its retry layer tries 15 times inside one call and obeys any `Retry-After`,
+/// while a worker waits. Here the plan decides when to try again.
+///
+/// # Errors
+/// When no cluster is named or its credentials cannot be read.
+pub async fn client() -> Result<Client, String> {
+    let mut config = Config::infer()
+        .await
+        .map_err(|e| format!("no cluster to work on ({e}); set KUBECONFIG or run in a pod"))?;
+    harden(&mut config);
+    Client::try_from(config).map_err(|e| format!("the cluster's credentials cannot be used: {e}"))
+}
+
+/// Replaces kube's defaults that do not fit (see [`client`]).
+pub fn harden(config: &mut Config) {
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    config.write_timeout = Some(Duration::from_secs(15));
+}
+
+/// Runs the operator until `stop` ends.
+///
+/// # Errors
+/// Why it ended although nobody asked.
+pub async fn run(
+    options: Options,
+    client: Client,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), String> {
+    let Options {
+        settings,
+        admin_listen,
+        metrics_per_credential,
+    } = options;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (health, metrics) = (Arc::<Health>::default(), Arc::<Metrics>::default());
+    let listener = admin::bind(admin_listen).await?;
+    let namespace = settings.namespace.clone();
+    let operator = Operator::new(
+        client,
+        settings,
+        Arc::clone(&clock),
+        Arc::clone(&health),
+        Arc::clone(&metrics),
+    );
+    let admin = Arc::new(Admin {
+        health,
+        metrics,
+        clock,
+        snapshot: Box::new(operator.snapshot(metrics_per_credential)),
+    });
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, admin = %admin_listen, "apicred starts");
+
+    let (stopping, stopped) = watch::channel(false);
+    let stops = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // A dropped sender is a stop as well.
+            let _ = stopped.wait_for(|s| *s).await;
+        }
+    };
+    let drain = async {
+        stop.await;
+        tracing::info!("stopping");
+        stopping.send_replace(true);
+        tokio::time::sleep(DRAIN).await;
+    };
+    // The admin server outlives the controller's drain: it ends with this function.
+    tokio::select! {
+        ended = operator.run(stops()) => ended,
+        served = admin::serve(listener, admin, std::future::pending()) => Err(match served {
+            Ok(()) => "the admin server ended".to_owned(),
+            Err(e) => format!("the admin server failed: {e}"),
+        }),
+        () = drain => Err("work under way did not end in time".to_owned()),
+    }
+}

@@ -1,0 +1,235 @@
+//! What every reconcile shares.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ipnet::IpNet;
+use kube::{
+    Client, Resource,
+    runtime::reflector::{ObjectRef, Store},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    digest_key::KeyKeeper,
+    endpoints::Endpoints,
+    flights::Flights,
+    gate::Gate,
+    index::Index,
+    secrets::{Secrets, newer},
+};
+use crate::{
+    api::{
+        ApiCredential, ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer,
+    },
+    clock::Clock,
+    credential::{Issuer, IssuerLookup, Key},
+    oauth::{Token, http::Http},
+    plan::Memory,
+    publish::SourceUse,
+    telemetry::{health::Health, metrics::Metrics},
+};
+
+/// What an installation sets.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The operator's own namespace, where its digest key lives.
+    pub namespace: String,
+    /// Credentials worked on at once.
+    pub concurrency: u16,
+    /// Networks that namespaced issuers may live in although they are not public.
+    pub allowed_cidrs: Vec<IpNet>,
+    /// Name of this process in events.
+    pub instance: String,
+}
+
+/// Shared state. The stores are filled by [`super::streams`], the rest by the reconciles.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) http: Arc<Http>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) flights: Arc<Flights>,
+    pub(super) endpoints: Endpoints,
+    pub(super) digest_key: KeyKeeper,
+    pub(super) triggers: Triggers,
+    pub(super) credentials: Store<ApiCredential>,
+    pub(super) token_issuers: Store<TokenIssuer>,
+    pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
+    pub(super) index: Mutex<Index>,
+    pub(super) secrets: Mutex<Secrets>,
+    pub(super) namespaces: Mutex<HashMap<String, BTreeMap<String, String>>>,
+    states: Mutex<HashMap<Key, State>>,
+}
+
+/// What the process remembers of one credential.
+#[derive(Default)]
+pub(super) struct State {
+    uid: String,
+    pub(super) memory: Memory,
+    pub(super) held: Option<Held>,
+    /// The status written last and its version, until the watch has shown it.
+    pub(super) written: Option<(String, ApiCredentialStatus)>,
+}
+
+/// A token that was received and could not be written yet.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) token: Arc<Token>,
+    pub(super) sources: SourceUse,
+    pub(super) fingerprint: String,
+    /// Digest of the request it answers.
+    pub(super) request: String,
+    /// The renewal request it answers.
+    pub(super) renew_requested: Option<String>,
+}
+
+/// Wakes credentials up.
+#[derive(Clone)]
+pub(super) struct Triggers(mpsc::UnboundedSender<ObjectRef<ApiCredential>>);
+
+impl Triggers {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<ApiCredential>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// A closed channel means that the process is ending.
+    pub(super) fn send(&self, key: &Key) {
+        let _ = self.0.send(reference(key));
+    }
+}
+
+/// The store's key of a credential.
+pub(super) fn reference(key: &Key) -> ObjectRef<ApiCredential> {
+    ObjectRef::new(&key.name).within(&key.namespace)
+}
+
+/// The key of an object.
+pub(super) fn key_of<K: Resource>(object: &K) -> Key {
+    Key {
+        namespace: object.meta().namespace.clone().unwrap_or_default(),
+        name: object.meta().name.clone().unwrap_or_default(),
+    }
+}
+
+/// Parts of a context that its maker brings.
+pub(super) struct Parts {
+    pub(super) client: Client,
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) triggers: Triggers,
+    pub(super) credentials: Store<ApiCredential>,
+    pub(super) token_issuers: Store<TokenIssuer>,
+    pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
+}
+
+impl Context {
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let Parts {
+            client,
+            settings,
+            clock,
+            health,
+            metrics,
+            triggers,
+            credentials,
+            token_issuers,
+            cluster_issuers,
+        } = parts;
+        Arc::new(Self {
+            digest_key: KeyKeeper::new(client.clone(), &settings.namespace),
+            gate: Gate::new(triggers.clone(), Arc::clone(&clock)),
+            http: Arc::default(),
+            flights: Arc::default(),
+            endpoints: Endpoints::default(),
+            index: Mutex::default(),
+            secrets: Mutex::default(),
+            namespaces: Mutex::default(),
+            states: Mutex::default(),
+            client,
+            settings,
+            clock,
+            health,
+            metrics,
+            triggers,
+            credentials,
+            token_issuers,
+            cluster_issuers,
+        })
+    }
+
+    /// The issuer that a credential of `namespace` refers to.
+    pub(super) fn issuer(&self, namespace: &str, reference: &IssuerRef) -> IssuerLookup {
+        let parsed = match reference.kind {
+            IssuerKind::TokenIssuer => {
+                let name = ObjectRef::new(&reference.name).within(namespace);
+                self.token_issuers
+                    .get(&name)
+                    .map(|i| Issuer::namespaced(&i, &self.settings.allowed_cidrs))
+            }
+            IssuerKind::ClusterTokenIssuer => self
+                .cluster_issuers
+                .get(&ObjectRef::new(&reference.name))
+                .map(|i| Issuer::cluster(&i)),
+        };
+        match parsed {
+            None => IssuerLookup::Missing,
+            Some(Ok(issuer)) => IssuerLookup::Found(issuer),
+            Some(Err(errors)) => IssuerLookup::Faulty(errors),
+        }
+    }
+
+    /// Reads or changes what is remembered of a credential. An object of the same name with another UID begins
+    /// anew; what is empty afterwards is not kept.
+    pub(super) fn with_state<T>(
+        &self,
+        key: &Key,
+        uid: &str,
+        use_it: impl FnOnce(&mut State) -> T,
+    ) -> T {
+        let mut states = lock(&self.states);
+        let mut state = states
+            .remove(key)
+            .filter(|s| s.uid == uid)
+            .unwrap_or_default();
+        uid.clone_into(&mut state.uid);
+        let result = use_it(&mut state);
+        if !state.memory.is_empty() || state.held.is_some() || state.written.is_some() {
+            states.insert(key.clone(), state);
+        }
+        result
+    }
+
+    /// The watch has shown a version of a credential.
+    pub(super) fn saw(&self, key: &Key, version: &str) {
+        let mut states = lock(&self.states);
+        if let Some(state) = states.get_mut(key)
+            && state
+                .written
+                .as_ref()
+                .is_some_and(|(written, _)| !newer(written, version))
+        {
+            state.written = None;
+        }
+    }
+
+    /// A credential is gone.
+    pub(super) fn forget(&self, key: &Key) {
+        lock(&self.states).remove(key);
+        self.gate.forget(key);
+        self.health.forget(key);
+    }
+}
+
+/// Locks; a panic of another holder does not stop the rest.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

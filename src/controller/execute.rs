@@ -1,0 +1,413 @@
+//! Carries out one step of a plan.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::{
+    acquire::{self, Acquired, Read},
+    calls::{Trouble, call},
+    context::{Context, Held, lock, reference},
+    gate::Admission,
+};
+use crate::{
+    api::names,
+    credential::{Credential, Key, parse},
+    issuer::limits::Urgency,
+    oauth::{Class, Refusal},
+    plan::{Hold, Minted, Observed, Outcome, Plan, Why, fail, fingerprint, record, schedule},
+    publish::{DressKeys, Record, create, dress, ownership::Target, render_patch, rotate_patch},
+};
+
+/// Carries out `plan`. `observed.memory` is changed as it is to be remembered.
+pub(super) async fn execute(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+    plan: Plan,
+) -> Outcome {
+    let now = context.clock.now();
+    match plan {
+        Plan::Release => Outcome::Released,
+        Plan::Keep { .. } => Outcome::Steady,
+        Plan::Refuse { reason, message } => Outcome::Refused { reason, message },
+        Plan::Hold {
+            why: Hold::Suspended,
+            ..
+        } => Outcome::Suspended,
+        Plan::Hold {
+            why: Hold::Backoff, ..
+        } => Outcome::Backoff,
+        Plan::Hold {
+            why: Hold::TargetDeleting,
+            until,
+        } => Outcome::Queued { until },
+        Plan::Hold {
+            why: Hold::Repeating,
+            until,
+        } => repeating(until),
+        Plan::Render => render(context, credential, observed).await,
+        Plan::Verify => verify(context, credential, key, observed).await,
+        Plan::Mint(why) => mint(context, credential, key, observed, why, None).await,
+        Plan::Publish(why) => {
+            let held = context.with_state(key, &credential.uid, |s| s.held.clone());
+            match held {
+                Some(held) => publish(context, credential, key, observed, &held, why).await,
+                None => Outcome::Queued { until: now },
+            }
+        }
+    }
+}
+
+fn repeating(until: Timestamp) -> Outcome {
+    Outcome::Waiting {
+        reason: "IssuerRepeatsToken",
+        message: "the issuer still hands out the token that is published; apicred asks again later"
+            .to_owned(),
+        until,
+    }
+}
+
+/// Changes labels, annotations and owner; the token is not touched.
+async fn render(context: &Context, credential: &Credential, observed: &mut Observed) -> Outcome {
+    let Target::Ours { version, published } = &observed.target else {
+        return Outcome::Queued {
+            until: context.clock.now(),
+        };
+    };
+    let patch = render_patch(version, &dress(credential), &published.dress_keys);
+    match patch_secret(context, credential, &patch).await {
+        Ok(()) => Outcome::Steady,
+        Err(trouble) => write_trouble(context, credential, observed, trouble),
+    }
+}
+
+/// Reads a source that moved: a label on it is no reason for a token, another content is.
+async fn verify(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+) -> Outcome {
+    let Some(used) = observed.record().map(|r| r.sources.used.clone()) else {
+        return Outcome::Queued {
+            until: context.clock.now(),
+        };
+    };
+    let Some(source) = observed
+        .sources
+        .iter()
+        .find(|s| used.is(&s.reference))
+        .cloned()
+    else {
+        return Outcome::Queued {
+            until: context.clock.now(),
+        };
+    };
+    match acquire::read_source(context, credential, &source).await {
+        Ok(read)
+            if observed
+                .record()
+                .is_some_and(|r| r.fingerprint == read.fingerprint) =>
+        {
+            observed.memory.verified = Some(read.mark);
+            observed.memory.failure = None;
+            Outcome::Steady
+        }
+        Ok(read) => {
+            mint(
+                context,
+                credential,
+                key,
+                observed,
+                Why::SourceChanged,
+                Some(read),
+            )
+            .await
+        }
+        Err(refusal) => failed(context, credential, observed, refusal),
+    }
+}
+
+async fn mint(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+    why: Why,
+    first: Option<Read>,
+) -> Outcome {
+    let now = context.clock.now();
+    let urgency = Urgency::until(observed.valid(credential, now).map(|r| r.expires_at), now);
+    let permit = match context.gate.enter(&credential.issuer, key, urgency) {
+        Admission::Go(permit) => permit,
+        // The net under the trigger that will come.
+        Admission::Wait => {
+            return Outcome::Queued {
+                until: schedule::later(now, SignedDuration::from_secs(60)),
+            };
+        }
+        Admission::Paused(until) => {
+            return Outcome::Waiting {
+                reason: "IssuerPaused",
+                message: format!("{} asked for a pause", credential.issuer.id),
+                until: spread(until, credential),
+            };
+        }
+    };
+    match acquire::acquire(context, credential, observed, first, permit).await {
+        Ok(Acquired {
+            token,
+            sources,
+            fingerprint,
+        }) => {
+            let held = Held {
+                token,
+                sources,
+                fingerprint,
+                request: fingerprint::request(credential),
+                renew_requested: credential.renew_requested.clone(),
+            };
+            // A token that cannot be written is kept, so that the next try costs the issuer nothing.
+            context.with_state(key, &credential.uid, |s| s.held = Some(held.clone()));
+            publish(context, credential, key, observed, &held, why).await
+        }
+        Err(acquire::Failed { refusal, refused }) => {
+            let news: Vec<_> = refused
+                .into_iter()
+                .filter(|m| !observed.memory.refused.contains(m))
+                .collect();
+            observed.memory.refused.extend(news);
+            failed(context, credential, observed, refusal)
+        }
+    }
+}
+
+/// Nobody comes back at the very moment a pause ends.
+fn spread(until: Timestamp, credential: &Credential) -> Timestamp {
+    let fraction = fingerprint::fraction(&[&credential.uid, &until.to_string()]);
+    schedule::later(
+        until,
+        SignedDuration::try_from_secs_f64(2.0 * fraction).unwrap_or_default(),
+    )
+}
+
+async fn publish(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+    held: &Held,
+    why: Why,
+) -> Outcome {
+    let now = context.clock.now();
+    let drop_held = || context.with_state(key, &credential.uid, |s| s.held = None);
+    if !still_wanted(context, credential, key) {
+        drop_held();
+        return Outcome::Queued { until: now };
+    }
+    let Ok(digests) = context.digest_key.get(&context.metrics).await else {
+        return write_trouble(context, credential, observed, Trouble::Unavailable);
+    };
+    let token_digest = digests.token(held.token.secret.expose_secret());
+    if let Some(old) = observed
+        .record()
+        .filter(|old| old.fingerprint == held.fingerprint && why != Why::Requested)
+        && observed.valid(credential, now).is_some()
+        && (old.token_digest == token_digest || held.token.expires_at <= old.expires_at)
+    {
+        // `expires-at` never goes down for one fingerprint; an issuer that caches would make us write in a loop.
+        let left = old.expires_at.duration_since(now);
+        let until = schedule::later(now, (left / 4).max(SignedDuration::from_secs(30)));
+        observed.memory.not_before = Some(until);
+        observed.memory.failure = None;
+        drop_held();
+        return repeating(until);
+    }
+    let record = record(
+        credential,
+        &held.token,
+        held.fingerprint.clone(),
+        token_digest,
+        held.sources.clone(),
+    );
+    match write(context, credential, observed, &record, held).await {
+        Ok(()) => {
+            drop_held();
+            observed.memory = crate::plan::Memory {
+                refused: record.sources.refused.clone(),
+                ..Default::default()
+            };
+            context.metrics.published(why.as_str());
+            tracing::info!(
+                why = why.as_str(),
+                expires_at = %record.expires_at,
+                renew_at = %record.renew_at,
+                renew_reason = record.renew_reason,
+                token_id = held.token.id,
+                correlation_id = held.token.correlation_id,
+                "token published"
+            );
+            Outcome::Minted(Minted {
+                why,
+                at: held.token.issued_at,
+                correlation_id: held.token.correlation_id.clone(),
+            })
+        }
+        Err(trouble) => write_trouble(context, credential, observed, trouble),
+    }
+}
+
+/// One write: a create if nothing was there, else a patch that demands the version that was decided on.
+async fn write(
+    context: &Context,
+    credential: &Credential,
+    observed: &Observed,
+    record: &Record,
+    held: &Held,
+) -> Result<(), Trouble> {
+    let dress = dress(credential);
+    match &observed.target {
+        Target::Absent | Target::Deleting | Target::Foreign(_) => {
+            let secret = create(
+                &credential.namespace,
+                &credential.target.name,
+                &dress,
+                record,
+                &held.token,
+            );
+            let params = PostParams {
+                field_manager: Some(names::MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            let made = call(
+                &context.metrics,
+                "create_secret",
+                secrets(context, credential).create(&params, &secret),
+            )
+            .await?;
+            lock(&context.secrets).apply(&made.metadata, context.clock.now());
+            Ok(())
+        }
+        Target::Ours { version, published } => {
+            let patch = rotate_patch(version, &dress, &published.dress_keys, record, &held.token);
+            patch_secret(context, credential, &patch).await
+        }
+        Target::Adoptable { version } => {
+            let patch = rotate_patch(version, &dress, &DressKeys::default(), record, &held.token);
+            patch_secret(context, credential, &patch).await
+        }
+    }
+}
+
+async fn patch_secret(
+    context: &Context,
+    credential: &Credential,
+    patch: &Value,
+) -> Result<(), Trouble> {
+    let params = PatchParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = secrets(context, credential);
+    let patch = Patch::Strategic(patch);
+    let request = api.patch(&credential.target.name, &params, &patch);
+    let made = call(&context.metrics, "patch_secret", request).await?;
+    lock(&context.secrets).apply(&made.metadata, context.clock.now());
+    Ok(())
+}
+
+fn secrets(context: &Context, credential: &Credential) -> Api<Secret> {
+    Api::namespaced(context.client.clone(), &credential.namespace)
+}
+
+/// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer
+/// may have been edited or deleted meanwhile: what was asked for under an old spec is never written as new.
+fn still_wanted(context: &Context, credential: &Credential, key: &Key) -> bool {
+    let Some(newest) = context.credentials.get(&reference(key)) else {
+        return false;
+    };
+    let alive = newest.metadata.uid.as_deref() == Some(credential.uid.as_str())
+        && newest.metadata.deletion_timestamp.is_none();
+    let lookup = |r: &crate::api::IssuerRef| context.issuer(&key.namespace, r);
+    alive
+        && parse(&newest, lookup).is_ok_and(|now| {
+            !now.suspend
+                && now.target == credential.target
+                && now.renew_requested == credential.renew_requested
+                && fingerprint::request(&now) == fingerprint::request(credential)
+        })
+}
+
+fn write_trouble(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    trouble: Trouble,
+) -> Outcome {
+    let name = &credential.target.name;
+    let soon = || Outcome::Queued {
+        until: schedule::later(context.clock.now(), SignedDuration::from_secs(1)),
+    };
+    let refusal = match trouble {
+        // The watch will show what is there now.
+        Trouble::Conflict | Trouble::NotFound => return soon(),
+        Trouble::Terminating => return Outcome::Released,
+        Trouble::Forbidden => Refusal::local(
+            Class::Denied,
+            "TargetWriteForbidden",
+            format!(
+                "apicred may not write Secret {name}; give its role create and patch on secrets here, or look for an admission policy that forbids it"
+            ),
+        ),
+        Trouble::Quota => Refusal::local(
+            Class::Denied,
+            "TargetQuotaExceeded",
+            format!(
+                "the namespace's quota leaves no room for Secret {name}; raise it or delete a Secret"
+            ),
+        ),
+        Trouble::Invalid => Refusal::local(
+            Class::Invalid,
+            "TargetInvalid",
+            format!(
+                "the API server refuses the change of Secret {name}: it is immutable or of another type; delete it and apicred makes it anew"
+            ),
+        ),
+        Trouble::Unavailable => Refusal::local(
+            Class::Transient,
+            "KubernetesUnavailable",
+            "the Kubernetes API did not answer; apicred tries again",
+        ),
+    };
+    failed(context, credential, observed, refusal)
+}
+
+fn failed(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    refusal: Refusal,
+) -> Outcome {
+    tracing::warn!(
+        reason = refusal.reason,
+        class = refusal.class.as_str(),
+        http_status = refusal.http_status,
+        error = refusal.error,
+        aadsts = refusal.aadsts,
+        correlation_id = refusal.correlation_id,
+        trace_id = refusal.trace_id,
+        "{}",
+        refusal.next_step
+    );
+    observed.memory = fail(credential, observed, refusal, context.clock.now());
+    Outcome::Failed
+}

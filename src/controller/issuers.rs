@@ -1,0 +1,191 @@
+//! Judges issuers: is the spec valid, and is the token endpoint known?
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams},
+    runtime::reflector::ObjectRef,
+};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{calls::call, context::Context, index::IssuerName};
+use crate::{
+    api::{ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer, names},
+    credential::{Endpoint, FieldError, Issuer},
+    oauth::Refusal,
+};
+
+/// Issuers judged at once; each may wait 15 s for a discovery document.
+const AT_ONCE: usize = 8;
+/// A discovery that failed is tried again after this.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// Judges every issuer that is handed in, for ever.
+pub(super) async fn judge(
+    context: Arc<Context>,
+    changed: mpsc::UnboundedReceiver<IssuerName>,
+    again: mpsc::UnboundedSender<IssuerName>,
+) {
+    let changed = futures::stream::unfold(changed, |mut receiver| async move {
+        Some((receiver.recv().await?, receiver))
+    });
+    changed
+        .for_each_concurrent(AT_ONCE, |issuer| {
+            let (context, again) = (Arc::clone(&context), again.clone());
+            async move {
+                if !judge_one(&context, &issuer).await {
+                    tokio::spawn(async move {
+                        tokio::time::sleep(AGAIN).await;
+                        let _ = again.send(issuer);
+                    });
+                }
+            }
+        })
+        .await;
+}
+
+/// Judges one; `false` asks for another try.
+async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> bool {
+    match kind {
+        IssuerKind::TokenIssuer => {
+            let Some(object) = context
+                .token_issuers
+                .get(&ObjectRef::new(name).within(namespace))
+            else {
+                return true;
+            };
+            let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
+            let (status, settled) = verdict(
+                context,
+                parsed,
+                object.status.as_ref(),
+                object.metadata.generation,
+            )
+            .await;
+            let api: Api<TokenIssuer> = Api::namespaced(context.client.clone(), namespace);
+            write(
+                context,
+                &api,
+                object.as_ref(),
+                object.status.as_ref(),
+                &status,
+            )
+            .await
+                && settled
+        }
+        IssuerKind::ClusterTokenIssuer => {
+            let Some(object) = context.cluster_issuers.get(&ObjectRef::new(name)) else {
+                return true;
+            };
+            let parsed = Issuer::cluster(&object);
+            let (status, settled) = verdict(
+                context,
+                parsed,
+                object.status.as_ref(),
+                object.metadata.generation,
+            )
+            .await;
+            let api: Api<ClusterTokenIssuer> = Api::all(context.client.clone());
+            write(
+                context,
+                &api,
+                object.as_ref(),
+                object.status.as_ref(),
+                &status,
+            )
+            .await
+                && settled
+        }
+    }
+}
+
+async fn verdict(
+    context: &Context,
+    parsed: Result<Issuer, Vec<FieldError>>,
+    old: Option<&IssuerStatus>,
+    generation: Option<i64>,
+) -> (IssuerStatus, bool) {
+    let (endpoint, reason, message, settled) = match parsed {
+        Err(errors) => (None, "InvalidSpec", FieldError::join(&errors), true),
+        Ok(issuer) => match endpoint(context, &issuer).await {
+            Ok(url) => (
+                Some(url),
+                "EndpointKnown",
+                "the token endpoint is known".to_owned(),
+                true,
+            ),
+            Err(refusal) => (None, refusal.reason, refusal.message(), false),
+        },
+    };
+    let status = if endpoint.is_some() { "True" } else { "False" };
+    let before = old.and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready"));
+    let since = before
+        .filter(|c| c.status == status)
+        .map(|c| c.last_transition_time.clone());
+    let now = context.clock.now();
+    let now = Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now));
+    let ready = Condition {
+        type_: "Ready".to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: since.unwrap_or(now),
+    };
+    (
+        IssuerStatus {
+            observed_generation: generation,
+            conditions: vec![ready],
+            token_endpoint: endpoint,
+        },
+        settled,
+    )
+}
+
+async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal> {
+    match &issuer.endpoint {
+        Endpoint::Entra { authority } => Ok(format!("{authority}/oauth2/v2.0/token")),
+        Endpoint::Fixed(url) => Ok(url.to_string()),
+        Endpoint::Discover(_) => {
+            let found = context
+                .endpoints
+                .discovered(&context.http, issuer, context.clock.now())
+                .await?;
+            Ok(found.url.to_string())
+        }
+    }
+}
+
+async fn write<K>(
+    context: &Context,
+    api: &Api<K>,
+    object: &K,
+    old: Option<&IssuerStatus>,
+    status: &IssuerStatus,
+) -> bool
+where
+    K: Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
+{
+    if old == Some(status) {
+        return true;
+    }
+    let name = object.meta().name.clone().unwrap_or_default();
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": { "name": name, "uid": object.meta().uid },
+        "status": status,
+    });
+    let params = PatchParams::apply(names::MANAGER).force();
+    call(
+        &context.metrics,
+        "patch_issuer_status",
+        api.patch_status(&name, &params, &Patch::Apply(&body)),
+    )
+    .await
+    .is_ok()
+}

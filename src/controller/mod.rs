@@ -1,0 +1,221 @@
+//! The Kubernetes shell around the plan: watches in, one step out.
+//!
+//! ```text
+//! streams ──▶ stores, index ──▶ triggers ──▶ reconcile: observe ─▶ plan ─▶ execute ─▶ record ─▶ schedule
+//!                                  ▲                                 acquire ─▶ write
+//!                                  └────────────── gate (who stands in line at an issuer) ◀──┘
+//! ```
+
+mod acquire;
+mod calls;
+mod context;
+mod digest_key;
+mod endpoints;
+mod execute;
+mod flights;
+mod gate;
+mod ids;
+mod index;
+mod issuers;
+mod observe;
+mod reconcile;
+mod record;
+mod secrets;
+mod streams;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    Client,
+    runtime::{Controller, controller},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+pub use context::Settings;
+use context::{Context, Parts, Triggers};
+
+use crate::{
+    api::{ClusterTokenIssuer, IssuerKind, TokenIssuer},
+    clock::Clock,
+    telemetry::{
+        health::Health,
+        metrics::{Metrics, Snapshot},
+    },
+};
+
+/// Lets a burst of edits of one object end before it is looked at.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// The controller, ready to run.
+pub struct Operator {
+    context: Arc<Context>,
+    writers: Writers,
+    woken: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<crate::api::ApiCredential>>,
+}
+
+struct Writers {
+    credentials: kube::runtime::reflector::store::Writer<crate::api::ApiCredential>,
+    token_issuers: kube::runtime::reflector::store::Writer<TokenIssuer>,
+    cluster_issuers: kube::runtime::reflector::store::Writer<ClusterTokenIssuer>,
+}
+
+impl Operator {
+    /// A controller that has not done anything yet.
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (triggers, woken) = Triggers::new();
+        let (credentials, credentials_writer) = streams::store();
+        let (token_issuers, token_issuers_writer) = streams::store();
+        let (cluster_issuers, cluster_issuers_writer) = streams::store();
+        let context = Context::new(Parts {
+            client,
+            settings,
+            clock,
+            health,
+            metrics,
+            triggers,
+            credentials,
+            token_issuers,
+            cluster_issuers,
+        });
+        let writers = Writers {
+            credentials: credentials_writer,
+            token_issuers: token_issuers_writer,
+            cluster_issuers: cluster_issuers_writer,
+        };
+        Self {
+            context,
+            writers,
+            woken,
+        }
+    }
+
+    /// Computes the gauges of one scrape, for the admin server.
+    pub fn snapshot(&self, per_credential: bool) -> impl Fn() -> Snapshot + Send + Sync + use<> {
+        let context = Arc::clone(&self.context);
+        move || record::snapshot(&context, per_credential)
+    }
+
+    /// Works until `stop` ends, then lets the looks under way finish. Ends early, with the reason, when a watch
+    /// or the controller itself ends: half an operator is worse than one that is restarted.
+    ///
+    /// # Errors
+    /// What ended although nobody asked.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()> + Send + Sync + 'static,
+    ) -> Result<(), String> {
+        let Self {
+            context,
+            writers,
+            woken,
+        } = self;
+        let (changed, to_judge) = mpsc::unbounded_channel();
+        // Aborts its tasks when this function ends, however it ends.
+        let mut tasks = tokio::task::JoinSet::new();
+        let name = |what: &'static str| move |()| what;
+        let spawn = |tasks: &mut tokio::task::JoinSet<&'static str>,
+                     what,
+                     task: futures::future::BoxFuture<'static, ()>| {
+            tasks.spawn(futures::FutureExt::map(task, name(what)));
+        };
+        spawn(
+            &mut tasks,
+            "the watch of secrets",
+            Box::pin(streams::secrets(Arc::clone(&context))),
+        );
+        spawn(
+            &mut tasks,
+            "the watch of namespaces",
+            Box::pin(streams::namespaces(Arc::clone(&context))),
+        );
+        spawn(
+            &mut tasks,
+            "the watch of tokenissuers",
+            Box::pin(streams::issuers(
+                Arc::clone(&context),
+                writers.token_issuers,
+                "tokenissuers",
+                IssuerKind::TokenIssuer,
+                changed.clone(),
+            )),
+        );
+        spawn(
+            &mut tasks,
+            "the watch of clustertokenissuers",
+            Box::pin(streams::issuers(
+                Arc::clone(&context),
+                writers.cluster_issuers,
+                "clustertokenissuers",
+                IssuerKind::ClusterTokenIssuer,
+                changed.clone(),
+            )),
+        );
+        spawn(
+            &mut tasks,
+            "the judge of issuers",
+            Box::pin(issuers::judge(Arc::clone(&context), to_judge, changed)),
+        );
+        spawn(
+            &mut tasks,
+            "the gate",
+            Box::pin(Arc::clone(&context.gate).run()),
+        );
+
+        let mut stop = Box::pin(stop);
+        // Nothing is decided before everything that decisions depend on is known: a Secret that has not been
+        // listed yet looks like one that is not there, and would cost a token.
+        let waiting = async {
+            while others_missing(&context) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = waiting => {}
+            () = &mut stop => return Ok(()),
+            ended = tasks.join_next() => return Err(ended_early(ended)),
+        }
+        tracing::info!("first lists complete");
+
+        let config = controller::Config::default()
+            .concurrency(context.settings.concurrency)
+            .debounce(DEBOUNCE);
+        let credentials = streams::credentials(&context, writers.credentials);
+        let controller = Controller::for_stream(credentials, context.credentials.clone())
+            .with_config(config)
+            .reconcile_on(UnboundedReceiverStream::new(woken))
+            .graceful_shutdown_on(stop)
+            .run(
+                reconcile::reconcile,
+                reconcile::after_defect,
+                Arc::clone(&context),
+            )
+            .for_each(|_| futures::future::ready(()));
+        tokio::select! {
+            () = controller => Ok(()),
+            ended = tasks.join_next() => Err(ended_early(ended)),
+        }
+    }
+}
+
+fn others_missing(context: &Context) -> bool {
+    context
+        .health
+        .ready()
+        .is_err_and(|missing| missing != "waiting for the first list of credentials")
+}
+
+fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> String {
+    match ended {
+        Some(Ok(what)) => format!("{what} ended"),
+        Some(Err(error)) if error.is_panic() => "a task panicked".to_owned(),
+        _ => "a task ended".to_owned(),
+    }
+}

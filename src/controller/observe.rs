@@ -1,0 +1,78 @@
+//! Gathers what a plan needs, from what the watches have shown. No call is made here.
+
+use jiff::Timestamp;
+
+use super::context::{Context, lock};
+use crate::{
+    credential::{Credential, Key, binding},
+    plan::{Observed, Source, fingerprint},
+    publish::ownership,
+};
+
+/// What is seen of the world around a credential.
+pub(super) fn observe(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    deleting: bool,
+    now: Timestamp,
+) -> Observed {
+    let (target, sources) = {
+        let secrets = lock(&context.secrets);
+        let name = |secret: &str| (credential.namespace.clone(), secret.to_owned());
+        let target = secrets.get(&name(&credential.target.name));
+        let sources = credential
+            .secrets
+            .iter()
+            .map(|reference| {
+                let seen = secrets
+                    .get(&name(&reference.name))
+                    .filter(|s| !s.facts.deleting);
+                Source {
+                    reference: reference.clone(),
+                    present: seen.map(|s| (s.facts.uid.clone(), s.facts.version.clone())),
+                    changed_at: seen.and_then(|s| s.changed_at),
+                }
+            })
+            .collect();
+        (
+            ownership::target(credential, target.map(|s| &s.facts)),
+            sources,
+        )
+    };
+    let labels = lock(&context.namespaces)
+        .get(&credential.namespace)
+        .cloned();
+    let permission = binding::may_ask(
+        &credential.issuer,
+        &credential.namespace,
+        labels.as_ref(),
+        &credential.ask,
+    );
+    let senior = lock(&context.index).senior(key);
+    let (memory, held) = context.with_state(key, &credential.uid, |state| {
+        let request = fingerprint::request(credential);
+        let fits = |h: &super::context::Held| {
+            h.request == request
+                && h.token.expires_at > now
+                && h.renew_requested == credential.renew_requested
+        };
+        if !state.held.as_ref().is_some_and(fits) {
+            state.held = None;
+        }
+        (state.memory.clone(), state.held.is_some())
+    });
+    let mut observed = Observed {
+        deleting,
+        target,
+        senior,
+        permission,
+        sources,
+        memory,
+        held,
+    };
+    if let Some(record) = observed.record().cloned() {
+        observed.memory.learn(&record.sources);
+    }
+    observed
+}

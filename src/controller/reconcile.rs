@@ -1,0 +1,182 @@
+//! One look at one credential: observe, plan, execute, record, schedule.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use jiff::SignedDuration;
+use kube::runtime::controller::Action;
+use tracing::Instrument;
+
+use super::{
+    context::{Context, key_of, lock},
+    execute::execute,
+    observe::observe,
+    record,
+};
+use crate::{
+    api::{ApiCredential, IssuerRef},
+    credential::{Credential, FieldError, Key, parse},
+    plan::{self, Outcome, schedule},
+};
+
+/// A look ends by then, whatever happens: two reads, one exchange of at most 15 s for each of four secrets, two
+/// writes. Below the grace period of the pod, so that a stop waits for the looks that are under way.
+const DEADLINE: Duration = Duration::from_secs(75);
+/// After a look that panicked or ran out of time.
+const AFTER_DEFECT: Duration = Duration::from_mins(1);
+/// After a status that could not be written.
+const AFTER_LOST_STATUS: Duration = Duration::from_secs(10);
+
+/// Why a look came to nothing. Only defects are errors: everything foreseen is an outcome.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Defect {
+    #[error("a look at a credential panicked")]
+    Panicked,
+    #[error("a look at a credential took too long")]
+    TookTooLong,
+}
+
+/// Looks at a credential. Never panics, always ends.
+pub(super) async fn reconcile(
+    object: Arc<ApiCredential>,
+    context: Arc<Context>,
+) -> Result<Action, Defect> {
+    let key = key_of(object.as_ref());
+    let span = tracing::info_span!("reconcile", namespace = key.namespace, name = key.name);
+    let started = Instant::now();
+    context.health.forget(&key);
+    let look = AssertUnwindSafe(tokio::time::timeout(
+        DEADLINE,
+        look(&object, &key, &context),
+    ))
+    .catch_unwind();
+    let result = match look.instrument(span).await {
+        Ok(Ok((outcome, wait))) => {
+            context.metrics.reconciled(outcome, started.elapsed());
+            Ok(wait)
+        }
+        Ok(Err(_)) => Err(Defect::TookTooLong),
+        Err(_) => Err(Defect::Panicked),
+    };
+    let wait = result.as_ref().copied().unwrap_or(Some(AFTER_DEFECT));
+    let Some(wait) = wait else {
+        return Ok(Action::await_change());
+    };
+    let at = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_hours(1));
+    context
+        .health
+        .scheduled(key, schedule::later(context.clock.now(), at));
+    result.map(|_| Action::requeue(wait))
+}
+
+/// What to do after a defect: this one object waits, the others do not notice.
+#[expect(clippy::needless_pass_by_value, reason = "kube's signature")]
+pub(super) fn after_defect(
+    object: Arc<ApiCredential>,
+    defect: &Defect,
+    context: Arc<Context>,
+) -> Action {
+    let key = key_of(object.as_ref());
+    context.metrics.reconciled("defect", Duration::ZERO);
+    tracing::error!(namespace = key.namespace, name = key.name, "{defect}");
+    Action::requeue(AFTER_DEFECT)
+}
+
+async fn look(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+) -> (&'static str, Option<Duration>) {
+    let lookup = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
+    match parse(object, lookup) {
+        Ok(credential) => work(object, key, context, &credential).await,
+        Err(_) if object.metadata.deletion_timestamp.is_some() => ("released", None),
+        Err(errors) => explain(object, key, context, &errors).await,
+    }
+}
+
+async fn work(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    credential: &Credential,
+) -> (&'static str, Option<Duration>) {
+    let now = context.clock.now();
+    let deleting = object.metadata.deletion_timestamp.is_some();
+    let mut observed = observe(context, credential, key, deleting, now);
+    let plan = plan::plan(credential, &observed, now);
+    tracing::debug!(?plan, "planned");
+    let outcome = execute(context, credential, key, &mut observed, plan).await;
+    context.with_state(key, &credential.uid, |s| s.memory = observed.memory.clone());
+
+    let now = context.clock.now();
+    let label = label(&outcome);
+    match outcome {
+        Outcome::Released => {
+            context.forget(key);
+            return (label, None);
+        }
+        Outcome::Queued { until } => {
+            let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+            return (label, Some(wait.max(Duration::from_millis(10))));
+        }
+        _ => {}
+    }
+    let observed = observe(context, credential, key, deleting, now);
+    let known = record::known_status(context, object, key);
+    let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
+    let wait = tell(object, key, context, known.as_ref(), &view).await;
+    (label, Some(wait))
+}
+
+async fn explain(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    errors: &[FieldError],
+) -> (&'static str, Option<Duration>) {
+    let now = context.clock.now();
+    let name = (
+        key.namespace.clone(),
+        object.spec.target.secret_name.clone(),
+    );
+    let facts = lock(&context.secrets).get(&name).map(|s| s.facts.clone());
+    let known = record::known_status(context, object, key);
+    let view = plan::invalid(object, known.as_ref(), facts.as_ref(), errors, now);
+    let wait = tell(object, key, context, known.as_ref(), &view).await;
+    ("invalid", Some(wait))
+}
+
+async fn tell(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    known: Option<&crate::api::ApiCredentialStatus>,
+    view: &plan::View,
+) -> Duration {
+    let written = record::write_status(context, object, key, known, &view.status).await;
+    // An event tells a change of the status, so it goes with the status or not at all.
+    if !written {
+        return view.requeue.min(AFTER_LOST_STATUS);
+    }
+    record::notify(context, object, key, &view.notices, context.clock.now()).await;
+    view.requeue
+}
+
+const fn label(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Steady => "steady",
+        Outcome::Minted(_) => "minted",
+        Outcome::Waiting { .. } => "waiting",
+        Outcome::Queued { .. } => "queued",
+        Outcome::Failed => "failed",
+        Outcome::Backoff => "backoff",
+        Outcome::Refused { .. } => "refused",
+        Outcome::Suspended => "suspended",
+        Outcome::Released => "released",
+    }
+}

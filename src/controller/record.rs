@@ -1,0 +1,189 @@
+//! Writes down what came of a look: status if it differs, events on changes. Neither ever fails a reconcile.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+
+use super::{
+    calls::{Trouble, call},
+    context::Context,
+    ids,
+};
+use crate::{
+    api::{ApiCredential, ApiCredentialStatus, names},
+    credential::Key,
+    plan::{Notice, Severity},
+};
+
+/// Longest note of an event (the API server's bound is 1 kB).
+const MAX_NOTE: usize = 1000;
+
+/// The status that stands in the cluster, as far as this process knows: its own last write, until the watch has
+/// shown it, else what the watch showed.
+pub(super) fn known_status(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+) -> Option<ApiCredentialStatus> {
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let written = context.with_state(key, uid, |s| {
+        s.written.as_ref().map(|(_, status)| status.clone())
+    });
+    written.or_else(|| object.status.clone())
+}
+
+/// Writes the status, if it is another one. Says whether the cluster now has it.
+pub(super) async fn write_status(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+    known: Option<&ApiCredentialStatus>,
+    status: &ApiCredentialStatus,
+) -> bool {
+    if known == Some(status) {
+        return true;
+    }
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
+    let body = json!({
+        "apiVersion": ApiCredential::api_version(&()),
+        "kind": ApiCredential::kind(&()),
+        // The UID keeps the status from an object of the same name that was made meanwhile.
+        "metadata": { "name": key.name, "uid": uid },
+        "status": status,
+    });
+    let params = PatchParams::apply(names::MANAGER).force();
+    match call(
+        &context.metrics,
+        "patch_status",
+        api.patch_status(&key.name, &params, &Patch::Apply(&body)),
+    )
+    .await
+    {
+        Ok(made) => {
+            let version = made.metadata.resource_version.unwrap_or_default();
+            context.with_state(key, uid, |s| s.written = Some((version, status.clone())));
+            // The watch may have shown it before this line.
+            if let Some(now) = context.credentials.get(&super::context::reference(key)) {
+                context.saw(
+                    key,
+                    now.metadata.resource_version.as_deref().unwrap_or_default(),
+                );
+            }
+            true
+        }
+        Err(Trouble::NotFound | Trouble::Conflict | Trouble::Terminating) => true,
+        Err(_) => false,
+    }
+}
+
+/// Sends events.
+pub(super) async fn notify(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+    notices: &[Notice],
+    now: Timestamp,
+) {
+    for notice in notices {
+        let event = event(context, object, key, notice, now);
+        let api: Api<Event> = Api::namespaced(context.client.clone(), &key.namespace);
+        if call(
+            &context.metrics,
+            "create_event",
+            api.create(&PostParams::default(), &event),
+        )
+        .await
+        .is_err()
+        {
+            tracing::debug!(reason = notice.reason, "event could not be sent");
+        }
+    }
+}
+
+fn event(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+    notice: &Notice,
+    now: Timestamp,
+) -> Event {
+    let cut = notice
+        .note
+        .char_indices()
+        .nth(MAX_NOTE)
+        .map_or(notice.note.as_str(), |(at, _)| &notice.note[..at]);
+    // Object names end at 253 characters.
+    let stem: String = key.name.chars().take(200).collect();
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{stem}.{}", ids::hex(&ids::random::<8>()))),
+            namespace: Some(key.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        action: Some("Reconcile".to_owned()),
+        event_time: Some(MicroTime(now)),
+        note: Some(cut.to_owned()),
+        reason: Some(notice.reason.clone()),
+        regarding: Some(ObjectReference {
+            api_version: Some(ApiCredential::api_version(&()).into_owned()),
+            kind: Some(ApiCredential::kind(&()).into_owned()),
+            name: Some(key.name.clone()),
+            namespace: Some(key.namespace.clone()),
+            uid: object.metadata.uid.clone(),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some("apicred.dev/operator".to_owned()),
+        reporting_instance: Some(context.settings.instance.clone()),
+        type_: Some(
+            match notice.severity {
+                Severity::Normal => "Normal",
+                Severity::Warning => "Warning",
+            }
+            .to_owned(),
+        ),
+        ..Event::default()
+    }
+}
+
+/// Counts of Ready conditions and, if wanted, ends of tokens, for one scrape.
+pub(super) fn snapshot(
+    context: &Context,
+    per_credential: bool,
+) -> crate::telemetry::metrics::Snapshot {
+    use crate::telemetry::metrics::{CredentialLabel, Snapshot};
+    let now = context.clock.now();
+    let mut snapshot = Snapshot {
+        overdue_seconds: context.health.overdue(now).as_secs(),
+        watch_age_seconds: context.health.ages(now),
+        ..Snapshot::default()
+    };
+    for object in context.credentials.state() {
+        let ready = object
+            .status
+            .iter()
+            .flat_map(|s| &s.conditions)
+            .find(|c| c.type_ == "Ready")
+            .map_or(2, |c| usize::from(c.status != "True"));
+        snapshot.ready[ready] += 1;
+        let expires = object.status.as_ref().and_then(|s| s.expires_at.as_ref());
+        if let (true, Some(at)) = (per_credential, expires) {
+            let key = super::context::key_of(object.as_ref());
+            snapshot.expiries.push((
+                CredentialLabel {
+                    namespace: key.namespace,
+                    name: key.name,
+                },
+                at.0.as_second(),
+            ));
+        }
+    }
+    snapshot
+}

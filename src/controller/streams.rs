@@ -1,0 +1,386 @@
+//! The watches. Each has its own backoff, prunes what it receives before anything is kept, and tells who is
+//! concerned by a change. The only file that uses kube's unstable stream control.
+
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
+
+use futures::{Stream, StreamExt, TryStreamExt, future};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Client, Resource,
+    api::PartialObjectMeta,
+    core::DeserializeGuard,
+    runtime::{
+        PredicateConfig, WatchStreamExt, predicates,
+        reflector::{self, Lookup, store::Writer},
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    context::{Context, key_of, lock},
+    index::IssuerName,
+};
+use crate::{
+    api::{ApiCredential, IssuerKind, names},
+    credential::Key,
+};
+
+/// The server ends a watch after this many seconds. Below 240 s, at which some load balancers drop idle flows
+/// silently; kube gives a silent watch up 5 s after it.
+const WATCH_SECONDS: u32 = 200;
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// Watches typed objects: those that cannot be read are told and left out, so that one of them stops nobody else.
+fn objects<K>(
+    client: &Client,
+    context: &Arc<Context>,
+    name: &'static str,
+) -> impl Stream<Item = Event<K>> + Send + 'static + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let api: Api<DeserializeGuard<K>> = Api::all(client.clone());
+    let stream = watcher(api, config()).default_backoff();
+    settle(stream, context, name).filter_map(move |event| future::ready(guarded(event, name)))
+}
+
+/// Tells errors of a stream and goes on; kube's watcher recovers by itself after its backoff.
+fn settle<T: Send + 'static, S>(
+    stream: S,
+    context: &Arc<Context>,
+    name: &'static str,
+) -> impl Stream<Item = Event<T>> + Send + use<T, S>
+where
+    S: Stream<Item = Result<Event<T>, watcher::Error>> + Send + 'static,
+{
+    let context = Arc::clone(context);
+    stream.filter_map(move |result| {
+        future::ready(match result {
+            Ok(event) => {
+                context.health.heard(name, false, context.clock.now());
+                Some(event)
+            }
+            Err(error) => {
+                context.metrics.watch_broke(name);
+                tracing::warn!(
+                    stream = name,
+                    "watch broke and is opened again: {}",
+                    plainly(&error)
+                );
+                None
+            }
+        })
+    })
+}
+
+/// What broke, without the server's text.
+fn plainly(error: &watcher::Error) -> &'static str {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(s))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => match s.code {
+            401 => "not authenticated; is the service account token valid?",
+            403 => "forbidden; the operator's role lacks list and watch on this kind",
+            404 => "the kind is not known to the server; are the CRDs installed?",
+            410 => "too old; listing again",
+            429 => "the server is busy",
+            _ => "the server refused",
+        },
+        watcher::Error::InitialListFailed(_) => "the list failed",
+        watcher::Error::WatchStartFailed(_) => "the watch could not be opened",
+        watcher::Error::WatchError(_) => "the server ended it",
+        watcher::Error::WatchFailed(_) => "the connection broke",
+        watcher::Error::NoResourceVersion => "the server gave no resourceVersion",
+    }
+}
+
+fn guarded<K: Resource<DynamicType = ()>>(
+    event: Event<DeserializeGuard<K>>,
+    stream: &'static str,
+) -> Option<Event<K>> {
+    let open = |guard: DeserializeGuard<K>| match guard.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            let meta = invalid.metadata;
+            tracing::error!(
+                stream,
+                namespace = meta.namespace,
+                name = meta.name,
+                "an object cannot be read and is left out; does it fit the installed CRD?"
+            );
+            None
+        }
+    };
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(guard) => Event::InitApply(open(guard)?),
+        Event::Apply(guard) => Event::Apply(open(guard)?),
+        Event::Delete(guard) => Event::Delete(open(guard)?),
+    })
+}
+
+/// Credentials: fills the store and the index, and lets those through whose spec, renewal request or deletion
+/// changed. A status write, a label or an annotation of somebody else wakes nobody.
+pub(super) fn credentials(
+    context: &Arc<Context>,
+    writer: Writer<ApiCredential>,
+) -> impl Stream<Item = Result<ApiCredential, watcher::Error>> + Send + 'static {
+    let tell = Arc::clone(context);
+    let mut listed: Option<HashSet<Key>> = None;
+    objects::<ApiCredential>(&context.client, context, "credentials")
+        .map(|event| Ok(prune(event)))
+        .reflect(writer)
+        .inspect_ok(move |event| note(&tell, event, &mut listed))
+        .applied_objects()
+        .predicate_filter(predicates_of, PredicateConfig::default())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "kube's signature")]
+fn predicates_of(object: &ApiCredential) -> Option<u64> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    predicates::generation(object).hash(&mut hasher);
+    object
+        .metadata
+        .deletion_timestamp
+        .is_some()
+        .hash(&mut hasher);
+    object
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(names::RENEW_REQUESTED_AT))
+        .hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<HashSet<Key>>) {
+    let woken = match event {
+        Event::Init => {
+            *listed = Some(HashSet::new());
+            Vec::new()
+        }
+        Event::InitApply(object) => {
+            if let Some(listed) = listed {
+                listed.insert(key_of(object));
+            }
+            lock(&context.index).insert(object)
+        }
+        Event::InitDone => {
+            context
+                .health
+                .heard("credentials", true, context.clock.now());
+            listed
+                .take()
+                .map(|keep| lock(&context.index).retain(&keep))
+                .unwrap_or_default()
+        }
+        Event::Apply(object) => {
+            context.saw(
+                &key_of(object),
+                object
+                    .metadata
+                    .resource_version
+                    .as_deref()
+                    .unwrap_or_default(),
+            );
+            lock(&context.index).insert(object)
+        }
+        Event::Delete(object) => {
+            let key = key_of(object);
+            context.forget(&key);
+            lock(&context.index).remove(&key)
+        }
+    };
+    for key in &woken {
+        context.triggers.send(key);
+    }
+}
+
+/// Managed fields are four fifths of an object's memory (reliability research, section 2.6); labels and foreign
+/// annotations are of no use here.
+fn prune<K: Resource>(mut event: Event<K>) -> Event<K> {
+    if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = &mut event {
+        let meta = object.meta_mut();
+        meta.managed_fields = None;
+        meta.labels = None;
+        if let Some(annotations) = &mut meta.annotations {
+            annotations.retain(|key, _| key.starts_with(names::PREFIX));
+        }
+    }
+    event
+}
+
+/// Secrets, by metadata: wakes the credentials that read or write the ones that change.
+pub(super) async fn secrets(context: Arc<Context>) {
+    let api: Api<PartialObjectMeta<Secret>> = Api::all(context.client.clone());
+    let stream = settle(
+        watcher(api, config()).default_backoff(),
+        &context,
+        "secrets",
+    );
+    let mut stream = std::pin::pin!(stream);
+    while let Some(event) = stream.next().await {
+        let now = context.clock.now();
+        let changed = {
+            let mut secrets = lock(&context.secrets);
+            match event {
+                Event::Init => {
+                    secrets.begin();
+                    Vec::new()
+                }
+                Event::InitApply(object) => {
+                    secrets.listed(&object.metadata);
+                    Vec::new()
+                }
+                Event::InitDone => secrets.finish(now),
+                Event::Apply(object) => secrets.apply(&object.metadata, now).into_iter().collect(),
+                Event::Delete(object) => secrets.delete(&object.metadata).into_iter().collect(),
+            }
+        };
+        // Marked as listed only after `finish` has put the list in place.
+        context
+            .health
+            .heard("secrets", lock(&context.secrets).is_listed(), now);
+        let index = lock(&context.index);
+        for key in changed.iter().flat_map(|name| index.of_secret(name)) {
+            context.triggers.send(&key);
+        }
+    }
+}
+
+/// Issuers of one kind: fills the store, wakes the credentials that ask the ones whose spec changes, and hands the
+/// changed ones to `changed`.
+pub(super) async fn issuers<K>(
+    context: Arc<Context>,
+    mut writer: Writer<K>,
+    name: &'static str,
+    kind: IssuerKind,
+    changed: tokio::sync::mpsc::UnboundedSender<IssuerName>,
+) where
+    K: Resource<DynamicType = ()>
+        + Lookup<DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let stream = objects::<K>(&context.client, &context, name);
+    let mut stream = std::pin::pin!(stream);
+    let mut versions: std::collections::HashMap<IssuerName, (Option<String>, Option<i64>)> =
+        std::collections::HashMap::new();
+    let mut listed: Option<HashSet<IssuerName>> = None;
+    while let Some(event) = stream.next().await {
+        let event = prune(event);
+        writer.apply_watcher_event(&event);
+        let of = |object: &K| {
+            let key = key_of(object);
+            let version = (object.meta().uid.clone(), object.meta().generation);
+            ((kind, key.namespace, key.name), version)
+        };
+        let mut news = Vec::new();
+        match &event {
+            Event::Init => listed = Some(HashSet::new()),
+            Event::InitApply(object) | Event::Apply(object) => {
+                let (issuer, version) = of(object);
+                if let Some(listed) = &mut listed {
+                    listed.insert(issuer.clone());
+                }
+                if versions.insert(issuer.clone(), version.clone()) != Some(version) {
+                    news.push(issuer);
+                }
+            }
+            Event::Delete(object) => {
+                let (issuer, _) = of(object);
+                versions.remove(&issuer);
+                news.push(issuer);
+            }
+            Event::InitDone => {
+                if let Some(keep) = listed.take() {
+                    news.extend(versions.keys().filter(|k| !keep.contains(*k)).cloned());
+                    versions.retain(|k, _| keep.contains(k));
+                }
+                context.health.heard(name, true, context.clock.now());
+                // What the list brought is in the store only now.
+                news.extend(versions.keys().cloned());
+            }
+        }
+        for issuer in news {
+            lock(&context.index)
+                .of_issuer(&issuer)
+                .iter()
+                .for_each(|key| context.triggers.send(key));
+            let _ = changed.send(issuer);
+        }
+    }
+}
+
+/// Namespaces, by metadata: their labels may open a cluster issuer to their credentials.
+pub(super) async fn namespaces(context: Arc<Context>) {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
+    let stream = settle(
+        watcher(api, config()).default_backoff(),
+        &context,
+        "namespaces",
+    );
+    let mut stream = std::pin::pin!(stream);
+    let mut incoming = None;
+    while let Some(event) = stream.next().await {
+        let mut changed = Vec::new();
+        match event {
+            Event::Init => incoming = Some(std::collections::HashMap::new()),
+            Event::InitApply(object) => {
+                if let Some(map) = &mut incoming {
+                    map.insert(
+                        object.metadata.name.unwrap_or_default(),
+                        object.metadata.labels.unwrap_or_default(),
+                    );
+                }
+            }
+            Event::InitDone => {
+                if let Some(map) = incoming.take() {
+                    let mut known = lock(&context.namespaces);
+                    changed.extend(
+                        map.iter()
+                            .filter(|(n, l)| known.get(*n) != Some(*l))
+                            .map(|(n, _)| n.clone()),
+                    );
+                    *known = map;
+                }
+                context
+                    .health
+                    .heard("namespaces", true, context.clock.now());
+            }
+            Event::Apply(object) => {
+                let (name, labels) = (
+                    object.metadata.name.unwrap_or_default(),
+                    object.metadata.labels.unwrap_or_default(),
+                );
+                if lock(&context.namespaces).insert(name.clone(), labels.clone()) != Some(labels) {
+                    changed.push(name);
+                }
+            }
+            Event::Delete(object) => {
+                lock(&context.namespaces).remove(&object.metadata.name.unwrap_or_default());
+            }
+        }
+        let index = lock(&context.index);
+        for key in changed.iter().flat_map(|name| index.of_namespace(name)) {
+            context.triggers.send(&key);
+        }
+    }
+}
+
+/// A store and its writer.
+pub(super) fn store<K>() -> (reflector::Store<K>, Writer<K>)
+where
+    K: Lookup<DynamicType = ()> + Clone + 'static,
+{
+    reflector::store()
+}

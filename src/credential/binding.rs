@@ -1,0 +1,136 @@
+//! Who may ask whom for what, and which Secret may go where. The one choke point of tenancy: every send passes
+//! [`may_ask`] and [`may_send`] and nothing else decides.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::{Ask, Issuer};
+
+/// Why a request may not be made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Denial {
+    /// The issuer does not serve this namespace.
+    Namespace(String),
+    /// The issuer does not give this scope.
+    Scope(String),
+    /// The Secret does not name this origin.
+    Secret(String),
+}
+
+impl Denial {
+    /// Stable reason for conditions.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Namespace(_) => "NotAuthorizedByIssuer",
+            Self::Scope(_) => "ScopeNotAllowed",
+            Self::Secret(_) => "NotAuthorizedBySecret",
+        }
+    }
+
+    /// What to do, in a sentence.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Namespace(text) | Self::Scope(text) | Self::Secret(text) => text,
+        }
+    }
+}
+
+/// May credentials of `namespace` (with these labels) ask `issuer` for `ask`?
+///
+/// # Errors
+/// The rule that forbids it.
+pub fn may_ask(
+    issuer: &Issuer,
+    namespace: &str,
+    namespace_labels: Option<&BTreeMap<String, String>>,
+    ask: &Ask,
+) -> Result<(), Denial> {
+    if let Some(allowed) = &issuer.allowed_namespaces {
+        let by_name = allowed.names.iter().flatten().any(|n| n == namespace);
+        let by_label = match (&allowed.selector, namespace_labels) {
+            (Some(selector), Some(labels)) => selects(selector, labels),
+            _ => false,
+        };
+        if !by_name && !by_label {
+            return Err(Denial::Namespace(format!(
+                "{} does not serve namespace {namespace}; its administrator adds it to spec.allowedNamespaces",
+                issuer.id
+            )));
+        }
+    }
+    if let Some(allowed) = &issuer.allowed_scopes {
+        let is_allowed = |wanted: &str| {
+            let as_scope = format!("{}/.default", wanted.trim_end_matches('/'));
+            allowed.iter().any(|a| a == wanted || *a == as_scope)
+        };
+        let wanted = || ask.scopes.iter().chain(&ask.resource).chain(&ask.audience);
+        if wanted().next().is_none() {
+            return Err(Denial::Scope(format!(
+                "{} gives named scopes only ({}); name one in spec.scopes",
+                issuer.id,
+                allowed.join(", ")
+            )));
+        }
+        if let Some(refused) = wanted().find(|w| !is_allowed(w)) {
+            return Err(Denial::Scope(format!(
+                "{} does not give \"{refused}\"; it gives {}",
+                issuer.id,
+                allowed.join(", ")
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// May the content of a Secret with these annotations be sent to `issuer`?
+///
+/// # Errors
+/// When neither an administrator nor the Secret vouches for the origin.
+pub fn may_send(
+    issuer: &Issuer,
+    secret: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Denial> {
+    if issuer.vouched {
+        return Ok(());
+    }
+    let named = annotations.and_then(|a| a.get(crate::api::names::ALLOWED_ISSUERS));
+    if named.is_some_and(|list| {
+        list.split(',').any(|o| {
+            o.trim()
+                .trim_end_matches('/')
+                .eq_ignore_ascii_case(&issuer.origin)
+        })
+    }) {
+        return Ok(());
+    }
+    Err(Denial::Secret(format!(
+        "Secret {secret} does not allow itself to be sent to {}; its owner sets the annotation {}: {} on it",
+        issuer.origin,
+        crate::api::names::ALLOWED_ISSUERS,
+        issuer.origin
+    )))
+}
+
+/// Does a label selector match? An empty one matches everything; an unknown operator matches nothing.
+/// Source: the LabelSelector reference of the Kubernetes API.
+fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    let equal = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .all(|(k, v)| labels.get(k) == Some(v));
+    let fits = selector.match_expressions.iter().flatten().all(|e| {
+        let value = labels.get(&e.key);
+        let listed = || value.is_some_and(|v| e.values.iter().flatten().any(|x| x == v));
+        match e.operator.as_str() {
+            "In" => listed(),
+            "NotIn" => !listed(),
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    });
+    equal && fits
+}

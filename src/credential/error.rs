@@ -1,0 +1,47 @@
+//! What is wrong with a field, and the mend.
+
+use std::fmt;
+
+/// A fault in one field of a spec.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FieldError {
+    /// Path of the field, such as `spec.client.id`.
+    pub field: String,
+    /// What is wrong and how to mend it, as a sentence without a full stop.
+    pub problem: String,
+    /// Stable reason for conditions.
+    pub reason: &'static str,
+}
+
+impl FieldError {
+    /// A fault at `field`.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+            reason: "InvalidSpec",
+        }
+    }
+
+    /// The same fault under another reason.
+    #[must_use]
+    pub fn because(mut self, reason: &'static str) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    /// All faults in one line, for a condition's message.
+    pub fn join(errors: &[Self]) -> String {
+        errors
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.problem)
+    }
+}

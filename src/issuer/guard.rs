@@ -1,0 +1,118 @@
+//! Where issuer traffic may go. The address that is checked here is the address that is connected to: reqwest is
+//! given these very addresses and looks nothing up again, so a name cannot change its mind in between.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+/// May a connection go to `address`? Public unicast always; everything else only if a CIDR allows it.
+pub fn allowed(address: IpAddr, cidrs: &[IpNet]) -> bool {
+    let address = canonical(address);
+    public(address) || cidrs.iter().any(|net| net.contains(&address))
+}
+
+/// An IPv4 address in any IPv6 disguise becomes the IPv4 address: mapped (`::ffff:0:0/96`), compatible (`::/96`),
+/// NAT64 (`64:ff9b::/96`, RFC 6052) and 6to4 (`2002::/16`).
+fn canonical(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else {
+        return address;
+    };
+    let tail = |hi: u16, lo: u16| IpAddr::V4(Ipv4Addr::from(u32::from(hi) << 16 | u32::from(lo)));
+    match v6.segments() {
+        [0, 0, 0, 0, 0, 0xffff, hi, lo]
+        | [0x64, 0xff9b, 0, 0, 0, 0, hi, lo]
+        | [0x2002, hi, lo, ..] => tail(hi, lo),
+        [0, 0, 0, 0, 0, 0, hi, lo] if v6 != Ipv6Addr::LOCALHOST && v6 != Ipv6Addr::UNSPECIFIED => {
+            tail(hi, lo)
+        }
+        _ => address,
+    }
+}
+
+/// Globally reachable unicast, by the IANA special-purpose registries (RFC 6890 and its updates).
+fn public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            !(v4.is_unspecified()
+                || a == 0
+                || v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b)) // carrier-grade NAT, RFC 6598
+                || (a == 192 && b == 0 && c == 0) // protocol assignments
+                || (a == 198 && (18..20).contains(&b)) // benchmarks, RFC 2544
+                || (a == 168 && b == 63 && v4.octets()[2..] == [129, 16]) // Azure's host endpoint
+                || v4.is_documentation())
+        }
+        IpAddr::V6(v6) => {
+            let first = v6.segments()[0];
+            // Only 2000::/3 is handed out as global unicast.
+            (first & 0xe000) == 0x2000 && !(first == 0x2001 && v6.segments()[1] == 0x0db8)
+        }
+    }
+}
+
+/// Checks a URL whose host is an address and needs no look-up; names are checked by [`GuardedResolver`].
+///
+/// # Errors
+/// A sentence for the user.
+pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), String> {
+    let address = match url.host() {
+        Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
+        Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
+        Some(Host::Domain(_)) => return Ok(()),
+        None => return Err("the URL has no host".to_owned()),
+    };
+    if allowed(address, cidrs) {
+        Ok(())
+    } else {
+        Err(not_allowed(&address.to_string()))
+    }
+}
+
+fn not_allowed(what: &str) -> String {
+    format!(
+        "{what} is not a public address; an administrator allows its network in spec.network.allowedCidrs of a ClusterTokenIssuer"
+    )
+}
+
+/// A name whose every address is forbidden.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AddressNotAllowed(String);
+
+/// Looks names up with the system's resolver and hands on only addresses that may be connected to.
+pub struct GuardedResolver {
+    cidrs: Vec<IpNet>,
+}
+
+impl GuardedResolver {
+    /// A resolver that allows these networks beside public ones.
+    pub fn new(cidrs: Vec<IpNet>) -> Self {
+        Self { cidrs }
+    }
+}
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let cidrs = self.cidrs.clone();
+        Box::pin(async move {
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let vetted: Vec<SocketAddr> = found
+                .iter()
+                .copied()
+                .filter(|a| allowed(a.ip(), &cidrs))
+                .collect();
+            if vetted.is_empty() {
+                return Err(AddressNotAllowed(not_allowed(name.as_str())).into());
+            }
+            Ok(Box::new(vetted.into_iter()) as Addrs)
+        })
+    }
+}

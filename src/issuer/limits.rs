@@ -1,0 +1,199 @@
+//! One budget an issuer: how many requests a second, how many in flight, and a pause that all share. Pure: the
+//! shell asks [`Budget::enter`] before a request and tells [`Budget::leave`] after it.
+//!
+//! Who does not get in stands in a line and gives up its worker; [`Budget::admit`] names who may come back, most
+//! urgent first. So a slow or throttled issuer holds no worker of the others.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// How long an admission waits to be used. A credential that was deleted meanwhile never uses it.
+const ADMISSION: SignedDuration = SignedDuration::from_secs(5);
+
+/// Place in the line: credentials without a valid token first, then the soonest to expire.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Urgency(i64);
+
+impl Urgency {
+    /// By the end of the token in the Secret; none is the most urgent.
+    pub fn until(expires_at: Option<Timestamp>, now: Timestamp) -> Self {
+        Self(
+            expires_at
+                .filter(|e| *e > now)
+                .map_or(i64::MIN, Timestamp::as_second),
+        )
+    }
+}
+
+/// What [`Budget::enter`] says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Entry {
+    /// Go; call [`Budget::leave`] afterwards.
+    Go,
+    /// Stand in line; somebody will say when.
+    Wait,
+    /// The issuer asked to be left alone until then.
+    Paused(Timestamp),
+}
+
+/// The budget of one issuer. `K` names a credential.
+#[derive(Debug)]
+pub struct Budget<K> {
+    rate: f64,
+    max_in_flight: u32,
+    tokens: f64,
+    refilled: Timestamp,
+    in_flight: u32,
+    paused_until: Option<Timestamp>,
+    line: BTreeSet<(Urgency, u64, K)>,
+    places: HashMap<K, (Urgency, u64)>,
+    admitted: HashMap<K, Timestamp>,
+    next_place: u64,
+}
+
+impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
+    /// A full budget.
+    pub fn new(requests_per_second: u32, max_in_flight: u32, now: Timestamp) -> Self {
+        let rate = f64::from(requests_per_second.max(1));
+        Self {
+            rate,
+            max_in_flight: max_in_flight.max(1),
+            tokens: rate,
+            refilled: now,
+            in_flight: 0,
+            paused_until: None,
+            line: BTreeSet::new(),
+            places: HashMap::new(),
+            admitted: HashMap::new(),
+            next_place: 0,
+        }
+    }
+
+    /// Takes over new limits; the state stays.
+    pub fn configure(&mut self, requests_per_second: u32, max_in_flight: u32) {
+        self.rate = f64::from(requests_per_second.max(1));
+        self.max_in_flight = max_in_flight.max(1);
+    }
+
+    /// Asks for one request.
+    pub fn enter(&mut self, key: &K, urgency: Urgency, now: Timestamp) -> Entry {
+        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+            self.forget(key);
+            return Entry::Paused(until);
+        }
+        self.refill(now);
+        if self.admitted.remove(key).is_some() {
+            return Entry::Go;
+        }
+        if self.line.is_empty() && self.free() {
+            self.take();
+            return Entry::Go;
+        }
+        self.stand(key, urgency);
+        Entry::Wait
+    }
+
+    /// A request of this budget has ended.
+    pub fn leave(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Nobody asks until then. Never shortens a pause.
+    pub fn pause(&mut self, until: Timestamp) {
+        self.paused_until = Some(self.paused_until.map_or(until, |old| old.max(until)));
+        // After the pause the first requests find out whether it is over: start with an empty bucket.
+        self.tokens = 0.0;
+        self.refilled = until;
+    }
+
+    /// Until when nobody asks.
+    pub fn paused(&self, now: Timestamp) -> Option<Timestamp> {
+        self.paused_until.filter(|until| *until > now)
+    }
+
+    /// Those who may come back now, most urgent first. Each holds its place for five seconds.
+    pub fn admit(&mut self, now: Timestamp) -> Vec<K> {
+        self.refill(now);
+        let before = self.admitted.len();
+        self.admitted
+            .retain(|_, since| now.duration_since(*since) < ADMISSION);
+        self.in_flight = self
+            .in_flight
+            .saturating_sub(u32::try_from(before - self.admitted.len()).unwrap_or(u32::MAX));
+        let mut out = Vec::new();
+        if self.paused(now).is_some() {
+            // Let them come back and be told of the pause, so that each says so in its status.
+            out.extend(self.line.iter().map(|(_, _, key)| key.clone()));
+            self.line.clear();
+            self.places.clear();
+            return out;
+        }
+        while self.free() {
+            let Some((_, _, key)) = self.line.pop_first() else {
+                break;
+            };
+            self.places.remove(&key);
+            self.take();
+            self.admitted.insert(key.clone(), now);
+            out.push(key);
+        }
+        out
+    }
+
+    /// Does anybody stand in line?
+    pub fn has_line(&self) -> bool {
+        !self.line.is_empty()
+    }
+
+    /// Nothing held, nobody waiting, no pause: may be dropped.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.in_flight == 0
+            && self.line.is_empty()
+            && self.admitted.is_empty()
+            && self.paused(now).is_none()
+    }
+
+    /// Takes a credential out of the line and gives its admission back.
+    pub fn forget(&mut self, key: &K) {
+        if let Some((urgency, place)) = self.places.remove(key) {
+            self.line.remove(&(urgency, place, key.clone()));
+        }
+        if self.admitted.remove(key).is_some() {
+            self.leave();
+        }
+    }
+
+    fn stand(&mut self, key: &K, urgency: Urgency) {
+        let place = if let Some((old, place)) = self.places.get(key) {
+            self.line.remove(&(*old, *place, key.clone()));
+            *place
+        } else {
+            self.next_place += 1;
+            self.next_place
+        };
+        self.places.insert(key.clone(), (urgency, place));
+        self.line.insert((urgency, place, key.clone()));
+    }
+
+    fn free(&self) -> bool {
+        self.in_flight < self.max_in_flight && self.tokens >= 1.0
+    }
+
+    fn take(&mut self) {
+        self.tokens -= 1.0;
+        self.in_flight += 1;
+    }
+
+    /// The bucket holds one second's worth.
+    fn refill(&mut self, now: Timestamp) {
+        let passed = now.duration_since(self.refilled).as_secs_f64();
+        if passed > 0.0 {
+            self.tokens = (self.tokens + passed * self.rate).min(self.rate);
+            self.refilled = now;
+        } else if passed < -1.0 && self.paused(now).is_none() {
+            // The clock went back: do not wait for it to catch up.
+            self.refilled = now;
+        }
+    }
+}

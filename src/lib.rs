@@ -1,0 +1,33 @@
+//! apicred: a Kubernetes operator that keeps OAuth 2.0 access tokens fresh in Secrets.
+//!
+//! How a rotation works, and where each step lives:
+//!
+//! ```text
+//! watch     credentials · issuers · Secrets (metadata) · namespaces (metadata)   controller/streams.rs, index.rs
+//! observe   the credential, its issuer, the present target, the source secrets   controller/observe.rs
+//! plan      plan(credential, observed, now) -> Plan                              plan/            PURE
+//! acquire   grant + client proof -> request -> issuer -> answer -> Token         controller/acquire.rs
+//!             the bytes out and the bytes in                                     oauth/           PURE
+//!             the one exchange                                                   oauth/http.rs
+//!             who may ask whom, and which secret may go where                    credential/binding.rs PURE
+//!             where issuer traffic may go, and how much of it                    issuer/
+//! write     Token -> Secret, guarded by owner and resourceVersion                publish/         PURE
+//!             the one write                                                      controller/execute.rs
+//! record    status, events on changes                                            plan/status.rs   PURE
+//!             and their writes                                                   controller/record.rs
+//! schedule  requeue at the moment that the plan named                            plan/schedule.rs PURE
+//! ```
+//!
+//! [`api`] has the kinds, [`credential`] parses them into values that cannot be wrong, [`controller`] is the
+//! Kubernetes shell around it all, [`telemetry`] is what the outside sees, [`app`] wires it up.
+
+pub mod api;
+pub mod app;
+pub mod clock;
+pub mod controller;
+pub mod credential;
+pub mod issuer;
+pub mod oauth;
+pub mod plan;
+pub mod publish;
+pub mod telemetry;

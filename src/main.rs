@@ -1,0 +1,145 @@
+//! The operator's program: arguments, signals, and nothing else.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use apicred::{
+    api::crd,
+    app::{self, Options},
+    controller::Settings,
+    telemetry::logs::{self, LogFormat},
+};
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Keeps OAuth 2.0 access tokens fresh in Kubernetes Secrets.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator against the cluster of KUBECONFIG, or of the pod it runs in.
+    Run(Run),
+    /// Print the CRDs as YAML, or write one file a kind into a folder.
+    Crds {
+        /// Folder to write into; standard output if left out.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Run {
+    /// The operator's own namespace, where it keeps its digest key.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "apicred-system")]
+    namespace: String,
+    /// Name of this process in events.
+    #[arg(long, env = "POD_NAME", default_value = "apicred")]
+    instance: String,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "APICRED_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
+    admin_listen: SocketAddr,
+    /// Credentials worked on at once.
+    #[arg(long, env = "APICRED_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+    /// Networks (CIDR) that namespaced issuers may live in although they are not public.
+    #[arg(long = "allow-cidr", env = "APICRED_ALLOW_CIDR", value_delimiter = ',')]
+    allowed_cidrs: Vec<IpNet>,
+    /// Expose the end of each token as a gauge labelled with the credential's name.
+    #[arg(long, env = "APICRED_METRICS_PER_CREDENTIAL")]
+    metrics_per_credential: bool,
+    /// Shape of log lines.
+    #[arg(long, env = "APICRED_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// What is logged, as a tracing filter.
+    #[arg(long, env = "APICRED_LOG_FILTER", default_value = "info")]
+    log_filter: String,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(run) => operate(run),
+        Command::Crds { dir } => crds(dir.as_deref()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            tracing::error!("{why}");
+            eprintln!("apicred: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn operate(run: Run) -> Result<(), String> {
+    // Destructured, so that a flag that nobody reads fails the build.
+    let Run {
+        namespace,
+        instance,
+        admin_listen,
+        concurrency,
+        allowed_cidrs,
+        metrics_per_credential,
+        log_format,
+        log_filter,
+    } = run;
+    logs::init(log_format, &log_filter)?;
+    // One crypto provider for the API server's connections and the issuers'.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| "another TLS provider is installed already".to_owned())?;
+    let options = Options {
+        settings: Settings {
+            namespace,
+            concurrency,
+            allowed_cidrs,
+            instance,
+        },
+        admin_listen,
+        metrics_per_credential,
+    };
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|e| format!("no threads to run on: {e}"))?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            // A second signal ends the process where it stands.
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                std::process::exit(130);
+            });
+        };
+        app::run(options, app::client().await?, stop).await
+    })
+}
+
+fn crds(dir: Option<&Path>) -> Result<(), String> {
+    use std::io::Write;
+    for (name, text) in crd::files()? {
+        match dir {
+            Some(dir) => {
+                let path = dir.join(&name);
+                std::fs::write(&path, text)
+                    .map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
+            }
+            None => write!(std::io::stdout(), "---\n{text}").map_err(|e| e.to_string())?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! A token as the rest of apicred sees it. Never `Debug`, never `Serialize`: it holds the secret itself.
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+
+/// A token just received.
+#[derive(Clone)]
+pub struct Token {
+    /// The access token. Opaque: only ever written into the Secret.
+    pub secret: SecretString,
+    /// How it is presented; always `Bearer` today.
+    pub token_type: String,
+    /// When it was asked for: the moment before the request left, so that no answer is believed to live longer
+    /// than it does.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Where the end was learnt.
+    pub lifetime_source: LifetimeSource,
+    /// When the issuer would like to be asked again, from `issued_at` on.
+    pub refresh_in: Option<SignedDuration>,
+    /// Scopes granted, if the answer says so.
+    pub scope: Option<String>,
+    /// The token's own id (`uti` or `jti` of a readable JWT), to find it in the issuer's logs.
+    pub id: Option<String>,
+    /// The issuer's id of the exchange.
+    pub correlation_id: Option<String>,
+}
+
+/// Where a lifetime was learnt, best first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LifetimeSource {
+    /// `expires_in` of the answer.
+    ExpiresIn,
+    /// `expires_on` of the answer.
+    ExpiresOn,
+    /// `exp` inside a readable JWT.
+    Jwt,
+    /// `assumedLifetime` of the issuer.
+    Assumed,
+    /// Nobody said anything: 15 minutes.
+    Guessed,
+}
+
+impl LifetimeSource {
+    /// The name that is noted on the Secret.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ExpiresIn => "ExpiresIn",
+            Self::ExpiresOn => "ExpiresOn",
+            Self::Jwt => "Jwt",
+            Self::Assumed => "Assumed",
+            Self::Guessed => "Guessed",
+        }
+    }
+}

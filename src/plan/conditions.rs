@@ -1,0 +1,45 @@
+//! Conditions whose `lastTransitionTime` moves only when their status flips.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Longest message that is written: conditions are read by people, and objects stay small.
+const MAX_MESSAGE: usize = 1024;
+
+/// A condition of `kind`, keeping the transition time of `previous` if its status is the same.
+pub(super) fn condition(
+    previous: &[Condition],
+    kind: &str,
+    status: bool,
+    reason: &str,
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    let status = if status { "True" } else { "False" };
+    let since = find(previous, kind)
+        .filter(|c| c.status == status)
+        .map(|c| c.last_transition_time.clone());
+    let cut = message
+        .char_indices()
+        .nth(MAX_MESSAGE)
+        .map_or(message, |(at, _)| &message[..at]);
+    Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: cut.to_owned(),
+        observed_generation: Some(generation),
+        last_transition_time: since.unwrap_or_else(|| time(now)),
+    }
+}
+
+/// The condition of a kind.
+pub(super) fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.type_ == kind)
+}
+
+/// Whole seconds: what the API server stores, so that a comparison with it holds.
+pub(super) fn time(at: Timestamp) -> Time {
+    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+}

@@ -1,0 +1,94 @@
+//! Digests that tell whether a new token would be another one.
+
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    hmac,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::credential::{Credential, Endpoint};
+
+/// 128 bits are plenty against accidents, and nobody gains by forging what only he reads.
+const SHORT: usize = 16;
+
+/// Digest of everything but the secret that would make a different token: endpoint, client, grant, what is asked
+/// for. Not how the secret travels, nor roots, limits or labels.
+pub fn request(credential: &Credential) -> String {
+    let place = match &credential.issuer.endpoint {
+        Endpoint::Entra { authority } => format!("entra {authority}"),
+        Endpoint::Fixed(url) => format!("url {url}"),
+        Endpoint::Discover(url) => format!("issuer {url}"),
+    };
+    let ask = &credential.ask;
+    let mut text = Fields::new("request/1");
+    text.add(&place);
+    text.add("client_credentials");
+    text.add(&credential.client_id);
+    text.add_all(ask.scopes.iter());
+    text.add_all(ask.resource.iter());
+    text.add_all(ask.audience.iter());
+    text.add_all(ask.parameters.iter().flat_map(|(k, v)| [k, v]));
+    URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])
+}
+
+/// The operator's key for digests over secrets: without it a digest on a Secret would let its reader test guesses.
+#[derive(Clone)]
+pub struct DigestKey(hmac::Key);
+
+impl DigestKey {
+    /// From 32 random bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// Digest of a request with its secret.
+    pub fn fingerprint(&self, request: &str, secret: &str) -> String {
+        let mut text = Fields::new("fingerprint/1");
+        text.add(request);
+        text.add(secret);
+        self.sign(&text)
+    }
+
+    /// Digest of a token.
+    pub fn token(&self, token: &str) -> String {
+        let mut text = Fields::new("token/1");
+        text.add(token);
+        self.sign(&text)
+    }
+
+    fn sign(&self, text: &Fields) -> String {
+        URL_SAFE_NO_PAD.encode(&hmac::sign(&self.0, text.0.as_bytes()).as_ref()[..SHORT])
+    }
+}
+
+/// A number in `0..1` that is the same for the same words: jitter that a restart does not draw again.
+pub fn fraction(words: &[&str]) -> f64 {
+    let mut text = Fields::new("jitter/1");
+    text.add_all(words.iter());
+    let hash = digest(&SHA256, text.0.as_bytes());
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&hash.as_ref()[..4]);
+    f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// Texts set one after the other with their lengths, so that no two lists give one text.
+struct Fields(String);
+
+impl Fields {
+    fn new(domain: &str) -> Self {
+        Self(format!("apicred/{domain}"))
+    }
+
+    fn add(&mut self, text: &str) {
+        self.0.push_str(&format!("|{}:", text.len()));
+        self.0.push_str(text);
+    }
+
+    fn add_all<T: AsRef<str>>(&mut self, texts: impl Iterator<Item = T>) {
+        let texts: Vec<T> = texts.collect();
+        self.0.push_str(&format!("|#{}", texts.len()));
+        for text in texts {
+            self.add(text.as_ref());
+        }
+    }
+}

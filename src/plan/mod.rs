@@ -1,0 +1,303 @@
+//! The decision. PURE: [`plan`] looks at a valid credential and at what was observed, and names one step.
+//! [`status`] turns what came of it into what a person reads.
+
+mod conditions;
+pub mod fingerprint;
+mod observed;
+mod outcome;
+pub mod schedule;
+mod status;
+
+pub use observed::{Failure, Memory, Observed, Source, stamp};
+pub use outcome::{Minted, Outcome, fail, record};
+pub use status::{Notice, Severity, View, invalid, status};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    credential::Credential,
+    publish::{
+        Record, dress,
+        ownership::{Hands, Published, Target},
+    },
+};
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// Nothing to do until then.
+    Keep {
+        /// When to look again.
+        until: Timestamp,
+    },
+    /// Change the Secret's labels, annotations or owner; the token stays.
+    Render,
+    /// Read the source that moved; if its content is another one, mint.
+    Verify,
+    /// Get a token.
+    Mint(Why),
+    /// Write the token that is held.
+    Publish(Why),
+    /// Wait, although something is due.
+    Hold {
+        /// Until when.
+        until: Timestamp,
+        /// Why.
+        why: Hold,
+    },
+    /// Nothing can be done until something changes.
+    Refuse {
+        /// Stable reason.
+        reason: &'static str,
+        /// What to do.
+        message: String,
+    },
+    /// The credential goes; forget it.
+    Release,
+}
+
+/// Why a token is needed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// There is no Secret.
+    Absent,
+    /// The Secret asked to be taken over.
+    Adopted,
+    /// The one in the Secret has ended.
+    Expired,
+    /// Its renew point has come.
+    Due,
+    /// Somebody asked for it by annotation.
+    Requested,
+    /// The spec asks for another token.
+    SpecChanged,
+    /// The client secret is another one.
+    SourceChanged,
+    /// Somebody changed the token in the Secret.
+    Edited,
+}
+
+impl Why {
+    /// The metric label and the word in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Adopted => "adopted",
+            Self::Expired => "expired",
+            Self::Due => "due",
+            Self::Requested => "requested",
+            Self::SpecChanged => "spec_changed",
+            Self::SourceChanged => "source_changed",
+            Self::Edited => "edited",
+        }
+    }
+}
+
+/// Why a due step waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hold {
+    /// `spec.suspend`.
+    Suspended,
+    /// The last try failed and its wait is not over.
+    Backoff,
+    /// The old Secret is still being deleted.
+    TargetDeleting,
+    /// The issuer repeats the token that is published.
+    Repeating,
+}
+
+/// How often a credential is looked at that waits for a change: watches tell of every change, this is the net.
+const RECHECK: SignedDuration = SignedDuration::from_mins(10);
+
+/// Decides the next step.
+pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
+    if observed.deleting {
+        return Plan::Release;
+    }
+    if credential.suspend {
+        return Plan::Hold {
+            until: schedule::later(now, RECHECK),
+            why: Hold::Suspended,
+        };
+    }
+    if let Some(refusal) = target_refusal(credential, observed) {
+        return refusal;
+    }
+    if observed.target == Target::Deleting {
+        return Plan::Hold {
+            until: schedule::later(now, SignedDuration::from_secs(5)),
+            why: Hold::TargetDeleting,
+        };
+    }
+    let undressed = published(&observed.target).is_some_and(|p| {
+        p.record.is_some() && (p.dress != dress(credential).digest() || p.dress_live != p.dress)
+    });
+    match need(credential, observed, now) {
+        Need::Nothing if undressed => Plan::Render,
+        Need::Nothing => {
+            let until = observed.record().map_or(now, |r| r.renew_at);
+            Plan::Keep { until }
+        }
+        Need::Look => obtain(credential, observed, now, Plan::Verify, undressed),
+        Need::Token(why) if observed.held => {
+            obtain(credential, observed, now, Plan::Publish(why), undressed)
+        }
+        Need::Token(why) => obtain(credential, observed, now, Plan::Mint(why), undressed),
+    }
+}
+
+/// The step that asks for something, unless it may not, cannot, or has to wait.
+fn obtain(
+    credential: &Credential,
+    observed: &Observed,
+    now: Timestamp,
+    step: Plan,
+    undressed: bool,
+) -> Plan {
+    let asks = !matches!(step, Plan::Publish(_));
+    if let (Err(denial), true) = (&observed.permission, asks) {
+        return Plan::Refuse {
+            reason: denial.reason(),
+            message: denial.message().to_owned(),
+        };
+    }
+    if asks && observed.sources.iter().all(|s| s.present.is_none()) {
+        let names: Vec<&str> = observed
+            .sources
+            .iter()
+            .map(|s| s.reference.name.as_str())
+            .collect();
+        return Plan::Refuse {
+            reason: "ClientSecretMissing",
+            message: format!(
+                "Secret {} does not exist in namespace {}; create it",
+                names.join(", "),
+                credential.namespace
+            ),
+        };
+    }
+    let held_back = if step == Plan::Mint(Why::Requested) || step == Plan::Mint(Why::Due) {
+        observed
+            .memory
+            .not_before
+            .filter(|t| *t > now)
+            .map(|until| (until, Hold::Repeating))
+    } else {
+        None
+    };
+    let backoff = observed
+        .memory
+        .failure_of(&stamp(credential, observed))
+        .filter(|f| f.next_attempt > now)
+        .map(|f| (f.next_attempt, Hold::Backoff));
+    match backoff.or(held_back) {
+        // While the issuer is out, a label can still be put right.
+        Some(_) if undressed => Plan::Render,
+        Some((until, why)) => Plan::Hold { until, why },
+        None => step,
+    }
+}
+
+/// What the target forbids.
+fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> {
+    let name = &credential.target.name;
+    let refuse = |reason, message| Some(Plan::Refuse { reason, message });
+    if let Some(senior) = &observed.senior {
+        return refuse(
+            "TargetClaimed",
+            format!(
+                "ApiCredential {senior} is older and writes Secret {name} as well; choose another target.secretName"
+            ),
+        );
+    }
+    match &observed.target {
+        Target::Foreign(whose) => refuse(
+            "SecretNotOwned",
+            format!(
+                "Secret {name} exists and {whose}; choose another target.secretName, delete the Secret, or let its owner annotate it with {}: {}",
+                crate::api::names::ADOPT_BY,
+                credential.name
+            ),
+        ),
+        Target::Ours { published, .. } => match &published.hands {
+            Hands::Claimed(manager) => refuse(
+                "TargetConflict",
+                format!(
+                    "field manager {manager} applies token fields of Secret {name} too; take the Secret out of its manifests"
+                ),
+            ),
+            Hands::None | Hands::Edited(_) => None,
+        },
+        Target::Absent | Target::Deleting | Target::Adoptable { .. } => None,
+    }
+}
+
+enum Need {
+    Nothing,
+    Look,
+    Token(Why),
+}
+
+/// Is a token needed, by what stands on the Secret?
+fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
+    let Some(published) = published(&observed.target) else {
+        return Need::Token(if matches!(observed.target, Target::Adoptable { .. }) {
+            Why::Adopted
+        } else {
+            Why::Absent
+        });
+    };
+    let Some(record) = published
+        .record
+        .as_ref()
+        .filter(|_| published.hands == Hands::None)
+    else {
+        return Need::Token(Why::Edited);
+    };
+    if record.request != fingerprint::request(credential) {
+        return Need::Token(Why::SpecChanged);
+    }
+    if credential.renew_requested.is_some() && credential.renew_requested != record.renew_handled {
+        return Need::Token(Why::Requested);
+    }
+    let used = &record.sources.used;
+    let Some(source) = observed.sources.iter().find(|s| used.is(&s.reference)) else {
+        return Need::Token(Why::SourceChanged);
+    };
+    if record.expires_at <= now {
+        return Need::Token(Why::Expired);
+    }
+    if record.renew_at <= now {
+        return Need::Token(Why::Due);
+    }
+    match source.mark() {
+        Some(mark) if mark != *used && observed.memory.verified.as_ref() != Some(&mark) => {
+            Need::Look
+        }
+        // Unmoved; or gone, and then the token is still good until it is due.
+        _ => Need::Nothing,
+    }
+}
+
+fn published(target: &Target) -> Option<&Published> {
+    match target {
+        Target::Ours { published, .. } => Some(published),
+        _ => None,
+    }
+}
+
+impl Observed {
+    /// What stands on the target Secret, if it is ours and untouched.
+    pub fn record(&self) -> Option<&Record> {
+        published(&self.target)
+            .filter(|p| p.hands == Hands::None)?
+            .record
+            .as_ref()
+    }
+
+    /// The record, if its token is good now for this very request.
+    pub fn valid(&self, credential: &Credential, now: Timestamp) -> Option<&Record> {
+        self.record()
+            .filter(|r| r.expires_at > now && r.request == fingerprint::request(credential))
+    }
+}

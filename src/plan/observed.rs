@@ -1,0 +1,135 @@
+//! What was seen of the world before a plan is made.
+
+use jiff::Timestamp;
+
+use super::fingerprint;
+use crate::{
+    api::SecretKeyRef,
+    credential::{Credential, binding::Denial},
+    oauth::Refusal,
+    publish::{SourceMark, SourceUse, ownership::Target},
+};
+
+/// Everything a plan depends on beside the spec and the time.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The credential is being deleted.
+    pub deleting: bool,
+    /// The Secret that the spec names.
+    pub target: Target,
+    /// An older credential that names the same Secret.
+    pub senior: Option<String>,
+    /// May this credential ask its issuer for this?
+    pub permission: Result<(), Denial>,
+    /// The source Secrets, in the order of the spec.
+    pub sources: Vec<Source>,
+    /// What this process remembers.
+    pub memory: Memory,
+    /// A token of this very request was received and could not be written yet.
+    pub held: bool,
+}
+
+/// A source Secret by its metadata.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Which key of which Secret.
+    pub reference: SecretKeyRef,
+    /// UID and resourceVersion, if it is there.
+    pub present: Option<(String, String)>,
+    /// When it was last seen to change.
+    pub changed_at: Option<Timestamp>,
+}
+
+impl Source {
+    /// The mark of the version that is there now.
+    pub fn mark(&self) -> Option<SourceMark> {
+        let (uid, version) = self.present.clone()?;
+        Some(SourceMark {
+            name: self.reference.name.clone(),
+            key: self.reference.key.clone(),
+            uid,
+            version,
+        })
+    }
+}
+
+/// What a process remembers of a credential between two looks. Lost at a restart, and nothing is worse then than
+/// one more try.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The last failure, while nothing it depended on has changed.
+    pub failure: Option<Failure>,
+    /// A moved source whose content was read and found to be the one already used.
+    pub verified: Option<SourceMark>,
+    /// Sources that the issuer refused, at the versions that it refused.
+    pub refused: Vec<SourceMark>,
+    /// Do not ask again before, although it is due: the issuer repeats the token that is published already.
+    pub not_before: Option<Timestamp>,
+}
+
+/// A try that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// [`stamp`] of the inputs that failed.
+    pub stamp: String,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it happened.
+    pub at: Timestamp,
+    /// When to try again.
+    pub next_attempt: Timestamp,
+    /// Why.
+    pub refusal: Refusal,
+    /// A source Secret had changed just before.
+    pub propagating: bool,
+}
+
+impl Memory {
+    /// Nothing worth keeping?
+    pub fn is_empty(&self) -> bool {
+        self.failure.is_none()
+            && self.verified.is_none()
+            && self.refused.is_empty()
+            && self.not_before.is_none()
+    }
+
+    /// The failure, if the inputs are still the ones that failed.
+    pub fn failure_of(&self, stamp: &str) -> Option<&Failure> {
+        self.failure.as_ref().filter(|f| f.stamp == stamp)
+    }
+
+    /// Was this version of a source refused?
+    pub fn has_refused(&self, mark: &SourceMark) -> bool {
+        self.refused.contains(mark)
+    }
+
+    /// Takes over what stands on the Secret about refused sources, which outlives the process.
+    pub fn learn(&mut self, sources: &SourceUse) {
+        for mark in &sources.refused {
+            if !self.refused.contains(mark) {
+                self.refused.push(mark.clone());
+            }
+        }
+    }
+}
+
+/// What a try depends on: when any of it changes, a failure says nothing any more and the next try is due at once.
+pub fn stamp(credential: &Credential, observed: &Observed) -> String {
+    let mut text = fingerprint::request(credential);
+    text.push_str(&format!(
+        "|{}|{:?}",
+        credential.issuer.version, credential.issuer.style
+    ));
+    for source in &observed.sources {
+        let (uid, version) = source.present.as_ref().map_or(("", ""), |(u, v)| (u, v));
+        text.push_str(&format!(
+            "|{}/{}@{uid}/{version}",
+            source.reference.name, source.reference.key
+        ));
+    }
+    text.push_str(&format!(
+        "|{}",
+        credential.renew_requested.as_deref().unwrap_or_default()
+    ));
+    text
+}

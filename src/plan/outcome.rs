@@ -1,0 +1,136 @@
+//! What came of a step, and what is remembered of it.
+
+use jiff::Timestamp;
+
+use super::{Failure, Memory, Observed, Why, fingerprint, schedule, stamp};
+use crate::{
+    credential::Credential,
+    oauth::{Refusal, Token},
+    publish::{Record, SourceUse},
+};
+
+/// What came of a plan.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Nothing was due, or only the dress was changed.
+    Steady,
+    /// A token was published.
+    Minted(Minted),
+    /// Something is due and waits for its turn.
+    Waiting {
+        /// Stable reason.
+        reason: &'static str,
+        /// In words.
+        message: String,
+        /// When to look again.
+        until: Timestamp,
+    },
+    /// It stands in line, or something changed under it: looked at again soon, and nothing is told.
+    Queued {
+        /// When to look again.
+        until: Timestamp,
+    },
+    /// The try has just failed; [`Memory::failure`] says how.
+    Failed,
+    /// An earlier failure is still being waited out.
+    Backoff,
+    /// Nothing can be done until something changes.
+    Refused {
+        /// Stable reason.
+        reason: &'static str,
+        /// In words.
+        message: String,
+    },
+    /// `spec.suspend`.
+    Suspended,
+    /// The credential is gone or going; nothing is written about it any more.
+    Released,
+}
+
+/// A token that was published.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    /// Why it was needed.
+    pub why: Why,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// Issuer's id of the exchange.
+    pub correlation_id: Option<String>,
+}
+
+/// What is noted on the Secret of a new token.
+pub fn record(
+    credential: &Credential,
+    token: &Token,
+    fingerprint: String,
+    token_digest: String,
+    sources: SourceUse,
+) -> Record {
+    let renewal = schedule::renewal(
+        token.issued_at,
+        token.expires_at,
+        token.refresh_in,
+        credential.min_lifetime,
+        &credential.uid,
+    );
+    Record {
+        issued_at: token.issued_at,
+        expires_at: token.expires_at,
+        renew_at: renewal.at,
+        renew_reason: renewal.reason.to_owned(),
+        lifetime: token.lifetime_source.as_str().to_owned(),
+        request: fingerprint::request(credential),
+        fingerprint,
+        token_digest,
+        sources,
+        renew_handled: credential.renew_requested.clone(),
+    }
+}
+
+/// Remembers a failed try and names the next one.
+pub fn fail(
+    credential: &Credential,
+    observed: &Observed,
+    refusal: Refusal,
+    now: Timestamp,
+) -> Memory {
+    let stamp = stamp(credential, observed);
+    let failures = observed
+        .memory
+        .failure_of(&stamp)
+        .map_or(0, |f| f.failures)
+        .saturating_add(1);
+    let recent = |at: Timestamp| now.duration_since(at) < schedule::PROPAGATION;
+    let propagating = refusal.about_client
+        && observed
+            .sources
+            .iter()
+            .filter_map(|s| s.changed_at)
+            .any(recent);
+    let deadline = observed.valid(credential, now).map(|r| {
+        let floor = schedule::floor(
+            r.expires_at.duration_since(r.issued_at),
+            credential.min_lifetime,
+        );
+        schedule::later(r.expires_at, -(floor + schedule::MOUNT_DELAY))
+    });
+    let retry = schedule::Retry {
+        class: refusal.class,
+        failures,
+        retry_after: refusal.retry_after,
+        propagating,
+        deadline,
+        seed: &credential.uid,
+    };
+    let next_attempt = schedule::next_attempt(&retry, now);
+    let mut memory = observed.memory.clone();
+    memory.failure = Some(Failure {
+        stamp,
+        failures,
+        at: now,
+        next_attempt,
+        refusal,
+        propagating,
+    });
+    memory
+}

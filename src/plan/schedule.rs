@@ -1,0 +1,152 @@
+//! When to renew, when to try again, and when to say that the floor is at risk. All by wall clock, all total.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::fingerprint::fraction;
+use crate::oauth::Class;
+
+/// From the write of a Secret to the last pod's file: the kubelet syncs a volume every 60 to 90 s (measured up to
+/// 84 s, see research/control-plane), so 120 s is a fair allowance.
+pub const MOUNT_DELAY: SignedDuration = SignedDuration::from_secs(120);
+/// Default floor of tokens that live long enough for it.
+const FLOOR: SignedDuration = SignedDuration::from_mins(15);
+/// Lives below this have a third of themselves as floor.
+const FLOOR_LIFE: SignedDuration = SignedDuration::from_mins(45);
+/// Shortest and longest wait between two looks at a healthy credential. The upper one bounds what a stepped clock
+/// or a lost timer can cost.
+const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(1));
+/// How long after a change of its source Secret a refusal may only mean that the issuer does not know the new
+/// secret yet (facts, section 4: seconds to some minutes).
+pub const PROPAGATION: SignedDuration = SignedDuration::from_mins(5);
+
+/// When a token will be renewed, and why then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Renewal {
+    /// The moment.
+    pub at: Timestamp,
+    /// The rule that chose it: `RefreshIn`, `HalfLife`, `Floor` or `TooShort`.
+    pub reason: &'static str,
+}
+
+/// The seconds of life that a reader can count on: what the user set, else by the length of the life.
+pub fn floor(life: SignedDuration, user: Option<SignedDuration>) -> SignedDuration {
+    user.unwrap_or(if life >= FLOOR_LIFE { FLOOR } else { life / 3 })
+}
+
+/// Can this life hold this floor? The last useful moment for a renewal must leave a quarter of the life before it,
+/// else a token that cannot hold it would be asked for without end.
+pub fn holds_floor(life: SignedDuration, floor: SignedDuration) -> bool {
+    life - floor - MOUNT_DELAY >= life / 4
+}
+
+/// The renew point: the earliest of `refresh_in` and half of the life, minus up to a tenth of the life (earlier
+/// only), never later than what leaves the floor and the mount delay. A life too short for its floor is renewed
+/// at half. `seed` makes the jitter stable for one token.
+pub fn renewal(
+    issued: Timestamp,
+    expires: Timestamp,
+    refresh_in: Option<SignedDuration>,
+    user_floor: Option<SignedDuration>,
+    seed: &str,
+) -> Renewal {
+    let life = expires.duration_since(issued).max(SignedDuration::ZERO);
+    let floor = floor(life, user_floor);
+    let half = life / 2;
+    let (wait, reason) = match refresh_in {
+        Some(wish) if wish < half => (wish.max(SignedDuration::ZERO), "RefreshIn"),
+        _ => (half, "HalfLife"),
+    };
+    let latest = life - floor - MOUNT_DELAY;
+    let (wait, reason) = match (holds_floor(life, floor), latest < wait) {
+        (false, _) => (wait, "TooShort"),
+        (true, true) => (latest, "Floor"),
+        (true, false) => (wait, reason),
+    };
+    let most = (life.as_secs_f64() * 0.1).min(wait.as_secs_f64() * 0.2);
+    let jitter = SignedDuration::try_from_secs_f64(most * fraction(&[seed, &issued.to_string()]))
+        .unwrap_or_default();
+    Renewal {
+        at: later(issued, wait - jitter),
+        reason,
+    }
+}
+
+/// From when on a renewal that keeps failing puts the floor at risk: early enough before it breaks that a person
+/// can do something, a tenth of the life and at least a minute.
+pub fn risk_at(
+    issued: Timestamp,
+    expires: Timestamp,
+    user_floor: Option<SignedDuration>,
+) -> Timestamp {
+    let life = expires.duration_since(issued).max(SignedDuration::ZERO);
+    let notice = (life / 10).max(SignedDuration::from_mins(1));
+    later(expires, -(floor(life, user_floor) + MOUNT_DELAY + notice))
+}
+
+/// What a retry must know.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry<'a> {
+    /// How it failed.
+    pub class: Class,
+    /// Failures in a row, this one among them.
+    pub failures: u32,
+    /// What the issuer asked for.
+    pub retry_after: Option<Duration>,
+    /// A source Secret changed moments ago.
+    pub propagating: bool,
+    /// The last moment at which a new token still saves the floor, if there is a token.
+    pub deadline: Option<Timestamp>,
+    /// Spreads the retries of many credentials.
+    pub seed: &'a str,
+}
+
+/// When to try again.
+pub fn next_attempt(retry: &Retry<'_>, now: Timestamp) -> Timestamp {
+    let (first, most) = match (retry.class, retry.propagating) {
+        (Class::Denied, true) => (5, 30),
+        (Class::Denied, false) => (60, 3600),
+        (Class::Invalid, _) => (300, 3600),
+        (Class::NeedsUser, _) => (3600, 3600),
+        (Class::Throttled, _) => (30, 600),
+        (Class::Transient, _) => (1, 60),
+    };
+    let doubled =
+        f64::from(first) * 2_f64.powi(i32::try_from(retry.failures.clamp(1, 16)).unwrap_or(16) - 1);
+    let base = doubled.min(f64::from(most));
+    let asked = retry.retry_after.map_or(0.0, |d| d.as_secs_f64());
+    // Later only: an issuer that asked for a minute gets at least a minute.
+    let spread = 1.0 + 0.2 * fraction(&[retry.seed, &retry.failures.to_string()]);
+    let wait = SignedDuration::try_from_secs_f64(base.max(asked) * spread).unwrap_or(FLOOR_LIFE);
+    let at = later(now, wait);
+    match retry.deadline {
+        // Do not sleep past the moment at which a try could still save the floor.
+        Some(deadline)
+            if retry.retry_after.is_none()
+                && matches!(
+                    retry.class,
+                    Class::Transient | Class::Denied | Class::Invalid
+                ) =>
+        {
+            if deadline > now {
+                at.min(deadline.max(later(now, SignedDuration::from_secs(10))))
+            } else {
+                at
+            }
+        }
+        _ => at,
+    }
+}
+
+/// How long to sleep until `at`, within the bounds of a healthy wait.
+pub fn wait(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now))
+        .unwrap_or_default()
+        .clamp(WAIT.0, WAIT.1)
+}
+
+/// `at + by`, held inside the range of time.
+pub fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,406 @@
+//! What a person reads: conditions, times, events, and when to look again.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Failure, Observed, Outcome, RECHECK, Why,
+    conditions::{condition, find, time},
+    schedule,
+};
+use crate::{
+    api::{ApiCredential, ApiCredentialStatus, AttemptResult, LastAttempt},
+    credential::{Credential, FieldError},
+    publish::{Record, ownership::SecretFacts},
+};
+
+/// An event on a change of state.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// Normal or warning.
+    pub severity: Severity,
+    /// Stable reason.
+    pub reason: String,
+    /// In words.
+    pub note: String,
+}
+
+/// Type of an event.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Severity {
+    /// Good news.
+    Normal,
+    /// Something for a person.
+    Warning,
+}
+
+/// Everything that is told about one look at a credential.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The status to write, if it differs.
+    pub status: ApiCredentialStatus,
+    /// The events to send.
+    pub notices: Vec<Notice>,
+    /// When to look again at the latest.
+    pub requeue: Duration,
+}
+
+/// What is to be said about the state beside the token's own facts.
+struct Trouble<'a> {
+    reason: &'a str,
+    message: String,
+    /// Waits for a change by somebody: `Stalled`.
+    stalled: bool,
+}
+
+/// The view of a valid credential after a step.
+pub fn status(
+    credential: &Credential,
+    observed: &Observed,
+    outcome: &Outcome,
+    previous: Option<&ApiCredentialStatus>,
+    now: Timestamp,
+) -> View {
+    let failure = observed.memory.failure.as_ref();
+    let trouble = trouble(credential, observed, outcome, now);
+    let valid = observed.valid(credential, now);
+    let old = previous.cloned().unwrap_or_default();
+
+    let mut status = ApiCredentialStatus {
+        observed_generation: Some(credential.generation),
+        last_attempt: last_attempt(outcome, failure).or(old.last_attempt.clone()),
+        ..ApiCredentialStatus::default()
+    };
+    if let Some(record) = observed.record() {
+        token_facts(&mut status, record);
+    }
+    if let (Some(failure), true) = (failure, trouble.is_some()) {
+        status.consecutive_failures = i32::try_from(failure.failures).ok();
+        status.next_attempt = Some(time(failure.next_attempt));
+    }
+
+    let say = |kind: &str, on: bool, reason: &str, message: &str| {
+        condition(
+            &old.conditions,
+            kind,
+            on,
+            reason,
+            message,
+            credential.generation,
+            now,
+        )
+    };
+    status.conditions.push(match (valid, &trouble) {
+        (Some(record), _) => say(
+            "Ready",
+            true,
+            "TokenPublished",
+            &published_message(credential, record),
+        ),
+        (None, Some(t)) => say("Ready", false, t.reason, &t.message),
+        (None, None) => say("Ready", false, "Pending", "no token has been published yet"),
+    });
+    status.conditions.push(match &trouble {
+        Some(t) => say("Renewing", true, t.reason, &t.message),
+        None if credential.suspend => say("Renewing", false, "Suspended", "spec.suspend is set"),
+        None => say("Renewing", false, "Scheduled", "no renewal is due"),
+    });
+    if let Some((reason, message)) = risk(credential, valid, trouble.is_some(), now) {
+        status
+            .conditions
+            .push(say("LifetimeAtRisk", true, reason, &message));
+    }
+    if let Some(t) = trouble.as_ref().filter(|t| t.stalled) {
+        status
+            .conditions
+            .push(say("Stalled", true, t.reason, &t.message));
+    }
+
+    let requeue = requeue(credential, outcome, failure, valid, now);
+    let notices = notices(&old, &status, outcome);
+    View {
+        status,
+        notices,
+        requeue,
+    }
+}
+
+/// The view of an object whose spec or issuer cannot be used. The token in the Secret stays; it counts as good
+/// while it lives if it was good for this very generation.
+pub fn invalid(
+    object: &ApiCredential,
+    previous: Option<&ApiCredentialStatus>,
+    facts: Option<&SecretFacts>,
+    errors: &[FieldError],
+    now: Timestamp,
+) -> View {
+    let old = previous.cloned().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let reason = errors.first().map_or("InvalidSpec", |e| e.reason);
+    let message = FieldError::join(errors);
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let record = facts
+        .and_then(|f| f.published.as_ref())
+        .filter(|p| p.credential_uid == uid)
+        .and_then(|p| p.record.as_ref())
+        .filter(|r| r.expires_at > now);
+    let was_ready = find(&old.conditions, "Ready").is_some_and(|c| c.status == "True");
+    let good = record.filter(|_| was_ready && old.observed_generation == Some(generation));
+
+    let mut status = ApiCredentialStatus {
+        observed_generation: Some(generation),
+        last_attempt: old.last_attempt.clone(),
+        ..ApiCredentialStatus::default()
+    };
+    if let Some(record) = record {
+        token_facts(&mut status, record);
+    }
+    let say = |kind: &str, on: bool, reason: &str, message: &str| {
+        condition(&old.conditions, kind, on, reason, message, generation, now)
+    };
+    status.conditions = vec![
+        match good {
+            Some(record) => say("Ready", true, "TokenPublished", &valid_until(record)),
+            None => say("Ready", false, reason, &message),
+        },
+        say("Renewing", true, reason, &message),
+        say("Stalled", true, reason, &message),
+    ];
+    let ends = good.map(|r| schedule::wait(now, r.expires_at));
+    let recheck = Duration::try_from(RECHECK).unwrap_or_default();
+    let notices = notices(&old, &status, &Outcome::Steady);
+    View {
+        status,
+        notices,
+        requeue: ends.map_or(recheck, |e| e.min(recheck)),
+    }
+}
+
+fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
+    status.issued_at = Some(time(record.issued_at));
+    status.expires_at = Some(time(record.expires_at));
+    status.renew_at = Some(time(record.renew_at));
+    status.renew_reason = Some(record.renew_reason.clone());
+    status.client_secret_in_use = Some(format!(
+        "{}/{}",
+        record.sources.used.name, record.sources.used.key
+    ));
+    status
+        .last_handled_renew_request
+        .clone_from(&record.renew_handled);
+}
+
+fn valid_until(record: &Record) -> String {
+    format!("the token is valid until {}", time(record.expires_at).0)
+}
+
+fn published_message(credential: &Credential, record: &Record) -> String {
+    format!(
+        "Secret {} holds a token valid until {}",
+        credential.target.name,
+        time(record.expires_at).0
+    )
+}
+
+fn trouble<'a>(
+    credential: &Credential,
+    observed: &'a Observed,
+    outcome: &'a Outcome,
+    now: Timestamp,
+) -> Option<Trouble<'a>> {
+    match outcome {
+        Outcome::Steady | Outcome::Minted(_) | Outcome::Queued { .. } | Outcome::Released => None,
+        Outcome::Suspended => observed.valid(credential, now).is_none().then(|| Trouble {
+            reason: "Suspended",
+            message: "spec.suspend is set and there is no valid token; unset it to get one".to_owned(),
+            stalled: true,
+        }),
+        Outcome::Waiting { reason, message, .. } => {
+            Some(Trouble { reason, message: message.clone(), stalled: false })
+        }
+        Outcome::Refused { reason, message } => Some(Trouble { reason, message: message.clone(), stalled: true }),
+        Outcome::Failed | Outcome::Backoff => observed.memory.failure.as_ref().map(|f| {
+            use crate::oauth::Class;
+            let mut message = f.refusal.message();
+            if f.propagating {
+                message.push_str("; the client secret is new and may not be known yet, so apicred tries again soon");
+            }
+            let stalled = matches!(f.refusal.class, Class::Invalid | Class::Denied | Class::NeedsUser) && !f.propagating;
+            Trouble { reason: f.refusal.reason, message, stalled }
+        }),
+    }
+}
+
+fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Option<LastAttempt> {
+    if let Outcome::Minted(minted) = outcome {
+        return Some(LastAttempt {
+            time: time(minted.at),
+            result: AttemptResult::Succeeded,
+            reason: None,
+            http_status: None,
+            error: None,
+            aadsts: None,
+            correlation_id: minted.correlation_id.clone(),
+            trace_id: None,
+        });
+    }
+    failure.map(|f| LastAttempt {
+        time: time(f.at),
+        result: AttemptResult::Failed,
+        reason: Some(f.refusal.reason.to_owned()),
+        http_status: f.refusal.http_status.map(i32::from),
+        error: f.refusal.error.clone(),
+        aadsts: f.refusal.aadsts.and_then(|n| i32::try_from(n).ok()),
+        correlation_id: f.refusal.correlation_id.clone(),
+        trace_id: f.refusal.trace_id.clone(),
+    })
+}
+
+/// Is the promise to readers in danger? Said before it breaks.
+fn risk(
+    credential: &Credential,
+    valid: Option<&Record>,
+    late: bool,
+    now: Timestamp,
+) -> Option<(&'static str, String)> {
+    let record = valid?;
+    let life = record.expires_at.duration_since(record.issued_at);
+    let floor = schedule::floor(life, credential.min_lifetime);
+    if late
+        && now >= schedule::risk_at(record.issued_at, record.expires_at, credential.min_lifetime)
+    {
+        let end = schedule::later(record.expires_at, -floor);
+        return Some((
+            "RenewalFailing",
+            format!(
+                "the renewal is late; readers have less than {} left from {} on",
+                words(floor),
+                time(end).0
+            ),
+        ));
+    }
+    if record.lifetime == "Guessed" {
+        return Some((
+            "LifetimeUnknown",
+            "the issuer does not say how long its tokens live, so 15 minutes are assumed; set assumedLifetime on the issuer".to_owned(),
+        ));
+    }
+    if !schedule::holds_floor(life, floor) {
+        return Some((
+            "LifetimeTooShort",
+            format!(
+                "tokens of {} cannot leave {} to readers after {} of mount delay; let the issuer give longer lives or lower spec.minLifetime",
+                words(life),
+                words(floor),
+                words(schedule::MOUNT_DELAY)
+            ),
+        ));
+    }
+    None
+}
+
+fn words(span: SignedDuration) -> String {
+    let s = span.as_secs();
+    match (s / 60, s % 60) {
+        (0, s) => format!("{s} s"),
+        (m, 0) => format!("{m} min"),
+        (m, s) => format!("{m} min {s} s"),
+    }
+}
+
+fn requeue(
+    credential: &Credential,
+    outcome: &Outcome,
+    failure: Option<&Failure>,
+    valid: Option<&Record>,
+    now: Timestamp,
+) -> Duration {
+    let soon = |at: Timestamp| {
+        Duration::try_from(at.duration_since(now))
+            .unwrap_or_default()
+            .max(Duration::from_millis(100))
+    };
+    let work = match outcome {
+        Outcome::Steady | Outcome::Minted(_) => {
+            valid.map_or(Duration::from_secs(10), |r| schedule::wait(now, r.renew_at))
+        }
+        Outcome::Waiting { until, .. } | Outcome::Queued { until } => soon(*until),
+        Outcome::Failed | Outcome::Backoff => {
+            failure.map_or(Duration::from_secs(10), |f| soon(f.next_attempt))
+        }
+        Outcome::Refused { .. } | Outcome::Suspended => {
+            Duration::try_from(RECHECK).unwrap_or_default()
+        }
+        Outcome::Released => Duration::from_hours(1),
+    };
+    // Wake up as well when what status says stops being true.
+    let turning = valid.into_iter().flat_map(|r| {
+        [
+            schedule::risk_at(r.issued_at, r.expires_at, credential.min_lifetime),
+            r.expires_at,
+        ]
+    });
+    turning
+        .filter(|at| *at > now)
+        .map(soon)
+        .fold(work, Duration::min)
+        .min(Duration::from_hours(1))
+}
+
+/// Events tell changes, never a healthy rotation: an event is a write too.
+fn notices(old: &ApiCredentialStatus, new: &ApiCredentialStatus, outcome: &Outcome) -> Vec<Notice> {
+    let mut out = Vec::new();
+    let pair = |s: &ApiCredentialStatus, kind: &str| {
+        find(&s.conditions, kind).map(|c| (c.status == "True", c.reason.clone(), c.message.clone()))
+    };
+    let (was_ready, is_ready) = (pair(old, "Ready"), pair(new, "Ready"));
+    let (was_late, is_late) = (pair(old, "Renewing"), pair(new, "Renewing"));
+    let ready = is_ready.as_ref().is_some_and(|r| r.0);
+    if ready && !was_ready.as_ref().is_some_and(|r| r.0) {
+        let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
+        out.push(Notice {
+            severity: Severity::Normal,
+            reason: "TokenPublished".to_owned(),
+            note,
+        });
+    } else if let Outcome::Minted(minted) = outcome {
+        if minted.why == Why::Edited {
+            out.push(Notice {
+                severity: Severity::Warning,
+                reason: "TargetRepaired".to_owned(),
+                note:
+                    "the token in the Secret was changed by somebody else; a new one was published"
+                        .to_owned(),
+            });
+        } else if was_late.as_ref().is_some_and(|l| l.0) {
+            let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
+            out.push(Notice {
+                severity: Severity::Normal,
+                reason: "Renewed".to_owned(),
+                note,
+            });
+        }
+    }
+    if let Some((true, reason, note)) = &is_late
+        && !was_late.as_ref().is_some_and(|(late, old_reason, _)| *late && old_reason == reason)
+        // That an issuer asked for a pause is told once, by the credential whose request it answered.
+        && !matches!(outcome, Outcome::Waiting { .. })
+    {
+        out.push(Notice {
+            severity: Severity::Warning,
+            reason: reason.clone(),
+            note: note.clone(),
+        });
+    }
+    if let (None, Some((true, reason, note))) =
+        (pair(old, "LifetimeAtRisk"), pair(new, "LifetimeAtRisk"))
+    {
+        out.push(Notice {
+            severity: Severity::Warning,
+            reason,
+            note,
+        });
+    }
+    out
+}

@@ -1,0 +1,119 @@
+//! What a target Secret wears: labels, annotations, type and owner as the spec wants them. The digest of it
+//! stands on the Secret, so that a changed label is put right without a new token, and a label that somebody
+//! took off comes back.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use super::Owner;
+use crate::{
+    api::{DeletionPolicy, names},
+    credential::Credential,
+};
+
+/// What the Secret shall wear.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dress {
+    /// Labels, apicred's own among them.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, apicred's fixed ones among them.
+    pub annotations: BTreeMap<String, String>,
+    /// Value of the `type` field.
+    pub type_: &'static str,
+    /// Does the Secret go with its credential?
+    pub owned: bool,
+    /// Who it belongs to.
+    pub owner: Owner,
+}
+
+/// The keys that a past [`Dress`] put on, to know what to take off.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DressKeys {
+    /// Label keys.
+    #[serde(rename = "l")]
+    pub labels: Vec<String>,
+    /// Annotation keys.
+    #[serde(rename = "a")]
+    pub annotations: Vec<String>,
+}
+
+/// The dress that a credential's spec asks for.
+pub fn dress(credential: &Credential) -> Dress {
+    let mut labels = credential.target.labels.clone();
+    labels.insert(names::MANAGED_BY.to_owned(), names::MANAGER.to_owned());
+    let mut annotations = credential.target.annotations.clone();
+    annotations.insert(names::CREDENTIAL.to_owned(), credential.name.clone());
+    annotations.insert(names::CREDENTIAL_UID.to_owned(), credential.uid.clone());
+    Dress {
+        labels,
+        annotations,
+        type_: credential.target.type_.as_str(),
+        owned: credential.target.deletion == DeletionPolicy::Delete,
+        owner: Owner {
+            name: credential.name.clone(),
+            uid: credential.uid.clone(),
+        },
+    }
+}
+
+impl Dress {
+    /// The digest that stands on the Secret.
+    pub fn digest(&self) -> String {
+        format!(
+            "{}:{}",
+            looks(self.labels.iter(), self.annotations.iter(), self.owned),
+            self.type_
+        )
+    }
+
+    /// The keys that are put on.
+    pub fn keys(&self) -> DressKeys {
+        DressKeys {
+            labels: self.labels.keys().cloned().collect(),
+            annotations: self.annotations.keys().cloned().collect(),
+        }
+    }
+}
+
+/// The digest of what a live Secret wears of the keys that were once put on. The type is not in its metadata, so
+/// it is taken from the digest that was noted.
+pub(super) fn live_digest(
+    labels: Option<&BTreeMap<String, String>>,
+    annotations: Option<&BTreeMap<String, String>>,
+    keys: &DressKeys,
+    owned: bool,
+    noted: &str,
+) -> String {
+    let live_labels = keys
+        .labels
+        .iter()
+        .filter_map(|k| Some((k, labels?.get(k)?)));
+    let live_annotations = keys
+        .annotations
+        .iter()
+        .filter_map(|k| Some((k, annotations?.get(k)?)));
+    let type_ = noted.split_once(':').map_or("", |(_, t)| t);
+    format!("{}:{type_}", looks(live_labels, live_annotations, owned))
+}
+
+fn looks<'a>(
+    labels: impl Iterator<Item = (&'a String, &'a String)>,
+    annotations: impl Iterator<Item = (&'a String, &'a String)>,
+    owned: bool,
+) -> String {
+    let mut text = String::new();
+    for (kind, pairs) in [
+        ("l", labels.collect::<BTreeMap<_, _>>()),
+        ("a", annotations.collect()),
+    ] {
+        for (key, value) in pairs {
+            // Lengths keep neighbours apart: no two sets of pairs give one text.
+            text.push_str(&format!("{kind}{}:{key}{}:{value}", key.len(), value.len()));
+        }
+    }
+    text.push(if owned { 'o' } else { 'f' });
+    URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..12])
+}

@@ -1,0 +1,29 @@
+//! A token into a Secret. PURE: what goes into the data ([`data`]), what the Secret wears ([`Dress`]), what is
+//! noted on it ([`Record`]), and whose it is ([`ownership`]).
+//!
+//! Writes are a create, or a strategic merge patch that carries the resourceVersion it was decided on. Not
+//! server-side apply: an apply cannot be told to create only, so it would merge a token into a Secret that
+//! somebody else made a moment ago; and a create followed by applies leaves the created fields with a second
+//! manager entry that no apply can remove. What apply would refuse with a 409 is read from `managedFields`
+//! instead, at the very resourceVersion that the patch then demands ([`ownership::Hands`]).
+
+mod dress;
+pub mod ownership;
+mod record;
+mod write;
+
+pub use dress::{Dress, DressKeys, dress};
+pub use record::{Record, SourceMark, SourceUse};
+pub use write::{create, data, render_patch, rotate_patch};
+
+/// Keys of the Secret's data, each a file where the Secret is mounted.
+pub const KEYS: [&str; 4] = ["expires_at", "token", "token.json", "token_type"];
+
+/// The part of an object reference that apicred needs of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Owner {
+    /// Name of the credential.
+    pub name: String,
+    /// UID of the credential.
+    pub uid: String,
+}

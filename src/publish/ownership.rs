@@ -1,0 +1,220 @@
+//! Whose a Secret is, and whether somebody laid hands on it: read from its metadata alone, so that the tokens of
+//! the cluster never enter apicred's caches.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use serde_json::Value;
+
+use super::{DressKeys, KEYS, Record, dress::live_digest};
+use crate::{api::names, credential::Credential};
+
+/// What apicred keeps of a Secret's metadata.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecretFacts {
+    /// UID.
+    pub uid: String,
+    /// resourceVersion.
+    pub version: String,
+    /// Being deleted.
+    pub deleting: bool,
+    /// The credential that may take this Secret over, if its owner says so.
+    pub adopt_by: Option<String>,
+    /// What apicred noted on it, if anything.
+    pub published: Option<Box<Published>>,
+    /// Kind and name of another controller that owns it.
+    pub controller: Option<String>,
+}
+
+/// A Secret that apicred published.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Published {
+    /// UID of the owning credential.
+    pub credential_uid: String,
+    /// Name of the owning credential.
+    pub credential: String,
+    /// The noted facts; `None`: they are damaged.
+    pub record: Option<Record>,
+    /// The digest that was noted.
+    pub dress: String,
+    /// The digest of what it wears now.
+    pub dress_live: String,
+    /// The keys that were put on.
+    pub dress_keys: DressKeys,
+    /// Who else wrote where apicred writes.
+    pub hands: Hands,
+}
+
+/// Foreign hands on apicred's fields.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Hands {
+    /// None.
+    None,
+    /// Edited once, by a person or a script: put right.
+    Edited(String),
+    /// Claimed by another declarative owner through server-side apply: told, not fought.
+    Claimed(String),
+}
+
+/// The target Secret as one credential sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// Not there.
+    Absent,
+    /// Being deleted; wait until it is gone.
+    Deleting,
+    /// Ours.
+    Ours {
+        /// The resourceVersion that these facts belong to.
+        version: String,
+        /// What stands on it.
+        published: Box<Published>,
+    },
+    /// Not ours, but it asks to be taken over.
+    Adoptable {
+        /// The resourceVersion at which it asked.
+        version: String,
+    },
+    /// Somebody else's, told in words.
+    Foreign(String),
+}
+
+/// Reads a Secret's metadata.
+pub fn examine(meta: &ObjectMeta) -> SecretFacts {
+    let annotations = meta.annotations.as_ref();
+    let managed = meta
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(names::MANAGED_BY))
+        .is_some_and(|v| v == names::MANAGER);
+    let uid = annotations.and_then(|a| a.get(names::CREDENTIAL_UID));
+    let published = annotations.zip(uid).filter(|_| managed).map(|(a, uid)| {
+        let keys = a
+            .get(names::DRESS_KEYS)
+            .and_then(|j| serde_json::from_str(j).ok())
+            .unwrap_or_default();
+        let noted = a.get(names::DRESS).cloned().unwrap_or_default();
+        let owned = meta
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|o| o.uid == *uid && o.controller == Some(true));
+        Box::new(Published {
+            credential_uid: uid.clone(),
+            credential: a.get(names::CREDENTIAL).cloned().unwrap_or_default(),
+            record: Record::read(a),
+            dress_live: live_digest(meta.labels.as_ref(), Some(a), &keys, owned, &noted),
+            dress: noted,
+            dress_keys: keys,
+            hands: hands(meta.managed_fields.as_deref().unwrap_or_default()),
+        })
+    });
+    let controller = meta
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|o| o.controller == Some(true) && Some(&o.uid) != uid)
+        .map(|o| format!("{} {}", o.kind, o.name));
+    SecretFacts {
+        uid: meta.uid.clone().unwrap_or_default(),
+        version: meta.resource_version.clone().unwrap_or_default(),
+        deleting: meta.deletion_timestamp.is_some(),
+        adopt_by: annotations.and_then(|a| a.get(names::ADOPT_BY)).cloned(),
+        published,
+        controller,
+    }
+}
+
+/// Whose the Secret is for this credential. Ours is what carries our UID and no other controller: a name or a
+/// label alone would let one credential write over another's Secret.
+pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
+    let Some(facts) = facts else {
+        return Target::Absent;
+    };
+    if facts.deleting {
+        return Target::Deleting;
+    }
+    if let Some(controller) = &facts.controller {
+        return Target::Foreign(format!("it is controlled by {controller}"));
+    }
+    match &facts.published {
+        Some(published) if published.credential_uid == credential.uid => Target::Ours {
+            version: facts.version.clone(),
+            published: published.clone(),
+        },
+        _ if facts.adopt_by.as_deref() == Some(credential.name.as_str()) => Target::Adoptable {
+            version: facts.version.clone(),
+        },
+        Some(published) => Target::Foreign(format!(
+            "it was written for ApiCredential {} (another object)",
+            published.credential
+        )),
+        None => Target::Foreign("apicred did not create it".to_owned()),
+    }
+}
+
+/// Who owns the fields that apicred writes, by `managedFields`. A cleared list tells nothing and counts as none.
+fn hands(entries: &[ManagedFieldsEntry]) -> Hands {
+    let ours = |e: &&ManagedFieldsEntry| e.manager.as_deref() == Some(names::MANAGER);
+    if !entries.iter().any(|e| ours(&e)) {
+        return Hands::None;
+    }
+    let name = |e: &ManagedFieldsEntry| e.manager.clone().unwrap_or_else(|| "somebody".to_owned());
+    let strangers: Vec<&ManagedFieldsEntry> =
+        entries.iter().filter(|e| !ours(e) && touches(e)).collect();
+    if let Some(claim) = strangers
+        .iter()
+        .find(|e| e.operation.as_deref() == Some("Apply"))
+    {
+        return Hands::Claimed(name(claim));
+    }
+    if let Some(edit) = strangers.first() {
+        return Hands::Edited(name(edit));
+    }
+    // A key that was taken away is owned by nobody.
+    let whole = KEYS
+        .iter()
+        .all(|key| entries.iter().filter(ours).any(|e| owns_data(e, key)));
+    if whole {
+        Hands::None
+    } else {
+        Hands::Edited("somebody".to_owned())
+    }
+}
+
+fn fields(entry: &ManagedFieldsEntry) -> Option<&Value> {
+    entry.fields_v1.as_ref().map(|f| &f.0)
+}
+
+fn owns_data(entry: &ManagedFieldsEntry, key: &str) -> bool {
+    fields(entry)
+        .and_then(|f| f.get("f:data")?.get(format!("f:{key}")))
+        .is_some()
+}
+
+fn touches(entry: &ManagedFieldsEntry) -> bool {
+    let annotations = || {
+        fields(entry)?
+            .get("f:metadata")?
+            .get("f:annotations")?
+            .as_object()
+    };
+    let noted =
+        || annotations().is_some_and(|a| a.keys().any(|k| is_record(k.trim_start_matches("f:"))));
+    KEYS.iter().any(|key| owns_data(entry, key)) || noted()
+}
+
+/// Annotations whose change makes the record a lie. `adopt-by` and `dress` are not among them.
+fn is_record(key: &str) -> bool {
+    const RECORD: [&str; 10] = [
+        names::ISSUED_AT,
+        names::EXPIRES_AT,
+        names::RENEW_AT,
+        names::RENEW_REASON,
+        names::LIFETIME,
+        names::REQUEST,
+        names::FINGERPRINT,
+        names::TOKEN_DIGEST,
+        names::SOURCES,
+        names::RENEW_HANDLED,
+    ];
+    RECORD.contains(&key)
+}

@@ -1,0 +1,116 @@
+//! What is noted on a published Secret. These annotations are the truth from which every plan starts; status is
+//! only a view of them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{SecretKeyRef, names};
+
+/// The facts of one published token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// When it was asked for.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// When the next one is due.
+    pub renew_at: Timestamp,
+    /// Which rule chose `renew_at`.
+    pub renew_reason: String,
+    /// Where `expires_at` was learnt, by name of [`crate::oauth::LifetimeSource`].
+    pub lifetime: String,
+    /// Digest of the request without its secret.
+    pub request: String,
+    /// Keyed digest of the request with its secret.
+    pub fingerprint: String,
+    /// Keyed digest of the token.
+    pub token_digest: String,
+    /// The secret that was used, and those before it in the list that were refused.
+    pub sources: SourceUse,
+    /// The renewal request that this token answered.
+    pub renew_handled: Option<String>,
+}
+
+/// A version of a source Secret's key.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SourceMark {
+    /// Secret name.
+    #[serde(rename = "n")]
+    pub name: String,
+    /// Key in it.
+    #[serde(rename = "k")]
+    pub key: String,
+    /// UID of the Secret.
+    #[serde(rename = "u")]
+    pub uid: String,
+    /// resourceVersion of the Secret.
+    #[serde(rename = "v")]
+    pub version: String,
+}
+
+impl SourceMark {
+    /// Is this the same Secret and key, whatever its version?
+    pub fn is(&self, reference: &SecretKeyRef) -> bool {
+        self.name == reference.name && self.key == reference.key
+    }
+}
+
+/// Which sources served a token.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SourceUse {
+    /// The one whose content was sent and accepted.
+    #[serde(rename = "used")]
+    pub used: SourceMark,
+    /// Those that the issuer refused at these versions.
+    #[serde(rename = "refused", default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<SourceMark>,
+}
+
+impl Record {
+    /// As annotations. Times have whole seconds; an end is rounded down and never promises more than there is.
+    pub fn annotations(&self) -> BTreeMap<String, Option<String>> {
+        let sources = serde_json::to_string(&self.sources).unwrap_or_default();
+        [
+            (names::ISSUED_AT, Some(seconds(self.issued_at))),
+            (names::EXPIRES_AT, Some(seconds(self.expires_at))),
+            (names::RENEW_AT, Some(seconds(self.renew_at))),
+            (names::RENEW_REASON, Some(self.renew_reason.clone())),
+            (names::LIFETIME, Some(self.lifetime.clone())),
+            (names::REQUEST, Some(self.request.clone())),
+            (names::FINGERPRINT, Some(self.fingerprint.clone())),
+            (names::TOKEN_DIGEST, Some(self.token_digest.clone())),
+            (names::SOURCES, Some(sources)),
+            (names::RENEW_HANDLED, self.renew_handled.clone()),
+        ]
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v))
+        .collect()
+    }
+
+    /// From annotations; `None` when one that must be there is missing or unreadable.
+    pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let text = |key: &str| annotations.get(key).cloned();
+        let time = |key: &str| annotations.get(key)?.parse::<Timestamp>().ok();
+        Some(Self {
+            issued_at: time(names::ISSUED_AT)?,
+            expires_at: time(names::EXPIRES_AT)?,
+            renew_at: time(names::RENEW_AT)?,
+            renew_reason: text(names::RENEW_REASON)?,
+            lifetime: text(names::LIFETIME)?,
+            request: text(names::REQUEST)?,
+            fingerprint: text(names::FINGERPRINT)?,
+            token_digest: text(names::TOKEN_DIGEST)?,
+            sources: serde_json::from_str(annotations.get(names::SOURCES)?).ok()?,
+            renew_handled: text(names::RENEW_HANDLED),
+        })
+    }
+}
+
+/// RFC 3339 in whole seconds.
+pub(super) fn seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second())
+        .unwrap_or(at)
+        .to_string()
+}

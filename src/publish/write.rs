@@ -1,0 +1,146 @@
+//! The three writes of a target Secret: create it, rotate its token, change its dress.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::Resource;
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+
+use super::{Dress, DressKeys, Record, record::seconds};
+use crate::{
+    api::{ApiCredential, names},
+    oauth::Token,
+};
+
+/// The data of a Secret. `token` has no line end, since a trailing one breaks headers; `token.json` has
+/// everything in one file, since two files can straddle the swap of a mounted volume.
+pub fn data(token: &Token) -> BTreeMap<String, ByteString> {
+    let secret = token.secret.expose_secret();
+    let mut whole = json!({
+        "access_token": secret,
+        "token_type": token.token_type,
+        "issued_at": seconds(token.issued_at),
+        "expires_at": seconds(token.expires_at),
+    });
+    if let (Some(scope), Some(map)) = (&token.scope, whole.as_object_mut()) {
+        map.insert("scope".to_owned(), json!(scope));
+    }
+    [
+        ("token", secret.to_owned()),
+        ("token_type", token.token_type.clone()),
+        ("expires_at", seconds(token.expires_at)),
+        ("token.json", whole.to_string()),
+    ]
+    .into_iter()
+    .map(|(k, v)| (k.to_owned(), ByteString(v.into_bytes())))
+    .collect()
+}
+
+/// A Secret that is not there yet. Created, never applied: a create fails if somebody was faster.
+pub fn create(
+    namespace: &str,
+    name: &str,
+    dress: &Dress,
+    record: &Record,
+    token: &Token,
+) -> Secret {
+    let annotations = worn(dress)
+        .chain(record.annotations())
+        .filter_map(|(k, v)| Some((k, v?)))
+        .collect();
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some(dress.labels.clone()),
+            annotations: Some(annotations),
+            owner_references: dress.owned.then(|| vec![owner_reference(dress)]),
+            ..ObjectMeta::default()
+        },
+        type_: Some(dress.type_.to_owned()),
+        data: Some(data(token)),
+        ..Secret::default()
+    }
+}
+
+/// A patch that puts a new token into a Secret at `version`, and its dress right in the same write.
+pub fn rotate_patch(
+    version: &str,
+    dress: &Dress,
+    worn_before: &DressKeys,
+    record: &Record,
+    token: &Token,
+) -> Value {
+    let mut patch = dress_patch(version, dress, worn_before, record.annotations());
+    patch["data"] = json!(data(token));
+    patch
+}
+
+/// A patch that changes only the dress of a Secret at `version`; the token is neither read nor sent.
+pub fn render_patch(version: &str, dress: &Dress, worn_before: &DressKeys) -> Value {
+    dress_patch(version, dress, worn_before, BTreeMap::new())
+}
+
+fn dress_patch(
+    version: &str,
+    dress: &Dress,
+    before: &DressKeys,
+    record: BTreeMap<String, Option<String>>,
+) -> Value {
+    let off = |keys: &[String], on: &BTreeMap<String, String>| -> Map<String, Value> {
+        keys.iter()
+            .filter(|k| !on.contains_key(*k))
+            .map(|k| (k.clone(), Value::Null))
+            .collect()
+    };
+    let mut labels = off(&before.labels, &dress.labels);
+    labels.extend(dress.labels.iter().map(|(k, v)| (k.clone(), json!(v))));
+    let mut annotations = off(&before.annotations, &dress.annotations);
+    annotations.extend(worn(dress).chain(record).map(|(k, v)| (k, json!(v))));
+    let owner = if dress.owned {
+        json!([owner_reference(dress)])
+    } else {
+        // Strategic merge takes one entry of the list out by its key and leaves the others.
+        json!([{ "$patch": "delete", "uid": dress.owner.uid }])
+    };
+    json!({
+        "metadata": {
+            "resourceVersion": version,
+            "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": owner,
+        },
+        "type": dress.type_,
+    })
+}
+
+/// Annotations of a dress with the notes about it.
+fn worn(dress: &Dress) -> impl Iterator<Item = (String, Option<String>)> {
+    let keys = serde_json::to_string(&dress.keys()).unwrap_or_default();
+    dress
+        .annotations
+        .clone()
+        .into_iter()
+        .chain([
+            (names::DRESS.to_owned(), dress.digest()),
+            (names::DRESS_KEYS.to_owned(), keys),
+        ])
+        .map(|(k, v)| (k, Some(v)))
+}
+
+fn owner_reference(dress: &Dress) -> OwnerReference {
+    OwnerReference {
+        api_version: ApiCredential::api_version(&()).into_owned(),
+        kind: ApiCredential::kind(&()).into_owned(),
+        name: dress.owner.name.clone(),
+        uid: dress.owner.uid.clone(),
+        controller: Some(true),
+        // The credential may go before its Secret: nobody needs to wait.
+        block_owner_deletion: Some(false),
+    }
+}

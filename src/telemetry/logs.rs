@@ -1,0 +1,33 @@
+//! Logs through tracing, as text for people or JSON for machines.
+
+use tracing_subscriber::EnvFilter;
+
+/// Shape of log lines.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    #[default]
+    Json,
+}
+
+/// Starts logging to standard error. `filter` is a tracing filter such as `info,apicred=debug`.
+///
+/// # Errors
+/// When the filter cannot be read or logging has started already.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-filter: {e}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .try_init(),
+    }
+    .map_err(|e| format!("cannot start logging: {e}"))
+}

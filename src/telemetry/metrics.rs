@@ -1,0 +1,204 @@
+//! Metrics. Labels are enums; no name of an object ever labels a series here.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// One label with a value from the code.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct One {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Call {
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ReadyLabel {
+    ready: &'static str,
+}
+
+/// One credential, for the opt-in expiry gauge.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct CredentialLabel {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// All counters of the process.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<One, Counter>,
+    reconcile_seconds: Histogram,
+    token_requests: Family<One, Counter>,
+    token_request_seconds: Histogram,
+    published: Family<One, Counter>,
+    api_calls: Family<Call, Counter>,
+    watch_errors: Family<One, Counter>,
+}
+
+/// What is computed when somebody asks.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Credentials that are ready, not ready, and not yet judged.
+    pub ready: [i64; 3],
+    /// Seconds by which the most overdue credential waits.
+    pub overdue_seconds: i64,
+    /// Seconds since each watch last said anything.
+    pub watch_age_seconds: Vec<(&'static str, i64)>,
+    /// End of each token, Unix seconds, if that is wanted.
+    pub expiries: Vec<(CredentialLabel, i64)>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("apicred");
+        // 1 ms to 33 s: a reconcile with nothing to do takes less than the first, the deadline ends the last.
+        let buckets = || exponential_buckets(0.001, 2.0, 16);
+        let this = Self {
+            reconciles: Family::default(),
+            reconcile_seconds: Histogram::new(buckets()),
+            token_requests: Family::default(),
+            token_request_seconds: Histogram::new(buckets()),
+            published: Family::default(),
+            api_calls: Family::default(),
+            watch_errors: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "reconciles",
+            "Looks at credentials, by outcome",
+            this.reconciles.clone(),
+        );
+        registry.register(
+            "reconcile_seconds",
+            "Length of a look",
+            this.reconcile_seconds.clone(),
+        );
+        registry.register(
+            "token_requests",
+            "Requests to issuers, by result",
+            this.token_requests.clone(),
+        );
+        registry.register(
+            "token_request_seconds",
+            "Length of a request",
+            this.token_request_seconds.clone(),
+        );
+        registry.register(
+            "tokens_published",
+            "Tokens written into Secrets, by cause",
+            this.published.clone(),
+        );
+        registry.register(
+            "api_calls",
+            "Calls of the Kubernetes API beside watches",
+            this.api_calls.clone(),
+        );
+        registry.register(
+            "watch_errors",
+            "Broken watches, by stream",
+            this.watch_errors.clone(),
+        );
+        Self { registry, ..this }
+    }
+}
+
+impl Metrics {
+    /// A look at a credential has ended.
+    pub fn reconciled(&self, outcome: &'static str, took: Duration) {
+        self.reconciles
+            .get_or_create(&One { result: outcome })
+            .inc();
+        self.reconcile_seconds.observe(took.as_secs_f64());
+    }
+
+    /// An issuer has answered or not.
+    pub fn asked(&self, result: &'static str, took: Duration) {
+        self.token_requests.get_or_create(&One { result }).inc();
+        self.token_request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A token stands in its Secret.
+    pub fn published(&self, why: &'static str) {
+        self.published.get_or_create(&One { result: why }).inc();
+    }
+
+    /// A call of the Kubernetes API has ended.
+    pub fn called(&self, operation: &'static str, result: &'static str) {
+        self.api_calls
+            .get_or_create(&Call { operation, result })
+            .inc();
+    }
+
+    /// A watch broke.
+    pub fn watch_broke(&self, stream: &'static str) {
+        self.watch_errors
+            .get_or_create(&One { result: stream })
+            .inc();
+    }
+
+    /// Everything in the OpenMetrics text format.
+    pub fn encode(&self, snapshot: &Snapshot) -> String {
+        let mut out = String::new();
+        let now = gauges(snapshot);
+        let written = text::encode_registry(&mut out, &self.registry)
+            .and_then(|()| text::encode_registry(&mut out, &now))
+            .and_then(|()| text::encode_eof(&mut out));
+        if written.is_err() {
+            tracing::error!("metrics could not be written");
+        }
+        out
+    }
+}
+
+fn gauges(snapshot: &Snapshot) -> Registry {
+    let mut registry = Registry::with_prefix("apicred");
+    let ready = Family::<ReadyLabel, Gauge>::default();
+    for (label, count) in ["true", "false", "unknown"].into_iter().zip(snapshot.ready) {
+        ready.get_or_create(&ReadyLabel { ready: label }).set(count);
+    }
+    registry.register("credentials", "Credentials by their Ready condition", ready);
+    let overdue = Gauge::<i64>::default();
+    overdue.set(snapshot.overdue_seconds);
+    registry.register(
+        "overdue_seconds",
+        "How long the most overdue credential waits to be looked at",
+        overdue,
+    );
+    let ages = Family::<One, Gauge>::default();
+    for (stream, age) in &snapshot.watch_age_seconds {
+        ages.get_or_create(&One { result: stream }).set(*age);
+    }
+    registry.register(
+        "watch_age_seconds",
+        "Time since a watch last said anything, by stream",
+        ages,
+    );
+    if !snapshot.expiries.is_empty() {
+        let ends = Family::<CredentialLabel, Gauge>::default();
+        for (label, at) in &snapshot.expiries {
+            ends.get_or_create(label).set(*at);
+        }
+        registry.register(
+            "token_expiry_timestamp_seconds",
+            "End of the token of a credential",
+            ends,
+        );
+    }
+    registry
+}

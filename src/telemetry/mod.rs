@@ -1,0 +1,6 @@
+//! What the outside sees of the process: logs, metrics, health.
+
+pub mod admin;
+pub mod health;
+pub mod logs;
+pub mod metrics;
