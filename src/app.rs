@@ -3,6 +3,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, Config};
 use tokio::sync::watch;
 
@@ -52,6 +53,9 @@ pub fn harden(config: &mut Config) {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(Duration::from_secs(15));
+    // The API server's audit log and its metrics by client then name the operator.
+    let agent = HeaderValue::from_static(concat!("apicred/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
 }
 
 /// Runs the operator until `stop` ends.

@@ -12,7 +12,7 @@ use kube::runtime::controller::Action;
 use tracing::Instrument;
 
 use super::{
-    context::{Context, key_of, lock},
+    context::{Context, key_of, lock, reference},
     execute::execute,
     observe::observe,
     record,
@@ -67,9 +67,9 @@ pub(super) async fn reconcile(
         return Ok(Action::await_change());
     };
     let at = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_hours(1));
-    context
-        .health
-        .scheduled(key, schedule::later(context.clock.now(), at));
+    let exists = || context.credentials.get(&reference(&key)).is_some();
+    let due = schedule::later(context.clock.now(), at);
+    context.health.scheduled(key.clone(), due, exists);
     result.map(|_| Action::requeue(wait))
 }
 

@@ -1,6 +1,6 @@
 //! What is known of the cluster's Secrets: small facts of their metadata, never their data.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,6 +23,8 @@ pub(super) struct Secrets {
     seen: HashMap<SecretName, Seen>,
     /// The list that is being received, until it is complete.
     incoming: Option<HashMap<SecretName, Seen>>,
+    /// Own writes while a list was being received: the list may be older than they are.
+    noted: HashSet<SecretName>,
     listed: bool,
 }
 
@@ -40,6 +42,7 @@ impl Secrets {
     /// A new list begins.
     pub(super) fn begin(&mut self) {
         self.incoming = Some(HashMap::new());
+        self.noted.clear();
     }
 
     /// An object of the list.
@@ -61,6 +64,17 @@ impl Secrets {
         let Some(mut incoming) = self.incoming.take() else {
             return Vec::new();
         };
+        for name in self.noted.drain() {
+            let Some(own) = self.seen.get(&name) else {
+                continue;
+            };
+            let listed = incoming
+                .get(&name)
+                .is_some_and(|l| !newer(&own.facts.version, &l.facts.version));
+            if !listed {
+                incoming.insert(name, own.clone());
+            }
+        }
         let mut changed: Vec<SecretName> = self
             .seen
             .keys()

@@ -80,13 +80,8 @@ pub enum Target {
 /// Reads a Secret's metadata.
 pub fn examine(meta: &ObjectMeta) -> SecretFacts {
     let annotations = meta.annotations.as_ref();
-    let managed = meta
-        .labels
-        .as_ref()
-        .and_then(|l| l.get(names::MANAGED_BY))
-        .is_some_and(|v| v == names::MANAGER);
     let uid = annotations.and_then(|a| a.get(names::CREDENTIAL_UID));
-    let published = annotations.zip(uid).filter(|_| managed).map(|(a, uid)| {
+    let published = annotations.zip(uid).map(|(a, uid)| {
         let keys = a
             .get(names::DRESS_KEYS)
             .and_then(|j| serde_json::from_str(j).ok())

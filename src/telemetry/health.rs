@@ -35,9 +35,13 @@ struct Stream {
 }
 
 impl Health {
-    /// A credential will be looked at no later than `at`.
-    pub fn scheduled(&self, key: Key, at: Timestamp) {
-        lock(&self.due).insert(key, at);
+    /// A credential will be looked at no later than `at`, if it is still there: `exists` is asked under the lock
+    /// that [`Health::forget`] takes after the store has lost the object, so that none that is gone counts as late.
+    pub fn scheduled(&self, key: Key, at: Timestamp, exists: impl FnOnce() -> bool) {
+        let mut due = lock(&self.due);
+        if exists() {
+            due.insert(key, at);
+        }
     }
 
     /// A credential is being looked at, or is gone.

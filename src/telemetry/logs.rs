@@ -1,5 +1,7 @@
 //! Logs through tracing, as text for people or JSON for machines.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// Shape of log lines.
@@ -18,8 +20,14 @@ pub enum LogFormat {
 /// When the filter cannot be read or logging has started already.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-filter: {e}"))?;
+    // kube opens a span of its own around each of ours, with the same names in it.
+    let filter = ["kube_runtime::controller=warn"]
+        .iter()
+        .filter_map(|d| d.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.try_init(),

@@ -13,10 +13,24 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// One label with a value from the code.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct One {
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct AskResult {
     result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Cause {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Stream {
+    stream: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -42,13 +56,13 @@ pub struct CredentialLabel {
 /// All counters of the process.
 pub struct Metrics {
     registry: Registry,
-    reconciles: Family<One, Counter>,
+    reconciles: Family<Outcome, Counter>,
     reconcile_seconds: Histogram,
-    token_requests: Family<One, Counter>,
+    token_requests: Family<AskResult, Counter>,
     token_request_seconds: Histogram,
-    published: Family<One, Counter>,
+    published: Family<Cause, Counter>,
     api_calls: Family<Call, Counter>,
-    watch_errors: Family<One, Counter>,
+    watch_errors: Family<Stream, Counter>,
 }
 
 /// What is computed when somebody asks.
@@ -121,21 +135,21 @@ impl Default for Metrics {
 impl Metrics {
     /// A look at a credential has ended.
     pub fn reconciled(&self, outcome: &'static str, took: Duration) {
-        self.reconciles
-            .get_or_create(&One { result: outcome })
-            .inc();
+        self.reconciles.get_or_create(&Outcome { outcome }).inc();
         self.reconcile_seconds.observe(took.as_secs_f64());
     }
 
     /// An issuer has answered or not.
     pub fn asked(&self, result: &'static str, took: Duration) {
-        self.token_requests.get_or_create(&One { result }).inc();
+        self.token_requests
+            .get_or_create(&AskResult { result })
+            .inc();
         self.token_request_seconds.observe(took.as_secs_f64());
     }
 
     /// A token stands in its Secret.
     pub fn published(&self, why: &'static str) {
-        self.published.get_or_create(&One { result: why }).inc();
+        self.published.get_or_create(&Cause { cause: why }).inc();
     }
 
     /// A call of the Kubernetes API has ended.
@@ -147,9 +161,7 @@ impl Metrics {
 
     /// A watch broke.
     pub fn watch_broke(&self, stream: &'static str) {
-        self.watch_errors
-            .get_or_create(&One { result: stream })
-            .inc();
+        self.watch_errors.get_or_create(&Stream { stream }).inc();
     }
 
     /// Everything in the OpenMetrics text format.
@@ -180,9 +192,9 @@ fn gauges(snapshot: &Snapshot) -> Registry {
         "How long the most overdue credential waits to be looked at",
         overdue,
     );
-    let ages = Family::<One, Gauge>::default();
+    let ages = Family::<Stream, Gauge>::default();
     for (stream, age) in &snapshot.watch_age_seconds {
-        ages.get_or_create(&One { result: stream }).set(*age);
+        ages.get_or_create(&Stream { stream }).set(*age);
     }
     registry.register(
         "watch_age_seconds",
