@@ -245,7 +245,9 @@ async fn exchange(
     );
     let flight = async move {
         let _permit = permit;
-        let (sent, clock) = (world.clock.now(), Instant::now());
+        let (now, clock) = (world.clock.now(), Instant::now());
+        // Rounded down: a life counted from a little earlier never promises too much.
+        let sent = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
         let result = world.http.post(&issuer, request).await.and_then(|raw| {
             let answer = AnswerContext {
                 sent,

@@ -162,7 +162,6 @@ pub(super) fn snapshot(
     let now = context.clock.now();
     let mut snapshot = Snapshot {
         overdue_seconds: context.health.overdue(now).as_secs(),
-        watch_age_seconds: context.health.ages(now),
         ..Snapshot::default()
     };
     for object in context.credentials.state() {

@@ -60,10 +60,7 @@ where
     let context = Arc::clone(context);
     stream.filter_map(move |result| {
         future::ready(match result {
-            Ok(event) => {
-                context.health.heard(name, false, context.clock.now());
-                Some(event)
-            }
+            Ok(event) => Some(event),
             Err(error) => {
                 context.metrics.watch_broke(name);
                 tracing::warn!(
@@ -171,9 +168,7 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
             lock(&context.index).insert(object)
         }
         Event::InitDone => {
-            context
-                .health
-                .heard("credentials", true, context.clock.now());
+            context.health.listed("credentials");
             listed
                 .take()
                 .map(|keep| lock(&context.index).retain(&keep))
@@ -242,10 +237,10 @@ pub(super) async fn secrets(context: Arc<Context>) {
                 Event::Delete(object) => secrets.delete(&object.metadata).into_iter().collect(),
             }
         };
-        // Marked as listed only after `finish` has put the list in place.
-        context
-            .health
-            .heard("secrets", lock(&context.secrets).is_listed(), now);
+        // Said only after `finish` has put the list in place.
+        if lock(&context.secrets).is_listed() {
+            context.health.listed("secrets");
+        }
         let index = lock(&context.index);
         for key in changed.iter().flat_map(|name| index.of_secret(name)) {
             context.triggers.send(&key);
@@ -306,7 +301,7 @@ pub(super) async fn issuers<K>(
                     news.extend(versions.keys().filter(|k| !keep.contains(*k)).cloned());
                     versions.retain(|k, _| keep.contains(k));
                 }
-                context.health.heard(name, true, context.clock.now());
+                context.health.listed(name);
                 // What the list brought is in the store only now.
                 news.extend(versions.keys().cloned());
             }
@@ -353,9 +348,7 @@ pub(super) async fn namespaces(context: Arc<Context>) {
                     );
                     *known = map;
                 }
-                context
-                    .health
-                    .heard("namespaces", true, context.clock.now());
+                context.health.listed("namespaces");
             }
             Event::Apply(object) => {
                 let (name, labels) = (

@@ -1,7 +1,7 @@
 //! Alive means making progress: no credential waits long past the moment at which it was to be looked at.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -25,13 +25,7 @@ pub const STREAMS: [&str; 5] = [
 #[derive(Default)]
 pub struct Health {
     due: Mutex<HashMap<Key, Timestamp>>,
-    streams: Mutex<HashMap<&'static str, Stream>>,
-}
-
-#[derive(Clone, Copy)]
-struct Stream {
-    listed: bool,
-    heard: Timestamp,
+    listed: Mutex<HashSet<&'static str>>,
 }
 
 impl Health {
@@ -49,15 +43,9 @@ impl Health {
         lock(&self.due).remove(key);
     }
 
-    /// A watch said something; `listed` once its first list is complete.
-    pub fn heard(&self, stream: &'static str, listed: bool, now: Timestamp) {
-        let mut streams = lock(&self.streams);
-        let entry = streams.entry(stream).or_insert(Stream {
-            listed: false,
-            heard: now,
-        });
-        entry.listed |= listed;
-        entry.heard = now;
+    /// A watch has had its first list.
+    pub fn listed(&self, stream: &'static str) {
+        lock(&self.listed).insert(stream);
     }
 
     /// How late the latest look is.
@@ -68,14 +56,6 @@ impl Health {
             .max()
             .unwrap_or_default()
             .max(SignedDuration::ZERO)
-    }
-
-    /// Time since each watch said anything.
-    pub fn ages(&self, now: Timestamp) -> Vec<(&'static str, i64)> {
-        lock(&self.streams)
-            .iter()
-            .map(|(name, s)| (*name, now.duration_since(s.heard).as_secs()))
-            .collect()
     }
 
     /// Is there progress?
@@ -98,10 +78,10 @@ impl Health {
     /// # Errors
     /// The streams that are missing.
     pub fn ready(&self) -> Result<(), String> {
-        let streams = lock(&self.streams);
+        let listed = lock(&self.listed);
         let missing: Vec<&str> = STREAMS
             .into_iter()
-            .filter(|s| !streams.get(s).is_some_and(|s| s.listed))
+            .filter(|s| !listed.contains(s))
             .collect();
         if missing.is_empty() {
             Ok(())

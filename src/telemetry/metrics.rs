@@ -72,8 +72,6 @@ pub struct Snapshot {
     pub ready: [i64; 3],
     /// Seconds by which the most overdue credential waits.
     pub overdue_seconds: i64,
-    /// Seconds since each watch last said anything.
-    pub watch_age_seconds: Vec<(&'static str, i64)>,
     /// End of each token, Unix seconds, if that is wanted.
     pub expiries: Vec<(CredentialLabel, i64)>,
 }
@@ -191,15 +189,6 @@ fn gauges(snapshot: &Snapshot) -> Registry {
         "overdue_seconds",
         "How long the most overdue credential waits to be looked at",
         overdue,
-    );
-    let ages = Family::<Stream, Gauge>::default();
-    for (stream, age) in &snapshot.watch_age_seconds {
-        ages.get_or_create(&Stream { stream }).set(*age);
-    }
-    registry.register(
-        "watch_age_seconds",
-        "Time since a watch last said anything, by stream",
-        ages,
     );
     if !snapshot.expiries.is_empty() {
         let ends = Family::<CredentialLabel, Gauge>::default();
