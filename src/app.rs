@@ -19,6 +19,8 @@ use crate::{
 
 /// Connecting to the API server; calls have deadlines of their own.
 const CONNECT: Duration = Duration::from_secs(5);
+/// A connection that says nothing for this long is dead: longer than a watch without news (200 s).
+const SILENCE: Duration = Duration::from_secs(230);
 /// After a stop signal the looks under way may finish for this long; below the pod's grace period of 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
 
@@ -53,6 +55,8 @@ pub fn harden(config: &mut Config) {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(Duration::from_secs(15));
+    // Calls have deadlines of their own and watches end by themselves before this; a list has neither.
+    config.read_timeout = Some(SILENCE);
     // The API server's audit log and its metrics by client then name the operator.
     let agent = HeaderValue::from_static(concat!("apicred/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));

@@ -37,7 +37,12 @@ pub(super) async fn execute(
     let now = context.clock.now();
     match plan {
         Plan::Release => Outcome::Released,
-        Plan::Keep { .. } => Outcome::Steady,
+        Plan::Keep { .. } => {
+            // All is well, whatever went wrong on the way: a write may have landed although its answer was lost.
+            observed.memory.failure = None;
+            context.with_state(key, &credential.uid, |s| s.held = None);
+            Outcome::Steady
+        }
         Plan::Refuse { reason, message } => Outcome::Refused { reason, message },
         Plan::Hold {
             why: Hold::Suspended,
