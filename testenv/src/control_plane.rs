@@ -1,0 +1,257 @@
+//! Starts the servers, knows when they are ready, stops one for a fault test.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+use reqwest::Client;
+
+use crate::process::{Launch, Watched};
+use crate::progress::Progress;
+use crate::scratch::Scratch;
+use crate::servers::Layout;
+use crate::{Error, Programs, http};
+
+/// Generous: several control planes may start at once on a small machine.
+const READY_WITHIN: Duration = Duration::from_mins(2);
+
+/// Starts in all, each with new ports, before a taken port is reported.
+const ATTEMPTS: usize = 3;
+
+/// How a control plane is to be started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whether the API server writes down every request. On by default.
+    pub audit: bool,
+    /// More flags for kube-apiserver; for a flag given twice the last one counts.
+    pub apiserver_flags: Vec<String>,
+    /// More flags for kube-controller-manager.
+    pub controller_manager_flags: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            audit: true,
+            apiserver_flags: Vec::new(),
+            controller_manager_flags: Vec::new(),
+        }
+    }
+}
+
+/// One of the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// The store.
+    Etcd,
+    /// The API.
+    ApiServer,
+    /// Garbage collection, namespaces, service accounts and the like.
+    ControllerManager,
+}
+
+/// A running control plane. Dropped, its servers and its folder are gone.
+pub struct ControlPlane {
+    // Fields drop in this order: clients before the servers that they call, the folder last.
+    controller_manager: Watched,
+    apiserver: Watched,
+    etcd: Watched,
+    pub(crate) layout: Layout,
+    pub(crate) client: Client,
+    pub(crate) programs: Programs,
+    /// How many were written for service accounts: each gets a file of its own.
+    pub(crate) kubeconfigs: AtomicU32,
+    options: Options,
+    scratch: Scratch,
+}
+
+impl ControlPlane {
+    /// Starts etcd, kube-apiserver and kube-controller-manager and waits until they are of use.
+    ///
+    /// The programs are found or built first; see [`Programs::locate_or_build`].
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let programs = Programs::locate_or_build().await?;
+        let mut attempt = 1;
+        loop {
+            match Self::start_once(&programs, &options).await {
+                // Between looking for a free port and taking it, somebody else may have taken it.
+                Err(Error::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn start_once(programs: &Programs, options: &Options) -> Result<Self, Error> {
+        let scratch = Scratch::new("apicred-testenv-")?;
+        let layout = Layout::write(&scratch)?;
+        let client = http::client(&layout.ca_pem)?;
+        let mut progress = Progress::quiet("starting the control plane");
+        let began = Instant::now();
+
+        let mut etcd = launch(&scratch, "etcd", &programs.etcd, layout.etcd())?;
+        let mut apiserver = launch_apiserver(&scratch, programs, &layout, options)?;
+        let ready = Probe {
+            client: &client,
+            layout: &layout,
+            began,
+        };
+        ready
+            .wait("/readyz", &mut progress, &mut [&mut etcd, &mut apiserver])
+            .await?;
+        // Started before the API answers, it would only wait for it, with growing pauses.
+        let mut controller_manager = launch(
+            &scratch,
+            "kube-controller-manager",
+            &programs.kube_controller_manager,
+            layout.controller_manager(options),
+        )?;
+        ready
+            .wait(
+                "/api/v1/namespaces/default/serviceaccounts/default",
+                &mut progress,
+                &mut [&mut etcd, &mut apiserver, &mut controller_manager],
+            )
+            .await?;
+        Ok(Self {
+            controller_manager,
+            apiserver,
+            etcd,
+            layout,
+            client,
+            programs: programs.clone(),
+            kubeconfigs: AtomicU32::new(0),
+            options: options.clone(),
+            scratch,
+        })
+    }
+
+    /// Kills kube-apiserver (SIGKILL) and returns when it is gone. etcd keeps what was stored.
+    pub fn stop_apiserver(&mut self) {
+        self.apiserver.kill();
+    }
+
+    /// Starts kube-apiserver again, on the same port and with the same certificates, and waits until
+    /// it is ready. Does nothing while it runs.
+    pub async fn start_apiserver(&mut self) -> Result<(), Error> {
+        if self.apiserver.ended().is_none() {
+            return Ok(());
+        }
+        self.apiserver =
+            launch_apiserver(&self.scratch, &self.programs, &self.layout, &self.options)?;
+        let mut progress = Progress::quiet("starting kube-apiserver again");
+        Probe {
+            client: &self.client,
+            layout: &self.layout,
+            began: Instant::now(),
+        }
+        .wait(
+            "/readyz",
+            &mut progress,
+            &mut [&mut self.etcd, &mut self.apiserver],
+        )
+        .await
+    }
+
+    /// The process number of a server, also after it ended.
+    pub fn pid_of(&self, component: Component) -> u32 {
+        match component {
+            Component::Etcd => self.etcd.pid(),
+            Component::ApiServer => self.apiserver.pid(),
+            Component::ControllerManager => self.controller_manager.pid(),
+        }
+    }
+
+    /// Where the API answers, without a slash at the end.
+    pub fn server_url(&self) -> &str {
+        &self.layout.server_url
+    }
+
+    /// The authority of the API server's certificate.
+    pub fn ca_pem(&self) -> &str {
+        &self.layout.ca_pem
+    }
+
+    /// The folder with logs, certificates, kubeconfigs and data.
+    pub fn dir(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// A kubeconfig of a member of `system:masters`, whom RBAC does not limit.
+    pub fn admin_kubeconfig(&self) -> &Path {
+        &self.layout.admin_kubeconfig
+    }
+
+    /// The programs that this control plane was started with.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+}
+
+fn launch(
+    scratch: &Scratch,
+    name: &str,
+    program: &PathBuf,
+    args: Vec<String>,
+) -> Result<Watched, Error> {
+    Watched::spawn(Launch {
+        name,
+        program,
+        args,
+        folder: scratch.path(),
+        env: Vec::new(),
+    })
+}
+
+fn launch_apiserver(
+    scratch: &Scratch,
+    programs: &Programs,
+    layout: &Layout,
+    options: &Options,
+) -> Result<Watched, Error> {
+    launch(
+        scratch,
+        "kube-apiserver",
+        &programs.kube_apiserver,
+        layout.apiserver(options),
+    )
+}
+
+/// Asks the API server until it answers well.
+struct Probe<'a> {
+    client: &'a Client,
+    layout: &'a Layout,
+    began: Instant,
+}
+
+impl Probe<'_> {
+    /// Ends early, with the reason, when one of the servers ends.
+    async fn wait(
+        &self,
+        path: &str,
+        progress: &mut Progress,
+        servers: &mut [&mut Watched],
+    ) -> Result<(), Error> {
+        let url = format!("{}{path}", self.layout.server_url);
+        loop {
+            let request = self.client.get(&url).bearer_auth(&self.layout.admin_token);
+            let state = match request.timeout(Duration::from_secs(5)).send().await {
+                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) => format!("it answers {}", response.status()),
+                Err(_) => "it does not answer yet".to_owned(),
+            };
+            for server in servers.iter_mut() {
+                server.still_runs()?;
+            }
+            if self.began.elapsed() > READY_WITHIN {
+                let logs: Vec<String> = servers.iter().map(|server| server.log_tail()).collect();
+                return Err(Error::NotInTime {
+                    what: format!("the API server's {path}"),
+                    waited: self.began.elapsed(),
+                    state: format!("{state}. Last lines of the servers:\n{}", logs.join("\n")),
+                });
+            }
+            progress.tick();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What can go wrong, each in one sentence that says what to do.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+/// A failure of the test environment. Its `Display` is meant for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A program that has to be installed by the user is not on PATH.
+    #[error("`{program}` was not found on PATH; {advice}")]
+    ProgramMissing {
+        /// The name looked for.
+        program: &'static str,
+        /// Where to get it, and what else would do.
+        advice: &'static str,
+    },
+    /// The Go toolchain is older than the pinned modules need.
+    #[error(
+        "the Go toolchain is too old: the pinned modules need Go {needed} or newer; update it from https://go.dev/dl/"
+    )]
+    GoTooOld {
+        /// The version in `go.mod`.
+        needed: String,
+    },
+    /// No room left on a disk.
+    #[error("no space is left on the disk of {}, or on that of the caches of the program that works there; free some and try again", .folder.display())]
+    DiskFull {
+        /// Where the work went on.
+        folder: PathBuf,
+    },
+    /// Sources could not be fetched.
+    #[error(
+        "the sources of {what} could not be downloaded; check the network and the proxy settings, then try again. Last lines:\n{tail}"
+    )]
+    Download {
+        /// What was to be built.
+        what: String,
+        /// The end of the log.
+        tail: String,
+    },
+    /// A build ended badly for a reason that is not known here.
+    #[error("building {what} failed; the whole log is in {}. Last lines:\n{tail}", .log.display())]
+    Build {
+        /// What was to be built.
+        what: String,
+        /// The whole log.
+        log: PathBuf,
+        /// Its end.
+        tail: String,
+    },
+    /// Another process took a port between the moment it was found free and the server's start.
+    #[error(
+        "{name} could not listen because its port is taken by another process; try again, or stop what listens there. Last lines:\n{tail}"
+    )]
+    PortTaken {
+        /// The server.
+        name: String,
+        /// The end of its log.
+        tail: String,
+    },
+    /// A server ended although nobody stopped it.
+    #[error("{name} ended ({status}) before it was ready; its last lines say why:\n{tail}")]
+    ServerEnded {
+        /// The server.
+        name: String,
+        /// How it ended.
+        status: String,
+        /// The end of its log.
+        tail: String,
+    },
+    /// Something awaited did not come.
+    #[error("after {} s this was still awaited: {what}; last state: {state}", .waited.as_secs())]
+    NotInTime {
+        /// What was awaited.
+        what: String,
+        /// For how long.
+        waited: Duration,
+        /// What was seen last.
+        state: String,
+    },
+    /// kubectl or helm answered with an error.
+    #[error("`{command}` failed ({status}): {stderr}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it said.
+        stderr: String,
+    },
+    /// A server answered with something else than what was asked for.
+    #[error("{what}: {answer}")]
+    Answer {
+        /// The request.
+        what: String,
+        /// Status and message.
+        answer: String,
+    },
+    /// A request could not be made.
+    #[error("{what} failed")]
+    Http {
+        /// The request.
+        what: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// Certificates or keys could not be made.
+    #[error("a throw-away certificate could not be made")]
+    Certificate(#[from] rcgen::Error),
+    /// A file or process operation failed.
+    #[error("{doing} failed: {source}")]
+    Io {
+        /// What was tried.
+        doing: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// An I/O error of an operation on a path; a full disk becomes its own sentence.
+    pub(crate) fn io(doing: &str, path: &Path, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::StorageFull {
+            let folder = path.parent().unwrap_or(path).to_path_buf();
+            return Self::DiskFull { folder };
+        }
+        Self::Io {
+            doing: format!("{doing} {}", path.display()),
+            source,
+        }
+    }
+
+    /// Reads the last lines of a server that ended, so that common causes get a sentence of their own.
+    pub(crate) fn server_ended(name: &str, status: String, log: &Path) -> Self {
+        let folder = log.parent().unwrap_or(log);
+        if disk_full(log) {
+            return Self::DiskFull {
+                folder: folder.to_path_buf(),
+            };
+        }
+        let tail = tail(log, SHOWN);
+        let said = tail.to_lowercase();
+        if said.contains("address already in use") || said.contains("eaddrinuse") {
+            Self::PortTaken {
+                name: name.to_owned(),
+                tail,
+            }
+        } else {
+            Self::ServerEnded {
+                name: name.to_owned(),
+                status,
+                tail,
+            }
+        }
+    }
+}
+
+/// Lines of a log that a person is shown.
+pub(crate) const SHOWN: usize = 12;
+
+/// Whether the writer of this log ended for want of space. It may have said so long before its end
+/// (Go prints the stacks of all its threads after that), or not have been able to say anything.
+pub(crate) fn disk_full(log: &Path) -> bool {
+    let said = tail(log, 200).to_lowercase();
+    if said.contains("no space left on device") || said.contains("enospc") {
+        return true;
+    }
+    let probe = log.with_extension("probe");
+    let written = fs::write(&probe, vec![0; 64 * 1024]);
+    let _ = fs::remove_file(&probe);
+    written.is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
+}
+
+/// The last lines of a file, each cut to a length that a terminal can bear.
+pub(crate) fn tail(file: &Path, lines: usize) -> String {
+    let bytes = fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let all: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let last: Vec<String> = all[all.len().saturating_sub(lines)..]
+        .iter()
+        .map(|line| format!("  {}", line.chars().take(400).collect::<String>()))
+        .collect();
+    if last.is_empty() {
+        "  (it wrote nothing)".to_owned()
+    } else {
+        last.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_server_choose_the_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("etcd.log");
+        let told = |text: &str| {
+            fs::write(&log, text).unwrap();
+            Error::server_ended("etcd", "exit code 1".to_owned(), &log)
+        };
+        let taken = "listen tcp 127.0.0.1:1: bind: address already in use\n";
+        assert!(matches!(told(taken), Error::PortTaken { .. }));
+        assert!(matches!(
+            told("Error: listen EADDRINUSE"),
+            Error::PortTaken { .. }
+        ));
+        let stacks = "goroutine 1 [running]:\n".repeat(60);
+        let full = format!("write wal: no space left on device\n{stacks}");
+        assert!(matches!(told(&full), Error::DiskFull { .. }));
+        let other = told("unknown flag: --nonsense").to_string();
+        assert!(
+            other.contains("etcd") && other.contains("--nonsense"),
+            "{other}"
+        );
+    }
+}

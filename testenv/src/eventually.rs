@@ -1,0 +1,137 @@
+//! Waiting for a condition, with a deadline and a message that says what was missing.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use crate::Error;
+
+/// Short, so that a test is not slowed by the wait itself.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What one look at the world may answer: `bool`, `Option` or `Result`.
+pub trait Check {
+    /// What is known once the condition holds.
+    type Value;
+
+    /// `Ok` ends the wait; `Err` says in a few words what was seen instead.
+    fn outcome(self) -> Result<Self::Value, String>;
+}
+
+impl Check for bool {
+    type Value = ();
+
+    fn outcome(self) -> Result<(), String> {
+        if self {
+            Ok(())
+        } else {
+            Err("not yet".to_owned())
+        }
+    }
+}
+
+impl<T> Check for Option<T> {
+    type Value = T;
+
+    fn outcome(self) -> Result<T, String> {
+        self.ok_or_else(|| "nothing yet".to_owned())
+    }
+}
+
+impl<T, E: Display> Check for Result<T, E> {
+    type Value = T;
+
+    fn outcome(self) -> Result<T, String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+/// Looks again and again until the check holds, and panics with the last state at the deadline.
+///
+/// For tests. A check that answers `Err("two of three Secrets")` makes a better message than `false`.
+///
+/// # Panics
+/// When the deadline passes first.
+#[track_caller]
+pub fn eventually<C: Check>(
+    deadline: Duration,
+    what: impl Into<String>,
+    check: impl AsyncFnMut() -> C,
+) -> impl Future<Output = C::Value> {
+    let caller = Location::caller();
+    let what = what.into();
+    async move {
+        match wait_until(deadline, what, check).await {
+            Ok(value) => value,
+            #[expect(clippy::panic, reason = "a test that waits in vain has failed")]
+            Err(error) => panic!("{caller}: {error}"),
+        }
+    }
+}
+
+/// Like [`eventually`], for callers that would rather handle the error.
+pub async fn wait_until<C: Check>(
+    deadline: Duration,
+    what: impl Into<String>,
+    mut check: impl AsyncFnMut() -> C,
+) -> Result<C::Value, Error> {
+    let began = Instant::now();
+    let mut state = "the first look did not come back".to_owned();
+    loop {
+        let left = deadline.saturating_sub(began.elapsed());
+        // The deadline holds for a check that hangs, too; what was seen before it is then kept.
+        match tokio::time::timeout(left, check())
+            .await
+            .map(Check::outcome)
+        {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(seen)) => state = seen,
+            Err(_) => {}
+        }
+        if began.elapsed() + PAUSE >= deadline {
+            return Err(Error::NotInTime {
+                what: what.into(),
+                waited: began.elapsed(),
+                state,
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_value_of_the_first_good_look_comes_back() {
+        let mut looks = 0;
+        let value = eventually(Duration::from_secs(5), "a third look", async || {
+            looks += 1;
+            (looks == 3).then_some(looks)
+        })
+        .await;
+        assert_eq!(value, 3);
+    }
+
+    #[tokio::test]
+    async fn a_vain_wait_names_what_was_awaited_and_seen() {
+        let error = wait_until(Duration::from_millis(120), "rain", async || {
+            Err::<(), _>("sun")
+        })
+        .await
+        .expect_err("it never holds")
+        .to_string();
+        assert!(error.contains("rain") && error.contains("sun"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_check_that_hangs_ends_at_the_deadline() {
+        let waited = wait_until(Duration::from_millis(80), "an answer", async || {
+            std::future::pending::<()>().await;
+            true
+        });
+        assert!(waited.await.is_err());
+    }
+}

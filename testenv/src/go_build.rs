@@ -1,0 +1,244 @@
+//! Builds programs from Go modules whose every dependency is pinned by a `go.sum`.
+
+use std::path::PathBuf;
+
+use crate::Error;
+use crate::cache::{Entry, Step, on_path, publish, run_step};
+use crate::process::Launch;
+use crate::progress::Progress;
+
+/// A Go module that only lists programs of others.
+pub(crate) struct Module {
+    /// The name of its entry in the cache.
+    name: &'static str,
+    /// The requirement in `go.mod` whose version is that of the programs.
+    subject: &'static str,
+    go_mod: &'static str,
+    go_sum: &'static str,
+    /// Program and package.
+    packages: &'static [(&'static str, &'static str)],
+    /// For the one who waits: how long all of it takes without any cache.
+    usually: &'static str,
+}
+
+pub(crate) static KUBERNETES: Module = Module {
+    name: "kubernetes",
+    subject: "k8s.io/kubernetes",
+    go_mod: include_str!("../go.mod"),
+    go_sum: include_str!("../go.sum"),
+    packages: &[
+        ("etcd", "go.etcd.io/etcd/server/v3"),
+        ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+        (
+            "kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+        ),
+        ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    ],
+    usually: "2 to 8 minutes, and only once",
+};
+
+pub(crate) static HELM: Module = Module {
+    name: "helm",
+    subject: "helm.sh/helm/v4",
+    go_mod: include_str!("../helm/go.mod"),
+    go_sum: include_str!("../helm/go.sum"),
+    packages: &[("helm", "helm.sh/helm/v4/cmd/helm")],
+    usually: "1 to 3 minutes, and only once",
+};
+
+impl Module {
+    /// The version that `go.mod` pins, with its `v`.
+    fn version(&self) -> &str {
+        required_version(self.go_mod, self.subject)
+    }
+
+    fn entry(&self) -> Result<Entry, Error> {
+        let name = format!("{}-{}", self.name, self.version());
+        Entry::new(&name, &[self.go_mod, self.go_sum])
+    }
+
+    /// Where a program is, or will be once it is built.
+    pub(crate) fn path(&self, program: &str) -> Result<PathBuf, Error> {
+        Ok(self.entry()?.folder.join(program))
+    }
+
+    /// Builds those of the named programs that the cache does not hold yet.
+    pub(crate) async fn build(&self, programs: &[&str]) -> Result<(), Error> {
+        let entry = self.entry()?;
+        let missing = || -> Vec<(&str, &str)> {
+            let wanted = self
+                .packages
+                .iter()
+                .filter(|(name, _)| programs.contains(name));
+            wanted
+                .filter(|(name, _)| !entry.folder.join(name).is_file())
+                .copied()
+                .collect()
+        };
+        if missing().is_empty() {
+            return Ok(());
+        }
+        let _lock = entry.lock().await?;
+        // Whoever held the lock before may have built all of it.
+        let missing = missing();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let go = on_path(
+            "go",
+            "install Go from https://go.dev/dl/ (or, for etcd, kube-apiserver and kubectl, let \
+             KUBEBUILDER_ASSETS name a folder that holds them)",
+        )?;
+        let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+        let what = format!("{} {} ({})", self.name, self.version(), names.join(", "));
+        let mut progress =
+            Progress::begin(format!("building {what} from pinned sources"), self.usually);
+
+        entry.open_workshop(&[("go.mod", self.go_mod), ("go.sum", self.go_sum)])?;
+        let out = entry.workshop.join("out");
+        let mut args: Vec<String> = [
+            "build",
+            "-mod=readonly",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+        ]
+        .map(str::to_owned)
+        .into();
+        args.push(version_flags(self.version()));
+        // With a slash at the end it is a folder, and each program gets a file in it.
+        args.extend(["-o".to_owned(), format!("{}/", out.display())]);
+        args.extend(missing.iter().map(|(_, package)| (*package).to_owned()));
+        let launch = Launch {
+            name: "build",
+            program: &go,
+            args,
+            folder: &entry.workshop,
+            env: vec![
+                ("CGO_ENABLED", "0".to_owned()),
+                ("GOWORK", "off".to_owned()),
+            ],
+        };
+        if let Step::Failed { log, tail } = run_step(launch, &mut progress).await? {
+            return Err(self.explain(what, log, tail));
+        }
+        for (name, package) in missing {
+            publish(&out.join(output_name(package)), &entry.folder.join(name))?;
+        }
+        let _ = std::fs::remove_dir_all(&entry.workshop);
+        progress.done();
+        Ok(())
+    }
+
+    fn explain(&self, what: String, log: PathBuf, tail: String) -> Error {
+        let said = tail.to_lowercase();
+        let any = |signs: &[&str]| signs.iter().any(|sign| said.contains(sign));
+        // The second is what toolchains before 1.21 make of a version with three numbers.
+        if any(&["requires go >=", "invalid go version"]) {
+            let needed = directive(self.go_mod, "go").to_owned();
+            return Error::GoTooOld { needed };
+        }
+        if any(&[
+            "dial tcp",
+            "no such host",
+            "i/o timeout",
+            "connection refused",
+            "tls: ",
+        ]) {
+            return Error::Download { what, tail };
+        }
+        Error::Build { what, log, tail }
+    }
+}
+
+/// Kubernetes takes its version from the linker; without, clients warn of a server `v0.0.0`.
+/// Programs that have no such variables ignore the flags.
+fn version_flags(version: &str) -> String {
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
+    let base = "-X k8s.io/component-base/version.";
+    format!("-s -w {base}gitVersion={version} {base}gitMajor={major} {base}gitMinor={minor}")
+}
+
+/// The name that `go build` gives a program: the last element of its path that is no version.
+fn output_name(package: &str) -> &str {
+    let is_version = |part: &&str| {
+        part.strip_prefix('v')
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    package
+        .rsplit('/')
+        .find(|part| !is_version(part))
+        .unwrap_or(package)
+}
+
+/// Tools are listed as "indirect" requirements: nothing imports them.
+fn required_version<'a>(go_mod: &'a str, module: &str) -> &'a str {
+    let mut lines = go_mod
+        .lines()
+        .map(|line| line.trim().trim_start_matches("require "));
+    lines
+        .find_map(|line| line.strip_prefix(module)?.strip_prefix(" v").map(|_| line))
+        .and_then(|line| line.split_whitespace().nth(1))
+        .unwrap_or("v0.0.0")
+}
+
+fn directive<'a>(go_mod: &'a str, name: &str) -> &'a str {
+    go_mod
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_come_from_the_module_files() {
+        assert_eq!(KUBERNETES.version(), "v1.36.3");
+        assert_eq!(HELM.version(), "v4.3.1");
+        assert_eq!(directive(KUBERNETES.go_mod, "go"), "1.26.0");
+    }
+
+    #[test]
+    fn every_program_is_a_tool_of_its_module() {
+        for module in [&KUBERNETES, &HELM] {
+            for (_, package) in module.packages {
+                let listed = module
+                    .go_mod
+                    .lines()
+                    .any(|line| line.trim().trim_start_matches("tool ") == *package);
+                assert!(listed, "{package} is not pinned as a tool");
+            }
+        }
+    }
+
+    #[test]
+    fn the_linker_is_told_the_version() {
+        let flags = version_flags("v1.36.3");
+        assert!(
+            flags.contains("gitVersion=v1.36.3") && flags.contains("gitMinor=36"),
+            "{flags}"
+        );
+    }
+
+    #[test]
+    fn go_names_a_program_by_its_path() {
+        assert_eq!(output_name("go.etcd.io/etcd/server/v3"), "server");
+        assert_eq!(output_name("helm.sh/helm/v4/cmd/helm"), "helm");
+    }
+
+    #[test]
+    fn the_reason_of_a_failed_build_is_recognised() {
+        let told = |tail: &str| HELM.explain("helm".to_owned(), "log".into(), tail.to_owned());
+        let old = "go: go.mod requires go >= 1.26.0 (running go 1.22.1; GOTOOLCHAIN=local)";
+        assert!(told(old).to_string().contains("Go 1.26.0 or newer"));
+        assert!(matches!(
+            told("dial tcp: lookup x: no such host"),
+            Error::Download { .. }
+        ));
+        assert!(matches!(told("undefined: foo"), Error::Build { .. }));
+    }
+}

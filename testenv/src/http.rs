@@ -1,0 +1,40 @@
+//! Plain HTTPS requests to servers whose authority is known.
+
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, RequestBuilder};
+
+use crate::Error;
+
+/// A client that trusts this authority alone. No proxy: all servers here are on loopback.
+pub(crate) fn client(ca_pem: &str) -> Result<Client, Error> {
+    let failed = |source| Error::Http {
+        what: "making an HTTPS client".to_owned(),
+        source,
+    };
+    let ca = Certificate::from_pem(ca_pem.as_bytes()).map_err(failed)?;
+    Client::builder()
+        .tls_certs_only([ca])
+        .no_proxy()
+        .timeout(Duration::from_secs(15))
+        .build()
+        .map_err(failed)
+}
+
+/// Sends a request and returns the body as JSON; any status but a 2xx is an error that quotes the body.
+pub(crate) async fn json(what: &str, request: RequestBuilder) -> Result<serde_json::Value, Error> {
+    let failed = |source| Error::Http {
+        what: what.to_owned(),
+        source,
+    };
+    let response = request.send().await.map_err(failed)?;
+    let status = response.status();
+    let body = response.text().await.map_err(failed)?;
+    let parsed = serde_json::from_str(&body)
+        .ok()
+        .filter(|_| status.is_success());
+    parsed.ok_or_else(|| Error::Answer {
+        what: what.to_owned(),
+        answer: format!("{status} {}", body.chars().take(600).collect::<String>()),
+    })
+}

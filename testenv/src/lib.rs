@@ -1,0 +1,55 @@
+//! A real Kubernetes control plane and a real OAuth issuer on this machine.
+//!
+//! etcd, kube-apiserver and kube-controller-manager run as ordinary processes on loopback, in a
+//! folder of their own. Nothing is mocked: RBAC, admission, CEL rules of CRDs, garbage collection,
+//! namespaces and `TokenRequest` behave as they do in a cluster. There is no node, so no Pod runs.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), testenv::Error> {
+//! let cluster = testenv::ControlPlane::start(testenv::Options::default()).await?;
+//! println!("{}", cluster.kubectl(&["get", "namespaces"]).await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Who does what:
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`Programs`] | finds the programs, or builds them from the pinned Go modules |
+//! | [`ControlPlane`] | starts the three servers and knows when they are ready |
+//! | [`OidcProvider`] | an `OpenID` Connect issuer that this project did not write |
+//! | [`audit`] | what the API server says that it was asked |
+//! | [`tls`] | throw-away certificates |
+//! | [`eventually`] | waits for a condition instead of sleeping for luck |
+//!
+//! Whatever is started here ends with its owner: on drop, on a signal, and when the owner is
+//! killed without a chance to tidy up. `process.rs` says how.
+
+pub mod audit;
+mod cache;
+mod control_plane;
+mod error;
+mod eventually;
+mod go_build;
+mod http;
+mod kubeconfig;
+mod kubectl;
+mod npm;
+mod oidc_provider;
+mod ports;
+mod process;
+mod programs;
+mod progress;
+mod scratch;
+mod servers;
+pub mod tls;
+
+pub use audit::{AuditEvent, AuditMark};
+pub use control_plane::{Component, ControlPlane, Options};
+pub use error::Error;
+pub use eventually::{Check, eventually, wait_until};
+pub use oidc_provider::{
+    OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
+};
+pub use programs::Programs;

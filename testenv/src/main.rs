@@ -1,0 +1,140 @@
+//! The test environment as a program for people.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use testenv::{ControlPlane, Error, Options, Programs};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+mod run;
+
+/// A real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager) on this machine.
+#[derive(Parser)]
+#[command(name = "testenv", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Find or build all programs, helm too, and print where they are.
+    Build,
+    /// Print the folder that holds kubectl and the servers, once they are found or built.
+    Programs,
+    /// Start a control plane and keep it until Ctrl-C.
+    Up,
+    /// Run a command against a control plane of its own, with kubectl and helm on its PATH.
+    Run {
+        /// Do not look for helm, nor build it.
+        #[arg(long)]
+        without_helm: bool,
+        /// The command and its arguments, after `--`.
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let task = Arguments::parse().command;
+    match perform(task).await {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "testenv: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                let _ = writeln!(std::io::stderr(), "testenv:   because: {cause}");
+                source = cause.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform(task: Task) -> Result<ExitCode, Error> {
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    match task {
+        Task::Run {
+            without_helm,
+            command,
+        } => run::run(&command, !without_helm, &mut interrupt, &mut terminate).await,
+        // Leaving this function drops what the task holds, and so ends what it started.
+        task => tokio::select! {
+            outcome = other(task) => outcome,
+            _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+            _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+        },
+    }
+}
+
+async fn other(task: Task) -> Result<ExitCode, Error> {
+    match task {
+        Task::Build => {
+            let programs = Programs::locate_or_build().await?;
+            let helm = programs.helm().await?;
+            for path in [
+                &programs.etcd,
+                &programs.kube_apiserver,
+                &programs.kube_controller_manager,
+                &programs.kubectl,
+                &helm,
+            ] {
+                print(&path.display().to_string());
+            }
+        }
+        Task::Programs => {
+            print(
+                &Programs::locate_or_build()
+                    .await?
+                    .dir()
+                    .display()
+                    .to_string(),
+            );
+        }
+        Task::Up => up().await?,
+        Task::Run { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn up() -> Result<(), Error> {
+    let began = std::time::Instant::now();
+    let cluster = ControlPlane::start(Options::default()).await?;
+    let dir = cluster.dir().display();
+    print(&format!(
+        "export KUBECONFIG={}",
+        cluster.admin_kubeconfig().display()
+    ));
+    print(&format!(
+        "export PATH={}:$PATH",
+        cluster.programs().dir().display()
+    ));
+    print(&format!(
+        "# ready after {:.1} s at {}",
+        began.elapsed().as_secs_f32(),
+        cluster.server_url()
+    ));
+    print("# paste the two lines above into another terminal, then:");
+    print("#   kubectl get namespaces");
+    print(&format!("#   tail -f {dir}/kube-apiserver.log"));
+    print(&format!("#   tail -f {dir}/audit.jsonl"));
+    print("# Ctrl-C ends it and removes its folder.");
+    std::future::pending().await
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(|source| Error::Io {
+        doing: "listening for signals".to_owned(),
+        source,
+    })
+}
+
+/// Not `println!`, which panics when the reader of a pipe has gone.
+fn print(line: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

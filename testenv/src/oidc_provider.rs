@@ -1,0 +1,275 @@
+//! An `OpenID` Connect issuer that this project did not write: the npm package `oidc-provider`.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Client;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::process::{Launch, Watched};
+use crate::scratch::Scratch;
+use crate::tls::Authority;
+use crate::{Error, http, npm, ports};
+
+const READY_WITHIN: Duration = Duration::from_mins(1);
+const ATTEMPTS: usize = 3;
+
+/// A client that may ask for tokens with the grant `client_credentials`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OidcClient {
+    /// `client_id`.
+    pub id: String,
+    /// `client_secret`.
+    pub secret: String,
+    /// What it is registered for. The package takes a secret either way; which way it came is in
+    /// [`SeenRequest::auth_method`].
+    pub auth_method: OidcClientAuth,
+    /// The scopes that it may ask for.
+    pub scopes: Vec<String>,
+}
+
+/// How a client proves that it is itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum OidcClientAuth {
+    /// The secret in the `Authorization` header.
+    #[serde(rename = "client_secret_basic")]
+    Basic,
+    /// The secret in the form.
+    #[serde(rename = "client_secret_post")]
+    Post,
+}
+
+/// An API that tokens are meant for, chosen by the request parameter `resource`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OidcResource {
+    /// The value of `resource`: an absolute URI.
+    pub indicator: String,
+    /// The tokens' `aud`; the indicator itself if left out.
+    pub audience: Option<String>,
+    /// The scopes that this API knows.
+    pub scopes: Vec<String>,
+    /// How long its tokens live; [`OidcOptions::token_ttl_seconds`] if left out.
+    pub token_ttl_seconds: Option<u32>,
+    /// JWT tokens (RS256), or opaque ones.
+    pub jwt: bool,
+}
+
+/// What the issuer knows.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OidcOptions {
+    /// Who may ask.
+    pub clients: Vec<OidcClient>,
+    /// What for. A request that names no resource gets an opaque token.
+    pub resources: Vec<OidcResource>,
+    /// How long tokens live.
+    pub token_ttl_seconds: u32,
+}
+
+impl Default for OidcOptions {
+    /// Clients `basic` and `post` with the secrets `basic-secret` and `post-secret`, the scopes
+    /// `read` and `write`, the resource `https://api.example` with JWT tokens, ten minutes.
+    fn default() -> Self {
+        let scopes = vec!["read".to_owned(), "write".to_owned()];
+        let client = |name: &str, auth_method| OidcClient {
+            id: name.to_owned(),
+            secret: format!("{name}-secret"),
+            auth_method,
+            scopes: scopes.clone(),
+        };
+        Self {
+            clients: vec![
+                client("basic", OidcClientAuth::Basic),
+                client("post", OidcClientAuth::Post),
+            ],
+            resources: vec![OidcResource {
+                indicator: "https://api.example".to_owned(),
+                audience: None,
+                scopes: scopes.clone(),
+                token_ttl_seconds: None,
+                jwt: true,
+            }],
+            token_ttl_seconds: 600,
+        }
+    }
+}
+
+/// How often a client got an answer of this kind from the token endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenRequest {
+    /// Who asked; empty if the request does not say.
+    pub client_id: String,
+    /// How it proved itself: `client_secret_basic`, `client_secret_post` or `none`.
+    pub auth_method: String,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// The OAuth error code; empty for a token.
+    pub error: String,
+    /// How many such answers since the issuer was started last.
+    pub count: u32,
+}
+
+/// A running issuer. Dropped, it is gone.
+pub struct OidcProvider {
+    server: Watched,
+    installed: npm::Installed,
+    client: Client,
+    ca_pem: String,
+    issuer_url: String,
+    options: OidcOptions,
+    scratch: Scratch,
+}
+
+impl OidcProvider {
+    /// Starts an issuer on a free port, under an authority of its own. Its packages are installed
+    /// into the user's cache folder first, if they are not there.
+    pub async fn start(options: OidcOptions) -> Result<Self, Error> {
+        let mut attempt = 1;
+        loop {
+            match Self::start_once(options.clone()).await {
+                Err(Error::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn start_once(options: OidcOptions) -> Result<Self, Error> {
+        let installed = npm::issuer().await?;
+        let scratch = Scratch::new("apicred-issuer-")?;
+        let authority = Authority::new("testenv issuer")?;
+        let certificate = authority.loopback_certificate()?;
+        let port = ports::free()?;
+        let mut config = serde_json::to_value(&options).unwrap_or_default();
+        config["port"] = json!(port);
+        config["keyFile"] = json!(scratch.path().join("signing-key.json"));
+        config["certificateFile"] =
+            json!(scratch.write("server.crt", &certificate.certificate_pem)?);
+        config["privateKeyFile"] = json!(scratch.write("server.key", &certificate.key_pem)?);
+        scratch.write("config.json", &config.to_string())?;
+
+        let mut issuer = Self {
+            server: launch(&installed, &scratch)?,
+            installed,
+            client: http::client(authority.ca_pem())?,
+            ca_pem: authority.ca_pem().to_owned(),
+            issuer_url: format!("https://127.0.0.1:{port}"),
+            options,
+            scratch,
+        };
+        issuer.ready().await?;
+        Ok(issuer)
+    }
+
+    /// The issuer's identifier; its discovery document stands below it.
+    pub fn issuer_url(&self) -> &str {
+        &self.issuer_url
+    }
+
+    /// Where tokens are asked for.
+    pub fn token_url(&self) -> String {
+        format!("{}/token", self.issuer_url)
+    }
+
+    /// The authority of its TLS certificate.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The process number of the issuer.
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// Asks whether a token is live: `active` and, if so, its claims. Opaque tokens are looked up at
+    /// the introspection endpoint (RFC 7662), as the first client; JWTs are checked by signature,
+    /// issuer and times.
+    pub async fn introspect(&self, token: &str) -> Result<Value, Error> {
+        let what = "introspecting a token";
+        if token.split('.').count() == 3 {
+            let url = format!("{}/__verify", self.issuer_url);
+            return http::json(what, self.client.post(url).body(token.to_owned())).await;
+        }
+        let Some(client) = self.options.clients.first() else {
+            return Err(Error::Answer {
+                what: what.to_owned(),
+                answer: "the issuer has no client that could ask".to_owned(),
+            });
+        };
+        let request = self
+            .client
+            .post(format!("{}/token/introspection", self.issuer_url));
+        let request = if client.auth_method == OidcClientAuth::Post {
+            request.form(&[
+                ("token", token),
+                ("client_id", &client.id),
+                ("client_secret", &client.secret),
+            ])
+        } else {
+            request
+                .basic_auth(&client.id, Some(&client.secret))
+                .form(&[("token", token)])
+        };
+        http::json(what, request).await
+    }
+
+    /// What the token endpoint answered since the last start, counted by client, status and error.
+    pub async fn requests(&self) -> Result<Vec<SeenRequest>, Error> {
+        let what = "asking the issuer what it saw";
+        let url = format!("{}/__requests", self.issuer_url);
+        let answer = http::json(what, self.client.get(url)).await?;
+        serde_json::from_value(answer).map_err(|error| Error::Answer {
+            what: what.to_owned(),
+            answer: error.to_string(),
+        })
+    }
+
+    /// Kills the issuer and returns when it is gone. Opaque tokens die with it; JWTs stay valid.
+    pub fn stop(&mut self) {
+        self.server.kill();
+    }
+
+    /// Starts it again on the same port, with the same certificate and keys. Does nothing while it
+    /// runs.
+    pub async fn start_again(&mut self) -> Result<(), Error> {
+        if self.server.ended().is_none() {
+            return Ok(());
+        }
+        self.server = launch(&self.installed, &self.scratch)?;
+        self.ready().await
+    }
+
+    async fn ready(&mut self) -> Result<(), Error> {
+        let began = Instant::now();
+        let url = format!("{}/.well-known/openid-configuration", self.issuer_url);
+        loop {
+            let Err(error) = http::json("discovery", self.client.get(&url)).await else {
+                return Ok(());
+            };
+            self.server.still_runs()?;
+            if began.elapsed() > READY_WITHIN {
+                return Err(Error::NotInTime {
+                    what: "the issuer's discovery document".to_owned(),
+                    waited: began.elapsed(),
+                    state: format!("{error}. Last lines:\n{}", self.server.log_tail()),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn launch(installed: &npm::Installed, scratch: &Scratch) -> Result<Watched, Error> {
+    Watched::spawn(Launch {
+        name: "oidc-provider",
+        program: &installed.node,
+        args: vec![
+            installed.server.display().to_string(),
+            scratch.path().join("config.json").display().to_string(),
+        ],
+        folder: scratch.path(),
+        env: Vec::new(),
+    })
+}

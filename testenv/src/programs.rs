@@ -1,0 +1,92 @@
+//! Finds the programs of a control plane, or has them built.
+
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::go_build::{HELM, KUBERNETES, Module};
+use crate::progress::say;
+
+/// The convention of controller-runtime's envtest: a folder with etcd, kube-apiserver and kubectl.
+const ASSETS: &str = "KUBEBUILDER_ASSETS";
+
+/// Where the programs are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    /// The store.
+    pub etcd: PathBuf,
+    /// The API server.
+    pub kube_apiserver: PathBuf,
+    /// The controllers of Kubernetes itself.
+    pub kube_controller_manager: PathBuf,
+    /// The command-line client.
+    pub kubectl: PathBuf,
+}
+
+impl Programs {
+    /// Takes what the folder in `KUBEBUILDER_ASSETS` holds, the rest from the user's cache folder,
+    /// and builds what is in neither: that takes minutes, once, and says so on stderr.
+    ///
+    /// Of several processes that find the cache empty, one builds and the others wait for it.
+    pub async fn locate_or_build() -> Result<Self, Error> {
+        let names = [
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kubectl",
+        ];
+        let [etcd, kube_apiserver, kube_controller_manager, kubectl] =
+            obtain(&KUBERNETES, names).await?;
+        Ok(Self {
+            etcd,
+            kube_apiserver,
+            kube_controller_manager,
+            kubectl,
+        })
+    }
+
+    /// helm, found or built in the same way, when somebody asks for it.
+    pub async fn helm(&self) -> Result<PathBuf, Error> {
+        let [helm] = obtain(&HELM, ["helm"]).await?;
+        Ok(helm)
+    }
+
+    /// The folder of kubectl, for a PATH.
+    pub fn dir(&self) -> &Path {
+        self.kubectl.parent().unwrap_or(&self.kubectl)
+    }
+}
+
+async fn obtain<const N: usize>(
+    module: &Module,
+    names: [&'static str; N],
+) -> Result<[PathBuf; N], Error> {
+    let assets = std::env::var_os(ASSETS)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from);
+    let given = |name: &str| {
+        let candidate = assets.as_ref()?.join(name);
+        candidate.is_file().then_some(candidate)
+    };
+    let needed: Vec<&str> = names
+        .into_iter()
+        .filter(|name| given(name).is_none())
+        .collect();
+    if let Some(folder) = &assets
+        && needed.contains(&"kube-apiserver")
+    {
+        // Most likely a mistyped path: to build for minutes without a word would hide it.
+        say(&format!(
+            "{ASSETS} names {}, which holds no kube-apiserver",
+            folder.display()
+        ));
+    }
+    module.build(&needed).await?;
+    let mut paths = names.map(PathBuf::from);
+    for (path, name) in paths.iter_mut().zip(names) {
+        *path = match given(name) {
+            Some(found) => found,
+            None => module.path(name)?,
+        };
+    }
+    Ok(paths)
+}

@@ -1,0 +1,169 @@
+//! Command lines of the three servers.
+
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::scratch::Scratch;
+use crate::tls::{Authority, SigningKey};
+use crate::{Error, Options, kubeconfig, ports};
+
+/// Every request, without bodies. `RequestReceived` tells nothing that a later stage does not.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+";
+
+/// The files and ports of one control plane, made before anything starts and kept over restarts.
+pub(crate) struct Layout {
+    pub(crate) server_url: String,
+    pub(crate) ca_pem: String,
+    pub(crate) admin_token: String,
+    pub(crate) admin_kubeconfig: PathBuf,
+    pub(crate) audit_log: PathBuf,
+    etcd_client: u16,
+    etcd_peer: u16,
+    secure: u16,
+    folder: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn write(scratch: &Scratch) -> Result<Self, Error> {
+        let authority = Authority::new("testenv control plane")?;
+        // The second pair is how Pods would call it; clients of the service network check it.
+        let certificate = authority.certificate_for(&[
+            "127.0.0.1",
+            "localhost",
+            "10.0.0.1",
+            "kubernetes.default.svc",
+        ])?;
+        let signing = SigningKey::new()?;
+        let admin_token = random_token()?;
+
+        scratch.write("ca.crt", authority.ca_pem())?;
+        scratch.write("apiserver.crt", &certificate.certificate_pem)?;
+        scratch.write("apiserver.key", &certificate.key_pem)?;
+        scratch.write("service-account.key", &signing.private_pem)?;
+        scratch.write("service-account.pub", &signing.public_pem)?;
+        scratch.write(
+            "tokens.csv",
+            &format!("{admin_token},admin,admin,\"system:masters\"\n"),
+        )?;
+        scratch.write("audit-policy.yaml", AUDIT_POLICY)?;
+
+        let secure = ports::free()?;
+        let server_url = format!("https://127.0.0.1:{secure}");
+        let admin_kubeconfig = scratch.path().join("admin.kubeconfig");
+        kubeconfig::write(
+            &admin_kubeconfig,
+            &server_url,
+            authority.ca_pem(),
+            "admin",
+            &admin_token,
+            "default",
+        )?;
+        Ok(Self {
+            server_url,
+            ca_pem: authority.ca_pem().to_owned(),
+            admin_token,
+            admin_kubeconfig,
+            audit_log: scratch.path().join("audit.jsonl"),
+            etcd_client: ports::free()?,
+            etcd_peer: ports::free()?,
+            secure,
+            folder: scratch.path().to_path_buf(),
+        })
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
+    pub(crate) fn etcd(&self) -> Vec<String> {
+        let client = format!("http://127.0.0.1:{}", self.etcd_client);
+        let peer = format!("http://127.0.0.1:{}", self.etcd_peer);
+        vec![
+            format!("--data-dir={}", self.file("etcd-data")),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+            // The data dies with the folder; waiting for the disk would only slow the tests.
+            "--unsafe-no-fsync".to_owned(),
+            "--log-level=warn".to_owned(),
+        ]
+    }
+
+    pub(crate) fn apiserver(&self, options: &Options) -> Vec<String> {
+        let mut flags = vec![
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_client),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            // Loopback is no valid endpoint of a Service, so nobody may try to publish it as one.
+            "--endpoint-reconciler-type=none".to_owned(),
+            format!("--secure-port={}", self.secure),
+            format!("--tls-cert-file={}", self.file("apiserver.crt")),
+            format!("--tls-private-key-file={}", self.file("apiserver.key")),
+            format!("--cert-dir={}", self.file("apiserver-certs")),
+            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+            format!("--service-account-issuer={}", self.server_url),
+            format!(
+                "--service-account-signing-key-file={}",
+                self.file("service-account.key")
+            ),
+            format!(
+                "--service-account-key-file={}",
+                self.file("service-account.pub")
+            ),
+            "--authorization-mode=RBAC".to_owned(),
+            format!("--token-auth-file={}", self.file("tokens.csv")),
+            "--allow-privileged".to_owned(),
+        ];
+        if options.audit {
+            flags.extend([
+                format!("--audit-policy-file={}", self.file("audit-policy.yaml")),
+                format!("--audit-log-path={}", self.audit_log.display()),
+                "--audit-log-format=json".to_owned(),
+                // Written before the request ends, so that a test need not wait for a batch.
+                "--audit-log-mode=blocking".to_owned(),
+                // In MB, before the log is rotated: never, since marks are offsets in one file.
+                "--audit-log-maxsize=1000000".to_owned(),
+            ]);
+        }
+        flags.extend(options.apiserver_flags.iter().cloned());
+        flags
+    }
+
+    pub(crate) fn controller_manager(&self, options: &Options) -> Vec<String> {
+        let mut flags = vec![
+            format!("--kubeconfig={}", self.admin_kubeconfig.display()),
+            format!(
+                "--service-account-private-key-file={}",
+                self.file("service-account.key")
+            ),
+            format!("--root-ca-file={}", self.file("ca.crt")),
+            "--use-service-account-credentials".to_owned(),
+            "--leader-elect=false".to_owned(),
+            "--bind-address=127.0.0.1".to_owned(),
+            // Nobody asks it anything, so it needs no port.
+            "--secure-port=0".to_owned(),
+            // The default of 20 requests per second makes its start last four seconds: each of its
+            // controllers first asks for a token of its own.
+            "--kube-api-qps=1000".to_owned(),
+            "--kube-api-burst=2000".to_owned(),
+        ];
+        flags.extend(options.controller_manager_flags.iter().cloned());
+        flags
+    }
+}
+
+/// A bearer token that nobody guesses.
+fn random_token() -> Result<String, Error> {
+    let mut bytes = [0; 32];
+    ports::fill_random(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
