@@ -63,8 +63,16 @@ pub(super) struct Context {
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
     pub(super) index: Mutex<Index>,
     pub(super) secrets: Mutex<Secrets>,
-    pub(super) namespaces: Mutex<HashMap<String, BTreeMap<String, String>>>,
+    pub(super) namespaces: Mutex<HashMap<String, NamespaceFacts>>,
     states: Mutex<HashMap<Key, State>>,
+}
+
+/// What is kept of a namespace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct NamespaceFacts {
+    pub(super) labels: BTreeMap<String, String>,
+    /// Being deleted: nothing can be created in it any more, so no token is worth asking for.
+    pub(super) terminating: bool,
 }
 
 /// What the process remembers of one credential.
@@ -185,6 +193,11 @@ impl Context {
             Some(Ok(issuer)) => IssuerLookup::Found(issuer),
             Some(Err(errors)) => IssuerLookup::Faulty(errors),
         }
+    }
+
+    /// What is known of a namespace.
+    pub(super) fn namespace(&self, name: &str) -> Option<NamespaceFacts> {
+        lock(&self.namespaces).get(name).cloned()
     }
 
     /// Reads or changes what is remembered of a credential. An object of the same name with another UID begins

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api::names,
-    credential::{Credential, Key, parse},
+    credential::{Credential, Key, binding, parse},
     issuer::limits::Urgency,
     oauth::{Class, Refusal},
     plan::{Hold, Minted, Observed, Outcome, Plan, Why, fail, fingerprint, record, schedule},
@@ -349,7 +349,21 @@ fn still_wanted(context: &Context, credential: &Credential, key: &Key) -> bool {
                 && now.target == credential.target
                 && now.renew_requested == credential.renew_requested
                 && fingerprint::request(&now) == fingerprint::request(credential)
+                && may_ask(context, &now)
         })
+}
+
+fn may_ask(context: &Context, credential: &Credential) -> bool {
+    let namespace = context.namespace(&credential.namespace);
+    let labels = namespace.as_ref().map(|n| &n.labels);
+    binding::may_ask(
+        &credential.issuer,
+        &credential.namespace,
+        labels,
+        &credential.ask,
+    )
+    .is_ok()
+        && !namespace.is_some_and(|n| n.terminating)
 }
 
 fn write_trouble(

@@ -40,15 +40,15 @@ pub(super) fn observe(
             sources,
         )
     };
-    let labels = lock(&context.namespaces)
-        .get(&credential.namespace)
-        .cloned();
+    // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
+    let namespace = context.namespace(&credential.namespace);
     let permission = binding::may_ask(
         &credential.issuer,
         &credential.namespace,
-        labels.as_ref(),
+        namespace.as_ref().map(|n| &n.labels),
         &credential.ask,
     );
+    let deleting = deleting || namespace.is_some_and(|n| n.terminating);
     let senior = lock(&context.index).senior(key);
     let (memory, held) = context.with_state(key, &credential.uid, |state| {
         let request = fingerprint::request(credential);

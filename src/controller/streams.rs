@@ -1,7 +1,11 @@
 //! The watches. Each has its own backoff, prunes what it receives before anything is kept, and tells who is
 //! concerned by a change. The only file that uses kube's unstable stream control.
 
-use std::{collections::HashSet, fmt::Debug, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Debug,
+    sync::Arc,
+};
 
 use futures::{Stream, StreamExt, TryStreamExt, future};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -18,7 +22,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    context::{Context, key_of, lock},
+    context::{Context, NamespaceFacts, key_of, lock},
     index::IssuerName,
 };
 use crate::{
@@ -268,8 +272,7 @@ pub(super) async fn issuers<K>(
 {
     let stream = objects::<K>(&context.client, &context, name);
     let mut stream = std::pin::pin!(stream);
-    let mut versions: std::collections::HashMap<IssuerName, (Option<String>, Option<i64>)> =
-        std::collections::HashMap::new();
+    let mut versions: HashMap<IssuerName, (Option<String>, Option<i64>)> = HashMap::new();
     let mut listed: Option<HashSet<IssuerName>> = None;
     while let Some(event) = stream.next().await {
         let event = prune(event);
@@ -329,38 +332,31 @@ pub(super) async fn namespaces(context: Arc<Context>) {
     while let Some(event) = stream.next().await {
         let mut changed = Vec::new();
         match event {
-            Event::Init => incoming = Some(std::collections::HashMap::new()),
+            Event::Init => incoming = Some(HashMap::new()),
             Event::InitApply(object) => {
                 if let Some(map) = &mut incoming {
-                    map.insert(
-                        object.metadata.name.unwrap_or_default(),
-                        object.metadata.labels.unwrap_or_default(),
-                    );
+                    map.extend([facts(object)]);
                 }
             }
             Event::InitDone => {
                 if let Some(map) = incoming.take() {
                     let mut known = lock(&context.namespaces);
-                    changed.extend(
-                        map.iter()
-                            .filter(|(n, l)| known.get(*n) != Some(*l))
-                            .map(|(n, _)| n.clone()),
-                    );
+                    let news = map
+                        .iter()
+                        .filter(|(name, facts)| known.get(*name) != Some(*facts));
+                    changed.extend(news.map(|(name, _)| name.clone()));
                     *known = map;
                 }
                 context.health.listed("namespaces");
             }
             Event::Apply(object) => {
-                let (name, labels) = (
-                    object.metadata.name.unwrap_or_default(),
-                    object.metadata.labels.unwrap_or_default(),
-                );
-                if lock(&context.namespaces).insert(name.clone(), labels.clone()) != Some(labels) {
+                let (name, facts) = facts(object);
+                if lock(&context.namespaces).insert(name.clone(), facts.clone()) != Some(facts) {
                     changed.push(name);
                 }
             }
             Event::Delete(object) => {
-                lock(&context.namespaces).remove(&object.metadata.name.unwrap_or_default());
+                lock(&context.namespaces).remove(&facts(object).0);
             }
         }
         let index = lock(&context.index);
@@ -368,6 +364,18 @@ pub(super) async fn namespaces(context: Arc<Context>) {
             context.triggers.send(&key);
         }
     }
+}
+
+fn facts(object: PartialObjectMeta<Namespace>) -> (String, NamespaceFacts) {
+    let meta = object.metadata;
+    let terminating = meta.deletion_timestamp.is_some();
+    (
+        meta.name.unwrap_or_default(),
+        NamespaceFacts {
+            labels: meta.labels.unwrap_or_default(),
+            terminating,
+        },
+    )
 }
 
 /// A store and its writer.
