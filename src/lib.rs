@@ -12,7 +12,7 @@
 //!             who may ask whom, and which secret may go where                    credential/binding.rs PURE
 //!             where issuer traffic may go, and how much of it                    issuer/
 //! write     Token -> Secret, guarded by owner and resourceVersion                publish/         PURE
-//!             the one write                                                      controller/execute.rs
+//!             the one write                                                      controller/write.rs
 //! record    status, events on changes                                            plan/status.rs   PURE
 //!             and their writes                                                   controller/record.rs
 //! schedule  requeue at the moment that the plan named                            plan/schedule.rs PURE
@@ -26,6 +26,8 @@ pub mod app;
 pub mod clock;
 pub mod controller;
 pub mod credential;
+#[cfg(test)]
+mod fixtures;
 pub mod issuer;
 pub mod oauth;
 pub mod plan;

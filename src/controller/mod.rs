@@ -22,6 +22,7 @@ mod reconcile;
 mod record;
 mod secrets;
 mod streams;
+mod write;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -8,6 +8,8 @@ pub mod binding;
 mod error;
 mod issuer;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 pub use error::FieldError;
 pub use issuer::{Endpoint, Issuer, IssuerId, SecretStyle, entra_authority};

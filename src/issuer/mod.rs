@@ -4,3 +4,5 @@
 pub mod discovery;
 pub mod guard;
 pub mod limits;
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ mod lifetime;
 mod refusal;
 mod request;
 mod response;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use refusal::{Class, Refusal, error_code};

@@ -3,14 +3,18 @@
 
 mod conditions;
 pub mod fingerprint;
+mod notices;
 mod observed;
 mod outcome;
 pub mod schedule;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use observed::{Failure, Memory, Observed, Source, stamp};
 pub use outcome::{Minted, Outcome, fail, record};
-pub use status::{Notice, Severity, View, invalid, status};
+pub use notices::{Notice, Severity};
+pub use status::{View, invalid, status};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -130,7 +134,9 @@ pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Pla
         };
     }
     let undressed = published(&observed.target).is_some_and(|p| {
-        p.record.is_some() && (p.dress != dress(credential).digest() || p.dress_live != p.dress)
+        // A write on an edited Secret would hide the edit (see `ownership::Hands`): there the token comes first.
+        let whole = p.record.is_some() && p.hands == Hands::None;
+        whole && (p.dress != dress(credential).digest() || p.dress_live != p.dress)
     });
     match need(credential, observed, now) {
         Need::Nothing if undressed => Plan::Render,
@@ -202,7 +208,9 @@ fn obtain(
 fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> {
     let name = &credential.target.name;
     let refuse = |reason, message| Some(Plan::Refuse { reason, message });
-    if let Some(senior) = &observed.senior {
+    // Whose UID stands on the Secret keeps it; of those who have none yet, the oldest gets it. Were the holder
+    // sent away for an older one that names his Secret later, neither of them would renew it.
+    if let (Some(senior), false) = (&observed.senior, published(&observed.target).is_some()) {
         return refuse(
             "TargetClaimed",
             format!(

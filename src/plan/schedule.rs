@@ -41,7 +41,7 @@ pub fn holds_floor(life: SignedDuration, floor: SignedDuration) -> bool {
     life - floor - MOUNT_DELAY >= life / 4
 }
 
-/// The renew point: the earliest of `refresh_in` and half of the life, minus up to a tenth of the life (earlier
+/// The renew point: the earliest of `refresh_in` (a tenth of the life at least) and half of the life, minus up to a tenth of the life (earlier
 /// only), never later than what leaves the floor and the mount delay. A life too short for its floor is renewed
 /// at half. `seed` makes the jitter stable for one token.
 pub fn renewal(
@@ -55,7 +55,8 @@ pub fn renewal(
     let floor = floor(life, user_floor);
     let half = life / 2;
     let (wait, reason) = match refresh_in {
-        Some(wish) if wish < half => (wish.max(SignedDuration::ZERO), "RefreshIn"),
+        // An issuer that wishes for a second would be asked without end.
+        Some(wish) if wish < half => (wish.max(life / 10), "RefreshIn"),
         _ => (half, "HalfLife"),
     };
     let latest = life - floor - MOUNT_DELAY;

@@ -10,6 +10,8 @@
 mod dress;
 pub mod ownership;
 mod record;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use dress::{Dress, DressKeys, dress};

@@ -1,0 +1,239 @@
+//! Puts a token into its Secret: looks whether it is still wanted, makes the one write, and says what went wrong.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::{
+    calls::{Trouble, call},
+    context::{Context, Held, lock, reference},
+    execute::failed,
+};
+use crate::{
+    api::{IssuerRef, names},
+    credential::{Credential, Key, binding, parse},
+    oauth::{Class, Refusal},
+    plan::{Memory, Minted, Observed, Outcome, Why, fingerprint, record, schedule},
+    publish::{DressKeys, Record, create, dress, ownership::Target, rotate_patch},
+};
+
+pub(super) async fn publish(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+    held: &Held,
+    why: Why,
+) -> Outcome {
+    let now = context.clock.now();
+    let drop_held = || context.with_state(key, &credential.uid, |s| s.held = None);
+    if !still_wanted(context, credential, key) {
+        drop_held();
+        return Outcome::Queued { until: now };
+    }
+    let Ok(digests) = context.digest_key.get(&context.metrics).await else {
+        return write_trouble(context, credential, observed, Trouble::Unavailable);
+    };
+    let token_digest = digests.token(held.token.secret.expose_secret());
+    if let Some(old) = observed
+        .record()
+        .filter(|old| old.fingerprint == held.fingerprint && why != Why::Requested)
+        && observed.valid(credential, now).is_some()
+        && (old.token_digest == token_digest || held.token.expires_at <= old.expires_at)
+    {
+        // `expires-at` never goes down for one fingerprint; an issuer that caches would make us write in a loop.
+        let left = old.expires_at.duration_since(now);
+        let until = schedule::later(now, (left / 4).max(SignedDuration::from_secs(30)));
+        observed.memory.not_before = Some(until);
+        observed.memory.failure = None;
+        drop_held();
+        return repeating(until);
+    }
+    let record = record(
+        credential,
+        &held.token,
+        held.fingerprint.clone(),
+        token_digest,
+        held.sources.clone(),
+    );
+    match write(context, credential, observed, &record, held).await {
+        Ok(()) => {
+            drop_held();
+            observed.memory = Memory {
+                refused: record.sources.refused.clone(),
+                ..Default::default()
+            };
+            context.metrics.published(why.as_str());
+            tracing::info!(
+                why = why.as_str(),
+                expires_at = %record.expires_at,
+                renew_at = %record.renew_at,
+                renew_reason = record.renew_reason,
+                token_id = held.token.id,
+                correlation_id = held.token.correlation_id,
+                "token published"
+            );
+            Outcome::Minted(Minted {
+                why,
+                at: held.token.issued_at,
+                correlation_id: held.token.correlation_id.clone(),
+            })
+        }
+        Err(trouble) => write_trouble(context, credential, observed, trouble),
+    }
+}
+
+/// One write: a create if nothing was there, else a patch that demands the version that was decided on.
+async fn write(
+    context: &Context,
+    credential: &Credential,
+    observed: &Observed,
+    record: &Record,
+    held: &Held,
+) -> Result<(), Trouble> {
+    let dress = dress(credential);
+    match &observed.target {
+        Target::Absent | Target::Deleting | Target::Foreign(_) => {
+            let secret = create(
+                &credential.namespace,
+                &credential.target.name,
+                &dress,
+                record,
+                &held.token,
+            );
+            let params = PostParams {
+                field_manager: Some(names::MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            let made = call(
+                &context.metrics,
+                "create_secret",
+                secrets(context, credential).create(&params, &secret),
+            )
+            .await?;
+            lock(&context.secrets).apply(&made.metadata, context.clock.now());
+            Ok(())
+        }
+        Target::Ours { version, published } => {
+            let patch = rotate_patch(version, &dress, &published.dress_keys, record, &held.token);
+            patch_secret(context, credential, &patch).await
+        }
+        Target::Adoptable { version } => {
+            let patch = rotate_patch(version, &dress, &DressKeys::default(), record, &held.token);
+            patch_secret(context, credential, &patch).await
+        }
+    }
+}
+
+pub(super) async fn patch_secret(
+    context: &Context,
+    credential: &Credential,
+    patch: &Value,
+) -> Result<(), Trouble> {
+    let params = PatchParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = secrets(context, credential);
+    let patch = Patch::Strategic(patch);
+    let request = api.patch(&credential.target.name, &params, &patch);
+    let made = call(&context.metrics, "patch_secret", request).await?;
+    lock(&context.secrets).apply(&made.metadata, context.clock.now());
+    Ok(())
+}
+
+fn secrets(context: &Context, credential: &Credential) -> Api<Secret> {
+    Api::namespaced(context.client.clone(), &credential.namespace)
+}
+
+/// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer
+/// may have been edited or deleted meanwhile: what was asked for under an old spec is never written as new.
+fn still_wanted(context: &Context, credential: &Credential, key: &Key) -> bool {
+    let Some(newest) = context.credentials.get(&reference(key)) else {
+        return false;
+    };
+    let alive = newest.metadata.uid.as_deref() == Some(credential.uid.as_str())
+        && newest.metadata.deletion_timestamp.is_none();
+    let lookup = |r: &IssuerRef| context.issuer(&key.namespace, r);
+    alive
+        && parse(&newest, lookup).is_ok_and(|now| {
+            !now.suspend
+                && now.target == credential.target
+                && now.renew_requested == credential.renew_requested
+                && fingerprint::request(&now) == fingerprint::request(credential)
+                && may_ask(context, &now)
+        })
+}
+
+fn may_ask(context: &Context, credential: &Credential) -> bool {
+    let namespace = context.namespace(&credential.namespace);
+    let labels = namespace.as_ref().map(|n| &n.labels);
+    binding::may_ask(
+        &credential.issuer,
+        &credential.namespace,
+        labels,
+        &credential.ask,
+    )
+    .is_ok()
+        && !namespace.is_some_and(|n| n.terminating)
+}
+
+pub(super) fn write_trouble(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    trouble: Trouble,
+) -> Outcome {
+    let name = &credential.target.name;
+    let soon = || Outcome::Queued {
+        until: schedule::later(context.clock.now(), SignedDuration::from_secs(1)),
+    };
+    let refusal = match trouble {
+        // The watch will show what is there now.
+        Trouble::Conflict | Trouble::NotFound => return soon(),
+        Trouble::Terminating => return Outcome::Released,
+        Trouble::Forbidden => Refusal::local(
+            Class::Denied,
+            "TargetWriteForbidden",
+            format!(
+                "apicred may not write Secret {name}; give its role create and patch on secrets here, or look for an admission policy that forbids it"
+            ),
+        ),
+        Trouble::Quota => Refusal::local(
+            Class::Denied,
+            "TargetQuotaExceeded",
+            format!(
+                "the namespace's quota leaves no room for Secret {name}; raise it or delete a Secret"
+            ),
+        ),
+        Trouble::Invalid => Refusal::local(
+            Class::Invalid,
+            "TargetInvalid",
+            format!(
+                "the API server refuses the change of Secret {name}: it is immutable or of another type; delete it and apicred makes it anew"
+            ),
+        ),
+        Trouble::Unavailable => Refusal::local(
+            Class::Transient,
+            "KubernetesUnavailable",
+            "the Kubernetes API did not answer; apicred tries again",
+        ),
+    };
+    failed(context, credential, observed, refusal)
+}
+
+pub(super) fn repeating(until: Timestamp) -> Outcome {
+    Outcome::Waiting {
+        reason: "IssuerRepeatsToken",
+        message: "the issuer still hands out the token that is published; apicred asks again later"
+            .to_owned(),
+        until,
+    }
+}

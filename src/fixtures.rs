@@ -1,0 +1,204 @@
+//! Values that the unit tests start from: one healthy credential at a fixed time. A test changes what it is about.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{ApiCredential, ClusterTokenIssuer, TokenIssuer},
+    credential::{Credential, Issuer, IssuerLookup, parse},
+    oauth::{LifetimeSource, Token},
+    plan::{Memory, Observed, Source, fingerprint},
+    publish::{
+        Record, SourceMark, SourceUse, dress,
+        ownership::{Hands, Published, Target},
+    },
+};
+
+/// The second of the tests' clock that stands for "now".
+pub(crate) const NOW: i64 = 1_790_000_000;
+pub(crate) const UID: &str = "11111111-aaaa-bbbb-cccc-000000000001";
+
+/// `NOW` moved by some seconds.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(NOW + seconds).unwrap()
+}
+
+pub(crate) fn secs(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+/// An object as a person would write it, with `change` merged into its spec (null removes).
+pub(crate) fn object(change: &Value) -> ApiCredential {
+    let mut whole = json!({
+        "apiVersion": "apicred.dev/v1alpha1",
+        "kind": "ApiCredential",
+        "metadata": {
+            "name": "alerts", "namespace": "secops", "uid": UID, "generation": 3,
+            "creationTimestamp": "2026-01-01T00:00:00Z"
+        },
+        "spec": {
+            "issuerRef": { "kind": "ClusterTokenIssuer", "name": "contoso" },
+            "client": { "id": "client-1", "secretRefs": [{ "name": "client", "key": "secret" }] },
+            "scopes": ["https://api.example.com/.default"],
+            "target": { "secretName": "alerts-token" }
+        }
+    });
+    merge(&mut whole["spec"], change);
+    serde_json::from_value(whole).unwrap()
+}
+
+/// JSON merge patch, RFC 7396.
+pub(crate) fn merge(into: &mut Value, change: &Value) {
+    let Value::Object(change) = change else {
+        *into = change.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (key, value) in change {
+        if value.is_null() {
+            into.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut into[key.as_str()], value);
+        }
+    }
+}
+
+pub(crate) fn cluster_issuer(spec: &Value) -> ClusterTokenIssuer {
+    serde_json::from_value(json!({
+        "apiVersion": "apicred.dev/v1alpha1",
+        "kind": "ClusterTokenIssuer",
+        "metadata": { "name": "contoso", "uid": "issuer-uid", "generation": 1 },
+        "spec": spec
+    }))
+    .unwrap()
+}
+
+pub(crate) fn token_issuer(spec: &Value) -> TokenIssuer {
+    serde_json::from_value(json!({
+        "apiVersion": "apicred.dev/v1alpha1",
+        "kind": "TokenIssuer",
+        "metadata": { "name": "local", "namespace": "secops", "uid": "issuer-uid", "generation": 1 },
+        "spec": spec
+    }))
+    .unwrap()
+}
+
+/// An administrator's issuer with a token URL, for everybody.
+pub(crate) fn issuer() -> Issuer {
+    Issuer::cluster(&cluster_issuer(&json!({
+        "oauth2": { "tokenUrl": "https://issuer.example.com/token" },
+        "allowedNamespaces": { "selector": {} }
+    })))
+    .unwrap()
+}
+
+/// A credential with `change` in its spec, at [`issuer`].
+pub(crate) fn credential_with(change: &Value) -> Credential {
+    parse(&object(change), |_| IssuerLookup::Found(issuer())).unwrap()
+}
+
+pub(crate) fn credential() -> Credential {
+    credential_with(&json!({}))
+}
+
+/// The client secret's Secret at a version.
+pub(crate) fn mark(version: &str) -> SourceMark {
+    SourceMark {
+        name: "client".to_owned(),
+        key: "secret".to_owned(),
+        uid: "source-uid".to_owned(),
+        version: version.to_owned(),
+    }
+}
+
+/// What stands on a Secret whose token lives from `issued` to `expires` and is due at `renew` (seconds from now).
+pub(crate) fn record(
+    credential: &Credential,
+    (issued, renew, expires): (i64, i64, i64),
+) -> Record {
+    Record {
+        issued_at: at(issued),
+        expires_at: at(expires),
+        renew_at: at(renew),
+        renew_reason: "HalfLife".to_owned(),
+        lifetime: "ExpiresIn".to_owned(),
+        request: fingerprint::request(credential),
+        fingerprint: "keyed-fingerprint".to_owned(),
+        token_digest: "keyed-token-digest".to_owned(),
+        sources: SourceUse {
+            used: mark("7"),
+            refused: Vec::new(),
+        },
+        renew_handled: credential.renew_requested.clone(),
+    }
+}
+
+pub(crate) fn published(credential: &Credential, record: Option<Record>) -> Published {
+    let dress = dress(credential);
+    Published {
+        credential_uid: credential.uid.clone(),
+        credential: credential.name.clone(),
+        record,
+        dress: dress.digest(),
+        dress_live: dress.digest(),
+        dress_keys: dress.keys(),
+        hands: Hands::None,
+    }
+}
+
+pub(crate) fn ours(published: Published) -> Target {
+    Target::Ours {
+        version: "42".to_owned(),
+        published: Box::new(published),
+    }
+}
+
+/// A world in which a token of an hour was published five minutes ago and nothing has moved since.
+pub(crate) fn observed(credential: &Credential) -> Observed {
+    holding(credential, record(credential, (-300, 1500, 3300)))
+}
+
+/// The same world with another record on the Secret.
+pub(crate) fn holding(credential: &Credential, record: Record) -> Observed {
+    Observed {
+        deleting: false,
+        target: ours(published(credential, Some(record))),
+        senior: None,
+        permission: Ok(()),
+        sources: vec![Source {
+            reference: credential.secrets[0].clone(),
+            present: Some(("source-uid".to_owned(), "7".to_owned())),
+            changed_at: None,
+        }],
+        memory: Memory::default(),
+        held: false,
+    }
+}
+
+/// A token of an hour, asked for now.
+pub(crate) fn token(text: &str) -> Token {
+    Token {
+        secret: SecretString::from(text),
+        token_type: "Bearer".to_owned(),
+        issued_at: at(0),
+        expires_at: at(3600),
+        lifetime_source: LifetimeSource::ExpiresIn,
+        refresh_in: None,
+        scope: None,
+        id: None,
+        correlation_id: None,
+    }
+}
+
+/// A map of texts.
+pub(crate) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! Which changes are worth an event.
+
+use super::{Outcome, Why, conditions::find};
+use crate::api::ApiCredentialStatus;
+
+/// An event on a change of state.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// Normal or warning.
+    pub severity: Severity,
+    /// Stable reason.
+    pub reason: String,
+    /// In words.
+    pub note: String,
+}
+
+/// Type of an event.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Severity {
+    /// Good news.
+    Normal,
+    /// Something for a person.
+    Warning,
+}
+
+/// Events tell changes, never a healthy rotation: an event is a write too.
+pub(super) fn notices(
+    old: &ApiCredentialStatus,
+    new: &ApiCredentialStatus,
+    outcome: &Outcome,
+) -> Vec<Notice> {
+    let mut out = Vec::new();
+    let pair = |s: &ApiCredentialStatus, kind: &str| {
+        find(&s.conditions, kind).map(|c| (c.status == "True", c.reason.clone(), c.message.clone()))
+    };
+    let (was_ready, is_ready) = (pair(old, "Ready"), pair(new, "Ready"));
+    let (was_late, is_late) = (pair(old, "Renewing"), pair(new, "Renewing"));
+    let ready = is_ready.as_ref().is_some_and(|r| r.0);
+    if ready && !was_ready.as_ref().is_some_and(|r| r.0) {
+        let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
+        out.push(Notice {
+            severity: Severity::Normal,
+            reason: "TokenPublished".to_owned(),
+            note,
+        });
+    } else if let Outcome::Minted(minted) = outcome {
+        if minted.why == Why::Edited {
+            out.push(Notice {
+                severity: Severity::Warning,
+                reason: "TargetRepaired".to_owned(),
+                note:
+                    "the token in the Secret was changed by somebody else; a new one was published"
+                        .to_owned(),
+            });
+        } else if was_late.as_ref().is_some_and(|l| l.0) {
+            let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
+            out.push(Notice {
+                severity: Severity::Normal,
+                reason: "Renewed".to_owned(),
+                note,
+            });
+        }
+    }
+    if let Some((true, reason, note)) = &is_late
+        && !was_late.as_ref().is_some_and(|(late, old_reason, _)| *late && old_reason == reason)
+        // That an issuer asked for a pause is told once, by the credential whose request it answered.
+        && !matches!(outcome, Outcome::Waiting { .. })
+    {
+        out.push(Notice {
+            severity: Severity::Warning,
+            reason: reason.clone(),
+            note: note.clone(),
+        });
+    }
+    if let (None, Some((true, reason, note))) =
+        (pair(old, "LifetimeAtRisk"), pair(new, "LifetimeAtRisk"))
+    {
+        out.push(Notice {
+            severity: Severity::Warning,
+            reason,
+            note,
+        });
+    }
+    out
+}

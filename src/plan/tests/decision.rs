@@ -1,0 +1,324 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::{
+    credential::{Credential, binding::Denial},
+    fixtures::{at, credential, credential_with, holding, mark, observed, ours, published, record},
+    oauth::{Class, Refusal},
+    plan::{Failure, Hold, Observed, Plan, plan, stamp},
+    publish::ownership::{Hands, Target},
+};
+
+/// What is changed of a healthy world, and the plan that must follow.
+type Case = (&'static str, fn(&mut Credential, &mut Observed), &'static str);
+
+/// A plan in one word or two, so that a table can be read.
+fn short(plan: &Plan) -> String {
+    match plan {
+        Plan::Keep { .. } => "keep".to_owned(),
+        Plan::Render => "render".to_owned(),
+        Plan::Verify => "verify".to_owned(),
+        Plan::Mint(why) => format!("mint {}", why.as_str()),
+        Plan::Publish(why) => format!("publish {}", why.as_str()),
+        Plan::Hold { why, .. } => format!("hold {why:?}"),
+        Plan::Refuse { reason, .. } => format!("refuse {reason}"),
+        Plan::Release => "release".to_owned(),
+    }
+}
+
+fn edit(observed: &mut Observed, change: impl FnOnce(&mut crate::publish::ownership::Published)) {
+    if let Target::Ours { published, .. } = &mut observed.target {
+        change(published);
+    }
+}
+
+fn live(observed: &mut Observed, times: (i64, i64, i64)) {
+    edit(observed, |p| {
+        let record = p.record.as_mut().unwrap();
+        (record.issued_at, record.renew_at, record.expires_at) = (at(times.0), at(times.1), at(times.2));
+    });
+}
+
+fn due(observed: &mut Observed) {
+    live(observed, (-2000, -1, 1600));
+}
+
+fn expired(observed: &mut Observed) {
+    live(observed, (-4000, -2000, 0));
+}
+
+fn moved(observed: &mut Observed) {
+    observed.sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()));
+}
+
+fn denied(observed: &mut Observed) {
+    observed.permission = Err(Denial::Namespace("not here".to_owned()));
+}
+
+fn undress(observed: &mut Observed) {
+    edit(observed, |p| p.dress_live = "something else".to_owned());
+}
+
+fn failed(credential: &Credential, observed: &mut Observed, next: i64) {
+    observed.memory.failure = Some(Failure {
+        stamp: stamp(credential, observed),
+        failures: 1,
+        at: at(-5),
+        next_attempt: at(next),
+        refusal: Refusal::local(Class::Transient, "IssuerUnavailable", "wait"),
+        propagating: false,
+    });
+}
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    ("healthy", |_, _| {}, "keep"),
+    ("no Secret", |_, o| o.target = Target::Absent, "mint absent"),
+    ("due", |_, o| due(o), "mint due"),
+    ("due this second", |_, o| live(o, (-1800, 0, 1800)), "mint due"),
+    ("due in a second", |_, o| live(o, (-1800, 1, 1800)), "keep"),
+    ("expired", |_, o| expired(o), "mint expired"),
+    ("renewal asked for", |c, _| c.renew_requested = Some("a".to_owned()), "mint requested"),
+    ("renewal asked for and served", |c, o| {
+        c.renew_requested = Some("a".to_owned());
+        edit(o, |p| p.record.as_mut().unwrap().renew_handled = Some("a".to_owned()));
+    }, "keep"),
+    ("a served request is taken off", |_, o| edit(o, |p| p.record.as_mut().unwrap().renew_handled = Some("a".to_owned())), "keep"),
+    ("another scope", |c, _| c.ask.scopes = vec!["other".to_owned()], "mint spec_changed"),
+    ("a label only", |c, _| { c.target.labels.insert("team".to_owned(), "blue".to_owned()); }, "render"),
+    ("a label taken off by somebody", |_, o| undress(o), "render"),
+    // Sources.
+    ("source moved", |_, o| moved(o), "verify"),
+    ("source moved and read", |_, o| { moved(o); o.memory.verified = Some(mark("8")); }, "keep"),
+    ("source moved again", |_, o| { moved(o); o.memory.verified = Some(mark("7")); }, "verify"),
+    ("source made anew", |_, o| o.sources[0].present = Some(("new-uid".to_owned(), "7".to_owned())), "verify"),
+    ("source gone, token good", |_, o| o.sources[0].present = None, "keep"),
+    ("source gone, token due", |_, o| { o.sources[0].present = None; due(o); }, "refuse ClientSecretMissing"),
+    ("source no longer in the spec", |c, o| {
+        c.secrets[0].name = "second".to_owned();
+        o.sources[0].reference.name = "second".to_owned();
+    }, "mint source_changed"),
+    ("another key of the same Secret", |c, o| {
+        c.secrets[0].key = "second".to_owned();
+        o.sources[0].reference.key = "second".to_owned();
+    }, "mint source_changed"),
+    // Foreign hands.
+    ("edited", |_, o| edit(o, |p| p.hands = Hands::Edited("kubectl".to_owned())), "mint edited"),
+    ("notes damaged", |_, o| edit(o, |p| p.record = None), "mint edited"),
+    ("edited and undressed", |_, o| { edit(o, |p| p.hands = Hands::Edited("kubectl".to_owned())); undress(o); }, "mint edited"),
+    ("claimed", |_, o| edit(o, |p| p.hands = Hands::Claimed("argocd".to_owned())), "refuse TargetConflict"),
+    ("foreign", |_, o| o.target = Target::Foreign("x".to_owned()), "refuse SecretNotOwned"),
+    ("adoptable", |_, o| o.target = Target::Adoptable { version: "1".to_owned() }, "mint adopted"),
+    ("going", |_, o| o.target = Target::Deleting, "hold TargetDeleting"),
+    ("an older one names the free target", |_, o| { o.target = Target::Absent; o.senior = Some("old".to_owned()); }, "refuse TargetClaimed"),
+    ("an older one owns the target", |_, o| { o.target = Target::Foreign("x".to_owned()); o.senior = Some("old".to_owned()); }, "refuse TargetClaimed"),
+    ("an older one names the target that is ours already", |_, o| o.senior = Some("old".to_owned()), "keep"),
+    // The spec's switches.
+    ("suspended", |c, o| { c.suspend = true; expired(o); }, "hold Suspended"),
+    ("deleting", |_, o| { o.deleting = true; expired(o); }, "release"),
+    ("deleting while suspended", |c, o| { o.deleting = true; c.suspend = true; }, "release"),
+    // Permission is asked for only when something is to be sent.
+    ("denied, nothing due", |_, o| denied(o), "keep"),
+    ("denied and due", |_, o| { denied(o); due(o); }, "refuse NotAuthorizedByIssuer"),
+    ("denied and moved", |_, o| { denied(o); moved(o); }, "refuse NotAuthorizedByIssuer"),
+    ("denied and undressed", |_, o| { denied(o); undress(o); }, "render"),
+    // Failures.
+    ("in backoff", |c, o| { due(o); failed(c, o, 60); }, "hold Backoff"),
+    ("in backoff, no token", |c, o| { o.target = Target::Absent; failed(c, o, 60); }, "hold Backoff"),
+    ("backoff is over", |c, o| { due(o); failed(c, o, 0); }, "mint due"),
+    ("backoff of other inputs", |c, o| { due(o); failed(c, o, 60); moved(o); }, "mint due"),
+    ("backoff, then somebody asks for a renewal", |c, o| { due(o); failed(c, o, 60); c.renew_requested = Some("a".to_owned()); }, "mint requested"),
+    ("backoff of an edited issuer", |c, o| { due(o); failed(c, o, 60); c.issuer.version.push('2'); }, "mint due"),
+    ("backoff and a wrong label", |c, o| { due(o); failed(c, o, 60); undress(o); }, "render"),
+    ("backoff with nothing due", |c, o| failed(c, o, 60), "keep"),
+    // A label written now would hide that the token was edited.
+    ("backoff, edited and a wrong label", |c, o| {
+        edit(o, |p| p.hands = Hands::Edited("kubectl".to_owned()));
+        undress(o);
+        failed(c, o, 60);
+    }, "hold Backoff"),
+    // A token that was received and not yet written.
+    ("held", |_, o| { due(o); o.held = true; }, "publish due"),
+    ("held, no Secret", |_, o| { o.target = Target::Absent; o.held = true; }, "publish absent"),
+    ("held, write in backoff", |c, o| { due(o); o.held = true; failed(c, o, 60); }, "hold Backoff"),
+    ("held and denied since", |_, o| { due(o); o.held = true; denied(o); }, "publish due"),
+    ("held, source gone since", |_, o| { due(o); o.held = true; o.sources[0].present = None; }, "publish due"),
+    ("held, nothing due", |_, o| o.held = true, "keep"),
+    // An issuer that repeats itself.
+    ("repeating", |_, o| { due(o); o.memory.not_before = Some(at(60)); }, "hold Repeating"),
+    ("repeating no longer", |_, o| { due(o); o.memory.not_before = Some(at(0)); }, "mint due"),
+    ("repeating and expired", |_, o| { expired(o); o.memory.not_before = Some(at(60)); }, "mint expired"),
+    ("repeating and gone", |_, o| { o.target = Target::Absent; o.memory.not_before = Some(at(60)); }, "mint absent"),
+];
+
+#[test]
+fn each_state_of_the_world_has_its_plan() {
+    for (name, change, expected) in CASES {
+        let mut credential = credential();
+        let mut observed = observed(&credential);
+        change(&mut credential, &mut observed);
+        assert_eq!(short(&plan(&credential, &observed, at(0))), *expected, "{name}");
+    }
+}
+
+#[test]
+fn a_plan_names_the_moment_it_waits_for() {
+    let credential = credential();
+    let kept = plan(&credential, &observed(&credential), at(0));
+    assert_eq!(kept, Plan::Keep { until: at(1500) });
+    let mut waiting = observed(&credential);
+    due(&mut waiting);
+    failed(&credential, &mut waiting, 77);
+    let held = plan(&credential, &waiting, at(0));
+    assert_eq!(held, Plan::Hold { until: at(77), why: Hold::Backoff });
+    waiting.memory.failure = None;
+    waiting.memory.not_before = Some(at(44));
+    let held = plan(&credential, &waiting, at(0));
+    assert_eq!(held, Plan::Hold { until: at(44), why: Hold::Repeating });
+}
+
+#[test]
+fn a_refusal_says_what_to_do() {
+    let credential = credential();
+    let mut world = observed(&credential);
+    world.target = Target::Absent;
+    world.sources[0].present = None;
+    let Plan::Refuse { message, .. } = plan(&credential, &world, at(0)) else {
+        panic!("a missing source is refused");
+    };
+    assert_eq!(message, "Secret client does not exist in namespace secops; create it");
+    world.senior = Some("older".to_owned());
+    let Plan::Refuse { message, .. } = plan(&credential, &world, at(0)) else {
+        panic!("a junior is refused");
+    };
+    assert!(message.contains("ApiCredential older") && message.contains("target.secretName"), "{message}");
+    world.senior = None;
+    world.target = Target::Foreign("apicred did not create it".to_owned());
+    let Plan::Refuse { message, .. } = plan(&credential, &world, at(0)) else {
+        panic!("a foreign Secret is refused");
+    };
+    assert!(message.contains("apicred.dev/adopt-by: alerts"), "{message}");
+}
+
+#[test]
+fn the_plan_after_a_published_token_is_keep() {
+    let credential = credential_with(&json!({ "target": { "labels": { "team": "blue" } } }));
+    let token = crate::fixtures::token("t0ken");
+    let sources = record(&credential, (0, 1, 2)).sources;
+    let made = crate::plan::record(&credential, &token, "f".to_owned(), "d".to_owned(), sources);
+    let world = holding(&credential, made.clone());
+    assert_eq!(plan(&credential, &world, at(0)), Plan::Keep { until: made.renew_at });
+}
+
+fn any_target(credential: Credential) -> impl Strategy<Value = Target> {
+    let record = ((-5000_i64..5000, -5000_i64..5000, -5000_i64..5000), any::<[bool; 4]>()).prop_map(
+        move |(times, [other_spec, handled, undressed, damaged])| {
+            let mut record = record(&credential, times);
+            if other_spec {
+                record.request.push('x');
+            }
+            record.renew_handled = handled.then(|| "a".to_owned());
+            let mut published = published(&credential, (!damaged).then_some(record));
+            if undressed {
+                published.dress_live.push('x');
+            }
+            published
+        },
+    );
+    let hands = prop::sample::select(vec![
+        Hands::None, Hands::None, Hands::Edited("x".to_owned()), Hands::Claimed("y".to_owned()),
+    ]);
+    prop_oneof![
+        1 => Just(Target::Absent),
+        1 => Just(Target::Deleting),
+        1 => Just(Target::Adoptable { version: "1".to_owned() }),
+        2 => Just(Target::Foreign("x".to_owned())),
+        8 => (record, hands).prop_map(|(mut published, hands)| {
+            published.hands = hands;
+            ours(published)
+        }),
+    ]
+}
+
+prop_compose! {
+    fn any_world()(
+        target in any_target(credential()),
+        switches in any::<[bool; 6]>(),
+        version in prop::option::of(6_u8..9), verified in prop::option::of(6_u8..9),
+        backoff in prop::option::of(-100_i64..100), not_before in prop::option::of(-100_i64..100),
+    ) -> (Credential, Observed) {
+        let [deleting, suspend, denied_here, held, requested, junior] = switches;
+        let mut credential = credential();
+        credential.suspend = suspend && deleting; // rare on purpose
+        credential.renew_requested = requested.then(|| "a".to_owned());
+        let mut world = observed(&credential);
+        world.target = target;
+        world.deleting = deleting && held && requested;
+        world.held = held;
+        world.senior = (junior && denied_here).then(|| "old".to_owned());
+        world.sources[0].present = version.map(|v| ("source-uid".to_owned(), v.to_string()));
+        world.memory.verified = verified.map(|v| mark(&v.to_string()));
+        world.memory.not_before = not_before.map(at);
+        if denied_here {
+            denied(&mut world);
+        }
+        if let Some(next) = backoff {
+            failed(&credential, &mut world, next);
+        }
+        (credential, world)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_plan_is_total_and_deterministic((credential, world) in any_world(), now in -6000_i64..6000) {
+        let first = plan(&credential, &world, at(now));
+        prop_assert_eq!(first, plan(&credential, &world, at(now)));
+    }
+
+    #[test]
+    fn no_token_is_asked_for_without_need((credential, world) in any_world()) {
+        let Some(record) = world.record() else { return Ok(()) };
+        let settled = record.request == crate::plan::fingerprint::request(&credential)
+            && record.renew_at > at(0) && record.expires_at > at(0)
+            && (credential.renew_requested.is_none() || credential.renew_requested == record.renew_handled);
+        if settled {
+            let plan = plan(&credential, &world, at(0));
+            prop_assert!(!matches!(plan, Plan::Mint(_) | Plan::Publish(_)), "{:?}", plan);
+            let unmoved = world.sources[0].mark().is_none_or(|m| m == record.sources.used);
+            prop_assert!(!unmoved || plan != Plan::Verify, "an unmoved source is not read");
+        }
+    }
+
+    #[test]
+    fn a_due_token_is_never_just_kept((credential, world) in any_world()) {
+        let is_due = world.record().is_none_or(|r| r.renew_at <= at(0) || r.expires_at <= at(0));
+        if is_due && !world.deleting {
+            let plan = plan(&credential, &world, at(0));
+            let waits_on_label = plan == Plan::Render && !world.memory.is_empty();
+            prop_assert!(
+                waits_on_label || matches!(plan, Plan::Mint(_) | Plan::Publish(_) | Plan::Hold { .. } | Plan::Refuse { .. }),
+                "{:?}", plan
+            );
+        }
+    }
+
+    #[test]
+    fn a_foreign_target_is_never_written((credential, mut world) in any_world(), now in -6000_i64..6000) {
+        world.target = Target::Foreign("x".to_owned());
+        let plan = plan(&credential, &world, at(now));
+        prop_assert!(
+            matches!(plan, Plan::Refuse { .. } | Plan::Release | Plan::Hold { why: Hold::Suspended, .. }),
+            "{:?}", plan
+        );
+    }
+
+    #[test]
+    fn a_hold_or_a_keep_ends_in_the_future((credential, world) in any_world(), now in -6000_i64..6000) {
+        if let Plan::Keep { until } | Plan::Hold { until, .. } = plan(&credential, &world, at(now)) {
+            prop_assert!(until > at(now));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The decision's rules, as tables and as properties.
+
+mod decision;
+mod fingerprint;
+mod outcome;
+mod schedule;
+mod status;

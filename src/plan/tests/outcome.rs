@@ -1,0 +1,114 @@
+use crate::{
+    credential::Credential,
+    fixtures::{at, credential, holding, observed, record, secs, token},
+    oauth::{Class, Refusal},
+    plan::{Memory, Observed, fail, record as note, stamp},
+    publish::ownership::Target,
+};
+
+fn refusal(class: Class) -> Refusal {
+    Refusal { about_client: class == Class::Denied, ..Refusal::local(class, "Whatever", "do something") }
+}
+
+fn failure(credential: &Credential, world: &Observed, class: Class) -> crate::plan::Failure {
+    fail(credential, world, refusal(class), at(0)).failure.unwrap()
+}
+
+#[test]
+fn failures_of_the_same_inputs_are_counted() {
+    let credential = credential();
+    let mut world = observed(&credential);
+    for count in 1..=3 {
+        world.memory = fail(&credential, &world, refusal(Class::Transient), at(0));
+        assert_eq!(world.memory.failure.as_ref().unwrap().failures, count);
+    }
+}
+
+#[test]
+fn a_change_of_any_input_begins_the_count_anew() {
+    type Change = fn(&mut Credential, &mut Observed);
+    let changes: [(&str, Change); 6] = [
+        ("spec", |c, _| c.ask.scopes.push("more".to_owned())),
+        ("issuer", |c, _| c.issuer.version.push('x')),
+        ("style", |c, _| c.issuer.style = None),
+        ("source", |_, o| o.sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()))),
+        ("source gone", |_, o| o.sources[0].present = None),
+        ("renewal request", |c, _| c.renew_requested = Some("a".to_owned())),
+    ];
+    for (what, change) in changes {
+        let mut credential = credential();
+        let mut world = observed(&credential);
+        world.memory = fail(&credential, &world, refusal(Class::Denied), at(0));
+        let before = stamp(&credential, &world);
+        change(&mut credential, &mut world);
+        assert!(world.memory.failure_of(&before).is_some(), "{what}");
+        assert!(world.memory.failure_of(&stamp(&credential, &world)).is_none(), "{what}");
+        assert_eq!(failure(&credential, &world, Class::Denied).failures, 1, "{what}");
+    }
+}
+
+#[test]
+fn a_refusal_just_after_a_change_of_the_secret_is_tried_again_soon() {
+    let credential = credential();
+    for (changed, class, soon) in [
+        (Some(-10), Class::Denied, true),
+        (Some(-299), Class::Denied, true),
+        (Some(-300), Class::Denied, false),
+        (None, Class::Denied, false),
+        (Some(-10), Class::Invalid, false),
+    ] {
+        let mut world = observed(&credential);
+        world.target = Target::Absent;
+        world.sources[0].changed_at = changed.map(at);
+        let failure = failure(&credential, &world, class);
+        assert_eq!(failure.propagating, soon, "{changed:?} {class:?}");
+        assert_eq!(failure.next_attempt < at(30), soon, "{changed:?} {class:?}");
+    }
+}
+
+#[test]
+fn a_failed_renewal_wakes_up_while_the_floor_can_still_be_saved() {
+    let credential = credential();
+    // 20 min left, floor 15 min and 2 min of mount delay: three minutes to save it.
+    let world = holding(&credential, record(&credential, (-2400, -600, 1200)));
+    assert_eq!(failure(&credential, &world, Class::Invalid).next_attempt, at(180));
+    let mut without = world;
+    without.target = Target::Absent;
+    assert!(failure(&credential, &without, Class::Invalid).next_attempt >= at(300));
+}
+
+#[test]
+fn a_failure_keeps_what_is_remembered_of_refused_secrets() {
+    let credential = credential();
+    let mut world = observed(&credential);
+    world.memory.refused = vec![crate::fixtures::mark("7")];
+    let memory = fail(&credential, &world, refusal(Class::Denied), at(0));
+    assert!(memory.has_refused(&crate::fixtures::mark("7")));
+    assert!(!memory.has_refused(&crate::fixtures::mark("8")), "another version is another secret");
+}
+
+#[test]
+fn the_secret_teaches_a_new_process_which_sources_were_refused() {
+    let mut sources = record(&credential(), (0, 1, 2)).sources;
+    sources.refused = vec![crate::fixtures::mark("3")];
+    let mut memory = Memory::default();
+    memory.learn(&sources);
+    memory.learn(&sources);
+    assert_eq!(memory.refused, sources.refused);
+}
+
+#[test]
+fn a_new_record_notes_the_request_the_times_and_the_renewal_asked_for() {
+    let mut credential = credential();
+    credential.renew_requested = Some("please".to_owned());
+    let sources = record(&credential, (0, 1, 2)).sources;
+    let mut answer = token("t");
+    answer.refresh_in = Some(secs(900));
+    let noted = note(&credential, &answer, "print".to_owned(), "digest".to_owned(), sources.clone());
+    assert_eq!((noted.issued_at, noted.expires_at), (at(0), at(3600)));
+    assert!(noted.renew_at > at(700) && noted.renew_at <= at(900));
+    assert_eq!(noted.renew_reason, "RefreshIn");
+    assert_eq!(noted.lifetime, "ExpiresIn");
+    assert_eq!((noted.fingerprint.as_str(), noted.token_digest.as_str()), ("print", "digest"));
+    assert_eq!((noted.sources, noted.renew_handled.as_deref()), (sources, Some("please")));
+}

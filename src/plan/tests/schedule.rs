@@ -1,0 +1,244 @@
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use crate::{
+    fixtures::{at, secs},
+    oauth::Class,
+    plan::schedule::{
+        MOUNT_DELAY, Retry, floor, holds_floor, later, next_attempt, renewal, risk_at, wait,
+    },
+};
+
+/// Life, wish of the issuer, floor of the user (seconds) -> latest renewal (milliseconds after the issue) and rule.
+#[rustfmt::skip]
+const RENEWALS: [(i64, Option<i64>, Option<i64>, i64, &str); 22] = [
+    (1,       None,          None,         500,        "TooShort"),
+    (60,      None,          None,         30_000,     "TooShort"),
+    (120,     None,          None,         60_000,     "TooShort"),
+    (300,     None,          None,         80_000,     "Floor"),
+    (2700,    None,          None,         1_350_000,  "HalfLife"),
+    (3600,    None,          None,         1_800_000,  "HalfLife"),
+    (5400,    None,          None,         2_700_000,  "HalfLife"),
+    (100_800, None,          None,         50_400_000, "HalfLife"),
+    // What the issuer wishes counts when it is sooner than half ...
+    (3600,    Some(1000),    None,         1_000_000,  "RefreshIn"),
+    (100_800, Some(43_200),  None,         43_200_000, "RefreshIn"),
+    (60,      Some(20),      None,         20_000,     "TooShort"),
+    // ... and not when it is later, or longer than the life.
+    (3600,    Some(1800),    None,         1_800_000,  "HalfLife"),
+    (3600,    Some(3599),    None,         1_800_000,  "HalfLife"),
+    (3600,    Some(999_999), None,         1_800_000,  "HalfLife"),
+    // A wish to be asked without end is not granted: a tenth of the life is the least.
+    (3600,    Some(1),       None,         360_000,    "RefreshIn"),
+    (3600,    Some(0),       None,         360_000,    "RefreshIn"),
+    (3600,    Some(-5),      None,         360_000,    "RefreshIn"),
+    // The user's floor.
+    (3600,    None,          Some(10),     1_800_000,  "HalfLife"),
+    (3600,    None,          Some(2400),   1_080_000,  "Floor"),
+    (3600,    None,          Some(2600),   1_800_000,  "TooShort"),
+    (3600,    None,          Some(7200),   1_800_000,  "TooShort"),
+    (300,     None,          Some(10),     150_000,    "HalfLife"),
+];
+
+#[test]
+fn the_renew_point_is_the_earliest_useful_moment_less_its_jitter() {
+    for (life, wish, user, latest, rule) in RENEWALS {
+        let renewal = renewal(
+            at(0),
+            at(life),
+            wish.map(secs),
+            user.map(secs),
+            "some-uid",
+        );
+        let after = i64::try_from(renewal.at.duration_since(at(0)).as_millis()).unwrap();
+        let jitter = (life * 100).min(latest / 5) + 1000; // whole seconds, rounded down
+        let case = format!("life {life}, wish {wish:?}, floor {user:?}");
+        assert_eq!(renewal.reason, rule, "{case}");
+        assert!(after <= latest, "{case}: {after} is later than {latest}");
+        assert!(after >= latest - jitter, "{case}: {after} is too early for {latest}");
+    }
+}
+
+#[test]
+fn the_default_floor_is_a_quarter_hour_or_a_third_of_a_short_life() {
+    for (life, expected) in [(60, 20), (2699, 899), (2700, 900), (86_400, 900)] {
+        assert_eq!(floor(secs(life), None).as_secs(), expected, "life {life}");
+    }
+    assert_eq!(floor(secs(60), Some(secs(7200))), secs(7200));
+}
+
+#[test]
+fn jitter_spreads_credentials_that_were_issued_together() {
+    let moments: std::collections::BTreeSet<Timestamp> = (0..100)
+        .map(|n| renewal(at(0), at(3600), None, None, &format!("uid-{n}")).at)
+        .collect();
+    assert!(moments.len() > 70, "only {} moments", moments.len());
+    let span = moments.last().unwrap().duration_since(*moments.first().unwrap());
+    assert!(span > secs(270), "spread over {span} only");
+}
+
+#[test]
+fn a_healthy_wait_is_held_between_ten_seconds_and_an_hour() {
+    for (seconds, expected) in [
+        (-999_999, 10), (0, 10), (9, 10), (11, 11), (3599, 3599), (3601, 3600), (99_999_999, 3600),
+    ] {
+        assert_eq!(wait(at(0), at(seconds)), Duration::from_secs(expected), "{seconds}");
+    }
+    assert_eq!(wait(Timestamp::MIN, Timestamp::MAX), Duration::from_hours(1));
+    assert_eq!(wait(Timestamp::MAX, Timestamp::MIN), Duration::from_secs(10));
+}
+
+fn retry(class: Class, failures: u32) -> Retry<'static> {
+    Retry { class, failures, retry_after: None, propagating: false, deadline: None, seed: "uid" }
+}
+
+fn waits(retry: &Retry<'_>) -> f64 {
+    next_attempt(retry, at(0)).duration_since(at(0)).as_secs_f64()
+}
+
+#[test]
+fn each_class_waits_in_its_own_range() {
+    for (class, propagating, first, most) in [
+        (Class::Transient, false, 1.0, 60.0),
+        (Class::Throttled, false, 30.0, 600.0),
+        (Class::Denied, false, 60.0, 3600.0),
+        (Class::Denied, true, 5.0, 30.0),
+        (Class::Invalid, false, 300.0, 3600.0),
+        (Class::NeedsUser, false, 3600.0, 3600.0),
+    ] {
+        for (failures, base) in [(1, first), (u32::MAX, most)] {
+            let wait = waits(&Retry { propagating, ..retry(class, failures) });
+            assert!((base..=base * 1.2).contains(&wait), "{class:?} after {failures}: {wait}");
+        }
+    }
+}
+
+#[test]
+fn nobody_sleeps_past_the_moment_that_still_saves_the_floor() {
+    let by = |class, deadline, retry_after| {
+        waits(&Retry { deadline: Some(at(deadline)), retry_after, ..retry(class, 9) })
+    };
+    for class in [Class::Denied, Class::Invalid] {
+        assert!((by(class, 100, None) - 100.0).abs() < 0.001, "{class:?}");
+        assert!((by(class, 3, None) - 10.0).abs() < 0.001, "{class:?} near the deadline");
+        assert!(by(class, 0, None) >= 3600.0, "{class:?} at the deadline");
+        assert!(by(class, -50, None) >= 3600.0, "{class:?} after the deadline");
+        let asked = Some(Duration::from_secs(200));
+        assert!(by(class, 100, asked) >= 200.0, "{class:?}: the issuer's word comes first");
+    }
+    assert!(by(Class::Transient, 20, None) <= 20.0);
+    // Who was throttled, or waits for a person, gains nothing by one more try.
+    assert!(by(Class::Throttled, 100, None) >= 600.0);
+    assert!(by(Class::NeedsUser, 100, None) >= 3600.0);
+}
+
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    let ends = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    prop_oneof![ends.0..=ends.1, Just(ends.0), Just(ends.1)]
+        .prop_map(|s| Timestamp::from_second(s).unwrap())
+}
+
+fn any_class() -> impl Strategy<Value = Class> {
+    prop::sample::select(vec![
+        Class::Invalid, Class::Denied, Class::NeedsUser, Class::Throttled, Class::Transient,
+    ])
+}
+
+prop_compose! {
+    /// Life, wish and floor as issuers and users may give them.
+    fn any_life()(
+        life in prop_oneof![1_i64..7200, 1_i64..40_000_000],
+        wish in prop::option::of(-10_i64..100_000),
+        user in prop::option::of(10_i64..=86_400),
+        seed in "[a-z0-9]{1,8}",
+    ) -> (i64, Option<SignedDuration>, Option<SignedDuration>, String) {
+        (life, wish.map(secs), user.map(secs), seed)
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_renewal_lies_in_the_life_before_half_of_it_and_is_stable((life, wish, user, seed) in any_life()) {
+        let first = renewal(at(0), at(life), wish, user, &seed);
+        prop_assert!(first.at >= at(0) && first.at < at(life));
+        prop_assert!(first.at.duration_since(at(0)) <= secs(life) / 2, "jitter may only be earlier");
+        prop_assert_eq!(first, renewal(at(0), at(life), wish, user, &seed));
+    }
+
+    #[test]
+    fn a_renewal_leaves_floor_and_mount_delay_whenever_the_life_can_hold_them((life, wish, user, seed) in any_life()) {
+        let renewal = renewal(at(0), at(life), wish, user, &seed);
+        let floor = floor(secs(life), user);
+        if holds_floor(secs(life), floor) {
+            prop_assert!(at(life).duration_since(renewal.at) >= floor + MOUNT_DELAY);
+        } else {
+            prop_assert_eq!(renewal.reason, "TooShort");
+        }
+    }
+
+    #[test]
+    fn no_token_is_renewed_at_once((life, wish, user, seed) in any_life()) {
+        let after = renewal(at(0), at(life), wish, user, &seed).at.duration_since(at(0));
+        // A quarter of the life, or a tenth where the issuer wishes it so, less a fifth of jitter.
+        let share = if wish.is_some() { 0.1 } else { 0.25 };
+        let least = secs(life).as_secs_f64() * share * 0.8;
+        prop_assert!(after.as_secs_f64() > least - 1.0, "{} after {}", after, life);
+    }
+
+    #[test]
+    fn no_times_make_the_schedule_panic(
+        issued in any_time(), expires in any_time(), now in any_time(),
+        wish in prop::option::of(any::<i64>()), user in prop::option::of(0_i64..=86_400),
+    ) {
+        let user = user.map(secs);
+        let renewal = renewal(issued, expires, wish.map(secs), user, "uid");
+        let risk = risk_at(issued, expires, user);
+        for moment in [renewal.at, risk, expires] {
+            prop_assert!(wait(now, moment) >= Duration::from_secs(10));
+        }
+    }
+
+    #[test]
+    fn risk_is_told_before_the_floor_breaks((life, _, user, _) in any_life()) {
+        let breaks = at(life) - floor(secs(life), user);
+        prop_assert!(risk_at(at(0), at(life), user) <= breaks - MOUNT_DELAY - secs(60));
+    }
+
+    #[test]
+    fn a_healthy_renewal_is_never_called_at_risk((life, wish, user, seed) in any_life()) {
+        let user = user.map(|u| u.min(secs(life) / 4));
+        let renewal = renewal(at(0), at(life), wish, user, &seed);
+        if life >= 3600 && renewal.reason != "Floor" {
+            prop_assert!(renewal.at < risk_at(at(0), at(life), user));
+        }
+    }
+
+    #[test]
+    fn backoff_never_falls_is_capped_and_respects_the_issuer(
+        class in any_class(), propagating: bool, failures in 1_u32..40, asked in prop::option::of(0_u64..1_000_000),
+    ) {
+        let retry_after = asked.map(Duration::from_secs);
+        let of = |failures| waits(&Retry { propagating, retry_after, ..retry(class, failures) });
+        let (this, next) = (of(failures), of(failures + 1));
+        // Only the fifth that spreads many credentials may differ once the cap is reached.
+        prop_assert!(next * 1.2 >= this, "{} then {}", this, next);
+        let asked = retry_after.map_or(0.0, |a| a.as_secs_f64());
+        prop_assert!(this >= asked && this <= asked.max(3600.0) * 1.2);
+        prop_assert!(this >= 1.0, "no hot loop");
+    }
+
+    #[test]
+    fn a_retry_is_always_later_and_never_panics(
+        class in any_class(), propagating: bool, failures: u32, asked in prop::option::of(any::<u64>()),
+        deadline in prop::option::of(any_time()), now in any_time(),
+    ) {
+        let retry = Retry {
+            class, failures, propagating, deadline, seed: "uid",
+            retry_after: asked.map(Duration::from_secs),
+        };
+        let at = next_attempt(&retry, now);
+        prop_assert!(at >= later(now, secs(1)));
+    }
+}
