@@ -102,9 +102,14 @@ pub(super) async fn acquire(
                     fingerprint,
                 });
             }
-            Err(refusal) => {
+            Err(mut refusal) => {
                 let next = refusal.about_client;
                 if next {
+                    // With several secrets a person must know which one is meant.
+                    refusal.next_step.push_str(&format!(
+                        "; it was key {} of Secret {}",
+                        mark.key, mark.name
+                    ));
                     refused.push(mark);
                 }
                 last = Some(refusal);

@@ -22,6 +22,8 @@ mod reconcile;
 mod record;
 mod secrets;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::{future::Future, sync::Arc, time::Duration};

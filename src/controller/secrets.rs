@@ -107,6 +107,9 @@ impl Secrets {
         {
             return None;
         }
+        if self.incoming.is_some() {
+            self.noted.insert(name.clone());
+        }
         self.seen.insert(
             name.clone(),
             Seen {

@@ -313,7 +313,9 @@ fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {
     let well_formed = !tenant.is_empty()
         && tenant
             .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
+            .all(|c| c.is_ascii_alphanumeric() || "-.".contains(c))
+        && !tenant.starts_with(['-', '.'])
+        && !tenant.ends_with(['-', '.']);
     let shared = ["common", "organizations", "consumers"]
         .iter()
         .any(|s| tenant.eq_ignore_ascii_case(s));

@@ -1,5 +1,7 @@
 //! An `ApiCredential` and its issuer into a [`Credential`], or every fault at once.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use super::{Ask, Credential, Endpoint, FieldError, Issuer, IssuerId, TargetSecret};
@@ -17,6 +19,27 @@ pub enum IssuerLookup {
     Faulty(Vec<FieldError>),
 }
 
+/// Bounds of `minLifetime`.
+const MIN_LIFETIME: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
+/// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
+/// `allowedScopes` and the Secret's annotation look at.
+const PARAMETERS_WITH_FIELDS: [&str; 15] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+    "resource",
+    "audience",
+    "code",
+    "refresh_token",
+    "assertion",
+    "username",
+    "password",
+    "subject_token",
+    "actor_token",
+];
 /// Annotations are cut to this length before they are compared or echoed.
 const MAX_RENEW_REQUEST: usize = 128;
 
@@ -77,6 +100,20 @@ pub fn parse(
             "needs one key; this version knows clientCredentials: {}",
         ));
     }
+    // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
+    if spec.min_lifetime.is_some_and(|d| d < MIN_LIFETIME.0 || d > MIN_LIFETIME.1) {
+        errors.push(FieldError::new(
+            "spec.minLifetime",
+            "must be a duration between 10s and 24h, such as 15m",
+        ));
+    }
+    let taken = |name: &&String| PARAMETERS_WITH_FIELDS.contains(&name.to_ascii_lowercase().as_str());
+    errors.extend(spec.parameters.keys().filter(taken).map(|name| {
+        FieldError::new(
+            "spec.parameters",
+            format!("may not carry \"{name}\"; use the field of the spec for it"),
+        )
+    }));
     if let Some(issuer) = &issuer {
         errors.extend(ask_faults(object, issuer));
     }

@@ -56,7 +56,8 @@ pub fn read(
         .and_then(Value::as_str)
         .and_then(|u| Url::parse(u).ok());
     let Some(url) = endpoint
-        .filter(|u| u.scheme() == "https" && u.username().is_empty() && u.fragment().is_none())
+        .filter(|u| u.scheme() == "https" && u.fragment().is_none())
+        .filter(|u| u.username().is_empty() && u.password().is_none())
     else {
         return Err(fault(
             "the discovery document names no https token_endpoint",

@@ -50,9 +50,12 @@ fn public(address: IpAddr) -> bool {
                 || v4.is_documentation())
         }
         IpAddr::V6(v6) => {
-            let first = v6.segments()[0];
-            // Only 2000::/3 is handed out as global unicast.
-            (first & 0xe000) == 0x2000 && !(first == 0x2001 && v6.segments()[1] == 0x0db8)
+            let [first, second, ..] = v6.segments();
+            // Only 2000::/3 is handed out as global unicast; in it, protocol assignments (Teredo among them,
+            // RFC 2928) and the two ranges for documentation (RFC 3849, RFC 9637) are not.
+            (first & 0xe000) == 0x2000
+                && !(first == 0x2001 && (second < 0x0200 || second == 0x0db8))
+                && !(first == 0x3fff && second < 0x1000)
         }
     }
 }

@@ -101,7 +101,8 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
 
     /// Nobody asks until then. Never shortens a pause.
     pub fn pause(&mut self, until: Timestamp) {
-        self.paused_until = Some(self.paused_until.map_or(until, |old| old.max(until)));
+        let until = self.paused_until.map_or(until, |old| old.max(until));
+        self.paused_until = Some(until);
         // After the pause the first requests find out whether it is over: start with an empty bucket.
         self.tokens = 0.0;
         self.refilled = until;

@@ -210,12 +210,14 @@ fn transport(error: &reqwest::Error) -> Refusal {
     Refusal::local(Class::Transient, reason, step)
 }
 
-/// rustls hands its error up inside an `io::Error`.
-fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    cause.downcast_ref::<rustls::Error>().or_else(|| {
-        let io = cause.downcast_ref::<std::io::Error>()?;
-        io.get_ref()?.downcast_ref::<rustls::Error>()
-    })
+/// rustls hands its error up inside an `io::Error`, and the connector puts that into another one.
+fn tls_error<'a>(mut cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    loop {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        cause = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
+    }
 }
 
 fn tls_step(error: &rustls::Error) -> &'static str {

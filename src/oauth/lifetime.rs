@@ -43,9 +43,20 @@ pub(super) fn end(
     } else {
         (GUESS, LifetimeSource::Guessed)
     };
-    // A JWT that lives shorter than its answer claims is refused by the API at its own end. `exp - iat` is used
-    // and not `exp`, so that a clock difference to the issuer changes nothing.
-    let life = jwt.life.map_or(life, |own| own.min(life)).min(LONGEST);
+    // A JWT that lives shorter than its answer claims is refused by the API at its own end. `exp - iat` tells
+    // its life whatever our clock says. Where that decides, a backdated `iat` (Entra's is five minutes old) would
+    // add to it, so the time left until `exp` counts as well, unless our clock is past it and thus of no use.
+    let left = || {
+        let left = jwt.exp?.duration_since(sent);
+        left.is_positive().then_some(left)
+    };
+    let life = match jwt.life {
+        Some(own) if own < life || matches!(source, LifetimeSource::Jwt) => {
+            left().map_or(own, |left| own.min(left))
+        }
+        _ => life,
+    }
+    .min(LONGEST);
     if life <= SignedDuration::ZERO {
         return None;
     }

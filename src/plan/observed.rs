@@ -131,5 +131,13 @@ pub fn stamp(credential: &Credential, observed: &Observed) -> String {
         "|{}",
         credential.renew_requested.as_deref().unwrap_or_default()
     ));
+    // A write that was refused says nothing any more once somebody took the Secret out of the way.
+    text.push_str(match observed.target {
+        Target::Absent => "|absent",
+        Target::Deleting => "|deleting",
+        Target::Ours { .. } => "|ours",
+        Target::Adoptable { .. } => "|adoptable",
+        Target::Foreign(_) => "|foreign",
+    });
     text
 }

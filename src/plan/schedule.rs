@@ -114,6 +114,8 @@ pub fn next_attempt(retry: &Retry<'_>, now: Timestamp) -> Timestamp {
         (Class::Denied, false) => (60, 3600),
         (Class::Invalid, _) => (300, 3600),
         (Class::NeedsUser, _) => (3600, 3600),
+        // Who says when to come back knows better than we do; one that says "at once" each time is not believed.
+        (Class::Throttled, _) if retry.retry_after.is_some() => (1, 600),
         (Class::Throttled, _) => (30, 600),
         (Class::Transient, _) => (1, 60),
     };

@@ -161,13 +161,18 @@ fn hands(entries: &[ManagedFieldsEntry]) -> Hands {
     {
         return Hands::Claimed(name(claim));
     }
-    if let Some(edit) = strangers.first() {
+    // An update to the value that stands there already moves no ownership, so a field whose value never changes
+    // stays with whoever wrote it last: an editor, a restore. What apicred has written over since is put right.
+    let time = |e: &ManagedFieldsEntry| e.time.as_ref().map(|t| t.0);
+    let written = entries.iter().filter(ours).filter_map(time).max();
+    let stands = |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t >= w));
+    if let Some(edit) = strangers.iter().find(stands) {
         return Hands::Edited(name(edit));
     }
     // A key that was taken away is owned by nobody.
     let whole = KEYS
         .iter()
-        .all(|key| entries.iter().filter(ours).any(|e| owns_data(e, key)));
+        .all(|key| entries.iter().any(|e| owns_data(e, key)));
     if whole {
         Hands::None
     } else {
@@ -194,7 +199,13 @@ fn touches(entry: &ManagedFieldsEntry) -> bool {
     };
     let noted =
         || annotations().is_some_and(|a| a.keys().any(|k| is_record(k.trim_start_matches("f:"))));
-    KEYS.iter().any(|key| owns_data(entry, key)) || noted()
+    // An apply of `stringData` changes the data as well, and is noted under the name it was sent by.
+    let words = |key| {
+        fields(entry)
+            .and_then(|f| f.get("f:stringData")?.get(format!("f:{key}")))
+            .is_some()
+    };
+    KEYS.iter().any(|key| owns_data(entry, key) || words(key)) || noted()
 }
 
 /// Annotations whose change makes the record a lie. `adopt-by` and `dress` are not among them.

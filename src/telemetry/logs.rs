@@ -20,8 +20,12 @@ pub enum LogFormat {
 /// When the filter cannot be read or logging has started already.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-filter: {e}"))?;
-    // kube opens a span of its own around each of ours, with the same names in it.
-    let filter = ["kube_runtime::controller=warn"]
+    // kube opens a span of its own around each of ours, with the same names in it. The verifier of certificates
+    // calls every refused one an error, without saying whose; the reconcile tells it as it is.
+    let filter = [
+        "kube_runtime::controller=warn",
+        "rustls_platform_verifier=off",
+    ]
         .iter()
         .filter_map(|d| d.parse().ok())
         .fold(filter, EnvFilter::add_directive);

@@ -1,1 +1,5 @@
-//! Tests of this room.
+//! What a spec may say, who may ask whom, and which Secret may go where.
+
+mod binding;
+mod issuer;
+mod parse;

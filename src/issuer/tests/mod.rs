@@ -1,1 +1,5 @@
-//! Tests of this room.
+//! How much may be asked of an issuer, where it may be, and what it says about itself.
+
+mod discovery;
+mod guard;
+mod limits;

@@ -1,1 +1,6 @@
-//! Tests of this room.
+//! The bytes out and the bytes in.
+
+mod answer;
+mod hostile;
+mod refusal;
+mod request;

@@ -1,0 +1,46 @@
+# The way in: `make` lists the targets.
+#
+# Needs cargo (https://rustup.rs) with a C compiler, and Go for the first build of the control plane's programs.
+
+CARGO ?= cargo
+IMAGE ?= ghcr.io/apicred/apicred:dev
+# cargo's own messages stay short; the steps below say what they do.
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a real operator on a real Kubernetes API, in minutes (KEEP=1 leaves it up, CLUSTER=current uses your cluster)
+	@echo "demo: building the operator, the issuer and the demo (a first build takes some minutes)"
+	@$(CARGO) build --locked -p apicred -p dev-issuer -p testenv --bins
+	@exec $(CARGO) run --quiet --locked -p testenv --bin demo
+
+test: ## everything, against a real control plane
+	$(CARGO) run --locked -p testenv --bin testenv -- build
+	$(CARGO) test --workspace --locked
+
+lint: ## format, clippy, chart, and whether the generated files are up to date
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) run --quiet --locked -p testenv --bin testenv -- run -- helm lint --strict charts/apicred
+	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(CARGO) run --quiet --locked -- crds --dir "$$new" \
+	  && diff -r "$$new" crds && diff -r "$$new" charts/apicred/files/crds \
+	  || { echo "lint: the CRDs do not fit src/api; run 'make crds' and commit what it changes" >&2; exit 1; }
+
+crds: ## write crds/ and the chart's copies from src/api
+	$(CARGO) run --quiet --locked -- crds --dir crds
+	cp crds/*.yaml charts/apicred/files/crds/
+
+cluster: ## a control plane of your own, until Ctrl-C
+	@echo "# The kinds of apicred: kubectl apply --server-side -f crds/"
+	@exec $(CARGO) run --quiet --locked -p testenv --bin testenv -- up
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+image: ## build the container image (IMAGE=…), with docker or podman
+	@engine=$$(command -v docker || command -v podman) \
+	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
+	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
+
+.PHONY: help demo test lint crds cluster fmt image

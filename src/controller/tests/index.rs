@@ -1,0 +1,173 @@
+use std::collections::{BTreeSet, HashSet};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{ApiCredential, IssuerKind},
+    controller::index::Index,
+    credential::Key,
+    fixtures::object,
+};
+
+fn key(name: &str) -> Key {
+    Key { namespace: "secops".to_owned(), name: name.to_owned() }
+}
+
+fn secret(name: &str) -> (String, String) {
+    ("secops".to_owned(), name.to_owned())
+}
+
+/// A credential of that name, born at that second, with a change of its spec.
+fn credential(name: &str, born: i64, change: &Value) -> ApiCredential {
+    let mut object = object(change);
+    object.metadata.name = Some(name.to_owned());
+    object.metadata.uid = Some(format!("uid-{name}"));
+    let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(crate::fixtures::at(born));
+    object.metadata.creation_timestamp = Some(time);
+    object
+}
+
+fn target(name: &str) -> Value {
+    json!({ "target": { "secretName": name } })
+}
+
+fn names(keys: Vec<Key>) -> BTreeSet<String> {
+    keys.into_iter().map(|k| k.name).collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+#[test]
+fn a_secret_finds_its_readers_and_its_writer() {
+    let mut index = Index::default();
+    index.insert(&credential("a", 0, &json!({
+        "client": { "secretRefs": [{ "name": "s1", "key": "k" }, { "name": "s2", "key": "k" }] }, "target": { "secretName": "t-a" }
+    })));
+    index.insert(&credential("b", 0, &json!({
+        "client": { "secretRefs": [{ "name": "s2", "key": "k" }, { "name": "s2", "key": "k2" }] }, "target": { "secretName": "t-b" }
+    })));
+    assert_eq!(names(index.of_secret(&secret("s1"))), set(&["a"]));
+    assert_eq!(names(index.of_secret(&secret("s2"))), set(&["a", "b"]));
+    assert_eq!(names(index.of_secret(&secret("t-b"))), set(&["b"]));
+    assert!(index.of_secret(&secret("stranger")).is_empty());
+    assert!(index.of_secret(&("other".to_owned(), "s1".to_owned())).is_empty(), "of its own namespace only");
+}
+
+#[test]
+fn an_issuer_finds_its_credentials_and_a_namespace_those_at_cluster_issuers() {
+    let mut index = Index::default();
+    let local = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "contoso" }, "target": { "secretName": "t2" } });
+    let inline = json!({ "issuerRef": null, "entra": { "tenantId": "t" }, "target": { "secretName": "t3" } });
+    index.insert(&credential("cluster", 0, &json!({})));
+    index.insert(&credential("local", 0, &local));
+    index.insert(&credential("inline", 0, &inline));
+    let cluster = (IssuerKind::ClusterTokenIssuer, String::new(), "contoso".to_owned());
+    let namespaced = (IssuerKind::TokenIssuer, "secops".to_owned(), "contoso".to_owned());
+    assert_eq!(names(index.of_issuer(&cluster)), set(&["cluster"]));
+    assert_eq!(names(index.of_issuer(&namespaced)), set(&["local"]));
+    assert_eq!(names(index.of_namespace("secops")), set(&["cluster"]));
+    assert!(index.of_namespace("other").is_empty());
+}
+
+#[test]
+fn the_oldest_is_senior_and_equal_ages_go_by_uid() {
+    let mut index = Index::default();
+    index.insert(&credential("b", 5, &json!({})));
+    assert_eq!(index.senior(&key("b")), None, "nobody is junior alone");
+    index.insert(&credential("c", 9, &json!({})));
+    index.insert(&credential("a", 5, &json!({})));
+    assert_eq!(index.senior(&key("a")), None);
+    assert_eq!(index.senior(&key("b")).as_deref(), Some("a"));
+    assert_eq!(index.senior(&key("c")).as_deref(), Some("a"));
+    assert_eq!(index.senior(&key("unknown")), None);
+}
+
+#[test]
+fn the_others_are_told_when_a_target_becomes_free() {
+    let mut index = Index::default();
+    assert!(index.insert(&credential("old", 1, &json!({}))).is_empty());
+    index.insert(&credential("young", 2, &json!({})));
+    index.insert(&credential("bystander", 0, &target("elsewhere")));
+    // By moving on ...
+    assert_eq!(names(index.insert(&credential("old", 1, &target("new-place")))), set(&["young"]));
+    assert_eq!(index.senior(&key("young")), None);
+    assert!(index.of_secret(&secret("alerts-token")).contains(&key("young")));
+    assert!(!index.of_secret(&secret("alerts-token")).contains(&key("old")));
+    // ... and by going.
+    index.insert(&credential("old", 1, &json!({})));
+    assert_eq!(index.senior(&key("young")).as_deref(), Some("old"));
+    assert_eq!(names(index.remove(&key("old"))), set(&["young"]));
+    assert_eq!(index.senior(&key("young")), None);
+    assert!(index.remove(&key("old")).is_empty(), "gone is gone");
+}
+
+#[test]
+fn an_object_that_did_not_change_concerns_nobody() {
+    let mut index = Index::default();
+    index.insert(&credential("old", 1, &json!({})));
+    index.insert(&credential("young", 2, &json!({})));
+    assert!(index.insert(&credential("old", 1, &json!({}))).is_empty());
+    assert!(index.insert(&credential("old", 1, &json!({ "scopes": ["other"] }))).is_empty());
+}
+
+#[test]
+fn an_object_made_anew_under_its_name_loses_its_seniority() {
+    let mut index = Index::default();
+    index.insert(&credential("a", 1, &json!({})));
+    index.insert(&credential("b", 2, &json!({})));
+    let mut reborn = credential("a", 3, &json!({}));
+    reborn.metadata.uid = Some("uid-new".to_owned());
+    assert_eq!(names(index.insert(&reborn)), set(&["b"]));
+    assert_eq!(index.senior(&key("a")).as_deref(), Some("b"));
+    assert_eq!(index.senior(&key("b")), None);
+}
+
+#[test]
+fn a_relist_drops_who_is_gone_and_tells_their_rivals() {
+    let mut index = Index::default();
+    index.insert(&credential("old", 1, &json!({})));
+    index.insert(&credential("young", 2, &json!({})));
+    index.insert(&credential("other", 3, &target("t")));
+    let keep = HashSet::from([key("young"), key("other")]);
+    assert_eq!(names(index.retain(&keep)), set(&["young"]));
+    assert!(index.retain(&keep).is_empty());
+    assert_eq!(index.senior(&key("young")), None);
+}
+
+proptest! {
+    #[test]
+    fn the_reverse_maps_never_disagree_with_the_objects(
+        steps in prop::collection::vec((0_u8..5, 0_u8..3, 0_u8..3, any::<bool>()), 1..40),
+    ) {
+        let mut index = Index::default();
+        let mut truth = std::collections::BTreeMap::new();
+        for (who, to, from, gone) in steps {
+            let name = format!("c{who}");
+            if gone {
+                index.remove(&key(&name));
+                truth.remove(&name);
+            } else {
+                let change = json!({
+                    "client": { "secretRefs": [{ "name": format!("s{from}"), "key": "k" }] }, "target": { "secretName": format!("t{to}") }
+                });
+                index.insert(&credential(&name, i64::from(who), &change));
+                truth.insert(name, (format!("t{to}"), format!("s{from}")));
+            }
+            for n in 0_u8..3 {
+                let by = |pick: fn(&(String, String)) -> &String, secret: String| -> BTreeSet<String> {
+                    truth.iter().filter(|(_, v)| *pick(v) == secret).map(|(k, _)| k.clone()).collect()
+                };
+                prop_assert_eq!(names(index.of_secret(&secret(&format!("t{n}")))), by(|v| &v.0, format!("t{n}")));
+                prop_assert_eq!(names(index.of_secret(&secret(&format!("s{n}")))), by(|v| &v.1, format!("s{n}")));
+            }
+            for (name, (to, _)) in &truth {
+                // c0 is the oldest.
+                let first = truth.iter().find(|(_, v)| v.0 == *to).map(|(k, _)| k.clone());
+                prop_assert_eq!(index.senior(&key(name)), first.filter(|f| f != name));
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{ApiCredential, DeletionPolicy, IssuerKind, SecretType},
+    credential::{FieldError, Issuer, IssuerId, IssuerLookup, SecretStyle, parse},
+    fixtures::{cluster_issuer, issuer, map, merge, object, secs},
+};
+
+fn errors(object: &ApiCredential, lookup: IssuerLookup) -> Vec<FieldError> {
+    parse(object, |_| lookup).err().unwrap_or_default()
+}
+
+fn fields(errors: &[FieldError]) -> Vec<&str> {
+    errors.iter().map(|e| e.field.as_str()).collect()
+}
+
+/// A spec with inline Entra in place of the issuer object.
+fn entra(change: &Value) -> ApiCredential {
+    let mut spec = json!({ "issuerRef": null, "entra": { "tenantId": "contoso.onmicrosoft.com" } });
+    // Kept by hand: a null inside must reach the merge of the fixture.
+    for (key, value) in change.as_object().unwrap() {
+        spec[key.as_str()] = value.clone();
+    }
+    object(&spec)
+}
+
+#[test]
+fn a_good_spec_becomes_its_values() {
+    let mut object = object(&json!({
+        "client": { "secretRefs": [{ "name": "old", "key": "s" }, { "name": "new", "key": "s" }] },
+        "resource": "urn:r", "audience": "urn:a", "parameters": { "claims": "{}" },
+        "target": { "type": "apicred.dev/token", "labels": { "team": "blue" }, "annotations": { "a/b": "c" } },
+        "minLifetime": "20m", "suspend": true, "deletionPolicy": "Retain", "grant": { "clientCredentials": {} }
+    }));
+    object.metadata.annotations = Some(map(&[("apicred.dev/renew-requested-at", &"é".repeat(500))]));
+    let parsed = parse(&object, |reference| {
+        assert_eq!((reference.kind, reference.name.as_str()), (IssuerKind::ClusterTokenIssuer, "contoso"));
+        IssuerLookup::Found(issuer())
+    })
+    .unwrap();
+    assert_eq!((parsed.namespace.as_str(), parsed.name.as_str(), parsed.generation), ("secops", "alerts", 3));
+    assert_eq!(parsed.secrets.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["old", "new"]);
+    assert_eq!(parsed.ask.scopes, ["https://api.example.com/.default"]);
+    assert_eq!((parsed.ask.resource.as_deref(), parsed.ask.audience.as_deref()), (Some("urn:r"), Some("urn:a")));
+    assert_eq!(parsed.ask.parameters, map(&[("claims", "{}")]));
+    assert_eq!((parsed.target.type_, parsed.target.deletion), (SecretType::Token, DeletionPolicy::Retain));
+    assert_eq!((parsed.target.labels, parsed.target.annotations), (map(&[("team", "blue")]), map(&[("a/b", "c")])));
+    assert_eq!((parsed.min_lifetime, parsed.suspend), (Some(secs(1200)), true));
+    assert_eq!(parsed.renew_requested.unwrap().chars().count(), 128, "echoed values are bounded");
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let parsed = parse(&object(&json!({})), |_| IssuerLookup::Found(issuer())).unwrap();
+    assert_eq!((parsed.target.type_, parsed.target.deletion), (SecretType::Opaque, DeletionPolicy::Delete));
+    assert_eq!((parsed.min_lifetime, parsed.suspend, parsed.renew_requested), (None, false, None));
+    let inline = parse(&entra(&json!({})), |_| unreachable!("inline Entra looks nothing up")).unwrap();
+    assert_eq!(inline.issuer.origin, "https://login.microsoftonline.com");
+    assert_eq!(inline.issuer.style, Some(SecretStyle::Post));
+}
+
+#[test]
+fn each_fault_names_its_field() {
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "issuerRef": null }), vec!["spec"]),
+        (json!({ "entra": { "tenantId": "t" } }), vec!["spec"]),
+        (json!({ "client": { "id": "" } }), vec!["spec.client.id"]),
+        (json!({ "client": { "id": "a\nb" } }), vec!["spec.client.id"]),
+        (json!({ "client": { "id": " a" } }), vec!["spec.client.id"]),
+        (json!({ "client": { "secretRefs": [] } }), vec!["spec.client.secretRefs"]),
+        (json!({ "client": { "secretRefs": [{ "name": "ok", "key": "k" }, { "name": "alerts-token", "key": "k" }] } }), vec!["spec.client.secretRefs[1].name"]),
+        (json!({ "grant": {} }), vec!["spec.grant"]),
+        (json!({ "minLifetime": "9s" }), vec!["spec.minLifetime"]),
+        (json!({ "minLifetime": "-15m" }), vec!["spec.minLifetime"]),
+        (json!({ "minLifetime": "25h" }), vec!["spec.minLifetime"]),
+        (json!({ "minLifetime": "9999999999999h" }), vec!["spec.minLifetime"]),
+        (json!({ "parameters": { "scope": "more" } }), vec!["spec.parameters"]),
+        (json!({ "parameters": { "Client_Secret": "x", "Resource": "y", "fine": "z" } }), vec!["spec.parameters", "spec.parameters"]),
+        (json!({ "target": { "labels": { "app.kubernetes.io/instance": "argo" } } }), vec!["spec.target.labels"]),
+        (json!({ "target": { "labels": { "k8s.io/x": "1", "a.fluxcd.io/x": "1", "fine": "1" } } }), vec!["spec.target.labels", "spec.target.labels"]),
+        (json!({ "target": { "annotations": { "apicred.dev/expires-at": "x" } } }), vec!["spec.target.annotations"]),
+        (json!({ "target": { "annotations": { "argocd.argoproj.io/sync-options": "x" } } }), vec!["spec.target.annotations"]),
+    ];
+    for (change, expected) in cases {
+        let errors = errors(&object(&change), IssuerLookup::Found(issuer()));
+        assert_eq!(fields(&errors), expected, "{change}");
+        assert!(errors.iter().all(|e| e.reason == "InvalidSpec"), "{change}");
+    }
+}
+
+#[test]
+fn keys_that_only_look_reserved_are_allowed() {
+    let labels = json!({ "target": { "labels": {
+        "team": "1", "kubernetes.io": "1", "notkubernetes.io/x": "1", "example.com/kubernetes.io": "1", "io/x": "1"
+    } } });
+    assert_eq!(errors(&object(&labels), IssuerLookup::Found(issuer())), []);
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let object = object(&json!({
+        "client": { "id": "", "secretRefs": [] },
+        "grant": {},
+        "minLifetime": "1s",
+        "parameters": { "client_id": "x" },
+        "target": { "labels": { "k8s.io/a": "b" }, "annotations": { "k8s.io/a": "b" } }
+    }));
+    let errors = errors(&object, IssuerLookup::Missing);
+    let mut found = fields(&errors);
+    found.sort_unstable();
+    let expected = [
+        "spec.client.id", "spec.client.secretRefs", "spec.grant", "spec.issuerRef", "spec.minLifetime",
+        "spec.parameters", "spec.target.annotations", "spec.target.labels",
+    ];
+    assert_eq!(found, expected);
+    let line = FieldError::join(&errors);
+    assert!(expected.iter().all(|f| line.contains(&format!("{f}: "))), "{line}");
+}
+
+#[test]
+fn an_issuer_that_is_missing_or_faulty_has_a_reason_of_its_own() {
+    let gone = errors(&object(&json!({})), IssuerLookup::Missing);
+    assert_eq!((gone[0].field.as_str(), gone[0].reason), ("spec.issuerRef", "IssuerNotFound"));
+    assert_eq!(gone[0].problem, "ClusterTokenIssuer contoso does not exist; create it or correct the name");
+    let fault = FieldError::new("spec.oidc.issuerUrl", "must start with https://");
+    let faulty = errors(&object(&json!({})), IssuerLookup::Faulty(vec![fault]));
+    assert_eq!((faulty[0].field.as_str(), faulty[0].reason), ("spec.issuerRef", "IssuerNotReady"));
+    assert!(faulty[0].problem.contains("spec.oidc.issuerUrl: must start with https://"), "{}", faulty[0]);
+}
+
+#[test]
+fn entra_takes_one_default_scope_or_one_resource() {
+    #[rustfmt::skip]
+    let cases = [
+        (json!({}), vec![]),
+        (json!({ "scopes": null, "resource": "https://api.example.com" }), vec![]),
+        (json!({ "scopes": null }), vec!["spec.scopes"]),
+        (json!({ "scopes": ["api"] }), vec!["spec.scopes[0]"]),
+        (json!({ "scopes": ["a/.default", "b/.default"] }), vec!["spec.scopes"]),
+        (json!({ "resource": "r" }), vec!["spec.resource"]),
+        (json!({ "audience": "a" }), vec!["spec.audience"]),
+        (json!({ "audience": "a", "scopes": null }), vec!["spec.audience", "spec.scopes"]),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(fields(&errors(&entra(&change), IssuerLookup::Missing)), expected, "{change}");
+    }
+    let hint = &errors(&entra(&json!({ "scopes": ["https://api.example.com/"] })), IssuerLookup::Missing)[0];
+    assert!(hint.problem.contains("did you mean \"https://api.example.com/.default\"?"), "{hint}");
+    // The same rules hold for Entra by reference, and for nobody else.
+    let by_reference = Issuer::cluster(&cluster_issuer(&json!({ "entra": { "tenantId": "t" } }))).unwrap();
+    let two = object(&json!({ "scopes": ["a", "b"], "audience": "c" }));
+    assert_eq!(fields(&errors(&two, IssuerLookup::Found(by_reference))), ["spec.audience", "spec.scopes"]);
+    assert_eq!(errors(&two, IssuerLookup::Found(issuer())), []);
+}
+
+#[test]
+fn a_tenant_cannot_leave_its_place_in_the_url() {
+    for tenant in [
+        "", "common", "Organizations", "CONSUMERS", "a/b", "a?b", "a#b", "a b", "a@b", "a%2fb", "..", ".", "a.", "-a", "tenänt",
+    ] {
+        let errors = errors(&entra(&json!({ "entra": { "tenantId": tenant } })), IssuerLookup::Missing);
+        assert_eq!(fields(&errors), ["spec.entra.tenantId"], "{tenant}");
+    }
+    for (cloud, host) in [
+        ("Public", "https://login.microsoftonline.com"),
+        ("USGov", "https://login.microsoftonline.us"),
+        ("China", "https://login.partner.microsoftonline.cn"),
+    ] {
+        let spec = entra(&json!({ "entra": { "tenantId": "6f3c0000-aaaa", "cloud": cloud } }));
+        let issuer = parse(&spec, |_| IssuerLookup::Missing).unwrap().issuer;
+        assert_eq!((issuer.origin.as_str(), issuer.vouched), (host, true));
+        assert_eq!(issuer.id, IssuerId::Inline(format!("{host}/6f3c0000-aaaa")));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_in_any_field_makes_parse_panic_and_bad_text_never_passes(
+        id in ".{0,12}", tenant in ".{0,12}", scope in ".{0,12}", label in ".{0,12}", target in ".{0,12}",
+    ) {
+        let mut change = json!({ "issuerRef": null, "entra": {}, "client": {}, "target": { "labels": {} } });
+        merge(&mut change, &json!({ "client": { "id": id }, "scopes": [scope] }));
+        change["entra"]["tenantId"] = json!(tenant);
+        change["target"]["secretName"] = json!(target);
+        change["target"]["labels"][label.as_str()] = json!("x");
+        change["issuerRef"] = Value::Null;
+        if let Ok(parsed) = parse(&object(&change), |_| IssuerLookup::Missing) {
+            prop_assert!(!parsed.client_id.chars().any(char::is_control));
+            prop_assert!(parsed.ask.scopes[0].ends_with("/.default"));
+            prop_assert!(tenant.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-'));
+        }
+    }
+}

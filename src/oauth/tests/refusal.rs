@@ -1,0 +1,211 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::answer::raw;
+use crate::{
+    fixtures::at,
+    oauth::{AnswerContext, Class, RawAnswer, Refusal, answer, error_code, retry_after},
+};
+
+const CONTEXT: fn() -> AnswerContext =
+    || AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
+
+fn refusal(answer_: &RawAnswer) -> Refusal {
+    answer(answer_, CONTEXT()).err().expect("a refusal")
+}
+
+fn of(status: u16, body: &Value) -> Refusal {
+    refusal(&raw(status, "application/json", body.to_string().as_bytes()))
+}
+
+fn entra(code: u32) -> Refusal {
+    of(400, &json!({ "error": "invalid_client", "error_codes": [code], "error_description": "AADSTS1: x" }))
+}
+
+#[test]
+fn each_known_aadsts_number_has_its_class_and_reason() {
+    #[rustfmt::skip]
+    let table: [(&[u32], Class, &str, bool); 17] = [
+        (&[7_000_215, 70_002], Class::Denied, "ClientSecretRefused", true),
+        (&[7_000_222], Class::Denied, "ClientSecretExpired", true),
+        (&[7_000_218], Class::Invalid, "ClientSecretMissing", false),
+        (&[700_016], Class::Denied, "ClientUnknown", false),
+        (&[70_001, 700_011, 7_000_112], Class::Denied, "ClientDisabled", false),
+        (&[90_002, 900_023], Class::Invalid, "TenantUnknown", false),
+        (&[90_038, 900_382, 900_432, 900_439], Class::Invalid, "WrongCloud", false),
+        (&[500_011, 50_001], Class::Invalid, "ResourceUnknown", false),
+        (&[1_002_012, 70_011, 28_002, 700_022, 700_023], Class::Invalid, "InvalidScope", false),
+        (&[901_002], Class::Invalid, "InvalidRequest", false),
+        (&[65_001], Class::Denied, "ConsentRequired", false),
+        (&[53_003], Class::Denied, "BlockedByPolicy", false),
+        (&[50_196], Class::Throttled, "LoopDetected", false),
+        (&[90_055], Class::Throttled, "Throttled", false),
+        (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087, 80_002], Class::Transient, "IssuerUnavailable", false),
+        // Numbers that are not known change nothing.
+        (&[1, 0, 123_456, u32::MAX], Class::Denied, "ClientRefused", true),
+        (&[7_000_216], Class::Denied, "ClientRefused", true),
+    ];
+    for (codes, class, reason, about_client) in table {
+        for code in codes {
+            let refusal = entra(*code);
+            assert_eq!((refusal.class, refusal.reason, refusal.about_client), (class, reason, about_client), "{code}");
+            assert_eq!(refusal.aadsts, Some(*code));
+            assert!(refusal.message().contains(&format!("AADSTS{code}")), "{}", refusal.message());
+        }
+    }
+}
+
+#[test]
+fn the_number_is_found_in_the_list_or_at_the_start_of_the_description() {
+    let number = |body: Value| of(400, &body).aadsts;
+    assert_eq!(number(json!({ "error_codes": [7_000_215, 1] })), Some(7_000_215));
+    assert_eq!(number(json!({ "error_description": "AADSTS7000215: Invalid client secret" })), Some(7_000_215));
+    for none in [
+        json!({ "error_codes": [] }), json!({ "error_codes": ["7000215"] }), json!({ "error_codes": 7 }),
+        json!({ "error_codes": [-7] }), json!({ "error_codes": [4_294_967_296_u64] }),
+        json!({ "error_description": "see AADSTS7000215" }), json!({ "error_description": "AADSTS" }),
+        json!({ "error_description": 7 }),
+    ] {
+        assert_eq!(number(none.clone()), None, "{none}");
+    }
+    assert_eq!(number(json!({ "error_description": format!("AADSTS{}", "9".repeat(50)) })), Some(999_999_999));
+}
+
+#[test]
+fn status_and_error_give_the_class_as_real_servers_use_them() {
+    use Class::{Denied, Invalid, NeedsUser, Throttled, Transient};
+    #[rustfmt::skip]
+    let table = [
+        // A wrong secret, as seven servers say it.
+        (401, "invalid_client", Denied, "ClientRefused", true),
+        (401, "unauthorized_client", Denied, "ClientRefused", true),
+        (400, "invalid_client", Denied, "ClientRefused", true),
+        (200, "invalid_client", Denied, "ClientRefused", true),
+        (401, "", Denied, "ClientRefused", true),
+        (401, "strange", Denied, "ClientRefused", true),
+        (400, "unauthorized_client", Denied, "ClientNotAuthorized", true),
+        (403, "", Denied, "AccessDenied", false),
+        (403, "strange", Denied, "AccessDenied", false),
+        (400, "access_denied", Denied, "AccessDenied", false),
+        // The service.
+        (429, "", Throttled, "Throttled", false),
+        (429, "invalid_client", Throttled, "Throttled", false),
+        (400, "slow_down", Throttled, "Throttled", false),
+        (500, "", Transient, "IssuerUnavailable", false),
+        (500, "invalid_client", Transient, "IssuerUnavailable", false),
+        (502, "", Transient, "IssuerUnavailable", false),
+        (503, "", Transient, "IssuerUnavailable", false),
+        (599, "", Transient, "IssuerUnavailable", false),
+        (408, "", Transient, "IssuerUnavailable", false),
+        (400, "temporarily_unavailable", Transient, "IssuerUnavailable", false),
+        (400, "server_error", Transient, "IssuerUnavailable", false),
+        // The request.
+        (400, "invalid_scope", Invalid, "InvalidScope", false),
+        (400, "invalid_target", Invalid, "ResourceUnknown", false),
+        (400, "invalid_resource", Invalid, "ResourceUnknown", false),
+        (400, "unsupported_grant_type", Invalid, "GrantNotSupported", false),
+        (400, "invalid_request", Invalid, "InvalidRequest", false),
+        (400, "use_dpop_nonce", Invalid, "RequestRefused", false),
+        (400, "strange", Invalid, "RequestRefused", false),
+        (400, "", Invalid, "RequestRefused", false),
+        (200, "incorrect_client_credentials", Invalid, "RequestRefused", false),
+        (404, "", Invalid, "EndpointNotFound", false),
+        (405, "", Invalid, "EndpointNotFound", false),
+        (404, "invalid_scope", Invalid, "InvalidScope", false),
+        // A person.
+        (400, "invalid_grant", NeedsUser, "NeedsUser", false),
+        (400, "interaction_required", NeedsUser, "NeedsUser", false),
+        (400, "consent_required", NeedsUser, "NeedsUser", false),
+        // Redirects are told, never followed.
+        (301, "", Invalid, "RedirectRefused", false),
+        (302, "invalid_client", Invalid, "RedirectRefused", false),
+        (303, "", Invalid, "RedirectRefused", false),
+        (307, "", Invalid, "RedirectRefused", false),
+        (308, "", Invalid, "RedirectRefused", false),
+        // Answers that are none.
+        (200, "", Transient, "MalformedAnswer", false),
+        (204, "", Transient, "MalformedAnswer", false),
+        (100, "", Invalid, "RequestRefused", false),
+    ];
+    for (status, error, class, reason, about_client) in table {
+        let refusal = if error.is_empty() { refusal(&raw(status, "", b"")) } else { of(status, &json!({ "error": error })) };
+        let case = format!("{status} {error:?}");
+        assert_eq!((refusal.class, refusal.reason, refusal.about_client), (class, reason, about_client), "{case}");
+        assert_eq!(refusal.http_status, Some(status), "{case}");
+        assert_eq!(refusal.error.as_deref(), (!error.is_empty()).then_some(error), "{case}");
+    }
+}
+
+#[test]
+fn a_token_beside_an_error_is_not_taken() {
+    let both = json!({ "access_token": "t", "expires_in": 60, "error": "invalid_scope" });
+    assert_eq!(of(200, &both).reason, "InvalidScope");
+    assert_eq!(of(400, &json!({ "access_token": "t", "expires_in": 60 })).class, Class::Invalid);
+    let null = json!({ "access_token": "t", "expires_in": 60, "error": null }).to_string();
+    assert!(answer(&raw(200, "application/json", null.as_bytes()), CONTEXT()).is_ok());
+}
+
+#[test]
+fn pages_that_are_no_answers_are_tried_again_or_told_by_their_status() {
+    let deep = format!(r#"{{"access_token":{}1{}}}"#, "[".repeat(5000), "]".repeat(5000));
+    #[rustfmt::skip]
+    let cases: [(u16, &[u8], Class); 9] = [
+        (200, b"<html>Sign in to the hotel's network</html>", Class::Transient), (200, b"", Class::Transient),
+        (200, b"[]", Class::Transient), (200, b"\"token\"", Class::Transient), (200, b"{\"access_token\":\"t\"", Class::Transient),
+        (200, b"{\"access_token\":\"t\0\"}", Class::Transient), (200, deep.as_bytes(), Class::Transient),
+        (200, b"{\"access_token\":\"t\"} trailing", Class::Transient), (502, b"<html>Bad gateway</html>", Class::Transient),
+    ];
+    for (status, body, class) in cases {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
+        assert_eq!(refusal(&raw(status, "text/html", body)).class, class, "{shown}");
+    }
+    let form = raw(400, "application/x-www-form-urlencoded", b"error=invalid_scope&error_description=x");
+    assert_eq!(refusal(&form).reason, "InvalidScope");
+}
+
+#[test]
+fn retry_after_is_read_in_both_forms_and_cut_to_an_hour() {
+    let now: jiff::Timestamp = "2026-10-21T07:28:00Z".parse().unwrap();
+    #[rustfmt::skip]
+    let cases = [
+        ("0", Some(0)), ("120", Some(120)), (" 60 ", Some(60)), ("3600", Some(3600)), ("99999", Some(3600)),
+        ("Wed, 21 Oct 2026 07:30:00 GMT", Some(120)), ("Wed, 21 Oct 2026 07:28:00 GMT", Some(0)),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", Some(0)), ("Thu, 31 Dec 2099 23:59:59 GMT", Some(3600)), ("Fri, 31 Dec 9999 23:59:59 GMT", None /* past the end of time */),
+        ("", None), ("soon", None), ("-5", None), ("1.5", None), ("1e9", None), ("60, 120", None),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(retry_after(value, now), expected.map(Duration::from_secs), "{value:?}");
+    }
+    for (status, class) in [(429, Class::Throttled), (503, Class::Transient), (401, Class::Denied)] {
+        let answer = RawAnswer { retry_after: Some("77".to_owned()), ..raw(status, "", b"") };
+        let refusal = refusal(&answer);
+        assert_eq!((refusal.class, refusal.retry_after), (class, Some(Duration::from_secs(77))));
+    }
+}
+
+#[test]
+fn a_message_has_the_codes_the_next_step_and_the_correlation_id() {
+    let refusal = of(401, &json!({
+        "error": "invalid_client", "error_codes": [7_000_222], "correlation_id": "11111111-2222", "trace_id": "33",
+    }));
+    assert_eq!(
+        refusal.message(),
+        "the issuer answered HTTP 401, invalid_client, AADSTS7000222: make a new client secret in Entra ID and store \
+         it in the Secret (correlation id 11111111-2222)"
+    );
+    assert_eq!(refusal.trace_id.as_deref(), Some("33"));
+    assert_eq!(Refusal::local(Class::Transient, "X", "try later").message(), "try later");
+}
+
+#[test]
+fn only_code_like_errors_and_ids_are_shown() {
+    for good in ["invalid_client", "a", "use_dpop_nonce", "e2"] {
+        assert_eq!(error_code(good).as_deref(), Some(good));
+    }
+    for bad in ["", "Invalid Client", "invalid-client", "a\nb", "https://evil", "ä", &"x".repeat(65)] {
+        assert_eq!(error_code(bad), None, "{bad}");
+    }
+    let refusal = of(400, &json!({ "error": "<script>", "correlation_id": "a b", "trace_id": "x".repeat(129) }));
+    assert_eq!((refusal.error, refusal.correlation_id, refusal.trace_id), (None, None, None));
+}

@@ -1,0 +1,163 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use crate::{
+    credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
+    fixtures::{cluster_issuer, object},
+    oauth::{Material, TokenEndpoint, TokenRequest, known_endpoint, request},
+};
+
+/// What stands in a secret when everything odd that people have seen is in it.
+const ODD: &str = "a:b%c+d/e=f\u{e9} &~";
+
+fn credential(issuer: &Value, change: &Value) -> Credential {
+    let issuer = Issuer::cluster(&cluster_issuer(issuer)).unwrap();
+    parse(&object(change), |_| IssuerLookup::Found(issuer)).unwrap()
+}
+
+fn built(credential: &Credential, secret: &str) -> TokenRequest {
+    let endpoint = known_endpoint(credential).unwrap();
+    request(credential, &endpoint, &Material::Secret(SecretString::from(secret)), "0-id")
+}
+
+fn headers(request: &TokenRequest) -> Vec<(&'static str, String)> {
+    request.headers.iter().map(|(n, v)| (*n, v.expose_secret().to_owned())).collect()
+}
+
+fn body(request: &TokenRequest) -> &str {
+    request.body.expose_secret()
+}
+
+fn oauth2(authentication: &Value) -> Value {
+    json!({ "oauth2": { "tokenUrl": "https://i.example.com/t?a=b", "clientAuthentication": authentication } })
+}
+
+#[test]
+fn the_entra_v2_request_is_these_bytes() {
+    let issuer = json!({ "entra": { "tenantId": "contoso.onmicrosoft.com" } });
+    let request = built(&credential(&issuer, &json!({})), "s3cret~");
+    assert_eq!(
+        request.url.as_str(),
+        "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token"
+    );
+    assert_eq!(
+        body(&request),
+        "grant_type=client_credentials&client_id=client-1&client_secret=s3cret%7E\
+         &scope=https%3A%2F%2Fapi.example.com%2F.default"
+    );
+    assert_eq!(
+        headers(&request),
+        [("accept", "application/json".to_owned()), ("client-request-id", "0-id".to_owned())]
+    );
+}
+
+#[test]
+fn the_entra_v1_request_goes_to_the_other_endpoint_with_a_resource() {
+    let issuer = json!({ "entra": { "tenantId": "t", "authorityHost": "https://login.example.com:8443" } });
+    let change = json!({ "scopes": null, "resource": "https://api.example.com/" });
+    let request = built(&credential(&issuer, &change), "s");
+    assert_eq!(request.url.as_str(), "https://login.example.com:8443/t/oauth2/token");
+    assert_eq!(
+        body(&request),
+        "grant_type=client_credentials&client_id=client-1&client_secret=s&resource=https%3A%2F%2Fapi.example.com%2F"
+    );
+}
+
+#[test]
+fn basic_encodes_both_halves_as_a_form_does_but_with_percent_20() {
+    let change = json!({ "client": { "id": "client:1 é" } });
+    let credential = credential(&oauth2(&json!({ "basic": {} })), &change);
+    let request = built(&credential, ODD);
+    let expected = "client%3A1%20%C3%A9:a%3Ab%25c%2Bd%2Fe%3Df%C3%A9%20%26%7E";
+    assert_eq!(headers(&request)[1], ("authorization", format!("Basic {}", STANDARD.encode(expected))));
+    // One way a client: the secret and the id are not in the body as well (RFC 6749 section 2.3.1).
+    assert_eq!(body(&request), "grant_type=client_credentials&scope=https%3A%2F%2Fapi.example.com%2F.default");
+    assert_eq!(request.url.as_str(), "https://i.example.com/t?a=b");
+}
+
+#[test]
+fn raw_basic_leaves_both_halves_as_they_are() {
+    let credential = credential(&oauth2(&json!({ "basic": { "encoding": "Raw" } })), &json!({}));
+    let expected = format!("Basic {}", STANDARD.encode(format!("client-1:{ODD}")));
+    assert_eq!(headers(&built(&credential, ODD))[1], ("authorization", expected));
+}
+
+#[test]
+fn post_sends_the_secret_in_the_body_and_no_authorization() {
+    let request = built(&credential(&oauth2(&json!({ "post": {} })), &json!({})), ODD);
+    assert_eq!(
+        body(&request),
+        "grant_type=client_credentials&client_id=client-1&client_secret=a%3Ab%25c%2Bd%2Fe%3Df%C3%A9+%26%7E\
+         &scope=https%3A%2F%2Fapi.example.com%2F.default"
+    );
+    assert_eq!(headers(&request), [("accept", "application/json".to_owned())]);
+}
+
+#[test]
+fn scopes_resource_audience_and_parameters_are_sent_each_once_and_encoded() {
+    let change = json!({
+        "scopes": ["read", "write:all"], "resource": "urn:r", "audience": "urn:a&b=c",
+        "parameters": { "claims": "{\"a\":1}", "tenant&x": "y=z" }
+    });
+    let request = built(&credential(&oauth2(&json!({ "post": {} })), &change), "s");
+    assert_eq!(
+        body(&request),
+        "grant_type=client_credentials&client_id=client-1&client_secret=s&scope=read+write%3Aall&resource=urn%3Ar\
+         &audience=urn%3Aa%26b%3Dc&claims=%7B%22a%22%3A1%7D&tenant%26x=y%3Dz"
+    );
+}
+
+#[test]
+fn no_scope_is_sent_as_no_parameter() {
+    let request = built(&credential(&oauth2(&json!({ "basic": {} })), &json!({ "scopes": null })), "s");
+    assert_eq!(body(&request), "grant_type=client_credentials");
+}
+
+#[test]
+fn a_discovered_endpoint_is_used_as_it_was_found() {
+    let oidc = json!({ "oidc": { "issuerUrl": "https://i.example.com" } });
+    let credential = credential(&oidc, &json!({}));
+    assert_eq!(known_endpoint(&credential), None);
+    let endpoint = TokenEndpoint { url: "https://t.example.com/x/".parse().unwrap(), style: SecretStyle::Post };
+    let request = request(&credential, &endpoint, &Material::Secret(SecretString::from("s")), "id");
+    assert_eq!(request.url.as_str(), "https://t.example.com/x/");
+    assert!(body(&request).contains("client_secret=s&"));
+}
+
+#[test]
+fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
+    let max = "x".repeat(16 * 1024);
+    let too_long = "x".repeat(16 * 1024 + 1);
+    #[rustfmt::skip]
+    let cases: [(&[u8], Result<&str, &str>); 16] = [
+        (b"secret", Ok("secret")),
+        (b"secret\n", Ok("secret")),
+        (b"secret\r\n", Ok("secret")),
+        (b" secret ", Ok(" secret ")),
+        (ODD.as_bytes(), Ok(ODD)),
+        (max.as_bytes(), Ok(&max)),
+        (b"", Err("is empty")),
+        (b"\n", Err("is empty")),
+        (b"\r\n", Err("is empty")),
+        (b"secret\n\n", Err("line break")),
+        (b"secret\r", Err("line break")),
+        (b"two\nlines", Err("line break")),
+        (b"tab\there", Err("control character")),
+        (b"nul\0", Err("control character")),
+        (b"\xff\xfe", Err("UTF-8")),
+        (too_long.as_bytes(), Err("16 KiB")),
+    ];
+    for (bytes, expected) in cases {
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]);
+        match (Material::from_secret_bytes(bytes), expected) {
+            (Ok(Material::Secret(secret)), Ok(text)) => assert_eq!(secret.expose_secret(), text, "{shown}"),
+            (Err(problem), Err(word)) => {
+                assert!(problem.contains(word), "{shown}: {problem}");
+                assert!(!problem.contains("secret\n") && !problem.contains("lines"), "{problem}");
+            }
+            (Ok(_), Err(word)) => panic!("{shown} passed, though: {word}"),
+            (Err(problem), Ok(_)) => panic!("{shown}: {problem}"),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::{
+    api::names,
+    credential::Credential,
+    fixtures::{credential, credential_with, map},
+    publish::{DressKeys, dress, dress::live_digest},
+};
+
+#[test]
+fn the_dress_is_the_users_labels_and_apicreds_marks() {
+    let credential = credential_with(&json!({ "target": {
+        "labels": { "team": "blue" }, "annotations": { "note": "x" }, "type": "apicred.dev/token"
+    }, "deletionPolicy": "Retain" }));
+    let worn = dress(&credential);
+    assert_eq!(worn.labels, map(&[("team", "blue"), (names::MANAGED_BY, "apicred")]));
+    assert_eq!(
+        worn.annotations,
+        map(&[("note", "x"), (names::CREDENTIAL, "alerts"), (names::CREDENTIAL_UID, &credential.uid)])
+    );
+    assert_eq!((worn.type_, worn.owned), ("apicred.dev/token", false));
+    assert!(dress(&crate::fixtures::credential()).owned, "deleted with its credential unless it says otherwise");
+}
+
+#[test]
+fn each_part_of_a_dress_changes_its_digest() {
+    type Change = fn(&mut Credential);
+    let changes: [(&str, Change); 6] = [
+        ("label", |c| c.target.labels = map(&[("a", "b")])),
+        ("label value", |c| c.target.labels = map(&[("a", "c")])),
+        ("annotation", |c| c.target.annotations = map(&[("a", "b")])),
+        ("type", |c| c.target.type_ = crate::api::SecretType::Token),
+        ("deletion", |c| c.target.deletion = crate::api::DeletionPolicy::Retain),
+        ("name", |c| c.name.push('x')),
+    ];
+    let mut seen = vec![dress(&credential()).digest()];
+    for (what, change) in changes {
+        let mut credential = credential();
+        change(&mut credential);
+        let digest = dress(&credential).digest();
+        assert!(!seen.contains(&digest), "{what}");
+        seen.push(digest);
+    }
+}
+
+fn any_map() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
+    prop::collection::btree_map("[a-c:0-9]{1,4}", "[a-c:0-9]{0,4}", 0..4)
+}
+
+proptest! {
+    #[test]
+    fn a_live_secret_has_the_noted_digest_exactly_while_it_wears_what_was_put_on(
+        labels in any_map(), annotations in any_map(), other_labels in any_map(), strangers in any_map(), owned: bool, live_owned: bool,
+    ) {
+        let mut credential = credential();
+        (credential.target.labels, credential.target.annotations) = (labels, annotations);
+        if !owned {
+            credential.target.deletion = crate::api::DeletionPolicy::Retain;
+        }
+        let worn = dress(&credential);
+        let live = |labels: &_, annotations: &_, owned| {
+            live_digest(Some(labels), Some(annotations), &worn.keys(), owned, &worn.digest())
+        };
+        // Keys of others beside it do not matter, since only noted keys are looked at.
+        let mut crowded = strangers.clone();
+        crowded.retain(|k, _| !worn.labels.contains_key(k));
+        crowded.extend(worn.labels.clone());
+        prop_assert_eq!(live(&crowded, &worn.annotations, live_owned) == worn.digest(), live_owned == owned);
+        let same = worn.labels.iter().all(|(k, v)| other_labels.get(k) == Some(v));
+        prop_assert_eq!(live(&other_labels, &worn.annotations, owned) == worn.digest(), same);
+        prop_assert_eq!(live_digest(None, Some(&worn.annotations), &worn.keys(), owned, &worn.digest()) == worn.digest(), false);
+    }
+
+    #[test]
+    fn the_noted_keys_survive_their_writing(labels in prop::collection::vec(".{0,9}", 0..4), annotations in prop::collection::vec(".{0,9}", 0..4)) {
+        let keys = DressKeys { labels, annotations };
+        let text = serde_json::to_string(&keys).unwrap();
+        prop_assert_eq!(serde_json::from_str::<DressKeys>(&text).unwrap(), keys);
+    }
+}

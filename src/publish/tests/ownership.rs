@@ -1,0 +1,143 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+use crate::{
+    api::names,
+    credential::Credential,
+    fixtures::{UID, at, credential, record, token},
+    publish::{
+        KEYS, create, dress,
+        ownership::{Hands, Target, examine, target},
+    },
+};
+
+/// The metadata of a Secret as apicred creates it for `credential`, with more merged in.
+fn meta(credential: &Credential, change: &Value) -> ObjectMeta {
+    let noted = record(credential, (-300, 1500, 3300));
+    let secret = create("secops", "alerts-token", &dress(credential), &noted, &token("t"));
+    let mut value = serde_json::to_value(secret.metadata).unwrap();
+    crate::fixtures::merge(&mut value, &json!({ "uid": "secret-uid", "resourceVersion": "42" }));
+    crate::fixtures::merge(&mut value, change);
+    serde_json::from_value(value).unwrap()
+}
+
+/// A `managedFields` entry that owns these data keys and annotations.
+fn entry(manager: &str, operation: &str, second: i64, data: &[&str], annotations: &[&str]) -> Value {
+    let set = |keys: &[&str]| keys.iter().map(|k| (format!("f:{k}"), json!({}))).collect::<serde_json::Map<_, _>>();
+    json!({
+        "manager": manager, "operation": operation, "apiVersion": "v1", "time": at(second).to_string(),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": { "f:data": set(data), "f:metadata": { "f:annotations": set(annotations), "f:labels": { "f:team": {} } } }
+    })
+}
+
+fn own(second: i64) -> Value {
+    entry("apicred", "Update", second, &KEYS, &[names::EXPIRES_AT, names::SOURCES])
+}
+
+fn hands(entries: &[Value]) -> Hands {
+    let credential = credential();
+    let facts = examine(&meta(&credential, &json!({ "managedFields": entries })));
+    let Target::Ours { published, version } = target(&credential, Some(&facts)) else {
+        panic!("ours");
+    };
+    assert_eq!(version, "42");
+    published.hands
+}
+
+#[test]
+fn foreign_hands_are_seen_in_managed_fields() {
+    let edited = |who: &str| Hands::Edited(who.to_owned());
+    let claimed = |who: &str| Hands::Claimed(who.to_owned());
+    let without = |key: &str| KEYS.into_iter().filter(|k| *k != key).collect::<Vec<_>>();
+    #[rustfmt::skip]
+    let cases = [
+        ("alone", vec![own(0)], Hands::None),
+        ("another's labels and keys", vec![own(0), entry("kubectl", "Update", 5, &["extra"], &["note"])], Hands::None),
+        ("adopt-by and dress are no notes", vec![own(0), entry("kubectl", "Update", 5, &[], &[names::ADOPT_BY, names::DRESS])], Hands::None),
+        ("token edited", vec![own(0), entry("kubectl-edit", "Update", 5, &["token"], &[])], edited("kubectl-edit")),
+        ("edited in the same second", vec![own(5), entry("kubectl-edit", "Update", 5, &["token"], &[])], edited("kubectl-edit")),
+        ("token.json edited", vec![own(0), entry("kubectl-edit", "Update", 5, &["token.json"], &[])], edited("kubectl-edit")),
+        ("a note edited", vec![own(0), entry("kubectl-annotate", "Update", 5, &[], &[names::EXPIRES_AT])], edited("kubectl-annotate")),
+        ("claimed by apply", vec![own(0), entry("argocd", "Apply", 5, &["token"], &[])], claimed("argocd")),
+        ("claimed long ago", vec![own(9), entry("argocd", "Apply", 5, &["token_type"], &[])], claimed("argocd")),
+        ("claimed and edited", vec![own(0), entry("kubectl", "Update", 5, &["token"], &[]), entry("argocd", "Apply", 5, &["token"], &[])], claimed("argocd")),
+        ("apply of labels only", vec![own(0), entry("argocd", "Apply", 5, &[], &[])], Hands::None),
+        ("a key taken away", vec![entry("apicred", "Update", 0, &without("token_type"), &[])], edited("somebody")),
+        ("list cleared", vec![], Hands::None),
+        ("made by a restore", vec![entry("velero", "Update", 5, &KEYS, &[names::EXPIRES_AT])], Hands::None),
+        // An update whose value is the one that stood there moves no ownership. What was edited (or restored, or
+        // adopted) and has been written over since is no edit any more, or it would be repaired without end.
+        ("restored, then rotated", vec![entry("velero", "Update", 5, &["token_type"], &[names::SOURCES]), entry("apicred", "Update", 9, &without("token_type"), &[])], Hands::None),
+        ("edited, then repaired", vec![own(9), entry("kubectl-edit", "Update", 5, &["token"], &[])], Hands::None),
+    ];
+    for (name, entries, expected) in cases {
+        assert_eq!(hands(&entries), expected, "{name}");
+    }
+    let mut undated = entry("kubectl-edit", "Update", 5, &["token"], &[]);
+    undated.as_object_mut().unwrap().remove("time");
+    assert_eq!(hands(&[own(9), undated]), edited("kubectl-edit"), "a hand without a time is a hand");
+}
+
+#[test]
+fn a_secret_is_ours_by_uid_and_nothing_less() {
+    let credential = credential();
+    let of = |change: &Value| target(&credential, Some(&examine(&meta(&credential, change))));
+    assert_eq!(target(&credential, None), Target::Absent);
+    assert!(matches!(of(&json!({})), Target::Ours { .. }));
+    assert_eq!(of(&json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" })), Target::Deleting);
+    let foreign = |change: &Value| match of(change) {
+        Target::Foreign(whose) => whose,
+        other => panic!("{change}: {other:?}"),
+    };
+    let other_uid = json!({ "annotations": { (names::CREDENTIAL_UID): "other" }, "ownerReferences": null });
+    assert_eq!(foreign(&other_uid), "it was written for ApiCredential alerts (another object)");
+    assert_eq!(foreign(&json!({ "annotations": { (names::CREDENTIAL_UID): null }, "ownerReferences": null })), "apicred did not create it");
+    assert!(matches!(of(&json!({ "labels": null })), Target::Ours { .. }), "a label that was taken off is put back");
+    assert_eq!(foreign(&json!({ "labels": null, "annotations": null, "ownerReferences": null })), "apicred did not create it");
+    let owner = |uid: &str, controller: bool| {
+        json!({ "ownerReferences": [{ "apiVersion": "v1", "kind": "Boss", "name": "b", "uid": uid, "controller": controller }] })
+    };
+    assert_eq!(foreign(&owner("boss", true)), "it is controlled by Boss b");
+    assert!(matches!(of(&owner("boss", false)), Target::Ours { .. }), "an owner that does not control is no rival");
+    assert!(matches!(of(&owner(UID, true)), Target::Ours { .. }));
+}
+
+#[test]
+fn a_secret_is_adopted_only_by_whom_it_names_and_never_from_a_controller() {
+    let credential = credential();
+    let bare = json!({ "labels": null, "annotations": null, "ownerReferences": null });
+    let of = |adopt_by: &str, change: &Value| {
+        let mut value = serde_json::to_value(meta(&credential, &bare)).unwrap();
+        crate::fixtures::merge(&mut value, &json!({ "annotations": { (names::ADOPT_BY): adopt_by } }));
+        crate::fixtures::merge(&mut value, change);
+        target(&credential, Some(&examine(&serde_json::from_value(value).unwrap())))
+    };
+    assert_eq!(of("alerts", &json!({})), Target::Adoptable { version: "42".to_owned() });
+    assert!(matches!(of("other", &json!({})), Target::Foreign(_)));
+    assert!(matches!(of("", &json!({})), Target::Foreign(_)));
+    let boss = json!({ "ownerReferences": [{ "apiVersion": "v1", "kind": "Boss", "name": "b", "uid": "u", "controller": true }] });
+    assert!(matches!(of("alerts", &boss), Target::Foreign(_)));
+    assert_eq!(of("alerts", &json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" })), Target::Deleting);
+    // One that was published for a credential of this name which is no more: the Secret may still ask for the new one.
+    let orphan = json!({ "labels": { (names::MANAGED_BY): "apicred" }, "annotations": { (names::CREDENTIAL_UID): "old" } });
+    assert_eq!(of("alerts", &orphan), Target::Adoptable { version: "42".to_owned() });
+}
+
+#[test]
+fn a_label_that_was_changed_or_an_owner_that_was_taken_off_shows_in_the_live_digest() {
+    let mut credential = credential();
+    credential.target.labels = crate::fixtures::map(&[("team", "blue")]);
+    let dressed = |change: &Value| {
+        let published = examine(&meta(&credential, change)).published.unwrap();
+        published.dress == published.dress_live
+    };
+    assert!(dressed(&json!({})));
+    assert!(dressed(&json!({ "labels": { "stranger": "x" }, "annotations": { "stranger": "x" } })));
+    assert!(!dressed(&json!({ "labels": { "team": "red" } })));
+    assert!(!dressed(&json!({ "labels": { "team": null } })));
+    assert!(!dressed(&json!({ "labels": null })));
+    assert!(!dressed(&json!({ "annotations": { (names::CREDENTIAL): "x" } })));
+    assert!(!dressed(&json!({ "ownerReferences": null })));
+    assert!(!dressed(&json!({ "annotations": { (names::DRESS_KEYS): "not json" } })));
+}

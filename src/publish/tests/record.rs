@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use crate::{
+    api::names,
+    fixtures::{at, credential, mark, record},
+    publish::{Record, SourceMark, SourceUse},
+};
+
+/// The annotations as they stand on a Secret: what is null is not there.
+fn written(record: &Record) -> BTreeMap<String, String> {
+    record.annotations().into_iter().filter_map(|(k, v)| Some((k, v?))).collect()
+}
+
+#[test]
+fn each_missing_or_damaged_note_makes_the_record_unreadable() {
+    let good = written(&record(&credential(), (-300, 1500, 3300)));
+    assert!(Record::read(&good).is_some());
+    for key in good.keys() {
+        let mut less = good.clone();
+        less.remove(key);
+        assert_eq!(Record::read(&less), None, "{key} is missing");
+    }
+    for (key, damaged) in [
+        (names::EXPIRES_AT, "soon"), (names::ISSUED_AT, ""), (names::RENEW_AT, "1790000000"), (names::SOURCES, "{}"),
+        (names::SOURCES, "not json"), (names::SOURCES, "{\"used\":{\"n\":\"a\"}}"),
+    ] {
+        let mut worse = good.clone();
+        worse.insert(key.to_owned(), damaged.to_owned());
+        assert_eq!(Record::read(&worse), None, "{key}: {damaged}");
+    }
+}
+
+#[test]
+fn a_served_renewal_request_is_taken_off_again() {
+    let mut noted = record(&credential(), (-300, 1500, 3300));
+    assert_eq!(noted.annotations()[names::RENEW_HANDLED], None, "null removes it in a patch");
+    noted.renew_handled = Some("2026-01-01".to_owned());
+    assert_eq!(noted.annotations()[names::RENEW_HANDLED].as_deref(), Some("2026-01-01"));
+}
+
+#[test]
+fn times_are_whole_seconds_and_an_end_is_never_rounded_up() {
+    let mut noted = record(&credential(), (0, 1, 2));
+    noted.expires_at = Timestamp::new(at(2).as_second(), 999_999_999).unwrap();
+    let annotations = written(&noted);
+    assert_eq!(annotations[names::EXPIRES_AT], at(2).to_string());
+    assert!(annotations[names::EXPIRES_AT].ends_with('Z') && !annotations[names::EXPIRES_AT].contains('.'));
+}
+
+fn any_mark() -> impl Strategy<Value = SourceMark> {
+    (".{0,9}", ".{0,9}", ".{0,9}", ".{0,9}").prop_map(|(name, key, uid, version)| SourceMark { name, key, uid, version })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_again(
+        times in (0_i64..4_000_000_000, 0_i64..4_000_000_000, 0_i64..4_000_000_000), texts in prop::array::uniform5(".{0,20}"),
+        used in any_mark(), refused in prop::collection::vec(any_mark(), 0..3), renew_handled in prop::option::of(".{0,128}"),
+    ) {
+        let time = |s| Timestamp::from_second(s).unwrap();
+        let [renew_reason, lifetime, request, fingerprint, token_digest] = texts;
+        let record = Record {
+            issued_at: time(times.0), expires_at: time(times.1), renew_at: time(times.2), renew_reason, lifetime, request,
+            fingerprint, token_digest, sources: SourceUse { used, refused }, renew_handled,
+        };
+        prop_assert_eq!(Record::read(&written(&record)), Some(record));
+    }
+}
+
+#[test]
+fn a_mark_is_of_its_secret_and_key_at_any_version() {
+    let reference = credential().secrets[0].clone();
+    assert!(mark("1").is(&reference) && mark("2").is(&reference));
+    for other in [
+        SourceMark { name: "x".to_owned(), ..mark("1") }, SourceMark { key: "x".to_owned(), ..mark("1") },
+    ] {
+        assert!(!other.is(&reference));
+    }
+}

@@ -1,0 +1,74 @@
+//! Lines for the person who watches, each with the seconds since the start.
+
+use std::future::Future;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// Between two signs of life of a long step.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// Writes to the terminal.
+pub(crate) struct Console {
+    began: Instant,
+}
+
+impl Console {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+        }
+    }
+
+    /// A heading, with room above it.
+    pub(crate) fn scene(&self, title: &str) {
+        self.write(&format!("\n== {title}"));
+    }
+
+    /// Something that was done or is being done.
+    pub(crate) fn step(&self, text: &str) {
+        self.write(&format!(
+            "[{:6.1} s] {text}",
+            self.began.elapsed().as_secs_f32()
+        ));
+    }
+
+    /// A command as the user could type it, and what it printed.
+    pub(crate) fn shell(&self, command: &str, output: &str) {
+        self.step(&format!("$ {command}"));
+        self.block(output);
+    }
+
+    /// Lines of somebody else.
+    pub(crate) fn block(&self, text: &str) {
+        for line in text.trim_end().lines() {
+            self.write(&format!("           {line}"));
+        }
+    }
+
+    /// Why it ends badly.
+    pub(crate) fn failed(&self, why: &str) {
+        self.step(&format!("FAILED: {why}"));
+    }
+
+    /// Tells that a step goes on, as long as it does.
+    pub(crate) async fn during<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
+                Ok(done) => return done,
+                Err(_) => self.step(&format!(
+                    "  … {what}, {} s so far",
+                    began.elapsed().as_secs()
+                )),
+            }
+        }
+    }
+
+    /// Not `println!`, which panics when the reader of a pipe has gone.
+    #[expect(clippy::unused_self, reason = "all lines come through one object")]
+    fn write(&self, line: &str) {
+        let mut out = std::io::stdout();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+}

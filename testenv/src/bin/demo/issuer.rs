@@ -1,0 +1,133 @@
+//! The dev-issuer: its process, its admin API and the API that it protects.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use reqwest::{Certificate, Client, StatusCode};
+use serde_json::{Value, json};
+use testenv::wait_until;
+
+use crate::children::{Folder, Running};
+use crate::{Outcome, program, token::Token};
+
+/// A running dev-issuer.
+pub(crate) struct Issuer {
+    process: Running,
+    /// `https://host:port`.
+    pub(crate) origin: String,
+    /// The certificate to trust.
+    pub(crate) ca_pem: String,
+    /// `http://host:port` of the admin API.
+    pub(crate) admin: String,
+    client: Client,
+}
+
+impl Issuer {
+    /// Starts one on free ports.
+    pub(crate) async fn start(folder: &Folder) -> Outcome<Self> {
+        let (ca, state) = (
+            folder.path().join("issuer-ca.pem"),
+            folder.path().join("issuer.json"),
+        );
+        let any_port = || format!("{}:0", Ipv4Addr::LOCALHOST);
+        let args = [
+            "--listen".to_owned(),
+            any_port(),
+            "--admin".to_owned(),
+            any_port(),
+            "--ca-out".to_owned(),
+            ca.display().to_string(),
+            "--state-out".to_owned(),
+            state.display().to_string(),
+        ];
+        let mut process = Running::start(
+            "dev-issuer",
+            &program("dev-issuer")?,
+            &args,
+            &[],
+            folder.path(),
+        )?;
+        // The file comes whole, and last of all.
+        let state = wait_until(Duration::from_secs(30), "the dev-issuer", async || {
+            process.check().map_or_else(
+                |why| Some(Err(why)),
+                |()| std::fs::read_to_string(&state).ok().map(Ok),
+            )
+        });
+        let state: Value = serde_json::from_str(&state.await.map_err(|e| e.to_string())??)
+            .map_err(|error| format!("the dev-issuer's state is no JSON: {error}"))?;
+        let ca_pem = std::fs::read_to_string(&ca)
+            .map_err(|error| format!("the dev-issuer's CA: {error}"))?;
+        let client = Certificate::from_pem(ca_pem.as_bytes())
+            .and_then(|ca| {
+                Client::builder()
+                    .tls_certs_only([ca])
+                    .no_proxy()
+                    .timeout(Duration::from_secs(10))
+                    .build()
+            })
+            .map_err(|error| format!("no HTTPS client can be made: {error}"))?;
+        let text = |key: &str| state[key].as_str().unwrap_or_default().to_owned();
+        Ok(Self {
+            process,
+            origin: text("origin"),
+            ca_pem,
+            admin: text("admin"),
+            client,
+        })
+    }
+
+    /// The process, for its health and its end.
+    pub(crate) fn process(&mut self) -> &mut Running {
+        &mut self.process
+    }
+
+    /// Gives the process away, to stop it.
+    pub(crate) fn into_process(self) -> Running {
+        self.process
+    }
+
+    /// Where it logs.
+    pub(crate) fn log(&self) -> &std::path::Path {
+        self.process.log()
+    }
+
+    /// Sets how long the tokens of a client live.
+    pub(crate) async fn set_lifetime(&self, client: &str, seconds: u64) -> Outcome<()> {
+        let url = format!("{}/clients/{client}/lifetime", self.admin);
+        self.client
+            .put(url)
+            .json(&json!({ "seconds": seconds }))
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map(drop)
+            .map_err(|error| format!("the dev-issuer's admin API did not take a lifetime: {error}"))
+    }
+
+    /// The issuer's own counters.
+    pub(crate) async fn stats(&self) -> Outcome<Value> {
+        let failed =
+            |error: reqwest::Error| format!("the dev-issuer's counters cannot be read: {error}");
+        self.client
+            .get(format!("{}/stats", self.admin))
+            .send()
+            .await
+            .map_err(failed)?
+            .json()
+            .await
+            .map_err(failed)
+    }
+
+    /// Calls the protected API with a token and returns the status and what the API saw in the token.
+    pub(crate) async fn call_api(&self, path: &str, token: &Token) -> Outcome<(StatusCode, Value)> {
+        let failed = |error: reqwest::Error| format!("the protected API did not answer: {error}");
+        let request = self
+            .client
+            .get(format!("{}/api/{path}", self.origin))
+            .bearer_auth(token.expose());
+        let answer = request.send().await.map_err(failed)?;
+        let status = answer.status();
+        Ok((status, answer.json().await.map_err(failed)?))
+    }
+}

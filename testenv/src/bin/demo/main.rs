@@ -1,0 +1,150 @@
+//! `make demo`: the operator at work on a real Kubernetes API, from nothing to a rotation.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `main.rs` | what is asked for, signals, the end |
+//! | `stage.rs` | everything that is up, and how it goes down again |
+//! | `story.rs`, `trouble.rs` | what is shown, scene by scene |
+//! | `cluster.rs` | a control plane of our own or the user's cluster; kubectl and helm |
+//! | `operator.rs` | chart, ServiceAccount, process |
+//! | `issuer.rs` | the dev-issuer's process, its admin API and the protected API |
+//! | `token.rs` | a token as a pod would read it; it is never printed |
+//! | `children.rs` | processes and a folder that end with us, however we end |
+//! | `console.rs` | lines with the time |
+
+mod children;
+mod cluster;
+mod console;
+mod issuer;
+mod operator;
+mod stage;
+mod story;
+mod token;
+mod trouble;
+
+use std::process::ExitCode;
+
+use console::Console;
+use stage::Stage;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What went wrong, as one sentence for the person at the terminal.
+type Outcome<T> = Result<T, String>;
+
+/// How the demo is to be played, from the environment: `make demo` has no arguments.
+struct Wishes {
+    /// Leave everything up until Ctrl-C.
+    keep: bool,
+    /// Use the cluster of `KUBECONFIG`.
+    current_cluster: bool,
+}
+
+impl Wishes {
+    fn read() -> Outcome<Self> {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let keep = match set("KEEP").as_deref() {
+            None | Some("0") => false,
+            Some("1") => true,
+            Some(_) => return Err("KEEP is 1 or nothing".to_owned()),
+        };
+        let current_cluster = match set("CLUSTER").as_deref() {
+            None => false,
+            Some("current") if set("KUBECONFIG").is_some() => true,
+            Some("current") => {
+                return Err(
+                    "CLUSTER=current needs KUBECONFIG, the file that says which cluster it is"
+                        .to_owned(),
+                );
+            }
+            Some(_) => return Err("CLUSTER is `current` or nothing".to_owned()),
+        };
+        Ok(Self {
+            keep,
+            current_cluster,
+        })
+    }
+}
+
+/// Ctrl-C and SIGTERM. Listened to from the first moment, so that none is lost.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Outcome<Self> {
+        let listen =
+            |kind| signal(kind).map_err(|error| format!("signals cannot be listened to: {error}"));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let console = Console::new();
+    match play(&console).await {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => {
+            console.failed(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn play(console: &Console) -> Outcome<u8> {
+    let mut signals = Signals::listen()?;
+    let wishes = Wishes::read()?;
+    let mut stage = Stage::default();
+    let told = tokio::select! {
+        told = story::tell(console, &wishes, &mut stage) => told.map(|()| 0),
+        code = signals.next() => Ok(code),
+    };
+    let told = match told {
+        Ok(0) if wishes.keep => {
+            stage.how_to_look_around(console);
+            signals.next().await;
+            Ok(0)
+        }
+        other => other,
+    };
+    console.step("ending everything");
+    let struck = tokio::select! {
+        struck = stage.strike(console) => struck,
+        // Whoever presses Ctrl-C twice wants the prompt back; the processes end all the same, by their watchdogs.
+        _ = signals.next() => Err("interrupted while tidying up".to_owned()),
+    };
+    match told {
+        Ok(code) => struck.map(|()| {
+            console.step(if code == 0 {
+                "done"
+            } else {
+                "interrupted; nothing is left running"
+            });
+            code
+        }),
+        // The first failure is the one that matters.
+        Err(why) => Err(why),
+    }
+}
+
+/// A program that was built beside this one.
+fn program(name: &str) -> Outcome<std::path::PathBuf> {
+    std::env::current_exe()
+        .map(|own| own.with_file_name(name))
+        .map_err(|error| format!("the demo cannot find its own place: {error}"))
+}
+
+/// A file of the source tree.
+fn source(path: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(path)
+}

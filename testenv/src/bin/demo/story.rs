@@ -1,0 +1,288 @@
+//! The story, scene by scene: from an empty cluster to a token that rotates without a gap.
+
+use std::time::{Duration, Instant};
+
+use testenv::wait_until;
+
+use crate::children::Folder;
+use crate::issuer::Issuer;
+use crate::{Outcome, Wishes, cluster::Cluster, console::Console, operator, operator::Operator};
+use crate::{source, stage::Stage, token::Token, trouble};
+
+/// Where the demo's credentials live (`examples/demo/`).
+pub(crate) const NAMESPACE: &str = "apicred-demo";
+
+/// Life of the tokens whose rotation is watched. They are renewed at about half of it.
+const SHORT_LIFE: u64 = 40;
+/// Long enough for two rotations.
+const WATCH: Duration = Duration::from_secs(44);
+
+/// Plays everything.
+pub(crate) async fn tell(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcome<()> {
+    set_up(console, wishes, stage).await?;
+    first_tokens(console, stage).await?;
+    call_apis(console, stage).await?;
+    rotation(console, stage).await?;
+    trouble::wrong_secret(console, stage).await?;
+    count(console, stage).await
+}
+
+async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcome<()> {
+    console.scene("1. a Kubernetes API, an issuer, the operator");
+    stage.folder = Some(Folder::new()?);
+    let cluster = if wishes.current_cluster {
+        Cluster::current(console, stage.folder()?).await?
+    } else {
+        console
+            .during(
+                "the control plane",
+                Cluster::start(console, stage.folder()?),
+            )
+            .await?
+    };
+    stage.cluster = Some(cluster);
+
+    let issuer = console
+        .during("the dev-issuer", Issuer::start(stage.folder()?))
+        .await?;
+    issuer.set_lifetime("demo-short", SHORT_LIFE).await?;
+    console.step(&format!(
+        "an issuer in the shape of Entra ID, with its own CA, is at {}",
+        issuer.origin
+    ));
+    stage.issuer = Some(issuer);
+
+    // Before the first object is made, so that a Ctrl-C in between finds it.
+    stage.installed = true;
+    console.step(&format!(
+        "$ helm install {} charts/apicred -n {} --create-namespace --set replicas=0",
+        operator::RELEASE,
+        operator::NAMESPACE
+    ));
+    console
+        .during("helm install", operator::install(stage.cluster()?))
+        .await?;
+    console.step(if wishes.current_cluster {
+        "chart installed with replicas=0: the operator runs on this machine, where the issuer is"
+    } else {
+        "chart installed with replicas=0: there is no node here, so the operator runs as a process beside the API"
+    });
+
+    let operator = Operator::start(stage.cluster()?, stage.folder()?, wishes.keep);
+    let operator = console.during("the operator", operator).await?;
+    stage.operator = Some(operator);
+    console.step(
+        "the operator is ready, with a token of the chart's ServiceAccount and no other right",
+    );
+    may_it(console, stage).await
+}
+
+/// Its rights are the chart's, and small.
+async fn may_it(console: &Console, stage: &Stage) -> Outcome<()> {
+    let kubeconfig = stage
+        .folder()?
+        .path()
+        .join("operator.kubeconfig")
+        .display()
+        .to_string();
+    let mut answers = Vec::new();
+    for (verb, what) in [
+        ("patch", "secrets"),
+        ("delete", "secrets"),
+        ("list", "pods"),
+    ] {
+        // `can-i` exits with 1 for a no, which is an answer here.
+        let args = [
+            "--kubeconfig",
+            &kubeconfig,
+            "auth",
+            "can-i",
+            verb,
+            what,
+            "-A",
+        ];
+        let yes = stage.cluster()?.kubectl(&args).await.is_ok();
+        answers.push(format!("{verb} {what}: {}", if yes { "yes" } else { "no" }));
+    }
+    console.step(&format!("may the operator …  {}", answers.join("   ")));
+    Ok(())
+}
+
+/// Applies a file of `examples/demo/` with the issuer's address and CA filled in.
+pub(crate) async fn apply(console: &Console, stage: &Stage, name: &str) -> Outcome<()> {
+    let path = source("examples/demo").join(name);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let issuer = stage.issuer()?;
+    // A JSON string is a YAML string on one line.
+    let ca = serde_json::Value::from(issuer.ca_pem.as_str()).to_string();
+    let text = text
+        .replace("${ISSUER_ORIGIN}", &issuer.origin)
+        .replace("${ISSUER_CA}", &ca);
+    let said = stage.cluster()?.apply(&text).await?;
+    console.shell(&format!("kubectl apply -f examples/demo/{name}"), &said);
+    Ok(())
+}
+
+/// Waits until a credential's condition `Ready` has a status; gives its reason and message.
+pub(crate) async fn ready(
+    stage: &mut Stage,
+    name: &str,
+    status: &str,
+) -> Outcome<(String, String)> {
+    let what = format!("Ready={status} of ApiCredential {name}");
+    let found = wait_until(Duration::from_secs(30), what, async || {
+        if let Err(why) = stage.check() {
+            return Ok(Err(why));
+        }
+        let look = async {
+            let object = stage
+                .cluster()?
+                .json(&["-n", NAMESPACE, "get", "ac", name])
+                .await?;
+            let conditions = object["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let ready = conditions.into_iter().find(|c| c["type"] == "Ready");
+            ready.ok_or_else(|| "it has no condition yet".to_owned())
+        };
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        match look.await {
+            Ok(c) if c["status"] == status => Ok(Ok((text(&c["reason"]), text(&c["message"])))),
+            Ok(c) => Err(format!("{}: {}", text(&c["reason"]), text(&c["message"]))),
+            Err(why) => Err(why),
+        }
+    });
+    found.await.map_err(|error| error.to_string())?
+}
+
+async fn first_tokens(console: &Console, stage: &mut Stage) -> Outcome<()> {
+    console.scene("2. what a team writes, and what comes of it");
+    apply(console, stage, "1-issuers.yaml").await?;
+    apply(console, stage, "2-credentials.yaml").await?;
+    let began = Instant::now();
+    for name in ["defender-alerts", "endpoint-alerts", "partner-records"] {
+        ready(stage, name, "True").await?;
+    }
+    console.step(&format!(
+        "three tokens are in their Secrets after {:.1} s",
+        began.elapsed().as_secs_f32()
+    ));
+    let table = stage
+        .cluster()?
+        .kubectl(&["get", "apicredentials", "-A"])
+        .await?;
+    console.shell("kubectl get apicredentials -A", &table);
+    let args = ["get", "tokenissuers,clustertokenissuers", "-A"];
+    let table = stage.cluster()?.kubectl(&args).await?;
+    console.shell("kubectl get tokenissuers,clustertokenissuers -A", &table);
+    Ok(())
+}
+
+async fn call_apis(console: &Console, stage: &Stage) -> Outcome<()> {
+    console.scene(
+        "3. the protected API is called with the tokens, read as a pod reads its mounted file",
+    );
+    for (secret, path) in [
+        ("defender-alerts-token", "cloudapps/v1/alerts"),
+        ("endpoint-alerts-token", "endpoint/alerts"),
+        ("partner-records-token", "demo/records"),
+    ] {
+        let token = Token::read(stage.cluster()?, secret).await?;
+        let (status, answer) = stage.issuer()?.call_api(path, &token).await?;
+        console.step(&format!("{secret} -> GET /api/{path}: HTTP {status}"));
+        console.block(&format!("claims: {}", token.summary()?));
+        if !status.is_success() {
+            return Err(format!("the API refused a fresh token: {answer}"));
+        }
+    }
+    Ok(())
+}
+
+async fn rotation(console: &Console, stage: &mut Stage) -> Outcome<()> {
+    console.scene(&format!(
+        "4. a token that lives {SHORT_LIFE} s, called with every second across its rotations"
+    ));
+    apply(console, stage, "3-short-lived.yaml").await?;
+    ready(stage, "ticket-sync", "True").await?;
+    let began = Instant::now();
+    let (mut calls, mut accepted, mut last) = (0_u32, 0_u32, String::new());
+    let mut rotations = 0_u32;
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    while began.elapsed() < WATCH {
+        every_second.tick().await;
+        stage.check()?;
+        let token = Token::read(stage.cluster()?, "ticket-sync-token").await?;
+        let (status, _) = stage.issuer()?.call_api("demo/whoami", &token).await?;
+        calls += 1;
+        accepted += u32::from(status.is_success());
+        let left = token.seconds_left(now())?;
+        let id = token.id()?;
+        if id != last {
+            rotations += u32::from(!last.is_empty());
+            let what = if last.is_empty() {
+                "the first token"
+            } else {
+                "a NEW token"
+            };
+            console.step(&format!("{what} ({id}), {left} s to live: HTTP {status}"));
+            last = id;
+        } else if calls.is_multiple_of(5) || !status.is_success() {
+            console.step(&format!("  {left:2} s left, {calls} calls, HTTP {status}"));
+        }
+    }
+    console.step(&format!(
+        "{accepted} of {calls} calls accepted across {rotations} rotations"
+    ));
+    if accepted != calls {
+        return Err(format!(
+            "there was a gap: {} of {calls} calls were refused",
+            calls - accepted
+        ));
+    }
+    if rotations == 0 {
+        return Err(format!("no rotation was seen within {} s", WATCH.as_secs()));
+    }
+    let args = ["-n", NAMESPACE, "get", "ac", "ticket-sync", "-o"];
+    let path = "jsonpath={.status.conditions[?(@.type==\"LifetimeAtRisk\")].message}";
+    let warning = stage
+        .cluster()?
+        .kubectl(&[&args[..], &[path]].concat())
+        .await?;
+    if !warning.is_empty() {
+        console.step("so short a life is for a demo; apicred says on the credential why it is none for a pod:");
+        console.block(&warning);
+    }
+    Ok(())
+}
+
+fn now() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default()
+}
+
+async fn count(console: &Console, stage: &Stage) -> Outcome<()> {
+    console.scene("6. what it cost");
+    let stats = stage.issuer()?.stats().await?;
+    let number = |name: &str| stats[name].as_u64().unwrap_or_default();
+    console.step(&format!(
+        "the issuer counted {} token requests: {} tokens, {} refusals; and {} API calls, {} accepted",
+        number("tokenRequests"),
+        number("tokensIssued"),
+        number("tokensRefused"),
+        number("apiCalls"),
+        number("apiCallsAccepted"),
+    ));
+    console.step("the operator's calls of the Kubernetes API, watches aside:");
+    let calls = stage.operator()?.api_calls().await?;
+    let lines: Vec<String> = calls
+        .iter()
+        .map(|(what, count)| format!("{count:4}  {what}"))
+        .collect();
+    console.block(&lines.join("\n"));
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! The house rules of DESIGN that a reader of one file cannot see: pure rooms stay pure, one file sends, one file
+//! reads the clock, nothing that holds a secret can be printed. Each rule is a function over text with a test of its
+//! own, and is then held against every file below `src/`.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A file may not be longer than this; one past the soft bound is named in the output of the test.
+const MOST_LINES: usize = 600;
+const SOFT_LINES: usize = 400;
+
+/// Words that stand for the world outside: clients, runtimes, the environment, files, clocks, randomness.
+const WORLD: [&str; 20] = [
+    "reqwest", "hyper", "tower", "tokio", "futures", "kube_runtime", "SystemTime", "Instant", "SystemClock", "Clock",
+    "clock", "env", "fs", "thread", "rand", "TcpStream", "controller", "telemetry", "println", "eprintln",
+];
+/// What a pure room may take from kube: shapes, no clients.
+const KUBE_SHAPES: [&str; 2] = ["kube::core::Duration", "kube::Resource"];
+/// Ways to read the wall clock.
+const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
+/// Files that open a secret, each for the reason beside it.
+const OPENERS: [&str; 5] = [
+    "oauth/request.rs",      // into the bytes of a request
+    "oauth/http.rs",         // onto the wire
+    "publish/write.rs",      // into the Secret
+    "controller/acquire.rs", // into the fingerprint
+    "controller/write.rs",   // into the token's digest
+];
+
+fn is_pure(path: &str) -> bool {
+    let room = ["credential/", "plan/", "publish/", "oauth/"].iter().any(|r| path.starts_with(r));
+    let alone = ["issuer/limits.rs", "issuer/discovery.rs"].contains(&path);
+    (room || alone) && path != "oauth/http.rs"
+}
+
+fn is_test(path: &str) -> bool {
+    path.contains("tests/") || path.ends_with("tests.rs") || path == "fixtures.rs"
+}
+
+/// The code of a file: comments and the texts inside quotes are left out.
+fn code(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if rest.starts_with("//") {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+        } else if c == '"' {
+            let mut escaped = false;
+            let end = rest[1..].find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            });
+            out.push_str("\"\"");
+            rest = end.map_or("", |end| &rest[end + 2..]);
+        } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") {
+            rest = &rest[rest[1..].find('\'').unwrap_or(0) + 2..];
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    out
+}
+
+/// The identifiers of a piece of code.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty())
+}
+
+/// What of the outside world the code of a pure room mentions.
+fn world(code: &str) -> BTreeSet<String> {
+    let found = words(code).filter(|w| WORLD.contains(w)).map(str::to_owned);
+    let clocks = WALL_CLOCKS.iter().filter(|c| code.contains(**c)).map(|c| (*c).to_owned());
+    let kube = code.match_indices("kube::").filter(|(at, _)| {
+        let whole_word = !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        whole_word && !KUBE_SHAPES.iter().any(|shape| code[*at..].starts_with(shape))
+    });
+    let kube = kube.map(|(at, _)| code[at..].lines().next().unwrap_or_default().to_owned());
+    found.chain(clocks).chain(kube).collect()
+}
+
+/// A type and what stands in its body and derives.
+struct Type {
+    name: String,
+    derives: String,
+    body: String,
+}
+
+/// The structs and enums of a piece of code.
+fn types(code: &str) -> Vec<Type> {
+    let mut found = Vec::new();
+    let mut derives = String::new();
+    let mut lines = code.lines().peekable();
+    while let Some(line) = lines.next() {
+        let trimmed = line.trim();
+        if trimmed.starts_with("#[") {
+            derives.push_str(trimmed);
+            continue;
+        }
+        // Attributes may go over several lines.
+        if derives.matches('[').count() > derives.matches(']').count() {
+            derives.push_str(trimmed);
+            continue;
+        }
+        let parts: Vec<&str> = words(trimmed).filter(|w| !["pub", "super", "crate", "in"].contains(w)).collect();
+        if let ["struct" | "enum", name, ..] = parts[..] {
+            let mut body = trimmed.to_owned();
+            while body.matches('{').count() != body.matches('}').count() || !body.contains(['{', ';']) {
+                let Some(next) = lines.next() else { break };
+                body.push('\n');
+                body.push_str(next);
+            }
+            found.push(Type { name: name.to_owned(), derives: derives.clone(), body });
+        }
+        if !trimmed.is_empty() {
+            derives.clear();
+        }
+    }
+    found
+}
+
+/// Does a type's body use another type as the type of a field (and not merely as the name of a variant)?
+fn holds(body: &str, name: &str) -> bool {
+    body.match_indices(name).any(|(at, _)| {
+        let before = body[..at].trim_end();
+        let ends = body[at + name.len()..].chars().next();
+        before.ends_with([':', '<', '(', ',', '&'])
+            && !body[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            && !ends.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            && !(before.ends_with(',') && body[..at].ends_with(char::is_whitespace) && !body[..at].ends_with(", "))
+    })
+}
+
+/// Types that hold a secret, directly or through another, and that can be printed or serialized.
+fn leaky(sources: &[String]) -> Vec<String> {
+    let all: Vec<Type> = sources.iter().flat_map(|code| types(code)).collect();
+    // RawAnswer holds a token as bytes, DigestKey the operator's key.
+    let mut secret: BTreeSet<String> =
+        ["SecretString", "SecretBox", "RawAnswer", "DigestKey"].map(str::to_owned).into();
+    loop {
+        let more: Vec<String> = all
+            .iter()
+            .filter(|t| !secret.contains(&t.name) && secret.iter().any(|s| holds(&t.body, s)))
+            .map(|t| t.name.clone())
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        secret.extend(more);
+    }
+    let printed = |t: &&Type| {
+        let derived = words(&t.derives).any(|w| ["Debug", "Serialize", "Display"].contains(&w));
+        let by_hand = ["Debug", "Display", "Serialize"].iter().any(|what| {
+            sources.iter().any(|code| code.contains(&format!("{what} for {} ", t.name)))
+        });
+        secret.contains(&t.name) && (derived || by_hand)
+    };
+    all.iter().filter(printed).map(|t| t.name.clone()).collect()
+}
+
+/// All files below `src/`: path and text.
+fn files() -> Vec<(String, String)> {
+    fn walk(folder: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, into);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                into.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    paths.sort();
+    assert!(paths.len() > 40, "the walk finds the product");
+    let name = |p: &PathBuf| p.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+    paths.iter().map(|p| (name(p), fs::read_to_string(p).unwrap())).collect()
+}
+
+/// The files that are part of the product: path and code.
+fn product() -> Vec<(String, String)> {
+    files().into_iter().filter(|(path, _)| !is_test(path)).map(|(path, text)| (path, code(&text))).collect()
+}
+
+#[test]
+fn pure_rooms_mention_nothing_of_the_world() {
+    let (pure, faults): (Vec<_>, Vec<_>) = product()
+        .into_iter()
+        .filter(|(path, _)| is_pure(path))
+        .map(|(path, code)| (path, world(&code)))
+        .partition(|(_, found)| found.is_empty());
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert!(pure.len() > 20, "the pure rooms are looked at");
+}
+
+#[test]
+fn one_file_sends_and_one_file_reads_the_clock() {
+    for (path, code) in product() {
+        if words(&code).any(|w| w == "reqwest") {
+            let only_names = path == "issuer/guard.rs"
+                && code.match_indices("reqwest::").count() == code.match_indices("reqwest::dns").count();
+            assert!(path == "oauth/http.rs" || only_names, "{path} uses reqwest");
+        }
+        let reads = WALL_CLOCKS.iter().find(|c| code.contains(**c));
+        assert!(reads.is_none() || path == "clock.rs", "{path} reads the wall clock by {reads:?}");
+    }
+}
+
+#[test]
+fn nothing_that_holds_a_secret_can_be_printed_or_serialized() {
+    let sources: Vec<String> = product().into_iter().map(|(_, code)| code).collect();
+    assert_eq!(leaky(&sources), Vec::<String>::new());
+}
+
+#[test]
+fn secrets_are_opened_in_the_named_files_only() {
+    let openers: Vec<String> =
+        product().into_iter().filter(|(_, code)| code.contains("expose_secret(")).map(|(path, _)| path).collect();
+    for path in &openers {
+        assert!(OPENERS.contains(&path.as_str()), "{path} opens a secret; if it must, say why in this test's list");
+    }
+    assert_eq!(openers.len(), OPENERS.len(), "the list names what is there: {openers:?}");
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    for (path, code) in product() {
+        let prints = words(&code).find(|w| ["println", "print", "eprintln", "eprint", "dbg"].contains(w));
+        let command = path == "main.rs" || path.starts_with("bin/");
+        assert!(prints.is_none() || command, "{path} uses {prints:?}; say it through tracing");
+    }
+}
+
+#[test]
+fn files_are_short_enough_to_be_read() {
+    for (path, text) in files().iter().filter(|(path, _)| !is_test(path)) {
+        let lines = text.lines().count();
+        assert!(lines <= MOST_LINES, "{path} has {lines} lines; split it");
+        if lines > SOFT_LINES {
+            println!("{path} has {lines} lines; files of 100 to 250 read well");
+        }
+    }
+}
+
+#[test]
+fn the_check_sees_the_world_in_code_and_not_in_words_about_it() {
+    let seen = |text: &str| world(&code(text)).into_iter().collect::<Vec<_>>();
+    for (text, expected) in [
+        ("use reqwest::Client;", "reqwest"),
+        ("async fn f() { tokio::spawn(x); }", "tokio"),
+        ("let home = std::env::var(\"HOME\");", "env"),
+        ("let now = Timestamp::now();", "Timestamp::now"),
+        ("let t = std::time::Instant::now();", "Instant"),
+        ("use std::time::{Duration, SystemTime};", "SystemTime"),
+        ("use kube::{Api, Client};", "kube::{Api, Client};"),
+        ("let a: kube::Api<Secret> = b;", "kube::Api<Secret> = b;"),
+        ("use kube::api::Patch;", "kube::api::Patch;"),
+        ("use crate::controller::x;", "controller"),
+    ] {
+        assert!(seen(text).contains(&expected.to_owned()), "{text}: {:?}", seen(text));
+    }
+    for text in [
+        "// tokio and reqwest are not used here",
+        "/// Never calls Timestamp::now.",
+        "let text = \"https://reqwest \\\" tokio\"; let q = '\"'; let more = \"env\";",
+        "fn tokio_like_name(environment: u8) {}",
+        "use kube::Resource;",
+        "let d: kube::core::Duration = x;",
+        "let key = \"kube::Client\";",
+    ] {
+        assert_eq!(seen(text), Vec::<String>::new(), "{text}");
+    }
+    assert!(world("let q = \"\"; use tokio;").contains("tokio"), "code after a text is code");
+}
+
+#[test]
+fn the_check_finds_secrets_in_types_at_any_depth() {
+    let of = |text: &str| leaky(&[code(text)]);
+    for (text, expected) in [
+        ("#[derive(Clone, Debug)]\npub struct Token {\n    pub secret: SecretString,\n}", vec!["Token"]),
+        ("#[derive(Serialize)]\nstruct Token(SecretString);", vec!["Token"]),
+        ("#[derive(Debug)]\nenum Material { Secret(SecretString) }", vec!["Material"]),
+        ("struct A { a: SecretString }\n\n#[derive(\n    Debug,\n)]\nstruct B { a: Option<A> }", vec!["B"]),
+        ("struct A { a: SecretString }\nimpl fmt::Debug for A {\n}", vec!["A"]),
+        ("#[derive(Debug)]\nstruct H { headers: Vec<(u8, SecretString)> }", vec!["H"]),
+        ("#[derive(Debug)]\nstruct R { raw: RawAnswer }", vec!["R"]),
+    ] {
+        assert_eq!(of(text), expected, "{text}");
+    }
+    for text in [
+        "#[derive(Clone)]\nstruct Token { secret: SecretString }",
+        "#[derive(Debug)]\nstruct Other { a: u8 }\n\nstruct Token { secret: SecretString }",
+        // The name of a variant is not the type of a field.
+        "struct Token { a: SecretString }\n#[derive(Debug)]\nenum Kind {\n    Opaque,\n    Token,\n}",
+        "struct Token { a: SecretString }\n#[derive(Debug)]\nstruct B { t: TokenEndpoint }",
+        "struct Token { a: SecretString }\nimpl Debug for Tokens {\n}",
+    ] {
+        assert_eq!(of(text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn the_check_knows_which_files_are_pure_and_which_are_tests() {
+    for path in ["plan/mod.rs", "credential/parse.rs", "publish/write.rs", "oauth/response.rs", "issuer/limits.rs"] {
+        assert!(is_pure(path), "{path}");
+    }
+    for path in ["oauth/http.rs", "controller/plan.rs", "main.rs", "issuer/guard.rs"] {
+        assert!(!is_pure(path), "{path}");
+    }
+    assert!(is_test("plan/tests/schedule.rs") && is_test("fixtures.rs") && !is_test("plan/schedule.rs"));
+}

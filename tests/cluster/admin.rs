@@ -1,0 +1,36 @@
+//! What the process tells the outside.
+
+use serde_json::json;
+
+use crate::support::{World, run};
+
+#[test]
+fn probes_and_metrics_answer() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("admin").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        let operator = world.operator();
+        for probe in ["/livez", "/readyz"] {
+            assert_eq!(operator.get(probe).await, Some((200, "ok\n".to_owned())), "{probe}");
+        }
+        assert_eq!(operator.get("/").await.unwrap().0, 404);
+        let (status, metrics) = operator.get("/metrics").await.unwrap();
+        assert_eq!(status, 200);
+        assert!(metrics.ends_with("# EOF\n"), "not OpenMetrics");
+        for series in [
+            "apicred_credentials{ready=\"true\"}",
+            "apicred_tokens_published_total{cause=\"absent\"}",
+            "apicred_token_requests_total{result=\"ok\"}",
+            "apicred_api_calls_total{operation=\"create_secret\",result=\"ok\"}",
+            "apicred_reconciles_total{outcome=\"minted\"}",
+            "apicred_reconcile_seconds_bucket",
+            "apicred_token_request_seconds_bucket",
+        ] {
+            assert!(metrics.contains(series), "{series} is missing in\n{metrics}");
+        }
+        // A series for each object would grow without end.
+        assert!(!metrics.contains(&place.namespace), "an object's name labels a series");
+    });
+}

@@ -1,0 +1,316 @@
+//! SIGKILL at every step of a first token and of a rotation.
+//!
+//! The victim runs the operator in a process of its own, with a client that counts requests and kills its own
+//! process at the k-th, either before it is sent or after the server has answered and before the operator hears of
+//! it. That is done for k = 1, 2, … until a run ends without a crash, so no step is left out, whatever the steps
+//! are. Then a healthy operator takes over, and what it finds must be enough.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{self, Poll},
+    time::Duration,
+};
+
+use apicred::{
+    app::{self, Options},
+    controller::Settings,
+    telemetry::logs::{self, LogFormat},
+};
+use dev_issuer::Point;
+use kube::{Config, client::ClientBuilder};
+use serde_json::json;
+use testenv::eventually;
+use tower::{Layer, Service};
+
+use crate::support::{Guarded, LATER, NAMESPACE, Place, Recorder, SOON, SecretView, World, run};
+
+/// Which request of the victim is its last.
+const AT: &str = "APICRED_TEST_CRASH_AT";
+/// `before` it is sent, or `after` it was answered.
+const WHEN: &str = "APICRED_TEST_CRASH_WHEN";
+/// More steps than any run has.
+const MOST: usize = 30;
+
+#[test]
+fn a_crash_at_any_step_of_a_first_token_loses_nothing() {
+    run(async {
+        let mut world = World::own().await;
+        for when in ["before", "after"] {
+            let mut crashes = 0;
+            for at in 1..MOST {
+                // The operator's own key is made anew too, so that its steps are among those that are cut.
+                let _ = forget_digest_key(&world).await;
+                let place = world.place("first").await;
+                place.create("c", json!({})).await;
+                let crashed = crash(&world, &place, (at, when), None).await;
+                recover(&mut world, &place, None).await;
+                place.delete("c").await;
+                gone(&place).await;
+                if !crashed {
+                    break;
+                }
+                crashes += 1;
+            }
+            assert!((5..MOST - 1).contains(&crashes), "{crashes} steps were cut {when} them");
+        }
+    });
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_rotation_loses_nothing() {
+    run(async {
+        let mut world = World::own().await;
+        for when in ["before", "after"] {
+            let mut crashes = 0;
+            for at in 1..MOST {
+                let place = world.place("rotate").await;
+                let old = requested(&mut world, &place).await;
+                let crashed = crash(&world, &place, (at, when), Some(&old)).await;
+                recover(&mut world, &place, Some(&old)).await;
+                place.delete("c").await;
+                gone(&place).await;
+                if !crashed {
+                    break;
+                }
+                crashes += 1;
+            }
+            assert!((4..MOST - 1).contains(&crashes), "{crashes} steps were cut {when} them");
+        }
+    });
+}
+
+#[test]
+fn a_crash_while_the_issuer_answers_loses_nothing() {
+    run(async {
+        let mut world = World::own().await;
+        for point in [Point::Received, Point::BeforeAnswer] {
+            for rotation in [false, true] {
+                let place = world.place("in-flight").await;
+                let old = if rotation {
+                    Some(overdue(&mut world, &place).await)
+                } else {
+                    place.create("c", json!({})).await;
+                    None
+                };
+                let hold = place.issuer.hold(&place.client, point);
+                world.start_operator().await;
+                hold.reached().await;
+                world.kill_operator().await;
+                hold.release();
+                recover(&mut world, &place, old.as_ref()).await;
+                place.delete("c").await;
+                gone(&place).await;
+            }
+        }
+    });
+}
+
+/// A credential whose renewal is due the moment an operator starts, because its time has come.
+async fn overdue(world: &mut World, place: &Place) -> SecretView {
+    let life = Duration::from_secs(60);
+    place.add_client(place.oauth_client().lifetime(life).refresh_in(Duration::from_secs(1)));
+    let old = published(world, place).await;
+    // The next token is not due again so soon: a second renewal would look like a needless one.
+    place.add_client(place.oauth_client());
+    let renew_at: jiff::Timestamp = old.annotations["apicred.dev/renew-at"].parse().expect("a time");
+    eventually(SOON, "the renew point", async || renew_at < jiff::Timestamp::now()).await;
+    old
+}
+
+/// A credential whose renewal is due the moment an operator starts, because somebody asked for it.
+async fn requested(world: &mut World, place: &Place) -> SecretView {
+    let old = published(world, place).await;
+    place.request_renewal("c").await;
+    old
+}
+
+/// A credential with its token, and no operator any more.
+async fn published(world: &mut World, place: &Place) -> SecretView {
+    place.create("c", json!({})).await;
+    world.start_operator().await;
+    let view = place.ready("c").await;
+    world.kill_operator().await;
+    view
+}
+
+/// Runs a victim. Says whether it crashed; if not, it has done its work and has come to rest.
+async fn crash(world: &World, place: &Place, (at, when): (usize, &str), old: Option<&SecretView>) -> bool {
+    let args = ["--exact", "crash::victim", "--ignored", "--nocapture"].map(str::to_owned);
+    let env = [
+        ("KUBECONFIG", world.operator_kubeconfig().display().to_string()),
+        (AT, at.to_string()),
+        (WHEN, when.to_owned()),
+    ];
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut victim = Guarded::spawn(&program, &args, &env, world.next_log("victim")).await;
+    // At rest: the work is done, and nothing more was asked of the API server for a while.
+    let mut mark = world.mark();
+    let mut calm = 0;
+    eventually(LATER, format!("the end of a victim at step {at}"), async || {
+        if victim.ended().is_some() {
+            return true;
+        }
+        let status = place.credentials().get("c").await.ok().and_then(|c| c.status);
+        let told = status.and_then(|s| s.expires_at).map(|t| t.0);
+        let view = place.view("token").await.ok();
+        let done = view.is_some_and(|v| told == Some(v.expires_at) && old.is_none_or(|o| o.token != v.token));
+        let silent = world.all_since(mark).0.is_empty();
+        mark = world.mark();
+        calm = if done && silent { calm + 1 } else { 0 };
+        // Twenty looks, each 50 ms after the one before.
+        calm > 20
+    })
+    .await;
+    let crashed = victim.was_killed();
+    assert!(crashed || victim.ended().is_none(), "the victim ended by itself: {}", victim.output());
+    if !crashed {
+        victim.kill().await;
+    }
+    crashed
+}
+
+/// A healthy operator takes over: the token is valid, and at most one more was asked for than a run without a
+/// crash asks for. Whatever was published before is not asked for again.
+async fn recover(world: &mut World, place: &Place, old: Option<&SecretView>) {
+    let recorder = Recorder::of(place, "token");
+    let published = place.view("token").await.ok();
+    let had_new = published.as_ref().is_some_and(|v| old.is_none_or(|o| o.token != v.token));
+    if let Some(old) = old {
+        assert!(published.is_some(), "the old token {} was lost", old.token_id());
+    }
+    let before = place.posts();
+    world.start_operator().await;
+    let view = match old {
+        Some(old) => place.another_token("token", old).await,
+        None => place.ready("c").await,
+    };
+    place.ready("c").await;
+    assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
+    let usual = if old.is_some() { 2 } else { 1 };
+    assert!(place.posts() <= usual + 1, "O3: {} POSTs in place of {usual}", place.posts());
+    if had_new {
+        assert_eq!(place.posts(), before, "O3: the published token was good, and yet another was asked for");
+    }
+    world.stays_quiet(place, Duration::from_millis(500)).await;
+    world.kill_operator().await;
+    recorder.finish(place);
+}
+
+async fn forget_digest_key(world: &World) -> Result<(), kube::Error> {
+    let api: kube::Api<k8s_openapi::api::core::v1::Secret> = kube::Api::namespaced(world.admin.clone(), NAMESPACE);
+    api.delete("apicred-digest-key", &kube::api::DeleteParams::default()).await.map(|_| ())
+}
+
+/// Waits until the credential of a round cannot disturb the next one.
+async fn gone(place: &Place) {
+    eventually(SOON, "the end of a credential", async || {
+        place.credentials().get_opt("c").await.is_ok_and(|c| c.is_none())
+    })
+    .await;
+}
+
+/// Not a test: what [`crash`] runs in a process of its own.
+#[test]
+#[ignore = "run by the tests of this file, in a process of its own"]
+fn victim() {
+    let (Ok(at), Ok(when)) = (std::env::var(AT), std::env::var(WHEN)) else {
+        return;
+    };
+    let bomb = Bomb {
+        left: Arc::new(AtomicUsize::new(at.parse().unwrap())),
+        after: when == "after",
+    };
+    logs::init(LogFormat::Text, "info,apicred=debug").unwrap();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let options = Options {
+        settings: Settings {
+            namespace: NAMESPACE.to_owned(),
+            concurrency: 4,
+            allowed_cidrs: Vec::new(),
+            instance: "victim".to_owned(),
+        },
+        admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        metrics_per_credential: false,
+    };
+    // One thread: while it waits for its death, nothing else goes on.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = runtime.block_on(async {
+        let mut config = Config::infer().await.unwrap();
+        app::harden(&mut config);
+        let client = ClientBuilder::try_from(config).unwrap().with_layer(&bomb).build();
+        app::run(options, client, std::future::pending()).await
+    });
+    panic!("the operator ended: {ended:?}");
+}
+
+/// Ends this process as SIGKILL does: at once, and without a chance to tidy up.
+fn die() -> ! {
+    let _ = Command::new("/bin/sh").args(["-c", "kill -KILL \"$PPID\""]).status();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A layer of the kube client that ends the process at one of its requests.
+#[derive(Clone)]
+struct Bomb {
+    left: Arc<AtomicUsize>,
+    after: bool,
+}
+
+impl<S> Layer<S> for Bomb {
+    type Service = Armed<S>;
+
+    fn layer(&self, inner: S) -> Armed<S> {
+        Armed { inner, bomb: self.clone() }
+    }
+}
+
+struct Armed<S> {
+    inner: S,
+    bomb: Bomb,
+}
+
+impl<S, B, R> Service<http::Request<B>> for Armed<S>
+where
+    S: Service<http::Request<B>, Response = R>,
+    S::Future: Send + 'static,
+    S::Error: Send,
+    R: Send,
+{
+    type Response = R;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<R, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        // Lists and watches say nothing about how far the work has come.
+        let query = request.uri().query().unwrap_or_default();
+        let counts = !query.contains("watch=") && !query.contains("limit=");
+        let last = counts && self.bomb.left.fetch_sub(1, Ordering::SeqCst) == 1;
+        if counts {
+            eprintln!("victim: {} {}{}", request.method(), request.uri().path(), if last { " (the last)" } else { "" });
+        }
+        let after = self.bomb.after;
+        if last && !after {
+            die();
+        }
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            if last && after {
+                die();
+            }
+            answer
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! The whole operator against a real control plane and real issuers.
+//!
+//! Each test is named by what must hold. One binary, so that they share a cluster and one linking; what they stand
+//! on is in [`support`].
+
+mod admin;
+mod crash;
+mod edits;
+mod first_token;
+mod isolation;
+mod issuer_faults;
+mod restart;
+mod rotation;
+mod secrets;
+mod support;
+mod target;
+mod tenancy;
+mod without_a_trace;

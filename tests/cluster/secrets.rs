@@ -1,0 +1,174 @@
+//! The client secret: wrong, missing, changed, and two of them side by side.
+
+use std::time::Duration;
+
+use dev_issuer::Secret;
+use serde_json::json;
+use testenv::eventually;
+
+use crate::support::{Recorder, SOON, World, condition, run, unique};
+
+#[test]
+fn a_wrong_secret_is_told_with_its_codes_and_mended_in_seconds() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("wrong-secret").await;
+        let wrong = format!("wrong~{}", unique());
+        place.put_source(&wrong).await;
+        place.create("c", json!({})).await;
+        let message = place.not_ready("c", "ClientSecretRefused").await;
+        let asked = place.issuer.token_requests_of(&place.client);
+        assert_eq!(asked[0].aadsts, Some(7_000_215));
+        let id = asked[0].correlation_id.clone().expect("an id");
+        assert!(message.contains("AADSTS7000215"), "{message}");
+        assert!(message.contains(&id), "no correlation id in: {message}");
+        assert!(message.contains("store the secret's value"), "no next step in: {message}");
+        assert!(message.contains("source") && message.contains("client-secret"), "which key? {message}");
+        let attempt = place.until("c", "an attempt", |c| c.status.as_ref()?.last_attempt.clone()).await;
+        assert_eq!((attempt.aadsts, attempt.http_status), (Some(7_000_215), Some(401)));
+        assert_eq!(attempt.correlation_id, asked[0].correlation_id);
+        assert_eq!(attempt.error.as_deref(), Some("invalid_client"));
+        let events = eventually(SOON, "an event", async || {
+            let events = place.events("c").await;
+            (!events.is_empty()).then_some(events)
+        })
+        .await;
+        assert_eq!((events[0].0.as_str(), events[0].1.as_str()), ("Warning", "ClientSecretRefused"));
+        assert!(place.secrets().get_opt("token").await.unwrap().is_none(), "no token, no Secret");
+        // A new secret may take minutes to be known, so it is tried again, but not like a drum.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(place.posts() <= 2, "{} tries in some seconds", place.posts());
+
+        let before = place.posts();
+        place.put_source(&place.secret).await;
+        let mended = jiff::Timestamp::now();
+        let view = place.ready("c").await;
+        let took = jiff::Timestamp::now().duration_since(mended);
+        assert!(took.as_secs() < 5, "mended, and noticed {took} later");
+        assert_eq!(place.posts(), before + 1);
+        assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
+        place
+            .until("c", "no trace of the trouble", |c| {
+                let status = c.status.as_ref()?;
+                let calm = condition(c, "Stalled").is_none()
+                    && condition(c, "Renewing")?.status == "False"
+                    && status.consecutive_failures.is_none()
+                    && status.next_attempt.is_none();
+                calm.then_some(())
+            })
+            .await;
+    });
+}
+
+#[test]
+fn of_two_secrets_the_one_that_works_is_used_and_remembered() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("two-secrets").await;
+        place.put_secret("next", "value", &format!("not-yet~{}", unique())).await;
+        let refs = json!([{ "name": "next", "key": "value" }, { "name": "source", "key": "client-secret" }]);
+        place.create("c", json!({ "client": { "id": place.client, "secretRefs": refs } })).await;
+        let first = place.ready("c").await;
+        assert_eq!(place.posts(), 2, "the first was refused, the second used");
+        let used = place.credentials().get("c").await.unwrap().status.unwrap().client_secret_in_use;
+        assert_eq!(used.as_deref(), Some("source/client-secret"));
+
+        // What is known to be refused is not tried at each renewal.
+        place.request_renewal("c").await;
+        let second = place.another_token("token", &first).await;
+        assert_eq!(place.posts(), 3, "a rotation costs one POST");
+
+        // Once the first one changes, it is tried again, and its turn has come.
+        let next = format!("next~{}", unique());
+        let both = vec![Secret::new(&place.secret), Secret::new(&next)];
+        place.issuer.set_secrets(&place.client, both).unwrap();
+        place.put_secret("next", "value", &next).await;
+        place.request_renewal("c").await;
+        place.another_token("token", &second).await;
+        assert_eq!(place.posts(), 4);
+        place
+            .until("c", "the first secret in use", |c| {
+                (c.status.as_ref()?.client_secret_in_use.as_deref()? == "next/value").then_some(())
+            })
+            .await;
+    });
+}
+
+#[test]
+fn a_missing_key_is_told_with_the_keys_that_are_there_and_nothing_is_sent() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("no-key").await;
+        let refs = json!([{ "name": "source", "key": "password" }]);
+        place.create("c", json!({ "client": { "id": place.client, "secretRefs": refs } })).await;
+        let message = place.not_ready("c", "ClientSecretKeyMissing").await;
+        assert!(message.contains("password") && message.contains("client-secret"), "{message}");
+        assert_eq!(place.posts(), 0);
+        place.edit_secret("source", json!({ "stringData": { "password": place.secret } })).await;
+        place.ready("c").await;
+        assert_eq!(place.posts(), 1);
+    });
+}
+
+#[test]
+fn a_secret_that_comes_later_is_used_at_once() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("later").await;
+        let refs = json!([{ "name": "to-come", "key": "k" }]);
+        place.create("c", json!({ "client": { "id": place.client, "secretRefs": refs } })).await;
+        let message = place.not_ready("c", "ClientSecretMissing").await;
+        assert!(message.contains("to-come") && message.contains("create it"), "{message}");
+        assert_eq!(place.posts(), 0);
+        place.put_secret("to-come", "k", &place.secret).await;
+        place.ready("c").await;
+        assert_eq!(place.posts(), 1);
+    });
+}
+
+#[test]
+fn a_label_on_the_source_costs_nothing_and_a_new_value_costs_one_token() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("source-edit").await;
+        let recorder = Recorder::of(&place, "token");
+        place.create("c", json!({})).await;
+        let first = place.ready("c").await;
+
+        let mark = world.mark();
+        place.edit_secret("source", json!({ "metadata": { "labels": { "team": "blue" } } })).await;
+        // The move of the source is seen, read once, and found to be nothing.
+        eventually(SOON, "a look at the moved source", async || world.since(mark, &place).count("get", "secrets") > 0)
+            .await;
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        assert_eq!(place.posts(), 1, "a label is no reason for a token");
+        assert_eq!(world.since(mark, &place).count("get", "secrets"), 1);
+        assert_eq!(world.since(mark, &place).writes(), Vec::<String>::new());
+
+        let fresh = format!("fresh~{}", unique());
+        let both = vec![Secret::new(&place.secret), Secret::new(&fresh)];
+        place.issuer.set_secrets(&place.client, both).unwrap();
+        let mark = world.mark();
+        place.put_source(&fresh).await;
+        let second = place.another_token("token", &first).await;
+        assert_eq!(place.posts(), 2);
+        assert_eq!(place.issuer.token_requests_of(&place.client)[1].secret_index, Some(1), "the new value was sent");
+        assert_eq!(world.since(mark, &place).count("get", "secrets"), 1, "read once, and used");
+        assert_ne!(first.fingerprint(), second.fingerprint());
+        assert_eq!(recorder.finish(&place).len(), 2);
+    });
+}
+
+#[test]
+fn a_source_that_is_deleted_takes_no_token_away() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("source-gone").await;
+        place.create("c", json!({})).await;
+        let view = place.ready("c").await;
+        place.secrets().delete("source", &kube::api::DeleteParams::default()).await.unwrap();
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        assert_eq!(place.ready("c").await.token, view.token);
+        assert_eq!(place.posts(), 1);
+    });
+}

@@ -1,0 +1,128 @@
+//! The search for secrets in places where none may be (O10).
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, watcher},
+    },
+};
+
+/// A leak of this many bytes is found, wherever in the secret it begins.
+const WINDOW: usize = 10;
+
+/// Values that nobody may read outside of a Secret.
+#[derive(Default)]
+pub(crate) struct Canaries(Mutex<BTreeSet<String>>);
+
+impl Canaries {
+    /// Listens for this value from now on.
+    pub(crate) fn add(&self, value: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(value.to_owned());
+    }
+
+    /// How many values are listened for.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Adds every token that is ever published in this cluster.
+    pub(super) fn follow(self: &Arc<Self>, client: Client) {
+        let canaries = Arc::clone(self);
+        let config = watcher::Config::default().labels("app.kubernetes.io/managed-by=apicred");
+        tokio::spawn(async move {
+            let stream = watcher(Api::<Secret>::all(client), config).default_backoff();
+            let mut stream = std::pin::pin!(stream.applied_objects());
+            while let Some(secret) = stream.next().await {
+                let data = secret.ok().and_then(|s| s.data).unwrap_or_default();
+                if let Some(token) = data.get("token") {
+                    canaries.add(&String::from_utf8_lossy(&token.0));
+                }
+            }
+        });
+    }
+
+    /// All parts of all values, in every dress that a program could have put on them.
+    pub(crate) fn net(&self) -> Net {
+        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut windows = HashSet::new();
+        for value in &values {
+            // The first two parts of a JWT are no secret without the third, and headers are alike.
+            let secret = match value.rsplit_once('.') {
+                Some((_, signature)) if value.starts_with("eyJ") => signature,
+                _ => value.as_str(),
+            };
+            for form in forms(secret) {
+                windows.extend(form.windows(WINDOW).filter_map(|w| <[u8; WINDOW]>::try_from(w).ok()));
+            }
+        }
+        Net(windows)
+    }
+}
+
+/// What [`Canaries::net`] makes.
+pub(crate) struct Net(HashSet<[u8; WINDOW]>);
+
+impl Net {
+    /// The surroundings of the first leak in a text, the leak itself left out.
+    pub(crate) fn first_leak(&self, text: &str) -> Option<String> {
+        let at = text
+            .as_bytes()
+            .windows(WINDOW)
+            .position(|w| <[u8; WINDOW]>::try_from(w).is_ok_and(|w| self.0.contains(&w)))?;
+        let before = String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(200)..at]).into_owned();
+        Some(format!("after {before:?}"))
+    }
+}
+
+/// As it is, percent-encoded in two ways, as JSON, and in both alphabets of base64 at every alignment.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let encoded = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
+    let quoted = serde_json::to_string(secret).unwrap_or_default();
+    let mut forms = vec![
+        secret.as_bytes().to_vec(),
+        encoded.replace('+', "%20").into_bytes(),
+        encoded.into_bytes(),
+        quoted.trim_matches('"').as_bytes().to_vec(),
+    ];
+    for skip in 0..3 {
+        let bytes = secret.as_bytes().get(skip..).unwrap_or_default();
+        // The last digits depend on what follows.
+        let whole = &bytes[..bytes.len() / 3 * 3];
+        forms.push(STANDARD_NO_PAD.encode(whole).into_bytes());
+        forms.push(URL_SAFE_NO_PAD.encode(whole).into_bytes());
+    }
+    forms
+}
+
+#[test]
+fn the_net_catches_parts_in_every_dress() {
+    let canaries = Canaries::default();
+    canaries.add("0123456789abcdef~+/%&= ghijklmnopqrstuv");
+    canaries.add("eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9.c2lnbmF0dXJlLW9mLWEtdG9rZW4");
+    let net = canaries.net();
+    for leak in [
+        "secret=456789abcdef~",
+        "f~%2B%2F%25%26%3D%20gh",
+        "f~%2B%2F%25%26%3D+ghij",
+        &STANDARD_NO_PAD.encode("client:0123456789abcdef~+/%&= ghijklmnopqrstuv"),
+        &URL_SAFE_NO_PAD.encode("x0123456789abcdef~+/%&= ghijklmnopqrstuv"),
+        "…dXJlLW9mLWEtdG9r",
+    ] {
+        assert!(net.first_leak(leak).is_some(), "{leak}");
+    }
+    for fine in ["eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9", "0123456", "nothing to see here, move along"] {
+        assert_eq!(net.first_leak(fine), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! What the tests stand on.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`World`] | a control plane with the chart in it, an issuer, and the operator as a process |
+//! | [`Place`] | a namespace with a client, an issuer object and a client secret, for one test |
+//! | [`Recorder`] | every state of a Secret, and what must hold for all of them (O1, O2, O4) |
+//! | [`Tally`] | what the operator asked the API server (O3, O5, O7 lean on it) |
+//! | [`canaries`] | the search for leaked secrets and tokens (O10) |
+
+mod audit;
+pub(crate) mod canaries;
+mod operator;
+mod place;
+mod process;
+mod recorder;
+mod view;
+mod world;
+
+use std::{
+    future::Future,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::LazyLock,
+    time::Duration,
+};
+
+pub(crate) use audit::Tally;
+pub(crate) use place::{Place, condition, merge, typed};
+pub(crate) use process::Guarded;
+pub(crate) use recorder::Recorder;
+pub(crate) use view::SecretView;
+pub(crate) use world::{NAMESPACE, World};
+
+/// For what takes the operator moments. Long, because a small machine runs many tests at once; a test that
+/// passes never waits for it.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// For what has to wait for a renewal, a timeout or the controllers of Kubernetes.
+pub(crate) const LATER: Duration = Duration::from_secs(90);
+
+/// One runtime for all tests: the clients of a shared world must outlive the test that made them.
+static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    // Fails only if a client has chosen the same provider already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Runtime::new().expect("threads to run on")
+});
+
+/// Runs a test to its end.
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(test)
+}
+
+/// Sixteen hex digits that no other test has.
+pub(crate) fn unique() -> String {
+    // Each RandomState has keys of its own.
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}

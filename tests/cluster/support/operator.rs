@@ -1,0 +1,117 @@
+//! The operator as its users run it: the real program, under its own ServiceAccount.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use super::{Guarded, NAMESPACE, SOON};
+
+/// A running operator.
+pub(crate) struct Operator {
+    process: Guarded,
+    admin: String,
+}
+
+impl Operator {
+    /// Starts it and waits until it is ready.
+    pub(crate) async fn start(kubeconfig: &Path, log: PathBuf) -> Self {
+        let mut operator = Self::launch(kubeconfig, log).await;
+        operator.wait_ready().await;
+        operator
+    }
+
+    /// Starts it without waiting.
+    pub(crate) async fn launch(kubeconfig: &Path, log: PathBuf) -> Self {
+        let admin = format!("127.0.0.1:{}", free_port());
+        let args = [
+            "run",
+            "--namespace",
+            NAMESPACE,
+            "--instance",
+            "under-test",
+            "--admin-listen",
+            &admin,
+            // Namespaced issuers of the tests live on loopback.
+            "--allow-cidr",
+            "127.0.0.0/8",
+            "--log-format",
+            "json",
+            // Chatty, so that the search for leaks has much to look at.
+            "--log-filter",
+            "info,apicred=trace,kube=debug",
+        ]
+        .map(str::to_owned);
+        let env = [("KUBECONFIG", kubeconfig.display().to_string())];
+        let program = Path::new(env!("CARGO_BIN_EXE_apicred"));
+        let process = Guarded::spawn(program, &args, &env, log).await;
+        Self { process, admin }
+    }
+
+    async fn wait_ready(&mut self) {
+        let began = Instant::now();
+        loop {
+            if self.get("/readyz").await.is_some_and(|(status, _)| status == 200) {
+                return;
+            }
+            let ended = self.process.ended();
+            assert!(ended.is_none(), "the operator ended ({ended:?}): {}", self.process.output());
+            assert!(
+                began.elapsed() < SOON,
+                "the operator is not ready: {:?}",
+                self.get("/readyz").await
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Asks its admin server; none while it does not answer.
+    pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(5))
+            .build()
+            .expect("a client");
+        let answer = client
+            .get(format!("http://{}{path}", self.admin))
+            .send()
+            .await
+            .ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.text().await.ok()?))
+    }
+
+    /// Asks it to end (SIGTERM); gives its exit status and how long it took.
+    pub(crate) async fn terminate(mut self) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        self.process.signal("TERM").await;
+        let status = self.process.wait(Duration::from_secs(40)).await;
+        (status, began.elapsed())
+    }
+
+    /// Ends it without a warning (SIGKILL).
+    pub(crate) async fn kill(mut self) {
+        self.process.kill().await;
+    }
+
+    /// Has it ended by itself?
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+}
+
+/// A port that was free a moment ago, below the range from which the kernel takes ports for connections.
+fn free_port() -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let seed = std::process::id() % 1000;
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed) + u16::try_from(seed).unwrap_or(0);
+        let port = 30_000 + offset % 2_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

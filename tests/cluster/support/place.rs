@@ -1,0 +1,340 @@
+//! A namespace of its own for one test, with all that a credential needs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use apicred::api::{ApiCredential, ClusterTokenIssuer};
+use dev_issuer::{Client as OauthClient, DevIssuer};
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, Secret},
+        events::v1::Event,
+    },
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use testenv::eventually;
+
+use super::{SOON, SecretView, World, canaries::Canaries, unique};
+
+/// Name of the Secret with the client secret.
+pub(crate) const SOURCE: &str = "source";
+/// Its key.
+pub(crate) const KEY: &str = "client-secret";
+
+/// One test's corner of a world.
+pub(crate) struct Place {
+    pub(crate) namespace: String,
+    /// Client id at the issuer; unique in the world.
+    pub(crate) client: String,
+    /// The client's secret.
+    pub(crate) secret: String,
+    /// Name of the ClusterTokenIssuer that serves this namespace alone.
+    pub(crate) issuer_name: String,
+    pub(crate) issuer: Arc<DevIssuer>,
+    pub(crate) kube: Client,
+    pub(crate) canaries: Arc<Canaries>,
+    http: reqwest::Client,
+    visitors: Arc<AtomicUsize>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.visitors.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Place {
+    pub(super) async fn new(world: &World, label: &str, issuer: Arc<DevIssuer>) -> Self {
+        world.visitors.fetch_add(1, Ordering::SeqCst);
+        let id = unique();
+        let ca = reqwest::Certificate::from_pem(issuer.ca_pem().as_bytes()).expect("a certificate");
+        let http = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().expect("a client");
+        let place = Self {
+            namespace: format!("{label}-{}", &id[..6]),
+            client: format!("{label}-{}", &id[..6]),
+            // Every character that an encoding on the way could spoil.
+            secret: format!("{id}~+/%&= ;:\"{}", unique()),
+            issuer_name: format!("{label}-{}", &id[..6]),
+            issuer,
+            kube: world.admin.clone(),
+            canaries: Arc::clone(&world.canaries),
+            http,
+            visitors: Arc::clone(&world.visitors),
+        };
+        let namespace = json!({ "metadata": { "name": place.namespace } });
+        let namespaces: Api<Namespace> = Api::all(place.kube.clone());
+        namespaces.create(&PostParams::default(), &typed(namespace)).await.expect("a namespace");
+        place.add_client(place.oauth_client());
+        place.put_source(&place.secret).await;
+        place.put_issuer(place.entra_issuer()).await;
+        if world.has_operator() {
+            place.issuer_ready().await;
+        }
+        place
+    }
+
+    /// This place's client as the issuer knows it: tokens of about an hour, roles in two APIs.
+    pub(crate) fn oauth_client(&self) -> OauthClient {
+        OauthClient::new(&self.client)
+            .secret(&self.secret)
+            .role("demo", "Records.Read")
+            .role("cloudapps", "Investigation.Read")
+    }
+
+    /// Makes a client known to the issuer, in place of one with its id.
+    pub(crate) fn add_client(&self, client: OauthClient) {
+        self.issuer.add_client(client).expect("a valid client");
+    }
+
+    /// The spec of a ClusterTokenIssuer, by what is special about it.
+    pub(crate) fn issuer_spec(&self, kind: Value) -> Value {
+        merge(
+            json!({
+                "caBundle": self.issuer.ca_pem(),
+                "allowedNamespaces": { "names": [self.namespace] },
+                "network": { "allowedCidrs": ["127.0.0.0/8"] },
+            }),
+            kind,
+        )
+    }
+
+    /// The issuer in the shape of Entra ID.
+    pub(crate) fn entra_issuer(&self) -> Value {
+        let entra = json!({ "tenantId": self.issuer.tenant(), "authorityHost": self.issuer.origin() });
+        self.issuer_spec(json!({ "entra": entra }))
+    }
+
+    /// Makes this place's ClusterTokenIssuer, or replaces its spec.
+    pub(crate) async fn put_issuer(&self, spec: Value) {
+        let api = self.issuers();
+        let whole = |version: Option<String>| -> ClusterTokenIssuer {
+            typed(json!({
+                "apiVersion": "apicred.dev/v1alpha1",
+                "kind": "ClusterTokenIssuer",
+                "metadata": { "name": self.issuer_name, "resourceVersion": version },
+                "spec": spec,
+            }))
+        };
+        let old = api.get_opt(&self.issuer_name).await.expect("an answer");
+        match old {
+            None => api.create(&PostParams::default(), &whole(None)).await.expect("an issuer object"),
+            Some(old) => {
+                let new = whole(old.metadata.resource_version);
+                api.replace(&self.issuer_name, &PostParams::default(), &new).await.expect("a new issuer spec")
+            }
+        };
+    }
+
+    pub(crate) fn issuers(&self) -> Api<ClusterTokenIssuer> {
+        Api::all(self.kube.clone())
+    }
+
+    /// Waits until the operator has judged this place's issuer, in its present generation, as ready.
+    pub(crate) async fn issuer_ready(&self) -> ClusterTokenIssuer {
+        eventually(SOON, format!("issuer {} ready", self.issuer_name), async || {
+            let issuer = self.issuers().get(&self.issuer_name).await.map_err(|e| e.to_string())?;
+            let status = issuer.status.clone().unwrap_or_default();
+            let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+            if ready && status.observed_generation == issuer.metadata.generation {
+                Ok(issuer)
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await
+    }
+
+    /// Puts this value into the source Secret.
+    pub(crate) async fn put_source(&self, value: &str) {
+        self.put_secret(SOURCE, KEY, value).await;
+    }
+
+    /// Makes or changes a Secret with one key, and listens for its value in all that the operator says.
+    pub(crate) async fn put_secret(&self, name: &str, key: &str, value: &str) {
+        self.canaries.add(value);
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": name },
+            "stringData": { key: value },
+        });
+        let params = PatchParams::apply("a-person").force();
+        self.secrets().patch(name, &params, &Patch::Apply(&secret)).await.expect("a Secret");
+    }
+
+    pub(crate) fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.kube.clone(), &self.namespace)
+    }
+
+    pub(crate) fn credentials(&self) -> Api<ApiCredential> {
+        Api::namespaced(self.kube.clone(), &self.namespace)
+    }
+
+    /// The usual spec with changes on top (RFC 7386).
+    pub(crate) fn spec(&self, changes: Value) -> Value {
+        merge(
+            json!({
+                "issuerRef": { "kind": "ClusterTokenIssuer", "name": self.issuer_name },
+                "client": { "id": self.client, "secretRefs": [{ "name": SOURCE, "key": KEY }] },
+                "scopes": ["api://demo/.default"],
+                "target": { "secretName": "token" },
+            }),
+            changes,
+        )
+    }
+
+    /// Makes a credential with the usual spec and changes on top.
+    pub(crate) async fn create(&self, name: &str, changes: Value) -> ApiCredential {
+        let object = typed(json!({
+            "apiVersion": "apicred.dev/v1alpha1",
+            "kind": "ApiCredential",
+            "metadata": { "name": name },
+            "spec": self.spec(changes),
+        }));
+        self.credentials().create(&PostParams::default(), &object).await.expect("a credential")
+    }
+
+    /// Changes a credential by a merge patch.
+    pub(crate) async fn edit(&self, name: &str, patch: Value) -> ApiCredential {
+        let params = PatchParams::default();
+        self.credentials().patch(name, &params, &Patch::Merge(patch)).await.expect("an edit")
+    }
+
+    /// Changes a Secret by a merge patch, as `kubectl patch` does.
+    pub(crate) async fn edit_secret(&self, name: &str, patch: Value) -> Secret {
+        let params = PatchParams { field_manager: Some("a-person".to_owned()), ..PatchParams::default() };
+        self.secrets().patch(name, &params, &Patch::Merge(patch)).await.expect("an edit")
+    }
+
+    /// Deletes a credential and does not wait.
+    pub(crate) async fn delete(&self, name: &str) {
+        self.credentials().delete(name, &DeleteParams::default()).await.expect("a deletion");
+    }
+
+    /// Asks for a renewal by annotation; gives the value that status shall echo.
+    pub(crate) async fn request_renewal(&self, name: &str) -> String {
+        let wish = unique();
+        self.edit(name, json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": wish } } })).await;
+        wish
+    }
+
+    /// Waits until a check of a credential holds.
+    pub(crate) async fn until<T>(
+        &self,
+        name: &str,
+        what: &str,
+        check: impl Fn(&ApiCredential) -> Option<T>,
+    ) -> T {
+        eventually(super::LATER, format!("{}/{name}: {what}", self.namespace), async || {
+            let credential = self.credentials().get(name).await.map_err(|e| e.to_string())?;
+            check(&credential).ok_or_else(|| format!("{:?}", credential.status))
+        })
+        .await
+    }
+
+    /// Waits until a credential is ready in its present generation, and reads its Secret. `Ready` that is not
+    /// backed by a valid token is a lie and fails at once (O6).
+    pub(crate) async fn ready(&self, name: &str) -> SecretView {
+        let target = eventually(SOON, format!("{}/{name} ready", self.namespace), async || {
+            let credential = self.credentials().get(name).await.map_err(|e| e.to_string())?;
+            let status = credential.status.clone().unwrap_or_default();
+            let ready = condition(&credential, "Ready").is_some_and(|c| c.status == "True");
+            if ready && status.observed_generation == credential.metadata.generation {
+                Ok(credential.spec.target.secret_name)
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await;
+        let view = self.view(&target).await.expect("Ready is backed by a whole Secret");
+        assert!(view.expires_at > jiff::Timestamp::now(), "Ready with a token that has ended");
+        view
+    }
+
+    /// Waits until a credential is not ready for this reason; gives the message.
+    pub(crate) async fn not_ready(&self, name: &str, reason: &str) -> String {
+        self.until(name, &format!("not ready because of {reason}"), |credential| {
+            let ready = condition(credential, "Ready")?;
+            (ready.status == "False" && ready.reason == reason).then_some(ready.message)
+        })
+        .await
+    }
+
+    /// The Secret of that name, whole.
+    pub(crate) async fn view(&self, secret: &str) -> Result<SecretView, String> {
+        let secret = self.secrets().get(secret).await.map_err(|e| e.to_string())?;
+        SecretView::of(&secret)
+    }
+
+    /// Waits until the Secret holds another token than this one.
+    pub(crate) async fn another_token(&self, secret: &str, than: &SecretView) -> SecretView {
+        eventually(super::LATER, format!("{}/{secret}: another token", self.namespace), async || {
+            let view = self.view(secret).await?;
+            if view.token == than.token { Err("still the old one".to_owned()) } else { Ok(view) }
+        })
+        .await
+    }
+
+    /// Waits until the Secret holds a token at all.
+    pub(crate) async fn any_token(&self, secret: &str) -> SecretView {
+        eventually(super::LATER, format!("{}/{secret}: a token", self.namespace), async || self.view(secret).await).await
+    }
+
+    /// Calls the protected API with a token; gives the status.
+    pub(crate) async fn call(&self, api: &str, path: &str, token: &str) -> u16 {
+        let request = self.http.get(self.issuer.api_url(api, path)).bearer_auth(token);
+        request.send().await.expect("the API answers").status().as_u16()
+    }
+
+    /// Token requests of this place's client so far.
+    pub(crate) fn posts(&self) -> usize {
+        self.issuer.token_requests_of(&self.client).len()
+    }
+
+    /// Events about a credential, as type, reason and note.
+    pub(crate) async fn events(&self, name: &str) -> Vec<(String, String, String)> {
+        let api: Api<Event> = Api::namespaced(self.kube.clone(), &self.namespace);
+        let all = api.list(&ListParams::default()).await.expect("events");
+        all.items
+            .into_iter()
+            .filter(|e| e.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(name))
+            .map(|e| (e.type_.unwrap_or_default(), e.reason.unwrap_or_default(), e.note.unwrap_or_default()))
+            .collect()
+    }
+}
+
+/// A condition of a credential.
+pub(crate) fn condition(credential: &ApiCredential, kind: &str) -> Option<Condition> {
+    let status = credential.status.as_ref()?;
+    status.conditions.iter().find(|c| c.type_ == kind).cloned()
+}
+
+/// JSON Merge Patch (RFC 7386).
+pub(crate) fn merge(mut target: Value, patch: Value) -> Value {
+    let Value::Object(fields) = patch else {
+        return patch;
+    };
+    if !target.is_object() {
+        target = json!({});
+    }
+    for (name, value) in fields {
+        let old = target.get_mut(&name).map(Value::take).unwrap_or_default();
+        target[&name] = merge(old, value);
+    }
+    if let Some(map) = target.as_object_mut() {
+        map.retain(|_, value| !value.is_null());
+    }
+    target
+}
+
+/// A typed object from JSON.
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).expect("a well-formed object")
+}

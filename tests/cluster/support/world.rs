@@ -1,0 +1,174 @@
+//! A cluster with apicred in it as an administrator installs it.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use dev_issuer::DevIssuer;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use testenv::ControlPlane;
+use tokio::sync::OnceCell;
+
+use super::{canaries::Canaries, operator::Operator, place::Place};
+
+/// Where the chart is installed.
+pub(crate) const NAMESPACE: &str = "apicred-system";
+/// The ServiceAccount that the chart makes, as the audit log names it.
+pub(super) const USER: &str = "system:serviceaccount:apicred-system:apicred";
+
+static SHARED: OnceCell<World> = OnceCell::const_new();
+
+/// A control plane, the chart, an issuer, and perhaps a running operator.
+pub(crate) struct World {
+    // Drops first: the operator would complain about a server that goes away under it.
+    operator: Option<Operator>,
+    pub(crate) cluster: ControlPlane,
+    /// A client that RBAC does not limit.
+    pub(crate) admin: Client,
+    pub(crate) issuer: Arc<DevIssuer>,
+    pub(crate) canaries: Arc<Canaries>,
+    /// Tests that are using this world.
+    pub(crate) visitors: Arc<AtomicUsize>,
+    kubeconfig: PathBuf,
+    starts: AtomicU32,
+}
+
+impl World {
+    /// The world of all tests that leave the operator and the API server alone. It is never dropped: its
+    /// processes end with this one.
+    pub(crate) async fn shared() -> &'static Self {
+        SHARED
+            .get_or_init(|| async {
+                let mut world = Self::own().await;
+                world.start_operator().await;
+                world
+            })
+            .await
+    }
+
+    /// A world of its own, for a test that stops things. No operator runs in it yet.
+    pub(crate) async fn own() -> Self {
+        let cluster = ControlPlane::start(testenv::Options::default())
+            .await
+            .expect("a control plane");
+        install(&cluster).await;
+        let kubeconfig = cluster
+            .service_account_kubeconfig(NAMESPACE, "apicred", Duration::from_hours(2))
+            .await
+            .expect("a token of the operator's ServiceAccount");
+        let admin = client(cluster.admin_kubeconfig().into()).await;
+        let canaries = Arc::new(Canaries::default());
+        canaries.follow(admin.clone());
+        Self {
+            operator: None,
+            issuer: Arc::new(issuer().await),
+            canaries,
+            visitors: Arc::default(),
+            kubeconfig,
+            starts: AtomicU32::new(0),
+            admin,
+            cluster,
+        }
+    }
+
+    /// A place for one test, with the issuer of this world.
+    pub(crate) async fn place(&self, label: &str) -> Place {
+        Place::new(self, label, Arc::clone(&self.issuer)).await
+    }
+
+    /// A place with an issuer of its own, which may be stopped or spoilt without harm to other tests.
+    pub(crate) async fn place_with_own_issuer(&self, label: &str) -> Place {
+        Place::new(self, label, Arc::new(issuer().await)).await
+    }
+
+    /// Starts the operator and waits until it is ready.
+    pub(crate) async fn start_operator(&mut self) {
+        assert!(self.operator.is_none(), "two operators would both ask for tokens");
+        let log = self.next_log("operator");
+        self.operator = Some(Operator::start(&self.kubeconfig, log).await);
+    }
+
+    /// The running operator.
+    pub(crate) fn operator(&self) -> &Operator {
+        self.operator.as_ref().expect("the operator runs")
+    }
+
+    /// The running operator, to be stopped by the caller.
+    pub(crate) fn take_operator(&mut self) -> Operator {
+        self.operator.take().expect("the operator runs")
+    }
+
+    /// Does an operator run?
+    pub(crate) fn has_operator(&self) -> bool {
+        self.operator.is_some()
+    }
+
+    /// Kills the operator without a warning.
+    pub(crate) async fn kill_operator(&mut self) {
+        self.take_operator().kill().await;
+    }
+
+    /// Panics if the operator ended although nobody asked.
+    pub(crate) fn operator_lives(&mut self) {
+        if let Some(operator) = &mut self.operator {
+            let ended = operator.ended();
+            assert!(ended.is_none(), "the operator ended: {ended:?}");
+        }
+    }
+
+    /// The credentials of the operator's ServiceAccount.
+    pub(crate) fn operator_kubeconfig(&self) -> &PathBuf {
+        &self.kubeconfig
+    }
+
+    /// A file for the output of a process.
+    pub(crate) fn next_log(&self, name: &str) -> PathBuf {
+        let number = self.starts.fetch_add(1, Ordering::Relaxed);
+        self.cluster.dir().join(format!("{name}-{number}.out"))
+    }
+
+    /// All that operators have written so far.
+    pub(crate) fn operator_logs(&self) -> String {
+        let files = std::fs::read_dir(self.cluster.dir()).expect("the world's folder");
+        files
+            .filter_map(Result::ok)
+            .filter(|f| f.path().extension().is_some_and(|e| e == "out"))
+            .map(|f| String::from_utf8_lossy(&std::fs::read(f.path()).unwrap_or_default()).into_owned())
+            .collect()
+    }
+}
+
+/// An issuer on loopback with its own TLS authority.
+async fn issuer() -> DevIssuer {
+    DevIssuer::start(dev_issuer::Config::default())
+        .await
+        .expect("an issuer")
+}
+
+/// Installs the chart with the real helm. No Pod can run here, so it asks for none.
+async fn install(cluster: &ControlPlane) {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
+    let args = [
+        "install", "apicred", chart, "--namespace", NAMESPACE, "--create-namespace", "--set", "replicas=0",
+    ];
+    cluster.helm(&args).await.expect("the chart installs");
+    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+    cluster.kubectl(&wait).await.expect("the kinds are served");
+}
+
+/// A kube client of a kubeconfig.
+pub(crate) async fn client(kubeconfig: PathBuf) -> Client {
+    let read = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+        .await
+        .expect("a usable kubeconfig");
+    Client::try_from(config).expect("a client")
+}

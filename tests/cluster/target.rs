@@ -1,0 +1,265 @@
+//! The target Secret in the hands of others.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use testenv::eventually;
+
+use crate::support::{LATER, Place, Recorder, SOON, World, run, typed};
+
+#[test]
+fn a_deleted_target_comes_back_at_once() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("deleted").await;
+        place.create("c", json!({})).await;
+        let first = place.ready("c").await;
+        place.secrets().delete("token", &DeleteParams::default()).await.unwrap();
+        let began = jiff::Timestamp::now();
+        let second = place.another_token("token", &first).await;
+        let took = jiff::Timestamp::now().duration_since(began);
+        assert!(took.as_secs() < 5, "it took {took}");
+        assert_ne!(first.uid, second.uid);
+        assert_eq!(place.call("demo", "whoami", &second.token).await, 200);
+        assert_eq!(place.posts(), 2);
+        place.ready("c").await;
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+    });
+}
+
+#[test]
+fn data_that_somebody_edits_is_repaired_and_told() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("edited").await;
+        place.create("c", json!({})).await;
+        let mut view = place.ready("c").await;
+        for (posts, edit) in [
+            json!({ "stringData": { "token": "not-a-token" } }),
+            json!({ "data": { "expires_at": null } }),
+            json!({ "metadata": { "annotations": { "apicred.dev/renew-at": "2099-01-01T00:00:00Z" } } }),
+            json!({ "data": null }),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            place.edit_secret("token", edit.clone()).await;
+            view = place.another_token("token", &view).await;
+            assert_eq!(place.call("demo", "whoami", &view.token).await, 200, "{edit}");
+            place.ready("c").await;
+            assert_eq!(place.posts(), posts + 2, "{edit}");
+        }
+        let told = eventually(SOON, "the event", async || {
+            let events = place.events("c").await;
+            events.into_iter().find(|e| e.1 == "TargetRepaired")
+        })
+        .await;
+        assert_eq!(told.0, "Warning");
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+    });
+}
+
+#[test]
+fn the_dress_is_put_right_without_a_token() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("dress").await;
+        let recorder = Recorder::of(&place, "token");
+        let target = json!({
+            "secretName": "token",
+            "type": "apicred.dev/token",
+            "labels": { "team": "blue", "tier": "one" },
+            "annotations": { "example.com/note": "hello" },
+        });
+        place.create("c", json!({ "target": target })).await;
+        let first = place.ready("c").await;
+        assert_eq!(first.type_, "apicred.dev/token");
+        assert_eq!(first.labels["team"], "blue");
+        assert_eq!(first.annotations["example.com/note"], "hello");
+
+        for undress in [
+            json!({ "metadata": { "labels": { "team": null } } }),
+            json!({ "metadata": { "labels": { "team": "red" } } }),
+            json!({ "metadata": { "annotations": { "example.com/note": null } } }),
+            json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": null } } }),
+            json!({ "metadata": { "ownerReferences": null } }),
+        ] {
+            place.edit_secret("token", undress.clone()).await;
+            eventually(SOON, format!("the dress is right after {undress}"), async || {
+                let now = place.view("token").await?;
+                let right = now.labels == first.labels
+                    && now.owners == first.owners
+                    && now.annotations.get("example.com/note") == first.annotations.get("example.com/note");
+                if right { Ok(()) } else { Err(format!("{:?} {:?} {:?}", now.labels, now.owners, now.annotations)) }
+            })
+            .await;
+        }
+
+        // Another wish in the spec: what is gone from it goes, what others put on stays.
+        place.edit_secret("token", json!({ "metadata": { "labels": { "foreign": "mine" } } })).await;
+        let target = json!({ "labels": { "tier": null, "team": "green" }, "annotations": null });
+        place.edit("c", json!({ "spec": { "target": target } })).await;
+        eventually(SOON, "the new dress", async || {
+            let now = place.view("token").await?;
+            let right = now.labels.get("team").is_some_and(|t| t == "green")
+                && !now.labels.contains_key("tier")
+                && now.labels.contains_key("foreign")
+                && !now.annotations.contains_key("example.com/note");
+            if right { Ok(()) } else { Err(format!("{:?} {:?}", now.labels, now.annotations)) }
+        })
+        .await;
+        place.ready("c").await;
+        assert_eq!(place.posts(), 1, "a dress is no reason for a token");
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        assert_eq!(recorder.finish(&place).len(), 1);
+    });
+}
+
+/// A Secret that somebody else made before, and what became of it byte for byte.
+async fn foreign(place: &Place) -> Value {
+    let secret: Secret = typed(json!({
+        "metadata": { "name": "token", "labels": { "app": "theirs" }, "annotations": { "note": "hands off" } },
+        "stringData": { "token": "theirs", "other": "thing" },
+    }));
+    place.secrets().create(&PostParams::default(), &secret).await.expect("a Secret");
+    whole(place).await
+}
+
+async fn whole(place: &Place) -> Value {
+    let secret = place.secrets().get("token").await.expect("the Secret is there");
+    serde_json::to_value(secret).expect("JSON")
+}
+
+#[test]
+fn a_foreign_secret_in_the_way_is_left_as_it_is() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("foreign").await;
+        let before = foreign(&place).await;
+        place.create("c", json!({})).await;
+        let message = place.not_ready("c", "SecretNotOwned").await;
+        assert!(message.contains("apicred.dev/adopt-by"), "no next step in: {message}");
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        assert_eq!(whole(&place).await, before, "O5: not a byte of it may change");
+        assert_eq!(place.posts(), 0, "what cannot be written is not asked for");
+
+        // Deleting the credential takes nothing of it along.
+        place.delete("c").await;
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        assert_eq!(whole(&place).await, before, "O5");
+
+        // Once it is out of the way, there is nothing to refuse.
+        place.create("c", json!({})).await;
+        place.not_ready("c", "SecretNotOwned").await;
+        place.secrets().delete("token", &DeleteParams::default()).await.unwrap();
+        place.ready("c").await;
+    });
+}
+
+#[test]
+fn a_secret_may_ask_to_be_adopted() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("adopt").await;
+        foreign(&place).await;
+        place.create("c", json!({})).await;
+        place.not_ready("c", "SecretNotOwned").await;
+        // The name of another credential is no invitation.
+        place.edit_secret("token", json!({ "metadata": { "annotations": { "apicred.dev/adopt-by": "d" } } })).await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        assert_eq!(place.posts(), 0);
+        place.edit_secret("token", json!({ "metadata": { "annotations": { "apicred.dev/adopt-by": "c" } } })).await;
+        let view = place.ready("c").await;
+        assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
+        assert_eq!(view.owners, ["c"]);
+        assert_eq!(view.labels["app"], "theirs");
+        let data = place.secrets().get("token").await.unwrap().data.unwrap();
+        assert_eq!(data["other"].0, b"thing", "what is not ours stays");
+        // And it is renewed like any other.
+        place.request_renewal("c").await;
+        place.another_token("token", &view).await;
+        place.ready("c").await;
+        assert_eq!(place.posts(), 2);
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+    });
+}
+
+#[test]
+fn of_two_credentials_for_one_secret_the_older_wins_until_it_goes() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("rivals").await;
+        let older = place.create("older", json!({})).await;
+        let first = place.ready("older").await;
+        // Age is told in whole seconds.
+        let born = older.metadata.creation_timestamp.expect("an age").0;
+        eventually(SOON, "the next second", async || {
+            jiff::Timestamp::now().as_second() > born.as_second()
+        })
+        .await;
+        place.create("younger", json!({})).await;
+        let message = place.not_ready("younger", "TargetClaimed").await;
+        assert!(message.contains("older"), "it does not say who: {message}");
+        assert_eq!(place.posts(), 1, "the one that loses asks for nothing");
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        assert_eq!(place.view("token").await.unwrap().version, first.version);
+
+        place.delete("older").await;
+        // The Secret of the older goes with it; then the younger makes its own.
+        let second = eventually(LATER, "the younger's token", async || {
+            let view = place.view("token").await?;
+            if view.owners == ["younger"] { Ok(view) } else { Err(format!("owned by {:?}", view.owners)) }
+        })
+        .await;
+        place.ready("younger").await;
+        assert_ne!(first.uid, second.uid);
+        assert_eq!(place.posts(), 2);
+    });
+}
+
+#[test]
+fn a_field_that_another_manager_applies_is_told_and_not_fought_over() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("claimed").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        let theirs = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "token" }, "stringData": { "token": "theirs" },
+        });
+        let params = PatchParams::apply("gitops").force();
+        place.secrets().patch("token", &params, &Patch::Apply(&theirs)).await.unwrap();
+        let message = place.not_ready("c", "TargetConflict").await;
+        assert!(message.contains("gitops"), "it does not say who: {message}");
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        assert_eq!(place.posts(), 1);
+    });
+}
+
+#[test]
+fn an_immutable_target_is_told() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("immutable").await;
+        place.create("c", json!({})).await;
+        let first = place.ready("c").await;
+        place.edit_secret("token", json!({ "immutable": true })).await;
+        place.request_renewal("c").await;
+        let told = place
+            .until("c", "the trouble", |c| {
+                crate::support::condition(c, "Renewing").filter(|r| r.reason == "TargetInvalid")
+            })
+            .await;
+        assert!(told.message.contains("immutable") && told.message.contains("delete it"), "{}", told.message);
+        let posts = place.posts();
+        assert!(posts <= 2, "a token that cannot be written is not asked for again and again: {posts}");
+        assert_eq!(place.view("token").await.unwrap().token, first.token);
+        place.secrets().delete("token", &DeleteParams::default()).await.unwrap();
+        place.another_token("token", &first).await;
+        place.ready("c").await;
+        // The token that could not be written was held, and is written now.
+        assert_eq!(place.posts(), posts);
+    });
+}

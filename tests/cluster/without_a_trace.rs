@@ -1,0 +1,160 @@
+//! What must hold for all that the other tests did in the shared world. Named so that it begins last.
+
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
+
+use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Secret},
+    events::v1::Event,
+    rbac::v1::ClusterRole,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ListParams, PostParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use testenv::eventually;
+
+use crate::support::{NAMESPACE, Place, World, run, typed, unique};
+
+/// The slowest of the other tests of the shared world.
+const OTHERS: Duration = Duration::from_mins(4);
+
+/// Everything that an operator does in its life, good and bad, so that this test stands on its own feet.
+async fn a_whole_life(world: &World) -> Place {
+    let place = world.place("whole-life").await;
+    let issuers: Api<TokenIssuer> = Api::namespaced(place.kube.clone(), &place.namespace);
+    let entra = json!({ "tenantId": place.issuer.tenant(), "authorityHost": place.issuer.origin() });
+    let spec = json!({ "entra": entra, "caBundle": place.issuer.ca_pem() });
+    let issuer = typed(json!({ "metadata": { "name": "mine" }, "spec": spec }));
+    issuers.create(&PostParams::default(), &issuer).await.expect("an issuer");
+    place.create("good", json!({})).await;
+    let first = place.ready("good").await;
+    place.request_renewal("good").await;
+    place.another_token("token", &first).await;
+    place.put_secret("bad", "k", &format!("bad~{}", unique())).await;
+    let refs = json!([{ "name": "bad", "key": "k" }]);
+    let bad = json!({ "client": { "secretRefs": refs }, "target": { "secretName": "bad-token" } });
+    place.create("bad", bad).await;
+    place.not_ready("bad", "ClientSecretRefused").await;
+    eventually(OTHERS, "the judgement of the namespaced issuer", async || {
+        issuers.get("mine").await.is_ok_and(|i| i.status.is_some())
+    })
+    .await;
+    place
+}
+
+/// Waits until no other test uses the shared world any more.
+async fn alone(world: &World) {
+    eventually(OTHERS, "the end of all other tests", async || {
+        let left = world.visitors.load(Ordering::SeqCst);
+        if left == 0 { Ok(()) } else { Err(format!("{left} places in use")) }
+    })
+    .await;
+}
+
+#[test]
+fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
+    run(async {
+        let world = World::shared().await;
+        drop(a_whole_life(world).await);
+        alone(world).await;
+        let net = world.canaries.net();
+        assert!(world.canaries.len() >= 4, "nothing to listen for");
+        let logs = world.operator_logs();
+        assert!(logs.contains("token published"), "these are no logs of an operator");
+        let events = all::<Event>(world).await;
+        assert!(events.contains("ClientSecretRefused"), "these are no events of an operator");
+        let metadata: Vec<_> = Api::<Secret>::all(world.admin.clone())
+            .list_metadata(&ListParams::default())
+            .await
+            .expect("metadata")
+            .items
+            .into_iter()
+            // What people apply with kubectl may hold a copy in an annotation; here nobody does that.
+            .map(|s| s.metadata)
+            .collect();
+        let audit = world.cluster.audit_events(|_| true).expect("an audit log");
+        let uris: String = audit.iter().map(|e| format!("{}\n", e.uri)).collect();
+        let mut admin = String::new();
+        for path in ["/livez", "/readyz", "/metrics"] {
+            admin.push_str(&world.operator().get(path).await.expect("an answer").1);
+        }
+        for (place, text) in [
+            ("logs", logs),
+            ("events", events),
+            ("ApiCredentials", all::<ApiCredential>(world).await),
+            ("TokenIssuers", all::<TokenIssuer>(world).await),
+            ("ClusterTokenIssuers", all::<ClusterTokenIssuer>(world).await),
+            ("metadata of Secrets", serde_json::to_string(&metadata).expect("JSON")),
+            ("requested URLs", uris),
+            ("admin server", admin),
+        ] {
+            assert_eq!(net.first_leak(&text), None, "O10: a leak in {place}");
+        }
+    });
+}
+
+/// All objects of a kind, as JSON.
+async fn all<K>(world: &World) -> String
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+{
+    let list = Api::<K>::all(world.admin.clone()).list(&ListParams::default()).await.expect("a list");
+    serde_json::to_string(&list.items).expect("JSON")
+}
+
+#[test]
+fn the_role_is_enough_and_all_of_it_is_used() {
+    run(async {
+        let world = World::shared().await;
+        drop(a_whole_life(world).await);
+        alone(world).await;
+        let namespaces: Api<Namespace> = Api::all(world.admin.clone());
+        let list = namespaces.list(&ListParams::default()).await.unwrap();
+        let alive: BTreeSet<String> = list.items.iter().map(ResourceExt::name_any).collect();
+        let asked = world.cluster.audit_events(|e| e.user.ends_with(&format!(":{NAMESPACE}:apicred"))).unwrap();
+        let refused: Vec<_> = asked
+            .iter()
+            // A namespace that is going refuses what is made in it with the same status.
+            .filter(|e| e.code == 403 && (e.namespace.is_empty() || alive.contains(&e.namespace)))
+            .map(|e| (&e.verb, &e.resource, &e.subresource, &e.name))
+            .collect();
+        assert!(refused.is_empty(), "the role lacks {refused:?}");
+
+        let used: BTreeSet<(String, String, String)> = asked
+            .into_iter()
+            .map(|e| {
+                let resource =
+                    if e.subresource.is_empty() { e.resource } else { format!("{}/{}", e.resource, e.subresource) };
+                (e.group, resource, e.verb)
+            })
+            .collect();
+        let roles: Api<ClusterRole> = Api::all(world.admin.clone());
+        let role = roles.get("apicred").await.unwrap();
+        let mut granted = BTreeSet::new();
+        for rule in role.rules.unwrap() {
+            for group in rule.api_groups.unwrap() {
+                for resource in rule.resources.iter().flatten() {
+                    granted.extend(rule.verbs.iter().map(|v| (group.clone(), resource.clone(), v.clone())));
+                }
+            }
+        }
+        let idle: Vec<_> = granted.difference(&used).collect();
+        assert!(idle.is_empty(), "the role grants what nothing uses: {idle:?}");
+    });
+}
+
+#[test]
+fn the_operator_has_not_stumbled() {
+    run(async {
+        let world = World::shared().await;
+        drop(a_whole_life(world).await);
+        alone(world).await;
+        let logs = world.operator_logs();
+        let errors: Vec<&str> = logs.lines().filter(|l| l.contains("\"level\":\"ERROR\"") || l.contains("panicked")).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(world.operator().get("/livez").await.map(|a| a.0), Some(200));
+    });
+}
