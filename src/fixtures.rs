@@ -117,10 +117,7 @@ pub(crate) fn mark(version: &str) -> SourceMark {
 }
 
 /// What stands on a Secret whose token lives from `issued` to `expires` and is due at `renew` (seconds from now).
-pub(crate) fn record(
-    credential: &Credential,
-    (issued, renew, expires): (i64, i64, i64),
-) -> Record {
+pub(crate) fn record(credential: &Credential, (issued, renew, expires): (i64, i64, i64)) -> Record {
     Record {
         issued_at: at(issued),
         expires_at: at(expires),

@@ -38,6 +38,8 @@ pub(super) struct Read {
     pub(super) mark: SourceMark,
     pub(super) material: Material,
     pub(super) fingerprint: String,
+    /// The Secret's annotations, which say where it may go.
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already.
@@ -61,10 +63,23 @@ pub(super) async fn acquire(
             Some(read) => Ok(read),
             None => read_source(context, credential, source).await,
         };
+        let posted_to = endpoint.url.origin().ascii_serialization();
+        let read = read.and_then(|read| {
+            let (issuer, annotations) = (&credential.issuer, read.annotations.as_ref());
+            match binding::may_post(issuer, &posted_to, &read.mark.name, annotations) {
+                Ok(()) => Ok(read),
+                Err(denial) => Err(Refusal::local(
+                    Class::Invalid,
+                    denial.reason(),
+                    denial.message(),
+                )),
+            }
+        });
         let Read {
             mark,
             material,
             fingerprint,
+            ..
         } = match read {
             Ok(read) => read,
             Err(refusal) => {
@@ -171,15 +186,13 @@ pub(super) async fn read_source(
     .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
     let mut data: BTreeMap<_, _> = secret.data.take().unwrap_or_default();
     let bytes = data.remove(&reference.key).ok_or_else(|| {
-        let keys: Vec<String> = data.keys().take(8).cloned().collect();
         Refusal::local(
             Class::Invalid,
             "ClientSecretKeyMissing",
+            // Which keys it has is not told: who may name a Secret may not be who may read it.
             format!(
-                "Secret {} has no key {}; it has: {}",
-                reference.name,
-                reference.key,
-                keys.join(", ")
+                "Secret {} has no key {}; correct the key or add it",
+                reference.name, reference.key
             ),
         )
     })?;
@@ -216,6 +229,7 @@ pub(super) async fn read_source(
         mark,
         material,
         fingerprint,
+        annotations: secret.metadata.annotations,
     })
 }
 
@@ -225,7 +239,7 @@ async fn endpoint(context: &Context, credential: &Credential) -> Result<TokenEnd
         None => {
             context
                 .endpoints
-                .discovered(&context.http, &credential.issuer, context.clock.now())
+                .discovered(&context.http, &credential.issuer, context.clock.as_ref())
                 .await
         }
     }

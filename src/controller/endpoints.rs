@@ -8,6 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    clock::Clock,
     credential::{Endpoint, Issuer, IssuerId},
     issuer::discovery,
     oauth::{
@@ -19,7 +20,23 @@ use crate::{
 /// A document is read again after this; endpoints change once in years.
 const FRESH: SignedDuration = SignedDuration::from_hours(6);
 
-type Slot = Arc<tokio::sync::Mutex<Option<Found>>>;
+/// After a failed try the next one waits this long: everybody who asks meanwhile is told of the failure, or given
+/// the endpoint that is known, and no worker hangs.
+const AGAIN: SignedDuration = SignedDuration::from_secs(20);
+
+type Slot = Arc<tokio::sync::Mutex<Entry>>;
+
+#[derive(Default)]
+struct Entry {
+    found: Option<Found>,
+    failed: Option<Failed>,
+}
+
+struct Failed {
+    version: String,
+    at: Timestamp,
+    refusal: Refusal,
+}
 
 struct Found {
     version: String,
@@ -40,7 +57,7 @@ impl Endpoints {
         &self,
         http: &Http,
         issuer: &Issuer,
-        now: Timestamp,
+        clock: &dyn Clock,
     ) -> Result<TokenEndpoint, Refusal> {
         let slot = Arc::clone(
             self.slots
@@ -49,21 +66,43 @@ impl Endpoints {
                 .entry(issuer.id.clone())
                 .or_default(),
         );
-        let mut found = slot.lock().await;
-        let known = found.as_ref().filter(|f| f.version == issuer.version);
+        let mut entry = slot.lock().await;
+        let now = clock.now();
+        let known = entry.found.as_ref().filter(|f| f.version == issuer.version);
         if let Some(known) = known.filter(|f| now.duration_since(f.at) < FRESH) {
             return Ok(known.endpoint.clone());
         }
+        let known = known.map(|f| f.endpoint.clone());
+        let recent = |f: &&Failed| {
+            let age = now.duration_since(f.at);
+            f.version == issuer.version && age < AGAIN && !age.is_negative()
+        };
+        if let Some(failed) = entry.failed.as_ref().filter(recent) {
+            return known.ok_or_else(|| failed.refusal.clone());
+        }
+        let version = issuer.version.clone();
         match discover(http, issuer).await {
             Ok(endpoint) => {
-                *found = Some(Found {
-                    version: issuer.version.clone(),
+                let found = Found {
+                    version,
                     at: now,
                     endpoint: endpoint.clone(),
-                });
+                };
+                *entry = Entry {
+                    found: Some(found),
+                    failed: None,
+                };
                 Ok(endpoint)
             }
-            Err(refusal) => known.map(|f| f.endpoint.clone()).ok_or(refusal),
+            Err(refusal) => {
+                // By the time of the end of the try: whoever waited for it must find it recent.
+                entry.failed = Some(Failed {
+                    version,
+                    at: clock.now(),
+                    refusal: refusal.clone(),
+                });
+                known.ok_or(refusal)
+            }
         }
     }
 }
@@ -82,11 +121,9 @@ async fn discover(http: &Http, issuer: &Issuer) -> Result<TokenEndpoint, Refusal
             200 => return discovery::read(url, &answer.body, issuer.style),
             _ if not_found(&answer) => {}
             status => {
-                let class = if status >= 500 || status == 429 {
-                    Class::Transient
-                } else {
-                    Class::Invalid
-                };
+                // Transient whatever the status: an issuer that is being rolled out answers 404 for a while, and
+                // the wait between two tries is shared by all who ask.
+                let class = Class::Transient;
                 return Err(Refusal {
                     http_status: Some(status),
                     ..Refusal::local(
@@ -99,7 +136,7 @@ async fn discover(http: &Http, issuer: &Issuer) -> Result<TokenEndpoint, Refusal
         }
     }
     Err(Refusal::local(
-        Class::Invalid,
+        Class::Transient,
         "DiscoveryFailed",
         "there is no discovery document below issuerUrl; correct it or use oauth2.tokenUrl",
     ))

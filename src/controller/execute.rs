@@ -14,7 +14,7 @@ use crate::{
     credential::{Credential, Key},
     issuer::limits::Urgency,
     oauth::Refusal,
-    plan::{Hold, Observed, Outcome, Plan, Why, fail, fingerprint, schedule},
+    plan::{Hold, Observed, Outcome, Plan, Why, fail, fingerprint, schedule, stamp},
     publish::{dress, ownership::Target, render_patch},
 };
 
@@ -46,7 +46,25 @@ pub(super) async fn execute(
         Plan::Hold {
             why: Hold::TargetDeleting,
             until,
-        } => Outcome::Queued { until },
+        } => Outcome::Waiting {
+            reason: "TargetDeleting",
+            message: format!(
+                "Secret {} is being deleted; apicred makes it anew once it is gone (does a finalizer hold it?)",
+                credential.target.name
+            ),
+            until,
+        },
+        Plan::Hold {
+            why: Hold::Repaired,
+            until,
+        } => Outcome::Waiting {
+            reason: "TargetContested",
+            message: format!(
+                "the token in Secret {} is changed or deleted by somebody again and again; find out who, and let apicred alone write it",
+                credential.target.name
+            ),
+            until,
+        },
         Plan::Hold {
             why: Hold::Repeating,
             until,
@@ -72,7 +90,13 @@ async fn render(context: &Context, credential: &Credential, observed: &mut Obser
         };
     };
     let patch = render_patch(version, &dress(credential), &published.dress_keys);
+    let waiting = observed
+        .memory
+        .failure_of(&stamp(credential, observed))
+        .is_some();
     match patch_secret(context, credential, &patch).await {
+        Ok(()) if waiting => Outcome::Backoff,
+        Ok(()) if credential.suspend => Outcome::Suspended,
         Ok(()) => Outcome::Steady,
         Err(trouble) => write_trouble(context, credential, observed, trouble),
     }
@@ -108,7 +132,10 @@ async fn verify(
         {
             observed.memory.verified = Some(read.mark);
             observed.memory.failure = None;
-            Outcome::Steady
+            // Labels may have changed in the same edit: look again with this out of the way.
+            Outcome::Queued {
+                until: context.clock.now(),
+            }
         }
         Ok(read) => {
             mint(

@@ -109,15 +109,21 @@ impl Index {
         rivals.iter().map(|(_, k)| k.clone()).collect()
     }
 
-    /// Keeps only these; gives those whose rivals went.
-    pub(super) fn retain(&mut self, keep: &HashSet<Key>) -> Vec<Key> {
-        let gone: Vec<Key> = self
-            .entries
+    /// Those that are in the index and not among these.
+    pub(super) fn beyond(&self, keep: &HashSet<Key>) -> Vec<Key> {
+        self.entries
             .keys()
             .filter(|k| !keep.contains(k))
             .cloned()
-            .collect();
-        gone.iter().flat_map(|key| self.remove(key)).collect()
+            .collect()
+    }
+
+    /// Keeps only these; gives those whose rivals went.
+    pub(super) fn retain(&mut self, keep: &HashSet<Key>) -> Vec<Key> {
+        self.beyond(keep)
+            .iter()
+            .flat_map(|key| self.remove(key))
+            .collect()
     }
 
     /// Credentials that read or write this Secret.

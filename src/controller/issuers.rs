@@ -1,6 +1,10 @@
 //! Judges issuers: is the spec valid, and is the token endpoint known?
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -12,7 +16,11 @@ use kube::{
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{calls::call, context::Context, index::IssuerName};
+use super::{
+    calls::call,
+    context::{Context, lock},
+    index::IssuerName,
+};
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer, names},
     credential::{Endpoint, FieldError, Issuer},
@@ -30,16 +38,20 @@ pub(super) async fn judge(
     changed: mpsc::UnboundedReceiver<IssuerName>,
     again: mpsc::UnboundedSender<IssuerName>,
 ) {
+    let planned = Arc::<Mutex<HashSet<IssuerName>>>::default();
     let changed = futures::stream::unfold(changed, |mut receiver| async move {
         Some((receiver.recv().await?, receiver))
     });
     changed
         .for_each_concurrent(AT_ONCE, |issuer| {
             let (context, again) = (Arc::clone(&context), again.clone());
+            let planned = Arc::clone(&planned);
             async move {
-                if !judge_one(&context, &issuer).await {
+                // One try at a time is planned for an issuer, however often it is edited meanwhile.
+                if !judge_one(&context, &issuer).await && lock(&planned).insert(issuer.clone()) {
                     tokio::spawn(async move {
                         tokio::time::sleep(AGAIN).await;
+                        lock(&planned).remove(&issuer);
                         let _ = again.send(issuer);
                     });
                 }
@@ -153,7 +165,7 @@ async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal>
         Endpoint::Discover(_) => {
             let found = context
                 .endpoints
-                .discovered(&context.http, issuer, context.clock.now())
+                .discovered(&context.http, issuer, context.clock.as_ref())
                 .await?;
             Ok(found.url.to_string())
         }

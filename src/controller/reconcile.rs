@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A look ends by then, whatever happens: two reads, one exchange of at most 15 s for each of four secrets, two
-/// writes. Below the grace period of the pod, so that a stop waits for the looks that are under way.
+/// writes. A stop waits less long (see app.rs): it may cut a look at several slow secrets short.
 const DEADLINE: Duration = Duration::from_secs(75);
 /// After a look that panicked or ran out of time.
 const AFTER_DEFECT: Duration = Duration::from_mins(1);
@@ -114,6 +114,7 @@ async fn work(
     context.with_state(key, &credential.uid, |s| s.memory = observed.memory.clone());
 
     let now = context.clock.now();
+    let outcome = overdue(outcome, object, credential, &observed, now);
     let label = label(&outcome);
     match outcome {
         Outcome::Released => {
@@ -131,6 +132,39 @@ async fn work(
     let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
     let wait = tell(object, key, context, known.as_ref(), &view).await;
     (label, Some(wait))
+}
+
+/// Standing in line is not told, unless status says Ready although the token has ended meanwhile.
+fn overdue(
+    outcome: Outcome,
+    object: &ApiCredential,
+    credential: &Credential,
+    observed: &plan::Observed,
+    now: jiff::Timestamp,
+) -> Outcome {
+    let says_ready = || {
+        let status = object.status.as_ref();
+        status.is_some_and(|s| {
+            s.conditions
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
+        })
+    };
+    match outcome {
+        Outcome::Queued { until }
+            if until > now && says_ready() && observed.valid(credential, now).is_none() =>
+        {
+            Outcome::Waiting {
+                reason: "WaitingForIssuer",
+                message: format!(
+                    "{} is busy; this credential stands in its line",
+                    credential.issuer.id
+                ),
+                until,
+            }
+        }
+        other => other,
+    }
 }
 
 async fn explain(

@@ -172,11 +172,20 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
             lock(&context.index).insert(object)
         }
         Event::InitDone => {
+            // Of the first list kube wakes everyone itself, once the store has it. Of a later one it wakes too soon:
+            // the store is changed only now, and who was looked up before was missed or seen as it was.
+            let again = context.health.is_listed("credentials");
             context.health.listed("credentials");
-            listed
-                .take()
-                .map(|keep| lock(&context.index).retain(&keep))
-                .unwrap_or_default()
+            let keep = listed.take().unwrap_or_default();
+            let gone = lock(&context.index).beyond(&keep);
+            for key in &gone {
+                context.forget(key);
+            }
+            let mut woken = lock(&context.index).retain(&keep);
+            if again {
+                woken.extend(keep);
+            }
+            woken
         }
         Event::Apply(object) => {
             context.saw(

@@ -20,7 +20,7 @@ use crate::{
     api::{IssuerRef, names},
     credential::{Credential, Key, binding, parse},
     oauth::{Class, Refusal},
-    plan::{Memory, Minted, Observed, Outcome, Why, fingerprint, record, schedule},
+    plan::{Memory, Minted, Observed, Outcome, Why, fingerprint, later_than, record, schedule},
     publish::{DressKeys, Record, create, dress, ownership::Target, rotate_patch},
 };
 
@@ -34,9 +34,14 @@ pub(super) async fn publish(
 ) -> Outcome {
     let now = context.clock.now();
     let drop_held = || context.with_state(key, &credential.uid, |s| s.held = None);
-    if !still_wanted(context, credential, key) {
-        drop_held();
-        return Outcome::Queued { until: now };
+    match wanted(context, credential, key) {
+        Wanted::Here => {}
+        // The token is right, its place or dress is another: the next look finds it held.
+        Wanted::Elsewhere => return Outcome::Queued { until: now },
+        Wanted::Nowhere => {
+            drop_held();
+            return Outcome::Queued { until: now };
+        }
     }
     let Ok(digests) = context.digest_key.get(&context.metrics).await else {
         return write_trouble(context, credential, observed, Trouble::Unavailable);
@@ -46,6 +51,7 @@ pub(super) async fn publish(
         .record()
         .filter(|old| old.fingerprint == held.fingerprint && why != Why::Requested)
         && observed.valid(credential, now).is_some()
+        && old.issued_at <= later_than(now)
         && (old.token_digest == token_digest || held.token.expires_at <= old.expires_at)
     {
         // `expires-at` never goes down for one fingerprint; an issuer that caches would make us write in a loop.
@@ -68,8 +74,10 @@ pub(super) async fn publish(
             drop_held();
             observed.memory = Memory {
                 refused: record.sources.refused.clone(),
-                ..Default::default()
+                repairs: observed.memory.repairs,
+                ..Memory::default()
             };
+            observed.memory.published(why, now);
             context.metrics.published(why.as_str());
             tracing::info!(
                 why = why.as_str(),
@@ -153,23 +161,36 @@ fn secrets(context: &Context, credential: &Credential) -> Api<Secret> {
     Api::namespaced(context.client.clone(), &credential.namespace)
 }
 
+enum Wanted {
+    Here,
+    Elsewhere,
+    Nowhere,
+}
+
 /// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer
 /// may have been edited or deleted meanwhile: what was asked for under an old spec is never written as new.
-fn still_wanted(context: &Context, credential: &Credential, key: &Key) -> bool {
+fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
     let Some(newest) = context.credentials.get(&reference(key)) else {
-        return false;
+        return Wanted::Nowhere;
     };
-    let alive = newest.metadata.uid.as_deref() == Some(credential.uid.as_str())
-        && newest.metadata.deletion_timestamp.is_none();
+    let same = newest.metadata.uid.as_deref() == Some(credential.uid.as_str());
+    if !same || newest.metadata.deletion_timestamp.is_some() {
+        return Wanted::Nowhere;
+    }
     let lookup = |r: &IssuerRef| context.issuer(&key.namespace, r);
-    alive
-        && parse(&newest, lookup).is_ok_and(|now| {
-            !now.suspend
-                && now.target == credential.target
-                && now.renew_requested == credential.renew_requested
-                && fingerprint::request(&now) == fingerprint::request(credential)
-                && may_ask(context, &now)
-        })
+    match parse(&newest, lookup) {
+        Ok(now)
+            if now.suspend
+                || now.renew_requested != credential.renew_requested
+                || fingerprint::request(&now) != fingerprint::request(credential)
+                || !may_ask(context, &now) =>
+        {
+            Wanted::Nowhere
+        }
+        Ok(now) if now.target == credential.target => Wanted::Here,
+        Ok(_) => Wanted::Elsewhere,
+        Err(_) => Wanted::Nowhere,
+    }
 }
 
 fn may_ask(context: &Context, credential: &Credential) -> bool {
@@ -217,7 +238,7 @@ pub(super) fn write_trouble(
             Class::Invalid,
             "TargetInvalid",
             format!(
-                "the API server refuses the change of Secret {name}: it is immutable or of another type; delete it and apicred makes it anew"
+                "the API server refuses the change of Secret {name}: a label is not valid, an admission policy forbids it, or the Secret is immutable or of another type (then delete it, and apicred makes it anew)"
             ),
         ),
         Trouble::Unavailable => Refusal::local(

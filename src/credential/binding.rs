@@ -92,24 +92,35 @@ pub fn may_send(
     secret: &str,
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<(), Denial> {
+    may_post(issuer, &issuer.origin, secret, annotations)
+}
+
+/// The same for the origin that is posted to, which a discovery document may set to another host than the
+/// issuer's: whoever can publish a document on a host that a Secret names could otherwise lead the secret away.
+///
+/// # Errors
+/// When neither an administrator nor the Secret vouches for the origin.
+pub fn may_post(
+    issuer: &Issuer,
+    origin: &str,
+    secret: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Denial> {
     if issuer.vouched {
         return Ok(());
     }
     let named = annotations.and_then(|a| a.get(crate::api::names::ALLOWED_ISSUERS));
     if named.is_some_and(|list| {
-        list.split(',').any(|o| {
-            o.trim()
-                .trim_end_matches('/')
-                .eq_ignore_ascii_case(&issuer.origin)
-        })
+        list.split(',')
+            .any(|o| o.trim().trim_end_matches('/').eq_ignore_ascii_case(origin))
     }) {
         return Ok(());
     }
     Err(Denial::Secret(format!(
         "Secret {secret} does not allow itself to be sent to {}; its owner sets the annotation {}: {} on it",
-        issuer.origin,
+        origin,
         crate::api::names::ALLOWED_ISSUERS,
-        issuer.origin
+        origin
     )))
 }
 

@@ -154,11 +154,12 @@ impl Issuer {
             spec.limits.as_ref(),
             spec.assumed_lifetime,
         );
-        // Entra's own hosts are known and safe; any other origin is only this namespace's word.
+        // Entra's own hosts are known and safe, as long as public CAs say that it is them; any other origin is only
+        // this namespace's word.
         issuer.vouched = spec
             .entra
             .as_ref()
-            .is_some_and(|e| e.authority_host.is_none());
+            .is_some_and(|e| e.authority_host.is_none() && spec.ca_bundle.is_none());
         Ok(issuer)
     }
 

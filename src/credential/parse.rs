@@ -101,13 +101,17 @@ pub fn parse(
         ));
     }
     // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
-    if spec.min_lifetime.is_some_and(|d| d < MIN_LIFETIME.0 || d > MIN_LIFETIME.1) {
+    if spec
+        .min_lifetime
+        .is_some_and(|d| d < MIN_LIFETIME.0 || d > MIN_LIFETIME.1)
+    {
         errors.push(FieldError::new(
             "spec.minLifetime",
             "must be a duration between 10s and 24h, such as 15m",
         ));
     }
-    let taken = |name: &&String| PARAMETERS_WITH_FIELDS.contains(&name.to_ascii_lowercase().as_str());
+    let taken =
+        |name: &&String| PARAMETERS_WITH_FIELDS.contains(&name.to_ascii_lowercase().as_str());
     errors.extend(spec.parameters.keys().filter(taken).map(|name| {
         FieldError::new(
             "spec.parameters",

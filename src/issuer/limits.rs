@@ -11,6 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 /// How long an admission waits to be used. A credential that was deleted meanwhile never uses it.
 const ADMISSION: SignedDuration = SignedDuration::from_secs(5);
 
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(75);
+
 /// Place in the line: credentials without a valid token first, then the soonest to expire.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Urgency(i64);
@@ -78,7 +80,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
 
     /// Asks for one request.
     pub fn enter(&mut self, key: &K, urgency: Urgency, now: Timestamp) -> Entry {
-        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+        if let Some(until) = self.paused(now) {
             self.forget(key);
             return Entry::Paused(until);
         }
@@ -108,9 +110,11 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         self.refilled = until;
     }
 
-    /// Until when nobody asks.
+    /// Until when nobody asks. A pause is never longer than an hour and its spread, so one that ends later was set
+    /// by a clock that has been set back since.
     pub fn paused(&self, now: Timestamp) -> Option<Timestamp> {
-        self.paused_until.filter(|until| *until > now)
+        self.paused_until
+            .filter(|until| *until > now && until.duration_since(now) < LONGEST_PAUSE)
     }
 
     /// Those who may come back now, most urgent first. Each holds its place for five seconds.

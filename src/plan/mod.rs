@@ -11,9 +11,9 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use observed::{Failure, Memory, Observed, Source, stamp};
-pub use outcome::{Minted, Outcome, fail, record};
 pub use notices::{Notice, Severity};
+pub use observed::{Failure, Memory, Observed, Repairs, Source, stamp};
+pub use outcome::{Minted, Outcome, fail, record};
 pub use status::{View, invalid, status};
 
 use jiff::{SignedDuration, Timestamp};
@@ -108,6 +108,8 @@ pub enum Hold {
     TargetDeleting,
     /// The issuer repeats the token that is published.
     Repeating,
+    /// It was put right moments ago; somebody undoes it again and again.
+    Repaired,
 }
 
 /// How often a credential is looked at that waits for a change: watches tell of every change, this is the net.
@@ -118,7 +120,7 @@ pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Pla
     if observed.deleting {
         return Plan::Release;
     }
-    if credential.suspend {
+    if credential.suspend && !undressed(credential, observed) {
         return Plan::Hold {
             until: schedule::later(now, RECHECK),
             why: Hold::Suspended,
@@ -133,11 +135,11 @@ pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Pla
             why: Hold::TargetDeleting,
         };
     }
-    let undressed = published(&observed.target).is_some_and(|p| {
-        // A write on an edited Secret would hide the edit (see `ownership::Hands`): there the token comes first.
-        let whole = p.record.is_some() && p.hands == Hands::None;
-        whole && (p.dress != dress(credential).digest() || p.dress_live != p.dress)
-    });
+    let undressed = undressed(credential, observed);
+    if credential.suspend {
+        // No token, but its owner reference may have to go before the credential does.
+        return Plan::Render;
+    }
     match need(credential, observed, now) {
         Need::Nothing if undressed => Plan::Render,
         Need::Nothing => {
@@ -150,6 +152,15 @@ pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Pla
         }
         Need::Token(why) => obtain(credential, observed, now, Plan::Mint(why), undressed),
     }
+}
+
+/// Does the Secret wear something else than the spec wants?
+fn undressed(credential: &Credential, observed: &Observed) -> bool {
+    published(&observed.target).is_some_and(|p| {
+        p.record.is_some()
+            && p.hands == Hands::None
+            && (p.dress != dress(credential).digest() || p.dress_live != p.dress)
+    })
 }
 
 /// The step that asks for something, unless it may not, cannot, or has to wait.
@@ -182,7 +193,7 @@ fn obtain(
             ),
         };
     }
-    let held_back = if step == Plan::Mint(Why::Requested) || step == Plan::Mint(Why::Due) {
+    let held_back = if step == Plan::Mint(Why::Due) {
         observed
             .memory
             .not_before
@@ -194,9 +205,17 @@ fn obtain(
     let backoff = observed
         .memory
         .failure_of(&stamp(credential, observed))
-        .filter(|f| f.next_attempt > now)
+        .filter(|f| f.next_attempt > now && f.at <= later_than(now))
         .map(|f| (f.next_attempt, Hold::Backoff));
-    match backoff.or(held_back) {
+    let calm = match &step {
+        Plan::Mint(why) => observed
+            .memory
+            .calm_until(*why)
+            .filter(|t| *t > now)
+            .map(|t| (t, Hold::Repaired)),
+        _ => None,
+    };
+    match backoff.or(held_back).or(calm) {
         // While the issuer is out, a label can still be put right.
         Some(_) if undressed => Plan::Render,
         Some((until, why)) => Plan::Hold { until, why },
@@ -275,7 +294,8 @@ fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     if record.expires_at <= now {
         return Need::Token(Why::Expired);
     }
-    if record.renew_at <= now {
+    // Asked for in the future: the clock was ahead then, so the end that was noted is later than the real one.
+    if record.renew_at <= now || record.issued_at > later_than(now) {
         return Need::Token(Why::Due);
     }
     match source.mark() {
@@ -285,6 +305,11 @@ fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
         // Unmoved; or gone, and then the token is still good until it is due.
         _ => Need::Nothing,
     }
+}
+
+/// What lies beyond this was noted by a clock that has been set back since.
+pub(crate) fn later_than(now: Timestamp) -> Timestamp {
+    schedule::later(now, SignedDuration::from_mins(1))
 }
 
 fn published(target: &Target) -> Option<&Published> {

@@ -23,6 +23,9 @@ pub enum Severity {
     Warning,
 }
 
+/// Reasons of waiting for an issuer that is well: what comes after them is no recovery.
+const WAITS: [&str; 2] = ["IssuerRepeatsToken", "IssuerPaused"];
+
 /// Events tell changes, never a healthy rotation: an event is a write too.
 pub(super) fn notices(
     old: &ApiCredentialStatus,
@@ -52,7 +55,10 @@ pub(super) fn notices(
                     "the token in the Secret was changed by somebody else; a new one was published"
                         .to_owned(),
             });
-        } else if was_late.as_ref().is_some_and(|l| l.0) {
+        } else if was_late
+            .as_ref()
+            .is_some_and(|l| l.0 && !WAITS.contains(&l.1.as_str()))
+        {
             let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
             out.push(Notice {
                 severity: Severity::Normal,

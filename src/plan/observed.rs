@@ -1,8 +1,8 @@
 //! What was seen of the world before a plan is made.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::fingerprint;
+use super::{Why, fingerprint, schedule::later};
 use crate::{
     api::SecretKeyRef,
     credential::{Credential, binding::Denial},
@@ -65,7 +65,23 @@ pub struct Memory {
     pub refused: Vec<SourceMark>,
     /// Do not ask again before, although it is due: the issuer repeats the token that is published already.
     pub not_before: Option<Timestamp>,
+    /// Tokens that were published because somebody had undone the one before.
+    pub repairs: Option<Repairs>,
 }
+
+/// Repairs that followed each other closely.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Repairs {
+    /// How many.
+    pub count: u32,
+    /// The last one.
+    pub at: Timestamp,
+}
+
+/// Repairs further apart than this have nothing to do with each other.
+const REPAIRS_APART: SignedDuration = SignedDuration::from_mins(10);
+/// So many in a row are made at once: a person who tries things out should see it work.
+const REPAIRS_AT_ONCE: u32 = 3;
 
 /// A try that failed.
 #[derive(Clone, Debug)]
@@ -85,12 +101,41 @@ pub struct Failure {
 }
 
 impl Memory {
+    /// Remembers a token that was published. Another tool that undoes it each time would otherwise cost a request
+    /// for every turn.
+    pub fn published(&mut self, why: Why, now: Timestamp) {
+        let close = self
+            .repairs
+            .filter(|r| now.duration_since(r.at) < REPAIRS_APART);
+        self.repairs = match why {
+            Why::Edited | Why::Absent | Why::Adopted => Some(Repairs {
+                count: close.map_or(0, |r| r.count) + 1,
+                at: now,
+            }),
+            _ => close,
+        };
+    }
+
+    /// Until when a repair waits: not at all for the first ones, then 10 s, doubling to five minutes.
+    pub fn calm_until(&self, why: Why) -> Option<Timestamp> {
+        if !matches!(why, Why::Edited | Why::Absent | Why::Adopted) {
+            return None;
+        }
+        let repairs = self.repairs.filter(|r| r.count > REPAIRS_AT_ONCE)?;
+        let doublings = (repairs.count - REPAIRS_AT_ONCE - 1).min(5);
+        Some(later(
+            repairs.at,
+            SignedDuration::from_secs((10 << doublings).min(300)),
+        ))
+    }
+
     /// Nothing worth keeping?
     pub fn is_empty(&self) -> bool {
         self.failure.is_none()
             && self.verified.is_none()
             && self.refused.is_empty()
             && self.not_before.is_none()
+            && self.repairs.is_none()
     }
 
     /// The failure, if the inputs are still the ones that failed.

@@ -95,11 +95,7 @@ pub fn fail(
     now: Timestamp,
 ) -> Memory {
     let stamp = stamp(credential, observed);
-    let failures = observed
-        .memory
-        .failure_of(&stamp)
-        .map_or(0, |f| f.failures)
-        .saturating_add(1);
+
     let recent = |at: Timestamp| now.duration_since(at) < schedule::PROPAGATION;
     let propagating = refusal.about_client
         && observed
@@ -107,6 +103,12 @@ pub fn fail(
             .iter()
             .filter_map(|s| s.changed_at)
             .any(recent);
+    // Once a new secret has had its time, its refusal counts from one: the quick tries before say nothing.
+    let earlier = observed
+        .memory
+        .failure_of(&stamp)
+        .filter(|f| f.propagating == propagating);
+    let failures = earlier.map_or(0, |f| f.failures).saturating_add(1);
     let deadline = observed.valid(credential, now).map(|r| {
         let floor = schedule::floor(
             r.expires_at.duration_since(r.issued_at),

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     api::{ApiCredential, ApiCredentialStatus, AttemptResult, LastAttempt},
     credential::{Credential, FieldError},
-    publish::{Record, ownership::SecretFacts},
+    publish::{
+        Record,
+        ownership::{Hands, SecretFacts},
+    },
 };
 
 /// Everything that is told about one look at a credential.
@@ -50,7 +53,8 @@ pub fn status(
 
     let mut status = ApiCredentialStatus {
         observed_generation: Some(credential.generation),
-        last_attempt: last_attempt(outcome, failure).or(old.last_attempt.clone()),
+        last_attempt: last_attempt(outcome, failure)
+            .or_else(|| remembered(&old, observed.record())),
         ..ApiCredentialStatus::default()
     };
     if let Some(record) = observed.record() {
@@ -122,8 +126,9 @@ pub fn invalid(
     let message = FieldError::join(errors);
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let record = facts
+        .filter(|f| !f.deleting)
         .and_then(|f| f.published.as_ref())
-        .filter(|p| p.credential_uid == uid)
+        .filter(|p| p.credential_uid == uid && p.hands == Hands::None)
         .and_then(|p| p.record.as_ref())
         .filter(|r| r.expires_at > now);
     let was_ready = find(&old.conditions, "Ready").is_some_and(|c| c.status == "True");
@@ -215,16 +220,7 @@ fn trouble<'a>(
 
 fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Option<LastAttempt> {
     if let Outcome::Minted(minted) = outcome {
-        return Some(LastAttempt {
-            time: time(minted.at),
-            result: AttemptResult::Succeeded,
-            reason: None,
-            http_status: None,
-            error: None,
-            aadsts: None,
-            correlation_id: minted.correlation_id.clone(),
-            trace_id: None,
-        });
+        return Some(succeeded(minted.at, minted.correlation_id.clone()));
     }
     failure.map(|f| LastAttempt {
         time: time(f.at),
@@ -236,6 +232,28 @@ fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Option<LastAtte
         correlation_id: f.refusal.correlation_id.clone(),
         trace_id: f.refusal.trace_id.clone(),
     })
+}
+
+/// The last try as status has it. A token that is younger than a failure was got although nobody could say so.
+fn remembered(old: &ApiCredentialStatus, record: Option<&Record>) -> Option<LastAttempt> {
+    let last = old.last_attempt.clone()?;
+    match record.filter(|r| last.result == AttemptResult::Failed && r.issued_at > last.time.0) {
+        Some(record) => Some(succeeded(record.issued_at, None)),
+        None => Some(last),
+    }
+}
+
+fn succeeded(at: Timestamp, correlation_id: Option<String>) -> LastAttempt {
+    LastAttempt {
+        time: time(at),
+        result: AttemptResult::Succeeded,
+        reason: None,
+        http_status: None,
+        error: None,
+        aadsts: None,
+        correlation_id,
+        trace_id: None,
+    }
 }
 
 /// Is the promise to readers in danger? Said before it breaks.

@@ -80,8 +80,18 @@ pub enum Target {
 /// Reads a Secret's metadata.
 pub fn examine(meta: &ObjectMeta) -> SecretFacts {
     let annotations = meta.annotations.as_ref();
-    let uid = annotations.and_then(|a| a.get(names::CREDENTIAL_UID));
-    let published = annotations.zip(uid).map(|(a, uid)| {
+    // The owner reference says whose it is when somebody took the annotation off.
+    let owner = meta.owner_references.iter().flatten().find(|o| {
+        o.controller == Some(true)
+            && o.kind == "ApiCredential"
+            && o.api_version.starts_with(names::GROUP)
+    });
+    let uid = annotations
+        .and_then(|a| a.get(names::CREDENTIAL_UID))
+        .or(owner.map(|o| &o.uid));
+    let bare = std::collections::BTreeMap::new();
+    let published = uid.map(|uid| {
+        let a = annotations.unwrap_or(&bare);
         let keys = a
             .get(names::DRESS_KEYS)
             .and_then(|j| serde_json::from_str(j).ok())
@@ -146,6 +156,9 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
     }
 }
 
+/// Keys whose value is another with each token.
+const MOVING: [&str; 3] = ["expires_at", "token", "token.json"];
+
 /// Who owns the fields that apicred writes, by `managedFields`. A cleared list tells nothing and counts as none.
 fn hands(entries: &[ManagedFieldsEntry]) -> Hands {
     let ours = |e: &&ManagedFieldsEntry| e.manager.as_deref() == Some(names::MANAGER);
@@ -161,19 +174,25 @@ fn hands(entries: &[ManagedFieldsEntry]) -> Hands {
     {
         return Hands::Claimed(name(claim));
     }
-    // An update to the value that stands there already moves no ownership, so a field whose value never changes
-    // stays with whoever wrote it last: an editor, a restore. What apicred has written over since is put right.
+    // What changes with each token changes its owner with each write as well.
+    if let Some(edit) = strangers
+        .iter()
+        .find(|e| MOVING.iter().any(|key| owns_data(e, key)))
+    {
+        return Hands::Edited(name(edit));
+    }
+    // The rest may keep its value, and a write of the value that stands there already moves no ownership: it stays
+    // with whoever wrote it last, an editor or a restore. What apicred has written over since is put right.
     let time = |e: &ManagedFieldsEntry| e.time.as_ref().map(|t| t.0);
     let written = entries.iter().filter(ours).filter_map(time).max();
-    let stands = |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t >= w));
+    let stands = |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t > w));
     if let Some(edit) = strangers.iter().find(stands) {
         return Hands::Edited(name(edit));
     }
     // A key that was taken away is owned by nobody.
-    let whole = KEYS
-        .iter()
-        .all(|key| entries.iter().any(|e| owns_data(e, key)));
-    if whole {
+    let held = |key: &&str| entries.iter().filter(ours).any(|e| owns_data(e, key));
+    let there = entries.iter().any(|e| owns_data(e, "token_type"));
+    if there && MOVING.iter().all(held) {
         Hands::None
     } else {
         Hands::Edited("somebody".to_owned())

@@ -13,7 +13,11 @@ fn probes_and_metrics_answer() {
         place.ready("c").await;
         let operator = world.operator();
         for probe in ["/livez", "/readyz"] {
-            assert_eq!(operator.get(probe).await, Some((200, "ok\n".to_owned())), "{probe}");
+            assert_eq!(
+                operator.get(probe).await,
+                Some((200, "ok\n".to_owned())),
+                "{probe}"
+            );
         }
         assert_eq!(operator.get("/").await.unwrap().0, 404);
         let (status, metrics) = operator.get("/metrics").await.unwrap();
@@ -28,9 +32,15 @@ fn probes_and_metrics_answer() {
             "apicred_reconcile_seconds_bucket",
             "apicred_token_request_seconds_bucket",
         ] {
-            assert!(metrics.contains(series), "{series} is missing in\n{metrics}");
+            assert!(
+                metrics.contains(series),
+                "{series} is missing in\n{metrics}"
+            );
         }
         // A series for each object would grow without end.
-        assert!(!metrics.contains(&place.namespace), "an object's name labels a series");
+        assert!(
+            !metrics.contains(&place.namespace),
+            "an object's name labels a series"
+        );
     });
 }

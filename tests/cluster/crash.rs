@@ -57,7 +57,10 @@ fn a_crash_at_any_step_of_a_first_token_loses_nothing() {
                 }
                 crashes += 1;
             }
-            assert!((5..MOST - 1).contains(&crashes), "{crashes} steps were cut {when} them");
+            assert!(
+                (5..MOST - 1).contains(&crashes),
+                "{crashes} steps were cut {when} them"
+            );
         }
     });
 }
@@ -80,7 +83,10 @@ fn a_crash_at_any_step_of_a_rotation_loses_nothing() {
                 }
                 crashes += 1;
             }
-            assert!((4..MOST - 1).contains(&crashes), "{crashes} steps were cut {when} them");
+            assert!(
+                (4..MOST - 1).contains(&crashes),
+                "{crashes} steps were cut {when} them"
+            );
         }
     });
 }
@@ -114,12 +120,22 @@ fn a_crash_while_the_issuer_answers_loses_nothing() {
 /// A credential whose renewal is due the moment an operator starts, because its time has come.
 async fn overdue(world: &mut World, place: &Place) -> SecretView {
     let life = Duration::from_secs(60);
-    place.add_client(place.oauth_client().lifetime(life).refresh_in(Duration::from_secs(1)));
+    place.add_client(
+        place
+            .oauth_client()
+            .lifetime(life)
+            .refresh_in(Duration::from_secs(1)),
+    );
     let old = published(world, place).await;
     // The next token is not due again so soon: a second renewal would look like a needless one.
     place.add_client(place.oauth_client());
-    let renew_at: jiff::Timestamp = old.annotations["apicred.dev/renew-at"].parse().expect("a time");
-    eventually(SOON, "the renew point", async || renew_at < jiff::Timestamp::now()).await;
+    let renew_at: jiff::Timestamp = old.annotations["apicred.dev/renew-at"]
+        .parse()
+        .expect("a time");
+    eventually(SOON, "the renew point", async || {
+        renew_at < jiff::Timestamp::now()
+    })
+    .await;
     old
 }
 
@@ -140,10 +156,18 @@ async fn published(world: &mut World, place: &Place) -> SecretView {
 }
 
 /// Runs a victim. Says whether it crashed; if not, it has done its work and has come to rest.
-async fn crash(world: &World, place: &Place, (at, when): (usize, &str), old: Option<&SecretView>) -> bool {
+async fn crash(
+    world: &World,
+    place: &Place,
+    (at, when): (usize, &str),
+    old: Option<&SecretView>,
+) -> bool {
     let args = ["--exact", "crash::victim", "--ignored", "--nocapture"].map(str::to_owned);
     let env = [
-        ("KUBECONFIG", world.operator_kubeconfig().display().to_string()),
+        (
+            "KUBECONFIG",
+            world.operator_kubeconfig().display().to_string(),
+        ),
         (AT, at.to_string()),
         (WHEN, when.to_owned()),
     ];
@@ -152,23 +176,38 @@ async fn crash(world: &World, place: &Place, (at, when): (usize, &str), old: Opt
     // At rest: the work is done, and nothing more was asked of the API server for a while.
     let mut mark = world.mark();
     let mut calm = 0;
-    eventually(LATER, format!("the end of a victim at step {at}"), async || {
-        if victim.ended().is_some() {
-            return true;
-        }
-        let status = place.credentials().get("c").await.ok().and_then(|c| c.status);
-        let told = status.and_then(|s| s.expires_at).map(|t| t.0);
-        let view = place.view("token").await.ok();
-        let done = view.is_some_and(|v| told == Some(v.expires_at) && old.is_none_or(|o| o.token != v.token));
-        let silent = world.all_since(mark).0.is_empty();
-        mark = world.mark();
-        calm = if done && silent { calm + 1 } else { 0 };
-        // Twenty looks, each 50 ms after the one before.
-        calm > 20
-    })
+    eventually(
+        LATER,
+        format!("the end of a victim at step {at}"),
+        async || {
+            if victim.ended().is_some() {
+                return true;
+            }
+            let status = place
+                .credentials()
+                .get("c")
+                .await
+                .ok()
+                .and_then(|c| c.status);
+            let told = status.and_then(|s| s.expires_at).map(|t| t.0);
+            let view = place.view("token").await.ok();
+            let done = view.is_some_and(|v| {
+                told == Some(v.expires_at) && old.is_none_or(|o| o.token != v.token)
+            });
+            let silent = world.all_since(mark).0.is_empty();
+            mark = world.mark();
+            calm = if done && silent { calm + 1 } else { 0 };
+            // Twenty looks, each 50 ms after the one before.
+            calm > 20
+        },
+    )
     .await;
     let crashed = victim.was_killed();
-    assert!(crashed || victim.ended().is_none(), "the victim ended by itself: {}", victim.output());
+    assert!(
+        crashed || victim.ended().is_none(),
+        "the victim ended by itself: {}",
+        victim.output()
+    );
     if !crashed {
         victim.kill().await;
     }
@@ -180,9 +219,15 @@ async fn crash(world: &World, place: &Place, (at, when): (usize, &str), old: Opt
 async fn recover(world: &mut World, place: &Place, old: Option<&SecretView>) {
     let recorder = Recorder::of(place, "token");
     let published = place.view("token").await.ok();
-    let had_new = published.as_ref().is_some_and(|v| old.is_none_or(|o| o.token != v.token));
+    let had_new = published
+        .as_ref()
+        .is_some_and(|v| old.is_none_or(|o| o.token != v.token));
     if let Some(old) = old {
-        assert!(published.is_some(), "the old token {} was lost", old.token_id());
+        assert!(
+            published.is_some(),
+            "the old token {} was lost",
+            old.token_id()
+        );
     }
     let before = place.posts();
     world.start_operator().await;
@@ -193,9 +238,17 @@ async fn recover(world: &mut World, place: &Place, old: Option<&SecretView>) {
     place.ready("c").await;
     assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
     let usual = if old.is_some() { 2 } else { 1 };
-    assert!(place.posts() <= usual + 1, "O3: {} POSTs in place of {usual}", place.posts());
+    assert!(
+        place.posts() <= usual + 1,
+        "O3: {} POSTs in place of {usual}",
+        place.posts()
+    );
     if had_new {
-        assert_eq!(place.posts(), before, "O3: the published token was good, and yet another was asked for");
+        assert_eq!(
+            place.posts(),
+            before,
+            "O3: the published token was good, and yet another was asked for"
+        );
     }
     world.stays_quiet(place, Duration::from_millis(500)).await;
     world.kill_operator().await;
@@ -203,14 +256,21 @@ async fn recover(world: &mut World, place: &Place, old: Option<&SecretView>) {
 }
 
 async fn forget_digest_key(world: &World) -> Result<(), kube::Error> {
-    let api: kube::Api<k8s_openapi::api::core::v1::Secret> = kube::Api::namespaced(world.admin.clone(), NAMESPACE);
-    api.delete("apicred-digest-key", &kube::api::DeleteParams::default()).await.map(|_| ())
+    let api: kube::Api<k8s_openapi::api::core::v1::Secret> =
+        kube::Api::namespaced(world.admin.clone(), NAMESPACE);
+    api.delete("apicred-digest-key", &kube::api::DeleteParams::default())
+        .await
+        .map(|_| ())
 }
 
 /// Waits until the credential of a round cannot disturb the next one.
 async fn gone(place: &Place) {
     eventually(SOON, "the end of a credential", async || {
-        place.credentials().get_opt("c").await.is_ok_and(|c| c.is_none())
+        place
+            .credentials()
+            .get_opt("c")
+            .await
+            .is_ok_and(|c| c.is_none())
     })
     .await;
 }
@@ -239,11 +299,17 @@ fn victim() {
         metrics_per_credential: false,
     };
     // One thread: while it waits for its death, nothing else goes on.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let ended = runtime.block_on(async {
         let mut config = Config::infer().await.unwrap();
         app::harden(&mut config);
-        let client = ClientBuilder::try_from(config).unwrap().with_layer(&bomb).build();
+        let client = ClientBuilder::try_from(config)
+            .unwrap()
+            .with_layer(&bomb)
+            .build();
         app::run(options, client, std::future::pending()).await
     });
     panic!("the operator ended: {ended:?}");
@@ -251,7 +317,9 @@ fn victim() {
 
 /// Ends this process as SIGKILL does: at once, and without a chance to tidy up.
 fn die() -> ! {
-    let _ = Command::new("/bin/sh").args(["-c", "kill -KILL \"$PPID\""]).status();
+    let _ = Command::new("/bin/sh")
+        .args(["-c", "kill -KILL \"$PPID\""])
+        .status();
     loop {
         std::thread::park();
     }
@@ -268,7 +336,10 @@ impl<S> Layer<S> for Bomb {
     type Service = Armed<S>;
 
     fn layer(&self, inner: S) -> Armed<S> {
-        Armed { inner, bomb: self.clone() }
+        Armed {
+            inner,
+            bomb: self.clone(),
+        }
     }
 }
 
@@ -298,7 +369,12 @@ where
         let counts = !query.contains("watch=") && !query.contains("limit=");
         let last = counts && self.bomb.left.fetch_sub(1, Ordering::SeqCst) == 1;
         if counts {
-            eprintln!("victim: {} {}{}", request.method(), request.uri().path(), if last { " (the last)" } else { "" });
+            eprintln!(
+                "victim: {} {}{}",
+                request.method(),
+                request.uri().path(),
+                if last { " (the last)" } else { "" }
+            );
         }
         let after = self.bomb.after;
         if last && !after {

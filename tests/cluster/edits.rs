@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use dev_issuer::Point;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api,
-    api::DeleteParams,
-};
+use kube::{Api, api::DeleteParams};
 use serde_json::json;
 use testenv::eventually;
 
@@ -26,14 +23,22 @@ fn an_answer_to_the_old_spec_is_never_published() {
         place.create("c", json!({})).await;
         hold.reached().await;
         // The token for the first API is minted and on its way; now another API is wanted.
-        place.edit("c", json!({ "spec": { "scopes": [format!("{CLOUD_APPS}/.default")] } })).await;
+        place
+            .edit(
+                "c",
+                json!({ "spec": { "scopes": [format!("{CLOUD_APPS}/.default")] } }),
+            )
+            .await;
         hold.release();
         let view = place.ready("c").await;
         assert_eq!(view.claims["aud"], CLOUD_APPS);
         assert_eq!(place.call("cloudapps", "v1/alerts", &view.token).await, 200);
         assert_eq!(place.posts(), 2);
         let seen = recorder.finish(&place);
-        assert!(seen.iter().all(|v| v.claims["aud"] == CLOUD_APPS), "the old answer was published: {seen:?}");
+        assert!(
+            seen.iter().all(|v| v.claims["aud"] == CLOUD_APPS),
+            "the old answer was published: {seen:?}"
+        );
     });
 }
 
@@ -59,11 +64,26 @@ fn a_spec_that_asks_for_another_token_gets_it_and_any_other_edit_costs_none() {
 
         // A label of somebody else on a credential wakes nobody at all.
         let mark = world.mark();
-        place.edit("c", json!({ "metadata": { "labels": { "team": "red" } } })).await;
+        place
+            .edit("c", json!({ "metadata": { "labels": { "team": "red" } } }))
+            .await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
-        assert_eq!(world.since(mark, &place).0.iter().filter(|e| e.verb != "watch").count(), 0);
+        assert_eq!(
+            world
+                .since(mark, &place)
+                .0
+                .iter()
+                .filter(|e| e.verb != "watch")
+                .count(),
+            0
+        );
 
-        place.edit("c", json!({ "spec": { "scopes": [format!("{CLOUD_APPS}/.default")] } })).await;
+        place
+            .edit(
+                "c",
+                json!({ "spec": { "scopes": [format!("{CLOUD_APPS}/.default")] } }),
+            )
+            .await;
         let second = place.another_token("token", &first).await;
         assert_eq!(second.claims["aud"], CLOUD_APPS);
         assert_eq!(place.posts(), 2);
@@ -78,7 +98,12 @@ fn another_target_name_moves_the_token() {
         let place = world.place("rename").await;
         place.create("c", json!({})).await;
         place.ready("c").await;
-        place.edit("c", json!({ "spec": { "target": { "secretName": "elsewhere" } } })).await;
+        place
+            .edit(
+                "c",
+                json!({ "spec": { "target": { "secretName": "elsewhere" } } }),
+            )
+            .await;
         place.ready("c").await;
         assert_eq!(place.view("elsewhere").await.unwrap().owners, ["c"]);
         world.stays_quiet(&place, Duration::from_secs(2)).await;
@@ -95,14 +120,24 @@ fn a_credential_deleted_in_flight_leaves_no_secret() {
         place.create("c", json!({})).await;
         hold.reached().await;
         place.delete("c").await;
-        eventually(SOON, "its end", async || place.credentials().get_opt("c").await.is_ok_and(|c| c.is_none())).await;
+        eventually(SOON, "its end", async || {
+            place
+                .credentials()
+                .get_opt("c")
+                .await
+                .is_ok_and(|c| c.is_none())
+        })
+        .await;
         hold.release();
         eventually(SOON, "the answer", async || {
             place.issuer.token_requests_of(&place.client)[0].status == Some(200)
         })
         .await;
         world.stays_quiet(&place, Duration::from_secs(2)).await;
-        assert!(place.secrets().get_opt("token").await.unwrap().is_none(), "a Secret without a credential");
+        assert!(
+            place.secrets().get_opt("token").await.unwrap().is_none(),
+            "a Secret without a credential"
+        );
         assert_eq!(place.posts(), 1);
     });
 }
@@ -117,12 +152,17 @@ fn a_credential_made_anew_in_flight_gets_a_token_of_its_own() {
         let old = place.create("c", json!({})).await;
         hold.reached().await;
         place.delete("c").await;
-        let new = place.create("c", json!({ "scopes": [format!("{CLOUD_APPS}/.default")] })).await;
+        let new = place
+            .create("c", json!({ "scopes": [format!("{CLOUD_APPS}/.default")] }))
+            .await;
         hold.release();
         assert_ne!(old.metadata.uid, new.metadata.uid);
         let view = place.ready("c").await;
         assert_eq!(view.claims["aud"], CLOUD_APPS);
-        assert_eq!(view.annotations.get("apicred.dev/credential-uid"), new.metadata.uid.as_ref());
+        assert_eq!(
+            view.annotations.get("apicred.dev/credential-uid"),
+            new.metadata.uid.as_ref()
+        );
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         assert_eq!(place.posts(), 2);
 
@@ -132,7 +172,11 @@ fn a_credential_made_anew_in_flight_gets_a_token_of_its_own() {
         let last = eventually(LATER, "the newest one's Secret", async || {
             let view = place.view("token").await?;
             let uid = view.annotations.get("apicred.dev/credential-uid");
-            if uid == newest.metadata.uid.as_ref() { Ok(view) } else { Err(format!("of {uid:?}")) }
+            if uid == newest.metadata.uid.as_ref() {
+                Ok(view)
+            } else {
+                Err(format!("of {uid:?}"))
+            }
         })
         .await;
         place.ready("c").await;
@@ -147,19 +191,34 @@ fn suspend_stops_renewals_and_resume_makes_up_for_them() {
         let world = World::shared().await;
         let place = world.place("suspend").await;
         let life = Duration::from_secs(60);
-        place.add_client(place.oauth_client().lifetime(life).refresh_in(Duration::from_secs(6)));
+        place.add_client(
+            place
+                .oauth_client()
+                .lifetime(life)
+                .refresh_in(Duration::from_secs(6)),
+        );
         let recorder = Recorder::of(&place, "token");
         place.create("c", json!({})).await;
         let first = place.ready("c").await;
-        place.edit("c", json!({ "spec": { "suspend": true } })).await;
+        place
+            .edit("c", json!({ "spec": { "suspend": true } }))
+            .await;
         let why = place
-            .until("c", "the suspension told", |c| condition(c, "Renewing").filter(|r| r.reason == "Suspended"))
+            .until("c", "the suspension told", |c| {
+                condition(c, "Renewing").filter(|r| r.reason == "Suspended")
+            })
             .await;
         assert_eq!(why.status, "False");
         // Due after six seconds, looked at after ten.
         world.stays_quiet(&place, Duration::from_secs(12)).await;
-        assert_eq!(place.ready("c").await.token, first.token, "a suspended token stays as it is, and Ready");
-        place.edit("c", json!({ "spec": { "suspend": null } })).await;
+        assert_eq!(
+            place.ready("c").await.token,
+            first.token,
+            "a suspended token stays as it is, and Ready"
+        );
+        place
+            .edit("c", json!({ "spec": { "suspend": null } }))
+            .await;
         place.another_token("token", &first).await;
         assert_eq!(place.posts(), 2);
         recorder.finish(&place);
@@ -194,7 +253,9 @@ fn deletion_takes_the_secret_along_unless_it_is_to_be_retained() {
     run(async {
         let world = World::shared().await;
         let place = world.place("deletion").await;
-        place.create("goes", json!({ "target": { "secretName": "goes" } })).await;
+        place
+            .create("goes", json!({ "target": { "secretName": "goes" } }))
+            .await;
         let keep = json!({ "target": { "secretName": "stays" }, "deletionPolicy": "Retain" });
         place.create("stays", keep).await;
         place.ready("goes").await;
@@ -202,21 +263,42 @@ fn deletion_takes_the_secret_along_unless_it_is_to_be_retained() {
         assert!(stays.owners.is_empty());
         assert_eq!(place.view("goes").await.unwrap().owners, ["goes"]);
         // The policy may change its mind.
-        place.edit("stays", json!({ "spec": { "deletionPolicy": "Delete" } })).await;
-        eventually(SOON, "an owner", async || place.view("stays").await.is_ok_and(|v| v.owners == ["stays"])).await;
-        place.edit("stays", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
-        eventually(SOON, "no owner", async || place.view("stays").await.is_ok_and(|v| v.owners.is_empty())).await;
+        place
+            .edit("stays", json!({ "spec": { "deletionPolicy": "Delete" } }))
+            .await;
+        eventually(SOON, "an owner", async || {
+            place
+                .view("stays")
+                .await
+                .is_ok_and(|v| v.owners == ["stays"])
+        })
+        .await;
+        place
+            .edit("stays", json!({ "spec": { "deletionPolicy": "Retain" } }))
+            .await;
+        eventually(SOON, "no owner", async || {
+            place.view("stays").await.is_ok_and(|v| v.owners.is_empty())
+        })
+        .await;
 
         let mark = world.mark();
         place.delete("goes").await;
         place.delete("stays").await;
         eventually(LATER, "the end of the Secret", async || {
-            place.secrets().get_opt("goes").await.is_ok_and(|s| s.is_none())
+            place
+                .secrets()
+                .get_opt("goes")
+                .await
+                .is_ok_and(|s| s.is_none())
         })
         .await;
         assert_eq!(place.view("stays").await.unwrap().token, stays.token);
         world.stays_quiet(&place, Duration::from_secs(2)).await;
-        assert_eq!(world.since(mark, &place).writes(), Vec::<String>::new(), "the garbage collector does it");
+        assert_eq!(
+            world.since(mark, &place).writes(),
+            Vec::<String>::new(),
+            "the garbage collector does it"
+        );
         assert_eq!(place.posts(), 2);
     });
 }
@@ -226,16 +308,24 @@ fn a_namespace_deleted_in_flight_goes_and_the_operator_is_quiet() {
     run(async {
         let world = World::shared().await;
         let place = world.place("namespace").await;
-        place.create("settled", json!({ "target": { "secretName": "settled" } })).await;
+        place
+            .create("settled", json!({ "target": { "secretName": "settled" } }))
+            .await;
         place.ready("settled").await;
         let hold = place.issuer.hold(&place.client, Point::BeforeAnswer);
         place.create("c", json!({})).await;
         hold.reached().await;
         let namespaces: Api<Namespace> = Api::all(place.kube.clone());
-        namespaces.delete(&place.namespace, &DeleteParams::default()).await.unwrap();
+        namespaces
+            .delete(&place.namespace, &DeleteParams::default())
+            .await
+            .unwrap();
         hold.release();
         eventually(LATER, "the namespace's end", async || {
-            namespaces.get_opt(&place.namespace).await.is_ok_and(|n| n.is_none())
+            namespaces
+                .get_opt(&place.namespace)
+                .await
+                .is_ok_and(|n| n.is_none())
         })
         .await;
         let posts = place.posts();

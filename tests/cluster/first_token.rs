@@ -20,25 +20,48 @@ fn entra_v2_gives_a_token_that_the_api_accepts() {
 
         assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
-        assert_eq!(place.call("demo", "records/write", &view.token).await, 403, "the role is not granted");
+        assert_eq!(
+            place.call("demo", "records/write", &view.token).await,
+            403,
+            "the role is not granted"
+        );
         assert_eq!(view.type_, "Opaque");
         assert_eq!(view.owners, ["c"]);
-        assert_eq!(view.labels.get("app.kubernetes.io/managed-by").map(String::as_str), Some("apicred"));
+        assert_eq!(
+            view.labels
+                .get("app.kubernetes.io/managed-by")
+                .map(String::as_str),
+            Some("apicred")
+        );
 
         let posts = place.issuer.token_requests_of(&place.client);
         assert_eq!(posts.len(), 1, "{posts:?}");
-        assert_eq!(posts[0].path, format!("/{}/oauth2/v2.0/token", place.issuer.tenant()));
+        assert_eq!(
+            posts[0].path,
+            format!("/{}/oauth2/v2.0/token", place.issuer.tenant())
+        );
         assert_eq!(posts[0].scope.as_deref(), Some("api://demo/.default"));
 
         let credential = place.credentials().get("c").await.unwrap();
         let status = credential.status.clone().unwrap();
         assert_eq!(status.observed_generation, made.metadata.generation);
         assert_eq!(status.expires_at.map(|t| t.0), Some(view.expires_at));
-        assert_eq!(status.client_secret_in_use.as_deref(), Some("source/client-secret"));
+        assert_eq!(
+            status.client_secret_in_use.as_deref(),
+            Some("source/client-secret")
+        );
         assert!(status.renew_at.is_some() && status.issued_at.is_some());
         let attempt = status.last_attempt.expect("the attempt is told");
-        assert_eq!(attempt.correlation_id, posts[0].correlation_id, "sign-in logs can be joined");
-        assert_eq!(condition(&credential, "Renewing").map(|c| c.status).as_deref(), Some("False"));
+        assert_eq!(
+            attempt.correlation_id, posts[0].correlation_id,
+            "sign-in logs can be joined"
+        );
+        assert_eq!(
+            condition(&credential, "Renewing")
+                .map(|c| c.status)
+                .as_deref(),
+            Some("False")
+        );
         assert!(condition(&credential, "Stalled").is_none());
 
         let events = eventually(SOON, "an event", async || {
@@ -46,7 +69,10 @@ fn entra_v2_gives_a_token_that_the_api_accepts() {
             (!events.is_empty()).then_some(events)
         })
         .await;
-        let kinds: Vec<_> = events.iter().map(|(kind, reason, _)| (kind.as_str(), reason.as_str())).collect();
+        let kinds: Vec<_> = events
+            .iter()
+            .map(|(kind, reason, _)| (kind.as_str(), reason.as_str()))
+            .collect();
         assert_eq!(kinds, [("Normal", "TokenPublished")]);
 
         world.stays_quiet(&place, Duration::from_secs(3)).await;
@@ -60,12 +86,20 @@ fn entra_v1_is_chosen_by_resource() {
         let world = World::shared().await;
         let place = world.place("entra-v1").await;
         let recorder = Recorder::of(&place, "token");
-        place.create("c", json!({ "scopes": null, "resource": "api://demo" })).await;
+        place
+            .create("c", json!({ "scopes": null, "resource": "api://demo" }))
+            .await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
         let posts = place.issuer.token_requests_of(&place.client);
-        assert_eq!(posts[0].path, format!("/{}/oauth2/token", place.issuer.tenant()));
-        assert_eq!((posts[0].resource.as_deref(), posts[0].scope.as_deref()), (Some("api://demo"), None));
+        assert_eq!(
+            posts[0].path,
+            format!("/{}/oauth2/token", place.issuer.tenant())
+        );
+        assert_eq!(
+            (posts[0].resource.as_deref(), posts[0].scope.as_deref()),
+            (Some("api://demo"), None)
+        );
         assert_eq!(recorder.finish(&place).len(), 1);
     });
 }
@@ -75,16 +109,33 @@ fn an_oidc_issuer_is_found_by_discovery() {
     run(async {
         let world = World::shared().await;
         let place = world.place("oidc").await;
-        place.put_issuer(place.issuer_spec(json!({ "oidc": { "issuerUrl": place.issuer.generic_issuer() } }))).await;
+        place
+            .put_issuer(
+                place
+                    .issuer_spec(json!({ "oidc": { "issuerUrl": place.issuer.generic_issuer() } })),
+            )
+            .await;
         let issuer = place.issuer_ready().await;
-        assert_eq!(issuer.status.unwrap().token_endpoint, Some(place.issuer.generic_token_url()));
+        assert_eq!(
+            issuer.status.unwrap().token_endpoint,
+            Some(place.issuer.generic_token_url())
+        );
         let recorder = Recorder::of(&place, "token");
-        place.create("c", json!({ "scopes": ["read", "write"], "audience": "api://demo" })).await;
+        place
+            .create(
+                "c",
+                json!({ "scopes": ["read", "write"], "audience": "api://demo" }),
+            )
+            .await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
         let posts = place.issuer.token_requests_of(&place.client);
         assert_eq!(posts.len(), 1);
-        assert_eq!(posts[0].auth_method, AuthMethod::ClientSecretBasic, "what the document offers first");
+        assert_eq!(
+            posts[0].auth_method,
+            AuthMethod::ClientSecretBasic,
+            "what the document offers first"
+        );
         assert_eq!(posts[0].scope.as_deref(), Some("read write"));
         assert_eq!(posts[0].audience.as_deref(), Some("api://demo"));
         assert_eq!(recorder.finish(&place).len(), 1);
@@ -96,18 +147,36 @@ fn a_token_url_is_asked_by_basic_or_post_as_the_issuer_says() {
     run(async {
         let world = World::shared().await;
         for (how, method, ask) in [
-            ("basic", AuthMethod::ClientSecretBasic, json!({ "audience": "api://demo" })),
-            ("post", AuthMethod::ClientSecretPost, json!({ "resource": "api://demo" })),
+            (
+                "basic",
+                AuthMethod::ClientSecretBasic,
+                json!({ "audience": "api://demo" }),
+            ),
+            (
+                "post",
+                AuthMethod::ClientSecretPost,
+                json!({ "resource": "api://demo" }),
+            ),
         ] {
             let place = world.place(&format!("oauth2-{how}")).await;
-            let mut oauth2 = json!({ "tokenUrl": place.issuer.generic_token_url(), "clientAuthentication": {} });
+            let mut oauth2 =
+                json!({ "tokenUrl": place.issuer.generic_token_url(), "clientAuthentication": {} });
             oauth2["clientAuthentication"][how] = json!({});
-            place.put_issuer(place.issuer_spec(json!({ "entra": null, "oauth2": oauth2 }))).await;
+            place
+                .put_issuer(place.issuer_spec(json!({ "entra": null, "oauth2": oauth2 })))
+                .await;
             place.issuer_ready().await;
-            let changes = merge(json!({ "scopes": null, "parameters": { "tenant": "blue" } }), ask);
+            let changes = merge(
+                json!({ "scopes": null, "parameters": { "tenant": "blue" } }),
+                ask,
+            );
             place.create("c", changes).await;
             let view = place.ready("c").await;
-            assert_eq!(place.call("demo", "records", &view.token).await, 200, "{how}");
+            assert_eq!(
+                place.call("demo", "records", &view.token).await,
+                200,
+                "{how}"
+            );
             let posts = place.issuer.token_requests_of(&place.client);
             assert_eq!(posts.len(), 1);
             assert_eq!(posts[0].auth_method, method);
@@ -120,7 +189,11 @@ fn a_token_url_is_asked_by_basic_or_post_as_the_issuer_says() {
 async fn oidc_provider() -> &'static OidcProvider {
     static PROVIDER: OnceCell<OidcProvider> = OnceCell::const_new();
     PROVIDER
-        .get_or_init(|| async { OidcProvider::start(OidcOptions::default()).await.expect("an issuer") })
+        .get_or_init(|| async {
+            OidcProvider::start(OidcOptions::default())
+                .await
+                .expect("an issuer")
+        })
         .await
 }
 
@@ -130,12 +203,14 @@ fn an_issuer_not_written_here_takes_our_requests() {
         let world = World::shared().await;
         let provider = oidc_provider().await;
         let place = world.place("oidc-provider").await;
-        for (client, how, method) in
-            [("basic", "basic", "client_secret_basic"), ("post", "post", "client_secret_post")]
-        {
+        for (client, how, method) in [
+            ("basic", "basic", "client_secret_basic"),
+            ("post", "post", "client_secret_post"),
+        ] {
             let secret = format!("{client}-secret");
             place.put_secret(client, "secret", &secret).await;
-            let mut oidc = json!({ "issuerUrl": provider.issuer_url(), "clientAuthentication": {} });
+            let mut oidc =
+                json!({ "issuerUrl": provider.issuer_url(), "clientAuthentication": {} });
             oidc["clientAuthentication"][how] = json!({});
             let spec = json!({ "entra": null, "oidc": oidc, "caBundle": provider.ca_pem() });
             place.put_issuer(place.issuer_spec(spec)).await;
@@ -150,12 +225,18 @@ fn an_issuer_not_written_here_takes_our_requests() {
             let view = place.ready(client).await;
             let claims = provider.introspect(&view.token).await.unwrap();
             assert_eq!(claims["active"], true, "{claims}");
-            assert_eq!((&claims["aud"], &claims["scope"]), (&json!("https://api.example"), &json!("read")));
+            assert_eq!(
+                (&claims["aud"], &claims["scope"]),
+                (&json!("https://api.example"), &json!("read"))
+            );
             assert_eq!(claims["client_id"], client);
             let seen = provider.requests().await.unwrap();
             let mine: Vec<_> = seen.iter().filter(|s| s.client_id == client).collect();
             assert_eq!(mine.len(), 1, "{seen:?}");
-            assert_eq!((mine[0].auth_method.as_str(), mine[0].status, mine[0].count), (method, 200, 1));
+            assert_eq!(
+                (mine[0].auth_method.as_str(), mine[0].status, mine[0].count),
+                (method, 200, 1)
+            );
         }
         // An opaque token, of which only the answer says how long it lives.
         let changes = json!({
@@ -165,8 +246,14 @@ fn an_issuer_not_written_here_takes_our_requests() {
         });
         place.create("opaque", changes).await;
         let view = place.ready("opaque").await;
-        assert!(!view.token.contains('.'), "a JWT where an opaque token was expected");
-        assert_eq!(provider.introspect(&view.token).await.unwrap()["active"], true);
+        assert!(
+            !view.token.contains('.'),
+            "a JWT where an opaque token was expected"
+        );
+        assert_eq!(
+            provider.introspect(&view.token).await.unwrap()["active"],
+            true
+        );
         assert_eq!(view.annotations["apicred.dev/lifetime"], "ExpiresIn");
     });
 }

@@ -24,30 +24,67 @@ fn bad_objects_of_every_kind_do_not_delay_a_good_one() {
                 "allowedNamespaces": { "names": [place.namespace] },
             },
         }));
-        place.issuers().create(&PostParams::default(), &broken).await.unwrap();
+        place
+            .issuers()
+            .create(&PostParams::default(), &broken)
+            .await
+            .unwrap();
         let target = |name: &str| json!({ "secretName": name });
         let cluster = |name: &str| json!({ "kind": "ClusterTokenIssuer", "name": name });
         for (name, reason, changes) in [
-            ("no-issuer", "IssuerNotFound", json!({ "issuerRef": cluster("nobody") })),
-            ("broken", "IssuerNotReady", json!({ "issuerRef": cluster(&format!("{}-broken", place.issuer_name)) })),
-            ("no-scope", "InvalidSpec", json!({ "scopes": ["not-default"] })),
-            ("two-scopes", "InvalidSpec", json!({ "scopes": ["a/.default", "b/.default"] })),
+            (
+                "no-issuer",
+                "IssuerNotFound",
+                json!({ "issuerRef": cluster("nobody") }),
+            ),
+            (
+                "broken",
+                "IssuerNotReady",
+                json!({ "issuerRef": cluster(&format!("{}-broken", place.issuer_name)) }),
+            ),
+            (
+                "no-scope",
+                "InvalidSpec",
+                json!({ "scopes": ["not-default"] }),
+            ),
+            (
+                "two-scopes",
+                "InvalidSpec",
+                json!({ "scopes": ["a/.default", "b/.default"] }),
+            ),
             ("blank", "InvalidSpec", json!({ "client": { "id": " x" } })),
-            ("unknown-client", "ClientUnknown", json!({ "client": { "id": "00000000-0000-0000-0000-000000000000" } })),
-            ("no-api", "ResourceUnknown", json!({ "scopes": ["api://nothing/.default"] })),
+            (
+                "unknown-client",
+                "ClientUnknown",
+                json!({ "client": { "id": "00000000-0000-0000-0000-000000000000" } }),
+            ),
+            (
+                "no-api",
+                "ResourceUnknown",
+                json!({ "scopes": ["api://nothing/.default"] }),
+            ),
         ] {
-            place.create(name, merge(changes, json!({ "target": target(name) }))).await;
+            place
+                .create(name, merge(changes, json!({ "target": target(name) })))
+                .await;
             let message = place.not_ready(name, reason).await;
-            assert!(message.len() > 20 && message.len() < 1000, "{name}: {message}");
-            let stalled = place.until(name, "Stalled", |c| condition(c, "Stalled")).await;
+            assert!(
+                message.len() > 20 && message.len() < 1000,
+                "{name}: {message}"
+            );
+            let stalled = place
+                .until(name, "Stalled", |c| condition(c, "Stalled"))
+                .await;
             assert_eq!(stalled.status, "True", "kstatus calls this a failure");
         }
         place.create("good", json!({})).await;
         let mut view = place.ready("good").await;
         for _ in 0..2 {
-            let renew_at: jiff::Timestamp = view.annotations["apicred.dev/renew-at"].parse().unwrap();
+            let renew_at: jiff::Timestamp =
+                view.annotations["apicred.dev/renew-at"].parse().unwrap();
             view = place.another_token("token", &view).await;
-            let issued: jiff::Timestamp = view.annotations["apicred.dev/issued-at"].parse().unwrap();
+            let issued: jiff::Timestamp =
+                view.annotations["apicred.dev/issued-at"].parse().unwrap();
             // A healthy wait is 10 s at least, so a renewal may be some seconds late, and no more.
             let late = issued.duration_since(renew_at).as_secs();
             assert!(late <= 4, "{late} s late");
@@ -66,7 +103,11 @@ fn a_slow_issuer_holds_up_nobody_else() {
         for number in 0..40 {
             let parameters = json!({ "number": number.to_string() });
             let target = json!({ "secretName": format!("t-{number}") });
-            slow.create(&format!("c-{number}"), json!({ "parameters": parameters, "target": target })).await;
+            slow.create(
+                &format!("c-{number}"),
+                json!({ "parameters": parameters, "target": target }),
+            )
+            .await;
         }
         hold.reached().await;
         let place = world.place("beside-slow").await;
@@ -75,11 +116,23 @@ fn a_slow_issuer_holds_up_nobody_else() {
         place.ready("c").await;
         let took = jiff::Timestamp::now().duration_since(began);
         assert!(took.as_secs() < 5, "it took {took}");
-        assert!((2..=16).contains(&slow.posts()), "{} in flight in place of 16 at most", slow.posts());
+        assert!(
+            (2..=16).contains(&slow.posts()),
+            "{} in flight in place of 16 at most",
+            slow.posts()
+        );
         hold.release();
         eventually(SOON, "all tokens of the slow issuer", async || {
-            let list = slow.secrets().list(&kube::api::ListParams::default()).await.map_err(|e| e.to_string())?;
-            if list.items.len() == 41 { Ok(()) } else { Err(format!("{} Secrets", list.items.len())) }
+            let list = slow
+                .secrets()
+                .list(&kube::api::ListParams::default())
+                .await
+                .map_err(|e| e.to_string())?;
+            if list.items.len() == 41 {
+                Ok(())
+            } else {
+                Err(format!("{} Secrets", list.items.len()))
+            }
         })
         .await;
         assert_eq!(slow.posts(), 40, "one each");
@@ -91,10 +144,17 @@ fn equal_requests_in_flight_are_sent_once() {
     run(async {
         let world = World::shared().await;
         let place = world.place("equal").await;
-        let hold = place.issuer.hold(&place.client, dev_issuer::Point::Received);
+        let hold = place
+            .issuer
+            .hold(&place.client, dev_issuer::Point::Received);
         let mark = world.mark();
         for number in 0..3 {
-            place.create(&format!("c-{number}"), json!({ "target": { "secretName": format!("t-{number}") } })).await;
+            place
+                .create(
+                    &format!("c-{number}"),
+                    json!({ "target": { "secretName": format!("t-{number}") } }),
+                )
+                .await;
         }
         hold.reached().await;
         // Once all three have read the secret they have asked, or joined the one that did.

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use dev_issuer::{DevIssuer, Effect, Fault, RetryAfter};
 use futures::future::join_all;
 use serde_json::json;
+use testenv::eventually;
 
-use crate::support::{Place, Recorder, World, condition, merge, run};
+use crate::support::{LATER, Place, Recorder, World, condition, merge, run};
 
 #[test]
 fn an_outage_keeps_the_token_warns_before_the_floor_breaks_and_ends_by_itself() {
@@ -15,38 +16,66 @@ fn an_outage_keeps_the_token_warns_before_the_floor_breaks_and_ends_by_itself() 
         let place = world.place_with_own_issuer("outage").await;
         // Renewed after about 20 s; at risk from 25 s on; ends after 215 s.
         let life = Duration::from_secs(215);
-        place.add_client(place.oauth_client().lifetime(life).refresh_in(Duration::from_secs(12)));
+        place.add_client(
+            place
+                .oauth_client()
+                .lifetime(life)
+                .refresh_in(Duration::from_secs(12)),
+        );
         let recorder = Recorder::of(&place, "token");
         place.create("c", json!({ "minLifetime": "10s" })).await;
         let first = place.ready("c").await;
         place.issuer.stop().await;
 
         let late = place
-            .until("c", "the renewal fails", |c| condition(c, "Renewing").filter(|r| r.status == "True"))
+            .until("c", "the renewal fails", |c| {
+                condition(c, "Renewing").filter(|r| r.status == "True")
+            })
             .await;
         assert_eq!(late.reason, "IssuerUnreachable");
         let told = place
-            .until("c", "LifetimeAtRisk", |c| condition(c, "LifetimeAtRisk").filter(|r| r.status == "True"))
+            .until("c", "LifetimeAtRisk", |c| {
+                condition(c, "LifetimeAtRisk").filter(|r| r.status == "True")
+            })
             .await;
         assert_eq!(told.reason, "RenewalFailing");
         let floor = first.expires_at - jiff::SignedDuration::from_secs(10);
-        assert!(jiff::Timestamp::now() < floor, "told only after the floor broke");
-        assert_eq!(place.ready("c").await.token, first.token, "the last good token stays, and is Ready");
+        assert!(
+            jiff::Timestamp::now() < floor,
+            "told only after the floor broke"
+        );
+        assert_eq!(
+            place.ready("c").await.token,
+            first.token,
+            "the last good token stays, and is Ready"
+        );
         let failing = place.credentials().get("c").await.unwrap().status.unwrap();
-        assert!(failing.consecutive_failures.is_some_and(|n| n >= 1) && failing.next_attempt.is_some());
+        assert!(
+            failing.consecutive_failures.is_some_and(|n| n >= 1) && failing.next_attempt.is_some()
+        );
 
         place.issuer.start_again().await.unwrap();
         let second = place.another_token("token", &first).await;
         assert_eq!(place.call("demo", "whoami", &second.token).await, 200);
         place
             .until("c", "no trace of the outage", |c| {
-                let calm = condition(c, "LifetimeAtRisk").is_none() && condition(c, "Renewing")?.status == "False";
+                let calm = condition(c, "LifetimeAtRisk").is_none()
+                    && condition(c, "Renewing")?.status == "False";
                 calm.then_some(())
             })
             .await;
         let reasons: Vec<String> = place.events("c").await.into_iter().map(|e| e.1).collect();
-        for (reason, times) in [("TokenPublished", 1), ("IssuerUnreachable", 1), ("RenewalFailing", 1), ("Renewed", 1)] {
-            assert_eq!(reasons.iter().filter(|r| *r == reason).count(), times, "{reason} in {reasons:?}");
+        for (reason, times) in [
+            ("TokenPublished", 1),
+            ("IssuerUnreachable", 1),
+            ("RenewalFailing", 1),
+            ("Renewed", 1),
+        ] {
+            assert_eq!(
+                reasons.iter().filter(|r| *r == reason).count(),
+                times,
+                "{reason} in {reasons:?}"
+            );
         }
         assert_eq!(recorder.finish(&place).len(), 2);
     });
@@ -63,9 +92,20 @@ fn a_token_that_ends_in_an_outage_is_not_called_ready_and_not_taken_away() {
         place.issuer.stop().await;
         place.not_ready("c", "IssuerUnreachable").await;
         let now = jiff::Timestamp::now();
-        assert!(now >= first.expires_at, "not ready although the token is good until {}", first.expires_at);
-        assert!(now.duration_since(first.expires_at).as_secs() < 5, "ready for long after its end");
-        assert_eq!(place.view("token").await.unwrap().token, first.token, "the Secret is not blanked");
+        assert!(
+            now >= first.expires_at,
+            "not ready although the token is good until {}",
+            first.expires_at
+        );
+        assert!(
+            now.duration_since(first.expires_at).as_secs() < 5,
+            "ready for long after its end"
+        );
+        assert_eq!(
+            place.view("token").await.unwrap().token,
+            first.token,
+            "the Secret is not blanked"
+        );
         place.issuer.start_again().await.unwrap();
         let second = place.another_token("token", &first).await;
         assert_eq!(place.call("demo", "whoami", &second.token).await, 200);
@@ -80,13 +120,24 @@ fn a_429_makes_all_credentials_of_the_issuer_wait_as_long_as_it_says() {
         let place = world.place("throttled").await;
         let wait = RetryAfter::Seconds(8);
         place.issuer.fault(
-            Fault::new(Effect::TooManyRequests { retry_after: Some(wait) }).client(&place.client).times(1),
+            Fault::new(Effect::TooManyRequests {
+                retry_after: Some(wait),
+            })
+            .client(&place.client)
+            .times(1),
         );
         let other = format!("{}-other", place.client);
         place.add_client(dev_issuer::Client::new(&other).secret(&place.secret));
-        place.create("first", json!({ "target": { "secretName": "first" } })).await;
+        place
+            .create("first", json!({ "target": { "secretName": "first" } }))
+            .await;
         place.not_ready("first", "Throttled").await;
-        place.create("second", json!({ "client": { "id": other }, "target": { "secretName": "second" } })).await;
+        place
+            .create(
+                "second",
+                json!({ "client": { "id": other }, "target": { "secretName": "second" } }),
+            )
+            .await;
         let message = place.not_ready("second", "IssuerPaused").await;
         assert!(message.contains(&place.issuer_name), "{message}");
         place.ready("first").await;
@@ -103,16 +154,32 @@ fn a_429_makes_all_credentials_of_the_issuer_wait_as_long_as_it_says() {
 
 /// What an answer may be like, what is said about it, and what it may cost. No reason: it is as good as any.
 fn nonsense() -> Vec<(&'static str, Effect, u32, Option<&'static str>)> {
-    let status = |status| Effect::Status { status, body: None, retry_after: None };
-    let ends = |json: &str| Effect::ExpiresIn { json: Some(json.to_owned()) };
+    let status = |status| Effect::Status {
+        status,
+        body: None,
+        retry_after: None,
+    };
+    let ends = |json: &str| Effect::ExpiresIn {
+        json: Some(json.to_owned()),
+    };
     let malformed = Some("MalformedAnswer");
     vec![
         ("unavailable", status(503), 2, Some("IssuerUnavailable")),
         ("broken", status(500), 1, Some("IssuerUnavailable")),
         ("dropped", Effect::Drop, 2, Some("IssuerUnreachable")),
         ("hanging", Effect::Hang, 1, Some("IssuerTimeout")),
-        ("dripping", Effect::Slow { ms_per_byte: 1000 }, 1, Some("IssuerTimeout")),
-        ("huge", Effect::Huge { bytes: 3 << 20 }, 1, Some("AnswerTooLarge")),
+        (
+            "dripping",
+            Effect::Slow { ms_per_byte: 1000 },
+            1,
+            Some("IssuerTimeout"),
+        ),
+        (
+            "huge",
+            Effect::Huge { bytes: 3 << 20 },
+            1,
+            Some("AnswerTooLarge"),
+        ),
         ("html", Effect::Html, 1, malformed),
         ("empty", Effect::Empty, 1, malformed),
         ("no-content", Effect::NoContent, 1, malformed),
@@ -135,25 +202,57 @@ fn nonsense() -> Vec<(&'static str, Effect, u32, Option<&'static str>)> {
 fn nonsense_is_told_and_outlived() {
     run(async {
         let world = World::shared().await;
-        let cases = nonsense().into_iter().map(|(name, effect, times, reason)| async move {
-            let place = world.place(name).await;
-            let recorder = Recorder::of(&place, "token");
-            place.issuer.fault(Fault::new(effect).client(&place.client).times(times));
-            place.create("c", json!({})).await;
-            if let Some(reason) = reason {
-                let message = place.not_ready("c", reason).await;
-                assert!(message.len() < 600, "{name}: {message}");
-            }
-            let view = place.any_token("token").await;
-            place.ready("c").await;
-            assert_eq!(place.call("demo", "whoami", &view.token).await, 200, "{name}");
-            // What readers are told may be less than what the token says of itself, never more.
-            let exp = jiff::Timestamp::from_second(view.claims["exp"].as_i64().unwrap()).unwrap();
-            assert!(view.expires_at <= exp + jiff::SignedDuration::from_secs(2), "{name}: {} > {exp}", view.expires_at);
-            let usual = if reason.is_some() { usize::try_from(times).unwrap() + 1 } else { 1 };
-            assert_eq!(place.posts(), usual, "O3: {name}");
-            assert_eq!(recorder.finish(&place).len(), 1, "{name}");
-        });
+        let cases = nonsense()
+            .into_iter()
+            .map(|(name, effect, times, reason)| async move {
+                // A connection that breaks takes all requests on it along, those of other tests too.
+                let place = if effect == Effect::Drop {
+                    world.place_with_own_issuer(name).await
+                } else {
+                    world.place(name).await
+                };
+                let recorder = Recorder::of(&place, "token");
+                place
+                    .issuer
+                    .fault(Fault::new(effect).client(&place.client).times(times));
+                place.create("c", json!({})).await;
+                if let Some(reason) = reason {
+                    // The condition may last for a second only; the event stays.
+                    let told =
+                        eventually(LATER, format!("{name}: an event {reason}"), async || {
+                            let events = place.events("c").await;
+                            let told = events.iter().find(|e| e.1 == reason).cloned();
+                            told.ok_or_else(|| format!("{events:?}"))
+                        })
+                        .await;
+                    assert!(
+                        told.0 == "Warning" && told.2.len() < 600,
+                        "{name}: {told:?}"
+                    );
+                }
+                let view = place.any_token("token").await;
+                place.ready("c").await;
+                assert_eq!(
+                    place.call("demo", "whoami", &view.token).await,
+                    200,
+                    "{name}"
+                );
+                // What readers are told may be less than what the token says of itself, never more.
+                let exp =
+                    jiff::Timestamp::from_second(view.claims["exp"].as_i64().unwrap()).unwrap();
+                assert!(
+                    view.expires_at <= exp + jiff::SignedDuration::from_secs(2),
+                    "{name}: {} > {exp}",
+                    view.expires_at
+                );
+                let usual = if reason.is_some() {
+                    usize::try_from(times).unwrap() + 1
+                } else {
+                    1
+                };
+                assert_eq!(place.posts(), usual, "O3: {name}");
+                assert_eq!(recorder.finish(&place).len(), 1, "{name}");
+            });
         join_all(cases).await;
     });
 }
@@ -162,19 +261,44 @@ fn nonsense_is_told_and_outlived() {
 fn what_only_a_person_can_mend_is_told_and_not_hammered() {
     run(async {
         let world = World::shared().await;
-        let elsewhere = Arc::new(DevIssuer::start(dev_issuer::Config::default()).await.unwrap());
+        let elsewhere = Arc::new(
+            DevIssuer::start(dev_issuer::Config::default())
+                .await
+                .unwrap(),
+        );
         let location = elsewhere.token_url_v2();
-        let dpop = Effect::TokenType { value: "DPoP".to_owned() };
+        let dpop = Effect::TokenType {
+            value: "DPoP".to_owned(),
+        };
         for (name, effect, reason) in [
-            ("redirect", Effect::Redirect { status: 307, location }, "RedirectRefused"),
+            (
+                "redirect",
+                Effect::Redirect {
+                    status: 307,
+                    location,
+                },
+                "RedirectRefused",
+            ),
             ("dpop", dpop, "TokenTypeNotSupported"),
-            ("gone", Effect::Status { status: 404, body: None, retry_after: None }, "EndpointNotFound"),
+            (
+                "gone",
+                Effect::Status {
+                    status: 404,
+                    body: None,
+                    retry_after: None,
+                },
+                "EndpointNotFound",
+            ),
         ] {
             let place = world.place(name).await;
-            place.issuer.fault(Fault::new(effect).client(&place.client).times(1));
+            place
+                .issuer
+                .fault(Fault::new(effect).client(&place.client).times(1));
             place.create("c", json!({})).await;
             place.not_ready("c", reason).await;
-            place.until("c", "Stalled", |c| condition(c, "Stalled")).await;
+            place
+                .until("c", "Stalled", |c| condition(c, "Stalled"))
+                .await;
             world.stays_quiet(&place, Duration::from_secs(2)).await;
             assert_eq!(place.posts(), 1, "{name}");
             // Mended at the issuer, where apicred cannot see it: a person asks for another try.
@@ -182,7 +306,11 @@ fn what_only_a_person_can_mend_is_told_and_not_hammered() {
             place.ready("c").await;
             assert_eq!(place.posts(), 2, "{name}");
         }
-        assert_eq!(elsewhere.requests().len(), 0, "a redirect was followed, with the secret in hand");
+        assert_eq!(
+            elsewhere.requests().len(),
+            0,
+            "a redirect was followed, with the secret in hand"
+        );
     });
 }
 
@@ -199,7 +327,11 @@ fn an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended() {
         place.put_issuer(wrong).await;
         place.issuer_ready().await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
-        assert_eq!(place.posts(), 1, "another CA is no reason for another token");
+        assert_eq!(
+            place.posts(),
+            1,
+            "another CA is no reason for another token"
+        );
 
         place.request_renewal("c").await;
         let told = renewing(&place, "TlsFailed").await;
@@ -207,7 +339,12 @@ fn an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended() {
         assert_eq!(place.ready("c").await.token, first.token);
         assert_eq!(place.posts(), 1);
 
-        place.put_issuer(merge(place.entra_issuer(), json!({ "caBundle": "not a certificate" }))).await;
+        place
+            .put_issuer(merge(
+                place.entra_issuer(),
+                json!({ "caBundle": "not a certificate" }),
+            ))
+            .await;
         renewing(&place, "CaBundleInvalid").await;
         place.put_issuer(place.entra_issuer()).await;
         place.another_token("token", &first).await;

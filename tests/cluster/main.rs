@@ -5,6 +5,7 @@
 
 mod admin;
 mod crash;
+mod crd;
 mod edits;
 mod first_token;
 mod isolation;

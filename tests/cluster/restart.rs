@@ -16,13 +16,21 @@ fn a_restart_with_nothing_due_asks_reads_and_writes_nothing() {
         world.start_operator().await;
         let place = world.place("restart").await;
         for number in 0..MANY {
-            place.create(&format!("c-{number}"), json!({ "target": { "secretName": format!("t-{number}") } })).await;
+            place
+                .create(
+                    &format!("c-{number}"),
+                    json!({ "target": { "secretName": format!("t-{number}") } }),
+                )
+                .await;
         }
         let before = everything(&place).await;
         // Twice: ended in peace, and killed.
         let (status, took) = world.take_operator().terminate().await;
         assert!(status.success(), "SIGTERM ends it well: {status:?}");
-        assert!(took < Duration::from_secs(5), "an idle operator took {took:?} to end");
+        assert!(
+            took < Duration::from_secs(5),
+            "an idle operator took {took:?} to end"
+        );
         starts_quietly(&mut world, &place).await;
         world.kill_operator().await;
         starts_quietly(&mut world, &place).await;
@@ -39,8 +47,17 @@ async fn starts_quietly(world: &mut World, place: &Place) {
     assert_eq!(tally.writes(), Vec::<String>::new());
     assert_eq!(tally.count("get", "secrets"), 0, "{:?}", tally.sums());
     assert_eq!(tally.lists(), 5, "one list a kind: {:?}", tally.sums());
-    assert_eq!(tally.0.iter().filter(|e| e.verb != "watch").count(), 5, "{:?}", tally.sums());
-    assert_eq!(place.issuer.requests().len(), posts, "a restart asked for a token");
+    assert_eq!(
+        tally.0.iter().filter(|e| e.verb != "watch").count(),
+        5,
+        "{:?}",
+        tally.sums()
+    );
+    assert_eq!(
+        place.issuer.requests().len(),
+        posts,
+        "a restart asked for a token"
+    );
 }
 
 /// Versions of all credentials and Secrets.
@@ -48,8 +65,15 @@ async fn everything(place: &Place) -> Vec<String> {
     let mut all = Vec::new();
     for number in 0..MANY {
         let view = place.ready(&format!("c-{number}")).await;
-        let credential = place.credentials().get(&format!("c-{number}")).await.expect("it is there");
-        all.push(format!("{} {:?}", view.version, credential.metadata.resource_version));
+        let credential = place
+            .credentials()
+            .get(&format!("c-{number}"))
+            .await
+            .expect("it is there");
+        all.push(format!(
+            "{} {:?}",
+            view.version, credential.metadata.resource_version
+        ));
     }
     all
 }
@@ -70,7 +94,11 @@ fn sigterm_while_a_request_hangs_ends_in_time_and_well() {
         assert!(status.success(), "{status:?}");
         // Less than the pod's grace period, so that the kubelet need not kill it.
         assert!(took < Duration::from_secs(20), "{took:?}");
-        assert_eq!(place.view("token").await.unwrap().token, view.token, "the last good token stays");
+        assert_eq!(
+            place.view("token").await.unwrap().token,
+            view.token,
+            "the last good token stays"
+        );
 
         // What it could not finish is done by the next one.
         hold.release();
@@ -91,13 +119,21 @@ fn an_api_server_that_goes_and_comes_back_costs_no_token() {
         world.cluster.stop_apiserver();
         // Long enough for the watches to break and to fail once or twice.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        world.cluster.start_apiserver().await.expect("it comes back");
+        world
+            .cluster
+            .start_apiserver()
+            .await
+            .expect("it comes back");
         world.operator_lives();
         assert_eq!(place.view("token").await.unwrap().token, view.token);
         assert_eq!(place.posts(), 1, "a broken watch is no reason for a token");
 
         // The watches have found their way back: a change is acted upon.
-        place.secrets().delete("token", &kube::api::DeleteParams::default()).await.unwrap();
+        place
+            .secrets()
+            .delete("token", &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
         place.another_token("token", &view).await;
         place.ready("c").await;
         assert_eq!(place.posts(), 2);

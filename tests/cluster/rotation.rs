@@ -56,10 +56,20 @@ fn the_api_accepts_the_mounted_token_at_every_moment_of_two_rotations() {
         assert_eq!(place.posts() - posts, 2, "one POST a rotation");
         assert_eq!(tally.count("get", "secrets"), 2, "{:?}", tally.sums());
         assert_eq!(tally.count("patch", "secrets"), 2, "{:?}", tally.sums());
-        assert_eq!(tally.count("patch", "apicredentials/status"), 2, "{:?}", tally.sums());
+        assert_eq!(
+            tally.count("patch", "apicredentials/status"),
+            2,
+            "{:?}",
+            tally.sums()
+        );
         assert_eq!(tally.writes().len(), 4, "{:?}", tally.sums());
         assert_eq!(tally.lists(), 0, "{:?}", tally.sums());
-        assert_eq!(tally.0.iter().filter(|e| e.verb != "watch").count(), 6, "{:?}", tally.sums());
+        assert_eq!(
+            tally.0.iter().filter(|e| e.verb != "watch").count(),
+            6,
+            "{:?}",
+            tally.sums()
+        );
         assert_eq!(recorder.finish(&place).len(), 3);
     });
 }
@@ -71,14 +81,25 @@ fn the_issuers_refresh_in_moves_the_renewal_forward() {
         let place = world.place("refresh-in").await;
         // At half of its life it would be 50 s.
         let life = Duration::from_secs(100);
-        place.add_client(place.oauth_client().lifetime(life).refresh_in(Duration::from_secs(12)));
+        place.add_client(
+            place
+                .oauth_client()
+                .lifetime(life)
+                .refresh_in(Duration::from_secs(12)),
+        );
         let recorder = Recorder::of(&place, "token");
         place.create("c", json!({})).await;
         let first = place.ready("c").await;
         place.another_token("token", &first).await;
         let seen = recorder.finish(&place);
-        let wait = seen[1].expires_at.duration_since(seen[0].expires_at).as_secs();
-        assert!((9..=14).contains(&wait), "renewed after {wait} s in place of 12");
+        let wait = seen[1]
+            .expires_at
+            .duration_since(seen[0].expires_at)
+            .as_secs();
+        assert!(
+            (9..=14).contains(&wait),
+            "renewed after {wait} s in place of 12"
+        );
     });
 }
 
@@ -93,19 +114,33 @@ fn a_life_too_short_for_its_floor_is_told_once_and_renewed_at_half() {
         let issued: jiff::Timestamp = view.annotations["apicred.dev/issued-at"].parse().unwrap();
         let renew: jiff::Timestamp = view.annotations["apicred.dev/renew-at"].parse().unwrap();
         let wait = renew.duration_since(issued).as_secs();
-        assert!((16..=20).contains(&wait), "half of 40 s less a tenth, not {wait} s");
+        assert!(
+            (16..=20).contains(&wait),
+            "half of 40 s less a tenth, not {wait} s"
+        );
         let told = place
             .until("c", "LifetimeAtRisk", |c| condition(c, "LifetimeAtRisk"))
             .await;
         assert_eq!(told.reason, "LifetimeTooShort");
-        assert!(told.message.contains("longer lives"), "no next step in: {}", told.message);
+        assert!(
+            told.message.contains("longer lives"),
+            "no next step in: {}",
+            told.message
+        );
         place.another_token("token", &view).await;
         let warned = eventually(LATER, "the event", async || {
             let events = place.events("c").await;
-            let warned: Vec<_> = events.into_iter().filter(|e| e.1 == "LifetimeTooShort").collect();
+            let warned: Vec<_> = events
+                .into_iter()
+                .filter(|e| e.1 == "LifetimeTooShort")
+                .collect();
             (!warned.is_empty()).then_some(warned)
         })
         .await;
-        assert_eq!(warned.len(), 1, "told once, not at each rotation: {warned:?}");
+        assert_eq!(
+            warned.len(),
+            1,
+            "told once, not at each rotation: {warned:?}"
+        );
     });
 }

@@ -22,10 +22,23 @@ fn a_wrong_secret_is_told_with_its_codes_and_mended_in_seconds() {
         let id = asked[0].correlation_id.clone().expect("an id");
         assert!(message.contains("AADSTS7000215"), "{message}");
         assert!(message.contains(&id), "no correlation id in: {message}");
-        assert!(message.contains("store the secret's value"), "no next step in: {message}");
-        assert!(message.contains("source") && message.contains("client-secret"), "which key? {message}");
-        let attempt = place.until("c", "an attempt", |c| c.status.as_ref()?.last_attempt.clone()).await;
-        assert_eq!((attempt.aadsts, attempt.http_status), (Some(7_000_215), Some(401)));
+        assert!(
+            message.contains("store the secret's value"),
+            "no next step in: {message}"
+        );
+        assert!(
+            message.contains("source") && message.contains("client-secret"),
+            "which key? {message}"
+        );
+        let attempt = place
+            .until("c", "an attempt", |c| {
+                c.status.as_ref()?.last_attempt.clone()
+            })
+            .await;
+        assert_eq!(
+            (attempt.aadsts, attempt.http_status),
+            (Some(7_000_215), Some(401))
+        );
         assert_eq!(attempt.correlation_id, asked[0].correlation_id);
         assert_eq!(attempt.error.as_deref(), Some("invalid_client"));
         let events = eventually(SOON, "an event", async || {
@@ -33,11 +46,21 @@ fn a_wrong_secret_is_told_with_its_codes_and_mended_in_seconds() {
             (!events.is_empty()).then_some(events)
         })
         .await;
-        assert_eq!((events[0].0.as_str(), events[0].1.as_str()), ("Warning", "ClientSecretRefused"));
-        assert!(place.secrets().get_opt("token").await.unwrap().is_none(), "no token, no Secret");
+        assert_eq!(
+            (events[0].0.as_str(), events[0].1.as_str()),
+            ("Warning", "ClientSecretRefused")
+        );
+        assert!(
+            place.secrets().get_opt("token").await.unwrap().is_none(),
+            "no token, no Secret"
+        );
         // A new secret may take minutes to be known, so it is tried again, but not like a drum.
         tokio::time::sleep(Duration::from_secs(4)).await;
-        assert!(place.posts() <= 2, "{} tries in some seconds", place.posts());
+        assert!(
+            place.posts() <= 2,
+            "{} tries in some seconds",
+            place.posts()
+        );
 
         let before = place.posts();
         place.put_source(&place.secret).await;
@@ -65,12 +88,26 @@ fn of_two_secrets_the_one_that_works_is_used_and_remembered() {
     run(async {
         let world = World::shared().await;
         let place = world.place("two-secrets").await;
-        place.put_secret("next", "value", &format!("not-yet~{}", unique())).await;
+        place
+            .put_secret("next", "value", &format!("not-yet~{}", unique()))
+            .await;
         let refs = json!([{ "name": "next", "key": "value" }, { "name": "source", "key": "client-secret" }]);
-        place.create("c", json!({ "client": { "id": place.client, "secretRefs": refs } })).await;
+        place
+            .create(
+                "c",
+                json!({ "client": { "id": place.client, "secretRefs": refs } }),
+            )
+            .await;
         let first = place.ready("c").await;
         assert_eq!(place.posts(), 2, "the first was refused, the second used");
-        let used = place.credentials().get("c").await.unwrap().status.unwrap().client_secret_in_use;
+        let used = place
+            .credentials()
+            .get("c")
+            .await
+            .unwrap()
+            .status
+            .unwrap()
+            .client_secret_in_use;
         assert_eq!(used.as_deref(), Some("source/client-secret"));
 
         // What is known to be refused is not tried at each renewal.
@@ -100,11 +137,24 @@ fn a_missing_key_is_told_with_the_keys_that_are_there_and_nothing_is_sent() {
         let world = World::shared().await;
         let place = world.place("no-key").await;
         let refs = json!([{ "name": "source", "key": "password" }]);
-        place.create("c", json!({ "client": { "id": place.client, "secretRefs": refs } })).await;
+        place
+            .create(
+                "c",
+                json!({ "client": { "id": place.client, "secretRefs": refs } }),
+            )
+            .await;
         let message = place.not_ready("c", "ClientSecretKeyMissing").await;
-        assert!(message.contains("password") && message.contains("client-secret"), "{message}");
+        assert!(
+            message.contains("password") && message.contains("client-secret"),
+            "{message}"
+        );
         assert_eq!(place.posts(), 0);
-        place.edit_secret("source", json!({ "stringData": { "password": place.secret } })).await;
+        place
+            .edit_secret(
+                "source",
+                json!({ "stringData": { "password": place.secret } }),
+            )
+            .await;
         place.ready("c").await;
         assert_eq!(place.posts(), 1);
     });
@@ -116,9 +166,17 @@ fn a_secret_that_comes_later_is_used_at_once() {
         let world = World::shared().await;
         let place = world.place("later").await;
         let refs = json!([{ "name": "to-come", "key": "k" }]);
-        place.create("c", json!({ "client": { "id": place.client, "secretRefs": refs } })).await;
+        place
+            .create(
+                "c",
+                json!({ "client": { "id": place.client, "secretRefs": refs } }),
+            )
+            .await;
         let message = place.not_ready("c", "ClientSecretMissing").await;
-        assert!(message.contains("to-come") && message.contains("create it"), "{message}");
+        assert!(
+            message.contains("to-come") && message.contains("create it"),
+            "{message}"
+        );
         assert_eq!(place.posts(), 0);
         place.put_secret("to-come", "k", &place.secret).await;
         place.ready("c").await;
@@ -136,10 +194,17 @@ fn a_label_on_the_source_costs_nothing_and_a_new_value_costs_one_token() {
         let first = place.ready("c").await;
 
         let mark = world.mark();
-        place.edit_secret("source", json!({ "metadata": { "labels": { "team": "blue" } } })).await;
-        // The move of the source is seen, read once, and found to be nothing.
-        eventually(SOON, "a look at the moved source", async || world.since(mark, &place).count("get", "secrets") > 0)
+        place
+            .edit_secret(
+                "source",
+                json!({ "metadata": { "labels": { "team": "blue" } } }),
+            )
             .await;
+        // The move of the source is seen, read once, and found to be nothing.
+        eventually(SOON, "a look at the moved source", async || {
+            world.since(mark, &place).count("get", "secrets") > 0
+        })
+        .await;
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.posts(), 1, "a label is no reason for a token");
         assert_eq!(world.since(mark, &place).count("get", "secrets"), 1);
@@ -152,8 +217,16 @@ fn a_label_on_the_source_costs_nothing_and_a_new_value_costs_one_token() {
         place.put_source(&fresh).await;
         let second = place.another_token("token", &first).await;
         assert_eq!(place.posts(), 2);
-        assert_eq!(place.issuer.token_requests_of(&place.client)[1].secret_index, Some(1), "the new value was sent");
-        assert_eq!(world.since(mark, &place).count("get", "secrets"), 1, "read once, and used");
+        assert_eq!(
+            place.issuer.token_requests_of(&place.client)[1].secret_index,
+            Some(1),
+            "the new value was sent"
+        );
+        assert_eq!(
+            world.since(mark, &place).count("get", "secrets"),
+            1,
+            "read once, and used"
+        );
         assert_ne!(first.fingerprint(), second.fingerprint());
         assert_eq!(recorder.finish(&place).len(), 2);
     });
@@ -166,7 +239,11 @@ fn a_source_that_is_deleted_takes_no_token_away() {
         let place = world.place("source-gone").await;
         place.create("c", json!({})).await;
         let view = place.ready("c").await;
-        place.secrets().delete("source", &kube::api::DeleteParams::default()).await.unwrap();
+        place
+            .secrets()
+            .delete("source", &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.ready("c").await.token, view.token);
         assert_eq!(place.posts(), 1);

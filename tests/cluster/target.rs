@@ -16,7 +16,11 @@ fn a_deleted_target_comes_back_at_once() {
         let place = world.place("deleted").await;
         place.create("c", json!({})).await;
         let first = place.ready("c").await;
-        place.secrets().delete("token", &DeleteParams::default()).await.unwrap();
+        place
+            .secrets()
+            .delete("token", &DeleteParams::default())
+            .await
+            .unwrap();
         let began = jiff::Timestamp::now();
         let second = place.another_token("token", &first).await;
         let took = jiff::Timestamp::now().duration_since(began);
@@ -87,27 +91,50 @@ fn the_dress_is_put_right_without_a_token() {
             json!({ "metadata": { "ownerReferences": null } }),
         ] {
             place.edit_secret("token", undress.clone()).await;
-            eventually(SOON, format!("the dress is right after {undress}"), async || {
-                let now = place.view("token").await?;
-                let right = now.labels == first.labels
-                    && now.owners == first.owners
-                    && now.annotations.get("example.com/note") == first.annotations.get("example.com/note");
-                if right { Ok(()) } else { Err(format!("{:?} {:?} {:?}", now.labels, now.owners, now.annotations)) }
-            })
+            eventually(
+                SOON,
+                format!("the dress is right after {undress}"),
+                async || {
+                    let now = place.view("token").await?;
+                    let right = now.labels == first.labels
+                        && now.owners == first.owners
+                        && now.annotations.get("example.com/note")
+                            == first.annotations.get("example.com/note");
+                    if right {
+                        Ok(())
+                    } else {
+                        Err(format!(
+                            "{:?} {:?} {:?}",
+                            now.labels, now.owners, now.annotations
+                        ))
+                    }
+                },
+            )
             .await;
         }
 
         // Another wish in the spec: what is gone from it goes, what others put on stays.
-        place.edit_secret("token", json!({ "metadata": { "labels": { "foreign": "mine" } } })).await;
+        place
+            .edit_secret(
+                "token",
+                json!({ "metadata": { "labels": { "foreign": "mine" } } }),
+            )
+            .await;
         let target = json!({ "labels": { "tier": null, "team": "green" }, "annotations": null });
-        place.edit("c", json!({ "spec": { "target": target } })).await;
+        place
+            .edit("c", json!({ "spec": { "target": target } }))
+            .await;
         eventually(SOON, "the new dress", async || {
             let now = place.view("token").await?;
             let right = now.labels.get("team").is_some_and(|t| t == "green")
                 && !now.labels.contains_key("tier")
                 && now.labels.contains_key("foreign")
                 && !now.annotations.contains_key("example.com/note");
-            if right { Ok(()) } else { Err(format!("{:?} {:?}", now.labels, now.annotations)) }
+            if right {
+                Ok(())
+            } else {
+                Err(format!("{:?} {:?}", now.labels, now.annotations))
+            }
         })
         .await;
         place.ready("c").await;
@@ -123,12 +150,20 @@ async fn foreign(place: &Place) -> Value {
         "metadata": { "name": "token", "labels": { "app": "theirs" }, "annotations": { "note": "hands off" } },
         "stringData": { "token": "theirs", "other": "thing" },
     }));
-    place.secrets().create(&PostParams::default(), &secret).await.expect("a Secret");
+    place
+        .secrets()
+        .create(&PostParams::default(), &secret)
+        .await
+        .expect("a Secret");
     whole(place).await
 }
 
 async fn whole(place: &Place) -> Value {
-    let secret = place.secrets().get("token").await.expect("the Secret is there");
+    let secret = place
+        .secrets()
+        .get("token")
+        .await
+        .expect("the Secret is there");
     serde_json::to_value(secret).expect("JSON")
 }
 
@@ -140,9 +175,16 @@ fn a_foreign_secret_in_the_way_is_left_as_it_is() {
         let before = foreign(&place).await;
         place.create("c", json!({})).await;
         let message = place.not_ready("c", "SecretNotOwned").await;
-        assert!(message.contains("apicred.dev/adopt-by"), "no next step in: {message}");
+        assert!(
+            message.contains("apicred.dev/adopt-by"),
+            "no next step in: {message}"
+        );
         world.stays_quiet(&place, Duration::from_secs(2)).await;
-        assert_eq!(whole(&place).await, before, "O5: not a byte of it may change");
+        assert_eq!(
+            whole(&place).await,
+            before,
+            "O5: not a byte of it may change"
+        );
         assert_eq!(place.posts(), 0, "what cannot be written is not asked for");
 
         // Deleting the credential takes nothing of it along.
@@ -153,7 +195,11 @@ fn a_foreign_secret_in_the_way_is_left_as_it_is() {
         // Once it is out of the way, there is nothing to refuse.
         place.create("c", json!({})).await;
         place.not_ready("c", "SecretNotOwned").await;
-        place.secrets().delete("token", &DeleteParams::default()).await.unwrap();
+        place
+            .secrets()
+            .delete("token", &DeleteParams::default())
+            .await
+            .unwrap();
         place.ready("c").await;
     });
 }
@@ -167,10 +213,20 @@ fn a_secret_may_ask_to_be_adopted() {
         place.create("c", json!({})).await;
         place.not_ready("c", "SecretNotOwned").await;
         // The name of another credential is no invitation.
-        place.edit_secret("token", json!({ "metadata": { "annotations": { "apicred.dev/adopt-by": "d" } } })).await;
+        place
+            .edit_secret(
+                "token",
+                json!({ "metadata": { "annotations": { "apicred.dev/adopt-by": "d" } } }),
+            )
+            .await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         assert_eq!(place.posts(), 0);
-        place.edit_secret("token", json!({ "metadata": { "annotations": { "apicred.dev/adopt-by": "c" } } })).await;
+        place
+            .edit_secret(
+                "token",
+                json!({ "metadata": { "annotations": { "apicred.dev/adopt-by": "c" } } }),
+            )
+            .await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
         assert_eq!(view.owners, ["c"]);
@@ -210,7 +266,11 @@ fn of_two_credentials_for_one_secret_the_older_wins_until_it_goes() {
         // The Secret of the older goes with it; then the younger makes its own.
         let second = eventually(LATER, "the younger's token", async || {
             let view = place.view("token").await?;
-            if view.owners == ["younger"] { Ok(view) } else { Err(format!("owned by {:?}", view.owners)) }
+            if view.owners == ["younger"] {
+                Ok(view)
+            } else {
+                Err(format!("owned by {:?}", view.owners))
+            }
         })
         .await;
         place.ready("younger").await;
@@ -230,7 +290,11 @@ fn a_field_that_another_manager_applies_is_told_and_not_fought_over() {
             "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "token" }, "stringData": { "token": "theirs" },
         });
         let params = PatchParams::apply("gitops").force();
-        place.secrets().patch("token", &params, &Patch::Apply(&theirs)).await.unwrap();
+        place
+            .secrets()
+            .patch("token", &params, &Patch::Apply(&theirs))
+            .await
+            .unwrap();
         let message = place.not_ready("c", "TargetConflict").await;
         assert!(message.contains("gitops"), "it does not say who: {message}");
         world.stays_quiet(&place, Duration::from_secs(2)).await;
@@ -245,18 +309,31 @@ fn an_immutable_target_is_told() {
         let place = world.place("immutable").await;
         place.create("c", json!({})).await;
         let first = place.ready("c").await;
-        place.edit_secret("token", json!({ "immutable": true })).await;
+        place
+            .edit_secret("token", json!({ "immutable": true }))
+            .await;
         place.request_renewal("c").await;
         let told = place
             .until("c", "the trouble", |c| {
                 crate::support::condition(c, "Renewing").filter(|r| r.reason == "TargetInvalid")
             })
             .await;
-        assert!(told.message.contains("immutable") && told.message.contains("delete it"), "{}", told.message);
+        assert!(
+            told.message.contains("immutable") && told.message.contains("delete it"),
+            "{}",
+            told.message
+        );
         let posts = place.posts();
-        assert!(posts <= 2, "a token that cannot be written is not asked for again and again: {posts}");
+        assert!(
+            posts <= 2,
+            "a token that cannot be written is not asked for again and again: {posts}"
+        );
         assert_eq!(place.view("token").await.unwrap().token, first.token);
-        place.secrets().delete("token", &DeleteParams::default()).await.unwrap();
+        place
+            .secrets()
+            .delete("token", &DeleteParams::default())
+            .await
+            .unwrap();
         place.another_token("token", &first).await;
         place.ready("c").await;
         // The token that could not be written was held, and is written now.

@@ -21,7 +21,9 @@ async fn namespaced(place: &Place, spec: Value) {
         "metadata": { "name": "mine" },
         "spec": spec,
     }));
-    api.create(&PostParams::default(), &issuer).await.expect("an issuer");
+    api.create(&PostParams::default(), &issuer)
+        .await
+        .expect("an issuer");
 }
 
 #[test]
@@ -29,29 +31,66 @@ fn a_namespaced_issuer_gets_no_secret_that_does_not_name_it() {
     run(async {
         let world = World::shared().await;
         let place = world.place("allowed-issuers").await;
-        let entra = json!({ "tenantId": place.issuer.tenant(), "authorityHost": place.issuer.origin() });
-        namespaced(&place, json!({ "entra": entra, "caBundle": place.issuer.ca_pem() })).await;
-        place.create("c", json!({ "issuerRef": { "kind": "TokenIssuer", "name": "mine" } })).await;
+        let entra =
+            json!({ "tenantId": place.issuer.tenant(), "authorityHost": place.issuer.origin() });
+        namespaced(
+            &place,
+            json!({ "entra": entra, "caBundle": place.issuer.ca_pem() }),
+        )
+        .await;
+        place
+            .create(
+                "c",
+                json!({ "issuerRef": { "kind": "TokenIssuer", "name": "mine" } }),
+            )
+            .await;
         let message = place.not_ready("c", "NotAuthorizedBySecret").await;
-        assert!(message.contains("apicred.dev/allowed-issuers"), "no next step in: {message}");
-        assert!(message.contains(place.issuer.origin()), "which origin? {message}");
+        assert!(
+            message.contains("apicred.dev/allowed-issuers"),
+            "no next step in: {message}"
+        );
+        assert!(
+            message.contains(place.issuer.origin()),
+            "which origin? {message}"
+        );
 
         let allow = |origins: &str| json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origins } } });
-        place.edit_secret("source", allow("https://127.0.0.1, https://login.microsoftonline.com")).await;
+        place
+            .edit_secret(
+                "source",
+                allow("https://127.0.0.1, https://login.microsoftonline.com"),
+            )
+            .await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         place.not_ready("c", "NotAuthorizedBySecret").await;
-        assert_eq!(place.posts(), 0, "nothing may be sent before the Secret allows it");
+        assert_eq!(
+            place.posts(),
+            0,
+            "nothing may be sent before the Secret allows it"
+        );
 
-        place.edit_secret("source", allow(&format!("https://other.example, {}/", place.issuer.origin()))).await;
+        place
+            .edit_secret(
+                "source",
+                allow(&format!(
+                    "https://other.example, {}/",
+                    place.issuer.origin()
+                )),
+            )
+            .await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
         assert_eq!(place.posts(), 1);
 
         // Taken back: the token stays until it ends, and the next one is not asked for.
-        place.edit_secret("source", allow("https://other.example")).await;
+        place
+            .edit_secret("source", allow("https://other.example"))
+            .await;
         place.request_renewal("c").await;
         place
-            .until("c", "the refusal", |c| condition(c, "Renewing").filter(|r| r.reason == "NotAuthorizedBySecret"))
+            .until("c", "the refusal", |c| {
+                condition(c, "Renewing").filter(|r| r.reason == "NotAuthorizedBySecret")
+            })
             .await;
         assert_eq!(place.ready("c").await.token, view.token);
         assert_eq!(place.posts(), 1);
@@ -64,18 +103,29 @@ fn a_cluster_issuer_serves_the_namespaces_that_it_names() {
         let world = World::shared().await;
         let place = world.place("allowed-namespaces").await;
         let selector = json!({ "matchLabels": { "tokens": "yes" } });
-        let allowed = json!({ "allowedNamespaces": { "names": ["another"], "selector": selector } });
+        let allowed =
+            json!({ "allowedNamespaces": { "names": ["another"], "selector": selector } });
         place.put_issuer(merge(place.entra_issuer(), allowed)).await;
         place.issuer_ready().await;
         place.create("c", json!({})).await;
         let message = place.not_ready("c", "NotAuthorizedByIssuer").await;
-        assert!(message.contains(&place.namespace) && message.contains("allowedNamespaces"), "{message}");
+        assert!(
+            message.contains(&place.namespace) && message.contains("allowedNamespaces"),
+            "{message}"
+        );
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         assert_eq!(place.posts(), 0);
 
         let namespaces: Api<Namespace> = Api::all(place.kube.clone());
         let label = json!({ "metadata": { "labels": { "tokens": "yes" } } });
-        namespaces.patch(&place.namespace, &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
+        namespaces
+            .patch(
+                &place.namespace,
+                &PatchParams::default(),
+                &Patch::Merge(label),
+            )
+            .await
+            .unwrap();
         place.ready("c").await;
         assert_eq!(place.posts(), 1);
     });
@@ -92,17 +142,27 @@ fn a_cluster_issuer_gives_the_scopes_that_it_names() {
         let api = "05a65629-4c1b-48c1-a78b-804c4abdd4af/.default";
         place.create("c", json!({ "scopes": [api] })).await;
         let message = place.not_ready("c", "ScopeNotAllowed").await;
-        assert!(message.contains(api) && message.contains("api://demo/.default"), "{message}");
+        assert!(
+            message.contains(api) && message.contains("api://demo/.default"),
+            "{message}"
+        );
         // The v1 endpoint is no way around it.
         place.edit("c", json!({ "spec": { "scopes": null, "resource": api.trim_end_matches("/.default") } })).await;
         place
             .until("c", "the refusal of the resource", |c| {
                 let told = condition(c, "Ready")?;
-                (told.observed_generation == c.metadata.generation && told.reason == "ScopeNotAllowed").then_some(())
+                (told.observed_generation == c.metadata.generation
+                    && told.reason == "ScopeNotAllowed")
+                    .then_some(())
             })
             .await;
         assert_eq!(place.posts(), 0);
-        place.edit("c", json!({ "spec": { "resource": null, "scopes": ["api://demo/.default"] } })).await;
+        place
+            .edit(
+                "c",
+                json!({ "spec": { "resource": null, "scopes": ["api://demo/.default"] } }),
+            )
+            .await;
         place.ready("c").await;
         assert_eq!(place.posts(), 1);
     });
@@ -117,7 +177,10 @@ fn an_issuer_on_a_private_address_needs_an_administrators_word() {
         place.put_issuer(spec).await;
         place.create("c", json!({})).await;
         let message = place.not_ready("c", "AddressNotAllowed").await;
-        assert!(message.contains("allowedCidrs"), "no next step in: {message}");
+        assert!(
+            message.contains("allowedCidrs"),
+            "no next step in: {message}"
+        );
         assert_eq!(place.posts(), 0);
         place.put_issuer(place.entra_issuer()).await;
         place.ready("c").await;

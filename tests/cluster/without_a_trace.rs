@@ -25,22 +25,30 @@ const OTHERS: Duration = Duration::from_mins(4);
 async fn a_whole_life(world: &World) -> Place {
     let place = world.place("whole-life").await;
     let issuers: Api<TokenIssuer> = Api::namespaced(place.kube.clone(), &place.namespace);
-    let entra = json!({ "tenantId": place.issuer.tenant(), "authorityHost": place.issuer.origin() });
+    let entra =
+        json!({ "tenantId": place.issuer.tenant(), "authorityHost": place.issuer.origin() });
     let spec = json!({ "entra": entra, "caBundle": place.issuer.ca_pem() });
     let issuer = typed(json!({ "metadata": { "name": "mine" }, "spec": spec }));
-    issuers.create(&PostParams::default(), &issuer).await.expect("an issuer");
+    issuers
+        .create(&PostParams::default(), &issuer)
+        .await
+        .expect("an issuer");
     place.create("good", json!({})).await;
     let first = place.ready("good").await;
     place.request_renewal("good").await;
     place.another_token("token", &first).await;
-    place.put_secret("bad", "k", &format!("bad~{}", unique())).await;
+    place
+        .put_secret("bad", "k", &format!("bad~{}", unique()))
+        .await;
     let refs = json!([{ "name": "bad", "key": "k" }]);
     let bad = json!({ "client": { "secretRefs": refs }, "target": { "secretName": "bad-token" } });
     place.create("bad", bad).await;
     place.not_ready("bad", "ClientSecretRefused").await;
-    eventually(OTHERS, "the judgement of the namespaced issuer", async || {
-        issuers.get("mine").await.is_ok_and(|i| i.status.is_some())
-    })
+    eventually(
+        OTHERS,
+        "the judgement of the namespaced issuer",
+        async || issuers.get("mine").await.is_ok_and(|i| i.status.is_some()),
+    )
     .await;
     place
 }
@@ -49,7 +57,11 @@ async fn a_whole_life(world: &World) -> Place {
 async fn alone(world: &World) {
     eventually(OTHERS, "the end of all other tests", async || {
         let left = world.visitors.load(Ordering::SeqCst);
-        if left == 0 { Ok(()) } else { Err(format!("{left} places in use")) }
+        if left == 0 {
+            Ok(())
+        } else {
+            Err(format!("{left} places in use"))
+        }
     })
     .await;
 }
@@ -63,9 +75,15 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
         let net = world.canaries.net();
         assert!(world.canaries.len() >= 4, "nothing to listen for");
         let logs = world.operator_logs();
-        assert!(logs.contains("token published"), "these are no logs of an operator");
+        assert!(
+            logs.contains("token published"),
+            "these are no logs of an operator"
+        );
         let events = all::<Event>(world).await;
-        assert!(events.contains("ClientSecretRefused"), "these are no events of an operator");
+        assert!(
+            events.contains("ClientSecretRefused"),
+            "these are no events of an operator"
+        );
         let metadata: Vec<_> = Api::<Secret>::all(world.admin.clone())
             .list_metadata(&ListParams::default())
             .await
@@ -86,8 +104,14 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
             ("events", events),
             ("ApiCredentials", all::<ApiCredential>(world).await),
             ("TokenIssuers", all::<TokenIssuer>(world).await),
-            ("ClusterTokenIssuers", all::<ClusterTokenIssuer>(world).await),
-            ("metadata of Secrets", serde_json::to_string(&metadata).expect("JSON")),
+            (
+                "ClusterTokenIssuers",
+                all::<ClusterTokenIssuer>(world).await,
+            ),
+            (
+                "metadata of Secrets",
+                serde_json::to_string(&metadata).expect("JSON"),
+            ),
             ("requested URLs", uris),
             ("admin server", admin),
         ] {
@@ -101,7 +125,10 @@ async fn all<K>(world: &World) -> String
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
 {
-    let list = Api::<K>::all(world.admin.clone()).list(&ListParams::default()).await.expect("a list");
+    let list = Api::<K>::all(world.admin.clone())
+        .list(&ListParams::default())
+        .await
+        .expect("a list");
     serde_json::to_string(&list.items).expect("JSON")
 }
 
@@ -114,7 +141,10 @@ fn the_role_is_enough_and_all_of_it_is_used() {
         let namespaces: Api<Namespace> = Api::all(world.admin.clone());
         let list = namespaces.list(&ListParams::default()).await.unwrap();
         let alive: BTreeSet<String> = list.items.iter().map(ResourceExt::name_any).collect();
-        let asked = world.cluster.audit_events(|e| e.user.ends_with(&format!(":{NAMESPACE}:apicred"))).unwrap();
+        let asked = world
+            .cluster
+            .audit_events(|e| e.user.ends_with(&format!(":{NAMESPACE}:apicred")))
+            .unwrap();
         let refused: Vec<_> = asked
             .iter()
             // A namespace that is going refuses what is made in it with the same status.
@@ -126,8 +156,11 @@ fn the_role_is_enough_and_all_of_it_is_used() {
         let used: BTreeSet<(String, String, String)> = asked
             .into_iter()
             .map(|e| {
-                let resource =
-                    if e.subresource.is_empty() { e.resource } else { format!("{}/{}", e.resource, e.subresource) };
+                let resource = if e.subresource.is_empty() {
+                    e.resource
+                } else {
+                    format!("{}/{}", e.resource, e.subresource)
+                };
                 (e.group, resource, e.verb)
             })
             .collect();
@@ -137,12 +170,19 @@ fn the_role_is_enough_and_all_of_it_is_used() {
         for rule in role.rules.unwrap() {
             for group in rule.api_groups.unwrap() {
                 for resource in rule.resources.iter().flatten() {
-                    granted.extend(rule.verbs.iter().map(|v| (group.clone(), resource.clone(), v.clone())));
+                    granted.extend(
+                        rule.verbs
+                            .iter()
+                            .map(|v| (group.clone(), resource.clone(), v.clone())),
+                    );
                 }
             }
         }
         let idle: Vec<_> = granted.difference(&used).collect();
-        assert!(idle.is_empty(), "the role grants what nothing uses: {idle:?}");
+        assert!(
+            idle.is_empty(),
+            "the role grants what nothing uses: {idle:?}"
+        );
     });
 }
 
@@ -153,7 +193,10 @@ fn the_operator_has_not_stumbled() {
         drop(a_whole_life(world).await);
         alone(world).await;
         let logs = world.operator_logs();
-        let errors: Vec<&str> = logs.lines().filter(|l| l.contains("\"level\":\"ERROR\"") || l.contains("panicked")).collect();
+        let errors: Vec<&str> = logs
+            .lines()
+            .filter(|l| l.contains("\"level\":\"ERROR\"") || l.contains("panicked"))
+            .collect();
         assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(world.operator().get("/livez").await.map(|a| a.0), Some(200));
     });

@@ -11,7 +11,10 @@ use crate::{
 };
 
 fn key(name: &str) -> Key {
-    Key { namespace: "secops".to_owned(), name: name.to_owned() }
+    Key {
+        namespace: "secops".to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 fn secret(name: &str) -> (String, String) {
@@ -53,7 +56,12 @@ fn a_secret_finds_its_readers_and_its_writer() {
     assert_eq!(names(index.of_secret(&secret("s2"))), set(&["a", "b"]));
     assert_eq!(names(index.of_secret(&secret("t-b"))), set(&["b"]));
     assert!(index.of_secret(&secret("stranger")).is_empty());
-    assert!(index.of_secret(&("other".to_owned(), "s1".to_owned())).is_empty(), "of its own namespace only");
+    assert!(
+        index
+            .of_secret(&("other".to_owned(), "s1".to_owned()))
+            .is_empty(),
+        "of its own namespace only"
+    );
 }
 
 #[test]
@@ -64,8 +72,16 @@ fn an_issuer_finds_its_credentials_and_a_namespace_those_at_cluster_issuers() {
     index.insert(&credential("cluster", 0, &json!({})));
     index.insert(&credential("local", 0, &local));
     index.insert(&credential("inline", 0, &inline));
-    let cluster = (IssuerKind::ClusterTokenIssuer, String::new(), "contoso".to_owned());
-    let namespaced = (IssuerKind::TokenIssuer, "secops".to_owned(), "contoso".to_owned());
+    let cluster = (
+        IssuerKind::ClusterTokenIssuer,
+        String::new(),
+        "contoso".to_owned(),
+    );
+    let namespaced = (
+        IssuerKind::TokenIssuer,
+        "secops".to_owned(),
+        "contoso".to_owned(),
+    );
     assert_eq!(names(index.of_issuer(&cluster)), set(&["cluster"]));
     assert_eq!(names(index.of_issuer(&namespaced)), set(&["local"]));
     assert_eq!(names(index.of_namespace("secops")), set(&["cluster"]));
@@ -92,10 +108,21 @@ fn the_others_are_told_when_a_target_becomes_free() {
     index.insert(&credential("young", 2, &json!({})));
     index.insert(&credential("bystander", 0, &target("elsewhere")));
     // By moving on ...
-    assert_eq!(names(index.insert(&credential("old", 1, &target("new-place")))), set(&["young"]));
+    assert_eq!(
+        names(index.insert(&credential("old", 1, &target("new-place")))),
+        set(&["young"])
+    );
     assert_eq!(index.senior(&key("young")), None);
-    assert!(index.of_secret(&secret("alerts-token")).contains(&key("young")));
-    assert!(!index.of_secret(&secret("alerts-token")).contains(&key("old")));
+    assert!(
+        index
+            .of_secret(&secret("alerts-token"))
+            .contains(&key("young"))
+    );
+    assert!(
+        !index
+            .of_secret(&secret("alerts-token"))
+            .contains(&key("old"))
+    );
     // ... and by going.
     index.insert(&credential("old", 1, &json!({})));
     assert_eq!(index.senior(&key("young")).as_deref(), Some("old"));
@@ -110,7 +137,11 @@ fn an_object_that_did_not_change_concerns_nobody() {
     index.insert(&credential("old", 1, &json!({})));
     index.insert(&credential("young", 2, &json!({})));
     assert!(index.insert(&credential("old", 1, &json!({}))).is_empty());
-    assert!(index.insert(&credential("old", 1, &json!({ "scopes": ["other"] }))).is_empty());
+    assert!(
+        index
+            .insert(&credential("old", 1, &json!({ "scopes": ["other"] })))
+            .is_empty()
+    );
 }
 
 #[test]

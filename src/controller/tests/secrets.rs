@@ -49,7 +49,11 @@ fn nothing_is_known_before_the_first_list_is_complete() {
     assert!(!secrets.is_listed() && secrets.get(&name("a")).is_none());
     assert_eq!(secrets.finish(at(0)), [name("a")]);
     assert!(secrets.is_listed());
-    assert_eq!(secrets.get(&name("a")).unwrap().changed_at, None, "when it changed is not known");
+    assert_eq!(
+        secrets.get(&name("a")).unwrap().changed_at,
+        None,
+        "when it changed is not known"
+    );
 }
 
 #[test]
@@ -69,7 +73,11 @@ fn a_change_is_news_once_and_has_its_time() {
 fn a_secret_made_anew_is_news_and_the_end_of_the_old_one_is_not() {
     let mut secrets = listed(&[meta("a", "1", "5")]);
     assert_eq!(secrets.apply(&meta("a", "2", "9"), at(1)), Some(name("a")));
-    assert_eq!(secrets.delete(&meta("a", "1", "8")), None, "late news of the old one");
+    assert_eq!(
+        secrets.delete(&meta("a", "1", "8")),
+        None,
+        "late news of the old one"
+    );
     assert_eq!(version(&secrets, "a").as_deref(), Some("9"));
     assert_eq!(secrets.delete(&meta("a", "2", "10")), Some(name("a")));
     assert_eq!(secrets.delete(&meta("a", "2", "10")), None);
@@ -78,13 +86,31 @@ fn a_secret_made_anew_is_news_and_the_end_of_the_old_one_is_not() {
 
 #[test]
 fn a_relist_tells_what_differs_and_keeps_what_does_not() {
-    let mut secrets = listed(&[meta("same", "1", "1"), meta("moved", "2", "2"), meta("gone", "3", "3")]);
+    let mut secrets = listed(&[
+        meta("same", "1", "1"),
+        meta("moved", "2", "2"),
+        meta("gone", "3", "3"),
+    ]);
     secrets.apply(&meta("same", "1", "4"), at(5));
-    let list = [meta("same", "1", "4"), meta("moved", "2", "6"), meta("new", "4", "7")];
-    assert_eq!(relist(&mut secrets, &list, 100), [name("gone"), name("moved"), name("new")]);
+    let list = [
+        meta("same", "1", "4"),
+        meta("moved", "2", "6"),
+        meta("new", "4", "7"),
+    ];
+    assert_eq!(
+        relist(&mut secrets, &list, 100),
+        [name("gone"), name("moved"), name("new")]
+    );
     assert!(secrets.get(&name("gone")).is_none());
-    assert_eq!(secrets.get(&name("same")).unwrap().changed_at, Some(at(5)), "an old change stays old");
-    assert_eq!(secrets.get(&name("moved")).unwrap().changed_at, Some(at(100)));
+    assert_eq!(
+        secrets.get(&name("same")).unwrap().changed_at,
+        Some(at(5)),
+        "an old change stays old"
+    );
+    assert_eq!(
+        secrets.get(&name("moved")).unwrap().changed_at,
+        Some(at(100))
+    );
     assert!(relist(&mut secrets, &list, 200).is_empty());
 }
 
@@ -92,7 +118,11 @@ fn a_relist_tells_what_differs_and_keeps_what_does_not() {
 fn a_list_that_broke_off_changes_nothing() {
     let mut secrets = listed(&[meta("a", "1", "1")]);
     secrets.begin();
-    assert_eq!(version(&secrets, "a").as_deref(), Some("1"), "the old list stands while a new one comes");
+    assert_eq!(
+        version(&secrets, "a").as_deref(),
+        Some("1"),
+        "the old list stands while a new one comes"
+    );
     assert!(relist(&mut secrets, &[meta("a", "1", "1")], 1).is_empty());
     assert!(secrets.finish(at(2)).is_empty(), "no list, no news");
     assert_eq!(version(&secrets, "a").as_deref(), Some("1"));
@@ -101,8 +131,14 @@ fn a_list_that_broke_off_changes_nothing() {
 #[test]
 fn versions_are_compared_as_numbers_and_else_the_later_news_wins() {
     for (a, b, expected) in [
-        ("10", "9", true), ("9", "10", false), ("9", "9", false), ("18446744073709551615", "1", true),
-        ("abc", "abd", true), ("abc", "abc", false), ("10", "abc", true), ("", "1", true),
+        ("10", "9", true),
+        ("9", "10", false),
+        ("9", "9", false),
+        ("18446744073709551615", "1", true),
+        ("abc", "abd", true),
+        ("abc", "abc", false),
+        ("10", "abc", true),
+        ("", "1", true),
     ] {
         assert_eq!(newer(a, b), expected, "{a} after {b}");
     }
@@ -120,7 +156,10 @@ fn a_list_that_is_older_than_an_own_write_does_not_undo_it() {
     assert_eq!(version(&secrets, "rotated").as_deref(), Some("8"));
     assert_eq!(version(&secrets, "created").as_deref(), Some("9"));
     // The next list was begun after both.
-    assert_eq!(relist(&mut secrets, &[meta("rotated", "1", "8")], 3), [name("created")]);
+    assert_eq!(
+        relist(&mut secrets, &[meta("rotated", "1", "8")], 3),
+        [name("created")]
+    );
     assert!(secrets.get(&name("created")).is_none());
 }
 

@@ -31,9 +31,7 @@ fn asks(issuer: &Issuer, namespace: &str, labels: Option<&BTreeMap<String, Strin
 #[test]
 fn namespaces_are_allowed_by_name_or_by_label_and_else_not() {
     let labels = map(&[("env", "prod"), ("team", "blue")]);
-    let expression = |operator: &str, values: Value| {
-        json!({ "selector": { "matchExpressions": [{ "key": "env", "operator": operator, "values": values }] } })
-    };
+    let expression = |operator: &str, values: Value| json!({ "selector": { "matchExpressions": [{ "key": "env", "operator": operator, "values": values }] } });
     #[rustfmt::skip]
     let cases = [
         (Value::Null, false),
@@ -60,7 +58,11 @@ fn namespaces_are_allowed_by_name_or_by_label_and_else_not() {
         (json!({ "selector": { "matchLabels": { "team": "blue" }, "matchExpressions": [{ "key": "env", "operator": "In", "values": ["test"] }] } }), false),
     ];
     for (rule, allowed) in cases {
-        let issuer = if rule.is_null() { cluster(&json!({})) } else { cluster(&json!({ "allowedNamespaces": rule })) };
+        let issuer = if rule.is_null() {
+            cluster(&json!({}))
+        } else {
+            cluster(&json!({ "allowedNamespaces": rule }))
+        };
         assert_eq!(asks(&issuer, "secops", Some(&labels)), allowed, "{rule}");
     }
 }
@@ -68,14 +70,23 @@ fn namespaces_are_allowed_by_name_or_by_label_and_else_not() {
 #[test]
 fn absent_labels_match_only_the_negative_operators() {
     let none = BTreeMap::new();
-    for (operator, allowed) in [("In", false), ("NotIn", true), ("Exists", false), ("DoesNotExist", true)] {
+    for (operator, allowed) in [
+        ("In", false),
+        ("NotIn", true),
+        ("Exists", false),
+        ("DoesNotExist", true),
+    ] {
         let rule = json!({ "selector": { "matchExpressions": [{ "key": "env", "operator": operator, "values": ["prod"] }] } });
         let issuer = cluster(&json!({ "allowedNamespaces": rule }));
         assert_eq!(asks(&issuer, "secops", Some(&none)), allowed, "{operator}");
         // A namespace that was not seen yet is let in by its name only.
         assert!(!asks(&issuer, "secops", None), "{operator}");
     }
-    assert!(asks(&cluster(&json!({ "allowedNamespaces": { "names": ["secops"] } })), "secops", None));
+    assert!(asks(
+        &cluster(&json!({ "allowedNamespaces": { "names": ["secops"] } })),
+        "secops",
+        None
+    ));
 }
 
 #[test]
@@ -93,7 +104,10 @@ fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
     };
     assert!(ask(&["api/.default"], None, None).is_ok());
     assert!(ask(&["api/.default", "urn:r"], None, None).is_ok());
-    assert!(ask(&[], Some("api"), None).is_ok(), "the v1 form of an allowed scope");
+    assert!(
+        ask(&[], Some("api"), None).is_ok(),
+        "the v1 form of an allowed scope"
+    );
     assert!(ask(&[], Some("api/"), None).is_ok());
     assert!(ask(&[], None, Some("urn:r")).is_ok());
     for refused in [
@@ -106,7 +120,11 @@ fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
     ] {
         let denial = refused.unwrap_err();
         assert_eq!(denial.reason(), "ScopeNotAllowed");
-        assert!(denial.message().contains("api/.default"), "{}", denial.message());
+        assert!(
+            denial.message().contains("api/.default"),
+            "{}",
+            denial.message()
+        );
     }
     let open = cluster(&json!({ "allowedNamespaces": { "selector": {} } }));
     assert!(may_ask(&open, "secops", Some(&BTreeMap::new()), &Ask::default()).is_ok());
@@ -122,7 +140,9 @@ fn an_issuer_of_the_own_namespace_asks_for_no_permission_to_ask() {
 fn administrators_and_the_known_entra_hosts_vouch_and_nobody_else() {
     let send = |issuer: &Issuer| may_send(issuer, "client", None).is_ok();
     assert!(send(&cluster(&json!({}))));
-    assert!(send(&namespaced(&json!({ "entra": { "tenantId": "t", "cloud": "China" } }))));
+    assert!(send(&namespaced(
+        &json!({ "entra": { "tenantId": "t", "cloud": "China" } })
+    )));
     for spec in [
         json!({ "oauth2": { "tokenUrl": "https://i.example.com/t" } }),
         json!({ "oidc": { "issuerUrl": "https://i.example.com" } }),
@@ -132,7 +152,13 @@ fn administrators_and_the_known_entra_hosts_vouch_and_nobody_else() {
     ] {
         let denial = may_send(&namespaced(&spec), "client", None).unwrap_err();
         assert_eq!(denial.reason(), "NotAuthorizedBySecret", "{spec}");
-        assert!(denial.message().contains("apicred.dev/allowed-issuers: https://"), "{}", denial.message());
+        assert!(
+            denial
+                .message()
+                .contains("apicred.dev/allowed-issuers: https://"),
+            "{}",
+            denial.message()
+        );
     }
 }
 
@@ -164,7 +190,11 @@ fn a_secret_names_the_exact_origin_in_any_case_with_or_without_a_slash() {
     for (annotation, to_plain, to_port) in cases {
         let annotations = map(&[(ALLOWED_ISSUERS, annotation)]);
         let send = |issuer: &Issuer| may_send(issuer, "client", Some(&annotations)).is_ok();
-        assert_eq!((send(&plain), send(&port)), (to_plain, to_port), "{annotation:?}");
+        assert_eq!(
+            (send(&plain), send(&port)),
+            (to_plain, to_port),
+            "{annotation:?}"
+        );
     }
     let other_key = map(&[("apicred.dev/allowed-issuer", "https://i.example.com")]);
     assert!(may_send(&plain, "client", Some(&other_key)).is_err());

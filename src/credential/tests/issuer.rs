@@ -24,10 +24,15 @@ fn each_kind_of_issuer_has_its_endpoint_origin_and_style() {
             Issuer::cluster(&cluster_issuer(&spec)).unwrap(),
             Issuer::namespaced(&token_issuer(&spec), &[]).unwrap(),
         ] {
-            assert_eq!((issuer.origin.as_str(), issuer.style), (origin, style), "{spec}");
+            assert_eq!(
+                (issuer.origin.as_str(), issuer.style),
+                (origin, style),
+                "{spec}"
+            );
         }
     }
-    let issuer = Issuer::cluster(&cluster_issuer(&json!({ "entra": { "tenantId": "t" } }))).unwrap();
+    let issuer =
+        Issuer::cluster(&cluster_issuer(&json!({ "entra": { "tenantId": "t" } }))).unwrap();
     let authority = "https://login.microsoftonline.com/t".to_owned();
     assert_eq!(issuer.endpoint, Endpoint::Entra { authority });
 }
@@ -52,7 +57,11 @@ fn each_fault_of_an_issuer_names_its_field() {
     for (spec, field) in cases {
         let cluster = Issuer::cluster(&cluster_issuer(&spec)).unwrap_err();
         let namespaced = Issuer::namespaced(&token_issuer(&spec), &[]).unwrap_err();
-        assert_eq!(cluster.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), [field], "{spec}");
+        assert_eq!(
+            cluster.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(),
+            [field],
+            "{spec}"
+        );
         assert_eq!(cluster, namespaced, "{spec}");
     }
 }
@@ -65,12 +74,22 @@ fn an_issuer_tells_all_its_faults_at_once() {
     })))
     .unwrap_err();
     let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
-    assert_eq!(fields, ["spec.network.allowedCidrs[1]", "spec.network.allowedCidrs[2]", "spec.oidc.issuerUrl"]);
+    assert_eq!(
+        fields,
+        [
+            "spec.network.allowedCidrs[1]",
+            "spec.network.allowedCidrs[2]",
+            "spec.oidc.issuerUrl"
+        ]
+    );
 }
 
 #[test]
 fn an_issuer_that_names_nobody_serves_nobody() {
-    let issuer = Issuer::cluster(&cluster_issuer(&json!({ "oauth2": { "tokenUrl": "https://i/t" } }))).unwrap();
+    let issuer = Issuer::cluster(&cluster_issuer(
+        &json!({ "oauth2": { "tokenUrl": "https://i/t" } }),
+    ))
+    .unwrap();
     assert_eq!(issuer.allowed_namespaces.unwrap().names, Some(Vec::new()));
 }
 
@@ -82,8 +101,14 @@ fn limits_and_lives_have_defaults_and_never_zero() {
         (issuer.requests_per_second, issuer.max_in_flight)
     };
     assert_eq!(of(json!({})), (50, 16));
-    assert_eq!(of(json!({ "requestsPerSecond": 3, "maxInFlight": 2 })), (3, 2));
-    assert_eq!(of(json!({ "requestsPerSecond": 0, "maxInFlight": 0 })), (1, 1));
+    assert_eq!(
+        of(json!({ "requestsPerSecond": 3, "maxInFlight": 2 })),
+        (3, 2)
+    );
+    assert_eq!(
+        of(json!({ "requestsPerSecond": 0, "maxInFlight": 0 })),
+        (1, 1)
+    );
     let issuer = Issuer::cluster(&cluster_issuer(&spec(json!({})))).unwrap();
     assert_eq!(issuer.assumed_lifetime, Some(secs(3600)));
     assert_eq!(issuer.version, "issuer-uid/1");
@@ -95,5 +120,10 @@ fn only_an_administrators_issuer_brings_networks_of_its_own() {
     let spec = json!({ "oauth2": { "tokenUrl": "https://i/t" } });
     let namespaced = Issuer::namespaced(&token_issuer(&spec), &[net]).unwrap();
     assert_eq!(namespaced.allowed_cidrs, [net]);
-    assert_eq!(Issuer::namespaced(&token_issuer(&spec), &[]).unwrap().allowed_cidrs, []);
+    assert_eq!(
+        Issuer::namespaced(&token_issuer(&spec), &[])
+            .unwrap()
+            .allowed_cidrs,
+        []
+    );
 }

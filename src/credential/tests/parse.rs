@@ -33,29 +33,75 @@ fn a_good_spec_becomes_its_values() {
         "target": { "type": "apicred.dev/token", "labels": { "team": "blue" }, "annotations": { "a/b": "c" } },
         "minLifetime": "20m", "suspend": true, "deletionPolicy": "Retain", "grant": { "clientCredentials": {} }
     }));
-    object.metadata.annotations = Some(map(&[("apicred.dev/renew-requested-at", &"é".repeat(500))]));
+    object.metadata.annotations =
+        Some(map(&[("apicred.dev/renew-requested-at", &"é".repeat(500))]));
     let parsed = parse(&object, |reference| {
-        assert_eq!((reference.kind, reference.name.as_str()), (IssuerKind::ClusterTokenIssuer, "contoso"));
+        assert_eq!(
+            (reference.kind, reference.name.as_str()),
+            (IssuerKind::ClusterTokenIssuer, "contoso")
+        );
         IssuerLookup::Found(issuer())
     })
     .unwrap();
-    assert_eq!((parsed.namespace.as_str(), parsed.name.as_str(), parsed.generation), ("secops", "alerts", 3));
-    assert_eq!(parsed.secrets.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["old", "new"]);
+    assert_eq!(
+        (
+            parsed.namespace.as_str(),
+            parsed.name.as_str(),
+            parsed.generation
+        ),
+        ("secops", "alerts", 3)
+    );
+    assert_eq!(
+        parsed
+            .secrets
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect::<Vec<_>>(),
+        ["old", "new"]
+    );
     assert_eq!(parsed.ask.scopes, ["https://api.example.com/.default"]);
-    assert_eq!((parsed.ask.resource.as_deref(), parsed.ask.audience.as_deref()), (Some("urn:r"), Some("urn:a")));
+    assert_eq!(
+        (
+            parsed.ask.resource.as_deref(),
+            parsed.ask.audience.as_deref()
+        ),
+        (Some("urn:r"), Some("urn:a"))
+    );
     assert_eq!(parsed.ask.parameters, map(&[("claims", "{}")]));
-    assert_eq!((parsed.target.type_, parsed.target.deletion), (SecretType::Token, DeletionPolicy::Retain));
-    assert_eq!((parsed.target.labels, parsed.target.annotations), (map(&[("team", "blue")]), map(&[("a/b", "c")])));
-    assert_eq!((parsed.min_lifetime, parsed.suspend), (Some(secs(1200)), true));
-    assert_eq!(parsed.renew_requested.unwrap().chars().count(), 128, "echoed values are bounded");
+    assert_eq!(
+        (parsed.target.type_, parsed.target.deletion),
+        (SecretType::Token, DeletionPolicy::Retain)
+    );
+    assert_eq!(
+        (parsed.target.labels, parsed.target.annotations),
+        (map(&[("team", "blue")]), map(&[("a/b", "c")]))
+    );
+    assert_eq!(
+        (parsed.min_lifetime, parsed.suspend),
+        (Some(secs(1200)), true)
+    );
+    assert_eq!(
+        parsed.renew_requested.unwrap().chars().count(),
+        128,
+        "echoed values are bounded"
+    );
 }
 
 #[test]
 fn what_is_left_out_has_its_default() {
     let parsed = parse(&object(&json!({})), |_| IssuerLookup::Found(issuer())).unwrap();
-    assert_eq!((parsed.target.type_, parsed.target.deletion), (SecretType::Opaque, DeletionPolicy::Delete));
-    assert_eq!((parsed.min_lifetime, parsed.suspend, parsed.renew_requested), (None, false, None));
-    let inline = parse(&entra(&json!({})), |_| unreachable!("inline Entra looks nothing up")).unwrap();
+    assert_eq!(
+        (parsed.target.type_, parsed.target.deletion),
+        (SecretType::Opaque, DeletionPolicy::Delete)
+    );
+    assert_eq!(
+        (parsed.min_lifetime, parsed.suspend, parsed.renew_requested),
+        (None, false, None)
+    );
+    let inline = parse(&entra(&json!({})), |_| {
+        unreachable!("inline Entra looks nothing up")
+    })
+    .unwrap();
     assert_eq!(inline.issuer.origin, "https://login.microsoftonline.com");
     assert_eq!(inline.issuer.style, Some(SecretStyle::Post));
 }
@@ -111,23 +157,47 @@ fn all_faults_are_told_at_once() {
     let mut found = fields(&errors);
     found.sort_unstable();
     let expected = [
-        "spec.client.id", "spec.client.secretRefs", "spec.grant", "spec.issuerRef", "spec.minLifetime",
-        "spec.parameters", "spec.target.annotations", "spec.target.labels",
+        "spec.client.id",
+        "spec.client.secretRefs",
+        "spec.grant",
+        "spec.issuerRef",
+        "spec.minLifetime",
+        "spec.parameters",
+        "spec.target.annotations",
+        "spec.target.labels",
     ];
     assert_eq!(found, expected);
     let line = FieldError::join(&errors);
-    assert!(expected.iter().all(|f| line.contains(&format!("{f}: "))), "{line}");
+    assert!(
+        expected.iter().all(|f| line.contains(&format!("{f}: "))),
+        "{line}"
+    );
 }
 
 #[test]
 fn an_issuer_that_is_missing_or_faulty_has_a_reason_of_its_own() {
     let gone = errors(&object(&json!({})), IssuerLookup::Missing);
-    assert_eq!((gone[0].field.as_str(), gone[0].reason), ("spec.issuerRef", "IssuerNotFound"));
-    assert_eq!(gone[0].problem, "ClusterTokenIssuer contoso does not exist; create it or correct the name");
+    assert_eq!(
+        (gone[0].field.as_str(), gone[0].reason),
+        ("spec.issuerRef", "IssuerNotFound")
+    );
+    assert_eq!(
+        gone[0].problem,
+        "ClusterTokenIssuer contoso does not exist; create it or correct the name"
+    );
     let fault = FieldError::new("spec.oidc.issuerUrl", "must start with https://");
     let faulty = errors(&object(&json!({})), IssuerLookup::Faulty(vec![fault]));
-    assert_eq!((faulty[0].field.as_str(), faulty[0].reason), ("spec.issuerRef", "IssuerNotReady"));
-    assert!(faulty[0].problem.contains("spec.oidc.issuerUrl: must start with https://"), "{}", faulty[0]);
+    assert_eq!(
+        (faulty[0].field.as_str(), faulty[0].reason),
+        ("spec.issuerRef", "IssuerNotReady")
+    );
+    assert!(
+        faulty[0]
+            .problem
+            .contains("spec.oidc.issuerUrl: must start with https://"),
+        "{}",
+        faulty[0]
+    );
 }
 
 #[test]
@@ -144,23 +214,55 @@ fn entra_takes_one_default_scope_or_one_resource() {
         (json!({ "audience": "a", "scopes": null }), vec!["spec.audience", "spec.scopes"]),
     ];
     for (change, expected) in cases {
-        assert_eq!(fields(&errors(&entra(&change), IssuerLookup::Missing)), expected, "{change}");
+        assert_eq!(
+            fields(&errors(&entra(&change), IssuerLookup::Missing)),
+            expected,
+            "{change}"
+        );
     }
-    let hint = &errors(&entra(&json!({ "scopes": ["https://api.example.com/"] })), IssuerLookup::Missing)[0];
-    assert!(hint.problem.contains("did you mean \"https://api.example.com/.default\"?"), "{hint}");
+    let hint = &errors(
+        &entra(&json!({ "scopes": ["https://api.example.com/"] })),
+        IssuerLookup::Missing,
+    )[0];
+    assert!(
+        hint.problem
+            .contains("did you mean \"https://api.example.com/.default\"?"),
+        "{hint}"
+    );
     // The same rules hold for Entra by reference, and for nobody else.
-    let by_reference = Issuer::cluster(&cluster_issuer(&json!({ "entra": { "tenantId": "t" } }))).unwrap();
+    let by_reference =
+        Issuer::cluster(&cluster_issuer(&json!({ "entra": { "tenantId": "t" } }))).unwrap();
     let two = object(&json!({ "scopes": ["a", "b"], "audience": "c" }));
-    assert_eq!(fields(&errors(&two, IssuerLookup::Found(by_reference))), ["spec.audience", "spec.scopes"]);
+    assert_eq!(
+        fields(&errors(&two, IssuerLookup::Found(by_reference))),
+        ["spec.audience", "spec.scopes"]
+    );
     assert_eq!(errors(&two, IssuerLookup::Found(issuer())), []);
 }
 
 #[test]
 fn a_tenant_cannot_leave_its_place_in_the_url() {
     for tenant in [
-        "", "common", "Organizations", "CONSUMERS", "a/b", "a?b", "a#b", "a b", "a@b", "a%2fb", "..", ".", "a.", "-a", "tenänt",
+        "",
+        "common",
+        "Organizations",
+        "CONSUMERS",
+        "a/b",
+        "a?b",
+        "a#b",
+        "a b",
+        "a@b",
+        "a%2fb",
+        "..",
+        ".",
+        "a.",
+        "-a",
+        "tenänt",
     ] {
-        let errors = errors(&entra(&json!({ "entra": { "tenantId": tenant } })), IssuerLookup::Missing);
+        let errors = errors(
+            &entra(&json!({ "entra": { "tenantId": tenant } })),
+            IssuerLookup::Missing,
+        );
         assert_eq!(fields(&errors), ["spec.entra.tenantId"], "{tenant}");
     }
     for (cloud, host) in [

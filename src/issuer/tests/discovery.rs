@@ -18,17 +18,42 @@ fn document(change: &Value) -> Vec<u8> {
 }
 
 fn of(change: &Value, style: Option<SecretStyle>) -> Result<TokenEndpoint, Refusal> {
-    read(&url("https://i.example.com/realm"), &document(change), style)
+    read(
+        &url("https://i.example.com/realm"),
+        &document(change),
+        style,
+    )
 }
 
 #[test]
 fn both_well_known_places_are_asked_in_order() {
-    let list = |issuer: &str| addresses(&url(issuer)).iter().map(Url::to_string).collect::<Vec<_>>();
+    let list = |issuer: &str| {
+        addresses(&url(issuer))
+            .iter()
+            .map(Url::to_string)
+            .collect::<Vec<_>>()
+    };
     let cases = [
-        ("https://i", "https://i/.well-known/openid-configuration", "https://i/.well-known/oauth-authorization-server"),
-        ("https://i:8443/", "https://i:8443/.well-known/openid-configuration", "https://i:8443/.well-known/oauth-authorization-server"),
-        ("https://i/a/b", "https://i/a/b/.well-known/openid-configuration", "https://i/.well-known/oauth-authorization-server/a/b"),
-        ("https://i/a/", "https://i/a/.well-known/openid-configuration", "https://i/.well-known/oauth-authorization-server/a"),
+        (
+            "https://i",
+            "https://i/.well-known/openid-configuration",
+            "https://i/.well-known/oauth-authorization-server",
+        ),
+        (
+            "https://i:8443/",
+            "https://i:8443/.well-known/openid-configuration",
+            "https://i:8443/.well-known/oauth-authorization-server",
+        ),
+        (
+            "https://i/a/b",
+            "https://i/a/b/.well-known/openid-configuration",
+            "https://i/.well-known/oauth-authorization-server/a/b",
+        ),
+        (
+            "https://i/a/",
+            "https://i/a/.well-known/openid-configuration",
+            "https://i/.well-known/oauth-authorization-server/a",
+        ),
     ];
     for (issuer, first, second) in cases {
         assert_eq!(list(issuer), [first, second], "{issuer}");
@@ -38,38 +63,84 @@ fn both_well_known_places_are_asked_in_order() {
 #[test]
 fn the_token_endpoint_is_used_exactly_as_published() {
     let found = of(&json!({}), None).unwrap();
-    assert_eq!(found, TokenEndpoint { url: url("https://t.example.com/token/"), style: SecretStyle::BasicForm });
+    assert_eq!(
+        found,
+        TokenEndpoint {
+            url: url("https://t.example.com/token/"),
+            style: SecretStyle::BasicForm
+        }
+    );
 }
 
 #[test]
 fn a_document_for_another_issuer_is_refused() {
-    for same in ["https://i.example.com/realm", "https://i.example.com/realm/"] {
+    for same in [
+        "https://i.example.com/realm",
+        "https://i.example.com/realm/",
+    ] {
         assert!(of(&json!({ "issuer": same }), None).is_ok(), "{same}");
     }
-    assert!(read(&url("https://i/"), &document(&json!({ "issuer": "https://i" })), None).is_ok());
+    assert!(
+        read(
+            &url("https://i/"),
+            &document(&json!({ "issuer": "https://i" })),
+            None
+        )
+        .is_ok()
+    );
     for other in [
-        json!("https://evil.example.com/realm"), json!("https://i.example.com"), json!("https://i.example.com/realm2"),
-        json!("https://i.example.com/Realm"), json!("http://i.example.com/realm"), json!(""), json!(null), json!(7), json!([]),
+        json!("https://evil.example.com/realm"),
+        json!("https://i.example.com"),
+        json!("https://i.example.com/realm2"),
+        json!("https://i.example.com/Realm"),
+        json!("http://i.example.com/realm"),
+        json!(""),
+        json!(null),
+        json!(7),
+        json!([]),
     ] {
         let refusal = of(&json!({ "issuer": other.clone() }), None).unwrap_err();
-        assert_eq!((refusal.class, refusal.reason), (Class::Invalid, "DiscoveryFailed"), "{other}");
+        assert_eq!(
+            (refusal.class, refusal.reason),
+            (Class::Invalid, "DiscoveryFailed"),
+            "{other}"
+        );
     }
 }
 
 #[test]
 fn an_endpoint_that_leads_away_from_tls_or_is_none_is_refused() {
     for bad in [
-        json!("http://t.example.com/token"), json!("/token"), json!(""), json!(null), json!(7), json!("https://user@t/token"),
-        json!("https://:password@t/token"), json!("https://t/token#f"), json!("file:///etc/passwd"), json!("javascript:x"),
+        json!("http://t.example.com/token"),
+        json!("/token"),
+        json!(""),
+        json!(null),
+        json!(7),
+        json!("https://user@t/token"),
+        json!("https://:password@t/token"),
+        json!("https://t/token#f"),
+        json!("file:///etc/passwd"),
+        json!("javascript:x"),
     ] {
         let refusal = of(&json!({ "token_endpoint": bad.clone() }), None).unwrap_err();
-        assert!(refusal.next_step.contains("https token_endpoint"), "{bad}: {}", refusal.next_step);
+        assert!(
+            refusal.next_step.contains("https token_endpoint"),
+            "{bad}: {}",
+            refusal.next_step
+        );
     }
 }
 
 #[test]
 fn a_body_that_is_no_document_is_refused_without_being_shown() {
-    for body in [&b""[..], b"[]", b"null", b"<html>C4NARY</html>", b"\xff\xfe", b"{\"issuer\":"] {
+    for body in [
+        &b""[..],
+        b"[]",
+        b"null",
+        b"<html>C4NARY</html>",
+        b"\xff\xfe",
+        b"{\"issuer\":",
+    ] {
         let refusal = read(&url("https://i"), body, None).unwrap_err();
         assert_eq!(refusal.reason, "DiscoveryFailed");
         assert!(!format!("{refusal:?}").contains("C4NARY"));
@@ -94,6 +165,10 @@ fn the_secret_travels_as_the_spec_says_else_as_the_issuer_offers() {
         (methods(json!("client_secret_post")), None, Some(BasicForm)),
     ];
     for (change, wanted, expected) in cases {
-        assert_eq!(of(&change, wanted).ok().map(|e| e.style), expected, "{change} {wanted:?}");
+        assert_eq!(
+            of(&change, wanted).ok().map(|e| e.style),
+            expected,
+            "{change} {wanted:?}"
+        );
     }
 }

@@ -7,13 +7,27 @@ use url::Url;
 use crate::issuer::guard::{allowed, check_literal};
 
 fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap_or_else(|_| panic!("{text} is no address"))
+    text.parse()
+        .unwrap_or_else(|_| panic!("{text} is no address"))
 }
 
 const PUBLIC: [&str; 16] = [
-    "1.1.1.1", "8.8.8.8", "20.190.128.1", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.167.1.1",
-    "198.17.0.1", "198.20.0.1", "223.255.255.254", "168.63.129.15",
-    "2606:4700::1111", "2001:4860:4860::8888", "2001:200::1", "::ffff:8.8.8.8",
+    "1.1.1.1",
+    "8.8.8.8",
+    "20.190.128.1",
+    "100.63.255.255",
+    "100.128.0.1",
+    "172.15.0.1",
+    "172.32.0.1",
+    "192.167.1.1",
+    "198.17.0.1",
+    "198.20.0.1",
+    "223.255.255.254",
+    "168.63.129.15",
+    "2606:4700::1111",
+    "2001:4860:4860::8888",
+    "2001:200::1",
+    "::ffff:8.8.8.8",
 ];
 
 #[rustfmt::skip]
@@ -45,11 +59,27 @@ fn public_addresses_are_reached_and_no_others() {
 
 #[test]
 fn an_allowed_network_opens_itself_in_every_disguise_and_nothing_beside_it() {
-    let nets: Vec<IpNet> = ["10.20.0.0/16", "127.0.0.1/32", "fd00:1::/32"].map(|n| n.parse().unwrap()).into();
-    for address in ["10.20.255.1", "::ffff:10.20.0.1", "64:ff9b::10.20.0.1", "127.0.0.1", "fd00:1:2::3", "8.8.8.8"] {
+    let nets: Vec<IpNet> = ["10.20.0.0/16", "127.0.0.1/32", "fd00:1::/32"]
+        .map(|n| n.parse().unwrap())
+        .into();
+    for address in [
+        "10.20.255.1",
+        "::ffff:10.20.0.1",
+        "64:ff9b::10.20.0.1",
+        "127.0.0.1",
+        "fd00:1:2::3",
+        "8.8.8.8",
+    ] {
         assert!(allowed(ip(address), &nets), "{address}");
     }
-    for address in ["10.21.0.1", "127.0.0.2", "::1", "fd00:2::1", "169.254.169.254", "::ffff:10.21.0.1"] {
+    for address in [
+        "10.21.0.1",
+        "127.0.0.2",
+        "::1",
+        "fd00:2::1",
+        "169.254.169.254",
+        "::ffff:10.21.0.1",
+    ] {
         assert!(!allowed(ip(address), &nets), "{address}");
     }
 }
@@ -58,14 +88,28 @@ fn an_allowed_network_opens_itself_in_every_disguise_and_nothing_beside_it() {
 fn an_address_in_a_url_is_checked_in_every_spelling() {
     let check = |url: &str| check_literal(&Url::parse(url).unwrap(), &[]);
     for url in [
-        "https://127.0.0.1/", "https://127.1/", "https://0x7f.1/", "https://2130706433/", "https://0177.0.0.1/",
-        "https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://169.254.169.254/metadata", "https://[fe80::1]/",
+        "https://127.0.0.1/",
+        "https://127.1/",
+        "https://0x7f.1/",
+        "https://2130706433/",
+        "https://0177.0.0.1/",
+        "https://[::1]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://169.254.169.254/metadata",
+        "https://[fe80::1]/",
     ] {
         let refused = check(url).unwrap_err();
-        assert!(refused.contains("spec.network.allowedCidrs"), "{url}: {refused}");
+        assert!(
+            refused.contains("spec.network.allowedCidrs"),
+            "{url}: {refused}"
+        );
     }
     assert_eq!(check("https://8.8.8.8/"), Ok(()));
-    assert_eq!(check("https://localhost/"), Ok(()), "names are checked when they are looked up");
+    assert_eq!(
+        check("https://localhost/"),
+        Ok(()),
+        "names are checked when they are looked up"
+    );
     assert!(check("data:text/plain,x").is_err());
 }
 

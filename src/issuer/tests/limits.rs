@@ -25,13 +25,19 @@ fn enter(budget: &mut Budget<&'static str>, key: &'static str, now: Timestamp) -
 fn a_burst_is_one_second_of_the_rate_and_the_bucket_refills() {
     let mut budget = Budget::new(4, 100, at(0));
     let go = |budget: &mut Budget<String>, now| {
-        (0..50).filter(|n| budget.enter(&format!("{now}-{n}"), until(100), now) == Entry::Go).count()
+        (0..50)
+            .filter(|n| budget.enter(&format!("{now}-{n}"), until(100), now) == Entry::Go)
+            .count()
     };
     assert_eq!(go(&mut budget, at(0)), 4);
     assert_eq!(budget.admit(ms(249)).len(), 0);
     assert_eq!(budget.admit(ms(250)).len(), 1);
     assert_eq!(budget.admit(ms(1250)).len(), 4);
-    assert_eq!(budget.admit(at(60)).len(), 4, "no saving up over a quiet minute");
+    assert_eq!(
+        budget.admit(at(60)).len(),
+        4,
+        "no saving up over a quiet minute"
+    );
 }
 
 #[test]
@@ -48,7 +54,10 @@ fn the_bound_in_flight_holds_until_somebody_leaves() {
     budget.leave();
     assert!(budget.is_idle(at(2)));
     budget.leave();
-    assert!(budget.is_idle(at(2)), "one leave too many gives nothing away");
+    assert!(
+        budget.is_idle(at(2)),
+        "one leave too many gives nothing away"
+    );
 }
 
 #[test]
@@ -110,7 +119,11 @@ fn a_pause_is_shared_never_shortened_and_followed_by_an_empty_bucket() {
     assert_eq!(budget.paused(at(59)), Some(at(60)));
     assert_eq!(enter(&mut budget, "b", at(45)), Entry::Paused(at(60)));
     assert!(!budget.is_idle(at(59)), "a pause is remembered");
-    assert_eq!(enter(&mut budget, "b", at(60)), Entry::Wait, "the pause is over, the bucket is empty");
+    assert_eq!(
+        enter(&mut budget, "b", at(60)),
+        Entry::Wait,
+        "the pause is over, the bucket is empty"
+    );
     assert_eq!(budget.admit(ms(60_100)), ["b"]);
     assert_eq!(budget.paused(at(60)), None);
 }
@@ -126,7 +139,10 @@ fn who_stands_in_line_when_a_pause_comes_is_called_to_be_told() {
     assert!(!budget.has_line());
     assert_eq!(enter(&mut budget, "a", at(1)), Entry::Paused(at(60)));
     budget.leave();
-    assert!(!budget.is_idle(at(2)) && budget.is_idle(at(60)), "being told of a pause holds nothing");
+    assert!(
+        !budget.is_idle(at(2)) && budget.is_idle(at(60)),
+        "being told of a pause holds nothing"
+    );
 }
 
 #[test]
@@ -175,7 +191,11 @@ fn new_limits_hold_for_what_comes_and_a_clock_that_went_back_stops_nobody() {
     budget.configure(1, 2);
     assert_eq!(budget.admit(at(1)), ["b"]);
     budget.leave();
-    assert_eq!(enter(&mut budget, "c", at(1)), Entry::Wait, "the rate is one a second now");
+    assert_eq!(
+        enter(&mut budget, "c", at(1)),
+        Entry::Wait,
+        "the rate is one a second now"
+    );
     assert!(budget.admit(at(-3600)).is_empty());
     assert_eq!(budget.admit(at(-3598)), ["c"]);
 }

@@ -17,13 +17,19 @@ fn told(refusal: &Refusal) -> String {
 
 fn shows(told: &str, body: &str) -> bool {
     let characters: Vec<char> = body.chars().collect();
-    characters.windows(12).any(|w| told.contains(&w.iter().collect::<String>()))
+    characters
+        .windows(12)
+        .any(|w| told.contains(&w.iter().collect::<String>()))
 }
 
 fn any_scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
-        Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(|f| json!(f)), ".{0,40}".prop_map(Value::from), "[a-z0-9_.~-]{1,200}".prop_map(Value::from),
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|f| json!(f)),
+        ".{0,40}".prop_map(Value::from),
+        "[a-z0-9_.~-]{1,200}".prop_map(Value::from),
         "[0-9]{1,20}".prop_map(Value::from),
     ]
 }
@@ -40,11 +46,25 @@ fn any_value() -> impl Strategy<Value = Value> {
 /// Documents that use the names apicred reads, with whatever behind them.
 fn any_document() -> impl Strategy<Value = Vec<u8>> {
     let name = prop::sample::select(vec![
-        "access_token", "token_type", "expires_in", "expires_on", "refresh_in", "scope", "error", "error_codes",
-        "error_description", "correlation_id", "trace_id", "error_uri", "claims",
+        "access_token",
+        "token_type",
+        "expires_in",
+        "expires_on",
+        "refresh_in",
+        "scope",
+        "error",
+        "error_codes",
+        "error_description",
+        "correlation_id",
+        "trace_id",
+        "error_uri",
+        "claims",
     ]);
     prop::collection::vec((name, any_value()), 0..10).prop_map(|fields| {
-        let fields: Vec<String> = fields.iter().map(|(k, v)| format!("{}:{v}", json!(k))).collect();
+        let fields: Vec<String> = fields
+            .iter()
+            .map(|(k, v)| format!("{}:{v}", json!(k)))
+            .collect();
         format!("{{{}}}", fields.join(",")).into_bytes()
     })
 }
@@ -131,11 +151,24 @@ proptest! {
 
 #[test]
 fn a_megabyte_of_anything_is_read_in_good_time() {
-    for body in [vec![b'['; 1 << 20], vec![b'{'; 1 << 20], vec![b'"'; 1 << 20], vec![0; 1 << 20], b"access_token=&".repeat(70_000)] {
+    for body in [
+        vec![b'['; 1 << 20],
+        vec![b'{'; 1 << 20],
+        vec![b'"'; 1 << 20],
+        vec![0; 1 << 20],
+        b"access_token=&".repeat(70_000),
+    ] {
         let raw = RawAnswer {
-            status: 200, content_type: Some("application/x-www-form-urlencoded".to_owned()), retry_after: None, body,
+            status: 200,
+            content_type: Some("application/x-www-form-urlencoded".to_owned()),
+            retry_after: None,
+            body,
         };
-        let context = AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
+        let context = AnswerContext {
+            sent: at(0),
+            now: at(0),
+            assumed_lifetime: None,
+        };
         assert!(answer(&raw, context).is_err());
     }
 }

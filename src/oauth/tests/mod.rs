@@ -2,5 +2,6 @@
 
 mod answer;
 mod hostile;
+mod lifetime;
 mod refusal;
 mod request;

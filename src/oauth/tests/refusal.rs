@@ -8,19 +8,29 @@ use crate::{
     oauth::{AnswerContext, Class, RawAnswer, Refusal, answer, error_code, retry_after},
 };
 
-const CONTEXT: fn() -> AnswerContext =
-    || AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
+const CONTEXT: fn() -> AnswerContext = || AnswerContext {
+    sent: at(0),
+    now: at(0),
+    assumed_lifetime: None,
+};
 
 fn refusal(answer_: &RawAnswer) -> Refusal {
     answer(answer_, CONTEXT()).err().expect("a refusal")
 }
 
 fn of(status: u16, body: &Value) -> Refusal {
-    refusal(&raw(status, "application/json", body.to_string().as_bytes()))
+    refusal(&raw(
+        status,
+        "application/json",
+        body.to_string().as_bytes(),
+    ))
 }
 
 fn entra(code: u32) -> Refusal {
-    of(400, &json!({ "error": "invalid_client", "error_codes": [code], "error_description": "AADSTS1: x" }))
+    of(
+        400,
+        &json!({ "error": "invalid_client", "error_codes": [code], "error_description": "AADSTS1: x" }),
+    )
 }
 
 #[test]
@@ -49,9 +59,17 @@ fn each_known_aadsts_number_has_its_class_and_reason() {
     for (codes, class, reason, about_client) in table {
         for code in codes {
             let refusal = entra(*code);
-            assert_eq!((refusal.class, refusal.reason, refusal.about_client), (class, reason, about_client), "{code}");
+            assert_eq!(
+                (refusal.class, refusal.reason, refusal.about_client),
+                (class, reason, about_client),
+                "{code}"
+            );
             assert_eq!(refusal.aadsts, Some(*code));
-            assert!(refusal.message().contains(&format!("AADSTS{code}")), "{}", refusal.message());
+            assert!(
+                refusal.message().contains(&format!("AADSTS{code}")),
+                "{}",
+                refusal.message()
+            );
         }
     }
 }
@@ -59,17 +77,30 @@ fn each_known_aadsts_number_has_its_class_and_reason() {
 #[test]
 fn the_number_is_found_in_the_list_or_at_the_start_of_the_description() {
     let number = |body: Value| of(400, &body).aadsts;
-    assert_eq!(number(json!({ "error_codes": [7_000_215, 1] })), Some(7_000_215));
-    assert_eq!(number(json!({ "error_description": "AADSTS7000215: Invalid client secret" })), Some(7_000_215));
+    assert_eq!(
+        number(json!({ "error_codes": [7_000_215, 1] })),
+        Some(7_000_215)
+    );
+    assert_eq!(
+        number(json!({ "error_description": "AADSTS7000215: Invalid client secret" })),
+        Some(7_000_215)
+    );
     for none in [
-        json!({ "error_codes": [] }), json!({ "error_codes": ["7000215"] }), json!({ "error_codes": 7 }),
-        json!({ "error_codes": [-7] }), json!({ "error_codes": [4_294_967_296_u64] }),
-        json!({ "error_description": "see AADSTS7000215" }), json!({ "error_description": "AADSTS" }),
+        json!({ "error_codes": [] }),
+        json!({ "error_codes": ["7000215"] }),
+        json!({ "error_codes": 7 }),
+        json!({ "error_codes": [-7] }),
+        json!({ "error_codes": [4_294_967_296_u64] }),
+        json!({ "error_description": "see AADSTS7000215" }),
+        json!({ "error_description": "AADSTS" }),
         json!({ "error_description": 7 }),
     ] {
         assert_eq!(number(none.clone()), None, "{none}");
     }
-    assert_eq!(number(json!({ "error_description": format!("AADSTS{}", "9".repeat(50)) })), Some(999_999_999));
+    assert_eq!(
+        number(json!({ "error_description": format!("AADSTS{}", "9".repeat(50)) })),
+        Some(999_999_999)
+    );
 }
 
 #[test]
@@ -129,11 +160,23 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
         (100, "", Invalid, "RequestRefused", false),
     ];
     for (status, error, class, reason, about_client) in table {
-        let refusal = if error.is_empty() { refusal(&raw(status, "", b"")) } else { of(status, &json!({ "error": error })) };
+        let refusal = if error.is_empty() {
+            refusal(&raw(status, "", b""))
+        } else {
+            of(status, &json!({ "error": error }))
+        };
         let case = format!("{status} {error:?}");
-        assert_eq!((refusal.class, refusal.reason, refusal.about_client), (class, reason, about_client), "{case}");
+        assert_eq!(
+            (refusal.class, refusal.reason, refusal.about_client),
+            (class, reason, about_client),
+            "{case}"
+        );
         assert_eq!(refusal.http_status, Some(status), "{case}");
-        assert_eq!(refusal.error.as_deref(), (!error.is_empty()).then_some(error), "{case}");
+        assert_eq!(
+            refusal.error.as_deref(),
+            (!error.is_empty()).then_some(error),
+            "{case}"
+        );
     }
 }
 
@@ -141,14 +184,21 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
 fn a_token_beside_an_error_is_not_taken() {
     let both = json!({ "access_token": "t", "expires_in": 60, "error": "invalid_scope" });
     assert_eq!(of(200, &both).reason, "InvalidScope");
-    assert_eq!(of(400, &json!({ "access_token": "t", "expires_in": 60 })).class, Class::Invalid);
+    assert_eq!(
+        of(400, &json!({ "access_token": "t", "expires_in": 60 })).class,
+        Class::Invalid
+    );
     let null = json!({ "access_token": "t", "expires_in": 60, "error": null }).to_string();
     assert!(answer(&raw(200, "application/json", null.as_bytes()), CONTEXT()).is_ok());
 }
 
 #[test]
 fn pages_that_are_no_answers_are_tried_again_or_told_by_their_status() {
-    let deep = format!(r#"{{"access_token":{}1{}}}"#, "[".repeat(5000), "]".repeat(5000));
+    let deep = format!(
+        r#"{{"access_token":{}1{}}}"#,
+        "[".repeat(5000),
+        "]".repeat(5000)
+    );
     #[rustfmt::skip]
     let cases: [(u16, &[u8], Class); 9] = [
         (200, b"<html>Sign in to the hotel's network</html>", Class::Transient), (200, b"", Class::Transient),
@@ -158,9 +208,17 @@ fn pages_that_are_no_answers_are_tried_again_or_told_by_their_status() {
     ];
     for (status, body, class) in cases {
         let shown = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
-        assert_eq!(refusal(&raw(status, "text/html", body)).class, class, "{shown}");
+        assert_eq!(
+            refusal(&raw(status, "text/html", body)).class,
+            class,
+            "{shown}"
+        );
     }
-    let form = raw(400, "application/x-www-form-urlencoded", b"error=invalid_scope&error_description=x");
+    let form = raw(
+        400,
+        "application/x-www-form-urlencoded",
+        b"error=invalid_scope&error_description=x",
+    );
     assert_eq!(refusal(&form).reason, "InvalidScope");
 }
 
@@ -175,27 +233,47 @@ fn retry_after_is_read_in_both_forms_and_cut_to_an_hour() {
         ("", None), ("soon", None), ("-5", None), ("1.5", None), ("1e9", None), ("60, 120", None),
     ];
     for (value, expected) in cases {
-        assert_eq!(retry_after(value, now), expected.map(Duration::from_secs), "{value:?}");
+        assert_eq!(
+            retry_after(value, now),
+            expected.map(Duration::from_secs),
+            "{value:?}"
+        );
     }
-    for (status, class) in [(429, Class::Throttled), (503, Class::Transient), (401, Class::Denied)] {
-        let answer = RawAnswer { retry_after: Some("77".to_owned()), ..raw(status, "", b"") };
+    for (status, class) in [
+        (429, Class::Throttled),
+        (503, Class::Transient),
+        (401, Class::Denied),
+    ] {
+        let answer = RawAnswer {
+            retry_after: Some("77".to_owned()),
+            ..raw(status, "", b"")
+        };
         let refusal = refusal(&answer);
-        assert_eq!((refusal.class, refusal.retry_after), (class, Some(Duration::from_secs(77))));
+        assert_eq!(
+            (refusal.class, refusal.retry_after),
+            (class, Some(Duration::from_secs(77)))
+        );
     }
 }
 
 #[test]
 fn a_message_has_the_codes_the_next_step_and_the_correlation_id() {
-    let refusal = of(401, &json!({
-        "error": "invalid_client", "error_codes": [7_000_222], "correlation_id": "11111111-2222", "trace_id": "33",
-    }));
+    let refusal = of(
+        401,
+        &json!({
+            "error": "invalid_client", "error_codes": [7_000_222], "correlation_id": "11111111-2222", "trace_id": "33",
+        }),
+    );
     assert_eq!(
         refusal.message(),
         "the issuer answered HTTP 401, invalid_client, AADSTS7000222: make a new client secret in Entra ID and store \
          it in the Secret (correlation id 11111111-2222)"
     );
     assert_eq!(refusal.trace_id.as_deref(), Some("33"));
-    assert_eq!(Refusal::local(Class::Transient, "X", "try later").message(), "try later");
+    assert_eq!(
+        Refusal::local(Class::Transient, "X", "try later").message(),
+        "try later"
+    );
 }
 
 #[test]
@@ -203,9 +281,23 @@ fn only_code_like_errors_and_ids_are_shown() {
     for good in ["invalid_client", "a", "use_dpop_nonce", "e2"] {
         assert_eq!(error_code(good).as_deref(), Some(good));
     }
-    for bad in ["", "Invalid Client", "invalid-client", "a\nb", "https://evil", "ä", &"x".repeat(65)] {
+    for bad in [
+        "",
+        "Invalid Client",
+        "invalid-client",
+        "a\nb",
+        "https://evil",
+        "ä",
+        &"x".repeat(65),
+    ] {
         assert_eq!(error_code(bad), None, "{bad}");
     }
-    let refusal = of(400, &json!({ "error": "<script>", "correlation_id": "a b", "trace_id": "x".repeat(129) }));
-    assert_eq!((refusal.error, refusal.correlation_id, refusal.trace_id), (None, None, None));
+    let refusal = of(
+        400,
+        &json!({ "error": "<script>", "correlation_id": "a b", "trace_id": "x".repeat(129) }),
+    );
+    assert_eq!(
+        (refusal.error, refusal.correlation_id, refusal.trace_id),
+        (None, None, None)
+    );
 }

@@ -18,11 +18,20 @@ fn credential(issuer: &Value, change: &Value) -> Credential {
 
 fn built(credential: &Credential, secret: &str) -> TokenRequest {
     let endpoint = known_endpoint(credential).unwrap();
-    request(credential, &endpoint, &Material::Secret(SecretString::from(secret)), "0-id")
+    request(
+        credential,
+        &endpoint,
+        &Material::Secret(SecretString::from(secret)),
+        "0-id",
+    )
 }
 
 fn headers(request: &TokenRequest) -> Vec<(&'static str, String)> {
-    request.headers.iter().map(|(n, v)| (*n, v.expose_secret().to_owned())).collect()
+    request
+        .headers
+        .iter()
+        .map(|(n, v)| (*n, v.expose_secret().to_owned()))
+        .collect()
 }
 
 fn body(request: &TokenRequest) -> &str {
@@ -48,16 +57,23 @@ fn the_entra_v2_request_is_these_bytes() {
     );
     assert_eq!(
         headers(&request),
-        [("accept", "application/json".to_owned()), ("client-request-id", "0-id".to_owned())]
+        [
+            ("accept", "application/json".to_owned()),
+            ("client-request-id", "0-id".to_owned())
+        ]
     );
 }
 
 #[test]
 fn the_entra_v1_request_goes_to_the_other_endpoint_with_a_resource() {
-    let issuer = json!({ "entra": { "tenantId": "t", "authorityHost": "https://login.example.com:8443" } });
+    let issuer =
+        json!({ "entra": { "tenantId": "t", "authorityHost": "https://login.example.com:8443" } });
     let change = json!({ "scopes": null, "resource": "https://api.example.com/" });
     let request = built(&credential(&issuer, &change), "s");
-    assert_eq!(request.url.as_str(), "https://login.example.com:8443/t/oauth2/token");
+    assert_eq!(
+        request.url.as_str(),
+        "https://login.example.com:8443/t/oauth2/token"
+    );
     assert_eq!(
         body(&request),
         "grant_type=client_credentials&client_id=client-1&client_secret=s&resource=https%3A%2F%2Fapi.example.com%2F"
@@ -70,28 +86,49 @@ fn basic_encodes_both_halves_as_a_form_does_but_with_percent_20() {
     let credential = credential(&oauth2(&json!({ "basic": {} })), &change);
     let request = built(&credential, ODD);
     let expected = "client%3A1%20%C3%A9:a%3Ab%25c%2Bd%2Fe%3Df%C3%A9%20%26%7E";
-    assert_eq!(headers(&request)[1], ("authorization", format!("Basic {}", STANDARD.encode(expected))));
+    assert_eq!(
+        headers(&request)[1],
+        (
+            "authorization",
+            format!("Basic {}", STANDARD.encode(expected))
+        )
+    );
     // One way a client: the secret and the id are not in the body as well (RFC 6749 section 2.3.1).
-    assert_eq!(body(&request), "grant_type=client_credentials&scope=https%3A%2F%2Fapi.example.com%2F.default");
+    assert_eq!(
+        body(&request),
+        "grant_type=client_credentials&scope=https%3A%2F%2Fapi.example.com%2F.default"
+    );
     assert_eq!(request.url.as_str(), "https://i.example.com/t?a=b");
 }
 
 #[test]
 fn raw_basic_leaves_both_halves_as_they_are() {
-    let credential = credential(&oauth2(&json!({ "basic": { "encoding": "Raw" } })), &json!({}));
+    let credential = credential(
+        &oauth2(&json!({ "basic": { "encoding": "Raw" } })),
+        &json!({}),
+    );
     let expected = format!("Basic {}", STANDARD.encode(format!("client-1:{ODD}")));
-    assert_eq!(headers(&built(&credential, ODD))[1], ("authorization", expected));
+    assert_eq!(
+        headers(&built(&credential, ODD))[1],
+        ("authorization", expected)
+    );
 }
 
 #[test]
 fn post_sends_the_secret_in_the_body_and_no_authorization() {
-    let request = built(&credential(&oauth2(&json!({ "post": {} })), &json!({})), ODD);
+    let request = built(
+        &credential(&oauth2(&json!({ "post": {} })), &json!({})),
+        ODD,
+    );
     assert_eq!(
         body(&request),
         "grant_type=client_credentials&client_id=client-1&client_secret=a%3Ab%25c%2Bd%2Fe%3Df%C3%A9+%26%7E\
          &scope=https%3A%2F%2Fapi.example.com%2F.default"
     );
-    assert_eq!(headers(&request), [("accept", "application/json".to_owned())]);
+    assert_eq!(
+        headers(&request),
+        [("accept", "application/json".to_owned())]
+    );
 }
 
 #[test]
@@ -110,7 +147,10 @@ fn scopes_resource_audience_and_parameters_are_sent_each_once_and_encoded() {
 
 #[test]
 fn no_scope_is_sent_as_no_parameter() {
-    let request = built(&credential(&oauth2(&json!({ "basic": {} })), &json!({ "scopes": null })), "s");
+    let request = built(
+        &credential(&oauth2(&json!({ "basic": {} })), &json!({ "scopes": null })),
+        "s",
+    );
     assert_eq!(body(&request), "grant_type=client_credentials");
 }
 
@@ -119,8 +159,16 @@ fn a_discovered_endpoint_is_used_as_it_was_found() {
     let oidc = json!({ "oidc": { "issuerUrl": "https://i.example.com" } });
     let credential = credential(&oidc, &json!({}));
     assert_eq!(known_endpoint(&credential), None);
-    let endpoint = TokenEndpoint { url: "https://t.example.com/x/".parse().unwrap(), style: SecretStyle::Post };
-    let request = request(&credential, &endpoint, &Material::Secret(SecretString::from("s")), "id");
+    let endpoint = TokenEndpoint {
+        url: "https://t.example.com/x/".parse().unwrap(),
+        style: SecretStyle::Post,
+    };
+    let request = request(
+        &credential,
+        &endpoint,
+        &Material::Secret(SecretString::from("s")),
+        "id",
+    );
     assert_eq!(request.url.as_str(), "https://t.example.com/x/");
     assert!(body(&request).contains("client_secret=s&"));
 }
@@ -151,10 +199,15 @@ fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
     for (bytes, expected) in cases {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]);
         match (Material::from_secret_bytes(bytes), expected) {
-            (Ok(Material::Secret(secret)), Ok(text)) => assert_eq!(secret.expose_secret(), text, "{shown}"),
+            (Ok(Material::Secret(secret)), Ok(text)) => {
+                assert_eq!(secret.expose_secret(), text, "{shown}");
+            }
             (Err(problem), Err(word)) => {
                 assert!(problem.contains(word), "{shown}: {problem}");
-                assert!(!problem.contains("secret\n") && !problem.contains("lines"), "{problem}");
+                assert!(
+                    !problem.contains("secret\n") && !problem.contains("lines"),
+                    "{problem}"
+                );
             }
             (Ok(_), Err(word)) => panic!("{shown} passed, though: {word}"),
             (Err(problem), Ok(_)) => panic!("{shown}: {problem}"),

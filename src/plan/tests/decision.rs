@@ -1,16 +1,19 @@
-use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{
     credential::{Credential, binding::Denial},
-    fixtures::{at, credential, credential_with, holding, mark, observed, ours, published, record},
+    fixtures::{at, credential, credential_with, holding, mark, observed, record},
     oauth::{Class, Refusal},
     plan::{Failure, Hold, Observed, Plan, plan, stamp},
     publish::ownership::{Hands, Target},
 };
 
 /// What is changed of a healthy world, and the plan that must follow.
-type Case = (&'static str, fn(&mut Credential, &mut Observed), &'static str);
+type Case = (
+    &'static str,
+    fn(&mut Credential, &mut Observed),
+    &'static str,
+);
 
 /// A plan in one word or two, so that a table can be read.
 fn short(plan: &Plan) -> String {
@@ -35,7 +38,8 @@ fn edit(observed: &mut Observed, change: impl FnOnce(&mut crate::publish::owners
 fn live(observed: &mut Observed, times: (i64, i64, i64)) {
     edit(observed, |p| {
         let record = p.record.as_mut().unwrap();
-        (record.issued_at, record.renew_at, record.expires_at) = (at(times.0), at(times.1), at(times.2));
+        (record.issued_at, record.renew_at, record.expires_at) =
+            (at(times.0), at(times.1), at(times.2));
     });
 }
 
@@ -51,7 +55,7 @@ fn moved(observed: &mut Observed) {
     observed.sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()));
 }
 
-fn denied(observed: &mut Observed) {
+pub(super) fn denied(observed: &mut Observed) {
     observed.permission = Err(Denial::Namespace("not here".to_owned()));
 }
 
@@ -59,7 +63,7 @@ fn undress(observed: &mut Observed) {
     edit(observed, |p| p.dress_live = "something else".to_owned());
 }
 
-fn failed(credential: &Credential, observed: &mut Observed, next: i64) {
+pub(super) fn failed(credential: &Credential, observed: &mut Observed, next: i64) {
     observed.memory.failure = Some(Failure {
         stamp: stamp(credential, observed),
         failures: 1,
@@ -157,7 +161,11 @@ fn each_state_of_the_world_has_its_plan() {
         let mut credential = credential();
         let mut observed = observed(&credential);
         change(&mut credential, &mut observed);
-        assert_eq!(short(&plan(&credential, &observed, at(0))), *expected, "{name}");
+        assert_eq!(
+            short(&plan(&credential, &observed, at(0))),
+            *expected,
+            "{name}"
+        );
     }
 }
 
@@ -170,11 +178,23 @@ fn a_plan_names_the_moment_it_waits_for() {
     due(&mut waiting);
     failed(&credential, &mut waiting, 77);
     let held = plan(&credential, &waiting, at(0));
-    assert_eq!(held, Plan::Hold { until: at(77), why: Hold::Backoff });
+    assert_eq!(
+        held,
+        Plan::Hold {
+            until: at(77),
+            why: Hold::Backoff
+        }
+    );
     waiting.memory.failure = None;
     waiting.memory.not_before = Some(at(44));
     let held = plan(&credential, &waiting, at(0));
-    assert_eq!(held, Plan::Hold { until: at(44), why: Hold::Repeating });
+    assert_eq!(
+        held,
+        Plan::Hold {
+            until: at(44),
+            why: Hold::Repeating
+        }
+    );
 }
 
 #[test]
@@ -186,18 +206,27 @@ fn a_refusal_says_what_to_do() {
     let Plan::Refuse { message, .. } = plan(&credential, &world, at(0)) else {
         panic!("a missing source is refused");
     };
-    assert_eq!(message, "Secret client does not exist in namespace secops; create it");
+    assert_eq!(
+        message,
+        "Secret client does not exist in namespace secops; create it"
+    );
     world.senior = Some("older".to_owned());
     let Plan::Refuse { message, .. } = plan(&credential, &world, at(0)) else {
         panic!("a junior is refused");
     };
-    assert!(message.contains("ApiCredential older") && message.contains("target.secretName"), "{message}");
+    assert!(
+        message.contains("ApiCredential older") && message.contains("target.secretName"),
+        "{message}"
+    );
     world.senior = None;
     world.target = Target::Foreign("apicred did not create it".to_owned());
     let Plan::Refuse { message, .. } = plan(&credential, &world, at(0)) else {
         panic!("a foreign Secret is refused");
     };
-    assert!(message.contains("apicred.dev/adopt-by: alerts"), "{message}");
+    assert!(
+        message.contains("apicred.dev/adopt-by: alerts"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -207,118 +236,10 @@ fn the_plan_after_a_published_token_is_keep() {
     let sources = record(&credential, (0, 1, 2)).sources;
     let made = crate::plan::record(&credential, &token, "f".to_owned(), "d".to_owned(), sources);
     let world = holding(&credential, made.clone());
-    assert_eq!(plan(&credential, &world, at(0)), Plan::Keep { until: made.renew_at });
-}
-
-fn any_target(credential: Credential) -> impl Strategy<Value = Target> {
-    let record = ((-5000_i64..5000, -5000_i64..5000, -5000_i64..5000), any::<[bool; 4]>()).prop_map(
-        move |(times, [other_spec, handled, undressed, damaged])| {
-            let mut record = record(&credential, times);
-            if other_spec {
-                record.request.push('x');
-            }
-            record.renew_handled = handled.then(|| "a".to_owned());
-            let mut published = published(&credential, (!damaged).then_some(record));
-            if undressed {
-                published.dress_live.push('x');
-            }
-            published
-        },
+    assert_eq!(
+        plan(&credential, &world, at(0)),
+        Plan::Keep {
+            until: made.renew_at
+        }
     );
-    let hands = prop::sample::select(vec![
-        Hands::None, Hands::None, Hands::Edited("x".to_owned()), Hands::Claimed("y".to_owned()),
-    ]);
-    prop_oneof![
-        1 => Just(Target::Absent),
-        1 => Just(Target::Deleting),
-        1 => Just(Target::Adoptable { version: "1".to_owned() }),
-        2 => Just(Target::Foreign("x".to_owned())),
-        8 => (record, hands).prop_map(|(mut published, hands)| {
-            published.hands = hands;
-            ours(published)
-        }),
-    ]
-}
-
-prop_compose! {
-    fn any_world()(
-        target in any_target(credential()),
-        switches in any::<[bool; 6]>(),
-        version in prop::option::of(6_u8..9), verified in prop::option::of(6_u8..9),
-        backoff in prop::option::of(-100_i64..100), not_before in prop::option::of(-100_i64..100),
-    ) -> (Credential, Observed) {
-        let [deleting, suspend, denied_here, held, requested, junior] = switches;
-        let mut credential = credential();
-        credential.suspend = suspend && deleting; // rare on purpose
-        credential.renew_requested = requested.then(|| "a".to_owned());
-        let mut world = observed(&credential);
-        world.target = target;
-        world.deleting = deleting && held && requested;
-        world.held = held;
-        world.senior = (junior && denied_here).then(|| "old".to_owned());
-        world.sources[0].present = version.map(|v| ("source-uid".to_owned(), v.to_string()));
-        world.memory.verified = verified.map(|v| mark(&v.to_string()));
-        world.memory.not_before = not_before.map(at);
-        if denied_here {
-            denied(&mut world);
-        }
-        if let Some(next) = backoff {
-            failed(&credential, &mut world, next);
-        }
-        (credential, world)
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn a_plan_is_total_and_deterministic((credential, world) in any_world(), now in -6000_i64..6000) {
-        let first = plan(&credential, &world, at(now));
-        prop_assert_eq!(first, plan(&credential, &world, at(now)));
-    }
-
-    #[test]
-    fn no_token_is_asked_for_without_need((credential, world) in any_world()) {
-        let Some(record) = world.record() else { return Ok(()) };
-        let settled = record.request == crate::plan::fingerprint::request(&credential)
-            && record.renew_at > at(0) && record.expires_at > at(0)
-            && (credential.renew_requested.is_none() || credential.renew_requested == record.renew_handled);
-        if settled {
-            let plan = plan(&credential, &world, at(0));
-            prop_assert!(!matches!(plan, Plan::Mint(_) | Plan::Publish(_)), "{:?}", plan);
-            let unmoved = world.sources[0].mark().is_none_or(|m| m == record.sources.used);
-            prop_assert!(!unmoved || plan != Plan::Verify, "an unmoved source is not read");
-        }
-    }
-
-    #[test]
-    fn a_due_token_is_never_just_kept((credential, world) in any_world()) {
-        let is_due = world.record().is_none_or(|r| r.renew_at <= at(0) || r.expires_at <= at(0));
-        if is_due && !world.deleting {
-            let plan = plan(&credential, &world, at(0));
-            let waits_on_label = plan == Plan::Render && !world.memory.is_empty();
-            prop_assert!(
-                waits_on_label || matches!(plan, Plan::Mint(_) | Plan::Publish(_) | Plan::Hold { .. } | Plan::Refuse { .. }),
-                "{:?}", plan
-            );
-        }
-    }
-
-    #[test]
-    fn a_foreign_target_is_never_written((credential, mut world) in any_world(), now in -6000_i64..6000) {
-        world.target = Target::Foreign("x".to_owned());
-        let plan = plan(&credential, &world, at(now));
-        prop_assert!(
-            matches!(plan, Plan::Refuse { .. } | Plan::Release | Plan::Hold { why: Hold::Suspended, .. }),
-            "{:?}", plan
-        );
-    }
-
-    #[test]
-    fn a_hold_or_a_keep_ends_in_the_future((credential, world) in any_world(), now in -6000_i64..6000) {
-        if let Plan::Keep { until } | Plan::Hold { until, .. } = plan(&credential, &world, at(now)) {
-            prop_assert!(until > at(now));
-        }
-    }
 }

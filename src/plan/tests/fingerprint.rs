@@ -13,23 +13,29 @@ type Change = fn(&mut Credential);
 fn a_change_of_anything_that_makes_another_token_changes_the_request_digest() {
     let changes: [(&str, Change); 8] = [
         ("endpoint", |c| {
-            c.issuer.endpoint = Endpoint::Fixed("https://issuer.example.com/token2".parse().unwrap());
+            c.issuer.endpoint =
+                Endpoint::Fixed("https://issuer.example.com/token2".parse().unwrap());
         }),
         ("kind of endpoint", |c| {
-            c.issuer.endpoint = Endpoint::Discover("https://issuer.example.com/token".parse().unwrap());
+            c.issuer.endpoint =
+                Endpoint::Discover("https://issuer.example.com/token".parse().unwrap());
         }),
         ("client", |c| c.client_id.push('x')),
         ("scopes", |c| c.ask.scopes.push("more".to_owned())),
         ("resource", |c| c.ask.resource = Some("urn:api".to_owned())),
         ("audience", |c| c.ask.audience = Some("urn:api".to_owned())),
-        ("parameter name", |c| c.ask.parameters = map(&[("claims", "x")])),
-        ("parameter value", |c| c.ask.parameters = map(&[("claims", "y")])),
+        ("parameter name", |c| {
+            c.ask.parameters = map(&[("claims", "x")]);
+        }),
+        ("parameter value", |c| {
+            c.ask.parameters = map(&[("claims", "y")]);
+        }),
     ];
     let mut seen = vec![request(&credential())];
     for (what, change) in changes {
-        let mut changed = credential();
-        change(&mut changed);
-        let digest = request(&changed);
+        let mut other = credential();
+        change(&mut other);
+        let digest = request(&other);
         assert!(!seen.contains(&digest), "{what}");
         seen.push(digest);
     }
@@ -38,21 +44,27 @@ fn a_change_of_anything_that_makes_another_token_changes_the_request_digest() {
 #[test]
 fn a_change_of_anything_else_leaves_the_request_digest_alone() {
     let changes: [(&str, Change); 10] = [
-        ("name of the issuer", |c| c.issuer.version = "other/9".to_owned()),
+        ("name of the issuer", |c| {
+            c.issuer.version = "other/9".to_owned();
+        }),
         ("style", |c| c.issuer.style = Some(SecretStyle::Post)),
         ("roots", |c| c.issuer.ca_bundle = Some("PEM".to_owned())),
         ("limits", |c| c.issuer.requests_per_second = 1),
         ("order of secrets", |c| c.secrets.reverse()),
         ("target", |c| c.target.labels = map(&[("a", "b")])),
-        ("floor", |c| c.min_lifetime = Some(jiff::SignedDuration::from_mins(1))),
+        ("floor", |c| {
+            c.min_lifetime = Some(jiff::SignedDuration::from_mins(1));
+        }),
         ("suspend", |c| c.suspend = true),
         ("generation", |c| c.generation += 1),
-        ("renewal request", |c| c.renew_requested = Some("now".to_owned())),
+        ("renewal request", |c| {
+            c.renew_requested = Some("now".to_owned());
+        }),
     ];
     for (what, change) in changes {
-        let mut changed = credential();
-        change(&mut changed);
-        assert_eq!(request(&changed), request(&credential()), "{what}");
+        let mut other = credential();
+        change(&mut other);
+        assert_eq!(request(&other), request(&credential()), "{what}");
     }
 }
 
@@ -72,8 +84,10 @@ fn no_two_lists_read_as_one() {
         json!({ "scopes": null, "audience": "a" }),
         json!({ "scopes": null, "resource": "a", "audience": "a" }),
     ];
-    let digests: std::collections::BTreeSet<String> =
-        specs.iter().map(|s: &Value| request(&credential_with(s))).collect();
+    let digests: std::collections::BTreeSet<String> = specs
+        .iter()
+        .map(|s: &Value| request(&credential_with(s)))
+        .collect();
     assert_eq!(digests.len(), specs.len());
 }
 
@@ -81,7 +95,10 @@ fn no_two_lists_read_as_one() {
 fn the_fingerprint_depends_on_request_secret_and_key_and_shows_none_of_them() {
     let (key, other) = (DigestKey::new(&[1; 32]), DigestKey::new(&[2; 32]));
     let base = key.fingerprint("request", "hunter2");
-    assert_eq!(base, DigestKey::new(&[1; 32]).fingerprint("request", "hunter2"));
+    assert_eq!(
+        base,
+        DigestKey::new(&[1; 32]).fingerprint("request", "hunter2")
+    );
     for different in [
         key.fingerprint("request", "hunter3"),
         key.fingerprint("request2", "hunter2"),

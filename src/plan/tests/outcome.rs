@@ -7,11 +7,16 @@ use crate::{
 };
 
 fn refusal(class: Class) -> Refusal {
-    Refusal { about_client: class == Class::Denied, ..Refusal::local(class, "Whatever", "do something") }
+    Refusal {
+        about_client: class == Class::Denied,
+        ..Refusal::local(class, "Whatever", "do something")
+    }
 }
 
 fn failure(credential: &Credential, world: &Observed, class: Class) -> crate::plan::Failure {
-    fail(credential, world, refusal(class), at(0)).failure.unwrap()
+    fail(credential, world, refusal(class), at(0))
+        .failure
+        .unwrap()
 }
 
 #[test]
@@ -27,13 +32,19 @@ fn failures_of_the_same_inputs_are_counted() {
 #[test]
 fn a_change_of_any_input_begins_the_count_anew() {
     type Change = fn(&mut Credential, &mut Observed);
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 7] = [
         ("spec", |c, _| c.ask.scopes.push("more".to_owned())),
         ("issuer", |c, _| c.issuer.version.push('x')),
         ("style", |c, _| c.issuer.style = None),
-        ("source", |_, o| o.sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()))),
+        ("source", |_, o| {
+            o.sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()));
+        }),
+        // A refused write says nothing once somebody took the Secret out of the way.
+        ("target", |_, o| o.target = Target::Absent),
         ("source gone", |_, o| o.sources[0].present = None),
-        ("renewal request", |c, _| c.renew_requested = Some("a".to_owned())),
+        ("renewal request", |c, _| {
+            c.renew_requested = Some("a".to_owned());
+        }),
     ];
     for (what, change) in changes {
         let mut credential = credential();
@@ -42,8 +53,18 @@ fn a_change_of_any_input_begins_the_count_anew() {
         let before = stamp(&credential, &world);
         change(&mut credential, &mut world);
         assert!(world.memory.failure_of(&before).is_some(), "{what}");
-        assert!(world.memory.failure_of(&stamp(&credential, &world)).is_none(), "{what}");
-        assert_eq!(failure(&credential, &world, Class::Denied).failures, 1, "{what}");
+        assert!(
+            world
+                .memory
+                .failure_of(&stamp(&credential, &world))
+                .is_none(),
+            "{what}"
+        );
+        assert_eq!(
+            failure(&credential, &world, Class::Denied).failures,
+            1,
+            "{what}"
+        );
     }
 }
 
@@ -71,7 +92,10 @@ fn a_failed_renewal_wakes_up_while_the_floor_can_still_be_saved() {
     let credential = credential();
     // 20 min left, floor 15 min and 2 min of mount delay: three minutes to save it.
     let world = holding(&credential, record(&credential, (-2400, -600, 1200)));
-    assert_eq!(failure(&credential, &world, Class::Invalid).next_attempt, at(180));
+    assert_eq!(
+        failure(&credential, &world, Class::Invalid).next_attempt,
+        at(180)
+    );
     let mut without = world;
     without.target = Target::Absent;
     assert!(failure(&credential, &without, Class::Invalid).next_attempt >= at(300));
@@ -84,7 +108,10 @@ fn a_failure_keeps_what_is_remembered_of_refused_secrets() {
     world.memory.refused = vec![crate::fixtures::mark("7")];
     let memory = fail(&credential, &world, refusal(Class::Denied), at(0));
     assert!(memory.has_refused(&crate::fixtures::mark("7")));
-    assert!(!memory.has_refused(&crate::fixtures::mark("8")), "another version is another secret");
+    assert!(
+        !memory.has_refused(&crate::fixtures::mark("8")),
+        "another version is another secret"
+    );
 }
 
 #[test]
@@ -104,11 +131,23 @@ fn a_new_record_notes_the_request_the_times_and_the_renewal_asked_for() {
     let sources = record(&credential, (0, 1, 2)).sources;
     let mut answer = token("t");
     answer.refresh_in = Some(secs(900));
-    let noted = note(&credential, &answer, "print".to_owned(), "digest".to_owned(), sources.clone());
+    let noted = note(
+        &credential,
+        &answer,
+        "print".to_owned(),
+        "digest".to_owned(),
+        sources.clone(),
+    );
     assert_eq!((noted.issued_at, noted.expires_at), (at(0), at(3600)));
     assert!(noted.renew_at > at(700) && noted.renew_at <= at(900));
     assert_eq!(noted.renew_reason, "RefreshIn");
     assert_eq!(noted.lifetime, "ExpiresIn");
-    assert_eq!((noted.fingerprint.as_str(), noted.token_digest.as_str()), ("print", "digest"));
-    assert_eq!((noted.sources, noted.renew_handled.as_deref()), (sources, Some("please")));
+    assert_eq!(
+        (noted.fingerprint.as_str(), noted.token_digest.as_str()),
+        ("print", "digest")
+    );
+    assert_eq!(
+        (noted.sources, noted.renew_handled.as_deref()),
+        (sources, Some("please"))
+    );
 }

@@ -12,8 +12,10 @@ use crate::{
 };
 
 /// Life, wish of the issuer, floor of the user (seconds) -> latest renewal (milliseconds after the issue) and rule.
+type Renewal = (i64, Option<i64>, Option<i64>, i64, &'static str);
+
 #[rustfmt::skip]
-const RENEWALS: [(i64, Option<i64>, Option<i64>, i64, &str); 22] = [
+const RENEWALS: [Renewal; 22] = [
     (1,       None,          None,         500,        "TooShort"),
     (60,      None,          None,         30_000,     "TooShort"),
     (120,     None,          None,         60_000,     "TooShort"),
@@ -45,19 +47,16 @@ const RENEWALS: [(i64, Option<i64>, Option<i64>, i64, &str); 22] = [
 #[test]
 fn the_renew_point_is_the_earliest_useful_moment_less_its_jitter() {
     for (life, wish, user, latest, rule) in RENEWALS {
-        let renewal = renewal(
-            at(0),
-            at(life),
-            wish.map(secs),
-            user.map(secs),
-            "some-uid",
-        );
+        let renewal = renewal(at(0), at(life), wish.map(secs), user.map(secs), "some-uid");
         let after = i64::try_from(renewal.at.duration_since(at(0)).as_millis()).unwrap();
         let jitter = (life * 100).min(latest / 5) + 1000; // whole seconds, rounded down
         let case = format!("life {life}, wish {wish:?}, floor {user:?}");
         assert_eq!(renewal.reason, rule, "{case}");
         assert!(after <= latest, "{case}: {after} is later than {latest}");
-        assert!(after >= latest - jitter, "{case}: {after} is too early for {latest}");
+        assert!(
+            after >= latest - jitter,
+            "{case}: {after} is too early for {latest}"
+        );
     }
 }
 
@@ -75,27 +74,55 @@ fn jitter_spreads_credentials_that_were_issued_together() {
         .map(|n| renewal(at(0), at(3600), None, None, &format!("uid-{n}")).at)
         .collect();
     assert!(moments.len() > 70, "only {} moments", moments.len());
-    let span = moments.last().unwrap().duration_since(*moments.first().unwrap());
+    let span = moments
+        .last()
+        .unwrap()
+        .duration_since(*moments.first().unwrap());
     assert!(span > secs(270), "spread over {span} only");
 }
 
 #[test]
 fn a_healthy_wait_is_held_between_ten_seconds_and_an_hour() {
     for (seconds, expected) in [
-        (-999_999, 10), (0, 10), (9, 10), (11, 11), (3599, 3599), (3601, 3600), (99_999_999, 3600),
+        (-999_999, 10),
+        (0, 10),
+        (9, 10),
+        (11, 11),
+        (3599, 3599),
+        (3601, 3600),
+        (99_999_999, 3600),
     ] {
-        assert_eq!(wait(at(0), at(seconds)), Duration::from_secs(expected), "{seconds}");
+        assert_eq!(
+            wait(at(0), at(seconds)),
+            Duration::from_secs(expected),
+            "{seconds}"
+        );
     }
-    assert_eq!(wait(Timestamp::MIN, Timestamp::MAX), Duration::from_hours(1));
-    assert_eq!(wait(Timestamp::MAX, Timestamp::MIN), Duration::from_secs(10));
+    assert_eq!(
+        wait(Timestamp::MIN, Timestamp::MAX),
+        Duration::from_hours(1)
+    );
+    assert_eq!(
+        wait(Timestamp::MAX, Timestamp::MIN),
+        Duration::from_secs(10)
+    );
 }
 
 fn retry(class: Class, failures: u32) -> Retry<'static> {
-    Retry { class, failures, retry_after: None, propagating: false, deadline: None, seed: "uid" }
+    Retry {
+        class,
+        failures,
+        retry_after: None,
+        propagating: false,
+        deadline: None,
+        seed: "uid",
+    }
 }
 
 fn waits(retry: &Retry<'_>) -> f64 {
-    next_attempt(retry, at(0)).duration_since(at(0)).as_secs_f64()
+    next_attempt(retry, at(0))
+        .duration_since(at(0))
+        .as_secs_f64()
 }
 
 #[test]
@@ -109,8 +136,14 @@ fn each_class_waits_in_its_own_range() {
         (Class::NeedsUser, false, 3600.0, 3600.0),
     ] {
         for (failures, base) in [(1, first), (u32::MAX, most)] {
-            let wait = waits(&Retry { propagating, ..retry(class, failures) });
-            assert!((base..=base * 1.2).contains(&wait), "{class:?} after {failures}: {wait}");
+            let wait = waits(&Retry {
+                propagating,
+                ..retry(class, failures)
+            });
+            assert!(
+                (base..=base * 1.2).contains(&wait),
+                "{class:?} after {failures}: {wait}"
+            );
         }
     }
 }
@@ -118,15 +151,28 @@ fn each_class_waits_in_its_own_range() {
 #[test]
 fn nobody_sleeps_past_the_moment_that_still_saves_the_floor() {
     let by = |class, deadline, retry_after| {
-        waits(&Retry { deadline: Some(at(deadline)), retry_after, ..retry(class, 9) })
+        waits(&Retry {
+            deadline: Some(at(deadline)),
+            retry_after,
+            ..retry(class, 9)
+        })
     };
     for class in [Class::Denied, Class::Invalid] {
         assert!((by(class, 100, None) - 100.0).abs() < 0.001, "{class:?}");
-        assert!((by(class, 3, None) - 10.0).abs() < 0.001, "{class:?} near the deadline");
+        assert!(
+            (by(class, 3, None) - 10.0).abs() < 0.001,
+            "{class:?} near the deadline"
+        );
         assert!(by(class, 0, None) >= 3600.0, "{class:?} at the deadline");
-        assert!(by(class, -50, None) >= 3600.0, "{class:?} after the deadline");
+        assert!(
+            by(class, -50, None) >= 3600.0,
+            "{class:?} after the deadline"
+        );
         let asked = Some(Duration::from_secs(200));
-        assert!(by(class, 100, asked) >= 200.0, "{class:?}: the issuer's word comes first");
+        assert!(
+            by(class, 100, asked) >= 200.0,
+            "{class:?}: the issuer's word comes first"
+        );
     }
     assert!(by(Class::Transient, 20, None) <= 20.0);
     // Who was throttled, or waits for a person, gains nothing by one more try.
@@ -142,7 +188,11 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
 
 fn any_class() -> impl Strategy<Value = Class> {
     prop::sample::select(vec![
-        Class::Invalid, Class::Denied, Class::NeedsUser, Class::Throttled, Class::Transient,
+        Class::Invalid,
+        Class::Denied,
+        Class::NeedsUser,
+        Class::Throttled,
+        Class::Transient,
     ])
 }
 
@@ -220,7 +270,7 @@ proptest! {
         class in any_class(), propagating: bool, failures in 1_u32..40, asked in prop::option::of(0_u64..1_000_000),
     ) {
         let retry_after = asked.map(Duration::from_secs);
-        let of = |failures| waits(&Retry { propagating, retry_after, ..retry(class, failures) });
+        let of = |failures| waits(&Retry { retry_after, propagating, ..retry(class, failures) });
         let (this, next) = (of(failures), of(failures + 1));
         // Only the fifth that spreads many credentials may differ once the cap is reached.
         prop_assert!(next * 1.2 >= this, "{} then {}", this, next);

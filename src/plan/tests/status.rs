@@ -1,56 +1,72 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{
     api::{ApiCredentialStatus, AttemptResult},
     credential::{Credential, FieldError},
     fixtures::{at, credential, holding, object, observed, ours, published, record, secs},
-    oauth::{AnswerContext, Class, RawAnswer, Refusal, answer},
-    plan::{Minted, Observed, Outcome, Severity, View, Why, fail, invalid, status},
+    oauth::{Class, Refusal},
+    plan::{Minted, Observed, Outcome, Why, fail, invalid, status},
     publish::ownership::{SecretFacts, Target},
 };
 
-fn condition<'a>(status: &'a ApiCredentialStatus, kind: &str) -> Option<&'a Condition> {
+pub(super) fn condition<'a>(status: &'a ApiCredentialStatus, kind: &str) -> Option<&'a Condition> {
     status.conditions.iter().find(|c| c.type_ == kind)
 }
 
 /// Conditions as `Ready=True/TokenPublished Renewing=False/Scheduled`.
 fn short(status: &ApiCredentialStatus) -> String {
-    let words: Vec<String> =
-        status.conditions.iter().map(|c| format!("{}={}/{}", c.type_, c.status, c.reason)).collect();
+    let words: Vec<String> = status
+        .conditions
+        .iter()
+        .map(|c| format!("{}={}/{}", c.type_, c.status, c.reason))
+        .collect();
     words.join(" ")
 }
 
-fn refusal(class: Class) -> Refusal {
+pub(super) fn refusal(class: Class) -> Refusal {
     Refusal::local(class, "Because", "do something about it")
 }
 
-fn minted(why: Why) -> Outcome {
-    Outcome::Minted(Minted { why, at: at(-300), correlation_id: Some("id-1".to_owned()) })
+pub(super) fn minted(why: Why) -> Outcome {
+    Outcome::Minted(Minted {
+        why,
+        at: at(-300),
+        correlation_id: Some("id-1".to_owned()),
+    })
 }
 
 /// A world whose last try failed just now.
-fn failing(credential: &Credential, mut world: Observed, class: Class) -> Observed {
+pub(super) fn failing(credential: &Credential, mut world: Observed, class: Class) -> Observed {
     world.memory = fail(credential, &world, refusal(class), at(0));
     world
 }
 
-fn refused() -> Outcome {
-    Outcome::Refused { reason: "SecretNotOwned", message: "choose another".to_owned() }
+pub(super) fn refused() -> Outcome {
+    Outcome::Refused {
+        reason: "SecretNotOwned",
+        message: "choose another".to_owned(),
+    }
 }
 
-fn waiting() -> Outcome {
-    Outcome::Waiting { reason: "IssuerPaused", message: "asked for a pause".to_owned(), until: at(20) }
+pub(super) fn waiting() -> Outcome {
+    Outcome::Waiting {
+        reason: "IssuerPaused",
+        message: "asked for a pause".to_owned(),
+        until: at(20),
+    }
 }
 
 #[test]
 fn conditions_say_what_is_up() {
     let credential = credential();
     let healthy = || observed(&credential);
-    let empty = || Observed { target: Target::Absent, ..healthy() };
+    let empty = || Observed {
+        target: Target::Absent,
+        ..healthy()
+    };
     let late = || holding(&credential, record(&credential, (-3000, -1200, 600)));
     let gone = || holding(&credential, record(&credential, (-3700, -1900, -100)));
     #[rustfmt::skip]
@@ -74,7 +90,13 @@ fn conditions_say_what_is_up() {
         let view = status(&credential, &world, &outcome, None, at(0));
         assert_eq!(short(&view.status), expected, "{name}");
         assert_eq!(view.status.observed_generation, Some(3), "{name}");
-        assert!(view.status.conditions.iter().all(|c| c.observed_generation == Some(3)), "{name}");
+        assert!(
+            view.status
+                .conditions
+                .iter()
+                .all(|c| c.observed_generation == Some(3)),
+            "{name}"
+        );
     }
 }
 
@@ -83,20 +105,36 @@ fn a_secret_that_is_propagating_is_no_reason_to_be_stalled() {
     let credential = credential();
     let mut world = observed(&credential);
     world.sources[0].changed_at = Some(at(-10));
-    let about_client = Refusal { about_client: true, ..refusal(Class::Denied) };
+    let about_client = Refusal {
+        about_client: true,
+        ..refusal(Class::Denied)
+    };
     world.memory = fail(&credential, &world, about_client, at(0));
     let view = status(&credential, &world, &Outcome::Failed, None, at(0));
     assert!(condition(&view.status, "Stalled").is_none());
-    assert!(condition(&view.status, "Renewing").unwrap().message.contains("may not be known yet"));
+    assert!(
+        condition(&view.status, "Renewing")
+            .unwrap()
+            .message
+            .contains("may not be known yet")
+    );
 }
 
 #[test]
 fn ready_flips_at_the_very_end_of_the_token_and_a_look_is_planned_for_it() {
     let credential = credential();
-    let world = failing(&credential, holding(&credential, record(&credential, (-3590, -1800, 10))), Class::NeedsUser);
+    let world = failing(
+        &credential,
+        holding(&credential, record(&credential, (-3590, -1800, 10))),
+        Class::NeedsUser,
+    );
     for (now, ready) in [(0, "True"), (9, "True"), (10, "False"), (11, "False")] {
         let view = status(&credential, &world, &Outcome::Backoff, None, at(now));
-        assert_eq!(condition(&view.status, "Ready").unwrap().status, ready, "at {now}");
+        assert_eq!(
+            condition(&view.status, "Ready").unwrap().status,
+            ready,
+            "at {now}"
+        );
         if now < 10 {
             let left = Duration::from_secs(u64::try_from(10 - now).unwrap());
             assert!(view.requeue <= left, "at {now}: {:?}", view.requeue);
@@ -111,7 +149,11 @@ fn a_token_of_an_older_spec_is_not_ready() {
     credential.ask.scopes = vec!["another".to_owned()];
     let view = status(&credential, &world, &waiting(), None, at(0));
     assert_eq!(condition(&view.status, "Ready").unwrap().status, "False");
-    assert_eq!(view.status.expires_at.unwrap().0, at(3300), "but its end is still told");
+    assert_eq!(
+        view.status.expires_at.unwrap().0,
+        at(3300),
+        "but its end is still told"
+    );
 }
 
 #[test]
@@ -119,15 +161,30 @@ fn a_transition_time_moves_exactly_when_the_status_flips() {
     let credential = credential();
     let good = observed(&credential);
     let bad = failing(&credential, observed(&credential), Class::Transient);
-    let worse = Observed { target: Target::Absent, ..bad.clone() };
+    let worse = Observed {
+        target: Target::Absent,
+        ..bad.clone()
+    };
     let first = status(&credential, &good, &Outcome::Steady, None, at(0)).status;
     let second = status(&credential, &bad, &Outcome::Failed, Some(&first), at(60)).status;
-    let third = status(&credential, &worse, &Outcome::Backoff, Some(&second), at(120)).status;
+    let third = status(
+        &credential,
+        &worse,
+        &Outcome::Backoff,
+        Some(&second),
+        at(120),
+    )
+    .status;
     let fourth = status(&credential, &good, &Outcome::Steady, Some(&third), at(180)).status;
-    let since = |s: &ApiCredentialStatus, kind: &str| condition(s, kind).unwrap().last_transition_time.0;
-    let ready: Vec<_> = [&first, &second, &third, &fourth].map(|s| since(s, "Ready")).into();
+    let since =
+        |s: &ApiCredentialStatus, kind: &str| condition(s, kind).unwrap().last_transition_time.0;
+    let ready: Vec<_> = [&first, &second, &third, &fourth]
+        .map(|s| since(s, "Ready"))
+        .into();
     assert_eq!(ready, [at(0), at(0), at(120), at(180)]);
-    let renewing: Vec<_> = [&first, &second, &third, &fourth].map(|s| since(s, "Renewing")).into();
+    let renewing: Vec<_> = [&first, &second, &third, &fourth]
+        .map(|s| since(s, "Renewing"))
+        .into();
     assert_eq!(renewing, [at(0), at(60), at(60), at(180)]);
 }
 
@@ -135,17 +192,35 @@ fn a_transition_time_moves_exactly_when_the_status_flips() {
 fn risk_is_told_before_the_floor_breaks_and_only_if_the_renewal_is_late() {
     let credential = credential();
     // An hour's life: floor 15 min, mount delay 2 min, notice 6 min: from 37 min on.
-    for (age, trouble, told) in [(2200, true, false), (2220, true, true), (2700, true, true), (2700, false, false)] {
-        let world = holding(&credential, record(&credential, (-age, -age + 1800, 3600 - age)));
+    for (age, trouble, told) in [
+        (2200, true, false),
+        (2220, true, true),
+        (2700, true, true),
+        (2700, false, false),
+    ] {
+        let world = holding(
+            &credential,
+            record(&credential, (-age, -age + 1800, 3600 - age)),
+        );
         let (world, outcome) = if trouble {
-            (failing(&credential, world, Class::Transient), Outcome::Failed)
+            (
+                failing(&credential, world, Class::Transient),
+                Outcome::Failed,
+            )
         } else {
             (world, Outcome::Steady)
         };
         let view = status(&credential, &world, &outcome, None, at(0));
-        assert_eq!(condition(&view.status, "LifetimeAtRisk").is_some(), told, "at age {age}");
+        assert_eq!(
+            condition(&view.status, "LifetimeAtRisk").is_some(),
+            told,
+            "at age {age}"
+        );
         if age == 2200 {
-            assert!(view.requeue <= Duration::from_secs(20), "a look is planned for the moment of risk");
+            assert!(
+                view.requeue <= Duration::from_secs(20),
+                "a look is planned for the moment of risk"
+            );
         }
     }
 }
@@ -155,12 +230,26 @@ fn lives_that_cannot_hold_the_floor_are_told_at_once() {
     let mut credential = credential();
     let short_life = holding(&credential, record(&credential, (-10, 50, 110)));
     let view = status(&credential, &short_life, &Outcome::Steady, None, at(0));
-    assert_eq!(condition(&view.status, "LifetimeAtRisk").unwrap().reason, "LifetimeTooShort");
+    assert_eq!(
+        condition(&view.status, "LifetimeAtRisk").unwrap().reason,
+        "LifetimeTooShort"
+    );
     credential.min_lifetime = Some(secs(3000));
-    let view = status(&credential, &observed(&credential), &Outcome::Steady, None, at(0));
+    let view = status(
+        &credential,
+        &observed(&credential),
+        &Outcome::Steady,
+        None,
+        at(0),
+    );
     let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
     assert_eq!(risk.reason, "LifetimeTooShort");
-    assert!(risk.message.contains("tokens of 60 min cannot leave 50 min"), "{}", risk.message);
+    assert!(
+        risk.message
+            .contains("tokens of 60 min cannot leave 50 min"),
+        "{}",
+        risk.message
+    );
 }
 
 #[test]
@@ -168,7 +257,13 @@ fn a_guessed_life_is_told_with_the_field_that_mends_it() {
     let credential = credential();
     let mut guess = record(&credential, (-10, 400, 890));
     guess.lifetime = "Guessed".to_owned();
-    let view = status(&credential, &holding(&credential, guess), &Outcome::Steady, None, at(0));
+    let view = status(
+        &credential,
+        &holding(&credential, guess),
+        &Outcome::Steady,
+        None,
+        at(0),
+    );
     let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
     assert_eq!(risk.reason, "LifetimeUnknown");
     assert!(risk.message.contains("assumedLifetime"));
@@ -183,71 +278,50 @@ fn status_tells_the_facts_of_the_secret_and_of_the_last_try() {
     assert_eq!(fresh.renew_at.unwrap().0, at(1500));
     assert_eq!(fresh.client_secret_in_use.as_deref(), Some("client/secret"));
     let attempt = fresh.last_attempt.unwrap();
-    assert_eq!((attempt.result, attempt.correlation_id.as_deref()), (AttemptResult::Succeeded, Some("id-1")));
+    assert_eq!(
+        (attempt.result, attempt.correlation_id.as_deref()),
+        (AttemptResult::Succeeded, Some("id-1"))
+    );
     let world = failing(&credential, world, Class::Transient);
     let after = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
     let attempt = after.last_attempt.unwrap();
-    assert_eq!((attempt.result, attempt.reason.as_deref()), (AttemptResult::Failed, Some("Because")));
+    assert_eq!(
+        (attempt.result, attempt.reason.as_deref()),
+        (AttemptResult::Failed, Some("Because"))
+    );
     assert_eq!(after.consecutive_failures, Some(1));
     assert!(after.next_attempt.unwrap().0 >= at(1));
 }
 
 #[test]
-fn a_restart_with_nothing_due_finds_its_own_status_again() {
-    let credential = credential();
-    let world = observed(&credential);
-    let before = status(&credential, &world, &minted(Why::Absent), None, at(-300));
-    // The process remembers nothing; the Secret and the old status are all there is.
-    let after = status(&credential, &world, &Outcome::Steady, Some(&before.status), at(600));
-    assert_eq!(after.status, before.status);
-    assert!(after.notices.is_empty());
-}
-
-fn reasons(view: &View) -> Vec<(Severity, &str)> {
-    view.notices.iter().map(|n| (n.severity, n.reason.as_str())).collect()
-}
-
-#[test]
-fn events_tell_changes_and_never_a_healthy_rotation() {
-    let credential = credential();
-    let good = observed(&credential);
-    let bad = failing(&credential, observed(&credential), Class::Transient);
-    let say = |world: &Observed, outcome: &Outcome, before: Option<&View>| {
-        status(&credential, world, outcome, before.map(|v| &v.status), at(0))
-    };
-    let first = say(&good, &minted(Why::Absent), None);
-    assert_eq!(reasons(&first), [(Severity::Normal, "TokenPublished")]);
-    let rotation = say(&good, &minted(Why::Due), Some(&first));
-    assert!(rotation.notices.is_empty());
-    let failed = say(&bad, &Outcome::Failed, Some(&rotation));
-    assert_eq!(reasons(&failed), [(Severity::Warning, "Because")]);
-    let again = say(&bad, &Outcome::Backoff, Some(&failed));
-    assert!(again.notices.is_empty(), "the same trouble is told once");
-    let recovered = say(&good, &minted(Why::Due), Some(&again));
-    assert_eq!(reasons(&recovered), [(Severity::Normal, "Renewed")]);
-    let repaired = say(&good, &minted(Why::Edited), Some(&recovered));
-    assert_eq!(reasons(&repaired), [(Severity::Warning, "TargetRepaired")]);
-    let paused = say(&good, &waiting(), Some(&recovered));
-    assert!(paused.notices.is_empty(), "a pause of the issuer is told by who met it");
-    let late = holding(&credential, record(&credential, (-3000, -1200, 600)));
-    let late = failing(&credential, late, Class::Transient);
-    let at_risk = say(&late, &Outcome::Failed, Some(&failed));
-    assert_eq!(reasons(&at_risk), [(Severity::Warning, "RenewalFailing")]);
-}
-
-#[test]
 fn a_long_message_is_cut_at_a_character() {
     let credential = credential();
-    let outcome = Outcome::Refused { reason: "Long", message: "ü".repeat(3000) };
+    let outcome = Outcome::Refused {
+        reason: "Long",
+        message: "ü".repeat(3000),
+    };
     let view = status(&credential, &observed(&credential), &outcome, None, at(0));
-    assert_eq!(condition(&view.status, "Stalled").unwrap().message.chars().count(), 1024);
+    assert_eq!(
+        condition(&view.status, "Stalled")
+            .unwrap()
+            .message
+            .chars()
+            .count(),
+        1024
+    );
 }
 
 fn facts(target: &Target) -> SecretFacts {
-    let Target::Ours { published, .. } = target else { panic!("not ours") };
+    let Target::Ours { published, .. } = target else {
+        panic!("not ours")
+    };
     SecretFacts {
-        uid: "secret-uid".to_owned(), version: "42".to_owned(), deleting: false, adopt_by: None,
-        published: Some(published.clone()), controller: None,
+        uid: "secret-uid".to_owned(),
+        version: "42".to_owned(),
+        deleting: false,
+        adopt_by: None,
+        published: Some(published.clone()),
+        controller: None,
     }
 }
 
@@ -255,7 +329,14 @@ fn facts(target: &Target) -> SecretFacts {
 fn an_issuer_that_went_away_leaves_a_good_token_ready_and_a_spec_edit_does_not() {
     let credential = credential();
     let facts = facts(&observed(&credential).target);
-    let before = status(&credential, &observed(&credential), &Outcome::Steady, None, at(0)).status;
+    let before = status(
+        &credential,
+        &observed(&credential),
+        &Outcome::Steady,
+        None,
+        at(0),
+    )
+    .status;
     let errors = [FieldError::new("spec.issuerRef", "is gone").because("IssuerNotFound")];
     let mut edited = object(&json!({}));
     let view = invalid(&edited, Some(&before), Some(&facts), &errors, at(1));
@@ -264,112 +345,30 @@ fn an_issuer_that_went_away_leaves_a_good_token_ready_and_a_spec_edit_does_not()
         "Ready=True/TokenPublished Renewing=True/IssuerNotFound Stalled=True/IssuerNotFound"
     );
     assert_eq!(view.status.expires_at, before.expires_at);
-    assert!(invalid(&edited, Some(&view.status), Some(&facts), &errors, at(2)).status == view.status);
+    assert!(
+        invalid(&edited, Some(&view.status), Some(&facts), &errors, at(2)).status == view.status
+    );
     let ended = invalid(&edited, Some(&view.status), Some(&facts), &errors, at(3300));
     assert_eq!(condition(&ended.status, "Ready").unwrap().status, "False");
     edited.metadata.generation = Some(4);
     let view = invalid(&edited, Some(&view.status), Some(&facts), &errors, at(3));
-    assert_eq!(condition(&view.status, "Ready").unwrap().message, "spec.issuerRef: is gone");
+    assert_eq!(
+        condition(&view.status, "Ready").unwrap().message,
+        "spec.issuerRef: is gone"
+    );
     assert_eq!(condition(&view.status, "Ready").unwrap().status, "False");
 }
 
 #[test]
 fn an_invalid_spec_says_nothing_about_the_secret_of_another() {
-    let mut foreign = published(&credential(), Some(record(&credential(), (-300, 1500, 3300))));
+    let mut foreign = published(
+        &credential(),
+        Some(record(&credential(), (-300, 1500, 3300))),
+    );
     foreign.credential_uid = "somebody-else".to_owned();
     let facts = facts(&ours(foreign));
     let errors = [FieldError::new("spec", "is wrong")];
     let view = invalid(&object(&json!({})), None, Some(&facts), &errors, at(0));
     assert_eq!(view.status.expires_at, None);
     assert_eq!(condition(&view.status, "Ready").unwrap().status, "False");
-}
-
-#[test]
-fn nothing_of_a_hostile_answer_or_of_the_digests_reaches_the_status() {
-    let canary = "C4NARY/secret+of=the.issuer";
-    let body = json!({
-        "error": canary, "error_description": format!("AADSTS7000215: {canary}"), "error_uri": canary,
-        "correlation_id": canary, "trace_id": canary, "claims": canary, "access_token": canary,
-    });
-    let raw = RawAnswer {
-        status: 401, content_type: Some(canary.to_owned()), retry_after: Some(canary.to_owned()),
-        body: body.to_string().into_bytes(),
-    };
-    let context = AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
-    let refusal = answer(&raw, context).err().unwrap();
-    let credential = credential();
-    let mut world = observed(&credential);
-    world.memory = fail(&credential, &world, refusal, at(0));
-    let view = status(&credential, &world, &Outcome::Failed, None, at(0));
-    let told = format!("{} {:?}", serde_json::to_string(&view.status).unwrap(), view.notices);
-    assert!(!told.contains("C4NARY"), "{told}");
-    assert!(!told.contains("keyed-"), "digests are for the Secret's annotations only: {told}");
-    assert_eq!(view.status.last_attempt.unwrap().aadsts, Some(7_000_215));
-}
-
-prop_compose! {
-    fn any_look()(
-        times in (-4000_i64..0, -3000_i64..4000, -100_i64..5000), absent: bool, kind in 0..8,
-        class in prop::sample::select(vec![Class::Invalid, Class::Denied, Class::Throttled, Class::Transient]),
-        propagating: bool,
-    ) -> (Observed, Outcome) {
-        let credential = credential();
-        let mut world = holding(&credential, record(&credential, times));
-        if absent {
-            world.target = Target::Absent;
-        }
-        if propagating {
-            world.sources[0].changed_at = Some(at(-1));
-        }
-        let outcome = match kind {
-            0 | 1 => Outcome::Steady,
-            2 => minted(Why::Due),
-            3 => waiting(),
-            4 => refused(),
-            5 => Outcome::Suspended,
-            _ => {
-                world.memory = fail(&credential, &world, Refusal { about_client: true, ..refusal(class) }, at(0));
-                Outcome::Failed
-            }
-        };
-        (world, outcome)
-    }
-}
-
-proptest! {
-    #[test]
-    fn telling_the_same_twice_changes_nothing_and_tells_nobody((world, outcome) in any_look(), later in 0_i64..30) {
-        let credential = credential();
-        let first = status(&credential, &world, &outcome, None, at(0));
-        let same = status(&credential, &world, &outcome, Some(&first.status), at(0));
-        prop_assert_eq!(&same.status, &first.status);
-        prop_assert!(same.notices.is_empty(), "{:?}", same.notices);
-        // Time alone moves a transition only where a status flips.
-        let next = status(&credential, &world, &outcome, Some(&first.status), at(later)).status;
-        for new in &next.conditions {
-            if let Some(old) = condition(&first.status, &new.type_) {
-                prop_assert_eq!(old.status == new.status, old.last_transition_time == new.last_transition_time || later == 0);
-            }
-        }
-    }
-
-    #[test]
-    fn every_view_is_clean_and_comes_back_in_time((world, outcome) in any_look()) {
-        let credential = credential();
-        let view = status(&credential, &world, &outcome, None, at(0));
-        let kinds: Vec<&str> = view.status.conditions.iter().map(|c| c.type_.as_str()).collect();
-        prop_assert_eq!(&kinds[..2], ["Ready", "Renewing"]);
-        prop_assert!(kinds[2..].iter().all(|k| ["LifetimeAtRisk", "Stalled"].contains(k)));
-        for c in &view.status.conditions {
-            // What kstatus and `kubectl wait` read: abnormal conditions are absent rather than False.
-            prop_assert!(c.status == "True" || ["Ready", "Renewing"].contains(&c.type_.as_str()));
-            prop_assert!(!c.message.is_empty() && !c.reason.is_empty());
-            prop_assert!(c.reason.chars().all(char::is_alphanumeric), "{}", c.reason);
-        }
-        prop_assert!((Duration::from_millis(100)..=Duration::from_hours(1)).contains(&view.requeue));
-        if let Some(record) = world.valid(&credential, at(0)) {
-            let left = record.expires_at.duration_since(at(0)).unsigned_abs();
-            prop_assert!(view.requeue <= left.max(Duration::from_millis(100)), "slept past the end");
-        }
-    }
 }

@@ -14,13 +14,23 @@ fn the_dress_is_the_users_labels_and_apicreds_marks() {
         "labels": { "team": "blue" }, "annotations": { "note": "x" }, "type": "apicred.dev/token"
     }, "deletionPolicy": "Retain" }));
     let worn = dress(&credential);
-    assert_eq!(worn.labels, map(&[("team", "blue"), (names::MANAGED_BY, "apicred")]));
+    assert_eq!(
+        worn.labels,
+        map(&[("team", "blue"), (names::MANAGED_BY, "apicred")])
+    );
     assert_eq!(
         worn.annotations,
-        map(&[("note", "x"), (names::CREDENTIAL, "alerts"), (names::CREDENTIAL_UID, &credential.uid)])
+        map(&[
+            ("note", "x"),
+            (names::CREDENTIAL, "alerts"),
+            (names::CREDENTIAL_UID, &credential.uid)
+        ])
     );
     assert_eq!((worn.type_, worn.owned), ("apicred.dev/token", false));
-    assert!(dress(&crate::fixtures::credential()).owned, "deleted with its credential unless it says otherwise");
+    assert!(
+        dress(&crate::fixtures::credential()).owned,
+        "deleted with its credential unless it says otherwise"
+    );
 }
 
 #[test]
@@ -31,7 +41,9 @@ fn each_part_of_a_dress_changes_its_digest() {
         ("label value", |c| c.target.labels = map(&[("a", "c")])),
         ("annotation", |c| c.target.annotations = map(&[("a", "b")])),
         ("type", |c| c.target.type_ = crate::api::SecretType::Token),
-        ("deletion", |c| c.target.deletion = crate::api::DeletionPolicy::Retain),
+        ("deletion", |c| {
+            c.target.deletion = crate::api::DeletionPolicy::Retain;
+        }),
         ("name", |c| c.name.push('x')),
     ];
     let mut seen = vec![dress(&credential()).digest()];

@@ -11,7 +11,11 @@ use crate::{
 
 /// The annotations as they stand on a Secret: what is null is not there.
 fn written(record: &Record) -> BTreeMap<String, String> {
-    record.annotations().into_iter().filter_map(|(k, v)| Some((k, v?))).collect()
+    record
+        .annotations()
+        .into_iter()
+        .filter_map(|(k, v)| Some((k, v?)))
+        .collect()
 }
 
 #[test]
@@ -24,8 +28,12 @@ fn each_missing_or_damaged_note_makes_the_record_unreadable() {
         assert_eq!(Record::read(&less), None, "{key} is missing");
     }
     for (key, damaged) in [
-        (names::EXPIRES_AT, "soon"), (names::ISSUED_AT, ""), (names::RENEW_AT, "1790000000"), (names::SOURCES, "{}"),
-        (names::SOURCES, "not json"), (names::SOURCES, "{\"used\":{\"n\":\"a\"}}"),
+        (names::EXPIRES_AT, "soon"),
+        (names::ISSUED_AT, ""),
+        (names::RENEW_AT, "1790000000"),
+        (names::SOURCES, "{}"),
+        (names::SOURCES, "not json"),
+        (names::SOURCES, "{\"used\":{\"n\":\"a\"}}"),
     ] {
         let mut worse = good.clone();
         worse.insert(key.to_owned(), damaged.to_owned());
@@ -36,9 +44,16 @@ fn each_missing_or_damaged_note_makes_the_record_unreadable() {
 #[test]
 fn a_served_renewal_request_is_taken_off_again() {
     let mut noted = record(&credential(), (-300, 1500, 3300));
-    assert_eq!(noted.annotations()[names::RENEW_HANDLED], None, "null removes it in a patch");
+    assert_eq!(
+        noted.annotations()[names::RENEW_HANDLED],
+        None,
+        "null removes it in a patch"
+    );
     noted.renew_handled = Some("2026-01-01".to_owned());
-    assert_eq!(noted.annotations()[names::RENEW_HANDLED].as_deref(), Some("2026-01-01"));
+    assert_eq!(
+        noted.annotations()[names::RENEW_HANDLED].as_deref(),
+        Some("2026-01-01")
+    );
 }
 
 #[test]
@@ -47,11 +62,19 @@ fn times_are_whole_seconds_and_an_end_is_never_rounded_up() {
     noted.expires_at = Timestamp::new(at(2).as_second(), 999_999_999).unwrap();
     let annotations = written(&noted);
     assert_eq!(annotations[names::EXPIRES_AT], at(2).to_string());
-    assert!(annotations[names::EXPIRES_AT].ends_with('Z') && !annotations[names::EXPIRES_AT].contains('.'));
+    assert!(
+        annotations[names::EXPIRES_AT].ends_with('Z')
+            && !annotations[names::EXPIRES_AT].contains('.')
+    );
 }
 
 fn any_mark() -> impl Strategy<Value = SourceMark> {
-    (".{0,9}", ".{0,9}", ".{0,9}", ".{0,9}").prop_map(|(name, key, uid, version)| SourceMark { name, key, uid, version })
+    (".{0,9}", ".{0,9}", ".{0,9}", ".{0,9}").prop_map(|(name, key, uid, version)| SourceMark {
+        name,
+        key,
+        uid,
+        version,
+    })
 }
 
 proptest! {
@@ -75,7 +98,14 @@ fn a_mark_is_of_its_secret_and_key_at_any_version() {
     let reference = credential().secrets[0].clone();
     assert!(mark("1").is(&reference) && mark("2").is(&reference));
     for other in [
-        SourceMark { name: "x".to_owned(), ..mark("1") }, SourceMark { key: "x".to_owned(), ..mark("1") },
+        SourceMark {
+            name: "x".to_owned(),
+            ..mark("1")
+        },
+        SourceMark {
+            key: "x".to_owned(),
+            ..mark("1")
+        },
     ] {
         assert!(!other.is(&reference));
     }

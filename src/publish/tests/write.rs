@@ -5,11 +5,15 @@ use serde_json::{Value, json};
 use crate::{
     api::names,
     fixtures::{at, credential_with, record, token},
-    publish::{Dress, DressKeys, Record, create, data, dress, ownership, render_patch, rotate_patch},
+    publish::{
+        Dress, DressKeys, Record, create, data, dress, ownership, render_patch, rotate_patch,
+    },
 };
 
 fn texts(data: &BTreeMap<String, k8s_openapi::ByteString>) -> BTreeMap<&str, String> {
-    data.iter().map(|(k, v)| (k.as_str(), String::from_utf8(v.0.clone()).unwrap())).collect()
+    data.iter()
+        .map(|(k, v)| (k.as_str(), String::from_utf8(v.0.clone()).unwrap()))
+        .collect()
 }
 
 fn made(change: &Value) -> (Dress, Record) {
@@ -30,7 +34,10 @@ fn the_data_is_these_four_files_without_a_line_end() {
     token.scope = Some("a b".to_owned());
     let data = data(&token);
     let files = texts(&data);
-    assert_eq!(files.keys().copied().collect::<Vec<_>>(), crate::publish::KEYS);
+    assert_eq!(
+        files.keys().copied().collect::<Vec<_>>(),
+        crate::publish::KEYS
+    );
     assert_eq!(files["token"], "t0ken");
     assert_eq!(files["token_type"], "Bearer");
     assert_eq!(files["expires_at"], at(3600).to_string());
@@ -49,20 +56,36 @@ fn the_data_is_these_four_files_without_a_line_end() {
 
 #[test]
 fn a_created_secret_has_owner_type_marks_notes_and_data() {
-    let (worn, noted) = made(&json!({ "target": { "labels": { "team": "blue" }, "type": "apicred.dev/token" } }));
+    let (worn, noted) =
+        made(&json!({ "target": { "labels": { "team": "blue" }, "type": "apicred.dev/token" } }));
     let secret = create("secops", "alerts-token", &worn, &noted, &token("t0ken"));
     let meta = &secret.metadata;
-    assert_eq!((meta.namespace.as_deref(), meta.name.as_deref()), (Some("secops"), Some("alerts-token")));
-    assert_eq!(meta.resource_version, None, "a create demands that nothing is there");
+    assert_eq!(
+        (meta.namespace.as_deref(), meta.name.as_deref()),
+        (Some("secops"), Some("alerts-token"))
+    );
+    assert_eq!(
+        meta.resource_version, None,
+        "a create demands that nothing is there"
+    );
     assert_eq!(secret.type_.as_deref(), Some("apicred.dev/token"));
     assert_eq!(meta.labels.as_ref().unwrap()["team"], "blue");
     let annotations = meta.annotations.as_ref().unwrap();
     assert_eq!(Record::read(annotations), Some(noted));
     assert!(!annotations.contains_key(names::RENEW_HANDLED));
     let owner = &meta.owner_references.as_ref().unwrap()[0];
-    assert_eq!((owner.kind.as_str(), owner.api_version.as_str()), ("ApiCredential", "apicred.dev/v1alpha1"));
-    assert_eq!((owner.name.as_str(), owner.uid.as_str()), ("alerts", crate::fixtures::UID));
-    assert_eq!((owner.controller, owner.block_owner_deletion), (Some(true), Some(false)));
+    assert_eq!(
+        (owner.kind.as_str(), owner.api_version.as_str()),
+        ("ApiCredential", "apicred.dev/v1alpha1")
+    );
+    assert_eq!(
+        (owner.name.as_str(), owner.uid.as_str()),
+        ("alerts", crate::fixtures::UID)
+    );
+    assert_eq!(
+        (owner.controller, owner.block_owner_deletion),
+        (Some(true), Some(false))
+    );
     assert!(secret.data.is_some() && secret.string_data.is_none());
 }
 
@@ -72,25 +95,47 @@ fn what_was_created_is_recognised_as_dressed_and_ours() {
         let credential = credential_with(&json!({
             "deletionPolicy": policy, "target": { "labels": { "team": "blue" }, "annotations": { "note": "x" } }
         }));
-        let secret = create("secops", "alerts-token", &dress(&credential), &record(&credential, (0, 1, 2)), &token("t"));
+        let secret = create(
+            "secops",
+            "alerts-token",
+            &dress(&credential),
+            &record(&credential, (0, 1, 2)),
+            &token("t"),
+        );
         let facts = ownership::examine(&secret.metadata);
-        let ownership::Target::Ours { published, .. } = ownership::target(&credential, Some(&facts)) else {
+        let ownership::Target::Ours { published, .. } =
+            ownership::target(&credential, Some(&facts))
+        else {
             panic!("what was just created is ours");
         };
         assert_eq!(published.dress, dress(&credential).digest(), "{policy}");
-        assert_eq!(published.dress_live, published.dress, "{policy}: no patch without end");
+        assert_eq!(
+            published.dress_live, published.dress,
+            "{policy}: no patch without end"
+        );
     }
 }
 
 #[test]
 fn a_retained_secret_has_no_owner_and_a_patch_takes_the_owner_off() {
     let (worn, noted) = made(&json!({ "deletionPolicy": "Retain" }));
-    assert_eq!(create("n", "s", &worn, &noted, &token("t")).metadata.owner_references, None);
+    assert_eq!(
+        create("n", "s", &worn, &noted, &token("t"))
+            .metadata
+            .owner_references,
+        None
+    );
     let off = json!([{ "$patch": "delete", "uid": crate::fixtures::UID }]);
-    assert_eq!(render_patch("1", &worn, &before())["metadata"]["ownerReferences"], off);
+    assert_eq!(
+        render_patch("1", &worn, &before())["metadata"]["ownerReferences"],
+        off
+    );
     let (owned, _) = made(&json!({}));
     let on = &render_patch("1", &owned, &before())["metadata"]["ownerReferences"][0];
-    assert_eq!((&on["uid"], &on["controller"]), (&json!(crate::fixtures::UID), &json!(true)));
+    assert_eq!(
+        (&on["uid"], &on["controller"]),
+        (&json!(crate::fixtures::UID), &json!(true))
+    );
 }
 
 #[test]
@@ -98,12 +143,19 @@ fn a_rotation_demands_its_version_takes_off_old_keys_and_carries_the_token() {
     let (worn, noted) = made(&json!({ "target": { "labels": { "new": "1" } } }));
     let patch = rotate_patch("42", &worn, &before(), &noted, &token("t0ken"));
     assert_eq!(patch["metadata"]["resourceVersion"], "42");
-    assert_eq!(patch["metadata"]["labels"], json!({ "old": null, "new": "1", (names::MANAGED_BY): "apicred" }));
+    assert_eq!(
+        patch["metadata"]["labels"],
+        json!({ "old": null, "new": "1", (names::MANAGED_BY): "apicred" })
+    );
     let annotations = patch["metadata"]["annotations"].as_object().unwrap();
     assert_eq!(annotations["gone"], Value::Null);
     assert_eq!(annotations[names::RENEW_HANDLED], Value::Null);
     assert_eq!(annotations[names::EXPIRES_AT], json!(at(3600).to_string()));
-    assert_eq!(annotations[names::CREDENTIAL], "alerts", "still worn, so not taken off");
+    assert_eq!(
+        annotations[names::CREDENTIAL],
+        "alerts",
+        "still worn, so not taken off"
+    );
     assert_eq!(patch["data"].as_object().unwrap().len(), 4);
     assert_eq!(patch["data"]["token"], "dDBrZW4=");
 }
@@ -116,6 +168,15 @@ fn a_render_leaves_token_and_notes_alone() {
     assert_eq!(patch.get("data"), None);
     let annotations = patch["metadata"]["annotations"].as_object().unwrap();
     let keys: Vec<&str> = annotations.keys().map(String::as_str).collect();
-    assert_eq!(keys, [names::CREDENTIAL, names::CREDENTIAL_UID, names::DRESS, names::DRESS_KEYS, "gone"]);
+    assert_eq!(
+        keys,
+        [
+            names::CREDENTIAL,
+            names::CREDENTIAL_UID,
+            names::DRESS,
+            names::DRESS_KEYS,
+            "gone"
+        ]
+    );
     assert_eq!(annotations[names::DRESS], json!(worn.digest()));
 }

@@ -27,7 +27,8 @@ impl World {
     pub(crate) fn since(&self, mark: AuditMark, place: &Place) -> Tally {
         let mut tally = self.all_since(mark);
         tally.0.retain(|e| {
-            e.namespace == place.namespace || (e.namespace.is_empty() && (e.name.is_empty() || e.name == place.issuer_name))
+            e.namespace == place.namespace
+                || (e.namespace.is_empty() && (e.name.is_empty() || e.name == place.issuer_name))
         });
         tally
     }
@@ -39,21 +40,32 @@ impl World {
             let mark = self.mark();
             tokio::time::sleep(Duration::from_millis(300)).await;
             let writes = self.since(mark, place).writes();
-            if writes.is_empty() { Ok(()) } else { Err(format!("{writes:?}")) }
+            if writes.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{writes:?}"))
+            }
         })
         .await;
         let (mark, posts) = (self.mark(), place.posts());
         tokio::time::sleep(window).await;
         let writes = self.since(mark, place).writes();
         assert!(writes.is_empty(), "O7: not quiet: {writes:?}");
-        assert_eq!(place.posts(), posts, "O7: a token was asked for although nothing was due");
+        assert_eq!(
+            place.posts(),
+            posts,
+            "O7: a token was asked for although nothing was due"
+        );
     }
 }
 
 impl Tally {
     /// How many of this verb and resource (`secrets`, `apicredentials/status`).
     pub(crate) fn count(&self, verb: &str, resource: &str) -> usize {
-        self.0.iter().filter(|e| e.verb == verb && name(e) == resource).count()
+        self.0
+            .iter()
+            .filter(|e| e.verb == verb && name(e) == resource)
+            .count()
     }
 
     /// Lists, of anything.
@@ -66,7 +78,16 @@ impl Tally {
         self.0
             .iter()
             .filter(|e| !matches!(e.verb.as_str(), "get" | "list" | "watch"))
-            .map(|e| format!("{} {} {}/{} -> {}", e.verb, name(e), e.namespace, e.name, e.code))
+            .map(|e| {
+                format!(
+                    "{} {} {}/{} -> {}",
+                    e.verb,
+                    name(e),
+                    e.namespace,
+                    e.name,
+                    e.code
+                )
+            })
             .collect()
     }
 
@@ -74,7 +95,9 @@ impl Tally {
     pub(crate) fn sums(&self) -> BTreeMap<String, usize> {
         let mut sums = BTreeMap::new();
         for event in self.0.iter().filter(|e| e.verb != "watch") {
-            *sums.entry(format!("{} {}", event.verb, name(event))).or_default() += 1;
+            *sums
+                .entry(format!("{} {}", event.verb, name(event)))
+                .or_default() += 1;
         }
         sums
     }

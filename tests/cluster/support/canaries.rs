@@ -29,7 +29,10 @@ pub(crate) struct Canaries(Mutex<BTreeSet<String>>);
 impl Canaries {
     /// Listens for this value from now on.
     pub(crate) fn add(&self, value: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(value.to_owned());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(value.to_owned());
     }
 
     /// How many values are listened for.
@@ -55,7 +58,11 @@ impl Canaries {
 
     /// All parts of all values, in every dress that a program could have put on them.
     pub(crate) fn net(&self) -> Net {
-        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let values = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut windows = HashSet::new();
         for value in &values {
             // The first two parts of a JWT are no secret without the third, and headers are alike.
@@ -64,7 +71,10 @@ impl Canaries {
                 _ => value.as_str(),
             };
             for form in forms(secret) {
-                windows.extend(form.windows(WINDOW).filter_map(|w| <[u8; WINDOW]>::try_from(w).ok()));
+                windows.extend(
+                    form.windows(WINDOW)
+                        .filter_map(|w| <[u8; WINDOW]>::try_from(w).ok()),
+                );
             }
         }
         Net(windows)
@@ -81,7 +91,8 @@ impl Net {
             .as_bytes()
             .windows(WINDOW)
             .position(|w| <[u8; WINDOW]>::try_from(w).is_ok_and(|w| self.0.contains(&w)))?;
-        let before = String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(200)..at]).into_owned();
+        let before =
+            String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(200)..at]).into_owned();
         Some(format!("after {before:?}"))
     }
 }
@@ -122,7 +133,11 @@ fn the_net_catches_parts_in_every_dress() {
     ] {
         assert!(net.first_leak(leak).is_some(), "{leak}");
     }
-    for fine in ["eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9", "0123456", "nothing to see here, move along"] {
+    for fine in [
+        "eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9",
+        "0123456",
+        "nothing to see here, move along",
+    ] {
         assert_eq!(net.first_leak(fine), None);
     }
 }

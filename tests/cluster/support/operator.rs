@@ -53,11 +53,19 @@ impl Operator {
     async fn wait_ready(&mut self) {
         let began = Instant::now();
         loop {
-            if self.get("/readyz").await.is_some_and(|(status, _)| status == 200) {
+            if self
+                .get("/readyz")
+                .await
+                .is_some_and(|(status, _)| status == 200)
+            {
                 return;
             }
             let ended = self.process.ended();
-            assert!(ended.is_none(), "the operator ended ({ended:?}): {}", self.process.output());
+            assert!(
+                ended.is_none(),
+                "the operator ended ({ended:?}): {}",
+                self.process.output()
+            );
             assert!(
                 began.elapsed() < SOON,
                 "the operator is not ready: {:?}",

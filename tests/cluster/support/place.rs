@@ -55,7 +55,11 @@ impl Place {
         world.visitors.fetch_add(1, Ordering::SeqCst);
         let id = unique();
         let ca = reqwest::Certificate::from_pem(issuer.ca_pem().as_bytes()).expect("a certificate");
-        let http = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().expect("a client");
+        let http = reqwest::Client::builder()
+            .tls_certs_only([ca])
+            .no_proxy()
+            .build()
+            .expect("a client");
         let place = Self {
             namespace: format!("{label}-{}", &id[..6]),
             client: format!("{label}-{}", &id[..6]),
@@ -70,7 +74,10 @@ impl Place {
         };
         let namespace = json!({ "metadata": { "name": place.namespace } });
         let namespaces: Api<Namespace> = Api::all(place.kube.clone());
-        namespaces.create(&PostParams::default(), &typed(namespace)).await.expect("a namespace");
+        namespaces
+            .create(&PostParams::default(), &typed(namespace))
+            .await
+            .expect("a namespace");
         place.add_client(place.oauth_client());
         place.put_source(&place.secret).await;
         place.put_issuer(place.entra_issuer()).await;
@@ -107,7 +114,8 @@ impl Place {
 
     /// The issuer in the shape of Entra ID.
     pub(crate) fn entra_issuer(&self) -> Value {
-        let entra = json!({ "tenantId": self.issuer.tenant(), "authorityHost": self.issuer.origin() });
+        let entra =
+            json!({ "tenantId": self.issuer.tenant(), "authorityHost": self.issuer.origin() });
         self.issuer_spec(json!({ "entra": entra }))
     }
 
@@ -124,10 +132,15 @@ impl Place {
         };
         let old = api.get_opt(&self.issuer_name).await.expect("an answer");
         match old {
-            None => api.create(&PostParams::default(), &whole(None)).await.expect("an issuer object"),
+            None => api
+                .create(&PostParams::default(), &whole(None))
+                .await
+                .expect("an issuer object"),
             Some(old) => {
                 let new = whole(old.metadata.resource_version);
-                api.replace(&self.issuer_name, &PostParams::default(), &new).await.expect("a new issuer spec")
+                api.replace(&self.issuer_name, &PostParams::default(), &new)
+                    .await
+                    .expect("a new issuer spec")
             }
         };
     }
@@ -138,16 +151,27 @@ impl Place {
 
     /// Waits until the operator has judged this place's issuer, in its present generation, as ready.
     pub(crate) async fn issuer_ready(&self) -> ClusterTokenIssuer {
-        eventually(SOON, format!("issuer {} ready", self.issuer_name), async || {
-            let issuer = self.issuers().get(&self.issuer_name).await.map_err(|e| e.to_string())?;
-            let status = issuer.status.clone().unwrap_or_default();
-            let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
-            if ready && status.observed_generation == issuer.metadata.generation {
-                Ok(issuer)
-            } else {
-                Err(format!("{status:?}"))
-            }
-        })
+        eventually(
+            SOON,
+            format!("issuer {} ready", self.issuer_name),
+            async || {
+                let issuer = self
+                    .issuers()
+                    .get(&self.issuer_name)
+                    .await
+                    .map_err(|e| e.to_string())?;
+                let status = issuer.status.clone().unwrap_or_default();
+                let ready = status
+                    .conditions
+                    .iter()
+                    .any(|c| c.type_ == "Ready" && c.status == "True");
+                if ready && status.observed_generation == issuer.metadata.generation {
+                    Ok(issuer)
+                } else {
+                    Err(format!("{status:?}"))
+                }
+            },
+        )
         .await
     }
 
@@ -166,7 +190,10 @@ impl Place {
             "stringData": { key: value },
         });
         let params = PatchParams::apply("a-person").force();
-        self.secrets().patch(name, &params, &Patch::Apply(&secret)).await.expect("a Secret");
+        self.secrets()
+            .patch(name, &params, &Patch::Apply(&secret))
+            .await
+            .expect("a Secret");
     }
 
     pub(crate) fn secrets(&self) -> Api<Secret> {
@@ -198,30 +225,49 @@ impl Place {
             "metadata": { "name": name },
             "spec": self.spec(changes),
         }));
-        self.credentials().create(&PostParams::default(), &object).await.expect("a credential")
+        self.credentials()
+            .create(&PostParams::default(), &object)
+            .await
+            .expect("a credential")
     }
 
     /// Changes a credential by a merge patch.
     pub(crate) async fn edit(&self, name: &str, patch: Value) -> ApiCredential {
         let params = PatchParams::default();
-        self.credentials().patch(name, &params, &Patch::Merge(patch)).await.expect("an edit")
+        self.credentials()
+            .patch(name, &params, &Patch::Merge(patch))
+            .await
+            .expect("an edit")
     }
 
     /// Changes a Secret by a merge patch, as `kubectl patch` does.
     pub(crate) async fn edit_secret(&self, name: &str, patch: Value) -> Secret {
-        let params = PatchParams { field_manager: Some("a-person".to_owned()), ..PatchParams::default() };
-        self.secrets().patch(name, &params, &Patch::Merge(patch)).await.expect("an edit")
+        let params = PatchParams {
+            field_manager: Some("a-person".to_owned()),
+            ..PatchParams::default()
+        };
+        self.secrets()
+            .patch(name, &params, &Patch::Merge(patch))
+            .await
+            .expect("an edit")
     }
 
     /// Deletes a credential and does not wait.
     pub(crate) async fn delete(&self, name: &str) {
-        self.credentials().delete(name, &DeleteParams::default()).await.expect("a deletion");
+        self.credentials()
+            .delete(name, &DeleteParams::default())
+            .await
+            .expect("a deletion");
     }
 
     /// Asks for a renewal by annotation; gives the value that status shall echo.
     pub(crate) async fn request_renewal(&self, name: &str) -> String {
         let wish = unique();
-        self.edit(name, json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": wish } } })).await;
+        self.edit(
+            name,
+            json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": wish } } }),
+        )
+        .await;
         wish
     }
 
@@ -232,65 +278,116 @@ impl Place {
         what: &str,
         check: impl Fn(&ApiCredential) -> Option<T>,
     ) -> T {
-        eventually(super::LATER, format!("{}/{name}: {what}", self.namespace), async || {
-            let credential = self.credentials().get(name).await.map_err(|e| e.to_string())?;
-            check(&credential).ok_or_else(|| format!("{:?}", credential.status))
-        })
+        eventually(
+            super::LATER,
+            format!("{}/{name}: {what}", self.namespace),
+            async || {
+                let credential = self
+                    .credentials()
+                    .get(name)
+                    .await
+                    .map_err(|e| e.to_string())?;
+                check(&credential).ok_or_else(|| format!("{:?}", credential.status))
+            },
+        )
         .await
     }
 
     /// Waits until a credential is ready in its present generation, and reads its Secret. `Ready` that is not
     /// backed by a valid token is a lie and fails at once (O6).
     pub(crate) async fn ready(&self, name: &str) -> SecretView {
-        let target = eventually(SOON, format!("{}/{name} ready", self.namespace), async || {
-            let credential = self.credentials().get(name).await.map_err(|e| e.to_string())?;
-            let status = credential.status.clone().unwrap_or_default();
-            let ready = condition(&credential, "Ready").is_some_and(|c| c.status == "True");
-            if ready && status.observed_generation == credential.metadata.generation {
-                Ok(credential.spec.target.secret_name)
-            } else {
-                Err(format!("{status:?}"))
-            }
-        })
+        let target = eventually(
+            SOON,
+            format!("{}/{name} ready", self.namespace),
+            async || {
+                let credential = self
+                    .credentials()
+                    .get(name)
+                    .await
+                    .map_err(|e| e.to_string())?;
+                let status = credential.status.clone().unwrap_or_default();
+                let ready = condition(&credential, "Ready").is_some_and(|c| c.status == "True");
+                if ready && status.observed_generation == credential.metadata.generation {
+                    Ok(credential.spec.target.secret_name)
+                } else {
+                    Err(format!("{status:?}"))
+                }
+            },
+        )
         .await;
-        let view = self.view(&target).await.expect("Ready is backed by a whole Secret");
-        assert!(view.expires_at > jiff::Timestamp::now(), "Ready with a token that has ended");
+        let view = self
+            .view(&target)
+            .await
+            .expect("Ready is backed by a whole Secret");
+        assert!(
+            view.expires_at > jiff::Timestamp::now(),
+            "Ready with a token that has ended"
+        );
         view
     }
 
     /// Waits until a credential is not ready for this reason; gives the message.
     pub(crate) async fn not_ready(&self, name: &str, reason: &str) -> String {
-        self.until(name, &format!("not ready because of {reason}"), |credential| {
-            let ready = condition(credential, "Ready")?;
-            (ready.status == "False" && ready.reason == reason).then_some(ready.message)
-        })
+        self.until(
+            name,
+            &format!("not ready because of {reason}"),
+            |credential| {
+                let ready = condition(credential, "Ready")?;
+                (ready.status == "False" && ready.reason == reason).then_some(ready.message)
+            },
+        )
         .await
     }
 
     /// The Secret of that name, whole.
     pub(crate) async fn view(&self, secret: &str) -> Result<SecretView, String> {
-        let secret = self.secrets().get(secret).await.map_err(|e| e.to_string())?;
+        let secret = self
+            .secrets()
+            .get(secret)
+            .await
+            .map_err(|e| e.to_string())?;
         SecretView::of(&secret)
     }
 
     /// Waits until the Secret holds another token than this one.
     pub(crate) async fn another_token(&self, secret: &str, than: &SecretView) -> SecretView {
-        eventually(super::LATER, format!("{}/{secret}: another token", self.namespace), async || {
-            let view = self.view(secret).await?;
-            if view.token == than.token { Err("still the old one".to_owned()) } else { Ok(view) }
-        })
+        eventually(
+            super::LATER,
+            format!("{}/{secret}: another token", self.namespace),
+            async || {
+                let view = self.view(secret).await?;
+                if view.token == than.token {
+                    Err("still the old one".to_owned())
+                } else {
+                    Ok(view)
+                }
+            },
+        )
         .await
     }
 
     /// Waits until the Secret holds a token at all.
     pub(crate) async fn any_token(&self, secret: &str) -> SecretView {
-        eventually(super::LATER, format!("{}/{secret}: a token", self.namespace), async || self.view(secret).await).await
+        eventually(
+            super::LATER,
+            format!("{}/{secret}: a token", self.namespace),
+            async || self.view(secret).await,
+        )
+        .await
     }
 
     /// Calls the protected API with a token; gives the status.
     pub(crate) async fn call(&self, api: &str, path: &str, token: &str) -> u16 {
-        let request = self.http.get(self.issuer.api_url(api, path)).bearer_auth(token);
-        request.send().await.expect("the API answers").status().as_u16()
+        let request = self
+            .http
+            .get(self.issuer.api_url(api, path))
+            .bearer_auth(token);
+        request
+            .send()
+            .await
+            .expect("the API answers")
+            .status()
+            .as_u16()
     }
 
     /// Token requests of this place's client so far.
@@ -305,7 +402,13 @@ impl Place {
         all.items
             .into_iter()
             .filter(|e| e.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(name))
-            .map(|e| (e.type_.unwrap_or_default(), e.reason.unwrap_or_default(), e.note.unwrap_or_default()))
+            .map(|e| {
+                (
+                    e.type_.unwrap_or_default(),
+                    e.reason.unwrap_or_default(),
+                    e.note.unwrap_or_default(),
+                )
+            })
             .collect()
     }
 }

@@ -66,12 +66,20 @@ impl Guarded {
             "the process number of a child",
             async || {
                 let text = std::fs::read_to_string(&pidfile).unwrap_or_default();
-                text.trim().parse::<u32>().ok().filter(|_| text.ends_with('\n'))
+                text.trim()
+                    .parse::<u32>()
+                    .ok()
+                    .filter(|_| text.ends_with('\n'))
             },
         )
         .await;
         let lifeline = watchdog.stdin.take();
-        Self { watchdog, lifeline, pid, log }
+        Self {
+            watchdog,
+            lifeline,
+            pid,
+            log,
+        }
     }
 
     /// Sends a signal by name, such as `TERM`.

@@ -43,7 +43,10 @@ impl Recorder {
                     _ => continue,
                 };
                 let at = Timestamp::now();
-                notes.lock().unwrap_or_else(PoisonError::into_inner).push(Sighting { at, view });
+                notes
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(Sighting { at, view });
             }
         });
         Self { seen, task }
@@ -51,7 +54,10 @@ impl Recorder {
 
     /// What was seen so far.
     pub(crate) fn sightings(&self) -> Vec<Sighting> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends, and checks what must hold whatever happened: the Secret was whole and its token alive at every
@@ -59,8 +65,12 @@ impl Recorder {
     /// went down (O4). Gives the tokens in their order, each once.
     pub(crate) fn finish(self, place: &Place) -> Vec<SecretView> {
         self.task.abort();
-        let issued: Vec<String> =
-            place.issuer.token_requests_of(&place.client).into_iter().filter_map(|r| r.uti).collect();
+        let issued: Vec<String> = place
+            .issuer
+            .token_requests_of(&place.client)
+            .into_iter()
+            .filter_map(|r| r.uti)
+            .collect();
         let mut tokens: Vec<SecretView> = Vec::new();
         for Sighting { at, view } in self.sightings() {
             let Some(view) = view else { continue };
@@ -68,7 +78,10 @@ impl Recorder {
                 Ok(view) => view,
                 Err(fault) => unreachable!("O1: the Secret was not whole: {fault}"),
             };
-            assert!(view.expires_at > at, "O1: the Secret held a token that had ended: {view:?}");
+            assert!(
+                view.expires_at > at,
+                "O1: the Secret held a token that had ended: {view:?}"
+            );
             assert!(
                 issued.iter().any(|id| id == view.token_id()),
                 "O2: token {} was never issued to {}; these were: {issued:?}",

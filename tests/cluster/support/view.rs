@@ -28,8 +28,11 @@ impl SecretView {
     pub(crate) fn of(secret: &Secret) -> Result<Self, String> {
         let data = secret.data.clone().unwrap_or_default();
         let text = |key: &str| {
-            let bytes = data.get(key).ok_or_else(|| format!("key {key} is missing"))?;
-            let text = String::from_utf8(bytes.0.clone()).map_err(|_| format!("{key} is not text"))?;
+            let bytes = data
+                .get(key)
+                .ok_or_else(|| format!("key {key} is missing"))?;
+            let text =
+                String::from_utf8(bytes.0.clone()).map_err(|_| format!("{key} is not text"))?;
             if text.is_empty() || text.trim() != text {
                 return Err(format!("{key} is empty or has blanks around it"));
             }
@@ -37,7 +40,8 @@ impl SecretView {
         };
         let (token, whole) = (text("token")?, text("token.json")?);
         let expires = text("expires_at")?;
-        let whole: Value = serde_json::from_str(&whole).map_err(|_| "token.json is no JSON".to_owned())?;
+        let whole: Value =
+            serde_json::from_str(&whole).map_err(|_| "token.json is no JSON".to_owned())?;
         let agrees = whole["access_token"] == token.as_str()
             && whole["token_type"] == text("token_type")?.as_str()
             && whole["expires_at"] == expires.as_str();
@@ -55,8 +59,15 @@ impl SecretView {
             type_: secret.type_.clone().unwrap_or_default(),
             labels: meta.labels.unwrap_or_default(),
             annotations,
-            owners: meta.owner_references.unwrap_or_default().into_iter().map(|o| o.name).collect(),
-            expires_at: expires.parse().map_err(|_| "expires_at is no time".to_owned())?,
+            owners: meta
+                .owner_references
+                .unwrap_or_default()
+                .into_iter()
+                .map(|o| o.name)
+                .collect(),
+            expires_at: expires
+                .parse()
+                .map_err(|_| "expires_at is no time".to_owned())?,
             claims: claims(&token),
             token,
         })
@@ -64,12 +75,17 @@ impl SecretView {
 
     /// The id by which the issuer knows this token.
     pub(crate) fn token_id(&self) -> &str {
-        self.claims["uti"].as_str().or(self.claims["jti"].as_str()).unwrap_or_default()
+        self.claims["uti"]
+            .as_str()
+            .or(self.claims["jti"].as_str())
+            .unwrap_or_default()
     }
 
     /// The digest of the request that this token answers.
     pub(crate) fn fingerprint(&self) -> &str {
-        self.annotations.get("apicred.dev/fingerprint").map_or("", String::as_str)
+        self.annotations
+            .get("apicred.dev/fingerprint")
+            .map_or("", String::as_str)
     }
 }
 

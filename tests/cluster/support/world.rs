@@ -91,7 +91,10 @@ impl World {
 
     /// Starts the operator and waits until it is ready.
     pub(crate) async fn start_operator(&mut self) {
-        assert!(self.operator.is_none(), "two operators would both ask for tokens");
+        assert!(
+            self.operator.is_none(),
+            "two operators would both ask for tokens"
+        );
         let log = self.next_log("operator");
         self.operator = Some(Operator::start(&self.kubeconfig, log).await);
     }
@@ -141,7 +144,9 @@ impl World {
         files
             .filter_map(Result::ok)
             .filter(|f| f.path().extension().is_some_and(|e| e == "out"))
-            .map(|f| String::from_utf8_lossy(&std::fs::read(f.path()).unwrap_or_default()).into_owned())
+            .map(|f| {
+                String::from_utf8_lossy(&std::fs::read(f.path()).unwrap_or_default()).into_owned()
+            })
             .collect()
     }
 }
@@ -157,10 +162,23 @@ async fn issuer() -> DevIssuer {
 async fn install(cluster: &ControlPlane) {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
     let args = [
-        "install", "apicred", chart, "--namespace", NAMESPACE, "--create-namespace", "--set", "replicas=0",
+        "install",
+        "apicred",
+        chart,
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+        "--set",
+        "replicas=0",
     ];
     cluster.helm(&args).await.expect("the chart installs");
-    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=60s",
+    ];
     cluster.kubectl(&wait).await.expect("the kinds are served");
 }
 

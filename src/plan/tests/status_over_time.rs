@@ -1,0 +1,176 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::status::{condition, failing, minted, refusal, refused, waiting};
+use crate::{
+    fixtures::{at, credential, holding, observed, record},
+    oauth::{AnswerContext, Class, RawAnswer, Refusal, answer},
+    plan::{Observed, Outcome, Severity, View, Why, fail, status},
+    publish::ownership::Target,
+};
+
+#[test]
+fn a_restart_with_nothing_due_finds_its_own_status_again() {
+    let credential = credential();
+    let world = observed(&credential);
+    let before = status(&credential, &world, &minted(Why::Absent), None, at(-300));
+    // The process remembers nothing; the Secret and the old status are all there is.
+    let after = status(
+        &credential,
+        &world,
+        &Outcome::Steady,
+        Some(&before.status),
+        at(600),
+    );
+    assert_eq!(after.status, before.status);
+    assert!(after.notices.is_empty());
+}
+
+fn reasons(view: &View) -> Vec<(Severity, &str)> {
+    view.notices
+        .iter()
+        .map(|n| (n.severity, n.reason.as_str()))
+        .collect()
+}
+
+#[test]
+fn events_tell_changes_and_never_a_healthy_rotation() {
+    let credential = credential();
+    let good = observed(&credential);
+    let bad = failing(&credential, observed(&credential), Class::Transient);
+    let say = |world: &Observed, outcome: &Outcome, before: Option<&View>| {
+        status(
+            &credential,
+            world,
+            outcome,
+            before.map(|v| &v.status),
+            at(0),
+        )
+    };
+    let first = say(&good, &minted(Why::Absent), None);
+    assert_eq!(reasons(&first), [(Severity::Normal, "TokenPublished")]);
+    let rotation = say(&good, &minted(Why::Due), Some(&first));
+    assert!(rotation.notices.is_empty());
+    let failed = say(&bad, &Outcome::Failed, Some(&rotation));
+    assert_eq!(reasons(&failed), [(Severity::Warning, "Because")]);
+    let again = say(&bad, &Outcome::Backoff, Some(&failed));
+    assert!(again.notices.is_empty(), "the same trouble is told once");
+    let recovered = say(&good, &minted(Why::Due), Some(&again));
+    assert_eq!(reasons(&recovered), [(Severity::Normal, "Renewed")]);
+    let repaired = say(&good, &minted(Why::Edited), Some(&recovered));
+    assert_eq!(reasons(&repaired), [(Severity::Warning, "TargetRepaired")]);
+    let paused = say(&good, &waiting(), Some(&recovered));
+    assert!(
+        paused.notices.is_empty(),
+        "a pause of the issuer is told by who met it"
+    );
+    let late = holding(&credential, record(&credential, (-3000, -1200, 600)));
+    let late = failing(&credential, late, Class::Transient);
+    let at_risk = say(&late, &Outcome::Failed, Some(&failed));
+    assert_eq!(reasons(&at_risk), [(Severity::Warning, "RenewalFailing")]);
+}
+
+#[test]
+fn nothing_of_a_hostile_answer_or_of_the_digests_reaches_the_status() {
+    let canary = "C4NARY/secret+of=the.issuer";
+    let body = json!({
+        "error": canary, "error_description": format!("AADSTS7000215: {canary}"), "error_uri": canary,
+        "correlation_id": canary, "trace_id": canary, "claims": canary, "access_token": canary,
+    });
+    let raw = RawAnswer {
+        status: 401,
+        content_type: Some(canary.to_owned()),
+        retry_after: Some(canary.to_owned()),
+        body: body.to_string().into_bytes(),
+    };
+    let context = AnswerContext {
+        sent: at(0),
+        now: at(0),
+        assumed_lifetime: None,
+    };
+    let refusal = answer(&raw, context).err().unwrap();
+    let credential = credential();
+    let mut world = observed(&credential);
+    world.memory = fail(&credential, &world, refusal, at(0));
+    let view = status(&credential, &world, &Outcome::Failed, None, at(0));
+    let told = format!(
+        "{} {:?}",
+        serde_json::to_string(&view.status).unwrap(),
+        view.notices
+    );
+    assert!(!told.contains("C4NARY"), "{told}");
+    assert!(
+        !told.contains("keyed-"),
+        "digests are for the Secret's annotations only: {told}"
+    );
+    assert_eq!(view.status.last_attempt.unwrap().aadsts, Some(7_000_215));
+}
+
+prop_compose! {
+    fn any_look()(
+        times in (-4000_i64..0, -3000_i64..4000, -100_i64..5000), absent: bool, kind in 0..8,
+        class in prop::sample::select(vec![Class::Invalid, Class::Denied, Class::Throttled, Class::Transient]),
+        propagating: bool,
+    ) -> (Observed, Outcome) {
+        let credential = credential();
+        let mut world = holding(&credential, record(&credential, times));
+        if absent {
+            world.target = Target::Absent;
+        }
+        if propagating {
+            world.sources[0].changed_at = Some(at(-1));
+        }
+        let outcome = match kind {
+            0 | 1 => Outcome::Steady,
+            2 => minted(Why::Due),
+            3 => waiting(),
+            4 => refused(),
+            5 => Outcome::Suspended,
+            _ => {
+                world.memory = fail(&credential, &world, Refusal { about_client: true, ..refusal(class) }, at(0));
+                Outcome::Failed
+            }
+        };
+        (world, outcome)
+    }
+}
+
+proptest! {
+    #[test]
+    fn telling_the_same_twice_changes_nothing_and_tells_nobody((world, outcome) in any_look(), later in 0_i64..30) {
+        let credential = credential();
+        let first = status(&credential, &world, &outcome, None, at(0));
+        let same = status(&credential, &world, &outcome, Some(&first.status), at(0));
+        prop_assert_eq!(&same.status, &first.status);
+        prop_assert!(same.notices.is_empty(), "{:?}", same.notices);
+        // Time alone moves a transition only where a status flips.
+        let next = status(&credential, &world, &outcome, Some(&first.status), at(later)).status;
+        for new in &next.conditions {
+            if let Some(old) = condition(&first.status, &new.type_) {
+                prop_assert_eq!(old.status == new.status, old.last_transition_time == new.last_transition_time || later == 0);
+            }
+        }
+    }
+
+    #[test]
+    fn every_view_is_clean_and_comes_back_in_time((world, outcome) in any_look()) {
+        let credential = credential();
+        let view = status(&credential, &world, &outcome, None, at(0));
+        let kinds: Vec<&str> = view.status.conditions.iter().map(|c| c.type_.as_str()).collect();
+        prop_assert_eq!(&kinds[..2], ["Ready", "Renewing"]);
+        prop_assert!(kinds[2..].iter().all(|k| ["LifetimeAtRisk", "Stalled"].contains(k)));
+        for c in &view.status.conditions {
+            // What kstatus and `kubectl wait` read: abnormal conditions are absent rather than False.
+            prop_assert!(c.status == "True" || ["Ready", "Renewing"].contains(&c.type_.as_str()));
+            prop_assert!(!c.message.is_empty() && !c.reason.is_empty());
+            prop_assert!(c.reason.chars().all(char::is_alphanumeric), "{}", c.reason);
+        }
+        prop_assert!((Duration::from_millis(100)..=Duration::from_hours(1)).contains(&view.requeue));
+        if let Some(record) = world.valid(&credential, at(0)) {
+            let left = record.expires_at.duration_since(at(0)).unsigned_abs();
+            prop_assert!(view.requeue <= left.max(Duration::from_millis(100)), "slept past the end");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The kinds as the API server sees them: what it takes, what it refuses, and in which words.
+
+use std::path::{Path, PathBuf};
+
+use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer, crd};
+use kube::{
+    Api, Resource,
+    api::{ApiResource, DynamicObject, PostParams},
+};
+use serde_json::{Value, json};
+
+use crate::support::{World, merge, run};
+
+/// A file or folder of this repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| format!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_files_are_what_the_program_prints() {
+    let files = crd::files().unwrap();
+    assert_eq!(files.len(), 3);
+    for (name, text) in &files {
+        for folder in ["crds", "charts/apicred/files/crds"] {
+            let path = repository(folder).join(name);
+            assert_eq!(
+                &read(&path),
+                text,
+                "{folder}/{name} is old: run `make crds`"
+            );
+        }
+        assert!(text.len() < 100_000, "{name} has {} bytes", text.len());
+    }
+    for folder in ["crds", "charts/apicred/files/crds"] {
+        let there = std::fs::read_dir(repository(folder)).unwrap().count();
+        assert_eq!(
+            there,
+            files.len(),
+            "a file in {folder} that no kind stands behind"
+        );
+    }
+}
+
+/// Sends an object as JSON, dry: what the typed API could not even say must be refused by the server.
+async fn send<K: Resource<DynamicType = ()>>(world: &World, spec: &Value) -> Result<Value, String> {
+    let kind = ApiResource::erase::<K>(&());
+    let object = json!({
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": { "name": "a-name" },
+        "spec": spec,
+    });
+    let object: DynamicObject = serde_json::from_value(object).expect("an object");
+    let api: Api<DynamicObject> = if kind.plural == "clustertokenissuers" {
+        Api::all_with(world.admin.clone(), &kind)
+    } else {
+        Api::namespaced_with(world.admin.clone(), "default", &kind)
+    };
+    let params = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    match api.create(&params, &object).await {
+        Ok(made) => Ok(made.data["spec"].clone()),
+        Err(kube::Error::Api(status)) => Err(status.message.clone()),
+        Err(other) => Err(format!("not an answer: {other}")),
+    }
+}
+
+/// The least that an ApiCredential needs.
+fn least() -> Value {
+    json!({
+        "entra": { "tenantId": "contoso.onmicrosoft.com" },
+        "client": { "id": "app", "secretRefs": [{ "name": "source", "key": "secret" }] },
+        "scopes": ["api://demo/.default"],
+        "target": { "secretName": "token" },
+    })
+}
+
+#[test]
+fn good_credentials_are_taken_as_they_are() {
+    run(async {
+        let world = World::shared().await;
+        let by_reference =
+            json!({ "entra": null, "issuerRef": { "kind": "TokenIssuer", "name": "mine" } });
+        for changes in [
+            json!({}),
+            json!({ "entra": { "cloud": "USGov" }, "scopes": null, "resource": "https://graph.microsoft.com" }),
+            json!({ "grant": { "clientCredentials": {} }, "suspend": true, "deletionPolicy": "Retain" }),
+            json!({ "minLifetime": "10s" }),
+            json!({ "minLifetime": "1h30m" }),
+            json!({ "minLifetime": "24h" }),
+            json!({ "parameters": { "acr_values": "x", "user": "y" } }),
+            json!({ "target": { "type": "apicred.dev/token", "labels": { "team.example/kubernetes.io": "x" } } }),
+            json!({ "target": { "labels": { "notkubernetes.io/x": "y" }, "annotations": { "a": "b" } } }),
+        ] {
+            let spec = merge(least(), changes);
+            // Nothing may be added: GitOps tools would see a field that nobody wrote.
+            assert_eq!(
+                send::<ApiCredential>(world, &spec).await,
+                Ok(spec.clone()),
+                "{spec}"
+            );
+        }
+        for changes in [
+            json!({}),
+            json!({ "scopes": ["a", "b:c/d"], "audience": "x", "resource": "urn:y" }),
+            json!({ "scopes": null }),
+        ] {
+            let spec = merge(merge(least(), by_reference.clone()), changes);
+            assert_eq!(
+                send::<ApiCredential>(world, &spec).await,
+                Ok(spec.clone()),
+                "{spec}"
+            );
+        }
+    });
+}
+
+#[test]
+fn bad_credentials_are_refused_in_words() {
+    run(async {
+        let world = World::shared().await;
+        let refs = |count: usize| vec![json!({ "name": "s", "key": "k" }); count];
+        let cases = [
+            (json!({ "entra": null }), "name the issuer once"),
+            (
+                json!({ "issuerRef": { "kind": "TokenIssuer", "name": "x" } }),
+                "name the issuer once",
+            ),
+            (
+                json!({ "issuerRef": { "kind": "Issuer", "name": "x" }, "entra": null }),
+                "Unsupported value",
+            ),
+            (
+                json!({ "entra": { "tenantId": "Common" } }),
+                "need the concrete tenant",
+            ),
+            (
+                json!({ "entra": { "tenantId": "https://contoso.example" } }),
+                "without a URL around it",
+            ),
+            (
+                json!({ "entra": { "cloud": "Germany" } }),
+                "Unsupported value",
+            ),
+            (
+                json!({ "audience": "x" }),
+                "Entra ID has no audience parameter",
+            ),
+            (json!({ "scopes": null }), "Entra ID takes one of two"),
+            (json!({ "resource": "x" }), "Entra ID takes one of two"),
+            (json!({ "scopes": ["two words"] }), "a scope is one word"),
+            (json!({ "scopes": ["quo\"te"] }), "a scope is one word"),
+            (json!({ "scopes": [] }), "spec.scopes"),
+            (json!({ "client": { "id": "" } }), "spec.client.id"),
+            (
+                json!({ "client": { "secretRefs": refs(0) } }),
+                "spec.client.secretRefs",
+            ),
+            (
+                json!({ "client": { "secretRefs": refs(5) } }),
+                "must have at most 4 items",
+            ),
+            (
+                json!({ "client": { "secretRefs": [{ "name": "s" }] } }),
+                "secretRefs[0].key: Required value",
+            ),
+            (
+                json!({ "client": { "secretRefs": [{ "name": "token", "key": "k" }] } }),
+                "choose another target name",
+            ),
+            (
+                json!({ "grant": {} }),
+                "this version knows clientCredentials",
+            ),
+            (
+                json!({ "parameters": { "client_secret": "x" } }),
+                "use the fields of the spec",
+            ),
+            (
+                json!({ "parameters": { "Grant_Type": "x" } }),
+                "use the fields of the spec",
+            ),
+            (json!({ "minLifetime": "9s" }), "between 10s and 24h"),
+            (json!({ "minLifetime": "25h" }), "between 10s and 24h"),
+            (json!({ "minLifetime": "soon" }), "minLifetime"),
+            (json!({ "deletionPolicy": "Orphan" }), "Unsupported value"),
+            (
+                json!({ "target": { "secretName": "" } }),
+                "spec.target.secretName",
+            ),
+            (
+                json!({ "target": { "secretName": "Upper" } }),
+                "must be a valid object name",
+            ),
+            (
+                json!({ "target": { "secretName": "x/y" } }),
+                "must be a valid object name",
+            ),
+            (
+                json!({ "target": { "type": "kubernetes.io/service-account-token" } }),
+                "Unsupported value",
+            ),
+            (
+                json!({ "target": { "labels": { "kubernetes.io/x": "y" } } }),
+                "set by their owners only",
+            ),
+            (
+                json!({ "target": { "labels": { "argocd.argoproj.io/instance": "y" } } }),
+                "set by their owners only",
+            ),
+            (
+                json!({ "target": { "annotations": { "apicred.dev/expires-at": "y" } } }),
+                "set by their owners only",
+            ),
+            (
+                json!({ "target": { "annotations": { "kustomize.toolkit.fluxcd.io/x": "y" } } }),
+                "by their owners only",
+            ),
+            (json!({ "target": null }), "spec.target: Required value"),
+        ];
+        for (changes, words) in cases {
+            let told = send::<ApiCredential>(world, &merge(least(), changes.clone())).await;
+            let told = told.expect_err(&format!("{changes} was taken"));
+            assert!(
+                told.contains(words),
+                "{changes}: {words:?} is not in: {told}"
+            );
+        }
+    });
+}
+
+#[test]
+fn issuers_are_taken_or_refused_in_words() {
+    run(async {
+        let world = World::shared().await;
+        let oauth2 = |changes: Value| json!({ "oauth2": merge(json!({ "tokenUrl": "https://a.example/token" }), changes) });
+        let entra =
+            |changes: Value| json!({ "entra": merge(json!({ "tenantId": "t.example" }), changes) });
+        let oidc = |url: &str| json!({ "oidc": { "issuerUrl": url } });
+        for spec in [
+            entra(json!({ "cloud": "China" })),
+            entra(json!({ "authorityHost": "https://login.example.com:8443" })),
+            oidc("https://a.example/realms/one"),
+            oidc("https://a.example"),
+            oauth2(json!({})),
+            oauth2(json!({ "tokenUrl": "https://a.example/token?tenant=x" })),
+            oauth2(json!({ "clientAuthentication": { "basic": { "encoding": "Raw" } } })),
+            oauth2(json!({ "clientAuthentication": { "post": {} } })),
+            merge(
+                oauth2(json!({})),
+                json!({ "limits": { "maxInFlight": 1 }, "assumedLifetime": "30s", "caBundle": "x" }),
+            ),
+        ] {
+            assert_eq!(
+                send::<TokenIssuer>(world, &spec).await,
+                Ok(spec.clone()),
+                "{spec}"
+            );
+            assert_eq!(
+                send::<ClusterTokenIssuer>(world, &spec).await,
+                Ok(spec.clone()),
+                "{spec}"
+            );
+        }
+        let one = "exactly one of entra, oidc or oauth2";
+        let auth = |how: Value| oauth2(json!({ "clientAuthentication": how }));
+        let with = |changes: Value| merge(oauth2(json!({})), changes);
+        for (spec, words) in [
+            (json!({}), one),
+            (merge(oauth2(json!({})), entra(json!({}))), one),
+            (
+                entra(json!({ "tenantId": "organizations" })),
+                "need the concrete tenant",
+            ),
+            (
+                entra(json!({ "authorityHost": "http://login.example.com" })),
+                "https origin without a path",
+            ),
+            (
+                entra(json!({ "authorityHost": "https://login.example.com/x" })),
+                "https origin without a path",
+            ),
+            (oidc("http://a.example"), "must start with https://"),
+            (oidc("https://user@a.example"), "no user, query or fragment"),
+            (oidc("https://a.example?x=y"), "no user, query or fragment"),
+            (
+                oauth2(json!({ "tokenUrl": "ftp://a.example" })),
+                "must start with https://",
+            ),
+            (auth(json!({})), "exactly one key: basic: {} or post: {}"),
+            (
+                auth(json!({ "basic": {}, "post": {} })),
+                "exactly one key: basic: {} or post: {}",
+            ),
+            (
+                auth(json!({ "basic": { "encoding": "Rot13" } })),
+                "Unsupported value",
+            ),
+            (
+                with(json!({ "limits": { "requestsPerSecond": 0 } })),
+                "greater than or equal to 1",
+            ),
+            (
+                with(json!({ "assumedLifetime": "1s" })),
+                "between 30s and 24h",
+            ),
+        ] {
+            for told in [
+                send::<TokenIssuer>(world, &spec).await,
+                send::<ClusterTokenIssuer>(world, &spec).await,
+            ] {
+                let told = told.expect_err(&format!("{spec} was taken"));
+                assert!(told.contains(words), "{spec}: {words:?} is not in: {told}");
+            }
+        }
+        for (spec, words) in [
+            (
+                with(json!({ "allowedNamespaces": {} })),
+                "needs names or selector",
+            ),
+            (with(json!({ "allowedScopes": [] })), "spec.allowedScopes"),
+            (
+                with(json!({ "network": { "allowedCidrs": [] } })),
+                "spec.network.allowedCidrs",
+            ),
+        ] {
+            let told = send::<ClusterTokenIssuer>(world, &spec)
+                .await
+                .expect_err(&format!("{spec} was taken"));
+            assert!(told.contains(words), "{spec}: {words:?} is not in: {told}");
+        }
+    });
+}
+
+#[test]
+fn every_example_is_taken() {
+    run(async {
+        let world = World::shared().await;
+        let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: apicred-demo}\n";
+        world.cluster.kubectl_apply(namespace).await.unwrap();
+        let mut files = Vec::new();
+        for folder in ["examples", "examples/demo"] {
+            let entries = std::fs::read_dir(repository(folder)).unwrap();
+            files.extend(
+                entries
+                    .map(|e| e.unwrap().path())
+                    .filter(|p| p.extension().is_some_and(|e| e == "yaml")),
+            );
+        }
+        assert!(files.len() >= 8, "{files:?}");
+        let ca = serde_json::to_string(world.issuer.ca_pem()).unwrap();
+        for file in files {
+            let text = read(&file)
+                .replace("${ISSUER_ORIGIN}", world.issuer.origin())
+                .replace("${ISSUER_CA}", &ca);
+            let filled = world.cluster.dir().join("example.yaml");
+            std::fs::write(&filled, text).unwrap();
+            let args = [
+                "apply",
+                "--server-side",
+                "--dry-run=server",
+                "-f",
+                filled.to_str().unwrap(),
+            ];
+            let told = world.cluster.kubectl(&args).await;
+            assert!(told.is_ok(), "{}: {told:?}", file.display());
+        }
+    });
+}
