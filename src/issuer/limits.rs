@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 /// How long an admission waits to be used. A credential that was deleted meanwhile never uses it.
 const ADMISSION: SignedDuration = SignedDuration::from_secs(5);
 
+/// Longer pauses are not asked for: an hour at most, and the spread on top of it.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(75);
 
 /// Place in the line: credentials without a valid token first, then the soonest to expire.
@@ -103,7 +104,10 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
 
     /// Nobody asks until then. Never shortens a pause.
     pub fn pause(&mut self, until: Timestamp) {
-        let until = self.paused_until.map_or(until, |old| old.max(until));
+        let old = self
+            .paused_until
+            .filter(|old| old.duration_since(until) < LONGEST_PAUSE);
+        let until = old.map_or(until, |old| old.max(until));
         self.paused_until = Some(until);
         // After the pause the first requests find out whether it is over: start with an empty bucket.
         self.tokens = 0.0;

@@ -81,7 +81,7 @@ pub struct Repairs {
 /// Repairs further apart than this have nothing to do with each other.
 const REPAIRS_APART: SignedDuration = SignedDuration::from_mins(10);
 /// So many in a row are made at once: a person who tries things out should see it work.
-const REPAIRS_AT_ONCE: u32 = 3;
+const REPAIRS_AT_ONCE: u32 = 5;
 
 /// A try that failed.
 #[derive(Clone, Debug)]

@@ -182,10 +182,11 @@ fn hands(entries: &[ManagedFieldsEntry]) -> Hands {
         return Hands::Edited(name(edit));
     }
     // The rest may keep its value, and a write of the value that stands there already moves no ownership: it stays
-    // with whoever wrote it last, an editor or a restore. What apicred has written over since is put right.
+    // with whoever wrote it last, an editor or a restore. What apicred has written over since is put
+    // right; in doubt, which is within one second, it is not.
     let time = |e: &ManagedFieldsEntry| e.time.as_ref().map(|t| t.0);
     let written = entries.iter().filter(ours).filter_map(time).max();
-    let stands = |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t > w));
+    let stands = |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t >= w));
     if let Some(edit) = strangers.iter().find(stands) {
         return Hands::Edited(name(edit));
     }

@@ -155,6 +155,7 @@ fn a_credential_made_anew_in_flight_gets_a_token_of_its_own() {
         let new = place
             .create("c", json!({ "scopes": [format!("{CLOUD_APPS}/.default")] }))
             .await;
+        place.operator_has_seen_it().await;
         hold.release();
         assert_ne!(old.metadata.uid, new.metadata.uid);
         let view = place.ready("c").await;
@@ -190,7 +191,7 @@ fn suspend_stops_renewals_and_resume_makes_up_for_them() {
     run(async {
         let world = World::shared().await;
         let place = world.place("suspend").await;
-        let life = Duration::from_secs(60);
+        let life = Duration::from_mins(1);
         place.add_client(
             place
                 .oauth_client()

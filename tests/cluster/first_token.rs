@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use dev_issuer::AuthMethod;
 use serde_json::json;
 use testenv::{OidcOptions, OidcProvider, eventually};
 use tokio::sync::OnceCell;
 
-use crate::support::{Recorder, SOON, World, condition, merge, run};
+use crate::support::{Listener, Recorder, SOON, World, condition, merge, run};
 
 #[test]
 fn entra_v2_gives_a_token_that_the_api_accepts() {
@@ -183,6 +184,73 @@ fn a_token_url_is_asked_by_basic_or_post_as_the_issuer_says() {
             assert_eq!(posts[0].path, "/generic/token");
         }
     });
+}
+
+#[test]
+fn what_goes_over_the_wire_is_what_the_spec_says() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("wire").await;
+        let listener = Listener::start();
+        let oauth2 = json!({ "tokenUrl": listener.token_url });
+        let spec = json!({ "entra": null, "oauth2": oauth2, "caBundle": listener.ca_pem });
+        place.put_issuer(merge(place.entra_issuer(), spec)).await;
+        place.issuer_ready().await;
+        let parameters = json!({ "acr_values": "a b&c=d", "über": "€" });
+        let ask = json!({ "scopes": ["read", "write:all"], "audience": "https://api.example/", "parameters": parameters });
+        place.create("c", ask).await;
+        let view = place.ready("c").await;
+        assert_eq!(view.token, "opaque-5f1c9d0b7a");
+
+        let requests = listener.requests();
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with("POST /token?tenant=blue HTTP/1.1\r\n"),
+            "{head}"
+        );
+        let header = |name: &str| {
+            let mut lines = head.lines().filter_map(|l| l.split_once(": "));
+            lines
+                .find(|(n, _)| n.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.to_owned())
+        };
+        assert_eq!(
+            header("content-type").as_deref(),
+            Some("application/x-www-form-urlencoded")
+        );
+        assert_eq!(header("accept").as_deref(), Some("application/json"));
+        assert!(header("user-agent").unwrap().starts_with("apicred/"));
+        // RFC 6749 section 2.3.1: both halves are form-encoded before they become a Basic pair.
+        let encoded = header("authorization").unwrap();
+        let pair = STANDARD
+            .decode(encoded.strip_prefix("Basic ").unwrap())
+            .unwrap();
+        let pair = String::from_utf8(pair).unwrap();
+        let halves: Vec<String> = pair.split(':').map(decoded).collect();
+        assert_eq!(halves, [place.client.clone(), place.secret.clone()]);
+        let form: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes())
+            .into_owned()
+            .collect();
+        let sent: Vec<(&str, &str)> = form.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let wanted = [
+            ("grant_type", "client_credentials"),
+            ("scope", "read write:all"),
+            ("audience", "https://api.example/"),
+            ("acr_values", "a b&c=d"),
+            ("über", "€"),
+        ];
+        assert_eq!(sent, wanted, "each once, and no secret in the body");
+    });
+}
+
+/// One form-encoded value.
+fn decoded(text: &str) -> String {
+    url::form_urlencoded::parse(format!("x={text}").as_bytes())
+        .next()
+        .expect("a pair")
+        .1
+        .into_owned()
 }
 
 /// The issuer that this project did not write.

@@ -94,7 +94,7 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
             .map(|s| s.metadata)
             .collect();
         let audit = world.cluster.audit_events(|_| true).expect("an audit log");
-        let uris: String = audit.iter().map(|e| format!("{}\n", e.uri)).collect();
+        let uris: Vec<&str> = audit.iter().map(|e| e.uri.as_str()).collect();
         let mut admin = String::new();
         for path in ["/livez", "/readyz", "/metrics"] {
             admin.push_str(&world.operator().get(path).await.expect("an answer").1);
@@ -112,7 +112,7 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
                 "metadata of Secrets",
                 serde_json::to_string(&metadata).expect("JSON"),
             ),
-            ("requested URLs", uris),
+            ("requested URLs", uris.join("\n")),
             ("admin server", admin),
         ] {
             assert_eq!(net.first_leak(&text), None, "O10: a leak in {place}");

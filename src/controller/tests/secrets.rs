@@ -79,6 +79,12 @@ fn a_secret_made_anew_is_news_and_the_end_of_the_old_one_is_not() {
         "late news of the old one"
     );
     assert_eq!(version(&secrets, "a").as_deref(), Some("9"));
+    assert_eq!(
+        secrets.apply(&meta("a", "3", "2"), at(2)),
+        Some(name("a")),
+        "another object has another count"
+    );
+    assert_eq!(secrets.apply(&meta("a", "2", "9"), at(3)), Some(name("a")));
     assert_eq!(secrets.delete(&meta("a", "2", "10")), Some(name("a")));
     assert_eq!(secrets.delete(&meta("a", "2", "10")), None);
     assert!(secrets.get(&name("a")).is_none());

@@ -7,7 +7,7 @@ use crate::{
     api::names::ALLOWED_ISSUERS,
     credential::{
         Ask, Issuer,
-        binding::{may_ask, may_send},
+        binding::{may_ask, may_post, may_send},
     },
     fixtures::{cluster_issuer, map, token_issuer},
 };
@@ -147,6 +147,8 @@ fn administrators_and_the_known_entra_hosts_vouch_and_nobody_else() {
         json!({ "oauth2": { "tokenUrl": "https://i.example.com/t" } }),
         json!({ "oidc": { "issuerUrl": "https://i.example.com" } }),
         json!({ "entra": { "tenantId": "t", "authorityHost": "https://i.example.com" } }),
+        // A CA of the namespace's own could say that any host is Entra's.
+        json!({ "entra": { "tenantId": "t" }, "caBundle": "PEM" }),
         // Even the real host, once it is written by hand, is the namespace's word.
         json!({ "entra": { "tenantId": "t", "authorityHost": "https://login.microsoftonline.com" } }),
     ] {
@@ -198,6 +200,30 @@ fn a_secret_names_the_exact_origin_in_any_case_with_or_without_a_slash() {
     }
     let other_key = map(&[("apicred.dev/allowed-issuer", "https://i.example.com")]);
     assert!(may_send(&plain, "client", Some(&other_key)).is_err());
+}
+
+#[test]
+fn a_discovered_endpoint_elsewhere_must_be_named_as_well() {
+    let issuer = namespaced(&json!({ "oidc": { "issuerUrl": "https://i.example.com" } }));
+    let post = |origin: &str, named: &str| {
+        let annotations = map(&[(ALLOWED_ISSUERS, named)]);
+        may_post(&issuer, origin, "client", Some(&annotations)).is_ok()
+    };
+    assert!(post("https://i.example.com", "https://i.example.com"));
+    assert!(!post("https://t.example.com", "https://i.example.com"));
+    assert!(post(
+        "https://t.example.com",
+        "https://i.example.com, https://t.example.com"
+    ));
+    assert!(
+        may_post(
+            &cluster(&json!({})),
+            "https://t.example.com",
+            "client",
+            None
+        )
+        .is_ok()
+    );
 }
 
 proptest! {

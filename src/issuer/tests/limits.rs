@@ -200,6 +200,17 @@ fn new_limits_hold_for_what_comes_and_a_clock_that_went_back_stops_nobody() {
     assert_eq!(budget.admit(at(-3598)), ["c"]);
 }
 
+#[test]
+fn a_pause_of_a_clock_that_was_ahead_neither_stops_anybody_nor_hides_a_new_one() {
+    let mut budget = Budget::new(10, 10, at(0));
+    budget.pause(at(90_000));
+    assert_eq!(budget.paused(at(0)), None);
+    assert_ne!(enter(&mut budget, "a", at(0)), Entry::Paused(at(90_000)));
+    budget.pause(at(60));
+    assert_eq!(budget.paused(at(0)), Some(at(60)));
+    assert_eq!(budget.paused(at(89_000)), None, "the old one is forgotten");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Enter(u8, i64),

@@ -109,6 +109,20 @@ fn a_jwt_only_ever_shortens_a_life_and_needs_no_common_clock() {
         life(json!({ "iat": NOW - 600, "exp": NOW + 3000 }), json!(3600)),
         Some((3600, says))
     );
+    // A token that was backdated, as Entra does it, has no more than what is left until its end.
+    assert_eq!(
+        life(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), Value::Null),
+        Some((1200, LifetimeSource::Jwt))
+    );
+    assert_eq!(
+        life(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), json!(3600)),
+        Some((1200, says))
+    );
+    // Our clock is past its end: it tells nothing, the life does.
+    assert_eq!(
+        life(json!({ "iat": NOW - 900, "exp": NOW - 300 }), json!(3600)),
+        Some((600, says))
+    );
     // No word of the answer: the token's own.
     assert_eq!(
         life(json!({ "iat": NOW, "exp": NOW + 1200 }), Value::Null),

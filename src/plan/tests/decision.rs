@@ -4,7 +4,7 @@ use crate::{
     credential::{Credential, binding::Denial},
     fixtures::{at, credential, credential_with, holding, mark, observed, record},
     oauth::{Class, Refusal},
-    plan::{Failure, Hold, Observed, Plan, plan, stamp},
+    plan::{Failure, Hold, Observed, Plan, Repairs, plan, stamp},
     publish::ownership::{Hands, Target},
 };
 
@@ -121,6 +121,17 @@ const CASES: &[Case] = &[
     ("suspended", |c, o| { c.suspend = true; expired(o); }, "hold Suspended"),
     ("deleting", |_, o| { o.deleting = true; expired(o); }, "release"),
     ("deleting while suspended", |c, o| { o.deleting = true; c.suspend = true; }, "release"),
+    ("suspended, and a wrong label", |c, o| { c.suspend = true; expired(o); undress(o); }, "render"),
+    ("suspended, and a wrong label on a foreign Secret", |c, o| { c.suspend = true; o.target = Target::Foreign("x".to_owned()); }, "hold Suspended"),
+    // A clock that was ahead noted times that are not true.
+    ("issued in the future", |_, o| live(o, (61, 2000, 3661)), "mint due"),
+    ("issued a moment ahead", |_, o| live(o, (60, 2000, 3660)), "keep"),
+    ("failed in the future", |c, o| { due(o); failed(c, o, 9000); o.memory.failure.as_mut().unwrap().at = at(8000); }, "mint due"),
+    // Somebody who undoes each repair.
+    ("undone again and again", |_, o| { o.target = Target::Absent; o.memory.repairs = Some(Repairs { count: 6, at: at(-9) }); }, "hold Repaired"),
+    ("undone again after a while", |_, o| { o.target = Target::Absent; o.memory.repairs = Some(Repairs { count: 6, at: at(-10) }); }, "mint absent"),
+    ("undone for the fifth time", |_, o| { o.target = Target::Absent; o.memory.repairs = Some(Repairs { count: 5, at: at(0) }); }, "mint absent"),
+    ("undone, but due by itself", |_, o| { due(o); o.memory.repairs = Some(Repairs { count: 99, at: at(0) }); }, "mint due"),
     // Permission is asked for only when something is to be sent.
     ("denied, nothing due", |_, o| denied(o), "keep"),
     ("denied and due", |_, o| { denied(o); due(o); }, "refuse NotAuthorizedByIssuer"),
@@ -150,6 +161,7 @@ const CASES: &[Case] = &[
     ("held, nothing due", |_, o| o.held = true, "keep"),
     // An issuer that repeats itself.
     ("repeating", |_, o| { due(o); o.memory.not_before = Some(at(60)); }, "hold Repeating"),
+    ("repeating, but asked for", |c, o| { c.renew_requested = Some("a".to_owned()); o.memory.not_before = Some(at(60)); }, "mint requested"),
     ("repeating no longer", |_, o| { due(o); o.memory.not_before = Some(at(0)); }, "mint due"),
     ("repeating and expired", |_, o| { expired(o); o.memory.not_before = Some(at(60)); }, "mint expired"),
     ("repeating and gone", |_, o| { o.target = Target::Absent; o.memory.not_before = Some(at(60)); }, "mint absent"),

@@ -75,6 +75,8 @@ fn no_two_lists_read_as_one() {
         json!({ "scopes": ["ab"] }),
         json!({ "scopes": ["a|1:b"] }),
         json!({ "scopes": ["b", "a"] }),
+        json!({ "scopes": ["a|", "b"] }),
+        json!({ "scopes": ["a", "|b"] }),
         json!({ "scopes": ["a"], "resource": "b" }),
         json!({ "scopes": ["a"], "audience": "b" }),
         json!({ "scopes": ["a"], "parameters": { "b": "c" } }),

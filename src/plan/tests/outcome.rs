@@ -2,7 +2,7 @@ use crate::{
     credential::Credential,
     fixtures::{at, credential, holding, observed, record, secs, token},
     oauth::{Class, Refusal},
-    plan::{Memory, Observed, fail, record as note, stamp},
+    plan::{Memory, Observed, Why, fail, record as note, stamp},
     publish::ownership::Target,
 };
 
@@ -150,4 +150,41 @@ fn a_new_record_notes_the_request_the_times_and_the_renewal_asked_for() {
         (noted.sources, noted.renew_handled.as_deref()),
         (sources, Some("please"))
     );
+}
+
+#[test]
+fn repairs_are_free_five_times_then_wait_longer_and_longer() {
+    let mut memory = Memory::default();
+    let mut now = 0;
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        memory.published(Why::Edited, at(now));
+        let calm = memory.calm_until(Why::Absent).unwrap_or(at(now));
+        let wait = calm.duration_since(at(now)).as_secs();
+        waits.push(wait);
+        now += wait + 1;
+    }
+    assert_eq!(waits, [0, 0, 0, 0, 0, 10, 20, 40, 80, 160, 300, 300]);
+    assert_eq!(memory.calm_until(Why::Due), None, "a rotation is no repair");
+    // A rotation in between changes nothing, ten quiet minutes do.
+    memory.published(Why::Due, at(now));
+    assert!(memory.calm_until(Why::Edited).is_some());
+    memory.published(Why::Edited, at(now + 700));
+    assert_eq!(memory.calm_until(Why::Edited), None);
+}
+
+#[test]
+fn quick_tries_of_a_propagating_secret_do_not_lengthen_the_waits_after_them() {
+    let credential = credential();
+    let mut world = observed(&credential);
+    world.target = Target::Absent;
+    world.sources[0].changed_at = Some(at(-10));
+    for _ in 0..9 {
+        world.memory = fail(&credential, &world, refusal(Class::Denied), at(0));
+    }
+    assert_eq!(world.memory.failure.as_ref().unwrap().failures, 9);
+    world.memory = fail(&credential, &world, refusal(Class::Denied), at(400));
+    let after = world.memory.failure.unwrap();
+    assert_eq!((after.failures, after.propagating), (1, false));
+    assert!(after.next_attempt < at(400 + 73));
 }

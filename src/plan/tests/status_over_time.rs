@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::status::{condition, failing, minted, refusal, refused, waiting};
 use crate::{
+    api::AttemptResult,
     fixtures::{at, credential, holding, observed, record},
     oauth::{AnswerContext, Class, RawAnswer, Refusal, answer},
     plan::{Observed, Outcome, Severity, View, Why, fail, status},
@@ -57,6 +58,19 @@ fn events_tell_changes_and_never_a_healthy_rotation() {
     assert_eq!(reasons(&failed), [(Severity::Warning, "Because")]);
     let again = say(&bad, &Outcome::Backoff, Some(&failed));
     assert!(again.notices.is_empty(), "the same trouble is told once");
+    let mut other = bad.clone();
+    other.memory = fail(
+        &credential,
+        &good,
+        Refusal::local(Class::Transient, "Other", "x"),
+        at(0),
+    );
+    let changed = say(&other, &Outcome::Backoff, Some(&again));
+    assert_eq!(
+        reasons(&changed),
+        [(Severity::Warning, "Other")],
+        "another trouble is news"
+    );
     let recovered = say(&good, &minted(Why::Due), Some(&again));
     assert_eq!(reasons(&recovered), [(Severity::Normal, "Renewed")]);
     let repaired = say(&good, &minted(Why::Edited), Some(&recovered));
@@ -66,10 +80,34 @@ fn events_tell_changes_and_never_a_healthy_rotation() {
         paused.notices.is_empty(),
         "a pause of the issuer is told by who met it"
     );
+    let resumed = say(&good, &minted(Why::Due), Some(&paused));
+    assert!(
+        resumed.notices.is_empty(),
+        "the end of a pause is no recovery"
+    );
     let late = holding(&credential, record(&credential, (-3000, -1200, 600)));
     let late = failing(&credential, late, Class::Transient);
     let at_risk = say(&late, &Outcome::Failed, Some(&failed));
     assert_eq!(reasons(&at_risk), [(Severity::Warning, "RenewalFailing")]);
+}
+
+#[test]
+fn a_token_that_is_younger_than_the_noted_failure_ends_it() {
+    let credential = credential();
+    let bad = failing(&credential, observed(&credential), Class::Transient);
+    let before = status(&credential, &bad, &Outcome::Failed, None, at(0)).status;
+    // The process that got the token died before it could say so.
+    let world = holding(&credential, record(&credential, (60, 1860, 3660)));
+    let after = status(&credential, &world, &Outcome::Steady, Some(&before), at(90)).status;
+    let last = after.last_attempt.clone().unwrap();
+    assert_eq!(
+        (last.result, last.time.0),
+        (AttemptResult::Succeeded, at(60))
+    );
+    assert_eq!(after.consecutive_failures, None);
+    let older = holding(&credential, record(&credential, (-60, 1860, 3660)));
+    let after = status(&credential, &older, &Outcome::Steady, Some(&before), at(90)).status;
+    assert_eq!(after.last_attempt.unwrap().result, AttemptResult::Failed);
 }
 
 #[test]

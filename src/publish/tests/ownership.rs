@@ -89,6 +89,9 @@ fn foreign_hands_are_seen_in_managed_fields() {
         ("claimed and edited", vec![own(0), entry("kubectl", "Update", 5, &["token"], &[]), entry("argocd", "Apply", 5, &["token"], &[])], claimed("argocd")),
         ("apply of labels only", vec![own(0), entry("argocd", "Apply", 5, &[], &[])], Hands::None),
         ("a key taken away", vec![entry("apicred", "Update", 0, &without("token_type"), &[])], edited("somebody")),
+        ("the token taken away", vec![entry("apicred", "Update", 0, &without("token"), &[])], edited("somebody")),
+        ("token_type written in the second of our write", vec![own(5), entry("kubectl-edit", "Update", 5, &["token_type"], &[])], edited("kubectl-edit")),
+        ("token_type written after it", vec![own(5), entry("kubectl-edit", "Update", 6, &["token_type"], &[])], edited("kubectl-edit")),
         ("list cleared", vec![], Hands::None),
         ("made by a restore", vec![entry("velero", "Update", 5, &KEYS, &[names::EXPIRES_AT])], Hands::None),
         // An update whose value is the one that stood there moves no ownership. What was edited (or restored, or
@@ -218,4 +221,25 @@ fn a_label_that_was_changed_or_an_owner_that_was_taken_off_shows_in_the_live_dig
     assert!(!dressed(
         &json!({ "annotations": { (names::DRESS_KEYS): "not json" } })
     ));
+}
+
+#[test]
+fn a_secret_whose_notes_were_taken_off_is_still_known_by_its_owner() {
+    let credential = credential();
+    let facts = examine(&meta(
+        &credential,
+        &json!({ "annotations": null, "labels": null }),
+    ));
+    let Target::Ours { published, .. } = target(&credential, Some(&facts)) else {
+        panic!("the owner reference says whose it is");
+    };
+    assert_eq!(published.record, None, "and a new token is due");
+    let others = json!({ "annotations": null, "ownerReferences": [{
+        "apiVersion": "example.com/v1", "kind": "ApiCredential", "name": "alerts", "uid": UID, "controller": true
+    }] });
+    let facts = examine(&meta(&credential, &others));
+    assert!(
+        matches!(target(&credential, Some(&facts)), Target::Foreign(_)),
+        "a kind of another group"
+    );
 }

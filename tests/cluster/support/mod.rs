@@ -5,11 +5,14 @@
 //! | [`World`] | a control plane with the chart in it, an issuer, and the operator as a process |
 //! | [`Place`] | a namespace with a client, an issuer object and a client secret, for one test |
 //! | [`Recorder`] | every state of a Secret, and what must hold for all of them (O1, O2, O4) |
-//! | [`Tally`] | what the operator asked the API server (O3, O5, O7 lean on it) |
+//! | [`audit`] | what the operator asked the API server, by the server's own record (O7) |
+//! | [`Listener`] | a token endpoint that writes down what it was sent |
 //! | [`canaries`] | the search for leaked secrets and tokens (O10) |
 
 mod audit;
 pub(crate) mod canaries;
+mod deeds;
+mod listener;
 mod operator;
 mod place;
 mod process;
@@ -24,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use audit::Tally;
+pub(crate) use listener::Listener;
 pub(crate) use place::{Place, condition, merge, typed};
 pub(crate) use process::Guarded;
 pub(crate) use recorder::Recorder;

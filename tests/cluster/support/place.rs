@@ -8,20 +8,17 @@ use std::sync::{
 use apicred::api::{ApiCredential, ClusterTokenIssuer};
 use dev_issuer::{Client as OauthClient, DevIssuer};
 use k8s_openapi::{
-    api::{
-        core::v1::{Namespace, Secret},
-        events::v1::Event,
-    },
+    api::core::v1::{Namespace, Secret},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use testenv::eventually;
 
-use super::{SOON, SecretView, World, canaries::Canaries, unique};
+use super::{SOON, World, canaries::Canaries, unique};
 
 /// Name of the Secret with the client secret.
 pub(crate) const SOURCE: &str = "source";
@@ -40,7 +37,7 @@ pub(crate) struct Place {
     pub(crate) issuer: Arc<DevIssuer>,
     pub(crate) kube: Client,
     pub(crate) canaries: Arc<Canaries>,
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     visitors: Arc<AtomicUsize>,
 }
 
@@ -202,214 +199,6 @@ impl Place {
 
     pub(crate) fn credentials(&self) -> Api<ApiCredential> {
         Api::namespaced(self.kube.clone(), &self.namespace)
-    }
-
-    /// The usual spec with changes on top (RFC 7386).
-    pub(crate) fn spec(&self, changes: Value) -> Value {
-        merge(
-            json!({
-                "issuerRef": { "kind": "ClusterTokenIssuer", "name": self.issuer_name },
-                "client": { "id": self.client, "secretRefs": [{ "name": SOURCE, "key": KEY }] },
-                "scopes": ["api://demo/.default"],
-                "target": { "secretName": "token" },
-            }),
-            changes,
-        )
-    }
-
-    /// Makes a credential with the usual spec and changes on top.
-    pub(crate) async fn create(&self, name: &str, changes: Value) -> ApiCredential {
-        let object = typed(json!({
-            "apiVersion": "apicred.dev/v1alpha1",
-            "kind": "ApiCredential",
-            "metadata": { "name": name },
-            "spec": self.spec(changes),
-        }));
-        self.credentials()
-            .create(&PostParams::default(), &object)
-            .await
-            .expect("a credential")
-    }
-
-    /// Changes a credential by a merge patch.
-    pub(crate) async fn edit(&self, name: &str, patch: Value) -> ApiCredential {
-        let params = PatchParams::default();
-        self.credentials()
-            .patch(name, &params, &Patch::Merge(patch))
-            .await
-            .expect("an edit")
-    }
-
-    /// Changes a Secret by a merge patch, as `kubectl patch` does.
-    pub(crate) async fn edit_secret(&self, name: &str, patch: Value) -> Secret {
-        let params = PatchParams {
-            field_manager: Some("a-person".to_owned()),
-            ..PatchParams::default()
-        };
-        self.secrets()
-            .patch(name, &params, &Patch::Merge(patch))
-            .await
-            .expect("an edit")
-    }
-
-    /// Deletes a credential and does not wait.
-    pub(crate) async fn delete(&self, name: &str) {
-        self.credentials()
-            .delete(name, &DeleteParams::default())
-            .await
-            .expect("a deletion");
-    }
-
-    /// Asks for a renewal by annotation; gives the value that status shall echo.
-    pub(crate) async fn request_renewal(&self, name: &str) -> String {
-        let wish = unique();
-        self.edit(
-            name,
-            json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": wish } } }),
-        )
-        .await;
-        wish
-    }
-
-    /// Waits until a check of a credential holds.
-    pub(crate) async fn until<T>(
-        &self,
-        name: &str,
-        what: &str,
-        check: impl Fn(&ApiCredential) -> Option<T>,
-    ) -> T {
-        eventually(
-            super::LATER,
-            format!("{}/{name}: {what}", self.namespace),
-            async || {
-                let credential = self
-                    .credentials()
-                    .get(name)
-                    .await
-                    .map_err(|e| e.to_string())?;
-                check(&credential).ok_or_else(|| format!("{:?}", credential.status))
-            },
-        )
-        .await
-    }
-
-    /// Waits until a credential is ready in its present generation, and reads its Secret. `Ready` that is not
-    /// backed by a valid token is a lie and fails at once (O6).
-    pub(crate) async fn ready(&self, name: &str) -> SecretView {
-        let target = eventually(
-            SOON,
-            format!("{}/{name} ready", self.namespace),
-            async || {
-                let credential = self
-                    .credentials()
-                    .get(name)
-                    .await
-                    .map_err(|e| e.to_string())?;
-                let status = credential.status.clone().unwrap_or_default();
-                let ready = condition(&credential, "Ready").is_some_and(|c| c.status == "True");
-                if ready && status.observed_generation == credential.metadata.generation {
-                    Ok(credential.spec.target.secret_name)
-                } else {
-                    Err(format!("{status:?}"))
-                }
-            },
-        )
-        .await;
-        let view = self
-            .view(&target)
-            .await
-            .expect("Ready is backed by a whole Secret");
-        assert!(
-            view.expires_at > jiff::Timestamp::now(),
-            "Ready with a token that has ended"
-        );
-        view
-    }
-
-    /// Waits until a credential is not ready for this reason; gives the message.
-    pub(crate) async fn not_ready(&self, name: &str, reason: &str) -> String {
-        self.until(
-            name,
-            &format!("not ready because of {reason}"),
-            |credential| {
-                let ready = condition(credential, "Ready")?;
-                (ready.status == "False" && ready.reason == reason).then_some(ready.message)
-            },
-        )
-        .await
-    }
-
-    /// The Secret of that name, whole.
-    pub(crate) async fn view(&self, secret: &str) -> Result<SecretView, String> {
-        let secret = self
-            .secrets()
-            .get(secret)
-            .await
-            .map_err(|e| e.to_string())?;
-        SecretView::of(&secret)
-    }
-
-    /// Waits until the Secret holds another token than this one.
-    pub(crate) async fn another_token(&self, secret: &str, than: &SecretView) -> SecretView {
-        eventually(
-            super::LATER,
-            format!("{}/{secret}: another token", self.namespace),
-            async || {
-                let view = self.view(secret).await?;
-                if view.token == than.token {
-                    Err("still the old one".to_owned())
-                } else {
-                    Ok(view)
-                }
-            },
-        )
-        .await
-    }
-
-    /// Waits until the Secret holds a token at all.
-    pub(crate) async fn any_token(&self, secret: &str) -> SecretView {
-        eventually(
-            super::LATER,
-            format!("{}/{secret}: a token", self.namespace),
-            async || self.view(secret).await,
-        )
-        .await
-    }
-
-    /// Calls the protected API with a token; gives the status.
-    pub(crate) async fn call(&self, api: &str, path: &str, token: &str) -> u16 {
-        let request = self
-            .http
-            .get(self.issuer.api_url(api, path))
-            .bearer_auth(token);
-        request
-            .send()
-            .await
-            .expect("the API answers")
-            .status()
-            .as_u16()
-    }
-
-    /// Token requests of this place's client so far.
-    pub(crate) fn posts(&self) -> usize {
-        self.issuer.token_requests_of(&self.client).len()
-    }
-
-    /// Events about a credential, as type, reason and note.
-    pub(crate) async fn events(&self, name: &str) -> Vec<(String, String, String)> {
-        let api: Api<Event> = Api::namespaced(self.kube.clone(), &self.namespace);
-        let all = api.list(&ListParams::default()).await.expect("events");
-        all.items
-            .into_iter()
-            .filter(|e| e.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(name))
-            .map(|e| {
-                (
-                    e.type_.unwrap_or_default(),
-                    e.reason.unwrap_or_default(),
-                    e.note.unwrap_or_default(),
-                )
-            })
-            .collect()
     }
 }
 

@@ -1,0 +1,143 @@
+//! The operator with a client that kills its own process at one of its requests.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{self, Poll},
+};
+
+use apicred::{
+    app::{self, Options},
+    controller::Settings,
+    telemetry::logs::{self, LogFormat},
+};
+use kube::{Config, client::ClientBuilder};
+use tower::{Layer, Service};
+
+use crate::support::NAMESPACE;
+
+/// Which request of the victim is its last.
+pub(super) const AT: &str = "APICRED_TEST_CRASH_AT";
+/// `before` it is sent, or `after` it was answered.
+pub(super) const WHEN: &str = "APICRED_TEST_CRASH_WHEN";
+
+/// Not a test: what [`super::crash`] runs in a process of its own.
+#[test]
+#[ignore = "run by the crash tests, in a process of its own"]
+fn victim() {
+    let (Ok(at), Ok(when)) = (std::env::var(AT), std::env::var(WHEN)) else {
+        return;
+    };
+    let bomb = Bomb {
+        left: Arc::new(AtomicUsize::new(at.parse().unwrap())),
+        after: when == "after",
+    };
+    logs::init(LogFormat::Text, "info,apicred=debug").unwrap();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let options = Options {
+        settings: Settings {
+            namespace: NAMESPACE.to_owned(),
+            concurrency: 4,
+            allowed_cidrs: Vec::new(),
+            instance: "victim".to_owned(),
+        },
+        admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        metrics_per_credential: false,
+    };
+    // One thread: while it waits for its death, nothing else goes on.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let ended = runtime.block_on(async {
+        let mut config = Config::infer().await.unwrap();
+        app::harden(&mut config);
+        let client = ClientBuilder::try_from(config)
+            .unwrap()
+            .with_layer(&bomb)
+            .build();
+        app::run(options, client, std::future::pending()).await
+    });
+    panic!("the operator ended: {ended:?}");
+}
+
+/// Ends this process as SIGKILL does: at once, and without a chance to tidy up.
+fn die() -> ! {
+    let _ = Command::new("/bin/sh")
+        .args(["-c", "kill -KILL \"$PPID\""])
+        .status();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A layer of the kube client that ends the process at one of its requests.
+#[derive(Clone)]
+struct Bomb {
+    left: Arc<AtomicUsize>,
+    after: bool,
+}
+
+impl<S> Layer<S> for Bomb {
+    type Service = Armed<S>;
+
+    fn layer(&self, inner: S) -> Armed<S> {
+        Armed {
+            inner,
+            bomb: self.clone(),
+        }
+    }
+}
+
+struct Armed<S> {
+    inner: S,
+    bomb: Bomb,
+}
+
+impl<S, B, R> Service<http::Request<B>> for Armed<S>
+where
+    S: Service<http::Request<B>, Response = R>,
+    S::Future: Send + 'static,
+    S::Error: Send,
+    R: Send,
+{
+    type Response = R;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<R, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        // Lists and watches say nothing about how far the work has come.
+        let query = request.uri().query().unwrap_or_default();
+        let counts = !query.contains("watch=") && !query.contains("limit=");
+        let last = counts && self.bomb.left.fetch_sub(1, Ordering::SeqCst) == 1;
+        if counts {
+            eprintln!(
+                "victim: {} {}{}",
+                request.method(),
+                request.uri().path(),
+                if last { " (the last)" } else { "" }
+            );
+        }
+        let after = self.bomb.after;
+        if last && !after {
+            die();
+        }
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            if last && after {
+                die();
+            }
+            answer
+        })
+    }
+}

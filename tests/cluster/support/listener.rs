@@ -1,0 +1,104 @@
+//! A token endpoint that only writes down what it was sent, byte by byte.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use testenv::tls::Authority;
+
+/// What it says to everybody.
+pub(crate) const ANSWER: &str =
+    r#"{"access_token":"opaque-5f1c9d0b7a","token_type":"bearer","expires_in":"1200"}"#;
+
+/// A listening endpoint; its thread ends with the process.
+pub(crate) struct Listener {
+    pub(crate) token_url: String,
+    pub(crate) ca_pem: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Listener {
+    /// Listens on loopback, over TLS and HTTP/1.1.
+    pub(crate) fn start() -> Self {
+        let authority = Authority::new("listener").expect("an authority");
+        let certificate = authority.loopback_certificate().expect("a certificate");
+        let chain = vec![
+            CertificateDer::from_pem_slice(certificate.certificate_pem.as_bytes()).expect("PEM"),
+        ];
+        let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).expect("PEM");
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a usable certificate");
+        let (config, listener) = (
+            Arc::new(config),
+            TcpListener::bind("127.0.0.1:0").expect("a port"),
+        );
+        let address = listener.local_addr().expect("an address");
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let notes = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().filter_map(Result::ok) {
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+                let connection =
+                    ServerConnection::new(Arc::clone(&config)).expect("a usable configuration");
+                if let Some(request) = serve(StreamOwned::new(connection, stream)) {
+                    notes
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(request);
+                }
+            }
+        });
+        Self {
+            token_url: format!("https://{address}/token?tenant=blue"),
+            ca_pem: authority.ca_pem().to_owned(),
+            requests,
+        }
+    }
+
+    /// Head and body of each request.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Reads one request to its end and answers it.
+fn serve(mut stream: impl Read + Write) -> Option<String> {
+    let mut request = String::new();
+    let mut part = [0; 4096];
+    loop {
+        let read = stream.read(&mut part).ok().filter(|n| *n > 0)?;
+        request.push_str(&String::from_utf8_lossy(&part[..read]));
+        let Some((head, body)) = request.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.lines().find_map(|l| {
+            l.to_ascii_lowercase()
+                .strip_prefix("content-length:")?
+                .trim()
+                .parse()
+                .ok()
+        });
+        if length.is_none_or(|length: usize| body.len() >= length) {
+            break;
+        }
+    }
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{ANSWER}",
+        ANSWER.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.flush().ok()?;
+    Some(request)
+}
