@@ -55,6 +55,15 @@ pub(super) async fn execute(
             until,
         },
         Plan::Hold {
+            why: Hold::TooShort,
+            until,
+        } => Outcome::Waiting {
+            reason: "LifetimeTooShort",
+            message: "the issuer gives tokens of a few seconds; apicred asks every 10 s at most"
+                .to_owned(),
+            until,
+        },
+        Plan::Hold {
             why: Hold::Repaired,
             until,
         } => Outcome::Waiting {

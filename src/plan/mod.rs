@@ -110,10 +110,16 @@ pub enum Hold {
     Repeating,
     /// It was put right moments ago; somebody undoes it again and again.
     Repaired,
+    /// The token that is due was asked for seconds ago: the issuer gives hardly any life.
+    TooShort,
 }
 
 /// How often a credential is looked at that waits for a change: watches tell of every change, this is the net.
 const RECHECK: SignedDuration = SignedDuration::from_mins(10);
+
+/// Two tokens of one credential are at least this far apart when time alone asks for them, however short their
+/// lives: an issuer must not be asked every second.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 
 /// Decides the next step.
 pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
@@ -208,6 +214,11 @@ fn obtain(
         .filter(|f| f.next_attempt > now && f.at <= later_than(now))
         .map(|f| (f.next_attempt, Hold::Backoff));
     let calm = match &step {
+        Plan::Mint(Why::Due | Why::Expired) => observed
+            .record()
+            .map(|r| schedule::later(r.issued_at, SHORTEST))
+            .filter(|t| *t > now && *t <= schedule::later(now, SHORTEST))
+            .map(|t| (t, Hold::TooShort)),
         Plan::Mint(why) => observed
             .memory
             .calm_until(*why)

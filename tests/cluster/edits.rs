@@ -282,6 +282,9 @@ fn deletion_takes_the_secret_along_unless_it_is_to_be_retained() {
         })
         .await;
 
+        place.ready("stays").await;
+        world.stays_quiet(&place, Duration::from_millis(500)).await;
+
         let mark = world.mark();
         place.delete("goes").await;
         place.delete("stays").await;
