@@ -257,9 +257,10 @@ fn deletion_takes_the_secret_along_unless_it_is_to_be_retained() {
         place
             .create("goes", json!({ "target": { "secretName": "goes" } }))
             .await;
+        // One after the other: equal requests that are in flight at the same time are sent once.
+        place.ready("goes").await;
         let keep = json!({ "target": { "secretName": "stays" }, "deletionPolicy": "Retain" });
         place.create("stays", keep).await;
-        place.ready("goes").await;
         let stays = place.ready("stays").await;
         assert!(stays.owners.is_empty());
         assert_eq!(place.view("goes").await.unwrap().owners, ["goes"]);

@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use testenv::eventually;
 
-use crate::support::{NAMESPACE, Place, World, run, typed, unique};
+use crate::support::{NAMESPACE, Place, SecretView, World, condition, run, typed, unique};
 
 /// The slowest of the other tests of the shared world.
 const OTHERS: Duration = Duration::from_mins(4);
@@ -183,6 +183,43 @@ fn the_role_is_enough_and_all_of_it_is_used() {
             idle.is_empty(),
             "the role grants what nothing uses: {idle:?}"
         );
+    });
+}
+
+#[test]
+fn what_is_called_ready_is_ready() {
+    run(async {
+        let world = World::shared().await;
+        drop(a_whole_life(world).await);
+        alone(world).await;
+        let credentials: Api<ApiCredential> = Api::all(world.admin.clone());
+        // The last test may have left something to repair a moment ago.
+        let ready = eventually(OTHERS, "every Ready to be true", async || {
+            let mut ready = 0;
+            let list = credentials.list(&ListParams::default()).await;
+            for credential in list.map_err(|e| e.to_string())? {
+                let name = format!("{:?}/{}", credential.namespace(), credential.name_any());
+                let status = credential.status.clone().unwrap_or_default();
+                if status.observed_generation > credential.metadata.generation {
+                    return Err(format!("{name} tells of a generation that is not there"));
+                }
+                if condition(&credential, "Ready").is_none_or(|c| c.status != "True") {
+                    continue;
+                }
+                let namespace = credential.namespace().unwrap_or_default();
+                let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), &namespace);
+                let secret = secrets.get(&credential.spec.target.secret_name).await;
+                let view = SecretView::of(&secret.map_err(|e| format!("{name}: {e}"))?);
+                let view = view.map_err(|e| format!("{name}: {e}"))?;
+                if view.expires_at <= jiff::Timestamp::now() {
+                    return Err(format!("{name} is Ready with a token that has ended"));
+                }
+                ready += 1;
+            }
+            Ok::<_, String>(ready)
+        })
+        .await;
+        assert!(ready > 0, "nothing to judge by");
     });
 }
 
