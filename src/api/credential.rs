@@ -34,6 +34,12 @@ use super::{Cloud, status::ApiCredentialStatus};
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(
+        name = "Renewal",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Renewing\")].reason",
+        description = "Scheduled, or why a renewal that is due has not come"
+    ),
+    printcolumn(
         name = "Expires",
         type_ = "string",
         json_path = ".status.expiresAt",

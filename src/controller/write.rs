@@ -224,7 +224,7 @@ pub(super) fn write_trouble(
             Class::Denied,
             "TargetWriteForbidden",
             format!(
-                "apicred may not write Secret {name}; give its role create and patch on secrets here, or look for an admission policy that forbids it"
+                "apicred may not write Secret {name}; give its role create and patch on secrets here (and delete, where owner references are guarded by it), or look for an admission policy that forbids it"
             ),
         ),
         Trouble::Quota => Refusal::local(

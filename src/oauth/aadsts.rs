@@ -49,17 +49,17 @@ pub(super) fn known(code: u32) -> Option<Known> {
     Some(match code {
         7_000_215 => denied(
             "ClientSecretRefused",
-            "store the secret's value (not its id) in the Secret; a secret just made needs up to some minutes to be known",
+            "the client secret is wrong; store the secret's value (not its id) in the Secret; one just made needs up to some minutes to be known",
             true,
         ),
         7_000_222 => denied(
             "ClientSecretExpired",
-            "make a new client secret in Entra ID and store it in the Secret",
+            "the client secret has expired; make a new one in Entra ID and store it in the Secret",
             true,
         ),
         70_002 => denied(
             "ClientSecretRefused",
-            "check the client secret in the Secret",
+            "the client secret is wrong; check its value in the Secret",
             true,
         ),
         7_000_218 => permanent(

@@ -266,7 +266,7 @@ fn a_message_has_the_codes_the_next_step_and_the_correlation_id() {
     );
     assert_eq!(
         refusal.message(),
-        "the issuer answered HTTP 401, invalid_client, AADSTS7000222: make a new client secret in Entra ID and store \
+        "the issuer answered HTTP 401, invalid_client, AADSTS7000222: the client secret has expired; make a new one in Entra ID and store \
          it in the Secret (correlation id 11111111-2222)"
     );
     assert_eq!(refusal.trace_id.as_deref(), Some("33"));
