@@ -215,6 +215,14 @@ fn bad_credentials_are_refused_in_words() {
                 "set by their owners only",
             ),
             (
+                json!({ "target": { "labels": { "team": "a b" } } }),
+                "a label's key is a name",
+            ),
+            (
+                json!({ "target": { "labels": { "-team": "a" } } }),
+                "a label's key is a name",
+            ),
+            (
                 json!({ "target": { "annotations": { "apicred.dev/expires-at": "y" } } }),
                 "set by their owners only",
             ),
