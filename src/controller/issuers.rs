@@ -7,7 +7,6 @@ use std::{
 };
 
 use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{
     Api, Resource,
     api::{Patch, PatchParams},
@@ -25,6 +24,7 @@ use crate::{
     api::{ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer, names},
     credential::{Endpoint, FieldError, Issuer},
     oauth::Refusal,
+    plan::conditions::condition,
 };
 
 /// Issuers judged at once; each may wait 15 s for a discovery document.
@@ -133,21 +133,15 @@ async fn verdict(
             Err(refusal) => (None, refusal.reason, refusal.message(), false),
         },
     };
-    let status = if endpoint.is_some() { "True" } else { "False" };
-    let before = old.and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready"));
-    let since = before
-        .filter(|c| c.status == status)
-        .map(|c| c.last_transition_time.clone());
-    let now = context.clock.now();
-    let now = Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now));
-    let ready = Condition {
-        type_: "Ready".to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message,
-        observed_generation: generation,
-        last_transition_time: since.unwrap_or(now),
-    };
+    let ready = condition(
+        old.map_or(&[], |s| s.conditions.as_slice()),
+        "Ready",
+        endpoint.is_some(),
+        reason,
+        &message,
+        generation.unwrap_or_default(),
+        context.clock.now(),
+    );
     (
         IssuerStatus {
             observed_generation: generation,

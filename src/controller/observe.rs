@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::context::{Context, lock};
 use crate::{
-    credential::{Credential, Key, binding},
+    credential::{
+        Credential, Key,
+        binding::{self, Denial},
+    },
     plan::{Observed, Source, fingerprint},
     publish::ownership,
 };
@@ -40,15 +43,8 @@ pub(super) fn observe(
             sources,
         )
     };
-    // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
-    let namespace = context.namespace(&credential.namespace);
-    let permission = binding::may_ask(
-        &credential.issuer,
-        &credential.namespace,
-        namespace.as_ref().map(|n| &n.labels),
-        &credential.ask,
-    );
-    let deleting = deleting || namespace.is_some_and(|n| n.terminating);
+    let (permission, terminating) = permission(context, credential);
+    let deleting = deleting || terminating;
     let senior = lock(&context.index).senior(key);
     let (memory, held) = context.with_state(key, &credential.uid, |state| {
         let request = fingerprint::request(credential);
@@ -75,4 +71,17 @@ pub(super) fn observe(
         observed.memory.learn(&record.sources);
     }
     observed
+}
+
+/// May this credential ask its issuer for this, and is its namespace going?
+pub(super) fn permission(context: &Context, credential: &Credential) -> (Result<(), Denial>, bool) {
+    // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
+    let namespace = context.namespace(&credential.namespace);
+    let permission = binding::may_ask(
+        &credential.issuer,
+        &credential.namespace,
+        namespace.as_ref().map(|n| &n.labels),
+        &credential.ask,
+    );
+    (permission, namespace.is_some_and(|n| n.terminating))
 }

@@ -15,10 +15,11 @@ use super::{
     calls::{Trouble, call},
     context::{Context, Held, lock, reference},
     execute::failed,
+    observe::permission,
 };
 use crate::{
     api::{IssuerRef, names},
-    credential::{Credential, Key, binding, parse},
+    credential::{Credential, Key, parse},
     oauth::{Class, Refusal},
     plan::{Memory, Minted, Observed, Outcome, Why, fingerprint, later_than, record, schedule},
     publish::{DressKeys, Record, create, dress, ownership::Target, rotate_patch},
@@ -183,7 +184,7 @@ fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
             if now.suspend
                 || now.renew_requested != credential.renew_requested
                 || fingerprint::request(&now) != fingerprint::request(credential)
-                || !may_ask(context, &now) =>
+                || permission(context, &now) != (Ok(()), false) =>
         {
             Wanted::Nowhere
         }
@@ -191,19 +192,6 @@ fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
         Ok(_) => Wanted::Elsewhere,
         Err(_) => Wanted::Nowhere,
     }
-}
-
-fn may_ask(context: &Context, credential: &Credential) -> bool {
-    let namespace = context.namespace(&credential.namespace);
-    let labels = namespace.as_ref().map(|n| &n.labels);
-    binding::may_ask(
-        &credential.issuer,
-        &credential.namespace,
-        labels,
-        &credential.ask,
-    )
-    .is_ok()
-        && !namespace.is_some_and(|n| n.terminating)
 }
 
 pub(super) fn write_trouble(

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 const MAX_MESSAGE: usize = 1024;
 
 /// A condition of `kind`, keeping the transition time of `previous` if its status is the same.
-pub(super) fn condition(
+pub(crate) fn condition(
     previous: &[Condition],
     kind: &str,
     status: bool,

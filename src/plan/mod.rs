@@ -1,7 +1,7 @@
 //! The decision. PURE: [`plan`] looks at a valid credential and at what was observed, and names one step.
 //! [`status`] turns what came of it into what a person reads.
 
-mod conditions;
+pub(crate) mod conditions;
 pub mod fingerprint;
 mod notices;
 mod observed;

@@ -92,15 +92,13 @@ fn dress_patch(
     before: &DressKeys,
     record: BTreeMap<String, Option<String>>,
 ) -> Value {
-    let off = |keys: &[String], on: &BTreeMap<String, String>| -> Map<String, Value> {
-        keys.iter()
-            .filter(|k| !on.contains_key(*k))
-            .map(|k| (k.clone(), Value::Null))
-            .collect()
+    // Everything that was put on is taken off, and what is still wanted is put on again over it.
+    let off = |keys: &[String]| -> Map<String, Value> {
+        keys.iter().map(|k| (k.clone(), Value::Null)).collect()
     };
-    let mut labels = off(&before.labels, &dress.labels);
+    let mut labels = off(&before.labels);
     labels.extend(dress.labels.iter().map(|(k, v)| (k.clone(), json!(v))));
-    let mut annotations = off(&before.annotations, &dress.annotations);
+    let mut annotations = off(&before.annotations);
     annotations.extend(worn(dress).chain(record).map(|(k, v)| (k, json!(v))));
     let owner = if dress.owned {
         json!([owner_reference(dress)])
