@@ -7,8 +7,8 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{ApiCredential, ClusterTokenIssuer, TokenIssuer},
-    credential::{Credential, Issuer, IssuerLookup, parse},
+    api::{ApiCredential, ClusterTokenIssuer, SecretKeyRef, TokenIssuer},
+    credential::{Credential, Issuer, IssuerLookup, Proof, parse},
     oauth::{LifetimeSource, Token},
     plan::{Memory, Observed, Source, fingerprint},
     publish::{
@@ -128,9 +128,13 @@ pub(crate) fn record(credential: &Credential, (issued, renew, expires): (i64, i6
         fingerprint: "keyed-fingerprint".to_owned(),
         token_digest: "keyed-token-digest".to_owned(),
         sources: SourceUse {
-            used: mark("7"),
+            used: Some(mark("7")),
+            with: Vec::new(),
             refused: Vec::new(),
         },
+        claims: None,
+        token_id: None,
+        proof_expires_at: None,
         renew_handled: credential.renew_requested.clone(),
     }
 }
@@ -168,10 +172,13 @@ pub(crate) fn holding(credential: &Credential, record: Record) -> Observed {
         senior: None,
         permission: Ok(()),
         sources: vec![Source {
-            reference: credential.secrets[0].clone(),
+            reference: credential.alternatives()[0].clone(),
             present: Some(("source-uid".to_owned(), "7".to_owned())),
             changed_at: None,
+            created_at: None,
+            expires_at: None,
         }],
+        companions: Vec::new(),
         memory: Memory::default(),
         held: false,
     }
@@ -181,6 +188,9 @@ pub(crate) fn holding(credential: &Credential, record: Record) -> Observed {
 pub(crate) fn token(text: &str) -> Token {
     Token {
         secret: SecretString::from(text),
+        refresh_token: None,
+        instance_url: None,
+        claims: None,
         token_type: "Bearer".to_owned(),
         issued_at: at(0),
         expires_at: at(3600),
@@ -190,6 +200,14 @@ pub(crate) fn token(text: &str) -> Token {
         id: None,
         correlation_id: None,
     }
+}
+
+/// The client secrets of a credential, to change them.
+pub(crate) fn secrets(credential: &mut Credential) -> &mut Vec<SecretKeyRef> {
+    let Proof::Secrets(references) = &mut credential.proof else {
+        panic!("the credential has no client secret");
+    };
+    references
 }
 
 /// A map of texts.

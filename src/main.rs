@@ -9,12 +9,14 @@ use std::{
 use apicred::{
     api::crd,
     app::{self, Options},
-    controller::Settings,
+    controller::{IdentityEnvironment, Settings},
     telemetry::logs::{self, LogFormat},
 };
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
+use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 
 /// Keeps OAuth 2.0 access tokens fresh in Kubernetes Secrets.
 #[derive(Debug, Parser)]
@@ -62,6 +64,48 @@ struct Run {
     /// What is logged, as a tracing filter.
     #[arg(long, env = "APICRED_LOG_FILTER", default_value = "info")]
     log_filter: String,
+    #[command(flatten)]
+    identity: Identity,
+}
+
+/// The operator's own identity in Azure, as its platform sets it. Used only by credentials of a ClusterTokenIssuer
+/// that lends it.
+#[derive(Args)]
+#[command(next_help_heading = "Identity in Azure")]
+struct Identity {
+    /// Identity endpoint of App Service.
+    #[arg(long, env = "IDENTITY_ENDPOINT", hide_env_values = true)]
+    identity_endpoint: Option<Url>,
+    /// Secret header of that endpoint.
+    #[arg(env = "IDENTITY_HEADER", hide = true, hide_env_values = true)]
+    identity_header: Option<SecretString>,
+    /// File with the federated token of Entra Workload ID.
+    #[arg(long, env = "AZURE_FEDERATED_TOKEN_FILE")]
+    federated_token_file: Option<PathBuf>,
+    /// Client id of Entra Workload ID.
+    #[arg(long, env = "AZURE_CLIENT_ID")]
+    azure_client_id: Option<String>,
+    /// Folder in which the Azure Arc agent puts its key files.
+    #[arg(long, env = "APICRED_ARC_FOLDER", default_value = "/var/opt/azcmagent/tokens")]
+    arc_folder: PathBuf,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
+}
+
+impl From<Identity> for IdentityEnvironment {
+    fn from(given: Identity) -> Self {
+        Self {
+            endpoint: given.identity_endpoint,
+            header: given.identity_header,
+            federated_token_file: given.federated_token_file,
+            client_id: given.azure_client_id,
+            arc_folder: given.arc_folder,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -90,6 +134,7 @@ fn operate(run: Run) -> Result<(), String> {
         metrics_per_credential,
         log_format,
         log_filter,
+        identity,
     } = run;
     logs::init(log_format, &log_filter)?;
     // One crypto provider for the API server's connections and the issuers'.
@@ -102,6 +147,7 @@ fn operate(run: Run) -> Result<(), String> {
             concurrency,
             allowed_cidrs,
             instance,
+            identity: identity.into(),
         },
         admin_listen,
         metrics_per_credential,

@@ -6,7 +6,13 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cloud, status::ApiCredentialStatus};
+use super::{
+    Cloud,
+    client::Client,
+    grant::Grant,
+    status::ApiCredentialStatus,
+    target::{DeletionPolicy, Target},
+};
 
 /// Declares one access token: the issuer to ask, the client to ask as, what to ask for, and the Secret
 /// that shall always hold the answer.
@@ -64,14 +70,30 @@ use super::{Cloud, status::ApiCredentialStatus};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.issuerRef) != has(self.entra)")
-        .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and not neither"),
-    validation = Rule::new("!self.client.secretRefs.exists(s, s.name == self.target.secretName)")
+    validation = Rule::new("(has(self.grant) && has(self.grant.static)) ? !has(self.issuerRef) && !has(self.entra) : has(self.issuerRef) != has(self.entra)")
+        .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and not neither; a static key has no issuer"),
+    validation = Rule::new("has(self.client) || (has(self.grant) && (has(self.grant.static) || has(self.grant.jwtBearer)))")
+        .message("client is missing: only the grants static and jwtBearer can do without"),
+    validation = Rule::new("!has(self.client) || !has(self.grant) || !has(self.grant.static)")
+        .message("a static key has no client: leave client out"),
+    validation = Rule::new("!has(self.client) || !has(self.client.secretRefs) || !self.client.secretRefs.exists(s, s.name == self.target.secretName)")
         .message("target.secretName is also a source in client.secretRefs: the token would overwrite the client secret; choose another target name"),
+    validation = Rule::new("!has(self.client) || !has(self.client.managedIdentity) || !has(self.grant) || has(self.grant.clientCredentials)")
+        .message("a managed identity asks for itself: leave grant out"),
+    validation = Rule::new("!has(self.client) || !has(self.client.public) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
+        .message("a public client proves nothing, so it needs a grant that does: refreshToken, jwtBearer, tokenExchange or password"),
     validation = Rule::new("!has(self.entra) || !has(self.audience)")
         .message("Entra ID has no audience parameter: put the API into scopes as \"<api>/.default\", or into resource for the v1 endpoint"),
-    validation = Rule::new("!has(self.entra) || has(self.scopes) != has(self.resource)")
-        .message("Entra ID takes one of two: scopes (v2 endpoint, \"<api>/.default\") or resource (v1 endpoint)")
+    validation = Rule::new("!has(self.api) || (!has(self.scopes) || (has(self.grant) && !has(self.grant.clientCredentials))) && !has(self.resource) && !has(self.audience)")
+        .message("api names the target already: leave scopes, resource and audience out (a grant for a user may list its permissions in scopes)"),
+    validation = Rule::new("!has(self.resource) || !has(self.endpointVersion) || self.endpointVersion == 'v1'")
+        .message("resource belongs to the v1 endpoint: drop endpointVersion or set it to v1, or use scopes"),
+    validation = Rule::new("!has(self.scopes) || !has(self.endpointVersion) || self.endpointVersion == 'v2'")
+        .message("scopes belong to the v2 endpoint: drop endpointVersion or set it to v2, or use resource"),
+    validation = Rule::new("!has(self.entra) || has(self.api) || has(self.scopes) != has(self.resource)")
+        .message("Entra ID takes one of three: api (a preset), scopes (v2 endpoint, \"<api>/.default\") or resource (v1 endpoint)"),
+    validation = Rule::new("!has(self.revokeOnDelete) || !self.revokeOnDelete || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
+        .message("revokeOnDelete with deletionPolicy Retain would leave a dead token behind: choose one")
 )]
 pub struct ApiCredentialSpec {
     /// The issuer to ask, by reference.
@@ -80,12 +102,21 @@ pub struct ApiCredentialSpec {
     /// Microsoft Entra ID without an issuer object: its hosts are known, so a tenant is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<InlineEntra>,
-    /// The OAuth client (application) to ask as, and how it proves itself.
-    pub client: Client,
+    /// The OAuth client (application) to ask as, and how it proves itself. The grants `static` and `jwtBearer` can
+    /// do without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Client>,
     /// How the token is granted: one key. `clientCredentials` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
-    /// Scopes to ask for. Entra ID takes exactly one, `<api>/.default`.
+    /// The API to call, by name: its audience, permissions and header are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiPreset>,
+    /// Which of Entra ID's two token endpoints is asked; `v1` if `resource` is set, else `v2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_version: Option<EndpointVersion>,
+    /// Scopes to ask for. For itself an application asks Entra ID for exactly one,
+    /// `<api>/.default`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 512)))]
     #[x_kube(validation = Rule::new("self.all(s, s.matches('^[\\\\x21\\\\x23-\\\\x5B\\\\x5D-\\\\x7E]+$'))")
@@ -102,9 +133,12 @@ pub struct ApiCredentialSpec {
     /// Further form parameters of the token request. Parameters with a field of their own are refused here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), schema_with = "super::crd::bounded_map")]
-    #[x_kube(validation = Rule::new("self.all(k, !(k.lowerAscii() in ['grant_type','client_id','client_secret','client_assertion','client_assertion_type','scope','resource','audience','code','refresh_token','assertion','username','password','subject_token','actor_token']))")
+    #[x_kube(validation = Rule::new("self.all(k, !(k.lowerAscii() in ['grant_type','client_id','client_secret','client_assertion','client_assertion_type','scope','resource','audience','code','refresh_token','assertion','username','password','subject_token','actor_token','requested_token_use','code_verifier','device_code']))")
         .message("parameters may not carry grant_type, client_id, secrets, assertions, scope, resource or audience: use the fields of the spec for them"))]
     pub parameters: BTreeMap<String, String>,
+    /// What the token should say of itself. Read, never trusted: a token that cannot be read is neither good nor bad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expectation>,
     /// Where the token goes.
     pub target: Target,
     /// Seconds of life that a reader of the Secret can count on, as a Go duration (`15m`). Left out: 15 minutes
@@ -120,6 +154,65 @@ pub struct ApiCredentialSpec {
     /// What happens to the Secret when the credential is deleted: `Delete` (if left out) or `Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+    /// Revokes the token at the issuer (RFC 7009) when the credential is deleted. Tried once; deletion never waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke_on_delete: Option<bool>,
+}
+
+/// APIs whose audience, address and permissions are known.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum ApiPreset {
+    /// Microsoft Defender for Cloud Apps.
+    DefenderForCloudApps,
+    /// The former name of [`Self::DefenderForCloudApps`].
+    CloudAppSecurity,
+    /// Microsoft Defender for Endpoint.
+    DefenderForEndpoint,
+    /// The former name of [`Self::DefenderForEndpoint`].
+    #[serde(rename = "WindowsDefenderATP")]
+    WindowsDefenderAtp,
+    /// Microsoft Defender XDR.
+    DefenderXdr,
+    /// Microsoft Managed Desktop.
+    ManagedDesktop,
+    /// Microsoft Graph.
+    MicrosoftGraph,
+    /// Azure Resource Manager.
+    AzureResourceManager,
+}
+
+/// Entra ID's token endpoints.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointVersion {
+    /// Takes `resource`.
+    V1,
+    /// Takes `scope`.
+    V2,
+}
+
+/// What a token is expected to say of itself.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.roles) || has(self.scopes) || has(self.audience) || has(self.tenant)")
+    .message("expect needs at least one of roles, scopes, audience and tenant"))]
+pub struct Expectation {
+    /// Application permissions (`roles`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 256)))]
+    pub roles: Vec<String>,
+    /// Delegated permissions (`scp` or `scope`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 256)))]
+    pub scopes: Vec<String>,
+    /// `aud`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub audience: Option<String>,
+    /// Tenant (`tid`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub tenant: Option<String>,
 }
 
 /// Refers to an issuer object. A `TokenIssuer` is looked up in the credential's own namespace.
@@ -158,105 +251,4 @@ pub struct InlineEntra {
     /// National cloud; `Public` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud: Option<Cloud>,
-}
-
-/// The OAuth client and its proof.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Client {
-    /// Client (application) id.
-    #[schemars(length(min = 1, max = 256))]
-    pub id: String,
-    /// Keys of Secrets in this namespace that hold the client secret, tried in order: list the old and the new
-    /// one while a secret is being changed.
-    #[schemars(length(min = 1, max = 4))]
-    pub secret_refs: Vec<SecretKeyRef>,
-}
-
-/// One key of a Secret in the same namespace.
-#[derive(
-    Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
-)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretKeyRef {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Key in its data.
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-}
-
-/// How the token is granted: exactly one key.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.clientCredentials)")
-    .message("grant needs one key; this version knows clientCredentials: {}"))]
-pub struct Grant {
-    /// RFC 6749 section 4.4: the client asks for itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_credentials: Option<ClientCredentials>,
-}
-
-/// The client credentials grant has no settings of its own.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct ClientCredentials {}
-
-/// The Secret that holds the token.
-#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Target {
-    /// Name of the Secret, in the credential's namespace. Created by apicred; an existing one is refused.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
-        .message("secretName must be a valid object name: lower case letters, digits, '-' and '.'"))]
-    pub secret_name: String,
-    /// Type of the Secret; `Opaque` if left out. Cannot be changed while the Secret exists.
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    pub type_: Option<SecretType>,
-    /// Labels for the Secret.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32), schema_with = "super::crd::bounded_map")]
-    #[x_kube(validation = Rule::new("self.all(k, !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
-        .message("labels of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only"),
-        validation = Rule::new("self.all(k, self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9][-a-z0-9.]{0,252}/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$'))")
-        .message("a label's key is a name of up to 63 letters, digits, '-', '_' and '.', with a DNS prefix if you like; its value is such a name or empty"))]
-    pub labels: BTreeMap<String, String>,
-    /// Annotations for the Secret.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32), schema_with = "super::crd::bounded_map")]
-    #[x_kube(validation = Rule::new("self.all(k, !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
-        .message("annotations of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only"))]
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// Types a target Secret may have: none that Kubernetes itself acts upon.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-pub enum SecretType {
-    /// The general type.
-    #[default]
-    Opaque,
-    /// A type of apicred's own, for policies that select by type.
-    #[serde(rename = "apicred.dev/token")]
-    Token,
-}
-
-impl SecretType {
-    /// The value of the Secret's `type` field.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Opaque => "Opaque",
-            Self::Token => "apicred.dev/token",
-        }
-    }
-}
-
-/// What becomes of the Secret when its credential is deleted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-pub enum DeletionPolicy {
-    /// Deleted with the credential, by an owner reference.
-    #[default]
-    Delete,
-    /// Stays; nobody renews it any more.
-    Retain,
 }

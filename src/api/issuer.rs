@@ -60,6 +60,13 @@ pub struct TokenIssuerSpec {
     /// How much may be asked of this issuer at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// What this issuer does with refresh tokens, for the grant `refreshToken`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_tokens: Option<RefreshTokens>,
+    /// `aud` of client assertions. Left out: the token endpoint at Entra ID and at a `tokenUrl`, the issuer's
+    /// identifier where that is known from discovery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion_audience: Option<AssertionAudience>,
     /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
@@ -103,7 +110,9 @@ pub struct TokenIssuerSpec {
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.entra), has(self.oidc), has(self.oauth2)].filter(x, x).size() == 1")
-    .message("an issuer has exactly one of entra, oidc or oauth2"))]
+    .message("an issuer has exactly one of entra, oidc or oauth2"),
+    validation = Rule::new("!has(self.managedIdentity) || has(self.entra)")
+    .message("managedIdentity is Azure's: it goes with entra"))]
 pub struct ClusterTokenIssuerSpec {
     /// Microsoft Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,6 +130,13 @@ pub struct ClusterTokenIssuerSpec {
     /// How much may be asked of this issuer at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// What this issuer does with refresh tokens, for the grant `refreshToken`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_tokens: Option<RefreshTokens>,
+    /// `aud` of client assertions. Left out: the token endpoint at Entra ID and at a `tokenUrl`, the issuer's
+    /// identifier where that is known from discovery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion_audience: Option<AssertionAudience>,
     /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
@@ -137,6 +153,80 @@ pub struct ClusterTokenIssuerSpec {
     /// Networks that this issuer may live in although they are not public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// Lends the identity that the operator itself has in Azure to the allowed namespaces. Only with `entra`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_identity: Option<ManagedIdentity>,
+}
+
+/// Where the operator's own Azure identity answers: exactly one key.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.imds), has(self.appService), has(self.azureArc), has(self.workloadIdentity)].filter(x, x).size() == 1")
+    .message("managedIdentity has exactly one key: imds, appService, azureArc or workloadIdentity"))]
+pub struct ManagedIdentity {
+    /// The instance metadata service of an Azure machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imds: Option<IdentityEndpoint>,
+    /// App Service, Functions, Container Apps: by the operator's environment (`IDENTITY_ENDPOINT`,
+    /// `IDENTITY_HEADER`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_service: Option<FromEnvironment>,
+    /// Azure Arc: a machine outside of Azure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure_arc: Option<IdentityEndpoint>,
+    /// Entra Workload ID by the operator's environment (`AZURE_FEDERATED_TOKEN_FILE`, `AZURE_CLIENT_ID`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<FromEnvironment>,
+}
+
+/// A local identity endpoint.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityEndpoint {
+    /// Origin in place of the well-known one. Plain http; only loopback and link-local addresses are asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    #[x_kube(validation = Rule::new("self.matches('^http://[0-9.]+(:[0-9]+)?$')")
+        .message("endpoint is http:// and an IPv4 address, such as http://169.254.169.254"))]
+    pub endpoint: Option<String>,
+}
+
+/// No settings: the operator's environment has them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct FromEnvironment {}
+
+/// An issuer's way with refresh tokens.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshTokens {
+    /// May a refresh token be sent again when the answer to it was lost? `Always` at Entra ID; elsewhere
+    /// `Never` if left out, unless the issuer was seen not to rotate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
+    /// For how long after its first use, at issuers with a grace period (Okta 30s, Auth0's leeway).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('0s') && duration(self) <= duration('10m')")
+        .message("reuseWindow must be a duration up to 10m, such as 30s"))]
+    pub reuse_window: Option<kube::core::Duration>,
+}
+
+/// May a refresh token be used twice?
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum Reuse {
+    /// It stays valid.
+    Always,
+    /// A second use counts as theft.
+    Never,
+}
+
+/// What client assertions name as their audience.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum AssertionAudience {
+    /// The token endpoint's URL.
+    TokenEndpoint,
+    /// The issuer's identifier.
+    Issuer,
 }
 
 /// Microsoft Entra ID.
@@ -199,6 +289,22 @@ pub struct OAuth2Issuer {
     /// How the client secret is sent; `basic` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
+    /// Identifier of the issuer, where assertions shall name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub issuer: Option<String>,
+    /// URL of the revocation endpoint (RFC 7009), on the host of `tokenUrl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub revocation_url: Option<String>,
+    /// URL of the authorization endpoint, for `kubectl apicred login`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub authorization_url: Option<String>,
+    /// URL of the device authorization endpoint (RFC 8628), for `kubectl apicred login --device`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub device_authorization_url: Option<String>,
 }
 
 /// How a client secret travels: exactly one key. The two styles are never probed one after the other, since a

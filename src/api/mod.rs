@@ -10,19 +10,32 @@
     reason = "each printcolumn has its own type_"
 )]
 
+mod client;
 pub mod crd;
 mod credential;
+mod grant;
 mod issuer;
 pub mod names;
 mod status;
+mod target;
 
+pub use client::{
+    CertificateClient, Client, ManagedIdentityClient, MtlsClient, PublicClient, SecretKeyRef,
+    ServiceAccountToken, SigningAlgorithm,
+};
 pub use credential::{
-    ApiCredential, ApiCredentialSpec, Client, ClientCredentials, DeletionPolicy, Grant,
-    InlineEntra, IssuerKind, IssuerRef, SecretKeyRef, SecretType, Target,
+    ApiCredential, ApiCredentialSpec, ApiPreset, EndpointVersion, Expectation, InlineEntra,
+    IssuerKind, IssuerRef,
+};
+pub use grant::{
+    ClientCredentials, Grant, JwtBearer, OnBehalfOf, Password, RefreshToken, ScopePlace,
+    SignedAssertion, StaticKey, TokenExchange, TokenSource,
 };
 pub use issuer::{
-    AllowedNamespaces, BasicAuthentication, BasicEncoding, ClientAuthentication, Cloud,
-    ClusterTokenIssuer, ClusterTokenIssuerSpec, EntraIssuer, IssuerStatus, Limits, Network,
-    OAuth2Issuer, OidcIssuer, PostAuthentication, TokenIssuer, TokenIssuerSpec,
+    AllowedNamespaces, AssertionAudience, BasicAuthentication, BasicEncoding, ClientAuthentication,
+    Cloud, ClusterTokenIssuer, ClusterTokenIssuerSpec, EntraIssuer, FromEnvironment,
+    IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network, OAuth2Issuer, OidcIssuer,
+    PostAuthentication, RefreshTokens, Reuse, TokenIssuer, TokenIssuerSpec,
 };
 pub use status::{ApiCredentialStatus, AttemptResult, LastAttempt};
+pub use target::{DeletionPolicy, SecretType, Target, TargetFormat, TargetKey};

@@ -13,6 +13,18 @@ pub const PREFIX: &str = "apicred.dev/";
 pub const RENEW_REQUESTED_AT: &str = "apicred.dev/renew-requested-at";
 /// On a source Secret: origins (comma separated) of the namespaced issuers that may receive it.
 pub const ALLOWED_ISSUERS: &str = "apicred.dev/allowed-issuers";
+/// On a source Secret: when the client secret in it ends (RFC 3339, or a date), to be warned ahead of it.
+pub const SECRET_EXPIRES_AT: &str = "apicred.dev/secret-expires-at";
+/// On a source Secret: names (comma separated) of the credentials that may publish a static key of it.
+pub const PUBLISH_BY: &str = "apicred.dev/publish-by";
+/// On a state Secret: name of the one credential whose refresh token it holds.
+pub const STATE_OF: &str = "apicred.dev/state-of";
+/// On a state Secret: when the refresh token in it was sent and not yet answered (RFC 3339).
+pub const IN_FLIGHT_SINCE: &str = "apicred.dev/in-flight-since";
+/// On a state Secret: did the issuer rotate at the last refresh (`true` or `false`)?
+pub const ROTATES: &str = "apicred.dev/rotates";
+/// On a state Secret: why the refresh token in it is of no use any more and a person has to sign in.
+pub const SIGN_IN_REQUIRED: &str = "apicred.dev/sign-in-required";
 /// On an existing Secret: the name of the credential that may take it over.
 pub const ADOPT_BY: &str = "apicred.dev/adopt-by";
 
@@ -38,6 +50,12 @@ pub const FINGERPRINT: &str = "apicred.dev/fingerprint";
 pub const TOKEN_DIGEST: &str = "apicred.dev/token-digest";
 /// On a target Secret: which source Secrets were used or refused, with their versions (JSON).
 pub const SOURCES: &str = "apicred.dev/sources";
+/// On a target Secret: what the token says of itself, as far as it can be read (JSON).
+pub const CLAIMS: &str = "apicred.dev/claims";
+/// On a target Secret: the token's own id (`uti` or `jti`), to find it in the issuer's logs.
+pub const TOKEN_ID: &str = "apicred.dev/token-id";
+/// On a target Secret: when the certificate that proved the client ends (RFC 3339).
+pub const PROOF_EXPIRES_AT: &str = "apicred.dev/proof-expires-at";
 /// On a target Secret: the value of `renew-requested-at` that this token answered.
 pub const RENEW_HANDLED: &str = "apicred.dev/renew-handled";
 /// On a target Secret: digest of labels, annotations, type and owner as apicred wrote them.

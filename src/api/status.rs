@@ -12,7 +12,7 @@ pub struct ApiCredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready` (a valid token of this spec is in the Secret) and `Renewing` (a new token is due and not yet there)
-    /// always; `LifetimeAtRisk` and `Stalled` only while true.
+    /// always; `LifetimeAtRisk`, `PermissionsMissing`, `ClientCredentialExpiring` and `Stalled` only while true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -40,6 +40,18 @@ pub struct ApiCredentialStatus {
     /// The `name/key` of the client secret that got the token in the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret_in_use: Option<String>,
+    /// When what proves the client ends: the client secret as declared, the certificate as it says, a static key at
+    /// its age limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_credential_expires_at: Option<Time>,
+    /// The token's own id (`uti` or `jti`), as the issuer's sign-in logs have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
+    /// Sources that the issuer refused, as `name/key@version`. A refused password is not tried again while it
+    /// stands here unchanged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub refused_sources: Vec<String>,
     /// The value of the annotation `apicred.dev/renew-requested-at` that was served last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_renew_request: Option<String>,

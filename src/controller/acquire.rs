@@ -1,103 +1,98 @@
-//! Gets a token: reads a client secret, makes the request, sends it, reads the answer. Pure but for the read and
-//! the one exchange.
+//! Gets a token: reads what the request needs, makes it, sends it, reads the answer. Pure but for the reads and the
+//! one exchange.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
-use secrecy::ExposeSecret;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
 
 use super::{
-    calls::{Trouble, call},
-    context::Context,
+    context::{Context, Unsaved},
     gate::Permit,
-    ids,
+    identity, ids,
+    materials::{self, Read, StateSecret},
+    refresh,
 };
 use crate::{
-    credential::{Credential, binding},
-    oauth::{self, AnswerContext, Class, Material, Refusal, Token, TokenEndpoint},
-    plan::{Observed, Source, fingerprint},
+    credential::{Credential, Key, Lent, Proof},
+    oauth::{
+        self, Class, Grant, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal, Token,
+        TokenEndpoint, TokenRequest, grant::JwtBearer,
+    },
+    plan::{Observed, Source},
     publish::{SourceMark, SourceUse},
 };
+
+/// How long a static key is published for before it is looked at again.
+const STATIC_LIFE: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// A token and how it was come by.
 pub(super) struct Acquired {
     pub(super) token: Arc<Token>,
     pub(super) sources: SourceUse,
     pub(super) fingerprint: String,
+    /// When the certificate that proved the client ends.
+    pub(super) proof_expires_at: Option<Timestamp>,
 }
 
-/// No token, and which secrets the issuer refused on the way.
+/// No token, and which sources the issuer refused on the way.
 pub(super) struct Failed {
     pub(super) refusal: Refusal,
     pub(super) refused: Vec<SourceMark>,
 }
 
-/// A client secret as it was read.
-pub(super) struct Read {
-    pub(super) mark: SourceMark,
-    pub(super) material: Material,
-    pub(super) fingerprint: String,
-    /// The Secret's annotations, which say where it may go.
-    annotations: Option<BTreeMap<String, String>>,
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            refused: Vec::new(),
+        }
+    }
 }
 
 /// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already.
 pub(super) async fn acquire(
     context: &Arc<Context>,
     credential: &Credential,
+    key: &Key,
     observed: &Observed,
     first: Option<Read>,
     permit: Permit,
 ) -> Result<Acquired, Failed> {
     let permit = Arc::new(permit);
+    if let Grant::Static(fixed) = &credential.grant {
+        let read = match first {
+            Some(read) => read,
+            None => materials::read(context, credential, None).await?,
+        };
+        let token = static_token(&fixed.scheme, &read, context.clock.now())?;
+        return Ok(acquired(Arc::new(token), read.used, read.with, read.fingerprint));
+    }
+    let endpoint = endpoint(context, credential).await?;
     let mut refused: Vec<SourceMark> = Vec::new();
     let mut last = None;
-    let endpoint = match endpoint(context, credential).await {
-        Ok(endpoint) => endpoint,
-        Err(refusal) => return Err(Failed { refusal, refused }),
-    };
     let mut first = first;
     for source in candidates(observed) {
-        let read = match first.take_if(|r| r.mark.is(&source.reference)) {
-            Some(read) => Ok(read),
-            None => read_source(context, credential, source).await,
+        let matches = |read: &mut Read| match (&read.used, source) {
+            (Some(mark), Some(source)) => mark.is(&source.reference),
+            (None, None) => true,
+            _ => false,
         };
-        let posted_to = endpoint.url.origin().ascii_serialization();
-        let read = read.and_then(|read| {
-            let (issuer, annotations) = (&credential.issuer, read.annotations.as_ref());
-            match binding::may_post(issuer, &posted_to, &read.mark.name, annotations) {
-                Ok(()) => Ok(read),
-                Err(denial) => Err(Refusal::local(
-                    Class::Invalid,
-                    denial.reason(),
-                    denial.message(),
-                )),
-            }
-        });
-        let Read {
-            mark,
-            material,
-            fingerprint,
-            ..
-        } = match read {
+        let read = match first.take_if(matches) {
+            Some(read) => Ok(read),
+            None => materials::read(context, credential, source).await,
+        };
+        let checked = read.and_then(|read| read.may_post(credential, &endpoint).map(|()| read));
+        let read = match checked {
             Ok(read) => read,
             Err(refusal) => {
                 last = Some(refusal);
                 continue;
             }
         };
-        match exchange(
-            context,
-            credential,
-            &endpoint,
-            material,
-            &fingerprint,
-            &permit,
-        )
-        .await
-        {
-            Ok(token) => {
+        let (used, with) = (read.used.clone(), read.with.clone());
+        match one(context, credential, key, &endpoint, read, &permit).await {
+            Ok(mut acquired) => {
                 // What was refused before, at versions that still stand, is noted on the Secret with it.
                 let still = observed.memory.refused.iter().filter(|m| {
                     observed
@@ -105,27 +100,25 @@ pub(super) async fn acquire(
                         .iter()
                         .any(|s| s.mark().as_ref() == Some(m))
                 });
-                let mut known: Vec<SourceMark> = still.filter(|m| **m != mark).cloned().collect();
-                known.extend(refused.into_iter().filter(|m| *m != mark));
+                let other = |m: &SourceMark| used.as_ref() != Some(m);
+                let mut known: Vec<SourceMark> = still.filter(|m| other(m)).cloned().collect();
+                known.extend(refused.into_iter().filter(other));
                 known.dedup();
-                return Ok(Acquired {
-                    token,
-                    sources: SourceUse {
-                        used: mark,
-                        refused: known,
-                    },
-                    fingerprint,
-                });
+                acquired.sources.refused = known;
+                return Ok(acquired);
             }
             Err(mut refusal) => {
                 let next = refusal.about_client;
-                if next {
+                if let (true, Some(mark)) = (next, used) {
                     // With several secrets a person must know which one is meant.
                     refusal.next_step.push_str(&format!(
                         "; it was key {} of Secret {}",
                         mark.key, mark.name
                     ));
                     refused.push(mark);
+                }
+                if refusal.until_change {
+                    refused.extend(with);
                 }
                 last = Some(refusal);
                 if !next {
@@ -144,96 +137,112 @@ pub(super) async fn acquire(
     Err(Failed { refusal, refused })
 }
 
-/// The secrets to try, in order. One that was refused stays out until it changes, unless all were.
-fn candidates(observed: &Observed) -> Vec<&Source> {
+fn acquired(
+    token: Arc<Token>,
+    used: Option<SourceMark>,
+    with: Vec<SourceMark>,
+    fingerprint: String,
+) -> Acquired {
+    Acquired {
+        token,
+        sources: SourceUse {
+            used,
+            with,
+            refused: Vec::new(),
+        },
+        fingerprint,
+        proof_expires_at: None,
+    }
+}
+
+/// One try with what was read.
+async fn one(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    endpoint: &TokenEndpoint,
+    mut read: Read,
+    permit: &Arc<Permit>,
+) -> Result<Acquired, Refusal> {
+    let ends = read.material.ends();
+    let now = context.clock.now();
+    if let Some(validity) = ends.filter(|v| v.until <= now || v.from > later(now, 300)) {
+        return Err(Refusal {
+            about_client: true,
+            ..Refusal::local(
+                Class::Denied,
+                "CertificateExpired",
+                format!(
+                    "the certificate is valid from {} to {} only; renew it",
+                    validity.from, validity.until
+                ),
+            )
+        });
+    }
+    read.complete(context, credential, Some(endpoint)).await?;
+    let result = if let Some(state) = read.state.take() {
+        refreshed(context, credential, key, endpoint, read, state, permit).await
+    } else {
+        let (used, with, fingerprint) = (read.used, read.with, read.fingerprint);
+        let parts = (read.material, read.supplies);
+        exchange(context, credential, endpoint, parts, &fingerprint, permit)
+            .await
+            .map(|token| acquired(token, used, with, fingerprint))
+    };
+    result.map(|mut acquired| {
+        acquired.proof_expires_at = ends.map(|v| v.until);
+        acquired
+    })
+}
+
+fn later(now: Timestamp, seconds: i64) -> Timestamp {
+    crate::plan::schedule::later(now, SignedDuration::from_secs(seconds))
+}
+
+/// The proofs to try, in order. One that was refused stays out until it changes, unless all were. Where no Secret
+/// proves the client there is one try.
+fn candidates(observed: &Observed) -> Vec<Option<&Source>> {
+    if observed.sources.is_empty() {
+        return vec![None];
+    }
     let present = || observed.sources.iter().filter(|s| s.present.is_some());
-    let fresh: Vec<&Source> = present()
+    let fresh: Vec<Option<&Source>> = present()
         .filter(|s| s.mark().is_some_and(|m| !observed.memory.has_refused(&m)))
+        .map(Some)
         .collect();
     if fresh.is_empty() {
-        present().collect()
+        present().map(Some).collect()
     } else {
         fresh
     }
 }
 
-/// Reads a client secret and checks that it may go to this issuer.
-pub(super) async fn read_source(
-    context: &Context,
-    credential: &Credential,
-    source: &Source,
-) -> Result<Read, Refusal> {
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
-    let reference = &source.reference;
-    let mut secret = call(&context.metrics, "get_secret", api.get(&reference.name)).await.map_err(|trouble| match trouble {
-        Trouble::NotFound => Refusal::local(
-            Class::Invalid,
-            "ClientSecretMissing",
-            format!("Secret {} does not exist; create it", reference.name),
-        ),
-        Trouble::Forbidden => Refusal::local(
-            Class::Transient,
-            "ClientSecretForbidden",
-            format!("apicred may not read Secret {}; its role lacks get on secrets in this namespace", reference.name),
-        ),
-        _ => Refusal::local(Class::Transient, "KubernetesUnavailable", "the Kubernetes API did not answer; apicred tries again"),
+/// A static key as a token: it has no end that anybody knows, so it is looked at again after a year.
+fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refusal> {
+    let secret = read.supplies.first().cloned().ok_or_else(|| {
+        Refusal::local(Class::Invalid, "SourceMissing", "the static key was not read")
     })?;
-    binding::may_send(
-        &credential.issuer,
-        &reference.name,
-        secret.metadata.annotations.as_ref(),
-    )
-    .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
-    let mut data: BTreeMap<_, _> = secret.data.take().unwrap_or_default();
-    let bytes = data.remove(&reference.key).ok_or_else(|| {
-        Refusal::local(
-            Class::Invalid,
-            "ClientSecretKeyMissing",
-            // Which keys it has is not told: who may name a Secret may not be who may read it.
-            format!(
-                "Secret {} has no key {}; correct the key or add it",
-                reference.name, reference.key
-            ),
-        )
-    })?;
-    let material = Material::from_secret_bytes(&bytes.0).map_err(|problem| {
-        Refusal::local(
-            Class::Invalid,
-            "ClientSecretInvalid",
-            format!(
-                "key {} of Secret {} {problem}",
-                reference.key, reference.name
-            ),
-        )
-    })?;
-    let key = context
-        .digest_key
-        .get(&context.metrics)
-        .await
-        .map_err(|_| {
-            Refusal::local(
-                Class::Transient,
-                "KubernetesUnavailable",
-                "the operator's digest key cannot be read; apicred tries again",
-            )
-        })?;
-    let Material::Secret(text) = &material;
-    let fingerprint = key.fingerprint(&fingerprint::request(credential), text.expose_secret());
-    let mark = SourceMark {
-        name: reference.name.clone(),
-        key: reference.key.clone(),
-        uid: secret.metadata.uid.unwrap_or_default(),
-        version: secret.metadata.resource_version.unwrap_or_default(),
-    };
-    Ok(Read {
-        mark,
-        material,
-        fingerprint,
-        annotations: secret.metadata.annotations,
+    let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    Ok(Token {
+        secret,
+        refresh_token: None,
+        instance_url: None,
+        claims: None,
+        token_type: scheme.to_owned(),
+        issued_at,
+        expires_at: crate::plan::schedule::later(issued_at, STATIC_LIFE),
+        lifetime_source: LifetimeSource::Static,
+        refresh_in: None,
+        scope: None,
+        id: None,
+        correlation_id: None,
     })
 }
 
-async fn endpoint(context: &Context, credential: &Credential) -> Result<TokenEndpoint, Refusal> {
+pub(super) async fn endpoint(
+    context: &Context,
+    credential: &Credential,
+) -> Result<TokenEndpoint, Refusal> {
     match oauth::known_endpoint(credential) {
         Some(endpoint) => Ok(endpoint),
         None => {
@@ -245,54 +254,142 @@ async fn endpoint(context: &Context, credential: &Credential) -> Result<TokenEnd
     }
 }
 
+/// A refresh: the mark, the exchange, the new refresh token stored. A task of its own carries it, so that the new
+/// token lands even if the look is given up: it exists nowhere else.
+async fn refreshed(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    endpoint: &TokenEndpoint,
+    read: Read,
+    mut state: StateSecret,
+    permit: &Arc<Permit>,
+) -> Result<Acquired, Refusal> {
+    let uid = credential.uid.clone();
+    let unsaved = context.with_state(key, &uid, |s| s.unsaved.take());
+    let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
+    let (endpoint, permit) = (endpoint.clone(), Arc::clone(permit));
+    let task = tokio::spawn(async move {
+        let _permit = permit;
+        let Read {
+            used,
+            material,
+            supplies,
+            ..
+        } = read;
+        let sent = supplies
+            .first()
+            .cloned()
+            .unwrap_or_else(|| SecretString::from(""));
+        let (essence, marked, result);
+        // One that was received and could not be stored yet goes before a new request, as long as the refresh
+        // token that it answers still stands there.
+        if let Some(held) = unsaved.filter(|u| u.answers(&state, &sent)) {
+            essence = material;
+            (marked, result) = (held.marked, Ok(held.token));
+        } else {
+            marked = refresh::begin(&context, &credential, &mut state, context.clock.now()).await?;
+            let request = build(&credential, &endpoint, (material, supplies.clone()), &context).await?;
+            essence = request.2;
+            result = send(&context, &credential, request.0, request.1).await;
+        }
+        let stored =
+            refresh::finish(&context, &credential, &mut state, marked, &sent, &result).await;
+        let token = result?;
+        if let Err(refusal) = stored {
+            if refusal.class == Class::Transient && refusal.reason != "StateChanged" {
+                context.with_state(&key, &credential.uid, |s| {
+                    s.unsaved = Some(Unsaved {
+                        uid: state.uid.clone(),
+                        sent,
+                        marked,
+                        token,
+                    });
+                });
+            }
+            return Err(refusal);
+        }
+        let now_there = token.refresh_token.clone().unwrap_or(sent);
+        let fingerprint =
+            materials::digest(&context, &credential, &essence, &[now_there]).await?;
+        Ok(acquired(
+            Arc::new(token),
+            used,
+            vec![state.mark()],
+            fingerprint,
+        ))
+    });
+    task.await.unwrap_or_else(|_| {
+        Err(Refusal::local(
+            Class::Transient,
+            "InternalError",
+            "the refresh was abandoned; apicred tries again",
+        ))
+    })
+}
+
+/// Builds the request. Signing takes a millisecond or two of a processor and has no place among the async tasks.
+async fn build(
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    (material, supplies): (Material, Vec<SecretString>),
+    context: &Context,
+) -> Result<(TokenRequest, String, Material), Refusal> {
+    let signs = matches!(material, Material::Signer(_))
+        || matches!(credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));
+    let (credential, endpoint, now) = (credential.clone(), endpoint.clone(), context.clock.now());
+    let make = move || {
+        let (id, assertion) = (ids::uuid(), ids::uuid());
+        let moment = Moment {
+            now,
+            request_id: &id,
+            assertion_id: &assertion,
+        };
+        let request = oauth::request(&credential, &endpoint, &material, &supplies, moment)?;
+        Ok((request, id, material))
+    };
+    if !signs {
+        return make();
+    }
+    tokio::task::spawn_blocking(make).await.unwrap_or_else(|_| {
+        Err(Refusal::local(
+            Class::Transient,
+            "InternalError",
+            "signing was abandoned; apicred tries again",
+        ))
+    })
+}
+
 /// One exchange, shared with whoever asks for the very same at this moment.
 async fn exchange(
     context: &Arc<Context>,
     credential: &Credential,
     endpoint: &TokenEndpoint,
-    material: Material,
+    parts: (Material, Vec<SecretString>),
     fingerprint: &str,
     permit: &Arc<Permit>,
 ) -> Result<Arc<Token>, Refusal> {
-    let id = ids::uuid();
-    let request = oauth::request(credential, endpoint, &material, &id);
-    drop(material);
-    let (world, issuer, permit) = (
+    let (request, id, material) = build(credential, endpoint, parts, context).await?;
+    let (world, asker, place, permit) = (
         Arc::clone(context),
-        credential.issuer.clone(),
+        credential.clone(),
+        endpoint.clone(),
         Arc::clone(permit),
     );
     let flight = async move {
         let _permit = permit;
-        let (now, clock) = (world.clock.now(), Instant::now());
-        // Rounded down: a life counted from a little earlier never promises too much.
-        let sent = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now);
-        let result = world.http.post(&issuer, request).await.and_then(|raw| {
-            let answer = AnswerContext {
-                sent,
-                now: world.clock.now(),
-                assumed_lifetime: issuer.assumed_lifetime,
-            };
-            oauth::answer(&raw, answer)
-        });
-        world.metrics.asked(
-            result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok"),
-            clock.elapsed(),
+        let arc = matches!(
+            (&asker.proof, &asker.issuer.lends),
+            (Proof::ManagedIdentity(_), Some(Lent::AzureArc(_)))
         );
-        match result {
-            Ok(mut token) => {
-                token.correlation_id.get_or_insert(id);
-                Ok(token)
-            }
-            Err(refusal) => {
-                if let Some(pause) = pause(&refusal) {
-                    let until = crate::plan::schedule::later(world.clock.now(), pause);
-                    world.gate.pause(&issuer.id, until);
-                }
-                Err(refusal)
-            }
+        if arc {
+            return challenged(&world, &asker, &place, material, request, id).await;
         }
+        send(&world, &asker, request, id).await
     };
+    if !credential.grant.is_shareable() {
+        return flight.await.map(Arc::new);
+    }
     let key = (
         credential.namespace.clone(),
         fingerprint.to_owned(),
@@ -301,13 +398,73 @@ async fn exchange(
     context.flights.join(key, flight).await
 }
 
+/// The Azure Arc agent answers the first request with a challenge, the second with a token.
+async fn challenged(
+    context: &Arc<Context>,
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    material: Material,
+    request: TokenRequest,
+    id: String,
+) -> Result<Token, Refusal> {
+    let Material::Local(Local::AzureArc(origin, None)) = material else {
+        return send(context, credential, request, id).await;
+    };
+    let answer = context.http.send(&credential.issuer, request).await?;
+    if answer.status != 401 {
+        return read_answer(context, credential, &answer, context.clock.now(), id);
+    }
+    let proof = identity::answer_to_challenge(context, &origin, &answer).await?;
+    let (request, id, _) = build(credential, endpoint, (proof, Vec::new()), context).await?;
+    send(context, credential, request, id).await
+}
+
+/// Sends, measures, and reads the answer.
+async fn send(
+    context: &Context,
+    credential: &Credential,
+    request: TokenRequest,
+    id: String,
+) -> Result<Token, Refusal> {
+    let (now, clock) = (context.clock.now(), Instant::now());
+    // Rounded down: a life counted from a little earlier never promises too much.
+    let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let result = match context.http.send(&credential.issuer, request).await {
+        Ok(raw) => read_answer(context, credential, &raw, sent, id),
+        Err(refusal) => Err(refusal),
+    };
+    context.metrics.asked(
+        result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok"),
+        clock.elapsed(),
+    );
+    if let Err(refusal) = &result
+        && let Some(pause) = pause(refusal)
+    {
+        let until = crate::plan::schedule::later(context.clock.now(), pause);
+        context.gate.pause(&credential.issuer.id, until);
+    }
+    result
+}
+
+fn read_answer(
+    context: &Context,
+    credential: &Credential,
+    raw: &RawAnswer,
+    sent: Timestamp,
+    id: String,
+) -> Result<Token, Refusal> {
+    let mut token = oauth::answer_to(credential, raw, sent, context.clock.now())?;
+    token.correlation_id.get_or_insert(id);
+    Ok(token)
+}
+
 /// How long everybody leaves an issuer alone after this answer.
-fn pause(refusal: &Refusal) -> Option<jiff::SignedDuration> {
+fn pause(refusal: &Refusal) -> Option<SignedDuration> {
     let asked = refusal
         .retry_after
-        .and_then(|d| jiff::SignedDuration::try_from(d).ok());
+        .and_then(|d| SignedDuration::try_from(d).ok());
     match (refusal.class, asked) {
-        (Class::Throttled, None) => Some(jiff::SignedDuration::from_secs(30)),
+        (Class::Throttled, None) => Some(SignedDuration::from_secs(30)),
         (Class::Throttled | Class::Transient, asked) => asked,
         _ => None,
     }

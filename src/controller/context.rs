@@ -10,6 +10,7 @@ use kube::{
     Client, Resource,
     runtime::reflector::{ObjectRef, Store},
 };
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
 use super::{
@@ -17,7 +18,9 @@ use super::{
     endpoints::Endpoints,
     flights::Flights,
     gate::Gate,
+    identity::IdentityEnvironment,
     index::Index,
+    materials::StateSecret,
     secrets::{Secrets, newer},
 };
 use crate::{
@@ -43,6 +46,8 @@ pub struct Settings {
     pub allowed_cidrs: Vec<IpNet>,
     /// Name of this process in events.
     pub instance: String,
+    /// What the process's environment says about its own identity in Azure.
+    pub identity: IdentityEnvironment,
 }
 
 /// Shared state. The stores are filled by [`super::streams`], the rest by the reconciles.
@@ -81,6 +86,8 @@ pub(super) struct State {
     uid: String,
     pub(super) memory: Memory,
     pub(super) held: Option<Held>,
+    /// A refreshed token whose new refresh token could not be stored yet.
+    pub(super) unsaved: Option<Unsaved>,
     /// The status written last and its version, until the watch has shown it.
     pub(super) written: Option<(String, ApiCredentialStatus)>,
 }
@@ -91,10 +98,30 @@ pub(super) struct Held {
     pub(super) token: Arc<Token>,
     pub(super) sources: SourceUse,
     pub(super) fingerprint: String,
+    /// When the certificate that proved the client ends.
+    pub(super) proof_expires_at: Option<jiff::Timestamp>,
     /// Digest of the request it answers.
     pub(super) request: String,
     /// The renewal request it answers.
     pub(super) renew_requested: Option<String>,
+}
+
+/// The answer to a refresh that is known only here: the new refresh token in it could not be stored.
+pub(super) struct Unsaved {
+    /// UID of the state Secret.
+    pub(super) uid: String,
+    /// The refresh token that it answers.
+    pub(super) sent: SecretString,
+    /// Was the mark set before?
+    pub(super) marked: bool,
+    pub(super) token: Token,
+}
+
+impl Unsaved {
+    /// Does it answer the refresh token that stands in this Secret?
+    pub(super) fn answers(&self, state: &StateSecret, there: &SecretString) -> bool {
+        self.uid == state.uid && self.sent.expose_secret() == there.expose_secret()
+    }
 }
 
 /// Wakes credentials up.
@@ -215,7 +242,11 @@ impl Context {
             .unwrap_or_default();
         uid.clone_into(&mut state.uid);
         let result = use_it(&mut state);
-        if !state.memory.is_empty() || state.held.is_some() || state.written.is_some() {
+        if !state.memory.is_empty()
+            || state.held.is_some()
+            || state.unsaved.is_some()
+            || state.written.is_some()
+        {
             states.insert(key.clone(), state);
         }
         result

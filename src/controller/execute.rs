@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    acquire::{self, Acquired, Read},
+    acquire::{self, Acquired},
     context::{Context, Held},
     gate::Admission,
+    materials::{self, Read},
     write::{patch_secret, publish, repeating, write_trouble},
 };
 use crate::{
@@ -123,23 +124,17 @@ async fn verify(
             until: context.clock.now(),
         };
     };
-    let Some(source) = observed
-        .sources
-        .iter()
-        .find(|s| used.is(&s.reference))
-        .cloned()
-    else {
-        return Outcome::Queued {
-            until: context.clock.now(),
-        };
-    };
-    match acquire::read_source(context, credential, &source).await {
+    let source = used.and_then(|used| {
+        let found = observed.sources.iter().find(|s| used.is(&s.reference));
+        found.cloned()
+    });
+    match materials::read(context, credential, source.as_ref()).await {
         Ok(read)
             if observed
                 .record()
                 .is_some_and(|r| r.fingerprint == read.fingerprint) =>
         {
-            observed.memory.verified = Some(read.mark);
+            observed.memory.verified = read.used.into_iter().chain(read.with).collect();
             observed.memory.failure = None;
             // Labels may have changed in the same edit: look again with this out of the way.
             Outcome::Queued {
@@ -187,16 +182,18 @@ async fn mint(
             };
         }
     };
-    match acquire::acquire(context, credential, observed, first, permit).await {
+    match acquire::acquire(context, credential, key, observed, first, permit).await {
         Ok(Acquired {
             token,
             sources,
             fingerprint,
+            proof_expires_at,
         }) => {
             let held = Held {
                 token,
                 sources,
                 fingerprint,
+                proof_expires_at,
                 request: fingerprint::request(credential),
                 renew_requested: credential.renew_requested.clone(),
             };

@@ -4,8 +4,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{
-    api::{ApiCredential, IssuerKind},
-    credential::{Key, Seniority},
+    api::{ApiCredential, ApiCredentialSpec, IssuerKind},
+    credential::{Key, Proof, Seniority},
+    oauth::{Grant, Need},
 };
 
 /// Namespace and name of a Secret.
@@ -46,11 +47,9 @@ impl Index {
             .map(|t| t.0)
             .unwrap_or_default();
         let entry = Entry {
-            sources: spec
-                .client
-                .secret_refs
-                .iter()
-                .map(|r| (namespace.clone(), r.name.clone()))
+            sources: source_names(spec)
+                .into_iter()
+                .map(|name| (namespace.clone(), name))
                 .collect(),
             target: (namespace.clone(), spec.target.secret_name.clone()),
             issuer: spec.issuer_ref.as_ref().map(|r| {
@@ -168,6 +167,20 @@ impl Index {
         let (_, first) = self.by_target.get(&entry.target)?.first()?;
         (first != key).then(|| first.name.clone())
     }
+}
+
+/// Names of the Secrets that a spec draws on. A spec that cannot be parsed is woken by its own change alone.
+fn source_names(spec: &ApiCredentialSpec) -> BTreeSet<String> {
+    let proof = Proof::parse(spec.client.as_ref()).map(|p| p.alternatives());
+    let grant = Grant::parse(spec.grant.as_ref()).map(|g| g.needs());
+    let companions = grant.unwrap_or_default();
+    let companions = companions.iter().filter_map(Need::reference);
+    proof
+        .unwrap_or_default()
+        .iter()
+        .chain(companions)
+        .map(|r| r.name.clone())
+        .collect()
 }
 
 fn take<N: Clone + Eq + std::hash::Hash>(map: &mut HashMap<N, HashSet<Key>>, name: &N, key: &Key) {

@@ -156,6 +156,8 @@ async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal>
     match &issuer.endpoint {
         Endpoint::Entra { authority } => Ok(format!("{authority}/oauth2/v2.0/token")),
         Endpoint::Fixed(url) => Ok(url.to_string()),
+        // An issuer object always has a place.
+        Endpoint::Nowhere => Ok(String::new()),
         Endpoint::Discover(_) => {
             let found = context
                 .endpoints

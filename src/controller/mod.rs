@@ -14,12 +14,15 @@ mod endpoints;
 mod execute;
 mod flights;
 mod gate;
+mod identity;
 mod ids;
 mod index;
 mod issuers;
+mod materials;
 mod observe;
 mod reconcile;
 mod record;
+mod refresh;
 mod secrets;
 mod streams;
 #[cfg(test)]
@@ -37,6 +40,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 pub use context::Settings;
+pub use identity::IdentityEnvironment;
 use context::{Context, Parts, Triggers};
 
 use crate::{

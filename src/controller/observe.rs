@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::context::{Context, lock};
 use crate::{
+    api::SecretKeyRef,
     credential::{
         Credential, Key,
         binding::{self, Denial},
@@ -20,27 +21,29 @@ pub(super) fn observe(
     deleting: bool,
     now: Timestamp,
 ) -> Observed {
-    let (target, sources) = {
+    let (target, sources, companions) = {
         let secrets = lock(&context.secrets);
         let name = |secret: &str| (credential.namespace.clone(), secret.to_owned());
         let target = secrets.get(&name(&credential.target.name));
-        let sources = credential
-            .secrets
-            .iter()
-            .map(|reference| {
+        let look = |references: Vec<SecretKeyRef>| -> Vec<Source> {
+            let seen = |reference: SecretKeyRef| {
                 let seen = secrets
                     .get(&name(&reference.name))
                     .filter(|s| !s.facts.deleting);
                 Source {
                     reference: reference.clone(),
+                    created_at: seen.and_then(|s| s.facts.created_at),
+                    expires_at: seen.and_then(|s| s.facts.secret_expires_at),
                     present: seen.map(|s| (s.facts.uid.clone(), s.facts.version.clone())),
                     changed_at: seen.and_then(|s| s.changed_at),
                 }
-            })
-            .collect();
+            };
+            references.into_iter().map(seen).collect()
+        };
         (
             ownership::target(credential, target.map(|s| &s.facts)),
-            sources,
+            look(credential.alternatives()),
+            look(credential.companions()),
         )
     };
     let (permission, terminating) = permission(context, credential);
@@ -64,6 +67,7 @@ pub(super) fn observe(
         senior,
         permission,
         sources,
+        companions,
         memory,
         held,
     };

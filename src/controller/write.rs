@@ -69,6 +69,7 @@ pub(super) async fn publish(
         held.fingerprint.clone(),
         token_digest,
         held.sources.clone(),
+        held.proof_expires_at,
     );
     match write(context, credential, observed, &record, held).await {
         Ok(()) => {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{Ask, Issuer};
+use super::{Ask, Credential, Issuer};
+use crate::oauth::Grant;
 
 /// Why a request may not be made.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -121,6 +122,32 @@ pub fn may_post(
         origin,
         crate::api::names::ALLOWED_ISSUERS,
         origin
+    )))
+}
+
+/// May this Secret serve the grant of this credential? A static key is copied and a state Secret is written to, so
+/// their owners must have said so: else whoever may create credentials could read one and spoil the other.
+///
+/// # Errors
+/// When the Secret does not name the credential.
+pub fn may_serve(
+    credential: &Credential,
+    secret: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Denial> {
+    let names = crate::api::names::PUBLISH_BY;
+    let (annotation, what) = match &credential.grant {
+        Grant::Static(_) => (names, "published"),
+        Grant::RefreshToken(_) => (crate::api::names::STATE_OF, "used as a refresh token"),
+        _ => return Ok(()),
+    };
+    let named = annotations.and_then(|a| a.get(annotation));
+    let me = credential.name.as_str();
+    if named.is_some_and(|list| list.split(',').any(|n| n.trim() == me)) {
+        return Ok(());
+    }
+    Err(Denial::Secret(format!(
+        "Secret {secret} does not allow itself to be {what} by this credential; its owner sets the annotation {annotation}: {me} on it"
     )))
 }
 

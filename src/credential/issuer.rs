@@ -4,10 +4,13 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use url::Url;
 
-use super::FieldError;
-use crate::api::{
-    AllowedNamespaces, BasicEncoding, ClientAuthentication, Cloud, ClusterTokenIssuer, EntraIssuer,
-    IssuerKind, Limits, OAuth2Issuer, OidcIssuer, TokenIssuer,
+use super::{FieldError, place::Place};
+use crate::{
+    api::{
+        AllowedNamespaces, AssertionAudience, Cloud, ClusterTokenIssuer, EntraIssuer,
+        IdentityEndpoint, IssuerKind, Limits, ManagedIdentity, RefreshTokens, Reuse, TokenIssuer,
+    },
+    oauth::renewal::ReuseRule,
 };
 
 /// Default of `limits.requestsPerSecond`: far above what one team's credentials need (10,000 tokens renewed every
@@ -49,6 +52,34 @@ pub enum Endpoint {
     Fixed(Url),
     /// In the discovery document of this issuer.
     Discover(Url),
+    /// Nobody is asked: a static key.
+    Nowhere,
+}
+
+/// What an issuer without discovery says about its other endpoints.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Places {
+    /// Identifier of the issuer.
+    pub issuer: Option<String>,
+    /// Revocation endpoint.
+    pub revocation: Option<Url>,
+    /// Authorization endpoint.
+    pub authorization: Option<Url>,
+    /// Device authorization endpoint.
+    pub device: Option<Url>,
+}
+
+/// The operator's identity, lent by an administrator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lent {
+    /// IMDS, at this origin.
+    Imds(Url),
+    /// By the environment of App Service.
+    AppService,
+    /// The Arc agent, at this origin.
+    AzureArc(Url),
+    /// By the environment of Entra Workload ID.
+    WorkloadIdentity,
 }
 
 /// How a client secret travels.
@@ -92,16 +123,16 @@ pub struct Issuer {
     pub allowed_namespaces: Option<AllowedNamespaces>,
     /// What may be asked; `None`: anything.
     pub allowed_scopes: Option<Vec<String>>,
-}
-
-/// The authority host of a national cloud.
-/// Source: learn.microsoft.com/entra/identity-platform/authentication-national-cloud.
-pub const fn entra_authority(cloud: Cloud) -> &'static str {
-    match cloud {
-        Cloud::Public => "https://login.microsoftonline.com",
-        Cloud::USGov => "https://login.microsoftonline.us",
-        Cloud::China => "https://login.partner.microsoftonline.cn",
-    }
+    /// National cloud, at Entra ID.
+    pub cloud: Cloud,
+    /// Other endpoints of an issuer without discovery.
+    pub places: Places,
+    /// What client assertions name as their audience, if the issuer says so.
+    pub assertion_audience: Option<AssertionAudience>,
+    /// What it does with a refresh token that comes twice.
+    pub reuse: ReuseRule,
+    /// The operator's identity, if this issuer lends it.
+    pub lends: Option<Lent>,
 }
 
 impl Issuer {
@@ -115,17 +146,15 @@ impl Issuer {
             cloud: Some(cloud),
             authority_host: None,
         };
-        let place = entra_place(&entra, "spec.entra").map_err(|e| vec![e])?;
+        let place = Place::entra(&entra, "spec.entra").map_err(|e| vec![e])?;
         let id = IssuerId::Inline(format!("{}/{tenant}", place.origin));
-        Ok(Self::assemble(
-            id,
-            String::new(),
-            place,
-            None,
-            Vec::new(),
-            None,
-            None,
-        ))
+        Ok(Self::assemble(id, String::new(), place, Common::default()))
+    }
+
+    /// The issuer of a static key: there is none.
+    pub fn nowhere() -> Self {
+        let id = IssuerId::Inline("none".to_owned());
+        Self::assemble(id, String::new(), Place::nowhere(), Common::default())
     }
 
     /// A namespaced issuer. `extra` are the networks that the installation allows to every such issuer.
@@ -134,7 +163,7 @@ impl Issuer {
     /// All faults of its spec.
     pub fn namespaced(object: &TokenIssuer, extra: &[IpNet]) -> Result<Self, Vec<FieldError>> {
         let spec = &object.spec;
-        let place = place(
+        let place = Place::of(
             spec.entra.as_ref(),
             spec.oidc.as_ref(),
             spec.oauth2.as_ref(),
@@ -145,15 +174,15 @@ impl Issuer {
             object.metadata.namespace.clone().unwrap_or_default(),
             object.metadata.name.clone().unwrap_or_default(),
         );
-        let mut issuer = Self::assemble(
-            id,
-            version(&object.metadata),
-            place,
-            spec.ca_bundle.clone(),
-            extra.to_vec(),
-            spec.limits.as_ref(),
-            spec.assumed_lifetime,
-        );
+        let common = Common {
+            ca_bundle: spec.ca_bundle.clone(),
+            limits: spec.limits.as_ref(),
+            assumed: spec.assumed_lifetime,
+            refresh_tokens: spec.refresh_tokens.as_ref(),
+            assertion_audience: spec.assertion_audience,
+        };
+        let mut issuer = Self::assemble(id, version(&object.metadata), place, common);
+        issuer.allowed_cidrs = extra.to_vec();
         // Entra's own hosts are known and safe, as long as public CAs say that it is them; any other origin is only
         // this namespace's word.
         issuer.vouched = spec
@@ -185,57 +214,57 @@ impl Issuer {
                 )),
             }
         }
-        let place = place(
+        let place = Place::of(
             spec.entra.as_ref(),
             spec.oidc.as_ref(),
             spec.oauth2.as_ref(),
-        );
-        let place = match place {
-            Ok(place) if errors.is_empty() => place,
-            Ok(_) => return Err(errors),
-            Err(error) => {
-                errors.push(error);
-                return Err(errors);
-            }
+        )
+        .map_err(|e| errors.push(e))
+        .ok();
+        let lends = spec
+            .managed_identity
+            .as_ref()
+            .map(|m| lent(m, spec.entra.is_some()))
+            .transpose()
+            .map_err(|e| errors.push(e))
+            .ok();
+        let (Some(place), Some(lends), true) = (place, lends, errors.is_empty()) else {
+            return Err(errors);
         };
         let id = IssuerId::Object(
             IssuerKind::ClusterTokenIssuer,
             String::new(),
             object.metadata.name.clone().unwrap_or_default(),
         );
-        let mut issuer = Self::assemble(
-            id,
-            version(&object.metadata),
-            place,
-            spec.ca_bundle.clone(),
-            cidrs,
-            spec.limits.as_ref(),
-            spec.assumed_lifetime,
-        );
+        let common = Common {
+            ca_bundle: spec.ca_bundle.clone(),
+            limits: spec.limits.as_ref(),
+            assumed: spec.assumed_lifetime,
+            refresh_tokens: spec.refresh_tokens.as_ref(),
+            assertion_audience: spec.assertion_audience,
+        };
+        let mut issuer = Self::assemble(id, version(&object.metadata), place, common);
+        issuer.allowed_cidrs = cidrs;
         let nobody = AllowedNamespaces {
             names: Some(Vec::new()),
             selector: None,
         };
         issuer.allowed_namespaces = Some(spec.allowed_namespaces.clone().unwrap_or(nobody));
         issuer.allowed_scopes.clone_from(&spec.allowed_scopes);
+        issuer.lends = lends;
         Ok(issuer)
     }
 
-    fn assemble(
-        id: IssuerId,
-        version: String,
-        place: Place,
-        ca_bundle: Option<String>,
-        allowed_cidrs: Vec<IpNet>,
-        limits: Option<&Limits>,
-        assumed: Option<kube::core::Duration>,
-    ) -> Self {
+    fn assemble(id: IssuerId, version: String, place: Place, common: Common<'_>) -> Self {
         let limit = |value: Option<i32>, default| {
             value
                 .and_then(|v| u32::try_from(v).ok())
                 .unwrap_or(default)
                 .max(1)
         };
+        let limits = common.limits;
+        let entra = matches!(place.endpoint, Endpoint::Entra { .. });
+        let refresh = common.refresh_tokens;
         Self {
             id,
             version,
@@ -243,19 +272,46 @@ impl Issuer {
             style: place.style,
             origin: place.origin,
             vouched: true,
-            ca_bundle,
-            allowed_cidrs,
+            ca_bundle: common.ca_bundle,
+            allowed_cidrs: Vec::new(),
             requests_per_second: limit(
                 limits.and_then(|l| l.requests_per_second),
                 REQUESTS_PER_SECOND,
             ),
             max_in_flight: limit(limits.and_then(|l| l.max_in_flight), MAX_IN_FLIGHT),
-            assumed_lifetime: assumed
-                .and_then(|d| SignedDuration::try_from(std::time::Duration::from(d)).ok()),
+            assumed_lifetime: common.assumed.and_then(span),
             allowed_namespaces: None,
             allowed_scopes: None,
+            cloud: place.cloud,
+            places: place.places,
+            assertion_audience: common.assertion_audience,
+            reuse: ReuseRule {
+                // Entra ID does not revoke a refresh token by its use (facts, section 7).
+                reuse: refresh
+                    .and_then(|r| r.reuse)
+                    .or(entra.then_some(Reuse::Always)),
+                window: refresh
+                    .and_then(|r| r.reuse_window)
+                    .and_then(span)
+                    .unwrap_or_default(),
+            },
+            lends: None,
         }
     }
+}
+
+/// What both kinds of issuers say alike.
+#[derive(Default)]
+struct Common<'a> {
+    ca_bundle: Option<String>,
+    limits: Option<&'a Limits>,
+    assumed: Option<kube::core::Duration>,
+    refresh_tokens: Option<&'a RefreshTokens>,
+    assertion_audience: Option<AssertionAudience>,
+}
+
+fn span(duration: kube::core::Duration) -> Option<SignedDuration> {
+    SignedDuration::try_from(std::time::Duration::from(duration)).ok()
 }
 
 /// UID and generation: changes exactly when the spec does.
@@ -267,125 +323,49 @@ fn version(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) ->
     )
 }
 
-struct Place {
-    endpoint: Endpoint,
-    style: Option<SecretStyle>,
-    origin: String,
-}
-
-fn place(
-    entra: Option<&EntraIssuer>,
-    oidc: Option<&OidcIssuer>,
-    oauth2: Option<&OAuth2Issuer>,
-) -> Result<Place, FieldError> {
-    match (entra, oidc, oauth2) {
-        (Some(entra), None, None) => entra_place(entra, "spec.entra"),
-        (None, Some(oidc), None) => {
-            let url = https_url("spec.oidc.issuerUrl", &oidc.issuer_url)?;
-            let style = oidc.client_authentication.as_ref().map(style);
-            Ok(Place {
-                origin: origin(&url),
-                endpoint: Endpoint::Discover(url),
-                style,
+/// Where the operator's identity answers. Only loopback and link-local addresses: what is sent there is not secret,
+/// but what comes back is believed.
+fn lent(spec: &ManagedIdentity, entra: bool) -> Result<Lent, FieldError> {
+    let at = |field: &str, endpoint: &IdentityEndpoint, usual: &str| {
+        let text = endpoint.endpoint.as_deref().unwrap_or(usual);
+        let near = |url: &Url| match url.host() {
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback() || ip.is_link_local(),
+            _ => false,
+        };
+        Url::parse(text)
+            .ok()
+            .filter(|u| u.scheme() == "http" && u.path() == "/" && u.query().is_none() && near(u))
+            .ok_or_else(|| {
+                FieldError::new(
+                    format!("spec.managedIdentity.{field}.endpoint"),
+                    "must be http:// and a loopback or link-local IPv4 address, such as http://169.254.169.254",
+                )
             })
-        }
-        (None, None, Some(oauth2)) => {
-            let url = https_url("spec.oauth2.tokenUrl", &oauth2.token_url)?;
-            // RFC 6749 section 2.3.1: every server that issues secrets must take Basic.
-            let style = oauth2
-                .client_authentication
-                .as_ref()
-                .map_or(SecretStyle::BasicForm, style);
-            Ok(Place {
-                origin: origin(&url),
-                endpoint: Endpoint::Fixed(url),
-                style: Some(style),
-            })
-        }
+    };
+    if !entra {
+        return Err(FieldError::new(
+            "spec.managedIdentity",
+            "is Azure's: it goes with entra",
+        ));
+    }
+    let keys = (
+        &spec.imds,
+        &spec.app_service,
+        &spec.azure_arc,
+        &spec.workload_identity,
+    );
+    match keys {
+        (Some(e), None, None, None) => Ok(Lent::Imds(at("imds", e, crate::oauth::IMDS)?)),
+        (None, Some(_), None, None) => Ok(Lent::AppService),
+        (None, None, Some(e), None) => Ok(Lent::AzureArc(at(
+            "azureArc",
+            e,
+            crate::oauth::AZURE_ARC,
+        )?)),
+        (None, None, None, Some(_)) => Ok(Lent::WorkloadIdentity),
         _ => Err(FieldError::new(
-            "spec",
-            "an issuer has exactly one of entra, oidc or oauth2",
+            "spec.managedIdentity",
+            "has exactly one key: imds, appService, azureArc or workloadIdentity",
         )),
     }
-}
-
-fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {
-    let tenant = &entra.tenant_id;
-    let well_formed = !tenant.is_empty()
-        && tenant
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-.".contains(c))
-        && !tenant.starts_with(['-', '.'])
-        && !tenant.ends_with(['-', '.']);
-    let shared = ["common", "organizations", "consumers"]
-        .iter()
-        .any(|s| tenant.eq_ignore_ascii_case(s));
-    if !well_formed || shared {
-        return Err(FieldError::new(
-            format!("{at}.tenantId"),
-            "give the tenant's GUID or one of its verified domains; application tokens need the concrete tenant",
-        ));
-    }
-    let host = match &entra.authority_host {
-        Some(host) => {
-            let url = https_url(&format!("{at}.authorityHost"), host)?;
-            if url.path() != "/" || url.query().is_some() {
-                return Err(FieldError::new(
-                    format!("{at}.authorityHost"),
-                    "give an origin without a path, such as https://login.example.com",
-                ));
-            }
-            origin(&url)
-        }
-        None => entra_authority(entra.cloud.unwrap_or_default()).to_owned(),
-    };
-    Ok(Place {
-        endpoint: Endpoint::Entra {
-            authority: format!("{host}/{tenant}"),
-        },
-        style: Some(SecretStyle::Post),
-        origin: host,
-    })
-}
-
-fn style(auth: &ClientAuthentication) -> SecretStyle {
-    match &auth.basic {
-        None => SecretStyle::Post,
-        Some(basic) => match basic.encoding.unwrap_or_default() {
-            BasicEncoding::Form => SecretStyle::BasicForm,
-            BasicEncoding::Raw => SecretStyle::BasicRaw,
-        },
-    }
-}
-
-/// Parses an https URL without user, password or fragment.
-fn https_url(field: &str, text: &str) -> Result<Url, FieldError> {
-    let url = Url::parse(text).map_err(|e| {
-        FieldError::new(
-            field,
-            format!("not a URL ({e}); write it as https://host/path"),
-        )
-    })?;
-    if url.scheme() != "https" {
-        return Err(FieldError::new(
-            field,
-            "must start with https://; apicred never sends a secret without TLS",
-        ));
-    }
-    if !url.username().is_empty()
-        || url.password().is_some()
-        || url.fragment().is_some()
-        || url.host().is_none()
-    {
-        return Err(FieldError::new(
-            field,
-            "must have a host, and neither a user nor a fragment",
-        ));
-    }
-    Ok(url)
-}
-
-/// `https://host[:port]` in the form that annotations use: lower case, default port left out.
-fn origin(url: &Url) -> String {
-    url.origin().ascii_serialization()
 }

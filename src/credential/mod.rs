@@ -4,22 +4,33 @@
 //! a [`Credential`] and need not check again. [`binding`] answers the two questions of tenancy: may this namespace
 //! ask this issuer for this, and may this Secret's content go to that origin.
 
+mod ask;
 pub mod binding;
 mod error;
+mod fit;
 mod issuer;
 mod parse;
+mod place;
+mod presets;
+mod proof;
 #[cfg(test)]
 mod tests;
 
 pub use error::FieldError;
-pub use issuer::{Endpoint, Issuer, IssuerId, SecretStyle, entra_authority};
+pub use issuer::{Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle};
 pub use parse::{IssuerLookup, parse};
+pub use place::entra_authority;
+pub use presets::{Preset, preset};
+pub use proof::{AccountToken, Certificate, KeyPair, Proof, Selector};
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{DeletionPolicy, SecretKeyRef, SecretType};
+use crate::{
+    api::{DeletionPolicy, Expectation, SecretKeyRef, SecretType, TargetKey},
+    oauth::Grant,
+};
 
 /// A valid credential with its issuer.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,20 +45,41 @@ pub struct Credential {
     pub generation: i64,
     /// Where to ask.
     pub issuer: Issuer,
-    /// OAuth client id.
+    /// OAuth client id; empty where there is none.
     pub client_id: String,
-    /// Client secrets, in the order of trying.
-    pub secrets: Vec<SecretKeyRef>,
+    /// How the client proves itself.
+    pub proof: Proof,
+    /// When the first client secret ends, as declared.
+    pub secret_expires_at: Option<Timestamp>,
+    /// How the token is granted.
+    pub grant: Grant,
     /// What to ask for.
     pub ask: Ask,
+    /// What the token should say of itself.
+    pub expect: Option<Expectation>,
     /// Where the answer goes.
     pub target: TargetSecret,
     /// The floor the user set, if any.
     pub min_lifetime: Option<SignedDuration>,
     /// No work wanted.
     pub suspend: bool,
+    /// Revoke the token when the credential goes.
+    pub revoke_on_delete: bool,
     /// Value of the annotation that asks for a renewal.
     pub renew_requested: Option<String>,
+}
+
+impl Credential {
+    /// Keys of Secrets of which one proves the client, in the order of trying.
+    pub fn alternatives(&self) -> Vec<SecretKeyRef> {
+        self.proof.alternatives()
+    }
+
+    /// Keys of Secrets that the grant needs, all of them.
+    pub fn companions(&self) -> Vec<SecretKeyRef> {
+        let needs = self.grant.needs();
+        needs.iter().filter_map(|n| n.reference().cloned()).collect()
+    }
 }
 
 /// The part of a token request that says what the token is for.
@@ -74,6 +106,8 @@ pub struct TargetSecret {
     pub labels: BTreeMap<String, String>,
     /// User annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Keys and their formats; the usual ones are filled in.
+    pub keys: Vec<TargetKey>,
     /// What happens when the credential goes.
     pub deletion: DeletionPolicy,
 }

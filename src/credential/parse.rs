@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Ask, Credential, Endpoint, FieldError, Issuer, IssuerId, TargetSecret};
-use crate::api::{ApiCredential, IssuerRef, names};
+use super::{
+    Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, ask, fit};
+use crate::{
+    api::{ApiCredential, IssuerRef, TargetFormat, TargetKey, names},
+    oauth::Grant,
+};
 
 /// What became of the search for the issuer that a credential names.
 #[derive(Clone, Debug)]
@@ -23,7 +27,7 @@ pub enum IssuerLookup {
 const MIN_LIFETIME: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
 /// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
 /// `allowedScopes` and the Secret's annotation look at.
-const PARAMETERS_WITH_FIELDS: [&str; 15] = [
+const PARAMETERS_WITH_FIELDS: [&str; 18] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -39,6 +43,9 @@ const PARAMETERS_WITH_FIELDS: [&str; 15] = [
     "password",
     "subject_token",
     "actor_token",
+    "requested_token_use",
+    "code_verifier",
+    "device_code",
 ];
 /// Annotations are cut to this length before they are compared or echoed.
 const MAX_RENEW_REQUEST: usize = 128;
@@ -54,51 +61,25 @@ pub fn parse(
     let spec = &object.spec;
     let mut errors = Vec::new();
 
+    let grant = Grant::parse(spec.grant.as_ref());
+    let grant = grant.map_err(|faults| errors.extend(faults)).ok();
+    let fixed = matches!(grant, Some(Grant::Static(_)));
     let issuer = match (&spec.issuer_ref, &spec.entra) {
-        (Some(reference), None) => find(reference, lookup),
-        (None, Some(entra)) => Issuer::inline(&entra.tenant_id, entra.cloud.unwrap_or_default()),
+        (Some(reference), None) if !fixed => find(reference, lookup),
+        (None, Some(entra)) if !fixed => {
+            Issuer::inline(&entra.tenant_id, entra.cloud.unwrap_or_default())
+        }
+        (None, None) if fixed => Ok(Issuer::nowhere()),
         _ => Err(vec![FieldError::new(
             "spec",
-            "set exactly one of issuerRef and entra",
+            "set exactly one of issuerRef and entra; a static key has neither",
         )]),
     };
     let issuer = issuer.map_err(|faults| errors.extend(faults)).ok();
-
-    if spec.client.id.is_empty() || spec.client.id.chars().any(char::is_control) {
-        errors.push(FieldError::new(
-            "spec.client.id",
-            "give the client (application) id",
-        ));
-    }
-    if spec.client.id.trim() != spec.client.id {
-        errors.push(FieldError::new(
-            "spec.client.id",
-            "has a space at its start or end; remove it",
-        ));
-    }
-    if spec.client.secret_refs.is_empty() {
-        errors.push(FieldError::new(
-            "spec.client.secretRefs",
-            "name the Secret and key that hold the client secret",
-        ));
-    }
-    for (i, reference) in spec.client.secret_refs.iter().enumerate() {
-        if reference.name == spec.target.secret_name {
-            errors.push(FieldError::new(
-                format!("spec.client.secretRefs[{i}].name"),
-                "is the target Secret as well: the token would overwrite the client secret; choose another target",
-            ));
-        }
-    }
-    if spec
-        .grant
-        .as_ref()
-        .is_some_and(|g| g.client_credentials.is_none())
-    {
-        errors.push(FieldError::new(
-            "spec.grant",
-            "needs one key; this version knows clientCredentials: {}",
-        ));
+    let proof = Proof::parse(spec.client.as_ref());
+    let proof = proof.map_err(|faults| errors.extend(faults)).ok();
+    if let (Some(proof), Some(grant)) = (&proof, &grant) {
+        errors.extend(source_faults(proof, grant, &spec.target.secret_name));
     }
     // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
     if spec
@@ -118,9 +99,15 @@ pub fn parse(
             format!("may not carry \"{name}\"; use the field of the spec for it"),
         )
     }));
-    if let Some(issuer) = &issuer {
-        errors.extend(ask_faults(object, issuer));
+    let mut ask = Ask::default();
+    if let (Some(issuer), Some(proof), Some(grant)) = (&issuer, &proof, &grant) {
+        errors.extend(fit::faults(spec, issuer, proof, grant));
+        match ask::ask(spec, issuer, grant) {
+            Ok(asked) => ask = asked,
+            Err(faults) => errors.extend(faults),
+        }
     }
+    let keys = keys(&spec.target.keys).map_err(|e| errors.push(e));
     for (field, map) in [
         ("spec.target.labels", &spec.target.labels),
         ("spec.target.annotations", &spec.target.annotations),
@@ -133,9 +120,12 @@ pub fn parse(
         }));
     }
 
-    let (Some(issuer), true) = (issuer, errors.is_empty()) else {
+    let (Some(issuer), Some(proof), Some(grant), Ok(keys), true) =
+        (issuer, proof, grant, keys, errors.is_empty())
+    else {
         return Err(errors);
     };
+    let client = spec.client.as_ref();
     let annotations = object.metadata.annotations.as_ref();
     Ok(Credential {
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
@@ -143,25 +133,25 @@ pub fn parse(
         uid: object.metadata.uid.clone().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
         issuer,
-        client_id: spec.client.id.clone(),
-        secrets: spec.client.secret_refs.clone(),
-        ask: Ask {
-            scopes: spec.scopes.clone(),
-            resource: spec.resource.clone(),
-            audience: spec.audience.clone(),
-            parameters: spec.parameters.clone(),
-        },
+        client_id: client.and_then(|c| c.id.clone()).unwrap_or_default(),
+        proof,
+        secret_expires_at: client.and_then(|c| c.secret_expires_at.as_ref().map(|t| t.0)),
+        grant,
+        ask,
+        expect: spec.expect.clone(),
         target: TargetSecret {
             name: spec.target.secret_name.clone(),
             type_: spec.target.type_.unwrap_or_default(),
             labels: spec.target.labels.clone(),
             annotations: spec.target.annotations.clone(),
+            keys,
             deletion: spec.deletion_policy.unwrap_or_default(),
         },
         min_lifetime: spec
             .min_lifetime
             .and_then(|d| SignedDuration::try_from(std::time::Duration::from(d)).ok()),
         suspend: spec.suspend.unwrap_or_default(),
+        revoke_on_delete: spec.revoke_on_delete.unwrap_or_default(),
         renew_requested: annotations
             .and_then(|a| a.get(names::RENEW_REQUESTED_AT))
             .map(|v| v.chars().take(MAX_RENEW_REQUEST).collect()),
@@ -194,39 +184,83 @@ fn find(
     }
 }
 
-/// What the issuer's kind says about the request. Entra answers such requests with AADSTS1002012, 28002 or 901002
-/// (facts, section 3.1); saying it here costs no request.
-fn ask_faults(object: &ApiCredential, issuer: &Issuer) -> Vec<FieldError> {
-    let spec = &object.spec;
+/// A source that is the target as well would be written over by the token.
+fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    if matches!(issuer.endpoint, Endpoint::Entra { .. }) {
-        if spec.audience.is_some() {
+    let field = match proof {
+        Proof::Certificate(_) => "spec.client.certificate.secretName",
+        Proof::Mtls(_) => "spec.client.mtls.secretName",
+        _ => "",
+    };
+    for (i, reference) in proof.alternatives().iter().enumerate() {
+        if reference.name == target {
+            let field = if field.is_empty() {
+                format!("spec.client.secretRefs[{i}].name")
+            } else {
+                field.to_owned()
+            };
             errors.push(FieldError::new(
-                "spec.audience",
-                "Entra ID has no audience parameter; put the API into spec.scopes as \"<api>/.default\"",
+                field,
+                "is the target Secret as well: the token would overwrite the client secret; choose another target",
             ));
         }
-        match (&spec.resource, spec.scopes.as_slice()) {
-            (None, []) => errors.push(FieldError::new(
-                "spec.scopes",
-                "Entra ID needs one scope \"<api>/.default\" (v2 endpoint), or spec.resource (v1 endpoint)",
-            )),
-            (Some(_), [_, ..]) => errors.push(FieldError::new(
-                "spec.resource",
-                "set either scopes (v2 endpoint) or resource (v1 endpoint), not both",
-            )),
-            (None, [one]) if !one.ends_with("/.default") => errors.push(FieldError::new(
-                "spec.scopes[0]",
-                format!("application tokens are asked for with \"<api>/.default\"; did you mean \"{}/.default\"?", one.trim_end_matches('/')),
-            )),
-            (None, [_, _, ..]) => errors.push(FieldError::new(
-                "spec.scopes",
-                "Entra ID gives application tokens for one API at a time: one \"<api>/.default\" a credential",
-            )),
-            _ => {}
-        }
+    }
+    let needs = grant.needs();
+    if needs
+        .iter()
+        .filter_map(|n| n.reference())
+        .any(|r| r.name == target)
+    {
+        errors.push(FieldError::new(
+            "spec.grant",
+            "names the target Secret as a source: the token would overwrite it; choose another target",
+        ));
     }
     errors
+}
+
+/// The keys of the target with their names filled in; the usual four if none are given.
+fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
+    let usual = |format: TargetFormat| TargetKey {
+        format,
+        key: None,
+        host: None,
+        username: None,
+        variable: None,
+    };
+    let mut keys = if keys.is_empty() {
+        [
+            TargetFormat::Token,
+            TargetFormat::TokenType,
+            TargetFormat::ExpiresAt,
+            TargetFormat::Json,
+        ]
+        .map(usual)
+        .to_vec()
+    } else {
+        keys.to_vec()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for (i, key) in keys.iter_mut().enumerate() {
+        let name = key
+            .key
+            .get_or_insert_with(|| key.format.usual_key().to_owned())
+            .clone();
+        let hosted = matches!(key.format, TargetFormat::Netrc | TargetFormat::DockerConfig);
+        if hosted && key.host.is_none() {
+            return Err(FieldError::new(
+                format!("spec.target.keys[{i}].host"),
+                "is missing: name the machine or registry that the token is for",
+            ));
+        }
+        if !seen.insert(name.clone()) {
+            return Err(FieldError::new(
+                format!("spec.target.keys[{i}].key"),
+                format!("\"{name}\" stands there twice; give one of them another name"),
+            ));
+        }
+    }
+    Ok(keys)
 }
 
 /// Keys that other owners watch: a user could steer a GitOps tool, a scheduler or apicred itself with them.

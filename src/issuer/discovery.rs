@@ -25,6 +25,14 @@ pub fn addresses(issuer: &Url) -> Vec<Url> {
     .collect()
 }
 
+/// An address apicred may use: https, without user, password and fragment.
+fn is_plain_https(url: &Url) -> bool {
+    url.scheme() == "https"
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+}
+
 /// Reads a document that was found for `issuer`. `style` is what the spec demands, if it does.
 ///
 /// # Errors
@@ -45,7 +53,8 @@ pub fn read(
     let named = document
         .get("issuer")
         .and_then(Value::as_str)
-        .unwrap_or_default();
+        .unwrap_or_default()
+        .to_owned();
     if named.trim_end_matches('/') != issuer.as_str().trim_end_matches('/') {
         return Err(fault(
             "the discovery document is for another issuer; write issuerUrl exactly as the issuer names itself",
@@ -55,10 +64,7 @@ pub fn read(
         .get("token_endpoint")
         .and_then(Value::as_str)
         .and_then(|u| Url::parse(u).ok());
-    let Some(url) = endpoint
-        .filter(|u| u.scheme() == "https" && u.fragment().is_none())
-        .filter(|u| u.username().is_empty() && u.password().is_none())
-    else {
+    let Some(url) = endpoint.filter(is_plain_https) else {
         return Err(fault(
             "the discovery document names no https token_endpoint",
         ));
@@ -67,20 +73,33 @@ pub fn read(
         .get("token_endpoint_auth_methods_supported")
         .and_then(Value::as_array)
         .map(|list| list.iter().filter_map(Value::as_str).collect());
+    let taken = ["client_secret_basic", "client_secret_post"];
+    let takes_secrets = style.is_some()
+        || methods
+            .as_ref()
+            .is_none_or(|list| list.iter().any(|m| taken.contains(m)));
     let offered = match methods {
         // RFC 8414 section 2: left out means client_secret_basic.
         None => SecretStyle::BasicForm,
         Some(list) if list.contains(&"client_secret_basic") => SecretStyle::BasicForm,
         Some(list) if list.contains(&"client_secret_post") => SecretStyle::Post,
-        Some(_) if style.is_some() => SecretStyle::BasicForm,
-        Some(_) => {
-            return Err(fault(
-                "the issuer takes no client secret by its discovery document; set clientAuthentication if it does",
-            ));
-        }
+        Some(_) => SecretStyle::BasicForm,
     };
+    let place = |of: &Value, name: &str| {
+        of.get(name)
+            .and_then(Value::as_str)
+            .and_then(|u| Url::parse(u).ok())
+            .filter(is_plain_https)
+    };
+    let document = Value::Object(document);
+    let aliases = document.get("mtls_endpoint_aliases").unwrap_or(&Value::Null);
     Ok(TokenEndpoint {
-        url,
-        style: style.unwrap_or(offered),
+        takes_secrets,
+        issuer: Some(named),
+        mtls_url: place(aliases, "token_endpoint"),
+        revocation: place(&document, "revocation_endpoint"),
+        authorization: place(&document, "authorization_endpoint"),
+        device: place(&document, "device_authorization_endpoint"),
+        ..TokenEndpoint::bare(url, style.unwrap_or(offered))
     })
 }

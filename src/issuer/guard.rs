@@ -78,6 +78,25 @@ pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), String> {
     }
 }
 
+/// Networks of the machine itself, where managed identity endpoints answer.
+pub fn local_networks() -> Vec<IpNet> {
+    ["127.0.0.0/8", "169.254.0.0/16", "::1/128"]
+        .iter()
+        .filter_map(|n| n.parse().ok())
+        .collect()
+}
+
+/// Is it plain http to the machine itself? Only managed identity endpoints are asked so.
+pub fn is_local(url: &Url) -> bool {
+    url.scheme() == "http"
+        && match url.host() {
+            Some(Host::Ipv4(v4)) => v4.is_loopback() || v4.is_link_local(),
+            Some(Host::Ipv6(v6)) => v6.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+}
+
 fn not_allowed(what: &str) -> String {
     format!(
         "{what} is not a public address; an administrator allows its network in spec.network.allowedCidrs of a ClusterTokenIssuer"

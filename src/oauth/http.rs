@@ -9,14 +9,14 @@ use std::{
 
 use ipnet::IpNet;
 use reqwest::{
-    Certificate, Client, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    Certificate, Client, Identity, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     redirect, tls,
 };
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::{Class, RawAnswer, Refusal, TokenRequest};
+use super::{Class, Method, RawAnswer, Refusal, TlsIdentity, TokenRequest};
 use crate::{
     credential::Issuer,
     issuer::guard::{self, AddressNotAllowed, GuardedResolver},
@@ -46,20 +46,26 @@ struct Settings {
     origin: String,
     ca_bundle: Option<String>,
     cidrs: Vec<IpNet>,
+    /// Name of the client certificate: whoever shows another one gets connections of his own.
+    identity: Option<String>,
+    /// Plain http to the machine's own identity endpoint.
+    local: bool,
 }
 
 impl Http {
-    /// Posts a token request.
+    /// Sends a token request.
     ///
     /// # Errors
     /// A refusal when no complete answer came.
-    pub async fn post(&self, issuer: &Issuer, request: TokenRequest) -> Result<RawAnswer, Refusal> {
-        let client = self.client(issuer, &request.url)?;
+    pub async fn send(&self, issuer: &Issuer, request: TokenRequest) -> Result<RawAnswer, Refusal> {
+        let client = self.client(issuer, &request.url, request.tls.as_ref(), request.local)?;
         let mut headers = HeaderMap::new();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        );
+        if request.method == Method::Post {
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            );
+        }
         for (name, value) in &request.headers {
             let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
                 Refusal::local(
@@ -72,7 +78,10 @@ impl Http {
             headers.insert(*name, value);
         }
         let body = request.body.expose_secret().to_owned();
-        read(client.post(request.url).headers(headers).body(body)).await
+        match request.method {
+            Method::Post => read(client.post(request.url).headers(headers).body(body)).await,
+            Method::Get => read(client.get(request.url).headers(headers)).await,
+        }
     }
 
     /// Gets a public document of an issuer.
@@ -80,24 +89,46 @@ impl Http {
     /// # Errors
     /// A refusal when no complete answer came.
     pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, Refusal> {
-        let client = self.client(issuer, &url)?;
+        let client = self.client(issuer, &url, None, false)?;
         read(client.get(url).header("accept", "application/json")).await
     }
 
-    fn client(&self, issuer: &Issuer, url: &Url) -> Result<Client, Refusal> {
-        if url.scheme() != "https" {
-            return Err(Refusal::local(
-                Class::Invalid,
-                "TlsRequired",
-                "apicred speaks to issuers over https only",
-            ));
+    fn client(
+        &self,
+        issuer: &Issuer,
+        url: &Url,
+        identity: Option<&TlsIdentity>,
+        local: bool,
+    ) -> Result<Client, Refusal> {
+        if local {
+            if issuer.lends.is_none() || !guard::is_local(url) {
+                return Err(Refusal::local(
+                    Class::Invalid,
+                    "AddressNotAllowed",
+                    "a managed identity endpoint must be a loopback or link-local address that a ClusterTokenIssuer names",
+                ));
+            }
+        } else {
+            if url.scheme() != "https" {
+                return Err(Refusal::local(
+                    Class::Invalid,
+                    "TlsRequired",
+                    "apicred speaks to issuers over https only",
+                ));
+            }
+            guard::check_literal(url, &issuer.allowed_cidrs)
+                .map_err(|text| Refusal::local(Class::Invalid, "AddressNotAllowed", text))?;
         }
-        guard::check_literal(url, &issuer.allowed_cidrs)
-            .map_err(|text| Refusal::local(Class::Invalid, "AddressNotAllowed", text))?;
         let settings = Settings {
             origin: issuer.origin.clone(),
             ca_bundle: issuer.ca_bundle.clone(),
-            cidrs: issuer.allowed_cidrs.clone(),
+            cidrs: if local {
+                guard::local_networks()
+            } else {
+                issuer.allowed_cidrs.clone()
+            },
+            identity: identity.map(|i| i.name.clone()),
+            local,
         };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&settings) {
@@ -106,16 +137,16 @@ impl Http {
         if clients.len() >= MAX_CLIENTS {
             clients.clear();
         }
-        let client = build(&settings)?;
+        let client = build(&settings, identity)?;
         clients.insert(settings, client.clone());
         Ok(client)
     }
 }
 
-fn build(settings: &Settings) -> Result<Client, Refusal> {
+fn build(settings: &Settings, identity: Option<&TlsIdentity>) -> Result<Client, Refusal> {
     let fault = |text: String| Refusal::local(Class::Invalid, "CaBundleInvalid", text);
     let mut builder = Client::builder()
-        .https_only(true)
+        .https_only(!settings.local)
         .redirect(redirect::Policy::none())
         .no_proxy()
         .retry(reqwest::retry::never())
@@ -134,6 +165,16 @@ fn build(settings: &Settings) -> Result<Client, Refusal> {
         }
         builder = builder.tls_certs_merge(roots);
     }
+    if let Some(identity) = identity {
+        let identity = Identity::from_pem(identity.pem.expose_secret().as_bytes()).map_err(|_| {
+            Refusal::local(
+                Class::Invalid,
+                "MaterialInvalid",
+                "the client certificate and its key cannot be used for TLS",
+            )
+        })?;
+        builder = builder.identity(identity);
+    }
     builder.build().map_err(|_| {
         fault("caBundle holds a certificate that cannot be trusted as a root".to_owned())
     })
@@ -150,6 +191,7 @@ async fn read(request: reqwest::RequestBuilder) -> Result<RawAnswer, Refusal> {
     };
     let status = response.status();
     let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
+    let challenge = header(WWW_AUTHENTICATE);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e))? {
         if body.len() + chunk.len() > MAX_BODY {
@@ -168,6 +210,7 @@ async fn read(request: reqwest::RequestBuilder) -> Result<RawAnswer, Refusal> {
         status: status.as_u16(),
         content_type,
         retry_after,
+        challenge,
         body,
     })
 }
@@ -186,7 +229,11 @@ fn transport(error: &reqwest::Error) -> Refusal {
             return Refusal::local(Class::Invalid, "AddressNotAllowed", refused.to_string());
         }
         if let Some(tls) = tls_error(cause) {
-            return Refusal::local(Class::Transient, "TlsFailed", tls_step(tls));
+            return Refusal {
+                // TLS 1.3 tells of a refused client certificate after the request has left; nobody read it then.
+                maybe_sent: false,
+                ..Refusal::local(Class::Transient, "TlsFailed", tls_step(tls))
+            };
         }
         depth += 1;
         source = if depth < 16 { cause.source() } else { None };
@@ -207,7 +254,11 @@ fn transport(error: &reqwest::Error) -> Refusal {
             "the connection to the issuer broke; apicred tries again",
         )
     };
-    Refusal::local(Class::Transient, reason, step)
+    Refusal {
+        // Only a connection that never stood is proof that nothing was sent.
+        maybe_sent: !error.is_connect(),
+        ..Refusal::local(Class::Transient, reason, step)
+    }
 }
 
 /// rustls hands its error up inside an `io::Error`, and the connector puts that into another one.
@@ -236,6 +287,9 @@ fn tls_step(error: &rustls::Error) -> &'static str {
             C::NotValidForName | C::NotValidForNameContext { .. },
         ) => "the issuer's certificate is for another name; check the URL",
         rustls::Error::InvalidCertificate(_) => "the issuer's certificate is not acceptable",
+        rustls::Error::AlertReceived(_) => {
+            "the issuer ended the TLS handshake: does it want a client certificate, know its CA, and get the whole chain?"
+        }
         _ => "the TLS handshake with the issuer failed",
     }
 }

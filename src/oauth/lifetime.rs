@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::LifetimeSource;
+use super::{Claims, LifetimeSource};
 
 /// When nobody says anything (DESIGN, section 3).
 const GUESS: SignedDuration = SignedDuration::from_mins(15);
@@ -13,12 +13,16 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366);
 /// A JWT longer than this is not decoded for its `exp`.
 const MAX_JWT: usize = 64 * 1024;
 
+/// Roles or scopes that are noted of one token.
+const MAX_CLAIMS: usize = 64;
+
 /// What a readable JWT says of itself. Never trusted: only ever shortens a life or names the token.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct JwtHints {
     pub(super) life: Option<SignedDuration>,
     pub(super) exp: Option<Timestamp>,
     pub(super) id: Option<String>,
+    pub(super) claims: Option<Claims>,
 }
 
 /// The end of a token that was asked for at `sent`, and where that was learnt. `None`: the answer says that it
@@ -128,6 +132,37 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
             .map(|(exp, iat)| SignedDuration::from_secs(exp.saturating_sub(iat))),
         exp: exp.and_then(|s| Timestamp::from_second(s).ok()),
         id: id.filter(|id| printable_id(id)).map(str::to_owned),
+        claims: Some(rights(&claims)),
+    }
+}
+
+/// The claims about rights. What could not stand in an annotation or a condition is left out, and so is what is
+/// beyond a bound: roles are short words.
+fn rights(claims: &Map<String, Value>) -> Claims {
+    let shown = |s: &&str| (1..=256).contains(&s.len()) && s.bytes().all(|b| (0x21..=0x7e).contains(&b));
+    let list = |name: &str| -> Vec<String> {
+        let words: Vec<&str> = match claims.get(name) {
+            Some(Value::String(text)) => text.split(' ').collect(),
+            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let mut words: Vec<String> =
+            words.into_iter().filter(shown).map(str::to_owned).collect();
+        words.sort();
+        words.dedup();
+        words.truncate(MAX_CLAIMS);
+        words
+    };
+    let scp = list("scp");
+    Claims {
+        roles: list("roles"),
+        scopes: if scp.is_empty() { list("scope") } else { scp },
+        audience: list("aud"),
+        tenant: claims
+            .get("tid")
+            .and_then(Value::as_str)
+            .filter(shown)
+            .map(str::to_owned),
     }
 }
 

@@ -1,18 +1,31 @@
 //! OAuth 2.0 on the wire. [`request`] makes the bytes and [`answer`] reads them, both pure; [`http`] is the one
-//! file that sends.
+//! file that sends. [`grant`] has the ways to a token, `client_auth` the ways to prove a client.
 
 mod aadsts;
+mod assertion;
+mod client_auth;
 mod encode;
+pub mod grant;
 pub mod http;
+mod keys;
 mod lifetime;
+mod managed_identity;
+mod needs;
 mod refusal;
+pub mod renewal;
 mod request;
 mod response;
 #[cfg(test)]
 mod tests;
 mod token;
 
+pub use grant::Grant;
+pub use keys::{Identity, Validity};
+pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
+pub use needs::{Material, Need, file, word};
 pub use refusal::{Class, Refusal, error_code};
-pub use request::{Material, TokenEndpoint, TokenRequest, known_endpoint, request};
-pub use response::{AnswerContext, RawAnswer, answer, retry_after};
-pub use token::{LifetimeSource, Token};
+pub use request::{
+    Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, known_endpoint, request,
+};
+pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
+pub use token::{Claims, LifetimeSource, Token};

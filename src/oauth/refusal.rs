@@ -55,6 +55,10 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// Was the client's proof refused, so that the next secret of the list may do better?
     pub about_client: bool,
+    /// May the issuer have got the request although no answer came?
+    pub maybe_sent: bool,
+    /// Only a change of the inputs may lead to another try; no timer does.
+    pub until_change: bool,
 }
 
 impl Refusal {
@@ -71,6 +75,8 @@ impl Refusal {
             trace_id: None,
             retry_after: None,
             about_client: false,
+            maybe_sent: false,
+            until_change: false,
         }
     }
 

@@ -1,127 +1,192 @@
 //! A credential and its proof into the bytes of a token request. Nothing is sent here.
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::encode;
-use crate::credential::{Credential, Endpoint, SecretStyle};
+use super::{
+    Class, Material, Refusal, client_auth, encode,
+    grant::{Circumstances, Fields},
+    managed_identity,
+};
+use crate::credential::{Credential, Endpoint, Proof, SecretStyle};
 
-/// What proves the client, read just before the request.
-pub enum Material {
-    /// A client secret.
-    Secret(SecretString),
-}
-
-impl Material {
-    /// A client secret from the bytes of a Secret's key. One line end at its end is taken off, since editors and
-    /// `echo` leave it there and no issuer hands out a secret that ends in one.
-    ///
-    /// # Errors
-    /// A sentence for the user when the bytes cannot be a client secret.
-    pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| "is not text (UTF-8); store the secret's value itself")?;
-        let text = text
-            .strip_suffix('\n')
-            .map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
-        if text.is_empty() {
-            return Err("is empty; store the client secret under it");
-        }
-        if text.len() > 16 * 1024 {
-            return Err("is longer than 16 KiB; a client secret is short");
-        }
-        if text.chars().any(char::is_control) {
-            return Err(
-                "has a line break or control character inside; store the secret's value alone",
-            );
-        }
-        Ok(Self::Secret(SecretString::from(text)))
-    }
-}
-
-/// Where a request goes and how the secret travels, after discovery.
+/// Where requests of an issuer go, and what assertions may call it (RFC 8414 section 2).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenEndpoint {
     /// The token endpoint.
     pub url: Url,
-    /// How the secret travels.
+    /// How a client secret travels.
     pub style: SecretStyle,
+    /// Does it take client secrets at all, by its own word?
+    pub takes_secrets: bool,
+    /// The issuer's identifier, letter by letter.
+    pub issuer: Option<String>,
+    /// The token endpoint for clients that show a certificate (RFC 8705 section 5).
+    pub mtls_url: Option<Url>,
+    /// Revocation (RFC 7009).
+    pub revocation: Option<Url>,
+    /// Authorization, for a person's sign-in.
+    pub authorization: Option<Url>,
+    /// Device authorization (RFC 8628).
+    pub device: Option<Url>,
+}
+
+impl TokenEndpoint {
+    /// A token endpoint about which nothing else is known.
+    pub const fn bare(url: Url, style: SecretStyle) -> Self {
+        Self {
+            url,
+            style,
+            takes_secrets: true,
+            issuer: None,
+            mtls_url: None,
+            revocation: None,
+            authorization: None,
+            device: None,
+        }
+    }
+}
+
+/// HTTP methods in use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// A form is posted.
+    Post,
+    /// The query says it all.
+    Get,
+}
+
+/// A client certificate for one request.
+#[derive(Clone)]
+pub struct TlsIdentity {
+    /// Tells one from another and gives nothing away.
+    pub name: String,
+    /// Certificate chain and private key.
+    pub pem: SecretString,
 }
 
 /// A request ready to send. Holds the secret in its body or header, so it has no `Debug`.
 pub struct TokenRequest {
+    /// Post or get.
+    pub method: Method,
     /// Where to.
     pub url: Url,
     /// Header names and values beside the content type; values may be secret.
     pub headers: Vec<(&'static str, SecretString)>,
     /// The form body.
     pub body: SecretString,
+    /// The certificate to show.
+    pub tls: Option<TlsIdentity>,
+    /// Goes to an identity endpoint of the machine itself: plain http, loopback or link-local.
+    pub local: bool,
+}
+
+/// What is another one for each request.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// A UUID; goes to Entra ID as `client-request-id`, so that its sign-in logs and ours can be joined.
+    pub request_id: &'a str,
+    /// Another one, for `jti`.
+    pub assertion_id: &'a str,
 }
 
 /// The endpoint of a credential whose issuer needs no discovery.
 ///
-/// Entra has two endpoints: v2 takes `scope`, v1 takes `resource` (facts, section 1.1), so the field that the
-/// user filled chooses.
+/// Entra has two endpoints: v2 takes `scope`, v1 takes `resource` (facts, section 1.1), so what is asked for
+/// chooses.
 pub fn known_endpoint(credential: &Credential) -> Option<TokenEndpoint> {
-    let style = credential.issuer.style.unwrap_or(SecretStyle::BasicForm);
-    let url = match &credential.issuer.endpoint {
+    let issuer = &credential.issuer;
+    let style = issuer.style.unwrap_or(SecretStyle::BasicForm);
+    match &issuer.endpoint {
         Endpoint::Entra { authority } => {
             let version = if credential.ask.resource.is_some() {
                 ""
             } else {
                 "v2.0/"
             };
-            Url::parse(&format!("{authority}/oauth2/{version}token")).ok()?
+            let at = |path: &str| Url::parse(&format!("{authority}/oauth2/{version}{path}")).ok();
+            Some(TokenEndpoint {
+                issuer: Some(format!("{authority}/v2.0")),
+                authorization: at("authorize"),
+                device: at("devicecode"),
+                ..TokenEndpoint::bare(at("token")?, style)
+            })
         }
-        Endpoint::Fixed(url) => url.clone(),
-        Endpoint::Discover(_) => return None,
-    };
-    Some(TokenEndpoint { url, style })
+        Endpoint::Fixed(url) => Some(TokenEndpoint {
+            issuer: issuer.places.issuer.clone(),
+            revocation: issuer.places.revocation.clone(),
+            authorization: issuer.places.authorization.clone(),
+            device: issuer.places.device.clone(),
+            ..TokenEndpoint::bare(url.clone(), style)
+        }),
+        Endpoint::Discover(_) | Endpoint::Nowhere => None,
+    }
 }
 
-/// Builds the token request of a credential: RFC 6749 section 4.4.2 with the client proved as section 2.3.1 says.
-/// `request_id` (a UUID) goes to Entra as `client-request-id`, so that its sign-in logs and ours can be joined.
+/// Builds the token request of a credential. `supplies` are what its grant needs, in that order.
+///
+/// # Errors
+/// When what was read cannot serve: a key that is none, an algorithm that does not fit.
 pub fn request(
     credential: &Credential,
     endpoint: &TokenEndpoint,
     material: &Material,
-    request_id: &str,
-) -> TokenRequest {
-    let Material::Secret(secret) = material;
-    let ask = &credential.ask;
-    let scope = ask.scopes.join(" ");
-    let mut headers: Vec<(&'static str, SecretString)> =
-        vec![("accept", SecretString::from("application/json"))];
-    let mut pairs: Vec<(&str, &str)> = vec![("grant_type", "client_credentials")];
-    match endpoint.style {
-        SecretStyle::Post => {
-            pairs.push(("client_id", &credential.client_id));
-            pairs.push(("client_secret", secret.expose_secret()));
-        }
-        SecretStyle::BasicForm => {
-            let value = encode::basic(
-                &encode::component(&credential.client_id),
-                &encode::component(secret.expose_secret()),
-            );
-            headers.push(("authorization", SecretString::from(value)));
-        }
-        SecretStyle::BasicRaw => {
-            let value = encode::basic(&credential.client_id, secret.expose_secret());
-            headers.push(("authorization", SecretString::from(value)));
-        }
+    supplies: &[SecretString],
+    moment: Moment<'_>,
+) -> Result<TokenRequest, Refusal> {
+    if let (Proof::ManagedIdentity(selector), Material::Local(local)) =
+        (&credential.proof, material)
+    {
+        return Ok(managed_identity::request(local, selector, &credential.ask));
     }
-    if !scope.is_empty() {
-        pairs.push(("scope", &scope));
-    }
-    pairs.extend(ask.resource.as_deref().map(|r| ("resource", r)));
-    pairs.extend(ask.audience.as_deref().map(|a| ("audience", a)));
-    pairs.extend(ask.parameters.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let around = Circumstances {
+        credential,
+        endpoint,
+        now: moment.now,
+        assertion_id: moment.assertion_id,
+    };
+    let fault = |text: String| Refusal::local(Class::Invalid, "MaterialInvalid", text);
+    let flow = credential.grant.flow();
+    let (proof, authorization) = client_auth::prove(material, &around).map_err(fault)?;
+    let mut headers = vec![("accept", SecretString::from("application/json"))];
+    headers.extend(authorization.map(|a| ("authorization", a)));
     if matches!(credential.issuer.endpoint, Endpoint::Entra { .. }) {
-        headers.push(("client-request-id", SecretString::from(request_id)));
+        headers.push(("client-request-id", SecretString::from(moment.request_id)));
     }
-    TokenRequest {
-        url: endpoint.url.clone(),
+
+    let ask = &credential.ask;
+    let mut fields: Fields = vec![("grant_type", SecretString::from(flow.grant_type()))];
+    fields.extend(proof);
+    fields.extend(flow.fields(supplies, &around).map_err(fault)?);
+    let scope = ask.scopes.join(" ");
+    if !scope.is_empty() && flow.scopes_in_form(supplies) {
+        fields.push(("scope", SecretString::from(scope)));
+    }
+    let text = |value: &Option<String>| value.as_deref().map(SecretString::from);
+    fields.extend(text(&ask.resource).map(|r| ("resource", r)));
+    fields.extend(text(&ask.audience).map(|a| ("audience", a)));
+    let pairs = fields.iter().map(|(k, v)| (*k, v.expose_secret()));
+    let further = ask.parameters.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+
+    let (url, tls) = match material {
+        Material::Tls(identity) => (
+            endpoint.mtls_url.as_ref().unwrap_or(&endpoint.url),
+            Some(TlsIdentity {
+                name: identity.thumbprint_s256(),
+                pem: identity.pem().clone(),
+            }),
+        ),
+        _ => (&endpoint.url, None),
+    };
+    Ok(TokenRequest {
+        method: Method::Post,
+        url: url.clone(),
         headers,
-        body: SecretString::from(encode::form(pairs)),
-    }
+        body: SecretString::from(encode::form(pairs.chain(further))),
+        tls,
+        local: false,
+    })
 }

@@ -8,10 +8,12 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
-    Class, Refusal, Token,
+    Class, Grant, Refusal, Token, aadsts,
     lifetime::{self, printable_id},
+    managed_identity,
     refusal::{classify, error_code},
 };
+use crate::credential::{Credential, Endpoint, Proof};
 
 /// Longest access token that is published: a Secret holds 1 MiB and the token stands in it twice.
 const MAX_TOKEN: usize = 256 * 1024;
@@ -26,6 +28,8 @@ pub struct RawAnswer {
     pub content_type: Option<String>,
     /// `Retry-After`, if any.
     pub retry_after: Option<String>,
+    /// `WWW-Authenticate`, if any.
+    pub challenge: Option<String>,
     /// The body, complete.
     pub body: Vec<u8>,
 }
@@ -102,19 +106,95 @@ pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal>
         .filter(jiff::SignedDuration::is_positive);
     Ok(Token {
         secret: SecretString::from(token),
+        refresh_token: text("refresh_token").map(SecretString::from),
+        instance_url: text("instance_url")
+            .filter(|u| u.len() <= 1024 && u.starts_with("https://") && shown(u))
+            .map(str::to_owned),
+        claims: jwt.claims,
         token_type: "Bearer".to_owned(),
         issued_at: context.sent,
         expires_at,
         lifetime_source,
         refresh_in,
         scope: text("scope")
-            .filter(|s| s.len() <= 4096 && s.bytes().all(|b| (0x20..=0x7e).contains(&b)))
+            .filter(|s| s.len() <= 4096 && shown(s))
             .map(str::to_owned),
         id: jwt.id,
         correlation_id: text("correlation_id")
             .filter(|id| printable_id(id))
             .map(str::to_owned),
     })
+}
+
+/// Printable ASCII alone.
+fn shown(text: &str) -> bool {
+    text.bytes().all(|b| (0x20..=0x7e).contains(&b))
+}
+
+/// Reads the answer to a credential's request: [`answer`], and what its grant and issuer make of a refusal.
+///
+/// # Errors
+/// A classified refusal.
+pub fn answer_to(
+    credential: &Credential,
+    raw: &RawAnswer,
+    sent: Timestamp,
+    now: Timestamp,
+) -> Result<Token, Refusal> {
+    let context = AnswerContext {
+        sent,
+        now,
+        assumed_lifetime: credential.issuer.assumed_lifetime,
+    };
+    answer(raw, context).map_err(|refusal| for_credential(credential, raw.status, refusal))
+}
+
+fn for_credential(credential: &Credential, status: u16, mut refusal: Refusal) -> Refusal {
+    if matches!(credential.proof, Proof::ManagedIdentity(_)) && refusal.aadsts.is_none() {
+        return managed_identity::refused(status, refusal);
+    }
+    let name = format!("{}/{}", credential.namespace, credential.name);
+    let verdict = refusal
+        .error
+        .as_deref()
+        .and_then(|e| credential.grant.flow().refused(e, &name));
+    match verdict {
+        // What is known about the number says more than the grant can, but who is to act is the grant's word.
+        Some(verdict) if refusal.aadsts.is_some_and(|n| aadsts::known(n).is_some()) => {
+            if verdict.class == Class::NeedsUser && refusal.class == Class::NeedsUser {
+                refusal.next_step = format!("{}; {}", refusal.next_step, verdict.next_step);
+            }
+        }
+        Some(verdict) => {
+            refusal.class = verdict.class;
+            refusal.reason = verdict.reason;
+            refusal.next_step = verdict.next_step;
+            refusal.about_client = false;
+            refusal.until_change = verdict.until_change;
+        }
+        None => {}
+    }
+    if refusal.reason == "ClientRefused" {
+        refusal.next_step = format!("check client.id and the {}", credential.proof.noun());
+    }
+    if let (Endpoint::Entra { authority }, "ConsentRequired") =
+        (&credential.issuer.endpoint, refusal.reason)
+    {
+        refusal.next_step.push_str(&format!(
+            ": {authority}/adminconsent?client_id={}",
+            credential.client_id
+        ));
+    }
+    // Each refused try counts towards a lockout, whatever its code.
+    if matches!(credential.grant, Grant::Password(_))
+        && matches!(
+            refusal.class,
+            Class::Denied | Class::Invalid | Class::NeedsUser
+        )
+    {
+        refusal.until_change = true;
+    }
+    refusal
 }
 
 /// `Retry-After` in its two forms (RFC 9110 section 10.2.3), cut to an hour; garbage is none.
@@ -176,6 +256,8 @@ fn refusal(raw: &RawAnswer, fields: &Map<String, Value>, now: Timestamp) -> Refu
         trace_id: id("trace_id"),
         retry_after: raw.retry_after.as_deref().and_then(|v| retry_after(v, now)),
         about_client,
+        maybe_sent: false,
+        until_change: false,
     }
 }
 

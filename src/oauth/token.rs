@@ -2,13 +2,20 @@
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 
 /// A token just received.
 #[derive(Clone)]
 pub struct Token {
     /// The access token. Opaque: only ever written into the Secret.
     pub secret: SecretString,
-    /// How it is presented; always `Bearer` today.
+    /// The new refresh token, if the answer has one.
+    pub refresh_token: Option<SecretString>,
+    /// Where the API answers, if the issuer says so (Salesforce's `instance_url`).
+    pub instance_url: Option<String>,
+    /// What the token says of itself, if it can be read.
+    pub claims: Option<Claims>,
+    /// How it is presented: `Bearer`, or the scheme of a static key.
     pub token_type: String,
     /// When it was asked for: the moment before the request left, so that no answer is believed to live longer
     /// than it does.
@@ -27,6 +34,23 @@ pub struct Token {
     pub correlation_id: Option<String>,
 }
 
+/// What a readable JWT says about its rights. Never trusted; noted to compare with what is expected.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Claims {
+    /// `roles`.
+    #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// `scp` or `scope`, split at spaces.
+    #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// `aud`.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub audience: Vec<String>,
+    /// `tid`.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
 /// Where a lifetime was learnt, best first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LifetimeSource {
@@ -40,6 +64,8 @@ pub enum LifetimeSource {
     Assumed,
     /// Nobody said anything: 15 minutes.
     Guessed,
+    /// It has no end: a static key.
+    Static,
 }
 
 impl LifetimeSource {
@@ -51,6 +77,7 @@ impl LifetimeSource {
             Self::Jwt => "Jwt",
             Self::Assumed => "Assumed",
             Self::Guessed => "Guessed",
+            Self::Static => "Static",
         }
     }
 }

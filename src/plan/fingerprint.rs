@@ -18,11 +18,13 @@ pub fn request(credential: &Credential) -> String {
         Endpoint::Entra { authority } => format!("entra {authority}"),
         Endpoint::Fixed(url) => format!("url {url}"),
         Endpoint::Discover(url) => format!("issuer {url}"),
+        Endpoint::Nowhere => "nowhere".to_owned(),
     };
     let ask = &credential.ask;
-    let mut text = Fields::new("request/1");
+    let mut text = Fields::new("request/2");
     text.add(&place);
-    text.add("client_credentials");
+    text.add_all(credential.grant.words().iter());
+    text.add_all(credential.proof.words().iter());
     text.add(&credential.client_id);
     text.add_all(ask.scopes.iter());
     text.add_all(ask.resource.iter());
@@ -41,11 +43,11 @@ impl DigestKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
-    /// Digest of a request with its secret.
-    pub fn fingerprint(&self, request: &str, secret: &str) -> String {
-        let mut text = Fields::new("fingerprint/1");
+    /// Digest of a request with its secrets.
+    pub fn fingerprint(&self, request: &str, secrets: &[&str]) -> String {
+        let mut text = Fields::new("fingerprint/2");
         text.add(request);
-        text.add(secret);
+        text.add_all(secrets.iter());
         self.sign(&text)
     }
 

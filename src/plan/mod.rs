@@ -3,6 +3,8 @@
 
 pub(crate) mod conditions;
 pub mod fingerprint;
+mod expect;
+mod expiry;
 mod notices;
 mod observed;
 mod outcome;
@@ -20,8 +22,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     credential::Credential,
+    oauth::{Grant, grant::sign_in},
     publish::{
-        Record, dress,
+        Record, SourceMark, dress,
         ownership::{Hands, Published, Target},
     },
 };
@@ -184,20 +187,8 @@ fn obtain(
             message: denial.message().to_owned(),
         };
     }
-    if asks && observed.sources.iter().all(|s| s.present.is_none()) {
-        let names: Vec<&str> = observed
-            .sources
-            .iter()
-            .map(|s| s.reference.name.as_str())
-            .collect();
-        return Plan::Refuse {
-            reason: "ClientSecretMissing",
-            message: format!(
-                "Secret {} does not exist in namespace {}; create it",
-                names.join(", "),
-                credential.namespace
-            ),
-        };
+    if let (true, Some(refusal)) = (asks, missing_source(credential, observed)) {
+        return refusal;
     }
     let held_back = if step == Plan::Mint(Why::Due) {
         observed
@@ -232,6 +223,41 @@ fn obtain(
         Some((until, why)) => Plan::Hold { until, why },
         None => step,
     }
+}
+
+/// Is a Secret missing without which no request can be made?
+fn missing_source(credential: &Credential, observed: &Observed) -> Option<Plan> {
+    let proofs = &observed.sources;
+    if !proofs.is_empty() && proofs.iter().all(|s| s.present.is_none()) {
+        let names: Vec<&str> = proofs.iter().map(|s| s.reference.name.as_str()).collect();
+        return Some(Plan::Refuse {
+            reason: "ClientSecretMissing",
+            message: format!(
+                "Secret {} does not exist in namespace {}; create it",
+                names.join(", "),
+                credential.namespace
+            ),
+        });
+    }
+    let gone = observed.companions.iter().find(|s| s.present.is_none())?;
+    let name = &gone.reference.name;
+    Some(if matches!(credential.grant, Grant::RefreshToken(_)) {
+        Plan::Refuse {
+            reason: "SignInRequired",
+            message: format!(
+                "Secret {name} with the refresh token is not there yet; {}",
+                sign_in(&format!("{}/{}", credential.namespace, credential.name))
+            ),
+        }
+    } else {
+        Plan::Refuse {
+            reason: "SourceMissing",
+            message: format!(
+                "Secret {name} does not exist in namespace {}; create it",
+                credential.namespace
+            ),
+        }
+    })
 }
 
 /// What the target forbids.
@@ -298,8 +324,7 @@ fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     if credential.renew_requested.is_some() && credential.renew_requested != record.renew_handled {
         return Need::Token(Why::Requested);
     }
-    let used = &record.sources.used;
-    let Some(source) = observed.sources.iter().find(|s| used.is(&s.reference)) else {
+    let Some(sources) = sources_of(record, observed) else {
         return Need::Token(Why::SourceChanged);
     };
     if record.expires_at <= now {
@@ -309,13 +334,43 @@ fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     if record.renew_at <= now || record.issued_at > later_than(now) {
         return Need::Token(Why::Due);
     }
-    match source.mark() {
-        Some(mark) if mark != *used && observed.memory.verified.as_ref() != Some(&mark) => {
-            Need::Look
-        }
-        // Unmoved; or gone, and then the token is still good until it is due.
-        _ => Need::Nothing,
+    // Unmoved; or gone, and then the token is still good until it is due.
+    let moved = |(used, source): &(&SourceMark, &Source)| {
+        source
+            .mark()
+            .is_some_and(|mark| mark != **used && !observed.memory.verified.contains(&mark))
+    };
+    if sources.iter().any(moved) {
+        Need::Look
+    } else {
+        Need::Nothing
     }
+}
+
+/// The sources that a record names, as they are now; `None` when the spec names others by now.
+fn sources_of<'a>(
+    record: &'a Record,
+    observed: &'a Observed,
+) -> Option<Vec<(&'a SourceMark, &'a Source)>> {
+    let find = |mark: &'a SourceMark, among: &'a [Source]| {
+        among
+            .iter()
+            .find(|s| mark.is(&s.reference))
+            .map(|source| (mark, source))
+    };
+    let mut found = Vec::new();
+    match &record.sources.used {
+        Some(used) => found.push(find(used, &observed.sources)?),
+        None if observed.sources.is_empty() => {}
+        None => return None,
+    }
+    if record.sources.with.len() != observed.companions.len() {
+        return None;
+    }
+    for mark in &record.sources.with {
+        found.push(find(mark, &observed.companions)?);
+    }
+    Some(found)
 }
 
 /// What lies beyond this was noted by a clock that has been set back since.

@@ -78,14 +78,22 @@ pub(super) fn notices(
             note: note.clone(),
         });
     }
-    if let (None, Some((true, reason, note))) =
-        (pair(old, "LifetimeAtRisk"), pair(new, "LifetimeAtRisk"))
-    {
-        out.push(Notice {
-            severity: Severity::Warning,
-            reason,
-            note,
-        });
+    for kind in [
+        "LifetimeAtRisk",
+        "PermissionsMissing",
+        "ClientCredentialExpiring",
+    ] {
+        // A warning that became another one (expiring, expired) is news as well.
+        let was = pair(old, kind).map(|(_, reason, _)| reason);
+        if let Some((true, reason, note)) = pair(new, kind)
+            && was.as_ref() != Some(&reason)
+        {
+            out.push(Notice {
+                severity: Severity::Warning,
+                reason,
+                note,
+            });
+        }
     }
     out
 }

@@ -21,8 +21,10 @@ pub struct Observed {
     pub senior: Option<String>,
     /// May this credential ask its issuer for this?
     pub permission: Result<(), Denial>,
-    /// The source Secrets, in the order of the spec.
+    /// Secrets of which one proves the client, in the order of the spec.
     pub sources: Vec<Source>,
+    /// Secrets that the grant draws on, all of them.
+    pub companions: Vec<Source>,
     /// What this process remembers.
     pub memory: Memory,
     /// A token of this very request was received and could not be written yet.
@@ -38,6 +40,10 @@ pub struct Source {
     pub present: Option<(String, String)>,
     /// When it was last seen to change.
     pub changed_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+    /// When the client secret in it ends, as its owner says.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Source {
@@ -59,8 +65,8 @@ impl Source {
 pub struct Memory {
     /// The last failure, while nothing it depended on has changed.
     pub failure: Option<Failure>,
-    /// A moved source whose content was read and found to be the one already used.
-    pub verified: Option<SourceMark>,
+    /// Moved sources whose content was read and found to be the one already used.
+    pub verified: Vec<SourceMark>,
     /// Sources that the issuer refused, at the versions that it refused.
     pub refused: Vec<SourceMark>,
     /// Do not ask again before, although it is due: the issuer repeats the token that is published already.
@@ -132,7 +138,7 @@ impl Memory {
     /// Nothing worth keeping?
     pub fn is_empty(&self) -> bool {
         self.failure.is_none()
-            && self.verified.is_none()
+            && self.verified.is_empty()
             && self.refused.is_empty()
             && self.not_before.is_none()
             && self.repairs.is_none()
@@ -165,7 +171,7 @@ pub fn stamp(credential: &Credential, observed: &Observed) -> String {
         "|{}|{:?}",
         credential.issuer.version, credential.issuer.style
     ));
-    for source in &observed.sources {
+    for source in observed.sources.iter().chain(&observed.companions) {
         let (uid, version) = source.present.as_ref().map_or(("", ""), |(u, v)| (u, v));
         text.push_str(&format!(
             "|{}/{}@{uid}/{version}",

@@ -65,6 +65,7 @@ pub fn record(
     fingerprint: String,
     token_digest: String,
     sources: SourceUse,
+    proof_expires_at: Option<Timestamp>,
 ) -> Record {
     let renewal = schedule::renewal(
         token.issued_at,
@@ -83,6 +84,9 @@ pub fn record(
         fingerprint,
         token_digest,
         sources,
+        claims: token.claims.clone(),
+        token_id: token.id.clone(),
+        proof_expires_at,
         renew_handled: credential.renew_requested.clone(),
     }
 }
@@ -98,9 +102,11 @@ pub fn fail(
 
     let recent = |at: Timestamp| now.duration_since(at) < schedule::PROPAGATION;
     let propagating = refusal.about_client
+        && !refusal.until_change
         && observed
             .sources
             .iter()
+            .chain(&observed.companions)
             .filter_map(|s| s.changed_at)
             .any(recent);
     // Once a new secret has had its time, its refusal counts from one: the quick tries before say nothing.
@@ -124,7 +130,11 @@ pub fn fail(
         deadline,
         seed: &credential.uid,
     };
-    let next_attempt = schedule::next_attempt(&retry, now);
+    let next_attempt = if refusal.until_change {
+        Timestamp::MAX
+    } else {
+        schedule::next_attempt(&retry, now)
+    };
     let mut memory = observed.memory.clone();
     memory.failure = Some(Failure {
         stamp,

@@ -7,12 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Failure, Observed, Outcome, RECHECK,
     conditions::{condition, find, time},
+    expect, expiry,
     notices::{Notice, notices},
     schedule,
 };
 use crate::{
     api::{ApiCredential, ApiCredentialStatus, AttemptResult, LastAttempt},
     credential::{Credential, FieldError},
+    oauth::LifetimeSource,
     publish::{
         Record,
         ownership::{Hands, SecretFacts},
@@ -60,9 +62,12 @@ pub fn status(
     if let Some(record) = observed.record() {
         token_facts(&mut status, record);
     }
+    let ending = expiry::ending(credential, observed);
+    status.client_credential_expires_at = ending.as_ref().map(|e| time(e.at));
     if let (Some(failure), true) = (failure, trouble.is_some()) {
         status.consecutive_failures = i32::try_from(failure.failures).ok();
-        status.next_attempt = Some(time(failure.next_attempt));
+        status.next_attempt =
+            (failure.next_attempt != Timestamp::MAX).then(|| time(failure.next_attempt));
     }
 
     let say = |kind: &str, on: bool, reason: &str, message: &str| {
@@ -96,13 +101,23 @@ pub fn status(
             .conditions
             .push(say("LifetimeAtRisk", true, reason, &message));
     }
+    if let Some((reason, message)) = valid.and_then(|r| expect::missing(credential, r)) {
+        status
+            .conditions
+            .push(say("PermissionsMissing", true, reason, &message));
+    }
+    if let Some((reason, message)) = ending.as_ref().and_then(|e| e.warning(now)) {
+        status
+            .conditions
+            .push(say("ClientCredentialExpiring", true, reason, &message));
+    }
     if let Some(t) = trouble.as_ref().filter(|t| t.stalled) {
         status
             .conditions
             .push(say("Stalled", true, t.reason, &t.message));
     }
 
-    let requeue = requeue(credential, outcome, failure, valid, now);
+    let requeue = requeue(credential, outcome, failure, (valid, ending.as_ref()), now);
     let notices = notices(&old, &status, outcome);
     View {
         status,
@@ -165,13 +180,17 @@ pub fn invalid(
 
 fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
     status.issued_at = Some(time(record.issued_at));
-    status.expires_at = Some(time(record.expires_at));
+    // A static key ends when somebody revokes it, which nobody is told.
+    status.expires_at = (record.lifetime != LifetimeSource::Static.as_str())
+        .then(|| time(record.expires_at));
     status.renew_at = Some(time(record.renew_at));
     status.renew_reason = Some(record.renew_reason.clone());
-    status.client_secret_in_use = Some(format!(
-        "{}/{}",
-        record.sources.used.name, record.sources.used.key
-    ));
+    status.client_secret_in_use = record
+        .sources
+        .used
+        .as_ref()
+        .map(|used| format!("{}/{}", used.name, used.key));
+    status.token_id.clone_from(&record.token_id);
     status
         .last_handled_renew_request
         .clone_from(&record.renew_handled);
@@ -182,6 +201,9 @@ fn valid_until(record: &Record) -> String {
 }
 
 fn published_message(credential: &Credential, record: &Record) -> String {
+    if record.lifetime == LifetimeSource::Static.as_str() {
+        return format!("Secret {} holds the static key", credential.target.name);
+    }
     format!(
         "Secret {} holds a token valid until {}",
         credential.target.name,
@@ -312,7 +334,7 @@ fn requeue(
     credential: &Credential,
     outcome: &Outcome,
     failure: Option<&Failure>,
-    valid: Option<&Record>,
+    (valid, ending): (Option<&Record>, Option<&expiry::Ending>),
     now: Timestamp,
 ) -> Duration {
     let soon = |at: Timestamp| {
@@ -340,6 +362,7 @@ fn requeue(
             r.expires_at,
         ]
     });
+    let turning = turning.chain(ending.into_iter().flat_map(|e| [e.warn_at, e.at]));
     turning
         .filter(|at| *at > now)
         .map(soon)

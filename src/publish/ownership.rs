@@ -1,6 +1,7 @@
 //! Whose a Secret is, and whether somebody laid hands on it: read from its metadata alone, so that the tokens of
 //! the cluster never enter apicred's caches.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
@@ -22,6 +23,10 @@ pub struct SecretFacts {
     pub published: Option<Box<Published>>,
     /// Kind and name of another controller that owns it.
     pub controller: Option<String>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+    /// When the client secret in it ends, as its owner says.
+    pub secret_expires_at: Option<Timestamp>,
 }
 
 /// A Secret that apicred published.
@@ -125,7 +130,20 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
         adopt_by: annotations.and_then(|a| a.get(names::ADOPT_BY)).cloned(),
         published,
         controller,
+        created_at: meta.creation_timestamp.as_ref().map(|t| t.0),
+        secret_expires_at: annotations
+            .and_then(|a| a.get(names::SECRET_EXPIRES_AT))
+            .and_then(|text| moment(text)),
     }
+}
+
+/// A time as people write it into an annotation: RFC 3339, or a date, which ends as it begins (the careful reading).
+fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| {
+        let date: jiff::civil::Date = text.parse().ok()?;
+        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    })
 }
 
 /// Whose the Secret is for this credential. Ours is what carries our UID and no other controller: a name or a
@@ -230,7 +248,7 @@ fn touches(entry: &ManagedFieldsEntry) -> bool {
 
 /// Annotations whose change makes the record a lie. `adopt-by` and `dress` are not among them.
 fn is_record(key: &str) -> bool {
-    const RECORD: [&str; 10] = [
+    const RECORD: [&str; 13] = [
         names::ISSUED_AT,
         names::EXPIRES_AT,
         names::RENEW_AT,
@@ -240,6 +258,9 @@ fn is_record(key: &str) -> bool {
         names::FINGERPRINT,
         names::TOKEN_DIGEST,
         names::SOURCES,
+        names::CLAIMS,
+        names::TOKEN_ID,
+        names::PROOF_EXPIRES_AT,
         names::RENEW_HANDLED,
     ];
     RECORD.contains(&key)

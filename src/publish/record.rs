@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{SecretKeyRef, names};
+use crate::{
+    api::{SecretKeyRef, names},
+    oauth::Claims,
+};
 
 /// The facts of one published token.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +30,14 @@ pub struct Record {
     pub fingerprint: String,
     /// Keyed digest of the token.
     pub token_digest: String,
-    /// The secret that was used, and those before it in the list that were refused.
+    /// The Secrets that were used, and those before them in the list that were refused.
     pub sources: SourceUse,
+    /// What the token says of itself, if it can be read.
+    pub claims: Option<Claims>,
+    /// The token's own id.
+    pub token_id: Option<String>,
+    /// When the certificate that proved the client ends.
+    pub proof_expires_at: Option<Timestamp>,
     /// The renewal request that this token answered.
     pub renew_handled: Option<String>,
 }
@@ -58,11 +67,14 @@ impl SourceMark {
 }
 
 /// Which sources served a token.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SourceUse {
-    /// The one whose content was sent and accepted.
-    #[serde(rename = "used")]
-    pub used: SourceMark,
+    /// The one that proved the client; none where no Secret does.
+    #[serde(rename = "used", default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<SourceMark>,
+    /// Those that the grant drew on.
+    #[serde(rename = "with", default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<SourceMark>,
     /// Those that the issuer refused at these versions.
     #[serde(rename = "refused", default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<SourceMark>,
@@ -72,6 +84,7 @@ impl Record {
     /// As annotations. Times have whole seconds; an end is rounded down and never promises more than there is.
     pub fn annotations(&self) -> BTreeMap<String, Option<String>> {
         let sources = serde_json::to_string(&self.sources).unwrap_or_default();
+        let claims = |c: &Claims| serde_json::to_string(c).ok();
         [
             (names::ISSUED_AT, Some(seconds(self.issued_at))),
             (names::EXPIRES_AT, Some(seconds(self.expires_at))),
@@ -82,6 +95,9 @@ impl Record {
             (names::FINGERPRINT, Some(self.fingerprint.clone())),
             (names::TOKEN_DIGEST, Some(self.token_digest.clone())),
             (names::SOURCES, Some(sources)),
+            (names::CLAIMS, self.claims.as_ref().and_then(claims)),
+            (names::TOKEN_ID, self.token_id.clone()),
+            (names::PROOF_EXPIRES_AT, self.proof_expires_at.map(seconds)),
             (names::RENEW_HANDLED, self.renew_handled.clone()),
         ]
         .into_iter()
@@ -103,6 +119,9 @@ impl Record {
             fingerprint: text(names::FINGERPRINT)?,
             token_digest: text(names::TOKEN_DIGEST)?,
             sources: serde_json::from_str(annotations.get(names::SOURCES)?).ok()?,
+            claims: text(names::CLAIMS).and_then(|c| serde_json::from_str(&c).ok()),
+            token_id: text(names::TOKEN_ID),
+            proof_expires_at: time(names::PROOF_EXPIRES_AT),
             renew_handled: text(names::RENEW_HANDLED),
         })
     }

@@ -53,7 +53,7 @@ fn a_good_spec_becomes_its_values() {
     );
     assert_eq!(
         parsed
-            .secrets
+            .alternatives()
             .iter()
             .map(|s| s.name.as_str())
             .collect::<Vec<_>>(),

@@ -100,7 +100,7 @@ proptest! {
     #[test]
     fn any_answer_is_a_sound_token_or_a_silent_refusal((status, content_type, retry_after, body) in any_answer(), assumed in prop::option::of(1_i64..100_000), late in 0_i64..20) {
         let context = AnswerContext { sent: at(0), now: at(late), assumed_lifetime: assumed.map(secs) };
-        let raw = RawAnswer { status, content_type, retry_after, body };
+        let raw = RawAnswer { status, content_type, retry_after, challenge: None, body };
         match answer(&raw, context) {
             Ok(token) => {
                 prop_assert!((200..=299).contains(&raw.status));
@@ -133,7 +133,7 @@ proptest! {
             "trace_id": secret, "access_token": format!("{secret}\n"), "token_type": secret, "scope": secret, (name): secret,
         });
         let raw = RawAnswer {
-            status, content_type: Some(secret.clone()), retry_after: Some(secret.clone()), body: body.to_string().into_bytes(),
+            status, content_type: Some(secret.clone()), retry_after: Some(secret.clone()), challenge: Some(secret.clone()), body: body.to_string().into_bytes(),
         };
         let context = AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
         let refusal = answer(&raw, context).err().unwrap();
@@ -162,6 +162,7 @@ fn a_megabyte_of_anything_is_read_in_good_time() {
             status: 200,
             content_type: Some("application/x-www-form-urlencoded".to_owned()),
             retry_after: None,
+            challenge: None,
             body,
         };
         let context = AnswerContext {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
-    fixtures::{cluster_issuer, object},
-    oauth::{Material, TokenEndpoint, TokenRequest, known_endpoint, request},
+    fixtures::{at, cluster_issuer, object},
+    oauth::{Material, Moment, TokenEndpoint, TokenRequest, known_endpoint, request},
 };
 
 /// What stands in a secret when everything odd that people have seen is in it.
@@ -18,12 +18,20 @@ fn credential(issuer: &Value, change: &Value) -> Credential {
 
 fn built(credential: &Credential, secret: &str) -> TokenRequest {
     let endpoint = known_endpoint(credential).unwrap();
-    request(
-        credential,
-        &endpoint,
-        &Material::Secret(SecretString::from(secret)),
-        "0-id",
-    )
+    made(credential, &endpoint, secret)
+}
+
+fn made(credential: &Credential, endpoint: &TokenEndpoint, secret: &str) -> TokenRequest {
+    let moment = Moment {
+        now: at(0),
+        request_id: "0-id",
+        assertion_id: "1-id",
+    };
+    let material = Material::Secret(SecretString::from(secret));
+    match request(credential, endpoint, &material, &[], moment) {
+        Ok(request) => request,
+        Err(refusal) => panic!("{refusal:?}"),
+    }
 }
 
 fn headers(request: &TokenRequest) -> Vec<(&'static str, String)> {
@@ -159,16 +167,11 @@ fn a_discovered_endpoint_is_used_as_it_was_found() {
     let oidc = json!({ "oidc": { "issuerUrl": "https://i.example.com" } });
     let credential = credential(&oidc, &json!({}));
     assert_eq!(known_endpoint(&credential), None);
-    let endpoint = TokenEndpoint {
-        url: "https://t.example.com/x/".parse().unwrap(),
-        style: SecretStyle::Post,
-    };
-    let request = request(
-        &credential,
-        &endpoint,
-        &Material::Secret(SecretString::from("s")),
-        "id",
+    let endpoint = TokenEndpoint::bare(
+        "https://t.example.com/x/".parse().unwrap(),
+        SecretStyle::Post,
     );
+    let request = made(&credential, &endpoint, "s");
     assert_eq!(request.url.as_str(), "https://t.example.com/x/");
     assert!(body(&request).contains("client_secret=s&"));
 }
@@ -209,6 +212,7 @@ fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
                     "{problem}"
                 );
             }
+            (Ok(_), Ok(_)) => panic!("{shown} became something else"),
             (Ok(_), Err(word)) => panic!("{shown} passed, though: {word}"),
             (Err(problem), Ok(_)) => panic!("{shown}: {problem}"),
         }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::{
     credential::{Credential, binding::Denial},
-    fixtures::{at, credential, credential_with, holding, mark, observed, record},
+    fixtures::{at, credential, credential_with, holding, mark, observed, record, secrets},
     oauth::{Class, Refusal},
     plan::{Failure, Hold, Observed, Plan, Repairs, plan, stamp},
     publish::ownership::{Hands, Target},
@@ -96,17 +96,17 @@ const CASES: &[Case] = &[
     ("a label taken off by somebody", |_, o| undress(o), "render"),
     // Sources.
     ("source moved", |_, o| moved(o), "verify"),
-    ("source moved and read", |_, o| { moved(o); o.memory.verified = Some(mark("8")); }, "keep"),
-    ("source moved again", |_, o| { moved(o); o.memory.verified = Some(mark("7")); }, "verify"),
+    ("source moved and read", |_, o| { moved(o); o.memory.verified = vec![mark("8")]; }, "keep"),
+    ("source moved again", |_, o| { moved(o); o.memory.verified = vec![mark("7")]; }, "verify"),
     ("source made anew", |_, o| o.sources[0].present = Some(("new-uid".to_owned(), "7".to_owned())), "verify"),
     ("source gone, token good", |_, o| o.sources[0].present = None, "keep"),
     ("source gone, token due", |_, o| { o.sources[0].present = None; due(o); }, "refuse ClientSecretMissing"),
     ("source no longer in the spec", |c, o| {
-        c.secrets[0].name = "second".to_owned();
+        secrets(c)[0].name = "second".to_owned();
         o.sources[0].reference.name = "second".to_owned();
     }, "mint source_changed"),
     ("another key of the same Secret", |c, o| {
-        c.secrets[0].key = "second".to_owned();
+        secrets(c)[0].key = "second".to_owned();
         o.sources[0].reference.key = "second".to_owned();
     }, "mint source_changed"),
     // Foreign hands.
@@ -249,7 +249,7 @@ fn the_plan_after_a_published_token_is_keep() {
     let credential = credential_with(&json!({ "target": { "labels": { "team": "blue" } } }));
     let token = crate::fixtures::token("t0ken");
     let sources = record(&credential, (0, 1, 2)).sources;
-    let made = crate::plan::record(&credential, &token, "f".to_owned(), "d".to_owned(), sources);
+    let made = crate::plan::record(&credential, &token, "f".to_owned(), "d".to_owned(), sources, None);
     let world = holding(&credential, made.clone());
     assert_eq!(
         plan(&credential, &world, at(0)),

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use crate::{
     credential::{Credential, Endpoint, SecretStyle},
-    fixtures::{credential, credential_with, map},
+    fixtures::{credential, credential_with, map, secrets},
     plan::fingerprint::{DigestKey, fraction, request},
 };
 
@@ -50,7 +50,7 @@ fn a_change_of_anything_else_leaves_the_request_digest_alone() {
         ("style", |c| c.issuer.style = Some(SecretStyle::Post)),
         ("roots", |c| c.issuer.ca_bundle = Some("PEM".to_owned())),
         ("limits", |c| c.issuer.requests_per_second = 1),
-        ("order of secrets", |c| c.secrets.reverse()),
+        ("order of secrets", |c| secrets(c).reverse()),
         ("target", |c| c.target.labels = map(&[("a", "b")])),
         ("floor", |c| {
             c.min_lifetime = Some(jiff::SignedDuration::from_mins(1));
@@ -96,16 +96,18 @@ fn no_two_lists_read_as_one() {
 #[test]
 fn the_fingerprint_depends_on_request_secret_and_key_and_shows_none_of_them() {
     let (key, other) = (DigestKey::new(&[1; 32]), DigestKey::new(&[2; 32]));
-    let base = key.fingerprint("request", "hunter2");
+    let base = key.fingerprint("request", &["hunter2"]);
     assert_eq!(
         base,
-        DigestKey::new(&[1; 32]).fingerprint("request", "hunter2")
+        DigestKey::new(&[1; 32]).fingerprint("request", &["hunter2"])
     );
     for different in [
-        key.fingerprint("request", "hunter3"),
-        key.fingerprint("request2", "hunter2"),
-        key.fingerprint("requesthunter", "2"),
-        other.fingerprint("request", "hunter2"),
+        key.fingerprint("request", &["hunter3"]),
+        key.fingerprint("request2", &["hunter2"]),
+        key.fingerprint("requesthunter", &["2"]),
+        key.fingerprint("request", &["hunter2", ""]),
+        key.fingerprint("request", &["hunt", "er2"]),
+        other.fingerprint("request", &["hunter2"]),
         key.token("hunter2"),
     ] {
         assert_ne!(base, different);

@@ -137,6 +137,7 @@ fn a_new_record_notes_the_request_the_times_and_the_renewal_asked_for() {
         "print".to_owned(),
         "digest".to_owned(),
         sources.clone(),
+        None,
     );
     assert_eq!((noted.issued_at, noted.expires_at), (at(0), at(3600)));
     assert!(noted.renew_at > at(700) && noted.renew_at <= at(900));

@@ -322,6 +322,8 @@ fn facts(target: &Target) -> SecretFacts {
         adopt_by: None,
         published: Some(published.clone()),
         controller: None,
+        created_at: None,
+        secret_expires_at: None,
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use crate::{
     api::names,
     fixtures::{at, credential, mark, record},
+    oauth::Claims,
     publish::{Record, SourceMark, SourceUse},
 };
 
@@ -31,7 +32,7 @@ fn each_missing_or_damaged_note_makes_the_record_unreadable() {
         (names::EXPIRES_AT, "soon"),
         (names::ISSUED_AT, ""),
         (names::RENEW_AT, "1790000000"),
-        (names::SOURCES, "{}"),
+        (names::SOURCES, "[]"),
         (names::SOURCES, "not json"),
         (names::SOURCES, "{\"used\":{\"n\":\"a\"}}"),
     ] {
@@ -77,17 +78,30 @@ fn any_mark() -> impl Strategy<Value = SourceMark> {
     })
 }
 
+fn any_claims() -> impl Strategy<Value = Claims> {
+    let words = || prop::collection::vec(".{0,20}", 0..3);
+    (words(), words(), words(), prop::option::of(".{0,20}")).prop_map(
+        |(roles, scopes, audience, tenant)| Claims {
+            roles,
+            scopes,
+            audience,
+            tenant,
+        },
+    )
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_again(
         times in (0_i64..4_000_000_000, 0_i64..4_000_000_000, 0_i64..4_000_000_000), texts in prop::array::uniform5(".{0,20}"),
-        used in any_mark(), refused in prop::collection::vec(any_mark(), 0..3), renew_handled in prop::option::of(".{0,128}"),
+        used in prop::option::of(any_mark()), with in prop::collection::vec(any_mark(), 0..2), refused in prop::collection::vec(any_mark(), 0..3), renew_handled in prop::option::of(".{0,128}"),
+        claims in prop::option::of(any_claims()), token_id in prop::option::of(".{0,20}"), ends in prop::option::of(0_i64..4_000_000_000),
     ) {
         let time = |s| Timestamp::from_second(s).unwrap();
         let [renew_reason, lifetime, request, fingerprint, token_digest] = texts;
         let record = Record {
             issued_at: time(times.0), expires_at: time(times.1), renew_at: time(times.2), renew_reason, lifetime, request,
-            fingerprint, token_digest, sources: SourceUse { used, refused }, renew_handled,
+            fingerprint, token_digest, sources: SourceUse { used, with, refused }, renew_handled, claims, token_id, proof_expires_at: ends.map(time),
         };
         prop_assert_eq!(Record::read(&written(&record)), Some(record));
     }
@@ -95,7 +109,7 @@ proptest! {
 
 #[test]
 fn a_mark_is_of_its_secret_and_key_at_any_version() {
-    let reference = credential().secrets[0].clone();
+    let reference = credential().alternatives()[0].clone();
     assert!(mark("1").is(&reference) && mark("2").is(&reference));
     for other in [
         SourceMark {

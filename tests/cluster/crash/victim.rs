@@ -13,7 +13,7 @@ use std::{
 
 use apicred::{
     app::{self, Options},
-    controller::Settings,
+    controller::{IdentityEnvironment, Settings},
     telemetry::logs::{self, LogFormat},
 };
 use kube::{Config, client::ClientBuilder};
@@ -45,6 +45,7 @@ fn victim() {
             concurrency: 4,
             allowed_cidrs: Vec::new(),
             instance: "victim".to_owned(),
+            identity: IdentityEnvironment::default(),
         },
         admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         metrics_per_credential: false,

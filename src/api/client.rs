@@ -1,0 +1,157 @@
+//! The OAuth client of a credential: its id, and the one way in which it proves itself.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The OAuth client and its proof. Exactly one of `secretRefs`, `certificate`, `serviceAccount`, `managedIdentity`,
+/// `mtls` and `public`.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.secretRefs), has(self.certificate), has(self.serviceAccount), has(self.managedIdentity), has(self.mtls), has(self.public)].filter(x, x).size() == 1")
+        .message("a client proves itself in exactly one way: secretRefs, certificate, serviceAccount, managedIdentity, mtls or public"),
+    validation = Rule::new("has(self.id) || has(self.managedIdentity)")
+        .message("client.id is missing; only a managed identity can do without it"),
+    validation = Rule::new("!has(self.secretExpiresAt) || has(self.secretRefs)")
+        .message("secretExpiresAt is about secretRefs; a certificate carries its own end")
+)]
+pub struct Client {
+    /// Client (application) id. With `managedIdentity`, the client id of a user-assigned identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub id: Option<String>,
+    /// Keys of Secrets in this namespace that hold the client secret, tried in order: list the old and the new
+    /// one while a secret is being changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 4))]
+    pub secret_refs: Vec<SecretKeyRef>,
+    /// When the first of `secretRefs` ends, to be warned ahead of it. The annotation
+    /// `apicred.dev/secret-expires-at` on the Secret says the same and goes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_expires_at: Option<Time>,
+    /// A certificate whose key signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateClient>,
+    /// A token of a ServiceAccount in this namespace as client assertion: nothing is stored at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ServiceAccountToken>,
+    /// The identity that the operator's own machine or pod has in Azure. Needs a ClusterTokenIssuer that lends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_identity: Option<ManagedIdentityClient>,
+    /// A certificate shown in the TLS handshake (RFC 8705).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtls: Option<MtlsClient>,
+    /// No proof: a public client, for grants that bring their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<PublicClient>,
+}
+
+/// One key of a Secret in the same namespace.
+#[derive(
+    Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key in its data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// A certificate and its private key in a Secret, PEM; the type `kubernetes.io/tls` fits as it is.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateClient {
+    /// Name of the Secret, in this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: String,
+    /// Key of the certificate, the chain after it; `tls.crt` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub certificate_key: Option<String>,
+    /// Key of the private key (PKCS#8, PKCS#1 or SEC 1); `tls.key` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub private_key_key: Option<String>,
+    /// Signature algorithm. Left out: `PS256` for an RSA key at Entra ID, `RS256` for one elsewhere, `ES256` for
+    /// a P-256 key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<SigningAlgorithm>,
+    /// `kid` of the assertion's header, as it was registered with the issuer. Entra ID goes by the thumbprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub key_id: Option<String>,
+    /// Sends the certificate chain along (`x5c`), for Entra ID's trust by subject name and issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x5c: Option<bool>,
+}
+
+/// Algorithms of signed assertions (RFC 7518 section 3.1).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum SigningAlgorithm {
+    /// RSASSA-PSS with SHA-256; what Microsoft asks for.
+    PS256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    RS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+}
+
+/// A token of a ServiceAccount, made by the API server for the moment.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountToken {
+    /// Name of the ServiceAccount, in this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Audience of the token. Left out: what Entra ID's cloud asks for (`api://AzureADTokenExchange`), else the
+    /// issuer's identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 600))]
+    pub audience: Option<String>,
+    /// Life of the token in seconds; 600 if left out, which is also the least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 600, max = 86400))]
+    pub expiration_seconds: Option<i32>,
+}
+
+/// Which managed identity; the system-assigned one if nothing is said.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.objectId) && has(self.resourceId))")
+    .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId"))]
+pub struct ManagedIdentityClient {
+    /// Object (principal) id of a user-assigned identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub object_id: Option<String>,
+    /// Resource id of a user-assigned identity (`/subscriptions/…`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub resource_id: Option<String>,
+}
+
+/// A certificate and its key in a Secret, PEM.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MtlsClient {
+    /// Name of the Secret, in this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: String,
+    /// Key of the certificate with its whole chain; `tls.crt` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub certificate_key: Option<String>,
+    /// Key of the private key; `tls.key` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub private_key_key: Option<String>,
+}
+
+/// A public client has no settings.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct PublicClient {}

@@ -1,0 +1,189 @@
+//! How a token is granted: one key of `spec.grant`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::client::{SecretKeyRef, ServiceAccountToken, SigningAlgorithm};
+
+/// How the token is granted: exactly one key.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.clientCredentials), has(self.refreshToken), has(self.onBehalfOf), has(self.jwtBearer), has(self.tokenExchange), has(self.password), has(self.static)].filter(x, x).size() == 1")
+    .message("grant has exactly one key: clientCredentials, refreshToken, onBehalfOf, jwtBearer, tokenExchange, password or static"))]
+pub struct Grant {
+    /// RFC 6749 section 4.4: the client asks for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_credentials: Option<ClientCredentials>,
+    /// RFC 6749 section 6: for a person who signed in once with `kubectl apicred login`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<RefreshToken>,
+    /// Entra ID's on-behalf-of flow: a user's token for this client into a user's token for another API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<OnBehalfOf>,
+    /// RFC 7523 section 2.1: an assertion is the grant. Google's service accounts work by this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt_bearer: Option<JwtBearer>,
+    /// RFC 8693: one token into another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_exchange: Option<TokenExchange>,
+    /// RFC 6749 section 4.3: a user's password. The last resort; OAuth 2.1 has removed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+    /// A key that never changes by itself, such as the legacy API tokens of Cloud App Security: published, never
+    /// asked for.
+    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<StaticKey>,
+}
+
+/// The client credentials grant has no settings of its own.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct ClientCredentials {}
+
+/// Where the refresh token lives.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshToken {
+    /// The state Secret: `kubectl apicred login` makes it, apicred keeps the newest refresh token in it. It names
+    /// this credential in the annotation `apicred.dev/state-of`.
+    pub secret_ref: SecretKeyRef,
+}
+
+/// Where the user's token comes from.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OnBehalfOf {
+    /// A user's access token for this client, kept fresh by whoever has it.
+    pub assertion_ref: SecretKeyRef,
+}
+
+/// The assertion: found in a Secret, or signed for each request.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.assertionRef) != has(self.signed)")
+    .message("jwtBearer has exactly one of assertionRef (a ready assertion) and signed (a key to sign one with)"))]
+pub struct JwtBearer {
+    /// A ready assertion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion_ref: Option<SecretKeyRef>,
+    /// A key that signs a new assertion for each request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<SignedAssertion>,
+}
+
+/// What the assertion says and what signs it.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedAssertion {
+    /// The private key: PEM, or the JSON key file of a Google service account, which also tells `issuer` and
+    /// `keyId`.
+    pub key_ref: SecretKeyRef,
+    /// `iss`: who signs. The e-mail address of the key file if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub issuer: Option<String>,
+    /// `sub`: for whom. Left out of the assertion if left out here and at Google; else the same as `issuer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub subject: Option<String>,
+    /// `aud`; the token endpoint if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub audience: Option<String>,
+    /// `kid` of the header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub key_id: Option<String>,
+    /// Signature algorithm; `RS256` for RSA, `ES256` for P-256 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<SigningAlgorithm>,
+    /// Where `spec.scopes` go: into the assertion as Google wants them, or into the form. `Claim` for a Google key
+    /// file, else `Parameter`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes_in: Option<ScopePlace>,
+    /// Further claims, texts only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16), schema_with = "super::crd::bounded_map")]
+    #[x_kube(validation = Rule::new("self.all(k, !(k in ['iss','sub','aud','exp','nbf','iat','jti','scope']))")
+        .message("claims may not carry iss, sub, aud, exp, nbf, iat, jti or scope: apicred sets them from the fields of the spec"))]
+    pub claims: BTreeMap<String, String>,
+}
+
+/// Where scopes go in the JWT bearer grant.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum ScopePlace {
+    /// A claim of the assertion.
+    Claim,
+    /// The form parameter of RFC 6749.
+    Parameter,
+}
+
+/// The tokens to exchange and what for.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenExchange {
+    /// On whose behalf.
+    pub subject: TokenSource,
+    /// Who acts, if somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<TokenSource>,
+    /// `requested_token_type`, a URN; left to the issuer if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub requested_token_type: Option<String>,
+}
+
+/// A token out of a Secret or of a ServiceAccount.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretRef) != has(self.serviceAccount)")
+    .message("a token comes from exactly one of secretRef and serviceAccount"))]
+pub struct TokenSource {
+    /// A key of a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+    /// A ServiceAccount of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ServiceAccountToken>,
+    /// Its type, a URN of RFC 8693 section 3. Left out: `…:jwt` for a ServiceAccount, `…:access_token` for a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub token_type: Option<String>,
+}
+
+/// A user and his password.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Password {
+    /// Sign-in name.
+    #[schemars(length(min = 1, max = 256))]
+    pub username: String,
+    /// Where the password is.
+    pub password_ref: SecretKeyRef,
+}
+
+/// A key that is published as it is.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticKey {
+    /// Where the key is. Its Secret names this credential in the annotation `apicred.dev/publish-by`.
+    pub token_ref: SecretKeyRef,
+    /// The word before it in the `Authorization` header: `Token` if left out, as Cloud App Security wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!#$%&*+.^_`|~-]+$')")
+        .message("scheme is one word such as Token or Bearer"))]
+    pub scheme: Option<String>,
+    /// When the key was made, to count its age from. Left out: when its Secret was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+    /// From which age on a change is urged, as a Go duration; `2160h` (90 days) if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('24h')")
+        .message("maxAge must be a duration of 24h or more, such as 2160h"))]
+    pub max_age: Option<kube::core::Duration>,
+}

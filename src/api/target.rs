@@ -1,0 +1,165 @@
+//! The Secret that holds the token: its name, what it wears, and which keys it has in which format.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The Secret that holds the token.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/dockerconfigjson' || (has(self.keys) && self.keys.exists(k, k.format == 'DockerConfig' && (!has(k.key) || k.key == '.dockerconfigjson')))")
+    .message("a Secret of type kubernetes.io/dockerconfigjson needs a key of format DockerConfig named .dockerconfigjson"))]
+pub struct Target {
+    /// Name of the Secret, in the credential's namespace. Created by apicred; an existing one is refused.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        .message("secretName must be a valid object name: lower case letters, digits, '-' and '.'"))]
+    pub secret_name: String,
+    /// Type of the Secret; `Opaque` if left out. Cannot be changed while the Secret exists.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<SecretType>,
+    /// Labels for the Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32), schema_with = "super::crd::bounded_map")]
+    #[x_kube(validation = Rule::new("self.all(k, !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
+        .message("labels of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only"),
+        validation = Rule::new("self.all(k, self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9][-a-z0-9.]{0,252}/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$'))")
+        .message("a label's key is a name of up to 63 letters, digits, '-', '_' and '.', with a DNS prefix if you like; its value is such a name or empty"))]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations for the Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32), schema_with = "super::crd::bounded_map")]
+    #[x_kube(validation = Rule::new("self.all(k, !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
+        .message("annotations of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only"))]
+    pub annotations: BTreeMap<String, String>,
+    /// The keys of the Secret, each a file where it is mounted. Left out: `token`, `token_type`, `expires_at` and
+    /// `token.json`. Given, exactly these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16))]
+    pub keys: Vec<TargetKey>,
+}
+
+/// One key of the Secret.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(self.format in ['Netrc', 'DockerConfig']) || has(self.host)")
+        .message("formats Netrc and DockerConfig need host: the machine or registry that the token is for"),
+    validation = Rule::new("!has(self.host) || self.format in ['Netrc', 'DockerConfig', 'CurlConfig']")
+        .message("host is for the formats Netrc, DockerConfig and CurlConfig"),
+    validation = Rule::new("!has(self.username) || self.format in ['Netrc', 'DockerConfig']")
+        .message("username is for the formats Netrc and DockerConfig"),
+    validation = Rule::new("!has(self.variable) || self.format == 'DotEnv'")
+        .message("variable is for the format DotEnv")
+)]
+pub struct TargetKey {
+    /// What stands under the key.
+    pub format: TargetFormat,
+    /// Name of the key; each format has its own if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')")
+        .message("a key is made of letters, digits, '-', '_' and '.', and does not start with two dots"))]
+    pub key: Option<String>,
+    /// Machine or registry, for `Netrc` and `DockerConfig`; for `CurlConfig` a base URL's host is not needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9.:/]*[A-Za-z0-9/])?$')")
+        .message("host is a host name such as git.example.com, for DockerConfig also with a port or path"))]
+    pub host: Option<String>,
+    /// User name beside the token, for `Netrc` and `DockerConfig`; `oauth2` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9][-A-Za-z0-9._@+]*$')")
+        .message("username is made of letters, digits and '-', '.', '_', '@', '+'"))]
+    pub username: Option<String>,
+    /// Name of the variable, for `DotEnv`; `ACCESS_TOKEN` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')")
+        .message("variable is a name of a shell variable: letters, digits and '_', not starting with a digit"))]
+    pub variable: Option<String>,
+}
+
+/// What can stand under a key.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum TargetFormat {
+    /// The access token alone, without a line end (`token`).
+    Token,
+    /// `Bearer`, or the scheme of a static key (`token_type`).
+    TokenType,
+    /// End of the token, RFC 3339 (`expires_at`). A static key has none.
+    ExpiresAt,
+    /// Everything in one file (`token.json`).
+    Json,
+    /// Value of an `Authorization` header (`authorization`).
+    Authorization,
+    /// A header line, for `curl --header @file` (`header`).
+    Header,
+    /// A dotenv file (`.env`).
+    DotEnv,
+    /// A netrc file (`.netrc`).
+    Netrc,
+    /// A docker client's configuration (`.dockerconfigjson`).
+    DockerConfig,
+    /// A curl configuration, for `curl --config` (`curlrc`).
+    CurlConfig,
+    /// The `ExecCredential` of Kubernetes' client plugins (`exec-credential.json`).
+    ExecCredential,
+}
+
+impl TargetFormat {
+    /// The key's name if the user gives none.
+    pub const fn usual_key(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::TokenType => "token_type",
+            Self::ExpiresAt => "expires_at",
+            Self::Json => "token.json",
+            Self::Authorization => "authorization",
+            Self::Header => "header",
+            Self::DotEnv => ".env",
+            Self::Netrc => ".netrc",
+            Self::DockerConfig => ".dockerconfigjson",
+            Self::CurlConfig => "curlrc",
+            Self::ExecCredential => "exec-credential.json",
+        }
+    }
+}
+
+/// Types a target Secret may have: none that Kubernetes gives rights by.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum SecretType {
+    /// The general type.
+    #[default]
+    Opaque,
+    /// A type of apicred's own, for policies that select by type.
+    #[serde(rename = "apicred.dev/token")]
+    Token,
+    /// For `imagePullSecrets`.
+    #[serde(rename = "kubernetes.io/dockerconfigjson")]
+    DockerConfigJson,
+}
+
+impl SecretType {
+    /// The value of the Secret's `type` field.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opaque => "Opaque",
+            Self::Token => "apicred.dev/token",
+            Self::DockerConfigJson => "kubernetes.io/dockerconfigjson",
+        }
+    }
+}
+
+/// What becomes of the Secret when its credential is deleted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum DeletionPolicy {
+    /// Deleted with the credential, by an owner reference.
+    #[default]
+    Delete,
+    /// Stays; nobody renews it any more.
+    Retain,
+}

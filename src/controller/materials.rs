@@ -1,0 +1,394 @@
+//! Reads what a request needs: client secrets, certificates, grant material, ServiceAccount tokens, the operator's
+//! own identity. Each read passes the binding of secrets to origins.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString,
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::{Secret, ServiceAccount},
+    },
+};
+use kube::{Api, api::PostParams};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    calls::{Trouble, call},
+    context::Context,
+    identity,
+};
+use crate::{
+    api::{Cloud, SecretKeyRef},
+    credential::{AccountToken, Certificate, Credential, Endpoint, KeyPair, Proof, binding},
+    oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
+    plan::{Source, fingerprint},
+    publish::SourceMark,
+};
+
+/// Everything that was read for one request.
+pub(super) struct Read {
+    /// The Secret that proves the client, if one does.
+    pub(super) used: Option<SourceMark>,
+    /// The Secrets that the grant draws on, in the order of its needs.
+    pub(super) with: Vec<SourceMark>,
+    /// The client's proof. A ServiceAccount's token is not made yet.
+    pub(super) material: Material,
+    /// What the grant needs; tokens of ServiceAccounts are empty until [`Read::complete`].
+    pub(super) supplies: Vec<SecretString>,
+    /// Keyed digest of the request with what was read.
+    pub(super) fingerprint: String,
+    /// Names and annotations of the Secrets, which say where they may go.
+    owners: Vec<(String, Option<BTreeMap<String, String>>)>,
+    /// The state Secret of a refresh token, as it was read.
+    pub(super) state: Option<StateSecret>,
+}
+
+/// A state Secret as it was read.
+pub(super) struct StateSecret {
+    pub(super) reference: SecretKeyRef,
+    pub(super) uid: String,
+    pub(super) version: String,
+    pub(super) annotations: Option<BTreeMap<String, String>>,
+}
+
+/// A Secret as it was read.
+struct Opened {
+    name: String,
+    uid: String,
+    version: String,
+    annotations: Option<BTreeMap<String, String>>,
+    data: BTreeMap<String, ByteString>,
+}
+
+impl Opened {
+    fn mark(&self, key: &str) -> SourceMark {
+        SourceMark {
+            name: self.name.clone(),
+            key: key.to_owned(),
+            uid: self.uid.clone(),
+            version: self.version.clone(),
+        }
+    }
+
+    fn bytes(&self, key: &str) -> Result<&[u8], Refusal> {
+        self.data.get(key).map(|b| b.0.as_slice()).ok_or_else(|| {
+            Refusal::local(
+                Class::Invalid,
+                "ClientSecretKeyMissing",
+                // Which keys it has is not told: who may name a Secret may not be who may read it.
+                format!(
+                    "Secret {} has no key {key}; correct the key or add it",
+                    self.name
+                ),
+            )
+        })
+    }
+}
+
+fn unfit(name: &str, key: &str, problem: &str) -> Refusal {
+    Refusal::local(
+        Class::Invalid,
+        "ClientSecretInvalid",
+        format!("key {key} of Secret {name} {problem}"),
+    )
+}
+
+/// Reads all Secrets of a request: `alternative` proves the client, if a Secret does. One read a Secret.
+pub(super) async fn read(
+    context: &Context,
+    credential: &Credential,
+    alternative: Option<&Source>,
+) -> Result<Read, Refusal> {
+    let mut opened: Vec<Opened> = Vec::new();
+    let mut used = None;
+    let mut material = Material::None;
+    if let Some(source) = alternative {
+        let reference = &source.reference;
+        let secret = open(context, credential, &mut opened, &reference.name).await?;
+        material = match &credential.proof {
+            Proof::Certificate(Certificate { pair, .. }) => {
+                Material::Signer(Box::new(identity_of(secret, pair)?))
+            }
+            Proof::Mtls(pair) => Material::Tls(Box::new(identity_of(secret, pair)?)),
+            _ => {
+                let bytes = secret.bytes(&reference.key)?;
+                Material::from_secret_bytes(bytes)
+                    .map_err(|problem| unfit(&reference.name, &reference.key, problem))?
+            }
+        };
+        used = Some(secret.mark(&reference.key));
+    }
+    let (mut with, mut supplies, mut state) = (Vec::new(), Vec::new(), None);
+    for need in credential.grant.needs() {
+        let (reference, take): (_, fn(&[u8]) -> _) = match &need {
+            Need::Word(reference) => (reference, oauth::word),
+            Need::File(reference) => (reference, oauth::file),
+            Need::Account(_) => {
+                supplies.push(SecretString::from(""));
+                continue;
+            }
+        };
+        let secret = open(context, credential, &mut opened, &reference.name).await?;
+        may_serve(credential, secret)?;
+        let supply = take(secret.bytes(&reference.key)?)
+            .map_err(|problem| unfit(&reference.name, &reference.key, problem))?;
+        supplies.push(supply);
+        with.push(secret.mark(&reference.key));
+        if matches!(credential.grant, Grant::RefreshToken(_)) {
+            state = Some(StateSecret {
+                reference: reference.clone(),
+                uid: secret.uid.clone(),
+                version: secret.version.clone(),
+                annotations: secret.annotations.clone(),
+            });
+        }
+    }
+    let fingerprint = digest(context, credential, &material, &supplies).await?;
+    Ok(Read {
+        used,
+        with,
+        material,
+        supplies,
+        fingerprint,
+        owners: opened
+            .into_iter()
+            .map(|o| (o.name, o.annotations))
+            .collect(),
+        state,
+    })
+}
+
+/// Keyed digest of a request with its secrets.
+pub(super) async fn digest(
+    context: &Context,
+    credential: &Credential,
+    material: &Material,
+    supplies: &[SecretString],
+) -> Result<String, Refusal> {
+    let key = context
+        .digest_key
+        .get(&context.metrics)
+        .await
+        .map_err(|_| {
+            Refusal::local(
+                Class::Transient,
+                "KubernetesUnavailable",
+                "the operator's digest key cannot be read; apicred tries again",
+            )
+        })?;
+    let mut secrets = vec![material.essence()];
+    secrets.extend(supplies.iter().map(ExposeSecret::expose_secret));
+    Ok(key.fingerprint(&fingerprint::request(credential), &secrets))
+}
+
+fn identity_of(secret: &Opened, pair: &KeyPair) -> Result<Identity, Refusal> {
+    let text = |key: &str| -> Result<SecretString, Refusal> {
+        oauth::file(secret.bytes(key)?).map_err(|problem| unfit(&secret.name, key, problem))
+    };
+    let (certificate, key) = (text(&pair.certificate)?, text(&pair.private_key)?);
+    Identity::from_pem(certificate.expose_secret(), key.expose_secret()).map_err(|problem| {
+        Refusal::local(
+            Class::Invalid,
+            "CertificateInvalid",
+            format!("Secret {}: {problem}", secret.name),
+        )
+    })
+}
+
+/// May this Secret serve this credential's grant? A state Secret is written to, and a static key is copied, so both
+/// must name the credential themselves.
+fn may_serve(credential: &Credential, secret: &Opened) -> Result<(), Refusal> {
+    binding::may_serve(credential, &secret.name, secret.annotations.as_ref())
+        .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))
+}
+
+/// Reads a Secret that was not read yet, and checks that it may go to this issuer.
+async fn open<'a>(
+    context: &Context,
+    credential: &Credential,
+    opened: &'a mut Vec<Opened>,
+    name: &str,
+) -> Result<&'a Opened, Refusal> {
+    if let Some(at) = opened.iter().position(|o| o.name == name) {
+        return Ok(&opened[at]);
+    }
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
+    let mut secret = call(&context.metrics, "get_secret", api.get(name)).await.map_err(|trouble| match trouble {
+        Trouble::NotFound => Refusal::local(
+            Class::Invalid,
+            "ClientSecretMissing",
+            format!("Secret {name} does not exist; create it"),
+        ),
+        Trouble::Forbidden => Refusal::local(
+            Class::Transient,
+            "ClientSecretForbidden",
+            format!("apicred may not read Secret {name}; its role lacks get on secrets in this namespace"),
+        ),
+        _ => unavailable(),
+    })?;
+    if !matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
+        binding::may_send(
+            &credential.issuer,
+            name,
+            secret.metadata.annotations.as_ref(),
+        )
+        .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
+    }
+    opened.push(Opened {
+        name: name.to_owned(),
+        uid: secret.metadata.uid.unwrap_or_default(),
+        version: secret.metadata.resource_version.unwrap_or_default(),
+        annotations: secret.metadata.annotations,
+        data: secret.data.take().unwrap_or_default(),
+    });
+    opened
+        .last()
+        .ok_or_else(|| Refusal::local(Class::Transient, "InternalError", "nothing was read"))
+}
+
+fn unavailable() -> Refusal {
+    Refusal::local(
+        Class::Transient,
+        "KubernetesUnavailable",
+        "the Kubernetes API did not answer; apicred tries again",
+    )
+}
+
+impl Read {
+    /// May all of it be posted there? A discovery document may name another host than the issuer's.
+    pub(super) fn may_post(
+        &self,
+        credential: &Credential,
+        endpoint: &TokenEndpoint,
+    ) -> Result<(), Refusal> {
+        let origin = match (&self.material, &endpoint.mtls_url) {
+            (Material::Tls(_), Some(url)) => url,
+            _ => &endpoint.url,
+        }
+        .origin()
+        .ascii_serialization();
+        for (name, annotations) in &self.owners {
+            binding::may_post(&credential.issuer, &origin, name, annotations.as_ref())
+                .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what lives for a moment only: tokens of ServiceAccounts, the operator's own federated token.
+    pub(super) async fn complete(
+        &mut self,
+        context: &Context,
+        credential: &Credential,
+        endpoint: Option<&TokenEndpoint>,
+    ) -> Result<(), Refusal> {
+        match &credential.proof {
+            Proof::ServiceAccount(account) => {
+                let token = account_token(context, credential, account, endpoint).await?;
+                self.material = Material::Assertion(token);
+            }
+            Proof::ManagedIdentity(_) => {
+                self.material = identity::material(context, credential).await?;
+            }
+            _ => {}
+        }
+        let needs = credential.grant.needs();
+        for (need, supply) in needs.iter().zip(&mut self.supplies) {
+            if let Need::Account(account) = need {
+                *supply = account_token(context, credential, account, endpoint).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A token of a ServiceAccount for the issuer. Where nobody vouches for the issuer, the ServiceAccount itself must
+/// name its origin, as a Secret must.
+async fn account_token(
+    context: &Context,
+    credential: &Credential,
+    account: &AccountToken,
+    endpoint: Option<&TokenEndpoint>,
+) -> Result<SecretString, Refusal> {
+    let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), &credential.namespace);
+    let name = &account.name;
+    let missing = || {
+        Refusal::local(
+            Class::Invalid,
+            "ServiceAccountMissing",
+            format!("ServiceAccount {name} does not exist; create it or correct the name"),
+        )
+    };
+    let forbidden = |verb: &str| {
+        Refusal::local(
+            Class::Transient,
+            "ServiceAccountForbidden",
+            format!("apicred may not use ServiceAccount {name}; its role lacks {verb}"),
+        )
+    };
+    if !credential.issuer.vouched {
+        let object = call(&context.metrics, "get_service_account", api.get(name))
+            .await
+            .map_err(|trouble| match trouble {
+                Trouble::NotFound => missing(),
+                Trouble::Forbidden => forbidden("get on serviceaccounts"),
+                _ => unavailable(),
+            })?;
+        let annotations = object.metadata.annotations.as_ref();
+        let posted = endpoint.map(|e| e.url.origin().ascii_serialization());
+        for origin in std::iter::once(credential.issuer.origin.clone()).chain(posted) {
+            binding::may_post(&credential.issuer, &origin, name, annotations)
+                .map_err(|d| Refusal::local(Class::Invalid, d.reason(), d.message().replacen("Secret ", "ServiceAccount ", 1)))?;
+        }
+    }
+    let audience = account
+        .audience
+        .clone()
+        .unwrap_or_else(|| usual_audience(credential, endpoint));
+    let body = TokenRequest {
+        spec: TokenRequestSpec {
+            audiences: vec![audience],
+            expiration_seconds: Some(account.seconds),
+            bound_object_ref: None,
+        },
+        ..TokenRequest::default()
+    };
+    let params = PostParams::default();
+    let made: TokenRequest = call(
+        &context.metrics,
+        "create_service_account_token",
+        api.create_subresource("token", name, &params, &body),
+    )
+    .await
+    .map_err(|trouble| match trouble {
+        Trouble::NotFound => missing(),
+        Trouble::Forbidden => forbidden("create on serviceaccounts/token"),
+        Trouble::Invalid => Refusal::local(
+            Class::Invalid,
+            "ServiceAccountTokenRefused",
+            format!("the API server gives no token of ServiceAccount {name} for this audience and life; check them"),
+        ),
+        _ => unavailable(),
+    })?;
+    made.status
+        .map(|s| SecretString::from(s.token))
+        .ok_or_else(unavailable)
+}
+
+/// The audience that a federated credential has if nobody chose another (facts, section 1.5).
+fn usual_audience(credential: &Credential, endpoint: Option<&TokenEndpoint>) -> String {
+    let issuer = &credential.issuer;
+    match (&issuer.endpoint, issuer.cloud) {
+        (Endpoint::Entra { .. }, Cloud::Public) => "api://AzureADTokenExchange".to_owned(),
+        (Endpoint::Entra { .. }, Cloud::USGov) => "api://AzureADTokenExchangeUSGov".to_owned(),
+        (Endpoint::Entra { .. }, Cloud::China) => "api://AzureADTokenExchangeChina".to_owned(),
+        (Endpoint::Discover(url), _) => endpoint
+            .and_then(|e| e.issuer.clone())
+            .unwrap_or_else(|| url.to_string()),
+        _ => endpoint.map_or_else(
+            || issuer.origin.clone(),
+            |e| e.issuer.clone().unwrap_or_else(|| e.url.to_string()),
+        ),
+    }
+}
+

@@ -1,0 +1,206 @@
+//! What is asked for: presets, scopes, resource and audience of a spec into one [`Ask`], by the rules of the issuer.
+//! Entra ID answers a wrong one with AADSTS1002012, 28002, 70011 or 901002 (facts, section 3.1); saying it here
+//! costs no request. What the documentation's samples get wrong (section 2) is told with the mend.
+
+use url::Url;
+
+use super::{Ask, Endpoint, FieldError, Issuer, preset};
+use crate::{
+    api::{ApiCredentialSpec, ApiPreset, EndpointVersion},
+    oauth::Grant,
+};
+
+/// APIs that people ask for by their address although tokens name them otherwise.
+const BY_ADDRESS: [(&str, &str); 4] = [
+    ("mmdls.microsoft.com", "ManagedDesktop"),
+    ("portal.cloudappsecurity.com", "DefenderForCloudApps"),
+    ("portal.cloudappsecuritygov.com", "DefenderForCloudApps"),
+    ("securitycenter.windows.com", "DefenderForEndpoint"),
+];
+
+/// The request of a spec.
+///
+/// # Errors
+/// Every fault, with field paths.
+pub(super) fn ask(
+    spec: &ApiCredentialSpec,
+    issuer: &Issuer,
+    grant: &Grant,
+) -> Result<Ask, Vec<FieldError>> {
+    let mut ask = Ask {
+        scopes: spec.scopes.clone(),
+        resource: spec.resource.clone(),
+        audience: spec.audience.clone(),
+        parameters: spec.parameters.clone(),
+    };
+    match issuer.endpoint {
+        Endpoint::Entra { .. } => {
+            let mut errors = Vec::new();
+            if spec.audience.is_some() {
+                errors.push(FieldError::new(
+                    "spec.audience",
+                    "Entra ID has no audience parameter; put the API into spec.scopes as \"<api>/.default\"",
+                ));
+            }
+            if let Some(api) = spec.api {
+                errors.extend(fill(&mut ask, spec, issuer, grant, api).err());
+            } else {
+                errors.extend(entra_faults(spec, grant));
+            }
+            if errors.is_empty() { Ok(ask) } else { Err(errors) }
+        }
+        Endpoint::Nowhere => {
+            if spec.scopes.is_empty() && spec.resource.is_none() && spec.audience.is_none() {
+                Ok(Ask::default())
+            } else {
+                Err(vec![FieldError::new(
+                    "spec.grant.static",
+                    "nobody is asked for a static key; leave scopes, resource and audience out",
+                )])
+            }
+        }
+        Endpoint::Fixed(_) | Endpoint::Discover(_) => {
+            let mut errors = Vec::new();
+            if spec.api.is_some() {
+                errors.push(FieldError::new(
+                    "spec.api",
+                    "names an API of Microsoft; this issuer is not Entra ID, so use scopes, resource or audience",
+                ));
+            }
+            if spec.endpoint_version.is_some() {
+                errors.push(FieldError::new(
+                    "spec.endpointVersion",
+                    "is Entra ID's; leave it out for this issuer",
+                ));
+            }
+            if errors.is_empty() { Ok(ask) } else { Err(errors) }
+        }
+    }
+}
+
+/// Fills in what a preset knows.
+fn fill(
+    ask: &mut Ask,
+    spec: &ApiCredentialSpec,
+    issuer: &Issuer,
+    grant: &Grant,
+    api: ApiPreset,
+) -> Result<(), FieldError> {
+    let Some(preset) = preset(api, issuer.cloud) else {
+        return Err(FieldError::new(
+            "spec.api",
+            format!(
+                "{api:?} has no documented address in the cloud {:?}; give its audience in scopes (\"<api>/.default\") or resource",
+                issuer.cloud
+            ),
+        ));
+    };
+    if spec.resource.is_some() || !spec.scopes.is_empty() && !grant.for_user() {
+        return Err(FieldError::new(
+            "spec.api",
+            "names the target already; leave scopes and resource out",
+        ));
+    }
+    if spec.endpoint_version == Some(EndpointVersion::V1) {
+        if !spec.scopes.is_empty() {
+            return Err(FieldError::new(
+                "spec.scopes",
+                "the v1 endpoint gives all consented permissions of one API; leave scopes out",
+            ));
+        }
+        ask.resource = Some(preset.audience.to_owned());
+    } else if spec.scopes.is_empty() {
+        ask.scopes = vec![format!("{}/.default", preset.audience)];
+    } else {
+        // A permission by its bare name is one of this API.
+        for scope in &mut ask.scopes {
+            let bare = !scope.contains('/') && !is_oidc(scope);
+            if bare {
+                *scope = format!("{}/{scope}", preset.audience);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Scopes that are no permission of an API (OpenID Connect Core section 5.4 and 11).
+fn is_oidc(scope: &str) -> bool {
+    ["openid", "profile", "email", "offline_access"].contains(&scope)
+}
+
+fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant) -> Option<FieldError> {
+    let fault = |field: &str, problem: String| Some(FieldError::new(field, problem));
+    let v1 = spec.endpoint_version == Some(EndpointVersion::V1);
+    if let Some(resource) = &spec.resource {
+        if !spec.scopes.is_empty() {
+            return fault(
+                "spec.resource",
+                "set either scopes (v2 endpoint) or resource (v1 endpoint), not both".to_owned(),
+            );
+        }
+        if spec.endpoint_version == Some(EndpointVersion::V2) {
+            return fault(
+                "spec.resource",
+                format!(
+                    "belongs to the v1 endpoint; for v2 write scopes: [\"{}/.default\"]",
+                    resource.trim_end_matches('/')
+                ),
+            );
+        }
+        if let Some(api) = resource.strip_suffix("/.default") {
+            return fault(
+                "spec.resource",
+                format!("/.default belongs into scopes; the resource is \"{api}\""),
+            );
+        }
+        return address_fault("spec.resource", resource);
+    }
+    let (Some(first), false) = (spec.scopes.first(), v1) else {
+        let mend = spec.scopes.first().map_or_else(
+            || "Entra ID needs api (a preset), one scope \"<api>/.default\" (v2 endpoint), or spec.resource (v1 endpoint)".to_owned(),
+            |s| {
+                format!(
+                    "the v1 endpoint takes no scope; write resource: \"{}\"",
+                    s.trim_end_matches("/.default")
+                )
+            },
+        );
+        return fault("spec.scopes", mend);
+    };
+    if let Some(i) = spec.scopes.iter().position(|s| s.contains("%2F") || s.contains("%2f")) {
+        return fault(
+            &format!("spec.scopes[{i}]"),
+            "is URL-encoded already; write it plainly, apicred encodes it".to_owned(),
+        );
+    }
+    if !grant.for_user() {
+        if spec.scopes.len() > 1 {
+            return fault(
+                "spec.scopes",
+                "Entra ID gives application tokens for one API at a time: one \"<api>/.default\" a credential".to_owned(),
+            );
+        }
+        if !first.ends_with("/.default") {
+            return fault(
+                "spec.scopes[0]",
+                format!(
+                    "application tokens are asked for with \"<api>/.default\"; did you mean \"{}/.default\"?",
+                    first.trim_end_matches('/')
+                ),
+            );
+        }
+    }
+    address_fault("spec.scopes[0]", first)
+}
+
+/// Is it the address of an API whose tokens carry another name?
+fn address_fault(field: &str, wanted: &str) -> Option<FieldError> {
+    let host = Url::parse(wanted).ok()?.host_str()?.to_owned();
+    let (_, api) = BY_ADDRESS.iter().find(|(known, _)| {
+        host == *known || host.strip_suffix(known).is_some_and(|rest| rest.ends_with('.'))
+    })?;
+    Some(FieldError::new(
+        field,
+        format!("is where the API is called, not what its tokens are asked for by; write api: {api}"),
+    ))
+}

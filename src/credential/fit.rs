@@ -1,0 +1,74 @@
+//! Which proof and which grant an issuer can take. What does not fit is told before anything is sent.
+
+use super::{Endpoint, FieldError, Issuer, Proof};
+use crate::{api::ApiCredentialSpec, oauth::Grant};
+
+/// Everything that does not fit.
+pub(super) fn faults(
+    spec: &ApiCredentialSpec,
+    issuer: &Issuer,
+    proof: &Proof,
+    grant: &Grant,
+) -> Vec<FieldError> {
+    let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
+    let mut errors = Vec::new();
+    let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
+    match (grant, entra) {
+        (Grant::OnBehalfOf(_), false) => say(
+            "spec.grant.onBehalfOf",
+            "is Entra ID's own flow; this issuer's way is grant.tokenExchange",
+        ),
+        (Grant::TokenExchange(_), true) => say(
+            "spec.grant.tokenExchange",
+            "Entra ID does not know it; use grant.onBehalfOf for a user's token, or client.serviceAccount for a federated one",
+        ),
+        (Grant::JwtBearer(_), true) => say(
+            "spec.grant.jwtBearer",
+            "at Entra ID use grant.onBehalfOf for a user's token, or client.certificate to prove the client",
+        ),
+        _ => {}
+    }
+    match (proof, grant) {
+        (Proof::Absent, Grant::Static(_) | Grant::JwtBearer(_)) => {}
+        (Proof::Absent, _) => say(
+            "spec.client",
+            "is missing; only the grants static and jwtBearer can do without",
+        ),
+        (_, Grant::Static(_)) => say(
+            "spec.client",
+            "a static key has no client; leave client out",
+        ),
+        (Proof::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => say(
+            "spec.client.public",
+            "proves nothing, and neither does this grant; prove the client by another way",
+        ),
+        (Proof::ManagedIdentity(_), Grant::ClientCredentials) => {}
+        (Proof::ManagedIdentity(_), _) => say(
+            "spec.client.managedIdentity",
+            "asks for itself; leave grant out",
+        ),
+        _ => {}
+    }
+    if matches!(proof, Proof::Mtls(_)) && entra {
+        say(
+            "spec.client.mtls",
+            "Entra ID takes certificates as signed assertions; use client.certificate",
+        );
+    }
+    if spec.revoke_on_delete == Some(true) && entra {
+        say(
+            "spec.revokeOnDelete",
+            "Entra ID has no revocation endpoint; leave it out (its tokens end by themselves)",
+        );
+    }
+    if matches!(proof, Proof::ManagedIdentity(_)) && issuer.lends.is_none() {
+        errors.push(
+            FieldError::new(
+                "spec.client.managedIdentity",
+                "the operator's own identity is lent only by a ClusterTokenIssuer with spec.managedIdentity; refer to one",
+            )
+            .because("IdentityNotLent"),
+        );
+    }
+    errors
+}

@@ -1,0 +1,193 @@
+//! Where an issuer is: its URLs out of a spec, each checked.
+
+use url::Url;
+
+use super::{Endpoint, FieldError, Places, SecretStyle};
+use crate::api::{
+    BasicEncoding, ClientAuthentication, Cloud, EntraIssuer, OAuth2Issuer, OidcIssuer,
+};
+
+/// The authority host of a national cloud.
+/// Source: learn.microsoft.com/entra/identity-platform/authentication-national-cloud.
+pub const fn entra_authority(cloud: Cloud) -> &'static str {
+    match cloud {
+        Cloud::Public => "https://login.microsoftonline.com",
+        Cloud::USGov => "https://login.microsoftonline.us",
+        Cloud::China => "https://login.partner.microsoftonline.cn",
+    }
+}
+
+
+/// An issuer's place.
+pub(super) struct Place {
+    pub(super) endpoint: Endpoint,
+    pub(super) style: Option<SecretStyle>,
+    pub(super) origin: String,
+    pub(super) cloud: Cloud,
+    pub(super) places: Places,
+}
+
+impl Place {
+    pub(super) fn nowhere() -> Self {
+        Self::at(Endpoint::Nowhere, None, String::new())
+    }
+
+    fn at(endpoint: Endpoint, style: Option<SecretStyle>, origin: String) -> Self {
+        Self {
+            endpoint,
+            style,
+            origin,
+            cloud: Cloud::Public,
+            places: Places::default(),
+        }
+    }
+
+    pub(super) fn of(
+        entra: Option<&EntraIssuer>,
+        oidc: Option<&OidcIssuer>,
+        oauth2: Option<&OAuth2Issuer>,
+    ) -> Result<Self, FieldError> {
+        place(entra, oidc, oauth2)
+    }
+
+    pub(super) fn entra(entra: &EntraIssuer, at: &str) -> Result<Self, FieldError> {
+        entra_place(entra, at)
+    }
+}
+
+fn place(
+    entra: Option<&EntraIssuer>,
+    oidc: Option<&OidcIssuer>,
+    oauth2: Option<&OAuth2Issuer>,
+) -> Result<Place, FieldError> {
+    match (entra, oidc, oauth2) {
+        (Some(entra), None, None) => entra_place(entra, "spec.entra"),
+        (None, Some(oidc), None) => {
+            let url = https_url("spec.oidc.issuerUrl", &oidc.issuer_url)?;
+            let style = oidc.client_authentication.as_ref().map(style);
+            let origin = origin(&url);
+            Ok(Place::at(Endpoint::Discover(url), style, origin))
+        }
+        (None, None, Some(oauth2)) => {
+            let url = https_url("spec.oauth2.tokenUrl", &oauth2.token_url)?;
+            // RFC 6749 section 2.3.1: every server that issues secrets must take Basic.
+            let style = oauth2
+                .client_authentication
+                .as_ref()
+                .map_or(SecretStyle::BasicForm, style);
+            let origin = origin(&url);
+            let place = Place::at(Endpoint::Fixed(url), Some(style), origin);
+            Ok(Place {
+                places: places(oauth2, &place.origin)?,
+                ..place
+            })
+        }
+        _ => Err(FieldError::new(
+            "spec",
+            "an issuer has exactly one of entra, oidc or oauth2",
+        )),
+    }
+}
+
+fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {
+    let tenant = &entra.tenant_id;
+    let well_formed = !tenant.is_empty()
+        && tenant
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-.".contains(c))
+        && !tenant.starts_with(['-', '.'])
+        && !tenant.ends_with(['-', '.']);
+    let shared = ["common", "organizations", "consumers"]
+        .iter()
+        .any(|s| tenant.eq_ignore_ascii_case(s));
+    if !well_formed || shared {
+        return Err(FieldError::new(
+            format!("{at}.tenantId"),
+            "give the tenant's GUID or one of its verified domains; application tokens need the concrete tenant",
+        ));
+    }
+    let host = match &entra.authority_host {
+        Some(host) => {
+            let url = https_url(&format!("{at}.authorityHost"), host)?;
+            if url.path() != "/" || url.query().is_some() {
+                return Err(FieldError::new(
+                    format!("{at}.authorityHost"),
+                    "give an origin without a path, such as https://login.example.com",
+                ));
+            }
+            origin(&url)
+        }
+        None => entra_authority(entra.cloud.unwrap_or_default()).to_owned(),
+    };
+    let endpoint = Endpoint::Entra {
+        authority: format!("{host}/{tenant}"),
+    };
+    Ok(Place {
+        cloud: entra.cloud.unwrap_or_default(),
+        ..Place::at(endpoint, Some(SecretStyle::Post), host)
+    })
+}
+
+/// The other endpoints that a spec names. The one that gets tokens must be on the host that gets secrets.
+fn places(spec: &OAuth2Issuer, home: &str) -> Result<Places, FieldError> {
+    let url = |field: &str, text: &Option<String>| {
+        text.as_deref()
+            .map(|t| https_url(&format!("spec.oauth2.{field}"), t))
+            .transpose()
+    };
+    let revocation = url("revocationUrl", &spec.revocation_url)?;
+    if revocation.as_ref().is_some_and(|u| origin(u) != home) {
+        return Err(FieldError::new(
+            "spec.oauth2.revocationUrl",
+            "must be on the host of tokenUrl: tokens are sent to it",
+        ));
+    }
+    Ok(Places {
+        issuer: spec.issuer.clone(),
+        revocation,
+        authorization: url("authorizationUrl", &spec.authorization_url)?,
+        device: url("deviceAuthorizationUrl", &spec.device_authorization_url)?,
+    })
+}
+
+fn style(auth: &ClientAuthentication) -> SecretStyle {
+    match &auth.basic {
+        None => SecretStyle::Post,
+        Some(basic) => match basic.encoding.unwrap_or_default() {
+            BasicEncoding::Form => SecretStyle::BasicForm,
+            BasicEncoding::Raw => SecretStyle::BasicRaw,
+        },
+    }
+}
+
+/// Parses an https URL without user, password or fragment.
+fn https_url(field: &str, text: &str) -> Result<Url, FieldError> {
+    let url = Url::parse(text).map_err(|e| {
+        FieldError::new(
+            field,
+            format!("not a URL ({e}); write it as https://host/path"),
+        )
+    })?;
+    if url.scheme() != "https" {
+        return Err(FieldError::new(
+            field,
+            "must start with https://; apicred never sends a secret without TLS",
+        ));
+    }
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.fragment().is_some()
+        || url.host().is_none()
+    {
+        return Err(FieldError::new(
+            field,
+            "must have a host, and neither a user nor a fragment",
+        ));
+    }
+    Ok(url)
+}
+
+/// `https://host[:port]` in the form that annotations use: lower case, default port left out.
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}

@@ -1,0 +1,226 @@
+//! How the client of a credential proves itself, parsed.
+
+use super::FieldError;
+use crate::api::{Client, SecretKeyRef, ServiceAccountToken, SigningAlgorithm};
+
+/// Least and usual life of a ServiceAccount token: the API server gives none below ten minutes.
+const ACCOUNT_SECONDS: i64 = 600;
+/// Keys of a Secret of type `kubernetes.io/tls`.
+const TLS: (&str, &str) = ("tls.crt", "tls.key");
+
+/// The one proof.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Proof {
+    /// There is no client: the grant needs none.
+    Absent,
+    /// A public client proves nothing.
+    Public,
+    /// Client secrets, in the order of trying.
+    Secrets(Vec<SecretKeyRef>),
+    /// A key that signs assertions.
+    Certificate(Certificate),
+    /// A ServiceAccount token is the assertion.
+    ServiceAccount(AccountToken),
+    /// The operator's identity in Azure.
+    ManagedIdentity(Selector),
+    /// A certificate in the TLS handshake.
+    Mtls(KeyPair),
+}
+
+/// Where a certificate and its key are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyPair {
+    /// Name of the Secret.
+    pub secret: String,
+    /// Key of the certificate chain.
+    pub certificate: String,
+    /// Key of the private key.
+    pub private_key: String,
+}
+
+/// A certificate for assertions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate {
+    /// Where it is.
+    pub pair: KeyPair,
+    /// Signature algorithm, if the user chose one.
+    pub algorithm: Option<SigningAlgorithm>,
+    /// `kid` of the header.
+    pub key_id: Option<String>,
+    /// Send the chain.
+    pub x5c: bool,
+}
+
+/// A ServiceAccount token to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccountToken {
+    /// Name of the ServiceAccount.
+    pub name: String,
+    /// Audience, if the user chose one.
+    pub audience: Option<String>,
+    /// Life in seconds.
+    pub seconds: i64,
+}
+
+/// Which managed identity.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Selector {
+    /// The system-assigned one, or the only one.
+    System,
+    /// By client id.
+    Client(String),
+    /// By object id.
+    Object(String),
+    /// By resource id.
+    Resource(String),
+}
+
+impl Proof {
+    /// Parses `spec.client`. Without one the proof is [`Proof::Absent`].
+    ///
+    /// # Errors
+    /// Every fault, with field paths.
+    pub fn parse(client: Option<&Client>) -> Result<Self, Vec<FieldError>> {
+        let Some(client) = client else {
+            return Ok(Self::Absent);
+        };
+        let mut errors = Vec::new();
+        let id = client.id.as_deref().unwrap_or_default();
+        if id.is_empty() && client.managed_identity.is_none() || id.chars().any(char::is_control) {
+            errors.push(FieldError::new(
+                "spec.client.id",
+                "give the client (application) id",
+            ));
+        }
+        if id.trim() != id {
+            errors.push(FieldError::new(
+                "spec.client.id",
+                "has a space at its start or end; remove it",
+            ));
+        }
+        let ways = [
+            !client.secret_refs.is_empty(),
+            client.certificate.is_some(),
+            client.service_account.is_some(),
+            client.managed_identity.is_some(),
+            client.mtls.is_some(),
+            client.public.is_some(),
+        ];
+        match ways.iter().filter(|w| **w).count() {
+            0 => errors.push(FieldError::new(
+                "spec.client.secretRefs",
+                "name the Secret and key that hold the client secret, or prove the client by certificate, serviceAccount, managedIdentity, mtls or public",
+            )),
+            1 => {}
+            _ => errors.push(FieldError::new(
+                "spec.client",
+                "a client proves itself in exactly one way; drop the others",
+            )),
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(if let Some(c) = &client.certificate {
+            Self::Certificate(Certificate {
+                pair: pair(
+                    &c.secret_name,
+                    c.certificate_key.as_ref(),
+                    c.private_key_key.as_ref(),
+                ),
+                algorithm: c.algorithm,
+                key_id: c.key_id.clone(),
+                x5c: c.x5c.unwrap_or_default(),
+            })
+        } else if let Some(m) = &client.mtls {
+            Self::Mtls(pair(
+                &m.secret_name,
+                m.certificate_key.as_ref(),
+                m.private_key_key.as_ref(),
+            ))
+        } else if let Some(account) = &client.service_account {
+            Self::ServiceAccount(account.into())
+        } else if let Some(identity) = &client.managed_identity {
+            Self::ManagedIdentity(match (&identity.object_id, &identity.resource_id, id) {
+                (None, None, "") => Selector::System,
+                (None, None, id) => Selector::Client(id.to_owned()),
+                (Some(object), None, "") => Selector::Object(object.clone()),
+                (None, Some(resource), "") => Selector::Resource(resource.clone()),
+                _ => {
+                    return Err(vec![FieldError::new(
+                        "spec.client.managedIdentity",
+                        "name a user-assigned identity once: client.id, objectId or resourceId",
+                    )]);
+                }
+            })
+        } else if client.public.is_some() {
+            Self::Public
+        } else {
+            Self::Secrets(client.secret_refs.clone())
+        })
+    }
+
+    /// Keys of Secrets of which one is enough, in the order of trying.
+    pub fn alternatives(&self) -> Vec<SecretKeyRef> {
+        match self {
+            Self::Secrets(references) => references.clone(),
+            Self::Certificate(Certificate { pair, .. }) | Self::Mtls(pair) => vec![SecretKeyRef {
+                name: pair.secret.clone(),
+                key: pair.private_key.clone(),
+            }],
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a person calls it.
+    pub const fn noun(&self) -> &'static str {
+        match self {
+            Self::Secrets(_) => "client secret",
+            Self::Certificate(_) | Self::Mtls(_) => "certificate",
+            Self::ServiceAccount(_) => "ServiceAccount's federated credential",
+            Self::ManagedIdentity(_) => "managed identity",
+            Self::Absent | Self::Public => "client's settings at the issuer",
+        }
+    }
+
+    /// What of it makes another token: the kind and what it names beside Secrets.
+    pub fn words(&self) -> Vec<String> {
+        let word = |w: &str| vec![w.to_owned()];
+        match self {
+            Self::Absent => word("none"),
+            Self::Public => word("public"),
+            Self::Secrets(_) => word("secret"),
+            Self::Certificate(_) => word("certificate"),
+            Self::Mtls(_) => word("mtls"),
+            Self::ServiceAccount(a) => vec![
+                "service_account".to_owned(),
+                a.name.clone(),
+                a.audience.clone().unwrap_or_default(),
+            ],
+            Self::ManagedIdentity(selector) => {
+                vec!["managed_identity".to_owned(), format!("{selector:?}")]
+            }
+        }
+    }
+}
+
+impl From<&ServiceAccountToken> for AccountToken {
+    fn from(spec: &ServiceAccountToken) -> Self {
+        Self {
+            name: spec.name.clone(),
+            audience: spec.audience.clone(),
+            seconds: spec
+                .expiration_seconds
+                .map_or(ACCOUNT_SECONDS, i64::from)
+                .clamp(ACCOUNT_SECONDS, 86_400),
+        }
+    }
+}
+
+fn pair(secret: &str, certificate: Option<&String>, key: Option<&String>) -> KeyPair {
+    let or = |chosen: Option<&String>, usual: &str| chosen.map_or(usual, String::as_str).to_owned();
+    KeyPair {
+        secret: secret.to_owned(),
+        certificate: or(certificate, TLS.0),
+        private_key: or(key, TLS.1),
+    }
+}

@@ -1,0 +1,103 @@
+//! How a client proves itself in a token request: RFC 6749 section 2.3, RFC 7523 section 2.2, RFC 8705 section 2.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    Material, TokenEndpoint, assertion, encode,
+    grant::{Circumstances, Fields},
+};
+use crate::{
+    api::AssertionAudience,
+    credential::{Endpoint, Issuer, Proof, SecretStyle},
+};
+
+/// Value of `client_assertion_type` (RFC 7523 section 2.2).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// The fields and, for Basic, the header that prove the client.
+///
+/// # Errors
+/// A sentence for the user when the proof cannot serve.
+pub(super) fn prove(
+    material: &Material,
+    around: &Circumstances<'_>,
+) -> Result<(Fields, Option<SecretString>), String> {
+    let credential = around.credential;
+    let id = credential.client_id.as_str();
+    let named = || vec![("client_id", SecretString::from(id))];
+    let asserted = |assertion: SecretString| {
+        let mut fields = named();
+        fields.push(("client_assertion_type", SecretString::from(JWT_BEARER)));
+        fields.push(("client_assertion", assertion));
+        fields
+    };
+    Ok(match (&credential.proof, material) {
+        (Proof::Absent, _) => (Vec::new(), None),
+        (Proof::Secrets(_), Material::Secret(_)) if !around.endpoint.takes_secrets => {
+            return Err("the issuer takes no client secret by its discovery document; prove the client another way, or set clientAuthentication if it does".to_owned());
+        }
+        (Proof::Secrets(_), Material::Secret(secret)) => {
+            return Ok(with_secret(id, secret, around.endpoint.style));
+        }
+        (Proof::Certificate(certificate), Material::Signer(identity)) => {
+            let audience = audience(&credential.issuer, around.endpoint);
+            let assertion = assertion::of_client(
+                id,
+                &credential.issuer,
+                &audience,
+                certificate,
+                identity,
+                (around.now, around.assertion_id),
+            )?;
+            (asserted(SecretString::from(assertion)), None)
+        }
+        (Proof::ServiceAccount(_), Material::Assertion(token)) => (asserted(token.clone()), None),
+        (Proof::ManagedIdentity(_), Material::Workload { assertion, client_id }) => {
+            let mut fields = asserted(assertion.clone());
+            if let (true, Some(own)) = (id.is_empty(), client_id) {
+                fields[0].1 = SecretString::from(own.as_str());
+            }
+            (fields, None)
+        }
+        (Proof::Public, _) | (Proof::Mtls(_), Material::Tls(_)) => (named(), None),
+        _ => return Err("the client's proof was not read; this is a defect of apicred".to_owned()),
+    })
+}
+
+fn with_secret(
+    id: &str,
+    secret: &SecretString,
+    style: SecretStyle,
+) -> (Fields, Option<SecretString>) {
+    let header = |id: &str, secret: &str| Some(SecretString::from(encode::basic(id, secret)));
+    match style {
+        SecretStyle::Post => (
+            vec![
+                ("client_id", SecretString::from(id)),
+                ("client_secret", secret.clone()),
+            ],
+            None,
+        ),
+        SecretStyle::BasicForm => {
+            let secret = encode::component(secret.expose_secret());
+            (Vec::new(), header(&encode::component(id), &secret))
+        }
+        SecretStyle::BasicRaw => (Vec::new(), header(id, secret.expose_secret())),
+    }
+}
+
+/// `aud` of a client assertion. Entra ID wants the token endpoint; where the issuer's identifier is known it is the
+/// safer one, since no other issuer can ask for it (CVE-2025-27370, draft-ietf-oauth-rfc7523bis).
+pub(super) fn audience(issuer: &Issuer, endpoint: &TokenEndpoint) -> String {
+    let token_endpoint = || endpoint.url.to_string();
+    let wanted = issuer
+        .assertion_audience
+        .unwrap_or(match issuer.endpoint {
+            Endpoint::Discover(_) => AssertionAudience::Issuer,
+            _ => AssertionAudience::TokenEndpoint,
+        });
+    match wanted {
+        AssertionAudience::TokenEndpoint => token_endpoint(),
+        AssertionAudience::Issuer => endpoint.issuer.clone().unwrap_or_else(token_endpoint),
+    }
+}

@@ -1,0 +1,133 @@
+//! Token exchange, RFC 8693.
+
+use secrecy::SecretString;
+
+use super::{Circumstances, Fields, Flow, Verdict};
+use crate::{
+    api::{self, TokenSource},
+    credential::{AccountToken, FieldError},
+    oauth::{Class, Need},
+};
+
+/// Token types of RFC 8693 section 3.
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// What is exchanged, and for what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    subject: Party,
+    actor: Option<Party>,
+    requested: Option<String>,
+}
+
+/// A token and its type.
+#[derive(Clone, Debug, PartialEq)]
+struct Party {
+    need: Need,
+    token_type: String,
+}
+
+impl Party {
+    fn parse(spec: &TokenSource, field: &str) -> Result<Self, FieldError> {
+        let (need, usual) = match (&spec.secret_ref, &spec.service_account) {
+            (Some(reference), None) => (Need::Word(reference.clone()), ACCESS_TOKEN),
+            (None, Some(account)) => (Need::Account(AccountToken::from(account)), JWT),
+            _ => {
+                return Err(FieldError::new(
+                    field,
+                    "name exactly one of secretRef and serviceAccount",
+                ));
+            }
+        };
+        Ok(Self {
+            need,
+            token_type: spec.token_type.clone().unwrap_or_else(|| usual.to_owned()),
+        })
+    }
+
+    fn words(&self) -> [String; 2] {
+        let from = match &self.need {
+            Need::Account(a) => format!(
+                "account {} {}",
+                a.name,
+                a.audience.as_deref().unwrap_or_default()
+            ),
+            _ => "secret".to_owned(),
+        };
+        [from, self.token_type.clone()]
+    }
+}
+
+impl Exchange {
+    pub(super) fn parse(spec: &api::TokenExchange) -> Result<Self, Vec<FieldError>> {
+        let subject = Party::parse(&spec.subject, "spec.grant.tokenExchange.subject");
+        let actor = spec
+            .actor
+            .as_ref()
+            .map(|a| Party::parse(a, "spec.grant.tokenExchange.actor"))
+            .transpose();
+        match (subject, actor) {
+            (Ok(subject), Ok(actor)) => Ok(Self {
+                subject,
+                actor,
+                requested: spec.requested_token_type.clone(),
+            }),
+            (subject, actor) => Err(subject.err().into_iter().chain(actor.err()).collect()),
+        }
+    }
+
+    fn parties(&self) -> impl Iterator<Item = &Party> {
+        std::iter::once(&self.subject).chain(&self.actor)
+    }
+}
+
+impl Flow for Exchange {
+    fn grant_type(&self) -> &'static str {
+        "urn:ietf:params:oauth:grant-type:token-exchange"
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        self.parties().map(|p| p.need.clone()).collect()
+    }
+
+    fn words(&self) -> Vec<String> {
+        self.parties()
+            .flat_map(Party::words)
+            .chain(self.requested.clone())
+            .collect()
+    }
+
+    fn fields(
+        &self,
+        supplies: &[SecretString],
+        _: &Circumstances<'_>,
+    ) -> Result<Fields, String> {
+        let names = [
+            ("subject_token", "subject_token_type"),
+            ("actor_token", "actor_token_type"),
+        ];
+        let mut fields = Fields::new();
+        for ((party, token), (name, kind)) in self.parties().zip(supplies).zip(names) {
+            fields.push((name, token.clone()));
+            fields.push((kind, SecretString::from(party.token_type.as_str())));
+        }
+        if let Some(requested) = &self.requested {
+            fields.push((
+                "requested_token_type",
+                SecretString::from(requested.as_str()),
+            ));
+        }
+        Ok(fields)
+    }
+
+    /// RFC 8693 section 2.2.2: a token that is not accepted is an `invalid_request`; servers say `invalid_grant`.
+    fn refused(&self, error: &str, _: &str) -> Option<Verdict> {
+        (error == "invalid_grant").then(|| Verdict {
+            class: Class::Denied,
+            reason: "SubjectTokenRefused",
+            next_step: "the issuer does not accept the subject (or actor) token: check that it trusts its issuer, its audience and its age".to_owned(),
+            until_change: false,
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! The JWT bearer grant, RFC 7523 section 2.1: an assertion that stands in a Secret, or one that a key signs for
+//! each request. Google's service accounts work by the latter; their key file tells who signs.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Circumstances, Fields, Flow, Verdict};
+use crate::{
+    api::{self, ScopePlace, SecretKeyRef, SigningAlgorithm},
+    credential::FieldError,
+    oauth::{
+        Class, Need,
+        assertion::{self, Header},
+        keys::SigningKey,
+    },
+};
+
+/// Life of a signed assertion in seconds. Google takes up to an hour; five minutes are plenty for one request.
+const LIFE: i64 = 300;
+/// How far `iat` lies in the past: a clock that is ahead of the issuer's would make it a token from the future
+/// (facts, section 5.4).
+const BACKDATED: i64 = 30;
+
+/// The assertion.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JwtBearer {
+    /// Stands in a Secret.
+    Ready(SecretKeyRef),
+    /// Signed for each request.
+    Signed(Box<Signed>),
+}
+
+/// What is signed, and with what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signed {
+    key: SecretKeyRef,
+    issuer: Option<String>,
+    subject: Option<String>,
+    audience: Option<String>,
+    key_id: Option<String>,
+    algorithm: Option<SigningAlgorithm>,
+    scopes_in: Option<ScopePlace>,
+    claims: Vec<(String, String)>,
+}
+
+/// What apicred reads of a Google service account's key file. Its `token_uri` is not among it: only issuers say
+/// where requests go.
+#[derive(Deserialize)]
+struct KeyFile {
+    private_key: String,
+    client_email: String,
+    private_key_id: Option<String>,
+}
+
+impl JwtBearer {
+    pub(super) fn parse(spec: &api::JwtBearer) -> Result<Self, Vec<FieldError>> {
+        match (&spec.assertion_ref, &spec.signed) {
+            (Some(reference), None) => Ok(Self::Ready(reference.clone())),
+            (None, Some(s)) => {
+                let taken = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope"];
+                if let Some(name) = s.claims.keys().find(|k| taken.contains(&k.as_str())) {
+                    return Err(vec![FieldError::new(
+                        "spec.grant.jwtBearer.signed.claims",
+                        format!("may not carry \"{name}\"; apicred sets it"),
+                    )]);
+                }
+                Ok(Self::Signed(Box::new(Signed {
+                    key: s.key_ref.clone(),
+                    issuer: s.issuer.clone(),
+                    subject: s.subject.clone(),
+                    audience: s.audience.clone(),
+                    key_id: s.key_id.clone(),
+                    algorithm: s.algorithm,
+                    scopes_in: s.scopes_in,
+                    claims: s.claims.clone().into_iter().collect(),
+                })))
+            }
+            _ => Err(vec![FieldError::new(
+                "spec.grant.jwtBearer",
+                "set exactly one of assertionRef and signed",
+            )]),
+        }
+    }
+}
+
+fn key_file(text: &str) -> Option<KeyFile> {
+    serde_json::from_str(text).ok()
+}
+
+impl Signed {
+    fn scopes_claimed(&self, file: Option<&KeyFile>) -> bool {
+        match self.scopes_in {
+            Some(place) => place == ScopePlace::Claim,
+            None => file.is_some(),
+        }
+    }
+
+    fn sign(&self, supply: &SecretString, around: &Circumstances<'_>) -> Result<String, String> {
+        let text = supply.expose_secret();
+        let file = key_file(text);
+        let of = || format!("key {} of Secret {}", self.key.key, self.key.name);
+        let pem = file.as_ref().map_or(text, |f| f.private_key.as_str());
+        let key = SigningKey::from_pem(pem).map_err(|problem| format!("{} {problem}", of()))?;
+        let algorithm = key
+            .algorithm(self.algorithm, SigningAlgorithm::RS256)
+            .map_err(|problem| format!("{} {problem}", of()))?;
+        let issuer = self
+            .issuer
+            .as_deref()
+            .or(file.as_ref().map(|f| f.client_email.as_str()))
+            .ok_or_else(|| {
+                format!(
+                    "{} is a bare key and does not say who signs; set grant.jwtBearer.signed.issuer",
+                    of()
+                )
+            })?;
+        let mut claims = Map::new();
+        for (name, value) in &self.claims {
+            claims.insert(name.clone(), json!(value));
+        }
+        claims.insert("iss".to_owned(), json!(issuer));
+        // RFC 7523 section 3 demands a subject; Google takes one for delegation only.
+        let subject = self
+            .subject
+            .as_deref()
+            .or(file.is_none().then_some(issuer));
+        if let Some(subject) = subject {
+            claims.insert("sub".to_owned(), json!(subject));
+        }
+        let audience = self
+            .audience
+            .as_deref()
+            .unwrap_or(around.endpoint.url.as_str());
+        claims.insert("aud".to_owned(), json!(audience));
+        let now = around.now.as_second();
+        claims.insert("iat".to_owned(), json!(now - BACKDATED));
+        claims.insert("exp".to_owned(), json!(now + LIFE));
+        claims.insert("jti".to_owned(), json!(around.assertion_id));
+        let scopes = &around.credential.ask.scopes;
+        if self.scopes_claimed(file.as_ref()) && !scopes.is_empty() {
+            claims.insert("scope".to_owned(), json!(scopes.join(" ")));
+        }
+        let header = Header {
+            key_id: self
+                .key_id
+                .clone()
+                .or_else(|| file.as_ref().and_then(|f| f.private_key_id.clone())),
+            ..Header::default()
+        };
+        assertion::sign(&key, algorithm, &header, &Value::Object(claims))
+            .map_err(|problem| format!("{} {problem}", of()))
+    }
+}
+
+impl Flow for JwtBearer {
+    fn grant_type(&self) -> &'static str {
+        "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![match self {
+            Self::Ready(reference) => Need::Word(reference.clone()),
+            Self::Signed(signed) => Need::File(signed.key.clone()),
+        }]
+    }
+
+    fn words(&self) -> Vec<String> {
+        match self {
+            Self::Ready(_) => vec!["ready".to_owned()],
+            Self::Signed(s) => {
+                let mut words = vec!["signed".to_owned()];
+                words.extend(
+                    [&s.issuer, &s.subject, &s.audience]
+                        .map(|w| w.clone().unwrap_or_default()),
+                );
+                words.extend(s.claims.iter().flat_map(|(k, v)| [k.clone(), v.clone()]));
+                words
+            }
+        }
+    }
+
+    fn fields(
+        &self,
+        supplies: &[SecretString],
+        around: &Circumstances<'_>,
+    ) -> Result<Fields, String> {
+        let supply = supplies.first().ok_or("there is no assertion")?;
+        let assertion = match self {
+            Self::Ready(_) => supply.clone(),
+            Self::Signed(signed) => SecretString::from(signed.sign(supply, around)?),
+        };
+        Ok(vec![("assertion", assertion)])
+    }
+
+    fn scopes_in_form(&self, supplies: &[SecretString]) -> bool {
+        let Self::Signed(signed) = self else {
+            return true;
+        };
+        let file = supplies.first().and_then(|s| key_file(s.expose_secret()));
+        !signed.scopes_claimed(file.as_ref())
+    }
+
+    fn refused(&self, error: &str, _: &str) -> Option<Verdict> {
+        matches!(error, "invalid_grant").then(|| Verdict {
+            class: Class::Denied,
+            reason: "AssertionRefused",
+            next_step: match self {
+                Self::Ready(r) => format!(
+                    "the issuer does not accept the assertion under key {} of Secret {}; put a fresh one there",
+                    r.key, r.name
+                ),
+                Self::Signed(s) => format!(
+                    "the issuer does not accept what key {} of Secret {} signed: check that the key is registered, grant.jwtBearer.signed (issuer, subject, audience), and the clock",
+                    s.key.key, s.key.name
+                ),
+            },
+            until_change: false,
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! The grants: how a token is come by. One file a grant; each says what it needs, what makes its token another one,
+//! which form fields it sends, and what its refusals mean. `docs/development.md` tells how to add one.
+
+mod exchange;
+mod jwt_bearer;
+mod on_behalf_of;
+mod password;
+mod refresh;
+mod static_key;
+
+use secrecy::SecretString;
+
+pub use exchange::Exchange;
+pub use refresh::{RefreshToken, sign_in};
+pub use jwt_bearer::{JwtBearer, Signed};
+pub use static_key::StaticKey;
+
+use super::{Class, Need, TokenEndpoint};
+use crate::{
+    api,
+    credential::{Credential, FieldError},
+};
+
+/// A valid grant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Grant {
+    /// RFC 6749 section 4.4.
+    #[default]
+    ClientCredentials,
+    /// RFC 6749 section 6.
+    RefreshToken(refresh::RefreshToken),
+    /// Entra ID's on-behalf-of flow.
+    OnBehalfOf(on_behalf_of::OnBehalfOf),
+    /// RFC 7523 section 2.1.
+    JwtBearer(JwtBearer),
+    /// RFC 8693.
+    TokenExchange(Exchange),
+    /// RFC 6749 section 4.3.
+    Password(password::Password),
+    /// No grant at all: a key is published as it is.
+    Static(StaticKey),
+}
+
+/// One request's circumstances, for the grants that sign or name something.
+pub struct Circumstances<'a> {
+    /// The credential.
+    pub credential: &'a Credential,
+    /// Where the request goes.
+    pub endpoint: &'a TokenEndpoint,
+    /// Now.
+    pub now: jiff::Timestamp,
+    /// An id that was never used before, for `jti`.
+    pub assertion_id: &'a str,
+}
+
+/// Form fields of a request; values may be secret.
+pub type Fields = Vec<(&'static str, SecretString)>;
+
+/// What a grant says of a refusal: class, stable reason, next step, and whether no timer may try again.
+pub struct Verdict {
+    /// How to wait.
+    pub class: Class,
+    /// Stable reason.
+    pub reason: &'static str,
+    /// What to do.
+    pub next_step: String,
+    /// Only a change of the inputs may lead to another try.
+    pub until_change: bool,
+}
+
+/// What every grant answers.
+pub(super) trait Flow {
+    /// Value of `grant_type`.
+    fn grant_type(&self) -> &'static str;
+    /// What has to be read before a request, in the order in which [`Flow::fields`] gets it.
+    fn needs(&self) -> Vec<Need>;
+    /// What makes the token another one, beside the content of what is needed.
+    fn words(&self) -> Vec<String>;
+    /// The form fields, beside `grant_type`, the client's proof and what is asked for.
+    ///
+    /// # Errors
+    /// A sentence for the user when what was read cannot serve.
+    fn fields(
+        &self,
+        supplies: &[SecretString],
+        around: &Circumstances<'_>,
+    ) -> Result<Fields, String>;
+    /// Does the token stand for a person, so that scopes are named one by one?
+    fn for_user(&self) -> bool {
+        false
+    }
+    /// Are scopes sent in the form? (Google wants them inside the assertion.)
+    fn scopes_in_form(&self, _supplies: &[SecretString]) -> bool {
+        true
+    }
+    /// May equal requests in flight be sent once?
+    fn is_shareable(&self) -> bool {
+        true
+    }
+    /// What `invalid_grant` and its like mean for this grant.
+    fn refused(&self, _error: &str, _credential: &str) -> Option<Verdict> {
+        None
+    }
+}
+
+struct ClientCredentials;
+
+impl Flow for ClientCredentials {
+    fn grant_type(&self) -> &'static str {
+        "client_credentials"
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
+    fn words(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn fields(&self, _: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
+        Ok(Vec::new())
+    }
+}
+
+impl Grant {
+    /// Parses `spec.grant`; none is the client credentials grant.
+    ///
+    /// # Errors
+    /// Every fault, with field paths.
+    pub fn parse(spec: Option<&api::Grant>) -> Result<Self, Vec<FieldError>> {
+        let Some(spec) = spec else {
+            return Ok(Self::ClientCredentials);
+        };
+        let mut found = Vec::new();
+        let mut errors = Vec::new();
+        let mut take = |grant: Result<Self, Vec<FieldError>>| match grant {
+            Ok(grant) => found.push(grant),
+            Err(faults) => errors.extend(faults),
+        };
+        if spec.client_credentials.is_some() {
+            take(Ok(Self::ClientCredentials));
+        }
+        if let Some(g) = &spec.refresh_token {
+            take(Ok(Self::RefreshToken(refresh::RefreshToken::new(g))));
+        }
+        if let Some(g) = &spec.on_behalf_of {
+            take(Ok(Self::OnBehalfOf(on_behalf_of::OnBehalfOf::new(g))));
+        }
+        if let Some(g) = &spec.jwt_bearer {
+            take(JwtBearer::parse(g).map(Self::JwtBearer));
+        }
+        if let Some(g) = &spec.token_exchange {
+            take(Exchange::parse(g).map(Self::TokenExchange));
+        }
+        if let Some(g) = &spec.password {
+            take(Ok(Self::Password(password::Password::new(g))));
+        }
+        if let Some(g) = &spec.fixed {
+            take(Ok(Self::Static(StaticKey::new(g))));
+        }
+        match (found.pop(), found.is_empty(), errors.is_empty()) {
+            (Some(grant), true, true) => Ok(grant),
+            (_, _, false) => Err(errors),
+            _ => Err(vec![FieldError::new(
+                "spec.grant",
+                "needs exactly one key: clientCredentials, refreshToken, onBehalfOf, jwtBearer, tokenExchange, password or static",
+            )]),
+        }
+    }
+
+    pub(super) fn flow(&self) -> &dyn Flow {
+        match self {
+            Self::ClientCredentials => &ClientCredentials,
+            Self::RefreshToken(g) => g,
+            Self::OnBehalfOf(g) => g,
+            Self::JwtBearer(g) => g,
+            Self::TokenExchange(g) => g,
+            Self::Password(g) => g,
+            Self::Static(g) => g,
+        }
+    }
+
+    /// What has to be read before a request.
+    pub fn needs(&self) -> Vec<Need> {
+        self.flow().needs()
+    }
+
+    /// What makes the token another one, `grant_type` first.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = vec![self.flow().grant_type().to_owned()];
+        words.extend(self.flow().words());
+        words
+    }
+
+    /// Does the token stand for a person?
+    pub fn for_user(&self) -> bool {
+        self.flow().for_user()
+    }
+
+    /// May equal requests in flight be sent once?
+    pub fn is_shareable(&self) -> bool {
+        self.flow().is_shareable()
+    }
+}

@@ -1,0 +1,66 @@
+//! Entra ID's on-behalf-of flow: a user's token for this client becomes a user's token for another API.
+//! Source: learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow.
+
+use secrecy::SecretString;
+
+use super::{Circumstances, Fields, Flow, Verdict};
+use crate::{
+    api::{self, SecretKeyRef},
+    oauth::{Class, Need},
+};
+
+/// Where the user's token is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnBehalfOf {
+    assertion: SecretKeyRef,
+}
+
+impl OnBehalfOf {
+    pub(super) fn new(spec: &api::OnBehalfOf) -> Self {
+        Self {
+            assertion: spec.assertion_ref.clone(),
+        }
+    }
+}
+
+impl Flow for OnBehalfOf {
+    fn grant_type(&self) -> &'static str {
+        "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::Word(self.assertion.clone())]
+    }
+
+    fn words(&self) -> Vec<String> {
+        vec!["on_behalf_of".to_owned()]
+    }
+
+    fn fields(
+        &self,
+        supplies: &[SecretString],
+        _: &Circumstances<'_>,
+    ) -> Result<Fields, String> {
+        let assertion = supplies.first().ok_or("there is no user token")?;
+        Ok(vec![
+            ("requested_token_use", SecretString::from("on_behalf_of")),
+            ("assertion", assertion.clone()),
+        ])
+    }
+
+    fn for_user(&self) -> bool {
+        true
+    }
+
+    fn refused(&self, error: &str, _: &str) -> Option<Verdict> {
+        (error == "invalid_grant").then(|| Verdict {
+            class: Class::NeedsUser,
+            reason: "AssertionRefused",
+            next_step: format!(
+                "put a fresh access token of the user, made for this client, under key {} of Secret {}",
+                self.assertion.key, self.assertion.name
+            ),
+            until_change: false,
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! Requests to the local endpoints of Azure's managed identities. Plain http to a loopback or link-local address;
+//! never through a proxy, never from a namespace's own issuer.
+//! Source: learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token and
+//! learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication.
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{Class, Method, RawAnswer, Refusal, TokenRequest};
+use crate::credential::{Ask, Selector};
+
+/// Where Azure's machines answer.
+pub const IMDS: &str = "http://169.254.169.254";
+/// Where the Arc agent answers.
+pub const AZURE_ARC: &str = "http://127.0.0.1:40342";
+/// Longest key file of the Arc agent.
+pub const MAX_ARC_KEY: usize = 4096;
+
+/// A local identity endpoint and what it wants to see.
+#[derive(Clone)]
+pub enum Local {
+    /// IMDS, at this origin.
+    Imds(Url),
+    /// App Service: the endpoint and the header of the operator's environment.
+    AppService(Url, SecretString),
+    /// Azure Arc: the origin, and the content of the key file once the agent named it.
+    AzureArc(Url, Option<SecretString>),
+}
+
+/// Builds the request. The resource is the API without `/.default`: these endpoints know no scopes.
+pub(super) fn request(local: &Local, selector: &Selector, ask: &Ask) -> TokenRequest {
+    let resource = resource(ask);
+    let (mut url, version, headers) = match local {
+        Local::Imds(origin) => (
+            below(origin),
+            "2018-02-01",
+            vec![("metadata", SecretString::from("true"))],
+        ),
+        Local::AppService(endpoint, header) => (
+            endpoint.clone(),
+            "2019-08-01",
+            vec![("x-identity-header", header.clone())],
+        ),
+        Local::AzureArc(origin, key) => {
+            let mut headers = vec![("metadata", SecretString::from("true"))];
+            headers.extend(key.clone().map(|k| ("authorization", k)));
+            (below(origin), "2020-06-01", headers)
+        }
+    };
+    let by_resource_id = if matches!(local, Local::AppService(..)) {
+        "mi_res_id"
+    } else {
+        "msi_res_id"
+    };
+    url.query_pairs_mut()
+        .append_pair("api-version", version)
+        .append_pair("resource", &resource);
+    match selector {
+        Selector::System => {}
+        Selector::Client(id) => {
+            url.query_pairs_mut().append_pair("client_id", id);
+        }
+        Selector::Object(id) => {
+            url.query_pairs_mut().append_pair("object_id", id);
+        }
+        Selector::Resource(id) => {
+            url.query_pairs_mut().append_pair(by_resource_id, id);
+        }
+    }
+    TokenRequest {
+        method: Method::Get,
+        url,
+        headers,
+        body: SecretString::from(""),
+        tls: None,
+        local: true,
+    }
+}
+
+fn below(origin: &Url) -> Url {
+    let mut url = origin.clone();
+    url.set_path("/metadata/identity/oauth2/token");
+    url
+}
+
+fn resource(ask: &Ask) -> String {
+    let scope = ask.scopes.first().map(|s| {
+        s.strip_suffix("/.default")
+            .unwrap_or(s.as_str())
+            .to_owned()
+    });
+    ask.resource.clone().or(scope).unwrap_or_default()
+}
+
+/// The file that the Arc agent's challenge names (`Basic realm=<path>`), if it is one that may be read: a `.key`
+/// file right in the agent's folder.
+///
+/// # Errors
+/// What to tell the user.
+pub fn arc_key_file(answer: &RawAnswer, folder: &str) -> Result<String, Refusal> {
+    let fault = |text: &str| Refusal::local(Class::Transient, "IdentityEndpointRefused", text);
+    let challenge = answer
+        .challenge
+        .as_deref()
+        .filter(|_| answer.status == 401)
+        .ok_or_else(|| fault("the Azure Arc agent did not ask for its key file"))?;
+    let path = challenge
+        .split_once("realm=")
+        .map(|(_, p)| p.trim().trim_matches('"'))
+        .unwrap_or_default();
+    let name = path
+        .strip_prefix(folder)
+        .map(|rest| rest.trim_start_matches('/'))
+        .unwrap_or_default();
+    let plain = name
+        .strip_suffix(".key")
+        .is_some_and(|stem| !stem.is_empty())
+        && !name.contains('/')
+        && !name.contains("..");
+    if plain {
+        Ok(path.to_owned())
+    } else {
+        Err(fault(
+            "the Azure Arc agent named a key file outside of its own folder; nothing was read",
+        ))
+    }
+}
+
+/// What the local endpoints mean by their statuses.
+pub(super) fn refused(status: u16, refusal: Refusal) -> Refusal {
+    let say = |class, reason, next_step: &str| Refusal {
+        class,
+        reason,
+        next_step: next_step.to_owned(),
+        about_client: false,
+        ..refusal.clone()
+    };
+    match status {
+        404 | 408 | 410 => say(
+            Class::Transient,
+            "IdentityEndpointUnavailable",
+            "the managed identity endpoint is being updated; apicred tries again",
+        ),
+        400 => say(
+            Class::Invalid,
+            "IdentityNotFound",
+            "assign the identity to the operator's machine, or correct client.id, objectId or resourceId; with several identities one must be named",
+        ),
+        401 | 403 => say(
+            Class::Denied,
+            "IdentityEndpointRefused",
+            "the managed identity endpoint does not let the operator in; check its environment and network",
+        ),
+        _ => refusal,
+    }
+}

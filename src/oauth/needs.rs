@@ -1,0 +1,120 @@
+//! What a request needs that has to be read first, and what was read.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Local, keys::Identity};
+use crate::{api::SecretKeyRef, credential::AccountToken};
+
+/// Longest text that is taken from a Secret: 16 KiB for a word, 64 KiB for a file of keys.
+const MAX_WORD: usize = 16 * 1024;
+const MAX_FILE: usize = 64 * 1024;
+
+/// One thing to read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Need {
+    /// One line out of a Secret: a secret, a token, a password.
+    Word(SecretKeyRef),
+    /// A file out of a Secret: keys in PEM or JSON.
+    File(SecretKeyRef),
+    /// A token of a ServiceAccount.
+    Account(AccountToken),
+}
+
+impl Need {
+    /// The key of the Secret that is needed, if it is one.
+    pub const fn reference(&self) -> Option<&SecretKeyRef> {
+        match self {
+            Self::Word(reference) | Self::File(reference) => Some(reference),
+            Self::Account(_) => None,
+        }
+    }
+}
+
+/// What proves the client, read just before the request.
+pub enum Material {
+    /// Nothing does.
+    None,
+    /// A client secret.
+    Secret(SecretString),
+    /// A key that signs an assertion.
+    Signer(Box<Identity>),
+    /// A ready assertion: a token of a ServiceAccount.
+    Assertion(SecretString),
+    /// A certificate for the TLS handshake.
+    Tls(Box<Identity>),
+    /// The operator's own federated token (Entra Workload ID), and the client id of its environment.
+    Workload {
+        /// The token.
+        assertion: SecretString,
+        /// `AZURE_CLIENT_ID`.
+        client_id: Option<String>,
+    },
+    /// An identity endpoint of the operator's machine.
+    Local(Local),
+}
+
+impl Material {
+    /// A client secret from the bytes of a Secret's key.
+    ///
+    /// # Errors
+    /// A sentence for the user when the bytes cannot be one.
+    pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
+        word(bytes).map(Self::Secret)
+    }
+
+    /// When a certificate that is part of it ends.
+    pub fn ends(&self) -> Option<crate::oauth::Validity> {
+        match self {
+            Self::Signer(identity) | Self::Tls(identity) => identity.validity(),
+            _ => None,
+        }
+    }
+
+    /// The text that tells one proof from another, for the keyed fingerprint; a ServiceAccount's token is another
+    /// one each time and does not count.
+    pub fn essence(&self) -> &str {
+        match self {
+            Self::None | Self::Assertion(_) | Self::Workload { .. } | Self::Local(_) => "",
+            Self::Secret(secret) => secret.expose_secret(),
+            Self::Signer(identity) | Self::Tls(identity) => identity.essence(),
+        }
+    }
+}
+
+/// One line out of a Secret. One line end at its end is taken off, since editors and `echo` leave it there and no
+/// issuer hands out a secret that ends in one.
+///
+/// # Errors
+/// A sentence for the user when the bytes cannot be one.
+pub fn word(bytes: &[u8]) -> Result<SecretString, &'static str> {
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| "is not text (UTF-8); store the value itself")?;
+    let text = text
+        .strip_suffix('\n')
+        .map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
+    if text.is_empty() {
+        return Err("is empty; store the value under it");
+    }
+    if text.len() > MAX_WORD {
+        return Err("is longer than 16 KiB; secrets and tokens are shorter");
+    }
+    if text.chars().any(char::is_control) {
+        return Err("has a line break or control character inside; store the value alone");
+    }
+    Ok(SecretString::from(text))
+}
+
+/// A file out of a Secret.
+///
+/// # Errors
+/// A sentence for the user when the bytes cannot be one.
+pub fn file(bytes: &[u8]) -> Result<SecretString, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not text; store the key as PEM")?;
+    if text.trim().is_empty() {
+        return Err("is empty; store the key under it");
+    }
+    if text.len() > MAX_FILE {
+        return Err("is longer than 64 KiB; a key file is shorter");
+    }
+    Ok(SecretString::from(text))
+}

@@ -1,0 +1,118 @@
+//! When the proof of a client ends, and from when on a person is told. A secret that ends unnoticed is the most
+//! common cause of an outage here: Entra ID gives them a life and says nothing when it is over.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Observed, Source, schedule};
+use crate::{
+    credential::{Credential, Proof},
+    oauth::Grant,
+};
+
+/// How long ahead of the end of a secret or certificate the warning comes.
+const AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// A certificate of a short life is warned about when this part of it is left: cert-manager renews at a third.
+const PART: i32 = 5;
+
+/// What ends, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ending {
+    /// The end.
+    pub(super) at: Timestamp,
+    /// From when on it is told.
+    pub(super) warn_at: Timestamp,
+    kind: Kind,
+    name: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Secret,
+    Certificate,
+    StaticKey,
+}
+
+/// The end of what proves the client now, if anybody knows it.
+pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<Ending> {
+    if let Grant::Static(key) = &credential.grant {
+        let source = observed.companions.first()?;
+        let made = key.created_at.or(source.created_at)?;
+        let at = schedule::later(made, key.max_age);
+        return Some(Ending {
+            at,
+            warn_at: at,
+            kind: Kind::StaticKey,
+            name: source.reference.name.clone(),
+        });
+    }
+    match &credential.proof {
+        Proof::Secrets(references) => {
+            let used = observed.record().and_then(|r| r.sources.used.as_ref());
+            let source: &Source = observed
+                .sources
+                .iter()
+                .find(|s| used.is_some_and(|u| u.is(&s.reference)))
+                .or(observed.sources.first())?;
+            let declared = credential
+                .secret_expires_at
+                .filter(|_| references.first() == Some(&source.reference));
+            let at = source.expires_at.or(declared)?;
+            Some(Ending {
+                at,
+                warn_at: schedule::later(at, -AHEAD),
+                kind: Kind::Secret,
+                name: source.reference.name.clone(),
+            })
+        }
+        Proof::Certificate(_) | Proof::Mtls(_) => {
+            let record = observed.record()?;
+            let at = record.proof_expires_at?;
+            // The certificate's own life is not noted; the time from the token on stands for it.
+            let left = at.duration_since(record.issued_at).max(SignedDuration::ZERO);
+            Some(Ending {
+                at,
+                warn_at: schedule::later(at, -AHEAD.min(left / PART)),
+                kind: Kind::Certificate,
+                name: record.sources.used.as_ref()?.name.clone(),
+            })
+        }
+        _ => None,
+    }
+}
+
+impl Ending {
+    /// What is to be said now, if anything: a stable reason and a sentence.
+    pub(super) fn warning(&self, now: Timestamp) -> Option<(&'static str, String)> {
+        if now < self.warn_at {
+            return None;
+        }
+        let (name, at) = (&self.name, self.at);
+        let over = now >= at;
+        Some(match (self.kind, over) {
+            (Kind::Secret, false) => (
+                "SecretExpiring",
+                format!(
+                    "the client secret in Secret {name} ends at {at}; make a new one at the issuer and store it in time"
+                ),
+            ),
+            (Kind::Secret, true) => (
+                "SecretExpired",
+                format!("the client secret in Secret {name} ended at {at}; make a new one at the issuer and store it"),
+            ),
+            (Kind::Certificate, false) => (
+                "CertificateExpiring",
+                format!("the certificate in Secret {name} ends at {at}; renew it and register the new one at the issuer"),
+            ),
+            (Kind::Certificate, true) => (
+                "CertificateExpired",
+                format!("the certificate in Secret {name} ended at {at}; renew it and register the new one at the issuer"),
+            ),
+            (Kind::StaticKey, _) => (
+                "StaticKeyOld",
+                format!(
+                    "the static key in Secret {name} has been older than its limit since {at}; make a new one, or better, move to an OAuth application: a static key cannot be rotated by apicred"
+                ),
+            ),
+        })
+    }
+}
