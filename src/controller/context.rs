@@ -88,6 +88,8 @@ pub(super) struct State {
     pub(super) held: Option<Held>,
     /// A refreshed token whose new refresh token could not be stored yet.
     pub(super) unsaved: Option<Unsaved>,
+    /// The published token, of a credential that wants it revoked at its end: the Secret may be gone by then.
+    pub(super) revocable: Option<Arc<Token>>,
     /// The status written last and its version, until the watch has shown it.
     pub(super) written: Option<(String, ApiCredentialStatus)>,
 }
@@ -245,6 +247,7 @@ impl Context {
         if !state.memory.is_empty()
             || state.held.is_some()
             || state.unsaved.is_some()
+            || state.revocable.is_some()
             || state.written.is_some()
         {
             states.insert(key.clone(), state);
@@ -263,6 +266,13 @@ impl Context {
         {
             state.written = None;
         }
+    }
+
+    /// The token that a credential which is gone wants revoked, if it is known.
+    pub(super) fn revocable(&self, key: &Key) -> Option<Arc<Token>> {
+        lock(&self.states)
+            .get_mut(key)
+            .and_then(|s| s.revocable.take())
     }
 
     /// A credential is gone.

@@ -23,6 +23,7 @@ mod observe;
 mod reconcile;
 mod record;
 mod refresh;
+mod revoke;
 mod secrets;
 mod streams;
 #[cfg(test)]
@@ -125,6 +126,7 @@ impl Operator {
             woken,
         } = self;
         let (changed, to_judge) = mpsc::unbounded_channel();
+        let (gone, to_revoke) = mpsc::unbounded_channel();
         // Aborts its tasks when this function ends, however it ends.
         let mut tasks = tokio::task::JoinSet::new();
         let name = |what: &'static str| move |()| what;
@@ -172,6 +174,11 @@ impl Operator {
         );
         spawn(
             &mut tasks,
+            "the revoker",
+            Box::pin(revoke::run(Arc::clone(&context), to_revoke)),
+        );
+        spawn(
+            &mut tasks,
             "the gate",
             Box::pin(Arc::clone(&context.gate).run()),
         );
@@ -194,7 +201,7 @@ impl Operator {
         let config = controller::Config::default()
             .concurrency(context.settings.concurrency)
             .debounce(DEBOUNCE);
-        let credentials = streams::credentials(&context, writers.credentials);
+        let credentials = streams::credentials(&context, writers.credentials, gone);
         let controller = Controller::for_stream(credentials, context.credentials.clone())
             .with_config(config)
             .reconcile_on(UnboundedReceiverStream::new(woken))

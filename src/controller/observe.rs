@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::context::{Context, lock};
+use super::{
+    context::{Context, lock},
+    secrets::Secrets,
+};
 use crate::{
     api::SecretKeyRef,
     credential::{
@@ -23,27 +26,12 @@ pub(super) fn observe(
 ) -> Observed {
     let (target, sources, companions) = {
         let secrets = lock(&context.secrets);
-        let name = |secret: &str| (credential.namespace.clone(), secret.to_owned());
-        let target = secrets.get(&name(&credential.target.name));
-        let look = |references: Vec<SecretKeyRef>| -> Vec<Source> {
-            let seen = |reference: SecretKeyRef| {
-                let seen = secrets
-                    .get(&name(&reference.name))
-                    .filter(|s| !s.facts.deleting);
-                Source {
-                    reference: reference.clone(),
-                    created_at: seen.and_then(|s| s.facts.created_at),
-                    expires_at: seen.and_then(|s| s.facts.secret_expires_at),
-                    present: seen.map(|s| (s.facts.uid.clone(), s.facts.version.clone())),
-                    changed_at: seen.and_then(|s| s.changed_at),
-                }
-            };
-            references.into_iter().map(seen).collect()
-        };
+        let home = &credential.namespace;
+        let target = secrets.get(&(home.clone(), credential.target.name.clone()));
         (
             ownership::target(credential, target.map(|s| &s.facts)),
-            look(credential.alternatives()),
-            look(credential.companions()),
+            look(&secrets, home, credential.alternatives()),
+            look(&secrets, home, credential.companions()),
         )
     };
     let (permission, terminating) = permission(context, credential);
@@ -75,6 +63,28 @@ pub(super) fn observe(
         observed.memory.learn(&record.sources);
     }
     observed
+}
+
+/// The Secrets that prove the client, as they are now.
+pub(super) fn sources(context: &Context, credential: &Credential) -> Vec<Source> {
+    let secrets = lock(&context.secrets);
+    look(&secrets, &credential.namespace, credential.alternatives())
+}
+
+/// Sources by what is known of their Secrets.
+fn look(secrets: &Secrets, namespace: &str, references: Vec<SecretKeyRef>) -> Vec<Source> {
+    let seen = |reference: SecretKeyRef| {
+        let name = (namespace.to_owned(), reference.name.clone());
+        let seen = secrets.get(&name).filter(|s| !s.facts.deleting);
+        Source {
+            reference,
+            present: seen.map(|s| (s.facts.uid.clone(), s.facts.version.clone())),
+            changed_at: seen.and_then(|s| s.changed_at),
+            created_at: seen.and_then(|s| s.facts.created_at),
+            expires_at: seen.and_then(|s| s.facts.secret_expires_at),
+        }
+    };
+    references.into_iter().map(seen).collect()
 }
 
 /// May this credential ask its issuer for this, and is its namespace going?

@@ -108,6 +108,9 @@ async fn work(
     let now = context.clock.now();
     let deleting = object.metadata.deletion_timestamp.is_some();
     let mut observed = observe(context, credential, key, deleting, now);
+    let mut memory = observed.memory.clone();
+    memory.recall(credential, &observed, object.status.as_ref());
+    observed.memory = memory;
     let plan = plan::plan(credential, &observed, now);
     tracing::debug!(?plan, "planned");
     let outcome = execute(context, credential, key, &mut observed, plan).await;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time},
 };
 use kube::{
     Api, Resource,
@@ -172,16 +172,31 @@ pub(super) fn snapshot(
             .find(|c| c.type_ == "Ready")
             .map_or(2, |c| usize::from(c.status != "True"));
         snapshot.ready[ready] += 1;
-        let expires = object.status.as_ref().and_then(|s| s.expires_at.as_ref());
-        if let (true, Some(at)) = (per_credential, expires) {
-            let key = super::context::key_of(object.as_ref());
-            snapshot.expiries.push((
+        let Some(status) = &object.status else {
+            continue;
+        };
+        for condition in &status.conditions {
+            match condition.type_.as_str() {
+                "ClientCredentialExpiring" => {
+                    snapshot.proofs_ending[usize::from(condition.reason.ends_with("Expired"))] += 1;
+                }
+                "PermissionsMissing" => snapshot.permissions_missing += 1,
+                _ => {}
+            }
+        }
+        if per_credential {
+            let label = || {
+                let key = super::context::key_of(object.as_ref());
                 CredentialLabel {
                     namespace: key.namespace,
                     name: key.name,
-                },
-                at.0.as_second(),
-            ));
+                }
+            };
+            let of = |at: &Option<Time>| at.as_ref().map(|at| (label(), at.0.as_second()));
+            snapshot.expiries.extend(of(&status.expires_at));
+            snapshot
+                .proof_expiries
+                .extend(of(&status.client_credential_expires_at));
         }
     }
     snapshot

@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use super::{
     context::{Context, NamespaceFacts, key_of, lock},
     index::IssuerName,
+    revoke::Gone,
 };
 use crate::{
     api::{ApiCredential, IssuerKind, names},
@@ -129,13 +130,25 @@ fn guarded<K: Resource<DynamicType = ()>>(
 pub(super) fn credentials(
     context: &Arc<Context>,
     writer: Writer<ApiCredential>,
+    gone: tokio::sync::mpsc::UnboundedSender<Gone>,
 ) -> impl Stream<Item = Result<ApiCredential, watcher::Error>> + Send + 'static {
     let tell = Arc::clone(context);
     let mut listed: Option<HashSet<Key>> = None;
     objects::<ApiCredential>(&context.client, context, "credentials")
         .map(|event| Ok(prune(event)))
         .reflect(writer)
-        .inspect_ok(move |event| note(&tell, event, &mut listed))
+        .inspect_ok(move |event| {
+            if let Event::Delete(object) = event
+                && object.spec.revoke_on_delete == Some(true)
+            {
+                let token = tell.revocable(&key_of(object));
+                let _ = gone.send(Gone {
+                    object: object.clone(),
+                    token,
+                });
+            }
+            note(&tell, event, &mut listed);
+        })
         .applied_objects()
         .predicate_filter(predicates_of, PredicateConfig::default())
 }

@@ -73,7 +73,11 @@ pub(super) async fn publish(
     );
     match write(context, credential, observed, &record, held).await {
         Ok(()) => {
-            drop_held();
+            let revocable = credential.revoke_on_delete.then(|| Arc::clone(&held.token));
+            context.with_state(key, &credential.uid, |s| {
+                s.held = None;
+                s.revocable = revocable;
+            });
             observed.memory = Memory {
                 refused: record.sources.refused.clone(),
                 repairs: observed.memory.repairs,

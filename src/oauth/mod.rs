@@ -15,6 +15,7 @@ mod refusal;
 pub mod renewal;
 mod request;
 mod response;
+mod revocation;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -28,4 +29,5 @@ pub use request::{
     Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, known_endpoint, request,
 };
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
+pub use revocation::{Revoked, revocation};
 pub use token::{Claims, LifetimeSource, Token};

@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Why, fingerprint, schedule::later};
 use crate::{
-    api::SecretKeyRef,
+    api::{ApiCredentialStatus, AttemptResult, SecretKeyRef},
     credential::{Credential, binding::Denial},
-    oauth::Refusal,
+    oauth::{Class, Grant, Refusal},
     publish::{SourceMark, SourceUse, ownership::Target},
 };
 
@@ -152,6 +152,52 @@ impl Memory {
     /// Was this version of a source refused?
     pub fn has_refused(&self, mark: &SourceMark) -> bool {
         self.refused.contains(mark)
+    }
+
+    /// Takes over what status says about a password that was refused: a process that was restarted must not try
+    /// it again, since a few tries lock the user out. The one thing that is read back from status.
+    pub fn recall(
+        &mut self,
+        credential: &Credential,
+        observed: &Observed,
+        status: Option<&ApiCredentialStatus>,
+    ) {
+        if !matches!(credential.grant, Grant::Password(_)) || self.failure.is_some() {
+            return;
+        }
+        let Some((status, last)) = status.and_then(|s| Some((s, s.last_attempt.as_ref()?))) else {
+            return;
+        };
+        let marks: Vec<SourceMark> = observed.companions.iter().filter_map(Source::mark).collect();
+        let listed = |m: &SourceMark| status.refused_sources.contains(&m.to_string());
+        if status.observed_generation != Some(credential.generation)
+            || last.result != AttemptResult::Failed
+            || !marks.iter().any(listed)
+        {
+            return;
+        }
+        let refusal = Refusal {
+            until_change: true,
+            http_status: last.http_status.and_then(|n| u16::try_from(n).ok()),
+            error: last.error.clone(),
+            aadsts: last.aadsts.and_then(|n| u32::try_from(n).ok()),
+            correlation_id: last.correlation_id.clone(),
+            trace_id: last.trace_id.clone(),
+            ..Refusal::local(
+                Class::Denied,
+                "PasswordRefused",
+                "the user name or password was refused; correct it in its Secret; apicred does not try the refused one again, since that locks the user out",
+            )
+        };
+        self.refused.extend(marks);
+        self.failure = Some(Failure {
+            stamp: stamp(credential, observed),
+            failures: 1,
+            at: last.time.0,
+            next_attempt: Timestamp::MAX,
+            refusal,
+            propagating: false,
+        });
     }
 
     /// Takes over what stands on the Secret about refused sources, which outlives the process.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Failure, Observed, Outcome, RECHECK,
+    Failure, Observed, Outcome, RECHECK, Source,
     conditions::{condition, find, time},
     expect, expiry,
     notices::{Notice, notices},
@@ -68,6 +68,7 @@ pub fn status(
         status.consecutive_failures = i32::try_from(failure.failures).ok();
         status.next_attempt =
             (failure.next_attempt != Timestamp::MAX).then(|| time(failure.next_attempt));
+        status.refused_sources = refused(observed);
     }
 
     let say = |kind: &str, on: bool, reason: &str, message: &str| {
@@ -194,6 +195,17 @@ fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
     status
         .last_handled_renew_request
         .clone_from(&record.renew_handled);
+}
+
+/// The refused sources that still stand, by name, key and version.
+fn refused(observed: &Observed) -> Vec<String> {
+    let sources = observed.sources.iter().chain(&observed.companions);
+    sources
+        .filter_map(Source::mark)
+        .filter(|m| observed.memory.has_refused(m))
+        .map(|m| m.to_string())
+        .take(8)
+        .collect()
 }
 
 fn valid_until(record: &Record) -> String {

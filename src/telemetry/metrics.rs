@@ -44,6 +44,11 @@ struct ReadyLabel {
     ready: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct StateLabel {
+    state: &'static str,
+}
+
 /// One credential, for the opt-in expiry gauge.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct CredentialLabel {
@@ -63,6 +68,7 @@ pub struct Metrics {
     published: Family<Cause, Counter>,
     api_calls: Family<Call, Counter>,
     watch_errors: Family<Stream, Counter>,
+    revocations: Family<AskResult, Counter>,
 }
 
 /// What is computed when somebody asks.
@@ -72,8 +78,14 @@ pub struct Snapshot {
     pub ready: [i64; 3],
     /// Seconds by which the most overdue credential waits.
     pub overdue_seconds: i64,
+    /// Credentials whose client secret, certificate or static key nears its end, and has passed it.
+    pub proofs_ending: [i64; 2],
+    /// Credentials whose token lacks what it is expected to have.
+    pub permissions_missing: i64,
     /// End of each token, Unix seconds, if that is wanted.
     pub expiries: Vec<(CredentialLabel, i64)>,
+    /// End of what proves each client, Unix seconds, if that is wanted.
+    pub proof_expiries: Vec<(CredentialLabel, i64)>,
 }
 
 impl Default for Metrics {
@@ -89,6 +101,7 @@ impl Default for Metrics {
             published: Family::default(),
             api_calls: Family::default(),
             watch_errors: Family::default(),
+            revocations: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -126,6 +139,11 @@ impl Default for Metrics {
             "Broken watches, by stream",
             this.watch_errors.clone(),
         );
+        registry.register(
+            "revocations",
+            "Tokens of deleted credentials, by what came of their revocation",
+            this.revocations.clone(),
+        );
         Self { registry, ..this }
     }
 }
@@ -162,6 +180,11 @@ impl Metrics {
         self.watch_errors.get_or_create(&Stream { stream }).inc();
     }
 
+    /// A revocation has ended.
+    pub fn revoked(&self, result: &'static str) {
+        self.revocations.get_or_create(&AskResult { result }).inc();
+    }
+
     /// Everything in the OpenMetrics text format.
     pub fn encode(&self, snapshot: &Snapshot) -> String {
         let mut out = String::new();
@@ -190,16 +213,41 @@ fn gauges(snapshot: &Snapshot) -> Registry {
         "How long the most overdue credential waits to be looked at",
         overdue,
     );
-    if !snapshot.expiries.is_empty() {
+    let ending = Family::<StateLabel, Gauge>::default();
+    for (state, count) in ["expiring", "expired"].into_iter().zip(snapshot.proofs_ending) {
+        ending.get_or_create(&StateLabel { state }).set(count);
+    }
+    registry.register(
+        "client_credentials_ending",
+        "Credentials whose client secret, certificate or static key is about to end, or has",
+        ending,
+    );
+    let missing = Gauge::<i64>::default();
+    missing.set(snapshot.permissions_missing);
+    registry.register(
+        "permissions_missing",
+        "Credentials whose token lacks what spec.expect asks for",
+        missing,
+    );
+    let mut ends = |name, help, list: &[(CredentialLabel, i64)]| {
+        if list.is_empty() {
+            return;
+        }
         let ends = Family::<CredentialLabel, Gauge>::default();
-        for (label, at) in &snapshot.expiries {
+        for (label, at) in list {
             ends.get_or_create(label).set(*at);
         }
-        registry.register(
-            "token_expiry_timestamp_seconds",
-            "End of the token of a credential",
-            ends,
-        );
-    }
+        registry.register(name, help, ends);
+    };
+    ends(
+        "token_expiry_timestamp_seconds",
+        "End of the token of a credential",
+        &snapshot.expiries,
+    );
+    ends(
+        "client_credential_expiry_timestamp_seconds",
+        "End of the client secret or certificate of a credential",
+        &snapshot.proof_expiries,
+    );
     registry
 }

@@ -106,7 +106,32 @@ fn good_credentials_are_taken_as_they_are() {
                 "{spec}"
             );
         }
+        let key = json!({ "name": "s", "key": "k" });
         for changes in [
+            json!({ "api": "DefenderForCloudApps", "scopes": null }),
+            json!({ "api": "WindowsDefenderATP", "scopes": null, "endpointVersion": "v1", "expect": { "roles": ["Alert.Read.All"] } }),
+            json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s", "algorithm": "PS256", "x5c": true } } }),
+            json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "s" } } }),
+            json!({ "client": { "id": null, "secretRefs": null, "managedIdentity": {} } }),
+            json!({ "client": { "secretRefs": null, "public": {} }, "grant": { "refreshToken": { "secretRef": key } } }),
+            json!({ "client": { "secretExpiresAt": "2027-01-01T00:00:00Z" } }),
+            json!({ "grant": { "onBehalfOf": { "assertionRef": key } }, "api": "MicrosoftGraph", "scopes": ["User.Read"] }),
+            json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } }),
+            json!({ "target": { "type": "kubernetes.io/dockerconfigjson", "keys": [{ "format": "DockerConfig", "host": "registry.example.com" }] } }),
+            json!({ "target": { "keys": [{ "format": "Token" }, { "format": "DotEnv", "key": "api.env", "variable": "API_TOKEN" }] } }),
+        ] {
+            let spec = merge(least(), changes);
+            assert_eq!(
+                send::<ApiCredential>(world, &spec).await,
+                Ok(spec.clone()),
+                "{spec}"
+            );
+        }
+        for changes in [
+            json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "s" } } } } }),
+            json!({ "client": null, "grant": { "jwtBearer": { "signed": { "keyRef": key, "subject": "someone" } } } }),
+            json!({ "grant": { "password": { "username": "u", "passwordRef": key } }, "revokeOnDelete": true }),
+            json!({ "client": { "secretRefs": null, "mtls": { "secretName": "s" } } }),
             json!({}),
             json!({ "scopes": ["a", "b:c/d"], "audience": "x", "resource": "urn:y" }),
             json!({ "scopes": null }),
@@ -152,8 +177,8 @@ fn bad_credentials_are_refused_in_words() {
                 json!({ "audience": "x" }),
                 "Entra ID has no audience parameter",
             ),
-            (json!({ "scopes": null }), "Entra ID takes one of two"),
-            (json!({ "resource": "x" }), "Entra ID takes one of two"),
+            (json!({ "scopes": null }), "Entra ID takes one of three"),
+            (json!({ "resource": "x" }), "Entra ID takes one of three"),
             (json!({ "scopes": ["two words"] }), "a scope is one word"),
             (json!({ "scopes": ["quo\"te"] }), "a scope is one word"),
             (json!({ "scopes": [] }), "spec.scopes"),
@@ -176,7 +201,7 @@ fn bad_credentials_are_refused_in_words() {
             ),
             (
                 json!({ "grant": {} }),
-                "this version knows clientCredentials",
+                "grant has exactly one key",
             ),
             (
                 json!({ "parameters": { "client_secret": "x" } }),
@@ -231,6 +256,100 @@ fn bad_credentials_are_refused_in_words() {
                 "by their owners only",
             ),
             (json!({ "target": null }), "spec.target: Required value"),
+            (
+                json!({ "client": { "public": {} } }),
+                "proves itself in exactly one way",
+            ),
+            (
+                json!({ "client": { "secretRefs": null } }),
+                "proves itself in exactly one way",
+            ),
+            (
+                json!({ "client": { "secretRefs": null, "public": {} } }),
+                "a public client proves nothing",
+            ),
+            (
+                json!({ "client": { "id": null } }),
+                "client.id is missing",
+            ),
+            (
+                json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s" }, "secretExpiresAt": "2027-01-01T00:00:00Z" } }),
+                "a certificate carries its own end",
+            ),
+            (
+                json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "s", "expirationSeconds": 599 } } }),
+                "greater than or equal to 600",
+            ),
+            (
+                json!({ "client": { "secretRefs": null, "managedIdentity": { "objectId": "a", "resourceId": "b" } } }),
+                "name a user-assigned identity once",
+            ),
+            (
+                json!({ "client": { "secretRefs": null, "managedIdentity": {} }, "grant": { "password": { "username": "u", "passwordRef": { "name": "s", "key": "k" } } } }),
+                "leave grant out",
+            ),
+            (json!({ "client": null }), "client is missing"),
+            (
+                json!({ "grant": { "clientCredentials": {}, "refreshToken": { "secretRef": { "name": "s", "key": "k" } } } }),
+                "grant has exactly one key",
+            ),
+            (
+                json!({ "grant": { "jwtBearer": {} } }),
+                "exactly one of assertionRef",
+            ),
+            (
+                json!({ "grant": { "jwtBearer": { "signed": { "keyRef": { "name": "s", "key": "k" }, "claims": { "aud": "x" } } } } }),
+                "claims may not carry",
+            ),
+            (
+                json!({ "grant": { "tokenExchange": { "subject": {} } } }),
+                "exactly one of secretRef and serviceAccount",
+            ),
+            (
+                json!({ "grant": { "static": { "tokenRef": { "name": "s", "key": "k" } } } }),
+                "a static key has no",
+            ),
+            (
+                json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": { "name": "s", "key": "k" }, "scheme": "To ken" } } }),
+                "scheme is one word",
+            ),
+            (
+                json!({ "api": "MicrosoftGraph" }),
+                "api names the target already",
+            ),
+            (
+                json!({ "api": "CloudApps", "scopes": null }),
+                "Unsupported value",
+            ),
+            (
+                json!({ "endpointVersion": "v1" }),
+                "scopes belong to the v2 endpoint",
+            ),
+            (
+                json!({ "endpointVersion": "v2", "scopes": null, "resource": "x" }),
+                "resource belongs to the v1 endpoint",
+            ),
+            (
+                json!({ "revokeOnDelete": true, "deletionPolicy": "Retain" }),
+                "would leave a dead token",
+            ),
+            (json!({ "expect": {} }), "expect needs at least one"),
+            (
+                json!({ "target": { "keys": [{ "format": "Netrc" }] } }),
+                "need host",
+            ),
+            (
+                json!({ "target": { "keys": [{ "format": "Token", "variable": "X" }] } }),
+                "variable is for the format DotEnv",
+            ),
+            (
+                json!({ "target": { "keys": [{ "format": "Token", "key": "../token" }] } }),
+                "a key is made of",
+            ),
+            (
+                json!({ "target": { "type": "kubernetes.io/dockerconfigjson" } }),
+                "needs a key of format DockerConfig",
+            ),
         ];
         for (changes, words) in cases {
             let told = send::<ApiCredential>(world, &merge(least(), changes.clone())).await;

@@ -1,0 +1,159 @@
+//! Revokes the token of a credential that was deleted and asked for it. Tried once, bounded, after the deletion:
+//! no finalizer, so deletion never waits, and an operator that is down at that moment revokes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use secrecy::SecretString;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::{acquire, calls::call, context::{Context, key_of}, ids, materials};
+use crate::{
+    api::{ApiCredential, IssuerRef, TargetFormat},
+    credential::{Credential, Endpoint, FieldError, parse},
+    oauth::{Class, Grant, Moment, Refusal, Revoked, Token, TokenEndpoint, revocation},
+};
+
+/// Revocations under way at once: a deleted namespace may bring thousands.
+const AT_ONCE: usize = 8;
+/// One revocation with all its reads.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A credential that is gone, and its token if this process still has it.
+pub(super) struct Gone {
+    pub(super) object: ApiCredential,
+    pub(super) token: Option<Arc<Token>>,
+}
+
+/// Revokes for those who are gone, for ever.
+pub(super) async fn run(context: Arc<Context>, gone: mpsc::UnboundedReceiver<Gone>) {
+    UnboundedReceiverStream::new(gone)
+        .for_each_concurrent(AT_ONCE, |gone| {
+            let context = Arc::clone(&context);
+            async move {
+                let key = key_of(&gone.object);
+                let done = tokio::time::timeout(DEADLINE, revoke(&context, &gone)).await;
+                let result = match &done {
+                    Ok(Ok(())) => {
+                        tracing::info!(namespace = key.namespace, name = key.name, "token revoked");
+                        "ok"
+                    }
+                    Ok(Err(why)) => {
+                        tracing::warn!(
+                            namespace = key.namespace,
+                            name = key.name,
+                            "token not revoked: {why}"
+                        );
+                        "failed"
+                    }
+                    Err(_) => {
+                        tracing::warn!(
+                            namespace = key.namespace,
+                            name = key.name,
+                            "token not revoked: it took too long"
+                        );
+                        "timeout"
+                    }
+                };
+                context.metrics.revoked(result);
+            }
+        })
+        .await;
+}
+
+async fn revoke(context: &Arc<Context>, gone: &Gone) -> Result<(), String> {
+    let namespace = key_of(&gone.object).namespace;
+    let lookup = |r: &IssuerRef| context.issuer(&namespace, r);
+    let credential = parse(&gone.object, lookup).map_err(|faults| FieldError::join(&faults))?;
+    attempt(context, &credential, gone.token.as_deref())
+        .await
+        .map_err(|refusal| refusal.message())
+}
+
+async fn attempt(
+    context: &Arc<Context>,
+    credential: &Credential,
+    known: Option<&Token>,
+) -> Result<(), Refusal> {
+    let fault = |text: &str| Refusal::local(Class::Invalid, "RevocationFailed", text);
+    if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
+        return Err(fault("a static key is revoked where it was made"));
+    }
+    let endpoint = acquire::endpoint(context, credential).await?;
+    let Some(url) = endpoint.revocation.clone() else {
+        return Err(fault("the issuer names no revocation endpoint"));
+    };
+    let place = TokenEndpoint {
+        url,
+        mtls_url: None,
+        ..endpoint
+    };
+    let proofs = super::observe::sources(context, credential);
+    let present = proofs.iter().find(|s| s.present.is_some());
+    let mut read = materials::read(context, credential, present).await?;
+    read.may_post(credential, &place)?;
+    read.complete(context, credential, Some(&place)).await?;
+    let (token, kind) = match (&credential.grant, read.supplies.first()) {
+        (Grant::RefreshToken(_), Some(refresh_token)) => {
+            (refresh_token.clone(), Revoked::RefreshToken)
+        }
+        _ => {
+            let token = match known {
+                Some(token) => token.secret.clone(),
+                None => from_secret(context, credential).await?,
+            };
+            (token, Revoked::AccessToken)
+        }
+    };
+    let (id, assertion) = (ids::uuid(), ids::uuid());
+    let moment = Moment {
+        now: context.clock.now(),
+        request_id: &id,
+        assertion_id: &assertion,
+    };
+    let request = revocation(credential, &place, &read.material, (&token, kind), moment)?;
+    let answer = context.http.send(&credential.issuer, request).await?;
+    if (200..=299).contains(&answer.status) {
+        Ok(())
+    } else {
+        Err(Refusal {
+            http_status: Some(answer.status),
+            ..fault("the issuer does not revoke it; it ends by itself")
+        })
+    }
+}
+
+/// The token out of its Secret, if garbage collection was not faster.
+async fn from_secret(context: &Context, credential: &Credential) -> Result<SecretString, Refusal> {
+    let fault = |text: &str| Refusal::local(Class::Invalid, "RevocationFailed", text);
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
+    let secret = call(
+        &context.metrics,
+        "get_secret",
+        api.get(&credential.target.name),
+    )
+    .await
+    .map_err(|_| fault("its Secret was gone before it could be read"))?;
+    let owner = secret
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(crate::api::names::CREDENTIAL_UID));
+    if owner != Some(&credential.uid) {
+        return Err(fault("its Secret belongs to somebody else by now"));
+    }
+    let plain = credential
+        .target
+        .keys
+        .iter()
+        .find(|k| k.format == TargetFormat::Token)
+        .and_then(|k| k.key.as_ref());
+    let data = secret.data.unwrap_or_default();
+    plain
+        .and_then(|key| data.get(key))
+        .and_then(|bytes| crate::oauth::word(&bytes.0).ok())
+        .ok_or_else(|| fault("its Secret holds no plain token"))
+}
