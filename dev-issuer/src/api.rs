@@ -1,24 +1,38 @@
-//! The protected API: what a resource server must do with a bearer token (RFC 6750, RFC 9068 section 4).
+//! The protected API: what a resource server must do with a bearer token (RFC 6750, RFC 9068 section 4, RFC 8705
+//! section 3), and with a static key where an API still takes those.
 
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::answer::Answer;
 use crate::claims::Claims;
-use crate::config::Route;
+use crate::config::{Resource, Route};
+use crate::connection::Connection;
 use crate::log::ApiCallRecord;
 use crate::state::Shared;
+use crate::{mtls, static_key};
+
+const BEARER: &str = "Bearer";
 
 /// `GET /api/{name}/{path}`
-pub(crate) fn call(shared: &Shared, name: &str, path: &str, headers: &HeaderMap) -> Answer {
-    let outcome = decide(shared, name, path, headers);
-    let (answer, claims, error) = match outcome {
-        Ok(claims) => (welcome(&claims), Some(claims), None),
+pub(crate) fn call(shared: &Shared, name: &str, path: &str, head: &Parts) -> Answer {
+    let (mut claims, mut static_key, mut error) = (None, None, None);
+    let answer = match decide(shared, name, path, head) {
+        Ok(Caller::Token(token)) => {
+            let answer = welcome(&token);
+            claims = Some(token);
+            answer
+        }
+        Ok(Caller::StaticKey(index)) => {
+            static_key = Some(index);
+            Answer::json(StatusCode::OK, &json!({ "staticKey": index }))
+        }
         Err(refusal) => {
-            let error = refusal.error;
-            (refusal.into_answer(shared), None, error)
+            error = refusal.error;
+            refusal.into_answer(shared)
         }
     };
     shared.log.call(ApiCallRecord {
@@ -32,6 +46,7 @@ pub(crate) fn call(shared: &Shared, name: &str, path: &str, headers: &HeaderMap)
             .as_ref()
             .and_then(|c| c.token_id())
             .map(str::to_owned),
+        static_key,
     });
     answer
 }
@@ -47,7 +62,22 @@ fn welcome(claims: &Claims) -> Answer {
     Answer::json(StatusCode::OK, &body)
 }
 
+/// Who was let in.
+enum Caller {
+    Token(Box<Claims>),
+    /// A key's place in the list.
+    StaticKey(usize),
+}
+
+/// What a request brings.
+enum Credential<'r> {
+    Bearer(&'r str),
+    StaticKey(&'r str),
+}
+
 struct Refusal {
+    /// The scheme to try.
+    scheme: &'static str,
     status: StatusCode,
     /// RFC 6750 section 3.1: no error code for a request that brought no credentials at all.
     error: Option<&'static str>,
@@ -63,11 +93,16 @@ impl Refusal {
         description: impl Into<String>,
     ) -> Self {
         Self {
+            scheme: BEARER,
             status,
             error,
             description: description.into(),
             scope: None,
         }
+    }
+
+    fn invalid_token(description: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Some("invalid_token"), description)
     }
 
     fn into_answer(self, shared: &Shared) -> Answer {
@@ -92,33 +127,46 @@ impl Refusal {
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name}=\"{}\"", value?)))
             .collect();
-        let challenge = format!("Bearer {}", challenge.join(", "));
+        let challenge = format!("{} {}", self.scheme, challenge.join(", "));
         answer.header(WWW_AUTHENTICATE, &challenge)
     }
 }
 
-fn decide(shared: &Shared, name: &str, path: &str, headers: &HeaderMap) -> Result<Claims, Refusal> {
-    let (audiences, route) = find(shared, name, path).ok_or_else(|| {
+fn decide(shared: &Shared, name: &str, path: &str, head: &Parts) -> Result<Caller, Refusal> {
+    let (resource, route) = find(shared, name, path).ok_or_else(|| {
         Refusal::new(
             StatusCode::NOT_FOUND,
             Some("not_found"),
             "there is no such API",
         )
     })?;
-    let token = bearer(headers)?;
+    let token = match credential(&head.headers, !resource.static_keys.is_empty())? {
+        Credential::Bearer(token) => token,
+        // A key acts with all rights of the person who made it.
+        Credential::StaticKey(key) => {
+            return static_key::recognise(&resource.static_keys, key)
+                .map(Caller::StaticKey)
+                .ok_or_else(|| Refusal {
+                    scheme: static_key::SCHEME,
+                    ..Refusal::invalid_token("the key is unknown or revoked")
+                });
+        }
+    };
     let claims = shared
-        .validate(token, Some(&audiences))
-        .map_err(|invalid| {
-            Refusal::new(
-                StatusCode::UNAUTHORIZED,
-                Some("invalid_token"),
-                invalid.to_string(),
-            )
-        })?;
+        .validate(token, Some(&resource.audiences()))
+        .map_err(|invalid| Refusal::invalid_token(invalid.to_string()))?;
+    if let Some(bound) = &claims.cnf {
+        let connection = Connection::of(&head.extensions);
+        let shown = connection.peer().first().map(mtls::confirmation);
+        if shown.as_ref() != Some(bound) {
+            let text = "the token is bound to a client certificate that was not shown";
+            return Err(Refusal::invalid_token(text));
+        }
+    }
     let enough =
         route.roles.is_empty() || route.roles.iter().any(|role| claims.roles.contains(role));
     if enough {
-        return Ok(claims);
+        return Ok(Caller::Token(Box::new(claims)));
     }
     let mut refusal = Refusal::new(
         StatusCode::FORBIDDEN,
@@ -132,14 +180,14 @@ fn decide(shared: &Shared, name: &str, path: &str, headers: &HeaderMap) -> Resul
     Err(refusal)
 }
 
-fn find(shared: &Shared, name: &str, path: &str) -> Option<(Vec<String>, Route)> {
+fn find(shared: &Shared, name: &str, path: &str) -> Option<(Resource, Route)> {
     let config = shared.config();
     let resource = config.resources.iter().find(|r| r.name == name)?;
-    Some((resource.audiences(), resource.route_for(path)?.clone()))
+    Some((resource.clone(), resource.route_for(path)?.clone()))
 }
 
-/// The token of the one `Authorization` header. A scheme is written in any case (RFC 9110 section 11.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// What the one `Authorization` header holds. A scheme is written in any case (RFC 9110 section 11.1).
+fn credential(headers: &HeaderMap, static_keys: bool) -> Result<Credential<'_>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let first = values.next();
     if values.next().is_some() {
@@ -150,10 +198,20 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
             text,
         ));
     }
-    first
+    let pair = first
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
-        .ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, None, "a bearer token is needed"))
+        .and_then(|value| value.split_once(' '));
+    match pair {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(BEARER) => {
+            Ok(Credential::Bearer(token.trim()))
+        }
+        Some((scheme, key)) if static_keys && scheme.eq_ignore_ascii_case(static_key::SCHEME) => {
+            Ok(Credential::StaticKey(key.trim()))
+        }
+        _ => Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            None,
+            "a bearer token is needed",
+        )),
+    }
 }

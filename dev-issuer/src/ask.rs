@@ -1,9 +1,12 @@
 //! What a token request says, before anybody judges it.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use rustls::pki_types::CertificateDer;
 
 use crate::form::{Form, Malformed, decode};
 use crate::ids::is_guid;
@@ -35,6 +38,8 @@ pub(crate) struct Ask {
     pub(crate) basic: Option<Result<Basic, Malformed>>,
     /// The caller's `client-request-id`, if it is a GUID.
     pub(crate) correlation_id: Option<String>,
+    /// The certificate chain of the connection, the client's own first.
+    pub(crate) peer: Arc<[CertificateDer<'static>]>,
 }
 
 impl Ask {
@@ -59,7 +64,14 @@ impl Ask {
             form,
             basic,
             correlation_id,
+            peer: Arc::default(),
         }
+    }
+
+    /// The same with what the client showed in the handshake.
+    pub(crate) fn shown(mut self, peer: &Arc<[CertificateDer<'static>]>) -> Self {
+        self.peer = Arc::clone(peer);
+        self
     }
 
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {

@@ -8,7 +8,7 @@ use crate::keys::{ALGORITHM, KeyRing};
 
 /// The claims of an access token. Which of them are there depends on who issued it: Entra v1 (`appid`), Entra v2
 /// (`azp`) or the generic issuer (`client_id`, RFC 9068).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// Whom the token is for.
     pub aud: String,
@@ -61,6 +61,20 @@ pub struct Claims {
     /// Version of the token's form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ver: Option<String>,
+    /// Resource id of the managed identity, in its tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xms_mirid: Option<String>,
+    /// The key that whoever presents the token must hold, in bound tokens (RFC 7800).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
+}
+
+/// What a token is bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// SHA-256 of a client certificate, base64url (RFC 8705 section 3.1).
+    #[serde(rename = "x5t#S256")]
+    pub x5t_s256: String,
 }
 
 impl Claims {

@@ -1,23 +1,22 @@
-//! One token request, from its first byte to its answer.
+//! One request for a token, from its first byte to its answer.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
-use http::Request;
-use jiff::Timestamp;
+use http::{Extensions, Request};
 
 use crate::answer::Answer;
 use crate::ask::{Ask, Endpoint};
 use crate::config::{Config, Secret};
+use crate::connection::Connection;
 use crate::entra::{self, Version};
 use crate::faults::{Effect, Surface, distort, replacement};
-use crate::generic;
 use crate::hold::Point;
-use crate::log::TokenRequestRecord;
-use crate::server::Connection;
+use crate::log::{AuthMethod, TokenRequestRecord};
 use crate::state::Shared;
+use crate::{generic, mtls};
 
 /// More than any token request; longer bodies count as malformed.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -33,27 +32,43 @@ pub(crate) async fn run(
 ) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, LONGEST_BODY).await.unwrap_or_default();
-    let ask = Ask::read(endpoint, &head.headers, &body);
-    let client = ask.client_id();
+    let peer = Connection::of(&head.extensions);
+    let ask = Ask::read(endpoint, &head.headers, &body).shown(peer.peer());
     let record = record(&shared.config(), &ask, head.uri.path(), head.version);
-    let open = Open::new(&shared, record);
+    attend(&shared, Surface::Token, record, &head.extensions, || {
+        judge(&shared, &ask)
+    })
+    .await
+}
+
+/// Lets faults and holds have their way with a request, and keeps the record of it.
+pub(crate) async fn attend(
+    shared: &Arc<Shared>,
+    surface: Surface,
+    record: TokenRequestRecord,
+    extensions: &Extensions,
+    judge: impl FnOnce() -> Answer,
+) -> Response {
+    let client = record.client_id.clone();
+    let client = client.as_deref();
+    let open = Open::new(shared, record);
 
     shared.holds.pass(client, Point::Received).await;
-    let mut taken = shared.faults.take(Surface::Token, client);
+    let mut taken = shared.faults.take(surface, client);
     let mut answer = None;
     if let Some(taken) = &mut taken {
         shared.log.fault(open.seq, &taken.fault.name());
         taken.delay().await;
         answer = replacement(&taken.fault.effect);
     }
-    let answer = answer.unwrap_or_else(|| judge(&shared, &ask));
+    let answer = answer.unwrap_or_else(judge);
     shared.log.note(open.seq, &answer.notes);
     shared.holds.pass(client, Point::BeforeAnswer).await;
 
     let effect = taken.map(|taken| taken.fault.effect).unwrap_or_default();
     if effect == Effect::Drop {
         drop(open);
-        return Connection::of(&head.extensions).cut().await;
+        return Connection::of(extensions).cut().await;
     }
     let response = distort(&effect, answer);
     open.close(response.status().as_u16());
@@ -75,36 +90,35 @@ fn record(config: &Config, ask: &Ask, path: &str, version: http::Version) -> Tok
         Endpoint::Generic => None,
     };
     TokenRequestRecord {
-        seq: 0,
-        time: Timestamp::now(),
-        path: presentable(config, path),
-        http_version: format!("{version:?}"),
         tenant: keep(tenant),
         client_id: keep(ask.client_id()),
         grant_type: keep(ask.parameter("grant_type")),
         scope: keep(ask.parameter("scope")),
         resource: keep(ask.parameter("resource")),
         audience: keep(ask.parameter("audience")),
-        auth_method: ask.auth_method(),
-        secret_index: None,
-        status: None,
-        error: None,
-        aadsts: None,
+        auth_method: auth_method(config, ask),
         correlation_id: ask.correlation_id.clone(),
-        uti: None,
-        expires: None,
-        fault: None,
-        took_ms: None,
+        ..TokenRequestRecord::new(presentable(config, path), version)
+    }
+}
+
+/// A certificate counts where the client is registered for one and shows nothing else.
+fn auth_method(config: &Config, ask: &Ask) -> AuthMethod {
+    let client = ask.client_id().and_then(|id| config.client(id));
+    match ask.auth_method() {
+        AuthMethod::None if !ask.peer.is_empty() => {
+            client.and_then(mtls::method).unwrap_or(AuthMethod::None)
+        }
+        other => other,
     }
 }
 
 /// People paste secrets into the wrong field. What holds one is not kept.
-fn presentable(config: &Config, value: &str) -> String {
-    let secrets = config.clients.iter().flat_map(|client| &client.secrets);
-    let mut secrets = secrets.map(Secret::value);
+pub(crate) fn presentable(config: &Config, value: &str) -> String {
+    let mut secrets = config.secrets().map(Secret::value);
     // A short one may be part of anything.
     if secrets.any(|secret| value == secret || (secret.len() >= 8 && value.contains(secret))) {
-        return "(withheld: it holds a client secret)".to_owned();
+        return "(withheld: it holds a secret)".to_owned();
     }
     value.chars().take(LONGEST_VALUE).collect()
 }

@@ -5,45 +5,37 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
-
 use crate::claims::{Claims, InvalidToken};
 use crate::config::{Client, Config, Secret};
+use crate::connection::Transport;
 use crate::error::Error;
 use crate::faults::Fault;
 use crate::hold::{Hold, Point};
 use crate::keys::KeyRing;
+use crate::listener::{Bound, Listener};
 use crate::log::{ApiCallRecord, Stats, TokenRequestRecord};
-use crate::server;
 use crate::state::Shared;
 use crate::tls::Tls;
+use crate::{identity, server};
 
 /// A running issuer. It ends when this is dropped.
 pub struct DevIssuer {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     tls: Tls,
-    address: SocketAddr,
     tenant: String,
-    running: Mutex<Running>,
-}
-
-enum Running {
-    Up(JoinHandle<()>),
-    /// Bound, not listening: a connection is refused, and nobody else can take the port. `None` if even that failed.
-    Down(Option<TcpSocket>),
+    main: Listener,
+    mtls: Option<Listener>,
+    pub(crate) identity: identity::Listeners,
 }
 
 impl DevIssuer {
     /// Makes keys and certificates, binds and serves. Needs a tokio runtime.
     pub async fn start(config: Config) -> Result<Self, Error> {
         config.check()?;
-        let address = config.listen;
-        let listener = listen(address)?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| Error::Listen { address, source })?;
+        let main = Bound::to(config.listen)?;
+        let mtls = config.mtls.as_ref();
+        let mtls = mtls.map(|mtls| Bound::to(mtls.listen)).transpose()?;
+        let address = main.address();
         let host = match &config.host {
             Some(host) => host.clone(),
             None if address.is_ipv6() => format!("[{}]", address.ip()),
@@ -55,6 +47,7 @@ impl DevIssuer {
             "::1".to_owned(),
         ];
         names.push(address.ip().to_string());
+        names.extend(mtls.as_ref().map(|mtls| mtls.address().ip().to_string()));
         names.extend(config.host.clone());
         names.sort();
         names.dedup();
@@ -66,15 +59,22 @@ impl DevIssuer {
             .first()
             .map(|t| t.id.clone())
             .unwrap_or_default();
-        let origin = format!("https://{host}:{}", address.port());
-        let shared = Arc::new(Shared::new(origin, config, keys));
-        let serving = server::serve(listener, Arc::clone(&tls.server), Arc::clone(&shared));
+        let origin = |bound: &Bound| format!("https://{host}:{}", bound.address().port());
+        let mtls_origin = mtls.as_ref().map(origin);
+        let shared = Arc::new(Shared::new(origin(&main), mtls_origin, config, keys));
+        let router = server::router(Arc::clone(&shared));
+        let main = main.serve(Transport::Tls(Arc::clone(&tls.server)), router.clone());
+        let asking = Transport::Tls(Arc::clone(&tls.asking));
+        let mtls = mtls.map(|mtls| mtls.serve(asking, router));
+        let endpoints = shared.config().identity.clone();
+        let identity = identity::Listeners::start(&endpoints, &shared)?;
         Ok(Self {
             shared,
             tls,
-            address,
             tenant,
-            running: Mutex::new(Running::Up(tokio::spawn(serving))),
+            main,
+            mtls,
+            identity,
         })
     }
 
@@ -85,7 +85,7 @@ impl DevIssuer {
 
     /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.main.address()
     }
 
     /// The certificate to trust, as PEM.
@@ -192,35 +192,19 @@ impl DevIssuer {
 
     /// Goes down: connections break, new ones are refused, the port stays ours.
     pub async fn stop(&self) {
-        let mut running = self.running.lock().await;
-        if let Running::Up(task) = &mut *running {
-            task.abort();
-            // Only when the task is gone is its listener closed.
-            let _ = task.await;
-            *running = Running::Down(bind(self.address).ok());
+        self.main.stop().await;
+        if let Some(mtls) = &self.mtls {
+            mtls.stop().await;
         }
     }
 
     /// Comes back on the same port, with the same keys, clients and log.
     pub async fn start_again(&self) -> Result<(), Error> {
-        let mut running = self.running.lock().await;
-        let Running::Down(socket) = &mut *running else {
-            return Ok(());
-        };
-        let address = self.address;
-        let listener = match socket.take() {
-            Some(socket) => socket
-                .listen(BACKLOG)
-                .map_err(|source| Error::Listen { address, source })?,
-            None => listen(address)?,
-        };
-        let serving = server::serve(
-            listener,
-            Arc::clone(&self.tls.server),
-            Arc::clone(&self.shared),
-        );
-        *running = Running::Up(tokio::spawn(serving));
-        Ok(())
+        self.main.start_again().await?;
+        match &self.mtls {
+            Some(mtls) => mtls.start_again().await,
+            None => Ok(()),
+        }
     }
 
     /// Signs with a new key from now on. The key before it stays published, older ones do not: after one call
@@ -249,40 +233,12 @@ impl DevIssuer {
     }
 }
 
-impl Drop for DevIssuer {
-    fn drop(&mut self) {
-        if let Running::Up(task) = self.running.get_mut() {
-            task.abort();
-        }
-    }
-}
-
 impl fmt::Debug for DevIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DevIssuer")
             .field("origin", &self.origin())
             .finish_non_exhaustive()
     }
-}
-
-const BACKLOG: u32 = 1024;
-
-/// With address reuse: connections of the life before may linger in the kernel for a minute.
-fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
-    let socket = if address.is_ipv6() {
-        TcpSocket::new_v6()?
-    } else {
-        TcpSocket::new_v4()?
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    bind(address)
-        .and_then(|socket| socket.listen(BACKLOG))
-        .map_err(|source| Error::Listen { address, source })
 }
 
 /// RSA keys take a while; the runtime has other things to do.

@@ -5,7 +5,8 @@
 //! Everything is real but the directory: TLS with its own CA, RSA-signed JWTs, discovery and JWKS.
 //!
 //! ```text
-//!  server    TLS, HTTP/1.1 and HTTP/2, one task a connection
+//!  listener  an address that goes down and comes back; `connection`: TLS, HTTP/1.1 and HTTP/2, one task each
+//!  server    which path leads where
 //!    exchange   one token request: record, gates, faults, answer
 //!      ask        what the request says: form, Basic header, ids
 //!      entra      the checks and answers of Entra ID, v1 and v2
@@ -25,6 +26,7 @@ mod api;
 mod ask;
 mod claims;
 mod config;
+mod connection;
 mod entra;
 mod error;
 mod exchange;
@@ -32,17 +34,24 @@ mod faults;
 mod form;
 mod generic;
 mod hold;
+mod identity;
 mod ids;
 mod issuer;
 mod keys;
+mod listener;
 mod log;
+mod mtls;
 mod server;
 mod state;
+mod static_key;
 mod tls;
 
 pub use admin::Admin;
-pub use claims::{Claims, InvalidToken};
-pub use config::{Client, Config, Resource, Route, Secret, Tenant};
+pub use claims::{Claims, Confirmation, InvalidToken};
+pub use config::{
+    AppService, AzureArc, Client, Config, IdentityEndpoints, ManagedIdentity, Mtls, Resource,
+    Route, Secret, Tenant, TlsSubject,
+};
 pub use error::Error;
 pub use faults::{Effect, Fault, RetryAfter, Surface};
 pub use hold::{Hold, Point};

@@ -22,9 +22,19 @@ pub enum AuthMethod {
     ClientSecretPost,
     /// `Authorization: Basic`.
     ClientSecretBasic,
+    /// A client certificate with the right subject.
+    TlsClientAuth,
+    /// The very certificate that is registered.
+    SelfSignedTlsClientAuth,
+    /// By its place: the `Metadata` header, which only says that the caller means it.
+    Metadata,
+    /// `X-IDENTITY-HEADER`.
+    IdentityHeader,
+    /// The content of a key file that the Arc agent wrote.
+    ArcKey,
 }
 
-/// A token request. It is there from the moment the request was read; `status` comes with the answer.
+/// A request for a token. It is there from the moment the request was read; `status` comes with the answer.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -39,7 +49,7 @@ pub struct TokenRequestRecord {
     pub http_version: String,
     /// Tenant as written in the path.
     pub tenant: Option<String>,
-    /// Client id as sent.
+    /// Client id as sent, or that of the managed identity that was asked for.
     pub client_id: Option<String>,
     /// `grant_type` as sent.
     pub grant_type: Option<String>,
@@ -71,6 +81,34 @@ pub struct TokenRequestRecord {
     pub took_ms: Option<u64>,
 }
 
+impl TokenRequestRecord {
+    /// A record of now, in which nothing is known but the path and the HTTP version.
+    pub(crate) fn new(path: String, version: http::Version) -> Self {
+        Self {
+            seq: 0,
+            time: Timestamp::now(),
+            path,
+            http_version: format!("{version:?}"),
+            tenant: None,
+            client_id: None,
+            grant_type: None,
+            scope: None,
+            resource: None,
+            audience: None,
+            auth_method: AuthMethod::None,
+            secret_index: None,
+            status: None,
+            error: None,
+            aadsts: None,
+            correlation_id: None,
+            uti: None,
+            expires: None,
+            fault: None,
+            took_ms: None,
+        }
+    }
+}
+
 /// A call of the protected API.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,6 +128,8 @@ pub struct ApiCallRecord {
     pub client_id: Option<String>,
     /// Id of an accepted token.
     pub uti: Option<String>,
+    /// Which of the API's static keys was accepted, counted from 0.
+    pub static_key: Option<usize>,
 }
 
 /// Counters since the start.
@@ -99,7 +139,7 @@ pub struct ApiCallRecord {
 pub struct Stats {
     /// Token requests read.
     pub token_requests: u64,
-    /// Tokens minted.
+    /// Answers that carried a token, also one that had been handed out before.
     pub tokens_issued: u64,
     /// Token requests answered with an OAuth error.
     pub tokens_refused: u64,
@@ -198,6 +238,7 @@ impl Log {
             error = record.error,
             client_id = record.client_id,
             uti = record.uti,
+            static_key = record.static_key,
             "api call"
         );
         let mut inner = self.lock();

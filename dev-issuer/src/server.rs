@@ -1,97 +1,26 @@
-//! The TLS listener, its connections, and which path leads where.
+//! Which path leads where.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::{Extensions, HeaderMap, Method};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
+use http::{HeaderMap, Method};
 
 use crate::answer::Answer;
 use crate::ask::Endpoint;
+use crate::connection::Connection;
 use crate::faults::{Effect, Surface, distort, replacement};
 use crate::state::Shared;
 use crate::{api, entra, exchange, generic};
 
-/// The connection that a request came on.
-#[derive(Clone, Default)]
-pub(crate) struct Connection(Arc<Notify>);
-
-impl Connection {
-    pub(crate) fn of(extensions: &Extensions) -> Self {
-        extensions.get::<Self>().cloned().unwrap_or_default()
-    }
-
-    /// Closes it without an answer. Never returns: the waiting task goes down with the connection.
-    pub(crate) async fn cut(self) -> Response {
-        self.0.notify_one();
-        std::future::pending().await
-    }
-}
-
-/// Serves until it is dropped, and every connection with it.
-pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, shared: Arc<Shared>) {
-    let acceptor = TlsAcceptor::from(tls);
-    let router = router(shared);
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(acceptor.clone(), router.clone(), stream));
-                }
-                // Such as: out of file descriptors. It may pass.
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn connection(acceptor: TlsAcceptor, router: Router, stream: TcpStream) {
-    // Small answers should not wait for more to come.
-    let _ = stream.set_nodelay(true);
-    let stream = match acceptor.accept(stream).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::debug!(%error, "TLS handshake failed");
-            return;
-        }
-    };
-    let this = Connection::default();
-    let service = service_fn(|mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(this.clone());
-        router.clone().oneshot(request.map(Body::new))
-    });
-    let builder = Builder::new(TokioExecutor::new());
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        ended = serving => if let Err(error) = ended {
-            tracing::debug!(%error, "connection ended");
-        },
-        () = this.0.notified() => tracing::debug!("connection cut by a scripted fault"),
-    }
-}
-
 type App = State<Arc<Shared>>;
 
-fn router(shared: Arc<Shared>) -> Router {
+/// All that is served over TLS.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let metadata = Router::new()
         .route(
             "/generic/.well-known/openid-configuration",
@@ -169,9 +98,10 @@ async fn not_post(State(shared): App, method: Method, headers: HeaderMap) -> Res
 async fn protected(
     State(shared): App,
     Path((name, path)): Path<(String, String)>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response {
-    api::call(&shared, &name, &path, &headers).into_response()
+    let (head, _) = request.into_parts();
+    api::call(&shared, &name, &path, &head).into_response()
 }
 
 /// Scripted faults for what is no token request.

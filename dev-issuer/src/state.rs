@@ -6,6 +6,7 @@ use crate::claims::{Claims, Expected, InvalidToken, validate};
 use crate::config::Config;
 use crate::faults::Faults;
 use crate::hold::Holds;
+use crate::identity;
 use crate::keys::KeyRing;
 use crate::log::Log;
 
@@ -13,20 +14,30 @@ use crate::log::Log;
 pub(crate) struct Shared {
     /// `https://host:port`, without a slash at the end.
     pub(crate) origin: String,
+    /// The same for the listener that asks for client certificates.
+    pub(crate) mtls_origin: Option<String>,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
     pub(crate) holds: Holds,
+    pub(crate) identity_cache: identity::Cache,
     config: RwLock<Config>,
     keys: RwLock<KeyRing>,
 }
 
 impl Shared {
-    pub(crate) fn new(origin: String, config: Config, keys: KeyRing) -> Self {
+    pub(crate) fn new(
+        origin: String,
+        mtls_origin: Option<String>,
+        config: Config,
+        keys: KeyRing,
+    ) -> Self {
         Self {
             origin,
+            mtls_origin,
             log: Log::default(),
             faults: Faults::default(),
             holds: Holds::default(),
+            identity_cache: identity::Cache::default(),
             config: RwLock::new(config),
             keys: RwLock::new(keys),
         }

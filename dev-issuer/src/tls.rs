@@ -11,11 +11,14 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::Error;
+use crate::mtls::AnyCertificate;
 
 /// What clients must trust, and what the server shows them.
 pub(crate) struct Tls {
     pub(crate) ca_pem: String,
     pub(crate) server: Arc<ServerConfig>,
+    /// The same with a question for the client's certificate.
+    pub(crate) asking: Arc<ServerConfig>,
 }
 
 impl Tls {
@@ -44,17 +47,25 @@ impl Tls {
         let certificate = leaf.signed_by(&key, &ca).map_err(failed)?;
 
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut server =
-            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| Error::crypto("the TLS settings", &error))?
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate.der().clone()], key)
-                .map_err(|error| Error::crypto("the TLS settings", &error))?;
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let chain = vec![certificate.der().clone()];
+        let server = |asking: bool| {
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let server = ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()?;
+            let server = if asking {
+                server.with_client_cert_verifier(Arc::new(AnyCertificate::new()))
+            } else {
+                server.with_no_client_auth()
+            };
+            let mut server = server.with_single_cert(chain.clone(), key.clone_key())?;
+            server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            Ok(Arc::new(server))
+        };
+        let failed = |error: rustls::Error| Error::crypto("the TLS settings", &error);
         Ok(Self {
             ca_pem: ca.pem(),
-            server: Arc::new(server),
+            server: server(false).map_err(failed)?,
+            asking: server(true).map_err(failed)?,
         })
     }
 }

@@ -59,6 +59,12 @@ pub struct SourceMark {
     pub version: String,
 }
 
+impl std::fmt::Display for SourceMark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}@{}", self.name, self.key, self.version)
+    }
+}
+
 impl SourceMark {
     /// Is this the same Secret and key, whatever its version?
     pub fn is(&self, reference: &SecretKeyRef) -> bool {

@@ -10,6 +10,7 @@ mod edits;
 mod first_token;
 mod isolation;
 mod issuer_faults;
+mod machine;
 mod restart;
 mod rotation;
 mod secrets;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Client, Config, Resource, Route, Secret, Tenant};
+use super::{Client, Config, IdentityEndpoints, Resource, Route, Secret, Tenant};
 
 /// Long ago, for the secret that has expired.
 const PAST: Timestamp = Timestamp::UNIX_EPOCH;
@@ -27,6 +27,9 @@ impl Default for Config {
             resources: resources(),
             clients: clients(),
             generic_scopes: Vec::new(),
+            identity: IdentityEndpoints::default(),
+            managed_identities: Vec::new(),
+            mtls: None,
         }
     }
 }
@@ -83,7 +86,8 @@ fn resources() -> Vec<Resource> {
                 "/v1/activities",
                 &["Investigation.Read", "Investigation.Manage"],
             )
-            .route("/v1/discovery", &["Discovery.Read", "Discovery.Manage"]),
+            .route("/v1/discovery", &["Discovery.Read", "Discovery.Manage"])
+            .static_key("cloudapps~static.1"),
         // Defender for Endpoint, registered as "WindowsDefenderATP". Its pages spell the audience in two ways.
         resource("endpoint", "00000000-0000-4000-8000-0000000000e1", 1)
             .uri("https://api.securitycenter.microsoft.com")
@@ -116,6 +120,7 @@ fn resource(name: &str, app_id: &str, version: u8) -> Resource {
         access_token_accepted_version: version,
         roles: Vec::new(),
         routes: Vec::new(),
+        static_keys: Vec::new(),
     }
 }
 
@@ -127,6 +132,11 @@ impl Resource {
 
     fn roles(mut self, roles: &[&str]) -> Self {
         self.roles = roles.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    fn static_key(mut self, key: &str) -> Self {
+        self.static_keys.push(Secret::new(key));
         self
     }
 

@@ -1,10 +1,10 @@
 //! Reading a config file, and every rule that its types cannot hold. An error names the field; it never
 //! quotes the file, because the file holds secrets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Client, Config, Resource};
+use super::{Client, Config, ManagedIdentity, Resource, Secret};
 use crate::Error;
 use crate::ids::{is_domain, is_guid};
 
@@ -35,7 +35,10 @@ impl Config {
             })
         });
         let config: Self = parsed.map_err(|error| {
-            let message = if field.contains("secrets") {
+            let message = if ["secrets", "header", "staticKeys"]
+                .iter()
+                .any(|name| field.contains(name))
+            {
                 // The words of the parser may quote the value.
                 "must be {value: …, expires: an RFC 3339 time or nothing}".to_owned()
             } else {
@@ -76,7 +79,34 @@ impl Config {
         for (i, client) in self.clients.iter().enumerate() {
             self.check_client(&format!("clients[{i}]"), client)?;
         }
-        unique("clients", "id", self.clients.iter().map(|c| c.id.as_str()))
+        unique("clients", "id", self.clients.iter().map(|c| c.id.as_str()))?;
+        self.identity.check()?;
+        if let Some(mtls) = &self.mtls {
+            mtls.check()?;
+        }
+        for (i, identity) in self.managed_identities.iter().enumerate() {
+            self.check_managed_identity(&format!("managedIdentities[{i}]"), identity)?;
+        }
+        let ids = self.managed_identities.iter();
+        let ids = ids.map(|identity| identity.client_id.as_str());
+        unique("managedIdentities", "clientId", ids)
+    }
+
+    pub(crate) fn check_managed_identity(
+        &self,
+        at: &str,
+        identity: &ManagedIdentity,
+    ) -> Result<(), Error> {
+        if !is_guid(&identity.client_id) {
+            return Err(Error::config(format!("{at}.clientId"), "must be a GUID"));
+        }
+        if identity.tenant(self).is_none() {
+            let message = "no tenant has this id";
+            return Err(Error::config(format!("{at}.tenant"), message));
+        }
+        let life = Some(identity.lifetime_seconds);
+        check_life(&format!("{at}.lifetimeSeconds"), life)?;
+        self.check_granted(at, &identity.roles)
     }
 
     pub(crate) fn check_client(&self, at: &str, client: &Client) -> Result<(), Error> {
@@ -95,7 +125,16 @@ impl Config {
         }
         check_life(&format!("{at}.lifetimeSeconds"), client.lifetime_seconds)?;
         check_life(&format!("{at}.refreshInSeconds"), client.refresh_in_seconds)?;
-        for (name, roles) in &client.roles {
+        super::mtls::check_client(at, client)?;
+        self.check_granted(at, &client.roles)
+    }
+
+    fn check_granted(
+        &self,
+        at: &str,
+        granted: &BTreeMap<String, Vec<String>>,
+    ) -> Result<(), Error> {
+        for (name, roles) in granted {
             let field = format!("{at}.roles.{name}");
             let Some(resource) = self.resources.iter().find(|r| &r.name == name) else {
                 return Err(Error::config(field, "no resource has this name"));
@@ -118,6 +157,11 @@ fn check_resource(at: &str, resource: &Resource) -> Result<(), Error> {
     if !matches!(resource.access_token_accepted_version, 1 | 2) {
         let field = format!("{at}.accessTokenAcceptedVersion");
         return Err(Error::config(field, "must be 1 or 2"));
+    }
+    let empty = |key: &Secret| key.value().is_empty();
+    if let Some(i) = resource.static_keys.iter().position(empty) {
+        let field = format!("{at}.staticKeys[{i}].value");
+        return Err(Error::config(field, "must not be empty"));
     }
     for (i, route) in resource.routes.iter().enumerate() {
         if !route.path.starts_with('/') {

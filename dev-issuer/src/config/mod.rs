@@ -1,7 +1,9 @@
 //! Who exists here: tenants, clients, resources. What a config file may say is exactly these types.
 
 mod defaults;
+mod identity;
 mod load;
+mod mtls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +12,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+
+pub use identity::{AppService, AzureArc, IdentityEndpoints, ManagedIdentity};
+pub use mtls::{Mtls, TlsSubject};
 
 /// The whole setting of an issuer. What a file leaves out is as in [`Config::default`].
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +38,12 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// Scopes that the generic issuer knows; every scope is granted if this is empty.
     pub generic_scopes: Vec<String>,
+    /// Where tokens of managed identities are handed out; nowhere by default.
+    pub identity: IdentityEndpoints,
+    /// The managed identities of the machine behind those endpoints; none by default.
+    pub managed_identities: Vec<ManagedIdentity>,
+    /// The listener for clients with certificates; off by default.
+    pub mtls: Option<Mtls>,
 }
 
 /// A directory: its id and the domain names that mean the same.
@@ -67,6 +78,18 @@ pub struct Client {
     /// `refresh_in` of its answers.
     #[serde(default)]
     pub refresh_in_seconds: Option<u64>,
+    /// What must stand in its certificate (`tls_client_auth`); for the generic issuer.
+    #[serde(default)]
+    pub tls_subject: Option<TlsSubject>,
+    /// Its certificates as PEM (`self_signed_tls_client_auth`); for the generic issuer.
+    #[serde(default)]
+    pub tls_certificates: Vec<String>,
+    /// Whether it is a program on people's machines, which cannot keep a secret.
+    #[serde(default)]
+    pub public: bool,
+    /// Where a sign-in may send the browser.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
 }
 
 /// A client secret. Its value is never shown.
@@ -98,6 +121,9 @@ pub struct Resource {
     /// What it serves.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Keys that it takes as `Authorization: Token <key>`, beside tokens.
+    #[serde(default)]
+    pub static_keys: Vec<Secret>,
 }
 
 /// One part of a protected API.
@@ -131,6 +157,11 @@ impl Secret {
         &self.value
     }
 
+    /// Whether this is the value, in the same time whatever is wrong with it.
+    pub(crate) fn is(&self, value: &[u8]) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(self.value.as_bytes(), value).is_ok()
+    }
+
     pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|end| end <= now)
     }
@@ -154,6 +185,10 @@ impl Client {
             roles: BTreeMap::new(),
             lifetime_seconds: None,
             refresh_in_seconds: None,
+            tls_subject: None,
+            tls_certificates: Vec::new(),
+            public: false,
+            redirect_uris: Vec::new(),
         }
     }
 
@@ -240,6 +275,14 @@ impl Config {
 
     pub(crate) fn resource_called(&self, name: &str) -> Option<&Resource> {
         self.resources.iter().find(|r| r.is_called(name))
+    }
+
+    /// All secrets of all kinds, so that none of them is ever recorded.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let clients = self.clients.iter().flat_map(|client| &client.secrets);
+        let header = self.identity.app_service.iter().map(|app| &app.header);
+        let keys = self.resources.iter().flat_map(|r| &r.static_keys);
+        clients.chain(header).chain(keys)
     }
 
     pub(crate) fn lifetime_of(&self, client: &Client) -> u64 {

@@ -3,14 +3,15 @@
 
 use jiff::Timestamp;
 
-use super::client_auth::{Authenticated, authenticate};
+use super::app_claims::{Application, app_claims};
+use super::client_auth::authenticate;
 use super::errors::{self, Refusal};
 use super::{Version, target};
 use crate::ask::Ask;
 use crate::claims::Claims;
-use crate::config::{Config, Resource, Tenant};
+use crate::config::{Config, Tenant};
 use crate::form::Form;
-use crate::ids::{stable_guid, uti};
+use crate::ids::stable_guid;
 use crate::state::Shared;
 
 /// A token that is granted, not yet signed.
@@ -22,10 +23,6 @@ pub(super) struct Granted {
     /// The API as the client wrote it; v1 answers echo it.
     pub(super) resource: String,
 }
-
-/// Entra writes `iat` and `nbf` five minutes into the past, as tokens of the real service show: whoever takes
-/// `exp - iat` for the life of a token is five minutes off.
-const BACKDATED: i64 = 300;
 
 pub(super) fn grant(
     shared: &Shared,
@@ -42,64 +39,26 @@ pub(super) fn grant(
     let resource = config
         .resource_called(name)
         .ok_or_else(|| errors::resource_unknown(name, &tenant.id))?;
-    let lifetime = config.lifetime_of(caller.client);
+    let client = caller.client;
+    let lifetime = config.lifetime_of(client);
+    let granted = client.roles.get(&resource.name);
+    let application = Application {
+        client_id: &client.id,
+        object_id: stable_guid(&format!("{}/{}", tenant.id, client.id)),
+        acr: caller.acr,
+        roles: granted.cloned().unwrap_or_default(),
+    };
     Ok(Granted {
-        claims: claims(shared, tenant, &caller, (resource, name), (now, lifetime)),
+        claims: app_claims(
+            shared,
+            tenant,
+            application,
+            (resource, name),
+            (now, lifetime),
+        ),
         lifetime,
         refresh_in: config.refresh_in_of(caller.client),
         secret_index: caller.secret_index,
         resource: name.to_owned(),
     })
-}
-
-/// <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>. Roles that nobody granted are no
-/// reason to refuse: the token comes without them.
-fn claims(
-    shared: &Shared,
-    tenant: &Tenant,
-    caller: &Authenticated<'_>,
-    (resource, name): (&Resource, &str),
-    (now, lifetime): (Timestamp, u64),
-) -> Claims {
-    let client = caller.client;
-    let now = now.as_second();
-    let v2 = resource.access_token_accepted_version == 2;
-    let iss = if v2 {
-        shared.issuer_v2(&tenant.id)
-    } else {
-        shared.issuer_v1(&tenant.id)
-    };
-    let object = stable_guid(&format!("{}/{}", tenant.id, client.id));
-    let for_v1 = |value: &str| (!v2).then(|| value.to_owned());
-    let for_v2 = |value: &str| v2.then(|| value.to_owned());
-    Claims {
-        // v1: as asked for, v2: always the application id.
-        aud: if v2 {
-            resource.app_id.clone()
-        } else {
-            name.to_owned()
-        },
-        idp: Some(iss.clone()),
-        iss,
-        iat: now - BACKDATED,
-        nbf: now - BACKDATED,
-        exp: now.saturating_add_unsigned(lifetime),
-        appid: for_v1(&client.id),
-        appidacr: for_v1(caller.acr),
-        azp: for_v2(&client.id),
-        azpacr: for_v2(caller.acr),
-        client_id: None,
-        oid: Some(object.clone()),
-        roles: client
-            .roles
-            .get(&resource.name)
-            .cloned()
-            .unwrap_or_default(),
-        scope: None,
-        sub: object,
-        tid: Some(tenant.id.clone()),
-        uti: Some(uti()),
-        jti: None,
-        ver: Some(if v2 { "2.0" } else { "1.0" }.to_owned()),
-    }
 }

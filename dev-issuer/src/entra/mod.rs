@@ -4,6 +4,7 @@
 //! A further grant is a file beside `client_credentials` and a line in `token`; a further way for a client
 //! to prove itself is a branch in `client_auth`.
 
+mod app_claims;
 mod client_auth;
 mod client_credentials;
 mod discovery;
@@ -12,6 +13,7 @@ mod target;
 mod tenant;
 mod token;
 
+pub(crate) use app_claims::{Application, app_claims};
 pub(crate) use client_auth::{Found, find};
 pub(crate) use discovery::{keys_v1, keys_v2, metadata_v1, metadata_v2};
 pub(crate) use token::{answer, not_post};

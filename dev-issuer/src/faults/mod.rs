@@ -40,6 +40,8 @@ pub enum Surface {
     Metadata,
     /// The protected API. No client is known there before the token was read.
     Api,
+    /// The endpoints of managed identities.
+    Identity,
 }
 
 /// What happens to the answer. Those that say so stand in for the issuer: nothing is minted. The others spoil

@@ -22,6 +22,19 @@ pub(crate) fn metadata(shared: &Shared) -> Answer {
     if !config.generic_scopes.is_empty() {
         body["scopes_supported"] = json!(config.generic_scopes);
     }
+    if let Some(origin) = &shared.mtls_origin {
+        // RFC 8705 section 5: under the usual names, for clients with certificates.
+        body["mtls_endpoint_aliases"] = json!({
+            "token_endpoint": format!("{origin}/generic/token"),
+        });
+        body["tls_client_certificate_bound_access_tokens"] = json!(true);
+        if let Some(methods) = body["token_endpoint_auth_methods_supported"].as_array_mut() {
+            methods.extend([
+                json!("tls_client_auth"),
+                json!("self_signed_tls_client_auth"),
+            ]);
+        }
+    }
     Answer::json(StatusCode::OK, &body)
 }
 

@@ -1,31 +1,18 @@
 //! The token endpoint of the generic issuer.
 
 use http::StatusCode;
-use http::header::WWW_AUTHENTICATE;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::client_auth::authenticate;
+use super::errors::{Refusal, refuse};
 use crate::answer::{Answer, Issued, Notes};
 use crate::ask::Ask;
 use crate::claims::Claims;
 use crate::config::{Client, Config};
-use crate::entra::{Found, find};
 use crate::form::Form;
 use crate::ids::uti;
 use crate::state::Shared;
-
-/// An error of RFC 6749 section 5.2, or `invalid_target` of RFC 8707.
-struct Refusal {
-    error: &'static str,
-    description: String,
-    secret_index: Option<usize>,
-}
-
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    error: &'a str,
-    error_description: &'a str,
-}
 
 /// Field order of the example in RFC 6749 section 5.1.
 #[derive(Serialize)]
@@ -40,15 +27,7 @@ struct Body<'a> {
 struct Granted {
     claims: Claims,
     lifetime: u64,
-    secret_index: usize,
-}
-
-fn refuse(error: &'static str, description: impl Into<String>) -> Refusal {
-    Refusal {
-        error,
-        description: description.into(),
-        secret_index: None,
-    }
+    secret_index: Option<usize>,
 }
 
 /// Judges a request and mints the token.
@@ -65,7 +44,7 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Answer {
             };
             let expires = Timestamp::from_second(granted.claims.exp).unwrap_or(Timestamp::MAX);
             Answer::json(StatusCode::OK, &body).noted(Notes {
-                secret_index: Some(granted.secret_index),
+                secret_index: granted.secret_index,
                 issued: Some(Issued {
                     id: granted.claims.jti.unwrap_or_default(),
                     expires,
@@ -73,34 +52,7 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Answer {
                 ..Notes::default()
             })
         }
-        Err(refusal) => refused(ask, &refusal),
-    }
-}
-
-/// 401 for a client that is not who it says, with a challenge if it came with the header (RFC 6749 section 5.2).
-fn refused(ask: &Ask, refusal: &Refusal) -> Answer {
-    let denied = refusal.error == "invalid_client";
-    let status = if denied {
-        StatusCode::UNAUTHORIZED
-    } else {
-        StatusCode::BAD_REQUEST
-    };
-    let body = ErrorBody {
-        error: refusal.error,
-        error_description: &refusal.description,
-    };
-    let answer = Answer::json(status, &body).noted(Notes {
-        error: Some(refusal.error.to_owned()),
-        secret_index: refusal.secret_index,
-        ..Notes::default()
-    });
-    if denied && ask.basic.is_some() {
-        answer.header(
-            WWW_AUTHENTICATE,
-            "Basic realm=\"dev-issuer\", charset=\"UTF-8\"",
-        )
-    } else {
-        answer
+        Err(refusal) => refusal.into_answer(ask),
     }
 }
 
@@ -127,7 +79,13 @@ fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
 fn client_credentials(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
     let config = shared.config();
     let now = Timestamp::now();
-    let (client, secret_index) = authenticate(ask, &config, now)?;
+    let caller = authenticate(ask, &config, now)?;
+    let client = caller.client;
+    if !caller.proved {
+        // RFC 6749 section 4.4: for confidential clients only.
+        let text = "a public client cannot ask for itself";
+        return Err(refuse("unauthorized_client", text));
+    }
     let scope = read_scope(&config, form)?;
     let (aud, roles) = audience(shared, &config, client, form)?;
     let lifetime = config.lifetime_of(client);
@@ -139,62 +97,18 @@ fn client_credentials(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted
             iat: now,
             nbf: now,
             exp: now.saturating_add_unsigned(lifetime),
-            appid: None,
-            appidacr: None,
-            azp: None,
-            azpacr: None,
             client_id: Some(client.id.clone()),
-            idp: None,
-            oid: None,
             roles,
             scope,
             // RFC 9068 section 2.2: with client credentials the subject is the client.
             sub: client.id.clone(),
-            tid: None,
-            uti: None,
             jti: Some(uti()),
-            ver: None,
+            cnf: caller.confirmation,
+            ..Claims::default()
         },
         lifetime,
-        secret_index,
+        secret_index: caller.secret_index,
     })
-}
-
-/// By Basic header or in the body, never both (RFC 6749 section 2.3). A wrong id and a wrong secret look the same.
-fn authenticate<'c>(
-    ask: &Ask,
-    config: &'c Config,
-    now: Timestamp,
-) -> Result<(&'c Client, usize), Refusal> {
-    let wrong = || refuse("invalid_client", "client authentication failed");
-    let in_body = ask.parameter("client_secret");
-    let (id, secret) = match (&ask.basic, in_body) {
-        (Some(_), Some(_)) => {
-            let text = "credentials in the header and in the body";
-            return Err(refuse("invalid_request", text));
-        }
-        (Some(Err(_)), None) => return Err(wrong()),
-        (Some(Ok(basic)), None) => (Some(basic.id.as_str()), Some(basic.secret.as_str())),
-        (None, secret) => (ask.client_id(), secret),
-    };
-    if ask.client_id() != id {
-        return Err(refuse("invalid_request", "two different client ids"));
-    }
-    let (Some(id), Some(secret)) = (id, secret) else {
-        return Err(refuse(
-            "invalid_client",
-            "no client authentication included",
-        ));
-    };
-    let client = config.client(id).ok_or_else(wrong)?;
-    match find(&client.secrets, secret, now) {
-        Found::Good(index) => Ok((client, index)),
-        Found::Expired(index) => Err(Refusal {
-            secret_index: Some(index),
-            ..wrong()
-        }),
-        Found::None => Err(wrong()),
-    }
 }
 
 fn read_scope(config: &Config, form: &Form) -> Result<Option<String>, Refusal> {

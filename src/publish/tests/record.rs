@@ -32,7 +32,7 @@ fn each_missing_or_damaged_note_makes_the_record_unreadable() {
         (names::EXPIRES_AT, "soon"),
         (names::ISSUED_AT, ""),
         (names::RENEW_AT, "1790000000"),
-        (names::SOURCES, "[]"),
+        (names::SOURCES, "{\"used\":1}"),
         (names::SOURCES, "not json"),
         (names::SOURCES, "{\"used\":{\"n\":\"a\"}}"),
     ] {

@@ -17,14 +17,22 @@ pub(crate) struct Operator {
 
 impl Operator {
     /// Starts it and waits until it is ready.
-    pub(crate) async fn start(kubeconfig: &Path, log: PathBuf) -> Self {
-        let mut operator = Self::launch(kubeconfig, log).await;
+    pub(crate) async fn start(
+        kubeconfig: &Path,
+        environment: &[(&'static str, String)],
+        log: PathBuf,
+    ) -> Self {
+        let mut operator = Self::launch(kubeconfig, environment, log).await;
         operator.wait_ready().await;
         operator
     }
 
     /// Starts it without waiting.
-    pub(crate) async fn launch(kubeconfig: &Path, log: PathBuf) -> Self {
+    pub(crate) async fn launch(
+        kubeconfig: &Path,
+        environment: &[(&'static str, String)],
+        log: PathBuf,
+    ) -> Self {
         let admin = format!("127.0.0.1:{}", free_port());
         let args = [
             "run",
@@ -44,7 +52,8 @@ impl Operator {
             "info,apicred=trace,kube=debug",
         ]
         .map(str::to_owned);
-        let env = [("KUBECONFIG", kubeconfig.display().to_string())];
+        let mut env = vec![("KUBECONFIG", kubeconfig.display().to_string())];
+        env.extend(environment.iter().cloned());
         let program = Path::new(env!("CARGO_BIN_EXE_apicred"));
         let process = Guarded::spawn(program, &args, &env, log).await;
         Self { process, admin }

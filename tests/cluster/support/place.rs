@@ -37,7 +37,7 @@ pub(crate) struct Place {
     pub(crate) issuer: Arc<DevIssuer>,
     pub(crate) kube: Client,
     pub(crate) canaries: Arc<Canaries>,
-    pub(super) http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     visitors: Arc<AtomicUsize>,
 }
 

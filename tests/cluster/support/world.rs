@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) visitors: Arc<AtomicUsize>,
     kubeconfig: PathBuf,
     starts: AtomicU32,
+    /// Further environment of operators that are started from now on.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl World {
@@ -74,6 +76,7 @@ impl World {
             visitors: Arc::default(),
             kubeconfig,
             starts: AtomicU32::new(0),
+            environment: Vec::new(),
             admin,
             cluster,
         }
@@ -89,6 +92,11 @@ impl World {
         Place::new(self, label, Arc::new(issuer().await)).await
     }
 
+    /// A place with this issuer.
+    pub(crate) async fn place_at(&self, label: &str, issuer: DevIssuer) -> Place {
+        Place::new(self, label, Arc::new(issuer)).await
+    }
+
     /// Starts the operator and waits until it is ready.
     pub(crate) async fn start_operator(&mut self) {
         assert!(
@@ -96,7 +104,7 @@ impl World {
             "two operators would both ask for tokens"
         );
         let log = self.next_log("operator");
-        self.operator = Some(Operator::start(&self.kubeconfig, log).await);
+        self.operator = Some(Operator::start(&self.kubeconfig, &self.environment, log).await);
     }
 
     /// The running operator.

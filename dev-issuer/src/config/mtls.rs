@@ -1,0 +1,94 @@
+//! Clients that prove themselves with a certificate in the TLS handshake (RFC 8705).
+
+use std::net::SocketAddr;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+
+use super::Client;
+use crate::Error;
+use crate::mtls::distinguished_name;
+
+/// A second listener, which asks for client certificates, so that clients without one never see a question (RFC 8705
+/// section 5). It serves the same paths.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mtls {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Certificates, as PEM, of the authorities that may vouch for clients with a subject.
+    #[serde(default)]
+    pub client_cas: Vec<String>,
+}
+
+/// What must stand in a client's certificate; one of the ways of RFC 8705 section 2.1.2.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum TlsSubject {
+    /// The whole subject, as RFC 4514 writes it, such as `CN=demo,O=Contoso`.
+    Dn(String),
+    /// One of its DNS names.
+    Dns(String),
+    /// One of its URIs.
+    Uri(String),
+    /// One of its IP addresses.
+    Ip(std::net::IpAddr),
+    /// One of its mail addresses.
+    Email(String),
+}
+
+impl From<&str> for TlsSubject {
+    fn from(dn: &str) -> Self {
+        Self::Dn(dn.to_owned())
+    }
+}
+
+impl Client {
+    /// Lets it prove itself by a certificate with this subject, from an authority that the issuer knows
+    /// (`tls_client_auth`).
+    #[must_use]
+    pub fn tls_subject(mut self, subject: impl Into<TlsSubject>) -> Self {
+        self.tls_subject = Some(subject.into());
+        self
+    }
+
+    /// Lets it prove itself by exactly this certificate, given as PEM, whoever signed it
+    /// (`self_signed_tls_client_auth`).
+    #[must_use]
+    pub fn tls_certificate(mut self, pem: impl Into<String>) -> Self {
+        self.tls_certificates.push(pem.into());
+        self
+    }
+}
+
+impl Mtls {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_certificates("mtls.clientCas", &self.client_cas)
+    }
+}
+
+pub(super) fn check_client(at: &str, client: &Client) -> Result<(), Error> {
+    if let Some(TlsSubject::Dn(dn)) = &client.tls_subject
+        && distinguished_name(dn).is_none()
+    {
+        let field = format!("{at}.tlsSubject.dn");
+        return Err(Error::config(
+            field,
+            "must be a name such as CN=demo,O=Contoso",
+        ));
+    }
+    check_certificates(&format!("{at}.tlsCertificates"), &client.tls_certificates)
+}
+
+fn check_certificates(at: &str, pems: &[String]) -> Result<(), Error> {
+    let bad = |pem: &String| CertificateDer::from_pem_slice(pem.as_bytes()).is_err();
+    match pems.iter().position(bad) {
+        Some(i) => {
+            let message = "must be a certificate as PEM";
+            Err(Error::config(format!("{at}[{i}]"), message))
+        }
+        None => Ok(()),
+    }
+}

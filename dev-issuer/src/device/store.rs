@@ -1,0 +1,286 @@
+//! Device codes that are out (RFC 8628).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::rand;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::ids::uti;
+use crate::signin::Realm;
+
+/// RFC 8628 section 6.1: letters that are hard to mistake and make no words.
+const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+/// RFC 8628 section 3.5.
+const SLOWER_BY: SignedDuration = SignedDuration::from_secs(5);
+/// A poll may come so much early: requests take different times on their way.
+const TOLERANCE: SignedDuration = SignedDuration::from_millis(50);
+/// How long a code is known after its end.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
+
+/// What a device asks for.
+#[derive(Clone)]
+pub(crate) struct Wish {
+    pub(crate) realm: Realm,
+    pub(crate) client_id: String,
+    pub(crate) scope: String,
+}
+
+/// What was handed to the device.
+pub(crate) struct Handed {
+    pub(crate) device_code: String,
+    /// What the person types.
+    pub(crate) user_code: String,
+}
+
+/// What a poll comes to.
+pub(crate) enum Poll {
+    /// Nobody has decided yet.
+    Pending,
+    /// The same, and it came too early; the next pause must be longer.
+    TooEarly,
+    /// It came too early again: the code is dead.
+    Refused,
+    Declined,
+    Expired,
+    /// No such code, or not this client's.
+    Unknown,
+    /// Granted by the user of this name. The code is gone.
+    Approved(Wish, String),
+}
+
+enum Decision {
+    Open,
+    Approved(String),
+    Declined,
+}
+
+struct Entry {
+    device_code: String,
+    user_code: String,
+    wish: Wish,
+    decision: Decision,
+    expires: Timestamp,
+    pause: SignedDuration,
+    last_poll: Option<Timestamp>,
+    violations: u32,
+}
+
+/// All device codes.
+#[derive(Default)]
+pub(crate) struct Devices(Mutex<Vec<Entry>>);
+
+impl Devices {
+    pub(crate) fn start(
+        &self,
+        wish: Wish,
+        (life, pause): (SignedDuration, SignedDuration),
+        now: Timestamp,
+    ) -> Handed {
+        let handed = Handed {
+            device_code: format!("{}{}", uti(), uti()),
+            user_code: user_code(),
+        };
+        let mut all = self.lock();
+        all.retain(|entry| now.duration_since(entry.expires) < REMEMBERED);
+        all.push(Entry {
+            device_code: handed.device_code.clone(),
+            user_code: handed.user_code.clone(),
+            wish,
+            decision: Decision::Open,
+            expires: now.checked_add(life).unwrap_or(Timestamp::MAX),
+            pause,
+            last_poll: None,
+            violations: 0,
+        });
+        handed
+    }
+
+    /// What to answer to a device. `patient` issuers do not mind how often it asks.
+    pub(crate) fn poll(
+        &self,
+        device_code: &str,
+        (realm, client_id): (&Realm, &str),
+        patient: bool,
+        now: Timestamp,
+    ) -> Poll {
+        let mut all = self.lock();
+        let found = all.iter().position(|entry| {
+            let wish = &entry.wish;
+            entry.device_code == device_code && wish.realm == *realm && wish.client_id == client_id
+        });
+        let Some(index) = found else {
+            return Poll::Unknown;
+        };
+        let entry = &mut all[index];
+        if entry.expires <= now {
+            return Poll::Expired;
+        }
+        if !patient && entry.is_early(now) {
+            if entry.violations > 1 {
+                all.remove(index);
+                return Poll::Refused;
+            }
+            return Poll::TooEarly;
+        }
+        match &entry.decision {
+            Decision::Open => Poll::Pending,
+            Decision::Declined => Poll::Declined,
+            Decision::Approved(_) => {
+                let entry = all.remove(index);
+                match entry.decision {
+                    Decision::Approved(user) => Poll::Approved(entry.wish, user),
+                    Decision::Open | Decision::Declined => Poll::Unknown,
+                }
+            }
+        }
+    }
+
+    /// The wish behind a code that a person typed, if it still waits.
+    pub(crate) fn waiting(&self, user_code: &str, now: Timestamp) -> Option<Wish> {
+        let mut all = self.lock();
+        open(&mut all, user_code, now).map(|entry| entry.wish.clone())
+    }
+
+    /// Decides; `None` declines. Whether there was such a code to decide on.
+    pub(crate) fn decide(&self, user_code: &str, user: Option<String>, now: Timestamp) -> bool {
+        let mut all = self.lock();
+        let Some(entry) = open(&mut all, user_code, now) else {
+            return false;
+        };
+        entry.decision = user.map_or(Decision::Declined, Decision::Approved);
+        true
+    }
+
+    /// Codes that wait for a person, oldest first, with their clients.
+    pub(crate) fn pending(&self, now: Timestamp) -> Vec<(String, String)> {
+        let all = self.lock();
+        let waits = |e: &&Entry| matches!(e.decision, Decision::Open) && e.expires > now;
+        let pair = |e: &Entry| (e.user_code.clone(), e.wish.client_id.clone());
+        all.iter().filter(waits).map(pair).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Notes a poll, and makes the pause longer if it came too early.
+    fn is_early(&mut self, now: Timestamp) -> bool {
+        let since = self.last_poll.replace(now);
+        let early = since.is_some_and(|last| now.duration_since(last) + TOLERANCE < self.pause);
+        if early {
+            self.violations += 1;
+            self.pause += SLOWER_BY;
+        }
+        early
+    }
+}
+
+/// The entry of a code as people type it: in any case, with or without the dash.
+fn open<'e>(all: &'e mut [Entry], typed: &str, now: Timestamp) -> Option<&'e mut Entry> {
+    let plain = |code: &str| -> String {
+        let letters = code.chars().filter(char::is_ascii_alphabetic);
+        letters.map(|c| c.to_ascii_uppercase()).collect()
+    };
+    let typed = plain(typed);
+    all.iter_mut().find(|entry| {
+        plain(&entry.user_code) == typed
+            && matches!(entry.decision, Decision::Open)
+            && entry.expires > now
+    })
+}
+
+fn user_code() -> String {
+    let mut letters = String::new();
+    while letters.len() < 9 {
+        let mut byte = [0];
+        rand::fill(&mut byte).expect("the system has random bytes");
+        // 240 is the last multiple of 20: every letter is as likely as the others.
+        if byte[0] < 240 {
+            letters.push(char::from(LETTERS[usize::from(byte[0]) % LETTERS.len()]));
+            if letters.len() == 4 {
+                letters.push('-');
+            }
+        }
+    }
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: (&Realm, &str) = (&Realm::Generic, "tv");
+
+    fn start(devices: &Devices, now: Timestamp) -> Handed {
+        let wish = Wish {
+            realm: Realm::Generic,
+            client_id: "tv".to_owned(),
+            scope: String::new(),
+        };
+        let times = (SignedDuration::from_secs(60), SignedDuration::from_secs(5));
+        devices.start(wish, times, now)
+    }
+
+    #[test]
+    fn whoever_polls_too_fast_must_slow_down_or_is_refused() {
+        let devices = Devices::default();
+        let now = Timestamp::now();
+        let code = start(&devices, now).device_code;
+        let at = |ms: i64| devices.poll(&code, ME, false, now + SignedDuration::from_millis(ms));
+        assert!(matches!(at(0), Poll::Pending), "the first poll is free");
+        assert!(matches!(at(4_960), Poll::Pending));
+        assert!(matches!(at(9_000), Poll::TooEarly));
+        assert!(matches!(at(19_000), Poll::Pending), "10 s now");
+        assert!(matches!(at(25_000), Poll::Refused), "5 s are not enough any more");
+        assert!(matches!(at(59_000), Poll::Unknown));
+
+        let code = start(&devices, now).device_code;
+        for _ in 0..9 {
+            assert!(matches!(devices.poll(&code, ME, true, now), Poll::Pending));
+        }
+        let end = now + SignedDuration::from_secs(60);
+        assert!(matches!(devices.poll(&code, ME, true, end), Poll::Expired));
+    }
+
+    #[test]
+    fn a_decision_is_made_once_and_fetched_once_by_the_right_client() {
+        let devices = Devices::default();
+        let now = Timestamp::now();
+        let (first, second) = (start(&devices, now), start(&devices, now));
+        assert_eq!(devices.pending(now).len(), 2);
+        let typed = first.user_code.to_lowercase().replace('-', " ");
+        assert!(devices.waiting(&typed, now).is_some());
+        assert!(devices.decide(&typed, Some("ada".to_owned()), now));
+        assert!(!devices.decide(&typed, None, now), "decided already");
+        let poll = |code: &str, who| devices.poll(code, who, false, now);
+        let other = (&Realm::Generic, "radio");
+        assert!(matches!(poll(&first.device_code, other), Poll::Unknown));
+        let tenant = Realm::Entra("t".to_owned());
+        assert!(matches!(poll(&first.device_code, (&tenant, "tv")), Poll::Unknown));
+        let Poll::Approved(wish, user) = poll(&first.device_code, ME) else {
+            panic!("not approved");
+        };
+        assert_eq!((wish.client_id.as_str(), user.as_str()), ("tv", "ada"));
+        assert!(matches!(poll(&first.device_code, ME), Poll::Unknown));
+
+        assert!(devices.decide(&second.user_code, None, now));
+        assert!(matches!(poll(&second.device_code, ME), Poll::Declined));
+        assert!(devices.pending(now).is_empty());
+        let third = start(&devices, now);
+        let end = now + SignedDuration::from_secs(60);
+        assert!(!devices.decide(&third.user_code, None, end));
+        assert!(devices.pending(end).is_empty());
+    }
+
+    #[test]
+    fn a_user_code_is_easy_to_type() {
+        let code = user_code();
+        assert_eq!(code.len(), 9);
+        assert_ne!(code, user_code());
+        let (left, right) = code.split_once('-').unwrap();
+        assert_eq!((left.len(), right.len()), (4, 4));
+        assert!(code.bytes().all(|b| b == b'-' || LETTERS.contains(&b)), "{code}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Who asks the generic issuer, and whether they prove it.
+
+use jiff::Timestamp;
+
+use super::errors::{Refusal, refuse};
+use crate::ask::Ask;
+use crate::claims::Confirmation;
+use crate::config::{Client, Config};
+use crate::entra::{Found, find};
+use crate::mtls;
+
+/// A client that proved itself as well as it can.
+pub(super) struct Authenticated<'c> {
+    pub(super) client: &'c Client,
+    /// Which of its secrets it was.
+    pub(super) secret_index: Option<usize>,
+    /// What its tokens are bound to.
+    pub(super) confirmation: Option<Confirmation>,
+    /// False for a public client, which has nothing to prove itself with.
+    pub(super) proved: bool,
+}
+
+/// By Basic header, in the body or by a client certificate, never by two of them (RFC 6749 section 2.3). A wrong id and a
+/// wrong secret look the same.
+pub(super) fn authenticate<'c>(
+    ask: &Ask,
+    config: &'c Config,
+    now: Timestamp,
+) -> Result<Authenticated<'c>, Refusal> {
+    let wrong = || refuse("invalid_client", "client authentication failed");
+    let in_body = ask.parameter("client_secret");
+    let (id, secret) = match (&ask.basic, in_body) {
+        (Some(_), Some(_)) => {
+            let text = "credentials in the header and in the body";
+            return Err(refuse("invalid_request", text));
+        }
+        (Some(Err(_)), None) => return Err(wrong()),
+        (Some(Ok(basic)), None) => (Some(basic.id.as_str()), Some(basic.secret.as_str())),
+        (None, secret) => (ask.client_id(), secret),
+    };
+    if ask.client_id() != id {
+        return Err(refuse("invalid_request", "two different client ids"));
+    }
+    let Some(id) = id else {
+        return Err(no_authentication());
+    };
+    let Some(secret) = secret else {
+        return without_secret(ask, config, id);
+    };
+    let client = config.client(id).ok_or_else(wrong)?;
+    let found = match find(&client.secrets, secret, now) {
+        Found::Good(index) => Ok(index),
+        Found::Expired(index) => Err(Some(index)),
+        Found::None => Err(None),
+    };
+    match found {
+        Ok(index) => Ok(Authenticated {
+            client,
+            secret_index: Some(index),
+            confirmation: None,
+            proved: true,
+        }),
+        Err(secret_index) => Err(Refusal {
+            secret_index,
+            ..wrong()
+        }),
+    }
+}
+
+/// RFC 8705 section 2: the client id is in the body, the certificate in the handshake.
+fn without_secret<'c>(
+    ask: &Ask,
+    config: &'c Config,
+    id: &str,
+) -> Result<Authenticated<'c>, Refusal> {
+    let client = config.client(id).ok_or_else(no_authentication)?;
+    let authenticated = |confirmation: Option<Confirmation>| Authenticated {
+        client,
+        secret_index: None,
+        proved: confirmation.is_some(),
+        confirmation,
+    };
+    if mtls::method(client).is_some() {
+        if ask.peer.is_empty() {
+            let text = "no client certificate was shown; is this the endpoint for mutual TLS?";
+            return Err(refuse("invalid_client", text));
+        }
+        let text = "the client certificate is not the one that is registered";
+        return mtls::prove(config, client, &ask.peer)
+            .map(|confirmation| authenticated(Some(confirmation)))
+            .ok_or_else(|| refuse("invalid_client", text));
+    }
+    if client.public {
+        Ok(authenticated(None))
+    } else {
+        Err(no_authentication())
+    }
+}
+
+fn no_authentication() -> Refusal {
+    refuse("invalid_client", "no client authentication included")
+}

@@ -1,0 +1,60 @@
+//! Refusals of the generic issuer.
+
+use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use serde::Serialize;
+
+use crate::answer::{Answer, Notes};
+use crate::ask::Ask;
+
+/// An error of RFC 6749 section 5.2, or of one of its extensions.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) error: &'static str,
+    pub(super) description: String,
+    /// Where the failure is about one of the client's secrets.
+    pub(super) secret_index: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+pub(super) fn refuse(error: &'static str, description: impl Into<String>) -> Refusal {
+    Refusal {
+        error,
+        description: description.into(),
+        secret_index: None,
+    }
+}
+
+impl Refusal {
+    /// 401 for a client that is not who it says, with a challenge if it came with the header (RFC 6749 section 5.2).
+    pub(super) fn into_answer(self, ask: &Ask) -> Answer {
+        let denied = self.error == "invalid_client";
+        let status = if denied {
+            StatusCode::UNAUTHORIZED
+        } else {
+            StatusCode::BAD_REQUEST
+        };
+        let body = Body {
+            error: self.error,
+            error_description: &self.description,
+        };
+        let answer = Answer::json(status, &body).noted(Notes {
+            error: Some(self.error.to_owned()),
+            secret_index: self.secret_index,
+            ..Notes::default()
+        });
+        if denied && ask.basic.is_some() {
+            answer.header(
+                WWW_AUTHENTICATE,
+                "Basic realm=\"dev-issuer\", charset=\"UTF-8\"",
+            )
+        } else {
+            answer
+        }
+    }
+}

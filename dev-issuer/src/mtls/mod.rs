@@ -1,0 +1,83 @@
+//! Client certificates (RFC 8705): who shows which, and to what tokens are then bound.
+//!
+//! In the handshake any certificate will do, as long as the client holds its key. Whether it is the right one is
+//! decided by the token endpoint, so that a client learns it from an OAuth error and not from a broken connection.
+
+mod handle;
+mod name;
+mod verifier;
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs as crypto;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+
+use crate::claims::Confirmation;
+use crate::config::{Client, Config};
+use crate::log::AuthMethod;
+
+pub(crate) use name::distinguished_name;
+pub(crate) use verifier::AnyCertificate;
+
+/// How a client would prove itself by a certificate, if it is registered for that.
+pub(crate) fn method(client: &Client) -> Option<AuthMethod> {
+    if client.tls_subject.is_some() {
+        Some(AuthMethod::TlsClientAuth)
+    } else if client.tls_certificates.is_empty() {
+        None
+    } else {
+        Some(AuthMethod::SelfSignedTlsClientAuth)
+    }
+}
+
+/// Whether the chain proves that this is the client. A token that is issued on it is bound to its first certificate.
+pub(crate) fn prove(
+    config: &Config,
+    client: &Client,
+    chain: &[CertificateDer<'static>],
+) -> Option<Confirmation> {
+    let (own, others) = chain.split_first()?;
+    let by_subject = client
+        .tls_subject
+        .as_ref()
+        .is_some_and(|subject| name::carries(own, subject) && is_trusted(config, own, others));
+    // RFC 8705 section 2.2: the chain is not looked at.
+    let by_itself = || {
+        let mut listed = client.tls_certificates.iter();
+        listed.any(|pem| parse(pem).is_some_and(|known| known == *own))
+    };
+    (by_subject || by_itself()).then(|| confirmation(own))
+}
+
+/// What a token carries that is bound to a certificate (RFC 8705 section 3.1).
+pub(crate) fn confirmation(certificate: &CertificateDer<'_>) -> Confirmation {
+    let hash = digest::digest(&digest::SHA256, certificate);
+    Confirmation {
+        x5t_s256: URL_SAFE_NO_PAD.encode(hash),
+    }
+}
+
+/// Whether one of the registered authorities vouches for it, now and for use by a client.
+fn is_trusted(config: &Config, own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> bool {
+    let mut roots = RootCertStore::empty();
+    let authorities = config.mtls.iter().flat_map(|mtls| &mtls.client_cas);
+    roots.add_parsable_certificates(authorities.filter_map(|pem| parse(pem)));
+    let provider = Arc::new(crypto::default_provider());
+    // Without roots there is no verifier, and no trust.
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .is_ok_and(|verifier| {
+            let now = UnixTime::now();
+            verifier.verify_client_cert(own, others, now).is_ok()
+        })
+}
+
+fn parse(pem: &str) -> Option<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).ok()
+}

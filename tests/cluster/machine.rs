@@ -1,0 +1,190 @@
+//! Clients that hold nothing: the identity of the operator's own machine, lent by an administrator. And keys that
+//! nobody is asked for.
+
+use std::net::SocketAddr;
+
+use dev_issuer::{
+    AppService, AzureArc, Config, DevIssuer, IdentityEndpoints, ManagedIdentity, Secret,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Place, World, run};
+
+const OWN: &str = "00000000-0000-4000-8000-0000000000f1";
+const GIVEN: &str = "00000000-0000-4000-8000-0000000000f2";
+const GIVEN_RESOURCE: &str = "/userAssignedIdentities/demo-identity";
+const HEADER: &str = "canary-identity-header";
+
+fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// A machine in Azure: an identity of its own that may read, and a given one that may write.
+async fn machine(folder: &std::path::Path) -> DevIssuer {
+    let own = ManagedIdentity::system_assigned(OWN, "/virtualMachines/demo-machine");
+    let given = ManagedIdentity::user_assigned(GIVEN, GIVEN_RESOURCE);
+    let config = Config {
+        identity: IdentityEndpoints {
+            imds: Some(anywhere()),
+            app_service: Some(AppService {
+                listen: anywhere(),
+                header: Secret::new(HEADER),
+            }),
+            arc: Some(AzureArc {
+                listen: anywhere(),
+                key_folder: folder.to_owned(),
+                ignores_choice: false,
+            }),
+        },
+        managed_identities: vec![
+            own.role("demo", "Records.Read"),
+            given.role("demo", "Records.Write"),
+        ],
+        ..Config::default()
+    };
+    DevIssuer::start(config).await.expect("an issuer")
+}
+
+/// `http://address:port` of a URL.
+fn origin(url: &str) -> String {
+    url.split('/').take(3).collect::<Vec<_>>().join("/")
+}
+
+/// A client that is the machine itself, or one of its identities.
+fn identity(which: &Value) -> Value {
+    let mut client = json!({ "secretRefs": null, "id": null, "managedIdentity": {} });
+    for (name, value) in which.as_object().expect("an object") {
+        if name == "id" {
+            client["id"] = value.clone();
+        } else {
+            client["managedIdentity"][name] = value.clone();
+        }
+    }
+    json!({ "client": client, "target": { "secretName": "token" } })
+}
+
+async fn lend(place: &Place, source: Value) {
+    let mut spec = place.entra_issuer();
+    spec["managedIdentity"] = source;
+    place.put_issuer(spec).await;
+    place.issuer_ready().await;
+}
+
+#[test]
+fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_lends_it() {
+    run(async {
+        let mut world = World::own().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let issuer = machine(folder.path()).await;
+        let imds = origin(&issuer.imds_url().expect("it listens"));
+        let arc = origin(&issuer.arc_url().expect("it listens"));
+        let app_service = issuer.app_service_url().expect("it listens");
+        world.canaries.add(HEADER);
+        world.environment = vec![
+            ("IDENTITY_ENDPOINT", app_service),
+            ("IDENTITY_HEADER", HEADER.to_owned()),
+            ("APICRED_ARC_FOLDER", folder.path().display().to_string()),
+        ];
+        world.start_operator().await;
+        let place = world.place_at("machine", issuer).await;
+
+        let own = json!({});
+        place.create("c", identity(&own)).await;
+        let told = place.not_ready("c", "IdentityNotLent").await;
+        assert!(told.contains("ClusterTokenIssuer"), "{told}");
+        place.delete("c").await;
+
+        for (i, source) in [
+            json!({ "imds": { "endpoint": imds } }),
+            json!({ "azureArc": { "endpoint": arc } }),
+            json!({ "appService": {} }),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            lend(&place, source.clone()).await;
+            for (j, (which, path)) in [
+                (json!({}), "records"),
+                (json!({ "id": GIVEN }), "records/write"),
+                (json!({ "resourceId": GIVEN_RESOURCE }), "records/write"),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let name = format!("c-{i}-{j}");
+                let mut spec = identity(&which);
+                spec["target"]["secretName"] = json!(name);
+                place.create(&name, spec).await;
+                let view = place.ready(&name).await;
+                let status = place.call("demo", path, &view.token).await;
+                assert!([200, 201, 204].contains(&status), "{source} {which}: {status}");
+            }
+        }
+
+        // An identity that the machine does not have.
+        place
+            .create("none", {
+                let mut spec = identity(&json!({ "id": "00000000-0000-4000-8000-00000000dead" }));
+                spec["target"]["secretName"] = json!("none");
+                spec
+            })
+            .await;
+        let told = place.not_ready("none", "IdentityNotFound").await;
+        assert!(told.contains("client.id"), "{told}");
+        world.operator_lives();
+    });
+}
+
+#[test]
+fn a_static_key_is_published_for_those_whom_its_owner_names() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("static").await;
+        const CLOUD_APPS_KEY: &str = "cloudapps~static.1";
+        place.put_secret("legacy", "key", CLOUD_APPS_KEY).await;
+        let object = json!({
+            "issuerRef": null, "client": null, "scopes": null,
+            "grant": { "static": { "tokenRef": { "name": "legacy", "key": "key" } } },
+            "target": { "secretName": "token", "keys": null },
+        });
+        place.create("c", object).await;
+        let told = place.not_ready("c", "NotAuthorizedBySecret").await;
+        assert!(told.contains("apicred.dev/publish-by: c"), "{told}");
+        place
+            .edit_secret(
+                "legacy",
+                json!({ "metadata": { "annotations": { "apicred.dev/publish-by": "other, c" } } }),
+            )
+            .await;
+        let secret = testenv::eventually(crate::support::SOON, "the key", async || {
+            let secret = place.secrets().get("token").await.ok()?;
+            let data = secret.data?;
+            let text = |k: &str| data.get(k).map(|b| String::from_utf8_lossy(&b.0).into_owned());
+            Some((text("token")?, text("token_type")?, data.contains_key("expires_at")))
+        })
+        .await;
+        assert_eq!(secret, (CLOUD_APPS_KEY.to_owned(), "Token".to_owned(), false));
+        let url = place.issuer.api_url("cloudapps", "v1/alerts/");
+        let answer = place.http.get(url).header("authorization", format!("Token {CLOUD_APPS_KEY}"));
+        assert_eq!(answer.send().await.expect("an answer").status().as_u16(), 200);
+        place
+            .until("c", "ready and aged", |c| {
+                let status = c.status.as_ref()?;
+                let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+                (ready && status.expires_at.is_none() && status.client_credential_expires_at.is_some()).then_some(())
+            })
+            .await;
+        // A key that is older than its limit is told, and goes on being published.
+        place
+            .edit(
+                "c",
+                json!({ "spec": { "grant": { "static": { "createdAt": "2020-01-01T00:00:00Z" } } } }),
+            )
+            .await;
+        place
+            .until("c", "told to be old", |c| {
+                crate::support::condition(c, "ClientCredentialExpiring").filter(|c| c.reason == "StaticKeyOld")
+            })
+            .await;
+    });
+}
