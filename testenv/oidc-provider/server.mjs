@@ -33,19 +33,57 @@ const resources = new Map(config.resources.map((resource) => [resource.indicator
 const provider = new Provider(issuer, {
   clients: config.clients.map((client) => ({
     client_id: client.id,
-    client_secret: client.secret,
+    client_secret: client.secret || undefined,
     token_endpoint_auth_method: client.authMethod,
-    grant_types: ['client_credentials'],
-    redirect_uris: [],
-    response_types: [],
+    token_endpoint_auth_signing_alg: client.signingAlg ?? undefined,
+    // A native application may ask for offline access and be called back on any port of its own machine.
+    application_type: client.redirectUris.length ? 'native' : 'web',
+    grant_types: client.grants,
+    redirect_uris: client.redirectUris,
+    response_types: client.redirectUris.length ? ['code'] : [],
     scope: client.scopes.join(' ') || undefined,
+    jwks: client.jwks ?? undefined,
+    tls_client_auth_subject_dn: client.tlsSubject ?? undefined,
   })),
+  clientAuthMethods: [
+    'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'none',
+  ],
+  pkce: { required: () => true },
+  rotateRefreshToken: true,
+  issueRefreshToken: (_ctx, client, code) => client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
+  expiresWithSession: () => false,
+  findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id, preferred_username: id }) }),
+  interactions: { url: (_ctx, interaction) => `/__interaction/${interaction.uid}` },
   jwks: { keys: [key] },
-  scopes,
-  ttl: { ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? config.tokenTtlSeconds },
+  scopes: [...scopes, 'openid', 'offline_access'],
+  ttl: {
+    AccessToken: config.tokenTtlSeconds,
+    DeviceCode: 600,
+    AuthorizationCode: 60,
+    RefreshToken: 86400,
+    Grant: 86400,
+    Session: 86400,
+    IdToken: 3600,
+    Interaction: 600,
+    ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? config.tokenTtlSeconds,
+  },
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
+    deviceFlow: { enabled: true },
+    revocation: { enabled: true, allowedPolicy: () => true },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: false,
+      tlsClientAuth: true,
+      selfSignedTlsClientAuth: true,
+      getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.()?.toString(),
+      certificateAuthorized: (ctx) => ctx.socket.authorized,
+      certificateSubjectMatches(ctx, property, expected) {
+        const { subject = '' } = ctx.socket.getPeerX509Certificate() ?? {};
+        return property === 'tls_client_auth_subject_dn' && subject.split('\n').reverse().join(',') === expected;
+      },
+    },
     introspection: { enabled: true, allowedPolicy: () => true },
     resourceIndicators: {
       enabled: true,
@@ -74,7 +112,11 @@ function caller(ctx) {
     const name = Buffer.from(value, 'base64').toString().split(':')[0];
     return { clientId: ctx.oidc?.client?.clientId ?? name, authMethod: 'client_secret_basic' };
   }
-  return { clientId: params.client_id ?? '', authMethod: params.client_secret ? 'client_secret_post' : 'none' };
+  const clientId = ctx.oidc?.client?.clientId ?? params.client_id ?? '';
+  if (params.client_secret) return { clientId, authMethod: 'client_secret_post' };
+  if (params.client_assertion) return { clientId, authMethod: 'private_key_jwt' };
+  const registered = ctx.oidc?.client?.clientAuthMethod ?? '';
+  return { clientId, authMethod: registered.includes('tls') ? registered : 'none' };
 }
 
 const seen = new Map();
@@ -104,13 +146,93 @@ async function verify(request, response) {
   }
 }
 
+// The one person there is consents to everything as soon as he is asked.
+async function grantOf(clientId, scope, grantId) {
+  const grant = (grantId && await provider.Grant.find(grantId)) || new provider.Grant({ accountId: config.account, clientId });
+  grant.addOIDCScope(scope);
+  return grant.save();
+}
+
+async function interact(request, response) {
+  const { prompt, params, grantId } = await provider.interactionDetails(request, response);
+  const result = prompt.name === 'login'
+    ? { login: { accountId: config.account } }
+    : { consent: { grantId: await grantOf(params.client_id, params.scope, grantId) } };
+  await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
+}
+
+async function read(request) {
+  let body = '';
+  for await (const chunk of request) body += chunk;
+  return JSON.parse(body);
+}
+
+// What the browser's end of the device flow leaves behind.
+async function approveDevice({ userCode, deny }) {
+  const code = await provider.DeviceCode.findByUserCode(userCode.toUpperCase().replace(/\W/g, ''));
+  if (!code) return { found: false };
+  if (deny) {
+    Object.assign(code, { error: 'access_denied', errorDescription: 'denied' });
+  } else {
+    const { scope } = code.params;
+    Object.assign(code, {
+      accountId: config.account,
+      authTime: Math.floor(Date.now() / 1000),
+      grantId: await grantOf(code.clientId, scope),
+      scope,
+      claims: {},
+    });
+  }
+  await code.save();
+  return { found: true };
+}
+
+// A refresh token as a sign-in leaves it.
+async function signIn({ clientId, scope }) {
+  const client = await provider.Client.find(clientId);
+  const token = new provider.RefreshToken({
+    accountId: config.account,
+    client,
+    grantId: await grantOf(clientId, scope),
+    gty: 'authorization_code',
+    scope,
+    authTime: Math.floor(Date.now() / 1000),
+    expiresWithSession: false,
+    claims: {},
+  });
+  return { refreshToken: await token.save() };
+}
+
+async function alive({ refreshToken }) {
+  const token = await provider.RefreshToken.find(refreshToken);
+  const grant = token && await provider.Grant.find(token.grantId);
+  return { alive: Boolean(token?.isValid && grant) };
+}
+
+const controls = { '/__device': approveDevice, '/__sign_in': signIn, '/__alive': alive };
 const handle = provider.callback();
+async function serve(request, response) {
+  const control = controls[request.url];
+  if (request.method === 'GET' && request.url === '/__requests') reply(response, 200, [...seen.values()]);
+  else if (request.method === 'POST' && request.url === '/__verify') await verify(request, response);
+  else if (request.url.startsWith('/__interaction/')) await interact(request, response);
+  else if (request.method === 'POST' && control) reply(response, 200, await control(await read(request)));
+  else handle(request, response);
+}
+
 const server = createServer(
-  { cert: readFileSync(config.certificateFile), key: readFileSync(config.privateKeyFile) },
-  (request, response) => {
-    if (request.method === 'GET' && request.url === '/__requests') reply(response, 200, [...seen.values()]);
-    else if (request.method === 'POST' && request.url === '/__verify') verify(request, response);
-    else handle(request, response);
+  {
+    cert: readFileSync(config.certificateFile),
+    key: readFileSync(config.privateKeyFile),
+    // Asked for and not demanded: most clients have none. Who shows one that no authority vouches for is told apart
+    // by `authorized`.
+    requestCert: true,
+    rejectUnauthorized: false,
+    ca: config.clientCa || undefined,
   },
+  (request, response) => serve(request, response).catch((error) => {
+    console.error(error);
+    if (!response.headersSent) reply(response, 500, { error: String(error) });
+  }),
 );
 server.listen(config.port, '127.0.0.1');

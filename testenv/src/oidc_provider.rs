@@ -14,19 +14,83 @@ use crate::{Error, http, npm, ports};
 const READY_WITHIN: Duration = Duration::from_mins(1);
 const ATTEMPTS: usize = 3;
 
-/// A client that may ask for tokens with the grant `client_credentials`.
+/// A client of the issuer. [`OidcClient::new`] and what follows it say what it may do.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OidcClient {
     /// `client_id`.
     pub id: String,
-    /// `client_secret`.
+    /// `client_secret`; empty if it has none.
     pub secret: String,
     /// What it is registered for. The package takes a secret either way; which way it came is in
     /// [`SeenRequest::auth_method`].
     pub auth_method: OidcClientAuth,
     /// The scopes that it may ask for.
     pub scopes: Vec<String>,
+    /// Its grant types.
+    pub grants: Vec<String>,
+    /// Where sign-ins may end; a port of a loopback address does not matter.
+    pub redirect_uris: Vec<String>,
+    /// Its public keys, a JWK set.
+    pub jwks: Option<Value>,
+    /// `token_endpoint_auth_signing_alg`.
+    pub signing_alg: Option<String>,
+    /// Subject of its certificate, as RFC 4514 writes it.
+    pub tls_subject: Option<String>,
+}
+
+impl OidcClient {
+    /// A client with the scopes `read` and `write` that may ask for itself.
+    pub fn new(id: impl Into<String>, auth_method: OidcClientAuth) -> Self {
+        Self {
+            id: id.into(),
+            secret: String::new(),
+            auth_method,
+            scopes: vec!["read".to_owned(), "write".to_owned()],
+            grants: vec!["client_credentials".to_owned()],
+            redirect_uris: Vec::new(),
+            jwks: None,
+            signing_alg: None,
+            tls_subject: None,
+        }
+    }
+
+    /// Gives it a secret.
+    #[must_use]
+    pub fn secret(mut self, secret: impl Into<String>) -> Self {
+        self.secret = secret.into();
+        self
+    }
+
+    /// Registers its public keys, and the one algorithm it signs with.
+    #[must_use]
+    pub fn jwks(mut self, jwks: Value, algorithm: &str) -> Self {
+        self.jwks = Some(jwks);
+        self.signing_alg = Some(algorithm.to_owned());
+        self
+    }
+
+    /// Registers the subject of its certificate.
+    #[must_use]
+    pub fn tls_subject(mut self, subject: impl Into<String>) -> Self {
+        self.tls_subject = Some(subject.into());
+        self
+    }
+
+    /// Lets a person sign in with it: authorization code to this address, device code, and refresh tokens.
+    #[must_use]
+    pub fn sign_in(mut self, redirect_uri: impl Into<String>) -> Self {
+        self.grants = [
+            "authorization_code",
+            "refresh_token",
+            "urn:ietf:params:oauth:grant-type:device_code",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        self.scopes.extend(["openid".to_owned(), "offline_access".to_owned()]);
+        self.redirect_uris.push(redirect_uri.into());
+        self
+    }
 }
 
 /// How a client proves that it is itself.
@@ -38,6 +102,18 @@ pub enum OidcClientAuth {
     /// The secret in the form.
     #[serde(rename = "client_secret_post")]
     Post,
+    /// A signed assertion (RFC 7523).
+    #[serde(rename = "private_key_jwt")]
+    PrivateKeyJwt,
+    /// A certificate of an authority in [`OidcOptions::client_ca`] (RFC 8705 section 2.1).
+    #[serde(rename = "tls_client_auth")]
+    Tls,
+    /// A certificate in its key set (RFC 8705 section 2.2).
+    #[serde(rename = "self_signed_tls_client_auth")]
+    SelfSignedTls,
+    /// Nothing.
+    #[serde(rename = "none")]
+    Public,
 }
 
 /// An API that tokens are meant for, chosen by the request parameter `resource`.
@@ -66,6 +142,10 @@ pub struct OidcOptions {
     pub resources: Vec<OidcResource>,
     /// How long tokens live.
     pub token_ttl_seconds: u32,
+    /// Authorities of client certificates, PEM; empty if there are none.
+    pub client_ca: String,
+    /// The one person there is. He signs in and consents as soon as he is asked.
+    pub account: String,
 }
 
 impl Default for OidcOptions {
@@ -73,11 +153,8 @@ impl Default for OidcOptions {
     /// `read` and `write`, the resource `https://api.example` with JWT tokens, ten minutes.
     fn default() -> Self {
         let scopes = vec!["read".to_owned(), "write".to_owned()];
-        let client = |name: &str, auth_method| OidcClient {
-            id: name.to_owned(),
-            secret: format!("{name}-secret"),
-            auth_method,
-            scopes: scopes.clone(),
+        let client = |name: &str, auth_method| {
+            OidcClient::new(name, auth_method).secret(format!("{name}-secret"))
         };
         Self {
             clients: vec![
@@ -92,6 +169,8 @@ impl Default for OidcOptions {
                 jwt: true,
             }],
             token_ttl_seconds: 600,
+            client_ca: String::new(),
+            account: "somebody".to_owned(),
         }
     }
 }
@@ -102,7 +181,7 @@ impl Default for OidcOptions {
 pub struct SeenRequest {
     /// Who asked; empty if the request does not say.
     pub client_id: String,
-    /// How it proved itself: `client_secret_basic`, `client_secret_post` or `none`.
+    /// How it proved itself, by its name in the protocol (`client_secret_basic`, `private_key_jwt`, …).
     pub auth_method: String,
     /// The HTTP status of the answer.
     pub status: u16,
@@ -224,6 +303,34 @@ impl OidcProvider {
             what: what.to_owned(),
             answer: error.to_string(),
         })
+    }
+
+    /// A refresh token as a sign-in of the one person leaves it.
+    pub async fn refresh_token(&self, client_id: &str, scope: &str) -> Result<String, Error> {
+        let ask = json!({ "clientId": client_id, "scope": scope });
+        let answer = self.control("/__sign_in", &ask).await?;
+        Ok(answer["refreshToken"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Can this refresh token still be used? A second use of one that was rotated ends the grant, and with it all
+    /// that came of it.
+    pub async fn is_alive(&self, refresh_token: &str) -> Result<bool, Error> {
+        let ask = json!({ "refreshToken": refresh_token });
+        let answer = self.control("/__alive", &ask).await?;
+        Ok(answer["alive"] == true)
+    }
+
+    /// The one person enters this code of the device flow and allows it, or denies. Says whether there is such a
+    /// code.
+    pub async fn answer_device(&self, user_code: &str, allow: bool) -> Result<bool, Error> {
+        let ask = json!({ "userCode": user_code, "deny": !allow });
+        let answer = self.control("/__device", &ask).await?;
+        Ok(answer["found"] == true)
+    }
+
+    async fn control(&self, path: &str, ask: &Value) -> Result<Value, Error> {
+        let url = format!("{}{path}", self.issuer_url);
+        http::json("a control of the issuer", self.client.post(url).json(ask)).await
     }
 
     /// Kills the issuer and returns when it is gone. Opaque tokens die with it; JWTs stay valid.

@@ -11,10 +11,15 @@ use std::time::Duration;
 
 use dev_issuer::Point;
 use serde_json::json;
-use testenv::eventually;
+use testenv::{OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually};
 
 use self::victim::{AT, WHEN};
-use crate::support::{Guarded, LATER, NAMESPACE, Place, Recorder, SOON, SecretView, World, run};
+use crate::{
+    providers::{NOWHERE, answers, person, signed_in, state},
+    support::{
+        Guarded, LATER, NAMESPACE, Place, Recorder, SOON, SecretView, World, condition, run,
+    },
+};
 
 /// More steps than any run has.
 const MOST: usize = 30;
@@ -96,6 +101,73 @@ fn a_crash_while_the_issuer_answers_loses_nothing() {
                 gone(&place).await;
             }
         }
+    });
+}
+
+/// An issuer that takes the second use of a refresh token for theft must never see one, whenever the operator dies.
+#[test]
+fn a_crash_at_any_step_of_a_refresh_never_uses_a_refresh_token_twice() {
+    run(async {
+        let mut world = World::own().await;
+        let mut options = OidcOptions::default();
+        let client = OidcClient::new("person", OidcClientAuth::Public).sign_in(NOWHERE);
+        options.clients.push(client);
+        let provider = OidcProvider::start(options).await.expect("an issuer");
+        let mut lost = 0;
+        for when in ["before", "after"] {
+            let mut crashes = 0;
+            for at in 1..MOST {
+                let place = world.place("refresh").await;
+                let mut spec = place.issuer_spec(json!({
+                    "oidc": { "issuerUrl": provider.issuer_url() }, "caBundle": provider.ca_pem(),
+                }));
+                spec["entra"] = serde_json::Value::Null;
+                place.put_issuer(spec).await;
+                signed_in(&place, &provider, "person").await;
+                place.create("c", person("person")).await;
+                let crashed = crash(&world, &place, (at, when), None).await;
+                world.start_operator().await;
+                // Either all went on, or the answer was lost with the process, and a person is asked.
+                let unknown = place
+                    .until("c", "an end", |c| {
+                        let ready = condition(c, "Ready")?;
+                        match (ready.status.as_str(), ready.reason.as_str()) {
+                            ("True", _) => Some(false),
+                            (_, "RefreshOutcomeUnknown") => Some(true),
+                            _ => None,
+                        }
+                    })
+                    .await;
+                if unknown {
+                    lost += 1;
+                    signed_in(&place, &provider, "person").await;
+                }
+                let view = place.ready("c").await;
+                let live = provider.introspect(&view.token).await.expect("an answer");
+                assert_eq!(live["active"], true, "the family lives");
+                let (token, _) = state(&place).await;
+                assert!(provider.is_alive(&token).await.expect("an answer"));
+                world.stays_quiet(&place, Duration::from_millis(500)).await;
+                world.kill_operator().await;
+                let answers = answers(&provider, "person").await;
+                assert!(
+                    answers.iter().all(|(status, ..)| *status == 200),
+                    "a second use at step {at} {when}: {answers:?}"
+                );
+                place.delete("c").await;
+                gone(&place).await;
+                if !crashed {
+                    break;
+                }
+                crashes += 1;
+            }
+            assert!(
+                (6..MOST - 1).contains(&crashes),
+                "{crashes} steps were cut {when} them"
+            );
+        }
+        // The mark is set and the new token not stored: after the one write, before the other.
+        assert!((1..=2).contains(&lost), "{lost} answers were lost");
     });
 }
 

@@ -12,6 +12,7 @@ mod isolation;
 mod issuer_faults;
 mod machine;
 mod restart;
+mod providers;
 mod rotation;
 mod secrets;
 mod support;

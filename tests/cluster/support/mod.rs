@@ -6,12 +6,14 @@
 //! | [`Place`] | a namespace with a client, an issuer object and a client secret, for one test |
 //! | [`Recorder`] | every state of a Secret, and what must hold for all of them (O1, O2, O4) |
 //! | [`audit`] | what the operator asked the API server, by the server's own record (O7) |
+//! | [`keys`] | keys and certificates of clients |
 //! | [`Listener`] | a token endpoint that writes down what it was sent |
 //! | [`canaries`] | the search for leaked secrets and tokens (O10) |
 
 mod audit;
 pub(crate) mod canaries;
 mod deeds;
+pub(crate) mod keys;
 mod listener;
 mod operator;
 mod place;
