@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(230);
 const DRAIN: Duration = Duration::from_secs(25);
 
 /// What the process is told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Settings of the controller.
     pub settings: Settings,

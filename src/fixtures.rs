@@ -134,7 +134,7 @@ pub(crate) fn record(credential: &Credential, (issued, renew, expires): (i64, i6
         },
         claims: None,
         token_id: None,
-        proof_expires_at: None,
+        proof: None,
         renew_handled: credential.renew_requested.clone(),
     }
 }

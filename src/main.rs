@@ -19,14 +19,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 /// Keeps OAuth 2.0 access tokens fresh in Kubernetes Secrets.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Run the operator against the cluster of KUBECONFIG, or of the pod it runs in.
     Run(Run),
@@ -38,7 +38,7 @@ enum Command {
     },
 }
 
-#[derive(Args, Debug)]
+#[derive(Args)]
 struct Run {
     /// The operator's own namespace, where it keeps its digest key.
     #[arg(long, env = "POD_NAMESPACE", default_value = "apicred-system")]
@@ -86,14 +86,12 @@ struct Identity {
     #[arg(long, env = "AZURE_CLIENT_ID")]
     azure_client_id: Option<String>,
     /// Folder in which the Azure Arc agent puts its key files.
-    #[arg(long, env = "APICRED_ARC_FOLDER", default_value = "/var/opt/azcmagent/tokens")]
+    #[arg(
+        long,
+        env = "APICRED_ARC_FOLDER",
+        default_value = "/var/opt/azcmagent/tokens"
+    )]
     arc_folder: PathBuf,
-}
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity").finish_non_exhaustive()
-    }
 }
 
 impl From<Identity> for IdentityEnvironment {

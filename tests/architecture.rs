@@ -31,6 +31,9 @@ const WORLD: [&str; 16] = [
     "TcpStream",
     "tracing",
 ];
+/// The one pure file that draws random numbers: the salt of PSS and the nonce of ECDSA must never come from outside
+/// of the signature (a nonce that repeats gives the key away).
+const SALTED: &str = "oauth/keys.rs";
 /// Rooms that pure code may not reach into.
 const IMPURE_ROOMS: [&str; 4] = ["controller::", "telemetry::", "clock::", "guard::"];
 /// What a pure room may take from kube: shapes, no clients.
@@ -38,12 +41,20 @@ const KUBE_SHAPES: [&str; 2] = ["kube::core::Duration", "kube::Resource"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 5] = [
-    "oauth/request.rs",      // into the bytes of a request
-    "oauth/http.rs",         // onto the wire
-    "publish/write.rs",      // into the Secret
-    "controller/acquire.rs", // into the fingerprint
-    "controller/write.rs",   // into the token's digest
+const OPENERS: [&str; 13] = [
+    "oauth/request.rs",          // into the bytes of a request
+    "oauth/revocation.rs",       // and of the one that ends a token
+    "oauth/client_auth.rs",      // into a Basic header
+    "oauth/needs.rs",            // into the fingerprint
+    "oauth/keys.rs",             // a private key, to sign with
+    "oauth/grant/jwt_bearer.rs", // a key file, to sign with
+    "oauth/http.rs",             // onto the wire
+    "publish/formats.rs",        // into the Secret
+    "controller/materials.rs",   // out of a Secret
+    "controller/identity.rs",    // out of the machine's key file
+    "controller/refresh.rs",     // into the state Secret
+    "controller/context.rs",     // to tell two refresh tokens apart
+    "controller/write.rs",       // into the token's digest
 ];
 
 fn is_pure(path: &str) -> bool {
@@ -242,7 +253,13 @@ fn pure_rooms_mention_nothing_of_the_world() {
     let (pure, faults): (Vec<_>, Vec<_>) = product()
         .into_iter()
         .filter(|(path, _)| is_pure(path))
-        .map(|(path, code)| (path, world(&code)))
+        .map(|(path, code)| {
+            let mut found = world(&code);
+            if path == SALTED {
+                found.remove("rand");
+            }
+            (path, found)
+        })
         .partition(|(_, found)| found.is_empty());
     assert!(faults.is_empty(), "{faults:#?}");
     assert!(pure.len() > 20, "the pure rooms are looked at");

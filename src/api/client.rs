@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
         .message("a client proves itself in exactly one way: secretRefs, certificate, serviceAccount, managedIdentity, mtls or public"),
     validation = Rule::new("has(self.id) || has(self.managedIdentity)")
         .message("client.id is missing; only a managed identity can do without it"),
+    validation = Rule::new("!has(self.id) || !has(self.managedIdentity) || !(has(self.managedIdentity.objectId) || has(self.managedIdentity.resourceId))")
+        .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId"),
     validation = Rule::new("!has(self.secretExpiresAt) || has(self.secretRefs)")
         .message("secretExpiresAt is about secretRefs; a certificate carries its own end")
 )]

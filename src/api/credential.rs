@@ -72,8 +72,10 @@ use super::{
 #[x_kube(
     validation = Rule::new("(has(self.grant) && has(self.grant.static)) ? !has(self.issuerRef) && !has(self.entra) : has(self.issuerRef) != has(self.entra)")
         .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and not neither; a static key has no issuer"),
-    validation = Rule::new("has(self.client) || (has(self.grant) && (has(self.grant.static) || has(self.grant.jwtBearer)))")
-        .message("client is missing: only the grants static and jwtBearer can do without"),
+    validation = Rule::new("has(self.client) || (has(self.grant) && (has(self.grant.static) || has(self.grant.jwtBearer) || has(self.grant.tokenExchange)))")
+        .message("client is missing: only the grants static, jwtBearer and tokenExchange can do without"),
+    validation = Rule::new("!has(self.grant) || !has(self.grant.static) || (!has(self.api) && !has(self.revokeOnDelete))")
+        .message("a static key is neither asked for nor revoked by apicred: leave api and revokeOnDelete out"),
     validation = Rule::new("!has(self.client) || !has(self.grant) || !has(self.grant.static)")
         .message("a static key has no client: leave client out"),
     validation = Rule::new("!has(self.client) || !has(self.client.secretRefs) || !self.client.secretRefs.exists(s, s.name == self.target.secretName)")
@@ -102,8 +104,8 @@ pub struct ApiCredentialSpec {
     /// Microsoft Entra ID without an issuer object: its hosts are known, so a tenant is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<InlineEntra>,
-    /// The OAuth client (application) to ask as, and how it proves itself. The grants `static` and `jwtBearer` can
-    /// do without.
+    /// The OAuth client (application) to ask as, and how it proves itself. The grants `static`, `jwtBearer` and
+    /// `tokenExchange` can do without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Client>,
     /// How the token is granted: one key. `clientCredentials` if left out.
@@ -209,9 +211,11 @@ pub struct Expectation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub audience: Option<String>,
-    /// Tenant (`tid`).
+    /// Tenant (`tid`), its GUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')")
+        .message("tenant is the GUID of the tenant: tokens do not carry its domain"))]
     pub tenant: Option<String>,
 }
 

@@ -54,8 +54,8 @@ pub const SOURCES: &str = "apicred.dev/sources";
 pub const CLAIMS: &str = "apicred.dev/claims";
 /// On a target Secret: the token's own id (`uti` or `jti`), to find it in the issuer's logs.
 pub const TOKEN_ID: &str = "apicred.dev/token-id";
-/// On a target Secret: when the certificate that proved the client ends (RFC 3339).
-pub const PROOF_EXPIRES_AT: &str = "apicred.dev/proof-expires-at";
+/// On a target Secret: the time of the certificate that proved the client (`from/until`, RFC 3339).
+pub const PROOF_VALIDITY: &str = "apicred.dev/proof-validity";
 /// On a target Secret: the value of `renew-requested-at` that this token answered.
 pub const RENEW_HANDLED: &str = "apicred.dev/renew-handled";
 /// On a target Secret: digest of labels, annotations, type and owner as apicred wrote them.

@@ -47,8 +47,8 @@ pub struct Target {
 #[x_kube(
     validation = Rule::new("!(self.format in ['Netrc', 'DockerConfig']) || has(self.host)")
         .message("formats Netrc and DockerConfig need host: the machine or registry that the token is for"),
-    validation = Rule::new("!has(self.host) || self.format in ['Netrc', 'DockerConfig', 'CurlConfig']")
-        .message("host is for the formats Netrc, DockerConfig and CurlConfig"),
+    validation = Rule::new("!has(self.host) || self.format in ['Netrc', 'DockerConfig']")
+        .message("host is for the formats Netrc and DockerConfig"),
     validation = Rule::new("!has(self.username) || self.format in ['Netrc', 'DockerConfig']")
         .message("username is for the formats Netrc and DockerConfig"),
     validation = Rule::new("!has(self.variable) || self.format == 'DotEnv'")
@@ -63,7 +63,7 @@ pub struct TargetKey {
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')")
         .message("a key is made of letters, digits, '-', '_' and '.', and does not start with two dots"))]
     pub key: Option<String>,
-    /// Machine or registry, for `Netrc` and `DockerConfig`; for `CurlConfig` a base URL's host is not needed.
+    /// Machine or registry, for `Netrc` and `DockerConfig`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9.:/]*[A-Za-z0-9/])?$')")
@@ -111,6 +111,23 @@ pub enum TargetFormat {
 }
 
 impl TargetFormat {
+    /// Its name in the spec.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "Token",
+            Self::TokenType => "TokenType",
+            Self::ExpiresAt => "ExpiresAt",
+            Self::Json => "Json",
+            Self::Authorization => "Authorization",
+            Self::Header => "Header",
+            Self::DotEnv => "DotEnv",
+            Self::Netrc => "Netrc",
+            Self::DockerConfig => "DockerConfig",
+            Self::CurlConfig => "CurlConfig",
+            Self::ExecCredential => "ExecCredential",
+        }
+    }
+
     /// The key's name if the user gives none.
     pub const fn usual_key(self) -> &'static str {
         match self {

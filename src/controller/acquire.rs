@@ -17,7 +17,7 @@ use crate::{
     credential::{Credential, Key, Lent, Proof},
     oauth::{
         self, Class, Grant, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal, Token,
-        TokenEndpoint, TokenRequest, grant::JwtBearer,
+        TokenEndpoint, TokenRequest, Validity, grant::JwtBearer,
     },
     plan::{Observed, Source},
     publish::{SourceMark, SourceUse},
@@ -31,8 +31,8 @@ pub(super) struct Acquired {
     pub(super) token: Arc<Token>,
     pub(super) sources: SourceUse,
     pub(super) fingerprint: String,
-    /// When the certificate that proved the client ends.
-    pub(super) proof_expires_at: Option<Timestamp>,
+    /// The time of the certificate that proved the client.
+    pub(super) proof: Option<Validity>,
 }
 
 /// No token, and which sources the issuer refused on the way.
@@ -66,7 +66,12 @@ pub(super) async fn acquire(
             None => materials::read(context, credential, None).await?,
         };
         let token = static_token(&fixed.scheme, &read, context.clock.now())?;
-        return Ok(acquired(Arc::new(token), read.used, read.with, read.fingerprint));
+        return Ok(acquired(
+            Arc::new(token),
+            read.used,
+            read.with,
+            read.fingerprint,
+        ));
     }
     let endpoint = endpoint(context, credential).await?;
     let mut refused: Vec<SourceMark> = Vec::new();
@@ -151,7 +156,7 @@ fn acquired(
             refused: Vec::new(),
         },
         fingerprint,
-        proof_expires_at: None,
+        proof: None,
     }
 }
 
@@ -190,7 +195,7 @@ async fn one(
             .map(|token| acquired(token, used, with, fingerprint))
     };
     result.map(|mut acquired| {
-        acquired.proof_expires_at = ends.map(|v| v.until);
+        acquired.proof = ends;
         acquired
     })
 }
@@ -220,7 +225,11 @@ fn candidates(observed: &Observed) -> Vec<Option<&Source>> {
 /// A static key as a token: it has no end that anybody knows, so it is looked at again after a year.
 fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refusal> {
     let secret = read.supplies.first().cloned().ok_or_else(|| {
-        Refusal::local(Class::Invalid, "SourceMissing", "the static key was not read")
+        Refusal::local(
+            Class::Invalid,
+            "SourceMissing",
+            "the static key was not read",
+        )
     })?;
     let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
     Ok(Token {
@@ -289,7 +298,13 @@ async fn refreshed(
             (marked, result) = (held.marked, Ok(held.token));
         } else {
             marked = refresh::begin(&context, &credential, &mut state, context.clock.now()).await?;
-            let request = build(&credential, &endpoint, (material, supplies.clone()), &context).await?;
+            let request = build(
+                &credential,
+                &endpoint,
+                (material, supplies.clone()),
+                &context,
+            )
+            .await?;
             essence = request.2;
             result = send(&context, &credential, request.0, request.1).await;
         }
@@ -310,8 +325,7 @@ async fn refreshed(
             return Err(refusal);
         }
         let now_there = token.refresh_token.clone().unwrap_or(sent);
-        let fingerprint =
-            materials::digest(&context, &credential, &essence, &[now_there]).await?;
+        let fingerprint = materials::digest(&context, &credential, &essence, &[now_there]).await?;
         Ok(acquired(
             Arc::new(token),
             used,

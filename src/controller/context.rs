@@ -29,14 +29,14 @@ use crate::{
     },
     clock::Clock,
     credential::{Issuer, IssuerLookup, Key},
-    oauth::{Token, http::Http},
+    oauth::{Token, Validity, http::Http},
     plan::Memory,
     publish::SourceUse,
     telemetry::{health::Health, metrics::Metrics},
 };
 
 /// What an installation sets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// The operator's own namespace, where its digest key lives.
     pub namespace: String,
@@ -100,8 +100,8 @@ pub(super) struct Held {
     pub(super) token: Arc<Token>,
     pub(super) sources: SourceUse,
     pub(super) fingerprint: String,
-    /// When the certificate that proved the client ends.
-    pub(super) proof_expires_at: Option<jiff::Timestamp>,
+    /// The time of the certificate that proved the client.
+    pub(super) proof: Option<Validity>,
     /// Digest of the request it answers.
     pub(super) request: String,
     /// The renewal request it answers.

@@ -9,6 +9,7 @@ use super::{
     context::{Context, Held},
     gate::Admission,
     materials::{self, Read},
+    reformat::reformat,
     write::{patch_secret, publish, repeating, write_trouble},
 };
 use crate::{
@@ -80,6 +81,7 @@ pub(super) async fn execute(
             until,
         } => repeating(until),
         Plan::Render => render(context, credential, observed).await,
+        Plan::Reformat => reformat(context, credential, observed).await,
         Plan::Verify => verify(context, credential, key, observed).await,
         Plan::Mint(why) => mint(context, credential, key, observed, why, None).await,
         Plan::Publish(why) => {
@@ -100,11 +102,21 @@ async fn render(context: &Context, credential: &Credential, observed: &mut Obser
         };
     };
     let patch = render_patch(version, &dress(credential), &published.dress_keys);
+    dressed(context, credential, observed, &patch).await
+}
+
+/// Writes a patch that brings no new token, and says what the credential waits for besides.
+pub(super) async fn dressed(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    patch: &serde_json::Value,
+) -> Outcome {
     let waiting = observed
         .memory
         .failure_of(&stamp(credential, observed))
         .is_some();
-    match patch_secret(context, credential, &patch).await {
+    match patch_secret(context, credential, patch).await {
         Ok(()) if waiting => Outcome::Backoff,
         Ok(()) if credential.suspend => Outcome::Suspended,
         Ok(()) => Outcome::Steady,
@@ -187,13 +199,13 @@ async fn mint(
             token,
             sources,
             fingerprint,
-            proof_expires_at,
+            proof,
         }) => {
             let held = Held {
                 token,
                 sources,
                 fingerprint,
-                proof_expires_at,
+                proof,
                 request: fingerprint::request(credential),
                 renew_requested: credential.renew_requested.clone(),
             };

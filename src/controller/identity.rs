@@ -38,12 +38,6 @@ impl Default for IdentityEnvironment {
     }
 }
 
-impl std::fmt::Debug for IdentityEnvironment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IdentityEnvironment").finish_non_exhaustive()
-    }
-}
-
 fn fault(text: &str) -> Refusal {
     Refusal::local(Class::Invalid, "IdentityEnvironmentMissing", text)
 }
@@ -56,9 +50,7 @@ pub(super) async fn material(
     let environment = &context.settings.identity;
     match &credential.issuer.lends {
         Some(Lent::Imds(origin)) => Ok(Material::Local(Local::Imds(origin.clone()))),
-        Some(Lent::AzureArc(origin)) => {
-            Ok(Material::Local(Local::AzureArc(origin.clone(), None)))
-        }
+        Some(Lent::AzureArc(origin)) => Ok(Material::Local(Local::AzureArc(origin.clone(), None))),
         Some(Lent::AppService) => match (&environment.endpoint, &environment.header) {
             (Some(endpoint), Some(header)) => Ok(Material::Local(Local::AppService(
                 endpoint.clone(),

@@ -269,8 +269,9 @@ impl Read {
         .origin()
         .ascii_serialization();
         for (name, annotations) in &self.owners {
-            binding::may_post(&credential.issuer, &origin, name, annotations.as_ref())
-                .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
+            binding::may_post(&credential.issuer, &origin, name, annotations.as_ref()).map_err(
+                |denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()),
+            )?;
         }
         Ok(())
     }
@@ -337,8 +338,13 @@ async fn account_token(
         let annotations = object.metadata.annotations.as_ref();
         let posted = endpoint.map(|e| e.url.origin().ascii_serialization());
         for origin in std::iter::once(credential.issuer.origin.clone()).chain(posted) {
-            binding::may_post(&credential.issuer, &origin, name, annotations)
-                .map_err(|d| Refusal::local(Class::Invalid, d.reason(), d.message().replacen("Secret ", "ServiceAccount ", 1)))?;
+            binding::may_post(&credential.issuer, &origin, name, annotations).map_err(|d| {
+                Refusal::local(
+                    Class::Invalid,
+                    d.reason(),
+                    d.message().replacen("Secret ", "ServiceAccount ", 1),
+                )
+            })?;
         }
     }
     let audience = account
@@ -391,4 +397,3 @@ fn usual_audience(credential: &Credential, endpoint: Option<&TokenEndpoint>) -> 
         ),
     }
 }
-

@@ -22,6 +22,7 @@ mod materials;
 mod observe;
 mod reconcile;
 mod record;
+mod reformat;
 mod refresh;
 mod revoke;
 mod secrets;
@@ -41,8 +42,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 pub use context::Settings;
-pub use identity::IdentityEnvironment;
 use context::{Context, Parts, Triggers};
+pub use identity::IdentityEnvironment;
 
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, TokenIssuer},

@@ -22,7 +22,7 @@ use crate::{
     credential::Credential,
     oauth::{
         Class, Refusal, Token,
-        renewal::{self, Fate, State, Step},
+        renewal::{self, Fate, Notes, Step},
     },
     publish::SourceMark,
 };
@@ -37,7 +37,7 @@ pub(super) async fn begin(
     state: &mut StateSecret,
     now: Timestamp,
 ) -> Result<bool, Refusal> {
-    let noted = State::read(state.annotations.as_ref());
+    let noted = Notes::read(state.annotations.as_ref());
     let name = format!("{}/{}", credential.namespace, credential.name);
     match renewal::before(&noted, credential.issuer.reuse, &name, now) {
         Step::Stop(refusal) => Err(refusal),
@@ -61,7 +61,7 @@ pub(super) async fn finish(
     sent: &SecretString,
     result: &Result<Token, Refusal>,
 ) -> Result<(), Refusal> {
-    let noted = State::read(state.annotations.as_ref());
+    let noted = Notes::read(state.annotations.as_ref());
     let change = match result {
         Ok(token) => {
             let new = token
@@ -78,7 +78,8 @@ pub(super) async fn finish(
                 (names::ROTATES): rotates.to_string(),
             } } });
             if let Some(new) = new {
-                change["stringData"] = json!({ (state.reference.key.as_str()): new.expose_secret() });
+                change["stringData"] =
+                    json!({ (state.reference.key.as_str()): new.expose_secret() });
             }
             change
         }
@@ -160,9 +161,13 @@ async fn still_ours(
     sent: &SecretString,
 ) -> Result<bool, Refusal> {
     let api = api(context, credential);
-    let secret = call(&context.metrics, "get_secret", api.get(&state.reference.name))
-        .await
-        .map_err(|trouble| trouble_with(state, trouble))?;
+    let secret = call(
+        &context.metrics,
+        "get_secret",
+        api.get(&state.reference.name),
+    )
+    .await
+    .map_err(|trouble| trouble_with(state, trouble))?;
     let same = secret.metadata.uid.as_deref() == Some(state.uid.as_str());
     let bytes = secret
         .data
@@ -184,7 +189,9 @@ fn trouble_with(state: &StateSecret, trouble: Trouble) -> Refusal {
         Trouble::Forbidden => Refusal::local(
             Class::Denied,
             "StateWriteForbidden",
-            format!("apicred may not write Secret {name}, where the refresh token lives; give its role patch on secrets here"),
+            format!(
+                "apicred may not write Secret {name}, where the refresh token lives; give its role patch on secrets here"
+            ),
         ),
         Trouble::NotFound => Refusal::local(
             Class::Invalid,
@@ -194,7 +201,9 @@ fn trouble_with(state: &StateSecret, trouble: Trouble) -> Refusal {
         Trouble::Invalid | Trouble::Quota | Trouble::Terminating => Refusal::local(
             Class::Denied,
             "StateWriteForbidden",
-            format!("the API server refuses to change Secret {name}; is it immutable, or guarded by a policy?"),
+            format!(
+                "the API server refuses to change Secret {name}; is it immutable, or guarded by a policy?"
+            ),
         ),
         Trouble::Conflict | Trouble::Unavailable => Refusal::local(
             Class::Transient,

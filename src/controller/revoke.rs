@@ -10,11 +10,17 @@ use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::{acquire, calls::call, context::{Context, key_of}, ids, materials};
+use super::{
+    acquire,
+    calls::call,
+    context::{Context, key_of},
+    ids, materials,
+};
 use crate::{
-    api::{ApiCredential, IssuerRef, TargetFormat},
+    api::{ApiCredential, IssuerRef},
     credential::{Credential, Endpoint, FieldError, parse},
     oauth::{Class, Grant, Moment, Refusal, Revoked, Token, TokenEndpoint, revocation},
+    publish::{dress, recover},
 };
 
 /// Revocations under way at once: a deleted namespace may bring thousands.
@@ -145,15 +151,8 @@ async fn from_secret(context: &Context, credential: &Credential) -> Result<Secre
     if owner != Some(&credential.uid) {
         return Err(fault("its Secret belongs to somebody else by now"));
     }
-    let plain = credential
-        .target
-        .keys
-        .iter()
-        .find(|k| k.format == TargetFormat::Token)
-        .and_then(|k| k.key.as_ref());
-    let data = secret.data.unwrap_or_default();
-    plain
-        .and_then(|key| data.get(key))
-        .and_then(|bytes| crate::oauth::word(&bytes.0).ok())
-        .ok_or_else(|| fault("its Secret holds no plain token"))
+    let written = dress(credential).keys().data;
+    recover(&secret.data.unwrap_or_default(), &written)
+        .map(|r| r.secret)
+        .ok_or_else(|| fault("its Secret shows no plain token"))
 }

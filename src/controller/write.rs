@@ -22,7 +22,7 @@ use crate::{
     credential::{Credential, Key, parse},
     oauth::{Class, Refusal},
     plan::{Memory, Minted, Observed, Outcome, Why, fingerprint, later_than, record, schedule},
-    publish::{DressKeys, Record, create, dress, ownership::Target, rotate_patch},
+    publish::{DressKeys, Record, create, data, dress, ownership::Target, rotate_patch},
 };
 
 pub(super) async fn publish(
@@ -69,7 +69,7 @@ pub(super) async fn publish(
         held.fingerprint.clone(),
         token_digest,
         held.sources.clone(),
-        held.proof_expires_at,
+        held.proof,
     );
     match write(context, credential, observed, &record, held).await {
         Ok(()) => {
@@ -100,8 +100,33 @@ pub(super) async fn publish(
                 correlation_id: held.token.correlation_id.clone(),
             })
         }
-        Err(trouble) => write_trouble(context, credential, observed, trouble),
+        Err(WriteTrouble::Call(trouble)) => write_trouble(context, credential, observed, trouble),
+        Err(WriteTrouble::Unfit(problem)) => unfit(context, credential, observed, problem),
     }
+}
+
+/// Why a token could not be written.
+enum WriteTrouble {
+    Call(Trouble),
+    /// A format cannot carry it.
+    Unfit(String),
+}
+
+impl From<Trouble> for WriteTrouble {
+    fn from(trouble: Trouble) -> Self {
+        Self::Call(trouble)
+    }
+}
+
+/// The token is held: another choice of formats publishes it without a request.
+pub(super) fn unfit(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    problem: String,
+) -> Outcome {
+    let refusal = Refusal::local(Class::Invalid, "FormatUnfit", problem);
+    failed(context, credential, observed, refusal)
 }
 
 /// One write: a create if nothing was there, else a patch that demands the version that was decided on.
@@ -111,8 +136,9 @@ async fn write(
     observed: &Observed,
     record: &Record,
     held: &Held,
-) -> Result<(), Trouble> {
+) -> Result<(), WriteTrouble> {
     let dress = dress(credential);
+    let data = data(&held.token, &dress.keys).map_err(WriteTrouble::Unfit)?;
     match &observed.target {
         Target::Absent | Target::Deleting | Target::Foreign(_) => {
             let secret = create(
@@ -120,7 +146,7 @@ async fn write(
                 &credential.target.name,
                 &dress,
                 record,
-                &held.token,
+                data,
             );
             let params = PostParams {
                 field_manager: Some(names::MANAGER.to_owned()),
@@ -136,12 +162,12 @@ async fn write(
             Ok(())
         }
         Target::Ours { version, published } => {
-            let patch = rotate_patch(version, &dress, &published.dress_keys, record, &held.token);
-            patch_secret(context, credential, &patch).await
+            let patch = rotate_patch(version, &dress, &published.dress_keys, record, &data);
+            Ok(patch_secret(context, credential, &patch).await?)
         }
         Target::Adoptable { version } => {
-            let patch = rotate_patch(version, &dress, &DressKeys::default(), record, &held.token);
-            patch_secret(context, credential, &patch).await
+            let patch = rotate_patch(version, &dress, &DressKeys::default(), record, &data);
+            Ok(patch_secret(context, credential, &patch).await?)
         }
     }
 }

@@ -47,7 +47,11 @@ pub(super) fn ask(
             } else {
                 errors.extend(entra_faults(spec, grant));
             }
-            if errors.is_empty() { Ok(ask) } else { Err(errors) }
+            if errors.is_empty() {
+                Ok(ask)
+            } else {
+                Err(errors)
+            }
         }
         Endpoint::Nowhere => {
             if spec.scopes.is_empty() && spec.resource.is_none() && spec.audience.is_none() {
@@ -73,7 +77,11 @@ pub(super) fn ask(
                     "is Entra ID's; leave it out for this issuer",
                 ));
             }
-            if errors.is_empty() { Ok(ask) } else { Err(errors) }
+            if errors.is_empty() {
+                Ok(ask)
+            } else {
+                Err(errors)
+            }
         }
     }
 }
@@ -167,7 +175,11 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant) -> Option<FieldError> {
         );
         return fault("spec.scopes", mend);
     };
-    if let Some(i) = spec.scopes.iter().position(|s| s.contains("%2F") || s.contains("%2f")) {
+    if let Some(i) = spec
+        .scopes
+        .iter()
+        .position(|s| s.contains("%2F") || s.contains("%2f"))
+    {
         return fault(
             &format!("spec.scopes[{i}]"),
             "is URL-encoded already; write it plainly, apicred encodes it".to_owned(),
@@ -197,10 +209,15 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant) -> Option<FieldError> {
 fn address_fault(field: &str, wanted: &str) -> Option<FieldError> {
     let host = Url::parse(wanted).ok()?.host_str()?.to_owned();
     let (_, api) = BY_ADDRESS.iter().find(|(known, _)| {
-        host == *known || host.strip_suffix(known).is_some_and(|rest| rest.ends_with('.'))
+        host == *known
+            || host
+                .strip_suffix(known)
+                .is_some_and(|rest| rest.ends_with('.'))
     })?;
     Some(FieldError::new(
         field,
-        format!("is where the API is called, not what its tokens are asked for by; write api: {api}"),
+        format!(
+            "is where the API is called, not what its tokens are asked for by; write api: {api}"
+        ),
     ))
 }

@@ -1,7 +1,10 @@
 //! Which proof and which grant an issuer can take. What does not fit is told before anything is sent.
 
-use super::{Endpoint, FieldError, Issuer, Proof};
-use crate::{api::ApiCredentialSpec, oauth::Grant};
+use super::{Endpoint, FieldError, Issuer, Lent, Proof, Selector};
+use crate::{
+    api::ApiCredentialSpec,
+    oauth::{Grant, Need},
+};
 
 /// Everything that does not fit.
 pub(super) fn faults(
@@ -29,10 +32,10 @@ pub(super) fn faults(
         _ => {}
     }
     match (proof, grant) {
-        (Proof::Absent, Grant::Static(_) | Grant::JwtBearer(_)) => {}
+        (Proof::Absent, Grant::Static(_) | Grant::JwtBearer(_) | Grant::TokenExchange(_)) => {}
         (Proof::Absent, _) => say(
             "spec.client",
-            "is missing; only the grants static and jwtBearer can do without",
+            "is missing; only the grants static, jwtBearer and tokenExchange can do without",
         ),
         (_, Grant::Static(_)) => say(
             "spec.client",
@@ -55,6 +58,43 @@ pub(super) fn faults(
             "Entra ID takes certificates as signed assertions; use client.certificate",
         );
     }
+    if matches!(grant, Grant::Static(_)) {
+        if spec.api.is_some() {
+            say("spec.api", "a static key is not asked for; leave api out");
+        }
+        if spec.revoke_on_delete == Some(true) {
+            say(
+                "spec.revokeOnDelete",
+                "a static key is revoked where it was made; leave it out",
+            );
+        }
+    }
+    let accounts = grant.needs().into_iter().filter_map(|need| match need {
+        Need::Account(account) => Some(account),
+        _ => None,
+    });
+    let own = match proof {
+        Proof::ServiceAccount(account) => Some(account.clone()),
+        _ => None,
+    };
+    for account in accounts.chain(own) {
+        if account.audience.as_deref().is_some_and(is_api_server) {
+            say(
+                "serviceAccount.audience",
+                "is the Kubernetes API's own: whoever gets such a token can sign in to the cluster; name the issuer's audience",
+            );
+        }
+    }
+    if let (
+        Proof::ManagedIdentity(Selector::Object(_) | Selector::Resource(_)),
+        Some(Lent::WorkloadIdentity),
+    ) = (proof, &issuer.lends)
+    {
+        say(
+            "spec.client.managedIdentity",
+            "this issuer lends a workload identity, which is chosen by client.id alone",
+        );
+    }
     if spec.revoke_on_delete == Some(true) && entra {
         say(
             "spec.revokeOnDelete",
@@ -71,4 +111,17 @@ pub(super) fn faults(
         );
     }
     errors
+}
+
+/// Is this an audience that API servers usually take for their own?
+fn is_api_server(audience: &str) -> bool {
+    let name = audience
+        .trim_start_matches("https://")
+        .trim_end_matches('/')
+        .split(':')
+        .next()
+        .unwrap_or_default();
+    name == "kubernetes"
+        || name == "kubernetes.default"
+        || name.starts_with("kubernetes.default.svc")
 }

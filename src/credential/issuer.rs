@@ -357,11 +357,9 @@ fn lent(spec: &ManagedIdentity, entra: bool) -> Result<Lent, FieldError> {
     match keys {
         (Some(e), None, None, None) => Ok(Lent::Imds(at("imds", e, crate::oauth::IMDS)?)),
         (None, Some(_), None, None) => Ok(Lent::AppService),
-        (None, None, Some(e), None) => Ok(Lent::AzureArc(at(
-            "azureArc",
-            e,
-            crate::oauth::AZURE_ARC,
-        )?)),
+        (None, None, Some(e), None) => {
+            Ok(Lent::AzureArc(at("azureArc", e, crate::oauth::AZURE_ARC)?))
+        }
         (None, None, None, Some(_)) => Ok(Lent::WorkloadIdentity),
         _ => Err(FieldError::new(
             "spec.managedIdentity",

@@ -78,7 +78,10 @@ impl Credential {
     /// Keys of Secrets that the grant needs, all of them.
     pub fn companions(&self) -> Vec<SecretKeyRef> {
         let needs = self.grant.needs();
-        needs.iter().filter_map(|n| n.reference().cloned()).collect()
+        needs
+            .iter()
+            .filter_map(|n| n.reference().cloned())
+            .collect()
     }
 }
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{
-    Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, ask, fit};
+use super::{Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, ask, fit};
 use crate::{
     api::{ApiCredential, IssuerRef, TargetFormat, TargetKey, names},
     oauth::Grant,

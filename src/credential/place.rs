@@ -17,7 +17,6 @@ pub const fn entra_authority(cloud: Cloud) -> &'static str {
     }
 }
 
-
 /// An issuer's place.
 pub(super) struct Place {
     pub(super) endpoint: Endpoint,

@@ -27,16 +27,11 @@ pub struct Preset {
 /// learn.microsoft.com/graph/deployments, learn.microsoft.com/azure/china/resources-developer-guide.
 pub const fn preset(api: ApiPreset, cloud: Cloud) -> Option<Preset> {
     let preset = match (api, cloud) {
-        (
-            ApiPreset::DefenderForCloudApps | ApiPreset::CloudAppSecurity,
-            Cloud::Public | Cloud::USGov,
-        ) => Preset {
+        (ApiPreset::DefenderForCloudApps | ApiPreset::CloudAppSecurity, Cloud::Public) => Preset {
             portal_name: "Microsoft Cloud App Security",
             audience: "05a65629-4c1b-48c1-a78b-804c4abdd4af",
-            base_url: match cloud {
-                Cloud::USGov => "https://portal.cloudappsecuritygov.com/api",
-                _ => "https://portal.cloudappsecurity.com/api",
-            },
+            // Slower than a tenant's own address, which the portal shows, and right for every tenant.
+            base_url: "https://portal.cloudappsecurity.com/cas/api/v1",
             roles: CLOUD_APPS,
             scopes: CLOUD_APPS,
         },
@@ -56,7 +51,11 @@ pub const fn preset(api: ApiPreset, cloud: Cloud) -> Option<Preset> {
                 "Incident.ReadWrite.All",
                 "AdvancedHunting.Read.All",
             ],
-            scopes: &["Incident.Read", "Incident.ReadWrite", "AdvancedHunting.Read"],
+            scopes: &[
+                "Incident.Read",
+                "Incident.ReadWrite",
+                "AdvancedHunting.Read",
+            ],
         },
         (ApiPreset::ManagedDesktop, Cloud::Public) => Preset {
             portal_name: "Modern Workplace Customer APIs",

@@ -92,7 +92,9 @@ pub fn read(
             .filter(is_plain_https)
     };
     let document = Value::Object(document);
-    let aliases = document.get("mtls_endpoint_aliases").unwrap_or(&Value::Null);
+    let aliases = document
+        .get("mtls_endpoint_aliases")
+        .unwrap_or(&Value::Null);
     Ok(TokenEndpoint {
         takes_secrets,
         issuer: Some(named),

@@ -52,7 +52,13 @@ pub(super) fn prove(
             (asserted(SecretString::from(assertion)), None)
         }
         (Proof::ServiceAccount(_), Material::Assertion(token)) => (asserted(token.clone()), None),
-        (Proof::ManagedIdentity(_), Material::Workload { assertion, client_id }) => {
+        (
+            Proof::ManagedIdentity(_),
+            Material::Workload {
+                assertion,
+                client_id,
+            },
+        ) => {
             let mut fields = asserted(assertion.clone());
             if let (true, Some(own)) = (id.is_empty(), client_id) {
                 fields[0].1 = SecretString::from(own.as_str());
@@ -90,12 +96,10 @@ fn with_secret(
 /// safer one, since no other issuer can ask for it (CVE-2025-27370, draft-ietf-oauth-rfc7523bis).
 pub(super) fn audience(issuer: &Issuer, endpoint: &TokenEndpoint) -> String {
     let token_endpoint = || endpoint.url.to_string();
-    let wanted = issuer
-        .assertion_audience
-        .unwrap_or(match issuer.endpoint {
-            Endpoint::Discover(_) => AssertionAudience::Issuer,
-            _ => AssertionAudience::TokenEndpoint,
-        });
+    let wanted = issuer.assertion_audience.unwrap_or(match issuer.endpoint {
+        Endpoint::Discover(_) => AssertionAudience::Issuer,
+        _ => AssertionAudience::TokenEndpoint,
+    });
     match wanted {
         AssertionAudience::TokenEndpoint => token_endpoint(),
         AssertionAudience::Issuer => endpoint.issuer.clone().unwrap_or_else(token_endpoint),

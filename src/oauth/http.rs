@@ -166,13 +166,14 @@ fn build(settings: &Settings, identity: Option<&TlsIdentity>) -> Result<Client, 
         builder = builder.tls_certs_merge(roots);
     }
     if let Some(identity) = identity {
-        let identity = Identity::from_pem(identity.pem.expose_secret().as_bytes()).map_err(|_| {
-            Refusal::local(
-                Class::Invalid,
-                "MaterialInvalid",
-                "the client certificate and its key cannot be used for TLS",
-            )
-        })?;
+        let identity =
+            Identity::from_pem(identity.pem.expose_secret().as_bytes()).map_err(|_| {
+                Refusal::local(
+                    Class::Invalid,
+                    "MaterialInvalid",
+                    "the client certificate and its key cannot be used for TLS",
+                )
+            })?;
         builder = builder.identity(identity);
     }
     builder.build().map_err(|_| {

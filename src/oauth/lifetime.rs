@@ -139,15 +139,15 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
 /// The claims about rights. What could not stand in an annotation or a condition is left out, and so is what is
 /// beyond a bound: roles are short words.
 fn rights(claims: &Map<String, Value>) -> Claims {
-    let shown = |s: &&str| (1..=256).contains(&s.len()) && s.bytes().all(|b| (0x21..=0x7e).contains(&b));
+    let shown =
+        |s: &&str| (1..=256).contains(&s.len()) && s.bytes().all(|b| (0x21..=0x7e).contains(&b));
     let list = |name: &str| -> Vec<String> {
         let words: Vec<&str> = match claims.get(name) {
             Some(Value::String(text)) => text.split(' ').collect(),
             Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
-        let mut words: Vec<String> =
-            words.into_iter().filter(shown).map(str::to_owned).collect();
+        let mut words: Vec<String> = words.into_iter().filter(shown).map(str::to_owned).collect();
         words.sort();
         words.dedup();
         words.truncate(MAX_CLAIMS);

@@ -84,11 +84,10 @@ fn below(origin: &Url) -> Url {
 }
 
 fn resource(ask: &Ask) -> String {
-    let scope = ask.scopes.first().map(|s| {
-        s.strip_suffix("/.default")
-            .unwrap_or(s.as_str())
-            .to_owned()
-    });
+    let scope = ask
+        .scopes
+        .first()
+        .map(|s| s.strip_suffix("/.default").unwrap_or(s.as_str()).to_owned());
     ask.resource.clone().or(scope).unwrap_or_default()
 }
 

@@ -159,7 +159,7 @@ fn by_protocol(status: u16, error: Option<&str>) -> (Class, &'static str, &'stat
         (_, Some("unauthorized_client")) => (
             Class::Denied,
             "ClientNotAuthorized",
-            "allow this client the client credentials grant at the issuer",
+            "allow this client this grant at the issuer",
             true,
         ),
         (_, Some("invalid_scope")) => {

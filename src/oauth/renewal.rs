@@ -20,7 +20,7 @@ pub struct ReuseRule {
 
 /// What stands on the state Secret.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct State {
+pub struct Notes {
     /// Sent, and not answered yet.
     pub in_flight_since: Option<Timestamp>,
     /// Did the issuer rotate at the last refresh?
@@ -54,7 +54,7 @@ pub enum Fate {
     Dead,
 }
 
-impl State {
+impl Notes {
     /// From the annotations of a state Secret. A mark that cannot be read counts as one from long ago.
     pub fn read(annotations: Option<&BTreeMap<String, String>>) -> Self {
         let text = |name| annotations.and_then(|a| a.get(name)).map(String::as_str);
@@ -68,7 +68,7 @@ impl State {
 }
 
 /// Before a request.
-pub fn before(state: &State, rule: ReuseRule, credential: &str, now: Timestamp) -> Step {
+pub fn before(state: &Notes, rule: ReuseRule, credential: &str, now: Timestamp) -> Step {
     if rule.reuse == Some(Reuse::Always) {
         return Step::Send { mark: None };
     }
@@ -83,7 +83,9 @@ pub fn before(state: &State, rule: ReuseRule, credential: &str, now: Timestamp) 
         None => Step::Send { mark: Some(now) },
         // The window counts from the first use, so its mark stays.
         Some(since) if now.duration_since(since).abs() <= rule.window => Step::Send { mark: None },
-        Some(_) if state.rotates == Some(false) => Step::Send { mark: None },
+        Some(_) if rule.reuse.is_none() && state.rotates == Some(false) => {
+            Step::Send { mark: None }
+        }
         Some(_) => Step::Stop(needs_user(
             "RefreshOutcomeUnknown",
             "the answer to a refresh was lost, and this issuer may take a second use of the refresh token for theft",
@@ -108,7 +110,9 @@ pub fn fate(refusal: &Refusal) -> Fate {
     match (refusal.http_status, refusal.class) {
         (None, _) if refusal.maybe_sent => Fate::Unknown,
         (None, _) | (Some(429 | 503), _) => Fate::Intact,
-        (Some(_), Class::NeedsUser) => Fate::Dead,
+        (Some(_), Class::NeedsUser) if refusal.error.as_deref() != Some("invalid_request") => {
+            Fate::Dead
+        }
         // An OAuth error is the token endpoint's own word: it did not grant.
         (Some(_), _) if refusal.error.is_some() => Fate::Intact,
         (Some(400..=499), _) => Fate::Intact,

@@ -27,7 +27,9 @@ pub(super) fn missing(credential: &Credential, record: &Record) -> Option<(&'sta
     {
         return Some((
             "TenantMismatch",
-            format!("the token is of tenant {tenant}, not of {wanted}; correct the issuer's tenant, or spec.expect"),
+            format!(
+                "the token is of tenant {tenant}, not of {wanted}; correct the issuer's tenant, or spec.expect"
+            ),
         ));
     }
     let absent = |wanted: &[String], held: &[String]| -> Vec<String> {
@@ -41,7 +43,11 @@ pub(super) fn missing(credential: &Credential, record: &Record) -> Option<(&'sta
         (true, true) => return None,
         (false, true) => ("RolesMissing", "application permissions", roles),
         (true, false) => ("ScopesMissing", "delegated permissions", scopes),
-        (false, false) => ("PermissionsMissing", "permissions", [roles, scopes].concat()),
+        (false, false) => (
+            "PermissionsMissing",
+            "permissions",
+            [roles, scopes].concat(),
+        ),
     };
     let mut text = format!("the token lacks the {what} {}", lacking.join(", "));
     match &credential.issuer.endpoint {
@@ -52,7 +58,9 @@ pub(super) fn missing(credential: &Credential, record: &Record) -> Option<(&'sta
         )),
         _ => text.push_str("; grant them to the client at the issuer"),
     }
-    text.push_str("; the next token has them, at once with the annotation apicred.dev/renew-requested-at");
+    text.push_str(
+        "; the next token has them, at once with the annotation apicred.dev/renew-requested-at",
+    );
     Some((reason, text))
 }
 
@@ -68,6 +76,7 @@ fn portal_name(credential: &Credential) -> String {
         ApiPreset::DefenderXdr,
         ApiPreset::ManagedDesktop,
         ApiPreset::MicrosoftGraph,
+        ApiPreset::AzureResourceManager,
     ]
     .into_iter()
     .filter_map(|api| preset(api, credential.issuer.cloud))

@@ -66,12 +66,12 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
         }
         Proof::Certificate(_) | Proof::Mtls(_) => {
             let record = observed.record()?;
-            let at = record.proof_expires_at?;
-            // The certificate's own life is not noted; the time from the token on stands for it.
-            let left = at.duration_since(record.issued_at).max(SignedDuration::ZERO);
+            let validity = record.proof?;
+            let life = validity.until.duration_since(validity.from);
+            let part = (life / PART).max(SignedDuration::ZERO);
             Some(Ending {
-                at,
-                warn_at: schedule::later(at, -AHEAD.min(left / PART)),
+                at: validity.until,
+                warn_at: schedule::later(validity.until, -AHEAD.min(part)),
                 kind: Kind::Certificate,
                 name: record.sources.used.as_ref()?.name.clone(),
             })
@@ -97,15 +97,21 @@ impl Ending {
             ),
             (Kind::Secret, true) => (
                 "SecretExpired",
-                format!("the client secret in Secret {name} ended at {at}; make a new one at the issuer and store it"),
+                format!(
+                    "the client secret in Secret {name} ended at {at}; make a new one at the issuer and store it"
+                ),
             ),
             (Kind::Certificate, false) => (
                 "CertificateExpiring",
-                format!("the certificate in Secret {name} ends at {at}; renew it and register the new one at the issuer"),
+                format!(
+                    "the certificate in Secret {name} ends at {at}; renew it and register the new one at the issuer"
+                ),
             ),
             (Kind::Certificate, true) => (
                 "CertificateExpired",
-                format!("the certificate in Secret {name} ended at {at}; renew it and register the new one at the issuer"),
+                format!(
+                    "the certificate in Secret {name} ended at {at}; renew it and register the new one at the issuer"
+                ),
             ),
             (Kind::StaticKey, _) => (
                 "StaticKeyOld",

@@ -2,9 +2,9 @@
 //! [`status`] turns what came of it into what a person reads.
 
 pub(crate) mod conditions;
-pub mod fingerprint;
 mod expect;
 mod expiry;
+pub mod fingerprint;
 mod notices;
 mod observed;
 mod outcome;
@@ -39,6 +39,8 @@ pub enum Plan {
     },
     /// Change the Secret's labels, annotations or owner; the token stays.
     Render,
+    /// Write the published token in other formats; the issuer is not asked.
+    Reformat,
     /// Read the source that moved; if its content is another one, mint.
     Verify,
     /// Get a token.
@@ -147,10 +149,10 @@ pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Pla
     let undressed = undressed(credential, observed);
     if credential.suspend {
         // No token, but its owner reference may have to go before the credential does.
-        return Plan::Render;
+        return dressing(credential, observed);
     }
     match need(credential, observed, now) {
-        Need::Nothing if undressed => Plan::Render,
+        Need::Nothing if undressed => dressing(credential, observed),
         Need::Nothing => {
             let until = observed.record().map_or(now, |r| r.renew_at);
             Plan::Keep { until }
@@ -170,6 +172,19 @@ fn undressed(credential: &Credential, observed: &Observed) -> bool {
             && p.hands == Hands::None
             && (p.dress != dress(credential).digest() || p.dress_live != p.dress)
     })
+}
+
+/// The step that puts the dress right: the data as well, if its formats are others.
+fn dressing(credential: &Credential, observed: &Observed) -> Plan {
+    if reformats(credential, observed) {
+        Plan::Reformat
+    } else {
+        Plan::Render
+    }
+}
+
+fn reformats(credential: &Credential, observed: &Observed) -> bool {
+    published(&observed.target).is_some_and(|p| dress(credential).has_other_formats(&p.dress))
 }
 
 /// The step that asks for something, unless it may not, cannot, or has to wait.
@@ -219,7 +234,7 @@ fn obtain(
     };
     match backoff.or(held_back).or(calm) {
         // While the issuer is out, a label can still be put right.
-        Some(_) if undressed => Plan::Render,
+        Some(_) if undressed => dressing(credential, observed),
         Some((until, why)) => Plan::Hold { until, why },
         None => step,
     }
@@ -323,6 +338,9 @@ fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     }
     if credential.renew_requested.is_some() && credential.renew_requested != record.renew_handled {
         return Need::Token(Why::Requested);
+    }
+    if reformats(credential, observed) && observed.memory.unreadable {
+        return Need::Token(Why::SpecChanged);
     }
     let Some(sources) = sources_of(record, observed) else {
         return Need::Token(Why::SourceChanged);

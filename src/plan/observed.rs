@@ -71,6 +71,8 @@ pub struct Memory {
     pub refused: Vec<SourceMark>,
     /// Do not ask again before, although it is due: the issuer repeats the token that is published already.
     pub not_before: Option<Timestamp>,
+    /// The published token could not be read back in order to write it in other formats.
+    pub unreadable: bool,
     /// Tokens that were published because somebody had undone the one before.
     pub repairs: Option<Repairs>,
 }
@@ -141,6 +143,7 @@ impl Memory {
             && self.verified.is_empty()
             && self.refused.is_empty()
             && self.not_before.is_none()
+            && !self.unreadable
             && self.repairs.is_none()
     }
 
@@ -168,7 +171,11 @@ impl Memory {
         let Some((status, last)) = status.and_then(|s| Some((s, s.last_attempt.as_ref()?))) else {
             return;
         };
-        let marks: Vec<SourceMark> = observed.companions.iter().filter_map(Source::mark).collect();
+        let marks: Vec<SourceMark> = observed
+            .companions
+            .iter()
+            .filter_map(Source::mark)
+            .collect();
         let listed = |m: &SourceMark| status.refused_sources.contains(&m.to_string());
         if status.observed_generation != Some(credential.generation)
             || last.result != AttemptResult::Failed
@@ -217,6 +224,8 @@ pub fn stamp(credential: &Credential, observed: &Observed) -> String {
         "|{}|{:?}",
         credential.issuer.version, credential.issuer.style
     ));
+    // How a key signs, where a certificate lies: no part of the token, and yet what a person may have mended.
+    text.push_str(&format!("|{:?}|{:?}", credential.proof, credential.grant));
     for source in observed.sources.iter().chain(&observed.companions) {
         let (uid, version) = source.present.as_ref().map_or(("", ""), |(u, v)| (u, v));
         text.push_str(&format!(

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Failure, Memory, Observed, Why, fingerprint, schedule, stamp};
 use crate::{
     credential::Credential,
-    oauth::{Refusal, Token},
+    oauth::{Refusal, Token, Validity},
     publish::{Record, SourceUse},
 };
 
@@ -65,7 +65,7 @@ pub fn record(
     fingerprint: String,
     token_digest: String,
     sources: SourceUse,
-    proof_expires_at: Option<Timestamp>,
+    proof: Option<Validity>,
 ) -> Record {
     let renewal = schedule::renewal(
         token.issued_at,
@@ -86,7 +86,7 @@ pub fn record(
         sources,
         claims: token.claims.clone(),
         token_id: token.id.clone(),
-        proof_expires_at,
+        proof,
         renew_handled: credential.renew_requested.clone(),
     }
 }

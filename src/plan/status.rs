@@ -182,8 +182,8 @@ pub fn invalid(
 fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
     status.issued_at = Some(time(record.issued_at));
     // A static key ends when somebody revokes it, which nobody is told.
-    status.expires_at = (record.lifetime != LifetimeSource::Static.as_str())
-        .then(|| time(record.expires_at));
+    status.expires_at =
+        (record.lifetime != LifetimeSource::Static.as_str()).then(|| time(record.expires_at));
     status.renew_at = Some(time(record.renew_at));
     status.renew_reason = Some(record.renew_reason.clone());
     status.client_secret_in_use = record

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Owner;
 use crate::{
-    api::{DeletionPolicy, names},
+    api::{DeletionPolicy, TargetFormat, TargetKey, names},
     credential::Credential,
+    oauth::Grant,
 };
 
 /// What the Secret shall wear.
@@ -27,6 +28,8 @@ pub struct Dress {
     pub owned: bool,
     /// Who it belongs to.
     pub owner: Owner,
+    /// The keys of its data.
+    pub keys: Vec<TargetKey>,
 }
 
 /// The keys that a past [`Dress`] put on, to know what to take off.
@@ -38,6 +41,37 @@ pub struct DressKeys {
     /// Annotation keys.
     #[serde(rename = "a")]
     pub annotations: Vec<String>,
+    /// Keys of the data with their formats, as `key=Format`.
+    #[serde(rename = "d", default = "usual")]
+    pub data: Vec<String>,
+}
+
+/// The keys of a Secret that says nothing about them.
+fn usual() -> Vec<String> {
+    ["Token", "TokenType", "ExpiresAt", "Json"]
+        .iter()
+        .zip(["token", "token_type", "expires_at", "token.json"])
+        .map(|(format, key)| format!("{key}={format}"))
+        .collect()
+}
+
+impl DressKeys {
+    /// Of a Secret on which nothing readable is noted.
+    pub(super) fn unknown() -> Self {
+        Self {
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            data: usual(),
+        }
+    }
+
+    /// Names of the keys, with whether their value is another one for each token.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.data.iter().map(|noted| {
+            let (key, format) = noted.rsplit_once('=').unwrap_or((noted, ""));
+            (key, format != TargetFormat::TokenType.as_str())
+        })
+    }
 }
 
 /// The dress that a credential's spec asks for.
@@ -47,7 +81,11 @@ pub fn dress(credential: &Credential) -> Dress {
     let mut annotations = credential.target.annotations.clone();
     annotations.insert(names::CREDENTIAL.to_owned(), credential.name.clone());
     annotations.insert(names::CREDENTIAL_UID.to_owned(), credential.uid.clone());
+    let endless = matches!(credential.grant, Grant::Static(_));
+    let keys = credential.target.keys.iter();
+    let keys = keys.filter(|k| !(endless && k.format == TargetFormat::ExpiresAt));
     Dress {
+        keys: keys.cloned().collect(),
         labels,
         annotations,
         type_: credential.target.type_.as_str(),
@@ -63,10 +101,30 @@ impl Dress {
     /// The digest that stands on the Secret.
     pub fn digest(&self) -> String {
         format!(
-            "{}:{}",
+            "{}:{}:{}",
             looks(self.labels.iter(), self.annotations.iter(), self.owned),
-            self.type_
+            self.type_,
+            self.formats()
         )
+    }
+
+    /// Digest of the keys and all that is said about each.
+    fn formats(&self) -> String {
+        let mut text = String::new();
+        for key in &self.keys {
+            let parts = [&key.key, &key.host, &key.username, &key.variable];
+            text.push_str(key.format.as_str());
+            for part in parts {
+                let part = part.as_deref().unwrap_or_default();
+                text.push_str(&format!("|{}:{part}", part.len()));
+            }
+        }
+        URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..9])
+    }
+
+    /// Was the data written in other formats than are wanted now?
+    pub fn has_other_formats(&self, noted: &str) -> bool {
+        noted.rsplit(':').next() != Some(self.formats().as_str())
     }
 
     /// The keys that are put on.
@@ -74,12 +132,20 @@ impl Dress {
         DressKeys {
             labels: self.labels.keys().cloned().collect(),
             annotations: self.annotations.keys().cloned().collect(),
+            data: self
+                .keys
+                .iter()
+                .map(|k| {
+                    let name = k.key.as_deref().unwrap_or(k.format.usual_key());
+                    format!("{name}={}", k.format.as_str())
+                })
+                .collect(),
         }
     }
 }
 
-/// The digest of what a live Secret wears of the keys that were once put on. The type is not in its metadata, so
-/// it is taken from the digest that was noted.
+/// The digest of what a live Secret wears of the keys that were once put on. Type and formats are not in its
+/// metadata, so they are taken from the digest that was noted.
 pub(super) fn live_digest(
     labels: Option<&BTreeMap<String, String>>,
     annotations: Option<&BTreeMap<String, String>>,

@@ -1,4 +1,4 @@
-//! A token into a Secret. PURE: what goes into the data ([`data`]), what the Secret wears ([`Dress`]), what is
+//! A token into a Secret. PURE: what goes into the data ([`data()`]), what the Secret wears ([`Dress`]), what is
 //! noted on it ([`Record`]), and whose it is ([`ownership`]).
 //!
 //! Writes are a create, or a strategic merge patch that carries the resourceVersion it was decided on. Not
@@ -8,6 +8,7 @@
 //! instead, at the very resourceVersion that the patch then demands ([`ownership::Hands`]).
 
 mod dress;
+mod formats;
 pub mod ownership;
 mod record;
 #[cfg(test)]
@@ -15,11 +16,9 @@ mod tests;
 mod write;
 
 pub use dress::{Dress, DressKeys, dress};
+pub use formats::{Recovered, data, recover};
 pub use record::{Record, SourceMark, SourceUse};
-pub use write::{create, data, render_patch, rotate_patch};
-
-/// Keys of the Secret's data, each a file where the Secret is mounted.
-pub const KEYS: [&str; 4] = ["expires_at", "token", "token.json", "token_type"];
+pub use write::{create, render_patch, rotate_patch};
 
 /// The part of an object reference that apicred needs of itself.
 #[derive(Clone, Debug, Eq, PartialEq)]

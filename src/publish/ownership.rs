@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
-use super::{DressKeys, KEYS, Record, dress::live_digest};
+use super::{DressKeys, Record, dress::live_digest};
 use crate::{api::names, credential::Credential};
 
 /// What apicred keeps of a Secret's metadata.
@@ -100,7 +100,7 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
         let keys = a
             .get(names::DRESS_KEYS)
             .and_then(|j| serde_json::from_str(j).ok())
-            .unwrap_or_default();
+            .unwrap_or_else(DressKeys::unknown);
         let noted = a.get(names::DRESS).cloned().unwrap_or_default();
         let owned = meta
             .owner_references
@@ -113,8 +113,8 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
             record: Record::read(a),
             dress_live: live_digest(meta.labels.as_ref(), Some(a), &keys, owned, &noted),
             dress: noted,
+            hands: hands(meta.managed_fields.as_deref().unwrap_or_default(), &keys),
             dress_keys: keys,
-            hands: hands(meta.managed_fields.as_deref().unwrap_or_default()),
         })
     });
     let controller = meta
@@ -174,18 +174,18 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
     }
 }
 
-/// Keys whose value is another with each token.
-const MOVING: [&str; 3] = ["expires_at", "token", "token.json"];
-
 /// Who owns the fields that apicred writes, by `managedFields`. A cleared list tells nothing and counts as none.
-fn hands(entries: &[ManagedFieldsEntry]) -> Hands {
+fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys) -> Hands {
+    let moving = || keys.files().filter(|(_, moves)| *moves).map(|(key, _)| key);
     let ours = |e: &&ManagedFieldsEntry| e.manager.as_deref() == Some(names::MANAGER);
     if !entries.iter().any(|e| ours(&e)) {
         return Hands::None;
     }
     let name = |e: &ManagedFieldsEntry| e.manager.clone().unwrap_or_else(|| "somebody".to_owned());
-    let strangers: Vec<&ManagedFieldsEntry> =
-        entries.iter().filter(|e| !ours(e) && touches(e)).collect();
+    let strangers: Vec<&ManagedFieldsEntry> = entries
+        .iter()
+        .filter(|e| !ours(e) && touches(e, keys))
+        .collect();
     if let Some(claim) = strangers
         .iter()
         .find(|e| e.operation.as_deref() == Some("Apply"))
@@ -195,7 +195,7 @@ fn hands(entries: &[ManagedFieldsEntry]) -> Hands {
     // What changes with each token changes its owner with each write as well.
     if let Some(edit) = strangers
         .iter()
-        .find(|e| MOVING.iter().any(|key| owns_data(e, key)))
+        .find(|e| moving().any(|key| owns_data(e, key)))
     {
         return Hands::Edited(name(edit));
     }
@@ -209,9 +209,12 @@ fn hands(entries: &[ManagedFieldsEntry]) -> Hands {
         return Hands::Edited(name(edit));
     }
     // A key that was taken away is owned by nobody.
-    let held = |key: &&str| entries.iter().filter(ours).any(|e| owns_data(e, key));
-    let there = entries.iter().any(|e| owns_data(e, "token_type"));
-    if there && MOVING.iter().all(held) {
+    let held = |key: &str| entries.iter().filter(ours).any(|e| owns_data(e, key));
+    let there = |key: &str| entries.iter().any(|e| owns_data(e, key));
+    let whole = keys
+        .files()
+        .all(|(key, moves)| if moves { held(key) } else { there(key) });
+    if whole {
         Hands::None
     } else {
         Hands::Edited("somebody".to_owned())
@@ -228,7 +231,7 @@ fn owns_data(entry: &ManagedFieldsEntry, key: &str) -> bool {
         .is_some()
 }
 
-fn touches(entry: &ManagedFieldsEntry) -> bool {
+fn touches(entry: &ManagedFieldsEntry, keys: &DressKeys) -> bool {
     let annotations = || {
         fields(entry)?
             .get("f:metadata")?
@@ -238,12 +241,14 @@ fn touches(entry: &ManagedFieldsEntry) -> bool {
     let noted =
         || annotations().is_some_and(|a| a.keys().any(|k| is_record(k.trim_start_matches("f:"))));
     // An apply of `stringData` changes the data as well, and is noted under the name it was sent by.
-    let words = |key| {
+    let words = |key: &str| {
         fields(entry)
             .and_then(|f| f.get("f:stringData")?.get(format!("f:{key}")))
             .is_some()
     };
-    KEYS.iter().any(|key| owns_data(entry, key) || words(key)) || noted()
+    keys.files()
+        .any(|(key, _)| owns_data(entry, key) || words(key))
+        || noted()
 }
 
 /// Annotations whose change makes the record a lie. `adopt-by` and `dress` are not among them.
@@ -260,7 +265,7 @@ fn is_record(key: &str) -> bool {
         names::SOURCES,
         names::CLAIMS,
         names::TOKEN_ID,
-        names::PROOF_EXPIRES_AT,
+        names::PROOF_VALIDITY,
         names::RENEW_HANDLED,
     ];
     RECORD.contains(&key)

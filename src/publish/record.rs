@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{SecretKeyRef, names},
-    oauth::Claims,
+    oauth::{Claims, Validity},
 };
 
 /// The facts of one published token.
@@ -36,8 +36,8 @@ pub struct Record {
     pub claims: Option<Claims>,
     /// The token's own id.
     pub token_id: Option<String>,
-    /// When the certificate that proved the client ends.
-    pub proof_expires_at: Option<Timestamp>,
+    /// The time of the certificate that proved the client.
+    pub proof: Option<Validity>,
     /// The renewal request that this token answered.
     pub renew_handled: Option<String>,
 }
@@ -103,7 +103,7 @@ impl Record {
             (names::SOURCES, Some(sources)),
             (names::CLAIMS, self.claims.as_ref().and_then(claims)),
             (names::TOKEN_ID, self.token_id.clone()),
-            (names::PROOF_EXPIRES_AT, self.proof_expires_at.map(seconds)),
+            (names::PROOF_VALIDITY, self.proof.map(span)),
             (names::RENEW_HANDLED, self.renew_handled.clone()),
         ]
         .into_iter()
@@ -127,10 +127,23 @@ impl Record {
             sources: serde_json::from_str(annotations.get(names::SOURCES)?).ok()?,
             claims: text(names::CLAIMS).and_then(|c| serde_json::from_str(&c).ok()),
             token_id: text(names::TOKEN_ID),
-            proof_expires_at: time(names::PROOF_EXPIRES_AT),
+            proof: text(names::PROOF_VALIDITY).and_then(|t| validity(&t)),
             renew_handled: text(names::RENEW_HANDLED),
         })
     }
+}
+
+/// A certificate's time as `from/until` (an interval of ISO 8601).
+fn span(validity: Validity) -> String {
+    format!("{}/{}", seconds(validity.from), seconds(validity.until))
+}
+
+fn validity(text: &str) -> Option<Validity> {
+    let (from, until) = text.split_once('/')?;
+    Some(Validity {
+        from: from.parse().ok()?,
+        until: until.parse().ok()?,
+    })
 }
 
 /// RFC 3339 in whole seconds.

@@ -8,38 +8,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::Resource;
-use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-use super::{Dress, DressKeys, Record, record::seconds};
-use crate::{
-    api::{ApiCredential, names},
-    oauth::Token,
-};
-
-/// The data of a Secret. `token` has no line end, since a trailing one breaks headers; `token.json` has
-/// everything in one file, since two files can straddle the swap of a mounted volume.
-pub fn data(token: &Token) -> BTreeMap<String, ByteString> {
-    let secret = token.secret.expose_secret();
-    let mut whole = json!({
-        "access_token": secret,
-        "token_type": token.token_type,
-        "issued_at": seconds(token.issued_at),
-        "expires_at": seconds(token.expires_at),
-    });
-    if let (Some(scope), Some(map)) = (&token.scope, whole.as_object_mut()) {
-        map.insert("scope".to_owned(), json!(scope));
-    }
-    [
-        ("token", secret.to_owned()),
-        ("token_type", token.token_type.clone()),
-        ("expires_at", seconds(token.expires_at)),
-        ("token.json", whole.to_string()),
-    ]
-    .into_iter()
-    .map(|(k, v)| (k.to_owned(), ByteString(v.into_bytes())))
-    .collect()
-}
+use super::{Dress, DressKeys, Record};
+use crate::api::{ApiCredential, names};
 
 /// A Secret that is not there yet. Created, never applied: a create fails if somebody was faster.
 pub fn create(
@@ -47,7 +19,7 @@ pub fn create(
     name: &str,
     dress: &Dress,
     record: &Record,
-    token: &Token,
+    data: BTreeMap<String, ByteString>,
 ) -> Secret {
     let annotations = worn(dress)
         .chain(record.annotations())
@@ -63,21 +35,27 @@ pub fn create(
             ..ObjectMeta::default()
         },
         type_: Some(dress.type_.to_owned()),
-        data: Some(data(token)),
+        data: Some(data),
         ..Secret::default()
     }
 }
 
-/// A patch that puts a new token into a Secret at `version`, and its dress right in the same write.
+/// A patch that puts a token into a Secret at `version`, and its dress right in the same write. Keys that were
+/// written before and are not wanted any more go.
 pub fn rotate_patch(
     version: &str,
     dress: &Dress,
     worn_before: &DressKeys,
     record: &Record,
-    token: &Token,
+    data: &BTreeMap<String, ByteString>,
 ) -> Value {
     let mut patch = dress_patch(version, dress, worn_before, record.annotations());
-    patch["data"] = json!(data(token));
+    let mut files: Map<String, Value> = worn_before
+        .files()
+        .map(|(key, _)| (key.to_owned(), Value::Null))
+        .collect();
+    files.extend(data.iter().map(|(key, value)| (key.clone(), json!(value))));
+    patch["data"] = Value::Object(files);
     patch
 }
 

@@ -214,7 +214,10 @@ fn gauges(snapshot: &Snapshot) -> Registry {
         overdue,
     );
     let ending = Family::<StateLabel, Gauge>::default();
-    for (state, count) in ["expiring", "expired"].into_iter().zip(snapshot.proofs_ending) {
+    for (state, count) in ["expiring", "expired"]
+        .into_iter()
+        .zip(snapshot.proofs_ending)
+    {
         ending.get_or_create(&StateLabel { state }).set(count);
     }
     registry.register(

@@ -199,10 +199,7 @@ fn bad_credentials_are_refused_in_words() {
                 json!({ "client": { "secretRefs": [{ "name": "token", "key": "k" }] } }),
                 "choose another target name",
             ),
-            (
-                json!({ "grant": {} }),
-                "grant has exactly one key",
-            ),
+            (json!({ "grant": {} }), "grant has exactly one key"),
             (
                 json!({ "parameters": { "client_secret": "x" } }),
                 "use the fields of the spec",
@@ -268,10 +265,7 @@ fn bad_credentials_are_refused_in_words() {
                 json!({ "client": { "secretRefs": null, "public": {} } }),
                 "a public client proves nothing",
             ),
-            (
-                json!({ "client": { "id": null } }),
-                "client.id is missing",
-            ),
+            (json!({ "client": { "id": null } }), "client.id is missing"),
             (
                 json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s" }, "secretExpiresAt": "2027-01-01T00:00:00Z" } }),
                 "a certificate carries its own end",

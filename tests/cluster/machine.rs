@@ -117,7 +117,10 @@ fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_lends_it()
                 place.create(&name, spec).await;
                 let view = place.ready(&name).await;
                 let status = place.call("demo", path, &view.token).await;
-                assert!([200, 201, 204].contains(&status), "{source} {which}: {status}");
+                assert!(
+                    [200, 201, 204].contains(&status),
+                    "{source} {which}: {status}"
+                );
             }
         }
 
@@ -159,19 +162,41 @@ fn a_static_key_is_published_for_those_whom_its_owner_names() {
         let secret = testenv::eventually(crate::support::SOON, "the key", async || {
             let secret = place.secrets().get("token").await.ok()?;
             let data = secret.data?;
-            let text = |k: &str| data.get(k).map(|b| String::from_utf8_lossy(&b.0).into_owned());
-            Some((text("token")?, text("token_type")?, data.contains_key("expires_at")))
+            let text = |k: &str| {
+                data.get(k)
+                    .map(|b| String::from_utf8_lossy(&b.0).into_owned())
+            };
+            Some((
+                text("token")?,
+                text("token_type")?,
+                data.contains_key("expires_at"),
+            ))
         })
         .await;
-        assert_eq!(secret, (CLOUD_APPS_KEY.to_owned(), "Token".to_owned(), false));
+        assert_eq!(
+            secret,
+            (CLOUD_APPS_KEY.to_owned(), "Token".to_owned(), false)
+        );
         let url = place.issuer.api_url("cloudapps", "v1/alerts/");
-        let answer = place.http.get(url).header("authorization", format!("Token {CLOUD_APPS_KEY}"));
-        assert_eq!(answer.send().await.expect("an answer").status().as_u16(), 200);
+        let answer = place
+            .http
+            .get(url)
+            .header("authorization", format!("Token {CLOUD_APPS_KEY}"));
+        assert_eq!(
+            answer.send().await.expect("an answer").status().as_u16(),
+            200
+        );
         place
             .until("c", "ready and aged", |c| {
                 let status = c.status.as_ref()?;
-                let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
-                (ready && status.expires_at.is_none() && status.client_credential_expires_at.is_some()).then_some(())
+                let ready = status
+                    .conditions
+                    .iter()
+                    .any(|c| c.type_ == "Ready" && c.status == "True");
+                (ready
+                    && status.expires_at.is_none()
+                    && status.client_credential_expires_at.is_some())
+                .then_some(())
             })
             .await;
         // A key that is older than its limit is told, and goes on being published.
@@ -183,7 +208,8 @@ fn a_static_key_is_published_for_those_whom_its_owner_names() {
             .await;
         place
             .until("c", "told to be old", |c| {
-                crate::support::condition(c, "ClientCredentialExpiring").filter(|c| c.reason == "StaticKeyOld")
+                crate::support::condition(c, "ClientCredentialExpiring")
+                    .filter(|c| c.reason == "StaticKeyOld")
             })
             .await;
     });

@@ -114,7 +114,12 @@ fn each_algorithm_of_signed_assertions_is_taken_and_a_new_certificate_is_taken_u
             let more = json!({ "assertionAudience": audience });
             let (provider, place) = place(world, "signed", more).await;
             for (id, _, algorithm) in SIGNERS {
-                let own = &provider.keys.iter().find(|(k, _)| *k == id).expect("keys").1;
+                let own = &provider
+                    .keys
+                    .iter()
+                    .find(|(k, _)| *k == id)
+                    .expect("keys")
+                    .1;
                 let before = granted(provider, id).await.first().map_or(0, |g| g.1);
                 place.put_tls(id, own).await;
                 let client = json!({
@@ -132,7 +137,10 @@ fn each_algorithm_of_signed_assertions_is_taken_and_a_new_certificate_is_taken_u
                     [("private_key_jwt".to_owned(), before + 1)]
                 );
                 let credential = place.credentials().get(id).await.expect("a credential");
-                let ends = credential.status.expect("a status").client_credential_expires_at;
+                let ends = credential
+                    .status
+                    .expect("a status")
+                    .client_credential_expires_at;
                 assert!(ends.is_some(), "the certificate's end is told");
             }
         }
@@ -144,15 +152,25 @@ fn a_certificate_that_the_issuer_does_not_know_is_told_and_mended_by_its_renewal
     run(async {
         let world = World::shared().await;
         let (provider, place) = place(world, "unknown-key", json!({})).await;
-        place.put_tls("es256", &keys(Kind::P256, "es256", None)).await;
+        place
+            .put_tls("es256", &keys(Kind::P256, "es256", None))
+            .await;
         let client = json!({
             "id": "es256", "secretRefs": null, "certificate": { "secretName": "es256", "keyId": "es256" },
         });
         let spec = json!({ "client": client, "scopes": ["read"] });
         place.create("c", spec).await;
         let told = place.not_ready("c", "ClientRefused").await;
-        assert!(told.contains("certificate") && told.contains("tls.key of Secret es256"), "{told}");
-        let own = &provider.keys.iter().find(|(k, _)| *k == "es256").expect("keys").1;
+        assert!(
+            told.contains("certificate") && told.contains("tls.key of Secret es256"),
+            "{told}"
+        );
+        let own = &provider
+            .keys
+            .iter()
+            .find(|(k, _)| *k == "es256")
+            .expect("keys")
+            .1;
         place.put_tls("es256", own).await;
         let view = place.ready("c").await;
         assert!(live(provider, &view.token).await);
@@ -168,7 +186,12 @@ fn certificates_in_the_handshake_prove_their_clients() {
             ("mtls", "tls_client_auth"),
             ("self-signed", "self_signed_tls_client_auth"),
         ] {
-            let own = &provider.keys.iter().find(|(k, _)| *k == id).expect("keys").1;
+            let own = &provider
+                .keys
+                .iter()
+                .find(|(k, _)| *k == id)
+                .expect("keys")
+                .1;
             place.put_tls(id, own).await;
             let spec = json!({
                 "client": { "id": id, "secretRefs": null, "mtls": { "secretName": id } },
@@ -217,7 +240,11 @@ pub(crate) async fn signed_in(place: &Place, issuer: &OidcProvider, id: &str) ->
 }
 
 pub(crate) async fn state(place: &Place) -> (String, std::collections::BTreeMap<String, String>) {
-    let secret = place.secrets().get("state").await.expect("the state Secret");
+    let secret = place
+        .secrets()
+        .get("state")
+        .await
+        .expect("the state Secret");
     let data = secret.data.unwrap_or_default();
     let token = data.get("refresh_token").expect("a refresh token");
     (
@@ -240,7 +267,10 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
         let (second, notes) = state(&place).await;
         assert_ne!(first, second, "the issuer rotates");
         assert!(!notes.contains_key("apicred.dev/in-flight-since"));
-        assert_eq!(notes.get("apicred.dev/rotates").map(String::as_str), Some("true"));
+        assert_eq!(
+            notes.get("apicred.dev/rotates").map(String::as_str),
+            Some("true")
+        );
         for _ in 0..3 {
             let old = place.view("token").await.expect("a token");
             place.request_renewal("c").await;
@@ -252,9 +282,14 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
         assert!(!provider.issuer.is_alive(&first).await.expect("an answer"));
         // A label on the state Secret is no reason for a token.
         place
-            .edit_secret("state", json!({ "metadata": { "labels": { "team": "blue" } } }))
+            .edit_secret(
+                "state",
+                json!({ "metadata": { "labels": { "team": "blue" } } }),
+            )
             .await;
-        world.stays_quiet(&place, std::time::Duration::from_secs(2)).await;
+        world
+            .stays_quiet(&place, std::time::Duration::from_secs(2))
+            .await;
         assert_eq!(granted(provider, "person").await, [("none".to_owned(), 4)]);
     });
 }
@@ -267,21 +302,39 @@ fn a_refresh_token_that_died_asks_for_its_person_and_a_new_one_is_taken_up_at_on
         signed_in(&place, &provider.issuer, "person-lost").await;
         place.create("c", person("person-lost")).await;
         let old = place.ready("c").await;
-        place.put_secret("state", "refresh_token", "no-such-token").await;
+        place
+            .put_secret("state", "refresh_token", "no-such-token")
+            .await;
         let late = place
             .until("c", "renewal in trouble", |c| {
                 condition(c, "Renewing").filter(|r| r.status == "True")
             })
             .await;
         assert_eq!(late.reason, "SignInRequired");
-        assert!(late.message.contains("kubectl apicred login c --namespace"), "{}", late.message);
+        assert!(
+            late.message.contains("kubectl apicred login c --namespace"),
+            "{}",
+            late.message
+        );
         let (_, notes) = state(&place).await;
-        assert!(notes.contains_key("apicred.dev/sign-in-required"), "{notes:?}");
+        assert!(
+            notes.contains_key("apicred.dev/sign-in-required"),
+            "{notes:?}"
+        );
         // It is not tried again.
         let asked = answers(&provider.issuer, "person-lost").await;
-        world.stays_quiet(&place, std::time::Duration::from_secs(2)).await;
+        world
+            .stays_quiet(&place, std::time::Duration::from_secs(2))
+            .await;
         assert_eq!(asked, answers(&provider.issuer, "person-lost").await);
-        assert_eq!(place.view("token").await.expect("the last good token").token, old.token);
+        assert_eq!(
+            place
+                .view("token")
+                .await
+                .expect("the last good token")
+                .token,
+            old.token
+        );
         signed_in(&place, &provider.issuer, "person-lost").await;
         place.another_token("token", &old).await;
         place.ready("c").await;

@@ -67,10 +67,7 @@ fn the_token_endpoint_is_used_exactly_as_published() {
         found,
         TokenEndpoint {
             issuer: Some("https://i.example.com/realm".to_owned()),
-            ..TokenEndpoint::bare(
-                url("https://t.example.com/token/"),
-                SecretStyle::BasicForm
-            )
+            ..TokenEndpoint::bare(url("https://t.example.com/token/"), SecretStyle::BasicForm)
         }
     );
 }

@@ -98,11 +98,7 @@ impl Flow for Exchange {
             .collect()
     }
 
-    fn fields(
-        &self,
-        supplies: &[SecretString],
-        _: &Circumstances<'_>,
-    ) -> Result<Fields, String> {
+    fn fields(&self, supplies: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
         let names = [
             ("subject_token", "subject_token_type"),
             ("actor_token", "actor_token_type"),

@@ -121,10 +121,7 @@ impl Signed {
         }
         claims.insert("iss".to_owned(), json!(issuer));
         // RFC 7523 section 3 demands a subject; Google takes one for delegation only.
-        let subject = self
-            .subject
-            .as_deref()
-            .or(file.is_none().then_some(issuer));
+        let subject = self.subject.as_deref().or(file.is_none().then_some(issuer));
         if let Some(subject) = subject {
             claims.insert("sub".to_owned(), json!(subject));
         }
@@ -171,8 +168,7 @@ impl Flow for JwtBearer {
             Self::Signed(s) => {
                 let mut words = vec!["signed".to_owned()];
                 words.extend(
-                    [&s.issuer, &s.subject, &s.audience]
-                        .map(|w| w.clone().unwrap_or_default()),
+                    [&s.issuer, &s.subject, &s.audience].map(|w| w.clone().unwrap_or_default()),
                 );
                 words.extend(s.claims.iter().flat_map(|(k, v)| [k.clone(), v.clone()]));
                 words

@@ -11,8 +11,8 @@ mod static_key;
 use secrecy::SecretString;
 
 pub use exchange::Exchange;
-pub use refresh::{RefreshToken, sign_in};
 pub use jwt_bearer::{JwtBearer, Signed};
+pub use refresh::{RefreshToken, sign_in};
 pub use static_key::StaticKey;
 
 use super::{Class, Need, TokenEndpoint};

@@ -36,11 +36,7 @@ impl Flow for OnBehalfOf {
         vec!["on_behalf_of".to_owned()]
     }
 
-    fn fields(
-        &self,
-        supplies: &[SecretString],
-        _: &Circumstances<'_>,
-    ) -> Result<Fields, String> {
+    fn fields(&self, supplies: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
         let assertion = supplies.first().ok_or("there is no user token")?;
         Ok(vec![
             ("requested_token_use", SecretString::from("on_behalf_of")),

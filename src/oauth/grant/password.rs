@@ -38,11 +38,7 @@ impl Flow for Password {
         vec![self.username.clone()]
     }
 
-    fn fields(
-        &self,
-        supplies: &[SecretString],
-        _: &Circumstances<'_>,
-    ) -> Result<Fields, String> {
+    fn fields(&self, supplies: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
         let password = supplies.first().ok_or("there is no password")?;
         Ok(vec![
             ("username", SecretString::from(self.username.as_str())),

@@ -36,11 +36,7 @@ impl Flow for RefreshToken {
         Vec::new()
     }
 
-    fn fields(
-        &self,
-        supplies: &[SecretString],
-        _: &Circumstances<'_>,
-    ) -> Result<Fields, String> {
+    fn fields(&self, supplies: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
         let token = supplies.first().ok_or("there is no refresh token")?;
         Ok(vec![("refresh_token", token.clone())])
     }
@@ -56,14 +52,29 @@ impl Flow for RefreshToken {
 
     /// Real servers call a dead refresh token `invalid_grant`, and some `invalid_request` (facts, section 5.4).
     fn refused(&self, error: &str, credential: &str) -> Option<Verdict> {
-        matches!(
+        let dead = matches!(
             error,
             "invalid_grant" | "login_required" | "interaction_required" | "consent_required"
-        )
-        .then(|| Verdict {
+        );
+        // Told apart from a request that misses a parameter by nobody; so it is asked for slowly, and not marked as
+        // dead.
+        let doubtful = error == "invalid_request";
+        let next_step = if doubtful {
+            format!(
+                "check scopes, resource and parameters; else {}",
+                sign_in(credential)
+            )
+        } else {
+            sign_in(credential)
+        };
+        (dead || doubtful).then(|| Verdict {
             class: Class::NeedsUser,
-            reason: "SignInRequired",
-            next_step: sign_in(credential),
+            reason: if dead {
+                "SignInRequired"
+            } else {
+                "RefreshRefused"
+            },
+            next_step,
             until_change: false,
         })
     }

@@ -20,6 +20,7 @@ fn short(plan: &Plan) -> String {
     match plan {
         Plan::Keep { .. } => "keep".to_owned(),
         Plan::Render => "render".to_owned(),
+        Plan::Reformat => "reformat".to_owned(),
         Plan::Verify => "verify".to_owned(),
         Plan::Mint(why) => format!("mint {}", why.as_str()),
         Plan::Publish(why) => format!("publish {}", why.as_str()),
@@ -249,7 +250,14 @@ fn the_plan_after_a_published_token_is_keep() {
     let credential = credential_with(&json!({ "target": { "labels": { "team": "blue" } } }));
     let token = crate::fixtures::token("t0ken");
     let sources = record(&credential, (0, 1, 2)).sources;
-    let made = crate::plan::record(&credential, &token, "f".to_owned(), "d".to_owned(), sources, None);
+    let made = crate::plan::record(
+        &credential,
+        &token,
+        "f".to_owned(),
+        "d".to_owned(),
+        sources,
+        None,
+    );
     let world = holding(&credential, made.clone());
     assert_eq!(
         plan(&credential, &world, at(0)),

@@ -86,7 +86,11 @@ proptest! {
 
     #[test]
     fn the_noted_keys_survive_their_writing(labels in prop::collection::vec(".{0,9}", 0..4), annotations in prop::collection::vec(".{0,9}", 0..4)) {
-        let keys = DressKeys { labels, annotations };
+        let keys = DressKeys {
+            labels,
+            annotations,
+            data: Vec::new(),
+        };
         let text = serde_json::to_string(&keys).unwrap();
         prop_assert_eq!(serde_json::from_str::<DressKeys>(&text).unwrap(), keys);
     }

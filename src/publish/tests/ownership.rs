@@ -6,10 +6,13 @@ use crate::{
     credential::Credential,
     fixtures::{UID, at, credential, record, token},
     publish::{
-        KEYS, create, dress,
+        create, data, dress,
         ownership::{Hands, Target, examine, target},
     },
 };
+
+/// The usual keys.
+const KEYS: [&str; 4] = ["expires_at", "token", "token.json", "token_type"];
 
 /// The metadata of a Secret as apicred creates it for `credential`, with more merged in.
 fn meta(credential: &Credential, change: &Value) -> ObjectMeta {
@@ -19,7 +22,7 @@ fn meta(credential: &Credential, change: &Value) -> ObjectMeta {
         "alerts-token",
         &dress(credential),
         &noted,
-        &token("t"),
+        data(&token("t"), &credential.target.keys).unwrap(),
     );
     let mut value = serde_json::to_value(secret.metadata).unwrap();
     crate::fixtures::merge(

@@ -10,12 +10,6 @@ use crate::{
     },
 };
 
-fn texts(data: &BTreeMap<String, k8s_openapi::ByteString>) -> BTreeMap<&str, String> {
-    data.iter()
-        .map(|(k, v)| (k.as_str(), String::from_utf8(v.0.clone()).unwrap()))
-        .collect()
-}
-
 fn made(change: &Value) -> (Dress, Record) {
     let credential = credential_with(change);
     (dress(&credential), record(&credential, (0, 1800, 3600)))
@@ -25,40 +19,20 @@ fn before() -> DressKeys {
     DressKeys {
         labels: vec!["old".to_owned(), names::MANAGED_BY.to_owned()],
         annotations: vec!["gone".to_owned(), names::CREDENTIAL.to_owned()],
+        data: vec!["token=Token".to_owned(), "old.env=DotEnv".to_owned()],
     }
 }
 
-#[test]
-fn the_data_is_these_four_files_without_a_line_end() {
-    let mut token = token("t0ken");
-    token.scope = Some("a b".to_owned());
-    let data = data(&token);
-    let files = texts(&data);
-    assert_eq!(
-        files.keys().copied().collect::<Vec<_>>(),
-        crate::publish::KEYS
-    );
-    assert_eq!(files["token"], "t0ken");
-    assert_eq!(files["token_type"], "Bearer");
-    assert_eq!(files["expires_at"], at(3600).to_string());
-    assert!(files.values().all(|f| !f.ends_with(['\n', '\r'])));
-    let whole: Value = serde_json::from_str(&files["token.json"]).unwrap();
-    assert_eq!(
-        whole,
-        json!({
-            "access_token": "t0ken", "token_type": "Bearer", "issued_at": at(0).to_string(),
-            "expires_at": at(3600).to_string(), "scope": "a b"
-        })
-    );
-    let without = crate::publish::data(&crate::fixtures::token("t"));
-    assert!(!texts(&without)["token.json"].contains("scope"));
+/// The usual data of a token with this text.
+fn files(text: &str) -> BTreeMap<String, k8s_openapi::ByteString> {
+    data(&token(text), &credential_with(&json!({})).target.keys).unwrap()
 }
 
 #[test]
 fn a_created_secret_has_owner_type_marks_notes_and_data() {
     let (worn, noted) =
         made(&json!({ "target": { "labels": { "team": "blue" }, "type": "apicred.dev/token" } }));
-    let secret = create("secops", "alerts-token", &worn, &noted, &token("t0ken"));
+    let secret = create("secops", "alerts-token", &worn, &noted, files("t0ken"));
     let meta = &secret.metadata;
     assert_eq!(
         (meta.namespace.as_deref(), meta.name.as_deref()),
@@ -100,7 +74,7 @@ fn what_was_created_is_recognised_as_dressed_and_ours() {
             "alerts-token",
             &dress(&credential),
             &record(&credential, (0, 1, 2)),
-            &token("t"),
+            files("t"),
         );
         let facts = ownership::examine(&secret.metadata);
         let ownership::Target::Ours { published, .. } =
@@ -120,7 +94,7 @@ fn what_was_created_is_recognised_as_dressed_and_ours() {
 fn a_retained_secret_has_no_owner_and_a_patch_takes_the_owner_off() {
     let (worn, noted) = made(&json!({ "deletionPolicy": "Retain" }));
     assert_eq!(
-        create("n", "s", &worn, &noted, &token("t"))
+        create("n", "s", &worn, &noted, files("t"))
             .metadata
             .owner_references,
         None
@@ -141,7 +115,13 @@ fn a_retained_secret_has_no_owner_and_a_patch_takes_the_owner_off() {
 #[test]
 fn a_rotation_demands_its_version_takes_off_old_keys_and_carries_the_token() {
     let (worn, noted) = made(&json!({ "target": { "labels": { "new": "1" } } }));
-    let patch = rotate_patch("42", &worn, &before(), &noted, &token("t0ken"));
+    let patch = rotate_patch("42", &worn, &before(), &noted, &files("t0ken"));
+    assert_eq!(
+        patch["data"]["old.env"],
+        Value::Null,
+        "a key that is not wanted goes"
+    );
+    assert!(patch["data"]["token"].is_string());
     assert_eq!(patch["metadata"]["resourceVersion"], "42");
     assert_eq!(
         patch["metadata"]["labels"],
@@ -156,7 +136,7 @@ fn a_rotation_demands_its_version_takes_off_old_keys_and_carries_the_token() {
         "alerts",
         "still worn, so not taken off"
     );
-    assert_eq!(patch["data"].as_object().unwrap().len(), 4);
+    assert_eq!(patch["data"].as_object().unwrap().len(), 5);
     assert_eq!(patch["data"]["token"], "dDBrZW4=");
 }
 

@@ -33,7 +33,9 @@ pub(crate) struct Keys {
 /// A new authority.
 pub(crate) fn authority() -> Authority {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "clients");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "clients");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
 }

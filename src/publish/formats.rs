@@ -1,0 +1,185 @@
+//! A token in the formats that its readers want: files for programs, curl, git, docker, client plugins. A token that
+//! a format cannot carry is told; no broken file is written.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::ByteString;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use super::record::seconds;
+use crate::{
+    api::{TargetFormat, TargetKey},
+    oauth::{LifetimeSource, Token},
+};
+
+/// User name beside a token where a format wants one; GitLab and others take it for any OAuth token.
+const USERNAME: &str = "oauth2";
+/// Name of the variable in a dotenv file.
+const VARIABLE: &str = "ACCESS_TOKEN";
+/// What stands before the value in a header line.
+const HEADER: &str = "Authorization: ";
+
+/// The data of a Secret. `token` has no line end, since a trailing one breaks headers; `token.json` has everything
+/// in one file, since two files can straddle the swap of a mounted volume.
+///
+/// # Errors
+/// A sentence for the user when a format cannot carry this token.
+pub fn data(token: &Token, keys: &[TargetKey]) -> Result<BTreeMap<String, ByteString>, String> {
+    let mut data = BTreeMap::new();
+    for key in keys {
+        let name = key
+            .key
+            .clone()
+            .unwrap_or_else(|| key.format.usual_key().to_owned());
+        if let Some(text) = render(token, key)? {
+            data.insert(name, ByteString(text.into_bytes()));
+        }
+    }
+    Ok(data)
+}
+
+fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
+    let secret = token.secret.expose_secret();
+    let endless = token.lifetime_source == LifetimeSource::Static;
+    let authorization = || format!("{} {secret}", token.token_type);
+    let username = key.username.as_deref().unwrap_or(USERNAME);
+    let host = key.host.as_deref().unwrap_or_default();
+    Ok(Some(match key.format {
+        TargetFormat::Token => secret.to_owned(),
+        TargetFormat::TokenType => token.token_type.clone(),
+        // A static key ends when somebody revokes it.
+        TargetFormat::ExpiresAt if endless => return Ok(None),
+        TargetFormat::ExpiresAt => seconds(token.expires_at),
+        TargetFormat::Json => whole(token, endless).to_string(),
+        TargetFormat::Authorization => authorization(),
+        TargetFormat::Header => format!("{HEADER}{}\n", authorization()),
+        TargetFormat::DotEnv => {
+            let variable = key.variable.as_deref().unwrap_or(VARIABLE);
+            format!("{variable}={}\n", dotenv(secret)?)
+        }
+        TargetFormat::Netrc => {
+            netrc(secret)?;
+            format!("machine {host} login {username} password {secret}\n")
+        }
+        TargetFormat::DockerConfig => json!({
+            "auths": { host: {
+                "username": username,
+                "password": secret,
+                "auth": STANDARD.encode(format!("{username}:{secret}")),
+            } }
+        })
+        .to_string(),
+        TargetFormat::CurlConfig => {
+            let quoted = authorization().replace('\\', "\\\\").replace('"', "\\\"");
+            format!("header = \"{HEADER}{quoted}\"\n")
+        }
+        TargetFormat::ExecCredential => {
+            let mut status = json!({ "token": secret });
+            if !endless {
+                status["expirationTimestamp"] = json!(seconds(token.expires_at));
+            }
+            json!({
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "kind": "ExecCredential",
+                "status": status,
+            })
+            .to_string()
+        }
+    }))
+}
+
+fn whole(token: &Token, endless: bool) -> Value {
+    let mut whole = json!({
+        "access_token": token.secret.expose_secret(),
+        "token_type": token.token_type,
+        "issued_at": seconds(token.issued_at),
+    });
+    if !endless {
+        whole["expires_at"] = json!(seconds(token.expires_at));
+    }
+    if let Some(scope) = &token.scope {
+        whole["scope"] = json!(scope);
+    }
+    if let Some(url) = &token.instance_url {
+        whole["instance_url"] = json!(url);
+    }
+    whole
+}
+
+/// A value that docker's `--env-file`, python-dotenv and a shell read alike. Docker knows no quotes, so they are
+/// only set where the others need them; what the readers understand in different ways is refused.
+fn dotenv(secret: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=:@%,".contains(&b);
+    if secret.bytes().all(plain) {
+        return Ok(secret.to_owned());
+    }
+    if secret.contains(['\'', '\\']) || secret.contains("${") {
+        return Err(unfit("DotEnv", "a quote, a backslash or \"${\""));
+    }
+    Ok(format!("'{secret}'"))
+}
+
+/// Readers of netrc files split at blanks, and each has its own idea of quotes.
+fn netrc(secret: &str) -> Result<(), String> {
+    if secret.contains([' ', '"', '\\']) || secret.starts_with('#') {
+        return Err(unfit(
+            "Netrc",
+            "a blank, a quote or a backslash, or begins with #",
+        ));
+    }
+    Ok(())
+}
+
+fn unfit(format: &str, what: &str) -> String {
+    format!(
+        "the token has {what}, which the format {format} cannot carry for all its readers; choose another format in spec.target.keys"
+    )
+}
+
+/// What can be learnt of a published token from its Secret.
+pub struct Recovered {
+    /// The token.
+    pub secret: SecretString,
+    /// Scopes granted, if they were noted.
+    pub scope: Option<String>,
+    /// Where the API answers, if it was noted.
+    pub instance_url: Option<String>,
+}
+
+/// Reads a token back out of the data of its Secret, whose keys had these formats (`key=Format`): a change of the
+/// wanted formats is no reason to ask the issuer. `None`: none of the keys shows the token plainly.
+pub fn recover(data: &BTreeMap<String, ByteString>, written: &[String]) -> Option<Recovered> {
+    let bare = |secret: &str| Recovered {
+        secret: SecretString::from(secret),
+        scope: None,
+        instance_url: None,
+    };
+    let read = |wanted: &str| {
+        let noted = written.iter().filter_map(|k| k.rsplit_once('='));
+        let (key, _) = noted.into_iter().find(|(_, format)| *format == wanted)?;
+        std::str::from_utf8(&data.get(key)?.0).ok()
+    };
+    let parsed = |wanted: &str| serde_json::from_str::<Value>(read(wanted)?).ok();
+    if let Some(whole) = parsed("Json") {
+        let text = |name: &str| whole.get(name).and_then(Value::as_str).map(str::to_owned);
+        return Some(Recovered {
+            secret: SecretString::from(text("access_token")?),
+            scope: text("scope"),
+            instance_url: text("instance_url"),
+        });
+    }
+    if let Some(secret) = read("Token") {
+        return Some(bare(secret));
+    }
+    let after_scheme = |line: &str| line.trim_end().split_once(' ').map(|(_, t)| bare(t));
+    if let Some(line) = read("Authorization") {
+        return after_scheme(line);
+    }
+    if let Some(line) = read("Header") {
+        return after_scheme(line.strip_prefix(HEADER)?);
+    }
+    let plugin = parsed("ExecCredential")?;
+    plugin["status"]["token"].as_str().map(bare)
+}

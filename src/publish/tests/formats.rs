@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use proptest::prelude::*;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use crate::{
+    api::TargetKey,
+    fixtures::{at, credential_with, token},
+    oauth::{LifetimeSource, Token},
+    publish::{data, dress, recover},
+};
+
+fn keys(list: &Value) -> Vec<TargetKey> {
+    credential_with(&json!({ "target": { "keys": list } }))
+        .target
+        .keys
+}
+
+fn texts(data: &BTreeMap<String, ByteString>) -> BTreeMap<&str, String> {
+    data.iter()
+        .map(|(k, v)| (k.as_str(), String::from_utf8(v.0.clone()).unwrap()))
+        .collect()
+}
+
+fn one(token: &Token, key: &Value) -> Result<String, String> {
+    let data = data(token, &keys(&json!([key])))?;
+    assert_eq!(data.len(), 1, "{key}");
+    Ok(texts(&data).into_values().next().unwrap())
+}
+
+fn static_key(text: &str) -> Token {
+    Token {
+        token_type: "Token".to_owned(),
+        lifetime_source: LifetimeSource::Static,
+        ..token(text)
+    }
+}
+
+#[test]
+fn left_out_the_keys_are_these_four_without_a_line_end() {
+    let mut token = token("t0ken");
+    token.scope = Some("a b".to_owned());
+    token.instance_url = Some("https://na1.example.com".to_owned());
+    let data = data(&token, &credential_with(&json!({})).target.keys).unwrap();
+    let files = texts(&data);
+    let names: Vec<&str> = files.keys().copied().collect();
+    assert_eq!(names, ["expires_at", "token", "token.json", "token_type"]);
+    assert_eq!(files["token"], "t0ken");
+    assert_eq!(files["token_type"], "Bearer");
+    assert_eq!(files["expires_at"], at(3600).to_string());
+    assert!(files.values().all(|f| !f.ends_with(['\n', '\r'])));
+    let whole: Value = serde_json::from_str(&files["token.json"]).unwrap();
+    assert_eq!(
+        whole,
+        json!({
+            "access_token": "t0ken", "token_type": "Bearer", "issued_at": at(0).to_string(),
+            "expires_at": at(3600).to_string(), "scope": "a b", "instance_url": "https://na1.example.com"
+        })
+    );
+}
+
+#[test]
+fn each_format_is_these_bytes() {
+    let end = at(3600).to_string();
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "format": "Token" }), "token", "t.0-k_n".to_owned()),
+        (json!({ "format": "TokenType" }), "token_type", "Bearer".to_owned()),
+        (json!({ "format": "ExpiresAt" }), "expires_at", end.clone()),
+        (json!({ "format": "Authorization" }), "authorization", "Bearer t.0-k_n".to_owned()),
+        (json!({ "format": "Header" }), "header", "Authorization: Bearer t.0-k_n\n".to_owned()),
+        (json!({ "format": "DotEnv" }), ".env", "ACCESS_TOKEN=t.0-k_n\n".to_owned()),
+        (json!({ "format": "DotEnv", "variable": "API_TOKEN", "key": "api.env" }), "api.env", "API_TOKEN=t.0-k_n\n".to_owned()),
+        (json!({ "format": "Netrc", "host": "git.example.com" }), ".netrc", "machine git.example.com login oauth2 password t.0-k_n\n".to_owned()),
+        (json!({ "format": "Netrc", "host": "git.example.com", "username": "bot" }), ".netrc", "machine git.example.com login bot password t.0-k_n\n".to_owned()),
+        (json!({ "format": "DockerConfig", "host": "registry.example.com" }), ".dockerconfigjson",
+            r#"{"auths":{"registry.example.com":{"auth":"b2F1dGgyOnQuMC1rX24=","password":"t.0-k_n","username":"oauth2"}}}"#.to_owned()),
+        (json!({ "format": "CurlConfig" }), "curlrc", "header = \"Authorization: Bearer t.0-k_n\"\n".to_owned()),
+        (json!({ "format": "ExecCredential" }), "exec-credential.json",
+            format!(r#"{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"expirationTimestamp":"{end}","token":"t.0-k_n"}}}}"#)),
+    ];
+    for (key, name, expected) in cases {
+        let data = data(&token("t.0-k_n"), &keys(&json!([key]))).unwrap();
+        assert_eq!(texts(&data), BTreeMap::from([(name, expected)]), "{key}");
+    }
+}
+
+#[test]
+fn a_static_key_has_its_scheme_and_no_end() {
+    let usual = credential_with(&json!({})).target.keys;
+    let data = data(&static_key("k"), &usual).unwrap();
+    let files = texts(&data);
+    assert_eq!(
+        files.keys().copied().collect::<Vec<_>>(),
+        ["token", "token.json", "token_type"]
+    );
+    assert_eq!(files["token_type"], "Token");
+    assert!(!files["token.json"].contains("expires_at"));
+    let header = one(&static_key("k"), &json!({ "format": "Header" })).unwrap();
+    assert_eq!(header, "Authorization: Token k\n");
+    let plugin = one(&static_key("k"), &json!({ "format": "ExecCredential" })).unwrap();
+    assert!(!plugin.contains("expirationTimestamp"));
+}
+
+#[test]
+fn odd_tokens_are_quoted_as_the_readers_want_it_or_refused() {
+    let env = json!({ "format": "DotEnv" });
+    let net = json!({ "format": "Netrc", "host": "h" });
+    #[rustfmt::skip]
+    let cases = [
+        (&env, "a b", Ok("ACCESS_TOKEN='a b'\n")),
+        (&env, "a$b", Ok("ACCESS_TOKEN='a$b'\n")),
+        (&env, "a#b", Ok("ACCESS_TOKEN='a#b'\n")),
+        (&env, "a\"b", Ok("ACCESS_TOKEN='a\"b'\n")),
+        (&env, "a'b", Err("DotEnv")),
+        (&env, "a\\b", Err("DotEnv")),
+        (&env, "a${b}", Err("DotEnv")),
+        (&net, "a#b", Ok("machine h login oauth2 password a#b\n")),
+        (&net, "#ab", Err("Netrc")),
+        (&net, "x y", Err("Netrc")),
+        (&net, "a\"b", Err("Netrc")),
+        (&net, "a\\b", Err("Netrc")),
+    ];
+    for (key, text, expected) in cases {
+        match (one(&token(text), key), expected) {
+            (Ok(made), Ok(expected)) => assert_eq!(made, expected),
+            (Err(problem), Err(format)) => {
+                assert!(
+                    problem.contains(format) && problem.contains("spec.target.keys"),
+                    "{problem}"
+                );
+                assert!(!problem.contains(text), "{problem}");
+            }
+            (made, _) => panic!("{text}: {made:?}"),
+        }
+    }
+    let quoted = one(&token("a\"b\\c"), &json!({ "format": "CurlConfig" })).unwrap();
+    assert_eq!(quoted, "header = \"Authorization: Bearer a\\\"b\\\\c\"\n");
+}
+
+proptest! {
+    #[test]
+    fn a_token_is_read_back_from_each_format_that_shows_it_plainly(
+        text in "[!-~][ -~]{0,60}[!-~]",
+        format in prop::sample::select(vec!["Token", "Json", "Authorization", "Header", "ExecCredential"]),
+    ) {
+        let credential = credential_with(&json!({ "target": { "keys": [{ "format": "TokenType" }, { "format": format, "key": "a=b.c" }] } }));
+        let dress = dress(&credential);
+        let mut given = token(&text);
+        given.secret = SecretString::from(text.as_str());
+        let data = data(&given, &dress.keys).unwrap();
+        let found = recover(&data, &dress.keys().data).map(|r| r.secret.expose_secret().to_owned());
+        prop_assert_eq!(found, Some(text));
+    }
+}
+
+#[test]
+fn formats_that_hide_the_token_are_not_read_back() {
+    for format in ["DotEnv", "CurlConfig"] {
+        let credential = credential_with(&json!({ "target": { "keys": [{ "format": format }] } }));
+        let dress = dress(&credential);
+        let data = data(&token("t"), &dress.keys).unwrap();
+        assert!(recover(&data, &dress.keys().data).is_none(), "{format}");
+    }
+}
