@@ -33,6 +33,14 @@ struct Lifetime {
     seconds: u64,
 }
 
+/// A decision about a device code; without a user it is refused.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decision {
+    #[serde(default)]
+    user: Option<String>,
+}
+
 type App = State<Arc<DevIssuer>>;
 
 impl Admin {
@@ -71,6 +79,11 @@ fn router(issuer: Arc<DevIssuer>) -> Router {
         .route("/api-calls", get(async |State(i): App| Json(i.api_calls())))
         .route("/stats", get(async |State(i): App| Json(i.stats())))
         .route("/faults", post(add_fault).delete(clear_faults))
+        .route(
+            "/devices",
+            get(async |State(i): App| Json(i.pending_devices())),
+        )
+        .route("/devices/{user_code}", put(decide_device))
         .route("/clients/{id}/secrets", put(set_secrets))
         .route("/clients/{id}/lifetime", put(set_lifetime))
         .layer(middleware::from_fn(local_only))
@@ -127,10 +140,23 @@ async fn set_lifetime(
     done(issuer.set_lifetime(&id, Duration::from_secs(lifetime.seconds)))
 }
 
+async fn decide_device(
+    State(issuer): App,
+    Path(user_code): Path<String>,
+    Json(decision): Json<Decision>,
+) -> Response {
+    done(match &decision.user {
+        Some(user) => issuer.approve_device(&user_code, user),
+        None => issuer.decline_device(&user_code),
+    })
+}
+
 fn done(result: Result<(), Error>) -> Response {
     match result {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error @ Error::UnknownClient(_)) => refuse(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error @ (Error::UnknownClient(_) | Error::UnknownUserCode)) => {
+            refuse(StatusCode::NOT_FOUND, &error.to_string())
+        }
         Err(error) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
     }
 }

@@ -52,13 +52,17 @@ pub(crate) fn call(shared: &Shared, name: &str, path: &str, head: &Parts) -> Ans
 }
 
 fn welcome(claims: &Claims) -> Answer {
-    let body = json!({
+    let mut body = json!({
         "appid": claims.client(),
         "aud": claims.aud,
         "roles": claims.roles,
         "exp": claims.exp,
         "uti": claims.token_id(),
     });
+    if let Some(scp) = &claims.scp {
+        body["scp"] = json!(scp);
+        body["user"] = json!(claims.preferred_username.as_ref().or(claims.upn.as_ref()));
+    }
     Answer::json(StatusCode::OK, &body)
 }
 
@@ -163,8 +167,7 @@ fn decide(shared: &Shared, name: &str, path: &str, head: &Parts) -> Result<Calle
             return Err(Refusal::invalid_token(text));
         }
     }
-    let enough =
-        route.roles.is_empty() || route.roles.iter().any(|role| claims.roles.contains(role));
+    let enough = route.roles.is_empty() || route.roles.iter().any(|role| claims.permits(role));
     if enough {
         return Ok(Caller::Token(Box::new(claims)));
     }

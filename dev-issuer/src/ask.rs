@@ -21,6 +21,10 @@ pub(crate) enum Endpoint {
     EntraV2 { tenant: String },
     /// `/generic/token`
     Generic,
+    /// `/{tenant}/oauth2/v2.0/devicecode`
+    EntraDevice { tenant: String },
+    /// `/generic/device_authorization`
+    GenericDevice,
 }
 
 /// Client id and secret from an `Authorization: Basic` header.

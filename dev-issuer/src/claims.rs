@@ -44,6 +44,15 @@ pub struct Claims {
     /// Application roles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
+    /// Delegated permissions, in Entra's tokens for a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scp: Option<String>,
+    /// The user's name, in Entra's v1 tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upn: Option<String>,
+    /// The user's name, in the other tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_username: Option<String>,
     /// Scopes, in tokens of the generic issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
@@ -83,6 +92,12 @@ impl Claims {
         [&self.appid, &self.azp, &self.client_id]
             .into_iter()
             .find_map(|id| id.as_deref())
+    }
+
+    /// Whether it carries this, as application role or as delegated permission.
+    pub(crate) fn permits(&self, permission: &str) -> bool {
+        let mut delegated = self.scp.iter().flat_map(|scp| scp.split(' '));
+        delegated.any(|scope| scope == permission) || self.roles.iter().any(|r| r == permission)
     }
 
     /// The token's id, under whichever name it goes.

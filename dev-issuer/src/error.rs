@@ -45,6 +45,12 @@ pub enum Error {
     /// No client has this id.
     #[error("no client has the id {0:?}")]
     UnknownClient(String),
+    /// No user has this name.
+    #[error("no user has the name {0:?}")]
+    UnknownUser(String),
+    /// No device code waits for a person under this user code.
+    #[error("no device waits under this code")]
+    UnknownUserCode,
 }
 
 impl Error {

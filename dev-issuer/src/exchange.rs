@@ -19,7 +19,7 @@ use crate::state::Shared;
 use crate::{generic, mtls};
 
 /// More than any token request; longer bodies count as malformed.
-const LONGEST_BODY: usize = 64 * 1024;
+pub(crate) const LONGEST_BODY: usize = 64 * 1024;
 /// What the log keeps of a value.
 const LONGEST_VALUE: usize = 300;
 
@@ -35,7 +35,11 @@ pub(crate) async fn run(
     let peer = Connection::of(&head.extensions);
     let ask = Ask::read(endpoint, &head.headers, &body).shown(peer.peer());
     let record = record(&shared.config(), &ask, head.uri.path(), head.version);
-    attend(&shared, Surface::Token, record, &head.extensions, || {
+    let surface = match ask.endpoint {
+        Endpoint::EntraDevice { .. } | Endpoint::GenericDevice => Surface::SignIn,
+        _ => Surface::Token,
+    };
+    attend(&shared, surface, record, &head.extensions, || {
         judge(&shared, &ask)
     })
     .await
@@ -80,14 +84,18 @@ fn judge(shared: &Shared, ask: &Ask) -> Answer {
         Endpoint::EntraV1 { tenant } => entra::answer(shared, ask, tenant, Version::V1),
         Endpoint::EntraV2 { tenant } => entra::answer(shared, ask, tenant, Version::V2),
         Endpoint::Generic => generic::answer(shared, ask),
+        Endpoint::EntraDevice { tenant } => entra::device_code(shared, ask, tenant),
+        Endpoint::GenericDevice => generic::device_authorization(shared, ask),
     }
 }
 
 fn record(config: &Config, ask: &Ask, path: &str, version: http::Version) -> TokenRequestRecord {
     let keep = |value: Option<&str>| value.map(|value| presentable(config, value));
     let tenant = match &ask.endpoint {
-        Endpoint::EntraV1 { tenant } | Endpoint::EntraV2 { tenant } => Some(tenant.as_str()),
-        Endpoint::Generic => None,
+        Endpoint::EntraV1 { tenant }
+        | Endpoint::EntraV2 { tenant }
+        | Endpoint::EntraDevice { tenant } => Some(tenant.as_str()),
+        Endpoint::Generic | Endpoint::GenericDevice => None,
     };
     TokenRequestRecord {
         tenant: keep(tenant),

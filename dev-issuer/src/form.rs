@@ -34,6 +34,12 @@ impl Form {
             .map(|(_, v)| v.as_str())
     }
 
+    /// All parameters that have a value, in order.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.iter().filter(|(_, value)| !value.is_empty());
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A name that is there twice (RFC 6749 section 3.2 forbids it), if any but the exempt one.
     pub(crate) fn duplicate(&self, exempt: Option<&str>) -> Option<&str> {
         let names = self.0.iter().map(|(name, _)| name.as_str());

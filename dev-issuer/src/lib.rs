@@ -11,8 +11,12 @@
 //!      ask        what the request says: form, Basic header, ids
 //!      entra      the checks and answers of Entra ID, v1 and v2
 //!      generic    the checks and answers of RFC 6749
+//!      mtls       client certificates
 //!      claims     what goes into a token, and what a resource server checks
-//!    api        the protected API
+//!    signin     a person allows or denies: codes with PKCE; `device`: device codes
+//!    api        the protected API, also with static keys
+//!  identity  where a machine gets tokens of its managed identities, on listeners of their own
+//!  refresh, users   refresh tokens that are out; people who may sign in
 //!  faults, hold   what a test may do to a request
 //!  log            what happened, without any secret
 //!  issuer         `DevIssuer`, the handle that tests and the program hold
@@ -27,6 +31,7 @@ mod ask;
 mod claims;
 mod config;
 mod connection;
+mod device;
 mod entra;
 mod error;
 mod exchange;
@@ -41,10 +46,13 @@ mod keys;
 mod listener;
 mod log;
 mod mtls;
+mod refresh;
 mod server;
+mod signin;
 mod state;
 mod static_key;
 mod tls;
+mod users;
 
 pub use admin::Admin;
 pub use claims::{Claims, Confirmation, InvalidToken};
@@ -52,8 +60,10 @@ pub use config::{
     AppService, AzureArc, Client, Config, IdentityEndpoints, ManagedIdentity, Mtls, Resource,
     Route, Secret, Tenant, TlsSubject,
 };
+pub use device::PendingDevice;
 pub use error::Error;
 pub use faults::{Effect, Fault, RetryAfter, Surface};
 pub use hold::{Hold, Point};
 pub use issuer::DevIssuer;
 pub use log::{ApiCallRecord, AuthMethod, Stats, TokenRequestRecord};
+pub use users::User;

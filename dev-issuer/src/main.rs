@@ -13,6 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// An Entra-shaped token service and a protected API, for trying out and tests. Protects nothing.
+///
+/// It knows client secrets, client certificates (mutual TLS), sign-in with code and PKCE, device codes, refresh tokens,
+/// managed identities (IMDS, App Service, Azure Arc) and static keys. What needs an address of its own is off until the config
+/// file names one; `issuer.example.yaml` shows how.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -79,6 +83,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
             "tokenUrl": issuer.token_url_v2(),
             "genericIssuer": issuer.generic_issuer(),
             "ca": arguments.ca_out,
+            "mtlsOrigin": issuer.mtls_origin(),
+            "imds": issuer.imds_url(),
+            "appService": issuer.app_service_url(),
+            "arc": issuer.arc_url(),
             "admin": admin.as_ref().map(|admin| format!("http://{}", admin.address())),
             "pid": std::process::id(),
         });
@@ -87,6 +95,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     tracing::info!(
         origin = issuer.origin(),
         tenant = issuer.tenant(),
+        mtls = issuer.mtls_origin(),
+        imds = issuer.imds_url(),
+        app_service = issuer.app_service_url(),
+        arc = issuer.arc_url(),
         admin = admin
             .as_ref()
             .map(|admin| tracing::field::display(admin.address())),

@@ -15,7 +15,7 @@ use crate::ask::Endpoint;
 use crate::connection::Connection;
 use crate::faults::{Effect, Surface, distort, replacement};
 use crate::state::Shared;
-use crate::{api, entra, exchange, generic};
+use crate::{api, device, entra, exchange, generic, signin};
 
 type App = State<Arc<Shared>>;
 
@@ -78,9 +78,37 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             "/{tenant}/oauth2/v2.0/token",
             post(token_v2).fallback(not_post),
         )
+        .merge(sign_in())
         .merge(metadata)
         .merge(api)
         .with_state(shared)
+}
+
+/// Where people come in with a browser, and what sends them there.
+fn sign_in() -> Router<Arc<Shared>> {
+    let device = |State(s): App, r: Request| device::verify(s, r);
+    let generic = |State(s): App, r: Request| signin::authorize(s, None, r);
+    let entra = |State(s): App, Path(t): Path<String>, r: Request| signin::authorize(s, Some(t), r);
+    Router::new()
+        .route("/generic/authorize", get(generic).post(generic))
+        .route("/{tenant}/oauth2/v2.0/authorize", get(entra).post(entra))
+        .route("/generic/device", get(device).post(device))
+        .route("/devicelogin", get(device).post(device))
+        .route(
+            "/generic/device_authorization",
+            post(async |State(s): App, r: Request| {
+                exchange::run(s, Endpoint::GenericDevice, r).await
+            }),
+        )
+        .route(
+            "/{tenant}/oauth2/v2.0/devicecode",
+            post(
+                async |State(s): App, Path(tenant): Path<String>, r: Request| {
+                    exchange::run(s, Endpoint::EntraDevice { tenant }, r).await
+                },
+            )
+            .fallback(not_post),
+        )
 }
 
 async fn token_v1(State(shared): App, Path(tenant): Path<String>, request: Request) -> Response {

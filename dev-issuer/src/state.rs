@@ -4,11 +4,14 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::claims::{Claims, Expected, InvalidToken, validate};
 use crate::config::Config;
+use crate::device::Devices;
 use crate::faults::Faults;
 use crate::hold::Holds;
 use crate::identity;
 use crate::keys::KeyRing;
 use crate::log::Log;
+use crate::refresh::RefreshTokens;
+use crate::signin::Codes;
 
 /// One issuer's state. It outlives its listener: stopping and starting again keeps keys, clients and log.
 pub(crate) struct Shared {
@@ -20,6 +23,9 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) holds: Holds,
     pub(crate) identity_cache: identity::Cache,
+    pub(crate) codes: Codes,
+    pub(crate) devices: Devices,
+    pub(crate) refresh_tokens: RefreshTokens,
     config: RwLock<Config>,
     keys: RwLock<KeyRing>,
 }
@@ -38,6 +44,9 @@ impl Shared {
             faults: Faults::default(),
             holds: Holds::default(),
             identity_cache: identity::Cache::default(),
+            codes: Codes::default(),
+            devices: Devices::default(),
+            refresh_tokens: RefreshTokens::default(),
             config: RwLock::new(config),
             keys: RwLock::new(keys),
         }

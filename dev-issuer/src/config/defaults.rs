@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::users::User;
+
 use super::{Client, Config, IdentityEndpoints, Resource, Route, Secret, Tenant};
 
 /// Long ago, for the secret that has expired.
@@ -30,6 +32,10 @@ impl Default for Config {
             identity: IdentityEndpoints::default(),
             managed_identities: Vec::new(),
             mtls: None,
+            users: vec![User::new("ada@contoso.example", "ada~password.1")],
+            auto_approve: None,
+            device_interval_seconds: 5,
+            device_lifetime_seconds: 900,
         }
     }
 }
@@ -54,6 +60,16 @@ fn clients() -> Vec<Client> {
                 .lifetime(Duration::from_mins(1)),
         ),
         Client::new("demo-no-roles").secret("no-roles~secret.1"),
+        // A program on someone's machine.
+        Client::new("demo-cli")
+            .public()
+            .redirect_uri("http://localhost")
+            .redirect_uri("http://127.0.0.1/callback")
+            .scope("demo", "Records.Read")
+            .scope("cloudapps", "Investigation.Read")
+            .scope("endpoint", "Alert.Read")
+            .scope("graph", "User.Read")
+            .role("demo", "Records.Read"),
         granted(expired),
     ]
 }
@@ -65,6 +81,7 @@ fn resources() -> Vec<Resource> {
         resource("demo", "00000000-0000-4000-8000-0000000000d1", 2)
             .uri("api://demo")
             .roles(&["Records.Read", "Records.Write"])
+            .scopes(&["Records.Read", "Records.Write"])
             .route("/whoami", &[])
             .route("/records", &["Records.Read", "Records.Write"])
             .route("/records/write", &["Records.Write"]),
@@ -78,6 +95,7 @@ fn resources() -> Vec<Resource> {
                 "Settings.Read",
                 "Settings.Manage",
             ])
+            .scopes(&["Investigation.Read", "Investigation.Manage"])
             .route(
                 "/v1/alerts",
                 &["Investigation.Read", "Investigation.Manage"],
@@ -93,7 +111,16 @@ fn resources() -> Vec<Resource> {
             .uri("https://api.securitycenter.microsoft.com")
             .uri("https://securitycenter.onmicrosoft.com/windowsatpservice")
             .roles(&["Alert.Read.All", "Alert.ReadWrite.All"])
-            .route("/alerts", &["Alert.Read.All", "Alert.ReadWrite.All"]),
+            .scopes(&["Alert.Read", "Alert.ReadWrite"])
+            .route(
+                "/alerts",
+                &[
+                    "Alert.Read.All",
+                    "Alert.ReadWrite.All",
+                    "Alert.Read",
+                    "Alert.ReadWrite",
+                ],
+            ),
         // Defender XDR, registered as "Microsoft Threat Protection".
         resource("xdr", "00000000-0000-4000-8000-0000000000a1", 1)
             .uri("https://api.security.microsoft.com")
@@ -103,6 +130,8 @@ fn resources() -> Vec<Resource> {
         resource("graph", "00000003-0000-0000-c000-000000000000", 1)
             .uri("https://graph.microsoft.com")
             .roles(&["User.Read.All", "Application.ReadWrite.OwnedBy"])
+            .scopes(&["User.Read", "User.Read.All"])
+            .route("/v1.0/me", &["User.Read", "User.Read.All"])
             .route("/v1.0/users", &["User.Read.All"]),
         // Managed Desktop, registered as "Modern Workplace Customer APIs". The API itself has another host.
         resource("manageddesktop", "00000000-0000-4000-8000-0000000000b1", 1)
@@ -119,6 +148,7 @@ fn resource(name: &str, app_id: &str, version: u8) -> Resource {
         uris: Vec::new(),
         access_token_accepted_version: version,
         roles: Vec::new(),
+        scopes: Vec::new(),
         routes: Vec::new(),
         static_keys: Vec::new(),
     }
@@ -132,6 +162,11 @@ impl Resource {
 
     fn roles(mut self, roles: &[&str]) -> Self {
         self.roles = roles.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    fn scopes(mut self, scopes: &[&str]) -> Self {
+        self.scopes = scopes.iter().map(ToString::to_string).collect();
         self
     }
 

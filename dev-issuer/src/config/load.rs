@@ -1,10 +1,10 @@
 //! Reading a config file, and every rule that its types cannot hold. An error names the field; it never
 //! quotes the file, because the file holds secrets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Client, Config, ManagedIdentity, Resource, Secret};
+use super::{Config, Resource, Secret};
 use crate::Error;
 use crate::ids::{is_domain, is_guid};
 
@@ -35,7 +35,7 @@ impl Config {
             })
         });
         let config: Self = parsed.map_err(|error| {
-            let message = if ["secrets", "header", "staticKeys"]
+            let message = if ["secrets", "header", "staticKeys", "password"]
                 .iter()
                 .any(|name| field.contains(name))
             {
@@ -84,64 +84,23 @@ impl Config {
         if let Some(mtls) = &self.mtls {
             mtls.check()?;
         }
+        for (i, user) in self.users.iter().enumerate() {
+            user.check(&format!("users[{i}]"))?;
+        }
+        unique("users", "name", self.users.iter().map(|u| u.name.as_str()))?;
+        if let Some(name) = &self.auto_approve
+            && self.user(name).is_none()
+        {
+            return Err(Error::config("autoApprove", "no user has this name"));
+        }
+        check_life("deviceIntervalSeconds", Some(self.device_interval_seconds))?;
+        check_life("deviceLifetimeSeconds", Some(self.device_lifetime_seconds))?;
         for (i, identity) in self.managed_identities.iter().enumerate() {
             self.check_managed_identity(&format!("managedIdentities[{i}]"), identity)?;
         }
         let ids = self.managed_identities.iter();
         let ids = ids.map(|identity| identity.client_id.as_str());
         unique("managedIdentities", "clientId", ids)
-    }
-
-    pub(crate) fn check_managed_identity(
-        &self,
-        at: &str,
-        identity: &ManagedIdentity,
-    ) -> Result<(), Error> {
-        if !is_guid(&identity.client_id) {
-            return Err(Error::config(format!("{at}.clientId"), "must be a GUID"));
-        }
-        if identity.tenant(self).is_none() {
-            let message = "no tenant has this id";
-            return Err(Error::config(format!("{at}.tenant"), message));
-        }
-        let life = Some(identity.lifetime_seconds);
-        check_life(&format!("{at}.lifetimeSeconds"), life)?;
-        self.check_granted(at, &identity.roles)
-    }
-
-    pub(crate) fn check_client(&self, at: &str, client: &Client) -> Result<(), Error> {
-        if client.id.is_empty() {
-            return Err(Error::config(format!("{at}.id"), "must not be empty"));
-        }
-        if let Some(i) = client.secrets.iter().position(|s| s.value().is_empty()) {
-            let field = format!("{at}.secrets[{i}].value");
-            return Err(Error::config(field, "must not be empty"));
-        }
-        for (i, id) in client.tenants.iter().enumerate() {
-            if !self.tenants.iter().any(|t| t.id.eq_ignore_ascii_case(id)) {
-                let field = format!("{at}.tenants[{i}]");
-                return Err(Error::config(field, format!("no tenant has the id {id:?}")));
-            }
-        }
-        check_life(&format!("{at}.lifetimeSeconds"), client.lifetime_seconds)?;
-        check_life(&format!("{at}.refreshInSeconds"), client.refresh_in_seconds)?;
-        super::mtls::check_client(at, client)?;
-        self.check_granted(at, &client.roles)
-    }
-
-    fn check_granted(
-        &self,
-        at: &str,
-        granted: &BTreeMap<String, Vec<String>>,
-    ) -> Result<(), Error> {
-        for (name, roles) in granted {
-            let field = format!("{at}.roles.{name}");
-            let Some(resource) = self.resources.iter().find(|r| &r.name == name) else {
-                return Err(Error::config(field, "no resource has this name"));
-            };
-            check_roles(&field, roles, resource)?;
-        }
-        Ok(())
     }
 }
 
@@ -168,12 +127,19 @@ fn check_resource(at: &str, resource: &Resource) -> Result<(), Error> {
             let field = format!("{at}.routes[{i}].path");
             return Err(Error::config(field, "must begin with /"));
         }
-        check_roles(&format!("{at}.routes[{i}].roles"), &route.roles, resource)?;
+        let scopes = &resource.scopes;
+        let roles: Vec<_> = route
+            .roles
+            .iter()
+            .filter(|r| !scopes.contains(r))
+            .cloned()
+            .collect();
+        check_roles(&format!("{at}.routes[{i}].roles"), &roles, resource)?;
     }
     Ok(())
 }
 
-fn check_roles(field: &str, roles: &[String], resource: &Resource) -> Result<(), Error> {
+pub(super) fn check_roles(field: &str, roles: &[String], resource: &Resource) -> Result<(), Error> {
     match roles.iter().find(|role| !resource.roles.contains(role)) {
         Some(role) => Err(Error::config(
             field,
@@ -186,7 +152,7 @@ fn check_roles(field: &str, roles: &[String], resource: &Resource) -> Result<(),
     }
 }
 
-fn check_life(field: &str, seconds: Option<u64>) -> Result<(), Error> {
+pub(super) fn check_life(field: &str, seconds: Option<u64>) -> Result<(), Error> {
     match seconds {
         Some(0) => Err(Error::config(field, "must be at least 1")),
         Some(n) if n > LONGEST_LIFE => Err(Error::config(field, "must be at most a century")),

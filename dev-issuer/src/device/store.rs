@@ -2,14 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::rand;
 use jiff::{SignedDuration, Timestamp};
 
+use super::user_code;
+use crate::config::Config;
 use crate::ids::uti;
 use crate::signin::Realm;
 
-/// RFC 8628 section 6.1: letters that are hard to mistake and make no words.
-const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// RFC 8628 section 3.5.
 const SLOWER_BY: SignedDuration = SignedDuration::from_secs(5);
 /// A poll may come so much early: requests take different times on their way.
@@ -23,6 +22,8 @@ pub(crate) struct Wish {
     pub(crate) realm: Realm,
     pub(crate) client_id: String,
     pub(crate) scope: String,
+    /// The API, at the generic issuer.
+    pub(crate) audience: Option<String>,
 }
 
 /// What was handed to the device.
@@ -70,15 +71,11 @@ struct Entry {
 pub(crate) struct Devices(Mutex<Vec<Entry>>);
 
 impl Devices {
-    pub(crate) fn start(
-        &self,
-        wish: Wish,
-        (life, pause): (SignedDuration, SignedDuration),
-        now: Timestamp,
-    ) -> Handed {
+    pub(crate) fn start(&self, wish: Wish, config: &Config, now: Timestamp) -> Handed {
+        let seconds = |n: u64| SignedDuration::from_secs(i64::try_from(n).unwrap_or(i64::MAX));
         let handed = Handed {
             device_code: format!("{}{}", uti(), uti()),
-            user_code: user_code(),
+            user_code: user_code::random(),
         };
         let mut all = self.lock();
         all.retain(|entry| now.duration_since(entry.expires) < REMEMBERED);
@@ -87,8 +84,10 @@ impl Devices {
             user_code: handed.user_code.clone(),
             wish,
             decision: Decision::Open,
-            expires: now.checked_add(life).unwrap_or(Timestamp::MAX),
-            pause,
+            expires: now
+                .checked_add(seconds(config.device_lifetime_seconds))
+                .unwrap_or(Timestamp::MAX),
+            pause: seconds(config.device_interval_seconds),
             last_poll: None,
             violations: 0,
         });
@@ -179,32 +178,12 @@ impl Entry {
 
 /// The entry of a code as people type it: in any case, with or without the dash.
 fn open<'e>(all: &'e mut [Entry], typed: &str, now: Timestamp) -> Option<&'e mut Entry> {
-    let plain = |code: &str| -> String {
-        let letters = code.chars().filter(char::is_ascii_alphabetic);
-        letters.map(|c| c.to_ascii_uppercase()).collect()
-    };
-    let typed = plain(typed);
+    let typed = user_code::plain(typed);
     all.iter_mut().find(|entry| {
-        plain(&entry.user_code) == typed
+        user_code::plain(&entry.user_code) == typed
             && matches!(entry.decision, Decision::Open)
             && entry.expires > now
     })
-}
-
-fn user_code() -> String {
-    let mut letters = String::new();
-    while letters.len() < 9 {
-        let mut byte = [0];
-        rand::fill(&mut byte).expect("the system has random bytes");
-        // 240 is the last multiple of 20: every letter is as likely as the others.
-        if byte[0] < 240 {
-            letters.push(char::from(LETTERS[usize::from(byte[0]) % LETTERS.len()]));
-            if letters.len() == 4 {
-                letters.push('-');
-            }
-        }
-    }
-    letters
 }
 
 #[cfg(test)]
@@ -218,9 +197,14 @@ mod tests {
             realm: Realm::Generic,
             client_id: "tv".to_owned(),
             scope: String::new(),
+            audience: None,
         };
-        let times = (SignedDuration::from_secs(60), SignedDuration::from_secs(5));
-        devices.start(wish, times, now)
+        let config = Config {
+            device_lifetime_seconds: 60,
+            device_interval_seconds: 5,
+            ..Config::default()
+        };
+        devices.start(wish, &config, now)
     }
 
     #[test]
@@ -233,7 +217,10 @@ mod tests {
         assert!(matches!(at(4_960), Poll::Pending));
         assert!(matches!(at(9_000), Poll::TooEarly));
         assert!(matches!(at(19_000), Poll::Pending), "10 s now");
-        assert!(matches!(at(25_000), Poll::Refused), "5 s are not enough any more");
+        assert!(
+            matches!(at(25_000), Poll::Refused),
+            "5 s are not enough any more"
+        );
         assert!(matches!(at(59_000), Poll::Unknown));
 
         let code = start(&devices, now).device_code;
@@ -258,7 +245,10 @@ mod tests {
         let other = (&Realm::Generic, "radio");
         assert!(matches!(poll(&first.device_code, other), Poll::Unknown));
         let tenant = Realm::Entra("t".to_owned());
-        assert!(matches!(poll(&first.device_code, (&tenant, "tv")), Poll::Unknown));
+        assert!(matches!(
+            poll(&first.device_code, (&tenant, "tv")),
+            Poll::Unknown
+        ));
         let Poll::Approved(wish, user) = poll(&first.device_code, ME) else {
             panic!("not approved");
         };
@@ -272,15 +262,5 @@ mod tests {
         let end = now + SignedDuration::from_secs(60);
         assert!(!devices.decide(&third.user_code, None, end));
         assert!(devices.pending(end).is_empty());
-    }
-
-    #[test]
-    fn a_user_code_is_easy_to_type() {
-        let code = user_code();
-        assert_eq!(code.len(), 9);
-        assert_ne!(code, user_code());
-        let (left, right) = code.split_once('-').unwrap();
-        assert_eq!((left.len(), right.len()), (4, 4));
-        assert!(code.bytes().all(|b| b == b'-' || LETTERS.contains(&b)), "{code}");
     }
 }

@@ -6,10 +6,13 @@ use super::errors::{self, Refusal};
 use crate::ask::Ask;
 use crate::config::{Client, Config, Secret, Tenant};
 
-/// A client that proved itself.
+/// `acr` of a client that has nothing to prove itself with.
+pub(super) const PUBLIC: &str = "0";
+
+/// A client that proved itself as well as it can.
 pub(super) struct Authenticated<'c> {
     pub(super) client: &'c Client,
-    pub(super) secret_index: usize,
+    pub(super) secret_index: Option<usize>,
     /// `appidacr` / `azpacr`: 0 a public client, 1 a secret, 2 a certificate.
     pub(super) acr: &'static str,
 }
@@ -37,13 +40,22 @@ pub(super) fn authenticate<'c>(
         .client(id)
         .filter(|client| client.is_in(tenant))
         .ok_or_else(|| errors::client_unknown(id, &tenant.id))?;
-    let secret = secret
-        .filter(|secret| !secret.is_empty())
-        .ok_or_else(errors::no_credential)?;
+    let secret = secret.filter(|secret| !secret.is_empty());
+    let secret = match (client.public, secret) {
+        (true, Some(_)) => return Err(errors::public_client()),
+        (true, None) => {
+            return Ok(Authenticated {
+                client,
+                secret_index: None,
+                acr: PUBLIC,
+            });
+        }
+        (false, secret) => secret.ok_or_else(errors::no_credential)?,
+    };
     match find(&client.secrets, secret, now) {
         Found::Good(secret_index) => Ok(Authenticated {
             client,
-            secret_index,
+            secret_index: Some(secret_index),
             acr: "1",
         }),
         Found::Expired(index) => Err(errors::expired_secret(id, index)),

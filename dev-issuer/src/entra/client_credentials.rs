@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::app_claims::{Application, app_claims};
-use super::client_auth::authenticate;
+use super::client_auth::{PUBLIC, authenticate};
 use super::errors::{self, Refusal};
 use super::{Version, target};
 use crate::ask::Ask;
@@ -19,9 +19,13 @@ pub(super) struct Granted {
     pub(super) claims: Claims,
     pub(super) lifetime: u64,
     pub(super) refresh_in: Option<u64>,
-    pub(super) secret_index: usize,
+    pub(super) secret_index: Option<usize>,
     /// The API as the client wrote it; v1 answers echo it.
     pub(super) resource: String,
+    /// What was granted, where a user granted it.
+    pub(super) scope: Option<String>,
+    pub(super) refresh_token: Option<String>,
+    pub(super) id_token: Option<String>,
 }
 
 pub(super) fn grant(
@@ -36,6 +40,9 @@ pub(super) fn grant(
     let name = target::read(form, version)?;
     let now = Timestamp::now();
     let caller = authenticate(ask, config, tenant, now)?;
+    if caller.acr == PUBLIC {
+        return Err(errors::no_credential());
+    }
     let resource = config
         .resource_called(name)
         .ok_or_else(|| errors::resource_unknown(name, &tenant.id))?;
@@ -60,5 +67,8 @@ pub(super) fn grant(
         refresh_in: config.refresh_in_of(caller.client),
         secret_index: caller.secret_index,
         resource: name.to_owned(),
+        scope: None,
+        refresh_token: None,
+        id_token: None,
     })
 }

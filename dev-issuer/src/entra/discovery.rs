@@ -50,7 +50,7 @@ fn metadata(shared: &Shared, id: &str, version: Version) -> Value {
             json!(["client_secret_post", "client_secret_basic"]),
         ),
     };
-    json!({
+    let mut body = json!({
         "token_endpoint": token,
         "token_endpoint_auth_methods_supported": methods,
         "jwks_uri": keys,
@@ -58,7 +58,14 @@ fn metadata(shared: &Shared, id: &str, version: Version) -> Value {
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_types_supported": [],
         "issuer": issuer,
-    })
+    });
+    if version == Version::V2 {
+        body["authorization_endpoint"] = json!(format!("{base}/oauth2/v2.0/authorize"));
+        body["device_authorization_endpoint"] = json!(format!("{base}/oauth2/v2.0/devicecode"));
+        body["response_types_supported"] = json!(["code"]);
+        body["response_modes_supported"] = json!(["query", "form_post"]);
+    }
+    body
 }
 
 /// Whatever name the tenant goes by in the path, the documents carry its id.

@@ -36,7 +36,12 @@ struct Body<'a> {
 }
 
 impl Refusal {
-    fn new(status: u16, error: &'static str, code: u32, message: impl Into<String>) -> Self {
+    pub(super) fn new(
+        status: u16,
+        error: &'static str,
+        code: u32,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
             error,
@@ -44,6 +49,15 @@ impl Refusal {
             message: message.into(),
             secret_index: None,
         }
+    }
+
+    pub(crate) fn error(&self) -> &'static str {
+        self.error
+    }
+
+    /// Number and words, for a page.
+    pub(crate) fn text(&self) -> String {
+        format!("AADSTS{}: {}", self.code, self.message)
     }
 
     /// The description ends with ids and time on lines of their own, parted by CR LF, and `timestamp` has a blank
@@ -78,7 +92,7 @@ impl Refusal {
     }
 }
 
-const BAD: u16 = 400;
+pub(super) const BAD: u16 = 400;
 const DENIED: u16 = 401;
 
 pub(crate) fn not_post(method: &str) -> Refusal {
@@ -193,4 +207,10 @@ pub(crate) fn resource_unknown(resource: &str, tenant: &str) -> Refusal {
          tenant. You might have sent your authentication request to the wrong tenant."
     );
     Refusal::new(BAD, "invalid_resource", 500_011, text)
+}
+
+pub(crate) fn public_client() -> Refusal {
+    let text =
+        "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.";
+    Refusal::new(DENIED, "invalid_client", 700_025, text)
 }

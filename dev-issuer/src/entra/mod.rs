@@ -5,18 +5,27 @@
 //! to prove itself is a branch in `client_auth`.
 
 mod app_claims;
+mod authorization_code;
 mod client_auth;
 mod client_credentials;
+mod device_code;
 mod discovery;
 mod errors;
+mod refresh_token;
 mod target;
 mod tenant;
 mod token;
+mod user_errors;
+mod user_grant;
+mod user_scope;
 
 pub(crate) use app_claims::{Application, app_claims};
 pub(crate) use client_auth::{Found, find};
+pub(crate) use device_code::device_code;
 pub(crate) use discovery::{keys_v1, keys_v2, metadata_v1, metadata_v2};
+pub(crate) use tenant::of_user as user_tenant;
 pub(crate) use token::{answer, not_post};
+pub(crate) use user_scope::check_user_scope;
 
 /// Version of an endpoint. The version of a token is the resource's affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

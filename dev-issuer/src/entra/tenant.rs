@@ -4,6 +4,14 @@ use super::errors::{self, Refusal};
 use crate::config::{Config, Tenant};
 use crate::ids::{is_domain, is_guid};
 
+/// The tenant of a user, who may leave it open: then it is the default one.
+pub(crate) fn of_user<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, Refusal> {
+    match (name, config.tenants.first()) {
+        ("common" | "organizations", Some(default)) => Ok(default),
+        _ => resolve(config, name),
+    }
+}
+
 /// The tenant of an application: by id or by domain, in any case. The names for "any tenant" are for users only
 /// (Microsoft's page on client credentials wants a concrete one).
 pub(super) fn resolve<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, Refusal> {

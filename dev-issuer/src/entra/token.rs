@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::client_credentials::{self, Granted};
 use super::errors::{self, Refusal};
-use super::{Version, tenant};
+use super::{Version, authorization_code, device_code, refresh_token, tenant};
 use crate::answer::{Answer, Issued, Notes};
 use crate::ask::Ask;
 use crate::ids::{guid, is_guid};
@@ -41,10 +41,23 @@ pub(crate) fn not_post(shared: &Shared, method: &str, headers: &HeaderMap) -> An
     answer
 }
 
+const AUTHORIZATION_CODE: &str = "authorization_code";
+const REFRESH_TOKEN: &str = "refresh_token";
+/// RFC 8628 section 3.4.
+const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// Grants of a user, who need not name the tenant. At the v1 endpoint there are none here.
+const USER_GRANTS: [&str; 3] = [AUTHORIZATION_CODE, REFRESH_TOKEN, DEVICE_CODE];
+
 fn decide(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Result<Granted, Refusal> {
     let config = shared.config();
-    let tenant = tenant::resolve(&config, tenant)?;
-    let form = ask.form.as_ref().map_err(|_| errors::malformed())?;
+    let form = ask.form.as_ref().map_err(|_| errors::malformed());
+    let for_user = form.as_ref().ok().and_then(|form| form.get("grant_type"));
+    let tenant = if for_user.is_some_and(|grant| USER_GRANTS.contains(&grant)) {
+        tenant::of_user(&config, tenant)?
+    } else {
+        tenant::resolve(&config, tenant)?
+    };
+    let form = form?;
     if let Some(name) = form.duplicate(None) {
         return Err(errors::duplicated(name));
     }
@@ -52,6 +65,12 @@ fn decide(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Result<
         .get("grant_type")
         .ok_or_else(|| errors::missing("grant_type"))?;
     match grant {
+        _ if version == Version::V1 && USER_GRANTS.contains(&grant) => {
+            Err(errors::unsupported_grant(grant))
+        }
+        AUTHORIZATION_CODE => authorization_code::grant(shared, &config, tenant, (ask, form)),
+        REFRESH_TOKEN => refresh_token::grant(shared, &config, tenant, (ask, form)),
+        DEVICE_CODE => device_code::grant(shared, &config, tenant, (ask, form)),
         "client_credentials" => {
             client_credentials::grant(shared, &config, tenant, (ask, form, version))
         }
@@ -63,11 +82,17 @@ fn decide(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Result<
 #[derive(Serialize)]
 struct BodyV2<'a> {
     token_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
     expires_in: u64,
     ext_expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_in: Option<u64>,
     access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
 }
 
 /// v1: every number is a string.
@@ -94,10 +119,13 @@ fn success(shared: &Shared, granted: Granted, version: Version, correlation_id: 
             StatusCode::OK,
             &BodyV2 {
                 token_type: "Bearer",
+                scope: granted.scope.as_deref(),
                 expires_in: lifetime,
                 ext_expires_in: lifetime,
                 refresh_in: granted.refresh_in,
                 access_token: &token,
+                refresh_token: granted.refresh_token.as_deref(),
+                id_token: granted.id_token.as_deref(),
             },
         ),
         Version::V1 => Answer::json(
@@ -116,7 +144,7 @@ fn success(shared: &Shared, granted: Granted, version: Version, correlation_id: 
     };
     answer.noted(Notes {
         correlation_id: Some(correlation_id.to_owned()),
-        secret_index: Some(granted.secret_index),
+        secret_index: granted.secret_index,
         issued: Some(Issued {
             expires: Timestamp::from_second(claims.exp).unwrap_or(Timestamp::MAX),
             id: claims.uti.unwrap_or_default(),

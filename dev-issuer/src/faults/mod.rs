@@ -42,6 +42,8 @@ pub enum Surface {
     Api,
     /// The endpoints of managed identities.
     Identity,
+    /// The endpoints at which sign-ins begin: `authorize` and those for device codes.
+    SignIn,
 }
 
 /// What happens to the answer. Those that say so stand in for the issuer: nothing is minted. The others spoil

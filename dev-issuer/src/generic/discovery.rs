@@ -12,9 +12,19 @@ pub(crate) fn metadata(shared: &Shared) -> Answer {
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/token"),
         "jwks_uri": format!("{issuer}/keys"),
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "response_types_supported": [],
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "device_authorization_endpoint": format!("{issuer}/device_authorization"),
+        "grant_types_supported": [
+            "client_credentials",
+            "authorization_code",
+            "refresh_token",
+            "urn:ietf:params:oauth:grant-type:device_code",
+        ],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
     });
@@ -26,6 +36,7 @@ pub(crate) fn metadata(shared: &Shared) -> Answer {
         // RFC 8705 section 5: under the usual names, for clients with certificates.
         body["mtls_endpoint_aliases"] = json!({
             "token_endpoint": format!("{origin}/generic/token"),
+            "device_authorization_endpoint": format!("{origin}/generic/device_authorization"),
         });
         body["tls_client_certificate_bound_access_tokens"] = json!(true);
         if let Some(methods) = body["token_endpoint_auth_methods_supported"].as_array_mut() {

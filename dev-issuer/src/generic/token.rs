@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::client_auth::authenticate;
 use super::errors::{Refusal, refuse};
+use super::{authorization_code, device_code, refresh_token};
 use crate::answer::{Answer, Issued, Notes};
 use crate::ask::Ask;
 use crate::claims::Claims;
@@ -21,13 +22,20 @@ struct Body<'a> {
     token_type: &'a str,
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
 }
 
-struct Granted {
-    claims: Claims,
-    lifetime: u64,
-    secret_index: Option<usize>,
+/// A token that is granted, not yet signed.
+pub(super) struct Granted {
+    pub(super) claims: Claims,
+    pub(super) lifetime: u64,
+    pub(super) secret_index: Option<usize>,
+    pub(super) refresh_token: Option<String>,
+    pub(super) id_token: Option<String>,
 }
 
 /// Judges a request and mints the token.
@@ -40,6 +48,8 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Answer {
                 access_token: &token,
                 token_type: "Bearer",
                 expires_in: granted.lifetime,
+                refresh_token: granted.refresh_token.as_deref(),
+                id_token: granted.id_token.as_deref(),
                 scope: granted.claims.scope.as_deref(),
             };
             let expires = Timestamp::from_second(granted.claims.exp).unwrap_or(Timestamp::MAX);
@@ -56,7 +66,8 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Answer {
     }
 }
 
-fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
+/// The parameters, if they are well formed.
+pub(super) fn form_of(ask: &Ask) -> Result<&Form, Refusal> {
     let form = ask
         .form
         .as_ref()
@@ -66,11 +77,21 @@ fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
         let text = format!("the parameter {name} is there twice");
         return Err(refuse("invalid_request", text));
     }
+    Ok(form)
+}
+
+fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
+    let form = form_of(ask)?;
     match form.get("grant_type") {
         Some("client_credentials") => client_credentials(shared, ask, form),
+        Some("authorization_code") => authorization_code::grant(shared, ask, form),
+        Some("refresh_token") => refresh_token::grant(shared, ask, form),
+        Some("urn:ietf:params:oauth:grant-type:device_code") => {
+            device_code::grant(shared, ask, form)
+        }
         Some(_) => Err(refuse(
             "unsupported_grant_type",
-            "only client_credentials is known",
+            "the grant type is not known",
         )),
         None => Err(refuse("invalid_request", "grant_type is missing")),
     }
@@ -108,6 +129,8 @@ fn client_credentials(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted
         },
         lifetime,
         secret_index: caller.secret_index,
+        refresh_token: None,
+        id_token: None,
     })
 }
 
@@ -115,16 +138,31 @@ fn read_scope(config: &Config, form: &Form) -> Result<Option<String>, Refusal> {
     let Some(scope) = form.get("scope") else {
         return Ok(None);
     };
+    if scope.split(' ').all(|part| is_known(config, part)) {
+        Ok(Some(scope.to_owned()))
+    } else {
+        Err(refuse("invalid_scope", UNKNOWN_SCOPE))
+    }
+}
+
+const UNKNOWN_SCOPE: &str = "the scope is malformed or unknown";
+
+fn is_known(config: &Config, part: &str) -> bool {
     // RFC 6749 section 3.3: printable ASCII but `"` and `\`, parted by single blanks.
     let good = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    for part in scope.split(' ') {
-        let known =
-            config.generic_scopes.is_empty() || config.generic_scopes.iter().any(|s| s == part);
-        if part.is_empty() || !part.bytes().all(good) || !known {
-            return Err(refuse("invalid_scope", "the scope is malformed or unknown"));
-        }
+    let known = config.generic_scopes.is_empty() || config.generic_scopes.iter().any(|s| s == part);
+    !part.is_empty() && part.bytes().all(good) && known
+}
+
+/// What keeps a sign-in from beginning. Scopes of the sign-in itself are always known.
+pub(crate) fn check_scope(config: &Config, scope: Option<&str>) -> Result<(), String> {
+    let openid = |part: &str| matches!(part, "openid" | "profile" | "email" | "offline_access");
+    let mut parts = scope.into_iter().flat_map(|scope| scope.split(' '));
+    if parts.all(|part| openid(part) || is_known(config, part)) {
+        Ok(())
+    } else {
+        Err(UNKNOWN_SCOPE.to_owned())
     }
-    Ok(Some(scope.to_owned()))
 }
 
 /// `audience` as many issuers have it, `resource` as RFC 8707 has it; without either the token is for nobody but
@@ -142,13 +180,18 @@ fn audience(
     if wanted.iter().any(|other| other != first) {
         return Err(refuse("invalid_target", "one audience a token"));
     }
+    resource_named(config, client, first)
+}
+
+/// `aud` and the client's roles there.
+pub(super) fn resource_named(
+    config: &Config,
+    client: &Client,
+    name: &str,
+) -> Result<(String, Vec<String>), Refusal> {
     let resource = config
-        .resource_called(first)
+        .resource_called(name)
         .ok_or_else(|| refuse("invalid_target", "the audience is unknown"))?;
-    let roles = client
-        .roles
-        .get(&resource.name)
-        .cloned()
-        .unwrap_or_default();
-    Ok(((*first).to_owned(), roles))
+    let roles = client.roles.get(&resource.name);
+    Ok((name.to_owned(), roles.cloned().unwrap_or_default()))
 }

@@ -23,6 +23,8 @@ pub(crate) struct Consent {
     /// Of S256.
     pub(crate) challenge: Option<String>,
     pub(crate) scope: String,
+    /// The API, at the generic issuer.
+    pub(crate) audience: Option<String>,
     pub(crate) nonce: Option<String>,
     /// Name of the user.
     pub(crate) user: String,
@@ -90,6 +92,7 @@ mod tests {
             redirect_uri: "http://localhost/".to_owned(),
             challenge: None,
             scope: String::new(),
+            audience: None,
             nonce: None,
             user: "user".to_owned(),
         }

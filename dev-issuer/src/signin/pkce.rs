@@ -10,7 +10,9 @@ pub(crate) const METHOD: &str = "S256";
 
 /// Whether this could be a challenge: 32 bytes, base64url without padding (RFC 7636 section 4.2).
 pub(crate) fn is_challenge(text: &str) -> bool {
-    URL_SAFE_NO_PAD.decode(text).is_ok_and(|hash| hash.len() == 32)
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .is_ok_and(|hash| hash.len() == 32)
 }
 
 /// Whether the verifier is well formed (RFC 7636 section 4.1) and belongs to the challenge.
@@ -54,7 +56,12 @@ mod tests {
     #[test]
     fn a_challenge_is_a_hash() {
         assert!(is_challenge(CHALLENGE));
-        for bad in ["", "abc", VERIFIER.get(1..).unwrap(), &format!("{CHALLENGE}=")] {
+        for bad in [
+            "",
+            "abc",
+            VERIFIER.get(1..).unwrap(),
+            &format!("{CHALLENGE}="),
+        ] {
             assert!(!is_challenge(bad), "{bad}");
         }
     }

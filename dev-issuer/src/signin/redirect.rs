@@ -88,7 +88,11 @@ mod tests {
             ("http://localhost", "http://localhost:1234", true),
             ("http://localhost/cb", "http://x@localhost:1234/cb", false),
             ("http://localhost/cb", "http://localhost:1234/cb#x", false),
-            ("http://localhost/cb", "http://localhost.evil.example/cb", false),
+            (
+                "http://localhost/cb",
+                "http://localhost.evil.example/cb",
+                false,
+            ),
             ("myapp://auth", "myapp://auth", true),
         ] {
             assert_eq!(allows(registered, asked), fits, "{registered} {asked}");
@@ -97,10 +101,22 @@ mod tests {
 
     #[test]
     fn what_may_be_registered() {
-        for good in ["https://a.example/cb", "http://localhost", "http://127.0.0.1:80/x", "myapp://a"] {
+        for good in [
+            "https://a.example/cb",
+            "http://localhost",
+            "http://127.0.0.1:80/x",
+            "myapp://a",
+        ] {
             assert!(may_be_registered(good), "{good}");
         }
-        for bad in ["", "a.example", "http://a.example/cb", "https://a.example/#x", "https://a b", ":x"] {
+        for bad in [
+            "",
+            "a.example",
+            "http://a.example/cb",
+            "https://a.example/#x",
+            "https://a b",
+            ":x",
+        ] {
             assert!(!may_be_registered(bad), "{bad}");
         }
     }
@@ -110,6 +126,9 @@ mod tests {
         let parameters = [("code", "a b&=/"), ("state", "é")];
         let encoded = "code=a%20b%26%3D%2F&state=%C3%A9";
         assert_eq!(with_query("x://y", &parameters), format!("x://y?{encoded}"));
-        assert_eq!(with_query("x://y?z=1", &parameters), format!("x://y?z=1&{encoded}"));
+        assert_eq!(
+            with_query("x://y?z=1", &parameters),
+            format!("x://y?z=1&{encoded}")
+        );
     }
 }

@@ -12,18 +12,18 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::support::{Bench, Reply};
 
-const OWN: &str = "00000000-0000-4000-8000-0000000000f1";
-const GIVEN: &str = "00000000-0000-4000-8000-0000000000f2";
+pub(crate) const OWN: &str = "00000000-0000-4000-8000-0000000000f1";
+pub(crate) const GIVEN: &str = "00000000-0000-4000-8000-0000000000f2";
 const GIVEN_RESOURCE: &str = "/userAssignedIdentities/demo-identity";
 const HEADER: &str = "canary-identity-header";
 const ASK: &str = "api-version=2018-02-01&resource=api://demo";
-const MEANT: (&str, &str) = ("metadata", "true");
+pub(crate) const MEANT: (&str, &str) = ("metadata", "true");
 
-fn anywhere() -> SocketAddr {
+pub(crate) fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-async fn bench(folder: &Path) -> Bench {
+pub(crate) async fn bench(folder: &Path) -> Bench {
     let identity = IdentityEndpoints {
         imds: Some(anywhere()),
         app_service: Some(AppService {
@@ -40,7 +40,7 @@ async fn bench(folder: &Path) -> Bench {
 }
 
 /// A machine with an identity of its own and one that was given to it.
-fn machine(identity: IdentityEndpoints) -> Config {
+pub(crate) fn machine(identity: IdentityEndpoints) -> Config {
     let own = ManagedIdentity::system_assigned(OWN, "/virtualMachines/demo-machine");
     let given = ManagedIdentity::user_assigned(GIVEN, GIVEN_RESOURCE);
     Config {
@@ -53,7 +53,7 @@ fn machine(identity: IdentityEndpoints) -> Config {
     }
 }
 
-async fn get(bench: &Bench, url: &str, query: &str, headers: &[(&str, &str)]) -> Reply {
+pub(crate) async fn get(bench: &Bench, url: &str, query: &str, headers: &[(&str, &str)]) -> Reply {
     let mut request = bench.http.get(format!("{url}?{query}"));
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -316,95 +316,6 @@ fn app_service_of_a_file(folder: &Path) -> AppService {
     let config = Config::from_yaml(&yaml).unwrap();
     assert_eq!(config.managed_identities[0].lifetime_seconds, 86_400);
     config.identity.app_service.unwrap()
-}
-
-/// The file that a challenge names.
-fn key_file(challenge: &Reply) -> &Path {
-    let header = challenge.header("www-authenticate");
-    Path::new(header.strip_prefix("Basic realm=").unwrap())
-}
-
-#[tokio::test]
-async fn arc_answers_whoever_can_read_its_file_and_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let bench = bench(folder.path()).await;
-    let url = bench.issuer.arc_url().unwrap();
-    let ask = format!("api-version=2020-06-01&resource=api://demo&client_id={GIVEN}");
-    let challenge = get(&bench, &url, &ask, &[MEANT]).await;
-    assert_eq!(challenge.status, 401);
-    let file = key_file(&challenge);
-    assert_eq!(
-        file.parent().unwrap(),
-        folder.path().join("tokens").canonicalize().unwrap()
-    );
-    assert_eq!(file.extension().unwrap(), "key");
-    let content = std::fs::read_to_string(file).unwrap();
-    assert!((16..=4096).contains(&content.len()));
-    let basic = format!("Basic {content}");
-
-    let wrong = get(&bench, &url, &ask, &[MEANT, ("authorization", "Basic x")]).await;
-    assert_eq!(wrong.status, 401);
-    assert_ne!(key_file(&wrong), file, "a fresh challenge");
-    let reply = get(&bench, &url, &ask, &[MEANT, ("authorization", &basic)]).await;
-    assert_eq!(reply.status, 200, "{reply:?}");
-    assert_eq!(
-        reply.json()["client_id"],
-        GIVEN,
-        "what was chosen is echoed"
-    );
-    let claims = bench.issuer.validate(&reply.token()).unwrap();
-    assert_eq!(claims.roles, ["Records.Write"]);
-    assert!(!file.exists());
-    let again = get(&bench, &url, &ask, &[MEANT, ("authorization", &basic)]).await;
-    assert_eq!(again.status, 401);
-
-    let methods: Vec<_> = bench.issuer.token_requests_of(GIVEN);
-    let methods: Vec<_> = methods.iter().map(|r| (r.auth_method, r.status)).collect();
-    assert_eq!(methods[0], (AuthMethod::None, Some(401)));
-    assert_eq!(methods[2], (AuthMethod::ArcKey, Some(200)));
-
-    // Files do not pile up, and none is left behind.
-    for _ in 0..70 {
-        get(&bench, &url, &ask, &[MEANT]).await;
-    }
-    let count = || {
-        std::fs::read_dir(folder.path().join("tokens"))
-            .unwrap()
-            .count()
-    };
-    assert_eq!(count(), 64);
-    drop(bench);
-    for _ in 0..200 {
-        if count() == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{} key files are left", count());
-}
-
-#[tokio::test]
-async fn an_old_arc_agent_ignores_the_choice() {
-    let folder = tempfile::tempdir().unwrap();
-    let identity = IdentityEndpoints {
-        arc: Some(AzureArc {
-            listen: anywhere(),
-            key_folder: folder.path().to_owned(),
-            ignores_choice: true,
-        }),
-        ..IdentityEndpoints::default()
-    };
-    let bench = Bench::with(machine(identity)).await;
-    assert_eq!(bench.issuer.imds_url(), None);
-    let url = bench.issuer.arc_url().unwrap();
-    let ask = format!("api-version=2019-11-01&resource=api://demo&client_id={GIVEN}");
-    let challenge = get(&bench, &url, &ask, &[MEANT]).await;
-    let basic = std::fs::read_to_string(key_file(&challenge)).unwrap();
-    let basic = format!("Basic {basic}");
-    let reply = get(&bench, &url, &ask, &[MEANT, ("authorization", &basic)]).await;
-    assert_eq!(reply.json().get("client_id"), None);
-    let claims = bench.issuer.validate(&reply.token()).unwrap();
-    assert_eq!(claims.client(), Some(OWN));
 }
 
 #[tokio::test]

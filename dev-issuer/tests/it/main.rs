@@ -7,7 +7,10 @@
 )]
 
 mod api;
+mod arc;
+mod browser;
 mod checks;
+mod device;
 mod faults;
 mod generic;
 mod holds;
@@ -16,6 +19,8 @@ mod lifecycle;
 mod mtls;
 mod program;
 mod quiet;
+mod signin;
 mod static_keys;
 mod support;
 mod tokens;
+mod user_tokens;

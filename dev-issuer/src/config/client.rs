@@ -1,0 +1,126 @@
+//! Applications that may ask for tokens.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Secret, Tenant, TlsSubject};
+
+/// An application that may ask for tokens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Client {
+    /// The client id. Entra's are GUIDs; here any text does.
+    pub id: String,
+    /// Ids of the tenants that know it; all of them if empty.
+    #[serde(default)]
+    pub tenants: Vec<String>,
+    /// Its secrets. Several may be valid at once, as in Entra.
+    #[serde(default)]
+    pub secrets: Vec<Secret>,
+    /// Application roles granted, by name of the resource.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<String>>,
+    /// Life of its tokens in seconds.
+    #[serde(default)]
+    pub lifetime_seconds: Option<u64>,
+    /// `refresh_in` of its answers.
+    #[serde(default)]
+    pub refresh_in_seconds: Option<u64>,
+    /// What must stand in its certificate (`tls_client_auth`); for the generic issuer.
+    #[serde(default)]
+    pub tls_subject: Option<TlsSubject>,
+    /// Its certificates as PEM (`self_signed_tls_client_auth`); for the generic issuer.
+    #[serde(default)]
+    pub tls_certificates: Vec<String>,
+    /// Whether it is a program on people's machines, which cannot keep a secret.
+    #[serde(default)]
+    pub public: bool,
+    /// Where a sign-in may send the browser.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// Delegated permissions that `/.default` stands for, by name of the resource.
+    #[serde(default)]
+    pub scopes: BTreeMap<String, Vec<String>>,
+}
+
+impl Client {
+    /// A client without secrets or roles, known to every tenant.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            tenants: Vec::new(),
+            secrets: Vec::new(),
+            roles: BTreeMap::new(),
+            lifetime_seconds: None,
+            refresh_in_seconds: None,
+            tls_subject: None,
+            tls_certificates: Vec::new(),
+            public: false,
+            redirect_uris: Vec::new(),
+            scopes: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a secret that does not expire.
+    #[must_use]
+    pub fn secret(mut self, value: impl Into<String>) -> Self {
+        self.secrets.push(Secret::new(value));
+        self
+    }
+
+    /// Grants an application role of the named resource.
+    #[must_use]
+    pub fn role(mut self, resource: &str, role: &str) -> Self {
+        self.roles
+            .entry(resource.to_owned())
+            .or_default()
+            .push(role.to_owned());
+        self
+    }
+
+    /// Makes it a program that cannot keep a secret.
+    #[must_use]
+    pub fn public(mut self) -> Self {
+        self.public = true;
+        self
+    }
+
+    /// Lets a sign-in send the browser there. For `http://localhost` and `http://127.0.0.1` any port will do.
+    #[must_use]
+    pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
+        self.redirect_uris.push(uri.into());
+        self
+    }
+
+    /// Adds a delegated permission of the named resource to what `/.default` stands for.
+    #[must_use]
+    pub fn scope(mut self, resource: &str, scope: &str) -> Self {
+        let scopes = self.scopes.entry(resource.to_owned()).or_default();
+        scopes.push(scope.to_owned());
+        self
+    }
+
+    /// Sets the life of its tokens, in whole seconds.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime_seconds = Some(lifetime.as_secs());
+        self
+    }
+
+    /// Sets the `refresh_in` of its answers, in whole seconds.
+    #[must_use]
+    pub fn refresh_in(mut self, after: Duration) -> Self {
+        self.refresh_in_seconds = Some(after.as_secs());
+        self
+    }
+
+    pub(crate) fn is_in(&self, tenant: &Tenant) -> bool {
+        self.tenants.is_empty()
+            || self
+                .tenants
+                .iter()
+                .any(|id| id.eq_ignore_ascii_case(&tenant.id))
+    }
+}

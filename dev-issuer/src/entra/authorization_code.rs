@@ -1,0 +1,56 @@
+//! The authorization code grant: a person signed in, and the client comes for the token.
+//! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow>
+
+use jiff::Timestamp;
+
+use super::client_auth::authenticate;
+use super::client_credentials::Granted;
+use super::errors::{self, Refusal};
+use super::user_errors;
+use super::user_grant::{Agreed, issue};
+use crate::ask::Ask;
+use crate::config::{Config, Tenant};
+use crate::form::Form;
+use crate::signin::{BadCode, Realm, verifies};
+use crate::state::Shared;
+
+pub(super) fn grant(
+    shared: &Shared,
+    config: &Config,
+    tenant: &Tenant,
+    (ask, form): (&Ask, &Form),
+) -> Result<Granted, Refusal> {
+    let code = form.get("code").ok_or_else(|| errors::missing("code"))?;
+    let redirect_uri = form
+        .get("redirect_uri")
+        .ok_or_else(|| errors::missing("redirect_uri"))?;
+    let now = Timestamp::now();
+    let caller = authenticate(ask, config, tenant, now)?;
+    let consent = shared.codes.redeem(code, now).map_err(|bad| match bad {
+        BadCode::Unknown => user_errors::bad_grant(),
+        BadCode::Expired => user_errors::code_expired(),
+        BadCode::Used => user_errors::code_used(),
+    })?;
+    if consent.realm != Realm::Entra(tenant.id.clone()) || consent.client_id != caller.client.id {
+        return Err(user_errors::bad_grant());
+    }
+    if consent.redirect_uri != redirect_uri {
+        return Err(user_errors::other_redirect(redirect_uri));
+    }
+    let verifier = form.get("code_verifier");
+    let proved = match (&consent.challenge, verifier) {
+        (Some(challenge), Some(verifier)) => verifies(verifier, challenge),
+        (None, None) => true,
+        // RFC 9700 section 4.8.2: a verifier without a challenge is a sign of an attack.
+        _ => false,
+    };
+    if !proved {
+        return Err(user_errors::wrong_verifier());
+    }
+    let agreed = Agreed {
+        user: &consent.user,
+        scope: &consent.scope,
+        nonce: consent.nonce.as_deref(),
+    };
+    issue(shared, config, tenant, &caller, &agreed)
+}

@@ -1,0 +1,97 @@
+//! Device codes: a program without a browser, and a person with one.
+//! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code>
+
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::client_auth::authenticate;
+use super::client_credentials::Granted;
+use super::errors::{self, Refusal};
+use super::tenant;
+use super::user_errors;
+use super::user_grant::{Agreed, issue};
+use super::user_scope::check_user_scope;
+use crate::answer::Answer;
+use crate::ask::Ask;
+use crate::config::{Config, Tenant};
+use crate::device::{Poll, Wish, entra_page};
+use crate::form::Form;
+use crate::ids::guid;
+use crate::signin::Realm;
+use crate::state::Shared;
+
+/// `POST /{tenant}/oauth2/v2.0/devicecode`. The client only says who it is.
+pub(crate) fn device_code(shared: &Shared, ask: &Ask, tenant: &str) -> Answer {
+    let correlation_id = ask.correlation_id.clone().unwrap_or_else(guid);
+    begin(shared, ask, tenant)
+        .unwrap_or_else(|refusal| refusal.into_answer(&shared.origin, &correlation_id))
+}
+
+fn begin(shared: &Shared, ask: &Ask, tenant: &str) -> Result<Answer, Refusal> {
+    let config = shared.config();
+    let tenant = tenant::of_user(&config, tenant)?;
+    let form = ask.form.as_ref().map_err(|_| errors::malformed())?;
+    if let Some(name) = form.duplicate(None) {
+        return Err(errors::duplicated(name));
+    }
+    let id = form
+        .get("client_id")
+        .ok_or_else(|| errors::missing("client_id"))?;
+    let client = config
+        .client(id)
+        .filter(|client| client.is_in(tenant))
+        .ok_or_else(|| errors::client_unknown(id, &tenant.id))?;
+    let scope = form.get("scope").ok_or_else(|| errors::missing("scope"))?;
+    check_user_scope(&config, Some(scope)).map_err(user_errors::user_scope)?;
+    let wish = Wish {
+        realm: Realm::Entra(tenant.id.clone()),
+        client_id: client.id.clone(),
+        scope: scope.to_owned(),
+        audience: None,
+    };
+    let handed = shared.devices.start(wish, &config, Timestamp::now());
+    let page = entra_page(shared);
+    let body = json!({
+        "user_code": handed.user_code,
+        "device_code": handed.device_code,
+        "verification_uri": page,
+        "expires_in": config.device_lifetime_seconds,
+        "interval": config.device_interval_seconds,
+        "message": format!(
+            "To sign in, use a web browser to open the page {page} and enter the code {} to authenticate.",
+            handed.user_code
+        ),
+    });
+    Ok(Answer::json(StatusCode::OK, &body))
+}
+
+/// Entra does not mind how often it is asked.
+pub(super) fn grant(
+    shared: &Shared,
+    config: &Config,
+    tenant: &Tenant,
+    (ask, form): (&Ask, &Form),
+) -> Result<Granted, Refusal> {
+    let code = form
+        .get("device_code")
+        .ok_or_else(|| errors::missing("device_code"))?;
+    let now = Timestamp::now();
+    let caller = authenticate(ask, config, tenant, now)?;
+    let realm = Realm::Entra(tenant.id.clone());
+    let who = (&realm, caller.client.id.as_str());
+    match shared.devices.poll(code, who, true, now) {
+        Poll::Approved(wish, user) => {
+            let agreed = Agreed {
+                user: &user,
+                scope: &wish.scope,
+                nonce: None,
+            };
+            issue(shared, config, tenant, &caller, &agreed)
+        }
+        Poll::Pending | Poll::TooEarly => Err(user_errors::device_pending()),
+        Poll::Declined => Err(user_errors::device_declined()),
+        Poll::Expired => Err(user_errors::device_expired()),
+        Poll::Unknown | Poll::Refused => Err(user_errors::device_unknown()),
+    }
+}

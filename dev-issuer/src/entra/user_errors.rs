@@ -1,0 +1,88 @@
+//! Refusals where a person is concerned: codes, consent, refresh tokens.
+//! Numbers and texts: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
+
+use super::errors::{BAD, Refusal};
+
+/// The text begins with its number: it may also stand in an address.
+pub(crate) fn user_scope(text: String) -> Refusal {
+    let split = text.strip_prefix("AADSTS").and_then(|t| t.split_once(": "));
+    match split.and_then(|(code, text)| Some((code.parse().ok()?, text))) {
+        Some((code, text)) => Refusal::new(BAD, "invalid_scope", code, text),
+        None => Refusal::new(BAD, "invalid_scope", 70_011, text),
+    }
+}
+
+pub(crate) fn user_unknown(user: &str, tenant: &str) -> Refusal {
+    let text = format!("The user account {user} does not exist in the {tenant} directory.");
+    Refusal::new(BAD, "invalid_grant", 50_034, text)
+}
+
+pub(crate) fn no_consent(client: &str) -> Refusal {
+    let text = format!(
+        "The user or administrator has not consented to use the application with ID '{client}'. Send an interactive \
+         authorization request for this user and resource."
+    );
+    Refusal::new(BAD, "invalid_grant", 65_001, text)
+}
+
+fn invalid_grant(code: u32, text: impl Into<String>) -> Refusal {
+    Refusal::new(BAD, "invalid_grant", code, text)
+}
+
+pub(crate) fn bad_grant() -> Refusal {
+    invalid_grant(70_000, "Provided grant is invalid or malformed.")
+}
+
+pub(crate) fn code_expired() -> Refusal {
+    let text = "The provided authorization code or refresh token has expired due to inactivity.";
+    invalid_grant(70_008, text)
+}
+
+pub(crate) fn code_used() -> Refusal {
+    let text = "OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing \
+                refresh token.";
+    invalid_grant(54_005, text)
+}
+
+pub(crate) fn other_redirect(redirect_uri: &str) -> Refusal {
+    let text = format!(
+        "The reply address '{redirect_uri}' does not match the reply address provided when requesting Authorization \
+         code."
+    );
+    invalid_grant(500_112, text)
+}
+
+pub(crate) fn wrong_verifier() -> Refusal {
+    let text = "The Code_Verifier does not match the code_challenge supplied in the authorization request.";
+    invalid_grant(501_481, text)
+}
+
+pub(crate) fn refresh_idle() -> Refusal {
+    invalid_grant(700_082, "The refresh token has expired due to inactivity.")
+}
+
+pub(crate) fn refresh_revoked() -> Refusal {
+    let text =
+        "The provided grant has expired due to it being revoked, a fresh auth token is needed.";
+    invalid_grant(50_173, text)
+}
+
+pub(crate) fn device_pending() -> Refusal {
+    let text = "OAuth 2.0 device flow error. Authorization is pending. Continue polling.";
+    Refusal::new(BAD, "authorization_pending", 70_016, text)
+}
+
+pub(crate) fn device_declined() -> Refusal {
+    let text = "The end user denied the authorization request.";
+    Refusal::new(BAD, "authorization_declined", 70_017, text)
+}
+
+pub(crate) fn device_unknown() -> Refusal {
+    let text = "The verification code is unknown.";
+    Refusal::new(BAD, "bad_verification_code", 70_018, text)
+}
+
+pub(crate) fn device_expired() -> Refusal {
+    let text = "The device code has expired.";
+    Refusal::new(BAD, "expired_token", 70_019, text)
+}

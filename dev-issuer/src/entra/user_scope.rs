@@ -1,0 +1,84 @@
+//! Which API a token for a user is for, and what it permits there.
+//! <https://learn.microsoft.com/entra/identity-platform/scopes-oidc>
+
+use crate::config::{Client, Config, Resource};
+
+/// A scope, taken apart.
+pub(super) struct UserScope<'c> {
+    pub(super) resource: &'c Resource,
+    /// The API as the client wrote it.
+    pub(super) name: String,
+    /// Delegated permissions by name; `.default` stands for what the client was given once.
+    permissions: Vec<String>,
+    pub(super) openid: bool,
+    pub(super) offline_access: bool,
+}
+
+/// Scopes that are for the sign-in itself and for no API.
+const OPENID: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+const DEFAULT: &str = ".default";
+/// A scope without an API is one of Microsoft Graph.
+const GRAPH: &str = "https://graph.microsoft.com";
+
+/// Reads it. If it names several APIs, the token is for the first.
+pub(super) fn read<'c>(config: &'c Config, scope: &str) -> Result<UserScope<'c>, String> {
+    let parts: Vec<&str> = scope.split(' ').filter(|part| !part.is_empty()).collect();
+    let mut found: Option<UserScope<'c>> = None;
+    for part in parts.iter().filter(|part| !OPENID.contains(part)) {
+        let (name, permission) = part.rsplit_once('/').unwrap_or((GRAPH, part));
+        let resource = config.resource_called(name).ok_or_else(|| {
+            format!("AADSTS500011: The resource principal named {name} was not found.")
+        })?;
+        if permission != DEFAULT && !resource.scopes.iter().any(|s| s == permission) {
+            return Err(format!(
+                "AADSTS650053: The application asked for scope '{permission}' that doesn't exist on the resource \
+                 '{name}'."
+            ));
+        }
+        let first = found.get_or_insert_with(|| UserScope {
+            resource,
+            name: name.to_owned(),
+            permissions: Vec::new(),
+            openid: parts.contains(&"openid"),
+            offline_access: parts.contains(&"offline_access"),
+        });
+        if first.resource.name == resource.name {
+            first.permissions.push(permission.to_owned());
+        }
+    }
+    found.ok_or_else(|| {
+        format!("AADSTS70011: The provided value for the input parameter 'scope' is not valid. '{scope}' names no API.")
+    })
+}
+
+/// What keeps a sign-in from beginning.
+pub(crate) fn check_user_scope(config: &Config, scope: Option<&str>) -> Result<(), String> {
+    let scope = scope.ok_or("AADSTS900144: The request must contain the parameter 'scope'.")?;
+    read(config, scope).map(|_| ())
+}
+
+impl UserScope<'_> {
+    /// What the token will permit, sorted, each once.
+    pub(super) fn scp(&self, client: &Client) -> Vec<String> {
+        let given = client.scopes.get(&self.resource.name);
+        let mut all = Vec::new();
+        for permission in &self.permissions {
+            if permission == DEFAULT {
+                all.extend(given.into_iter().flatten().cloned());
+            } else {
+                all.push(permission.clone());
+            }
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// `scope` of the answer: with the API in front, and the scopes of the sign-in behind.
+    pub(super) fn granted(&self, scp: &[String], asked: &str) -> String {
+        let permissions = scp.iter().map(|p| format!("{}/{p}", self.name));
+        let others = asked.split(' ').filter(|part| OPENID.contains(part));
+        let all: Vec<String> = permissions.chain(others.map(str::to_owned)).collect();
+        all.join(" ")
+    }
+}
