@@ -25,6 +25,8 @@ pub(crate) enum Endpoint {
     EntraDevice { tenant: String },
     /// `/generic/device_authorization`
     GenericDevice,
+    /// `/generic/revoke`
+    GenericRevocation,
 }
 
 /// Client id and secret from an `Authorization: Basic` header.
@@ -82,6 +84,18 @@ impl Ask {
         self.form.as_ref().ok()?.get(name)
     }
 
+    /// The URL that was asked.
+    pub(crate) fn url(&self, origin: &str) -> String {
+        match &self.endpoint {
+            Endpoint::EntraV1 { tenant } => format!("{origin}/{tenant}/oauth2/token"),
+            Endpoint::EntraV2 { tenant } => format!("{origin}/{tenant}/oauth2/v2.0/token"),
+            Endpoint::EntraDevice { tenant } => format!("{origin}/{tenant}/oauth2/v2.0/devicecode"),
+            Endpoint::Generic => format!("{origin}/generic/token"),
+            Endpoint::GenericDevice => format!("{origin}/generic/device_authorization"),
+            Endpoint::GenericRevocation => format!("{origin}/generic/revoke"),
+        }
+    }
+
     /// Who asks, as far as it can be told.
     pub(crate) fn client_id(&self) -> Option<&str> {
         let basic = || match &self.basic {
@@ -97,6 +111,8 @@ impl Ask {
             AuthMethod::ClientSecretBasic
         } else if self.parameter("client_secret").is_some() {
             AuthMethod::ClientSecretPost
+        } else if self.parameter("client_assertion").is_some() {
+            AuthMethod::PrivateKeyJwt
         } else {
             AuthMethod::None
         }

@@ -130,6 +130,9 @@ pub enum InvalidToken {
     /// Too old.
     #[error("the token is expired")]
     Expired,
+    /// Taken back.
+    #[error("the token was revoked")]
+    Revoked,
     /// Too young.
     #[error("the token is not valid yet")]
     NotYetValid,

@@ -86,6 +86,7 @@ fn judge(shared: &Shared, ask: &Ask) -> Answer {
         Endpoint::Generic => generic::answer(shared, ask),
         Endpoint::EntraDevice { tenant } => entra::device_code(shared, ask, tenant),
         Endpoint::GenericDevice => generic::device_authorization(shared, ask),
+        Endpoint::GenericRevocation => generic::revoke(shared, ask),
     }
 }
 
@@ -95,7 +96,7 @@ fn record(config: &Config, ask: &Ask, path: &str, version: http::Version) -> Tok
         Endpoint::EntraV1 { tenant }
         | Endpoint::EntraV2 { tenant }
         | Endpoint::EntraDevice { tenant } => Some(tenant.as_str()),
-        Endpoint::Generic | Endpoint::GenericDevice => None,
+        Endpoint::Generic | Endpoint::GenericDevice | Endpoint::GenericRevocation => None,
     };
     TokenRequestRecord {
         tenant: keep(tenant),

@@ -26,6 +26,8 @@ pub enum AuthMethod {
     TlsClientAuth,
     /// The very certificate that is registered.
     SelfSignedTlsClientAuth,
+    /// A signed assertion (RFC 7523 section 2.2).
+    PrivateKeyJwt,
     /// By its place: the `Metadata` header, which only says that the caller means it.
     Metadata,
     /// `X-IDENTITY-HEADER`.

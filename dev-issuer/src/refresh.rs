@@ -112,6 +112,23 @@ impl RefreshTokens {
         Ok((standing, next))
     }
 
+    /// Ends the family of a token, if there is one.
+    pub(crate) fn revoke_family(&self, token: &str) {
+        let mut all = self.lock();
+        let Some(family) = all.get(token).map(|entry| entry.family.clone()) else {
+            return;
+        };
+        for entry in all.values_mut().filter(|entry| entry.family == family) {
+            entry.state = State::Revoked;
+        }
+    }
+
+    pub(crate) fn is_alive(&self, token: &str) -> bool {
+        self.lock()
+            .get(token)
+            .is_some_and(|entry| entry.state == State::Good)
+    }
+
     fn revoke(&self, user: &str) {
         for entry in self.lock().values_mut() {
             if entry.standing.user.eq_ignore_ascii_case(user) {
@@ -143,6 +160,27 @@ fn put(
 }
 
 impl DevIssuer {
+    /// A refresh token of the default tenant as a sign-in leaves it.
+    pub fn issue_refresh_token(&self, client: &str, user: &str, scope: &str) -> String {
+        self.sign_in(Realm::Entra(self.tenant().to_owned()), client, user, scope)
+    }
+
+    /// A refresh token of the generic issuer as a sign-in leaves it.
+    pub fn issue_generic_refresh_token(&self, client: &str, user: &str, scope: &str) -> String {
+        self.sign_in(Realm::Generic, client, user, scope)
+    }
+
+    fn sign_in(&self, realm: Realm, client: &str, user: &str, scope: &str) -> String {
+        let standing = Standing {
+            realm,
+            client_id: client.to_owned(),
+            user: user.to_owned(),
+            scope: scope.to_owned(),
+            audience: None,
+        };
+        self.shared.refresh_tokens.issue(standing, Timestamp::now())
+    }
+
     /// Ends every standing consent of a user: refresh tokens are refused from now on, access tokens live out their
     /// life.
     pub fn revoke_sign_ins(&self, user: &str) {

@@ -73,6 +73,14 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             "/generic/token",
             post(async |State(s): App, r: Request| exchange::run(s, Endpoint::Generic, r).await),
         )
+        .route(
+            "/generic/revoke",
+            post(
+                async |State(s): App, r: Request| {
+                    exchange::run(s, Endpoint::GenericRevocation, r).await
+                },
+            ),
+        )
         .route("/{tenant}/oauth2/token", post(token_v1).fallback(not_post))
         .route(
             "/{tenant}/oauth2/v2.0/token",

@@ -1,7 +1,9 @@
 //! What all requests share.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::assertion::Replays;
 use crate::claims::{Claims, Expected, InvalidToken, validate};
 use crate::config::Config;
 use crate::device::Devices;
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) codes: Codes,
     pub(crate) devices: Devices,
     pub(crate) refresh_tokens: RefreshTokens,
+    pub(crate) replays: Replays,
+    revoked: Mutex<HashSet<String>>,
     config: RwLock<Config>,
     keys: RwLock<KeyRing>,
 }
@@ -47,6 +51,8 @@ impl Shared {
             codes: Codes::default(),
             devices: Devices::default(),
             refresh_tokens: RefreshTokens::default(),
+            replays: Replays::default(),
+            revoked: Mutex::default(),
             config: RwLock::new(config),
             keys: RwLock::new(keys),
         }
@@ -89,20 +95,42 @@ impl Shared {
         token: &str,
         audiences: Option<&[String]>,
     ) -> Result<Claims, InvalidToken> {
-        let (mut issuers, leeway_seconds) = {
-            let config = self.config();
-            let ids = config.tenants.iter().map(|tenant| tenant.id.as_str());
-            let issuers: Vec<_> = ids
-                .flat_map(|id| [self.issuer_v1(id), self.issuer_v2(id)])
-                .collect();
-            (issuers, config.leeway_seconds)
-        };
+        self.validate_with(&self.config(), token, audiences)
+    }
+
+    /// Takes an access token back.
+    pub(crate) fn revoke_token(&self, id: &str) {
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.insert(id.to_owned());
+    }
+
+    pub(crate) fn is_revoked(&self, id: &str) -> bool {
+        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.contains(id)
+    }
+
+    /// The same for a caller who holds the config already.
+    pub(crate) fn validate_with(
+        &self,
+        config: &Config,
+        token: &str,
+        audiences: Option<&[String]>,
+    ) -> Result<Claims, InvalidToken> {
+        let leeway_seconds = config.leeway_seconds;
+        let ids = config.tenants.iter().map(|tenant| tenant.id.as_str());
+        let mut issuers: Vec<_> = ids
+            .flat_map(|id| [self.issuer_v1(id), self.issuer_v2(id)])
+            .collect();
         issuers.push(self.generic_issuer());
         let expected = Expected {
             issuers: &issuers,
             audiences,
             leeway_seconds,
         };
-        validate(&self.keys(), token, &expected)
+        let claims = validate(&self.keys(), token, &expected)?;
+        if claims.token_id().is_some_and(|id| self.is_revoked(id)) {
+            return Err(InvalidToken::Revoked);
+        }
+        Ok(claims)
     }
 }

@@ -18,6 +18,9 @@ pub struct User {
     /// The object id; made from the name if left out.
     #[serde(default)]
     pub object_id: Option<String>,
+    /// Does a policy want a second factor? Then nothing works without a browser.
+    #[serde(default)]
+    pub needs_mfa: bool,
 }
 
 impl User {
@@ -27,7 +30,15 @@ impl User {
             name: name.into(),
             password: Secret::new(password),
             object_id: None,
+            needs_mfa: false,
         }
+    }
+
+    /// Makes a policy want a second factor of this person.
+    #[must_use]
+    pub fn needs_mfa(mut self) -> Self {
+        self.needs_mfa = true;
+        self
     }
 
     pub(crate) fn object_id(&self) -> String {
@@ -68,6 +79,26 @@ impl Config {
 }
 
 impl DevIssuer {
+    /// An access token that a person got for an application of one's own, to go on behalf of: `aud` is the
+    /// application.
+    pub fn issue_user_token(&self, audience: &str, user: &str, lifetime: std::time::Duration) -> String {
+        let now = jiff::Timestamp::now().as_second();
+        let oid = self.shared.config().user(user).map(User::object_id);
+        let claims = crate::claims::Claims {
+            aud: audience.to_owned(),
+            iss: self.shared.issuer_v2(self.tenant()),
+            iat: now,
+            nbf: now,
+            exp: now.saturating_add_unsigned(lifetime.as_secs()),
+            sub: oid.clone().unwrap_or_default(),
+            oid,
+            scp: Some("access_as_user".to_owned()),
+            ver: Some("2.0".to_owned()),
+            ..crate::claims::Claims::default()
+        };
+        self.shared.keys().sign("JWT", &claims)
+    }
+
     /// Adds a person, in place of one with the same name.
     pub fn add_user(&self, user: User) -> Result<(), Error> {
         user.check("user")?;

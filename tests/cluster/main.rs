@@ -16,6 +16,7 @@ mod restart;
 mod rotation;
 mod secrets;
 mod support;
+mod systems;
 mod target;
 mod tenancy;
 mod without_a_trace;

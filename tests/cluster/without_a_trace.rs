@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
 use k8s_openapi::api::{
-    core::v1::{Namespace, Secret},
+    core::v1::{Namespace, Secret, ServiceAccount},
     events::v1::Event,
     rbac::v1::ClusterRole,
 };
@@ -44,6 +44,24 @@ async fn a_whole_life(world: &World) -> Place {
     let bad = json!({ "client": { "secretRefs": refs }, "target": { "secretName": "bad-token" } });
     place.create("bad", bad).await;
     place.not_ready("bad", "ClientSecretRefused").await;
+    // A ServiceAccount for an issuer that nobody vouches for: asked whether it may go there, and not taken there.
+    let account = typed(json!({ "metadata": {
+        "name": "workload",
+        "annotations": { "apicred.dev/allowed-issuers": place.issuer.origin() },
+    } }));
+    Api::<ServiceAccount>::namespaced(place.kube.clone(), &place.namespace)
+        .create(&PostParams::default(), &account)
+        .await
+        .expect("a ServiceAccount");
+    let keyless = json!({
+        "issuerRef": { "kind": "TokenIssuer", "name": "mine" },
+        "client": { "secretRefs": null, "serviceAccount": { "name": "workload" } },
+        "target": { "secretName": "keyless-token" },
+    });
+    place.create("keyless", keyless).await;
+    place
+        .until("keyless", "asked", |c| c.status.as_ref()?.last_attempt.as_ref().map(|_| ()))
+        .await;
     eventually(
         OTHERS,
         "the judgement of the namespaced issuer",

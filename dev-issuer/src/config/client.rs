@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Secret, Tenant, TlsSubject};
+use super::{Federated, Secret, Tenant, TlsSubject};
 
 /// An application that may ask for tokens.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +43,21 @@ pub struct Client {
     /// Delegated permissions that `/.default` stands for, by name of the resource.
     #[serde(default)]
     pub scopes: BTreeMap<String, Vec<String>>,
+    /// Certificates (PEM) whose keys sign its assertions; for Entra.
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    /// Keys that sign its assertions; for the generic issuer.
+    #[serde(default)]
+    pub jwks: Option<serde_json::Value>,
+    /// Tokens of other issuers that prove it.
+    #[serde(default)]
+    pub federated: Vec<Federated>,
+    /// Must it name an audience? For the generic issuer.
+    #[serde(default)]
+    pub wants_audience: bool,
+    /// Is the life of its tokens left out of answers? For the generic issuer.
+    #[serde(default)]
+    pub silent_about_life: bool,
 }
 
 impl Client {
@@ -60,6 +75,11 @@ impl Client {
             public: false,
             redirect_uris: Vec::new(),
             scopes: BTreeMap::new(),
+            certificates: Vec::new(),
+            jwks: None,
+            federated: Vec::new(),
+            wants_audience: false,
+            silent_about_life: false,
         }
     }
 

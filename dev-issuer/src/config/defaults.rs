@@ -33,6 +33,7 @@ impl Default for Config {
             managed_identities: Vec::new(),
             mtls: None,
             users: vec![User::new("ada@contoso.example", "ada~password.1")],
+            trusted: Vec::new(),
             auto_approve: None,
             device_interval_seconds: 5,
             device_lifetime_seconds: 900,

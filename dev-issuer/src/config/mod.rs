@@ -7,6 +7,7 @@ mod identity;
 mod load;
 mod mtls;
 mod resource;
+mod trust;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ pub use client::Client;
 pub use identity::{AppService, AzureArc, IdentityEndpoints, ManagedIdentity};
 pub use mtls::{Mtls, TlsSubject};
 pub use resource::{Resource, Route};
+pub use trust::{Federated, TrustedIssuer};
 
 use crate::users::User;
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub mtls: Option<Mtls>,
     /// The people who may sign in.
     pub users: Vec<User>,
+    /// Other issuers whose tokens may prove clients.
+    pub trusted: Vec<TrustedIssuer>,
     /// Name of the user who allows every sign-in at once, without a page.
     pub auto_approve: Option<String>,
     /// Pause between two polls for a device code.

@@ -25,7 +25,7 @@ pub(super) fn grant(
         .get("redirect_uri")
         .ok_or_else(|| errors::missing("redirect_uri"))?;
     let now = Timestamp::now();
-    let caller = authenticate(ask, config, tenant, now)?;
+    let caller = authenticate(shared, ask, config, tenant, now)?;
     let consent = shared.codes.redeem(code, now).map_err(|bad| match bad {
         BadCode::Unknown => user_errors::bad_grant(),
         BadCode::Expired => user_errors::code_expired(),

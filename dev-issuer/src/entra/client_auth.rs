@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::assertion;
 use super::errors::{self, Refusal};
 use crate::ask::Ask;
 use crate::config::{Client, Config, Secret, Tenant};
+use crate::state::Shared;
 
 /// `acr` of a client that has nothing to prove itself with.
 pub(super) const PUBLIC: &str = "0";
@@ -17,8 +19,9 @@ pub(super) struct Authenticated<'c> {
     pub(super) acr: &'static str,
 }
 
-/// By a secret, in the body or in a Basic header.
+/// By a secret, in the body or in a Basic header, or by a signed assertion.
 pub(super) fn authenticate<'c>(
+    shared: &Shared,
     ask: &Ask,
     config: &'c Config,
     tenant: &Tenant,
@@ -41,6 +44,22 @@ pub(super) fn authenticate<'c>(
         .filter(|client| client.is_in(tenant))
         .ok_or_else(|| errors::client_unknown(id, &tenant.id))?;
     let secret = secret.filter(|secret| !secret.is_empty());
+    if let Some(text) = ask.parameter("client_assertion") {
+        if client.public {
+            return Err(errors::public_client());
+        }
+        let named = ask.parameter("client_assertion_type") == Some(assertion::JWT_BEARER);
+        if secret.is_some() || ask.basic.is_some() || !named {
+            return Err(errors::malformed());
+        }
+        let endpoint = ask.url(&shared.origin);
+        assertion::prove(shared, config, client, text, (&endpoint, now.as_second()))?;
+        return Ok(Authenticated {
+            client,
+            secret_index: None,
+            acr: "2",
+        });
+    }
     let secret = match (client.public, secret) {
         (true, Some(_)) => return Err(errors::public_client()),
         (true, None) => {

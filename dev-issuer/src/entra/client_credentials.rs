@@ -39,7 +39,7 @@ pub(super) fn grant(
     }
     let name = target::read(form, version)?;
     let now = Timestamp::now();
-    let caller = authenticate(ask, config, tenant, now)?;
+    let caller = authenticate(shared, ask, config, tenant, now)?;
     if caller.acr == PUBLIC {
         return Err(errors::no_credential());
     }

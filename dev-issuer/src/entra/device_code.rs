@@ -77,7 +77,7 @@ pub(super) fn grant(
         .get("device_code")
         .ok_or_else(|| errors::missing("device_code"))?;
     let now = Timestamp::now();
-    let caller = authenticate(ask, config, tenant, now)?;
+    let caller = authenticate(shared, ask, config, tenant, now)?;
     let realm = Realm::Entra(tenant.id.clone());
     let who = (&realm, caller.client.id.as_str());
     match shared.devices.poll(code, who, true, now) {

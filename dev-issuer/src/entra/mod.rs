@@ -5,12 +5,15 @@
 //! to prove itself is a branch in `client_auth`.
 
 mod app_claims;
+mod assertion;
 mod authorization_code;
 mod client_auth;
 mod client_credentials;
 mod device_code;
 mod discovery;
 mod errors;
+mod on_behalf_of;
+mod password;
 mod refresh_token;
 mod target;
 mod tenant;

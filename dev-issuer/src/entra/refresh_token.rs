@@ -26,7 +26,7 @@ pub(super) fn grant(
         .get("refresh_token")
         .ok_or_else(|| errors::missing("refresh_token"))?;
     let now = Timestamp::now();
-    let caller = authenticate(ask, config, tenant, now)?;
+    let caller = authenticate(shared, ask, config, tenant, now)?;
     let realm = Realm::Entra(tenant.id.clone());
     let who = (&realm, caller.client.id.as_str());
     let (standing, next) = shared

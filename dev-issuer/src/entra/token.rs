@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::client_credentials::{self, Granted};
 use super::errors::{self, Refusal};
-use super::{Version, authorization_code, device_code, refresh_token, tenant};
+use super::{
+    Version, authorization_code, device_code, on_behalf_of, password, refresh_token, tenant,
+};
 use crate::answer::{Answer, Issued, Notes};
 use crate::ask::Ask;
 use crate::ids::{guid, is_guid};
@@ -45,6 +47,8 @@ const AUTHORIZATION_CODE: &str = "authorization_code";
 const REFRESH_TOKEN: &str = "refresh_token";
 /// RFC 8628 section 3.4.
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// RFC 7523 section 2.1; here it is the on-behalf-of flow alone.
+const ON_BEHALF_OF: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Grants of a user, who need not name the tenant. At the v1 endpoint there are none here.
 const USER_GRANTS: [&str; 3] = [AUTHORIZATION_CODE, REFRESH_TOKEN, DEVICE_CODE];
 
@@ -71,6 +75,10 @@ fn decide(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Result<
         AUTHORIZATION_CODE => authorization_code::grant(shared, &config, tenant, (ask, form)),
         REFRESH_TOKEN => refresh_token::grant(shared, &config, tenant, (ask, form)),
         DEVICE_CODE => device_code::grant(shared, &config, tenant, (ask, form)),
+        ON_BEHALF_OF if version == Version::V2 => {
+            on_behalf_of::grant(shared, &config, tenant, (ask, form))
+        }
+        "password" => password::grant(shared, &config, tenant, (ask, form, version)),
         "client_credentials" => {
             client_credentials::grant(shared, &config, tenant, (ask, form, version))
         }

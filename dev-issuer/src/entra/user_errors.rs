@@ -67,6 +67,21 @@ pub(crate) fn refresh_revoked() -> Refusal {
     invalid_grant(50_173, text)
 }
 
+pub(crate) fn wrong_password() -> Refusal {
+    invalid_grant(
+        50_126,
+        "Error validating credentials due to invalid username or password.",
+    )
+}
+
+pub(crate) fn needs_mfa(client: &str) -> Refusal {
+    let text = format!(
+        "Due to a configuration change made by your administrator, or because you moved to a new location, you must \
+         use multi-factor authentication to access '{client}'."
+    );
+    Refusal::new(BAD, "interaction_required", 50_076, text)
+}
+
 pub(crate) fn device_pending() -> Refusal {
     let text = "OAuth 2.0 device flow error. Authorization is pending. Continue polling.";
     Refusal::new(BAD, "authorization_pending", 70_016, text)

@@ -18,7 +18,7 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
     let redirect_uri = redirect_uri.ok_or_else(|| missing("redirect_uri"))?;
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(ask, &config, now)?;
+    let caller = authenticate(shared, ask, &config, now)?;
     let invalid = |text: &str| refuse("invalid_grant", text);
     let consent = shared.codes.redeem(code, now).map_err(|bad| match bad {
         BadCode::Unknown => invalid("the code is unknown"),

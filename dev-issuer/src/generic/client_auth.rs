@@ -2,12 +2,17 @@
 
 use jiff::Timestamp;
 
+use super::assertion;
 use super::errors::{Refusal, refuse};
 use crate::ask::Ask;
 use crate::claims::Confirmation;
 use crate::config::{Client, Config};
 use crate::entra::{Found, find};
 use crate::mtls;
+use crate::state::Shared;
+
+/// The one type there is (RFC 7523 section 2.2).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A client that proved itself as well as it can.
 pub(super) struct Authenticated<'c> {
@@ -23,12 +28,27 @@ pub(super) struct Authenticated<'c> {
 /// By Basic header, in the body or by a client certificate, never by two of them (RFC 6749 section 2.3). A wrong id and a
 /// wrong secret look the same.
 pub(super) fn authenticate<'c>(
+    shared: &Shared,
     ask: &Ask,
     config: &'c Config,
     now: Timestamp,
 ) -> Result<Authenticated<'c>, Refusal> {
     let wrong = || refuse("invalid_client", "client authentication failed");
     let in_body = ask.parameter("client_secret");
+    if let Some(text) = ask.parameter("client_assertion") {
+        let named = ask.parameter("client_assertion_type") == Some(JWT_BEARER);
+        if in_body.is_some() || ask.basic.is_some() || !named {
+            let text = "one way to prove a client, and the right client_assertion_type";
+            return Err(refuse("invalid_request", text));
+        }
+        let given = (ask.parameter("client_id"), text);
+        return Ok(Authenticated {
+            client: assertion::client(shared, config, given, now.as_second())?,
+            secret_index: None,
+            confirmation: None,
+            proved: true,
+        });
+    }
     let (id, secret) = match (&ask.basic, in_body) {
         (Some(_), Some(_)) => {
             let text = "credentials in the header and in the body";

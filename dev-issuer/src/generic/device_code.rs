@@ -24,7 +24,7 @@ fn begin(shared: &Shared, ask: &Ask) -> Result<Answer, Refusal> {
     let form = form_of(ask)?;
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(ask, &config, now)?;
+    let caller = authenticate(shared, ask, &config, now)?;
     let scope = form.get("scope");
     check_scope(&config, scope).map_err(|text| refuse("invalid_scope", text))?;
     let audience = form.get("audience").or_else(|| form.get("resource"));
@@ -54,7 +54,7 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
         .ok_or_else(|| refuse("invalid_request", "device_code is missing"))?;
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(ask, &config, now)?;
+    let caller = authenticate(shared, ask, &config, now)?;
     let who = (&Realm::Generic, caller.client.id.as_str());
     let (error, text) = match shared.devices.poll(code, who, false, now) {
         Poll::Approved(wish, user) => {

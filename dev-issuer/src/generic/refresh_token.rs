@@ -19,7 +19,7 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
         .ok_or_else(|| refuse("invalid_request", "refresh_token is missing"))?;
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(ask, &config, now)?;
+    let caller = authenticate(shared, ask, &config, now)?;
     let who = (&Realm::Generic, caller.client.id.as_str());
     let asked = form.get("scope");
     let (standing, next) = shared

@@ -4,9 +4,9 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::client_auth::authenticate;
+use super::client_auth::{Authenticated, authenticate};
 use super::errors::{Refusal, refuse};
-use super::{authorization_code, device_code, refresh_token};
+use super::{authorization_code, device_code, more_grants, refresh_token};
 use crate::answer::{Answer, Issued, Notes};
 use crate::ask::Ask;
 use crate::claims::Claims;
@@ -20,7 +20,12 @@ use crate::state::Shared;
 struct Body<'a> {
     access_token: &'a str,
     token_type: &'a str,
-    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,7 +37,10 @@ struct Body<'a> {
 /// A token that is granted, not yet signed.
 pub(super) struct Granted {
     pub(super) claims: Claims,
-    pub(super) lifetime: u64,
+    /// None: the answer does not tell.
+    pub(super) lifetime: Option<u64>,
+    /// RFC 8693 section 2.2.1.
+    pub(super) issued_token_type: Option<&'static str>,
     pub(super) secret_index: Option<usize>,
     pub(super) refresh_token: Option<String>,
     pub(super) id_token: Option<String>,
@@ -48,6 +56,9 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Answer {
                 access_token: &token,
                 token_type: "Bearer",
                 expires_in: granted.lifetime,
+                issued_token_type: granted.issued_token_type,
+                // Salesforce says where to call, and not for how long.
+                instance_url: granted.lifetime.is_none().then_some(shared.origin.as_str()),
                 refresh_token: granted.refresh_token.as_deref(),
                 id_token: granted.id_token.as_deref(),
                 scope: granted.claims.scope.as_deref(),
@@ -89,6 +100,13 @@ fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
         Some("urn:ietf:params:oauth:grant-type:device_code") => {
             device_code::grant(shared, ask, form)
         }
+        Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => {
+            more_grants::jwt_bearer(shared, form)
+        }
+        Some("urn:ietf:params:oauth:grant-type:token-exchange") => {
+            more_grants::token_exchange(shared, ask, form)
+        }
+        Some("password") => more_grants::password(shared, ask, form),
         Some(_) => Err(refuse(
             "unsupported_grant_type",
             "the grant type is not known",
@@ -100,17 +118,43 @@ fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
 fn client_credentials(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
     let config = shared.config();
     let now = Timestamp::now();
-    let caller = authenticate(ask, &config, now)?;
+    let caller = authenticate(shared, ask, &config, now)?;
     let client = caller.client;
     if !caller.proved {
         // RFC 6749 section 4.4: for confidential clients only.
         let text = "a public client cannot ask for itself";
         return Err(refuse("unauthorized_client", text));
     }
-    let scope = read_scope(&config, form)?;
-    let (aud, roles) = audience(shared, &config, client, form)?;
+    let whose = Whose {
+        subject: &client.id,
+        scope: None,
+    };
+    for_client(shared, &config, &caller, form, &whose)
+}
+
+/// For whom a token is.
+pub(super) struct Whose<'a> {
+    pub(super) subject: &'a str,
+    /// What was asked for elsewhere than in the form.
+    pub(super) scope: Option<&'a str>,
+}
+
+/// A token that a client gets for itself or for somebody whom it stands for.
+pub(super) fn for_client(
+    shared: &Shared,
+    config: &Config,
+    caller: &Authenticated<'_>,
+    form: &Form,
+    whose: &Whose<'_>,
+) -> Result<Granted, Refusal> {
+    let client = caller.client;
+    let scope = match whose.scope {
+        Some(scope) => Some(scope.to_owned()),
+        None => read_scope(config, form)?,
+    };
+    let (aud, roles) = audience(shared, config, client, form)?;
     let lifetime = config.lifetime_of(client);
-    let now = now.as_second();
+    let now = Timestamp::now().as_second();
     Ok(Granted {
         claims: Claims {
             aud,
@@ -122,12 +166,13 @@ fn client_credentials(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted
             roles,
             scope,
             // RFC 9068 section 2.2: with client credentials the subject is the client.
-            sub: client.id.clone(),
+            sub: whose.subject.to_owned(),
             jti: Some(uti()),
-            cnf: caller.confirmation,
+            cnf: caller.confirmation.clone(),
             ..Claims::default()
         },
-        lifetime,
+        lifetime: (!client.silent_about_life).then_some(lifetime),
+        issued_token_type: None,
         secret_index: caller.secret_index,
         refresh_token: None,
         id_token: None,
@@ -175,6 +220,10 @@ fn audience(
 ) -> Result<(String, Vec<String>), Refusal> {
     let wanted: Vec<&str> = form.all("audience").chain(form.all("resource")).collect();
     let Some(first) = wanted.first() else {
+        if client.wants_audience {
+            let text = "this client must name an audience";
+            return Err(refuse("access_denied", text));
+        }
         return Ok((shared.generic_issuer(), Vec::new()));
     };
     if wanted.iter().any(|other| other != first) {

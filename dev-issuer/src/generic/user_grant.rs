@@ -72,7 +72,8 @@ pub(super) fn issue(
     });
     Ok(Granted {
         claims,
-        lifetime,
+        lifetime: Some(lifetime),
+        issued_token_type: None,
         secret_index: caller.secret_index,
         refresh_token,
         id_token: has("openid").then(|| id_token(shared, (&client.id, user), agreed.nonce, now)),

@@ -1,0 +1,45 @@
+//! Resource owner password credentials. <https://learn.microsoft.com/entra/identity-platform/v2-oauth-ropc>
+
+use jiff::Timestamp;
+
+use super::Version;
+use super::client_auth::authenticate;
+use super::client_credentials::Granted;
+use super::errors::{self, Refusal};
+use super::user_errors;
+use super::user_grant::{Agreed, issue};
+use crate::ask::Ask;
+use crate::config::{Config, Tenant};
+use crate::form::Form;
+use crate::state::Shared;
+
+pub(super) fn grant(
+    shared: &Shared,
+    config: &Config,
+    tenant: &Tenant,
+    (ask, form, version): (&Ask, &Form, Version),
+) -> Result<Granted, Refusal> {
+    let required = |name: &'static str| form.get(name).ok_or_else(|| errors::missing(name));
+    let (name, password) = (required("username")?, required("password")?);
+    let scope = match version {
+        Version::V1 => format!("{}/.default", required("resource")?),
+        Version::V2 => required("scope")?.to_owned(),
+    };
+    let caller = authenticate(shared, ask, config, tenant, Timestamp::now())?;
+    if config.user(name).is_none() {
+        return Err(user_errors::user_unknown(name, &tenant.id));
+    }
+    let user = config
+        .user_with(name, password)
+        .ok_or_else(user_errors::wrong_password)?;
+    if user.needs_mfa {
+        return Err(user_errors::needs_mfa(&caller.client.id));
+    }
+    let agreed = Agreed {
+        user: &user.name,
+        scope: &scope,
+        nonce: None,
+    };
+    let granted = issue(shared, config, tenant, &caller, &agreed)?;
+    Ok(granted)
+}
