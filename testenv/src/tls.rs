@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
 };
 
 use crate::Error;
@@ -73,7 +73,8 @@ pub(crate) struct SigningKey {
 
 impl SigningKey {
     pub(crate) fn new() -> Result<Self, Error> {
-        let key = KeyPair::generate()?;
+        // RSA, as installers of real clusters choose it: issuers that take a cluster's tokens often know no other kind.
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
         Ok(Self {
             private_pem: key.serialize_pem(),
             public_pem: key.public_key_pem(),
