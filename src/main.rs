@@ -29,7 +29,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the operator against the cluster of KUBECONFIG, or of the pod it runs in.
-    Run(Run),
+    Run(Box<Run>),
     /// Print the CRDs as YAML, or write one file a kind into a folder.
     Crds {
         /// Folder to write into; standard output if left out.
@@ -74,11 +74,15 @@ struct Run {
 #[command(next_help_heading = "Identity in Azure")]
 struct Identity {
     /// Identity endpoint of App Service.
-    #[arg(long, env = "IDENTITY_ENDPOINT", hide_env_values = true)]
-    identity_endpoint: Option<Url>,
+    #[arg(
+        long = "identity-endpoint",
+        env = "IDENTITY_ENDPOINT",
+        hide_env_values = true
+    )]
+    endpoint: Option<Url>,
     /// Secret header of that endpoint.
     #[arg(env = "IDENTITY_HEADER", hide = true, hide_env_values = true)]
-    identity_header: Option<SecretString>,
+    header: Option<SecretString>,
     /// File with the federated token of Entra Workload ID.
     #[arg(long, env = "AZURE_FEDERATED_TOKEN_FILE")]
     federated_token_file: Option<PathBuf>,
@@ -97,8 +101,8 @@ struct Identity {
 impl From<Identity> for IdentityEnvironment {
     fn from(given: Identity) -> Self {
         Self {
-            endpoint: given.identity_endpoint,
-            header: given.identity_header,
+            endpoint: given.endpoint,
+            header: given.header,
             federated_token_file: given.federated_token_file,
             client_id: given.azure_client_id,
             arc_folder: given.arc_folder,
@@ -108,7 +112,7 @@ impl From<Identity> for IdentityEnvironment {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(run) => operate(run),
+        Command::Run(run) => operate(*run),
         Command::Crds { dir } => crds(dir.as_deref()),
     };
     match done {

@@ -14,6 +14,7 @@ use apicred::{
     oauth::{LifetimeSource, Token},
     publish::data,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde_json::json;
@@ -85,7 +86,7 @@ fn run(program: &str, args: &[&str]) -> Output {
         .env_remove("http_proxy")
         .env("NO_PROXY", "*")
         .output()
-        .unwrap_or_else(|e| panic!("{program}: {e}"));
+        .unwrap_or_else(|e| unreachable!("{program}: {e}"));
     assert!(
         output.status.success(),
         "{program}: {}",
@@ -152,8 +153,7 @@ fn curl_and_python_read_the_netrc_file() {
             ],
         );
         let sent = heard.join().expect("a request");
-        use base64::Engine;
-        let expected = base64::engine::general_purpose::STANDARD.encode(format!("oauth2:{text}"));
+        let expected = STANDARD.encode(format!("oauth2:{text}"));
         assert_eq!(sent, format!("Basic {expected}"));
         let program = "import netrc, sys; print(netrc.netrc(sys.argv[1]).authenticators('127.0.0.1')[2], end='')";
         assert_eq!(said(&run("python3", &["-c", program, &path])), text);

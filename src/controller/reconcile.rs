@@ -49,11 +49,9 @@ pub(super) async fn reconcile(
     let span = tracing::info_span!("reconcile", namespace = key.namespace, name = key.name);
     let started = Instant::now();
     context.health.forget(&key);
-    let look = AssertUnwindSafe(tokio::time::timeout(
-        DEADLINE,
-        look(&object, &key, &context),
-    ))
-    .catch_unwind();
+    // Boxed: the future of a look with all its reads and requests is too large to be moved about.
+    let look = Box::pin(look(&object, &key, &context));
+    let look = AssertUnwindSafe(tokio::time::timeout(DEADLINE, look)).catch_unwind();
     let result = match look.instrument(span).await {
         Ok(Ok((outcome, wait))) => {
             context.metrics.reconciled(outcome, started.elapsed());

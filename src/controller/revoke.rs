@@ -102,17 +102,16 @@ async fn attempt(
     let mut read = materials::read(context, credential, present).await?;
     read.may_post(credential, &place)?;
     read.complete(context, credential, Some(&place)).await?;
-    let (token, kind) = match (&credential.grant, read.supplies.first()) {
-        (Grant::RefreshToken(_), Some(refresh_token)) => {
-            (refresh_token.clone(), Revoked::RefreshToken)
-        }
-        _ => {
-            let token = match known {
-                Some(token) => token.secret.clone(),
-                None => from_secret(context, credential).await?,
-            };
-            (token, Revoked::AccessToken)
-        }
+    let (token, kind) = if let (Grant::RefreshToken(_), Some(refresh_token)) =
+        (&credential.grant, read.supplies.first())
+    {
+        (refresh_token.clone(), Revoked::RefreshToken)
+    } else {
+        let token = match known {
+            Some(token) => token.secret.clone(),
+            None => from_secret(context, credential).await?,
+        };
+        (token, Revoked::AccessToken)
     };
     let (id, assertion) = (ids::uuid(), ids::uuid());
     let moment = Moment {

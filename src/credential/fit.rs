@@ -32,7 +32,8 @@ pub(super) fn faults(
         _ => {}
     }
     match (proof, grant) {
-        (Proof::Absent, Grant::Static(_) | Grant::JwtBearer(_) | Grant::TokenExchange(_)) => {}
+        (Proof::Absent, Grant::Static(_) | Grant::JwtBearer(_) | Grant::TokenExchange(_))
+        | (Proof::ManagedIdentity(_), Grant::ClientCredentials) => {}
         (Proof::Absent, _) => say(
             "spec.client",
             "is missing; only the grants static, jwtBearer and tokenExchange can do without",
@@ -45,7 +46,6 @@ pub(super) fn faults(
             "spec.client.public",
             "proves nothing, and neither does this grant; prove the client by another way",
         ),
-        (Proof::ManagedIdentity(_), Grant::ClientCredentials) => {}
         (Proof::ManagedIdentity(_), _) => say(
             "spec.client.managedIdentity",
             "asks for itself; leave grant out",

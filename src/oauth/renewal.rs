@@ -109,13 +109,14 @@ fn needs_user(reason: &'static str, what: &str, credential: &str) -> Refusal {
 pub fn fate(refusal: &Refusal) -> Fate {
     match (refusal.http_status, refusal.class) {
         (None, _) if refusal.maybe_sent => Fate::Unknown,
-        (None, _) | (Some(429 | 503), _) => Fate::Intact,
+        (None | Some(429 | 503), _) => Fate::Intact,
         (Some(_), Class::NeedsUser) if refusal.error.as_deref() != Some("invalid_request") => {
             Fate::Dead
         }
         // An OAuth error is the token endpoint's own word: it did not grant.
-        (Some(_), _) if refusal.error.is_some() => Fate::Intact,
-        (Some(400..=499), _) => Fate::Intact,
+        (Some(status), _) if refusal.error.is_some() || (400..=499).contains(&status) => {
+            Fate::Intact
+        }
         // A gateway's 502, a token that could not be read: the endpoint behind it may have granted.
         (Some(_), _) => Fate::Unknown,
     }

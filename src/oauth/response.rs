@@ -161,9 +161,9 @@ fn for_credential(credential: &Credential, status: u16, mut refusal: Refusal) ->
     match verdict {
         // What is known about the number says more than the grant can, but who is to act is the grant's word.
         Some(verdict) if refusal.aadsts.is_some_and(|n| aadsts::known(n).is_some()) => {
-            if verdict.class == Class::NeedsUser && refusal.class == Class::NeedsUser {
-                refusal.next_step = format!("{}; {}", refusal.next_step, verdict.next_step);
-            }
+            let both = (verdict.class, refusal.class) == (Class::NeedsUser, Class::NeedsUser);
+            let more = both.then(|| format!("; {}", verdict.next_step));
+            refusal.next_step.push_str(&more.unwrap_or_default());
         }
         Some(verdict) => {
             refusal.class = verdict.class;

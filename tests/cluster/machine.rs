@@ -14,6 +14,8 @@ const OWN: &str = "00000000-0000-4000-8000-0000000000f1";
 const GIVEN: &str = "00000000-0000-4000-8000-0000000000f2";
 const GIVEN_RESOURCE: &str = "/userAssignedIdentities/demo-identity";
 const HEADER: &str = "canary-identity-header";
+/// A key that the issuer knows from its start.
+const CLOUD_APPS_KEY: &str = "cloudapps~static.1";
 
 fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
@@ -143,7 +145,6 @@ fn a_static_key_is_published_for_those_whom_its_owner_names() {
     run(async {
         let world = World::shared().await;
         let place = world.place("static").await;
-        const CLOUD_APPS_KEY: &str = "cloudapps~static.1";
         place.put_secret("legacy", "key", CLOUD_APPS_KEY).await;
         let object = json!({
             "issuerRef": null, "client": null, "scopes": null,

@@ -152,7 +152,9 @@ fn a_certificate_at_both_endpoints_of_entra() {
 /// The cluster's own issuer and keys, as Entra would fetch them.
 async fn cluster_issuer(world: &World) -> (String, String) {
     let get = async |path: &str| {
-        let request = http::Request::get(path).body(Vec::new()).expect("a request");
+        let request = http::Request::get(path)
+            .body(Vec::new())
+            .expect("a request");
         world.admin.request_text(request).await.expect("an answer")
     };
     let document: Value =
@@ -163,7 +165,8 @@ async fn cluster_issuer(world: &World) -> (String, String) {
 
 async fn service_account(place: &Place, name: &str, annotations: Value) {
     use k8s_openapi::api::core::v1::ServiceAccount;
-    let api: kube::Api<ServiceAccount> = kube::Api::namespaced(place.kube.clone(), &place.namespace);
+    let api: kube::Api<ServiceAccount> =
+        kube::Api::namespaced(place.kube.clone(), &place.namespace);
     let object = crate::support::typed(json!({
         "apiVersion": "v1", "kind": "ServiceAccount",
         "metadata": { "name": name, "annotations": annotations },
@@ -191,7 +194,10 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
         );
         let account = json!({ "id": place.client, "secretRefs": null, "serviceAccount": { "name": "workload" } });
         place
-            .create("entra", json!({ "client": account, "target": { "secretName": "entra" } }))
+            .create(
+                "entra",
+                json!({ "client": account, "target": { "secretName": "entra" } }),
+            )
             .await;
         works(&place, "entra", ("demo", "records")).await;
 
@@ -199,7 +205,10 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
         let mut nobody = account.clone();
         nobody["serviceAccount"]["name"] = json!("nobody");
         place
-            .create("nobody", json!({ "client": nobody, "target": { "secretName": "nobody" } }))
+            .create(
+                "nobody",
+                json!({ "client": nobody, "target": { "secretName": "nobody" } }),
+            )
             .await;
         let told = place.not_ready("nobody", "ServiceAccountMissing").await;
         assert!(told.contains("nobody does not exist"), "{told}");
@@ -207,7 +216,10 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
         let mut stranger = account.clone();
         stranger["serviceAccount"]["name"] = json!("stranger");
         place
-            .create("stranger", json!({ "client": stranger, "target": { "secretName": "stranger" } }))
+            .create(
+                "stranger",
+                json!({ "client": stranger, "target": { "secretName": "stranger" } }),
+            )
             .await;
         place
             .until("stranger", "refused with 700213", |c| {
@@ -273,7 +285,9 @@ fn a_google_key_file_signs_for_a_token() {
             "type": "service_account", "private_key_id": "google", "private_key": own.key,
             "client_email": email, "token_uri": "https://elsewhere.example.com/token",
         });
-        place.put_secret("google", "key.json", &file.to_string()).await;
+        place
+            .put_secret("google", "key.json", &file.to_string())
+            .await;
         let spec = json!({
             "client": null,
             "grant": { "jwtBearer": { "signed": { "keyRef": { "name": "google", "key": "key.json" } } } },
@@ -281,10 +295,17 @@ fn a_google_key_file_signs_for_a_token() {
         });
         place.create("c", spec).await;
         let view = place.ready("c").await;
-        assert_eq!(view.claims["scope"], "cloud-platform read", "out of the assertion");
+        assert_eq!(
+            view.claims["scope"], "cloud-platform read",
+            "out of the assertion"
+        );
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
         let posts = place.issuer.requests();
-        let post = posts.iter().rfind(|p| p.grant_type.as_deref().is_some_and(|g| g.ends_with("jwt-bearer")));
+        let post = posts.iter().rfind(|p| {
+            p.grant_type
+                .as_deref()
+                .is_some_and(|g| g.ends_with("jwt-bearer"))
+        });
         assert_eq!(post.and_then(|p| p.scope.clone()), None, "not in the form");
     });
 }
@@ -295,17 +316,33 @@ fn auth0_wants_an_audience_and_salesforce_says_nothing_of_a_life() {
         let world = World::shared().await;
         let place = generic(world, "others").await;
         place.add_client(place.oauth_client().wants_audience());
-        place.create("auth0", json!({ "scopes": null, "target": { "secretName": "auth0" } })).await;
+        place
+            .create(
+                "auth0",
+                json!({ "scopes": null, "target": { "secretName": "auth0" } }),
+            )
+            .await;
         place.not_ready("auth0", "AccessDenied").await;
-        place.edit("auth0", json!({ "spec": { "audience": "api://demo" } })).await;
+        place
+            .edit("auth0", json!({ "spec": { "audience": "api://demo" } }))
+            .await;
         works(&place, "auth0", ("demo", "records")).await;
 
-        place.add_client(place.oauth_client().silent_about_life().lifetime(Duration::from_hours(2)));
+        place.add_client(
+            place
+                .oauth_client()
+                .silent_about_life()
+                .lifetime(Duration::from_hours(2)),
+        );
         let spec = json!({ "scopes": null, "audience": "api://demo", "target": { "secretName": "salesforce" } });
         place.create("salesforce", spec).await;
         let view = place.ready("salesforce").await;
         let secret = place.secrets().get("salesforce").await.expect("a Secret");
-        let whole = secret.data.expect("data").remove("token.json").expect("a file");
+        let whole = secret
+            .data
+            .expect("data")
+            .remove("token.json")
+            .expect("a file");
         let whole: Value = serde_json::from_slice(&whole.0).expect("JSON");
         assert_eq!(whole["instance_url"], place.issuer.origin());
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
@@ -313,7 +350,7 @@ fn auth0_wants_an_audience_and_salesforce_says_nothing_of_a_life() {
 }
 
 /// A credential for a person at Entra.
-fn person(api: &str, more: Value) -> Value {
+fn person(api: &str, more: &Value) -> Value {
     let mut spec = json!({
         "client": { "secretRefs": null, "public": {} },
         "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
@@ -330,9 +367,24 @@ fn user_context_by_refresh_token_at_entra() {
     run(async {
         let world = World::shared().await;
         for (label, api, scopes, call) in [
-            ("mcas-user", "CloudAppSecurity", Value::Null, ("cloudapps", "v1/alerts")),
-            ("mdca-user", "DefenderForCloudApps", json!(["Investigation.Read"]), ("cloudapps", "v1/alerts")),
-            ("mde-user", "DefenderForEndpoint", json!(["Alert.Read"]), ("endpoint", "alerts")),
+            (
+                "mcas-user",
+                "CloudAppSecurity",
+                Value::Null,
+                ("cloudapps", "v1/alerts"),
+            ),
+            (
+                "mdca-user",
+                "DefenderForCloudApps",
+                json!(["Investigation.Read"]),
+                ("cloudapps", "v1/alerts"),
+            ),
+            (
+                "mde-user",
+                "DefenderForEndpoint",
+                json!(["Alert.Read"]),
+                ("endpoint", "alerts"),
+            ),
         ] {
             let place = place(world, label).await;
             place.add_client(
@@ -349,10 +401,16 @@ fn user_context_by_refresh_token_at_entra() {
             place.put_secret("state", "refresh_token", &token).await;
             let note = json!({ "metadata": { "annotations": { "apicred.dev/state-of": "c" } } });
             place.edit_secret("state", note).await;
-            place.create("c", person(api, json!({ "scopes": scopes }))).await;
+            place
+                .create("c", person(api, &json!({ "scopes": scopes })))
+                .await;
             let view = place.ready("c").await;
             assert!(view.claims["scp"].is_string(), "a user's token");
-            assert_eq!(place.call(call.0, call.1, &view.token).await, 200, "{label}");
+            assert_eq!(
+                place.call(call.0, call.1, &view.token).await,
+                200,
+                "{label}"
+            );
             // Entra does not mind a second use, so nothing is marked.
             let state = place.secrets().get("state").await.expect("the state");
             let notes = state.metadata.annotations.unwrap_or_default();
@@ -364,7 +422,11 @@ fn user_context_by_refresh_token_at_entra() {
                     condition(c, "Renewing").filter(|r| r.status == "True")
                 })
                 .await;
-            assert!(late.message.contains("kubectl apicred login c"), "{}", late.message);
+            assert!(
+                late.message.contains("kubectl apicred login c"),
+                "{}",
+                late.message
+            );
         }
     });
 }
@@ -376,9 +438,12 @@ fn on_behalf_of_and_password_at_entra() {
         let label = "other-user";
         let place = place(world, label).await;
         let hour = Duration::from_hours(1);
-        let assertion = place.issuer.issue_user_token(&place.client, &user(label), hour);
+        let assertion = place
+            .issuer
+            .issue_user_token(&place.client, &user(label), hour);
         place.put_secret("assertion", "token", &assertion).await;
-        let grant = json!({ "onBehalfOf": { "assertionRef": { "name": "assertion", "key": "token" } } });
+        let grant =
+            json!({ "onBehalfOf": { "assertionRef": { "name": "assertion", "key": "token" } } });
         let spec = json!({ "grant": grant, "scopes": null, "api": "MicrosoftGraph", "target": { "secretName": "obo" } });
         place.create("obo", spec).await;
         works(&place, "obo", ("graph", "v1.0/me")).await;
@@ -399,7 +464,9 @@ fn a_refused_password_is_not_tried_again_even_by_another_process() {
         world.start_operator().await;
         let label = "locked";
         let place = place(&world, label).await;
-        place.put_secret("password", "password", "wrong~password.of-this-test").await;
+        place
+            .put_secret("password", "password", "wrong~password.of-this-test")
+            .await;
         let grant = json!({ "password": { "username": user(label), "passwordRef": { "name": "password", "key": "password" } } });
         let spec = json!({ "grant": grant, "scopes": null, "api": "MicrosoftGraph" });
         place.create("c", spec).await;
@@ -437,12 +504,20 @@ fn what_a_person_has_to_do_is_told() {
                 .issuer
                 .issue_user_token(&place.client, &user(label), Duration::from_hours(1));
         place.put_secret("assertion", "token", &assertion).await;
-        let grant = json!({ "onBehalfOf": { "assertionRef": { "name": "assertion", "key": "token" } } });
-        place.create("c", json!({ "grant": grant, "scopes": null, "api": "MicrosoftGraph" })).await;
+        let grant =
+            json!({ "onBehalfOf": { "assertionRef": { "name": "assertion", "key": "token" } } });
+        place
+            .create(
+                "c",
+                json!({ "grant": grant, "scopes": null, "api": "MicrosoftGraph" }),
+            )
+            .await;
         place
             .until("c", "a person is needed", |c| {
                 let last = c.status.as_ref()?.last_attempt.as_ref()?;
-                (last.aadsts == Some(50_076) && last.error.as_deref() == Some("interaction_required")).then_some(())
+                (last.aadsts == Some(50_076)
+                    && last.error.as_deref() == Some("interaction_required"))
+                .then_some(())
             })
             .await;
     });
@@ -460,10 +535,16 @@ fn permissions_that_are_missing_are_told_with_who_grants_them() {
         place.create("c", spec).await;
         place.ready("c").await;
         let told = place
-            .until("c", "what is missing", |c| condition(c, "PermissionsMissing"))
+            .until("c", "what is missing", |c| {
+                condition(c, "PermissionsMissing")
+            })
             .await;
         assert_eq!(told.reason, "RolesMissing");
-        let consent = format!("/{}/adminconsent?client_id={}", place.issuer.tenant(), place.client);
+        let consent = format!(
+            "/{}/adminconsent?client_id={}",
+            place.issuer.tenant(),
+            place.client
+        );
         assert!(
             told.message.contains("Investigation.Manage")
                 && !told.message.contains("permissions Investigation.Read,")
@@ -497,18 +578,25 @@ fn the_end_of_a_client_secret_is_told_ahead() {
         let note = json!({ "metadata": { "annotations": { "apicred.dev/secret-expires-at": soon.to_string() } } });
         place.edit_secret("source", note).await;
         let told = place
-            .until("c", "the warning", |c| condition(c, "ClientCredentialExpiring"))
+            .until("c", "the warning", |c| {
+                condition(c, "ClientCredentialExpiring")
+            })
             .await;
         assert_eq!(told.reason, "SecretExpiring");
         assert_eq!(place.posts(), 1, "a note is no reason for a token");
         let metrics = world.operator().get("/metrics").await.expect("metrics").1;
-        assert!(metrics.contains("apicred_client_credentials_ending{state=\"expiring\"}"), "{metrics}");
+        assert!(
+            metrics.contains("apicred_client_credentials_ending{state=\"expiring\"}"),
+            "{metrics}"
+        );
         let later = soon + jiff::SignedDuration::from_hours(24 * 60);
         let note = json!({ "metadata": { "annotations": { "apicred.dev/secret-expires-at": later.to_string() } } });
         place.edit_secret("source", note).await;
         place
             .until("c", "no warning", |c| {
-                condition(c, "ClientCredentialExpiring").is_none().then_some(())
+                condition(c, "ClientCredentialExpiring")
+                    .is_none()
+                    .then_some(())
             })
             .await;
     });
@@ -526,7 +614,9 @@ fn other_formats_are_written_without_a_request() {
             { "format": "DotEnv", "key": "api.env", "variable": "API_TOKEN" },
             { "format": "Netrc", "host": "git.example.com" },
         ]);
-        place.edit("c", json!({ "spec": { "target": { "keys": keys } } })).await;
+        place
+            .edit("c", json!({ "spec": { "target": { "keys": keys } } }))
+            .await;
         let data = testenv::eventually(crate::support::SOON, "the new keys", async || {
             let data = place.secrets().get("token").await.ok()?.data?;
             data.contains_key("api.env").then_some(data)
@@ -534,24 +624,35 @@ fn other_formats_are_written_without_a_request() {
         .await;
         let names: Vec<&str> = data.keys().map(String::as_str).collect();
         assert_eq!(names, [".netrc", "api.env", "authorization"]);
-        assert_eq!(data["authorization"].0, format!("Bearer {}", old.token).into_bytes());
+        assert_eq!(
+            data["authorization"].0,
+            format!("Bearer {}", old.token).into_bytes()
+        );
         assert_eq!(place.posts(), 1, "the issuer was not asked");
         // From keys that hide it to keys that show it: one token more, and no loop.
         place
-            .edit("c", json!({ "spec": { "target": { "keys": [{ "format": "DotEnv" }] } } }))
+            .edit(
+                "c",
+                json!({ "spec": { "target": { "keys": [{ "format": "DotEnv" }] } } }),
+            )
             .await;
         testenv::eventually(crate::support::SOON, "the hidden one", async || {
             let data = place.secrets().get("token").await.ok()?.data?;
             data.contains_key(".env").then_some(())
         })
         .await;
-        place.edit("c", json!({ "spec": { "target": { "keys": null } } })).await;
+        place
+            .edit("c", json!({ "spec": { "target": { "keys": null } } }))
+            .await;
         place.another_token("token", &old).await;
         assert_eq!(place.posts(), 2);
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         // Somebody's hand on a key of the new set is seen.
         place
-            .edit("c", json!({ "spec": { "target": { "keys": [{ "format": "Authorization" }] } } }))
+            .edit(
+                "c",
+                json!({ "spec": { "target": { "keys": [{ "format": "Authorization" }] } } }),
+            )
             .await;
         testenv::eventually(crate::support::SOON, "one key", async || {
             let data = place.secrets().get("token").await.ok()?.data?;
@@ -559,7 +660,10 @@ fn other_formats_are_written_without_a_request() {
         })
         .await;
         place
-            .edit_secret("token", json!({ "stringData": { "authorization": "Bearer spoilt" } }))
+            .edit_secret(
+                "token",
+                json!({ "stringData": { "authorization": "Bearer spoilt" } }),
+            )
             .await;
         testenv::eventually(crate::support::SOON, "the repair", async || {
             let data = place.secrets().get("token").await.ok()?.data?;

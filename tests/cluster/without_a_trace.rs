@@ -60,7 +60,9 @@ async fn a_whole_life(world: &World) -> Place {
     });
     place.create("keyless", keyless).await;
     place
-        .until("keyless", "asked", |c| c.status.as_ref()?.last_attempt.as_ref().map(|_| ()))
+        .until("keyless", "asked", |c| {
+            c.status.as_ref()?.last_attempt.as_ref().map(|_| ())
+        })
         .await;
     eventually(
         OTHERS,

@@ -67,7 +67,7 @@ impl Flow for RefreshToken {
         } else {
             sign_in(credential)
         };
-        (dead || doubtful).then(|| Verdict {
+        (dead || doubtful).then_some(Verdict {
             class: Class::NeedsUser,
             reason: if dead {
                 "SignInRequired"

@@ -97,7 +97,7 @@ fn jwk(der: &[u8]) -> Value {
             let (x, y) = point.data()[1..].split_at(32);
             json!({ "kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y) })
         }
-        other => panic!("{other:?}"),
+        other => unreachable!("{other:?}"),
     }
 }
 
