@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::{
     clock::{Clock, SystemClock},
     controller::{Operator, Settings},
+    leader::{Lease, Lost},
     telemetry::{
         admin::{self, Admin},
         health::Health,
@@ -33,6 +34,19 @@ pub struct Options {
     pub admin_listen: SocketAddr,
     /// Expose the end of each token as a gauge with the credential's name.
     pub metrics_per_credential: bool,
+    /// Stand by until no other operator leads, by this Lease and under this name; `None`: work at once.
+    pub lease: Option<LeaseOptions>,
+}
+
+/// Which Lease, and who stands for it.
+#[derive(Clone)]
+pub struct LeaseOptions {
+    /// Name of the Lease in the operator's namespace.
+    pub name: String,
+    /// Name of this process, another one for each.
+    pub identity: String,
+    /// A client of its own: renewals must not queue behind the operator's calls.
+    pub client: Client,
 }
 
 /// A client of the cluster that the environment names: `KUBECONFIG`, else the pod's service account.
@@ -75,6 +89,7 @@ pub async fn run(
         settings,
         admin_listen,
         metrics_per_credential,
+        lease,
     } = options;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (health, metrics) = (Arc::<Health>::default(), Arc::<Metrics>::default());
@@ -90,9 +105,10 @@ pub async fn run(
     let admin = Arc::new(Admin {
         health,
         metrics,
-        clock,
+        clock: Arc::clone(&clock),
         snapshot: Box::new(operator.snapshot(metrics_per_credential)),
     });
+    let standby = Arc::clone(&admin.health);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, admin = %admin_listen, "apicred starts");
 
     let (stopping, stopped) = watch::channel(false);
@@ -109,9 +125,28 @@ pub async fn run(
         stopping.send_replace(true);
         tokio::time::sleep(DRAIN).await;
     };
+    let work = async {
+        let Some(lease) = lease else {
+            return operator.run(stops()).await;
+        };
+        let standing = Lease::new(lease.client, &namespace, &lease.name, &lease.identity, clock);
+        standby.stands_by(true);
+        let mut standing = tokio::select! {
+            standing = standing.acquire() => standing,
+            () = stops() => return Ok(()),
+        };
+        standby.stands_by(false);
+        let ended = tokio::select! {
+            ended = operator.run(stops()) => ended,
+            // At once, in the middle of whatever: another one may be at work by now.
+            Lost = standing.keep() => return Err("the lease was lost".to_owned()),
+        };
+        standing.release().await;
+        ended
+    };
     // The admin server outlives the controller's drain: it ends with this function.
     tokio::select! {
-        ended = operator.run(stops()) => ended,
+        ended = work => ended,
         served = admin::serve(listener, admin, std::future::pending()) => Err(match served {
             Ok(()) => "the admin server ended".to_owned(),
             Err(e) => format!("the admin server failed: {e}"),

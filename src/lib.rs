@@ -19,7 +19,7 @@
 //! ```
 //!
 //! [`api`] has the kinds, [`credential`] parses them into values that cannot be wrong, [`controller`] is the
-//! Kubernetes shell around it all, [`telemetry`] is what the outside sees, [`app`] wires it up.
+//! Kubernetes shell around it all, [`leader`] keeps a second operator standing by, [`telemetry`] is what the outside sees, [`app`] wires it up.
 
 pub mod api;
 pub mod app;
@@ -29,6 +29,7 @@ pub mod credential;
 #[cfg(test)]
 mod fixtures;
 pub mod issuer;
+pub mod leader;
 pub mod oauth;
 pub mod plan;
 pub mod publish;

@@ -8,7 +8,7 @@ use std::{
 
 use apicred::{
     api::crd,
-    app::{self, Options},
+    app::{self, LeaseOptions, Options},
     controller::{IdentityEnvironment, Settings},
     telemetry::logs::{self, LogFormat},
 };
@@ -64,8 +64,22 @@ struct Run {
     /// What is logged, as a tracing filter.
     #[arg(long, env = "APICRED_LOG_FILTER", default_value = "info")]
     log_filter: String,
+    /// Stand by while another operator leads; needed for more than one replica.
+    #[arg(long, env = "APICRED_LEADER_ELECT")]
+    leader_elect: bool,
+    /// Name of the Lease in the operator's namespace.
+    #[arg(long, env = "APICRED_LEASE_NAME", default_value = "apicred")]
+    lease_name: String,
     #[command(flatten)]
     identity: Identity,
+}
+
+/// A name that no other process has: a pod's name comes back when its container is restarted, and a lease under the
+/// old life's name must not be taken for one's own while that life may still be ending.
+fn identity_of(instance: &str) -> String {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let random = RandomState::new().build_hasher().finish();
+    format!("{instance}_{random:016x}")
 }
 
 /// The operator's own identity in Azure, as its platform sets it. Used only by credentials of a ClusterTokenIssuer
@@ -137,6 +151,8 @@ fn operate(run: Run) -> Result<(), String> {
         log_format,
         log_filter,
         identity,
+        leader_elect,
+        lease_name,
     } = run;
     logs::init(log_format, &log_filter)?;
     // One crypto provider for the API server's connections and the issuers'.
@@ -153,6 +169,7 @@ fn operate(run: Run) -> Result<(), String> {
         },
         admin_listen,
         metrics_per_credential,
+        lease: None,
     };
     let runtime =
         tokio::runtime::Runtime::new().map_err(|e| format!("no threads to run on: {e}"))?;
@@ -173,6 +190,14 @@ fn operate(run: Run) -> Result<(), String> {
                 std::process::exit(130);
             });
         };
+        let mut options = options;
+        if leader_elect {
+            options.lease = Some(LeaseOptions {
+                name: lease_name,
+                identity: identity_of(&options.settings.instance),
+                client: app::client().await?,
+            });
+        }
         app::run(options, app::client().await?, stop).await
     })
 }

@@ -61,7 +61,11 @@ fn is_pure(path: &str) -> bool {
     let room = ["credential/", "plan/", "publish/", "oauth/"]
         .iter()
         .any(|r| path.starts_with(r));
-    let alone = ["issuer/limits.rs", "issuer/discovery.rs"].contains(&path);
+    let alone = [
+        "issuer/limits.rs",
+        "issuer/discovery.rs",
+        "leader/election.rs",
+    ].contains(&path);
     (room || alone) && path != "oauth/http.rs"
 }
 

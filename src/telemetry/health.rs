@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +29,7 @@ pub const STREAMS: [&str; 5] = [
 pub struct Health {
     due: Mutex<HashMap<Key, Timestamp>>,
     listed: Mutex<HashSet<&'static str>>,
+    standing_by: AtomicBool,
 }
 
 impl Health {
@@ -46,6 +50,11 @@ impl Health {
     /// A watch has had its first list.
     pub fn listed(&self, stream: &'static str) {
         lock(&self.listed).insert(stream);
+    }
+
+    /// Another operator leads; this one is ready to take over and does nothing else.
+    pub fn stands_by(&self, on: bool) {
+        self.standing_by.store(on, Ordering::Relaxed);
     }
 
     /// Has this watch had its first list?
@@ -78,11 +87,14 @@ impl Health {
         Ok(())
     }
 
-    /// Are all first lists complete?
+    /// Are all first lists complete? A standby has none to wait for.
     ///
     /// # Errors
     /// The streams that are missing.
     pub fn ready(&self) -> Result<(), String> {
+        if self.standing_by.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let listed = lock(&self.listed);
         let missing: Vec<&str> = STREAMS
             .into_iter()

@@ -10,6 +10,7 @@ mod edits;
 mod first_token;
 mod isolation;
 mod issuer_faults;
+mod leader;
 mod machine;
 mod providers;
 mod restart;

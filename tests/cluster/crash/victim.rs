@@ -49,6 +49,7 @@ fn victim() {
         },
         admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         metrics_per_credential: false,
+        lease: None,
     };
     // One thread: while it waits for its death, nothing else goes on.
     let runtime = tokio::runtime::Builder::new_current_thread()

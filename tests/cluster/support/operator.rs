@@ -38,8 +38,6 @@ impl Operator {
             "run",
             "--namespace",
             NAMESPACE,
-            "--instance",
-            "under-test",
             "--admin-listen",
             &admin,
             // Namespaced issuers of the tests live on loopback.
@@ -52,7 +50,10 @@ impl Operator {
             "info,apicred=trace,kube=debug",
         ]
         .map(str::to_owned);
-        let mut env = vec![("KUBECONFIG", kubeconfig.display().to_string())];
+        let mut env = vec![
+            ("KUBECONFIG", kubeconfig.display().to_string()),
+            ("POD_NAME", "under-test".to_owned()),
+        ];
         env.extend(environment.iter().cloned());
         let program = Path::new(env!("CARGO_BIN_EXE_apicred"));
         let process = Guarded::spawn(program, &args, &env, log).await;
@@ -111,6 +112,11 @@ impl Operator {
     /// Ends it without a warning (SIGKILL).
     pub(crate) async fn kill(mut self) {
         self.process.kill().await;
+    }
+
+    /// Sends it a signal, by name without `SIG`.
+    pub(crate) async fn signal(&self, name: &str) {
+        self.process.signal(name).await;
     }
 
     /// Has it ended by itself?

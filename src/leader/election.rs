@@ -1,0 +1,137 @@
+//! Who leads. PURE: takes what stands in the Lease and how long it has stood there by the observer's own clock, so
+//! that the clocks of two machines need not agree.
+
+use std::time::Duration;
+
+/// How long a leader that says nothing is believed to be alive.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// A leader that could not renew for this long gives up: well before another one may take over.
+pub const GIVE_UP: Duration = Duration::from_secs(10);
+/// Pause between two renewals, and between two looks of a standby.
+pub const PAUSE: Duration = Duration::from_secs(2);
+/// Pause of a standby between two looks: a clean hand-over is noticed within it.
+pub const LOOK: Duration = Duration::from_secs(1);
+
+/// What stands in the Lease.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Record {
+    /// Who holds it; empty after a clean hand-over.
+    pub holder: String,
+    /// How long the holder asks to be believed.
+    pub duration: Duration,
+    /// resourceVersion: another one at each renewal.
+    pub version: String,
+    /// How often it changed hands.
+    pub transitions: i32,
+}
+
+/// A record and since when it has been seen unchanged, by a monotonic clock.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Seen {
+    record: Option<Record>,
+    since: Duration,
+}
+
+/// What a standby does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// There is no Lease: make it.
+    Create,
+    /// Take it: it is free, ours from before, or its holder has said nothing for too long.
+    Take {
+        /// The version at which it may be taken.
+        version: String,
+        /// Its count from then on.
+        transitions: i32,
+    },
+    /// Somebody else leads.
+    Wait,
+}
+
+impl Seen {
+    /// Takes in what stands there at `now` (a monotonic time).
+    pub fn look(&mut self, record: Option<Record>, now: Duration) {
+        if self.record != record {
+            self.record = record;
+            self.since = now;
+        }
+    }
+
+    /// What `me` does about it.
+    pub fn step(&self, me: &str, now: Duration) -> Step {
+        let Some(record) = &self.record else {
+            return Step::Create;
+        };
+        let silent = now.saturating_sub(self.since) >= record.duration.max(Duration::from_secs(1));
+        if record.holder.is_empty() || record.holder == me || silent {
+            let changes = i32::from(record.holder != me);
+            return Step::Take {
+                version: record.version.clone(),
+                transitions: record.transitions.saturating_add(changes),
+            };
+        }
+        Step::Wait
+    }
+}
+
+/// Must a leader whose last renewal was at `renewed` give up at `now` (monotonic times)?
+pub fn must_give_up(renewed: Duration, now: Duration) -> bool {
+    now.saturating_sub(renewed) >= GIVE_UP
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn secs(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    fn record(holder: &str, version: &str) -> Record {
+        Record {
+            holder: holder.to_owned(),
+            duration: LEASE,
+            version: version.to_owned(),
+            transitions: 3,
+        }
+    }
+
+    fn take(version: &str, transitions: i32) -> Step {
+        Step::Take {
+            version: version.to_owned(),
+            transitions,
+        }
+    }
+
+    #[test]
+    fn a_standby_takes_what_is_free_its_own_or_silent() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.step("me", secs(0)), Step::Create);
+        seen.look(Some(record("other", "1")), secs(100));
+        assert_eq!(seen.step("me", secs(114)), Step::Wait);
+        assert_eq!(seen.step("me", secs(115)), take("1", 4));
+        // A renewal starts the count anew, whatever the other's clock says.
+        seen.look(Some(record("other", "2")), secs(114));
+        assert_eq!(seen.step("me", secs(128)), Step::Wait);
+        seen.look(Some(record("", "3")), secs(120));
+        assert_eq!(seen.step("me", secs(120)), take("3", 4));
+        seen.look(Some(record("me", "4")), secs(121));
+        assert_eq!(seen.step("me", secs(121)), take("4", 3));
+    }
+
+    proptest! {
+        /// The heart of it: whenever a standby may take over, the old leader has given up already, for any moment of
+        /// its last renewal and any delay of what the standby sees of it.
+        #[test]
+        fn nobody_takes_over_from_a_leader_that_has_not_given_up(renewed in 0_u64..1000, delay in 0_u64..5, later in 0_u64..60) {
+            let mut seen = Seen::default();
+            seen.look(Some(record("leader", "7")), secs(renewed + delay));
+            let now = secs(renewed + delay + later);
+            if seen.step("me", now) != Step::Wait {
+                prop_assert!(must_give_up(secs(renewed), now));
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Several operators on one cluster: one works, the others stand by and take over.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use serde_json::json;
+use testenv::eventually;
+
+use crate::support::{LATER, NAMESPACE, Operator, Recorder, World, run};
+
+/// A clean hand-over: a second of the standby's pause and the first lists. The goal is 2 s; small machines that run
+/// other tests beside it get some grace.
+const CLEAN: Duration = Duration::from_secs(4);
+/// After a crash: the lease of 15 s, a look of the standby, the first lists.
+const CRASH: Duration = Duration::from_secs(20);
+
+/// An operator that stands for the lease, under a name of its own.
+async fn start(world: &World, name: &str) -> Operator {
+    let environment = [
+        ("POD_NAME", name.to_owned()),
+        ("APICRED_LEADER_ELECT", "true".to_owned()),
+    ];
+    Operator::start(
+        world.operator_kubeconfig(),
+        &environment,
+        world.next_log(name),
+    )
+    .await
+}
+
+/// Name of the operator that leads.
+async fn leader(world: &World) -> Option<String> {
+    let api: Api<Lease> = Api::namespaced(world.admin.clone(), NAMESPACE);
+    let spec = api.get_opt("apicred").await.ok()??.spec?;
+    let holder = spec.holder_identity?;
+    Some(holder.split('_').next()?.to_owned()).filter(|h| !h.is_empty())
+}
+
+async fn leads(world: &World, name: &str, within: Duration) {
+    eventually(within, format!("{name} to lead"), async || {
+        (leader(world).await.as_deref() == Some(name)).then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn one_works_the_others_take_over_after_an_end_and_after_a_crash() {
+    run(async {
+        let world = World::own().await;
+        let first = start(&world, "first").await;
+        leads(&world, "first", CLEAN).await;
+        let place = world.place("leader").await;
+        let second = start(&world, "second").await;
+        let third = start(&world, "third").await;
+        let recorder = Recorder::of(&place, "token");
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        assert_eq!(place.posts(), 1, "three operators, one token");
+
+        let began = Instant::now();
+        let (status, _) = first.terminate().await;
+        assert!(status.success(), "{status:?}");
+        let next = eventually(CLEAN, "another leader", async || {
+            leader(&world).await.filter(|l| l != "first")
+        })
+        .await;
+        let old = place.view("token").await.expect("a token");
+        place.request_renewal("c").await;
+        place.another_token("token", &old).await;
+        assert!(began.elapsed() < CLEAN * 2, "{:?}", began.elapsed());
+
+        let (leading, standing) = if next == "second" {
+            (second, third)
+        } else {
+            (third, second)
+        };
+        let other = if next == "second" { "third" } else { "second" };
+        let began = Instant::now();
+        leading.kill().await;
+        leads(&world, other, CRASH).await;
+        assert!(began.elapsed() < CRASH, "{:?}", began.elapsed());
+        let old = place.view("token").await.expect("a token");
+        place.request_renewal("c").await;
+        place.another_token("token", &old).await;
+        place.ready("c").await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        assert_eq!(place.posts(), 3, "no take-over costs a token");
+        recorder.finish(&place);
+        drop(standing);
+    });
+}
+
+#[test]
+fn a_leader_that_slept_past_its_lease_harms_nothing_and_ends() {
+    run(async {
+        let world = World::own().await;
+        let mut sleeper = start(&world, "sleeper").await;
+        leads(&world, "sleeper", CLEAN).await;
+        let place = world.place("sleeper").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        let _other = start(&world, "other").await;
+        let recorder = Recorder::of(&place, "token");
+        // Asleep in the middle of a rotation: its request is out when it stops.
+        let hold = place
+            .issuer
+            .hold(&place.client, dev_issuer::Point::BeforeAnswer);
+        let old = place.view("token").await.expect("a token");
+        place.request_renewal("c").await;
+        hold.reached().await;
+        sleeper.signal("STOP").await;
+        hold.release();
+        leads(&world, "other", CRASH).await;
+        place.another_token("token", &old).await;
+        place.ready("c").await;
+        let published = place.view("token").await.expect("a token");
+        sleeper.signal("CONT").await;
+        eventually(LATER, "the end of the sleeper", async || {
+            sleeper.ended().map(|status| assert!(!status.success()))
+        })
+        .await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        let now = place.view("token").await.expect("a token");
+        assert_eq!(now.token, published.token, "O4: a late write came through");
+        recorder.finish(&place);
+        assert_eq!(leader(&world).await.as_deref(), Some("other"));
+    });
+}
