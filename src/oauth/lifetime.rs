@@ -166,6 +166,15 @@ fn rights(claims: &Map<String, Value>) -> Claims {
     }
 }
 
+/// Entra's ids of requests and answers are GUIDs (RFC 9562 section 4), and nothing else is shown as one.
+pub(super) fn is_guid(id: &str) -> bool {
+    id.len() == 36
+        && id.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
 /// Ids are shown in status and logs, so only the characters that ids are made of pass.
 pub(super) fn printable_id(id: &str) -> bool {
     (1..=128).contains(&id.len())

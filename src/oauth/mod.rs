@@ -3,6 +3,7 @@
 
 mod aadsts;
 mod assertion;
+mod challenge;
 mod client_auth;
 mod encode;
 pub mod grant;

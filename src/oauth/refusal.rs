@@ -113,7 +113,7 @@ pub(super) fn classify(
     let (class, reason, next, client) = by_protocol(status, error);
     match code.and_then(aadsts::known) {
         Some(known) => (
-            known.class.unwrap_or(class),
+            known.class,
             known.reason,
             known.next_step.to_owned(),
             known.about_client,

@@ -8,8 +8,8 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
-    Class, Grant, Refusal, Token, aadsts,
-    lifetime::{self, printable_id},
+    Class, Grant, Refusal, Token, aadsts, challenge,
+    lifetime::{self, is_guid},
     managed_identity,
     refusal::{classify, error_code},
 };
@@ -121,7 +121,7 @@ pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal>
             .map(str::to_owned),
         id: jwt.id,
         correlation_id: text("correlation_id")
-            .filter(|id| printable_id(id))
+            .filter(|id| is_guid(id))
             .map(str::to_owned),
     })
 }
@@ -237,14 +237,20 @@ fn refusal(raw: &RawAnswer, fields: &Map<String, Value>, now: Timestamp) -> Refu
         .and_then(Value::as_str)
         .and_then(error_code);
     let aadsts = aadsts_code(fields);
-    let (class, reason, next_step, about_client) = classify(raw.status, error.as_deref(), aadsts);
+    let (class, reason, mut next_step, about_client) =
+        classify(raw.status, error.as_deref(), aadsts);
+    if let Some(asked) = challenge::asked(fields) {
+        next_step.push_str(&format!(" (the issuer asks for the claims {asked})"));
+    }
     let id = |name: &str| {
         fields
             .get(name)
             .and_then(Value::as_str)
-            .filter(|i| printable_id(i))
+            .filter(|i| is_guid(i))
             .map(str::to_owned)
     };
+    let asked = raw.retry_after.as_deref().and_then(|v| retry_after(v, now));
+    let known = aadsts.and_then(aadsts::known).and_then(|k| k.wait);
     Refusal {
         class,
         reason,
@@ -254,7 +260,7 @@ fn refusal(raw: &RawAnswer, fields: &Map<String, Value>, now: Timestamp) -> Refu
         aadsts,
         correlation_id: id("correlation_id"),
         trace_id: id("trace_id"),
-        retry_after: raw.retry_after.as_deref().and_then(|v| retry_after(v, now)),
+        retry_after: asked.max(known),
         about_client,
         maybe_sent: false,
         until_change: false,

@@ -113,7 +113,8 @@ pub fn next_attempt(retry: &Retry<'_>, now: Timestamp) -> Timestamp {
         (Class::Denied, true) => (5, 30),
         (Class::Denied, false) => (60, 3600),
         (Class::Invalid, _) => (300, 3600),
-        (Class::NeedsUser, _) => (3600, 3600),
+        // What a person mends is seen within minutes at first: a consent takes effect in half a minute.
+        (Class::NeedsUser, _) => (120, 3600),
         // Who says when to come back knows better than we do; one that says "at once" each time is not believed.
         (Class::Throttled, _) if retry.retry_after.is_some() => (1, 600),
         (Class::Throttled, _) => (30, 600),

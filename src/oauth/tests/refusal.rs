@@ -36,7 +36,7 @@ fn entra(code: u32) -> Refusal {
 #[test]
 fn each_known_aadsts_number_has_its_class_and_reason() {
     #[rustfmt::skip]
-    let table: [(&[u32], Class, &str, bool); 17] = [
+    let table: [(&[u32], Class, &str, bool); 23] = [
         (&[7_000_215, 70_002], Class::Denied, "ClientSecretRefused", true),
         (&[7_000_222], Class::Denied, "ClientSecretExpired", true),
         (&[7_000_218], Class::Invalid, "ClientSecretMissing", false),
@@ -47,8 +47,14 @@ fn each_known_aadsts_number_has_its_class_and_reason() {
         (&[500_011, 50_001], Class::Invalid, "ResourceUnknown", false),
         (&[1_002_012, 70_011, 28_002, 700_022, 700_023], Class::Invalid, "InvalidScope", false),
         (&[901_002], Class::Invalid, "InvalidRequest", false),
-        (&[65_001], Class::Denied, "ConsentRequired", false),
-        (&[53_003], Class::Denied, "BlockedByPolicy", false),
+        (&[65_001, 650_057, 90_094], Class::NeedsUser, "ConsentRequired", false),
+        (&[53_003, 530_032], Class::NeedsUser, "BlockedByPolicy", false),
+        (&[50_076, 50_079], Class::NeedsUser, "MfaRequired", false),
+        (&[700_082, 50_173, 70_000], Class::NeedsUser, "SignInRequired", false),
+        (&[50_126], Class::Denied, "PasswordRefused", false),
+        (&[700_027], Class::Denied, "CertificateUnknown", true),
+        (&[700_213, 7_002_138], Class::Denied, "FederationMismatch", false),
+        (&[700_024], Class::Transient, "AssertionTimeRefused", false),
         (&[50_196], Class::Throttled, "LoopDetected", false),
         (&[90_055], Class::Throttled, "Throttled", false),
         (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087, 80_002], Class::Transient, "IssuerUnavailable", false),
@@ -261,15 +267,18 @@ fn a_message_has_the_codes_the_next_step_and_the_correlation_id() {
     let refusal = of(
         401,
         &json!({
-            "error": "invalid_client", "error_codes": [7_000_222], "correlation_id": "11111111-2222", "trace_id": "33",
+            "error": "invalid_client", "error_codes": [7_000_222], "correlation_id": "3f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50", "trace_id": "4f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f51",
         }),
     );
     assert_eq!(
         refusal.message(),
         "the issuer answered HTTP 401, invalid_client, AADSTS7000222: the client secret has expired; make a new one in Entra ID and store \
-         it in the Secret (correlation id 11111111-2222)"
+         it in the Secret (correlation id 3f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50)"
     );
-    assert_eq!(refusal.trace_id.as_deref(), Some("33"));
+    assert_eq!(
+        refusal.trace_id.as_deref(),
+        Some("4f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f51")
+    );
     assert_eq!(
         Refusal::local(Class::Transient, "X", "try later").message(),
         "try later"
@@ -294,7 +303,7 @@ fn only_code_like_errors_and_ids_are_shown() {
     }
     let refusal = of(
         400,
-        &json!({ "error": "<script>", "correlation_id": "a b", "trace_id": "x".repeat(129) }),
+        &json!({ "error": "<script>", "correlation_id": "a-secret-of-36-characters-that-is-no-guid"[..36], "trace_id": "x".repeat(129) }),
     );
     assert_eq!(
         (refusal.error, refusal.correlation_id, refusal.trace_id),

@@ -133,7 +133,7 @@ fn each_class_waits_in_its_own_range() {
         (Class::Denied, false, 60.0, 3600.0),
         (Class::Denied, true, 5.0, 30.0),
         (Class::Invalid, false, 300.0, 3600.0),
-        (Class::NeedsUser, false, 3600.0, 3600.0),
+        (Class::NeedsUser, false, 120.0, 3600.0),
     ] {
         for (failures, base) in [(1, first), (u32::MAX, most)] {
             let wait = waits(&Retry {

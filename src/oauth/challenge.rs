@@ -1,0 +1,82 @@
+//! Claims challenges of Entra ID: what a policy wants beside what was sent. Shown as a hint, in vetted words alone.
+//! Source: learn.microsoft.com/entra/identity-platform/claims-challenge.
+
+use serde_json::{Map, Value};
+
+/// Words that are shown of one challenge.
+const MOST: usize = 6;
+
+/// The claims that an answer asks for, such as `acrs=c1`. `claims` is JSON inside of a string; a `suberror` is put
+/// before it.
+pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
+    let text = |name: &str| answer.get(name).and_then(Value::as_str);
+    let mut words: Vec<String> = Vec::new();
+    words.extend(
+        text("suberror")
+            .and_then(word)
+            .map(|w| format!("suberror={w}")),
+    );
+    if let Some(Value::Object(request)) = text("claims").and_then(|c| serde_json::from_str(c).ok())
+    {
+        for (kind, claims) in &request {
+            if !["access_token", "id_token", "userinfo"].contains(&kind.as_str()) {
+                continue;
+            }
+            for (name, wanted) in claims.as_object().into_iter().flatten() {
+                let Some(name) = word(name) else { continue };
+                let one = wanted.get("value").and_then(Value::as_str);
+                let many = wanted.get("values").and_then(Value::as_array);
+                let values: Vec<String> = one
+                    .into_iter()
+                    .chain(many.into_iter().flatten().filter_map(Value::as_str))
+                    .filter_map(word)
+                    .take(MOST)
+                    .collect();
+                words.push(if values.is_empty() {
+                    name
+                } else {
+                    format!("{name}={}", values.join("|"))
+                });
+            }
+        }
+    }
+    words.truncate(MOST);
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// A word as names of claims and authentication contexts are (`acrs`, `c1`, `polids`). Longer texts and other
+/// characters could be something that an attacker wants read back.
+fn word(text: &str) -> Option<String> {
+    let fits = (1..=40).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    fits.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_words_of_a_challenge_are_shown() {
+        let told = |answer: Value| asked(answer.as_object().unwrap());
+        let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"},"polids":{"values":["a-1","<b>"]}}}"#;
+        assert_eq!(
+            told(json!({ "claims": claims, "suberror": "basic_action" })).as_deref(),
+            Some("suberror=basic_action, acrs=c1, polids=a-1")
+        );
+        for nothing in [
+            json!({}),
+            json!({ "claims": "not json" }),
+            json!({ "claims": "[]" }),
+            json!({ "claims": "{\"access_token\":7}" }),
+            json!({ "claims": "{\"other\":{\"acrs\":{}}}" }),
+            json!({ "claims": 7, "suberror": "two words" }),
+        ] {
+            assert_eq!(told(nothing.clone()), None, "{nothing}");
+        }
+    }
+}
