@@ -1,6 +1,7 @@
 //! The bytes out and the bytes in.
 
 mod answer;
+mod golden;
 mod hostile;
 mod lifetime;
 mod refusal;
