@@ -1,5 +1,6 @@
 //! What a spec may say, who may ask whom, and which Secret may go where.
 
 mod binding;
+mod fit;
 mod issuer;
 mod parse;

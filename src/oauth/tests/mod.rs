@@ -5,4 +5,5 @@ mod golden;
 mod hostile;
 mod lifetime;
 mod refusal;
+mod renewal;
 mod request;

@@ -7,3 +7,4 @@ mod outcome;
 mod schedule;
 mod status;
 mod status_over_time;
+mod warnings;

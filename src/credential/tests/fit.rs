@@ -1,0 +1,262 @@
+//! What does not fit is told before anything is sent: each fault with its field and the mend.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{ApiPreset, Cloud},
+    credential::{
+        Ask, Credential, FieldError, Issuer, IssuerLookup, Proof, Selector, binding::may_serve,
+        parse, preset,
+    },
+    fixtures::{cluster_issuer, map, merge, object},
+};
+
+const NONE: Value = Value::Null;
+
+fn parsed(issuer: &Value, change: &Value) -> Result<Credential, Vec<FieldError>> {
+    let issuer = Issuer::cluster(&cluster_issuer(issuer)).unwrap();
+    parse(&object(change), |_| IssuerLookup::Found(issuer))
+}
+
+fn entra() -> Value {
+    json!({ "entra": { "tenantId": "contoso.example" } })
+}
+
+fn generic() -> Value {
+    json!({ "oidc": { "issuerUrl": "https://i.example.com" } })
+}
+
+fn reference() -> Value {
+    json!({ "name": "s", "key": "k" })
+}
+
+/// A client of another kind.
+fn client(change: &Value) -> Value {
+    let mut client = json!({ "secretRefs": NONE });
+    for (key, value) in change.as_object().unwrap() {
+        client[key] = value.clone();
+    }
+    json!({ "client": client })
+}
+
+fn with(mut base: Value, more: &Value) -> Value {
+    for (key, value) in more.as_object().unwrap() {
+        base[key] = value.clone();
+    }
+    base
+}
+
+#[test]
+fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
+    let lending = |how: Value| with(entra(), &json!({ "managedIdentity": how }));
+    let key = reference();
+    #[rustfmt::skip]
+    let cases = [
+        // Proofs and grants that an issuer does not take.
+        (generic(), json!({ "grant": { "onBehalfOf": { "assertionRef": key } } }), "spec.grant.onBehalfOf", "tokenExchange"),
+        (entra(), json!({ "grant": { "tokenExchange": { "subject": { "secretRef": key } } } }), "spec.grant.tokenExchange", "onBehalfOf"),
+        (entra(), json!({ "grant": { "jwtBearer": { "assertionRef": key } } }), "spec.grant.jwtBearer", "client.certificate"),
+        (entra(), client(&json!({ "mtls": { "secretName": "t" } })), "spec.client.mtls", "client.certificate"),
+        (entra(), json!({ "revokeOnDelete": true }), "spec.revokeOnDelete", "no revocation endpoint"),
+        (generic(), json!({ "client": NONE }), "spec.client", "is missing"),
+        (generic(), client(&json!({ "public": {} })), "spec.client.public", "prove the client"),
+        (generic(), client(&json!({ "managedIdentity": {}, "id": NONE })), "spec.client.managedIdentity", "ClusterTokenIssuer"),
+        (lending(json!({ "workloadIdentity": {} })), client(&json!({ "id": NONE, "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "client.id alone"),
+        (lending(json!({ "imds": {} })), with(client(&json!({ "managedIdentity": {} })), &json!({ "grant": { "password": { "username": "u", "passwordRef": key } } })), "spec.client.managedIdentity", "leave grant out"),
+        (lending(json!({ "imds": {} })), client(&json!({ "id": "a", "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "once"),
+        (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://kubernetes.default.svc.cluster.local" } })), "serviceAccount.audience", "sign in to the cluster"),
+        (generic(), json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "a", "audience": "kubernetes" } } } } }), "serviceAccount.audience", "the issuer's audience"),
+        // Clients.
+        (generic(), json!({ "client": { "id": "" } }), "spec.client.id", "give the client"),
+        (generic(), json!({ "client": { "public": {} } }), "spec.client", "exactly one way"),
+        (generic(), client(&json!({ "certificate": { "secretName": "alerts-token" } })), "spec.client.certificate.secretName", "choose another target"),
+        (generic(), json!({ "grant": { "refreshToken": { "secretRef": { "name": "alerts-token", "key": "k" } } } }), "spec.grant", "choose another target"),
+        // Grants.
+        (generic(), json!({ "grant": {} }), "spec.grant", "exactly one key"),
+        (generic(), json!({ "grant": { "clientCredentials": {}, "refreshToken": { "secretRef": key } } }), "spec.grant", "exactly one key"),
+        (generic(), json!({ "grant": { "jwtBearer": {} } }), "spec.grant.jwtBearer", "exactly one of"),
+        (generic(), json!({ "grant": { "tokenExchange": { "subject": {}, "actor": {} } } }), "spec.grant.tokenExchange.actor", "exactly one of"),
+        (generic(), json!({ "grant": { "jwtBearer": { "signed": { "keyRef": key, "claims": { "exp": "0" } } } } }), "spec.grant.jwtBearer.signed.claims", "apicred sets it"),
+        // What is asked for, and what the documentation's samples get wrong.
+        (entra(), json!({ "audience": "x" }), "spec.audience", "no audience parameter"),
+        (entra(), json!({ "scopes": NONE }), "spec.scopes", "needs api"),
+        (entra(), json!({ "resource": "x" }), "spec.resource", "not both"),
+        (entra(), json!({ "scopes": NONE, "resource": "https://graph.microsoft.com/.default" }), "spec.resource", "the resource is \"https://graph.microsoft.com\""),
+        (entra(), json!({ "scopes": NONE, "resource": "https://graph.microsoft.com", "endpointVersion": "v2" }), "spec.resource", "scopes: [\"https://graph.microsoft.com/.default\"]"),
+        // Managed Desktop's table: the v1 URL with a scope.
+        (entra(), json!({ "scopes": ["https://mwaas-services-customerapi-prod.azurewebsites.net/.default"], "endpointVersion": "v1" }), "spec.scopes", "resource: \"https://mwaas-services-customerapi-prod.azurewebsites.net\""),
+        (entra(), json!({ "scopes": ["https%3A%2F%2Fgraph.microsoft.com%2F.default"] }), "spec.scopes[0]", "write it plainly"),
+        (entra(), json!({ "scopes": ["https://graph.microsoft.com/User.Read"] }), "spec.scopes[0]", "/.default"),
+        (entra(), json!({ "scopes": ["a/.default", "b/.default"] }), "spec.scopes", "one API at a time"),
+        (entra(), json!({ "scopes": ["https://mmdls.microsoft.com/.default"] }), "spec.scopes[0]", "api: ManagedDesktop"),
+        (entra(), json!({ "scopes": ["https://contoso.eu.portal.cloudappsecurity.com/.default"] }), "spec.scopes[0]", "api: DefenderForCloudApps"),
+        (entra(), json!({ "scopes": NONE, "resource": "https://api.securitycenter.windows.com" }), "spec.resource", "api: DefenderForEndpoint"),
+        (entra(), json!({ "parameters": { "grant_type": "client_credential" } }), "spec.parameters", "use the field"),
+        (entra(), json!({ "api": "MicrosoftGraph" }), "spec.api", "leave scopes"),
+        (generic(), json!({ "api": "MicrosoftGraph", "scopes": NONE }), "spec.api", "not Entra ID"),
+        (generic(), json!({ "endpointVersion": "v2" }), "spec.endpointVersion", "leave it out"),
+        (json!({ "entra": { "tenantId": "c.example", "cloud": "China" } }), json!({ "api": "DefenderXdr", "scopes": NONE }), "spec.api", "no documented address"),
+        // The target.
+        (generic(), json!({ "target": { "keys": [{ "format": "Netrc" }] } }), "spec.target.keys[0].host", "is missing"),
+        (generic(), json!({ "target": { "keys": [{ "format": "Token" }, { "format": "Json", "key": "token" }] } }), "spec.target.keys[1].key", "stands there twice"),
+    ];
+    for (issuer, change, field, words) in cases {
+        let faults = parsed(&issuer, &change).expect_err(&change.to_string());
+        let found = faults.iter().find(|f| f.field == field && f.problem.contains(words));
+        assert!(found.is_some(), "{change}: no \"{words}\" at {field} in {faults:?}");
+    }
+}
+
+#[test]
+fn a_static_key_has_neither_issuer_nor_client_nor_scopes() {
+    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "grant": { "static": { "tokenRef": reference() } } });
+    let credential = parse(&object(&fixed), |_| IssuerLookup::Missing).unwrap();
+    assert_eq!((credential.proof, credential.ask), (Proof::Absent, Ask::default()));
+    for (more, field) in [
+        (json!({ "issuerRef": { "kind": "TokenIssuer", "name": "x" } }), "spec"),
+        (json!({ "client": { "id": "x", "public": {} } }), "spec.client"),
+        (json!({ "scopes": ["x"] }), "spec.grant.static"),
+        (json!({ "api": "CloudAppSecurity" }), "spec.api"),
+        (json!({ "revokeOnDelete": true }), "spec.revokeOnDelete"),
+    ] {
+        let faults = parse(&object(&with(fixed.clone(), &more)), |_| IssuerLookup::Missing);
+        let faults = faults.expect_err(field);
+        assert!(faults.iter().any(|f| f.field == field), "{more}: {faults:?}");
+    }
+}
+
+#[test]
+fn presets_fill_in_what_is_asked_for() {
+    let refresh = json!({ "refreshToken": { "secretRef": reference() } });
+    let graph = "https://graph.microsoft.com";
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "api": "MicrosoftGraph", "scopes": NONE }), vec![format!("{graph}/.default")], None),
+        (json!({ "api": "MicrosoftGraph", "scopes": NONE, "endpointVersion": "v1" }), vec![], Some(graph)),
+        (json!({ "api": "CloudAppSecurity", "scopes": NONE }), vec!["05a65629-4c1b-48c1-a78b-804c4abdd4af/.default".to_owned()], None),
+        (json!({ "api": "MicrosoftGraph", "grant": refresh, "scopes": ["User.Read", "offline_access", "api://x/y"] }),
+            vec![format!("{graph}/User.Read"), "offline_access".to_owned(), "api://x/y".to_owned()], None),
+    ];
+    for (change, scopes, resource) in cases {
+        let credential = parsed(&entra(), &change).unwrap();
+        assert_eq!(
+            (credential.ask.scopes, credential.ask.resource.as_deref()),
+            (scopes, resource),
+            "{change}"
+        );
+    }
+    let gov = json!({ "entra": { "tenantId": "c.example", "cloud": "USGov" } });
+    let credential = parsed(&gov, &json!({ "api": "MicrosoftGraph", "scopes": NONE })).unwrap();
+    assert_eq!(credential.ask.scopes, ["https://graph.microsoft.us/.default"]);
+}
+
+#[test]
+fn old_and_new_names_are_one_api() {
+    for cloud in [Cloud::Public, Cloud::USGov, Cloud::China] {
+        assert_eq!(preset(ApiPreset::DefenderForCloudApps, cloud), preset(ApiPreset::CloudAppSecurity, cloud));
+        assert_eq!(preset(ApiPreset::DefenderForEndpoint, cloud), preset(ApiPreset::WindowsDefenderAtp, cloud));
+        for api in [ApiPreset::MicrosoftGraph, ApiPreset::AzureResourceManager] {
+            let known = preset(api, cloud).unwrap();
+            assert!(known.base_url.starts_with("https://") && !known.audience.ends_with('/'));
+        }
+    }
+}
+
+#[test]
+fn identities_are_selected_by_one_name() {
+    let lending = with(entra(), &json!({ "managedIdentity": { "imds": {} } }));
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "id": NONE, "managedIdentity": {} }), Selector::System),
+        (json!({ "id": "c", "managedIdentity": {} }), Selector::Client("c".to_owned())),
+        (json!({ "id": NONE, "managedIdentity": { "objectId": "o" } }), Selector::Object("o".to_owned())),
+        (json!({ "id": NONE, "managedIdentity": { "resourceId": "/r" } }), Selector::Resource("/r".to_owned())),
+    ];
+    for (change, selector) in cases {
+        let credential = parsed(&lending, &client(&change)).unwrap();
+        assert_eq!(credential.proof, Proof::ManagedIdentity(selector));
+    }
+}
+
+#[test]
+fn only_this_machine_lends_an_identity() {
+    let lends = |how: Value| Issuer::cluster(&cluster_issuer(&with(entra(), &json!({ "managedIdentity": how }))));
+    for good in [
+        json!({ "imds": {} }),
+        json!({ "imds": { "endpoint": "http://127.0.0.1:8080" } }),
+        json!({ "azureArc": {} }),
+        json!({ "appService": {} }),
+        json!({ "workloadIdentity": {} }),
+    ] {
+        assert!(lends(good.clone()).unwrap().lends.is_some(), "{good}");
+    }
+    for bad in [
+        json!({}),
+        json!({ "imds": {}, "appService": {} }),
+        json!({ "imds": { "endpoint": "http://10.0.0.1" } }),
+        json!({ "imds": { "endpoint": "https://169.254.169.254" } }),
+        json!({ "imds": { "endpoint": "http://169.254.169.254/x" } }),
+        json!({ "imds": { "endpoint": "http://localhost" } }),
+        json!({ "azureArc": { "endpoint": "http://169.254.169.254.evil.example" } }),
+    ] {
+        let faults = lends(bad.clone()).err();
+        assert!(
+            faults.is_some_and(|f| f[0].field.starts_with("spec.managedIdentity")),
+            "{bad}"
+        );
+    }
+    let elsewhere = with(generic(), &json!({ "managedIdentity": { "imds": {} } }));
+    assert!(Issuer::cluster(&cluster_issuer(&elsewhere)).is_err());
+}
+
+#[test]
+fn a_secret_serves_a_static_key_or_a_refresh_only_if_it_says_so() {
+    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "grant": { "static": { "tokenRef": reference() } } });
+    let fixed = parse(&object(&fixed), |_| IssuerLookup::Missing).unwrap();
+    let refresh = json!({ "grant": { "refreshToken": { "secretRef": reference() } } });
+    let refresh = parsed(&generic(), &refresh).unwrap();
+    let plain = parsed(&generic(), &json!({})).unwrap();
+    let (publish, state) = ("apicred.dev/publish-by", "apicred.dev/state-of");
+    #[rustfmt::skip]
+    let cases = [
+        (&plain, None, true),
+        (&fixed, None, false),
+        (&fixed, Some((publish, "alerts")), true),
+        (&fixed, Some((publish, "other, alerts")), true),
+        (&fixed, Some((publish, "alerts2")), false),
+        (&fixed, Some((state, "alerts")), false),
+        (&refresh, None, false),
+        (&refresh, Some((state, "alerts")), true),
+        // One refresher, ever.
+        (&refresh, Some((state, "alerts,other")), false),
+        (&refresh, Some((publish, "alerts")), false),
+    ];
+    for (credential, annotation, expected) in cases {
+        let annotations = annotation.map(|a| map(&[a]));
+        let allowed = may_serve(credential, "s", annotations.as_ref());
+        assert_eq!(allowed.is_ok(), expected, "{annotation:?}");
+        if let Err(denial) = allowed {
+            assert!(denial.message().contains("alerts on it"), "{}", denial.message());
+        }
+    }
+}
+
+proptest! {
+    /// Whatever is merged into a spec, parsing ends in a credential or in faults with fields.
+    #[test]
+    fn parsing_is_total(
+        client in prop::sample::select(vec![json!({}), json!({ "public": {} }), json!({ "secretRefs": NONE, "certificate": { "secretName": "t" } }), NONE]),
+        grant in prop::sample::select(vec![NONE, json!({}), json!({ "static": { "tokenRef": { "name": "a", "key": "b" } } }),
+            json!({ "password": { "username": "u", "passwordRef": { "name": "a", "key": "b" } } }), json!({ "jwtBearer": { "signed": { "keyRef": { "name": "a", "key": "b" } } } })]),
+        text in ".{0,30}", version in prop::sample::select(vec![NONE, json!("v1"), json!("v2")]), at_entra in any::<bool>(),
+    ) {
+        let mut change = json!({ "grant": grant, "endpointVersion": version, "scopes": [text], "resource": text });
+        merge(&mut change, &json!({ "client": client }));
+        let issuer = if at_entra { entra() } else { generic() };
+        if let Err(faults) = parsed(&issuer, &change) {
+            prop_assert!(!faults.is_empty());
+            prop_assert!(faults.iter().all(|f| !f.field.is_empty() && f.problem.len() > 5));
+        }
+    }
+}

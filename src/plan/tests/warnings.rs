@@ -1,0 +1,141 @@
+//! What is told ahead: proofs that end, permissions that are missing.
+
+use serde_json::{Value, json};
+
+use crate::{
+    credential::{Credential, Issuer, IssuerLookup, parse},
+    fixtures::{at, cluster_issuer, credential_with, holding, mark, object, observed, record},
+    oauth::{Claims, Validity},
+    plan::{Observed, Outcome, Source, status},
+};
+
+const DAY: i64 = 86_400;
+
+fn told(credential: &Credential, world: &Observed, kind: &str, now: i64) -> Option<(String, String)> {
+    let view = status(credential, world, &Outcome::Steady, None, at(now));
+    let found = view.status.conditions.into_iter().find(|c| c.type_ == kind)?;
+    Some((found.reason, found.message))
+}
+
+fn ending(credential: &Credential, world: &Observed, now: i64) -> Option<String> {
+    told(credential, world, "ClientCredentialExpiring", now).map(|t| t.0)
+}
+
+#[test]
+fn the_end_of_a_secret_is_told_thirty_days_ahead_and_the_annotation_goes_first() {
+    let declared = at(40 * DAY).to_string();
+    let credential = credential_with(&json!({ "client": { "secretExpiresAt": declared } }));
+    let mut world = observed(&credential);
+    assert_eq!(ending(&credential, &world, 0), None);
+    assert_eq!(ending(&credential, &world, 10 * DAY).as_deref(), Some("SecretExpiring"));
+    assert_eq!(ending(&credential, &world, 40 * DAY).as_deref(), Some("SecretExpired"));
+    world.sources[0].expires_at = Some(at(100 * DAY));
+    assert_eq!(ending(&credential, &world, 10 * DAY), None);
+    assert_eq!(ending(&credential_with(&json!({})), &observed(&credential), 10 * DAY), None);
+}
+
+#[test]
+fn a_certificate_is_warned_about_by_its_own_life() {
+    let change = json!({ "client": { "secretRefs": null, "certificate": { "secretName": "client" } } });
+    let credential = credential_with(&change);
+    let mut noted = record(&credential, (-300, 1500, 3300));
+    let life = |days: i64| Validity { from: at(-days * DAY / 2), until: at(days * DAY / 2) };
+    // Of a year: thirty days; of ten days: two.
+    for (days, quiet, warned) in [(360, 149, 151), (10, 2, 4)] {
+        noted.proof = Some(life(days));
+        noted.sources.used = Some(mark("7"));
+        let world = holding(&credential, noted.clone());
+        assert_eq!(ending(&credential, &world, quiet * DAY), None, "{days}");
+        let reason = ending(&credential, &world, warned * DAY);
+        assert_eq!(reason.as_deref(), Some("CertificateExpiring"), "{days}");
+        let over = ending(&credential, &world, days * DAY);
+        assert_eq!(over.as_deref(), Some("CertificateExpired"), "{days}");
+    }
+}
+
+#[test]
+fn a_static_key_is_aged_from_its_making() {
+    let fixed = |more: Value| {
+        let mut key = json!({ "tokenRef": { "name": "client", "key": "secret" } });
+        for (k, v) in more.as_object().unwrap() {
+            key[k] = v.clone();
+        }
+        let change = json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": key } });
+        parse(&object(&change), |_| IssuerLookup::Missing).unwrap()
+    };
+    let source = |credential: &Credential| Source {
+        reference: credential.companions()[0].clone(),
+        present: Some(("u".to_owned(), "7".to_owned())),
+        changed_at: None,
+        created_at: Some(at(0)),
+        expires_at: None,
+    };
+    let world = |credential: &Credential| {
+        let mut noted = record(credential, (-300, 1500, 3300));
+        (noted.sources.used, noted.sources.with) = (None, vec![mark("7")]);
+        let mut world = Observed {
+            target: crate::fixtures::ours(crate::fixtures::published(credential, Some(noted))),
+            ..observed(&credential_with(&json!({})))
+        };
+        world.sources.clear();
+        world.companions = vec![source(credential)];
+        world
+    };
+    let usual = fixed(json!({}));
+    assert_eq!(ending(&usual, &world(&usual), 89 * DAY), None);
+    assert_eq!(ending(&usual, &world(&usual), 91 * DAY).as_deref(), Some("StaticKeyOld"));
+    let short = fixed(json!({ "maxAge": "48h" }));
+    assert_eq!(ending(&short, &world(&short), 3 * DAY).as_deref(), Some("StaticKeyOld"));
+    let older = fixed(json!({ "createdAt": at(-100 * DAY).to_string() }));
+    assert_eq!(ending(&older, &world(&older), 0).as_deref(), Some("StaticKeyOld"));
+}
+
+fn expecting(expect: &Value) -> Credential {
+    let issuer = json!({ "entra": { "tenantId": "contoso.example" }, "allowedNamespaces": { "selector": {} } });
+    let issuer = Issuer::cluster(&cluster_issuer(&issuer)).unwrap();
+    let change = json!({ "scopes": null, "api": "DefenderForCloudApps", "expect": expect });
+    parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap()
+}
+
+fn missing(expect: &Value, claims: Option<Claims>) -> Option<(String, String)> {
+    let credential = expecting(expect);
+    let mut noted = record(&credential, (-300, 1500, 3300));
+    noted.claims = claims;
+    told(&credential, &holding(&credential, noted), "PermissionsMissing", 0)
+}
+
+#[test]
+fn what_a_token_lacks_is_told_and_one_that_cannot_be_read_is_neutral() {
+    let tenant = "6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50";
+    let held = || Claims {
+        roles: vec!["Investigation.Read".to_owned()],
+        scopes: vec!["User.Read".to_owned()],
+        audience: vec!["05a65629".to_owned()],
+        tenant: Some(tenant.to_owned()),
+    };
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "roles": ["Investigation.Read"] }), None),
+        // Documentation writes it in both ways.
+        (json!({ "roles": ["Investigation.read"] }), None),
+        (json!({ "roles": ["Investigation.Read", "Settings.Read"] }), Some("RolesMissing")),
+        (json!({ "scopes": ["User.Read"] }), None),
+        (json!({ "scopes": ["Mail.Read"] }), Some("ScopesMissing")),
+        (json!({ "roles": ["Settings.Read"], "scopes": ["Mail.Read"] }), Some("PermissionsMissing")),
+        (json!({ "audience": "05a65629" }), None),
+        (json!({ "audience": "api://other" }), Some("AudienceMismatch")),
+        (json!({ "tenant": tenant.to_uppercase() }), None),
+        (json!({ "tenant": "00000000-0000-0000-0000-000000000000" }), Some("TenantMismatch")),
+    ];
+    for (expect, reason) in cases {
+        let seen = missing(&expect, Some(held())).map(|m| m.0);
+        assert_eq!(seen.as_deref(), reason, "{expect}");
+        assert_eq!(missing(&expect, None), None, "an opaque token: {expect}");
+    }
+    let (_, message) = missing(&json!({ "roles": ["Settings.Read"] }), Some(Claims::default())).unwrap();
+    assert!(
+        message.contains("https://login.microsoftonline.com/contoso.example/adminconsent?client_id=client-1")
+            && message.contains("Microsoft Cloud App Security"),
+        "{message}"
+    );
+}
