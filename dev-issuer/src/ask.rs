@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use rustls::pki_types::CertificateDer;
 
+use crate::assertion::Assertion;
 use crate::form::{Form, Malformed, decode};
 use crate::ids::is_guid;
 use crate::log::AuthMethod;
@@ -46,6 +47,8 @@ pub(crate) struct Ask {
     pub(crate) correlation_id: Option<String>,
     /// The certificate chain of the connection, the client's own first.
     pub(crate) peer: Arc<[CertificateDer<'static>]>,
+    /// Who an assertion says that it is from, and whether that is its subject too. Nobody has checked it.
+    signer: Option<(String, bool)>,
 }
 
 impl Ask {
@@ -65,12 +68,14 @@ impl Ask {
             .and_then(|value| value.to_str().ok())
             .filter(|id| is_guid(id))
             .map(str::to_owned);
+        let signer = form.as_ref().ok().and_then(signer);
         Self {
             endpoint,
             form,
             basic,
             correlation_id,
             peer: Arc::default(),
+            signer,
         }
     }
 
@@ -84,15 +89,17 @@ impl Ask {
         self.form.as_ref().ok()?.get(name)
     }
 
-    /// The URL that was asked.
-    pub(crate) fn url(&self, origin: &str) -> String {
+    /// The URL that was asked of Entra: with the tenant as it was written, and with its id.
+    pub(crate) fn urls(&self, origin: &str, id: &str) -> [String; 2] {
+        let of = |tenant: &str, path: &str| format!("{origin}/{tenant}/oauth2/{path}");
+        let both = |tenant: &str, path: &str| [of(tenant, path), of(id, path)];
         match &self.endpoint {
-            Endpoint::EntraV1 { tenant } => format!("{origin}/{tenant}/oauth2/token"),
-            Endpoint::EntraV2 { tenant } => format!("{origin}/{tenant}/oauth2/v2.0/token"),
-            Endpoint::EntraDevice { tenant } => format!("{origin}/{tenant}/oauth2/v2.0/devicecode"),
-            Endpoint::Generic => format!("{origin}/generic/token"),
-            Endpoint::GenericDevice => format!("{origin}/generic/device_authorization"),
-            Endpoint::GenericRevocation => format!("{origin}/generic/revoke"),
+            Endpoint::EntraV1 { tenant } => both(tenant, "token"),
+            Endpoint::EntraV2 { tenant } => both(tenant, "v2.0/token"),
+            Endpoint::EntraDevice { tenant } => both(tenant, "v2.0/devicecode"),
+            Endpoint::Generic | Endpoint::GenericDevice | Endpoint::GenericRevocation => {
+                [String::new(), String::new()]
+            }
         }
     }
 
@@ -102,7 +109,15 @@ impl Ask {
             Some(Ok(basic)) => Some(basic.id.as_str()),
             _ => None,
         };
-        self.parameter("client_id").or_else(basic)
+        self.parameter("client_id").or_else(basic).or_else(|| {
+            // RFC 7523 section 3: there, the parameter may be left out. Entra wants it.
+            let generic = matches!(
+                self.endpoint,
+                Endpoint::Generic | Endpoint::GenericDevice | Endpoint::GenericRevocation
+            );
+            let signer = self.signer.as_ref().filter(|_| generic);
+            signer.map(|(id, _)| id.as_str())
+        })
     }
 
     /// How the client tries to prove itself.
@@ -112,11 +127,25 @@ impl Ask {
         } else if self.parameter("client_secret").is_some() {
             AuthMethod::ClientSecretPost
         } else if self.parameter("client_assertion").is_some() {
-            AuthMethod::PrivateKeyJwt
+            match self.signer {
+                Some((_, false)) => AuthMethod::FederatedJwt,
+                _ => AuthMethod::PrivateKeyJwt,
+            }
         } else {
             AuthMethod::None
         }
     }
+}
+
+/// From the client's proof, or from the grant that the client signed.
+fn signer(form: &Form) -> Option<(String, bool)> {
+    let text = form
+        .get("client_assertion")
+        .or_else(|| form.get("assertion"))?;
+    let assertion = Assertion::read(text).ok()?;
+    let issuer = assertion.claim("iss")?;
+    let own = assertion.claim("sub") == Some(issuer);
+    Some((issuer.to_owned(), own))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -38,6 +38,9 @@ pub struct Claims {
     /// The identity provider of the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idp: Option<String>,
+    /// `app` or `user`: whose token it is, in Entra's tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idtyp: Option<String>,
     /// Object id of the service principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oid: Option<String>,

@@ -37,6 +37,7 @@ pub(crate) async fn run(
     let record = record(&shared.config(), &ask, head.uri.path(), head.version);
     let surface = match ask.endpoint {
         Endpoint::EntraDevice { .. } | Endpoint::GenericDevice => Surface::SignIn,
+        Endpoint::GenericRevocation => Surface::Revocation,
         _ => Surface::Token,
     };
     attend(&shared, surface, record, &head.extensions, || {
@@ -55,6 +56,7 @@ pub(crate) async fn attend(
 ) -> Response {
     let client = record.client_id.clone();
     let client = client.as_deref();
+    let correlation_id = record.correlation_id.clone();
     let open = Open::new(shared, record);
 
     shared.holds.pass(client, Point::Received).await;
@@ -63,7 +65,8 @@ pub(crate) async fn attend(
     if let Some(taken) = &mut taken {
         shared.log.fault(open.seq, &taken.fault.name());
         taken.delay().await;
-        answer = replacement(&taken.fault.effect);
+        let ids = (shared.origin.as_str(), correlation_id.as_deref());
+        answer = replacement(&taken.fault.effect, ids);
     }
     let answer = answer.unwrap_or_else(judge);
     shared.log.note(open.seq, &answer.notes);

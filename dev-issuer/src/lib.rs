@@ -11,7 +11,7 @@
 //!      ask        what the request says: form, Basic header, ids
 //!      entra      the checks and answers of Entra ID, v1 and v2
 //!      generic    the checks and answers of RFC 6749
-//!      mtls       client certificates; `assertion`: what clients sign
+//!      mtls       client certificates; `assertion`: what clients and other issuers sign
 //!      claims     what goes into a token, and what a resource server checks
 //!    signin     a person allows or denies: codes with PKCE; `device`: device codes
 //!    api        the protected API, also with static keys
@@ -58,8 +58,9 @@ mod users;
 pub use admin::Admin;
 pub use claims::{Claims, Confirmation, InvalidToken};
 pub use config::{
-    AppService, AzureArc, Client, Config, Federated, IdentityEndpoints, ManagedIdentity, Mtls,
-    Resource, Route, Secret, Tenant, TlsSubject, TrustedIssuer,
+    AppService, AssertionAudience, AzureArc, Client, Config, Federated, IdentityEndpoints,
+    ManagedIdentity, Mtls, RefreshPolicy, Resource, Route, Secret, SubjectName, Tenant, TlsSubject,
+    TrustedIssuer,
 };
 pub use device::PendingDevice;
 pub use error::Error;

@@ -28,6 +28,8 @@ pub enum AuthMethod {
     SelfSignedTlsClientAuth,
     /// A signed assertion (RFC 7523 section 2.2).
     PrivateKeyJwt,
+    /// Another issuer's token in its place.
+    FederatedJwt,
     /// By its place: the `Metadata` header, which only says that the caller means it.
     Metadata,
     /// `X-IDENTITY-HEADER`.

@@ -14,8 +14,9 @@ use tracing_subscriber::EnvFilter;
 
 /// An Entra-shaped token service and a protected API, for trying out and tests. Protects nothing.
 ///
-/// It knows client secrets, client certificates (mutual TLS), sign-in with code and PKCE, device codes, refresh tokens,
-/// managed identities (IMDS, App Service, Azure Arc) and static keys. What needs an address of its own is off until the config
+/// It knows client secrets, signed assertions, tokens of other issuers (federated credentials), client certificates
+/// (mutual TLS); sign-in with code and PKCE, device codes, refresh tokens, passwords, on-behalf-of, JWT bearer, token
+/// exchange, revocation; managed identities (IMDS, App Service, Azure Arc) and static keys. What needs an address of its own is off until the config
 /// file names one; `issuer.example.yaml` shows how.
 #[derive(Parser)]
 #[command(version)]

@@ -75,11 +75,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         )
         .route(
             "/generic/revoke",
-            post(
-                async |State(s): App, r: Request| {
-                    exchange::run(s, Endpoint::GenericRevocation, r).await
-                },
-            ),
+            post(async |State(s): App, r: Request| {
+                exchange::run(s, Endpoint::GenericRevocation, r).await
+            }),
         )
         .route("/{tenant}/oauth2/token", post(token_v1).fallback(not_post))
         .route(
@@ -154,7 +152,7 @@ async fn faulty(
     if effect == Effect::Drop {
         return Connection::of(request.extensions()).cut().await;
     }
-    if let Some(answer) = replacement(&effect) {
+    if let Some(answer) = replacement(&effect, (&shared.origin, None)) {
         return answer.into_response();
     }
     let (head, body) = next.run(request).await.into_parts();

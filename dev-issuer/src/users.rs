@@ -1,10 +1,15 @@
 //! People who may sign in.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::claims::Claims;
 use crate::config::{Config, Secret};
 use crate::error::Error;
-use crate::ids::stable_guid;
+use crate::ids::{stable_guid, uti};
 use crate::issuer::DevIssuer;
 
 /// A person in the directory, known to every tenant and to the generic issuer.
@@ -21,6 +26,12 @@ pub struct User {
     /// Does a policy want a second factor? Then nothing works without a browser.
     #[serde(default)]
     pub needs_mfa: bool,
+    /// AADSTS number with which Entra refuses every token for this person, such as 53003.
+    #[serde(default)]
+    pub refused: Option<u32>,
+    /// Delegated permissions that they gave to every application, by name of the resource.
+    #[serde(default)]
+    pub scopes: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
@@ -31,6 +42,8 @@ impl User {
             password: Secret::new(password),
             object_id: None,
             needs_mfa: false,
+            refused: None,
+            scopes: BTreeMap::new(),
         }
     }
 
@@ -38,6 +51,21 @@ impl User {
     #[must_use]
     pub fn needs_mfa(mut self) -> Self {
         self.needs_mfa = true;
+        self
+    }
+
+    /// Makes Entra refuse every token for this person with this AADSTS number.
+    #[must_use]
+    pub fn refused(mut self, code: u32) -> Self {
+        self.refused = Some(code);
+        self
+    }
+
+    /// Gives a delegated permission of the named resource to every application that asks for it.
+    #[must_use]
+    pub fn consent(mut self, resource: &str, scope: &str) -> Self {
+        let scopes = self.scopes.entry(resource.to_owned()).or_default();
+        scopes.push(scope.to_owned());
         self
     }
 
@@ -81,10 +109,10 @@ impl Config {
 impl DevIssuer {
     /// An access token that a person got for an application of one's own, to go on behalf of: `aud` is the
     /// application.
-    pub fn issue_user_token(&self, audience: &str, user: &str, lifetime: std::time::Duration) -> String {
-        let now = jiff::Timestamp::now().as_second();
+    pub fn issue_user_token(&self, audience: &str, user: &str, lifetime: Duration) -> String {
+        let now = Timestamp::now().as_second();
         let oid = self.shared.config().user(user).map(User::object_id);
-        let claims = crate::claims::Claims {
+        let claims = Claims {
             aud: audience.to_owned(),
             iss: self.shared.issuer_v2(self.tenant()),
             iat: now,
@@ -92,17 +120,22 @@ impl DevIssuer {
             exp: now.saturating_add_unsigned(lifetime.as_secs()),
             sub: oid.clone().unwrap_or_default(),
             oid,
+            azp: Some(stable_guid("front end")),
+            idtyp: Some("user".to_owned()),
+            preferred_username: Some(user.to_owned()),
             scp: Some("access_as_user".to_owned()),
+            tid: Some(self.tenant().to_owned()),
+            uti: Some(uti()),
             ver: Some("2.0".to_owned()),
-            ..crate::claims::Claims::default()
+            ..Claims::default()
         };
         self.shared.keys().sign("JWT", &claims)
     }
 
     /// Adds a person, in place of one with the same name.
     pub fn add_user(&self, user: User) -> Result<(), Error> {
-        user.check("user")?;
         let mut config = self.shared.config_mut();
+        config.check_user("user", &user)?;
         let others = |known: &User| !known.name.eq_ignore_ascii_case(&user.name);
         config.users.retain(others);
         config.users.push(user);

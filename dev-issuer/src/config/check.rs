@@ -7,6 +7,7 @@ use super::{Client, Config, ManagedIdentity};
 use crate::Error;
 use crate::ids::is_guid;
 use crate::signin::may_be_registered;
+use crate::users::User;
 
 impl Config {
     pub(crate) fn check_managed_identity(
@@ -43,6 +44,7 @@ impl Config {
         check_life(&format!("{at}.lifetimeSeconds"), client.lifetime_seconds)?;
         check_life(&format!("{at}.refreshInSeconds"), client.refresh_in_seconds)?;
         super::mtls::check_client(at, client)?;
+        super::trust::check_client(at, client)?;
         let bad = |uri: &String| !may_be_registered(uri);
         if let Some(i) = client.redirect_uris.iter().position(bad) {
             let field = format!("{at}.redirectUris[{i}]");
@@ -56,6 +58,11 @@ impl Config {
         }
         self.check_consented(at, &client.scopes)?;
         self.check_granted(at, &client.roles)
+    }
+
+    pub(crate) fn check_user(&self, at: &str, user: &User) -> Result<(), Error> {
+        user.check(at)?;
+        self.check_consented(at, &user.scopes)
     }
 
     fn check_consented(

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Federated, Secret, Tenant, TlsSubject};
+use super::{Federated, RefreshPolicy, Secret, SubjectName, Tenant, TlsSubject};
 
 /// An application that may ask for tokens.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a line of its own in a config file"
+)]
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Client {
@@ -58,6 +62,18 @@ pub struct Client {
     /// Is the life of its tokens left out of answers? For the generic issuer.
     #[serde(default)]
     pub silent_about_life: bool,
+    /// Certificates that Entra takes for their subject.
+    #[serde(default)]
+    pub subject_names: Vec<SubjectName>,
+    /// May the assertions that it signs as grants name a user? For the generic issuer.
+    #[serde(default)]
+    pub delegation: bool,
+    /// What becomes of its refresh tokens; for the generic issuer.
+    #[serde(default)]
+    pub refresh_policy: Option<RefreshPolicy>,
+    /// The API that its tokens are for when a request names none; for the generic issuer.
+    #[serde(default)]
+    pub default_audience: Option<String>,
 }
 
 impl Client {
@@ -80,6 +96,10 @@ impl Client {
             federated: Vec::new(),
             wants_audience: false,
             silent_about_life: false,
+            subject_names: Vec::new(),
+            delegation: false,
+            refresh_policy: None,
+            default_audience: None,
         }
     }
 

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 
 use crate::users::User;
 
-use super::{Client, Config, IdentityEndpoints, Resource, Route, Secret, Tenant};
+use super::{
+    AssertionAudience, Client, Config, IdentityEndpoints, RefreshPolicy, Resource, Route, Secret,
+    Tenant,
+};
 
 /// Long ago, for the secret that has expired.
 const PAST: Timestamp = Timestamp::UNIX_EPOCH;
@@ -37,11 +40,24 @@ impl Default for Config {
             auto_approve: None,
             device_interval_seconds: 5,
             device_lifetime_seconds: 900,
+            assertion_audience: AssertionAudience::default(),
+            refresh_policy: RefreshPolicy::default(),
         }
     }
 }
 
+/// Id of the API in the middle, as a client and as a resource.
+const MIDDLE: &str = "00000000-0000-4000-8000-0000000000c1";
+
 fn clients() -> Vec<Client> {
+    let person = |client: Client| {
+        client
+            .scope("demo", "Records.Read")
+            .scope("cloudapps", "Investigation.Read")
+            .scope("endpoint", "Alert.Read")
+            .scope("graph", "User.Read")
+            .scope("middle", "access_as_user")
+    };
     let granted = |client: Client| {
         client
             .role("demo", "Records.Read")
@@ -71,6 +87,15 @@ fn clients() -> Vec<Client> {
             .scope("endpoint", "Alert.Read")
             .scope("graph", "User.Read")
             .role("demo", "Records.Read"),
+        // A service that people signed in to, or that holds their passwords.
+        person(Client::new("demo-user").secret("user~secret.1")).role("demo", "Records.Read"),
+        // An API that calls others on behalf of its callers: a client and a resource under one id.
+        person(Client::new(MIDDLE).secret("middle~secret.1")),
+        // As Auth0 and Salesforce want it and have it.
+        granted(Client::new("demo-audience").secret("audience~secret.1")).wants_audience(),
+        granted(Client::new("demo-instance").secret("instance~secret.1"))
+            .silent_about_life()
+            .default_audience("api://demo"),
         granted(expired),
     ]
 }
@@ -86,6 +111,10 @@ fn resources() -> Vec<Resource> {
             .route("/whoami", &[])
             .route("/records", &["Records.Read", "Records.Write"])
             .route("/records/write", &["Records.Write"]),
+        resource("middle", MIDDLE, 2)
+            .uri("api://middle")
+            .scopes(&["access_as_user"])
+            .route("/", &["access_as_user"]),
         // Defender for Cloud Apps, registered as "Microsoft Cloud App Security".
         resource("cloudapps", "05a65629-4c1b-48c1-a78b-804c4abdd4af", 1)
             .roles(&[

@@ -85,7 +85,7 @@ impl Config {
             mtls.check()?;
         }
         for (i, user) in self.users.iter().enumerate() {
-            user.check(&format!("users[{i}]"))?;
+            self.check_user(&format!("users[{i}]"), user)?;
         }
         unique("users", "name", self.users.iter().map(|u| u.name.as_str()))?;
         if let Some(name) = &self.auto_approve
@@ -93,6 +93,11 @@ impl Config {
         {
             return Err(Error::config("autoApprove", "no user has this name"));
         }
+        for (i, trusted) in self.trusted.iter().enumerate() {
+            trusted.check(&format!("trusted[{i}]"))?;
+        }
+        let issuers = self.trusted.iter().map(|t| t.issuer.as_str());
+        unique("trusted", "issuer", issuers)?;
         check_life("deviceIntervalSeconds", Some(self.device_interval_seconds))?;
         check_life("deviceLifetimeSeconds", Some(self.device_lifetime_seconds))?;
         for (i, identity) in self.managed_identities.iter().enumerate() {

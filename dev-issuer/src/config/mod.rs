@@ -6,6 +6,7 @@ mod defaults;
 mod identity;
 mod load;
 mod mtls;
+mod policy;
 mod resource;
 mod trust;
 
@@ -18,8 +19,9 @@ use serde::Deserialize;
 pub use client::Client;
 pub use identity::{AppService, AzureArc, IdentityEndpoints, ManagedIdentity};
 pub use mtls::{Mtls, TlsSubject};
+pub use policy::{AssertionAudience, RefreshPolicy};
 pub use resource::{Resource, Route};
-pub use trust::{Federated, TrustedIssuer};
+pub use trust::{Federated, SubjectName, TrustedIssuer};
 
 use crate::users::User;
 
@@ -61,6 +63,10 @@ pub struct Config {
     pub device_interval_seconds: u64,
     /// Life of a device code.
     pub device_lifetime_seconds: u64,
+    /// What `aud` of a client's assertion must be at the generic issuer.
+    pub assertion_audience: AssertionAudience,
+    /// What becomes of refresh tokens at the generic issuer, where the client says nothing else.
+    pub refresh_policy: RefreshPolicy,
 }
 
 /// A directory: its id and the domain names that mean the same.

@@ -70,16 +70,20 @@ impl Mtls {
 }
 
 pub(super) fn check_client(at: &str, client: &Client) -> Result<(), Error> {
-    if let Some(TlsSubject::Dn(dn)) = &client.tls_subject
-        && distinguished_name(dn).is_none()
-    {
-        let field = format!("{at}.tlsSubject.dn");
-        return Err(Error::config(
-            field,
-            "must be a name such as CN=demo,O=Contoso",
-        ));
+    if let Some(subject) = &client.tls_subject {
+        check_subject(&format!("{at}.tlsSubject"), subject)?;
     }
     check_certificates(&format!("{at}.tlsCertificates"), &client.tls_certificates)
+}
+
+pub(super) fn check_subject(at: &str, subject: &TlsSubject) -> Result<(), Error> {
+    match subject {
+        TlsSubject::Dn(dn) if distinguished_name(dn).is_none() => {
+            let message = "must be a name such as CN=demo,O=Contoso";
+            Err(Error::config(format!("{at}.dn"), message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_certificates(at: &str, pems: &[String]) -> Result<(), Error> {

@@ -1,10 +1,13 @@
 //! What clients may sign with, and which other issuers' tokens count.
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Client;
+use super::{Client, TlsSubject};
 use crate::Error;
+use crate::assertion::{Certificate, usable_keys};
 use crate::issuer::DevIssuer;
 
 /// Another issuer whose tokens may prove a client, such as a Kubernetes cluster.
@@ -18,6 +21,7 @@ pub struct TrustedIssuer {
 }
 
 /// Whose token counts as this client's proof. Compared letter by letter, as Entra does.
+/// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-create-trust>
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Federated {
@@ -29,11 +33,42 @@ pub struct Federated {
     pub audience: String,
 }
 
+/// Certificates that Entra takes for their subject, whoever holds them, if this authority signed them and the assertion
+/// brings them along ("subject name and issuer").
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubjectName {
+    /// What must stand in the certificate.
+    pub subject: TlsSubject,
+    /// The authority's certificate as PEM.
+    pub authority: String,
+}
+
 impl Client {
     /// Registers a certificate (PEM) whose key signs assertions for Entra.
     #[must_use]
     pub fn certificate(mut self, pem: impl Into<String>) -> Self {
         self.certificates.push(pem.into());
+        self
+    }
+
+    /// The same with the certificate as DER.
+    #[must_use]
+    pub fn certificate_der(self, der: &[u8]) -> Self {
+        self.certificate(Certificate::pem_of(der))
+    }
+
+    /// Lets it sign assertions for Entra with any certificate of this subject that the authority (PEM) signed.
+    #[must_use]
+    pub fn subject_name(
+        mut self,
+        subject: impl Into<TlsSubject>,
+        authority: impl Into<String>,
+    ) -> Self {
+        self.subject_names.push(SubjectName {
+            subject: subject.into(),
+            authority: authority.into(),
+        });
         self
     }
 
@@ -59,20 +94,6 @@ impl Client {
         });
         self
     }
-
-    /// Makes the generic issuer refuse requests of it that name no audience, as Auth0 does.
-    #[must_use]
-    pub fn wants_audience(mut self) -> Self {
-        self.wants_audience = true;
-        self
-    }
-
-    /// Makes the generic issuer say nothing about the life of its tokens, as Salesforce does.
-    #[must_use]
-    pub fn silent_about_life(mut self) -> Self {
-        self.silent_about_life = true;
-        self
-    }
 }
 
 impl DevIssuer {
@@ -80,12 +101,70 @@ impl DevIssuer {
     pub fn trust_issuer(&self, issuer: &str, jwks: &str) -> Result<(), Error> {
         let jwks = serde_json::from_str(jwks)
             .map_err(|_| Error::config("trusted.jwks", "is not a JWK set"))?;
+        let issuer = issuer.to_owned();
+        let trusted = TrustedIssuer { issuer, jwks };
+        trusted.check("trusted")?;
+        let mut config = self.shared.config_mut();
+        config.trusted.retain(|t| t.issuer != trusted.issuer);
+        config.trusted.push(trusted);
+        Ok(())
+    }
+
+    /// Forgets an issuer: Entra then says that it cannot reach it.
+    pub fn distrust_issuer(&self, issuer: &str) {
         let mut config = self.shared.config_mut();
         config.trusted.retain(|t| t.issuer != issuer);
-        config.trusted.push(TrustedIssuer {
-            issuer: issuer.to_owned(),
-            jwks,
-        });
-        Ok(())
+    }
+}
+
+impl TrustedIssuer {
+    pub(crate) fn check(&self, at: &str) -> Result<(), Error> {
+        if self.issuer.is_empty() {
+            return Err(Error::config(format!("{at}.issuer"), "must not be empty"));
+        }
+        check_jwks(&format!("{at}.jwks"), &self.jwks)
+    }
+}
+
+fn check_jwks(at: &str, jwks: &Value) -> Result<(), Error> {
+    if usable_keys(jwks) > 0 {
+        return Ok(());
+    }
+    let message = "must be a JWK set with an RSA or P-256 key that signs";
+    Err(Error::config(at, message))
+}
+
+/// The bounds of Microsoft's page on federated credentials.
+const LONGEST: usize = 600;
+
+pub(super) fn check_client(at: &str, client: &Client) -> Result<(), Error> {
+    let bad = |pem: &String| Certificate::read(pem).is_none();
+    if let Some(i) = client.certificates.iter().position(bad) {
+        let field = format!("{at}.certificates[{i}]");
+        return Err(Error::config(field, "must be an RSA certificate as PEM"));
+    }
+    for (i, name) in client.subject_names.iter().enumerate() {
+        let at = format!("{at}.subjectNames[{i}]");
+        super::mtls::check_subject(&format!("{at}.subject"), &name.subject)?;
+        if CertificateDer::from_pem_slice(name.authority.as_bytes()).is_err() {
+            let message = "must be a certificate as PEM";
+            return Err(Error::config(format!("{at}.authority"), message));
+        }
+    }
+    for (i, federated) in client.federated.iter().enumerate() {
+        let texts = [
+            ("issuer", &federated.issuer),
+            ("subject", &federated.subject),
+            ("audience", &federated.audience),
+        ];
+        let bad = |(_, text): &(&str, &String)| text.is_empty() || text.chars().count() > LONGEST;
+        if let Some((name, _)) = texts.into_iter().find(bad) {
+            let field = format!("{at}.federated[{i}].{name}");
+            return Err(Error::config(field, "must have 1 to 600 characters"));
+        }
+    }
+    match &client.jwks {
+        Some(jwks) => check_jwks(&format!("{at}.jwks"), jwks),
+        None => Ok(()),
     }
 }

@@ -48,6 +48,7 @@ pub(crate) fn app_claims(
             name.to_owned()
         },
         idp: Some(iss.clone()),
+        idtyp: Some("app".to_owned()),
         iss,
         iat: now - BACKDATED,
         nbf: now - BACKDATED,

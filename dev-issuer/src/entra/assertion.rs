@@ -2,32 +2,31 @@
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>,
 //! <https://learn.microsoft.com/entra/workload-id/workload-identity-federation>
 
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::{Algorithm, DecodingKey};
 
-use super::errors::{BAD, Refusal};
-use crate::assertion::{Assertion, Bad, certificate_key, key_of};
-use crate::config::{Client, Config};
+use super::assertion_errors as errors;
+use super::errors::Refusal;
+use crate::assertion::{Assertion, Bad, Certificate, by_thumbprint, chain_of, key_of};
+use crate::config::{Client, Config, Federated};
+use crate::mtls;
 use crate::state::Shared;
 
 /// The one type there is.
 pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-fn denied(code: u32, text: impl Into<String>) -> Refusal {
-    Refusal::new(401, "invalid_client", code, text)
-}
-
-/// Checks the assertion of a client that was found. `endpoint` is the URL that was asked.
+/// Checks the assertion of a client that was found. `endpoints` are the URLs of the endpoint that was asked.
 pub(super) fn prove(
     shared: &Shared,
     config: &Config,
     client: &Client,
     text: &str,
-    (endpoint, now): (&str, i64),
+    (endpoints, now): (&[String], i64),
 ) -> Result<(), Refusal> {
-    let malformed = || denied(50_027, "Invalid JWT token. The token format is not valid.");
-    let assertion = Assertion::read(text).map_err(|_| malformed())?;
+    let assertion = Assertion::read(text).map_err(|_| errors::malformed())?;
     if assertion.claim("iss") == Some(client.id.as_str()) {
-        by_certificate(shared, client, &assertion, (endpoint, now))
+        by_certificate(shared, client, &assertion, (endpoints, now))
+    } else if assertion.claim("sub") == Some(client.id.as_str()) || client.federated.is_empty() {
+        Err(errors::not_the_client(&client.id))
     } else {
         by_federation(config, client, &assertion, now)
     }
@@ -37,81 +36,138 @@ fn by_certificate(
     shared: &Shared,
     client: &Client,
     assertion: &Assertion<'_>,
-    (endpoint, now): (&str, i64),
+    (endpoints, now): (&[String], i64),
 ) -> Result<(), Refusal> {
     let told = |bad: Bad| match bad {
-        Bad::Times => denied(
-            700_024,
-            "Client assertion is not within its valid time range.",
-        ),
-        Bad::Audience => denied(
-            700_023,
-            "Client assertion audience claim does not match Realm issuer.",
-        ),
-        Bad::Replayed | Bad::Malformed => {
-            denied(50_027, "Invalid JWT token. The token was used before or misses a claim.")
+        Bad::Times => errors::out_of_time(),
+        Bad::Audience => errors::wrong_audience(),
+        Bad::Replayed => errors::replayed(),
+        Bad::Malformed => errors::malformed(),
+        Bad::ExpiredKey => errors::bad_signature(&client.id, "The key used is expired."),
+        Bad::UnknownKey => errors::bad_signature(&client.id, "The key was not found."),
+        Bad::Algorithm | Bad::Signature => {
+            let reason = "The key was found, but use of the key to verify the signature failed.";
+            errors::bad_signature(&client.id, reason)
         }
-        Bad::Algorithm | Bad::UnknownKey | Bad::Signature => denied(
-            700_027,
-            format!(
-                "The certificate with identifier used to sign the client assertion is not registered on application \
-                 '{}', or the signature is wrong.",
-                client.id
-            ),
-        ),
     };
-    if assertion.header.typ.as_deref() != Some("JWT")
-        || assertion.claim("sub") != Some(client.id.as_str())
-    {
-        return Err(told(Bad::Malformed));
+    if assertion.header.typ.as_deref() != Some("JWT") {
+        return Err(errors::malformed());
     }
-    let key = certificate_key(&client.certificates, &assertion.header).map_err(told)?;
+    if assertion.claim("sub") != Some(client.id.as_str()) {
+        return Err(errors::not_the_client(&client.id));
+    }
+    let key = match by_thumbprint(&client.certificates, &assertion.header) {
+        Some(certificate) => certificate.key(now).map_err(told)?,
+        None => by_subject(client, assertion, now)?.ok_or_else(|| told(Bad::UnknownKey))?,
+    };
     assertion
         .verify(&key, &[Algorithm::PS256, Algorithm::RS256])
-        .map_err(told)?;
-    assertion.check_times(now).map_err(told)?;
-    assertion.check_audience(&[endpoint.to_owned()]).map_err(told)?;
-    shared.replays.first_time(assertion, now).map_err(told)
+        .and_then(|()| assertion.check_times(now))
+        .and_then(|()| assertion.check_audience(endpoints))
+        .and_then(|()| shared.replays.first_time(assertion, now))
+        .map_err(told)
 }
 
+/// The key of the certificate that came along, if the client may use any certificate of its subject. A thumbprint
+/// beside it must be its own.
+fn by_subject(
+    client: &Client,
+    assertion: &Assertion<'_>,
+    now: i64,
+) -> Result<Option<DecodingKey>, Refusal> {
+    let header = &assertion.header;
+    let Some(chain) = chain_of(header).filter(|_| !client.subject_names.is_empty()) else {
+        return Ok(None);
+    };
+    let Some((own, others)) = chain.split_first() else {
+        return Ok(None);
+    };
+    let mut names = client.subject_names.iter();
+    if !names.any(|name| {
+        let authority = std::iter::once(&name.authority);
+        mtls::vouched(&name.subject, authority, (own, others))
+    }) {
+        return Err(errors::subject_not_allowed());
+    }
+    let thumbprint = header.x5t.is_some() || header.x5t_s256.is_some();
+    let certificate =
+        Certificate::of(own.clone()).filter(|own| !thumbprint || own.is_named_by(header));
+    Ok(certificate.and_then(|own| own.key(now).ok()))
+}
+
+/// Another issuer's token comes as it is: with that issuer's `jti` or none, and as often as its holder likes.
 fn by_federation(
     config: &Config,
     client: &Client,
     assertion: &Assertion<'_>,
     now: i64,
 ) -> Result<(), Refusal> {
-    let refused = |code, text: String| Refusal::new(BAD, "invalid_request", code, text);
     let claim = |name| assertion.claim(name).unwrap_or_default();
-    let (issuer, subject) = (claim("iss"), claim("sub"));
-    let trusted = config.trusted.iter().find(|t| t.issuer == issuer);
-    let named = client.federated.iter().any(|f| f.issuer == issuer);
-    let (Some(trusted), true) = (trusted, named) else {
-        let text = format!(
-            "No matching federated identity record found for presented assertion issuer '{issuer}'."
-        );
-        return Err(refused(700_211, text));
-    };
-    let mut records = client.federated.iter().filter(|f| f.issuer == issuer);
-    let Some(record) = records.clone().find(|f| f.subject == subject) else {
-        let text = format!(
-            "No matching federated identity record found for presented assertion subject '{subject}'."
-        );
-        let other_case = records.any(|f| f.subject.eq_ignore_ascii_case(subject));
-        return Err(refused(if other_case { 7_002_138 } else { 700_213 }, text));
-    };
-    if assertion.check_audience(std::slice::from_ref(&record.audience)).is_err() {
-        let text = "No matching federated identity record found for presented assertion audience.";
-        return Err(refused(700_212, text.to_owned()));
+    let audience = assertion.audience().unwrap_or_default();
+    let mut records: Vec<&Federated> = client.federated.iter().collect();
+    for (what, value) in [
+        (What::Issuer, claim("iss")),
+        (What::Subject, claim("sub")),
+        (What::Audience, audience),
+    ] {
+        let other_case = records
+            .iter()
+            .any(|record| what.of(record).eq_ignore_ascii_case(value));
+        records.retain(|record| what.of(record) == value);
+        if records.is_empty() {
+            return Err(what.refusal(value, other_case));
+        }
     }
-    let key = key_of(&trusted.jwks, &assertion.header);
-    let signed = key.and_then(|key| assertion.verify(&key, &[Algorithm::RS256]));
-    if signed.is_err() {
-        return Err(denied(700_027, "Client assertion contains an invalid signature."));
-    }
-    assertion.check_times(now).map_err(|_| {
-        denied(
-            700_024,
-            "Client assertion is not within its valid time range.",
-        )
+    let trusted = config.trusted.iter().find(|t| t.issuer == claim("iss"));
+    let trusted = trusted.ok_or_else(|| errors::issuer_unreachable(claim("iss")))?;
+    key_of(&trusted.jwks, &assertion.header)
+        .and_then(|key| assertion.verify(&key, &[Algorithm::RS256]))
+        .map_err(|bad| {
+            let reason = match bad {
+                Bad::Algorithm => "Only RS256 is supported.",
+                Bad::UnknownKey => "The key was not found.",
+                _ => "The key was found, but use of the key to verify the signature failed.",
+            };
+            errors::bad_signature(&client.id, reason)
+        })?;
+    assertion.check_times(now).map_err(|bad| match bad {
+        Bad::Malformed => errors::malformed(),
+        _ => errors::out_of_time(),
     })
+}
+
+/// What is compared, in the order in which Entra names what does not fit.
+#[derive(Clone, Copy)]
+enum What {
+    Issuer,
+    Subject,
+    Audience,
+}
+
+impl What {
+    fn of(self, record: &Federated) -> &str {
+        match self {
+            Self::Issuer => &record.issuer,
+            Self::Subject => &record.subject,
+            Self::Audience => &record.audience,
+        }
+    }
+
+    fn refusal(self, value: &str, other_case: bool) -> Refusal {
+        let (code, name) = match self {
+            _ if other_case => (7_002_138, self.name()),
+            Self::Issuer => (700_211, self.name()),
+            Self::Subject => (700_213, self.name()),
+            Self::Audience => (700_212, self.name()),
+        };
+        errors::no_federated_record(code, name, value)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Issuer => "issuer",
+            Self::Subject => "subject",
+            Self::Audience => "audience",
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::assertion;
 use super::errors::{self, Refusal};
+use super::{assertion, assertion_errors};
 use crate::ask::Ask;
 use crate::config::{Client, Config, Secret, Tenant};
 use crate::state::Shared;
@@ -48,12 +48,14 @@ pub(super) fn authenticate<'c>(
         if client.public {
             return Err(errors::public_client());
         }
-        let named = ask.parameter("client_assertion_type") == Some(assertion::JWT_BEARER);
-        if secret.is_some() || ask.basic.is_some() || !named {
+        if secret.is_some() || ask.basic.is_some() {
             return Err(errors::malformed());
         }
-        let endpoint = ask.url(&shared.origin);
-        assertion::prove(shared, config, client, text, (&endpoint, now.as_second()))?;
+        if ask.parameter("client_assertion_type") != Some(assertion::JWT_BEARER) {
+            return Err(assertion_errors::unknown_type());
+        }
+        let endpoints = ask.urls(&shared.origin, &tenant.id);
+        assertion::prove(shared, config, client, text, (&endpoints, now.as_second()))?;
         return Ok(Authenticated {
             client,
             secret_index: None,

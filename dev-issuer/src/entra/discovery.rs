@@ -1,5 +1,4 @@
-//! Discovery documents and key sets. They name only what this issuer can do: a client that reads
-//! `private_key_jwt` there would try it.
+//! Discovery documents and key sets. They name only what this issuer can do: a client that reads of more would try it.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -41,13 +40,17 @@ fn metadata(shared: &Shared, id: &str, version: Version) -> Value {
             shared.issuer_v1(id),
             format!("{base}/oauth2/token"),
             format!("{base}/discovery/keys"),
-            json!(["client_secret_post"]),
+            json!(["client_secret_post", "private_key_jwt"]),
         ),
         Version::V2 => (
             shared.issuer_v2(id),
             format!("{base}/oauth2/v2.0/token"),
             format!("{base}/discovery/v2.0/keys"),
-            json!(["client_secret_post", "client_secret_basic"]),
+            json!([
+                "client_secret_post",
+                "private_key_jwt",
+                "client_secret_basic"
+            ]),
         ),
     };
     let mut body = json!({

@@ -21,6 +21,8 @@ pub(crate) struct Refusal {
     message: String,
     /// Where the failure is about one of the client's secrets.
     pub(crate) secret_index: Option<usize>,
+    suberror: Option<&'static str>,
+    claims: Option<String>,
 }
 
 /// The body, fields in Entra's order.
@@ -33,6 +35,10 @@ struct Body<'a> {
     trace_id: &'a str,
     correlation_id: &'a str,
     error_uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suberror: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'a str>,
 }
 
 impl Refusal {
@@ -48,7 +54,21 @@ impl Refusal {
             code,
             message: message.into(),
             secret_index: None,
+            suberror: None,
+            claims: None,
         }
+    }
+
+    /// The same with a finer word for programs.
+    pub(super) fn suberror(mut self, suberror: &'static str) -> Self {
+        self.suberror = Some(suberror);
+        self
+    }
+
+    /// The same with what the next request has to ask for.
+    pub(super) fn claims(mut self, claims: &str) -> Self {
+        self.claims = Some(claims.to_owned());
+        self
     }
 
     pub(crate) fn error(&self) -> &'static str {
@@ -76,6 +96,8 @@ impl Refusal {
             trace_id: &trace_id,
             correlation_id,
             error_uri: format!("{origin}/error?code={}", self.code),
+            suberror: self.suberror,
+            claims: self.claims.as_deref(),
         };
         let mut answer = Answer::json(self.status, &body).noted(Notes {
             error: Some(self.error.to_owned()),

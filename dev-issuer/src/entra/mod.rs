@@ -2,10 +2,12 @@
 //!
 //! `token` judges a request in the order in which Entra does: tenant, form, grant, client, secret, resource.
 //! A further grant is a file beside `client_credentials` and a line in `token`; a further way for a client
-//! to prove itself is a branch in `client_auth`.
+//! to prove itself is a branch in `client_auth`. Grants that ask for a user go through `user_grant`, and those without a
+//! page through its check of what was agreed to before.
 
 mod app_claims;
 mod assertion;
+mod assertion_errors;
 mod authorization_code;
 mod client_auth;
 mod client_credentials;
@@ -14,6 +16,7 @@ mod discovery;
 mod errors;
 mod on_behalf_of;
 mod password;
+mod policy;
 mod refresh_token;
 mod target;
 mod tenant;
@@ -26,6 +29,7 @@ pub(crate) use app_claims::{Application, app_claims};
 pub(crate) use client_auth::{Found, find};
 pub(crate) use device_code::device_code;
 pub(crate) use discovery::{keys_v1, keys_v2, metadata_v1, metadata_v2};
+pub(crate) use policy::refusal;
 pub(crate) use tenant::of_user as user_tenant;
 pub(crate) use token::{answer, not_post};
 pub(crate) use user_scope::check_user_scope;

@@ -3,60 +3,88 @@
 
 use jiff::Timestamp;
 
+use super::Version;
 use super::client_auth::{PUBLIC, authenticate};
 use super::client_credentials::Granted;
 use super::errors::{self, BAD, Refusal};
-use super::user_errors;
-use super::user_grant::{Agreed, issue};
+use super::policy;
+use super::user_grant::{Agreed, issue_silently};
+use super::user_scope::from_form;
 use crate::ask::Ask;
-use crate::claims::InvalidToken;
+use crate::claims::{Claims, InvalidToken};
 use crate::config::{Config, Tenant};
 use crate::form::Form;
 use crate::state::Shared;
+
+/// RFC 7523 section 2.1; Entra gives it a meaning of its own.
+pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 pub(super) fn grant(
     shared: &Shared,
     config: &Config,
     tenant: &Tenant,
-    (ask, form): (&Ask, &Form),
+    (ask, form, version): (&Ask, &Form, Version),
 ) -> Result<Granted, Refusal> {
     let required = |name: &'static str| form.get(name).ok_or_else(|| errors::missing(name));
     if required("requested_token_use")? != "on_behalf_of" {
         return Err(errors::malformed());
     }
-    let (assertion, scope) = (required("assertion")?, required("scope")?);
+    let assertion = required("assertion")?;
+    let scope = from_form(form, version)?;
     let caller = authenticate(shared, ask, config, tenant, Timestamp::now())?;
     if caller.acr == PUBLIC {
         return Err(errors::no_credential());
     }
-    let id = &caller.client.id;
-    let ours = [id.clone(), format!("api://{id}")];
-    let refused = |code, text: &str| Refusal::new(BAD, "invalid_grant", code, text);
-    let claims = shared
-        .validate_with(config, assertion, Some(&ours))
-        .map_err(|bad| match bad {
-            InvalidToken::Expired => refused(500_133, "Assertion is not within its valid time range."),
-            InvalidToken::Audience => refused(
-                500_131,
-                "Assertion audience does not match the Client app presenting the assertion.",
-            ),
-            _ => refused(50_013, "Assertion failed signature validation."),
-        })?;
-    // Only a user's token counts; an application asks for itself.
-    let person = claims
-        .scp
-        .is_some()
-        .then(|| config.users.iter().find(|u| Some(u.object_id()) == claims.oid));
-    let user = person.flatten().ok_or_else(|| {
-        refused(50_013, "The assertion is not an access token of a user.")
-    })?;
+    let claims = check(shared, config, assertion, &caller.client.id)?;
+    if claims.idtyp.as_deref() == Some("app") {
+        let text = "Application is not allowed to make application on-behalf-of calls.";
+        return Err(Refusal::new(BAD, "invalid_grant", 7_000_114, text));
+    }
+    let here = claims.scp.is_some() && claims.tid.as_deref() == Some(tenant.id.as_str());
+    let mut users = config.users.iter().filter(|_| here);
+    let user = users
+        .find(|user| Some(user.object_id()) == claims.oid)
+        .ok_or_else(|| not_accepted("The assertion is not an access token of a user."))?;
     if user.needs_mfa {
-        return Err(user_errors::needs_mfa(&caller.client.id));
+        return Err(policy::refusal(50_076));
     }
     let agreed = Agreed {
         user: &user.name,
-        scope,
+        scope: &scope,
         nonce: None,
     };
-    issue(shared, config, tenant, &caller, &agreed)
+    issue_silently(shared, config, tenant, &caller, (&agreed, ""))
+}
+
+fn not_accepted(text: &str) -> Refusal {
+    Refusal::new(BAD, "invalid_grant", 50_013, text)
+}
+
+/// The token must be for the very application that presents it, by its id or by the URIs that it goes by as an API.
+fn check(
+    shared: &Shared,
+    config: &Config,
+    assertion: &str,
+    client: &str,
+) -> Result<Claims, Refusal> {
+    let mut ours = vec![client.to_owned(), format!("api://{client}")];
+    let mut resources = config.resources.iter();
+    let own = resources.find(|resource| resource.app_id.eq_ignore_ascii_case(client));
+    ours.extend(own.into_iter().flat_map(crate::config::Resource::audiences));
+    shared
+        .validate_with(config, assertion, Some(&ours))
+        .map_err(|bad| match bad {
+            InvalidToken::Expired | InvalidToken::NotYetValid => {
+                let text = "Assertion is not within its valid time range.";
+                Refusal::new(BAD, "invalid_grant", 500_133, text)
+            }
+            // As reported from the real service.
+            InvalidToken::Audience => Refusal::new(
+                BAD,
+                "invalid_grant",
+                500_131,
+                "Assertion audience does not match the Client app presenting the assertion.",
+            ),
+            _ => not_accepted("Assertion failed signature validation."),
+        })
 }

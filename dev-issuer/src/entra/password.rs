@@ -6,8 +6,9 @@ use super::Version;
 use super::client_auth::authenticate;
 use super::client_credentials::Granted;
 use super::errors::{self, Refusal};
-use super::user_errors;
-use super::user_grant::{Agreed, issue};
+use super::user_grant::{Agreed, issue_silently};
+use super::user_scope::from_form;
+use super::{policy, user_errors};
 use crate::ask::Ask;
 use crate::config::{Config, Tenant};
 use crate::form::Form;
@@ -21,10 +22,7 @@ pub(super) fn grant(
 ) -> Result<Granted, Refusal> {
     let required = |name: &'static str| form.get(name).ok_or_else(|| errors::missing(name));
     let (name, password) = (required("username")?, required("password")?);
-    let scope = match version {
-        Version::V1 => format!("{}/.default", required("resource")?),
-        Version::V2 => required("scope")?.to_owned(),
-    };
+    let scope = from_form(form, version)?;
     let caller = authenticate(shared, ask, config, tenant, Timestamp::now())?;
     if config.user(name).is_none() {
         return Err(user_errors::user_unknown(name, &tenant.id));
@@ -33,13 +31,12 @@ pub(super) fn grant(
         .user_with(name, password)
         .ok_or_else(user_errors::wrong_password)?;
     if user.needs_mfa {
-        return Err(user_errors::needs_mfa(&caller.client.id));
+        return Err(policy::refusal(50_076));
     }
     let agreed = Agreed {
         user: &user.name,
         scope: &scope,
         nonce: None,
     };
-    let granted = issue(shared, config, tenant, &caller, &agreed)?;
-    Ok(granted)
+    issue_silently(shared, config, tenant, &caller, (&agreed, ""))
 }

@@ -4,15 +4,15 @@
 
 use jiff::Timestamp;
 
+use super::Version;
 use super::client_auth::authenticate;
 use super::client_credentials::Granted;
 use super::errors::{self, Refusal};
-use super::user_errors;
-use super::user_grant::{Agreed, issue};
+use super::user_grant::{Agreed, issue_silently};
+use super::user_scope::from_form;
 use crate::ask::Ask;
-use crate::config::{Config, Tenant};
+use crate::config::{Config, RefreshPolicy, Tenant};
 use crate::form::Form;
-use crate::refresh::{BadRefresh, Reuse};
 use crate::signin::Realm;
 use crate::state::Shared;
 
@@ -20,7 +20,7 @@ pub(super) fn grant(
     shared: &Shared,
     config: &Config,
     tenant: &Tenant,
-    (ask, form): (&Ask, &Form),
+    (ask, form, version): (&Ask, &Form, Version),
 ) -> Result<Granted, Refusal> {
     let token = form
         .get("refresh_token")
@@ -29,29 +29,29 @@ pub(super) fn grant(
     let caller = authenticate(shared, ask, config, tenant, now)?;
     let realm = Realm::Entra(tenant.id.clone());
     let who = (&realm, caller.client.id.as_str());
-    let (standing, next) = shared
-        .refresh_tokens
-        .redeem(token, who, Reuse::Allowed, now)
-        .map_err(|bad| match bad {
-            BadRefresh::Unknown | BadRefresh::Used | BadRefresh::Wider => user_errors::bad_grant(),
-            BadRefresh::Expired => user_errors::refresh_idle(),
-            BadRefresh::Revoked => user_errors::refresh_revoked(),
-        })?;
-    // What is asked for is without `offline_access` as good as with it: the client has a token already.
-    let asked = form.get("scope").unwrap_or(&standing.scope);
-    let scope: Vec<&str> = asked
-        .split(' ')
-        .filter(|s| *s != "offline_access")
-        .collect();
-    let scope = scope.join(" ");
-    let agreed = Agreed {
-        user: &standing.user,
-        scope: &scope,
-        nonce: None,
-    };
-    let granted = issue(shared, config, tenant, &caller, &agreed)?;
+    let rule = (RefreshPolicy::Reissue, now);
+    let names_an_api = form.get("scope").is_some() || form.get("resource").is_some();
+    let redeemed = shared.refresh_tokens.redeem(token, who, rule, |standing| {
+        let asked = if names_an_api {
+            from_form(form, version)?
+        } else {
+            standing.scope.clone()
+        };
+        // It is without `offline_access` as good as with it: the client has a token already.
+        let scope: Vec<&str> = asked
+            .split(' ')
+            .filter(|part| *part != "offline_access")
+            .collect();
+        let agreed = Agreed {
+            user: &standing.user,
+            scope: &scope.join(" "),
+            nonce: None,
+        };
+        issue_silently(shared, config, tenant, &caller, (&agreed, &standing.scope))
+    });
+    let (granted, next) = redeemed?;
     Ok(Granted {
-        refresh_token: Some(next),
+        refresh_token: next,
         ..granted
     })
 }

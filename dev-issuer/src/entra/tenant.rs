@@ -12,6 +12,15 @@ pub(crate) fn of_user<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, 
     }
 }
 
+/// The tenant of a user who gives the password away: it is not looked for in all of them
+/// (<https://learn.microsoft.com/entra/identity-platform/v2-oauth-ropc>).
+pub(super) fn of_password<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, Refusal> {
+    match name {
+        "common" => Err(errors::consumers()),
+        _ => of_user(config, name),
+    }
+}
+
 /// The tenant of an application: by id or by domain, in any case. The names for "any tenant" are for users only
 /// (Microsoft's page on client credentials wants a concrete one).
 pub(super) fn resolve<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant, Refusal> {

@@ -47,19 +47,16 @@ const AUTHORIZATION_CODE: &str = "authorization_code";
 const REFRESH_TOKEN: &str = "refresh_token";
 /// RFC 8628 section 3.4.
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
-/// RFC 7523 section 2.1; here it is the on-behalf-of flow alone.
-const ON_BEHALF_OF: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// Grants of a user, who need not name the tenant. At the v1 endpoint there are none here.
-const USER_GRANTS: [&str; 3] = [AUTHORIZATION_CODE, REFRESH_TOKEN, DEVICE_CODE];
+const PASSWORD: &str = "password";
 
 fn decide(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Result<Granted, Refusal> {
     let config = shared.config();
     let form = ask.form.as_ref().map_err(|_| errors::malformed());
-    let for_user = form.as_ref().ok().and_then(|form| form.get("grant_type"));
-    let tenant = if for_user.is_some_and(|grant| USER_GRANTS.contains(&grant)) {
-        tenant::of_user(&config, tenant)?
-    } else {
-        tenant::resolve(&config, tenant)?
+    let grant = form.as_ref().ok().and_then(|form| form.get("grant_type"));
+    let tenant = match grant {
+        Some(AUTHORIZATION_CODE | REFRESH_TOKEN | DEVICE_CODE) => tenant::of_user(&config, tenant)?,
+        Some(PASSWORD) => tenant::of_password(&config, tenant)?,
+        _ => tenant::resolve(&config, tenant)?,
     };
     let form = form?;
     if let Some(name) = form.duplicate(None) {
@@ -69,16 +66,15 @@ fn decide(shared: &Shared, ask: &Ask, tenant: &str, version: Version) -> Result<
         .get("grant_type")
         .ok_or_else(|| errors::missing("grant_type"))?;
     match grant {
-        _ if version == Version::V1 && USER_GRANTS.contains(&grant) => {
+        // These begin at endpoints that are here in v2 alone.
+        AUTHORIZATION_CODE | DEVICE_CODE if version == Version::V1 => {
             Err(errors::unsupported_grant(grant))
         }
         AUTHORIZATION_CODE => authorization_code::grant(shared, &config, tenant, (ask, form)),
-        REFRESH_TOKEN => refresh_token::grant(shared, &config, tenant, (ask, form)),
+        REFRESH_TOKEN => refresh_token::grant(shared, &config, tenant, (ask, form, version)),
         DEVICE_CODE => device_code::grant(shared, &config, tenant, (ask, form)),
-        ON_BEHALF_OF if version == Version::V2 => {
-            on_behalf_of::grant(shared, &config, tenant, (ask, form))
-        }
-        "password" => password::grant(shared, &config, tenant, (ask, form, version)),
+        on_behalf_of::GRANT => on_behalf_of::grant(shared, &config, tenant, (ask, form, version)),
+        PASSWORD => password::grant(shared, &config, tenant, (ask, form, version)),
         "client_credentials" => {
             client_credentials::grant(shared, &config, tenant, (ask, form, version))
         }
@@ -115,6 +111,12 @@ struct BodyV1<'a> {
     not_before: String,
     resource: &'a str,
     access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
 }
 
 fn success(shared: &Shared, granted: Granted, version: Version, correlation_id: &str) -> Answer {
@@ -147,6 +149,9 @@ fn success(shared: &Shared, granted: Granted, version: Version, correlation_id: 
                 not_before: claims.nbf.to_string(),
                 resource: &granted.resource,
                 access_token: &token,
+                scope: granted.scope.as_deref(),
+                refresh_token: granted.refresh_token.as_deref(),
+                id_token: granted.id_token.as_deref(),
             },
         ),
     };

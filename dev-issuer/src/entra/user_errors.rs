@@ -2,6 +2,7 @@
 //! Numbers and texts: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
 
 use super::errors::{BAD, Refusal};
+use crate::refresh::BadRefresh;
 
 /// The text begins with its number: it may also stand in an address.
 pub(crate) fn user_scope(text: String) -> Refusal {
@@ -22,7 +23,7 @@ pub(crate) fn no_consent(client: &str) -> Refusal {
         "The user or administrator has not consented to use the application with ID '{client}'. Send an interactive \
          authorization request for this user and resource."
     );
-    Refusal::new(BAD, "invalid_grant", 65_001, text)
+    Refusal::new(BAD, "invalid_grant", 65_001, text).suberror("consent_required")
 }
 
 fn invalid_grant(code: u32, text: impl Into<String>) -> Refusal {
@@ -57,14 +58,20 @@ pub(crate) fn wrong_verifier() -> Refusal {
     invalid_grant(501_481, text)
 }
 
-pub(crate) fn refresh_idle() -> Refusal {
-    invalid_grant(700_082, "The refresh token has expired due to inactivity.")
-}
-
-pub(crate) fn refresh_revoked() -> Refusal {
-    let text =
-        "The provided grant has expired due to it being revoked, a fresh auth token is needed.";
-    invalid_grant(50_173, text)
+impl From<BadRefresh> for Refusal {
+    fn from(bad: BadRefresh) -> Self {
+        match bad {
+            BadRefresh::Unknown | BadRefresh::Used => bad_grant(),
+            BadRefresh::Expired => {
+                let text = "The refresh token has expired due to inactivity.";
+                invalid_grant(700_082, text).suberror("bad_token")
+            }
+            BadRefresh::Revoked => {
+                let text = "The provided grant has expired due to it being revoked, a fresh auth token is needed.";
+                invalid_grant(50_173, text).suberror("bad_token")
+            }
+        }
+    }
 }
 
 pub(crate) fn wrong_password() -> Refusal {
@@ -72,14 +79,6 @@ pub(crate) fn wrong_password() -> Refusal {
         50_126,
         "Error validating credentials due to invalid username or password.",
     )
-}
-
-pub(crate) fn needs_mfa(client: &str) -> Refusal {
-    let text = format!(
-        "Due to a configuration change made by your administrator, or because you moved to a new location, you must \
-         use multi-factor authentication to access '{client}'."
-    );
-    Refusal::new(BAD, "interaction_required", 50_076, text)
 }
 
 pub(crate) fn device_pending() -> Refusal {

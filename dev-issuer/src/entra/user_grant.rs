@@ -7,6 +7,7 @@ use super::app_claims::{Application, app_claims};
 use super::client_auth::Authenticated;
 use super::client_credentials::Granted;
 use super::errors::Refusal;
+use super::policy;
 use super::user_errors;
 use super::user_scope;
 use crate::claims::Claims;
@@ -38,7 +39,10 @@ pub(super) fn issue(
         .user(agreed.user)
         .ok_or_else(|| user_errors::user_unknown(agreed.user, &tenant.id))?;
     let client = caller.client;
-    let scp = scope.scp(client);
+    if let Some(code) = user.refused {
+        return Err(policy::refusal(code));
+    }
+    let scp = scope.scp(client, user);
     if scp.is_empty() {
         return Err(user_errors::no_consent(&client.id));
     }
@@ -77,12 +81,30 @@ pub(super) fn issue(
     })
 }
 
+/// The same where nobody can be asked now: what was not agreed to before is refused. `earlier` is a scope that this user
+/// agreed to for this client.
+pub(super) fn issue_silently(
+    shared: &Shared,
+    config: &Config,
+    tenant: &Tenant,
+    caller: &Authenticated<'_>,
+    (agreed, earlier): (&Agreed<'_>, &str),
+) -> Result<Granted, Refusal> {
+    let scope = user_scope::read(config, agreed.scope).map_err(user_errors::user_scope)?;
+    let user = config.user(agreed.user);
+    if user.is_some_and(|user| !scope.is_agreed(caller.client, user, earlier)) {
+        return Err(user_errors::no_consent(&caller.client.id));
+    }
+    issue(shared, config, tenant, caller, agreed)
+}
+
 /// <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>
 fn of_user(claims: Claims, user: &User, client: &str, scp: &[String]) -> Claims {
     let v2 = claims.ver.as_deref() == Some("2.0");
     let name = |version: bool| version.then(|| user.name.clone());
     Claims {
         sub: user.pairwise(client),
+        idtyp: Some("user".to_owned()),
         scp: Some(scp.join(" ")),
         upn: name(!v2),
         preferred_username: name(v2),

@@ -1,7 +1,11 @@
 //! Which API a token for a user is for, and what it permits there.
 //! <https://learn.microsoft.com/entra/identity-platform/scopes-oidc>
 
+use super::Version;
+use super::errors::{self, Refusal};
 use crate::config::{Client, Config, Resource};
+use crate::form::Form;
+use crate::users::User;
 
 /// A scope, taken apart.
 pub(super) struct UserScope<'c> {
@@ -51,6 +55,17 @@ pub(super) fn read<'c>(config: &'c Config, scope: &str) -> Result<UserScope<'c>,
     })
 }
 
+/// What is asked for without a page: `scope` at v2. At v1 it is `resource`, for all that the client was given there, and
+/// a refresh token comes without a word.
+pub(super) fn from_form(form: &Form, version: Version) -> Result<String, Refusal> {
+    let required = |name: &'static str| form.get(name).ok_or_else(|| errors::missing(name));
+    match version {
+        Version::V1 => Ok(format!("{}/.default offline_access", required("resource")?)),
+        Version::V2 if form.get("resource").is_some() => Err(errors::resource_on_v2()),
+        Version::V2 => required("scope").map(str::to_owned),
+    }
+}
+
 /// What keeps a sign-in from beginning.
 pub(crate) fn check_user_scope(config: &Config, scope: Option<&str>) -> Result<(), String> {
     let scope = scope.ok_or("AADSTS900144: The request must contain the parameter 'scope'.")?;
@@ -58,13 +73,37 @@ pub(crate) fn check_user_scope(config: &Config, scope: Option<&str>) -> Result<(
 }
 
 impl UserScope<'_> {
+    /// What the client was given there by an administrator or by this user.
+    fn given<'s>(&'s self, client: &'s Client, user: &'s User) -> impl Iterator<Item = &'s String> {
+        let of_client = client.scopes.get(&self.resource.name);
+        let of_user = user.scopes.get(&self.resource.name);
+        of_client.into_iter().chain(of_user).flatten()
+    }
+
+    /// Whether all of it was agreed to before: in general, or by an earlier scope of the same user.
+    pub(super) fn is_agreed(&self, client: &Client, user: &User, earlier: &str) -> bool {
+        let mut permissions = self.permissions.iter();
+        permissions.all(|permission| {
+            permission == DEFAULT
+                || self.given(client, user).any(|given| given == permission)
+                || self.is_in(permission, earlier)
+        })
+    }
+
+    fn is_in(&self, permission: &str, scope: &str) -> bool {
+        let mut parts = scope.split(' ');
+        parts.any(|part| {
+            let (name, named) = part.rsplit_once('/').unwrap_or((GRAPH, part));
+            named == permission && self.resource.is_called(name)
+        })
+    }
+
     /// What the token will permit, sorted, each once.
-    pub(super) fn scp(&self, client: &Client) -> Vec<String> {
-        let given = client.scopes.get(&self.resource.name);
+    pub(super) fn scp(&self, client: &Client, user: &User) -> Vec<String> {
         let mut all = Vec::new();
         for permission in &self.permissions {
             if permission == DEFAULT {
-                all.extend(given.into_iter().flatten().cloned());
+                all.extend(self.given(client, user).cloned());
             } else {
                 all.push(permission.clone());
             }

@@ -14,9 +14,14 @@ use serde_json::{Map, Value, json};
 
 use super::{Effect, RetryAfter};
 use crate::answer::{Answer, response};
+use crate::entra;
+use crate::ids::guid;
 
 /// The answer of an effect that stands in for the issuer.
-pub(crate) fn replacement(effect: &Effect) -> Option<Answer> {
+pub(crate) fn replacement(
+    effect: &Effect,
+    (origin, correlation_id): (&str, Option<&str>),
+) -> Option<Answer> {
     let plain = |status: u16, body: &str| Answer {
         status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         body: Bytes::copy_from_slice(body.as_bytes()),
@@ -41,6 +46,10 @@ pub(crate) fn replacement(effect: &Effect) -> Option<Answer> {
             StatusCode::OK,
             &json!({ "error": "invalid_client", "error_description": "an error in the coat of success" }),
         ),
+        Effect::Aadsts { code } => {
+            let id = correlation_id.map_or_else(guid, str::to_owned);
+            entra::refusal(*code).into_answer(origin, &id)
+        }
         Effect::Custom {
             status,
             headers,

@@ -44,6 +44,8 @@ pub enum Surface {
     Identity,
     /// The endpoints at which sign-ins begin: `authorize` and those for device codes.
     SignIn,
+    /// The revocation endpoint.
+    Revocation,
 }
 
 /// What happens to the answer. Those that say so stand in for the issuer: nothing is minted. The others spoil
@@ -85,6 +87,11 @@ pub enum Effect {
     },
     /// An OAuth error with status 200; nothing is minted.
     ErrorWith200,
+    /// Entra's refusal with this number, with `suberror` and `claims` where they belong to it; nothing is minted.
+    Aadsts {
+        /// The number, such as 53003 for Conditional Access.
+        code: u32,
+    },
     /// Just this answer; nothing is minted.
     Custom {
         /// The status.

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::client_auth::authenticate;
 use super::errors::{Refusal, refuse};
-use super::token::{Granted, check_scope, form_of};
+use super::target::check_scope;
+use super::token::{Granted, form_of};
 use super::user_grant::{Agreed, issue};
 use crate::answer::Answer;
 use crate::ask::Ask;

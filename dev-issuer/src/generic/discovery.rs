@@ -24,6 +24,10 @@ pub(crate) fn metadata(shared: &Shared) -> Answer {
             "password",
         ],
         "revocation_endpoint": format!("{issuer}/revoke"),
+        "revocation_endpoint_auth_methods_supported": [
+            "client_secret_basic", "client_secret_post", "private_key_jwt", "none",
+        ],
+        "revocation_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256"],
         "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256"],
         "token_endpoint_auth_methods_supported": [
             "client_secret_basic", "client_secret_post", "private_key_jwt", "none",

@@ -14,6 +14,8 @@ pub(super) struct Refusal {
     pub(super) description: String,
     /// Where the failure is about one of the client's secrets.
     pub(super) secret_index: Option<usize>,
+    /// 403 in place of 400, as Auth0 has it.
+    pub(super) forbidden: bool,
 }
 
 #[derive(Serialize)]
@@ -27,15 +29,24 @@ pub(super) fn refuse(error: &'static str, description: impl Into<String>) -> Ref
         error,
         description: description.into(),
         secret_index: None,
+        forbidden: false,
     }
 }
 
 impl Refusal {
+    /// The same with status 403.
+    pub(super) fn forbidden(mut self) -> Self {
+        self.forbidden = true;
+        self
+    }
+
     /// 401 for a client that is not who it says, with a challenge if it came with the header (RFC 6749 section 5.2).
     pub(super) fn into_answer(self, ask: &Ask) -> Answer {
         let denied = self.error == "invalid_client";
         let status = if denied {
             StatusCode::UNAUTHORIZED
+        } else if self.forbidden {
+            StatusCode::FORBIDDEN
         } else {
             StatusCode::BAD_REQUEST
         };

@@ -1,5 +1,4 @@
-//! The refresh token grant (RFC 6749 section 6) with rotation: a token is good once, and one that comes again takes
-//! all its successors with it (RFC 9700 section 4.14.2).
+//! The refresh token grant (RFC 6749 section 6). What becomes of the token is the client's policy.
 
 use jiff::Timestamp;
 
@@ -9,7 +8,7 @@ use super::token::Granted;
 use super::user_grant::{Agreed, issue};
 use crate::ask::Ask;
 use crate::form::Form;
-use crate::refresh::{BadRefresh, Reuse};
+use crate::refresh::BadRefresh;
 use crate::signin::Realm;
 use crate::state::Shared;
 
@@ -21,32 +20,41 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
     let now = Timestamp::now();
     let caller = authenticate(shared, ask, &config, now)?;
     let who = (&Realm::Generic, caller.client.id.as_str());
-    let asked = form.get("scope");
-    let (standing, next) = shared
-        .refresh_tokens
-        .redeem(token, who, Reuse::KillsFamily { asked }, now)
-        .map_err(|bad| match bad {
-            BadRefresh::Unknown => refuse("invalid_grant", "the refresh token is unknown"),
-            BadRefresh::Expired => refuse("invalid_grant", "the refresh token has expired"),
-            BadRefresh::Used => refuse("invalid_grant", "the refresh token was used before"),
-            BadRefresh::Revoked => refuse("invalid_grant", "the refresh token was revoked"),
-            BadRefresh::Wider => refuse("invalid_scope", "more than was granted at first"),
-        })?;
-    let scope: Vec<&str> = asked
-        .unwrap_or(&standing.scope)
-        .split(' ')
-        .filter(|part| *part != "offline_access")
-        .collect();
-    let scope = scope.join(" ");
-    let agreed = Agreed {
-        user: &standing.user,
-        scope: &scope,
-        audience: standing.audience.as_deref(),
-        nonce: None,
-    };
-    let granted = issue(shared, &config, &caller, form, &agreed)?;
+    let rule = (config.refresh_policy_of(caller.client), now);
+    let redeemed = shared.refresh_tokens.redeem(token, who, rule, |standing| {
+        let granted = |part: &str| standing.scope.split(' ').any(|g| g == part);
+        let asked = form.get("scope");
+        if asked.is_some_and(|asked| !asked.split(' ').all(granted)) {
+            return Err(refuse("invalid_scope", "more than was granted at first"));
+        }
+        let scope: Vec<&str> = asked
+            .unwrap_or(&standing.scope)
+            .split(' ')
+            .filter(|part| *part != "offline_access")
+            .collect();
+        let agreed = Agreed {
+            user: &standing.user,
+            scope: &scope.join(" "),
+            audience: standing.audience.as_deref(),
+            nonce: None,
+        };
+        issue(shared, &config, &caller, form, &agreed)
+    });
+    let (granted, next) = redeemed?;
     Ok(Granted {
-        refresh_token: Some(next),
+        refresh_token: next,
         ..granted
     })
+}
+
+impl From<BadRefresh> for Refusal {
+    fn from(bad: BadRefresh) -> Self {
+        let text = match bad {
+            BadRefresh::Unknown => "the refresh token is unknown",
+            BadRefresh::Expired => "the refresh token has expired",
+            BadRefresh::Used => "the refresh token was used before",
+            BadRefresh::Revoked => "the refresh token was revoked",
+        };
+        refuse("invalid_grant", text)
+    }
 }

@@ -5,44 +5,55 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::client_auth::authenticate;
-use super::errors::refuse;
+use super::errors::{Refusal, refuse};
 use super::token::form_of;
-use crate::answer::{Answer, Notes};
+use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::issuer::DevIssuer;
+use crate::signin::Realm;
 use crate::state::Shared;
 
-/// A token that nobody knows is as good as revoked (section 2.2).
+/// `POST /generic/revoke`. A token that nobody knows is as good as revoked (section 2.2).
 pub(crate) fn revoke(shared: &Shared, ask: &Ask) -> Answer {
-    let judged = form_of(ask).and_then(|form| {
-        let config = shared.config();
-        authenticate(shared, ask, &config, Timestamp::now())?;
-        form.get("token")
-            .ok_or_else(|| refuse("invalid_request", "token is missing"))
-            .map(str::to_owned)
-    });
-    match judged {
-        Ok(token) => {
-            if let Ok(claims) = shared.validate(&token, None)
-                && let Some(id) = claims.token_id()
-            {
-                shared.revoke_token(id);
-            }
-            shared.refresh_tokens.revoke_family(&token);
-            Answer::json(StatusCode::OK, &json!({})).noted(Notes::default())
-        }
+    match take_back(shared, ask) {
+        Ok(()) => Answer::json(StatusCode::OK, &json!({})),
         Err(refusal) => refusal.into_answer(ask),
     }
 }
 
+fn take_back(shared: &Shared, ask: &Ask) -> Result<(), Refusal> {
+    let form = form_of(ask)?;
+    let config = shared.config();
+    let caller = authenticate(shared, ask, &config, Timestamp::now())?;
+    let token = form
+        .get("token")
+        .ok_or_else(|| refuse("invalid_request", "token is missing"))?;
+    // Section 2.1: only of the client to which it was issued.
+    let own = |client: Option<&str>| {
+        let text = "the token was issued to another client";
+        let own = client == Some(caller.client.id.as_str());
+        own.then_some(())
+            .ok_or_else(|| refuse("invalid_grant", text))
+    };
+    if let Some(standing) = shared.refresh_tokens.standing(token) {
+        if standing.realm == Realm::Generic {
+            own(Some(&standing.client_id))?;
+            shared.refresh_tokens.revoke_family(token);
+        }
+    } else if let Ok(claims) = shared.validate_with(&config, token, None)
+        && claims.iss == shared.generic_issuer()
+    {
+        own(claims.client())?;
+        if let Some(id) = claims.token_id() {
+            shared.revoke_token(id);
+        }
+    }
+    Ok(())
+}
+
 impl DevIssuer {
-    /// Was this access token revoked?
+    /// Was this access token revoked? Given its `jti`.
     pub fn is_revoked(&self, token_id: &str) -> bool {
         self.shared.is_revoked(token_id)
-    }
-
-    /// Can this refresh token still be used?
-    pub fn is_alive(&self, refresh_token: &str) -> bool {
-        self.shared.refresh_tokens.is_alive(refresh_token)
     }
 }

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::client_auth::{Authenticated, authenticate};
 use super::errors::{Refusal, refuse};
-use super::{authorization_code, device_code, more_grants, refresh_token};
+use super::target::{audience, read_scope};
+use super::{authorization_code, device_code, jwt_bearer, password, refresh_token, token_exchange};
 use crate::answer::{Answer, Issued, Notes};
 use crate::ask::Ask;
 use crate::claims::Claims;
-use crate::config::{Client, Config};
+use crate::config::Config;
 use crate::form::Form;
 use crate::ids::uti;
 use crate::state::Shared;
@@ -24,14 +25,23 @@ struct Body<'a> {
     expires_in: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance_url: Option<&'a str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    whereabouts: Option<Whereabouts<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
+}
+
+/// What Salesforce says in place of a life: where to call, who it is, and since when, in milliseconds.
+/// <https://help.salesforce.com/s/articleView?id=sf.remoteaccess_oauth_client_credentials_flow.htm>
+#[derive(Serialize)]
+struct Whereabouts<'a> {
+    instance_url: &'a str,
+    id: String,
+    issued_at: String,
 }
 
 /// A token that is granted, not yet signed.
@@ -57,8 +67,11 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Answer {
                 token_type: "Bearer",
                 expires_in: granted.lifetime,
                 issued_token_type: granted.issued_token_type,
-                // Salesforce says where to call, and not for how long.
-                instance_url: granted.lifetime.is_none().then_some(shared.origin.as_str()),
+                whereabouts: granted.lifetime.is_none().then(|| Whereabouts {
+                    instance_url: &shared.origin,
+                    id: format!("{}/id/{}", shared.origin, granted.claims.sub),
+                    issued_at: granted.claims.iat.saturating_mul(1000).to_string(),
+                }),
                 refresh_token: granted.refresh_token.as_deref(),
                 id_token: granted.id_token.as_deref(),
                 scope: granted.claims.scope.as_deref(),
@@ -100,13 +113,11 @@ fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
         Some("urn:ietf:params:oauth:grant-type:device_code") => {
             device_code::grant(shared, ask, form)
         }
-        Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => {
-            more_grants::jwt_bearer(shared, form)
-        }
+        Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => jwt_bearer::grant(shared, ask, form),
         Some("urn:ietf:params:oauth:grant-type:token-exchange") => {
-            more_grants::token_exchange(shared, ask, form)
+            token_exchange::grant(shared, ask, form)
         }
-        Some("password") => more_grants::password(shared, ask, form),
+        Some("password") => password::grant(shared, ask, form),
         Some(_) => Err(refuse(
             "unsupported_grant_type",
             "the grant type is not known",
@@ -177,70 +188,4 @@ pub(super) fn for_client(
         refresh_token: None,
         id_token: None,
     })
-}
-
-fn read_scope(config: &Config, form: &Form) -> Result<Option<String>, Refusal> {
-    let Some(scope) = form.get("scope") else {
-        return Ok(None);
-    };
-    if scope.split(' ').all(|part| is_known(config, part)) {
-        Ok(Some(scope.to_owned()))
-    } else {
-        Err(refuse("invalid_scope", UNKNOWN_SCOPE))
-    }
-}
-
-const UNKNOWN_SCOPE: &str = "the scope is malformed or unknown";
-
-fn is_known(config: &Config, part: &str) -> bool {
-    // RFC 6749 section 3.3: printable ASCII but `"` and `\`, parted by single blanks.
-    let good = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    let known = config.generic_scopes.is_empty() || config.generic_scopes.iter().any(|s| s == part);
-    !part.is_empty() && part.bytes().all(good) && known
-}
-
-/// What keeps a sign-in from beginning. Scopes of the sign-in itself are always known.
-pub(crate) fn check_scope(config: &Config, scope: Option<&str>) -> Result<(), String> {
-    let openid = |part: &str| matches!(part, "openid" | "profile" | "email" | "offline_access");
-    let mut parts = scope.into_iter().flat_map(|scope| scope.split(' '));
-    if parts.all(|part| openid(part) || is_known(config, part)) {
-        Ok(())
-    } else {
-        Err(UNKNOWN_SCOPE.to_owned())
-    }
-}
-
-/// `audience` as many issuers have it, `resource` as RFC 8707 has it; without either the token is for nobody but
-/// the issuer itself.
-fn audience(
-    shared: &Shared,
-    config: &Config,
-    client: &Client,
-    form: &Form,
-) -> Result<(String, Vec<String>), Refusal> {
-    let wanted: Vec<&str> = form.all("audience").chain(form.all("resource")).collect();
-    let Some(first) = wanted.first() else {
-        if client.wants_audience {
-            let text = "this client must name an audience";
-            return Err(refuse("access_denied", text));
-        }
-        return Ok((shared.generic_issuer(), Vec::new()));
-    };
-    if wanted.iter().any(|other| other != first) {
-        return Err(refuse("invalid_target", "one audience a token"));
-    }
-    resource_named(config, client, first)
-}
-
-/// `aud` and the client's roles there.
-pub(super) fn resource_named(
-    config: &Config,
-    client: &Client,
-    name: &str,
-) -> Result<(String, Vec<String>), Refusal> {
-    let resource = config
-        .resource_called(name)
-        .ok_or_else(|| refuse("invalid_target", "the audience is unknown"))?;
-    let roles = client.roles.get(&resource.name);
-    Ok((name.to_owned(), roles.cloned().unwrap_or_default()))
 }

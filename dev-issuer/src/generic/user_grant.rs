@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::client_auth::Authenticated;
 use super::errors::{Refusal, refuse};
-use super::token::{Granted, resource_named};
+use super::target::audience_or_default;
+use super::token::Granted;
 use crate::claims::Claims;
 use crate::config::Config;
 use crate::form::Form;
@@ -39,10 +40,7 @@ pub(super) fn issue(
         .ok_or_else(|| refuse("invalid_grant", "the user is gone"))?;
     let client = caller.client;
     let audience = audience(agreed, form)?;
-    let (aud, roles) = match audience {
-        Some(name) => resource_named(config, client, name)?,
-        None => (shared.generic_issuer(), Vec::new()),
-    };
+    let (aud, roles) = audience_or_default(shared, config, client, audience)?;
     let has = |scope: &str| agreed.scope.split(' ').any(|part| part == scope);
     let lifetime = config.lifetime_of(client);
     let claims = Claims {
@@ -72,7 +70,7 @@ pub(super) fn issue(
     });
     Ok(Granted {
         claims,
-        lifetime: Some(lifetime),
+        lifetime: (!client.silent_about_life).then_some(lifetime),
         issued_token_type: None,
         secret_index: caller.secret_index,
         refresh_token,

@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 
 use crate::claims::Confirmation;
-use crate::config::{Client, Config};
+use crate::config::{Client, Config, TlsSubject};
 use crate::log::AuthMethod;
 
 pub(crate) use name::distinguished_name;
@@ -43,10 +43,10 @@ pub(crate) fn prove(
     chain: &[CertificateDer<'static>],
 ) -> Option<Confirmation> {
     let (own, others) = chain.split_first()?;
-    let by_subject = client
-        .tls_subject
-        .as_ref()
-        .is_some_and(|subject| name::carries(own, subject) && is_trusted(config, own, others));
+    let by_subject = client.tls_subject.as_ref().is_some_and(|subject| {
+        let authorities = config.mtls.iter().flat_map(|mtls| &mtls.client_cas);
+        vouched(subject, authorities, (own, others))
+    });
     // RFC 8705 section 2.2: the chain is not looked at.
     let by_itself = || {
         let mut listed = client.tls_certificates.iter();
@@ -63,10 +63,21 @@ pub(crate) fn confirmation(certificate: &CertificateDer<'_>) -> Confirmation {
     }
 }
 
-/// Whether one of the registered authorities vouches for it, now and for use by a client.
-fn is_trusted(config: &Config, own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> bool {
+/// Whether it has this subject, and one of the authorities (PEM) vouches for it, now and for use by a client.
+pub(crate) fn vouched<'a>(
+    subject: &TlsSubject,
+    authorities: impl Iterator<Item = &'a String>,
+    (own, others): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+) -> bool {
+    name::carries(own, subject) && is_trusted(authorities, own, others)
+}
+
+fn is_trusted<'a>(
+    authorities: impl Iterator<Item = &'a String>,
+    own: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+) -> bool {
     let mut roots = RootCertStore::empty();
-    let authorities = config.mtls.iter().flat_map(|mtls| &mtls.client_cas);
     roots.add_parsable_certificates(authorities.filter_map(|pem| parse(pem)));
     let provider = Arc::new(crypto::default_provider());
     // Without roots there is no verifier, and no trust.

@@ -55,7 +55,7 @@ async fn requests_are_checked_as_rfc_6749_has_it() {
     #[rustfmt::skip]
     let table: &[(&str, Changes, u16, &str)] = &[
         ("no grant", &[("grant_type", "")], 400, "invalid_request"),
-        ("another grant", &[("grant_type", "password")], 400, "unsupported_grant_type"),
+        ("another grant", &[("grant_type", "implicit")], 400, "unsupported_grant_type"),
         ("no client", &[("client_id", "")], 401, "invalid_client"),
         ("no secret", &[("client_secret", "")], 401, "invalid_client"),
         ("unknown client", &[("client_id", "nobody")], 401, "invalid_client"),

@@ -58,6 +58,32 @@ async fn no_secret_and_no_token_is_recorded_or_logged() {
         .v2(&form(DEMO, &[("client_secret", "wrong-guess-4711")]))
         .await;
     hidden.push("wrong-guess-4711".to_owned());
+    // What else proves someone, or is as good as a proof.
+    let refresh = bench
+        .issuer
+        .issue_refresh_token("demo-cli", "ada@contoso.example", "User.Read");
+    let assertion = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJkZW1vIn0.canary-of-a-signature";
+    for (name, value) in [
+        ("refresh_token", refresh.as_str()),
+        ("password", "canary~of-a-password"),
+        ("assertion", assertion),
+        ("client_assertion", assertion),
+        ("subject_token", assertion),
+        ("token", assertion),
+    ] {
+        for path in [
+            "/{tenant}/oauth2/v2.0/token",
+            "/generic/token",
+            "/generic/revoke",
+        ] {
+            bench.post(path, &form(DEMO, &[(name, value)])).await;
+        }
+    }
+    hidden.extend([
+        refresh,
+        "canary~of-a-password".to_owned(),
+        "canary-of-a-signature".to_owned(),
+    ]);
     // In the wrong fields, in the query, in a header.
     bench.v2(&form(&good, &[("client_id", canary)])).await;
     bench.v2(&form(&good, &[("scope", canary)])).await;

@@ -2,7 +2,7 @@
 
 use dev_issuer::{Config, DevIssuer};
 use reqwest::header::HeaderMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) const DEMO: &[(&str, &str)] = &[
     ("grant_type", "client_credentials"),
@@ -103,4 +103,24 @@ pub(crate) fn form<'a>(
     let kept = base.iter().filter(|(name, _)| !replaced(name));
     let new = changes.iter().filter(|(_, value)| !value.is_empty());
     kept.chain(new).copied().collect()
+}
+
+/// Entra refuses with this error and number, and status 400.
+#[track_caller]
+pub(crate) fn assert_aadsts(what: &str, reply: &Reply, error: &str, code: u32) {
+    let body = reply.json();
+    let seen = (reply.status, &body["error"], &body["error_codes"][0]);
+    assert_eq!(seen, (400, &json!(error), &json!(code)), "{what}: {body}");
+}
+
+/// The generic issuer refuses with this error and status 400.
+#[track_caller]
+pub(crate) fn assert_error(what: &str, reply: &Reply, error: &str) {
+    let seen = (reply.status, reply.json()["error"].clone());
+    assert_eq!(seen, (400, error.into()), "{what}: {reply:?}");
+}
+
+pub(crate) fn refresh_token(reply: &Reply) -> String {
+    let token = reply.json()["refresh_token"].as_str().map(str::to_owned);
+    token.unwrap_or_else(|| panic!("no refresh token in {reply:?}"))
 }

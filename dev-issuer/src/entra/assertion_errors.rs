@@ -1,0 +1,70 @@
+//! Refusals of what a client signed, or of the token that it brought in place of that.
+//! Numbers: <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>; 700021 and 700023 are as reported from
+//! the real service.
+
+use super::errors::{BAD, Refusal};
+
+fn denied(code: u32, text: impl Into<String>) -> Refusal {
+    Refusal::new(401, "invalid_client", code, text)
+}
+
+pub(super) fn malformed() -> Refusal {
+    denied(50_027, "JWT token is invalid or malformed.")
+}
+
+pub(super) fn replayed() -> Refusal {
+    denied(50_027, "JWT token is invalid: its id was used before.")
+}
+
+pub(super) fn unknown_type() -> Refusal {
+    let text = "The value of the parameter 'client_assertion_type' is missing or not supported.";
+    Refusal::new(BAD, "invalid_request", 90_023, text)
+}
+
+pub(super) fn not_the_client(client: &str) -> Refusal {
+    let text = format!(
+        "Client assertion application identifier doesn't match 'client_id' parameter '{client}', and the application has \
+         no federated credential for it."
+    );
+    denied(700_021, text)
+}
+
+pub(super) fn wrong_audience() -> Refusal {
+    let text = "Client assertion audience claim does not match Realm issuer.";
+    denied(700_023, text)
+}
+
+pub(super) fn out_of_time() -> Refusal {
+    let text = "Client assertion is not within its valid time range.";
+    denied(700_024, text)
+}
+
+pub(super) fn bad_signature(client: &str, reason: &str) -> Refusal {
+    let text = format!(
+        "The certificate with identifier used to sign the client assertion is not registered on application \
+         '{client}', or the signature is invalid. [Reason - {reason}]"
+    );
+    denied(700_027, text)
+}
+
+pub(super) fn subject_not_allowed() -> Refusal {
+    let text = "Invalid certificate: its subject or issuer is not authorized for the application.";
+    denied(700_030, text)
+}
+
+pub(super) fn no_federated_record(code: u32, what: &str, value: &str) -> Refusal {
+    let case = if code == 7_002_138 {
+        " The values differ in case only; they are compared case-sensitively."
+    } else {
+        ""
+    };
+    let text = format!(
+        "No matching federated identity record found for presented assertion {what} '{value}'.{case}"
+    );
+    Refusal::new(BAD, "invalid_request", code, text)
+}
+
+pub(super) fn issuer_unreachable(issuer: &str) -> Refusal {
+    let text = format!("Request to External OIDC endpoint '{issuer}' failed.");
+    Refusal::new(BAD, "invalid_request", 90_061, text)
+}

@@ -1,0 +1,101 @@
+//! Refusals by number alone: what a policy says of a user, or a test of a client.
+//!
+//! Microsoft's page of numbers gives neither `error` nor status of most. Where no report of the real service is known, they
+//! are what RFC 6749 section 5.2 and `OpenID` Connect Core section 3.1.2.6 ask for.
+
+use serde_json::json;
+
+use super::errors::{BAD, Refusal};
+
+/// The answer that goes with an AADSTS number.
+pub(crate) fn refusal(code: u32) -> Refusal {
+    let (status, error) = kind(code);
+    let text = match code {
+        65_001 => "The user or administrator has not consented to use the application.",
+        50_076 | 50_079 => "A policy requires multi-factor authentication for this resource.",
+        53_000..=53_004 | 530_000..=530_099 => {
+            "Access has been blocked by Conditional Access policies."
+        }
+        50_158 => "External security challenge not satisfied.",
+        _ => "The request was refused.",
+    };
+    let refusal = Refusal::new(status, error, code, text);
+    match suberror(code) {
+        Some((suberror, true)) => refusal.suberror(suberror).claims(&challenge()),
+        Some((suberror, false)) => refusal.suberror(suberror),
+        None => refusal,
+    }
+}
+
+fn kind(code: u32) -> (u16, &'static str) {
+    match code {
+        50_072
+        | 50_074
+        | 50_076
+        | 50_078
+        | 50_079
+        | 50_105
+        | 50_131
+        | 50_158
+        | 50_161
+        | 53_000..=53_004
+        | 53_011
+        | 530_000..=530_099 => (BAD, "interaction_required"),
+        50_013
+        | 50_034
+        | 50_053
+        | 50_055..=50_057
+        | 50_064
+        | 50_089
+        | 50_126
+        | 50_132
+        | 50_133
+        | 50_144
+        | 50_147
+        | 50_173
+        | 50_196
+        | 54_005
+        | 65_001
+        | 65_004
+        | 70_000
+        | 70_008
+        | 70_043
+        | 90_094
+        | 90_095
+        | 500_133
+        | 501_481
+        | 501_491
+        | 700_082
+        | 700_084
+        | 7_000_114 => (BAD, "invalid_grant"),
+        50_012 | 50_048 | 70_002 | 700_024 | 700_025 | 700_027 | 700_030 | 7_000_215
+        | 7_000_218 | 7_000_222 => (401, "invalid_client"),
+        70_001 | 700_011 | 700_016 | 7_000_112 => (BAD, "unauthorized_client"),
+        50_001 | 500_011 => (BAD, "invalid_resource"),
+        28_002 | 70_011 | 700_022 | 700_023 | 1_002_012 => (BAD, "invalid_scope"),
+        90_055 => (429, "temporarily_unavailable"),
+        50_033 | 50_087 | 80_002 | 90_006 | 90_012 | 90_024 | 90_033 | 90_090 | 90_091 => {
+            (503, "temporarily_unavailable")
+        }
+        _ => (BAD, "invalid_request"),
+    }
+}
+
+/// What MSAL reads beside `error`, and whether `claims` for the next request come with it.
+fn suberror(code: u32) -> Option<(&'static str, bool)> {
+    match code {
+        50_072 | 50_074 | 50_076 | 50_078 | 50_079 | 50_158 => Some(("basic_action", true)),
+        53_000..=53_004 | 53_011 | 530_000..=530_099 => Some(("message_only", true)),
+        50_055 => Some(("user_password_expired", false)),
+        65_001 => Some(("consent_required", false)),
+        50_173 | 70_008 | 700_082 | 700_084 => Some(("bad_token", false)),
+        _ => None,
+    }
+}
+
+/// Names the policy that has to be met, as text in a text
+/// (<https://learn.microsoft.com/entra/identity-platform/claims-challenge>).
+fn challenge() -> String {
+    let policies = ["0f1e2d3c-4b5a-4c6d-8e7f-90a1b2c3d4e5"];
+    json!({ "access_token": { "polids": { "essential": true, "values": policies } } }).to_string()
+}

@@ -1,0 +1,118 @@
+//! An assertion as a grant (RFC 7523 section 2.1): signed by the client itself, as Google's service accounts do it, or
+//! by an issuer that is trusted.
+//! <https://developers.google.com/identity/protocols/oauth2/service-account>
+
+use jiff::Timestamp;
+
+use super::assertion::{ALGORITHMS, trusted, words};
+use super::client_auth::{Authenticated, authenticate};
+use super::errors::{Refusal, refuse};
+use super::target::known_scope;
+use super::token::{Granted, Whose, for_client};
+use crate::ask::Ask;
+use crate::assertion::{Assertion, Bad, key_of};
+use crate::config::{Client, Config};
+use crate::form::Form;
+use crate::state::Shared;
+
+/// Google's bound.
+const LONGEST: i64 = 3600;
+
+pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+    let config = shared.config();
+    let now = Timestamp::now();
+    let text = form
+        .get("assertion")
+        .ok_or_else(|| refuse("invalid_request", "assertion is missing"))?;
+    let assertion = Assertion::read(text).map_err(wrong)?;
+    let issuer = assertion
+        .claim("iss")
+        .ok_or_else(|| wrong(Bad::Malformed))?;
+    if config.trusted.iter().any(|t| t.issuer == issuer) {
+        return of_another(shared, &config, (ask, form), &assertion, now);
+    }
+    let signer = config.client(issuer).filter(|client| client.jwks.is_some());
+    let client = signer.ok_or_else(|| wrong(Bad::UnknownKey))?;
+    of_itself(shared, &config, (client, form), &assertion, now.as_second())
+}
+
+fn wrong(bad: Bad) -> Refusal {
+    refuse("invalid_grant", words(bad))
+}
+
+/// The signature alone proves the client. Scopes stand inside, and who else than the client it speaks for.
+fn of_itself(
+    shared: &Shared,
+    config: &Config,
+    (client, form): (&Client, &Form),
+    assertion: &Assertion<'_>,
+    now: i64,
+) -> Result<Granted, Refusal> {
+    verify(shared, client, assertion, now).map_err(wrong)?;
+    let scope = assertion.claim("scope").filter(|scope| !scope.is_empty());
+    let scope = scope.ok_or_else(|| refuse("invalid_scope", "the assertion names no scope"))?;
+    known_scope(config, scope)?;
+    let user =
+        match assertion.claim("sub").filter(|sub| *sub != client.id) {
+            Some(name) => Some(config.user(name).filter(|_| client.delegation).ok_or_else(
+                || {
+                    let text = "the client may not speak for this user";
+                    refuse("unauthorized_client", text)
+                },
+            )?),
+            None => None,
+        };
+    let caller = Authenticated {
+        client,
+        secret_index: None,
+        confirmation: None,
+        proved: true,
+    };
+    let subject = user.map_or_else(|| client.id.clone(), crate::users::User::object_id);
+    let whose = Whose {
+        subject: &subject,
+        scope: Some(scope),
+    };
+    let mut granted = for_client(shared, config, &caller, form, &whose)?;
+    granted.claims.preferred_username = user.map(|user| user.name.clone());
+    Ok(granted)
+}
+
+fn verify(
+    shared: &Shared,
+    client: &Client,
+    assertion: &Assertion<'_>,
+    now: i64,
+) -> Result<(), Bad> {
+    assertion.header.kid.as_ref().ok_or(Bad::UnknownKey)?;
+    let jwks = client.jwks.as_ref().ok_or(Bad::UnknownKey)?;
+    let key = key_of(jwks, &assertion.header)?;
+    assertion.verify(&key, &ALGORITHMS)?;
+    assertion.check_times(now)?;
+    assertion.check_length(LONGEST)?;
+    assertion.check_audience(&[format!("{}/token", shared.generic_issuer())])?;
+    shared.replays.if_named(assertion, now)
+}
+
+/// The client proves itself as always; the assertion says for whom it asks, and may come again.
+fn of_another(
+    shared: &Shared,
+    config: &Config,
+    (ask, form): (&Ask, &Form),
+    assertion: &Assertion<'_>,
+    now: Timestamp,
+) -> Result<Granted, Refusal> {
+    let caller = authenticate(shared, ask, config, now)?;
+    trusted(config, assertion, now.as_second()).map_err(wrong)?;
+    let issuer = shared.generic_issuer();
+    let ours = [format!("{issuer}/token"), issuer];
+    assertion.check_audience(&ours).map_err(wrong)?;
+    let subject = assertion
+        .claim("sub")
+        .ok_or_else(|| wrong(Bad::Malformed))?;
+    let whose = Whose {
+        subject,
+        scope: None,
+    };
+    for_client(shared, config, &caller, form, &whose)
+}

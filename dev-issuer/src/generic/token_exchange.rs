@@ -1,0 +1,96 @@
+//! One token into another (RFC 8693). The subject's must be of this issuer or of one that it trusts.
+
+use jiff::Timestamp;
+
+use super::assertion::trusted;
+use super::client_auth::authenticate;
+use super::errors::{Refusal, refuse};
+use super::token::{Granted, Whose, for_client};
+use crate::ask::Ask;
+use crate::assertion::Assertion;
+use crate::config::Config;
+use crate::form::Form;
+use crate::state::Shared;
+
+/// Token types of section 3.
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+
+/// For whom, and at most for what.
+struct Subject {
+    name: String,
+    scope: Option<String>,
+}
+
+pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
+    let config = shared.config();
+    let now = Timestamp::now();
+    let caller = authenticate(shared, ask, &config, now)?;
+    if !caller.proved {
+        let text = "a public client cannot exchange tokens";
+        return Err(refuse("unauthorized_client", text));
+    }
+    let token = required(form, "subject_token")?;
+    let kind = required(form, "subject_token_type")?;
+    if ![ACCESS_TOKEN, JWT, ID_TOKEN].contains(&kind) {
+        return Err(invalid("subject tokens of this type are not taken"));
+    }
+    let issued_token_type = match form.get("requested_token_type") {
+        None | Some(ACCESS_TOKEN) => ACCESS_TOKEN,
+        Some(JWT) => JWT,
+        Some(_) => return Err(invalid("tokens of the requested type are not issued")),
+    };
+    if form.get("actor_token").is_some() || form.get("actor_token_type").is_some() {
+        return Err(invalid("actor tokens are not taken"));
+    }
+    // Section 2.2.2: that is the error for a subject token that is not accepted.
+    let subject = subject(shared, &config, (token, &caller.client.id), now.as_second())
+        .ok_or_else(|| invalid("the subject token is not accepted"))?;
+    if let (Some(asked), Some(had)) = (form.get("scope"), &subject.scope)
+        && !asked
+            .split(' ')
+            .all(|part| had.split(' ').any(|h| h == part))
+    {
+        let text = "more than the subject token permits";
+        return Err(refuse("invalid_scope", text));
+    }
+    let whose = Whose {
+        subject: &subject.name,
+        scope: None,
+    };
+    let granted = for_client(shared, &config, &caller, form, &whose)?;
+    Ok(Granted {
+        issued_token_type: Some(issued_token_type),
+        ..granted
+    })
+}
+
+fn invalid(text: &str) -> Refusal {
+    refuse("invalid_request", text)
+}
+
+fn required<'f>(form: &'f Form, name: &str) -> Result<&'f str, Refusal> {
+    form.get(name)
+        .ok_or_else(|| invalid(&format!("{name} is missing")))
+}
+
+fn subject(
+    shared: &Shared,
+    config: &Config,
+    (token, client): (&str, &str),
+    now: i64,
+) -> Option<Subject> {
+    if let Ok(claims) = shared.validate_with(config, token, None) {
+        let name = claims.sub;
+        let scope = claims.scope.or(claims.scp);
+        return Some(Subject { name, scope });
+    }
+    let assertion = Assertion::read(token).ok()?;
+    trusted(config, &assertion, now).ok()?;
+    let issuer = shared.generic_issuer();
+    let ours = [format!("{issuer}/token"), issuer, client.to_owned()];
+    assertion.check_audience(&ours).ok()?;
+    let name = assertion.claim("sub")?.to_owned();
+    Some(Subject { name, scope: None })
+}

@@ -1,0 +1,224 @@
+//! Refresh tokens that are out (RFC 6749 section 6).
+//!
+//! All tokens that follow from one sign-in are a family. What a use does to a token and its family is the policy's
+//! affair.
+
+mod handle;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::RefreshPolicy;
+use crate::ids::{guid, uti};
+use crate::signin::Realm;
+
+/// Without use for so long, a token is dead (<https://learn.microsoft.com/entra/identity-platform/refresh-tokens>).
+const IDLE: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// What a person agreed to, for as long as nobody takes it back.
+#[derive(Clone)]
+pub(crate) struct Standing {
+    pub(crate) realm: Realm,
+    pub(crate) client_id: String,
+    /// Name of the user.
+    pub(crate) user: String,
+    /// What was granted at first; a refresh may ask for less.
+    pub(crate) scope: String,
+    /// The API that was named at first, at the generic issuer.
+    pub(crate) audience: Option<String>,
+}
+
+/// Why a token is good for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadRefresh {
+    /// Unknown, or not this client's.
+    Unknown,
+    Expired,
+    /// It was used before.
+    Used,
+    /// Somebody took the consent back, or the family ended because one of it was used twice.
+    Revoked,
+}
+
+struct Entry {
+    standing: Standing,
+    /// All tokens that follow from one sign-in.
+    family: String,
+    /// How many came before it.
+    generation: u64,
+    expires: Timestamp,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    /// Since then.
+    Used(Timestamp),
+    Revoked,
+}
+
+/// All refresh tokens.
+#[derive(Default)]
+pub(crate) struct RefreshTokens(Mutex<All>);
+
+#[derive(Default)]
+struct All(HashMap<String, Entry>);
+
+impl RefreshTokens {
+    /// The first token of a sign-in.
+    pub(crate) fn issue(&self, standing: Standing, now: Timestamp) -> String {
+        self.lock().put(standing, (guid(), 0), now)
+    }
+
+    /// Uses a token: `judge` decides what comes of what it stands for. A refusal by it leaves the token as it was. Beside its
+    /// answer comes the token that takes the place of this one, unless that stays.
+    pub(crate) fn redeem<T, E: From<BadRefresh>>(
+        &self,
+        token: &str,
+        who: (&Realm, &str),
+        (policy, now): (RefreshPolicy, Timestamp),
+        judge: impl FnOnce(&Standing) -> Result<T, E>,
+    ) -> Result<(T, Option<String>), E> {
+        let standing = self.lock().usable(token, who, (policy, now))?;
+        let judged = judge(&standing)?;
+        let mut all = self.lock();
+        // Another request may have come first.
+        all.usable(token, who, (policy, now))?;
+        Ok((judged, all.follow(token, policy, now)))
+    }
+
+    /// Whom a token belongs to, in whatever state it is.
+    pub(crate) fn standing(&self, token: &str) -> Option<Standing> {
+        Some(self.lock().0.get(token)?.standing.clone())
+    }
+
+    /// Ends the family of a token, if there is one.
+    pub(crate) fn revoke_family(&self, token: &str) {
+        let mut all = self.lock();
+        if let Some(family) = all.0.get(token).map(|entry| entry.family.clone()) {
+            all.end(&family);
+        }
+    }
+
+    fn revoke_user(&self, user: &str) {
+        for entry in self.lock().0.values_mut() {
+            if entry.standing.user.eq_ignore_ascii_case(user) {
+                entry.state = State::Revoked;
+            }
+        }
+    }
+
+    fn is_alive(&self, token: &str, now: Timestamp) -> bool {
+        let all = self.lock();
+        all.0.get(token).is_some_and(|entry| entry.is_good(now))
+    }
+
+    fn is_family_alive(&self, token: &str, now: Timestamp) -> bool {
+        let all = self.lock();
+        all.0.get(token).is_some_and(|known| {
+            let mut relatives = all.0.values().filter(|e| e.family == known.family);
+            relatives.any(|entry| entry.is_good(now))
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn is_good(&self, now: Timestamp) -> bool {
+        self.state == State::Good && now < self.expires
+    }
+}
+
+impl All {
+    fn put(
+        &mut self,
+        standing: Standing,
+        (family, generation): (String, u64),
+        now: Timestamp,
+    ) -> String {
+        let token = format!("{}.{}", uti(), uti());
+        let entry = Entry {
+            standing,
+            family,
+            generation,
+            expires: now.checked_add(IDLE).unwrap_or(Timestamp::MAX),
+            state: State::Good,
+        };
+        self.0.insert(token.clone(), entry);
+        token
+    }
+
+    /// What a token stands for that this client may use now. If it was stolen, its family ends here.
+    fn usable(
+        &mut self,
+        token: &str,
+        (realm, client_id): (&Realm, &str),
+        (policy, now): (RefreshPolicy, Timestamp),
+    ) -> Result<Standing, BadRefresh> {
+        let entry = self.0.get(token).filter(|entry| {
+            entry.standing.realm == *realm && entry.standing.client_id == client_id
+        });
+        let entry = entry.ok_or(BadRefresh::Unknown)?;
+        let in_grace = |since: Timestamp| match policy {
+            RefreshPolicy::Rotate { grace } => {
+                let grace = SignedDuration::from_secs(i64::from(grace));
+                now.duration_since(since) < grace && self.is_just_before_the_newest(entry)
+            }
+            RefreshPolicy::Reissue | RefreshPolicy::Keep => true,
+            RefreshPolicy::RotateWithReuseDetection => false,
+        };
+        match entry.state {
+            State::Revoked => Err(BadRefresh::Revoked),
+            _ if entry.expires <= now => Err(BadRefresh::Expired),
+            State::Good => Ok(entry.standing.clone()),
+            State::Used(since) if in_grace(since) => Ok(entry.standing.clone()),
+            State::Used(_) => {
+                if policy == RefreshPolicy::RotateWithReuseDetection {
+                    let family = entry.family.clone();
+                    self.end(&family);
+                }
+                Err(BadRefresh::Used)
+            }
+        }
+    }
+
+    fn is_just_before_the_newest(&self, entry: &Entry) -> bool {
+        let family = self.0.values().filter(|e| e.family == entry.family);
+        let newest = family.map(|e| e.generation).max();
+        newest.is_none_or(|newest| newest <= entry.generation + 1)
+    }
+
+    /// Marks it as used and makes the next one.
+    fn follow(&mut self, token: &str, policy: RefreshPolicy, now: Timestamp) -> Option<String> {
+        let entry = self.0.get_mut(token)?;
+        match policy {
+            RefreshPolicy::Keep => {
+                entry.expires = now.checked_add(IDLE).unwrap_or(Timestamp::MAX);
+                return None;
+            }
+            RefreshPolicy::Reissue => {}
+            RefreshPolicy::Rotate { .. } | RefreshPolicy::RotateWithReuseDetection => {
+                if entry.state == State::Good {
+                    entry.state = State::Used(now);
+                }
+            }
+        }
+        let place = (entry.family.clone(), entry.generation + 1);
+        let standing = entry.standing.clone();
+        Some(self.put(standing, place, now))
+    }
+
+    fn end(&mut self, family: &str) {
+        for entry in self.0.values_mut().filter(|entry| entry.family == family) {
+            entry.state = State::Revoked;
+        }
+    }
+}

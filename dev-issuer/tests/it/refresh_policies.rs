@@ -1,0 +1,171 @@
+//! What becomes of refresh tokens at the generic issuer, policy by policy.
+
+use dev_issuer::{Client, Config, RefreshPolicy};
+
+use crate::browser::USER;
+use crate::support::{Bench, Reply};
+
+const TOKEN: &str = "/generic/token";
+
+async fn bench(policy: RefreshPolicy) -> Bench {
+    let bench = Bench::new().await;
+    let client = Client::new("cli").public().refresh_policy(policy);
+    bench.issuer.add_client(client).unwrap();
+    bench
+}
+
+fn issued(bench: &Bench) -> String {
+    bench
+        .issuer
+        .issue_generic_refresh_token("cli", USER, "records offline_access")
+}
+
+async fn refresh(bench: &Bench, token: &str) -> Reply {
+    let ask = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "cli"),
+        ("refresh_token", token),
+    ];
+    bench.post(TOKEN, &ask).await
+}
+
+/// The next one, if there is one.
+fn next(reply: &Reply) -> Option<String> {
+    assert_eq!(reply.status, 200, "{reply:?}");
+    Some(reply.json()["refresh_token"].as_str()?.to_owned())
+}
+
+#[track_caller]
+fn assert_over(reply: &Reply) {
+    let seen = (reply.status, reply.json()["error"].clone());
+    assert_eq!(seen, (400, "invalid_grant".into()), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_kept_token_stays_and_no_other_comes() {
+    let bench = bench(RefreshPolicy::Keep).await;
+    let first = issued(&bench);
+    for _ in 0..2 {
+        assert_eq!(next(&refresh(&bench, &first).await), None);
+    }
+    assert!(bench.issuer.is_alive(&first));
+}
+
+#[tokio::test]
+async fn reissuing_leaves_old_ones_good() {
+    let bench = bench(RefreshPolicy::Reissue).await;
+    let first = issued(&bench);
+    let second = next(&refresh(&bench, &first).await).unwrap();
+    let third = next(&refresh(&bench, &first).await).unwrap();
+    for token in [&first, &second, &third] {
+        assert!(bench.issuer.is_alive(token));
+    }
+}
+
+#[tokio::test]
+async fn grace_saves_who_lost_the_answer() {
+    let bench = bench(RefreshPolicy::Rotate { grace: 60 }).await;
+    let first = issued(&bench);
+    let lost = next(&refresh(&bench, &first).await).unwrap();
+    let second = next(&refresh(&bench, &first).await).unwrap();
+    assert_ne!(lost, second);
+    let third = next(&refresh(&bench, &second).await).unwrap();
+    assert_over(&refresh(&bench, &first).await);
+    assert!(bench.issuer.is_alive(&third), "nobody is punished");
+}
+
+#[tokio::test]
+async fn without_grace_an_old_token_is_over_and_the_new_one_lives() {
+    let bench = bench(RefreshPolicy::Rotate { grace: 0 }).await;
+    let first = issued(&bench);
+    let second = next(&refresh(&bench, &first).await).unwrap();
+    assert_over(&refresh(&bench, &first).await);
+    assert!(!bench.issuer.is_alive(&first) && bench.issuer.family_alive(&first));
+    assert!(next(&refresh(&bench, &second).await).is_some());
+}
+
+#[tokio::test]
+async fn a_second_use_ends_the_family_where_reuse_is_watched_for() {
+    let bench = bench(RefreshPolicy::RotateWithReuseDetection).await;
+    let (first, stranger) = (issued(&bench), issued(&bench));
+    let second = next(&refresh(&bench, &first).await).unwrap();
+    assert!(bench.issuer.family_alive(&first) && !bench.issuer.is_alive(&first));
+    assert_over(&refresh(&bench, &first).await);
+    assert!(!bench.issuer.family_alive(&first));
+    assert_over(&refresh(&bench, &second).await);
+    assert!(bench.issuer.is_alive(&stranger));
+    bench.issuer.revoke_family(&stranger);
+    assert_over(&refresh(&bench, &stranger).await);
+    assert!(!bench.issuer.family_alive("x"));
+}
+
+#[tokio::test]
+async fn two_at_once_are_one_too_many() {
+    let bench = bench(RefreshPolicy::RotateWithReuseDetection).await;
+    let token = issued(&bench);
+    let (one, other) = tokio::join!(refresh(&bench, &token), refresh(&bench, &token));
+    let good = [&one, &other]
+        .into_iter()
+        .filter(|r| r.status == 200)
+        .count();
+    assert_eq!(good, 1, "{one:?} {other:?}");
+    assert!(
+        !bench.issuer.family_alive(&token),
+        "the winner's is dead as well"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_for_another_reason_uses_nothing_up() {
+    let bench = bench(RefreshPolicy::RotateWithReuseDetection).await;
+    let token = issued(&bench);
+    for (name, value, error) in [
+        ("scope", "records else", "invalid_scope"),
+        ("audience", "api://nobody", "invalid_target"),
+    ] {
+        let ask = [
+            ("grant_type", "refresh_token"),
+            ("client_id", "cli"),
+            ("refresh_token", token.as_str()),
+            (name, value),
+        ];
+        assert_eq!(bench.post(TOKEN, &ask).await.json()["error"], error);
+    }
+    assert!(bench.issuer.is_alive(&token));
+    assert_over(&refresh(&bench, "x").await);
+}
+
+#[tokio::test]
+async fn the_policy_stands_in_the_file() {
+    for (text, policy) in [
+        ("keep", RefreshPolicy::Keep),
+        ("reissue", RefreshPolicy::Reissue),
+        (
+            "{ rotate: { grace: 30 } }",
+            RefreshPolicy::Rotate { grace: 30 },
+        ),
+        ("{ rotate: {} }", RefreshPolicy::Rotate { grace: 0 }),
+        (
+            "rotateWithReuseDetection",
+            RefreshPolicy::RotateWithReuseDetection,
+        ),
+    ] {
+        let config = Config::from_yaml(&format!("refreshPolicy: {text}")).unwrap();
+        assert_eq!(config.refresh_policy, policy, "{text}");
+        let client = format!("clients: [{{ id: x, refreshPolicy: {text} }}]");
+        let config = Config::from_yaml(&client).unwrap();
+        assert_eq!(config.clients[0].refresh_policy, Some(policy), "{text}");
+    }
+    // For the whole issuer, where the client says nothing.
+    let config = Config {
+        refresh_policy: RefreshPolicy::Keep,
+        ..Config::default()
+    };
+    let bench = Bench::with(config).await;
+    bench
+        .issuer
+        .add_client(Client::new("cli").public())
+        .unwrap();
+    let token = issued(&bench);
+    assert_eq!(next(&refresh(&bench, &token).await), None);
+}
