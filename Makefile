@@ -35,6 +35,9 @@ cluster: ## a control plane of your own, until Ctrl-C
 	@echo "# The kinds of apicred: kubectl apply --server-side -f crds/"
 	@exec $(CARGO) run --quiet --locked -p testenv --bin testenv -- up
 
+plugin: ## install kubectl-apicred, for `kubectl apicred login`
+	$(CARGO) install --locked --path . --bin kubectl-apicred
+
 fmt: ## format the code
 	$(CARGO) fmt --all
 
@@ -43,4 +46,4 @@ image: ## build the container image (IMAGE=…), with docker or podman
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
 
-.PHONY: help demo test lint crds cluster fmt image
+.PHONY: help demo test lint crds cluster plugin fmt image

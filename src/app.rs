@@ -129,7 +129,13 @@ pub async fn run(
         let Some(lease) = lease else {
             return operator.run(stops()).await;
         };
-        let standing = Lease::new(lease.client, &namespace, &lease.name, &lease.identity, clock);
+        let standing = Lease::new(
+            lease.client,
+            &namespace,
+            &lease.name,
+            &lease.identity,
+            clock,
+        );
         standby.stands_by(true);
         let mut standing = tokio::select! {
             standing = standing.acquire() => standing,

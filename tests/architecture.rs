@@ -41,20 +41,23 @@ const KUBE_SHAPES: [&str; 2] = ["kube::core::Duration", "kube::Resource"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 13] = [
-    "oauth/request.rs",          // into the bytes of a request
-    "oauth/revocation.rs",       // and of the one that ends a token
-    "oauth/client_auth.rs",      // into a Basic header
-    "oauth/needs.rs",            // into the fingerprint
-    "oauth/keys.rs",             // a private key, to sign with
-    "oauth/grant/jwt_bearer.rs", // a key file, to sign with
-    "oauth/http.rs",             // onto the wire
-    "publish/formats.rs",        // into the Secret
-    "controller/materials.rs",   // out of a Secret
-    "controller/identity.rs",    // out of the machine's key file
-    "controller/refresh.rs",     // into the state Secret
-    "controller/context.rs",     // to tell two refresh tokens apart
-    "controller/write.rs",       // into the token's digest
+const OPENERS: [&str; 16] = [
+    "oauth/request.rs",             // into the bytes of a request
+    "oauth/revocation.rs",          // and of the one that ends a token
+    "oauth/sign_in/redeem.rs",      // into the bytes that redeem a code
+    "oauth/client_auth.rs",         // into a Basic header
+    "oauth/needs.rs",               // into the fingerprint
+    "oauth/keys.rs",                // a private key, to sign with
+    "oauth/grant/jwt_bearer.rs",    // a key file, to sign with
+    "oauth/http.rs",                // onto the wire
+    "publish/formats.rs",           // into the Secret
+    "controller/materials.rs",      // out of a Secret
+    "controller/identity.rs",       // out of the machine's key file
+    "controller/refresh.rs",        // into the state Secret
+    "controller/context.rs",        // to tell two refresh tokens apart
+    "controller/write.rs",          // into the token's digest
+    "bin/kubectl-apicred/proof.rs", // a certificate out of a Secret
+    "bin/kubectl-apicred/state.rs", // the refresh token into the state Secret
 ];
 
 fn is_pure(path: &str) -> bool {
@@ -65,7 +68,8 @@ fn is_pure(path: &str) -> bool {
         "issuer/limits.rs",
         "issuer/discovery.rs",
         "leader/election.rs",
-    ].contains(&path);
+    ]
+    .contains(&path);
     (room || alone) && path != "oauth/http.rs"
 }
 
@@ -446,4 +450,46 @@ fn the_check_knows_which_files_are_pure_and_which_are_tests() {
     assert!(
         is_test("plan/tests/schedule.rs") && is_test("fixtures.rs") && !is_test("plan/schedule.rs")
     );
+}
+
+/// Reasons stand behind a class, in refusals, rows and tuples alike: `Class::Denied, "ClientRefused"`.
+fn reasons(text: &str) -> BTreeSet<String> {
+    let after_class = |at: usize| -> Option<String> {
+        let rest = &text[at + "Class::".len()..];
+        let rest = rest.trim_start_matches(char::is_alphanumeric);
+        let rest = rest.strip_prefix(',')?.trim_start().strip_prefix('"')?;
+        Some(rest[..rest.find('"')?].to_owned())
+    };
+    let found = text
+        .match_indices("Class::")
+        .filter_map(|(at, _)| after_class(at));
+    found
+        .filter(|r| r.starts_with(char::is_uppercase) && r.chars().all(char::is_alphanumeric))
+        .collect()
+}
+
+#[test]
+fn each_reason_stands_in_a_page_for_users() {
+    let sample = "(Class::Denied, \"ClientRefused\", x), Refusal::local(\n  Class::Invalid,\n  \"B\", Class::X => 1";
+    assert_eq!(
+        reasons(sample),
+        ["B", "ClientRefused"].map(str::to_owned).into()
+    );
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let page = |name: &str| fs::read_to_string(docs.join(name)).expect("a page");
+    let told = page("troubleshooting.md") + &page("sign-in.md");
+    let all: BTreeSet<String> = files()
+        .into_iter()
+        // What a sign-in comes to is told in its terminal, in a sentence.
+        .filter(|(path, _)| !is_test(path) && !path.starts_with("oauth/sign_in/"))
+        .flat_map(|(_, text)| reasons(&text))
+        // What becomes of a revocation is only in the log: its credential is gone.
+        .filter(|reason| reason != "RevocationFailed")
+        .collect();
+    assert!(all.len() > 60, "{all:?}");
+    let missing: Vec<_> = all
+        .iter()
+        .filter(|reason| !told.contains(&format!("`{reason}`")))
+        .collect();
+    assert!(missing.is_empty(), "no page explains {missing:?}");
 }

@@ -1,12 +1,12 @@
-//! What stands in a Secret, read by the programs that it is meant for: curl, Python's netrc and dotenv, a shell.
+//! What stands in a Secret, read by the programs that it is meant for: curl, git, Python's netrc and dotenv, a shell,
+//! a Kubernetes client. Each gets tokens of every kind: it reads the very token, or the format has refused it.
 
 use std::{
-    collections::BTreeMap,
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Output},
-    thread::JoinHandle,
+    sync::{Arc, Mutex},
 };
 
 use apicred::{
@@ -16,15 +16,52 @@ use apicred::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
+use kube::config::KubeConfigOptions;
+use proptest::{
+    strategy::{Strategy, ValueTree},
+    string::string_regex,
+    test_runner::TestRunner,
+};
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
-/// Tokens as issuers make them, and one with characters that a careless format spoils.
-const TOKENS: [&str; 3] = [
-    "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2lnbmF0dXJl-_~",
-    "ya29.a0AfH6SM+/==",
-    "odd !#$%&()*,:;<>?@[]^`{|}\"token",
-];
+/// What RFC 6750 calls a token. No format may refuse it.
+const USUAL: &str = "[A-Za-z0-9._~+/-]{1,80}={0,2}";
+/// Whatever an issuer may send. A third of the signs are those that files give a meaning.
+const ANY: &str = "([A-Za-z0-9]|[ -~]|[ \"'\\\\$#`~!%:={}]){1,40}";
+
+/// Tokens that are known to be hard, and many more of each kind, the same ones in each run.
+fn tokens() -> Vec<(String, bool)> {
+    let mut runner = TestRunner::deterministic();
+    let mut draw = |pattern: &str, usual: bool| {
+        let strategy = string_regex(pattern).expect("a pattern");
+        let one = |_| strategy.new_tree(&mut runner).expect("a token").current();
+        let drawn: Vec<(String, bool)> = (0..60).map(one).map(|t| (t, usual)).collect();
+        drawn
+    };
+    let mut tokens = draw(USUAL, true);
+    tokens.extend(draw(ANY, false));
+    for usual in ["~root", "a=~root", "~+", "-n", "//", &"x".repeat(3000)] {
+        tokens.push((usual.to_owned(), true));
+    }
+    for odd in [
+        "a:~root",
+        "odd !#$%&()*,:;<>?@[]^`{|}\"token",
+        "#a",
+        "$HOME",
+        "${HOME}",
+        "a # b",
+        "a\\nb",
+        "a\\\\b",
+        " a ",
+        "%s",
+        "'",
+    ] {
+        tokens.push((odd.to_owned(), false));
+    }
+    tokens.push(("x".repeat(9000), false));
+    tokens
+}
 
 fn token(text: &str) -> Token {
     let issued_at = Timestamp::from_second(1_790_000_000).expect("a time");
@@ -44,84 +81,144 @@ fn token(text: &str) -> Token {
     }
 }
 
-/// Writes one key as a mounted Secret has it; none if the format cannot carry the token.
-fn mounted(folder: &Path, text: &str, key: serde_json::Value) -> Option<PathBuf> {
-    let key: TargetKey = serde_json::from_value(key).expect("a key");
-    let files: BTreeMap<_, _> = data(&token(text), &[key]).ok()?;
-    let (name, content) = files.into_iter().next()?;
-    let path = folder.join(name);
-    std::fs::write(&path, content.0).expect("a file");
-    Some(path)
+/// Writes each token as a mounted Secret has it, and gives those that the format carries, with their files.
+fn mounted(folder: &Path, key: &Value) -> Vec<(String, PathBuf)> {
+    let key: TargetKey = serde_json::from_value(key.clone()).expect("a key");
+    let format = key.format.as_str();
+    let mut written = Vec::new();
+    for (i, (text, usual)) in tokens().into_iter().enumerate() {
+        match data(&token(&text), std::slice::from_ref(&key)) {
+            Ok(files) => {
+                let path = folder.join(format!("{format}-{i}"));
+                let content = files.into_values().next().expect("a file");
+                std::fs::write(&path, content.0).expect("a file");
+                written.push((text, path));
+            }
+            Err(problem) => {
+                assert!(!usual, "{format} refuses {text}: {problem}");
+                assert!(problem.contains(format), "{problem}");
+            }
+        }
+    }
+    written
 }
 
-/// A server that takes one request and gives its `Authorization` header.
-fn listener() -> (String, JoinHandle<String>) {
-    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = server.local_addr().expect("an address");
-    let heard = std::thread::spawn(move || {
-        let (mut stream, _) = server.accept().expect("a connection");
-        let mut text = Vec::new();
-        let mut buffer = [0; 4096];
-        while !text.windows(4).any(|w| w == b"\r\n\r\n") {
-            let read = stream.read(&mut buffer).expect("a request");
-            assert!(read > 0, "the request ended early");
-            text.extend_from_slice(&buffer[..read]);
-        }
-        stream
-            .write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
-            .expect("an answer");
-        let text = String::from_utf8(text).expect("text");
-        let line = text
-            .lines()
-            .find(|l| l.to_ascii_lowercase().starts_with("authorization: "));
-        line.map(|l| l["authorization: ".len()..].to_owned())
-            .unwrap_or_default()
+/// A server that notes path and `Authorization` header of each request. Below `/git` it wants one.
+struct Server {
+    origin: String,
+    heard: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        let heard = Arc::<Mutex<Vec<_>>>::default();
+        let notes = Arc::clone(&heard);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                serve(stream.expect("a connection"), &notes);
+            }
+        });
+        Self { origin, heard }
+    }
+
+    /// The last header that came for a path.
+    fn heard(&self, path: &str) -> String {
+        let heard = self.heard.lock().expect("the notes");
+        let last = heard.iter().rfind(|(p, _)| p == path);
+        last.map(|(_, header)| header.clone()).unwrap_or_default()
+    }
+}
+
+fn serve(mut stream: TcpStream, notes: &Mutex<Vec<(String, String)>>) {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    while !bytes.windows(4).any(|w| w == b"\r\n\r\n") {
+        let read = stream.read(&mut buffer).expect("a request");
+        assert!(read > 0, "the request ended early");
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+    let text = String::from_utf8(bytes).expect("text");
+    let path = text.split(' ').nth(1).expect("a path").to_owned();
+    // Blanks at the ends of a header are none of its value (RFC 9110, section 5.5).
+    let header = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("authorization")
+            .then(|| value.trim().to_owned())
     });
-    (format!("http://{address}/"), heard)
+    let answer = match header {
+        None if path.starts_with("/git") => {
+            "401 Unauthorized\r\nwww-authenticate: Basic realm=\"git\""
+        }
+        _ => "404 Not Found",
+    };
+    notes
+        .lock()
+        .expect("the notes")
+        .push((path, header.unwrap_or_default()));
+    let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).expect("an answer");
+}
+
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_remove("http_proxy").env("NO_PROXY", "*");
+    command
 }
 
 fn run(program: &str, args: &[&str]) -> Output {
-    let output = Command::new(program)
-        .args(args)
-        .env_remove("http_proxy")
-        .env("NO_PROXY", "*")
-        .output()
-        .unwrap_or_else(|e| unreachable!("{program}: {e}"));
-    assert!(
-        output.status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = command(program).args(args).output();
+    let output = output.unwrap_or_else(|e| unreachable!("{program}: {e}"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}: {told}");
     output
 }
 
-fn said(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("text")
+/// Lets a program read all files at once. It gets their paths after `args` and prints each token with a NUL after it.
+fn reads(program: &str, args: &[&str], files: &[(String, PathBuf)]) {
+    let paths: Vec<&str> = files
+        .iter()
+        .map(|(_, p)| p.to_str().expect("text"))
+        .collect();
+    let output = run(program, &[args, &paths].concat());
+    let said = String::from_utf8(output.stdout).expect("text");
+    let read: Vec<&str> = said.split_terminator('\0').collect();
+    let expected: Vec<&str> = files.iter().map(|(text, _)| text.as_str()).collect();
+    assert_eq!(read, expected, "{program}");
+}
+
+/// Python that does `read` with each path and prints what it gives.
+fn python(read: &str) -> String {
+    format!("import sys\nfor path in sys.argv[1:]: print({read}, end='\\0')")
+}
+
+/// Sends a request for each file, all by one curl, with options that `with` makes of its path.
+fn curl(server: &Server, files: &[(String, PathBuf)], with: impl Fn(&str) -> [String; 2]) {
+    let mut args = vec!["--disable".to_owned()];
+    for (i, (_, path)) in files.iter().enumerate() {
+        if i > 0 {
+            args.push("--next".to_owned());
+        }
+        args.extend(["--silent", "--show-error"].map(str::to_owned));
+        args.extend(with(path.to_str().expect("text")));
+        args.push(format!("{}/{i}", server.origin));
+    }
+    run("curl", &args.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[test]
 fn curl_sends_what_its_config_and_its_header_file_say() {
     let folder = tempfile::tempdir().expect("a folder");
-    for text in TOKENS {
-        for (format, option, prefix) in
-            [("CurlConfig", "--config", ""), ("Header", "--header", "@")]
-        {
-            let path = mounted(folder.path(), text, json!({ "format": format })).expect("a file");
-            let (url, heard) = listener();
-            let argument = format!("{prefix}{}", path.display());
-            run(
-                "curl",
-                &[
-                    "--silent",
-                    "--show-error",
-                    "--disable",
-                    option,
-                    &argument,
-                    &url,
-                ],
-            );
+    for (format, option, prefix) in [("CurlConfig", "--config", ""), ("Header", "--header", "@")] {
+        let files = mounted(folder.path(), &json!({ "format": format }));
+        let server = Server::start();
+        curl(&server, &files, |path| {
+            [option.to_owned(), format!("{prefix}{path}")]
+        });
+        for (i, (text, _)) in files.iter().enumerate() {
             assert_eq!(
-                heard.join().expect("a request"),
+                server.heard(&format!("/{i}")),
                 format!("Bearer {text}"),
                 "{format}"
             );
@@ -130,92 +227,127 @@ fn curl_sends_what_its_config_and_its_header_file_say() {
 }
 
 #[test]
-fn curl_and_python_read_the_netrc_file() {
+fn curl_git_and_python_read_the_netrc_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut read = 0;
-    for text in TOKENS {
-        let key = json!({ "format": "Netrc", "host": "127.0.0.1" });
-        let Some(path) = mounted(folder.path(), text, key) else {
-            continue;
-        };
-        read += 1;
-        let path = path.display().to_string();
-        let (url, heard) = listener();
-        run(
-            "curl",
-            &[
-                "--silent",
-                "--show-error",
-                "--disable",
-                "--netrc-file",
-                &path,
-                &url,
-            ],
-        );
-        let sent = heard.join().expect("a request");
-        let expected = STANDARD.encode(format!("oauth2:{text}"));
-        assert_eq!(sent, format!("Basic {expected}"));
-        let program = "import netrc, sys; print(netrc.netrc(sys.argv[1]).authenticators('127.0.0.1')[2], end='')";
-        assert_eq!(said(&run("python3", &["-c", program, &path])), text);
+    let files = mounted(
+        folder.path(),
+        &json!({ "format": "Netrc", "host": "127.0.0.1" }),
+    );
+    let basic = |text: &str| format!("Basic {}", STANDARD.encode(format!("oauth2:{text}")));
+    let server = Server::start();
+    curl(&server, &files, |path| {
+        ["--netrc-file".to_owned(), path.to_owned()]
+    });
+    for (i, (text, _)) in files.iter().enumerate() {
+        assert_eq!(server.heard(&format!("/{i}")), basic(text), "{text}");
     }
-    assert_eq!(read, 2, "usual tokens fit");
+    let read = "netrc.netrc(path).authenticators('127.0.0.1')[2]";
+    reads(
+        "python3",
+        &["-c", &format!("import netrc\n{}", python(read))],
+        &files,
+    );
+    for (i, (text, path)) in files.iter().enumerate().step_by(20) {
+        std::fs::copy(path, folder.path().join(".netrc")).expect("a file");
+        let mut git = command("git");
+        git.args(["ls-remote", &format!("{}/git/{i}", server.origin)]);
+        git.env("HOME", folder.path())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0");
+        let output = git.output().expect("git");
+        assert!(!output.status.success(), "there is no such repository");
+        let asked = format!("/git/{i}/info/refs?service=git-upload-pack");
+        assert_eq!(server.heard(&asked), basic(text), "{text}");
+    }
 }
 
 #[test]
 fn a_shell_reads_the_dotenv_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    for text in TOKENS {
-        let path = mounted(folder.path(), text, json!({ "format": "DotEnv" })).expect("a file");
-        let script = format!(". '{}'; printf %s \"$ACCESS_TOKEN\"", path.display());
-        assert_eq!(said(&run("/bin/sh", &["-c", &script])), text);
-    }
+    let files = mounted(folder.path(), &json!({ "format": "DotEnv" }));
+    let script = r#"for path; do (. "$path"; printf '%s\0' "$ACCESS_TOKEN"); done"#;
+    reads("/bin/sh", &["-c", script, "sh"], &files);
 }
 
 #[test]
 fn python_dotenv_reads_the_dotenv_file() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let library = folder.path().join("library").display().to_string();
-    // Installed for this test alone; the package index is one of the registries that a build needs anyway.
-    run(
-        "python3",
-        &[
+    if !command("python3")
+        .args(["-m", "pip", "--version"])
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
+        eprintln!("skipped: there is no python3 with pip to fetch python-dotenv with");
+        return;
+    }
+    // Fetched once; the package index is one of the registries that a build needs anyway.
+    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-dotenv-1.1.1");
+    if !library.join("dotenv").exists() {
+        let target = library.to_str().expect("text");
+        let quiet = ["--quiet", "--disable-pip-version-check"];
+        let args = [
             "-m",
             "pip",
             "install",
-            "--quiet",
-            "--disable-pip-version-check",
+            quiet[0],
+            quiet[1],
             "--target",
-            &library,
+            target,
             "python-dotenv==1.1.1",
-        ],
-    );
-    for text in TOKENS {
-        let path = mounted(folder.path(), text, json!({ "format": "DotEnv" })).expect("a file");
-        let program = format!(
-            "import sys; sys.path.insert(0, {library:?}); import dotenv; print(dotenv.dotenv_values(sys.argv[1])['ACCESS_TOKEN'], end='')"
-        );
-        let path = path.display().to_string();
-        assert_eq!(said(&run("python3", &["-c", &program, &path])), text);
+        ];
+        run("python3", &args);
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = mounted(folder.path(), &json!({ "format": "DotEnv" }));
+    let read = python("dotenv.dotenv_values(path)['ACCESS_TOKEN']");
+    let program = format!("import sys\nsys.path.insert(0, {library:?})\nimport dotenv\n{read}");
+    reads("python3", &["-c", &program], &files);
 }
 
 #[test]
 fn python_reads_the_json_formats() {
     let folder = tempfile::tempdir().expect("a folder");
-    for text in TOKENS {
-        for (key, path_in) in [
-            (json!({ "format": "Json" }), "['access_token']"),
-            (json!({ "format": "ExecCredential" }), "['status']['token']"),
-            (
-                json!({ "format": "DockerConfig", "host": "r" }),
-                "['auths']['r']['password']",
-            ),
-        ] {
-            let path = mounted(folder.path(), text, key).expect("a file");
-            let program =
-                format!("import json, sys; print(json.load(open(sys.argv[1])){path_in}, end='')");
-            let path = path.display().to_string();
-            assert_eq!(said(&run("python3", &["-c", &program, &path])), text);
-        }
+    for (key, place) in [
+        (json!({ "format": "Json" }), "['access_token']"),
+        (json!({ "format": "ExecCredential" }), "['status']['token']"),
+        (
+            json!({ "format": "DockerConfig", "host": "r" }),
+            "['auths']['r']['password']",
+        ),
+    ] {
+        let files = mounted(folder.path(), &key);
+        let program = format!(
+            "import json\n{}",
+            python(&format!("json.load(open(path)){place}"))
+        );
+        reads("python3", &["-c", &program], &files);
+    }
+}
+
+#[tokio::test]
+async fn a_kubernetes_client_takes_the_exec_credential() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start();
+    let files = mounted(folder.path(), &json!({ "format": "ExecCredential" }));
+    for (i, (text, path)) in files.iter().enumerate().step_by(10) {
+        let exec = json!({
+            "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+            "command": "cat", "args": [path],
+        });
+        let config = json!({
+            "clusters": [{ "name": "c", "cluster": { "server": server.origin } }],
+            "users": [{ "name": "u", "user": { "exec": exec } }],
+            "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
+            "current-context": "x",
+        });
+        let config = serde_json::from_value(config).expect("a kubeconfig");
+        let config =
+            kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
+        let client = kube::Client::try_from(config.expect("a configuration")).expect("a client");
+        let request = http::Request::get(format!("/{i}"))
+            .body(Vec::new())
+            .expect("a request");
+        let answer = client.request_text(request).await;
+        assert!(answer.is_err(), "there is nothing: {answer:?}");
+        assert_eq!(server.heard(&format!("/{i}")), format!("Bearer {text}"));
     }
 }

@@ -211,6 +211,7 @@ async fn mint(
             };
             // A token that cannot be written is kept, so that the next try costs the issuer nothing.
             context.with_state(key, &credential.uid, |s| s.held = Some(held.clone()));
+            observed.held = true;
             publish(context, credential, key, observed, &held, why).await
         }
         Err(acquire::Failed { refusal, refused }) => {

@@ -19,7 +19,7 @@ use super::{
     identity,
 };
 use crate::{
-    api::{Cloud, SecretKeyRef},
+    api::SecretKeyRef,
     credential::{AccountToken, Certificate, Credential, Endpoint, KeyPair, Proof, binding},
     oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
     plan::{Source, fingerprint},
@@ -350,7 +350,7 @@ async fn account_token(
     let audience = account
         .audience
         .clone()
-        .unwrap_or_else(|| usual_audience(credential, endpoint));
+        .unwrap_or_else(|| oauth::account_audience(credential, endpoint));
     let body = TokenRequest {
         spec: TokenRequestSpec {
             audiences: vec![audience],
@@ -379,21 +379,4 @@ async fn account_token(
     made.status
         .map(|s| SecretString::from(s.token))
         .ok_or_else(unavailable)
-}
-
-/// The audience that a federated credential has if nobody chose another (facts, section 1.5).
-fn usual_audience(credential: &Credential, endpoint: Option<&TokenEndpoint>) -> String {
-    let issuer = &credential.issuer;
-    match (&issuer.endpoint, issuer.cloud) {
-        (Endpoint::Entra { .. }, Cloud::Public) => "api://AzureADTokenExchange".to_owned(),
-        (Endpoint::Entra { .. }, Cloud::USGov) => "api://AzureADTokenExchangeUSGov".to_owned(),
-        (Endpoint::Entra { .. }, Cloud::China) => "api://AzureADTokenExchangeChina".to_owned(),
-        (Endpoint::Discover(url), _) => endpoint
-            .and_then(|e| e.issuer.clone())
-            .unwrap_or_else(|| url.to_string()),
-        _ => endpoint.map_or_else(
-            || issuer.origin.clone(),
-            |e| e.issuer.clone().unwrap_or_else(|| e.url.to_string()),
-        ),
-    }
 }

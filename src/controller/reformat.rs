@@ -8,12 +8,12 @@ use super::{
     calls::{Trouble, call},
     context::Context,
     execute::dressed,
-    write::{unfit, write_trouble},
+    write::{token_digest, unfit, write_trouble},
 };
 use crate::{
     credential::Credential,
     oauth::{Grant, LifetimeSource, Token},
-    plan::{Observed, Outcome},
+    plan::{Failure, Observed, Outcome},
     publish::{Record, Recovered, data, dress, ownership::Target, recover, rotate_patch},
 };
 
@@ -47,9 +47,20 @@ pub(super) async fn reformat(
         return again();
     };
     let token = token(credential, &record, recovered);
+    match token_digest(context, &token).await {
+        Ok(digest) if digest == record.token_digest => {}
+        // Not the token that was published, whatever became of it: it is not copied into further keys.
+        Ok(_) => {
+            observed.memory.unreadable = true;
+            return again();
+        }
+        Err(_) => return write_trouble(context, credential, observed, Trouble::Unavailable),
+    }
     let dress = dress(credential);
     match data(&token, &dress.keys) {
         Ok(data) => {
+            let unfit = |f: &mut Failure| f.refusal.reason == "FormatUnfit";
+            observed.memory.failure.take_if(unfit);
             let patch = rotate_patch(&version, &dress, &published.dress_keys, &record, &data);
             dressed(context, credential, observed, &patch).await
         }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{IssuerRef, names},
     credential::{Credential, Key, parse},
-    oauth::{Class, Refusal},
+    oauth::{Class, Refusal, Token},
     plan::{Memory, Minted, Observed, Outcome, Why, fingerprint, later_than, record, schedule},
     publish::{DressKeys, Record, create, data, dress, ownership::Target, rotate_patch},
 };
@@ -44,13 +44,14 @@ pub(super) async fn publish(
             return Outcome::Queued { until: now };
         }
     }
-    let Ok(digests) = context.digest_key.get(&context.metrics).await else {
+    let Ok(token_digest) = token_digest(context, &held.token).await else {
         return write_trouble(context, credential, observed, Trouble::Unavailable);
     };
-    let token_digest = digests.token(held.token.secret.expose_secret());
     if let Some(old) = observed
         .record()
         .filter(|old| old.fingerprint == held.fingerprint && why != Why::Requested)
+        // The same token in other formats is no loop.
+        .filter(|_| !observed.memory.unreadable)
         && observed.valid(credential, now).is_some()
         && old.issued_at <= later_than(now)
         && (old.token_digest == token_digest || held.token.expires_at <= old.expires_at)
@@ -103,6 +104,12 @@ pub(super) async fn publish(
         Err(WriteTrouble::Call(trouble)) => write_trouble(context, credential, observed, trouble),
         Err(WriteTrouble::Unfit(problem)) => unfit(context, credential, observed, problem),
     }
+}
+
+/// The keyed digest of a token, as it is noted on its Secret.
+pub(super) async fn token_digest(context: &Context, token: &Token) -> Result<String, Trouble> {
+    let digests = context.digest_key.get(&context.metrics).await?;
+    Ok(digests.token(token.secret.expose_secret()))
 }
 
 /// Why a token could not be written.

@@ -78,12 +78,12 @@ pub fn read(
         || methods
             .as_ref()
             .is_none_or(|list| list.iter().any(|m| taken.contains(m)));
-    let offered = match methods {
-        // RFC 8414 section 2: left out means client_secret_basic.
-        None => SecretStyle::BasicForm,
-        Some(list) if list.contains(&"client_secret_basic") => SecretStyle::BasicForm,
-        Some(list) if list.contains(&"client_secret_post") => SecretStyle::Post,
-        Some(_) => SecretStyle::BasicForm,
+    // RFC 8414 section 2: left out means client_secret_basic.
+    let lists = |method| methods.as_ref().is_some_and(|list| list.contains(&method));
+    let offered = if lists("client_secret_post") && !lists("client_secret_basic") {
+        SecretStyle::Post
+    } else {
+        SecretStyle::BasicForm
     };
     let place = |of: &Value, name: &str| {
         of.get(name)
@@ -102,6 +102,15 @@ pub fn read(
         revocation: place(&document, "revocation_endpoint"),
         authorization: place(&document, "authorization_endpoint"),
         device: place(&document, "device_authorization_endpoint"),
+        scopes: document
+            .get("scopes_supported")
+            .and_then(Value::as_array)
+            .map(|list| {
+                list.iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect()
+            }),
         ..TokenEndpoint::bare(url, style.unwrap_or(offered))
     })
 }

@@ -7,10 +7,7 @@ use k8s_openapi::{
     api::coordination::v1::{Lease as Object, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{
-    Api, Client,
-    api::PostParams,
-};
+use kube::{Api, Client, api::PostParams};
 use tokio::time::Instant;
 
 use super::election::{GIVE_UP, LEASE, LOOK, PAUSE, Record, Seen, Step, must_give_up};
@@ -42,7 +39,13 @@ pub struct Lost;
 
 impl Lease {
     /// A Lease of the operator's namespace. `me` must be another name for each process.
-    pub fn new(client: Client, namespace: &str, name: &str, me: &str, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        me: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),

@@ -1,5 +1,6 @@
 //! OAuth 2.0 on the wire. [`request`] makes the bytes and [`answer`] reads them, both pure; [`http`] is the one
-//! file that sends. [`grant`] has the ways to a token, `client_auth` the ways to prove a client.
+//! file that sends. [`grant`] has the ways to a token, `client_auth` the ways to prove a client,
+//! [`sign_in`] how a person comes in.
 
 mod aadsts;
 mod assertion;
@@ -17,6 +18,7 @@ pub mod renewal;
 mod request;
 mod response;
 mod revocation;
+pub mod sign_in;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -24,7 +26,7 @@ mod token;
 pub use grant::Grant;
 pub use keys::{Identity, Validity};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
-pub use needs::{Material, Need, file, word};
+pub use needs::{Material, Need, account_audience, file, word};
 pub use refusal::{Class, Refusal, error_code};
 pub use request::{
     Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, known_endpoint, request,

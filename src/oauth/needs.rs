@@ -2,8 +2,11 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Local, keys::Identity};
-use crate::{api::SecretKeyRef, credential::AccountToken};
+use super::{Local, TokenEndpoint, keys::Identity};
+use crate::{
+    api::{Cloud, SecretKeyRef},
+    credential::{AccountToken, Credential, Endpoint},
+};
 
 /// Longest text that is taken from a Secret: 16 KiB for a word, 64 KiB for a file of keys.
 const MAX_WORD: usize = 16 * 1024;
@@ -117,4 +120,21 @@ pub fn file(bytes: &[u8]) -> Result<SecretString, &'static str> {
         return Err("is longer than 64 KiB; a key file is shorter");
     }
     Ok(SecretString::from(text))
+}
+
+/// The audience of a ServiceAccount's token if nobody chose one (facts, section 1.5).
+pub fn account_audience(credential: &Credential, endpoint: Option<&TokenEndpoint>) -> String {
+    let issuer = &credential.issuer;
+    match (&issuer.endpoint, issuer.cloud) {
+        (Endpoint::Entra { .. }, Cloud::Public) => "api://AzureADTokenExchange".to_owned(),
+        (Endpoint::Entra { .. }, Cloud::USGov) => "api://AzureADTokenExchangeUSGov".to_owned(),
+        (Endpoint::Entra { .. }, Cloud::China) => "api://AzureADTokenExchangeChina".to_owned(),
+        (Endpoint::Discover(url), _) => endpoint
+            .and_then(|e| e.issuer.clone())
+            .unwrap_or_else(|| url.to_string()),
+        _ => endpoint.map_or_else(
+            || issuer.origin.clone(),
+            |e| e.issuer.clone().unwrap_or_else(|| e.url.to_string()),
+        ),
+    }
 }

@@ -30,6 +30,8 @@ pub struct TokenEndpoint {
     pub authorization: Option<Url>,
     /// Device authorization (RFC 8628).
     pub device: Option<Url>,
+    /// The scopes it knows, if it says so (`scopes_supported`).
+    pub scopes: Option<Vec<String>>,
 }
 
 impl TokenEndpoint {
@@ -44,6 +46,7 @@ impl TokenEndpoint {
             revocation: None,
             authorization: None,
             device: None,
+            scopes: None,
         }
     }
 }

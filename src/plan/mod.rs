@@ -131,7 +131,8 @@ pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Pla
     if observed.deleting {
         return Plan::Release;
     }
-    if credential.suspend && !undressed(credential, observed) {
+    let dressing = dressing(credential, observed);
+    if credential.suspend && dressing.is_none() {
         return Plan::Hold {
             until: schedule::later(now, RECHECK),
             why: Hold::Suspended,
@@ -146,23 +147,20 @@ pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Pla
             why: Hold::TargetDeleting,
         };
     }
-    let undressed = undressed(credential, observed);
-    if credential.suspend {
-        // No token, but its owner reference may have to go before the credential does.
-        return dressing(credential, observed);
+    // No token, but its owner reference may have to go before the credential does.
+    if let (true, Some(step)) = (credential.suspend, &dressing) {
+        return step.clone();
     }
-    match need(credential, observed, now) {
-        Need::Nothing if undressed => dressing(credential, observed),
+    let step = match need(credential, observed, now) {
         Need::Nothing => {
             let until = observed.record().map_or(now, |r| r.renew_at);
-            Plan::Keep { until }
+            return dressing.unwrap_or(Plan::Keep { until });
         }
-        Need::Look => obtain(credential, observed, now, Plan::Verify, undressed),
-        Need::Token(why) if observed.held => {
-            obtain(credential, observed, now, Plan::Publish(why), undressed)
-        }
-        Need::Token(why) => obtain(credential, observed, now, Plan::Mint(why), undressed),
-    }
+        Need::Look => Plan::Verify,
+        Need::Token(why) if observed.held => Plan::Publish(why),
+        Need::Token(why) => Plan::Mint(why),
+    };
+    obtain(credential, observed, now, step, dressing)
 }
 
 /// Does the Secret wear something else than the spec wants?
@@ -174,12 +172,16 @@ fn undressed(credential: &Credential, observed: &Observed) -> bool {
     })
 }
 
-/// The step that puts the dress right: the data as well, if its formats are others.
-fn dressing(credential: &Credential, observed: &Observed) -> Plan {
-    if reformats(credential, observed) {
-        Plan::Reformat
-    } else {
-        Plan::Render
+/// The step that puts the dress right, if it is wrong: the data as well, if its formats are others. A token that
+/// cannot be read back is not written anew; the next one brings formats and dress.
+fn dressing(credential: &Credential, observed: &Observed) -> Option<Plan> {
+    if !undressed(credential, observed) {
+        return None;
+    }
+    match reformats(credential, observed) {
+        true if observed.memory.unreadable => None,
+        true => Some(Plan::Reformat),
+        false => Some(Plan::Render),
     }
 }
 
@@ -193,7 +195,7 @@ fn obtain(
     observed: &Observed,
     now: Timestamp,
     step: Plan,
-    undressed: bool,
+    dressing: Option<Plan>,
 ) -> Plan {
     let asks = !matches!(step, Plan::Publish(_));
     if let (Err(denial), true) = (&observed.permission, asks) {
@@ -234,8 +236,7 @@ fn obtain(
     };
     match backoff.or(held_back).or(calm) {
         // While the issuer is out, a label can still be put right.
-        Some(_) if undressed => dressing(credential, observed),
-        Some((until, why)) => Plan::Hold { until, why },
+        Some((until, why)) => dressing.unwrap_or(Plan::Hold { until, why }),
         None => step,
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     api::{ApiCredentialStatus, AttemptResult, SecretKeyRef},
     credential::{Credential, binding::Denial},
     oauth::{Class, Grant, Refusal},
-    publish::{SourceMark, SourceUse, ownership::Target},
+    publish::{SourceMark, SourceUse, dress, ownership::Target},
 };
 
 /// Everything a plan depends on beside the spec and the time.
@@ -237,6 +237,11 @@ pub fn stamp(credential: &Credential, observed: &Observed) -> String {
         "|{}",
         credential.renew_requested.as_deref().unwrap_or_default()
     ));
+    // A token that waits to be written is tried again when it is to be written in another way. Without one this
+    // must not count, or another label would send a refused password again.
+    if observed.held {
+        text.push_str(&format!("|{}", dress(credential).digest()));
+    }
     // A write that was refused says nothing any more once somebody took the Secret out of the way.
     text.push_str(match observed.target {
         Target::Absent => "|absent",

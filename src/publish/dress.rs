@@ -65,12 +65,24 @@ impl DressKeys {
         }
     }
 
-    /// Names of the keys, with whether their value is another one for each token.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.data.iter().map(|noted| {
-            let (key, format) = noted.rsplit_once('=').unwrap_or((noted, ""));
-            (key, format != TargetFormat::TokenType.as_str())
-        })
+    /// Names of the keys.
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+        self.noted().map(|(key, _)| key)
+    }
+
+    /// Names of the keys, with whether each write of a token changes their value. A static key is written again as
+    /// it was, but for the time that [`TargetFormat::Json`] has in it.
+    pub(super) fn moving(&self, endless: bool) -> impl Iterator<Item = (&str, bool)> {
+        const FIXED: &str = TargetFormat::TokenType.as_str();
+        const TIMED: &str = TargetFormat::Json.as_str();
+        self.noted()
+            .map(move |(key, format)| (key, format != FIXED && (!endless || format == TIMED)))
+    }
+
+    fn noted(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.data
+            .iter()
+            .map(|noted| noted.rsplit_once('=').unwrap_or((noted, "")))
     }
 }
 

@@ -20,6 +20,10 @@ const USERNAME: &str = "oauth2";
 const VARIABLE: &str = "ACCESS_TOKEN";
 /// What stands before the value in a header line.
 const HEADER: &str = "Authorization: ";
+/// The longest line that curl takes from a netrc file; it passes over a longer one without a word.
+const NETRC_LINE: usize = 4095;
+/// What the values of a Secret may have together, by the rules of Kubernetes.
+const SECRET_SIZE: usize = 1024 * 1024;
 
 /// The data of a Secret. `token` has no line end, since a trailing one breaks headers; `token.json` has everything
 /// in one file, since two files can straddle the swap of a mounted volume.
@@ -37,13 +41,26 @@ pub fn data(token: &Token, keys: &[TargetKey]) -> Result<BTreeMap<String, ByteSt
             data.insert(name, ByteString(text.into_bytes()));
         }
     }
+    if data.values().map(|v| v.0.len()).sum::<usize>() > SECRET_SIZE {
+        return Err(
+            "the keys are larger together than a Secret may be (1 MiB); choose fewer in spec.target.keys"
+                .to_owned(),
+        );
+    }
     Ok(data)
 }
 
 fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
     let secret = token.secret.expose_secret();
     let endless = token.lifetime_source == LifetimeSource::Static;
-    let authorization = || format!("{} {secret}", token.token_type);
+    let authorization = || {
+        // HTTP takes blanks off the ends of a header.
+        if secret.trim() == secret {
+            Ok(format!("{} {secret}", token.token_type))
+        } else {
+            Err(unfit(key.format, "a blank at an end"))
+        }
+    };
     let username = key.username.as_deref().unwrap_or(USERNAME);
     let host = key.host.as_deref().unwrap_or_default();
     Ok(Some(match key.format {
@@ -53,16 +70,13 @@ fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
         TargetFormat::ExpiresAt if endless => return Ok(None),
         TargetFormat::ExpiresAt => seconds(token.expires_at),
         TargetFormat::Json => whole(token, endless).to_string(),
-        TargetFormat::Authorization => authorization(),
-        TargetFormat::Header => format!("{HEADER}{}\n", authorization()),
+        TargetFormat::Authorization => authorization()?,
+        TargetFormat::Header => format!("{HEADER}{}\n", authorization()?),
         TargetFormat::DotEnv => {
             let variable = key.variable.as_deref().unwrap_or(VARIABLE);
             format!("{variable}={}\n", dotenv(secret)?)
         }
-        TargetFormat::Netrc => {
-            netrc(secret)?;
-            format!("machine {host} login {username} password {secret}\n")
-        }
+        TargetFormat::Netrc => netrc(host, username, secret)?,
         TargetFormat::DockerConfig => json!({
             "auths": { host: {
                 "username": username,
@@ -72,10 +86,11 @@ fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
         })
         .to_string(),
         TargetFormat::CurlConfig => {
-            let quoted = authorization().replace('\\', "\\\\").replace('"', "\\\"");
+            let quoted = authorization()?.replace('\\', "\\\\").replace('"', "\\\"");
             format!("header = \"{HEADER}{quoted}\"\n")
         }
         TargetFormat::ExecCredential => {
+            authorization()?;
             let mut status = json!({ "token": secret });
             if !endless {
                 status["expirationTimestamp"] = json!(seconds(token.expires_at));
@@ -112,27 +127,40 @@ fn whole(token: &Token, endless: bool) -> Value {
 /// only set where the others need them; what the readers understand in different ways is refused.
 fn dotenv(secret: &str) -> Result<String, String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=:@%,".contains(&b);
-    if secret.bytes().all(plain) {
+    // A shell puts a home folder in place of such a tilde.
+    let home = secret.starts_with('~') || secret.contains(":~") || secret.contains("=~");
+    if secret.bytes().all(plain) && !home {
         return Ok(secret.to_owned());
     }
     if secret.contains(['\'', '\\']) || secret.contains("${") {
-        return Err(unfit("DotEnv", "a quote, a backslash or \"${\""));
+        return Err(unfit(
+            TargetFormat::DotEnv,
+            "a quote, a backslash or \"${\"",
+        ));
     }
     Ok(format!("'{secret}'"))
 }
 
 /// Readers of netrc files split at blanks, and each has its own idea of quotes.
-fn netrc(secret: &str) -> Result<(), String> {
+fn netrc(host: &str, username: &str, secret: &str) -> Result<String, String> {
     if secret.contains([' ', '"', '\\']) || secret.starts_with('#') {
         return Err(unfit(
-            "Netrc",
+            TargetFormat::Netrc,
             "a blank, a quote or a backslash, or begins with #",
         ));
     }
-    Ok(())
+    let line = format!("machine {host} login {username} password {secret}\n");
+    if line.len() > NETRC_LINE {
+        return Err(unfit(
+            TargetFormat::Netrc,
+            "more than about 4000 characters",
+        ));
+    }
+    Ok(line)
 }
 
-fn unfit(format: &str, what: &str) -> String {
+fn unfit(format: TargetFormat, what: &str) -> String {
+    let format = format.as_str();
     format!(
         "the token has {what}, which the format {format} cannot carry for all its readers; choose another format in spec.target.keys"
     )
@@ -149,20 +177,23 @@ pub struct Recovered {
 }
 
 /// Reads a token back out of the data of its Secret, whose keys had these formats (`key=Format`): a change of the
-/// wanted formats is no reason to ask the issuer. `None`: none of the keys shows the token plainly.
+/// wanted formats is no reason to ask the issuer. `None`: none of the keys shows the token plainly; what was quoted
+/// is not unquoted.
 pub fn recover(data: &BTreeMap<String, ByteString>, written: &[String]) -> Option<Recovered> {
     let bare = |secret: &str| Recovered {
         secret: SecretString::from(secret),
         scope: None,
         instance_url: None,
     };
-    let read = |wanted: &str| {
+    let read = |format: TargetFormat| {
         let noted = written.iter().filter_map(|k| k.rsplit_once('='));
-        let (key, _) = noted.into_iter().find(|(_, format)| *format == wanted)?;
+        let (key, _) = noted
+            .into_iter()
+            .find(|(_, noted)| *noted == format.as_str())?;
         std::str::from_utf8(&data.get(key)?.0).ok()
     };
-    let parsed = |wanted: &str| serde_json::from_str::<Value>(read(wanted)?).ok();
-    if let Some(whole) = parsed("Json") {
+    let parsed = |format| serde_json::from_str::<Value>(read(format)?).ok();
+    if let Some(whole) = parsed(TargetFormat::Json) {
         let text = |name: &str| whole.get(name).and_then(Value::as_str).map(str::to_owned);
         return Some(Recovered {
             secret: SecretString::from(text("access_token")?),
@@ -170,16 +201,31 @@ pub fn recover(data: &BTreeMap<String, ByteString>, written: &[String]) -> Optio
             instance_url: text("instance_url"),
         });
     }
-    if let Some(secret) = read("Token") {
-        return Some(bare(secret));
-    }
-    let after_scheme = |line: &str| line.trim_end().split_once(' ').map(|(_, t)| bare(t));
-    if let Some(line) = read("Authorization") {
-        return after_scheme(line);
-    }
-    if let Some(line) = read("Header") {
-        return after_scheme(line.strip_prefix(HEADER)?);
-    }
-    let plugin = parsed("ExecCredential")?;
-    plugin["status"]["token"].as_str().map(bare)
+    let after_scheme = |value: &str| value.split_once(' ').map(|(_, secret)| bare(secret));
+    let header = || {
+        read(TargetFormat::Header)?
+            .strip_suffix('\n')?
+            .strip_prefix(HEADER)
+    };
+    let netrc = || {
+        read(TargetFormat::Netrc)?
+            .strip_suffix('\n')?
+            .rsplit_once(' ')
+    };
+    let docker = || {
+        let config = parsed(TargetFormat::DockerConfig)?;
+        let login = config.get("auths")?.as_object()?.values().next()?;
+        login.get("password")?.as_str().map(bare)
+    };
+    let plugin = || {
+        let credential = parsed(TargetFormat::ExecCredential)?;
+        credential["status"]["token"].as_str().map(bare)
+    };
+    read(TargetFormat::Token)
+        .map(bare)
+        .or_else(|| after_scheme(read(TargetFormat::Authorization)?))
+        .or_else(|| after_scheme(header()?))
+        .or_else(plugin)
+        .or_else(docker)
+        .or_else(|| netrc().map(|(_, secret)| bare(secret)))
 }

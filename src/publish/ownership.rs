@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use serde_json::Value;
 
 use super::{DressKeys, Record, dress::live_digest};
-use crate::{api::names, credential::Credential};
+use crate::{api::names, credential::Credential, oauth::LifetimeSource};
 
 /// What apicred keeps of a Secret's metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +113,11 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
             record: Record::read(a),
             dress_live: live_digest(meta.labels.as_ref(), Some(a), &keys, owned, &noted),
             dress: noted,
-            hands: hands(meta.managed_fields.as_deref().unwrap_or_default(), &keys),
+            hands: hands(
+                meta.managed_fields.as_deref().unwrap_or_default(),
+                &keys,
+                a.get(names::LIFETIME).map(String::as_str) == Some(LifetimeSource::Static.as_str()),
+            ),
             dress_keys: keys,
         })
     });
@@ -175,8 +179,12 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
 }
 
 /// Who owns the fields that apicred writes, by `managedFields`. A cleared list tells nothing and counts as none.
-fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys) -> Hands {
-    let moving = || keys.files().filter(|(_, moves)| *moves).map(|(key, _)| key);
+/// `endless`: what was written is a static key.
+fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys, endless: bool) -> Hands {
+    let moving = || {
+        let keys = keys.moving(endless).filter(|(_, moves)| *moves);
+        keys.map(|(key, _)| key)
+    };
     let ours = |e: &&ManagedFieldsEntry| e.manager.as_deref() == Some(names::MANAGER);
     if !entries.iter().any(|e| ours(&e)) {
         return Hands::None;
@@ -212,7 +220,7 @@ fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys) -> Hands {
     let held = |key: &str| entries.iter().filter(ours).any(|e| owns_data(e, key));
     let there = |key: &str| entries.iter().any(|e| owns_data(e, key));
     let whole = keys
-        .files()
+        .moving(endless)
         .all(|(key, moves)| if moves { held(key) } else { there(key) });
     if whole {
         Hands::None
@@ -246,9 +254,7 @@ fn touches(entry: &ManagedFieldsEntry, keys: &DressKeys) -> bool {
             .and_then(|f| f.get("f:stringData")?.get(format!("f:{key}")))
             .is_some()
     };
-    keys.files()
-        .any(|(key, _)| owns_data(entry, key) || words(key))
-        || noted()
+    keys.files().any(|key| owns_data(entry, key) || words(key)) || noted()
 }
 
 /// Annotations whose change makes the record a lie. `adopt-by` and `dress` are not among them.

@@ -52,7 +52,7 @@ pub fn rotate_patch(
     let mut patch = dress_patch(version, dress, worn_before, record.annotations());
     let mut files: Map<String, Value> = worn_before
         .files()
-        .map(|(key, _)| (key.to_owned(), Value::Null))
+        .map(|key| (key.to_owned(), Value::Null))
         .collect();
     files.extend(data.iter().map(|(key, value)| (key.clone(), json!(value))));
     patch["data"] = Value::Object(files);

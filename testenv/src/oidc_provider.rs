@@ -87,7 +87,8 @@ impl OidcClient {
         ]
         .map(str::to_owned)
         .to_vec();
-        self.scopes.extend(["openid".to_owned(), "offline_access".to_owned()]);
+        self.scopes
+            .extend(["openid".to_owned(), "offline_access".to_owned()]);
         self.redirect_uris.push(redirect_uri.into());
         self
     }
@@ -309,7 +310,10 @@ impl OidcProvider {
     pub async fn refresh_token(&self, client_id: &str, scope: &str) -> Result<String, Error> {
         let ask = json!({ "clientId": client_id, "scope": scope });
         let answer = self.control("/__sign_in", &ask).await?;
-        Ok(answer["refreshToken"].as_str().unwrap_or_default().to_owned())
+        Ok(answer["refreshToken"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned())
     }
 
     /// Can this refresh token still be used? A second use of one that was rotated ends the grant, and with it all

@@ -286,7 +286,7 @@ fn a_google_key_file_signs_for_a_token() {
             "client_email": email, "token_uri": "https://elsewhere.example.com/token",
         });
         place
-            .put_secret("google", "key.json", &file.to_string())
+            .put_key_file("google", "key.json", &file.to_string(), &own.key)
             .await;
         let spec = json!({
             "client": null,

@@ -103,8 +103,13 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
     ];
     for (issuer, change, field, words) in cases {
         let faults = parsed(&issuer, &change).expect_err(&change.to_string());
-        let found = faults.iter().find(|f| f.field == field && f.problem.contains(words));
-        assert!(found.is_some(), "{change}: no \"{words}\" at {field} in {faults:?}");
+        let found = faults
+            .iter()
+            .find(|f| f.field == field && f.problem.contains(words));
+        assert!(
+            found.is_some(),
+            "{change}: no \"{words}\" at {field} in {faults:?}"
+        );
     }
 }
 
@@ -112,17 +117,31 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
 fn a_static_key_has_neither_issuer_nor_client_nor_scopes() {
     let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "grant": { "static": { "tokenRef": reference() } } });
     let credential = parse(&object(&fixed), |_| IssuerLookup::Missing).unwrap();
-    assert_eq!((credential.proof, credential.ask), (Proof::Absent, Ask::default()));
+    assert_eq!(
+        (credential.proof, credential.ask),
+        (Proof::Absent, Ask::default())
+    );
     for (more, field) in [
-        (json!({ "issuerRef": { "kind": "TokenIssuer", "name": "x" } }), "spec"),
-        (json!({ "client": { "id": "x", "public": {} } }), "spec.client"),
+        (
+            json!({ "issuerRef": { "kind": "TokenIssuer", "name": "x" } }),
+            "spec",
+        ),
+        (
+            json!({ "client": { "id": "x", "public": {} } }),
+            "spec.client",
+        ),
         (json!({ "scopes": ["x"] }), "spec.grant.static"),
         (json!({ "api": "CloudAppSecurity" }), "spec.api"),
         (json!({ "revokeOnDelete": true }), "spec.revokeOnDelete"),
     ] {
-        let faults = parse(&object(&with(fixed.clone(), &more)), |_| IssuerLookup::Missing);
+        let faults = parse(&object(&with(fixed.clone(), &more)), |_| {
+            IssuerLookup::Missing
+        });
         let faults = faults.expect_err(field);
-        assert!(faults.iter().any(|f| f.field == field), "{more}: {faults:?}");
+        assert!(
+            faults.iter().any(|f| f.field == field),
+            "{more}: {faults:?}"
+        );
     }
 }
 
@@ -148,14 +167,23 @@ fn presets_fill_in_what_is_asked_for() {
     }
     let gov = json!({ "entra": { "tenantId": "c.example", "cloud": "USGov" } });
     let credential = parsed(&gov, &json!({ "api": "MicrosoftGraph", "scopes": NONE })).unwrap();
-    assert_eq!(credential.ask.scopes, ["https://graph.microsoft.us/.default"]);
+    assert_eq!(
+        credential.ask.scopes,
+        ["https://graph.microsoft.us/.default"]
+    );
 }
 
 #[test]
 fn old_and_new_names_are_one_api() {
     for cloud in [Cloud::Public, Cloud::USGov, Cloud::China] {
-        assert_eq!(preset(ApiPreset::DefenderForCloudApps, cloud), preset(ApiPreset::CloudAppSecurity, cloud));
-        assert_eq!(preset(ApiPreset::DefenderForEndpoint, cloud), preset(ApiPreset::WindowsDefenderAtp, cloud));
+        assert_eq!(
+            preset(ApiPreset::DefenderForCloudApps, cloud),
+            preset(ApiPreset::CloudAppSecurity, cloud)
+        );
+        assert_eq!(
+            preset(ApiPreset::DefenderForEndpoint, cloud),
+            preset(ApiPreset::WindowsDefenderAtp, cloud)
+        );
         for api in [ApiPreset::MicrosoftGraph, ApiPreset::AzureResourceManager] {
             let known = preset(api, cloud).unwrap();
             assert!(known.base_url.starts_with("https://") && !known.audience.ends_with('/'));
@@ -181,7 +209,12 @@ fn identities_are_selected_by_one_name() {
 
 #[test]
 fn only_this_machine_lends_an_identity() {
-    let lends = |how: Value| Issuer::cluster(&cluster_issuer(&with(entra(), &json!({ "managedIdentity": how }))));
+    let lends = |how: Value| {
+        Issuer::cluster(&cluster_issuer(&with(
+            entra(),
+            &json!({ "managedIdentity": how }),
+        )))
+    };
     for good in [
         json!({ "imds": {} }),
         json!({ "imds": { "endpoint": "http://127.0.0.1:8080" } }),
@@ -237,7 +270,11 @@ fn a_secret_serves_a_static_key_or_a_refresh_only_if_it_says_so() {
         let allowed = may_serve(credential, "s", annotations.as_ref());
         assert_eq!(allowed.is_ok(), expected, "{annotation:?}");
         if let Err(denial) = allowed {
-            assert!(denial.message().contains("alerts on it"), "{}", denial.message());
+            assert!(
+                denial.message().contains("alerts on it"),
+                "{}",
+                denial.message()
+            );
         }
     }
 }

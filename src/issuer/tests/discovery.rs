@@ -73,6 +73,26 @@ fn the_token_endpoint_is_used_exactly_as_published() {
 }
 
 #[test]
+fn the_places_of_a_sign_in_are_read_as_far_as_they_can_be_used() {
+    let found = of(
+        &json!({
+            "authorization_endpoint": "https://i.example.com/authorize",
+            "device_authorization_endpoint": "http://i.example.com/device",
+            "scopes_supported": ["openid", 7, "read"],
+        }),
+        None,
+    )
+    .unwrap();
+    assert_eq!(
+        found.authorization,
+        Some(url("https://i.example.com/authorize"))
+    );
+    assert_eq!(found.device, None);
+    let scopes = ["openid", "read"].map(str::to_owned).to_vec();
+    assert_eq!(found.scopes, Some(scopes));
+}
+
+#[test]
 fn a_document_for_another_issuer_is_refused() {
     for same in [
         "https://i.example.com/realm",

@@ -223,6 +223,17 @@ fn opened(
     (part(header), part(claims))
 }
 
+/// Issuer, client, key, how it is verified and by what, the header, the audience.
+type SignedCase<'a> = (
+    Value,
+    Value,
+    &'a Material,
+    &'static dyn VerificationAlgorithm,
+    &'a [u8],
+    Value,
+    &'a str,
+);
+
 #[test]
 fn client_assertions_say_exactly_this() {
     let (rsa, rsa_public) = identity(true);
@@ -234,7 +245,7 @@ fn client_assertions_say_exactly_this() {
     let v1 = "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/token";
     let elsewhere = "https://as.example.com/token";
     #[rustfmt::skip]
-    let cases: [(Value, Value, &Material, &'static dyn VerificationAlgorithm, &[u8], Value, &str); 5] = [
+    let cases: [SignedCase<'_>; 5] = [
         (entra(), json!({ "certificate": { "secretName": "t" } }), &rsa, &RSA_PSS_2048_8192_SHA256, &rsa_public,
             json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": s256 }), v2),
         (entra(), json!({ "certificate": { "secretName": "t", "algorithm": "RS256" } }), &rsa, &RSA_PKCS1_2048_8192_SHA256, &rsa_public,

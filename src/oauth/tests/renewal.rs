@@ -33,7 +33,11 @@ fn told(notes: &Notes, rule: ReuseRule) -> String {
         Step::Send { mark: None } => "send".to_owned(),
         Step::Stop(refusal) => {
             assert!(refusal.until_change && refusal.class == Class::NeedsUser);
-            assert!(refusal.next_step.contains("kubectl apicred login c --namespace ns"));
+            assert!(
+                refusal
+                    .next_step
+                    .contains("kubectl apicred login c --namespace ns")
+            );
             refusal.reason.to_owned()
         }
     }

@@ -64,6 +64,20 @@ fn undress(observed: &mut Observed) {
     edit(observed, |p| p.dress_live = "something else".to_owned());
 }
 
+/// The Secret was written in other formats than the spec wants.
+fn reformat(observed: &mut Observed) {
+    edit(observed, |p| {
+        p.dress = format!("{}:other", p.dress.rsplit_once(':').unwrap().0);
+        p.dress_live = p.dress.clone();
+    });
+}
+
+/// And nothing in it shows the token.
+fn hidden(observed: &mut Observed) {
+    reformat(observed);
+    observed.memory.unreadable = true;
+}
+
 pub(super) fn failed(credential: &Credential, observed: &mut Observed, next: i64) {
     observed.memory.failure = Some(Failure {
         stamp: stamp(credential, observed),
@@ -156,10 +170,30 @@ const CASES: &[Case] = &[
         undress(o);
         failed(c, o, 60);
     }, "hold Backoff"),
+    // Other formats: the token that is there, as long as it can be read; then another one.
+    ("other formats", |_, o| reformat(o), "reformat"),
+    ("other formats and a wrong label", |_, o| { reformat(o); undress(o); }, "reformat"),
+    ("other formats, suspended", |c, o| { c.suspend = true; reformat(o); }, "reformat"),
+    ("other formats, denied", |_, o| { denied(o); reformat(o); }, "reformat"),
+    ("other formats and due", |_, o| { due(o); reformat(o); }, "mint due"),
+    ("other formats, in backoff", |c, o| { due(o); reformat(o); failed(c, o, 60); }, "reformat"),
+    ("other formats, edited", |_, o| { reformat(o); edit(o, |p| p.hands = Hands::Edited("kubectl".to_owned())); }, "mint edited"),
+    ("hidden", |_, o| hidden(o), "mint spec_changed"),
+    ("hidden, suspended", |c, o| { c.suspend = true; hidden(o); }, "hold Suspended"),
+    ("hidden, denied", |_, o| { denied(o); hidden(o); }, "refuse NotAuthorizedByIssuer"),
+    ("hidden, in backoff", |c, o| { hidden(o); failed(c, o, 60); }, "hold Backoff"),
+    ("hidden, and the old formats wanted again", |_, o| o.memory.unreadable = true, "keep"),
     // A token that was received and not yet written.
     ("held", |_, o| { due(o); o.held = true; }, "publish due"),
     ("held, no Secret", |_, o| { o.target = Target::Absent; o.held = true; }, "publish absent"),
     ("held, write in backoff", |c, o| { due(o); o.held = true; failed(c, o, 60); }, "hold Backoff"),
+    ("held, write in backoff, now in another format", |c, o| {
+        due(o);
+        o.held = true;
+        failed(c, o, 60);
+        c.target.keys.pop();
+    }, "publish due"),
+    ("in backoff, now in another format", |c, o| { o.target = Target::Absent; failed(c, o, 60); c.target.keys.pop(); }, "hold Backoff"),
     ("held and denied since", |_, o| { due(o); o.held = true; denied(o); }, "publish due"),
     ("held, source gone since", |_, o| { due(o); o.held = true; o.sources[0].present = None; }, "publish due"),
     ("held, nothing due", |_, o| o.held = true, "keep"),

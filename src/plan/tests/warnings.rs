@@ -11,9 +11,18 @@ use crate::{
 
 const DAY: i64 = 86_400;
 
-fn told(credential: &Credential, world: &Observed, kind: &str, now: i64) -> Option<(String, String)> {
+fn told(
+    credential: &Credential,
+    world: &Observed,
+    kind: &str,
+    now: i64,
+) -> Option<(String, String)> {
     let view = status(credential, world, &Outcome::Steady, None, at(now));
-    let found = view.status.conditions.into_iter().find(|c| c.type_ == kind)?;
+    let found = view
+        .status
+        .conditions
+        .into_iter()
+        .find(|c| c.type_ == kind)?;
     Some((found.reason, found.message))
 }
 
@@ -27,19 +36,36 @@ fn the_end_of_a_secret_is_told_thirty_days_ahead_and_the_annotation_goes_first()
     let credential = credential_with(&json!({ "client": { "secretExpiresAt": declared } }));
     let mut world = observed(&credential);
     assert_eq!(ending(&credential, &world, 0), None);
-    assert_eq!(ending(&credential, &world, 10 * DAY).as_deref(), Some("SecretExpiring"));
-    assert_eq!(ending(&credential, &world, 40 * DAY).as_deref(), Some("SecretExpired"));
+    assert_eq!(
+        ending(&credential, &world, 10 * DAY).as_deref(),
+        Some("SecretExpiring")
+    );
+    assert_eq!(
+        ending(&credential, &world, 40 * DAY).as_deref(),
+        Some("SecretExpired")
+    );
     world.sources[0].expires_at = Some(at(100 * DAY));
     assert_eq!(ending(&credential, &world, 10 * DAY), None);
-    assert_eq!(ending(&credential_with(&json!({})), &observed(&credential), 10 * DAY), None);
+    assert_eq!(
+        ending(
+            &credential_with(&json!({})),
+            &observed(&credential),
+            10 * DAY
+        ),
+        None
+    );
 }
 
 #[test]
 fn a_certificate_is_warned_about_by_its_own_life() {
-    let change = json!({ "client": { "secretRefs": null, "certificate": { "secretName": "client" } } });
+    let change =
+        json!({ "client": { "secretRefs": null, "certificate": { "secretName": "client" } } });
     let credential = credential_with(&change);
     let mut noted = record(&credential, (-300, 1500, 3300));
-    let life = |days: i64| Validity { from: at(-days * DAY / 2), until: at(days * DAY / 2) };
+    let life = |days: i64| Validity {
+        from: at(-days * DAY / 2),
+        until: at(days * DAY / 2),
+    };
     // Of a year: thirty days; of ten days: two.
     for (days, quiet, warned) in [(360, 149, 151), (10, 2, 4)] {
         noted.proof = Some(life(days));
@@ -83,11 +109,20 @@ fn a_static_key_is_aged_from_its_making() {
     };
     let usual = fixed(json!({}));
     assert_eq!(ending(&usual, &world(&usual), 89 * DAY), None);
-    assert_eq!(ending(&usual, &world(&usual), 91 * DAY).as_deref(), Some("StaticKeyOld"));
+    assert_eq!(
+        ending(&usual, &world(&usual), 91 * DAY).as_deref(),
+        Some("StaticKeyOld")
+    );
     let short = fixed(json!({ "maxAge": "48h" }));
-    assert_eq!(ending(&short, &world(&short), 3 * DAY).as_deref(), Some("StaticKeyOld"));
+    assert_eq!(
+        ending(&short, &world(&short), 3 * DAY).as_deref(),
+        Some("StaticKeyOld")
+    );
     let older = fixed(json!({ "createdAt": at(-100 * DAY).to_string() }));
-    assert_eq!(ending(&older, &world(&older), 0).as_deref(), Some("StaticKeyOld"));
+    assert_eq!(
+        ending(&older, &world(&older), 0).as_deref(),
+        Some("StaticKeyOld")
+    );
 }
 
 fn expecting(expect: &Value) -> Credential {
@@ -101,7 +136,12 @@ fn missing(expect: &Value, claims: Option<Claims>) -> Option<(String, String)> {
     let credential = expecting(expect);
     let mut noted = record(&credential, (-300, 1500, 3300));
     noted.claims = claims;
-    told(&credential, &holding(&credential, noted), "PermissionsMissing", 0)
+    told(
+        &credential,
+        &holding(&credential, noted),
+        "PermissionsMissing",
+        0,
+    )
 }
 
 #[test]
@@ -132,10 +172,15 @@ fn what_a_token_lacks_is_told_and_one_that_cannot_be_read_is_neutral() {
         assert_eq!(seen.as_deref(), reason, "{expect}");
         assert_eq!(missing(&expect, None), None, "an opaque token: {expect}");
     }
-    let (_, message) = missing(&json!({ "roles": ["Settings.Read"] }), Some(Claims::default())).unwrap();
+    let (_, message) = missing(
+        &json!({ "roles": ["Settings.Read"] }),
+        Some(Claims::default()),
+    )
+    .unwrap();
     assert!(
-        message.contains("https://login.microsoftonline.com/contoso.example/adminconsent?client_id=client-1")
-            && message.contains("Microsoft Cloud App Security"),
+        message.contains(
+            "https://login.microsoftonline.com/contoso.example/adminconsent?client_id=client-1"
+        ) && message.contains("Microsoft Cloud App Security"),
         "{message}"
     );
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{
-    api::names,
+    api::{TargetKey, names},
     credential::Credential,
     fixtures::{credential, credential_with, map},
     publish::{DressKeys, dress, dress::live_digest},
@@ -33,10 +33,14 @@ fn the_dress_is_the_users_labels_and_apicreds_marks() {
     );
 }
 
+fn last(credential: &mut Credential) -> &mut TargetKey {
+    credential.target.keys.last_mut().unwrap()
+}
+
 #[test]
 fn each_part_of_a_dress_changes_its_digest() {
     type Change = fn(&mut Credential);
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 12] = [
         ("label", |c| c.target.labels = map(&[("a", "b")])),
         ("label value", |c| c.target.labels = map(&[("a", "c")])),
         ("annotation", |c| c.target.annotations = map(&[("a", "b")])),
@@ -45,6 +49,14 @@ fn each_part_of_a_dress_changes_its_digest() {
             c.target.deletion = crate::api::DeletionPolicy::Retain;
         }),
         ("name", |c| c.name.push('x')),
+        ("fewer keys", |c| drop(c.target.keys.pop())),
+        ("order of keys", |c| c.target.keys.reverse()),
+        ("a key's name", |c| last(c).key = Some("x".to_owned())),
+        ("a key's host", |c| last(c).host = Some("x".to_owned())),
+        ("a key's user", |c| last(c).username = Some("x".to_owned())),
+        ("a key's variable", |c| {
+            last(c).variable = Some("x".to_owned());
+        }),
     ];
     let mut seen = vec![dress(&credential()).digest()];
     for (what, change) in changes {
@@ -54,6 +66,26 @@ fn each_part_of_a_dress_changes_its_digest() {
         assert!(!seen.contains(&digest), "{what}");
         seen.push(digest);
     }
+}
+
+#[test]
+fn other_formats_are_told_from_another_look() {
+    let written = dress(&credential()).digest();
+    let mut other = credential();
+    other.target.labels = map(&[("a", "b")]);
+    other.target.type_ = crate::api::SecretType::Token;
+    assert!(!dress(&other).has_other_formats(&written), "only a look");
+    other.target.keys.pop();
+    assert!(dress(&other).has_other_formats(&written));
+    let before_there_was_a_choice = written.rsplit_once(':').unwrap().0;
+    assert!(dress(&credential()).has_other_formats(before_there_was_a_choice));
+}
+
+#[test]
+fn a_secret_that_does_not_name_its_keys_has_the_usual_ones() {
+    let old: DressKeys = serde_json::from_str(r#"{"l":["team"],"a":[]}"#).unwrap();
+    assert_eq!(old.data, dress(&credential()).keys().data);
+    assert_eq!(DressKeys::unknown().data, old.data);
 }
 
 fn any_map() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
@@ -85,12 +117,9 @@ proptest! {
     }
 
     #[test]
-    fn the_noted_keys_survive_their_writing(labels in prop::collection::vec(".{0,9}", 0..4), annotations in prop::collection::vec(".{0,9}", 0..4)) {
-        let keys = DressKeys {
-            labels,
-            annotations,
-            data: Vec::new(),
-        };
+    fn the_noted_keys_survive_their_writing(lists in prop::array::uniform3(prop::collection::vec(".{0,9}", 0..4))) {
+        let [labels, annotations, data] = lists;
+        let keys = DressKeys { labels, annotations, data };
         let text = serde_json::to_string(&keys).unwrap();
         prop_assert_eq!(serde_json::from_str::<DressKeys>(&text).unwrap(), keys);
     }

@@ -108,12 +108,17 @@ fn a_static_key_has_its_scheme_and_no_end() {
 fn odd_tokens_are_quoted_as_the_readers_want_it_or_refused() {
     let env = json!({ "format": "DotEnv" });
     let net = json!({ "format": "Netrc", "host": "h" });
+    let long = "x".repeat(4096);
     #[rustfmt::skip]
     let cases = [
         (&env, "a b", Ok("ACCESS_TOKEN='a b'\n")),
         (&env, "a$b", Ok("ACCESS_TOKEN='a$b'\n")),
         (&env, "a#b", Ok("ACCESS_TOKEN='a#b'\n")),
         (&env, "a\"b", Ok("ACCESS_TOKEN='a\"b'\n")),
+        (&env, "a~b", Ok("ACCESS_TOKEN=a~b\n")),
+        (&env, "~ab", Ok("ACCESS_TOKEN='~ab'\n")),
+        (&env, "a:~b", Ok("ACCESS_TOKEN='a:~b'\n")),
+        (&env, " a ", Ok("ACCESS_TOKEN=' a '\n")),
         (&env, "a'b", Err("DotEnv")),
         (&env, "a\\b", Err("DotEnv")),
         (&env, "a${b}", Err("DotEnv")),
@@ -122,6 +127,12 @@ fn odd_tokens_are_quoted_as_the_readers_want_it_or_refused() {
         (&net, "x y", Err("Netrc")),
         (&net, "a\"b", Err("Netrc")),
         (&net, "a\\b", Err("Netrc")),
+        (&net, &long, Err("Netrc")),
+        (&json!({ "format": "Authorization" }), "odd ", Err("Authorization")),
+        (&json!({ "format": "Header" }), " odd", Err("Header")),
+        (&json!({ "format": "ExecCredential" }), "odd ", Err("ExecCredential")),
+        (&json!({ "format": "CurlConfig" }), "odd ", Err("CurlConfig")),
+        (&json!({ "format": "Token" }), " a ", Ok(" a ")),
     ];
     for (key, text, expected) in cases {
         match (one(&token(text), key), expected) {
@@ -144,9 +155,11 @@ proptest! {
     #[test]
     fn a_token_is_read_back_from_each_format_that_shows_it_plainly(
         text in "[!-~][ -~]{0,60}[!-~]",
-        format in prop::sample::select(vec!["Token", "Json", "Authorization", "Header", "ExecCredential"]),
+        format in prop::sample::select(vec!["Token", "Json", "Authorization", "Header", "ExecCredential", "DockerConfig", "Netrc"]),
     ) {
-        let credential = credential_with(&json!({ "target": { "keys": [{ "format": "TokenType" }, { "format": format, "key": "a=b.c" }] } }));
+        let host = matches!(format, "DockerConfig" | "Netrc").then_some("h");
+        let text = if format == "Netrc" { text.replace([' ', '"', '\\', '#'], "-") } else { text };
+        let credential = credential_with(&json!({ "target": { "keys": [{ "format": "TokenType" }, { "format": format, "key": "a=b.c", "host": host }] } }));
         let dress = dress(&credential);
         let mut given = token(&text);
         given.secret = SecretString::from(text.as_str());
@@ -157,8 +170,23 @@ proptest! {
 }
 
 #[test]
+fn what_does_not_fit_into_a_secret_is_told_before_it_is_sent() {
+    let keys = |count: usize| {
+        let key = |i| json!({ "format": "Token", "key": format!("k{i}") });
+        keys(&(0..count).map(key).collect())
+    };
+    let token = token(&"x".repeat(256 * 1024));
+    assert_eq!(data(&token, &keys(4)).unwrap().len(), 4);
+    let problem = data(&token, &keys(5)).unwrap_err();
+    assert!(
+        problem.contains("1 MiB") && problem.contains("spec.target.keys"),
+        "{problem}"
+    );
+}
+
+#[test]
 fn formats_that_hide_the_token_are_not_read_back() {
-    for format in ["DotEnv", "CurlConfig"] {
+    for format in ["DotEnv", "CurlConfig", "TokenType", "ExpiresAt"] {
         let credential = credential_with(&json!({ "target": { "keys": [{ "format": format }] } }));
         let dress = dress(&credential);
         let data = data(&token("t"), &dress.keys).unwrap();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::{
     api::names,
     credential::Credential,
-    fixtures::{UID, at, credential, record, token},
+    fixtures::{UID, at, credential, credential_with, record, token},
     publish::{
         create, data, dress,
         ownership::{Hands, Target, examine, target},
@@ -16,7 +16,10 @@ const KEYS: [&str; 4] = ["expires_at", "token", "token.json", "token_type"];
 
 /// The metadata of a Secret as apicred creates it for `credential`, with more merged in.
 fn meta(credential: &Credential, change: &Value) -> ObjectMeta {
-    let noted = record(credential, (-300, 1500, 3300));
+    let mut noted = record(credential, (-300, 1500, 3300));
+    if matches!(credential.grant, crate::oauth::Grant::Static(_)) {
+        "Static".clone_into(&mut noted.lifetime);
+    }
     let secret = create(
         "secops",
         "alerts-token",
@@ -64,9 +67,12 @@ fn own(second: i64) -> Value {
 }
 
 fn hands(entries: &[Value]) -> Hands {
-    let credential = credential();
-    let facts = examine(&meta(&credential, &json!({ "managedFields": entries })));
-    let Target::Ours { published, version } = target(&credential, Some(&facts)) else {
+    hands_on(&credential(), entries)
+}
+
+fn hands_on(credential: &Credential, entries: &[Value]) -> Hands {
+    let facts = examine(&meta(credential, &json!({ "managedFields": entries })));
+    let Target::Ours { published, version } = target(credential, Some(&facts)) else {
         panic!("ours");
     };
     assert_eq!(version, "42");
@@ -114,6 +120,54 @@ fn foreign_hands_are_seen_in_managed_fields() {
         edited("kubectl-edit"),
         "a hand without a time is a hand"
     );
+}
+
+#[test]
+fn hands_are_seen_on_the_keys_that_were_chosen_and_no_others() {
+    let sets = [
+        ("Authorization", "authorization"),
+        ("Header", "a=b.header"),
+        ("DotEnv", ".env"),
+        ("DockerConfig", ".dockerconfigjson"),
+        ("ExpiresAt", "expires_at"),
+    ];
+    for (format, name) in sets {
+        let host = (format == "DockerConfig").then_some("registry.example.com");
+        let keys = json!([{ "format": format, "key": name, "host": host }]);
+        let credential = credential_with(&json!({ "target": { "keys": keys } }));
+        let own = |data: &[&str]| entry("apicred", "Update", 0, data, &[names::EXPIRES_AT]);
+        let other = |name: &str| entry("kubectl-edit", "Update", 5, &[name], &[]);
+        let alone = hands_on(&credential, &[own(&[name])]);
+        assert_eq!(alone, Hands::None, "{format}");
+        let beside = hands_on(&credential, &[own(&[name]), other("token")]);
+        assert_eq!(beside, Hands::None, "{format}: token is nobody's here");
+        let edited = hands_on(&credential, &[own(&[]), other(name)]);
+        assert_eq!(edited, Hands::Edited("kubectl-edit".to_owned()), "{format}");
+        let gone = hands_on(&credential, &[own(&[])]);
+        assert_eq!(gone, Hands::Edited("somebody".to_owned()), "{format}");
+    }
+}
+
+#[test]
+fn a_static_key_that_was_there_before_stays_with_its_writer_and_is_no_edit() {
+    let keys = json!([{ "format": "Token" }, { "format": "Authorization" }]);
+    let credential = credential_with(&json!({
+        "issuerRef": null, "client": null, "scopes": null, "target": { "keys": keys },
+        "grant": { "static": { "tokenRef": { "name": "legacy", "key": "key" } } },
+    }));
+    let own = entry(
+        "apicred",
+        "Update",
+        5,
+        &["authorization"],
+        &[names::SOURCES],
+    );
+    let there = |second| entry("kubectl-create", "Update", second, &["token"], &[]);
+    assert_eq!(hands_on(&credential, &[there(0), own.clone()]), Hands::None);
+    let edited = Hands::Edited("kubectl-create".to_owned());
+    assert_eq!(hands_on(&credential, &[there(6), own.clone()]), edited);
+    let gone = hands_on(&credential, &[own]);
+    assert_eq!(gone, Hands::Edited("somebody".to_owned()));
 }
 
 #[test]

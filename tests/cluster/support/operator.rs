@@ -22,9 +22,15 @@ impl Operator {
         environment: &[(&'static str, String)],
         log: PathBuf,
     ) -> Self {
-        let mut operator = Self::launch(kubeconfig, environment, log).await;
-        operator.wait_ready().await;
-        operator
+        loop {
+            let mut operator = Self::launch(kubeconfig, environment, log.clone()).await;
+            match operator.wait_ready().await {
+                Ok(()) => return operator,
+                // Another process took the port between our look and the operator's.
+                Err(output) if output.contains("cannot be bound") => {}
+                Err(output) => unreachable!("the operator ended: {output}"),
+            }
+        }
     }
 
     /// Starts it without waiting.
@@ -60,7 +66,8 @@ impl Operator {
         Self { process, admin }
     }
 
-    async fn wait_ready(&mut self) {
+    /// Waits until it is ready, or gives its output if it ends.
+    async fn wait_ready(&mut self) -> Result<(), String> {
         let began = Instant::now();
         loop {
             if self
@@ -68,14 +75,11 @@ impl Operator {
                 .await
                 .is_some_and(|(status, _)| status == 200)
             {
-                return;
+                return Ok(());
             }
-            let ended = self.process.ended();
-            assert!(
-                ended.is_none(),
-                "the operator ended ({ended:?}): {}",
-                self.process.output()
-            );
+            if self.process.ended().is_some() {
+                return Err(self.process.output());
+            }
             assert!(
                 began.elapsed() < SOON,
                 "the operator is not ready: {:?}",

@@ -1,0 +1,226 @@
+//! The door through which the browser comes back: a port of this machine (RFC 8252 section 7.3).
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use apicred::oauth::sign_in::{Callback, callback};
+use axum::{
+    Router,
+    extract::State,
+    http::{Method, StatusCode, Uri},
+};
+use secrecy::SecretString;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+};
+use url::{Host, Url};
+
+use crate::{page::Page, wire::explain};
+
+/// How long the last page may take to reach the browser.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Free ports that are tried where two addresses are needed.
+const ATTEMPTS: usize = 8;
+
+/// An open door.
+pub(crate) struct Door {
+    /// As the issuer is told, letter by letter.
+    pub(crate) redirect_uri: String,
+    visits: mpsc::Receiver<Visit>,
+    stop: watch::Sender<bool>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+struct Visit {
+    query: String,
+    answer: oneshot::Sender<Page>,
+}
+
+/// The person at the door, who waits for a page.
+pub(crate) struct Visitor {
+    door: Door,
+    answer: oneshot::Sender<Page>,
+}
+
+impl Visitor {
+    /// Shows the last page and closes the door.
+    pub(crate) async fn tell(self, page: Page) {
+        // A browser that is gone needs no page.
+        let _ = self.answer.send(page);
+        self.door.close().await;
+    }
+}
+
+/// A redirect address of the command line.
+pub(crate) fn redirect_uri(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("not a URL ({e})"))?;
+    let here = matches!(url.host(), Some(Host::Domain("localhost")))
+        || matches!(url.host(), Some(Host::Ipv4(ip)) if ip == Ipv4Addr::LOCALHOST)
+        || matches!(url.host(), Some(Host::Ipv6(ip)) if ip == Ipv6Addr::LOCALHOST);
+    let plain = url.scheme() == "http" && url.query().is_none() && url.fragment().is_none();
+    if here && plain && url.username().is_empty() && url.password().is_none() {
+        Ok(url)
+    } else {
+        Err("must be http:// with localhost, 127.0.0.1 or [::1], such as http://localhost:8400/callback: the browser comes back to this machine".to_owned())
+    }
+}
+
+/// The address of one sign-in: host and path as registered, and the port. Without a path none is written, as
+/// Microsoft's own tools do.
+pub(crate) fn address(entra: bool, given: Option<&Url>, port: u16) -> String {
+    match given {
+        // Entra ID lets any port of `localhost` match the registered http://localhost, and 127.0.0.1 only by way of
+        // the manifest (learn.microsoft.com/entra/identity-platform/reply-url); others go by RFC 8252 section 7.3,
+        // which wants the address.
+        None if entra => format!("http://localhost:{port}"),
+        None => format!("http://127.0.0.1:{port}/callback"),
+        Some(url) => {
+            let path = if url.path() == "/" { "" } else { url.path() };
+            format!(
+                "http://{}:{port}{path}",
+                url.host_str().unwrap_or("localhost")
+            )
+        }
+    }
+}
+
+impl Door {
+    /// Listens.
+    pub(crate) async fn open(
+        entra: bool,
+        given: Option<&Url>,
+        port: Option<u16>,
+    ) -> Result<Self, String> {
+        let fixed = match (given.and_then(Url::port), port) {
+            (Some(a), Some(b)) if a != b => {
+                return Err("--redirect-uri and --port name two ports; leave one out".to_owned());
+            }
+            (a, b) => a.or(b),
+        };
+        let both = given.map_or(entra, |u| u.host_str() == Some("localhost"));
+        let six = matches!(given.and_then(Url::host), Some(Host::Ipv6(_)));
+        let listeners = listen(fixed, both, six).await.map_err(|_| match fixed {
+            Some(port) => format!("port {port} of this machine cannot be listened on; choose another by --port, or use --device"),
+            None => "no port of this machine can be listened on; use --device".to_owned(),
+        })?;
+        let local = listeners
+            .first()
+            .and_then(|l| l.local_addr().ok())
+            .ok_or("no port of this machine can be listened on; use --device")?;
+        let redirect_uri = address(entra, given, local.port());
+        let path =
+            Url::parse(&redirect_uri).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
+        let (sender, visits) = mpsc::channel(4);
+        let (stop, stopped) = watch::channel(false);
+        let router = Router::new().fallback(visit).with_state((path, sender));
+        let servers = listeners
+            .into_iter()
+            .map(|listener| {
+                let (router, mut stopped) = (router.clone(), stopped.clone());
+                tokio::spawn(async move {
+                    let stop = async move {
+                        // A dropped sender is a stop as well.
+                        let _ = stopped.wait_for(|s| *s).await;
+                    };
+                    let _ = axum::serve(listener, router)
+                        .with_graceful_shutdown(stop)
+                        .await;
+                })
+            })
+            .collect();
+        Ok(Self {
+            redirect_uri,
+            visits,
+            stop,
+            servers,
+        })
+    }
+
+    /// Waits for the answer to this sign-in. What else comes to the door is turned away.
+    pub(crate) async fn wait(
+        mut self,
+        state: &str,
+        issuer: Option<&str>,
+        patience: Duration,
+    ) -> Result<(SecretString, Visitor), String> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let visit = tokio::time::timeout_at(deadline, self.visits.recv()).await;
+            let Ok(Some(Visit { query, answer })) = visit else {
+                return Err("nobody signed in in time; run the command again. An issuer that refuses does not always send the browser back: see what its page says".to_owned());
+            };
+            match callback(&query, state, issuer) {
+                Callback::Code(code) => return Ok((code, Visitor { door: self, answer })),
+                Callback::Refused(refusal) => {
+                    let why = explain(&refusal);
+                    let visitor = Visitor { door: self, answer };
+                    visitor.tell(Page::failed(why.clone())).await;
+                    return Err(why);
+                }
+                Callback::Stray => {
+                    let _ = answer.send(Page::stray());
+                }
+            }
+        }
+    }
+
+    async fn close(mut self) {
+        // Visits that nobody looked at are answered by being dropped.
+        self.visits.close();
+        while self.visits.try_recv().is_ok() {}
+        self.stop.send_replace(true);
+        let all = futures::future::join_all(self.servers);
+        let _ = tokio::time::timeout(FAREWELL, all).await;
+    }
+}
+
+/// `localhost` means two addresses, and a browser may take either: another program must not sit on the second.
+async fn listen(fixed: Option<u16>, both: bool, six: bool) -> io::Result<Vec<TcpListener>> {
+    let first = if six {
+        IpAddr::V6(Ipv6Addr::LOCALHOST)
+    } else {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    };
+    let mut attempt = 1;
+    loop {
+        let one = TcpListener::bind(SocketAddr::new(first, fixed.unwrap_or(0))).await?;
+        if !both {
+            return Ok(vec![one]);
+        }
+        let second = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), one.local_addr()?.port());
+        match TcpListener::bind(second).await {
+            Ok(two) => return Ok(vec![one, two]),
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+                if fixed.is_some() || attempt == ATTEMPTS {
+                    return Err(e);
+                }
+                attempt += 1;
+            }
+            // A machine without IPv6.
+            Err(_) => return Ok(vec![one]),
+        }
+    }
+}
+
+async fn visit(
+    State((path, visits)): State<(String, mpsc::Sender<Visit>)>,
+    method: Method,
+    uri: Uri,
+) -> Page {
+    if uri.path() != path || method != Method::GET {
+        return Page {
+            status: StatusCode::NOT_FOUND,
+            ..Page::stray()
+        };
+    }
+    let (answer, page) = oneshot::channel();
+    let query = uri.query().unwrap_or_default().to_owned();
+    if visits.send(Visit { query, answer }).await.is_err() {
+        return Page::stray();
+    }
+    page.await.unwrap_or_else(|_| Page::stray())
+}

@@ -1,0 +1,70 @@
+//! Sign-in by a code that is typed into a browser anywhere.
+
+use std::time::{Duration, Instant};
+
+use apicred::{
+    credential::Endpoint,
+    oauth::sign_in::{Device, Pace, Pkce, Poll, Ticket, device_answer, device_request},
+};
+
+use crate::wire::{SignedIn, Wire, explain, random};
+
+/// Shows the code and asks until the person has decided.
+pub(crate) async fn sign_in(
+    wire: &mut Wire<'_>,
+    timeout: Option<Duration>,
+) -> Result<SignedIn, String> {
+    // Some issuers demand a proof key here as well (facts, section 5.4); Entra ID does not know it here.
+    let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
+    let pkce = (!entra).then(|| Pkce::new(&random()));
+    let challenge = pkce.as_ref().map(|p| p.challenge.as_str());
+    let device = wire
+        .exchange(
+            |credential, endpoint, material, moment| {
+                device_request(credential, endpoint, material, challenge, moment)
+            },
+            |credential, raw, _, now| device_answer(credential, raw, now),
+        )
+        .await
+        .map_err(|refusal| explain(&refusal))?;
+    show(&device);
+
+    let patience = timeout.map_or(device.lifetime, |t| t.min(device.lifetime));
+    let (began, mut pace) = (
+        Instant::now(),
+        Pace {
+            interval: device.interval,
+        },
+    );
+    let ticket = Ticket::Device {
+        code: &device.code,
+        verifier: pkce.as_ref().map(|p| &p.verifier),
+    };
+    // An own deadline: some servers never tell of a refusal (facts, section 5.4).
+    while let Some(left) = patience.checked_sub(began.elapsed()) {
+        tokio::time::sleep(pace.interval.min(left)).await;
+        match wire.redeem(&ticket).await {
+            Ok(signed_in) => return Ok(signed_in),
+            Err(refusal) => {
+                if let Poll::Over(refusal) = pace.after(refusal) {
+                    return Err(explain(&refusal));
+                }
+            }
+        }
+    }
+    Err("nobody signed in with the code in time; run the command again".to_owned())
+}
+
+fn show(device: &Device) {
+    eprintln!(
+        "To sign in, open {} in a browser and enter the code",
+        device.page
+    );
+    eprintln!();
+    eprintln!("    {}", device.user_code);
+    eprintln!();
+    if let Some(direct) = &device.direct {
+        eprintln!("or open {direct}");
+    }
+    eprintln!("Enter it only if you have run this command yourself. Waiting …");
+}

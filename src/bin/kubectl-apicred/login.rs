@@ -1,0 +1,146 @@
+//! A sign-in from its beginning to its end. All that could make it useless is looked at before the person is asked.
+
+use std::time::Duration;
+
+use apicred::{
+    credential::Endpoint,
+    oauth::{
+        http::Http,
+        sign_in::{Pkce, Ticket, authorize_url, for_sign_in, no_refresh_token, of_api, with_wish},
+    },
+};
+
+use crate::{
+    Login, browser,
+    callback::Door,
+    cluster::Cluster,
+    device,
+    page::Page,
+    proof,
+    report::Report,
+    state::State,
+    subject::{self, Subject},
+    wire::{self, SignedIn, Wire, explain, random},
+};
+
+/// How long a browser is waited for.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+pub(crate) async fn run(options: Login) -> Result<(), String> {
+    let cluster = Cluster::connect(&options.target).await?;
+    let name = options.target.credential.as_str();
+    let subject = subject::find(&cluster, name, &options.allowed_cidrs).await?;
+    let mut asked = subject.credential.clone();
+    if !options.scopes.is_empty() {
+        asked.ask.scopes = of_api(&options.scopes);
+    }
+    subject::may_ask(&cluster, &asked).await?;
+
+    let http = Http::default();
+    let credential = for_sign_in(&subject.credential);
+    let endpoint = wire::endpoint(&http, &credential)
+        .await
+        .map_err(|refusal| explain(&refusal))?;
+    // The operator sends the refresh token there, and nobody but the person can vouch for an issuer of the namespace.
+    let allowed =
+        (!credential.issuer.vouched).then(|| proof::origins(&credential, &endpoint).join(","));
+    let state = State {
+        cluster: &cluster,
+        credential: name,
+        reference: &subject.state,
+        allowed_issuers: allowed,
+        force: options.force,
+    };
+    state.check().await?;
+    let credential = with_wish(credential, &endpoint, &options.scopes);
+    let mut wire = Wire::new(&cluster, http, (credential, endpoint)).await?;
+
+    let said = if options.device {
+        let signed_in = device::sign_in(&mut wire, options.timeout).await?;
+        keep(&subject, &wire, &state, &signed_in).await?
+    } else {
+        by_browser(&options, &subject, &mut wire, &state).await?
+    };
+    println!("{said}");
+    Ok(())
+}
+
+/// Sign-in by a browser of this machine. Its last page waits for the end, so that it says what happened.
+async fn by_browser(
+    options: &Login,
+    subject: &Subject,
+    wire: &mut Wire<'_>,
+    state: &State<'_>,
+) -> Result<String, String> {
+    let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
+    let door = Door::open(entra, options.redirect_uri.as_ref(), options.port).await?;
+    let redirect_uri = door.redirect_uri.clone();
+    let (pkce, word) = (Pkce::new(&random()), wire::state());
+    let request = (
+        redirect_uri.as_str(),
+        word.as_str(),
+        pkce.challenge.as_str(),
+    );
+    let url = authorize_url(&wire.credential, &wire.endpoint, request)
+        .map_err(|refusal| explain(&refusal))?;
+    let opened = !options.no_browser && browser::open(&url).await;
+    if opened {
+        eprintln!("A browser was opened. If it shows no sign-in, go to:");
+    } else {
+        eprintln!("To sign in, open this address in a browser on this machine:");
+    }
+    eprintln!("\n{url}\n");
+    eprintln!("Waiting for the browser to come back to {redirect_uri} …");
+
+    // RFC 9207: an issuer that names itself must be this one. Entra ID does not.
+    let issuer = wire.endpoint.issuer.clone().filter(|_| !entra);
+    let patience = options.timeout.unwrap_or(PATIENCE);
+    let (code, visitor) = door.wait(&word, issuer.as_deref(), patience).await?;
+    let ticket = Ticket::Code {
+        code: &code,
+        redirect_uri: &redirect_uri,
+        verifier: &pkce.verifier,
+    };
+    let done = match wire.redeem(&ticket).await {
+        Ok(signed_in) => keep(subject, wire, state, &signed_in)
+            .await
+            .map(|said| (said, signed_in.person)),
+        Err(refusal) => Err(explain(&refusal)),
+    };
+    match done {
+        Ok((said, person)) => {
+            let who = person.map_or_else(String::new, |name| format!(" as {name}"));
+            let text = format!(
+                "You are signed in{who}. The refresh token is in {}.",
+                state.place()
+            );
+            visitor.tell(Page::done(text)).await;
+            Ok(said)
+        }
+        Err(why) => {
+            visitor.tell(Page::failed(why.clone())).await;
+            Err(why)
+        }
+    }
+}
+
+/// Stores the refresh token; gives what is to be told.
+async fn keep(
+    subject: &Subject,
+    wire: &Wire<'_>,
+    state: &State<'_>,
+    signed_in: &SignedIn,
+) -> Result<String, String> {
+    let Some(refresh_token) = &signed_in.token.refresh_token else {
+        return Err(explain(&no_refresh_token(&wire.credential)));
+    };
+    state.store(refresh_token).await?;
+    let report = Report {
+        credential: &subject.credential,
+        person: signed_in.person.as_deref(),
+        token: &signed_in.token,
+        place: &state.place(),
+        key: &subject.state.key,
+    };
+    Ok(report.lines())
+}

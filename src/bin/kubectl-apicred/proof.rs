@@ -1,0 +1,204 @@
+//! What proves the client, read with the person's own rights. A Secret goes only where its owner allows, as in the
+//! operator ([`binding`]).
+
+use std::collections::BTreeMap;
+
+use apicred::{
+    api::SecretKeyRef,
+    credential::{AccountToken, Certificate, Credential, KeyPair, Proof, binding},
+    oauth::{Identity, Material, TokenEndpoint, account_audience, file, word},
+};
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::{Secret, ServiceAccount},
+};
+use kube::api::PostParams;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::cluster::{Cluster, Trouble, call};
+
+/// One proof, and what a person calls it.
+pub(crate) struct Candidate {
+    pub(crate) name: String,
+    pub(crate) material: Material,
+}
+
+/// All proofs of the credential's client, in the order of trying. A ServiceAccount's token is made now: it lives ten
+/// minutes.
+pub(crate) async fn candidates(
+    cluster: &Cluster,
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+) -> Result<Vec<Candidate>, String> {
+    let one = |name: String, material| vec![Candidate { name, material }];
+    match &credential.proof {
+        Proof::Absent | Proof::Public => Ok(one("no proof".to_owned(), Material::None)),
+        Proof::Secrets(references) => secrets(cluster, credential, endpoint, references).await,
+        Proof::Certificate(Certificate { pair, .. }) => {
+            let identity = certificate(cluster, credential, endpoint, pair).await?;
+            Ok(one(pair.secret.clone(), Material::Signer(Box::new(identity))))
+        }
+        Proof::Mtls(pair) => {
+            let identity = certificate(cluster, credential, endpoint, pair).await?;
+            Ok(one(pair.secret.clone(), Material::Tls(Box::new(identity))))
+        }
+        Proof::ServiceAccount(account) => {
+            let token = account_token(cluster, credential, endpoint, account).await?;
+            Ok(one(account.name.clone(), Material::Assertion(token)))
+        }
+        Proof::ManagedIdentity(_) => Err(
+            "the operator's managed identity cannot sign a person in; use another client for this credential".to_owned(),
+        ),
+    }
+}
+
+async fn secrets(
+    cluster: &Cluster,
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    references: &[SecretKeyRef],
+) -> Result<Vec<Candidate>, String> {
+    let mut found = Vec::new();
+    let mut last = String::new();
+    for SecretKeyRef { name, key } in references {
+        let read = async {
+            let secret = open(cluster, credential, endpoint, name).await?;
+            word(bytes(&secret, name, key)?).map_err(|problem| unfit(name, key, problem))
+        };
+        match read.await {
+            Ok(secret) => found.push(Candidate {
+                name: format!("key {key} of Secret {name}"),
+                material: Material::Secret(secret),
+            }),
+            Err(why) => last = why,
+        }
+    }
+    if found.is_empty() {
+        Err(last)
+    } else {
+        Ok(found)
+    }
+}
+
+async fn certificate(
+    cluster: &Cluster,
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    pair: &KeyPair,
+) -> Result<Identity, String> {
+    let name = &pair.secret;
+    let secret = open(cluster, credential, endpoint, name).await?;
+    let text = |key: &str| -> Result<SecretString, String> {
+        file(bytes(&secret, name, key)?).map_err(|problem| unfit(name, key, problem))
+    };
+    let (certificate, key) = (text(&pair.certificate)?, text(&pair.private_key)?);
+    Identity::from_pem(certificate.expose_secret(), key.expose_secret())
+        .map_err(|problem| format!("Secret {name}: {problem}"))
+}
+
+fn unfit(name: &str, key: &str, problem: &str) -> String {
+    format!("key {key} of Secret {name} {problem}")
+}
+
+fn bytes<'a>(secret: &'a Secret, name: &str, key: &str) -> Result<&'a [u8], String> {
+    let data = secret.data.as_ref().and_then(|d| d.get(key));
+    data.map(|b| b.0.as_slice())
+        .ok_or_else(|| format!("Secret {name} has no key {key}"))
+}
+
+async fn open(
+    cluster: &Cluster,
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    name: &str,
+) -> Result<Secret, String> {
+    let secret = call(cluster.api::<Secret>().get(name))
+        .await
+        .map_err(|trouble| match trouble {
+            Trouble::Forbidden => format!(
+                "this client proves itself by Secret {name}, which you may not read; let somebody sign in who may, or make the client a public one (client.public)"
+            ),
+            other => other.about(&format!("reading Secret {name}")),
+        })?;
+    may_go(
+        credential,
+        endpoint,
+        name,
+        secret.metadata.annotations.as_ref(),
+    )?;
+    Ok(secret)
+}
+
+/// May it go to every address of this sign-in?
+fn may_go(
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    name: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), String> {
+    for origin in origins(credential, endpoint) {
+        binding::may_post(&credential.issuer, &origin, name, annotations)
+            .map_err(|denial| denial.message().to_owned())?;
+    }
+    Ok(())
+}
+
+/// Every origin that gets the client's proof or a code: the issuer's own, and where its documents lead.
+pub(crate) fn origins(credential: &Credential, endpoint: &TokenEndpoint) -> Vec<String> {
+    let urls = [
+        Some(&endpoint.url),
+        endpoint.mtls_url.as_ref(),
+        endpoint.device.as_ref(),
+    ];
+    let mut all = vec![credential.issuer.origin.clone()];
+    for url in urls.into_iter().flatten() {
+        let origin = url.origin().ascii_serialization();
+        if !all.contains(&origin) {
+            all.push(origin);
+        }
+    }
+    all
+}
+
+async fn account_token(
+    cluster: &Cluster,
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    account: &AccountToken,
+) -> Result<SecretString, String> {
+    let name = &account.name;
+    let doing =
+        format!("making a token of ServiceAccount {name}, by which this client proves itself");
+    if !credential.issuer.vouched {
+        let object = call(cluster.api::<ServiceAccount>().get(name))
+            .await
+            .map_err(|t| t.about(&format!("reading ServiceAccount {name}")))?;
+        may_go(
+            credential,
+            endpoint,
+            name,
+            object.metadata.annotations.as_ref(),
+        )
+        .map_err(|text| text.replacen("Secret ", "ServiceAccount ", 1))?;
+    }
+    let audience = account
+        .audience
+        .clone()
+        .unwrap_or_else(|| account_audience(credential, Some(endpoint)));
+    let wish = TokenRequest {
+        spec: TokenRequestSpec {
+            audiences: vec![audience],
+            expiration_seconds: Some(account.seconds),
+            bound_object_ref: None,
+        },
+        ..TokenRequest::default()
+    };
+    let params = PostParams::default();
+    let api = cluster.api::<ServiceAccount>();
+    let made: TokenRequest = call(api.create_subresource("token", name, &params, &wish))
+        .await
+        .map_err(|trouble| trouble.about(&doing))?;
+    made.status
+        .map(|s| SecretString::from(s.token))
+        .ok_or_else(|| Trouble::Unavailable.about(&doing))
+}

@@ -1,0 +1,73 @@
+//! What a sign-in brought, without a token.
+
+use apicred::{
+    credential::Credential,
+    oauth::{Token, sign_in::missing},
+};
+
+/// What is told.
+pub(crate) struct Report<'a> {
+    /// The credential as it is declared.
+    pub(crate) credential: &'a Credential,
+    pub(crate) person: Option<&'a str>,
+    pub(crate) token: &'a Token,
+    /// Where the refresh token is now.
+    pub(crate) place: &'a str,
+    pub(crate) key: &'a str,
+}
+
+impl Report<'_> {
+    /// The lines for the terminal.
+    pub(crate) fn lines(&self) -> String {
+        let credential = self.credential;
+        let who = self
+            .person
+            .map_or_else(String::new, |name| format!(" as {name}"));
+        let mut lines = vec![format!("Signed in{who}.")];
+        let mut line = |name: &str, value: String| {
+            if !value.is_empty() {
+                lines.push(format!("  {name:<12}{value}"));
+            }
+        };
+        line(
+            "credential",
+            format!("{}/{}", credential.namespace, credential.name),
+        );
+        line("client", credential.client_id.clone());
+        let (id, origin) = (credential.issuer.id.to_string(), &credential.issuer.origin);
+        // An issuer without an object is named by its address already.
+        line(
+            "issuer",
+            if id.contains(origin) {
+                id
+            } else {
+                format!("{id}, {origin}")
+            },
+        );
+        let claims = self.token.claims.as_ref();
+        line(
+            "API",
+            claims.map(|c| c.audience.join(" ")).unwrap_or_default(),
+        );
+        let granted = self.token.scope.clone();
+        line(
+            "granted",
+            granted.unwrap_or_else(|| claims.map(|c| c.scopes.join(" ")).unwrap_or_default()),
+        );
+        line(
+            "not granted",
+            missing(&credential.ask.scopes, self.token).join(" "),
+        );
+        line("stored in", format!("{}, key {}", self.place, self.key));
+        let next = format!(
+            "apicred takes it up by itself: kubectl get apicredential {} --namespace {}",
+            credential.name, credential.namespace
+        );
+        lines.push(if credential.suspend {
+            "The credential is suspended; apicred takes it up when spec.suspend is gone.".to_owned()
+        } else {
+            next
+        });
+        lines.join("\n")
+    }
+}

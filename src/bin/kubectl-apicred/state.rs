@@ -1,0 +1,177 @@
+//! The state Secret: where the refresh token goes, and whether it may.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use apicred::api::{SecretKeyRef, names};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams, PostParams};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Trouble, call};
+
+/// Owner of the fields that are written here.
+const MANAGER: &str = "kubectl-apicred";
+/// How often a write is tried: the refresh token exists nowhere else.
+const TRIES: u32 = 6;
+
+/// The Secret of one credential.
+pub(crate) struct State<'a> {
+    pub(crate) cluster: &'a Cluster,
+    /// Name of the credential.
+    pub(crate) credential: &'a str,
+    pub(crate) reference: &'a SecretKeyRef,
+    /// Origins that the refresh token may go to, where nobody else vouches for the issuer.
+    pub(crate) allowed_issuers: Option<String>,
+    /// Take over what names another credential, or none.
+    pub(crate) force: bool,
+}
+
+impl State<'_> {
+    /// Can the refresh token be stored? Asked before the sign-in, so that none is wasted.
+    pub(crate) async fn check(&self) -> Result<(), String> {
+        let name = self.reference.name.as_str();
+        let missing = |verb: &str| {
+            format!(
+                "you may not {verb} {}, where the refresh token goes; docs/sign-in.md has a Role that allows it",
+                self.place()
+            )
+        };
+        if !self.cluster.may("get", "secrets", Some(name)).await {
+            return Err(missing("get"));
+        }
+        let there = call(self.cluster.api::<Secret>().get_opt(name))
+            .await
+            .map_err(|trouble| trouble.about(&format!("reading {}", self.place())))?;
+        if let Some(secret) = there {
+            self.judge(&secret)?;
+            if !self.cluster.may("patch", "secrets", Some(name)).await {
+                return Err(missing("patch"));
+            }
+        } else if !self.cluster.may("create", "secrets", None).await {
+            return Err(missing("create"));
+        }
+        Ok(())
+    }
+
+    /// Stores the refresh token and takes off what was noted about the one before it.
+    pub(crate) async fn store(&self, token: &SecretString) -> Result<(), String> {
+        let api = self.cluster.api::<Secret>();
+        let name = self.reference.name.as_str();
+        let mut last = Trouble::Unavailable;
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            }
+            let written = match call(api.get_opt(name)).await {
+                Ok(None) => {
+                    let secret = self.fresh(token)?;
+                    call(api.create(&PostParams::default(), &secret)).await
+                }
+                Ok(Some(there)) => {
+                    self.judge(&there)?;
+                    let change = self.change(&there, token);
+                    let params = PatchParams {
+                        field_manager: Some(MANAGER.to_owned()),
+                        ..PatchParams::default()
+                    };
+                    call(api.patch(name, &params, &Patch::Merge(&change))).await
+                }
+                Err(trouble) => Err(trouble),
+            };
+            match written {
+                Ok(_) => return Ok(()),
+                // The operator notes something on it now and then, and somebody may have made it just now.
+                Err(trouble) => last = trouble,
+            }
+            if !matches!(
+                last,
+                Trouble::Conflict | Trouble::NotFound | Trouble::Unavailable
+            ) {
+                break;
+            }
+        }
+        let doing = format!("storing the refresh token in {}", self.place());
+        Err(format!("{}. Nothing was stored", last.about(&doing)))
+    }
+
+    /// What a person calls it.
+    pub(crate) fn place(&self) -> String {
+        format!("Secret {}/{}", self.cluster.namespace, self.reference.name)
+    }
+
+    fn judge(&self, secret: &Secret) -> Result<(), String> {
+        judge(secret, self.credential, self.force).map_err(|why| format!("{} {why}", self.place()))
+    }
+
+    fn annotations(&self) -> Value {
+        let mut notes = json!({ (names::STATE_OF): self.credential });
+        if let Some(origins) = &self.allowed_issuers {
+            notes[names::ALLOWED_ISSUERS] = json!(origins);
+        }
+        notes
+    }
+
+    fn fresh(&self, token: &SecretString) -> Result<Secret, String> {
+        let secret = json!({
+            "metadata": {
+                "name": self.reference.name,
+                "labels": { (names::MANAGED_BY): names::MANAGER },
+                "annotations": self.annotations(),
+            },
+            "type": "Opaque",
+            "stringData": { (self.reference.key.as_str()): token.expose_secret() },
+        });
+        serde_json::from_value(secret).map_err(|_| "the Secret cannot be made".to_owned())
+    }
+
+    fn change(&self, there: &Secret, token: &SecretString) -> Value {
+        let mut notes = self.annotations();
+        for mark in [
+            names::IN_FLIGHT_SINCE,
+            names::SIGN_IN_REQUIRED,
+            names::ROTATES,
+        ] {
+            notes[mark] = Value::Null;
+        }
+        json!({
+            "metadata": {
+                "resourceVersion": there.metadata.resource_version,
+                "labels": { (names::MANAGED_BY): names::MANAGER },
+                "annotations": notes,
+            },
+            "stringData": { (self.reference.key.as_str()): token.expose_secret() },
+        })
+    }
+}
+
+/// May a refresh token of `credential` be put into this Secret? If not, what it is, and the mend.
+pub(crate) fn judge(secret: &Secret, credential: &str, force: bool) -> Result<(), String> {
+    let empty = BTreeMap::new();
+    let notes = secret.metadata.annotations.as_ref().unwrap_or(&empty);
+    if let Some(owner) = notes.get(names::CREDENTIAL) {
+        return Err(format!(
+            "holds the token of ApiCredential {owner}; name another Secret in spec.grant.refreshToken.secretRef"
+        ));
+    }
+    if secret.metadata.deletion_timestamp.is_some() {
+        return Err("is being deleted; run the command again when it is gone".to_owned());
+    }
+    if secret.immutable == Some(true) {
+        return Err(
+            "is immutable; delete it, or name another in spec.grant.refreshToken.secretRef"
+                .to_owned(),
+        );
+    }
+    match notes.get(names::STATE_OF).map(|n| n.trim()) {
+        Some(owner) if owner == credential => Ok(()),
+        _ if force => Ok(()),
+        Some(owner) => Err(format!(
+            "holds the refresh token of ApiCredential {owner}; one Secret serves one credential. Name another in spec.grant.refreshToken.secretRef, or take it over with --force"
+        )),
+        None => Err(format!(
+            "is there already and is not marked as a state Secret; set the annotation {}: {credential} on it, or take it over with --force",
+            names::STATE_OF
+        )),
+    }
+}

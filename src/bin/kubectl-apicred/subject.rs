@@ -1,0 +1,110 @@
+//! The credential that a person signs in for, with its issuer, parsed as the operator parses it.
+
+use apicred::{
+    api::{ApiCredential, ClusterTokenIssuer, IssuerKind, IssuerRef, SecretKeyRef, TokenIssuer},
+    credential::{Credential, FieldError, Issuer, IssuerLookup, binding, parse},
+    oauth::Grant,
+};
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+
+use crate::cluster::{Cluster, Trouble, call};
+
+/// Who signs in for what.
+pub(crate) struct Subject {
+    pub(crate) credential: Credential,
+    /// Where the refresh token goes.
+    pub(crate) state: SecretKeyRef,
+}
+
+/// Reads and judges the credential.
+pub(crate) async fn find(
+    cluster: &Cluster,
+    name: &str,
+    allowed_cidrs: &[IpNet],
+) -> Result<Subject, String> {
+    let what = format!("ApiCredential {}/{name}", cluster.namespace);
+    let object = call(cluster.api::<ApiCredential>().get(name))
+        .await
+        .map_err(|trouble| match trouble {
+            Trouble::NotFound => {
+                format!("{what} does not exist, or apicred is not installed in this cluster")
+            }
+            other => other.about(&format!("reading {what}")),
+        })?;
+    let grant = object.spec.grant.as_ref();
+    if grant.is_none_or(|g| g.refresh_token.is_none()) {
+        return Err(format!(
+            "{what} has no spec.grant.refreshToken, so nobody signs in for it; set it to the Secret and key that shall hold the refresh token"
+        ));
+    }
+    let found = match &object.spec.issuer_ref {
+        Some(reference) => issuer(cluster, reference, allowed_cidrs).await?,
+        None => IssuerLookup::Missing,
+    };
+    let credential = parse(&object, |_| found)
+        .map_err(|faults| format!("{what} is not valid: {}", FieldError::join(&faults)))?;
+    let Grant::RefreshToken(grant) = &credential.grant else {
+        return Err(format!("{what} has another grant than refreshToken"));
+    };
+    let state = grant.state.clone();
+    Ok(Subject { credential, state })
+}
+
+async fn issuer(
+    cluster: &Cluster,
+    reference: &IssuerRef,
+    allowed_cidrs: &[IpNet],
+) -> Result<IssuerLookup, String> {
+    let name = &reference.name;
+    let parsed = match reference.kind {
+        IssuerKind::TokenIssuer => call(cluster.api::<TokenIssuer>().get(name))
+            .await
+            .map(|object| Issuer::namespaced(&object, allowed_cidrs)),
+        IssuerKind::ClusterTokenIssuer => {
+            let api: Api<ClusterTokenIssuer> = Api::all(cluster.client.clone());
+            call(api.get(name))
+                .await
+                .map(|object| Issuer::cluster(&object))
+        }
+    };
+    match (parsed, reference.kind) {
+        (Ok(Ok(issuer)), _) => Ok(IssuerLookup::Found(issuer)),
+        (Ok(Err(faults)), _) => Ok(IssuerLookup::Faulty(faults)),
+        (Err(Trouble::NotFound), _) => Ok(IssuerLookup::Missing),
+        (Err(Trouble::Forbidden), IssuerKind::ClusterTokenIssuer) => Err(format!(
+            "you may not read ClusterTokenIssuer {name}, which says where to sign in; ask an administrator for get on clustertokenissuers.apicred.dev (docs/sign-in.md)"
+        )),
+        (Err(trouble), kind) => Err(trouble.about(&format!("reading {kind:?} {name}"))),
+    }
+}
+
+/// May this namespace ask the issuer for this? Labels of the namespace count only if the person may read it; if not,
+/// the operator is left to judge.
+pub(crate) async fn may_ask(cluster: &Cluster, credential: &Credential) -> Result<(), String> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let selects = credential
+        .issuer
+        .allowed_namespaces
+        .as_ref()
+        .is_some_and(|a| a.selector.is_some());
+    let labels = if selects {
+        match call(namespaces.get(&cluster.namespace)).await {
+            Ok(namespace) => Some(namespace.metadata.labels.unwrap_or_default()),
+            Err(_) => None,
+        }
+    } else {
+        None
+    };
+    let unknown = selects && labels.is_none();
+    match binding::may_ask(
+        &credential.issuer,
+        &credential.namespace,
+        labels.as_ref(),
+        &credential.ask,
+    ) {
+        Err(binding::Denial::Namespace(_)) if unknown => Ok(()),
+        other => other.map_err(|denial| denial.message().to_owned()),
+    }
+}

@@ -1,0 +1,186 @@
+//! One exchange after the other with the issuer, through the one sender of apicred.
+
+use std::time::{Duration, Instant};
+
+use apicred::{
+    clock::{Clock, SystemClock},
+    credential::{Credential, Proof},
+    issuer::lookup::discover,
+    oauth::{
+        Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint, TokenRequest,
+        http::Http,
+        known_endpoint,
+        sign_in::{Ticket, person, random_text, redeemed, redemption},
+    },
+};
+use jiff::Timestamp;
+
+use crate::{
+    cluster::Cluster,
+    proof::{self, Candidate},
+};
+
+/// A ServiceAccount's token is made anew after this; it lives ten minutes or more.
+const FRESH: Duration = Duration::from_mins(5);
+
+/// The issuer's end of a sign-in.
+pub(crate) struct Wire<'a> {
+    cluster: &'a Cluster,
+    http: Http,
+    /// Asks as a sign-in does.
+    pub(crate) credential: Credential,
+    pub(crate) endpoint: TokenEndpoint,
+    candidates: Vec<Candidate>,
+    made: Instant,
+}
+
+/// The tokens, and whose they are.
+pub(crate) struct SignedIn {
+    pub(crate) token: Token,
+    pub(crate) person: Option<String>,
+}
+
+/// The endpoints of the credential's issuer.
+pub(crate) async fn endpoint(
+    http: &Http,
+    credential: &Credential,
+) -> Result<TokenEndpoint, Refusal> {
+    match known_endpoint(credential) {
+        Some(endpoint) => Ok(endpoint),
+        None => discover(http, &credential.issuer).await,
+    }
+}
+
+impl<'a> Wire<'a> {
+    /// Reads what proves the client.
+    pub(crate) async fn new(
+        cluster: &'a Cluster,
+        http: Http,
+        (credential, endpoint): (Credential, TokenEndpoint),
+    ) -> Result<Self, String> {
+        let candidates = proof::candidates(cluster, &credential, &endpoint).await?;
+        Ok(Self {
+            cluster,
+            http,
+            credential,
+            endpoint,
+            candidates,
+            made: Instant::now(),
+        })
+    }
+
+    /// Redeems a code.
+    pub(crate) async fn redeem(&mut self, ticket: &Ticket<'_>) -> Result<SignedIn, Refusal> {
+        let build = |credential: &Credential,
+                     endpoint: &TokenEndpoint,
+                     material: &Material,
+                     moment: Moment<'_>| {
+            redemption(credential, endpoint, material, ticket, moment)
+        };
+        self.exchange(build, |credential, raw, sent, now| {
+            let token = redeemed(credential, raw, sent, now)?;
+            let person = person(raw);
+            Ok(SignedIn { token, person })
+        })
+        .await
+    }
+
+    /// Sends a request with one proof after the other while the issuer refuses them. No code is used up by that: an
+    /// issuer judges the client first.
+    pub(crate) async fn exchange<T>(
+        &mut self,
+        build: impl Fn(
+            &Credential,
+            &TokenEndpoint,
+            &Material,
+            Moment<'_>,
+        ) -> Result<TokenRequest, Refusal>,
+        read: impl Fn(&Credential, &RawAnswer, Timestamp, Timestamp) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        if matches!(self.credential.proof, Proof::ServiceAccount(_))
+            && self.made.elapsed() > FRESH
+            && let Ok(fresh) =
+                proof::candidates(self.cluster, &self.credential, &self.endpoint).await
+        {
+            (self.candidates, self.made) = (fresh, Instant::now());
+        }
+        let mut last = None;
+        for (at, candidate) in self.candidates.iter().enumerate() {
+            let (id, assertion, now) = (uuid(), uuid(), SystemClock.now());
+            let moment = Moment {
+                now,
+                request_id: &id,
+                assertion_id: &assertion,
+            };
+            let request = build(
+                &self.credential,
+                &self.endpoint,
+                &candidate.material,
+                moment,
+            )?;
+            // Rounded down: a life counted from a little earlier never promises too much.
+            let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
+            let raw = self.http.send(&self.credential.issuer, request).await?;
+            match read(&self.credential, &raw, sent, SystemClock.now()) {
+                Ok(done) => {
+                    // The next request begins with the proof that was taken.
+                    self.candidates.swap(0, at);
+                    return Ok(done);
+                }
+                Err(mut refusal) => {
+                    let next = refusal.about_client;
+                    if next {
+                        refusal
+                            .next_step
+                            .push_str(&format!("; it was {}", candidate.name));
+                    }
+                    last = Some(refusal);
+                    if !next {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            let class = apicred::oauth::Class::Invalid;
+            Refusal::local(class, "ClientSecretMissing", "nothing proves the client")
+        }))
+    }
+}
+
+/// A refusal for a person who is there and tries again by himself.
+pub(crate) fn explain(refusal: &Refusal) -> String {
+    refusal
+        .message()
+        .replace("apicred tries again", "run the command again")
+        .replace("apicred pauses", "run the command again in a while")
+}
+
+/// A secret of its own for one request: `state`, a proof key.
+pub(crate) fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    // The library's generator aborts rather than fail.
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
+/// A `state` (RFC 6749 section 10.12).
+pub(crate) fn state() -> String {
+    random_text(&random())
+}
+
+/// A version 4 UUID.
+pub(crate) fn uuid() -> String {
+    let random = random();
+    let mut digits: Vec<char> = random[..16]
+        .iter()
+        .flat_map(|b| [b >> 4, b & 15])
+        .filter_map(|d| char::from_digit(u32::from(d), 16))
+        .collect();
+    digits[12] = '4';
+    digits[16] = char::from(b"89ab"[usize::from(random[16] & 3)]);
+    for at in [20, 16, 12, 8] {
+        digits.insert(at, '-');
+    }
+    digits.into_iter().collect()
+}

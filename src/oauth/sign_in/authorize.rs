@@ -1,0 +1,110 @@
+//! The address that the browser opens, and the proof that whoever redeems the code is who asked for it.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use secrecy::SecretString;
+use url::Url;
+
+use crate::{
+    credential::{Credential, Endpoint},
+    oauth::{Class, Refusal, TokenEndpoint},
+};
+
+/// What the request sets itself; `spec.parameters` may not change it.
+const OWN: [&str; 8] = [
+    "response_type",
+    "response_mode",
+    "client_id",
+    "redirect_uri",
+    "state",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+];
+
+/// A proof key (RFC 7636).
+pub struct Pkce {
+    /// `code_verifier`.
+    pub verifier: SecretString,
+    /// `code_challenge` of the method S256.
+    pub challenge: String,
+}
+
+impl Pkce {
+    /// From random bytes: a verifier of 43 characters, as section 4.1 recommends.
+    pub fn new(random: &[u8; 32]) -> Self {
+        let verifier = random_text(random);
+        let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
+        Self {
+            verifier: SecretString::from(verifier),
+            challenge,
+        }
+    }
+}
+
+/// Random bytes as a text that fits into any parameter.
+pub fn random_text(random: &[u8; 32]) -> String {
+    URL_SAFE_NO_PAD.encode(random)
+}
+
+/// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `credential` asks as
+/// [`super::with_wish`] says.
+///
+/// # Errors
+/// When the issuer names no authorization endpoint.
+pub fn authorize_url(
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    (redirect_uri, state, challenge): (&str, &str, &str),
+) -> Result<Url, Refusal> {
+    let mut url = endpoint.authorization.clone().ok_or_else(|| {
+        Refusal::local(
+            Class::Invalid,
+            "SignInNotPossible",
+            "the issuer names no authorization endpoint; set oauth2.authorizationUrl on it, or try --device",
+        )
+    })?;
+    let ask = &credential.ask;
+    let scope = ask.scopes.join(" ");
+    let mut query = url.query_pairs_mut();
+    query
+        .append_pair("response_type", "code")
+        .append_pair("client_id", &credential.client_id)
+        .append_pair("redirect_uri", redirect_uri);
+    if !scope.is_empty() {
+        query.append_pair("scope", &scope);
+    }
+    query
+        .append_pair("state", state)
+        .append_pair("code_challenge", challenge)
+        .append_pair("code_challenge_method", "S256");
+    for (name, value) in [("resource", &ask.resource), ("audience", &ask.audience)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    if let Some(prompt) = prompt(credential)
+        && !ask.parameters.contains_key("prompt")
+    {
+        query.append_pair("prompt", prompt);
+    }
+    for (name, value) in &ask.parameters {
+        if !OWN.contains(&name.as_str()) {
+            query.append_pair(name, value);
+        }
+    }
+    drop(query);
+    Ok(url)
+}
+
+/// At Entra ID the account is chosen, since the one that the browser is signed in with is seldom the one that the
+/// workload shall act as. Elsewhere `offline_access` counts only together with consent (OpenID Connect Core
+/// section 11).
+fn prompt(credential: &Credential) -> Option<&'static str> {
+    let offline = credential.ask.scopes.iter().any(|s| s == "offline_access");
+    match credential.issuer.endpoint {
+        Endpoint::Entra { .. } => Some("select_account"),
+        _ if offline => Some("consent"),
+        _ => None,
+    }
+}

@@ -1,0 +1,106 @@
+//! What the browser brings back (RFC 6749 section 4.1.2). Anybody can send a browser to a port of this machine, so
+//! nothing counts without the state that was sent, and no text of it is handed on.
+
+use secrecy::SecretString;
+use url::form_urlencoded;
+
+use crate::oauth::{Class, Refusal, aadsts, error_code, refusal::classify};
+
+/// Longest code that is taken; Entra's have about 1.5 KiB.
+const MAX_CODE: usize = 16 * 1024;
+
+/// A request that came to the callback address.
+pub enum Callback {
+    /// The code.
+    Code(SecretString),
+    /// The issuer or the person refused.
+    Refused(Refusal),
+    /// Not the answer to this sign-in: it goes on waiting.
+    Stray,
+}
+
+/// Reads the query of a callback. `issuer` is compared with the `iss` of RFC 9207, if both are there.
+pub fn callback(query: &str, state: &str, issuer: Option<&str>) -> Callback {
+    let one = |name: &str| {
+        let mut all = form_urlencoded::parse(query.as_bytes()).filter(|(n, _)| n == name);
+        let first = all.next().map(|(_, v)| v.into_owned());
+        // RFC 6749 section 3.1: a parameter that is there twice is a forgery or a defect.
+        first.filter(|v| all.next().is_none() && !v.is_empty())
+    };
+    if one("state").as_deref() != Some(state) {
+        return Callback::Stray;
+    }
+    if let (Some(told), Some(known)) = (one("iss"), issuer)
+        && told != known
+    {
+        return Callback::Refused(Refusal::local(
+            Class::Invalid,
+            "IssuerMismatch",
+            "another issuer than the one that was asked sent the browser back; nothing was redeemed",
+        ));
+    }
+    if let Some(error) = one("error") {
+        let number = one("error_description").as_deref().and_then(aadsts_number);
+        return Callback::Refused(refused(error_code(&error), number));
+    }
+    match one("code") {
+        Some(code)
+            if code.len() <= MAX_CODE
+                && code.bytes().all(|b| b.is_ascii_graphic() || b == b' ') =>
+        {
+            Callback::Code(SecretString::from(code))
+        }
+        _ => Callback::Refused(Refusal::local(
+            Class::Invalid,
+            "MalformedAnswer",
+            "the browser came back without a code; run the command again",
+        )),
+    }
+}
+
+/// The number in front of Entra's descriptions.
+fn aadsts_number(description: &str) -> Option<u32> {
+    let digits = description.strip_prefix("AADSTS")?;
+    let end = digits
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(digits.len());
+    digits[..end.min(9)].parse().ok()
+}
+
+/// An error of the authorization endpoint (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6).
+fn refused(error: Option<String>, number: Option<u32>) -> Refusal {
+    let (class, reason, mut next_step, _) = classify(400, error.as_deref(), number);
+    let known = number.is_some_and(|n| aadsts::known(n).is_some());
+    let better = match error.as_deref() {
+        Some("access_denied") => {
+            Some("the sign-in was declined; run the command again if that was a mistake")
+        }
+        Some("consent_required") => Some(
+            "the application needs a consent that this person may not give; ask an administrator of the issuer",
+        ),
+        Some("unauthorized_client") => {
+            Some("allow this client the authorization code at the issuer")
+        }
+        Some("unsupported_response_type") => {
+            Some("the issuer does not give codes to this client; allow it the authorization code")
+        }
+        Some("invalid_scope") => Some(
+            "the issuer does not know a scope; correct spec.scopes, or choose others with --scopes",
+        ),
+        Some("server_error" | "temporarily_unavailable") => {
+            Some("the issuer failed; run the command again")
+        }
+        Some("login_required" | "interaction_required") => {
+            Some("the issuer wants the person to sign in; run the command again")
+        }
+        _ => None,
+    };
+    if let (Some(better), false) = (better, known) {
+        better.clone_into(&mut next_step);
+    }
+    Refusal {
+        error,
+        aadsts: number,
+        ..Refusal::local(class, reason, next_step)
+    }
+}

@@ -1,0 +1,199 @@
+//! Device authorization (RFC 8628): a person types a code elsewhere, this machine asks now and then.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::redeem::{explained, post};
+use crate::{
+    credential::Credential,
+    oauth::{
+        AnswerContext, Class, Material, Moment, RawAnswer, Refusal, TokenEndpoint, TokenRequest,
+        answer, grant::Fields,
+    },
+};
+
+/// When the issuer names no interval (section 3.2).
+const INTERVAL: Duration = Duration::from_secs(5);
+/// What `slow_down` adds for good (section 3.5).
+const SLOWER: Duration = Duration::from_secs(5);
+/// No issuer may make us ask more often, or so seldom that the person gives up.
+const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// Life of a code that does not tell; Entra's is that (facts, section 1.8).
+const LIFETIME: Duration = Duration::from_mins(15);
+/// A longer life is not waited for.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// A device code that waits for its person.
+pub struct Device {
+    /// What is redeemed.
+    pub code: SecretString,
+    /// What the person types. Printable.
+    pub user_code: String,
+    /// Where.
+    pub page: Url,
+    /// The same with the code in it, if the issuer has such an address.
+    pub direct: Option<Url>,
+    /// How long the code lives.
+    pub lifetime: Duration,
+    /// The pause between two tries.
+    pub interval: Duration,
+}
+
+/// The request for a code (section 3.1). A client that has a proof shows it here as well. `challenge` is a proof key
+/// for issuers that want one in this flow too.
+///
+/// # Errors
+/// When the issuer names no such endpoint, or the client's proof cannot serve.
+pub fn device_request(
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    material: &Material,
+    challenge: Option<&str>,
+    moment: Moment<'_>,
+) -> Result<TokenRequest, Refusal> {
+    let url = endpoint.device.as_ref().ok_or_else(|| {
+        Refusal::local(
+            Class::Invalid,
+            "SignInNotPossible",
+            "the issuer names no device authorization endpoint; set oauth2.deviceAuthorizationUrl on it, or leave --device out",
+        )
+    })?;
+    let ask = &credential.ask;
+    let text = |value: &str| SecretString::from(value);
+    let mut fields: Fields = Vec::new();
+    let scope = ask.scopes.join(" ");
+    if !scope.is_empty() {
+        fields.push(("scope", text(&scope)));
+    }
+    fields.extend(ask.resource.as_deref().map(|r| ("resource", text(r))));
+    fields.extend(ask.audience.as_deref().map(|a| ("audience", text(a))));
+    if let Some(challenge) = challenge {
+        fields.push(("code_challenge", text(challenge)));
+        fields.push(("code_challenge_method", text("S256")));
+    }
+    post(credential, endpoint, url, material, fields, moment)
+}
+
+/// Reads the answer to it (section 3.2). Seconds come as numbers and as texts (facts, section 1.8).
+///
+/// # Errors
+/// A classified refusal.
+pub fn device_answer(
+    credential: &Credential,
+    raw: &RawAnswer,
+    now: Timestamp,
+) -> Result<Device, Refusal> {
+    let fields: Map<String, Value> = serde_json::from_slice(&raw.body).unwrap_or_default();
+    // It is printed into a terminal, where control characters are commands.
+    let text = |name: &str| {
+        let text = fields.get(name)?.as_str()?;
+        let fits =
+            (1..=4096).contains(&text.len()) && text.bytes().all(|b| (0x20..=0x7e).contains(&b));
+        fits.then_some(text)
+    };
+    let page = |name: &str| {
+        let url = Url::parse(text(name)?).ok()?;
+        (url.scheme() == "https" && url.username().is_empty()).then_some(url)
+    };
+    let seconds = |name: &str| {
+        let value = fields.get(name)?;
+        let number = value
+            .as_f64()
+            .or_else(|| value.as_str()?.trim().parse().ok())?;
+        Duration::try_from_secs_f64(number).ok()
+    };
+    let success = (200..=299).contains(&raw.status) && !fields.contains_key("error");
+    // Google's name for it is older than the standard.
+    let verification = page("verification_uri").or_else(|| page("verification_url"));
+    let (true, Some(code), Some(user_code), Some(page_)) = (
+        success,
+        text("device_code"),
+        text("user_code"),
+        verification,
+    ) else {
+        let context = AnswerContext {
+            sent: now,
+            now,
+            assumed_lifetime: None,
+        };
+        let malformed = || {
+            Refusal::local(
+                Class::Invalid,
+                "MalformedAnswer",
+                "the answer has no device code that could be used; is the URL a device authorization endpoint?",
+            )
+        };
+        return Err(match answer(raw, context) {
+            Err(refusal) if refusal.reason != "MalformedAnswer" => explained(credential, refusal),
+            _ => malformed(),
+        });
+    };
+    Ok(Device {
+        code: SecretString::from(code),
+        user_code: user_code.to_owned(),
+        page: page_,
+        direct: page("verification_uri_complete"),
+        lifetime: seconds("expires_in").unwrap_or(LIFETIME).min(LONGEST),
+        interval: seconds("interval")
+            .unwrap_or(INTERVAL)
+            .clamp(BOUNDS.0, BOUNDS.1),
+    })
+}
+
+/// How often is asked whether the person is done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pace {
+    /// The pause before the next try.
+    pub interval: Duration,
+}
+
+/// What a try without a token means.
+#[derive(Debug)]
+pub enum Poll {
+    /// Try again after the pause.
+    Again,
+    /// It is over.
+    Over(Refusal),
+}
+
+impl Pace {
+    /// Reads a refusal (section 3.5). Its `error` decides, whatever the status: 400 and 401 were both seen.
+    pub fn after(&mut self, refusal: Refusal) -> Poll {
+        let over = |refusal: Refusal, reason, next_step: &str| {
+            Poll::Over(Refusal {
+                class: Class::NeedsUser,
+                reason,
+                next_step: next_step.to_owned(),
+                ..refusal
+            })
+        };
+        match refusal.error.as_deref() {
+            Some("authorization_pending") => Poll::Again,
+            Some("slow_down") => {
+                self.interval += SLOWER;
+                Poll::Again
+            }
+            Some("access_denied" | "authorization_declined") => over(
+                refusal,
+                "SignInDeclined",
+                "the sign-in was declined; run the command again if that was a mistake",
+            ),
+            Some("expired_token" | "bad_verification_code") => over(
+                refusal,
+                "SignInExpired",
+                "the code has ended before anybody used it; run the command again",
+            ),
+            // Nobody answered: more slowly, until the code ends.
+            _ if matches!(refusal.class, Class::Transient | Class::Throttled) => {
+                let asked = refusal.retry_after.unwrap_or_default();
+                self.interval = (self.interval * 2).min(BOUNDS.1).max(asked);
+                Poll::Again
+            }
+            _ => Poll::Over(refusal),
+        }
+    }
+}

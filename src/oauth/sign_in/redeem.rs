@@ -1,0 +1,186 @@
+//! A code becomes tokens.
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::{
+    credential::{Credential, Endpoint},
+    oauth::{
+        AnswerContext, Class, Material, Method, Moment, RawAnswer, Refusal, TlsIdentity, Token,
+        TokenEndpoint, TokenRequest, answer, client_auth, encode,
+        grant::{Circumstances, Fields},
+    },
+};
+
+/// What is redeemed.
+pub enum Ticket<'a> {
+    /// An authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
+    Code {
+        /// The code.
+        code: &'a SecretString,
+        /// As it was in the authorization request, letter by letter.
+        redirect_uri: &'a str,
+        /// `code_verifier`.
+        verifier: &'a SecretString,
+    },
+    /// A device code (RFC 8628 section 3.4).
+    Device {
+        /// The code.
+        code: &'a SecretString,
+        /// `code_verifier`, if a challenge went before.
+        verifier: Option<&'a SecretString>,
+    },
+}
+
+/// Builds the request. `credential` asks as [`super::with_wish`] says.
+///
+/// # Errors
+/// When the client's proof cannot serve.
+pub fn redemption(
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    material: &Material,
+    ticket: &Ticket<'_>,
+    moment: Moment<'_>,
+) -> Result<TokenRequest, Refusal> {
+    let mut fields: Fields = Vec::new();
+    match ticket {
+        Ticket::Code {
+            code,
+            redirect_uri,
+            verifier,
+        } => {
+            fields.push(("grant_type", SecretString::from("authorization_code")));
+            fields.push(("code", (*code).clone()));
+            fields.push(("redirect_uri", SecretString::from(*redirect_uri)));
+            fields.push(("code_verifier", (*verifier).clone()));
+            // RFC 8707 section 2.2. Who takes `audience` took it with the authorization request.
+            let resource = credential.ask.resource.as_deref();
+            fields.extend(resource.map(|r| ("resource", SecretString::from(r))));
+        }
+        Ticket::Device { code, verifier } => {
+            let grant = "urn:ietf:params:oauth:grant-type:device_code";
+            fields.push(("grant_type", SecretString::from(grant)));
+            fields.push(("device_code", (*code).clone()));
+            fields.extend(verifier.map(|v| ("code_verifier", v.clone())));
+        }
+    }
+    let url = match (material, &endpoint.mtls_url) {
+        (Material::Tls(_), Some(url)) => url,
+        _ => &endpoint.url,
+    };
+    post(credential, endpoint, url, material, fields, moment)
+}
+
+/// A form with these fields, the client's proof, and the parameters of the spec.
+pub(super) fn post(
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    url: &Url,
+    material: &Material,
+    mut fields: Fields,
+    moment: Moment<'_>,
+) -> Result<TokenRequest, Refusal> {
+    let around = Circumstances {
+        credential,
+        endpoint,
+        now: moment.now,
+        assertion_id: moment.assertion_id,
+    };
+    let (proof, authorization) = client_auth::prove(material, &around)
+        .map_err(|text| Refusal::local(Class::Invalid, "MaterialInvalid", text))?;
+    fields.extend(proof);
+    let mut headers = vec![("accept", SecretString::from("application/json"))];
+    headers.extend(authorization.map(|a| ("authorization", a)));
+    if matches!(credential.issuer.endpoint, Endpoint::Entra { .. }) {
+        headers.push(("client-request-id", SecretString::from(moment.request_id)));
+    }
+    let further = credential
+        .ask
+        .parameters
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .filter(|(k, _)| !fields.iter().any(|(own, _)| own == k));
+    let pairs = fields.iter().map(|(k, v)| (*k, v.expose_secret()));
+    let tls = match material {
+        Material::Tls(identity) => Some(TlsIdentity {
+            name: identity.thumbprint_s256(),
+            pem: identity.pem().clone(),
+        }),
+        _ => None,
+    };
+    Ok(TokenRequest {
+        method: Method::Post,
+        url: url.clone(),
+        headers,
+        body: SecretString::from(encode::form(pairs.chain(further))),
+        tls,
+        local: false,
+    })
+}
+
+/// Reads the answer.
+///
+/// # Errors
+/// A classified refusal.
+pub fn redeemed(
+    credential: &Credential,
+    raw: &RawAnswer,
+    sent: Timestamp,
+    now: Timestamp,
+) -> Result<Token, Refusal> {
+    let context = AnswerContext {
+        sent,
+        now,
+        assumed_lifetime: credential.issuer.assumed_lifetime,
+    };
+    answer(raw, context).map_err(|refusal| explained(credential, refusal))
+}
+
+/// What a refusal means in a sign-in: the person is here, and a code is good once and for minutes.
+pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusal {
+    let public = matches!(credential.proof, crate::credential::Proof::Public);
+    match (refusal.aadsts, refusal.error.as_deref()) {
+        // Entra ID takes the application for a confidential one.
+        (Some(7_000_218), _) if public => {
+            "at the application, under Authentication, register http://localhost below \"Mobile and desktop applications\" (not Web) and allow public client flows".clone_into(&mut refusal.next_step);
+        }
+        (None, Some("invalid_grant")) => {
+            refusal.reason = "CodeRefused";
+            "the code was not taken: it is good once, and for minutes; run the command again"
+                .clone_into(&mut refusal.next_step);
+        }
+        _ if refusal.reason == "ClientRefused" => {
+            refusal.next_step = format!("check client.id and the {}", credential.proof.noun());
+        }
+        _ => {}
+    }
+    refusal
+}
+
+/// What to do when the tokens came without the one that all of this is about.
+pub fn no_refresh_token(credential: &Credential) -> Refusal {
+    let offline = credential.ask.scopes.iter().any(|s| s == "offline_access");
+    let mend = match (&credential.issuer.endpoint, offline) {
+        (Endpoint::Entra { .. }, true) => {
+            "consent to offline_access for this application in Entra ID, and let no policy take it away"
+        }
+        (Endpoint::Entra { .. }, false) => {
+            "ask for offline_access: leave --scopes out, or name it there as well"
+        }
+        (_, true) => {
+            "allow this client the refresh token grant and offline access at the issuer; some want a parameter of their own (spec.parameters)"
+        }
+        (_, false) => {
+            "allow this client the refresh token grant at the issuer, and ask for the scope that stands for it there: add --scopes with offline_access, or with the issuer's own word"
+        }
+    };
+    Refusal::local(
+        Class::Invalid,
+        "NoRefreshToken",
+        format!(
+            "the issuer gave an access token and no refresh token, so nothing was stored; {mend}"
+        ),
+    )
+}

@@ -1,0 +1,76 @@
+//! The bytes of a sign-in, out and in.
+
+mod answers;
+mod requests;
+
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{
+    credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
+    fixtures::{at, cluster_issuer, object},
+    oauth::{Moment, RawAnswer, TokenEndpoint},
+};
+
+fn moment() -> Moment<'static> {
+    Moment {
+        now: at(0),
+        request_id: "0-id",
+        assertion_id: "1-id",
+    }
+}
+
+/// A credential of a person at an issuer; `change` is merged into its spec.
+fn person_at(issuer: &Value, change: &Value) -> Credential {
+    let issuer = Issuer::cluster(&cluster_issuer(issuer)).unwrap();
+    let mut spec = json!({
+        "client": { "id": "s6BhdRkqt3", "secretRefs": null, "public": {} },
+        "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
+        "scopes": ["read"],
+    });
+    crate::fixtures::merge(&mut spec, change);
+    for (name, value) in change.as_object().into_iter().flatten() {
+        if value.is_null() {
+            spec[name.as_str()] = Value::Null;
+        }
+    }
+    parse(&object(&spec), |_| IssuerLookup::Found(issuer)).unwrap()
+}
+
+fn entra() -> Value {
+    json!({ "entra": { "tenantId": "contoso.onmicrosoft.com" } })
+}
+
+fn oidc() -> Value {
+    json!({ "oidc": { "issuerUrl": "https://server.example.com" } })
+}
+
+fn oauth2() -> Value {
+    json!({ "oauth2": {
+        "tokenUrl": "https://server.example.com/token",
+        "authorizationUrl": "https://server.example.com/authorize",
+        "deviceAuthorizationUrl": "https://server.example.com/device_authorization",
+    } })
+}
+
+/// What discovery finds at [`oidc`].
+fn found(scopes: Option<&[&str]>) -> TokenEndpoint {
+    let at = |path: &str| Url::parse(&format!("https://server.example.com/{path}")).unwrap();
+    TokenEndpoint {
+        issuer: Some("https://server.example.com".to_owned()),
+        authorization: Some(at("authorize?tenant=blue")),
+        device: Some(at("device_authorization")),
+        scopes: scopes.map(|list| list.iter().map(|s| (*s).to_owned()).collect()),
+        ..TokenEndpoint::bare(at("token"), SecretStyle::BasicForm)
+    }
+}
+
+fn raw(status: u16, body: &Value) -> RawAnswer {
+    RawAnswer {
+        status,
+        content_type: None,
+        retry_after: None,
+        challenge: None,
+        body: body.to_string().into_bytes(),
+    }
+}

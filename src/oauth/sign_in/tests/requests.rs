@@ -1,0 +1,310 @@
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use url::Url;
+
+use super::{entra, found, moment, oauth2, oidc, person_at};
+use crate::{
+    credential::Credential,
+    oauth::{
+        Material, Refusal, TokenEndpoint, TokenRequest, known_endpoint,
+        sign_in::{
+            Pkce, Ticket, authorize_url, device_request, for_sign_in, of_api, redemption, with_wish,
+        },
+    },
+};
+
+/// RFC 7636 appendix B.
+const OCTETS: [u8; 32] = [
+    116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186, 22, 212, 37, 77,
+    105, 214, 191, 240, 91, 88, 5, 88, 83, 132, 141, 121,
+];
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+fn pairs(text: &str) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(text.as_bytes())
+        .into_owned()
+        .collect()
+}
+
+fn url(credential: &Credential, endpoint: &TokenEndpoint) -> Result<Url, Refusal> {
+    authorize_url(
+        credential,
+        endpoint,
+        ("https://client.example.com/cb", "xyz", CHALLENGE),
+    )
+}
+
+fn request(made: Result<TokenRequest, Refusal>) -> TokenRequest {
+    match made {
+        Ok(request) => request,
+        Err(refusal) => panic!("{refusal:?}"),
+    }
+}
+
+fn body(request: &TokenRequest) -> &str {
+    request.body.expose_secret()
+}
+
+fn header(request: &TokenRequest, name: &str) -> Option<String> {
+    let found = request.headers.iter().find(|(n, _)| *n == name);
+    found.map(|(_, v)| v.expose_secret().to_owned())
+}
+
+/// The credential and its endpoint as a sign-in sees them.
+fn ready(credential: &Credential, endpoint: Option<TokenEndpoint>) -> (Credential, TokenEndpoint) {
+    let credential = for_sign_in(credential);
+    let endpoint = endpoint.unwrap_or_else(|| known_endpoint(&credential).unwrap());
+    (with_wish(credential, &endpoint, &[]), endpoint)
+}
+
+#[test]
+fn the_proof_key_is_that_of_rfc_7636_appendix_b() {
+    let pkce = Pkce::new(&OCTETS);
+    assert_eq!(pkce.verifier.expose_secret(), VERIFIER);
+    assert_eq!(pkce.challenge, CHALLENGE);
+}
+
+#[test]
+fn the_authorization_request_is_that_of_rfc_6749_section_4_1_1_with_a_proof_key() {
+    let (credential, endpoint) = ready(&person_at(&oauth2(), &json!({ "scopes": null })), None);
+    let made = url(&credential, &endpoint).unwrap();
+    assert_eq!(
+        made.as_str(),
+        format!(
+            "https://server.example.com/authorize?response_type=code&client_id=s6BhdRkqt3\
+             &redirect_uri=https%3A%2F%2Fclient.example.com%2Fcb&state=xyz\
+             &code_challenge={CHALLENGE}&code_challenge_method=S256"
+        )
+    );
+}
+
+#[test]
+fn the_query_of_the_endpoint_stays_and_parameters_never_replace_our_own() {
+    let change = json!({
+        "resource": "https://api.example.com", "audience": "orders",
+        "parameters": { "access_type": "offline", "state": "evil", "redirect_uri": "https://evil.example" },
+    });
+    let (credential, endpoint) = ready(&person_at(&oidc(), &change), Some(found(None)));
+    let made = url(&credential, &endpoint).unwrap();
+    let expected = [
+        ("tenant", "blue"),
+        ("response_type", "code"),
+        ("client_id", "s6BhdRkqt3"),
+        ("redirect_uri", "https://client.example.com/cb"),
+        ("scope", "read openid offline_access"),
+        ("state", "xyz"),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+        ("resource", "https://api.example.com"),
+        ("audience", "orders"),
+        ("prompt", "consent"),
+        ("access_type", "offline"),
+    ];
+    let seen = pairs(made.query().unwrap());
+    assert_eq!(seen, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let own = json!({ "parameters": { "prompt": "login" } });
+    let (credential, endpoint) = ready(&person_at(&oidc(), &own), Some(found(None)));
+    let made = url(&credential, &endpoint).unwrap();
+    let prompts: Vec<_> = made.query_pairs().filter(|(k, _)| k == "prompt").collect();
+    assert_eq!(prompts, [("prompt".into(), "login".into())]);
+}
+
+#[test]
+fn entra_is_asked_at_v2_whatever_the_credential_asks_at() {
+    let v1 = json!({ "scopes": null, "resource": "https://api.example.com/" });
+    let preset = json!({ "scopes": ["Investigation.Read"], "api": "DefenderForCloudApps" });
+    for (change, scope) in [
+        (
+            json!({ "scopes": ["api://demo/Records.Read"] }),
+            "api://demo/Records.Read openid profile offline_access",
+        ),
+        // The slash is part of the API's name.
+        (
+            v1,
+            "https://api.example.com//.default openid profile offline_access",
+        ),
+        (
+            preset,
+            "05a65629-4c1b-48c1-a78b-804c4abdd4af/Investigation.Read openid profile offline_access",
+        ),
+    ] {
+        let (credential, endpoint) = ready(&person_at(&entra(), &change), None);
+        let made = url(&credential, &endpoint).unwrap();
+        assert_eq!(
+            made.path(),
+            "/contoso.onmicrosoft.com/oauth2/v2.0/authorize"
+        );
+        let query = pairs(made.query().unwrap());
+        let value = |name: &str| {
+            query
+                .iter()
+                .find(|(k, _)| k == name)
+                .map(|(_, v)| v.as_str())
+        };
+        assert_eq!(value("scope"), Some(scope), "{change}");
+        assert_eq!(value("prompt"), Some("select_account"));
+        assert_eq!(value("resource"), None);
+        let device = request(device_request(
+            &credential,
+            &endpoint,
+            &Material::None,
+            None,
+            moment(),
+        ));
+        assert_eq!(
+            device.url.path(),
+            "/contoso.onmicrosoft.com/oauth2/v2.0/devicecode"
+        );
+        assert_eq!(
+            pairs(body(&device)),
+            [("scope", scope), ("client_id", "s6BhdRkqt3")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        );
+        assert_eq!(
+            header(&device, "client-request-id").as_deref(),
+            Some("0-id")
+        );
+    }
+}
+
+#[test]
+fn a_refresh_token_is_asked_for_in_the_words_of_the_issuer() {
+    let scopes = |issuer, change, known: Option<&[&str]>, chosen: &[&str]| {
+        let credential = for_sign_in(&person_at(&issuer, &change));
+        let endpoint = known_endpoint(&credential).unwrap_or_else(|| found(known));
+        let chosen: Vec<String> = chosen.iter().map(|s| (*s).to_owned()).collect();
+        with_wish(credential, &endpoint, &chosen)
+            .ask
+            .scopes
+            .join(" ")
+    };
+    let usual = || json!({});
+    assert_eq!(
+        scopes(oidc(), usual(), None, &[]),
+        "read openid offline_access"
+    );
+    assert_eq!(
+        scopes(oidc(), usual(), Some(&["openid", "read"]), &[]),
+        "read openid"
+    );
+    assert_eq!(scopes(oidc(), usual(), Some(&[]), &[]), "read");
+    let twice = json!({ "scopes": ["offline_access", "read"] });
+    assert_eq!(
+        scopes(oidc(), twice, None, &[]),
+        "offline_access read openid"
+    );
+    assert_eq!(scopes(oauth2(), usual(), None, &[]), "read");
+    assert_eq!(scopes(oidc(), usual(), None, &["a", "b"]), "a b");
+    let all = ["openid", "a", "offline_access", "profile", "b"].map(str::to_owned);
+    assert_eq!(of_api(&all), ["a", "b"]);
+}
+
+#[test]
+fn a_code_is_redeemed_as_in_rfc_6749_section_4_1_3_and_rfc_7636_section_4_5() {
+    let change =
+        json!({ "client": { "public": null, "secretRefs": [{ "name": "n", "key": "k" }] } });
+    let (credential, endpoint) = ready(&person_at(&oauth2(), &change), None);
+    let secret = Material::Secret(SecretString::from("gX1fBat3bV"));
+    let (code, verifier) = (
+        SecretString::from("SplxlOBeZQQYbYS6WxSbIA"),
+        SecretString::from(VERIFIER),
+    );
+    let ticket = Ticket::Code {
+        code: &code,
+        redirect_uri: "https://client.example.com/cb",
+        verifier: &verifier,
+    };
+    let made = request(redemption(
+        &credential,
+        &endpoint,
+        &secret,
+        &ticket,
+        moment(),
+    ));
+    assert_eq!(
+        header(&made, "authorization").as_deref(),
+        Some("Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW")
+    );
+    assert_eq!(
+        body(&made),
+        format!(
+            "grant_type=authorization_code&code=SplxlOBeZQQYbYS6WxSbIA\
+             &redirect_uri=https%3A%2F%2Fclient.example.com%2Fcb&code_verifier={VERIFIER}"
+        )
+    );
+    assert_eq!(made.url.as_str(), "https://server.example.com/token");
+
+    let change = json!({ "parameters": { "redirect_uri": "x", "realm": "blue" } });
+    let (credential, endpoint) = ready(&person_at(&oidc(), &change), Some(found(None)));
+    let none = Material::None;
+    let made = request(redemption(&credential, &endpoint, &none, &ticket, moment()));
+    let end = "&client_id=s6BhdRkqt3&realm=blue";
+    assert!(body(&made).ends_with(end), "{}", body(&made));
+}
+
+#[test]
+fn a_device_code_is_asked_for_and_redeemed_as_in_rfc_8628() {
+    let change = json!({ "client": { "id": "1406020730" }, "scopes": ["example_scope"] });
+    let (credential, endpoint) = ready(&person_at(&oauth2(), &change), None);
+    let none = Material::None;
+    let made = request(device_request(
+        &credential,
+        &endpoint,
+        &none,
+        None,
+        moment(),
+    ));
+    assert_eq!(
+        made.url.as_str(),
+        "https://server.example.com/device_authorization"
+    );
+    // Section 3.1; the order of fields means nothing.
+    assert_eq!(body(&made), "scope=example_scope&client_id=1406020730");
+    let code = SecretString::from("GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS");
+    let ticket = Ticket::Device {
+        code: &code,
+        verifier: None,
+    };
+    let made = request(redemption(&credential, &endpoint, &none, &ticket, moment()));
+    // Section 3.4.
+    assert_eq!(
+        body(&made),
+        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code\
+         &device_code=GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS&client_id=1406020730"
+    );
+    let proved = request(device_request(
+        &credential,
+        &endpoint,
+        &none,
+        Some(CHALLENGE),
+        moment(),
+    ));
+    assert!(
+        body(&proved).contains(&format!(
+            "&code_challenge={CHALLENGE}&code_challenge_method=S256"
+        )),
+        "{}",
+        body(&proved)
+    );
+}
+
+#[test]
+fn an_issuer_without_the_endpoint_is_told_of_before_anything_is_sent() {
+    let bare = json!({ "oauth2": { "tokenUrl": "https://server.example.com/token" } });
+    let (credential, endpoint) = ready(&person_at(&bare, &json!({})), None);
+    let told = url(&credential, &endpoint).unwrap_err();
+    assert_eq!(told.reason, "SignInNotPossible");
+    assert!(
+        told.next_step.contains("oauth2.authorizationUrl"),
+        "{}",
+        told.next_step
+    );
+    let told = device_request(&credential, &endpoint, &Material::None, None, moment());
+    let told = told.err().unwrap();
+    assert!(
+        told.next_step.contains("oauth2.deviceAuthorizationUrl"),
+        "{}",
+        told.next_step
+    );
+}

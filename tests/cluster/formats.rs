@@ -1,0 +1,195 @@
+//! Other keys and formats of a target: what stands in the Secret follows `target.keys`, whatever happens on the way.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::support::{LATER, Place, SOON, World, condition, run};
+
+/// A credential that publishes a static key in these formats.
+async fn of_static_key(place: &Place, key: &str, keys: Value) {
+    place.put_secret("legacy", "key", key).await;
+    let note = json!({ "metadata": { "annotations": { "apicred.dev/publish-by": "c" } } });
+    place.edit_secret("legacy", note).await;
+    let spec = json!({
+        "issuerRef": null, "client": null, "scopes": null,
+        "grant": { "static": { "tokenRef": { "name": "legacy", "key": "key" } } },
+        "target": { "secretName": "token", "keys": keys },
+    });
+    place.create("c", spec).await;
+}
+
+async fn want(place: &Place, keys: Value) {
+    let spec = json!({ "spec": { "target": { "keys": keys } } });
+    place.edit("c", spec).await;
+}
+
+/// Waits until the Secret has these keys and gives their texts.
+async fn has(place: &Place, names: &[&str]) -> BTreeMap<String, String> {
+    testenv::eventually(SOON, format!("the keys {names:?}"), async || {
+        let secret = place
+            .secrets()
+            .get("token")
+            .await
+            .map_err(|e| e.to_string())?;
+        let data = secret.data.unwrap_or_default();
+        let found: Vec<&str> = data.keys().map(String::as_str).collect();
+        if found == names {
+            let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+            Ok(data.into_iter().map(|(k, v)| (k, text(v.0))).collect())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    })
+    .await
+}
+
+async fn is(place: &Place, kind: &str, status: &str, reason: &str) -> String {
+    let what = format!("{kind} {status} {reason}");
+    place
+        .until("c", &what, |c| {
+            let found = condition(c, kind)?;
+            (found.status == status && found.reason == reason).then_some(found.message)
+        })
+        .await
+}
+
+#[test]
+fn a_token_that_a_format_cannot_carry_is_told_and_published_as_soon_as_another_is_chosen() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("unfit").await;
+        let odd = "an'odd~static.key";
+        of_static_key(&place, odd, json!([{ "format": "DotEnv" }])).await;
+        let told = place.not_ready("c", "FormatUnfit").await;
+        assert!(
+            told.contains("spec.target.keys") && told.contains("DotEnv"),
+            "{told}"
+        );
+        assert!(
+            place
+                .secrets()
+                .get_opt("token")
+                .await
+                .expect("an answer")
+                .is_none()
+        );
+        // Minutes before the next try would be due.
+        want(&place, json!([{ "format": "Header" }])).await;
+        let header = format!("Authorization: Token {odd}\n");
+        assert_eq!(has(&place, &["header"]).await["header"], header);
+        is(&place, "Renewing", "False", "Scheduled").await;
+        // What is published stays when the next choice does not fit.
+        want(
+            &place,
+            json!([{ "format": "Header" }, { "format": "DotEnv" }]),
+        )
+        .await;
+        is(&place, "Renewing", "True", "FormatUnfit").await;
+        is(&place, "Ready", "True", "TokenPublished").await;
+        assert_eq!(has(&place, &["header"]).await["header"], header);
+        want(&place, json!([{ "format": "Token" }])).await;
+        assert_eq!(has(&place, &["token"]).await["token"], odd);
+        is(&place, "Renewing", "False", "Scheduled").await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        place.delete("c").await;
+    });
+}
+
+#[test]
+fn a_key_that_cannot_be_read_back_is_read_from_its_source() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("hidden").await;
+        let key = "a-plain~static.key";
+        of_static_key(&place, key, json!([{ "format": "DotEnv" }])).await;
+        has(&place, &[".env"]).await;
+        // Nothing but waiting is left while it is suspended, and it waits without a request.
+        place
+            .edit("c", json!({ "spec": { "suspend": true } }))
+            .await;
+        is(&place, "Renewing", "False", "Suspended").await;
+        let mark = world.mark();
+        want(&place, json!([{ "format": "Token" }])).await;
+        place.operator_has_seen_it().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let reads = world.since(mark, &place).count("get", "secrets");
+        assert!(reads <= 2, "{reads} reads");
+        has(&place, &[".env"]).await;
+        place
+            .edit("c", json!({ "spec": { "suspend": false } }))
+            .await;
+        assert_eq!(has(&place, &["token"]).await["token"], key);
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        place.delete("c").await;
+    });
+}
+
+#[test]
+fn a_secret_that_holds_the_static_key_already_is_adopted_once() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("same-key").await;
+        let key = "adopted~static.key";
+        // An apply would be a claim; what a person created is none.
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "stringData": { "token": key },
+            "metadata": { "name": "token", "annotations": { "apicred.dev/adopt-by": "c" } },
+        });
+        let params = kube::api::PostParams {
+            field_manager: Some("a-person".to_owned()),
+            ..kube::api::PostParams::default()
+        };
+        let secret = crate::support::typed(secret);
+        let made = place.secrets().create(&params, &secret).await;
+        made.expect("a Secret");
+        // The server notes whole seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        of_static_key(&place, key, Value::Null).await;
+        has(&place, &["token", "token.json", "token_type"]).await;
+        is(&place, "Ready", "True", "TokenPublished").await;
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        place.delete("c").await;
+    });
+}
+
+#[test]
+fn a_pull_secret_is_one_that_kubernetes_takes() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("pull").await;
+        let keys = json!([{ "format": "DockerConfig", "host": "registry.example.com" }]);
+        let target = json!({ "type": "kubernetes.io/dockerconfigjson", "keys": keys });
+        place.create("c", json!({ "target": target })).await;
+        let data = has(&place, &[".dockerconfigjson"]).await;
+        let config: Value = serde_json::from_str(&data[".dockerconfigjson"]).expect("JSON");
+        let login = &config["auths"]["registry.example.com"];
+        assert_eq!(login["username"], "oauth2");
+        let token = login["password"].as_str().expect("a token");
+        assert_eq!(place.call("demo", "records", token).await, 200);
+        // One more key: the token is read back out of the file.
+        want(&place, json!([keys[0], { "format": "Token" }])).await;
+        let data = has(&place, &[".dockerconfigjson", "token"]).await;
+        assert_eq!(data["token"], token);
+        assert_eq!(place.posts(), 1);
+        // A type cannot be changed: it is told how to go on.
+        let other = json!({ "type": null, "keys": [{ "format": "Token" }] });
+        place
+            .edit("c", json!({ "spec": { "target": other } }))
+            .await;
+        let told = is(&place, "Renewing", "True", "TargetInvalid").await;
+        assert!(told.contains("delete it"), "{told}");
+        let params = kube::api::DeleteParams::default();
+        place
+            .secrets()
+            .delete("token", &params)
+            .await
+            .expect("a deletion");
+        testenv::eventually(LATER, "the new type", async || {
+            let secret = place.secrets().get("token").await.ok()?;
+            (secret.type_.as_deref() == Some("Opaque")).then_some(())
+        })
+        .await;
+        place.delete("c").await;
+    });
+}

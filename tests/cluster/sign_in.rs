@@ -1,0 +1,559 @@
+//! `kubectl apicred`: the real program, with the rights of a person, at two issuers; the test plays the browser. Then
+//! the operator takes over.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use apicred::api::TokenIssuer;
+use dev_issuer::{Client as OauthClient, Config, DevIssuer};
+use kube::{Api, api::PostParams};
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use serde_json::{Value, json};
+use testenv::{OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
+};
+
+use crate::{
+    providers::{person, state},
+    support::{Place, SOON, World, run, typed},
+};
+
+const ADA: &str = "ada@contoso.example";
+/// What the docs bind the person's rights to; the test binds them to a ServiceAccount.
+const USER: &str = "{ apiGroup: rbac.authorization.k8s.io, kind: User, name: ada@contoso.example }";
+
+/// A run of the plugin.
+struct Plugin {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    said: String,
+}
+
+impl Plugin {
+    fn start(kubeconfig: &PathBuf, args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-apicred"))
+            .args(args)
+            .env("KUBECONFIG", kubeconfig)
+            // No browser of the machine that runs the tests.
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the plugin starts");
+        let lines = BufReader::new(child.stderr.take().expect("its words")).lines();
+        Self {
+            child,
+            lines,
+            said: String::new(),
+        }
+    }
+
+    /// The first line that this finds something in.
+    async fn line(&mut self, find: impl Fn(&str) -> Option<String>) -> String {
+        loop {
+            let line = tokio::time::timeout(SOON, self.lines.next_line()).await;
+            let line = line.expect("words in time").expect("words");
+            let line = line.ok_or_else(|| format!("it ended: {}", self.said));
+            let line = line.expect("more words");
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if let Some(found) = find(&line) {
+                return found;
+            }
+        }
+    }
+
+    /// The address to open.
+    async fn address(&mut self) -> String {
+        let is_address = |l: &str| l.starts_with("https://").then(|| l.to_owned());
+        self.line(is_address).await
+    }
+
+    /// The code to type.
+    async fn code(&mut self) -> String {
+        self.line(|l| l.strip_prefix("    ").map(str::to_owned))
+            .await
+    }
+
+    /// How it ended, and all that it said.
+    async fn end(mut self) -> (bool, String) {
+        let rest = async {
+            while let Ok(Some(line)) = self.lines.next_line().await {
+                self.said.push_str(&line);
+                self.said.push('\n');
+            }
+            let mut out = self.child.stdout.take().expect("its words");
+            out.read_to_string(&mut self.said).await.expect("text");
+            self.child.wait().await.expect("an end").success()
+        };
+        let done = tokio::time::timeout(SOON, rest)
+            .await
+            .expect("an end in time");
+        (done, self.said)
+    }
+}
+
+/// The credentials of a person who has the rights of `docs/sign-in.md` and no others, or none at all.
+async fn person_of(world: &World, place: &Place, with_rights: bool) -> PathBuf {
+    let namespace = &place.namespace;
+    let account = format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: ada, namespace: {namespace} }}\n"
+    );
+    world
+        .cluster
+        .kubectl_apply(&account)
+        .await
+        .expect("a person");
+    if with_rights {
+        let docs = include_str!("../../docs/sign-in.md");
+        let (_, yaml) = docs.split_once("```yaml\n").expect("YAML");
+        let (yaml, _) = yaml.split_once("```").expect("its end");
+        assert!(yaml.contains(USER) && yaml.contains("cloud-apps-user-state"));
+        let subject = format!("{{ kind: ServiceAccount, name: ada, namespace: {namespace} }}");
+        let yaml = yaml
+            .replace(USER, &subject)
+            .replace("secops", namespace)
+            .replace("apicred-sign-in", &format!("sign-in-{namespace}"))
+            .replace("cloud-apps-user-state", "state");
+        world.cluster.kubectl_apply(&yaml).await.expect("rights");
+    }
+    world
+        .cluster
+        .service_account_kubeconfig(namespace, "ada", Duration::from_hours(1))
+        .await
+        .expect("a token of the person")
+}
+
+/// A browser: follows redirects and keeps cookies. Gives the last page.
+async fn browse(ca: &str, address: &str) -> String {
+    let ca = reqwest::Certificate::from_pem(ca.as_bytes()).expect("a certificate");
+    let client = reqwest::Client::builder()
+        .tls_certs_only([ca])
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a browser");
+    let mut cookies: Vec<(String, String)> = Vec::new();
+    let mut at = reqwest::Url::parse(address).expect("an address");
+    let mut hops = 0;
+    loop {
+        hops += 1;
+        assert!(hops < 12, "the browser is sent in circles: {at}");
+        let jar: Vec<String> = cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let request = client.get(at.clone()).header(COOKIE, jar.join("; "));
+        let page = request.send().await.expect("a page");
+        for cookie in page.headers().get_all(SET_COOKIE) {
+            let pair = cookie
+                .to_str()
+                .expect("text")
+                .split(';')
+                .next()
+                .unwrap_or_default();
+            let (name, value) = pair.split_once('=').expect("a cookie");
+            cookies.retain(|(n, _)| n != name);
+            if !value.is_empty() {
+                cookies.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        match page.headers().get(LOCATION) {
+            Some(next) => at = at.join(next.to_str().expect("text")).expect("an address"),
+            None => return page.text().await.expect("text"),
+        }
+    }
+}
+
+/// A place whose issuer asks devices to wait for a second only, with a public client.
+async fn entra(world: &World, label: &str) -> Place {
+    let config = Config {
+        device_interval_seconds: 1,
+        ..Config::default()
+    };
+    let issuer = DevIssuer::start(config).await.expect("an issuer");
+    let place = world.place_at(label, issuer).await;
+    place.add_client(
+        OauthClient::new(&place.client)
+            .public()
+            .redirect_uri("http://localhost")
+            .redirect_uri("http://127.0.0.1/callback")
+            .scope("demo", "Records.Read"),
+    );
+    place
+}
+
+fn spec(place: &Place, scopes: &Value) -> Value {
+    let mut spec = person(&place.client);
+    spec["scopes"] = scopes.clone();
+    spec
+}
+
+/// The state Secret is as a sign-in leaves it, and nothing of it was said aloud.
+async fn kept(place: &Place, said: &str) -> String {
+    let (token, notes) = state(place).await;
+    place.canaries.add(&token);
+    assert!(!said.contains(&token), "a token in: {said}");
+    assert_eq!(
+        notes.get("apicred.dev/state-of").map(String::as_str),
+        Some("c")
+    );
+    token
+}
+
+#[test]
+fn a_person_signs_in_by_browser_at_entra_and_the_operator_goes_on_from_there() {
+    run(async {
+        let world = World::shared().await;
+        let place = entra(world, "login").await;
+        let kubeconfig = person_of(world, &place, true).await;
+        place
+            .create("c", spec(&place, &json!(["api://demo/Records.Read"])))
+            .await;
+        let told = place.not_ready("c", "SignInRequired").await;
+        let command = told.split_once("kubectl apicred ").expect("a command").1;
+        let words: Vec<&str> = command.split_whitespace().collect();
+
+        place.issuer.auto_approve(Some(ADA)).expect("a user");
+        let mut plugin = Plugin::start(&kubeconfig, &words);
+        let address = plugin.address().await;
+        assert!(address.contains("code_challenge_method=S256"), "{address}");
+        let page = browse(place.issuer.ca_pem(), &address).await;
+        assert!(
+            page.contains("You are signed in as ada@contoso.example"),
+            "{page}"
+        );
+        let (good, said) = plugin.end().await;
+        assert!(good, "{said}");
+        for part in [ADA, "api://demo/Records.Read", "key refresh_token"] {
+            assert!(said.contains(part), "no {part} in: {said}");
+        }
+        let first = kept(&place, &said).await;
+        let view = place.ready("c").await;
+        assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
+
+        // Once more, over a refresh token that is of no use: the marks of the old one go.
+        let marks = json!({
+            "apicred.dev/in-flight-since": "2026-01-01T00:00:00Z",
+            "apicred.dev/sign-in-required": "invalid_grant",
+            "apicred.dev/rotates": "true",
+        });
+        place
+            .edit_secret("state", json!({ "metadata": { "annotations": marks } }))
+            .await;
+        let mut plugin = Plugin::start(&kubeconfig, &words);
+        let address = plugin.address().await;
+        browse(place.issuer.ca_pem(), &address).await;
+        let (good, said) = plugin.end().await;
+        assert!(good, "{said}");
+        assert_ne!(kept(&place, &said).await, first);
+        place.another_token("token", &view).await;
+        let (_, notes) = state(&place).await;
+        assert!(
+            !notes.contains_key("apicred.dev/sign-in-required"),
+            "{notes:?}"
+        );
+    });
+}
+
+#[test]
+fn a_person_signs_in_by_device_code_at_both_kinds_of_issuers() {
+    run(async {
+        let world = World::shared().await;
+        for (label, scopes) in [
+            ("device-entra", json!(["api://demo/Records.Read"])),
+            ("device-oidc", json!(["read"])),
+        ] {
+            let place = entra(world, label).await;
+            if label == "device-oidc" {
+                let url = place.issuer.generic_issuer();
+                let mut spec = place.issuer_spec(json!({ "oidc": { "issuerUrl": url } }));
+                spec["entra"] = Value::Null;
+                place.put_issuer(spec).await;
+                place.issuer_ready().await;
+            }
+            let kubeconfig = person_of(world, &place, true).await;
+            place.create("c", spec(&place, &scopes)).await;
+
+            let mut declined = Plugin::start(
+                &kubeconfig,
+                &["login", "c", "-n", &place.namespace, "--device"],
+            );
+            let code = declined.code().await;
+            place.issuer.decline_device(&code).expect("a known code");
+            let (good, said) = declined.end().await;
+            assert!(!good && said.contains("declined"), "{said}");
+
+            let mut plugin = Plugin::start(
+                &kubeconfig,
+                &["login", "c", "-n", &place.namespace, "--device"],
+            );
+            let code = plugin.code().await;
+            // Some polls pass before the person is done.
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            place
+                .issuer
+                .approve_device(&code, ADA)
+                .expect("a known code");
+            let (good, said) = plugin.end().await;
+            assert!(good && said.contains(ADA), "{said}");
+            kept(&place, &said).await;
+            place.ready("c").await;
+        }
+    });
+}
+
+#[test]
+fn a_client_with_a_secret_signs_in_with_it_as_far_as_the_person_may_read_it() {
+    run(async {
+        let world = World::shared().await;
+        let place = entra(world, "login-secret").await;
+        place.add_client(
+            OauthClient::new(&place.client)
+                .secret(&place.secret)
+                .redirect_uri("http://localhost/back")
+                .scope("demo", "Records.Read"),
+        );
+        let source =
+            json!([{ "name": "absent", "key": "k" }, { "name": "source", "key": "client-secret" }]);
+        let mut credential = spec(&place, &json!(["api://demo/Records.Read"]));
+        credential["client"] = json!({ "id": place.client, "secretRefs": source });
+        place.create("c", credential).await;
+        let limited = person_of(world, &place, true).await;
+        let args = [
+            "login",
+            "c",
+            "-n",
+            &place.namespace,
+            "--redirect-uri",
+            "http://localhost/back",
+        ];
+        let (good, said) = Plugin::start(&limited, &args).end().await;
+        assert!(
+            !good && said.contains("Secret source, which you may not read"),
+            "{said}"
+        );
+        assert!(!said.contains("https://"), "no sign-in is begun: {said}");
+
+        place.issuer.auto_approve(Some(ADA)).expect("a user");
+        let mut plugin = Plugin::start(&world.cluster.admin_kubeconfig().into(), &args);
+        let address = plugin.address().await;
+        let page = browse(place.issuer.ca_pem(), &address).await;
+        assert!(page.contains("You are signed in"), "{page}");
+        let (good, said) = plugin.end().await;
+        assert!(good, "{said}");
+        assert!(!said.contains(&place.secret), "{said}");
+        kept(&place, &said).await;
+        let view = place.ready("c").await;
+        // A renewal at a person's request.
+        let renew = ["renew", "c", "--namespace", &place.namespace];
+        let (good, said) = Plugin::start(&world.cluster.admin_kubeconfig().into(), &renew)
+            .end()
+            .await;
+        assert!(good, "{said}");
+        place.another_token("token", &view).await;
+    });
+}
+
+#[test]
+fn at_an_issuer_of_the_namespace_the_state_secret_names_it_and_the_network_is_guarded() {
+    run(async {
+        let world = World::shared().await;
+        let place = entra(world, "login-own").await;
+        let issuer: TokenIssuer = typed(json!({
+            "apiVersion": "apicred.dev/v1alpha1",
+            "kind": "TokenIssuer",
+            "metadata": { "name": "mine" },
+            "spec": { "oidc": { "issuerUrl": place.issuer.generic_issuer() }, "caBundle": place.issuer.ca_pem() },
+        }));
+        let issuers: Api<TokenIssuer> = Api::namespaced(place.kube.clone(), &place.namespace);
+        issuers
+            .create(&PostParams::default(), &issuer)
+            .await
+            .expect("an issuer");
+        let mut credential = spec(&place, &json!(["read"]));
+        credential["issuerRef"] = json!({ "kind": "TokenIssuer", "name": "mine" });
+        place.create("c", credential).await;
+        let kubeconfig = person_of(world, &place, true).await;
+        let args = ["login", "c", "-n", &place.namespace];
+        let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
+        assert!(!good && said.contains("not a public address"), "{said}");
+
+        place.issuer.auto_approve(Some(ADA)).expect("a user");
+        let allowed = [args.as_slice(), &["--allow-cidr", "127.0.0.0/8"]].concat();
+        let mut plugin = Plugin::start(&kubeconfig, &allowed);
+        let address = plugin.address().await;
+        let page = browse(place.issuer.ca_pem(), &address).await;
+        assert!(page.contains("You are signed in"), "{page}");
+        let (good, said) = plugin.end().await;
+        assert!(good, "{said}");
+        kept(&place, &said).await;
+        let (_, notes) = state(&place).await;
+        let origins = notes.get("apicred.dev/allowed-issuers");
+        assert_eq!(origins.map(String::as_str), Some(place.issuer.origin()));
+        place.ready("c").await;
+    });
+}
+
+#[test]
+fn the_provider_that_was_not_written_here_signs_people_in_both_ways() {
+    run(async {
+        let world = World::shared().await;
+        let mut options = OidcOptions::default();
+        let client =
+            OidcClient::new("login", OidcClientAuth::Public).sign_in("http://127.0.0.1/callback");
+        options.clients.push(client);
+        let provider = OidcProvider::start(options).await.expect("an issuer");
+        for device in [false, true] {
+            let place = world.place("login-oidc").await;
+            let mut issuer = place.issuer_spec(json!({
+                "oidc": { "issuerUrl": provider.issuer_url() },
+                "caBundle": provider.ca_pem(),
+            }));
+            issuer["entra"] = Value::Null;
+            place.put_issuer(issuer).await;
+            place.issuer_ready().await;
+            let kubeconfig = person_of(world, &place, true).await;
+            place.create("c", person("login")).await;
+            let mut args = vec!["login", "c", "--namespace", &place.namespace];
+            args.extend(device.then_some("--device"));
+            let mut plugin = Plugin::start(&kubeconfig, &args);
+            if device {
+                let code = plugin.code().await;
+                assert!(
+                    provider
+                        .answer_device(&code, true)
+                        .await
+                        .expect("an answer")
+                );
+            } else {
+                let address = plugin.address().await;
+                let page = browse(provider.ca_pem(), &address).await;
+                assert!(page.contains("You are signed in"), "{page}");
+            }
+            let (good, said) = plugin.end().await;
+            assert!(good && said.contains("somebody"), "{said}");
+            let first = kept(&place, &said).await;
+            place.ready("c").await;
+            eventually(SOON, "the refresh token is rotated", async || {
+                let (now, _) = state(&place).await;
+                (now != first).then_some(())
+            })
+            .await;
+            let (now, _) = state(&place).await;
+            assert!(provider.is_alive(&now).await.expect("an answer"));
+        }
+    });
+}
+
+#[test]
+fn what_would_waste_a_sign_in_is_told_before_it() {
+    run(async {
+        let world = World::shared().await;
+        let place = entra(world, "login-refused").await;
+        let admin = PathBuf::from(world.cluster.admin_kubeconfig());
+        let namespace = place.namespace.as_str();
+        place
+            .create("c", spec(&place, &json!(["api://demo/Records.Read"])))
+            .await;
+        let login = |name: &'static str| ["login", name, "--namespace", namespace, "--no-browser"];
+        let refused = async |kubeconfig: &PathBuf, args: &[&str], why: &str| {
+            let (good, said) = Plugin::start(kubeconfig, args).end().await;
+            assert!(!good && said.contains(why), "no {why:?} in: {said}");
+            assert!(!said.contains("/authorize"), "no sign-in is begun: {said}");
+        };
+        refused(&admin, &login("nobody"), "does not exist").await;
+        place
+            .create("app", json!({ "target": { "secretName": "app-token" } }))
+            .await;
+        refused(&admin, &login("app"), "spec.grant.refreshToken").await;
+
+        // Step by step to the rights of the docs.
+        let ada = person_of(world, &place, false).await;
+        refused(&ada, &login("c"), "your rights do not allow it").await;
+        let grant = |rules: &str| format!("--resource={rules}");
+        let role = |name: &'static str, verb: &'static str, what: String| {
+            let namespace = namespace.to_owned();
+            async move {
+                let verb = format!("--verb={verb}");
+                let make = ["create", "role", name, &verb, &what, "-n", &namespace];
+                world.cluster.kubectl(&make).await.expect("a role");
+                let (role, who) = (
+                    format!("--role={name}"),
+                    format!("--serviceaccount={namespace}:ada"),
+                );
+                let bind = ["create", "rolebinding", name, &role, &who, "-n", &namespace];
+                world.cluster.kubectl(&bind).await.expect("a binding");
+            }
+        };
+        role("r1", "get", grant("apicredentials.apicred.dev")).await;
+        refused(&ada, &login("c"), "you may not read ClusterTokenIssuer").await;
+        let full = person_of(world, &place, true).await;
+        let drop_role = [
+            "delete",
+            "role",
+            &format!("sign-in-{namespace}"),
+            "-n",
+            namespace,
+        ];
+        world.cluster.kubectl(&drop_role).await.expect("no role");
+        refused(&full, &login("c"), "you may not get Secret").await;
+        role("r2", "get", grant("secrets")).await;
+        refused(&full, &login("c"), "you may not create Secret").await;
+
+        // Whose Secret is it?
+        place
+            .put_secret("state", "other", "something-of-its-own")
+            .await;
+        refused(&admin, &login("c"), "--force").await;
+        let of_another =
+            json!({ "metadata": { "annotations": { "apicred.dev/state-of": "somebody-else" } } });
+        place.edit_secret("state", of_another).await;
+        refused(&admin, &login("c"), "somebody-else").await;
+        place.issuer.auto_approve(Some(ADA)).expect("a user");
+        let forced = [login("c").as_slice(), &["--force"]].concat();
+        let mut plugin = Plugin::start(&admin, &forced);
+        let address = plugin.address().await;
+        browse(place.issuer.ca_pem(), &address).await;
+        let (good, said) = plugin.end().await;
+        assert!(good, "{said}");
+        kept(&place, &said).await;
+        place.ready("c").await;
+    });
+}
+
+#[test]
+fn a_refusal_and_a_lost_refresh_token_are_told_and_nothing_is_stored() {
+    run(async {
+        let world = World::shared().await;
+        let place = entra(world, "login-nothing").await;
+        let admin = PathBuf::from(world.cluster.admin_kubeconfig());
+        place
+            .create("c", spec(&place, &json!(["api://demo/Records.Read"])))
+            .await;
+        place.issuer.auto_approve(Some(ADA)).expect("a user");
+        let login = ["login", "c", "-n", &place.namespace];
+        // Without offline_access there is no refresh token.
+        let args = [login.as_slice(), &["--scopes", "api://demo/Records.Read"]].concat();
+        let mut plugin = Plugin::start(&admin, &args);
+        let address = plugin.address().await;
+        let page = browse(place.issuer.ca_pem(), &address).await;
+        assert!(
+            page.contains("Not signed in") && page.contains("no refresh token"),
+            "{page}"
+        );
+        let (good, said) = plugin.end().await;
+        assert!(!good && said.contains("leave --scopes out"), "{said}");
+        // A scope that the API does not have comes back as an error.
+        let args = [login.as_slice(), &["--scopes", "api://demo/Nothing.Read"]].concat();
+        let mut plugin = Plugin::start(&admin, &args);
+        let address = plugin.address().await;
+        let page = browse(place.issuer.ca_pem(), &address).await;
+        assert!(page.contains("Not signed in"), "{page}");
+        let (good, said) = plugin.end().await;
+        assert!(!good && said.contains("AADSTS650053"), "{said}");
+        let there = place.secrets().get_opt("state").await.expect("an answer");
+        assert!(there.is_none(), "nothing is stored");
+    });
+}
