@@ -133,6 +133,7 @@ pub(crate) fn record(credential: &Credential, (issued, renew, expires): (i64, i6
             refused: Vec::new(),
         },
         claims: None,
+        not_granted: Vec::new(),
         token_id: None,
         proof: None,
         renew_handled: credential.renew_requested.clone(),

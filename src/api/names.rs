@@ -52,6 +52,8 @@ pub const TOKEN_DIGEST: &str = "apicred.dev/token-digest";
 pub const SOURCES: &str = "apicred.dev/sources";
 /// On a target Secret: what the token says of itself, as far as it can be read (JSON).
 pub const CLAIMS: &str = "apicred.dev/claims";
+/// On a target Secret: scopes that were asked for and not granted, as the answer tells.
+pub const NOT_GRANTED: &str = "apicred.dev/scopes-not-granted";
 /// On a target Secret: the token's own id (`uti` or `jti`), to find it in the issuer's logs.
 pub const TOKEN_ID: &str = "apicred.dev/token-id";
 /// On a target Secret: the time of the certificate that proved the client (`from/until`, RFC 3339).

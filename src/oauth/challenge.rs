@@ -3,6 +3,11 @@
 
 use serde_json::{Map, Value};
 
+use super::{
+    lifetime::is_guid,
+    refusal::{MOST_DIGITS, error_code},
+};
+
 /// Words that are shown of one challenge.
 const MOST: usize = 6;
 
@@ -13,7 +18,7 @@ pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
     let mut words: Vec<String> = Vec::new();
     words.extend(
         text("suberror")
-            .and_then(word)
+            .and_then(error_code)
             .map(|w| format!("suberror={w}")),
     );
     if let Some(Value::Object(request)) = text("claims").and_then(|c| serde_json::from_str(c).ok())
@@ -44,14 +49,14 @@ pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// A word as names of claims and authentication contexts are (`acrs`, `c1`, `polids`). Longer texts and other
-/// characters could be something that an attacker wants read back.
+/// A word as names of claims and authentication contexts are (`acrs`, `c1`), or the GUID of a policy (`polids`). Other
+/// texts could be something that an attacker wants read back.
 fn word(text: &str) -> Option<String> {
-    let fits = (1..=40).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    fits.then(|| text.to_owned())
+    let bytes = || text.bytes();
+    let short = (1..=24).contains(&text.len())
+        && bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
+        && bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    (short || is_guid(text)).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -75,6 +80,7 @@ mod tests {
             json!({ "claims": "{\"access_token\":7}" }),
             json!({ "claims": "{\"other\":{\"acrs\":{}}}" }),
             json!({ "claims": 7, "suberror": "two words" }),
+            json!({ "suberror": "4f1dd2a09be34c71" }),
         ] {
             assert_eq!(told(nothing.clone()), None, "{nothing}");
         }

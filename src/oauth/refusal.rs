@@ -219,10 +219,14 @@ fn by_protocol(status: u16, error: Option<&str>) -> (Class, &'static str, &'stat
     }
 }
 
+/// No error code has more digits than this; keys and tokens in small letters have.
+pub(super) const MOST_DIGITS: usize = 4;
+
 /// An OAuth error code as it may be shown: RFC 6749 codes and their like. Anything else could be text that an
 /// attacker wants read back (reliability research, T2), and is dropped.
 pub fn error_code(text: &str) -> Option<String> {
     let fits = (1..=64).contains(&text.len())
+        && text.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
         && text
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');

@@ -4,6 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::sign_in::of_api;
+
 /// A token just received.
 #[derive(Clone)]
 pub struct Token {
@@ -32,6 +34,28 @@ pub struct Token {
     pub id: Option<String>,
     /// The issuer's id of the exchange.
     pub correlation_id: Option<String>,
+}
+
+impl Token {
+    /// Scopes that were asked for and not granted, as far as the answer tells (RFC 6749 section 5.1: a scope that is
+    /// not the one asked for must be named). An API's name before a scope may be there or not; `.default` stands for
+    /// whatever there is.
+    pub fn not_granted(&self, asked: &[String]) -> Vec<String> {
+        let Some(granted) = &self.scope else {
+            return Vec::new();
+        };
+        let bare = |scope: &str| {
+            scope
+                .rsplit('/')
+                .next()
+                .unwrap_or(scope)
+                .to_ascii_lowercase()
+        };
+        let granted: Vec<String> = granted.split([' ', ',']).map(bare).collect();
+        let mut missing = of_api(asked);
+        missing.retain(|s| !s.ends_with(".default") && !granted.contains(&bare(s)));
+        missing
+    }
 }
 
 /// What a readable JWT says about its rights. Never trusted; noted to compare with what is expected.

@@ -9,6 +9,21 @@ use crate::{
 
 /// What is missing, as a stable reason and a sentence with who must grant it.
 pub(super) fn missing(credential: &Credential, record: &Record) -> Option<(&'static str, String)> {
+    unexpected(credential, record).or_else(|| narrowed(record))
+}
+
+/// Issuers drop scopes that they do not know or do not grant, and give a token all the same (RFC 6749 section 3.3).
+fn narrowed(record: &Record) -> Option<(&'static str, String)> {
+    let lacking = record.not_granted.join(", ");
+    let text = || {
+        format!(
+            "the issuer gave a token without {lacking}; grant that to the client at the issuer, or take it out of spec.scopes"
+        )
+    };
+    (!lacking.is_empty()).then(|| ("ScopesNotGranted", text()))
+}
+
+fn unexpected(credential: &Credential, record: &Record) -> Option<(&'static str, String)> {
     let (expected, claims) = (credential.expect.as_ref()?, record.claims.as_ref()?);
     if let Some(audience) = &expected.audience
         && !claims.audience.is_empty()

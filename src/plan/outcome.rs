@@ -85,6 +85,7 @@ pub fn record(
         token_digest,
         sources,
         claims: token.claims.clone(),
+        not_granted: token.not_granted(&credential.ask.scopes),
         token_id: token.id.clone(),
         proof,
         renew_handled: credential.renew_requested.clone(),

@@ -259,7 +259,7 @@ fn touches(entry: &ManagedFieldsEntry, keys: &DressKeys) -> bool {
 
 /// Annotations whose change makes the record a lie. `adopt-by` and `dress` are not among them.
 fn is_record(key: &str) -> bool {
-    const RECORD: [&str; 13] = [
+    const RECORD: [&str; 14] = [
         names::ISSUED_AT,
         names::EXPIRES_AT,
         names::RENEW_AT,
@@ -270,6 +270,7 @@ fn is_record(key: &str) -> bool {
         names::TOKEN_DIGEST,
         names::SOURCES,
         names::CLAIMS,
+        names::NOT_GRANTED,
         names::TOKEN_ID,
         names::PROOF_VALIDITY,
         names::RENEW_HANDLED,

@@ -34,6 +34,8 @@ pub struct Record {
     pub sources: SourceUse,
     /// What the token says of itself, if it can be read.
     pub claims: Option<Claims>,
+    /// Scopes that were asked for and that the answer does not name.
+    pub not_granted: Vec<String>,
     /// The token's own id.
     pub token_id: Option<String>,
     /// The time of the certificate that proved the client.
@@ -102,6 +104,10 @@ impl Record {
             (names::TOKEN_DIGEST, Some(self.token_digest.clone())),
             (names::SOURCES, Some(sources)),
             (names::CLAIMS, self.claims.as_ref().and_then(claims)),
+            (
+                names::NOT_GRANTED,
+                Some(self.not_granted.join(" ")).filter(|t| !t.is_empty()),
+            ),
             (names::TOKEN_ID, self.token_id.clone()),
             (names::PROOF_VALIDITY, self.proof.map(span)),
             (names::RENEW_HANDLED, self.renew_handled.clone()),
@@ -126,6 +132,12 @@ impl Record {
             token_digest: text(names::TOKEN_DIGEST)?,
             sources: serde_json::from_str(annotations.get(names::SOURCES)?).ok()?,
             claims: text(names::CLAIMS).and_then(|c| serde_json::from_str(&c).ok()),
+            not_granted: text(names::NOT_GRANTED)
+                .unwrap_or_default()
+                .split(' ')
+                .filter(|s| !s.is_empty())
+                .map(str::to_owned)
+                .collect(),
             token_id: text(names::TOKEN_ID),
             proof: text(names::PROOF_VALIDITY).and_then(|t| validity(&t)),
             renew_handled: text(names::RENEW_HANDLED),

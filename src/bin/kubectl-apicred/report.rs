@@ -1,9 +1,6 @@
 //! What a sign-in brought, without a token.
 
-use apicred::{
-    credential::Credential,
-    oauth::{Token, sign_in::missing},
-};
+use apicred::{credential::Credential, oauth::Token};
 
 /// What is told.
 pub(crate) struct Report<'a> {
@@ -56,7 +53,7 @@ impl Report<'_> {
         );
         line(
             "not granted",
-            missing(&credential.ask.scopes, self.token).join(" "),
+            self.token.not_granted(&credential.ask.scopes).join(" "),
         );
         line("stored in", format!("{}, key {}", self.place, self.key));
         let next = format!(

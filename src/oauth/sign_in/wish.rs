@@ -2,7 +2,7 @@
 
 use crate::{
     credential::{Credential, Endpoint},
-    oauth::{Token, TokenEndpoint},
+    oauth::TokenEndpoint,
 };
 
 /// Scopes of the sign-in itself (OpenID Connect Core sections 5.4 and 11). Answers may leave them out.
@@ -61,23 +61,4 @@ pub fn with_wish(
 pub fn of_api(scopes: &[String]) -> Vec<String> {
     let about_api = |s: &&String| !OF_THE_SIGN_IN.contains(&s.as_str());
     scopes.iter().filter(about_api).cloned().collect()
-}
-
-/// Scopes that were asked for and not granted, as far as the answer tells. An API's name before a scope may be there
-/// or not.
-pub fn missing(asked: &[String], token: &Token) -> Vec<String> {
-    let Some(granted) = &token.scope else {
-        return Vec::new();
-    };
-    let bare = |scope: &str| {
-        scope
-            .rsplit('/')
-            .next()
-            .unwrap_or(scope)
-            .to_ascii_lowercase()
-    };
-    let granted: Vec<String> = granted.split([' ', ',']).map(bare).collect();
-    let mut missing = of_api(asked);
-    missing.retain(|s| !s.ends_with("/.default") && !granted.contains(&bare(s)));
-    missing
 }

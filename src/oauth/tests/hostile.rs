@@ -80,10 +80,20 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Status, content type, `Retry-After`, body. [`RawAnswer`] itself has no `Debug`, since it may hold a token.
-type Wire = (u16, Option<String>, Option<String>, Vec<u8>);
+pub(super) type Wire = (u16, Option<String>, Option<String>, Vec<u8>);
+
+pub(super) fn raw((status, content_type, retry_after, body): &Wire) -> RawAnswer {
+    RawAnswer {
+        status: *status,
+        content_type: content_type.clone(),
+        retry_after: retry_after.clone(),
+        challenge: None,
+        body: body.clone(),
+    }
+}
 
 prop_compose! {
-    fn any_answer()(
+    pub(super) fn any_answer()(
         status in prop_oneof![3 => Just(200_u16), 1 => 100_u16..600, 1 => any::<u16>()], body in any_body(),
         content_type in prop::option::of(prop_oneof![
             Just("application/json".to_owned()), Just("application/x-www-form-urlencoded".to_owned()), Just("text/plain".to_owned()), ".{0,30}",
@@ -98,9 +108,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn any_answer_is_a_sound_token_or_a_silent_refusal((status, content_type, retry_after, body) in any_answer(), assumed in prop::option::of(1_i64..100_000), late in 0_i64..20) {
+    fn any_answer_is_a_sound_token_or_a_silent_refusal(wire in any_answer(), assumed in prop::option::of(1_i64..100_000), late in 0_i64..20) {
         let context = AnswerContext { sent: at(0), now: at(late), assumed_lifetime: assumed.map(secs) };
-        let raw = RawAnswer { status, content_type, retry_after, challenge: None, body };
+        let raw = raw(&wire);
         match answer(&raw, context) {
             Ok(token) => {
                 prop_assert!((200..=299).contains(&raw.status));

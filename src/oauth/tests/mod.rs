@@ -7,3 +7,4 @@ mod lifetime;
 mod refusal;
 mod renewal;
 mod request;
+mod servers;

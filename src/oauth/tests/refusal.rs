@@ -294,6 +294,7 @@ fn only_code_like_errors_and_ids_are_shown() {
         "",
         "Invalid Client",
         "invalid-client",
+        "4f1dd2a09be34c71",
         "a\nb",
         "https://evil",
         "ä",

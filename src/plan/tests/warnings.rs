@@ -145,6 +145,30 @@ fn missing(expect: &Value, claims: Option<Claims>) -> Option<(String, String)> {
 }
 
 #[test]
+fn a_token_with_fewer_scopes_than_were_asked_for_is_told() {
+    let credential = expecting(&json!({ "audience": "05a65629" }));
+    let mut noted = record(&credential, (-300, 1500, 3300));
+    let seen = |noted: &crate::publish::Record| {
+        let world = holding(&credential, noted.clone());
+        told(&credential, &world, "PermissionsMissing", 0)
+    };
+    assert_eq!(seen(&noted), None);
+    noted.not_granted = vec!["files.write".to_owned(), "files.share".to_owned()];
+    let (reason, message) = seen(&noted).unwrap();
+    assert_eq!(reason, "ScopesNotGranted");
+    assert!(
+        message.contains("files.write, files.share") && message.contains("spec.scopes"),
+        "{message}"
+    );
+    // What is expected in so many words goes before.
+    noted.claims = Some(Claims {
+        audience: vec!["api://other".to_owned()],
+        ..Claims::default()
+    });
+    assert_eq!(seen(&noted).unwrap().0, "AudienceMismatch");
+}
+
+#[test]
 fn what_a_token_lacks_is_told_and_one_that_cannot_be_read_is_neutral() {
     let tenant = "6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50";
     let held = || Claims {

@@ -95,13 +95,13 @@ proptest! {
     fn what_is_written_is_read_again(
         times in (0_i64..4_000_000_000, 0_i64..4_000_000_000, 0_i64..4_000_000_000), texts in prop::array::uniform5(".{0,20}"),
         used in prop::option::of(any_mark()), with in prop::collection::vec(any_mark(), 0..2), refused in prop::collection::vec(any_mark(), 0..3), renew_handled in prop::option::of(".{0,128}"),
-        claims in prop::option::of(any_claims()), token_id in prop::option::of(".{0,20}"), ends in prop::option::of((0_i64..4_000_000_000, 0_i64..4_000_000_000)),
+        claims in prop::option::of(any_claims()), not_granted in prop::collection::vec("[!-~]{1,20}", 0..3), token_id in prop::option::of(".{0,20}"), ends in prop::option::of((0_i64..4_000_000_000, 0_i64..4_000_000_000)),
     ) {
         let time = |s| Timestamp::from_second(s).unwrap();
         let [renew_reason, lifetime, request, fingerprint, token_digest] = texts;
         let record = Record {
             issued_at: time(times.0), expires_at: time(times.1), renew_at: time(times.2), renew_reason, lifetime, request,
-            fingerprint, token_digest, sources: SourceUse { used, with, refused }, renew_handled, claims, token_id, proof: ends.map(|(from, until)| Validity { from: time(from), until: time(until) }),
+            fingerprint, token_digest, sources: SourceUse { used, with, refused }, renew_handled, claims, not_granted, token_id, proof: ends.map(|(from, until)| Validity { from: time(from), until: time(until) }),
         };
         prop_assert_eq!(Record::read(&written(&record)), Some(record));
     }

@@ -11,8 +11,8 @@ use crate::{
     oauth::{
         Class, Refusal,
         sign_in::{
-            Callback, Device, Pace, Poll, callback, device_answer, missing, no_refresh_token,
-            person, redeemed,
+            Callback, Device, Pace, Poll, callback, device_answer, no_refresh_token, person,
+            redeemed,
         },
     },
 };
@@ -310,11 +310,11 @@ fn scopes_that_were_not_granted_are_named() {
     ]
     .map(str::to_owned);
     let mut given = token("t");
-    assert_eq!(missing(&asked, &given), Vec::<String>::new());
+    assert_eq!(given.not_granted(&asked), Vec::<String>::new());
     given.scope = Some("records.read openid".to_owned());
-    assert_eq!(missing(&asked, &given), ["Alert.Read"]);
+    assert_eq!(given.not_granted(&asked), ["Alert.Read"]);
     given.scope = Some("api://demo/Records.Read api://demo/Alert.Read".to_owned());
-    assert_eq!(missing(&asked, &given), Vec::<String>::new());
+    assert_eq!(given.not_granted(&asked), Vec::<String>::new());
 }
 
 proptest! {

@@ -1,0 +1,283 @@
+//! What seven real servers were seen to do, line by line: each is one row of a table here, or named with the test that
+//! holds it.
+//!
+//! | seen | held by |
+//! |---|---|
+//! | wrong secret, refresh faults, numbers, types and scopes, device answers, exchange | this file |
+//! | Basic encoding, one method only, assertion audience, `client_id` beside it | this file and `golden.rs` |
+//! | no answer over TLS | `cluster::issuer_faults::an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended` |
+//! | two refreshes at once, reuse window | `renewal.rs` |
+//! | discovery in one form only, endpoints with a slash | `issuer::tests::discovery` |
+//! | loopback by name or address | `kubectl-apicred`, `tests.rs` |
+
+use proptest::prelude::*;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use super::{answer::raw, hostile};
+use crate::{
+    credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
+    fixtures::{at, cluster_issuer, object},
+    oauth::{
+        Class, Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint, answer_to,
+        renewal::{Fate, fate},
+        request,
+    },
+};
+
+fn credential(change: &Value) -> Credential {
+    let issuer = json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } });
+    let issuer = Issuer::cluster(&cluster_issuer(&issuer)).unwrap();
+    parse(&object(change), |_| IssuerLookup::Found(issuer)).unwrap()
+}
+
+fn key() -> Value {
+    json!({ "name": "source", "key": "k" })
+}
+
+/// Every grant that sends a request.
+fn grants() -> Vec<Value> {
+    let password = json!({ "username": "robot", "passwordRef": key() });
+    let exchange = json!({ "subject": { "secretRef": key() } });
+    [
+        json!({ "clientCredentials": {} }),
+        json!({ "refreshToken": { "secretRef": key() } }),
+        json!({ "onBehalfOf": { "assertionRef": key() } }),
+        json!({ "jwtBearer": { "assertionRef": key() } }),
+        json!({ "tokenExchange": exchange }),
+        json!({ "password": password }),
+    ]
+    .to_vec()
+}
+
+fn with_grant(grant: &Value) -> Credential {
+    let entra = grant.get("onBehalfOf").is_some();
+    if !entra {
+        return credential(&json!({ "grant": grant }));
+    }
+    let issuer = json!({ "entra": { "tenantId": "contoso.example" } });
+    let issuer = Issuer::cluster(&cluster_issuer(&issuer)).unwrap();
+    parse(&object(&json!({ "grant": grant })), |_| {
+        IssuerLookup::Found(issuer)
+    })
+    .unwrap()
+}
+
+fn told(credential: &Credential, answer: &RawAnswer) -> Result<Token, Refusal> {
+    answer_to(credential, answer, at(0), at(1))
+}
+
+fn refused(credential: &Credential, status: u16, body: &str) -> Refusal {
+    let answer = raw(status, "application/json", body.as_bytes());
+    told(credential, &answer).err().expect("a refusal")
+}
+
+fn given(body: &Value) -> Token {
+    let answer = raw(200, "application/json", body.to_string().as_bytes());
+    match told(&credential(&json!({})), &answer) {
+        Ok(token) => token,
+        Err(refusal) => panic!("{body}: {}", refusal.message()),
+    }
+}
+
+#[test]
+fn a_wrong_secret_is_told_by_status_and_place_and_not_by_one_code() {
+    let usual = credential(&json!({}));
+    for (status, body) in [
+        (401, r#"{"error":"invalid_client"}"#),
+        (401, r#"{"error":"unauthorized_client"}"#),
+        (400, r#"{"error":"invalid_client"}"#),
+        (401, ""),
+        (401, "<html>"),
+    ] {
+        let refusal = refused(&usual, status, body);
+        assert_eq!(
+            (refusal.class, refusal.about_client),
+            (Class::Denied, true),
+            "{status} {body}"
+        );
+        assert!(refusal.next_step.contains("client.id"), "{status} {body}");
+    }
+    // A challenge for another scheme than the one that was used changes nothing.
+    let answer = RawAnswer {
+        challenge: Some("Bearer realm=\"x\"".to_owned()),
+        ..raw(401, "", b"")
+    };
+    let refusal = told(&usual, &answer).err().unwrap();
+    assert!(refusal.about_client && refusal.class == Class::Denied);
+}
+
+#[test]
+fn basic_is_encoded_so_that_servers_that_decode_read_it_and_one_method_is_used() {
+    let moment = Moment {
+        now: at(0),
+        request_id: "r",
+        assertion_id: "a",
+    };
+    let sent = |style| {
+        let endpoint = TokenEndpoint::bare("https://as.example.com/token".parse().unwrap(), style);
+        let material = Material::Secret(SecretString::from("a%b c+d:é"));
+        let Ok(request) = request(&credential(&json!({})), &endpoint, &material, &[], moment)
+        else {
+            panic!("a request");
+        };
+        let header = request.headers.iter().find(|(n, _)| *n == "authorization");
+        let header = header.map(|(_, v)| v.expose_secret().to_owned());
+        (header, request.body.expose_secret().to_owned())
+    };
+    let (header, body) = sent(SecretStyle::BasicForm);
+    let plain = crate::oauth::encode::component("a%b c+d:é");
+    // A space as %20 is read everywhere, as + it is not.
+    assert_eq!(plain, "a%25b%20c%2Bd%3A%C3%A9");
+    assert_eq!(
+        header,
+        Some(crate::oauth::encode::basic("client-1", &plain))
+    );
+    assert!(!body.contains("client_secret") && !body.contains("client_id"));
+    let (header, body) = sent(SecretStyle::Post);
+    assert_eq!(header, None);
+    assert!(body.contains("client_id=client-1") && body.contains("client_secret=a%25b"));
+}
+
+#[test]
+fn an_assertion_that_is_refused_is_a_matter_of_the_client_and_a_500_is_tried_again() {
+    let signer = credential(
+        &json!({ "client": { "secretRefs": null, "certificate": { "secretName": "t" } } }),
+    );
+    // A replayed id, a clock ahead: no code of an RFC, with either status.
+    for (status, body, class) in [
+        (
+            400,
+            r#"{"error":"invalid_client","error_description":"jti"}"#,
+            Class::Denied,
+        ),
+        (401, r#"{"error":"jti_known"}"#, Class::Denied),
+        (400, r#"{"error":"jti_known"}"#, Class::Invalid),
+        (
+            500,
+            r#"{"error":"server_error","error_description":"iat"}"#,
+            Class::Transient,
+        ),
+        (500, "", Class::Transient),
+    ] {
+        assert_eq!(
+            refused(&signer, status, body).class,
+            class,
+            "{status} {body}"
+        );
+    }
+}
+
+#[test]
+fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
+    let grant = json!({ "grant": { "refreshToken": { "secretRef": key() } } });
+    let refresh = credential(&grant);
+    for (status, error, reason, kept) in [
+        (400, "invalid_grant", "SignInRequired", Fate::Dead),
+        (401, "invalid_grant", "SignInRequired", Fate::Dead),
+        (400, "interaction_required", "SignInRequired", Fate::Dead),
+        (400, "invalid_request", "RefreshRefused", Fate::Intact),
+    ] {
+        let refusal = refused(&refresh, status, &json!({ "error": error }).to_string());
+        assert_eq!(
+            (refusal.class, refusal.reason),
+            (Class::NeedsUser, reason),
+            "{status} {error}"
+        );
+        assert!(
+            refusal.next_step.contains("kubectl apicred login"),
+            "{error}"
+        );
+        assert_eq!(fate(&refusal), kept, "{status} {error}");
+    }
+}
+
+#[test]
+fn numbers_types_and_scopes_in_all_forms_seen_make_a_token() {
+    let token = given(
+        &json!({ "access_token": "t", "token_type": "bearer", "expires_in": 59, "refresh_expires_in": 0 }),
+    );
+    assert_eq!(
+        (token.expires_at, token.refresh_token.is_none()),
+        (at(59), true)
+    );
+    let asked = ["read".to_owned(), "write".to_owned()];
+    for (scope, lacking) in [
+        (json!(null), &[][..]),
+        (json!(""), &[]),
+        (json!("write read"), &[]),
+        (json!("read write admin"), &[]),
+        (json!("read"), &["write"]),
+        (json!("other"), &["read", "write"]),
+        (json!(["read"]), &[]),
+    ] {
+        let token = given(&json!({ "access_token": "t", "expires_in": 60, "scope": scope }));
+        assert_eq!(token.not_granted(&asked), lacking, "{scope}");
+    }
+    let no_type = given(&json!({ "access_token": "t", "expires_in": 60 }));
+    assert_eq!(no_type.token_type, "Bearer");
+}
+
+#[test]
+fn an_exchange_takes_the_extra_parameters_that_some_servers_want() {
+    let exchange = credential(&json!({
+        "grant": { "tokenExchange": {
+            "subject": { "secretRef": key(), "tokenType": "urn:ietf:params:oauth:token-type:access_token" },
+            "requestedTokenType": "urn:ietf:params:oauth:token-type:access_token",
+        } },
+        "audience": "orders", "parameters": { "requested_issuer": "other" },
+    }));
+    let endpoint = TokenEndpoint::bare(
+        "https://as.example.com/token".parse().unwrap(),
+        SecretStyle::Post,
+    );
+    let moment = Moment {
+        now: at(0),
+        request_id: "r",
+        assertion_id: "a",
+    };
+    let material = Material::Secret(SecretString::from("s"));
+    let supplies = [SecretString::from("subject")];
+    let Ok(request) = request(&exchange, &endpoint, &material, &supplies, moment) else {
+        panic!("a request");
+    };
+    let body = request.body.expose_secret();
+    for part in [
+        "audience=orders",
+        "requested_issuer=other",
+        "subject_token=subject",
+        "requested_token_type=urn",
+    ] {
+        assert!(body.contains(part), "{part}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn any_answer_to_any_grant_is_a_token_or_a_silent_refusal(wire in hostile::any_answer(), grant in prop::sample::select(grants()), secret in "([a-z][0-9]){8,20}") {
+        let credential = with_grant(&grant);
+        let answers = [hostile::raw(&wire), hostile::raw(&(wire.0, wire.1, wire.2, json!({
+            "error": "invalid_grant", "error_description": format!("AADSTS50126: {secret}"), "suberror": secret, "claims": secret,
+        }).to_string().into_bytes()))];
+        for answer in answers {
+            if let Err(refusal) = told(&credential, &answer) {
+                prop_assert!(!refusal.reason.is_empty() && !refusal.next_step.is_empty());
+                let message = refusal.message();
+                prop_assert!(!message.contains(&secret) && !message.contains('\n'), "{}", message);
+                let _ = fate(&refusal);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_grant_is_in_the_list() {
+    // One that is added later is in the schema and not here.
+    let schema = schemars::schema_for!(crate::api::Grant).to_value();
+    let mut known: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+    let listed = grants();
+    known.retain(|k| *k != "static" && !listed.iter().any(|g| g.get(k).is_some()));
+    assert_eq!(known, Vec::<&String>::new());
+}
