@@ -9,7 +9,7 @@ use std::{
 use apicred::{
     api::crd,
     app::{self, LeaseOptions, Options},
-    controller::{IdentityEnvironment, Settings},
+    controller::{IdentityEnvironment, Scope, Settings},
     telemetry::logs::{self, LogFormat},
 };
 use clap::{Args, Parser, Subcommand};
@@ -43,6 +43,17 @@ struct Run {
     /// The operator's own namespace, where it keeps its digest key.
     #[arg(long, env = "POD_NAMESPACE", default_value = "apicred-system")]
     namespace: String,
+    /// Look after these namespaces alone, with rights on no other.
+    #[arg(
+        long = "watch-namespace",
+        env = "APICRED_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = namespace_name
+    )]
+    watch_namespaces: Vec<String>,
+    /// With --watch-namespace: read `ClusterTokenIssuers` and the labels of these namespaces all the same.
+    #[arg(long, env = "APICRED_CLUSTER_ISSUERS")]
+    cluster_issuers: bool,
     /// Name of this process in events.
     #[arg(long, env = "POD_NAME", default_value = "apicred")]
     instance: String,
@@ -72,6 +83,18 @@ struct Run {
     lease_name: String,
     #[command(flatten)]
     identity: Identity,
+}
+
+/// A DNS label (RFC 1123), as names of namespaces are.
+fn namespace_name(text: &str) -> Result<String, String> {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let fits = text.len() <= 63
+        && edge(text.chars().next())
+        && edge(text.chars().last())
+        && text.chars().all(inside);
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "not the name of a namespace".to_owned())
 }
 
 /// A name that no other process has: a pod's name comes back when its container is restarted, and a lease under the
@@ -143,6 +166,8 @@ fn operate(run: Run) -> Result<(), String> {
     // Destructured, so that a flag that nobody reads fails the build.
     let Run {
         namespace,
+        watch_namespaces,
+        cluster_issuers,
         instance,
         admin_listen,
         concurrency,
@@ -162,6 +187,14 @@ fn operate(run: Run) -> Result<(), String> {
     let options = Options {
         settings: Settings {
             namespace,
+            scope: if watch_namespaces.is_empty() {
+                Scope::Cluster
+            } else {
+                Scope::Namespaces {
+                    names: watch_namespaces.into_iter().collect(),
+                    cluster_issuers,
+                }
+            },
             concurrency,
             allowed_cidrs,
             instance,

@@ -1,11 +1,12 @@
 //! What every reconcile shares.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ipnet::IpNet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Resource,
     runtime::reflector::{ObjectRef, Store},
@@ -21,6 +22,7 @@ use super::{
     identity::IdentityEnvironment,
     index::Index,
     materials::StateSecret,
+    scope::{Scope, blind_at_first},
     secrets::{Secrets, newer},
 };
 use crate::{
@@ -40,6 +42,8 @@ use crate::{
 pub struct Settings {
     /// The operator's own namespace, where its digest key lives.
     pub namespace: String,
+    /// Which namespaces it looks after.
+    pub scope: Scope,
     /// Credentials worked on at once.
     pub concurrency: u16,
     /// Networks that namespaced issuers may live in although they are not public.
@@ -69,6 +73,8 @@ pub(super) struct Context {
     pub(super) index: Mutex<Index>,
     pub(super) secrets: Mutex<Secrets>,
     pub(super) namespaces: Mutex<HashMap<String, NamespaceFacts>>,
+    /// Namespaces, and kinds that could not be listed in them yet.
+    pub(super) blind: Mutex<BTreeSet<(String, &'static str)>>,
     states: Mutex<HashMap<Key, State>>,
 }
 
@@ -190,6 +196,7 @@ impl Context {
             index: Mutex::default(),
             secrets: Mutex::default(),
             namespaces: Mutex::default(),
+            blind: Mutex::new(blind_at_first(&settings.scope)),
             states: Mutex::default(),
             client,
             settings,
@@ -211,6 +218,9 @@ impl Context {
                 self.token_issuers
                     .get(&name)
                     .map(|i| Issuer::namespaced(&i, &self.settings.allowed_cidrs))
+            }
+            IssuerKind::ClusterTokenIssuer if !self.settings.scope.sees_cluster() => {
+                return IssuerLookup::OutOfScope;
             }
             IssuerKind::ClusterTokenIssuer => self
                 .cluster_issuers
@@ -273,6 +283,16 @@ impl Context {
         lock(&self.states)
             .get_mut(key)
             .and_then(|s| s.revocable.take())
+    }
+
+    /// A Secret was written: decisions see it at once, and the watch must show it in time.
+    pub(super) fn wrote_secret(&self, meta: &ObjectMeta) {
+        let now = self.clock.now();
+        let mut secrets = lock(&self.secrets);
+        // If the watch was faster it owes nothing. Under the lock, so that it cannot be so in between.
+        if secrets.apply(meta, now).is_some() {
+            self.health.wrote("secrets", now);
+        }
     }
 
     /// A credential is gone.

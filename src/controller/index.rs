@@ -161,6 +161,12 @@ impl Index {
             .collect()
     }
 
+    /// Credentials of a namespace.
+    pub(super) fn of_home(&self, namespace: &str) -> Vec<Key> {
+        let keys = self.entries.keys();
+        keys.filter(|k| k.namespace == namespace).cloned().collect()
+    }
+
     /// An older credential that names the same target.
     pub(super) fn senior(&self, key: &Key) -> Option<String> {
         let entry = self.entries.get(key)?;

@@ -18,6 +18,7 @@ mod identity;
 mod ids;
 mod index;
 mod issuers;
+mod join;
 mod materials;
 mod observe;
 mod reconcile;
@@ -25,6 +26,7 @@ mod record;
 mod reformat;
 mod refresh;
 mod revoke;
+mod scope;
 mod secrets;
 mod streams;
 #[cfg(test)]
@@ -44,6 +46,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 pub use context::Settings;
 use context::{Context, Parts, Triggers};
 pub use identity::IdentityEnvironment;
+pub use scope::Scope;
 
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, TokenIssuer},
@@ -152,8 +155,8 @@ impl Operator {
             Box::pin(streams::issuers(
                 Arc::clone(&context),
                 writers.token_issuers,
-                "tokenissuers",
-                IssuerKind::TokenIssuer,
+                streams::token_issuers(&context),
+                ("tokenissuers", IssuerKind::TokenIssuer),
                 changed.clone(),
             )),
         );
@@ -163,8 +166,8 @@ impl Operator {
             Box::pin(streams::issuers(
                 Arc::clone(&context),
                 writers.cluster_issuers,
-                "clustertokenissuers",
-                IssuerKind::ClusterTokenIssuer,
+                streams::cluster_issuers(&context),
+                ("clustertokenissuers", IssuerKind::ClusterTokenIssuer),
                 changed.clone(),
             )),
         );

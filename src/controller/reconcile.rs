@@ -105,6 +105,9 @@ async fn work(
 ) -> (&'static str, Option<Duration>) {
     let now = context.clock.now();
     let deleting = object.metadata.deletion_timestamp.is_some();
+    if let Some(kind) = context.blind_to(&key.namespace) {
+        return blind(object, key, context, credential, kind).await;
+    }
     let mut observed = observe(context, credential, key, deleting, now);
     let mut memory = observed.memory.clone();
     memory.recall(credential, &observed, object.status.as_ref());
@@ -133,6 +136,30 @@ async fn work(
     let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
     let wait = tell(object, key, context, known.as_ref(), &view).await;
     (label, Some(wait))
+}
+
+/// Where the Secrets or issuers of a namespace could not be listed nothing is decided: a token that is there would look
+/// like one that is not. Status says so; the list wakes everybody.
+async fn blind(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    credential: &Credential,
+    kind: &'static str,
+) -> (&'static str, Option<Duration>) {
+    let now = context.clock.now();
+    let outcome = Outcome::Waiting {
+        reason: "NamespaceNotReadable",
+        message: format!(
+            "apicred may not list {kind} in this namespace; have its Role put back (chart value watchNamespaces)"
+        ),
+        until: schedule::later(now, SignedDuration::from_mins(1)),
+    };
+    let observed = observe(context, credential, key, false, now);
+    let known = record::known_status(context, object, key);
+    let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
+    let wait = tell(object, key, context, known.as_ref(), &view).await;
+    (label(&outcome), Some(wait))
 }
 
 /// Standing in line is not told, unless status says Ready although the token has ended meanwhile.

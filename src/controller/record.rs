@@ -77,6 +77,9 @@ pub(super) async fn write_status(
                     now.metadata.resource_version.as_deref().unwrap_or_default(),
                 );
             }
+            if context.with_state(key, uid, |s| s.written.is_some()) {
+                context.health.wrote("credentials", context.clock.now());
+            }
             true
         }
         Err(Trouble::NotFound | Trouble::Conflict | Trouble::Terminating) => true,
@@ -162,6 +165,12 @@ pub(super) fn snapshot(
     let now = context.clock.now();
     let mut snapshot = Snapshot {
         overdue_seconds: context.health.overdue(now).as_secs(),
+        watches: context
+            .health
+            .watches()
+            .into_iter()
+            .map(|(stream, at)| (stream, at.as_second()))
+            .collect(),
         ..Snapshot::default()
     };
     for object in context.credentials.state() {

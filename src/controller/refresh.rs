@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     calls::{Trouble, call},
-    context::{Context, lock},
+    context::Context,
     materials::StateSecret,
 };
 use crate::{
@@ -147,7 +147,7 @@ async fn write(
     let patch = Patch::Merge(&change);
     let request = api.patch(&state.reference.name, &params, &patch);
     let made = call(&context.metrics, "patch_state", request).await?;
-    lock(&context.secrets).apply(&made.metadata, context.clock.now());
+    context.wrote_secret(&made.metadata);
     state.version = made.metadata.resource_version.unwrap_or_default();
     state.annotations = made.metadata.annotations;
     Ok(())

@@ -3,67 +3,57 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Debug,
     sync::Arc,
 };
 
 use futures::{Stream, StreamExt, TryStreamExt, future};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
-    Api, Client, Resource,
+    Resource,
     api::PartialObjectMeta,
     core::DeserializeGuard,
     runtime::{
         PredicateConfig, WatchStreamExt, predicates,
         reflector::{self, Lookup, store::Writer},
-        watcher::{self, Event, watcher},
+        watcher::{self, Event},
     },
 };
-use serde::de::DeserializeOwned;
 
 use super::{
     context::{Context, NamespaceFacts, key_of, lock},
     index::IssuerName,
     revoke::Gone,
+    scope::{self, Watch},
 };
 use crate::{
-    api::{ApiCredential, IssuerKind, names},
+    api::{ApiCredential, ClusterTokenIssuer, IssuerKind, TokenIssuer, names},
     credential::Key,
 };
 
-/// The server ends a watch after this many seconds. Below 240 s, at which some load balancers drop idle flows
-/// silently; kube gives a silent watch up 5 s after it.
-const WATCH_SECONDS: u32 = 200;
-
-fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
-}
-
-/// Watches typed objects: those that cannot be read are told and left out, so that one of them stops nobody else.
-fn objects<K>(
-    client: &Client,
+/// Typed objects: those that cannot be read are told and left out, so that one of them stops nobody else.
+fn readable<K>(
+    stream: Watch<DeserializeGuard<K>>,
     context: &Arc<Context>,
     name: &'static str,
 ) -> impl Stream<Item = Event<K>> + Send + 'static + use<K>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Send + 'static,
 {
-    let api: Api<DeserializeGuard<K>> = Api::all(client.clone());
-    let stream = watcher(api, config()).default_backoff();
     settle(stream, context, name).filter_map(move |event| future::ready(guarded(event, name)))
 }
 
 /// Tells errors of a stream and goes on; kube's watcher recovers by itself after its backoff.
-fn settle<T: Send + 'static, S>(
-    stream: S,
+fn settle<T: Send + 'static>(
+    stream: Watch<T>,
     context: &Arc<Context>,
     name: &'static str,
-) -> impl Stream<Item = Event<T>> + Send + use<T, S>
-where
-    S: Stream<Item = Result<Event<T>, watcher::Error>> + Send + 'static,
-{
+) -> impl Stream<Item = Event<T>> + Send + use<T> {
     let context = Arc::clone(context);
     stream.filter_map(move |result| {
+        context.health.heard(name, context.clock.now());
         future::ready(match result {
             Ok(event) => Some(event),
             Err(error) => {
@@ -134,8 +124,9 @@ pub(super) fn credentials(
 ) -> impl Stream<Item = Result<ApiCredential, watcher::Error>> + Send + 'static {
     let tell = Arc::clone(context);
     let mut listed: Option<HashSet<Key>> = None;
-    objects::<ApiCredential>(&context.client, context, "credentials")
-        .map(|event| Ok(prune(event)))
+    let stream = scope::namespaced(context, "credentials", prune, |_| {});
+    readable::<ApiCredential>(stream, context, "credentials")
+        .map(Ok)
         .reflect(writer)
         .inspect_ok(move |event| {
             if let Event::Delete(object) = event
@@ -148,6 +139,7 @@ pub(super) fn credentials(
                 });
             }
             note(&tell, event, &mut listed);
+            tell.health.heard("credentials", tell.clock.now());
         })
         .applied_objects()
         .predicate_filter(predicates_of, PredicateConfig::default())
@@ -224,26 +216,33 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
 
 /// Managed fields are four fifths of an object's memory (reliability research, section 2.6); labels and foreign
 /// annotations are of no use here.
-fn prune<K: Resource>(mut event: Event<K>) -> Event<K> {
-    if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = &mut event {
-        let meta = object.meta_mut();
-        meta.managed_fields = None;
-        meta.labels = None;
-        if let Some(annotations) = &mut meta.annotations {
-            annotations.retain(|key, _| key.starts_with(names::PREFIX));
-        }
+fn prune<K: Resource>(object: &mut K) {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    meta.labels = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.retain(|key, _| key.starts_with(names::PREFIX));
     }
-    event
+}
+
+/// What tells which object is gone.
+fn by_name(secret: &mut PartialObjectMeta<Secret>) {
+    let meta = std::mem::take(&mut secret.metadata);
+    secret.metadata = ObjectMeta {
+        namespace: meta.namespace,
+        name: meta.name,
+        uid: meta.uid,
+        resource_version: meta.resource_version,
+        ..ObjectMeta::default()
+    };
 }
 
 /// Secrets, by metadata: wakes the credentials that read or write the ones that change.
 pub(super) async fn secrets(context: Arc<Context>) {
-    let api: Api<PartialObjectMeta<Secret>> = Api::all(context.client.clone());
-    let stream = settle(
-        watcher(api, config()).default_backoff(),
-        &context,
-        "secrets",
-    );
+    // Who owns which field of a target is told by its managed fields, so nothing is taken off here.
+    let watch =
+        scope::namespaced::<PartialObjectMeta<Secret>>(&context, "secrets", |_| {}, by_name);
+    let stream = settle(watch, &context, "secrets");
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
         let now = context.clock.now();
@@ -263,6 +262,8 @@ pub(super) async fn secrets(context: Arc<Context>) {
                 Event::Delete(object) => secrets.delete(&object.metadata).into_iter().collect(),
             }
         };
+        // A write of our own that was noted since this event came is not owed any more.
+        context.health.heard("secrets", now);
         // Said only after `finish` has put the list in place.
         if lock(&context.secrets).is_listed() {
             context.health.listed("secrets");
@@ -274,30 +275,34 @@ pub(super) async fn secrets(context: Arc<Context>) {
     }
 }
 
+/// The watch of `TokenIssuers`.
+pub(super) fn token_issuers(context: &Arc<Context>) -> Watch<DeserializeGuard<TokenIssuer>> {
+    scope::namespaced(context, "tokenissuers", prune, |_| {})
+}
+
+/// The watch of `ClusterTokenIssuers`.
+pub(super) fn cluster_issuers(
+    context: &Arc<Context>,
+) -> Watch<DeserializeGuard<ClusterTokenIssuer>> {
+    scope::clustered(&context.client, &context.settings.scope)
+}
+
 /// Issuers of one kind: fills the store, wakes the credentials that ask the ones whose spec changes, and hands the
 /// changed ones to `changed`.
 pub(super) async fn issuers<K>(
     context: Arc<Context>,
     mut writer: Writer<K>,
-    name: &'static str,
-    kind: IssuerKind,
+    watch: Watch<DeserializeGuard<K>>,
+    (name, kind): (&'static str, IssuerKind),
     changed: tokio::sync::mpsc::UnboundedSender<IssuerName>,
 ) where
-    K: Resource<DynamicType = ()>
-        + Lookup<DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let stream = objects::<K>(&context.client, &context, name);
+    let stream = readable::<K>(watch, &context, name);
     let mut stream = std::pin::pin!(stream);
     let mut versions: HashMap<IssuerName, (Option<String>, Option<i64>)> = HashMap::new();
     let mut listed: Option<HashSet<IssuerName>> = None;
     while let Some(event) = stream.next().await {
-        let event = prune(event);
         writer.apply_watcher_event(&event);
         let of = |object: &K| {
             let key = key_of(object);
@@ -343,12 +348,8 @@ pub(super) async fn issuers<K>(
 
 /// Namespaces, by metadata: their labels may open a cluster issuer to their credentials.
 pub(super) async fn namespaces(context: Arc<Context>) {
-    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
-    let stream = settle(
-        watcher(api, config()).default_backoff(),
-        &context,
-        "namespaces",
-    );
+    let watch = scope::namespaces(&context.client, &context.settings.scope);
+    let stream = settle(watch, &context, "namespaces");
     let mut stream = std::pin::pin!(stream);
     let mut incoming = None;
     while let Some(event) = stream.next().await {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     calls::{Trouble, call},
-    context::{Context, Held, lock, reference},
+    context::{Context, Held, reference},
     execute::failed,
     observe::permission,
 };
@@ -165,7 +165,7 @@ async fn write(
                 secrets(context, credential).create(&params, &secret),
             )
             .await?;
-            lock(&context.secrets).apply(&made.metadata, context.clock.now());
+            context.wrote_secret(&made.metadata);
             Ok(())
         }
         Target::Ours { version, published } => {
@@ -192,7 +192,7 @@ pub(super) async fn patch_secret(
     let patch = Patch::Strategic(patch);
     let request = api.patch(&credential.target.name, &params, &patch);
     let made = call(&context.metrics, "patch_secret", request).await?;
-    lock(&context.secrets).apply(&made.metadata, context.clock.now());
+    context.wrote_secret(&made.metadata);
     Ok(())
 }
 

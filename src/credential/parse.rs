@@ -20,6 +20,8 @@ pub enum IssuerLookup {
     Missing,
     /// It is there, but its spec is faulty.
     Faulty(Vec<FieldError>),
+    /// This operator looks after some namespaces alone and does not read issuers of the cluster.
+    OutOfScope,
 }
 
 /// Bounds of `minLifetime`.
@@ -168,6 +170,14 @@ fn find(
             let problem = format!("{name} does not exist; create it or correct the name");
             Err(vec![
                 FieldError::new("spec.issuerRef", problem).because("IssuerNotFound"),
+            ])
+        }
+        IssuerLookup::OutOfScope => {
+            let problem = format!(
+                "{name} is out of scope: this operator is confined to namespaces; use a TokenIssuer or spec.entra, or have an administrator set clusterIssuers"
+            );
+            Err(vec![
+                FieldError::new("spec.issuerRef", problem).because("IssuerOutOfScope"),
             ])
         }
         IssuerLookup::Faulty(faults) => Err(vec![

@@ -15,6 +15,10 @@ use crate::credential::Key;
 /// A look that is this late means that the process is stuck, and a restart helps.
 const STUCK: SignedDuration = SignedDuration::from_mins(5);
 
+/// A watch that has not shown one of our own writes for this long is dead, whatever the connection says: the server
+/// ends each watch after 200 s, and a new one begins with what was missed.
+const DEAF: SignedDuration = SignedDuration::from_mins(10);
+
 /// The streams that must have their first list before anything is decided.
 pub const STREAMS: [&str; 5] = [
     "credentials",
@@ -29,10 +33,41 @@ pub const STREAMS: [&str; 5] = [
 pub struct Health {
     due: Mutex<HashMap<Key, Timestamp>>,
     listed: Mutex<HashSet<&'static str>>,
+    watches: Mutex<HashMap<&'static str, Watched>>,
     standing_by: AtomicBool,
 }
 
+/// One watch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watched {
+    /// When it last brought anything, an error included.
+    heard: Option<Timestamp>,
+    /// Since when it owes the echo of a write.
+    owes: Option<Timestamp>,
+}
+
 impl Health {
+    /// A watch has brought something, or has failed and is opened again.
+    pub fn heard(&self, stream: &'static str, now: Timestamp) {
+        let heard = Some(now);
+        lock(&self.watches).insert(stream, Watched { heard, owes: None });
+    }
+
+    /// An object that this watch must show has been written.
+    pub fn wrote(&self, stream: &'static str, now: Timestamp) {
+        let mut watches = lock(&self.watches);
+        let watched = watches.entry(stream).or_default();
+        // A write in the very second of an event may be that event: the next one tells.
+        watched.owes.get_or_insert(now);
+    }
+
+    /// When each watch last brought anything.
+    pub fn watches(&self) -> Vec<(&'static str, Timestamp)> {
+        let watches = lock(&self.watches);
+        let heard = watches.iter().filter_map(|(s, w)| Some((*s, w.heard?)));
+        heard.collect()
+    }
+
     /// A credential will be looked at no later than `at`, if it is still there: `exists` is asked under the lock
     /// that [`Health::forget`] takes after the store has lost the object, so that none that is gone counts as late.
     pub fn scheduled(&self, key: Key, at: Timestamp, exists: impl FnOnce() -> bool) {
@@ -84,6 +119,15 @@ impl Health {
                 late.as_secs()
             ));
         }
+        for (stream, watched) in lock(&self.watches).iter() {
+            let silent = watched.owes.map(|since| now.duration_since(since));
+            if let Some(silent) = silent.filter(|s| *s > DEAF) {
+                return Err(format!(
+                    "the watch of {stream} has not shown what was written {} s ago",
+                    silent.as_secs()
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -113,4 +157,26 @@ impl Health {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::at;
+
+    #[test]
+    fn a_watch_that_does_not_show_our_own_writes_is_dead_and_a_quiet_one_is_not() {
+        let health = Health::default();
+        health.heard("secrets", at(0));
+        assert!(health.alive(at(1_000_000)).is_ok(), "nothing is owed");
+        health.wrote("secrets", at(10));
+        health.wrote("secrets", at(500));
+        assert!(health.alive(at(600)).is_ok());
+        let told = health.alive(at(611)).unwrap_err();
+        assert!(told.contains("secrets") && told.contains("601"), "{told}");
+        // Anything at all shows that it lives; an error is told elsewhere.
+        health.heard("secrets", at(612));
+        assert!(health.alive(at(10_000)).is_ok());
+        assert_eq!(health.watches(), [("secrets", at(612))]);
+    }
 }

@@ -82,6 +82,8 @@ pub struct Snapshot {
     pub proofs_ending: [i64; 2],
     /// Credentials whose token lacks what it is expected to have.
     pub permissions_missing: i64,
+    /// When each watch last brought anything, Unix seconds.
+    pub watches: Vec<(&'static str, i64)>,
     /// End of each token, Unix seconds, if that is wanted.
     pub expiries: Vec<(CredentialLabel, i64)>,
     /// End of what proves each client, Unix seconds, if that is wanted.
@@ -212,6 +214,15 @@ fn gauges(snapshot: &Snapshot) -> Registry {
         "overdue_seconds",
         "How long the most overdue credential waits to be looked at",
         overdue,
+    );
+    let watches = Family::<Stream, Gauge>::default();
+    for (stream, at) in &snapshot.watches {
+        watches.get_or_create(&Stream { stream }).set(*at);
+    }
+    registry.register(
+        "watch_last_event_timestamp_seconds",
+        "When a watch last brought anything",
+        watches,
     );
     let ending = Family::<StateLabel, Gauge>::default();
     for (state, count) in ["expiring", "expired"]

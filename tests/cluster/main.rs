@@ -13,6 +13,7 @@ mod isolation;
 mod issuer_faults;
 mod leader;
 mod machine;
+mod namespaced;
 mod providers;
 mod restart;
 mod rotation;

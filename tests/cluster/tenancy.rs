@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{Place, World, condition, merge, run, typed};
 
 /// An issuer of the place's own namespace.
-async fn namespaced(place: &Place, spec: Value) {
+pub(crate) async fn namespaced(place: &Place, spec: Value) {
     let api: Api<TokenIssuer> = Api::namespaced(place.kube.clone(), &place.namespace);
     let issuer = typed(json!({
         "apiVersion": "apicred.dev/v1alpha1",

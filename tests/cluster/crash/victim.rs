@@ -13,7 +13,7 @@ use std::{
 
 use apicred::{
     app::{self, Options},
-    controller::{IdentityEnvironment, Settings},
+    controller::{IdentityEnvironment, Scope, Settings},
     telemetry::logs::{self, LogFormat},
 };
 use kube::{Config, client::ClientBuilder};
@@ -41,6 +41,7 @@ fn victim() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = Options {
         settings: Settings {
+            scope: Scope::Cluster,
             namespace: NAMESPACE.to_owned(),
             concurrency: 4,
             allowed_cidrs: Vec::new(),

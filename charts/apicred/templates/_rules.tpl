@@ -1,0 +1,83 @@
+{{/*
+What the operator may do in each namespace that it looks after: in all of them by a ClusterRole, or in some by Roles.
+A rule that no code uses is a defect; so is a call without a rule.
+*/}}
+{{- define "apicred.rules" -}}
+# src/controller/streams.rs (secrets): watches all Secrets by metadata only, so that an edit of a client secret
+# or of a target acts at once. RBAC cannot tell metadata from content, hence the plain verbs.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [list, watch]
+# src/controller/materials.rs (open): reads a client secret, certificate or grant material when a token must be
+# asked for or the Secret moved. src/controller/refresh.rs (still_ours): whose refresh token stands there after a
+# conflict. src/controller/revoke.rs (from_secret): the token of a deleted credential, to revoke it.
+# src/controller/digest_key.rs (load): reads the operator's own digest key, once a process.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+# src/controller/write.rs (write): makes a target Secret. src/controller/digest_key.rs (load): makes the digest key.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+# src/controller/write.rs (patch_secret): puts the next token, labels or owner into a target Secret. Targets are
+# never deleted by the operator: the garbage collector does it, by owner reference.
+# src/controller/refresh.rs (write): the mark and the next refresh token of a state Secret.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [patch]
+{{- if .Values.serviceAccountTokens }}
+# src/controller/materials.rs (account_token): the annotation apicred.dev/allowed-issuers of a ServiceAccount whose
+# token is to go to an issuer that nobody vouches for.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get]
+# src/controller/materials.rs (account_token): makes the token that proves a client (client.serviceAccount) or that is
+# exchanged (grant.tokenExchange).
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  verbs: [create]
+{{- end }}
+# src/controller/streams.rs (credentials): which tokens are wanted.
+- apiGroups: [apicred.dev]
+  resources: [apicredentials]
+  verbs: [list, watch]
+# src/controller/streams.rs (issuers): where tokens come from and who may ask.
+- apiGroups: [apicred.dev]
+  resources: [tokenissuers]
+  verbs: [list, watch]
+# src/controller/record.rs (write_status): what became of a credential, by server-side apply.
+- apiGroups: [apicred.dev]
+  resources: [apicredentials/status]
+  verbs: [patch]
+# src/controller/issuers.rs (write): whether an issuer can be used, by server-side apply.
+- apiGroups: [apicred.dev]
+  resources: [tokenissuers/status]
+  verbs: [patch]
+# src/controller/record.rs (notify): tells changes as Events. They are never read, patched or counted up.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{/*
+What it may do with objects of the cluster.
+*/}}
+{{- define "apicred.clusterRules" -}}
+# src/controller/streams.rs (issuers): where tokens come from and who may ask.
+- apiGroups: [apicred.dev]
+  resources: [clustertokenissuers]
+  verbs: [list, watch]
+# src/controller/issuers.rs (write): whether an issuer can be used, by server-side apply.
+- apiGroups: [apicred.dev]
+  resources: [clustertokenissuers/status]
+  verbs: [patch]
+# src/controller/streams.rs (namespaces): labels of namespaces, by metadata, for allowedNamespaces.selector of a
+# ClusterTokenIssuer.
+- apiGroups: [""]
+  resources: [namespaces]
+  {{- with .Values.watchNamespaces }}
+  resourceNames:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  verbs: [list, watch]
+{{- end }}

@@ -1,0 +1,209 @@
+//! An operator that looks after some namespaces alone, with the rights that the chart then gives: Roles, nothing of the
+//! cluster.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{core::v1::Secret, rbac::v1::RoleBinding};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
+use serde_json::{Value, json};
+use testenv::eventually;
+
+use crate::{
+    support::{NAMESPACE, Place, SOON, World, run},
+    tenancy::namespaced,
+};
+
+/// Name of the Secret that a credential of these tests makes, unless it says otherwise.
+const TARGET: &str = "token";
+
+/// Installs the chart anew for these namespaces, and starts the operator as the chart would.
+async fn confine(world: &mut World, namespaces: &[&str], cluster_issuers: bool) {
+    let watched = format!("watchNamespaces={{{}}}", namespaces.join(","));
+    let cluster = format!("clusterIssuers={cluster_issuers}");
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
+    let args = [
+        "upgrade",
+        "apicred",
+        chart,
+        "--namespace",
+        NAMESPACE,
+        "--set",
+        "replicas=0",
+        "--set",
+        &watched,
+        "--set",
+        &cluster,
+    ];
+    world.cluster.helm(&args).await.expect("the chart upgrades");
+    world.environment = vec![("APICRED_WATCH_NAMESPACES", namespaces.join(","))];
+    if cluster_issuers {
+        world
+            .environment
+            .push(("APICRED_CLUSTER_ISSUERS", "true".to_owned()));
+    }
+    world.start_operator().await;
+}
+
+/// Lets the client secret go to the issuer of the place's own namespace, and makes that issuer.
+async fn own_issuer(place: &Place) {
+    let origin = place.issuer.origin();
+    let note = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origin } } });
+    place.edit_secret("source", note).await;
+    let entra = json!({ "tenantId": place.issuer.tenant(), "authorityHost": origin });
+    namespaced(
+        place,
+        json!({ "entra": entra, "caBundle": place.issuer.ca_pem() }),
+    )
+    .await;
+}
+
+fn by_own_issuer() -> Value {
+    json!({ "issuerRef": { "kind": "TokenIssuer", "name": "mine" } })
+}
+
+#[test]
+fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
+    run(async {
+        let mut world = World::own().await;
+        let (one, two) = (world.place("one").await, world.place("two").await);
+        let other = world.place("other").await;
+        for place in [&one, &two, &other] {
+            own_issuer(place).await;
+            place.create("c", by_own_issuer()).await;
+        }
+        let mark = world.mark();
+        confine(&mut world, &[&one.namespace, &two.namespace], false).await;
+        let watched = [&one.namespace, &two.namespace].map(String::as_str);
+        for place in [&one, &two] {
+            place.ready("c").await;
+        }
+        // An issuer of the cluster is told to be out of reach, with the mend.
+        one.create("by-cluster", json!({ "target": { "secretName": "t2" } }))
+            .await;
+        let message = one.not_ready("by-cluster", "IssuerOutOfScope").await;
+        assert!(message.contains("clusterIssuers"), "{message}");
+        // What it asked for: its namespaces, its own, and nothing of the cluster.
+        let tally = world.all_since(mark);
+        let elsewhere: Vec<_> = tally
+            .0
+            .iter()
+            .filter(|e| !watched.contains(&e.namespace.as_str()) && e.namespace != NAMESPACE)
+            .map(|e| format!("{} {} in {:?}", e.verb, e.resource, e.namespace))
+            .collect();
+        assert_eq!(elsewhere, Vec::<String>::new());
+        let refused: Vec<_> = tally.0.iter().filter(|e| e.code == 403).collect();
+        assert!(refused.is_empty(), "{refused:?}");
+        let secret = other.secrets().get_opt(TARGET).await.expect("an answer");
+        assert!(secret.is_none(), "a token where nobody looks after it");
+        // Edits in each are seen, as in a whole cluster.
+        two.secrets()
+            .delete(TARGET, &DeleteParams::default())
+            .await
+            .expect("it goes");
+        eventually(SOON, "the target to come back", async || {
+            let now: Option<Secret> = two.secrets().get_opt(TARGET).await.expect("an answer");
+            now.is_some()
+        })
+        .await;
+        // A restart costs nothing here either.
+        two.ready("c").await;
+        world.take_operator().terminate().await;
+        let posts = one.issuer.requests().len();
+        let mark = world.mark();
+        world.start_operator().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(world.all_since(mark).writes(), Vec::<String>::new());
+        assert_eq!(one.issuer.requests().len(), posts);
+    });
+}
+
+#[test]
+fn a_namespace_without_its_role_is_told_stops_no_other_and_joins_when_it_is_back() {
+    run(async {
+        let mut world = World::own().await;
+        let (good, bare) = (world.place("good").await, world.place("bare").await);
+        for place in [&good, &bare] {
+            own_issuer(place).await;
+            place.create("c", by_own_issuer()).await;
+        }
+        let names = [good.namespace.clone(), bare.namespace.clone()];
+        confine(&mut world, &[&names[0], &names[1]], false).await;
+        let held = bare.ready("c").await;
+        good.ready("c").await;
+        world.take_operator().terminate().await;
+
+        let bindings: Api<RoleBinding> = Api::namespaced(world.admin.clone(), &bare.namespace);
+        let mut binding = bindings
+            .get("apicred-tokens")
+            .await
+            .expect("the chart made it");
+        bindings
+            .delete("apicred-tokens", &DeleteParams::default())
+            .await
+            .expect("it goes");
+        let posts = good.issuer.requests().len();
+        world.start_operator().await;
+        good.create(
+            "later",
+            crate::support::merge(
+                by_own_issuer(),
+                json!({ "target": { "secretName": "later" } }),
+            ),
+        )
+        .await;
+        good.ready("later").await;
+        assert_eq!(
+            good.issuer.requests().len(),
+            posts + 1,
+            "one token, for the new one"
+        );
+
+        binding.metadata.resource_version = None;
+        binding.metadata.uid = None;
+        bindings
+            .create(&PostParams::default(), &binding)
+            .await
+            .expect("it is back");
+        // Made only now: had the operator joined without its list, this one would never be seen.
+        bare.create(
+            "new",
+            crate::support::merge(
+                by_own_issuer(),
+                json!({ "target": { "secretName": "new" } }),
+            ),
+        )
+        .await;
+        bare.ready("new").await;
+        let now = bare.ready("c").await;
+        assert_eq!(
+            now.version, held.version,
+            "the token that was there is kept"
+        );
+    });
+}
+
+#[test]
+fn a_namespaced_operator_may_be_given_the_issuers_of_the_cluster() {
+    run(async {
+        let mut world = World::own().await;
+        let place = world.place("both").await;
+        let spec = place.issuer_spec(json!({
+            "entra": { "tenantId": place.issuer.tenant(), "authorityHost": place.issuer.origin() },
+            "allowedNamespaces": { "names": null, "selector": { "matchLabels": { "team": "a" } } },
+        }));
+        place.put_issuer(spec).await;
+        confine(&mut world, &[&place.namespace], true).await;
+        place.create("c", json!({})).await;
+        place.not_ready("c", "NotAuthorizedByIssuer").await;
+        let label = format!("namespace/{}", place.namespace);
+        world
+            .cluster
+            .kubectl(&["label", &label, "team=a"])
+            .await
+            .expect("a label");
+        place.ready("c").await;
+    });
+}
