@@ -3,6 +3,12 @@
 # Needs cargo (https://rustup.rs) with a C compiler, and Go for the first build of the control plane's programs.
 
 CARGO ?= cargo
+# Of the tools that `audit` and `sbom` install below target/tools, and nowhere else.
+CARGO_DENY ?= 0.20.2
+CYCLONEDX ?= 0.5.9
+TOOLS := target/tools/bin
+# `required`: `make audit` fails where the advisory database cannot be fetched.
+ADVISORIES ?= if-reachable
 IMAGE ?= ghcr.io/apicred/apicred:dev
 # cargo's own messages stay short; the steps below say what they do.
 export CARGO_TERM_PROGRESS_WHEN ?= auto
@@ -41,9 +47,26 @@ plugin: ## install kubectl-apicred, for `kubectl apicred login`
 fmt: ## format the code
 	$(CARGO) fmt --all
 
+audit: ## licences, sources, banned crates and known vulnerabilities of all dependencies
+	@[ -x $(TOOLS)/cargo-deny ] \
+	  || $(CARGO) install --locked cargo-deny --version $(CARGO_DENY) --root target/tools
+	$(TOOLS)/cargo-deny --all-features check licenses bans sources
+	@if $(TOOLS)/cargo-deny fetch db; then $(TOOLS)/cargo-deny --all-features check advisories; else \
+	  echo "audit: KNOWN VULNERABILITIES WERE NOT LOOKED FOR: the advisory database (github.com/rustsec/advisory-db) cannot be fetched here." >&2; \
+	  [ "$(ADVISORIES)" != required ]; fi
+
+sbom: ## what the operator is made of, as CycloneDX JSON in target/sbom/
+	@[ -x $(TOOLS)/cargo-cyclonedx ] \
+	  || $(CARGO) install --locked cargo-cyclonedx --version $(CYCLONEDX) --root target/tools
+	@mkdir -p target/sbom
+	$(TOOLS)/cargo-cyclonedx cyclonedx --manifest-path Cargo.toml --format json --spec-version 1.5 \
+	  --target x86_64-unknown-linux-musl --override-filename apicred-sbom
+	@mv apicred-sbom.json target/sbom/ && rm -f dev-issuer/apicred-sbom.json testenv/apicred-sbom.json
+	@echo "sbom: target/sbom/apicred-sbom.json"
+
 image: ## build the container image (IMAGE=…), with docker or podman
 	@engine=$$(command -v docker || command -v podman) \
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
 
-.PHONY: help demo test lint crds cluster plugin fmt image
+.PHONY: help demo test lint audit sbom crds cluster plugin fmt image
