@@ -88,6 +88,10 @@ async fn attempt(
     if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
         return Err(fault("a static key is revoked where it was made"));
     }
+    // An issuer that does not serve this namespace gets no secret of it, not even to end a token.
+    super::observe::permission(context, credential)
+        .0
+        .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
     let endpoint = acquire::endpoint(context, credential).await?;
     let Some(url) = endpoint.revocation.clone() else {
         return Err(fault("the issuer names no revocation endpoint"));
