@@ -262,12 +262,10 @@ impl Read {
         credential: &Credential,
         endpoint: &TokenEndpoint,
     ) -> Result<(), Refusal> {
-        let origin = match (&self.material, &endpoint.mtls_url) {
-            (Material::Tls(_), Some(url)) => url,
-            _ => &endpoint.url,
-        }
-        .origin()
-        .ascii_serialization();
+        let origin = endpoint
+            .posted(matches!(self.material, Material::Tls(_)))
+            .origin()
+            .ascii_serialization();
         for (name, annotations) in &self.owners {
             binding::may_post(&credential.issuer, &origin, name, annotations.as_ref()).map_err(
                 |denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()),
@@ -336,7 +334,8 @@ async fn account_token(
                 _ => unavailable(),
             })?;
         let annotations = object.metadata.annotations.as_ref();
-        let posted = endpoint.map(|e| e.url.origin().ascii_serialization());
+        let certificate = matches!(credential.proof, Proof::Mtls(_));
+        let posted = endpoint.map(|e| e.posted(certificate).origin().ascii_serialization());
         for origin in std::iter::once(credential.issuer.origin.clone()).chain(posted) {
             binding::may_post(&credential.issuer, &origin, name, annotations).map_err(|d| {
                 Refusal::local(

@@ -49,6 +49,14 @@ impl TokenEndpoint {
             scopes: None,
         }
     }
+
+    /// Where requests are posted to: whoever shows a certificate may have a place of his own.
+    pub fn posted(&self, shows_certificate: bool) -> &Url {
+        self.mtls_url
+            .as_ref()
+            .filter(|_| shows_certificate)
+            .unwrap_or(&self.url)
+    }
 }
 
 /// HTTP methods in use.
@@ -174,19 +182,16 @@ pub fn request(
     let pairs = fields.iter().map(|(k, v)| (*k, v.expose_secret()));
     let further = ask.parameters.iter().map(|(k, v)| (k.as_str(), v.as_str()));
 
-    let (url, tls) = match material {
-        Material::Tls(identity) => (
-            endpoint.mtls_url.as_ref().unwrap_or(&endpoint.url),
-            Some(TlsIdentity {
-                name: identity.thumbprint_s256(),
-                pem: identity.pem().clone(),
-            }),
-        ),
-        _ => (&endpoint.url, None),
+    let tls = match material {
+        Material::Tls(identity) => Some(TlsIdentity {
+            name: identity.thumbprint_s256(),
+            pem: identity.pem().clone(),
+        }),
+        _ => None,
     };
     Ok(TokenRequest {
         method: Method::Post,
-        url: url.clone(),
+        url: endpoint.posted(tls.is_some()).clone(),
         headers,
         body: SecretString::from(encode::form(pairs.chain(further))),
         tls,
