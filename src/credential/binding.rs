@@ -5,8 +5,18 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{Ask, Credential, Issuer};
-use crate::oauth::Grant;
+use super::{Ask, Credential, Endpoint, Issuer, IssuerId};
+use crate::{api::IssuerKind, oauth::Grant};
+
+/// Parameters that ask for rights in other words than scopes: RFC 9396, RFC 9101, OpenID Connect Core section 5.5,
+/// User-Managed Access. An issuer that limits scopes would be asked around its limit.
+const BESIDE_SCOPES: [&str; 5] = [
+    "authorization_details",
+    "claims",
+    "permission",
+    "request",
+    "request_uri",
+];
 
 /// Why a request may not be made.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,6 +83,13 @@ pub fn may_ask(
                 allowed.join(", ")
             )));
         }
+        let beside = |name: &&String| BESIDE_SCOPES.contains(&plain_name(name).as_str());
+        if let Some(name) = ask.parameters.keys().find(beside) {
+            return Err(Denial::Scope(format!(
+                "{} gives named scopes only, and the parameter \"{name}\" asks for more beside them; leave it out",
+                issuer.id
+            )));
+        }
         if let Some(refused) = wanted().find(|w| !is_allowed(w)) {
             return Err(Denial::Scope(format!(
                 "{} does not give \"{refused}\"; it gives {}",
@@ -110,11 +127,7 @@ pub fn may_post(
     if issuer.vouched {
         return Ok(());
     }
-    let named = annotations.and_then(|a| a.get(crate::api::names::ALLOWED_ISSUERS));
-    if named.is_some_and(|list| {
-        list.split(',')
-            .any(|o| o.trim().trim_end_matches('/').eq_ignore_ascii_case(origin))
-    }) {
+    if names(annotations, origin) {
         return Ok(());
     }
     Err(Denial::Secret(format!(
@@ -126,7 +139,10 @@ pub fn may_post(
 }
 
 /// May this Secret serve the grant of this credential? A static key is copied and a state Secret is written to, so
-/// their owners must have said so: else whoever may create credentials could read one and spoil the other.
+/// their owners must have said so: else whoever may create credentials could read one and spoil the other. A
+/// password is handed on by Entra ID: in a tenant with pass-through authentication, which the ROPC page says goes
+/// with this grant, an agent of the tenant's owner gets it in the clear. So its Secret names the tenant, where nobody
+/// but the namespace's users chose it.
 ///
 /// # Errors
 /// When the Secret does not name the credential.
@@ -139,6 +155,7 @@ pub fn may_serve(
     let (annotation, what) = match &credential.grant {
         Grant::Static(_) => (names, "published"),
         Grant::RefreshToken(_) => (crate::api::names::STATE_OF, "used as a refresh token"),
+        Grant::Password(_) => return may_sign_in(&credential.issuer, secret, annotations),
         _ => return Ok(()),
     };
     let named = annotations.and_then(|a| a.get(annotation));
@@ -154,6 +171,49 @@ pub fn may_serve(
     Err(Denial::Secret(format!(
         "Secret {secret} does not allow itself to be {what} by this credential; its owner sets the annotation {annotation}: {me} on it"
     )))
+}
+
+/// May this Secret be sent as a password to the tenant of an issuer?
+fn may_sign_in(
+    issuer: &Issuer,
+    secret: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Denial> {
+    let administrators = matches!(
+        issuer.id,
+        IssuerId::Object(IssuerKind::ClusterTokenIssuer, ..)
+    );
+    // Where nobody vouches for the host, the Secret names that already.
+    let (Endpoint::Entra { authority }, true, false) =
+        (&issuer.endpoint, issuer.vouched, administrators)
+    else {
+        return Ok(());
+    };
+    if names(annotations, authority) {
+        return Ok(());
+    }
+    Err(Denial::Secret(format!(
+        "Secret {secret} does not allow itself to be sent to {authority} as a password, which the tenant's owner may get to see; its owner sets the annotation {}: {authority} on it",
+        crate::api::names::ALLOWED_ISSUERS
+    )))
+}
+
+/// Does `allowed-issuers` list this place, letter by letter but for case and a slash at the end?
+fn names(annotations: Option<&BTreeMap<String, String>>, place: &str) -> bool {
+    annotations
+        .and_then(|a| a.get(crate::api::names::ALLOWED_ISSUERS))
+        .is_some_and(|list| {
+            list.split(',')
+                .any(|o| o.trim().trim_end_matches('/').eq_ignore_ascii_case(place))
+        })
+}
+
+/// The name of a form parameter as a lenient issuer reads it. PHP takes dots and blanks for underscores, drops
+/// blanks before a name, and reads a bracket as the beginning of a list: what looks like another name here would be
+/// `scope` there.
+pub(super) fn plain_name(name: &str) -> String {
+    let name = name.split(['[', '\0']).next().unwrap_or_default();
+    name.trim().to_ascii_lowercase().replace(['.', ' '], "_")
 }
 
 /// Does a label selector match? An empty one matches everything; an unknown operator matches nothing.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, ask, fit};
+use super::{
+    Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, ask, binding::plain_name,
+    fit,
+};
 use crate::{
     api::{ApiCredential, IssuerRef, TargetFormat, TargetKey, names},
     oauth::Grant,
@@ -92,8 +95,7 @@ pub fn parse(
             "must be a duration between 10s and 24h, such as 15m",
         ));
     }
-    let taken =
-        |name: &&String| PARAMETERS_WITH_FIELDS.contains(&name.to_ascii_lowercase().as_str());
+    let taken = |name: &&String| PARAMETERS_WITH_FIELDS.contains(&plain_name(name).as_str());
     errors.extend(spec.parameters.keys().filter(taken).map(|name| {
         FieldError::new(
             "spec.parameters",

@@ -110,6 +110,23 @@ fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
     );
     assert!(ask(&[], Some("api/"), None).is_ok());
     assert!(ask(&[], None, Some("urn:r")).is_ok());
+    for parameter in [
+        "authorization_details",
+        "Claims",
+        "permission",
+        "request_uri",
+    ] {
+        let more = Ask {
+            scopes: vec!["api/.default".to_owned()],
+            parameters: map(&[(parameter, "[]")]),
+            ..Ask::default()
+        };
+        let denial = may_ask(&issuer, "secops", Some(&BTreeMap::new()), &more).unwrap_err();
+        assert_eq!(denial.reason(), "ScopeNotAllowed", "{parameter}");
+        assert!(denial.message().contains(parameter), "{}", denial.message());
+        let open = cluster(&json!({ "allowedNamespaces": { "selector": {} } }));
+        assert!(may_ask(&open, "secops", Some(&BTreeMap::new()), &more).is_ok());
+    }
     for refused in [
         ask(&[], None, None),
         ask(&["API/.default"], None, None),

@@ -124,6 +124,11 @@ fn each_fault_names_its_field() {
         (json!({ "minLifetime": "9999999999999h" }), vec!["spec.minLifetime"]),
         (json!({ "parameters": { "scope": "more" } }), vec!["spec.parameters"]),
         (json!({ "parameters": { "Client_Secret": "x", "Resource": "y", "fine": "z" } }), vec!["spec.parameters", "spec.parameters"]),
+        // PHP would read each of these as one that has a field.
+        (json!({ "parameters": { " scope": "more" } }), vec!["spec.parameters"]),
+        (json!({ "parameters": { "scope[]": "more" } }), vec!["spec.parameters"]),
+        (json!({ "parameters": { "client.secret": "more" } }), vec!["spec.parameters"]),
+        (json!({ "parameters": { "scope\0": "more" } }), vec!["spec.parameters"]),
         (json!({ "target": { "labels": { "app.kubernetes.io/instance": "argo" } } }), vec!["spec.target.labels"]),
         (json!({ "target": { "labels": { "k8s.io/x": "1", "a.fluxcd.io/x": "1", "fine": "1" } } }), vec!["spec.target.labels", "spec.target.labels"]),
         (json!({ "target": { "annotations": { "apicred.dev/expires-at": "x" } } }), vec!["spec.target.annotations"]),
