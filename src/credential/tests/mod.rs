@@ -4,3 +4,4 @@ mod binding;
 mod fit;
 mod issuer;
 mod parse;
+mod tenancy;

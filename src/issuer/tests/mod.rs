@@ -2,4 +2,5 @@
 
 mod discovery;
 mod guard;
+mod guard_properties;
 mod limits;
