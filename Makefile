@@ -41,6 +41,10 @@ cluster: ## a control plane of your own, until Ctrl-C
 	@echo "# The kinds of apicred: kubectl apply --server-side -f crds/"
 	@exec $(CARGO) run --quiet --locked -p testenv --bin testenv -- up
 
+bench: ## speed, memory and requests under load, in minutes (ARGS=--full for 10,000 credentials)
+	$(CARGO) run --locked -p testenv --bin testenv -- build
+	$(CARGO) bench --locked --bench load -- $(ARGS)
+
 plugin: ## install kubectl-apicred, for `kubectl apicred login`
 	$(CARGO) install --locked --path . --bin kubectl-apicred
 
@@ -71,4 +75,4 @@ image: ## build the container image (IMAGE=…), with docker or podman
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
 
-.PHONY: help demo test lint audit sbom crds cluster plugin fmt image
+.PHONY: help demo test lint audit sbom crds cluster bench plugin fmt image

@@ -32,6 +32,8 @@ pub struct AuditEvent {
     pub stage: String,
     /// When the request arrived.
     pub request_received: Timestamp,
+    /// When it was answered; of a watch, when it began.
+    pub answered: Timestamp,
     /// What the client says of itself.
     pub user_agent: String,
     /// Path and query, as asked.
@@ -64,6 +66,17 @@ impl ControlPlane {
     /// begin, all others when they are answered.
     pub fn audit_since(&self, mark: AuditMark) -> Result<Vec<AuditEvent>, Error> {
         Ok(parse(&self.audit_text(mark.0)?))
+    }
+
+    /// The same, and the mark from which to read on: for a log that is followed while it grows.
+    pub fn audit_after(&self, mark: AuditMark) -> Result<(Vec<AuditEvent>, AuditMark), Error> {
+        let text = self.audit_text(mark.0)?;
+        let complete = text.rfind('\n').map_or(0, |end| end + 1);
+        // In bytes of the file, of which an unreadable one would make a longer text: the log is JSON in ASCII.
+        Ok((
+            parse(&text[..complete]),
+            AuditMark(mark.0 + complete as u64),
+        ))
     }
 
     fn audit_text(&self, from: u64) -> Result<String, Error> {
@@ -107,6 +120,8 @@ struct Line {
     #[serde(default)]
     response_status: ResponseStatus,
     request_received_timestamp: Timestamp,
+    #[serde(default)]
+    stage_timestamp: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +159,9 @@ impl From<Line> for AuditEvent {
             code: line.response_status.code,
             stage: line.stage,
             request_received: line.request_received_timestamp,
+            answered: line
+                .stage_timestamp
+                .unwrap_or(line.request_received_timestamp),
             user_agent: line.user_agent,
             uri: line.request_uri,
         }

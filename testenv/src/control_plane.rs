@@ -27,6 +27,8 @@ pub struct Options {
     pub apiserver_flags: Vec<String>,
     /// More flags for kube-controller-manager.
     pub controller_manager_flags: Vec<String>,
+    /// Whether etcd waits for the disk, as in a cluster. Off by default: the data dies with its folder.
+    pub fsync: bool,
 }
 
 impl Default for Options {
@@ -35,6 +37,7 @@ impl Default for Options {
             audit: true,
             apiserver_flags: Vec::new(),
             controller_manager_flags: Vec::new(),
+            fsync: false,
         }
     }
 }
@@ -88,7 +91,7 @@ impl ControlPlane {
         let mut progress = Progress::quiet("starting the control plane");
         let began = Instant::now();
 
-        let mut etcd = launch(&scratch, "etcd", &programs.etcd, layout.etcd())?;
+        let mut etcd = launch(&scratch, "etcd", &programs.etcd, layout.etcd(options))?;
         let mut apiserver = launch_apiserver(&scratch, programs, &layout, options)?;
         let ready = Probe {
             client: &client,

@@ -82,20 +82,23 @@ impl Layout {
         self.folder.join(name).display().to_string()
     }
 
-    pub(crate) fn etcd(&self) -> Vec<String> {
+    pub(crate) fn etcd(&self, options: &Options) -> Vec<String> {
         let client = format!("http://127.0.0.1:{}", self.etcd_client);
         let peer = format!("http://127.0.0.1:{}", self.etcd_peer);
-        vec![
+        let mut flags = vec![
             format!("--data-dir={}", self.file("etcd-data")),
             format!("--listen-client-urls={client}"),
             format!("--advertise-client-urls={client}"),
             format!("--listen-peer-urls={peer}"),
             format!("--initial-advertise-peer-urls={peer}"),
             format!("--initial-cluster=default={peer}"),
-            // The data dies with the folder; waiting for the disk would only slow the tests.
-            "--unsafe-no-fsync".to_owned(),
             "--log-level=warn".to_owned(),
-        ]
+        ];
+        if !options.fsync {
+            // The data dies with the folder; waiting for the disk would only slow the tests.
+            flags.push("--unsafe-no-fsync".to_owned());
+        }
+        flags
     }
 
     pub(crate) fn apiserver(&self, options: &Options) -> Vec<String> {

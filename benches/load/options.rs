@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Measures apicred, and any other operator, against a real control plane and a fast token server.
+#[derive(Parser)]
+#[command(name = "load")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) mode: Option<Mode>,
+    #[command(flatten)]
+    pub(crate) bench: Options,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Mode {
+    /// The token server; the harness starts it, so that its CPU and memory are its own.
+    #[command(hide = true)]
+    Issuer,
+}
+
+/// What is measured.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Scenarios, by name, separated by commas; all of them if left out. `list` names them.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) scenario: Vec<String>,
+    /// The whole: 10,000 credentials where a bar says so. Else 1,000.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Another number of credentials than that.
+    #[arg(long)]
+    pub(crate) size: Option<usize>,
+    /// Namespaces over which the credentials are spread.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) namespaces: usize,
+    /// Foreign Secrets; 20,000 with --full, else two for each credential.
+    #[arg(long)]
+    pub(crate) foreign: Option<usize>,
+    /// Length of the soak. Ten minutes hold the renewals of a day of tokens that live an hour; one minute is the
+    /// default without --full.
+    #[arg(long)]
+    pub(crate) soak_minutes: Option<u64>,
+    /// More arguments for `apicred run`, separated by blanks.
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    pub(crate) args: String,
+    /// Another operator to measure on the same load: a folder, see docs/performance.md. May be given again.
+    #[arg(long)]
+    pub(crate) rival: Vec<PathBuf>,
+    /// Where to write the numbers as JSON.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Leaves logs of operators here.
+    #[arg(long)]
+    pub(crate) logs: Option<PathBuf>,
+    /// etcd waits for the disk, as in a cluster. Off, times are those of the programs alone.
+    #[arg(long)]
+    pub(crate) fsync: bool,
+    /// What `cargo bench` adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    /// Credentials in the large scenarios.
+    pub(crate) fn size(&self) -> usize {
+        self.size.unwrap_or(if self.full { 10_000 } else { 1_000 })
+    }
+
+    /// Credentials in the scenarios whose bar names a thousand.
+    pub(crate) fn small(&self) -> usize {
+        self.size().min(1_000)
+    }
+
+    /// Secrets that are none of ours.
+    pub(crate) fn foreign(&self) -> usize {
+        self.foreign.unwrap_or(2 * self.size())
+    }
+
+    /// Length of the soak.
+    pub(crate) fn soak_minutes(&self) -> u64 {
+        self.soak_minutes.unwrap_or(if self.full { 10 } else { 1 })
+    }
+
+    /// Is this scenario wanted?
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.scenario.is_empty() || self.scenario.iter().any(|s| s == name)
+    }
+}

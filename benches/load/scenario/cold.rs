@@ -1,0 +1,274 @@
+//! Objects without a token: how fast all of them have one, and what it costs.
+
+use std::time::Instant;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Result,
+    contender::Contender,
+    issuer::Manner,
+    options::Options,
+    report::{Bar, Report, real},
+    scenario::{fill, tell_requests},
+    world::{HANDS, Limits, World},
+};
+
+/// Tokens a second of the nearest rival, at its defaults and at its best (docs/performance.md).
+const RIVAL_DEFAULT: f64 = 9.5;
+const RIVAL_BEST: f64 = 77.0;
+/// Times the bare writes that a start may take.
+const OVERHEAD: f64 = 1.3;
+
+pub(super) async fn run(
+    options: &Options,
+    contender: &Contender,
+    report: &mut Report,
+) -> Result<()> {
+    let modes: &[(Limits, &str)] = if contender.is_own() {
+        &[
+            (Limits::Open, "issuer object without limits"),
+            (Limits::Default, "issuer object as it is by default, 50/s"),
+        ]
+    } else {
+        &[(Limits::Open, "as its folder sets it up")]
+    };
+    for (limits, name) in modes {
+        let mut world = World::start(options, contender, *limits).await?;
+        let manner = Manner {
+            latency_ms: 20,
+            ..Manner::default()
+        };
+        world.issuer.set(manner).await?;
+        let open = *limits == Limits::Open;
+        once(options, contender, &mut world, report, (name, open)).await?;
+    }
+    Ok(())
+}
+
+async fn once(
+    options: &Options,
+    contender: &Contender,
+    world: &mut World,
+    report: &mut Report,
+    (name, open): (&str, bool),
+) -> Result<()> {
+    let who = ("cold", contender.name.as_str());
+    let objects = options.small();
+    world.grow(objects).await?;
+    let place = world.traffic.read(&world.plane)?;
+    let server = world.server_usage()?;
+    let seconds = fill(world, objects).await?;
+    let (usage, after) = (world.usage()?, world.server_usage()?);
+    let speed = real(objects) / seconds;
+    report.note(format!(
+        "{objects} objects, issuer answers in 20 ms; {name}"
+    ));
+    let bar = |factor, rival| match (contender.is_own(), open) {
+        (true, true) => Bar::AtLeast(factor * rival),
+        _ => Bar::None,
+    };
+    report.add(who, "until all have a token", seconds, "s", Bar::None);
+    report.add(
+        who,
+        "speed, 10 x the rival",
+        speed,
+        "/s",
+        bar(10.0, RIVAL_DEFAULT),
+    );
+    if open && contender.is_own() {
+        report.add(
+            who,
+            "speed, 1.5 x its best",
+            speed,
+            "/s",
+            bar(1.5, RIVAL_BEST),
+        );
+    }
+    let stats = world.issuer.stats().await?;
+    report.add(
+        who,
+        "POSTs a token",
+        real(stats.posts) / real(objects),
+        "",
+        Bar::Count(1.0),
+    );
+    let each = |cpu: f64| cpu * 1e3 / real(objects);
+    report.add(
+        who,
+        "CPU of the operator, a token",
+        each(usage.cpu),
+        "ms",
+        Bar::None,
+    );
+    report.add(
+        who,
+        "CPU of the API server, a token",
+        each(after.cpu - server.cpu),
+        "ms",
+        Bar::None,
+    );
+    report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
+    report.add(
+        who,
+        "connections to the issuer",
+        real(stats.accepted),
+        "",
+        Bar::None,
+    );
+    let tally = world.traffic.since(place);
+    tell_requests(report, who, &tally, objects, (Bar::None, Bar::None));
+    strangers(world, report, who).await
+}
+
+/// Every Secret must hold the token of its own client: the token server puts the client's id into it.
+async fn strangers(world: &World, report: &mut Report, who: (&'static str, &str)) -> Result<()> {
+    let mut strangers = 0;
+    for namespace in world.all_namespaces() {
+        let api: Api<Secret> = Api::namespaced(world.admin.clone(), &namespace);
+        for secret in api.list(&ListParams::default()).await? {
+            let name = secret.metadata.name.unwrap_or_default();
+            let Some(number) = name.strip_prefix("token-") else {
+                continue;
+            };
+            let mine = format!("bench.client-{number}.");
+            let data = secret.data.unwrap_or_default();
+            let held = data
+                .values()
+                .any(|v| String::from_utf8_lossy(&v.0).contains(&mine));
+            strangers += usize::from(!held);
+        }
+    }
+    report.add(
+        who,
+        "Secrets with another client's token",
+        real(strangers),
+        "",
+        Bar::Count(0.0),
+    );
+    Ok(())
+}
+
+/// As many as there are, with an issuer that answers at once, beside the same writes sent by a plain client.
+pub(super) async fn unlimited(
+    options: &Options,
+    own: &Contender,
+    report: &mut Report,
+) -> Result<()> {
+    let who = ("unlimited", own.name.as_str());
+    let mut world = World::start(options, own, Limits::Open).await?;
+    let objects = options.size();
+    world.grow(objects).await?;
+    let place = world.traffic.read(&world.plane)?;
+    let (before, server) = (world.issuer.stats().await?.posts, world.server_usage()?);
+    let seconds = fill(&mut world, objects).await?;
+    let (usage, after) = (world.usage()?, world.server_usage()?);
+    report.note(format!("{objects} objects, issuer answers at once"));
+    report.add(who, "until all have a token", seconds, "s", Bar::None);
+    report.add(who, "speed", real(objects) / seconds, "/s", Bar::None);
+    let posts = world.issuer.stats().await?.posts - before;
+    report.add(
+        who,
+        "POSTs a token",
+        real(posts) / real(objects),
+        "",
+        Bar::Count(1.0),
+    );
+    let each = |cpu: f64| cpu * 1e3 / real(objects);
+    report.add(
+        who,
+        "CPU of the operator, a token",
+        each(usage.cpu),
+        "ms",
+        Bar::None,
+    );
+    report.add(
+        who,
+        "CPU of the API server, a token",
+        each(after.cpu - server.cpu),
+        "ms",
+        Bar::None,
+    );
+    report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
+    let tally = world.traffic.since(place);
+    tell_requests(report, who, &tally, objects, (Bar::None, Bar::None));
+    world.stop_operator().await?;
+    let bare = bare(&world, objects).await?;
+    report.add(who, "the same writes, sent bare", bare, "s", Bar::None);
+    report.add(
+        who,
+        "times the bare writes",
+        seconds / bare,
+        "x",
+        Bar::AtMost(OVERHEAD),
+    );
+    Ok(())
+}
+
+/// Deletes what the operator wrote and writes it again: Secret and status, as many at once as the operator's workers.
+async fn bare(world: &World, objects: usize) -> Result<f64> {
+    let kind = world.kind().await?;
+    let mut work = Vec::with_capacity(objects);
+    for namespace in world.all_namespaces() {
+        let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), &namespace);
+        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=apicred");
+        for mut secret in secrets.list(&ours).await? {
+            secret.metadata.resource_version = None;
+            secret.metadata.uid = None;
+            secret.metadata.creation_timestamp = None;
+            secret.metadata.managed_fields = None;
+            work.push((namespace.clone(), secret));
+        }
+        secrets
+            .delete_collection(&DeleteParams::default(), &ours)
+            .await?;
+    }
+    let objects_of = |namespace: &str| -> Api<DynamicObject> {
+        Api::namespaced_with(world.admin.clone(), namespace, &kind)
+    };
+    let mut statuses = std::collections::HashMap::new();
+    for namespace in world.all_namespaces() {
+        for object in objects_of(&namespace).list(&ListParams::default()).await? {
+            let number = object.metadata.name.unwrap_or_default();
+            let number = number.trim_start_matches("load-").to_owned();
+            statuses.insert(
+                number,
+                object.data.get("status").cloned().unwrap_or(Value::Null),
+            );
+        }
+    }
+    let statuses = &statuses;
+    let objects_of = &objects_of;
+    let began = Instant::now();
+    stream::iter(work)
+        .map(|(namespace, secret)| async move {
+            let name = secret.metadata.name.clone().unwrap_or_default();
+            let number = name.trim_start_matches("token-").to_owned();
+            let mut status = statuses.get(&number).cloned().unwrap_or_default();
+            // Another status than the one that stands there: else it would be no write.
+            status["tokenId"] = json!(format!("bare-{number}"));
+            let api: Api<Secret> = Api::namespaced(world.admin.clone(), &namespace);
+            api.create(&PostParams::default(), &secret).await?;
+            let body = json!({
+                "apiVersion": "apicred.dev/v1alpha1",
+                "kind": "ApiCredential",
+                "metadata": { "name": format!("load-{number}") },
+                "status": status,
+            });
+            let params = PatchParams::apply("apicred").force();
+            objects_of(&namespace)
+                .patch_status(&format!("load-{number}"), &params, &Patch::Apply(&body))
+                .await?;
+            Ok::<_, crate::Error>(())
+        })
+        .buffer_unordered(HANDS)
+        .try_collect::<Vec<()>>()
+        .await?;
+    Ok(began.elapsed().as_secs_f64())
+}

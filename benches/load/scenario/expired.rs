@@ -1,0 +1,70 @@
+//! The operator was away, and all tokens have ended.
+
+use std::time::Duration;
+
+use crate::{
+    Result,
+    contender::Contender,
+    issuer::Manner,
+    options::Options,
+    report::{Bar, Report, real},
+    scenario::{fill, tell_requests},
+    world::{Limits, World},
+};
+
+/// Requests a second that the issuer object allows.
+const RATE: u32 = 200;
+
+pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
+    let who = ("expired", own.name.as_str());
+    let mut world = World::start(options, own, Limits::Open).await?;
+    let objects = options.size();
+    // Long enough that none renews while the others get their first.
+    let life = 60 + objects as u64 / 40;
+    let manner = |life| Manner {
+        life,
+        ..Manner::default()
+    };
+    world.issuer.set(manner(life)).await?;
+    fill(&mut world, objects).await?;
+    world.stop_operator().await?;
+    world.issuer.set(manner(3_600)).await?;
+    world.set_limits(Limits::Rate(RATE)).await?;
+    tokio::time::sleep(Duration::from_secs(life + 1)).await;
+
+    let (place, posts) = (
+        world.traffic.read(&world.plane)?,
+        world.issuer.stats().await?.posts,
+    );
+    let began = jiff::Timestamp::now();
+    world.start_operator().await?;
+    let end = world.published(place, objects).await?;
+    let seconds = end.duration_since(began).as_secs_f64();
+    let ideal = real(objects) / f64::from(RATE);
+    report.note(format!("{objects} credentials, issuer allows {RATE}/s"));
+    report.add(
+        who,
+        "until all are renewed",
+        seconds,
+        "s",
+        Bar::AtMost(1.1 * ideal),
+    );
+    report.add(who, "speed", real(objects) / seconds, "/s", Bar::None);
+    let posts = world.issuer.stats().await?.posts - posts;
+    report.add(
+        who,
+        "POSTs a token",
+        real(posts) / real(objects),
+        "",
+        Bar::Count(1.0),
+    );
+    let looks = world.reconciles().await? / real(objects);
+    report.add(who, "looks a token", looks, "", Bar::None);
+    let usage = world.usage()?;
+    let cpu = usage.cpu * 1e3 / real(objects);
+    report.add(who, "CPU of the operator, a token", cpu, "ms", Bar::None);
+    report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
+    let tally = world.traffic.since(place);
+    tell_requests(report, who, &tally, objects, (Bar::None, Bar::Count(2.0)));
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! What is measured, each by its name.
+
+mod cold;
+mod expired;
+mod memory;
+mod newcomer;
+mod restart;
+mod rotation;
+mod soak;
+
+use crate::{
+    Result,
+    contender::Contender,
+    options::Options,
+    report::{Bar, Report, percentile, real},
+    traffic::Tally,
+    world::World,
+};
+
+/// Names, and what stands behind them.
+pub(crate) const ALL: [(&str, &str); 8] = [
+    (
+        "cold",
+        "1,000 objects without a token, issuer 20 ms; rivals too",
+    ),
+    (
+        "unlimited",
+        "all objects without a token, issuer without limits, beside the same writes sent bare",
+    ),
+    (
+        "memory",
+        "resident memory: idle, while all is listed again, and with Secrets of others",
+    ),
+    (
+        "restart",
+        "requests that a restart costs when nothing is due; rivals too",
+    ),
+    (
+        "rotation",
+        "requests, looks and CPU of a renewal that its time brings",
+    ),
+    (
+        "expired",
+        "all tokens have ended while the operator was away, issuer allows 200/s",
+    ),
+    ("newcomer", "a new credential while all others renew"),
+    ("soak", "descriptors and memory over many renewals"),
+];
+
+/// Runs one of them.
+pub(crate) async fn run(
+    name: &str,
+    options: &Options,
+    own: &Contender,
+    rivals: &[Contender],
+    report: &mut Report,
+) -> Result<()> {
+    let everyone = || std::iter::once(own).chain(rivals);
+    match name {
+        "cold" => {
+            for contender in everyone() {
+                cold::run(options, contender, report).await?;
+            }
+            Ok(())
+        }
+        "unlimited" => cold::unlimited(options, own, report).await,
+        "memory" => memory::run(options, own, report).await,
+        "restart" => {
+            for contender in everyone() {
+                restart::run(options, contender, report).await?;
+            }
+            Ok(())
+        }
+        "rotation" => rotation::run(options, own, report).await,
+        "expired" => expired::run(options, own, report).await,
+        "newcomer" => newcomer::run(options, own, report).await,
+        "soak" => soak::run(options, own, report).await,
+        other => Err(format!("no scenario {other}").into()),
+    }
+}
+
+/// Makes all objects, then starts the operator and waits until each has its token. Gives the seconds from the start
+/// of the process to the end of the last write.
+async fn fill(world: &mut World, objects: usize) -> Result<f64> {
+    world.grow(objects).await?;
+    let place = world.traffic.read(&world.plane)?;
+    let began = jiff::Timestamp::now();
+    world.start_operator().await?;
+    let end = world.published(place, objects).await?;
+    Ok(end.duration_since(began).as_secs_f64())
+}
+
+/// The requests of one kind of work, told for each token.
+fn tell_requests(
+    report: &mut Report,
+    who: (&'static str, &str),
+    tally: &Tally<'_>,
+    tokens: usize,
+    bars: (Bar, Bar),
+) {
+    let each = |count: usize| real(count) / real(tokens.max(1));
+    report.add(who, "reads a token", each(tally.reads()), "", bars.0);
+    report.add(who, "writes a token", each(tally.writes()), "", bars.1);
+    if tally.refused() > 0 {
+        let refused = real(tally.refused());
+        report.add(who, "requests that were refused", refused, "", Bar::None);
+    }
+    report.note(format!("all requests: {:?}", tally.sums()));
+    for (verb, resource) in [
+        ("get", "secrets"),
+        ("create", "secrets"),
+        ("patch", "secrets"),
+        ("patch", "apicredentials/status"),
+    ] {
+        let times = tally.times(verb, resource);
+        if !times.is_empty() {
+            report.note(format!(
+                "{verb} {resource}: p50 {:.1} ms, p99 {:.1} ms in the API server",
+                percentile(&times, 50),
+                percentile(&times, 99)
+            ));
+        }
+    }
+}

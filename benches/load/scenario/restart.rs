@@ -1,0 +1,91 @@
+//! A restart with nothing due.
+
+use std::time::Instant;
+
+use crate::{
+    Result,
+    contender::Contender,
+    options::Options,
+    report::{Bar, Report, real},
+    scenario::fill,
+    world::{Limits, World},
+};
+
+pub(super) async fn run(
+    options: &Options,
+    contender: &Contender,
+    report: &mut Report,
+) -> Result<()> {
+    let who = ("restart", contender.name.as_str());
+    let mut world = World::start(options, contender, Limits::Open).await?;
+    let objects = if contender.is_own() {
+        options.size()
+    } else {
+        options.small()
+    };
+    fill(&mut world, objects).await?;
+    world.at_rest().await?;
+    world.stop_operator().await?;
+    let place = world.traffic.read(&world.plane)?;
+    let posts = world.issuer.stats().await?.posts;
+    let began = Instant::now();
+    world.start_operator().await?;
+    let ready = began.elapsed();
+    if contender.is_own() {
+        // At rest is not enough: it must have looked at every object and have found nothing to do.
+        let mut looks = 0.0;
+        while looks < real(objects) {
+            world.lives()?;
+            if began.elapsed().as_secs() > 120 {
+                return Err(format!("{looks} looks at {objects} objects in two minutes").into());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            looks = world.reconciles().await?;
+        }
+        let looked = began.elapsed();
+        report.add(who, "until ready", ready.as_secs_f64(), "s", Bar::None);
+        report.add(
+            who,
+            "until each is looked at",
+            looked.as_secs_f64(),
+            "s",
+            Bar::None,
+        );
+        report.add(
+            who,
+            "looks a credential",
+            looks / real(objects),
+            "",
+            Bar::None,
+        );
+    } else {
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    }
+    world.at_rest().await?;
+    let strict = if contender.is_own() {
+        Bar::Count(0.0)
+    } else {
+        Bar::None
+    };
+    report.note(format!("{objects} objects"));
+    let posts = world.issuer.stats().await?.posts - posts;
+    let tally = world.traffic.since(place);
+    report.add(who, "POSTs", real(posts), "", strict);
+    report.add(
+        who,
+        "reads of the load's Secrets",
+        real(tally.secret_reads()),
+        "",
+        strict,
+    );
+    report.add(who, "writes", real(tally.writes()), "", strict);
+    report.add(
+        who,
+        "CPU of the operator",
+        world.usage()?.cpu,
+        "s",
+        Bar::None,
+    );
+    report.note(format!("all requests: {:?}", tally.sums()));
+    Ok(())
+}

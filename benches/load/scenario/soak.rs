@@ -1,0 +1,129 @@
+//! Many renewals, one after the other: nothing may grow, nobody may be late.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    Result,
+    contender::Contender,
+    issuer::Manner,
+    options::Options,
+    process::Usage,
+    report::{Bar, Report, real},
+    scenario::{fill, tell_requests},
+    world::{Limits, World},
+};
+
+/// A token of an hour is renewed each half hour, 48 times a day. One of 24 s is each 11.5 s or so: 10 minutes hold
+/// that many.
+const LIFE: u64 = 24;
+/// As many credentials as the machine renews in that time without haste.
+const MOST: usize = 500;
+const SAMPLE: Duration = Duration::from_secs(5);
+/// A renewal that is later than this is overdue.
+const LATE: f64 = 5.0;
+/// Descriptors may differ by those of one watch that is opened again.
+const DESCRIPTORS: f64 = 8.0;
+/// Memory may differ by the grain of the allocator.
+const GROWTH: f64 = 4.0;
+
+pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
+    let who = ("soak", own.name.as_str());
+    let mut world = World::start(options, own, Limits::Open).await?;
+    let objects = options.size().min(MOST);
+    world
+        .issuer
+        .set(Manner {
+            life: LIFE,
+            ..Manner::default()
+        })
+        .await?;
+    fill(&mut world, objects).await?;
+    // Two rounds until caches and pools have their size.
+    let warm = world.issuer.stats().await?.posts + 2 * objects;
+    world.asked(warm, Duration::from_secs(120)).await?;
+
+    let place = world.traffic.read(&world.plane)?;
+    let (began, before) = (Instant::now(), world.issuer.stats().await?);
+    let first = world.usage()?;
+    let looks = world.reconciles().await?;
+    let mut samples: Vec<Usage> = Vec::new();
+    let mut late: f64 = 0.0;
+    while began.elapsed() < Duration::from_secs(60 * options.soak_minutes()) {
+        tokio::time::sleep(SAMPLE).await;
+        world.lives()?;
+        samples.push(world.usage()?);
+        late = late.max(world.gauge("apicred_overdue_seconds").await?);
+        world.traffic.read(&world.plane)?;
+    }
+    let stats = world.issuer.stats().await?;
+    let (tokens, last) = (stats.posts - before.posts, world.usage()?);
+    let half = samples.len() / 2;
+    let mean = |part: &[Usage], of: fn(&Usage) -> f64| {
+        part.iter().map(of).sum::<f64>() / real(part.len().max(1))
+    };
+    let grown = |of| mean(&samples[half..], of) - mean(&samples[..half], of);
+    report.note(format!(
+        "{tokens} renewals of {objects} credentials in {} min, over TLS with a CA of its own; {} connections to the issuer, {} of them open",
+        options.soak_minutes(),
+        stats.accepted,
+        stats.open
+    ));
+    report.add(who, "renewals", real(tokens), "", Bar::None);
+    report.add(
+        who,
+        "descriptors, second half less first",
+        grown(|u| f64::from(u.descriptors)),
+        "",
+        Bar::Count(DESCRIPTORS),
+    );
+    report.add(
+        who,
+        "descriptors at the end",
+        f64::from(last.descriptors),
+        "",
+        Bar::None,
+    );
+    report.add(
+        who,
+        "threads, second half less first",
+        grown(|u| f64::from(u.threads)),
+        "",
+        Bar::Count(1.0),
+    );
+    report.add(
+        who,
+        "RSS, second half less first",
+        grown(|u| u.rss),
+        "MiB",
+        Bar::AtMost(GROWTH),
+    );
+    report.add(who, "RSS at the end", last.rss, "MiB", Bar::None);
+    report.add(
+        who,
+        "latest look, seconds overdue",
+        late,
+        "s",
+        Bar::AtMost(LATE),
+    );
+    let opened = real(stats.accepted - before.accepted);
+    report.add(
+        who,
+        "connections opened to the issuer",
+        opened,
+        "",
+        Bar::None,
+    );
+    let each = |value: f64| value / real(tokens.max(1));
+    report.add(
+        who,
+        "CPU of the operator, a renewal",
+        each((last.cpu - first.cpu) * 1e3),
+        "ms",
+        Bar::None,
+    );
+    let looks = world.reconciles().await? - looks;
+    report.add(who, "looks a renewal", each(looks), "", Bar::Count(2.05));
+    let tally = world.traffic.since(place);
+    tell_requests(report, who, &tally, tokens, (Bar::None, Bar::None));
+    Ok(())
+}

@@ -1,0 +1,433 @@
+//! A control plane with one operator in it, the token server, and the load.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use kube::{
+    Api, Client, Config,
+    api::{DynamicObject, GroupVersionKind, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    discovery::{self, ApiResource},
+};
+use serde_json::Value;
+use testenv::{Component, ControlPlane};
+
+use crate::{
+    Result,
+    contender::{Contender, fill, of_issuer},
+    options::Options,
+    process::{Process, TokenServer, Usage},
+    traffic::Traffic,
+};
+
+/// Where operators are installed.
+const HOME: &str = "apicred-system";
+/// Requests of the harness at once: as many as the operator's workers.
+pub(crate) const HANDS: usize = 32;
+/// Nothing has happened for this long: it will not happen any more.
+const STANDSTILL: Duration = Duration::from_secs(90);
+/// How often progress is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What the issuer object allows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Limits {
+    /// What it says when nobody chose.
+    Default,
+    /// Nothing holds the operator back.
+    Open,
+    /// Requests a second.
+    Rate(u32),
+}
+
+impl Limits {
+    fn text(self) -> String {
+        match self {
+            Self::Default => "{}".to_owned(),
+            Self::Open => r#"{"requestsPerSecond": 10000, "maxInFlight": 1000}"#.to_owned(),
+            Self::Rate(rate) => format!(r#"{{"requestsPerSecond": {rate}}}"#),
+        }
+    }
+}
+
+/// The whole.
+pub(crate) struct World {
+    // Drops first: it would complain about a server that goes away under it.
+    operator: Option<Process>,
+    pub(crate) plane: ControlPlane,
+    pub(crate) admin: Client,
+    pub(crate) issuer: TokenServer,
+    pub(crate) traffic: Traffic,
+    contender: Contender,
+    kubeconfig: PathBuf,
+    metrics: String,
+    port: u16,
+    namespaces: usize,
+    args: Vec<String>,
+    logs: PathBuf,
+    starts: u32,
+    /// Objects of the load that exist.
+    pub(crate) objects: usize,
+}
+
+impl World {
+    /// Starts all but the operator.
+    pub(crate) async fn start(
+        options: &Options,
+        contender: &Contender,
+        limits: Limits,
+    ) -> Result<Self> {
+        let plane = ControlPlane::start(testenv::Options {
+            fsync: options.fsync,
+            ..testenv::Options::default()
+        })
+        .await?;
+        let read = Kubeconfig::read_from(plane.admin_kubeconfig())?;
+        let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+        let account = if contender.is_own() {
+            install(&plane).await?;
+            "apicred"
+        } else {
+            plane.kubectl_apply(RIVAL).await?;
+            "operator"
+        };
+        let kubeconfig = plane
+            .service_account_kubeconfig(HOME, account, Duration::from_hours(24))
+            .await?;
+        let user = format!("system:serviceaccount:{HOME}:{account}");
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let world = Self {
+            operator: None,
+            admin: Client::try_from(config)?,
+            issuer: TokenServer::start().await?,
+            traffic: Traffic::of(&plane, &user)?,
+            logs: options
+                .logs
+                .clone()
+                .unwrap_or_else(|| plane.dir().to_owned()),
+            plane,
+            contender: contender.clone(),
+            kubeconfig,
+            metrics: format!("http://127.0.0.1:{port}/metrics"),
+            port,
+            namespaces: options.namespaces.max(1),
+            args: options.args.split_whitespace().map(str::to_owned).collect(),
+            starts: 0,
+            objects: 0,
+        };
+        world.set_limits(limits).await?;
+        for at in 0..world.namespaces {
+            let namespace = format!(
+                "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: load-{at}\n  labels: {{ bench: load }}\n"
+            );
+            world.plane.kubectl_apply(&namespace).await?;
+        }
+        world.new_sources(0).await?;
+        Ok(world)
+    }
+
+    /// Applies what the contender needs once in a cluster, with these limits of the issuer.
+    pub(crate) async fn set_limits(&self, limits: Limits) -> Result<()> {
+        let text = limits.text();
+        let setup = self.fill(&self.contender.setup, &[("limits", &text)])?;
+        let began = Instant::now();
+        while !setup.is_empty() {
+            match self.plane.kubectl_apply(&setup).await {
+                Ok(_) => break,
+                // A kind that the same text defines is served a moment later.
+                Err(_) if began.elapsed() < Duration::from_secs(20) => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies what the contender needs in each namespace. Another round brings another client secret, so that
+    /// every credential renews.
+    pub(crate) async fn new_sources(&self, round: usize) -> Result<()> {
+        for at in 0..self.namespaces {
+            let namespace = format!("load-{at}");
+            let values = [
+                ("namespace", namespace.as_str()),
+                ("round", &round.to_string()),
+            ];
+            let text = self.fill(&self.contender.namespace, &values)?;
+            if text.is_empty() {
+                return Ok(());
+            }
+            let objects: Value = serde_saphyr::from_str(&text)?;
+            let mut object: DynamicObject = serde_json::from_value(objects)?;
+            object.metadata.namespace = Some(namespace);
+            let text = serde_json::to_string(&object)?;
+            self.plane.kubectl_apply(&text).await?;
+        }
+        Ok(())
+    }
+
+    fn fill(&self, template: &str, more: &[(&str, &str)]) -> Result<String> {
+        let issuer = of_issuer(&self.issuer.addresses)?;
+        let mut values: Vec<(&str, &str)> = issuer.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let home = self.contender.folder.display().to_string();
+        values.extend([("folder", home.as_str()), ("home", HOME)]);
+        values.extend(more);
+        Ok(fill(template, &values))
+    }
+
+    /// The namespace of an object of the load.
+    pub(crate) fn namespace_of(&self, number: usize) -> String {
+        format!("load-{}", number % self.namespaces)
+    }
+
+    /// The names of all namespaces of the load.
+    pub(crate) fn all_namespaces(&self) -> Vec<String> {
+        (0..self.namespaces)
+            .map(|at| format!("load-{at}"))
+            .collect()
+    }
+
+    /// Makes one object of the load.
+    pub(crate) fn object(&self, number: usize) -> Result<DynamicObject> {
+        let (i, namespace) = (number.to_string(), self.namespace_of(number));
+        let values = [("i", i.as_str()), ("namespace", &namespace)];
+        let value: Value = serde_saphyr::from_str(&self.fill(&self.contender.load, &values)?)?;
+        let mut object: DynamicObject = serde_json::from_value(value)?;
+        object.metadata.namespace = Some(namespace);
+        Ok(object)
+    }
+
+    /// The kind of the load's objects.
+    pub(crate) async fn kind(&self) -> Result<ApiResource> {
+        let types = self.object(0)?.types.ok_or("load.yaml names no kind")?;
+        let gvk = GroupVersionKind::try_from(&types)?;
+        Ok(discovery::pinned_kind(&self.admin, &gvk).await?.0)
+    }
+
+    /// Adds objects of the load until there are this many.
+    pub(crate) async fn grow(&mut self, objects: usize) -> Result<()> {
+        let kind = self.kind().await?;
+        let this = &*self;
+        stream::iter(self.objects..objects)
+            .map(|number| {
+                let (kind, object) = (&kind, this.object(number));
+                async move {
+                    let namespace = this.namespace_of(number);
+                    let api: Api<DynamicObject> =
+                        Api::namespaced_with(this.admin.clone(), &namespace, kind);
+                    api.create(&PostParams::default(), &object?).await?;
+                    Ok::<_, crate::Error>(())
+                }
+            })
+            .buffer_unordered(HANDS)
+            .try_collect::<Vec<()>>()
+            .await?;
+        self.objects = self.objects.max(objects);
+        Ok(())
+    }
+
+    /// Starts the operator; apicred is waited for until it is ready.
+    pub(crate) async fn start_operator(&mut self) -> Result<()> {
+        self.starts += 1;
+        let log = self
+            .logs
+            .join(format!("{}-{}.out", self.contender.name, self.starts));
+        let metrics_at = format!("127.0.0.1:{}", self.port);
+        let env = [
+            ("KUBECONFIG", self.kubeconfig.display().to_string()),
+            ("POD_NAME", "bench".to_owned()),
+            ("POD_NAMESPACE", HOME.to_owned()),
+            ("BENCH_METRICS", metrics_at.clone()),
+            ("BENCH_FOLDER", self.contender.folder.display().to_string()),
+            ("BENCH_TOKEN_URL", self.issuer.addresses.token_url.clone()),
+        ];
+        let process = if let Some(command) = &self.contender.command {
+            let args = ["-c".to_owned(), format!("exec {}", command.trim())];
+            Process::spawn("/bin/sh", &args, &env, log).await?
+        } else {
+            let mut args = vec!["run".to_owned(), "--admin-listen".to_owned(), metrics_at];
+            args.extend(["--log-format", "json"].map(str::to_owned));
+            args.extend(self.args.iter().cloned());
+            Process::spawn(env!("CARGO_BIN_EXE_apicred"), &args, &env, log).await?
+        };
+        self.operator = Some(process);
+        if self.contender.is_own() {
+            let ready = self.metrics.replace("/metrics", "/readyz");
+            let began = Instant::now();
+            while !answers(&ready).await {
+                self.lives()?;
+                if began.elapsed() > STANDSTILL {
+                    return Err("the operator does not become ready".into());
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the operator.
+    pub(crate) async fn stop_operator(&mut self) -> Result<()> {
+        match self.operator.take() {
+            Some(operator) => operator.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// An error with its last words if the operator has ended.
+    pub(crate) fn lives(&mut self) -> Result<()> {
+        let ended = self.operator.as_mut().and_then(Process::ended);
+        ended.map_or(Ok(()), |(status, words)| {
+            Err(format!("the operator ended ({status}): {words}").into())
+        })
+    }
+
+    /// The process number of the operator.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        let operator = self.operator.as_ref().ok_or("no operator runs")?;
+        Ok(operator.pid)
+    }
+
+    /// The operator at this moment.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        Usage::of(self.pid()?)
+    }
+
+    /// The API server at this moment.
+    pub(crate) fn server_usage(&self) -> Result<Usage> {
+        Usage::of(self.plane.pid_of(Component::ApiServer))
+    }
+
+    /// Looks at credentials since the operator's start, by its own count.
+    pub(crate) async fn reconciles(&self) -> Result<f64> {
+        let text = reqwest::get(&self.metrics).await?.text().await?;
+        let mine = |l: &&str| {
+            l.starts_with("apicred_reconciles_total")
+                || l.starts_with("controller_runtime_reconcile_total")
+        };
+        let number = |l: &str| l.rsplit(' ').next()?.parse::<f64>().ok();
+        Ok(text.lines().filter(mine).filter_map(number).sum())
+    }
+
+    /// Another number out of the operator's own metrics.
+    pub(crate) async fn gauge(&self, name: &str) -> Result<f64> {
+        let text = reqwest::get(&self.metrics).await?.text().await?;
+        let line = text.lines().find_map(|l| l.strip_prefix(name));
+        Ok(line.and_then(|l| l.trim().parse().ok()).unwrap_or(f64::NAN))
+    }
+
+    /// Waits until this many Secrets have been written since a place in the traffic, and as many statuses if the
+    /// operator is ours; gives the end of the last write.
+    pub(crate) async fn published(&mut self, since: usize, count: usize) -> Result<Timestamp> {
+        let own = self.contender.is_own();
+        let (mut progress, mut before) = (Instant::now(), 0);
+        loop {
+            self.lives()?;
+            let now = self.traffic.read(&self.plane)?;
+            let tally = self.traffic.since(since);
+            if tally.published() >= count
+                && (!own || tally.told() >= count)
+                && let Some(end) = tally.last_write()
+            {
+                return Ok(end);
+            }
+            if now > before {
+                (progress, before) = (Instant::now(), now);
+            }
+            if progress.elapsed() > STANDSTILL {
+                let (done, sums) = (tally.published(), tally.sums());
+                return Err(format!("standstill at {done} of {count}: {sums:?}").into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the token server has been asked this often, for at most this long.
+    pub(crate) async fn asked(&mut self, posts: usize, within: Duration) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            self.lives()?;
+            let now = self.issuer.stats().await?.posts;
+            if now >= posts {
+                return Ok(());
+            }
+            if began.elapsed() > within {
+                return Err(format!("{now} of {posts} token requests after {within:?}").into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the operator has neither written nor asked for two seconds.
+    pub(crate) async fn at_rest(&mut self) -> Result<()> {
+        let mut quiet = 0;
+        let mut last = (0, 0);
+        let began = Instant::now();
+        while quiet < 8 {
+            self.lives()?;
+            let now = (
+                self.traffic.read(&self.plane)?,
+                self.issuer.stats().await?.posts,
+            );
+            quiet = if now == last { quiet + 1 } else { 0 };
+            last = now;
+            if began.elapsed() > STANDSTILL {
+                return Err("the operator does not come to rest".into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+}
+
+/// Installs the chart with the real helm. No Pod can run here, so it asks for none.
+async fn install(plane: &ControlPlane) -> Result<()> {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
+    let helm = [
+        "install",
+        "apicred",
+        chart,
+        "--namespace",
+        HOME,
+        "--create-namespace",
+        "--set",
+        "replicas=0",
+    ];
+    plane.helm(&helm).await?;
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=60s",
+    ];
+    plane.kubectl(&wait).await?;
+    Ok(())
+}
+
+/// A rival is not asked which rights it needs.
+const RIVAL: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: { name: apicred-system }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: operator, namespace: apicred-system }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: bench-operator }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
+subjects: [{ kind: ServiceAccount, name: operator, namespace: apicred-system }]
+";
+
+async fn answers(url: &str) -> bool {
+    reqwest::get(url)
+        .await
+        .is_ok_and(|a| a.status().is_success())
+}
