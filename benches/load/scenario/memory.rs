@@ -143,7 +143,7 @@ async fn relist(world: &mut World) -> Result<()> {
         if listed("list apicredentials") && listed("list secrets") {
             break;
         }
-        if began.elapsed() > Duration::from_secs(120) {
+        if began.elapsed() > Duration::from_mins(2) {
             return Err(format!("the operator did not list again: {sums:?}").into());
         }
         tokio::time::sleep(Duration::from_millis(250)).await;

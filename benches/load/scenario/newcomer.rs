@@ -17,7 +17,7 @@ const ANSWER_MS: u64 = 20;
 /// One newcomer each.
 const EVERY: Duration = Duration::from_millis(200);
 /// The crowd is watched no longer than this.
-const WATCHED: Duration = Duration::from_secs(60);
+const WATCHED: Duration = Duration::from_mins(1);
 
 pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
     for (limits, name) in [(Limits::Open, "no limits"), (Limits::Rate(200), "200/s")] {

@@ -40,7 +40,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     fill(&mut world, objects).await?;
     // Two rounds until caches and pools have their size.
     let warm = world.issuer.stats().await?.posts + 2 * objects;
-    world.asked(warm, Duration::from_secs(120)).await?;
+    world.asked(warm, Duration::from_mins(2)).await?;
 
     let place = world.traffic.read(&world.plane)?;
     let (began, before) = (Instant::now(), world.issuer.stats().await?);
