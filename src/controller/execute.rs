@@ -154,6 +154,19 @@ async fn verify(
             }
         }
         Ok(read) => {
+            // It was asked for already and could not be written: the next try costs the issuer nothing.
+            let held = context.with_state(key, &credential.uid, |s| s.held.clone());
+            if let Some(held) = held.filter(|h| h.fingerprint == read.fingerprint) {
+                return publish(
+                    context,
+                    credential,
+                    key,
+                    observed,
+                    &held,
+                    Why::SourceChanged,
+                )
+                .await;
+            }
             mint(
                 context,
                 credential,
