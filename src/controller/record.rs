@@ -82,7 +82,9 @@ pub(super) async fn write_status(
             }
             true
         }
-        Err(Trouble::NotFound | Trouble::Conflict | Trouble::Terminating) => true,
+        Err(Trouble::Terminating) => true,
+        // A conflict or a 404 may come from a busy store or a kind that is being served anew; should the object be
+        // gone or another one by now, the watch says so and nobody comes back.
         Err(_) => false,
     }
 }
