@@ -31,6 +31,8 @@ use crate::{
 const AT_ONCE: usize = 8;
 /// A discovery that failed is tried again after this.
 const AGAIN: Duration = Duration::from_mins(1);
+/// After a status that could not be written.
+const AFTER_LOST_STATUS: Duration = Duration::from_secs(10);
 
 /// Judges every issuer that is handed in, for ever.
 pub(super) async fn judge(
@@ -48,9 +50,12 @@ pub(super) async fn judge(
             let planned = Arc::clone(&planned);
             async move {
                 // One try at a time is planned for an issuer, however often it is edited meanwhile.
-                if !judge_one(&context, &issuer).await && lock(&planned).insert(issuer.clone()) {
+                let again_after = judge_one(&context, &issuer).await;
+                if let Some(wait) = again_after
+                    && lock(&planned).insert(issuer.clone())
+                {
                     tokio::spawn(async move {
-                        tokio::time::sleep(AGAIN).await;
+                        tokio::time::sleep(wait).await;
                         lock(&planned).remove(&issuer);
                         let _ = again.send(issuer);
                     });
@@ -60,15 +65,15 @@ pub(super) async fn judge(
         .await;
 }
 
-/// Judges one; `false` asks for another try.
-async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> bool {
-    match kind {
+/// Judges one; gives the wait until another try, if one is needed.
+async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> Option<Duration> {
+    let (written, settled) = match kind {
         IssuerKind::TokenIssuer => {
             let Some(object) = context
                 .token_issuers
                 .get(&ObjectRef::new(name).within(namespace))
             else {
-                return true;
+                return None;
             };
             let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
             let (status, settled) = verdict(
@@ -79,19 +84,13 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> b
             )
             .await;
             let api: Api<TokenIssuer> = Api::namespaced(context.client.clone(), namespace);
-            write(
-                context,
-                &api,
-                object.as_ref(),
-                object.status.as_ref(),
-                &status,
-            )
-            .await
-                && settled
+            let old = object.status.as_ref();
+            let written = write(context, &api, object.as_ref(), old, &status).await;
+            (written, settled)
         }
         IssuerKind::ClusterTokenIssuer => {
             let Some(object) = context.cluster_issuers.get(&ObjectRef::new(name)) else {
-                return true;
+                return None;
             };
             let parsed = Issuer::cluster(&object);
             let (status, settled) = verdict(
@@ -102,16 +101,15 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> b
             )
             .await;
             let api: Api<ClusterTokenIssuer> = Api::all(context.client.clone());
-            write(
-                context,
-                &api,
-                object.as_ref(),
-                object.status.as_ref(),
-                &status,
-            )
-            .await
-                && settled
+            let old = object.status.as_ref();
+            let written = write(context, &api, object.as_ref(), old, &status).await;
+            (written, settled)
         }
+    };
+    match (written, settled) {
+        (false, _) => Some(AFTER_LOST_STATUS),
+        (true, false) => Some(AGAIN),
+        (true, true) => None,
     }
 }
 

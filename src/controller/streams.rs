@@ -317,7 +317,9 @@ pub(super) async fn issuers<K>(
                 if let Some(listed) = &mut listed {
                     listed.insert(issuer.clone());
                 }
-                if versions.insert(issuer.clone(), version.clone()) != Some(version) {
+                let known = versions.insert(issuer.clone(), version.clone()) == Some(version);
+                // What a list brings is told at its end, once.
+                if !known && listed.is_none() {
                     news.push(issuer);
                 }
             }
