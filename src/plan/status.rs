@@ -32,6 +32,9 @@ pub struct View {
     pub requeue: Duration,
 }
 
+/// Longest time from a token request to the end of the write of its token, in seconds: the deadline of a look.
+const ANSWER: i64 = 75;
+
 /// What is to be said about the state beside the token's own facts.
 struct Trouble<'a> {
     reason: &'a str,
@@ -268,10 +271,14 @@ fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Option<LastAtte
     })
 }
 
-/// The last try as status has it. A token that is younger than a failure was got although nobody could say so.
+/// The last try as status has it. A token that is younger than a failure was got although nobody could say so; so
+/// was one that is there although the answer to its write was lost.
 fn remembered(old: &ApiCredentialStatus, record: Option<&Record>) -> Option<LastAttempt> {
     let last = old.last_attempt.clone()?;
-    match record.filter(|r| last.result == AttemptResult::Failed && r.issued_at > last.time.0) {
+    let unheard = last.reason.as_deref() == Some("KubernetesUnavailable");
+    let slack = SignedDuration::from_secs(if unheard { ANSWER } else { 0 });
+    let got = |r: &&Record| schedule::later(r.issued_at, slack) > last.time.0;
+    match record.filter(|r| last.result == AttemptResult::Failed && got(r)) {
         Some(record) => Some(succeeded(record.issued_at, None)),
         None => Some(last),
     }
