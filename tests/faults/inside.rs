@@ -1,0 +1,186 @@
+//! The operator inside the test: on a thread and a runtime of its own, so that dropping the runtime is the end of
+//! all that it does, as SIGKILL is.
+
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use apicred::{
+    app,
+    clock::Clock,
+    controller::{IdentityEnvironment, Operator, Settings},
+    telemetry::{health::Health, metrics::Metrics},
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use crate::wire::Wire;
+
+/// The machine's clock, so many seconds ahead of it or behind.
+#[derive(Default)]
+pub(crate) struct Steered(AtomicI64);
+
+impl Steered {
+    /// Moves it.
+    pub(crate) fn step(&self, by: SignedDuration) {
+        self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Steered {
+    fn now(&self) -> Timestamp {
+        let ahead = SignedDuration::from_secs(self.0.load(Ordering::SeqCst));
+        Timestamp::now().saturating_add(ahead).expect("a time")
+    }
+}
+
+/// What an operator says, line by line.
+#[derive(Clone, Default)]
+pub(crate) struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Said {
+    pub(crate) fn text(&self) -> String {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&said).into_owned()
+    }
+}
+
+impl io::Write for Said {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What an operator is given.
+#[derive(Clone)]
+pub(crate) struct Given {
+    pub(crate) wire: Wire,
+    pub(crate) clock: Arc<Steered>,
+    pub(crate) said: Said,
+    /// Where its digest key lies.
+    pub(crate) namespace: String,
+}
+
+/// A running operator. Dropped, it is killed.
+pub(crate) struct Inside {
+    stop: Option<oneshot::Sender<()>>,
+    kill: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Option<Result<(), String>>>>,
+}
+
+impl Inside {
+    /// Starts it.
+    pub(crate) fn start(kubeconfig: &Path, given: Given) -> Self {
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (kill, killed) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let lines = tracing_subscriber::fmt()
+                .json()
+                // As the program does it: kube's client prints bodies that it cannot parse.
+                .with_env_filter(EnvFilter::new("info,apicred=trace,kube_client::client=off"))
+                .with_writer({
+                    let said = given.said.clone();
+                    move || said.clone()
+                })
+                .finish();
+            let _lines = tracing::subscriber::set_default(lines);
+            // One thread: while it waits for its death, nothing else goes on.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            let ended = runtime.block_on(async move {
+                let mut config =
+                    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                        .await
+                        .expect("a usable kubeconfig");
+                app::harden(&mut config);
+                let settings = Settings {
+                    namespace: given.namespace,
+                    concurrency: 4,
+                    allowed_cidrs: vec!["127.0.0.0/8".parse().expect("a network")],
+                    instance: "inside".to_owned(),
+                    identity: IdentityEnvironment::default(),
+                };
+                let operator = Operator::new(
+                    given.wire.client(config),
+                    settings,
+                    given.clock,
+                    Arc::<Health>::default(),
+                    Arc::<Metrics>::default(),
+                );
+                let asked = async {
+                    // A sender that is dropped asks for nothing.
+                    if stopped.await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    _ = killed => None,
+                    ended = operator.run(asked) => Some(ended),
+                }
+            });
+            runtime.shutdown_background();
+            ended
+        });
+        Self {
+            stop: Some(stop),
+            kill: Some(kill),
+            thread: Some(thread),
+        }
+    }
+
+    /// Has it ended by itself?
+    pub(crate) fn ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Kills it and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        drop(self.kill.take());
+        self.join().await;
+    }
+
+    /// Asks it to end; gives how it ended.
+    pub(crate) async fn stop(mut self) -> Result<(), String> {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        self.join().await.expect("it was not killed")
+    }
+
+    async fn join(&mut self) -> Option<Result<(), String>> {
+        let thread = self.thread.take().expect("joined once");
+        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+        ended
+            .expect("a thread to wait on")
+            .expect("the operator does not panic")
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        drop(self.kill.take());
+    }
+}

@@ -1,0 +1,465 @@
+//! One life of a credential: it gets its first token, is renewed because somebody asks, gets another client secret,
+//! and is deleted. Meanwhile something goes wrong.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use testenv::eventually;
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::{
+    inside::{Given, Inside, Said, Steered},
+    oracles::{mask, mask_all},
+    support::{LATER, Place, Recorder, SecretView, World, condition, unique},
+    wire::{Fault, Wire},
+};
+
+/// A look at a credential may be put off by at most this without a word in its status.
+const UNSAID: SignedDuration = SignedDuration::from_secs(3);
+/// How long nothing may happen at the end.
+const CALM: Duration = Duration::from_millis(400);
+
+/// Lives that are led at once, in all tests together: more would only wait for each other.
+static TURNS: Semaphore = Semaphore::const_new(24);
+/// Annotations that are keyed digests, and look like words now and then.
+const DIGESTS: [&str; 5] = [
+    "apicred.dev/dress",
+    "apicred.dev/fingerprint",
+    "apicred.dev/request",
+    "apicred.dev/token-digest",
+    "apicred.dev/token-id",
+];
+
+static WORLD: OnceCell<World> = OnceCell::const_new();
+static REFERENCE: OnceCell<Life> = OnceCell::const_new();
+
+/// The world of all cases that leave the servers alone. No operator runs in it but those of the cases.
+pub(crate) async fn world() -> &'static World {
+    WORLD.get_or_init(World::own).await
+}
+
+/// The life in which nothing goes wrong, up to its last state. Its deletion is a case of its own: the garbage
+/// collector of a young control plane learns of our kinds only after half a minute, and the others need not wait.
+pub(crate) async fn reference() -> &'static Life {
+    REFERENCE
+        .get_or_init(async || {
+            let mut case = Case::new(world().await, "reference").await;
+            let life = case.live().await;
+            case.stop().await;
+            life
+        })
+        .await
+}
+
+/// A case: a place, an operator that sees nothing else, and all that is written down about the two.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) wire: Wire,
+    pub(crate) clock: Arc<Steered>,
+    pub(crate) said: Said,
+    kubeconfig: std::path::PathBuf,
+    operator: Option<Inside>,
+    pub(crate) crashes: usize,
+    nudges: usize,
+    /// What was waited for, to be told when it does not come.
+    doing: &'static str,
+}
+
+/// What is left of a life, for the oracles.
+pub(crate) struct Life {
+    pub(crate) name: String,
+    /// Requests that were spoilt.
+    pub(crate) spoilt: usize,
+    pub(crate) crashes: usize,
+    /// Requests of single objects, in their order.
+    pub(crate) calls: Vec<String>,
+    pub(crate) lists: usize,
+    pub(crate) posts: usize,
+    pub(crate) tokens: Vec<SecretView>,
+    /// The state before the deletion, masked.
+    pub(crate) end: Value,
+    /// Writes that the server did, by object, masked.
+    pub(crate) writes: std::collections::BTreeMap<String, usize>,
+    /// Secrets that are none of ours, before and after.
+    pub(crate) others: (Value, Value),
+    /// Everything that anybody may read.
+    pub(crate) words: String,
+    /// Values that may stand nowhere in it.
+    pub(crate) canaries: Vec<String>,
+}
+
+impl Life {
+    /// Leads a life on a wire that `spoil` may have spoilt.
+    pub(crate) async fn lead(name: &str, spoil: impl FnOnce(&Wire)) -> Self {
+        let world = world().await;
+        let turn = TURNS.acquire().await.expect("it is never closed");
+        let mut case = Case::new(world, name).await;
+        spoil(&case.wire);
+        let life = case.live().await;
+        // A deletion is a wait for the garbage collector: the next one may begin.
+        drop(turn);
+        case.end(&life).await;
+        life
+    }
+}
+
+impl Case {
+    /// A place in this world; no operator runs in it yet.
+    pub(crate) async fn new(world: &World, name: &str) -> Self {
+        let place = world.place(name).await;
+        let wire = Wire::to(&place.namespace, &place.issuer_name);
+        Self {
+            name: name.to_owned(),
+            place,
+            wire,
+            clock: Arc::default(),
+            said: Said::default(),
+            kubeconfig: world.operator_kubeconfig().clone(),
+            operator: None,
+            crashes: 0,
+            nudges: 0,
+            doing: "the start",
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        assert!(self.operator.is_none(), "one operator at a time");
+        let given = Given {
+            wire: self.wire.clone(),
+            clock: Arc::clone(&self.clock),
+            said: self.said.clone(),
+            // So that its digest key is made in each life.
+            namespace: self.place.namespace.clone(),
+        };
+        self.operator = Some(Inside::start(&self.kubeconfig, given));
+    }
+
+    /// Ends the operator as SIGKILL does.
+    pub(crate) async fn kill(&mut self) {
+        self.operator.take().expect("it runs").kill().await;
+    }
+
+    /// Ends the operator as SIGTERM does.
+    pub(crate) async fn stop(&mut self) {
+        let ended = self.operator.take().expect("it runs").stop().await;
+        assert_eq!(ended, Ok(()), "{}", self.name);
+    }
+
+    /// The deletion, and the end of the operator.
+    async fn end(mut self, life: &Life) {
+        self.place.delete("c").await;
+        self.until_gone().await;
+        assert_eq!(self.place.posts(), life.posts, "{}: O12", self.name);
+        self.stop().await;
+    }
+
+    /// Everything from the first start to the state before the deletion.
+    async fn live(&mut self) -> Life {
+        let recorder = Recorder::of(&self.place, "token");
+        let bystander = format!("bystander~{}", unique());
+        self.place.put_secret("bystander", "key", &bystander).await;
+        let before = self.others().await;
+        self.start();
+        self.place.create("c", json!({})).await;
+        self.doing = "the first token";
+        let first = self.until_ready(None).await;
+        let wish = self.place.request_renewal("c").await;
+        self.doing = "the renewal that was asked for";
+        let second = self.until_ready(Some((&first, Some(&wish)))).await;
+        // As a person does it: the new secret is good before it is told.
+        let secret = format!("{}~second", unique());
+        let client = dev_issuer::Client::new(&self.place.client).secret(&secret);
+        self.place.add_client(client.role("demo", "Records.Read"));
+        self.place.put_source(&secret).await;
+        self.doing = "the token for another client secret";
+        let third = self.until_ready(Some((&second, None))).await;
+        let status = self.place.call("demo", "whoami", &third.token).await;
+        assert_eq!(status, 200, "{}: the last token is good", self.name);
+        self.doing = "the end state";
+        let end = self.until_at_rest().await;
+        let others = (before, self.others().await);
+        let words = self.words().await + &self.said.text();
+        let mut canaries = vec![self.place.secret.clone(), secret, bystander];
+        let tokens = recorder.finish(&self.place);
+        canaries.extend(tokens.iter().map(|t| t.token.clone()));
+        let journal = self.wire.journal();
+        let calls = journal.iter().filter(|e| e.call.is_single());
+        Life {
+            name: self.name.clone(),
+            calls: calls.map(|e| mask(&self.place, &e.call.words())).collect(),
+            lists: journal.iter().filter(|e| e.call.verb == "list").count(),
+            spoilt: journal.iter().filter(|e| e.spoilt).count(),
+            writes: (self.wire.writes().into_iter())
+                .map(|(what, count)| (mask(&self.place, &what), count))
+                .collect(),
+            crashes: self.crashes,
+            posts: self.place.posts(),
+            tokens,
+            end,
+            others,
+            words,
+            canaries,
+        }
+    }
+
+    /// One look: gives the credential, lets time pass if it waits for a moment that it has named, and starts another
+    /// operator if the last one died.
+    async fn look(&mut self) -> Result<apicred::api::ApiCredential, String> {
+        let died = tokio::time::timeout(Duration::ZERO, self.wire.died()).await;
+        if died.is_ok() {
+            self.kill().await;
+            self.crashes += 1;
+            self.wire.revive();
+            self.start();
+        }
+        if self.operator.as_ref().is_some_and(Inside::ended) {
+            let ended = self.operator.take().expect("it ran").stop().await;
+            unreachable!("{}: the operator ended by itself: {ended:?}", self.name);
+        }
+        let credential = self.place.credentials().get("c").await;
+        let credential = credential.map_err(|e| e.to_string())?;
+        let status = credential.status.clone().unwrap_or_default();
+        let now = apicred::clock::Clock::now(self.clock.as_ref());
+        if let Some(next) = &status.next_attempt
+            && next.0.duration_since(now) > UNSAID
+        {
+            let wait = next.0.duration_since(now) + SignedDuration::from_secs(1);
+            self.pass(wait).await;
+        }
+        assert!(
+            status.observed_generation <= credential.metadata.generation,
+            "{}: O6: a status of a future spec",
+            self.name
+        );
+        Ok(credential)
+    }
+
+    /// Moves the operator's clock. Its timers run by the machine's, so a label of the namespace wakes it; that says
+    /// nothing about any credential.
+    pub(crate) async fn pass(&mut self, time: SignedDuration) {
+        self.clock.step(time);
+        self.nudge().await;
+    }
+
+    /// Wakes the credentials of the place without a change that concerns them.
+    pub(crate) async fn nudge(&mut self) {
+        self.nudges += 1;
+        let label = json!({ "metadata": { "labels": { "nudge": self.nudges.to_string() } } });
+        let label = Patch::Merge(label);
+        let namespaces: Api<Namespace> = Api::all(self.place.kube.clone());
+        let params = PatchParams::default();
+        let patched = namespaces.patch(&self.place.namespace, &params, &label);
+        patched.await.expect("a label");
+    }
+
+    /// Waits until the credential is ready with another token than `old`, and has served the wish.
+    pub(crate) async fn until_ready(
+        &mut self,
+        old: Option<(&SecretView, Option<&str>)>,
+    ) -> SecretView {
+        let began = Instant::now();
+        loop {
+            let seen = match self.look().await {
+                Err(error) => error,
+                Ok(credential) => {
+                    let status = credential.status.clone().unwrap_or_default();
+                    let ready = condition(&credential, "Ready").is_some_and(|c| c.status == "True");
+                    let current = status.observed_generation == credential.metadata.generation;
+                    let wish = old.and_then(|(_, wish)| wish);
+                    let served =
+                        wish.is_none() || status.last_handled_renew_request.as_deref() == wish;
+                    let view = self.place.view("token").await;
+                    if ready && current {
+                        // O6, whatever else is awaited.
+                        let backed = view.as_ref().is_ok_and(|v| v.expires_at > Timestamp::now());
+                        assert!(backed, "{}: O6: Ready, and {view:?}", self.name);
+                    }
+                    match (view, old) {
+                        (Ok(view), None) if ready && current => return view,
+                        (Ok(view), Some((old, _)))
+                            if ready && current && served && view.token != old.token =>
+                        {
+                            return view;
+                        }
+                        _ => format!("{status:?}"),
+                    }
+                }
+            };
+            assert!(
+                began.elapsed() < LATER,
+                "{}: {} did not come: {seen}\n{:#?}\n{}",
+                self.name,
+                self.doing,
+                self.journal(),
+                self.last_words(),
+            );
+            pause(began).await;
+        }
+    }
+
+    /// The journal, in short, for messages.
+    fn journal(&self) -> Vec<String> {
+        let journal = self.wire.journal();
+        let first = journal.first().map_or_else(Instant::now, |e| e.at);
+        let line = |e: &crate::wire::Entry| {
+            let at = e.at.duration_since(first).as_millis();
+            let spoilt = if e.spoilt { " (spoilt)" } else { "" };
+            format!("{at} ms: {} -> {:?}{spoilt}", e.call.words(), e.answered)
+        };
+        journal.iter().map(line).collect()
+    }
+
+    fn last_words(&self) -> String {
+        let said = self.said.text();
+        let lines: Vec<&str> = said.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// The state of all that concerns the credential, masked (O8).
+    async fn state(&self) -> Result<Value, String> {
+        let credential = self.place.credentials().get("c").await;
+        let credential = credential.map_err(|e| e.to_string())?;
+        let issuer = self.place.issuers().get(&self.place.issuer_name).await;
+        let issuer = issuer.map_err(|e| e.to_string())?;
+        let secret = self.place.secrets().get("token").await;
+        let mut secret =
+            serde_json::to_value(secret.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+        // Who wrote which field when; the fields themselves are all compared.
+        secret["metadata"]["managedFields"] = Value::Null;
+        for key in DIGESTS {
+            secret["metadata"]["annotations"][key] = Value::Null;
+        }
+        let names: Vec<String> = (self.all_secrets().await.iter())
+            .map(ResourceExt::name_any)
+            .collect();
+        // Times are masked, so it must be said that status tells of the token that is there.
+        let told = credential.status.as_ref().and_then(|s| s.token_id.clone());
+        let there = self.place.view("token").await?;
+        let fits = told.as_deref() == Some(there.token_id());
+        let mut status = serde_json::to_value(credential.status).map_err(|e| e.to_string())?;
+        status["tokenId"] = Value::Null;
+        // Goes with an answer that is lost; the Secret does not keep it.
+        status["lastAttempt"]["correlationId"] = Value::Null;
+        let mut state = json!({
+            "status": status,
+            "statusTellsOfTheSecret": fits,
+            "finalizers": credential.metadata.finalizers,
+            "issuer": issuer.status,
+            "secret": secret,
+            "secrets": names,
+        });
+        mask_all(&self.place, &mut state);
+        Ok(state)
+    }
+
+    async fn all_secrets(&self) -> Vec<Secret> {
+        let list = self.place.secrets().list(&ListParams::default()).await;
+        list.expect("Secrets").items
+    }
+
+    /// Secrets that are none of the operator's.
+    async fn others(&self) -> Value {
+        let mut others = self.all_secrets().await;
+        others.retain(|s| s.name_any() == "bystander");
+        serde_json::to_value(others).expect("Secrets")
+    }
+
+    /// Waits until the state is that of the reference, and then nothing is written and nothing asked (O7, O8). A life
+    /// that comes to rest elsewhere fails with both states.
+    async fn until_at_rest(&mut self) -> Value {
+        // The reference itself is compared to nothing; the issuer's verdict comes beside the token.
+        let wanted = REFERENCE.get().map(|r| r.end.clone());
+        let began = Instant::now();
+        let state = loop {
+            if let Err(error) = self.look().await {
+                unreachable!("{}: {error}", self.name);
+            }
+            let state = self.state().await.expect("a state");
+            let there = match &wanted {
+                None => state["issuer"] != Value::Null,
+                Some(wanted) => state == *wanted,
+            };
+            if there {
+                break state;
+            }
+            assert!(
+                began.elapsed() < LATER,
+                "{}: O8: it ended in\n{state:#}\nin place of\n{:#}\n{:#?}",
+                self.name,
+                wanted.unwrap_or_default(),
+                self.journal(),
+            );
+            pause(began).await;
+        };
+        self.stays_quiet(CALM).await;
+        let after = self.state().await.expect("a state");
+        assert_eq!(after, state, "{}: O7: it did not stay", self.name);
+        state
+    }
+
+    /// Nothing is written and no token is asked for (O7), once what is under way has ended.
+    pub(crate) async fn stays_quiet(&self, window: Duration) {
+        let writes = || self.wire.writes().values().sum::<usize>();
+        eventually(LATER, format!("{}: rest", self.name), async || {
+            let before = writes();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            before == writes()
+        })
+        .await;
+        let (before, posts) = (writes(), self.place.posts());
+        tokio::time::sleep(window).await;
+        assert_eq!(
+            (writes(), self.place.posts()),
+            (before, posts),
+            "{}: O7: {:#?}",
+            self.name,
+            self.journal()
+        );
+    }
+
+    /// Waits until the credential and its Secret are gone, and nothing is heard of them any more (O12).
+    pub(crate) async fn until_gone(&self) {
+        eventually(LATER, format!("{}: O12: the end", self.name), async || {
+            let credential = self.place.credentials().get_opt("c").await;
+            let secret = self.place.secrets().get_opt("token").await;
+            match (credential, secret) {
+                (Ok(None), Ok(None)) => Ok(()),
+                (credential, secret) => Err(format!("{credential:?} {:?}", secret.is_ok())),
+            }
+        })
+        .await;
+        self.stays_quiet(CALM).await;
+        let left = self.place.secrets().get_opt("token").await;
+        assert!(left.is_ok_and(|s| s.is_none()), "{}: O12", self.name);
+    }
+
+    /// Everything about the case that anybody may read.
+    pub(crate) async fn words(&self) -> String {
+        let credential = self.place.credentials().get("c").await.ok();
+        let issuer = self.place.issuers().get(&self.place.issuer_name).await.ok();
+        let events = self.place.events("c").await;
+        let metadata: Vec<_> = (self.all_secrets().await.into_iter())
+            .map(|s| (s.metadata.name, s.metadata.annotations, s.metadata.labels))
+            .collect();
+        format!("{credential:?} {issuer:?} {events:?} {metadata:?} ")
+    }
+}
+
+/// Between two looks: short at first, longer once it is a wait for a timer, for many wait at once.
+async fn pause(since: Instant) {
+    let patient = since.elapsed() > Duration::from_secs(2);
+    tokio::time::sleep(Duration::from_millis(if patient { 300 } else { 50 })).await;
+}
+
+/// A fault as a case: its name and what it is.
+pub(crate) type Named = (&'static str, Fault);

@@ -1,0 +1,20 @@
+//! The fault catalogue (docs/reliability.md) against the real API server, with the operator inside the test.
+//!
+//! Each case has an operator of its own, whose kube client goes through a [`wire`]: it sees one namespace as if it
+//! were the whole cluster, and one of its requests meets a fault. So hundreds of cases share a control plane. What must
+//! hold whatever happens is in [`oracles`].
+
+mod answers;
+mod crashes;
+mod inside;
+mod life;
+mod oracles;
+mod wire;
+
+#[path = "../cluster/support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "written for tests/cluster; this target uses a part of it"
+)]
+mod support;

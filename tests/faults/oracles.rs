@@ -1,0 +1,117 @@
+//! What must hold whatever happens. O1, O2 and O4 are checked on every state of the Secret by
+//! [`Recorder::finish`](crate::support::Recorder::finish); O6, O7 and O12 while a life is led (see [`crate::life`]).
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::{
+    life::Life,
+    support::{Place, canaries::Canaries},
+};
+
+/// Words with this many characters are keys, digests and ids, also if no digit is in them.
+const LONG: usize = 24;
+
+/// A text without what differs from life to life: names of the place, times, ids, versions, tokens, digests.
+pub(crate) fn mask(place: &Place, text: &str) -> String {
+    let text = text
+        .replace(&place.namespace, "PLACE")
+        .replace(&place.client, "PLACE")
+        .replace(&place.issuer_name, "PLACE");
+    let mut masked = String::with_capacity(text.len());
+    let part = |c: char| c.is_ascii_alphanumeric() || "-_+/=~".contains(c);
+    let mut rest = text.as_str();
+    while let Some(first) = rest.chars().next() {
+        let end = if part(first) {
+            rest.find(|c| !part(c)).unwrap_or(rest.len())
+        } else {
+            first.len_utf8()
+        };
+        let (word, tail) = rest.split_at(end);
+        let small = word.len() == 1 && word != "0";
+        let special = word.contains(|c: char| c.is_ascii_digit()) && !small && word != "v1";
+        let long = word.len() >= LONG && !word.contains('/');
+        masked.push_str(if special || long { "#" } else { word });
+        rest = tail;
+    }
+    masked
+}
+
+/// The same for each text in a value.
+pub(crate) fn mask_all(place: &Place, value: &mut Value) {
+    match value {
+        Value::String(text) => *text = mask(place, text),
+        Value::Array(all) => all.iter_mut().for_each(|v| mask_all(place, v)),
+        Value::Object(all) => all.values_mut().for_each(|v| mask_all(place, v)),
+        _ => {}
+    }
+}
+
+/// Holds a life against the one in which nothing went wrong.
+pub(crate) fn check(life: &Life, reference: &Life) {
+    let name = &life.name;
+    let lost = life.crashes;
+    // O3. A token that could not be written is kept: only with its process is it lost.
+    assert!(
+        life.posts <= reference.posts + lost,
+        "O3: {name}: {} POSTs in place of {}",
+        life.posts,
+        reference.posts
+    );
+    let tokens = life.tokens.len();
+    assert!(
+        (reference.tokens.len()..=reference.tokens.len() + lost).contains(&tokens),
+        "O3: {name}: {tokens} tokens were published in place of {}",
+        reference.tokens.len()
+    );
+    // O5.
+    assert_eq!(
+        life.others.0, life.others.1,
+        "O5: {name}: a Secret of others"
+    );
+    assert_eq!(life.end, reference.end, "O8: {name}");
+    writes(life, reference);
+    leaks(life);
+}
+
+/// O9: the same objects are written as often as in the reference, but for what one fault costs.
+fn writes(life: &Life, reference: &Life) {
+    let mut faults = String::new();
+    for (what, count) in &life.writes {
+        let usual = reference.writes.get(what).copied().unwrap_or_default();
+        let more = match what.as_str() {
+            // A failure is told and taken back.
+            _ if what.contains("/status") || what.contains("events") => 2,
+            _ => 1,
+        };
+        let allowed = usual + more * (life.spoilt + life.crashes).min(2);
+        if *count > allowed {
+            let _ = write!(
+                faults,
+                "{what}: {count} in place of {usual}, {allowed} at most; "
+            );
+        }
+    }
+    assert!(faults.is_empty(), "O9: {}: {faults}", life.name);
+}
+
+/// O10: nothing that anybody may read holds a secret.
+fn leaks(life: &Life) {
+    let canaries = Canaries::default();
+    for value in &life.canaries {
+        canaries.add(value);
+    }
+    assert!(
+        canaries.len() >= 4,
+        "O10: {}: nothing to listen for",
+        life.name
+    );
+    assert!(
+        life.words.contains("token published"),
+        "O10: {}: these are no words of an operator",
+        life.name
+    );
+    let leak = canaries.net().first_leak(&life.words);
+    assert_eq!(leak, None, "O10: {}", life.name);
+}

@@ -1,0 +1,412 @@
+//! A layer under the kube client: shows the operator one namespace as if it were the cluster, writes down each
+//! request, and spoils those that it is told to.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task,
+    time::{Duration, Instant},
+};
+
+use axum::body::Body as Answered;
+use http::{Request, Response};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder, DynBody},
+};
+use tokio::sync::Notify;
+use tower::{BoxError, Layer, Service};
+
+use crate::support::typed;
+
+/// What a request is about, as RBAC and audit logs name it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Call {
+    /// `get`, `list`, `watch`, `create`, `patch`, …
+    pub(crate) verb: &'static str,
+    /// With its subresource: `apicredentials/status`.
+    pub(crate) resource: String,
+    /// Empty for lists and creates.
+    pub(crate) name: String,
+}
+
+impl Call {
+    fn of(request: &Request<Body>) -> Self {
+        let uri = request.uri();
+        let parts: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
+        // `api/v1/…` or `apis/group/version/…`
+        let skip = if parts[0] == "api" { 2 } else { 3 };
+        let mut rest = parts.get(skip..).unwrap_or_default();
+        if rest.first() == Some(&"namespaces") && rest.len() > 2 {
+            rest = &rest[2..];
+        }
+        let kind = (*rest.first().unwrap_or(&"")).to_owned();
+        let name = (*rest.get(1).unwrap_or(&"")).to_owned();
+        let resource = rest
+            .get(2)
+            .map_or_else(|| kind.clone(), |sub| format!("{kind}/{sub}"));
+        let watch = uri.query().is_some_and(|q| q.contains("watch=true"));
+        let verb = match request.method().as_str() {
+            "GET" if watch => "watch",
+            "GET" if name.is_empty() => "list",
+            "GET" => "get",
+            "POST" => "create",
+            "PUT" => "update",
+            "PATCH" => "patch",
+            _ => "delete",
+        };
+        Self {
+            verb,
+            resource,
+            name,
+        }
+    }
+
+    /// Neither a list nor a watch.
+    pub(crate) fn is_single(&self) -> bool {
+        !matches!(self.verb, "list" | "watch")
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        !matches!(self.verb, "get" | "list" | "watch")
+    }
+
+    /// In words.
+    pub(crate) fn words(&self) -> String {
+        format!("{} {} {}", self.verb, self.resource, self.name)
+    }
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// Somebody else answers, and the server never hears of it: status, headers, body.
+    Answer(u16, Vec<(&'static str, String)>, String),
+    /// The server does it, and something else is answered.
+    DoneBut(u16, String),
+    /// The server does it, and half of its answer arrives.
+    Half,
+    /// The connection breaks before the request is sent.
+    Reset,
+    /// The connection breaks when the server has done it.
+    Lost,
+    /// No answer ever comes, and the server never hears of it.
+    Hole,
+    /// The server does it, and its answer never comes.
+    HoleAfter,
+    /// It takes so long.
+    Slow(Duration),
+    /// The operator dies before the request is sent.
+    Crash,
+    /// The operator dies when the server has done it.
+    CrashAfter,
+}
+
+impl Fault {
+    /// An answer as the API server words it.
+    pub(crate) fn status(code: u16, reason: &str, headers: &[(&'static str, &str)]) -> Self {
+        Self::Answer(code, owned(headers), failure(code, reason))
+    }
+
+    pub(crate) fn crashes(&self) -> bool {
+        matches!(self, Self::Crash | Self::CrashAfter)
+    }
+}
+
+fn owned(headers: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+    let json = [("content-type", "application/json")];
+    let all = json.iter().chain(headers);
+    all.map(|(name, value)| (*name, (*value).to_owned()))
+        .collect()
+}
+
+/// The body of a refusal.
+pub(crate) fn failure(code: u16, reason: &str) -> String {
+    serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": format!("a test answers {code}"), "reason": reason, "code": code,
+    })
+    .to_string()
+}
+
+/// One request that the operator made.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) call: Call,
+    pub(crate) at: Instant,
+    /// What the server answered; none if it was not asked, or has not answered yet.
+    pub(crate) answered: Option<u16>,
+    /// Was it spoilt?
+    pub(crate) spoilt: bool,
+}
+
+/// Decides about a request: its call and how many of its like came before, counted by the rule.
+type Rule = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
+
+#[derive(Default)]
+struct State {
+    rules: Vec<Rule>,
+    journal: Vec<Entry>,
+    dead: bool,
+}
+
+struct Shared {
+    /// The namespace and the cluster issuer that are shown; none: everything.
+    window: Option<(String, String)>,
+    state: Mutex<State>,
+    died: Notify,
+}
+
+/// What lies between an operator and the API server. Clones are the same wire.
+#[derive(Clone)]
+pub(crate) struct Wire(Arc<Shared>);
+
+impl Wire {
+    /// A wire that shows one namespace and one cluster issuer.
+    pub(crate) fn to(namespace: &str, issuer: &str) -> Self {
+        Self::new(Some((namespace.to_owned(), issuer.to_owned())))
+    }
+
+    /// A wire that shows the whole cluster.
+    pub(crate) fn open() -> Self {
+        Self::new(None)
+    }
+
+    fn new(window: Option<(String, String)>) -> Self {
+        Self(Arc::new(Shared {
+            window,
+            state: Mutex::default(),
+            died: Notify::new(),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A rule about all requests from now on; the first rule that names a fault decides.
+    pub(crate) fn rule(&self, rule: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
+        self.state().rules.push(Box::new(rule));
+    }
+
+    /// Spoils the `k`-th request (from 1 on) that fits, and no other.
+    pub(crate) fn spoil(&self, k: usize, fits: fn(&Call) -> bool, fault: Fault) {
+        let mut seen = 0;
+        self.rule(move |call| {
+            seen += usize::from(fits(call));
+            (fits(call) && seen == k).then(|| fault.clone())
+        });
+    }
+
+    /// Forgets all rules.
+    pub(crate) fn mend(&self) {
+        self.state().rules.clear();
+    }
+
+    /// All requests so far.
+    pub(crate) fn journal(&self) -> Vec<Entry> {
+        self.state().journal.clone()
+    }
+
+    /// Writes that the server has done, by what they are about.
+    pub(crate) fn writes(&self) -> BTreeMap<String, usize> {
+        let mut sums = BTreeMap::new();
+        for entry in self.journal() {
+            let done = entry.answered.is_some_and(|code| code < 300);
+            if entry.call.writes() && done {
+                *sums.entry(entry.call.words()).or_default() += 1;
+            }
+        }
+        sums
+    }
+
+    /// Waits for the crash that a rule asked for. Nothing passes from then on, until [`Wire::revive`].
+    pub(crate) async fn died(&self) {
+        self.0.died.notified().await;
+    }
+
+    /// The next operator may use it.
+    pub(crate) fn revive(&self) {
+        self.state().dead = false;
+    }
+
+    /// A client through this wire. To be called on the runtime of the operator.
+    pub(crate) fn client(&self, config: Config) -> Client {
+        let builder = ClientBuilder::try_from(config).expect("a usable configuration");
+        builder.with_layer(self).build()
+    }
+
+    /// What is done with a request, and where it stands in the journal.
+    fn judge(&self, call: &Call) -> Option<(usize, Option<Fault>)> {
+        let mut state = self.state();
+        if state.dead {
+            return None;
+        }
+        let mut fault = None;
+        for rule in &mut state.rules {
+            // Each counts, also when another one has decided.
+            let wish = rule(call);
+            fault = fault.or(wish);
+        }
+        state.journal.push(Entry {
+            call: call.clone(),
+            at: Instant::now(),
+            answered: None,
+            spoilt: fault.is_some(),
+        });
+        Some((state.journal.len() - 1, fault))
+    }
+
+    fn answered(&self, number: usize, code: u16) {
+        if let Some(entry) = self.state().journal.get_mut(number) {
+            entry.answered = Some(code);
+        }
+    }
+
+    async fn die(&self) -> ! {
+        self.state().dead = true;
+        self.0.died.notify_one();
+        std::future::pending().await
+    }
+
+    /// Narrows lists and watches of the whole cluster to the window.
+    fn narrow(&self, request: &mut Request<Body>, call: &Call) {
+        let Some((namespace, issuer)) = &self.0.window else {
+            return;
+        };
+        if call.is_single() {
+            return;
+        }
+        let uri = request.uri();
+        let query = uri.query().unwrap_or_default();
+        let only = |name: &str| {
+            let path = uri.path();
+            format!("{path}?{query}&fieldSelector=metadata.name%3D{name}")
+        };
+        let resource = call.resource.as_str();
+        let narrowed = match resource {
+            "namespaces" => only(namespace),
+            "clustertokenissuers" => only(issuer),
+            _ => {
+                let place = format!("namespaces/{namespace}/{resource}");
+                format!("{}?{query}", uri.path().replace(resource, &place))
+            }
+        };
+        *request.uri_mut() = narrowed.parse().expect("a path");
+    }
+}
+
+impl<S> Layer<S> for Wire {
+    type Service = Wired<S>;
+
+    fn layer(&self, inner: S) -> Wired<S> {
+        Wired {
+            inner,
+            wire: self.clone(),
+        }
+    }
+}
+
+/// The client's service with a wire in front.
+pub(crate) struct Wired<S> {
+    inner: S,
+    wire: Wire,
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Answered>, BoxError>> + Send>>;
+
+impl<S> Service<Request<Body>> for Wired<S>
+where
+    S: Service<Request<Body>, Response = Response<Box<DynBody>>, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Answered>;
+    type Error = BoxError;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Answering {
+        let wire = self.wire.clone();
+        let call = Call::of(&request);
+        let Some((number, fault)) = wire.judge(&call) else {
+            return Box::pin(std::future::pending());
+        };
+        wire.narrow(&mut request, &call);
+        let reaches = match &fault {
+            None | Some(Fault::DoneBut(..) | Fault::Half | Fault::Lost) => true,
+            Some(Fault::HoleAfter | Fault::Slow(_) | Fault::CrashAfter) => true,
+            Some(Fault::Answer(..) | Fault::Reset | Fault::Hole | Fault::Crash) => false,
+        };
+        // A service's future sends nothing before it is polled, so a wait may come first.
+        let answer = reaches.then(|| self.inner.call(request));
+        Box::pin(async move {
+            if let Some(Fault::Slow(time)) = &fault {
+                tokio::time::sleep(*time).await;
+            }
+            let answer = match answer {
+                None => None,
+                Some(answer) => {
+                    let answer = answer.await?;
+                    wire.answered(number, answer.status().as_u16());
+                    Some(answer.map(Answered::new))
+                }
+            };
+            match (fault, answer) {
+                (None | Some(Fault::Slow(_)), Some(answer)) => Ok(answer),
+                (Some(Fault::Answer(code, headers, body)), _) => {
+                    let mut answer = Response::builder().status(code);
+                    for (name, value) in headers {
+                        answer = answer.header(name, value);
+                    }
+                    Ok(answer.body(Answered::from(body))?)
+                }
+                (Some(Fault::DoneBut(code, body)), _) => {
+                    let answer = Response::builder().status(code);
+                    let answer = answer.header("content-type", "application/json");
+                    Ok(answer.body(Answered::from(body))?)
+                }
+                (Some(Fault::Half), Some(answer)) => {
+                    let (parts, body) = answer.into_parts();
+                    let all = axum::body::to_bytes(body, usize::MAX).await?;
+                    let half = all.slice(..all.len() / 2);
+                    Ok(Response::from_parts(parts, Answered::from(half)))
+                }
+                (Some(Fault::Hole | Fault::HoleAfter), _) => std::future::pending().await,
+                (Some(Fault::Crash | Fault::CrashAfter), _) => wire.die().await,
+                _ => Err("the connection was reset by a test".into()),
+            }
+        })
+    }
+}
+
+#[test]
+fn a_call_is_read_off_its_path() {
+    let call = |method: &str, uri: &str| {
+        let request = Request::builder().method(method).uri(uri);
+        Call::of(&request.body(Body::empty()).unwrap()).words()
+    };
+    for (method, uri, words) in [
+        ("GET", "/api/v1/secrets?&limit=500", "list secrets "),
+        ("GET", "/api/v1/secrets?&watch=true", "watch secrets "),
+        ("GET", "/api/v1/namespaces?&limit=500", "list namespaces "),
+        ("GET", "/api/v1/namespaces/a/secrets/b", "get secrets b"),
+        ("POST", "/api/v1/namespaces/a/secrets", "create secrets "),
+        (
+            "PATCH",
+            "/apis/apicred.dev/v1alpha1/namespaces/a/apicredentials/c/status",
+            "patch apicredentials/status c",
+        ),
+        (
+            "PATCH",
+            "/apis/apicred.dev/v1alpha1/clustertokenissuers/i/status?fieldManager=x",
+            "patch clustertokenissuers/status i",
+        ),
+    ] {
+        assert_eq!(call(method, uri), words);
+    }
+    let _: serde_json::Value = typed(serde_json::from_str(&failure(503, "x")).unwrap());
+}
