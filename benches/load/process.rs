@@ -106,8 +106,9 @@ pub(crate) struct Usage {
     pub(crate) rss: f64,
     pub(crate) anon: f64,
     pub(crate) peak: f64,
-    /// CPU seconds so far.
+    /// CPU seconds so far, and the kernel's part of them.
     pub(crate) cpu: f64,
+    pub(crate) system: f64,
     /// Open descriptors.
     pub(crate) descriptors: u32,
     /// Threads.
@@ -144,6 +145,7 @@ impl Usage {
             anon: mib("RssAnon"),
             peak: mib("VmHWM"),
             cpu: (ticks(11) + ticks(12)) / TICKS,
+            system: ticks(12) / TICKS,
             descriptors: u32::try_from(descriptors).unwrap_or(u32::MAX),
             threads: field("Threads"),
         })

@@ -15,8 +15,9 @@ use crate::{
     contender::Contender,
     issuer::Manner,
     options::Options,
+    process::Usage,
     report::{Bar, Report, real},
-    scenario::{fill, tell_requests},
+    scenario::{fill, tell_cpu, tell_requests},
     world::{HANDS, Limits, World},
 };
 
@@ -99,20 +100,20 @@ async fn once(
         "",
         Bar::Count(1.0),
     );
-    let each = |cpu: f64| cpu * 1e3 / real(objects);
-    report.add(
+    let nothing = Usage::default();
+    tell_cpu(
+        report,
         who,
-        "CPU of the operator, a token",
-        each(usage.cpu),
-        "ms",
-        Bar::None,
+        ("operator", Bar::None),
+        (nothing, usage),
+        objects,
     );
-    report.add(
+    tell_cpu(
+        report,
         who,
-        "CPU of the API server, a token",
-        each(after.cpu - server.cpu),
-        "ms",
-        Bar::None,
+        ("API server", Bar::None),
+        (server, after),
+        objects,
     );
     report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
     report.add(
@@ -122,6 +123,10 @@ async fn once(
         "",
         Bar::None,
     );
+    report.note(format!(
+        "{} of {} POSTs over HTTP/2",
+        stats.http2, stats.posts
+    ));
     let tally = world.traffic.since(place);
     tell_requests(report, who, &tally, objects, (Bar::None, Bar::None));
     strangers(world, report, who).await
@@ -180,20 +185,20 @@ pub(super) async fn unlimited(
         "",
         Bar::Count(1.0),
     );
-    let each = |cpu: f64| cpu * 1e3 / real(objects);
-    report.add(
+    let nothing = Usage::default();
+    tell_cpu(
+        report,
         who,
-        "CPU of the operator, a token",
-        each(usage.cpu),
-        "ms",
-        Bar::None,
+        ("operator", Bar::None),
+        (nothing, usage),
+        objects,
     );
-    report.add(
+    tell_cpu(
+        report,
         who,
-        "CPU of the API server, a token",
-        each(after.cpu - server.cpu),
-        "ms",
-        Bar::None,
+        ("API server", Bar::None),
+        (server, after),
+        objects,
     );
     report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
     let tally = world.traffic.since(place);

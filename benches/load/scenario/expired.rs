@@ -7,8 +7,9 @@ use crate::{
     contender::Contender,
     issuer::Manner,
     options::Options,
+    process::Usage,
     report::{Bar, Report, real},
-    scenario::{fill, tell_requests},
+    scenario::{fill, tell_cpu, tell_requests},
     world::{Limits, World},
 };
 
@@ -61,10 +62,10 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let looks = world.reconciles().await? / real(objects);
     report.add(who, "looks a token", looks, "", Bar::None);
     let usage = world.usage()?;
-    let cpu = usage.cpu * 1e3 / real(objects);
-    report.add(who, "CPU of the operator, a token", cpu, "ms", Bar::None);
+    let mine = (Usage::default(), usage);
+    tell_cpu(report, who, ("operator", Bar::None), mine, objects);
     report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
     let tally = world.traffic.since(place);
-    tell_requests(report, who, &tally, objects, (Bar::None, Bar::Count(2.0)));
+    tell_requests(report, who, &tally, objects, (Bar::None, Bar::AtMost(2.0)));
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::{
     Result,
     contender::Contender,
     options::Options,
+    process::Usage,
     report::{Bar, Report, percentile, real},
     traffic::Tally,
     world::World,
@@ -121,4 +122,24 @@ fn tell_requests(
             ));
         }
     }
+}
+
+/// CPU of a process between two moments, for each token.
+fn tell_cpu(
+    report: &mut Report,
+    who: (&'static str, &str),
+    (what, bar): (&str, Bar),
+    (before, after): (Usage, Usage),
+    tokens: usize,
+) {
+    let each = |seconds: f64| seconds * 1e3 / real(tokens.max(1));
+    let (all, system) = (after.cpu - before.cpu, after.system - before.system);
+    report.add(
+        who,
+        format!("CPU of the {what}, a token"),
+        each(all),
+        "ms",
+        bar,
+    );
+    report.note(format!("of these {:.2} ms in the kernel", each(system)));
 }

@@ -8,7 +8,7 @@ use crate::{
     issuer::Manner,
     options::Options,
     report::{Bar, Report, percentile, real},
-    scenario::{fill, tell_requests},
+    scenario::{fill, tell_cpu, tell_requests},
     world::{Limits, World},
 };
 
@@ -69,20 +69,9 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         tokens,
         (Bar::Count(1.0), Bar::Count(2.0)),
     );
-    report.add(
-        who,
-        "CPU of the operator, a renewal",
-        each((after.cpu - usage.cpu) * 1e3),
-        "ms",
-        Bar::AtMost(1.0),
-    );
-    report.add(
-        who,
-        "CPU of the API server, a renewal",
-        each((server_after.cpu - server.cpu) * 1e3),
-        "ms",
-        Bar::None,
-    );
+    let (mine, theirs) = (("operator", Bar::AtMost(1.0)), ("API server", Bar::None));
+    tell_cpu(report, who, mine, (usage, after), tokens);
+    tell_cpu(report, who, theirs, (server, server_after), tokens);
     report.add(who, "RSS", after.rss, "MiB", Bar::None);
     let reads = tally.times("get", "secrets");
     report.add(

@@ -9,7 +9,7 @@ use crate::{
     options::Options,
     process::Usage,
     report::{Bar, Report, real},
-    scenario::{fill, tell_requests},
+    scenario::{fill, tell_cpu, tell_requests},
     world::{Limits, World},
 };
 
@@ -114,13 +114,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Bar::None,
     );
     let each = |value: f64| value / real(tokens.max(1));
-    report.add(
-        who,
-        "CPU of the operator, a renewal",
-        each((last.cpu - first.cpu) * 1e3),
-        "ms",
-        Bar::None,
-    );
+    tell_cpu(report, who, ("operator", Bar::None), (first, last), tokens);
     let looks = world.reconciles().await? - looks;
     report.add(who, "looks a renewal", each(looks), "", Bar::Count(2.05));
     let tally = world.traffic.since(place);
