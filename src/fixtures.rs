@@ -148,7 +148,7 @@ pub(crate) fn published(credential: &Credential, record: Option<Record>) -> Publ
         record,
         dress: dress.digest(),
         dress_live: dress.digest(),
-        dress_keys: dress.keys(),
+        dress_keys: std::sync::Arc::new(dress.keys()),
         hands: Hands::None,
     }
 }

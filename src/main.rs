@@ -18,6 +18,11 @@ use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
+/// Lists of thousands of objects come and go, and both libcs keep for ever what such a peak took
+/// (docs/performance.md). How it gives memory back is set in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Keeps OAuth 2.0 access tokens fresh in Kubernetes Secrets.
 #[derive(Parser)]
 #[command(version, about)]

@@ -35,16 +35,16 @@ pub struct Client {
     pub secret_expires_at: Option<Time>,
     /// A certificate whose key signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<CertificateClient>,
+    pub certificate: Option<Box<CertificateClient>>,
     /// A token of a ServiceAccount in this namespace as client assertion: nothing is stored at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service_account: Option<ServiceAccountToken>,
+    pub service_account: Option<Box<ServiceAccountToken>>,
     /// The identity that the operator's own machine or pod has in Azure. Needs a ClusterTokenIssuer that lends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub managed_identity: Option<ManagedIdentityClient>,
+    pub managed_identity: Option<Box<ManagedIdentityClient>>,
     /// A certificate shown in the TLS handshake (RFC 8705).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mtls: Option<MtlsClient>,
+    pub mtls: Option<Box<MtlsClient>>,
     /// No proof: a public client, for grants that bring their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<PublicClient>,

@@ -110,7 +110,7 @@ pub struct ApiCredentialSpec {
     pub client: Option<Client>,
     /// How the token is granted: one key. `clientCredentials` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<Grant>,
+    pub grant: Option<Box<Grant>>,
     /// The API to call, by name: its audience, permissions and header are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiPreset>,
@@ -140,7 +140,7 @@ pub struct ApiCredentialSpec {
     pub parameters: BTreeMap<String, String>,
     /// What the token should say of itself. Read, never trusted: a token that cannot be read is neither good nor bad.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expect: Option<Expectation>,
+    pub expect: Option<Box<Expectation>>,
     /// Where the token goes.
     pub target: Target,
     /// Seconds of life that a reader of the Secret can count on, as a Go duration (`15m`). Left out: 15 minutes

@@ -30,7 +30,7 @@ pub struct ApiCredentialStatus {
     pub renew_reason: Option<String>,
     /// The last request to the issuer and how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_attempt: Option<LastAttempt>,
+    pub last_attempt: Option<Box<LastAttempt>>,
     /// Failed requests since the last good one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consecutive_failures: Option<i32>,

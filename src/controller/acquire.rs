@@ -457,6 +457,10 @@ async fn send(
         let until = crate::plan::schedule::later(context.clock.now(), pause);
         context.gate.pause(&credential.issuer.id, until);
     }
+    let well = |r: &Refusal| !matches!(r.class, Class::Throttled | Class::Transient);
+    if result.as_ref().err().is_none_or(well) {
+        context.gate.answered(&credential.issuer.id);
+    }
     result
 }
 

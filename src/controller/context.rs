@@ -189,7 +189,7 @@ impl Context {
         } = parts;
         Arc::new(Self {
             digest_key: KeyKeeper::new(client.clone(), &settings.namespace),
-            gate: Gate::new(triggers.clone(), Arc::clone(&clock)),
+            gate: Gate::new(triggers.clone(), Arc::clone(&clock), settings.concurrency),
             http: Arc::default(),
             flights: Arc::default(),
             endpoints: Endpoints::default(),

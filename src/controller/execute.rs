@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     credential::{Credential, Key},
-    issuer::limits::Urgency,
+    issuer::line::Urgency,
     oauth::Refusal,
     plan::{Hold, Observed, Outcome, Plan, Why, fail, fingerprint, schedule, stamp},
     publish::{dress, ownership::Target, render_patch},
@@ -190,7 +190,9 @@ async fn mint(
     first: Option<Read>,
 ) -> Outcome {
     let now = context.clock.now();
-    let urgency = Urgency::until(observed.valid(credential, now).map(|r| r.expires_at), now);
+    let ends = observed.valid(credential, now).map(|r| r.expires_at);
+    let failure = observed.memory.failure.as_ref();
+    let urgency = Urgency::new(ends, failure.map_or(0, |f| f.failures), now);
     let permit = match context.gate.enter(&credential.issuer, key, urgency) {
         Admission::Go(permit) => permit,
         // The net under the trigger that will come.

@@ -1,20 +1,25 @@
 //! The shell around the budgets of [`crate::issuer::limits`]: one budget an issuer, and a task that calls those in
-//! who stand in line.
+//! who stand in line. Before a budget stand the [shares](crate::issuer::shares) of the namespaces in the workers.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::Triggers;
+use super::{Triggers, context::lock};
 use crate::{
+    api::IssuerKind,
     clock::Clock,
     credential::{Issuer, IssuerId, Key},
-    issuer::limits::{Budget, Entry, Urgency},
+    issuer::{
+        limits::{Budget, Entry},
+        line::Urgency,
+        shares::Shares,
+    },
 };
 
 /// How often a line is looked at while there is one: the grain of the rate limit.
@@ -23,6 +28,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// All budgets.
 pub(super) struct Gate {
     budgets: Mutex<HashMap<IssuerId, Budget<Key>>>,
+    shares: Mutex<Shares<Key>>,
     waiting: Notify,
     triggers: Triggers,
     clock: Arc<dyn Clock>,
@@ -42,12 +48,16 @@ pub(super) enum Admission {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     issuer: IssuerId,
+    namespace: String,
+    /// At an issuer of the namespace.
+    own: bool,
 }
 
 impl Gate {
-    pub(super) fn new(triggers: Triggers, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(super) fn new(triggers: Triggers, clock: Arc<dyn Clock>, workers: u16) -> Arc<Self> {
         Arc::new(Self {
             budgets: Mutex::default(),
+            shares: Mutex::new(Shares::new(workers)),
             waiting: Notify::new(),
             triggers,
             clock,
@@ -62,16 +72,26 @@ impl Gate {
         urgency: Urgency,
     ) -> Admission {
         let now = self.clock.now();
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = lock(&self.shares);
+        let own = matches!(&issuer.id, IssuerId::Object(IssuerKind::TokenIssuer, ..));
+        if !shares.may(&key.namespace, key, own) {
+            return Admission::Wait;
+        }
+        let mut budgets = lock(&self.budgets);
         let budget = budgets
             .entry(issuer.id.clone())
             .or_insert_with(|| Budget::new(issuer.requests_per_second, issuer.max_in_flight, now));
         budget.configure(issuer.requests_per_second, issuer.max_in_flight);
-        match budget.enter(key, urgency, now) {
-            Entry::Go => Admission::Go(Permit {
-                gate: Arc::clone(self),
-                issuer: issuer.id.clone(),
-            }),
+        match budget.enter(key, &key.namespace, urgency, now) {
+            Entry::Go => {
+                shares.take(&key.namespace, own);
+                Admission::Go(Permit {
+                    gate: Arc::clone(self),
+                    issuer: issuer.id.clone(),
+                    namespace: key.namespace.clone(),
+                    own,
+                })
+            }
             Entry::Wait => {
                 self.waiting.notify_one();
                 Admission::Wait
@@ -82,15 +102,23 @@ impl Gate {
 
     /// The issuer asked to be left alone.
     pub(super) fn pause(&self, issuer: &IssuerId, until: Timestamp) {
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budgets = lock(&self.budgets);
         if let Some(budget) = budgets.get_mut(issuer) {
             budget.pause(until);
         }
     }
 
+    /// The issuer has answered as one that is well.
+    pub(super) fn answered(&self, issuer: &IssuerId) {
+        if let Some(budget) = lock(&self.budgets).get_mut(issuer) {
+            budget.answered();
+        }
+    }
+
     /// A credential is gone.
     pub(super) fn forget(&self, key: &Key) {
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        lock(&self.shares).forget(key);
+        let mut budgets = lock(&self.budgets);
         budgets.values_mut().for_each(|b| b.forget(key));
     }
 
@@ -108,7 +136,7 @@ impl Gate {
     /// Calls in those who may come; says whether somebody still waits.
     fn admit(&self) -> bool {
         let now = self.clock.now();
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budgets = lock(&self.budgets);
         let called: Vec<Key> = budgets
             .values_mut()
             .filter(|b| b.has_line())
@@ -126,16 +154,16 @@ impl Gate {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut budgets = self
-            .gate
-            .budgets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(budget) = budgets.get_mut(&self.issuer) {
+        let gate = &self.gate;
+        if let Some(budget) = lock(&gate.budgets).get_mut(&self.issuer) {
             budget.leave();
             if budget.has_line() {
-                self.gate.waiting.notify_one();
+                gate.waiting.notify_one();
             }
+        }
+        let called = lock(&gate.shares).give_back(&self.namespace, self.own);
+        for key in &called {
+            gate.triggers.send(key);
         }
     }
 }

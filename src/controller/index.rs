@@ -1,7 +1,10 @@
 //! Who refers to what: from a Secret or an issuer to the credentials that depend on it. Synchronous and small, so
 //! that a changed Secret finds its credentials without a scan.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     api::{ApiCredential, ApiCredentialSpec, IssuerKind},
@@ -14,21 +17,25 @@ pub(super) type SecretName = (String, String);
 /// Kind, namespace (empty for cluster scope) and name of an issuer.
 pub(super) type IssuerName = (IssuerKind, String, String);
 
-#[derive(Clone, Debug, PartialEq)]
+/// One credential. There are ten thousand of them: names that several share are held once.
+#[derive(Debug, PartialEq)]
 struct Entry {
-    sources: BTreeSet<SecretName>,
-    target: SecretName,
-    issuer: Option<IssuerName>,
+    /// Names of Secrets in its namespace.
+    sources: Box<[String]>,
+    /// Name of its target.
+    target: String,
+    issuer: Option<Arc<IssuerName>>,
     seniority: Seniority,
 }
 
 /// The reverse index.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    entries: HashMap<Key, Entry>,
-    by_source: HashMap<SecretName, HashSet<Key>>,
-    by_target: HashMap<SecretName, BTreeSet<(Seniority, Key)>>,
-    by_issuer: HashMap<IssuerName, HashSet<Key>>,
+    entries: HashMap<Arc<Key>, Entry>,
+    by_source: HashMap<SecretName, HashSet<Arc<Key>>>,
+    /// The oldest first.
+    by_target: HashMap<SecretName, Vec<(Seniority, Arc<Key>)>>,
+    by_issuer: HashMap<Arc<IssuerName>, HashSet<Arc<Key>>>,
 }
 
 impl Index {
@@ -46,41 +53,45 @@ impl Index {
             .as_ref()
             .map(|t| t.0)
             .unwrap_or_default();
+        let issuer = spec.issuer_ref.as_ref().map(|r| {
+            let home = if r.kind == IssuerKind::TokenIssuer {
+                namespace.clone()
+            } else {
+                String::new()
+            };
+            let name = Arc::new((r.kind, home, r.name.clone()));
+            let known = self.by_issuer.get_key_value(&name);
+            known.map_or(name, |(known, _)| Arc::clone(known))
+        });
         let entry = Entry {
-            sources: source_names(spec)
-                .into_iter()
-                .map(|name| (namespace.clone(), name))
-                .collect(),
-            target: (namespace.clone(), spec.target.secret_name.clone()),
-            issuer: spec.issuer_ref.as_ref().map(|r| {
-                let home = if r.kind == IssuerKind::TokenIssuer {
-                    namespace
-                } else {
-                    String::new()
-                };
-                (r.kind, home, r.name.clone())
-            }),
+            sources: source_names(spec),
+            target: spec.target.secret_name.clone(),
+            issuer,
             seniority: (created, object.metadata.uid.clone().unwrap_or_default()),
         };
         if self.entries.get(&key) == Some(&entry) {
             return Vec::new();
         }
         let left = self.remove(&key);
+        let key = Arc::new(key);
         for source in &entry.sources {
             self.by_source
-                .entry(source.clone())
+                .entry((namespace.clone(), source.clone()))
                 .or_default()
-                .insert(key.clone());
+                .insert(Arc::clone(&key));
         }
-        self.by_target
-            .entry(entry.target.clone())
-            .or_default()
-            .insert((entry.seniority.clone(), key.clone()));
+        let rivals = self
+            .by_target
+            .entry((namespace, entry.target.clone()))
+            .or_insert_with(|| Vec::with_capacity(1));
+        let place = (entry.seniority.clone(), Arc::clone(&key));
+        let at = rivals.partition_point(|rival| *rival < place);
+        rivals.insert(at, place);
         if let Some(issuer) = &entry.issuer {
             self.by_issuer
-                .entry(issuer.clone())
+                .entry(Arc::clone(issuer))
                 .or_default()
-                .insert(key.clone());
+                .insert(Arc::clone(&key));
         }
         self.entries.insert(key, entry);
         left
@@ -91,29 +102,31 @@ impl Index {
         let Some(entry) = self.entries.remove(key) else {
             return Vec::new();
         };
-        for source in &entry.sources {
-            take(&mut self.by_source, source, key);
+        let here = |name: String| (key.namespace.clone(), name);
+        for source in entry.sources {
+            take(&mut self.by_source, &here(source), key);
         }
         if let Some(issuer) = &entry.issuer {
             take(&mut self.by_issuer, issuer, key);
         }
-        let Some(rivals) = self.by_target.get_mut(&entry.target) else {
+        let target = here(entry.target);
+        let Some(rivals) = self.by_target.get_mut(&target) else {
             return Vec::new();
         };
-        rivals.remove(&(entry.seniority, key.clone()));
+        rivals.retain(|(_, rival)| **rival != *key);
         if rivals.is_empty() {
-            self.by_target.remove(&entry.target);
+            self.by_target.remove(&target);
             return Vec::new();
         }
-        rivals.iter().map(|(_, k)| k.clone()).collect()
+        rivals.iter().map(|(_, k)| Key::clone(k)).collect()
     }
 
     /// Those that are in the index and not among these.
     pub(super) fn beyond(&self, keep: &HashSet<Key>) -> Vec<Key> {
         self.entries
             .keys()
-            .filter(|k| !keep.contains(k))
-            .cloned()
+            .filter(|k| !keep.contains(k.as_ref()))
+            .map(|k| Key::clone(k))
             .collect()
     }
 
@@ -127,24 +140,18 @@ impl Index {
 
     /// Credentials that read or write this Secret.
     pub(super) fn of_secret(&self, secret: &SecretName) -> Vec<Key> {
-        let readers = self.by_source.get(secret).into_iter().flatten().cloned();
-        let writers = self
-            .by_target
-            .get(secret)
-            .into_iter()
-            .flatten()
-            .map(|(_, key)| key.clone());
-        readers.chain(writers).collect()
+        let readers = self.by_source.get(secret).into_iter().flatten();
+        let writers = self.by_target.get(secret).into_iter().flatten();
+        readers
+            .chain(writers.map(|(_, key)| key))
+            .map(|k| Key::clone(k))
+            .collect()
     }
 
     /// Credentials that ask this issuer.
     pub(super) fn of_issuer(&self, issuer: &IssuerName) -> Vec<Key> {
-        self.by_issuer
-            .get(issuer)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        let keys = self.by_issuer.get(issuer).into_iter().flatten();
+        keys.map(|k| Key::clone(k)).collect()
     }
 
     /// Credentials of a namespace that ask a cluster issuer, whose rules may look at the namespace's labels.
@@ -157,39 +164,43 @@ impl Index {
         self.entries
             .iter()
             .filter(|(k, e)| k.namespace == namespace && cluster(e))
-            .map(|(k, _)| k.clone())
+            .map(|(k, _)| Key::clone(k))
             .collect()
     }
 
     /// Credentials of a namespace.
     pub(super) fn of_home(&self, namespace: &str) -> Vec<Key> {
-        let keys = self.entries.keys();
-        keys.filter(|k| k.namespace == namespace).cloned().collect()
+        let keys = self.entries.keys().filter(|k| k.namespace == namespace);
+        keys.map(|k| Key::clone(k)).collect()
     }
 
     /// An older credential that names the same target.
     pub(super) fn senior(&self, key: &Key) -> Option<String> {
         let entry = self.entries.get(key)?;
-        let (_, first) = self.by_target.get(&entry.target)?.first()?;
-        (first != key).then(|| first.name.clone())
+        let target = (key.namespace.clone(), entry.target.clone());
+        let (_, first) = self.by_target.get(&target)?.first()?;
+        (**first != *key).then(|| first.name.clone())
     }
 }
 
 /// Names of the Secrets that a spec draws on. A spec that cannot be parsed is woken by its own change alone.
-fn source_names(spec: &ApiCredentialSpec) -> BTreeSet<String> {
+fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).map(|p| p.alternatives());
-    let grant = Grant::parse(spec.grant.as_ref()).map(|g| g.needs());
+    let grant = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
     let companions = grant.unwrap_or_default();
     let companions = companions.iter().filter_map(Need::reference);
-    proof
-        .unwrap_or_default()
+    let proof = proof.unwrap_or_default();
+    let mut names: Vec<String> = proof
         .iter()
         .chain(companions)
         .map(|r| r.name.clone())
-        .collect()
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into()
 }
 
-fn take<N: Clone + Eq + std::hash::Hash>(map: &mut HashMap<N, HashSet<Key>>, name: &N, key: &Key) {
+fn take<N: Eq + std::hash::Hash>(map: &mut HashMap<N, HashSet<Arc<Key>>>, name: &N, key: &Key) {
     if let Some(keys) = map.get_mut(name) {
         keys.remove(key);
         if keys.is_empty() {

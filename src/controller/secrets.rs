@@ -1,12 +1,18 @@
 //! What is known of the cluster's Secrets: small facts of their metadata, never their data.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::index::SecretName;
-use crate::publish::ownership::{SecretFacts, examine};
+use crate::publish::{
+    DressKeys,
+    ownership::{SecretFacts, examine},
+};
 
 /// A Secret as last seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,14 +23,52 @@ pub(super) struct Seen {
     pub(super) changed_at: Option<Timestamp>,
 }
 
-/// All Secrets of the cluster, by namespace and name.
+/// By namespace and name. Most Secrets of a cluster are none of ours, and there are many: each namespace's name is held
+/// once, and what is known of one stands apart, so that an empty place of a map costs little and a list that is
+/// received shares with the one before it what has not changed.
+#[derive(Debug, Default)]
+struct Map(HashMap<String, HashMap<Box<str>, Arc<Seen>>>);
+
+impl Map {
+    fn get(&self, (namespace, name): &SecretName) -> Option<&Arc<Seen>> {
+        self.0.get(namespace)?.get(name.as_str())
+    }
+
+    fn insert(&mut self, (namespace, name): &SecretName, seen: Arc<Seen>) {
+        let home = match self.0.get_mut(namespace) {
+            Some(home) => home,
+            None => self.0.entry(namespace.clone()).or_default(),
+        };
+        home.insert(name.as_str().into(), seen);
+    }
+
+    fn remove(&mut self, (namespace, name): &SecretName) {
+        if let Some(home) = self.0.get_mut(namespace) {
+            home.remove(name.as_str());
+            if home.is_empty() {
+                self.0.remove(namespace);
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (SecretName, &Arc<Seen>)> {
+        let named = |namespace: &String, name: &str| (namespace.clone(), name.to_owned());
+        self.0
+            .iter()
+            .flat_map(move |(n, home)| home.iter().map(move |(k, seen)| (named(n, k), seen)))
+    }
+}
+
+/// All Secrets of the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
-    seen: HashMap<SecretName, Seen>,
+    seen: Map,
     /// The list that is being received, until it is complete.
-    incoming: Option<HashMap<SecretName, Seen>>,
+    incoming: Option<Map>,
     /// Own writes while a list was being received: the list may be older than they are.
     noted: HashSet<SecretName>,
+    /// Keys of dresses, each kind once: nearly all Secrets wear the same.
+    kinds: HashSet<Arc<DressKeys>>,
     listed: bool,
 }
 
@@ -36,26 +80,31 @@ impl Secrets {
 
     /// The Secret of that name.
     pub(super) fn get(&self, name: &SecretName) -> Option<&Seen> {
-        self.seen.get(name)
+        self.seen.get(name).map(Arc::as_ref)
     }
 
     /// A new list begins.
     pub(super) fn begin(&mut self) {
-        self.incoming = Some(HashMap::new());
+        self.incoming = Some(Map::default());
         self.noted.clear();
     }
 
     /// An object of the list.
     pub(super) fn listed(&mut self, meta: &ObjectMeta) {
-        let facts = examine(meta);
+        if self.incoming.is_none() {
+            return;
+        }
         let name = name(meta);
+        let same = |s: &&Arc<Seen>| Some(&s.facts.version) == meta.resource_version.as_ref();
+        let seen = match self.seen.get(&name).filter(same) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(Seen {
+                facts: self.facts(meta),
+                changed_at: None,
+            }),
+        };
         if let Some(incoming) = &mut self.incoming {
-            let changed_at = self
-                .seen
-                .get(&name)
-                .filter(|s| s.facts.version == facts.version)
-                .and_then(|s| s.changed_at);
-            incoming.insert(name, Seen { facts, changed_at });
+            incoming.insert(&name, seen);
         }
     }
 
@@ -72,35 +121,36 @@ impl Secrets {
                 .get(&name)
                 .is_some_and(|l| !newer(&own.facts.version, &l.facts.version));
             if !listed {
-                incoming.insert(name, own.clone());
+                incoming.insert(&name, Arc::clone(own));
             }
         }
-        let mut changed: Vec<SecretName> = self
-            .seen
-            .keys()
-            .filter(|n| !incoming.contains_key(*n))
-            .cloned()
-            .collect();
-        for (name, seen) in &mut incoming {
-            let known = self
-                .seen
-                .get(name)
-                .is_some_and(|s| s.facts.version == seen.facts.version);
-            if !known {
-                // At the first list nothing is known about when a Secret changed.
-                seen.changed_at = self.listed.then_some(now);
-                changed.push(name.clone());
+        let known = self.seen.iter().map(|(name, _)| name);
+        let mut changed: Vec<SecretName> = known.filter(|n| incoming.get(n).is_none()).collect();
+        let is_news = |(name, seen): &(SecretName, &Arc<Seen>)| {
+            let known = self.seen.get(name);
+            known.is_none_or(|s| s.facts.version != seen.facts.version)
+        };
+        let news: Vec<SecretName> = incoming.iter().filter(is_news).map(|(n, _)| n).collect();
+        for name in &news {
+            // At the first list nothing is known about when a Secret changed.
+            if let (true, Some(seen)) = (self.listed, incoming.get(name)) {
+                let mut seen = Seen::clone(seen);
+                seen.changed_at = Some(now);
+                incoming.insert(name, Arc::new(seen));
             }
         }
+        changed.extend(news);
         self.listed = true;
         self.seen = incoming;
+        // What nobody wears any more.
+        self.kinds.retain(|kind| Arc::strong_count(kind) > 1);
         changed
     }
 
     /// A Secret was made or changed. Says whether that is news: the echo of an own write is none.
     pub(super) fn apply(&mut self, meta: &ObjectMeta, now: Timestamp) -> Option<SecretName> {
         let name = name(meta);
-        let facts = examine(meta);
+        let facts = self.facts(meta);
         if let Some(old) = self.seen.get(&name)
             && old.facts.uid == facts.uid
             && !newer(&facts.version, &old.facts.version)
@@ -110,13 +160,9 @@ impl Secrets {
         if self.incoming.is_some() {
             self.noted.insert(name.clone());
         }
-        self.seen.insert(
-            name.clone(),
-            Seen {
-                facts,
-                changed_at: Some(now),
-            },
-        );
+        let changed_at = Some(now);
+        self.seen
+            .insert(&name, Arc::new(Seen { facts, changed_at }));
         Some(name)
     }
 
@@ -132,6 +178,18 @@ impl Secrets {
             self.seen.remove(&name);
             name
         })
+    }
+
+    fn facts(&mut self, meta: &ObjectMeta) -> SecretFacts {
+        let mut facts = examine(meta);
+        if let Some(published) = &mut facts.published {
+            let known = self.kinds.get(&published.dress_keys).map(Arc::clone);
+            published.dress_keys = known.unwrap_or_else(|| {
+                self.kinds.insert(Arc::clone(&published.dress_keys));
+                Arc::clone(&published.dress_keys)
+            });
+        }
+        facts
     }
 }
 

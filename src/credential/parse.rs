@@ -65,7 +65,7 @@ pub fn parse(
     let spec = &object.spec;
     let mut errors = Vec::new();
 
-    let grant = Grant::parse(spec.grant.as_ref());
+    let grant = Grant::parse(spec.grant.as_deref());
     let grant = grant.map_err(|faults| errors.extend(faults)).ok();
     let fixed = matches!(grant, Some(Grant::Static(_)));
     let issuer = match (&spec.issuer_ref, &spec.entra) {
@@ -141,7 +141,7 @@ pub fn parse(
         secret_expires_at: client.and_then(|c| c.secret_expires_at.as_ref().map(|t| t.0)),
         grant,
         ask,
-        expect: spec.expect.clone(),
+        expect: spec.expect.as_deref().cloned(),
         target: TargetSecret {
             name: spec.target.secret_name.clone(),
             type_: spec.target.type_.unwrap_or_default(),

@@ -138,7 +138,7 @@ impl Proof {
                 m.private_key_key.as_ref(),
             ))
         } else if let Some(account) = &client.service_account {
-            Self::ServiceAccount(account.into())
+            Self::ServiceAccount(account.as_ref().into())
         } else if let Some(identity) = &client.managed_identity {
             Self::ManagedIdentity(match (&identity.object_id, &identity.resource_id, id) {
                 (None, None, "") => Selector::System,

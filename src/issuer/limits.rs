@@ -1,33 +1,23 @@
 //! One budget an issuer: how many requests a second, how many in flight, and a pause that all share. Pure: the
 //! shell asks [`Budget::enter`] before a request and tells [`Budget::leave`] after it.
 //!
-//! Who does not get in stands in a line and gives up its worker; [`Budget::admit`] names who may come back, most
-//! urgent first. So a slow or throttled issuer holds no worker of the others.
+//! Who does not get in stands in a [line](super::line) and gives up its worker; [`Budget::admit`] names who may come
+//! back. So a slow or throttled issuer holds no worker of the others.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
+
+use super::line::{Line, Urgency};
 
 /// How long an admission waits to be used. A credential that was deleted meanwhile never uses it.
 const ADMISSION: SignedDuration = SignedDuration::from_secs(5);
 
+/// After a pause one request at a time finds out whether the issuer is well again, for this long at most.
+const PROBING: SignedDuration = SignedDuration::from_mins(10);
+
 /// Longer pauses are not asked for: an hour at most, and the spread on top of it.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(75);
-
-/// Place in the line: credentials without a valid token first, then the soonest to expire.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Urgency(i64);
-
-impl Urgency {
-    /// By the end of the token in the Secret; none is the most urgent.
-    pub fn until(expires_at: Option<Timestamp>, now: Timestamp) -> Self {
-        Self(
-            expires_at
-                .filter(|e| *e > now)
-                .map_or(i64::MIN, Timestamp::as_second),
-        )
-    }
-}
 
 /// What [`Budget::enter`] says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,10 +39,10 @@ pub struct Budget<K> {
     refilled: Timestamp,
     in_flight: u32,
     paused_until: Option<Timestamp>,
-    line: BTreeSet<(Urgency, u64, K)>,
-    places: HashMap<K, (Urgency, u64)>,
+    /// A pause that no good answer has followed yet.
+    probing: bool,
+    line: Line<K>,
     admitted: HashMap<K, Timestamp>,
-    next_place: u64,
 }
 
 impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
@@ -66,10 +56,9 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             refilled: now,
             in_flight: 0,
             paused_until: None,
-            line: BTreeSet::new(),
-            places: HashMap::new(),
+            probing: false,
+            line: Line::new(),
             admitted: HashMap::new(),
-            next_place: 0,
         }
     }
 
@@ -79,8 +68,8 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         self.max_in_flight = max_in_flight.max(1);
     }
 
-    /// Asks for one request.
-    pub fn enter(&mut self, key: &K, urgency: Urgency, now: Timestamp) -> Entry {
+    /// Asks for one request; `group` is the credential's namespace.
+    pub fn enter(&mut self, key: &K, group: &str, urgency: Urgency, now: Timestamp) -> Entry {
         if let Some(until) = self.paused(now) {
             self.forget(key);
             return Entry::Paused(until);
@@ -89,17 +78,22 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         if self.admitted.remove(key).is_some() {
             return Entry::Go;
         }
-        if self.line.is_empty() && self.free() {
+        if self.line.is_empty() && self.free(now) {
             self.take();
             return Entry::Go;
         }
-        self.stand(key, urgency);
+        self.line.stand(key, group, urgency);
         Entry::Wait
     }
 
     /// A request of this budget has ended.
     pub fn leave(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// The issuer has answered as one that is well, be it by a refusal.
+    pub fn answered(&mut self) {
+        self.probing = false;
     }
 
     /// Nobody asks until then. Never shortens a pause.
@@ -109,6 +103,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             .filter(|old| old.duration_since(until) < LONGEST_PAUSE);
         let until = old.map_or(until, |old| old.max(until));
         self.paused_until = Some(until);
+        self.probing = true;
         // After the pause the first requests find out whether it is over: start with an empty bucket.
         self.tokens = 0.0;
         self.refilled = until;
@@ -121,7 +116,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             .filter(|until| *until > now && until.duration_since(now) < LONGEST_PAUSE)
     }
 
-    /// Those who may come back now, most urgent first. Each holds its place for five seconds.
+    /// Those who may come back now, in the order of the line. Each holds its place for five seconds.
     pub fn admit(&mut self, now: Timestamp) -> Vec<K> {
         self.refill(now);
         let before = self.admitted.len();
@@ -133,16 +128,12 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         let mut out = Vec::new();
         if self.paused(now).is_some() {
             // Let them come back and be told of the pause, so that each says so in its status.
-            out.extend(self.line.iter().map(|(_, _, key)| key.clone()));
-            self.line.clear();
-            self.places.clear();
-            return out;
+            return self.line.drain();
         }
-        while self.free() {
-            let Some((_, _, key)) = self.line.pop_first() else {
+        while self.free(now) {
+            let Some(key) = self.line.pop() else {
                 break;
             };
-            self.places.remove(&key);
             self.take();
             self.admitted.insert(key.clone(), now);
             out.push(key);
@@ -161,32 +152,29 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             && self.line.is_empty()
             && self.admitted.is_empty()
             && self.paused(now).is_none()
+            && !self.probes(now)
     }
 
     /// Takes a credential out of the line and gives its admission back.
     pub fn forget(&mut self, key: &K) {
-        if let Some((urgency, place)) = self.places.remove(key) {
-            self.line.remove(&(urgency, place, key.clone()));
-        }
+        self.line.leave(key);
         if self.admitted.remove(key).is_some() {
             self.leave();
         }
     }
 
-    fn stand(&mut self, key: &K, urgency: Urgency) {
-        let place = if let Some((old, place)) = self.places.get(key) {
-            self.line.remove(&(*old, *place, key.clone()));
-            *place
+    fn free(&self, now: Timestamp) -> bool {
+        let most = if self.probes(now) {
+            1
         } else {
-            self.next_place += 1;
-            self.next_place
+            self.max_in_flight
         };
-        self.places.insert(key.clone(), (urgency, place));
-        self.line.insert((urgency, place, key.clone()));
+        self.in_flight < most && self.tokens >= 1.0
     }
 
-    fn free(&self) -> bool {
-        self.in_flight < self.max_in_flight && self.tokens >= 1.0
+    fn probes(&self, now: Timestamp) -> bool {
+        let since = |until: Timestamp| now.duration_since(until);
+        self.probing && self.paused_until.is_some_and(|u| since(u) < PROBING)
     }
 
     fn take(&mut self) {

@@ -1,9 +1,12 @@
 //! What apicred knows and keeps about issuers: where they may be reached ([`guard`]), what they say about
-//! themselves ([`discovery`], fetched by [`lookup`]) and how much may be asked of them ([`limits`]).
+//! themselves ([`discovery`], fetched by [`lookup`]) how much may be asked of them
+//! ([`limits`]), who is next ([`line`](mod@line)) and how much of the operator they may hold ([`shares`]).
 
 pub mod discovery;
 pub mod guard;
 pub mod limits;
+pub mod line;
 pub mod lookup;
+pub mod shares;
 #[cfg(test)]
 mod tests;

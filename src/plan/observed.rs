@@ -168,7 +168,8 @@ impl Memory {
         if !matches!(credential.grant, Grant::Password(_)) || self.failure.is_some() {
             return;
         }
-        let Some((status, last)) = status.and_then(|s| Some((s, s.last_attempt.as_ref()?))) else {
+        let Some((status, last)) = status.and_then(|s| Some((s, s.last_attempt.as_deref()?)))
+        else {
             return;
         };
         let marks: Vec<SourceMark> = observed

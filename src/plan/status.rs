@@ -59,7 +59,8 @@ pub fn status(
     let mut status = ApiCredentialStatus {
         observed_generation: Some(credential.generation),
         last_attempt: last_attempt(outcome, failure)
-            .or_else(|| remembered(&old, observed.record())),
+            .or_else(|| remembered(&old, observed.record()))
+            .map(Box::new),
         ..ApiCredentialStatus::default()
     };
     if let Some(record) = observed.record() {
@@ -274,7 +275,7 @@ fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Option<LastAtte
 /// The last try as status has it. A token that is younger than a failure was got although nobody could say so; so
 /// was one that is there although the answer to its write was lost.
 fn remembered(old: &ApiCredentialStatus, record: Option<&Record>) -> Option<LastAttempt> {
-    let last = old.last_attempt.clone()?;
+    let last = old.last_attempt.as_deref().cloned()?;
     let unheard = last.reason.as_deref() == Some("KubernetesUnavailable");
     let slack = SignedDuration::from_secs(if unheard { ANSWER } else { 0 });
     let got = |r: &&Record| schedule::later(r.issued_at, slack) > last.time.0;

@@ -33,7 +33,7 @@ pub struct Dress {
 }
 
 /// The keys that a past [`Dress`] put on, to know what to take off.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct DressKeys {
     /// Label keys.
     #[serde(rename = "l")]

@@ -1,6 +1,8 @@
 //! Whose a Secret is, and whether somebody laid hands on it: read from its metadata alone, so that the tokens of
 //! the cluster never enter apicred's caches.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
@@ -43,7 +45,7 @@ pub struct Published {
     /// The digest of what it wears now.
     pub dress_live: String,
     /// The keys that were put on.
-    pub dress_keys: DressKeys,
+    pub dress_keys: Arc<DressKeys>,
     /// Who else wrote where apicred writes.
     pub hands: Hands,
 }
@@ -118,7 +120,7 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
                 &keys,
                 a.get(names::LIFETIME).map(String::as_str) == Some(LifetimeSource::Static.as_str()),
             ),
-            dress_keys: keys,
+            dress_keys: Arc::new(keys),
         })
     });
     let controller = meta

@@ -116,6 +116,7 @@ impl Inside {
                         .expect("a usable kubeconfig");
                 app::harden(&mut config);
                 let settings = Settings {
+                    scope: apicred::controller::Scope::Cluster,
                     namespace: given.namespace,
                     concurrency: 4,
                     allowed_cidrs: vec!["127.0.0.0/8".parse().expect("a network")],

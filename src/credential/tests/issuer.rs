@@ -100,7 +100,7 @@ fn limits_and_lives_have_defaults_and_never_zero() {
         let issuer = Issuer::cluster(&cluster_issuer(&spec(limits))).unwrap();
         (issuer.requests_per_second, issuer.max_in_flight)
     };
-    assert_eq!(of(json!({})), (50, 16));
+    assert_eq!(of(json!({})), (120, 16));
     assert_eq!(
         of(json!({ "requestsPerSecond": 3, "maxInFlight": 2 })),
         (3, 2)

@@ -5,7 +5,10 @@ use proptest::prelude::*;
 
 use crate::{
     fixtures::at,
-    issuer::limits::{Budget, Entry, Urgency},
+    issuer::{
+        limits::{Budget, Entry},
+        line::Urgency,
+    },
 };
 
 /// `NOW` moved by milliseconds.
@@ -14,11 +17,11 @@ fn ms(milliseconds: i64) -> Timestamp {
 }
 
 fn until(seconds: i64) -> Urgency {
-    Urgency::until(Some(at(seconds)), at(0))
+    Urgency::new(Some(at(seconds)), 0, at(0))
 }
 
 fn enter(budget: &mut Budget<&'static str>, key: &'static str, now: Timestamp) -> Entry {
-    budget.enter(&key, until(100), now)
+    budget.enter(&key, "team", until(100), now)
 }
 
 #[test]
@@ -26,7 +29,7 @@ fn a_burst_is_one_second_of_the_rate_and_the_bucket_refills() {
     let mut budget = Budget::new(4, 100, at(0));
     let go = |budget: &mut Budget<String>, now| {
         (0..50)
-            .filter(|n| budget.enter(&format!("{now}-{n}"), until(100), now) == Entry::Go)
+            .filter(|n| budget.enter(&format!("{now}-{n}"), "team", until(100), now) == Entry::Go)
             .count()
     };
     assert_eq!(go(&mut budget, at(0)), 4);
@@ -67,11 +70,11 @@ fn the_line_is_served_without_a_token_first_then_soonest_to_expire_then_first_co
     for (key, urgency) in [
         ("late", until(3000)),
         ("soon", until(30)),
-        ("none", Urgency::until(None, at(0))),
+        ("none", Urgency::new(None, 0, at(0))),
         ("soon too", until(30)),
-        ("ended", Urgency::until(Some(at(-5)), at(0))),
+        ("ended", Urgency::new(Some(at(-5)), 0, at(0))),
     ] {
-        assert_eq!(budget.enter(&key, urgency, at(0)), Entry::Wait);
+        assert_eq!(budget.enter(&key, "team", urgency, at(0)), Entry::Wait);
     }
     let mut order = Vec::new();
     for second in 1..=5 {
@@ -91,10 +94,10 @@ fn who_asks_again_keeps_the_place_and_may_become_more_urgent() {
     for key in ["a", "b", "a"] {
         assert_eq!(enter(&mut budget, key, at(0)), Entry::Wait);
     }
-    budget.enter(&"b", Urgency::until(None, at(0)), at(0));
+    budget.enter(&"b", "team", Urgency::new(None, 0, at(0)), at(0));
     budget.leave();
     assert_eq!(budget.admit(at(1)), ["b"]);
-    budget.enter(&"b", until(100), at(1));
+    budget.enter(&"b", "team", until(100), at(1));
     budget.leave();
     assert_eq!(budget.admit(at(2)), ["a"], "and stands in line once");
     assert!(!budget.has_line());
@@ -124,6 +127,7 @@ fn a_pause_is_shared_never_shortened_and_followed_by_an_empty_bucket() {
         Entry::Wait,
         "the pause is over, the bucket is empty"
     );
+    budget.leave();
     assert_eq!(budget.admit(ms(60_100)), ["b"]);
     assert_eq!(budget.paused(at(60)), None);
 }
@@ -139,6 +143,7 @@ fn who_stands_in_line_when_a_pause_comes_is_called_to_be_told() {
     assert!(!budget.has_line());
     assert_eq!(enter(&mut budget, "a", at(1)), Entry::Paused(at(60)));
     budget.leave();
+    budget.answered();
     assert!(
         !budget.is_idle(at(2)) && budget.is_idle(at(60)),
         "being told of a pause holds nothing"
@@ -154,6 +159,7 @@ fn an_admission_that_a_pause_overtakes_is_given_back() {
     assert_eq!(budget.admit(at(1)), ["a"]);
     budget.pause(at(2));
     assert_eq!(enter(&mut budget, "a", at(1)), Entry::Paused(at(2)));
+    budget.answered();
     assert!(budget.is_idle(at(3)));
 }
 
@@ -211,6 +217,83 @@ fn a_pause_of_a_clock_that_was_ahead_neither_stops_anybody_nor_hides_a_new_one()
     assert_eq!(budget.paused(at(89_000)), None, "the old one is forgotten");
 }
 
+#[test]
+fn after_a_pause_one_at_a_time_finds_out_and_a_good_answer_opens_the_door() {
+    let mut budget = Budget::new(100, 10, at(0));
+    budget.pause(at(60));
+    assert_eq!(enter(&mut budget, "a", at(61)), Entry::Go);
+    assert_eq!(enter(&mut budget, "b", at(61)), Entry::Wait);
+    assert!(budget.admit(at(62)).is_empty());
+    // It failed in a way that tells nothing: the next one tries.
+    budget.leave();
+    assert_eq!(budget.admit(at(63)), ["b"]);
+    assert_eq!(enter(&mut budget, "b", at(63)), Entry::Go);
+    for key in ["c", "d"] {
+        assert_eq!(enter(&mut budget, key, at(63)), Entry::Wait);
+    }
+    budget.answered();
+    assert_eq!(budget.admit(at(64)), ["c", "d"]);
+    // Nobody stays shut in for ever by an issuer that never says anything good.
+    let mut budget = Budget::new(100, 10, at(0));
+    budget.pause(at(60));
+    assert_eq!(enter(&mut budget, "a", at(61)), Entry::Go);
+    assert_eq!(enter(&mut budget, "b", at(61 + 600)), Entry::Go);
+}
+
+#[test]
+fn namespaces_take_turns_and_who_presses_goes_first() {
+    let mut budget = Budget::new(1000, 1, at(0));
+    assert_eq!(enter(&mut budget, "running", at(0)), Entry::Go);
+    let far = Urgency::new(Some(at(9000)), 0, at(0));
+    let mut stand = |key, group, urgency| {
+        assert_eq!(budget.enter(&key, group, urgency, at(0)), Entry::Wait);
+    };
+    for key in ["a1", "a2", "a3", "a4"] {
+        stand(key, "a", far);
+    }
+    stand("b1", "b", far);
+    // Broken: no token, and refused again and again.
+    for key in ["x1", "x2", "x3"] {
+        stand(key, "x", Urgency::new(None, 5, at(0)));
+    }
+    stand("a-new", "a", Urgency::new(None, 0, at(0)));
+    stand("x-new", "x", Urgency::new(None, 0, at(0)));
+    let mut order = Vec::new();
+    for second in 1..=10 {
+        budget.leave();
+        for key in budget.admit(at(second)) {
+            assert_eq!(enter(&mut budget, key, at(second)), Entry::Go);
+            order.push(key);
+        }
+    }
+    assert_eq!(
+        order,
+        [
+            "a-new", "x-new", "a1", "b1", "x1", "a2", "x2", "a3", "x3", "a4"
+        ]
+    );
+}
+
+#[test]
+fn a_namespace_that_always_has_one_waiting_gets_its_turn_and_no_more() {
+    let mut budget = Budget::new(1000, 1, at(0));
+    enter(&mut budget, "running", at(0));
+    let far = Urgency::new(Some(at(90_000)), 0, at(0));
+    for key in ["a1", "a2", "a3"] {
+        budget.enter(&key, "a", far, at(0));
+    }
+    let mut order = Vec::new();
+    for second in 1..=6 {
+        // It comes back the moment it was served.
+        budget.enter(&"b", "b", far, at(second));
+        budget.leave();
+        let called = budget.admit(at(second));
+        budget.enter(&called[0], "", far, at(second));
+        order.push(called[0]);
+    }
+    assert_eq!(order, ["a1", "b", "a2", "b", "a3", "b"]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Enter(u8, i64),
@@ -240,7 +323,7 @@ proptest! {
         let mut sent: Vec<i64> = Vec::new();
         for step in steps {
             match step {
-                Step::Enter(key, end) => match budget.enter(&key, Urgency::until(Some(at(end)), ms(now)), ms(now)) {
+                Step::Enter(key, end) => match budget.enter(&key, ["a", "b"][usize::from(key % 2)], Urgency::new(Some(at(end)), 0, ms(now)), ms(now)) {
                     Entry::Go => {
                         prop_assert!(!line.contains(&key), "nobody in line is served twice");
                         admitted.remove(&key);
@@ -285,7 +368,7 @@ proptest! {
             let paused = budget.paused(ms(now)).is_some();
             for key in budget.admit(ms(now)) {
                 line.remove(&key);
-                if !paused && budget.enter(&key, until(1), ms(now)) == Entry::Go {
+                if !paused && budget.enter(&key, "a", until(1), ms(now)) == Entry::Go {
                     running += 1;
                 }
             }
@@ -295,6 +378,7 @@ proptest! {
         for _ in 0..running {
             budget.leave();
         }
+        budget.answered();
         budget.admit(ms(now + 6000));
         prop_assert!(budget.is_idle(ms(now + 6000)));
     }

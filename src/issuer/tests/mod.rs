@@ -4,3 +4,4 @@ mod discovery;
 mod guard;
 mod guard_properties;
 mod limits;
+mod shares;
