@@ -83,7 +83,6 @@ pub(crate) struct Life {
     pub(crate) crashes: usize,
     /// Requests of single objects, in their order.
     pub(crate) calls: Vec<String>,
-    pub(crate) lists: usize,
     pub(crate) posts: usize,
     pub(crate) tokens: Vec<SecretView>,
     /// The state before the deletion, masked.
@@ -197,7 +196,6 @@ impl Case {
         Life {
             name: self.name.clone(),
             calls: calls.map(|e| mask(&self.place, &e.call.words())).collect(),
-            lists: journal.iter().filter(|e| e.call.verb == "list").count(),
             spoilt: journal.iter().filter(|e| e.spoilt).count(),
             writes: (self.wire.writes().into_iter())
                 .map(|(what, count)| (mask(&self.place, &what), count))

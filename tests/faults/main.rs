@@ -9,6 +9,8 @@ mod crashes;
 mod inside;
 mod life;
 mod oracles;
+mod stream;
+mod watches;
 mod wire;
 
 #[path = "../cluster/support/mod.rs"]

@@ -52,6 +52,7 @@ pub(crate) fn mask_all(place: &Place, value: &mut Value) {
 pub(crate) fn check(life: &Life, reference: &Life) {
     let name = &life.name;
     let lost = life.crashes;
+    assert!(lost <= life.spoilt, "{name}: {lost} ends of the operator");
     // O3. A token that could not be written is kept: only with its process is it lost.
     assert!(
         life.posts <= reference.posts + lost,

@@ -18,7 +18,7 @@ use kube::{
 use tokio::sync::Notify;
 use tower::{BoxError, Layer, Service};
 
-use crate::support::typed;
+use crate::stream::Spoil;
 
 /// What a request is about, as RBAC and audit logs name it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -101,16 +101,14 @@ pub(crate) enum Fault {
     Crash,
     /// The operator dies when the server has done it.
     CrashAfter,
+    /// The watch opens, and its stream is spoilt.
+    Stream(Spoil),
 }
 
 impl Fault {
     /// An answer as the API server words it.
     pub(crate) fn status(code: u16, reason: &str, headers: &[(&'static str, &str)]) -> Self {
         Self::Answer(code, owned(headers), failure(code, reason))
-    }
-
-    pub(crate) fn crashes(&self) -> bool {
-        matches!(self, Self::Crash | Self::CrashAfter)
     }
 }
 
@@ -338,7 +336,7 @@ where
         wire.narrow(&mut request, &call);
         let reaches = match &fault {
             None | Some(Fault::DoneBut(..) | Fault::Half | Fault::Lost) => true,
-            Some(Fault::HoleAfter | Fault::Slow(_) | Fault::CrashAfter) => true,
+            Some(Fault::HoleAfter | Fault::Slow(_) | Fault::CrashAfter | Fault::Stream(_)) => true,
             Some(Fault::Answer(..) | Fault::Reset | Fault::Hole | Fault::Crash) => false,
         };
         // A service's future sends nothing before it is polled, so a wait may come first.
@@ -375,6 +373,7 @@ where
                     let half = all.slice(..all.len() / 2);
                     Ok(Response::from_parts(parts, Answered::from(half)))
                 }
+                (Some(Fault::Stream(spoil)), Some(answer)) => Ok(answer.map(|b| spoil.body(b))),
                 (Some(Fault::Hole | Fault::HoleAfter), _) => std::future::pending().await,
                 (Some(Fault::Crash | Fault::CrashAfter), _) => wire.die().await,
                 _ => Err("the connection was reset by a test".into()),
@@ -408,5 +407,4 @@ fn a_call_is_read_off_its_path() {
     ] {
         assert_eq!(call(method, uri), words);
     }
-    let _: serde_json::Value = typed(serde_json::from_str(&failure(503, "x")).unwrap());
 }

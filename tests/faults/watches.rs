@@ -1,0 +1,142 @@
+//! Watches and lists that break, end, stammer, lag behind or are too old (F13, F14).
+
+use std::time::Duration;
+
+use crate::{
+    answers::{Spoiling, lead_all},
+    life::reference,
+    stream::Spoil,
+    support::run,
+    wire::{Call, Fault, Wire},
+};
+
+/// The kinds that are watched.
+const KINDS: [&str; 5] = [
+    "apicredentials",
+    "secrets",
+    "namespaces",
+    "clustertokenissuers",
+    "tokenissuers",
+];
+
+/// Spoils the first watch of a kind.
+fn first_watch(kind: &'static str, spoil: Spoil) -> Spoiling {
+    spoiling(
+        move |call| call.verb == "watch" && call.resource == kind,
+        1,
+        Fault::Stream(spoil),
+    )
+}
+
+/// Spoils the first `times` requests that fit.
+fn spoiling(fits: impl Fn(&Call) -> bool + Send + 'static, times: usize, fault: Fault) -> Spoiling {
+    Box::new(move |wire: &Wire| {
+        let mut left = times;
+        wire.rule(move |call| {
+            let hit = left > 0 && fits(call);
+            left -= usize::from(hit);
+            hit.then(|| fault.clone())
+        });
+    })
+}
+
+#[test]
+fn a_watch_that_ends_breaks_or_is_too_old_at_any_event_costs_nothing() {
+    run(async {
+        let mut cases = Vec::new();
+        for kind in KINDS {
+            let busy = matches!(kind, "apicredentials" | "secrets");
+            for after in if busy { vec![0, 1, 3] } else { vec![0] } {
+                for (name, spoil) in [
+                    ("cut", Spoil::Cut(after)),
+                    ("reset", Spoil::Reset(after)),
+                    ("gone", Spoil::Gone(after)),
+                    ("garbage", Spoil::Garbage(after)),
+                ] {
+                    cases.push((
+                        format!("f13-{name}-{kind}-{after}"),
+                        first_watch(kind, spoil),
+                    ));
+                }
+            }
+        }
+        lead_all(cases).await;
+    });
+}
+
+#[test]
+fn a_watch_that_stays_too_old_or_is_refused_is_opened_again_until_it_works() {
+    run(async {
+        let mut cases = Vec::new();
+        for kind in ["apicredentials", "secrets"] {
+            let fits = move |call: &Call| call.verb == "watch" && call.resource == kind;
+            for (name, fault) in [
+                ("always-gone", Fault::status(410, "Expired", &[])),
+                ("always-late", Fault::Stream(Spoil::Gone(0))),
+                ("forbidden", Fault::status(403, "Forbidden", &[])),
+                (
+                    "busy",
+                    Fault::status(429, "TooManyRequests", &[("retry-after", "3600")]),
+                ),
+            ] {
+                let spoil = spoiling(fits, 3, fault);
+                cases.push((format!("f13-{name}-{kind}"), spoil));
+            }
+        }
+        lead_all(cases).await;
+    });
+}
+
+#[test]
+fn a_list_that_fails_is_asked_for_again_and_nothing_is_decided_before_it_is_there() {
+    run(async {
+        let mut cases = Vec::new();
+        for kind in KINDS {
+            let fits = move |call: &Call| call.verb == "list" && call.resource == kind;
+            for (name, fault) in [
+                ("403", Fault::status(403, "Forbidden", &[])),
+                ("410", Fault::status(410, "Expired", &[])),
+                ("500", Fault::status(500, "InternalError", &[])),
+                ("half", Fault::Half),
+                ("reset", Fault::Reset),
+            ] {
+                cases.push((format!("f14-{name}-{kind}"), spoiling(fits, 1, fault)));
+            }
+        }
+        lead_all(cases).await;
+    });
+}
+
+#[test]
+fn events_that_come_late_or_twice_cost_no_token_and_no_write() {
+    run(async {
+        let late = Duration::from_secs(4);
+        let watch = |call: &Call| call.verb == "watch";
+        let all = |spoil| spoiling(watch, usize::MAX, Fault::Stream(spoil));
+        lead_all(vec![
+            ("f13-twice".to_owned(), all(Spoil::Twice)),
+            (
+                "f13-late-all".to_owned(),
+                all(Spoil::Late("{", Duration::from_secs(1))),
+            ),
+            (
+                "f13-late-secrets".to_owned(),
+                first_watch("secrets", Spoil::Late("{", late)),
+            ),
+            (
+                "f13-late-target".to_owned(),
+                first_watch("secrets", Spoil::Late("\"name\":\"token\"", late)),
+            ),
+            (
+                "f13-late-source".to_owned(),
+                first_watch("secrets", Spoil::Late("\"name\":\"source\"", late)),
+            ),
+            (
+                "f13-late-status".to_owned(),
+                first_watch("apicredentials", Spoil::Late("{", late)),
+            ),
+        ])
+        .await;
+        assert_eq!(reference().await.spoilt, 0);
+    });
+}
