@@ -169,6 +169,11 @@ impl ControlPlane {
         &self.layout.server_url
     }
 
+    /// Where etcd answers, without a slash at the end: for faults of the store itself.
+    pub fn etcd_url(&self) -> String {
+        self.layout.etcd_url()
+    }
+
     /// The authority of the API server's certificate.
     pub fn ca_pem(&self) -> &str {
         &self.layout.ca_pem

@@ -82,8 +82,12 @@ impl Layout {
         self.folder.join(name).display().to_string()
     }
 
+    pub(crate) fn etcd_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.etcd_client)
+    }
+
     pub(crate) fn etcd(&self, options: &Options) -> Vec<String> {
-        let client = format!("http://127.0.0.1:{}", self.etcd_client);
+        let client = self.etcd_url();
         let peer = format!("http://127.0.0.1:{}", self.etcd_peer);
         let mut flags = vec![
             format!("--data-dir={}", self.file("etcd-data")),
@@ -103,7 +107,7 @@ impl Layout {
 
     pub(crate) fn apiserver(&self, options: &Options) -> Vec<String> {
         let mut flags = vec![
-            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_client),
+            format!("--etcd-servers={}", self.etcd_url()),
             "--bind-address=127.0.0.1".to_owned(),
             "--advertise-address=127.0.0.1".to_owned(),
             // Loopback is no valid endpoint of a Service, so nobody may try to publish it as one.

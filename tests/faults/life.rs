@@ -9,8 +9,9 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
-    Api, ResourceExt,
+    Api, Client, Config, ResourceExt,
     api::{ListParams, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
 use testenv::eventually;
@@ -60,14 +61,23 @@ pub(crate) async fn reference() -> &'static Life {
         .await
 }
 
+/// A client with the operator's rights.
+pub(crate) async fn operator(world: &World) -> Client {
+    let read = Kubeconfig::read_from(world.operator_kubeconfig()).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+    Client::try_from(config.expect("a usable kubeconfig")).expect("a client")
+}
+
 /// A case: a place, an operator that sees nothing else, and all that is written down about the two.
 pub(crate) struct Case {
     pub(crate) name: String,
-    pub(crate) place: Place,
+    pub(crate) place: Arc<Place>,
     pub(crate) wire: Wire,
     pub(crate) clock: Arc<Steered>,
     pub(crate) said: Said,
     kubeconfig: std::path::PathBuf,
+    /// Where the digest key lies: in the place, so that it is made in each life.
+    pub(crate) home: String,
     operator: Option<Inside>,
     pub(crate) crashes: usize,
     nudges: usize,
@@ -80,6 +90,8 @@ pub(crate) struct Life {
     pub(crate) name: String,
     /// Requests that were spoilt.
     pub(crate) spoilt: usize,
+    /// Those, and the ones that the server itself refused.
+    pub(crate) troubles: usize,
     pub(crate) crashes: usize,
     /// Requests of single objects, in their order.
     pub(crate) calls: Vec<String>,
@@ -117,13 +129,15 @@ impl Case {
     pub(crate) async fn new(world: &World, name: &str) -> Self {
         let place = world.place(name).await;
         let wire = Wire::to(&place.namespace, &place.issuer_name);
+        let home = place.namespace.clone();
         Self {
             name: name.to_owned(),
-            place,
+            place: Arc::new(place),
             wire,
             clock: Arc::default(),
             said: Said::default(),
             kubeconfig: world.operator_kubeconfig().clone(),
+            home,
             operator: None,
             crashes: 0,
             nudges: 0,
@@ -137,8 +151,7 @@ impl Case {
             wire: self.wire.clone(),
             clock: Arc::clone(&self.clock),
             said: self.said.clone(),
-            // So that its digest key is made in each life.
-            namespace: self.place.namespace.clone(),
+            namespace: self.home.clone(),
         };
         self.operator = Some(Inside::start(&self.kubeconfig, given));
     }
@@ -155,7 +168,7 @@ impl Case {
     }
 
     /// The deletion, and the end of the operator.
-    async fn end(mut self, life: &Life) {
+    pub(crate) async fn end(mut self, life: &Life) {
         self.place.delete("c").await;
         self.until_gone().await;
         assert_eq!(self.place.posts(), life.posts, "{}: O12", self.name);
@@ -163,7 +176,7 @@ impl Case {
     }
 
     /// Everything from the first start to the state before the deletion.
-    async fn live(&mut self) -> Life {
+    pub(crate) async fn live(&mut self) -> Life {
         let recorder = Recorder::of(&self.place, "token");
         let bystander = format!("bystander~{}", unique());
         self.place.put_secret("bystander", "key", &bystander).await;
@@ -196,6 +209,7 @@ impl Case {
         Life {
             name: self.name.clone(),
             calls: calls.map(|e| mask(&self.place, &e.call.words())).collect(),
+            troubles: journal.iter().filter(|e| e.is_trouble()).count(),
             spoilt: journal.iter().filter(|e| e.spoilt).count(),
             writes: (self.wire.writes().into_iter())
                 .map(|(what, count)| (mask(&self.place, &what), count))
@@ -212,7 +226,7 @@ impl Case {
 
     /// One look: gives the credential, lets time pass if it waits for a moment that it has named, and starts another
     /// operator if the last one died.
-    async fn look(&mut self) -> Result<apicred::api::ApiCredential, String> {
+    pub(crate) async fn look(&mut self) -> Result<apicred::api::ApiCredential, String> {
         let died = tokio::time::timeout(Duration::ZERO, self.wire.died()).await;
         if died.is_ok() {
             self.kill().await;
@@ -337,9 +351,10 @@ impl Case {
         for key in DIGESTS {
             secret["metadata"]["annotations"][key] = Value::Null;
         }
-        let names: Vec<String> = (self.all_secrets().await.iter())
+        let mut names: Vec<String> = (self.all_secrets().await.iter())
             .map(ResourceExt::name_any)
             .collect();
+        names.retain(|n| n != "apicred-digest-key");
         // Times are masked, so it must be said that status tells of the token that is there.
         let told = credential.status.as_ref().and_then(|s| s.token_id.clone());
         let there = self.place.view("token").await?;

@@ -9,6 +9,8 @@ mod crashes;
 mod inside;
 mod life;
 mod oracles;
+mod policies;
+mod servers;
 mod stream;
 mod watches;
 mod wire;

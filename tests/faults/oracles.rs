@@ -86,7 +86,7 @@ fn writes(life: &Life, reference: &Life) {
             _ if what.contains("/status") || what.contains("events") => 2,
             _ => 1,
         };
-        let allowed = usual + more * (life.spoilt + life.crashes).min(2);
+        let allowed = usual + more * (life.troubles + life.crashes).min(2);
         if *count > allowed {
             let _ = write!(
                 faults,

@@ -97,6 +97,8 @@ pub(crate) enum Fault {
     HoleAfter,
     /// It takes so long.
     Slow(Duration),
+    /// It is held back until this is told.
+    Held(Arc<Notify>),
     /// The operator dies before the request is sent.
     Crash,
     /// The operator dies when the server has done it.
@@ -139,6 +141,13 @@ pub(crate) struct Entry {
     pub(crate) spoilt: bool,
 }
 
+impl Entry {
+    /// Did it go wrong? What is not there yet is no trouble.
+    pub(crate) fn is_trouble(&self) -> bool {
+        self.spoilt || self.answered.is_some_and(|code| code >= 400 && code != 404)
+    }
+}
+
 /// Decides about a request: its call and how many of its like came before, counted by the rule.
 type Rule = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
 
@@ -150,8 +159,8 @@ struct State {
 }
 
 struct Shared {
-    /// The namespace and the cluster issuer that are shown; none: everything.
-    window: Option<(String, String)>,
+    /// The namespace and the cluster issuer that are shown.
+    window: (String, String),
     state: Mutex<State>,
     died: Notify,
 }
@@ -163,17 +172,8 @@ pub(crate) struct Wire(Arc<Shared>);
 impl Wire {
     /// A wire that shows one namespace and one cluster issuer.
     pub(crate) fn to(namespace: &str, issuer: &str) -> Self {
-        Self::new(Some((namespace.to_owned(), issuer.to_owned())))
-    }
-
-    /// A wire that shows the whole cluster.
-    pub(crate) fn open() -> Self {
-        Self::new(None)
-    }
-
-    fn new(window: Option<(String, String)>) -> Self {
         Self(Arc::new(Shared {
-            window,
+            window: (namespace.to_owned(), issuer.to_owned()),
             state: Mutex::default(),
             died: Notify::new(),
         }))
@@ -195,11 +195,6 @@ impl Wire {
             seen += usize::from(fits(call));
             (fits(call) && seen == k).then(|| fault.clone())
         });
-    }
-
-    /// Forgets all rules.
-    pub(crate) fn mend(&self) {
-        self.state().rules.clear();
     }
 
     /// All requests so far.
@@ -270,9 +265,7 @@ impl Wire {
 
     /// Narrows lists and watches of the whole cluster to the window.
     fn narrow(&self, request: &mut Request<Body>, call: &Call) {
-        let Some((namespace, issuer)) = &self.0.window else {
-            return;
-        };
+        let (namespace, issuer) = &self.0.window;
         if call.is_single() {
             return;
         }
@@ -336,14 +329,22 @@ where
         wire.narrow(&mut request, &call);
         let reaches = match &fault {
             None | Some(Fault::DoneBut(..) | Fault::Half | Fault::Lost) => true,
-            Some(Fault::HoleAfter | Fault::Slow(_) | Fault::CrashAfter | Fault::Stream(_)) => true,
+            Some(
+                Fault::HoleAfter
+                | Fault::Slow(_)
+                | Fault::Held(_)
+                | Fault::CrashAfter
+                | Fault::Stream(_),
+            ) => true,
             Some(Fault::Answer(..) | Fault::Reset | Fault::Hole | Fault::Crash) => false,
         };
         // A service's future sends nothing before it is polled, so a wait may come first.
         let answer = reaches.then(|| self.inner.call(request));
         Box::pin(async move {
-            if let Some(Fault::Slow(time)) = &fault {
-                tokio::time::sleep(*time).await;
+            match &fault {
+                Some(Fault::Slow(time)) => tokio::time::sleep(*time).await,
+                Some(Fault::Held(until)) => until.notified().await,
+                _ => {}
             }
             let answer = match answer {
                 None => None,
@@ -354,7 +355,7 @@ where
                 }
             };
             match (fault, answer) {
-                (None | Some(Fault::Slow(_)), Some(answer)) => Ok(answer),
+                (None | Some(Fault::Slow(_) | Fault::Held(_)), Some(answer)) => Ok(answer),
                 (Some(Fault::Answer(code, headers, body)), _) => {
                     let mut answer = Response::builder().status(code);
                     for (name, value) in headers {

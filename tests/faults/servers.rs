@@ -1,0 +1,272 @@
+//! The real servers go, come back, forget, and run full, in the middle of a life (F15, F17, F18). They share two
+//! control planes of their own and take turns.
+
+use std::{sync::Arc, time::Duration};
+
+use apicred::api::ApiCredential;
+use futures::future::join;
+use k8s_openapi::api::{core::v1::Namespace, rbac::v1::ClusterRoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use serde_json::{Value, json};
+use testenv::eventually;
+use tokio::sync::{Mutex, Notify};
+
+use crate::{
+    life::{Case, operator, reference},
+    oracles::check,
+    support::{LATER, SOON, World, run},
+    wire::{Call, Fault, Wire},
+};
+
+/// A world whose servers may be stopped.
+static FRAGILE: Mutex<Option<World>> = Mutex::const_new(None);
+/// A world whose rights and kinds may be taken away.
+static LAWLESS: Mutex<Option<World>> = Mutex::const_new(None);
+
+/// A request in the middle of a life.
+type Moment = fn(&Call) -> bool;
+
+const FIRST_SECRET: Moment = |call| call.words() == "create secrets ";
+const STATUS: Moment = |call| call.words() == "patch apicredentials/status c";
+const ROTATION: Moment = |call| call.words() == "patch secrets token";
+
+/// Leads a life in this world; something happens to the servers at the first request that fits, which is held back
+/// until `disturb` says that it has happened. The operator's own deadline of a call is 10 s.
+async fn disturbed(
+    world: &mut World,
+    name: &str,
+    moment: Moment,
+    disturb: impl AsyncFnOnce(&mut World, &Wire, &Notify),
+) -> Wire {
+    let usual = reference().await;
+    let mut case = Case::new(world, name).await;
+    let wire = case.wire.clone();
+    let (now, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (hit, until) = (Arc::clone(&now), Arc::clone(&go));
+    let mut done = false;
+    wire.rule(move |call| {
+        let first = !done && moment(call);
+        done |= first;
+        first.then(|| {
+            hit.notify_one();
+            Fault::Held(Arc::clone(&until))
+        })
+    });
+    let happen = async {
+        now.notified().await;
+        disturb(world, &wire, &go).await;
+    };
+    let (life, ()) = join(case.live(), happen).await;
+    check(&life, usual);
+    case.end(&life).await;
+    wire
+}
+
+/// The world, with its servers up.
+async fn fragile(world: &mut Option<World>) -> &mut World {
+    if world.is_none() {
+        *world = Some(World::own().await);
+    }
+    let world = world.as_mut().expect("it was just made");
+    world.cluster.start_apiserver().await.expect("it starts");
+    world
+}
+
+#[test]
+fn an_api_server_that_is_killed_at_any_moment_of_a_life_costs_nothing() {
+    run(async {
+        let mut world = FRAGILE.lock().await;
+        let world = fragile(&mut world).await;
+        for (name, moment) in [
+            ("f18-first", FIRST_SECRET),
+            ("f18-status", STATUS),
+            ("f18-rotation", ROTATION),
+        ] {
+            let wire = disturbed(world, name, moment, async |world, _, go| {
+                world.cluster.stop_apiserver();
+                go.notify_one();
+                world.cluster.start_apiserver().await.expect("it is back");
+            })
+            .await;
+            let refused = wire
+                .journal()
+                .iter()
+                .any(|e| e.spoilt && e.answered.is_none());
+            assert!(refused, "{name}: the request met a server that was up");
+        }
+    });
+}
+
+#[test]
+fn an_etcd_that_forgot_all_old_versions_makes_the_operator_list_again_and_costs_nothing() {
+    run(async {
+        let mut world = FRAGILE.lock().await;
+        let world = fragile(&mut world).await;
+        let wire = disturbed(world, "f15", ROTATION, async |world, _, go| {
+            world.cluster.stop_apiserver();
+            go.notify_one();
+            let head = etcd(world, "kv/range", json!({ "key": "AA==" })).await;
+            let revision = head["header"]["revision"].clone();
+            etcd(
+                world,
+                "kv/compaction",
+                json!({ "revision": revision, "physical": true }),
+            )
+            .await;
+            world.cluster.start_apiserver().await.expect("it is back");
+        })
+        .await;
+        // The first lists are five. A watch that was told that its version is too old lists again.
+        eventually(SOON, "another list", async || {
+            let journal = wire.journal();
+            let lists = journal.iter().filter(|e| e.call.verb == "list").count();
+            if lists > 5 {
+                Ok(())
+            } else {
+                Err(format!("{lists} lists"))
+            }
+        })
+        .await;
+    });
+}
+
+#[test]
+fn an_etcd_that_is_full_stops_writes_and_costs_no_token() {
+    run(async {
+        let mut world = FRAGILE.lock().await;
+        let world = fragile(&mut world).await;
+        for (name, moment) in [("f17-first", FIRST_SECRET), ("f17-rotation", ROTATION)] {
+            disturbed(world, name, moment, async |world, wire, go| {
+                let alarm = |action: &str| json!({ "action": action, "alarm": "NOSPACE" });
+                etcd(world, "maintenance/alarm", alarm("ACTIVATE")).await;
+                go.notify_one();
+                let refused = || wire.journal().iter().any(|e| e.answered == Some(500));
+                eventually(SOON, "a write that is refused", async || refused()).await;
+                // Each member that raised one takes it back.
+                let raised = etcd(world, "maintenance/alarm", json!({ "action": "GET" })).await;
+                for raised in raised["alarms"].as_array().into_iter().flatten() {
+                    let mut off = raised.clone();
+                    off["action"] = json!("DEACTIVATE");
+                    etcd(world, "maintenance/alarm", off).await;
+                }
+            })
+            .await;
+        }
+    });
+}
+
+/// Asks etcd itself, by its JSON gateway.
+async fn etcd(world: &World, call: &str, body: Value) -> Value {
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
+    let url = format!("{}/v3/{call}", world.cluster.etcd_url());
+    let answer = http
+        .post(url)
+        .body(body.to_string())
+        .send()
+        .await
+        .expect("an answer");
+    let status = answer.status();
+    let text = answer.text().await.expect("a text");
+    assert!(status.is_success(), "{call}: {status} {text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn rights_that_are_taken_away_and_given_back_cost_no_token() {
+    run(async {
+        let mut world = LAWLESS.lock().await;
+        let world = fragile(&mut world).await;
+        let bindings: Api<ClusterRoleBinding> = Api::all(world.admin.clone());
+        let theirs: Api<Namespace> = Api::all(operator(world).await);
+        for (name, moment) in [
+            (
+                "f18-rbac-start",
+                (|call| call.words() == "list secrets ") as Moment,
+            ),
+            ("f18-rbac-first", FIRST_SECRET),
+            ("f18-rbac-rotation", ROTATION),
+        ] {
+            let mut binding = bindings.get("apicred").await.expect("the chart's binding");
+            disturbed(world, name, moment, async |_, wire, go| {
+                let params = DeleteParams::default();
+                bindings.delete("apicred", &params).await.expect("it goes");
+                let few = ListParams::default().limit(1);
+                eventually(SOON, "rights that are gone", async || {
+                    theirs.list(&few).await.is_err()
+                })
+                .await;
+                go.notify_one();
+                let refused = || wire.journal().iter().any(|e| e.answered == Some(403));
+                eventually(SOON, "a refusal", async || refused()).await;
+                binding.metadata.resource_version = None;
+                binding.metadata.uid = None;
+                let params = PostParams::default();
+                bindings
+                    .create(&params, &binding)
+                    .await
+                    .expect("it is back");
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn kinds_that_are_deleted_and_made_anew_are_served_anew() {
+    run(async {
+        let mut world = LAWLESS.lock().await;
+        let world = fragile(&mut world).await;
+        let mut case = Case::new(world, "f18-crd").await;
+        case.start();
+        case.place.create("c", json!({})).await;
+        let first = case.until_ready(None).await;
+        let kinds: Api<CustomResourceDefinition> = Api::all(world.admin.clone());
+        let name = "apicredentials.apicred.dev";
+        let mut kind = kinds.get(name).await.expect("the kind");
+        kinds
+            .delete(name, &DeleteParams::default())
+            .await
+            .expect("it goes");
+        let gone = async || kinds.get_opt(name).await.is_ok_and(|k| k.is_none());
+        eventually(LATER, "the end of the kind", gone).await;
+        eventually(LATER, "a watch that finds no kind", async || {
+            case.wire
+                .journal()
+                .iter()
+                .any(|e| e.answered == Some(404) && !e.call.is_single())
+        })
+        .await;
+        kind.metadata = kube::api::ObjectMeta {
+            name: Some(name.to_owned()),
+            ..Default::default()
+        };
+        kind.status = None;
+        kinds
+            .create(&PostParams::default(), &kind)
+            .await
+            .expect("it is back");
+        let credentials: Api<ApiCredential> = Api::all(world.admin.clone());
+        eventually(LATER, "the kind is served", async || {
+            credentials.list(&ListParams::default()).await.is_ok()
+        })
+        .await;
+        let made = case.place.create("c", json!({})).await;
+        let second = case.until_ready(None).await;
+        assert_ne!(
+            first.token, second.token,
+            "another credential, another token"
+        );
+        let uid = &second.annotations["apicred.dev/credential-uid"];
+        assert_eq!(made.metadata.uid.as_ref(), Some(uid));
+        assert_eq!(case.place.posts(), 2, "O3");
+        case.stays_quiet(Duration::from_secs(1)).await;
+        case.stop().await;
+    });
+}
