@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, api::ListParams};
 
 use super::{
     acquire::{self, Acquired},
-    context::{Context, Held},
+    calls::{Trouble, call},
+    context::{Context, Held, reference},
     gate::Admission,
     materials::{self, Read},
     reformat::reformat,
     write::{patch_secret, publish, repeating, write_trouble},
 };
 use crate::{
+    api::ApiCredential,
     credential::{Credential, Key},
     issuer::line::Urgency,
     oauth::Refusal,
@@ -189,6 +193,13 @@ async fn mint(
     why: Why,
     first: Option<Read>,
 ) -> Outcome {
+    if why == Why::Absent {
+        match was_deleted(context, credential, key).await {
+            Ok(false) => {}
+            Ok(true) => return Outcome::Released,
+            Err(trouble) => return write_trouble(context, credential, observed, trouble),
+        }
+    }
     let now = context.clock.now();
     let ends = observed.valid(credential, now).map(|r| r.expires_at);
     let failure = observed.memory.failure.as_ref();
@@ -238,6 +249,36 @@ async fn mint(
             failed(context, credential, observed, refusal)
         }
     }
+}
+
+/// A Secret that had a token and is gone: did somebody delete it, or did the garbage collector, because the credential
+/// is gone and its watch does not say so yet? Then each new Secret would be collected, and cost a token. Asked of the
+/// server itself, and only in this case.
+async fn was_deleted(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+) -> Result<bool, Trouble> {
+    let published = context
+        .credentials
+        .get(&reference(key))
+        .is_some_and(|c| c.status.as_ref().is_some_and(|s| s.issued_at.is_some()));
+    if !published {
+        return Ok(false);
+    }
+    let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
+    // By a list: the role needs no further verb for it.
+    let this = ListParams::default().fields(&format!("metadata.name={}", key.name));
+    let found = call(
+        &context.metrics,
+        "check_credential",
+        api.list_metadata(&this),
+    )
+    .await?;
+    let lives = |meta: &ObjectMeta| {
+        meta.uid.as_deref() == Some(credential.uid.as_str()) && meta.deletion_timestamp.is_none()
+    };
+    Ok(!found.items.iter().any(|c| lives(&c.metadata)))
 }
 
 /// Nobody comes back at the very moment a pause ends.
