@@ -399,7 +399,7 @@ impl Case {
             }
             let state = self.state().await.expect("a state");
             let there = match &wanted {
-                None => state["issuer"] != Value::Null,
+                None => state["issuer"] != Value::Null && state["statusTellsOfTheSecret"] == true,
                 Some(wanted) => state == *wanted,
             };
             if there {

@@ -6,6 +6,7 @@
 
 mod answers;
 mod crashes;
+mod hostile;
 mod inside;
 mod life;
 mod oracles;
