@@ -10,6 +10,7 @@ mod hostile;
 mod inside;
 mod life;
 mod oracles;
+mod page;
 mod policies;
 mod servers;
 mod stream;
