@@ -161,15 +161,8 @@ async fn verify(
             // It was asked for already and could not be written: the next try costs the issuer nothing.
             let held = context.with_state(key, &credential.uid, |s| s.held.clone());
             if let Some(held) = held.filter(|h| h.fingerprint == read.fingerprint) {
-                return publish(
-                    context,
-                    credential,
-                    key,
-                    observed,
-                    &held,
-                    Why::SourceChanged,
-                )
-                .await;
+                let why = Why::SourceChanged;
+                return publish(context, credential, key, observed, &held, why).await;
             }
             mint(
                 context,

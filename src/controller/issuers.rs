@@ -69,12 +69,8 @@ pub(super) async fn judge(
 async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> Option<Duration> {
     let (written, settled) = match kind {
         IssuerKind::TokenIssuer => {
-            let Some(object) = context
-                .token_issuers
-                .get(&ObjectRef::new(name).within(namespace))
-            else {
-                return None;
-            };
+            let reference = ObjectRef::new(name).within(namespace);
+            let object = context.token_issuers.get(&reference)?;
             let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
             let (status, settled) = verdict(
                 context,
@@ -89,9 +85,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> O
             (written, settled)
         }
         IssuerKind::ClusterTokenIssuer => {
-            let Some(object) = context.cluster_issuers.get(&ObjectRef::new(name)) else {
-                return None;
-            };
+            let object = context.cluster_issuers.get(&ObjectRef::new(name))?;
             let parsed = Issuer::cluster(&object);
             let (status, settled) = verdict(
                 context,

@@ -114,7 +114,8 @@ async fn work(
     observed.memory = memory;
     let plan = plan::plan(credential, &observed, now);
     tracing::debug!(?plan, "planned");
-    let outcome = execute(context, credential, key, &mut observed, plan).await;
+    // Boxed, as above.
+    let outcome = Box::pin(execute(context, credential, key, &mut observed, plan)).await;
     context.with_state(key, &credential.uid, |s| s.memory = observed.memory.clone());
 
     let now = context.clock.now();

@@ -173,6 +173,12 @@ async fn at(name: &str, endpoint: &Endpoint) -> Case {
     case
 }
 
+/// All of these, at once.
+async fn each<const N: usize>(cases: [(&str, &str, Act); N]) {
+    let lives = cases.map(|(name, reason, act)| Box::pin(once(name, reason, act)));
+    join_all(lives).await;
+}
+
 /// The endpoint does this once: it is told for this reason, and the next try, when its time has come, works.
 async fn once(name: &str, reason: &str, act: Act) {
     // Without a handshake nothing may leave.
@@ -202,16 +208,16 @@ async fn once(name: &str, reason: &str, act: Act) {
 fn an_endpoint_that_stalls_anywhere_ends_by_the_deadline_of_the_exchange() {
     run(async {
         let open = head("200 OK", "content-length: 80", "{\"access_");
-        join_all([
-            once("f50-mute", "IssuerTimeout", Act::Mute),
-            once("f50-accepts", "IssuerTimeout", Act::Hang(Vec::new())),
-            once(
+        each([
+            ("f50-mute", "IssuerTimeout", Act::Mute),
+            ("f50-accepts", "IssuerTimeout", Act::Hang(Vec::new())),
+            (
                 "f50-continue",
                 "IssuerTimeout",
                 Act::Hang(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()),
             ),
-            once("f50-headers", "IssuerTimeout", Act::Hang(open)),
-            once("f50-drip", "IssuerTimeout", Act::Drip(answer(GOOD))),
+            ("f50-headers", "IssuerTimeout", Act::Hang(open)),
+            ("f50-drip", "IssuerTimeout", Act::Drip(answer(GOOD))),
         ])
         .await;
     });
@@ -229,13 +235,13 @@ fn an_endpoint_that_lies_about_its_body_or_drowns_us_is_told_and_outlived() {
             "\u{1f}\u{8b}bomb",
         );
         let heads = head("200 OK", &format!("x-bomb: {}", "b".repeat(1 << 20)), GOOD);
-        join_all([
-            once("f51-flood", "AnswerTooLarge", Act::Flood),
-            once("f51-lies-long", "IssuerUnreachable", Act::Say(long)),
-            once("f50-half-close", "IssuerUnreachable", Act::Say(half)),
-            once("f51-lies-short", "MalformedAnswer", Act::Say(short)),
-            once("f51-gzip", "MalformedAnswer", Act::Say(zip)),
-            once("f51-heads", "IssuerUnreachable", Act::Say(heads)),
+        each([
+            ("f51-flood", "AnswerTooLarge", Act::Flood),
+            ("f51-lies-long", "IssuerUnreachable", Act::Say(long)),
+            ("f50-half-close", "IssuerUnreachable", Act::Say(half)),
+            ("f51-lies-short", "MalformedAnswer", Act::Say(short)),
+            ("f51-gzip", "MalformedAnswer", Act::Say(zip)),
+            ("f51-heads", "IssuerUnreachable", Act::Say(heads)),
         ])
         .await;
     });
@@ -251,18 +257,18 @@ fn no_redirect_of_any_kind_is_followed() {
         };
         let plain = elsewhere.url.replace("https", "http");
         let metadata = "http://169.254.169.254/latest";
-        join_all([
-            once("f53-301", "RedirectRefused", {
+        each([
+            ("f53-301", "RedirectRefused", {
                 to("301 Moved", &elsewhere.url)
             }),
-            once("f53-302", "RedirectRefused", to("302 Found", &plain)),
-            once("f53-303", "RedirectRefused", {
+            ("f53-302", "RedirectRefused", to("302 Found", &plain)),
+            ("f53-303", "RedirectRefused", {
                 to("303 See Other", &elsewhere.url)
             }),
-            once("f53-307", "RedirectRefused", {
+            ("f53-307", "RedirectRefused", {
                 to("307 Temporary", metadata)
             }),
-            once("f53-308", "RedirectRefused", {
+            ("f53-308", "RedirectRefused", {
                 to("308 Permanent", "/token")
             }),
         ])
@@ -274,18 +280,18 @@ fn no_redirect_of_any_kind_is_followed() {
 #[test]
 fn a_certificate_that_is_not_the_issuers_gets_no_secret() {
     run(async {
-        join_all([
-            once(
+        each([
+            (
                 "f54-name",
                 "TlsFailed",
                 Act::Show("other.example", 2999, true),
             ),
-            once(
+            (
                 "f54-expired",
                 "TlsFailed",
                 Act::Show("127.0.0.1", 2021, true),
             ),
-            once(
+            (
                 "f54-unknown",
                 "TlsFailed",
                 Act::Show("127.0.0.1", 2999, false),

@@ -327,19 +327,12 @@ where
             return Box::pin(std::future::pending());
         };
         wire.narrow(&mut request, &call);
-        let reaches = match &fault {
-            None | Some(Fault::DoneBut(..) | Fault::Half | Fault::Lost) => true,
-            Some(
-                Fault::HoleAfter
-                | Fault::Slow(_)
-                | Fault::Held(_)
-                | Fault::CrashAfter
-                | Fault::Stream(_),
-            ) => true,
-            Some(Fault::Answer(..) | Fault::Reset | Fault::Hole | Fault::Crash) => false,
-        };
+        let stays = matches!(
+            fault,
+            Some(Fault::Answer(..) | Fault::Reset | Fault::Hole | Fault::Crash)
+        );
         // A service's future sends nothing before it is polled, so a wait may come first.
-        let answer = reaches.then(|| self.inner.call(request));
+        let answer = (!stays).then(|| self.inner.call(request));
         Box::pin(async move {
             match &fault {
                 Some(Fault::Slow(time)) => tokio::time::sleep(*time).await,
