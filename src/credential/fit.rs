@@ -78,7 +78,19 @@ pub(super) fn faults(
         _ => None,
     };
     for account in accounts.chain(own) {
-        if account.audience.as_deref().is_some_and(is_api_server) {
+        // It goes into the path of a request to the API server: no slash may lead that request elsewhere.
+        if !is_object_name(&account.name) {
+            say(
+                "serviceAccount.name",
+                "must be the name of a ServiceAccount of this namespace: lower case letters, digits, '-' and '.'",
+            );
+        }
+        // Left out, it is what the issuer calls itself.
+        let audience = account.audience.as_deref();
+        if audience
+            .or(issuer.places.issuer.as_deref())
+            .is_some_and(is_api_server)
+        {
             say(
                 "serviceAccount.audience",
                 "is the Kubernetes API's own: whoever gets such a token can sign in to the cluster; name the issuer's audience",
@@ -111,6 +123,19 @@ pub(super) fn faults(
         );
     }
     errors
+}
+
+/// Can an object have this name (RFC 1123 subdomain)?
+fn is_object_name(name: &str) -> bool {
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        })
 }
 
 /// Is this an audience that API servers usually take for their own?

@@ -67,6 +67,11 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (lending(json!({ "imds": {} })), client(&json!({ "id": "a", "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "once"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://kubernetes.default.svc.cluster.local" } })), "serviceAccount.audience", "sign in to the cluster"),
         (generic(), json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "a", "audience": "kubernetes" } } } } }), "serviceAccount.audience", "the issuer's audience"),
+        (json!({ "oauth2": { "tokenUrl": "https://i.example.com/t", "issuer": "https://kubernetes.default.svc" } }), client(&json!({ "serviceAccount": { "name": "a" } })), "serviceAccount.audience", "sign in to the cluster"),
+        (entra(), client(&json!({ "serviceAccount": { "name": "a/../../../../other/serviceaccounts/b" } })), "serviceAccount.name", "of this namespace"),
+        (entra(), client(&json!({ "serviceAccount": { "name": ".." } })), "serviceAccount.name", "of this namespace"),
+        (entra(), client(&json!({ "serviceAccount": { "name": "a?b" } })), "serviceAccount.name", "of this namespace"),
+        (generic(), json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "a%2fb" } } } } }), "serviceAccount.name", "of this namespace"),
         // Clients.
         (generic(), json!({ "client": { "id": "" } }), "spec.client.id", "give the client"),
         (generic(), json!({ "client": { "public": {} } }), "spec.client", "exactly one way"),
