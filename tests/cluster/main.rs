@@ -23,4 +23,5 @@ mod support;
 mod systems;
 mod target;
 mod tenancy;
+mod threats;
 mod without_a_trace;

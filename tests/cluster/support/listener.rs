@@ -17,6 +17,8 @@ use testenv::tls::Authority;
 pub(crate) const ANSWER: &str =
     r#"{"access_token":"opaque-5f1c9d0b7a","token_type":"bearer","expires_in":"1200"}"#;
 
+const PATH: &str = "/token?tenant=blue";
+
 /// A listening endpoint; its thread ends with the process.
 pub(crate) struct Listener {
     pub(crate) token_url: String,
@@ -27,6 +29,14 @@ pub(crate) struct Listener {
 impl Listener {
     /// Listens on loopback, over TLS and HTTP/1.1.
     pub(crate) fn start() -> Self {
+        Self::answering("200 OK", |_| ANSWER.to_owned())
+    }
+
+    /// The same with an answer made of the request.
+    pub(crate) fn answering(
+        status: &'static str,
+        answer: impl Fn(&str) -> String + Send + 'static,
+    ) -> Self {
         let authority = Authority::new("listener").expect("an authority");
         let certificate = authority.loopback_certificate().expect("a certificate");
         let chain = vec![
@@ -49,7 +59,8 @@ impl Listener {
                 let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
                 let connection =
                     ServerConnection::new(Arc::clone(&config)).expect("a usable configuration");
-                if let Some(request) = serve(StreamOwned::new(connection, stream)) {
+                let stream = StreamOwned::new(connection, stream);
+                if let Some(request) = serve(stream, status, &answer) {
                     notes
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -58,10 +69,15 @@ impl Listener {
             }
         });
         Self {
-            token_url: format!("https://{address}/token?tenant=blue"),
+            token_url: format!("https://{address}{PATH}"),
             ca_pem: authority.ca_pem().to_owned(),
             requests,
         }
+    }
+
+    /// Scheme, host and port.
+    pub(crate) fn origin(&self) -> &str {
+        self.token_url.strip_suffix(PATH).unwrap_or_default()
     }
 
     /// Head and body of each request.
@@ -74,7 +90,11 @@ impl Listener {
 }
 
 /// Reads one request to its end and answers it.
-fn serve(mut stream: impl Read + Write) -> Option<String> {
+fn serve(
+    mut stream: impl Read + Write,
+    status: &str,
+    answer: impl Fn(&str) -> String,
+) -> Option<String> {
     let mut request = String::new();
     let mut part = [0; 4096];
     loop {
@@ -94,11 +114,12 @@ fn serve(mut stream: impl Read + Write) -> Option<String> {
             break;
         }
     }
-    let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{ANSWER}",
-        ANSWER.len()
+    let answer = answer(&request);
+    let whole = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+        answer.len()
     );
-    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(whole.as_bytes()).ok()?;
     stream.flush().ok()?;
     Some(request)
 }

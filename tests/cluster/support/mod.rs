@@ -30,7 +30,7 @@ use std::{
 };
 
 pub(crate) use listener::Listener;
-pub(crate) use operator::Operator;
+pub(crate) use operator::{ALLOW_CIDR, Operator};
 pub(crate) use place::{Place, condition, merge, typed};
 pub(crate) use process::Guarded;
 pub(crate) use recorder::Recorder;

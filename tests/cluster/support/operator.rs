@@ -9,6 +9,9 @@ use std::{
 
 use super::{Guarded, NAMESPACE, SOON};
 
+/// Networks that are open to namespaced issuers.
+pub(crate) const ALLOW_CIDR: &str = "APICRED_ALLOW_CIDR";
+
 /// A running operator.
 pub(crate) struct Operator {
     process: Guarded,
@@ -40,22 +43,23 @@ impl Operator {
         log: PathBuf,
     ) -> Self {
         let admin = format!("127.0.0.1:{}", free_port());
-        let args = [
+        let mut args = vec![
             "run",
             "--namespace",
             NAMESPACE,
             "--admin-listen",
             &admin,
-            // Namespaced issuers of the tests live on loopback.
-            "--allow-cidr",
-            "127.0.0.0/8",
             "--log-format",
             "json",
             // Chatty, so that the search for leaks has much to look at.
             "--log-filter",
             "info,apicred=trace,kube=debug",
-        ]
-        .map(str::to_owned);
+        ];
+        // Namespaced issuers of the tests live on loopback, unless a test says otherwise.
+        if !environment.iter().any(|(name, _)| *name == ALLOW_CIDR) {
+            args.extend(["--allow-cidr", "127.0.0.0/8"]);
+        }
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         let mut env = vec![
             ("KUBECONFIG", kubeconfig.display().to_string()),
             ("POD_NAME", "under-test".to_owned()),
@@ -103,6 +107,15 @@ impl Operator {
             .ok()?;
         let status = answer.status().as_u16();
         Some((status, answer.text().await.ok()?))
+    }
+
+    /// Asks its admin server by another method; gives the status.
+    pub(crate) async fn ask(&self, method: &str, path: &str) -> Option<u16> {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).ok()?;
+        let client = reqwest::Client::builder().no_proxy().build().ok()?;
+        let url = format!("http://{}{path}", self.admin);
+        let answer = client.request(method, url).send().await.ok()?;
+        Some(answer.status().as_u16())
     }
 
     /// Asks it to end (SIGTERM); gives its exit status and how long it took.

@@ -1,0 +1,22 @@
+//! The threats of docs/threat-model.md, each tried by its attacker: a user of the real API server with exactly the
+//! rights that the threat gives him.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`attacker`] | a user with a role of his own, what he makes, and what he can read |
+//! | [`secrets`] | T1, T4, T12, T15: to get, overwrite or adopt a Secret |
+//! | [`objects`] | T3, T5: references out of the namespace, types, labels and annotations |
+//! | [`network`] | T2, T11: addresses, http, weak keys |
+//! | [`answers`] | T6, T10: an issuer that echoes secrets and forges claims |
+//! | [`crowd`] | T7, T8: thousands of broken objects, refused credentials |
+//! | [`rights`] | T9, T13, T14: the operator's own rights, webhooks, the admin port |
+//! | [`deletion`] | T16: what is deleted in flight |
+
+mod answers;
+mod attacker;
+mod crowd;
+mod deletion;
+mod network;
+mod objects;
+mod rights;
+mod secrets;

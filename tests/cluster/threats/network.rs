@@ -1,0 +1,284 @@
+//! Addresses that an issuer may not have (T2), http and weak keys (T11).
+
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use kube::api::PostParams;
+use serde_json::json;
+
+use super::attacker::{Attacker, ISSUERS_AND_CREDENTIALS, foreign_secrets};
+use crate::support::{ALLOW_CIDR, Listener, World, run, typed};
+
+/// A door that counts who knocks: even a connection without a word tells an attacker that there is one.
+struct Door {
+    port: u16,
+    knocks: Arc<AtomicUsize>,
+}
+
+impl Door {
+    fn at(address: &str) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let knocks = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&knocks);
+        std::thread::spawn(move || {
+            for _ in listener.incoming() {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { port, knocks }
+    }
+}
+
+/// Ways to write this machine, and addresses that only the inside of a network or a cloud has.
+const INSIDE: [&str; 27] = [
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f.0.0.1",
+    "0177.0.0.1",
+    "127.0.0.1.",
+    "127.255.0.9",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "0.0.0.0",
+    "[::]",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "169.254.169.254",
+    "[::ffff:169.254.169.254]",
+    "[fd00:ec2::254]",
+    "168.63.129.16",
+    "100.100.100.200",
+    "192.0.0.192",
+    "10.96.0.1",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
+#[test]
+fn no_spelling_of_an_inner_address_is_connected_to() {
+    run(async {
+        let mut world = World::own().await;
+        // As it is installed, but for the word of an administrator that opens nothing of this machine.
+        world
+            .environment
+            .push((ALLOW_CIDR, "203.0.113.0/24".to_owned()));
+        world.start_operator().await;
+        let place = world.place("t2").await;
+        let attacker = Attacker::of(&world, &place, ISSUERS_AND_CREDENTIALS).await;
+        attacker.reads_no_secrets().await;
+        let door = Door::at("127.0.0.1");
+        let api_server = url::Url::parse(world.cluster.server_url()).unwrap();
+        let ports = [door.port, api_server.port().unwrap_or(443)];
+        // This Secret would go anywhere: it is the attacker's own.
+        let origins: Vec<String> = INSIDE
+            .iter()
+            .flat_map(|host| ports.map(|port| format!("https://{host}:{port}")))
+            .filter_map(|text| url::Url::parse(&text).ok())
+            .map(|url| url.origin().ascii_serialization())
+            .collect();
+        let note = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origins.join(",") } } });
+        place.edit_secret("source", note).await;
+        let before = foreign_secrets(&place).await;
+        let mut judged = 0;
+        for (number, host) in INSIDE.iter().enumerate() {
+            for (kind, port) in [
+                ("oauth2", ports[0]),
+                ("oidc", ports[0]),
+                ("oauth2", ports[1]),
+            ] {
+                let name = format!("i-{number}-{kind}-{port}");
+                let origin = format!("https://{host}:{port}");
+                let spec = match kind {
+                    "oauth2" => json!({ "oauth2": { "tokenUrl": format!("{origin}/token") } }),
+                    _ => json!({ "oidc": { "issuerUrl": origin } }),
+                };
+                if let Err(refused) = attacker.issuer(&name, spec).await {
+                    assert!(refused.contains("spec."), "{origin}: {refused}");
+                    continue;
+                }
+                let issuer = json!({ "kind": "TokenIssuer", "name": name });
+                let target = json!({ "secretName": name });
+                let spec = place.spec(json!({ "issuerRef": issuer, "target": target }));
+                attacker.credential(&name, spec).await.unwrap();
+                // Names that nobody knows here: without a cluster's DNS, or by a resolver that takes the last dot amiss.
+                let unknown = host.contains("kubernetes") || host.ends_with("t.");
+                let reasons = ["AddressNotAllowed", "IssuerUnreachable"];
+                let reasons = &reasons[..if unknown { 2 } else { 1 }];
+                attacker.refused(&name, reasons).await;
+                judged += 1;
+            }
+        }
+        assert!(judged > 60, "only {judged} were tried");
+        assert_eq!(door.knocks.load(Ordering::SeqCst), 0, "somebody knocked");
+        let asked = world
+            .cluster
+            .audit_events(|e| e.uri.contains("/token?") || e.uri.contains(".well-known"))
+            .unwrap();
+        assert!(asked.is_empty(), "the API server was asked");
+        assert_eq!(foreign_secrets(&place).await, before);
+        attacker.learns_nothing(&place).await;
+    });
+}
+
+#[test]
+fn a_discovery_document_leads_to_no_inner_address() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("t2-document").await;
+        let door = Door::at("127.0.0.2");
+        for (name, endpoint) in [
+            ("beside", format!("https://127.0.0.2:{}/token", door.port)),
+            (
+                "disguised",
+                format!("https://[::ffff:127.0.0.2]:{}/token", door.port),
+            ),
+            (
+                "metadata",
+                "https://169.254.169.254/metadata/identity/oauth2/token".to_owned(),
+            ),
+            ("plain", format!("http://127.0.0.1:{}/token", door.port)),
+        ] {
+            let listener = Listener::answering("200 OK", move |request| {
+                let host = request.lines().find_map(|l| l.strip_prefix("host: "));
+                let issuer = format!("https://{}", host.unwrap_or_default());
+                json!({ "issuer": issuer, "token_endpoint": endpoint }).to_string()
+            });
+            place
+                .put_issuer(json!({
+                    "oidc": { "issuerUrl": listener.origin() },
+                    "caBundle": listener.ca_pem,
+                    "network": { "allowedCidrs": ["127.0.0.1/32"] },
+                    "allowedNamespaces": { "names": [place.namespace] },
+                }))
+                .await;
+            place
+                .create(name, json!({ "target": { "secretName": name } }))
+                .await;
+            let reason = if name == "plain" {
+                "DiscoveryFailed"
+            } else {
+                "AddressNotAllowed"
+            };
+            place.not_ready(name, reason).await;
+            let posted = listener.requests().iter().any(|r| r.starts_with("POST"));
+            assert!(!posted, "{name}: something was posted");
+            place.delete(name).await;
+        }
+        assert_eq!(door.knocks.load(Ordering::SeqCst), 0, "somebody knocked");
+    });
+}
+
+/// Weak on purpose: 1024 bits, made for this test, of no use to anybody.
+const WEAK: &str = "\
+-----BEGIN RSA PRIVATE KEY-----
+MIICXAIBAAKBgQDZgg8cB3X1lOT1ppgZpfs4NMaU2+GIbEanpe6QZ3kHCYarSBhI
+qZzrgnD4pBQ/UifAD8fTGTaj+9Snr6oqD0MDNQcCqIE/7pmY4+eAfjO60yo6tVC9
+0UZJ4DukwPl+KtPmj3B13l4awJ423gTsLxuKkldSbvF3pvMdISBspLXlUwIDAQAB
+AoGANwzG3DY7MbPEmzPV7S/oPFqHJCfelhOpckb58UxvAkvz7KfrlYBwOd8izptg
+kIIvk1mrHo+UF77mHKbGL6z7LX4Kp8IqXUIbeDMWy0UnVPC9S8FTJ6PJZWcGJWUO
+9vTEJ6SSpz+DFm4X1wFJ+xc1b0mIiNzJ7Bjr3braSaqedvECQQD3Zd6NYoFy8FD/
+zpWe0IuXjiot7Ai2VBE0cPiHrjDMPv6OhVpDQxphzPqAbD9F6ZB5oOBzqvcbBx08
+oErEmqD7AkEA4RIigOtbxtvaQZxUnDXao6UhyilJt8yPXxu1gwQHYaa52GpklvLX
++jdAZE9vspkNLFTttYiTbKtGlWbzqwsNiQJADKRrBASVot7+9KOE59G2YG9GXoRi
+SZbwLiLbwGs5WSaa8YOFAkzqizbjUi616Qevd1euQJrq97mcV93FFFjmgwJAdhAX
+PV04tWXaZZRl5dNyL2mOAggKfXm2s4NLgcB5RsY4sseMoIoetUiKZJQu2ZbjjB+4
+2gMcomJuEi0BIPYZUQJBAM8Z4yyypeuHzJYMCKTjcYqNpRWRLDIDIMQH9UJqIPvw
+cPJTs7oIXX/nwvM/I+knneVg/SF6wE87xAjKwBjxXf0=
+-----END RSA PRIVATE KEY-----
+";
+
+#[test]
+fn nothing_goes_over_http_and_no_weak_key_signs() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("t11").await;
+        let attacker = Attacker::of(world, &place, ISSUERS_AND_CREDENTIALS).await;
+        for (name, spec) in [
+            (
+                "token",
+                json!({ "oauth2": { "tokenUrl": "http://login.example.com/token" } }),
+            ),
+            (
+                "upper",
+                json!({ "oauth2": { "tokenUrl": "HTTP://login.example.com/token" } }),
+            ),
+            (
+                "discovery",
+                json!({ "oidc": { "issuerUrl": "http://login.example.com" } }),
+            ),
+            (
+                "entra",
+                json!({ "entra": { "tenantId": "t.example", "authorityHost": "http://login.example.com" } }),
+            ),
+            (
+                "revocation",
+                json!({ "oauth2": { "tokenUrl": "https://login.example.com/token", "revocationUrl": "http://login.example.com/revoke" } }),
+            ),
+            (
+                "ftp",
+                json!({ "oauth2": { "tokenUrl": "ftp://login.example.com/token" } }),
+            ),
+            (
+                "file",
+                json!({ "oauth2": { "tokenUrl": "file:///etc/passwd" } }),
+            ),
+            (
+                "user",
+                json!({ "oauth2": { "tokenUrl": "https://me:secret@login.example.com/token" } }),
+            ),
+        ] {
+            let told = match attacker.issuer(name, spec).await {
+                Err(refused) => refused,
+                Ok(()) => attacker.issuer_refused(name).await,
+            };
+            assert!(
+                told.contains("https://") || told.contains("neither a user"),
+                "{name}: {told}"
+            );
+        }
+        for algorithm in ["none", "HS256", "RS1", "RS384", ""] {
+            let pair = json!({ "secretName": "pair", "algorithm": algorithm });
+            let spec = place.spec(json!({ "client": { "secretRefs": null, "certificate": pair } }));
+            let refused = attacker.credential("alg", spec).await.unwrap_err();
+            assert!(refused.contains("algorithm"), "{algorithm}: {refused}");
+        }
+        let secret = json!({ "metadata": { "name": "weak" }, "stringData": { "key": WEAK } });
+        place
+            .secrets()
+            .create(&PostParams::default(), &typed(secret))
+            .await
+            .unwrap();
+        let signed = json!({ "keyRef": { "name": "weak", "key": "key" }, "issuer": "me" });
+        let listener = Listener::start();
+        place
+            .put_issuer(json!({
+                "oauth2": { "tokenUrl": listener.token_url },
+                "caBundle": listener.ca_pem,
+                "network": { "allowedCidrs": ["127.0.0.0/8"] },
+                "allowedNamespaces": { "names": [place.namespace] },
+            }))
+            .await;
+        place
+            .create(
+                "weak",
+                json!({ "client": null, "grant": { "jwtBearer": { "signed": signed } } }),
+            )
+            .await;
+        let message = place.not_ready("weak", "MaterialInvalid").await;
+        assert!(message.contains("2048 bits or more"), "{message}");
+        assert!(listener.requests().is_empty(), "a weak key has signed");
+        attacker.learns_nothing(&place).await;
+    });
+}
