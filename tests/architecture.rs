@@ -493,3 +493,66 @@ fn each_reason_stands_in_a_page_for_users() {
         .collect();
     assert!(missing.is_empty(), "no page explains {missing:?}");
 }
+
+/// The names in backticks in the column of a page's tables that is headed `Tests`.
+fn named_tests(page: &str) -> Vec<String> {
+    let cells = |line: &str| -> Vec<String> {
+        let inner = line.trim().trim_matches('|');
+        inner.split('|').map(|c| c.trim().to_owned()).collect()
+    };
+    let (mut column, mut names) = (None, Vec::new());
+    for line in page.lines() {
+        if !line.starts_with('|') {
+            column = None;
+        } else if let Some(at) = column {
+            let cell = cells(line).get::<usize>(at).cloned().unwrap_or_default();
+            names.extend(cell.split('`').skip(1).step_by(2).map(str::to_owned));
+        } else {
+            column = cells(line).iter().position(|c| c == "Tests");
+        }
+    }
+    names
+}
+
+/// The text of every Rust file below a folder.
+fn sources(folder: &str) -> String {
+    fn walk(folder: &Path, into: &mut String) {
+        for entry in fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, into);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                into.push_str(&fs::read_to_string(path).expect("a source"));
+            }
+        }
+    }
+    let mut text = String::new();
+    walk(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+        &mut text,
+    );
+    text
+}
+
+#[test]
+fn each_test_that_a_page_names_exists() {
+    let sample =
+        "| # | Tests |\n|---|---|\n| `no` | `a_b` and `c` |\n\n| `x` | `y` |\n| `d` | `e` |";
+    assert_eq!(named_tests(sample), ["a_b", "c"]);
+    let code = sources("src") + &sources("tests");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut seen = 0;
+    for entry in fs::read_dir(docs).expect("the pages") {
+        let path = entry.expect("a page").path();
+        let page = fs::read_to_string(&path).unwrap_or_default();
+        for name in named_tests(&page) {
+            seen += 1;
+            assert!(
+                code.contains(&format!("fn {name}(")),
+                "{} names a test that is not there: {name}",
+                path.display()
+            );
+        }
+    }
+    assert!(seen > 40, "only {seen} names were looked for");
+}

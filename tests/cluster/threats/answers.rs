@@ -47,8 +47,8 @@ fn what_an_issuer_says_back_is_read_by_nobody() {
             }
             answer.to_string()
         };
-        let claims =
-            json!({ "roles": [s], "scp": s, "tid": s, "appid": s, "uti": s, "iss": s, "exp": s });
+        // Names of permissions, audience and tenant are noted on the Secret: they are what `expect` looks at.
+        let claims = json!({ "appid": s, "uti": s, "iss": s, "exp": s, "sub": s, "name": s, s: s });
         let cases = [
             ("error", "400 Bad Request", echo.to_string()),
             ("known", "401 Unauthorized", known.to_string()),
