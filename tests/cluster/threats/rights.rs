@@ -1,10 +1,12 @@
 //! What the operator itself could be used for: its rights (T9), webhooks (T13), its admin port (T14).
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
+use k8s_openapi::api::{core::v1::ServiceAccount, rbac::v1::ClusterRoleBinding};
+use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
-use crate::support::{NAMESPACE, World, run};
+use crate::support::{NAMESPACE, SOON, World, run, typed};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
 
@@ -179,7 +181,30 @@ fn whoever_takes_the_operators_token_takes_no_more_than_its_role() {
         let world = World::shared().await;
         let place = world.place("t9").await;
         place.create("c", json!({ "suspend": true })).await;
-        let kubeconfig = world.operator_kubeconfig();
+        // Another account with the same role: the audit log of the operator's own stays clean.
+        let account: ServiceAccount = typed(json!({ "metadata": { "name": "stolen" } }));
+        let binding: ClusterRoleBinding = typed(json!({
+            "metadata": { "name": place.namespace },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "apicred" },
+            "subjects": [{ "kind": "ServiceAccount", "name": "stolen", "namespace": place.namespace }],
+        }));
+        let params = PostParams::default();
+        Api::namespaced(place.kube.clone(), &place.namespace)
+            .create(&params, &account)
+            .await
+            .unwrap();
+        Api::all(place.kube.clone())
+            .create(&params, &binding)
+            .await
+            .unwrap();
+        let kubeconfig = &world
+            .cluster
+            .service_account_kubeconfig(&place.namespace, "stolen", Duration::from_hours(1))
+            .await
+            .unwrap();
+        let reads = ["get", "secret", "source", "-n", place.namespace.as_str()];
+        let can = || world.cluster.kubectl_as(kubeconfig, &reads);
+        testenv::eventually(SOON, "the role to hold", async || can().await.is_ok()).await;
         let there = ["-n", place.namespace.as_str()];
         let kube_system = ["-n", "kube-system"];
         #[rustfmt::skip]
