@@ -7,6 +7,13 @@ CARGO ?= cargo
 CARGO_DENY ?= 0.20.2
 CYCLONEDX ?= 0.5.9
 TOOLS := target/tools/bin
+FUZZ ?= $(notdir $(wildcard fuzz/seeds/*))
+FUZZ_SECONDS ?= 60
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+# What cargo-fuzz passes for libFuzzer, without a sanitizer: so it works with stable Rust and nothing to install.
+COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
 # `required`: `make audit` fails where the advisory database cannot be fetched.
 ADVISORIES ?= if-reachable
 IMAGE ?= ghcr.io/apicred/apicred:dev
@@ -70,9 +77,18 @@ sbom: ## what the operator is made of, as CycloneDX JSON in target/sbom/
 	  && rm -f apicred-sbom.json dev-issuer/apicred-sbom.json testenv/apicred-sbom.json
 	@echo "sbom: target/sbom/apicred-sbom.json"
 
+fuzz: ## feed each parser with what nobody would send, FUZZ_SECONDS=60 each (FUZZ=keys: one of them)
+	@command -v c++ > /dev/null || { echo "fuzz: libFuzzer needs a C++ compiler (apt-get install g++)" >&2; exit 1; }
+	RUSTFLAGS="$(COVERAGE)" $(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
+	@for one in $(FUZZ); do \
+	  mkdir -p fuzz/corpus/$$one fuzz/artifacts/$$one && echo "fuzz: $$one for $(FUZZ_SECONDS) s" \
+	  && target/fuzz/$(HOST)/release/$$one -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
+	       -print_final_stats=1 -verbosity=0 -artifact_prefix=fuzz/artifacts/$$one/ fuzz/corpus/$$one fuzz/seeds/$$one || exit 1; \
+	done
+
 image: ## build the container image (IMAGE=…), with docker or podman
 	@engine=$$(command -v docker || command -v podman) \
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
 
-.PHONY: help demo test lint audit sbom crds cluster bench plugin fmt image
+.PHONY: help demo test lint audit sbom fuzz crds cluster bench plugin fmt image

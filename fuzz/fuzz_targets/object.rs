@@ -1,0 +1,79 @@
+//! Any JSON that has the shape of the kinds, as it may be stored by an older CRD: parsed or refused in words.
+#![no_main]
+
+use apicred::{
+    api::{ApiCredential, ClusterTokenIssuer, TokenIssuer},
+    credential::{Endpoint, Issuer, IssuerLookup, parse},
+    oauth::known_endpoint,
+};
+use libfuzzer_sys::fuzz_target;
+use serde_json::{Value, json};
+
+fn whole(kind: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "apicred.dev/v1alpha1", "kind": kind,
+        "metadata": { "name": "o", "namespace": "n", "uid": "u", "generation": 1 }, "spec": spec,
+    })
+}
+
+fn check(issuer: &Issuer) {
+    if matches!(issuer.endpoint, Endpoint::Nowhere) {
+        return;
+    }
+    assert!(issuer.origin.starts_with("https://"), "{}", issuer.origin);
+    assert!(issuer.requests_per_second >= 1 && issuer.max_in_flight >= 1);
+}
+
+fuzz_target!(|data: &[u8]| {
+    // `{"issuer": …, "credential": …}`
+    let Ok(both) = serde_json::from_slice::<Value>(data) else {
+        return;
+    };
+    let own = serde_json::from_value::<TokenIssuer>(whole("TokenIssuer", &both["issuer"])).ok();
+    let cluster =
+        serde_json::from_value::<ClusterTokenIssuer>(whole("ClusterTokenIssuer", &both["issuer"]))
+            .ok();
+    let own = own.map(|i| Issuer::namespaced(&i, &[]));
+    let cluster = cluster.map(|i| Issuer::cluster(&i));
+    for issuer in [&own, &cluster].into_iter().flatten() {
+        match issuer {
+            Ok(issuer) => check(issuer),
+            Err(faults) => assert!(!faults.is_empty()),
+        }
+    }
+    let Ok(object) =
+        serde_json::from_value::<ApiCredential>(whole("ApiCredential", &both["credential"]))
+    else {
+        return;
+    };
+    for issuer in [own, cluster] {
+        let lookup = |_: &_| match issuer {
+            Some(Ok(issuer)) => IssuerLookup::Found(issuer),
+            Some(Err(faults)) => IssuerLookup::Faulty(faults),
+            None => IssuerLookup::Missing,
+        };
+        match parse(&object, lookup) {
+            Err(faults) => assert!(!faults.is_empty()),
+            Ok(credential) => {
+                check(&credential.issuer);
+                assert_eq!(credential.namespace, "n");
+                if let Some(endpoint) = known_endpoint(&credential) {
+                    assert_eq!(endpoint.url.scheme(), "https");
+                    assert_eq!(
+                        endpoint.url.origin().ascii_serialization(),
+                        credential.issuer.origin
+                    );
+                }
+                let target = &credential.target.name;
+                let sources = credential
+                    .alternatives()
+                    .into_iter()
+                    .chain(credential.companions());
+                assert!(
+                    sources.into_iter().all(|s| s.name != *target),
+                    "a source is the target"
+                );
+            }
+        }
+    }
+});

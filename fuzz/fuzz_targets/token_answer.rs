@@ -1,0 +1,125 @@
+//! Any bytes as the answer of a token endpoint, for every grant: a token or a refusal, within bounds, and no text of
+//! the body in what people read.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use apicred::{
+    api::ApiCredential,
+    credential::{Credential, Issuer, IssuerLookup, parse},
+    oauth::{AnswerContext, RawAnswer, Refusal, Token, answer, answer_to},
+};
+use jiff::{SignedDuration, Timestamp};
+use libfuzzer_sys::fuzz_target;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+const NOW: i64 = 1_790_000_000;
+
+static CREDENTIALS: LazyLock<Vec<Credential>> = LazyLock::new(|| {
+    let reference = json!({ "name": "s", "key": "k" });
+    let secret = json!({ "id": "c", "secretRefs": [reference] });
+    let entra = json!({ "entra": { "tenantId": "t.example" } });
+    let generic = json!({ "oauth2": { "tokenUrl": "https://i.example.com/token" } });
+    let grants = [
+        json!({ "clientCredentials": {} }),
+        json!({ "refreshToken": { "secretRef": reference } }),
+        json!({ "onBehalfOf": { "assertionRef": reference } }),
+        json!({ "jwtBearer": { "assertionRef": reference } }),
+        json!({ "tokenExchange": { "subject": { "secretRef": reference } } }),
+        json!({ "password": { "username": "u", "passwordRef": reference } }),
+    ];
+    let mut all = Vec::new();
+    for grant in grants {
+        for issuer in [&entra, &generic] {
+            all.extend(credential(issuer, &grant, &secret));
+        }
+    }
+    let mut lending = entra.clone();
+    lending["managedIdentity"] = json!({ "imds": {} });
+    let machine = json!({ "id": "c", "managedIdentity": {} });
+    all.extend(credential(
+        &lending,
+        &json!({ "clientCredentials": {} }),
+        &machine,
+    ));
+    assert!(all.len() >= 10, "the credentials are valid: {}", all.len());
+    all
+});
+
+fn credential(issuer: &Value, grant: &Value, client: &Value) -> Option<Credential> {
+    let object: ApiCredential = serde_json::from_value(json!({
+        "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential",
+        "metadata": { "name": "c", "namespace": "n", "uid": "u", "generation": 1 },
+        "spec": {
+            "issuerRef": { "kind": "ClusterTokenIssuer", "name": "i" }, "client": client, "grant": grant,
+            "scopes": ["https://api.example.com/.default"], "target": { "secretName": "t" },
+        },
+    }))
+    .ok()?;
+    let issuer = serde_json::from_value(json!({
+        "apiVersion": "apicred.dev/v1alpha1", "kind": "ClusterTokenIssuer",
+        "metadata": { "name": "i", "uid": "u", "generation": 1 }, "spec": issuer,
+    }))
+    .ok()?;
+    parse(&object, |_| {
+        IssuerLookup::Found(Issuer::cluster(&issuer).expect("valid"))
+    })
+    .ok()
+}
+
+fn judge(result: Result<Token, Refusal>, body: &str) {
+    match result {
+        Ok(token) => {
+            let text = token.secret.expose_secret();
+            assert!(!text.is_empty() && text.len() <= 256 * 1024);
+            assert!(
+                !text.contains(['\n', '\r', '\0']),
+                "a token of several lines"
+            );
+            let life = token.expires_at.duration_since(token.issued_at);
+            assert!(life <= SignedDuration::from_hours(24 * 367), "{life}");
+        }
+        Err(refusal) => {
+            let told = refusal.message();
+            assert!(told.len() < 2_000, "{} bytes", told.len());
+            assert!(!told.chars().any(char::is_control));
+            let mut bare = refusal.clone();
+            (bare.error, bare.correlation_id, bare.trace_id, bare.aadsts) =
+                (None, None, None, None);
+            let told = format!("{bare:?}");
+            // Our own words may come along by chance; a run of characters that they do not have may not.
+            let marked = body.split(|c: char| c.is_whitespace() || "\"',".contains(c));
+            for word in marked.filter(|w| w.len() >= 12 && w.contains('~')) {
+                assert!(!told.contains(word), "a word of the body is told");
+            }
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((head, rest)) = data.split_at_checked(4) else {
+        return;
+    };
+    let text = String::from_utf8_lossy(rest);
+    let (headers, body) = text.split_once("\n\n").unwrap_or(("", &text));
+    let mut headers = headers.split('\n').map(str::to_owned);
+    let raw = RawAnswer {
+        status: [200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 503][usize::from(head[0]) % 11],
+        content_type: headers.next().filter(|h| !h.is_empty()),
+        retry_after: headers.next().filter(|h| !h.is_empty()),
+        challenge: headers.next().filter(|h| !h.is_empty()),
+        body: body.as_bytes().to_vec(),
+    };
+    let at = |seconds| Timestamp::from_second(seconds).expect("in range");
+    let (sent, now) = (at(NOW), at(NOW + i64::from(head[1])));
+    let assumed_lifetime = (head[2] > 127).then(|| SignedDuration::from_mins(30));
+    let context = AnswerContext {
+        sent,
+        now,
+        assumed_lifetime,
+    };
+    judge(answer(&raw, context), body);
+    let credential = &CREDENTIALS[usize::from(head[3]) % CREDENTIALS.len()];
+    judge(answer_to(credential, &raw, sent, now), body);
+});
