@@ -211,12 +211,15 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
         assert_eq!(place.view("token").await.unwrap().token, held.token);
         attacker.delete("honest").await;
         // The revocation is tried after the deletion; the log tells its end.
-        testenv::eventually(SOON, "the end of the revocation", async || {
+        let told = testenv::eventually(SOON, "the end of the revocation", async || {
             let logs = world.operator_logs();
             let mut told = logs.lines().filter(|l| l.contains("revoked"));
-            told.any(|l| l.contains(&place.namespace) && l.contains("\"honest\""))
+            let told = told.find(|l| l.contains(&place.namespace) && l.contains("\"honest\""));
+            told.map(str::to_owned).ok_or("not yet")
         })
         .await;
+        // Refused before anything is read, not by the luck that the Secret was gone already.
+        assert!(told.contains("does not serve namespace"), "{told}");
         got_nothing(&place, &listener);
         assert_eq!(foreign_secrets(&place).await, before, "O5");
         attacker.learns_nothing(&place).await;
