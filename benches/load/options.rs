@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// More arguments for `apicred run`, separated by blanks.
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub(crate) args: String,
+    /// Another build of apicred than the one of this bench.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_apicred"))]
+    pub(crate) program: String,
     /// Another operator to measure on the same load: a folder, see docs/performance.md. May be given again.
     #[arg(long)]
     pub(crate) rival: Vec<PathBuf>,

@@ -68,6 +68,7 @@ pub(crate) struct World {
     metrics: String,
     port: u16,
     namespaces: usize,
+    program: String,
     args: Vec<String>,
     logs: PathBuf,
     starts: u32,
@@ -116,6 +117,7 @@ impl World {
             metrics: format!("http://127.0.0.1:{port}/metrics"),
             port,
             namespaces: options.namespaces.max(1),
+            program: options.program.clone(),
             args: options.args.split_whitespace().map(str::to_owned).collect(),
             starts: 0,
             objects: 0,
@@ -253,7 +255,7 @@ impl World {
             let mut args = vec!["run".to_owned(), "--admin-listen".to_owned(), metrics_at];
             args.extend(["--log-format", "json"].map(str::to_owned));
             args.extend(self.args.iter().cloned());
-            Process::spawn(env!("CARGO_BIN_EXE_apicred"), &args, &env, log).await?
+            Process::spawn(&self.program, &args, &env, log).await?
         };
         self.operator = Some(process);
         if self.contender.is_own() {

@@ -4,6 +4,7 @@ mod cold;
 mod expired;
 mod memory;
 mod newcomer;
+mod requests;
 mod restart;
 mod rotation;
 mod soak;
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Names, and what stands behind them.
-pub(crate) const ALL: [(&str, &str); 8] = [
+pub(crate) const ALL: [(&str, &str); 9] = [
     (
         "cold",
         "1,000 objects without a token, issuer 20 ms; rivals too",
@@ -45,6 +46,10 @@ pub(crate) const ALL: [(&str, &str); 8] = [
         "all tokens have ended while the operator was away, issuer allows 200/s",
     ),
     ("newcomer", "a new credential while all others renew"),
+    (
+        "requests",
+        "what one request costs the API server, by its kind",
+    ),
     ("soak", "descriptors and memory over many renewals"),
 ];
 
@@ -75,6 +80,7 @@ pub(crate) async fn run(
         "rotation" => rotation::run(options, own, report).await,
         "expired" => expired::run(options, own, report).await,
         "newcomer" => newcomer::run(options, own, report).await,
+        "requests" => requests::run(options, own, report).await,
         "soak" => soak::run(options, own, report).await,
         other => Err(format!("no scenario {other}").into()),
     }
