@@ -48,7 +48,7 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let looks = world.reconciles().await?;
     let mut samples: Vec<Usage> = Vec::new();
     let mut late: f64 = 0.0;
-    while began.elapsed() < Duration::from_secs(60 * options.soak_minutes()) {
+    while began.elapsed() < Duration::from_mins(options.soak_minutes()) {
         tokio::time::sleep(SAMPLE).await;
         world.lives()?;
         samples.push(world.usage()?);
