@@ -129,6 +129,19 @@ impl Tally<'_> {
         times
     }
 
+    /// How many objects had their status written once, twice, and so on.
+    pub(crate) fn told_how_often(&self) -> BTreeMap<usize, usize> {
+        let mut by_name: HashMap<_, usize> = HashMap::new();
+        for event in self.0.iter().filter(|e| e.subresource == "status") {
+            *by_name.entry((&event.namespace, &event.name)).or_default() += 1;
+        }
+        let mut sums = BTreeMap::new();
+        for times in by_name.into_values() {
+            *sums.entry(times).or_default() += 1;
+        }
+        sums
+    }
+
     /// All of it but watches, counted by verb, resource and answer.
     pub(crate) fn sums(&self) -> BTreeMap<String, usize> {
         let mut sums = BTreeMap::new();

@@ -17,7 +17,7 @@ use crate::{
     options::Options,
     process::Usage,
     report::{Bar, Report, real},
-    scenario::{fill, tell_cpu, tell_requests},
+    scenario::{fill, tell_cpu, tell_events, tell_requests},
     world::{HANDS, Limits, World},
 };
 
@@ -129,6 +129,7 @@ async fn once(
     ));
     let tally = world.traffic.since(place);
     tell_requests(report, who, &tally, objects, (Bar::None, Bar::None));
+    tell_events(world, report).await?;
     strangers(world, report, who).await
 }
 
@@ -203,6 +204,7 @@ pub(super) async fn unlimited(
     report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
     let tally = world.traffic.since(place);
     tell_requests(report, who, &tally, objects, (Bar::None, Bar::None));
+    tell_events(&world, report).await?;
     world.stop_operator().await?;
     let bare = bare(&world, objects).await?;
     report.add(who, "the same writes, sent bare", bare, "s", Bar::None);

@@ -9,7 +9,7 @@ use crate::{
     options::Options,
     process::Usage,
     report::{Bar, Report, real},
-    scenario::{fill, tell_cpu, tell_requests},
+    scenario::{fill, tell_cpu, tell_events, tell_requests},
     world::{Limits, World},
 };
 
@@ -67,5 +67,5 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     report.add(who, "RSS, peak", usage.peak, "MiB", Bar::None);
     let tally = world.traffic.since(place);
     tell_requests(report, who, &tally, objects, (Bar::None, Bar::AtMost(2.0)));
-    Ok(())
+    tell_events(&world, report).await
 }

@@ -9,6 +9,11 @@ mod restart;
 mod rotation;
 mod soak;
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::events::v1::Event;
+use kube::{Api, api::ListParams};
+
 use crate::{
     Result,
     contender::Contender,
@@ -113,6 +118,10 @@ fn tell_requests(
         report.add(who, "requests that were refused", refused, "", Bar::None);
     }
     report.note(format!("all requests: {:?}", tally.sums()));
+    report.note(format!(
+        "objects by how often their status was written: {:?}",
+        tally.told_how_often()
+    ));
     for (verb, resource) in [
         ("get", "secrets"),
         ("create", "secrets"),
@@ -128,6 +137,19 @@ fn tell_requests(
             ));
         }
     }
+}
+
+/// The reasons of the events that stand in the namespaces of the load.
+async fn tell_events(world: &World, report: &mut Report) -> Result<()> {
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for namespace in world.all_namespaces() {
+        let api: Api<Event> = Api::namespaced(world.admin.clone(), &namespace);
+        for event in api.list(&ListParams::default()).await? {
+            *reasons.entry(event.reason.unwrap_or_default()).or_default() += 1;
+        }
+    }
+    report.note(format!("events since the beginning: {reasons:?}"));
+    Ok(())
 }
 
 /// CPU of a process between two moments, for each token.

@@ -8,7 +8,7 @@ use crate::{
     issuer::Manner,
     options::Options,
     report::{Bar, Report, percentile, real},
-    scenario::{fill, tell_cpu, tell_requests},
+    scenario::{fill, tell_cpu, tell_events, tell_requests},
     world::{Limits, World},
 };
 
@@ -81,5 +81,5 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         "ms",
         Bar::None,
     );
-    Ok(())
+    tell_events(&world, report).await
 }

@@ -9,7 +9,7 @@ use crate::{
     options::Options,
     process::Usage,
     report::{Bar, Report, real},
-    scenario::{fill, tell_cpu, tell_requests},
+    scenario::{fill, tell_cpu, tell_events, tell_requests},
     world::{Limits, World},
 };
 
@@ -119,5 +119,5 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     report.add(who, "looks a renewal", each(looks), "", Bar::Count(2.05));
     let tally = world.traffic.since(place);
     tell_requests(report, who, &tally, tokens, (Bar::None, Bar::None));
-    Ok(())
+    tell_events(&world, report).await
 }
