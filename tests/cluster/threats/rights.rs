@@ -141,7 +141,10 @@ fn the_operators_roles_are_these_and_no_more() {
 #[test]
 fn each_rule_of_the_role_says_which_code_needs_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(root.join("charts/apicred/templates/rbac.yaml")).unwrap();
+    let text = ["rbac.yaml", "_rules.tpl"]
+        .map(|file| root.join("charts/apicred/templates").join(file))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .concat();
     let (mut comment, mut rules) = (String::new(), 0);
     for line in text.lines().map(str::trim_start) {
         if let Some(words) = line.strip_prefix('#') {
