@@ -4,8 +4,9 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, header::USER_AGENT};
-use kube::{Client, Config};
+use kube::{Client, Config, client::ClientBuilder};
 use tokio::sync::watch;
+use tower::limit::ConcurrencyLimitLayer;
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -18,6 +19,9 @@ use crate::{
     },
 };
 
+/// Calls of the API server at once, for as long as they take to answer; a watch counts until it has begun. More would
+/// queue there, in one line with everybody's (reliability research, section 2.3).
+const CALLS: usize = 64;
 /// Connecting to the API server; calls have deadlines of their own.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A connection that says nothing for this long is dead: longer than a watch without news (200 s).
@@ -61,7 +65,11 @@ pub async fn client() -> Result<Client, String> {
         .await
         .map_err(|e| format!("no cluster to work on ({e}); set KUBECONFIG or run in a pod"))?;
     harden(&mut config);
-    Client::try_from(config).map_err(|e| format!("the cluster's credentials cannot be used: {e}"))
+    let client = ClientBuilder::try_from(config)
+        .map_err(|e| format!("the cluster's credentials cannot be used: {e}"))?;
+    Ok(client
+        .with_layer(&ConcurrencyLimitLayer::new(CALLS))
+        .build())
 }
 
 /// Replaces kube's defaults that do not fit (see [`client`]).

@@ -75,7 +75,8 @@ pub(super) struct Context {
     pub(super) namespaces: Mutex<HashMap<String, NamespaceFacts>>,
     /// Namespaces, and kinds that could not be listed in them yet.
     pub(super) blind: Mutex<BTreeSet<(String, &'static str)>>,
-    states: Mutex<HashMap<Key, State>>,
+    /// Boxed: thousands may stand in a line at once, and a map never gives its places back.
+    states: Mutex<HashMap<Key, Box<State>>>,
 }
 
 /// What is kept of a namespace.

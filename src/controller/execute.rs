@@ -24,6 +24,9 @@ use crate::{
     publish::{dress, ownership::Target, render_patch},
 };
 
+/// Standing in a line is told after this: to say it and take it back would be two writes more for each of thousands.
+pub(super) const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
+
 /// Carries out `plan`. `observed.memory` is changed as it is to be remembered.
 pub(super) async fn execute(
     context: &Arc<Context>,
@@ -198,14 +201,19 @@ async fn mint(
     let failure = observed.memory.failure.as_ref();
     let urgency = Urgency::new(ends, failure.map_or(0, |f| f.failures), now);
     let permit = match context.gate.enter(&credential.issuer, key, urgency) {
-        Admission::Go(permit) => permit,
-        // The net under the trigger that will come.
+        Admission::Go(permit) => {
+            observed.memory.queued_since = None;
+            permit
+        }
+        // Beside the trigger that will come: to say so if it takes long.
         Admission::Wait => {
+            observed.memory.queued_since.get_or_insert(now);
             return Outcome::Queued {
-                until: schedule::later(now, SignedDuration::from_secs(60)),
+                until: schedule::later(now, PATIENCE),
             };
         }
         Admission::Paused(until) => {
+            observed.memory.queued_since = None;
             return Outcome::Waiting {
                 reason: "IssuerPaused",
                 message: format!("{} asked for a pause", credential.issuer.id),

@@ -1,5 +1,5 @@
 //! The shell around the budgets of [`crate::issuer::limits`]: one budget an issuer, and a task that calls those in
-//! who stand in line. Before a budget stand the [shares](crate::issuer::shares) of the namespaces in the workers.
+//! who stand in line. Before a budget stand the [shares](crate::issuer::shares) of the namespaces in all requests.
 
 use std::{
     collections::HashMap,
@@ -18,12 +18,12 @@ use crate::{
     issuer::{
         limits::{Budget, Entry},
         line::Urgency,
-        shares::Shares,
+        shares::{Holder, Shares},
     },
 };
 
 /// How often a line is looked at while there is one: the grain of the rate limit.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(5);
 
 /// All budgets.
 pub(super) struct Gate {
@@ -48,16 +48,14 @@ pub(super) enum Admission {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     issuer: IssuerId,
-    namespace: String,
-    /// At an issuer of the namespace.
-    own: bool,
+    holder: Holder,
 }
 
 impl Gate {
-    pub(super) fn new(triggers: Triggers, clock: Arc<dyn Clock>, workers: u16) -> Arc<Self> {
+    pub(super) fn new(triggers: Triggers, clock: Arc<dyn Clock>, places: u16) -> Arc<Self> {
         Arc::new(Self {
             budgets: Mutex::default(),
-            shares: Mutex::new(Shares::new(workers)),
+            shares: Mutex::new(Shares::new(places)),
             waiting: Notify::new(),
             triggers,
             clock,
@@ -72,9 +70,11 @@ impl Gate {
         urgency: Urgency,
     ) -> Admission {
         let now = self.clock.now();
-        let mut shares = lock(&self.shares);
-        let own = matches!(&issuer.id, IssuerId::Object(IssuerKind::TokenIssuer, ..));
-        if !shares.may(&key.namespace, key, own) {
+        let holder = Holder {
+            namespace: key.namespace.clone(),
+            own: matches!(&issuer.id, IssuerId::Object(IssuerKind::TokenIssuer, ..)),
+        };
+        if !lock(&self.shares).enter(key, &holder, urgency, now) {
             return Admission::Wait;
         }
         let mut budgets = lock(&self.budgets);
@@ -82,21 +82,33 @@ impl Gate {
             .entry(issuer.id.clone())
             .or_insert_with(|| Budget::new(issuer.requests_per_second, issuer.max_in_flight, now));
         budget.configure(issuer.requests_per_second, issuer.max_in_flight);
-        match budget.enter(key, &key.namespace, urgency, now) {
+        let answer = match budget.enter(key, &key.namespace, urgency, now) {
             Entry::Go => {
-                shares.take(&key.namespace, own);
-                Admission::Go(Permit {
+                return Admission::Go(Permit {
                     gate: Arc::clone(self),
                     issuer: issuer.id.clone(),
-                    namespace: key.namespace.clone(),
-                    own,
-                })
+                    holder,
+                });
             }
             Entry::Wait => {
                 self.waiting.notify_one();
                 Admission::Wait
             }
             Entry::Paused(until) => Admission::Paused(until),
+        };
+        drop(budgets);
+        self.give_back(&holder);
+        answer
+    }
+
+    fn give_back(&self, holder: &Holder) {
+        let called = {
+            let mut shares = lock(&self.shares);
+            shares.give_back(holder);
+            shares.call(self.clock.now())
+        };
+        for key in &called {
+            self.triggers.send(key);
         }
     }
 
@@ -161,9 +173,6 @@ impl Drop for Permit {
                 gate.waiting.notify_one();
             }
         }
-        let called = lock(&gate.shares).give_back(&self.namespace, self.own);
-        for key in &called {
-            gate.triggers.send(key);
-        }
+        gate.give_back(&self.holder);
     }
 }

@@ -57,8 +57,12 @@ use crate::{
     },
 };
 
-/// Lets a burst of edits of one object end before it is looked at.
-const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Lets a burst of edits of one object end before it is looked at. Short, since who is called in by the gate waits for it
+/// as well.
+const DEBOUNCE: Duration = Duration::from_millis(10);
+/// Looks at once. Most need no call at all; those that do are bounded by `--concurrency`, where the most urgent goes
+/// first, which kube's queue does not know.
+const LOOKS: u16 = 256;
 
 /// The controller, ready to run.
 pub struct Operator {
@@ -203,7 +207,7 @@ impl Operator {
         tracing::info!("first lists complete");
 
         let config = controller::Config::default()
-            .concurrency(context.settings.concurrency)
+            .concurrency(LOOKS.max(context.settings.concurrency))
             .debounce(DEBOUNCE);
         let credentials = streams::credentials(&context, writers.credentials, gone);
         let controller = Controller::for_stream(credentials, context.credentials.clone())

@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use super::{
     context::{Context, key_of, lock, reference},
-    execute::execute,
+    execute::{PATIENCE, execute},
     observe::observe,
     record,
 };
@@ -163,7 +163,7 @@ async fn blind(
     (label(&outcome), Some(wait))
 }
 
-/// Standing in line is not told, unless status says Ready although the token has ended meanwhile.
+/// Standing in line is not told, unless it lasts and status says Ready although the token has ended meanwhile.
 fn overdue(
     outcome: Outcome,
     object: &ApiCredential,
@@ -179,9 +179,12 @@ fn overdue(
                 .any(|c| c.type_ == "Ready" && c.status == "True")
         })
     };
+    let long = |since: jiff::Timestamp| now.duration_since(since) >= PATIENCE;
     match outcome {
         Outcome::Queued { until }
-            if until > now && says_ready() && observed.valid(credential, now).is_none() =>
+            if observed.memory.queued_since.is_some_and(long)
+                && says_ready()
+                && observed.valid(credential, now).is_none() =>
         {
             Outcome::Waiting {
                 reason: "WaitingForIssuer",

@@ -36,7 +36,12 @@ pub(super) fn known_status(
     let written = context.with_state(key, uid, |s| {
         s.written.as_ref().map(|(_, status)| status.clone())
     });
-    written.or_else(|| object.status.clone())
+    // What this look began with may be older than what the watch has shown meanwhile.
+    let newest = || {
+        let there = context.credentials.get(&super::context::reference(key))?;
+        (there.metadata.uid == object.metadata.uid).then(|| there.status.clone())
+    };
+    written.or_else(|| newest().unwrap_or_else(|| object.status.clone()))
 }
 
 /// Writes the status, if it is another one. Says whether the cluster now has it.

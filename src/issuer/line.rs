@@ -119,7 +119,12 @@ impl<K: Clone + Eq + Hash + Ord> Line<K> {
 
     /// The next to be served.
     pub(super) fn pop(&mut self) -> Option<K> {
-        let key = self.classes.iter_mut().find_map(Class::pop)?;
+        self.pop_where(|_| true)
+    }
+
+    /// The next of those who may. Of each namespace only the first is asked about.
+    pub(super) fn pop_where(&mut self, may: impl Fn(&K) -> bool) -> Option<K> {
+        let key = self.classes.iter_mut().find_map(|c| c.pop(&may))?;
         self.places.remove(&key);
         Some(key)
     }
@@ -159,16 +164,23 @@ impl<K: Clone + Ord> Class<K> {
         }
     }
 
-    fn pop(&mut self) -> Option<K> {
-        let (turn, order, group) = self.turns.pop_first()?;
+    fn pop(&mut self, may: impl Fn(&K) -> bool) -> Option<K> {
+        let first = |group: &str| self.groups.get(group).and_then(|g| g.queue.first());
+        let next = self
+            .turns
+            .iter()
+            .find(|(_, _, group)| first(group).is_some_and(|(_, _, key)| may(key)));
+        let (turn, order, group) = next.cloned()?;
+        self.turns.remove(&(turn, order, group.clone()));
         self.now = self.now.max(turn);
         let there = self.groups.get_mut(&group)?;
         let (_, _, key) = there.queue.pop_first()?;
         if there.queue.is_empty() {
             self.groups.remove(&group);
         } else {
-            there.turn = (turn + 1, order);
-            self.turns.insert((turn + 1, order, group));
+            // Who was passed over for want of room comes in this round.
+            there.turn = (self.now + 1, order);
+            self.turns.insert((self.now + 1, order, group));
         }
         Some(key)
     }

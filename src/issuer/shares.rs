@@ -1,104 +1,176 @@
-//! How many requests to issuers one namespace may have under way. Pure.
+//! Who of all credentials may ask now: how many requests are under way in the process, and how many of them for one
+//! namespace. Pure.
 //!
-//! A request holds a worker until it is answered, and issuers of one's own that never answer are easily had. So a
-//! namespace may hold a quarter of the workers, and more only while half of them are free; and all requests to issuers of
-//! namespaces, whose users choose addresses and limits themselves, hold three quarters of them at most.
+//! A request takes long, and issuers of one's own that never answer are easily had. So a namespace may hold a quarter
+//! of the places, and more only while half of them are free; and requests to issuers of namespaces, whose users choose
+//! addresses and limits themselves, hold three quarters of them at most. Who finds no place stands in a
+//! [line](super::line), so that a new credential goes before those who renew in good time.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    hash::Hash,
-};
+use std::{collections::HashMap, hash::Hash};
 
-/// Who holds how many workers. `K` names a credential.
-#[derive(Debug)]
-pub struct Shares<K> {
-    workers: u32,
-    held: HashMap<String, u32>,
-    total: u32,
-    /// Of these, to issuers of namespaces.
-    own: u32,
-    parked: HashMap<String, VecDeque<(K, bool)>>,
-    known: HashSet<K>,
+use jiff::{SignedDuration, Timestamp};
+
+use super::line::{Line, Urgency};
+
+/// How long a place is kept for one who was called. A credential that was deleted meanwhile never comes.
+const CALLED: SignedDuration = SignedDuration::from_secs(5);
+
+/// Who asks: the credential's namespace, and whether the issuer is one of the namespace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// The namespace.
+    pub namespace: String,
+    /// At an issuer of the namespace.
+    pub own: bool,
 }
 
-impl<K: Clone + Eq + Hash> Shares<K> {
-    /// Of so many workers.
-    pub fn new(workers: u16) -> Self {
+/// Who holds how many places. `K` names a credential.
+#[derive(Debug)]
+pub struct Shares<K> {
+    places: u32,
+    held: HashMap<String, u32>,
+    total: u32,
+    /// Of these, at issuers of namespaces.
+    own: u32,
+    line: Line<K>,
+    /// Who stands in line at what.
+    waiting: HashMap<K, Holder>,
+    /// Places that are kept for those who were called.
+    called: HashMap<K, (Holder, Timestamp)>,
+}
+
+impl<K: Clone + Eq + Hash + Ord> Shares<K> {
+    /// Of so many places.
+    pub fn new(places: u16) -> Self {
         Self {
-            workers: u32::from(workers.max(1)),
+            places: u32::from(places.max(1)),
             held: HashMap::new(),
             total: 0,
             own: 0,
-            parked: HashMap::new(),
-            known: HashSet::new(),
+            line: Line::new(),
+            waiting: HashMap::new(),
+            called: HashMap::new(),
         }
     }
 
-    /// May this one begin? If not it is parked, and [`Shares::give_back`] names it later. `own`: at an issuer of the
-    /// namespace.
-    pub fn may(&mut self, group: &str, key: &K, own: bool) -> bool {
-        if self.has_room(group, own) {
+    /// Takes a place, to be given back; or stands in line, until [`Shares::call`] names it.
+    pub fn enter(&mut self, key: &K, holder: &Holder, urgency: Urgency, now: Timestamp) -> bool {
+        if let Some((kept, _)) = self.called.remove(key) {
+            if kept == *holder {
+                return true;
+            }
+            self.give_back(&kept);
+        }
+        self.expire(now);
+        if self.has_room(holder) {
+            self.leave(key);
+            self.take(holder);
             return true;
         }
-        if self.known.insert(key.clone()) {
-            let parked = self.parked.entry(group.to_owned()).or_default();
-            parked.push_back((key.clone(), own));
-        }
+        self.waiting.insert(key.clone(), holder.clone());
+        self.line.stand(key, &holder.namespace, urgency);
         false
     }
 
-    /// One begins.
-    pub fn take(&mut self, group: &str, own: bool) {
-        *self.held.entry(group.to_owned()).or_default() += 1;
-        self.total += 1;
-        self.own += u32::from(own);
-    }
-
-    /// One has ended. Gives those who may come now.
-    pub fn give_back(&mut self, group: &str, own: bool) -> Vec<K> {
-        if let Some(held) = self.held.get_mut(group) {
+    /// A place is free again. [`Shares::call`] follows.
+    pub fn give_back(&mut self, holder: &Holder) {
+        if let Some(held) = self.held.get_mut(&holder.namespace) {
             *held -= 1;
             self.total -= 1;
-            self.own = self.own.saturating_sub(u32::from(own));
+            self.own -= u32::from(holder.own);
             if *held == 0 {
-                self.held.remove(group);
+                self.held.remove(&holder.namespace);
             }
         }
-        // One for one, of whoever waits; a worker that becomes free may serve another namespace.
-        let groups: Vec<String> = self.parked.keys().cloned().collect();
+    }
+
+    /// Those who may come now; a place is kept for each.
+    pub fn call(&mut self, now: Timestamp) -> Vec<K> {
+        self.expire(now);
         let mut called = Vec::new();
-        for group in groups {
-            let first = self.parked.get(&group).and_then(VecDeque::front);
-            if !first.is_some_and(|(_, own)| self.has_room(&group, *own)) {
-                continue;
-            }
-            let Some(parked) = self.parked.get_mut(&group) else {
-                continue;
+        while self.total < self.places {
+            let (line, waiting) = (&mut self.line, &self.waiting);
+            let room = Room {
+                places: self.places,
+                total: self.total,
+                own: self.own,
+                held: &self.held,
             };
-            if let Some((key, _)) = parked.pop_front() {
-                self.known.remove(&key);
+            let next = line.pop_where(|key| waiting.get(key).is_none_or(|h| room.fits(h)));
+            let Some(key) = next else {
+                break;
+            };
+            if let Some(holder) = self.waiting.remove(&key) {
+                self.take(&holder);
+                self.called.insert(key.clone(), (holder, now));
                 called.push(key);
-            }
-            if parked.is_empty() {
-                self.parked.remove(&group);
             }
         }
         called
     }
 
-    /// A credential is gone.
+    /// A credential is gone. [`Shares::call`] follows.
     pub fn forget(&mut self, key: &K) {
-        if self.known.remove(key) {
-            self.parked.retain(|_, parked| {
-                parked.retain(|(k, _)| k != key);
-                !parked.is_empty()
-            });
+        self.leave(key);
+        if let Some((holder, _)) = self.called.remove(key) {
+            self.give_back(&holder);
         }
     }
 
-    fn has_room(&self, group: &str, own: bool) -> bool {
-        let held = self.held.get(group).copied().unwrap_or_default();
-        let reserved = own && self.own >= (self.workers * 3 / 4).max(1);
-        !reserved && (held < self.workers.div_ceil(4) || self.total < self.workers / 2)
+    fn leave(&mut self, key: &K) {
+        if self.waiting.remove(key).is_some() {
+            self.line.leave(key);
+        }
+    }
+
+    fn take(&mut self, holder: &Holder) {
+        *self.held.entry(holder.namespace.clone()).or_default() += 1;
+        self.total += 1;
+        self.own += u32::from(holder.own);
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        let late = |(_, since): &(Holder, Timestamp)| now.duration_since(*since) >= CALLED;
+        if !self.called.values().any(late) {
+            return;
+        }
+        let gone: Vec<K> = self
+            .called
+            .iter()
+            .filter(|(_, kept)| late(kept))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            if let Some((holder, _)) = self.called.remove(&key) {
+                self.give_back(&holder);
+            }
+        }
+    }
+
+    fn has_room(&self, holder: &Holder) -> bool {
+        Room {
+            places: self.places,
+            total: self.total,
+            own: self.own,
+            held: &self.held,
+        }
+        .fits(holder)
+    }
+}
+
+/// What is taken, to judge one more.
+struct Room<'a> {
+    places: u32,
+    total: u32,
+    own: u32,
+    held: &'a HashMap<String, u32>,
+}
+
+impl Room<'_> {
+    fn fits(&self, holder: &Holder) -> bool {
+        let held = self.held.get(&holder.namespace).copied();
+        let within = held.unwrap_or_default() < self.places.div_ceil(4);
+        let reserved = holder.own && self.own >= (self.places * 3 / 4).max(1);
+        self.total < self.places && !reserved && (within || self.total < self.places / 2)
     }
 }

@@ -26,7 +26,11 @@ pub enum Severity {
 /// Reasons of waiting for an issuer that is well: what comes after them is no recovery.
 const WAITS: [&str; 2] = ["IssuerRepeatsToken", "IssuerPaused"];
 
-/// Events tell changes, never a healthy rotation: an event is a write too.
+/// Reasons of not being ready that nobody had to hear of: the first look, and a place in a line.
+const UNTOLD: [&str; 2] = ["Pending", "WaitingForIssuer"];
+
+/// Events tell changes, never a healthy rotation: an event is a write too. Nor a first token that simply came: status
+/// says it with its time, and ten thousand new credentials would be ten thousand events.
 pub(super) fn notices(
     old: &ApiCredentialStatus,
     new: &ApiCredentialStatus,
@@ -39,7 +43,10 @@ pub(super) fn notices(
     let (was_ready, is_ready) = (pair(old, "Ready"), pair(new, "Ready"));
     let (was_late, is_late) = (pair(old, "Renewing"), pair(new, "Renewing"));
     let ready = is_ready.as_ref().is_some_and(|r| r.0);
-    if ready && !was_ready.as_ref().is_some_and(|r| r.0) {
+    let was_told = was_ready
+        .as_ref()
+        .is_some_and(|r| !r.0 && !UNTOLD.contains(&r.1.as_str()));
+    if ready && was_told {
         let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
         out.push(Notice {
             severity: Severity::Normal,

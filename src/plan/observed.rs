@@ -75,6 +75,8 @@ pub struct Memory {
     pub unreadable: bool,
     /// Tokens that were published because somebody had undone the one before.
     pub repairs: Option<Repairs>,
+    /// Since when it stands in a line.
+    pub queued_since: Option<Timestamp>,
 }
 
 /// Repairs that followed each other closely.
@@ -145,6 +147,7 @@ impl Memory {
             && self.not_before.is_none()
             && !self.unreadable
             && self.repairs.is_none()
+            && self.queued_since.is_none()
     }
 
     /// The failure, if the inputs are still the ones that failed.

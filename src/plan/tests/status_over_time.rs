@@ -51,7 +51,12 @@ fn events_tell_changes_and_never_a_healthy_rotation() {
         )
     };
     let first = say(&good, &minted(Why::Absent), None);
-    assert_eq!(reasons(&first), [(Severity::Normal, "TokenPublished")]);
+    assert!(first.notices.is_empty(), "status says it");
+    let mut none = failing(&credential, observed(&credential), Class::Denied);
+    none.target = Target::Absent;
+    let broken = say(&none, &Outcome::Failed, None);
+    let late = say(&good, &minted(Why::Absent), Some(&broken));
+    assert_eq!(reasons(&late), [(Severity::Normal, "TokenPublished")]);
     let rotation = say(&good, &minted(Why::Due), Some(&first));
     assert!(rotation.notices.is_empty());
     let failed = say(&bad, &Outcome::Failed, Some(&rotation));
