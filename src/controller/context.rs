@@ -101,6 +101,16 @@ pub(super) struct State {
     pub(super) written: Option<(String, ApiCredentialStatus)>,
 }
 
+impl State {
+    fn is_empty(&self) -> bool {
+        self.memory.is_empty()
+            && self.held.is_none()
+            && self.unsaved.is_none()
+            && self.revocable.is_none()
+            && self.written.is_none()
+    }
+}
+
 /// A token that was received and could not be written yet.
 #[derive(Clone)]
 pub(super) struct Held {
@@ -255,12 +265,7 @@ impl Context {
             .unwrap_or_default();
         uid.clone_into(&mut state.uid);
         let result = use_it(&mut state);
-        if !state.memory.is_empty()
-            || state.held.is_some()
-            || state.unsaved.is_some()
-            || state.revocable.is_some()
-            || state.written.is_some()
-        {
+        if !state.is_empty() {
             states.insert(key.clone(), state);
         }
         result
@@ -276,6 +281,9 @@ impl Context {
                 .is_some_and(|(written, _)| !newer(written, version))
         {
             state.written = None;
+            if state.is_empty() {
+                states.remove(key);
+            }
         }
     }
 

@@ -121,21 +121,11 @@ impl Index {
         rivals.iter().map(|(_, k)| Key::clone(k)).collect()
     }
 
-    /// Those that are in the index and not among these.
-    pub(super) fn beyond(&self, keep: &HashSet<Key>) -> Vec<Key> {
-        self.entries
-            .keys()
-            .filter(|k| !keep.contains(k.as_ref()))
-            .map(|k| Key::clone(k))
-            .collect()
-    }
-
     /// Keeps only these; gives those whose rivals went.
     pub(super) fn retain(&mut self, keep: &HashSet<Key>) -> Vec<Key> {
-        self.beyond(keep)
-            .iter()
-            .flat_map(|key| self.remove(key))
-            .collect()
+        let beyond = self.entries.keys().filter(|k| !keep.contains(k.as_ref()));
+        let beyond: Vec<Arc<Key>> = beyond.cloned().collect();
+        beyond.iter().flat_map(|key| self.remove(key)).collect()
     }
 
     /// Credentials that read or write this Secret.

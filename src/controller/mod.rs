@@ -25,6 +25,7 @@ mod reconcile;
 mod record;
 mod reformat;
 mod refresh;
+mod relist;
 mod revoke;
 mod scope;
 mod secrets;

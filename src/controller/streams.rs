@@ -25,6 +25,7 @@ use kube::{
 use super::{
     context::{Context, NamespaceFacts, key_of, lock},
     index::IssuerName,
+    relist,
     revoke::Gone,
     scope::{self, Watch},
 };
@@ -125,7 +126,8 @@ pub(super) fn credentials(
     let tell = Arc::clone(context);
     let mut listed: Option<HashSet<Key>> = None;
     let stream = scope::namespaced(context, "credentials", prune, |_| {});
-    readable::<ApiCredential>(stream, context, "credentials")
+    let events = readable::<ApiCredential>(stream, context, "credentials");
+    relist::as_changes(events, context.credentials.clone())
         .map(Ok)
         .reflect(writer)
         .inspect_ok(move |event| {
@@ -177,20 +179,11 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
             lock(&context.index).insert(object)
         }
         Event::InitDone => {
-            // Of the first list kube wakes everyone itself, once the store has it. Of a later one it wakes too soon:
-            // the store is changed only now, and who was looked up before was missed or seen as it was.
-            let again = context.health.is_listed("credentials");
+            // The first list, for which kube wakes everyone itself; later ones come as their changes. One that broke and
+            // was begun again may have named what is gone.
             context.health.listed("credentials");
             let keep = listed.take().unwrap_or_default();
-            let gone = lock(&context.index).beyond(&keep);
-            for key in &gone {
-                context.forget(key);
-            }
-            let mut woken = lock(&context.index).retain(&keep);
-            if again {
-                woken.extend(keep);
-            }
-            woken
+            lock(&context.index).retain(&keep)
         }
         Event::Apply(object) => {
             context.saw(

@@ -92,11 +92,6 @@ impl Health {
         self.standing_by.store(on, Ordering::Relaxed);
     }
 
-    /// Has this watch had its first list?
-    pub fn is_listed(&self, stream: &'static str) -> bool {
-        lock(&self.listed).contains(stream)
-    }
-
     /// How late the latest look is.
     pub fn overdue(&self, now: Timestamp) -> SignedDuration {
         let due = lock(&self.due);

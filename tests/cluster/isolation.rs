@@ -6,7 +6,7 @@ use kube::api::PostParams;
 use serde_json::json;
 use testenv::eventually;
 
-use crate::support::{Recorder, SOON, World, condition, merge, run, typed};
+use crate::support::{LATER, Recorder, SOON, World, condition, merge, run, typed};
 
 #[test]
 fn bad_objects_of_every_kind_do_not_delay_a_good_one() {
@@ -169,5 +169,101 @@ fn equal_requests_in_flight_are_sent_once() {
             assert_eq!(place.ready(&format!("c-{number}")).await.token, first.token);
         }
         assert_eq!(place.posts(), 1);
+    });
+}
+
+/// The client that a token names.
+fn client_of(claims: &serde_json::Value) -> &str {
+    ["azp", "appid", "client_id"]
+        .iter()
+        .find_map(|name| claims[name].as_str())
+        .unwrap_or_default()
+}
+
+#[test]
+fn four_hundred_credentials_of_two_namespaces_renew_at_once_and_each_gets_its_own_token() {
+    const EACH: usize = 200;
+    const ROUNDS: usize = 3;
+    run(async {
+        let mut world = World::own().await;
+        let issuer = std::sync::Arc::clone(&world.issuer);
+        world.start_operator().await;
+        let tenants = [world.place("one").await, world.place("two").await];
+        let client = |place: &crate::support::Place, n: usize| format!("{}-{n}", place.client);
+        for place in &tenants {
+            // Nothing in the way of as much at once as the operator can do.
+            let mut open = place.entra_issuer();
+            open["limits"] = json!({ "requestsPerSecond": 1000, "maxInFlight": 200 });
+            place.put_issuer(open).await;
+            for n in 0..EACH {
+                let known = dev_issuer::Client::new(client(place, n))
+                    .secret(&place.secret)
+                    .role("demo", "Records.Read");
+                place.add_client(known);
+            }
+            let make = (0..EACH).map(|n| {
+                let id = json!({ "client": { "id": client(place, n) } });
+                let target = json!({ "target": { "secretName": format!("t-{n}") } });
+                async move { place.create(&format!("c-{n}"), merge(id, target)).await }
+            });
+            futures::future::join_all(make).await;
+        }
+        let mut seen: std::collections::HashMap<String, String> = std::collections::HashMap::new();
+        for round in 0..=ROUNDS {
+            eventually(LATER, "a token for each", async || {
+                for place in &tenants {
+                    let list = place
+                        .secrets()
+                        .list(&kube::api::ListParams::default())
+                        .await;
+                    let list = list.map_err(|e| e.to_string())?;
+                    let fresh = list.items.iter().filter(|s| {
+                        let name = s.metadata.name.clone().unwrap_or_default();
+                        let key = format!("{}/{name}", place.namespace);
+                        name.starts_with("t-")
+                            && crate::support::SecretView::of(s)
+                                .is_ok_and(|v| seen.get(&key) != Some(&v.token))
+                    });
+                    let fresh = fresh.count();
+                    if fresh < EACH {
+                        return Err(format!("round {round}: {fresh} of {EACH} are new"));
+                    }
+                }
+                Ok(())
+            })
+            .await;
+            for place in &tenants {
+                for n in 0..EACH {
+                    let view = place.view(&format!("t-{n}")).await.unwrap();
+                    assert_eq!(
+                        client_of(&view.claims),
+                        client(place, n),
+                        "round {round}: the token of another in {}/t-{n}",
+                        place.namespace
+                    );
+                    let key = format!("{}/t-{n}", place.namespace);
+                    assert_ne!(seen.insert(key, view.token.clone()), Some(view.token));
+                }
+            }
+            if round == ROUNDS {
+                break;
+            }
+            // All at once: one annotation on everything, by one command each.
+            let wish = format!("apicred.dev/renew-requested-at=round-{round}");
+            for place in &tenants {
+                let args = [
+                    "annotate",
+                    "apicredentials",
+                    "--all",
+                    "--overwrite",
+                    "-n",
+                    &place.namespace,
+                    &wish,
+                ];
+                world.cluster.kubectl(&args).await.expect("an annotation");
+            }
+        }
+        let asked = issuer.requests().len();
+        assert_eq!(asked, 2 * EACH * (ROUNDS + 1), "one request a token");
     });
 }
