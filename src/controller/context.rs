@@ -294,6 +294,12 @@ impl Context {
             .and_then(|s| s.revocable.take())
     }
 
+    /// Has this credential ever had a token, as far as its status tells?
+    pub(super) fn has_published(&self, key: &Key) -> bool {
+        let object = self.credentials.get(&reference(key));
+        object.is_some_and(|c| c.status.as_ref().is_some_and(|s| s.issued_at.is_some()))
+    }
+
     /// A Secret was written: decisions see it at once, and the watch must show it in time.
     pub(super) fn wrote_secret(&self, meta: &ObjectMeta) {
         let now = self.clock.now();

@@ -9,7 +9,7 @@ use kube::{Api, api::ListParams};
 use super::{
     acquire::{self, Acquired},
     calls::{Trouble, call},
-    context::{Context, Held, reference},
+    context::{Context, Held},
     gate::Admission,
     materials::{self, Read},
     reformat::reformat,
@@ -260,11 +260,7 @@ async fn was_deleted(
     credential: &Credential,
     key: &Key,
 ) -> Result<bool, Trouble> {
-    let published = context
-        .credentials
-        .get(&reference(key))
-        .is_some_and(|c| c.status.as_ref().is_some_and(|s| s.issued_at.is_some()));
-    if !published {
+    if !context.has_published(key) {
         return Ok(false);
     }
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);

@@ -84,7 +84,10 @@ pub(super) async fn publish(
                 repairs: observed.memory.repairs,
                 ..Memory::default()
             };
-            observed.memory.published(why, now);
+            // A first token repairs nothing.
+            if why != Why::Absent || context.has_published(key) {
+                observed.memory.published(why, now);
+            }
             context.metrics.published(why.as_str());
             tracing::info!(
                 why = why.as_str(),
