@@ -65,7 +65,7 @@ struct Run {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, env = "APICRED_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
     admin_listen: SocketAddr,
-    /// Credentials worked on at once.
+    /// Credentials that may ask an issuer at once.
     #[arg(long, env = "APICRED_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
     /// Networks (CIDR) that namespaced issuers may live in although they are not public.

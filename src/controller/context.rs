@@ -44,7 +44,7 @@ pub struct Settings {
     pub namespace: String,
     /// Which namespaces it looks after.
     pub scope: Scope,
-    /// Credentials worked on at once.
+    /// Credentials that may ask an issuer at once.
     pub concurrency: u16,
     /// Networks that namespaced issuers may live in although they are not public.
     pub allowed_cidrs: Vec<IpNet>,

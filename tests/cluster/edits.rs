@@ -29,6 +29,7 @@ fn an_answer_to_the_old_spec_is_never_published() {
                 json!({ "spec": { "scopes": [format!("{CLOUD_APPS}/.default")] } }),
             )
             .await;
+        place.operator_has_seen_it().await;
         hold.release();
         let view = place.ready("c").await;
         assert_eq!(view.claims["aud"], CLOUD_APPS);

@@ -2,7 +2,10 @@
 //! and is deleted. Meanwhile something goes wrong.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -78,6 +81,8 @@ pub(crate) struct Case {
     kubeconfig: std::path::PathBuf,
     /// Where the digest key lies: in the place, so that it is made in each life.
     pub(crate) home: String,
+    /// Time stands still: a trouble that only the test ends must not wear the life of the token out.
+    pub(crate) frozen: Arc<AtomicBool>,
     operator: Option<Inside>,
     pub(crate) crashes: usize,
     nudges: usize,
@@ -138,6 +143,7 @@ impl Case {
             said: Said::default(),
             kubeconfig: world.operator_kubeconfig().clone(),
             home,
+            frozen: Arc::default(),
             operator: None,
             crashes: 0,
             nudges: 0,
@@ -244,6 +250,7 @@ impl Case {
         let now = apicred::clock::Clock::now(self.clock.as_ref());
         if let Some(next) = &status.next_attempt
             && next.0.duration_since(now) > UNSAID
+            && !self.frozen.load(Ordering::SeqCst)
         {
             let wait = next.0.duration_since(now) + SignedDuration::from_secs(1);
             self.pass(wait).await;

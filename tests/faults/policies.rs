@@ -1,7 +1,10 @@
 //! What a cluster's own rules may forbid: quotas, admission policies, namespaces that go (F18, F19, F20). And clocks that
 //! jump (F40).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::future::join;
 use jiff::SignedDuration;
@@ -27,6 +30,8 @@ async fn forbidden(mut case: Case, reason: &str, lift: impl AsyncFnOnce()) {
     let usual = reference().await;
     let place = Arc::clone(&case.place);
     let name = case.name.clone();
+    let frozen = Arc::clone(&case.frozen);
+    frozen.store(true, Ordering::SeqCst);
     let lifted = async {
         eventually(LATER, format!("{name}: {reason}"), async || {
             let credential = place.credentials().get("c").await;
@@ -40,6 +45,7 @@ async fn forbidden(mut case: Case, reason: &str, lift: impl AsyncFnOnce()) {
         .await;
         assert_eq!(place.posts(), 1);
         lift().await;
+        frozen.store(false, Ordering::SeqCst);
     };
     let (life, ()) = join(case.live(), lifted).await;
     check(&life, usual);
@@ -134,7 +140,7 @@ async fn in_force(case: &Case) {
         dry_run: true,
         ..PostParams::default()
     };
-    eventually(SOON, "a policy in force", async || {
+    eventually(LATER, "a policy in force", async || {
         secrets.create(&params, &secret).await.is_err()
     })
     .await;
