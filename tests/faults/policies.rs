@@ -45,6 +45,7 @@ async fn forbidden(mut case: Case, reason: &str, lift: impl AsyncFnOnce()) {
         .await;
         assert_eq!(place.posts(), 1);
         lift().await;
+        refused(&place.namespace, false).await;
         frozen.store(false, Ordering::SeqCst);
     };
     let (life, ()) = join(case.live(), lifted).await;
@@ -67,7 +68,7 @@ fn a_quota_that_leaves_no_room_is_told_and_costs_no_token() {
             .create(&PostParams::default(), &quota)
             .await
             .expect("a quota");
-        eventually(SOON, "a quota that counts", async || {
+        eventually(LATER, "a quota that counts", async || {
             let quota = quotas.get("few").await.ok().and_then(|q| q.status);
             quota.is_some_and(|s| s.used.is_some_and(|u| u.contains_key("count/secrets")))
         })
@@ -120,7 +121,7 @@ fn an_admission_policy_that_refuses_the_secret_is_told_and_costs_no_token() {
                 .create(&PostParams::default(), &binding)
                 .await
                 .expect("a binding");
-            in_force(&case).await;
+            refused(&case.place.namespace, true).await;
             forbidden(case, reason, async || {
                 let params = DeleteParams::default();
                 bindings.delete(&name, &params).await.expect("it goes");
@@ -131,17 +132,16 @@ fn an_admission_policy_that_refuses_the_secret_is_told_and_costs_no_token() {
     });
 }
 
-/// Waits until the policy is obeyed: the API server learns of it in its own time.
-async fn in_force(case: &Case) {
-    let secrets: Api<Secret> =
-        Api::namespaced(operator(world().await).await, &case.place.namespace);
+/// Waits until the operator may make no Secret, or may again: the API server learns of its rules in its own time.
+async fn refused(namespace: &str, refused: bool) {
+    let secrets: Api<Secret> = Api::namespaced(operator(world().await).await, namespace);
     let secret = typed(json!({ "metadata": { "name": "probe" }, "stringData": { "a": "b" } }));
     let params = PostParams {
         dry_run: true,
         ..PostParams::default()
     };
-    eventually(LATER, "a policy in force", async || {
-        secrets.create(&params, &secret).await.is_err()
+    eventually(LATER, format!("refused: {refused}"), async || {
+        secrets.create(&params, &secret).await.is_err() == refused
     })
     .await;
 }
