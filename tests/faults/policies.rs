@@ -22,7 +22,7 @@ use testenv::eventually;
 use crate::{
     life::{Case, operator, reference, world},
     oracles::check,
-    support::{LATER, NAMESPACE, SOON, condition, run, typed},
+    support::{LATER, NAMESPACE, condition, run, typed},
 };
 
 /// Leads a life that cannot write its Secret at first, for this reason, until `lift` is done.
@@ -201,7 +201,7 @@ fn a_clock_that_jumps_costs_one_token_a_jump_and_heals() {
         {
             case.pass(jump).await;
             let after = format!("another token after jump {number} ({jump})");
-            last = eventually(SOON, after, async || {
+            last = eventually(LATER, after, async || {
                 let view = case.place.view("token").await?;
                 let credential = case.place.credentials().get("c").await;
                 let status = credential

@@ -1,7 +1,10 @@
 //! The real servers go, come back, forget, and run full, in the middle of a life (F15, F17, F18). They share two
 //! control planes of their own and take turns.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use apicred::api::ApiCredential;
 use futures::future::join;
@@ -18,7 +21,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::{
     life::{Case, operator, reference},
     oracles::check,
-    support::{LATER, SOON, World, run},
+    support::{LATER, World, run},
     wire::{Call, Fault, Wire},
 };
 
@@ -56,9 +59,12 @@ async fn disturbed(
             Fault::Held(Arc::clone(&until))
         })
     });
+    let frozen = Arc::clone(&case.frozen);
     let happen = async {
         now.notified().await;
+        frozen.store(true, Ordering::SeqCst);
         disturb(world, &wire, &go).await;
+        frozen.store(false, Ordering::SeqCst);
     };
     let (life, ()) = join(case.live(), happen).await;
     check(&life, usual);
@@ -121,7 +127,7 @@ fn an_etcd_that_forgot_all_old_versions_makes_the_operator_list_again_and_costs_
         })
         .await;
         // The first lists are five. A watch that was told that its version is too old lists again.
-        eventually(SOON, "another list", async || {
+        eventually(LATER, "another list", async || {
             let journal = wire.journal();
             let lists = journal.iter().filter(|e| e.call.verb == "list").count();
             if lists > 5 {
@@ -145,7 +151,7 @@ fn an_etcd_that_is_full_stops_writes_and_costs_no_token() {
                 etcd(world, "maintenance/alarm", alarm("ACTIVATE")).await;
                 go.notify_one();
                 let refused = || wire.journal().iter().any(|e| e.answered == Some(500));
-                eventually(SOON, "a write that is refused", async || refused()).await;
+                eventually(LATER, "a write that is refused", async || refused()).await;
                 // Each member that raised one takes it back.
                 let raised = etcd(world, "maintenance/alarm", json!({ "action": "GET" })).await;
                 for raised in raised["alarms"].as_array().into_iter().flatten() {
@@ -198,13 +204,13 @@ fn rights_that_are_taken_away_and_given_back_cost_no_token() {
                 let params = DeleteParams::default();
                 bindings.delete("apicred", &params).await.expect("it goes");
                 let few = ListParams::default().limit(1);
-                eventually(SOON, "rights that are gone", async || {
+                eventually(LATER, "rights that are gone", async || {
                     theirs.list(&few).await.is_err()
                 })
                 .await;
                 go.notify_one();
                 let refused = || wire.journal().iter().any(|e| e.answered == Some(403));
-                eventually(SOON, "a refusal", async || refused()).await;
+                eventually(LATER, "a refusal", async || refused()).await;
                 binding.metadata.resource_version = None;
                 binding.metadata.uid = None;
                 let params = PostParams::default();
@@ -212,6 +218,10 @@ fn rights_that_are_taken_away_and_given_back_cost_no_token() {
                     .create(&params, &binding)
                     .await
                     .expect("it is back");
+                eventually(LATER, "rights that are back", async || {
+                    theirs.list(&few).await.is_ok()
+                })
+                .await;
             })
             .await;
         }
