@@ -147,7 +147,7 @@ pub(crate) fn published(credential: &Credential, record: Option<Record>) -> Publ
         credential: credential.name.clone(),
         record,
         dress: dress.digest(),
-        dress_live: dress.digest(),
+        dress_kept: true,
         dress_keys: std::sync::Arc::new(dress.keys()),
         hands: Hands::None,
     }

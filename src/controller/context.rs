@@ -21,16 +21,16 @@ use super::{
     gate::Gate,
     identity::IdentityEnvironment,
     index::Index,
+    kept::Kept,
     materials::StateSecret,
     scope::{Scope, blind_at_first},
     secrets::{Secrets, newer},
 };
 use crate::{
-    api::{
-        ApiCredential, ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer,
-    },
+    api::{ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
     clock::Clock,
     credential::{Issuer, IssuerLookup, Key},
+    issuer::line::give_room_back,
     oauth::{Token, Validity, http::Http},
     plan::Memory,
     publish::SourceUse,
@@ -67,7 +67,7 @@ pub(super) struct Context {
     pub(super) endpoints: Endpoints,
     pub(super) digest_key: KeyKeeper,
     pub(super) triggers: Triggers,
-    pub(super) credentials: Store<ApiCredential>,
+    pub(super) credentials: Store<Kept>,
     pub(super) token_issuers: Store<TokenIssuer>,
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
     pub(super) index: Mutex<Index>,
@@ -75,7 +75,7 @@ pub(super) struct Context {
     pub(super) namespaces: Mutex<HashMap<String, NamespaceFacts>>,
     /// Namespaces, and kinds that could not be listed in them yet.
     pub(super) blind: Mutex<BTreeSet<(String, &'static str)>>,
-    /// Boxed: thousands may stand in a line at once, and a map never gives its places back.
+    /// Boxed: thousands may stand in a line at once.
     states: Mutex<HashMap<Key, Box<State>>>,
 }
 
@@ -145,10 +145,10 @@ impl Unsaved {
 
 /// Wakes credentials up.
 #[derive(Clone)]
-pub(super) struct Triggers(mpsc::UnboundedSender<ObjectRef<ApiCredential>>);
+pub(super) struct Triggers(mpsc::UnboundedSender<ObjectRef<Kept>>);
 
 impl Triggers {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<ApiCredential>>) {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<Kept>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
@@ -160,7 +160,7 @@ impl Triggers {
 }
 
 /// The store's key of a credential.
-pub(super) fn reference(key: &Key) -> ObjectRef<ApiCredential> {
+pub(super) fn reference(key: &Key) -> ObjectRef<Kept> {
     ObjectRef::new(&key.name).within(&key.namespace)
 }
 
@@ -180,7 +180,7 @@ pub(super) struct Parts {
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) triggers: Triggers,
-    pub(super) credentials: Store<ApiCredential>,
+    pub(super) credentials: Store<Kept>,
     pub(super) token_issuers: Store<TokenIssuer>,
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
 }
@@ -265,7 +265,9 @@ impl Context {
             .unwrap_or_default();
         uid.clone_into(&mut state.uid);
         let result = use_it(&mut state);
-        if !state.is_empty() {
+        if state.is_empty() {
+            give_room_back(&mut states);
+        } else {
             states.insert(key.clone(), state);
         }
         result
@@ -283,6 +285,7 @@ impl Context {
             state.written = None;
             if state.is_empty() {
                 states.remove(key);
+                give_room_back(&mut states);
             }
         }
     }
@@ -297,7 +300,7 @@ impl Context {
     /// Has this credential ever had a token, as far as its status tells?
     pub(super) fn has_published(&self, key: &Key) -> bool {
         let object = self.credentials.get(&reference(key));
-        object.is_some_and(|c| c.status.as_ref().is_some_and(|s| s.issued_at.is_some()))
+        object.is_some_and(|kept| kept.shown.published)
     }
 
     /// A Secret was written: decisions see it at once, and the watch must show it in time.

@@ -23,18 +23,21 @@ struct Entry {
     /// Names of Secrets in its namespace.
     sources: Box<[String]>,
     /// Name of its target.
-    target: String,
+    target: Arc<str>,
     issuer: Option<Arc<IssuerName>>,
     seniority: Seniority,
 }
+
+/// Those who name one target, the oldest first.
+type Rivals = Vec<(Seniority, Arc<Key>)>;
 
 /// The reverse index.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     entries: HashMap<Arc<Key>, Entry>,
     by_source: HashMap<SecretName, HashSet<Arc<Key>>>,
-    /// The oldest first.
-    by_target: HashMap<SecretName, Vec<(Seniority, Arc<Key>)>>,
+    /// By namespace and name.
+    by_target: HashMap<String, HashMap<Arc<str>, Rivals>>,
     by_issuer: HashMap<Arc<IssuerName>, HashSet<Arc<Key>>>,
 }
 
@@ -65,9 +68,12 @@ impl Index {
         });
         let entry = Entry {
             sources: source_names(spec),
-            target: spec.target.secret_name.clone(),
+            target: spec.target.secret_name.as_str().into(),
             issuer,
-            seniority: (created, object.metadata.uid.clone().unwrap_or_default()),
+            seniority: (
+                created,
+                object.metadata.uid.as_deref().unwrap_or_default().into(),
+            ),
         };
         if self.entries.get(&key) == Some(&entry) {
             return Vec::new();
@@ -82,7 +88,9 @@ impl Index {
         }
         let rivals = self
             .by_target
-            .entry((namespace, entry.target.clone()))
+            .entry(namespace)
+            .or_default()
+            .entry(Arc::clone(&entry.target))
             .or_insert_with(|| Vec::with_capacity(1));
         let place = (entry.seniority.clone(), Arc::clone(&key));
         let at = rivals.partition_point(|rival| *rival < place);
@@ -109,16 +117,21 @@ impl Index {
         if let Some(issuer) = &entry.issuer {
             take(&mut self.by_issuer, issuer, key);
         }
-        let target = here(entry.target);
-        let Some(rivals) = self.by_target.get_mut(&target) else {
+        let Some(home) = self.by_target.get_mut(&key.namespace) else {
+            return Vec::new();
+        };
+        let Some(rivals) = home.get_mut(&entry.target) else {
             return Vec::new();
         };
         rivals.retain(|(_, rival)| **rival != *key);
+        let left = rivals.iter().map(|(_, k)| Key::clone(k)).collect();
         if rivals.is_empty() {
-            self.by_target.remove(&target);
-            return Vec::new();
+            home.remove(&entry.target);
+            if home.is_empty() {
+                self.by_target.remove(&key.namespace);
+            }
         }
-        rivals.iter().map(|(_, k)| Key::clone(k)).collect()
+        left
     }
 
     /// Keeps only these; gives those whose rivals went.
@@ -131,9 +144,11 @@ impl Index {
     /// Credentials that read or write this Secret.
     pub(super) fn of_secret(&self, secret: &SecretName) -> Vec<Key> {
         let readers = self.by_source.get(secret).into_iter().flatten();
-        let writers = self.by_target.get(secret).into_iter().flatten();
+        let (namespace, name) = secret;
+        let home = self.by_target.get(namespace);
+        let writers = home.and_then(|home| home.get(name.as_str()));
         readers
-            .chain(writers.map(|(_, key)| key))
+            .chain(writers.into_iter().flatten().map(|(_, key)| key))
             .map(|k| Key::clone(k))
             .collect()
     }
@@ -167,8 +182,8 @@ impl Index {
     /// An older credential that names the same target.
     pub(super) fn senior(&self, key: &Key) -> Option<String> {
         let entry = self.entries.get(key)?;
-        let target = (key.namespace.clone(), entry.target.clone());
-        let (_, first) = self.by_target.get(&target)?.first()?;
+        let rivals = self.by_target.get(&key.namespace)?.get(&entry.target)?;
+        let (_, first) = rivals.first()?;
         (**first != *key).then(|| first.name.clone())
     }
 }

@@ -19,6 +19,7 @@ mod ids;
 mod index;
 mod issuers;
 mod join;
+mod kept;
 mod materials;
 mod observe;
 mod reconcile;
@@ -69,11 +70,11 @@ const LOOKS: u16 = 256;
 pub struct Operator {
     context: Arc<Context>,
     writers: Writers,
-    woken: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<crate::api::ApiCredential>>,
+    woken: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<kept::Kept>>,
 }
 
 struct Writers {
-    credentials: kube::runtime::reflector::store::Writer<crate::api::ApiCredential>,
+    credentials: kube::runtime::reflector::store::Writer<kept::Kept>,
     token_issuers: kube::runtime::reflector::store::Writer<TokenIssuer>,
     cluster_issuers: kube::runtime::reflector::store::Writer<ClusterTokenIssuer>,
 }

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{
     context::{Context, key_of, lock, reference},
     execute::{PATIENCE, execute},
+    kept::Kept,
     observe::observe,
     record,
 };
@@ -38,17 +39,17 @@ pub(super) enum Defect {
     Panicked,
     #[error("a look at a credential took too long")]
     TookTooLong,
+    #[error("a credential could not be unpacked")]
+    Unreadable,
 }
 
 /// Looks at a credential. Never panics, always ends.
-pub(super) async fn reconcile(
-    object: Arc<ApiCredential>,
-    context: Arc<Context>,
-) -> Result<Action, Defect> {
-    let key = key_of(object.as_ref());
+pub(super) async fn reconcile(kept: Arc<Kept>, context: Arc<Context>) -> Result<Action, Defect> {
+    let key = key_of(kept.as_ref());
     let span = tracing::info_span!("reconcile", namespace = key.namespace, name = key.name);
     let started = Instant::now();
     context.health.forget(&key);
+    let object = kept.open().ok_or(Defect::Unreadable)?;
     // Boxed: the future of a look with all its reads and requests is too large to be moved about.
     let look = Box::pin(look(&object, &key, &context));
     let look = AssertUnwindSafe(tokio::time::timeout(DEADLINE, look)).catch_unwind();
@@ -73,12 +74,8 @@ pub(super) async fn reconcile(
 
 /// What to do after a defect: this one object waits, the others do not notice.
 #[expect(clippy::needless_pass_by_value, reason = "kube's signature")]
-pub(super) fn after_defect(
-    object: Arc<ApiCredential>,
-    defect: &Defect,
-    context: Arc<Context>,
-) -> Action {
-    let key = key_of(object.as_ref());
+pub(super) fn after_defect(kept: Arc<Kept>, defect: &Defect, context: Arc<Context>) -> Action {
+    let key = key_of(kept.as_ref());
     context.metrics.reconciled("defect", Duration::ZERO);
     tracing::error!(namespace = key.namespace, name = key.name, "{defect}");
     Action::requeue(AFTER_DEFECT)

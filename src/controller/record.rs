@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{
     Api, Resource,
@@ -39,7 +39,9 @@ pub(super) fn known_status(
     // What this look began with may be older than what the watch has shown meanwhile.
     let newest = || {
         let there = context.credentials.get(&super::context::reference(key))?;
-        (there.metadata.uid == object.metadata.uid).then(|| there.status.clone())
+        (*there.uid == *uid)
+            .then(|| there.open())?
+            .map(|c| c.status)
     };
     written.or_else(|| newest().unwrap_or_else(|| object.status.clone()))
 }
@@ -77,10 +79,7 @@ pub(super) async fn write_status(
             context.with_state(key, uid, |s| s.written = Some((version, status.clone())));
             // The watch may have shown it before this line.
             if let Some(now) = context.credentials.get(&super::context::reference(key)) {
-                context.saw(
-                    key,
-                    now.metadata.resource_version.as_deref().unwrap_or_default(),
-                );
+                context.saw(key, &now.version);
             }
             if context.with_state(key, uid, |s| s.written.is_some()) {
                 context.health.wrote("credentials", context.clock.now());
@@ -180,39 +179,24 @@ pub(super) fn snapshot(
             .collect(),
         ..Snapshot::default()
     };
-    for object in context.credentials.state() {
-        let ready = object
-            .status
-            .iter()
-            .flat_map(|s| &s.conditions)
-            .find(|c| c.type_ == "Ready")
-            .map_or(2, |c| usize::from(c.status != "True"));
-        snapshot.ready[ready] += 1;
-        let Some(status) = &object.status else {
-            continue;
-        };
-        for condition in &status.conditions {
-            match condition.type_.as_str() {
-                "ClientCredentialExpiring" => {
-                    snapshot.proofs_ending[usize::from(condition.reason.ends_with("Expired"))] += 1;
-                }
-                "PermissionsMissing" => snapshot.permissions_missing += 1,
-                _ => {}
-            }
+    for kept in context.credentials.state() {
+        let shown = &kept.shown;
+        snapshot.ready[shown.ready.map_or(2, |ready| usize::from(!ready))] += 1;
+        if let Some(ended) = shown.proof_ended {
+            snapshot.proofs_ending[usize::from(ended)] += 1;
         }
+        snapshot.permissions_missing += i64::from(shown.permissions_missing);
         if per_credential {
             let label = || {
-                let key = super::context::key_of(object.as_ref());
+                let key = super::context::key_of(kept.as_ref());
                 CredentialLabel {
                     namespace: key.namespace,
                     name: key.name,
                 }
             };
-            let of = |at: &Option<Time>| at.as_ref().map(|at| (label(), at.0.as_second()));
-            snapshot.expiries.extend(of(&status.expires_at));
-            snapshot
-                .proof_expiries
-                .extend(of(&status.client_credential_expires_at));
+            let of = |at: Option<i64>| at.map(|at| (label(), at));
+            snapshot.expiries.extend(of(shown.expires_at));
+            snapshot.proof_expiries.extend(of(shown.proof_expires_at));
         }
     }
     snapshot

@@ -1,24 +1,28 @@
 //! A list of what is known already, as its changes. kube's store keeps a new list beside the old one until it is
 //! complete, which for ten thousand objects is tens of megabytes; and everything in it would be looked at again.
 
-use std::{collections::HashSet, hash::Hash};
+use std::collections::HashSet;
 
 use futures::{Stream, StreamExt, stream};
-use kube::{
-    Resource,
-    runtime::{
-        reflector::{Lookup, ObjectRef, Store},
-        watcher::Event,
-    },
+use kube::runtime::{
+    reflector::{ObjectRef, Store},
+    watcher::Event,
 };
+
+use super::{
+    context::{key_of, reference},
+    kept::Kept,
+};
+use crate::api::ApiCredential;
 
 /// Passes a first list on, and of later ones what differs from the store: what has changed as `Apply`, what is gone as
 /// `Delete`. The store must be filled from the outcome, one event at a time.
-pub(super) fn as_changes<K, S>(events: S, store: Store<K>) -> impl Stream<Item = Event<K>> + Send
+pub(super) fn as_changes<S>(
+    events: S,
+    store: Store<Kept>,
+) -> impl Stream<Item = Event<ApiCredential>> + Send
 where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
-    ObjectRef<K>: Eq + Hash,
-    S: Stream<Item = Event<K>> + Send + 'static,
+    S: Stream<Item = Event<ApiCredential>> + Send + 'static,
 {
     let mut changes = Changes {
         store,
@@ -28,19 +32,16 @@ where
     events.flat_map(move |event| stream::iter(changes.of(event)))
 }
 
-struct Changes<K: Lookup<DynamicType = ()> + Clone + 'static> {
-    store: Store<K>,
+struct Changes {
+    store: Store<Kept>,
     /// No list has been complete yet.
     first: bool,
     /// What the list that is being received has named.
-    listed: Option<HashSet<ObjectRef<K>>>,
+    listed: Option<HashSet<ObjectRef<Kept>>>,
 }
 
-impl<K> Changes<K>
-where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,
-{
-    fn of(&mut self, event: Event<K>) -> Vec<Event<K>> {
+impl Changes {
+    fn of(&mut self, event: Event<ApiCredential>) -> Vec<Event<ApiCredential>> {
         if self.first {
             self.first = !matches!(event, Event::InitDone);
             return vec![event];
@@ -51,16 +52,19 @@ where
                 Vec::new()
             }
             Event::InitApply(object) => {
-                let name = ObjectRef::from_obj(&object);
+                let name = reference(&key_of(&object));
                 let known = self.store.get(&name);
                 if let Some(listed) = &mut self.listed {
                     listed.insert(name);
                 }
                 match known {
-                    Some(old) if old.meta().uid != object.meta().uid => {
-                        vec![Event::Delete(K::clone(&old)), Event::Apply(object)]
+                    Some(old) if object.metadata.uid.as_deref() != Some(&*old.uid) => {
+                        let gone = old.open().map(Event::Delete);
+                        gone.into_iter().chain([Event::Apply(object)]).collect()
                     }
-                    Some(old) if old.meta().resource_version == object.meta().resource_version => {
+                    Some(old)
+                        if object.metadata.resource_version.as_deref() == Some(&*old.version) =>
+                    {
                         Vec::new()
                     }
                     _ => vec![Event::Apply(object)],
@@ -68,13 +72,9 @@ where
             }
             Event::InitDone => {
                 let listed = self.listed.take().unwrap_or_default();
-                let gone = |object: &std::sync::Arc<K>| {
-                    let name = ObjectRef::from_obj(object.as_ref());
-                    !listed.contains(&name)
-                };
                 let all = self.store.state().into_iter();
-                all.filter(gone)
-                    .map(|object| Event::Delete(K::clone(&object)))
+                all.filter(|kept| !listed.contains(&ObjectRef::from_obj(kept.as_ref())))
+                    .filter_map(|kept| kept.open().map(Event::Delete))
                     .collect()
             }
             change => vec![change],
@@ -84,21 +84,25 @@ where
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
     use kube::{ResourceExt, runtime::reflector::store::Writer};
     use serde_json::json;
 
     use super::*;
+    use crate::controller::kept::at_rest;
 
-    fn object(name: &str, uid: &str, version: &str) -> ConfigMap {
+    fn object(name: &str, uid: &str, version: &str) -> ApiCredential {
         let meta =
             json!({ "namespace": "n", "name": name, "uid": uid, "resourceVersion": version });
-        serde_json::from_value(json!({ "metadata": meta })).unwrap()
+        let spec = json!({ "target": { "secretName": name } });
+        serde_json::from_value(json!({
+            "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "metadata": meta, "spec": spec,
+        }))
+        .unwrap()
     }
 
     struct World {
-        changes: Changes<ConfigMap>,
-        writer: Writer<ConfigMap>,
+        changes: Changes,
+        writer: Writer<Kept>,
     }
 
     impl World {
@@ -112,10 +116,10 @@ mod tests {
             Self { changes, writer }
         }
 
-        fn on(&mut self, event: Event<ConfigMap>) -> Vec<String> {
+        fn on(&mut self, event: Event<ApiCredential>) -> Vec<String> {
             let mut told = Vec::new();
             for event in self.changes.of(event) {
-                self.writer.apply_watcher_event(&event);
+                self.writer.apply_watcher_event(&at_rest(&event));
                 told.push(match &event {
                     Event::Init => "init".to_owned(),
                     Event::InitDone => "done".to_owned(),

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{Stream, StreamExt, TryStreamExt, future};
+use futures::{Stream, StreamExt, future};
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -16,15 +16,15 @@ use kube::{
     api::PartialObjectMeta,
     core::DeserializeGuard,
     runtime::{
-        PredicateConfig, WatchStreamExt, predicates,
         reflector::{self, Lookup, store::Writer},
         watcher::{self, Event},
     },
 };
 
 use super::{
-    context::{Context, NamespaceFacts, key_of, lock},
+    context::{Context, NamespaceFacts, key_of, lock, reference},
     index::IssuerName,
+    kept::{Kept, at_rest},
     relist,
     revoke::Gone,
     scope::{self, Watch},
@@ -120,50 +120,39 @@ fn guarded<K: Resource<DynamicType = ()>>(
 /// changed. A status write, a label or an annotation of somebody else wakes nobody.
 pub(super) fn credentials(
     context: &Arc<Context>,
-    writer: Writer<ApiCredential>,
+    mut writer: Writer<Kept>,
     gone: tokio::sync::mpsc::UnboundedSender<Gone>,
-) -> impl Stream<Item = Result<ApiCredential, watcher::Error>> + Send + 'static {
+) -> impl Stream<Item = Result<Kept, watcher::Error>> + Send + 'static {
     let tell = Arc::clone(context);
     let mut listed: Option<HashSet<Key>> = None;
     let stream = scope::namespaced(context, "credentials", prune, |_| {});
     let events = readable::<ApiCredential>(stream, context, "credentials");
-    relist::as_changes(events, context.credentials.clone())
-        .map(Ok)
-        .reflect(writer)
-        .inspect_ok(move |event| {
-            if let Event::Delete(object) = event
-                && object.spec.revoke_on_delete == Some(true)
-            {
-                let token = tell.revocable(&key_of(object));
-                let _ = gone.send(Gone {
-                    object: object.clone(),
-                    token,
-                });
+    relist::as_changes(events, context.credentials.clone()).filter_map(move |event| {
+        let known = match &event {
+            Event::Apply(object) => tell.credentials.get(&reference(&key_of(object))),
+            _ => None,
+        };
+        let kept = at_rest(&event);
+        writer.apply_watcher_event(&kept);
+        if let Event::Delete(object) = &event
+            && object.spec.revoke_on_delete == Some(true)
+        {
+            let token = tell.revocable(&key_of(object));
+            let _ = gone.send(Gone {
+                object: object.clone(),
+                token,
+            });
+        }
+        note(&tell, &event, &mut listed);
+        tell.health.heard("credentials", tell.clock.now());
+        future::ready(match kept {
+            Event::Apply(kept) | Event::InitApply(kept) => {
+                let news = known.is_none_or(|known| !known.asks_the_same(&kept));
+                news.then_some(Ok(kept))
             }
-            note(&tell, event, &mut listed);
-            tell.health.heard("credentials", tell.clock.now());
+            _ => None,
         })
-        .applied_objects()
-        .predicate_filter(predicates_of, PredicateConfig::default())
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "kube's signature")]
-fn predicates_of(object: &ApiCredential) -> Option<u64> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    predicates::generation(object).hash(&mut hasher);
-    object
-        .metadata
-        .deletion_timestamp
-        .is_some()
-        .hash(&mut hasher);
-    object
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|a| a.get(names::RENEW_REQUESTED_AT))
-        .hash(&mut hasher);
-    Some(hasher.finish())
+    })
 }
 
 fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<HashSet<Key>>) {

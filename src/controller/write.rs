@@ -212,7 +212,8 @@ enum Wanted {
 /// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer
 /// may have been edited or deleted meanwhile: what was asked for under an old spec is never written as new.
 fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
-    let Some(newest) = context.credentials.get(&reference(key)) else {
+    let newest = context.credentials.get(&reference(key));
+    let Some(newest) = newest.and_then(|kept| kept.open()) else {
         return Wanted::Nowhere;
     };
     let same = newest.metadata.uid.as_deref() == Some(credential.uid.as_str());

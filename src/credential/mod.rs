@@ -131,4 +131,4 @@ impl std::fmt::Display for Key {
 }
 
 /// Age order of two credentials that name one Secret: the older wins, equal times by UID.
-pub type Seniority = (Timestamp, String);
+pub type Seniority = (Timestamp, std::sync::Arc<str>);

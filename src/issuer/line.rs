@@ -40,6 +40,13 @@ impl Urgency {
     }
 }
 
+/// A map that a crowd has left gives its room back: a place costs as much empty as taken.
+pub(crate) fn give_room_back<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > 256 && map.len() * 8 < map.capacity() {
+        map.shrink_to(map.len() * 2);
+    }
+}
+
 /// A line. `K` names a credential.
 #[derive(Debug)]
 pub(super) struct Line<K> {
@@ -112,6 +119,7 @@ impl<K: Clone + Eq + Hash + Ord> Line<K> {
     /// Leaves.
     pub(super) fn leave(&mut self, key: &K) {
         if let Some((urgency, place, group)) = self.places.remove(key) {
+            give_room_back(&mut self.places);
             self.class(urgency)
                 .leave(&group, &(urgency, place, key.clone()));
         }
@@ -126,6 +134,7 @@ impl<K: Clone + Eq + Hash + Ord> Line<K> {
     pub(super) fn pop_where(&mut self, may: impl Fn(&K) -> bool) -> Option<K> {
         let key = self.classes.iter_mut().find_map(|c| c.pop(&may))?;
         self.places.remove(&key);
+        give_room_back(&mut self.places);
         Some(key)
     }
 

@@ -10,7 +10,7 @@ use std::{collections::HashMap, hash::Hash};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::line::{Line, Urgency};
+use super::line::{Line, Urgency, give_room_back};
 
 /// How long a place is kept for one who was called. A credential that was deleted meanwhile never comes.
 const CALLED: SignedDuration = SignedDuration::from_secs(5);
@@ -101,6 +101,7 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
                 break;
             };
             if let Some(holder) = self.waiting.remove(&key) {
+                give_room_back(&mut self.waiting);
                 self.take(&holder);
                 self.called.insert(key.clone(), (holder, now));
                 called.push(key);
@@ -119,6 +120,7 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
 
     fn leave(&mut self, key: &K) {
         if self.waiting.remove(key).is_some() {
+            give_room_back(&mut self.waiting);
             self.line.leave(key);
         }
     }

@@ -22,7 +22,7 @@ pub(super) struct JwtHints {
     pub(super) life: Option<SignedDuration>,
     pub(super) exp: Option<Timestamp>,
     pub(super) id: Option<String>,
-    pub(super) claims: Option<Claims>,
+    pub(super) claims: Option<Box<Claims>>,
 }
 
 /// The end of a token that was asked for at `sent`, and where that was learnt. `None`: the answer says that it
@@ -132,7 +132,7 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
             .map(|(exp, iat)| SignedDuration::from_secs(exp.saturating_sub(iat))),
         exp: exp.and_then(|s| Timestamp::from_second(s).ok()),
         id: id.filter(|id| printable_id(id)).map(str::to_owned),
-        claims: Some(rights(&claims)),
+        claims: Some(Box::new(rights(&claims))),
     }
 }
 

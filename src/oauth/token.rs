@@ -16,7 +16,7 @@ pub struct Token {
     /// Where the API answers, if the issuer says so (Salesforce's `instance_url`).
     pub instance_url: Option<String>,
     /// What the token says of itself, if it can be read.
-    pub claims: Option<Claims>,
+    pub claims: Option<Box<Claims>>,
     /// How it is presented: `Bearer`, or the scheme of a static key.
     pub token_type: String,
     /// When it was asked for: the moment before the request left, so that no answer is believed to live longer

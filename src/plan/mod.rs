@@ -168,7 +168,7 @@ fn undressed(credential: &Credential, observed: &Observed) -> bool {
     published(&observed.target).is_some_and(|p| {
         p.record.is_some()
             && p.hands == Hands::None
-            && (p.dress != dress(credential).digest() || p.dress_live != p.dress)
+            && (!p.dress_kept || p.dress != dress(credential).digest())
     })
 }
 

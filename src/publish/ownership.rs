@@ -42,8 +42,8 @@ pub struct Published {
     pub record: Option<Record>,
     /// The digest that was noted.
     pub dress: String,
-    /// The digest of what it wears now.
-    pub dress_live: String,
+    /// Does it still wear what was noted?
+    pub dress_kept: bool,
     /// The keys that were put on.
     pub dress_keys: Arc<DressKeys>,
     /// Who else wrote where apicred writes.
@@ -113,7 +113,7 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
             credential_uid: uid.clone(),
             credential: a.get(names::CREDENTIAL).cloned().unwrap_or_default(),
             record: Record::read(a),
-            dress_live: live_digest(meta.labels.as_ref(), Some(a), &keys, owned, &noted),
+            dress_kept: live_digest(meta.labels.as_ref(), Some(a), &keys, owned, &noted) == noted,
             dress: noted,
             hands: hands(
                 meta.managed_fields.as_deref().unwrap_or_default(),

@@ -33,7 +33,7 @@ pub struct Record {
     /// The Secrets that were used, and those before them in the list that were refused.
     pub sources: SourceUse,
     /// What the token says of itself, if it can be read.
-    pub claims: Option<Claims>,
+    pub claims: Option<Box<Claims>>,
     /// Scopes that were asked for and that the answer does not name.
     pub not_granted: Vec<String>,
     /// The token's own id.
@@ -103,7 +103,7 @@ impl Record {
             (names::FINGERPRINT, Some(self.fingerprint.clone())),
             (names::TOKEN_DIGEST, Some(self.token_digest.clone())),
             (names::SOURCES, Some(sources)),
-            (names::CLAIMS, self.claims.as_ref().and_then(claims)),
+            (names::CLAIMS, self.claims.as_deref().and_then(claims)),
             (
                 names::NOT_GRANTED,
                 Some(self.not_granted.join(" ")).filter(|t| !t.is_empty()),

@@ -61,14 +61,13 @@ pub(super) fn denied(observed: &mut Observed) {
 }
 
 fn undress(observed: &mut Observed) {
-    edit(observed, |p| p.dress_live = "something else".to_owned());
+    edit(observed, |p| p.dress_kept = false);
 }
 
 /// The Secret was written in other formats than the spec wants.
 fn reformat(observed: &mut Observed) {
     edit(observed, |p| {
         p.dress = format!("{}:other", p.dress.rsplit_once(':').unwrap().0);
-        p.dress_live = p.dress.clone();
     });
 }
 

@@ -21,7 +21,7 @@ fn any_target(credential: Credential) -> impl Strategy<Value = Target> {
             record.renew_handled = handled.then(|| "a".to_owned());
             let mut published = published(&credential, (!damaged).then_some(record));
             if undressed {
-                published.dress_live.push('x');
+                published.dress_kept = false;
             }
             published
         });

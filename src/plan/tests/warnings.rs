@@ -135,7 +135,7 @@ fn expecting(expect: &Value) -> Credential {
 fn missing(expect: &Value, claims: Option<Claims>) -> Option<(String, String)> {
     let credential = expecting(expect);
     let mut noted = record(&credential, (-300, 1500, 3300));
-    noted.claims = claims;
+    noted.claims = claims.map(Box::new);
     told(
         &credential,
         &holding(&credential, noted),
@@ -161,10 +161,10 @@ fn a_token_with_fewer_scopes_than_were_asked_for_is_told() {
         "{message}"
     );
     // What is expected in so many words goes before.
-    noted.claims = Some(Claims {
+    noted.claims = Some(Box::new(Claims {
         audience: vec!["api://other".to_owned()],
         ..Claims::default()
-    });
+    }));
     assert_eq!(seen(&noted).unwrap().0, "AudienceMismatch");
 }
 

@@ -257,12 +257,12 @@ fn a_secret_is_adopted_only_by_whom_it_names_and_never_from_a_controller() {
 }
 
 #[test]
-fn a_label_that_was_changed_or_an_owner_that_was_taken_off_shows_in_the_live_digest() {
+fn a_label_that_was_changed_or_an_owner_that_was_taken_off_shows() {
     let mut credential = credential();
     credential.target.labels = crate::fixtures::map(&[("team", "blue")]);
     let dressed = |change: &Value| {
         let published = examine(&meta(&credential, change)).published.unwrap();
-        published.dress == published.dress_live
+        published.dress_kept
     };
     assert!(dressed(&json!({})));
     assert!(dressed(

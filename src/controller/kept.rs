@@ -1,0 +1,294 @@
+//! A credential at rest. There are ten thousand of them, and each is looked at a few times a day: between two looks it
+//! is kept as compressed JSON, a third of what the typed object takes.
+
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, runtime::watcher::Event};
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
+use serde::Deserialize;
+
+use crate::api::{ApiCredential, names};
+
+/// What most credentials have in common, in the order in which it is written: the compression refers to it. Any text
+/// would do; a better likeness makes smaller objects.
+const LIKENESS: &[u8] = br#""correlationId":","traceId":","httpStatus":200,"error":"invalid_client","aadsts":7000215,"reason":"RequestFailed","result":"Failed","nextAttempt":""refusedSources":["lastHandledRenewRequest":"{"apiVersion":"apicred.dev/v1alpha1","kind":"ApiCredential","metadata":{"annotations":{"apicred.dev/renew-requested-at":""},"creationTimestamp":"2026-01-01T00:00:00Z","generation":1,"name":"","namespace":"","resourceVersion":"","uid":""},"spec":{"issuerRef":{"kind":"TokenIssuer","name":"entra"},{"kind":"ClusterTokenIssuer","name":""},"client":{"id":"","certificate":{"secretRef":{"name":"serviceAccount":{"name":"secretRef":{"name":"","key":"client-secret"}},"secretRefs":[{"key":"client-secret","name":""}]},"api":{"preset":"MicrosoftGraph"},"grant":{"refreshToken":{"stateSecretRef":{"name":""}}},"scopes":["https://graph.microsoft.com/.default"],"target":{"secretName":"token","deletionPolicy":"Delete","formats":[{"type":"Token"}]},"tenant":""},"status":{"observedGeneration":1,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"the Secret holds a valid token","observedGeneration":1,"reason":"TokenPublished","status":"True","type":"Ready"},{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","observedGeneration":1,"reason":"Scheduled","status":"False","type":"Renewing"}],"issuedAt":"2026-01-01T00:00:00Z","expiresAt":"2026-01-01T00:00:00Z","renewAt":"2026-01-01T00:00:00Z","renewReason":"Lifetime","lastAttempt":{"time":"2026-01-01T00:00:00Z","result":"Succeeded","httpStatus":200},"clientSecretInUse":"/client-secret","tokenId":""}}"#;
+
+/// A credential as the store has it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "ApiCredential")]
+pub(super) struct Kept {
+    /// Namespace and name alone: what kube's store and queue go by, and copy.
+    meta: ObjectMeta,
+    pub(super) uid: Box<str>,
+    pub(super) version: Box<str>,
+    /// Digest of what a look is for.
+    wakes: u64,
+    pub(super) shown: Shown,
+    body: Arc<[u8]>,
+}
+
+/// What a scrape of the metrics asks of each credential: it comes often, and should not unpack all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shown {
+    /// Has it ever had a token?
+    pub(super) published: bool,
+    /// Its `Ready`, once it is told.
+    pub(super) ready: Option<bool>,
+    /// What proves the client ends soon; true: it has ended.
+    pub(super) proof_ended: Option<bool>,
+    pub(super) permissions_missing: bool,
+    /// Seconds since 1970.
+    pub(super) expires_at: Option<i64>,
+    /// Seconds since 1970.
+    pub(super) proof_expires_at: Option<i64>,
+}
+
+impl Kept {
+    /// The credential, unpacked. None cannot be: what is unpacked was packed here.
+    pub(super) fn open(&self) -> Option<ApiCredential> {
+        let json = decompress_size_prepended_with_dict(&self.body, LIKENESS).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+
+    /// Does it differ from this one in nothing that a look is for? A status, a label or an annotation of somebody
+    /// else is no reason for one.
+    pub(super) fn asks_the_same(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.wakes == other.wakes
+    }
+}
+
+/// What the store is told.
+pub(super) fn at_rest(event: &Event<ApiCredential>) -> Event<Kept> {
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(Kept::from(object)),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(object) => Event::Apply(Kept::from(object)),
+        Event::Delete(object) => Event::Delete(Kept::from(object)),
+    }
+}
+
+impl From<&ApiCredential> for Kept {
+    fn from(object: &ApiCredential) -> Self {
+        let meta = &object.metadata;
+        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+        let json = serde_json::to_vec(object).unwrap_or_default();
+        Self {
+            meta: ObjectMeta {
+                namespace: meta.namespace.clone(),
+                name: meta.name.clone(),
+                ..ObjectMeta::default()
+            },
+            uid: text(&meta.uid),
+            version: text(&meta.resource_version),
+            wakes: wakes(object),
+            shown: Shown::of(object),
+            body: compress_prepend_size_with_dict(&json, LIKENESS).into(),
+        }
+    }
+}
+
+impl From<ApiCredential> for Kept {
+    fn from(object: ApiCredential) -> Self {
+        Self::from(&object)
+    }
+}
+
+impl Resource for Kept {
+    type DynamicType = ();
+    type Scope = <ApiCredential as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        ApiCredential::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        ApiCredential::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        ApiCredential::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        ApiCredential::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}
+
+impl Shown {
+    fn of(object: &ApiCredential) -> Self {
+        let Some(status) = &object.status else {
+            return Self::default();
+        };
+        let condition = |kind: &str| status.conditions.iter().find(|c| c.type_ == kind);
+        Self {
+            published: status.issued_at.is_some(),
+            ready: condition("Ready").map(|c| c.status == "True"),
+            proof_ended: condition("ClientCredentialExpiring")
+                .map(|c| c.reason.ends_with("Expired")),
+            permissions_missing: condition("PermissionsMissing").is_some(),
+            expires_at: status.expires_at.as_ref().map(|at| at.0.as_second()),
+            proof_expires_at: status
+                .client_credential_expires_at
+                .as_ref()
+                .map(|at| at.0.as_second()),
+        }
+    }
+}
+
+fn wakes(object: &ApiCredential) -> u64 {
+    let meta = &object.metadata;
+    let renew = meta
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(names::RENEW_REQUESTED_AT));
+    let mut hasher = DefaultHasher::new();
+    (meta.generation, meta.deletion_timestamp.is_some(), renew).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(status: &Value) -> ApiCredential {
+        serde_json::from_value(json!({
+            "apiVersion": "apicred.dev/v1alpha1",
+            "kind": "ApiCredential",
+            "metadata": {
+                "name": "load-17", "namespace": "load-3", "generation": 2, "resourceVersion": "4711",
+                "uid": "7e4dd9bb-4f7d-4ccd-b6a2-1d8f6c2b9a10", "creationTimestamp": "2026-07-27T10:00:00Z",
+                "annotations": { "apicred.dev/renew-requested-at": "2026-07-27T11:00:00Z" },
+            },
+            "spec": {
+                "issuerRef": { "kind": "ClusterTokenIssuer", "name": "entra" },
+                "client": { "id": "client-17", "secretRefs": [{ "name": "source", "key": "client-secret" }] },
+                "scopes": ["https://graph.microsoft.com/.default"],
+                "target": { "secretName": "token-17" },
+            },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn told() -> Value {
+        let condition = |kind: &str, status: &str, reason: &str| {
+            json!({ "type": kind, "status": status, "reason": reason, "observedGeneration": 2,
+                "message": format!("a sentence about {reason}, as long as they are"),
+                "lastTransitionTime": "2026-07-27T10:00:01Z" })
+        };
+        json!({
+            "observedGeneration": 2,
+            "conditions": [
+                condition("Ready", "True", "TokenPublished"),
+                condition("Renewing", "False", "Scheduled"),
+                condition("ClientCredentialExpiring", "True", "ClientCredentialExpired"),
+                condition("PermissionsMissing", "True", "RolesMissing"),
+            ],
+            "issuedAt": "2026-07-27T10:00:01Z", "expiresAt": "2026-07-27T11:00:01Z",
+            "renewAt": "2026-07-27T10:40:00Z", "renewReason": "Lifetime",
+            "clientSecretInUse": "source/client-secret", "clientCredentialExpiresAt": "2026-07-01T00:00:00Z",
+            "tokenId": "bm90IGEgc2VjcmV0",
+            "lastAttempt": { "time": "2026-07-27T10:00:01Z", "result": "Succeeded", "httpStatus": 200 },
+        })
+    }
+
+    #[test]
+    fn what_is_kept_comes_out_as_it_was() {
+        for status in [json!(null), json!({}), told()] {
+            let object = object(&status);
+            let kept = Kept::from(&object);
+            assert_eq!(kept.open().as_ref(), Some(&object));
+            assert_eq!(
+                (&*kept.uid, &*kept.version),
+                ("7e4dd9bb-4f7d-4ccd-b6a2-1d8f6c2b9a10", "4711")
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_spoilt_is_no_credential() {
+        let kept = Kept::from(object(&told()));
+        for cut in 0..kept.body.len() {
+            let body = Arc::from(&kept.body[..cut]);
+            assert!(
+                Kept {
+                    body,
+                    ..kept.clone()
+                }
+                .open()
+                .is_none(),
+                "{cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_small() {
+        let object = object(&told());
+        let json = serde_json::to_vec(&object).unwrap();
+        let kept = Kept::from(&object);
+        assert!(
+            kept.body.len() * 2 < json.len(),
+            "{} of {}",
+            kept.body.len(),
+            json.len()
+        );
+    }
+
+    #[test]
+    fn metrics_need_not_open_it() {
+        let shown = Kept::from(object(&told())).shown;
+        assert!(shown.published && shown.permissions_missing);
+        assert_eq!((shown.ready, shown.proof_ended), (Some(true), Some(true)));
+        assert_eq!(shown.expires_at, Some(1_785_150_001));
+        assert_eq!(shown.proof_expires_at, Some(1_782_864_000));
+        let shown = Kept::from(object(&json!({}))).shown;
+        assert_eq!(
+            (shown.ready, shown.published, shown.expires_at),
+            (None, false, None)
+        );
+    }
+
+    #[test]
+    fn only_what_a_look_is_for_wakes() {
+        let first = Kept::from(object(&told()));
+        let with = |change: &dyn Fn(&mut ApiCredential)| {
+            let mut object = object(&json!({}));
+            change(&mut object);
+            first.asks_the_same(&Kept::from(&object))
+        };
+        assert!(
+            with(&|o| o.metadata.resource_version = Some("4712".to_owned())),
+            "a status"
+        );
+        assert!(!with(&|o| o.metadata.generation = Some(3)), "a spec");
+        assert!(
+            !with(&|o| o.metadata.uid = Some("another".to_owned())),
+            "another object"
+        );
+        assert!(
+            !with(&|o| o.metadata.annotations = None),
+            "a renewal that is asked for"
+        );
+        assert!(
+            !with(&|o| o.metadata.deletion_timestamp = o.metadata.creation_timestamp.clone()),
+            "a deletion"
+        );
+    }
+}
