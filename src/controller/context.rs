@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
 use super::{
+    backwards::Head,
     digest_key::KeyKeeper,
     endpoints::Endpoints,
     flights::Flights,
@@ -66,6 +67,7 @@ pub(super) struct Context {
     pub(super) flights: Arc<Flights>,
     pub(super) endpoints: Endpoints,
     pub(super) digest_key: KeyKeeper,
+    pub(super) head: Head,
     pub(super) triggers: Triggers,
     pub(super) credentials: Store<Kept>,
     pub(super) token_issuers: Store<TokenIssuer>,
@@ -204,6 +206,7 @@ impl Context {
             http: Arc::default(),
             flights: Arc::default(),
             endpoints: Endpoints::default(),
+            head: Head::default(),
             index: Mutex::default(),
             secrets: Mutex::default(),
             namespaces: Mutex::default(),

@@ -7,6 +7,7 @@
 //! ```
 
 mod acquire;
+mod backwards;
 mod calls;
 mod context;
 mod digest_key;
@@ -191,6 +192,11 @@ impl Operator {
             &mut tasks,
             "the gate",
             Box::pin(Arc::clone(&context.gate).run()),
+        );
+        spawn(
+            &mut tasks,
+            "the world that the API server knew",
+            Box::pin(backwards::watch(Arc::clone(&context))),
         );
 
         let mut stop = Box::pin(stop);

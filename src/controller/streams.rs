@@ -59,6 +59,7 @@ fn settle<T: Send + 'static>(
             Ok(event) => Some(event),
             Err(error) => {
                 context.metrics.watch_broke(name);
+                context.head.doubt();
                 tracing::warn!(
                     stream = name,
                     "watch broke and is opened again: {}",
@@ -156,6 +157,11 @@ pub(super) fn credentials(
 }
 
 fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<HashSet<Key>>) {
+    if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = event {
+        context
+            .head
+            .saw(object.metadata.resource_version.as_deref());
+    }
     let woken = match event {
         Event::Init => {
             *listed = Some(HashSet::new());

@@ -1,0 +1,95 @@
+//! Notices a store that went back in time: somebody has put a backup of etcd in its place. What is known here is then
+//! the truth of another world, and the watches go on from a version of its future: they are silent until that version
+//! comes round again, and never tell what changed before it. So the process ends, and the next one reads what there is.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use kube::{Api, api::ListParams};
+use tokio::sync::Notify;
+
+use super::{
+    calls::{Trouble, call},
+    context::Context,
+};
+use crate::api::ApiCredential;
+
+/// Between two looks while nothing raises a doubt. A backup that is older than this is noticed also where nothing of
+/// ours has changed since it was made.
+const PERIOD: Duration = Duration::from_mins(5);
+/// After a look that was not answered, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+
+/// How far the store is known to have come.
+#[derive(Default)]
+pub(super) struct Head {
+    version: AtomicU64,
+    doubt: Notify,
+}
+
+impl Head {
+    /// A credential was seen at this version.
+    pub(super) fn saw(&self, version: Option<&str>) {
+        if let Some(version) = version.and_then(|v| v.parse().ok()) {
+            self.version.fetch_max(version, Ordering::Relaxed);
+        }
+    }
+
+    /// A watch broke. Nobody puts a backup back without that.
+    pub(super) fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+}
+
+/// Ends when the store has gone back.
+pub(super) async fn watch(context: Arc<Context>) {
+    loop {
+        tokio::select! {
+            () = context.head.doubt.notified() => {}
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+        let mut pause = AGAIN.0;
+        loop {
+            match went_back(&context).await {
+                Ok(true) => return,
+                Ok(false) => break,
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause = AGAIN.1.min(pause * 2);
+        }
+    }
+}
+
+/// Asks the server how far it has come. A list that names no version is answered with the newest state, whatever
+/// server answers; versions of one kind only grow (KEP-5504).
+async fn went_back(context: &Context) -> Result<bool, Trouble> {
+    // Before the question: what comes meanwhile may be newer than its answer.
+    let known = context.head.version.load(Ordering::Relaxed);
+    let client = context.client.clone();
+    let api: Api<ApiCredential> = match context.settings.scope.names() {
+        Some(names) => match names.first() {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => return Ok(false),
+        },
+        None => Api::all(client),
+    };
+    let one = ListParams::default().limit(1);
+    let list = call(&context.metrics, "check_store", api.list_metadata(&one)).await?;
+    let version = list.metadata.resource_version;
+    context.head.saw(version.as_deref());
+    let now = version.and_then(|v| v.parse::<u64>().ok());
+    let back = now.is_some_and(|now| now < known);
+    if back {
+        tracing::error!(
+            known,
+            now,
+            "the API server knows less than it did: a backup of its store was put back; apicred begins anew"
+        );
+    }
+    Ok(back)
+}
