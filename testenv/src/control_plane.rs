@@ -1,5 +1,6 @@
 //! Starts the servers, knows when they are ready, stops one for a fault test.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use reqwest::Client;
 use crate::process::{Launch, Watched};
 use crate::progress::Progress;
 use crate::scratch::Scratch;
-use crate::servers::Layout;
+use crate::servers::{ETCD_DATA, Layout};
 use crate::{Error, Programs, http};
 
 /// Generous: several control planes may start at once on a small machine.
@@ -155,6 +156,44 @@ impl ControlPlane {
         .await
     }
 
+    /// Stops everything, copies what etcd holds, and starts everything again. For [`ControlPlane::restore`].
+    pub async fn backup(&mut self, name: &str) -> Result<Backup, Error> {
+        let kept = self.dir().join(format!("etcd-{name}"));
+        self.stop_all();
+        copy_folder(&self.dir().join(ETCD_DATA), &kept)?;
+        self.start_all().await?;
+        Ok(Backup(kept))
+    }
+
+    /// Puts an old state of etcd back, as after a disaster: all versions go back. Clients are not told.
+    pub async fn restore(&mut self, backup: &Backup) -> Result<(), Error> {
+        let data = self.dir().join(ETCD_DATA);
+        self.stop_all();
+        fs::remove_dir_all(&data).map_err(|error| Error::io("removing", &data, error))?;
+        copy_folder(&backup.0, &data)?;
+        self.start_all().await
+    }
+
+    fn stop_all(&mut self) {
+        self.controller_manager.kill();
+        self.apiserver.kill();
+        self.etcd.kill();
+    }
+
+    async fn start_all(&mut self) -> Result<(), Error> {
+        let (scratch, programs) = (&self.scratch, &self.programs);
+        let flags = self.layout.etcd(&self.options);
+        self.etcd = launch(scratch, "etcd", &programs.etcd, flags)?;
+        self.start_apiserver().await?;
+        self.controller_manager = launch(
+            &self.scratch,
+            "kube-controller-manager",
+            &self.programs.kube_controller_manager,
+            self.layout.controller_manager(&self.options),
+        )?;
+        Ok(())
+    }
+
     /// The process number of a server, also after it ended.
     pub fn pid_of(&self, component: Component) -> u32 {
         match component {
@@ -193,6 +232,26 @@ impl ControlPlane {
     pub fn programs(&self) -> &Programs {
         &self.programs
     }
+}
+
+/// A state of the store that can be put back while its control plane lives.
+#[derive(Debug)]
+pub struct Backup(PathBuf);
+
+/// Folders and files; etcd's data holds nothing else.
+fn copy_folder(from: &Path, to: &Path) -> Result<(), Error> {
+    let failed = |error| Error::io("copying", from, error);
+    fs::create_dir_all(to).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn launch(

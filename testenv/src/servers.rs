@@ -17,6 +17,9 @@ rules:
   - level: Metadata
 ";
 
+/// Where etcd keeps what is stored.
+pub(crate) const ETCD_DATA: &str = "etcd-data";
+
 /// The files and ports of one control plane, made before anything starts and kept over restarts.
 pub(crate) struct Layout {
     pub(crate) server_url: String,
@@ -90,7 +93,7 @@ impl Layout {
         let client = self.etcd_url();
         let peer = format!("http://127.0.0.1:{}", self.etcd_peer);
         let mut flags = vec![
-            format!("--data-dir={}", self.file("etcd-data")),
+            format!("--data-dir={}", self.file(ETCD_DATA)),
             format!("--listen-client-urls={client}"),
             format!("--advertise-client-urls={client}"),
             format!("--listen-peer-urls={peer}"),

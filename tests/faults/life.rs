@@ -167,6 +167,24 @@ impl Case {
         self.operator.take().expect("it runs").kill().await;
     }
 
+    /// Waits until the operator has ended by itself; gives what it said of it.
+    pub(crate) async fn until_ended(&mut self) -> String {
+        let ended = || self.operator.as_ref().is_some_and(Inside::ended);
+        let what = format!("{}: its own end", self.name);
+        eventually(LATER, what, async || {
+            let journal = self.journal();
+            let last = &journal[journal.len().saturating_sub(30)..];
+            if ended() {
+                Ok(())
+            } else {
+                Err(format!("{last:#?}"))
+            }
+        })
+        .await;
+        let ended = self.operator.take().expect("it ran").stop().await;
+        ended.expect_err("it does not end well by itself")
+    }
+
     /// Ends the operator as SIGTERM does.
     pub(crate) async fn stop(&mut self) {
         let ended = self.operator.take().expect("it runs").stop().await;

@@ -12,6 +12,7 @@ mod life;
 mod oracles;
 mod page;
 mod policies;
+mod restore;
 mod servers;
 mod stream;
 mod watches;

@@ -1,0 +1,125 @@
+//! A backup of etcd is put back while the operator runs: versions go back, and so does all that was done since (F17).
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use testenv::eventually;
+use tokio::sync::Notify;
+
+use crate::{
+    life::Case,
+    servers::{FRAGILE, fragile},
+    support::{SOON, run},
+    wire::Fault,
+};
+
+/// Writes that have nothing to do with us: so many versions are between a backup and the day it is put back.
+const OTHERS: usize = 400;
+
+/// Lets the store's versions grow, as a cluster at work does.
+async fn versions_pass(case: &Case) {
+    let maps: Api<ConfigMap> = Api::namespaced(case.place.kube.clone(), &case.place.namespace);
+    let write = async |lane: usize| {
+        for number in 0..OTHERS / 8 {
+            let map = json!({ "data": { "number": number.to_string() } });
+            let params = PatchParams::apply("somebody");
+            let name = format!("busy-{lane}");
+            let map = Patch::Apply(json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": map["data"],
+            }));
+            maps.patch(&name, &params, &map).await.expect("a write");
+        }
+    };
+    join_all((0..8).map(write)).await;
+}
+
+/// At rest, and with a token on its way into the Secret.
+#[test]
+fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on() {
+    run(async {
+        let mut world = FRAGILE.lock().await;
+        let world = fragile(&mut world).await;
+        for in_flight in [false, true] {
+            let name = if in_flight { "f17-flight" } else { "f17-rest" };
+            let mut case = Case::new(world, name).await;
+            case.start();
+            case.place.create("c", json!({})).await;
+            let early = json!({ "target": { "secretName": "early" } });
+            case.place.create("early", early).await;
+            let first = case.until_ready(None).await;
+            let early = case.place.any_token("early").await;
+            case.stays_quiet(Duration::from_millis(300)).await;
+            let backup = world.cluster.backup(name).await.expect("a backup");
+
+            // What is done from here on will not have been.
+            case.place.request_renewal("c").await;
+            case.place.another_token("token", &first).await;
+            case.place.delete("early").await;
+            let late = json!({ "target": { "secretName": "late" } });
+            case.place.create("late", late).await;
+            case.place.any_token("late").await;
+            versions_pass(&case).await;
+            let wish = case.place.request_renewal("c").await;
+            case.place
+                .until("c", "a renewal", |c| {
+                    let handled = c.status.as_ref()?.last_handled_renew_request.as_ref()?;
+                    (*handled == wish).then_some(())
+                })
+                .await;
+            case.stays_quiet(Duration::from_millis(300)).await;
+            let go = Arc::new(Notify::new());
+            if in_flight {
+                let (hit, until) = (Arc::new(Notify::new()), Arc::clone(&go));
+                let now = Arc::clone(&hit);
+                let mut done = false;
+                case.wire.rule(move |call| {
+                    let first = !done && call.words() == "patch secrets token";
+                    done |= first;
+                    first.then(|| {
+                        now.notify_one();
+                        Fault::Held(Arc::clone(&until))
+                    })
+                });
+                case.place.request_renewal("c").await;
+                hit.notified().await;
+            }
+            world
+                .cluster
+                .restore(&backup)
+                .await
+                .expect("it is put back");
+            go.notify_one();
+            let said = case.until_ended().await;
+            assert!(said.contains("the API server knew"), "{said}");
+
+            // As the kubelet does it. All that the backup holds is good.
+            let posts = case.place.posts();
+            case.start();
+            let view = case.until_ready(None).await;
+            assert_eq!(view.token, first.token, "{name}: the token of the backup");
+            let there = case.place.ready("early").await;
+            assert_eq!(there.token, early.token, "{name}: it was never deleted");
+            case.stays_quiet(Duration::from_secs(1)).await;
+            assert_eq!(case.place.posts(), posts, "{name}: O3: nothing was due");
+            let wish = case.place.request_renewal("c").await;
+            case.until_ready(Some((&view, Some(&wish)))).await;
+            assert_eq!(case.place.posts(), posts + 1, "{name}: O3");
+            eventually(
+                SOON,
+                format!("{name}: the end of what never was"),
+                async || {
+                    let late = case.place.secrets().get_opt("late").await;
+                    late.is_ok_and(|late| late.is_none())
+                },
+            )
+            .await;
+            case.stop().await;
+        }
+    });
+}
