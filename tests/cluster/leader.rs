@@ -16,7 +16,7 @@ const CLEAN: Duration = Duration::from_secs(4);
 const CRASH: Duration = Duration::from_secs(20);
 
 /// An operator that stands for the lease, under a name of its own.
-async fn start(world: &World, name: &str) -> Operator {
+pub(crate) async fn start(world: &World, name: &str) -> Operator {
     let environment = [
         ("POD_NAME", name.to_owned()),
         ("APICRED_LEADER_ELECT", "true".to_owned()),
@@ -30,14 +30,14 @@ async fn start(world: &World, name: &str) -> Operator {
 }
 
 /// Name of the operator that leads.
-async fn leader(world: &World) -> Option<String> {
+pub(crate) async fn leader(world: &World) -> Option<String> {
     let api: Api<Lease> = Api::namespaced(world.admin.clone(), NAMESPACE);
     let spec = api.get_opt("apicred").await.ok()??.spec?;
     let holder = spec.holder_identity?;
     Some(holder.split('_').next()?.to_owned()).filter(|h| !h.is_empty())
 }
 
-async fn leads(world: &World, name: &str, within: Duration) {
+pub(crate) async fn leads(world: &World, name: &str, within: Duration) {
     eventually(within, format!("{name} to lead"), async || {
         (leader(world).await.as_deref() == Some(name)).then_some(())
     })
