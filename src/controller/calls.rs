@@ -78,7 +78,8 @@ fn trouble(error: &kube::Error) -> Trouble {
     match status.code {
         403 if terminating => Trouble::Terminating,
         403 if status.message.contains("exceeded quota") => Trouble::Quota,
-        401 | 403 => Trouble::Forbidden,
+        // 401 is no matter of rights: the process's own token has ended, and is read anew within a minute.
+        403 => Trouble::Forbidden,
         404 => Trouble::NotFound,
         409 => Trouble::Conflict,
         400 | 413 | 422 => Trouble::Invalid,
