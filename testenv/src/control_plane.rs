@@ -156,6 +156,11 @@ impl ControlPlane {
         .await
     }
 
+    /// Gives the API server another certificate of the same authority, for its next start.
+    pub fn renew_certificate(&self) -> Result<(), Error> {
+        self.layout.renew_certificate(&self.scratch)
+    }
+
     /// Stops everything, copies what etcd holds, and starts everything again. For [`ControlPlane::restore`].
     pub async fn backup(&mut self, name: &str) -> Result<Backup, Error> {
         let kept = self.dir().join(format!("etcd-{name}"));

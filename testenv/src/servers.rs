@@ -24,6 +24,7 @@ pub(crate) const ETCD_DATA: &str = "etcd-data";
 pub(crate) struct Layout {
     pub(crate) server_url: String,
     pub(crate) ca_pem: String,
+    authority: Authority,
     pub(crate) admin_token: String,
     pub(crate) admin_kubeconfig: PathBuf,
     pub(crate) audit_log: PathBuf,
@@ -36,19 +37,11 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn write(scratch: &Scratch) -> Result<Self, Error> {
         let authority = Authority::new("testenv control plane")?;
-        // The second pair is how Pods would call it; clients of the service network check it.
-        let certificate = authority.certificate_for(&[
-            "127.0.0.1",
-            "localhost",
-            "10.0.0.1",
-            "kubernetes.default.svc",
-        ])?;
         let signing = SigningKey::new()?;
         let admin_token = random_token()?;
 
         scratch.write("ca.crt", authority.ca_pem())?;
-        scratch.write("apiserver.crt", &certificate.certificate_pem)?;
-        scratch.write("apiserver.key", &certificate.key_pem)?;
+        write_certificate(scratch, &authority)?;
         scratch.write("service-account.key", &signing.private_pem)?;
         scratch.write("service-account.pub", &signing.public_pem)?;
         scratch.write(
@@ -71,6 +64,7 @@ impl Layout {
         Ok(Self {
             server_url,
             ca_pem: authority.ca_pem().to_owned(),
+            authority,
             admin_token,
             admin_kubeconfig,
             audit_log: scratch.path().join("audit.jsonl"),
@@ -79,6 +73,11 @@ impl Layout {
             secure,
             folder: scratch.path().to_path_buf(),
         })
+    }
+
+    /// Another certificate of the API server, by the same authority.
+    pub(crate) fn renew_certificate(&self, scratch: &Scratch) -> Result<(), Error> {
+        write_certificate(scratch, &self.authority)
     }
 
     fn file(&self, name: &str) -> String {
@@ -169,6 +168,20 @@ impl Layout {
         flags.extend(options.controller_manager_flags.iter().cloned());
         flags
     }
+}
+
+/// Makes a certificate of the API server.
+fn write_certificate(scratch: &Scratch, authority: &Authority) -> Result<(), Error> {
+    // The second pair is how Pods would call it; clients of the service network check it.
+    let certificate = authority.certificate_for(&[
+        "127.0.0.1",
+        "localhost",
+        "10.0.0.1",
+        "kubernetes.default.svc",
+    ])?;
+    scratch.write("apiserver.crt", &certificate.certificate_pem)?;
+    scratch.write("apiserver.key", &certificate.key_pem)?;
+    Ok(())
 }
 
 /// A bearer token that nobody guesses.

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicI64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use apicred::{
@@ -78,6 +79,8 @@ pub(crate) struct Given {
     pub(crate) said: Said,
     /// Where its digest key lies.
     pub(crate) namespace: String,
+    /// After how long a silent connection of the API server is given up, if not after the usual time.
+    pub(crate) silence: Option<Duration>,
 }
 
 /// A running operator. Dropped, it is killed.
@@ -115,6 +118,7 @@ impl Inside {
                         .await
                         .expect("a usable kubeconfig");
                 app::harden(&mut config);
+                config.read_timeout = given.silence.or(config.read_timeout);
                 let settings = Settings {
                     scope: apicred::controller::Scope::Cluster,
                     namespace: given.namespace,

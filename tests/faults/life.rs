@@ -78,7 +78,9 @@ pub(crate) struct Case {
     pub(crate) wire: Wire,
     pub(crate) clock: Arc<Steered>,
     pub(crate) said: Said,
-    kubeconfig: std::path::PathBuf,
+    pub(crate) kubeconfig: std::path::PathBuf,
+    /// After how long it gives a silent connection up, if not after the usual time.
+    pub(crate) silence: Option<Duration>,
     /// Where the digest key lies: in the place, so that it is made in each life.
     pub(crate) home: String,
     /// Time stands still: a trouble that only the test ends must not wear the life of the token out.
@@ -142,6 +144,7 @@ impl Case {
             clock: Arc::default(),
             said: Said::default(),
             kubeconfig: world.operator_kubeconfig().clone(),
+            silence: None,
             home,
             frozen: Arc::default(),
             operator: None,
@@ -158,6 +161,7 @@ impl Case {
             clock: Arc::clone(&self.clock),
             said: self.said.clone(),
             namespace: self.home.clone(),
+            silence: self.silence,
         };
         self.operator = Some(Inside::start(&self.kubeconfig, given));
     }

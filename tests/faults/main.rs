@@ -4,9 +4,12 @@
 //! were the whole cluster, and one of its requests meets a fault. So hundreds of cases share a control plane. What must
 //! hold whatever happens is in [`oracles`].
 
+mod admission;
 mod answers;
 mod crashes;
+mod frozen;
 mod hostile;
+mod identity;
 mod inside;
 mod life;
 mod oracles;
@@ -14,6 +17,7 @@ mod page;
 mod policies;
 mod restore;
 mod servers;
+mod slow;
 mod stream;
 mod watches;
 mod wire;

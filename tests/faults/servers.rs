@@ -28,18 +28,18 @@ use crate::{
 /// A world whose servers may be stopped.
 pub(crate) static FRAGILE: Mutex<Option<World>> = Mutex::const_new(None);
 /// A world whose rights and kinds may be taken away.
-static LAWLESS: Mutex<Option<World>> = Mutex::const_new(None);
+pub(crate) static LAWLESS: Mutex<Option<World>> = Mutex::const_new(None);
 
 /// A request in the middle of a life.
-type Moment = fn(&Call) -> bool;
+pub(crate) type Moment = fn(&Call) -> bool;
 
 const FIRST_SECRET: Moment = |call| call.words() == "create secrets ";
 const STATUS: Moment = |call| call.words() == "patch apicredentials/status c";
-const ROTATION: Moment = |call| call.words() == "patch secrets token";
+pub(crate) const ROTATION: Moment = |call| call.words() == "patch secrets token";
 
 /// Leads a life in this world; something happens to the servers at the first request that fits, which is held back
 /// until `disturb` says that it has happened. The operator's own deadline of a call is 10 s.
-async fn disturbed(
+pub(crate) async fn disturbed(
     world: &mut World,
     name: &str,
     moment: Moment,
@@ -95,6 +95,8 @@ fn an_api_server_that_is_killed_at_any_moment_of_a_life_costs_nothing() {
             let wire = disturbed(world, name, moment, async |world, _, go| {
                 world.cluster.stop_apiserver();
                 go.notify_one();
+                // It comes back with another certificate of its authority, as after an upgrade.
+                world.cluster.renew_certificate().expect("a certificate");
                 world.cluster.start_apiserver().await.expect("it is back");
             })
             .await;

@@ -1,0 +1,93 @@
+//! Servers that take their time, or stand still for a while (F16, F17).
+
+use std::{process::Command, sync::Arc, time::Duration};
+
+use apicred::{app, clock::SystemClock, leader::Lease};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use testenv::{Component, eventually};
+
+use crate::{
+    life::{Life, reference, world},
+    oracles::check,
+    servers::{FRAGILE, ROTATION, disturbed, fragile},
+    support::{LATER, NAMESPACE, run},
+    wire::{Fault, Wire},
+};
+
+/// Each answer takes so long.
+const SLOW: Duration = Duration::from_millis(1500);
+/// More than a leader may be without a renewal.
+const WATCHED: Duration = Duration::from_secs(25);
+
+#[test]
+fn a_server_that_takes_a_second_and_more_for_each_answer_costs_nothing() {
+    run(async {
+        let life = Life::lead("f17-slow", |wire| wire.rule(|_| Some(Fault::Slow(SLOW)))).await;
+        check(&life, reference().await);
+    });
+}
+
+/// A client whose every request takes so long.
+async fn slow(by: Duration) -> Client {
+    let world = world().await;
+    let read = Kubeconfig::read_from(world.operator_kubeconfig()).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+    let mut config = config.expect("a usable kubeconfig");
+    app::harden(&mut config);
+    let wire = Wire::to("nothing", "nothing");
+    wire.rule(move |_| Some(Fault::Slow(by)));
+    wire.client(config)
+}
+
+#[test]
+fn a_lease_holds_although_each_answer_takes_two_seconds() {
+    run(async {
+        // The role names this Lease alone; no other test of this world has one.
+        let stands = async |who: &'static str, by| {
+            let client = slow(by).await;
+            Lease::new(client, NAMESPACE, "apicred", who, Arc::new(SystemClock))
+        };
+        let mut standing = stands("slow", Duration::from_secs(2)).await.acquire().await;
+        let rival = stands("rival", Duration::ZERO).await;
+        tokio::select! {
+            lost = standing.keep() => unreachable!("it was lost: {lost:?}"),
+            _ = rival.acquire() => unreachable!("another one took it"),
+            () = tokio::time::sleep(WATCHED) => {}
+        }
+    });
+}
+
+#[test]
+fn an_etcd_that_stands_still_for_a_while_costs_no_token() {
+    run(async {
+        let mut world = FRAGILE.lock().await;
+        let world = fragile(&mut world).await;
+        let wire = disturbed(world, "f17-still", ROTATION, async |world, wire, go| {
+            let pid = world.cluster.pid_of(Component::Etcd).to_string();
+            let signal = |name: &str| {
+                let sent = Command::new("kill").args([name, &pid]).status();
+                assert!(sent.is_ok_and(|s| s.success()), "{name}");
+            };
+            signal("-STOP");
+            go.notify_one();
+            // The first write ends by its own deadline, and another one is tried.
+            eventually(LATER, "another try", async || {
+                let journal = wire.journal();
+                let tries = journal.iter().filter(|e| ROTATION(&e.call)).count();
+                if tries > 1 {
+                    Ok(())
+                } else {
+                    Err(format!("{tries}"))
+                }
+            })
+            .await;
+            signal("-CONT");
+        })
+        .await;
+        let tries = wire.journal();
+        assert!(tries.iter().filter(|e| ROTATION(&e.call)).count() > 1);
+    });
+}
