@@ -75,6 +75,13 @@ pub async fn client() -> Result<Client, String> {
 /// Replaces kube's defaults that do not fit (see [`client`]).
 pub fn harden(config: &mut Config) {
     config.default_retry = false;
+    // kube takes the environment's proxy for a kubeconfig's own, and then finds that it cannot speak to proxies.
+    let ambient = |proxy: &mut http::Uri| {
+        let is =
+            |name| std::env::var(name).ok().and_then(|v| v.parse().ok()) == Some(proxy.clone());
+        is("HTTPS_PROXY") || is("https_proxy")
+    };
+    let _ = config.proxy_url.take_if(ambient);
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(Duration::from_secs(15));
     // Calls have deadlines of their own and watches end by themselves before this; a list has neither.
