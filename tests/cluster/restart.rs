@@ -141,3 +141,26 @@ fn an_api_server_that_goes_and_comes_back_costs_no_token() {
         world.stays_quiet(&place, Duration::from_secs(3)).await;
     });
 }
+
+#[test]
+fn a_proxy_in_the_environment_is_asked_for_nothing() {
+    run(async {
+        let proxy = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", proxy.local_addr().expect("an address"));
+        proxy.set_nonblocking(true).expect("a socket");
+        let mut world = World::own().await;
+        world.environment = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"]
+            .map(|name| (name, url.clone()))
+            .to_vec();
+        world.start_operator().await;
+        let place = world.place("proxy").await;
+        place.create("c", json!({})).await;
+        let view = place.ready("c").await;
+        assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
+        let asked = proxy.accept().map(|(_, from)| from);
+        let nobody = asked
+            .as_ref()
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(nobody, "{asked:?}");
+    });
+}

@@ -33,7 +33,7 @@ const LONG: Duration = Duration::from_secs(40);
 
 /// What is done with one connection.
 #[derive(Clone)]
-enum Act {
+pub(crate) enum Act {
     /// These bytes, and the end of the connection.
     Say(Vec<u8>),
     /// These bytes, and then nothing, with the connection open.
@@ -42,6 +42,8 @@ enum Act {
     Drip(Vec<u8>),
     /// A head, and a gigabyte in chunks.
     Flood,
+    /// HTTP/2, and these frames in place of an answer.
+    Frames(Vec<u8>),
     /// No word of TLS.
     Mute,
     /// A certificate for this name, good until this year, by the authority that is known or by another one.
@@ -49,20 +51,25 @@ enum Act {
 }
 
 /// A scripted endpoint; its threads end with the process. When the script is at its end it answers well.
-struct Endpoint {
-    url: String,
-    ca: String,
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
+    pub(crate) ca: String,
     requests: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
-    fn start(script: Vec<Act>) -> Self {
+    pub(crate) fn start(script: Vec<Act>) -> Self {
         let (authority, stranger) = (keys::authority(), keys::authority());
         let good = certificate(&authority, "127.0.0.1", 2999);
         let dressed = script.into_iter().map(|act| {
             let config = match &act {
                 Act::Show(name, until, true) => certificate(&authority, name, *until),
                 Act::Show(name, until, false) => certificate(&stranger, name, *until),
+                Act::Frames(_) => {
+                    let mut config = ServerConfig::clone(&good);
+                    config.alpn_protocols = vec![b"h2".to_vec()];
+                    Arc::new(config)
+                }
                 _ => Arc::clone(&good),
             };
             (act, config)
@@ -88,7 +95,7 @@ impl Endpoint {
         }
     }
 
-    fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 }
@@ -131,10 +138,11 @@ fn serve(tcp: TcpStream, config: Arc<ServerConfig>, act: Act, count: &AtomicUsiz
     let connection = ServerConnection::new(config).expect("a configuration");
     let mut stream = StreamOwned::new(connection, tcp);
     let mut request = [0; 16 * 1024];
-    match stream.read(&mut request) {
-        Ok(read) if read > 0 => count.fetch_add(1, Ordering::SeqCst),
+    let first = match stream.read(&mut request) {
+        Ok(read) if read > 0 => &request[..read],
         _ => return,
     };
+    count.fetch_add(1, Ordering::SeqCst);
     let _ = match act {
         Act::Say(bytes) => stream.write_all(&bytes).and_then(|()| {
             stream.conn.send_close_notify();
@@ -157,12 +165,13 @@ fn serve(tcp: TcpStream, config: Arc<ServerConfig>, act: Act, count: &AtomicUsiz
                 .write_all(&first)
                 .and_then(|()| (0..16 * 1024).try_for_each(|_| stream.write_all(&chunk)))
         }
+        Act::Frames(frames) => crate::h2::play(&mut stream, first, &frames),
         Act::Mute | Act::Show(..) => Ok(()),
     };
 }
 
 /// A credential of an issuer at this endpoint.
-async fn at(name: &str, endpoint: &Endpoint) -> Case {
+pub(crate) async fn at(name: &str, endpoint: &Endpoint) -> Case {
     let mut case = Case::new(world().await, name).await;
     let oauth2 =
         json!({ "entra": null, "oauth2": { "tokenUrl": endpoint.url }, "caBundle": endpoint.ca });
@@ -174,7 +183,7 @@ async fn at(name: &str, endpoint: &Endpoint) -> Case {
 }
 
 /// All of these, at once.
-async fn each<const N: usize>(cases: [(&str, &str, Act); N]) {
+pub(crate) async fn each<const N: usize>(cases: [(&str, &str, Act); N]) {
     let lives = cases.map(|(name, reason, act)| Box::pin(once(name, reason, act)));
     join_all(lives).await;
 }

@@ -8,6 +8,7 @@ mod admission;
 mod answers;
 mod crashes;
 mod frozen;
+mod h2;
 mod hostile;
 mod identity;
 mod inside;
