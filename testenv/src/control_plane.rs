@@ -11,7 +11,7 @@ use crate::process::{Launch, Watched};
 use crate::progress::Progress;
 use crate::scratch::Scratch;
 use crate::servers::{ETCD_DATA, Layout};
-use crate::{Error, Programs, http};
+use crate::{Error, Programs, http, ports};
 
 /// Generous: several control planes may start at once on a small machine.
 const READY_WITHIN: Duration = Duration::from_mins(2);
@@ -96,7 +96,8 @@ impl ControlPlane {
         let mut apiserver = launch_apiserver(&scratch, programs, &layout, options)?;
         let ready = Probe {
             client: &client,
-            layout: &layout,
+            url: &layout.server_url,
+            token: &layout.admin_token,
             began,
         };
         ready
@@ -145,7 +146,8 @@ impl ControlPlane {
         let mut progress = Progress::quiet("starting kube-apiserver again");
         Probe {
             client: &self.client,
-            layout: &self.layout,
+            url: &self.layout.server_url,
+            token: &self.layout.admin_token,
             began: Instant::now(),
         }
         .wait(
@@ -154,6 +156,32 @@ impl ControlPlane {
             &mut [&mut self.etcd, &mut self.apiserver],
         )
         .await
+    }
+
+    /// Starts another API server of the same store, which it finds at this URL: a relay, say. Without an audit log.
+    pub async fn another_apiserver(&self, etcd: &str) -> Result<AnotherApiServer, Error> {
+        let port = ports::free()?;
+        let url = format!("https://127.0.0.1:{port}");
+        let mut server = launch(
+            &self.scratch,
+            "another-apiserver",
+            &self.programs.kube_apiserver,
+            self.layout.apiserver_at(etcd, port),
+        )?;
+        let ready = Probe {
+            client: &self.client,
+            url: &url,
+            token: &self.layout.admin_token,
+            began: Instant::now(),
+        };
+        let mut progress = Progress::quiet("starting another kube-apiserver");
+        ready
+            .wait("/readyz", &mut progress, &mut [&mut server])
+            .await?;
+        Ok(AnotherApiServer {
+            _server: server,
+            url,
+        })
     }
 
     /// Gives the API server another certificate of the same authority, for its next start.
@@ -239,6 +267,19 @@ impl ControlPlane {
     }
 }
 
+/// A second API server. Dropped, it is gone.
+pub struct AnotherApiServer {
+    _server: Watched,
+    url: String,
+}
+
+impl AnotherApiServer {
+    /// Where it answers, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
 /// A state of the store that can be put back while its control plane lives.
 #[derive(Debug)]
 pub struct Backup(PathBuf);
@@ -291,7 +332,8 @@ fn launch_apiserver(
 /// Asks the API server until it answers well.
 struct Probe<'a> {
     client: &'a Client,
-    layout: &'a Layout,
+    url: &'a str,
+    token: &'a str,
     began: Instant,
 }
 
@@ -303,9 +345,9 @@ impl Probe<'_> {
         progress: &mut Progress,
         servers: &mut [&mut Watched],
     ) -> Result<(), Error> {
-        let url = format!("{}{path}", self.layout.server_url);
+        let url = format!("{}{path}", self.url);
         loop {
-            let request = self.client.get(&url).bearer_auth(&self.layout.admin_token);
+            let request = self.client.get(&url).bearer_auth(self.token);
             let state = match request.timeout(Duration::from_secs(5)).send().await {
                 Ok(response) if response.status().is_success() => return Ok(()),
                 Ok(response) => format!("it answers {}", response.status()),

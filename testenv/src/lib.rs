@@ -46,7 +46,7 @@ mod servers;
 pub mod tls;
 
 pub use audit::{AuditEvent, AuditMark};
-pub use control_plane::{Backup, Component, ControlPlane, Options};
+pub use control_plane::{AnotherApiServer, Backup, Component, ControlPlane, Options};
 pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};
 pub use oidc_provider::{

@@ -108,13 +108,31 @@ impl Layout {
     }
 
     pub(crate) fn apiserver(&self, options: &Options) -> Vec<String> {
-        let mut flags = vec![
-            format!("--etcd-servers={}", self.etcd_url()),
+        let mut flags = self.apiserver_at(&self.etcd_url(), self.secure);
+        if options.audit {
+            flags.extend([
+                format!("--audit-policy-file={}", self.file("audit-policy.yaml")),
+                format!("--audit-log-path={}", self.audit_log.display()),
+                "--audit-log-format=json".to_owned(),
+                // Written before the request ends, so that a test need not wait for a batch.
+                "--audit-log-mode=blocking".to_owned(),
+                // In MB, before the log is rotated: never, since marks are offsets in one file.
+                "--audit-log-maxsize=1000000".to_owned(),
+            ]);
+        }
+        flags.extend(options.apiserver_flags.iter().cloned());
+        flags
+    }
+
+    /// Of an API server on this port that finds its store there.
+    pub(crate) fn apiserver_at(&self, etcd: &str, port: u16) -> Vec<String> {
+        vec![
+            format!("--etcd-servers={etcd}"),
             "--bind-address=127.0.0.1".to_owned(),
             "--advertise-address=127.0.0.1".to_owned(),
             // Loopback is no valid endpoint of a Service, so nobody may try to publish it as one.
             "--endpoint-reconciler-type=none".to_owned(),
-            format!("--secure-port={}", self.secure),
+            format!("--secure-port={port}"),
             format!("--tls-cert-file={}", self.file("apiserver.crt")),
             format!("--tls-private-key-file={}", self.file("apiserver.key")),
             format!("--cert-dir={}", self.file("apiserver-certs")),
@@ -131,20 +149,7 @@ impl Layout {
             "--authorization-mode=RBAC".to_owned(),
             format!("--token-auth-file={}", self.file("tokens.csv")),
             "--allow-privileged".to_owned(),
-        ];
-        if options.audit {
-            flags.extend([
-                format!("--audit-policy-file={}", self.file("audit-policy.yaml")),
-                format!("--audit-log-path={}", self.audit_log.display()),
-                "--audit-log-format=json".to_owned(),
-                // Written before the request ends, so that a test need not wait for a batch.
-                "--audit-log-mode=blocking".to_owned(),
-                // In MB, before the log is rotated: never, since marks are offsets in one file.
-                "--audit-log-maxsize=1000000".to_owned(),
-            ]);
-        }
-        flags.extend(options.apiserver_flags.iter().cloned());
-        flags
+        ]
     }
 
     pub(crate) fn controller_manager(&self, options: &Options) -> Vec<String> {

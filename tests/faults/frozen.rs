@@ -1,81 +1,31 @@
-//! Connections that are dead and do not say so (F12, F13): a relay between the operator and the API server stops
-//! to carry what it has, without an end and without a reset.
+//! API servers that are behind a wire: one that is dead and does not say so (F12, F13), and one that leads to a server
+//! which is cut off from its store and knows the past alone (F16).
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
+use serde_json::json;
+use testenv::eventually;
+use tokio::time::sleep;
 
 use crate::{
     life::{Case, world},
-    support::run,
+    relay::Relay,
+    servers::{FRAGILE, fragile},
+    support::{LATER, run},
 };
 
 /// The bound on a silent connection in this test. In the program it is 230 s, longer than any watch.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Carries connections to the API server until it is frozen.
-struct Relay {
-    address: SocketAddr,
-    /// How often it was frozen; each time all connections that stand then are dead.
-    frozen: watch::Sender<usize>,
-}
-
-impl Relay {
-    async fn to(server: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (frozen, freezes) = watch::channel(0);
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut freezes = freezes.clone();
-                freezes.mark_unchanged();
-                let server = server.clone();
-                tokio::spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(&server).await else {
-                        return;
-                    };
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
-                        _ = freezes.changed() => {
-                            // Both ends stay open, and nothing moves any more.
-                            std::future::pending::<()>().await;
-                        }
-                    }
-                });
-            }
-        });
-        Self { address, frozen }
-    }
-
-    fn freeze(&self) {
-        self.frozen.send_modify(|times| *times += 1);
-    }
-}
-
-/// The kubeconfig, with another address in it.
-fn through(relay: &Relay, kubeconfig: &Path, path: &Path) {
-    let text = std::fs::read_to_string(kubeconfig).expect("a kubeconfig");
-    let mut config: Value = serde_json::from_str(&text).expect("JSON");
-    config["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", relay.address));
-    std::fs::write(path, config.to_string()).expect("a kubeconfig");
-}
-
 #[test]
 fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
     run(async {
         let world = world().await;
-        let server = world.cluster.server_url().replace("https://", "");
-        let relay = Relay::to(server).await;
+        let relay = Relay::to(world.cluster.server_url()).await;
         let folder = tempfile::tempdir().expect("a folder");
-        let kubeconfig = folder.path().join("config");
-        through(&relay, world.operator_kubeconfig(), &kubeconfig);
         let mut case = Case::new(world, "f13-frozen").await;
-        case.kubeconfig = kubeconfig;
+        case.kubeconfig = folder.path().join("config");
+        relay.kubeconfig(world.operator_kubeconfig(), &case.kubeconfig);
         case.silence = Some(SILENCE);
         case.start();
         case.place.create("c", json!({})).await;
@@ -89,6 +39,64 @@ fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
             assert_eq!(case.place.posts(), 1 + round, "O3");
         }
         case.stays_quiet(Duration::from_secs(1)).await;
+        case.stop().await;
+    });
+}
+
+/// The operator comes from a server that knows all to one that was cut off from etcd before its last writes, first with
+/// what it knows, and then as a new process that knows nothing.
+#[test]
+fn an_api_server_that_knows_the_past_alone_makes_nobody_decide_anything() {
+    run(async {
+        let mut world = FRAGILE.lock().await;
+        let world = fragile(&mut world).await;
+        let store = Relay::to(&world.cluster.etcd_url()).await;
+        let etcd = format!("http://{}", store.address());
+        let past = world.cluster.another_apiserver(&etcd).await;
+        let past = past.expect("another API server");
+        let relay = Relay::to(world.cluster.server_url()).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut case = Case::new(world, "f16").await;
+        case.kubeconfig = folder.path().join("config");
+        relay.kubeconfig(world.operator_kubeconfig(), &case.kubeconfig);
+        case.start();
+        // In the past that the other server will know there is a credential, and no Secret.
+        let suspended = json!({ "suspend": true });
+        case.place.create("c", suspended).await;
+        case.stays_quiet(Duration::from_secs(1)).await;
+        store.pause();
+        case.place
+            .edit("c", json!({ "spec": { "suspend": false } }))
+            .await;
+        let first = case.until_ready(None).await;
+        let second = case.place.request_renewal("c").await;
+        let second = case.until_ready(Some((&first, Some(&second)))).await;
+        case.stays_quiet(Duration::from_millis(300)).await;
+
+        let watches = || {
+            let journal = case.wire.journal();
+            journal.iter().filter(|e| e.call.verb == "watch").count()
+        };
+        let before = watches();
+        relay.lead_to(past.url());
+        eventually(LATER, "five watches there", async || {
+            watches() >= before + 5
+        })
+        .await;
+        let wish = case.place.request_renewal("c").await;
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(case.place.posts(), 2, "with what it knows");
+        case.kill().await;
+        case.start();
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(case.place.posts(), 2, "with what that server knows");
+        let view = case.place.view("token").await.expect("the Secret");
+        assert_eq!(view.version, second.version, "O1");
+
+        store.go_on();
+        case.until_ready(Some((&second, Some(&wish)))).await;
+        assert_eq!(case.place.posts(), 3, "O3");
+        case.stays_quiet(Duration::from_millis(500)).await;
         case.stop().await;
     });
 }

@@ -16,6 +16,7 @@ mod life;
 mod oracles;
 mod page;
 mod policies;
+mod relay;
 mod restore;
 mod servers;
 mod slow;
