@@ -21,7 +21,7 @@ use crate::api::ApiCredential;
 
 /// Between two looks while nothing raises a doubt. A backup that is older than this is noticed also where nothing of
 /// ours has changed since it was made.
-const PERIOD: Duration = Duration::from_mins(5);
+const PERIOD: Duration = Duration::from_mins(1);
 /// After a look that was not answered, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 

@@ -26,7 +26,7 @@ impl World {
     /// Requests of the operator since a moment that concern this place: its namespace, or no namespace at all.
     pub(crate) fn since(&self, mark: AuditMark, place: &Place) -> Tally {
         let mut tally = self.all_since(mark);
-        // Every five minutes it is asked how far the store has come: no matter of any place.
+        // Every minute it is asked how far the store has come: no matter of any place.
         let head =
             |e: &AuditEvent| (e.verb.as_str(), name(e).as_str()) == ("list", "apicredentials");
         tally.0.retain(|e| {
