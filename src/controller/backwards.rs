@@ -13,10 +13,7 @@ use std::{
 use kube::{Api, api::ListParams};
 use tokio::sync::Notify;
 
-use super::{
-    calls::{Trouble, call},
-    context::Context,
-};
+use super::{calls::call, context::Context};
 use crate::api::ApiCredential;
 
 /// Between two looks while nothing raises a doubt. A backup that is older than this is noticed also where nothing of
@@ -56,40 +53,42 @@ pub(super) async fn watch(context: Arc<Context>) {
         let mut pause = AGAIN.0;
         loop {
             match went_back(&context).await {
-                Ok(true) => return,
-                Ok(false) => break,
-                Err(_) => tokio::time::sleep(pause).await,
+                Some(true) => return,
+                Some(false) => break,
+                None => tokio::time::sleep(pause).await,
             }
             pause = AGAIN.1.min(pause * 2);
         }
     }
 }
 
-/// Asks the server how far it has come. A list that names no version is answered with the newest state, whatever
-/// server answers; versions of one kind only grow (KEP-5504).
-async fn went_back(context: &Context) -> Result<bool, Trouble> {
+/// Asks the server how far it has come; none while it does not answer. A list that names no version is answered with the
+/// newest state, whatever server answers; versions of one kind only grow (KEP-5504).
+async fn went_back(context: &Context) -> Option<bool> {
     // Before the question: what comes meanwhile may be newer than its answer.
     let known = context.head.version.load(Ordering::Relaxed);
-    let client = context.client.clone();
-    let api: Api<ApiCredential> = match context.settings.scope.names() {
-        Some(names) => match names.first() {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => return Ok(false),
-        },
-        None => Api::all(client),
+    let client = || context.client.clone();
+    let places: Vec<Api<ApiCredential>> = match context.settings.scope.names() {
+        None => vec![Api::all(client())],
+        // Any of them will do: one may have lost its Role.
+        Some(names) => names.iter().map(|n| Api::namespaced(client(), n)).collect(),
     };
     let one = ListParams::default().limit(1);
-    let list = call(&context.metrics, "check_store", api.list_metadata(&one)).await?;
-    let version = list.metadata.resource_version;
-    context.head.saw(version.as_deref());
-    let now = version.and_then(|v| v.parse::<u64>().ok());
-    let back = now.is_some_and(|now| now < known);
-    if back {
-        tracing::error!(
-            known,
-            now,
-            "the API server knows less than it did: a backup of its store was put back; apicred begins anew"
-        );
+    for place in places {
+        let list = call(&context.metrics, "check_store", place.list_metadata(&one)).await;
+        let Ok(list) = list else { continue };
+        let version = list.metadata.resource_version;
+        context.head.saw(version.as_deref());
+        let now = version.and_then(|v| v.parse::<u64>().ok());
+        let back = now.is_some_and(|now| now < known);
+        if back {
+            tracing::error!(
+                known,
+                now,
+                "the API server knows less than it did: a backup of its store was put back; apicred begins anew"
+            );
+        }
+        return Some(back);
     }
-    Ok(back)
+    None
 }
