@@ -1,14 +1,27 @@
 //! Servers that take their time, or stand still for a while (F16, F17).
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use apicred::{app, clock::SystemClock, leader::Lease};
+use apicred::{
+    app,
+    clock::SystemClock,
+    leader::{Lease, Lost},
+};
 use futures::future::join;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use testenv::{Component, eventually};
+use tokio::time::{sleep, timeout};
 
 use crate::{
     life::{Life, reference, world},
@@ -23,15 +36,21 @@ const SLOW: Duration = Duration::from_millis(1500);
 /// More than a leader may be without a renewal.
 const WATCHED: Duration = Duration::from_secs(25);
 
-/// A client whose every request takes so long.
-async fn slow(by: Duration) -> Client {
+/// A client whose every request takes so long, or is refused once that is wanted.
+async fn slow(by: Duration, refused: Arc<AtomicBool>) -> Client {
     let world = world().await;
     let read = Kubeconfig::read_from(world.operator_kubeconfig()).expect("a kubeconfig");
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
     let mut config = config.expect("a usable kubeconfig");
     app::harden(&mut config);
     let wire = Wire::to("nothing", "nothing");
-    wire.rule(move |_| Some(Fault::Slow(by)));
+    wire.rule(move |_| {
+        Some(if refused.load(Ordering::SeqCst) {
+            Fault::status(500, "InternalError", &[])
+        } else {
+            Fault::Slow(by)
+        })
+    });
     wire.client(config)
 }
 
@@ -44,20 +63,32 @@ fn a_server_that_takes_a_second_and_more_for_each_answer_costs_nothing_and_lease
     });
 }
 
-/// A leader with slow answers keeps its Lease from a rival with quick ones.
+/// A leader with slow answers keeps its Lease from a rival with quick ones, and gives up when it gets none but errors.
 async fn lease_holds() {
+    let refused = Arc::<AtomicBool>::default();
     // The role names this Lease alone; no other test of this world has one.
-    let stands = async |who: &'static str, by| {
-        let client = slow(by).await;
+    let stands = async |who: &'static str, by, refused| {
+        let client = slow(by, refused).await;
         Lease::new(client, NAMESPACE, "apicred", who, Arc::new(SystemClock))
     };
-    let mut standing = stands("slow", Duration::from_secs(2)).await.acquire().await;
-    let rival = stands("rival", Duration::ZERO).await;
+    let leader = stands("slow", Duration::from_secs(2), Arc::clone(&refused)).await;
+    let mut standing = leader.acquire().await;
+    let rival = stands("rival", Duration::ZERO, Arc::default()).await;
+    let mut rival = pin!(rival.acquire());
     tokio::select! {
         lost = standing.keep() => unreachable!("it was lost: {lost:?}"),
-        _ = rival.acquire() => unreachable!("another one took it"),
-        () = tokio::time::sleep(WATCHED) => {}
+        _ = &mut rival => unreachable!("another one took it"),
+        () = sleep(WATCHED) => {}
     }
+    refused.store(true, Ordering::SeqCst);
+    tokio::select! {
+        biased;
+        lost = standing.keep() => assert_eq!(lost, Lost),
+        _ = &mut rival => unreachable!("another one took it before it was given up"),
+        () = sleep(LATER) => unreachable!("it is not given up"),
+    }
+    let taken = timeout(LATER, rival).await;
+    assert!(taken.is_ok(), "nobody takes it");
 }
 
 #[test]
