@@ -351,7 +351,7 @@ impl Case {
     }
 
     /// The journal, in short, for messages.
-    fn journal(&self) -> Vec<String> {
+    pub(crate) fn journal(&self) -> Vec<String> {
         let journal = self.wire.journal();
         let first = journal.first().map_or_else(Instant::now, |e| e.at);
         let line = |e: &crate::wire::Entry| {
