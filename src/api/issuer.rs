@@ -150,6 +150,11 @@ pub struct ClusterTokenIssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), inner(length(min = 1, max = 512)))]
     pub allowed_scopes: Option<Vec<String>>,
+    /// What credentials may send along in `parameters`, and in the `claims` of an assertion: each a name, or
+    /// `name=value`. Left out: anything, but nothing beside `allowedScopes`, since issuers widen a grant by many names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
+    pub allowed_parameters: Option<Vec<String>>,
     /// Networks that this issuer may live in although they are not public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,

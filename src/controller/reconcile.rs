@@ -46,7 +46,12 @@ pub(super) enum Defect {
 /// Looks at a credential. Never panics, always ends.
 pub(super) async fn reconcile(kept: Arc<Kept>, context: Arc<Context>) -> Result<Action, Defect> {
     let key = key_of(kept.as_ref());
-    let span = tracing::info_span!("reconcile", namespace = key.namespace, name = key.name);
+    // Not `name`: as JSON a span has its own name there, and a reader takes the last of two.
+    let span = tracing::info_span!(
+        "reconcile",
+        namespace = key.namespace,
+        credential = key.name
+    );
     let started = Instant::now();
     context.health.forget(&key);
     let object = kept.open().ok_or(Defect::Unreadable)?;
@@ -77,7 +82,7 @@ pub(super) async fn reconcile(kept: Arc<Kept>, context: Arc<Context>) -> Result<
 pub(super) fn after_defect(kept: Arc<Kept>, defect: &Defect, context: Arc<Context>) -> Action {
     let key = key_of(kept.as_ref());
     context.metrics.reconciled("defect", Duration::ZERO);
-    tracing::error!(namespace = key.namespace, name = key.name, "{defect}");
+    tracing::error!(namespace = key.namespace, credential = key.name, "{defect}");
     Action::requeue(AFTER_DEFECT)
 }
 

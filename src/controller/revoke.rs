@@ -44,13 +44,17 @@ pub(super) async fn run(context: Arc<Context>, gone: mpsc::UnboundedReceiver<Gon
                 let done = tokio::time::timeout(DEADLINE, revoke(&context, &gone)).await;
                 let result = match &done {
                     Ok(Ok(())) => {
-                        tracing::info!(namespace = key.namespace, name = key.name, "token revoked");
+                        tracing::info!(
+                            namespace = key.namespace,
+                            credential = key.name,
+                            "token revoked"
+                        );
                         "ok"
                     }
                     Ok(Err(why)) => {
                         tracing::warn!(
                             namespace = key.namespace,
-                            name = key.name,
+                            credential = key.name,
                             "token not revoked: {why}"
                         );
                         "failed"
@@ -58,7 +62,7 @@ pub(super) async fn run(context: Arc<Context>, gone: mpsc::UnboundedReceiver<Gon
                     Err(_) => {
                         tracing::warn!(
                             namespace = key.namespace,
-                            name = key.name,
+                            credential = key.name,
                             "token not revoked: it took too long"
                         );
                         "timeout"

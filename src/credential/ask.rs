@@ -32,6 +32,12 @@ pub(super) fn ask(
         resource: spec.resource.clone(),
         audience: spec.audience.clone(),
         parameters: spec.parameters.clone(),
+        claims: spec
+            .grant
+            .as_ref()
+            .and_then(|g| g.jwt_bearer.as_ref()?.signed.as_ref())
+            .map(|s| s.claims.clone())
+            .unwrap_or_default(),
     };
     match issuer.endpoint {
         Endpoint::Entra { .. } => {

@@ -8,16 +8,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use super::{Ask, Credential, Endpoint, Issuer, IssuerId};
 use crate::{api::IssuerKind, oauth::Grant};
 
-/// Parameters that ask for rights in other words than scopes: RFC 9396, RFC 9101, OpenID Connect Core section 5.5,
-/// User-Managed Access. An issuer that limits scopes would be asked around its limit.
-const BESIDE_SCOPES: [&str; 5] = [
-    "authorization_details",
-    "claims",
-    "permission",
-    "request",
-    "request_uri",
-];
-
 /// Why a request may not be made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Denial {
@@ -25,6 +15,8 @@ pub enum Denial {
     Namespace(String),
     /// The issuer does not give this scope.
     Scope(String),
+    /// The issuer does not take this parameter or claim.
+    Parameter(String),
     /// The Secret does not name this origin.
     Secret(String),
 }
@@ -35,6 +27,7 @@ impl Denial {
         match self {
             Self::Namespace(_) => "NotAuthorizedByIssuer",
             Self::Scope(_) => "ScopeNotAllowed",
+            Self::Parameter(_) => "ParameterNotAllowed",
             Self::Secret(_) => "NotAuthorizedBySecret",
         }
     }
@@ -42,7 +35,10 @@ impl Denial {
     /// What to do, in a sentence.
     pub fn message(&self) -> &str {
         match self {
-            Self::Namespace(text) | Self::Scope(text) | Self::Secret(text) => text,
+            Self::Namespace(text)
+            | Self::Scope(text)
+            | Self::Parameter(text)
+            | Self::Secret(text) => text,
         }
     }
 }
@@ -83,13 +79,6 @@ pub fn may_ask(
                 allowed.join(", ")
             )));
         }
-        let beside = |name: &&String| BESIDE_SCOPES.contains(&plain_name(name).as_str());
-        if let Some(name) = ask.parameters.keys().find(beside) {
-            return Err(Denial::Scope(format!(
-                "{} gives named scopes only, and the parameter \"{name}\" asks for more beside them; leave it out",
-                issuer.id
-            )));
-        }
         if let Some(refused) = wanted().find(|w| !is_allowed(w)) {
             return Err(Denial::Scope(format!(
                 "{} does not give \"{refused}\"; it gives {}",
@@ -98,7 +87,32 @@ pub fn may_ask(
             )));
         }
     }
-    Ok(())
+    may_add(issuer, ask)
+}
+
+/// May this be sent beside what is asked for? Rights are asked for in many words: RFC 9396, RFC 9101, OpenID Connect
+/// Core section 5.5, User-Managed Access, `organization` of Auth0, `requested_subject` of Keycloak, `target_audience` of
+/// Google, and others that nobody here knows. So an issuer that limits scopes takes only what its administrator named.
+fn may_add(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
+    let limited = issuer.allowed_scopes.is_some().then_some(Vec::new());
+    let Some(allowed) = issuer.allowed_parameters.clone().or(limited) else {
+        return Ok(());
+    };
+    let named = |name: &str, value: &str| {
+        allowed.iter().any(|a| match a.split_once('=') {
+            Some((n, v)) => n == name && v == value,
+            None => a == name,
+        })
+    };
+    let parameters = ask.parameters.iter().map(|p| ("parameter", p));
+    let claims = ask.claims.iter().map(|c| ("claim", c));
+    match parameters.chain(claims).find(|(_, (n, v))| !named(n, v)) {
+        None => Ok(()),
+        Some((what, (name, _))) => Err(Denial::Parameter(format!(
+            "{} does not take the {what} \"{name}\" with this value; leave it out, or have the administrator of the issuer add it to spec.allowedParameters",
+            issuer.id
+        ))),
+    }
 }
 
 /// May the content of a Secret with these annotations be sent to `issuer`?

@@ -124,6 +124,8 @@ pub struct Issuer {
     pub allowed_namespaces: Option<AllowedNamespaces>,
     /// What may be asked; `None`: anything.
     pub allowed_scopes: Option<Vec<String>>,
+    /// What may be sent along; `None`: anything, but nothing beside `allowed_scopes`.
+    pub allowed_parameters: Option<Vec<String>>,
     /// National cloud, at Entra ID.
     pub cloud: Cloud,
     /// Other endpoints of an issuer without discovery.
@@ -252,6 +254,9 @@ impl Issuer {
         };
         issuer.allowed_namespaces = Some(spec.allowed_namespaces.clone().unwrap_or(nobody));
         issuer.allowed_scopes.clone_from(&spec.allowed_scopes);
+        issuer
+            .allowed_parameters
+            .clone_from(&spec.allowed_parameters);
         issuer.lends = lends;
         Ok(issuer)
     }
@@ -283,6 +288,7 @@ impl Issuer {
             assumed_lifetime: common.assumed.and_then(span),
             allowed_namespaces: None,
             allowed_scopes: None,
+            allowed_parameters: None,
             cloud: place.cloud,
             places: place.places,
             assertion_audience: common.assertion_audience,

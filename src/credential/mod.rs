@@ -96,6 +96,8 @@ pub struct Ask {
     pub audience: Option<String>,
     /// Further form parameters.
     pub parameters: BTreeMap<String, String>,
+    /// Further claims of an assertion that apicred signs.
+    pub claims: BTreeMap<String, String>,
 }
 
 /// The Secret to write, as declared.
