@@ -5,6 +5,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, Config, client::ClientBuilder};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use tower::limit::ConcurrencyLimitLayer;
 
@@ -12,6 +13,7 @@ use crate::{
     clock::{Clock, SystemClock},
     controller::{Operator, Settings},
     leader::{Lease, Lost},
+    oauth,
     telemetry::{
         admin::{self, Admin},
         health::Health,
@@ -61,15 +63,37 @@ pub struct LeaseOptions {
 /// # Errors
 /// When no cluster is named or its credentials cannot be read.
 pub async fn client() -> Result<Client, String> {
-    let mut config = Config::infer()
-        .await
-        .map_err(|e| format!("no cluster to work on ({e}); set KUBECONFIG or run in a pod"))?;
+    let mut config = infer().await?;
     harden(&mut config);
     let client = ClientBuilder::try_from(config)
         .map_err(|e| format!("the cluster's credentials cannot be used: {e}"))?;
     Ok(client
         .with_layer(&ConcurrencyLimitLayer::new(CALLS))
         .build())
+}
+
+/// Audiences that the API server takes for its own. Nobody asked for an audience when the pod's token was made, so it names
+/// them all; a client certificate tells nothing.
+///
+/// # Errors
+/// When no cluster is named or the token cannot be read.
+pub async fn api_audiences() -> Result<Vec<String>, String> {
+    let auth = infer().await?.auth_info;
+    let token = match (auth.token, auth.token_file) {
+        (Some(token), _) => token,
+        (None, Some(file)) => tokio::fs::read_to_string(file)
+            .await
+            .map(SecretString::from)
+            .map_err(|e| format!("the token for the Kubernetes API cannot be read: {e}"))?,
+        (None, None) => return Ok(Vec::new()),
+    };
+    Ok(oauth::audiences(token.expose_secret().trim()))
+}
+
+async fn infer() -> Result<Config, String> {
+    Config::infer()
+        .await
+        .map_err(|e| format!("no cluster to work on ({e}); set KUBECONFIG or run in a pod"))
 }
 
 /// Replaces kube's defaults that do not fit (see [`client`]).

@@ -148,6 +148,7 @@ impl From<Identity> for IdentityEnvironment {
             federated_token_file: given.federated_token_file,
             client_id: given.azure_client_id,
             arc_folder: given.arc_folder,
+            api_audiences: Vec::new(),
         }
     }
 }
@@ -229,6 +230,7 @@ fn operate(run: Run) -> Result<(), String> {
             });
         };
         let mut options = options;
+        options.settings.identity.api_audiences = app::api_audiences().await?;
         if leader_elect {
             options.lease = Some(LeaseOptions {
                 name: lease_name,

@@ -41,7 +41,8 @@ const KUBE_SHAPES: [&str; 2] = ["kube::core::Duration", "kube::Resource"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 16] = [
+const OPENERS: [&str; 17] = [
+    "app.rs",                       // its own token, for the audiences in it
     "oauth/request.rs",             // into the bytes of a request
     "oauth/revocation.rs",          // and of the one that ends a token
     "oauth/sign_in/redeem.rs",      // into the bytes that redeem a code

@@ -1,4 +1,5 @@
-//! The operator's own identity in Azure: what its environment says, and the two files that may be read for it.
+//! The operator's own identity: what its environment says of it in Azure, the two files that may be read for it, and what
+//! its token tells of the API server.
 
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ pub struct IdentityEnvironment {
     pub client_id: Option<String>,
     /// Folder of the Azure Arc agent's key files.
     pub arc_folder: PathBuf,
+    /// Audiences that the API server takes for its own, as far as the operator's own token there tells.
+    pub api_audiences: Vec<String>,
 }
 
 impl Default for IdentityEnvironment {
@@ -34,6 +37,7 @@ impl Default for IdentityEnvironment {
             federated_token_file: None,
             client_id: None,
             arc_folder: PathBuf::from("/var/opt/azcmagent/tokens"),
+            api_audiences: Vec::new(),
         }
     }
 }

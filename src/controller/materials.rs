@@ -350,6 +350,16 @@ async fn account_token(
         .audience
         .clone()
         .unwrap_or_else(|| oauth::account_audience(credential, endpoint));
+    // src/credential/fit.rs knows the usual names; what this cluster's server calls itself only its own tokens tell.
+    if context.settings.identity.api_audiences.contains(&audience) {
+        return Err(Refusal::local(
+            Class::Invalid,
+            "ServiceAccountTokenRefused",
+            format!(
+                "the audience {audience} is this cluster's own API: whoever gets such a token can sign in to the cluster as {name}; set serviceAccount.audience to the issuer's"
+            ),
+        ));
+    }
     let body = TokenRequest {
         spec: TokenRequestSpec {
             audiences: vec![audience],

@@ -138,7 +138,8 @@ fn is_object_name(name: &str) -> bool {
         })
 }
 
-/// Is this an audience that API servers usually take for their own?
+/// Is this an audience that API servers usually take for their own? What the server of this very cluster takes, the
+/// operator learns from its own token (`api_audiences`); this holds where it has none.
 fn is_api_server(audience: &str) -> bool {
     let name = audience
         .trim_start_matches("https://")
@@ -149,4 +150,8 @@ fn is_api_server(audience: &str) -> bool {
     name == "kubernetes"
         || name == "kubernetes.default"
         || name.starts_with("kubernetes.default.svc")
+        || ["k3s", "rke2"].contains(&name)
+        // Tokens of GKE and AKS name their server by its address.
+        || name.starts_with("container.googleapis.com/v1/projects/")
+        || name.ends_with(".azmk8s.io")
 }

@@ -1,7 +1,6 @@
 //! The one file that sends. HTTPS only, no redirects, no ambient proxy, bounded in time and size.
 
 use std::{
-    collections::HashMap,
     error::Error as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -16,7 +15,7 @@ use reqwest::{
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::{Class, Method, RawAnswer, Refusal, TlsIdentity, TokenRequest};
+use super::{Class, Method, RawAnswer, Refusal, TlsIdentity, TokenRequest, recent::Recent};
 use crate::{
     credential::Issuer,
     issuer::guard::{self, AddressNotAllowed, GuardedResolver},
@@ -30,14 +29,15 @@ const TOTAL: Duration = Duration::from_secs(15);
 const MAX_BODY: usize = 1024 * 1024;
 /// Warm connections an issuer keeps.
 const IDLE_PER_HOST: usize = 8;
-/// Clients are kept for this many issuer settings; an issuer whose CA changes leaves its old one behind.
+/// Clients are kept for this many issuer settings; an issuer whose CA changes leaves its old one behind. One that was
+/// just used stays, so a namespace with hundreds of issuers takes nobody's warm connections away.
 const MAX_CLIENTS: usize = 256;
 
 /// Sends requests to issuers. One warm client for each set of roots and networks: a client a request would
 /// leave a connection open a token (a rival's fault, reliability research section 2.9).
 #[derive(Default)]
 pub struct Http {
-    clients: Mutex<HashMap<Settings, Client>>,
+    clients: Mutex<Recent<Settings, Client, MAX_CLIENTS>>,
 }
 
 #[derive(Clone, Eq, Hash, PartialEq)]
@@ -133,9 +133,6 @@ impl Http {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&settings) {
             return Ok(client.clone());
-        }
-        if clients.len() >= MAX_CLIENTS {
-            clients.clear();
         }
         let client = build(&settings, identity)?;
         clients.insert(settings, client.clone());

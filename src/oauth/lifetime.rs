@@ -136,6 +136,12 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
     }
 }
 
+/// For whom a token says that it is; nobody, if it cannot be read.
+pub fn audiences(token: &str) -> Vec<String> {
+    let claims = jwt_hints(token).claims;
+    claims.map(|c| c.audience).unwrap_or_default()
+}
+
 /// The claims about rights. What could not stand in an annotation or a condition is left out, and so is what is
 /// beyond a bound: roles are short words.
 fn rights(claims: &Map<String, Value>) -> Claims {

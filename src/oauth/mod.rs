@@ -13,6 +13,7 @@ mod keys;
 mod lifetime;
 mod managed_identity;
 mod needs;
+mod recent;
 mod refusal;
 pub mod renewal;
 mod request;
@@ -25,6 +26,7 @@ mod token;
 
 pub use grant::Grant;
 pub use keys::{Identity, Validity};
+pub use lifetime::audiences;
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
 pub use needs::{Material, Need, account_audience, file, word};
 pub use refusal::{Class, Refusal, error_code};

@@ -221,6 +221,17 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
                 json!({ "client": stranger, "target": { "secretName": "stranger" } }),
             )
             .await;
+        // What the API server calls itself is no audience for a token that leaves: here it is its issuer.
+        let mut own = account.clone();
+        own["serviceAccount"]["audience"] = json!(issuer);
+        place
+            .create(
+                "own",
+                json!({ "client": own, "target": { "secretName": "own" } }),
+            )
+            .await;
+        let told = place.not_ready("own", "ServiceAccountTokenRefused").await;
+        assert!(told.contains(&issuer), "{told}");
         place
             .until("stranger", "refused with 700213", |c| {
                 let last = c.status.as_ref()?.last_attempt.as_ref()?;
