@@ -52,12 +52,14 @@ pub struct Client {
 
 /// One key of a Secret in the same namespace.
 #[derive(
-    Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+    KubeSchema, Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!self.contains('/')")
+        .message("a Secret is named by its name alone; it lies in the credential's own namespace"))]
     pub name: String,
     /// Key in its data.
     #[schemars(length(min = 1, max = 253))]
@@ -65,11 +67,13 @@ pub struct SecretKeyRef {
 }
 
 /// A certificate and its private key in a Secret, PEM; the type `kubernetes.io/tls` fits as it is.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateClient {
     /// Name of the Secret, in this namespace.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!self.contains('/')")
+        .message("a Secret is named by its name alone; it lies in the credential's own namespace"))]
     pub secret_name: String,
     /// Key of the certificate, the chain after it; `tls.crt` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,11 +142,13 @@ pub struct ManagedIdentityClient {
 }
 
 /// A certificate and its key in a Secret, PEM.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MtlsClient {
     /// Name of the Secret, in this namespace.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("!self.contains('/')")
+        .message("a Secret is named by its name alone; it lies in the credential's own namespace"))]
     pub secret_name: String,
     /// Key of the certificate with its whole chain; `tls.crt` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

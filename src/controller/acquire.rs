@@ -96,6 +96,7 @@ pub(super) async fn acquire(
             }
         };
         let (used, with) = (read.used.clone(), read.with.clone());
+        let odd = read.material.odd();
         match one(context, credential, key, &endpoint, read, &permit).await {
             Ok(mut acquired) => {
                 // What was refused before, at versions that still stand, is noted on the Secret with it.
@@ -121,6 +122,9 @@ pub(super) async fn acquire(
                         mark.key, mark.name
                     ));
                     refused.push(mark);
+                }
+                if let (true, Some(odd)) = (next, odd) {
+                    refusal.next_step.push_str(&format!("; {odd}"));
                 }
                 if refusal.until_change {
                     refused.extend(with);

@@ -14,6 +14,7 @@ use kube::{
 };
 use serde_json::json;
 use tokio::sync::mpsc;
+use url::Url;
 
 use super::{
     calls::call,
@@ -21,9 +22,10 @@ use super::{
     index::IssuerName,
 };
 use crate::{
-    api::{ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer, names},
+    api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer, names},
     credential::{Endpoint, FieldError, Issuer},
-    oauth::Refusal,
+    issuer::guard,
+    oauth::{Class, Refusal},
     plan::conditions::condition,
 };
 
@@ -116,12 +118,7 @@ async fn verdict(
     let (endpoint, reason, message, settled) = match parsed {
         Err(errors) => (None, "InvalidSpec", FieldError::join(&errors), true),
         Ok(issuer) => match endpoint(context, &issuer).await {
-            Ok(url) => (
-                Some(url),
-                "EndpointKnown",
-                "the token endpoint is known".to_owned(),
-                true,
-            ),
+            Ok(url) => (Some(url), "EndpointKnown", known(&issuer).to_owned(), true),
             Err(refusal) => (None, refusal.reason, refusal.message(), false),
         },
     };
@@ -144,7 +141,24 @@ async fn verdict(
     )
 }
 
+/// What is said of an issuer whose endpoint is known. One that serves nobody is rarely meant so.
+fn known(issuer: &Issuer) -> &'static str {
+    let nobody = |allowed: &AllowedNamespaces| {
+        allowed.selector.is_none() && allowed.names.as_ref().is_none_or(Vec::is_empty)
+    };
+    if issuer.allowed_namespaces.as_ref().is_some_and(nobody) {
+        "the token endpoint is known; no namespace may use it: name some in spec.allowedNamespaces"
+    } else {
+        "the token endpoint is known"
+    }
+}
+
 async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal> {
+    // An address that no request may go to is told here as well, where its author looks.
+    if let Ok(origin) = Url::parse(&issuer.origin) {
+        guard::check_literal(&origin, &issuer.allowed_cidrs)
+            .map_err(|text| Refusal::local(Class::Invalid, "AddressNotAllowed", text))?;
+    }
     match &issuer.endpoint {
         Endpoint::Entra { authority } => Ok(format!("{authority}/oauth2/v2.0/token")),
         Endpoint::Fixed(url) => Ok(url.to_string()),

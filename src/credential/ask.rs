@@ -202,13 +202,28 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant) -> Option<FieldError> {
             return fault(
                 "spec.scopes[0]",
                 format!(
-                    "application tokens are asked for with \"<api>/.default\"; did you mean \"{}/.default\"?",
-                    first.trim_end_matches('/')
+                    "application tokens are asked for with \"<api>/.default\", which gives every permission that was consented to; did you mean \"{}/.default\"?",
+                    api_of(first)
                 ),
             );
         }
     }
     address_fault("spec.scopes[0]", first)
+}
+
+/// The API in a scope that lacks its `/.default`: people write one permission behind it, or nothing, or the permission
+/// alone, which is Microsoft Graph's in Microsoft's own words (learn.microsoft.com/graph/permissions-overview).
+fn api_of(scope: &str) -> &str {
+    let scope = scope.trim_end_matches('/');
+    let permission = |word: &str| {
+        word == "user_impersonation"
+            || word.contains('.') && word.starts_with(|c: char| c.is_ascii_uppercase())
+    };
+    match scope.rsplit_once('/') {
+        Some((api, last)) if permission(last) && !api.ends_with('/') => api,
+        None if permission(scope) => "https://graph.microsoft.com",
+        _ => scope,
+    }
 }
 
 /// Is it the address of an API whose tokens carry another name?

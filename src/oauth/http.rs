@@ -158,7 +158,10 @@ fn build(settings: &Settings, identity: Option<&TlsIdentity>) -> Result<Client, 
         let roots = Certificate::from_pem_bundle(pem.as_bytes())
             .map_err(|_| fault("caBundle is not a list of PEM certificates".to_owned()))?;
         if roots.is_empty() {
-            return Err(fault("caBundle holds no PEM certificate".to_owned()));
+            return Err(fault(
+                "caBundle holds no PEM certificate; it is the text itself from -----BEGIN CERTIFICATE----- on, neither a file's name nor base64 of it"
+                    .to_owned(),
+            ));
         }
         builder = builder.tls_certs_merge(roots);
     }

@@ -50,7 +50,7 @@ impl SigningKey {
         }
         EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes)
             .map(|key| Self::P256(Box::new(key)))
-            .map_err(|_| "is not a private key apicred can sign with; use RSA of 2048 bits or more, or EC on P-256")
+            .map_err(|_| "cannot be signed with; use RSA of 2048 bits or more, or EC on P-256")
     }
 
     /// The algorithm to sign with: what the user chose if the key can, else `rsa` for RSA and ES256 for P-256.
@@ -141,7 +141,7 @@ impl Identity {
             .collect::<Result<Vec<_>, _>>()
             .ok()
             .filter(|c| !c.is_empty())
-            .ok_or("the certificate is not PEM")?;
+            .ok_or("the certificate is not PEM; it stands under a key of its own, the private key under another")?;
         let (_, leaf) = x509_parser::parse_x509_certificate(&chain[0])
             .map_err(|_| "the certificate cannot be read")?;
         let at = |t: x509_parser::time::ASN1Time| Timestamp::from_second(t.timestamp());
@@ -153,7 +153,10 @@ impl Identity {
         let pair =
             SigningKey::from_pem(key).map_err(|problem| format!("the private key {problem}"))?;
         if pair.public() != spki.as_slice() {
-            return Err("the private key does not belong to the certificate".to_owned());
+            return Err(
+                "the private key does not belong to the certificate; the client's own certificate comes first, the CAs that signed it after it"
+                    .to_owned(),
+            );
         }
         Ok(Self {
             key: pair,

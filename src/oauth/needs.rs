@@ -1,5 +1,6 @@
 //! What a request needs that has to be read first, and what was read.
 
+use base64::Engine;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Local, TokenEndpoint, keys::Identity};
@@ -63,6 +64,33 @@ impl Material {
     /// A sentence for the user when the bytes cannot be one.
     pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
         word(bytes).map(Self::Secret)
+    }
+
+    /// What a client secret looks like that was stored wrongly. It may be right all the same, so it is told only once
+    /// the issuer has refused it; and nothing but the dress of it is told.
+    pub fn odd(&self) -> Option<&'static str> {
+        let Self::Secret(secret) = self else {
+            return None;
+        };
+        let text = secret.expose_secret();
+        let quoted = |q: char| text.len() > 1 && text.starts_with(q) && text.ends_with(q);
+        let encoded = || {
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .ok()?;
+            (bytes.len() >= 12 && bytes.iter().all(u8::is_ascii_graphic)).then_some(())
+        };
+        if text.trim() != text {
+            Some("what is stored begins or ends with a blank")
+        } else if text.starts_with('\u{feff}') {
+            Some("what is stored begins with a byte order mark, as Windows writes it")
+        } else if quoted('"') || quoted('\'') {
+            Some("what is stored stands in quotation marks")
+        } else {
+            encoded().map(|()| {
+                "what is stored looks like base64 of something else; stringData takes the value as it is, and kubectl create secret as well"
+            })
+        }
     }
 
     /// When a certificate that is part of it ends.

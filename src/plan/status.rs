@@ -237,21 +237,40 @@ fn trouble<'a>(
         Outcome::Steady | Outcome::Minted(_) | Outcome::Queued { .. } | Outcome::Released => None,
         Outcome::Suspended => observed.valid(credential, now).is_none().then(|| Trouble {
             reason: "Suspended",
-            message: "spec.suspend is set and there is no valid token; unset it to get one".to_owned(),
+            message: "spec.suspend is set and there is no valid token; unset it to get one"
+                .to_owned(),
             stalled: true,
         }),
-        Outcome::Waiting { reason, message, .. } => {
-            Some(Trouble { reason, message: message.clone(), stalled: false })
-        }
-        Outcome::Refused { reason, message } => Some(Trouble { reason, message: message.clone(), stalled: true }),
+        Outcome::Waiting {
+            reason, message, ..
+        } => Some(Trouble {
+            reason,
+            message: message.clone(),
+            stalled: false,
+        }),
+        Outcome::Refused { reason, message } => Some(Trouble {
+            reason,
+            message: message.clone(),
+            stalled: true,
+        }),
         Outcome::Failed | Outcome::Backoff => observed.memory.failure.as_ref().map(|f| {
             use crate::oauth::Class;
             let mut message = f.refusal.message();
             if f.propagating {
-                message.push_str("; the client secret is new and may not be known yet, so apicred tries again soon");
+                message.push_str(&format!(
+                    "; the {} is new and may not be known yet, so apicred tries again soon",
+                    credential.proof.noun()
+                ));
             }
-            let stalled = matches!(f.refusal.class, Class::Invalid | Class::Denied | Class::NeedsUser) && !f.propagating;
-            Trouble { reason: f.refusal.reason, message, stalled }
+            let stalled = matches!(
+                f.refusal.class,
+                Class::Invalid | Class::Denied | Class::NeedsUser
+            ) && !f.propagating;
+            Trouble {
+                reason: f.refusal.reason,
+                message,
+                stalled,
+            }
         }),
     }
 }

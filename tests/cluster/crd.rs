@@ -170,6 +170,22 @@ fn bad_credentials_are_refused_in_words() {
                 "without a URL around it",
             ),
             (
+                json!({ "entra": { "tenantId": "Contoso" } }),
+                "the name that a tenant is shown by",
+            ),
+            (
+                json!({ "client": { "secretRefs": [{ "name": "other/client", "key": "k" }] } }),
+                "lies in the credential's own namespace",
+            ),
+            (
+                json!({ "client": { "secretRefs": null, "certificate": { "secretName": "other/client" } } }),
+                "lies in the credential's own namespace",
+            ),
+            (
+                json!({ "client": { "secretRefs": null, "mtls": { "secretName": "other/client" } } }),
+                "lies in the credential's own namespace",
+            ),
+            (
                 json!({ "entra": { "cloud": "Germany" } }),
                 "Unsupported value",
             ),
@@ -410,6 +426,14 @@ fn issuers_are_taken_or_refused_in_words() {
             (oidc("http://a.example"), "must start with https://"),
             (oidc("https://user@a.example"), "no user, query or fragment"),
             (oidc("https://a.example?x=y"), "no user, query or fragment"),
+            (
+                oidc("https://a.example/.well-known/openid-configuration"),
+                "leave out /.well-known/",
+            ),
+            (
+                entra(json!({ "tenantId": "Contoso" })),
+                "the name that a tenant is shown by",
+            ),
             (
                 oauth2(json!({ "tokenUrl": "ftp://a.example" })),
                 "must start with https://",

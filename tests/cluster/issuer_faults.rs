@@ -345,7 +345,8 @@ fn an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended() {
                 json!({ "caBundle": "not a certificate" }),
             ))
             .await;
-        renewing(&place, "CaBundleInvalid").await;
+        let told = renewing(&place, "CaBundleInvalid").await;
+        assert!(told.contains("-----BEGIN CERTIFICATE-----"), "{told}");
         place.put_issuer(place.entra_issuer()).await;
         place.another_token("token", &first).await;
         place.ready("c").await;

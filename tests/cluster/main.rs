@@ -14,6 +14,7 @@ mod isolation;
 mod issuer_faults;
 mod leader;
 mod lease;
+mod logs;
 mod machine;
 mod namespaced;
 mod providers;

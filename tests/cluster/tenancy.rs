@@ -9,8 +9,9 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
+use testenv::eventually;
 
-use crate::support::{Place, World, condition, merge, run, typed};
+use crate::support::{Place, SOON, World, condition, merge, run, typed};
 
 /// An issuer of the place's own namespace.
 pub(crate) async fn namespaced(place: &Place, spec: Value) {
@@ -139,6 +140,20 @@ fn a_cluster_issuer_gives_the_scopes_that_it_names() {
         let allowed = json!({ "allowedScopes": ["api://demo/.default"] });
         place.put_issuer(merge(place.entra_issuer(), allowed)).await;
         place.issuer_ready().await;
+        let more =
+            json!({ "scopes": ["api://demo/.default"], "parameters": { "organization": "all" } });
+        place
+            .create(
+                "more",
+                merge(more, json!({ "target": { "secretName": "more" } })),
+            )
+            .await;
+        let message = place.not_ready("more", "ParameterNotAllowed").await;
+        assert!(
+            message.contains("\"organization\"") && message.contains("allowedParameters"),
+            "{message}"
+        );
+        place.delete("more").await;
         let api = "05a65629-4c1b-48c1-a78b-804c4abdd4af/.default";
         place.create("c", json!({ "scopes": [api] })).await;
         let message = place.not_ready("c", "ScopeNotAllowed").await;
@@ -181,8 +196,24 @@ fn an_issuer_on_a_private_address_needs_an_administrators_word() {
             message.contains("allowedCidrs"),
             "no next step in: {message}"
         );
+        // The issuer says so as well, and an issuer that serves nobody says that.
+        issuer_says(&place, "AddressNotAllowed", "allowedCidrs").await;
         assert_eq!(place.posts(), 0);
+        let nobody = json!({ "allowedNamespaces": null });
+        place.put_issuer(merge(place.entra_issuer(), nobody)).await;
+        issuer_says(&place, "EndpointKnown", "no namespace may use it").await;
         place.put_issuer(place.entra_issuer()).await;
         place.ready("c").await;
     });
+}
+
+/// Waits until the issuer's condition has this reason, and these words in its message.
+async fn issuer_says(place: &Place, reason: &str, words: &str) {
+    let name = place.issuers();
+    let said = async || {
+        let issuer = name.get(&place.issuer_name).await.expect("the issuer");
+        let ready = issuer.status?.conditions.into_iter().next()?;
+        (ready.reason == reason && ready.message.contains(words)).then_some(())
+    };
+    eventually(SOON, words, said).await;
 }

@@ -234,6 +234,22 @@ fn entra_takes_one_default_scope_or_one_resource() {
             .contains("did you mean \"https://api.example.com/.default\"?"),
         "{hint}"
     );
+    for (scope, api) in [
+        (
+            "https://graph.microsoft.com/User.Read.All",
+            "https://graph.microsoft.com",
+        ),
+        ("User.Read.All", "https://graph.microsoft.com"),
+        ("api://app/user_impersonation", "api://app"),
+        ("https://api.example.com", "https://api.example.com"),
+        ("https://contoso.example/app", "https://contoso.example/app"),
+        ("https://Contoso.Example", "https://Contoso.Example"),
+        ("api", "api"),
+    ] {
+        let told = &errors(&entra(&json!({ "scopes": [scope] })), IssuerLookup::Missing)[0];
+        let mend = format!("did you mean \"{api}/.default\"?");
+        assert!(told.problem.contains(&mend), "{scope}: {told}");
+    }
     // The same rules hold for Entra by reference, and for nobody else.
     let by_reference =
         Issuer::cluster(&cluster_issuer(&json!({ "entra": { "tenantId": "t" } }))).unwrap();

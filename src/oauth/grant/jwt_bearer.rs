@@ -88,6 +88,28 @@ fn key_file(text: &str) -> Option<KeyFile> {
     serde_json::from_str(text).ok()
 }
 
+/// What is wrong with a text that is JSON and no key file. PEM does not begin with a brace.
+fn key_file_fault(text: &str) -> Option<&'static str> {
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    let Ok(file) = serde_json::from_str::<Map<String, Value>>(text) else {
+        return Some("begins as JSON and is not whole; store the key file as it was downloaded");
+    };
+    let has = |name| file.get(name).is_some_and(Value::is_string);
+    Some(match file.get("type").and_then(Value::as_str) {
+        Some("authorized_user") => {
+            "is a person's credentials (authorized_user); make a key of a service account"
+        }
+        Some("external_account") => {
+            "is a configuration without a key (external_account); use grant.tokenExchange, or make a key of the service account"
+        }
+        _ if !has("private_key") => "has no private_key; store the key file as it was downloaded",
+        _ if !has("client_email") => "has no client_email; store the key file as it was downloaded",
+        _ => "is not a key file that can be read; store it as it was downloaded",
+    })
+}
+
 impl Signed {
     fn scopes_claimed(&self, file: Option<&KeyFile>) -> bool {
         match self.scopes_in {
@@ -100,6 +122,9 @@ impl Signed {
         let text = supply.expose_secret();
         let file = key_file(text);
         let of = || format!("key {} of Secret {}", self.key.key, self.key.name);
+        if let (None, Some(fault)) = (&file, key_file_fault(text)) {
+            return Err(format!("{} {fault}", of()));
+        }
         let pem = file.as_ref().map_or(text, |f| f.private_key.as_str());
         let key = SigningKey::from_pem(pem).map_err(|problem| format!("{} {problem}", of()))?;
         let algorithm = key

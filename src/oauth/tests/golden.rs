@@ -574,6 +574,41 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
             "iat": NOW - 30, "exp": NOW + 300, "jti": "assertion-id",
         })
     );
+    // What is no key file is told by what it is, and what it lacks.
+    let key = pair.serialize_pem();
+    for (text, told) in [
+        (
+            json!({ "type": "service_account", "private_key": key }).to_string(),
+            "has no client_email",
+        ),
+        (
+            json!({ "type": "service_account", "client_email": "a@b" }).to_string(),
+            "has no private_key",
+        ),
+        (
+            json!({ "type": "authorized_user", "refresh_token": "r" }).to_string(),
+            "a person's credentials",
+        ),
+        (
+            json!({ "type": "external_account" }).to_string(),
+            "a configuration without a key",
+        ),
+        (
+            r#"{ "type": "service_account", "#.to_owned(),
+            "is not whole",
+        ),
+    ] {
+        let problem = build(
+            &credential(&oauth2(&NONE), &change),
+            &Material::None,
+            &[&text],
+        );
+        let step = problem.err().unwrap().next_step;
+        assert!(
+            step.contains(told) && step.contains("key key.json of Secret g"),
+            "{told}: {step}"
+        );
+    }
     // A bare key does not say who signs.
     let bare = pair.serialize_pem();
     let problem = build(

@@ -218,3 +218,32 @@ fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
         }
     }
 }
+
+#[test]
+fn what_a_refused_secret_looks_like_is_told_and_not_what_it_is() {
+    for (stored, told) in [
+        ("demo~secret.1", None),
+        ("c2hvcnQ=", None),
+        ("AAAAAAAAAAAAAAAAAAAAAAAA", None),
+        ("'", None),
+        ("secret ", Some("blank")),
+        (" secret", Some("blank")),
+        ("\u{feff}secret", Some("byte order mark")),
+        ("\"secret\"", Some("quotation marks")),
+        ("'secret'", Some("quotation marks")),
+        ("ZGVtb35zZWNyZXQuMQ==", Some("base64")),
+    ] {
+        let material = Material::from_secret_bytes(stored.as_bytes()).unwrap();
+        match (material.odd(), told) {
+            (None, None) => {}
+            (Some(odd), Some(word)) => {
+                assert!(
+                    odd.contains(word) && !odd.contains("demo"),
+                    "{stored}: {odd}"
+                );
+            }
+            (odd, _) => panic!("{stored}: {odd:?}"),
+        }
+    }
+    assert_eq!(Material::None.odd(), None);
+}
