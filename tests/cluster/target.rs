@@ -243,6 +243,34 @@ fn a_secret_may_ask_to_be_adopted() {
 }
 
 #[test]
+fn where_owner_references_are_guarded_tokens_come_and_are_renewed_and_adoption_is_refused_in_words()
+{
+    run(async {
+        let plugin = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement";
+        let mut world = World::own_with(&[plugin]).await;
+        world.start_operator().await;
+        let place = world.place("guarded-owners").await;
+        place.create("c", json!({})).await;
+        let first = place.ready("c").await;
+        assert_eq!(first.owners, ["c"]);
+        place.request_renewal("c").await;
+        place.another_token("token", &first).await;
+        // The plugin is at work: to adopt is to change an owner reference, which needs the right to delete.
+        place.put_secret("theirs", "k", "v").await;
+        place
+            .edit_secret(
+                "theirs",
+                json!({ "metadata": { "annotations": { "apicred.dev/adopt-by": "d" } } }),
+            )
+            .await;
+        place
+            .create("d", json!({ "target": { "secretName": "theirs" } }))
+            .await;
+        place.not_ready("d", "TargetWriteForbidden").await;
+    });
+}
+
+#[test]
 fn of_two_credentials_for_one_secret_the_older_wins_until_it_goes() {
     run(async {
         let world = World::shared().await;

@@ -58,9 +58,16 @@ impl World {
 
     /// A world of its own, for a test that stops things. No operator runs in it yet.
     pub(crate) async fn own() -> Self {
-        let cluster = ControlPlane::start(testenv::Options::default())
-            .await
-            .expect("a control plane");
+        Self::own_with(&[]).await
+    }
+
+    /// The same, with flags of the API server's.
+    pub(crate) async fn own_with(apiserver_flags: &[&str]) -> Self {
+        let options = testenv::Options {
+            apiserver_flags: apiserver_flags.iter().map(|f| (*f).to_owned()).collect(),
+            ..testenv::Options::default()
+        };
+        let cluster = ControlPlane::start(options).await.expect("a control plane");
         install(&cluster).await;
         let kubeconfig = cluster
             .service_account_kubeconfig(NAMESPACE, "apicred", Duration::from_hours(2))
