@@ -48,6 +48,12 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
+    /// Forgets an issuer that is gone.
+    pub(super) fn forget(&self, issuer: &IssuerId) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.remove(issuer);
+    }
+
     /// The token endpoint of an issuer with discovery. Asked for once, however many wait for it; an old answer
     /// serves on when a new one cannot be had.
     pub(super) async fn discovered(

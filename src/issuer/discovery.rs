@@ -5,8 +5,12 @@ use url::Url;
 
 use crate::{
     credential::SecretStyle,
-    oauth::{Class, Refusal, TokenEndpoint},
+    oauth::{self, Class, Refusal, TokenEndpoint},
 };
+
+/// Longest address that is taken from a document: what is kept of one must be little, since a namespace may have any
+/// number of issuers.
+const MAX_URL: usize = 2048;
 
 /// Where the document of `issuer` may be, in the order of asking: OpenID appends the well-known path to the
 /// issuer, RFC 8414 puts it between host and path.
@@ -28,6 +32,7 @@ pub fn addresses(issuer: &Url) -> Vec<Url> {
 /// An address apicred may use: https, without user, password and fragment.
 fn is_plain_https(url: &Url) -> bool {
     url.scheme() == "https"
+        && url.as_str().len() <= MAX_URL
         && url.fragment().is_none()
         && url.username().is_empty()
         && url.password().is_none()
@@ -43,7 +48,7 @@ pub fn read(
     style: Option<SecretStyle>,
 ) -> Result<TokenEndpoint, Refusal> {
     let fault = |text: &str| Refusal::local(Class::Invalid, "DiscoveryFailed", text);
-    let Ok(Value::Object(document)) = serde_json::from_slice::<Value>(body) else {
+    let Some(document) = oauth::object(body) else {
         return Err(fault(
             "the discovery document is not a JSON object; check issuerUrl",
         ));
@@ -55,7 +60,8 @@ pub fn read(
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
-    if named.trim_end_matches('/') != issuer.as_str().trim_end_matches('/') {
+    let slash = named.len() <= issuer.as_str().len() + 1;
+    if !slash || named.trim_end_matches('/') != issuer.as_str().trim_end_matches('/') {
         return Err(fault(
             "the discovery document is for another issuer; write issuerUrl exactly as the issuer names itself",
         ));
@@ -106,8 +112,12 @@ pub fn read(
             .get("scopes_supported")
             .and_then(Value::as_array)
             .map(|list| {
-                list.iter()
-                    .filter_map(Value::as_str)
+                // Which of them it knows that a sign-in asks for; the others are nothing to apicred.
+                let known = |scope: &&str| list.iter().any(|s| s.as_str() == Some(*scope));
+                oauth::sign_in::SCOPES
+                    .iter()
+                    .copied()
+                    .filter(known)
                     .map(str::to_owned)
                     .collect()
             }),

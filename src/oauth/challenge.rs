@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{
+    json::object,
     lifetime::is_guid,
     refusal::{MOST_DIGITS, error_code},
 };
@@ -21,8 +22,7 @@ pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
             .and_then(error_code)
             .map(|w| format!("suberror={w}")),
     );
-    if let Some(Value::Object(request)) = text("claims").and_then(|c| serde_json::from_str(c).ok())
-    {
+    if let Some(request) = text("claims").and_then(|c| object(c.as_bytes())) {
         for (kind, claims) in &request {
             if !["access_token", "id_token", "userinfo"].contains(&kind.as_str()) {
                 continue;

@@ -287,7 +287,9 @@ fn tls_step(error: &rustls::Error) -> &'static str {
         rustls::Error::InvalidCertificate(
             C::NotValidForName | C::NotValidForNameContext { .. },
         ) => "the issuer's certificate is for another name; check the URL",
-        rustls::Error::InvalidCertificate(_) => "the issuer's certificate is not acceptable",
+        rustls::Error::InvalidCertificate(_) => {
+            "the issuer's certificate is not acceptable; if it signed itself, it must not be marked as a CA (basicConstraints CA:FALSE)"
+        }
         rustls::Error::AlertReceived(_) => {
             "the issuer ended the TLS handshake: does it want a client certificate, know its CA, and get the whole chain?"
         }

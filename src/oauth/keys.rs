@@ -38,6 +38,9 @@ impl SigningKey {
         if pem.contains("ENCRYPTED") {
             return Err("is encrypted; store it without a pass phrase");
         }
+        if pem.contains("\\n") {
+            return Err("has \\n in place of line breaks; store the text with real ones");
+        }
         let der = PrivateKeyDer::from_pem_slice(pem.as_bytes())
             .map_err(|_| "holds no private key in PEM")?;
         let bytes = der.secret_der();

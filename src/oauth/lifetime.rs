@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Claims, LifetimeSource};
+use super::{Claims, LifetimeSource, json::object};
 
 /// When nobody says anything (DESIGN, section 3).
 const GUESS: SignedDuration = SignedDuration::from_mins(15);
@@ -120,7 +120,7 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
     let Ok(bytes) = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')) else {
         return JwtHints::default();
     };
-    let Ok(Value::Object(claims)) = serde_json::from_slice(&bytes) else {
+    let Some(claims) = object(&bytes) else {
         return JwtHints::default();
     };
     let at = |name: &str| claims.get(name).and_then(seconds).map(|s| s.as_secs());

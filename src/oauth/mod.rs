@@ -9,6 +9,7 @@ mod client_auth;
 mod encode;
 pub mod grant;
 pub mod http;
+mod json;
 mod keys;
 mod lifetime;
 mod managed_identity;
@@ -25,6 +26,7 @@ mod tests;
 mod token;
 
 pub use grant::Grant;
+pub use json::object;
 pub use keys::{Identity, Validity};
 pub use lifetime::audiences;
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};

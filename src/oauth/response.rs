@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Class, Grant, Refusal, Token, aadsts, challenge,
+    json::object,
     lifetime::{self, is_guid},
     managed_identity,
     refusal::{classify, error_code},
@@ -17,6 +18,8 @@ use crate::credential::{Credential, Endpoint, Proof};
 
 /// Longest access token that is published: a Secret holds 1 MiB and the token stands in it twice.
 const MAX_TOKEN: usize = 256 * 1024;
+/// Most fields of an answer in form encoding.
+const MAX_FIELDS: usize = 256;
 /// `Retry-After` beyond this is cut, as the MSAL libraries do (facts, section 3.2).
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
@@ -213,7 +216,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 /// JSON `text/plain` (facts, section 5.2), so the body decides and the header only helps.
 fn fields(raw: &RawAnswer) -> Option<Map<String, Value>> {
     let body = raw.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw.body);
-    if let Ok(Value::Object(map)) = serde_json::from_slice(body) {
+    if let Some(map) = object(body) {
         return Some(map);
     }
     let kind = raw
@@ -226,6 +229,7 @@ fn fields(raw: &RawAnswer) -> Option<Map<String, Value>> {
     let looks_like_it = body.starts_with(b"access_token=") || body.starts_with(b"error=");
     (form && looks_like_it).then(|| {
         url::form_urlencoded::parse(body.trim_ascii_end())
+            .take(MAX_FIELDS)
             .map(|(k, v)| (k.into_owned(), Value::String(v.into_owned())))
             .collect()
     })

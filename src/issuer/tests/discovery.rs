@@ -78,7 +78,7 @@ fn the_places_of_a_sign_in_are_read_as_far_as_they_can_be_used() {
         &json!({
             "authorization_endpoint": "https://i.example.com/authorize",
             "device_authorization_endpoint": "http://i.example.com/device",
-            "scopes_supported": ["openid", 7, "read"],
+            "scopes_supported": ["openid", 7, "read", "offline_access"],
         }),
         None,
     )
@@ -88,8 +88,31 @@ fn the_places_of_a_sign_in_are_read_as_far_as_they_can_be_used() {
         Some(url("https://i.example.com/authorize"))
     );
     assert_eq!(found.device, None);
-    let scopes = ["openid", "read"].map(str::to_owned).to_vec();
+    // Of the scopes those alone that apicred would ask for.
+    let scopes = ["openid", "offline_access"].map(str::to_owned).to_vec();
     assert_eq!(found.scopes, Some(scopes));
+}
+
+#[test]
+fn what_is_kept_of_a_document_is_little_however_large_it_is() {
+    let scopes: Vec<String> = (0..4000).map(|n| format!("scope-{n}")).collect();
+    let long = format!("https://i.example.com/{}", "x".repeat(3000));
+    let found = of(
+        &json!({ "scopes_supported": scopes, "revocation_endpoint": long, "device_authorization_endpoint": long }),
+        None,
+    )
+    .unwrap();
+    assert_eq!(found.scopes, Some(Vec::new()));
+    assert_eq!((found.revocation, found.device), (None, None));
+    let many: Vec<u8> = vec![0; 10_000];
+    for refused in [
+        json!({ "token_endpoint": long }),
+        json!({ "issuer": format!("https://i.example.com/realm{}", "/".repeat(100)) }),
+        // Megabytes of parts would take tens of them in memory, for every issuer that is looked at.
+        json!({ "x": many }),
+    ] {
+        assert_eq!(of(&refused, None).err().unwrap().reason, "DiscoveryFailed");
+    }
 }
 
 #[test]

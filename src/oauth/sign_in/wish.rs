@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Scopes of the sign-in itself (OpenID Connect Core sections 5.4 and 11). Answers may leave them out.
-const OF_THE_SIGN_IN: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+pub const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 
 /// The credential as its person signs in. At Entra ID that is always the v2 endpoint: it is the documented one for
 /// device codes, and its refresh tokens are bound to user and client only, so they serve v1 as well
@@ -59,6 +59,6 @@ pub fn with_wish(
 
 /// Those of the scopes that are about an API, and not about the sign-in itself.
 pub fn of_api(scopes: &[String]) -> Vec<String> {
-    let about_api = |s: &&String| !OF_THE_SIGN_IN.contains(&s.as_str());
+    let about_api = |s: &&String| !SCOPES.contains(&s.as_str());
     scopes.iter().filter(about_api).cloned().collect()
 }

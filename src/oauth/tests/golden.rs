@@ -518,6 +518,7 @@ fn keys_come_in_three_forms_and_what_does_not_fit_is_told() {
         ("nothing", key.clone(), "not PEM"),
         (pem.as_str(), "nothing".to_owned(), "no private key"),
         (pem.as_str(), encrypted.to_owned(), "pass phrase"),
+        (pem.as_str(), key.replace('\n', "\\n"), "real ones"),
     ];
     for (certificate, key, word) in cases {
         let problem = Identity::from_pem(certificate, &key).err().unwrap();
