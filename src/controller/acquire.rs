@@ -480,8 +480,15 @@ fn read_answer(
     Ok(token)
 }
 
+/// Entra ID saw one client ask for the same again and again. That says nothing about the other clients of the tenant: if
+/// they waited for it, whoever makes a client loop would hold up a whole company.
+const LOOP: u32 = 50_196;
+
 /// How long everybody leaves an issuer alone after this answer.
 fn pause(refusal: &Refusal) -> Option<SignedDuration> {
+    if refusal.aadsts == Some(LOOP) {
+        return None;
+    }
     let asked = refusal
         .retry_after
         .and_then(|d| SignedDuration::try_from(d).ok());
@@ -489,5 +496,31 @@ fn pause(refusal: &Refusal) -> Option<SignedDuration> {
         (Class::Throttled, None) => Some(SignedDuration::from_secs(30)),
         (Class::Throttled | Class::Transient, asked) => asked,
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttled_tenant_pauses_everybody_and_a_looping_client_itself_alone() {
+        let refusal = |aadsts, retry_after| Refusal {
+            aadsts,
+            retry_after,
+            ..Refusal::local(Class::Throttled, "Throttled", "wait")
+        };
+        let asked = Some(std::time::Duration::from_secs(7));
+        assert_eq!(
+            pause(&refusal(None, None)),
+            Some(SignedDuration::from_secs(30))
+        );
+        assert_eq!(
+            pause(&refusal(Some(90_055), asked)),
+            Some(SignedDuration::from_secs(7))
+        );
+        for asked in [None, asked] {
+            assert_eq!(pause(&refusal(Some(LOOP), asked)), None);
+        }
     }
 }

@@ -97,6 +97,22 @@ pub(super) fn faults(
             );
         }
     }
+    // The CRD says so as well; here it holds for what was stored under older rules, too.
+    let of_the_grant = grant.needs();
+    let of_the_grant = of_the_grant.iter().filter_map(Need::reference);
+    for (field, name) in proof
+        .alternatives()
+        .iter()
+        .map(|r| ("spec.client", &r.name))
+        .chain(of_the_grant.map(|r| ("spec.grant", &r.name)))
+    {
+        if !is_object_name(name) {
+            say(
+                field,
+                "names a Secret by what cannot be its name; it lies in the credential's own namespace and is named by its name alone",
+            );
+        }
+    }
     if let (
         Proof::ManagedIdentity(Selector::Object(_) | Selector::Resource(_)),
         Some(Lent::WorkloadIdentity),

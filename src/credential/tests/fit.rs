@@ -66,6 +66,8 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (lending(json!({ "imds": {} })), with(client(&json!({ "managedIdentity": {} })), &json!({ "grant": { "password": { "username": "u", "passwordRef": key } } })), "spec.client.managedIdentity", "leave grant out"),
         (lending(json!({ "imds": {} })), client(&json!({ "id": "a", "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "once"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://kubernetes.default.svc.cluster.local" } })), "serviceAccount.audience", "sign in to the cluster"),
+        (entra(), client(&json!({ "secretRefs": [{ "name": "other/client", "key": "k" }] })), "spec.client", "by its name alone"),
+        (entra(), client(&json!({ "certificate": { "secretName": "../client" } })), "spec.client", "by its name alone"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "k3s" } })), "serviceAccount.audience", "sign in to the cluster"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://container.googleapis.com/v1/projects/p/locations/l/clusters/c" } })), "serviceAccount.audience", "sign in to the cluster"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://c-1.hcp.westeurope.azmk8s.io:443" } })), "serviceAccount.audience", "sign in to the cluster"),
