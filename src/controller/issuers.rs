@@ -1,7 +1,7 @@
 //! Judges issuers: is the spec valid, and is the token endpoint known?
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,13 +13,14 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use url::Url;
 
 use super::{
     calls::call,
     context::{Context, lock},
     index::IssuerName,
+    lanes::Lanes,
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer, names},
@@ -45,7 +46,8 @@ pub(super) async fn judge(
     again: mpsc::UnboundedSender<IssuerName>,
 ) {
     let planned = Arc::<Mutex<HashSet<IssuerName>>>::default();
-    let lanes = Lanes::default();
+    let waiting = Arc::<Mutex<HashSet<IssuerName>>>::default();
+    let lanes = Lanes::new(AT_ONCE, IN_A_LANE);
     let changed = futures::stream::unfold(changed, |mut receiver| async move {
         Some((receiver.recv().await?, receiver))
     });
@@ -53,10 +55,14 @@ pub(super) async fn judge(
         .for_each_concurrent(None, |issuer| {
             let (context, again) = (Arc::clone(&context), again.clone());
             let (planned, lanes) = (Arc::clone(&planned), lanes.clone());
+            let waiting = Arc::clone(&waiting);
             async move {
-                let Some(turn) = lanes.turn(&issuer).await else {
+                // Who stands in line already will be looked at as it is then.
+                if !lock(&waiting).insert(issuer.clone()) {
                     return;
-                };
+                }
+                let turn = lanes.turn(&issuer.1).await;
+                lock(&waiting).remove(&issuer);
                 // Boxed: of the many that wait none needs the room of one that works.
                 let again_after = Box::pin(judge_one(&context, &issuer)).await;
                 drop(turn);
@@ -73,49 +79,6 @@ pub(super) async fn judge(
             }
         })
         .await;
-}
-
-/// Who waits to be judged: each issuer once, a namespace in a lane of its own, so that hundreds of issuers that never
-/// answer hold up nobody but their neighbours. The issuers of the cluster have a lane that no namespace can fill.
-#[derive(Clone)]
-struct Lanes {
-    waiting: Arc<Mutex<HashSet<IssuerName>>>,
-    lanes: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
-    namespaces: Arc<Semaphore>,
-}
-
-impl Default for Lanes {
-    fn default() -> Self {
-        Self {
-            waiting: Arc::default(),
-            lanes: Arc::default(),
-            namespaces: Arc::new(Semaphore::new(AT_ONCE)),
-        }
-    }
-}
-
-impl Lanes {
-    /// Waits for the turn of an issuer, which lasts as long as what is given. None: it stands in line already, and will
-    /// be looked at as it is then.
-    async fn turn(&self, issuer: &IssuerName) -> Option<[Option<OwnedSemaphorePermit>; 2]> {
-        if !lock(&self.waiting).insert(issuer.clone()) {
-            return None;
-        }
-        let (kind, namespace, _) = issuer;
-        let lane = {
-            let mut lanes = lock(&self.lanes);
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
-            let lane = lanes.entry(namespace.clone());
-            Arc::clone(lane.or_insert_with(|| Arc::new(Semaphore::new(IN_A_LANE))))
-        };
-        let place = lane.acquire_owned().await.ok();
-        let turn = match kind {
-            IssuerKind::ClusterTokenIssuer => None,
-            IssuerKind::TokenIssuer => Arc::clone(&self.namespaces).acquire_owned().await.ok(),
-        };
-        lock(&self.waiting).remove(issuer);
-        Some([place, turn])
-    }
 }
 
 /// Judges one; gives the wait until another try, if one is needed.
@@ -263,54 +226,4 @@ where
     )
     .await
     .is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-
-    use super::*;
-
-    fn issuer(kind: IssuerKind, namespace: &str, n: usize) -> IssuerName {
-        (kind, namespace.to_owned(), n.to_string())
-    }
-
-    #[tokio::test]
-    async fn issuers_of_one_namespace_wait_for_each_other_and_nobody_else_for_them() {
-        let lanes = Lanes::default();
-        let of = |namespace: &'static str, n| issuer(IssuerKind::TokenIssuer, namespace, n);
-        let mut turns = Vec::new();
-        for n in 0..IN_A_LANE {
-            turns.push(lanes.turn(&of("a", n)).await);
-        }
-        let name = of("a", IN_A_LANE);
-        let mut late = Box::pin(lanes.turn(&name));
-        assert!(late.as_mut().now_or_never().is_none(), "its lane is full");
-        assert!(
-            lanes.turn(&name).await.is_none(),
-            "who stands in line already does not stand there twice"
-        );
-        for namespace in ["b", "c", "d", "e", "f", "g", "h"] {
-            for n in 0..IN_A_LANE {
-                let turn = lanes.turn(&of(namespace, n)).now_or_never().flatten();
-                assert!(turn.is_some(), "{namespace}/{n}");
-                turns.push(turn);
-            }
-        }
-        // All places are taken; not that of an issuer of the cluster.
-        let more = of("i", 0);
-        let mut last = Box::pin(lanes.turn(&more));
-        assert!(last.as_mut().now_or_never().is_none());
-        let administrators = issuer(IssuerKind::ClusterTokenIssuer, "", 0);
-        assert!(
-            lanes
-                .turn(&administrators)
-                .now_or_never()
-                .flatten()
-                .is_some()
-        );
-        turns.clear();
-        assert!(late.now_or_never().flatten().is_some());
-        assert!(last.now_or_never().flatten().is_some());
-    }
 }

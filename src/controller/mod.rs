@@ -21,6 +21,7 @@ mod index;
 mod issuers;
 mod join;
 mod kept;
+mod lanes;
 mod materials;
 mod observe;
 mod reconcile;

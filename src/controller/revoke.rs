@@ -14,7 +14,9 @@ use super::{
     acquire,
     calls::call,
     context::{Context, key_of},
-    ids, materials,
+    ids,
+    lanes::Lanes,
+    materials,
 };
 use crate::{
     api::{ApiCredential, IssuerRef},
@@ -24,7 +26,9 @@ use crate::{
 };
 
 /// Revocations under way at once: a deleted namespace may bring thousands.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
+/// Of these, of one namespace: its issuer may never answer.
+const IN_A_LANE: usize = 4;
 /// One revocation with all its reads.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -36,12 +40,16 @@ pub(super) struct Gone {
 
 /// Revokes for those who are gone, for ever.
 pub(super) async fn run(context: Arc<Context>, gone: mpsc::UnboundedReceiver<Gone>) {
+    let lanes = Lanes::new(AT_ONCE, IN_A_LANE);
     UnboundedReceiverStream::new(gone)
-        .for_each_concurrent(AT_ONCE, |gone| {
-            let context = Arc::clone(&context);
+        .for_each_concurrent(None, |gone| {
+            let (context, lanes) = (Arc::clone(&context), lanes.clone());
             async move {
                 let key = key_of(&gone.object);
-                let done = tokio::time::timeout(DEADLINE, revoke(&context, &gone)).await;
+                let _turn = lanes.turn(&key.namespace).await;
+                // Boxed: those who wait need not have the room for it.
+                let work = Box::pin(revoke(&context, &gone));
+                let done = tokio::time::timeout(DEADLINE, work).await;
                 let result = match &done {
                     Ok(Ok(())) => {
                         tracing::info!(

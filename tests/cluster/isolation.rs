@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use kube::api::PostParams;
-use serde_json::json;
+use apicred::api::TokenIssuer;
+use kube::{Api, api::PostParams};
+use serde_json::{Value, json};
 use testenv::eventually;
 
-use crate::support::{LATER, Recorder, SOON, World, condition, merge, run, typed};
+use crate::support::{LATER, Place, Recorder, SOON, World, condition, merge, run, typed};
 
 #[test]
 fn bad_objects_of_every_kind_do_not_delay_a_good_one() {
@@ -265,5 +266,47 @@ fn four_hundred_credentials_of_two_namespaces_renew_at_once_and_each_gets_its_ow
         }
         let asked = issuer.requests().len();
         assert_eq!(asked, 2 * EACH * (ROUNDS + 1), "one request a token");
+    });
+}
+
+#[test]
+fn issuers_that_never_answer_delay_the_judgement_of_their_neighbours_alone() {
+    run(async {
+        let world = World::shared().await;
+        let (slow, place) = (
+            world.place("silent-issuers").await,
+            world.place("beside-silent").await,
+        );
+        // Takes connections in, and says nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = silent.local_addr().expect("an address");
+        let issuers = |of: &Place| Api::<TokenIssuer>::namespaced(of.kube.clone(), &of.namespace);
+        let issuer = |name: String, spec: Value| -> TokenIssuer {
+            typed(json!({ "metadata": { "name": name }, "spec": spec }))
+        };
+        // Each takes 5 s at least, so that all of them take longer than the test waits for anything.
+        for number in 0..64 {
+            let spec = json!({ "oidc": { "issuerUrl": format!("https://{address}/{number}") } });
+            issuers(&slow)
+                .create(
+                    &PostParams::default(),
+                    &issuer(format!("silent-{number}"), spec),
+                )
+                .await
+                .expect("an issuer");
+        }
+        let began = jiff::Timestamp::now();
+        let spec = json!({ "oauth2": { "tokenUrl": "https://127.0.0.1:9/token" } });
+        issuers(&place)
+            .create(&PostParams::default(), &issuer("good".to_owned(), spec))
+            .await
+            .expect("an issuer");
+        eventually(SOON, "the judgement of an issuer", async || {
+            let good = issuers(&place).get("good").await.expect("the issuer");
+            good.status.is_some()
+        })
+        .await;
+        let took = jiff::Timestamp::now().duration_since(began);
+        assert!(took.as_secs() < 4, "it took {took}");
     });
 }
