@@ -23,8 +23,8 @@ pub struct Target {
     /// Labels for the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32), schema_with = "super::crd::bounded_map")]
-    #[x_kube(validation = Rule::new("self.all(k, !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
-        .message("labels of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only"),
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^app[.]kubernetes[.]io/(name|component|part-of|version)$') || !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
+        .message("labels of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only, save app.kubernetes.io/name, component, part-of and version"),
         validation = Rule::new("self.all(k, self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9][-a-z0-9.]{0,252}/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$'))")
         .message("a label's key is a name of up to 63 letters, digits, '-', '_' and '.', with a DNS prefix if you like; its value is such a name or empty"))]
     pub labels: BTreeMap<String, String>,

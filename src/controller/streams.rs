@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     api::{ApiCredential, ClusterTokenIssuer, IssuerKind, TokenIssuer, names},
-    credential::Key,
+    credential::{Key, MAX_RENEW_REQUEST},
 };
 
 /// Typed objects: those that cannot be read are told and left out, so that one of them stops nobody else.
@@ -202,14 +202,20 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
     }
 }
 
-/// Managed fields are four fifths of an object's memory (reliability research, section 2.6); labels and foreign
-/// annotations are of no use here.
+/// Managed fields are four fifths of an object's memory (reliability research, section 2.6); labels and annotations are
+/// of no use here, but for one that steers, of which no more is read than this.
 fn prune<K: Resource>(object: &mut K) {
     let meta = object.meta_mut();
     meta.managed_fields = None;
     meta.labels = None;
     if let Some(annotations) = &mut meta.annotations {
-        annotations.retain(|key, _| key.starts_with(names::PREFIX));
+        annotations.retain(|key, value| {
+            if let Some((end, _)) = value.char_indices().nth(MAX_RENEW_REQUEST) {
+                value.truncate(end);
+                value.shrink_to_fit();
+            }
+            key == names::RENEW_REQUESTED_AT
+        });
     }
 }
 

@@ -18,6 +18,7 @@ mod tests;
 
 pub use error::FieldError;
 pub use issuer::{Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle};
+pub(crate) use parse::MAX_RENEW_REQUEST;
 pub use parse::{IssuerLookup, parse};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};

@@ -52,7 +52,7 @@ const PARAMETERS_WITH_FIELDS: [&str; 18] = [
     "device_code",
 ];
 /// Annotations are cut to this length before they are compared or echoed.
-const MAX_RENEW_REQUEST: usize = 128;
+pub(crate) const MAX_RENEW_REQUEST: usize = 128;
 
 /// Parses `object`. `lookup` finds the issuer object that it refers to.
 ///
@@ -115,7 +115,8 @@ pub fn parse(
         ("spec.target.labels", &spec.target.labels),
         ("spec.target.annotations", &spec.target.annotations),
     ] {
-        errors.extend(map.keys().filter(|k| reserved(k)).map(|k| {
+        let free = |key: &str| field.ends_with("labels") && DESCRIBE.contains(&key);
+        errors.extend(map.keys().filter(|k| reserved(k) && !free(k)).map(|k| {
             FieldError::new(
                 field,
                 format!("\"{k}\" belongs to another owner; choose a key of your own prefix"),
@@ -273,6 +274,14 @@ fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
     }
     Ok(keys)
 }
+
+/// Labels that only describe. `instance` is what Argo CD goes by, and `managed-by` is apicred's.
+const DESCRIBE: [&str; 4] = [
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/part-of",
+    "app.kubernetes.io/version",
+];
 
 /// Keys that other owners watch: a user could steer a GitOps tool, a scheduler or apicred itself with them.
 fn reserved(key: &str) -> bool {

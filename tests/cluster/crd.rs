@@ -96,6 +96,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "minLifetime": "24h" }),
             json!({ "parameters": { "acr_values": "x", "user": "y" } }),
             json!({ "target": { "type": "apicred.dev/token", "labels": { "team.example/kubernetes.io": "x" } } }),
+            json!({ "target": { "labels": { "app.kubernetes.io/part-of": "y", "app.kubernetes.io/version": "1" } } }),
             json!({ "target": { "labels": { "notkubernetes.io/x": "y" }, "annotations": { "a": "b" } } }),
         ] {
             let spec = merge(least(), changes);
@@ -250,6 +251,14 @@ fn bad_credentials_are_refused_in_words() {
             ),
             (
                 json!({ "target": { "labels": { "argocd.argoproj.io/instance": "y" } } }),
+                "set by their owners only",
+            ),
+            (
+                json!({ "target": { "labels": { "app.kubernetes.io/instance": "y" } } }),
+                "save app.kubernetes.io/name",
+            ),
+            (
+                json!({ "target": { "annotations": { "app.kubernetes.io/name": "y" } } }),
                 "set by their owners only",
             ),
             (

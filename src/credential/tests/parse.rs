@@ -130,6 +130,8 @@ fn each_fault_names_its_field() {
         (json!({ "parameters": { "client.secret": "more" } }), vec!["spec.parameters"]),
         (json!({ "parameters": { "scope\0": "more" } }), vec!["spec.parameters"]),
         (json!({ "target": { "labels": { "app.kubernetes.io/instance": "argo" } } }), vec!["spec.target.labels"]),
+        (json!({ "target": { "labels": { "app.kubernetes.io/managed-by": "me" } } }), vec!["spec.target.labels"]),
+        (json!({ "target": { "annotations": { "app.kubernetes.io/name": "me" } } }), vec!["spec.target.annotations"]),
         (json!({ "target": { "labels": { "k8s.io/x": "1", "a.fluxcd.io/x": "1", "fine": "1" } } }), vec!["spec.target.labels", "spec.target.labels"]),
         (json!({ "target": { "annotations": { "apicred.dev/expires-at": "x" } } }), vec!["spec.target.annotations"]),
         (json!({ "target": { "annotations": { "argocd.argoproj.io/sync-options": "x" } } }), vec!["spec.target.annotations"]),
@@ -144,6 +146,7 @@ fn each_fault_names_its_field() {
 #[test]
 fn keys_that_only_look_reserved_are_allowed() {
     let labels = json!({ "target": { "labels": {
+        "app.kubernetes.io/name": "1", "app.kubernetes.io/part-of": "1",
         "team": "1", "kubernetes.io": "1", "notkubernetes.io/x": "1", "example.com/kubernetes.io": "1", "io/x": "1"
     } } });
     assert_eq!(errors(&object(&labels), IssuerLookup::Found(issuer())), []);
