@@ -57,15 +57,11 @@ pub(super) async fn reconcile(kept: Arc<Kept>, context: Arc<Context>) -> Result<
     let object = kept.open().ok_or(Defect::Unreadable)?;
     // Boxed: the future of a look with all its reads and requests is too large to be moved about.
     let look = Box::pin(look(&object, &key, &context));
-    let look = AssertUnwindSafe(tokio::time::timeout(DEADLINE, look)).catch_unwind();
-    let result = match look.instrument(span).await {
-        Ok(Ok((outcome, wait))) => {
-            context.metrics.reconciled(outcome, started.elapsed());
-            Ok(wait)
-        }
-        Ok(Err(_)) => Err(Defect::TookTooLong),
-        Err(_) => Err(Defect::Panicked),
-    };
+    let result = contained(DEADLINE, look).instrument(span).await;
+    let result = result.map(|(outcome, wait)| {
+        context.metrics.reconciled(outcome, started.elapsed());
+        wait
+    });
     let wait = result.as_ref().copied().unwrap_or(Some(AFTER_DEFECT));
     let Some(wait) = wait else {
         return Ok(Action::await_change());
@@ -75,6 +71,19 @@ pub(super) async fn reconcile(kept: Arc<Kept>, context: Arc<Context>) -> Result<
     let due = schedule::later(context.clock.now(), at);
     context.health.scheduled(key.clone(), due, exists);
     result.map(|_| Action::requeue(wait))
+}
+
+/// A look that harms no other: a panic ends in it, and so does the wait for what never comes.
+pub(super) async fn contained<T>(
+    deadline: Duration,
+    look: impl Future<Output = T>,
+) -> Result<T, Defect> {
+    let look = AssertUnwindSafe(tokio::time::timeout(deadline, look)).catch_unwind();
+    match look.await {
+        Ok(Ok(came)) => Ok(came),
+        Ok(Err(_)) => Err(Defect::TookTooLong),
+        Err(_) => Err(Defect::Panicked),
+    }
 }
 
 /// What to do after a defect: this one object waits, the others do not notice.

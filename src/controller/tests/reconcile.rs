@@ -1,0 +1,18 @@
+use std::{future, time::Duration};
+
+use crate::controller::reconcile::{Defect, contained};
+
+#[tokio::test]
+async fn a_look_that_panics_or_never_ends_harms_nobody_else() {
+    let long = Duration::from_mins(1);
+    let panics = contained(long, async {
+        tokio::task::yield_now().await;
+        assert!(std::hint::black_box(false), "a defect of a test");
+    });
+    let never = contained(Duration::from_millis(1), future::pending::<()>());
+    let fine = contained(long, async { 7 });
+    let (panics, never, fine) = tokio::join!(panics, never, fine);
+    assert!(matches!(panics, Err(Defect::Panicked)));
+    assert!(matches!(never, Err(Defect::TookTooLong)));
+    assert!(matches!(fine, Ok(7)));
+}
