@@ -55,8 +55,8 @@ impl Kept {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Does it differ from this one in nothing that a look is for? A status, a label or an annotation of somebody
-    /// else is no reason for one.
+    /// Does it differ from this one in nothing that a look is for? An own status, a label or another annotation is no
+    /// reason for one. A status that others hold a part of is one each time: it may have to be put right.
     pub(super) fn asks_the_same(&self, other: &Self) -> bool {
         self.uid == other.uid && self.wakes == other.wakes
     }
@@ -155,8 +155,10 @@ fn wakes(object: &ApiCredential) -> u64 {
         .annotations
         .as_ref()
         .and_then(|a| a.get(names::RENEW_REQUESTED_AT));
+    let strange = meta.managed_fields.as_ref().map(|_| &meta.resource_version);
+    let deleting = meta.deletion_timestamp.is_some();
     let mut hasher = DefaultHasher::new();
-    (meta.generation, meta.deletion_timestamp.is_some(), renew).hash(&mut hasher);
+    (meta.generation, deleting, renew, strange).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -276,6 +278,10 @@ mod tests {
         assert!(
             with(&|o| o.metadata.resource_version = Some("4712".to_owned())),
             "a status"
+        );
+        assert!(
+            !with(&|o| o.metadata.managed_fields = Some(vec![])),
+            "a status of somebody else"
         );
         assert!(!with(&|o| o.metadata.generation = Some(3)), "a spec");
         assert!(

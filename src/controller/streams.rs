@@ -9,7 +9,7 @@ use std::{
 use futures::{Stream, StreamExt, future};
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
 };
 use kube::{
     Resource,
@@ -118,7 +118,7 @@ fn guarded<K: Resource<DynamicType = ()>>(
 }
 
 /// Credentials: fills the store and the index, and lets those through whose spec, renewal request or deletion
-/// changed. A status write, a label or an annotation of somebody else wakes nobody.
+/// changed, or whose status somebody else wrote. An own status, a label or another annotation wakes nobody.
 pub(super) fn credentials(
     context: &Arc<Context>,
     mut writer: Writer<Kept>,
@@ -203,10 +203,21 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
 }
 
 /// Managed fields are four fifths of an object's memory (reliability research, section 2.6); labels and annotations are
-/// of no use here, but for one that steers, of which no more is read than this.
+/// of no use here, but for one that steers, of which no more is read than this. Of all managers one is left if others than
+/// apicred hold a part of the status.
 fn prune<K: Resource>(object: &mut K) {
     let meta = object.meta_mut();
-    meta.managed_fields = None;
+    let status = Some("status");
+    let stranger = |entry: &ManagedFieldsEntry| {
+        entry.subresource.as_deref() == status && entry.manager.as_deref() != Some(names::MANAGER)
+    };
+    let strange = meta.managed_fields.iter().flatten().any(stranger);
+    meta.managed_fields = strange.then(|| {
+        vec![ManagedFieldsEntry {
+            subresource: status.map(str::to_owned),
+            ..ManagedFieldsEntry::default()
+        }]
+    });
     meta.labels = None;
     if let Some(annotations) = &mut meta.annotations {
         annotations.retain(|key, value| {

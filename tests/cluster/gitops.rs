@@ -132,3 +132,47 @@ fn a_pipeline_that_applies_the_same_again_and_labels_on_everything_cost_nothing(
         apply().await;
     });
 }
+
+#[test]
+fn a_status_that_somebody_edits_is_put_right_at_once() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("status").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        // When a condition changed last is left out: it will have changed.
+        let told = async || {
+            let there = place.credentials().get("c").await;
+            let mut status = there.map(|c| c.status.unwrap_or_default())?;
+            for condition in &mut status.conditions {
+                condition.last_transition_time.0 = jiff::Timestamp::UNIX_EPOCH;
+            }
+            Ok::<_, kube::Error>(status)
+        };
+        let right = told().await.expect("a status");
+        let mut wrong = serde_json::to_value(&right).expect("JSON");
+        wrong["expiresAt"] = json!("2040-01-01T00:00:00Z");
+        for condition in wrong["conditions"].as_array_mut().expect("conditions") {
+            condition["status"] = json!("False");
+            condition["reason"] = json!("SaidByHand");
+        }
+        for _ in 0..2 {
+            let edit = Patch::Merge(json!({ "status": wrong }));
+            let (credentials, params) = (place.credentials(), PatchParams::default());
+            let edited = credentials.patch_status("c", &params, &edit);
+            let edited = edited.await.expect("an edit").status.unwrap_or_default();
+            assert_ne!(edited.expires_at, right.expires_at);
+            eventually(LATER, "the status as it was", async || {
+                let there = told().await.map_err(|e| e.to_string())?;
+                if there == right {
+                    Ok(())
+                } else {
+                    Err(format!("{there:?}"))
+                }
+            })
+            .await;
+        }
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        assert_eq!(place.posts(), 1);
+    });
+}
