@@ -58,8 +58,7 @@ pub struct Client {
 pub struct SecretKeyRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!self.contains('/')")
-        .message("a Secret is named by its name alone; it lies in the credential's own namespace"))]
+    #[x_kube(validation = super::crd::name_alone())]
     pub name: String,
     /// Key in its data.
     #[schemars(length(min = 1, max = 253))]
@@ -72,8 +71,7 @@ pub struct SecretKeyRef {
 pub struct CertificateClient {
     /// Name of the Secret, in this namespace.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!self.contains('/')")
-        .message("a Secret is named by its name alone; it lies in the credential's own namespace"))]
+    #[x_kube(validation = super::crd::name_alone())]
     pub secret_name: String,
     /// Key of the certificate, the chain after it; `tls.crt` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,8 +145,7 @@ pub struct ManagedIdentityClient {
 pub struct MtlsClient {
     /// Name of the Secret, in this namespace.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!self.contains('/')")
-        .message("a Secret is named by its name alone; it lies in the credential's own namespace"))]
+    #[x_kube(validation = super::crd::name_alone())]
     pub secret_name: String,
     /// Key of the certificate with its whole chain; `tls.crt` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

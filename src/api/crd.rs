@@ -1,6 +1,9 @@
 //! Prints the CRDs of `crds/`.
 
-use kube::{CustomResourceExt, core::crd::merge_crds};
+use kube::{
+    CustomResourceExt,
+    core::{Rule, crd::merge_crds},
+};
 use serde_json::Value;
 
 use super::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
@@ -50,6 +53,30 @@ fn plain(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(plain),
         _ => {}
     }
+}
+
+/// Rule of a field that names a Secret.
+pub(super) fn name_alone() -> Rule {
+    Rule::new("!self.contains('/')")
+        .message("a Secret is named by its name alone; it lies in the credential's own namespace")
+}
+
+/// Rule of a tenant of Entra ID.
+pub(super) fn one_tenant() -> Rule {
+    Rule::new("!(self.lowerAscii() in ['common','organizations','consumers'])")
+        .message("application tokens need the concrete tenant: give its GUID or a verified domain, not common, organizations or consumers")
+}
+
+/// Rule of a tenant of Entra ID.
+pub(super) fn tenant_alone() -> Rule {
+    Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')")
+        .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com, without a URL around it")
+}
+
+/// Rule of a tenant of Entra ID.
+pub(super) fn tenant_by_id() -> Rule {
+    Rule::new("self.contains('.') || self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')")
+        .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com; the name that a tenant is shown by is neither")
 }
 
 /// Schema of a string map whose values are bounded, so that CEL rules over it have a known cost.

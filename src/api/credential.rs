@@ -247,12 +247,7 @@ pub enum IssuerKind {
 pub struct InlineEntra {
     /// Tenant: its GUID or one of its verified domains.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("!(self.lowerAscii() in ['common','organizations','consumers'])")
-        .message("application tokens need the concrete tenant: give its GUID or a verified domain, not common, organizations or consumers"),
-        validation = Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')")
-        .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com, without a URL around it"),
-        validation = Rule::new("self.contains('.') || self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')")
-        .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com; the name that a tenant is shown by is neither"))]
+    #[x_kube(validation = super::crd::one_tenant(), validation = super::crd::tenant_alone(), validation = super::crd::tenant_by_id())]
     pub tenant_id: String,
     /// National cloud; `Public` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -480,13 +480,9 @@ fn read_answer(
     Ok(token)
 }
 
-/// Entra ID saw one client ask for the same again and again. That says nothing about the other clients of the tenant: if
-/// they waited for it, whoever makes a client loop would hold up a whole company.
-const LOOP: u32 = 50_196;
-
 /// How long everybody leaves an issuer alone after this answer.
 fn pause(refusal: &Refusal) -> Option<SignedDuration> {
-    if refusal.aadsts == Some(LOOP) {
+    if refusal.aadsts == Some(oauth::LOOP) {
         return None;
     }
     let asked = refusal
@@ -520,7 +516,7 @@ mod tests {
             Some(SignedDuration::from_secs(7))
         );
         for asked in [None, asked] {
-            assert_eq!(pause(&refusal(Some(LOOP), asked)), None);
+            assert_eq!(pause(&refusal(Some(oauth::LOOP), asked)), None);
         }
     }
 }

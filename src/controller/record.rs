@@ -39,7 +39,8 @@ pub(super) fn known_status(
     // What this look began with may be older than what the watch has shown meanwhile.
     let newest = || {
         let there = context.credentials.get(&super::context::reference(key))?;
-        (*there.uid == *uid)
+        let newer = object.metadata.resource_version.as_deref() != Some(&*there.version);
+        (newer && *there.uid == *uid)
             .then(|| there.open())?
             .map(|c| c.status)
     };

@@ -111,12 +111,12 @@ pub fn parse(
         }
     }
     let keys = keys(&spec.target.keys).map_err(|e| errors.push(e));
-    for (field, map) in [
-        ("spec.target.labels", &spec.target.labels),
-        ("spec.target.annotations", &spec.target.annotations),
+    for (field, map, free) in [
+        ("spec.target.labels", &spec.target.labels, &DESCRIBE[..]),
+        ("spec.target.annotations", &spec.target.annotations, &[]),
     ] {
-        let free = |key: &str| field.ends_with("labels") && DESCRIBE.contains(&key);
-        errors.extend(map.keys().filter(|k| reserved(k) && !free(k)).map(|k| {
+        let taken = |k: &&String| reserved(k) && !free.contains(&k.as_str());
+        errors.extend(map.keys().filter(taken).map(|k| {
             FieldError::new(
                 field,
                 format!("\"{k}\" belongs to another owner; choose a key of your own prefix"),

@@ -27,11 +27,7 @@ pub struct Holder {
 /// Who holds how many places. `K` names a credential.
 #[derive(Debug)]
 pub struct Shares<K> {
-    places: u32,
-    held: HashMap<String, u32>,
-    total: u32,
-    /// Of these, at issuers of namespaces.
-    own: u32,
+    taken: Taken,
     line: Line<K>,
     /// Who stands in line at what.
     waiting: HashMap<K, Holder>,
@@ -43,10 +39,12 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
     /// Of so many places.
     pub fn new(places: u16) -> Self {
         Self {
-            places: u32::from(places.max(1)),
-            held: HashMap::new(),
-            total: 0,
-            own: 0,
+            taken: Taken {
+                places: u32::from(places.max(1)),
+                held: HashMap::new(),
+                total: 0,
+                own: 0,
+            },
             line: Line::new(),
             waiting: HashMap::new(),
             called: HashMap::new(),
@@ -62,9 +60,9 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
             self.give_back(&kept);
         }
         self.expire(now);
-        if self.has_room(holder) {
+        if self.taken.has_room(holder) {
             self.leave(key);
-            self.take(holder);
+            self.taken.add(holder);
             return true;
         }
         self.waiting.insert(key.clone(), holder.clone());
@@ -74,35 +72,23 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
 
     /// A place is free again. [`Shares::call`] follows.
     pub fn give_back(&mut self, holder: &Holder) {
-        if let Some(held) = self.held.get_mut(&holder.namespace) {
-            *held -= 1;
-            self.total -= 1;
-            self.own -= u32::from(holder.own);
-            if *held == 0 {
-                self.held.remove(&holder.namespace);
-            }
-        }
+        self.taken.remove(holder);
     }
 
     /// Those who may come now; a place is kept for each.
     pub fn call(&mut self, now: Timestamp) -> Vec<K> {
         self.expire(now);
         let mut called = Vec::new();
-        while self.total < self.places {
-            let (line, waiting) = (&mut self.line, &self.waiting);
-            let room = Room {
-                places: self.places,
-                total: self.total,
-                own: self.own,
-                held: &self.held,
-            };
-            let next = line.pop_where(|key| waiting.get(key).is_none_or(|h| room.fits(h)));
+        while self.taken.total < self.taken.places {
+            let (taken, waiting) = (&self.taken, &self.waiting);
+            let may = |key: &K| waiting.get(key).is_none_or(|h| taken.has_room(h));
+            let next = self.line.pop_where(may);
             let Some(key) = next else {
                 break;
             };
             if let Some(holder) = self.waiting.remove(&key) {
                 give_room_back(&mut self.waiting);
-                self.take(&holder);
+                self.taken.add(&holder);
                 self.called.insert(key.clone(), (holder, now));
                 called.push(key);
             }
@@ -125,12 +111,6 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
         }
     }
 
-    fn take(&mut self, holder: &Holder) {
-        *self.held.entry(holder.namespace.clone()).or_default() += 1;
-        self.total += 1;
-        self.own += u32::from(holder.own);
-    }
-
     fn expire(&mut self, now: Timestamp) {
         let late = |(_, since): &(Holder, Timestamp)| now.duration_since(*since) >= CALLED;
         if !self.called.values().any(late) {
@@ -148,28 +128,37 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
             }
         }
     }
+}
+
+/// The places that are taken.
+#[derive(Debug)]
+struct Taken {
+    places: u32,
+    held: HashMap<String, u32>,
+    total: u32,
+    /// Of these, at issuers of namespaces.
+    own: u32,
+}
+
+impl Taken {
+    fn add(&mut self, holder: &Holder) {
+        *self.held.entry(holder.namespace.clone()).or_default() += 1;
+        self.total += 1;
+        self.own += u32::from(holder.own);
+    }
+
+    fn remove(&mut self, holder: &Holder) {
+        if let Some(held) = self.held.get_mut(&holder.namespace) {
+            *held -= 1;
+            self.total -= 1;
+            self.own -= u32::from(holder.own);
+            if *held == 0 {
+                self.held.remove(&holder.namespace);
+            }
+        }
+    }
 
     fn has_room(&self, holder: &Holder) -> bool {
-        Room {
-            places: self.places,
-            total: self.total,
-            own: self.own,
-            held: &self.held,
-        }
-        .fits(holder)
-    }
-}
-
-/// What is taken, to judge one more.
-struct Room<'a> {
-    places: u32,
-    total: u32,
-    own: u32,
-    held: &'a HashMap<String, u32>,
-}
-
-impl Room<'_> {
-    fn fits(&self, holder: &Holder) -> bool {
         let held = self.held.get(&holder.namespace).copied();
         let within = held.unwrap_or_default() < self.places.div_ceil(4);
         let reserved = holder.own && self.own >= (self.places * 3 / 4).max(1);

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use super::Class;
 
+/// Entra ID saw one client ask for the same again and again. That says nothing about the other clients of the tenant: if
+/// they waited for it, whoever makes a client loop would hold up a whole company.
+pub const LOOP: u32 = 50_196;
+
 /// What is known about a number.
 #[derive(Clone, Copy)]
 pub(super) struct Known {
@@ -82,7 +86,7 @@ const OTHERS: &[Row] = &[
     (&[50_011, 500_112], Class::Invalid, "RedirectUriMismatch", "register this redirect address with the application (platform mobile and desktop applications)"),
     (&[50_147, 501_481, 501_491], Class::Invalid, "InvalidRequest", "Entra ID did not accept the proof key of the sign-in; run the command again"),
     // Entra itself.
-    (&[50_196], Class::Throttled, "LoopDetected", "Entra ID saw too many equal requests; apicred pauses"),
+    (&[LOOP], Class::Throttled, "LoopDetected", "Entra ID saw too many equal requests; apicred pauses"),
     (&[90_055], Class::Throttled, "Throttled", "the tenant is throttled; apicred pauses"),
     (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087, 80_002], Class::Transient, "IssuerUnavailable", "Entra ID is briefly unable to answer; apicred tries again"),
     (&[90_036, 90_092, 50_000], Class::Transient, "IssuerFailed", "Entra ID failed; apicred tries again; if it lasts, Microsoft's support asks for the correlation id"),
@@ -91,7 +95,7 @@ const OTHERS: &[Row] = &[
 /// Numbers after which Entra wants to be left alone for longer, in seconds. A loop counts 15 equal requests in five
 /// minutes (facts, section 3.2).
 const WAITS: &[(u32, u64)] = &[
-    (50_196, 300),
+    (LOOP, 300),
     (90_055, 60),
     (90_036, 60),
     (90_092, 60),

@@ -25,6 +25,7 @@ pub mod sign_in;
 mod tests;
 mod token;
 
+pub use aadsts::LOOP;
 pub use grant::Grant;
 pub use json::object;
 pub use keys::{Identity, Validity};

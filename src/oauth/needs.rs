@@ -75,10 +75,8 @@ impl Material {
         let text = secret.expose_secret();
         let quoted = |q: char| text.len() > 1 && text.starts_with(q) && text.ends_with(q);
         let encoded = || {
-            let bytes = base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .ok()?;
-            (bytes.len() >= 12 && bytes.iter().all(u8::is_ascii_graphic)).then_some(())
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+            bytes.is_ok_and(|b| b.len() >= 12 && b.iter().all(u8::is_ascii_graphic))
         };
         if text.trim() != text {
             Some("what is stored begins or ends with a blank")
@@ -86,10 +84,12 @@ impl Material {
             Some("what is stored begins with a byte order mark, as Windows writes it")
         } else if quoted('"') || quoted('\'') {
             Some("what is stored stands in quotation marks")
+        } else if encoded() {
+            Some(
+                "what is stored looks like base64 of something else; stringData takes the value as it is, and kubectl create secret as well",
+            )
         } else {
-            encoded().map(|()| {
-                "what is stored looks like base64 of something else; stringData takes the value as it is, and kubectl create secret as well"
-            })
+            None
         }
     }
 
