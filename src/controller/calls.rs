@@ -3,7 +3,16 @@
 
 use std::{future::Future, time::Duration};
 
-use crate::telemetry::metrics::Metrics;
+use http::{HeaderValue, header::ACCEPT};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams},
+    core::Request,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{api::names, telemetry::metrics::Metrics};
 
 /// A healthy server answers in milliseconds; kube's own client would wait for ever.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -64,6 +73,35 @@ pub(super) async fn call<T>(
         );
     }
     result
+}
+
+/// Applies a status. Gives the object's resourceVersion: of the answer nothing else is of use, so the server is asked
+/// for the metadata alone.
+pub(super) async fn apply_status<K: Resource + Clone>(
+    api: &Api<K>,
+    name: &str,
+    body: &Value,
+) -> Result<String, kube::Error> {
+    let params = PatchParams::apply(names::MANAGER).force();
+    let mut request = Request::new(api.resource_url())
+        .patch_subresource("status", name, &params, &Patch::Apply(body))
+        .map_err(kube::Error::BuildRequest)?;
+    let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static(metadata));
+    let made: Made = api.clone().into_client().request(request).await?;
+    Ok(made.metadata.resource_version)
+}
+
+#[derive(Deserialize)]
+struct Made {
+    metadata: Version,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    resource_version: String,
 }
 
 fn trouble(error: &kube::Error) -> Trouble {

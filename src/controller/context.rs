@@ -6,7 +6,6 @@ use std::{
 };
 
 use ipnet::IpNet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Resource,
     runtime::reflector::{ObjectRef, Store},
@@ -304,16 +303,6 @@ impl Context {
     pub(super) fn has_published(&self, key: &Key) -> bool {
         let object = self.credentials.get(&reference(key));
         object.is_some_and(|kept| kept.shown.published)
-    }
-
-    /// A Secret was written: decisions see it at once, and the watch must show it in time.
-    pub(super) fn wrote_secret(&self, meta: &ObjectMeta) {
-        let now = self.clock.now();
-        let mut secrets = lock(&self.secrets);
-        // If the watch was faster it owes nothing. Under the lock, so that it cannot be so in between.
-        if secrets.apply(meta, now).is_some() {
-            self.health.wrote("secrets", now);
-        }
     }
 
     /// A credential is gone.

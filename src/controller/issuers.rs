@@ -7,23 +7,19 @@ use std::{
 };
 
 use futures::StreamExt;
-use kube::{
-    Api, Resource,
-    api::{Patch, PatchParams},
-    runtime::reflector::ObjectRef,
-};
+use kube::{Api, Resource, runtime::reflector::ObjectRef};
 use serde_json::json;
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::{
-    calls::call,
+    calls::{apply_status, call},
     context::{Context, lock},
     index::IssuerName,
     lanes::Lanes,
 };
 use crate::{
-    api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer, names},
+    api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
     credential::{Endpoint, FieldError, Issuer, IssuerId},
     issuer::guard,
     oauth::{Class, Refusal},
@@ -218,12 +214,8 @@ where
         "metadata": { "name": name, "uid": object.meta().uid },
         "status": status,
     });
-    let params = PatchParams::apply(names::MANAGER).force();
-    call(
-        &context.metrics,
-        "patch_issuer_status",
-        api.patch_status(&name, &params, &Patch::Apply(&body)),
-    )
-    .await
-    .is_ok()
+    let applied = apply_status(api, &name, &body);
+    call(&context.metrics, "patch_issuer_status", applied)
+        .await
+        .is_ok()
 }

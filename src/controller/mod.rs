@@ -24,6 +24,8 @@ mod kept;
 mod lanes;
 mod materials;
 mod observe;
+mod own_write;
+mod readable;
 mod reconcile;
 mod record;
 mod reformat;

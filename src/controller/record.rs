@@ -5,19 +5,16 @@ use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
-use kube::{
-    Api, Resource,
-    api::{Patch, PatchParams, PostParams},
-};
+use kube::{Api, Resource, api::PostParams};
 use serde_json::json;
 
 use super::{
-    calls::{Trouble, call},
+    calls::{Trouble, apply_status, call},
     context::Context,
     ids,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus, names},
+    api::{ApiCredential, ApiCredentialStatus},
     credential::Key,
     plan::{Notice, Severity},
 };
@@ -67,16 +64,9 @@ pub(super) async fn write_status(
         "metadata": { "name": key.name, "uid": uid },
         "status": status,
     });
-    let params = PatchParams::apply(names::MANAGER).force();
-    match call(
-        &context.metrics,
-        "patch_status",
-        api.patch_status(&key.name, &params, &Patch::Apply(&body)),
-    )
-    .await
-    {
-        Ok(made) => {
-            let version = made.metadata.resource_version.unwrap_or_default();
+    let applied = apply_status(&api, &key.name, &body);
+    match call(&context.metrics, "patch_status", applied).await {
+        Ok(version) => {
             context.with_state(key, uid, |s| s.written = Some((version, status.clone())));
             // The watch may have shown it before this line.
             if let Some(now) = context.credentials.get(&super::context::reference(key)) {

@@ -67,6 +67,8 @@ pub(super) struct Secrets {
     incoming: Option<Map>,
     /// Own writes while a list was being received: the list may be older than they are.
     noted: HashSet<SecretName>,
+    /// Own writes that are not answered yet, and the version that the watch has shown meanwhile.
+    writing: HashMap<SecretName, Option<String>>,
     /// Keys of dresses, each kind once: nearly all Secrets wear the same.
     kinds: HashSet<Arc<DressKeys>>,
     listed: bool,
@@ -147,22 +149,38 @@ impl Secrets {
         changed
     }
 
-    /// A Secret was made or changed. Says whether that is news: the echo of an own write is none.
+    /// An own write is on its way.
+    pub(super) fn write_begins(&mut self, name: SecretName) {
+        self.writing.insert(name, None);
+    }
+
+    /// It was answered or given up. Gives the version that the watch showed meanwhile, if any.
+    pub(super) fn write_ends(&mut self, name: &SecretName) -> Option<String> {
+        self.writing.remove(name).flatten()
+    }
+
+    /// A Secret was made or changed. Says whether that is news to act on: the echo of an own write is none, and what
+    /// comes while one is on its way is told when it ends.
     pub(super) fn apply(&mut self, meta: &ObjectMeta, now: Timestamp) -> Option<SecretName> {
         let name = name(meta);
-        let facts = self.facts(meta);
+        let version = meta.resource_version.as_deref().unwrap_or_default();
         if let Some(old) = self.seen.get(&name)
-            && old.facts.uid == facts.uid
-            && !newer(&facts.version, &old.facts.version)
+            && Some(&old.facts.uid) == meta.uid.as_ref()
+            && !newer(version, &old.facts.version)
         {
             return None;
         }
+        let facts = self.facts(meta);
         if self.incoming.is_some() {
             self.noted.insert(name.clone());
         }
         let changed_at = Some(now);
         self.seen
             .insert(&name, Arc::new(Seen { facts, changed_at }));
+        if let Some(shown) = self.writing.get_mut(&name) {
+            *shown = Some(version.to_owned());
+            return None;
+        }
         Some(name)
     }
 

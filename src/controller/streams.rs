@@ -14,7 +14,6 @@ use k8s_openapi::{
 use kube::{
     Resource,
     api::PartialObjectMeta,
-    core::DeserializeGuard,
     runtime::{
         reflector::{self, Lookup, store::Writer},
         watcher::{self, Event},
@@ -25,6 +24,7 @@ use super::{
     context::{Context, NamespaceFacts, key_of, lock, reference},
     index::IssuerName,
     kept::{Kept, at_rest},
+    readable::Readable,
     relist,
     revoke::Gone,
     scope::{self, Watch},
@@ -36,7 +36,7 @@ use crate::{
 
 /// Typed objects: those that cannot be read are told and left out, so that one of them stops nobody else.
 fn readable<K>(
-    stream: Watch<DeserializeGuard<K>>,
+    stream: Watch<Readable<K>>,
     context: &Arc<Context>,
     name: &'static str,
 ) -> impl Stream<Item = Event<K>> + Send + 'static + use<K>
@@ -92,13 +92,12 @@ fn plainly(error: &watcher::Error) -> &'static str {
 }
 
 fn guarded<K: Resource<DynamicType = ()>>(
-    event: Event<DeserializeGuard<K>>,
+    event: Event<Readable<K>>,
     stream: &'static str,
 ) -> Option<Event<K>> {
-    let open = |guard: DeserializeGuard<K>| match guard.0 {
+    let open = |object: Readable<K>| match object.0 {
         Ok(object) => Some(object),
-        Err(invalid) => {
-            let meta = invalid.metadata;
+        Err(meta) => {
             tracing::error!(
                 stream,
                 namespace = meta.namespace,
@@ -281,14 +280,12 @@ pub(super) async fn secrets(context: Arc<Context>) {
 }
 
 /// The watch of `TokenIssuers`.
-pub(super) fn token_issuers(context: &Arc<Context>) -> Watch<DeserializeGuard<TokenIssuer>> {
+pub(super) fn token_issuers(context: &Arc<Context>) -> Watch<Readable<TokenIssuer>> {
     scope::namespaced(context, "tokenissuers", prune, |_| {})
 }
 
 /// The watch of `ClusterTokenIssuers`.
-pub(super) fn cluster_issuers(
-    context: &Arc<Context>,
-) -> Watch<DeserializeGuard<ClusterTokenIssuer>> {
+pub(super) fn cluster_issuers(context: &Arc<Context>) -> Watch<Readable<ClusterTokenIssuer>> {
     scope::clustered(&context.client, &context.settings.scope)
 }
 
@@ -297,7 +294,7 @@ pub(super) fn cluster_issuers(
 pub(super) async fn issuers<K>(
     context: Arc<Context>,
     mut writer: Writer<K>,
-    watch: Watch<DeserializeGuard<K>>,
+    watch: Watch<Readable<K>>,
     (name, kind): (&'static str, IssuerKind),
     changed: tokio::sync::mpsc::UnboundedSender<IssuerName>,
 ) where

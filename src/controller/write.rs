@@ -16,6 +16,7 @@ use super::{
     context::{Context, Held, reference},
     execute::failed,
     observe::permission,
+    own_write::OwnWrite,
 };
 use crate::{
     api::{IssuerRef, names},
@@ -162,13 +163,14 @@ async fn write(
                 field_manager: Some(names::MANAGER.to_owned()),
                 ..PostParams::default()
             };
+            let under_way = own_write(context, credential);
             let made = call(
                 &context.metrics,
                 "create_secret",
                 secrets(context, credential).create(&params, &secret),
             )
             .await?;
-            context.wrote_secret(&made.metadata);
+            under_way.done(&made.metadata);
             Ok(())
         }
         Target::Ours { version, published } => {
@@ -193,10 +195,19 @@ pub(super) async fn patch_secret(
     };
     let api = secrets(context, credential);
     let patch = Patch::Strategic(patch);
-    let request = api.patch(&credential.target.name, &params, &patch);
+    // The answer need not bring the token back.
+    let request = api.patch_metadata(&credential.target.name, &params, &patch);
+    let under_way = own_write(context, credential);
     let made = call(&context.metrics, "patch_secret", request).await?;
-    context.wrote_secret(&made.metadata);
+    under_way.done(&made.metadata);
     Ok(())
+}
+
+fn own_write<'a>(context: &'a Context, credential: &Credential) -> OwnWrite<'a> {
+    let Credential {
+        namespace, name, ..
+    } = credential;
+    context.own_write(namespace, name, &credential.target.name)
 }
 
 fn secrets(context: &Context, credential: &Credential) -> Api<Secret> {

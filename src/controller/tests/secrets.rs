@@ -178,3 +178,25 @@ fn a_list_that_is_newer_than_an_own_write_wins() {
     assert_eq!(secrets.finish(at(2)), [name("a")]);
     assert_eq!(version(&secrets, "a").as_deref(), Some("9"));
 }
+
+#[test]
+fn what_the_watch_shows_while_an_own_write_is_on_its_way_is_told_when_it_ends() {
+    let mut secrets = listed(&[meta("a", "1", "5"), meta("b", "2", "6")]);
+    secrets.write_begins(name("a"));
+    assert_eq!(secrets.apply(&meta("a", "1", "8"), at(1)), None);
+    assert_eq!(
+        version(&secrets, "a").as_deref(),
+        Some("8"),
+        "known at once"
+    );
+    assert_eq!(
+        secrets.apply(&meta("b", "2", "9"), at(1)),
+        Some(name("b")),
+        "another Secret is news as ever"
+    );
+    assert_eq!(secrets.write_ends(&name("a")).as_deref(), Some("8"));
+    assert_eq!(secrets.apply(&meta("a", "1", "8"), at(2)), None, "the echo");
+    assert_eq!(secrets.apply(&meta("a", "1", "10"), at(2)), Some(name("a")));
+    secrets.write_begins(name("a"));
+    assert_eq!(secrets.write_ends(&name("a")), None, "nothing was shown");
+}

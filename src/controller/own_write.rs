@@ -1,0 +1,78 @@
+//! An own write of a Secret, from before it is sent until its answer is known. The watch is often faster than the answer:
+//! what it shows meanwhile wakes nobody until it is clear whether it is the write itself or somebody else's.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{
+    context::{Context, lock},
+    index::SecretName,
+};
+use crate::credential::Key;
+
+/// A write under way. One that is given up counts as one that failed.
+pub(super) struct OwnWrite<'a> {
+    context: &'a Context,
+    /// Whose look writes: it knows what it wrote.
+    key: Key,
+    /// None once it has ended.
+    secret: Option<SecretName>,
+}
+
+impl Context {
+    /// Announces a write to a Secret of the credential's namespace.
+    pub(super) fn own_write(
+        &self,
+        namespace: &str,
+        credential: &str,
+        secret: &str,
+    ) -> OwnWrite<'_> {
+        let secret = (namespace.to_owned(), secret.to_owned());
+        lock(&self.secrets).write_begins(secret.clone());
+        OwnWrite {
+            context: self,
+            key: Key {
+                namespace: namespace.to_owned(),
+                name: credential.to_owned(),
+            },
+            secret: Some(secret),
+        }
+    }
+}
+
+impl OwnWrite<'_> {
+    /// It was answered: decisions see it at once, the watch must show it in time, and others that read the Secret are
+    /// woken.
+    pub(super) fn done(mut self, meta: &ObjectMeta) {
+        self.end(Some(meta));
+    }
+
+    fn end(&mut self, made: Option<&ObjectMeta>) {
+        let Some(secret) = self.secret.take() else {
+            return;
+        };
+        let mut secrets = lock(&self.context.secrets);
+        let shown = secrets.write_ends(&secret);
+        let now = self.context.clock.now();
+        // If the watch was faster it owes nothing. Under the lock, so that it cannot be so in between.
+        if made.is_some_and(|meta| secrets.apply(meta, now).is_some()) {
+            self.context.health.wrote("secrets", now);
+        }
+        drop(secrets);
+        let version = made.and_then(|meta| meta.resource_version.as_ref());
+        if version.is_none() && shown.is_none() {
+            return;
+        }
+        let own = shown.is_none() || shown.as_ref() == version;
+        for key in lock(&self.context.index).of_secret(&secret) {
+            if !(own && key == self.key) {
+                self.context.triggers.send(&key);
+            }
+        }
+    }
+}
+
+impl Drop for OwnWrite<'_> {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
