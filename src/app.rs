@@ -134,6 +134,7 @@ pub async fn run(
     let (health, metrics) = (Arc::<Health>::default(), Arc::<Metrics>::default());
     let listener = admin::bind(admin_listen).await?;
     let namespace = settings.namespace.clone();
+    let proxy = settings.issuer_proxy.as_ref().map(|p| p.url().to_string());
     let operator = Operator::new(
         client,
         settings,
@@ -148,7 +149,7 @@ pub async fn run(
         snapshot: Box::new(operator.snapshot(metrics_per_credential)),
     });
     let standby = Arc::clone(&admin.health);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, admin = %admin_listen, "apicred starts");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, admin = %admin_listen, issuer_proxy = proxy, "apicred starts");
 
     let (stopping, stopped) = watch::channel(false);
     let stops = || {

@@ -10,6 +10,7 @@ use apicred::{
     api::crd,
     app::{self, LeaseOptions, Options},
     controller::{IdentityEnvironment, Scope, Settings},
+    issuer::proxy::Proxy,
     telemetry::logs::{self, LogFormat},
 };
 use clap::{Args, Parser, Subcommand};
@@ -71,6 +72,25 @@ struct Run {
     /// Networks (CIDR) that namespaced issuers may live in although they are not public.
     #[arg(long = "allow-cidr", env = "APICRED_ALLOW_CIDR", value_delimiter = ',')]
     allowed_cidrs: Vec<IpNet>,
+    /// HTTP proxy that issuers are asked through, `http://proxy.example:3128`. With a user and password, set the variable
+    /// and not the flag, which every process of the machine can read. A proxy of the environment is never asked.
+    // Read later: clap would print what it cannot parse.
+    #[arg(
+        long,
+        env = "APICRED_ISSUER_PROXY",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    issuer_proxy: Option<SecretString>,
+    /// Issuers that are asked directly all the same: host names, .suffixes, addresses and CIDRs.
+    #[arg(
+        long,
+        env = "APICRED_ISSUER_NO_PROXY",
+        value_name = "LIST",
+        value_delimiter = ',',
+        requires = "issuer_proxy"
+    )]
+    issuer_no_proxy: Vec<String>,
     /// Expose the end of each token as a gauge labelled with the credential's name.
     #[arg(long, env = "APICRED_METRICS_PER_CREDENTIAL")]
     metrics_per_credential: bool,
@@ -178,6 +198,8 @@ fn operate(run: Run) -> Result<(), String> {
         admin_listen,
         concurrency,
         allowed_cidrs,
+        issuer_proxy,
+        issuer_no_proxy,
         metrics_per_credential,
         log_format,
         log_filter,
@@ -186,6 +208,15 @@ fn operate(run: Run) -> Result<(), String> {
         lease_name,
     } = run;
     logs::init(log_format, &log_filter)?;
+    let issuer_proxy = issuer_proxy
+        .map(|url| Proxy::parse(&url, &issuer_no_proxy))
+        .transpose()
+        .map_err(|fault| {
+            fault.message(
+                "--issuer-proxy (APICRED_ISSUER_PROXY)",
+                "--issuer-no-proxy (APICRED_ISSUER_NO_PROXY)",
+            )
+        })?;
     // One crypto provider for the API server's connections and the issuers'.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -203,6 +234,7 @@ fn operate(run: Run) -> Result<(), String> {
             },
             concurrency,
             allowed_cidrs,
+            issuer_proxy,
             instance,
             identity: identity.into(),
         },

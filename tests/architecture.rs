@@ -41,7 +41,7 @@ const KUBE_SHAPES: [&str; 2] = ["kube::core::Duration", "kube::Resource"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 17] = [
+const OPENERS: [&str; 18] = [
     "app.rs",                       // its own token, for the audiences in it
     "oauth/request.rs",             // into the bytes of a request
     "oauth/revocation.rs",          // and of the one that ends a token
@@ -51,6 +51,7 @@ const OPENERS: [&str; 17] = [
     "oauth/keys.rs",                // a private key, to sign with
     "oauth/grant/jwt_bearer.rs",    // a key file, to sign with
     "oauth/http.rs",                // onto the wire
+    "issuer/proxy.rs",              // a proxy's URL, to take user and password out of it
     "publish/formats.rs",           // into the Secret
     "controller/materials.rs",      // out of a Secret
     "controller/identity.rs",       // out of the machine's key file
@@ -68,6 +69,7 @@ fn is_pure(path: &str) -> bool {
     let alone = [
         "issuer/limits.rs",
         "issuer/discovery.rs",
+        "issuer/proxy.rs",
         "leader/election.rs",
     ]
     .contains(&path);

@@ -30,7 +30,7 @@ use crate::{
     api::{ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
     clock::Clock,
     credential::{Issuer, IssuerLookup, Key},
-    issuer::line::give_room_back,
+    issuer::{line::give_room_back, proxy::Proxy},
     oauth::{Token, Validity, http::Http},
     plan::Memory,
     publish::SourceUse,
@@ -48,6 +48,8 @@ pub struct Settings {
     pub concurrency: u16,
     /// Networks that namespaced issuers may live in although they are not public.
     pub allowed_cidrs: Vec<IpNet>,
+    /// The proxy that issuers are asked through.
+    pub issuer_proxy: Option<Proxy>,
     /// Name of this process in events.
     pub instance: String,
     /// What the process's environment says about its own identity in Azure.
@@ -202,7 +204,7 @@ impl Context {
         Arc::new(Self {
             digest_key: KeyKeeper::new(client.clone(), &settings.namespace),
             gate: Gate::new(triggers.clone(), Arc::clone(&clock), settings.concurrency),
-            http: Arc::default(),
+            http: Arc::new(Http::by_way_of(settings.issuer_proxy.clone())),
             flights: Arc::default(),
             endpoints: Endpoints::default(),
             head: Head::default(),

@@ -1,11 +1,36 @@
 //! Where issuer traffic may go. The address that is checked here is the address that is connected to: reqwest is
 //! given these very addresses and looks nothing up again, so a name cannot change its mind in between.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower::{BoxError, filter::AsyncPredicate};
 use url::{Host, Url};
+
+/// How long a name may take to be looked up before a proxy is asked for it. Behind a proxy the DNS often knows no
+/// name of the outside, and some say so by silence.
+const LOOK_UP: Duration = Duration::from_secs(2);
+
+/// Names that only the inside of a network has: RFC 6761, 6762 and 8375, and what is usual beside these.
+const INNER: [&str; 11] = [
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "intranet",
+    "private",
+    "corp",
+    "home",
+    "lan",
+    "svc",
+    "home.arpa",
+];
 
 /// May a connection go to `address`? Public unicast always; everything else only if a CIDR allows it.
 pub fn allowed(address: IpAddr, cidrs: &[IpNet]) -> bool {
@@ -135,6 +160,99 @@ impl Resolve for GuardedResolver {
                 return Err(AddressNotAllowed(not_allowed(name.as_str())).into());
             }
             Ok(Box::new(vetted.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// May a proxy be asked for a name that means `found` here? It looks the name up anew, so an answer of many addresses
+/// must be fit as a whole, and one without any, as is usual behind a proxy, only be of a name that the outside can have.
+///
+/// # Errors
+/// Why not.
+pub fn fit_for_proxy(
+    name: &str,
+    found: &[IpAddr],
+    cidrs: &[IpNet],
+) -> Result<(), AddressNotAllowed> {
+    if found.is_empty() && inner(name) {
+        return Err(AddressNotAllowed(format!(
+            "{name} is a name of an inner network and means nothing here; the proxy is not asked for such names"
+        )));
+    }
+    if found.iter().all(|address| allowed(*address, cidrs)) {
+        Ok(())
+    } else {
+        Err(AddressNotAllowed(not_allowed(name)))
+    }
+}
+
+/// Is it a name that nobody outside can have? One without a dot, below a domain of the inside, or a Service's, whatever
+/// the cluster's domain is (`name.namespace.svc.domain`).
+fn inner(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let below = |domain: &str| {
+        name.strip_suffix(domain)
+            .is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    };
+    !name.contains('.')
+        || INNER.iter().any(|domain| below(domain))
+        || name.split('.').skip(2).any(|label| label == "svc")
+}
+
+/// Looks at the name of an issuer before each connection that a proxy is asked for.
+#[derive(Clone)]
+pub struct ProxyGuard {
+    name: String,
+    cidrs: Vec<IpNet>,
+}
+
+impl ProxyGuard {
+    /// For this name, with these networks allowed beside public ones.
+    pub fn new(name: String, cidrs: Vec<IpNet>) -> Self {
+        Self { name, cidrs }
+    }
+}
+
+impl<R: Send + 'static> AsyncPredicate<R> for ProxyGuard {
+    type Future = Pin<Box<dyn Future<Output = Result<R, BoxError>> + Send>>;
+    type Request = R;
+
+    fn check(&mut self, request: R) -> Self::Future {
+        let Self { name, cidrs } = self.clone();
+        Box::pin(async move {
+            let looked_up = tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((&*name, 0)));
+            let found: Vec<IpAddr> = match looked_up.await {
+                Ok(Ok(found)) => found.map(|a| a.ip()).collect(),
+                Ok(Err(_)) | Err(_) => Vec::new(),
+            };
+            fit_for_proxy(&name, &found, &cidrs)?;
+            Ok(request)
+        })
+    }
+}
+
+/// Looks up the name of the proxy, which an administrator chose, and no other.
+pub struct ProxyResolver {
+    proxy: String,
+}
+
+impl ProxyResolver {
+    /// For a proxy at this host.
+    pub fn new(proxy: String) -> Self {
+        Self { proxy }
+    }
+}
+
+impl Resolve for ProxyResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let fits = name.as_str().eq_ignore_ascii_case(&self.proxy);
+        Box::pin(async move {
+            if !fits {
+                return Err(AddressNotAllowed(not_allowed(name.as_str())).into());
+            }
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }

@@ -1,5 +1,5 @@
-//! What apicred knows and keeps about issuers: where they may be reached ([`guard`]), what they say about
-//! themselves ([`discovery`], fetched by [`lookup`]) how much may be asked of them
+//! What apicred knows and keeps about issuers: where they may be reached ([`guard`]) and by what way ([`proxy`]), what
+//! they say about themselves ([`discovery`], fetched by [`lookup`]) how much may be asked of them
 //! ([`limits`]), who is next ([`line`](mod@line)) and how much of the operator they may hold ([`shares`]).
 
 pub mod discovery;
@@ -7,6 +7,7 @@ pub mod guard;
 pub mod limits;
 pub mod line;
 pub mod lookup;
+pub mod proxy;
 pub mod shares;
 #[cfg(test)]
 mod tests;

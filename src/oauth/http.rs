@@ -1,4 +1,5 @@
-//! The one file that sends. HTTPS only, no redirects, no ambient proxy, bounded in time and size.
+//! The one file that sends. HTTPS only, no redirects, no proxy but one that an administrator set, bounded in time and
+//! size.
 
 use std::{
     error::Error as _,
@@ -8,21 +9,32 @@ use std::{
 
 use ipnet::IpNet;
 use reqwest::{
-    Certificate, Client, Identity, StatusCode,
+    Certificate, Client, ClientBuilder, Identity, StatusCode,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     redirect, tls,
 };
 use secrecy::ExposeSecret;
+use tower::filter::AsyncFilterLayer;
 use url::Url;
 
-use super::{Class, Method, RawAnswer, Refusal, TlsIdentity, TokenRequest, recent::Recent};
+use super::{
+    Class, Method, RawAnswer, Refusal, TlsIdentity, TokenRequest,
+    broken::{self, WithUser},
+    encode,
+    recent::Recent,
+};
 use crate::{
     credential::Issuer,
-    issuer::guard::{self, AddressNotAllowed, GuardedResolver},
+    issuer::{
+        guard::{self, AddressNotAllowed, GuardedResolver, ProxyGuard, ProxyResolver},
+        proxy::Proxy,
+    },
 };
 
 /// TCP and TLS set-up (DESIGN, section 4).
 const CONNECT: Duration = Duration::from_secs(5);
+/// The same through a proxy, with the look-up of the issuer's name in front.
+const CONNECT_BY_PROXY: Duration = Duration::from_secs(7);
 /// The whole exchange, so that a body of a byte a second ends too.
 const TOTAL: Duration = Duration::from_secs(15);
 /// Largest answer that is read.
@@ -38,6 +50,7 @@ const MAX_CLIENTS: usize = 256;
 #[derive(Default)]
 pub struct Http {
     clients: Mutex<Recent<Settings, Client, MAX_CLIENTS>>,
+    proxy: Option<Proxy>,
 }
 
 #[derive(Clone, Eq, Hash, PartialEq)]
@@ -50,15 +63,27 @@ struct Settings {
     identity: Option<String>,
     /// Plain http to the machine's own identity endpoint.
     local: bool,
+    /// Name or address of the server that the proxy is asked for; `None`: the proxy is not asked. Such a client vets one
+    /// name, and the token endpoint may have another one than the issuer.
+    by_proxy: Option<String>,
 }
 
 impl Http {
+    /// Asks issuers through this proxy, or directly.
+    pub fn by_way_of(proxy: Option<Proxy>) -> Self {
+        Self {
+            clients: Mutex::default(),
+            proxy,
+        }
+    }
+
     /// Sends a token request.
     ///
     /// # Errors
     /// A refusal when no complete answer came.
     pub async fn send(&self, issuer: &Issuer, request: TokenRequest) -> Result<RawAnswer, Refusal> {
-        let client = self.client(issuer, &request.url, request.tls.as_ref(), request.local)?;
+        let (client, proxy) =
+            self.client(issuer, &request.url, request.tls.as_ref(), request.local)?;
         let mut headers = HeaderMap::new();
         if request.method == Method::Post {
             headers.insert(
@@ -79,8 +104,8 @@ impl Http {
         }
         let body = request.body.expose_secret().to_owned();
         match request.method {
-            Method::Post => read(client.post(request.url).headers(headers).body(body)).await,
-            Method::Get => read(client.get(request.url).headers(headers)).await,
+            Method::Post => read(client.post(request.url).headers(headers).body(body), proxy).await,
+            Method::Get => read(client.get(request.url).headers(headers), proxy).await,
         }
     }
 
@@ -89,8 +114,8 @@ impl Http {
     /// # Errors
     /// A refusal when no complete answer came.
     pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, Refusal> {
-        let client = self.client(issuer, &url, None, false)?;
-        read(client.get(url).header("accept", "application/json")).await
+        let (client, proxy) = self.client(issuer, &url, None, false)?;
+        read(client.get(url).header("accept", "application/json"), proxy).await
     }
 
     fn client(
@@ -99,7 +124,7 @@ impl Http {
         url: &Url,
         identity: Option<&TlsIdentity>,
         local: bool,
-    ) -> Result<Client, Refusal> {
+    ) -> Result<(Client, Option<WithUser>), Refusal> {
         if local {
             if issuer.lends.is_none() || !guard::is_local(url) {
                 return Err(Refusal::local(
@@ -119,6 +144,15 @@ impl Http {
             guard::check_literal(url, &issuer.allowed_cidrs)
                 .map_err(|text| Refusal::local(Class::Invalid, "AddressNotAllowed", text))?;
         }
+        // What belongs to the machine itself is no matter of any proxy.
+        let proxy = self.proxy.as_ref().filter(|p| !local && p.serves(url));
+        if proxy.is_some() && matches!(url.host(), Some(url::Host::Ipv6(_))) {
+            return Err(Refusal::local(
+                Class::Invalid,
+                "AddressNotAllowed",
+                "an issuer at an IPv6 address cannot be asked through the proxy for issuers; give it a name, or list the address among those that go past the proxy",
+            ));
+        }
         let settings = Settings {
             origin: issuer.origin.clone(),
             ca_bundle: issuer.ca_bundle.clone(),
@@ -129,18 +163,24 @@ impl Http {
             },
             identity: identity.map(|i| i.name.clone()),
             local,
+            by_proxy: proxy.and(url.host_str()).map(str::to_owned),
         };
+        let way = proxy.map(|p| WithUser(p.credentials().is_some()));
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&settings) {
-            return Ok(client.clone());
+            return Ok((client.clone(), way));
         }
-        let client = build(&settings, identity)?;
+        let client = build(&settings, identity, proxy)?;
         clients.insert(settings, client.clone());
-        Ok(client)
+        Ok((client, way))
     }
 }
 
-fn build(settings: &Settings, identity: Option<&TlsIdentity>) -> Result<Client, Refusal> {
+fn build(
+    settings: &Settings,
+    identity: Option<&TlsIdentity>,
+    proxy: Option<&Proxy>,
+) -> Result<Client, Refusal> {
     let fault = |text: String| Refusal::local(Class::Invalid, "CaBundleInvalid", text);
     let mut builder = Client::builder()
         .https_only(!settings.local)
@@ -148,12 +188,16 @@ fn build(settings: &Settings, identity: Option<&TlsIdentity>) -> Result<Client, 
         .no_proxy()
         .retry(reqwest::retry::never())
         .tls_version_min(tls::Version::TLS_1_2)
-        .connect_timeout(CONNECT)
         .timeout(TOTAL)
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .pool_idle_timeout(Duration::from_secs(90))
-        .user_agent(concat!("apicred/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Arc::new(GuardedResolver::new(settings.cidrs.clone())));
+        .user_agent(concat!("apicred/", env!("CARGO_PKG_VERSION")));
+    builder = match proxy {
+        None => builder
+            .connect_timeout(CONNECT)
+            .dns_resolver(Arc::new(GuardedResolver::new(settings.cidrs.clone()))),
+        Some(proxy) => through(builder, settings, proxy)?,
+    };
     if let Some(pem) = &settings.ca_bundle {
         let roots = Certificate::from_pem_bundle(pem.as_bytes())
             .map_err(|_| fault("caBundle is not a list of PEM certificates".to_owned()))?;
@@ -181,8 +225,48 @@ fn build(settings: &Settings, identity: Option<&TlsIdentity>) -> Result<Client, 
     })
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Result<RawAnswer, Refusal> {
-    let mut response = request.send().await.map_err(|e| transport(&e))?;
+/// Has a client ask a proxy for its connections, after a look at the name that the proxy is to connect to.
+fn through(
+    mut builder: ClientBuilder,
+    settings: &Settings,
+    proxy: &Proxy,
+) -> Result<ClientBuilder, Refusal> {
+    let fault = || {
+        Refusal::local(
+            Class::Invalid,
+            "ProxyInvalid",
+            "the settings of the proxy for issuers cannot be used; an administrator corrects them",
+        )
+    };
+    let mut way = reqwest::Proxy::https(proxy.url().as_str()).map_err(|_| fault())?;
+    if let Some((user, password)) = proxy
+        .credentials()
+        .and_then(|both| both.expose_secret().split_once(':'))
+    {
+        let header = HeaderValue::from_str(&encode::basic(user, password));
+        let mut header = header.map_err(|_| fault())?;
+        header.set_sensitive(true);
+        way = way.custom_http_auth(header);
+    }
+    let host = proxy.url().host_str().unwrap_or_default().to_owned();
+    builder = builder
+        .proxy(way)
+        .connect_timeout(CONNECT_BY_PROXY)
+        .dns_resolver(Arc::new(ProxyResolver::new(host)));
+    // An address was looked at already.
+    let name = settings.by_proxy.clone();
+    if let Some(name) = name.filter(|name| name.parse::<std::net::IpAddr>().is_err()) {
+        let guard = ProxyGuard::new(name, settings.cidrs.clone());
+        builder = builder.connector_layer(AsyncFilterLayer::new(guard));
+    }
+    Ok(builder)
+}
+
+async fn read(
+    request: reqwest::RequestBuilder,
+    proxy: Option<WithUser>,
+) -> Result<RawAnswer, Refusal> {
+    let mut response = request.send().await.map_err(|e| transport(&e, proxy))?;
     let header = |name| {
         response
             .headers()
@@ -194,7 +278,7 @@ async fn read(request: reqwest::RequestBuilder) -> Result<RawAnswer, Refusal> {
     let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
     let challenge = header(WWW_AUTHENTICATE);
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e, proxy))? {
         if body.len() + chunk.len() > MAX_BODY {
             return Err(Refusal {
                 http_status: Some(status.as_u16()),
@@ -222,27 +306,40 @@ pub fn not_found(answer: &RawAnswer) -> bool {
 }
 
 /// What went wrong below HTTP, told by kind: error texts of the libraries name hosts and more.
-fn transport(error: &reqwest::Error) -> Refusal {
+fn transport(error: &reqwest::Error, proxy: Option<WithUser>) -> Refusal {
     let mut source = error.source();
     let mut depth = 0;
     while let Some(cause) = source {
         if let Some(refused) = cause.downcast_ref::<AddressNotAllowed>() {
             return Refusal::local(Class::Invalid, "AddressNotAllowed", refused.to_string());
         }
-        if let Some(tls) = tls_error(cause) {
-            return Refusal {
-                // TLS 1.3 tells of a refused client certificate after the request has left; nobody read it then.
-                maybe_sent: false,
-                ..Refusal::local(Class::Transient, "TlsFailed", tls_step(tls))
-            };
-        }
         depth += 1;
         source = if depth < 16 { cause.source() } else { None };
+    }
+    // Never `maybe_sent`: TLS 1.3 tells of a refused client certificate after the request has left, but nobody read it
+    // then; and what a proxy refuses has not left.
+    if let Some(known) = error
+        .source()
+        .and_then(|cause| broken::refusal(cause, proxy))
+    {
+        return known;
+    }
+    if proxy.is_some() && error.is_connect() && error.is_timeout() {
+        return Refusal::local(
+            Class::Transient,
+            "ProxyTimeout",
+            "the proxy for issuers brought about no connection to the issuer in time; apicred tries again",
+        );
     }
     let (reason, step) = if error.is_timeout() {
         (
             "IssuerTimeout",
             "the issuer did not answer in time; apicred tries again",
+        )
+    } else if error.is_connect() && proxy.is_some() {
+        (
+            "IssuerUnreachable",
+            "the proxy for issuers opened a connection, and it broke before TLS stood; check the issuer's port and the rules of the proxy",
         )
     } else if error.is_connect() {
         (
@@ -259,40 +356,5 @@ fn transport(error: &reqwest::Error) -> Refusal {
         // Only a connection that never stood is proof that nothing was sent.
         maybe_sent: !error.is_connect(),
         ..Refusal::local(Class::Transient, reason, step)
-    }
-}
-
-/// rustls hands its error up inside an `io::Error`, and the connector puts that into another one.
-fn tls_error<'a>(mut cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    loop {
-        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-            return Some(tls);
-        }
-        cause = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
-    }
-}
-
-fn tls_step(error: &rustls::Error) -> &'static str {
-    use rustls::CertificateError as C;
-    match error {
-        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
-            "the issuer's certificate is signed by a CA that is not trusted; put that CA into caBundle"
-        }
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
-            "the issuer's certificate has expired"
-        }
-        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            "the issuer's certificate is not valid yet; check the clocks"
-        }
-        rustls::Error::InvalidCertificate(
-            C::NotValidForName | C::NotValidForNameContext { .. },
-        ) => "the issuer's certificate is for another name; check the URL",
-        rustls::Error::InvalidCertificate(_) => {
-            "the issuer's certificate is not acceptable; if it signed itself, it must not be marked as a CA (basicConstraints CA:FALSE)"
-        }
-        rustls::Error::AlertReceived(_) => {
-            "the issuer ended the TLS handshake: does it want a client certificate, know its CA, and get the whole chain?"
-        }
-        _ => "the TLS handshake with the issuer failed",
     }
 }

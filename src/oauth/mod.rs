@@ -4,6 +4,7 @@
 
 mod aadsts;
 mod assertion;
+mod broken;
 mod challenge;
 mod client_auth;
 mod encode;

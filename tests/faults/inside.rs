@@ -124,6 +124,7 @@ impl Inside {
                     namespace: given.namespace,
                     concurrency: 4,
                     allowed_cidrs: vec!["127.0.0.0/8".parse().expect("a network")],
+                    issuer_proxy: None,
                     instance: "inside".to_owned(),
                     identity: IdentityEnvironment::default(),
                 };

@@ -24,3 +24,33 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end }}
+
+{{/* Not empty if issuers are asked through a proxy. */}}
+{{- define "apicred.proxied" -}}
+{{- $proxy := default dict .Values.issuerProxy -}}
+{{- $secret := (default dict $proxy.existingSecret).name -}}
+{{- if and $proxy.url $secret -}}
+{{- fail "issuerProxy: set url or existingSecret.name, not both" -}}
+{{- end -}}
+{{- if and $proxy.noProxy (not (or $proxy.url $secret)) -}}
+{{- fail "issuerProxy.noProxy says what goes past a proxy, and none is set: set issuerProxy.url or issuerProxy.existingSecret.name" -}}
+{{- end -}}
+{{- or $proxy.url $secret | default "" -}}
+{{- end }}
+
+{{/* The ports that the pod may call, with that of the proxy if it is known. */}}
+{{- define "apicred.egressPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.networkPolicy.egressPorts -}}
+{{- $ports = append $ports (int .) -}}
+{{- end -}}
+{{- with (default dict .Values.issuerProxy).url -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- $ports = append $ports (default (ternary "443" "80" (eq $url.scheme "https")) $port | int) -}}
+{{- end -}}
+{{- range $ports | uniq }}
+- port: {{ . }}
+  protocol: TCP
+{{- end }}
+{{- end }}

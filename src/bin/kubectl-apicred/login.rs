@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use apicred::{
     credential::Endpoint,
+    issuer::proxy::Proxy,
     oauth::{
         http::Http,
         sign_in::{Pkce, Ticket, authorize_url, for_sign_in, no_refresh_token, of_api, with_wish},
@@ -27,6 +28,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_mins(5);
 
 pub(crate) async fn run(options: Login) -> Result<(), String> {
+    let proxy = options.proxy.as_ref().map(|url| Proxy::parse(url, &[]));
+    let proxy = proxy
+        .transpose()
+        .map_err(|fault| fault.message("--proxy (APICRED_PROXY)", ""))?;
     let cluster = Cluster::connect(&options.target).await?;
     let name = options.target.credential.as_str();
     let subject = subject::find(&cluster, name, &options.allowed_cidrs).await?;
@@ -36,7 +41,7 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     }
     subject::may_ask(&cluster, &asked).await?;
 
-    let http = Http::default();
+    let http = Http::by_way_of(proxy);
     let credential = for_sign_in(&subject.credential);
     let endpoint = wire::endpoint(&http, &credential)
         .await

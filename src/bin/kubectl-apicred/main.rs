@@ -24,6 +24,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use jiff::SignedDuration;
+use secrecy::SecretString;
 use url::Url;
 
 /// Signs people in for the credentials of apicred.
@@ -92,6 +93,16 @@ struct Login {
     /// Networks (CIDR) that a TokenIssuer may live in although they are not public.
     #[arg(long = "allow-cidr", value_delimiter = ',')]
     allowed_cidrs: Vec<IpNet>,
+    /// HTTP proxy that the issuer is asked through, `http://proxy.example:3128`. With a user and password, set the variable
+    /// and not the flag. `HTTPS_PROXY` is not looked at.
+    // Read later: clap would print what it cannot parse.
+    #[arg(
+        long,
+        env = "APICRED_PROXY",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    proxy: Option<SecretString>,
 }
 
 /// `90s`, `5m`.

@@ -4,4 +4,5 @@ mod discovery;
 mod guard;
 mod guard_properties;
 mod limits;
+mod proxy;
 mod shares;

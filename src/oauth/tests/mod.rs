@@ -4,6 +4,7 @@ mod answer;
 mod golden;
 mod hostile;
 mod lifetime;
+mod proxied;
 mod refusal;
 mod renewal;
 mod request;

@@ -45,6 +45,7 @@ fn victim() {
             namespace: NAMESPACE.to_owned(),
             concurrency: 4,
             allowed_cidrs: Vec::new(),
+            issuer_proxy: None,
             instance: "victim".to_owned(),
             identity: IdentityEnvironment::default(),
         },
