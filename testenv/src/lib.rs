@@ -19,6 +19,7 @@
 //! | [`Programs`] | finds the programs, or builds them from the pinned Go modules |
 //! | [`ControlPlane`] | starts the three servers and knows when they are ready |
 //! | [`OidcProvider`] | an `OpenID` Connect issuer that this project did not write |
+//! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
 //! | [`audit`] | what the API server says that it was asked |
 //! | [`tls`] | throw-away certificates |
 //! | [`eventually`] | waits for a condition instead of sleeping for luck |
@@ -28,6 +29,7 @@
 
 pub mod audit;
 mod cache;
+mod connect_proxy;
 mod control_plane;
 mod error;
 mod eventually;
@@ -46,6 +48,7 @@ mod servers;
 pub mod tls;
 
 pub use audit::{AuditEvent, AuditMark};
+pub use connect_proxy::{Asked, ConnectProxy, Manner};
 pub use control_plane::{AnotherApiServer, Backup, Component, ControlPlane, Options};
 pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};

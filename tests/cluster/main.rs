@@ -18,6 +18,7 @@ mod logs;
 mod machine;
 mod namespaced;
 mod providers;
+mod proxy;
 mod restart;
 mod rotation;
 mod secrets;

@@ -8,7 +8,9 @@ use dev_issuer::{Client as OauthClient, Config, DevIssuer};
 use kube::{Api, api::PostParams};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use serde_json::{Value, json};
-use testenv::{OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually};
+use testenv::{
+    Asked, ConnectProxy, OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
     process::{Child, ChildStderr, Command},
@@ -32,12 +34,17 @@ struct Plugin {
 
 impl Plugin {
     fn start(kubeconfig: &PathBuf, args: &[&str]) -> Self {
+        Self::start_with(kubeconfig, args, &[])
+    }
+
+    fn start_with(kubeconfig: &PathBuf, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-apicred"))
             .args(args)
             .env("KUBECONFIG", kubeconfig)
             // No browser of the machine that runs the tests.
             .env_remove("DISPLAY")
             .env_remove("WAYLAND_DISPLAY")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -300,6 +307,63 @@ fn a_person_signs_in_by_device_code_at_both_kinds_of_issuers() {
             assert!(good && said.contains(ADA), "{said}");
             kept(&place, &said).await;
             place.ready("c").await;
+        }
+    });
+}
+
+#[test]
+fn a_person_signs_in_through_a_proxy_that_he_names_and_no_other() {
+    run(async {
+        let world = World::shared().await;
+        let place = entra(world, "login-proxy").await;
+        let kubeconfig = person_of(world, &place, true).await;
+        place
+            .create("c", spec(&place, &json!(["api://demo/Records.Read"])))
+            .await;
+        let proxy = ConnectProxy::start(Some(("ada", "hunter2")))
+            .await
+            .expect("a proxy");
+        let ambient = ConnectProxy::start(None).await.expect("a proxy");
+        let (url, ambient_url) = (
+            format!("http://ada:hunter2@{}", proxy.address()),
+            format!("http://{}", ambient.address()),
+        );
+        let device = ["login", "c", "-n", &place.namespace, "--device"];
+        let env = [("APICRED_PROXY", &*url), ("HTTPS_PROXY", &*ambient_url)];
+        let mut plugin = Plugin::start_with(&kubeconfig, &device, &env);
+        let code = plugin.code().await;
+        place
+            .issuer
+            .approve_device(&code, ADA)
+            .expect("a known code");
+        let (good, said) = plugin.end().await;
+        assert!(good && !said.contains("hunter2"), "{said}");
+        kept(&place, &said).await;
+        let opened = Asked {
+            target: place.issuer.address().to_string(),
+            status: Some(200),
+        };
+        assert_eq!((proxy.asked(), ambient.asked()), (vec![opened], Vec::new()));
+
+        for (given, word) in [
+            (
+                format!("http://{}", proxy.address()),
+                "wants a user and password",
+            ),
+            (
+                format!("http://ada:wrong@{}", proxy.address()),
+                "refuses the user and password",
+            ),
+            (
+                "socks5://ada:hunter2@proxy".to_owned(),
+                "--proxy (APICRED_PROXY) must begin with http://",
+            ),
+        ] {
+            let args: Vec<&str> = device.into_iter().chain(["--proxy", &given]).collect();
+            let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
+            assert!(!good && said.contains(word), "{said}");
+            let secret = said.contains("hunter2") || said.contains("administrator");
+            assert!(!secret, "{said}");
         }
     });
 }

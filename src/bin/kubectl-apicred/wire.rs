@@ -154,6 +154,11 @@ pub(crate) fn explain(refusal: &Refusal) -> String {
         .message()
         .replace("apicred tries again", "run the command again")
         .replace("apicred pauses", "run the command again in a while")
+        .replace("an administrator adds them", "put them into APICRED_PROXY")
+        .replace(
+            "an administrator corrects them",
+            "correct --proxy or APICRED_PROXY",
+        )
 }
 
 /// A secret of its own for one request: `state`, a proof key.

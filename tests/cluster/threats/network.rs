@@ -10,6 +10,7 @@ use std::{
 
 use kube::api::PostParams;
 use serde_json::json;
+use testenv::ConnectProxy;
 
 use super::attacker::{Attacker, ISSUERS_AND_CREDENTIALS, foreign_secrets};
 use crate::support::{ALLOW_CIDR, Listener, World, run, typed};
@@ -133,6 +134,94 @@ fn no_spelling_of_an_inner_address_is_connected_to() {
 }
 
 #[test]
+fn no_inner_address_is_asked_of_a_proxy() {
+    run(async {
+        let proxy = ConnectProxy::start(None).await.expect("a proxy");
+        let mut world = World::own().await;
+        world.environment = vec![
+            (ALLOW_CIDR, "203.0.113.0/24".to_owned()),
+            (
+                "APICRED_ISSUER_PROXY",
+                format!("http://{}", proxy.address()),
+            ),
+        ];
+        world.start_operator().await;
+        let place = world.place("t2-proxy").await;
+        let attacker = Attacker::of(&world, &place, ISSUERS_AND_CREDENTIALS).await;
+        attacker.reads_no_secrets().await;
+        let door = Door::at("127.0.0.1");
+        let names = [
+            "metadata.google.internal",
+            "idp",
+            "printer.local",
+            "a.b.svc.k8s.example",
+        ];
+        let hosts: Vec<&str> = INSIDE.into_iter().chain(names).collect();
+        // This Secret would go anywhere: it is the attacker's own.
+        let origins: Vec<String> = (hosts.iter())
+            .filter_map(|host| url::Url::parse(&format!("https://{host}:{}", door.port)).ok())
+            .map(|url| url.origin().ascii_serialization())
+            .collect();
+        let note = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": origins.join(",") } } });
+        place.edit_secret("source", note).await;
+        let mut judged = 0;
+        for (number, host) in hosts.iter().enumerate() {
+            let (name, origin) = (
+                format!("i-{number}"),
+                format!("https://{host}:{}", door.port),
+            );
+            let spec = if number % 2 == 0 {
+                json!({ "oauth2": { "tokenUrl": format!("{origin}/token") } })
+            } else {
+                json!({ "oidc": { "issuerUrl": origin } })
+            };
+            if attacker.issuer(&name, spec).await.is_err() {
+                continue;
+            }
+            let issuer = json!({ "kind": "TokenIssuer", "name": name });
+            let target = json!({ "secretName": name });
+            let spec = place.spec(json!({ "issuerRef": issuer, "target": target }));
+            attacker.credential(&name, spec).await.unwrap();
+            attacker.refused(&name, &["AddressNotAllowed"]).await;
+            judged += 1;
+        }
+        assert!(judged > 25, "only {judged} were tried");
+        assert_eq!(proxy.asked(), [], "the proxy was asked");
+
+        // An issuer that the proxy is asked for leads to no inner address either.
+        let listener = leading_to(format!("https://127.0.0.2:{}/token", door.port));
+        place
+            .put_issuer(json!({
+                "oidc": { "issuerUrl": listener.origin() },
+                "caBundle": listener.ca_pem,
+                "network": { "allowedCidrs": ["127.0.0.1/32"] },
+                "allowedNamespaces": { "names": [place.namespace] },
+            }))
+            .await;
+        place
+            .create("led", json!({ "target": { "secretName": "led" } }))
+            .await;
+        place.not_ready("led", "AddressNotAllowed").await;
+        let asked: Vec<String> = proxy.asked().into_iter().map(|a| a.target).collect();
+        assert!(
+            asked.iter().all(|t| listener.origin().ends_with(t)) && !asked.is_empty(),
+            "{asked:?}"
+        );
+        assert_eq!(door.knocks.load(Ordering::SeqCst), 0, "somebody knocked");
+        attacker.learns_nothing(&place).await;
+    });
+}
+
+/// An issuer whose discovery document names this token endpoint.
+fn leading_to(endpoint: String) -> Listener {
+    Listener::answering("200 OK", move |request| {
+        let host = request.lines().find_map(|l| l.strip_prefix("host: "));
+        let issuer = format!("https://{}", host.unwrap_or_default());
+        json!({ "issuer": issuer, "token_endpoint": endpoint }).to_string()
+    })
+}
+
+#[test]
 fn a_discovery_document_leads_to_no_inner_address() {
     run(async {
         let world = World::shared().await;
@@ -150,11 +239,7 @@ fn a_discovery_document_leads_to_no_inner_address() {
             ),
             ("plain", format!("http://127.0.0.1:{}/token", door.port)),
         ] {
-            let listener = Listener::answering("200 OK", move |request| {
-                let host = request.lines().find_map(|l| l.strip_prefix("host: "));
-                let issuer = format!("https://{}", host.unwrap_or_default());
-                json!({ "issuer": issuer, "token_endpoint": endpoint }).to_string()
-            });
+            let listener = leading_to(endpoint);
             place
                 .put_issuer(json!({
                     "oidc": { "issuerUrl": listener.origin() },

@@ -1,0 +1,201 @@
+//! An HTTP proxy that opens connections (CONNECT) and does nothing else, as those at the edge of a network.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// Longest head of a request.
+const MAX_HEAD: usize = 8192;
+
+/// How it treats those who ask.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Manner {
+    /// Connects them.
+    Open,
+    /// Answers with this status.
+    Refuse(u16),
+    /// Takes the request and never answers.
+    Hang,
+}
+
+/// What somebody asked, and what he was told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Asked {
+    /// Host and port, as they were written.
+    pub target: String,
+    /// The status; none while there was no answer.
+    pub status: Option<u16>,
+}
+
+/// A proxy on loopback. Its tunnels end with it.
+pub struct ConnectProxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// The value of `Proxy-Authorization` that it wants.
+    wants: Option<String>,
+    manner: Mutex<Manner>,
+    asked: Mutex<Vec<Asked>>,
+    /// Counts the times that all connections were ended.
+    cuts: watch::Sender<u64>,
+    /// Does it listen?
+    listens: watch::Sender<bool>,
+}
+
+impl ConnectProxy {
+    /// Starts one, for everybody or for one user with a password.
+    ///
+    /// # Errors
+    /// If there is no port.
+    pub async fn start(user: Option<(&str, &str)>) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let basic = |(user, password)| STANDARD.encode(format!("{user}:{password}"));
+        let shared = Arc::new(Shared {
+            wants: user.map(|both| format!("Basic {}", basic(both))),
+            manner: Mutex::new(Manner::Open),
+            asked: Mutex::default(),
+            cuts: watch::Sender::new(0),
+            listens: watch::Sender::new(true),
+        });
+        tokio::spawn(listen(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All that was asked so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        lock(&self.shared.asked).clone()
+    }
+
+    /// From now on, and all connections of before end.
+    pub fn behave(&self, manner: Manner) {
+        *lock(&self.shared.manner) = manner;
+        self.cut();
+    }
+
+    /// Stops listening and ends all connections.
+    pub async fn stop(&self) {
+        self.shared.listens.send_replace(false);
+        self.shared.listens.closed().await;
+        self.cut();
+    }
+
+    /// Listens again, at the same address.
+    ///
+    /// # Errors
+    /// If somebody else has taken it.
+    pub async fn start_again(&self) -> io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        self.shared.listens.send_replace(true);
+        tokio::spawn(listen(listener, Arc::clone(&self.shared)));
+        Ok(())
+    }
+
+    fn cut(&self) {
+        self.shared.cuts.send_modify(|n| *n += 1);
+    }
+}
+
+impl Drop for ConnectProxy {
+    fn drop(&mut self) {
+        self.shared.listens.send_replace(false);
+        self.cut();
+    }
+}
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    let mut listens = shared.listens.subscribe();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                tokio::spawn(serve(stream, Arc::clone(&shared)));
+            }
+            _ = listens.wait_for(|l| !l) => break,
+        }
+    }
+    // Closed before `stop` goes on: this receiver is the last to go.
+    drop(listener);
+}
+
+/// One connection, until it or everybody's ends.
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let mut cuts = shared.cuts.subscribe();
+    tokio::select! {
+        _ = tunnel(stream, &shared) => {}
+        _ = cuts.changed() => {}
+    }
+}
+
+async fn tunnel(mut near: TcpStream, shared: &Shared) -> io::Result<()> {
+    let head = head(&mut near).await?;
+    let mut lines = head.lines();
+    let target = lines
+        .next()
+        .and_then(|line| line.strip_prefix("CONNECT ")?.strip_suffix(" HTTP/1.1"))
+        .unwrap_or_default()
+        .to_owned();
+    let given = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("proxy-authorization")
+            .then(|| value.trim().to_owned())
+    });
+    let manner = *lock(&shared.manner);
+    let mut far = None;
+    let status = match manner {
+        _ if target.is_empty() => 405,
+        Manner::Hang => {
+            note(shared, target, None);
+            return std::future::pending().await;
+        }
+        Manner::Refuse(status) => status,
+        Manner::Open if shared.wants.is_some() && given != shared.wants => 407,
+        Manner::Open => match TcpStream::connect(&target).await {
+            Ok(stream) => {
+                far = Some(stream);
+                200
+            }
+            Err(_) => 502,
+        },
+    };
+    note(shared, target, Some(status));
+    near.write_all(format!("HTTP/1.1 {status} So\r\n\r\n").as_bytes())
+        .await?;
+    if let Some(mut far) = far {
+        copy_bidirectional(&mut near, &mut far).await?;
+    }
+    Ok(())
+}
+
+fn note(shared: &Shared, target: String, status: Option<u16>) {
+    lock(&shared.asked).push(Asked { target, status });
+}
+
+/// The head of a request. Byte by byte, so that nothing behind it is swallowed.
+async fn head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
