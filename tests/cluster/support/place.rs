@@ -127,19 +127,25 @@ impl Place {
                 "spec": spec,
             }))
         };
-        let old = api.get_opt(&self.issuer_name).await.expect("an answer");
-        match old {
-            None => api
-                .create(&PostParams::default(), &whole(None))
-                .await
-                .expect("an issuer object"),
-            Some(old) => {
-                let new = whole(old.metadata.resource_version);
-                api.replace(&self.issuer_name, &PostParams::default(), &new)
+        loop {
+            let old = api.get_opt(&self.issuer_name).await.expect("an answer");
+            let Some(old) = old else {
+                api.create(&PostParams::default(), &whole(None))
                     .await
-                    .expect("a new issuer spec")
+                    .expect("an issuer object");
+                return;
+            };
+            let new = whole(old.metadata.resource_version);
+            match api
+                .replace(&self.issuer_name, &PostParams::default(), &new)
+                .await
+            {
+                Ok(_) => return,
+                // The operator wrote its judgement in between.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => unreachable!("a new issuer spec: {error}"),
             }
-        };
+        }
     }
 
     pub(crate) fn issuers(&self) -> Api<ClusterTokenIssuer> {
