@@ -188,9 +188,8 @@ impl Direct {
             Self::Name { name, itself, port } => {
                 let host = target.host_str().unwrap_or_default().trim_end_matches('.');
                 let above = host.strip_suffix(name.as_str());
-                let within = above.is_some_and(|above| {
-                    (above.is_empty() && *itself) || (above.ends_with('.') && above.len() > 1)
-                });
+                let within = above
+                    .is_some_and(|above| (above.is_empty() && *itself) || above.ends_with('.'));
                 address.is_none() && within && at(port)
             }
             Self::Address(one, port) => address.as_ref() == Some(one) && at(port),

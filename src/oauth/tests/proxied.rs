@@ -266,7 +266,7 @@ fn what_goes_past_the_proxy_and_the_machines_own_identity_are_no_matter_of_it() 
         lender.lends = Some(Lent::AppService);
         let request = TokenRequest {
             method: Method::Get,
-            url: Url::parse(&format!("http://127.0.0.1:{}/token", identity.port)).unwrap(),
+            url: Url::parse(&format!("http://localhost:{}/token", identity.port)).unwrap(),
             headers: Vec::new(),
             body: SecretString::from(""),
             tls: None,
@@ -289,6 +289,11 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
     run(async {
         let proxy = Says::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
         let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
+        // One that is fit: what it leaves warm serves no other.
+        assert_eq!(
+            ask(&http, "https://127.0.0.9:9/").await.reason,
+            "ProxyRefused"
+        );
         for url in [
             "https://10.0.0.1/",
             "https://169.254.169.254/",
@@ -311,7 +316,7 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
         let local = Url::parse("https://localhost:9/").unwrap();
         let told = http.get(&closed, local).await.err().unwrap();
         assert_eq!(told.reason, "AddressNotAllowed");
-        assert_eq!(proxy.visits(), 0);
+        assert_eq!(proxy.visits(), 1);
         // An IPv6 address that is fit is told to need a name.
         let told = ask(&http, "https://[2606:4700::1111]/").await;
         assert!(told.next_step.contains("IPv6"), "{}", told.next_step);
