@@ -17,11 +17,12 @@ COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 # `required`: `make audit` fails where the advisory database cannot be fetched.
 ADVISORIES ?= if-reachable
 IMAGE ?= ghcr.io/apicred/apicred:dev
+RIVALS := target/rival/external-secrets target/rival/external-secrets-20-workers
 # cargo's own messages stay short; the steps below say what they do.
 export CARGO_TERM_PROGRESS_WHEN ?= auto
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a real operator on a real Kubernetes API, in minutes (KEEP=1 leaves it up, CLUSTER=current uses your cluster)
 	@echo "demo: building the operator, the issuer and the demo (a first build takes some minutes)"
@@ -51,6 +52,10 @@ cluster: ## a control plane of your own, until Ctrl-C
 bench: ## speed, memory and requests under load, in minutes (ARGS=--full for 10,000 credentials)
 	$(CARGO) run --locked -p testenv --bin testenv -- build
 	$(CARGO) bench --locked --bench load -- $(ARGS)
+
+bench-rival: ## the same load on External Secrets beside it, built from the Go module proxy; not in CI
+	sh benches/load/external-secrets/build target/rival
+	$(MAKE) bench ARGS="--scenario cold,restart,rotation --life 300 $(RIVALS:%=--rival %) $(ARGS)"
 
 plugin: ## install kubectl-apicred, for `kubectl apicred login`
 	$(CARGO) install --locked --path . --bin kubectl-apicred
@@ -91,4 +96,4 @@ image: ## build the container image (IMAGE=…), with docker or podman
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
 
-.PHONY: help demo test lint audit sbom fuzz crds cluster bench plugin fmt image
+.PHONY: help demo test lint audit sbom fuzz crds cluster bench bench-rival plugin fmt image

@@ -19,7 +19,7 @@ pub(crate) struct Contender {
     pub(crate) setup: String,
     /// Applied once in each namespace of the load.
     pub(crate) namespace: String,
-    /// One object, made once for each credential.
+    /// What one token needs, made once for each.
     pub(crate) load: String,
     pub(crate) folder: PathBuf,
 }

@@ -86,6 +86,11 @@ impl Tally<'_> {
         names.len()
     }
 
+    /// Writes of Secrets `token-…`, each of them.
+    pub(crate) fn publishing(&self) -> usize {
+        self.publications().count()
+    }
+
     /// Writes of status that succeeded, by object.
     pub(crate) fn told(&self) -> usize {
         let names: HashSet<_> = self

@@ -74,6 +74,8 @@ pub(crate) struct World {
     starts: u32,
     /// Objects of the load that exist.
     pub(crate) objects: usize,
+    /// Seconds after which an operator that does not look at a token's life asks again: `{{refresh}}` in its load.
+    pub(crate) refresh: u64,
 }
 
 impl World {
@@ -121,6 +123,7 @@ impl World {
             args: options.args.split_whitespace().map(str::to_owned).collect(),
             starts: 0,
             objects: 0,
+            refresh: 3_600,
         };
         world.set_limits(limits).await?;
         for at in 0..world.namespaces {
@@ -194,35 +197,56 @@ impl World {
             .collect()
     }
 
-    /// Makes one object of the load.
-    pub(crate) fn object(&self, number: usize) -> Result<DynamicObject> {
+    /// What one token needs: an object, or several that belong together.
+    fn parts(&self, number: usize) -> Result<Vec<DynamicObject>> {
         let (i, namespace) = (number.to_string(), self.namespace_of(number));
-        let values = [("i", i.as_str()), ("namespace", &namespace)];
-        let value: Value = serde_saphyr::from_str(&self.fill(&self.contender.load, &values)?)?;
-        let mut object: DynamicObject = serde_json::from_value(value)?;
-        object.metadata.namespace = Some(namespace);
-        Ok(object)
+        let refresh = format!("{}s", self.refresh);
+        let values = [
+            ("i", i.as_str()),
+            ("namespace", &namespace),
+            ("refresh", &refresh),
+        ];
+        let text = self.fill(&self.contender.load, &values)?;
+        let parts: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+        let made = parts.into_iter().map(|part| {
+            let mut object: DynamicObject = serde_json::from_value(part)?;
+            object.metadata.namespace = Some(namespace.clone());
+            Ok(object)
+        });
+        made.collect()
     }
 
-    /// The kind of the load's objects.
+    /// The kind of the load's objects; of several, the first one's.
     pub(crate) async fn kind(&self) -> Result<ApiResource> {
-        let types = self.object(0)?.types.ok_or("load.yaml names no kind")?;
-        let gvk = GroupVersionKind::try_from(&types)?;
-        Ok(discovery::pinned_kind(&self.admin, &gvk).await?.0)
+        let kinds = self.kinds().await?;
+        Ok(kinds.into_iter().next().ok_or("load.yaml is empty")?)
+    }
+
+    /// The kinds of what one token needs.
+    async fn kinds(&self) -> Result<Vec<ApiResource>> {
+        let mut kinds = Vec::new();
+        for part in self.parts(0)? {
+            let types = part.types.ok_or("load.yaml names no kind")?;
+            let gvk = GroupVersionKind::try_from(&types)?;
+            kinds.push(discovery::pinned_kind(&self.admin, &gvk).await?.0);
+        }
+        Ok(kinds)
     }
 
     /// Adds objects of the load until there are this many.
     pub(crate) async fn grow(&mut self, objects: usize) -> Result<()> {
-        let kind = self.kind().await?;
+        let kinds = self.kinds().await?;
         let this = &*self;
         stream::iter(self.objects..objects)
             .map(|number| {
-                let (kind, object) = (&kind, this.object(number));
+                let (kinds, parts) = (&kinds, this.parts(number));
                 async move {
                     let namespace = this.namespace_of(number);
-                    let api: Api<DynamicObject> =
-                        Api::namespaced_with(this.admin.clone(), &namespace, kind);
-                    api.create(&PostParams::default(), &object?).await?;
+                    for (kind, part) in kinds.iter().zip(parts?) {
+                        let api: Api<DynamicObject> =
+                            Api::namespaced_with(this.admin.clone(), &namespace, kind);
+                        api.create(&PostParams::default(), &part).await?;
+                    }
                     Ok::<_, crate::Error>(())
                 }
             })
@@ -366,6 +390,14 @@ impl World {
 
     /// Waits until the operator has neither written nor asked for two seconds.
     pub(crate) async fn at_rest(&mut self) -> Result<()> {
+        if self.rests_within(STANDSTILL).await? {
+            return Ok(());
+        }
+        Err("the operator does not come to rest".into())
+    }
+
+    /// The same, for at most this long; did it come to rest?
+    pub(crate) async fn rests_within(&mut self, within: Duration) -> Result<bool> {
         let mut quiet = 0;
         let mut last = (0, 0);
         let began = Instant::now();
@@ -377,12 +409,12 @@ impl World {
             );
             quiet = if now == last { quiet + 1 } else { 0 };
             last = now;
-            if began.elapsed() > STANDSTILL {
-                return Err("the operator does not come to rest".into());
+            if began.elapsed() > within {
+                return Ok(false);
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -78,7 +78,11 @@ async fn once(
     report.add(who, "until all have a token", seconds, "s", Bar::None);
     report.add(
         who,
-        "speed, 10 x the rival",
+        if contender.is_own() {
+            "speed, 10 x the rival"
+        } else {
+            "speed"
+        },
         speed,
         "/s",
         bar(10.0, RIVAL_DEFAULT),
@@ -98,7 +102,11 @@ async fn once(
         "POSTs a token",
         real(stats.posts) / real(objects),
         "",
-        Bar::Count(1.0),
+        if contender.is_own() {
+            Bar::Count(1.0)
+        } else {
+            Bar::None
+        },
     );
     let nothing = Usage::default();
     tell_cpu(
@@ -130,11 +138,15 @@ async fn once(
     let tally = world.traffic.since(place);
     tell_requests(report, who, &tally, objects, (Bar::None, Bar::None));
     tell_events(world, report).await?;
-    strangers(world, report, who).await
+    strangers(world, report, ("cold", contender)).await
 }
 
 /// Every Secret must hold the token of its own client: the token server puts the client's id into it.
-async fn strangers(world: &World, report: &mut Report, who: (&'static str, &str)) -> Result<()> {
+pub(super) async fn strangers(
+    world: &World,
+    report: &mut Report,
+    (scenario, contender): (&'static str, &Contender),
+) -> Result<()> {
     let mut strangers = 0;
     for namespace in world.all_namespaces() {
         let api: Api<Secret> = Api::namespaced(world.admin.clone(), &namespace);
@@ -151,12 +163,18 @@ async fn strangers(world: &World, report: &mut Report, who: (&'static str, &str)
             strangers += usize::from(!held);
         }
     }
+    let bar = if contender.is_own() {
+        Bar::Count(0.0)
+    } else {
+        Bar::None
+    };
+    let who = (scenario, contender.name.as_str());
     report.add(
         who,
         "Secrets with another client's token",
         real(strangers),
         "",
-        Bar::Count(0.0),
+        bar,
     );
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) const ALL: [(&str, &str); 9] = [
     ),
     (
         "rotation",
-        "requests, looks and CPU of a renewal that its time brings",
+        "requests, looks and CPU of a renewal that its time brings; rivals too",
     ),
     (
         "expired",
@@ -82,7 +82,7 @@ pub(crate) async fn run(
             }
             Ok(())
         }
-        "rotation" => rotation::run(options, own, report).await,
+        "rotation" => rotation::run(options, own, rivals, report).await,
         "expired" => expired::run(options, own, report).await,
         "newcomer" => newcomer::run(options, own, report).await,
         "requests" => requests::run(options, own, report).await,

@@ -7,30 +7,63 @@ use crate::{
     contender::Contender,
     issuer::Manner,
     options::Options,
+    process::Usage,
     report::{Bar, Report, percentile, real},
-    scenario::{fill, tell_cpu, tell_events, tell_requests},
+    scenario::{cold::strangers, fill, tell_cpu, tell_events, tell_requests},
     world::{Limits, World},
 };
 
-/// Half a life must be well above the time of the first tokens, so that the first and the second round stay apart.
-const LIFE: u64 = 120;
+/// How long the API server is watched before the operator comes: it does some work for nobody, too.
+const ALONE: Duration = Duration::from_secs(10);
+/// Part of a rival's CPU of the API server that ours may take.
+const HALF: f64 = 0.5;
 
-pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report) -> Result<()> {
-    let who = ("rotation", own.name.as_str());
-    let mut world = World::start(options, own, Limits::Open).await?;
-    let objects = options.small();
+pub(super) async fn run(
+    options: &Options,
+    own: &Contender,
+    rivals: &[Contender],
+    report: &mut Report,
+) -> Result<()> {
+    let ours = once(options, own, report).await?;
+    for rival in rivals {
+        let theirs = once(options, rival, report).await?;
+        report.add(
+            ("rotation", own.name.as_str()),
+            format!("CPU of the API server, beside {}", rival.name),
+            ours / theirs,
+            "x",
+            Bar::AtMost(HALF),
+        );
+    }
+    Ok(())
+}
+
+/// Gives the milliseconds of CPU that a renewal costs the API server, without those that it needs anyway.
+async fn once(options: &Options, contender: &Contender, report: &mut Report) -> Result<f64> {
+    let (who, own) = (("rotation", contender.name.as_str()), contender.is_own());
+    let strict = |bar| if own { bar } else { Bar::None };
+    let mut world = World::start(options, contender, Limits::Open).await?;
+    let (objects, life) = (options.small(), options.life);
     let manner = |life| Manner {
         life,
         ..Manner::default()
     };
-    world.issuer.set(manner(LIFE)).await?;
+    world.issuer.set(manner(life)).await?;
+    world.refresh = life / 2;
+    world.grow(objects).await?;
+    let alone = alone(&world).await?;
     fill(&mut world, objects).await?;
-    // The tokens that come next live long: one round, and no second one behind it.
-    world.issuer.set(manner(3_600)).await?;
-    world.at_rest().await?;
-    let (place, posts) = (
+    if own {
+        // The tokens that come next live long: one round, and no second one behind it.
+        world.issuer.set(manner(3_600)).await?;
+        world.at_rest().await?;
+    } else {
+        // One that asks by the clock does not end, and one that is too slow for its clock does not rest.
+        world.rests_within(Duration::from_secs(10)).await?;
+    }
+    let (place, before) = (
         world.traffic.read(&world.plane)?,
-        world.issuer.stats().await?.posts,
+        world.issuer.stats().await?,
     );
     let (looks, usage, server) = (
         world.reconciles().await?,
@@ -39,47 +72,115 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     );
     let began = Instant::now();
     world
-        .asked(posts + objects, Duration::from_secs(2 * LIFE))
+        .asked(before.posts + objects, Duration::from_secs(2 * life))
         .await?;
-    world.at_rest().await?;
-    let idle = began.elapsed();
+    if own {
+        world.at_rest().await?;
+    } else {
+        world.rests_within(Duration::from_secs(5)).await?;
+    }
+    let took = began.elapsed().as_secs_f64();
     let (after, server_after) = (world.usage()?, world.server_usage()?);
     let stats = world.issuer.stats().await?;
-    let tokens = stats.posts - posts;
+    let looks = world.reconciles().await? - looks;
+    world.traffic.read(&world.plane)?;
+    let tokens = stats.posts - before.posts;
     report.note(format!(
-        "{tokens} renewals in {:.0} s, waiting included; tokens of {LIFE} s",
-        idle.as_secs_f64()
+        "{tokens} renewals of {objects} objects in {took:.0} s, waiting included; tokens of {life} s"
     ));
     let each = |value: f64| value / real(tokens.max(1));
     let tally = world.traffic.since(place);
-    let published = real(tally.published().max(1));
+    let published = if own {
+        tally.published()
+    } else {
+        tally.publishing()
+    };
     report.add(
         who,
         "POSTs a renewal",
-        real(tokens) / published,
+        real(tokens) / real(published.max(1)),
         "",
-        Bar::Count(1.0),
+        strict(Bar::Count(1.0)),
     );
-    let looks = world.reconciles().await? - looks;
-    report.add(who, "looks a renewal", each(looks), "", Bar::Count(2.0));
-    tell_requests(
-        report,
-        who,
-        &tally,
-        tokens,
-        (Bar::Count(1.0), Bar::Count(2.0)),
-    );
-    let (mine, theirs) = (("operator", Bar::AtMost(1.0)), ("API server", Bar::None));
-    tell_cpu(report, who, mine, (usage, after), tokens);
-    tell_cpu(report, who, theirs, (server, server_after), tokens);
-    report.add(who, "RSS", after.rss, "MiB", Bar::None);
-    let reads = tally.times("get", "secrets");
     report.add(
         who,
-        "reads in the API server, p99",
-        percentile(&reads, 99),
+        "looks a renewal",
+        each(looks),
+        "",
+        strict(Bar::Count(2.0)),
+    );
+    let (reads, writes) = (strict(Bar::Count(1.0)), strict(Bar::Count(2.0)));
+    tell_requests(report, who, &tally, tokens, (reads, writes));
+    let mine = ("operator", strict(Bar::AtMost(1.0)));
+    tell_cpu(report, who, mine, (usage, after), tokens);
+    let theirs = ("API server", Bar::None);
+    tell_cpu(report, who, theirs, (server, server_after), tokens);
+    let behalf = each((server_after.cpu - server.cpu - alone * took) * 1e3);
+    report.note(format!(
+        "without an operator the API server takes {:.0} ms of CPU a second",
+        alone * 1e3
+    ));
+    report.add(
+        who,
+        "CPU of the API server, a token, without that",
+        behalf,
         "ms",
         Bar::None,
     );
-    tell_events(&world, report).await
+    let gets = tally.times("get", "secrets");
+    report.add(
+        who,
+        "reads in the API server, p99",
+        percentile(&gets, 99),
+        "ms",
+        Bar::None,
+    );
+    tell_size(report, who, (usage, after));
+    for (what, count) in [
+        (
+            "connections to the issuer that were opened",
+            stats.accepted - before.accepted,
+        ),
+        ("connections to the issuer that stand", stats.open),
+    ] {
+        report.add(who, what, real(count), "", Bar::None);
+    }
+    tell_events(&world, report).await?;
+    strangers(&world, report, (who.0, contender)).await?;
+    Ok(behalf)
+}
+
+/// Seconds of CPU a second that the API server takes while no operator runs.
+async fn alone(world: &World) -> Result<f64> {
+    let (began, before) = (Instant::now(), world.server_usage()?);
+    tokio::time::sleep(ALONE).await;
+    Ok((world.server_usage()?.cpu - before.cpu) / began.elapsed().as_secs_f64())
+}
+
+/// Memory and descriptors, before and after the round.
+fn tell_size(report: &mut Report, who: (&'static str, &str), (before, after): (Usage, Usage)) {
+    report.add(who, "RSS", after.rss, "MiB", Bar::None);
+    report.add(
+        who,
+        "RSS, its part without files",
+        after.anon,
+        "MiB",
+        Bar::None,
+    );
+    report.add(who, "RSS, peak", after.peak, "MiB", Bar::None);
+    let descriptors = (f64::from(before.descriptors), f64::from(after.descriptors));
+    report.add(
+        who,
+        "descriptors before the round",
+        descriptors.0,
+        "",
+        Bar::None,
+    );
+    report.add(
+        who,
+        "descriptors after the round",
+        descriptors.1,
+        "",
+        Bar::None,
+    );
 }
