@@ -1,12 +1,12 @@
 //! What one request costs the API server, by its kind: the price list behind the numbers of all other scenarios.
 
-use std::{future::Future, time::Instant};
+use std::{collections::HashMap, future::Future, time::Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -94,6 +94,25 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Ok(())
     };
     price.of("merge a status (RFC 7386)", merged).await?;
+    // What other operators do: the whole object, as it was read.
+    let known = &known(world, &credentials).await?;
+    let replaced = |number: usize| async move {
+        let mut object = known.get(&number).ok_or("no such object")?.clone();
+        object.data["status"] = status("replace");
+        credentials(number)
+            .replace_status(&format!("load-{number}"), &PostParams::default(), &object)
+            .await?;
+        Ok(())
+    };
+    price.of("replace a status", replaced).await?;
+    let replaced = |number: usize| async move {
+        let secret: Secret = serde_json::from_value(secret(number, "c"))?;
+        secrets(number)
+            .replace(&format!("token-{number}"), &PostParams::default(), &secret)
+            .await?;
+        Ok(())
+    };
+    price.of("replace a Secret", replaced).await?;
     let told = |number: usize| async move {
         let event: Event = serde_json::from_value(json!({
             "metadata": { "name": format!("load-{number}.0123456789abcdef") },
@@ -116,6 +135,22 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
         Ok(())
     };
     price.of("create an Event", told).await
+}
+
+/// All objects of the load by their number, as a cache keeps them.
+async fn known(
+    world: &World,
+    credentials: &impl Fn(usize) -> Api<DynamicObject>,
+) -> Result<HashMap<usize, DynamicObject>> {
+    let mut known = HashMap::new();
+    for at in 0..world.all_namespaces().len() {
+        for mut object in credentials(at).list(&ListParams::default()).await? {
+            object.metadata.managed_fields = None;
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            known.insert(name.trim_start_matches("load-").parse()?, object);
+        }
+    }
+    Ok(known)
 }
 
 /// Sends requests of one kind and tells what they cost.
