@@ -55,7 +55,7 @@ bench: ## speed, memory and requests under load, in minutes (ARGS=--full for 10,
 
 bench-rival: ## the same load on External Secrets beside it, built from the Go module proxy; not in CI
 	sh benches/load/external-secrets/build target/rival
-	$(MAKE) bench ARGS="--scenario cold,restart,rotation --life 300 $(RIVALS:%=--rival %) $(ARGS)"
+	$(MAKE) bench ARGS="--scenario cold,restart,rotation --life 240 $(RIVALS:%=--rival %) $(ARGS)"
 
 plugin: ## install kubectl-apicred, for `kubectl apicred login`
 	$(CARGO) install --locked --path . --bin kubectl-apicred
