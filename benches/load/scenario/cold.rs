@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// Tokens a second of the nearest rival, at its defaults and at its best (docs/performance.md).
-const RIVAL_DEFAULT: f64 = 9.5;
-const RIVAL_BEST: f64 = 77.0;
+const RIVAL_DEFAULT: f64 = 9.9;
+const RIVAL_BEST: f64 = 119.0;
 /// Times the bare writes that a start may take.
 const OVERHEAD: f64 = 1.3;
 
