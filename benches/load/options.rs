@@ -43,10 +43,10 @@ pub(crate) struct Options {
     /// default without --full.
     #[arg(long)]
     pub(crate) soak_minutes: Option<u64>,
-    /// Life of the tokens in `rotation`, in seconds. A rival refreshes each half of it. Half a life must be well above
-    /// the time of the first tokens, so that the first and the second round stay apart.
-    #[arg(long, default_value_t = 120)]
-    pub(crate) life: u64,
+    /// Life of the tokens in `rotation` (120) and `soak` (24), in seconds. A rival refreshes each half of it. Half a life
+    /// must be well above the time of the first tokens, so that the first and the second round stay apart.
+    #[arg(long)]
+    pub(crate) life: Option<u64>,
     /// More arguments for `apicred run`, separated by blanks.
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub(crate) args: String,

@@ -8,6 +8,7 @@ use super::{
     Failure, Observed, Outcome, RECHECK, Source,
     conditions::{condition, find, time},
     expect, expiry,
+    fingerprint::fraction,
     notices::{Notice, notices},
     schedule,
 };
@@ -383,7 +384,11 @@ fn requeue(
     };
     let work = match outcome {
         Outcome::Steady | Outcome::Minted(_) => {
-            valid.map_or(Duration::from_secs(10), |r| schedule::wait(now, r.renew_at))
+            // What is noted has whole seconds; those that share one need not all come at its beginning.
+            let within = Duration::from_secs_f64(fraction(&[&credential.uid]));
+            valid.map_or(Duration::from_secs(10), |r| {
+                schedule::wait(now, r.renew_at) + within
+            })
         }
         Outcome::Waiting { until, .. } | Outcome::Queued { until } => soon(*until),
         Outcome::Failed | Outcome::Backoff => {

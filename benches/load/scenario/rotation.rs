@@ -13,6 +13,8 @@ use crate::{
     world::{Limits, World},
 };
 
+/// Life of the tokens, in seconds.
+const LIFE: u64 = 120;
 /// How long the API server is watched before the operator comes: it does some work for nobody, too.
 const ALONE: Duration = Duration::from_secs(10);
 /// Part of a rival's CPU of the API server that ours may take.
@@ -43,7 +45,7 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
     let (who, own) = (("rotation", contender.name.as_str()), contender.is_own());
     let strict = |bar| if own { bar } else { Bar::None };
     let mut world = World::start(options, contender, Limits::Open).await?;
-    let (objects, life) = (options.small(), options.life);
+    let (objects, life) = (options.small(), options.life.unwrap_or(LIFE));
     let manner = |life| Manner {
         life,
         ..Manner::default()

@@ -30,17 +30,19 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     let who = ("soak", own.name.as_str());
     let mut world = World::start(options, own, Limits::Open).await?;
     let objects = options.size().min(MOST);
+    let life = options.life.unwrap_or(LIFE);
     world
         .issuer
         .set(Manner {
-            life: LIFE,
+            life,
             ..Manner::default()
         })
         .await?;
     fill(&mut world, objects).await?;
     // Two rounds until caches and pools have their size.
     let warm = world.issuer.stats().await?.posts + 2 * objects;
-    world.asked(warm, Duration::from_mins(2)).await?;
+    let two_rounds = Duration::from_secs(5 * life);
+    world.asked(warm, two_rounds).await?;
 
     let place = world.traffic.read(&world.plane)?;
     let (began, before) = (Instant::now(), world.issuer.stats().await?);
@@ -63,8 +65,9 @@ pub(super) async fn run(options: &Options, own: &Contender, report: &mut Report)
     };
     let grown = |of| mean(&samples[half..], of) - mean(&samples[..half], of);
     report.note(format!(
-        "{tokens} renewals of {objects} credentials in {} min, over TLS with a CA of its own; {} connections to the issuer, {} of them open",
+        "{tokens} renewals of {objects} credentials in {} min, tokens of {} s, over TLS with a CA of its own; {} connections to the issuer, {} of them open",
         options.soak_minutes(),
+        life,
         stats.accepted,
         stats.open
     ));
