@@ -68,7 +68,8 @@ pub fn renewal(
     let most = (life.as_secs_f64() * 0.1).min(wait.as_secs_f64() * 0.2);
     let jitter = SignedDuration::try_from_secs_f64(most * fraction(&[seed, &issued.to_string()]))
         .unwrap_or_default();
-    // Whole seconds, as everything that is noted: status and logs then say the same.
+    // Whole seconds, as everything that is noted: status and logs then say the same. Those that share one are also cheaper
+    // together than one by one, for the API server as for apicred (docs/performance.md).
     let at = later(issued, wait - jitter);
     Renewal {
         at: Timestamp::from_second(at.as_second())

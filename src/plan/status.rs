@@ -8,7 +8,6 @@ use super::{
     Failure, Observed, Outcome, RECHECK, Source,
     conditions::{condition, find, time},
     expect, expiry,
-    fingerprint::fraction,
     notices::{Notice, notices},
     schedule,
 };
@@ -384,11 +383,7 @@ fn requeue(
     };
     let work = match outcome {
         Outcome::Steady | Outcome::Minted(_) => {
-            // What is noted has whole seconds; those that share one need not all come at its beginning.
-            let within = Duration::from_secs_f64(fraction(&[&credential.uid]));
-            valid.map_or(Duration::from_secs(10), |r| {
-                schedule::wait(now, r.renew_at) + within
-            })
+            valid.map_or(Duration::from_secs(10), |r| schedule::wait(now, r.renew_at))
         }
         Outcome::Waiting { until, .. } | Outcome::Queued { until } => soon(*until),
         Outcome::Failed | Outcome::Backoff => {

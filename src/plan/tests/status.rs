@@ -374,20 +374,3 @@ fn an_invalid_spec_says_nothing_about_the_secret_of_another() {
     assert_eq!(view.status.expires_at, None);
     assert_eq!(condition(&view.status, "Ready").unwrap().status, "False");
 }
-
-#[test]
-fn credentials_that_are_due_in_the_same_second_come_one_by_one() {
-    let waits: std::collections::BTreeSet<Duration> = (0..20)
-        .map(|n| {
-            let credential = Credential {
-                uid: format!("uid-{n}"),
-                ..credential()
-            };
-            let world = holding(&credential, record(&credential, (0, 1800, 3600)));
-            status(&credential, &world, &Outcome::Steady, None, at(0)).requeue
-        })
-        .collect();
-    assert!(waits.len() > 15, "{waits:?}");
-    let second = Duration::from_secs(1800)..Duration::from_secs(1801);
-    assert!(waits.iter().all(|w| second.contains(w)), "{waits:?}");
-}
