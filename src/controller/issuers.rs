@@ -211,7 +211,12 @@ where
     let body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": { "name": name, "uid": object.meta().uid },
+        "metadata": {
+            "name": name,
+            "uid": object.meta().uid,
+            // Judged was this version: what was edited meanwhile is judged anew.
+            "resourceVersion": object.meta().resource_version,
+        },
         "status": status,
     });
     let applied = apply_status(api, &name, &body);

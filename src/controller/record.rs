@@ -1,5 +1,7 @@
 //! Writes down what came of a look: status if it differs, events on changes. Neither ever fails a reconcile.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -12,6 +14,7 @@ use super::{
     calls::{Trouble, apply_status, call},
     context::Context,
     ids,
+    secrets::newer,
 };
 use crate::{
     api::{ApiCredential, ApiCredentialStatus},
@@ -19,6 +22,10 @@ use crate::{
     plan::{Notice, Severity},
 };
 
+/// How often a status is written to an object that others edit meanwhile.
+const TRIES: usize = 3;
+/// How long the watch may take to show what a conflict was about.
+const CATCH_UP: Duration = Duration::from_secs(1);
 /// Longest note of an event (the API server's bound is 1 kB).
 const MAX_NOTE: usize = 1000;
 
@@ -45,6 +52,9 @@ pub(super) fn known_status(
 }
 
 /// Writes the status, if it is another one. Says whether the cluster now has it.
+///
+/// It goes to the version that is known alone: whoever does not know of a change cannot write over it, be it a process
+/// that is no longer the leader.
 pub(super) async fn write_status(
     context: &Context,
     object: &ApiCredential,
@@ -57,31 +67,76 @@ pub(super) async fn write_status(
     }
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
-    let body = json!({
-        "apiVersion": ApiCredential::api_version(&()),
-        "kind": ApiCredential::kind(&()),
-        // The UID keeps the status from an object of the same name that was made meanwhile.
-        "metadata": { "name": key.name, "uid": uid },
-        "status": status,
-    });
-    let applied = apply_status(&api, &key.name, &body);
-    match call(&context.metrics, "patch_status", applied).await {
-        Ok(version) => {
-            context.with_state(key, uid, |s| s.written = Some((version, status.clone())));
-            // The watch may have shown it before this line.
-            if let Some(now) = context.credentials.get(&super::context::reference(key)) {
-                context.saw(key, &now.version);
+    for _ in 0..TRIES {
+        let version = known_version(context, object, key);
+        let body = json!({
+            "apiVersion": ApiCredential::api_version(&()),
+            "kind": ApiCredential::kind(&()),
+            // The UID keeps the status from an object of the same name that was made meanwhile.
+            "metadata": { "name": key.name, "uid": uid, "resourceVersion": version },
+            "status": status,
+        });
+        let applied = apply_status(&api, &key.name, &body);
+        match call(&context.metrics, "patch_status", applied).await {
+            Ok(version) => {
+                context.with_state(key, uid, |s| s.written = Some((version, status.clone())));
+                // The watch may have shown it before this line.
+                if let Some(now) = context.credentials.get(&super::context::reference(key)) {
+                    context.saw(key, &now.version);
+                }
+                if context.with_state(key, uid, |s| s.written.is_some()) {
+                    context.health.wrote("credentials", context.clock.now());
+                }
+                return true;
             }
-            if context.with_state(key, uid, |s| s.written.is_some()) {
-                context.health.wrote("credentials", context.clock.now());
-            }
-            true
+            Err(Trouble::Terminating) => return true,
+            Err(Trouble::Conflict) if still_fits(context, key, uid, &version, known).await => {}
+            // Another conflict, or a 404, may come from a busy store or a kind that is being served anew; should the
+            // object be gone or another one by now, the watch says so and nobody comes back.
+            Err(_) => return false,
         }
-        Err(Trouble::Terminating) => true,
-        // A conflict or a 404 may come from a busy store or a kind that is being served anew; should the object be
-        // gone or another one by now, the watch says so and nobody comes back.
-        Err(_) => false,
     }
+    false
+}
+
+/// The newest version that this process knows of: of its own last write, or of what the watch showed.
+fn known_version(context: &Context, object: &ApiCredential, key: &Key) -> String {
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let written = context.with_state(key, uid, |s| s.written.as_ref().map(|(v, _)| v.clone()));
+    let shown = context.credentials.get(&super::context::reference(key));
+    let shown = shown.filter(|there| *there.uid == *uid);
+    let shown = shown.map_or_else(
+        || object.metadata.resource_version.clone().unwrap_or_default(),
+        |there| there.version.to_string(),
+    );
+    match written {
+        Some(written) if newer(&written, &shown) => written,
+        _ => shown,
+    }
+}
+
+/// After a conflict: waits until the watch shows what is there, and says whether its status is the one that was known. A
+/// label, say, changes nothing for a status; another status is a reason to look again.
+async fn still_fits(
+    context: &Context,
+    key: &Key,
+    uid: &str,
+    version: &str,
+    known: Option<&ApiCredentialStatus>,
+) -> bool {
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < CATCH_UP {
+        let there = context.credentials.get(&super::context::reference(key));
+        let Some(there) = there.filter(|there| *there.uid == *uid) else {
+            return false;
+        };
+        if newer(&there.version, version) {
+            let status = there.open().and_then(|object| object.status);
+            return status.as_ref() == known;
+        }
+        tokio::time::sleep(CATCH_UP / 50).await;
+    }
+    false
 }
 
 /// Sends events.

@@ -6,7 +6,10 @@ use dev_issuer::Secret;
 use serde_json::json;
 use testenv::eventually;
 
-use crate::support::{Recorder, SOON, World, condition, run, unique};
+use crate::{
+    support::{LATER, Recorder, SOON, World, condition, run, unique},
+    systems::generic,
+};
 
 #[test]
 fn a_wrong_secret_is_told_with_its_codes_and_mended_in_seconds() {
@@ -248,5 +251,39 @@ fn a_source_that_is_deleted_takes_no_token_away() {
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.ready("c").await.token, view.token);
         assert_eq!(place.posts(), 1);
+    });
+}
+
+#[test]
+fn a_token_that_another_credential_draws_on_brings_its_reader_along_each_time() {
+    run(async {
+        let world = World::shared().await;
+        let place = generic(world, "chain").await;
+        place.add_client(place.oauth_client());
+        let ask = json!({ "scopes": ["read"], "audience": "api://demo" });
+        let mut first = ask.clone();
+        first["target"] = json!({ "secretName": "first" });
+        place.create("first", first).await;
+        let mut before = place.ready("first").await;
+        let mut second = ask;
+        second["target"] = json!({ "secretName": "second" });
+        second["grant"] = json!({ "tokenExchange": {
+            "subject": { "secretRef": { "name": "first", "key": "token" } },
+        } });
+        place.create("second", second).await;
+        let mut derived = place.ready("second").await;
+        // More than once: the watch is faster than the answer to a write at one time and slower at another.
+        for round in 0..4 {
+            place.request_renewal("first").await;
+            let both = eventually(LATER, format!("both anew, round {round}"), async || {
+                let (one, two) = (place.view("first").await?, place.view("second").await?);
+                if one.token == before.token || two.token == derived.token {
+                    return Err("one of them is the old one".to_owned());
+                }
+                Ok((one, two))
+            })
+            .await;
+            (before, derived) = both;
+        }
     });
 }

@@ -242,7 +242,7 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
 }
 
 /// A place whose issuer is the generic one.
-async fn generic(world: &World, label: &str) -> Place {
+pub(crate) async fn generic(world: &World, label: &str) -> Place {
     let place = place(world, label).await;
     let mut spec =
         place.issuer_spec(json!({ "oidc": { "issuerUrl": place.issuer.generic_issuer() } }));

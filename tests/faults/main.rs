@@ -7,6 +7,7 @@
 mod admission;
 mod answers;
 mod crashes;
+mod fenced;
 mod frozen;
 mod h2;
 mod hostile;

@@ -1,0 +1,88 @@
+//! Writes of a process that does not know what was changed meanwhile (F40, F41): the server refuses them, and nothing of
+//! anybody is written over.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::{
+    life::{Case, world},
+    support::{Place, run},
+    wire::Fault,
+};
+
+const STATUS: &str = "patch apicredentials/status c";
+
+/// Leads to the first token, with a change made behind the operator's back while its first status is on the way. Gives
+/// what the server answered to each status, and the object.
+async fn behind_its_back(
+    name: &str,
+    change: impl AsyncFnOnce(&Place),
+) -> (Vec<Option<u16>>, apicred::api::ApiCredential) {
+    let mut case = Case::new(world().await, name).await;
+    let (hit, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (now, until) = (Arc::clone(&hit), Arc::clone(&go));
+    let mut done = false;
+    case.wire.rule(move |call| {
+        let first = !done && call.words() == STATUS;
+        done |= first;
+        first.then(|| {
+            now.notify_one();
+            Fault::Held(Arc::clone(&until))
+        })
+    });
+    case.start();
+    case.place.create("c", json!({})).await;
+    hit.notified().await;
+    change(&case.place).await;
+    go.notify_one();
+    case.until_ready(None).await;
+    case.stays_quiet(Duration::from_millis(500)).await;
+    assert_eq!(case.place.posts(), 1, "{name}: O3");
+    let journal = case.wire.journal();
+    let statuses = journal.iter().filter(|e| e.call.words() == STATUS);
+    let answers = statuses.map(|e| e.answered).collect();
+    let object = case
+        .place
+        .credentials()
+        .get("c")
+        .await
+        .expect("it is there");
+    case.place.delete("c").await;
+    case.until_gone().await;
+    case.stop().await;
+    (answers, object)
+}
+
+#[test]
+fn a_status_that_meets_a_label_is_written_at_the_newer_version() {
+    run(async {
+        let (answers, object) = behind_its_back("fenced-label", async |place| {
+            let label = json!({ "metadata": { "labels": { "team": "secops" } } });
+            place.edit("c", label).await;
+        })
+        .await;
+        assert_eq!(answers, [Some(409), Some(200)]);
+        let labels = object.metadata.labels.unwrap_or_default();
+        assert_eq!(labels.get("team").map(String::as_str), Some("secops"));
+    });
+}
+
+#[test]
+fn a_status_that_is_not_known_is_not_written_over_but_looked_at() {
+    run(async {
+        let (answers, object) = behind_its_back("fenced-status", async |place| {
+            let status = Patch::Merge(json!({ "status": { "renewReason": "Nonsense" } }));
+            let params = PatchParams::default();
+            let written = place.credentials().patch_status("c", &params, &status);
+            written.await.expect("a status of somebody else");
+        })
+        .await;
+        assert_eq!(answers.first(), Some(&Some(409)));
+        assert!(answers[1..].contains(&Some(200)), "{answers:?}");
+        let status = object.status.expect("a status");
+        assert_ne!(status.renew_reason.as_deref(), Some("Nonsense"));
+    });
+}
