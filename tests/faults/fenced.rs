@@ -1,4 +1,4 @@
-//! Writes of a process that does not know what was changed meanwhile (F40, F41): the server refuses them, and nothing of
+//! Writes of a process that does not know what was changed meanwhile (F04): the server refuses them, and nothing of
 //! anybody is written over.
 
 use std::{sync::Arc, time::Duration};
@@ -76,7 +76,8 @@ fn a_status_that_is_not_known_is_not_written_over_but_looked_at() {
         let (answers, object) = behind_its_back("fenced-status", async |place| {
             let status = Patch::Merge(json!({ "status": { "renewReason": "Nonsense" } }));
             let params = PatchParams::default();
-            let written = place.credentials().patch_status("c", &params, &status);
+            let credentials = place.credentials();
+            let written = credentials.patch_status("c", &params, &status);
             written.await.expect("a status of somebody else");
         })
         .await;
