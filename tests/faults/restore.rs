@@ -109,7 +109,12 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
             let posts = case.place.posts();
             assert!(posts <= before + 1, "{name}: O3: {before}, then {posts}");
             let old = view.token == first.token;
-            assert!(old || posts == before + 1, "{name}: {:#?}", case.journal());
+            // A token that was on its way when the store went back is as good, and may have found its place.
+            assert!(
+                old || in_flight || posts == before + 1,
+                "{name}: {:#?}",
+                case.journal()
+            );
             let status = case.place.call("demo", "whoami", &view.token).await;
             assert_eq!(status, 200, "{name}: O2");
             let wish = case.place.request_renewal("c").await;
