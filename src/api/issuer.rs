@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
     namespaced,
     status = "IssuerStatus",
     shortname = "ti",
-    category = "apicred",
+    category = "apicreds",
     derive = "PartialEq",
     doc = "A token issuer for the credentials of one namespace.",
     printcolumn(
@@ -84,7 +84,7 @@ pub struct TokenIssuerSpec {
     plural = "clustertokenissuers",
     status = "IssuerStatus",
     shortname = "cti",
-    category = "apicred",
+    category = "apicreds",
     derive = "PartialEq",
     doc = "A token issuer that an administrator offers to the namespaces it allows.",
     printcolumn(

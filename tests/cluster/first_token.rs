@@ -316,3 +316,25 @@ fn an_issuer_not_written_here_takes_our_requests() {
         assert_eq!(view.annotations["apicred.dev/lifetime"], "ExpiresIn");
     });
 }
+
+#[test]
+fn kubectl_finds_a_credential_by_each_of_its_names() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("names").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        let get = async |what: &[&str]| {
+            let args = [&["get", "-n", &place.namespace], what, &["-o", "name"]].concat();
+            world.cluster.kubectl(&args).await.expect("it is found")
+        };
+        for kind in ["ac", "apicred", "apicredential", "apicredentials"] {
+            let found = get(&[kind, "c"]).await;
+            assert_eq!(found.trim(), "apicredential.apicred.dev/c", "{kind}");
+        }
+        let all = get(&["apicreds"]).await;
+        assert!(all.contains("apicredential.apicred.dev/c"), "{all}");
+        let issuer = format!("clustertokenissuer.apicred.dev/{}", place.issuer_name);
+        assert!(all.contains(&issuer), "{all}");
+    });
+}
