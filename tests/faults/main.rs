@@ -14,6 +14,7 @@ mod hostile;
 mod identity;
 mod inside;
 mod life;
+mod line;
 mod oracles;
 mod page;
 mod policies;

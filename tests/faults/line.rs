@@ -1,0 +1,73 @@
+//! A credential that stands in its issuer's line for so long that its token ends there.
+
+use std::{sync::Arc, time::Duration};
+
+use dev_issuer::{Client, Point};
+use jiff::SignedDuration;
+use serde_json::json;
+use testenv::eventually;
+
+use crate::{
+    life::{Case, world},
+    support::{SOON, condition, run},
+};
+
+#[test]
+fn a_token_that_ends_while_its_credential_stands_in_line_is_told_once_that_lasts() {
+    run(async {
+        let mut case = Case::new(world().await, "line").await;
+        let place = Arc::clone(&case.place);
+        let mut issuer = place.entra_issuer();
+        issuer["limits"] = json!({ "maxInFlight": 1 });
+        place.put_issuer(issuer).await;
+        let life = |seconds| {
+            let set = place
+                .issuer
+                .set_lifetime(&place.client, Duration::from_secs(seconds));
+            set.expect("the client is known");
+        };
+        life(60);
+        case.start();
+        place.create("c", json!({})).await;
+        let first = case.until_ready(None).await;
+        life(3_600);
+
+        // Somebody else holds the one place at the issuer.
+        let other = format!("{}-other", place.client);
+        place.add_client(Client::new(&other).secret(&place.secret));
+        let hold = place.issuer.hold(&other, Point::Received);
+        let spec = json!({ "client": { "id": other }, "target": { "secretName": "other" } });
+        place.create("other", spec).await;
+        hold.reached().await;
+
+        let said = case.said.clone();
+        let looks = || said.text().matches("Mint(").count();
+        let before = looks();
+        case.pass(SignedDuration::from_mins(2)).await;
+        eventually(SOON, "a look that ends in the line", async || {
+            looks() > before
+        })
+        .await;
+        let c = place.credentials().get("c").await.expect("it is there");
+        let ready = condition(&c, "Ready").expect("a condition");
+        assert_eq!(ready.status, "True", "not told before it lasts");
+
+        case.pass(SignedDuration::from_secs(61)).await;
+        place
+            .until("c", "its place in the line", |c| {
+                let renewing = condition(c, "Renewing")?;
+                let ready = condition(c, "Ready")?;
+                (renewing.reason == "WaitingForIssuer" && ready.status == "False").then_some(())
+            })
+            .await;
+        hold.release();
+        let second = case.until_ready(Some((&first, None))).await;
+        assert_ne!(first.token, second.token);
+        assert_eq!(place.posts(), 2, "O3");
+        for name in ["c", "other"] {
+            place.delete(name).await;
+        }
+        case.until_gone().await;
+        case.stop().await;
+    });
+}
