@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
     credential::{Endpoint, FieldError, Issuer, IssuerId},
-    issuer::guard,
+    issuer::addresses,
     oauth::{Class, Refusal},
     plan::conditions::condition,
 };
@@ -176,7 +176,7 @@ fn known(issuer: &Issuer) -> &'static str {
 async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal> {
     // An address that no request may go to is told here as well, where its author looks.
     if let Ok(origin) = Url::parse(&issuer.origin) {
-        guard::check_literal(&origin, &issuer.allowed_cidrs)
+        addresses::check_literal(&origin, &issuer.allowed_cidrs)
             .map_err(|text| Refusal::local(Class::Invalid, "AddressNotAllowed", text))?;
     }
     match &issuer.endpoint {

@@ -7,7 +7,7 @@ use super::{
     context::{Context, lock},
     index::SecretName,
 };
-use crate::credential::Key;
+use crate::credential::{Credential, Key};
 
 /// A write under way. One that is given up counts as one that failed.
 pub(super) struct OwnWrite<'a> {
@@ -19,20 +19,18 @@ pub(super) struct OwnWrite<'a> {
 }
 
 impl Context {
-    /// Announces a write to a Secret of the credential's namespace.
-    pub(super) fn own_write(
-        &self,
-        namespace: &str,
-        credential: &str,
-        secret: &str,
-    ) -> OwnWrite<'_> {
-        let secret = (namespace.to_owned(), secret.to_owned());
+    /// Announces a credential's write to a Secret of its namespace.
+    pub(super) fn own_write(&self, credential: &Credential, secret: &str) -> OwnWrite<'_> {
+        let Credential {
+            namespace, name, ..
+        } = credential;
+        let secret = (namespace.clone(), secret.to_owned());
         lock(&self.secrets).write_begins(secret.clone());
         OwnWrite {
             context: self,
             key: Key {
-                namespace: namespace.to_owned(),
-                name: credential.to_owned(),
+                namespace: namespace.clone(),
+                name: name.clone(),
             },
             secret: Some(secret),
         }

@@ -1,6 +1,6 @@
 //! Writes down what came of a look: status if it differs, events on changes. Neither ever fails a reconcile.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -14,6 +14,7 @@ use super::{
     calls::{Trouble, apply_status, call},
     context::Context,
     ids,
+    kept::Kept,
     secrets::newer,
 };
 use crate::{
@@ -42,11 +43,9 @@ pub(super) fn known_status(
     });
     // What this look began with may be older than what the watch has shown meanwhile.
     let newest = || {
-        let there = context.credentials.get(&super::context::reference(key))?;
+        let there = shown(context, key, uid)?;
         let newer = object.metadata.resource_version.as_deref() != Some(&*there.version);
-        (newer && *there.uid == *uid)
-            .then(|| there.open())?
-            .map(|c| c.status)
+        newer.then(|| there.open())?.map(|c| c.status)
     };
     written.or_else(|| newest().unwrap_or_else(|| object.status.clone()))
 }
@@ -99,20 +98,22 @@ pub(super) async fn write_status(
     false
 }
 
-/// The newest version that this process knows of: of its own last write, or of what the watch showed.
+/// What the watch has shown of this object last.
+fn shown(context: &Context, key: &Key, uid: &str) -> Option<Arc<Kept>> {
+    let there = context.credentials.get(&super::context::reference(key));
+    there.filter(|there| *there.uid == *uid)
+}
+
+/// The version of [`known_status`].
 fn known_version(context: &Context, object: &ApiCredential, key: &Key) -> String {
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let written = context.with_state(key, uid, |s| s.written.as_ref().map(|(v, _)| v.clone()));
-    let shown = context.credentials.get(&super::context::reference(key));
-    let shown = shown.filter(|there| *there.uid == *uid);
-    let shown = shown.map_or_else(
-        || object.metadata.resource_version.clone().unwrap_or_default(),
-        |there| there.version.to_string(),
-    );
-    match written {
-        Some(written) if newer(&written, &shown) => written,
-        _ => shown,
-    }
+    let newest = || shown(context, key, uid).map(|there| there.version.to_string());
+    let begun_with = || object.metadata.resource_version.clone();
+    written
+        .or_else(newest)
+        .or_else(begun_with)
+        .unwrap_or_default()
 }
 
 /// After a conflict: waits until the watch shows what is there, and says whether its status is the one that was known. A
@@ -126,11 +127,12 @@ async fn still_fits(
 ) -> bool {
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < CATCH_UP {
-        let there = context.credentials.get(&super::context::reference(key));
-        let Some(there) = there.filter(|there| *there.uid == *uid) else {
+        let Some(there) = shown(context, key, uid) else {
             return false;
         };
         if newer(&there.version, version) {
+            // Else the next try might still go by this process's own last write.
+            context.saw(key, &there.version);
             let status = there.open().and_then(|object| object.status);
             return status.as_ref() == known;
         }

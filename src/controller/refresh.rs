@@ -146,11 +146,7 @@ async fn write(
     let api = api(context, credential);
     let patch = Patch::Merge(&change);
     let request = api.patch_metadata(&state.reference.name, &params, &patch);
-    let under_way = context.own_write(
-        &credential.namespace,
-        &credential.name,
-        &state.reference.name,
-    );
+    let under_way = context.own_write(credential, &state.reference.name);
     let made = call(&context.metrics, "patch_state", request).await?;
     under_way.done(&made.metadata);
     state.version = made.metadata.resource_version.unwrap_or_default();

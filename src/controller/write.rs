@@ -16,7 +16,6 @@ use super::{
     context::{Context, Held, reference},
     execute::failed,
     observe::permission,
-    own_write::OwnWrite,
 };
 use crate::{
     api::{IssuerRef, names},
@@ -163,7 +162,7 @@ async fn write(
                 field_manager: Some(names::MANAGER.to_owned()),
                 ..PostParams::default()
             };
-            let under_way = own_write(context, credential);
+            let under_way = context.own_write(credential, &credential.target.name);
             let made = call(
                 &context.metrics,
                 "create_secret",
@@ -197,17 +196,10 @@ pub(super) async fn patch_secret(
     let patch = Patch::Strategic(patch);
     // The answer need not bring the token back.
     let request = api.patch_metadata(&credential.target.name, &params, &patch);
-    let under_way = own_write(context, credential);
+    let under_way = context.own_write(credential, &credential.target.name);
     let made = call(&context.metrics, "patch_secret", request).await?;
     under_way.done(&made.metadata);
     Ok(())
-}
-
-fn own_write<'a>(context: &'a Context, credential: &Credential) -> OwnWrite<'a> {
-    let Credential {
-        namespace, name, ..
-    } = credential;
-    context.own_write(namespace, name, &credential.target.name)
 }
 
 fn secrets(context: &Context, credential: &Credential) -> Api<Secret> {

@@ -4,6 +4,7 @@
 use std::error::Error;
 
 use super::{Class, Refusal};
+use crate::issuer::addresses::AddressNotAllowed;
 
 /// A failure that tells more than that there is no connection.
 ///
@@ -13,6 +14,13 @@ pub(super) fn refusal(error: &(dyn Error + 'static), proxy: Option<WithUser>) ->
     let mut tunnel = None;
     for _ in 0..16 {
         let Some(this) = cause else { break };
+        if let Some(refused) = this.downcast_ref::<AddressNotAllowed>() {
+            return Some(Refusal::local(
+                Class::Invalid,
+                "AddressNotAllowed",
+                refused.to_string(),
+            ));
+        }
         if proxy.is_some() && tunnel.is_none() {
             tunnel = Tunnel::of(this);
         }

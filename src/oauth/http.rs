@@ -26,7 +26,8 @@ use super::{
 use crate::{
     credential::Issuer,
     issuer::{
-        guard::{self, AddressNotAllowed, GuardedResolver, ProxyGuard, ProxyResolver},
+        addresses,
+        guard::{GuardedResolver, ProxyGuard, ProxyResolver},
         proxy::Proxy,
     },
 };
@@ -126,7 +127,7 @@ impl Http {
         local: bool,
     ) -> Result<(Client, Option<WithUser>), Refusal> {
         if local {
-            if issuer.lends.is_none() || !guard::is_local(url) {
+            if issuer.lends.is_none() || !addresses::is_local(url) {
                 return Err(Refusal::local(
                     Class::Invalid,
                     "AddressNotAllowed",
@@ -141,7 +142,7 @@ impl Http {
                     "apicred speaks to issuers over https only",
                 ));
             }
-            guard::check_literal(url, &issuer.allowed_cidrs)
+            addresses::check_literal(url, &issuer.allowed_cidrs)
                 .map_err(|text| Refusal::local(Class::Invalid, "AddressNotAllowed", text))?;
         }
         // What belongs to the machine itself is no matter of any proxy.
@@ -157,7 +158,7 @@ impl Http {
             origin: issuer.origin.clone(),
             ca_bundle: issuer.ca_bundle.clone(),
             cidrs: if local {
-                guard::local_networks()
+                addresses::local_networks()
             } else {
                 issuer.allowed_cidrs.clone()
             },
@@ -307,15 +308,6 @@ pub fn not_found(answer: &RawAnswer) -> bool {
 
 /// What went wrong below HTTP, told by kind: error texts of the libraries name hosts and more.
 fn transport(error: &reqwest::Error, proxy: Option<WithUser>) -> Refusal {
-    let mut source = error.source();
-    let mut depth = 0;
-    while let Some(cause) = source {
-        if let Some(refused) = cause.downcast_ref::<AddressNotAllowed>() {
-            return Refusal::local(Class::Invalid, "AddressNotAllowed", refused.to_string());
-        }
-        depth += 1;
-        source = if depth < 16 { cause.source() } else { None };
-    }
     // Never `maybe_sent`: TLS 1.3 tells of a refused client certificate after the request has left, but nobody read it
     // then; and what a proxy refuses has not left.
     if let Some(known) = error

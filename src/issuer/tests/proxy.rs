@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::issuer::{
-    guard::{allowed, fit_for_proxy},
+    addresses::{allowed, fit_for_proxy},
     proxy::{Fault, Proxy},
 };
 

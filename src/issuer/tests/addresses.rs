@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use url::Url;
 
-use crate::issuer::guard::{allowed, check_literal};
+use crate::issuer::addresses::{allowed, check_literal};
 
 fn ip(text: &str) -> IpAddr {
     text.parse()

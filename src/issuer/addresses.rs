@@ -1,0 +1,165 @@
+//! Which addresses issuer traffic may go to, and which names a proxy may be asked for. Decides only; [`guard`](super::guard)
+//! looks names up and holds to it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+/// Names that only the inside of a network has: RFC 6761, 6762 and 8375, and what is usual beside these.
+const INNER: [&str; 11] = [
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "intranet",
+    "private",
+    "corp",
+    "home",
+    "lan",
+    "svc",
+    "home.arpa",
+];
+
+/// May a connection go to `address`? Public unicast always; everything else only if a CIDR allows it.
+pub fn allowed(address: IpAddr, cidrs: &[IpNet]) -> bool {
+    let address = canonical(address);
+    public(address) || cidrs.iter().any(|net| net.contains(&address))
+}
+
+/// An IPv4 address in any IPv6 disguise becomes the IPv4 address: mapped (`::ffff:0:0/96`), compatible (`::/96`),
+/// NAT64 (`64:ff9b::/96`, RFC 6052) and 6to4 (`2002::/16`).
+fn canonical(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else {
+        return address;
+    };
+    let tail = |hi: u16, lo: u16| IpAddr::V4(Ipv4Addr::from(u32::from(hi) << 16 | u32::from(lo)));
+    match v6.segments() {
+        [0, 0, 0, 0, 0, 0xffff, hi, lo]
+        | [0x64, 0xff9b, 0, 0, 0, 0, hi, lo]
+        | [0x2002, hi, lo, ..] => tail(hi, lo),
+        [0, 0, 0, 0, 0, 0, hi, lo] if v6 != Ipv6Addr::LOCALHOST && v6 != Ipv6Addr::UNSPECIFIED => {
+            tail(hi, lo)
+        }
+        _ => address,
+    }
+}
+
+/// Globally reachable unicast, by the IANA special-purpose registries (RFC 6890 and its updates).
+fn public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            !(v4.is_unspecified()
+                || a == 0
+                || v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b)) // carrier-grade NAT, RFC 6598
+                || (a == 192 && b == 0 && c == 0) // protocol assignments
+                || (a == 198 && (18..20).contains(&b)) // benchmarks, RFC 2544
+                || (a == 168 && b == 63 && v4.octets()[2..] == [129, 16]) // Azure's host endpoint
+                || v4.is_documentation())
+        }
+        IpAddr::V6(v6) => {
+            let [first, second, ..] = v6.segments();
+            // Only 2000::/3 is handed out as global unicast; in it, protocol assignments (Teredo among them,
+            // RFC 2928) and the two ranges for documentation (RFC 3849, RFC 9637) are not.
+            (first & 0xe000) == 0x2000
+                && !(first == 0x2001 && (second < 0x0200 || second == 0x0db8))
+                && !(first == 0x3fff && second < 0x1000)
+        }
+    }
+}
+
+/// Checks a URL whose host is an address and needs no look-up; names are checked by [`guard`](super::guard).
+///
+/// # Errors
+/// A sentence for the user.
+pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), String> {
+    let address = match url.host() {
+        Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
+        Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
+        Some(Host::Domain(_)) => return Ok(()),
+        None => return Err("the URL has no host".to_owned()),
+    };
+    if allowed(address, cidrs) {
+        Ok(())
+    } else {
+        Err(not_allowed(&address.to_string()))
+    }
+}
+
+/// Networks of the machine itself, where managed identity endpoints answer.
+pub fn local_networks() -> Vec<IpNet> {
+    ["127.0.0.0/8", "169.254.0.0/16", "::1/128"]
+        .iter()
+        .filter_map(|n| n.parse().ok())
+        .collect()
+}
+
+/// Is it plain http to the machine itself? Only managed identity endpoints are asked so.
+pub fn is_local(url: &Url) -> bool {
+    url.scheme() == "http"
+        && match url.host() {
+            Some(Host::Ipv4(v4)) => v4.is_loopback() || v4.is_link_local(),
+            Some(Host::Ipv6(v6)) => v6.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+}
+
+fn not_allowed(what: &str) -> String {
+    format!(
+        "{what} is not a public address; an administrator allows its network in spec.network.allowedCidrs of a ClusterTokenIssuer"
+    )
+}
+
+/// A name whose every address is forbidden.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AddressNotAllowed(String);
+
+impl AddressNotAllowed {
+    /// For this name.
+    pub(super) fn name(name: &str) -> Self {
+        Self(not_allowed(name))
+    }
+}
+
+/// May a proxy be asked for a name that means `found` here? It looks the name up anew, so an answer of many addresses
+/// must be fit as a whole, and one without any, as is usual behind a proxy, only be of a name that the outside can have.
+///
+/// # Errors
+/// Why not.
+pub fn fit_for_proxy(
+    name: &str,
+    found: &[IpAddr],
+    cidrs: &[IpNet],
+) -> Result<(), AddressNotAllowed> {
+    if found.is_empty() && inner(name) {
+        return Err(AddressNotAllowed(format!(
+            "{name} is a name of an inner network and means nothing here; the proxy is not asked for such names"
+        )));
+    }
+    if found.iter().all(|address| allowed(*address, cidrs)) {
+        Ok(())
+    } else {
+        Err(AddressNotAllowed::name(name))
+    }
+}
+
+/// Is it a name that nobody outside can have? One without a dot, below a domain of the inside, or a Service's, whatever
+/// the cluster's domain is (`name.namespace.svc.domain`).
+fn inner(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let below = |domain: &str| {
+        name.strip_suffix(domain)
+            .is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    };
+    !name.contains('.')
+        || INNER.iter().any(|domain| below(domain))
+        || name.split('.').skip(2).any(|label| label == "svc")
+}
