@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{Result, issuer::Addresses, process::read_if_there};
+use crate::{Result, issuer::Addresses, process::read_if_there, report::Bar};
 
 /// The folder that describes apicred itself, as those of rivals do.
 const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/apicred");
@@ -56,6 +56,11 @@ impl Contender {
                 .ok_or_else(|| format!("{} holds no load.yaml", folder.display()))?,
             folder: folder.to_owned(),
         })
+    }
+
+    /// A bar that binds apicred; a rival's number is told without one.
+    pub(crate) fn bar(&self, bar: Bar) -> Bar {
+        if self.is_own() { bar } else { Bar::None }
     }
 
     /// Is it the one whose metrics, status and limits are known?

@@ -102,11 +102,7 @@ async fn once(
         "POSTs a token",
         real(stats.posts) / real(objects),
         "",
-        if contender.is_own() {
-            Bar::Count(1.0)
-        } else {
-            Bar::None
-        },
+        contender.bar(Bar::Count(1.0)),
     );
     let nothing = Usage::default();
     tell_cpu(
@@ -163,18 +159,13 @@ pub(super) async fn strangers(
             strangers += usize::from(!held);
         }
     }
-    let bar = if contender.is_own() {
-        Bar::Count(0.0)
-    } else {
-        Bar::None
-    };
     let who = (scenario, contender.name.as_str());
     report.add(
         who,
         "Secrets with another client's token",
         real(strangers),
         "",
-        bar,
+        contender.bar(Bar::Count(0.0)),
     );
     Ok(())
 }

@@ -62,11 +62,7 @@ pub(super) async fn run(
         tokio::time::sleep(std::time::Duration::from_secs(20)).await;
     }
     world.at_rest().await?;
-    let strict = if contender.is_own() {
-        Bar::Count(0.0)
-    } else {
-        Bar::None
-    };
+    let strict = contender.bar(Bar::Count(0.0));
     report.note(format!("{objects} objects"));
     let posts = world.issuer.stats().await?.posts - posts;
     let tally = world.traffic.since(place);

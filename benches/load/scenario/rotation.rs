@@ -43,7 +43,7 @@ pub(super) async fn run(
 /// Gives the milliseconds of CPU that a renewal costs the API server, without those that it needs anyway.
 async fn once(options: &Options, contender: &Contender, report: &mut Report) -> Result<f64> {
     let (who, own) = (("rotation", contender.name.as_str()), contender.is_own());
-    let strict = |bar| if own { bar } else { Bar::None };
+    let strict = |bar| contender.bar(bar);
     let mut world = World::start(options, contender, Limits::Open).await?;
     let (objects, life) = (options.small(), options.life.unwrap_or(LIFE));
     let manner = |life| Manner {
