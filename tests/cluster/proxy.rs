@@ -4,12 +4,10 @@ use std::{collections::BTreeSet, process::Command};
 
 use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
 use k8s_openapi::api::events::v1::Event;
-use kube::{Api, Resource, api::ListParams};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use testenv::{Asked, ConnectProxy, Manner, eventually};
 
-use crate::support::{ANSWER, LATER, Listener, Place, World, condition, run, unique};
+use crate::support::{ANSWER, LATER, Listener, Place, World, condition, issuer_of, run, unique};
 
 const PROXY: &str = "APICRED_ISSUER_PROXY";
 const NO_PROXY: &str = "APICRED_ISSUER_NO_PROXY";
@@ -42,18 +40,6 @@ fn targets(proxy: &ConnectProxy) -> BTreeSet<String> {
     proxy.asked().into_iter().map(|a| a.target).collect()
 }
 
-/// All objects of a kind, as JSON.
-async fn all<K>(world: &World) -> String
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
-{
-    let list = Api::<K>::all(world.admin.clone())
-        .list(&ListParams::default())
-        .await
-        .expect("a list");
-    serde_json::to_string(&list.items).expect("JSON")
-}
-
 /// Finds none of the canaries in what the operator says and shows.
 async fn shows_nothing(world: &World) {
     let net = world.canaries.net();
@@ -65,12 +51,12 @@ async fn shows_nothing(world: &World) {
         ("logs", logs),
         ("metrics", metrics),
         ("readyz", ready),
-        ("events", all::<Event>(world).await),
-        ("credentials", all::<ApiCredential>(world).await),
-        ("TokenIssuers", all::<TokenIssuer>(world).await),
+        ("events", world.all::<Event>().await),
+        ("credentials", world.all::<ApiCredential>().await),
+        ("TokenIssuers", world.all::<TokenIssuer>().await),
         (
             "ClusterTokenIssuers",
-            all::<ClusterTokenIssuer>(world).await,
+            world.all::<ClusterTokenIssuer>().await,
         ),
     ] {
         assert_eq!(net.first_leak(&text), None, "O10: a leak in {place}");
@@ -135,8 +121,7 @@ fn tokens_come_through_the_proxy_over_one_tunnel_and_its_password_is_shown_nowhe
 /// Discovery, token and revocation requests of an issuer go through the proxy, and nothing of the proxy's is in them.
 async fn discovers_and_revokes(place: &Place, proxy: &ConnectProxy, password: &str) {
     let listener = Listener::answering("200 OK", |request| {
-        let host = request.lines().find_map(|l| l.strip_prefix("host: "));
-        let issuer = format!("https://{}", host.unwrap_or_default());
+        let issuer = issuer_of(request);
         if request.starts_with("GET") {
             let (token, end) = (format!("{issuer}/token"), format!("{issuer}/revoke"));
             json!({ "issuer": issuer, "token_endpoint": token, "revocation_endpoint": end })
@@ -145,14 +130,7 @@ async fn discovers_and_revokes(place: &Place, proxy: &ConnectProxy, password: &s
             ANSWER.to_owned()
         }
     });
-    place
-        .put_issuer(json!({
-            "oidc": { "issuerUrl": listener.origin() },
-            "caBundle": listener.ca_pem,
-            "network": { "allowedCidrs": ["127.0.0.1/32"] },
-            "allowedNamespaces": { "names": [place.namespace] },
-        }))
-        .await;
+    place.put_listener(&listener).await;
     let spec = json!({ "target": { "secretName": "short" }, "revokeOnDelete": true });
     place.create("short", spec).await;
     place.ready("short").await;

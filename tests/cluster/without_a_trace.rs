@@ -9,10 +9,9 @@ use k8s_openapi::api::{
     rbac::v1::ClusterRole,
 };
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::{ListParams, PostParams},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use testenv::eventually;
 
@@ -99,7 +98,7 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
             logs.contains("token published"),
             "these are no logs of an operator"
         );
-        let events = all::<Event>(world).await;
+        let events = world.all::<Event>().await;
         assert!(
             events.contains("ClientSecretRefused"),
             "these are no events of an operator"
@@ -122,11 +121,11 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
         for (place, text) in [
             ("logs", logs),
             ("events", events),
-            ("ApiCredentials", all::<ApiCredential>(world).await),
-            ("TokenIssuers", all::<TokenIssuer>(world).await),
+            ("ApiCredentials", world.all::<ApiCredential>().await),
+            ("TokenIssuers", world.all::<TokenIssuer>().await),
             (
                 "ClusterTokenIssuers",
-                all::<ClusterTokenIssuer>(world).await,
+                world.all::<ClusterTokenIssuer>().await,
             ),
             (
                 "metadata of Secrets",
@@ -138,18 +137,6 @@ fn no_secret_and_no_token_is_found_anywhere_but_in_secrets() {
             assert_eq!(net.first_leak(&text), None, "O10: a leak in {place}");
         }
     });
-}
-
-/// All objects of a kind, as JSON.
-async fn all<K>(world: &World) -> String
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
-{
-    let list = Api::<K>::all(world.admin.clone())
-        .list(&ListParams::default())
-        .await
-        .expect("a list");
-    serde_json::to_string(&list.items).expect("JSON")
 }
 
 #[test]

@@ -1,16 +1,14 @@
 //! Writes of a process that does not know what was changed meanwhile (F04): the server refuses them, and nothing of
 //! anybody is written over.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use tokio::sync::Notify;
 
 use crate::{
     life::{Case, world},
     support::{Place, run},
-    wire::Fault,
 };
 
 const STATUS: &str = "patch apicredentials/status c";
@@ -22,20 +20,10 @@ async fn behind_its_back(
     change: impl AsyncFnOnce(&Place),
 ) -> (Vec<Option<u16>>, apicred::api::ApiCredential) {
     let mut case = Case::new(world().await, name).await;
-    let (hit, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (now, until) = (Arc::clone(&hit), Arc::clone(&go));
-    let mut done = false;
-    case.wire.rule(move |call| {
-        let first = !done && call.words() == STATUS;
-        done |= first;
-        first.then(|| {
-            now.notify_one();
-            Fault::Held(Arc::clone(&until))
-        })
-    });
+    let (come, go) = case.wire.hold_first(|call| call.words() == STATUS);
     case.start();
     case.place.create("c", json!({})).await;
-    hit.notified().await;
+    come.notified().await;
     change(&case.place).await;
     go.notify_one();
     case.until_ready(None).await;

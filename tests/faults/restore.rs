@@ -1,6 +1,6 @@
 //! A backup of etcd is put back while the operator runs: versions go back, and so does all that was done since (F17).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -10,13 +10,12 @@ use kube::{
 };
 use serde_json::json;
 use testenv::eventually;
-use tokio::sync::Notify;
 
 use crate::{
     life::Case,
     servers::{FRAGILE, fragile},
     support::{SOON, run},
-    wire::Fault,
+    wire::Call,
 };
 
 /// Writes that have nothing to do with us: so many versions are between a backup and the day it is put back.
@@ -73,21 +72,11 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
                 })
                 .await;
             case.stays_quiet(Duration::from_millis(300)).await;
-            let go = Arc::new(Notify::new());
-            if in_flight {
-                let (hit, until) = (Arc::new(Notify::new()), Arc::clone(&go));
-                let now = Arc::clone(&hit);
-                let mut done = false;
-                case.wire.rule(move |call| {
-                    let first = !done && call.words() == "patch secrets token";
-                    done |= first;
-                    first.then(|| {
-                        now.notify_one();
-                        Fault::Held(Arc::clone(&until))
-                    })
-                });
+            let rotation = |call: &Call| call.words() == "patch secrets token";
+            let held = in_flight.then(|| case.wire.hold_first(rotation));
+            if let Some((come, _)) = &held {
                 case.place.request_renewal("c").await;
-                hit.notified().await;
+                come.notified().await;
             }
             let before = case.place.posts();
             world
@@ -95,7 +84,9 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
                 .restore(&backup)
                 .await
                 .expect("it is put back");
-            go.notify_one();
+            if let Some((_, go)) = &held {
+                go.notify_one();
+            }
             let said = case.until_ended().await;
             assert!(said.contains("the API server knew"), "{said}");
 

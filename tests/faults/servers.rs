@@ -22,7 +22,7 @@ use crate::{
     life::{Case, operator, reference},
     oracles::check,
     support::{LATER, World, run},
-    wire::{Call, Fault, Wire},
+    wire::{Call, Wire},
 };
 
 /// A world whose servers may be stopped.
@@ -48,20 +48,10 @@ pub(crate) async fn disturbed(
     let usual = reference().await;
     let mut case = Case::new(world, name).await;
     let wire = case.wire.clone();
-    let (now, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (hit, until) = (Arc::clone(&now), Arc::clone(&go));
-    let mut done = false;
-    wire.rule(move |call| {
-        let first = !done && moment(call);
-        done |= first;
-        first.then(|| {
-            hit.notify_one();
-            Fault::Held(Arc::clone(&until))
-        })
-    });
+    let (come, go) = wire.hold_first(moment);
     let frozen = Arc::clone(&case.frozen);
     let happen = async {
-        now.notified().await;
+        come.notified().await;
         frozen.store(true, Ordering::SeqCst);
         disturb(world, &wire, &go).await;
         frozen.store(false, Ordering::SeqCst);

@@ -197,6 +197,25 @@ impl Wire {
         });
     }
 
+    /// Holds the first request back that fits. Gives what tells that it has come, and what lets it go on once told.
+    pub(crate) fn hold_first(
+        &self,
+        fits: impl Fn(&Call) -> bool + Send + 'static,
+    ) -> (Arc<Notify>, Arc<Notify>) {
+        let (come, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (here, until) = (Arc::clone(&come), Arc::clone(&go));
+        let mut done = false;
+        self.rule(move |call| {
+            let first = !done && fits(call);
+            done |= first;
+            first.then(|| {
+                here.notify_one();
+                Fault::Held(Arc::clone(&until))
+            })
+        });
+        (come, go)
+    }
+
     /// All requests so far.
     pub(crate) fn journal(&self) -> Vec<Entry> {
         self.state().journal.clone()

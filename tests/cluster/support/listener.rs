@@ -19,6 +19,12 @@ pub(crate) const ANSWER: &str =
 
 const PATH: &str = "/token?tenant=blue";
 
+/// What a listener that is an issuer calls itself to whoever sent this request.
+pub(crate) fn issuer_of(request: &str) -> String {
+    let host = request.lines().find_map(|l| l.strip_prefix("host: "));
+    format!("https://{}", host.unwrap_or_default())
+}
+
 /// A listening endpoint; its thread ends with the process.
 pub(crate) struct Listener {
     pub(crate) token_url: String,

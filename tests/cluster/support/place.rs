@@ -18,7 +18,7 @@ use kube::{
 use serde_json::{Value, json};
 use testenv::eventually;
 
-use super::{SOON, World, canaries::Canaries, unique};
+use super::{Listener, SOON, World, canaries::Canaries, unique};
 
 /// Name of the Secret with the client secret.
 pub(crate) const SOURCE: &str = "source";
@@ -146,6 +146,17 @@ impl Place {
                 Err(error) => unreachable!("a new issuer spec: {error}"),
             }
         }
+    }
+
+    /// Makes a listener with a discovery document this place's issuer, at its one address.
+    pub(crate) async fn put_listener(&self, listener: &Listener) {
+        self.put_issuer(json!({
+            "oidc": { "issuerUrl": listener.origin() },
+            "caBundle": listener.ca_pem,
+            "network": { "allowedCidrs": ["127.0.0.1/32"] },
+            "allowedNamespaces": { "names": [self.namespace] },
+        }))
+        .await;
     }
 
     pub(crate) fn issuers(&self) -> Api<ClusterTokenIssuer> {

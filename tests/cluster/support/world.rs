@@ -11,9 +11,11 @@ use std::{
 
 use dev_issuer::DevIssuer;
 use kube::{
-    Client, Config,
+    Api, Client, Config, Resource,
+    api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use testenv::ControlPlane;
 use tokio::sync::OnceCell;
 
@@ -163,6 +165,18 @@ impl World {
                 String::from_utf8_lossy(&std::fs::read(f.path()).unwrap_or_default()).into_owned()
             })
             .collect()
+    }
+
+    /// All objects of a kind, as JSON.
+    pub(crate) async fn all<K>(&self) -> String
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+    {
+        let list = Api::<K>::all(self.admin.clone())
+            .list(&ListParams::default())
+            .await
+            .expect("a list");
+        serde_json::to_string(&list.items).expect("JSON")
     }
 }
 

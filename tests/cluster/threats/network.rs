@@ -13,7 +13,7 @@ use serde_json::json;
 use testenv::ConnectProxy;
 
 use super::attacker::{Attacker, ISSUERS_AND_CREDENTIALS, foreign_secrets};
-use crate::support::{ALLOW_CIDR, Listener, World, run, typed};
+use crate::support::{ALLOW_CIDR, Listener, World, issuer_of, run, typed};
 
 /// A door that counts who knocks: even a connection without a word tells an attacker that there is one.
 struct Door {
@@ -190,14 +190,7 @@ fn no_inner_address_is_asked_of_a_proxy() {
 
         // An issuer that the proxy is asked for leads to no inner address either.
         let listener = leading_to(format!("https://127.0.0.2:{}/token", door.port));
-        place
-            .put_issuer(json!({
-                "oidc": { "issuerUrl": listener.origin() },
-                "caBundle": listener.ca_pem,
-                "network": { "allowedCidrs": ["127.0.0.1/32"] },
-                "allowedNamespaces": { "names": [place.namespace] },
-            }))
-            .await;
+        place.put_listener(&listener).await;
         place
             .create("led", json!({ "target": { "secretName": "led" } }))
             .await;
@@ -215,9 +208,7 @@ fn no_inner_address_is_asked_of_a_proxy() {
 /// An issuer whose discovery document names this token endpoint.
 fn leading_to(endpoint: String) -> Listener {
     Listener::answering("200 OK", move |request| {
-        let host = request.lines().find_map(|l| l.strip_prefix("host: "));
-        let issuer = format!("https://{}", host.unwrap_or_default());
-        json!({ "issuer": issuer, "token_endpoint": endpoint }).to_string()
+        json!({ "issuer": issuer_of(request), "token_endpoint": endpoint }).to_string()
     })
 }
 
@@ -240,14 +231,7 @@ fn a_discovery_document_leads_to_no_inner_address() {
             ("plain", format!("http://127.0.0.1:{}/token", door.port)),
         ] {
             let listener = leading_to(endpoint);
-            place
-                .put_issuer(json!({
-                    "oidc": { "issuerUrl": listener.origin() },
-                    "caBundle": listener.ca_pem,
-                    "network": { "allowedCidrs": ["127.0.0.1/32"] },
-                    "allowedNamespaces": { "names": [place.namespace] },
-                }))
-                .await;
+            place.put_listener(&listener).await;
             place
                 .create(name, json!({ "target": { "secretName": name } }))
                 .await;

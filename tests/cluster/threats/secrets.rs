@@ -4,7 +4,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use super::attacker::{Attacker, CREDENTIALS, ISSUERS_AND_CREDENTIALS, foreign_secrets};
-use crate::support::{Listener, Place, SOON, World, merge, run, typed, unique};
+use crate::support::{Listener, Place, SOON, World, issuer_of, merge, run, typed, unique};
 
 /// Every way in which a credential can draw on the Secret `source`.
 fn ways() -> Vec<(&'static str, Value)> {
@@ -55,14 +55,11 @@ fn ways() -> Vec<(&'static str, Value)> {
 /// A token endpoint that also has a discovery document, whoever asks for it.
 fn listener() -> Listener {
     Listener::answering("200 OK", |request| {
-        let host = request
-            .lines()
-            .find_map(|l| l.strip_prefix("host: "))
-            .unwrap_or_default();
+        let issuer = issuer_of(request);
         json!({
-            "issuer": format!("https://{host}"),
-            "token_endpoint": format!("https://{host}/token"),
-            "mtls_endpoint_aliases": { "token_endpoint": format!("https://{host}/mtls") },
+            "issuer": issuer,
+            "token_endpoint": format!("{issuer}/token"),
+            "mtls_endpoint_aliases": { "token_endpoint": format!("{issuer}/mtls") },
             "access_token": "opaque-5f1c9d0b7a", "token_type": "Bearer", "expires_in": 1200,
         })
         .to_string()
