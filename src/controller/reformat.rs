@@ -47,14 +47,13 @@ pub(super) async fn reformat(
         return again();
     };
     let token = token(credential, &record, recovered);
-    match token_digest(context, &token).await {
-        Ok(digest) if digest == record.token_digest => {}
+    let Ok(digests) = context.digest_key.get(&context.metrics).await else {
+        return write_trouble(context, credential, observed, Trouble::Unavailable);
+    };
+    if token_digest(digests, &token) != record.token_digest {
         // Not the token that was published, whatever became of it: it is not copied into further keys.
-        Ok(_) => {
-            observed.memory.unreadable = true;
-            return again();
-        }
-        Err(_) => return write_trouble(context, credential, observed, Trouble::Unavailable),
+        observed.memory.unreadable = true;
+        return again();
     }
     let dress = dress(credential);
     match data(&token, &dress.keys) {

@@ -21,7 +21,11 @@ use crate::{
     api::{IssuerRef, names},
     credential::{Credential, Key, parse},
     oauth::{Class, Refusal, Token},
-    plan::{Memory, Minted, Observed, Outcome, Why, fingerprint, later_than, record, schedule},
+    plan::{
+        Memory, Minted, Observed, Outcome, Why,
+        fingerprint::{self, DigestKey},
+        later_than, record, schedule,
+    },
     publish::{DressKeys, Record, create, data, dress, ownership::Target, rotate_patch},
 };
 
@@ -44,9 +48,10 @@ pub(super) async fn publish(
             return Outcome::Queued { until: now };
         }
     }
-    let Ok(token_digest) = token_digest(context, &held.token).await else {
+    let Ok(digests) = context.digest_key.get(&context.metrics).await else {
         return write_trouble(context, credential, observed, Trouble::Unavailable);
     };
+    let token_digest = token_digest(digests, &held.token);
     if let Some(old) = observed
         .record()
         .filter(|old| old.fingerprint == held.fingerprint && why != Why::Requested)
@@ -67,6 +72,7 @@ pub(super) async fn publish(
     let record = record(
         credential,
         &held.token,
+        digests.phase(),
         held.fingerprint.clone(),
         token_digest,
         held.sources.clone(),
@@ -110,9 +116,8 @@ pub(super) async fn publish(
 }
 
 /// The keyed digest of a token, as it is noted on its Secret.
-pub(super) async fn token_digest(context: &Context, token: &Token) -> Result<String, Trouble> {
-    let digests = context.digest_key.get(&context.metrics).await?;
-    Ok(digests.token(token.secret.expose_secret()))
+pub(super) fn token_digest(digests: &DigestKey, token: &Token) -> String {
+    digests.token(token.secret.expose_secret())
 }
 
 /// Why a token could not be written.

@@ -58,6 +58,12 @@ impl DigestKey {
         self.sign(&text)
     }
 
+    /// A number that no other cluster has, and that tells nothing about the key.
+    pub fn phase(&self) -> u32 {
+        let text = Fields::new("phase/1");
+        number(hmac::sign(&self.0, text.0.as_bytes()).as_ref())
+    }
+
     fn sign(&self, text: &Fields) -> String {
         URL_SAFE_NO_PAD.encode(&hmac::sign(&self.0, text.0.as_bytes()).as_ref()[..SHORT])
     }
@@ -68,9 +74,14 @@ pub fn fraction(words: &[&str]) -> f64 {
     let mut text = Fields::new("jitter/1");
     text.add_all(words.iter());
     let hash = digest(&SHA256, text.0.as_bytes());
+    f64::from(number(hash.as_ref())) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// The number that a digest begins with.
+fn number(digest: &[u8]) -> u32 {
     let mut bytes = [0; 4];
-    bytes.copy_from_slice(&hash.as_ref()[..4]);
-    f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+    bytes.copy_from_slice(&digest[..4]);
+    u32::from_be_bytes(bytes)
 }
 
 /// Texts set one after the other with their lengths, so that no two lists give one text.

@@ -58,10 +58,11 @@ pub struct Minted {
     pub correlation_id: Option<String>,
 }
 
-/// What is noted on the Secret of a new token.
+/// What is noted on the Secret of a new token. `phase` is the cluster's, see [`schedule::Spread`].
 pub fn record(
     credential: &Credential,
     token: &Token,
+    phase: u32,
     fingerprint: String,
     token_digest: String,
     sources: SourceUse,
@@ -72,7 +73,10 @@ pub fn record(
         token.expires_at,
         token.refresh_in,
         credential.min_lifetime,
-        &credential.uid,
+        schedule::Spread {
+            seed: &credential.uid,
+            phase,
+        },
     );
     Record {
         issued_at: token.issued_at,

@@ -21,6 +21,20 @@ const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hour
 /// secret yet (facts, section 4: seconds to some minutes).
 pub const PROPAGATION: SignedDuration = SignedDuration::from_mins(5);
 
+/// Longest time between two rounds of renewals, in seconds; a short life has rounds of a sixtieth of itself.
+const ROUND: i64 = 10;
+
+/// What spreads renewals, and what brings them together. The same for one token at all times, so that a restart draws
+/// nothing anew.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread<'a> {
+    /// The credential's own word: where in its jitter it stands.
+    pub seed: &'a str,
+    /// The cluster's own number: at which second of a round its renewals come, so that those of many clusters do not
+    /// reach an issuer together.
+    pub phase: u32,
+}
+
 /// When a token will be renewed, and why then.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Renewal {
@@ -43,13 +57,13 @@ pub fn holds_floor(life: SignedDuration, floor: SignedDuration) -> bool {
 
 /// The renew point: the earliest of `refresh_in` (a tenth of the life at least) and half of the life, minus up to a tenth of the life (earlier
 /// only), never later than what leaves the floor and the mount delay. A life too short for its floor is renewed
-/// at half. `seed` makes the jitter stable for one token.
+/// at half. Renewals come in rounds, each up to one round earlier for it.
 pub fn renewal(
     issued: Timestamp,
     expires: Timestamp,
     refresh_in: Option<SignedDuration>,
     user_floor: Option<SignedDuration>,
-    seed: &str,
+    spread: Spread<'_>,
 ) -> Renewal {
     let life = expires.duration_since(issued).max(SignedDuration::ZERO);
     let floor = floor(life, user_floor);
@@ -66,17 +80,23 @@ pub fn renewal(
         (true, false) => (wait, reason),
     };
     let most = (life.as_secs_f64() * 0.1).min(wait.as_secs_f64() * 0.2);
-    let jitter = SignedDuration::try_from_secs_f64(most * fraction(&[seed, &issued.to_string()]))
-        .unwrap_or_default();
-    // Whole seconds, as everything that is noted: status and logs then say the same. Those that share one are also cheaper
-    // together than one by one, for the API server as for apicred (docs/performance.md).
+    let jitter =
+        SignedDuration::try_from_secs_f64(most * fraction(&[spread.seed, &issued.to_string()]))
+            .unwrap_or_default();
     let at = later(issued, wait - jitter);
     Renewal {
-        at: Timestamp::from_second(at.as_second())
-            .unwrap_or(at)
-            .max(issued),
+        at: round_of(at, life, spread.phase).max(issued),
         reason,
     }
+}
+
+/// The last round until `at`. Renewals that come together cost apicred and the API server a third less than those that
+/// come one by one (docs/performance.md). Whole seconds, as everything that is noted: status and logs then say the same.
+fn round_of(at: Timestamp, life: SignedDuration, phase: u32) -> Timestamp {
+    let round = (life.as_secs() / 60).clamp(1, ROUND);
+    let begins = i64::from(phase) % round;
+    let since = (at.as_second() - begins).rem_euclid(round);
+    Timestamp::from_second(at.as_second() - since).unwrap_or(at)
 }
 
 /// From when on a renewal that keeps failing puts the floor at risk: early enough before it breaks that a person

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use crate::{
     fixtures::{at, secs},
     oauth::Class,
     plan::schedule::{
-        MOUNT_DELAY, Retry, floor, holds_floor, later, next_attempt, renewal, risk_at, wait,
+        MOUNT_DELAY, Retry, Spread, floor, holds_floor, later, next_attempt, renewal, risk_at, wait,
     },
 };
 
@@ -47,9 +47,15 @@ const RENEWALS: [Renewal; 22] = [
 #[test]
 fn the_renew_point_is_the_earliest_useful_moment_less_its_jitter() {
     for (life, wish, user, latest, rule) in RENEWALS {
-        let renewal = renewal(at(0), at(life), wish.map(secs), user.map(secs), "some-uid");
+        let renewal = renewal(
+            at(0),
+            at(life),
+            wish.map(secs),
+            user.map(secs),
+            spread("some-uid"),
+        );
         let after = i64::try_from(renewal.at.duration_since(at(0)).as_millis()).unwrap();
-        let jitter = (life * 100).min(latest / 5) + 1000; // whole seconds, rounded down
+        let jitter = (life * 100).min(latest / 5) + round(life) * 1000;
         let case = format!("life {life}, wish {wish:?}, floor {user:?}");
         assert_eq!(renewal.reason, rule, "{case}");
         assert!(after <= latest, "{case}: {after} is later than {latest}");
@@ -70,15 +76,63 @@ fn the_default_floor_is_a_quarter_hour_or_a_third_of_a_short_life() {
 
 #[test]
 fn jitter_spreads_credentials_that_were_issued_together() {
-    let moments: std::collections::BTreeSet<Timestamp> = (0..100)
-        .map(|n| renewal(at(0), at(3600), None, None, &format!("uid-{n}")).at)
+    let moments: BTreeSet<Timestamp> = (0..100)
+        .map(|n| renewal(at(0), at(3600), None, None, spread(&format!("uid-{n}"))).at)
         .collect();
-    assert!(moments.len() > 70, "only {} moments", moments.len());
+    assert!(moments.len() > 30, "only {} moments", moments.len());
     let span = moments
         .last()
         .unwrap()
         .duration_since(*moments.first().unwrap());
     assert!(span > secs(270), "spread over {span} only");
+}
+
+/// Seconds between two rounds of renewals.
+fn round(life: i64) -> i64 {
+    (life / 60).clamp(1, 10)
+}
+
+fn spread(seed: &str) -> Spread<'_> {
+    Spread { seed, phase: 0 }
+}
+
+#[test]
+fn renewals_of_a_cluster_come_together_and_those_of_many_clusters_do_not() {
+    let rounds = |life: i64, phase: u32| -> BTreeSet<i64> {
+        (0..500)
+            .map(|n| {
+                let seed = format!("uid-{n}");
+                let spread = Spread { seed: &seed, phase };
+                let issued = at(n % 97);
+                let renewal = renewal(issued, issued + secs(life), None, None, spread);
+                renewal.at.as_second().rem_euclid(round(life))
+            })
+            .collect()
+    };
+    for (life, apart) in [
+        (3600, 10),
+        (86_400, 10),
+        (300, 5),
+        (120, 2),
+        (60, 1),
+        (20, 1),
+    ] {
+        assert_eq!(round(life), apart, "life {life}");
+        let mut seconds = BTreeSet::new();
+        for phase in 0..1000 {
+            let of_one = rounds(life, phase * 7919);
+            assert_eq!(of_one.len(), 1, "life {life}: {of_one:?}");
+            seconds.extend(of_one);
+            if phase > 20 && seconds.len() == usize::try_from(apart).unwrap() {
+                break;
+            }
+        }
+        assert_eq!(
+            seconds.len(),
+            usize::try_from(apart).unwrap(),
+            "life {life}"
+        );
+    }
 }
 
 #[test]
@@ -210,16 +264,16 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_renewal_lies_in_the_life_before_half_of_it_and_is_stable((life, wish, user, seed) in any_life()) {
-        let first = renewal(at(0), at(life), wish, user, &seed);
+    fn a_renewal_lies_in_the_life_before_half_of_it_and_is_stable((life, wish, user, seed) in any_life(), phase: u32) {
+        let first = renewal(at(0), at(life), wish, user, Spread { seed: &seed, phase });
         prop_assert!(first.at >= at(0) && first.at < at(life));
         prop_assert!(first.at.duration_since(at(0)) <= secs(life) / 2, "jitter may only be earlier");
-        prop_assert_eq!(first, renewal(at(0), at(life), wish, user, &seed));
+        prop_assert_eq!(first, renewal(at(0), at(life), wish, user, Spread { seed: &seed, phase }));
     }
 
     #[test]
-    fn a_renewal_leaves_floor_and_mount_delay_whenever_the_life_can_hold_them((life, wish, user, seed) in any_life()) {
-        let renewal = renewal(at(0), at(life), wish, user, &seed);
+    fn a_renewal_leaves_floor_and_mount_delay_whenever_the_life_can_hold_them((life, wish, user, seed) in any_life(), phase: u32) {
+        let renewal = renewal(at(0), at(life), wish, user, Spread { seed: &seed, phase });
         let floor = floor(secs(life), user);
         if holds_floor(secs(life), floor) {
             prop_assert!(at(life).duration_since(renewal.at) >= floor + MOUNT_DELAY);
@@ -229,21 +283,21 @@ proptest! {
     }
 
     #[test]
-    fn no_token_is_renewed_at_once((life, wish, user, seed) in any_life()) {
-        let after = renewal(at(0), at(life), wish, user, &seed).at.duration_since(at(0));
+    fn no_token_is_renewed_at_once((life, wish, user, seed) in any_life(), phase: u32) {
+        let after = renewal(at(0), at(life), wish, user, Spread { seed: &seed, phase }).at.duration_since(at(0));
         // A quarter of the life, or a tenth where the issuer wishes it so, less a fifth of jitter.
         let share = if wish.is_some() { 0.1 } else { 0.25 };
-        let least = secs(life).as_secs_f64() * share * 0.8;
-        prop_assert!(after.as_secs_f64() > least - 1.0, "{} after {}", after, life);
+        let least = secs(life).as_secs_f64() * share * 0.8 - secs(round(life)).as_secs_f64();
+        prop_assert!(after.as_secs_f64() > least, "{} after {}", after, life);
     }
 
     #[test]
     fn no_times_make_the_schedule_panic(
         issued in any_time(), expires in any_time(), now in any_time(),
-        wish in prop::option::of(any::<i64>()), user in prop::option::of(0_i64..=86_400),
+        wish in prop::option::of(any::<i64>()), user in prop::option::of(0_i64..=86_400), phase: u32,
     ) {
         let user = user.map(secs);
-        let renewal = renewal(issued, expires, wish.map(secs), user, "uid");
+        let renewal = renewal(issued, expires, wish.map(secs), user, Spread { seed: "uid", phase });
         let risk = risk_at(issued, expires, user);
         for moment in [renewal.at, risk, expires] {
             prop_assert!(wait(now, moment) >= Duration::from_secs(10));
@@ -257,9 +311,9 @@ proptest! {
     }
 
     #[test]
-    fn a_healthy_renewal_is_never_called_at_risk((life, wish, user, seed) in any_life()) {
+    fn a_healthy_renewal_is_never_called_at_risk((life, wish, user, seed) in any_life(), phase: u32) {
         let user = user.map(|u| u.min(secs(life) / 4));
-        let renewal = renewal(at(0), at(life), wish, user, &seed);
+        let renewal = renewal(at(0), at(life), wish, user, Spread { seed: &seed, phase });
         if life >= 3600 && renewal.reason != "Floor" {
             prop_assert!(renewal.at < risk_at(at(0), at(life), user));
         }
