@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dev_issuer::Point;
+use dev_issuer::{Client, Point};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::DeleteParams};
 use serde_json::json;
@@ -40,6 +40,37 @@ fn an_answer_to_the_old_spec_is_never_published() {
             seen.iter().all(|v| v.claims["aud"] == CLOUD_APPS),
             "the old answer was published: {seen:?}"
         );
+    });
+}
+
+#[test]
+fn an_edit_of_a_credential_that_stands_in_line_is_what_the_issuer_is_asked_for() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("edit-in-line").await;
+        let mut issuer = place.entra_issuer();
+        issuer["limits"] = json!({ "maxInFlight": 1 });
+        place.put_issuer(issuer).await;
+        let other = format!("{}-other", place.client);
+        place.add_client(Client::new(&other).secret(&place.secret));
+        let hold = place.issuer.hold(&other, Point::Received);
+        let spec = json!({ "client": { "id": other }, "target": { "secretName": "other" } });
+        place.create("other", spec).await;
+        hold.reached().await;
+
+        let recorder = Recorder::of(&place, "token");
+        place.create("c", json!({})).await;
+        place.operator_has_seen_it().await;
+        let spec = json!({ "spec": { "scopes": [format!("{CLOUD_APPS}/.default")] } });
+        place.edit("c", spec).await;
+        place.operator_has_seen_it().await;
+        assert_eq!(place.posts(), 0, "it waits for the other one");
+        hold.release();
+        let view = place.ready("c").await;
+        assert_eq!(view.claims["aud"], CLOUD_APPS);
+        assert_eq!(place.posts(), 1);
+        let seen = recorder.finish(&place);
+        assert!(seen.iter().all(|v| v.claims["aud"] == CLOUD_APPS));
     });
 }
 

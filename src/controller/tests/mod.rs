@@ -3,3 +3,4 @@
 mod index;
 mod reconcile;
 mod secrets;
+mod triggers;
