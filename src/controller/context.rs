@@ -11,6 +11,7 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::mpsc;
 
 use super::{
     backwards::Head,
@@ -24,7 +25,6 @@ use super::{
     materials::StateSecret,
     scope::{Scope, blind_at_first},
     secrets::{Secrets, newer},
-    triggers::Triggers,
 };
 use crate::{
     api::{ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
@@ -143,6 +143,22 @@ impl Unsaved {
     /// Does it answer the refresh token that stands in this Secret?
     pub(super) fn answers(&self, state: &StateSecret, there: &SecretString) -> bool {
         self.uid == state.uid && self.sent.expose_secret() == there.expose_secret()
+    }
+}
+
+/// Wakes credentials up.
+#[derive(Clone)]
+pub(super) struct Triggers(mpsc::UnboundedSender<ObjectRef<Kept>>);
+
+impl Triggers {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<Kept>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// A closed channel means that the process is ending.
+    pub(super) fn send(&self, key: &Key) {
+        let _ = self.0.send(reference(key));
     }
 }
 

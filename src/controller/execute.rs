@@ -9,11 +9,10 @@ use kube::{Api, api::ListParams};
 use super::{
     acquire::{self, Acquired},
     calls::{Trouble, call},
-    context::{Context, Held, reference},
+    context::{Context, Held},
     gate::Admission,
     materials::{self, Read},
     reformat::reformat,
-    triggers::Waited,
     write::{patch_secret, publish, repeating, write_trouble},
 };
 use crate::{
@@ -202,25 +201,19 @@ async fn mint(
     let ends = observed.valid(credential, now).map(|r| r.expires_at);
     let failure = observed.memory.failure.as_ref();
     let urgency = Urgency::new(ends, failure.map_or(0, |f| f.failures), now);
-    let permit = match admission(context, credential, key, urgency).await {
-        Some(Admission::Go(permit)) => {
+    let permit = match context.gate.enter(&credential.issuer, key, urgency) {
+        Admission::Go(permit) => {
             observed.memory.queued_since = None;
             permit
         }
-        None => {
-            observed.memory.queued_since.get_or_insert(now);
-            return Outcome::Queued {
-                until: context.clock.now(),
-            };
-        }
         // Beside the trigger that will come: to say so if it takes long.
-        Some(Admission::Wait) => {
+        Admission::Wait => {
             observed.memory.queued_since.get_or_insert(now);
             return Outcome::Queued {
                 until: schedule::later(now, PATIENCE),
             };
         }
-        Some(Admission::Paused(until)) => {
+        Admission::Paused(until) => {
             observed.memory.queued_since = None;
             return Outcome::Waiting {
                 reason: "IssuerPaused",
@@ -256,37 +249,6 @@ async fn mint(
                 .collect();
             observed.memory.refused.extend(news);
             failed(context, credential, observed, refusal)
-        }
-    }
-}
-
-/// Asks for one request, and waits a moment for it if there is a line. `None`: something changed meanwhile, look again.
-async fn admission(
-    context: &Context,
-    credential: &Credential,
-    key: &Key,
-    urgency: Urgency,
-) -> Option<Admission> {
-    let enter = || context.gate.enter(&credential.issuer, key, urgency);
-    let first = enter();
-    if !matches!(first, Admission::Wait) {
-        return Some(first);
-    }
-    let Some(mut seat) = context.triggers.seat(key) else {
-        return Some(first);
-    };
-    let there = || context.credentials.get(&reference(key));
-    let before = there()?;
-    loop {
-        // Asked anew with the seat taken: a call may have come in between.
-        let answer = enter();
-        if !matches!(answer, Admission::Wait) {
-            return Some(answer);
-        }
-        match seat.wait().await {
-            Waited::Called if there().is_some_and(|now| Arc::ptr_eq(&now, &before)) => {}
-            Waited::Called | Waited::Changed => return None,
-            Waited::InVain => return Some(answer),
         }
     }
 }

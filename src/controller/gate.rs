@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::{context::lock, triggers::Triggers};
+use super::{Triggers, context::lock};
 use crate::{
     api::IssuerKind,
     clock::Clock,
@@ -108,7 +108,7 @@ impl Gate {
             shares.call(self.clock.now())
         };
         for key in &called {
-            self.triggers.call(key);
+            self.triggers.send(key);
         }
     }
 
@@ -158,7 +158,7 @@ impl Gate {
         budgets.retain(|_, b| !b.is_idle(now));
         drop(budgets);
         for key in called {
-            self.triggers.call(&key);
+            self.triggers.send(&key);
         }
         waiting
     }

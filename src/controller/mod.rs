@@ -37,7 +37,6 @@ mod secrets;
 mod streams;
 #[cfg(test)]
 mod tests;
-mod triggers;
 mod write;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -51,10 +50,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 pub use context::Settings;
-use context::{Context, Parts};
+use context::{Context, Parts, Triggers};
 pub use identity::IdentityEnvironment;
 pub use scope::Scope;
-use triggers::Triggers;
 
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, TokenIssuer},

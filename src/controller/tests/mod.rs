@@ -3,4 +3,3 @@
 mod index;
 mod reconcile;
 mod secrets;
-mod triggers;
