@@ -22,7 +22,7 @@ use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
     credential::{Endpoint, FieldError, Issuer, IssuerId},
     issuer::addresses,
-    oauth::{Class, Refusal},
+    oauth::Refusal,
     plan::conditions::condition,
 };
 
@@ -176,8 +176,7 @@ fn known(issuer: &Issuer) -> &'static str {
 async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal> {
     // An address that no request may go to is told here as well, where its author looks.
     if let Ok(origin) = Url::parse(&issuer.origin) {
-        addresses::check_literal(&origin, &issuer.allowed_cidrs)
-            .map_err(|text| Refusal::local(Class::Invalid, "AddressNotAllowed", text))?;
+        addresses::check_literal(&origin, &issuer.allowed_cidrs)?;
     }
     match &issuer.endpoint {
         Endpoint::Entra { authority } => Ok(format!("{authority}/oauth2/v2.0/token")),

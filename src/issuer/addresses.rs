@@ -77,18 +77,18 @@ fn public(address: IpAddr) -> bool {
 /// Checks a URL whose host is an address and needs no look-up; names are checked by [`guard`](super::guard).
 ///
 /// # Errors
-/// A sentence for the user.
-pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), String> {
+/// Why not.
+pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), AddressNotAllowed> {
     let address = match url.host() {
         Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
         Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
         Some(Host::Domain(_)) => return Ok(()),
-        None => return Err("the URL has no host".to_owned()),
+        None => return Err(AddressNotAllowed("the URL has no host".to_owned())),
     };
     if allowed(address, cidrs) {
         Ok(())
     } else {
-        Err(not_allowed(&address.to_string()))
+        Err(AddressNotAllowed::to(&address.to_string()))
     }
 }
 
@@ -111,21 +111,17 @@ pub fn is_local(url: &Url) -> bool {
         }
 }
 
-fn not_allowed(what: &str) -> String {
-    format!(
-        "{what} is not a public address; an administrator allows its network in spec.network.allowedCidrs of a ClusterTokenIssuer"
-    )
-}
-
-/// A name whose every address is forbidden.
-#[derive(Debug, thiserror::Error)]
+/// Nothing may be sent there, and why.
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AddressNotAllowed(String);
 
 impl AddressNotAllowed {
-    /// For this name.
-    pub(super) fn name(name: &str) -> Self {
-        Self(not_allowed(name))
+    /// For an address, or a name that means no other.
+    pub(super) fn to(what: &str) -> Self {
+        Self(format!(
+            "{what} is not a public address; an administrator allows its network in spec.network.allowedCidrs of a ClusterTokenIssuer"
+        ))
     }
 }
 
@@ -147,7 +143,7 @@ pub fn fit_for_proxy(
     if found.iter().all(|address| allowed(*address, cidrs)) {
         Ok(())
     } else {
-        Err(AddressNotAllowed::name(name))
+        Err(AddressNotAllowed::to(name))
     }
 }
 

@@ -43,7 +43,7 @@ impl Resolve for GuardedResolver {
                 .filter(|a| allowed(a.ip(), &cidrs))
                 .collect();
             if vetted.is_empty() {
-                return Err(AddressNotAllowed::name(name.as_str()).into());
+                return Err(AddressNotAllowed::to(name.as_str()).into());
             }
             Ok(Box::new(vetted.into_iter()) as Addrs)
         })
@@ -99,7 +99,7 @@ impl Resolve for ProxyResolver {
         let fits = name.as_str().eq_ignore_ascii_case(&self.proxy);
         Box::pin(async move {
             if !fits {
-                return Err(AddressNotAllowed::name(name.as_str()).into());
+                return Err(AddressNotAllowed::to(name.as_str()).into());
             }
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect();

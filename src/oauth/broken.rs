@@ -15,11 +15,7 @@ pub(super) fn refusal(error: &(dyn Error + 'static), proxy: Option<WithUser>) ->
     for _ in 0..16 {
         let Some(this) = cause else { break };
         if let Some(refused) = this.downcast_ref::<AddressNotAllowed>() {
-            return Some(Refusal::local(
-                Class::Invalid,
-                "AddressNotAllowed",
-                refused.to_string(),
-            ));
+            return Some(refused.clone().into());
         }
         if proxy.is_some() && tunnel.is_none() {
             tunnel = Tunnel::of(this);

@@ -142,8 +142,7 @@ impl Http {
                     "apicred speaks to issuers over https only",
                 ));
             }
-            addresses::check_literal(url, &issuer.allowed_cidrs)
-                .map_err(|text| Refusal::local(Class::Invalid, "AddressNotAllowed", text))?;
+            addresses::check_literal(url, &issuer.allowed_cidrs)?;
         }
         // What belongs to the machine itself is no matter of any proxy.
         let proxy = self.proxy.as_ref().filter(|p| !local && p.serves(url));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::aadsts;
+use crate::issuer::addresses::AddressNotAllowed;
 
 /// Failure classes; each has its own way of waiting (DESIGN, section 3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -59,6 +60,12 @@ pub struct Refusal {
     pub maybe_sent: bool,
     /// Only a change of the inputs may lead to another try; no timer does.
     pub until_change: bool,
+}
+
+impl From<AddressNotAllowed> for Refusal {
+    fn from(refused: AddressNotAllowed) -> Self {
+        Self::local(Class::Invalid, "AddressNotAllowed", refused.to_string())
+    }
 }
 
 impl Refusal {
