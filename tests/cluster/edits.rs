@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dev_issuer::{Client, Point};
+use dev_issuer::Point;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::DeleteParams};
 use serde_json::json;
@@ -51,12 +51,7 @@ fn an_edit_of_a_credential_that_stands_in_line_is_what_the_issuer_is_asked_for()
         let mut issuer = place.entra_issuer();
         issuer["limits"] = json!({ "maxInFlight": 1 });
         place.put_issuer(issuer).await;
-        let other = format!("{}-other", place.client);
-        place.add_client(Client::new(&other).secret(&place.secret));
-        let hold = place.issuer.hold(&other, Point::Received);
-        let spec = json!({ "client": { "id": other }, "target": { "secretName": "other" } });
-        place.create("other", spec).await;
-        hold.reached().await;
+        let hold = place.other_asks().await;
 
         let recorder = Recorder::of(&place, "token");
         place.create("c", json!({})).await;

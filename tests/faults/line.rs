@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dev_issuer::{Client, Point};
 use jiff::SignedDuration;
 use serde_json::json;
 use testenv::eventually;
@@ -32,13 +31,7 @@ fn a_token_that_ends_while_its_credential_stands_in_line_is_told_once_that_lasts
         let first = case.until_ready(None).await;
         life(3_600);
 
-        // Somebody else holds the one place at the issuer.
-        let other = format!("{}-other", place.client);
-        place.add_client(Client::new(&other).secret(&place.secret));
-        let hold = place.issuer.hold(&other, Point::Received);
-        let spec = json!({ "client": { "id": other }, "target": { "secretName": "other" } });
-        place.create("other", spec).await;
-        hold.reached().await;
+        let hold = place.other_asks().await;
 
         let said = case.said.clone();
         let looks = || said.text().matches("Mint(").count();

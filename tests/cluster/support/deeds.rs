@@ -1,6 +1,7 @@
 //! What a test does to the credentials of its place, and what it waits for.
 
 use apicred::api::ApiCredential;
+use dev_issuer::{Client, Hold, Point};
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api,
@@ -62,6 +63,17 @@ impl Place {
             .patch(name, &params, &Patch::Merge(patch))
             .await
             .expect("an edit")
+    }
+
+    /// Has a credential `other`, of another client, hold a place at the issuer until its request is let go.
+    pub(crate) async fn other_asks(&self) -> Hold {
+        let other = format!("{}-other", self.client);
+        self.add_client(Client::new(&other).secret(&self.secret));
+        let hold = self.issuer.hold(&other, Point::Received);
+        let spec = json!({ "client": { "id": other }, "target": { "secretName": "other" } });
+        self.create("other", spec).await;
+        hold.reached().await;
+        hold
     }
 
     /// Deletes a credential and does not wait.
