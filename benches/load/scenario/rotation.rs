@@ -43,7 +43,6 @@ pub(super) async fn run(
 /// Gives the milliseconds of CPU that a renewal costs the API server, without those that it needs anyway.
 async fn once(options: &Options, contender: &Contender, report: &mut Report) -> Result<f64> {
     let (who, own) = (("rotation", contender.name.as_str()), contender.is_own());
-    let strict = |bar| contender.bar(bar);
     let mut world = World::start(options, contender, Limits::Open).await?;
     let (objects, life) = (options.small(), options.life.unwrap_or(LIFE));
     let manner = |life| Manner {
@@ -106,18 +105,21 @@ async fn once(options: &Options, contender: &Contender, report: &mut Report) -> 
         "POSTs a renewal",
         real(tokens) / real(published.max(1)),
         "",
-        strict(Bar::Count(1.0)),
+        contender.bar(Bar::Count(1.0)),
     );
     report.add(
         who,
         "looks a renewal",
         each(looks),
         "",
-        strict(Bar::Count(2.0)),
+        contender.bar(Bar::Count(2.0)),
     );
-    let (reads, writes) = (strict(Bar::Count(1.0)), strict(Bar::Count(2.0)));
+    let (reads, writes) = (
+        contender.bar(Bar::Count(1.0)),
+        contender.bar(Bar::Count(2.0)),
+    );
     tell_requests(report, who, &tally, tokens, (reads, writes));
-    let mine = ("operator", strict(Bar::AtMost(1.0)));
+    let mine = ("operator", contender.bar(Bar::AtMost(1.0)));
     tell_cpu(report, who, mine, (usage, after), tokens);
     let theirs = ("API server", Bar::None);
     tell_cpu(report, who, theirs, (server, server_after), tokens);
