@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     api::SecretKeyRef,
-    credential::{AccountToken, Certificate, Credential, Endpoint, KeyPair, Proof, binding},
+    credential::{
+        AccountToken, Certificate, Credential, Endpoint, KeyPair, Proof,
+        binding::{self, Denial},
+    },
     oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
     plan::{Source, fingerprint},
     publish::SourceMark,
@@ -350,16 +353,8 @@ async fn account_token(
         .audience
         .clone()
         .unwrap_or_else(|| oauth::account_audience(credential, endpoint));
-    // src/credential/fit.rs knows the usual names; what this cluster's server calls itself only its own tokens tell.
-    if context.settings.identity.api_audiences.contains(&audience) {
-        return Err(Refusal::local(
-            Class::Invalid,
-            "ServiceAccountTokenRefused",
-            format!(
-                "the audience {audience} is this cluster's own API: whoever gets such a token can sign in to the cluster as {name}; set serviceAccount.audience to the issuer's"
-            ),
-        ));
-    }
+    let own = &context.settings.identity.api_audiences;
+    binding::may_request_audience(name, &audience, own).map_err(|d| denied(&d))?;
     let body = TokenRequest {
         spec: TokenRequestSpec {
             audiences: vec![audience],
@@ -385,7 +380,11 @@ async fn account_token(
         ),
         _ => unavailable(),
     })?;
-    made.status
-        .map(|s| SecretString::from(s.token))
-        .ok_or_else(unavailable)
+    let token = made.status.ok_or_else(unavailable)?.token;
+    binding::may_leave(name, &token, own).map_err(|d| denied(&d))?;
+    Ok(SecretString::from(token))
+}
+
+fn denied(denial: &Denial) -> Refusal {
+    Refusal::local(Class::Invalid, denial.reason(), denial.message())
 }

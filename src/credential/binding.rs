@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{Ask, Credential, Endpoint, Issuer, IssuerId};
-use crate::{api::IssuerKind, oauth::Grant};
+use crate::{
+    api::IssuerKind,
+    oauth::{self, Grant},
+};
 
 /// Why a request may not be made.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,6 +22,8 @@ pub enum Denial {
     Parameter(String),
     /// The Secret does not name this origin.
     Secret(String),
+    /// The token of a ServiceAccount is valid at the cluster's own API.
+    ServiceAccountToken(String),
 }
 
 impl Denial {
@@ -29,6 +34,7 @@ impl Denial {
             Self::Scope(_) => "ScopeNotAllowed",
             Self::Parameter(_) => "ParameterNotAllowed",
             Self::Secret(_) => "NotAuthorizedBySecret",
+            Self::ServiceAccountToken(_) => "ServiceAccountTokenRefused",
         }
     }
 
@@ -38,7 +44,8 @@ impl Denial {
             Self::Namespace(text)
             | Self::Scope(text)
             | Self::Parameter(text)
-            | Self::Secret(text) => text,
+            | Self::Secret(text)
+            | Self::ServiceAccountToken(text) => text,
         }
     }
 }
@@ -220,6 +227,61 @@ fn names(annotations: Option<&BTreeMap<String, String>>, place: &str) -> bool {
             list.split(',')
                 .any(|o| o.trim().trim_end_matches('/').eq_ignore_ascii_case(place))
         })
+}
+
+/// May a token of a ServiceAccount be requested for this audience? `api_audiences` are the audiences that the cluster's
+/// own API server accepts, as far as they are known; common ones are always refused. The check comes before the request
+/// to the API server. [`may_leave`] comes after it.
+///
+/// # Errors
+/// When the API server itself accepts such a token: its holder can sign in to the cluster.
+pub fn may_request_audience(
+    account: &str,
+    audience: &str,
+    api_audiences: &[String],
+) -> Result<(), Denial> {
+    if !is_api_server(audience) && !api_audiences.iter().any(|a| a == audience) {
+        return Ok(());
+    }
+    Err(Denial::ServiceAccountToken(format!(
+        "the audience {audience:?} is this cluster's own API: the holder of such a token can sign in to the cluster as ServiceAccount {account}; set serviceAccount.audience to the issuer's audience"
+    )))
+}
+
+/// May this token of a ServiceAccount be sent to an issuer? The API server decides what it puts into the token, so the
+/// `aud` claim of the token is checked, not the audience that was requested. Every sender (operator and plugin) calls
+/// this for every token.
+///
+/// # Errors
+/// When the API server itself accepts the token, or when the token names no audience that can be read.
+pub fn may_leave(account: &str, token: &str, api_audiences: &[String]) -> Result<(), Denial> {
+    let audiences = oauth::audiences(token);
+    if audiences.is_empty() {
+        return Err(Denial::ServiceAccountToken(format!(
+            "the token of ServiceAccount {account} has no readable audience and is not sent"
+        )));
+    }
+    audiences
+        .iter()
+        .try_for_each(|audience| may_request_audience(account, audience, api_audiences))
+}
+
+/// Is this an audience that API servers usually accept as their own? [`may_request_audience`] also compares the
+/// audiences of this cluster's own server, which the operator reads in its own token.
+pub(super) fn is_api_server(audience: &str) -> bool {
+    let name = audience
+        .trim_start_matches("https://")
+        .trim_end_matches('/')
+        .split(':')
+        .next()
+        .unwrap_or_default();
+    name == "kubernetes"
+        || name == "kubernetes.default"
+        || name.starts_with("kubernetes.default.svc")
+        || ["k3s", "rke2"].contains(&name)
+        // Tokens of GKE and AKS name their server by its address.
+        || name.starts_with("container.googleapis.com/v1/projects/")
+        || name.ends_with(".azmk8s.io")
 }
 
 /// The name of a form parameter as a lenient issuer reads it. PHP takes dots and blanks for underscores, drops

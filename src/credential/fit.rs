@@ -1,6 +1,6 @@
 //! Which proof and which grant an issuer can take. What does not fit is told before anything is sent.
 
-use super::{Endpoint, FieldError, Issuer, Lent, Proof, Selector};
+use super::{Endpoint, FieldError, Issuer, Lent, Proof, Selector, binding::is_api_server};
 use crate::{
     api::ApiCredentialSpec,
     oauth::{Grant, Need},
@@ -152,22 +152,4 @@ fn is_object_name(name: &str) -> bool {
                     .chars()
                     .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         })
-}
-
-/// Is this an audience that API servers usually take for their own? What the server of this very cluster takes, the
-/// operator learns from its own token (`api_audiences`); this holds where it has none.
-fn is_api_server(audience: &str) -> bool {
-    let name = audience
-        .trim_start_matches("https://")
-        .trim_end_matches('/')
-        .split(':')
-        .next()
-        .unwrap_or_default();
-    name == "kubernetes"
-        || name == "kubernetes.default"
-        || name.starts_with("kubernetes.default.svc")
-        || ["k3s", "rke2"].contains(&name)
-        // Tokens of GKE and AKS name their server by its address.
-        || name.starts_with("container.googleapis.com/v1/projects/")
-        || name.ends_with(".azmk8s.io")
 }

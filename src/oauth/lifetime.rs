@@ -112,15 +112,7 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
     if token.len() > MAX_JWT {
         return JwtHints::default();
     }
-    let mut parts = token.split('.');
-    let fields = (parts.next(), parts.next(), parts.next(), parts.next());
-    let (Some(_), Some(payload), Some(_), None) = fields else {
-        return JwtHints::default();
-    };
-    let Ok(bytes) = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')) else {
-        return JwtHints::default();
-    };
-    let Some(claims) = object(&bytes) else {
+    let Some(claims) = claims(token) else {
         return JwtHints::default();
     };
     let at = |name: &str| claims.get(name).and_then(seconds).map(|s| s.as_secs());
@@ -136,10 +128,26 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
     }
 }
 
-/// For whom a token says that it is; nobody, if it cannot be read.
+/// The claims set of a JWT.
+fn claims(token: &str) -> Option<Map<String, Value>> {
+    let mut parts = token.split('.');
+    let fields = (parts.next(), parts.next(), parts.next(), parts.next());
+    let (Some(_), Some(payload), Some(_), None) = fields else {
+        return None;
+    };
+    object(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?)
+}
+
+/// Every audience in the `aud` claim of a JWT, exactly as it stands there: one text or a list (RFC 7519 section 4.1.3).
+/// Empty if the token cannot be read or if one entry is not a text.
 pub fn audiences(token: &str) -> Vec<String> {
-    let claims = jwt_hints(token).claims;
-    claims.map(|c| c.audience).unwrap_or_default()
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    match claims(token).as_ref().and_then(|c| c.get("aud")) {
+        Some(Value::Array(entries)) => entries.iter().map(text).collect(),
+        Some(one) => text(one).map(|one| vec![one]),
+        None => None,
+    }
+    .unwrap_or_default()
 }
 
 /// The claims about rights. What could not stand in an annotation or a condition is left out, and so is what is

@@ -7,7 +7,7 @@ use crate::{
     api::names::ALLOWED_ISSUERS,
     credential::{
         Ask, Issuer,
-        binding::{may_ask, may_post, may_send},
+        binding::{may_ask, may_leave, may_post, may_request_audience, may_send},
     },
     fixtures::{cluster_issuer, map, token_issuer},
 };
@@ -308,4 +308,56 @@ proptest! {
         prop_assert_eq!(may_send(&issuer, "client", Some(&annotations)).is_ok(), named);
         prop_assert!(may_send(&issuer, "client", None).is_err());
     }
+}
+
+/// A JWT with this claims set; nobody checks the signature.
+fn jwt(claims: &Value) -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.c2ln", part(&json!({ "alg": "RS256" })), part(claims))
+}
+
+#[test]
+fn a_service_account_token_that_the_api_server_accepts_goes_to_no_issuer() {
+    let own = [
+        "https://oidc.prod.example/cluster-7".to_owned(),
+        "x".repeat(400),
+    ];
+    let leaves = |aud: Value| may_leave("robot", &jwt(&json!({ "aud": aud })), &own).is_ok();
+    assert!(leaves(json!("https://issuer.example.com")));
+    assert!(leaves(json!(["https://issuer.example.com", "vault"])));
+    assert!(leaves(json!("https://oidc.prod.example/cluster-77")));
+    for aud in [
+        json!("https://oidc.prod.example/cluster-7"),
+        json!(["https://oidc.prod.example/cluster-7"]),
+        // One of many is enough, at every place in the list and of every length.
+        json!(["vault", "https://oidc.prod.example/cluster-7"]),
+        json!(["x".repeat(400)]),
+        json!(
+            (0..300)
+                .map(|i| format!("a{i}"))
+                .chain([own[0].clone()])
+                .collect::<Vec<_>>()
+        ),
+        // Common names hold also where the server's own audiences are not known.
+        json!("https://kubernetes.default.svc.cluster.local"),
+        json!(["vault", "k3s"]),
+        json!("https://x.hcp.westeurope.azmk8s.io:443"),
+        // What cannot be read is not sent.
+        json!([]),
+        json!({}),
+        json!(7),
+        json!(["vault", 7]),
+        Value::Null,
+    ] {
+        assert!(!leaves(aud.clone()), "{aud}");
+    }
+    for token in ["", "opaque", "a.b", "a.b.c.d", "!.!.!"] {
+        let denial = may_leave("robot", token, &own).unwrap_err();
+        assert_eq!(denial.reason(), "ServiceAccountTokenRefused");
+        assert!(denial.message().contains("robot"), "{}", denial.message());
+    }
+    let denial = may_request_audience("robot", &own[0], &own).unwrap_err();
+    assert!(denial.message().contains("serviceAccount.audience"));
+    assert!(may_request_audience("robot", "https://issuer.example.com", &own).is_ok());
 }
