@@ -95,6 +95,8 @@ pub(crate) enum Fault {
     Hole,
     /// The server does it, and its answer never comes.
     HoleAfter,
+    /// The server does it, and its answer is delivered when this is notified.
+    LateAfter(Arc<Notify>),
     /// It takes so long.
     Slow(Duration),
     /// It is held back until this is told.
@@ -156,6 +158,8 @@ struct State {
     rules: Vec<Rule>,
     journal: Vec<Entry>,
     dead: bool,
+    /// Of each answer that [`Wire::late_first`] delays: what delivers it, and what is notified once it is there.
+    late: Vec<(Arc<Notify>, Arc<Notify>)>,
 }
 
 struct Shared {
@@ -214,6 +218,33 @@ impl Wire {
             })
         });
         (come, go)
+    }
+
+    /// Delays the answer to the first request that fits. Returns one notification that the server has done the
+    /// request, and one that delivers the answer.
+    pub(crate) fn late_first(
+        &self,
+        fits: impl Fn(&Call) -> bool + Send + 'static,
+    ) -> (Arc<Notify>, Arc<Notify>) {
+        let (done, deliver) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        self.state()
+            .late
+            .push((Arc::clone(&deliver), Arc::clone(&done)));
+        let until = Arc::clone(&deliver);
+        let mut seen = false;
+        self.rule(move |call| {
+            let first = !seen && fits(call);
+            seen |= first;
+            first.then(|| Fault::LateAfter(Arc::clone(&until)))
+        });
+        (done, deliver)
+    }
+
+    /// Notifies that the server has done the request whose answer waits for `deliver`.
+    fn done(&self, deliver: &Arc<Notify>) {
+        let state = self.state();
+        let waiting = state.late.iter().filter(|(d, _)| Arc::ptr_eq(d, deliver));
+        waiting.for_each(|(_, done)| done.notify_one());
     }
 
     /// All requests so far.
@@ -386,6 +417,14 @@ where
                     let half = all.slice(..all.len() / 2);
                     Ok(Response::from_parts(parts, Answered::from(half)))
                 }
+                (Some(Fault::LateAfter(deliver)), Some(answer)) => {
+                    // All of it is here before the wait: the server may be gone when it is delivered.
+                    let (parts, body) = answer.into_parts();
+                    let all = axum::body::to_bytes(body, usize::MAX).await?;
+                    wire.done(&deliver);
+                    deliver.notified().await;
+                    Ok(Response::from_parts(parts, Answered::from(all)))
+                }
                 (Some(Fault::Stream(spoil)), Some(answer)) => Ok(answer.map(|b| spoil.body(b))),
                 (Some(Fault::Hole | Fault::HoleAfter), _) => std::future::pending().await,
                 (Some(Fault::Crash | Fault::CrashAfter), _) => wire.die().await,
@@ -420,4 +459,71 @@ fn a_call_is_read_off_its_path() {
     ] {
         assert_eq!(call(method, uri), words);
     }
+}
+
+/// A body in one frame, with the error type of kube's client.
+struct Made(Option<bytes::Bytes>);
+
+impl hyper::body::Body for Made {
+    type Data = bytes::Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+    ) -> task::Poll<Option<Result<hyper::body::Frame<Self::Data>, BoxError>>> {
+        task::Poll::Ready(self.0.take().map(|all| Ok(hyper::body::Frame::data(all))))
+    }
+}
+
+/// A service that answers each request with 201 and counts them.
+#[derive(Clone, Default)]
+struct Counting(Arc<std::sync::atomic::AtomicUsize>);
+
+impl Service<Request<Body>> for Counting {
+    type Response = Response<Box<DynBody>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
+        task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        let count = Arc::clone(&self.0);
+        Box::pin(async move {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let body: Box<DynBody> = Box::new(Made(Some(bytes::Bytes::from_static(b"made"))));
+            Ok(Response::builder().status(201).body(body)?)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_late_answer_is_done_at_once_and_delivered_when_notified() {
+    let wire = Wire::to("a", "i");
+    let (done, deliver) = wire.late_first(|call| call.verb == "create");
+    let served = Counting::default();
+    let mut wired = wire.layer(served.clone());
+    let post = || {
+        let request = Request::post("/api/v1/namespaces/a/secrets");
+        request.body(Body::empty()).unwrap()
+    };
+    let late = tokio::spawn(wired.call(post()));
+    done.notified().await;
+    assert_eq!(served.0.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(
+        wire.journal()[0].answered,
+        Some(201),
+        "the server has done it"
+    );
+    assert!(!late.is_finished(), "and the answer is not there yet");
+    // Only the first one is late.
+    assert_eq!(wired.call(post()).await.unwrap().status(), 201);
+    assert!(!late.is_finished());
+    deliver.notify_one();
+    let answer = late.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 201);
+    let body = axum::body::to_bytes(answer.into_body(), 100).await;
+    assert_eq!(body.unwrap(), "made");
 }
