@@ -10,10 +10,9 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
-use kube::{
-    Resource,
-    runtime::watcher::{self, Event},
-};
+use kube::{Resource, runtime::watcher::Event};
+
+use super::scope::Failed;
 
 /// What came of one namespace's watch.
 pub(super) struct Joined<K> {
@@ -162,10 +161,10 @@ pub(super) fn watch_all<K, S>(
     watches: Vec<(String, S)>,
     shrink: fn(&mut K),
     seen: impl Fn(&str) + Send + Sync + 'static,
-) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
+) -> impl Stream<Item = Result<Event<K>, Failed>> + Send
 where
     K: Resource + Clone + Send + 'static,
-    S: Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+    S: Stream<Item = Result<Event<K>, Failed>> + Send + 'static,
 {
     let mut join = Join::new(watches.iter().map(|(n, _)| n.clone()), shrink);
     let seen = Arc::new(seen);

@@ -31,6 +31,7 @@ mod record;
 mod reformat;
 mod refresh;
 mod relist;
+mod retry;
 mod revoke;
 mod scope;
 mod secrets;
@@ -39,15 +40,16 @@ mod streams;
 mod tests;
 mod write;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use kube::{
     Client,
-    runtime::{Controller, controller},
+    runtime::controller::{self, Action},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tracing::Instrument;
 
 pub use context::Settings;
 use context::{Context, Parts, Triggers};
@@ -220,22 +222,49 @@ impl Operator {
         let config = controller::Config::default()
             .concurrency(LOOKS.max(context.settings.concurrency))
             .debounce(DEBOUNCE);
-        let credentials = streams::credentials(&context, writers.credentials, gone);
-        let controller = Controller::for_stream(credentials, context.credentials.clone())
-            .with_config(config)
-            .reconcile_on(UnboundedReceiverStream::new(woken))
-            .graceful_shutdown_on(stop)
-            .run(
-                reconcile::reconcile,
-                reconcile::after_defect,
+        // Not before the other lists: a deletion or an edit is judged by what they name.
+        spawn(
+            &mut tasks,
+            "the watch of credentials",
+            Box::pin(streams::credentials(
                 Arc::clone(&context),
-            )
-            .for_each(|_| futures::future::ready(()));
+                writers.credentials,
+                gone,
+            )),
+        );
+        let store = context.credentials.clone();
+        let due = UnboundedReceiverStream::new(woken).map(Ok::<_, Infallible>);
+        // A stop ends the queue, and what is under way goes on; the watches do as well, until this function ends.
+        let controller = controller::applier(
+            spawned,
+            reconcile::after_defect,
+            Arc::clone(&context),
+            store,
+            due.take_until(stop),
+            config,
+        )
+        .for_each(|_| futures::future::ready(()));
         tokio::select! {
             () = controller => Ok(()),
             ended = tasks.join_next() => Err(ended_early(ended)),
         }
     }
+}
+
+/// Reconciles in a task of its own, which ends when this future is dropped.
+fn spawned(
+    kept: Arc<kept::Kept>,
+    context: Arc<Context>,
+) -> BoxFuture<'static, Result<Action, reconcile::Defect>> {
+    let mut task = JoinSet::new();
+    task.spawn(reconcile::reconcile(kept, context).in_current_span());
+    let ended = async move { task.join_next().await };
+    ended
+        .map(|ended| match ended {
+            Some(Ok(result)) => result,
+            _ => Err(reconcile::Defect::Panicked),
+        })
+        .boxed()
 }
 
 fn others_missing(context: &Context) -> bool {

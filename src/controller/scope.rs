@@ -5,18 +5,16 @@ use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 use futures::{Stream, StreamExt, stream::BoxStream};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{
-    Api, Client, Resource,
+    Api, Resource,
     api::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event, watcher},
 };
 use serde::de::DeserializeOwned;
 
 use super::{
     context::{Context, lock},
     join::watch_all,
+    retry::{Failure, with_backoff},
 };
 
 /// The server ends a watch after this many seconds. Below 240 s, at which some load balancers drop idle flows
@@ -58,21 +56,76 @@ impl Scope {
     }
 }
 
-/// What a watch brings.
-pub(super) type Watch<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
+/// What a watch brings. Failures are reported already.
+pub(super) type Watch<K> = BoxStream<'static, Result<Event<K>, Failed>>;
+
+/// A list or watch failed, and is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failed;
 
 fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
+/// One watch, of all namespaces or of one, with a backoff of its own.
 fn one<K>(
+    context: &Arc<Context>,
+    name: &'static str,
+    namespace: &str,
     api: Api<K>,
     config: watcher::Config,
-) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static
+) -> impl Stream<Item = Result<Event<K>, Failed>> + Send + 'static + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    watcher(api, config).default_backoff()
+    let context = Arc::clone(context);
+    let namespace = namespace.to_owned();
+    with_backoff(watcher(api, config)).map(move |item| {
+        context.health.heard(name, context.clock.now());
+        item.map_err(|failure| report(&context, name, &namespace, &failure))
+    })
+}
+
+fn report(
+    context: &Context,
+    stream: &'static str,
+    namespace: &str,
+    failure: &Failure<watcher::Error>,
+) -> Failed {
+    context.metrics.watch_broke(stream);
+    if failure.first {
+        context.head.doubt();
+    }
+    if let Some(failures) = failure.report {
+        let why = reason(&failure.error);
+        tracing::warn!(
+            stream,
+            namespace,
+            failures,
+            "a list or watch failed and is tried again, with growing waits: {why}"
+        );
+    }
+    Failed
+}
+
+/// Why it failed, without the server's text.
+fn reason(error: &watcher::Error) -> &'static str {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(s))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => match s.code {
+            401 => "not authenticated; is the service account token valid?",
+            403 => "forbidden; the operator's role lacks list and watch on this kind",
+            404 => "the kind is not known to the server; are the CRDs installed?",
+            410 => "too old; listing again",
+            429 => "the server is busy",
+            _ => "the server refused",
+        },
+        watcher::Error::InitialListFailed(_) => "the list failed",
+        watcher::Error::WatchStartFailed(_) => "the watch could not be opened",
+        watcher::Error::WatchError(_) => "the server ended it",
+        watcher::Error::WatchFailed(_) => "the connection broke",
+        watcher::Error::NoResourceVersion => "the server gave no resourceVersion",
+    }
 }
 
 /// Objects of a namespaced kind, of all namespaces in scope. `trim` takes off what is of no use before anything is
@@ -94,13 +147,15 @@ where
 {
     let client = &context.client;
     let Some(namespaces) = context.settings.scope.names() else {
-        return one(Api::<K>::all(client.clone()), config())
+        return one(context, name, "", Api::<K>::all(client.clone()), config())
             .map(move |item| item.map(|event| trimmed(event, trim)))
             .boxed();
     };
+    let here = Arc::clone(context);
     let watch = |namespace: &String| {
         let api = Api::<K>::namespaced(client.clone(), namespace);
-        let stream = one(api, config()).map(move |item| item.map(|event| trimmed(event, trim)));
+        let stream = one(&here, name, namespace, api, config())
+            .map(move |item| item.map(|event| trimmed(event, trim)));
         (namespace.clone(), stream)
     };
     let watches = namespaces.iter().map(watch).collect();
@@ -112,7 +167,7 @@ where
 }
 
 /// Objects of a kind of the cluster; nothing at all, and no call, where the cluster is out of scope.
-pub(super) fn clustered<K>(client: &Client, scope: &Scope) -> Watch<K>
+pub(super) fn clustered<K>(context: &Arc<Context>, name: &'static str) -> Watch<K>
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope>
         + Clone
@@ -122,25 +177,30 @@ where
         + Sync
         + 'static,
 {
-    if scope.sees_cluster() {
-        one(Api::all(client.clone()), config()).boxed()
+    if context.settings.scope.sees_cluster() {
+        let api = Api::all(context.client.clone());
+        one(context, name, "", api, config()).boxed()
     } else {
         nothing()
     }
 }
 
 /// The namespaces in scope, by metadata. One by one where not all are: RBAC can then name them.
-pub(super) fn namespaces(client: &Client, scope: &Scope) -> Watch<PartialObjectMeta<Namespace>> {
-    let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
-    match scope {
-        Scope::Cluster => one(api, config()).boxed(),
+pub(super) fn namespaces(
+    context: &Arc<Context>,
+    stream: &'static str,
+) -> Watch<PartialObjectMeta<Namespace>> {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
+    match &context.settings.scope {
+        Scope::Cluster => one(context, stream, "", api, config()).boxed(),
         Scope::Namespaces {
             names,
             cluster_issuers: true,
         } => {
             let watch = |name: &String| {
                 let only = config().fields(&format!("metadata.name={name}"));
-                (name.clone(), one(api.clone(), only))
+                let watch = one(context, stream, name, api.clone(), only);
+                (name.clone(), watch)
             };
             watch_all(names.iter().map(watch).collect(), |_| {}, |_| {}).boxed()
         }

@@ -1,5 +1,5 @@
 //! The watches. Each has its own backoff, prunes what it receives before anything is kept, and tells who is
-//! concerned by a change. The only file that uses kube's unstable stream control.
+//! concerned by a change.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +16,7 @@ use kube::{
     api::PartialObjectMeta,
     runtime::{
         reflector::{self, Lookup, store::Writer},
-        watcher::{self, Event},
+        watcher::Event,
     },
 };
 
@@ -37,58 +37,17 @@ use crate::{
 /// Typed objects: those that cannot be read are told and left out, so that one of them stops nobody else.
 fn readable<K>(
     stream: Watch<Readable<K>>,
-    context: &Arc<Context>,
     name: &'static str,
 ) -> impl Stream<Item = Event<K>> + Send + 'static + use<K>
 where
     K: Resource<DynamicType = ()> + Send + 'static,
 {
-    settle(stream, context, name).filter_map(move |event| future::ready(guarded(event, name)))
+    settle(stream).filter_map(move |event| future::ready(guarded(event, name)))
 }
 
-/// Tells errors of a stream and goes on; kube's watcher recovers by itself after its backoff.
-fn settle<T: Send + 'static>(
-    stream: Watch<T>,
-    context: &Arc<Context>,
-    name: &'static str,
-) -> impl Stream<Item = Event<T>> + Send + use<T> {
-    let context = Arc::clone(context);
-    stream.filter_map(move |result| {
-        context.health.heard(name, context.clock.now());
-        future::ready(match result {
-            Ok(event) => Some(event),
-            Err(error) => {
-                context.metrics.watch_broke(name);
-                context.head.doubt();
-                tracing::warn!(
-                    stream = name,
-                    "watch broke and is opened again: {}",
-                    plainly(&error)
-                );
-                None
-            }
-        })
-    })
-}
-
-/// What broke, without the server's text.
-fn plainly(error: &watcher::Error) -> &'static str {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(s))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => match s.code {
-            401 => "not authenticated; is the service account token valid?",
-            403 => "forbidden; the operator's role lacks list and watch on this kind",
-            404 => "the kind is not known to the server; are the CRDs installed?",
-            410 => "too old; listing again",
-            429 => "the server is busy",
-            _ => "the server refused",
-        },
-        watcher::Error::InitialListFailed(_) => "the list failed",
-        watcher::Error::WatchStartFailed(_) => "the watch could not be opened",
-        watcher::Error::WatchError(_) => "the server ended it",
-        watcher::Error::WatchFailed(_) => "the connection broke",
-        watcher::Error::NoResourceVersion => "the server gave no resourceVersion",
-    }
+/// The events of a stream; its failures are reported already.
+fn settle<T: Send + 'static>(stream: Watch<T>) -> impl Stream<Item = Event<T>> + Send + use<T> {
+    stream.filter_map(|result| future::ready(result.ok()))
 }
 
 fn guarded<K: Resource<DynamicType = ()>>(
@@ -116,20 +75,22 @@ fn guarded<K: Resource<DynamicType = ()>>(
     })
 }
 
-/// Credentials: fills the store and the index, and lets those through whose spec, renewal request or deletion
-/// changed, or whose status somebody else wrote. An own status, a label or another annotation wakes nobody.
-pub(super) fn credentials(
-    context: &Arc<Context>,
+/// Credentials: fills the store and the index, and triggers those whose spec, renewal request or deletion changed, or
+/// whose status somebody else wrote. An own status, a label or another annotation triggers nobody. It goes on while the
+/// operator drains: what is under way then still sees an edit or a deletion.
+pub(super) async fn credentials(
+    context: Arc<Context>,
     mut writer: Writer<Kept>,
     gone: tokio::sync::mpsc::UnboundedSender<Gone>,
-) -> impl Stream<Item = Result<Kept, watcher::Error>> + Send + 'static {
-    let tell = Arc::clone(context);
+) {
     let mut listed: Option<HashSet<Key>> = None;
-    let stream = scope::namespaced(context, "credentials", prune, |_| {});
-    let events = readable::<ApiCredential>(stream, context, "credentials");
-    relist::as_changes(events, context.credentials.clone()).filter_map(move |event| {
+    let stream = scope::namespaced(&context, "credentials", prune, |_| {});
+    let events = readable::<ApiCredential>(stream, "credentials");
+    let events = relist::as_changes(events, context.credentials.clone());
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
         let known = match &event {
-            Event::Apply(object) => tell.credentials.get(&reference(&key_of(object))),
+            Event::Apply(object) => context.credentials.get(&reference(&key_of(object))),
             _ => None,
         };
         let kept = at_rest(&event);
@@ -137,22 +98,20 @@ pub(super) fn credentials(
         if let Event::Delete(object) = &event
             && object.spec.revoke_on_delete == Some(true)
         {
-            let token = tell.revocable(&key_of(object));
+            let token = context.revocable(&key_of(object));
             let _ = gone.send(Gone {
                 object: object.clone(),
                 token,
             });
         }
-        note(&tell, &event, &mut listed);
-        tell.health.heard("credentials", tell.clock.now());
-        future::ready(match kept {
-            Event::Apply(kept) | Event::InitApply(kept) => {
-                let news = known.is_none_or(|known| !known.asks_the_same(&kept));
-                news.then_some(Ok(kept))
-            }
-            _ => None,
-        })
-    })
+        note(&context, &event, &mut listed);
+        context.health.heard("credentials", context.clock.now());
+        if let Event::Apply(kept) | Event::InitApply(kept) = kept
+            && known.is_none_or(|known| !known.asks_the_same(&kept))
+        {
+            context.triggers.send(&key_of(&kept));
+        }
+    }
 }
 
 fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<HashSet<Key>>) {
@@ -173,8 +132,8 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
             lock(&context.index).insert(object)
         }
         Event::InitDone => {
-            // The first list, for which kube wakes everyone itself; later ones come as their changes. One that broke and
-            // was begun again may have named what is gone.
+            // The first list; later ones come as their changes. One that broke and was begun again may have named what
+            // is gone.
             context.health.listed("credentials");
             let keep = listed.take().unwrap_or_default();
             lock(&context.index).retain(&keep)
@@ -246,7 +205,7 @@ pub(super) async fn secrets(context: Arc<Context>) {
     // Who owns which field of a target is told by its managed fields, so nothing is taken off here.
     let watch =
         scope::namespaced::<PartialObjectMeta<Secret>>(&context, "secrets", |_| {}, by_name);
-    let stream = settle(watch, &context, "secrets");
+    let stream = settle(watch);
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
         let now = context.clock.now();
@@ -286,7 +245,7 @@ pub(super) fn token_issuers(context: &Arc<Context>) -> Watch<Readable<TokenIssue
 
 /// The watch of `ClusterTokenIssuers`.
 pub(super) fn cluster_issuers(context: &Arc<Context>) -> Watch<Readable<ClusterTokenIssuer>> {
-    scope::clustered(&context.client, &context.settings.scope)
+    scope::clustered(context, "clustertokenissuers")
 }
 
 /// Issuers of one kind: fills the store, wakes the credentials that ask the ones whose spec changes, and hands the
@@ -300,7 +259,7 @@ pub(super) async fn issuers<K>(
 ) where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let stream = readable::<K>(watch, &context, name);
+    let stream = readable::<K>(watch, name);
     let mut stream = std::pin::pin!(stream);
     let mut versions: HashMap<IssuerName, (Option<String>, Option<i64>)> = HashMap::new();
     let mut listed: Option<HashSet<IssuerName>> = None;
@@ -352,8 +311,8 @@ pub(super) async fn issuers<K>(
 
 /// Namespaces, by metadata: their labels may open a cluster issuer to their credentials.
 pub(super) async fn namespaces(context: Arc<Context>) {
-    let watch = scope::namespaces(&context.client, &context.settings.scope);
-    let stream = settle(watch, &context, "namespaces");
+    let watch = scope::namespaces(&context, "namespaces");
+    let stream = settle(watch);
     let mut stream = std::pin::pin!(stream);
     let mut incoming = None;
     while let Some(event) = stream.next().await {

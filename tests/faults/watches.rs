@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     answers::{Spoiling, lead_all},
-    life::reference,
+    life::{Life, reference},
+    oracles::check,
     stream::Spoil,
     support::run,
     wire::{Call, Fault, Wire},
@@ -104,6 +105,42 @@ fn a_list_that_fails_is_asked_for_again_and_nothing_is_decided_before_it_is_ther
             }
         }
         lead_all(cases).await;
+    });
+}
+
+/// The waits between attempts are lower bounds: a slow machine makes them longer and never shorter.
+#[test]
+fn a_list_that_keeps_failing_is_asked_for_ever_more_rarely_until_it_works() {
+    const REFUSALS: usize = 5;
+    run(async {
+        // Credentials are also listed by the check of the store, one at a time, at its own pace.
+        let kinds = KINDS.into_iter().filter(|kind| *kind != "apicredentials");
+        let cases = kinds.map(async |kind| {
+            let name = format!("f14-again-{kind}");
+            let mut wires = Vec::new();
+            let life = Life::lead(&name, |wire| {
+                let fits = move |call: &Call| call.verb == "list" && call.resource == kind;
+                spoiling(
+                    fits,
+                    REFUSALS,
+                    Fault::status(503, "ServiceUnavailable", &[]),
+                )(wire);
+                wires.push(wire.clone());
+            })
+            .await;
+            check(&life, reference().await);
+            assert_eq!(life.spoilt, REFUSALS, "{name}");
+            let journal = wires[0].journal();
+            let refused = journal.iter().filter(|e| e.spoilt).map(|e| e.at);
+            let tries: Vec<_> = refused.collect();
+            let gaps = tries.windows(2).map(|w| w[1] - w[0]);
+            let gaps: Vec<_> = gaps.collect();
+            for (k, gap) in gaps.iter().enumerate() {
+                let least = Duration::from_millis(800 << k);
+                assert!(*gap >= least, "{name}: {gaps:?}");
+            }
+        });
+        futures::future::join_all(cases).await;
     });
 }
 
