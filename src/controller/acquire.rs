@@ -282,8 +282,9 @@ async fn refreshed(
     let unsaved = context.with_state(key, &uid, |s| s.unsaved.take());
     let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
     let (endpoint, permit) = (endpoint.clone(), Arc::clone(permit));
+    let in_flight = context.refreshes.begin();
     let task = tokio::spawn(async move {
-        let _permit = permit;
+        let (_permit, _in_flight) = (permit, in_flight);
         let Read {
             used,
             material,

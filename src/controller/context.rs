@@ -23,6 +23,7 @@ use super::{
     index::Index,
     kept::Kept,
     materials::StateSecret,
+    refreshes::Refreshes,
     scope::{Scope, blind_at_first},
     secrets::{Secrets, newer},
 };
@@ -66,6 +67,8 @@ pub(super) struct Context {
     pub(super) http: Arc<Http>,
     pub(super) gate: Arc<Gate>,
     pub(super) flights: Arc<Flights>,
+    /// Refreshes whose request may be out and whose answer is not stored yet.
+    pub(super) refreshes: Refreshes,
     pub(super) endpoints: Endpoints,
     pub(super) digest_key: KeyKeeper,
     pub(super) head: Head,
@@ -206,6 +209,7 @@ impl Context {
             gate: Gate::new(triggers.clone(), Arc::clone(&clock), settings.concurrency),
             http: Arc::new(Http::by_way_of(settings.issuer_proxy.clone())),
             flights: Arc::default(),
+            refreshes: Refreshes::default(),
             endpoints: Endpoints::default(),
             head: Head::default(),
             index: Mutex::default(),

@@ -30,6 +30,7 @@ mod reconcile;
 mod record;
 mod reformat;
 mod refresh;
+mod refreshes;
 mod relist;
 mod retry;
 mod revoke;
@@ -54,6 +55,7 @@ use tracing::Instrument;
 pub use context::Settings;
 use context::{Context, Parts, Triggers};
 pub use identity::IdentityEnvironment;
+pub use refreshes::Refreshes;
 pub use scope::Scope;
 
 use crate::{
@@ -125,6 +127,11 @@ impl Operator {
     pub fn snapshot(&self, per_credential: bool) -> impl Fn() -> Snapshot + Send + Sync + use<> {
         let context = Arc::clone(&self.context);
         move || record::snapshot(&context, per_credential)
+    }
+
+    /// The refreshes in flight, for whoever ends the process.
+    pub fn refreshes(&self) -> Refreshes {
+        self.context.refreshes.clone()
     }
 
     /// Works until `stop` ends, then lets the looks under way finish. Ends early, with the reason, when a watch
