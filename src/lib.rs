@@ -32,5 +32,8 @@ pub mod issuer;
 pub mod leader;
 pub mod oauth;
 pub mod plan;
+mod printable;
 pub mod publish;
 pub mod telemetry;
+
+pub use printable::printable;

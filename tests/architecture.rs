@@ -260,6 +260,31 @@ fn product() -> Vec<(String, String)> {
         .collect()
 }
 
+/// Files of the plugin that write to a terminal past the one function that escapes what is not printable.
+fn prints(path: &str, text: &str) -> Vec<String> {
+    let plugin = path.starts_with("bin/kubectl-apicred/") && path != "bin/kubectl-apicred/tell.rs";
+    let ways = ["print!", "println!", "dbg!", "io::stdout", "io::stderr"];
+    let code = if plugin { code(text) } else { String::new() };
+    ways.iter()
+        .filter(|way| code.contains(**way))
+        .map(|way| format!("{path} writes to the terminal by {way}"))
+        .collect()
+}
+
+#[test]
+fn one_file_of_the_plugin_writes_to_the_terminal() {
+    assert_eq!(
+        prints("bin/kubectl-apicred/x.rs", "eprintln!(\"\")").len(),
+        1
+    );
+    assert_eq!(prints("bin/kubectl-apicred/x.rs", "// println!").len(), 0);
+    let faults: Vec<String> = product()
+        .iter()
+        .flat_map(|(path, text)| prints(path, text))
+        .collect();
+    assert_eq!(faults, Vec::<String>::new());
+}
+
 #[test]
 fn pure_rooms_mention_nothing_of_the_world() {
     let (pure, faults): (Vec<_>, Vec<_>) = product()

@@ -287,7 +287,7 @@ pub(super) fn is_api_server(audience: &str) -> bool {
 /// The name of a form parameter as a lenient issuer reads it. PHP takes dots and blanks for underscores, drops
 /// blanks before a name, and reads a bracket as the beginning of a list: what looks like another name here would be
 /// `scope` there.
-pub(super) fn plain_name(name: &str) -> String {
+pub(crate) fn plain_name(name: &str) -> String {
     let name = name.split(['[', '\0']).next().unwrap_or_default();
     name.trim().to_ascii_lowercase().replace(['.', ' '], "_")
 }

@@ -108,6 +108,8 @@ pub fn read(
         revocation: place(&document, "revocation_endpoint"),
         authorization: place(&document, "authorization_endpoint"),
         device: place(&document, "device_authorization_endpoint"),
+        names_itself: document.get("authorization_response_iss_parameter_supported")
+            == Some(&Value::Bool(true)),
         scopes: document
             .get("scopes_supported")
             .and_then(Value::as_array)

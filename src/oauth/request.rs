@@ -32,6 +32,8 @@ pub struct TokenEndpoint {
     pub device: Option<Url>,
     /// The scopes it knows, if it says so (`scopes_supported`).
     pub scopes: Option<Vec<String>>,
+    /// Does it announce that it names itself when it sends a browser back (RFC 9207)?
+    pub names_itself: bool,
 }
 
 impl TokenEndpoint {
@@ -47,6 +49,7 @@ impl TokenEndpoint {
             authorization: None,
             device: None,
             scopes: None,
+            names_itself: false,
         }
     }
 

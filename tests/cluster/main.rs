@@ -23,6 +23,7 @@ mod restart;
 mod rotation;
 mod secrets;
 mod sign_in;
+mod sign_in_consent;
 mod support;
 mod systems;
 mod target;

@@ -21,19 +21,19 @@ use crate::{
     support::{Place, SOON, World, run, typed},
 };
 
-const ADA: &str = "ada@contoso.example";
+pub(crate) const ADA: &str = "ada@contoso.example";
 /// What the docs bind the person's rights to; the test binds them to a ServiceAccount.
 const USER: &str = "{ apiGroup: rbac.authorization.k8s.io, kind: User, name: ada@contoso.example }";
 
 /// A run of the plugin.
-struct Plugin {
+pub(crate) struct Plugin {
     child: Child,
     lines: Lines<BufReader<ChildStderr>>,
     said: String,
 }
 
 impl Plugin {
-    fn start(kubeconfig: &PathBuf, args: &[&str]) -> Self {
+    pub(crate) fn start(kubeconfig: &PathBuf, args: &[&str]) -> Self {
         Self::start_with(kubeconfig, args, &[])
     }
 
@@ -75,19 +75,19 @@ impl Plugin {
     }
 
     /// The address to open.
-    async fn address(&mut self) -> String {
+    pub(crate) async fn address(&mut self) -> String {
         let is_address = |l: &str| l.starts_with("https://").then(|| l.to_owned());
         self.line(is_address).await
     }
 
     /// The code to type.
-    async fn code(&mut self) -> String {
+    pub(crate) async fn code(&mut self) -> String {
         self.line(|l| l.strip_prefix("    ").map(str::to_owned))
             .await
     }
 
     /// How it ended, and all that it said.
-    async fn end(mut self) -> (bool, String) {
+    pub(crate) async fn end(mut self) -> (bool, String) {
         let rest = async {
             while let Ok(Some(line)) = self.lines.next_line().await {
                 self.said.push_str(&line);
@@ -105,7 +105,7 @@ impl Plugin {
 }
 
 /// The credentials of a person who has the rights of `docs/sign-in.md` and no others, or none at all.
-async fn person_of(world: &World, place: &Place, with_rights: bool) -> PathBuf {
+pub(crate) async fn person_of(world: &World, place: &Place, with_rights: bool) -> PathBuf {
     let namespace = &place.namespace;
     let account = format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: ada, namespace: {namespace} }}\n"
@@ -136,7 +136,7 @@ async fn person_of(world: &World, place: &Place, with_rights: bool) -> PathBuf {
 }
 
 /// A browser: follows redirects and keeps cookies. Gives the last page.
-async fn browse(ca: &str, address: &str) -> String {
+pub(crate) async fn browse(ca: &str, address: &str) -> String {
     let ca = reqwest::Certificate::from_pem(ca.as_bytes()).expect("a certificate");
     let client = reqwest::Client::builder()
         .tls_certs_only([ca])
@@ -174,7 +174,7 @@ async fn browse(ca: &str, address: &str) -> String {
 }
 
 /// A place whose issuer asks devices to wait for a second only, with a public client.
-async fn entra(world: &World, label: &str) -> Place {
+pub(crate) async fn entra(world: &World, label: &str) -> Place {
     let config = Config {
         device_interval_seconds: 1,
         ..Config::default()
@@ -191,14 +191,14 @@ async fn entra(world: &World, label: &str) -> Place {
     place
 }
 
-fn spec(place: &Place, scopes: &Value) -> Value {
+pub(crate) fn spec(place: &Place, scopes: &Value) -> Value {
     let mut spec = person(&place.client);
     spec["scopes"] = scopes.clone();
     spec
 }
 
 /// The state Secret is as a sign-in leaves it, and nothing of it was said aloud.
-async fn kept(place: &Place, said: &str) -> String {
+pub(crate) async fn kept(place: &Place, said: &str) -> String {
     let (token, notes) = state(place).await;
     place.canaries.add(&token);
     assert!(!said.contains(&token), "a token in: {said}");
@@ -440,7 +440,8 @@ fn at_an_issuer_of_the_namespace_the_state_secret_names_it_and_the_network_is_gu
         credential["issuerRef"] = json!({ "kind": "TokenIssuer", "name": "mine" });
         place.create("c", credential).await;
         let kubeconfig = person_of(world, &place, true).await;
-        let args = ["login", "c", "-n", &place.namespace];
+        let origin = place.issuer.origin();
+        let args = ["login", "c", "-n", &place.namespace, "--issuer", origin];
         let (good, said) = Plugin::start(&kubeconfig, &args).end().await;
         assert!(!good && said.contains("not a public address"), "{said}");
 

@@ -150,7 +150,7 @@ fn a_certificate_at_both_endpoints_of_entra() {
 }
 
 /// The cluster's own issuer and keys, as Entra would fetch them.
-async fn cluster_issuer(world: &World) -> (String, String) {
+pub(crate) async fn cluster_issuer(world: &World) -> (String, String) {
     let get = async |path: &str| {
         let request = http::Request::get(path)
             .body(Vec::new())

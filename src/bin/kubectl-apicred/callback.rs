@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use apicred::oauth::sign_in::{Callback, callback};
+use apicred::oauth::sign_in::{Callback, Sender, callback};
 use axum::{
     Router,
     extract::State,
@@ -144,7 +144,7 @@ impl Door {
     pub(crate) async fn wait(
         mut self,
         state: &str,
-        issuer: Option<&str>,
+        sender: Sender<'_>,
         patience: Duration,
     ) -> Result<(SecretString, Visitor), String> {
         let deadline = tokio::time::Instant::now() + patience;
@@ -153,7 +153,7 @@ impl Door {
             let Ok(Some(Visit { query, answer })) = visit else {
                 return Err("nobody signed in in time; run the command again. An issuer that refuses does not always send the browser back: see what its page says".to_owned());
             };
-            match callback(&query, state, issuer) {
+            match callback(&query, state, sender) {
                 Callback::Code(code) => return Ok((code, Visitor { door: self, answer })),
                 Callback::Refused(refusal) => {
                     let why = explain(&refusal);

@@ -4,14 +4,20 @@ use std::time::{Duration, Instant};
 
 use apicred::{
     credential::Endpoint,
-    oauth::sign_in::{Device, Pace, Pkce, Poll, Ticket, device_answer, device_request},
+    oauth::sign_in::{
+        Destination, Device, Pace, Part, Pkce, Poll, Ticket, device_answer, device_request,
+    },
 };
 
-use crate::wire::{SignedIn, Wire, explain, random};
+use crate::{
+    consent, tell,
+    wire::{SignedIn, Wire, explain, random},
+};
 
-/// Shows the code and asks until the person has decided.
+/// Shows the code and asks until the person has decided. `places` take part already.
 pub(crate) async fn sign_in(
     wire: &mut Wire<'_>,
+    mut places: Vec<Destination>,
     timeout: Option<Duration>,
 ) -> Result<SignedIn, String> {
     // Some issuers demand a proof key here as well (facts, section 5.4); Entra ID does not know it here.
@@ -27,6 +33,11 @@ pub(crate) async fn sign_in(
         )
         .await
         .map_err(|refusal| explain(&refusal))?;
+    // The issuer names the page in its answer: a code of another issuer signs the user in there, for this one.
+    for page in std::iter::once(&device.page).chain(&device.direct) {
+        places.push(Destination::new(Part::Verification, page));
+    }
+    consent::before_sign_in(&mut wire.consent, &wire.credential, &places).await?;
     show(&device);
 
     let patience = timeout.map_or(device.lifetime, |t| t.min(device.lifetime));
@@ -56,15 +67,15 @@ pub(crate) async fn sign_in(
 }
 
 fn show(device: &Device) {
-    eprintln!(
+    tell::err(&format!(
         "To sign in, open {} in a browser and enter the code",
         device.page
-    );
-    eprintln!();
-    eprintln!("    {}", device.user_code);
-    eprintln!();
+    ));
+    tell::err("");
+    tell::err(&format!("    {}", device.user_code));
+    tell::err("");
     if let Some(direct) = &device.direct {
-        eprintln!("or open {direct}");
+        tell::err(&format!("or open {direct}"));
     }
-    eprintln!("Enter it only if you have run this command yourself. Waiting …");
+    tell::err("Enter it only if you have run this command yourself. Waiting …");
 }

@@ -7,7 +7,10 @@ use apicred::{
     issuer::proxy::Proxy,
     oauth::{
         http::Http,
-        sign_in::{Pkce, Ticket, authorize_url, for_sign_in, no_refresh_token, of_api, with_wish},
+        sign_in::{
+            Consent, Flow, Part, Pkce, Sender, Ticket, authorize_url, destinations, for_sign_in,
+            no_refresh_token, of_api, origins, with_wish,
+        },
     },
 };
 
@@ -15,12 +18,12 @@ use crate::{
     Login, browser,
     callback::Door,
     cluster::Cluster,
-    device,
+    consent, device,
     page::Page,
-    proof,
     report::Report,
     state::State,
     subject::{self, Subject},
+    tell,
     wire::{self, SignedIn, Wire, explain, random},
 };
 
@@ -42,31 +45,43 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     subject::may_ask(&cluster, &asked).await?;
 
     let http = Http::by_way_of(proxy);
+    // From here on one copy of the credential and of its issuer: what somebody changes meanwhile was shown to nobody.
     let credential = for_sign_in(&subject.credential);
+    let mut consent = Consent::new(&credential.issuer, options.issuers.clone());
+    consent::before_discovery(&mut consent, &credential).await?;
     let endpoint = wire::endpoint(&http, &credential)
         .await
         .map_err(|refusal| explain(&refusal))?;
-    // The operator sends the refresh token there, and nobody but the person can vouch for an issuer of the namespace.
-    let allowed =
-        (!credential.issuer.vouched).then(|| proof::origins(&credential, &endpoint).join(","));
+    let flow = if options.device {
+        Flow::Device
+    } else {
+        Flow::Browser
+    };
+    let places = destinations(&credential, &endpoint, flow);
+    // Refused before the client authentication is read.
+    consent.check(&places)?;
+    let holders = [Part::Token, Part::Revocation];
     let state = State {
         cluster: &cluster,
-        credential: name,
+        credential: &subject.credential,
         reference: &subject.state,
-        allowed_issuers: allowed,
+        origins: origins(&credential.issuer, &places, &holders),
         force: options.force,
     };
     state.check().await?;
     let credential = with_wish(credential, &endpoint, &options.scopes);
-    let mut wire = Wire::new(&cluster, http, (credential, endpoint)).await?;
+    let mut wire = Wire::new(&cluster, http, (credential, endpoint), flow, consent).await?;
+    consent::before_sign_in(&mut wire.consent, &wire.credential, &places).await?;
 
     let said = if options.device {
-        let signed_in = device::sign_in(&mut wire, options.timeout).await?;
+        let signed_in = device::sign_in(&mut wire, places, options.timeout).await?;
         keep(&subject, &wire, &state, &signed_in).await?
     } else {
         by_browser(&options, &subject, &mut wire, &state).await?
     };
-    println!("{said}");
+    for line in said {
+        tell::out(&line);
+    }
     Ok(())
 }
 
@@ -76,7 +91,7 @@ async fn by_browser(
     subject: &Subject,
     wire: &mut Wire<'_>,
     state: &State<'_>,
-) -> Result<String, String> {
+) -> Result<Vec<String>, String> {
     let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
     let door = Door::open(entra, options.redirect_uri.as_ref(), options.port).await?;
     let redirect_uri = door.redirect_uri.clone();
@@ -90,17 +105,25 @@ async fn by_browser(
         .map_err(|refusal| explain(&refusal))?;
     let opened = !options.no_browser && browser::open(&url).await;
     if opened {
-        eprintln!("A browser was opened. If it shows no sign-in, go to:");
+        tell::err("A browser was opened. If it shows no sign-in, go to:");
     } else {
-        eprintln!("To sign in, open this address in a browser on this machine:");
+        tell::err("To sign in, open this address in a browser on this machine:");
     }
-    eprintln!("\n{url}\n");
-    eprintln!("Waiting for the browser to come back to {redirect_uri} …");
+    tell::err("");
+    tell::err(url.as_str());
+    tell::err("");
+    tell::err(&format!(
+        "Waiting for the browser to come back to {redirect_uri} …"
+    ));
 
-    // RFC 9207: an issuer that names itself must be this one. Entra ID does not.
-    let issuer = wire.endpoint.issuer.clone().filter(|_| !entra);
+    let sender = Sender {
+        // RFC 9207: an issuer that names itself must be this one. Entra ID does not.
+        issuer: wire.endpoint.issuer.as_deref().filter(|_| !entra),
+        announced: wire.endpoint.names_itself,
+        consent: &wire.consent,
+    };
     let patience = options.timeout.unwrap_or(PATIENCE);
-    let (code, visitor) = door.wait(&word, issuer.as_deref(), patience).await?;
+    let (code, visitor) = door.wait(&word, sender, patience).await?;
     let ticket = Ticket::Code {
         code: &code,
         redirect_uri: &redirect_uri,
@@ -135,7 +158,7 @@ async fn keep(
     wire: &Wire<'_>,
     state: &State<'_>,
     signed_in: &SignedIn,
-) -> Result<String, String> {
+) -> Result<Vec<String>, String> {
     let Some(refresh_token) = &signed_in.token.refresh_token else {
         return Err(explain(&no_refresh_token(&wire.credential)));
     };

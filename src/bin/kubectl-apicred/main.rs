@@ -7,6 +7,7 @@
 mod browser;
 mod callback;
 mod cluster;
+mod consent;
 mod device;
 mod login;
 mod page;
@@ -15,12 +16,14 @@ mod renew;
 mod report;
 mod state;
 mod subject;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
+use apicred::oauth::sign_in::named_origin;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use jiff::SignedDuration;
@@ -90,6 +93,10 @@ struct Login {
     /// Take over an existing state Secret that names another credential, or none.
     #[arg(long)]
     force: bool,
+    /// Origin that this sign-in may send data to, such as `https://login.example`; may be repeated. If set, every origin of
+    /// the sign-in must be named, and no question is asked.
+    #[arg(long = "issuer", value_name = "ORIGIN", value_parser = named_origin)]
+    issuers: Vec<String>,
     /// Networks (CIDR) that a TokenIssuer may live in although they are not public.
     #[arg(long = "allow-cidr", value_delimiter = ',')]
     allowed_cidrs: Vec<IpNet>,
@@ -127,7 +134,7 @@ fn main() -> ExitCode {
                     Command::Login(login) => Box::pin(login::run(login)).await,
                     Command::Renew(target) => renew::run(&target).await,
                     Command::Version => {
-                        println!("kubectl-apicred {}", env!("CARGO_PKG_VERSION"));
+                        tell::out(concat!("kubectl-apicred ", env!("CARGO_PKG_VERSION")));
                         Ok(())
                     }
                 }
@@ -136,7 +143,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("error: {why}");
+            tell::err(&format!("error: {why}"));
             ExitCode::FAILURE
         }
     }

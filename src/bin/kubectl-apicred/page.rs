@@ -74,7 +74,8 @@ impl IntoResponse for Page {
 
 /// Text as HTML.
 fn escape(text: &str) -> String {
-    text.chars()
+    apicred::printable(text)
+        .chars()
         .map(|c| match c {
             '&' => "&amp;".to_owned(),
             '<' => "&lt;".to_owned(),

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use apicred::{
     api::SecretKeyRef,
     credential::{AccountToken, Certificate, Credential, KeyPair, Proof, binding},
-    oauth::{Identity, Material, TokenEndpoint, account_audience, file, word},
+    oauth::{
+        Identity, Material, TokenEndpoint, account_audience, file,
+        sign_in::{Flow, Part, destinations, origins},
+        word,
+    },
 };
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
@@ -29,21 +33,27 @@ pub(crate) async fn candidates(
     cluster: &Cluster,
     credential: &Credential,
     endpoint: &TokenEndpoint,
+    flow: Flow,
 ) -> Result<Vec<Candidate>, String> {
+    // Every origin that gets the client authentication.
+    let parts = [Part::Discovery, Part::DeviceCode, Part::Token];
+    let destinations = destinations(credential, endpoint, flow);
+    let origins = origins(&credential.issuer, &destinations, &parts);
+    let origins = origins.as_slice();
     let one = |name: String, material| vec![Candidate { name, material }];
     match &credential.proof {
         Proof::Absent | Proof::Public => Ok(one("no proof".to_owned(), Material::None)),
-        Proof::Secrets(references) => secrets(cluster, credential, endpoint, references).await,
+        Proof::Secrets(references) => secrets(cluster, credential, origins, references).await,
         Proof::Certificate(Certificate { pair, .. }) => {
-            let identity = certificate(cluster, credential, endpoint, pair).await?;
+            let identity = certificate(cluster, credential, origins, pair).await?;
             Ok(one(pair.secret.clone(), Material::Signer(Box::new(identity))))
         }
         Proof::Mtls(pair) => {
-            let identity = certificate(cluster, credential, endpoint, pair).await?;
+            let identity = certificate(cluster, credential, origins, pair).await?;
             Ok(one(pair.secret.clone(), Material::Tls(Box::new(identity))))
         }
         Proof::ServiceAccount(account) => {
-            let token = account_token(cluster, credential, endpoint, account).await?;
+            let token = account_token(cluster, credential, (endpoint, origins), account).await?;
             Ok(one(account.name.clone(), Material::Assertion(token)))
         }
         Proof::ManagedIdentity(_) => Err(
@@ -55,14 +65,14 @@ pub(crate) async fn candidates(
 async fn secrets(
     cluster: &Cluster,
     credential: &Credential,
-    endpoint: &TokenEndpoint,
+    origins: &[String],
     references: &[SecretKeyRef],
 ) -> Result<Vec<Candidate>, String> {
     let mut found = Vec::new();
     let mut last = String::new();
     for SecretKeyRef { name, key } in references {
         let read = async {
-            let secret = open(cluster, credential, endpoint, name).await?;
+            let secret = open(cluster, credential, origins, name).await?;
             word(bytes(&secret, name, key)?).map_err(|problem| unfit(name, key, problem))
         };
         match read.await {
@@ -83,11 +93,11 @@ async fn secrets(
 async fn certificate(
     cluster: &Cluster,
     credential: &Credential,
-    endpoint: &TokenEndpoint,
+    origins: &[String],
     pair: &KeyPair,
 ) -> Result<Identity, String> {
     let name = &pair.secret;
-    let secret = open(cluster, credential, endpoint, name).await?;
+    let secret = open(cluster, credential, origins, name).await?;
     let text = |key: &str| -> Result<SecretString, String> {
         file(bytes(&secret, name, key)?).map_err(|problem| unfit(name, key, problem))
     };
@@ -109,7 +119,7 @@ fn bytes<'a>(secret: &'a Secret, name: &str, key: &str) -> Result<&'a [u8], Stri
 async fn open(
     cluster: &Cluster,
     credential: &Credential,
-    endpoint: &TokenEndpoint,
+    origins: &[String],
     name: &str,
 ) -> Result<Secret, String> {
     let secret = call(cluster.api::<Secret>().get(name))
@@ -122,7 +132,7 @@ async fn open(
         })?;
     may_go(
         credential,
-        endpoint,
+        origins,
         name,
         secret.metadata.annotations.as_ref(),
     )?;
@@ -132,38 +142,21 @@ async fn open(
 /// May it go to every address of this sign-in?
 fn may_go(
     credential: &Credential,
-    endpoint: &TokenEndpoint,
+    origins: &[String],
     name: &str,
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<(), String> {
-    for origin in origins(credential, endpoint) {
-        binding::may_post(&credential.issuer, &origin, name, annotations)
+    for origin in origins {
+        binding::may_post(&credential.issuer, origin, name, annotations)
             .map_err(|denial| denial.message().to_owned())?;
     }
     Ok(())
 }
 
-/// Every origin that gets the client's proof or a code: the issuer's own, and where its documents lead.
-pub(crate) fn origins(credential: &Credential, endpoint: &TokenEndpoint) -> Vec<String> {
-    let urls = [
-        Some(&endpoint.url),
-        endpoint.mtls_url.as_ref(),
-        endpoint.device.as_ref(),
-    ];
-    let mut all = vec![credential.issuer.origin.clone()];
-    for url in urls.into_iter().flatten() {
-        let origin = url.origin().ascii_serialization();
-        if !all.contains(&origin) {
-            all.push(origin);
-        }
-    }
-    all
-}
-
 async fn account_token(
     cluster: &Cluster,
     credential: &Credential,
-    endpoint: &TokenEndpoint,
+    (endpoint, origins): (&TokenEndpoint, &[String]),
     account: &AccountToken,
 ) -> Result<SecretString, String> {
     let name = &account.name;
@@ -175,7 +168,7 @@ async fn account_token(
             .map_err(|t| t.about(&format!("reading ServiceAccount {name}")))?;
         may_go(
             credential,
-            endpoint,
+            origins,
             name,
             object.metadata.annotations.as_ref(),
         )
@@ -185,20 +178,34 @@ async fn account_token(
         .audience
         .clone()
         .unwrap_or_else(|| account_audience(credential, Some(endpoint)));
-    let wish = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: vec![audience],
-            expiration_seconds: Some(account.seconds),
-            bound_object_ref: None,
-        },
-        ..TokenRequest::default()
-    };
-    let params = PostParams::default();
     let api = cluster.api::<ServiceAccount>();
-    let made: TokenRequest = call(api.create_subresource("token", name, &params, &wish))
-        .await
-        .map_err(|trouble| trouble.about(&doing))?;
-    made.status
-        .map(|s| SecretString::from(s.token))
-        .ok_or_else(|| Trouble::Unavailable.about(&doing))
+    let request = async |audiences: Vec<String>, dry_run: bool| {
+        let wish = TokenRequest {
+            spec: TokenRequestSpec {
+                audiences,
+                expiration_seconds: Some(account.seconds),
+                bound_object_ref: None,
+            },
+            ..TokenRequest::default()
+        };
+        let params = PostParams {
+            dry_run,
+            ..PostParams::default()
+        };
+        let made: Result<TokenRequest, _> =
+            call(api.create_subresource("token", name, &params, &wish)).await;
+        made.map_err(|trouble| trouble.about(&doing))
+    };
+    // Without an audience the API server puts its own into the request, and shows it in the answer. The operator reads
+    // them in its own token; a user may have none.
+    let own = request(Vec::new(), true).await?.spec.audiences;
+    let denied = |denial: binding::Denial| denial.message().to_owned();
+    binding::may_request_audience(name, &audience, &own).map_err(denied)?;
+    let token = request(vec![audience], false)
+        .await?
+        .status
+        .ok_or_else(|| Trouble::Unavailable.about(&doing))?
+        .token;
+    binding::may_leave(name, &token, &own).map_err(denied)?;
+    Ok(SecretString::from(token))
 }

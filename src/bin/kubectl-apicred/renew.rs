@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     Target,
     cluster::{Cluster, call},
+    tell,
 };
 
 pub(crate) async fn run(target: &Target) -> Result<(), String> {
@@ -26,6 +27,9 @@ pub(crate) async fn run(target: &Target) -> Result<(), String> {
                 cluster.namespace
             ))
         })?;
-    println!("renewal of {}/{name} requested", cluster.namespace);
+    tell::out(&format!(
+        "renewal of {}/{name} requested",
+        cluster.namespace
+    ));
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(crate) struct Report<'a> {
 
 impl Report<'_> {
     /// The lines for the terminal.
-    pub(crate) fn lines(&self) -> String {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let credential = self.credential;
         let who = self
             .person
@@ -65,6 +65,6 @@ impl Report<'_> {
         } else {
             next
         });
-        lines.join("\n")
+        lines
     }
 }

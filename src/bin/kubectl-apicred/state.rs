@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use apicred::api::{SecretKeyRef, names};
+use apicred::{
+    api::{SecretKeyRef, names},
+    credential::{Credential, Issuer, binding},
+};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use secrecy::{ExposeSecret, SecretString};
@@ -18,11 +21,10 @@ const TRIES: u32 = 6;
 /// The Secret of one credential.
 pub(crate) struct State<'a> {
     pub(crate) cluster: &'a Cluster,
-    /// Name of the credential.
-    pub(crate) credential: &'a str,
+    pub(crate) credential: &'a Credential,
     pub(crate) reference: &'a SecretKeyRef,
-    /// Origins that the refresh token may go to, where nobody else vouches for the issuer.
-    pub(crate) allowed_issuers: Option<String>,
+    /// Origins that the operator sends the refresh token to.
+    pub(crate) origins: Vec<String>,
     /// Take over what names another credential, or none.
     pub(crate) force: bool,
 }
@@ -101,15 +103,9 @@ impl State<'_> {
     }
 
     fn judge(&self, secret: &Secret) -> Result<(), String> {
-        judge(secret, self.credential, self.force).map_err(|why| format!("{} {why}", self.place()))
-    }
-
-    fn annotations(&self) -> Value {
-        let mut notes = json!({ (names::STATE_OF): self.credential });
-        if let Some(origins) = &self.allowed_issuers {
-            notes[names::ALLOWED_ISSUERS] = json!(origins);
-        }
-        notes
+        judge(secret, self.credential, self.force)
+            .and_then(|()| may_hold(secret, &self.credential.issuer, &self.origins))
+            .map_err(|why| format!("{} {why}", self.place()))
     }
 
     fn fresh(&self, token: &SecretString) -> Result<Secret, String> {
@@ -117,7 +113,10 @@ impl State<'_> {
             "metadata": {
                 "name": self.reference.name,
                 "labels": { (names::MANAGED_BY): names::MANAGER },
-                "annotations": self.annotations(),
+                "annotations": {
+                    (names::STATE_OF): self.credential.name,
+                    (names::ALLOWED_ISSUERS): self.origins.join(","),
+                },
             },
             "type": "Opaque",
             "stringData": { (self.reference.key.as_str()): token.expose_secret() },
@@ -126,7 +125,18 @@ impl State<'_> {
     }
 
     fn change(&self, there: &Secret, token: &SecretString) -> Value {
-        let mut notes = self.annotations();
+        let mut notes = json!({});
+        let named = |note: &str| {
+            let all = there.metadata.annotations.as_ref();
+            all.is_some_and(|a| a.contains_key(note))
+        };
+        // `state-of` may be narrower than a name, and `allowed-issuers` is its owner's word: what is there stays.
+        if !is_state_of(there, self.credential) {
+            notes[names::STATE_OF] = json!(self.credential.name);
+        }
+        if !named(names::ALLOWED_ISSUERS) {
+            notes[names::ALLOWED_ISSUERS] = json!(self.origins.join(","));
+        }
         for mark in [
             names::IN_FLIGHT_SINCE,
             names::SIGN_IN_REQUIRED,
@@ -145,8 +155,14 @@ impl State<'_> {
     }
 }
 
+/// Does the Secret dedicate itself to this credential? The check of the operator.
+fn is_state_of(secret: &Secret, credential: &Credential) -> bool {
+    let name = secret.metadata.name.as_deref().unwrap_or_default();
+    binding::may_serve(credential, name, secret.metadata.annotations.as_ref()).is_ok()
+}
+
 /// May a refresh token of `credential` be put into this Secret? If not, what it is, and the mend.
-pub(crate) fn judge(secret: &Secret, credential: &str, force: bool) -> Result<(), String> {
+pub(crate) fn judge(secret: &Secret, credential: &Credential, force: bool) -> Result<(), String> {
     let empty = BTreeMap::new();
     let notes = secret.metadata.annotations.as_ref().unwrap_or(&empty);
     if let Some(owner) = notes.get(names::CREDENTIAL) {
@@ -163,15 +179,42 @@ pub(crate) fn judge(secret: &Secret, credential: &str, force: bool) -> Result<()
                 .to_owned(),
         );
     }
-    match notes.get(names::STATE_OF).map(|n| n.trim()) {
-        Some(owner) if owner == credential => Ok(()),
-        _ if force => Ok(()),
+    if force || is_state_of(secret, credential) {
+        return Ok(());
+    }
+    match notes.get(names::STATE_OF) {
         Some(owner) => Err(format!(
-            "holds the refresh token of ApiCredential {owner}; one Secret serves one credential. Name another in spec.grant.refreshToken.secretRef, or take it over with --force"
+            "holds the refresh token of ApiCredential {}; one Secret serves one credential. Name another in spec.grant.refreshToken.secretRef, or take it over with --force",
+            owner.trim()
         )),
         None => Err(format!(
-            "is there already and is not marked as a state Secret; set the annotation {}: {credential} on it, or take it over with --force",
-            names::STATE_OF
+            "is there already and is not marked as a state Secret; set the annotation {}: {} on it, or take it over with --force",
+            names::STATE_OF,
+            credential.name
         )),
     }
+}
+
+/// May a refresh token that goes to these origins be put into this Secret? An `allowed-issuers` that is there is its
+/// owner's word and is never changed, not even with --force.
+pub(crate) fn may_hold(secret: &Secret, issuer: &Issuer, origins: &[String]) -> Result<(), String> {
+    let annotations = secret.metadata.annotations.as_ref();
+    let Some(list) = annotations.and_then(|a| a.get(names::ALLOWED_ISSUERS)) else {
+        return Ok(());
+    };
+    let name = secret.metadata.name.as_deref().unwrap_or_default();
+    let missing: Vec<&str> = origins
+        .iter()
+        .filter(|origin| binding::may_post(issuer, origin, name, annotations).is_err())
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "has the annotation {}: {list:?}, which lacks {}, where this refresh token would be sent; nothing is changed. If it may go there, the owner of the Secret adds {} to the annotation",
+        names::ALLOWED_ISSUERS,
+        missing.join(", "),
+        missing.join(",")
+    ))
 }

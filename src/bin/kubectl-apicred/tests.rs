@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use apicred::{api::names, oauth::grant};
+use apicred::{
+    api::{TokenIssuer, names},
+    credential::{Credential, Issuer, IssuerLookup, parse},
+    oauth::{
+        grant,
+        sign_in::{Consent, Destination, Flow, Part, Sender, destinations},
+    },
+};
 use clap::{CommandFactory, Parser};
 use k8s_openapi::api::core::v1::Secret;
 use secrecy::ExposeSecret;
@@ -16,10 +23,11 @@ use url::Url;
 use crate::{
     Cli, Command,
     callback::{Door, address, redirect_uri},
+    consent,
     page::Page,
     report::Report,
-    state::judge,
-    timeout,
+    state::{judge, may_hold},
+    tell, timeout,
     wire::uuid,
 };
 
@@ -99,8 +107,55 @@ fn secret(annotations: &Value, more: &Value) -> Secret {
     serde_json::from_value(whole).expect("a Secret")
 }
 
+/// A credential of a person; at a `TokenIssuer` with this spec, or at Entra ID.
+fn person(issuer: Option<&Value>) -> Credential {
+    let (place, found) = match issuer {
+        Some(spec) => {
+            let object: TokenIssuer = serde_json::from_value(json!({
+                "apiVersion": "apicred.dev/v1alpha1", "kind": "TokenIssuer",
+                "metadata": { "name": "corp", "namespace": "team" }, "spec": spec,
+            }))
+            .expect("an issuer");
+            let issuer = Issuer::namespaced(&object, &[]).expect("valid");
+            (
+                json!({ "issuerRef": { "name": "corp", "kind": "TokenIssuer" } }),
+                issuer,
+            )
+        }
+        None => (
+            json!({ "entra": { "tenantId": "contoso.example" } }),
+            Issuer::nowhere(),
+        ),
+    };
+    let mut object = json!({
+        "apiVersion": "apicred.dev/v1alpha1",
+        "kind": "ApiCredential",
+        "metadata": { "name": "c", "namespace": "team" },
+        "spec": {
+            "client": { "id": "id-1", "public": {} },
+            "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "rt" } } },
+            "scopes": ["api://demo/Records.Read", "api://demo/Records.Write"],
+            "target": { "secretName": "token" },
+        },
+    });
+    for (key, value) in place.as_object().into_iter().flatten() {
+        object["spec"][key] = value.clone();
+    }
+    let object = serde_json::from_value(object).expect("a credential");
+    parse(&object, |_| IssuerLookup::Found(found)).expect("valid")
+}
+
+/// An issuer of the namespace, whose sign-in page is another's.
+fn mixed_up() -> Credential {
+    person(Some(&json!({ "oauth2": {
+        "tokenUrl": "https://evil.example/token",
+        "authorizationUrl": "https://login.example/authorize",
+    } })))
+}
+
 #[test]
 fn a_secret_of_somebody_else_is_left_alone() {
+    let credential = person(None);
     let none = json!({});
     #[rustfmt::skip]
     let cases = [
@@ -113,15 +168,94 @@ fn a_secret_of_somebody_else_is_left_alone() {
     for (annotations, more, plain, forced) in cases {
         let secret = secret(&annotations, &more);
         assert_eq!(
-            judge(&secret, "c", false).is_ok(),
+            judge(&secret, &credential, false).is_ok(),
             plain,
             "{annotations} {more}"
         );
         assert_eq!(
-            judge(&secret, "c", true).is_ok(),
+            judge(&secret, &credential, true).is_ok(),
             forced,
             "{annotations} {more}"
         );
+    }
+}
+
+#[test]
+fn allowed_issuers_of_a_secret_is_never_widened() {
+    let (held, origins) = (mixed_up(), ["https://evil.example".to_owned()]);
+    let holds = |list: Option<&str>| {
+        let notes = match list {
+            Some(list) => json!({ (names::STATE_OF): "c", (names::ALLOWED_ISSUERS): list }),
+            None => json!({ (names::STATE_OF): "c" }),
+        };
+        may_hold(&secret(&notes, &json!({})), &held.issuer, &origins)
+    };
+    assert_eq!(holds(None), Ok(()));
+    for good in [
+        "https://evil.example",
+        "https://login.example, https://EVIL.example/",
+    ] {
+        assert_eq!(holds(Some(good)), Ok(()), "{good}");
+    }
+    for other in [
+        "",
+        "https://login.example",
+        "https://evil.example.org",
+        "https://evil.example:8443",
+        "*",
+        "http://evil.example",
+    ] {
+        let told = holds(Some(other)).expect_err("another origin");
+        assert!(
+            told.contains("lacks https://evil.example") && told.contains("owner"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_user_sees_every_origin_once_with_what_is_sent_there() {
+    let credential = mixed_up();
+    let endpoint = apicred::oauth::known_endpoint(&credential).expect("endpoints");
+    let places = destinations(&credential, &endpoint, Flow::Browser);
+    assert_eq!(
+        consent::lines(&credential, &places),
+        [
+            "Client id-1 requests: api://demo/Records.Read api://demo/Records.Write",
+            "TokenIssuer corp sends your data to:",
+            "  to https://login.example: the page where you sign in",
+            "  to https://evil.example: code, PKCE verifier, client authentication, refresh token",
+        ]
+    );
+    let at = |part, url: &str| Destination::new(part, &Url::parse(url).expect("a URL"));
+    let places = [
+        at(Part::Token, "https://аpple.example/t"),
+        at(Part::Verification, "https://аpple.example/d"),
+    ];
+    let lines = consent::lines(&credential, &places);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(
+        lines[2].starts_with("  to https://xn--pple-43d.example: code, "),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn only_yes_agrees() {
+    for yes in ["y\n", "Y\n", "yes\n", " YES \r\n", "y"] {
+        assert!(tell::agrees(yes.as_bytes()), "{yes:?}");
+    }
+    for no in [
+        "",
+        "\n",
+        "n\n",
+        "no\n",
+        "yup\n",
+        "\ny\n",
+        "j\n",
+        "yes please\n",
+    ] {
+        assert!(!tell::agrees(no.as_bytes()), "{no:?}");
     }
 }
 
@@ -133,6 +267,18 @@ fn the_page_shows_text_and_nothing_else() {
         "{html}"
     );
     assert!(!html.contains("<script"), "{html}");
+}
+
+fn allowed() -> Consent {
+    Consent::new(&person(None).issuer, Vec::new())
+}
+
+fn sender(consent: &Consent) -> Sender<'_> {
+    Sender {
+        issuer: None,
+        announced: false,
+        consent,
+    }
 }
 
 /// Gets a page as a browser does, without waiting for its end.
@@ -169,7 +315,7 @@ async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
         get(&at, "/callback?code=good&state=word").await
     });
     let (code, visitor) = door
-        .wait("word", None, Duration::from_secs(20))
+        .wait("word", sender(&allowed()), Duration::from_secs(20))
         .await
         .expect("a visitor");
     assert_eq!(code.expose_secret(), "good");
@@ -187,7 +333,9 @@ async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
     let at = Url::parse(&door.redirect_uri).expect("a URL");
     assert_eq!(at.path(), "/");
     let person = tokio::spawn(async move { get(&at, "/?error=access_denied&state=word").await });
-    let told = door.wait("word", None, Duration::from_secs(20)).await;
+    let told = door
+        .wait("word", sender(&allowed()), Duration::from_secs(20))
+        .await;
     let told = told.err().expect("a refusal");
     assert!(
         told.contains("access_denied") && told.contains("declined"),
@@ -197,7 +345,9 @@ async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
     assert!(page.contains("Not signed in"), "{page}");
 
     let door = Door::open(true, None, None).await.expect("a port");
-    let told = door.wait("word", None, Duration::from_millis(50)).await;
+    let told = door
+        .wait("word", sender(&allowed()), Duration::from_millis(50))
+        .await;
     assert!(told.err().expect("no visitor").contains("in time"));
 }
 
@@ -232,24 +382,8 @@ fn ids_are_version_4_uuids() {
 
 #[test]
 fn a_report_names_what_was_granted_and_no_token() {
-    use apicred::{
-        credential::{Issuer, IssuerLookup, parse},
-        oauth::{RawAnswer, sign_in::redeemed},
-    };
-    let object = serde_json::from_value(json!({
-        "apiVersion": "apicred.dev/v1alpha1",
-        "kind": "ApiCredential",
-        "metadata": { "name": "c", "namespace": "team" },
-        "spec": {
-            "entra": { "tenantId": "contoso.example" },
-            "client": { "id": "id-1", "public": {} },
-            "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "rt" } } },
-            "scopes": ["api://demo/Records.Read", "api://demo/Records.Write"],
-            "target": { "secretName": "token" },
-        },
-    }))
-    .expect("a credential");
-    let credential = parse(&object, |_| IssuerLookup::Found(Issuer::nowhere())).expect("valid");
+    use apicred::oauth::{RawAnswer, sign_in::redeemed};
+    let credential = person(None);
     let answer = json!({
         "access_token": "opaque-access", "refresh_token": "opaque-refresh", "token_type": "Bearer",
         "expires_in": 3600, "scope": "api://demo/Records.Read openid",
@@ -272,7 +406,7 @@ fn a_report_names_what_was_granted_and_no_token() {
     }
     .lines();
     assert_eq!(
-        lines,
+        lines.join("\n"),
         "Signed in as ada.\n  \
          credential  team/c\n  \
          client      id-1\n  \

@@ -10,7 +10,7 @@ use apicred::{
         Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint, TokenRequest,
         http::Http,
         known_endpoint,
-        sign_in::{Ticket, person, random_text, redeemed, redemption},
+        sign_in::{Consent, Flow, Ticket, person, random_text, redeemed, redemption},
     },
 };
 use jiff::Timestamp;
@@ -30,6 +30,9 @@ pub(crate) struct Wire<'a> {
     /// Asks as a sign-in does.
     pub(crate) credential: Credential,
     pub(crate) endpoint: TokenEndpoint,
+    /// What the user allowed.
+    pub(crate) consent: Consent,
+    flow: Flow,
     candidates: Vec<Candidate>,
     made: Instant,
 }
@@ -57,13 +60,17 @@ impl<'a> Wire<'a> {
         cluster: &'a Cluster,
         http: Http,
         (credential, endpoint): (Credential, TokenEndpoint),
+        flow: Flow,
+        consent: Consent,
     ) -> Result<Self, String> {
-        let candidates = proof::candidates(cluster, &credential, &endpoint).await?;
+        let candidates = proof::candidates(cluster, &credential, &endpoint, flow).await?;
         Ok(Self {
             cluster,
             http,
             credential,
             endpoint,
+            consent,
+            flow,
             candidates,
             made: Instant::now(),
         })
@@ -100,7 +107,7 @@ impl<'a> Wire<'a> {
         if matches!(self.credential.proof, Proof::ServiceAccount(_))
             && self.made.elapsed() > FRESH
             && let Ok(fresh) =
-                proof::candidates(self.cluster, &self.credential, &self.endpoint).await
+                proof::candidates(self.cluster, &self.credential, &self.endpoint, self.flow).await
         {
             (self.candidates, self.made) = (fresh, Instant::now());
         }
@@ -118,6 +125,14 @@ impl<'a> Wire<'a> {
                 &candidate.material,
                 moment,
             )?;
+            // Whoever builds a request, it goes nowhere else.
+            if !self.consent.covers(&request.url) {
+                return Err(Refusal::local(
+                    apicred::oauth::Class::Invalid,
+                    "SignInNotAllowed",
+                    "the request would go to an origin that you did not allow; nothing was sent",
+                ));
+            }
             // Rounded down: a life counted from a little earlier never promises too much.
             let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
             let raw = self.http.send(&self.credential.issuer, request).await?;

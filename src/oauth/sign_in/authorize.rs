@@ -6,12 +6,13 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::{
-    credential::{Credential, Endpoint},
+    credential::{Credential, Endpoint, binding::plain_name},
     oauth::{Class, Refusal, TokenEndpoint},
 };
 
-/// What the request sets itself; `spec.parameters` may not change it.
-const OWN: [&str; 8] = [
+/// What the request sets itself. Neither `spec.parameters` nor the query of the authorization endpoint may set it, nor the
+/// request objects of RFC 9101, which replace the whole query: the code would go to another client or address.
+const OWN: [&str; 11] = [
     "response_type",
     "response_mode",
     "client_id",
@@ -20,6 +21,9 @@ const OWN: [&str; 8] = [
     "scope",
     "code_challenge",
     "code_challenge_method",
+    "request",
+    "request_uri",
+    "registration",
 ];
 
 /// A proof key (RFC 7636).
@@ -51,7 +55,7 @@ pub fn random_text(random: &[u8; 32]) -> String {
 /// [`super::with_wish`] says.
 ///
 /// # Errors
-/// When the issuer names no authorization endpoint.
+/// When the issuer names no authorization endpoint, or one whose query sets what the request sets.
 pub fn authorize_url(
     credential: &Credential,
     endpoint: &TokenEndpoint,
@@ -64,6 +68,19 @@ pub fn authorize_url(
             "the issuer names no authorization endpoint; set oauth2.authorizationUrl on it, or try --device",
         )
     })?;
+    let preset = url
+        .query_pairs()
+        .map(|(name, _)| plain_name(&name))
+        .find(|name| OWN.contains(&name.as_str()));
+    if let Some(name) = preset {
+        return Err(Refusal::local(
+            Class::Invalid,
+            "SignInNotPossible",
+            format!(
+                "the authorization endpoint of the issuer sets the parameter {name} in its address, which the sign-in sets itself; remove it there"
+            ),
+        ));
+    }
     let ask = &credential.ask;
     let scope = ask.scopes.join(" ");
     let mut query = url.query_pairs_mut();
@@ -89,7 +106,7 @@ pub fn authorize_url(
         query.append_pair("prompt", prompt);
     }
     for (name, value) in &ask.parameters {
-        if !OWN.contains(&name.as_str()) {
+        if !OWN.contains(&plain_name(name).as_str()) {
             query.append_pair(name, value);
         }
     }

@@ -4,6 +4,7 @@
 use secrecy::SecretString;
 use url::form_urlencoded;
 
+use super::Consent;
 use crate::oauth::{Class, Refusal, aadsts, error_code, refusal::classify};
 
 /// Longest code that is taken; Entra's have about 1.5 KiB.
@@ -19,8 +20,32 @@ pub enum Callback {
     Stray,
 }
 
-/// Reads the query of a callback. `issuer` is compared with the `iss` of RFC 9207, if both are there.
-pub fn callback(query: &str, state: &str, issuer: Option<&str>) -> Callback {
+/// Who may send the browser back, by the parameter `iss` of RFC 9207.
+#[derive(Clone, Copy)]
+pub struct Sender<'a> {
+    /// The issuer's identifier, if it is known.
+    pub issuer: Option<&'a str>,
+    /// The issuer announces that it names itself in every answer (`authorization_response_iss_parameter_supported`).
+    pub announced: bool,
+    /// What the user allowed.
+    pub consent: &'a Consent,
+}
+
+impl Sender<'_> {
+    /// RFC 9207 section 2.4. An `iss` that is there twice is not the issuer's.
+    fn is(&self, told: &[String]) -> bool {
+        match told {
+            [] => !self.announced,
+            [told] => {
+                self.issuer.is_none_or(|known| told == known) && self.consent.accepts_name(told)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Reads the query of a callback.
+pub fn callback(query: &str, state: &str, sender: Sender<'_>) -> Callback {
     let one = |name: &str| {
         let mut all = form_urlencoded::parse(query.as_bytes()).filter(|(n, _)| n == name);
         let first = all.next().map(|(_, v)| v.into_owned());
@@ -30,13 +55,15 @@ pub fn callback(query: &str, state: &str, issuer: Option<&str>) -> Callback {
     if one("state").as_deref() != Some(state) {
         return Callback::Stray;
     }
-    if let (Some(told), Some(known)) = (one("iss"), issuer)
-        && told != known
-    {
+    let told: Vec<String> = form_urlencoded::parse(query.as_bytes())
+        .filter(|(n, _)| n == "iss")
+        .map(|(_, v)| v.into_owned())
+        .collect();
+    if !sender.is(&told) {
         return Callback::Refused(Refusal::local(
             Class::Invalid,
             "IssuerMismatch",
-            "another issuer than the one that was asked sent the browser back; nothing was redeemed",
+            "another issuer than the one that was asked sent the browser back, or one that does not name itself although it announces to; nothing was redeemed",
         ));
     }
     if let Some(error) = one("error") {

@@ -97,7 +97,8 @@ pub fn device_answer(
     };
     let page = |name: &str| {
         let url = Url::parse(text(name)?).ok()?;
-        (url.scheme() == "https" && url.username().is_empty()).then_some(url)
+        let plain = url.username().is_empty() && url.password().is_none();
+        (url.scheme() == "https" && plain).then_some(url)
     };
     let seconds = |name: &str| {
         let value = fields.get(name)?;

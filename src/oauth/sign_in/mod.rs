@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  wish       what is asked for: the credential's own, and what brings a refresh token
+//!  consent    where it all goes, and whether the user allowed it
 //!  authorize  the address that the browser opens, and the proof key
 //!  callback   what the browser brings back
 //!  device     the code that a person types elsewhere, and the pace of asking
@@ -12,6 +13,7 @@
 
 mod authorize;
 mod callback;
+mod consent;
 mod device;
 mod person;
 mod redeem;
@@ -20,7 +22,10 @@ mod tests;
 mod wish;
 
 pub use authorize::{Pkce, authorize_url, random_text};
-pub use callback::{Callback, callback};
+pub use callback::{Callback, Sender, callback};
+pub use consent::{
+    Consent, Destination, Flow, Part, destinations, discovery, named_origin, origins,
+};
 pub use device::{Device, Pace, Poll, device_answer, device_request};
 pub use person::person;
 pub use redeem::{Ticket, no_refresh_token, redeemed, redemption};

@@ -1,6 +1,7 @@
 //! The bytes of a sign-in, out and in.
 
 mod answers;
+mod consent;
 mod requests;
 
 use serde_json::{Value, json};

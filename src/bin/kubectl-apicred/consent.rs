@@ -1,0 +1,111 @@
+//! Shows where the data of a sign-in go, and asks the user where no administrator vouches for the issuer.
+
+use apicred::{
+    credential::{Credential, IssuerId},
+    oauth::sign_in::{Consent, Destination, discovery},
+};
+
+use crate::tell;
+
+/// Before the discovery document is requested. A `TokenIssuer` that is vouched for is shown later, with its endpoints.
+pub(crate) async fn before_discovery(
+    consent: &mut Consent,
+    credential: &Credential,
+) -> Result<(), String> {
+    let Some(place) = discovery(&credential.issuer) else {
+        return Ok(());
+    };
+    let places = [place];
+    if consent.check(&places)? {
+        confirm(consent, credential, &places).await
+    } else {
+        consent.allow(&places);
+        Ok(())
+    }
+}
+
+/// Before anything else is sent or opened.
+pub(crate) async fn before_sign_in(
+    consent: &mut Consent,
+    credential: &Credential,
+    places: &[Destination],
+) -> Result<(), String> {
+    if consent.check(places)? {
+        return confirm(consent, credential, places).await;
+    }
+    show(credential, places);
+    consent.allow(places);
+    Ok(())
+}
+
+async fn confirm(
+    consent: &mut Consent,
+    credential: &Credential,
+    places: &[Destination],
+) -> Result<(), String> {
+    show(credential, places);
+    if !tell::can_ask() {
+        let mut flags: Vec<String> = Vec::new();
+        for place in places {
+            let flag = format!("--issuer {}", place.origin);
+            if !flags.contains(&flag) {
+                flags.push(flag);
+            }
+        }
+        return Err(format!(
+            "no administrator vouches for {}, and there is no terminal to ask you; nothing was sent. If you know where this sign-in may send its data, name each origin: {}",
+            credential.issuer.id,
+            flags.join(" ")
+        ));
+    }
+    let question = format!(
+        "No administrator vouches for {}. Whoever runs these addresses can act as you with what this sign-in sends there. Continue?",
+        credential.issuer.id
+    );
+    if !tell::ask(&question).await {
+        return Err("you did not agree; nothing was sent".to_owned());
+    }
+    consent.allow(places);
+    Ok(())
+}
+
+fn show(credential: &Credential, places: &[Destination]) {
+    for line in lines(credential, places) {
+        tell::err(&line);
+    }
+}
+
+/// One line an origin: a user compares names, and does not search a list.
+pub(crate) fn lines(credential: &Credential, places: &[Destination]) -> Vec<String> {
+    let ask = &credential.ask;
+    let wanted = ask.scopes.iter().chain(&ask.resource).chain(&ask.audience);
+    let wanted: Vec<&str> = wanted.map(String::as_str).collect();
+    let whose = match &credential.issuer.id {
+        IssuerId::Object(..) => format!("{} sends", credential.issuer.id),
+        IssuerId::Inline(_) => "This sign-in sends".to_owned(),
+    };
+    let mut lines = vec![
+        format!(
+            "Client {} requests: {}",
+            credential.client_id,
+            if wanted.is_empty() {
+                "what the issuer gives by itself".to_owned()
+            } else {
+                wanted.join(" ")
+            }
+        ),
+        format!("{whose} your data to:"),
+    ];
+    let mut origins: Vec<&str> = Vec::new();
+    for place in places {
+        if !origins.contains(&place.origin.as_str()) {
+            origins.push(&place.origin);
+        }
+    }
+    for origin in origins {
+        let here = places.iter().filter(|p| p.origin == origin);
+        let what: Vec<&str> = here.map(|p| p.part.describe()).collect();
+        lines.push(format!("  to {origin}: {}", what.join("; ")));
+    }
+    lines
+}
