@@ -33,6 +33,10 @@ test: ## everything, against a real control plane
 	$(CARGO) run --locked -p testenv --bin testenv -- build
 	$(CARGO) test --workspace --locked
 
+chaos: ## kill, stop and edit at random for CHAOS_SECONDS=300 (CHAOS_CREDENTIALS=100 CHAOS_REPLICAS=2 CHAOS_SEED=…)
+	$(CARGO) run --locked -p testenv --bin testenv -- build
+	$(CARGO) test --locked -p apicred --test chaos
+
 lint: ## format, clippy, chart, and whether the generated files are up to date
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -96,4 +100,4 @@ image: ## build the container image (IMAGE=…), with docker or podman
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
 
-.PHONY: help demo test lint audit sbom fuzz crds cluster bench bench-rival plugin fmt image
+.PHONY: help demo test chaos lint audit sbom fuzz crds cluster bench bench-rival plugin fmt image

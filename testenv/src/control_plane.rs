@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Client;
 
-use crate::process::{Launch, Watched};
+use crate::process::{Launch, Watched, send_signal};
 use crate::progress::Progress;
 use crate::scratch::Scratch;
 use crate::servers::{ETCD_DATA, Layout};
@@ -130,6 +130,48 @@ impl ControlPlane {
         })
     }
 
+    /// Kills a server (SIGKILL) and returns when it is gone. What it stored stays.
+    pub fn kill(&mut self, component: Component) {
+        match component {
+            Component::Etcd => self.etcd.kill(),
+            Component::ApiServer => self.apiserver.kill(),
+            Component::ControllerManager => self.controller_manager.kill(),
+        }
+    }
+
+    /// Starts a server again that was killed, with the flags and the data that it had. Waits for the API server to be
+    /// ready, and not for the others. Does nothing while it runs.
+    pub async fn start_again(&mut self, component: Component) -> Result<(), Error> {
+        let (scratch, programs) = (&self.scratch, &self.programs);
+        match component {
+            Component::ApiServer => return self.start_apiserver().await,
+            Component::Etcd if self.etcd.ended().is_some() => {
+                let flags = self.layout.etcd(&self.options);
+                self.etcd = launch(scratch, "etcd", &programs.etcd, flags)?;
+            }
+            Component::ControllerManager if self.controller_manager.ended().is_some() => {
+                self.controller_manager = launch(
+                    scratch,
+                    "kube-controller-manager",
+                    &programs.kube_controller_manager,
+                    self.layout.controller_manager(&self.options),
+                )?;
+            }
+            Component::Etcd | Component::ControllerManager => {}
+        }
+        Ok(())
+    }
+
+    /// Stops a server (SIGSTOP) until [`ControlPlane::go_on`]: it neither answers nor closes a connection.
+    pub fn pause(&self, component: Component) {
+        send_signal(self.pid_of(component), "STOP");
+    }
+
+    /// Lets a server go on that was stopped (SIGCONT).
+    pub fn go_on(&self, component: Component) {
+        send_signal(self.pid_of(component), "CONT");
+    }
+
     /// Kills kube-apiserver (SIGKILL) and returns when it is gone. etcd keeps what was stored.
     pub fn stop_apiserver(&mut self) {
         self.apiserver.kill();
@@ -208,23 +250,15 @@ impl ControlPlane {
     }
 
     fn stop_all(&mut self) {
-        self.controller_manager.kill();
-        self.apiserver.kill();
-        self.etcd.kill();
+        self.kill(Component::ControllerManager);
+        self.kill(Component::ApiServer);
+        self.kill(Component::Etcd);
     }
 
     async fn start_all(&mut self) -> Result<(), Error> {
-        let (scratch, programs) = (&self.scratch, &self.programs);
-        let flags = self.layout.etcd(&self.options);
-        self.etcd = launch(scratch, "etcd", &programs.etcd, flags)?;
-        self.start_apiserver().await?;
-        self.controller_manager = launch(
-            &self.scratch,
-            "kube-controller-manager",
-            &self.programs.kube_controller_manager,
-            self.layout.controller_manager(&self.options),
-        )?;
-        Ok(())
+        self.start_again(Component::Etcd).await?;
+        self.start_again(Component::ApiServer).await?;
+        self.start_again(Component::ControllerManager).await
     }
 
     /// The process number of a server, also after it ended.

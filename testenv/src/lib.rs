@@ -55,4 +55,5 @@ pub use eventually::{Check, eventually, wait_until};
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
 };
+pub use ports::free as free_port;
 pub use programs::Programs;

@@ -14,7 +14,7 @@ const COUNT: u32 = 9_000;
 static NEXT: AtomicU32 = AtomicU32::new(u32::MAX);
 
 /// A port that nothing listened on a moment ago. The caller retries if that changed meanwhile.
-pub(crate) fn free() -> Result<u16, Error> {
+pub fn free() -> Result<u16, Error> {
     if NEXT.load(Ordering::Relaxed) == u32::MAX {
         // Processes started together begin far from each other.
         let mut seed = [0; 4];

@@ -131,6 +131,14 @@ impl Drop for Watched {
     }
 }
 
+/// Sends a signal by name, such as `STOP`. A process that is gone gets none.
+pub(crate) fn send_signal(pid: u32, name: &str) {
+    let _ = Command::new("/bin/sh")
+        .args(["-c", "kill -s \"$1\" \"$2\" 2>/dev/null", "sh", name])
+        .arg(pid.to_string())
+        .status();
+}
+
 /// The exit status in words; the watchdog reports a signal as the shell does, 128 and its number.
 fn describe(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {

@@ -20,7 +20,7 @@ mod place;
 mod process;
 mod recorder;
 mod view;
-mod world;
+pub(crate) mod world;
 
 use std::{
     future::Future,

@@ -33,7 +33,8 @@ pub(crate) struct Guarded {
     watchdog: Child,
     /// Not left in the child: waiting for a child closes its stdin.
     lifeline: Option<ChildStdin>,
-    pid: u32,
+    /// Of the program itself.
+    pub(crate) pid: u32,
     pub(crate) log: PathBuf,
 }
 

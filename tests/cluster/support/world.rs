@@ -188,7 +188,7 @@ async fn issuer() -> DevIssuer {
 }
 
 /// Installs the chart with the real helm. No Pod can run here, so it asks for none.
-async fn install(cluster: &ControlPlane) {
+pub(crate) async fn install(cluster: &ControlPlane) {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
     let args = [
         "install",

@@ -1,0 +1,679 @@
+//! What must hold, during the run and at its end.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use apicred::api::ApiCredential;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, api::ListParams};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    cast::{KEY, Kind, NAMESPACES},
+    changes::{GARBAGE, Loss, People, Person, loss, stored},
+    issuer::{Entry, Family, families, journal, parse_source},
+    plan::{Fault, Options, Server},
+    replicas::{Usage, errors},
+    support::condition,
+    world::{Happening, World},
+};
+
+/// All is right again this long after the last fault. Pauses after failures grow to a minute, a mark of a refresh
+/// token is old after 50 s, and a Secret of a credential that was created again is taken over after 30 s.
+const SETTLE: Duration = Duration::from_mins(4);
+/// Token requests of one client within ten seconds: a token of 24 s is renewed after 12 s, and two or three changes
+/// and crashes in a row may each cost another one.
+const STORM: usize = 8;
+/// What memory may grow by over an idle process, in MiB; so much is left after the largest list (docs/performance.md).
+const GROWTH: u64 = 24;
+/// What the number of descriptors may grow by: connections to issuers stay open for a while, at most as many as credentials
+/// may ask at once (`--concurrency`, 32) for each of the two issuers of a namespace.
+const DESCRIPTORS: u64 = 128;
+/// ERROR lines that faults of this soak lead to.
+const KNOWN: [&str; 1] = ["the lease was lost"];
+
+/// Checks a run.
+pub(crate) struct Verdict<'a> {
+    world: &'a World,
+    people: &'a People,
+    options: Options,
+    idle: Mutex<Usage>,
+    seen: Mutex<Seen>,
+    /// What is wrong.
+    faults: Mutex<Vec<String>>,
+    lines: Mutex<Vec<(String, String)>>,
+    probes_failed: AtomicUsize,
+}
+
+/// What was seen during the run.
+#[derive(Default)]
+struct Seen {
+    samples: usize,
+    /// Tokens that were in a Secret although they had expired, by how long at most.
+    expired: HashMap<String, i64>,
+}
+
+/// An access token by the journal.
+struct Issued {
+    client: String,
+    scope: String,
+    source: u64,
+    expires: Timestamp,
+}
+
+fn issued(journal: &[Entry]) -> HashMap<String, Issued> {
+    let tokens = journal.iter().filter_map(|entry| match entry {
+        Entry::Issued {
+            token,
+            client,
+            scope,
+            source,
+            expires,
+            ..
+        } => {
+            let issued = Issued {
+                client: client.clone(),
+                scope: scope.clone(),
+                source: *source,
+                expires: *expires,
+            };
+            Some((token.clone(), issued))
+        }
+        _ => None,
+    });
+    tokens.collect()
+}
+
+/// The cluster at one moment.
+struct Picture {
+    credentials: HashMap<(String, String), ApiCredential>,
+    secrets: HashMap<(String, String), Secret>,
+}
+
+async fn list<K>(world: &World) -> Option<HashMap<(String, String), K>>
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let mut all = HashMap::new();
+    for namespace in NAMESPACES {
+        let api = Api::<K>::namespaced(world.admin.clone(), namespace);
+        let params = ListParams::default();
+        let list = tokio::time::timeout(Duration::from_secs(5), api.list(&params)).await;
+        for object in list.ok()?.ok()?.items {
+            let name = object.meta().name.clone().unwrap_or_default();
+            all.insert((namespace.to_owned(), name), object);
+        }
+    }
+    Some(all)
+}
+
+impl Picture {
+    async fn of(world: &World) -> Option<Self> {
+        Some(Self {
+            credentials: list(world).await?,
+            secrets: list(world).await?,
+        })
+    }
+
+    fn secret(&self, person: &Person, name: String) -> Option<&Secret> {
+        self.secrets.get(&(person.role.namespace.to_owned(), name))
+    }
+
+    fn text(secret: &Secret, key: &str) -> Option<String> {
+        let bytes = secret.data.as_ref()?.get(key)?;
+        String::from_utf8(bytes.0.clone()).ok()
+    }
+
+    /// Secrets that apicred published for credentials that are not there.
+    fn orphans(&self) -> Vec<String> {
+        let of_the_dead = |secret: &&Secret| {
+            let note = |name: &str| secret.metadata.annotations.as_ref()?.get(name).cloned();
+            note("apicred.dev/credential-uid").is_some_and(|uid| {
+                let mut alive = self.credentials.values();
+                !alive.any(|c| c.metadata.uid.as_ref() == Some(&uid))
+            })
+        };
+        let orphans = self.secrets.values().filter(of_the_dead);
+        orphans
+            .filter_map(|secret| secret.metadata.name.clone())
+            .collect()
+    }
+}
+
+/// What is to be said of one credential.
+enum State {
+    Right,
+    /// Its refresh token needs a sign-in.
+    Lost(Loss),
+    Wrong(String),
+}
+
+fn state_of(
+    person: &Person,
+    picture: &Picture,
+    tokens: &HashMap<String, Issued>,
+    now: Timestamp,
+) -> State {
+    let role = &person.role;
+    let key = (role.namespace.to_owned(), role.name.clone());
+    let Some(credential) = picture.credentials.get(&key) else {
+        return State::Wrong("it is not there".to_owned());
+    };
+    if let Some(state) = picture.secret(person, role.state())
+        && let Some(loss) = loss(role, credential, state, false)
+    {
+        return State::Lost(loss);
+    }
+    match problem_of(person, credential, picture, tokens, now) {
+        None => State::Right,
+        Some(problem) => {
+            let ready = condition(credential, "Ready");
+            let ready = ready.map(|c| format!("{} {}: {}", c.status, c.reason, c.message));
+            State::Wrong(format!("{problem}; Ready={}", ready.unwrap_or_default()))
+        }
+    }
+}
+
+fn problem_of(
+    person: &Person,
+    credential: &ApiCredential,
+    picture: &Picture,
+    tokens: &HashMap<String, Issued>,
+    now: Timestamp,
+) -> Option<String> {
+    let role = &person.role;
+    let Some(target) = picture.secret(person, role.target()) else {
+        return Some("there is no target Secret".to_owned());
+    };
+    let token = Picture::text(target, "token").unwrap_or_default();
+    let owners = target.metadata.owner_references.iter().flatten();
+    let owned = owners
+        .clone()
+        .any(|o| Some(&o.uid) == credential.metadata.uid.as_ref());
+    if !owned {
+        return Some("the target Secret has another owner".to_owned());
+    }
+    let source = picture.secret(person, role.source());
+    let source = source
+        .and_then(|s| Picture::text(s, KEY))
+        .unwrap_or_default();
+    if role.kind == Kind::Static {
+        if token != source {
+            return Some("it is not the newest static key".to_owned());
+        }
+    } else {
+        let Some(issued) = tokens.get(&token) else {
+            return Some("the token is unknown to the issuer".to_owned());
+        };
+        if issued.client != role.name {
+            return Some(format!(
+                "WRONG CLIENT: the token is one of {}",
+                issued.client
+            ));
+        }
+        if credential.spec.scopes.join(" ") != issued.scope {
+            return Some(format!("the token is for {}", issued.scope));
+        }
+        // A refresh token's access token does not depend on the client secret.
+        let number = parse_source(&source).map(|(_, number)| number);
+        if number != Some(issued.source) && !role.kind.is_refresh() {
+            return Some("the token was issued to an older client secret".to_owned());
+        }
+        if issued.expires <= now {
+            let over = now.duration_since(issued.expires).as_secs();
+            return Some(format!("the token expired {over} s ago"));
+        }
+    }
+    let ready = condition(credential, "Ready");
+    if ready.is_none_or(|ready| ready.status != "True") {
+        return Some("it is not Ready".to_owned());
+    }
+    None
+}
+
+impl<'a> Verdict<'a> {
+    pub(crate) fn of(world: &'a World, people: &'a People, options: Options) -> Self {
+        Self {
+            world,
+            people,
+            options,
+            idle: Mutex::default(),
+            seen: Mutex::default(),
+            faults: Mutex::default(),
+            lines: Mutex::default(),
+            probes_failed: AtomicUsize::default(),
+        }
+    }
+
+    fn line(&self, name: &str, value: impl ToString) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.push((name.to_owned(), value.to_string()));
+    }
+
+    fn fault(&self, what: String) {
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        faults.push(what);
+    }
+
+    /// A count that must be zero.
+    fn none(&self, name: &str, found: &[String]) {
+        self.line(name, found.len());
+        for one in found {
+            self.fault(format!("{name}: {one}"));
+        }
+    }
+
+    /// A number with a bound.
+    fn at_most(&self, name: &str, number: u64, most: u64) {
+        self.line(name, format!("{number} (at most {most})"));
+        if number > most {
+            self.fault(format!("{name}: {number}, and at most {most} are allowed"));
+        }
+    }
+
+    /// Waits until all replicas are ready and measures them before there is any work.
+    pub(crate) async fn idle(&self) {
+        for replica in &self.world.replicas {
+            testenv::eventually(Duration::from_mins(2), "a replica", async || {
+                replica.probe("/readyz").await == Some(200)
+            })
+            .await;
+        }
+        let most = self.usage().await;
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = most;
+    }
+
+    /// The most of any replica now.
+    async fn usage(&self) -> Usage {
+        let mut most = Usage::default();
+        for replica in &self.world.replicas {
+            most = most.max(replica.usage().await.unwrap_or_default());
+        }
+        most
+    }
+
+    /// Waits until every credential is right or needs a sign-in.
+    pub(crate) async fn settles(&self, when: &str) {
+        let began = Instant::now();
+        let mut wrong = vec!["nothing was seen".to_owned()];
+        while !wrong.is_empty() && began.elapsed() < SETTLE {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let Some(picture) = Picture::of(self.world).await else {
+                continue;
+            };
+            let tokens = issued(&journal(&self.world.prepared.folder));
+            let now = Timestamp::now();
+            wrong.clear();
+            for person in &self.people.all {
+                match state_of(person, &picture, &tokens, now) {
+                    State::Wrong(what) => wrong.push(format!("{}: {what}", person.role.name)),
+                    State::Lost(loss) if is_fresh(&loss, now) => {
+                        wrong.push(format!("{}: a refresh is in doubt", person.role.name));
+                    }
+                    State::Right | State::Lost(_) => {}
+                }
+            }
+            wrong.extend(
+                picture
+                    .orphans()
+                    .iter()
+                    .map(|name| format!("orphan {name}")),
+            );
+        }
+        let waited = began.elapsed().as_secs();
+        println!(
+            "chaos: settled {when} after {waited} s, {} wrong",
+            wrong.len()
+        );
+        self.line(&format!("settled {when} after"), format!("{waited} s"));
+        self.none(&format!("wrong {when}"), &wrong);
+    }
+
+    /// Checks what only the end shows: refresh tokens, requests, logs, processes.
+    pub(crate) async fn ends(&self) {
+        let journal = journal(&self.world.prepared.folder);
+        let Some(picture) = Picture::of(self.world).await else {
+            return self.fault("the API server does not answer at the end".to_owned());
+        };
+        let tokens = issued(&journal);
+        for person in &self.people.all {
+            if let State::Lost(loss) = state_of(person, &picture, &tokens, Timestamp::now()) {
+                self.people.lost(loss).await;
+            }
+        }
+        self.check_refresh(&journal, &picture).await;
+        self.check_requests(&journal);
+        self.check_processes().await;
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let worst = seen.expired.values().max().copied().unwrap_or_default();
+        let expired = seen.expired.len();
+        let samples = seen.samples;
+        drop(seen);
+        self.line("samples of all Secrets during the run", samples);
+        self.line("tokens seen expired during faults", expired);
+        self.line("longest of these", format!("{worst} s"));
+    }
+
+    async fn check_refresh(&self, journal: &[Entry], picture: &Picture) {
+        let reused: Vec<String> = journal
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Reused { at, refresh, .. } => Some(format!("{at} {}", refresh.text())),
+                _ => None,
+            })
+            .collect();
+        self.none("refresh tokens used twice", &reused);
+        let families = families(journal);
+        let happened = self.world.happened();
+        let losses = self.people.losses.lock().await;
+        let (mut excused, mut unexcused) = (BTreeMap::<String, usize>::new(), Vec::new());
+        for loss in losses.values() {
+            let family = families.get(&(loss.client.clone(), loss.family));
+            match excuse(loss, family, journal, &happened) {
+                Ok(excuse) => *excused.entry(excuse).or_default() += 1,
+                Err(story) => unexcused.push(format!("{loss:?}\n{story}")),
+            }
+        }
+        self.line("refresh families in all", families.len());
+        for (excuse, count) in excused {
+            self.line(&format!("families lost: {excuse}"), count);
+        }
+        self.none("families lost without need", &unexcused);
+        // A refresh token that is neither the newest one nor reported would be used twice sooner or later.
+        let mut stale = Vec::new();
+        for person in self.people.all.iter().filter(|p| p.role.kind.is_refresh()) {
+            let state = picture.secret(person, person.role.state());
+            let Some(stored) = state.and_then(stored) else {
+                stale.push(format!("{}: no refresh token", person.role.name));
+                continue;
+            };
+            let current = families.get(&stored.key()).map_or(0, |f| f.current);
+            if current != stored.generation && !losses.contains_key(&stored.key()) {
+                stale.push(format!("{}: the newest is {current}", stored.text()));
+            }
+        }
+        // The journal is older than the picture by a moment, so a renewal may lie in between.
+        self.line(
+            "refresh tokens in Secrets that are not the newest",
+            stale.len(),
+        );
+    }
+
+    fn check_requests(&self, journal: &[Entry]) {
+        let mut by_client: HashMap<&str, Vec<Timestamp>> = HashMap::new();
+        for entry in journal {
+            if let Entry::Received { at, client, .. } = entry {
+                by_client.entry(client).or_default().push(*at);
+            }
+        }
+        let window = SignedDuration::from_secs(10);
+        let crowd = |times: &[Timestamp]| {
+            let within = |from: usize| {
+                let rest = times[from..].iter();
+                rest.take_while(|at| at.duration_since(times[from]) < window)
+                    .count()
+            };
+            (0..times.len()).map(within).max().unwrap_or_default()
+        };
+        let busiest = by_client
+            .iter()
+            .map(|(client, times)| (crowd(times), *client))
+            .max();
+        let (most, client) = busiest.unwrap_or_default();
+        let requests: usize = by_client.values().map(Vec::len).sum();
+        self.line("token requests", requests);
+        let name = format!("token requests of one client in 10 s ({client})");
+        self.at_most(&name, as_u64(most), as_u64(STORM));
+    }
+
+    async fn check_processes(&self) {
+        let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+        let (mut panics, mut unknown) = (Vec::new(), Vec::new());
+        let (mut starts, mut most) = (0, Usage::default());
+        for replica in &self.world.replicas {
+            starts += replica.starts();
+            most = most.max(replica.most());
+            for (how, count) in replica.ends() {
+                *ends.entry(how).or_default() += count;
+            }
+            for log in replica.logs() {
+                let panicked = log.lines().filter(|line| line.contains("panicked"));
+                panics.extend(panicked.map(str::to_owned));
+                unknown.extend(errors(&log).into_iter().filter(|e| !is_known(e)));
+            }
+            for path in ["/livez", "/readyz"] {
+                if replica.probe(path).await != Some(200) {
+                    self.fault(format!(
+                        "a replica does not answer 200 on {path} at the end"
+                    ));
+                }
+            }
+        }
+        self.line("operator processes started", starts);
+        self.line(
+            "changes of leader",
+            self.world.changes_of_leader.load(Ordering::SeqCst),
+        );
+        for (how, count) in ends {
+            self.line(&format!("operator processes: {how}"), count);
+            let well = ["ended well", "killed"].contains(&how.as_str());
+            if !well && !is_known(&how) {
+                self.fault(format!("{count} operator processes: {how}"));
+            }
+        }
+        self.none("panics", &panics);
+        self.none("unknown ERROR lines", &unknown);
+        self.line("most memory of a replica", format!("{} MiB", most.rss));
+        self.line("most descriptors of a replica", most.descriptors);
+        self.line(
+            "/livez not 200 while it ran",
+            self.probes_failed.load(Ordering::SeqCst),
+        );
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        for happening in self.world.happened() {
+            *kinds.entry(name_of(happening.fault)).or_default() += 1;
+        }
+        for (kind, count) in kinds {
+            self.line(&format!("fault: {kind}"), count);
+        }
+        for (change, count) in self.people.done.lock().await.iter() {
+            self.line(&format!("change: {change}"), count);
+        }
+        self.line("changes that failed", self.people.failed());
+    }
+
+    /// After all credentials are deleted: no Secret of theirs, no memory of them.
+    pub(crate) async fn leaves_nothing(&self) {
+        let began = Instant::now();
+        let mut left = vec!["nothing was seen".to_owned()];
+        while !left.is_empty() && began.elapsed() < SETTLE {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let Some(picture) = Picture::of(self.world).await else {
+                continue;
+            };
+            left = picture.orphans();
+            for replica in &self.world.replicas {
+                let metrics = replica.get("/metrics").await.unwrap_or_default().1;
+                let counted = metrics
+                    .lines()
+                    .filter(|l| l.starts_with("apicred_credentials{"));
+                left.extend(counted.filter(|l| !l.ends_with(" 0")).map(str::to_owned));
+            }
+        }
+        self.none("left after the deletion of everything", &left);
+        let idle = *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = self.usage().await;
+        self.at_most("memory at the end in MiB", end.rss, idle.rss + GROWTH);
+        let most = idle.descriptors + DESCRIPTORS;
+        self.at_most("descriptors at the end", end.descriptors, most);
+    }
+
+    /// Looks at all Secrets and probes during the run. Never ends.
+    pub(crate) async fn watch(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            for replica in &self.world.replicas {
+                let frozen = || replica.frozen.load(Ordering::SeqCst);
+                let before = frozen();
+                let status = replica.probe("/livez").await;
+                if status.is_some_and(|status| status != 200) && !before && !frozen() {
+                    self.probes_failed.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+            let Some(secrets) = list::<Secret>(self.world).await else {
+                continue;
+            };
+            let tokens = issued(&journal(&self.world.prepared.folder));
+            let now = Timestamp::now();
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.samples += 1;
+            for person in self.people.all.iter().filter(|p| p.role.kind.has_issuer()) {
+                let role = &person.role;
+                let target = secrets.get(&(role.namespace.to_owned(), role.target()));
+                let token = target.and_then(|s| Picture::text(s, "token"));
+                let Some(token) = token.filter(|token| token != GARBAGE) else {
+                    continue;
+                };
+                match tokens.get(&token) {
+                    None => self.fault(format!("{}: a token unknown to the issuer", role.name)),
+                    Some(issued) if issued.client != role.name => {
+                        self.fault(format!("{}: a token of {}", role.name, issued.client));
+                    }
+                    Some(issued) => {
+                        let over = now.duration_since(issued.expires).as_secs();
+                        if over > 0 {
+                            let worst = seen.expired.entry(token).or_default();
+                            *worst = over.max(*worst);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Prints the table; says whether all is right.
+    pub(crate) fn print(&self) -> bool {
+        let faults = self
+            .faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, value) in lines.iter() {
+            println!("{name:<56} {value}");
+        }
+        for fault in &faults {
+            println!("WRONG: {fault}");
+        }
+        let seed = self.options.seed;
+        let word = if faults.is_empty() {
+            "all is right"
+        } else {
+            "WRONG"
+        };
+        println!("chaos: {word}; seed {seed}, {} faults found", faults.len());
+        faults.is_empty()
+    }
+}
+
+fn is_known(error: &str) -> bool {
+    KNOWN.iter().any(|known| error.contains(known))
+}
+
+fn as_u64(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn name_of(fault: Fault) -> String {
+    let text = format!("{fault:?}");
+    let words = text.split(['(', ',']).take(2).collect::<Vec<_>>();
+    words.join(" ").trim_end_matches(')').to_owned()
+}
+
+/// May a write of its outcome still be under way?
+fn is_fresh(loss: &Loss, now: Timestamp) -> bool {
+    let young = SignedDuration::from_secs(50);
+    loss.marked.is_some_and(|at| now.duration_since(at) < young)
+}
+
+/// Why a refresh token could not but be lost; else the story of the loss.
+fn excuse(
+    loss: &Loss,
+    family: Option<&Family>,
+    journal: &[Entry],
+    happened: &[Happening],
+) -> Result<String, String> {
+    if loss.restored {
+        return Ok("a user restored an older one".to_owned());
+    }
+    let of_family = |entry: &&Entry| {
+        matches!(entry, Entry::Received { refresh: Some(refresh), .. }
+            if refresh.client == loss.client && refresh.family == loss.family)
+    };
+    let last = journal.iter().rfind(of_family);
+    let last = last.and_then(|entry| match entry {
+        Entry::Received { request, at, .. } => Some((*request, *at)),
+        _ => None,
+    });
+    let answered = last.and_then(|(last, _)| {
+        journal.iter().find_map(|entry| match entry {
+            Entry::Answered { request, at } if *request == last => Some(*at),
+            _ => None,
+        })
+    });
+    let second = SignedDuration::from_secs(1);
+    let Some(from) = loss.marked.or(last.map(|(_, at)| at)).map(|at| at - second) else {
+        return Err("no mark and no request".to_owned());
+    };
+    // An exchange ends after 15 s. Its outcome is stored as soon as the API server allows.
+    let is_outage = |h: &&Happening| matches!(h.fault, Fault::Down(s, _) | Fault::Stall(s, _) if s != Server::Issuer);
+    let mut until = answered.map_or(from + 16 * second, |at| at + 3 * second);
+    for outage in happened.iter().filter(is_outage) {
+        if outage.from <= until && outage.until >= from {
+            until = until.max(outage.until + 10 * second);
+        }
+    }
+    let near: Vec<&Happening> = happened
+        .iter()
+        .filter(|h| h.from <= until && h.until >= from)
+        .collect();
+    let killed = |h: &&&Happening| matches!(h.fault, Fault::Kill(_) | Fault::KillAll) && h.led;
+    let sent = last.is_some_and(|(_, at)| at >= from);
+    if near.iter().any(|h| killed(&h)) {
+        let when = if sent {
+            ""
+        } else {
+            " before the issuer read it"
+        };
+        return Ok(format!(
+            "the operator was killed while it was under way{when}"
+        ));
+    }
+    if sent && answered.is_none() {
+        return Ok("the issuer was killed or stopped before its answer".to_owned());
+    }
+    let is_issuer = |h: &&&Happening| {
+        matches!(
+            h.fault,
+            Fault::Down(Server::Issuer, _) | Fault::Stall(Server::Issuer, _)
+        )
+    };
+    if near.iter().any(|h| is_issuer(&h)) {
+        return Ok("the issuer was killed or stopped while it was under way".to_owned());
+    }
+    let current = family.map(|f| f.current);
+    Err(format!(
+        "  {}; stored: {}, the issuer's newest: {current:?}; last request {last:?}, answered {answered:?}; window {from} to {until}\n  near: {near:?}",
+        loss.reason, loss.stored
+    ))
+}
