@@ -336,7 +336,8 @@ impl Issuer {
             refresh: refresh.clone(),
         });
         // Real issuers take their time, so that faults meet requests that are under way.
-        tokio::time::sleep(Duration::from_millis(self.between(5, 400))).await;
+        let most = if refresh.is_some() { 2_500 } else { 400 };
+        tokio::time::sleep(Duration::from_millis(self.between(5, most))).await;
         let refused = |error: &str| {
             self.note(&Entry::Refused {
                 request,

@@ -551,7 +551,7 @@ impl<'a> Verdict<'a> {
                     }
                     Some(issued) => {
                         let over = now.duration_since(issued.expires).as_secs();
-                        if over > 0 {
+                        if over > 0 && !People::may_expire(person) {
                             let worst = seen.expired.entry(token).or_default();
                             *worst = over.max(*worst);
                         }
