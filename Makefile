@@ -40,6 +40,7 @@ chaos: ## kill, stop and edit at random for CHAOS_SECONDS=300 (CHAOS_CREDENTIALS
 lint: ## format, clippy, chart, and whether the generated files are up to date
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy -p apicred --test chaos --locked -- -D warnings
 	$(CARGO) run --quiet --locked -p testenv --bin testenv -- run -- helm lint --strict charts/apicred
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(CARGO) run --quiet --locked -- crds --dir "$$new" \
 	  && diff -r "$$new" crds && diff -r "$$new" charts/apicred/files/crds \

@@ -364,19 +364,18 @@ impl Issuer {
             return (request, "503 Service Unavailable", String::new());
         }
         let now = Timestamp::now();
-        let next = match refresh.filter(|_| is_refresh) {
-            None => None,
-            Some(refresh) => match self.rotate(&refresh, now) {
-                Ok(next) => Some(next),
-                Err(()) => {
-                    self.note(&Entry::Reused {
-                        request,
-                        at: now,
-                        refresh,
-                    });
-                    return refused("invalid_grant");
-                }
-            },
+        let refresh = refresh.filter(|_| is_refresh);
+        let next = refresh.as_ref().map(|refresh| self.rotate(refresh, now));
+        let Ok(next) = next.transpose() else {
+            if let Some(refresh) = refresh {
+                let at = now;
+                self.note(&Entry::Reused {
+                    request,
+                    at,
+                    refresh,
+                });
+            }
+            return refused("invalid_grant");
         };
         let life = self.between(24, 61);
         let token = format!("access~{client}~{request}~{}", self.between(1, u64::MAX));

@@ -16,7 +16,9 @@
 
 mod cast;
 mod changes;
+mod excuse;
 mod issuer;
+mod picture;
 mod plan;
 mod replicas;
 mod verdict;

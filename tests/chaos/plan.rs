@@ -173,7 +173,7 @@ fn change(random: &mut Random) -> Change {
     }
 }
 
-/// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>): small, and the same on every machine.
+/// `SplitMix64` (<https://prng.di.unimi.it/splitmix64.c>): small, and the same on every machine.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {

@@ -9,20 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apicred::api::ApiCredential;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, api::ListParams};
-use serde::de::DeserializeOwned;
 
 use crate::{
-    cast::{KEY, Kind, NAMESPACES},
-    changes::{GARBAGE, Loss, People, Person, loss, stored},
-    issuer::{Entry, Family, families, journal, parse_source},
-    plan::{Fault, Options, Server},
+    changes::{GARBAGE, Loss, People, stored},
+    excuse::excuse,
+    issuer::{Entry, families, journal},
+    picture::{Picture, State, issued, list, state_of},
+    plan::{Fault, Options},
     replicas::{Usage, errors},
-    support::condition,
-    world::{Happening, World},
+    world::World,
 };
 
 /// All is right again this long after the last fault. Pauses after failures grow to a minute, a mark of a refresh
@@ -60,187 +57,6 @@ struct Seen {
     expired: HashMap<String, i64>,
 }
 
-/// An access token by the journal.
-struct Issued {
-    client: String,
-    scope: String,
-    source: u64,
-    expires: Timestamp,
-}
-
-fn issued(journal: &[Entry]) -> HashMap<String, Issued> {
-    let tokens = journal.iter().filter_map(|entry| match entry {
-        Entry::Issued {
-            token,
-            client,
-            scope,
-            source,
-            expires,
-            ..
-        } => {
-            let issued = Issued {
-                client: client.clone(),
-                scope: scope.clone(),
-                source: *source,
-                expires: *expires,
-            };
-            Some((token.clone(), issued))
-        }
-        _ => None,
-    });
-    tokens.collect()
-}
-
-/// The cluster at one moment.
-struct Picture {
-    credentials: HashMap<(String, String), ApiCredential>,
-    secrets: HashMap<(String, String), Secret>,
-}
-
-async fn list<K>(world: &World) -> Option<HashMap<(String, String), K>>
-where
-    K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
-    let mut all = HashMap::new();
-    for namespace in NAMESPACES {
-        let api = Api::<K>::namespaced(world.admin.clone(), namespace);
-        let params = ListParams::default();
-        let list = tokio::time::timeout(Duration::from_secs(5), api.list(&params)).await;
-        for object in list.ok()?.ok()?.items {
-            let name = object.meta().name.clone().unwrap_or_default();
-            all.insert((namespace.to_owned(), name), object);
-        }
-    }
-    Some(all)
-}
-
-impl Picture {
-    async fn of(world: &World) -> Option<Self> {
-        Some(Self {
-            credentials: list(world).await?,
-            secrets: list(world).await?,
-        })
-    }
-
-    fn secret(&self, person: &Person, name: String) -> Option<&Secret> {
-        self.secrets.get(&(person.role.namespace.to_owned(), name))
-    }
-
-    fn text(secret: &Secret, key: &str) -> Option<String> {
-        let bytes = secret.data.as_ref()?.get(key)?;
-        String::from_utf8(bytes.0.clone()).ok()
-    }
-
-    /// Secrets that apicred published for credentials that are not there.
-    fn orphans(&self) -> Vec<String> {
-        let of_the_dead = |secret: &&Secret| {
-            let note = |name: &str| secret.metadata.annotations.as_ref()?.get(name).cloned();
-            note("apicred.dev/credential-uid").is_some_and(|uid| {
-                let mut alive = self.credentials.values();
-                !alive.any(|c| c.metadata.uid.as_ref() == Some(&uid))
-            })
-        };
-        let orphans = self.secrets.values().filter(of_the_dead);
-        orphans
-            .filter_map(|secret| secret.metadata.name.clone())
-            .collect()
-    }
-}
-
-/// What is to be said of one credential.
-enum State {
-    Right,
-    /// Its refresh token needs a sign-in.
-    Lost(Loss),
-    Wrong(String),
-}
-
-fn state_of(
-    person: &Person,
-    picture: &Picture,
-    tokens: &HashMap<String, Issued>,
-    now: Timestamp,
-) -> State {
-    let role = &person.role;
-    let key = (role.namespace.to_owned(), role.name.clone());
-    let Some(credential) = picture.credentials.get(&key) else {
-        return State::Wrong("it is not there".to_owned());
-    };
-    if let Some(state) = picture.secret(person, role.state())
-        && let Some(loss) = loss(role, credential, state, false)
-    {
-        return State::Lost(loss);
-    }
-    match problem_of(person, credential, picture, tokens, now) {
-        None => State::Right,
-        Some(problem) => {
-            let ready = condition(credential, "Ready");
-            let ready = ready.map(|c| format!("{} {}: {}", c.status, c.reason, c.message));
-            State::Wrong(format!("{problem}; Ready={}", ready.unwrap_or_default()))
-        }
-    }
-}
-
-fn problem_of(
-    person: &Person,
-    credential: &ApiCredential,
-    picture: &Picture,
-    tokens: &HashMap<String, Issued>,
-    now: Timestamp,
-) -> Option<String> {
-    let role = &person.role;
-    let Some(target) = picture.secret(person, role.target()) else {
-        return Some("there is no target Secret".to_owned());
-    };
-    let token = Picture::text(target, "token").unwrap_or_default();
-    let owners = target.metadata.owner_references.iter().flatten();
-    let owned = owners
-        .clone()
-        .any(|o| Some(&o.uid) == credential.metadata.uid.as_ref());
-    if !owned {
-        return Some("the target Secret has another owner".to_owned());
-    }
-    let source = picture.secret(person, role.source());
-    let source = source
-        .and_then(|s| Picture::text(s, KEY))
-        .unwrap_or_default();
-    if role.kind == Kind::Static {
-        if token != source {
-            return Some("it is not the newest static key".to_owned());
-        }
-    } else {
-        let Some(issued) = tokens.get(&token) else {
-            return Some("the token is unknown to the issuer".to_owned());
-        };
-        if issued.client != role.name {
-            return Some(format!(
-                "WRONG CLIENT: the token is one of {}",
-                issued.client
-            ));
-        }
-        if credential.spec.scopes.join(" ") != issued.scope {
-            return Some(format!("the token is for {}", issued.scope));
-        }
-        // A refresh token's access token does not depend on the client secret.
-        let number = parse_source(&source).map(|(_, number)| number);
-        if number != Some(issued.source) && !role.kind.is_refresh() {
-            return Some("the token was issued to an older client secret".to_owned());
-        }
-        if issued.expires <= now {
-            let over = now.duration_since(issued.expires).as_secs();
-            return Some(format!("the token expired {over} s ago"));
-        }
-    }
-    let ready = condition(credential, "Ready");
-    if ready.is_none_or(|ready| ready.status != "True") {
-        return Some("it is not Ready".to_owned());
-    }
-    None
-}
-
 impl<'a> Verdict<'a> {
     pub(crate) fn of(world: &'a World, people: &'a People, options: Options) -> Self {
         Self {
@@ -255,6 +71,10 @@ impl<'a> Verdict<'a> {
         }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers and texts as they come"
+    )]
     fn line(&self, name: &str, value: impl ToString) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push((name.to_owned(), value.to_string()));
@@ -604,76 +424,4 @@ fn name_of(fault: Fault) -> String {
 fn is_fresh(loss: &Loss, now: Timestamp) -> bool {
     let young = SignedDuration::from_secs(50);
     loss.marked.is_some_and(|at| now.duration_since(at) < young)
-}
-
-/// Why a refresh token could not but be lost; else the story of the loss.
-fn excuse(
-    loss: &Loss,
-    family: Option<&Family>,
-    journal: &[Entry],
-    happened: &[Happening],
-) -> Result<String, String> {
-    if loss.restored {
-        return Ok("a user restored an older one".to_owned());
-    }
-    let of_family = |entry: &&Entry| {
-        matches!(entry, Entry::Received { refresh: Some(refresh), .. }
-            if refresh.client == loss.client && refresh.family == loss.family)
-    };
-    let last = journal.iter().rfind(of_family);
-    let last = last.and_then(|entry| match entry {
-        Entry::Received { request, at, .. } => Some((*request, *at)),
-        _ => None,
-    });
-    let answered = last.and_then(|(last, _)| {
-        journal.iter().find_map(|entry| match entry {
-            Entry::Answered { request, at } if *request == last => Some(*at),
-            _ => None,
-        })
-    });
-    let second = SignedDuration::from_secs(1);
-    let Some(from) = loss.marked.or(last.map(|(_, at)| at)).map(|at| at - second) else {
-        return Err("no mark and no request".to_owned());
-    };
-    // An exchange ends after 15 s. Its outcome is stored as soon as the API server allows.
-    let is_outage = |h: &&Happening| matches!(h.fault, Fault::Down(s, _) | Fault::Stall(s, _) if s != Server::Issuer);
-    let mut until = answered.map_or(from + 16 * second, |at| at + 3 * second);
-    for outage in happened.iter().filter(is_outage) {
-        if outage.from <= until && outage.until >= from {
-            until = until.max(outage.until + 10 * second);
-        }
-    }
-    let near: Vec<&Happening> = happened
-        .iter()
-        .filter(|h| h.from <= until && h.until >= from)
-        .collect();
-    let killed = |h: &&&Happening| matches!(h.fault, Fault::Kill(_) | Fault::KillAll) && h.led;
-    let sent = last.is_some_and(|(_, at)| at >= from);
-    if near.iter().any(|h| killed(&h)) {
-        let when = if sent {
-            ""
-        } else {
-            " before the issuer read it"
-        };
-        return Ok(format!(
-            "the operator was killed while it was under way{when}"
-        ));
-    }
-    if sent && answered.is_none() {
-        return Ok("the issuer was killed or stopped before its answer".to_owned());
-    }
-    let is_issuer = |h: &&&Happening| {
-        matches!(
-            h.fault,
-            Fault::Down(Server::Issuer, _) | Fault::Stall(Server::Issuer, _)
-        )
-    };
-    if near.iter().any(|h| is_issuer(&h)) {
-        return Ok("the issuer was killed or stopped while it was under way".to_owned());
-    }
-    let current = family.map(|f| f.current);
-    Err(format!(
-        "  {}; stored: {}, the issuer's newest: {current:?}; last request {last:?}, answered {answered:?}; window {from} to {until}\n  near: {near:?}",
-        loss.reason, loss.stored
-    ))
 }
