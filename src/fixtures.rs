@@ -125,6 +125,7 @@ pub(crate) fn record(credential: &Credential, (issued, renew, expires): (i64, i6
         renew_reason: "HalfLife".to_owned(),
         lifetime: "ExpiresIn".to_owned(),
         request: fingerprint::request(credential),
+        issuer: "https://issuer.example.com".to_owned(),
         fingerprint: "keyed-fingerprint".to_owned(),
         token_digest: "keyed-token-digest".to_owned(),
         sources: SourceUse {

@@ -7,10 +7,11 @@ use std::{
 };
 
 use apicred::{
-    api::crd,
+    api::{Cloud, crd},
     app::{self, LeaseOptions, Options},
     controller::{IdentityEnvironment, Scope, Settings},
-    issuer::proxy::Proxy,
+    credential::KeyPattern,
+    issuer::{addresses, proxy::Proxy},
     telemetry::logs::{self, LogFormat},
 };
 use clap::{Args, Parser, Subcommand};
@@ -69,9 +70,8 @@ struct Run {
     /// Credentials that may ask an issuer at once.
     #[arg(long, env = "APICRED_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
-    /// Networks (CIDR) that namespaced issuers may live in although they are not public.
-    #[arg(long = "allow-cidr", env = "APICRED_ALLOW_CIDR", value_delimiter = ',')]
-    allowed_cidrs: Vec<IpNet>,
+    #[command(flatten)]
+    tenants: Tenants,
     /// HTTP proxy that issuers are asked through, `http://proxy.example:3128`. With a user and password, set the variable
     /// and not the flag, which every process of the machine can read. A proxy of the environment is never asked.
     // Read later: clap would print what it cannot parse.
@@ -110,6 +110,35 @@ struct Run {
     identity: Identity,
 }
 
+/// What namespaces may do.
+#[derive(Args)]
+struct Tenants {
+    /// Networks (CIDR) that namespaced issuers may live in although they are not public.
+    #[arg(long = "allow-cidr", env = "APICRED_ALLOW_CIDR", value_delimiter = ',')]
+    allowed_cidrs: Vec<IpNet>,
+    /// Accept an --allow-cidr that also opens this machine, metadata services, or very much else.
+    #[arg(long, env = "APICRED_ALLOW_WIDE_CIDRS")]
+    allow_wide_cidrs: bool,
+    /// Label and annotation keys that targets may have: `team`, `example.com/team`, or `example.com/*`.
+    #[arg(
+        long = "target-keys-allowed",
+        env = "APICRED_TARGET_KEYS_ALLOWED",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    target_keys: Vec<KeyPattern>,
+    /// National clouds of Entra ID that credentials and namespaced issuers may name: Public, `USGov`, China.
+    #[arg(
+        long = "entra-clouds",
+        env = "APICRED_ENTRA_CLOUDS",
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "Public",
+        value_parser = cloud
+    )]
+    entra_clouds: Vec<Cloud>,
+}
+
 /// A DNS label (RFC 1123), as names of namespaces are.
 fn namespace_name(text: &str) -> Result<String, String> {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -120,6 +149,16 @@ fn namespace_name(text: &str) -> Result<String, String> {
         && text.chars().all(inside);
     fits.then(|| text.to_owned())
         .ok_or_else(|| "not the name of a namespace".to_owned())
+}
+
+/// A cloud by its name in the spec.
+fn cloud(text: &str) -> Result<Cloud, String> {
+    match text {
+        "Public" => Ok(Cloud::Public),
+        "USGov" => Ok(Cloud::USGov),
+        "China" => Ok(Cloud::China),
+        _ => Err("not a cloud of Entra ID: Public, USGov or China".to_owned()),
+    }
 }
 
 /// A name that no other process has: a pod's name comes back when its container is restarted, and a lease under the
@@ -197,7 +236,7 @@ fn operate(run: Run) -> Result<(), String> {
         instance,
         admin_listen,
         concurrency,
-        allowed_cidrs,
+        tenants,
         issuer_proxy,
         issuer_no_proxy,
         metrics_per_credential,
@@ -208,6 +247,17 @@ fn operate(run: Run) -> Result<(), String> {
         lease_name,
     } = run;
     logs::init(log_format, &log_filter)?;
+    let Tenants {
+        allowed_cidrs,
+        allow_wide_cidrs,
+        target_keys,
+        entra_clouds,
+    } = tenants;
+    if !allow_wide_cidrs && let Some(fault) = allowed_cidrs.iter().find_map(addresses::too_wide) {
+        return Err(format!(
+            "--allow-cidr (APICRED_ALLOW_CIDR, chart value allowCidrs): {fault}, or set --allow-wide-cidrs (APICRED_ALLOW_WIDE_CIDRS, chart value allowWideCidrs)"
+        ));
+    }
     let issuer_proxy = issuer_proxy
         .map(|url| Proxy::parse(&url, &issuer_no_proxy))
         .transpose()
@@ -234,6 +284,8 @@ fn operate(run: Run) -> Result<(), String> {
             },
             concurrency,
             allowed_cidrs,
+            target_keys,
+            entra_clouds,
             issuer_proxy,
             instance,
             identity: identity.into(),

@@ -136,7 +136,7 @@ pub struct ApiCredentialSpec {
     /// Further form parameters of the token request. Parameters with a field of their own are refused here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), schema_with = "super::crd::bounded_map")]
-    #[x_kube(validation = Rule::new("self.all(k, !(k.lowerAscii() in ['grant_type','client_id','client_secret','client_assertion','client_assertion_type','scope','resource','audience','code','refresh_token','assertion','username','password','subject_token','actor_token','requested_token_use','code_verifier','device_code']))")
+    #[x_kube(validation = Rule::new("self.all(k, !(k.lowerAscii() in ['grant_type','client_id','client_secret','client_assertion','client_assertion_type','scope','resource','audience','code','refresh_token','assertion','username','password','subject_token','actor_token','requested_token_use','requested_token_type','subject_token_type','actor_token_type','code_verifier','device_code']))")
         .message("parameters may not carry grant_type, client_id, secrets, assertions, scope, resource or audience: use the fields of the spec for them"))]
     pub parameters: BTreeMap<String, String>,
     /// What the token should say of itself. Read, never trusted: a token that cannot be read is neither good nor bad.

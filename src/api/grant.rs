@@ -39,6 +39,39 @@ pub struct Grant {
     pub fixed: Option<StaticKey>,
 }
 
+/// A grant, by its key in `spec.grant`. A static key is not granted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GrantKey {
+    /// Client credentials.
+    #[default]
+    ClientCredentials,
+    /// Refresh token.
+    RefreshToken,
+    /// On behalf of.
+    OnBehalfOf,
+    /// JWT bearer.
+    JwtBearer,
+    /// Token exchange.
+    TokenExchange,
+    /// Password.
+    Password,
+}
+
+impl GrantKey {
+    /// The key in `spec.grant`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "clientCredentials",
+            Self::RefreshToken => "refreshToken",
+            Self::OnBehalfOf => "onBehalfOf",
+            Self::JwtBearer => "jwtBearer",
+            Self::TokenExchange => "tokenExchange",
+            Self::Password => "password",
+        }
+    }
+}
+
 /// The client credentials grant has no settings of its own.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct ClientCredentials {}

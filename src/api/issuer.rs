@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::grant::GrantKey;
+
 /// An issuer for the credentials of its own namespace. A client secret goes to it only if the Secret names
 /// the issuer's origin in the annotation `apicred.dev/allowed-issuers`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -150,11 +152,22 @@ pub struct ClusterTokenIssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), inner(length(min = 1, max = 512)))]
     pub allowed_scopes: Option<Vec<String>>,
-    /// What credentials may send along in `parameters`, and in the `claims` of an assertion: each a name, or
-    /// `name=value`. Left out: anything, but nothing beside `allowedScopes`, since issuers widen a grant by many names.
+    /// What credentials may send in `parameters`, in the `claims` of an assertion, and as `requested_token_type`, `iss`
+    /// and `aud` of a grant: each a name, or `name=value`. `aud` also lists audiences of ServiceAccount tokens. If not
+    /// set: anything without `allowedScopes`, and nothing with it, since issuers widen a grant by many names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
     pub allowed_parameters: Option<Vec<String>>,
+    /// Grants that credentials may use, by their keys in `spec.grant`. If not set: all except `password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub allowed_grants: Option<Vec<GrantKey>>,
+    /// Subjects that credentials may name: user names (`grant.password.username`), `sub` of signed assertions, and
+    /// ServiceAccounts whose tokens are exchanged (`system:serviceaccount:NAMESPACE:NAME`). If not set: anybody without
+    /// `allowedScopes`, and with it only ServiceAccounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 256)))]
+    pub allowed_subjects: Option<Vec<String>>,
     /// Networks that this issuer may live in although they are not public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
@@ -385,6 +398,10 @@ pub struct Network {
     /// CIDRs (`10.20.0.0/16`, `127.0.0.1/32`) that are allowed although loopback, link-local or private.
     #[schemars(length(min = 1, max = 32), inner(length(min = 3, max = 50)))]
     pub allowed_cidrs: Vec<String>,
+    /// Accepts CIDRs that also open this machine, metadata services, or very much else: shorter than `/8` (IPv6: `/16`),
+    /// or with `169.254.169.254` and its like in them. `false` if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_wide_cidrs: Option<bool>,
 }
 
 /// What apicred found out about an issuer.

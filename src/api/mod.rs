@@ -28,7 +28,7 @@ pub use credential::{
     IssuerKind, IssuerRef,
 };
 pub use grant::{
-    ClientCredentials, Grant, JwtBearer, OnBehalfOf, Password, RefreshToken, ScopePlace,
+    ClientCredentials, Grant, GrantKey, JwtBearer, OnBehalfOf, Password, RefreshToken, ScopePlace,
     SignedAssertion, StaticKey, TokenExchange, TokenSource,
 };
 pub use issuer::{

@@ -11,13 +11,18 @@ pub const PREFIX: &str = "apicred.dev/";
 
 /// On a credential: asks for one renewal; any new value counts once and is echoed in status.
 pub const RENEW_REQUESTED_AT: &str = "apicred.dev/renew-requested-at";
-/// On a source Secret: origins (comma separated) of the namespaced issuers that may receive it.
+/// On a source Secret or a ServiceAccount: origins (comma separated) of the issuers that may receive it. If set, it limits
+/// every issuer.
 pub const ALLOWED_ISSUERS: &str = "apicred.dev/allowed-issuers";
+/// On a ServiceAccount: audiences (comma separated), beside the issuer's own, that its tokens may be requested for.
+pub const ALLOWED_AUDIENCES: &str = "apicred.dev/allowed-audiences";
+/// On a target Secret and on a state Secret: the issuer that issued the token in it.
+pub const ISSUED_BY: &str = "apicred.dev/issued-by";
 /// On a source Secret: when the client secret in it ends (RFC 3339, or a date), to be warned ahead of it.
 pub const SECRET_EXPIRES_AT: &str = "apicred.dev/secret-expires-at";
-/// On a source Secret: names (comma separated) of the credentials that may publish a static key of it.
+/// On a source Secret: names (comma separated), or NAME@UID, of the credentials that may publish a static key of it.
 pub const PUBLISH_BY: &str = "apicred.dev/publish-by";
-/// On a state Secret: name of the one credential whose refresh token it holds.
+/// On a state Secret: name, or NAME@UID, of the one credential whose refresh token it holds.
 pub const STATE_OF: &str = "apicred.dev/state-of";
 /// On a state Secret: when the refresh token in it was sent and not yet answered (RFC 3339).
 pub const IN_FLIGHT_SINCE: &str = "apicred.dev/in-flight-since";
@@ -25,7 +30,7 @@ pub const IN_FLIGHT_SINCE: &str = "apicred.dev/in-flight-since";
 pub const ROTATES: &str = "apicred.dev/rotates";
 /// On a state Secret: why the refresh token in it is of no use any more and a person has to sign in.
 pub const SIGN_IN_REQUIRED: &str = "apicred.dev/sign-in-required";
-/// On an existing Secret: the name of the credential that may take it over.
+/// On an existing Secret: name, or NAME@UID, of the credential that may take it over.
 pub const ADOPT_BY: &str = "apicred.dev/adopt-by";
 
 /// On a target Secret: name of the owning credential.

@@ -14,7 +14,7 @@ use super::{
     refresh,
 };
 use crate::{
-    credential::{Credential, Key, Lent, Proof},
+    credential::{Credential, Key, Lent, Proof, binding},
     oauth::{
         self, Class, Grant, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal, Token,
         TokenEndpoint, TokenRequest, Validity, grant::JwtBearer,
@@ -33,6 +33,8 @@ pub(super) struct Acquired {
     pub(super) fingerprint: String,
     /// The time of the certificate that proved the client.
     pub(super) proof: Option<Validity>,
+    /// The issuer, as it is noted with the token; empty for a static key.
+    pub(super) issuer: String,
 }
 
 /// No token, and which sources the issuer refused on the way.
@@ -161,6 +163,7 @@ fn acquired(
         },
         fingerprint,
         proof: None,
+        issuer: String::new(),
     }
 }
 
@@ -200,6 +203,7 @@ async fn one(
     };
     result.map(|mut acquired| {
         acquired.proof = ends;
+        acquired.issuer = binding::issuer_mark(credential, endpoint);
         acquired
     })
 }
@@ -283,6 +287,7 @@ async fn refreshed(
     let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
     let (endpoint, permit) = (endpoint.clone(), Arc::clone(permit));
     let in_flight = context.refreshes.begin();
+    state.issuer = binding::issuer_mark(&credential, &endpoint);
     let task = tokio::spawn(async move {
         let (_permit, _in_flight) = (permit, in_flight);
         let Read {

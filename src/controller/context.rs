@@ -28,9 +28,9 @@ use super::{
     secrets::{Secrets, newer},
 };
 use crate::{
-    api::{ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
+    api::{ApiCredentialStatus, Cloud, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
     clock::Clock,
-    credential::{Issuer, IssuerLookup, Key},
+    credential::{Issuer, IssuerLookup, Key, KeyPattern, binding::IssuedBy},
     issuer::{line::give_room_back, proxy::Proxy},
     oauth::{Token, Validity, http::Http},
     plan::Memory,
@@ -49,6 +49,10 @@ pub struct Settings {
     pub concurrency: u16,
     /// Networks that namespaced issuers may live in although they are not public.
     pub allowed_cidrs: Vec<IpNet>,
+    /// Labels and annotations that targets may have, beside those that steer nobody.
+    pub target_keys: Vec<KeyPattern>,
+    /// National clouds of Entra ID that credentials and namespaced issuers may name.
+    pub entra_clouds: Vec<Cloud>,
     /// The proxy that issuers are asked through.
     pub issuer_proxy: Option<Proxy>,
     /// Name of this process in events.
@@ -102,7 +106,7 @@ pub(super) struct State {
     /// A refreshed token whose new refresh token could not be stored yet.
     pub(super) unsaved: Option<Unsaved>,
     /// The published token, of a credential that wants it revoked at its end: the Secret may be gone by then.
-    pub(super) revocable: Option<Arc<Token>>,
+    pub(super) revocable: Option<Revocable>,
     /// The status written last and its version, until the watch has shown it.
     pub(super) written: Option<(String, ApiCredentialStatus)>,
 }
@@ -125,10 +129,17 @@ pub(super) struct Held {
     pub(super) fingerprint: String,
     /// The time of the certificate that proved the client.
     pub(super) proof: Option<Validity>,
-    /// Digest of the request it answers.
-    pub(super) request: String,
+    /// The request it answers, and the issuer.
+    pub(super) issued: IssuedBy,
     /// The renewal request it answers.
     pub(super) renew_requested: Option<String>,
+}
+
+/// A published token that is to be revoked, and what issued it.
+#[derive(Clone)]
+pub(super) struct Revocable {
+    pub(super) token: Arc<Token>,
+    pub(super) issued: IssuedBy,
 }
 
 /// The answer to a refresh that is known only here: the new refresh token in it could not be stored.
@@ -298,10 +309,12 @@ impl Context {
         }
     }
 
-    /// The token that a credential which is gone wants revoked, if it is known.
-    pub(super) fn revocable(&self, key: &Key) -> Option<Arc<Token>> {
+    /// The token that a credential which is gone wants revoked, if it is known. A token of the next object of that name is
+    /// not this one's.
+    pub(super) fn revocable(&self, key: &Key, uid: Option<&str>) -> Option<Revocable> {
         lock(&self.states)
             .get_mut(key)
+            .filter(|s| Some(s.uid.as_str()) == uid)
             .and_then(|s| s.revocable.take())
     }
 

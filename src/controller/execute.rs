@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::ApiCredential,
-    credential::{Credential, Key},
+    credential::{Credential, Key, binding::IssuedBy},
     issuer::line::Urgency,
     oauth::Refusal,
     plan::{Hold, Observed, Outcome, Plan, Why, fail, fingerprint, schedule, stamp},
@@ -228,13 +228,17 @@ async fn mint(
             sources,
             fingerprint,
             proof,
+            issuer,
         }) => {
             let held = Held {
                 token,
                 sources,
                 fingerprint,
                 proof,
-                request: fingerprint::request(credential),
+                issued: IssuedBy {
+                    request: fingerprint::request(credential),
+                    issuer,
+                },
                 renew_requested: credential.renew_requested.clone(),
             };
             // A token that cannot be written is kept, so that the next try costs the issuer nothing.

@@ -17,10 +17,11 @@ use super::{
     context::{Context, lock},
     index::IssuerName,
     lanes::Lanes,
+    materials::denied,
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
-    credential::{Endpoint, FieldError, Issuer, IssuerId},
+    credential::{Endpoint, FieldError, Issuer, IssuerId, binding},
     issuer::addresses,
     oauth::Refusal,
     plan::conditions::condition,
@@ -178,6 +179,7 @@ async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal>
     if let Ok(origin) = Url::parse(&issuer.origin) {
         addresses::check_literal(&origin, &issuer.allowed_cidrs)?;
     }
+    binding::may_use_cloud(&context.settings.entra_clouds, issuer).map_err(|d| denied(&d))?;
     match &issuer.endpoint {
         Endpoint::Entra { authority } => Ok(format!("{authority}/oauth2/v2.0/token")),
         Endpoint::Fixed(url) => Ok(url.to_string()),

@@ -9,6 +9,7 @@ use k8s_openapi::{
         authentication::v1::{TokenRequest, TokenRequestSpec},
         core::v1::{Secret, ServiceAccount},
     },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, api::PostParams};
 use secrecy::{ExposeSecret, SecretString};
@@ -19,10 +20,10 @@ use super::{
     identity,
 };
 use crate::{
-    api::SecretKeyRef,
+    api::{SecretKeyRef, names},
     credential::{
-        AccountToken, Certificate, Credential, Endpoint, KeyPair, Proof,
-        binding::{self, Denial},
+        AccountToken, Certificate, Credential, KeyPair, Proof,
+        binding::{self, Denial, IssuedBy, Use},
     },
     oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
     plan::{Source, fingerprint},
@@ -53,6 +54,8 @@ pub(super) struct StateSecret {
     pub(super) uid: String,
     pub(super) version: String,
     pub(super) annotations: Option<BTreeMap<String, String>>,
+    /// The issuer that is asked, to be noted once it has accepted the refresh token; empty before it is known.
+    pub(super) issuer: String,
 }
 
 /// A Secret as it was read.
@@ -60,7 +63,7 @@ struct Opened {
     name: String,
     uid: String,
     version: String,
-    annotations: Option<BTreeMap<String, String>>,
+    meta: ObjectMeta,
     data: BTreeMap<String, ByteString>,
 }
 
@@ -108,7 +111,14 @@ pub(super) async fn read(
     let mut material = Material::None;
     if let Some(source) = alternative {
         let reference = &source.reference;
-        let secret = open(context, credential, &mut opened, &reference.name).await?;
+        let secret = open(
+            context,
+            credential,
+            &mut opened,
+            &reference.name,
+            Use::Client,
+        )
+        .await?;
         material = match &credential.proof {
             Proof::Certificate(Certificate { pair, .. }) => {
                 Material::Signer(Box::new(identity_of(secret, pair)?))
@@ -132,8 +142,14 @@ pub(super) async fn read(
                 continue;
             }
         };
-        let secret = open(context, credential, &mut opened, &reference.name).await?;
-        may_serve(credential, secret)?;
+        let secret = open(
+            context,
+            credential,
+            &mut opened,
+            &reference.name,
+            Use::Grant,
+        )
+        .await?;
         let supply = take(secret.bytes(&reference.key)?)
             .map_err(|problem| unfit(&reference.name, &reference.key, problem))?;
         supplies.push(supply);
@@ -143,7 +159,8 @@ pub(super) async fn read(
                 reference: reference.clone(),
                 uid: secret.uid.clone(),
                 version: secret.version.clone(),
-                annotations: secret.annotations.clone(),
+                annotations: secret.meta.annotations.clone(),
+                issuer: String::new(),
             });
         }
     }
@@ -156,7 +173,7 @@ pub(super) async fn read(
         fingerprint,
         owners: opened
             .into_iter()
-            .map(|o| (o.name, o.annotations))
+            .map(|o| (o.name, o.meta.annotations))
             .collect(),
         state,
     })
@@ -199,21 +216,18 @@ fn identity_of(secret: &Opened, pair: &KeyPair) -> Result<Identity, Refusal> {
     })
 }
 
-/// May this Secret serve this credential's grant? A state Secret is written to, and a static key is copied, so both
-/// must name the credential themselves.
-fn may_serve(credential: &Credential, secret: &Opened) -> Result<(), Refusal> {
-    binding::may_serve(credential, &secret.name, secret.annotations.as_ref())
-        .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))
-}
-
-/// Reads a Secret that was not read yet, and checks that it may go to this issuer.
+/// Reads a Secret that was not read yet, and checks that its content may serve this purpose and go to this issuer: for
+/// each purpose, since one Secret may be named for several.
 async fn open<'a>(
     context: &Context,
     credential: &Credential,
     opened: &'a mut Vec<Opened>,
     name: &str,
+    purpose: Use,
 ) -> Result<&'a Opened, Refusal> {
+    let allowed = |meta| binding::may_open(credential, purpose, meta).map_err(|d| denied(&d));
     if let Some(at) = opened.iter().position(|o| o.name == name) {
+        allowed(&opened[at].meta)?;
         return Ok(&opened[at]);
     }
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
@@ -230,19 +244,12 @@ async fn open<'a>(
         ),
         _ => unavailable(),
     })?;
-    if !matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
-        binding::may_send(
-            &credential.issuer,
-            name,
-            secret.metadata.annotations.as_ref(),
-        )
-        .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
-    }
+    allowed(&secret.metadata)?;
     opened.push(Opened {
         name: name.to_owned(),
-        uid: secret.metadata.uid.unwrap_or_default(),
-        version: secret.metadata.resource_version.unwrap_or_default(),
-        annotations: secret.metadata.annotations,
+        uid: secret.metadata.uid.clone().unwrap_or_default(),
+        version: secret.metadata.resource_version.clone().unwrap_or_default(),
+        meta: secret.metadata,
         data: secret.data.take().unwrap_or_default(),
     });
     opened
@@ -259,7 +266,8 @@ fn unavailable() -> Refusal {
 }
 
 impl Read {
-    /// May all of it be posted there? A discovery document may name another host than the issuer's.
+    /// May all of it be posted there? A discovery document may name another host than the issuer's, and a refresh token
+    /// goes to no other issuer than its own.
     pub(super) fn may_post(
         &self,
         credential: &Credential,
@@ -270,11 +278,23 @@ impl Read {
             .origin()
             .ascii_serialization();
         for (name, annotations) in &self.owners {
-            binding::may_post(&credential.issuer, &origin, name, annotations.as_ref()).map_err(
-                |denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()),
-            )?;
+            binding::may_post(&credential.issuer, &origin, name, annotations.as_ref())
+                .map_err(|d| denied(&d))?;
         }
-        Ok(())
+        self.state.as_ref().map_or(Ok(()), |state| {
+            let (name, notes) = (&state.reference.name, state.annotations.as_ref());
+            binding::may_refresh(credential, endpoint, name, notes).map_err(|d| denied(&d))
+        })
+    }
+
+    /// What issued the refresh token that was read, if its Secret says so. Which request got it is not noted, since one
+    /// refresh token gets tokens of several: it is as good as `request`.
+    pub(super) fn issued(&self, request: &str) -> Option<IssuedBy> {
+        let notes = self.state.as_ref()?.annotations.as_ref()?;
+        Some(IssuedBy {
+            request: request.to_owned(),
+            issuer: notes.get(names::ISSUED_BY)?.clone(),
+        })
     }
 
     /// Makes what lives for a moment only: tokens of ServiceAccounts, the operator's own federated token.
@@ -304,8 +324,8 @@ impl Read {
     }
 }
 
-/// A token of a ServiceAccount for the issuer. Where nobody vouches for the issuer, the ServiceAccount itself must
-/// name its origin, as a Secret must.
+/// A token of a ServiceAccount for the issuer. The annotations of the ServiceAccount say where its tokens may go and for
+/// which audiences, as those of a Secret do.
 async fn account_token(
     context: &Context,
     credential: &Credential,
@@ -328,33 +348,22 @@ async fn account_token(
             format!("apicred may not use ServiceAccount {name}; its role lacks {verb}"),
         )
     };
-    if !credential.issuer.vouched {
-        let object = call(&context.metrics, "get_service_account", api.get(name))
-            .await
-            .map_err(|trouble| match trouble {
-                Trouble::NotFound => missing(),
-                Trouble::Forbidden => forbidden("get on serviceaccounts"),
-                _ => unavailable(),
-            })?;
-        let annotations = object.metadata.annotations.as_ref();
-        let certificate = matches!(credential.proof, Proof::Mtls(_));
-        let posted = endpoint.map(|e| e.posted(certificate).origin().ascii_serialization());
-        for origin in std::iter::once(credential.issuer.origin.clone()).chain(posted) {
-            binding::may_post(&credential.issuer, &origin, name, annotations).map_err(|d| {
-                Refusal::local(
-                    Class::Invalid,
-                    d.reason(),
-                    d.message().replacen("Secret ", "ServiceAccount ", 1),
-                )
-            })?;
-        }
-    }
     let audience = account
         .audience
         .clone()
         .unwrap_or_else(|| oauth::account_audience(credential, endpoint));
     let own = &context.settings.identity.api_audiences;
     binding::may_request_audience(name, &audience, own).map_err(|d| denied(&d))?;
+    let object = call(&context.metrics, "get_service_account", api.get(name))
+        .await
+        .map_err(|trouble| match trouble {
+            Trouble::NotFound => missing(),
+            Trouble::Forbidden => forbidden("get on serviceaccounts"),
+            _ => unavailable(),
+        })?;
+    let notes = object.metadata.annotations.as_ref();
+    binding::may_use_account(credential, endpoint, name, notes, &audience)
+        .map_err(|d| denied(&d))?;
     let body = TokenRequest {
         spec: TokenRequestSpec {
             audiences: vec![audience],
@@ -385,6 +394,7 @@ async fn account_token(
     Ok(SecretString::from(token))
 }
 
-fn denied(denial: &Denial) -> Refusal {
+/// A denial as the reason why no request is made.
+pub(super) fn denied(denial: &Denial) -> Refusal {
     Refusal::local(Class::Invalid, denial.reason(), denial.message())
 }

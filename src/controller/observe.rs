@@ -11,6 +11,7 @@ use crate::{
     credential::{
         Credential, Key,
         binding::{self, Denial},
+        may_have_metadata,
     },
     plan::{Observed, Source, fingerprint},
     publish::ownership,
@@ -40,13 +41,15 @@ pub(super) fn observe(
     let (memory, held) = context.with_state(key, &credential.uid, |state| {
         let request = fingerprint::request(credential);
         let fits = |h: &super::context::Held| {
-            h.request == request
+            h.issued.request == request
                 && h.token.expires_at > now
                 && h.renew_requested == credential.renew_requested
         };
         if !state.held.as_ref().is_some_and(fits) {
             state.held = None;
         }
+        // The spec asks for another token: this one is not sent anywhere under it.
+        state.revocable.take_if(|r| r.issued.request != request);
         (state.memory.clone(), state.held.is_some())
     });
     let mut observed = Observed {
@@ -91,11 +94,14 @@ fn look(secrets: &Secrets, namespace: &str, references: Vec<SecretKeyRef>) -> Ve
 pub(super) fn permission(context: &Context, credential: &Credential) -> (Result<(), Denial>, bool) {
     // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
     let namespace = context.namespace(&credential.namespace);
+    let settings = &context.settings;
     let permission = binding::may_ask(
         &credential.issuer,
         &credential.namespace,
         namespace.as_ref().map(|n| &n.labels),
         &credential.ask,
-    );
+    )
+    .and_then(|()| binding::may_use_cloud(&settings.entra_clouds, &credential.issuer))
+    .and_then(|()| may_have_metadata(&settings.target_keys, credential));
     (permission, namespace.is_some_and(|n| n.terminating))
 }

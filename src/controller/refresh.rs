@@ -69,13 +69,17 @@ pub(super) async fn finish(
                 .as_ref()
                 .filter(|new| new.expose_secret() != sent.expose_secret());
             let rotates = new.is_some();
-            if new.is_none() && !marked && noted.rotates == Some(false) {
+            let notes = state.annotations.as_ref();
+            let issuer = notes.and_then(|a| a.get(names::ISSUED_BY));
+            let noted_already = noted.rotates == Some(false) && issuer == Some(&state.issuer);
+            if new.is_none() && !marked && noted_already {
                 return Ok(());
             }
             let mut change = json!({ "metadata": { "annotations": {
                 (names::IN_FLIGHT_SINCE): null,
                 (names::SIGN_IN_REQUIRED): null,
                 (names::ROTATES): rotates.to_string(),
+                (names::ISSUED_BY): state.issuer,
             } } });
             if let Some(new) = new {
                 change["stringData"] =

@@ -13,16 +13,22 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use super::{
     acquire,
     calls::call,
-    context::{Context, key_of},
+    context::{Context, Revocable, key_of},
     ids,
     lanes::Lanes,
-    materials,
+    materials::{self, denied},
+    write::secret_digest,
 };
 use crate::{
     api::{ApiCredential, IssuerRef},
-    credential::{Credential, Endpoint, FieldError, parse},
-    oauth::{Class, Grant, Moment, Refusal, Revoked, Token, TokenEndpoint, revocation},
-    publish::{dress, recover},
+    credential::{
+        Credential, Endpoint, FieldError,
+        binding::{self, IssuedBy},
+        parse,
+    },
+    oauth::{Class, Grant, LifetimeSource, Moment, Refusal, Revoked, TokenEndpoint, revocation},
+    plan::fingerprint,
+    publish::{ownership::examine, recover},
 };
 
 /// Revocations under way at once: a deleted namespace may bring thousands.
@@ -35,7 +41,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A credential that is gone, and its token if this process still has it.
 pub(super) struct Gone {
     pub(super) object: ApiCredential,
-    pub(super) token: Option<Arc<Token>>,
+    pub(super) token: Option<Revocable>,
 }
 
 /// Revokes for those who are gone, for ever.
@@ -86,7 +92,7 @@ async fn revoke(context: &Arc<Context>, gone: &Gone) -> Result<(), String> {
     let namespace = key_of(&gone.object).namespace;
     let lookup = |r: &IssuerRef| context.issuer(&namespace, r);
     let credential = parse(&gone.object, lookup).map_err(|faults| FieldError::join(&faults))?;
-    attempt(context, &credential, gone.token.as_deref())
+    attempt(context, &credential, gone.token.as_ref())
         .await
         .map_err(|refusal| refusal.message())
 }
@@ -94,7 +100,7 @@ async fn revoke(context: &Arc<Context>, gone: &Gone) -> Result<(), String> {
 async fn attempt(
     context: &Arc<Context>,
     credential: &Credential,
-    known: Option<&Token>,
+    known: Option<&Revocable>,
 ) -> Result<(), Refusal> {
     let fault = |text: &str| Refusal::local(Class::Invalid, "RevocationFailed", text);
     if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
@@ -108,27 +114,35 @@ async fn attempt(
     let Some(url) = endpoint.revocation.clone() else {
         return Err(fault("the issuer names no revocation endpoint"));
     };
+    let now = IssuedBy {
+        request: fingerprint::request(credential),
+        issuer: binding::issuer_mark(credential, &endpoint),
+    };
     let place = TokenEndpoint {
         url,
         mtls_url: None,
-        ..endpoint
+        ..endpoint.clone()
     };
     let proofs = super::observe::sources(context, credential);
     let present = proofs.iter().find(|s| s.present.is_some());
     let mut read = materials::read(context, credential, present).await?;
+    read.may_post(credential, &endpoint)?;
     read.may_post(credential, &place)?;
-    read.complete(context, credential, Some(&place)).await?;
     let (token, kind) = if let (Grant::RefreshToken(_), Some(refresh_token)) =
         (&credential.grant, read.supplies.first())
     {
+        let issued = read.issued(&now.request);
+        binding::may_return(issued.as_ref(), &now, &place.url).map_err(|d| denied(&d))?;
         (refresh_token.clone(), Revoked::RefreshToken)
     } else {
-        let token = match known {
-            Some(token) => token.secret.clone(),
+        let (token, issued) = match known {
+            Some(known) => (known.token.secret.clone(), Some(known.issued.clone())),
             None => from_secret(context, credential).await?,
         };
+        binding::may_return(issued.as_ref(), &now, &place.url).map_err(|d| denied(&d))?;
         (token, Revoked::AccessToken)
     };
+    read.complete(context, credential, Some(&place)).await?;
     let (id, assertion) = (ids::uuid(), ids::uuid());
     let moment = Moment {
         now: context.clock.now(),
@@ -147,8 +161,12 @@ async fn attempt(
     }
 }
 
-/// The token out of its Secret, if garbage collection was not faster.
-async fn from_secret(context: &Context, credential: &Credential) -> Result<SecretString, Refusal> {
+/// The token out of its Secret, and what issued it, if garbage collection was not faster. Only the token that apicred
+/// published: the keys and the digest are those that were noted with it, whatever the spec says now.
+async fn from_secret(
+    context: &Context,
+    credential: &Credential,
+) -> Result<(SecretString, Option<IssuedBy>), Refusal> {
     let fault = |text: &str| Refusal::local(Class::Invalid, "RevocationFailed", text);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
     let secret = call(
@@ -158,16 +176,34 @@ async fn from_secret(context: &Context, credential: &Credential) -> Result<Secre
     )
     .await
     .map_err(|_| fault("its Secret was gone before it could be read"))?;
-    let owner = secret
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|a| a.get(crate::api::names::CREDENTIAL_UID));
-    if owner != Some(&credential.uid) {
-        return Err(fault("its Secret belongs to somebody else by now"));
+    let published = examine(&secret.metadata)
+        .published
+        .filter(|p| p.credential_uid == credential.uid)
+        .ok_or_else(|| fault("its Secret belongs to somebody else by now"))?;
+    let record = published
+        .record
+        .ok_or_else(|| fault("its Secret does not say what issued the token"))?;
+    if record.lifetime == LifetimeSource::Static.as_str() {
+        return Err(fault(
+            "its Secret holds a static key, which no issuer issued",
+        ));
     }
-    let written = dress(credential).keys().data;
-    recover(&secret.data.unwrap_or_default(), &written)
-        .map(|r| r.secret)
-        .ok_or_else(|| fault("its Secret shows no plain token"))
+    let token = recover(&secret.data.unwrap_or_default(), &published.dress_keys.data)
+        .ok_or_else(|| fault("its Secret shows no plain token"))?
+        .secret;
+    let digests = context
+        .digest_key
+        .get(&context.metrics)
+        .await
+        .map_err(|_| fault("the operator's digest key cannot be read"))?;
+    if secret_digest(digests, &token) != record.token_digest {
+        return Err(fault(
+            "its Secret holds another token than the one that was published",
+        ));
+    }
+    let issued = IssuedBy {
+        request: record.request,
+        issuer: record.issuer,
+    };
+    Ok((token, Some(issued)))
 }

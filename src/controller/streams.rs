@@ -98,7 +98,8 @@ pub(super) async fn credentials(
         if let Event::Delete(object) = &event
             && object.spec.revoke_on_delete == Some(true)
         {
-            let token = context.revocable(&key_of(object));
+            let uid = object.metadata.uid.as_deref();
+            let token = context.revocable(&key_of(object), uid);
             let _ = gone.send(Gone {
                 object: object.clone(),
                 token,

@@ -8,12 +8,12 @@ use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
     calls::{Trouble, call},
-    context::{Context, Held, reference},
+    context::{Context, Held, Revocable, reference},
     execute::failed,
     observe::permission,
 };
@@ -69,18 +69,24 @@ pub(super) async fn publish(
         drop_held();
         return repeating(until);
     }
-    let record = record(
-        credential,
-        &held.token,
-        digests.phase(),
-        held.fingerprint.clone(),
-        token_digest,
-        held.sources.clone(),
-        held.proof,
-    );
+    let record = Record {
+        issuer: held.issued.issuer.clone(),
+        ..record(
+            credential,
+            &held.token,
+            digests.phase(),
+            held.fingerprint.clone(),
+            token_digest,
+            held.sources.clone(),
+            held.proof,
+        )
+    };
     match write(context, credential, observed, &record, held).await {
         Ok(()) => {
-            let revocable = credential.revoke_on_delete.then(|| Arc::clone(&held.token));
+            let revocable = credential.revoke_on_delete.then(|| Revocable {
+                token: Arc::clone(&held.token),
+                issued: held.issued.clone(),
+            });
             context.with_state(key, &credential.uid, |s| {
                 s.held = None;
                 s.revocable = revocable;
@@ -117,7 +123,12 @@ pub(super) async fn publish(
 
 /// The keyed digest of a token, as it is noted on its Secret.
 pub(super) fn token_digest(digests: &DigestKey, token: &Token) -> String {
-    digests.token(token.secret.expose_secret())
+    secret_digest(digests, &token.secret)
+}
+
+/// The same for the text of a token.
+pub(super) fn secret_digest(digests: &DigestKey, secret: &SecretString) -> String {
+    digests.token(secret.expose_secret())
 }
 
 /// Why a token could not be written.

@@ -1,14 +1,23 @@
-//! Who may ask whom for what, and which Secret may go where. The one choke point of tenancy: every send passes
-//! [`may_ask`] and [`may_send`] and nothing else decides.
+//! Who may ask whom for what, and which Secret may go where. The one choke point of tenancy; nothing else decides.
+//!
+//! | Function | Question |
+//! |---|---|
+//! | [`may_ask`] | may this namespace request this of this issuer? |
+//! | [`may_open`] | may the content of this Secret serve this credential, for this purpose? |
+//! | [`may_post`] | may it be sent to this origin? |
+//! | [`may_use_account`], [`may_leave`] | may a token of this ServiceAccount be made, and sent? |
+//! | [`may_return`], [`may_refresh`] | may a token that an issuer gave be sent to this one? |
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use url::Url;
 
-use super::{Ask, Credential, Endpoint, Issuer, IssuerId};
+pub use super::limits::may_ask;
+use super::{Credential, Endpoint, Issuer, IssuerId, limits};
 use crate::{
-    api::IssuerKind,
-    oauth::{self, Grant},
+    api::{Cloud, IssuerKind, names},
+    oauth::{self, Grant, TokenEndpoint, account_audience},
 };
 
 /// Why a request may not be made.
@@ -20,8 +29,20 @@ pub enum Denial {
     Scope(String),
     /// The issuer does not take this parameter or claim.
     Parameter(String),
+    /// The issuer does not allow this grant.
+    Grant(String),
+    /// The issuer does not allow tokens for this subject.
+    Subject(String),
+    /// This installation does not allow this national cloud of Entra ID.
+    Cloud(String),
+    /// This installation does not allow this label or annotation on a target.
+    TargetKey(String),
+    /// The token was issued by another issuer.
+    IssuedElsewhere(String),
     /// The Secret does not name this origin.
     Secret(String),
+    /// The ServiceAccount does not list this audience.
+    Audience(String),
     /// The token of a ServiceAccount is valid at the cluster's own API.
     ServiceAccountToken(String),
 }
@@ -33,7 +54,13 @@ impl Denial {
             Self::Namespace(_) => "NotAuthorizedByIssuer",
             Self::Scope(_) => "ScopeNotAllowed",
             Self::Parameter(_) => "ParameterNotAllowed",
+            Self::Grant(_) => "GrantNotAllowed",
+            Self::Subject(_) => "SubjectNotAllowed",
+            Self::Cloud(_) => "CloudNotAllowed",
+            Self::TargetKey(_) => "TargetKeyNotAllowed",
+            Self::IssuedElsewhere(_) => "IssuedByAnotherIssuer",
             Self::Secret(_) => "NotAuthorizedBySecret",
+            Self::Audience(_) => "AudienceNotAllowed",
             Self::ServiceAccountToken(_) => "ServiceAccountTokenRefused",
         }
     }
@@ -44,82 +71,91 @@ impl Denial {
             Self::Namespace(text)
             | Self::Scope(text)
             | Self::Parameter(text)
+            | Self::Grant(text)
+            | Self::Subject(text)
+            | Self::Cloud(text)
+            | Self::TargetKey(text)
+            | Self::IssuedElsewhere(text)
             | Self::Secret(text)
+            | Self::Audience(text)
             | Self::ServiceAccountToken(text) => text,
         }
     }
 }
 
-/// May credentials of `namespace` (with these labels) ask `issuer` for `ask`?
-///
-/// # Errors
-/// The rule that forbids it.
-pub fn may_ask(
-    issuer: &Issuer,
-    namespace: &str,
-    namespace_labels: Option<&BTreeMap<String, String>>,
-    ask: &Ask,
-) -> Result<(), Denial> {
-    if let Some(allowed) = &issuer.allowed_namespaces {
-        let by_name = allowed.names.iter().flatten().any(|n| n == namespace);
-        let by_label = match (&allowed.selector, namespace_labels) {
-            (Some(selector), Some(labels)) => selects(selector, labels),
-            _ => false,
-        };
-        if !by_name && !by_label {
-            return Err(Denial::Namespace(format!(
-                "{} does not serve namespace {namespace}; its administrator adds it to spec.allowedNamespaces",
-                issuer.id
-            )));
-        }
-    }
-    if let Some(allowed) = &issuer.allowed_scopes {
-        let is_allowed = |wanted: &str| {
-            let as_scope = format!("{}/.default", wanted.trim_end_matches('/'));
-            allowed.iter().any(|a| a == wanted || *a == as_scope)
-        };
-        let wanted = || ask.scopes.iter().chain(&ask.resource).chain(&ask.audience);
-        if wanted().next().is_none() {
-            return Err(Denial::Scope(format!(
-                "{} gives named scopes only ({}); name one in spec.scopes",
-                issuer.id,
-                allowed.join(", ")
-            )));
-        }
-        if let Some(refused) = wanted().find(|w| !is_allowed(w)) {
-            return Err(Denial::Scope(format!(
-                "{} does not give \"{refused}\"; it gives {}",
-                issuer.id,
-                allowed.join(", ")
-            )));
-        }
-    }
-    may_add(issuer, ask)
+/// What a Secret is opened for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Use {
+    /// Client authentication: a client secret, or a certificate with its key.
+    Client,
+    /// An input of the grant: a refresh token, an assertion, a subject token, a password, a static key.
+    Grant,
 }
 
-/// May this be sent beside what is asked for? Rights are asked for in many words: RFC 9396, RFC 9101, OpenID Connect
-/// Core section 5.5, User-Managed Access, `organization` of Auth0, `requested_subject` of Keycloak, `target_audience` of
-/// Google, and others that nobody here knows. So an issuer that limits scopes takes only what its administrator named.
-fn may_add(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
-    let limited = issuer.allowed_scopes.is_some().then_some(Vec::new());
-    let Some(allowed) = issuer.allowed_parameters.clone().or(limited) else {
-        return Ok(());
-    };
-    let named = |name: &str, value: &str| {
-        allowed.iter().any(|a| match a.split_once('=') {
-            Some((n, v)) => n == name && v == value,
-            None => a == name,
-        })
-    };
-    let parameters = ask.parameters.iter().map(|p| ("parameter", p));
-    let claims = ask.claims.iter().map(|c| ("claim", c));
-    match parameters.chain(claims).find(|(_, (n, v))| !named(n, v)) {
-        None => Ok(()),
-        Some((what, (name, _))) => Err(Denial::Parameter(format!(
-            "{} does not take the {what} \"{name}\" with this value; leave it out, or have the administrator of the issuer add it to spec.allowedParameters",
-            issuer.id
-        ))),
+/// May the content of this Secret serve `credential` for `purpose`, and be sent to its issuer? Every read of a Secret
+/// passes this check. An annotation that dedicates a Secret to one use excludes every other use:
+///
+/// | The Secret has | It serves |
+/// |---|---|
+/// | `state-of: NAME` | the grant `refreshToken` of that credential |
+/// | `publish-by: NAMES` | the grant `static` of these credentials |
+/// | a token that apicred published | nothing; with `allowed-issuers` the grants that exchange a token, at these issuers |
+///
+/// # Errors
+/// When the Secret does not allow it.
+pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Result<(), Denial> {
+    let secret = meta.name.as_deref().unwrap_or_default();
+    let annotations = meta.annotations.as_ref();
+    let has = |key: &str| annotations.is_some_and(|a| a.contains_key(key));
+    let grant = (purpose == Use::Grant).then_some(&credential.grant);
+    let only = |text: String| Err(Denial::Secret(format!("Secret {secret} {text}")));
+    let exchanges = matches!(
+        grant,
+        Some(Grant::OnBehalfOf(_) | Grant::TokenExchange(_) | Grant::JwtBearer(_))
+    );
+    if is_published(meta) && !(exchanges && has(names::ALLOWED_ISSUERS)) {
+        return only(format!(
+            "holds a token that apicred published, and serves no other credential; a grant that exchanges this token needs the annotation {}: {} on the Secret",
+            names::ALLOWED_ISSUERS,
+            credential.issuer.origin
+        ));
     }
+    if has(names::STATE_OF) && !matches!(grant, Some(Grant::RefreshToken(_))) {
+        return only(format!(
+            "has the annotation {} and serves the grant refreshToken only",
+            names::STATE_OF
+        ));
+    }
+    if has(names::PUBLISH_BY) && !matches!(grant, Some(Grant::Static(_))) {
+        return only(format!(
+            "has the annotation {} and serves the grant static only",
+            names::PUBLISH_BY
+        ));
+    }
+    if purpose == Use::Grant {
+        may_serve(credential, secret, annotations)?;
+    }
+    if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
+        return Ok(());
+    }
+    may_send(&credential.issuer, secret, annotations)
+}
+
+/// Does it hold a token that apicred published, for whichever credential? The owner reference counts as well: an
+/// annotation can be removed.
+fn is_published(meta: &ObjectMeta) -> bool {
+    let noted = meta.annotations.as_ref().is_some_and(|a| {
+        [names::CREDENTIAL_UID, names::CREDENTIAL]
+            .iter()
+            .any(|key| a.contains_key(*key))
+    });
+    noted
+        || meta.owner_references.iter().flatten().any(|o| {
+            o.kind == "ApiCredential"
+                && o.api_version
+                    .split_once('/')
+                    .is_some_and(|(group, _)| group == names::GROUP)
+        })
 }
 
 /// May the content of a Secret with these annotations be sent to `issuer`?
@@ -138,24 +174,44 @@ pub fn may_send(
 /// issuer's: whoever can publish a document on a host that a Secret names could otherwise lead the secret away.
 ///
 /// # Errors
-/// When neither an administrator nor the Secret vouches for the origin.
+/// When neither an administrator nor the Secret vouches for the origin, or when the Secret has `allowed-issuers` and
+/// does not list the origin.
 pub fn may_post(
     issuer: &Issuer,
     origin: &str,
     secret: &str,
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<(), Denial> {
-    if issuer.vouched {
+    may_reach(issuer, origin, ("Secret", secret), annotations)
+}
+
+/// May what this object holds, or a token of it, be sent to an origin of `issuer`? `allowed-issuers` limits every
+/// issuer, also one that Microsoft or an administrator vouches for.
+fn may_reach(
+    issuer: &Issuer,
+    origin: &str,
+    (kind, name): (&str, &str),
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Denial> {
+    let limited = annotations.is_some_and(|a| a.contains_key(names::ALLOWED_ISSUERS));
+    if issuer.vouched && !limited || lists(annotations, names::ALLOWED_ISSUERS, origin) {
         return Ok(());
     }
-    if names(annotations, origin) {
+    // One tenant of Entra ID is less than the host of all tenants.
+    let by_tenant = match &issuer.endpoint {
+        Endpoint::Entra { authority } => {
+            issuer.vouched
+                && origin == issuer.origin
+                && lists(annotations, names::ALLOWED_ISSUERS, authority)
+        }
+        _ => false,
+    };
+    if by_tenant {
         return Ok(());
     }
     Err(Denial::Secret(format!(
-        "Secret {secret} does not allow itself to be sent to {}; its owner sets the annotation {}: {} on it",
-        origin,
-        crate::api::names::ALLOWED_ISSUERS,
-        origin
+        "{kind} {name} does not allow itself to be sent to {origin}; its owner sets the annotation {}: {origin} on it",
+        names::ALLOWED_ISSUERS
     )))
 }
 
@@ -172,10 +228,9 @@ pub fn may_serve(
     secret: &str,
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<(), Denial> {
-    let names = crate::api::names::PUBLISH_BY;
     let (annotation, what) = match &credential.grant {
-        Grant::Static(_) => (names, "published"),
-        Grant::RefreshToken(_) => (crate::api::names::STATE_OF, "used as a refresh token"),
+        Grant::Static(_) => (names::PUBLISH_BY, "published"),
+        Grant::RefreshToken(_) => (names::STATE_OF, "used as a refresh token"),
         Grant::Password(_) => return may_sign_in(&credential.issuer, secret, annotations),
         _ => return Ok(()),
     };
@@ -183,8 +238,8 @@ pub fn may_serve(
     let me = credential.name.as_str();
     // A key may be published by many; a refresh token has one refresher, ever.
     let serves = |list: &String| match credential.grant {
-        Grant::RefreshToken(_) => list.trim() == me,
-        _ => list.split(',').any(|n| n.trim() == me),
+        Grant::RefreshToken(_) => is_named(list, me, &credential.uid),
+        _ => list.split(',').any(|n| is_named(n, me, &credential.uid)),
     };
     if named.is_some_and(serves) {
         return Ok(());
@@ -210,23 +265,201 @@ fn may_sign_in(
     else {
         return Ok(());
     };
-    if names(annotations, authority) {
+    if lists(annotations, names::ALLOWED_ISSUERS, authority) {
         return Ok(());
     }
     Err(Denial::Secret(format!(
         "Secret {secret} does not allow itself to be sent to {authority} as a password, which the tenant's owner may get to see; its owner sets the annotation {}: {authority} on it",
-        crate::api::names::ALLOWED_ISSUERS
+        names::ALLOWED_ISSUERS
     )))
 }
 
-/// Does `allowed-issuers` list this place, letter by letter but for case and a slash at the end?
-fn names(annotations: Option<&BTreeMap<String, String>>, place: &str) -> bool {
+/// Does an annotation list this text, letter by letter but for case and a slash at the end?
+fn lists(annotations: Option<&BTreeMap<String, String>>, annotation: &str, text: &str) -> bool {
     annotations
-        .and_then(|a| a.get(crate::api::names::ALLOWED_ISSUERS))
+        .and_then(|a| a.get(annotation))
         .is_some_and(|list| {
             list.split(',')
-                .any(|o| o.trim().trim_end_matches('/').eq_ignore_ascii_case(place))
+                .any(|o| o.trim().trim_end_matches('/').eq_ignore_ascii_case(text))
         })
+}
+
+/// Does an entry of `state-of`, `publish-by` or `adopt-by` name this credential? `NAME` names whichever object has the
+/// name; `NAME@UID` names one object, and not the next one of that name.
+pub fn is_named(entry: &str, name: &str, uid: &str) -> bool {
+    match entry.trim().split_once('@') {
+        None => entry.trim() == name,
+        Some((pinned, object)) => pinned == name && object == uid && !uid.is_empty(),
+    }
+}
+
+/// May a token of this ServiceAccount be made for `audience` and sent to the credential's issuer? `endpoint` is where it
+/// is sent. The audience is the issuer's own, or the ServiceAccount lists it in `allowed-audiences`, or the
+/// administrator of a `ClusterTokenIssuer` lists it in `allowedParameters` as `aud`.
+///
+/// # Errors
+/// When the ServiceAccount does not allow it.
+pub fn may_use_account(
+    credential: &Credential,
+    endpoint: Option<&TokenEndpoint>,
+    account: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+    audience: &str,
+) -> Result<(), Denial> {
+    let issuer = &credential.issuer;
+    let certificate = matches!(credential.proof, super::Proof::Mtls(_));
+    let posted = endpoint.map(|e| e.posted(certificate).origin().ascii_serialization());
+    for origin in std::iter::once(&issuer.origin).chain(&posted) {
+        may_reach(issuer, origin, ("ServiceAccount", account), annotations)?;
+    }
+    let by_issuer = issuer
+        .allowed_parameters
+        .as_ref()
+        .is_some_and(|allowed| limits::lists(allowed, "aud", audience));
+    let by_account = annotations
+        .and_then(|a| a.get(names::ALLOWED_AUDIENCES))
+        .is_some_and(|list| list.split(',').any(|a| a.trim() == audience));
+    if by_issuer || by_account || is_own_audience(credential, endpoint, audience) {
+        return Ok(());
+    }
+    Err(Denial::Audience(format!(
+        "ServiceAccount {account} does not allow tokens for the audience {audience:?}, which is not the issuer's own; its owner sets the annotation {}: {audience} on it",
+        names::ALLOWED_AUDIENCES
+    )))
+}
+
+/// Is it what the issuer calls itself? A `TokenIssuer` of the namespace can call itself anything, so there only names
+/// below its own origin count.
+fn is_own_audience(
+    credential: &Credential,
+    endpoint: Option<&TokenEndpoint>,
+    audience: &str,
+) -> bool {
+    let issuer = &credential.issuer;
+    let place = match &issuer.endpoint {
+        Endpoint::Fixed(url) | Endpoint::Discover(url) => Some(url.to_string()),
+        Endpoint::Entra { .. } | Endpoint::Nowhere => None,
+    };
+    let mut own = vec![
+        account_audience(credential, endpoint),
+        issuer.origin.clone(),
+    ];
+    own.extend(place);
+    own.extend(endpoint.and_then(|e| e.issuer.clone()));
+    own.extend(endpoint.map(|e| e.url.to_string()));
+    let plain = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();
+    let below = |text: &str| {
+        Url::parse(text).is_ok_and(|u| u.origin().ascii_serialization() == issuer.origin)
+    };
+    own.iter()
+        .any(|o| plain(o) == plain(audience) && (issuer.vouched || below(o)))
+}
+
+/// What issued a token. Noted when the token arrives, and never derived from a spec that came later.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IssuedBy {
+    /// Digest of the request that got it.
+    pub request: String,
+    /// The issuer as [`issuer_mark`] writes it.
+    pub issuer: String,
+}
+
+/// The issuer that answers this credential's requests at `endpoint`, as it is noted with a token: the tenant at Entra ID,
+/// else the origin of the token endpoint. The origin of a `TokenIssuer` that nobody vouches for has a suffix: the
+/// namespace chooses the certificates that are trusted there.
+pub fn issuer_mark(credential: &Credential, endpoint: &TokenEndpoint) -> String {
+    let place = issuer_place(&credential.issuer, endpoint);
+    if credential.issuer.vouched {
+        place
+    } else {
+        format!("{place} TokenIssuer")
+    }
+}
+
+fn issuer_place(issuer: &Issuer, endpoint: &TokenEndpoint) -> String {
+    match &issuer.endpoint {
+        Endpoint::Entra { authority } => authority.to_ascii_lowercase(),
+        _ => endpoint.url.origin().ascii_serialization(),
+    }
+}
+
+/// May a token be sent to `to`? Only if what issued it is what the credential asks now, and `to` is on that issuer's
+/// origin. `now` is the present request of the credential; `issued` is what was noted with the token, nothing for a
+/// token of which nothing is known. A static key was issued by nobody, so nothing is noted with it.
+///
+/// # Errors
+/// When another issuer, or another request, got the token.
+pub fn may_return(issued: Option<&IssuedBy>, now: &IssuedBy, to: &Url) -> Result<(), Denial> {
+    let elsewhere = |text: String| Err(Denial::IssuedElsewhere(text));
+    let Some(issued) = issued.filter(|i| !i.issuer.is_empty() && !i.request.is_empty()) else {
+        return elsewhere("it is not known which issuer issued the token".to_owned());
+    };
+    if issued.issuer != now.issuer {
+        return elsewhere(format!(
+            "the token was issued by {} and is not sent to {}",
+            issued.issuer, now.issuer
+        ));
+    }
+    if issued.request != now.request {
+        return elsewhere(
+            "the token was issued for an earlier spec (another client, grant or scope)".to_owned(),
+        );
+    }
+    let to = to.origin().ascii_serialization();
+    let place = now.issuer.split(' ').next().unwrap_or_default();
+    if place != to && !place.starts_with(&format!("{to}/")) {
+        return elsewhere(format!(
+            "the token was issued by {} and is not sent to {to}",
+            issued.issuer
+        ));
+    }
+    Ok(())
+}
+
+/// May the refresh token of a state Secret with these annotations be sent to the issuer of `credential`? The annotation
+/// `issued-by` names the issuer that gave it ([`issuer_mark`]). Without the annotation, `state-of` and `allowed-issuers`
+/// decide alone. An administrator may take over the address of a `TokenIssuer`, and not the other way round.
+///
+/// # Errors
+/// When another issuer issued it.
+pub fn may_refresh(
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    secret: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Denial> {
+    let now = issuer_mark(credential, endpoint);
+    let is_now = |noted: &str| {
+        noted == now
+            || credential.issuer.vouched && noted.strip_suffix(" TokenIssuer") == Some(&now)
+    };
+    match annotations.and_then(|a| a.get(names::ISSUED_BY)) {
+        Some(noted) if !is_now(noted) => Err(Denial::IssuedElsewhere(format!(
+            "the refresh token in Secret {secret} was issued by {noted} and is not sent to {now}; sign in again (kubectl apicred login {} --namespace {}), or correct the issuer",
+            credential.name, credential.namespace
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// May namespaces use this issuer's national cloud of Entra ID? A `ClusterTokenIssuer` is an administrator's word already,
+/// and an issuer that nobody vouches for gets no secret that does not name it.
+///
+/// # Errors
+/// When the installation does not list the cloud.
+pub fn may_use_cloud(allowed: &[Cloud], issuer: &Issuer) -> Result<(), Denial> {
+    let administrators = matches!(
+        issuer.id,
+        IssuerId::Object(IssuerKind::ClusterTokenIssuer, ..)
+    );
+    let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
+    if !entra || administrators || !issuer.vouched || allowed.contains(&issuer.cloud) {
+        return Ok(());
+    }
+    Err(Denial::Cloud(format!(
+        "this installation does not allow the cloud {:?} of Entra ID in credentials and TokenIssuers; an administrator adds it to the chart value entraClouds, or offers a ClusterTokenIssuer",
+        issuer.cloud
+    )))
 }
 
 /// May a token of a ServiceAccount be requested for this audience? `api_audiences` are the audiences that the cluster's
@@ -290,26 +523,4 @@ pub(super) fn is_api_server(audience: &str) -> bool {
 pub(crate) fn plain_name(name: &str) -> String {
     let name = name.split(['[', '\0']).next().unwrap_or_default();
     name.trim().to_ascii_lowercase().replace(['.', ' '], "_")
-}
-
-/// Does a label selector match? An empty one matches everything; an unknown operator matches nothing.
-/// Source: the LabelSelector reference of the Kubernetes API.
-fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let equal = selector
-        .match_labels
-        .iter()
-        .flatten()
-        .all(|(k, v)| labels.get(k) == Some(v));
-    let fits = selector.match_expressions.iter().flatten().all(|e| {
-        let value = labels.get(&e.key);
-        let listed = || value.is_some_and(|v| e.values.iter().flatten().any(|x| x == v));
-        match e.operator.as_str() {
-            "In" => listed(),
-            "NotIn" => !listed(),
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            _ => false,
-        }
-    });
-    equal && fits
 }

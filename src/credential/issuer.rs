@@ -4,12 +4,13 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use url::Url;
 
-use super::{FieldError, place::Place};
+use super::{FieldError, limits::USUAL_GRANTS, place::Place};
 use crate::{
     api::{
-        AllowedNamespaces, AssertionAudience, Cloud, ClusterTokenIssuer, EntraIssuer,
+        AllowedNamespaces, AssertionAudience, Cloud, ClusterTokenIssuer, EntraIssuer, GrantKey,
         IdentityEndpoint, IssuerKind, Limits, ManagedIdentity, RefreshTokens, Reuse, TokenIssuer,
     },
+    issuer::addresses,
     oauth::renewal::ReuseRule,
 };
 
@@ -126,6 +127,10 @@ pub struct Issuer {
     pub allowed_scopes: Option<Vec<String>>,
     /// What may be sent along; `None`: anything, but nothing beside `allowed_scopes`.
     pub allowed_parameters: Option<Vec<String>>,
+    /// Grants that may be used; `None`: any.
+    pub allowed_grants: Option<Vec<GrantKey>>,
+    /// For whom tokens may be requested; `None`: anybody, but nobody beside `allowed_scopes`.
+    pub allowed_subjects: Option<Vec<String>>,
     /// National cloud, at Entra ID.
     pub cloud: Cloud,
     /// Other endpoints of an issuer without discovery.
@@ -203,6 +208,10 @@ impl Issuer {
         let spec = &object.spec;
         let mut errors = Vec::new();
         let mut cidrs = Vec::new();
+        let wide = spec
+            .network
+            .as_ref()
+            .is_some_and(|n| n.allow_wide_cidrs == Some(true));
         for (i, text) in spec
             .network
             .iter()
@@ -210,7 +219,13 @@ impl Issuer {
             .enumerate()
         {
             match text.parse::<IpNet>() {
-                Ok(net) => cidrs.push(net),
+                Ok(net) => match addresses::too_wide(&net).filter(|_| !wide) {
+                    None => cidrs.push(net),
+                    Some(fault) => errors.push(FieldError::new(
+                        format!("spec.network.allowedCidrs[{i}]"),
+                        format!("{fault}, or set spec.network.allowWideCidrs: true"),
+                    )),
+                },
                 Err(_) => errors.push(FieldError::new(
                     format!("spec.network.allowedCidrs[{i}]"),
                     format!("\"{text}\" is not a CIDR; write it as 10.20.0.0/16 or 127.0.0.1/32"),
@@ -257,6 +272,12 @@ impl Issuer {
         issuer
             .allowed_parameters
             .clone_from(&spec.allowed_parameters);
+        issuer.allowed_grants = Some(
+            spec.allowed_grants
+                .clone()
+                .unwrap_or_else(|| USUAL_GRANTS.to_vec()),
+        );
+        issuer.allowed_subjects.clone_from(&spec.allowed_subjects);
         issuer.lends = lends;
         Ok(issuer)
     }
@@ -289,6 +310,8 @@ impl Issuer {
             allowed_namespaces: None,
             allowed_scopes: None,
             allowed_parameters: None,
+            allowed_grants: None,
+            allowed_subjects: None,
             cloud: place.cloud,
             places: place.places,
             assertion_audience: common.assertion_audience,

@@ -9,10 +9,12 @@ pub mod binding;
 mod error;
 mod fit;
 mod issuer;
+mod limits;
 mod parse;
 mod place;
 mod presets;
 mod proof;
+mod target_keys;
 #[cfg(test)]
 mod tests;
 
@@ -23,13 +25,14 @@ pub use parse::{IssuerLookup, parse};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};
 pub use proof::{AccountToken, Certificate, KeyPair, Proof, Selector};
+pub use target_keys::{KeyPattern, may_have_metadata};
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{DeletionPolicy, Expectation, SecretKeyRef, SecretType, TargetKey},
+    api::{DeletionPolicy, Expectation, GrantKey, SecretKeyRef, SecretType, TargetKey},
     oauth::Grant,
 };
 
@@ -99,6 +102,21 @@ pub struct Ask {
     pub parameters: BTreeMap<String, String>,
     /// Further claims of an assertion that apicred signs.
     pub claims: BTreeMap<String, String>,
+    /// The grant.
+    pub grant: GrantKey,
+    /// For whom the spec asks.
+    pub subjects: Vec<Subject>,
+    /// What else of the grant's fields ends in the request: `requested_token_type`, `iss` and `aud` of an assertion.
+    pub inputs: Vec<(&'static str, String)>,
+}
+
+/// For whom a token is requested, as far as the spec says it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Subject {
+    /// A user name, or the `sub` of a signed assertion.
+    Name(String),
+    /// A ServiceAccount of the credential's namespace, by name.
+    Account(String),
 }
 
 /// The Secret to write, as declared.

@@ -5,8 +5,10 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{
-    Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, ask, binding::plain_name,
+    Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, ask,
+    binding::plain_name,
     fit,
+    target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
     api::{ApiCredential, IssuerRef, TargetFormat, TargetKey, names},
@@ -31,7 +33,7 @@ pub enum IssuerLookup {
 const MIN_LIFETIME: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
 /// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
 /// `allowedScopes` and the Secret's annotation look at.
-const PARAMETERS_WITH_FIELDS: [&str; 18] = [
+const PARAMETERS_WITH_FIELDS: [&str; 21] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -48,6 +50,9 @@ const PARAMETERS_WITH_FIELDS: [&str; 18] = [
     "subject_token",
     "actor_token",
     "requested_token_use",
+    "requested_token_type",
+    "subject_token_type",
+    "actor_token_type",
     "code_verifier",
     "device_code",
 ];
@@ -111,11 +116,17 @@ pub fn parse(
         }
     }
     let keys = keys(&spec.target.keys).map_err(|e| errors.push(e));
-    for (field, map, free) in [
-        ("spec.target.labels", &spec.target.labels, &DESCRIBE[..]),
-        ("spec.target.annotations", &spec.target.annotations, &[]),
+    if is_name_of_tool(&spec.target.secret_name) {
+        errors.push(FieldError::new(
+            "spec.target.secretName",
+            "is a name that a tool (Helm, kubeadm, Sealed Secrets) gives its own Secrets; choose another name",
+        ));
+    }
+    for (field, map, label) in [
+        ("spec.target.labels", &spec.target.labels, true),
+        ("spec.target.annotations", &spec.target.annotations, false),
     ] {
-        let taken = |k: &&String| reserved(k) && !free.contains(&k.as_str());
+        let taken = |k: &&String| is_reserved(k, label);
         errors.extend(map.keys().filter(taken).map(|k| {
             FieldError::new(
                 field,
@@ -273,33 +284,4 @@ fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
         }
     }
     Ok(keys)
-}
-
-/// Labels that only describe. `instance` is what Argo CD goes by, and `managed-by` is apicred's.
-const DESCRIBE: [&str; 4] = [
-    "app.kubernetes.io/name",
-    "app.kubernetes.io/component",
-    "app.kubernetes.io/part-of",
-    "app.kubernetes.io/version",
-];
-
-/// Keys that other owners watch: a user could steer a GitOps tool, a scheduler or apicred itself with them.
-fn reserved(key: &str) -> bool {
-    let Some((prefix, _)) = key.split_once('/') else {
-        return false;
-    };
-    [
-        "kubernetes.io",
-        "k8s.io",
-        "apicred.dev",
-        "argoproj.io",
-        "fluxcd.io",
-    ]
-    .iter()
-    .any(|owner| {
-        prefix == *owner
-            || prefix
-                .strip_suffix(owner)
-                .is_some_and(|rest| rest.ends_with('.'))
-    })
 }

@@ -92,6 +92,49 @@ pub fn check_literal(url: &Url, cidrs: &[IpNet]) -> Result<(), AddressNotAllowed
     }
 }
 
+/// Shortest prefixes that are accepted, of IPv4 and IPv6: a wider network has addresses of many owners in it.
+const SHORTEST: (u8, u8) = (8, 16);
+
+/// Addresses that are dangerous to open: on most of them a metadata service hands out credentials of the machine.
+const DANGEROUS: [(&str, &str); 11] = [
+    ("169.254.169.254", "the metadata service of most clouds"),
+    ("169.254.170.2", "the credentials of ECS tasks"),
+    ("169.254.170.23", "the credentials of EKS pods"),
+    ("100.100.100.200", "the metadata service of Alibaba Cloud"),
+    ("192.0.0.192", "the metadata service of Oracle Cloud"),
+    ("168.63.129.16", "Azure's host endpoint"),
+    ("fd00:ec2::254", "the metadata service of AWS"),
+    ("fd00:ec2::23", "the credentials of EKS pods"),
+    ("fd20:ce::254", "the metadata service of Google Cloud"),
+    ("0.0.0.0", "this machine"),
+    ("::", "this machine"),
+];
+
+/// Does a network open more than its author may know? A sentence if so. Loopback is opened by a prefix of loopback alone
+/// (`127.0.0.0/8` or longer, `::1/128`), never on the side by a wider one.
+pub fn too_wide(net: &IpNet) -> Option<String> {
+    let shortest = match net {
+        IpNet::V4(_) => SHORTEST.0,
+        IpNet::V6(_) => SHORTEST.1,
+    };
+    if net.prefix_len() < shortest {
+        return Some(format!(
+            "{net} is wider than /{shortest}; name the networks that issuers are in"
+        ));
+    }
+    let loopback = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    if net.contains(&loopback) && net.prefix_len() < 128 {
+        return Some(format!(
+            "{net} contains ::1, which is this machine; name smaller networks"
+        ));
+    }
+    DANGEROUS.iter().find_map(|(address, what)| {
+        let address: IpAddr = address.parse().ok()?;
+        net.contains(&address)
+            .then(|| format!("{net} contains {address}, which is {what}; name smaller networks"))
+    })
+}
+
 /// Networks of the machine itself, where managed identity endpoints answer.
 pub fn local_networks() -> Vec<IpNet> {
     ["127.0.0.0/8", "169.254.0.0/16", "::1/128"]

@@ -85,6 +85,7 @@ pub fn record(
         renew_reason: renewal.reason.to_owned(),
         lifetime: token.lifetime_source.as_str().to_owned(),
         request: fingerprint::request(credential),
+        issuer: String::new(),
         fingerprint,
         token_digest,
         sources,

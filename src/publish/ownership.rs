@@ -8,7 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use serde_json::Value;
 
 use super::{DressKeys, Record, dress::live_digest};
-use crate::{api::names, credential::Credential, oauth::LifetimeSource};
+use crate::{
+    api::names,
+    credential::{Credential, binding::is_named},
+    oauth::LifetimeSource,
+};
 
 /// What apicred keeps of a Secret's metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,9 +173,15 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
             version: facts.version.clone(),
             published: published.clone(),
         },
-        _ if facts.adopt_by.as_deref() == Some(credential.name.as_str()) => Target::Adoptable {
-            version: facts.version.clone(),
-        },
+        _ if facts
+            .adopt_by
+            .as_deref()
+            .is_some_and(|by| is_named(by, &credential.name, &credential.uid)) =>
+        {
+            Target::Adoptable {
+                version: facts.version.clone(),
+            }
+        }
         Some(published) => Target::Foreign(format!(
             "it was written for ApiCredential {} (another object)",
             published.credential
@@ -261,13 +271,14 @@ fn touches(entry: &ManagedFieldsEntry, keys: &DressKeys) -> bool {
 
 /// Annotations whose change makes the record a lie. `adopt-by` and `dress` are not among them.
 fn is_record(key: &str) -> bool {
-    const RECORD: [&str; 14] = [
+    const RECORD: [&str; 15] = [
         names::ISSUED_AT,
         names::EXPIRES_AT,
         names::RENEW_AT,
         names::RENEW_REASON,
         names::LIFETIME,
         names::REQUEST,
+        names::ISSUED_BY,
         names::FINGERPRINT,
         names::TOKEN_DIGEST,
         names::SOURCES,

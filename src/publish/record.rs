@@ -26,6 +26,8 @@ pub struct Record {
     pub lifetime: String,
     /// Digest of the request without its secret.
     pub request: String,
+    /// The issuer that issued the token ([`crate::credential::binding::issuer_mark`]); empty for a static key.
+    pub issuer: String,
     /// Keyed digest of the request with its secret.
     pub fingerprint: String,
     /// Keyed digest of the token.
@@ -100,6 +102,10 @@ impl Record {
             (names::RENEW_REASON, Some(self.renew_reason.clone())),
             (names::LIFETIME, Some(self.lifetime.clone())),
             (names::REQUEST, Some(self.request.clone())),
+            (
+                names::ISSUED_BY,
+                Some(self.issuer.clone()).filter(|i| !i.is_empty()),
+            ),
             (names::FINGERPRINT, Some(self.fingerprint.clone())),
             (names::TOKEN_DIGEST, Some(self.token_digest.clone())),
             (names::SOURCES, Some(sources)),
@@ -128,6 +134,8 @@ impl Record {
             renew_reason: text(names::RENEW_REASON)?,
             lifetime: text(names::LIFETIME)?,
             request: text(names::REQUEST)?,
+            // A Secret of an earlier version has none: its token is valid and is not sent back.
+            issuer: text(names::ISSUED_BY).unwrap_or_default(),
             fingerprint: text(names::FINGERPRINT)?,
             token_digest: text(names::TOKEN_DIGEST)?,
             sources: serde_json::from_str(annotations.get(names::SOURCES)?).ok()?,

@@ -442,6 +442,14 @@ fn user_context_by_refresh_token_at_entra() {
     });
 }
 
+/// A ClusterTokenIssuer takes no password unless its administrator says so.
+async fn allow_passwords(place: &Place) {
+    let mut spec = place.entra_issuer();
+    spec["allowedGrants"] = json!(["onBehalfOf", "password"]);
+    place.put_issuer(spec).await;
+    place.issuer_ready().await;
+}
+
 #[test]
 fn on_behalf_of_and_password_at_entra() {
     run(async {
@@ -460,6 +468,7 @@ fn on_behalf_of_and_password_at_entra() {
         works(&place, "obo", ("graph", "v1.0/me")).await;
 
         // The samples of Defender for Endpoint in user context: v1, with a password.
+        allow_passwords(&place).await;
         place.put_secret("password", "password", PASSWORD).await;
         let grant = json!({ "password": { "username": user(label), "passwordRef": { "name": "password", "key": "password" } } });
         let spec = json!({ "grant": grant, "scopes": null, "api": "DefenderForEndpoint", "endpointVersion": "v1", "target": { "secretName": "ropc" } });
@@ -475,6 +484,7 @@ fn a_refused_password_is_not_tried_again_even_by_another_process() {
         world.start_operator().await;
         let label = "locked";
         let place = place(&world, label).await;
+        allow_passwords(&place).await;
         place
             .put_secret("password", "password", "wrong~password.of-this-test")
             .await;

@@ -74,18 +74,18 @@ fn the_dress_is_put_right_without_a_token() {
         let target = json!({
             "secretName": "token",
             "type": "apicred.dev/token",
-            "labels": { "team": "blue", "tier": "one" },
+            "labels": { "example.com/team": "blue", "example.com/tier": "one" },
             "annotations": { "example.com/note": "hello" },
         });
         place.create("c", json!({ "target": target })).await;
         let first = place.ready("c").await;
         assert_eq!(first.type_, "apicred.dev/token");
-        assert_eq!(first.labels["team"], "blue");
+        assert_eq!(first.labels["example.com/team"], "blue");
         assert_eq!(first.annotations["example.com/note"], "hello");
 
         for undress in [
-            json!({ "metadata": { "labels": { "team": null } } }),
-            json!({ "metadata": { "labels": { "team": "red" } } }),
+            json!({ "metadata": { "labels": { "example.com/team": null } } }),
+            json!({ "metadata": { "labels": { "example.com/team": "red" } } }),
             json!({ "metadata": { "annotations": { "example.com/note": null } } }),
             json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": null } } }),
             json!({ "metadata": { "ownerReferences": null } }),
@@ -120,14 +120,17 @@ fn the_dress_is_put_right_without_a_token() {
                 json!({ "metadata": { "labels": { "foreign": "mine" } } }),
             )
             .await;
-        let target = json!({ "labels": { "tier": null, "team": "green" }, "annotations": null });
+        let target = json!({ "labels": { "example.com/tier": null, "example.com/team": "green" }, "annotations": null });
         place
             .edit("c", json!({ "spec": { "target": target } }))
             .await;
         eventually(SOON, "the new dress", async || {
             let now = place.view("token").await?;
-            let right = now.labels.get("team").is_some_and(|t| t == "green")
-                && !now.labels.contains_key("tier")
+            let right = now
+                .labels
+                .get("example.com/team")
+                .is_some_and(|t| t == "green")
+                && !now.labels.contains_key("example.com/tier")
                 && now.labels.contains_key("foreign")
                 && !now.annotations.contains_key("example.com/note");
             if right {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`attacker`] | a user with a role of his own, what he makes, and what he can read |
 //! | [`secrets`] | T1, T4, T12, T15: to get, overwrite or adopt a Secret |
+//! | [`consent`] | T17, T18, T19: to lead a token or a dedicated Secret elsewhere, to ask for more than an issuer's limits |
 //! | [`objects`] | T3, T5: references out of the namespace, types, labels and annotations |
 //! | [`network`] | T2, T11: addresses, http, weak keys |
 //! | [`answers`] | T6, T10: an issuer that echoes secrets and forges claims |
@@ -14,6 +15,7 @@
 
 mod answers;
 mod attacker;
+mod consent;
 mod crowd;
 mod deletion;
 mod network;

@@ -123,6 +123,8 @@ impl Inside {
                     scope: apicred::controller::Scope::Cluster,
                     namespace: given.namespace,
                     concurrency: 4,
+                    target_keys: Vec::new(),
+                    entra_clouds: vec![apicred::api::Cloud::Public],
                     allowed_cidrs: vec!["127.0.0.0/8".parse().expect("a network")],
                     issuer_proxy: None,
                     instance: "inside".to_owned(),

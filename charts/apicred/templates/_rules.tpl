@@ -26,8 +26,8 @@ A rule that no code uses is a defect; so is a call without a rule.
   resources: [secrets]
   verbs: [patch]
 {{- if .Values.serviceAccountTokens }}
-# src/controller/materials.rs (account_token): the annotation apicred.dev/allowed-issuers of a ServiceAccount whose
-# token is to go to an issuer that nobody vouches for.
+# src/controller/materials.rs (account_token): the annotations apicred.dev/allowed-issuers and allowed-audiences of a
+# ServiceAccount, which limit where its tokens go.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [get]

@@ -1,15 +1,24 @@
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
-    api::names::ALLOWED_ISSUERS,
-    credential::{
-        Ask, Issuer,
-        binding::{may_ask, may_leave, may_post, may_request_audience, may_send},
+    api::{
+        Cloud,
+        names::{ALLOWED_AUDIENCES, ALLOWED_ISSUERS, CREDENTIAL_UID, PUBLISH_BY, STATE_OF},
     },
-    fixtures::{cluster_issuer, map, token_issuer},
+    credential::{
+        Ask, Credential, Issuer, IssuerLookup,
+        binding::{
+            Use, is_named, may_ask, may_leave, may_open, may_post, may_request_audience, may_send,
+            may_use_account, may_use_cloud,
+        },
+        parse,
+    },
+    fixtures::{cluster_issuer, credential_with, map, object, token_issuer},
+    oauth::{account_audience, known_endpoint},
 };
 
 fn cluster(rules: &Value) -> Issuer {
@@ -360,4 +369,400 @@ fn a_service_account_token_that_the_api_server_accepts_goes_to_no_issuer() {
     let denial = may_request_audience("robot", &own[0], &own).unwrap_err();
     assert!(denial.message().contains("serviceAccount.audience"));
     assert!(may_request_audience("robot", "https://issuer.example.com", &own).is_ok());
+}
+
+fn secret(annotations: &[(&str, &str)]) -> ObjectMeta {
+    ObjectMeta {
+        name: Some("s".to_owned()),
+        annotations: Some(map(annotations)),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Credentials that use Secret `s` for everything that a Secret can be used for, at an administrator's issuer.
+fn uses() -> Vec<(&'static str, Use, Credential)> {
+    let key = json!({ "name": "s", "key": "k" });
+    let public = json!({ "secretRefs": null, "public": {} });
+    let grant = |name: &str, inner: Value| json!({ "client": public, "grant": { name: inner } });
+    let of = |change: Value| credential_with(&change);
+    vec![
+        ("client secret", Use::Client, of(json!({}))),
+        (
+            "certificate",
+            Use::Client,
+            of(json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s" } } })),
+        ),
+        (
+            "mtls",
+            Use::Client,
+            of(json!({ "client": { "secretRefs": null, "mtls": { "secretName": "s" } } })),
+        ),
+        (
+            "refresh token",
+            Use::Grant,
+            of(grant("refreshToken", json!({ "secretRef": key }))),
+        ),
+        (
+            "subject token",
+            Use::Grant,
+            of(grant(
+                "tokenExchange",
+                json!({ "subject": { "secretRef": key, "tokenType": "urn:ietf:params:oauth:token-type:refresh_token" } }),
+            )),
+        ),
+        (
+            "assertion",
+            Use::Grant,
+            of(grant("jwtBearer", json!({ "assertionRef": key }))),
+        ),
+        (
+            "password",
+            Use::Grant,
+            of(grant(
+                "password",
+                json!({ "username": "u", "passwordRef": key }),
+            )),
+        ),
+        (
+            "static key",
+            Use::Grant,
+            of(
+                json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } }),
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn an_annotation_that_dedicates_a_secret_excludes_every_other_use() {
+    let serves = |meta: &ObjectMeta| -> Vec<&'static str> {
+        let all = uses().into_iter();
+        all.filter(|(_, purpose, credential)| may_open(credential, *purpose, meta).is_ok())
+            .map(|(name, ..)| name)
+            .collect()
+    };
+    let here = "https://issuer.example.com";
+    let free = [
+        "client secret",
+        "certificate",
+        "mtls",
+        "subject token",
+        "assertion",
+        "password",
+    ];
+    assert_eq!(serves(&secret(&[])), free);
+    assert_eq!(serves(&secret(&[(STATE_OF, "alerts")])), ["refresh token"]);
+    assert_eq!(
+        serves(&secret(&[(PUBLISH_BY, "x, alerts")])),
+        ["static key"]
+    );
+    for nothing in [
+        secret(&[(STATE_OF, "other")]),
+        secret(&[(STATE_OF, "")]),
+        secret(&[(PUBLISH_BY, "other")]),
+        secret(&[(STATE_OF, "alerts"), (PUBLISH_BY, "alerts")]),
+        // A published token, also the credential's own from an earlier target.
+        secret(&[(CREDENTIAL_UID, "another")]),
+        secret(&[(CREDENTIAL_UID, crate::fixtures::UID)]),
+        secret(&[(CREDENTIAL_UID, "")]),
+        secret(&[(CREDENTIAL_UID, "another"), (PUBLISH_BY, "alerts")]),
+        secret(&[(CREDENTIAL_UID, "another"), (STATE_OF, "alerts")]),
+        secret(&[
+            (CREDENTIAL_UID, "another"),
+            (ALLOWED_ISSUERS, "https://other.example"),
+        ]),
+    ] {
+        assert_eq!(serves(&nothing), [""; 0], "{:?}", nothing.annotations);
+    }
+    // The annotation was removed, the owner reference tells it.
+    let mut owned = secret(&[]);
+    owned.owner_references = Some(vec![
+        serde_json::from_value(json!({ "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "name": "x", "uid": "u", "controller": true })).unwrap(),
+    ]);
+    assert_eq!(serves(&owned), [""; 0]);
+    // A chain of tokens is a matter of explicit consent.
+    assert_eq!(
+        serves(&secret(&[
+            (CREDENTIAL_UID, "another"),
+            (ALLOWED_ISSUERS, here)
+        ])),
+        ["subject token", "assertion"]
+    );
+    // An owner pins a Secret to issuers, administrators' issuers included.
+    assert_eq!(serves(&secret(&[(ALLOWED_ISSUERS, here)])), free);
+    for elsewhere in [
+        "https://other.example",
+        "",
+        ",",
+        "https://issuer.example.com:8443",
+    ] {
+        assert_eq!(
+            serves(&secret(&[(ALLOWED_ISSUERS, elsewhere)])),
+            [""; 0],
+            "{elsewhere}"
+        );
+    }
+}
+
+#[test]
+fn a_secret_may_be_pinned_to_one_tenant_of_entra() {
+    let of = |tenant: &str| {
+        let change = json!({ "issuerRef": null, "entra": { "tenantId": tenant } });
+        parse(&object(&change), |_| IssuerLookup::Missing).unwrap()
+    };
+    let pinned = secret(&[(
+        ALLOWED_ISSUERS,
+        "https://login.microsoftonline.com/good.example",
+    )]);
+    assert!(may_open(&of("good.example"), Use::Client, &pinned).is_ok());
+    assert!(may_open(&of("GOOD.example"), Use::Client, &pinned).is_ok());
+    assert!(may_open(&of("evil.example"), Use::Client, &pinned).is_err());
+    let host = secret(&[(ALLOWED_ISSUERS, "https://login.microsoftonline.com")]);
+    assert!(may_open(&of("evil.example"), Use::Client, &host).is_ok());
+}
+
+#[test]
+fn a_name_names_every_object_of_the_name_and_a_name_with_uid_one_object() {
+    for (entry, named) in [
+        ("alerts", true),
+        (" alerts ", true),
+        ("alerts@uid-1", true),
+        ("alerts@uid-2", false),
+        ("alerts@", false),
+        ("other@uid-1", false),
+        ("@uid-1", false),
+        ("alerts@uid-1@x", false),
+        ("alert", false),
+        ("", false),
+        ("*", false),
+    ] {
+        assert_eq!(is_named(entry, "alerts", "uid-1"), named, "{entry:?}");
+    }
+    assert!(
+        !is_named("alerts@", "alerts", ""),
+        "an object without a UID"
+    );
+}
+
+#[test]
+fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
+    let key = json!({ "name": "s", "key": "k" });
+    let asks = |rules: Value, grant: Value| {
+        let issuer = cluster(&rules);
+        let lookup = |_: &_| IssuerLookup::Found(issuer.clone());
+        let public = json!({ "secretRefs": null, "public": {} });
+        let change = json!({ "client": public, "scopes": ["read"], "grant": grant });
+        let credential = parse(&object(&change), lookup).unwrap();
+        may_ask(&issuer, "secops", Some(&BTreeMap::new()), &credential.ask).map_err(|d| d.reason())
+    };
+    let all = |more: Value| {
+        let mut rules = json!({ "allowedNamespaces": { "selector": {} } });
+        crate::fixtures::merge(&mut rules, &more);
+        rules
+    };
+    let password = json!({ "password": { "username": "ceo@corp.example", "passwordRef": key } });
+    let signed = |more: Value| {
+        let mut signed = json!({ "keyRef": key });
+        crate::fixtures::merge(&mut signed, &more);
+        json!({ "jwtBearer": { "signed": signed } })
+    };
+    let exchange = |requested: &str| json!({ "tokenExchange": { "subject": { "secretRef": key }, "requestedTokenType": requested } });
+    let robot =
+        json!({ "tokenExchange": { "subject": { "serviceAccount": { "name": "robot" } } } });
+    let limited = json!({ "allowedScopes": ["read"] });
+    let jwt_type = "urn:ietf:params:oauth:token-type:jwt";
+    let usual = "urn:ietf:params:oauth:token-type:access_token";
+    let refresh = json!({ "refreshToken": { "secretRef": key } });
+    #[rustfmt::skip]
+    let cases = [
+        // Grants: all but password, or those that are listed.
+        (json!({}), password.clone(), Err("GrantNotAllowed")),
+        (json!({ "allowedGrants": ["password"] }), password.clone(), Ok(())),
+        (json!({ "allowedGrants": ["password"] }), refresh.clone(), Err("GrantNotAllowed")),
+        (json!({ "allowedGrants": [] }), refresh.clone(), Err("GrantNotAllowed")),
+        (json!({}), refresh.clone(), Ok(())),
+        (limited.clone(), refresh, Ok(())),
+        (limited.clone(), password.clone(), Err("GrantNotAllowed")),
+        // Subjects.
+        (json!({ "allowedScopes": ["read"], "allowedGrants": ["password"] }), password.clone(), Err("SubjectNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedGrants": ["password"], "allowedSubjects": ["ceo@corp.example"] }), password.clone(), Ok(())),
+        (json!({ "allowedGrants": ["password"], "allowedSubjects": ["CEO@corp.example", "x"] }), password, Err("SubjectNotAllowed")),
+        (json!({}), signed(json!({ "subject": "admin@corp.example" })), Ok(())),
+        (limited.clone(), signed(json!({ "subject": "admin@corp.example" })), Err("SubjectNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedSubjects": ["admin@corp.example"] }), signed(json!({ "subject": "admin@corp.example" })), Ok(())),
+        (json!({ "allowedSubjects": ["x"] }), signed(json!({ "subject": "admin@corp.example" })), Err("SubjectNotAllowed")),
+        (limited.clone(), robot.clone(), Ok(())),
+        (json!({ "allowedSubjects": ["x"] }), robot.clone(), Err("SubjectNotAllowed")),
+        (json!({ "allowedSubjects": ["system:serviceaccount:other:robot"] }), robot.clone(), Err("SubjectNotAllowed")),
+        (json!({ "allowedSubjects": ["system:serviceaccount:secops:robot"] }), robot, Ok(())),
+        // What a grant sends beside secrets counts as a parameter.
+        (limited.clone(), signed(json!({})), Ok(())),
+        (limited.clone(), signed(json!({ "issuer": "robot@x" })), Err("ParameterNotAllowed")),
+        (limited.clone(), signed(json!({ "audience": "https://other.example/token" })), Err("ParameterNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedParameters": ["iss=robot@x", "aud=https://a"] }), signed(json!({ "issuer": "robot@x", "audience": "https://a" })), Ok(())),
+        (json!({ "allowedScopes": ["read"], "allowedParameters": ["iss=robot@x"] }), signed(json!({ "issuer": "robot@y" })), Err("ParameterNotAllowed")),
+        (json!({ "allowedParameters": [] }), signed(json!({ "issuer": "robot@x" })), Err("ParameterNotAllowed")),
+        (json!({}), signed(json!({ "issuer": "robot@x", "audience": "https://a" })), Ok(())),
+        (limited.clone(), exchange(usual), Ok(())),
+        (limited.clone(), exchange(jwt_type), Err("ParameterNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedParameters": ["requested_token_type"] }), exchange(jwt_type), Ok(())),
+        (json!({}), exchange(jwt_type), Ok(())),
+    ];
+    for (rules, grant, expected) in cases {
+        assert_eq!(
+            asks(all(rules.clone()), grant.clone()),
+            expected,
+            "{rules} {grant}"
+        );
+    }
+}
+
+#[test]
+fn no_refresh_token_is_requested_into_a_secret_that_workloads_mount() {
+    for requested in [
+        "urn:ietf:params:oauth:token-type:refresh_token",
+        "URN:IETF:params:oauth:token-type:Refresh_Token",
+        "refresh_token",
+    ] {
+        let grant = json!({ "tokenExchange": {
+            "subject": { "secretRef": { "name": "s", "key": "k" } }, "requestedTokenType": requested,
+        } });
+        let object = object(&json!({ "grant": grant }));
+        let faults =
+            parse(&object, |_| IssuerLookup::Found(crate::fixtures::issuer())).unwrap_err();
+        assert_eq!(
+            faults[0].field,
+            "spec.grant.tokenExchange.requestedTokenType"
+        );
+        let smuggled = crate::fixtures::object(
+            &json!({ "parameters": { "requested_token_type": requested } }),
+        );
+        let lookup = |_: &_| IssuerLookup::Found(crate::fixtures::issuer());
+        assert!(parse(&smuggled, lookup).is_err());
+    }
+}
+
+#[test]
+fn a_service_account_says_where_its_tokens_go_and_for_which_audiences() {
+    let account = |audience: Option<&str>| {
+        let account = json!({ "name": "robot", "audience": audience });
+        json!({ "client": { "secretRefs": null, "serviceAccount": account } })
+    };
+    let use_it = |issuer: Issuer, audience: Option<&str>, notes: &[(&str, &str)]| {
+        let lookup = |_: &_| IssuerLookup::Found(issuer);
+        let credential = parse(&object(&account(audience)), lookup).unwrap();
+        let endpoint = known_endpoint(&credential).unwrap();
+        let audience = audience.map_or_else(
+            || account_audience(&credential, Some(&endpoint)),
+            str::to_owned,
+        );
+        may_use_account(
+            &credential,
+            Some(&endpoint),
+            "robot",
+            Some(&map(notes)),
+            &audience,
+        )
+        .map_err(|d| d.reason())
+    };
+    let admin = |more: Value| {
+        let mut rules = json!({ "oauth2": { "tokenUrl": "https://i.example.com/token" } });
+        crate::fixtures::merge(&mut rules, &more);
+        Issuer::cluster(&cluster_issuer(&rules)).unwrap()
+    };
+    let own = |more: Value| {
+        let mut rules = json!({ "tokenUrl": "https://i.example.com/token" });
+        crate::fixtures::merge(&mut rules, &more);
+        namespaced(&json!({ "oauth2": rules }))
+    };
+    let aws = "sts.amazonaws.com";
+    let lists = |audience| [(ALLOWED_AUDIENCES, audience)];
+    let here = (ALLOWED_ISSUERS, "https://i.example.com");
+    // The issuer's own audience needs no word, another one does.
+    assert_eq!(use_it(admin(json!({})), None, &[]), Ok(()));
+    assert_eq!(
+        use_it(admin(json!({})), Some("https://i.example.com/token"), &[]),
+        Ok(())
+    );
+    assert_eq!(
+        use_it(admin(json!({})), Some("https://i.example.com/"), &[]),
+        Ok(())
+    );
+    assert_eq!(
+        use_it(admin(json!({})), Some(aws), &[]),
+        Err("AudienceNotAllowed")
+    );
+    assert_eq!(
+        use_it(
+            admin(json!({})),
+            Some(aws),
+            &lists("vault, sts.amazonaws.com")
+        ),
+        Ok(())
+    );
+    assert_eq!(
+        use_it(admin(json!({})), Some(aws), &lists("vault")),
+        Err("AudienceNotAllowed")
+    );
+    let by_issuer = json!({ "allowedParameters": ["aud=sts.amazonaws.com"] });
+    assert_eq!(use_it(admin(by_issuer.clone()), Some(aws), &[]), Ok(()));
+    assert_eq!(
+        use_it(admin(by_issuer), Some("vault"), &[]),
+        Err("AudienceNotAllowed")
+    );
+    let named = json!({ "oauth2": { "issuer": aws } });
+    assert_eq!(
+        use_it(admin(named), None, &[]),
+        Ok(()),
+        "an administrator's word"
+    );
+    // `allowed-issuers` limits an administrator's issuer too.
+    let elsewhere = [(ALLOWED_ISSUERS, "https://other.example")];
+    assert_eq!(
+        use_it(admin(json!({})), None, &elsewhere),
+        Err("NotAuthorizedBySecret")
+    );
+    assert_eq!(use_it(admin(json!({})), None, &[here]), Ok(()));
+    // An issuer of the namespace calls itself what it likes.
+    assert_eq!(
+        use_it(own(json!({})), None, &[]),
+        Err("NotAuthorizedBySecret")
+    );
+    assert_eq!(use_it(own(json!({})), None, &[here]), Ok(()));
+    let liar = || own(json!({ "issuer": aws }));
+    assert_eq!(use_it(liar(), None, &[here]), Err("AudienceNotAllowed"));
+    assert_eq!(
+        use_it(liar(), Some(aws), &[here]),
+        Err("AudienceNotAllowed")
+    );
+    assert_eq!(
+        use_it(liar(), Some(aws), &[here, (ALLOWED_AUDIENCES, aws)]),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_national_cloud_is_used_where_the_installation_or_an_administrator_names_it() {
+    let public = [Cloud::Public];
+    let inline = |cloud| Issuer::inline("good.example", cloud).unwrap();
+    assert!(may_use_cloud(&public, &inline(Cloud::Public)).is_ok());
+    for cloud in [Cloud::USGov, Cloud::China] {
+        let entra = json!({ "entra": { "tenantId": "t.example", "cloud": cloud } });
+        for issuer in [inline(cloud), namespaced(&entra)] {
+            let denial = may_use_cloud(&public, &issuer).unwrap_err();
+            assert_eq!(denial.reason(), "CloudNotAllowed");
+            assert!(
+                denial.message().contains("entraClouds"),
+                "{}",
+                denial.message()
+            );
+            assert!(may_use_cloud(&[cloud], &issuer).is_ok());
+        }
+        assert!(may_use_cloud(&public, &Issuer::cluster(&cluster_issuer(&entra)).unwrap()).is_ok());
+        // Nobody vouches for this one, so each Secret names it.
+        let elsewhere = json!({ "entra": { "tenantId": "t.example", "cloud": cloud, "authorityHost": "https://e.example" } });
+        assert!(may_use_cloud(&public, &namespaced(&elsewhere)).is_ok());
+    }
+    assert!(may_use_cloud(&[], &inline(Cloud::Public)).is_err());
+    assert!(may_use_cloud(&[], &Issuer::nowhere()).is_ok());
 }

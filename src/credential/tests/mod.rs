@@ -2,6 +2,8 @@
 
 mod binding;
 mod fit;
+mod histories;
 mod issuer;
 mod parse;
+mod target_keys;
 mod tenancy;

@@ -7,17 +7,25 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use proptest::{prelude::*, sample::select};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::{
-    api::names::{ALLOWED_ISSUERS, PUBLISH_BY, STATE_OF},
-    credential::{Credential, Issuer, IssuerLookup, Proof, binding, parse},
+    api::names::{ALLOWED_AUDIENCES, ALLOWED_ISSUERS, CREDENTIAL_UID, PUBLISH_BY, STATE_OF},
+    credential::{
+        Credential, Issuer, IssuerLookup, Proof,
+        binding::{self, Use},
+        parse,
+    },
     fixtures::{at, cluster_issuer, object, token_issuer},
     issuer::discovery,
-    oauth::{Grant, Identity, Material, Moment, Need, TokenEndpoint, known_endpoint, request},
+    oauth::{
+        Grant, Identity, Material, Moment, Need, TokenEndpoint, account_audience, known_endpoint,
+        request,
+    },
 };
 
 /// Ways to write a host, and the origin that a person means by it; none: no place that a secret may go to.
@@ -115,10 +123,14 @@ struct Drawn {
     served: bool,
     grant: &'static str,
     proof: &'static str,
-    /// Annotations of the Secret that proves the client, of the one of the grant, and of the ServiceAccount.
-    allowed: [usize; 3],
-    /// What `state-of` and `publish-by` of the grant's Secret say.
+    /// `allowed-issuers` of the Secret that proves the client, of the one of the grant, and of the ServiceAccount.
+    allowed: [Option<usize>; 3],
+    /// Which dedications the two Secrets have: `state-of`, `publish-by`, and a token that apicred published.
+    dedicated: [[bool; 3]; 2],
+    /// What `state-of` and `publish-by` say.
     consent: &'static str,
+    /// Does the ServiceAccount list the audience of Entra ID?
+    audience: bool,
 }
 
 fn drawn() -> impl Strategy<Value = Drawn> {
@@ -140,7 +152,19 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         ClusterEntra,
     ]);
     let place = || prop_oneof![2 => 0..7_usize, 3 => 0..PLACES.len()];
-    let note = || prop_oneof![1 => 5..7_usize, 1 => 0..ANNOTATIONS.len()];
+    let note = || {
+        let some = prop_oneof![1 => 5..7_usize, 1 => 0..ANNOTATIONS.len()];
+        prop::option::weighted(0.7, some)
+    };
+    let dedicated = || {
+        let usual = [
+            [false; 3],
+            [true, false, false],
+            [false, true, false],
+            [false, false, true],
+        ];
+        prop_oneof![6 => Just([false; 3]), 6 => select(usual.to_vec()), 1 => any::<[bool; 3]>()]
+    };
     let grants = [
         "clientCredentials",
         "refreshToken",
@@ -172,11 +196,16 @@ fn drawn() -> impl Strategy<Value = Drawn> {
             select(grants.to_vec()),
             select(proofs.to_vec()),
             [note(), note(), note()],
+            [dedicated(), dedicated()],
             select(consents.to_vec()),
+            any::<bool>(),
         ),
     )
         .prop_map(
-            |((kind, place, discovered, alias, served), (grant, proof, allowed, consent))| Drawn {
+            |(
+                (kind, place, discovered, alias, served),
+                (grant, proof, allowed, dedicated, consent, audience),
+            )| Drawn {
                 kind,
                 place,
                 discovered,
@@ -185,7 +214,9 @@ fn drawn() -> impl Strategy<Value = Drawn> {
                 grant,
                 proof,
                 allowed,
+                dedicated,
                 consent,
+                audience,
             },
         )
 }
@@ -213,7 +244,17 @@ impl Drawn {
             json!({ "issuerUrl": PLACES[self.place].0 }),
         );
         let own = |spec: Value| Issuer::namespaced(&token_issuer(&spec), &[]).ok();
-        let cluster = |spec: Value| Issuer::cluster(&cluster_issuer(&spec)).ok();
+        let cluster = |mut spec: Value| {
+            spec["allowedGrants"] = json!([
+                "clientCredentials",
+                "refreshToken",
+                "onBehalfOf",
+                "jwtBearer",
+                "tokenExchange",
+                "password"
+            ]);
+            Issuer::cluster(&cluster_issuer(&spec)).ok()
+        };
         match self.kind {
             Kind::Inline => Issuer::inline("tenant.example", crate::api::Cloud::Public).ok(),
             Kind::Entra => own(json!({ "entra": entra })),
@@ -271,14 +312,25 @@ impl Drawn {
     }
 
     fn annotations(&self, of: usize) -> BTreeMap<String, String> {
-        [
-            (ALLOWED_ISSUERS, ANNOTATIONS[self.allowed[of]].0),
-            (STATE_OF, self.consent),
-            (PUBLISH_BY, self.consent),
-        ]
-        .into_iter()
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect()
+        let allowed = self.allowed[of].map(|a| (ALLOWED_ISSUERS, ANNOTATIONS[a].0));
+        let [state, publish, published] = self.dedicated.get(of).copied().unwrap_or_default();
+        let robot = of == 2 && self.audience;
+        allowed
+            .into_iter()
+            .chain(state.then_some((STATE_OF, self.consent)))
+            .chain(publish.then_some((PUBLISH_BY, self.consent)))
+            .chain(published.then_some((CREDENTIAL_UID, "another-uid")))
+            .chain(robot.then_some((ALLOWED_AUDIENCES, "sts, api://AzureADTokenExchange")))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect()
+    }
+
+    fn secret(&self, of: usize) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(["client", "grant"][of].to_owned()),
+            annotations: Some(self.annotations(of)),
+            ..ObjectMeta::default()
+        }
     }
 
     fn endpoint(&self, credential: &Credential) -> Option<TokenEndpoint> {
@@ -298,27 +350,17 @@ impl Drawn {
     fn goes_to(&self, credential: &Credential) -> Option<(Option<String>, Vec<usize>)> {
         let issuer = &credential.issuer;
         binding::may_ask(issuer, "secops", Some(&BTreeMap::new()), &credential.ask).ok()?;
-        let (client, grant, robot) = (
-            self.annotations(0),
-            self.annotations(1),
-            self.annotations(2),
-        );
         let mut drawn = Vec::new();
-        let serve = |drawn: &mut Vec<usize>| {
-            drawn.push(1);
-            binding::may_serve(credential, "grant", Some(&grant)).ok()
-        };
-        if matches!(credential.grant, Grant::Static(_)) {
-            serve(&mut drawn)?;
-            return Some((None, drawn));
-        }
         if !credential.alternatives().is_empty() {
-            binding::may_send(issuer, "client", Some(&client)).ok()?;
+            binding::may_open(credential, Use::Client, &self.secret(0)).ok()?;
             drawn.push(0);
         }
         if !credential.companions().is_empty() {
-            binding::may_send(issuer, "grant", Some(&grant)).ok()?;
-            serve(&mut drawn)?;
+            binding::may_open(credential, Use::Grant, &self.secret(1)).ok()?;
+            drawn.push(1);
+        }
+        if matches!(credential.grant, Grant::Static(_)) {
+            return Some((None, drawn));
         }
         let endpoint = self.endpoint(credential)?;
         let certificate = matches!(credential.proof, Proof::Mtls(_));
@@ -334,9 +376,10 @@ impl Drawn {
                 .iter()
                 .any(|n| matches!(n, Need::Account(_)));
         if accounts {
-            for origin in [&issuer.origin, &posted] {
-                binding::may_post(issuer, origin, "robot", Some(&robot)).ok()?;
-            }
+            let notes = self.annotations(2);
+            let audience = account_audience(credential, Some(&endpoint));
+            let place = Some(&endpoint);
+            binding::may_use_account(credential, place, "robot", Some(&notes), &audience).ok()?;
             drawn.push(2);
         }
         let identity = || Box::new(Identity::from_pem(&KEY.0, &KEY.1).unwrap());
@@ -364,19 +407,39 @@ impl Drawn {
     /// The rule: an administrator, Microsoft or the owner vouches for where it goes, and the owner for what is
     /// done with it. `strict`: only what must be understood counts.
     fn owner_agrees(&self, of: usize, origin: Option<&str>, strict: bool) -> bool {
-        let consents = match (self.grant, of) {
-            ("refreshToken", 1) => self.consent == "alerts",
-            ("static", 1) => ["alerts", "other, alerts"].contains(&self.consent),
-            _ => true,
+        let exchanges = ["onBehalfOf", "assertion", "keyFile", "exchange"].contains(&self.grant);
+        let consents = match (of, self.dedicated.get(of), self.grant) {
+            (1, Some([true, false, false]), "refreshToken") => self.consent == "alerts",
+            (1, Some([false, true, false]), "static") => {
+                ["alerts", "other, alerts"].contains(&self.consent)
+            }
+            (1, Some([false, false, false]), grant) => !["refreshToken", "static"].contains(&grant),
+            (1, Some([false, false, true]), _) => exchanges && self.allowed[1].is_some(),
+            (0, Some(dedicated), _) => *dedicated == [false; 3],
+            (2, ..) => match self.kind {
+                // The audience of the real Entra ID is not that of whoever speaks its protocol.
+                Kind::EntraWithCa | Kind::EntraElsewhere => self.audience,
+                _ => true,
+            },
+            _ => false,
         };
-        let (_, means, clear) = ANNOTATIONS[self.allowed[of]];
-        let names = |what: &str| means.contains(&what) && (clear || !strict);
+        let names = |what: &str| {
+            self.allowed[of].is_some_and(|allowed| {
+                let (_, means, clear) = ANNOTATIONS[allowed];
+                means.contains(&what) && (clear || !strict)
+            })
+        };
+        let free = self.allowed[of].is_none();
+        let entra = "https://login.microsoftonline.com";
         let goes = match origin {
             None => self.grant == "static",
-            Some(_) if self.kind.is_cluster() => self.served,
-            Some("https://login.microsoftonline.com") if self.kind.is_microsoft() => {
-                self.grant != "password" || of != 1 || names("tenant.example")
+            Some(origin) if origin == entra && self.kind.is_microsoft() => {
+                let administrators = self.kind.is_cluster();
+                let password = self.grant == "password" && of == 1 && !administrators;
+                let host = free || names(entra);
+                (self.served || !administrators) && (names("tenant.example") || host && !password)
             }
+            Some(origin) if self.kind.is_cluster() => self.served && (free || names(origin)),
             Some(origin) => names(origin),
         };
         consents && goes

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use url::Url;
 
-use crate::issuer::addresses::{allowed, check_literal};
+use crate::issuer::addresses::{allowed, check_literal, too_wide};
 
 fn ip(text: &str) -> IpAddr {
     text.parse()
@@ -128,6 +128,66 @@ proptest! {
             Ipv6Addr::new(0x2002, hi, lo, 0, 0, 0, 0, 1),
         ] {
             prop_assert_eq!(allowed(IpAddr::V6(v6), &nets), plain, "{} as {}", v4, v6);
+        }
+    }
+}
+
+#[test]
+fn a_network_that_opens_more_than_its_author_may_know_is_told() {
+    let told = |net: &str| too_wide(&net.parse().unwrap());
+    for fine in [
+        "10.0.0.0/8",
+        "10.20.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "127.0.0.0/8",
+        "127.0.0.1/32",
+        "169.254.0.0/25",
+        "100.64.0.0/16",
+        "fd12:3456::/32",
+        "::1/128",
+        "2001:db8::/32",
+    ] {
+        assert_eq!(told(fine), None, "{fine}");
+    }
+    for (wide, says) in [
+        ("0.0.0.0/0", "wider than /8"),
+        ("::/0", "wider than /16"),
+        ("126.0.0.0/7", "wider than /8"),
+        ("128.0.0.0/1", "wider than /8"),
+        ("0.0.0.0/8", "this machine"),
+        ("0.0.0.0/32", "this machine"),
+        ("169.254.0.0/16", "169.254.169.254"),
+        ("169.254.169.254/32", "169.254.169.254"),
+        ("169.254.170.0/24", "169.254.170.2"),
+        ("168.63.129.16/32", "Azure"),
+        ("168.0.0.0/8", "Azure"),
+        ("100.64.0.0/10", "Alibaba"),
+        ("192.0.0.0/24", "Oracle"),
+        ("fc00::/7", "wider than /16"),
+        ("fd00::/8", "wider than /16"),
+        ("fd00:ec2::/32", "AWS"),
+        ("fd20:ce::/32", "Google"),
+        ("::/96", "this machine"),
+        ("::/127", "this machine"),
+        ("fe80::/10", "wider than /16"),
+    ] {
+        let fault = told(wide).unwrap_or_default();
+        assert!(fault.contains(says), "{wide}: {fault}");
+        assert!(fault.starts_with(wide), "{fault}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_accepted_network_opens_loopback_or_metadata_on_the_side(address: u32, length in 0_u8..=32) {
+        let net = ipnet::Ipv4Net::new(address.into(), length).unwrap().trunc();
+        if too_wide(&ipnet::IpNet::V4(net)).is_none() {
+            for bad in ["169.254.169.254", "168.63.129.16", "0.0.0.0", "100.100.100.200"] {
+                prop_assert!(!net.contains(&bad.parse::<std::net::Ipv4Addr>().unwrap()));
+            }
+            let loopback: ipnet::Ipv4Net = "127.0.0.0/8".parse().unwrap();
+            prop_assert!(loopback.contains(&net) || !net.contains(&loopback));
         }
     }
 }

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use super::{Circumstances, Fields, Flow, Verdict};
 use crate::{
     api::{self, TokenSource},
-    credential::{AccountToken, FieldError},
+    credential::{AccountToken, FieldError, Subject},
     oauth::{Class, Need},
 };
 
@@ -67,6 +67,17 @@ impl Exchange {
             .as_ref()
             .map(|a| Party::parse(a, "spec.grant.tokenExchange.actor"))
             .transpose();
+        // It would be published where workloads mount it, and outlive every access token.
+        if spec
+            .requested_token_type
+            .as_ref()
+            .is_some_and(|r| r.to_ascii_lowercase().contains("refresh"))
+        {
+            return Err(vec![FieldError::new(
+                "spec.grant.tokenExchange.requestedTokenType",
+                "must not be a refresh token: the target Secret is mounted into workloads; request an access token",
+            )]);
+        }
         match (subject, actor) {
             (Ok(subject), Ok(actor)) => Ok(Self {
                 subject,
@@ -115,6 +126,19 @@ impl Flow for Exchange {
             ));
         }
         Ok(fields)
+    }
+
+    fn subjects(&self) -> Vec<Subject> {
+        let account = |p: &Party| match &p.need {
+            Need::Account(a) => Some(Subject::Account(a.name.clone())),
+            _ => None,
+        };
+        self.parties().filter_map(account).collect()
+    }
+
+    fn inputs(&self) -> Vec<(&'static str, String)> {
+        let requested = self.requested.iter().cloned();
+        requested.map(|r| ("requested_token_type", r)).collect()
     }
 
     /// RFC 8693 section 2.2.2: a token that is not accepted is an `invalid_request`; servers say `invalid_grant`.

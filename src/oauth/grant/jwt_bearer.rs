@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Circumstances, Fields, Flow, Verdict};
 use crate::{
     api::{self, ScopePlace, SecretKeyRef, SigningAlgorithm},
-    credential::FieldError,
+    credential::{FieldError, Subject},
     oauth::{
         Class, Need,
         assertion::{self, Header},
@@ -212,6 +212,23 @@ impl Flow for JwtBearer {
             Self::Signed(signed) => SecretString::from(signed.sign(supply, around)?),
         };
         Ok(vec![("assertion", assertion)])
+    }
+
+    fn subjects(&self) -> Vec<Subject> {
+        match self {
+            Self::Ready(_) => Vec::new(),
+            Self::Signed(s) => s.subject.iter().cloned().map(Subject::Name).collect(),
+        }
+    }
+
+    fn inputs(&self) -> Vec<(&'static str, String)> {
+        let Self::Signed(s) = self else {
+            return Vec::new();
+        };
+        [("iss", &s.issuer), ("aud", &s.audience)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)))
+            .collect()
     }
 
     fn scopes_in_form(&self, supplies: &[SecretString]) -> bool {

@@ -17,8 +17,8 @@ pub use static_key::StaticKey;
 
 use super::{Class, Need, TokenEndpoint};
 use crate::{
-    api,
-    credential::{Credential, FieldError},
+    api::{self, GrantKey},
+    credential::{Credential, FieldError, Subject},
 };
 
 /// A valid grant.
@@ -85,6 +85,14 @@ pub(super) trait Flow {
         supplies: &[SecretString],
         around: &Circumstances<'_>,
     ) -> Result<Fields, String>;
+    /// For whom the spec asks, as far as it says so. An issuer may limit it.
+    fn subjects(&self) -> Vec<Subject> {
+        Vec::new()
+    }
+    /// Values of the spec that [`Flow::fields`] sends beside secrets, by the names that `allowedParameters` has for them.
+    fn inputs(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
     /// Does the token stand for a person, so that scopes are named one by one?
     fn for_user(&self) -> bool {
         false
@@ -191,6 +199,29 @@ impl Grant {
         let mut words = vec![self.flow().grant_type().to_owned()];
         words.extend(self.flow().words());
         words
+    }
+
+    /// Its key in `spec.grant`; a static key is not granted.
+    pub const fn key(&self) -> Option<GrantKey> {
+        Some(match self {
+            Self::ClientCredentials => GrantKey::ClientCredentials,
+            Self::RefreshToken(_) => GrantKey::RefreshToken,
+            Self::OnBehalfOf(_) => GrantKey::OnBehalfOf,
+            Self::JwtBearer(_) => GrantKey::JwtBearer,
+            Self::TokenExchange(_) => GrantKey::TokenExchange,
+            Self::Password(_) => GrantKey::Password,
+            Self::Static(_) => return None,
+        })
+    }
+
+    /// For whom the spec asks, as far as it says so.
+    pub fn subjects(&self) -> Vec<Subject> {
+        self.flow().subjects()
+    }
+
+    /// Values of the spec that are sent beside secrets, by name.
+    pub fn inputs(&self) -> Vec<(&'static str, String)> {
+        self.flow().inputs()
     }
 
     /// Does the token stand for a person?

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use super::{Circumstances, Fields, Flow, Verdict};
 use crate::{
     api::{self, SecretKeyRef},
+    credential::Subject,
     oauth::{Class, Need},
 };
 
@@ -44,6 +45,10 @@ impl Flow for Password {
             ("username", SecretString::from(self.username.as_str())),
             ("password", password.clone()),
         ])
+    }
+
+    fn subjects(&self) -> Vec<Subject> {
+        vec![Subject::Name(self.username.clone())]
     }
 
     fn for_user(&self) -> bool {

@@ -45,6 +45,8 @@ fn victim() {
             namespace: NAMESPACE.to_owned(),
             concurrency: 4,
             allowed_cidrs: Vec::new(),
+            target_keys: Vec::new(),
+            entra_clouds: vec![apicred::api::Cloud::Public],
             issuer_proxy: None,
             instance: "victim".to_owned(),
             identity: IdentityEnvironment::default(),

@@ -110,8 +110,8 @@ fn a_refused_credential_is_not_sent_again_however_it_is_poked() {
             let text = number.to_string();
             attacker
                 .edit("c", json!({
-                    "metadata": { "labels": { "poke": text }, "annotations": { "example.com/poke": text } },
-                    "spec": { "target": { "labels": { "poke": text } }, "expect": { "roles": [text] } },
+                    "metadata": { "labels": { "example.com/poke": text }, "annotations": { "example.com/poke": text } },
+                    "spec": { "target": { "labels": { "example.com/poke": text } }, "expect": { "roles": [text] } },
                 }))
                 .await;
         }

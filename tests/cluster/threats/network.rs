@@ -10,10 +10,10 @@ use std::{
 
 use kube::api::PostParams;
 use serde_json::json;
-use testenv::ConnectProxy;
+use testenv::{ConnectProxy, eventually};
 
 use super::attacker::{Attacker, ISSUERS_AND_CREDENTIALS, foreign_secrets};
-use crate::support::{ALLOW_CIDR, Listener, World, issuer_of, run, typed};
+use crate::support::{ALLOW_CIDR, Listener, SOON, World, issuer_of, run, typed};
 
 /// A door that counts who knocks: even a connection without a word tells an attacker that there is one.
 struct Door {
@@ -191,6 +191,10 @@ fn no_inner_address_is_asked_of_a_proxy() {
         // An issuer that the proxy is asked for leads to no inner address either.
         let listener = leading_to(format!("https://127.0.0.2:{}/token", door.port));
         place.put_listener(&listener).await;
+        // Its owner's word limits an administrator's issuer as well.
+        let note =
+            json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": null } } });
+        place.edit_secret("source", note).await;
         place
             .create("led", json!({ "target": { "secretName": "led" } }))
             .await;
@@ -349,5 +353,60 @@ fn nothing_goes_over_http_and_no_weak_key_signs() {
         assert!(message.contains("2048 bits or more"), "{message}");
         assert!(listener.requests().is_empty(), "a weak key has signed");
         attacker.learns_nothing(&place).await;
+    });
+}
+
+#[test]
+fn a_network_that_opens_this_machine_or_metadata_on_the_side_is_refused() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("t2-wide").await;
+        let issuer = |network: serde_json::Value| {
+            json!({
+                "oauth2": { "tokenUrl": "https://issuer.example.com/token" },
+                "network": network,
+                "allowedNamespaces": { "names": [place.namespace] },
+            })
+        };
+        for cidr in [
+            "0.0.0.0/0",
+            "::/0",
+            "169.254.0.0/16",
+            "168.63.129.16/32",
+            "::/64",
+        ] {
+            place
+                .put_issuer(issuer(json!({ "allowedCidrs": [cidr] })))
+                .await;
+            let told = eventually(SOON, format!("{cidr} refused"), async || {
+                let found = place.issuers().get(&place.issuer_name).await;
+                let found = found.map_err(|e| e.to_string())?;
+                let (wanted, status) =
+                    (found.metadata.generation, found.status.unwrap_or_default());
+                let told = status.conditions.iter().find(|c| c.status == "False");
+                told.filter(|_| status.observed_generation == wanted)
+                    .map(|c| c.message.clone())
+                    .ok_or(format!("{:?}", status.conditions))
+            })
+            .await;
+            assert!(
+                told.contains(cidr) && told.contains("allowWideCidrs"),
+                "{told}"
+            );
+            // An installation does not start with it.
+            let started = std::process::Command::new(env!("CARGO_BIN_EXE_apicred"))
+                .args(["run", "--allow-cidr", cidr])
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&started.stderr);
+            assert!(!started.status.success());
+            assert!(
+                said.contains(cidr) && said.contains("--allow-wide-cidrs"),
+                "{said}"
+            );
+        }
+        let meant = json!({ "allowedCidrs": ["0.0.0.0/0"], "allowWideCidrs": true });
+        place.put_issuer(issuer(meant)).await;
+        place.issuer_ready().await;
     });
 }

@@ -198,6 +198,37 @@ fn a_target_gives_no_rights_and_steers_nobody() {
                 assert!(refused.contains(field), "{field} {key}: {refused}");
             }
         }
+        // Keys by which other tools act on Secrets, and names that are theirs.
+        for (number, key) in [
+            "owner",
+            "name",
+            "grafana_dashboard",
+            "k8s-sidecar-target-directory",
+            "helm.sh/chart",
+            "meta.helm.sh/release-name",
+            "replicator.v1.mittwald.de/replicate-to",
+            "reflector.v1.k8s.emberstack.com/reflection-auto-enabled",
+            "istio/multiCluster",
+            "cert-manager.io/allow-direct-injection",
+            "a-tool.that-nobody-knows.dev/sync",
+        ]
+        .iter()
+        .enumerate()
+        {
+            for field in ["labels", "annotations"] {
+                let name = format!("steering-{field}-{number}");
+                let target = json!({ "secretName": name, field: { *key: "x" } });
+                let spec = place.spec(json!({ "target": target }));
+                attacker.credential(&name, spec).await.unwrap();
+                attacker.refused(&name, &["TargetKeyNotAllowed"]).await;
+                assert!(place.secrets().get_opt(&name).await.unwrap().is_none());
+            }
+        }
+        for name in ["sh.helm.release.v1.shop.v7", "bootstrap-token-abcdef"] {
+            let spec = place.spec(json!({ "target": { "secretName": name } }));
+            let refused = attacker.credential("named", spec).await.unwrap_err();
+            assert!(refused.contains("secretName"), "{name}: {refused}");
+        }
         // Neither by an edit of one that was taken.
         let account: ServiceAccount = typed(json!({ "metadata": { "name": "robot" } }));
         Api::namespaced(place.kube.clone(), &place.namespace)

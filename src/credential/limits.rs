@@ -1,0 +1,167 @@
+//! What the administrator of an issuer lets credentials request: namespaces, grants, scopes, parameters and subjects.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::{Ask, Issuer, Subject, binding::Denial};
+use crate::api::GrantKey;
+
+/// Grants of a `ClusterTokenIssuer` without `allowedGrants`: all but `password`. With it a user chooses whose password
+/// is tried, and the operator's address is the one that the issuer blocks.
+pub(super) const USUAL_GRANTS: [GrantKey; 5] = [
+    GrantKey::ClientCredentials,
+    GrantKey::RefreshToken,
+    GrantKey::OnBehalfOf,
+    GrantKey::JwtBearer,
+    GrantKey::TokenExchange,
+];
+
+/// The token type that a token exchange requests if it names none, in effect; to name it asks for nothing more.
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// May credentials of `namespace` (with these labels) ask `issuer` for `ask`?
+///
+/// # Errors
+/// The rule that forbids it.
+pub fn may_ask(
+    issuer: &Issuer,
+    namespace: &str,
+    namespace_labels: Option<&BTreeMap<String, String>>,
+    ask: &Ask,
+) -> Result<(), Denial> {
+    if let Some(allowed) = &issuer.allowed_namespaces {
+        let by_name = allowed.names.iter().flatten().any(|n| n == namespace);
+        let by_label = match (&allowed.selector, namespace_labels) {
+            (Some(selector), Some(labels)) => selects(selector, labels),
+            _ => false,
+        };
+        if !by_name && !by_label {
+            return Err(Denial::Namespace(format!(
+                "{} does not serve namespace {namespace}; its administrator adds it to spec.allowedNamespaces",
+                issuer.id
+            )));
+        }
+    }
+    may_be_granted(issuer, ask)?;
+    if let Some(allowed) = &issuer.allowed_scopes {
+        let is_allowed = |wanted: &str| {
+            let as_scope = format!("{}/.default", wanted.trim_end_matches('/'));
+            allowed.iter().any(|a| a == wanted || *a == as_scope)
+        };
+        let wanted = || ask.scopes.iter().chain(&ask.resource).chain(&ask.audience);
+        if wanted().next().is_none() {
+            return Err(Denial::Scope(format!(
+                "{} gives named scopes only ({}); name one in spec.scopes",
+                issuer.id,
+                allowed.join(", ")
+            )));
+        }
+        if let Some(refused) = wanted().find(|w| !is_allowed(w)) {
+            return Err(Denial::Scope(format!(
+                "{} does not give \"{refused}\"; it gives {}",
+                issuer.id,
+                allowed.join(", ")
+            )));
+        }
+    }
+    may_add(issuer, ask)?;
+    may_stand_for(issuer, namespace, ask)
+}
+
+/// May this grant be used?
+fn may_be_granted(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
+    match &issuer.allowed_grants {
+        Some(allowed) if !allowed.contains(&ask.grant) => Err(Denial::Grant(format!(
+            "{} does not allow the grant {}; its administrator adds it to spec.allowedGrants",
+            issuer.id,
+            ask.grant.as_str()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// May this be sent beside what is asked for? Rights are asked for in many words: RFC 9396, RFC 9101, OpenID Connect
+/// Core section 5.5, User-Managed Access, `organization` of Auth0, `requested_subject` of Keycloak, `target_audience` of
+/// Google, and others that nobody here knows. So an issuer that limits scopes takes only what its administrator named.
+/// The fields of a grant that end in the request count as well: `requested_token_type`, and `iss` and `aud` of an
+/// assertion that apicred signs.
+fn may_add(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
+    let limited = issuer.allowed_scopes.is_some().then_some(Vec::new());
+    let Some(allowed) = issuer.allowed_parameters.clone().or(limited) else {
+        return Ok(());
+    };
+    let parameters = ask
+        .parameters
+        .iter()
+        .map(|(n, v)| ("parameter", n.as_str(), v));
+    let claims = ask.claims.iter().map(|(n, v)| ("claim", n.as_str(), v));
+    let inputs = ask
+        .inputs
+        .iter()
+        .filter(|(name, value)| !(*name == "requested_token_type" && value == ACCESS_TOKEN))
+        .map(|(n, v)| ("input of the grant", *n, v));
+    let mut all = parameters.chain(claims).chain(inputs);
+    match all.find(|(_, name, value)| !lists(&allowed, name, value)) {
+        None => Ok(()),
+        Some((what, name, _)) => Err(Denial::Parameter(format!(
+            "{} does not take the {what} \"{name}\" with this value; leave it out, or have the administrator of the issuer add it to spec.allowedParameters",
+            issuer.id
+        ))),
+    }
+}
+
+/// Does a list of `allowedParameters` have this name, alone or with this value?
+pub(super) fn lists(allowed: &[String], name: &str, value: &str) -> bool {
+    allowed.iter().any(|a| match a.split_once('=') {
+        Some((n, v)) => n == name && v == value,
+        None => a == name,
+    })
+}
+
+/// May a token be requested for these subjects? An issuer that limits scopes takes no subject from a spec unless its
+/// administrator lists it. A ServiceAccount as the subject is limited by `allowedSubjects` alone: its token names the
+/// namespace, and the issuer judges it.
+fn may_stand_for(issuer: &Issuer, namespace: &str, ask: &Ask) -> Result<(), Denial> {
+    let is_allowed = |subject: &Subject| match (&issuer.allowed_subjects, subject) {
+        (Some(allowed), Subject::Name(name)) => allowed.contains(name),
+        (Some(allowed), Subject::Account(name)) => {
+            allowed.contains(&format!("system:serviceaccount:{namespace}:{name}"))
+        }
+        (None, Subject::Name(_)) => issuer.allowed_scopes.is_none(),
+        (None, Subject::Account(_)) => true,
+    };
+    match ask.subjects.iter().find(|s| !is_allowed(s)) {
+        None => Ok(()),
+        Some(Subject::Name(name)) => Err(Denial::Subject(format!(
+            "{} does not allow requests for the subject {name:?}; its administrator adds it to spec.allowedSubjects",
+            issuer.id
+        ))),
+        Some(Subject::Account(name)) => Err(Denial::Subject(format!(
+            "{} does not allow requests for ServiceAccount {name}; its administrator adds system:serviceaccount:{namespace}:{name} to spec.allowedSubjects",
+            issuer.id
+        ))),
+    }
+}
+
+/// Does a label selector match? An empty one matches everything; an unknown operator matches nothing.
+/// Source: the LabelSelector reference of the Kubernetes API.
+fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    let equal = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .all(|(k, v)| labels.get(k) == Some(v));
+    let fits = selector.match_expressions.iter().flatten().all(|e| {
+        let value = labels.get(&e.key);
+        let listed = || value.is_some_and(|v| e.values.iter().flatten().any(|x| x == v));
+        match e.operator.as_str() {
+            "In" => listed(),
+            "NotIn" => !listed(),
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    });
+    equal && fits
+}
