@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apicred::{
-    credential::Endpoint,
+    credential::{Endpoint, binding::issuer_mark},
     issuer::proxy::Proxy,
     oauth::{
         http::Http,
@@ -66,6 +66,7 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
         credential: &subject.credential,
         reference: &subject.state,
         origins: origins(&credential.issuer, &places, &holders),
+        issuer: issuer_mark(&credential, &endpoint),
         force: options.force,
     };
     state.check().await?;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use apicred::{
     api::SecretKeyRef,
-    credential::{AccountToken, Certificate, Credential, KeyPair, Proof, binding},
+    credential::{
+        AccountToken, Certificate, Credential, KeyPair, Proof,
+        binding::{self, Use},
+    },
     oauth::{
         Identity, Material, TokenEndpoint, account_audience, file,
         sign_in::{Flow, Part, destinations, origins},
@@ -130,6 +133,8 @@ async fn open(
             ),
             other => other.about(&format!("reading Secret {name}")),
         })?;
+    binding::may_open(credential, Use::Client, &secret.metadata)
+        .map_err(|denial| denial.message().to_owned())?;
     may_go(
         credential,
         origins,
@@ -162,22 +167,18 @@ async fn account_token(
     let name = &account.name;
     let doing =
         format!("making a token of ServiceAccount {name}, by which this client proves itself");
-    if !credential.issuer.vouched {
-        let object = call(cluster.api::<ServiceAccount>().get(name))
-            .await
-            .map_err(|t| t.about(&format!("reading ServiceAccount {name}")))?;
-        may_go(
-            credential,
-            origins,
-            name,
-            object.metadata.annotations.as_ref(),
-        )
+    let object = call(cluster.api::<ServiceAccount>().get(name))
+        .await
+        .map_err(|t| t.about(&format!("reading ServiceAccount {name}")))?;
+    let notes = object.metadata.annotations.as_ref();
+    may_go(credential, origins, name, notes)
         .map_err(|text| text.replacen("Secret ", "ServiceAccount ", 1))?;
-    }
     let audience = account
         .audience
         .clone()
         .unwrap_or_else(|| account_audience(credential, Some(endpoint)));
+    let denied = |denial: binding::Denial| denial.message().to_owned();
+    binding::may_use_account(credential, Some(endpoint), name, notes, &audience).map_err(denied)?;
     let api = cluster.api::<ServiceAccount>();
     let request = async |audiences: Vec<String>, dry_run: bool| {
         let wish = TokenRequest {
@@ -199,7 +200,6 @@ async fn account_token(
     // Without an audience the API server puts its own into the request, and shows it in the answer. The operator reads
     // them in its own token; a user may have none.
     let own = request(Vec::new(), true).await?.spec.audiences;
-    let denied = |denial: binding::Denial| denial.message().to_owned();
     binding::may_request_audience(name, &audience, &own).map_err(denied)?;
     let token = request(vec![audience], false)
         .await?

@@ -25,6 +25,8 @@ pub(crate) struct State<'a> {
     pub(crate) reference: &'a SecretKeyRef,
     /// Origins that the operator sends the refresh token to.
     pub(crate) origins: Vec<String>,
+    /// The issuer that gives the refresh token, as the operator notes it.
+    pub(crate) issuer: String,
     /// Take over what names another credential, or none.
     pub(crate) force: bool,
 }
@@ -116,6 +118,7 @@ impl State<'_> {
                 "annotations": {
                     (names::STATE_OF): self.credential.name,
                     (names::ALLOWED_ISSUERS): self.origins.join(","),
+                    (names::ISSUED_BY): self.issuer,
                 },
             },
             "type": "Opaque",
@@ -125,7 +128,7 @@ impl State<'_> {
     }
 
     fn change(&self, there: &Secret, token: &SecretString) -> Value {
-        let mut notes = json!({});
+        let mut notes = json!({ (names::ISSUED_BY): self.issuer });
         let named = |note: &str| {
             let all = there.metadata.annotations.as_ref();
             all.is_some_and(|a| a.contains_key(note))

@@ -160,6 +160,8 @@ fn a_secret_of_somebody_else_is_left_alone() {
     #[rustfmt::skip]
     let cases = [
         (json!({ (names::STATE_OF): "c" }), none.clone(), true, true),
+        (json!({ (names::STATE_OF): format!("c@{}", credential.uid) }), none.clone(), !credential.uid.is_empty(), true),
+        (json!({ (names::STATE_OF): "c@another-object" }), none.clone(), false, true),
         (json!({ (names::STATE_OF): "other" }), none.clone(), false, true),
         (json!({}), none.clone(), false, true),
         (json!({ (names::CREDENTIAL): "c", (names::STATE_OF): "c" }), none.clone(), false, false),
