@@ -12,7 +12,7 @@ use crate::{
     oauth::{LifetimeSource, Token},
     plan::{Memory, Observed, Source, fingerprint},
     publish::{
-        Record, SourceMark, SourceUse, dress,
+        Record, RefusedSource, SourceMark, SourceUse, dress,
         ownership::{Hands, Published, Target},
     },
 };
@@ -116,6 +116,19 @@ pub(crate) fn mark(version: &str) -> SourceMark {
     }
 }
 
+/// The client secret at a version, refused by the issuer now.
+pub(crate) fn refused(credential: &Credential, version: &str) -> RefusedSource {
+    RefusedSource {
+        mark: mark(version),
+        asked: fingerprint::request(credential),
+        since: at(0),
+        at: at(0),
+        reason: "ClientSecretRefused".to_owned(),
+        by_issuer: true,
+        fingerprint: None,
+    }
+}
+
 /// What stands on a Secret whose token lives from `issued` to `expires` and is due at `renew` (seconds from now).
 pub(crate) fn record(credential: &Credential, (issued, renew, expires): (i64, i64, i64)) -> Record {
     Record {
@@ -179,8 +192,10 @@ pub(crate) fn holding(credential: &Credential, record: Record) -> Observed {
             changed_at: None,
             created_at: None,
             expires_at: None,
+            expiry_unreadable: false,
         }],
         companions: Vec::new(),
+        missing_account: None,
         memory: Memory::default(),
         held: false,
     }

@@ -1,6 +1,5 @@
 //! The OAuth client of a credential: its id, and the one way in which it proves itself.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,10 +28,14 @@ pub struct Client {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 4))]
     pub secret_refs: Vec<SecretKeyRef>,
-    /// When the first of `secretRefs` ends, to be warned ahead of it. The annotation
-    /// `apicred.dev/secret-expires-at` on the Secret says the same and goes before it.
+    /// When the first of `secretRefs` ends, to be warned ahead of it: RFC 3339 (`2027-06-30T00:00:00Z`) or a date
+    /// (`2027-06-30`, from its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret says the
+    /// same and goes before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_expires_at: Option<Time>,
+    #[schemars(length(max = 40))]
+    #[x_kube(validation = Rule::new("timestamp(self.size() == 10 ? self + 'T00:00:00Z' : self) > timestamp('1970-01-01T00:00:00Z')")
+        .message("secretExpiresAt is a time such as 2027-06-30T00:00:00Z, or a date such as 2027-06-30"))]
+    pub secret_expires_at: Option<String>,
     /// A certificate whose key signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Box<CertificateClient>>,

@@ -47,8 +47,8 @@ pub struct ApiCredentialStatus {
     /// The token's own id (`uti` or `jti`), as the issuer's sign-in logs have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// Sources that the issuer refused, as `name/key@version`. A refused password is not tried again while it
-    /// stands here unchanged.
+    /// Sources that were refused or unusable, as `name/key@version`, also while another one works. A refused password is
+    /// not tried again while it is listed here unchanged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub refused_sources: Vec<String>,
@@ -83,6 +83,10 @@ pub struct LastAttempt {
     /// Entra's id of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// Digest of everything that a failed request depended on. While it is unchanged, another process keeps to
+    /// `nextAttempt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<String>,
 }
 
 /// How an exchange ended.

@@ -19,8 +19,8 @@ use crate::{
         self, Class, Grant, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal, Token,
         TokenEndpoint, TokenRequest, Validity, grant::JwtBearer,
     },
-    plan::{Observed, Source},
-    publish::{SourceMark, SourceUse},
+    plan::{self, Candidate, Observed, Source, fingerprint},
+    publish::{RefusedSource, SourceMark, SourceUse},
 };
 
 /// How long a static key is published for before it is looked at again.
@@ -37,22 +37,8 @@ pub(super) struct Acquired {
     pub(super) issuer: String,
 }
 
-/// No token, and which sources the issuer refused on the way.
-pub(super) struct Failed {
-    pub(super) refusal: Refusal,
-    pub(super) refused: Vec<SourceMark>,
-}
-
-impl From<Refusal> for Failed {
-    fn from(refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            refused: Vec::new(),
-        }
-    }
-}
-
-/// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already.
+/// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already. `refused`
+/// receives what did not work on the way, whatever comes of it.
 pub(super) async fn acquire(
     context: &Arc<Context>,
     credential: &Credential,
@@ -60,7 +46,8 @@ pub(super) async fn acquire(
     observed: &Observed,
     first: Option<Read>,
     permit: Permit,
-) -> Result<Acquired, Failed> {
+    refused: &mut Vec<RefusedSource>,
+) -> Result<Acquired, Refusal> {
     let permit = Arc::new(permit);
     if let Grant::Static(fixed) = &credential.grant {
         let read = match first {
@@ -76,10 +63,32 @@ pub(super) async fn acquire(
         ));
     }
     let endpoint = endpoint(context, credential).await?;
-    let mut refused: Vec<SourceMark> = Vec::new();
+    let not_working = |mark: SourceMark, refusal: &Refusal, fingerprint: Option<String>| {
+        if observed.sources.len() > 1 {
+            tracing::warn!(
+                secret = mark.name,
+                key = mark.key,
+                reason = refusal.reason,
+                http_status = refusal.http_status,
+                aadsts = refusal.aadsts,
+                correlation_id = refusal.correlation_id,
+                "one of several client secrets does not work"
+            );
+        }
+        let now = context.clock.now();
+        RefusedSource {
+            mark,
+            asked: fingerprint::request(credential),
+            since: now,
+            at: now,
+            reason: refusal.reason.to_owned(),
+            by_issuer: refusal.http_status.is_some(),
+            fingerprint,
+        }
+    };
     let mut last = None;
     let mut first = first;
-    for source in candidates(observed) {
+    for Candidate { source, trial } in plan::candidates(credential, observed, context.clock.now()) {
         let matches = |read: &mut Read| match (&read.used, source) {
             (Some(mark), Some(source)) => mark.is(&source.reference),
             (None, None) => true,
@@ -93,59 +102,56 @@ pub(super) async fn acquire(
         let read = match checked {
             Ok(read) => read,
             Err(refusal) => {
-                last = Some(refusal);
+                let choice = observed.sources.len() > 1 && refusal.class == Class::Invalid;
+                if let (Some(mark), true) = (source.and_then(Source::mark), choice) {
+                    refused.push(not_working(mark, &refusal, None));
+                }
+                last = Some((refusal, Vec::new()));
                 continue;
             }
         };
         let (used, with) = (read.used.clone(), read.with.clone());
-        let odd = read.material.odd();
+        let (odd, content) = (read.material.odd(), read.fingerprint.clone());
         match one(context, credential, key, &endpoint, read, &permit).await {
-            Ok(mut acquired) => {
-                // What was refused before, at versions that still stand, is noted on the Secret with it.
-                let still = observed.memory.refused.iter().filter(|m| {
-                    observed
-                        .sources
-                        .iter()
-                        .any(|s| s.mark().as_ref() == Some(m))
-                });
-                let other = |m: &SourceMark| used.as_ref() != Some(m);
-                let mut known: Vec<SourceMark> = still.filter(|m| other(m)).cloned().collect();
-                known.extend(refused.into_iter().filter(other));
-                known.dedup();
-                acquired.sources.refused = known;
-                return Ok(acquired);
-            }
+            Ok(acquired) => return Ok(acquired),
             Err(mut refusal) => {
-                let next = refusal.about_client;
-                if let (true, Some(mark)) = (next, used) {
+                // Servers answer a wrong secret in many ways. Neither a password nor a refresh token is sent once more
+                // because of a guess.
+                let guess = trial
+                    && refusal.http_status.is_some()
+                    && matches!(refusal.class, Class::Denied | Class::Invalid)
+                    && !refusal.until_change
+                    && !matches!(credential.grant, Grant::RefreshToken(_));
+                let next = refusal.about_client || guess;
+                if let (true, Some(mark)) = (next, &used) {
                     // With several secrets a person must know which one is meant.
                     refusal.next_step.push_str(&format!(
                         "; it was key {} of Secret {}",
                         mark.key, mark.name
                     ));
-                    refused.push(mark);
+                    refused.push(not_working(mark.clone(), &refusal, Some(content)));
                 }
-                if let (true, Some(odd)) = (next, odd) {
+                if let (true, Some(odd)) = (refusal.about_client, odd) {
                     refusal.next_step.push_str(&format!("; {odd}"));
                 }
-                if refusal.until_change {
-                    refused.extend(with);
-                }
-                last = Some(refusal);
+                last = Some((refusal, with));
                 if !next {
                     break;
                 }
             }
         }
     }
-    let refusal = last.unwrap_or_else(|| {
-        Refusal::local(
+    let Some((refusal, with)) = last else {
+        return Err(Refusal::local(
             Class::Invalid,
             "ClientSecretMissing",
             "no client secret is there",
-        )
-    });
-    Err(Failed { refusal, refused })
+        ));
+    };
+    if refusal.until_change {
+        refused.extend(with.into_iter().map(|m| not_working(m, &refusal, None)));
+    }
+    Err(refusal)
 }
 
 fn acquired(
@@ -210,24 +216,6 @@ async fn one(
 
 fn later(now: Timestamp, seconds: i64) -> Timestamp {
     crate::plan::schedule::later(now, SignedDuration::from_secs(seconds))
-}
-
-/// The proofs to try, in order. One that was refused stays out until it changes, unless all were. Where no Secret
-/// proves the client there is one try.
-fn candidates(observed: &Observed) -> Vec<Option<&Source>> {
-    if observed.sources.is_empty() {
-        return vec![None];
-    }
-    let present = || observed.sources.iter().filter(|s| s.present.is_some());
-    let fresh: Vec<Option<&Source>> = present()
-        .filter(|s| s.mark().is_some_and(|m| !observed.memory.has_refused(&m)))
-        .map(Some)
-        .collect();
-    if fresh.is_empty() {
-        present().map(Some).collect()
-    } else {
-        fresh
-    }
 }
 
 /// A static key as a token: it has no end that anybody knows, so it is looked at again after a year.

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
 use super::{
+    accounts::Accounts,
     backwards::Head,
     digest_key::KeyKeeper,
     endpoints::Endpoints,
@@ -82,6 +83,7 @@ pub(super) struct Context {
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
     pub(super) index: Mutex<Index>,
     pub(super) secrets: Mutex<Secrets>,
+    pub(super) accounts: Accounts,
     pub(super) namespaces: Mutex<HashMap<String, NamespaceFacts>>,
     /// Namespaces, and kinds that could not be listed in them yet.
     pub(super) blind: Mutex<BTreeSet<(String, &'static str)>>,
@@ -225,6 +227,7 @@ impl Context {
             head: Head::default(),
             index: Mutex::default(),
             secrets: Mutex::default(),
+            accounts: Accounts::default(),
             namespaces: Mutex::default(),
             blind: Mutex::new(blind_at_first(&settings.scope)),
             states: Mutex::default(),

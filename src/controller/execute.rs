@@ -19,9 +19,9 @@ use crate::{
     api::ApiCredential,
     credential::{Credential, Key, binding::IssuedBy},
     issuer::line::Urgency,
-    oauth::Refusal,
-    plan::{Hold, Observed, Outcome, Plan, Why, fail, fingerprint, schedule, stamp},
-    publish::{dress, ownership::Target, render_patch},
+    oauth::{Class, Refusal},
+    plan::{Hold, Observed, Outcome, Plan, Source, Why, fail, fingerprint, schedule, untried},
+    publish::{RefusedSource, SourceMark, dress, ownership::Target, render_patch},
 };
 
 /// Standing in a line is told after this: to say it and take it back would be two writes more for each of thousands, and
@@ -42,10 +42,15 @@ pub(super) async fn execute(
         Plan::Keep { .. } => {
             // All is well, whatever went wrong on the way: a write may have landed although its answer was lost.
             observed.memory.failure = None;
+            observed.memory.paced_until.take_if(|at| *at <= now);
             context.with_state(key, &credential.uid, |s| s.held = None);
             Outcome::Steady
         }
-        Plan::Refuse { reason, message } => Outcome::Refused { reason, message },
+        Plan::Refuse { reason, message } => {
+            // A failure for the same reason is out of date as soon as the watches show that the reason has gone.
+            observed.memory.failure.take_if(|f| f.is(reason));
+            Outcome::Refused { reason, message }
+        }
         Plan::Hold {
             why: Hold::Suspended,
             ..
@@ -53,6 +58,11 @@ pub(super) async fn execute(
         Plan::Hold {
             why: Hold::Backoff, ..
         } => Outcome::Backoff,
+        // It takes seconds: to report it and take that back would cost more writes than it is worth.
+        Plan::Hold {
+            why: Hold::Paced,
+            until,
+        } => Outcome::Queued { until },
         Plan::Hold {
             why: Hold::TargetDeleting,
             until,
@@ -120,10 +130,7 @@ pub(super) async fn dressed(
     observed: &mut Observed,
     patch: &serde_json::Value,
 ) -> Outcome {
-    let waiting = observed
-        .memory
-        .failure_of(&stamp(credential, observed))
-        .is_some();
+    let waiting = observed.failure(credential).is_some();
     match patch_secret(context, credential, patch).await {
         Ok(()) if waiting => Outcome::Backoff,
         Ok(()) if credential.suspend => Outcome::Suspended,
@@ -132,34 +139,46 @@ pub(super) async fn dressed(
     }
 }
 
-/// Reads a source that moved: a label on it is no reason for a token, another content is.
+/// Reads a source that changed: a label on it is no reason for a token, another content is.
 async fn verify(
     context: &Arc<Context>,
     credential: &Credential,
     key: &Key,
     observed: &mut Observed,
 ) -> Outcome {
-    let Some(used) = observed.record().map(|r| r.sources.used.clone()) else {
-        return Outcome::Queued {
-            until: context.clock.now(),
-        };
+    let Some(record) = observed.record().cloned() else {
+        return again(context);
     };
-    let source = used.and_then(|used| {
-        let found = observed.sources.iter().find(|s| used.is(&s.reference));
-        found.cloned()
+    let used = record.sources.used.as_ref();
+    let used = used.and_then(|used| observed.sources.iter().find(|s| used.is(&s.reference)));
+    let changed = |mark: Option<SourceMark>| {
+        mark.is_some_and(|m| {
+            let known = record.sources.used.iter().chain(&record.sources.with);
+            !observed.memory.verified.contains(&m) && !known.into_iter().any(|k| *k == m)
+        })
+    };
+    let moved = used.is_some_and(|s| changed(s.mark()))
+        || observed.companions.iter().any(|s| changed(s.mark()));
+    // One at a time: the next plan finds the next one.
+    let untried = (!moved).then(|| {
+        untried(credential, observed)
+            .first()
+            .map(|s| Source::clone(s))
     });
+    let (source, new) = match untried.flatten() {
+        Some(source) => (Some(source), true),
+        None => (used.cloned(), false),
+    };
     match materials::read(context, credential, source.as_ref()).await {
-        Ok(read)
-            if observed
-                .record()
-                .is_some_and(|r| r.fingerprint == read.fingerprint) =>
-        {
-            observed.memory.verified = read.used.into_iter().chain(read.with).collect();
+        Ok(read) if record.fingerprint == read.fingerprint => {
+            for mark in read.used.into_iter().chain(read.with) {
+                let other = |v: &SourceMark| (&v.name, &v.key) != (&mark.name, &mark.key);
+                observed.memory.verified.retain(other);
+                observed.memory.verified.push(mark);
+            }
             observed.memory.failure = None;
             // Labels may have changed in the same edit: look again with this out of the way.
-            Outcome::Queued {
-                until: context.clock.now(),
-            }
+            again(context)
         }
         Ok(read) => {
             // It was asked for already and could not be written: the next try costs the issuer nothing.
@@ -168,17 +187,46 @@ async fn verify(
                 let why = Why::SourceChanged;
                 return publish(context, credential, key, observed, &held, why).await;
             }
-            mint(
-                context,
-                credential,
-                key,
-                observed,
-                Why::SourceChanged,
-                Some(read),
-            )
-            .await
+            let same = |r: &&RefusedSource| r.fingerprint.as_ref() == Some(&read.fingerprint);
+            let known = observed.memory.refused.iter().find(same).cloned();
+            if let (true, Some(known), Some(mark)) = (new, known, &read.used) {
+                // A label on a refused Secret makes it no better.
+                let mark = mark.clone();
+                observed.memory.refuse(RefusedSource { mark, ..known });
+                return again(context);
+            }
+            let why = Why::SourceChanged;
+            mint(context, credential, key, observed, why, Some(read)).await
+        }
+        // The secret in use is as good as before.
+        Err(refusal) if new && refusal.class == Class::Invalid => {
+            if let Some(mark) = source.and_then(|s| s.mark()) {
+                let now = context.clock.now();
+                observed.memory.refuse(RefusedSource {
+                    mark,
+                    asked: fingerprint::request(credential),
+                    since: now,
+                    at: now,
+                    reason: refusal.reason.to_owned(),
+                    by_issuer: false,
+                    fingerprint: None,
+                });
+            }
+            tracing::warn!(
+                reason = refusal.reason,
+                "a client secret cannot be used; another one of the list is in use: {}",
+                refusal.next_step
+            );
+            again(context)
         }
         Err(refusal) => failed(context, credential, observed, refusal),
+    }
+}
+
+/// Something was learnt: the next plan decides with it.
+fn again(context: &Context) -> Outcome {
+    Outcome::Queued {
+        until: context.clock.now(),
     }
 }
 
@@ -222,23 +270,51 @@ async fn mint(
             };
         }
     };
-    match acquire::acquire(context, credential, key, observed, first, permit).await {
+    observed.attempted(credential, why, now);
+    let mut refused = Vec::new();
+    let acquired = acquire::acquire(
+        context,
+        credential,
+        key,
+        observed,
+        first,
+        permit,
+        &mut refused,
+    )
+    .await;
+    for refused in refused {
+        observed.memory.refuse(refused);
+    }
+    match acquired {
         Ok(Acquired {
             token,
-            sources,
+            mut sources,
             fingerprint,
             proof,
             issuer,
         }) => {
+            let request = fingerprint::request(credential);
+            if let Some(used) = &sources.used {
+                let same = |r: &RefusedSource| r.mark.name == used.name && r.mark.key == used.key;
+                if observed.memory.refused.iter().any(same) {
+                    tracing::info!(
+                        secret = used.name,
+                        key = used.key,
+                        "a client secret that was refused works now"
+                    );
+                    observed.memory.refused.retain(|r| !same(r));
+                }
+            }
+            // Also if nothing is written: what was tried is not tried again at once.
+            let used = sources.used.as_ref();
+            sources.refused =
+                (observed.memory).standing_refusals(&observed.sources, used, &request);
             let held = Held {
                 token,
                 sources,
                 fingerprint,
                 proof,
-                issued: IssuedBy {
-                    request: fingerprint::request(credential),
-                    issuer,
-                },
+                issued: IssuedBy { request, issuer },
                 renew_requested: credential.renew_requested.clone(),
             };
             // A token that cannot be written is kept, so that the next try costs the issuer nothing.
@@ -246,14 +322,7 @@ async fn mint(
             observed.held = true;
             publish(context, credential, key, observed, &held, why).await
         }
-        Err(acquire::Failed { refusal, refused }) => {
-            let news: Vec<_> = refused
-                .into_iter()
-                .filter(|m| !observed.memory.refused.contains(m))
-                .collect();
-            observed.memory.refused.extend(news);
-            failed(context, credential, observed, refusal)
-        }
+        Err(refusal) => failed(context, credential, observed, refusal),
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) type IssuerName = (IssuerKind, String, String);
 struct Entry {
     /// Names of Secrets in its namespace.
     sources: Box<[String]>,
+    /// Names of ServiceAccounts in its namespace.
+    accounts: Box<[String]>,
     /// Name of its target.
     target: Arc<str>,
     issuer: Option<Arc<IssuerName>>,
@@ -36,6 +38,8 @@ type Rivals = Vec<(Seniority, Arc<Key>)>;
 pub(super) struct Index {
     entries: HashMap<Arc<Key>, Entry>,
     by_source: HashMap<SecretName, HashSet<Arc<Key>>>,
+    /// By namespace and name of the ServiceAccount.
+    by_account: HashMap<(String, String), HashSet<Arc<Key>>>,
     /// By namespace and name.
     by_target: HashMap<String, HashMap<Arc<str>, Rivals>>,
     by_issuer: HashMap<Arc<IssuerName>, HashSet<Arc<Key>>>,
@@ -68,6 +72,7 @@ impl Index {
         });
         let entry = Entry {
             sources: source_names(spec),
+            accounts: account_names(spec),
             target: spec.target.secret_name.as_str().into(),
             issuer,
             seniority: (
@@ -83,6 +88,12 @@ impl Index {
         for source in &entry.sources {
             self.by_source
                 .entry((namespace.clone(), source.clone()))
+                .or_default()
+                .insert(Arc::clone(&key));
+        }
+        for account in &entry.accounts {
+            self.by_account
+                .entry((namespace.clone(), account.clone()))
                 .or_default()
                 .insert(Arc::clone(&key));
         }
@@ -113,6 +124,9 @@ impl Index {
         let here = |name: String| (key.namespace.clone(), name);
         for source in entry.sources {
             take(&mut self.by_source, &here(source), key);
+        }
+        for account in entry.accounts {
+            take(&mut self.by_account, &here(account), key);
         }
         if let Some(issuer) = &entry.issuer {
             take(&mut self.by_issuer, issuer, key);
@@ -151,6 +165,23 @@ impl Index {
             .chain(writers.into_iter().flatten().map(|(_, key)| key))
             .map(|k| Key::clone(k))
             .collect()
+    }
+
+    /// Credentials that need this ServiceAccount.
+    pub(super) fn of_account(&self, account: &(String, String)) -> Vec<Key> {
+        let keys = self.by_account.get(account).into_iter().flatten();
+        keys.map(|k| Key::clone(k)).collect()
+    }
+
+    /// Credentials that need a ServiceAccount.
+    pub(super) fn with_accounts(&self) -> Vec<Key> {
+        let keys = self.by_account.values().flatten();
+        keys.map(|k| Key::clone(k)).collect()
+    }
+
+    /// Does any credential need a ServiceAccount?
+    pub(super) fn has_accounts(&self) -> bool {
+        !self.by_account.is_empty()
     }
 
     /// Credentials that ask this issuer.
@@ -203,6 +234,13 @@ fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     names.sort_unstable();
     names.dedup();
     names.into()
+}
+
+/// Names of the ServiceAccounts that a spec draws on.
+fn account_names(spec: &ApiCredentialSpec) -> Box<[String]> {
+    let proof = Proof::parse(spec.client.as_ref()).unwrap_or(Proof::Absent);
+    let needs = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
+    super::accounts::of(&proof, &needs.unwrap_or_default()).into()
 }
 
 fn take<N: Eq + std::hash::Hash>(map: &mut HashMap<N, HashSet<Arc<Key>>>, name: &N, key: &Key) {

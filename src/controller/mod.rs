@@ -6,6 +6,7 @@
 //!                                  └────────────── gate (who stands in line at an issuer) ◀──┘
 //! ```
 
+mod accounts;
 mod acquire;
 mod backwards;
 mod calls;
@@ -189,6 +190,11 @@ impl Operator {
                 ("clustertokenissuers", IssuerKind::ClusterTokenIssuer),
                 changed.clone(),
             )),
+        );
+        spawn(
+            &mut tasks,
+            "the watch of serviceaccounts",
+            Box::pin(accounts::watch(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,

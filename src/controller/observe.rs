@@ -59,11 +59,12 @@ pub(super) fn observe(
         permission,
         sources,
         companions,
+        missing_account: context.accounts.missing(credential),
         memory,
         held,
     };
     if let Some(record) = observed.record().cloned() {
-        observed.memory.learn(&record.sources);
+        observed.memory.learn(&record);
     }
     observed
 }
@@ -85,6 +86,7 @@ fn look(secrets: &Secrets, namespace: &str, references: Vec<SecretKeyRef>) -> Ve
             changed_at: seen.and_then(|s| s.changed_at),
             created_at: seen.and_then(|s| s.facts.created_at),
             expires_at: seen.and_then(|s| s.facts.secret_expires_at),
+            expiry_unreadable: seen.is_some_and(|s| s.facts.expiry_unreadable),
         }
     };
     references.into_iter().map(seen).collect()

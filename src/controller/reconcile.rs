@@ -53,10 +53,11 @@ pub(super) async fn reconcile(kept: Arc<Kept>, context: Arc<Context>) -> Result<
         credential = key.name
     );
     let started = Instant::now();
+    let first = !context.health.expects(&key);
     context.health.forget(&key);
     let object = kept.open().ok_or(Defect::Unreadable)?;
     // Boxed: the future of a look with all its reads and requests is too large to be moved about.
-    let look = Box::pin(look(&object, &key, &context));
+    let look = Box::pin(look(&object, &key, &context, first));
     let result = contained(DEADLINE, look).instrument(span).await;
     let result = result.map(|(outcome, wait)| {
         context.metrics.reconciled(outcome, started.elapsed());
@@ -99,10 +100,11 @@ async fn look(
     object: &ApiCredential,
     key: &Key,
     context: &Arc<Context>,
+    first: bool,
 ) -> (&'static str, Option<Duration>) {
     let lookup = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
     match parse(object, lookup) {
-        Ok(credential) => work(object, key, context, &credential).await,
+        Ok(credential) => work(object, key, context, &credential, first).await,
         Err(_) if object.metadata.deletion_timestamp.is_some() => ("released", None),
         Err(errors) => explain(object, key, context, &errors).await,
     }
@@ -113,6 +115,7 @@ async fn work(
     key: &Key,
     context: &Arc<Context>,
     credential: &Credential,
+    first: bool,
 ) -> (&'static str, Option<Duration>) {
     let now = context.clock.now();
     let deleting = object.metadata.deletion_timestamp.is_some();
@@ -120,9 +123,12 @@ async fn work(
         return blind(object, key, context, credential, kind).await;
     }
     let mut observed = observe(context, credential, key, deleting, now);
-    let mut memory = observed.memory.clone();
-    memory.recall(credential, &observed, object.status.as_ref());
-    observed.memory = memory;
+    // A process that has seen the credential before knows better than its status.
+    if first {
+        let mut memory = observed.memory.clone();
+        memory.recall(credential, &observed, object.status.as_ref(), now);
+        observed.memory = memory;
+    }
     let plan = plan::plan(credential, &observed, now);
     tracing::debug!(?plan, "planned");
     // Boxed, as above.

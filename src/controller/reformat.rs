@@ -58,7 +58,7 @@ pub(super) async fn reformat(
     let dress = dress(credential);
     match data(&token, &dress.keys) {
         Ok(data) => {
-            let unfit = |f: &mut Failure| f.refusal.reason == "FormatUnfit";
+            let unfit = |f: &mut Failure| f.is("FormatUnfit");
             observed.memory.failure.take_if(unfit);
             let patch = rotate_patch(&version, &dress, &published.dress_keys, &record, &data);
             dressed(context, credential, observed, &patch).await

@@ -46,7 +46,9 @@ where
 }
 
 /// The events of a stream; its failures are reported already.
-fn settle<T: Send + 'static>(stream: Watch<T>) -> impl Stream<Item = Event<T>> + Send + use<T> {
+pub(super) fn settle<T: Send + 'static>(
+    stream: Watch<T>,
+) -> impl Stream<Item = Event<T>> + Send + use<T> {
     stream.filter_map(|result| future::ready(result.ok()))
 }
 
@@ -156,6 +158,9 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
             lock(&context.index).remove(&key)
         }
     };
+    if lock(&context.index).has_accounts() {
+        context.accounts.want();
+    }
     for key in &woken {
         context.triggers.send(key);
     }

@@ -64,9 +64,13 @@ pub(super) async fn publish(
         // `expires-at` never goes down for one fingerprint; an issuer that caches would make us write in a loop.
         let left = old.expires_at.duration_since(now);
         let until = schedule::later(now, (left / 4).max(SignedDuration::from_secs(30)));
-        observed.memory.not_before = Some(until);
         observed.memory.failure = None;
         drop_held();
+        if why == Why::SourceChanged {
+            // Nothing is due: another secret was tried, and what came of it is remembered.
+            return Outcome::Queued { until: now };
+        }
+        observed.memory.not_before = Some(until);
         return repeating(until);
     }
     let record = Record {
@@ -94,6 +98,7 @@ pub(super) async fn publish(
             observed.memory = Memory {
                 refused: record.sources.refused.clone(),
                 repairs: observed.memory.repairs,
+                paced_until: observed.memory.paced_until,
                 ..Memory::default()
             };
             // A first token repairs nothing.

@@ -20,8 +20,8 @@ mod tests;
 
 pub use error::FieldError;
 pub use issuer::{Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle};
-pub(crate) use parse::MAX_RENEW_REQUEST;
 pub use parse::{IssuerLookup, parse};
+pub(crate) use parse::{MAX_RENEW_REQUEST, end_of_secret};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};
 pub use proof::{AccountToken, Certificate, KeyPair, Proof, Selector};

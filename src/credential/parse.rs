@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, ask,
@@ -115,6 +115,17 @@ pub fn parse(
             Err(faults) => errors.extend(faults),
         }
     }
+    let declared = spec
+        .client
+        .as_ref()
+        .and_then(|c| c.secret_expires_at.as_deref());
+    let secret_expires_at = declared.and_then(end_of_secret);
+    if declared.is_some() && secret_expires_at.is_none() {
+        errors.push(FieldError::new(
+            "spec.client.secretExpiresAt",
+            "is not a time; write 2027-06-30T00:00:00Z, or the date 2027-06-30",
+        ));
+    }
     let keys = keys(&spec.target.keys).map_err(|e| errors.push(e));
     if is_name_of_tool(&spec.target.secret_name) {
         errors.push(FieldError::new(
@@ -150,7 +161,7 @@ pub fn parse(
         issuer,
         client_id: client.and_then(|c| c.id.clone()).unwrap_or_default(),
         proof,
-        secret_expires_at: client.and_then(|c| c.secret_expires_at.as_ref().map(|t| t.0)),
+        secret_expires_at,
         grant,
         ask,
         expect: spec.expect.as_deref().cloned(),
@@ -170,6 +181,16 @@ pub fn parse(
         renew_requested: annotations
             .and_then(|a| a.get(names::RENEW_REQUESTED_AT))
             .map(|v| v.chars().take(MAX_RENEW_REQUEST).collect()),
+    })
+}
+
+/// When a client secret ends, as people write it into a spec or an annotation: RFC 3339, or a date, which ends as it
+/// begins in UTC (the careful reading).
+pub(crate) fn end_of_secret(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| {
+        let date: jiff::civil::Date = text.parse().ok()?;
+        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     })
 }
 

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Observed, Source, schedule};
 use crate::{
+    api::names,
     credential::{Credential, Proof},
     oauth::Grant,
 };
@@ -78,6 +79,22 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
         }
         _ => None,
     }
+}
+
+/// A source whose owner says when it ends in a form that is not a time: no warning can come ahead.
+pub(super) fn unreadable(observed: &Observed) -> Option<(String, String)> {
+    let sources = observed.sources.iter().chain(&observed.companions);
+    let source = sources
+        .filter(|s| s.present.is_some())
+        .find(|s| s.expiry_unreadable)?;
+    Some((
+        "SecretExpiryUnreadable".to_owned(),
+        format!(
+            "the annotation {} on Secret {} is not a time; write 2027-06-30T00:00:00Z, or the date 2027-06-30",
+            names::SECRET_EXPIRES_AT,
+            source.reference.name
+        ),
+    ))
 }
 
 impl Ending {

@@ -33,6 +33,13 @@ pub fn request(credential: &Credential) -> String {
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])
 }
 
+/// Digest of everything that an attempt depends on: is the next one made with the same inputs?
+pub(super) fn inputs(texts: &[&str]) -> String {
+    let mut text = Fields::new("inputs/1");
+    text.add_all(texts.iter());
+    URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])
+}
+
 /// The operator's key for digests over secrets: without it a digest on a Secret would let its reader test guesses.
 #[derive(Clone)]
 pub struct DigestKey(hmac::Key);

@@ -9,13 +9,15 @@ mod notices;
 mod observed;
 mod outcome;
 pub mod schedule;
+mod sources;
 mod status;
 #[cfg(test)]
 mod tests;
 
 pub use notices::{Notice, Severity};
-pub use observed::{Failure, Memory, Observed, Repairs, Source, stamp};
+pub use observed::{Cause, Failure, Memory, Observed, Recalled, Repairs, Source, stamp};
 pub use outcome::{Minted, Outcome, fail, record};
+pub use sources::{Candidate, candidates, untried};
 pub use status::{View, invalid, status};
 
 use jiff::{SignedDuration, Timestamp};
@@ -41,7 +43,8 @@ pub enum Plan {
     Render,
     /// Write the published token in other formats; the issuer is not asked.
     Reformat,
-    /// Read the source that moved; if its content is another one, mint.
+    /// Read a source that changed, or that is listed before the one in use and was not tried; mint if its content is
+    /// new.
     Verify,
     /// Get a token.
     Mint(Why),
@@ -117,6 +120,8 @@ pub enum Hold {
     Repaired,
     /// The token that is due was asked for seconds ago: the issuer gives hardly any life.
     TooShort,
+    /// Edits, annotations or deletions ask for tokens faster than they are served.
+    Paced,
 }
 
 /// How often a credential is looked at that waits for a change: watches tell of every change, this is the net.
@@ -198,14 +203,8 @@ fn obtain(
     dressing: Option<Plan>,
 ) -> Plan {
     let asks = !matches!(step, Plan::Publish(_));
-    if let (Err(denial), true) = (&observed.permission, asks) {
-        return Plan::Refuse {
-            reason: denial.reason(),
-            message: denial.message().to_owned(),
-        };
-    }
-    if let (true, Some(refusal)) = (asks, missing_source(credential, observed)) {
-        return refusal;
+    if let (true, Some((reason, message))) = (asks, obstacle(credential, observed)) {
+        return Plan::Refuse { reason, message };
     }
     let held_back = if step == Plan::Mint(Why::Due) {
         observed
@@ -217,8 +216,7 @@ fn obtain(
         None
     };
     let backoff = observed
-        .memory
-        .failure_of(&stamp(credential, observed))
+        .failure(credential)
         .filter(|f| f.next_attempt > now && f.at <= later_than(now))
         .map(|f| (f.next_attempt, Hold::Backoff));
     let calm = match &step {
@@ -234,45 +232,58 @@ fn obtain(
             .map(|t| (t, Hold::Repaired)),
         _ => None,
     };
-    match backoff.or(held_back).or(calm) {
+    let why = match &step {
+        Plan::Mint(why) => Some(*why),
+        Plan::Verify => Some(Why::SourceChanged),
+        _ => None,
+    };
+    let paced = why
+        .and_then(|why| observed.paced_until(credential, why, now))
+        .map(|until| (until, Hold::Paced));
+    match backoff.or(held_back).or(calm).or(paced) {
         // While the issuer is out, a label can still be put right.
         Some((until, why)) => dressing.unwrap_or(Plan::Hold { until, why }),
         None => step,
     }
 }
 
-/// Is a Secret missing without which no request can be made?
-fn missing_source(credential: &Credential, observed: &Observed) -> Option<Plan> {
+/// Why the next request cannot be made, as far as the watches show: a source that is gone, a permission that was taken
+/// away. Reported at once and not when the token is due.
+fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static str, String)> {
+    if let Err(denial) = &observed.permission {
+        return Some((denial.reason(), denial.message().to_owned()));
+    }
+    let namespace = &credential.namespace;
     let proofs = &observed.sources;
     if !proofs.is_empty() && proofs.iter().all(|s| s.present.is_none()) {
         let names: Vec<&str> = proofs.iter().map(|s| s.reference.name.as_str()).collect();
-        return Some(Plan::Refuse {
-            reason: "ClientSecretMissing",
-            message: format!(
-                "Secret {} does not exist in namespace {}; create it",
-                names.join(", "),
-                credential.namespace
-            ),
-        });
+        let names = names.join(", ");
+        return Some((
+            "ClientSecretMissing",
+            format!("Secret {names} does not exist in namespace {namespace}; create it"),
+        ));
+    }
+    if let Some(name) = &observed.missing_account {
+        return Some((
+            "ServiceAccountMissing",
+            format!("ServiceAccount {name} does not exist in namespace {namespace}; create it"),
+        ));
     }
     let gone = observed.companions.iter().find(|s| s.present.is_none())?;
     let name = &gone.reference.name;
     Some(if matches!(credential.grant, Grant::RefreshToken(_)) {
-        Plan::Refuse {
-            reason: "SignInRequired",
-            message: format!(
+        (
+            "SignInRequired",
+            format!(
                 "Secret {name} with the refresh token is not there yet; {}",
-                sign_in(&format!("{}/{}", credential.namespace, credential.name))
+                sign_in(&format!("{namespace}/{}", credential.name))
             ),
-        }
+        )
     } else {
-        Plan::Refuse {
-            reason: "SourceMissing",
-            message: format!(
-                "Secret {name} does not exist in namespace {}; create it",
-                credential.namespace
-            ),
-        }
+        (
+            "SourceMissing",
+            format!("Secret {name} does not exist in namespace {namespace}; create it"),
+        )
     })
 }
 
@@ -359,7 +370,7 @@ fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
             .mark()
             .is_some_and(|mark| mark != **used && !observed.memory.verified.contains(&mark))
     };
-    if sources.iter().any(moved) {
+    if sources.iter().any(moved) || !sources::untried(credential, observed).is_empty() {
         Need::Look
     } else {
         Need::Nothing

@@ -26,6 +26,9 @@ pub enum Severity {
 /// Reasons of waiting for an issuer that is well: what comes after them is no recovery.
 const WAITS: [&str; 2] = ["IssuerRepeatsToken", "IssuerPaused"];
 
+/// How the reasons end that are about the time of a secret or certificate: that they pass is no news.
+const ENDING: [&str; 4] = ["Expiring", "Expired", "Old", "Unreadable"];
+
 /// Reasons of not being ready that nobody had to hear of: the first look, and a place in a line.
 const UNTOLD: [&str; 2] = ["Pending", "WaitingForIssuer"];
 
@@ -83,6 +86,21 @@ pub(super) fn notices(
             severity: Severity::Warning,
             reason: reason.clone(),
             note: note.clone(),
+        });
+    }
+    let secrets = "ClientCredentialExpiring";
+    if let (Some((_, reason, _)), None) = (pair(old, secrets), pair(new, secrets))
+        && !ENDING.iter().any(|end| reason.ends_with(end))
+    {
+        out.push(Notice {
+            severity: Severity::Normal,
+            reason: "ClientCredentialAccepted".to_owned(),
+            note: match &new.client_secret_in_use {
+                Some(used) => {
+                    format!("no client secret of the list fails any more; {used} is in use")
+                }
+                None => "no client secret of the list fails any more".to_owned(),
+            },
         });
     }
     for kind in [

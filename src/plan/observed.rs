@@ -2,12 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Why, fingerprint, schedule::later};
+use super::{Why, fingerprint, later_than, schedule, schedule::later};
 use crate::{
-    api::{ApiCredentialStatus, AttemptResult, SecretKeyRef},
+    api::{ApiCredentialStatus, AttemptResult, LastAttempt, SecretKeyRef},
     credential::{Credential, binding::Denial},
     oauth::{Class, Grant, Refusal},
-    publish::{SourceMark, SourceUse, dress, ownership::Target},
+    publish::{Record, RefusedSource, SourceMark, dress, ownership::Target},
 };
 
 /// Everything a plan depends on beside the spec and the time.
@@ -25,6 +25,8 @@ pub struct Observed {
     pub sources: Vec<Source>,
     /// Secrets that the grant draws on, all of them.
     pub companions: Vec<Source>,
+    /// A ServiceAccount that is needed and does not exist, if its watch can tell.
+    pub missing_account: Option<String>,
     /// What this process remembers.
     pub memory: Memory,
     /// A token of this very request was received and could not be written yet.
@@ -44,6 +46,8 @@ pub struct Source {
     pub created_at: Option<Timestamp>,
     /// When the client secret in it ends, as its owner says.
     pub expires_at: Option<Timestamp>,
+    /// The owner says when, but not in a form that is a time.
+    pub expiry_unreadable: bool,
 }
 
 impl Source {
@@ -67,8 +71,8 @@ pub struct Memory {
     pub failure: Option<Failure>,
     /// Moved sources whose content was read and found to be the one already used.
     pub verified: Vec<SourceMark>,
-    /// Sources that the issuer refused, at the versions that it refused.
-    pub refused: Vec<SourceMark>,
+    /// Sources that were refused or unusable, at the versions that were tried.
+    pub refused: Vec<RefusedSource>,
     /// Do not ask again before, although it is due: the issuer repeats the token that is published already.
     pub not_before: Option<Timestamp>,
     /// The published token could not be read back in order to write it in other formats.
@@ -77,6 +81,8 @@ pub struct Memory {
     pub repairs: Option<Repairs>,
     /// Since when it stands in a line.
     pub queued_since: Option<Timestamp>,
+    /// Attempts that something other than time asked for are paid for until then, see [`Observed::attempted`].
+    pub paced_until: Option<Timestamp>,
 }
 
 /// Repairs that followed each other closely.
@@ -93,11 +99,18 @@ const REPAIRS_APART: SignedDuration = SignedDuration::from_mins(10);
 /// So many in a row are made at once: a person who tries things out should see it work.
 const REPAIRS_AT_ONCE: u32 = 5;
 
+/// Attempts that something other than time asks for (an annotation, an edit, a deletion) are this far apart over time.
+const APART: SignedDuration = SignedDuration::from_secs(10);
+/// So many of them are made at once: a person who tries things out should see each take effect.
+const AT_ONCE: i32 = 5;
+
 /// A try that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// [`stamp`] of the inputs that failed.
     pub stamp: String,
+    /// The renewal request that was unserved at that time.
+    pub requested: Option<String>,
     /// Failures in a row.
     pub failures: u32,
     /// When it happened.
@@ -105,9 +118,41 @@ pub struct Failure {
     /// When to try again.
     pub next_attempt: Timestamp,
     /// Why.
-    pub refusal: Refusal,
+    pub cause: Cause,
     /// A source Secret had changed just before.
     pub propagating: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug)]
+pub enum Cause {
+    /// As this process saw it.
+    Seen(Refusal),
+    /// As the status of an earlier process says it.
+    Recalled(Box<Recalled>),
+}
+
+/// A failure as status says it.
+#[derive(Clone, Debug)]
+pub struct Recalled {
+    /// Stable reason.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// It waits for a change by somebody.
+    pub stalled: bool,
+    /// The attempt.
+    pub attempt: LastAttempt,
+}
+
+impl Failure {
+    /// Is it this failure, by its stable reason?
+    pub fn is(&self, reason: &str) -> bool {
+        match &self.cause {
+            Cause::Seen(refusal) => refusal.reason == reason,
+            Cause::Recalled(recalled) => recalled.reason == reason,
+        }
+    }
 }
 
 impl Memory {
@@ -148,6 +193,7 @@ impl Memory {
             && !self.unreadable
             && self.repairs.is_none()
             && self.queued_since.is_none()
+            && self.paced_until.is_none()
     }
 
     /// The failure, if the inputs are still the ones that failed.
@@ -155,36 +201,21 @@ impl Memory {
         self.failure.as_ref().filter(|f| f.stamp == stamp)
     }
 
-    /// Was this version of a source refused?
-    pub fn has_refused(&self, mark: &SourceMark) -> bool {
-        self.refused.contains(mark)
-    }
-
     /// Takes over what status says about a password that was refused: a process that was restarted must not try
-    /// it again, since a few tries lock the user out. The one thing that is read back from status.
-    pub fn recall(
+    /// it again, since a few tries lock the user out.
+    fn recall_password(
         &mut self,
         credential: &Credential,
         observed: &Observed,
-        status: Option<&ApiCredentialStatus>,
+        (status, last): (&ApiCredentialStatus, &LastAttempt),
     ) {
-        if !matches!(credential.grant, Grant::Password(_)) || self.failure.is_some() {
-            return;
-        }
-        let Some((status, last)) = status.and_then(|s| Some((s, s.last_attempt.as_deref()?)))
-        else {
-            return;
-        };
         let marks: Vec<SourceMark> = observed
             .companions
             .iter()
             .filter_map(Source::mark)
             .collect();
         let listed = |m: &SourceMark| status.refused_sources.contains(&m.to_string());
-        if status.observed_generation != Some(credential.generation)
-            || last.result != AttemptResult::Failed
-            || !marks.iter().any(listed)
-        {
+        if status.observed_generation != Some(credential.generation) || !marks.iter().any(listed) {
             return;
         }
         let refusal = Refusal {
@@ -200,29 +231,197 @@ impl Memory {
                 "the user name or password was refused; correct it in its Secret; apicred does not try the refused one again, since that locks the user out",
             )
         };
-        self.refused.extend(marks);
+        for mark in marks {
+            self.refuse(recalled_refusal(credential, mark, last));
+        }
         self.failure = Some(Failure {
             stamp: stamp(credential, observed),
+            requested: None,
             failures: 1,
             at: last.time.0,
             next_attempt: Timestamp::MAX,
-            refusal,
+            cause: Cause::Seen(refusal),
             propagating: false,
         });
     }
 
-    /// Takes over what stands on the Secret about refused sources, which outlives the process.
-    pub fn learn(&mut self, sources: &SourceUse) {
-        for mark in &sources.refused {
-            if !self.refused.contains(mark) {
-                self.refused.push(mark.clone());
+    /// Takes over the failure that status tells, so that a restart or another leader does not end its wait. The one
+    /// thing that is read back from status. It counts only while everything that the attempt depended on is unchanged.
+    /// Whoever may write the status can delay one renewal by it, no longer than a failure of apicred's own would.
+    pub fn recall(
+        &mut self,
+        credential: &Credential,
+        observed: &Observed,
+        status: Option<&ApiCredentialStatus>,
+        now: Timestamp,
+    ) {
+        let Some((status, last)) = status.and_then(|s| Some((s, s.last_attempt.as_deref()?)))
+        else {
+            return;
+        };
+        if self.failure.is_some() || last.result != AttemptResult::Failed {
+            return;
+        }
+        if matches!(credential.grant, Grant::Password(_)) {
+            self.recall_password(credential, observed, (status, last));
+        }
+        // A token that could not be written was lost with the process that held it.
+        let same = |held| last.inputs == Some(stamp_if(credential, observed, held));
+        let (Some(next), Some(failures)) = (&status.next_attempt, status.consecutive_failures)
+        else {
+            return;
+        };
+        if self.failure.is_some() || !(same(false) || same(true)) || last.time.0 > later_than(now) {
+            return;
+        }
+        let reason = last.reason.clone().unwrap_or_default();
+        let told = |kind: &str| {
+            let found = status.conditions.iter().find(|c| c.type_ == kind);
+            found.filter(|c| c.status == "True" && c.reason == reason)
+        };
+        let message = told("Renewing").map_or_else(
+            || "the last attempt failed".to_owned(),
+            |c| c.message.clone(),
+        );
+        let listed = |m: &SourceMark| status.refused_sources.contains(&m.to_string());
+        for mark in observed.sources.iter().filter_map(Source::mark) {
+            let known = self.refusal_of(&mark, &fingerprint::request(credential));
+            if known.is_none() && listed(&mark) {
+                self.refuse(recalled_refusal(credential, mark, last));
+            }
+        }
+        self.failure = Some(Failure {
+            stamp: last.inputs.clone().unwrap_or_default(),
+            requested: None,
+            failures: u32::try_from(failures).unwrap_or(1).max(1),
+            at: last.time.0,
+            next_attempt: next.0.min(later(now, schedule::LONGEST)),
+            cause: Cause::Recalled(Box::new(Recalled {
+                stalled: told("Stalled").is_some(),
+                reason,
+                message,
+                attempt: last.clone(),
+            })),
+            propagating: false,
+        });
+    }
+
+    /// Takes over what the Secret says about refused sources, which outlives the process.
+    pub fn learn(&mut self, record: &Record) {
+        for refused in &record.sources.refused {
+            // It is shown as a condition's reason.
+            let fits = refused.reason.chars().all(|c| c.is_ascii_alphanumeric())
+                && (1..=64).contains(&refused.reason.len());
+            let newer = |r: &&RefusedSource| {
+                r.mark.name == refused.mark.name && r.mark.key == refused.mark.key
+            };
+            if fits && !self.refused.iter().any(|r| newer(&r)) {
+                self.refused.push(RefusedSource {
+                    asked: record.request.clone(),
+                    ..refused.clone()
+                });
             }
         }
     }
 }
 
+/// A refusal of which only status is known.
+fn recalled_refusal(
+    credential: &Credential,
+    mark: SourceMark,
+    last: &LastAttempt,
+) -> RefusedSource {
+    RefusedSource {
+        mark,
+        asked: fingerprint::request(credential),
+        since: last.time.0,
+        at: last.time.0,
+        reason: last.reason.clone().unwrap_or_default(),
+        by_issuer: true,
+        fingerprint: None,
+    }
+}
+
+impl Observed {
+    /// The failure, if the inputs are still the ones that failed.
+    pub fn failure(&self, credential: &Credential) -> Option<&Failure> {
+        let failure = self.memory.failure.as_ref()?;
+        // A token that was held and is lost is asked for in the same rhythm.
+        let same = |held| failure.stamp == stamp_if(credential, self, held);
+        (same(self.held) || !self.held && same(true)).then_some(failure)
+    }
+
+    /// Until when an attempt waits that something other than time asks for.
+    pub fn paced_until(
+        &self,
+        credential: &Credential,
+        why: Why,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        // Its wait is over: that is time.
+        if self.failure(credential).is_some() {
+            return None;
+        }
+        let timed = matches!(why, Why::Due | Why::Expired) && self.memory.failure.is_none();
+        if timed {
+            return None;
+        }
+        let burst = self
+            .memory
+            .paced_until
+            .map(|paid| later(paid, APART * (1 - AT_ONCE)));
+        // Renewals by annotation have no use for a burst: each gives the same.
+        let answered = self
+            .record()
+            .filter(|r| why == Why::Requested && r.renew_handled.is_some())
+            .map(|r| r.issued_at);
+        let failed = self
+            .memory
+            .failure
+            .as_ref()
+            .filter(|f| {
+                f.requested.is_some()
+                    && credential.renew_requested.is_some()
+                    && f.requested != credential.renew_requested
+            })
+            .map(|f| f.at);
+        let requested = answered.max(failed).map(|at| later(at, APART));
+        // A time that is farther away was noted by a clock that was set back since.
+        let soon = |at: &Timestamp| *at > now && *at <= later(now, APART);
+        burst.max(requested).filter(soon)
+    }
+
+    /// Counts an attempt. A lone one leaves its trace on the Secret or as a failure, so nothing needs to be
+    /// remembered of it; those that follow each other closely are spaced.
+    pub fn attempted(&mut self, credential: &Credential, why: Why, now: Timestamp) {
+        let repeated = self.failure(credential).is_some();
+        let window = APART * AT_ONCE;
+        let paid = self
+            .memory
+            .paced_until
+            .filter(|t| *t > now && *t <= later(now, window));
+        let recent = |at: Timestamp| at <= now && now.duration_since(at) < window;
+        let close = paid.is_some()
+            || self.record().is_some_and(|r| recent(r.issued_at))
+            || self.memory.failure.as_ref().is_some_and(|f| recent(f.at));
+        let timed = matches!(why, Why::Due | Why::Expired) && self.memory.failure.is_none();
+        self.memory.paced_until = if repeated || timed {
+            paid
+        } else if close {
+            Some(later(paid.unwrap_or(now), APART))
+        } else {
+            None
+        };
+    }
+}
+
 /// What a try depends on: when any of it changes, a failure says nothing any more and the next try is due at once.
 pub fn stamp(credential: &Credential, observed: &Observed) -> String {
+    stamp_if(credential, observed, observed.held)
+}
+
+/// The same as if a token were held, or not.
+fn stamp_if(credential: &Credential, observed: &Observed, held: bool) -> String {
     let mut text = fingerprint::request(credential);
     text.push_str(&format!(
         "|{}|{:?}",
@@ -243,7 +442,7 @@ pub fn stamp(credential: &Credential, observed: &Observed) -> String {
     ));
     // A token that waits to be written is tried again when it is to be written in another way. Without one this
     // must not count, or another label would send a refused password again.
-    if observed.held {
+    if held {
         text.push_str(&format!("|{}", dress(credential).digest()));
     }
     // A write that was refused says nothing any more once somebody took the Secret out of the way.
@@ -254,5 +453,5 @@ pub fn stamp(credential: &Credential, observed: &Observed) -> String {
         Target::Adoptable { .. } => "|adoptable",
         Target::Foreign(_) => "|foreign",
     });
-    text
+    fingerprint::inputs(&[&text])
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Failure, Memory, Observed, Why, fingerprint, schedule, stamp};
+use super::{Cause, Failure, Memory, Observed, Why, fingerprint, schedule, stamp};
 use crate::{
     credential::Credential,
     oauth::{Refusal, Token, Validity},
@@ -117,8 +117,7 @@ pub fn fail(
             .any(recent);
     // Once a new secret has had its time, its refusal counts from one: the quick tries before say nothing.
     let earlier = observed
-        .memory
-        .failure_of(&stamp)
+        .failure(credential)
         .filter(|f| f.propagating == propagating);
     let failures = earlier.map_or(0, |f| f.failures).saturating_add(1);
     let deadline = observed.valid(credential, now).map(|r| {
@@ -147,7 +146,8 @@ pub fn fail(
         failures,
         at: now,
         next_attempt,
-        refusal,
+        requested: credential.renew_requested.clone(),
+        cause: Cause::Seen(refusal),
         propagating,
     });
     memory

@@ -21,6 +21,9 @@ const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hour
 /// secret yet (facts, section 4: seconds to some minutes).
 pub const PROPAGATION: SignedDuration = SignedDuration::from_mins(5);
 
+/// The longest wait after a failure: an hour, or what an issuer asks for up to that, and its spread.
+pub const LONGEST: SignedDuration = SignedDuration::from_mins(72);
+
 /// Longest time between two rounds of renewals, in seconds; a short life has rounds of a sixtieth of itself.
 const ROUND: i64 = 10;
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Failure, Observed, Outcome, RECHECK, Source,
+    Cause, Failure, Observed, Outcome, RECHECK, Source,
     conditions::{condition, find, time},
-    expect, expiry,
+    expect, expiry, fingerprint,
     notices::{Notice, notices},
-    schedule,
+    obstacle, schedule, sources,
 };
 use crate::{
     api::{ApiCredential, ApiCredentialStatus, AttemptResult, LastAttempt},
@@ -72,8 +72,8 @@ pub fn status(
         status.consecutive_failures = i32::try_from(failure.failures).ok();
         status.next_attempt =
             (failure.next_attempt != Timestamp::MAX).then(|| time(failure.next_attempt));
-        status.refused_sources = refused(observed);
     }
+    status.refused_sources = refused(credential, observed);
 
     let say = |kind: &str, on: bool, reason: &str, message: &str| {
         condition(
@@ -96,10 +96,14 @@ pub fn status(
         (None, Some(t)) => say("Ready", false, t.reason, &t.message),
         (None, None) => say("Ready", false, "Pending", "no token has been published yet"),
     });
-    status.conditions.push(match &trouble {
-        Some(t) => say("Renewing", true, t.reason, &t.message),
-        None if credential.suspend => say("Renewing", false, "Suspended", "spec.suspend is set"),
-        None => say("Renewing", false, "Scheduled", "no renewal is due"),
+    let foreseen = foreseen(credential, observed, outcome, valid);
+    status.conditions.push(match (&trouble, &foreseen) {
+        (Some(t), _) => say("Renewing", true, t.reason, &t.message),
+        (None, Some((reason, message))) => say("Renewing", true, reason, message),
+        (None, None) if credential.suspend => {
+            say("Renewing", false, "Suspended", "spec.suspend is set")
+        }
+        (None, None) => say("Renewing", false, "Scheduled", "no renewal is due"),
     });
     if let Some((reason, message)) = risk(credential, valid, trouble.is_some(), now) {
         status
@@ -111,10 +115,10 @@ pub fn status(
             .conditions
             .push(say("PermissionsMissing", true, reason, &message));
     }
-    if let Some((reason, message)) = ending.as_ref().and_then(|e| e.warning(now)) {
+    if let Some((reason, message)) = client_credential(credential, observed, ending.as_ref(), now) {
         status
             .conditions
-            .push(say("ClientCredentialExpiring", true, reason, &message));
+            .push(say("ClientCredentialExpiring", true, &reason, &message));
     }
     if let Some(t) = trouble.as_ref().filter(|t| t.stalled) {
         status
@@ -202,14 +206,59 @@ fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
 }
 
 /// The refused sources that still stand, by name, key and version.
-fn refused(observed: &Observed) -> Vec<String> {
+fn refused(credential: &Credential, observed: &Observed) -> Vec<String> {
+    let asked = fingerprint::request(credential);
     let sources = observed.sources.iter().chain(&observed.companions);
     sources
         .filter_map(Source::mark)
-        .filter(|m| observed.memory.has_refused(m))
+        .filter(|m| observed.memory.refusal_of(m, &asked).is_some())
         .map(|m| m.to_string())
         .take(8)
         .collect()
+}
+
+/// The next renewal is not due and is known to fail: the reason, and when.
+fn foreseen(
+    credential: &Credential,
+    observed: &Observed,
+    outcome: &Outcome,
+    valid: Option<&Record>,
+) -> Option<(&'static str, String)> {
+    if credential.suspend || !matches!(outcome, Outcome::Steady | Outcome::Minted(_)) {
+        return None;
+    }
+    let (record, (reason, message)) = (valid?, obstacle(credential, observed)?);
+    let (renew, end) = (time(record.renew_at).0, time(record.expires_at).0);
+    let message = format!(
+        "{message}; until then the renewal at {renew} will fail, and the present token expires at {end}"
+    );
+    Some((reason, message))
+}
+
+/// What is to be said about the secrets and certificates of the client: one that ends, one that another one covers for.
+fn client_credential(
+    credential: &Credential,
+    observed: &Observed,
+    ending: Option<&expiry::Ending>,
+    now: Timestamp,
+) -> Option<(String, String)> {
+    let ends = ending.and_then(|e| e.warning(now));
+    let over = ending.is_some_and(|e| now >= e.at);
+    let ends = ends.map(|(reason, message)| (reason.to_owned(), message));
+    let hidden = sources::hidden(credential, observed).map(|h| (h.reason, h.message));
+    let unread = expiry::unreadable(observed);
+    // What has ended comes first, then what does not work, then what will end.
+    let mut told: Vec<(String, String)> = if over {
+        [ends, hidden, unread].into_iter().flatten().collect()
+    } else {
+        [hidden, ends, unread].into_iter().flatten().collect()
+    };
+    let rest = told.split_off(told.len().min(1));
+    let (reason, mut message) = told.pop()?;
+    for (_, more) in rest {
+        message.push_str(&format!("; {more}"));
+    }
+    Some((reason, message))
 }
 
 fn valid_until(record: &Record) -> String {
@@ -253,25 +302,41 @@ fn trouble<'a>(
             message: message.clone(),
             stalled: true,
         }),
-        Outcome::Failed | Outcome::Backoff => observed.memory.failure.as_ref().map(|f| {
-            use crate::oauth::Class;
-            let mut message = f.refusal.message();
-            if f.propagating {
-                message.push_str(&format!(
-                    "; the {} is new and may not be known yet, so apicred tries again soon",
-                    credential.proof.noun()
-                ));
-            }
-            let stalled = matches!(
-                f.refusal.class,
-                Class::Invalid | Class::Denied | Class::NeedsUser
-            ) && !f.propagating;
-            Trouble {
-                reason: f.refusal.reason,
-                message,
-                stalled,
-            }
-        }),
+        Outcome::Failed | Outcome::Backoff => observed
+            .memory
+            .failure
+            .as_ref()
+            .map(|f| failed(credential, f)),
+    }
+}
+
+fn failed<'a>(credential: &Credential, failure: &'a Failure) -> Trouble<'a> {
+    use crate::oauth::Class;
+    let refusal = match &failure.cause {
+        Cause::Seen(refusal) => refusal,
+        Cause::Recalled(recalled) => {
+            return Trouble {
+                reason: &recalled.reason,
+                message: recalled.message.clone(),
+                stalled: recalled.stalled,
+            };
+        }
+    };
+    let mut message = refusal.message();
+    if failure.propagating {
+        message.push_str(&format!(
+            "; the {} is new and may not be known yet, so apicred tries again soon",
+            credential.proof.noun()
+        ));
+    }
+    let waits = matches!(
+        refusal.class,
+        Class::Invalid | Class::Denied | Class::NeedsUser
+    );
+    Trouble {
+        reason: refusal.reason,
+        message,
+        stalled: waits && !failure.propagating,
     }
 }
 
@@ -279,15 +344,19 @@ fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Option<LastAtte
     if let Outcome::Minted(minted) = outcome {
         return Some(succeeded(minted.at, minted.correlation_id.clone()));
     }
-    failure.map(|f| LastAttempt {
-        time: time(f.at),
-        result: AttemptResult::Failed,
-        reason: Some(f.refusal.reason.to_owned()),
-        http_status: f.refusal.http_status.map(i32::from),
-        error: f.refusal.error.clone(),
-        aadsts: f.refusal.aadsts.and_then(|n| i32::try_from(n).ok()),
-        correlation_id: f.refusal.correlation_id.clone(),
-        trace_id: f.refusal.trace_id.clone(),
+    failure.map(|f| match &f.cause {
+        Cause::Recalled(recalled) => recalled.attempt.clone(),
+        Cause::Seen(refusal) => LastAttempt {
+            time: time(f.at),
+            result: AttemptResult::Failed,
+            reason: Some(refusal.reason.to_owned()),
+            http_status: refusal.http_status.map(i32::from),
+            error: refusal.error.clone(),
+            aadsts: refusal.aadsts.and_then(|n| i32::try_from(n).ok()),
+            correlation_id: refusal.correlation_id.clone(),
+            trace_id: refusal.trace_id.clone(),
+            inputs: Some(f.stamp.clone()),
+        },
     })
 }
 
@@ -314,6 +383,7 @@ fn succeeded(at: Timestamp, correlation_id: Option<String>) -> LastAttempt {
         aadsts: None,
         correlation_id,
         trace_id: None,
+        inputs: None,
     }
 }
 

@@ -17,7 +17,7 @@ mod write;
 
 pub use dress::{Dress, DressKeys, dress};
 pub use formats::{Recovered, data, recover};
-pub use record::{Record, SourceMark, SourceUse};
+pub use record::{Record, RefusedSource, SourceMark, SourceUse};
 pub use write::{create, render_patch, rotate_patch};
 
 /// The part of an object reference that apicred needs of itself.

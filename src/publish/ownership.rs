@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{DressKeys, Record, dress::live_digest};
 use crate::{
     api::names,
-    credential::{Credential, binding::is_named},
+    credential::{Credential, binding::is_named, end_of_secret},
     oauth::LifetimeSource,
 };
 
@@ -33,6 +33,8 @@ pub struct SecretFacts {
     pub created_at: Option<Timestamp>,
     /// When the client secret in it ends, as its owner says.
     pub secret_expires_at: Option<Timestamp>,
+    /// The owner says when, but not in a form that is a time.
+    pub expiry_unreadable: bool,
 }
 
 /// A Secret that apicred published.
@@ -133,6 +135,8 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
         .flatten()
         .find(|o| o.controller == Some(true) && Some(&o.uid) != uid)
         .map(|o| format!("{} {}", o.kind, o.name));
+    let expiry = annotations.and_then(|a| a.get(names::SECRET_EXPIRES_AT));
+    let secret_expires_at = expiry.and_then(|text| end_of_secret(text));
     SecretFacts {
         uid: meta.uid.clone().unwrap_or_default(),
         version: meta.resource_version.clone().unwrap_or_default(),
@@ -141,19 +145,9 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
         published,
         controller,
         created_at: meta.creation_timestamp.as_ref().map(|t| t.0),
-        secret_expires_at: annotations
-            .and_then(|a| a.get(names::SECRET_EXPIRES_AT))
-            .and_then(|text| moment(text)),
+        secret_expires_at,
+        expiry_unreadable: expiry.is_some() && secret_expires_at.is_none(),
     }
-}
-
-/// A time as people write it into an annotation: RFC 3339, or a date, which ends as it begins (the careful reading).
-fn moment(text: &str) -> Option<Timestamp> {
-    let text = text.trim();
-    text.parse().ok().or_else(|| {
-        let date: jiff::civil::Date = text.parse().ok()?;
-        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
-    })
 }
 
 /// Whose the Secret is for this credential. Ours is what carries our UID and no other controller: a name or a

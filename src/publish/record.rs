@@ -85,9 +85,50 @@ pub struct SourceUse {
     /// Those that the grant drew on.
     #[serde(rename = "with", default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<SourceMark>,
-    /// Those that the issuer refused at these versions.
+    /// Those that were refused or unusable at these versions, while another one worked.
     #[serde(rename = "refused", default, skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<SourceMark>,
+    pub refused: Vec<RefusedSource>,
+}
+
+/// A version of a source that did not work, and why. Kept on the target Secret, so that a restart neither forgets it nor
+/// tries it more often.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RefusedSource {
+    /// Which version.
+    #[serde(flatten)]
+    pub mark: SourceMark,
+    /// Digest of the request that it was refused for; on a Secret, that of its token.
+    #[serde(skip)]
+    pub asked: String,
+    /// When this content was refused first.
+    #[serde(rename = "s", with = "whole_seconds")]
+    pub since: Timestamp,
+    /// When it was refused last.
+    #[serde(rename = "t", with = "whole_seconds")]
+    pub at: Timestamp,
+    /// Stable reason.
+    #[serde(rename = "r")]
+    pub reason: String,
+    /// Did the issuer refuse it? Else apicred cannot use it, and sends nothing.
+    #[serde(rename = "i")]
+    pub by_issuer: bool,
+    /// Keyed digest of the request with this content, if it was read: a label on the Secret is no other content.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+/// Times in JSON as whole seconds since 1970.
+mod whole_seconds {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(at.as_second())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        Timestamp::from_second(i64::deserialize(from)?).map_err(D::Error::custom)
+    }
 }
 
 impl Record {

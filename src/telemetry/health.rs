@@ -77,6 +77,11 @@ impl Health {
         }
     }
 
+    /// Is a credential to be looked at again? Not before its first look, and not once it is gone.
+    pub fn expects(&self, key: &Key) -> bool {
+        lock(&self.due).contains_key(key)
+    }
+
     /// A credential is being looked at, or is gone.
     pub fn forget(&self, key: &Key) {
         lock(&self.due).remove(key);

@@ -164,3 +164,79 @@ fn a_proxy_in_the_environment_is_asked_for_nothing() {
         assert!(nobody, "{asked:?}");
     });
 }
+
+/// How many of a place's credentials say when they try again.
+async fn waiting(place: &Place, names: &[String]) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for name in names {
+        let next = place
+            .until(name, "a failure and its next attempt", |c| {
+                let status = c.status.as_ref()?;
+                let next = status.next_attempt.as_ref()?.0;
+                // Later than this test lasts.
+                (next > jiff::Timestamp::now() + jiff::SignedDuration::from_secs(40))
+                    .then(|| (next.to_string(), c.metadata.resource_version.clone()))
+            })
+            .await;
+        all.push((next.0, next.1.unwrap_or_default()));
+    }
+    all
+}
+
+#[test]
+fn a_restart_keeps_to_the_waits_of_what_fails() {
+    run(async {
+        let mut world = World::own().await;
+        world.start_operator().await;
+        let place = world.place("failing").await;
+        let mut names = Vec::new();
+        // A scope that the issuer does not know, a wrong secret that is not new, and a token that cannot be written.
+        for number in 0..5 {
+            let name = format!("scope-{number}");
+            let spec =
+                json!({ "scopes": ["api://nothing/.default"], "target": { "secretName": name } });
+            place.create(&name, spec).await;
+            names.push(name);
+        }
+        place.create("kept", json!({})).await;
+        let kept = place.ready("kept").await;
+        place
+            .edit_secret("token", json!({ "immutable": true }))
+            .await;
+        place.request_renewal("kept").await;
+        names.push("kept".to_owned());
+        let before = waiting(&place, &names).await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        let posts = place.issuer.requests().len();
+        for kill in [false, true] {
+            if kill {
+                world.kill_operator().await;
+            } else {
+                let (status, _) = world.take_operator().terminate().await;
+                assert!(status.success(), "{status:?}");
+            }
+            let mark = world.mark();
+            world.start_operator().await;
+            // It has looked at all that was there when it began.
+            place.operator_has_seen_it().await;
+            world.stays_quiet(&place, Duration::from_secs(2)).await;
+            assert_eq!(
+                place.issuer.requests().len(),
+                posts,
+                "a restart ended a wait"
+            );
+            assert_eq!(waiting(&place, &names).await, before);
+            let tally = world.since(mark, &place);
+            assert_eq!(tally.count("get", "secrets"), 0, "{:?}", tally.sums());
+        }
+        assert_eq!(place.view("token").await.unwrap().token, kept.token);
+        // A change ends the wait, as ever.
+        place
+            .edit(
+                "scope-0",
+                json!({ "spec": { "scopes": ["api://demo/.default"] } }),
+            )
+            .await;
+        place.ready("scope-0").await;
+    });
+}

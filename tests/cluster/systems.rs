@@ -163,7 +163,7 @@ pub(crate) async fn cluster_issuer(world: &World) -> (String, String) {
     (issuer, get("/openid/v1/jwks").await)
 }
 
-async fn service_account(place: &Place, name: &str, annotations: Value) {
+pub(crate) async fn service_account(place: &Place, name: &str, annotations: Value) {
     use k8s_openapi::api::core::v1::ServiceAccount;
     let api: kube::Api<ServiceAccount> =
         kube::Api::namespaced(place.kube.clone(), &place.namespace);

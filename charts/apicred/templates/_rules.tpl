@@ -31,6 +31,11 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [get]
+# src/controller/accounts.rs (watch): whether the ServiceAccounts that credentials need exist, by metadata and once a
+# credential refers to one.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [list, watch]
 # src/controller/materials.rs (account_token): makes the token that proves a client (client.serviceAccount) or that is
 # exchanged (grant.tokenExchange).
 - apiGroups: [""]

@@ -56,12 +56,34 @@ fn a_secret_finds_its_readers_and_its_writer() {
     assert_eq!(names(index.of_secret(&secret("s2"))), set(&["a", "b"]));
     assert_eq!(names(index.of_secret(&secret("t-b"))), set(&["b"]));
     assert!(index.of_secret(&secret("stranger")).is_empty());
+    assert!(!index.has_accounts());
     assert!(
         index
             .of_secret(&("other".to_owned(), "s1".to_owned()))
             .is_empty(),
         "of its own namespace only"
     );
+}
+
+#[test]
+fn a_service_account_finds_those_who_need_it() {
+    let mut index = Index::default();
+    let account = json!({ "serviceAccount": { "name": "sync" } });
+    let mut client = account.clone();
+    client["secretRefs"] = Value::Null;
+    index.insert(&credential("a", 0, &json!({ "client": client })));
+    let exchange = json!({ "tokenExchange": { "subject": account } });
+    index.insert(&credential("b", 0, &json!({ "grant": exchange })));
+    index.insert(&credential("c", 0, &json!({})));
+    assert_eq!(names(index.of_account(&secret("sync"))), set(&["a", "b"]));
+    assert_eq!(names(index.with_accounts()), set(&["a", "b"]));
+    let elsewhere = ("other".to_owned(), "sync".to_owned());
+    assert!(index.of_account(&elsewhere).is_empty());
+    for name in ["a", "b"] {
+        assert!(index.has_accounts());
+        index.remove(&key(name));
+    }
+    assert!(!index.has_accounts());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::{
     credential::{Credential, binding::Denial},
     fixtures::{at, credential, credential_with, holding, mark, observed, record, secrets},
     oauth::{Class, Refusal},
-    plan::{Failure, Hold, Observed, Plan, Repairs, plan, stamp},
+    plan::{Cause, Failure, Hold, Observed, Plan, Repairs, plan, stamp},
     publish::ownership::{Hands, Target},
 };
 
@@ -83,7 +83,12 @@ pub(super) fn failed(credential: &Credential, observed: &mut Observed, next: i64
         failures: 1,
         at: at(-5),
         next_attempt: at(next),
-        refusal: Refusal::local(Class::Transient, "IssuerUnavailable", "wait"),
+        requested: None,
+        cause: Cause::Seen(Refusal::local(
+            Class::Transient,
+            "IssuerUnavailable",
+            "wait",
+        )),
         propagating: false,
     });
 }

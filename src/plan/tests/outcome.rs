@@ -1,8 +1,8 @@
 use crate::{
     credential::Credential,
-    fixtures::{at, credential, holding, observed, record, secs, token},
+    fixtures::{at, credential, holding, mark, observed, record, refused, secs, token},
     oauth::{Class, Refusal},
-    plan::{Memory, Observed, Why, fail, record as note, stamp},
+    plan::{Memory, Observed, Why, fail, fingerprint, record as note, stamp},
     publish::ownership::Target,
 };
 
@@ -104,24 +104,37 @@ fn a_failed_renewal_wakes_up_while_the_floor_can_still_be_saved() {
 #[test]
 fn a_failure_keeps_what_is_remembered_of_refused_secrets() {
     let credential = credential();
+    let asked = fingerprint::request(&credential);
     let mut world = observed(&credential);
-    world.memory.refused = vec![crate::fixtures::mark("7")];
+    world.memory.refuse(refused(&credential, "7"));
     let memory = fail(&credential, &world, refusal(Class::Denied), at(0));
-    assert!(memory.has_refused(&crate::fixtures::mark("7")));
+    assert!(memory.refusal_of(&mark("7"), &asked).is_some());
     assert!(
-        !memory.has_refused(&crate::fixtures::mark("8")),
+        memory.refusal_of(&mark("8"), &asked).is_none(),
         "another version is another secret"
+    );
+    assert!(
+        memory.refusal_of(&mark("7"), "other").is_none(),
+        "another request is another answer"
     );
 }
 
 #[test]
 fn the_secret_teaches_a_new_process_which_sources_were_refused() {
-    let mut sources = record(&credential(), (0, 1, 2)).sources;
-    sources.refused = vec![crate::fixtures::mark("3")];
+    let credential = credential();
+    let mut noted = record(&credential, (0, 1, 2));
+    noted.sources.refused = vec![refused(&credential, "3")];
     let mut memory = Memory::default();
-    memory.learn(&sources);
-    memory.learn(&sources);
-    assert_eq!(memory.refused, sources.refused);
+    memory.learn(&noted);
+    memory.learn(&noted);
+    assert_eq!(memory.refused, noted.sources.refused);
+    // Others may write to the Secret, and the reason is shown.
+    for reason in ["", "not a reason", "<b>", &"x".repeat(65)] {
+        noted.sources.refused[0].reason = reason.to_owned();
+        let mut memory = Memory::default();
+        memory.learn(&noted);
+        assert!(memory.refused.is_empty(), "{reason}");
+    }
 }
 
 #[test]

@@ -324,6 +324,7 @@ fn facts(target: &Target) -> SecretFacts {
         controller: None,
         created_at: None,
         secret_expires_at: None,
+        expiry_unreadable: false,
     }
 }
 

@@ -57,6 +57,30 @@ fn the_end_of_a_secret_is_told_thirty_days_ahead_and_the_annotation_goes_first()
 }
 
 #[test]
+fn an_end_that_is_not_a_time_is_reported_and_hides_no_other() {
+    let declared = json!({ "client": { "secretExpiresAt": "2027-06-30" } });
+    let (with, without) = (credential_with(&declared), credential_with(&json!({})));
+    let end = with.secret_expires_at.unwrap();
+    assert_eq!(end.to_string(), "2027-06-30T00:00:00Z");
+    let before = end.duration_since(at(0)).as_secs() - DAY;
+    for (credential, now, reason) in [
+        (&without, 0, "SecretExpiryUnreadable"),
+        (&with, before - 60 * DAY, "SecretExpiryUnreadable"),
+        (&with, before, "SecretExpiring"),
+        (&with, before + 2 * DAY, "SecretExpired"),
+    ] {
+        let mut world = observed(credential);
+        world.sources[0].expiry_unreadable = true;
+        let (told, message) = told(credential, &world, "ClientCredentialExpiring", now).unwrap();
+        assert_eq!(told, reason);
+        assert!(
+            message.contains("Secret client") && message.contains("is not a time"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_certificate_is_warned_about_by_its_own_life() {
     let change =
         json!({ "client": { "secretRefs": null, "certificate": { "secretName": "client" } } });
@@ -95,6 +119,7 @@ fn a_static_key_is_aged_from_its_making() {
         changed_at: None,
         created_at: Some(at(0)),
         expires_at: None,
+        expiry_unreadable: false,
     };
     let world = |credential: &Credential| {
         let mut noted = record(credential, (-300, 1500, 3300));

@@ -7,7 +7,7 @@ use crate::{
     api::names,
     fixtures::{at, credential, mark, record},
     oauth::{Claims, Validity},
-    publish::{Record, SourceMark, SourceUse},
+    publish::{Record, RefusedSource, SourceMark, SourceUse},
 };
 
 /// The annotations as they stand on a Secret: what is null is not there.
@@ -79,6 +79,23 @@ fn any_mark() -> impl Strategy<Value = SourceMark> {
     })
 }
 
+fn any_refusal() -> impl Strategy<Value = RefusedSource> {
+    let times = (0_i64..4_000_000_000, 0_i64..4_000_000_000);
+    let words = ("[A-Za-z]{1,20}", any::<bool>(), prop::option::of(".{0,20}"));
+    (any_mark(), times, words).prop_map(|(mark, (since, at), (reason, by_issuer, fingerprint))| {
+        RefusedSource {
+            mark,
+            // Told by the request of the record beside it.
+            asked: String::new(),
+            since: Timestamp::from_second(since).unwrap(),
+            at: Timestamp::from_second(at).unwrap(),
+            reason,
+            by_issuer,
+            fingerprint,
+        }
+    })
+}
+
 fn any_claims() -> impl Strategy<Value = Claims> {
     let words = || prop::collection::vec(".{0,20}", 0..3);
     (words(), words(), words(), prop::option::of(".{0,20}")).prop_map(
@@ -95,7 +112,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read_again(
         times in (0_i64..4_000_000_000, 0_i64..4_000_000_000, 0_i64..4_000_000_000), texts in prop::array::uniform6(".{0,20}"),
-        used in prop::option::of(any_mark()), with in prop::collection::vec(any_mark(), 0..2), refused in prop::collection::vec(any_mark(), 0..3), renew_handled in prop::option::of(".{0,128}"),
+        used in prop::option::of(any_mark()), with in prop::collection::vec(any_mark(), 0..2), refused in prop::collection::vec(any_refusal(), 0..3), renew_handled in prop::option::of(".{0,128}"),
         claims in prop::option::of(any_claims()), not_granted in prop::collection::vec("[!-~]{1,20}", 0..3), token_id in prop::option::of(".{0,20}"), ends in prop::option::of((0_i64..4_000_000_000, 0_i64..4_000_000_000)),
     ) {
         let time = |s| Timestamp::from_second(s).unwrap();

@@ -11,7 +11,7 @@ use crate::support::{NAMESPACE, SOON, World, run, typed};
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
 
 /// Everything that the operator may do in the whole cluster. A line more needs a reason that stands in the chart.
-const CLUSTER: [(&str, &str, &str); 19] = [
+const CLUSTER: [(&str, &str, &str); 21] = [
     ("", "namespaces", "list"),
     ("", "namespaces", "watch"),
     ("", "secrets", "create"),
@@ -20,6 +20,8 @@ const CLUSTER: [(&str, &str, &str); 19] = [
     ("", "secrets", "patch"),
     ("", "secrets", "watch"),
     ("", "serviceaccounts", "get"),
+    ("", "serviceaccounts", "list"),
+    ("", "serviceaccounts", "watch"),
     ("", "serviceaccounts/token", "create"),
     ("apicred.dev", "apicredentials", "list"),
     ("apicred.dev", "apicredentials", "watch"),

@@ -1,0 +1,237 @@
+//! Which client secrets a request tries, and what is known of those that do not work. PURE.
+//!
+//! Negative knowledge ends here: a refused secret is tried again while it is new, then daily, on request, and as soon as
+//! it changes. A fallback that hides a fault does not hide it from status.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Observed, Source, conditions::time, fingerprint};
+use crate::{
+    credential::Credential,
+    oauth::Grant,
+    publish::{RefusedSource, SourceMark},
+};
+
+/// A refused secret is new for this long after its first refusal: an issuer may need some time to know it (Entra ID:
+/// seconds to some minutes), and a person who registers it late needs longer.
+const YOUNG: SignedDuration = SignedDuration::from_hours(24);
+/// After that, one try within this time is enough to notice that it works.
+const DAILY: SignedDuration = SignedDuration::from_hours(24);
+
+/// One entry of the list of client secrets, as a request tries it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate<'a> {
+    /// The Secret; `None` where no Secret authenticates the client.
+    pub source: Option<&'a Source>,
+    /// Another entry works as far as is known, so that whatever is wrong with this one must not fail the renewal.
+    pub trial: bool,
+}
+
+/// The client secrets to try, in order.
+///
+/// Those that are not known to be refused come in the order of the spec. At most one refused entry that stands before
+/// the one in use is retried, so that a retry costs one request for each renewal. The other refused entries come last:
+/// they are reached only if nothing else works. A requested renewal tries all in the order of the spec.
+pub fn candidates<'a>(
+    credential: &Credential,
+    observed: &'a Observed,
+    now: Timestamp,
+) -> Vec<Candidate<'a>> {
+    if observed.sources.is_empty() {
+        return vec![Candidate {
+            source: None,
+            trial: false,
+        }];
+    }
+    let asked = fingerprint::request(credential);
+    let refusal = |s: &Source| {
+        let mark = s.mark()?;
+        observed.memory.refusal_of(&mark, &asked)
+    };
+    let present = || observed.sources.iter().filter(|s| s.present.is_some());
+    let works = present().any(|s| refusal(s).is_none());
+    let requested = is_requested(credential, observed);
+    let in_use = position_in_use(observed);
+    let before = |s: &Source| in_use.is_none_or(|used| position(observed, s) < Some(used));
+    // After a failed attempt the renewal itself is what matters.
+    let may_retry = works && !requested && observed.failure(credential).is_none();
+    let retry = present()
+        .filter(|s| {
+            may_retry && before(s) && refusal(s).is_some_and(|r| is_due(credential, r, now))
+        })
+        // The one whose last try is longest ago, so that each of several has its turn.
+        .min_by_key(|s| refusal(s).map(|r| r.at));
+    let first = present().filter(|s| {
+        let retried = retry.is_some_and(|r| r.reference == s.reference);
+        requested || retried || refusal(s).is_none()
+    });
+    let mut list: Vec<&Source> = first.collect();
+    let rest: Vec<&Source> = present().filter(|s| !list.contains(s)).collect();
+    list.extend(rest);
+    let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
+    let falls_back = in_use.is_some_and(|used| good(&observed.sources[used]));
+    let trial = |s: &Source| works && refusal(s).is_some() || falls_back && before(s);
+    list.into_iter()
+        .map(|source| Candidate {
+            source: Some(source),
+            trial: trial(source),
+        })
+        .collect()
+}
+
+/// Does a renewal try this refused entry again, although another one works?
+fn is_due(credential: &Credential, refused: &RefusedSource, now: Timestamp) -> bool {
+    // What apicred itself finds wrong stays wrong until it changes. A password goes with each request of its grant, and
+    // each refused request may count towards a lockout.
+    if !refused.by_issuer || matches!(credential.grant, Grant::Password(_)) {
+        return false;
+    }
+    // A time ahead was noted by a clock that was set back since.
+    let since = |at: Timestamp| now.duration_since(at).max(SignedDuration::ZERO);
+    since(refused.since) < YOUNG || since(refused.at) >= DAILY
+}
+
+/// Is a renewal requested by annotation and not served yet?
+fn is_requested(credential: &Credential, observed: &Observed) -> bool {
+    let handled = observed.record().and_then(|r| r.renew_handled.as_ref());
+    credential.renew_requested.is_some() && credential.renew_requested.as_ref() != handled
+}
+
+fn position(observed: &Observed, source: &Source) -> Option<usize> {
+    let found = |s: &Source| s.reference == source.reference;
+    observed.sources.iter().position(found)
+}
+
+/// Where the secret that got the published token stands in the list.
+fn position_in_use(observed: &Observed) -> Option<usize> {
+    let used = observed.record()?.sources.used.as_ref()?;
+    observed.sources.iter().position(|s| used.is(&s.reference))
+}
+
+/// The entries before the one in use whose present content nobody has tried: a new secret is used, or reported, at
+/// once and not at the next renewal.
+pub fn untried<'a>(credential: &Credential, observed: &'a Observed) -> Vec<&'a Source> {
+    let Some(used) = position_in_use(observed) else {
+        return Vec::new();
+    };
+    let asked = fingerprint::request(credential);
+    let news = |s: &&Source| {
+        s.mark().is_some_and(|mark| {
+            observed.memory.refusal_of(&mark, &asked).is_none()
+                && !observed.memory.verified.contains(&mark)
+        })
+    };
+    observed.sources.iter().take(used).filter(news).collect()
+}
+
+/// What is wrong with an entry of the list while another one works.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Hidden {
+    /// Stable reason for the condition.
+    pub(super) reason: String,
+    /// A sentence with the next step.
+    pub(super) message: String,
+}
+
+/// The fault that the secret in use hides, if any: entries that are refused, unusable or missing.
+pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hidden> {
+    let used = observed.record()?.sources.used.as_ref()?;
+    if observed.sources.len() < 2 {
+        return None;
+    }
+    let asked = fingerprint::request(credential);
+    let mut found: Option<Hidden> = None;
+    for source in &observed.sources {
+        let (name, key) = (&source.reference.name, &source.reference.key);
+        // A refusal of the one in use fails the renewal, which reports it.
+        let refused = source
+            .mark()
+            .filter(|_| !used.is(&source.reference))
+            .and_then(|mark| observed.memory.refusal_of(&mark, &asked));
+        let (reason, message) = match (refused, source.present.is_some()) {
+            (None, true) => continue,
+            (None, false) => (
+                "ClientSecretMissing",
+                format!("Secret {name} does not exist; create it, or remove it from spec.client"),
+            ),
+            (Some(r), _) if r.by_issuer => (
+                "ClientCredentialRefused",
+                format!(
+                    "the issuer refused key {key} of Secret {name} ({} at {}); correct it, or register it at the issuer: apicred retries it at each renewal for a day, then daily, and at once if it changes",
+                    r.reason, r.at
+                ),
+            ),
+            (Some(r), _) => (
+                r.reason.as_str(),
+                format!(
+                    "key {key} of Secret {name} cannot be used ({}); correct it",
+                    r.reason
+                ),
+            ),
+        };
+        match &mut found {
+            Some(first) => first.message.push_str(&format!("; {message}")),
+            None => {
+                found = Some(Hidden {
+                    reason: reason.to_owned(),
+                    message,
+                });
+            }
+        }
+    }
+    let mut found = found?;
+    found.message.push_str(&format!(
+        "; the token was obtained with key {} of Secret {}",
+        used.key, used.name
+    ));
+    Some(found)
+}
+
+impl super::Memory {
+    /// What is known of a refusal of this version of a source, for this very request.
+    pub fn refusal_of(&self, mark: &SourceMark, asked: &str) -> Option<&RefusedSource> {
+        let same = |r: &&RefusedSource| r.mark == *mark && r.asked == asked;
+        self.refused.iter().find(same)
+    }
+
+    /// Remembers a refusal. One entry for each key of a Secret: an older version says nothing any more, unless its
+    /// content is the same. Times become whole seconds, as on the Secret, so that a restart changes no status.
+    pub fn refuse(&mut self, refused: RefusedSource) {
+        let refused = RefusedSource {
+            since: time(refused.since).0,
+            at: time(refused.at).0,
+            ..refused
+        };
+        let same_key =
+            |r: &RefusedSource| r.mark.name == refused.mark.name && r.mark.key == refused.mark.key;
+        let known = self
+            .refused
+            .iter()
+            .position(same_key)
+            .map(|at| self.refused.swap_remove(at));
+        let same_content = |k: &RefusedSource| {
+            k.asked == refused.asked
+                && (k.mark == refused.mark
+                    || k.fingerprint.is_some() && k.fingerprint == refused.fingerprint)
+        };
+        let since = known
+            .filter(same_content)
+            .map_or(refused.since, |k| k.since.min(refused.since));
+        self.refused.push(RefusedSource { since, ..refused });
+    }
+
+    /// The refusals that belong beside a new token: of versions that still stand, the one in use left out.
+    pub fn standing_refusals(
+        &self,
+        sources: &[Source],
+        used: Option<&SourceMark>,
+        asked: &str,
+    ) -> Vec<RefusedSource> {
+        let stands = |r: &&RefusedSource| {
+            r.asked == asked
+                && used != Some(&r.mark)
+                && sources.iter().any(|s| s.mark().as_ref() == Some(&r.mark))
+        };
+        self.refused.iter().filter(stands).cloned().collect()
+    }
+}

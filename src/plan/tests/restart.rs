@@ -1,0 +1,212 @@
+//! A failing credential's wait survives a restart.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::{
+    api::ApiCredentialStatus,
+    credential::Credential,
+    fixtures::{at, credential, credential_with, holding, observed, record, secs},
+    oauth::{Class, Refusal},
+    plan::{Hold, Memory, Observed, Outcome, Plan, fail, plan, schedule, status},
+    publish::ownership::Target,
+};
+
+/// Without a token, after some failed attempts, as status says it.
+fn failing(credential: &Credential, held: bool, attempts: u32) -> (Observed, ApiCredentialStatus) {
+    let mut world = observed(credential);
+    world.target = Target::Absent;
+    world.held = held;
+    let refusal = || Refusal {
+        about_client: true,
+        http_status: Some(401),
+        ..Refusal::local(Class::Denied, "ClientSecretRefused", "correct the secret")
+    };
+    for _ in 0..attempts {
+        world.memory = fail(credential, &world, refusal(), at(0));
+    }
+    world
+        .memory
+        .refuse(crate::fixtures::refused(credential, "7"));
+    let told = status(credential, &world, &Outcome::Failed, None, at(0)).status;
+    (world, told)
+}
+
+/// The same world as another process finds it.
+fn restarted(world: &Observed) -> Observed {
+    Observed {
+        memory: Memory::default(),
+        held: false,
+        ..world.clone()
+    }
+}
+
+fn recall(
+    credential: &Credential,
+    world: &Observed,
+    told: &ApiCredentialStatus,
+    now: i64,
+) -> Observed {
+    let mut world = world.clone();
+    let mut memory = world.memory.clone();
+    memory.recall(credential, &world, Some(told), at(now));
+    world.memory = memory;
+    world
+}
+
+#[test]
+fn a_new_process_waits_as_long_as_the_old_one_would_and_writes_nothing() {
+    let credential = credential();
+    // A token that was held and could not be written is lost: it is not asked for again before its time either.
+    for held in [false, true] {
+        let (world, told) = failing(&credential, held, 3);
+        let next = told.next_attempt.clone().unwrap().0;
+        let again = recall(&credential, &restarted(&world), &told, 10);
+        let waits = plan(&credential, &again, at(10));
+        assert_eq!(
+            waits,
+            Plan::Hold {
+                until: next,
+                why: Hold::Backoff
+            },
+            "{held}"
+        );
+        let view = status(&credential, &again, &Outcome::Backoff, Some(&told), at(10));
+        assert_eq!(view.status, told, "{held}");
+        assert!(view.notices.is_empty(), "{held}");
+        assert!(matches!(plan(&credential, &again, next), Plan::Mint(_)));
+    }
+}
+
+#[test]
+fn failures_are_counted_on() {
+    let credential = credential();
+    let (world, told) = failing(&credential, false, 3);
+    let again = recall(&credential, &restarted(&world), &told, 4000);
+    let refusal = Refusal::local(Class::Denied, "ClientSecretRefused", "x");
+    let memory = fail(&credential, &again, refusal, at(4000));
+    assert_eq!(memory.failure.unwrap().failures, 4);
+}
+
+#[test]
+fn whatever_has_changed_meanwhile_ends_the_wait() {
+    type Change = fn(&mut Credential, &mut Observed);
+    let changes: [(&str, Change); 6] = [
+        ("spec", |c, _| c.ask.scopes.push("more".to_owned())),
+        ("issuer", |c, _| c.issuer.version.push('x')),
+        ("source", |_, o| {
+            o.sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()));
+        }),
+        ("request", |c, _| c.renew_requested = Some("a".to_owned())),
+        ("target", |_, o| o.target = Target::Foreign("x".to_owned())),
+        ("source gone", |_, o| o.sources[0].present = None),
+    ];
+    for (what, change) in changes {
+        let mut credential = credential();
+        let (world, told) = failing(&credential, false, 3);
+        let mut world = restarted(&world);
+        change(&mut credential, &mut world);
+        let again = recall(&credential, &world, &told, 10);
+        assert!(again.memory.failure.is_none(), "{what}");
+    }
+}
+
+#[test]
+fn a_status_of_success_or_without_a_next_attempt_is_nothing_to_wait_for() {
+    let credential = credential();
+    let (world, told) = failing(&credential, false, 1);
+    let world = restarted(&world);
+    let without = |change: fn(&mut ApiCredentialStatus)| {
+        let mut told = told.clone();
+        change(&mut told);
+        recall(&credential, &world, &told, 10)
+            .memory
+            .failure
+            .is_some()
+    };
+    assert!(without(|_| {}));
+    assert!(!without(|s| s.next_attempt = None));
+    assert!(!without(|s| s.consecutive_failures = None));
+    assert!(!without(|s| s.last_attempt = None));
+    assert!(!without(|s| s.last_attempt.as_mut().unwrap().inputs = None));
+    // Said by a clock that was ahead.
+    assert!(!without(|s| {
+        s.last_attempt.as_mut().unwrap().time.0 = at(9999);
+    }));
+}
+
+#[test]
+fn a_token_that_was_published_all_the_same_ends_it() {
+    let credential = credential();
+    let mut world = holding(&credential, record(&credential, (-1900, -10, 1700)));
+    let refusal = Refusal::local(Class::Transient, "KubernetesUnavailable", "x");
+    world.memory = fail(&credential, &world, refusal, at(0));
+    let told = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
+    let fresh = holding(&credential, record(&credential, (1, 1800, 3601)));
+    let again = recall(&credential, &fresh, &told, 2);
+    assert!(matches!(
+        plan(&credential, &again, at(2)),
+        Plan::Keep { .. }
+    ));
+}
+
+#[test]
+fn a_refused_password_is_recalled_without_an_end() {
+    let change = json!({ "grant": { "password": {
+        "username": "robot", "passwordRef": { "name": "user", "key": "password" } } } });
+    let credential = credential_with(&change);
+    let mut world = observed(&credential);
+    world.target = Target::Absent;
+    world.companions = credential
+        .companions()
+        .into_iter()
+        .map(|reference| crate::plan::Source {
+            reference,
+            ..world.sources[0].clone()
+        })
+        .collect();
+    let refusal = Refusal {
+        until_change: true,
+        ..Refusal::local(Class::Denied, "PasswordRefused", "x")
+    };
+    world.memory = fail(&credential, &world, refusal, at(0));
+    for mark in world
+        .companions
+        .clone()
+        .iter()
+        .filter_map(crate::plan::Source::mark)
+    {
+        world.memory.refuse(crate::publish::RefusedSource {
+            mark,
+            ..crate::fixtures::refused(&credential, "7")
+        });
+    }
+    let told = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
+    let again = recall(&credential, &restarted(&world), &told, 10);
+    assert!(matches!(
+        plan(&credential, &again, at(999_999)),
+        Plan::Hold { .. }
+    ));
+    let mut corrected = restarted(&world);
+    corrected.companions[0].present = Some(("u".to_owned(), "new".to_owned()));
+    let again = recall(&credential, &corrected, &told, 10);
+    assert!(matches!(plan(&credential, &again, at(10)), Plan::Mint(_)));
+}
+
+proptest! {
+    /// Whoever may write the status can delay an attempt, no longer than a failure of apicred's own would.
+    #[test]
+    fn a_forged_status_delays_by_a_bounded_time(next in any::<i32>(), failures in any::<i32>(), time in -9999_i64..9999, now in -5000_i64..5000) {
+        let credential = credential();
+        let (world, mut told) = failing(&credential, false, 1);
+        told.next_attempt.as_mut().unwrap().0 = at(i64::from(next));
+        told.consecutive_failures = Some(failures);
+        told.last_attempt.as_mut().unwrap().time.0 = at(time);
+        let again = recall(&credential, &restarted(&world), &told, now);
+        match plan(&credential, &again, at(now)) {
+            Plan::Hold { until, .. } => prop_assert!(until <= schedule::later(at(now), secs(72 * 60))),
+            Plan::Mint(_) => {}
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+}

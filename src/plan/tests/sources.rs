@@ -1,0 +1,473 @@
+//! Several client secrets, and sources that go.
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::status::{condition, minted};
+use crate::{
+    credential::{Credential, binding::Denial},
+    fixtures::{at, credential, credential_with, holding, observed, record},
+    plan::{
+        Memory, Observed, Outcome, Plan, Severity, Source, Why, candidates, fingerprint, plan,
+        schedule::later, status, untried,
+    },
+    publish::{RefusedSource, SourceMark, ownership::Target},
+};
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+fn several(names: &[&str]) -> Credential {
+    let refs: Vec<Value> = names
+        .iter()
+        .map(|n| json!({ "name": n, "key": "secret" }))
+        .collect();
+    credential_with(&json!({ "client": { "secretRefs": refs } }))
+}
+
+fn mark(name: &str, version: &str) -> SourceMark {
+    SourceMark {
+        name: name.to_owned(),
+        key: "secret".to_owned(),
+        uid: "uid".to_owned(),
+        version: version.to_owned(),
+    }
+}
+
+/// A token of an hour that `used` got, with the list of secrets of the credential all at version 1.
+fn world(credential: &Credential, used: &str) -> Observed {
+    let mut noted = record(credential, (-300, 1500, 3300));
+    noted.sources.used = Some(mark(used, "1"));
+    let mut world = holding(credential, noted);
+    world.sources = credential
+        .alternatives()
+        .into_iter()
+        .map(|reference| Source {
+            reference,
+            present: Some(("uid".to_owned(), "1".to_owned())),
+            changed_at: None,
+            created_at: None,
+            expires_at: None,
+            expiry_unreadable: false,
+        })
+        .collect();
+    world
+}
+
+fn refused(credential: &Credential, name: &str, since: i64, last: i64) -> RefusedSource {
+    RefusedSource {
+        mark: mark(name, "1"),
+        since: at(since),
+        at: at(last),
+        ..crate::fixtures::refused(credential, "1")
+    }
+}
+
+fn order(credential: &Credential, world: &Observed, now: i64) -> Vec<String> {
+    candidates(credential, world, at(now))
+        .iter()
+        .map(|c| {
+            let name = &c.source.unwrap().reference.name;
+            format!("{name}{}", if c.trial { "?" } else { "" })
+        })
+        .collect()
+}
+
+#[test]
+fn a_refused_secret_is_tried_again_while_it_is_new_then_daily_and_on_request() {
+    let credential = several(&["new", "old"]);
+    let mut world = world(&credential, "old");
+    for (since, last, tried) in [
+        (0, 0, true),
+        (-23 * HOUR, -60, true),
+        (-25 * HOUR, -60, false),
+        (-25 * HOUR, -23 * HOUR, false),
+        (-25 * HOUR, -24 * HOUR, true),
+        // Noted by a clock that was ahead.
+        (HOUR, HOUR, true),
+    ] {
+        world.memory = Memory::default();
+        world
+            .memory
+            .refuse(refused(&credential, "new", since, last));
+        let expected = if tried {
+            ["new?", "old"]
+        } else {
+            ["old", "new?"]
+        };
+        assert_eq!(order(&credential, &world, 0), expected, "{since} {last}");
+        let mut requested = credential.clone();
+        requested.renew_requested = Some("a".to_owned());
+        assert_eq!(order(&requested, &world, 0), ["new?", "old"]);
+    }
+}
+
+#[test]
+fn a_retry_costs_one_request_a_renewal_and_each_has_its_turn() {
+    let credential = several(&["a", "b", "c", "d"]);
+    let mut world = world(&credential, "c");
+    world.memory.refuse(refused(&credential, "a", -60, -10));
+    world.memory.refuse(refused(&credential, "b", -60, -20));
+    assert_eq!(order(&credential, &world, 0), ["b?", "c", "d", "a?"]);
+    world.memory.refuse(refused(&credential, "b", -60, -5));
+    assert_eq!(order(&credential, &world, 0), ["a?", "c", "d", "b?"]);
+    // One that stands behind the one in use is not wanted.
+    world.memory.refuse(refused(&credential, "d", -60, -30));
+    assert_eq!(order(&credential, &world, 0), ["a?", "c", "b?", "d?"]);
+    // After a failed attempt the renewal itself matters.
+    super::decision::failed(&credential, &mut world, 0);
+    assert_eq!(order(&credential, &world, 0), ["c", "a?", "b?", "d?"]);
+}
+
+#[test]
+fn what_apicred_itself_cannot_use_is_not_tried_by_a_timer() {
+    let credential = several(&["new", "old"]);
+    let mut world = world(&credential, "old");
+    let mut unusable = refused(&credential, "new", 0, 0);
+    unusable.by_issuer = false;
+    world.memory.refuse(unusable);
+    assert_eq!(order(&credential, &world, 0), ["old", "new?"]);
+    let mut missing = world.clone();
+    missing.sources[0].present = None;
+    assert_eq!(order(&credential, &missing, 0), ["old"]);
+}
+
+#[test]
+fn no_timer_sends_a_password_with_a_refused_secret() {
+    let password = json!({ "grant": { "password": {
+        "username": "robot", "passwordRef": { "name": "user", "key": "password" } } } });
+    let refs = json!([{ "name": "new", "key": "secret" }, { "name": "old", "key": "secret" }]);
+    let mut change = password;
+    change["client"] = json!({ "secretRefs": refs });
+    let credential = credential_with(&change);
+    let mut world = world(&credential, "old");
+    world.memory.refuse(refused(&credential, "new", 0, 0));
+    assert_eq!(order(&credential, &world, 0), ["old", "new?"]);
+}
+
+#[test]
+fn when_all_are_refused_all_are_tried_in_order() {
+    let credential = several(&["new", "old"]);
+    let mut world = world(&credential, "old");
+    for name in ["new", "old"] {
+        world
+            .memory
+            .refuse(refused(&credential, name, -30 * DAY, -60));
+    }
+    assert_eq!(order(&credential, &world, 0), ["new", "old"]);
+    world.target = Target::Absent;
+    assert_eq!(order(&credential, &world, 0), ["new", "old"]);
+}
+
+#[test]
+fn a_refusal_of_another_request_says_nothing() {
+    let credential = several(&["new", "old"]);
+    let mut world = world(&credential, "old");
+    world.memory.refuse(RefusedSource {
+        asked: "client id with a typo".to_owned(),
+        ..refused(&credential, "new", -30 * DAY, -60)
+    });
+    assert_eq!(order(&credential, &world, 0), ["new?", "old"]);
+}
+
+#[test]
+fn an_entry_before_the_one_in_use_that_nobody_tried_is_read_at_once() {
+    let credential = several(&["new", "old"]);
+    let mut world = world(&credential, "old");
+    assert_eq!(plan(&credential, &world, at(0)), Plan::Verify);
+    assert_eq!(untried(&credential, &world)[0].reference.name, "new");
+    world.memory.refuse(refused(&credential, "new", 0, 0));
+    assert!(matches!(
+        plan(&credential, &world, at(0)),
+        Plan::Keep { .. }
+    ));
+    // As soon as it changes.
+    world.sources[0].present = Some(("uid".to_owned(), "2".to_owned()));
+    assert_eq!(plan(&credential, &world, at(0)), Plan::Verify);
+    world.memory.verified.push(mark("new", "2"));
+    assert!(matches!(
+        plan(&credential, &world, at(0)),
+        Plan::Keep { .. }
+    ));
+    // Behind the one in use nothing is read.
+    let credential = several(&["old", "older"]);
+    let world = self::world(&credential, "old");
+    assert!(matches!(
+        plan(&credential, &world, at(0)),
+        Plan::Keep { .. }
+    ));
+}
+
+#[test]
+fn a_label_on_a_refused_secret_makes_it_no_younger() {
+    let credential = several(&["new", "old"]);
+    let mut memory = Memory::default();
+    let content = |version: &str, print: &str, time: i64| RefusedSource {
+        mark: mark("new", version),
+        fingerprint: Some(print.to_owned()),
+        ..refused(&credential, "new", time, time)
+    };
+    memory.refuse(content("1", "x", -DAY));
+    memory.refuse(content("2", "x", 0));
+    assert_eq!(memory.refused[0].since, at(-DAY));
+    memory.refuse(content("3", "y", 0));
+    assert_eq!(memory.refused[0].since, at(0));
+    assert_eq!(memory.refused.len(), 1, "older versions are forgotten");
+}
+
+fn told(credential: &Credential, world: &Observed) -> Option<(String, String)> {
+    let view = status(credential, world, &Outcome::Steady, None, at(0));
+    let found = condition(&view.status, "ClientCredentialExpiring")?;
+    Some((found.reason.clone(), found.message.clone()))
+}
+
+#[test]
+fn a_secret_that_works_does_not_hide_the_fault_of_another() {
+    let credential = several(&["new", "old"]);
+    let world = || world(&credential, "old");
+    assert_eq!(told(&credential, &world()), None);
+    let mut refused_by_issuer = world();
+    refused_by_issuer
+        .memory
+        .refuse(refused(&credential, "new", -60, 0));
+    let (reason, message) = told(&credential, &refused_by_issuer).unwrap();
+    assert_eq!(reason, "ClientCredentialRefused");
+    for part in [
+        "key secret of Secret new",
+        "ClientSecretRefused",
+        "Secret old",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let view = status(
+        &credential,
+        &refused_by_issuer,
+        &Outcome::Steady,
+        None,
+        at(0),
+    );
+    assert_eq!(view.status.refused_sources, ["new/secret@1"]);
+    assert_eq!(condition(&view.status, "Ready").unwrap().status, "True");
+    assert_eq!(condition(&view.status, "Renewing").unwrap().status, "False");
+
+    let mut missing = world();
+    missing.sources[0].present = None;
+    assert_eq!(
+        told(&credential, &missing).unwrap().0,
+        "ClientSecretMissing"
+    );
+    // The one in use, too: another one takes its place at the next renewal, if it can.
+    let mut gone = world();
+    gone.sources[1].present = None;
+    gone.memory.refuse(refused(&credential, "new", -60, 0));
+    let (_, message) = told(&credential, &gone).unwrap();
+    assert!(message.contains("Secret old does not exist"), "{message}");
+    let mut unusable = world();
+    unusable.memory.refuse(RefusedSource {
+        by_issuer: false,
+        reason: "ClientSecretKeyMissing".to_owned(),
+        ..refused(&credential, "new", -60, 0)
+    });
+    let (reason, message) = told(&credential, &unusable).unwrap();
+    assert_eq!(reason, "ClientSecretKeyMissing");
+    assert!(message.contains("key secret of Secret new"), "{message}");
+}
+
+#[test]
+fn the_end_of_a_hidden_fault_is_an_event_as_its_beginning() {
+    let credential = several(&["new", "old"]);
+    let good = world(&credential, "new");
+    let mut bad = world(&credential, "old");
+    bad.memory.refuse(refused(&credential, "new", -60, 0));
+    let say =
+        |world: &Observed, before| status(&credential, world, &minted(Why::Due), before, at(0));
+    let events = |view: &crate::plan::View| -> Vec<(Severity, String)> {
+        let notices = view.notices.iter();
+        notices.map(|n| (n.severity, n.reason.clone())).collect()
+    };
+    let first = say(&good, None).status;
+    let second = say(&bad, Some(&first));
+    assert_eq!(
+        events(&second),
+        [(Severity::Warning, "ClientCredentialRefused".to_owned())]
+    );
+    let same = say(&bad, Some(&second.status));
+    assert!(same.notices.is_empty());
+    assert_eq!(same.status, second.status, "nothing to write");
+    let third = say(&good, Some(&second.status));
+    assert_eq!(
+        events(&third),
+        [(Severity::Normal, "ClientCredentialAccepted".to_owned())]
+    );
+}
+
+#[test]
+fn what_has_ended_comes_before_what_is_refused_and_that_before_what_will_end() {
+    let credential = several(&["new", "old"]);
+    let mut world = world(&credential, "old");
+    world.memory.refuse(refused(&credential, "new", -60, 0));
+    for (end, reason) in [(DAY, "ClientCredentialRefused"), (-DAY, "SecretExpired")] {
+        world.sources[1].expires_at = Some(at(end));
+        let (told, message) = told(&credential, &world).unwrap();
+        assert_eq!(told, reason);
+        assert!(
+            message.contains("refused key secret of Secret new")
+                && message.contains("the client secret in Secret old"),
+            "{message}"
+        );
+    }
+}
+
+/// A thing that goes, and the reason that is reported for it.
+type Gone = (&'static str, fn(&mut Observed));
+
+const GOING: [Gone; 4] = [
+    ("ClientSecretMissing", |o| o.sources[0].present = None),
+    ("NotAuthorizedByIssuer", |o| {
+        o.permission = Err(Denial::Namespace("it does not serve secops".to_owned()));
+    }),
+    ("ScopeNotAllowed", |o| {
+        o.permission = Err(Denial::Scope("it does not give x".to_owned()));
+    }),
+    ("ServiceAccountMissing", |o| {
+        o.missing_account = Some("sync".to_owned());
+    }),
+];
+
+#[test]
+fn what_the_next_renewal_needs_is_reported_when_it_goes_and_not_when_it_is_due() {
+    let credential = credential();
+    for (reason, go) in GOING {
+        let mut world = observed(&credential);
+        let healthy = status(&credential, &world, &Outcome::Steady, None, at(0)).status;
+        go(&mut world);
+        assert!(
+            matches!(plan(&credential, &world, at(0)), Plan::Keep { .. }),
+            "{reason}: nothing is sent or read"
+        );
+        let view = status(&credential, &world, &Outcome::Steady, Some(&healthy), at(0));
+        let renewing = condition(&view.status, "Renewing").unwrap();
+        assert_eq!(
+            (renewing.status.as_str(), renewing.reason.as_str()),
+            ("True", reason)
+        );
+        assert!(
+            renewing.message.contains(&at(1500).to_string())
+                && renewing.message.contains(&at(3300).to_string()),
+            "when? {}",
+            renewing.message
+        );
+        assert_eq!(condition(&view.status, "Ready").unwrap().status, "True");
+        assert!(condition(&view.status, "Stalled").is_none());
+        assert_eq!(view.notices[0].reason, reason);
+        // It costs one write, and none while nothing moves.
+        let later = status(
+            &credential,
+            &world,
+            &Outcome::Steady,
+            Some(&view.status),
+            at(600),
+        );
+        assert_eq!(later.status, view.status);
+        assert!(later.notices.is_empty());
+        let back = observed(&credential);
+        let back = status(
+            &credential,
+            &back,
+            &Outcome::Steady,
+            Some(&view.status),
+            at(700),
+        );
+        assert_eq!(condition(&back.status, "Renewing").unwrap().status, "False");
+    }
+}
+
+#[test]
+fn a_suspended_credential_has_no_renewal_that_could_fail() {
+    let mut credential = credential();
+    credential.suspend = true;
+    for (reason, go) in GOING {
+        let mut world = observed(&credential);
+        go(&mut world);
+        let view = status(&credential, &world, &Outcome::Suspended, None, at(0));
+        let renewing = condition(&view.status, "Renewing").unwrap();
+        assert_eq!(renewing.reason, "Suspended", "{reason}");
+    }
+}
+
+prop_compose! {
+    /// Up to four secrets in any state, one of them in use, some refused.
+    fn any_list()(
+        count in 1_usize..5, used in 0_usize..4, present in any::<[bool; 4]>(), requested: bool, absent: bool,
+        refusals in prop::collection::vec(prop::option::of((-40 * DAY..0, -40 * DAY..0, any::<bool>())), 4),
+    ) -> (Credential, Observed) {
+        let names = ["a", "b", "c", "d"];
+        let mut credential = several(&names[..count]);
+        credential.renew_requested = requested.then(|| "a".to_owned());
+        let mut world = world(&credential, names[used.min(count - 1)]);
+        if requested && let Target::Ours { published, .. } = &mut world.target {
+            published.record.as_mut().unwrap().renew_handled = None;
+        }
+        if absent {
+            world.target = Target::Absent;
+        }
+        for (source, present) in world.sources.iter_mut().zip(present) {
+            if !present {
+                source.present = None;
+            }
+        }
+        for (name, refusal) in names[..count].iter().zip(refusals) {
+            if let Some((since, last, by_issuer)) = refusal {
+                let refusal = refused(&credential, name, since.min(last), last);
+                world.memory.refuse(RefusedSource { by_issuer, ..refusal });
+            }
+        }
+        (credential, world)
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_secret_that_is_there_is_a_candidate_once((credential, world) in any_list()) {
+        let list = candidates(&credential, &world, at(0));
+        let mut names: Vec<_> = list.iter().filter_map(|c| c.source.map(|s| &s.reference.name)).collect();
+        names.sort();
+        let mut there: Vec<_> = world.sources.iter().filter(|s| s.present.is_some()).map(|s| &s.reference.name).collect();
+        there.sort();
+        prop_assert_eq!(names, there);
+    }
+
+    #[test]
+    fn a_refused_secret_delays_one_that_works_by_one_request_at_most((credential, world) in any_list()) {
+        prop_assume!(credential.renew_requested.is_none());
+        let asked = fingerprint::request(&credential);
+        let list = candidates(&credential, &world, at(0));
+        let bad = |s: &Source| s.mark().is_some_and(|m| world.memory.refusal_of(&m, &asked).is_some());
+        if let Some(first) = list.iter().position(|c| c.source.is_some_and(|s| !bad(s))) {
+            let before = list[..first].iter().filter(|c| c.source.is_some_and(bad)).count();
+            prop_assert!(before <= 1);
+        }
+    }
+
+    /// However often it was refused, it is tried at the first renewal after a day.
+    #[test]
+    fn no_refusal_by_the_issuer_lasts_for_ever((credential, world) in any_list(), days in 1_i64..400) {
+        let now = later(at(0), SignedDuration::from_hours(24 * days));
+        let asked = fingerprint::request(&credential);
+        let list = candidates(&credential, &world, now);
+        let refusal = |s: &Source| world.memory.refusal_of(&s.mark()?, &asked).cloned();
+        let used = world.record().and_then(|r| r.sources.used.clone());
+        let used = used.and_then(|u| world.sources.iter().position(|s| u.is(&s.reference)));
+        let waiting = world.sources.iter().take(used.unwrap_or(world.sources.len()));
+        let waiting = waiting.filter(|s| refusal(s).is_some_and(|r| r.by_issuer)).count();
+        let first = list.first().and_then(|c| c.source);
+        if waiting > 0 && credential.renew_requested.is_none() {
+            let retried = list.iter().take_while(|c| c.trial || first == c.source).any(|c| {
+                c.source.is_some_and(|s| refusal(s).is_some_and(|r| r.by_issuer))
+            });
+            let all_bad = world.sources.iter().filter(|s| s.present.is_some()).all(|s| refusal(s).is_some());
+            prop_assert!(retried || all_bad, "{:?}", list);
+        }
+    }
+}
