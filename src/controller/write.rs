@@ -247,8 +247,9 @@ fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
     let lookup = |r: &IssuerRef| context.issuer(&key.namespace, r);
     match parse(&newest, lookup) {
         Ok(now)
+            // Another request for a renewal makes this token no worse: it is noted as the answer to the earlier one, and
+            // the new one is served next. Dropped, it would cost a request for each edit.
             if now.suspend
-                || now.renew_requested != credential.renew_requested
                 || fingerprint::request(&now) != fingerprint::request(credential)
                 || permission(context, &now) != (Ok(()), false) =>
         {

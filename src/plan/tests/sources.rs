@@ -459,7 +459,9 @@ proptest! {
         let refusal = |s: &Source| world.memory.refusal_of(&s.mark()?, &asked).cloned();
         let used = world.record().and_then(|r| r.sources.used.clone());
         let used = used.and_then(|u| world.sources.iter().position(|s| u.is(&s.reference)));
-        let waiting = world.sources.iter().take(used.unwrap_or(world.sources.len()));
+        let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
+        let first_good = || world.sources.iter().position(good);
+        let waiting = world.sources.iter().take(used.or_else(first_good).unwrap_or(0));
         let waiting = waiting.filter(|s| refusal(s).is_some_and(|r| r.by_issuer)).count();
         let first = list.first().and_then(|c| c.source);
         if waiting > 0 && credential.renew_requested.is_none() {
