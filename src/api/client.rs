@@ -33,7 +33,7 @@ pub struct Client {
     /// same and goes before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
-    #[x_kube(validation = Rule::new("timestamp(self.size() == 10 ? self + 'T00:00:00Z' : self) > timestamp('1970-01-01T00:00:00Z')")
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?$') && timestamp(self.size() == 10 ? self + 'T00:00:00Z' : self) > timestamp('1970-01-01T00:00:00Z')")
         .message("secretExpiresAt is a time such as 2027-06-30T00:00:00Z, or a date such as 2027-06-30"))]
     pub secret_expires_at: Option<String>,
     /// A certificate whose key signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2).

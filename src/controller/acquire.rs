@@ -19,7 +19,7 @@ use crate::{
         self, Class, Grant, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal, Token,
         TokenEndpoint, TokenRequest, Validity, grant::JwtBearer,
     },
-    plan::{self, Candidate, Observed, Source, fingerprint},
+    plan::{self, Choice, Observed, Source, fingerprint},
     publish::{RefusedSource, SourceMark, SourceUse},
 };
 
@@ -88,7 +88,7 @@ pub(super) async fn acquire(
     };
     let mut last = None;
     let mut first = first;
-    for Candidate { source, trial } in plan::candidates(credential, observed, context.clock.now()) {
+    for Choice { source, trial } in plan::candidates(credential, observed, context.clock.now()) {
         let matches = |read: &mut Read| match (&read.used, source) {
             (Some(mark), Some(source)) => mark.is(&source.reference),
             (None, None) => true,

@@ -17,7 +17,7 @@ mod tests;
 pub use notices::{Notice, Severity};
 pub use observed::{Cause, Failure, Memory, Observed, Recalled, Repairs, Source, stamp};
 pub use outcome::{Minted, Outcome, fail, record};
-pub use sources::{Candidate, candidates, untried};
+pub use sources::{Choice, candidates, untried};
 pub use status::{View, invalid, status};
 
 use jiff::{SignedDuration, Timestamp};

@@ -20,7 +20,7 @@ const DAILY: SignedDuration = SignedDuration::from_hours(24);
 
 /// One entry of the list of client secrets, as a request tries it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate<'a> {
+pub struct Choice<'a> {
     /// The Secret; `None` where no Secret authenticates the client.
     pub source: Option<&'a Source>,
     /// Another entry works as far as is known, so that whatever is wrong with this one must not fail the renewal.
@@ -36,9 +36,9 @@ pub fn candidates<'a>(
     credential: &Credential,
     observed: &'a Observed,
     now: Timestamp,
-) -> Vec<Candidate<'a>> {
+) -> Vec<Choice<'a>> {
     if observed.sources.is_empty() {
-        return vec![Candidate {
+        return vec![Choice {
             source: None,
             trial: false,
         }];
@@ -74,7 +74,7 @@ pub fn candidates<'a>(
     let falls_back = in_use.is_some_and(|used| good(&observed.sources[used]));
     let trial = |s: &Source| works && refusal(s).is_some() || falls_back && before(s);
     list.into_iter()
-        .map(|source| Candidate {
+        .map(|source| Choice {
             source: Some(source),
             trial: trial(source),
         })

@@ -116,6 +116,8 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "client": { "id": null, "secretRefs": null, "managedIdentity": {} } }),
             json!({ "client": { "secretRefs": null, "public": {} }, "grant": { "refreshToken": { "secretRef": key } } }),
             json!({ "client": { "secretExpiresAt": "2027-01-01T00:00:00Z" } }),
+            json!({ "client": { "secretExpiresAt": "2027-06-30T12:00:00.5+02:00" } }),
+            json!({ "client": { "secretExpiresAt": "2027-06-30" } }),
             json!({ "grant": { "onBehalfOf": { "assertionRef": key } }, "api": "MicrosoftGraph", "scopes": ["User.Read"] }),
             json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } }),
             json!({ "target": { "type": "kubernetes.io/dockerconfigjson", "keys": [{ "format": "DockerConfig", "host": "registry.example.com" }] } }),
@@ -228,6 +230,18 @@ fn bad_credentials_are_refused_in_words() {
             (json!({ "minLifetime": "9s" }), "between 10s and 24h"),
             (json!({ "minLifetime": "25h" }), "between 10s and 24h"),
             (json!({ "minLifetime": "soon" }), "minLifetime"),
+            (
+                json!({ "client": { "secretExpiresAt": "30.06.2027" } }),
+                "a date such as 2027-06-30",
+            ),
+            (
+                json!({ "client": { "secretExpiresAt": "next year" } }),
+                "a date such as 2027-06-30",
+            ),
+            (
+                json!({ "client": { "secretExpiresAt": "2027-02-30" } }),
+                "secretExpiresAt",
+            ),
             (json!({ "deletionPolicy": "Orphan" }), "Unsupported value"),
             (
                 json!({ "target": { "secretName": "" } }),

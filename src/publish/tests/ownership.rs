@@ -300,3 +300,32 @@ fn a_secret_whose_notes_were_taken_off_is_still_known_by_its_owner() {
         "a kind of another group"
     );
 }
+
+#[test]
+fn the_end_of_a_client_secret_is_a_time_a_date_or_reported() {
+    let facts = |text: Option<&str>| {
+        let annotations = text.map(|t| json!({ "apicred.dev/secret-expires-at": t }));
+        let meta = json!({ "name": "source", "annotations": annotations });
+        examine(&serde_json::from_value(meta).unwrap())
+    };
+    let day = "2027-06-30T00:00:00Z".parse().unwrap();
+    for (text, end) in [
+        ("2027-06-30", Some(day)),
+        (" 2027-06-30 ", Some(day)),
+        ("2027-06-30T00:00:00Z", Some(day)),
+        ("2027-06-30T02:00:00+02:00", Some(day)),
+        ("2027-06-30T00:00:00.000Z", Some(day)),
+        ("next year", None),
+        ("30.06.2027", None),
+        ("06/30/2027", None),
+        ("2027-02-30", None),
+        ("", None),
+    ] {
+        let facts = facts(Some(text));
+        assert_eq!(facts.secret_expires_at, end, "{text}");
+        assert_eq!(facts.expiry_unreadable, end.is_none(), "{text}");
+    }
+    let without = facts(None);
+    assert_eq!(without.secret_expires_at, None);
+    assert!(!without.expiry_unreadable, "nothing is said");
+}
