@@ -100,7 +100,7 @@ pub(super) async fn execute(
         } => repeating(until),
         Plan::Render => render(context, credential, observed).await,
         Plan::Reformat => reformat(context, credential, observed).await,
-        Plan::Verify => verify(context, credential, key, observed).await,
+        Plan::Verify => Box::pin(verify(context, credential, key, observed)).await,
         Plan::Mint(why) => mint(context, credential, key, observed, why, None).await,
         Plan::Publish(why) => {
             let held = context.with_state(key, &credential.uid, |s| s.held.clone());
