@@ -159,6 +159,7 @@ pub(crate) fn published(credential: &Credential, record: Option<Record>) -> Publ
     Published {
         credential_uid: credential.uid.clone(),
         credential: credential.name.clone(),
+        owner: Some(credential.name.clone()),
         record,
         dress: dress.digest(),
         dress_kept: true,

@@ -75,7 +75,10 @@ async fn went_back(context: &Context) -> Option<bool> {
     };
     let one = ListParams::default().limit(1);
     for place in places {
-        let list = call(&context.metrics, "check_store", place.list_metadata(&one)).await;
+        let list = call(&context.metrics, "check_store", || {
+            place.list_metadata(&one)
+        })
+        .await;
         let Ok(list) = list else { continue };
         let version = list.metadata.resource_version;
         context.head.saw(version.as_deref());

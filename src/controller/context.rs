@@ -17,6 +17,7 @@ use super::{
     accounts::Accounts,
     backwards::Head,
     digest_key::KeyKeeper,
+    doubts::Doubts,
     endpoints::Endpoints,
     flights::Flights,
     gate::Gate,
@@ -62,6 +63,27 @@ pub struct Settings {
     pub identity: IdentityEnvironment,
 }
 
+/// How many entries the operator remembers, by what they are about. Tests check that nothing outlives its object.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sizes {
+    /// Credentials with a memory.
+    pub states: usize,
+    /// Credentials in the index.
+    pub index: usize,
+    /// Credentials with a time at which they are due.
+    pub due: usize,
+    /// Own writes that the watches have not shown yet.
+    pub echoes: usize,
+    /// Rate limiters of issuers.
+    pub budgets: usize,
+    /// Credentials that wait for a place, or have been given one.
+    pub places: usize,
+    /// Secrets with a call under way.
+    pub secret_calls: usize,
+    /// Secrets that the cache is in doubt about.
+    pub secret_doubts: usize,
+}
+
 /// Shared state. The stores are filled by [`super::streams`], the rest by the reconciles.
 pub(super) struct Context {
     pub(super) client: Client,
@@ -77,6 +99,7 @@ pub(super) struct Context {
     pub(super) endpoints: Endpoints,
     pub(super) digest_key: KeyKeeper,
     pub(super) head: Head,
+    pub(super) doubts: Doubts,
     pub(super) triggers: Triggers,
     pub(super) credentials: Store<Kept>,
     pub(super) token_issuers: Store<TokenIssuer>,
@@ -111,6 +134,10 @@ pub(super) struct State {
     pub(super) revocable: Option<Revocable>,
     /// The status written last and its version, until the watch has shown it.
     pub(super) written: Option<(String, ApiCredentialStatus)>,
+    /// The Secret of an earlier credential of this name: its UID, the UID of its owner, and since when it is seen.
+    pub(super) owner_gone: Option<(String, String, tokio::time::Instant)>,
+    /// Statuses in a row that could not be written.
+    pub(super) lost_statuses: u32,
 }
 
 impl State {
@@ -120,6 +147,8 @@ impl State {
             && self.unsaved.is_none()
             && self.revocable.is_none()
             && self.written.is_none()
+            && self.lost_statuses == 0
+            && self.owner_gone.is_none()
     }
 }
 
@@ -225,6 +254,7 @@ impl Context {
             refreshes: Refreshes::default(),
             endpoints: Endpoints::default(),
             head: Head::default(),
+            doubts: Doubts::default(),
             index: Mutex::default(),
             secrets: Mutex::default(),
             accounts: Accounts::default(),
@@ -273,7 +303,8 @@ impl Context {
     }
 
     /// Reads or changes what is remembered of a credential. An object of the same name with another UID begins
-    /// anew; what is empty afterwards is not kept.
+    /// anew; what is empty afterwards is not kept. Of an object that the store does not have nothing is kept either: it
+    /// is deleted, and nobody would forget it again.
     pub(super) fn with_state<T>(
         &self,
         key: &Key,
@@ -281,6 +312,15 @@ impl Context {
         use_it: impl FnOnce(&mut State) -> T,
     ) -> T {
         let mut states = lock(&self.states);
+        // Under the lock: `forget` takes it after the store has lost the object.
+        let there = self.credentials.get(&reference(key));
+        if there.is_none_or(|there| *there.uid != *uid) {
+            return match states.get_mut(key).filter(|s| s.uid == uid) {
+                Some(state) => use_it(state),
+                // A state of another UID belongs to the object that has the name now.
+                None => use_it(&mut State::default()),
+            };
+        }
         let mut state = states
             .remove(key)
             .filter(|s| s.uid == uid)
@@ -298,6 +338,9 @@ impl Context {
     /// The watch has shown a version of a credential.
     pub(super) fn saw(&self, key: &Key, version: &str) {
         let mut states = lock(&self.states);
+        // Under the lock, as in `wrote_status`.
+        let object = (key.namespace.clone(), key.name.clone());
+        self.health.showed("credentials", &object, version);
         if let Some(state) = states.get_mut(key)
             && state
                 .written
@@ -309,6 +352,51 @@ impl Context {
                 states.remove(key);
                 give_room_back(&mut states);
             }
+        }
+    }
+
+    /// A status was written: it is what stands in the cluster until the watch has shown that version or a newer one,
+    /// or a deletion.
+    pub(super) fn wrote_status(
+        &self,
+        key: &Key,
+        uid: &str,
+        version: &str,
+        status: &ApiCredentialStatus,
+    ) {
+        self.with_state(key, uid, |state| {
+            // The watch may have been faster than the answer. The store is locked with the states.
+            let shown = self.credentials.get(&reference(key));
+            if shown.is_some_and(|shown| *shown.uid == *uid && newer(version, &shown.version)) {
+                state.written = Some((version.to_owned(), status.clone()));
+                let object = (key.namespace.clone(), key.name.clone());
+                let now = self.clock.now();
+                self.health.wrote("credentials", &object, version, now);
+            }
+        });
+    }
+
+    /// Hands the Secrets that the cache is in doubt about to [`super::doubts::run`].
+    pub(super) fn settle_doubts(&self) {
+        for name in lock(&self.secrets).take_doubtful() {
+            self.doubts.raise(name);
+        }
+    }
+
+    /// How much is remembered that must not outlive its objects.
+    pub(super) fn sizes(&self) -> Sizes {
+        let (due, echoes) = self.health.sizes();
+        let (budgets, places) = self.gate.sizes();
+        let secrets = lock(&self.secrets).transient();
+        Sizes {
+            states: lock(&self.states).len(),
+            index: lock(&self.index).len(),
+            due,
+            echoes,
+            budgets,
+            places,
+            secret_calls: secrets.calls,
+            secret_doubts: secrets.noted + secrets.doubtful + self.doubts.len(),
         }
     }
 
@@ -329,9 +417,15 @@ impl Context {
 
     /// A credential is gone.
     pub(super) fn forget(&self, key: &Key) {
-        lock(&self.states).remove(key);
+        {
+            let mut states = lock(&self.states);
+            states.remove(key);
+            give_room_back(&mut states);
+        }
         self.gate.forget(key);
         self.health.forget(key);
+        let object = (key.namespace.clone(), key.name.clone());
+        self.health.gone("credentials", &object);
     }
 }
 

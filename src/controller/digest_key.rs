@@ -40,7 +40,7 @@ impl KeyKeeper {
     }
 
     async fn load(&self, metrics: &Metrics) -> Result<DigestKey, Trouble> {
-        match call(metrics, "get_digest_key", self.api.get(NAME)).await {
+        match call(metrics, "get_digest_key", || self.api.get(NAME)).await {
             Ok(secret) => return read(&secret),
             Err(Trouble::NotFound) => {}
             Err(other) => return Err(other),
@@ -64,17 +64,15 @@ impl KeyKeeper {
             field_manager: Some(names::MANAGER.to_owned()),
             ..PostParams::default()
         };
-        match call(
-            metrics,
-            "create_digest_key",
-            self.api.create(&params, &secret),
-        )
+        match call(metrics, "create_digest_key", || {
+            self.api.create(&params, &secret)
+        })
         .await
         {
             Ok(made) => read(&made),
             // Another replica made it meanwhile.
             Err(Trouble::Conflict) => {
-                read(&call(metrics, "get_digest_key", self.api.get(NAME)).await?)
+                read(&call(metrics, "get_digest_key", || self.api.get(NAME)).await?)
             }
             Err(other) => Err(other),
         }

@@ -13,7 +13,7 @@ use super::{
     gate::Admission,
     materials::{self, Read},
     reformat::reformat,
-    write::{patch_secret, publish, repeating, write_trouble},
+    write::{patch_secret, publish, repeating, waiting_for_sync, wants_metadata, write_trouble},
 };
 use crate::{
     api::ApiCredential,
@@ -43,6 +43,7 @@ pub(super) async fn execute(
             // All is well, whatever went wrong on the way: a write may have landed although its answer was lost.
             observed.memory.failure = None;
             observed.memory.paced_until.take_if(|at| *at <= now);
+            observed.memory.out_of_sync = None;
             context.with_state(key, &credential.uid, |s| s.held = None);
             Outcome::Steady
         }
@@ -75,6 +76,17 @@ pub(super) async fn execute(
             until,
         },
         Plan::Hold {
+            why: Hold::OwnerGone,
+            until,
+        } => Outcome::Waiting {
+            reason: "WaitingForGarbageCollector",
+            message: format!(
+                "Secret {} belongs to an earlier ApiCredential of this name, which is gone; apicred waits until the garbage collector has deleted the Secret, and otherwise takes it over",
+                credential.target.name
+            ),
+            until,
+        },
+        Plan::Hold {
             why: Hold::TooShort,
             until,
         } => Outcome::Waiting {
@@ -95,11 +107,15 @@ pub(super) async fn execute(
             until,
         },
         Plan::Hold {
+            why: Hold::OutOfSync,
+            until,
+        } => waiting_for_sync(credential, observed, until),
+        Plan::Hold {
             why: Hold::Repeating,
             until,
         } => repeating(until),
-        Plan::Render => render(context, credential, observed).await,
-        Plan::Reformat => reformat(context, credential, observed).await,
+        Plan::Render => render(context, credential, key, observed).await,
+        Plan::Reformat => reformat(context, credential, key, observed).await,
         Plan::Verify => Box::pin(verify(context, credential, key, observed)).await,
         Plan::Mint(why) => mint(context, credential, key, observed, why, None).await,
         Plan::Publish(why) => {
@@ -113,29 +129,41 @@ pub(super) async fn execute(
 }
 
 /// Changes labels, annotations and owner; the token is not touched.
-async fn render(context: &Context, credential: &Credential, observed: &mut Observed) -> Outcome {
+async fn render(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+) -> Outcome {
     let Target::Ours { version, published } = &observed.target else {
         return Outcome::Queued {
             until: context.clock.now(),
         };
     };
     let patch = render_patch(version, &dress(credential), &published.dress_keys);
-    dressed(context, credential, observed, &patch).await
+    dressed(context, credential, key, observed, &patch).await
 }
 
 /// Writes a patch that brings no new token, and says what the credential waits for besides.
 pub(super) async fn dressed(
     context: &Context,
     credential: &Credential,
+    key: &Key,
     observed: &mut Observed,
     patch: &serde_json::Value,
 ) -> Outcome {
     let waiting = observed.failure(credential).is_some();
-    match patch_secret(context, credential, patch).await {
-        Ok(()) if waiting => Outcome::Backoff,
-        Ok(()) if credential.suspend => Outcome::Suspended,
-        Ok(()) => Outcome::Steady,
-        Err(trouble) => write_trouble(context, credential, observed, trouble),
+    let wanted = || wants_metadata(context, credential, key);
+    if let Err(trouble) = patch_secret(context, credential, wanted, patch).await {
+        return write_trouble(context, credential, observed, trouble);
+    }
+    observed.memory.out_of_sync = None;
+    if waiting {
+        Outcome::Backoff
+    } else if credential.suspend {
+        Outcome::Suspended
+    } else {
+        Outcome::Steady
     }
 }
 
@@ -238,7 +266,9 @@ async fn mint(
     why: Why,
     first: Option<Read>,
 ) -> Outcome {
-    if why == Why::Absent {
+    // A Secret of an earlier credential of this name is ours only if ours is the later one.
+    let takes_over = matches!(observed.target, Target::OwnerGone { .. });
+    if takes_over || why == Why::Absent && context.has_published(key) {
         match was_deleted(context, credential, key).await {
             Ok(false) => {}
             Ok(true) => return Outcome::Released,
@@ -334,17 +364,12 @@ async fn was_deleted(
     credential: &Credential,
     key: &Key,
 ) -> Result<bool, Trouble> {
-    if !context.has_published(key) {
-        return Ok(false);
-    }
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
     // By a list: the role needs no further verb for it.
     let this = ListParams::default().fields(&format!("metadata.name={}", key.name));
-    let found = call(
-        &context.metrics,
-        "check_credential",
-        api.list_metadata(&this),
-    )
+    let found = call(&context.metrics, "check_credential", || {
+        api.list_metadata(&this)
+    })
     .await?;
     let lives = |meta: &ObjectMeta| {
         meta.uid.as_deref() == Some(credential.uid.as_str()) && meta.deletion_timestamp.is_none()

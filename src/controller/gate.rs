@@ -25,6 +25,9 @@ use crate::{
 /// How often a line is looked at while there is one: the grain of the rate limit.
 const TICK: Duration = Duration::from_millis(5);
 
+/// How often it is checked while nobody waits: what nobody needs any more goes.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// All budgets.
 pub(super) struct Gate {
     budgets: Mutex<HashMap<IssuerId, Budget<Key>>>,
@@ -127,6 +130,11 @@ impl Gate {
         }
     }
 
+    /// How many rate limiters there are, and how many credentials wait for a place or have been given one.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (lock(&self.budgets).len(), lock(&self.shares).len())
+    }
+
     /// A credential is gone.
     pub(super) fn forget(&self, key: &Key) {
         lock(&self.shares).forget(key);
@@ -140,7 +148,8 @@ impl Gate {
             if self.admit() {
                 tokio::time::sleep(TICK).await;
             } else {
-                self.waiting.notified().await;
+                // Either way there is something to do.
+                let _ = tokio::time::timeout(IDLE, self.waiting.notified()).await;
             }
         }
     }
@@ -151,7 +160,7 @@ impl Gate {
         let mut budgets = lock(&self.budgets);
         let called: Vec<Key> = budgets
             .values_mut()
-            .filter(|b| b.has_line())
+            // Also where nobody waits: an admission that is not used ends.
             .flat_map(|b| b.admit(now))
             .collect();
         let waiting = budgets.values().any(Budget::has_line);

@@ -46,6 +46,11 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// How many credentials it knows.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Takes an object in. Gives the other credentials that this concerns: those who named the target it left.
     pub(super) fn insert(&mut self, object: &ApiCredential) -> Vec<Key> {
         let namespace = object.metadata.namespace.clone().unwrap_or_default();

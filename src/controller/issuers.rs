@@ -1,7 +1,7 @@
 //! Judges issuers: is the spec valid, and is the token endpoint known?
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,6 +18,7 @@ use super::{
     index::IssuerName,
     lanes::Lanes,
     materials::denied,
+    reconcile::after_lost_status,
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
@@ -33,9 +34,6 @@ const AT_ONCE: usize = 32;
 const IN_A_LANE: usize = 4;
 /// A discovery that failed is tried again after this.
 const AGAIN: Duration = Duration::from_mins(1);
-/// After a status that could not be written.
-const AFTER_LOST_STATUS: Duration = Duration::from_secs(10);
-
 /// Judges every issuer that is handed in, for ever.
 pub(super) async fn judge(
     context: Arc<Context>,
@@ -44,6 +42,8 @@ pub(super) async fn judge(
 ) {
     let planned = Arc::<Mutex<HashSet<IssuerName>>>::default();
     let waiting = Arc::<Mutex<HashSet<IssuerName>>>::default();
+    // Statuses in a row that could not be written.
+    let lost = Arc::<Mutex<HashMap<IssuerName, u32>>>::default();
     let lanes = Lanes::new(AT_ONCE, IN_A_LANE);
     let changed = futures::stream::unfold(changed, |mut receiver| async move {
         Some((receiver.recv().await?, receiver))
@@ -52,7 +52,7 @@ pub(super) async fn judge(
         .for_each_concurrent(None, |issuer| {
             let (context, again) = (Arc::clone(&context), again.clone());
             let (planned, lanes) = (Arc::clone(&planned), lanes.clone());
-            let waiting = Arc::clone(&waiting);
+            let (waiting, lost) = (Arc::clone(&waiting), Arc::clone(&lost));
             async move {
                 // Who stands in line already will be looked at as it is then.
                 if !lock(&waiting).insert(issuer.clone()) {
@@ -61,8 +61,24 @@ pub(super) async fn judge(
                 let turn = lanes.turn(&issuer.1).await;
                 lock(&waiting).remove(&issuer);
                 // Boxed: of the many that wait none needs the room of one that works.
-                let again_after = Box::pin(judge_one(&context, &issuer)).await;
+                let judged = Box::pin(judge_one(&context, &issuer)).await;
                 drop(turn);
+                let again_after = match judged {
+                    Judged::Lost => {
+                        let mut lost = lock(&lost);
+                        let count = lost.entry(issuer.clone()).or_default();
+                        *count += 1;
+                        Some(after_lost_status(*count))
+                    }
+                    Judged::Unsettled => {
+                        lock(&lost).remove(&issuer);
+                        Some(AGAIN)
+                    }
+                    Judged::Settled => {
+                        lock(&lost).remove(&issuer);
+                        None
+                    }
+                };
                 // One try at a time is planned for an issuer, however often it is edited meanwhile.
                 if let Some(wait) = again_after
                     && lock(&planned).insert(issuer.clone())
@@ -78,8 +94,18 @@ pub(super) async fn judge(
         .await;
 }
 
-/// Judges one; gives the wait until another try, if one is needed.
-async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> Option<Duration> {
+/// What came of one look at an issuer.
+enum Judged {
+    /// Its status is written, or the issuer is gone.
+    Settled,
+    /// Its endpoint is not known yet.
+    Unsettled,
+    /// Its status could not be written.
+    Lost,
+}
+
+/// Judges one.
+async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> Judged {
     let gone = || {
         let id = IssuerId::Object(*kind, namespace.clone(), name.clone());
         context.endpoints.forget(&id);
@@ -89,7 +115,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> O
             let reference = ObjectRef::new(name).within(namespace);
             let Some(object) = context.token_issuers.get(&reference) else {
                 gone();
-                return None;
+                return Judged::Settled;
             };
             let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
             let (status, settled) = verdict(
@@ -107,7 +133,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> O
         IssuerKind::ClusterTokenIssuer => {
             let Some(object) = context.cluster_issuers.get(&ObjectRef::new(name)) else {
                 gone();
-                return None;
+                return Judged::Settled;
             };
             let parsed = Issuer::cluster(&object);
             let (status, settled) = verdict(
@@ -124,9 +150,9 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> O
         }
     };
     match (written, settled) {
-        (false, _) => Some(AFTER_LOST_STATUS),
-        (true, false) => Some(AGAIN),
-        (true, true) => None,
+        (false, _) => Judged::Lost,
+        (true, false) => Judged::Unsettled,
+        (true, true) => Judged::Settled,
     }
 }
 
@@ -220,8 +246,8 @@ where
         },
         "status": status,
     });
-    let applied = apply_status(api, &name, &body);
-    call(&context.metrics, "patch_issuer_status", applied)
+    let apply = || apply_status(api, &name, &body);
+    call(&context.metrics, "patch_issuer_status", apply)
         .await
         .is_ok()
 }

@@ -231,7 +231,7 @@ async fn open<'a>(
         return Ok(&opened[at]);
     }
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
-    let mut secret = call(&context.metrics, "get_secret", api.get(name)).await.map_err(|trouble| match trouble {
+    let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|trouble| match trouble {
         Trouble::NotFound => Refusal::local(
             Class::Invalid,
             "ClientSecretMissing",
@@ -354,7 +354,7 @@ async fn account_token(
         .unwrap_or_else(|| oauth::account_audience(credential, endpoint));
     let own = &context.settings.identity.api_audiences;
     binding::may_request_audience(name, &audience, own).map_err(|d| denied(&d))?;
-    let object = call(&context.metrics, "get_service_account", api.get(name))
+    let object = call(&context.metrics, "get_service_account", || api.get(name))
         .await
         .map_err(|trouble| match trouble {
             Trouble::NotFound => missing(),
@@ -376,7 +376,7 @@ async fn account_token(
     let made: TokenRequest = call(
         &context.metrics,
         "create_service_account_token",
-        api.create_subresource("token", name, &params, &body),
+        || api.create_subresource("token", name, &params, &body),
     )
     .await
     .map_err(|trouble| match trouble {

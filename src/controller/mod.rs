@@ -12,6 +12,7 @@ mod backwards;
 mod calls;
 mod context;
 mod digest_key;
+mod doubts;
 mod endpoints;
 mod execute;
 mod flights;
@@ -53,8 +54,8 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
-pub use context::Settings;
 use context::{Context, Parts, Triggers};
+pub use context::{Settings, Sizes};
 pub use identity::IdentityEnvironment;
 pub use refreshes::Refreshes;
 pub use scope::Scope;
@@ -135,6 +136,12 @@ impl Operator {
         self.context.refreshes.clone()
     }
 
+    /// Counts what is remembered, for tests.
+    pub fn sizes(&self) -> impl Fn() -> Sizes + Send + Sync + use<> {
+        let context = Arc::clone(&self.context);
+        move || context.sizes()
+    }
+
     /// Works until `stop` ends, then lets the looks under way finish. Ends early, with the reason, when a watch
     /// or the controller itself ends: half an operator is worse than one that is restarted.
     ///
@@ -210,6 +217,11 @@ impl Operator {
             &mut tasks,
             "the gate",
             Box::pin(Arc::clone(&context.gate).run()),
+        );
+        spawn(
+            &mut tasks,
+            "the check of doubtful secrets",
+            Box::pin(doubts::run(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,

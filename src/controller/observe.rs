@@ -1,6 +1,7 @@
 //! Gathers what a plan needs, from what the watches have shown. No call is made here.
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{
     context::{Context, lock},
@@ -14,7 +15,7 @@ use crate::{
         may_have_metadata,
     },
     plan::{Observed, Source, fingerprint},
-    publish::ownership,
+    publish::ownership::{self, Target},
 };
 
 /// What is seen of the world around a credential.
@@ -25,12 +26,13 @@ pub(super) fn observe(
     deleting: bool,
     now: Timestamp,
 ) -> Observed {
-    let (target, sources, companions) = {
+    let (target, target_uid, sources, companions) = {
         let secrets = lock(&context.secrets);
         let home = &credential.namespace;
         let target = secrets.get(&(home.clone(), credential.target.name.clone()));
         (
             ownership::target(credential, target.map(|s| &s.facts)),
+            target.map(|s| s.facts.uid.clone()).unwrap_or_default(),
             look(&secrets, home, credential.alternatives()),
             look(&secrets, home, credential.companions()),
         )
@@ -38,7 +40,18 @@ pub(super) fn observe(
     let (permission, terminating) = permission(context, credential);
     let deleting = deleting || terminating;
     let senior = lock(&context.index).senior(key);
-    let (memory, held) = context.with_state(key, &credential.uid, |state| {
+    let (memory, held, target) = context.with_state(key, &credential.uid, |state| {
+        let target = if let Target::OwnerGone { uid, .. } = &target {
+            let known = state.owner_gone.take();
+            let same = known.filter(|(secret, owner, _)| *secret == target_uid && owner == uid);
+            // By a clock that nobody sets.
+            let since = same.map_or_else(Instant::now, |(_, _, since)| since);
+            state.owner_gone = Some((target_uid, uid.clone(), since));
+            target.seen_for(since.elapsed())
+        } else {
+            state.owner_gone = None;
+            target
+        };
         let request = fingerprint::request(credential);
         let fits = |h: &super::context::Held| {
             h.issued.request == request
@@ -50,7 +63,7 @@ pub(super) fn observe(
         }
         // The spec asks for another token: this one is not sent anywhere under it.
         state.revocable.take_if(|r| r.issued.request != request);
-        (state.memory.clone(), state.held.is_some())
+        (state.memory.clone(), state.held.is_some(), target)
     });
     let mut observed = Observed {
         deleting,

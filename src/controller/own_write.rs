@@ -14,8 +14,8 @@ pub(super) struct OwnWrite<'a> {
     context: &'a Context,
     /// Whose look writes: it knows what it wrote.
     key: Key,
-    /// None once it has ended.
-    secret: Option<SecretName>,
+    /// With the number of the call. None once it has ended.
+    secret: Option<(SecretName, u64)>,
 }
 
 impl Context {
@@ -25,14 +25,14 @@ impl Context {
             namespace, name, ..
         } = credential;
         let secret = (namespace.clone(), secret.to_owned());
-        lock(&self.secrets).write_begins(secret.clone());
+        let number = lock(&self.secrets).call_begins(&secret);
         OwnWrite {
             context: self,
             key: Key {
                 namespace: namespace.clone(),
                 name: name.clone(),
             },
-            secret: Some(secret),
+            secret: Some((secret, number)),
         }
     }
 }
@@ -45,18 +45,20 @@ impl OwnWrite<'_> {
     }
 
     fn end(&mut self, made: Option<&ObjectMeta>) {
-        let Some(secret) = self.secret.take() else {
+        let Some((secret, number)) = self.secret.take() else {
             return;
         };
+        let version = made.and_then(|meta| meta.resource_version.as_ref());
         let mut secrets = lock(&self.context.secrets);
-        let shown = secrets.write_ends(&secret);
         let now = self.context.clock.now();
+        let ended = secrets.write_ends(&secret, number, made, now);
         // If the watch was faster it owes nothing. Under the lock, so that it cannot be so in between.
-        if made.is_some_and(|meta| secrets.apply(meta, now).is_some()) {
-            self.context.health.wrote("secrets", now);
+        if let (true, Some(version)) = (ended.owed, version) {
+            self.context.health.wrote("secrets", &secret, version, now);
         }
         drop(secrets);
-        let version = made.and_then(|meta| meta.resource_version.as_ref());
+        self.context.settle_doubts();
+        let shown = ended.shown;
         if version.is_none() && shown.is_none() {
             return;
         }

@@ -29,8 +29,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(75);
 /// After a look that panicked or ran out of time.
 const AFTER_DEFECT: Duration = Duration::from_mins(1);
-/// After a status that could not be written.
-const AFTER_LOST_STATUS: Duration = Duration::from_secs(10);
+/// After a status that could not be written, in seconds, at first and at most. Doubles in between.
+const AFTER_LOST_STATUS: (u64, u64) = (10, 300);
 
 /// Why a look came to nothing. Only defects are errors: everything foreseen is an outcome.
 #[derive(Debug, thiserror::Error)]
@@ -242,12 +242,23 @@ async fn tell(
     view: &plan::View,
 ) -> Duration {
     let written = record::write_status(context, object, key, known, &view.status).await;
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let lost = context.with_state(key, uid, |state| {
+        state.lost_statuses = if written { 0 } else { state.lost_statuses + 1 };
+        state.lost_statuses
+    });
     // An event tells a change of the status, so it goes with the status or not at all.
     if !written {
-        return view.requeue.min(AFTER_LOST_STATUS);
+        return view.requeue.min(after_lost_status(lost));
     }
     record::notify(context, object, key, &view.notices, context.clock.now()).await;
     view.requeue
+}
+
+/// How long the next try of a status waits after so many in a row that could not be written.
+pub(super) fn after_lost_status(lost: u32) -> Duration {
+    let (first, longest) = AFTER_LOST_STATUS;
+    Duration::from_secs((first << lost.saturating_sub(1).min(10)).min(longest))
 }
 
 const fn label(outcome: &Outcome) -> &'static str {

@@ -11,7 +11,7 @@ use kube::{Api, Resource, api::PostParams};
 use serde_json::json;
 
 use super::{
-    calls::{Trouble, apply_status, call},
+    calls::{Trouble, apply_status, call, call_once},
     context::Context,
     ids,
     kept::Kept,
@@ -75,17 +75,10 @@ pub(super) async fn write_status(
             "metadata": { "name": key.name, "uid": uid, "resourceVersion": version },
             "status": status,
         });
-        let applied = apply_status(&api, &key.name, &body);
-        match call(&context.metrics, "patch_status", applied).await {
+        let apply = || apply_status(&api, &key.name, &body);
+        match call(&context.metrics, "patch_status", apply).await {
             Ok(version) => {
-                context.with_state(key, uid, |s| s.written = Some((version, status.clone())));
-                // The watch may have shown it before this line.
-                if let Some(now) = context.credentials.get(&super::context::reference(key)) {
-                    context.saw(key, &now.version);
-                }
-                if context.with_state(key, uid, |s| s.written.is_some()) {
-                    context.health.wrote("credentials", context.clock.now());
-                }
+                context.wrote_status(key, uid, &version, status);
                 return true;
             }
             Err(Trouble::Terminating) => return true,
@@ -152,7 +145,7 @@ pub(super) async fn notify(
     for notice in notices {
         let event = event(context, object, key, notice, now);
         let api: Api<Event> = Api::namespaced(context.client.clone(), &key.namespace);
-        if call(
+        if call_once(
             &context.metrics,
             "create_event",
             api.create(&PostParams::default(), &event),

@@ -11,7 +11,7 @@ use super::{
     write::{token_digest, unfit, write_trouble},
 };
 use crate::{
-    credential::Credential,
+    credential::{Credential, Key},
     oauth::{Grant, LifetimeSource, Token},
     plan::{Failure, Observed, Outcome},
     publish::{Record, Recovered, data, dress, ownership::Target, recover, rotate_patch},
@@ -21,6 +21,7 @@ use crate::{
 pub(super) async fn reformat(
     context: &Context,
     credential: &Credential,
+    key: &Key,
     observed: &mut Observed,
 ) -> Outcome {
     let again = || Outcome::Queued {
@@ -32,7 +33,7 @@ pub(super) async fn reformat(
         return again();
     };
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
-    let request = api.get(&credential.target.name);
+    let request = || api.get(&credential.target.name);
     let secret = match call(&context.metrics, "get_secret", request).await {
         Ok(secret) => secret,
         Err(trouble) => return write_trouble(context, credential, observed, trouble),
@@ -61,7 +62,7 @@ pub(super) async fn reformat(
             let unfit = |f: &mut Failure| f.is("FormatUnfit");
             observed.memory.failure.take_if(unfit);
             let patch = rotate_patch(&version, &dress, &published.dress_keys, &record, &data);
-            dressed(context, credential, observed, &patch).await
+            dressed(context, credential, key, observed, &patch).await
         }
         Err(problem) => unfit(context, credential, observed, problem),
     }

@@ -149,7 +149,7 @@ async fn write(
     };
     let api = api(context, credential);
     let patch = Patch::Merge(&change);
-    let request = api.patch_metadata(&state.reference.name, &params, &patch);
+    let request = || api.patch_metadata(&state.reference.name, &params, &patch);
     let under_way = context.own_write(credential, &state.reference.name);
     let made = call(&context.metrics, "patch_state", request).await?;
     under_way.done(&made.metadata);
@@ -166,11 +166,9 @@ async fn still_ours(
     sent: &SecretString,
 ) -> Result<bool, Refusal> {
     let api = api(context, credential);
-    let secret = call(
-        &context.metrics,
-        "get_secret",
-        api.get(&state.reference.name),
-    )
+    let secret = call(&context.metrics, "get_secret", || {
+        api.get(&state.reference.name)
+    })
     .await
     .map_err(|trouble| trouble_with(state, trouble))?;
     let same = secret.metadata.uid.as_deref() == Some(state.uid.as_str());
@@ -210,7 +208,7 @@ fn trouble_with(state: &StateSecret, trouble: Trouble) -> Refusal {
                 "the API server refuses to change Secret {name}; is it immutable, or guarded by a policy?"
             ),
         ),
-        Trouble::Conflict | Trouble::Unavailable => Refusal::local(
+        Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => Refusal::local(
             Class::Transient,
             "KubernetesUnavailable",
             format!("Secret {name} could not be written; apicred tries again"),

@@ -169,11 +169,9 @@ async fn from_secret(
 ) -> Result<(SecretString, Option<IssuedBy>), Refusal> {
     let fault = |text: &str| Refusal::local(Class::Invalid, "RevocationFailed", text);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
-    let secret = call(
-        &context.metrics,
-        "get_secret",
-        api.get(&credential.target.name),
-    )
+    let secret = call(&context.metrics, "get_secret", || {
+        api.get(&credential.target.name)
+    })
     .await
     .map_err(|_| fault("its Secret was gone before it could be read"))?;
     let published = examine(&secret.metadata)

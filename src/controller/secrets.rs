@@ -60,6 +60,9 @@ impl Map {
 }
 
 /// All Secrets of the cluster.
+///
+/// The API server compares resourceVersions of one kind, across objects of the same name as well: what is newer wins.
+/// A deletion leaves no entry to compare with, so each call under way remembers what the watch shows meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
     seen: Map,
@@ -67,11 +70,47 @@ pub(super) struct Secrets {
     incoming: Option<Map>,
     /// Own writes while a list was being received: the list may be older than they are.
     noted: HashSet<SecretName>,
-    /// Own writes that are not answered yet, and the version that the watch has shown meanwhile.
-    writing: HashMap<SecretName, Option<String>>,
+    /// Calls about a Secret that are not answered yet, each with what the watch has shown meanwhile.
+    under_way: HashMap<SecretName, Vec<UnderWay>>,
+    /// Secrets that were answered for and that a list lacks: only the server knows whether they exist.
+    doubtful: Vec<SecretName>,
+    /// The number of the last call.
+    last_call: u64,
     /// Keys of dresses, each kind once: nearly all Secrets wear the same.
     kinds: HashSet<Arc<DressKeys>>,
     listed: bool,
+}
+
+/// A call about a Secret: a write, or a read of its metadata.
+#[derive(Debug)]
+struct UnderWay {
+    number: u64,
+    /// The version that was known when the call began.
+    before: Option<String>,
+    /// The version that the watch has shown last since then.
+    shown: Option<String>,
+    /// The version of the last deletion that the watch has shown since then.
+    deleted: Option<String>,
+    /// Since then a list or a read did not find the Secret: it was deleted at an unknown version, or is not made yet.
+    unlisted: bool,
+}
+
+/// What a write has come to, when it was answered or given up.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Ended {
+    /// The version that the watch has shown last since the write began.
+    pub(super) shown: Option<String>,
+    /// The watch has not shown the version that was written yet.
+    pub(super) owed: bool,
+}
+
+/// How many entries the parts of the cache have that must be empty at rest.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Transient {
+    /// Calls under way, and names noted while a list is received.
+    pub(super) calls: usize,
+    pub(super) noted: usize,
+    pub(super) doubtful: usize,
 }
 
 impl Secrets {
@@ -115,14 +154,23 @@ impl Secrets {
         let Some(mut incoming) = self.incoming.take() else {
             return Vec::new();
         };
+        for (name, calls) in &mut self.under_way {
+            if incoming.get(name).is_none() {
+                for call in calls {
+                    call.unlisted = true;
+                }
+            }
+        }
         for name in self.noted.drain() {
             let Some(own) = self.seen.get(&name) else {
                 continue;
             };
-            let listed = incoming
-                .get(&name)
-                .is_some_and(|l| !newer(&own.facts.version, &l.facts.version));
-            if !listed {
+            let listed = incoming.get(&name);
+            if listed.is_none() {
+                // The list is older than the write, or the Secret was deleted before the list was made.
+                self.doubtful.push(name.clone());
+            }
+            if listed.is_none_or(|l| newer(&own.facts.version, &l.facts.version)) {
                 incoming.insert(&name, Arc::clone(own));
             }
         }
@@ -149,53 +197,181 @@ impl Secrets {
         changed
     }
 
-    /// An own write is on its way.
-    pub(super) fn write_begins(&mut self, name: SecretName) {
-        self.writing.insert(name, None);
+    /// A call about a Secret is about to be sent. Returns its number for [`Secrets::write_ends`] or
+    /// [`Secrets::read_ends`].
+    pub(super) fn call_begins(&mut self, name: &SecretName) -> u64 {
+        self.last_call += 1;
+        let before = self.get(name).map(|seen| seen.facts.version.clone());
+        let call = UnderWay {
+            number: self.last_call,
+            before,
+            shown: None,
+            deleted: None,
+            unlisted: false,
+        };
+        self.under_way.entry(name.clone()).or_default().push(call);
+        self.last_call
     }
 
-    /// It was answered or given up. Gives the version that the watch showed meanwhile, if any.
-    pub(super) fn write_ends(&mut self, name: &SecretName) -> Option<String> {
-        self.writing.remove(name).flatten()
+    fn call_ends(&mut self, name: &SecretName, number: u64) -> Option<UnderWay> {
+        let calls = self.under_way.get_mut(name)?;
+        let at = calls.iter().position(|call| call.number == number)?;
+        let call = calls.swap_remove(at);
+        if calls.is_empty() {
+            self.under_way.remove(name);
+        }
+        Some(call)
     }
 
-    /// A Secret was made or changed. Says whether that is news to act on: the echo of an own write is none, and what
-    /// comes while one is on its way is told when it ends.
+    /// A write was answered with `made`, or given up.
+    pub(super) fn write_ends(
+        &mut self,
+        name: &SecretName,
+        number: u64,
+        made: Option<&ObjectMeta>,
+        now: Timestamp,
+    ) -> Ended {
+        let Some(call) = self.call_ends(name, number) else {
+            return Ended::default();
+        };
+        let owed = made.is_some_and(|meta| {
+            let outdated = call.is_outdated(meta);
+            if !outdated && call.unlisted {
+                self.doubtful.push(name.clone());
+            }
+            !outdated && self.put(name, meta, now)
+        });
+        Ended {
+            shown: call.shown,
+            owed,
+        }
+    }
+
+    /// A read of the metadata was answered; `found` is `None` if the Secret does not exist. Says whether there is news to
+    /// act on: the answer differs from what was known, or the watch has shown something meanwhile.
+    pub(super) fn read_ends(
+        &mut self,
+        name: &SecretName,
+        number: u64,
+        found: Option<&ObjectMeta>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(call) = self.call_ends(name, number) else {
+            return false;
+        };
+        let known = self.get(name).map(|seen| &seen.facts.version);
+        let moved = known != call.before.as_ref() || call.deleted.is_some() || call.unlisted;
+        let changed = match found {
+            Some(meta) if moved => {
+                let outdated = call.is_outdated(meta);
+                if !outdated && call.unlisted {
+                    self.doubtful.push(name.clone());
+                }
+                !outdated && self.put(name, meta, now)
+            }
+            None if moved => {
+                // What came meanwhile may be newer than the answer.
+                if known.is_some() {
+                    self.doubtful.push(name.clone());
+                }
+                false
+            }
+            // The server answers reads with its newest state, whatever was known.
+            Some(meta) if known == meta.resource_version.as_ref() => false,
+            Some(meta) => {
+                self.insert(name, meta, now);
+                true
+            }
+            None => {
+                self.seen.remove(name);
+                // Answers that are still on their way may be older.
+                for other in self.under_way.get_mut(name).into_iter().flatten() {
+                    other.unlisted = true;
+                }
+                call.before.is_some()
+            }
+        };
+        changed || call.shown.is_some()
+    }
+
+    /// A call that reads was given up. Says whether the watch has shown something meanwhile.
+    pub(super) fn read_given_up(&mut self, name: &SecretName, number: u64) -> bool {
+        self.call_ends(name, number)
+            .is_some_and(|call| call.shown.is_some())
+    }
+
+    /// The Secrets that must be read to know whether they exist. Each is named once.
+    pub(super) fn take_doubtful(&mut self) -> Vec<SecretName> {
+        std::mem::take(&mut self.doubtful)
+    }
+
+    /// The watch has shown a Secret that was made or changed. Says whether that is news to act on: the echo of an own
+    /// write is none, and what comes while a call is under way is told when it ends.
     pub(super) fn apply(&mut self, meta: &ObjectMeta, now: Timestamp) -> Option<SecretName> {
         let name = name(meta);
+        let news = self.put(&name, meta, now);
         let version = meta.resource_version.as_deref().unwrap_or_default();
-        if let Some(old) = self.seen.get(&name)
-            && Some(&old.facts.uid) == meta.uid.as_ref()
-            && !newer(version, &old.facts.version)
-        {
-            return None;
+        let Some(calls) = self.under_way.get_mut(&name) else {
+            return news.then_some(name);
+        };
+        for call in calls {
+            // From here on the watch shows each deletion.
+            call.unlisted = false;
+            if news {
+                call.shown = Some(version.to_owned());
+            }
         }
+        None
+    }
+
+    /// The watch has shown that a Secret is gone.
+    pub(super) fn delete(&mut self, meta: &ObjectMeta) -> Option<SecretName> {
+        let name = name(meta);
+        let version = meta.resource_version.as_deref().unwrap_or_default();
+        let known = self.seen.get(&name).map(|s| &s.facts);
+        // One of the same name may have been made and answered for meanwhile.
+        let same = known.is_some_and(|k| Some(&k.uid) == meta.uid.as_ref());
+        let newest = known.is_none_or(|k| newer(version, &k.version));
+        for call in self.under_way.get_mut(&name).into_iter().flatten() {
+            // A deletion that a list brings to light comes with the last version that was known.
+            if newest {
+                call.deleted = Some(version.to_owned());
+            }
+            call.unlisted = !newest || known.is_none();
+        }
+        (known.is_some() && (same || newest)).then(|| {
+            self.seen.remove(&name);
+            name
+        })
+    }
+
+    /// What must be empty at rest.
+    pub(super) fn transient(&self) -> Transient {
+        Transient {
+            calls: self.under_way.len(),
+            noted: self.noted.len(),
+            doubtful: self.doubtful.len(),
+        }
+    }
+
+    /// Takes over what is newer than what is known. Says whether it was.
+    fn put(&mut self, name: &SecretName, meta: &ObjectMeta, now: Timestamp) -> bool {
+        let version = meta.resource_version.as_deref().unwrap_or_default();
+        let known = self.seen.get(name);
+        if known.is_some_and(|known| !newer(version, &known.facts.version)) {
+            return false;
+        }
+        self.insert(name, meta, now);
+        true
+    }
+
+    fn insert(&mut self, name: &SecretName, meta: &ObjectMeta, now: Timestamp) {
         let facts = self.facts(meta);
         if self.incoming.is_some() {
             self.noted.insert(name.clone());
         }
         let changed_at = Some(now);
-        self.seen
-            .insert(&name, Arc::new(Seen { facts, changed_at }));
-        if let Some(shown) = self.writing.get_mut(&name) {
-            *shown = Some(version.to_owned());
-            return None;
-        }
-        Some(name)
-    }
-
-    /// A Secret is gone.
-    pub(super) fn delete(&mut self, meta: &ObjectMeta) -> Option<SecretName> {
-        let name = name(meta);
-        // One of the same name may have been made and noted meanwhile.
-        let same = self
-            .seen
-            .get(&name)
-            .is_some_and(|s| Some(&s.facts.uid) == meta.uid.as_ref());
-        same.then(|| {
-            self.seen.remove(&name);
-            name
-        })
+        self.seen.insert(name, Arc::new(Seen { facts, changed_at }));
     }
 
     fn facts(&mut self, meta: &ObjectMeta) -> SecretFacts {
@@ -211,7 +387,17 @@ impl Secrets {
     }
 }
 
-fn name(meta: &ObjectMeta) -> SecretName {
+impl UnderWay {
+    /// Is this answer older than a deletion that the watch has shown since the call began?
+    fn is_outdated(&self, meta: &ObjectMeta) -> bool {
+        let version = meta.resource_version.as_deref().unwrap_or_default();
+        let deleted = self.deleted.as_deref();
+        deleted.is_some_and(|deleted| !newer(version, deleted))
+    }
+}
+
+/// Namespace and name of a Secret.
+pub(super) fn name(meta: &ObjectMeta) -> SecretName {
     (
         meta.namespace.clone().unwrap_or_default(),
         meta.name.clone().unwrap_or_default(),

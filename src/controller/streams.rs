@@ -28,6 +28,7 @@ use super::{
     relist,
     revoke::Gone,
     scope::{self, Watch},
+    secrets::name as secret_name,
 };
 use crate::{
     api::{ApiCredential, ClusterTokenIssuer, IssuerKind, TokenIssuer, names},
@@ -217,6 +218,20 @@ pub(super) async fn secrets(context: Arc<Context>) {
         let now = context.clock.now();
         let changed = {
             let mut secrets = lock(&context.secrets);
+            match &event {
+                Event::InitApply(object) | Event::Apply(object) => {
+                    let version = object.metadata.resource_version.as_deref();
+                    let name = secret_name(&object.metadata);
+                    context
+                        .health
+                        .showed("secrets", &name, version.unwrap_or_default());
+                }
+                Event::Delete(object) => {
+                    let name = secret_name(&object.metadata);
+                    context.health.gone("secrets", &name);
+                }
+                _ => {}
+            }
             match event {
                 Event::Init => {
                     secrets.begin();
@@ -231,7 +246,7 @@ pub(super) async fn secrets(context: Arc<Context>) {
                 Event::Delete(object) => secrets.delete(&object.metadata).into_iter().collect(),
             }
         };
-        // A write of our own that was noted since this event came is not owed any more.
+        context.settle_doubts();
         context.health.heard("secrets", now);
         // Said only after `finish` has put the list in place.
         if lock(&context.secrets).is_listed() {

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
-    calls::{Trouble, call},
+    calls::{Trouble, call_while},
     context::{Context, Held, Revocable, reference},
     execute::failed,
     observe::permission,
@@ -26,7 +26,9 @@ use crate::{
         fingerprint::{self, DigestKey},
         later_than, record, schedule,
     },
-    publish::{DressKeys, Record, create, data, dress, ownership::Target, rotate_patch},
+    publish::{
+        DressKeys, Record, create, data, dress, ownership::Target, rotate_patch, take_over_patch,
+    },
 };
 
 pub(super) async fn publish(
@@ -39,18 +41,23 @@ pub(super) async fn publish(
 ) -> Outcome {
     let now = context.clock.now();
     let drop_held = || context.with_state(key, &credential.uid, |s| s.held = None);
-    match wanted(context, credential, key) {
-        Wanted::Here => {}
-        // The token is right, its place or dress is another: the next look finds it held.
-        Wanted::Elsewhere => return Outcome::Queued { until: now },
-        Wanted::Nowhere => {
+    // The token is right, its place or dress is another: the next look finds it held.
+    let unwanted = |wanted: Wanted| {
+        if wanted == Wanted::Nowhere {
             drop_held();
-            return Outcome::Queued { until: now };
         }
-    }
+        Outcome::Queued {
+            until: context.clock.now(),
+        }
+    };
     let Ok(digests) = context.digest_key.get(&context.metrics).await else {
         return write_trouble(context, credential, observed, Trouble::Unavailable);
     };
+    // After the wait for the key, and again right before each try of the write.
+    match wanted(context, credential, key) {
+        Wanted::Here => {}
+        other => return unwanted(other),
+    }
     let token_digest = token_digest(digests, &held.token);
     if let Some(old) = observed
         .record()
@@ -85,7 +92,7 @@ pub(super) async fn publish(
             held.proof,
         )
     };
-    match write(context, credential, observed, &record, held).await {
+    match write(context, credential, key, observed, &record, held).await {
         Ok(()) => {
             let revocable = credential.revoke_on_delete.then(|| Revocable {
                 token: Arc::clone(&held.token),
@@ -121,6 +128,7 @@ pub(super) async fn publish(
                 correlation_id: held.token.correlation_id.clone(),
             })
         }
+        Err(WriteTrouble::Call(Trouble::Unwanted)) => unwanted(wanted(context, credential, key)),
         Err(WriteTrouble::Call(trouble)) => write_trouble(context, credential, observed, trouble),
         Err(WriteTrouble::Unfit(problem)) => unfit(context, credential, observed, problem),
     }
@@ -164,6 +172,7 @@ pub(super) fn unfit(
 async fn write(
     context: &Context,
     credential: &Credential,
+    key: &Key,
     observed: &Observed,
     record: &Record,
     held: &Held,
@@ -183,11 +192,13 @@ async fn write(
                 field_manager: Some(names::MANAGER.to_owned()),
                 ..PostParams::default()
             };
+            let api = secrets(context, credential);
             let under_way = context.own_write(credential, &credential.target.name);
-            let made = call(
+            let made = call_while(
                 &context.metrics,
                 "create_secret",
-                secrets(context, credential).create(&params, &secret),
+                || wanted(context, credential, key) == Wanted::Here,
+                || api.create(&params, &secret),
             )
             .await?;
             under_way.done(&made.metadata);
@@ -195,11 +206,23 @@ async fn write(
         }
         Target::Ours { version, published } => {
             let patch = rotate_patch(version, &dress, &published.dress_keys, record, &data);
-            Ok(patch_secret(context, credential, &patch).await?)
+            let wanted = || wanted(context, credential, key) == Wanted::Here;
+            Ok(patch_secret(context, credential, wanted, &patch).await?)
+        }
+        Target::OwnerGone {
+            version,
+            uid,
+            dress_keys,
+            ..
+        } => {
+            let patch = take_over_patch(version, &dress, (uid, dress_keys), record, &data);
+            let wanted = || wanted(context, credential, key) == Wanted::Here;
+            Ok(patch_secret(context, credential, wanted, &patch).await?)
         }
         Target::Adoptable { version } => {
             let patch = rotate_patch(version, &dress, &DressKeys::default(), record, &data);
-            Ok(patch_secret(context, credential, &patch).await?)
+            let wanted = || wanted(context, credential, key) == Wanted::Here;
+            Ok(patch_secret(context, credential, wanted, &patch).await?)
         }
     }
 }
@@ -207,6 +230,7 @@ async fn write(
 pub(super) async fn patch_secret(
     context: &Context,
     credential: &Credential,
+    wanted: impl FnMut() -> bool,
     patch: &Value,
 ) -> Result<(), Trouble> {
     let params = PatchParams {
@@ -216,9 +240,9 @@ pub(super) async fn patch_secret(
     let api = secrets(context, credential);
     let patch = Patch::Strategic(patch);
     // The answer need not bring the token back.
-    let request = api.patch_metadata(&credential.target.name, &params, &patch);
+    let request = || api.patch_metadata(&credential.target.name, &params, &patch);
     let under_way = context.own_write(credential, &credential.target.name);
-    let made = call(&context.metrics, "patch_secret", request).await?;
+    let made = call_while(&context.metrics, "patch_secret", wanted, request).await?;
     under_way.done(&made.metadata);
     Ok(())
 }
@@ -227,26 +251,33 @@ fn secrets(context: &Context, credential: &Credential) -> Api<Secret> {
     Api::namespaced(context.client.clone(), &credential.namespace)
 }
 
+#[derive(Clone, Copy, Eq, PartialEq)]
 enum Wanted {
     Here,
     Elsewhere,
     Nowhere,
 }
 
+/// The credential as the newest spec has it, if the object still is the one that the look began with, and neither it nor
+/// its namespace is being deleted.
+fn newest(context: &Context, credential: &Credential, key: &Key) -> Option<Credential> {
+    let newest = context.credentials.get(&reference(key))?.open()?;
+    let same = newest.metadata.uid.as_deref() == Some(credential.uid.as_str());
+    let terminating = context
+        .namespace(&key.namespace)
+        .is_some_and(|namespace| namespace.terminating);
+    if !same || newest.metadata.deletion_timestamp.is_some() || terminating {
+        return None;
+    }
+    parse(&newest, |r: &IssuerRef| context.issuer(&key.namespace, r)).ok()
+}
+
 /// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer
 /// may have been edited or deleted meanwhile: what was asked for under an old spec is never written as new.
 fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
-    let newest = context.credentials.get(&reference(key));
-    let Some(newest) = newest.and_then(|kept| kept.open()) else {
-        return Wanted::Nowhere;
-    };
-    let same = newest.metadata.uid.as_deref() == Some(credential.uid.as_str());
-    if !same || newest.metadata.deletion_timestamp.is_some() {
-        return Wanted::Nowhere;
-    }
-    let lookup = |r: &IssuerRef| context.issuer(&key.namespace, r);
-    match parse(&newest, lookup) {
-        Ok(now)
+    match newest(context, credential, key) {
+        None => Wanted::Nowhere,
+        Some(now)
             // Another request for a renewal makes this token no worse: it is noted as the answer to the earlier one, and
             // the new one is served next. Dropped, it would cost a request for each edit.
             if now.suspend
@@ -255,10 +286,15 @@ fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
         {
             Wanted::Nowhere
         }
-        Ok(now) if now.target == credential.target => Wanted::Here,
-        Ok(_) => Wanted::Elsewhere,
-        Err(_) => Wanted::Nowhere,
+        Some(now) if now.target == credential.target => Wanted::Here,
+        Some(_) => Wanted::Elsewhere,
     }
+}
+
+/// Does the newest spec still want the Secret to look like this? A suspended credential wants its labels and its owner,
+/// but no token.
+pub(super) fn wants_metadata(context: &Context, credential: &Credential, key: &Key) -> bool {
+    newest(context, credential, key).is_some_and(|now| now.target == credential.target)
 }
 
 pub(super) fn write_trouble(
@@ -268,12 +304,13 @@ pub(super) fn write_trouble(
     trouble: Trouble,
 ) -> Outcome {
     let name = &credential.target.name;
-    let soon = || Outcome::Queued {
-        until: schedule::later(context.clock.now(), SignedDuration::from_secs(1)),
-    };
     let refusal = match trouble {
-        // The watch will show what is there now.
-        Trouble::Conflict | Trouble::NotFound => return soon(),
+        Trouble::Conflict | Trouble::NotFound => return out_of_sync(context, credential, observed),
+        Trouble::Unwanted => {
+            return Outcome::Queued {
+                until: context.clock.now(),
+            };
+        }
         Trouble::Terminating => return Outcome::Released,
         Trouble::Forbidden => Refusal::local(
             Class::Denied,
@@ -303,6 +340,37 @@ pub(super) fn write_trouble(
         ),
     };
     failed(context, credential, observed, refusal)
+}
+
+/// The Secret is not what the cache says. The watch may show it in a moment; in case it does not, the Secret is read.
+fn out_of_sync(context: &Context, credential: &Credential, observed: &mut Observed) -> Outcome {
+    let name = (credential.namespace.clone(), credential.target.name.clone());
+    context.doubts.raise(name);
+    context.metrics.write_conflicted();
+    let now = context.clock.now();
+    let count = observed.memory.conflicted(&observed.target, now);
+    tracing::debug!(count, "the target Secret is not what the cache says");
+    let until = observed.memory.in_sync_at(&observed.target, now);
+    waiting_for_sync(credential, observed, until.unwrap_or(now))
+}
+
+/// Waits for a cache and a server that agree. Reported only once it lasts: a watch that lags a little is normal.
+pub(super) fn waiting_for_sync(
+    credential: &Credential,
+    observed: &Observed,
+    until: Timestamp,
+) -> Outcome {
+    let Some(count) = observed.memory.reported_conflicts() else {
+        return Outcome::Queued { until };
+    };
+    Outcome::Waiting {
+        reason: "TargetOutOfSync",
+        message: format!(
+            "the API server has refused to write Secret {} {count} times in a row, because the Secret is not in the state that apicred expects; apicred reads it again and retries. Check for a controller that changes this Secret all the time, or an admission webhook that answers 404 or 409",
+            credential.target.name
+        ),
+        until,
+    }
 }
 
 pub(super) fn repeating(until: Timestamp) -> Outcome {

@@ -96,6 +96,16 @@ impl<K: Clone + Eq + Hash + Ord> Shares<K> {
         called
     }
 
+    /// How many wait for a place, or have been given one that they have not taken yet.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.called.len()
+    }
+
+    /// Does nobody wait?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// A credential is gone. [`Shares::call`] follows.
     pub fn forget(&mut self, key: &K) {
         self.leave(key);

@@ -15,7 +15,7 @@ mod status;
 mod tests;
 
 pub use notices::{Notice, Severity};
-pub use observed::{Cause, Failure, Memory, Observed, Recalled, Repairs, Source, stamp};
+pub use observed::{Cause, Failure, Memory, Observed, OutOfSync, Recalled, Repairs, Source, stamp};
 pub use outcome::{Minted, Outcome, fail, record};
 pub use sources::{Choice, candidates, untried};
 pub use status::{View, invalid, status};
@@ -122,6 +122,10 @@ pub enum Hold {
     TooShort,
     /// Edits, annotations or deletions ask for tokens faster than they are served.
     Paced,
+    /// The Secret belongs to an earlier credential of this name, and waits for the garbage collector.
+    OwnerGone,
+    /// The last writes were refused because the target was not as expected.
+    OutOfSync,
 }
 
 /// How often a credential is looked at that waits for a change: watches tell of every change, this is the net.
@@ -131,8 +135,30 @@ const RECHECK: SignedDuration = SignedDuration::from_mins(10);
 /// lives: an issuer must not be asked every second.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 
+impl Plan {
+    /// Does this step end with a write of the target?
+    fn writes(&self) -> bool {
+        matches!(
+            self,
+            Self::Render | Self::Reformat | Self::Verify | Self::Mint(_) | Self::Publish(_)
+        )
+    }
+}
+
 /// Decides the next step.
 pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
+    let step = step(credential, observed, now);
+    match observed.memory.in_sync_at(&observed.target, now) {
+        Some(until) if step.writes() => Plan::Hold {
+            until,
+            why: Hold::OutOfSync,
+        },
+        _ => step,
+    }
+}
+
+/// The next step, as if each write succeeded.
+fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
     if observed.deleting {
         return Plan::Release;
     }
@@ -145,6 +171,15 @@ pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Pla
     }
     if let Some(refusal) = target_refusal(credential, observed) {
         return refusal;
+    }
+    if let Target::OwnerGone { left, .. } = &observed.target
+        && !left.is_zero()
+    {
+        let left = SignedDuration::try_from(*left).unwrap_or_default();
+        return Plan::Hold {
+            until: schedule::later(now, left),
+            why: Hold::OwnerGone,
+        };
     }
     if observed.target == Target::Deleting {
         return Plan::Hold {
@@ -319,7 +354,9 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
             ),
             Hands::None | Hands::Edited(_) => None,
         },
-        Target::Absent | Target::Deleting | Target::Adoptable { .. } => None,
+        Target::Absent | Target::Deleting | Target::Adoptable { .. } | Target::OwnerGone { .. } => {
+            None
+        }
     }
 }
 
@@ -332,10 +369,9 @@ enum Need {
 /// Is a token needed, by what stands on the Secret?
 fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     let Some(published) = published(&observed.target) else {
-        return Need::Token(if matches!(observed.target, Target::Adoptable { .. }) {
-            Why::Adopted
-        } else {
-            Why::Absent
+        return Need::Token(match observed.target {
+            Target::Adoptable { .. } | Target::OwnerGone { .. } => Why::Adopted,
+            _ => Why::Absent,
         });
     };
     let Some(record) = published

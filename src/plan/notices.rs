@@ -80,7 +80,7 @@ pub(super) fn notices(
     if let Some((true, reason, note)) = &is_late
         && !was_late.as_ref().is_some_and(|(late, old_reason, _)| *late && old_reason == reason)
         // That an issuer asked for a pause is told once, by the credential whose request it answered.
-        && !matches!(outcome, Outcome::Waiting { .. })
+        && !matches!(outcome, Outcome::Waiting { reason, .. } if *reason != "TargetOutOfSync")
     {
         out.push(Notice {
             severity: Severity::Warning,

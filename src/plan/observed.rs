@@ -83,7 +83,30 @@ pub struct Memory {
     pub queued_since: Option<Timestamp>,
     /// Attempts that something other than time asked for are paid for until then, see [`Observed::attempted`].
     pub paced_until: Option<Timestamp>,
+    /// Writes that the API server refused because the target was not as expected.
+    pub out_of_sync: Option<OutOfSync>,
 }
+
+/// Refused writes in a row. They are evidence that the cache and the server disagree about the target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutOfSync {
+    /// How many.
+    pub count: u32,
+    /// When the last one was refused.
+    pub at: Timestamp,
+    /// The version of the target in the cache at that time; `None`: no Secret of this credential.
+    pub version: Option<String>,
+}
+
+/// The first wait after a write that met another state of the target, in seconds. It doubles.
+const FIRST_SYNC: i64 = 1;
+/// The longest one.
+const LONGEST_SYNC: i64 = 60;
+/// The longest one after the cache has changed.
+const LONGEST_SYNC_AFTER_CHANGE: i64 = 5;
+/// So many refused writes in a row are reported, and are not retried at once when the cache changes: another writer may
+/// change the Secret all the time.
+const SYNC_REPORTED: u32 = 3;
 
 /// Repairs that followed each other closely.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -184,6 +207,39 @@ impl Memory {
         ))
     }
 
+    /// Remembers a write that was refused because the target was not as expected. Returns how many were in a row.
+    pub fn conflicted(&mut self, target: &Target, now: Timestamp) -> u32 {
+        let before = self.out_of_sync.as_ref().map_or(0, |sync| sync.count);
+        let count = before.saturating_add(1);
+        self.out_of_sync = Some(OutOfSync {
+            count,
+            at: now,
+            version: version(target),
+        });
+        count
+    }
+
+    /// Until when no write is tried, because the last ones met another state of the target. As soon as the cache
+    /// shows another state, the next write may succeed.
+    pub fn in_sync_at(&self, target: &Target, now: Timestamp) -> Option<Timestamp> {
+        let sync = self.out_of_sync.as_ref()?;
+        let wait = (FIRST_SYNC << (sync.count.clamp(1, 7) - 1)).min(LONGEST_SYNC);
+        let wait = match version(target) == sync.version {
+            true => wait,
+            false if sync.count < SYNC_REPORTED => return None,
+            false => wait.min(LONGEST_SYNC_AFTER_CHANGE),
+        };
+        let until = later(sync.at, SignedDuration::from_secs(wait));
+        // A clock that was set back must not prolong the wait.
+        (until > now && sync.at <= super::later_than(now)).then_some(until)
+    }
+
+    /// How many writes in a row were refused, if that is to be reported.
+    pub fn reported_conflicts(&self) -> Option<u32> {
+        let count = self.out_of_sync.as_ref()?.count;
+        (count >= SYNC_REPORTED).then_some(count)
+    }
+
     /// Nothing worth keeping?
     pub fn is_empty(&self) -> bool {
         self.failure.is_none()
@@ -194,6 +250,7 @@ impl Memory {
             && self.repairs.is_none()
             && self.queued_since.is_none()
             && self.paced_until.is_none()
+            && self.out_of_sync.is_none()
     }
 
     /// The failure, if the inputs are still the ones that failed.
@@ -415,6 +472,15 @@ impl Observed {
     }
 }
 
+fn version(target: &Target) -> Option<String> {
+    match target {
+        Target::Ours { version, .. }
+        | Target::Adoptable { version }
+        | Target::OwnerGone { version, .. } => Some(version.clone()),
+        Target::Absent | Target::Deleting | Target::Foreign(_) => None,
+    }
+}
+
 /// What a try depends on: when any of it changes, a failure says nothing any more and the next try is due at once.
 pub fn stamp(credential: &Credential, observed: &Observed) -> String {
     stamp_if(credential, observed, observed.held)
@@ -451,6 +517,7 @@ fn stamp_if(credential: &Credential, observed: &Observed, held: bool) -> String 
         Target::Deleting => "|deleting",
         Target::Ours { .. } => "|ours",
         Target::Adoptable { .. } => "|adoptable",
+        Target::OwnerGone { .. } => "|owner-gone",
         Target::Foreign(_) => "|foreign",
     });
     fingerprint::inputs(&[&text])

@@ -1,7 +1,7 @@
 //! Whose a Secret is, and whether somebody laid hands on it: read from its metadata alone, so that the tokens of
 //! the cluster never enter apicred's caches.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
@@ -37,6 +37,10 @@ pub struct SecretFacts {
     pub expiry_unreadable: bool,
 }
 
+/// How long the garbage collector has to delete the Secret of a credential that is gone, from the moment at which this
+/// process first sees it. It takes seconds, unless its own watch has missed the deletion.
+const COLLECTOR: Duration = Duration::from_secs(30);
+
 /// A Secret that apicred published.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
@@ -44,6 +48,8 @@ pub struct Published {
     pub credential_uid: String,
     /// Name of the owning credential.
     pub credential: String,
+    /// Name of the owning credential by its owner reference; `None`: no owner reference has its UID.
+    pub owner: Option<String>,
     /// The noted facts; `None`: they are damaged.
     pub record: Option<Record>,
     /// The digest that was noted.
@@ -86,8 +92,31 @@ pub enum Target {
         /// The resourceVersion at which it asked.
         version: String,
     },
+    /// Controlled by an earlier credential of this name. Names are unique, so that object is gone, and the garbage
+    /// collector deletes the Secret. If it does not, the Secret is taken over.
+    OwnerGone {
+        /// The resourceVersion that these facts belong to.
+        version: String,
+        /// UID of the earlier credential.
+        uid: String,
+        /// The keys that were put on for it.
+        dress_keys: Arc<DressKeys>,
+        /// How long the garbage collector still has.
+        left: Duration,
+    },
     /// Somebody else's, told in words.
     Foreign(String),
+}
+
+impl Target {
+    /// The same after the garbage collector has had so much time.
+    #[must_use]
+    pub fn seen_for(mut self, time: Duration) -> Self {
+        if let Self::OwnerGone { left, .. } = &mut self {
+            *left = COLLECTOR.saturating_sub(time);
+        }
+        self
+    }
 }
 
 /// Reads a Secret's metadata.
@@ -97,7 +126,9 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
     let owner = meta.owner_references.iter().flatten().find(|o| {
         o.controller == Some(true)
             && o.kind == "ApiCredential"
-            && o.api_version.starts_with(names::GROUP)
+            && o.api_version
+                .strip_prefix(names::GROUP)
+                .is_some_and(|version| version.starts_with('/'))
     });
     let uid = annotations
         .and_then(|a| a.get(names::CREDENTIAL_UID))
@@ -110,14 +141,15 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
             .and_then(|j| serde_json::from_str(j).ok())
             .unwrap_or_else(DressKeys::unknown);
         let noted = a.get(names::DRESS).cloned().unwrap_or_default();
-        let owned = meta
-            .owner_references
-            .iter()
-            .flatten()
-            .any(|o| o.uid == *uid && o.controller == Some(true));
+        let ours = meta.owner_references.iter().flatten();
+        let ours = ours
+            .clone()
+            .find(|o| o.uid == *uid && o.controller == Some(true));
+        let owned = ours.is_some();
         Box::new(Published {
             credential_uid: uid.clone(),
             credential: a.get(names::CREDENTIAL).cloned().unwrap_or_default(),
+            owner: owner.filter(|o| o.uid == *uid).map(|o| o.name.clone()),
             record: Record::read(a),
             dress_kept: live_digest(meta.labels.as_ref(), Some(a), &keys, owned, &noted) == noted,
             dress: noted,
@@ -167,6 +199,14 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
             version: facts.version.clone(),
             published: published.clone(),
         },
+        Some(published) if published.owner.as_ref() == Some(&credential.name) => {
+            Target::OwnerGone {
+                version: facts.version.clone(),
+                uid: published.credential_uid.clone(),
+                dress_keys: Arc::clone(&published.dress_keys),
+                left: COLLECTOR,
+            }
+        }
         _ if facts
             .adopt_by
             .as_deref()
@@ -176,6 +216,11 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
                 version: facts.version.clone(),
             }
         }
+        // A Secret that was to be retained has no owner reference: only a person knows whether it is still used.
+        Some(published) if published.credential == credential.name => Target::Foreign(format!(
+            "it was written for an earlier ApiCredential {} and has no owner any more",
+            published.credential
+        )),
         Some(published) => Target::Foreign(format!(
             "it was written for ApiCredential {} (another object)",
             published.credential

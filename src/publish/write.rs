@@ -59,6 +59,21 @@ pub fn rotate_patch(
     patch
 }
 
+/// A [`rotate_patch`] that also takes the owner reference of an earlier owner off: a Secret has one controller.
+pub fn take_over_patch(
+    version: &str,
+    dress: &Dress,
+    (earlier_uid, worn_before): (&str, &DressKeys),
+    record: &Record,
+    data: &BTreeMap<String, ByteString>,
+) -> Value {
+    let mut patch = rotate_patch(version, dress, worn_before, record, data);
+    if let Some(owners) = patch["metadata"]["ownerReferences"].as_array_mut() {
+        owners.push(json!({ "$patch": "delete", "uid": earlier_uid }));
+    }
+    patch
+}
+
 /// A patch that changes only the dress of a Secret at `version`; the token is neither read nor sent.
 pub fn render_patch(version: &str, dress: &Dress, worn_before: &DressKeys) -> Value {
     dress_patch(version, dress, worn_before, BTreeMap::new())

@@ -33,39 +33,86 @@ pub const STREAMS: [&str; 5] = [
 pub struct Health {
     due: Mutex<HashMap<Key, Timestamp>>,
     listed: Mutex<HashSet<&'static str>>,
-    watches: Mutex<HashMap<&'static str, Watched>>,
+    watches: Mutex<HashMap<&'static str, Timestamp>>,
+    echoes: Mutex<HashMap<(&'static str, ObjectName), Echo>>,
     standing_by: AtomicBool,
 }
 
-/// One watch.
-#[derive(Clone, Copy, Debug, Default)]
-struct Watched {
-    /// When it last brought anything, an error included.
-    heard: Option<Timestamp>,
-    /// Since when it owes the echo of a write.
-    owes: Option<Timestamp>,
+/// Namespace and name of an object.
+type ObjectName = (String, String);
+
+/// A write that the watch has not shown yet.
+#[derive(Debug)]
+struct Echo {
+    version: u64,
+    since: Timestamp,
+}
+
+/// A resourceVersion as the number that it is (KEP-5504). One that is none is older than all.
+fn revision(version: &str) -> u64 {
+    version.parse().unwrap_or_default()
 }
 
 impl Health {
     /// A watch has brought something, or has failed and is opened again.
     pub fn heard(&self, stream: &'static str, now: Timestamp) {
-        let heard = Some(now);
-        lock(&self.watches).insert(stream, Watched { heard, owes: None });
+        lock(&self.watches).insert(stream, now);
     }
 
-    /// An object that this watch must show has been written.
-    pub fn wrote(&self, stream: &'static str, now: Timestamp) {
-        let mut watches = lock(&self.watches);
-        let watched = watches.entry(stream).or_default();
-        // A write in the very second of an event may be that event: the next one tells.
-        watched.owes.get_or_insert(now);
+    /// An object that this watch must show has been written at this version.
+    pub fn wrote(&self, stream: &'static str, object: &ObjectName, version: &str, now: Timestamp) {
+        let mut echoes = lock(&self.echoes);
+        let owed = (stream, object.clone());
+        // The first write that is not shown counts; the watch shows the last one.
+        let since = echoes.get(&owed).map_or(now, |echo| echo.since);
+        let version = revision(version);
+        echoes.insert(owed, Echo { version, since });
+    }
+
+    /// The watch has shown a version of this object.
+    pub fn showed(&self, stream: &'static str, object: &ObjectName, version: &str) {
+        let mut echoes = lock(&self.echoes);
+        // Most events are no echo: a cheap answer for them.
+        if echoes.is_empty() {
+            return;
+        }
+        let owed = (stream, object.clone());
+        if echoes
+            .get(&owed)
+            .is_some_and(|echo| echo.version <= revision(version))
+        {
+            echoes.remove(&owed);
+        }
+    }
+
+    /// This object is gone: its watch does not show it any more.
+    pub fn gone(&self, stream: &'static str, object: &ObjectName) {
+        lock(&self.echoes).remove(&(stream, object.clone()));
+    }
+
+    /// The objects whose last write this watch has not shown for so long.
+    pub fn unseen(
+        &self,
+        stream: &'static str,
+        longer_than: SignedDuration,
+        now: Timestamp,
+    ) -> Vec<ObjectName> {
+        let echoes = lock(&self.echoes);
+        let late = echoes.iter().filter(|((of, _), echo)| {
+            *of == stream && now.duration_since(echo.since) > longer_than
+        });
+        late.map(|((_, object), _)| object.clone()).collect()
+    }
+
+    /// How many credentials have a time, and how many echoes are owed.
+    pub fn sizes(&self) -> (usize, usize) {
+        (lock(&self.due).len(), lock(&self.echoes).len())
     }
 
     /// When each watch last brought anything.
     pub fn watches(&self) -> Vec<(&'static str, Timestamp)> {
         let watches = lock(&self.watches);
-        let heard = watches.iter().filter_map(|(s, w)| Some((*s, w.heard?)));
-        heard.collect()
+        watches.iter().map(|(stream, at)| (*stream, *at)).collect()
     }
 
     /// A credential will be looked at no later than `at`, if it is still there: `exists` is asked under the lock
@@ -119,9 +166,11 @@ impl Health {
                 late.as_secs()
             ));
         }
-        for (stream, watched) in lock(&self.watches).iter() {
-            let silent = watched.owes.map(|since| now.duration_since(since));
-            if let Some(silent) = silent.filter(|s| *s > DEAF) {
+        let echoes = lock(&self.echoes);
+        let oldest = echoes.iter().min_by_key(|(_, echo)| echo.since);
+        if let Some(((stream, _), echo)) = oldest {
+            let silent = now.duration_since(echo.since);
+            if silent > DEAF {
                 return Err(format!(
                     "the watch of {stream} has not shown what was written {} s ago",
                     silent.as_secs()
@@ -164,19 +213,43 @@ mod tests {
     use super::*;
     use crate::fixtures::at;
 
+    fn object(name: &str) -> ObjectName {
+        ("secops".to_owned(), name.to_owned())
+    }
+
     #[test]
     fn a_watch_that_does_not_show_our_own_writes_is_dead_and_a_quiet_one_is_not() {
         let health = Health::default();
         health.heard("secrets", at(0));
         assert!(health.alive(at(1_000_000)).is_ok(), "nothing is owed");
-        health.wrote("secrets", at(10));
-        health.wrote("secrets", at(500));
+        health.wrote("secrets", &object("a"), "7", at(10));
+        health.wrote("secrets", &object("a"), "9", at(500));
         assert!(health.alive(at(600)).is_ok());
         let told = health.alive(at(611)).unwrap_err();
         assert!(told.contains("secrets") && told.contains("601"), "{told}");
-        // Anything at all shows that it lives; an error is told elsewhere.
+        let late = SignedDuration::from_mins(1);
+        assert_eq!(health.unseen("secrets", late, at(611)), [object("a")]);
+        assert!(health.unseen("credentials", late, at(611)).is_empty());
+        // What the watch shows of other objects, streams and versions is no echo.
         health.heard("secrets", at(612));
+        health.showed("secrets", &object("b"), "9");
+        health.showed("credentials", &object("a"), "9");
+        health.showed("secrets", &object("a"), "8");
+        assert!(health.alive(at(612)).is_err());
+        health.showed("secrets", &object("a"), "10");
         assert!(health.alive(at(10_000)).is_ok());
         assert_eq!(health.watches(), [("secrets", at(612))]);
+    }
+
+    #[test]
+    fn an_object_that_is_gone_owes_no_echo() {
+        let health = Health::default();
+        health.wrote("credentials", &object("a"), "7", at(0));
+        health.wrote("credentials", &object("b"), "8", at(0));
+        health.gone("credentials", &object("a"));
+        assert!(health.alive(at(601)).is_err(), "the other one is owed");
+        health.gone("credentials", &object("b"));
+        assert!(health.alive(at(10_000)).is_ok());
+        assert_eq!(health.sizes(), (0, 0));
     }
 }

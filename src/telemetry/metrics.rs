@@ -69,6 +69,7 @@ pub struct Metrics {
     api_calls: Family<Call, Counter>,
     watch_errors: Family<Stream, Counter>,
     revocations: Family<AskResult, Counter>,
+    write_conflicts: Counter,
 }
 
 /// What is computed when somebody asks.
@@ -104,6 +105,7 @@ impl Default for Metrics {
             api_calls: Family::default(),
             watch_errors: Family::default(),
             revocations: Family::default(),
+            write_conflicts: Counter::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -146,6 +148,11 @@ impl Default for Metrics {
             "Tokens of deleted credentials, by what came of their revocation",
             this.revocations.clone(),
         );
+        registry.register(
+            "secret_write_conflicts",
+            "Writes of target Secrets that the API server refused because the Secret was not as expected",
+            this.write_conflicts.clone(),
+        );
         Self { registry, ..this }
     }
 }
@@ -180,6 +187,11 @@ impl Metrics {
     /// A watch broke.
     pub fn watch_broke(&self, stream: &'static str) {
         self.watch_errors.get_or_create(&Stream { stream }).inc();
+    }
+
+    /// A target Secret was not as expected when it was written.
+    pub fn write_conflicted(&self) {
+        self.write_conflicts.inc();
     }
 
     /// A revocation has ended.

@@ -15,7 +15,7 @@ use std::{
 use apicred::{
     app,
     clock::Clock,
-    controller::{IdentityEnvironment, Operator, Settings},
+    controller::{IdentityEnvironment, Operator, Settings, Sizes},
     telemetry::{health::Health, metrics::Metrics},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -71,6 +71,32 @@ impl io::Write for Said {
     }
 }
 
+/// What may be asked of the operator that was started last.
+#[derive(Clone, Default)]
+pub(crate) struct Probe(Arc<Mutex<Option<Asked>>>);
+
+struct Asked {
+    health: Arc<Health>,
+    sizes: Box<dyn Fn() -> Sizes + Send>,
+}
+
+impl Probe {
+    fn asked<T>(&self, ask: impl FnOnce(&Asked) -> T) -> T {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ask(asked.as_ref().expect("an operator has been started"))
+    }
+
+    /// What `/livez` says at this time.
+    pub(crate) fn alive(&self, now: Timestamp) -> Result<(), String> {
+        self.asked(|asked| asked.health.alive(now))
+    }
+
+    /// How much it remembers.
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.asked(|asked| (asked.sizes)())
+    }
+}
+
 /// What an operator is given.
 #[derive(Clone)]
 pub(crate) struct Given {
@@ -81,6 +107,7 @@ pub(crate) struct Given {
     pub(crate) namespace: String,
     /// After how long a silent connection of the API server is given up, if not after the usual time.
     pub(crate) silence: Option<Duration>,
+    pub(crate) probe: Probe,
 }
 
 /// A running operator. Dropped, it is killed.
@@ -130,13 +157,17 @@ impl Inside {
                     instance: "inside".to_owned(),
                     identity: IdentityEnvironment::default(),
                 };
+                let health = Arc::<Health>::default();
                 let operator = Operator::new(
                     given.wire.client(config),
                     settings,
                     given.clock,
-                    Arc::<Health>::default(),
+                    Arc::clone(&health),
                     Arc::<Metrics>::default(),
                 );
+                let sizes = Box::new(operator.sizes());
+                *given.probe.0.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Asked { health, sizes });
                 let asked = async {
                     // A sender that is dropped asks for nothing.
                     if stopped.await.is_err() {

@@ -21,7 +21,7 @@ use testenv::eventually;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
-    inside::{Given, Inside, Said, Steered},
+    inside::{Given, Inside, Probe, Said, Steered},
     oracles::{mask, mask_all},
     support::{LATER, Place, Recorder, SecretView, World, condition, unique},
     wire::{Fault, Wire},
@@ -85,6 +85,7 @@ pub(crate) struct Case {
     pub(crate) home: String,
     /// Time stands still: a trouble that only the test ends must not wear the life of the token out.
     pub(crate) frozen: Arc<AtomicBool>,
+    pub(crate) probe: Probe,
     operator: Option<Inside>,
     pub(crate) crashes: usize,
     nudges: usize,
@@ -147,6 +148,7 @@ impl Case {
             silence: None,
             home,
             frozen: Arc::default(),
+            probe: Probe::default(),
             operator: None,
             crashes: 0,
             nudges: 0,
@@ -162,6 +164,7 @@ impl Case {
             said: self.said.clone(),
             namespace: self.home.clone(),
             silence: self.silence,
+            probe: self.probe.clone(),
         };
         self.operator = Some(Inside::start(&self.kubeconfig, given));
     }
@@ -193,6 +196,11 @@ impl Case {
     pub(crate) async fn stop(&mut self) {
         let ended = self.operator.take().expect("it runs").stop().await;
         assert_eq!(ended, Ok(()), "{}", self.name);
+    }
+
+    /// Asks the operator to end, as SIGTERM does, and returns at once.
+    pub(crate) fn drain(&mut self) -> tokio::task::JoinHandle<Result<(), String>> {
+        tokio::spawn(self.operator.take().expect("it runs").stop())
     }
 
     /// The deletion, and the end of the operator.

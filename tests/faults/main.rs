@@ -6,13 +6,16 @@
 
 mod admission;
 mod answers;
+mod busy;
 mod crashes;
+mod drain;
 mod fenced;
 mod frozen;
 mod h2;
 mod hostile;
 mod identity;
 mod inside;
+mod late;
 mod life;
 mod line;
 mod oracles;
@@ -23,6 +26,7 @@ mod restore;
 mod servers;
 mod slow;
 mod stream;
+mod sync;
 mod watches;
 mod wire;
 

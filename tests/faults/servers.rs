@@ -15,7 +15,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::{Value, json};
-use testenv::eventually;
+use testenv::{Component, eventually};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
@@ -271,6 +271,72 @@ fn kinds_that_are_deleted_and_made_anew_are_served_anew() {
         assert_eq!(made.metadata.uid.as_ref(), Some(uid));
         assert_eq!(case.place.posts(), 2, "O3");
         case.stays_quiet(Duration::from_secs(1)).await;
+        case.stop().await;
+    });
+}
+
+/// A process that stands still until this is dropped.
+struct Stopped(String);
+
+impl Stopped {
+    fn signal(pid: &str, name: &str) {
+        let sent = std::process::Command::new("kill")
+            .args([name, pid])
+            .status();
+        assert!(sent.is_ok_and(|s| s.success()), "{name} {pid}");
+    }
+
+    fn new(pid: u32) -> Self {
+        let pid = pid.to_string();
+        Self::signal(&pid, "-STOP");
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        Self::signal(&self.0, "-CONT");
+    }
+}
+
+#[test]
+fn a_secret_that_the_garbage_collector_forgets_is_taken_over() {
+    run(async {
+        let mut world = LAWLESS.lock().await;
+        let world = fragile(&mut world).await;
+        let mut case = Case::new(world, "r3-collector").await;
+        case.start();
+        let labels = json!({ "target": { "labels": { "example.com/team": "old" } } });
+        case.place.create("c", labels).await;
+        let first = case.until_ready(None).await;
+        let collector = Stopped::new(world.cluster.pid_of(Component::ControllerManager));
+        case.place.delete("c").await;
+        case.place.create("c", json!({})).await;
+        case.place
+            .not_ready("c", "WaitingForGarbageCollector")
+            .await;
+        let left = case.place.view("token").await.expect("it is there still");
+        assert_eq!(left.token, first.token, "the collector has its time");
+        let second = case.until_ready(Some((&first, None))).await;
+        assert_ne!(second.token, first.token);
+        assert_eq!(case.place.posts(), 2, "O3");
+        let secret = case.place.secrets().get("token").await;
+        let meta = secret.expect("it is there").metadata;
+        let c = case
+            .place
+            .credentials()
+            .get("c")
+            .await
+            .expect("it is there");
+        let owners = meta.owner_references.unwrap_or_default();
+        let uids: Vec<Option<String>> = owners.iter().map(|o| Some(o.uid.clone())).collect();
+        assert_eq!(uids, [c.metadata.uid]);
+        let labels = meta.labels.unwrap_or_default();
+        assert!(!labels.contains_key("example.com/team"), "{labels:?}");
+        case.stays_quiet(Duration::from_millis(400)).await;
+        drop(collector);
+        case.place.delete("c").await;
+        case.until_gone().await;
         case.stop().await;
     });
 }

@@ -224,7 +224,7 @@ impl Wire {
     /// request, and one that delivers the answer.
     pub(crate) fn late_first(
         &self,
-        fits: impl Fn(&Call) -> bool + Send + 'static,
+        mut fits: impl FnMut(&Call) -> bool + Send + 'static,
     ) -> (Arc<Notify>, Arc<Notify>) {
         let (done, deliver) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         self.state()
@@ -316,7 +316,8 @@ impl Wire {
     /// Narrows lists and watches of the whole cluster to the window.
     fn narrow(&self, request: &mut Request<Body>, call: &Call) {
         let (namespace, issuer) = &self.0.window;
-        if call.is_single() {
+        // A list of one namespace is narrow already.
+        if call.is_single() || request.uri().path().contains("/namespaces/") {
             return;
         }
         let uri = request.uri();

@@ -10,7 +10,8 @@ A rule that no code uses is a defect; so is a call without a rule.
   verbs: [list, watch]
 # src/controller/materials.rs (open): reads a client secret, certificate or grant material when a token must be
 # asked for or the Secret moved. src/controller/refresh.rs (still_ours): whose refresh token stands there after a
-# conflict. src/controller/revoke.rs (from_secret): the token of a deleted credential, to revoke it.
+# conflict. src/controller/doubts.rs (settle): the metadata of a Secret that the cache may be wrong about.
+# src/controller/revoke.rs (from_secret): the token of a deleted credential, to revoke it.
 # src/controller/digest_key.rs (load): reads the operator's own digest key, once a process.
 - apiGroups: [""]
   resources: [secrets]

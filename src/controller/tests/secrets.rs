@@ -1,7 +1,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
-    controller::secrets::{Secrets, newer},
+    controller::secrets::{Ended, Secrets, Transient, newer},
     fixtures::at,
 };
 
@@ -81,10 +81,9 @@ fn a_secret_made_anew_is_news_and_the_end_of_the_old_one_is_not() {
     assert_eq!(version(&secrets, "a").as_deref(), Some("9"));
     assert_eq!(
         secrets.apply(&meta("a", "3", "2"), at(2)),
-        Some(name("a")),
-        "another object has another count"
+        None,
+        "versions of one kind grow across objects"
     );
-    assert_eq!(secrets.apply(&meta("a", "2", "9"), at(3)), Some(name("a")));
     assert_eq!(secrets.delete(&meta("a", "2", "10")), Some(name("a")));
     assert_eq!(secrets.delete(&meta("a", "2", "10")), None);
     assert!(secrets.get(&name("a")).is_none());
@@ -182,7 +181,7 @@ fn a_list_that_is_newer_than_an_own_write_wins() {
 #[test]
 fn what_the_watch_shows_while_an_own_write_is_on_its_way_is_told_when_it_ends() {
     let mut secrets = listed(&[meta("a", "1", "5"), meta("b", "2", "6")]);
-    secrets.write_begins(name("a"));
+    let write = secrets.call_begins(&name("a"));
     assert_eq!(secrets.apply(&meta("a", "1", "8"), at(1)), None);
     assert_eq!(
         version(&secrets, "a").as_deref(),
@@ -194,9 +193,389 @@ fn what_the_watch_shows_while_an_own_write_is_on_its_way_is_told_when_it_ends() 
         Some(name("b")),
         "another Secret is news as ever"
     );
-    assert_eq!(secrets.write_ends(&name("a")).as_deref(), Some("8"));
-    assert_eq!(secrets.apply(&meta("a", "1", "8"), at(2)), None, "the echo");
+    let ended = secrets.write_ends(&name("a"), write, Some(&meta("a", "1", "8")), at(2));
+    assert_eq!((ended.shown.as_deref(), ended.owed), (Some("8"), false));
     assert_eq!(secrets.apply(&meta("a", "1", "10"), at(2)), Some(name("a")));
-    secrets.write_begins(name("a"));
-    assert_eq!(secrets.write_ends(&name("a")), None, "nothing was shown");
+    let write = secrets.call_begins(&name("a"));
+    let ended = secrets.write_ends(&name("a"), write, None, at(3));
+    assert_eq!(ended, Ended::default(), "nothing was shown");
+    assert_eq!(secrets.transient(), Transient::default());
+}
+
+#[test]
+fn two_writes_of_one_secret_at_once_hide_no_change_of_others() {
+    let mut secrets = listed(&[meta("a", "1", "5")]);
+    let first = secrets.call_begins(&name("a"));
+    assert_eq!(
+        secrets.apply(&meta("a", "1", "7"), at(1)),
+        None,
+        "somebody else"
+    );
+    let second = secrets.call_begins(&name("a"));
+    let ended = secrets.write_ends(&name("a"), second, None, at(2));
+    assert_eq!(ended.shown, None);
+    let ended = secrets.write_ends(&name("a"), first, None, at(2));
+    assert_eq!(ended.shown.as_deref(), Some("7"));
+}
+
+/// What happens to one Secret between the moment at which a write of version 8 is sent and the moment at which its
+/// answer comes.
+#[derive(Clone, Copy, Debug)]
+enum Meanwhile {
+    /// The watch shows this version.
+    Shows(&'static str, &'static str),
+    /// The watch shows the deletion of this UID at this version.
+    Deletes(&'static str, &'static str),
+    /// A list that has the Secret at this version, or not at all.
+    Lists(Option<(&'static str, &'static str)>),
+}
+
+#[test]
+fn a_late_answer_never_undoes_what_the_watch_has_shown() {
+    use Meanwhile::{Deletes, Lists, Shows};
+    // What was there before, what happens meanwhile, the version in the cache afterwards, and whether it is in doubt.
+    type Case = (
+        &'static [(&'static str, &'static str)],
+        &'static [Meanwhile],
+        Option<&'static str>,
+        bool,
+    );
+    let cases: [Case; 17] = [
+        (&[("1", "5")], &[], Some("8"), false),
+        (&[], &[], Some("8"), false),
+        (&[("1", "5")], &[Shows("1", "8")], Some("8"), false),
+        (&[("1", "5")], &[Shows("1", "9")], Some("9"), false),
+        (
+            &[("1", "5")],
+            &[Shows("1", "8"), Deletes("1", "9")],
+            None,
+            false,
+        ),
+        (&[("1", "5")], &[Deletes("1", "9")], None, false),
+        (&[], &[Shows("1", "8"), Deletes("1", "9")], None, false),
+        // The deletion of an older object of the same name.
+        (&[("0", "5")], &[Deletes("0", "6")], Some("8"), false),
+        // Made again by somebody else.
+        (
+            &[("1", "5")],
+            &[Deletes("1", "9"), Shows("2", "10")],
+            Some("10"),
+            false,
+        ),
+        (
+            &[("1", "5")],
+            &[Deletes("1", "9"), Shows("2", "10"), Deletes("2", "11")],
+            None,
+            false,
+        ),
+        // A list: older than the write, newer, and made after the deletion.
+        (&[("1", "5")], &[Lists(Some(("1", "5")))], Some("8"), false),
+        (&[("1", "5")], &[Lists(Some(("1", "9")))], Some("9"), false),
+        (&[("1", "5")], &[Lists(None)], Some("8"), true),
+        (&[], &[Lists(None)], Some("8"), true),
+        (&[], &[Lists(None), Shows("1", "8")], Some("8"), false),
+        (
+            &[],
+            &[Lists(None), Shows("1", "8"), Deletes("1", "9")],
+            None,
+            false,
+        ),
+        // A deletion that a list has brought to light comes with the last version that was known.
+        (&[("1", "5")], &[Deletes("1", "5")], Some("8"), true),
+    ];
+    for (before, meanwhile, expected, doubtful) in cases {
+        let before: Vec<ObjectMeta> = before.iter().map(|(u, v)| meta("a", u, v)).collect();
+        let mut secrets = listed(&before);
+        let write = secrets.call_begins(&name("a"));
+        for event in meanwhile {
+            match event {
+                Shows(uid, version) => {
+                    secrets.apply(&meta("a", uid, version), at(1));
+                }
+                Deletes(uid, version) => {
+                    secrets.delete(&meta("a", uid, version));
+                }
+                Lists(there) => {
+                    let there: Vec<ObjectMeta> =
+                        there.iter().map(|(u, v)| meta("a", u, v)).collect();
+                    relist(&mut secrets, &there, 1);
+                }
+            }
+        }
+        secrets.write_ends(&name("a"), write, Some(&meta("a", "1", "8")), at(2));
+        assert_eq!(
+            version(&secrets, "a").as_deref(),
+            expected,
+            "{before:?} {meanwhile:?}"
+        );
+        assert_eq!(
+            !secrets.take_doubtful().is_empty(),
+            doubtful,
+            "{before:?} {meanwhile:?}"
+        );
+    }
+}
+
+#[test]
+fn a_write_that_a_list_lacks_is_in_doubt_until_it_is_read() {
+    let mut secrets = listed(&[]);
+    secrets.begin();
+    let write = secrets.call_begins(&name("a"));
+    secrets.write_ends(&name("a"), write, Some(&meta("a", "1", "8")), at(1));
+    secrets.finish(at(2));
+    assert_eq!(
+        version(&secrets, "a").as_deref(),
+        Some("8"),
+        "the list may be older"
+    );
+    assert_eq!(secrets.take_doubtful(), [name("a")]);
+    let read = secrets.call_begins(&name("a"));
+    assert!(
+        secrets.read_ends(&name("a"), read, None, at(3)),
+        "it is news"
+    );
+    assert_eq!(version(&secrets, "a"), None);
+}
+
+#[test]
+fn a_read_corrects_the_cache_unless_the_watch_has_shown_more_meanwhile() {
+    // The server answers with its newest state, even if that is older than what was known.
+    for (known, found, expected) in [
+        (Some("5"), Some("9"), Some("9")),
+        (Some("9"), Some("5"), Some("5")),
+        (Some("5"), None, None),
+        (None, Some("9"), Some("9")),
+        (None, None, None),
+        (Some("5"), Some("5"), Some("5")),
+    ] {
+        let known: Vec<ObjectMeta> = known.iter().map(|v| meta("a", "1", v)).collect();
+        let mut secrets = listed(&known);
+        let read = secrets.call_begins(&name("a"));
+        let found = found.map(|v| meta("a", "1", v));
+        let before = version(&secrets, "a");
+        let news = secrets.read_ends(&name("a"), read, found.as_ref(), at(1));
+        assert_eq!(version(&secrets, "a").as_deref(), expected);
+        assert_eq!(news, before.as_deref() != expected);
+    }
+    let mut secrets = listed(&[meta("a", "1", "5")]);
+    let read = secrets.call_begins(&name("a"));
+    secrets.delete(&meta("a", "1", "9"));
+    secrets.read_ends(&name("a"), read, Some(&meta("a", "1", "7")), at(1));
+    assert_eq!(version(&secrets, "a"), None, "the answer is older");
+    let read = secrets.call_begins(&name("a"));
+    secrets.apply(&meta("a", "2", "12"), at(2));
+    assert!(
+        secrets.read_ends(&name("a"), read, None, at(3)),
+        "told late"
+    );
+    assert_eq!(version(&secrets, "a").as_deref(), Some("12"));
+    assert_eq!(secrets.take_doubtful(), [name("a")], "and asked again");
+}
+
+/// UID and version of a Secret.
+type There = Option<(u64, u64)>;
+
+/// A call that is not answered: its number, and what it came to once the server has done it.
+type Sent = (u64, Option<There>);
+
+/// A server with one Secret, the calls to it and what its watch and lists bring.
+#[derive(Default)]
+struct Server {
+    revision: u64,
+    uids: u64,
+    /// UID and version.
+    secret: There,
+    /// Everything that happened: the revision, the UID, and whether it was deleted.
+    history: Vec<(u64, u64, bool)>,
+    /// How much of the history the watch has shown.
+    shown: usize,
+    /// What a namespaced watch has shown last: its later lists come as differences to this.
+    part: There,
+    /// The list that is being received: its content, and the length of the history when it was made.
+    list: Option<(There, usize)>,
+    writes: Vec<Sent>,
+    reads: Vec<Sent>,
+}
+
+impl Server {
+    fn put(&mut self) {
+        self.revision += 1;
+        let uid = self.secret.map_or_else(
+            || {
+                self.uids += 1;
+                self.uids
+            },
+            |(uid, _)| uid,
+        );
+        self.secret = Some((uid, self.revision));
+        self.history.push((self.revision, uid, false));
+    }
+
+    fn remove(&mut self) {
+        if let Some((uid, _)) = self.secret.take() {
+            self.revision += 1;
+            self.history.push((self.revision, uid, true));
+        }
+    }
+}
+
+fn numbered((uid, version): (u64, u64)) -> ObjectMeta {
+    meta("a", &uid.to_string(), &version.to_string())
+}
+
+/// One step of the model.
+fn step(server: &mut Server, secrets: &mut Secrets, namespaced: bool, choice: u8, which: usize) {
+    let a = name("a");
+    let pick = |len: usize| which.checked_rem(len).unwrap_or_default();
+    match choice {
+        0 => server.put(),
+        1 => server.remove(),
+        // The watch shows the next event, unless a list is being received.
+        2 | 3 if server.list.is_none() => {
+            if let Some((version, uid, deleted)) = server.history.get(server.shown).copied() {
+                server.shown += 1;
+                server.part = (!deleted).then_some((uid, version));
+                if deleted {
+                    secrets.delete(&numbered((uid, version)));
+                } else {
+                    secrets.apply(&numbered((uid, version)), at(1));
+                }
+            }
+        }
+        4 => server.writes.push((secrets.call_begins(&a), None)),
+        5 => {
+            // The server does a write: a create or a patch, which always succeeds here.
+            let at = pick(server.writes.len());
+            if server
+                .writes
+                .get(at)
+                .is_some_and(|(_, done)| done.is_none())
+            {
+                server.put();
+                server.writes[at].1 = Some(server.secret);
+            }
+        }
+        6 => {
+            // A write is answered, or given up if the server has not done it.
+            let one = pick(server.writes.len());
+            let answered = (one < server.writes.len()).then(|| server.writes.remove(one));
+            if let Some((number, done)) = answered {
+                let made = done.flatten().map(numbered);
+                secrets.write_ends(&a, number, made.as_ref(), at(1));
+            }
+        }
+        7 => {
+            // The doubts are raised, or somebody else has one.
+            let doubtful = !secrets.take_doubtful().is_empty();
+            if doubtful || which.is_multiple_of(4) {
+                server.reads.push((secrets.call_begins(&a), None));
+            }
+        }
+        8 => {
+            let there = server.secret;
+            if let Some((_, done)) = server.reads.iter_mut().find(|(_, done)| done.is_none()) {
+                *done = Some(there);
+            }
+        }
+        9 => {
+            let one = pick(server.reads.len());
+            let read = server.reads.get(one);
+            let done = read.is_some_and(|(_, done)| done.is_some());
+            if let Some((number, Some(found))) = done.then(|| server.reads.remove(one)) {
+                secrets.read_ends(&a, number, found.map(numbered).as_ref(), at(1));
+            }
+        }
+        // The watch breaks and lists again; the list is made now and received later.
+        10 if server.list.is_none() => {
+            server.list = Some((server.secret, server.history.len()));
+            if !namespaced {
+                secrets.begin();
+            }
+        }
+        11 => {
+            if let Some((there, length)) = server.list.take() {
+                server.shown = length;
+                let before = std::mem::replace(&mut server.part, there);
+                if !namespaced {
+                    if let Some(there) = there {
+                        secrets.listed(&numbered(there));
+                    }
+                    secrets.finish(at(1));
+                } else if before != there {
+                    // As `join.rs` does it.
+                    let same = before.map(|b| b.0) == there.map(|t| t.0);
+                    if let (Some(before), false) = (before, same) {
+                        secrets.delete(&numbered(before));
+                    }
+                    if let Some(there) = there {
+                        secrets.apply(&numbered(there), at(1));
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Everything that is on its way arrives, each doubt is settled, and a write that the watch has not shown is read, as
+/// [`crate::controller::doubts`] does it.
+fn settle(server: &mut Server, secrets: &mut Secrets, namespaced: bool) {
+    let a = name("a");
+    for choice in [11, 8, 9, 6] {
+        for _ in 0..64 {
+            step(server, secrets, namespaced, choice, 0);
+        }
+    }
+    for (number, _) in std::mem::take(&mut server.reads) {
+        secrets.read_given_up(&a, number);
+    }
+    while server.shown < server.history.len() {
+        step(server, secrets, namespaced, 2, 0);
+    }
+    while !secrets.take_doubtful().is_empty() {
+        let read = secrets.call_begins(&a);
+        secrets.read_ends(&a, read, server.secret.map(numbered).as_ref(), at(2));
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(4_000))]
+
+    /// Whatever the order in which writes, answers, events, lists and reads come: once all is quiet the cache is what
+    /// the server has.
+    #[test]
+    fn at_rest_the_cache_is_what_the_server_has(
+        steps in proptest::collection::vec((0_u8..12, 0_usize..8), 0..60),
+    ) {
+        let (mut server, mut secrets) = (Server::default(), listed(&[]));
+        for (choice, which) in steps {
+            step(&mut server, &mut secrets, false, choice, which);
+        }
+        settle(&mut server, &mut secrets, false);
+        let expected = server.secret.map(|(_, version)| version.to_string());
+        proptest::prop_assert_eq!(version(&secrets, "a"), expected);
+        proptest::prop_assert_eq!(secrets.transient(), Transient::default());
+    }
+
+    /// The same for a watch of single namespaces. Its later lists do not name what its watch never showed; an own write
+    /// that is still not shown then is read.
+    #[test]
+    fn at_rest_the_cache_of_single_namespaces_is_what_the_server_has(
+        steps in proptest::collection::vec((0_u8..12, 0_usize..8), 0..60),
+    ) {
+        let (mut server, mut secrets) = (Server::default(), listed(&[]));
+        for (choice, which) in steps {
+            step(&mut server, &mut secrets, true, choice, which);
+        }
+        settle(&mut server, &mut secrets, true);
+        let unseen = version(&secrets, "a")
+            != server.part.map(|(_, version)| version.to_string());
+        if unseen {
+            let read = secrets.call_begins(&name("a"));
+            let there = server.secret.map(numbered);
+            secrets.read_ends(&name("a"), read, there.as_ref(), at(3));
+        }
+        let expected = server.secret.map(|(_, version)| version.to_string());
+        proptest::prop_assert_eq!(version(&secrets, "a"), expected);
+    }
 }

@@ -60,6 +60,15 @@ pub(super) fn denied(observed: &mut Observed) {
     observed.permission = Err(Denial::Namespace("not here".to_owned()));
 }
 
+fn owner_gone(left: u64) -> Target {
+    Target::OwnerGone {
+        version: "1".to_owned(),
+        uid: "earlier".to_owned(),
+        dress_keys: std::sync::Arc::default(),
+        left: std::time::Duration::from_secs(left),
+    }
+}
+
 fn undress(observed: &mut Observed) {
     edit(observed, |p| p.dress_kept = false);
 }
@@ -134,6 +143,9 @@ const CASES: &[Case] = &[
     ("edited and undressed", |_, o| { edit(o, |p| p.hands = Hands::Edited("kubectl".to_owned())); undress(o); }, "mint edited"),
     ("claimed", |_, o| edit(o, |p| p.hands = Hands::Claimed("argocd".to_owned())), "refuse TargetConflict"),
     ("foreign", |_, o| o.target = Target::Foreign("x".to_owned()), "refuse SecretNotOwned"),
+    ("the Secret of an earlier credential of this name", |_, o| o.target = owner_gone(30), "hold OwnerGone"),
+    ("and the garbage collector forgets it", |_, o| o.target = owner_gone(0), "mint adopted"),
+    ("and an older credential names it", |_, o| { o.target = owner_gone(0); o.senior = Some("old".to_owned()); }, "refuse TargetClaimed"),
     ("adoptable", |_, o| o.target = Target::Adoptable { version: "1".to_owned() }, "mint adopted"),
     ("going", |_, o| o.target = Target::Deleting, "hold TargetDeleting"),
     ("an older one names the free target", |_, o| { o.target = Target::Absent; o.senior = Some("old".to_owned()); }, "refuse TargetClaimed"),

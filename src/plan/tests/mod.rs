@@ -10,4 +10,5 @@ mod schedule;
 mod sources;
 mod status;
 mod status_over_time;
+mod sync;
 mod warnings;

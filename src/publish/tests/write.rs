@@ -7,6 +7,7 @@ use crate::{
     fixtures::{at, credential_with, record, token},
     publish::{
         Dress, DressKeys, Record, create, data, dress, ownership, render_patch, rotate_patch,
+        take_over_patch,
     },
 };
 
@@ -156,4 +157,31 @@ fn a_render_leaves_token_and_notes_alone() {
         ]
     );
     assert_eq!(annotations[names::DRESS], json!(worn.digest()));
+}
+
+#[test]
+fn a_take_over_puts_one_owner_in_place_of_another_and_takes_off_what_was_put_on_for_it() {
+    for (policy, expected) in [
+        (
+            "Delete",
+            vec![json!(crate::fixtures::UID), json!("earlier")],
+        ),
+        (
+            "Retain",
+            vec![json!(crate::fixtures::UID), json!("earlier")],
+        ),
+    ] {
+        let (worn, noted) = made(&json!({ "deletionPolicy": policy }));
+        let earlier = before();
+        let patch = take_over_patch("42", &worn, ("earlier", &earlier), &noted, &files("t0ken"));
+        let owners = patch["metadata"]["ownerReferences"].as_array().unwrap();
+        let uids: Vec<Value> = owners.iter().map(|o| o["uid"].clone()).collect();
+        assert_eq!(uids, expected);
+        assert_eq!(owners[1]["$patch"], "delete");
+        let controls = owners.iter().filter(|o| o["controller"] == true).count();
+        assert_eq!(controls, usize::from(policy == "Delete"));
+        assert_eq!(patch["metadata"]["resourceVersion"], "42");
+        assert_eq!(patch["data"]["old.env"], Value::Null);
+        assert_eq!(patch["metadata"]["annotations"]["gone"], Value::Null);
+    }
 }

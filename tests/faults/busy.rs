@@ -1,0 +1,77 @@
+//! An API server that refuses requests for the moment: priority and fairness answers 429, and one that has just started
+//! answers 403 until it knows its roles.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::json;
+
+use crate::{
+    late::creates_a_target,
+    life::{Case, Life, reference, world},
+    oracles::check,
+    support::run,
+    wire::{Call, Fault, Wire},
+};
+
+/// Leads a life in which each request is refused `times` times before it is let through.
+async fn refused(name: &str, times: usize, fits: fn(&Call) -> bool, fault: Fault) -> Life {
+    let usual = reference().await;
+    let life = Life::lead(name, |wire: &Wire| {
+        let mut left = HashMap::<String, usize>::new();
+        wire.rule(move |call| {
+            if !call.is_single() || !fits(call) {
+                return None;
+            }
+            let left = left.entry(call.words()).or_insert(times);
+            if *left == 0 {
+                // The next request of this kind is another one.
+                *left = times;
+                return None;
+            }
+            *left -= 1;
+            Some(fault.clone())
+        });
+    })
+    .await;
+    check(&life, usual);
+    assert!(life.spoilt > times, "{name}: {}", life.spoilt);
+    life
+}
+
+#[test]
+fn a_server_that_answers_429_to_half_of_all_requests_fails_no_reconcile() {
+    run(async {
+        let busy = Fault::status(429, "TooManyRequests", &[("retry-after", "1")]);
+        let life = refused("r5-429", 1, |_| true, busy).await;
+        assert!(!life.words.contains("KubernetesUnavailable"));
+        assert_eq!(life.writes, reference().await.writes, "none is done twice");
+    });
+}
+
+#[test]
+fn a_server_that_does_not_know_its_roles_yet_is_not_taken_for_one_that_forbids() {
+    run(async {
+        let forbidden = Fault::status(403, "Forbidden", &[]);
+        let fits = |call: &Call| call.resource != "events";
+        let life = refused("r5-403", 2, fits, forbidden).await;
+        for reason in ["TargetWriteForbidden", "ClientSecretForbidden"] {
+            assert!(!life.words.contains(reason), "{reason}");
+        }
+    });
+}
+
+#[test]
+fn a_write_that_stays_forbidden_is_reported() {
+    run(async {
+        let mut case = Case::new(world().await, "r5-forbidden").await;
+        let mut fits = creates_a_target();
+        case.wire
+            .rule(move |call| fits(call).then(|| Fault::status(403, "Forbidden", &[])));
+        let place = Arc::clone(&case.place);
+        case.start();
+        place.create("c", json!({})).await;
+        place.not_ready("c", "TargetWriteForbidden").await;
+        assert_eq!(place.posts(), 1, "the token is held");
+        case.stop().await;
+    });
+}

@@ -1,0 +1,228 @@
+//! Answers that come late: the server has done the request, and the watch shows it, and what comes after it, before the
+//! answer is read (F13). And objects that go while something is under way: nothing of them stays.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use jiff::SignedDuration;
+use kube::api::{DeleteParams, ListParams};
+use serde_json::json;
+use testenv::eventually;
+
+use apicred::controller::Sizes;
+use dev_issuer::Point;
+
+use crate::{
+    life::{Case, world},
+    support::{LATER, Place, condition, run, unique},
+    wire::Call,
+};
+
+const STATUS: &str = "patch apicredentials/status c";
+
+/// Longer than a watch may keep an own write back.
+const DEAF: SignedDuration = SignedDuration::from_mins(11);
+
+/// Waits until the operator has seen all that was done to Secrets so far: its watch shows changes in their order.
+async fn secrets_are_seen(place: &Place) {
+    let name = format!("fence-{}", unique());
+    let nobody = json!({
+        "client": { "id": "nobody", "secretRefs": [{ "name": name, "key": "a" }] },
+        "target": { "secretName": format!("{name}-target") },
+    });
+    place.create(&name, nobody).await;
+    place.not_ready(&name, "ClientSecretMissing").await;
+    place.put_secret(&name, "a", "b").await;
+    let what = "a Secret that is known";
+    place
+        .until(&name, what, |c| {
+            let ready = condition(c, "Ready")?;
+            (ready.reason != "ClientSecretMissing").then_some(())
+        })
+        .await;
+    place.delete(&name).await;
+    delete_secret(place, &name).await;
+}
+
+/// Tells the creation of a target from that of the digest key, which is the first Secret that an operator makes.
+pub(crate) fn creates_a_target() -> impl FnMut(&Call) -> bool + Send + 'static {
+    let mut made = 0;
+    move |call| {
+        made += usize::from(call.words() == "create secrets ");
+        call.words() == "create secrets " && made > 1
+    }
+}
+
+/// Deletes a Secret, as a person does.
+pub(crate) async fn delete_secret(place: &Place, name: &str) {
+    let secrets = place.secrets();
+    let gone = secrets.delete(name, &DeleteParams::default()).await;
+    gone.expect("a deletion");
+}
+
+/// Waits until nothing is remembered, and checks that the operator is well for as long as nothing happens.
+async fn nothing_is_left(case: &Case) {
+    eventually(
+        LATER,
+        format!("{}: empty", case.name),
+        async || match case.probe.sizes() {
+            empty if empty == Sizes::default() => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await;
+    case.clock.step(DEAF);
+    let now = apicred::clock::Clock::now(case.clock.as_ref());
+    assert_eq!(case.probe.alive(now), Ok(()), "{}", case.name);
+}
+
+/// The answer to a write comes only after somebody has deleted the Secret, and the operator has seen it.
+async fn deleted_before_the_answer(
+    name: &str,
+    write: impl FnMut(&Call) -> bool + Send + 'static,
+    again: bool,
+) {
+    let mut case = Case::new(world().await, name).await;
+    let place = Arc::clone(&case.place);
+    let (done, deliver) = case.wire.late_first(write);
+    case.start();
+    place.create("c", json!({})).await;
+    if again {
+        case.until_ready(None).await;
+        place.request_renewal("c").await;
+    }
+    done.notified().await;
+    let old = place.view("token").await.expect("it is written");
+    delete_secret(&place, "token").await;
+    secrets_are_seen(&place).await;
+    deliver.notify_one();
+    // Until the operator writes again, status may still show the first token.
+    place.any_token("token").await;
+    let new = case.until_ready(None).await;
+    assert_ne!(new.token, old.token, "{name}: a token of its own");
+    assert_eq!(place.posts(), 2 + usize::from(again), "{name}: O3");
+    case.stays_quiet(Duration::from_millis(400)).await;
+    place.delete("c").await;
+    case.until_gone().await;
+    nothing_is_left(&case).await;
+    case.stop().await;
+}
+
+#[test]
+fn a_late_answer_does_not_bring_back_a_secret_that_was_deleted() {
+    run(async {
+        deleted_before_the_answer("late-create", creates_a_target(), false).await;
+        let patches = |call: &Call| call.words() == "patch secrets token";
+        deleted_before_the_answer("late-patch", patches, true).await;
+    });
+}
+
+#[test]
+fn a_credential_that_is_deleted_while_its_status_is_answered_leaves_nothing() {
+    run(async {
+        let mut case = Case::new(world().await, "late-status").await;
+        let place = Arc::clone(&case.place);
+        let (done, deliver) = case.wire.late_first(|call| call.words() == STATUS);
+        case.start();
+        place.create("c", json!({})).await;
+        done.notified().await;
+        place.delete("c").await;
+        place.operator_has_seen_it().await;
+        deliver.notify_one();
+        case.until_gone().await;
+        nothing_is_left(&case).await;
+        case.stop().await;
+    });
+}
+
+#[test]
+fn a_credential_that_is_deleted_and_made_again_while_its_status_is_answered_keeps_its_own_state() {
+    run(async {
+        let mut case = Case::new(world().await, "late-again").await;
+        let place = Arc::clone(&case.place);
+        let (done, deliver) = case.wire.late_first(|call| call.words() == STATUS);
+        case.start();
+        place.create("c", json!({})).await;
+        done.notified().await;
+        place.delete("c").await;
+        eventually(LATER, "the first one is gone", async || {
+            let credentials = place.credentials();
+            let there = credentials.get_opt("c").await;
+            there.is_ok_and(|c| c.is_none())
+        })
+        .await;
+        place.create("c", json!({})).await;
+        place.operator_has_seen_it().await;
+        deliver.notify_one();
+        case.until_ready(None).await;
+        case.stays_quiet(Duration::from_millis(400)).await;
+        place.delete("c").await;
+        case.until_gone().await;
+        nothing_is_left(&case).await;
+        case.stop().await;
+    });
+}
+
+#[test]
+fn a_credential_that_is_deleted_while_its_issuer_is_asked_leaves_nothing() {
+    run(async {
+        let mut case = Case::new(world().await, "late-issuer").await;
+        let place = Arc::clone(&case.place);
+        let hold = place.issuer.hold(&place.client, Point::Received);
+        case.start();
+        place.create("c", json!({})).await;
+        hold.reached().await;
+        place.delete("c").await;
+        place.operator_has_seen_it().await;
+        hold.release();
+        case.until_gone().await;
+        nothing_is_left(&case).await;
+        case.stop().await;
+    });
+}
+
+#[test]
+fn thousands_of_failing_credentials_that_come_and_go_leave_nothing() {
+    const ROUNDS: usize = 4;
+    const EACH: usize = 500;
+    run(async {
+        let mut case = Case::new(world().await, "late-churn").await;
+        let place = Arc::clone(&case.place);
+        case.start();
+        for round in 0..ROUNDS {
+            stream::iter(0..EACH)
+                .for_each_concurrent(16, async |n| {
+                    let name = format!("c-{round}-{n}");
+                    // A third each: a client that is refused, a source that is missing, a spec that is not valid.
+                    let spec = match n % 3 {
+                        0 => json!({ "client": { "id": format!("nobody-{n}") } }),
+                        1 => {
+                            json!({ "client": { "secretRefs": [{ "name": "none", "key": "a" }] } })
+                        }
+                        _ => json!({ "issuerRef": { "name": "none" } }),
+                    };
+                    let target = json!({ "target": { "secretName": name } });
+                    let spec = crate::support::merge(spec, target);
+                    place.create(&name, spec).await;
+                })
+                .await;
+            // Some have been reconciled by now, some wait, some are under way.
+            let (params, all) = (DeleteParams::default(), ListParams::default());
+            let credentials = place.credentials();
+            let gone = credentials.delete_collection(&params, &all).await;
+            gone.expect("deletions");
+        }
+        place.operator_has_seen_it().await;
+        eventually(LATER, "the last one is gone", async || {
+            let left = place.credentials().list(&ListParams::default()).await;
+            left.is_ok_and(|left| left.items.is_empty())
+        })
+        .await;
+        assert!(
+            case.wire.journal().len() > ROUNDS * EACH / 4,
+            "most were reconciled"
+        );
+        nothing_is_left(&case).await;
+        case.stop().await;
+    });
+}

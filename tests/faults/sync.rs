@@ -1,0 +1,147 @@
+//! A cache and a server that disagree about a target: the server answers each write with 409 or 404 (F10). The wait grows,
+//! status reports it, the issuer is not asked again, and it ends once the server agrees.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::{
+    late::{creates_a_target, delete_secret},
+    life::{Case, world},
+    stream::Spoil,
+    support::{condition, run},
+    wire::{Call, Fault},
+};
+
+/// Has each write that fits answered with `code`, until the flag is taken away; gives the flag.
+fn refuse(
+    case: &Case,
+    code: u16,
+    reason: &'static str,
+    mut fits: impl FnMut(&Call) -> bool + Send + 'static,
+) -> Arc<AtomicBool> {
+    let on = Arc::new(AtomicBool::new(true));
+    let still = Arc::clone(&on);
+    case.wire.rule(move |call| {
+        let refused = fits(call) && still.load(Ordering::SeqCst);
+        refused.then(|| Fault::status(code, reason, &[]))
+    });
+    on
+}
+
+/// Waits until status reports it, and checks how often the write was tried.
+async fn reported(case: &Case) {
+    let out_of_sync = |c: &apicred::api::ApiCredential| {
+        let renewing = condition(c, "Renewing")?;
+        (renewing.reason == "TargetOutOfSync").then_some(renewing.message)
+    };
+    let message = case.place.until("c", "a report", out_of_sync).await;
+    assert!(message.contains("Secret token"), "{message}");
+    let journal = case.wire.journal();
+    let tries: Vec<_> = journal
+        .iter()
+        .filter(|e| e.spoilt && e.call.is_single())
+        .collect();
+    assert!(tries.len() >= 3, "not reported before it lasts");
+    let pauses = tries.windows(2).map(|t| t[1].at.duration_since(t[0].at));
+    for (n, pause) in pauses.enumerate() {
+        let least = Duration::from_millis((1_000 << n.min(2)) - 100);
+        assert!(pause >= least, "{}: pause {n} is {pause:?}", case.name);
+    }
+    let events = case.place.events("c").await;
+    assert!(
+        events
+            .iter()
+            .any(|(_, reason, _)| reason == "TargetOutOfSync"),
+        "{events:?}"
+    );
+}
+
+async fn a_refused_rotation(name: &str, code: u16, reason: &'static str) {
+    let mut case = Case::new(world().await, name).await;
+    let patches = |call: &Call| call.words() == "patch secrets token";
+    let on = refuse(&case, code, reason, patches);
+    case.start();
+    case.place.create("c", json!({})).await;
+    let first = case.until_ready(None).await;
+    let wish = case.place.request_renewal("c").await;
+    reported(&case).await;
+    let c = case
+        .place
+        .credentials()
+        .get("c")
+        .await
+        .expect("it is there");
+    let ready = condition(&c, "Ready").expect("a condition");
+    assert_eq!(ready.status, "True", "the first token still lives");
+    on.store(false, Ordering::SeqCst);
+    case.pass(SignedDuration::from_mins(1)).await;
+    case.until_ready(Some((&first, Some(&wish)))).await;
+    assert_eq!(case.place.posts(), 2, "{name}: the token was held");
+    case.stays_quiet(Duration::from_millis(400)).await;
+    case.place.delete("c").await;
+    case.until_gone().await;
+    case.stop().await;
+}
+
+#[test]
+fn a_target_that_conflicts_again_and_again_is_reported_and_costs_one_token() {
+    run(a_refused_rotation("sync-409", 409, "Conflict"));
+}
+
+#[test]
+fn a_target_that_is_not_found_again_and_again_is_reported_and_costs_one_token() {
+    run(a_refused_rotation("sync-404", 404, "NotFound"));
+}
+
+#[test]
+fn a_target_that_exists_and_is_not_shown_is_reported_and_costs_one_token() {
+    run(async {
+        let mut case = Case::new(world().await, "sync-create").await;
+        let on = refuse(&case, 409, "AlreadyExists", creates_a_target());
+        case.start();
+        case.place.create("c", json!({})).await;
+        reported(&case).await;
+        on.store(false, Ordering::SeqCst);
+        case.pass(SignedDuration::from_mins(1)).await;
+        case.until_ready(None).await;
+        assert_eq!(case.place.posts(), 1, "the token was held");
+        case.place.delete("c").await;
+        case.until_gone().await;
+        case.stop().await;
+    });
+}
+
+#[test]
+fn a_deletion_that_the_watch_never_shows_is_found_by_the_next_write() {
+    run(async {
+        let mut case = Case::new(world().await, "sync-deaf").await;
+        let never = Spoil::Late("{", Duration::from_hours(1));
+        case.wire.rule(move |call| {
+            let deaf = call.verb == "watch" && call.resource == "secrets";
+            deaf.then_some(Fault::Stream(never))
+        });
+        case.start();
+        case.place.create("c", json!({})).await;
+        let first = case.until_ready(None).await;
+        delete_secret(&case.place, "token").await;
+        let wish = case.place.request_renewal("c").await;
+        // Until the write nothing shows that status is wrong.
+        let served = |c: &apicred::api::ApiCredential| {
+            let status = c.status.as_ref()?;
+            (status.last_handled_renew_request.as_ref() == Some(&wish)).then_some(())
+        };
+        case.place.until("c", "the renewal", served).await;
+        let second = case.until_ready(None).await;
+        assert_ne!(first.token, second.token);
+        assert_eq!(case.place.posts(), 2, "the token was held");
+        case.stop().await;
+    });
+}
