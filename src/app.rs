@@ -11,7 +11,7 @@ use tower::limit::ConcurrencyLimitLayer;
 
 use crate::{
     clock::{Clock, SystemClock},
-    controller::{Operator, Settings},
+    controller::{Operator, Refreshes, Settings},
     leader::{Lease, Lost},
     oauth,
     telemetry::{
@@ -30,6 +30,17 @@ const CONNECT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(230);
 /// After a stop signal the looks under way may finish for this long; below the pod's grace period of 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
+
+/// A process that has lost its lease lives on for this long at most, to store the refresh tokens that it was sent.
+const STORE: Duration = Duration::from_secs(30);
+/// The same at the end of a drain; still below the pod's grace period.
+const STORE_AFTER_DRAIN: Duration = Duration::from_secs(3);
+/// A process that has not ended by itself by then is ended, whatever it is busy with.
+const ENFORCE: Duration = Duration::from_secs(35);
+/// Exit code of such a process. There is no log line: what blocks the process may be the log.
+pub const ENDED_BY_FORCE: i32 = 3;
+/// A leader that has not completed its first lists by then gives the lease to another one, which may be able to.
+const SYNC: Duration = Duration::from_mins(2);
 
 /// What the process is told.
 #[derive(Clone)]
@@ -135,6 +146,15 @@ pub async fn run(
     let listener = admin::bind(admin_listen).await?;
     let namespace = settings.namespace.clone();
     let proxy = settings.issuer_proxy.as_ref().map(|p| p.url().to_string());
+    let lease = lease.map(|l| {
+        Lease::new(
+            l.client,
+            &namespace,
+            &l.name,
+            &l.identity,
+            Arc::clone(&clock),
+        )
+    });
     let operator = Operator::new(
         client,
         settings,
@@ -142,13 +162,18 @@ pub async fn run(
         Arc::clone(&health),
         Arc::clone(&metrics),
     );
+    let operator = match &lease {
+        Some(lease) => operator.with_authority(lease.authority()),
+        None => operator,
+    };
+    let refreshes = operator.refreshes();
     let admin = Arc::new(Admin {
         health,
         metrics,
         clock: Arc::clone(&clock),
         snapshot: Box::new(operator.snapshot(metrics_per_credential)),
     });
-    let standby = Arc::clone(&admin.health);
+    let health = Arc::clone(&admin.health);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, admin = %admin_listen, issuer_proxy = proxy, "apicred starts");
 
     let (stopping, stopped) = watch::channel(false);
@@ -164,31 +189,13 @@ pub async fn run(
         tracing::info!("stopping");
         stopping.send_replace(true);
         tokio::time::sleep(DRAIN).await;
+        let _ = tokio::time::timeout(STORE_AFTER_DRAIN, refreshes.stored()).await;
     };
     let work = async {
-        let Some(lease) = lease else {
-            return operator.run(stops()).await;
-        };
-        let standing = Lease::new(
-            lease.client,
-            &namespace,
-            &lease.name,
-            &lease.identity,
-            clock,
-        );
-        standby.stands_by(true);
-        let mut standing = tokio::select! {
-            standing = standing.acquire() => standing,
-            () = stops() => return Ok(()),
-        };
-        standby.stands_by(false);
-        let ended = tokio::select! {
-            ended = operator.run(stops()) => ended,
-            // At once, in the middle of whatever: another one may be at work by now.
-            Lost = standing.keep() => return Err("the lease was lost".to_owned()),
-        };
-        standing.release().await;
-        ended
+        match lease {
+            None => operator.run(stops()).await,
+            Some(lease) => lead(lease, operator, &health, stops).await,
+        }
     };
     // The admin server outlives the controller's drain: it ends with this function.
     tokio::select! {
@@ -202,4 +209,75 @@ pub async fn run(
             Ok(())
         }
     }
+}
+
+/// Stands by until no other operator leads, and then works for as long as the lease holds.
+async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
+    lease: Lease,
+    operator: Operator,
+    health: &Health,
+    stops: impl Fn() -> S,
+) -> Result<(), String> {
+    let authority = lease.authority();
+    let refreshes = operator.refreshes();
+    health.stands_by(Err("not checked yet".to_owned()));
+    let mut standing = tokio::select! {
+        standing = lease.acquire() => standing,
+        () = stops() => return Ok(()),
+        never = operator.stand_by() => match never {},
+    };
+    authority
+        .enforce(ENFORCE, || std::process::exit(ENDED_BY_FORCE))
+        .map_err(|e| format!("no thread to watch the lease: {e}"))?;
+    health.leads();
+    let ended = tokio::select! {
+        biased;
+        // Ends all work under way but refreshes that were sent.
+        Lost = standing.keep() => return lost(health, &refreshes).await,
+        ended = operator.run(stops()) => ended,
+        missing = not_synced(health) => Err(format!(
+            "the first list of {missing} did not complete in {} s; the lease is given back",
+            SYNC.as_secs(),
+        )),
+    };
+    tokio::select! {
+        biased;
+        Lost = standing.keep() => return lost(health, &refreshes).await,
+        () = refreshes.stored() => {}
+    }
+    standing.release().await;
+    ended
+}
+
+/// The lease is lost: another operator may be at work. A refresh that was sent has used up its refresh token, and the answer
+/// exists nowhere but here. The write of it demands the version and the mark that it was sent with, so it harms nobody.
+async fn lost(health: &Health, refreshes: &Refreshes) -> Result<(), String> {
+    health.stands_by(Err("the lease was lost".to_owned()));
+    let in_flight = refreshes.count();
+    if in_flight > 0 {
+        tracing::warn!(
+            in_flight,
+            "the lease was lost; refreshes that were sent are stored first"
+        );
+    }
+    if tokio::time::timeout(STORE, refreshes.stored())
+        .await
+        .is_err()
+    {
+        tracing::error!(
+            in_flight = refreshes.count(),
+            "refreshes could not be stored"
+        );
+    }
+    Err("the lease was lost".to_owned())
+}
+
+/// Ends if the first lists take too long. Gives the names of those that are missing.
+async fn not_synced(health: &Health) -> String {
+    tokio::time::sleep(SYNC).await;
+    let missing = health.unlisted();
+    if missing.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    missing.join(", ")
 }

@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use apicred::{
@@ -212,6 +213,9 @@ impl From<Identity> for IdentityEnvironment {
     }
 }
 
+/// How long the end of the process waits for threads that sign or look a name up.
+const THREADS: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(run) => operate(*run),
@@ -300,7 +304,7 @@ fn operate(run: Run) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|e| format!("no thread to run on: {e}"))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
         let stop = async move {
@@ -327,7 +331,10 @@ fn operate(run: Run) -> Result<(), String> {
             });
         }
         app::run(options, app::client().await?, stop).await
-    })
+    });
+    // Dropping the runtime would wait for every look-up of a name that is under way in a thread, 30 s or more each.
+    runtime.shutdown_timeout(THREADS);
+    ended
 }
 
 fn crds(dir: Option<&Path>) -> Result<(), String> {

@@ -295,6 +295,7 @@ async fn refreshed(
             essence = material;
             (marked, result) = (held.marked, Ok(held.token));
         } else {
+            context.may_refresh().await.map_err(|_| not_leading())?;
             marked = refresh::begin(&context, &credential, &mut state, context.clock.now()).await?;
             let request = build(
                 &credential,
@@ -422,6 +423,9 @@ async fn challenged(
     let Material::Local(Local::AzureArc(origin, None)) = material else {
         return send(context, credential, request, id).await;
     };
+    if !context.may_act() {
+        return Err(not_leading());
+    }
     let answer = context.http.send(&credential.issuer, request).await?;
     if answer.status != 401 {
         return read_answer(context, credential, &answer, context.clock.now(), id);
@@ -431,6 +435,12 @@ async fn challenged(
     send(context, credential, request, id).await
 }
 
+/// This process has lost its lease: what is left of it asks nobody for anything.
+fn not_leading() -> Refusal {
+    let step = "this process does not lead any more; the operator that leads tries again";
+    Refusal::local(Class::Transient, "NotLeading", step)
+}
+
 /// Sends, measures, and reads the answer.
 async fn send(
     context: &Context,
@@ -438,6 +448,9 @@ async fn send(
     request: TokenRequest,
     id: String,
 ) -> Result<Token, Refusal> {
+    if !context.may_act() {
+        return Err(not_leading());
+    }
     let (now, clock) = (context.clock.now(), Instant::now());
     // Rounded down: a life counted from a little earlier never promises too much.
     let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -34,11 +35,17 @@ use crate::{
     clock::Clock,
     credential::{Issuer, IssuerLookup, Key, KeyPattern, binding::IssuedBy},
     issuer::{line::give_room_back, proxy::Proxy},
+    leader::{Authority, NoAuthority, election::GIVE_UP},
     oauth::{Token, Validity, http::Http},
     plan::Memory,
     publish::SourceUse,
     telemetry::{health::Health, metrics::Metrics},
 };
+
+/// A refresh begins only if the lease holds for this long: it was renewed less than 4 s ago then. Another process may lead
+/// 11 s after that at the earliest, which is enough for the mark and for most exchanges.
+const REFRESH: Duration = Duration::from_secs(6);
+const _: () = assert!(REFRESH.as_secs() + 4 == GIVE_UP.as_secs());
 
 /// What an installation sets.
 #[derive(Clone)]
@@ -100,6 +107,8 @@ pub(super) struct Context {
     pub(super) digest_key: KeyKeeper,
     pub(super) head: Head,
     pub(super) doubts: Doubts,
+    /// The right to act; without leader election, none is set and it always holds.
+    pub(super) authority: OnceLock<Authority>,
     pub(super) triggers: Triggers,
     pub(super) credentials: Store<Kept>,
     pub(super) token_issuers: Store<TokenIssuer>,
@@ -255,6 +264,7 @@ impl Context {
             endpoints: Endpoints::default(),
             head: Head::default(),
             doubts: Doubts::default(),
+            authority: OnceLock::new(),
             index: Mutex::default(),
             secrets: Mutex::default(),
             accounts: Accounts::default(),
@@ -294,6 +304,20 @@ impl Context {
             None => IssuerLookup::Missing,
             Some(Ok(issuer)) => IssuerLookup::Found(issuer),
             Some(Err(errors)) => IssuerLookup::Faulty(errors),
+        }
+    }
+
+    /// Whether this process still leads, or leads alone. Checked before each request to an issuer and before each write.
+    pub(super) fn may_act(&self) -> bool {
+        self.authority.get().is_none_or(Authority::holds)
+    }
+
+    /// Waits until the lease was renewed so recently that a refresh can be sent and its answer stored before another
+    /// process may lead.
+    pub(super) async fn may_refresh(&self) -> Result<(), NoAuthority> {
+        match self.authority.get() {
+            Some(authority) => authority.wait_for(REFRESH).await,
+            None => Ok(()),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::{
-    calls::{apply_status, call},
+    calls::{apply_status, call_while},
     context::{Context, lock},
     index::IssuerName,
     lanes::Lanes,
@@ -247,7 +247,8 @@ where
         "status": status,
     });
     let apply = || apply_status(api, &name, &body);
-    call(&context.metrics, "patch_issuer_status", apply)
+    let may = || context.may_act();
+    call_while(&context.metrics, "patch_issuer_status", may, apply)
         .await
         .is_ok()
 }

@@ -27,6 +27,7 @@ mod lanes;
 mod materials;
 mod observe;
 mod own_write;
+mod preflight;
 mod readable;
 mod reconcile;
 mod record;
@@ -63,6 +64,7 @@ pub use scope::Scope;
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, TokenIssuer},
     clock::Clock,
+    leader::Authority,
     telemetry::{
         health::Health,
         metrics::{Metrics, Snapshot},
@@ -123,6 +125,19 @@ impl Operator {
             writers,
             woken,
         }
+    }
+
+    /// Acts only while this right holds. To be called before anything else.
+    #[must_use]
+    pub fn with_authority(self, authority: Authority) -> Self {
+        // Set once, and nobody has asked for it yet.
+        let _ = self.context.authority.set(authority);
+        self
+    }
+
+    /// Finds out again and again whether this process could work if it led, and tells its health.
+    pub async fn stand_by(&self) -> Infallible {
+        preflight::repeat(&self.context).await
     }
 
     /// Computes the gauges of one scrape, for the admin server.
@@ -292,11 +307,10 @@ fn spawned(
         .boxed()
 }
 
+/// Is a list missing, other than that of credentials, which is begun when all others are there?
 fn others_missing(context: &Context) -> bool {
-    context
-        .health
-        .ready()
-        .is_err_and(|missing| missing != "waiting for the first list of credentials")
+    let missing = context.health.unlisted();
+    missing.iter().any(|stream| *stream != "credentials")
 }
 
 fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> String {

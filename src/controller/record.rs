@@ -11,7 +11,7 @@ use kube::{Api, Resource, api::PostParams};
 use serde_json::json;
 
 use super::{
-    calls::{Trouble, apply_status, call, call_once},
+    calls::{Trouble, apply_status, call_once, call_while},
     context::Context,
     ids,
     kept::Kept,
@@ -76,7 +76,8 @@ pub(super) async fn write_status(
             "status": status,
         });
         let apply = || apply_status(&api, &key.name, &body);
-        match call(&context.metrics, "patch_status", apply).await {
+        let may = || context.may_act();
+        match call_while(&context.metrics, "patch_status", may, apply).await {
             Ok(version) => {
                 context.wrote_status(key, uid, &version, status);
                 return true;

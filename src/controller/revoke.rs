@@ -150,6 +150,9 @@ async fn attempt(
         assertion_id: &assertion,
     };
     let request = revocation(credential, &place, &read.material, (&token, kind), moment)?;
+    if !context.may_act() {
+        return Err(fault("this process does not lead any more"));
+    }
     let answer = context.http.send(&credential.issuer, request).await?;
     if (200..=299).contains(&answer.status) {
         Ok(())

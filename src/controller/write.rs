@@ -197,7 +197,7 @@ async fn write(
             let made = call_while(
                 &context.metrics,
                 "create_secret",
-                || wanted(context, credential, key) == Wanted::Here,
+                || context.may_act() && wanted(context, credential, key) == Wanted::Here,
                 || api.create(&params, &secret),
             )
             .await?;
@@ -230,7 +230,7 @@ async fn write(
 pub(super) async fn patch_secret(
     context: &Context,
     credential: &Credential,
-    wanted: impl FnMut() -> bool,
+    mut wanted: impl FnMut() -> bool,
     patch: &Value,
 ) -> Result<(), Trouble> {
     let params = PatchParams {
@@ -242,7 +242,8 @@ pub(super) async fn patch_secret(
     // The answer need not bring the token back.
     let request = || api.patch_metadata(&credential.target.name, &params, &patch);
     let under_way = context.own_write(credential, &credential.target.name);
-    let made = call_while(&context.metrics, "patch_secret", wanted, request).await?;
+    let may = || context.may_act() && wanted();
+    let made = call_while(&context.metrics, "patch_secret", may, request).await?;
     under_way.done(&made.metadata);
     Ok(())
 }

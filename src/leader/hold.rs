@@ -4,16 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::coordination::v1::{Lease as Object, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    api::coordination::v1::Lease as Object, apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{Api, Client, api::PostParams};
 use tokio::time::Instant;
 
-use super::election::{GIVE_UP, LEASE, LOOK, PAUSE, Record, Seen, Step, must_give_up};
+use super::{
+    Authority,
+    election::{GIVE_UP, LEASE, LOOK, PAUSE, Record, Seen, Step},
+};
 use crate::{api::names, clock::Clock};
 
-/// A call that takes longer counts as failed.
+/// A call that takes longer counts as failed, so that another try fits into the time that the lease holds.
 const CALL: Duration = Duration::from_secs(4);
 
 /// A Lease to stand for.
@@ -23,14 +25,16 @@ pub struct Lease {
     me: String,
     clock: Arc<dyn Clock>,
     began: Instant,
+    authority: Authority,
 }
 
 /// The right to work; [`Standing::keep`] ends when it is lost.
 pub struct Standing {
     lease: Lease,
-    version: String,
-    transitions: i32,
-    renewed: Duration,
+    /// The Lease as it was last answered.
+    object: Object,
+    /// When the last good renewal was sent. Not when it was answered: the API server may have done it at once.
+    renewed: Instant,
 }
 
 /// The Lease went to somebody else, or could not be renewed in time.
@@ -52,7 +56,13 @@ impl Lease {
             me: me.to_owned(),
             clock,
             began: Instant::now(),
+            authority: Authority::of_a_candidate(),
         }
+    }
+
+    /// The right that comes with this Lease.
+    pub fn authority(&self) -> Authority {
+        self.authority.clone()
     }
 
     /// Waits until the Lease is ours. Goes on whatever the API server says: a standby has nothing better to do.
@@ -62,26 +72,24 @@ impl Lease {
         loop {
             match self.read().await {
                 Ok(found) => {
-                    seen.look(found, self.now());
-                    let asked = self.now();
-                    let got = match seen.step(&self.me, self.now()) {
-                        Step::Create => self.create().await.map(|v| (v, 0)),
-                        Step::Take {
-                            version,
-                            transitions,
-                        } => self
-                            .put(&version, transitions, &self.me, LEASE)
-                            .await
-                            .map(|v| (v, transitions)),
+                    seen.look(found.as_ref().map(record), self.began.elapsed());
+                    let sent = Instant::now();
+                    let got = match seen.step(&self.me, self.began.elapsed()) {
+                        Step::Create => self.create().await,
+                        Step::Take { transitions, .. } => {
+                            let old = found.unwrap_or_default();
+                            self.put(self.held_by(&self.me, old, transitions, LEASE))
+                                .await
+                        }
                         Step::Wait => None,
                     };
-                    if let Some((version, transitions)) = got {
+                    if let Some(object) = got {
                         tracing::info!(lease = self.name, "leading");
+                        self.authority.renewed(sent);
                         return Standing {
                             lease: self,
-                            version,
-                            transitions,
-                            renewed: asked,
+                            object,
+                            renewed: sent,
                         };
                     }
                     if !told {
@@ -95,77 +103,77 @@ impl Lease {
         }
     }
 
-    fn now(&self) -> Duration {
-        self.began.elapsed()
-    }
-
-    async fn read(&self) -> Result<Option<Record>, &'static str> {
+    async fn read(&self) -> Result<Option<Object>, &'static str> {
         let found = tokio::time::timeout(CALL, self.api.get_opt(&self.name)).await;
-        let object = match found {
-            Ok(Ok(object)) => object,
+        match found {
+            Ok(Ok(object)) => Ok(object),
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                return Err("the operator's role lacks get on leases");
+                Err("the operator's role lacks get on leases")
             }
-            _ => return Err("the API server does not answer"),
-        };
-        Ok(object.map(|object| {
-            let spec = object.spec.unwrap_or_default();
-            let seconds = spec
-                .lease_duration_seconds
-                .and_then(|s| u64::try_from(s).ok());
-            Record {
-                holder: spec.holder_identity.unwrap_or_default(),
-                duration: seconds.map_or(LEASE, Duration::from_secs),
-                version: object.metadata.resource_version.unwrap_or_default(),
-                transitions: spec.lease_transitions.unwrap_or_default(),
-            }
-        }))
-    }
-
-    fn object(
-        &self,
-        version: Option<&str>,
-        transitions: i32,
-        holder: &str,
-        duration: Duration,
-    ) -> Object {
-        let now = Timestamp::from_microsecond(self.clock.now().as_microsecond());
-        let now = now.unwrap_or(Timestamp::UNIX_EPOCH);
-        Object {
-            metadata: ObjectMeta {
-                name: Some(self.name.clone()),
-                resource_version: version.map(str::to_owned),
-                ..ObjectMeta::default()
-            },
-            spec: Some(LeaseSpec {
-                holder_identity: Some(holder.to_owned()),
-                lease_duration_seconds: i32::try_from(duration.as_secs()).ok(),
-                lease_transitions: Some(transitions),
-                renew_time: Some(MicroTime(now)),
-                ..LeaseSpec::default()
-            }),
+            _ => Err("the API server does not answer"),
         }
     }
 
-    async fn create(&self) -> Option<String> {
-        let object = self.object(None, 0, &self.me, LEASE);
-        let params = params();
-        let made = tokio::time::timeout(CALL, self.api.create(&params, &object)).await;
-        made.ok()?.ok()?.metadata.resource_version
+    /// The object as it is to be written. Everything in it that is not about who holds it stays as it was read: a PUT
+    /// removes what it does not name.
+    fn held_by(
+        &self,
+        holder: &str,
+        mut object: Object,
+        transitions: i32,
+        duration: Duration,
+    ) -> Object {
+        let now = Timestamp::from_microsecond(self.clock.now().as_microsecond());
+        let now = MicroTime(now.unwrap_or(Timestamp::UNIX_EPOCH));
+        object.metadata.name = Some(self.name.clone());
+        object.metadata.managed_fields = None;
+        let spec = object.spec.get_or_insert_default();
+        if spec.holder_identity.as_deref() != Some(holder) || spec.acquire_time.is_none() {
+            spec.acquire_time = Some(now.clone());
+        }
+        spec.holder_identity = Some(holder.to_owned());
+        spec.lease_duration_seconds = i32::try_from(duration.as_secs()).ok();
+        spec.lease_transitions = Some(transitions);
+        spec.renew_time = Some(now);
+        object
     }
 
-    /// Replaces what stands there, if it is still at this version. None: it is not, or nobody knows.
-    async fn put(
-        &self,
-        version: &str,
-        transitions: i32,
-        holder: &str,
-        duration: Duration,
-    ) -> Option<String> {
-        let object = self.object(Some(version), transitions, holder, duration);
+    async fn create(&self) -> Option<Object> {
+        let object = self.held_by(&self.me, Object::default(), 0, LEASE);
+        let params = params();
+        let made = tokio::time::timeout(CALL, self.api.create(&params, &object)).await;
+        made.ok()?.ok().filter(has_version)
+    }
+
+    /// Replaces the Lease, if it is still at the version in `object`. None: it is not, or nobody knows.
+    async fn put(&self, object: Object) -> Option<Object> {
+        if !has_version(&object) {
+            // The API server would replace whatever is there.
+            return None;
+        }
         let params = params();
         let put = tokio::time::timeout(CALL, self.api.replace(&self.name, &params, &object)).await;
-        put.ok()?.ok()?.metadata.resource_version
+        put.ok()?.ok().filter(has_version)
+    }
+}
+
+fn has_version(object: &Object) -> bool {
+    let version = object.metadata.resource_version.as_deref();
+    version.is_some_and(|v| !v.is_empty())
+}
+
+/// What the Lease says.
+fn record(object: &Object) -> Record {
+    let spec = object.spec.clone().unwrap_or_default();
+    let seconds = spec
+        .lease_duration_seconds
+        .and_then(|s| u64::try_from(s).ok());
+    Record {
+        holder: spec.holder_identity.unwrap_or_default(),
+        duration: seconds.map_or(LEASE, Duration::from_secs),
+        renewed: spec.renew_time.map(|t| t.0.to_string()).unwrap_or_default(),
+        version: object.metadata.resource_version.clone().unwrap_or_default(),
+        transitions: spec.lease_transitions.unwrap_or_default(),
     }
 }
 
@@ -180,47 +188,50 @@ impl Standing {
     /// Renews the Lease until it is lost.
     pub async fn keep(&mut self) -> Lost {
         loop {
-            tokio::time::sleep(PAUSE).await;
-            // A process that was stopped for a while finds out here, before anything else of it has had a turn.
-            if must_give_up(self.renewed, self.lease.now()) {
+            // Round the whole attempt, however many calls it makes and however long each takes.
+            let deadline = self.renewed + GIVE_UP;
+            let renewed = tokio::time::timeout_at(deadline, self.renew()).await;
+            // The answer of an attempt may have waited for a process that was stopped.
+            if !matches!(renewed, Ok(Ok(()))) || Instant::now() >= self.renewed + GIVE_UP {
+                self.lease.authority.lost();
                 return Lost;
             }
-            let asked = self.lease.now();
-            let me = self.lease.me.clone();
-            let put = self
+        }
+    }
+
+    /// One renewal, with as many tries as it takes.
+    async fn renew(&mut self) -> Result<(), Lost> {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            let sent = Instant::now();
+            let me = &self.lease.me;
+            let transitions = record(&self.object).transitions;
+            let next = self
                 .lease
-                .put(&self.version, self.transitions, &me, LEASE)
-                .await;
-            if let Some(version) = put {
-                self.version = version;
-                self.renewed = asked;
-                continue;
+                .held_by(me, self.object.clone(), transitions, LEASE);
+            if let Some(object) = self.lease.put(next).await {
+                self.object = object;
+                self.renewed = sent;
+                self.lease.authority.renewed(sent);
+                return Ok(());
             }
             // A lost answer leaves our own name at a version that we do not know.
             match self.lease.read().await {
-                Ok(Some(record)) if record.holder == me => {
-                    self.version = record.version;
-                }
-                Ok(_) => return Lost,
+                Ok(Some(object)) if record(&object).holder == *me => self.object = object,
+                Ok(_) => return Err(Lost),
                 Err(_) => {}
-            }
-            if must_give_up(self.renewed, self.lease.now()) {
-                return Lost;
             }
         }
     }
 
     /// Gives the Lease back, so that nobody has to wait for its end. Only after all work has ended.
     pub async fn release(self) {
+        self.lease.authority.give_back();
         let short = Duration::from_secs(1);
-        let given = self
-            .lease
-            .put(&self.version, self.transitions, "", short)
-            .await;
-        if given.is_some() {
+        let transitions = record(&self.object).transitions;
+        let free = self.lease.held_by("", self.object, transitions, short);
+        if self.lease.put(free).await.is_some() {
             tracing::info!(lease = self.lease.name, "lease given back");
         }
     }
 }
-
-const _: () = assert!(GIVE_UP.as_secs() + CALL.as_secs() < LEASE.as_secs());

@@ -1,9 +1,14 @@
-//! One operator works, the others stand by: a Lease says who. [`election`] decides, `hold` asks the API server.
+//! One operator works, the others stand by: a Lease says who. [`election`] decides, `hold` asks the API server,
+//! [`Authority`] is what the rest of the process asks before it acts.
 //!
-//! A lease cannot keep a paused process from waking up and going on; nothing can. So losing it ends the process, and
-//! every write of a token carries the version that it was decided on.
+//! No lease can stop a process that is paused and goes on later. So each request and each write checks the authority
+//! first, the loss of the lease ends the process, and every write of a token carries the version that it was decided on.
 
+mod authority;
 pub mod election;
 mod hold;
+#[cfg(test)]
+mod tests;
 
+pub use authority::{Authority, NoAuthority};
 pub use hold::{Lease, Lost, Standing};

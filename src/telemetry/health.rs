@@ -2,10 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -35,7 +32,8 @@ pub struct Health {
     listed: Mutex<HashSet<&'static str>>,
     watches: Mutex<HashMap<&'static str, Timestamp>>,
     echoes: Mutex<HashMap<(&'static str, ObjectName), Echo>>,
-    standing_by: AtomicBool,
+    /// Whether this process could work if it led; none if it works.
+    standby: Mutex<Option<Result<(), String>>>,
 }
 
 /// Namespace and name of an object.
@@ -139,9 +137,22 @@ impl Health {
         lock(&self.listed).insert(stream);
     }
 
-    /// Another operator leads; this one is ready to take over and does nothing else.
-    pub fn stands_by(&self, on: bool) {
-        self.standing_by.store(on, Ordering::Relaxed);
+    /// This process does not work, since another operator leads. `could` says whether it could.
+    pub fn stands_by(&self, could: Result<(), String>) {
+        *lock(&self.standby) = Some(could);
+    }
+
+    /// This process works.
+    pub fn leads(&self) {
+        *lock(&self.standby) = None;
+    }
+
+    /// The streams that have not had their first list. Nothing is decided before it is empty, and a process that stands by
+    /// has no list at all.
+    pub fn unlisted(&self) -> Vec<&'static str> {
+        let listed = lock(&self.listed);
+        let missing = STREAMS.into_iter().filter(|s| !listed.contains(s));
+        missing.collect()
     }
 
     /// How late the latest look is.
@@ -180,19 +191,15 @@ impl Health {
         Ok(())
     }
 
-    /// Are all first lists complete? A standby has none to wait for.
+    /// Are all first lists complete? A standby has none; it is ready if it could work.
     ///
     /// # Errors
-    /// The streams that are missing.
+    /// What is missing, in words.
     pub fn ready(&self) -> Result<(), String> {
-        if self.standing_by.load(Ordering::Relaxed) {
-            return Ok(());
+        if let Some(could) = lock(&self.standby).clone() {
+            return could.map_err(|why| format!("standing by: {why}"));
         }
-        let listed = lock(&self.listed);
-        let missing: Vec<&str> = STREAMS
-            .into_iter()
-            .filter(|s| !listed.contains(s))
-            .collect();
+        let missing = self.unlisted();
         if missing.is_empty() {
             Ok(())
         } else {
@@ -251,5 +258,22 @@ mod tests {
         health.gone("credentials", &object("b"));
         assert!(health.alive(at(10_000)).is_ok());
         assert_eq!(health.sizes(), (0, 0));
+    }
+
+    #[test]
+    fn a_standby_has_no_lists_whatever_readiness_says() {
+        let health = Health::default();
+        health.stands_by(Err("not checked yet".to_owned()));
+        assert!(health.ready().is_err());
+        health.stands_by(Ok(()));
+        assert_eq!(health.ready(), Ok(()));
+        assert_eq!(health.unlisted(), STREAMS, "nothing may be decided");
+        health.leads();
+        assert!(health.ready().is_err());
+        for stream in STREAMS {
+            health.listed(stream);
+        }
+        assert_eq!(health.ready(), Ok(()));
+        assert!(health.unlisted().is_empty());
     }
 }

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use k8s_openapi::api::{coordination::v1::Lease, rbac::v1::ClusterRoleBinding};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::json;
 use testenv::eventually;
 
@@ -15,12 +18,16 @@ const CLEAN: Duration = Duration::from_secs(4);
 /// After a crash: the lease of 15 s, a look of the standby, the first lists.
 const CRASH: Duration = Duration::from_secs(20);
 
-/// An operator that stands for the lease, under a name of its own.
-pub(crate) async fn start(world: &World, name: &str) -> Operator {
-    let environment = [
+fn environment(name: &str) -> [(&'static str, String); 2] {
+    [
         ("POD_NAME", name.to_owned()),
         ("APICRED_LEADER_ELECT", "true".to_owned()),
-    ];
+    ]
+}
+
+/// An operator that stands for the lease, under a name of its own.
+pub(crate) async fn start(world: &World, name: &str) -> Operator {
+    let environment = environment(name);
     Operator::start(
         world.operator_kubeconfig(),
         &environment,
@@ -126,5 +133,38 @@ fn a_leader_that_slept_past_its_lease_harms_nothing_and_ends() {
         assert_eq!(now.token, published.token, "O4: a late write came through");
         recorder.finish(&place);
         assert_eq!(leader(&world).await.as_deref(), Some("other"));
+    });
+}
+
+#[test]
+fn a_standby_is_ready_only_if_it_could_work() {
+    run(async {
+        let world = World::own().await;
+        let _first = start(&world, "first").await;
+        leads(&world, "first", LATER).await;
+        let bindings: Api<ClusterRoleBinding> = Api::all(world.admin.clone());
+        let mut binding = bindings.get("apicred").await.expect("the chart's binding");
+        let params = DeleteParams::default();
+        bindings.delete("apicred", &params).await.expect("it goes");
+        let log = world.next_log("second");
+        let second =
+            Operator::launch(world.operator_kubeconfig(), &environment("second"), log).await;
+        eventually(LATER, "the missing right", async || {
+            let (code, said) = second.get("/readyz").await?;
+            (code == 503 && said.contains("the operator's role lacks list on")).then_some(())
+        })
+        .await;
+        binding.metadata.resource_version = None;
+        binding.metadata.uid = None;
+        let params = PostParams::default();
+        bindings
+            .create(&params, &binding)
+            .await
+            .expect("it is back");
+        eventually(LATER, "a standby that could work", async || {
+            (second.get("/readyz").await?.0 == 200).then_some(())
+        })
+        .await;
+        assert_eq!(leader(&world).await.as_deref(), Some("first"));
     });
 }

@@ -8,11 +8,12 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use testenv::eventually;
+use testenv::{Component, eventually};
 
 use crate::{
     leader::{leader, leads, start},
-    support::{LATER, NAMESPACE, Operator, Place, World, run},
+    providers::{person, state},
+    support::{LATER, Listener, NAMESPACE, Operator, Place, World, run},
 };
 
 /// How often the Lease is taken away.
@@ -149,5 +150,62 @@ fn a_lease_that_is_lost_again_and_again_costs_no_token_and_doubles_nothing() {
         let tally = world.since(mark, &place);
         assert_eq!(tally.count("patch", "secrets"), 1, "{:?}", tally.sums());
         assert!(operator.ended().is_none());
+    });
+}
+
+/// R1: the API server is unreachable from the moment of the grant until the lease is lost.
+#[test]
+fn a_refresh_that_was_sent_is_stored_although_the_lease_is_lost() {
+    run(async {
+        let world = World::own().await;
+        let server = world.cluster.pid_of(Component::ApiServer).to_string();
+        let signal = |name: &str, pid: &str| {
+            let sent = std::process::Command::new("kill")
+                .args([name, pid])
+                .status();
+            assert!(sent.is_ok_and(|s| s.success()), "{name}");
+        };
+        let stopped = server.clone();
+        let listener = Listener::answering("200 OK", move |_| {
+            signal("-STOP", &stopped);
+            json!({
+                "access_token": "opaque-of-the-second", "token_type": "bearer", "expires_in": 1200,
+                "refresh_token": "the-second-refresh-token",
+            })
+            .to_string()
+        });
+        let mut first = start(&world, "first").await;
+        leads(&world, "first", LATER).await;
+        let place = world.place("stored").await;
+        place
+            .put_issuer(json!({
+                "oauth2": { "tokenUrl": listener.token_url },
+                "caBundle": listener.ca_pem,
+                "network": { "allowedCidrs": ["127.0.0.0/8"] },
+                "allowedNamespaces": { "names": [place.namespace] },
+            }))
+            .await;
+        place.issuer_ready().await;
+        let old = "the-first-refresh-token";
+        place.put_secret("state", "refresh_token", old).await;
+        let of = json!({ "metadata": { "annotations": { "apicred.dev/state-of": "c" } } });
+        place.edit_secret("state", of).await;
+        place.create("c", person("person")).await;
+        eventually(LATER, "the loss of the lease", async || {
+            let (code, said) = first.get("/readyz").await?;
+            (code == 503 && said.contains("the lease was lost")).then_some(())
+        })
+        .await;
+        assert!(first.ended().is_none(), "it has something to store");
+        signal("-CONT", &server);
+        gives_up(&mut first, "first").await;
+        let (token, notes) = state(&place).await;
+        assert_eq!(token, "the-second-refresh-token");
+        assert!(!notes.contains_key("apicred.dev/in-flight-since"));
+        assert_eq!(
+            listener.requests().len(),
+            1,
+            "nothing is sent without a lease"
+        );
     });
 }

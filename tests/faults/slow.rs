@@ -36,8 +36,8 @@ const SLOW: Duration = Duration::from_millis(1500);
 /// More than a leader may be without a renewal.
 const WATCHED: Duration = Duration::from_secs(25);
 
-/// A client whose every request takes so long, or is refused once that is wanted.
-async fn slow(by: Duration, refused: Arc<AtomicBool>) -> Client {
+/// A client whose every request takes so long, and from some moment on meets a fault.
+async fn slow(by: Duration, spoilt: Arc<AtomicBool>, fault: Fault) -> Client {
     let world = world().await;
     let read = Kubeconfig::read_from(world.operator_kubeconfig()).expect("a kubeconfig");
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
@@ -45,8 +45,8 @@ async fn slow(by: Duration, refused: Arc<AtomicBool>) -> Client {
     app::harden(&mut config);
     let wire = Wire::to("nothing", "nothing");
     wire.rule(move |_| {
-        Some(if refused.load(Ordering::SeqCst) {
-            Fault::status(500, "InternalError", &[])
+        Some(if spoilt.load(Ordering::SeqCst) {
+            fault.clone()
         } else {
             Fault::Slow(by)
         })
@@ -58,20 +58,27 @@ async fn slow(by: Duration, refused: Arc<AtomicBool>) -> Client {
 fn a_server_that_takes_a_second_and_more_for_each_answer_costs_nothing_and_leases_hold() {
     run(async {
         let slow = |wire: &Wire| wire.rule(|_| Some(Fault::Slow(SLOW)));
-        let (life, ()) = join(Life::lead("f17-slow", slow), lease_holds()).await;
+        let leases = async {
+            lease_holds(Fault::status(500, "InternalError", &[])).await;
+            // The calls of the Lease alone are silent, before or after the server has done them.
+            lease_holds(Fault::Hole).await;
+            lease_holds(Fault::HoleAfter).await;
+        };
+        let (life, ()) = Box::pin(join(Life::lead("f17-slow", slow), leases)).await;
         check(&life, reference().await);
     });
 }
 
-/// A leader with slow answers keeps its Lease from a rival with quick ones, and gives up when it gets none but errors.
-async fn lease_holds() {
-    let refused = Arc::<AtomicBool>::default();
+/// A leader with slow answers keeps its Lease from a rival with quick ones, and gives up in time when it gets no good ones.
+async fn lease_holds(fault: Fault) {
+    let spoilt = Arc::<AtomicBool>::default();
     // The role names this Lease alone; no other test of this world has one.
-    let stands = async |who: &'static str, by, refused| {
-        let client = slow(by, refused).await;
+    let stands = async |who: &'static str, by, spoilt| {
+        let client = slow(by, spoilt, fault.clone()).await;
         Lease::new(client, NAMESPACE, "apicred", who, Arc::new(SystemClock))
     };
-    let leader = stands("slow", Duration::from_secs(2), Arc::clone(&refused)).await;
+    let leader = stands("slow", Duration::from_secs(2), Arc::clone(&spoilt)).await;
+    let authority = leader.authority();
     let mut standing = leader.acquire().await;
     let rival = stands("rival", Duration::ZERO, Arc::default()).await;
     let mut rival = pin!(rival.acquire());
@@ -80,15 +87,17 @@ async fn lease_holds() {
         _ = &mut rival => unreachable!("another one took it"),
         () = sleep(WATCHED) => {}
     }
-    refused.store(true, Ordering::SeqCst);
+    assert!(authority.holds());
+    spoilt.store(true, Ordering::SeqCst);
     tokio::select! {
         biased;
         lost = standing.keep() => assert_eq!(lost, Lost),
         _ = &mut rival => unreachable!("another one took it before it was given up"),
         () = sleep(LATER) => unreachable!("it is not given up"),
     }
+    assert!(!authority.holds());
     let taken = timeout(LATER, rival).await;
-    assert!(taken.is_ok(), "nobody takes it");
+    taken.expect("somebody takes it").release().await;
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! The right to act, as a moment on the monotonic clock until which it holds.
+//!
+//! Every request to an issuer and every write checks it first, so a process that was stopped in the middle of a call
+//! finds out before it does anything else. A thread of its own enforces the end: the process has one thread for all
+//! async tasks, and whatever blocks that thread would block a timer there as well.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::election::GIVE_UP;
+
+/// The right to act. Clones are the same right.
+#[derive(Clone, Debug)]
+pub struct Authority(Option<Arc<Term>>);
+
+/// The time in which a lease holds.
+#[derive(Debug)]
+struct Term {
+    /// The other times count from here.
+    began: Instant,
+    /// Until when the right holds, in milliseconds, or one of the values below.
+    until: AtomicU64,
+    /// Tells of each renewal and of the end.
+    changed: Notify,
+}
+
+/// No lease was acquired yet.
+const STANDBY: u64 = 0;
+/// The lease was given back. Nothing is left to enforce.
+const GIVEN_BACK: u64 = u64::MAX;
+
+/// The right to act has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NoAuthority;
+
+impl Authority {
+    /// The right of an operator that runs without leader election: it never ends.
+    pub const fn always() -> Self {
+        Self(None)
+    }
+
+    /// The right of a candidate: it begins with the first [`Authority::renewed`].
+    pub fn of_a_candidate() -> Self {
+        Self(Some(Arc::new(Term {
+            began: Instant::now(),
+            until: AtomicU64::new(STANDBY),
+            changed: Notify::new(),
+        })))
+    }
+
+    /// Does the right hold for this long from now on?
+    pub fn holds_for(&self, time: Duration) -> bool {
+        let Some(term) = &self.0 else { return true };
+        term.left().is_some_and(|left| left > time)
+    }
+
+    /// Does the right hold now?
+    pub fn holds(&self) -> bool {
+        self.holds_for(Duration::ZERO)
+    }
+
+    /// Waits until the right holds for this long.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub async fn wait_for(&self, time: Duration) -> Result<(), NoAuthority> {
+        let Some(term) = &self.0 else { return Ok(()) };
+        loop {
+            // Before the check, so that no change between the two is missed.
+            let changed = term.changed.notified();
+            let Some(left) = term.left() else {
+                return Err(NoAuthority);
+            };
+            if left > time {
+                return Ok(());
+            }
+            // With a timer: no event tells that the right has run out.
+            let _ = tokio::time::timeout(left, changed).await;
+        }
+    }
+
+    /// A renewal that was sent at `sent` has succeeded.
+    pub(super) fn renewed(&self, sent: Instant) {
+        let Some(term) = &self.0 else { return };
+        let old = term.until.load(Ordering::SeqCst);
+        // A right that has run out does not come back, however late the answer to an old renewal arrives.
+        if old != STANDBY && term.left().is_none() {
+            return;
+        }
+        let until = old.max(term.at(sent + GIVE_UP));
+        // If it was ended in between, it stays so.
+        let _ = term
+            .until
+            .compare_exchange(old, until, Ordering::SeqCst, Ordering::SeqCst);
+        term.changed.notify_waiters();
+    }
+
+    /// Ends the right now: another process has the lease.
+    pub(super) fn lost(&self) {
+        let Some(term) = &self.0 else { return };
+        let now = term.at(Instant::now());
+        let _ = term
+            .until
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |until| {
+                (until != GIVEN_BACK).then(|| until.min(now))
+            });
+        term.changed.notify_waiters();
+    }
+
+    /// Ends the right after all work has ended.
+    pub(super) fn give_back(&self) {
+        let Some(term) = &self.0 else { return };
+        term.until.store(GIVEN_BACK, Ordering::SeqCst);
+        term.changed.notify_waiters();
+    }
+
+    /// Starts a thread that calls `then` if the process still lives `grace` after the right has run out. `then` ends the
+    /// process. The thread ends without a call when the lease is given back.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn enforce(
+        &self,
+        grace: Duration,
+        then: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<()> {
+        let Some(term) = self.0.clone() else {
+            return Ok(());
+        };
+        let watch = move || {
+            loop {
+                let pause = match term.until.load(Ordering::SeqCst) {
+                    GIVEN_BACK => return,
+                    STANDBY => GIVE_UP,
+                    until => {
+                        let end = Duration::from_millis(until).saturating_add(grace);
+                        end.saturating_sub(term.began.elapsed())
+                    }
+                };
+                if pause.is_zero() {
+                    return then();
+                }
+                std::thread::sleep(pause);
+            }
+        };
+        std::thread::Builder::new()
+            .name("lease".to_owned())
+            .spawn(watch)
+            .map(drop)
+    }
+}
+
+impl Term {
+    /// How long the right holds from now on; none if it does not.
+    fn left(&self) -> Option<Duration> {
+        let until = self.until.load(Ordering::SeqCst);
+        let left = until.saturating_sub(self.at(Instant::now()));
+        (until != GIVEN_BACK && left > 0).then(|| Duration::from_millis(left))
+    }
+
+    /// A moment in milliseconds, none of the special values.
+    fn at(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.began);
+        u64::try_from(since.as_millis())
+            .unwrap_or(u64::MAX)
+            .clamp(STANDBY + 1, GIVEN_BACK - 1)
+    }
+}
