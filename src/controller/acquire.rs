@@ -1,7 +1,10 @@
 //! Gets a token: reads what the request needs, makes it, sends it, reads the answer. Pure but for the reads and the
 //! one exchange.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
@@ -62,7 +65,12 @@ pub(super) async fn acquire(
             read.fingerprint,
         ));
     }
-    let endpoint = endpoint(context, credential).await?;
+    let endpoint = endpoint(context, credential).await;
+    let endpoint = endpoint.inspect_err(|refusal| {
+        if is_silence(refusal) {
+            context.gate.unanswered(credential);
+        }
+    })?;
     let not_working = |mark: SourceMark, refusal: &Refusal, fingerprint: Option<String>| {
         if observed.sources.len() > 1 {
             tracing::warn!(
@@ -465,14 +473,20 @@ async fn send(
     if let Err(refusal) = &result
         && let Some(pause) = pause(refusal)
     {
-        let until = crate::plan::schedule::later(context.clock.now(), pause);
-        context.gate.pause(&credential.issuer.id, until);
+        context.gate.pause(credential, pause);
     }
     let well = |r: &Refusal| !matches!(r.class, Class::Throttled | Class::Transient);
-    if result.as_ref().err().is_none_or(well) {
-        context.gate.answered(&credential.issuer.id);
+    match &result {
+        Err(refusal) if is_silence(refusal) => context.gate.unanswered(credential),
+        Err(refusal) => context.gate.answered(credential, well(refusal)),
+        Ok(_) => context.gate.answered(credential, true),
     }
     result
+}
+
+/// Did no answer come at all?
+fn is_silence(refusal: &Refusal) -> bool {
+    refusal.class == Class::Transient && refusal.http_status.is_none()
 }
 
 fn read_answer(
@@ -487,16 +501,13 @@ fn read_answer(
     Ok(token)
 }
 
-/// How long everybody leaves an issuer alone after this answer.
-fn pause(refusal: &Refusal) -> Option<SignedDuration> {
+/// How long the client asks for nothing after this answer.
+fn pause(refusal: &Refusal) -> Option<Duration> {
     if refusal.aadsts == Some(oauth::LOOP) {
         return None;
     }
-    let asked = refusal
-        .retry_after
-        .and_then(|d| SignedDuration::try_from(d).ok());
-    match (refusal.class, asked) {
-        (Class::Throttled, None) => Some(SignedDuration::from_secs(30)),
+    match (refusal.class, refusal.retry_after) {
+        (Class::Throttled, None) => Some(Duration::from_secs(30)),
         (Class::Throttled | Class::Transient, asked) => asked,
         _ => None,
     }
@@ -507,21 +518,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_throttled_tenant_pauses_everybody_and_a_looping_client_itself_alone() {
+    fn a_throttled_client_pauses_and_a_looping_one_does_not_as_a_client() {
         let refusal = |aadsts, retry_after| Refusal {
             aadsts,
             retry_after,
             ..Refusal::local(Class::Throttled, "Throttled", "wait")
         };
-        let asked = Some(std::time::Duration::from_secs(7));
-        assert_eq!(
-            pause(&refusal(None, None)),
-            Some(SignedDuration::from_secs(30))
-        );
-        assert_eq!(
-            pause(&refusal(Some(90_055), asked)),
-            Some(SignedDuration::from_secs(7))
-        );
+        let asked = Some(Duration::from_secs(7));
+        assert_eq!(pause(&refusal(None, None)), Some(Duration::from_secs(30)));
+        assert_eq!(pause(&refusal(Some(90_055), asked)), asked);
         for asked in [None, asked] {
             assert_eq!(pause(&refusal(Some(oauth::LOOP), asked)), None);
         }

@@ -276,10 +276,17 @@ async fn mint(
         }
     }
     let now = context.clock.now();
-    let ends = observed.valid(credential, now).map(|r| r.expires_at);
-    let failure = observed.memory.failure.as_ref();
-    let urgency = Urgency::new(ends, failure.map_or(0, |f| f.failures), now);
-    let permit = match context.gate.enter(&credential.issuer, key, urgency) {
+    let valid = observed.valid(credential, now);
+    let before = valid.map_or(SignedDuration::ZERO, |r| {
+        let life = r.expires_at.duration_since(r.issued_at);
+        schedule::floor(life, credential.min_lifetime).saturating_add(schedule::MOUNT_DELAY)
+    });
+    let failures = observed.memory.failure.as_ref().map_or(0, |f| f.failures);
+    let urgency = Urgency::new(valid.map(|r| r.expires_at), before, failures, now);
+    // What is due anyway does not count.
+    let requested = why == Why::Requested && valid.is_some_and(|r| r.renew_at > now);
+    let admission = context.gate.enter(credential, key, urgency, requested);
+    let permit = match admission {
         Admission::Go(permit) => {
             observed.memory.queued_since = None;
             permit

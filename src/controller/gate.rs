@@ -1,40 +1,40 @@
-//! The shell around the budgets of [`crate::issuer::limits`]: one budget an issuer, and a task that calls those in
-//! who stand in line. Before a budget stand the [shares](crate::issuer::shares) of the namespaces in all requests.
+//! The shell around [`crate::issuer::limiter`]: time, a lock, and a task that calls those who wait.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use jiff::Timestamp;
-use tokio::sync::Notify;
+use jiff::{SignedDuration, Timestamp};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{Triggers, context::lock};
 use crate::{
     api::IssuerKind,
     clock::Clock,
-    credential::{Issuer, IssuerId, Key},
+    credential::{Credential, Issuer, IssuerId, Key},
     issuer::{
-        limits::{Budget, Entry},
+        limiter::{Entry, Grant, Limiter, Request},
+        limits::Client,
         line::Urgency,
-        shares::{Holder, Shares},
     },
+    plan::schedule,
 };
 
-/// How often a line is looked at while there is one: the grain of the rate limit.
-const TICK: Duration = Duration::from_millis(5);
+/// State that has no effect any more is dropped this often.
+const TIDY: Duration = Duration::from_mins(1);
+/// The timer that calls those who wait is never shorter: the grain of the rate limit.
+const GRAIN: Duration = Duration::from_millis(2);
 
-/// How often it is checked while nobody waits: what nobody needs any more goes.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// All budgets.
+/// Who may ask an issuer now.
 pub(super) struct Gate {
-    budgets: Mutex<HashMap<IssuerId, Budget<Key>>>,
-    shares: Mutex<Shares<Key>>,
-    waiting: Notify,
+    limiter: Mutex<Limiter<IssuerId, Key>>,
+    /// Somebody waits, or something changed for those who do.
+    changed: Notify,
     triggers: Triggers,
     clock: Arc<dyn Clock>,
+    /// Monotonic times count from here.
+    began: Instant,
 }
 
 /// What asking came to.
@@ -50,138 +50,127 @@ pub(super) enum Admission {
 /// The right to one request.
 pub(super) struct Permit {
     gate: Arc<Gate>,
-    issuer: IssuerId,
-    holder: Holder,
+    grant: Grant<IssuerId>,
+}
+
+/// Who asks, at the issuer.
+fn client(credential: &Credential) -> Client {
+    Client {
+        namespace: credential.namespace.clone(),
+        id: credential.client_id.clone(),
+    }
 }
 
 impl Gate {
     pub(super) fn new(triggers: Triggers, clock: Arc<dyn Clock>, places: u16) -> Arc<Self> {
         Arc::new(Self {
-            budgets: Mutex::default(),
-            shares: Mutex::new(Shares::new(places)),
-            waiting: Notify::new(),
+            limiter: Mutex::new(Limiter::new(places)),
+            changed: Notify::new(),
             triggers,
             clock,
+            began: Instant::now(),
         })
     }
 
-    /// Asks for one request.
+    /// Asks for one request. `requested`: by the annotation alone, although no renewal is due.
     pub(super) fn enter(
         self: &Arc<Self>,
-        issuer: &Issuer,
+        credential: &Credential,
         key: &Key,
         urgency: Urgency,
+        requested: bool,
     ) -> Admission {
-        let now = self.clock.now();
-        let holder = Holder {
-            namespace: key.namespace.clone(),
+        let issuer: &Issuer = &credential.issuer;
+        let request = Request {
+            issuer: issuer.id.clone(),
             own: matches!(&issuer.id, IssuerId::Object(IssuerKind::TokenIssuer, ..)),
+            client: client(credential),
+            urgency,
+            requested,
+            requests_per_second: issuer.requests_per_second,
+            max_in_flight: issuer.max_in_flight,
         };
-        if !lock(&self.shares).enter(key, &holder, urgency, now) {
-            return Admission::Wait;
-        }
-        let mut budgets = lock(&self.budgets);
-        let budget = budgets
-            .entry(issuer.id.clone())
-            .or_insert_with(|| Budget::new(issuer.requests_per_second, issuer.max_in_flight, now));
-        budget.configure(issuer.requests_per_second, issuer.max_in_flight);
-        let answer = match budget.enter(key, &key.namespace, urgency, now) {
-            Entry::Go => {
-                return Admission::Go(Permit {
-                    gate: Arc::clone(self),
-                    issuer: issuer.id.clone(),
-                    holder,
-                });
+        let now = self.began.elapsed();
+        let (entry, called) = lock(&self.limiter).enter(key, &request, now);
+        self.call(&called);
+        match entry {
+            Entry::Go(grant) => Admission::Go(Permit {
+                gate: Arc::clone(self),
+                grant,
+            }),
+            Entry::Wait => Admission::Wait,
+            Entry::Paused(until) => {
+                let left = SignedDuration::try_from(until.saturating_sub(now));
+                let left = left.unwrap_or(SignedDuration::ZERO);
+                Admission::Paused(schedule::later(self.clock.now(), left))
             }
-            Entry::Wait => {
-                self.waiting.notify_one();
-                Admission::Wait
-            }
-            Entry::Paused(until) => Admission::Paused(until),
-        };
-        drop(budgets);
-        self.give_back(&holder);
-        answer
-    }
-
-    fn give_back(&self, holder: &Holder) {
-        let called = {
-            let mut shares = lock(&self.shares);
-            shares.give_back(holder);
-            shares.call(self.clock.now())
-        };
-        for key in &called {
-            self.triggers.send(key);
         }
     }
 
-    /// The issuer asked to be left alone.
-    pub(super) fn pause(&self, issuer: &IssuerId, until: Timestamp) {
-        let mut budgets = lock(&self.budgets);
-        if let Some(budget) = budgets.get_mut(issuer) {
-            budget.pause(until);
-        }
+    /// The issuer wants fewer requests.
+    pub(super) fn pause(&self, credential: &Credential, pause: Duration) {
+        let now = self.began.elapsed();
+        let until = now.saturating_add(pause);
+        let (issuer, client) = (&credential.issuer.id, client(credential));
+        let called = lock(&self.limiter).pause(issuer, &client, until, now);
+        self.call(&called);
     }
 
-    /// The issuer has answered as one that is well.
-    pub(super) fn answered(&self, issuer: &IssuerId) {
-        if let Some(budget) = lock(&self.budgets).get_mut(issuer) {
-            budget.answered();
-        }
+    /// The issuer has answered. `well`: as one that is well, be it by a refusal.
+    pub(super) fn answered(&self, credential: &Credential, well: bool) {
+        let (issuer, client) = (&credential.issuer.id, client(credential));
+        lock(&self.limiter).answered(issuer, &client, well, self.began.elapsed());
     }
 
-    /// How many rate limiters there are, and how many credentials wait for a place or have been given one.
-    pub(super) fn sizes(&self) -> (usize, usize) {
-        (lock(&self.budgets).len(), lock(&self.shares).len())
+    /// A request has ended without an answer.
+    pub(super) fn unanswered(&self, credential: &Credential) {
+        lock(&self.limiter).unanswered(&credential.issuer.id, self.began.elapsed());
     }
 
     /// A credential is gone.
     pub(super) fn forget(&self, key: &Key) {
-        lock(&self.shares).forget(key);
-        let mut budgets = lock(&self.budgets);
-        budgets.values_mut().for_each(|b| b.forget(key));
+        let called = lock(&self.limiter).forget(key, self.began.elapsed());
+        self.call(&called);
     }
 
-    /// Calls in who stands in line, for ever. Sleeps while nobody does.
+    /// How many issuers have limits that are in use, and how many credentials wait or were called.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let mut limiter = lock(&self.limiter);
+        limiter.tidy(self.began.elapsed());
+        limiter.sizes()
+    }
+
+    /// Calls those who wait, for ever. Sleeps until the next one may come by time alone.
     pub(super) async fn run(self: Arc<Self>) {
         loop {
-            if self.admit() {
-                tokio::time::sleep(TICK).await;
-            } else {
-                // Either way there is something to do.
-                let _ = tokio::time::timeout(IDLE, self.waiting.notified()).await;
-            }
+            let now = self.began.elapsed();
+            let next = {
+                let mut limiter = lock(&self.limiter);
+                let called = limiter.call(now);
+                limiter.tidy(now);
+                let next = limiter.next_moment(now);
+                drop(limiter);
+                for key in &called {
+                    self.triggers.send(key);
+                }
+                next.map_or(TIDY, |at| at.saturating_sub(now).clamp(GRAIN, TIDY))
+            };
+            let _ = tokio::time::timeout(next, self.changed.notified()).await;
         }
     }
 
-    /// Calls in those who may come; says whether somebody still waits.
-    fn admit(&self) -> bool {
-        let now = self.clock.now();
-        let mut budgets = lock(&self.budgets);
-        let called: Vec<Key> = budgets
-            .values_mut()
-            // Also where nobody waits: an admission that is not used ends.
-            .flat_map(|b| b.admit(now))
-            .collect();
-        let waiting = budgets.values().any(Budget::has_line);
-        budgets.retain(|_, b| !b.is_idle(now));
-        drop(budgets);
+    fn call(&self, called: &[Key]) {
         for key in called {
-            self.triggers.send(&key);
+            self.triggers.send(key);
         }
-        waiting
+        self.changed.notify_one();
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let gate = &self.gate;
-        if let Some(budget) = lock(&gate.budgets).get_mut(&self.issuer) {
-            budget.leave();
-            if budget.has_line() {
-                gate.waiting.notify_one();
-            }
-        }
-        gate.give_back(&self.holder);
+        let now = self.gate.began.elapsed();
+        let called = lock(&self.gate.limiter).leave(&self.grant, now);
+        self.gate.call(&called);
     }
 }

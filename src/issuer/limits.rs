@@ -1,196 +1,343 @@
-//! One budget an issuer: how many requests a second, how many in flight, and a pause that all share. Pure: the
-//! shell asks [`Budget::enter`] before a request and tells [`Budget::leave`] after it.
-//!
-//! Who does not get in stands in a [line](super::line) and gives up its worker; [`Budget::admit`] names who may come
-//! back. So a slow or throttled issuer holds no worker of the others.
+//! The limits of one issuer: how many requests a second, how many in flight, pauses, and who waits. Pure. Times are
+//! monotonic and count from the start of the process: no step of the wall clock changes anything.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use jiff::{SignedDuration, Timestamp};
+use super::line::{Line, Urgency, give_room_back};
 
-use super::line::{Line, Urgency};
-
-/// How long an admission waits to be used. A credential that was deleted meanwhile never uses it.
-const ADMISSION: SignedDuration = SignedDuration::from_secs(5);
-
-/// After a pause one request at a time finds out whether the issuer is well again, for this long at most.
-const PROBING: SignedDuration = SignedDuration::from_mins(10);
-
+/// After a pause one request at a time finds out whether it is over, for this long at most.
+const PROBING: Duration = Duration::from_mins(10);
 /// Longer pauses are not asked for: an hour at most, and the spread on top of it.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(75);
+const LONGEST_PAUSE: Duration = Duration::from_mins(75);
+/// An issuer that has had a request for this long and has answered none counts as one that does not answer.
+const SILENT: Duration = Duration::from_secs(3);
+/// Renewals that the annotation requests, of one namespace at one issuer: so many a minute, and so many at once. A tenant
+/// cannot use up the issuer's quota with them. What exceeds it waits.
+pub const REQUESTED_PER_MINUTE: f64 = 60.0;
+const REQUESTED_AT_ONCE: f64 = 200.0;
 
-/// What [`Budget::enter`] says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Entry {
-    /// Go; call [`Budget::leave`] afterwards.
-    Go,
-    /// Stand in line; somebody will say when.
-    Wait,
-    /// The issuer asked to be left alone until then.
-    Paused(Timestamp),
+/// A client at this issuer: namespace of the credential, client ID.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Client {
+    /// Namespace.
+    pub namespace: String,
+    /// Client ID.
+    pub id: String,
 }
 
-/// The budget of one issuer. `K` names a credential.
+/// What a pause is for.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Whom {
+    Client(Client),
+    Namespace(String),
+    All,
+}
+
+impl Whom {
+    /// All that concern a client.
+    fn of(client: &Client) -> [Self; 3] {
+        [
+            Self::All,
+            Self::Namespace(client.namespace.clone()),
+            Self::Client(client.clone()),
+        ]
+    }
+}
+
+/// A pause that no good answer has followed yet.
 #[derive(Debug)]
-pub struct Budget<K> {
+struct Pause {
+    until: Duration,
+    /// Requests under way that began since.
+    in_flight: u32,
+}
+
+/// A bucket that refills.
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Duration,
+}
+
+impl Bucket {
+    fn refill(&mut self, rate: f64, most: f64, now: Duration) {
+        let passed = now.saturating_sub(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * rate).min(most);
+        self.at = self.at.max(now);
+    }
+
+    /// When a whole token is there.
+    fn next(&self, rate: f64) -> Duration {
+        let missing = (1.0 - self.tokens).max(0.0);
+        self.at + Duration::from_secs_f64(missing / rate)
+    }
+}
+
+/// What a credential that waits asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Wish {
+    pub(super) client: Client,
+    /// Asked for by the annotation alone, and not due.
+    pub(super) requested: bool,
+}
+
+/// The limits of one issuer. `K` names a credential.
+#[derive(Debug)]
+pub(super) struct Budget<K> {
     rate: f64,
     max_in_flight: u32,
-    tokens: f64,
-    refilled: Timestamp,
+    bucket: Bucket,
     in_flight: u32,
-    paused_until: Option<Timestamp>,
-    /// A pause that no good answer has followed yet.
-    probing: bool,
+    pauses: HashMap<Whom, Pause>,
     line: Line<K>,
-    admitted: HashMap<K, Timestamp>,
+    waiting: HashMap<K, Wish>,
+    requested: HashMap<String, Bucket>,
+    /// When the last request ended without an answer; none if an answer followed.
+    unanswered: Option<Duration>,
+    /// Since when there are requests and no answers.
+    listening: Option<Duration>,
 }
 
 impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
-    /// A full budget.
-    pub fn new(requests_per_second: u32, max_in_flight: u32, now: Timestamp) -> Self {
-        let rate = f64::from(requests_per_second.max(1));
+    pub(super) fn new(now: Duration) -> Self {
         Self {
-            rate,
-            max_in_flight: max_in_flight.max(1),
-            tokens: rate,
-            refilled: now,
+            rate: 1.0,
+            max_in_flight: 1,
+            bucket: Bucket {
+                tokens: f64::INFINITY,
+                at: now,
+            },
             in_flight: 0,
-            paused_until: None,
-            probing: false,
+            pauses: HashMap::new(),
             line: Line::new(),
-            admitted: HashMap::new(),
+            waiting: HashMap::new(),
+            requested: HashMap::new(),
+            unanswered: None,
+            listening: None,
         }
     }
 
-    /// Takes over new limits; the state stays.
-    pub fn configure(&mut self, requests_per_second: u32, max_in_flight: u32) {
+    /// Takes over limits; the state stays.
+    pub(super) fn configure(&mut self, requests_per_second: u32, max_in_flight: u32) {
         self.rate = f64::from(requests_per_second.max(1));
         self.max_in_flight = max_in_flight.max(1);
+        self.bucket.tokens = self.bucket.tokens.min(self.rate);
     }
 
-    /// Asks for one request; `group` is the credential's namespace.
-    pub fn enter(&mut self, key: &K, group: &str, urgency: Urgency, now: Timestamp) -> Entry {
-        if let Some(until) = self.paused(now) {
-            self.forget(key);
-            return Entry::Paused(until);
-        }
-        self.refill(now);
-        if self.admitted.remove(key).is_some() {
-            return Entry::Go;
-        }
-        if self.line.is_empty() && self.free(now) {
-            self.take();
-            return Entry::Go;
-        }
-        self.line.stand(key, group, urgency);
-        Entry::Wait
+    /// Until when this client asks for nothing.
+    pub(super) fn paused(&self, client: &Client, now: Duration) -> Option<Duration> {
+        let pauses = Whom::of(client).into_iter();
+        let until = pauses.filter_map(|whom| Some(self.pauses.get(&whom)?.until));
+        until.filter(|until| *until > now).max()
     }
 
-    /// A request of this budget has ended.
-    pub fn leave(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    /// Takes a place in the line.
+    pub(super) fn stand(&mut self, key: &K, wish: Wish, urgency: Urgency) {
+        self.line.stand(key, &wish.client.namespace, urgency);
+        self.waiting.insert(key.clone(), wish);
     }
 
-    /// The issuer has answered as one that is well, be it by a refusal.
-    pub fn answered(&mut self) {
-        self.probing = false;
-    }
-
-    /// Nobody asks until then. Never shortens a pause.
-    pub fn pause(&mut self, until: Timestamp) {
-        let old = self
-            .paused_until
-            .filter(|old| old.duration_since(until) < LONGEST_PAUSE);
-        let until = old.map_or(until, |old| old.max(until));
-        self.paused_until = Some(until);
-        self.probing = true;
-        // After the pause the first requests find out whether it is over: start with an empty bucket.
-        self.tokens = 0.0;
-        self.refilled = until;
-    }
-
-    /// Until when nobody asks. A pause is never longer than an hour and its spread, so one that ends later was set
-    /// by a clock that has been set back since.
-    pub fn paused(&self, now: Timestamp) -> Option<Timestamp> {
-        self.paused_until
-            .filter(|until| *until > now && until.duration_since(now) < LONGEST_PAUSE)
-    }
-
-    /// Those who may come back now, in the order of the line. Each holds its place for five seconds.
-    pub fn admit(&mut self, now: Timestamp) -> Vec<K> {
-        self.refill(now);
-        let before = self.admitted.len();
-        self.admitted
-            .retain(|_, since| now.duration_since(*since) < ADMISSION);
-        self.in_flight = self
-            .in_flight
-            .saturating_sub(u32::try_from(before - self.admitted.len()).unwrap_or(u32::MAX));
-        let mut out = Vec::new();
-        if self.paused(now).is_some() {
-            // Let them come back and be told of the pause, so that each says so in its status.
-            return self.line.drain();
-        }
-        while self.free(now) {
-            let Some(key) = self.line.pop() else {
-                break;
-            };
-            self.take();
-            self.admitted.insert(key.clone(), now);
-            out.push(key);
-        }
-        out
-    }
-
-    /// Does anybody stand in line?
-    pub fn has_line(&self) -> bool {
-        !self.line.is_empty()
-    }
-
-    /// Nothing held, nobody waiting, no pause: may be dropped.
-    pub fn is_idle(&self, now: Timestamp) -> bool {
-        self.in_flight == 0
-            && self.line.is_empty()
-            && self.admitted.is_empty()
-            && self.paused(now).is_none()
-            && !self.probes(now)
-    }
-
-    /// Takes a credential out of the line and gives its admission back.
-    pub fn forget(&mut self, key: &K) {
-        self.line.leave(key);
-        if self.admitted.remove(key).is_some() {
-            self.leave();
+    /// Leaves the line.
+    pub(super) fn leave_line(&mut self, key: &K) {
+        if self.waiting.remove(key).is_some() {
+            give_room_back(&mut self.waiting);
+            self.line.leave(key);
         }
     }
 
-    fn free(&self, now: Timestamp) -> bool {
-        let most = if self.probes(now) {
-            1
-        } else {
-            self.max_in_flight
+    /// The next who may ask, whose request begins with that. `room` says whether a namespace finds a place.
+    pub(super) fn next(&mut self, now: Duration, room: impl Fn(&str) -> bool) -> Option<(K, Wish)> {
+        if !self.is_open(now) {
+            return None;
+        }
+        for bucket in self.requested.values_mut() {
+            bucket.refill(REQUESTED_PER_MINUTE / 60.0, REQUESTED_AT_ONCE, now);
+        }
+        let (waiting, pauses, requested) = (&self.waiting, &self.pauses, &self.requested);
+        let spent = |wish: &Wish| {
+            let bucket = requested.get(&wish.client.namespace);
+            wish.requested && bucket.is_some_and(|b| b.tokens < 1.0)
         };
-        self.in_flight < most && self.tokens >= 1.0
-    }
-
-    fn probes(&self, now: Timestamp) -> bool {
-        let since = |until: Timestamp| now.duration_since(until);
-        self.probing && self.paused_until.is_some_and(|u| since(u) < PROBING)
-    }
-
-    fn take(&mut self) {
-        self.tokens -= 1.0;
+        let simple = pauses.is_empty() && requested.is_empty();
+        let may = |key: &K| {
+            simple
+                || waiting
+                    .get(key)
+                    .is_none_or(|wish| !spent(wish) && !probed(pauses, &wish.client, now))
+        };
+        let key = self.line.pop(room, may)?;
+        let wish = self.waiting.remove(&key)?;
+        give_room_back(&mut self.waiting);
+        self.bucket.tokens -= 1.0;
         self.in_flight += 1;
+        self.listening.get_or_insert(now);
+        if wish.requested {
+            let bucket = self.requested.entry(wish.client.namespace.clone());
+            let full = Bucket {
+                tokens: REQUESTED_AT_ONCE,
+                at: now,
+            };
+            bucket.or_insert(full).tokens -= 1.0;
+        }
+        for whom in Whom::of(&wish.client) {
+            if let Some(pause) = self.pauses.get_mut(&whom) {
+                pause.in_flight += 1;
+            }
+        }
+        Some((key, wish))
     }
 
-    /// The bucket holds one second's worth.
-    fn refill(&mut self, now: Timestamp) {
-        let passed = now.duration_since(self.refilled).as_secs_f64();
-        if passed > 0.0 {
-            self.tokens = (self.tokens + passed * self.rate).min(self.rate);
-            self.refilled = now;
-        } else if passed < -1.0 && self.paused(now).is_none() {
-            // The clock went back: do not wait for it to catch up.
-            self.refilled = now;
+    /// May anybody begin a request?
+    pub(super) fn is_open(&mut self, now: Duration) -> bool {
+        let most = self.rate;
+        self.bucket.refill(self.rate, most, now);
+        !self.line.is_empty() && self.in_flight < self.max_in_flight && self.bucket.tokens >= 1.0
+    }
+
+    /// A request has ended, or was never made.
+    pub(super) fn leave(&mut self, client: &Client) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        for whom in Whom::of(client) {
+            if let Some(pause) = self.pauses.get_mut(&whom) {
+                pause.in_flight = pause.in_flight.saturating_sub(1);
+            }
+        }
+        if self.in_flight == 0 {
+            self.listening = None;
         }
     }
+
+    /// The issuer has answered, whatever it said. `well`: as one that is well, be it by a refusal.
+    pub(super) fn answered(&mut self, client: &Client, well: bool, now: Duration) {
+        self.unanswered = None;
+        self.listening = Some(now);
+        if well {
+            for whom in Whom::of(client) {
+                // The answer to a request that began before the pause says nothing about it.
+                if self.pauses.get(&whom).is_some_and(|p| p.until <= now) {
+                    self.pauses.remove(&whom);
+                }
+            }
+        }
+    }
+
+    /// A request has ended without an answer.
+    pub(super) fn unanswered(&mut self, now: Duration) {
+        self.unanswered = Some(now);
+    }
+
+    /// Does it not answer?
+    pub(super) fn is_silent(&self, now: Duration) -> bool {
+        let long = |since| now.saturating_sub(since) >= SILENT;
+        let recently = |at| now.saturating_sub(at) < PROBING;
+        self.unanswered.is_some_and(recently)
+            || (self.in_flight > 0 && self.listening.is_some_and(long))
+    }
+
+    /// The issuer wants fewer requests of this client: it asks for nothing until then. If another client of the namespace
+    /// has a pause, the whole namespace pauses; if another client of another namespace has one, everybody does. So no
+    /// namespace stops the others by what it asks. Gives those who waited for what pauses now: each shows it in its status.
+    pub(super) fn pause(&mut self, client: &Client, until: Duration, now: Duration) -> Vec<K> {
+        let until = until.min(now + LONGEST_PAUSE);
+        let active = self.pauses.iter().filter(|(_, p)| p.until > now);
+        let others: Vec<&Client> = active
+            .filter_map(|(whom, _)| match whom {
+                Whom::Client(other) if other.id != client.id => Some(other),
+                _ => None,
+            })
+            .collect();
+        let mut whom = vec![Whom::Client(client.clone())];
+        if others.iter().any(|o| o.namespace == client.namespace) {
+            whom.push(Whom::Namespace(client.namespace.clone()));
+        }
+        if others.iter().any(|o| o.namespace != client.namespace) {
+            whom.push(Whom::All);
+            // After it the first requests find out whether it is over: with an empty bucket.
+            self.bucket = Bucket {
+                tokens: 0.0,
+                at: until,
+            };
+        }
+        for whom in whom {
+            let pause = self.pauses.entry(whom).or_insert(Pause {
+                until,
+                in_flight: 0,
+            });
+            // Never shorter.
+            pause.until = pause.until.max(until);
+        }
+        let stopped: Vec<K> = self
+            .waiting
+            .iter()
+            .filter(|(_, wish)| self.paused(&wish.client, now).is_some())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &stopped {
+            self.leave_line(key);
+        }
+        stopped
+    }
+
+    /// When the line may move although no request ends.
+    pub(super) fn next_moment(&self, now: Duration) -> Option<Duration> {
+        if self.line.is_empty() {
+            return None;
+        }
+        let rate = REQUESTED_PER_MINUTE / 60.0;
+        let asked: HashSet<&String> = self
+            .waiting
+            .values()
+            .filter(|wish| wish.requested)
+            .map(|wish| &wish.client.namespace)
+            .collect();
+        let requested = asked.into_iter().filter_map(|n| self.requested.get(n));
+        let requested = requested.map(|bucket| bucket.next(rate));
+        let probes = self.pauses.values().map(|p| p.until + PROBING);
+        let all = requested.chain(probes).chain([self.bucket.next(self.rate)]);
+        all.filter(|at| *at > now).min()
+    }
+
+    /// Drops what has no effect any more. True: the whole budget has none.
+    pub(super) fn is_idle(&mut self, now: Duration) -> bool {
+        self.pauses.retain(|_, p| p.until + PROBING > now);
+        self.requested.retain(|_, bucket| {
+            bucket.refill(REQUESTED_PER_MINUTE / 60.0, REQUESTED_AT_ONCE, now);
+            bucket.tokens < REQUESTED_AT_ONCE
+        });
+        let rate = self.rate;
+        self.bucket.refill(rate, rate, now);
+        // A bucket that is not full yet has an effect: a new one would begin with a whole burst.
+        self.in_flight == 0
+            && self.bucket.tokens >= rate
+            && self.line.is_empty()
+            && self.pauses.is_empty()
+            && self.requested.is_empty()
+            && !self.is_silent(now)
+    }
+
+    /// Is anybody's request under way, or does anybody wait?
+    pub(super) fn is_in_use(&self) -> bool {
+        self.in_flight > 0 || !self.line.is_empty()
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Does anybody press?
+    pub(super) fn presses(&self) -> bool {
+        self.line.presses()
+    }
+}
+
+/// Has a pause of this client ended without a good answer since, and is somebody finding out?
+fn probed(pauses: &HashMap<Whom, Pause>, client: &Client, now: Duration) -> bool {
+    Whom::of(client).iter().any(|whom| {
+        let pause = pauses.get(whom);
+        pause.is_some_and(|p| p.until <= now && now < p.until + PROBING && p.in_flight > 0)
+    })
 }

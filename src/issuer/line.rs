@@ -1,9 +1,9 @@
 //! Who is served next at one issuer. Pure.
 //!
-//! Those who press (no valid token, or one that ends within minutes) go before those who renew in good time, and within
-//! either the namespaces take turns, so that thousands of one namespace keep nobody of another waiting. Within a
-//! namespace: no token first, then the soonest to expire, then first come. Who has failed twice in a row presses no more:
-//! a new credential never waits behind broken ones.
+//! There are three classes: who presses (no valid token, or a minimum lifetime that breaks within minutes), who renews in
+//! good time, and who has failed twice in a row. Each class has a share of all turns, and what it does not use goes to the
+//! others, so that none of them starves. Within a class the namespaces take turns: thousands of one namespace keep nobody
+//! of another waiting. Within a namespace the one whose minimum lifetime breaks first is served first.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,29 +12,61 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A token that ends this soon presses.
+/// A credential presses if its minimum lifetime breaks this soon.
 const PRESSING: SignedDuration = SignedDuration::from_mins(5);
-/// So many failures in a row, and it presses no more.
+/// A credential without a token counts as one whose minimum lifetime broke so long ago.
+const WITHOUT: SignedDuration = SignedDuration::from_mins(10);
+/// So many failures in a row, and it presses no more: a new credential never waits behind broken ones.
 const BROKEN: u32 = 2;
+/// Whose turn it is, in eight turns.
+const TURNS: [Class; 8] = [
+    Class::Pressing,
+    Class::Pressing,
+    Class::InTime,
+    Class::Pressing,
+    Class::Pressing,
+    Class::InTime,
+    Class::Pressing,
+    Class::Broken,
+];
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Class {
+    Pressing,
+    InTime,
+    Broken,
+}
 
 /// Place in the line of a namespace, most urgent first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Urgency {
-    /// Renews in good time, or is broken.
-    patient: bool,
-    /// End of the token; none is the least.
-    end: i64,
+    class: Class,
+    /// When the minimum lifetime breaks, in seconds.
+    breaks: i64,
     failures: u32,
 }
 
 impl Urgency {
-    /// By the end of the token in the Secret, if there is one, and the failures in a row.
-    pub fn new(expires_at: Option<Timestamp>, failures: u32, now: Timestamp) -> Self {
+    /// By the end of the token in the Secret, if there is one; by the time before it at which a new one must be there, which
+    /// is the minimum lifetime and the delay until a workload sees it; and by the failures in a row.
+    pub fn new(
+        expires_at: Option<Timestamp>,
+        before: SignedDuration,
+        failures: u32,
+        now: Timestamp,
+    ) -> Self {
+        let left = |end: Timestamp| end.duration_since(now).saturating_sub(before);
         let valid = expires_at.filter(|end| *end > now);
-        let soon = valid.is_none_or(|end| end.duration_since(now) < PRESSING);
+        let left = valid.map_or(-WITHOUT, left);
         Self {
-            patient: !soon || failures >= BROKEN,
-            end: valid.map_or(i64::MIN, Timestamp::as_second),
+            class: if failures >= BROKEN {
+                Class::Broken
+            } else if left < PRESSING {
+                Class::Pressing
+            } else {
+                Class::InTime
+            },
+            breaks: now.as_second().saturating_add(left.as_secs()),
             failures,
         }
     }
@@ -51,13 +83,16 @@ pub(crate) fn give_room_back<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
 #[derive(Debug)]
 pub(super) struct Line<K> {
     places: HashMap<K, (Urgency, u64, String)>,
-    /// Those who press, and those who do not.
-    classes: [Class<K>; 2],
+    /// By [`Class`].
+    classes: [Queue<K>; 3],
     next_place: u64,
+    /// Position in [`TURNS`].
+    turn: usize,
 }
 
+/// The credentials of one class.
 #[derive(Debug)]
-struct Class<K> {
+struct Queue<K> {
     groups: HashMap<String, Group<K>>,
     /// Whose turn it is: turn, order of arrival, group.
     turns: BTreeSet<(u64, u64, String)>,
@@ -73,15 +108,16 @@ struct Group<K> {
 
 impl<K: Clone + Eq + Hash + Ord> Line<K> {
     pub(super) fn new() -> Self {
-        let class = || Class {
+        let queue = || Queue {
             groups: HashMap::new(),
             turns: BTreeSet::new(),
             now: 0,
         };
         Self {
             places: HashMap::new(),
-            classes: [class(), class()],
+            classes: [queue(), queue(), queue()],
             next_place: 0,
+            turn: 0,
         }
     }
 
@@ -89,13 +125,23 @@ impl<K: Clone + Eq + Hash + Ord> Line<K> {
         self.places.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Does anybody press?
+    pub(super) fn presses(&self) -> bool {
+        !self.classes[0].groups.is_empty()
+    }
+
     /// Takes a place, or a more urgent one: who was there before keeps the time of arrival.
     pub(super) fn stand(&mut self, key: &K, group: &str, urgency: Urgency) {
         let old = self.places.get(key).cloned();
-        if old
-            .as_ref()
-            .is_some_and(|(u, _, g)| *u == urgency && g == group)
-        {
+        // Who has no token counts from the moment of asking: who asks again does not lose the place by it.
+        let stays = |(u, _, g): &(Urgency, u64, String)| {
+            u.class == urgency.class && *u <= urgency && g == group
+        };
+        if old.as_ref().is_some_and(stays) {
             return;
         }
         let place = old.as_ref().map_or_else(
@@ -125,30 +171,29 @@ impl<K: Clone + Eq + Hash + Ord> Line<K> {
         }
     }
 
-    /// The next to be served.
-    pub(super) fn pop(&mut self) -> Option<K> {
-        self.pop_where(|_| true)
-    }
-
-    /// The next of those who may. Of each namespace only the first is asked about.
-    pub(super) fn pop_where(&mut self, may: impl Fn(&K) -> bool) -> Option<K> {
-        let key = self.classes.iter_mut().find_map(|c| c.pop(&may))?;
+    /// The next of those who may: by namespace, and then one by one.
+    pub(super) fn pop(
+        &mut self,
+        group_may: impl Fn(&str) -> bool,
+        may: impl Fn(&K) -> bool,
+    ) -> Option<K> {
+        let first = TURNS[self.turn % TURNS.len()] as usize;
+        let mut others = (0..self.classes.len()).filter(|class| *class != first);
+        let key = self.classes[first]
+            .pop(&group_may, &may)
+            .or_else(|| others.find_map(|class| self.classes[class].pop(&group_may, &may)))?;
+        self.turn += 1;
         self.places.remove(&key);
         give_room_back(&mut self.places);
         Some(key)
     }
 
-    /// Everybody, and the line is empty.
-    pub(super) fn drain(&mut self) -> Vec<K> {
-        std::iter::from_fn(|| self.pop()).collect()
-    }
-
-    fn class(&mut self, urgency: Urgency) -> &mut Class<K> {
-        &mut self.classes[usize::from(urgency.patient)]
+    fn class(&mut self, urgency: Urgency) -> &mut Queue<K> {
+        &mut self.classes[urgency.class as usize]
     }
 }
 
-impl<K: Clone + Ord> Class<K> {
+impl<K: Clone + Ord> Queue<K> {
     fn stand(&mut self, group: &str, place: (Urgency, u64, K)) {
         if let Some(there) = self.groups.get_mut(group) {
             there.queue.insert(place);
@@ -173,17 +218,21 @@ impl<K: Clone + Ord> Class<K> {
         }
     }
 
-    fn pop(&mut self, may: impl Fn(&K) -> bool) -> Option<K> {
-        let first = |group: &str| self.groups.get(group).and_then(|g| g.queue.first());
-        let next = self
+    fn pop(&mut self, group_may: &impl Fn(&str) -> bool, may: &impl Fn(&K) -> bool) -> Option<K> {
+        let (turn, place) = self
             .turns
             .iter()
-            .find(|(_, _, group)| first(group).is_some_and(|(_, _, key)| may(key)));
-        let (turn, order, group) = next.cloned()?;
-        self.turns.remove(&(turn, order, group.clone()));
+            .filter(|(_, _, group)| group_may(group))
+            .find_map(|turn| {
+                let queue = &self.groups.get(&turn.2)?.queue;
+                let place = queue.iter().find(|(_, _, key)| may(key))?;
+                Some((turn.clone(), place.clone()))
+            })?;
+        self.turns.remove(&turn);
+        let (turn, order, group) = turn;
         self.now = self.now.max(turn);
         let there = self.groups.get_mut(&group)?;
-        let (_, _, key) = there.queue.pop_first()?;
+        there.queue.remove(&place);
         if there.queue.is_empty() {
             self.groups.remove(&group);
         } else {
@@ -191,6 +240,6 @@ impl<K: Clone + Ord> Class<K> {
             there.turn = (self.now + 1, order);
             self.turns.insert((self.now + 1, order, group));
         }
-        Some(key)
+        Some(place.2)
     }
 }

@@ -1,177 +1,84 @@
-//! Who of all credentials may ask now: how many requests are under way in the process, and how many of them for one
-//! namespace. Pure.
+//! Who holds how many of the places for requests under way. Pure.
 //!
-//! A request takes long, and issuers of one's own that never answer are easily had. So a namespace may hold a quarter
-//! of the places, and more only while half of them are free; and requests to issuers of namespaces, whose users choose
-//! addresses and limits themselves, hold three quarters of them at most. Who finds no place stands in a
-//! [line](super::line), so that a new credential goes before those who renew in good time.
+//! A request takes long, and any tenant can create an issuer that never answers. So no issuer holds more than half of the
+//! places. A namespace holds a quarter, and more only while half are free. Issuers of namespaces, whose users choose
+//! addresses and limits themselves, hold three quarters together. Issuers that do not answer hold half together, each of them
+//! an eighth, and an eighth in each namespace: so the others of that namespace go on as well.
 
 use std::{collections::HashMap, hash::Hash};
 
-use jiff::{SignedDuration, Timestamp};
-
-use super::line::{Line, Urgency, give_room_back};
-
-/// How long a place is kept for one who was called. A credential that was deleted meanwhile never comes.
-const CALLED: SignedDuration = SignedDuration::from_secs(5);
-
-/// Who asks: the credential's namespace, and whether the issuer is one of the namespace.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Holder {
-    /// The namespace.
+/// Who asks, and where.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Holder<I> {
+    /// The issuer.
+    pub issuer: I,
+    /// Namespace of the credential.
     pub namespace: String,
-    /// At an issuer of the namespace.
+    /// Is the issuer an object of the namespace?
     pub own: bool,
 }
 
-/// Who holds how many places. `K` names a credential.
+/// The places that are taken. `I` names an issuer.
 #[derive(Debug)]
-pub struct Shares<K> {
-    taken: Taken,
-    line: Line<K>,
-    /// Who stands in line at what.
-    waiting: HashMap<K, Holder>,
-    /// Places that are kept for those who were called.
-    called: HashMap<K, (Holder, Timestamp)>,
-}
-
-impl<K: Clone + Eq + Hash + Ord> Shares<K> {
-    /// Of so many places.
-    pub fn new(places: u16) -> Self {
-        Self {
-            taken: Taken {
-                places: u32::from(places.max(1)),
-                held: HashMap::new(),
-                total: 0,
-                own: 0,
-            },
-            line: Line::new(),
-            waiting: HashMap::new(),
-            called: HashMap::new(),
-        }
-    }
-
-    /// Takes a place, to be given back; or stands in line, until [`Shares::call`] names it.
-    pub fn enter(&mut self, key: &K, holder: &Holder, urgency: Urgency, now: Timestamp) -> bool {
-        if let Some((kept, _)) = self.called.remove(key) {
-            if kept == *holder {
-                return true;
-            }
-            self.give_back(&kept);
-        }
-        self.expire(now);
-        if self.taken.has_room(holder) {
-            self.leave(key);
-            self.taken.add(holder);
-            return true;
-        }
-        self.waiting.insert(key.clone(), holder.clone());
-        self.line.stand(key, &holder.namespace, urgency);
-        false
-    }
-
-    /// A place is free again. [`Shares::call`] follows.
-    pub fn give_back(&mut self, holder: &Holder) {
-        self.taken.remove(holder);
-    }
-
-    /// Those who may come now; a place is kept for each.
-    pub fn call(&mut self, now: Timestamp) -> Vec<K> {
-        self.expire(now);
-        let mut called = Vec::new();
-        while self.taken.total < self.taken.places {
-            let (taken, waiting) = (&self.taken, &self.waiting);
-            let may = |key: &K| waiting.get(key).is_none_or(|h| taken.has_room(h));
-            let next = self.line.pop_where(may);
-            let Some(key) = next else {
-                break;
-            };
-            if let Some(holder) = self.waiting.remove(&key) {
-                give_room_back(&mut self.waiting);
-                self.taken.add(&holder);
-                self.called.insert(key.clone(), (holder, now));
-                called.push(key);
-            }
-        }
-        called
-    }
-
-    /// How many wait for a place, or have been given one that they have not taken yet.
-    pub fn len(&self) -> usize {
-        self.waiting.len() + self.called.len()
-    }
-
-    /// Does nobody wait?
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// A credential is gone. [`Shares::call`] follows.
-    pub fn forget(&mut self, key: &K) {
-        self.leave(key);
-        if let Some((holder, _)) = self.called.remove(key) {
-            self.give_back(&holder);
-        }
-    }
-
-    fn leave(&mut self, key: &K) {
-        if self.waiting.remove(key).is_some() {
-            give_room_back(&mut self.waiting);
-            self.line.leave(key);
-        }
-    }
-
-    fn expire(&mut self, now: Timestamp) {
-        let late = |(_, since): &(Holder, Timestamp)| now.duration_since(*since) >= CALLED;
-        if !self.called.values().any(late) {
-            return;
-        }
-        let gone: Vec<K> = self
-            .called
-            .iter()
-            .filter(|(_, kept)| late(kept))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in gone {
-            if let Some((holder, _)) = self.called.remove(&key) {
-                self.give_back(&holder);
-            }
-        }
-    }
-}
-
-/// The places that are taken.
-#[derive(Debug)]
-struct Taken {
-    places: u32,
-    held: HashMap<String, u32>,
+pub(super) struct Places<I> {
+    all: u32,
+    held: HashMap<Holder<I>, u32>,
     total: u32,
-    /// Of these, at issuers of namespaces.
-    own: u32,
 }
 
-impl Taken {
-    fn add(&mut self, holder: &Holder) {
-        *self.held.entry(holder.namespace.clone()).or_default() += 1;
-        self.total += 1;
-        self.own += u32::from(holder.own);
+impl<I: Clone + Eq + Hash> Places<I> {
+    pub(super) fn new(places: u16) -> Self {
+        Self {
+            all: u32::from(places.max(1)),
+            held: HashMap::new(),
+            total: 0,
+        }
     }
 
-    fn remove(&mut self, holder: &Holder) {
-        if let Some(held) = self.held.get_mut(&holder.namespace) {
+    pub(super) fn take(&mut self, holder: &Holder<I>) {
+        *self.held.entry(holder.clone()).or_default() += 1;
+        self.total += 1;
+    }
+
+    pub(super) fn give_back(&mut self, holder: &Holder<I>) {
+        if let Some(held) = self.held.get_mut(holder) {
             *held -= 1;
             self.total -= 1;
-            self.own -= u32::from(holder.own);
             if *held == 0 {
-                self.held.remove(&holder.namespace);
+                self.held.remove(holder);
             }
         }
     }
 
-    fn has_room(&self, holder: &Holder) -> bool {
-        let held = self.held.get(&holder.namespace).copied();
-        let within = held.unwrap_or_default() < self.places.div_ceil(4);
-        let reserved = holder.own && self.own >= (self.places * 3 / 4).max(1);
-        self.total < self.places && !reserved && (within || self.total < self.places / 2)
+    pub(super) fn are_full(&self) -> bool {
+        self.total >= self.all
+    }
+
+    pub(super) fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// May this one have one more? `silent` tells which issuers do not answer.
+    pub(super) fn has_room(&self, holder: &Holder<I>, silent: impl Fn(&I) -> bool) -> bool {
+        let part = |parts: u32| self.all.div_ceil(parts);
+        let half = (self.all / 2).max(1);
+        let of_issuer = self.sum(|h| h.issuer == holder.issuer);
+        let of_namespace = self.sum(|h| h.namespace == holder.namespace);
+        if self.are_full()
+            || of_issuer >= half
+            || (of_namespace >= part(4) && self.total >= self.all / 2)
+            || (holder.own && self.sum(|h| h.own) >= (self.all * 3 / 4).max(1))
+        {
+            return false;
+        }
+        !silent(&holder.issuer)
+            || (of_issuer < part(8)
+                && self.sum(|h| silent(&h.issuer)) < half
+                && self.sum(|h| h.namespace == holder.namespace && silent(&h.issuer)) < part(8))
+    }
+
+    fn sum(&self, of: impl Fn(&Holder<I>) -> bool) -> u32 {
+        let held = self.held.iter().filter(|(holder, _)| of(holder));
+        held.map(|(_, held)| held).sum()
     }
 }

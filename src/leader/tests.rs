@@ -376,7 +376,7 @@ fn a_process_that_does_not_end_by_itself_is_ended_by_a_thread_of_its_own() {
     lost.lost();
     lost.enforce(Duration::from_millis(20), move || tell.send(()).unwrap())
         .unwrap();
-    ended.recv_timeout(Duration::from_secs(60)).unwrap();
+    ended.recv_timeout(Duration::from_mins(1)).unwrap();
 }
 
 #[test]

@@ -1,103 +1,184 @@
-use std::collections::HashMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use proptest::prelude::*;
+use jiff::SignedDuration;
 
 use crate::{
     fixtures::at,
     issuer::{
+        limiter::{Entry, Grant, Limiter, Request},
+        limits::Client,
         line::Urgency,
-        shares::{Holder, Shares},
     },
 };
 
-fn holder(namespace: &str, own: bool) -> Holder {
-    Holder {
-        namespace: namespace.to_owned(),
+type Named = Limiter<&'static str, String>;
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn request(issuer: &'static str, namespace: &str, own: bool) -> Request<&'static str> {
+    Request {
+        issuer,
         own,
+        client: Client {
+            namespace: namespace.to_owned(),
+            id: "app".to_owned(),
+        },
+        urgency: Urgency::new(Some(at(9000)), SignedDuration::ZERO, 0, at(0)),
+        requested: false,
+        requests_per_second: 1000,
+        max_in_flight: 1000,
     }
 }
 
-fn enter(shares: &mut Shares<usize>, key: usize, namespace: &str, own: bool) -> bool {
-    let patient = Urgency::new(Some(at(9000)), 0, at(0));
-    shares.enter(&key, &holder(namespace, own), patient, at(0))
+/// Asks for so many; gives the grants.
+fn take(
+    limiter: &mut Named,
+    issuer: &'static str,
+    namespace: &str,
+    own: bool,
+    many: usize,
+) -> Vec<Grant<&'static str>> {
+    let mut grants = Vec::new();
+    for n in 0..many {
+        let key = format!("{issuer} {namespace} {n}");
+        if let (Entry::Go(grant), _) = limiter.enter(&key, &request(issuer, namespace, own), s(0)) {
+            grants.push(grant);
+        }
+    }
+    grants
 }
 
-fn end(shares: &mut Shares<usize>, namespace: &str, own: bool) -> Vec<usize> {
-    shares.give_back(&holder(namespace, own));
-    shares.call(at(0))
+#[test]
+fn no_issuer_holds_more_than_half_of_the_places() {
+    for own in [false, true] {
+        let mut limiter = Named::new(32);
+        let mut held = take(&mut limiter, "one", "a", own, 40);
+        assert_eq!(held.len(), 16);
+        held.extend(take(&mut limiter, "one", "b", own, 40));
+        assert_eq!(held.len(), 16, "not in another namespace either");
+        // The others find room.
+        assert_eq!(
+            take(&mut limiter, "two", "b", own, 40).len(),
+            8,
+            "a quarter"
+        );
+    }
 }
 
 #[test]
 fn a_namespace_holds_a_quarter_and_more_only_while_half_is_free() {
-    let mut shares = Shares::new(8);
-    for n in 0..4 {
-        assert!(enter(&mut shares, n, "a", false), "{n}: half is free");
-    }
-    assert!(!enter(&mut shares, 4, "a", false));
-    assert!(!enter(&mut shares, 4, "a", false), "it stands in line once");
-    for n in 10..12 {
-        assert!(enter(&mut shares, n, "b", false), "a quarter of its own");
-    }
-    assert!(!enter(&mut shares, 12, "b", false));
-    assert!(
-        end(&mut shares, "a", false).is_empty(),
-        "three of eight and two are held"
-    );
-    assert_eq!(end(&mut shares, "b", false), [12]);
-    assert!(end(&mut shares, "a", false).is_empty());
-    assert_eq!(end(&mut shares, "a", false), [4]);
-    assert!(enter(&mut shares, 4, "a", false), "its place is kept");
+    let mut limiter = Named::new(8);
+    let mut a = take(&mut limiter, "one", "a", false, 10);
+    assert_eq!(a.len(), 4, "half is free");
+    let b = take(&mut limiter, "two", "b", false, 10);
+    assert_eq!(b.len(), 2, "a quarter");
+    assert_eq!(take(&mut limiter, "three", "c", false, 10).len(), 2);
+    // a holds more than its quarter: the free place is another one's.
+    assert_eq!(limiter.leave(&a.remove(0), s(1)), Vec::<String>::new());
+    assert_eq!(limiter.leave(&b[0], s(1)), ["two b 2"]);
 }
 
 #[test]
 fn issuers_of_namespaces_leave_a_quarter_to_those_of_the_cluster() {
-    let mut shares = Shares::new(8);
-    for (n, namespace) in ["a", "a", "b", "b", "c", "c"].into_iter().enumerate() {
-        assert!(enter(&mut shares, n, namespace, true), "{n}");
+    let mut limiter = Named::new(8);
+    for (issuer, namespace) in [("a", "a"), ("b", "b"), ("c", "c")] {
+        assert_eq!(take(&mut limiter, issuer, namespace, true, 2).len(), 2);
     }
-    assert!(!enter(&mut shares, 20, "d", true));
-    assert!(enter(&mut shares, 21, "d", false));
-    shares.forget(&20);
-    assert!(end(&mut shares, "a", true).is_empty(), "it is gone");
+    assert!(take(&mut limiter, "d", "d", true, 1).is_empty());
+    assert_eq!(take(&mut limiter, "cluster", "d", false, 1).len(), 1);
+}
+
+/// B7: two `ClusterTokenIssuer`s that never answer, asked from three namespaces, and a healthy third one that the same
+/// namespaces ask. The healthy one goes on.
+#[test]
+fn two_silent_cluster_issuers_leave_room_for_a_healthy_one_in_the_same_namespaces() {
+    let mut limiter = Named::new(32);
+    // Ends of requests that never get an answer: after 15 s.
+    let mut silent: BTreeMap<u64, Vec<(String, Grant<&'static str>)>> = BTreeMap::new();
+    let issuer_of = |key: &str| {
+        if key.starts_with("dead-1") {
+            "dead-1"
+        } else {
+            "dead-2"
+        }
+    };
+    let namespace_of = |key: &str| key.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut longest = 0;
+    let mut since = BTreeMap::new();
+    let mut healthy = 0;
+    let mut asked = Vec::new();
+    for n in 0..50 {
+        for namespace in ["a", "b", "c"] {
+            for issuer in ["dead-1", "dead-2"] {
+                asked.push(format!("{issuer} {namespace} {n}"));
+            }
+        }
+    }
+    for second in 0..180 {
+        let now = s(second);
+        let mut come = std::mem::take(&mut asked);
+        for namespace in ["a", "b", "c"] {
+            let key = format!("well {namespace} {second}");
+            since.insert(key.clone(), second);
+            come.push(key);
+        }
+        for (key, grant) in silent.remove(&second).unwrap_or_default() {
+            limiter.unanswered(&issuer_of(&key), now);
+            come.extend(limiter.leave(&grant, now));
+            // It tries again at once, which is more than it does.
+            come.push(key);
+        }
+        come.extend(limiter.call(now));
+        while let Some(key) = come.pop() {
+            let well = key.starts_with("well");
+            let issuer = if well { "well" } else { issuer_of(&key) };
+            let (entry, called) =
+                limiter.enter(&key, &request(issuer, &namespace_of(&key), false), now);
+            come.extend(called);
+            let Entry::Go(grant) = entry else { continue };
+            if well {
+                longest = longest.max(second - since.remove(&key).expect("it asked"));
+                healthy += 1;
+                limiter.answered(
+                    &"well",
+                    &request("well", &namespace_of(&key), false).client,
+                    true,
+                    now,
+                );
+                come.extend(limiter.leave(&grant, now));
+            } else {
+                silent.entry(second + 15).or_default().push((key, grant));
+            }
+        }
+    }
+    assert!(since.is_empty(), "{} still wait", since.len());
+    assert_eq!(healthy, 3 * 180);
+    // Until it is known that the two do not answer, they may hold what they want.
+    assert!(longest <= 16, "{longest} s");
+    let mut after = 0;
+    for held in silent.values() {
+        after += held.len();
+    }
+    assert!(after <= 16, "{after} places of 32");
 }
 
 #[test]
-fn who_presses_is_called_first_and_one_place_serves_all() {
-    let mut shares = Shares::new(1);
-    assert!(enter(&mut shares, 1, "a", true));
-    assert!(!enter(&mut shares, 2, "a", true));
-    let new = Urgency::new(None, 0, at(0));
-    assert!(!shares.enter(&3, &holder("b", true), new, at(0)));
-    assert_eq!(end(&mut shares, "a", true), [3]);
-    assert!(!enter(&mut shares, 4, "a", true), "the place is kept for 3");
-    // It never comes.
-    shares.give_back(&holder("nobody", false));
-    assert!(shares.call(at(4)).is_empty());
-    assert_eq!(shares.call(at(5)), [2]);
-}
-
-proptest! {
-    #[test]
-    fn who_waits_is_called_once_all_have_ended(steps in prop::collection::vec((0_u8..4, any::<bool>()), 1..60), places in 1_u16..20) {
-        let mut shares = Shares::new(places);
-        let (mut running, mut waiting) = (Vec::new(), HashMap::new());
-        for (n, (namespace, own)) in steps.into_iter().enumerate() {
-            let namespace = ["a", "b", "c", "d"][usize::from(namespace)];
-            if enter(&mut shares, n, namespace, own) {
-                running.push((namespace, own));
-            } else {
-                waiting.insert(n, (namespace, own));
-            }
-            prop_assert!(running.len() <= usize::from(places));
-        }
-        while let Some((namespace, own)) = running.pop() {
-            for n in end(&mut shares, namespace, own) {
-                let (namespace, own) = waiting.remove(&n).expect("it stood in line");
-                prop_assert!(enter(&mut shares, n, namespace, own), "its place is kept");
-                running.push((namespace, own));
-                prop_assert!(running.len() <= usize::from(places));
-            }
-        }
-        prop_assert!(waiting.is_empty(), "{:?} never came", waiting);
-    }
+fn an_issuer_that_does_not_answer_is_told_by_its_requests_and_not_only_by_their_end() {
+    let mut limiter = Named::new(32);
+    let held = take(&mut limiter, "slow", "a", false, 4);
+    assert_eq!(held.len(), 4);
+    let ask = |limiter: &mut Named, key: &str, now| {
+        limiter
+            .enter(&key.to_owned(), &request("slow", "b", false), now)
+            .0
+    };
+    assert_eq!(
+        ask(&mut limiter, "late", s(4)),
+        Entry::Wait,
+        "an eighth is held"
+    );
+    limiter.answered(&"slow", &request("slow", "a", false).client, true, s(5));
+    assert_eq!(limiter.call(s(5)), ["late"], "it answers");
 }

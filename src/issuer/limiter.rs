@@ -1,0 +1,302 @@
+//! Who may ask which issuer now. Pure: takes a monotonic time and says who is called. Who waits holds nothing; who is called
+//! holds both a place among all requests and a permit of the issuer, so that neither is spent while the other is missing.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    time::Duration,
+};
+
+use super::{
+    limits::{Budget, Client, Wish},
+    line::Urgency,
+    shares::{Holder, Places},
+};
+
+/// How long a place is kept for one who was called. A credential that was deleted meanwhile never comes.
+const CALLED: Duration = Duration::from_secs(5);
+/// Of four places that become free, one goes to whoever waits the longest, pressing or not.
+const FREE_FOR_ALL: u64 = 4;
+
+/// One request that is asked for.
+#[derive(Clone, Debug)]
+pub struct Request<I> {
+    /// The issuer.
+    pub issuer: I,
+    /// Is the issuer an object of the credential's namespace?
+    pub own: bool,
+    /// Who asks there.
+    pub client: Client,
+    /// How much it presses.
+    pub urgency: Urgency,
+    /// Is it a renewal that the annotation requests, and that is not due?
+    pub requested: bool,
+    /// Limit of the issuer.
+    pub requests_per_second: u32,
+    /// Limit of the issuer.
+    pub max_in_flight: u32,
+}
+
+/// The right to one request, to be given back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Grant<I> {
+    holder: Holder<I>,
+    client: Client,
+}
+
+/// What [`Limiter::enter`] says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Entry<I> {
+    /// Go; give the grant back afterwards.
+    Go(Grant<I>),
+    /// Wait; a call will come.
+    Wait,
+    /// Nothing is asked for until then.
+    Paused(Duration),
+}
+
+/// All issuers. `I` names an issuer, `K` a credential.
+#[derive(Debug)]
+pub struct Limiter<I, K> {
+    budgets: HashMap<I, Turned<K>>,
+    places: Places<I>,
+    /// Where a credential waits.
+    at: HashMap<K, I>,
+    called: HashMap<K, (Grant<I>, Duration)>,
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Turned<K> {
+    budget: Budget<K>,
+    own: bool,
+    /// When it was served last, as a number of the turn.
+    served: u64,
+}
+
+impl<I, K> Limiter<I, K>
+where
+    I: Clone + Eq + Hash + Ord,
+    K: Clone + Eq + Hash + Ord,
+{
+    /// With so many places.
+    pub fn new(places: u16) -> Self {
+        Self {
+            budgets: HashMap::new(),
+            places: Places::new(places),
+            at: HashMap::new(),
+            called: HashMap::new(),
+            turn: 0,
+        }
+    }
+
+    /// Asks for one request. Gives others who are called by the way.
+    pub fn enter(&mut self, key: &K, request: &Request<I>, now: Duration) -> (Entry<I>, Vec<K>) {
+        let holder = Holder {
+            issuer: request.issuer.clone(),
+            namespace: request.client.namespace.clone(),
+            own: request.own,
+        };
+        if let Some((grant, _)) = self.called.remove(key) {
+            let same = grant.holder == holder && grant.client == request.client;
+            let paused = self.paused(&grant, now);
+            if same && paused.is_none() {
+                return (Entry::Go(grant), Vec::new());
+            }
+            self.end(&grant);
+        }
+        if self.at.get(key).is_some_and(|at| *at != request.issuer) {
+            self.leave_line(key);
+        }
+        let turned = self.budgets.entry(request.issuer.clone());
+        let turned = turned.or_insert_with(|| Turned {
+            budget: Budget::new(now),
+            own: request.own,
+            served: 0,
+        });
+        turned.own = request.own;
+        let budget = &mut turned.budget;
+        budget.configure(request.requests_per_second, request.max_in_flight);
+        if let Some(until) = budget.paused(&request.client, now) {
+            self.leave_line(key);
+            return (Entry::Paused(until), self.call(now));
+        }
+        let wish = Wish {
+            client: request.client.clone(),
+            requested: request.requested,
+        };
+        budget.stand(key, wish, request.urgency);
+        self.at.insert(key.clone(), request.issuer.clone());
+        let mut called = self.call(now);
+        let before = called.len();
+        called.retain(|k| k != key);
+        match self.called.remove(key) {
+            Some((grant, _)) if called.len() < before => (Entry::Go(grant), called),
+            _ => (Entry::Wait, called),
+        }
+    }
+
+    /// A request has ended. Gives those who are called.
+    pub fn leave(&mut self, grant: &Grant<I>, now: Duration) -> Vec<K> {
+        self.end(grant);
+        self.call(now)
+    }
+
+    /// A credential is gone. Gives those who are called.
+    pub fn forget(&mut self, key: &K, now: Duration) -> Vec<K> {
+        self.leave_line(key);
+        if let Some((grant, _)) = self.called.remove(key) {
+            self.end(&grant);
+        }
+        self.call(now)
+    }
+
+    /// The issuer has answered, whatever it said. `well`: as one that is well, be it by a refusal.
+    pub fn answered(&mut self, issuer: &I, client: &Client, well: bool, now: Duration) {
+        if let Some(turned) = self.budgets.get_mut(issuer) {
+            turned.budget.answered(client, well, now);
+        }
+    }
+
+    /// A request has ended without an answer.
+    pub fn unanswered(&mut self, issuer: &I, now: Duration) {
+        if let Some(turned) = self.budgets.get_mut(issuer) {
+            turned.budget.unanswered(now);
+        }
+    }
+
+    /// The issuer wants fewer requests of this client. Gives those who are called, to show it in their status.
+    pub fn pause(&mut self, issuer: &I, client: &Client, until: Duration, now: Duration) -> Vec<K> {
+        let Some(turned) = self.budgets.get_mut(issuer) else {
+            return Vec::new();
+        };
+        let stopped = turned.budget.pause(client, until, now);
+        for key in &stopped {
+            self.at.remove(key);
+        }
+        stopped
+    }
+
+    /// Those who may come now. Each holds its grant for five seconds.
+    pub fn call(&mut self, now: Duration) -> Vec<K> {
+        let late: Vec<K> = self
+            .called
+            .iter()
+            .filter(|(_, (_, since))| now.saturating_sub(*since) >= CALLED)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in late {
+            if let Some((grant, _)) = self.called.remove(&key) {
+                self.end(&grant);
+            }
+        }
+        let mut called = Vec::new();
+        while let Some(key) = self.next(now) {
+            called.push(key);
+        }
+        called
+    }
+
+    /// Calls the next one.
+    fn next(&mut self, now: Duration) -> Option<K> {
+        if self.places.are_full() || self.at.is_empty() {
+            return None;
+        }
+        let mut open: Vec<(bool, u64, I)> = Vec::new();
+        let mut silent: HashSet<I> = HashSet::new();
+        let by_urgency = !self.turn.is_multiple_of(FREE_FOR_ALL);
+        for (issuer, turned) in &mut self.budgets {
+            if turned.budget.is_silent(now) {
+                silent.insert(issuer.clone());
+            }
+            if turned.budget.is_open(now) {
+                let patient = by_urgency && !turned.budget.presses();
+                open.push((patient, turned.served, issuer.clone()));
+            }
+        }
+        open.sort_unstable();
+        for (_, _, issuer) in open {
+            let Some(turned) = self.budgets.get_mut(&issuer) else {
+                continue;
+            };
+            let (places, own) = (&self.places, turned.own);
+            let holder = |namespace: &str| Holder {
+                issuer: issuer.clone(),
+                namespace: namespace.to_owned(),
+                own,
+            };
+            let room = |namespace: &str| {
+                places.has_room(&holder(namespace), |issuer| silent.contains(issuer))
+            };
+            let Some((key, wish)) = turned.budget.next(now, room) else {
+                continue;
+            };
+            let grant = Grant {
+                holder: holder(&wish.client.namespace),
+                client: wish.client,
+            };
+            self.turn += 1;
+            turned.served = self.turn;
+            self.places.take(&grant.holder);
+            self.at.remove(&key);
+            self.called.insert(key.clone(), (grant, now));
+            return Some(key);
+        }
+        None
+    }
+
+    /// When somebody may be called although no request ends, and at the latest when something is to be dropped.
+    pub fn next_moment(&self, now: Duration) -> Option<Duration> {
+        let lines = self.budgets.values();
+        let lines = lines.filter_map(|t| t.budget.next_moment(now));
+        let called = self.called.values().map(|(_, since)| *since + CALLED);
+        lines.chain(called).min()
+    }
+
+    /// Drops the state of issuers that has no effect any more.
+    pub fn tidy(&mut self, now: Duration) {
+        self.budgets.retain(|_, t| !t.budget.is_idle(now));
+    }
+
+    /// An issuer is gone. What is under way there ends by itself.
+    pub fn forget_issuer(&mut self, issuer: &I) {
+        if self
+            .budgets
+            .get(issuer)
+            .is_some_and(|t| !t.budget.is_in_use())
+        {
+            self.budgets.remove(issuer);
+        }
+    }
+
+    /// How many issuers have state, and how many credentials wait or were called.
+    pub fn sizes(&self) -> (usize, usize) {
+        let waiting: usize = self.budgets.values().map(|t| t.budget.waiting()).sum();
+        (self.budgets.len(), waiting + self.called.len())
+    }
+
+    /// Requests under way, and those that were called.
+    pub fn under_way(&self) -> u32 {
+        self.places.total()
+    }
+
+    fn paused(&self, grant: &Grant<I>, now: Duration) -> Option<Duration> {
+        let turned = self.budgets.get(&grant.holder.issuer)?;
+        turned.budget.paused(&grant.client, now)
+    }
+
+    fn end(&mut self, grant: &Grant<I>) {
+        self.places.give_back(&grant.holder);
+        if let Some(turned) = self.budgets.get_mut(&grant.holder.issuer) {
+            turned.budget.leave(&grant.client);
+        }
+    }
+
+    fn leave_line(&mut self, key: &K) {
+        if let Some(issuer) = self.at.remove(key)
+            && let Some(turned) = self.budgets.get_mut(&issuer)
+        {
+            turned.budget.leave_line(key);
+        }
+    }
+}
