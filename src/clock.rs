@@ -1,6 +1,8 @@
 //! The one place where wall-clock time is read.
 
-use jiff::Timestamp;
+use std::{sync::OnceLock, time::Instant};
+
+use jiff::{SignedDuration, Timestamp};
 
 /// Tells the time. Everything that decides takes the answer as an argument.
 pub trait Clock: Send + Sync + 'static {
@@ -15,5 +17,28 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+}
+
+/// A time for deadlines and waits: the wall clock of the first call, and from then on what the monotonic clock adds. A step
+/// of the wall clock does not change it.
+pub fn steady() -> Timestamp {
+    static BEGAN: OnceLock<(Timestamp, Instant)> = OnceLock::new();
+    let (wall, began) = BEGAN.get_or_init(|| (Timestamp::now(), Instant::now()));
+    let since = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
+    wall.saturating_add(since).unwrap_or(*wall)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steady_time_never_goes_back_and_goes_on() {
+        let (first, began) = (steady(), Instant::now());
+        while began.elapsed() < std::time::Duration::from_millis(2) {
+            std::hint::spin_loop();
+        }
+        assert!(steady() > first);
     }
 }

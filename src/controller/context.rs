@@ -394,8 +394,8 @@ impl Context {
             if shown.is_some_and(|shown| *shown.uid == *uid && newer(version, &shown.version)) {
                 state.written = Some((version.to_owned(), status.clone()));
                 let object = (key.namespace.clone(), key.name.clone());
-                let now = self.clock.now();
-                self.health.wrote("credentials", &object, version, now);
+                self.health
+                    .wrote("credentials", &object, version, crate::clock::steady());
             }
         });
     }

@@ -75,7 +75,7 @@ pub(super) async fn run(context: std::sync::Arc<Context>) {
         tokio::select! {
             () = context.doubts.raised.notified() => {}
             () = tokio::time::sleep(PERIOD) => {
-                let now = context.clock.now();
+                let now = crate::clock::steady();
                 lock(&context.doubts.names).extend(context.health.unseen("secrets", UNSEEN, now));
             }
         }

@@ -54,7 +54,9 @@ impl OwnWrite<'_> {
         let ended = secrets.write_ends(&secret, number, made, now);
         // If the watch was faster it owes nothing. Under the lock, so that it cannot be so in between.
         if let (true, Some(version)) = (ended.owed, version) {
-            self.context.health.wrote("secrets", &secret, version, now);
+            self.context
+                .health
+                .wrote("secrets", &secret, version, crate::clock::steady());
         }
         drop(secrets);
         self.context.settle_doubts();

@@ -69,7 +69,7 @@ pub(super) async fn reconcile(kept: Arc<Kept>, context: Arc<Context>) -> Result<
     };
     let at = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_hours(1));
     let exists = || context.credentials.get(&reference(&key)).is_some();
-    let due = schedule::later(context.clock.now(), at);
+    let due = schedule::later(crate::clock::steady(), at);
     context.health.scheduled(key.clone(), due, exists);
     result.map(|_| Action::requeue(wait))
 }

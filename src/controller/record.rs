@@ -210,9 +210,8 @@ pub(super) fn snapshot(
     per_credential: bool,
 ) -> crate::telemetry::metrics::Snapshot {
     use crate::telemetry::metrics::{CredentialLabel, Snapshot};
-    let now = context.clock.now();
     let mut snapshot = Snapshot {
-        overdue_seconds: context.health.overdue(now).as_secs(),
+        overdue_seconds: context.health.overdue(crate::clock::steady()).as_secs(),
         watches: context
             .health
             .watches()

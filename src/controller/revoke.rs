@@ -7,7 +7,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::SecretString;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
@@ -35,6 +35,11 @@ use crate::{
 const AT_ONCE: usize = 16;
 /// Of these, of one namespace: its issuer may never answer.
 const IN_A_LANE: usize = 4;
+/// A revocation that has waited for so long for its turn is given up: behind an endpoint that never answers, thousands would
+/// wait for hours, with their tokens, and be lost at the next restart anyway.
+const BACKLOG: Duration = Duration::from_mins(10);
+/// So many wait at once; what exceeds it is given up.
+const WAITING: usize = 2_000;
 /// One revocation with all its reads.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -47,12 +52,27 @@ pub(super) struct Gone {
 /// Revokes for those who are gone, for ever.
 pub(super) async fn run(context: Arc<Context>, gone: mpsc::UnboundedReceiver<Gone>) {
     let lanes = Lanes::new(AT_ONCE, IN_A_LANE);
+    let room = Arc::new(Semaphore::new(WAITING));
     UnboundedReceiverStream::new(gone)
         .for_each_concurrent(None, |gone| {
             let (context, lanes) = (Arc::clone(&context), lanes.clone());
+            let room = Arc::clone(&room).try_acquire_owned();
             async move {
                 let key = key_of(&gone.object);
-                let _turn = lanes.turn(&key.namespace).await;
+                let turn = async {
+                    let room = room.ok()?;
+                    let turn = tokio::time::timeout(BACKLOG, lanes.turn(&key.namespace)).await;
+                    Some((turn.ok()?, room))
+                };
+                let Some(_turn) = turn.await else {
+                    tracing::warn!(
+                        namespace = key.namespace,
+                        credential = key.name,
+                        "token not revoked: too many wait for their turn; it ends by itself"
+                    );
+                    context.metrics.revoked("given_up");
+                    return;
+                };
                 // Boxed: those who wait need not have the room for it.
                 let work = Box::pin(revoke(&context, &gone));
                 let done = tokio::time::timeout(DEADLINE, work).await;
