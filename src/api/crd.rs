@@ -24,6 +24,15 @@ pub fn files() -> Result<Vec<(String, String)>, String> {
         let crd = merge_crds(vec![crd], "v1alpha1").map_err(|e| e.to_string())?;
         let mut value = serde_json::to_value(crd).map_err(|e| e.to_string())?;
         plain(&mut value);
+        for version in value["spec"]["versions"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            let properties = &mut version["schema"]["openAPIV3Schema"]["properties"];
+            bound("spec", &mut properties["spec"], true);
+            bound("status", &mut properties["status"], false);
+        }
         let yaml = serde_saphyr::to_string(&value).map_err(|e| e.to_string())?;
         files.push((
             name,
@@ -31,6 +40,77 @@ pub fn files() -> Result<Vec<(String, String)>, String> {
         ));
     }
     Ok(files)
+}
+
+/// Longest text of a spec where the type says nothing: those of Kubernetes.
+const LONGEST: u64 = 4096;
+/// Longest text of a status: an address of 1024 characters, each percent-encoded as twelve, fits.
+const LONGEST_OF_STATUS: u64 = 16 * 1024;
+/// Most items or keys where the type says nothing.
+const MOST: u64 = 64;
+/// No control or format characters, and no line or paragraph separators: such a text acts on the terminal of whoever reads
+/// it, or shows as another one. RE2 as the API server has it.
+const PRINTABLE: &str = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$";
+/// Fields of several lines.
+const LINES: [&str; 1] = ["caBundle"];
+
+/// Gives every text, list and map of a schema a bound, keys of maps included: what others write takes memory of the
+/// operator. Texts of a spec are printable as well. A status is apicred's own and must never be refused.
+fn bound(name: &str, schema: &mut Value, is_spec: bool) {
+    let Value::Object(map) = schema else {
+        return;
+    };
+    let default = |map: &mut serde_json::Map<String, Value>, key: &str, most: u64| {
+        map.entry(key).or_insert_with(|| most.into());
+    };
+    match map.get("type").and_then(Value::as_str) {
+        Some("string") if !map.contains_key("enum") => {
+            let longest = if is_spec { LONGEST } else { LONGEST_OF_STATUS };
+            default(map, "maxLength", longest);
+            if is_spec && !LINES.contains(&name) {
+                map.entry("pattern").or_insert_with(|| PRINTABLE.into());
+            }
+        }
+        Some("array") => {
+            default(map, "maxItems", MOST);
+            if let Some(items) = map.get_mut("items") {
+                bound(name, items, is_spec);
+            }
+        }
+        Some("object") => {
+            if let Some(values) = map.get_mut("additionalProperties") {
+                bound(name, values, is_spec);
+                default(map, "maxProperties", MOST);
+                bound_keys(name, map);
+            }
+            let properties = map.get_mut("properties").and_then(Value::as_object_mut);
+            for (name, property) in properties.into_iter().flatten() {
+                bound(name, property, is_spec);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A rule for the keys of a map: structural schemas have no `propertyNames`. The length comes first, and is all that a long
+/// key costs.
+fn bound_keys(name: &str, map: &mut serde_json::Map<String, Value>) {
+    let longest = match name {
+        // A prefix of 253, a slash, and a name of 63.
+        "labels" | "annotations" | "matchLabels" => 317,
+        _ => 128,
+    };
+    let printable = PRINTABLE.replace('\\', "\\\\");
+    let rule = serde_json::json!({
+        "rule": format!("self.all(k, size(k) <= {longest} && k.matches('{printable}'))"),
+        "message": format!("a key has at most {longest} characters, all of them printable"),
+    });
+    let rules = map
+        .entry("x-kubernetes-validations")
+        .or_insert_with(|| Value::Array(Vec::new()));
+    if let Value::Array(rules) = rules {
+        rules.insert(0, rule);
+    }
 }
 
 /// Takes out what the API server would write back into objects (`default`), what gives one thing two spellings
@@ -85,4 +165,89 @@ pub(super) fn bounded_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema
         "type": "object",
         "additionalProperties": { "type": "string", "maxLength": 1024 }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parts of a schema without a bound.
+    fn unbounded(path: &str, schema: &Value, is_spec: bool, out: &mut Vec<String>) {
+        let has = |key: &str| schema.get(key).is_some();
+        let mut fault = |what: &str| out.push(format!("{path}: {what}"));
+        match schema.get("type").and_then(Value::as_str) {
+            Some("string") => {
+                if !has("maxLength") && !has("enum") {
+                    fault("no maxLength");
+                }
+                if is_spec && !has("pattern") && !has("enum") && !path.ends_with(".caBundle") {
+                    fault("no pattern");
+                }
+            }
+            Some("array") => {
+                if !has("maxItems") {
+                    fault("no maxItems");
+                }
+                unbounded(&format!("{path}[]"), &schema["items"], is_spec, out);
+            }
+            Some("object") => {
+                if schema.get("x-kubernetes-preserve-unknown-fields").is_some() {
+                    fault("takes unknown fields");
+                }
+                if has("additionalProperties") {
+                    if !has("maxProperties") {
+                        fault("no maxProperties");
+                    }
+                    let rules = schema["x-kubernetes-validations"].as_array();
+                    let bounds = |r: &Value| {
+                        r["rule"]
+                            .as_str()
+                            .is_some_and(|r| r.starts_with("self.all(k, size(k) <= "))
+                    };
+                    if !rules.is_some_and(|r| r.iter().any(bounds)) {
+                        fault("no bound of its keys");
+                    }
+                    unbounded(
+                        &format!("{path}{{}}"),
+                        &schema["additionalProperties"],
+                        is_spec,
+                        out,
+                    );
+                }
+                for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                    unbounded(&format!("{path}.{name}"), property, is_spec, out);
+                }
+            }
+            Some("integer" | "boolean" | "number") => {}
+            other => fault(&format!("type {other:?}")),
+        }
+    }
+
+    #[test]
+    fn every_text_list_and_map_key_of_every_kind_has_a_bound() {
+        for (name, text) in files().unwrap() {
+            assert!(text.len() < 100_000, "{name} has {} bytes", text.len());
+            let crd: Value = serde_saphyr::from_str(&text).unwrap();
+            for version in crd["spec"]["versions"].as_array().unwrap() {
+                let schema = &version["schema"]["openAPIV3Schema"]["properties"];
+                let mut out = Vec::new();
+                unbounded("spec", &schema["spec"], true, &mut out);
+                unbounded("status", &schema["status"], false, &mut out);
+                assert_eq!(out, Vec::<String>::new(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_walk_sees_what_has_no_bound() {
+        let schema = serde_json::json!({ "type": "object", "properties": {
+            "text": { "type": "string" },
+            "list": { "type": "array", "items": { "type": "string", "maxLength": 1 } },
+            "map": { "type": "object", "additionalProperties": { "type": "string" } },
+            "any": { "x-kubernetes-preserve-unknown-fields": true },
+        } });
+        let mut out = Vec::new();
+        unbounded("spec", &schema, false, &mut out);
+        assert_eq!(out.len(), 6, "{out:?}");
+    }
 }

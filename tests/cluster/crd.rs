@@ -150,6 +150,104 @@ fn good_credentials_are_taken_as_they_are() {
 }
 
 #[test]
+fn no_text_takes_control_or_format_characters_and_no_key_is_long() {
+    run(async {
+        let world = World::shared().await;
+        let at = |pointer: &str, text: &str| -> Value {
+            let mut value = json!(text);
+            for part in pointer.split('/').rev() {
+                value = if part == "[]" {
+                    json!([value])
+                } else {
+                    json!({ part: value })
+                };
+            }
+            value
+        };
+        let plain = json!({ "entra": null, "issuerRef": { "kind": "TokenIssuer", "name": "mine" }, "scopes": null });
+        let texts = [
+            "client/id",
+            "resource",
+            "audience",
+            "parameters/key",
+            "target/annotations/key",
+            "expect/audience",
+            "expect/roles/[]",
+            "target/secretName",
+            "issuerRef/name",
+        ];
+        for pointer in texts {
+            for hostile in [
+                "a\u{1b}]0;pwned\u{7}",
+                "a\nb",
+                "a\u{202e}b",
+                "a\u{9b}b",
+                "a\u{2028}b",
+                "a\u{200b}b",
+            ] {
+                let spec = merge(merge(least(), plain.clone()), at(pointer, hostile));
+                let told = send::<ApiCredential>(world, &spec).await;
+                assert!(told.is_err(), "{pointer} takes {hostile:?}");
+            }
+        }
+        let fine = merge(
+            merge(least(), plain.clone()),
+            json!({
+                "client": { "id": "Zoë's \"app\" \\ 日本" }, "audience": "urn:x y", "parameters": { "a b": "é" },
+            }),
+        );
+        assert_eq!(
+            send::<ApiCredential>(world, &fine).await.map(|_| ()),
+            Ok(())
+        );
+        for (map, most) in [
+            ("parameters", 128),
+            ("target/annotations", 317),
+            ("target/labels", 317),
+        ] {
+            let key = |text: &str| {
+                merge(
+                    merge(least(), plain.clone()),
+                    at(&format!("{map}/KEY").replace("KEY", text), "x"),
+                )
+            };
+            for bad in [
+                "k".repeat(most + 1),
+                "k".repeat(500_000),
+                "a\u{1b}b".to_owned(),
+                "a\u{202e}b".to_owned(),
+            ] {
+                let told = send::<ApiCredential>(world, &key(&bad)).await;
+                assert!(
+                    told.is_err(),
+                    "{map} takes a key of {} characters",
+                    bad.len()
+                );
+            }
+            let told = send::<ApiCredential>(world, &key(&"k".repeat(most))).await;
+            // The name behind the slash of a label is limited by the rules of labels.
+            assert!(map != "parameters" || told.is_ok(), "{told:?}");
+        }
+        // Issuers, and what an address may hide.
+        for spec in [
+            json!({ "oauth2": { "tokenUrl": "https://a.example/\u{202e}x" } }),
+            json!({ "oidc": { "issuerUrl": "https://a\u{1b}.example" } }),
+            json!({ "oauth2": { "tokenUrl": "https://a.example", "issuer": "a\u{7}" } }),
+            json!({ "oauth2": { "tokenUrl": "https://a.example", "authorizationUrl": "https://a.example/\u{200f}" } }),
+        ] {
+            let told = send::<TokenIssuer>(world, &spec).await;
+            assert!(told.is_err(), "{spec}");
+        }
+        let bundle = "# Főtanúsítvány\n-----BEGIN CERTIFICATE-----\r\nx\n";
+        let issuer = json!({ "oidc": { "issuerUrl": "https://a.example" }, "caBundle": bundle });
+        assert_eq!(
+            send::<TokenIssuer>(world, &issuer).await.map(|_| ()),
+            Ok(())
+        );
+    });
+}
+
+#[test]
 fn bad_credentials_are_refused_in_words() {
     run(async {
         let world = World::shared().await;
