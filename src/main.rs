@@ -13,7 +13,10 @@ use apicred::{
     controller::{IdentityEnvironment, Scope, Settings},
     credential::KeyPattern,
     issuer::{addresses, proxy::Proxy},
-    telemetry::logs::{self, LogFormat},
+    telemetry::{
+        lines,
+        logs::{self, LogFormat},
+    },
 };
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
@@ -221,14 +224,16 @@ fn main() -> ExitCode {
         Command::Run(run) => operate(*run),
         Command::Crds { dir } => crds(dir.as_deref()),
     };
-    match done {
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             tracing::error!("{why}");
-            eprintln!("apicred: {why}");
+            lines::last_words(&format!("apicred: {why}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    lines::flush();
+    code
 }
 
 fn operate(run: Run) -> Result<(), String> {
@@ -318,6 +323,8 @@ fn operate(run: Run) -> Result<(), String> {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                 }
+                lines::flush();
+                lines::flush();
                 std::process::exit(130);
             });
         };

@@ -1,17 +1,27 @@
 //! Serves `/livez`, `/readyz` and `/metrics`. Nothing else, and nothing that holds or returns a credential.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse,
+    Router,
+    extract::{Extension, State},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
     routing::get,
 };
+use tokio::sync::Semaphore;
 
 use super::{
     health::Health,
     metrics::{Metrics, Snapshot},
+    server::{self, Hold},
 };
 use crate::clock::Clock;
+
+/// From the acceptance of a connection to the last byte of its answer. Prometheus waits as long by default.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Scrapes at once: with a gauge for each of thousands of credentials, an answer is megabytes that a slow client holds.
+static SCRAPES: Semaphore = Semaphore::const_new(4);
 
 /// What the handlers read.
 pub struct Admin {
@@ -39,9 +49,8 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(admin);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop)
-        .await
+    server::serve(listener, router, DEADLINE, stop).await;
+    Ok(())
 }
 
 /// Binds the admin address.
@@ -62,7 +71,16 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     verdict(admin.health.ready())
 }
 
-async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+async fn metrics(State(admin): State<Arc<Admin>>, Extension(hold): Extension<Hold>) -> Response {
+    let Ok(permit) = SCRAPES.try_acquire() else {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many scrapes at once; try again\n",
+        )
+            .into_response();
+    };
+    // Until the connection ends.
+    let _ = hold.set(permit);
     let text = admin.metrics.encode(&(admin.snapshot)());
     (
         [(
@@ -71,6 +89,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         )],
         text,
     )
+        .into_response()
 }
 
 fn verdict(result: Result<(), String>) -> (StatusCode, String) {

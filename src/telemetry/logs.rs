@@ -7,6 +7,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use super::lines::{self, Lines};
+
 /// Shape of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -17,7 +19,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error. `filter` is a tracing filter such as `info,apicred=debug`.
+/// Starts logging to standard error, past a reader that does not read ([`lines`]). `filter` is a tracing filter such as `info,apicred=debug`.
 ///
 /// # Errors
 /// When the filter cannot be read or logging has started already.
@@ -37,9 +39,16 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = filter.and(filter_fn(|event| {
         !event.target().starts_with("kube_client::client")
     }));
+    let (queue, colours) = (lines::start()?, std::io::stderr().is_terminal());
+    // The usual hook writes to standard error itself, and waits for its reader.
+    std::panic::set_hook(Box::new(|panic| lines::last_words(&panic.to_string())));
     let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(colours)
+        .with_writer(Lines {
+            queue,
+            format,
+            colours,
+        });
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines

@@ -13,6 +13,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::lines;
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Outcome {
     outcome: &'static str,
@@ -152,6 +154,11 @@ impl Default for Metrics {
             "secret_write_conflicts",
             "Writes of target Secrets that the API server refused because the Secret was not as expected",
             this.write_conflicts.clone(),
+        );
+        registry.register(
+            "log_lines_dropped",
+            "Log lines that nobody took: standard error was full or could not be written",
+            lines::dropped(),
         );
         Self { registry, ..this }
     }

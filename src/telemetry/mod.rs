@@ -2,5 +2,7 @@
 
 pub mod admin;
 pub mod health;
+pub mod lines;
 pub mod logs;
 pub mod metrics;
+pub mod server;

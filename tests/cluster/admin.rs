@@ -2,7 +2,35 @@
 
 use serde_json::json;
 
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
 use crate::support::{World, run};
+
+#[test]
+fn hundreds_of_half_requests_leave_the_probes_alive() {
+    run(async {
+        let mut world = World::own().await;
+        world.start_operator().await;
+        let operator = world.operator();
+        let mut held = Vec::new();
+        for _ in 0..400 {
+            let mut stream = TcpStream::connect(operator.admin())
+                .await
+                .expect("a connection");
+            let head = format!("GET /livez HTTP/1.1\r\nx: {}", "y".repeat(12 * 1024));
+            // It may be closed already.
+            let _ = stream.write_all(head.as_bytes()).await;
+            held.push(stream);
+        }
+        for probe in ["/livez", "/readyz", "/metrics"] {
+            let answer = operator.get(probe).await.map(|a| a.0);
+            assert_eq!(answer, Some(200), "{probe}");
+        }
+        let place = world.place("admin-flood").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+    });
+}
 
 #[test]
 fn probes_and_metrics_answer() {

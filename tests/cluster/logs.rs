@@ -6,7 +6,50 @@ use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAcces
 use serde_json::json;
 use testenv::eventually;
 
+use tokio::net::unix::pipe;
+
 use crate::support::{SOON, World, run};
+
+#[test]
+fn a_log_that_nobody_reads_and_a_full_disk_stop_nothing() {
+    run(async {
+        let mut world = World::own().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let fifo = folder.path().join("nobody-reads");
+        let made = tokio::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .await;
+        assert!(made.expect("mkfifo").success());
+        // Full from the beginning, and held open by both ends here.
+        let held = pipe::OpenOptions::new()
+            .read_write(true)
+            .open_sender(&fifo)
+            .expect("a pipe");
+        while held.try_write(&[b'x'; 1]).is_ok() {}
+        let full = folder.path().join("full-disk");
+        std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
+        let mut places = Vec::new();
+        for (name, log) in [("nobody", fifo), ("disk", full)] {
+            world.start_operator_logging_to(log).await;
+            let place = world.place(&format!("log-{name}")).await;
+            place.create("c", json!({})).await;
+            place.ready("c").await;
+            assert_eq!(world.operator().get("/livez").await.map(|a| a.0), Some(200));
+            if name == "disk" {
+                let (_, metrics) = world.operator().get("/metrics").await.expect("metrics");
+                let dropped = metrics
+                    .lines()
+                    .find_map(|l| l.strip_prefix("apicred_log_lines_dropped_total "))
+                    .and_then(|n| n.parse::<u64>().ok());
+                assert!(dropped.is_some_and(|n| n > 0), "{dropped:?}");
+            }
+            let (status, _) = world.take_operator().terminate().await;
+            assert!(status.success(), "{name}: {status:?}");
+            places.push(place);
+        }
+    });
+}
 
 /// JSON in which no object has a name twice. Readers take the last one and say nothing.
 struct Once;

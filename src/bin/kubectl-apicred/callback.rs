@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use apicred::oauth::sign_in::{Callback, Sender, callback};
+use apicred::{
+    oauth::sign_in::{Callback, Sender, callback},
+    telemetry::server,
+};
 use axum::{
     Router,
     extract::State,
@@ -23,6 +26,8 @@ use crate::{page::Page, wire::explain};
 
 /// How long the last page may take to reach the browser.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// How long a browser waits for its page at most: until the code is redeemed and the refresh token is stored.
+const ANSWER: Duration = Duration::from_mins(5);
 /// Free ports that are tried where two addresses are needed.
 const ATTEMPTS: usize = 8;
 
@@ -126,9 +131,7 @@ impl Door {
                         // A dropped sender is a stop as well.
                         let _ = stopped.wait_for(|s| *s).await;
                     };
-                    let _ = axum::serve(listener, router)
-                        .with_graceful_shutdown(stop)
-                        .await;
+                    server::serve(listener, router, ANSWER, stop).await;
                 })
             })
             .collect();

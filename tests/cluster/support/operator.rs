@@ -93,6 +93,11 @@ impl Operator {
         }
     }
 
+    /// Address of its admin server.
+    pub(crate) fn admin(&self) -> &str {
+        &self.admin
+    }
+
     /// Asks its admin server; none while it does not answer.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
         let client = reqwest::Client::builder()

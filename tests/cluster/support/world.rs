@@ -116,6 +116,11 @@ impl World {
         self.operator = Some(Operator::start(&self.kubeconfig, &self.environment, log).await);
     }
 
+    /// Starts the operator with its log at this path, which need not be a file.
+    pub(crate) async fn start_operator_logging_to(&mut self, log: PathBuf) {
+        self.operator = Some(Operator::start(&self.kubeconfig, &self.environment, log).await);
+    }
+
     /// The running operator.
     pub(crate) fn operator(&self) -> &Operator {
         self.operator.as_ref().expect("the operator runs")
