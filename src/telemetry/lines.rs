@@ -201,8 +201,11 @@ fn escape(line: &str, format: LogFormat, colours: bool) -> String {
             }
             out
         }
-        // tracing escapes control characters in what it colours.
-        LogFormat::Text if colours => body.to_owned(),
+        // tracing escapes the escape character itself in all that it colours.
+        LogFormat::Text if colours => {
+            let parts: Vec<_> = body.split('\u{1b}').map(printable).collect();
+            parts.join("\u{1b}")
+        }
         LogFormat::Text => printable(body).into_owned(),
     };
     out.push_str(end);
@@ -234,9 +237,9 @@ mod tests {
             far.read_to_string(&mut all).unwrap();
             all
         });
-        queue.flush(Duration::from_secs(60));
+        queue.flush(Duration::from_mins(1));
         queue.push(b"the last line\n".to_vec());
-        queue.flush(Duration::from_secs(60));
+        queue.flush(Duration::from_mins(1));
         let dropped = queue.dropped.get();
         drop(queue);
         let all = reader.join().unwrap();
@@ -253,7 +256,7 @@ mod tests {
             .unwrap();
         let queue = Queue::to(full).unwrap();
         queue.push(b"a line\n".to_vec());
-        queue.flush(Duration::from_secs(60));
+        queue.flush(Duration::from_mins(1));
         assert_eq!(queue.dropped.get(), 1);
         let (near, far) = UnixStream::pair().unwrap();
         drop(far);
@@ -261,7 +264,7 @@ mod tests {
         for _ in 0..3 {
             queue.push(b"a line\n".to_vec());
         }
-        queue.flush(Duration::from_secs(60));
+        queue.flush(Duration::from_mins(1));
         assert_eq!(queue.dropped.get(), 3);
         assert_eq!(queue.bytes.load(Ordering::Relaxed), 0);
     }
@@ -291,6 +294,10 @@ mod tests {
         assert_eq!(
             escape(hostile, LogFormat::Text, false),
             "a\\u{202e}b\\u{85}c\\u{e0041}d\\u{7f}é\n"
+        );
+        assert_eq!(
+            escape("\u{1b}[32ma\u{202e}\u{1b}[0m\n", LogFormat::Text, true),
+            "\u{1b}[32ma\\u{202e}\u{1b}[0m\n"
         );
     }
 }

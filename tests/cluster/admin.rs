@@ -33,6 +33,31 @@ fn hundreds_of_half_requests_leave_the_probes_alive() {
 }
 
 #[test]
+fn idle_connections_that_take_all_file_descriptors_leave_the_probes_alive() {
+    run(async {
+        let mut world = World::own().await;
+        world.environment.push(("TEST_OPEN_FILES", "64".to_owned()));
+        world.start_operator().await;
+        let operator = world.operator();
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            for _ in 0..80 {
+                held.push(
+                    TcpStream::connect(operator.admin())
+                        .await
+                        .expect("a connection"),
+                );
+            }
+            let answer = operator.get("/livez").await.map(|a| a.0);
+            assert_eq!(answer, Some(200), "{} connections", held.len());
+        }
+        let place = world.place("admin-files").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+    });
+}
+
+#[test]
 fn probes_and_metrics_answer() {
     run(async {
         let world = World::shared().await;

@@ -298,8 +298,9 @@ fn a_service_account_signs_nobody_in_with_a_token_for_the_api_server() {
         let place = entra(world, "consent-audience").await;
         let admin = PathBuf::from(world.cluster.admin_kubeconfig());
         let (audience, _) = cluster_issuer(world).await;
+        // The owner of the account allows the audience, and that is not enough.
         let account = format!(
-            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: builder, namespace: {} }}\n",
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: builder, namespace: {}, annotations: {{ apicred.dev/allowed-audiences: '{audience}' }} }}\n",
             place.namespace
         );
         world

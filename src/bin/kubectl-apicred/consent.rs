@@ -107,5 +107,11 @@ pub(crate) fn lines(credential: &Credential, places: &[Destination]) -> Vec<Stri
         let what: Vec<&str> = here.map(|p| p.part.describe()).collect();
         lines.push(format!("  to {origin}: {}", what.join("; ")));
     }
+    if credential.issuer.ca_bundle.is_some() && !credential.issuer.vouched {
+        lines.push(format!(
+            "  certificates of these addresses may be signed by the caBundle of {}",
+            credential.issuer.id
+        ));
+    }
     lines
 }

@@ -45,7 +45,7 @@ async fn livez(address: SocketAddr) -> String {
     end(&mut stream).await
 }
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 #[tokio::test]
 async fn a_probe_is_answered_among_any_number_of_slow_clients() {
@@ -152,16 +152,15 @@ async fn a_connection_serves_one_request_and_a_stop_lets_it_finish() {
 #[test]
 fn the_client_with_the_most_connections_loses_its_oldest_idle_one() {
     let ip = |n: u8| IpAddr::from([10, 0, 0, n]);
-    #[rustfmt::skip]
-    let cases: [(&[(u8, bool)], Option<usize>); 6] = [
-        (&[], None),
-        (&[(1, true)], Some(0)),
+    let cases = [
+        (vec![], None),
+        (vec![(1, true)], Some(0)),
         // A kubelet that waits for its answer outlasts a flood, even before its request has come.
-        (&[(9, false), (1, false), (1, false), (1, true)], Some(1)),
-        (&[(9, false), (1, true), (1, true), (1, false)], Some(3)),
-        (&[(9, true), (1, true), (1, true)], Some(1)),
+        (vec![(9, false), (1, false), (1, false), (1, true)], Some(1)),
+        (vec![(9, false), (1, true), (1, true), (1, false)], Some(3)),
+        (vec![(9, true), (1, true), (1, true)], Some(1)),
         // One each: the oldest whose request has not come.
-        (&[(1, true), (2, false), (3, false)], Some(1)),
+        (vec![(1, true), (2, false), (3, false)], Some(1)),
     ];
     for (open, victim) in cases {
         let open: Vec<(IpAddr, bool)> = open.iter().map(|(n, asked)| (ip(*n), *asked)).collect();

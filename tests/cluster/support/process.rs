@@ -8,11 +8,12 @@ use std::{
 
 use tokio::process::{Child, ChildStdin, Command};
 
-/// Arguments: the log file, the pid file, then the command line. Its stdin is a pipe that only the tests hold:
+/// Environment: `TEST_OPEN_FILES`, most files that the program may open. Arguments: the log file, the pid file, then the command line. Its stdin is a pipe that only the tests hold:
 /// when they end, however they end, the kernel closes it, and the reader kills the program.
 const WATCHDOG: &str = r#"
 log=$1; pidfile=$2; shift 2
 exec 3<&0 </dev/null
+[ -z "$TEST_OPEN_FILES" ] || ulimit -n "$TEST_OPEN_FILES"
 "$@" >>"$log" 2>&1 3<&- &
 child=$!
 echo "$child" >"$pidfile"
