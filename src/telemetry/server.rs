@@ -33,7 +33,9 @@ const HEAD: Duration = Duration::from_secs(5);
 const BUFFER: usize = 16 * 1024;
 /// Connections at once, over all clients. A probe and a scrape need one each.
 const CONNECTIONS: usize = 64;
-/// Pause after a failed accept, such as for want of a file descriptor: until the connection that was closed for it is gone.
+/// The same where file descriptors are few.
+const FEW: usize = 8;
+/// Pause after a failed accept, such as for want of a file descriptor: until the connections that were closed are gone.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a request holds until its connection ends; a response counts as long as its client reads it.
@@ -57,6 +59,7 @@ pub async fn serve(
 ) {
     let (stopping, stopped) = watch::channel(false);
     let (mut tasks, mut open) = (JoinSet::new(), Vec::<Open>::new());
+    let mut most = CONNECTIONS;
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -67,7 +70,7 @@ pub async fn serve(
         open.retain(|o| !o.task.is_finished());
         match accepted {
             Ok((stream, peer)) => {
-                if open.len() >= CONNECTIONS {
+                if open.len() >= most {
                     close_one(&mut open);
                 }
                 let asked = Arc::<AtomicBool>::default();
@@ -85,8 +88,12 @@ pub async fn serve(
                 });
             }
             Err(e) if is_of_the_client(&e) => {}
+            // File descriptors are used up. The others need some as well, to ask issuers: from now on half as many do.
             Err(_) => {
-                close_one(&mut open);
+                most = (open.len() / 2).clamp(FEW, most);
+                while open.len() > most {
+                    close_one(&mut open);
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -216,6 +216,25 @@ fn allowed_issuers_of_a_secret_is_never_widened() {
 }
 
 #[test]
+fn allowed_issuers_limits_an_issuer_that_is_vouched_for_as_well() {
+    let entra = person(None).issuer;
+    let origins = [entra.origin.clone()];
+    let holds = |list: &str| {
+        let notes = json!({ (names::STATE_OF): "c", (names::ALLOWED_ISSUERS): list });
+        may_hold(&secret(&notes, &json!({})), &entra, &origins).is_ok()
+    };
+    assert!(holds("https://login.microsoftonline.com"));
+    assert!(holds("https://login.microsoftonline.com/contoso.example"));
+    for other in [
+        "",
+        "https://login.example",
+        "https://login.microsoftonline.com/fabrikam.example",
+    ] {
+        assert!(!holds(other), "{other}");
+    }
+}
+
+#[test]
 fn a_user_sees_every_origin_once_with_what_is_sent_there() {
     let credential = mixed_up();
     let endpoint = apicred::oauth::known_endpoint(&credential).expect("endpoints");
