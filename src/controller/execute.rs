@@ -197,9 +197,16 @@ async fn verify(
         Some(source) => (Some(source), true),
         None => (used.cloned(), false),
     };
+    // Noted at the versions that the watch has shown: what was read may be newer, and is read again once it shows that.
+    let shown = source.as_ref().and_then(Source::mark);
+    let with: Vec<SourceMark> = observed
+        .companions
+        .iter()
+        .filter_map(Source::mark)
+        .collect();
     match materials::read(context, credential, source.as_ref()).await {
         Ok(read) if record.fingerprint == read.fingerprint => {
-            for mark in read.used.into_iter().chain(read.with) {
+            for mark in shown.into_iter().chain(with) {
                 let other = |v: &SourceMark| (&v.name, &v.key) != (&mark.name, &mark.key);
                 observed.memory.verified.retain(other);
                 observed.memory.verified.push(mark);
@@ -217,9 +224,8 @@ async fn verify(
             }
             let same = |r: &&RefusedSource| r.fingerprint.as_ref() == Some(&read.fingerprint);
             let known = observed.memory.refused.iter().find(same).cloned();
-            if let (true, Some(known), Some(mark)) = (new, known, &read.used) {
+            if let (true, Some(known), Some(mark)) = (new, known, shown) {
                 // A label on a refused Secret makes it no better.
-                let mark = mark.clone();
                 observed.memory.refuse(RefusedSource { mark, ..known });
                 return again(context);
             }
@@ -228,7 +234,7 @@ async fn verify(
         }
         // The secret in use is as good as before.
         Err(refusal) if new && refusal.class == Class::Invalid => {
-            if let Some(mark) = source.and_then(|s| s.mark()) {
+            if let Some(mark) = shown {
                 let now = context.clock.now();
                 observed.memory.refuse(RefusedSource {
                     mark,

@@ -27,7 +27,7 @@ pub enum Severity {
 const WAITS: [&str; 2] = ["IssuerRepeatsToken", "IssuerPaused"];
 
 /// How the reasons end that are about the time of a secret or certificate: that they pass is no news.
-const ENDING: [&str; 4] = ["Expiring", "Expired", "Old", "Unreadable"];
+const ENDING: [&str; 4] = ["Expiring", "Unreadable", "Expired", "Old"];
 
 /// Reasons of not being ready that nobody had to hear of: the first look, and a place in a line.
 const UNTOLD: [&str; 2] = ["Pending", "WaitingForIssuer"];
@@ -89,9 +89,11 @@ pub(super) fn notices(
         });
     }
     let secrets = "ClientCredentialExpiring";
-    if let (Some((_, reason, _)), None) = (pair(old, secrets), pair(new, secrets))
-        && !ENDING.iter().any(|end| reason.ends_with(end))
-    {
+    let reason = |s: &ApiCredentialStatus| pair(s, secrets).map(|(_, reason, _)| reason);
+    let failed = reason(old).is_some_and(|r| !ENDING.iter().any(|end| r.ends_with(end)));
+    // Only what comes after a failure in the order of reasons says that there is none.
+    let none = reason(new).is_none_or(|r| ENDING[..2].iter().any(|end| r.ends_with(end)));
+    if failed && none {
         out.push(Notice {
             severity: Severity::Normal,
             reason: "ClientCredentialAccepted".to_owned(),

@@ -190,7 +190,7 @@ fn a_restart_keeps_to_the_waits_of_what_fails() {
         world.start_operator().await;
         let place = world.place("failing").await;
         let mut names = Vec::new();
-        // A scope that the issuer does not know, a wrong secret that is not new, and a token that cannot be written.
+        // A scope that the issuer does not know, and a token that cannot be written.
         for number in 0..5 {
             let name = format!("scope-{number}");
             let spec =

@@ -300,6 +300,22 @@ fn the_end_of_a_hidden_fault_is_an_event_as_its_beginning() {
         events(&third),
         [(Severity::Normal, "ClientCredentialAccepted".to_owned())]
     );
+    // That the one in use has expired does not say that the other one works.
+    let mut over = bad.clone();
+    over.sources[1].expires_at = Some(at(-1));
+    assert_eq!(
+        events(&say(&over, Some(&second.status))),
+        [(Severity::Warning, "SecretExpired".to_owned())]
+    );
+    let mut soon = good.clone();
+    soon.sources[0].expires_at = Some(at(DAY));
+    assert_eq!(
+        events(&say(&soon, Some(&second.status))),
+        [
+            (Severity::Normal, "ClientCredentialAccepted".to_owned()),
+            (Severity::Warning, "SecretExpiring".to_owned())
+        ]
+    );
 }
 
 #[test]
