@@ -269,6 +269,11 @@ fn a_token_that_another_credential_draws_on_brings_its_reader_along_each_time() 
         first["target"] = json!({ "secretName": "first" });
         place.create("first", first).await;
         let mut before = place.ready("first").await;
+        // A token of apicred serves another credential only if its owner allows the issuer.
+        let allowed = json!({ "apicred.dev/allowed-issuers": place.issuer.origin() });
+        place
+            .edit_secret("first", json!({ "metadata": { "annotations": allowed } }))
+            .await;
         let mut second = ask;
         second["target"] = json!({ "secretName": "second" });
         second["grant"] = json!({ "tokenExchange": {
