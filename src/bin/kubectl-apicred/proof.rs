@@ -178,7 +178,6 @@ async fn account_token(
         .clone()
         .unwrap_or_else(|| account_audience(credential, Some(endpoint)));
     let denied = |denial: binding::Denial| denial.message().to_owned();
-    binding::may_use_account(credential, Some(endpoint), name, notes, &audience).map_err(denied)?;
     let api = cluster.api::<ServiceAccount>();
     let request = async |audiences: Vec<String>, dry_run: bool| {
         let wish = TokenRequest {
@@ -201,6 +200,7 @@ async fn account_token(
     // them in its own token; a user may have none.
     let own = request(Vec::new(), true).await?.spec.audiences;
     binding::may_request_audience(name, &audience, &own).map_err(denied)?;
+    binding::may_use_account(credential, Some(endpoint), name, notes, &audience).map_err(denied)?;
     let token = request(vec![audience], false)
         .await?
         .status
