@@ -187,11 +187,6 @@ impl People {
         self.note(Change::SignIn, done).await;
     }
 
-    /// Was it suspended when its user last did something? Then its token may expire.
-    pub(crate) fn may_expire(person: &Person) -> bool {
-        person.known.try_lock().is_ok_and(|known| known.suspended)
-    }
-
     pub(crate) async fn lost(&self, loss: Loss) {
         let key = (loss.client.clone(), loss.family);
         self.losses.lock().await.insert(key, loss);

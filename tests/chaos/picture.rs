@@ -53,7 +53,7 @@ pub(crate) struct Picture {
     secrets: HashMap<(String, String), Secret>,
 }
 
-pub(crate) async fn list<K>(world: &World) -> Option<HashMap<(String, String), K>>
+async fn list<K>(world: &World) -> Option<HashMap<(String, String), K>>
 where
     K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -88,6 +88,16 @@ impl Picture {
     pub(crate) fn text(secret: &Secret, key: &str) -> Option<String> {
         let bytes = secret.data.as_ref()?.get(key)?;
         String::from_utf8(bytes.0.clone()).ok()
+    }
+
+    /// Can its token be renewed? It is neither suspended nor in need of a sign-in.
+    pub(crate) fn is_renewed(&self, person: &Person) -> bool {
+        let key = (person.role.namespace.to_owned(), person.role.name.clone());
+        let state = self.secret(person, person.role.state());
+        self.credentials.get(&key).is_some_and(|credential| {
+            let lost = state.and_then(|state| loss(&person.role, credential, state, false));
+            credential.spec.suspend != Some(true) && lost.is_none()
+        })
     }
 
     /// Secrets that apicred published for credentials that are not there.

@@ -10,13 +10,12 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
 
 use crate::{
     changes::{GARBAGE, Loss, People, stored},
     excuse::excuse,
     issuer::{Entry, families, journal},
-    picture::{Picture, State, issued, list, state_of},
+    picture::{Picture, State, issued, state_of},
     plan::{Fault, Options},
     replicas::{Usage, errors},
     world::World,
@@ -350,7 +349,7 @@ impl<'a> Verdict<'a> {
                     self.probes_failed.fetch_add(1, Ordering::SeqCst);
                 }
             }
-            let Some(secrets) = list::<Secret>(self.world).await else {
+            let Some(picture) = Picture::of(self.world).await else {
                 continue;
             };
             let tokens = issued(&journal(&self.world.prepared.folder));
@@ -359,7 +358,7 @@ impl<'a> Verdict<'a> {
             seen.samples += 1;
             for person in self.people.all.iter().filter(|p| p.role.kind.has_issuer()) {
                 let role = &person.role;
-                let target = secrets.get(&(role.namespace.to_owned(), role.target()));
+                let target = picture.secret(person, role.target());
                 let token = target.and_then(|s| Picture::text(s, "token"));
                 let Some(token) = token.filter(|token| token != GARBAGE) else {
                     continue;
@@ -371,7 +370,7 @@ impl<'a> Verdict<'a> {
                     }
                     Some(issued) => {
                         let over = now.duration_since(issued.expires).as_secs();
-                        if over > 0 && !People::may_expire(person) {
+                        if over > 0 && picture.is_renewed(person) {
                             let worst = seen.expired.entry(token).or_default();
                             *worst = over.max(*worst);
                         }
