@@ -13,7 +13,7 @@ use dev_issuer::Point;
 use serde_json::json;
 use testenv::{OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually};
 
-use self::victim::{AT, WHEN};
+use self::victim::{AT, ONLY, WHEN};
 use crate::{
     providers::{NOWHERE, answers, person, signed_in, state},
     support::{
@@ -230,6 +230,15 @@ async fn crash(
         ),
         (AT, at.to_string()),
         (WHEN, when.to_owned()),
+        // Every second step is cut in an operator of single namespaces: before them the even ones, after them the odd ones.
+        (
+            ONLY,
+            if (at % 2 == 0) == (when == "before") {
+                place.namespace.clone()
+            } else {
+                String::new()
+            },
+        ),
     ];
     let program = std::env::current_exe().expect("this program has a path");
     let mut victim = Guarded::spawn(&program, &args, &env, world.next_log("victim")).await;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    life::{Case, operator, reference, world},
+    life::{Case, Mode, in_both_modes, operator, reference, world},
     oracles::check,
     policies::{forbidden, in_force},
     servers::{LAWLESS, fragile},
@@ -60,8 +60,8 @@ async fn webhook_gone(place: &Place, name: &str) {
 
 #[test]
 fn a_webhook_that_is_down_holds_the_secret_up_and_costs_no_token() {
-    run(async {
-        let mut case = Case::new(world().await, "f18-hook").await;
+    run(in_both_modes(async |mode| {
+        let mut case = Case::within(world().await, "f18-hook", mode).await;
         case.home = NAMESPACE.to_owned();
         webhook_down(&case, "", "secrets", "CREATE").await;
         in_force(&case).await;
@@ -70,7 +70,7 @@ fn a_webhook_that_is_down_holds_the_secret_up_and_costs_no_token() {
             webhook_gone(&place, &name).await;
         })
         .await;
-    });
+    }));
 }
 
 /// Leads a life whose status cannot be written at first; the token does not wait for it.
@@ -116,14 +116,14 @@ async fn status_refused(world: &World, place: &Place) {
 
 #[test]
 fn a_webhook_that_is_down_keeps_the_status_back_and_not_the_token() {
-    run(async {
+    run(in_both_modes(async |mode| {
         let world = world().await;
-        let case = Case::new(world, "f18-hush").await;
+        let case = Case::within(world, "f18-hush", mode).await;
         webhook_down(&case, "apicred.dev", "apicredentials/status", "UPDATE").await;
         status_refused(world, &case.place).await;
         let (place, name) = (std::sync::Arc::clone(&case.place), case.name.clone());
         unsaid(case, 500, async || webhook_gone(&place, &name).await).await;
-    });
+    }));
 }
 
 /// The kind as it is, and one whose status must have a field that no version of apicred knows.
@@ -143,7 +143,6 @@ fn a_kind_that_became_stricter_keeps_the_status_back_and_not_the_token() {
     run(async {
         let mut world = LAWLESS.lock().await;
         let world = fragile(&mut world).await;
-        let case = Case::new(world, "f18-strict").await;
         let kinds: Api<CustomResourceDefinition> = Api::all(world.admin.clone());
         let (usual, strict) = stricter(&kinds).await;
         let put = async |spec: &Value| {
@@ -152,8 +151,11 @@ fn a_kind_that_became_stricter_keeps_the_status_back_and_not_the_token() {
             let put = kinds.patch("apicredentials.apicred.dev", &params, &versions);
             put.await.expect("another kind");
         };
-        put(&strict).await;
-        status_refused(world, &case.place).await;
-        unsaid(case, 422, async || put(&usual).await).await;
+        for mode in Mode::BOTH {
+            let case = Case::within(world, "f18-strict", mode).await;
+            put(&strict).await;
+            status_refused(world, &case.place).await;
+            unsaid(case, 422, async || put(&usual).await).await;
+        }
     });
 }

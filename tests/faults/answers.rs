@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use futures::{FutureExt, future::join_all};
 
 use crate::{
-    life::{Life, Named, reference},
+    life::{Life, Mode, Named, reference},
     oracles::check,
     support::run,
     wire::{Call, Fault, Wire},
@@ -17,19 +17,27 @@ const MOST: usize = 40;
 /// What is done to a wire before a life begins.
 pub(crate) type Spoiling = Box<dyn FnOnce(&Wire) + Send>;
 
-/// Leads a life for each of these faults and each request of a single object, until one has no fault.
+/// Leads a life for each of these faults and each request of a single object, until one has no fault. In namespaced mode
+/// these requests are the same, so each fault meets every third of them there, and each request some of the faults.
 pub(crate) async fn at_each_call(faults: &[Named]) {
     let requests = reference().await.calls.len();
     assert!((5..MOST).contains(&requests), "{requests} requests a life");
-    let first = |fault: &Named| {
+    let first = |(number, fault): (usize, &Named)| {
         let fault = fault.clone();
-        (1..=requests).map(move |k| at(&fault, k))
+        let modes = move |k| {
+            let both = k % 3 == number % 3;
+            Mode::BOTH.into_iter().take(if both { 2 } else { 1 })
+        };
+        (1..=requests).flat_map(move |k| {
+            let fault = fault.clone();
+            modes(k).map(move |mode| at(&fault, k, mode))
+        })
     };
-    lead_all(faults.iter().flat_map(first).collect()).await;
+    lead_all(faults.iter().enumerate().flat_map(first).collect()).await;
     // What a fault makes of a life may have more requests than the reference.
     join_all(faults.iter().map(async |fault| {
         let mut k = requests + 1;
-        while lead(at(fault, k)).await {
+        while lead(at(fault, k, Mode::Cluster)).await {
             k += 1;
             assert!(k < MOST, "{}: a life without an end", fault.0);
         }
@@ -37,14 +45,17 @@ pub(crate) async fn at_each_call(faults: &[Named]) {
     .await;
 }
 
-fn at((name, fault): &Named, k: usize) -> (String, Spoiling) {
+fn at((name, fault): &Named, k: usize, mode: Mode) -> Spoilt {
     let fault = fault.clone();
     let spoil = move |wire: &Wire| wire.spoil(k, Call::is_single, fault);
-    (format!("{name}-{k}"), Box::new(spoil))
+    (format!("{name}-{k}"), mode, Box::new(spoil))
 }
 
+/// A life that is spoilt: its name, the mode of its operator, and how it is spoilt.
+pub(crate) type Spoilt = (String, Mode, Spoiling);
+
 /// Leads these lives, in each of which something must have been spoilt.
-pub(crate) async fn lead_all(cases: Vec<(String, Spoiling)>) {
+pub(crate) async fn lead_all(cases: Vec<Spoilt>) {
     let lives = cases
         .into_iter()
         .map(|case| AssertUnwindSafe(lead(case)).catch_unwind());
@@ -57,8 +68,8 @@ pub(crate) async fn lead_all(cases: Vec<(String, Spoiling)>) {
 }
 
 /// Leads one life; was anything spoilt?
-async fn lead((name, spoil): (String, Spoiling)) -> bool {
-    let life = Life::lead(&name, spoil).await;
+async fn lead((name, mode, spoil): Spoilt) -> bool {
+    let life = Life::lead_in(mode, &name, spoil).await;
     check(&life, reference().await);
     life.spoilt > 0
 }

@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::{
-    life::{Case, world},
+    life::{Case, Mode, in_both_modes, world},
     support::{Place, run},
 };
 
@@ -17,9 +17,10 @@ const STATUS: &str = "patch apicredentials/status c";
 /// what the server answered to each status, and the object.
 async fn behind_its_back(
     name: &str,
+    mode: Mode,
     change: impl AsyncFnOnce(&Place),
 ) -> (Vec<Option<u16>>, apicred::api::ApiCredential) {
-    let mut case = Case::new(world().await, name).await;
+    let mut case = Case::within(world().await, name, mode).await;
     let (come, go) = case.wire.hold_first(|call| call.words() == STATUS);
     case.start();
     case.place.create("c", json!({})).await;
@@ -46,8 +47,8 @@ async fn behind_its_back(
 
 #[test]
 fn a_status_that_meets_a_label_is_written_at_the_newer_version() {
-    run(async {
-        let (answers, object) = behind_its_back("fenced-label", async |place| {
+    run(in_both_modes(async |mode| {
+        let (answers, object) = behind_its_back("fenced-label", mode, async |place| {
             let label = json!({ "metadata": { "labels": { "team": "secops" } } });
             place.edit("c", label).await;
         })
@@ -55,13 +56,13 @@ fn a_status_that_meets_a_label_is_written_at_the_newer_version() {
         assert_eq!(answers, [Some(409), Some(200)]);
         let labels = object.metadata.labels.unwrap_or_default();
         assert_eq!(labels.get("team").map(String::as_str), Some("secops"));
-    });
+    }));
 }
 
 #[test]
 fn a_status_that_is_not_known_is_not_written_over_but_looked_at() {
-    run(async {
-        let (answers, object) = behind_its_back("fenced-status", async |place| {
+    run(in_both_modes(async |mode| {
+        let (answers, object) = behind_its_back("fenced-status", mode, async |place| {
             let status = Patch::Merge(json!({ "status": { "renewReason": "Nonsense" } }));
             let params = PatchParams::default();
             let credentials = place.credentials();
@@ -73,5 +74,5 @@ fn a_status_that_is_not_known_is_not_written_over_but_looked_at() {
         assert!(answers[1..].contains(&Some(200)), "{answers:?}");
         let status = object.status.expect("a status");
         assert_ne!(status.renew_reason.as_deref(), Some("Nonsense"));
-    });
+    }));
 }

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use testenv::eventually;
-use tokio::time::sleep;
 
 use crate::{
-    life::{Case, world},
+    life::{Case, Mode, in_both_modes, world},
     relay::Relay,
     servers::{FRAGILE, fragile},
-    support::{LATER, run},
+    support::{LATER, World, run},
 };
 
 /// The bound on a silent connection in this test. In the program it is 230 s, longer than any watch.
@@ -19,11 +18,11 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 #[test]
 fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
-    run(async {
+    run(in_both_modes(async |mode| {
         let world = world().await;
         let relay = Relay::to(world.cluster.server_url()).await;
         let folder = tempfile::tempdir().expect("a folder");
-        let mut case = Case::new(world, "f13-frozen").await;
+        let mut case = Case::within(world, "f13-frozen", mode).await;
         case.kubeconfig = folder.path().join("config");
         relay.kubeconfig(world.operator_kubeconfig(), &case.kubeconfig);
         case.silence = Some(SILENCE);
@@ -40,7 +39,7 @@ fn connections_that_are_dead_and_silent_are_given_up_and_cost_nothing() {
         }
         case.stays_quiet(Duration::from_secs(1)).await;
         case.stop().await;
-    });
+    }));
 }
 
 /// The operator comes from a server that knows all to one that was cut off from etcd before its last writes, first with
@@ -50,53 +49,64 @@ fn an_api_server_that_knows_the_past_alone_makes_nobody_decide_anything() {
     run(async {
         let mut world = FRAGILE.lock().await;
         let world = fragile(&mut world).await;
-        let store = Relay::to(&world.cluster.etcd_url()).await;
-        let etcd = format!("http://{}", store.address());
-        let past = world.cluster.another_apiserver(&etcd).await;
-        let past = past.expect("another API server");
-        let relay = Relay::to(world.cluster.server_url()).await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut case = Case::new(world, "f16").await;
-        case.kubeconfig = folder.path().join("config");
-        relay.kubeconfig(world.operator_kubeconfig(), &case.kubeconfig);
-        case.start();
-        // In the past that the other server will know there is a credential, and no Secret.
-        let suspended = json!({ "suspend": true });
-        case.place.create("c", suspended).await;
-        case.stays_quiet(Duration::from_secs(1)).await;
-        store.pause();
-        case.place
-            .edit("c", json!({ "spec": { "suspend": false } }))
-            .await;
-        let first = case.until_ready(None).await;
-        let second = case.place.request_renewal("c").await;
-        let second = case.until_ready(Some((&first, Some(&second)))).await;
-        case.stays_quiet(Duration::from_millis(300)).await;
-
-        let watches = || {
-            let journal = case.wire.journal();
-            journal.iter().filter(|e| e.call.verb == "watch").count()
-        };
-        let before = watches();
-        relay.lead_to(past.url());
-        eventually(LATER, "five watches there", async || {
-            watches() >= before + 5
-        })
-        .await;
-        let wish = case.place.request_renewal("c").await;
-        sleep(Duration::from_secs(3)).await;
-        assert_eq!(case.place.posts(), 2, "with what it knows");
-        case.kill().await;
-        case.start();
-        sleep(Duration::from_secs(5)).await;
-        assert_eq!(case.place.posts(), 2, "with what that server knows");
-        let view = case.place.view("token").await.expect("the Secret");
-        assert_eq!(view.version, second.version, "O1");
-
-        store.go_on();
-        case.until_ready(Some((&second, Some(&wish)))).await;
-        assert_eq!(case.place.posts(), 3, "O3");
-        case.stays_quiet(Duration::from_millis(500)).await;
-        case.stop().await;
+        for mode in Mode::BOTH {
+            knows_the_past_alone(world, mode).await;
+        }
     });
+}
+
+async fn knows_the_past_alone(world: &World, mode: Mode) {
+    let store = Relay::to(&world.cluster.etcd_url()).await;
+    let etcd = format!("http://{}", store.address());
+    let past = world.cluster.another_apiserver(&etcd).await;
+    let past = past.expect("another API server");
+    let relay = Relay::to(world.cluster.server_url()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut case = Case::within(world, "f16", mode).await;
+    case.kubeconfig = folder.path().join("config");
+    relay.kubeconfig(world.operator_kubeconfig(), &case.kubeconfig);
+    case.start();
+    // In the past that the other server will know there is a credential, and no Secret.
+    let suspended = json!({ "suspend": true });
+    case.place.create("c", suspended).await;
+    case.stays_quiet(Duration::from_secs(1)).await;
+    store.pause();
+    case.place
+        .edit("c", json!({ "spec": { "suspend": false } }))
+        .await;
+    let first = case.until_ready(None).await;
+    let second = case.place.request_renewal("c").await;
+    let second = case.until_ready(Some((&first, Some(&second)))).await;
+    case.stays_quiet(Duration::from_millis(300)).await;
+
+    let asked = |case: &Case, verb: &str| {
+        let journal = case.wire.journal();
+        journal.iter().filter(|e| e.call.verb == verb).count()
+    };
+    let before = asked(&case, "watch");
+    relay.lead_to(past.url());
+    eventually(LATER, "five watches there", async || {
+        asked(&case, "watch") >= before + 5
+    })
+    .await;
+    let wish = case.place.request_renewal("c").await;
+    case.stays_quiet(Duration::from_secs(1)).await;
+    assert_eq!(case.place.posts(), 2, "with what it knows");
+    case.kill().await;
+    let before = asked(&case, "list");
+    case.start();
+    eventually(LATER, "five lists there", async || {
+        asked(&case, "list") >= before + 5
+    })
+    .await;
+    case.stays_quiet(Duration::from_secs(1)).await;
+    assert_eq!(case.place.posts(), 2, "with what that server knows");
+    let view = case.place.view("token").await.expect("the Secret");
+    assert_eq!(view.version, second.version, "O1");
+
+    store.go_on();
+    case.until_ready(Some((&second, Some(&wish)))).await;
+    assert_eq!(case.place.posts(), 3, "O3");
+    case.stays_quiet(Duration::from_millis(500)).await;
+    case.stop().await;
 }

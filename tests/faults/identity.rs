@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    life::{Case, world},
+    life::{Case, in_both_modes, world},
     support::{LATER, NAMESPACE, run, typed},
 };
 
@@ -47,12 +47,13 @@ fn with_user(kubeconfig: &Path, user: &Value, path: &Path) {
 
 #[test]
 fn an_own_token_that_is_not_taken_any_more_is_read_anew_and_costs_nothing() {
-    run(async {
+    run(in_both_modes(async |mode| {
         let world = world().await;
         let folder = tempfile::tempdir().expect("a folder");
         let (file, kubeconfig) = (folder.path().join("token"), folder.path().join("config"));
-        let old = bound_token(&world.admin, "anchor-old").await;
-        let new = bound_token(&world.admin, "anchor-new").await;
+        let anchors = ["anchor-old", "anchor-new"].map(|name| mode.name(name));
+        let old = bound_token(&world.admin, &anchors[0]).await;
+        let new = bound_token(&world.admin, &anchors[1]).await;
         std::fs::write(&file, &old).expect("a file");
         with_user(
             world.operator_kubeconfig(),
@@ -66,7 +67,7 @@ fn an_own_token_that_is_not_taken_any_more_is_read_anew_and_costs_nothing() {
             &with_old,
         );
 
-        let mut case = Case::new(world, "f18-token").await;
+        let mut case = Case::within(world, "f18-token", mode).await;
         case.kubeconfig = kubeconfig;
         case.start();
         case.place.create("c", json!({})).await;
@@ -74,10 +75,7 @@ fn an_own_token_that_is_not_taken_any_more_is_read_anew_and_costs_nothing() {
         std::fs::write(&file, new).expect("a file");
         let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), NAMESPACE);
         let params = DeleteParams::default();
-        secrets
-            .delete("anchor-old", &params)
-            .await
-            .expect("it goes");
+        secrets.delete(&anchors[0], &params).await.expect("it goes");
         let read = Kubeconfig::read_from(with_old).expect("a kubeconfig");
         let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
         let theirs = Client::try_from(config.expect("a usable kubeconfig")).expect("a client");
@@ -104,5 +102,5 @@ fn an_own_token_that_is_not_taken_any_more_is_read_anew_and_costs_nothing() {
         );
         case.stays_quiet(Duration::from_millis(500)).await;
         case.stop().await;
-    });
+    }));
 }

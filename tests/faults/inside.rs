@@ -15,7 +15,7 @@ use std::{
 use apicred::{
     app,
     clock::Clock,
-    controller::{IdentityEnvironment, Operator, Settings, Sizes},
+    controller::{IdentityEnvironment, Operator, Scope, Settings, Sizes},
     telemetry::{health::Health, metrics::Metrics},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -103,6 +103,7 @@ pub(crate) struct Given {
     pub(crate) wire: Wire,
     pub(crate) clock: Arc<Steered>,
     pub(crate) said: Said,
+    pub(crate) scope: Scope,
     /// Where its digest key lies.
     pub(crate) namespace: String,
     /// After how long a silent connection of the API server is given up, if not after the usual time.
@@ -147,7 +148,7 @@ impl Inside {
                 app::harden(&mut config);
                 config.read_timeout = given.silence.or(config.read_timeout);
                 let settings = Settings {
-                    scope: apicred::controller::Scope::Cluster,
+                    scope: given.scope,
                     namespace: given.namespace,
                     concurrency: 4,
                     target_keys: Vec::new(),

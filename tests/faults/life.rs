@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use apicred::controller::Scope;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
@@ -71,6 +72,44 @@ pub(crate) async fn operator(world: &World) -> Client {
     Client::try_from(config.expect("a usable kubeconfig")).expect("a client")
 }
 
+/// Which namespaces the operator of a case watches. It must behave the same in both modes, so a life in either mode is
+/// compared with the same reference.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mode {
+    /// All of them, as far as the [`Wire`] shows them.
+    Cluster,
+    /// The namespace of the case by name (`watchNamespaces` of the chart), and the issuers of the cluster.
+    Namespaced,
+}
+
+impl Mode {
+    pub(crate) const BOTH: [Self; 2] = [Self::Cluster, Self::Namespaced];
+
+    /// The name of a case in this mode: places need different ones.
+    pub(crate) fn name(self, name: &str) -> String {
+        match self {
+            Self::Cluster => name.to_owned(),
+            Self::Namespaced => format!("{name}-ns"),
+        }
+    }
+
+    fn scope(self, namespace: &str) -> Scope {
+        match self {
+            Self::Cluster => Scope::Cluster,
+            Self::Namespaced => Scope::Namespaces {
+                names: [namespace.to_owned()].into(),
+                cluster_issuers: true,
+            },
+        }
+    }
+}
+
+/// Leads a case in both modes at once.
+pub(crate) async fn in_both_modes(case: impl AsyncFn(Mode)) {
+    let [cluster, namespaced] = Mode::BOTH.map(|mode| case(mode));
+    futures::future::join(cluster, namespaced).await;
+}
+
 /// A case: a place, an operator that sees nothing else, and all that is written down about the two.
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -78,6 +117,7 @@ pub(crate) struct Case {
     pub(crate) wire: Wire,
     pub(crate) clock: Arc<Steered>,
     pub(crate) said: Said,
+    mode: Mode,
     pub(crate) kubeconfig: std::path::PathBuf,
     /// After how long it gives a silent connection up, if not after the usual time.
     pub(crate) silence: Option<Duration>,
@@ -120,9 +160,14 @@ pub(crate) struct Life {
 impl Life {
     /// Leads a life on a wire that `spoil` may have spoilt.
     pub(crate) async fn lead(name: &str, spoil: impl FnOnce(&Wire)) -> Self {
+        Self::lead_in(Mode::Cluster, name, spoil).await
+    }
+
+    /// The same, in this mode.
+    pub(crate) async fn lead_in(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> Self {
         let world = world().await;
         let turn = TURNS.acquire().await.expect("it is never closed");
-        let mut case = Case::new(world, name).await;
+        let mut case = Case::within(world, name, mode).await;
         spoil(&case.wire);
         let life = case.live().await;
         // A deletion is a wait for the garbage collector: the next one may begin.
@@ -135,6 +180,12 @@ impl Life {
 impl Case {
     /// A place in this world; no operator runs in it yet.
     pub(crate) async fn new(world: &World, name: &str) -> Self {
+        Self::within(world, name, Mode::Cluster).await
+    }
+
+    /// The same, in this mode.
+    pub(crate) async fn within(world: &World, name: &str, mode: Mode) -> Self {
+        let name = &mode.name(name);
         let place = world.place(name).await;
         let wire = Wire::to(&place.namespace, &place.issuer_name);
         let home = place.namespace.clone();
@@ -144,6 +195,7 @@ impl Case {
             wire,
             clock: Arc::default(),
             said: Said::default(),
+            mode,
             kubeconfig: world.operator_kubeconfig().clone(),
             silence: None,
             home,
@@ -162,6 +214,7 @@ impl Case {
             wire: self.wire.clone(),
             clock: Arc::clone(&self.clock),
             said: self.said.clone(),
+            scope: self.mode.scope(&self.place.namespace),
             namespace: self.home.clone(),
             silence: self.silence,
             probe: self.probe.clone(),

@@ -8,6 +8,7 @@ mod admission;
 mod answers;
 mod busy;
 mod crashes;
+mod defect;
 mod drain;
 mod fenced;
 mod frozen;

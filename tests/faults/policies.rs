@@ -20,7 +20,7 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    life::{Case, operator, reference, world},
+    life::{Case, in_both_modes, operator, reference, world},
     oracles::check,
     support::{LATER, NAMESPACE, Place, SOON, condition, run, typed},
 };
@@ -57,8 +57,8 @@ pub(crate) async fn forbidden(mut case: Case, reason: &str, lift: impl AsyncFnOn
 
 #[test]
 fn a_quota_that_leaves_no_room_is_told_and_costs_no_token() {
-    run(async {
-        let mut case = Case::new(world().await, "f18-quota").await;
+    run(in_both_modes(async |mode| {
+        let mut case = Case::within(world().await, "f18-quota", mode).await;
         case.home = NAMESPACE.to_owned();
         let place = &case.place;
         let quotas: Api<ResourceQuota> = Api::namespaced(place.kube.clone(), &place.namespace);
@@ -82,18 +82,19 @@ fn a_quota_that_leaves_no_room_is_told_and_costs_no_token() {
                 .expect("it goes");
         })
         .await;
-    });
+    }));
 }
 
 #[test]
 fn an_admission_policy_that_refuses_the_secret_is_told_and_costs_no_token() {
-    run(async {
+    run(in_both_modes(async |mode| {
         for (answer, reason) in [
             ("Forbidden", "TargetWriteForbidden"),
             ("Invalid", "TargetInvalid"),
         ] {
             let name = format!("f18-vap-{}", answer.to_lowercase());
-            let mut case = Case::new(world().await, &name).await;
+            let mut case = Case::within(world().await, &name, mode).await;
+            let name = case.name.clone();
             case.home = NAMESPACE.to_owned();
             let kube = case.place.kube.clone();
             let policies: Api<ValidatingAdmissionPolicy> = Api::all(kube.clone());
@@ -131,7 +132,7 @@ fn an_admission_policy_that_refuses_the_secret_is_told_and_costs_no_token() {
             })
             .await;
         }
-    });
+    }));
 }
 
 /// Waits until the policy is obeyed: the API server learns of it in its own time.
@@ -153,8 +154,8 @@ async fn may_create(place: &Place) -> bool {
 
 #[test]
 fn a_namespace_that_is_deleted_and_made_anew_with_the_same_names_gets_a_token_of_its_own() {
-    run(async {
-        let mut case = Case::new(world().await, "f20").await;
+    run(in_both_modes(async |mode| {
+        let mut case = Case::within(world().await, "f20", mode).await;
         case.home = NAMESPACE.to_owned();
         case.start();
         case.place.create("c", json!({})).await;
@@ -188,13 +189,13 @@ fn a_namespace_that_is_deleted_and_made_anew_with_the_same_names_gets_a_token_of
         assert_eq!(case.place.posts(), 2, "O3");
         case.stays_quiet(Duration::from_secs(1)).await;
         case.stop().await;
-    });
+    }));
 }
 
 #[test]
 fn a_clock_that_jumps_costs_one_token_a_jump_and_heals() {
-    run(async {
-        let mut case = Case::new(world().await, "f40").await;
+    run(in_both_modes(async |mode| {
+        let mut case = Case::within(world().await, "f40", mode).await;
         case.start();
         case.place.create("c", json!({})).await;
         let mut last = case.until_ready(None).await;
@@ -230,5 +231,5 @@ fn a_clock_that_jumps_costs_one_token_a_jump_and_heals() {
         let exp = view.claims["exp"].as_i64().expect("an end");
         assert!((view.expires_at.as_second() - exp).abs() <= 2);
         case.stop().await;
-    });
+    }));
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    life::Case,
+    life::{Case, Mode},
     servers::{FRAGILE, fragile},
     support::{SOON, run},
     wire::Call,
@@ -44,9 +44,14 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
     run(async {
         let mut world = FRAGILE.lock().await;
         let world = fragile(&mut world).await;
-        for in_flight in [false, true] {
+        for (mode, in_flight) in [
+            (Mode::Cluster, false),
+            (Mode::Cluster, true),
+            (Mode::Namespaced, true),
+        ] {
             let name = if in_flight { "f17-flight" } else { "f17-rest" };
-            let mut case = Case::new(world, name).await;
+            let mut case = Case::within(world, name, mode).await;
+            let name = &case.name.clone();
             case.start();
             case.place.create("c", json!({})).await;
             let early = json!({ "target": { "secretName": "early" } });

@@ -7,7 +7,7 @@ use std::{
 };
 
 use apicred::api::ApiCredential;
-use futures::future::join;
+use futures::future::{join, join3};
 use k8s_openapi::api::{core::v1::Namespace, rbac::v1::ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
@@ -19,10 +19,10 @@ use testenv::{Component, eventually};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
-    life::{Case, operator, reference},
+    life::{Case, Mode, operator, reference},
     oracles::check,
     support::{LATER, World, run},
-    wire::{Call, Wire},
+    wire::{Call, Entry, Wire},
 };
 
 /// A world whose servers may be stopped.
@@ -37,29 +37,58 @@ const FIRST_SECRET: Moment = |call| call.words() == "create secrets ";
 const STATUS: Moment = |call| call.words() == "patch apicredentials/status c";
 pub(crate) const ROTATION: Moment = |call| call.words() == "patch secrets token";
 
-/// Leads a life in this world; something happens to the servers at the first request that fits, which is held back
-/// until `disturb` says that it has happened. The operator's own deadline of a call is 10 s.
+/// The wires of two lives, one in each mode.
+pub(crate) struct Wires([Wire; 2]);
+
+impl Wires {
+    /// Does this hold for the requests of each life?
+    pub(crate) fn all(&self, holds: impl Fn(&[Entry]) -> bool) -> bool {
+        self.0.iter().all(|wire| holds(&wire.journal()))
+    }
+}
+
+/// Lets the requests of two lives go on.
+pub(crate) struct Go([Arc<Notify>; 2]);
+
+impl Go {
+    pub(crate) fn notify_one(&self) {
+        for go in &self.0 {
+            go.notify_one();
+        }
+    }
+}
+
+/// Leads a life in each mode in this world, both at once; something happens to the servers at the first request that
+/// fits, which is held back until `disturb` says that it has happened. The operator's own deadline of a call is 10 s.
 pub(crate) async fn disturbed(
     world: &mut World,
     name: &str,
     moment: Moment,
-    disturb: impl AsyncFnOnce(&mut World, &Wire, &Notify),
-) -> Wire {
+    disturb: impl AsyncFnOnce(&mut World, &Wires, &Go),
+) -> Wires {
     let usual = reference().await;
-    let mut case = Case::new(world, name).await;
-    let wire = case.wire.clone();
-    let (come, go) = wire.hold_first(moment);
-    let frozen = Arc::clone(&case.frozen);
-    let happen = async {
-        come.notified().await;
-        frozen.store(true, Ordering::SeqCst);
-        disturb(world, &wire, &go).await;
-        frozen.store(false, Ordering::SeqCst);
+    let [one, two] = Mode::BOTH.map(|mode| Case::within(world, name, mode));
+    let (mut one, mut two) = join(one, two).await;
+    let wires = Wires([one.wire.clone(), two.wire.clone()]);
+    let ((here, go), (there, go_too)) = (one.wire.hold_first(moment), two.wire.hold_first(moment));
+    let go = Go([go, go_too]);
+    let frozen = [Arc::clone(&one.frozen), Arc::clone(&two.frozen)];
+    let freeze = |stands: bool| {
+        for frozen in &frozen {
+            frozen.store(stands, Ordering::SeqCst);
+        }
     };
-    let (life, ()) = join(case.live(), happen).await;
-    check(&life, usual);
-    case.end(&life).await;
-    wire
+    let happen = async {
+        join(here.notified(), there.notified()).await;
+        freeze(true);
+        disturb(world, &wires, &go).await;
+        freeze(false);
+    };
+    let (first, second, ()) = join3(one.live(), two.live(), happen).await;
+    check(&first, usual);
+    check(&second, usual);
+    join(one.end(&first), two.end(&second)).await;
+    wires
 }
 
 /// The world, with its servers up.
@@ -82,7 +111,7 @@ fn an_api_server_that_is_killed_at_any_moment_of_a_life_costs_nothing() {
             ("f18-status", STATUS),
             ("f18-rotation", ROTATION),
         ] {
-            let wire = disturbed(world, name, moment, async |world, _, go| {
+            let wires = disturbed(world, name, moment, async |world, _, go| {
                 world.cluster.stop_apiserver();
                 go.notify_one();
                 // It comes back with another certificate of its authority, as after an upgrade.
@@ -90,10 +119,10 @@ fn an_api_server_that_is_killed_at_any_moment_of_a_life_costs_nothing() {
                 world.cluster.start_apiserver().await.expect("it is back");
             })
             .await;
-            let refused = wire
-                .journal()
-                .iter()
-                .any(|e| e.spoilt && e.answered.is_none());
+            let refused = wires.all(|journal| {
+                let mut spoilt = journal.iter().filter(|e| e.spoilt);
+                spoilt.any(|e| e.answered.is_none())
+            });
             assert!(refused, "{name}: the request met a server that was up");
         }
     });
@@ -104,7 +133,7 @@ fn an_etcd_that_forgot_all_old_versions_makes_the_operator_list_again_and_costs_
     run(async {
         let mut world = FRAGILE.lock().await;
         let world = fragile(&mut world).await;
-        let wire = disturbed(world, "f15", ROTATION, async |world, _, go| {
+        let wires = disturbed(world, "f15", ROTATION, async |world, _, go| {
             world.cluster.stop_apiserver();
             go.notify_one();
             let head = etcd(world, "kv/range", json!({ "key": "AA==" })).await;
@@ -120,15 +149,10 @@ fn an_etcd_that_forgot_all_old_versions_makes_the_operator_list_again_and_costs_
         .await;
         // A watch that was told that its version is too old lists again.
         eventually(LATER, "another list", async || {
-            let journal = wire.journal();
-            let lists = (journal.iter())
-                .filter(|e| e.call.words() == "list secrets ")
-                .count();
-            if lists > 1 {
-                Ok(())
-            } else {
-                Err(format!("{lists} lists"))
-            }
+            wires.all(|journal| {
+                let lists = journal.iter().filter(|e| e.call.words() == "list secrets ");
+                lists.count() > 1
+            })
         })
         .await;
     });
@@ -140,11 +164,11 @@ fn an_etcd_that_is_full_stops_writes_and_costs_no_token() {
         let mut world = FRAGILE.lock().await;
         let world = fragile(&mut world).await;
         for (name, moment) in [("f17-first", FIRST_SECRET), ("f17-rotation", ROTATION)] {
-            disturbed(world, name, moment, async |world, wire, go| {
+            disturbed(world, name, moment, async |world, wires, go| {
                 let alarm = |action: &str| json!({ "action": action, "alarm": "NOSPACE" });
                 etcd(world, "maintenance/alarm", alarm("ACTIVATE")).await;
                 go.notify_one();
-                let refused = || wire.journal().iter().any(|e| e.answered == Some(500));
+                let refused = || wires.all(|all| all.iter().any(|e| e.answered == Some(500)));
                 eventually(LATER, "a write that is refused", async || refused()).await;
                 // Each member that raised one takes it back.
                 let raised = etcd(world, "maintenance/alarm", json!({ "action": "GET" })).await;
@@ -194,7 +218,7 @@ fn rights_that_are_taken_away_and_given_back_cost_no_token() {
             ("f18-rbac-rotation", ROTATION),
         ] {
             let mut binding = bindings.get("apicred").await.expect("the chart's binding");
-            disturbed(world, name, moment, async |_, wire, go| {
+            disturbed(world, name, moment, async |_, wires, go| {
                 let params = DeleteParams::default();
                 bindings.delete("apicred", &params).await.expect("it goes");
                 let few = ListParams::default().limit(1);
@@ -203,7 +227,7 @@ fn rights_that_are_taken_away_and_given_back_cost_no_token() {
                 })
                 .await;
                 go.notify_one();
-                let refused = || wire.journal().iter().any(|e| e.answered == Some(403));
+                let refused = || wires.all(|all| all.iter().any(|e| e.answered == Some(403)));
                 eventually(LATER, "a refusal", async || refused()).await;
                 binding.metadata.resource_version = None;
                 binding.metadata.uid = None;
@@ -227,10 +251,14 @@ fn kinds_that_are_deleted_and_made_anew_are_served_anew() {
     run(async {
         let mut world = LAWLESS.lock().await;
         let world = fragile(&mut world).await;
-        let mut case = Case::new(world, "f18-crd").await;
-        case.start();
-        case.place.create("c", json!({})).await;
-        let first = case.until_ready(None).await;
+        let mut cases = Vec::new();
+        for mode in Mode::BOTH {
+            let mut case = Case::within(world, "f18-crd", mode).await;
+            case.start();
+            case.place.create("c", json!({})).await;
+            let first = case.until_ready(None).await;
+            cases.push((case, first));
+        }
         let kinds: Api<CustomResourceDefinition> = Api::all(world.admin.clone());
         let name = "apicredentials.apicred.dev";
         let mut kind = kinds.get(name).await.expect("the kind");
@@ -241,10 +269,11 @@ fn kinds_that_are_deleted_and_made_anew_are_served_anew() {
         let gone = async || kinds.get_opt(name).await.is_ok_and(|k| k.is_none());
         eventually(LATER, "the end of the kind", gone).await;
         eventually(LATER, "a watch that finds no kind", async || {
-            case.wire
-                .journal()
-                .iter()
-                .any(|e| e.answered == Some(404) && !e.call.is_single())
+            cases.iter().all(|(case, _)| {
+                let journal = case.wire.journal();
+                let mut gone = journal.iter().filter(|e| e.answered == Some(404));
+                gone.any(|e| !e.call.is_single())
+            })
         })
         .await;
         kind.metadata = kube::api::ObjectMeta {
@@ -261,17 +290,19 @@ fn kinds_that_are_deleted_and_made_anew_are_served_anew() {
             credentials.list(&ListParams::default()).await.is_ok()
         })
         .await;
-        let made = case.place.create("c", json!({})).await;
-        let second = case.until_ready(None).await;
-        assert_ne!(
-            first.token, second.token,
-            "another credential, another token"
-        );
-        let uid = &second.annotations["apicred.dev/credential-uid"];
-        assert_eq!(made.metadata.uid.as_ref(), Some(uid));
-        assert_eq!(case.place.posts(), 2, "O3");
-        case.stays_quiet(Duration::from_secs(1)).await;
-        case.stop().await;
+        for (mut case, first) in cases {
+            let made = case.place.create("c", json!({})).await;
+            let second = case.until_ready(None).await;
+            assert_ne!(
+                first.token, second.token,
+                "another credential, another token"
+            );
+            let uid = &second.annotations["apicred.dev/credential-uid"];
+            assert_eq!(made.metadata.uid.as_ref(), Some(uid));
+            assert_eq!(case.place.posts(), 2, "O3");
+            case.stays_quiet(Duration::from_secs(1)).await;
+            case.stop().await;
+        }
     });
 }
 

@@ -15,7 +15,7 @@ use apicred::{
     clock::SystemClock,
     leader::{Lease, Lost},
 };
-use futures::future::join;
+use futures::future::join3;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -24,9 +24,9 @@ use testenv::{Component, eventually};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    life::{Life, reference, world},
+    life::{Life, Mode, reference, world},
     oracles::check,
-    servers::{FRAGILE, ROTATION, disturbed, fragile},
+    servers::{FRAGILE, ROTATION, Wires, disturbed, fragile},
     support::{LATER, NAMESPACE, run},
     wire::{Fault, Wire},
 };
@@ -64,8 +64,12 @@ fn a_server_that_takes_a_second_and_more_for_each_answer_costs_nothing_and_lease
             lease_holds(Fault::Hole).await;
             lease_holds(Fault::HoleAfter).await;
         };
-        let (life, ()) = Box::pin(join(Life::lead("f17-slow", slow), leases)).await;
-        check(&life, reference().await);
+        let one = Life::lead("f17-slow", slow);
+        let two = Life::lead_in(Mode::Namespaced, "f17-slow", slow);
+        let (one, two, ()) = Box::pin(join3(one, two, leases)).await;
+        for life in [one, two] {
+            check(&life, reference().await);
+        }
     });
 }
 
@@ -105,7 +109,10 @@ fn an_etcd_that_stands_still_for_a_while_costs_no_token() {
     run(async {
         let mut world = FRAGILE.lock().await;
         let world = fragile(&mut world).await;
-        let wire = disturbed(world, "f17-still", ROTATION, async |world, wire, go| {
+        let again = |wires: &Wires| {
+            wires.all(|journal| journal.iter().filter(|e| ROTATION(&e.call)).count() > 1)
+        };
+        let wires = disturbed(world, "f17-still", ROTATION, async |world, wires, go| {
             let pid = world.cluster.pid_of(Component::Etcd).to_string();
             let signal = |name: &str| {
                 let sent = Command::new("kill").args([name, &pid]).status();
@@ -114,20 +121,10 @@ fn an_etcd_that_stands_still_for_a_while_costs_no_token() {
             signal("-STOP");
             go.notify_one();
             // The first write ends by its own deadline, and another one is tried.
-            eventually(LATER, "another try", async || {
-                let journal = wire.journal();
-                let tries = journal.iter().filter(|e| ROTATION(&e.call)).count();
-                if tries > 1 {
-                    Ok(())
-                } else {
-                    Err(format!("{tries}"))
-                }
-            })
-            .await;
+            eventually(LATER, "another try", async || again(wires)).await;
             signal("-CONT");
         })
         .await;
-        let tries = wire.journal();
-        assert!(tries.iter().filter(|e| ROTATION(&e.call)).count() > 1);
+        assert!(again(&wires));
     });
 }

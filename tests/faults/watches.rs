@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    answers::{Spoiling, lead_all},
-    life::{Life, reference},
+    answers::{Spoiling, Spoilt, lead_all},
+    life::{Life, Mode, reference},
     oracles::check,
     stream::Spoil,
     support::run,
@@ -19,6 +19,15 @@ const KINDS: [&str; 5] = [
     "clustertokenissuers",
     "tokenissuers",
 ];
+
+/// These lives in both modes: operators of single namespaces join their watches to one.
+fn in_both_modes(cases: impl Fn() -> Vec<(String, Spoiling)>) -> Vec<Spoilt> {
+    let lives = Mode::BOTH.into_iter().flat_map(|mode| {
+        let lives = cases().into_iter();
+        lives.map(move |(name, spoil)| (name, mode, spoil))
+    });
+    lives.collect()
+}
 
 /// Spoils the first watch of a kind.
 fn first_watch(kind: &'static str, spoil: Spoil) -> Spoiling {
@@ -44,67 +53,76 @@ fn spoiling(fits: impl Fn(&Call) -> bool + Send + 'static, times: usize, fault: 
 #[test]
 fn a_watch_that_ends_breaks_or_is_too_old_at_any_event_costs_nothing() {
     run(async {
-        let mut cases = Vec::new();
-        for kind in KINDS {
-            let busy = matches!(kind, "apicredentials" | "secrets");
-            for after in if busy { vec![0, 1, 3] } else { vec![0] } {
-                for (name, spoil) in [
-                    ("cut", Spoil::Cut(after)),
-                    ("reset", Spoil::Reset(after)),
-                    ("gone", Spoil::Gone(after)),
-                    ("garbage", Spoil::Garbage(after)),
-                ] {
-                    cases.push((
-                        format!("f13-{name}-{kind}-{after}"),
-                        first_watch(kind, spoil),
-                    ));
+        lead_all(in_both_modes(|| {
+            let mut cases = Vec::new();
+            for kind in KINDS {
+                let busy = matches!(kind, "apicredentials" | "secrets");
+                for after in if busy { vec![0, 1, 3] } else { vec![0] } {
+                    for (name, spoil) in [
+                        ("cut", Spoil::Cut(after)),
+                        ("reset", Spoil::Reset(after)),
+                        ("gone", Spoil::Gone(after)),
+                        ("garbage", Spoil::Garbage(after)),
+                    ] {
+                        cases.push((
+                            format!("f13-{name}-{kind}-{after}"),
+                            first_watch(kind, spoil),
+                        ));
+                    }
                 }
             }
-        }
-        lead_all(cases).await;
+            cases
+        }))
+        .await;
     });
 }
 
 #[test]
 fn a_watch_that_stays_too_old_or_is_refused_is_opened_again_until_it_works() {
     run(async {
-        let mut cases = Vec::new();
-        for kind in ["apicredentials", "secrets"] {
-            let fits = move |call: &Call| call.verb == "watch" && call.resource == kind;
-            for (name, fault) in [
-                ("always-gone", Fault::status(410, "Expired", &[])),
-                ("always-late", Fault::Stream(Spoil::Gone(0))),
-                ("forbidden", Fault::status(403, "Forbidden", &[])),
-                (
-                    "busy",
-                    Fault::status(429, "TooManyRequests", &[("retry-after", "3600")]),
-                ),
-            ] {
-                let spoil = spoiling(fits, 3, fault);
-                cases.push((format!("f13-{name}-{kind}"), spoil));
+        lead_all(in_both_modes(|| {
+            let mut cases = Vec::new();
+            for kind in ["apicredentials", "secrets"] {
+                let fits = move |call: &Call| call.verb == "watch" && call.resource == kind;
+                for (name, fault) in [
+                    ("always-gone", Fault::status(410, "Expired", &[])),
+                    ("always-late", Fault::Stream(Spoil::Gone(0))),
+                    ("forbidden", Fault::status(403, "Forbidden", &[])),
+                    (
+                        "busy",
+                        Fault::status(429, "TooManyRequests", &[("retry-after", "3600")]),
+                    ),
+                ] {
+                    let spoil = spoiling(fits, 3, fault);
+                    cases.push((format!("f13-{name}-{kind}"), spoil));
+                }
             }
-        }
-        lead_all(cases).await;
+            cases
+        }))
+        .await;
     });
 }
 
 #[test]
 fn a_list_that_fails_is_asked_for_again_and_nothing_is_decided_before_it_is_there() {
     run(async {
-        let mut cases = Vec::new();
-        for kind in KINDS {
-            let fits = move |call: &Call| call.verb == "list" && call.resource == kind;
-            for (name, fault) in [
-                ("403", Fault::status(403, "Forbidden", &[])),
-                ("410", Fault::status(410, "Expired", &[])),
-                ("500", Fault::status(500, "InternalError", &[])),
-                ("half", Fault::Half),
-                ("reset", Fault::Reset),
-            ] {
-                cases.push((format!("f14-{name}-{kind}"), spoiling(fits, 1, fault)));
+        lead_all(in_both_modes(|| {
+            let mut cases = Vec::new();
+            for kind in KINDS {
+                let fits = move |call: &Call| call.verb == "list" && call.resource == kind;
+                for (name, fault) in [
+                    ("403", Fault::status(403, "Forbidden", &[])),
+                    ("410", Fault::status(410, "Expired", &[])),
+                    ("500", Fault::status(500, "InternalError", &[])),
+                    ("half", Fault::Half),
+                    ("reset", Fault::Reset),
+                ] {
+                    cases.push((format!("f14-{name}-{kind}"), spoiling(fits, 1, fault)));
+                }
             }
-        }
-        lead_all(cases).await;
+            cases
+        }))
+        .await;
     });
 }
 
@@ -115,10 +133,13 @@ fn a_list_that_keeps_failing_is_asked_for_ever_more_rarely_until_it_works() {
     run(async {
         // Credentials are also listed by the check of the store, one at a time, at its own pace.
         let kinds = KINDS.into_iter().filter(|kind| *kind != "apicredentials");
-        let cases = kinds.map(async |kind| {
+        let cases = kinds.flat_map(|kind| Mode::BOTH.map(|mode| (kind, mode)));
+        // Where namespaces are watched by name, no work waits for their labels: the life ends before the refusals do.
+        let cases = cases.filter(|case| *case != ("namespaces", Mode::Namespaced));
+        let cases = cases.map(async |(kind, mode)| {
             let name = format!("f14-again-{kind}");
             let mut wires = Vec::new();
-            let life = Life::lead(&name, |wire| {
+            let life = Life::lead_in(mode, &name, |wire| {
                 let fits = move |call: &Call| call.verb == "list" && call.resource == kind;
                 spoiling(
                     fits,
@@ -150,29 +171,31 @@ fn events_that_come_late_or_twice_cost_no_token_and_no_write() {
         let late = Duration::from_secs(4);
         let watch = |call: &Call| call.verb == "watch";
         let all = |spoil| spoiling(watch, usize::MAX, Fault::Stream(spoil));
-        lead_all(vec![
-            ("f13-twice".to_owned(), all(Spoil::Twice)),
-            (
-                "f13-late-all".to_owned(),
-                all(Spoil::Late("{", Duration::from_secs(1))),
-            ),
-            (
-                "f13-late-secrets".to_owned(),
-                first_watch("secrets", Spoil::Late("{", late)),
-            ),
-            (
-                "f13-late-target".to_owned(),
-                first_watch("secrets", Spoil::Late("\"name\":\"token\"", late)),
-            ),
-            (
-                "f13-late-source".to_owned(),
-                first_watch("secrets", Spoil::Late("\"name\":\"source\"", late)),
-            ),
-            (
-                "f13-late-status".to_owned(),
-                first_watch("apicredentials", Spoil::Late("{", late)),
-            ),
-        ])
+        lead_all(in_both_modes(|| {
+            vec![
+                ("f13-twice".to_owned(), all(Spoil::Twice)),
+                (
+                    "f13-late-all".to_owned(),
+                    all(Spoil::Late("{", Duration::from_secs(1))),
+                ),
+                (
+                    "f13-late-secrets".to_owned(),
+                    first_watch("secrets", Spoil::Late("{", late)),
+                ),
+                (
+                    "f13-late-target".to_owned(),
+                    first_watch("secrets", Spoil::Late("\"name\":\"token\"", late)),
+                ),
+                (
+                    "f13-late-source".to_owned(),
+                    first_watch("secrets", Spoil::Late("\"name\":\"source\"", late)),
+                ),
+                (
+                    "f13-late-status".to_owned(),
+                    first_watch("apicredentials", Spoil::Late("{", late)),
+                ),
+            ]
+        }))
         .await;
         assert_eq!(reference().await.spoilt, 0);
     });

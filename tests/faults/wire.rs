@@ -101,6 +101,8 @@ pub(crate) enum Fault {
     Slow(Duration),
     /// It is held back until this is told.
     Held(Arc<Notify>),
+    /// The work that makes the request panics before it is sent.
+    Panic,
     /// The operator dies before the request is sent.
     Crash,
     /// The operator dies when the server has done it.
@@ -322,6 +324,11 @@ impl Wire {
         }
         let uri = request.uri();
         let query = uri.query().unwrap_or_default();
+        let named = format!("/namespaces/{namespace}/");
+        if uri.path().contains(&named) || query.contains("fieldSelector=") {
+            // An operator of single namespaces narrows them itself.
+            return;
+        }
         let only = |name: &str| {
             let path = uri.path();
             format!("{path}?{query}&fieldSelector=metadata.name%3D{name}")
@@ -380,7 +387,7 @@ where
         wire.narrow(&mut request, &call);
         let stays = matches!(
             fault,
-            Some(Fault::Answer(..) | Fault::Reset | Fault::Hole | Fault::Crash)
+            Some(Fault::Answer(..) | Fault::Reset | Fault::Hole | Fault::Crash | Fault::Panic)
         );
         // A service's future sends nothing before it is polled, so a wait may come first.
         let answer = (!stays).then(|| self.inner.call(request));
@@ -427,6 +434,7 @@ where
                     Ok(Response::from_parts(parts, Answered::from(all)))
                 }
                 (Some(Fault::Stream(spoil)), Some(answer)) => Ok(answer.map(|b| spoil.body(b))),
+                (Some(Fault::Panic), _) => unreachable!("a defect of a test"),
                 (Some(Fault::Hole | Fault::HoleAfter), _) => std::future::pending().await,
                 (Some(Fault::Crash | Fault::CrashAfter), _) => wire.die().await,
                 _ => Err("the connection was reset by a test".into()),

@@ -26,6 +26,9 @@ pub(super) const AT: &str = "APICRED_TEST_CRASH_AT";
 /// `before` it is sent, or `after` it was answered.
 pub(super) const WHEN: &str = "APICRED_TEST_CRASH_WHEN";
 
+/// The namespace that the victim watches; empty: all of them.
+pub(super) const ONLY: &str = "APICRED_TEST_CRASH_ONLY";
+
 /// Not a test: what [`super::crash`] runs in a process of its own.
 #[test]
 #[ignore = "run by the crash tests, in a process of its own"]
@@ -41,7 +44,13 @@ fn victim() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = Options {
         settings: Settings {
-            scope: Scope::Cluster,
+            scope: match std::env::var(ONLY) {
+                Ok(name) if !name.is_empty() => Scope::Namespaces {
+                    names: [name].into(),
+                    cluster_issuers: true,
+                },
+                _ => Scope::Cluster,
+            },
             namespace: NAMESPACE.to_owned(),
             concurrency: 4,
             allowed_cidrs: Vec::new(),
