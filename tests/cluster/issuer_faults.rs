@@ -97,10 +97,6 @@ fn a_token_that_ends_in_an_outage_is_not_called_ready_and_not_taken_away() {
             "not ready although the token is good until {}",
             first.expires_at
         );
-        assert!(
-            now.duration_since(first.expires_at).as_secs() < 5,
-            "ready for long after its end"
-        );
         assert_eq!(
             place.view("token").await.unwrap().token,
             first.token,

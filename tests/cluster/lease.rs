@@ -109,7 +109,16 @@ fn a_leader_that_may_not_touch_its_lease_gives_up_and_nobody_leads_until_it_may_
         gives_up(&mut first, "first").await;
         // Nobody may look, so nobody may work.
         place.request_renewal("c").await;
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        let mark = world.mark();
+        eventually(LATER, "a standby that is refused again", async || {
+            let tally = world.all_since(mark);
+            let refused = tally
+                .0
+                .iter()
+                .filter(|e| e.resource == "leases" && e.code == 403);
+            refused.count() > 2
+        })
+        .await;
         assert_eq!(place.posts(), 1, "a token was asked for without a lease");
         assert!(second.ended().is_none(), "a standby goes on standing by");
 

@@ -1,8 +1,6 @@
 //! An operator that looks after some namespaces alone, with the rights that the chart then gives: Roles, nothing of the
 //! cluster.
 
-use std::time::Duration;
-
 use k8s_openapi::api::{core::v1::Secret, rbac::v1::RoleBinding};
 use kube::{
     Api,
@@ -114,7 +112,11 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         let posts = one.issuer.requests().len();
         let mark = world.mark();
         world.start_operator().await;
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        let operator = world.operator();
+        eventually(SOON, "a look at every credential", async || {
+            operator.reconciles().await >= 3
+        })
+        .await;
         assert_eq!(world.all_since(mark).writes(), Vec::<String>::new());
         assert_eq!(one.issuer.requests().len(), posts);
     });

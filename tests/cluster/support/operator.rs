@@ -123,6 +123,29 @@ impl Operator {
         Some(answer.status().as_u16())
     }
 
+    /// The value of a counter or gauge, by name and labels; none if it is not there.
+    pub(crate) async fn metric(&self, series: &str) -> Option<u64> {
+        let (_, metrics) = self.get("/metrics").await?;
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        metrics.lines().find_map(value)
+    }
+
+    /// The sum of all series of this name.
+    pub(crate) async fn sum(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics").await.unwrap_or_default().1;
+        let value = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let named = series.split('{').next() == Some(name);
+            named.then(|| value.parse::<u64>().ok())?
+        };
+        metrics.lines().filter_map(value).sum()
+    }
+
+    /// How often it has reconciled credentials since its start.
+    pub(crate) async fn reconciles(&self) -> u64 {
+        self.sum("apicred_reconciles_total").await
+    }
+
     /// Asks it to end (SIGTERM); gives its exit status and how long it took.
     pub(crate) async fn terminate(mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();

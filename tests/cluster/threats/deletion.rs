@@ -38,7 +38,6 @@ fn a_deletion_waits_for_no_issuer() {
                 object.metadata.finalizers.is_none(),
                 "{name} could be held up"
             );
-            let began = jiff::Timestamp::now();
             attacker.delete(name).await;
             eventually(SOON, "it is gone", async || {
                 attacker
@@ -48,8 +47,6 @@ fn a_deletion_waits_for_no_issuer() {
                     .is_ok_and(|o| o.is_none())
             })
             .await;
-            let took = jiff::Timestamp::now().duration_since(began);
-            assert!(took.as_secs() < 5, "{name} took {took}");
         }
         // And nobody else waits for what they left behind.
         let other = world.place("t16-other").await;
