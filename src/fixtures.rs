@@ -151,6 +151,7 @@ pub(crate) fn record(credential: &Credential, (issued, renew, expires): (i64, i6
         token_id: None,
         proof: None,
         renew_handled: credential.renew_requested.clone(),
+        spent: None,
     }
 }
 

@@ -55,8 +55,8 @@ const OPENERS: [&str; 18] = [
     "publish/formats.rs",           // into the Secret
     "controller/materials.rs",      // out of a Secret
     "controller/identity.rs",       // out of the machine's key file
-    "controller/refresh.rs",        // into the state Secret
-    "controller/context.rs",        // to tell two refresh tokens apart
+    "controller/refresh.rs",        // into the digest of a refresh token
+    "controller/state_secret.rs",   // into the state Secret
     "controller/write.rs",          // into the token's digest
     "bin/kubectl-apicred/proof.rs", // a certificate out of a Secret
     "bin/kubectl-apicred/state.rs", // the refresh token into the state Secret

@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 use apicred::{
     api::ApiCredential,
     credential::{Credential, Issuer, IssuerLookup, parse},
-    oauth::{AnswerContext, RawAnswer, Refusal, Token, answer, answer_to},
+    oauth::{
+        AnswerContext, Granted, RawAnswer, Refusal, Token, answer, answer_to, granted, granted_in_part,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use libfuzzer_sys::fuzz_target;
@@ -119,6 +121,11 @@ fuzz_target!(|data: &[u8]| {
         now,
         assumed_lifetime,
     };
+    for given in [granted(&raw), granted_in_part(&raw)] {
+        if let Granted::New(token) = given {
+            assert!(!token.expose_secret().trim().is_empty() && raw.status < 300);
+        }
+    }
     judge(answer(&raw, context), body);
     let credential = &CREDENTIALS[usize::from(head[3]) % CREDENTIALS.len()];
     judge(answer_to(credential, &raw, sent, now), body);

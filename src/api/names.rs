@@ -24,12 +24,17 @@ pub const SECRET_EXPIRES_AT: &str = "apicred.dev/secret-expires-at";
 pub const PUBLISH_BY: &str = "apicred.dev/publish-by";
 /// On a state Secret: name, or NAME@UID, of the one credential whose refresh token it holds.
 pub const STATE_OF: &str = "apicred.dev/state-of";
-/// On a state Secret: when the refresh token in it was sent and not yet answered (RFC 3339).
+/// On a state Secret: when the refresh token in it was sent and not yet answered (RFC 3339), and by which process.
 pub const IN_FLIGHT_SINCE: &str = "apicred.dev/in-flight-since";
 /// On a state Secret: did the issuer rotate at the last refresh (`true` or `false`)?
 pub const ROTATES: &str = "apicred.dev/rotates";
-/// On a state Secret: why the refresh token in it is of no use any more and a person has to sign in.
+/// On a state Secret: why the issuer refused the refresh token in it for good, and a digest of the request that it
+/// refused.
 pub const SIGN_IN_REQUIRED: &str = "apicred.dev/sign-in-required";
+/// On a state Secret: keyed digest of the refresh token that apicred stored last.
+pub const STORED_REFRESH_TOKEN: &str = "apicred.dev/stored-refresh-token";
+/// On a state Secret and on a target Secret: keyed digests of refresh tokens that were spent, with the time of use.
+pub const SPENT_REFRESH_TOKENS: &str = "apicred.dev/spent-refresh-tokens";
 /// On an existing Secret: name, or NAME@UID, of the credential that may take it over.
 pub const ADOPT_BY: &str = "apicred.dev/adopt-by";
 

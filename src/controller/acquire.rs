@@ -10,17 +10,17 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
 use super::{
-    context::{Context, Unsaved},
+    context::Context,
     gate::Permit,
     identity, ids,
-    materials::{self, Read, StateSecret},
-    refresh,
+    materials::{self, Read},
+    refresh::{self, Refresh, Unsaved},
 };
 use crate::{
     credential::{Credential, Key, Lent, Proof, binding},
     oauth::{
-        self, Class, Grant, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal, Token,
-        TokenEndpoint, TokenRequest, Validity, grant::JwtBearer,
+        self, Class, Grant, Granted, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal,
+        Token, TokenEndpoint, TokenRequest, Validity, grant::JwtBearer, http::Manner,
     },
     plan::{self, Choice, Observed, Source, fingerprint},
     publish::{RefusedSource, SourceMark, SourceUse},
@@ -38,6 +38,8 @@ pub(super) struct Acquired {
     pub(super) proof: Option<Validity>,
     /// The issuer, as it is noted with the token; empty for a static key.
     pub(super) issuer: String,
+    /// Digests of spent refresh tokens, to be noted on the target Secret.
+    pub(super) spent: Option<String>,
 }
 
 /// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already. `refused`
@@ -52,6 +54,13 @@ pub(super) async fn acquire(
     refused: &mut Vec<RefusedSource>,
 ) -> Result<Acquired, Refusal> {
     let permit = Arc::new(permit);
+    // What exists only in memory is stored before anything else is tried, whatever the spec says by now.
+    let mut first = first;
+    match refresh::store_unsaved(context, credential, key).await {
+        Unsaved::Nothing => {}
+        Unsaved::Settled => first = None,
+        Unsaved::Came(result) => return *result,
+    }
     if let Grant::Static(fixed) = &credential.grant {
         let read = match first {
             Some(read) => read,
@@ -95,7 +104,6 @@ pub(super) async fn acquire(
         }
     };
     let mut last = None;
-    let mut first = first;
     for Choice { source, trial } in plan::candidates(credential, observed, context.clock.now()) {
         let matches = |read: &mut Read| match (&read.used, source) {
             (Some(mark), Some(source)) => mark.is(&source.reference),
@@ -120,7 +128,8 @@ pub(super) async fn acquire(
         };
         let (used, with) = (read.used.clone(), read.with.clone());
         let (odd, content) = (read.material.odd(), read.fingerprint.clone());
-        match one(context, credential, key, &endpoint, read, &permit).await {
+        let until = observed.record().map(|r| r.expires_at);
+        match one(context, (credential, key), &endpoint, read, &permit, until).await {
             Ok(acquired) => return Ok(acquired),
             Err(mut refusal) => {
                 // Servers answer a wrong secret in many ways. Neither a password nor a refresh token is sent once more
@@ -178,17 +187,18 @@ fn acquired(
         fingerprint,
         proof: None,
         issuer: String::new(),
+        spent: None,
     }
 }
 
 /// One try with what was read.
 async fn one(
     context: &Arc<Context>,
-    credential: &Credential,
-    key: &Key,
+    (credential, key): (&Credential, &Key),
     endpoint: &TokenEndpoint,
     mut read: Read,
     permit: &Arc<Permit>,
+    published_until: Option<Timestamp>,
 ) -> Result<Acquired, Refusal> {
     let ends = read.material.ends();
     let now = context.clock.now();
@@ -207,7 +217,15 @@ async fn one(
     }
     read.complete(context, credential, Some(endpoint)).await?;
     let result = if let Some(state) = read.state.take() {
-        refreshed(context, credential, key, endpoint, read, state, permit).await
+        let refresh = Refresh {
+            context: Arc::clone(context),
+            credential: credential.clone(),
+            key: key.clone(),
+            endpoint: endpoint.clone(),
+            state,
+            published_until,
+        };
+        refresh.spawn(read, Arc::clone(permit)).await
     } else {
         let (used, with, fingerprint) = (read.used, read.with, read.fingerprint);
         let parts = (read.material, read.supplies);
@@ -267,90 +285,8 @@ pub(super) async fn endpoint(
     }
 }
 
-/// A refresh: the mark, the exchange, the new refresh token stored. A task of its own carries it, so that the new
-/// token lands even if the look is given up: it exists nowhere else.
-async fn refreshed(
-    context: &Arc<Context>,
-    credential: &Credential,
-    key: &Key,
-    endpoint: &TokenEndpoint,
-    read: Read,
-    mut state: StateSecret,
-    permit: &Arc<Permit>,
-) -> Result<Acquired, Refusal> {
-    let uid = credential.uid.clone();
-    let unsaved = context.with_state(key, &uid, |s| s.unsaved.take());
-    let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
-    let (endpoint, permit) = (endpoint.clone(), Arc::clone(permit));
-    let in_flight = context.refreshes.begin();
-    state.issuer = binding::issuer_mark(&credential, &endpoint);
-    let task = tokio::spawn(async move {
-        let (_permit, _in_flight) = (permit, in_flight);
-        let Read {
-            used,
-            material,
-            supplies,
-            ..
-        } = read;
-        let sent = supplies
-            .first()
-            .cloned()
-            .unwrap_or_else(|| SecretString::from(""));
-        let (essence, marked, result);
-        // One that was received and could not be stored yet goes before a new request, as long as the refresh
-        // token that it answers still stands there.
-        if let Some(held) = unsaved.filter(|u| u.answers(&state, &sent)) {
-            essence = material;
-            (marked, result) = (held.marked, Ok(held.token));
-        } else {
-            context.may_refresh().await.map_err(|_| not_leading())?;
-            marked = refresh::begin(&context, &credential, &mut state, context.clock.now()).await?;
-            let request = build(
-                &credential,
-                &endpoint,
-                (material, supplies.clone()),
-                &context,
-            )
-            .await?;
-            essence = request.2;
-            result = send(&context, &credential, request.0, request.1).await;
-        }
-        let stored =
-            refresh::finish(&context, &credential, &mut state, marked, &sent, &result).await;
-        let token = result?;
-        if let Err(refusal) = stored {
-            if refusal.class == Class::Transient && refusal.reason != "StateChanged" {
-                context.with_state(&key, &credential.uid, |s| {
-                    s.unsaved = Some(Unsaved {
-                        uid: state.uid.clone(),
-                        sent,
-                        marked,
-                        token,
-                    });
-                });
-            }
-            return Err(refusal);
-        }
-        let now_there = token.refresh_token.clone().unwrap_or(sent);
-        let fingerprint = materials::digest(&context, &credential, &essence, &[now_there]).await?;
-        Ok(acquired(
-            Arc::new(token),
-            used,
-            vec![state.mark()],
-            fingerprint,
-        ))
-    });
-    task.await.unwrap_or_else(|_| {
-        Err(Refusal::local(
-            Class::Transient,
-            "InternalError",
-            "the refresh was abandoned; apicred tries again",
-        ))
-    })
-}
-
 /// Builds the request. Signing takes a millisecond or two of a processor and has no place among the async tasks.
-async fn build(
+pub(super) async fn build(
     credential: &Credential,
     endpoint: &TokenEndpoint,
     (material, supplies): (Material, Vec<SecretString>),
@@ -444,27 +380,60 @@ async fn challenged(
 }
 
 /// This process has lost its lease: what is left of it asks nobody for anything.
-fn not_leading() -> Refusal {
+pub(super) fn not_leading() -> Refusal {
     let step = "this process does not lead any more; the operator that leads tries again";
-    Refusal::local(Class::Transient, "NotLeading", step)
+    Refusal {
+        not_sent: true,
+        ..Refusal::local(Class::Transient, "NotLeading", step)
+    }
 }
 
-/// Sends, measures, and reads the answer.
+/// What came of a request.
+pub(super) struct Came {
+    /// What the answer grants of refresh tokens, whatever else is in it.
+    pub(super) granted: Granted,
+    pub(super) result: Result<Token, Refusal>,
+}
+
 async fn send(
     context: &Context,
     credential: &Credential,
     request: TokenRequest,
     id: String,
 ) -> Result<Token, Refusal> {
+    let manner = Manner::default();
+    ask(context, credential, request, id, manner).await.result
+}
+
+/// Sends, measures, and reads the answer.
+pub(super) async fn ask(
+    context: &Context,
+    credential: &Credential,
+    request: TokenRequest,
+    id: String,
+    manner: Manner,
+) -> Came {
     if !context.may_act() {
-        return Err(not_leading());
+        return Came {
+            granted: Granted::Nothing,
+            result: Err(not_leading()),
+        };
     }
     let (now, clock) = (context.clock.now(), Instant::now());
     // Rounded down: a life counted from a little earlier never promises too much.
     let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let result = match context.http.send(&credential.issuer, request).await {
-        Ok(raw) => read_answer(context, credential, &raw, sent, id),
-        Err(refusal) => Err(refusal),
+    let exchanged = context.http.exchange(&credential.issuer, request, manner);
+    let (granted, result) = match exchanged.await {
+        Ok(raw) => (
+            oauth::granted(&raw),
+            read_answer(context, credential, &raw, sent, id),
+        ),
+        Err(broken) => (
+            broken
+                .arrived
+                .map_or(Granted::Nothing, |raw| oauth::granted_in_part(&raw)),
+            Err(broken.refusal),
+        ),
     };
     context.metrics.asked(
         result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok"),
@@ -481,7 +450,7 @@ async fn send(
         Err(refusal) => context.gate.answered(credential, well(refusal)),
         Ok(_) => context.gate.answered(credential, true),
     }
-    result
+    Came { granted, result }
 }
 
 /// Did no answer come at all?

@@ -11,7 +11,6 @@ use kube::{
     Client, Resource,
     runtime::reflector::{ObjectRef, Store},
 };
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
 use super::{
@@ -23,9 +22,10 @@ use super::{
     flights::Flights,
     gate::Gate,
     identity::IdentityEnvironment,
+    ids,
     index::Index,
     kept::Kept,
-    materials::StateSecret,
+    refresh::Answered,
     refreshes::Refreshes,
     scope::{Scope, blind_at_first},
     secrets::{Secrets, newer},
@@ -36,8 +36,8 @@ use crate::{
     credential::{Issuer, IssuerLookup, Key, KeyPattern, binding::IssuedBy},
     issuer::{line::give_room_back, proxy::Proxy},
     leader::{Authority, NoAuthority, election::GIVE_UP},
-    oauth::{Token, Validity, http::Http},
-    plan::Memory,
+    oauth::{Token, Validity, http::Http, renewal::Remembered},
+    plan::{Memory, OwnWrites},
     publish::SourceUse,
     telemetry::{health::Health, metrics::Metrics},
 };
@@ -95,6 +95,8 @@ pub struct Sizes {
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) settings: Settings,
+    /// This process: its name and a number that no other has, not even after a restart.
+    pub(super) process: String,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
@@ -137,8 +139,12 @@ pub(super) struct State {
     uid: String,
     pub(super) memory: Memory,
     pub(super) held: Option<Held>,
-    /// A refreshed token whose new refresh token could not be stored yet.
-    pub(super) unsaved: Option<Unsaved>,
+    /// The answer to a refresh that could not be stored yet: it exists only here.
+    pub(super) unsaved: Option<Box<Answered>>,
+    /// Marks on the state Secret, as far as this process knows more than they say.
+    pub(super) marks: Remembered,
+    /// The last own write of the state Secret since the failure that is being waited out.
+    pub(super) own_writes: Option<OwnWrites>,
     /// The published token, of a credential that wants it revoked at its end: the Secret may be gone by then.
     pub(super) revocable: Option<Revocable>,
     /// The status written last and its version, until the watch has shown it.
@@ -154,6 +160,8 @@ impl State {
         self.memory.is_empty()
             && self.held.is_none()
             && self.unsaved.is_none()
+            && self.marks.is_empty()
+            && self.own_writes.is_none()
             && self.revocable.is_none()
             && self.written.is_none()
             && self.lost_statuses == 0
@@ -173,6 +181,8 @@ pub(super) struct Held {
     pub(super) issued: IssuedBy,
     /// The renewal request it answers.
     pub(super) renew_requested: Option<String>,
+    /// Digests of spent refresh tokens, to be noted with it.
+    pub(super) spent: Option<String>,
 }
 
 /// A published token that is to be revoked, and what issued it.
@@ -180,24 +190,6 @@ pub(super) struct Held {
 pub(super) struct Revocable {
     pub(super) token: Arc<Token>,
     pub(super) issued: IssuedBy,
-}
-
-/// The answer to a refresh that is known only here: the new refresh token in it could not be stored.
-pub(super) struct Unsaved {
-    /// UID of the state Secret.
-    pub(super) uid: String,
-    /// The refresh token that it answers.
-    pub(super) sent: SecretString,
-    /// Was the mark set before?
-    pub(super) marked: bool,
-    pub(super) token: Token,
-}
-
-impl Unsaved {
-    /// Does it answer the refresh token that stands in this Secret?
-    pub(super) fn answers(&self, state: &StateSecret, there: &SecretString) -> bool {
-        self.uid == state.uid && self.sent.expose_secret() == there.expose_secret()
-    }
 }
 
 /// Wakes credentials up.
@@ -271,6 +263,7 @@ impl Context {
             namespaces: Mutex::default(),
             blind: Mutex::new(blind_at_first(&settings.scope)),
             states: Mutex::default(),
+            process: format!("{}-{}", settings.instance, ids::hex(&ids::random::<4>())),
             client,
             settings,
             clock,

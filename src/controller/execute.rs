@@ -335,6 +335,7 @@ async fn mint(
             fingerprint,
             proof,
             issuer,
+            spent,
         }) => {
             let request = fingerprint::request(credential);
             if let Some(used) = &sources.used {
@@ -359,6 +360,7 @@ async fn mint(
                 proof,
                 issued: IssuedBy { request, issuer },
                 renew_requested: credential.renew_requested.clone(),
+                spent,
             };
             // A token that cannot be written is kept, so that the next try costs the issuer nothing.
             context.with_state(key, &credential.uid, |s| s.held = Some(held.clone()));

@@ -39,6 +39,7 @@ mod retry;
 mod revoke;
 mod scope;
 mod secrets;
+mod state_secret;
 mod streams;
 #[cfg(test)]
 mod tests;

@@ -63,7 +63,9 @@ pub(super) fn observe(
         }
         // The spec asks for another token: this one is not sent anywhere under it.
         state.revocable.take_if(|r| r.issued.request != request);
-        (state.memory.clone(), state.held.is_some(), target)
+        let mut memory = state.memory.clone();
+        memory.own_writes.clone_from(&state.own_writes);
+        (memory, state.held.is_some(), target)
     });
     let mut observed = Observed {
         deleting,

@@ -1,217 +1,352 @@
-//! The state Secret of a refresh token: the mark before a request, the new token after it. The rules are in
-//! [`crate::oauth::renewal`]; here they are written down, each write at the version that was read.
+//! A refresh: build the request, set the mark, send, store. In this order, since a request that cannot be built must
+//! leave no mark, and a mark that is set must be followed by nothing but the request. The rules are in
+//! [`crate::oauth::renewal`], the writes in [`super::state_secret`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
-    calls::{Trouble, call},
+    acquire::{Acquired, Came, ask, build, not_leading},
+    calls::Trouble,
     context::Context,
-    materials::StateSecret,
+    gate::Permit,
+    materials::{Read, StateSecret},
+    state_secret::{self, Stored},
 };
 use crate::{
-    api::names,
-    credential::Credential,
+    credential::{Credential, Key, binding},
     oauth::{
-        Class, Refusal, Token,
-        renewal::{self, Fate, Notes, Step},
+        Class, Granted, Refusal, TokenEndpoint, TokenRequest,
+        http::Manner,
+        renewal::{self, Fate, Notes, Send, Sent, Step},
+        spent,
     },
-    publish::SourceMark,
+    plan::fingerprint::{self, DigestKey},
+    publish::{SourceMark, SourceUse},
 };
 
-/// How often a new refresh token is tried to be stored before it is left to the memory: it exists nowhere else.
-const STORE_TRIES: u32 = 6;
+/// One refresh of a credential.
+pub(super) struct Refresh {
+    pub(super) context: Arc<Context>,
+    pub(super) credential: Credential,
+    pub(super) key: Key,
+    pub(super) endpoint: TokenEndpoint,
+    pub(super) state: StateSecret,
+    /// When the published token expires, if there is one.
+    pub(super) published_until: Option<Timestamp>,
+}
 
-/// Makes ready to send: sets the mark if one is needed. Says whether one stands now.
-pub(super) async fn begin(
-    context: &Context,
-    credential: &Credential,
-    state: &mut StateSecret,
-    now: Timestamp,
-) -> Result<bool, Refusal> {
-    let noted = Notes::read(state.annotations.as_ref());
-    let name = format!("{}/{}", credential.namespace, credential.name);
-    match renewal::before(&noted, credential.issuer.reuse, &name, now) {
-        Step::Stop(refusal) => Err(refusal),
-        Step::Send { mark: None } => Ok(noted.in_flight_since.is_some()),
-        Step::Send { mark: Some(at) } => {
-            let change = json!({ "metadata": { "annotations": { (names::IN_FLIGHT_SINCE): at.to_string() } } });
-            write(context, credential, state, change)
-                .await
-                .map_err(|trouble| trouble_with(state, trouble))?;
-            Ok(true)
+/// The answer to a refresh, with all that is needed to store it later.
+pub(super) struct Answered {
+    pub(super) state: StateSecret,
+    /// The refresh token that it answers.
+    pub(super) token: SecretString,
+    pub(super) sent: Sent,
+    pub(super) came: Came,
+    /// Keyed digest of the new refresh token.
+    pub(super) new: Option<String>,
+    /// The Secret that proved the client.
+    used: Option<SourceMark>,
+    /// Keyed digest of the request with the refresh token that stands from now on.
+    fingerprint: String,
+    /// Digest of the request without its secrets.
+    request: String,
+}
+
+impl Answered {
+    /// What became of the refresh token.
+    pub(super) fn fate(&self) -> Fate {
+        renewal::fate(&self.came.granted, self.came.result.as_ref().err())
+    }
+
+    /// The new refresh token, if there is one.
+    pub(super) fn new_token(&self) -> Option<&SecretString> {
+        match &self.came.granted {
+            Granted::New(token) => Some(token),
+            Granted::Same | Granted::Nothing => None,
         }
     }
 }
 
-/// Writes down what became of the refresh token. Gives the mark of the state Secret as it is now.
-pub(super) async fn finish(
-    context: &Arc<Context>,
-    credential: &Credential,
-    state: &mut StateSecret,
-    marked: bool,
-    sent: &SecretString,
-    result: &Result<Token, Refusal>,
-) -> Result<(), Refusal> {
-    let noted = Notes::read(state.annotations.as_ref());
-    let change = match result {
-        Ok(token) => {
-            let new = token
-                .refresh_token
-                .as_ref()
-                .filter(|new| new.expose_secret() != sent.expose_secret());
-            let rotates = new.is_some();
-            let notes = state.annotations.as_ref();
-            let issuer = notes.and_then(|a| a.get(names::ISSUED_BY));
-            let noted_already = noted.rotates == Some(false) && issuer == Some(&state.issuer);
-            if new.is_none() && !marked && noted_already {
-                return Ok(());
-            }
-            let mut change = json!({ "metadata": { "annotations": {
-                (names::IN_FLIGHT_SINCE): null,
-                (names::SIGN_IN_REQUIRED): null,
-                (names::ROTATES): rotates.to_string(),
-                (names::ISSUED_BY): state.issuer,
-            } } });
-            if let Some(new) = new {
-                change["stringData"] =
-                    json!({ (state.reference.key.as_str()): new.expose_secret() });
-            }
-            change
+impl Refresh {
+    /// Runs in a task of its own, so that a new refresh token is stored even if the reconciliation is given up.
+    pub(super) async fn spawn(self, read: Read, permit: Arc<Permit>) -> Result<Acquired, Refusal> {
+        let task = tokio::spawn(async move {
+            let _permit = permit;
+            self.run(read).await
+        });
+        task.await.unwrap_or_else(|_| {
+            Err(Refusal::local(
+                Class::Transient,
+                "InternalError",
+                "the refresh was abandoned; apicred tries again",
+            ))
+        })
+    }
+
+    async fn run(mut self, read: Read) -> Result<Acquired, Refusal> {
+        let Read {
+            used,
+            material,
+            supplies,
+            fingerprint,
+            ..
+        } = read;
+        let token = supplies
+            .first()
+            .cloned()
+            .unwrap_or_else(|| SecretString::from(""));
+        self.state.issuer = binding::issuer_mark(&self.credential, &self.endpoint);
+        let context = Arc::clone(&self.context);
+        let digests = context.digest_key.get(&context.metrics).await;
+        let digests = digests.map_err(|t| state_secret::trouble(&self.state, t))?;
+        // 1. Build. Each request is signed for itself: an assertion is accepted once.
+        let (deadline, tries) = self.credential.issuer.reuse.patience();
+        let mut requests = Vec::new();
+        let mut material = material;
+        for _ in 0..tries {
+            let parts = (material, supplies.clone());
+            let built = build(&self.credential, &self.endpoint, parts, &self.context).await?;
+            requests.push((built.0, built.1));
+            material = built.2;
         }
-        Err(refusal) => match renewal::fate(refusal) {
-            Fate::Unknown => return Ok(()),
-            Fate::Used | Fate::Intact if !marked => return Ok(()),
-            Fate::Used | Fate::Intact => {
-                json!({ "metadata": { "annotations": { (names::IN_FLIGHT_SINCE): null } } })
+        // 2. Mark. From here on the process must not end before the answer is stored.
+        self.context
+            .may_refresh()
+            .await
+            .map_err(|_| not_leading())?;
+        let _in_flight = self.context.refreshes.begin();
+        let sent = self.begin(digests, &token, &fingerprint).await?;
+        // 3. Send.
+        let manner = Manner {
+            fresh: !self.credential.issuer.reuse.is_always(),
+            deadline: Duration::try_from(deadline).unwrap_or_default(),
+        };
+        let mut came = self.send(requests, manner, &sent).await;
+        if matches!(&came.granted, Granted::New(new) if new.expose_secret() == token.expose_secret())
+        {
+            came.granted = Granted::Same;
+        }
+        // 4. Store. Nothing may fail before that.
+        let (there, new) = match &came.granted {
+            Granted::New(new) => (new, Some(digests.refresh_token(new.expose_secret()))),
+            Granted::Same | Granted::Nothing => (&token, None),
+        };
+        let request = fingerprint::request(&self.credential);
+        let secrets = [material.essence(), there.expose_secret()];
+        let answered = Answered {
+            fingerprint: digests.fingerprint(&request, &secrets),
+            request,
+            state: self.state,
+            token,
+            sent,
+            came,
+            new,
+            used,
+        };
+        store(&self.context, &self.credential, &self.key, answered).await
+    }
+
+    /// Decides whether the refresh token may be sent, and sets the mark if one is needed.
+    async fn begin(
+        &mut self,
+        digests: &DigestKey,
+        token: &SecretString,
+        read: &str,
+    ) -> Result<Sent, Refusal> {
+        let (context, credential) = (Arc::clone(&self.context), &self.credential);
+        let rule = credential.issuer.reuse;
+        let token = digests.refresh_token(token.expose_secret());
+        let posted = self.endpoint.posted(true);
+        let place = format!(
+            "{read} {} {posted} {:?}",
+            self.endpoint.url, self.endpoint.style
+        );
+        let request = digests.fingerprint(&place, &[]);
+        let mut notes = Notes::read(self.state.annotations.as_ref());
+        // A refresh token that apicred has not stored itself may be one that it has spent, and whoever replaced it may
+        // have dropped the notes as well.
+        if !rule.is_always() && notes.stored.as_ref() != Some(&token) {
+            let noted = state_secret::spent_on_target(&context, credential, &self.state).await?;
+            notes.spent = spent::merge(&notes.spent, &noted);
+        }
+        let name = format!("{}/{}", credential.namespace, credential.name);
+        let remembered = context.with_state(&self.key, &credential.uid, |s| s.marks.clone());
+        let now = context.clock.now();
+        let attempt = renewal::Attempt {
+            credential: &name,
+            process: &context.process,
+            token: &token,
+            request: &request,
+            remembered: &remembered,
+            published_until: self.published_until,
+        };
+        let how = match renewal::before(&notes, rule, &attempt, now) {
+            Step::Send(how) => how,
+            Step::Stop(refusal) => return Err(refusal),
+            Step::Spent(at) => {
+                let writer = state_secret::writer(&context, credential, &self.state).await;
+                let secret = &self.state.reference.name;
+                return Err(renewal::put_back(&name, secret, at, writer.as_deref()));
             }
-            Fate::Dead => json!({ "metadata": { "annotations": {
-                (names::IN_FLIGHT_SINCE): null,
-                (names::SIGN_IN_REQUIRED): refusal.error.as_deref().unwrap_or("refused"),
-            } } }),
-        },
-    };
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match write(context, credential, state, change.clone()).await {
+        };
+        if how.mark.is_some() {
+            self.mark(&how).await?;
+        }
+        Ok(Sent {
+            token,
+            request,
+            at: now,
+            how,
+            spent: notes.spent,
+        })
+    }
+
+    /// Sets a mark. It is known to stand for no request before its write begins, since the write may be done and its
+    /// answer lost.
+    async fn mark(&mut self, how: &Send) -> Result<(), Refusal> {
+        let (context, credential) = (&self.context, &self.credential);
+        let (key, uid) = (&self.key, &credential.uid);
+        context.with_state(key, uid, |s| s.marks.marking(how));
+        let changes = [(
+            crate::api::names::IN_FLIGHT_SINCE,
+            how.mark.as_ref().map(|m| m.text.clone()),
+        )]
+        .into();
+        let written = state_secret::write(context, credential, &mut self.state, &changes, None);
+        let trouble = match written.await {
             Ok(()) => return Ok(()),
-            // Somebody wrote to it while the request was out: a person who signed in again, or a label. Whose
-            // refresh token stands there decides.
-            Err(Trouble::Conflict) => {
-                if !still_ours(context, credential, state, sent).await? {
-                    return Err(Refusal::local(
-                        Class::Transient,
-                        "StateChanged",
-                        "somebody signed in anew while a refresh was under way; apicred uses the newer one",
-                    ));
-                }
+            Err(trouble) => trouble,
+        };
+        if trouble != Trouble::Unavailable {
+            context.with_state(key, uid, |s| s.marks.not_marked(how));
+        }
+        Err(state_secret::trouble(&self.state, trouble))
+    }
+
+    /// Sends one request, and the next at once while the outcome is unknown and the window is open.
+    async fn send(
+        &self,
+        requests: Vec<(TokenRequest, String)>,
+        manner: Manner,
+        sent: &Sent,
+    ) -> Came {
+        let (context, credential) = (&self.context, &self.credential);
+        let window = Duration::try_from(credential.issuer.reuse.window).unwrap_or_default();
+        let began = Instant::now();
+        let mut last: Option<Came> = None;
+        for (request, id) in requests {
+            let again = last.is_some();
+            if again && began.elapsed() >= window {
+                break;
             }
-            Err(trouble) if tries >= STORE_TRIES => return Err(trouble_with(state, trouble)),
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(250 << tries)).await,
+            context.with_state(&self.key, &credential.uid, |s| s.marks.void.clear());
+            let came = ask(context, credential, request, id, manner).await;
+            let fate = renewal::fate(&came.granted, came.result.as_ref().err());
+            match (fate, last) {
+                // The second request was not even sent: the outcome of the first one is unknown still.
+                (Fate::Intact, Some(first)) => last = Some(first),
+                (Fate::Unknown, _) if sent.how.mark.is_some() => last = Some(came),
+                _ => return came,
+            }
         }
-        if tries >= STORE_TRIES {
-            return Err(trouble_with(state, Trouble::Conflict));
-        }
+        last.unwrap_or_else(|| Came {
+            granted: Granted::Nothing,
+            result: Err(Refusal::local(
+                Class::Transient,
+                "InternalError",
+                "no request was built; apicred tries again",
+            )),
+        })
     }
 }
 
-impl StateSecret {
-    /// The version that stands now, as a source.
-    pub(super) fn mark(&self) -> SourceMark {
-        SourceMark {
-            name: self.reference.name.clone(),
-            key: self.reference.key.clone(),
-            uid: self.uid.clone(),
-            version: self.version.clone(),
+/// Stores an answer, then gives its token or its refusal.
+async fn store(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    mut answered: Answered,
+) -> Result<Acquired, Refusal> {
+    let fate = answered.fate();
+    let uid = credential.uid.clone();
+    let sent = &answered.sent;
+    context.with_state(key, &uid, |s| {
+        // Until the mark is off, this process knows better than the mark.
+        if fate == Fate::Intact && sent.how.mark.is_some() {
+            s.marks.marking(&sent.how);
         }
+        let mark = sent.how.doubt.clone().or_else(|| sent.how.mark.clone());
+        s.marks.doubt = match fate {
+            Fate::Unknown => mark.map(|m| (sent.token.clone(), m)),
+            Fate::Intact => sent.how.doubt.clone().map(|m| (sent.token.clone(), m)),
+            Fate::Rotated | Fate::Kept | Fate::Dead => None,
+        };
+    });
+    let stored = state_secret::finish(context, credential, &mut answered).await;
+    let irreplaceable = matches!(fate, Fate::Rotated | Fate::Kept | Fate::Dead);
+    match stored {
+        Ok(Stored::Yes) => context.with_state(key, &uid, |s| s.marks.void.clear()),
+        Ok(Stored::Replaced) => {
+            context.with_state(key, &uid, |s| s.marks = renewal::Remembered::default());
+            answered.came.result?;
+            return Err(Refusal::local(
+                Class::Transient,
+                "StateChanged",
+                "a user signed in again while a refresh was in flight; apicred uses the newer refresh token",
+            ));
+        }
+        Err(refusal) if irreplaceable => {
+            context.with_state(key, &uid, |s| s.unsaved = Some(Box::new(answered)));
+            return Err(refusal);
+        }
+        // The mark stays, and this process knows what it stands for.
+        Err(_) => {}
     }
-}
-
-async fn write(
-    context: &Context,
-    credential: &Credential,
-    state: &mut StateSecret,
-    mut change: Value,
-) -> Result<(), Trouble> {
-    change["metadata"]["resourceVersion"] = json!(state.version);
-    let params = PatchParams {
-        field_manager: Some(names::MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let api = api(context, credential);
-    let patch = Patch::Merge(&change);
-    let request = || api.patch_metadata(&state.reference.name, &params, &patch);
-    let under_way = context.own_write(credential, &state.reference.name);
-    let made = call(&context.metrics, "patch_state", request).await?;
-    under_way.done(&made.metadata);
-    state.version = made.metadata.resource_version.unwrap_or_default();
-    state.annotations = made.metadata.annotations;
-    Ok(())
-}
-
-/// Does the refresh token that was sent still stand there? Then the write may go on at the newer version.
-async fn still_ours(
-    context: &Context,
-    credential: &Credential,
-    state: &mut StateSecret,
-    sent: &SecretString,
-) -> Result<bool, Refusal> {
-    let api = api(context, credential);
-    let secret = call(&context.metrics, "get_secret", || {
-        api.get(&state.reference.name)
+    let token = Arc::new(answered.came.result?);
+    context.with_state(key, &uid, |s| s.own_writes = None);
+    let notes = Notes::read(answered.state.annotations.as_ref());
+    Ok(Acquired {
+        token,
+        sources: SourceUse {
+            used: answered.used,
+            with: vec![answered.state.mark()],
+            refused: Vec::new(),
+        },
+        fingerprint: answered.fingerprint,
+        proof: None,
+        issuer: answered.state.issuer,
+        spent: (!notes.spent.is_empty()).then(|| spent::write(&notes.spent)),
     })
-    .await
-    .map_err(|trouble| trouble_with(state, trouble))?;
-    let same = secret.metadata.uid.as_deref() == Some(state.uid.as_str());
-    let bytes = secret
-        .data
-        .as_ref()
-        .and_then(|d| d.get(&state.reference.key));
-    let there = bytes.and_then(|b| crate::oauth::word(&b.0).ok());
-    state.version = secret.metadata.resource_version.unwrap_or_default();
-    state.annotations = secret.metadata.annotations;
-    Ok(same && there.is_some_and(|t| t.expose_secret() == sent.expose_secret()))
 }
 
-fn api(context: &Context, credential: &Credential) -> Api<Secret> {
-    Api::namespaced(context.client.clone(), &credential.namespace)
+/// Was there an answer that could not be stored before?
+pub(super) enum Unsaved {
+    /// No.
+    Nothing,
+    /// It is stored, or replaced by another sign-in, and answers another request than the present one: read again.
+    Settled,
+    /// This came of it.
+    Came(Box<Result<Acquired, Refusal>>),
 }
 
-fn trouble_with(state: &StateSecret, trouble: Trouble) -> Refusal {
-    let name = &state.reference.name;
-    match trouble {
-        Trouble::Forbidden => Refusal::local(
-            Class::Denied,
-            "StateWriteForbidden",
-            format!(
-                "apicred may not write Secret {name}, where the refresh token lives; give its role patch on secrets here"
-            ),
-        ),
-        Trouble::NotFound => Refusal::local(
-            Class::Invalid,
-            "SignInRequired",
-            format!("Secret {name} with the refresh token is gone"),
-        ),
-        Trouble::Invalid | Trouble::Quota | Trouble::Terminating => Refusal::local(
-            Class::Denied,
-            "StateWriteForbidden",
-            format!(
-                "the API server refuses to change Secret {name}; is it immutable, or guarded by a policy?"
-            ),
-        ),
-        Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => Refusal::local(
-            Class::Transient,
-            "KubernetesUnavailable",
-            format!("Secret {name} could not be written; apicred tries again"),
-        ),
+/// Stores an answer that could not be stored before.
+pub(super) async fn store_unsaved(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+) -> Unsaved {
+    let Some(kept) = context.with_state(key, &credential.uid, |s| s.unsaved.take()) else {
+        return Unsaved::Nothing;
+    };
+    let current = kept.request == fingerprint::request(credential);
+    let _in_flight = context.refreshes.begin();
+    match store(context, credential, key, *kept).await {
+        Err(refusal) if refusal.reason == "StateChanged" => Unsaved::Settled,
+        Ok(_) if !current => Unsaved::Settled,
+        result => Unsaved::Came(Box::new(result)),
     }
 }

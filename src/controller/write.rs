@@ -82,6 +82,7 @@ pub(super) async fn publish(
     }
     let record = Record {
         issuer: held.issued.issuer.clone(),
+        spent: held.spent.clone(),
         ..record(
             credential,
             &held.token,

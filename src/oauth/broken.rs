@@ -40,6 +40,47 @@ pub(super) fn refusal(error: &(dyn Error + 'static), proxy: Option<WithUser>) ->
     tunnel.map(|tunnel| tunnel.refusal(proxy))
 }
 
+/// Is it certain that the issuer did not process the request? `no_connection`: the connection was never set up.
+///
+/// Only evidence counts: a connection that breaks without a word may break after the request was read.
+pub(super) fn not_processed(error: &(dyn Error + 'static), no_connection: bool) -> bool {
+    if no_connection {
+        return true;
+    }
+    let mut cause = error.source();
+    for _ in 0..16 {
+        let Some(this) = cause else { break };
+        if let Some(h2) = this.downcast_ref::<h2::Error>() {
+            // RFC 9113 section 8.7: REFUSED_STREAM, and a GOAWAY, which ends the streams above its last one only.
+            let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return h2.is_remote() && (refused || h2.is_go_away());
+        }
+        if let Some(rustls::Error::AlertReceived(alert)) = tls_error(this) {
+            return refuses_certificate(*alert);
+        }
+        cause = this.source();
+    }
+    false
+}
+
+/// TLS 1.3 reports a refused client certificate after the request has left, but nobody has read the request then
+/// (RFC 8446 section 6.2).
+const fn refuses_certificate(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as A;
+    matches!(
+        alert,
+        A::HandshakeFailure
+            | A::BadCertificate
+            | A::UnsupportedCertificate
+            | A::CertificateRevoked
+            | A::CertificateExpired
+            | A::CertificateUnknown
+            | A::UnknownCA
+            | A::AccessDenied
+            | A::CertificateRequired
+    )
+}
+
 /// Was the proxy given a user and password?
 #[derive(Clone, Copy)]
 pub(super) struct WithUser(pub(super) bool);

@@ -46,6 +46,50 @@ const IDLE_PER_HOST: usize = 8;
 /// just used stays, so a namespace with hundreds of issuers takes nobody's warm connections away.
 const MAX_CLIENTS: usize = 256;
 
+/// How a request is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// On a connection of its own: one that is kept open may be closed by the server at the moment of the request,
+    /// and nobody knows then whether the request was read.
+    pub fresh: bool,
+    /// The whole exchange.
+    pub deadline: Duration,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            fresh: false,
+            deadline: TOTAL,
+        }
+    }
+}
+
+/// A request that got no complete answer.
+pub struct Broken {
+    /// Why.
+    pub refusal: Refusal,
+    /// The part of an answer that arrived.
+    pub arrived: Option<Box<RawAnswer>>,
+}
+
+impl From<Refusal> for Broken {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            arrived: None,
+        }
+    }
+}
+
+/// A failure before anything was sent.
+fn not_sent(refusal: Refusal) -> Refusal {
+    Refusal {
+        not_sent: true,
+        ..refusal
+    }
+}
+
 /// Sends requests to issuers. One warm client for each set of roots and networks: a client a request would
 /// leave a connection open a token (a rival's fault, reliability research section 2.9).
 #[derive(Default)]
@@ -67,6 +111,8 @@ struct Settings {
     /// Name or address of the server that the proxy is asked for; `None`: the proxy is not asked. Such a client vets one
     /// name, and the token endpoint may have another one than the issuer.
     by_proxy: Option<String>,
+    /// Each request on a connection of its own, which is set up within this time.
+    fresh: Option<Duration>,
 }
 
 impl Http {
@@ -83,8 +129,34 @@ impl Http {
     /// # Errors
     /// A refusal when no complete answer came.
     pub async fn send(&self, issuer: &Issuer, request: TokenRequest) -> Result<RawAnswer, Refusal> {
-        let (client, proxy) =
-            self.client(issuer, &request.url, request.tls.as_ref(), request.local)?;
+        let sent = self.exchange(issuer, request, Manner::default()).await;
+        sent.map_err(|broken| broken.refusal)
+    }
+
+    /// Sends a token request in this manner.
+    ///
+    /// # Errors
+    /// A refusal when no complete answer came, and the part that did.
+    pub async fn exchange(
+        &self,
+        issuer: &Issuer,
+        request: TokenRequest,
+        manner: Manner,
+    ) -> Result<RawAnswer, Broken> {
+        let (request, proxy) = self.prepare(issuer, request, manner).map_err(not_sent)?;
+        read(request, proxy).await
+    }
+
+    fn prepare(
+        &self,
+        issuer: &Issuer,
+        request: TokenRequest,
+        manner: Manner,
+    ) -> Result<(reqwest::RequestBuilder, Option<WithUser>), Refusal> {
+        // Shorter than the whole, so that a connection that never stood is told from an answer that did not come.
+        let fresh = manner.fresh.then(|| CONNECT.min(manner.deadline * 3 / 4));
+        let way = (request.tls.as_ref(), request.local, fresh);
+        let (client, proxy) = self.client(issuer, &request.url, way)?;
         let mut headers = HeaderMap::new();
         if request.method == Method::Post {
             headers.insert(
@@ -104,10 +176,11 @@ impl Http {
             headers.insert(*name, value);
         }
         let body = request.body.expose_secret().to_owned();
-        match request.method {
-            Method::Post => read(client.post(request.url).headers(headers).body(body), proxy).await,
-            Method::Get => read(client.get(request.url).headers(headers), proxy).await,
-        }
+        let built = match request.method {
+            Method::Post => client.post(request.url).headers(headers).body(body),
+            Method::Get => client.get(request.url).headers(headers),
+        };
+        Ok((built.timeout(manner.deadline), proxy))
     }
 
     /// Gets a public document of an issuer.
@@ -115,16 +188,18 @@ impl Http {
     /// # Errors
     /// A refusal when no complete answer came.
     pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, Refusal> {
-        let (client, proxy) = self.client(issuer, &url, None, false)?;
-        read(client.get(url).header("accept", "application/json"), proxy).await
+        let (client, proxy) = self
+            .client(issuer, &url, (None, false, None))
+            .map_err(not_sent)?;
+        let answer = read(client.get(url).header("accept", "application/json"), proxy).await;
+        answer.map_err(|broken| broken.refusal)
     }
 
     fn client(
         &self,
         issuer: &Issuer,
         url: &Url,
-        identity: Option<&TlsIdentity>,
-        local: bool,
+        (identity, local, fresh): (Option<&TlsIdentity>, bool, Option<Duration>),
     ) -> Result<(Client, Option<WithUser>), Refusal> {
         if local {
             if issuer.lends.is_none() || !addresses::is_local(url) {
@@ -164,6 +239,7 @@ impl Http {
             identity: identity.map(|i| i.name.clone()),
             local,
             by_proxy: proxy.and(url.host_str()).map(str::to_owned),
+            fresh,
         };
         let way = proxy.map(|p| WithUser(p.credentials().is_some()));
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,12 +265,16 @@ fn build(
         .retry(reqwest::retry::never())
         .tls_version_min(tls::Version::TLS_1_2)
         .timeout(TOTAL)
-        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_max_idle_per_host(if settings.fresh.is_some() {
+            0
+        } else {
+            IDLE_PER_HOST
+        })
         .pool_idle_timeout(Duration::from_secs(90))
         .user_agent(concat!("apicred/", env!("CARGO_PKG_VERSION")));
     builder = match proxy {
         None => builder
-            .connect_timeout(CONNECT)
+            .connect_timeout(settings.fresh.unwrap_or(CONNECT))
             .dns_resolver(Arc::new(GuardedResolver::new(settings.cidrs.clone()))),
         Some(proxy) => through(builder, settings, proxy)?,
     };
@@ -251,7 +331,7 @@ fn through(
     let host = proxy.url().host_str().unwrap_or_default().to_owned();
     builder = builder
         .proxy(way)
-        .connect_timeout(CONNECT_BY_PROXY)
+        .connect_timeout(settings.fresh.unwrap_or(CONNECT_BY_PROXY))
         .dns_resolver(Arc::new(ProxyResolver::new(host)));
     // An address was looked at already.
     let name = settings.by_proxy.clone();
@@ -265,8 +345,12 @@ fn through(
 async fn read(
     request: reqwest::RequestBuilder,
     proxy: Option<WithUser>,
-) -> Result<RawAnswer, Refusal> {
-    let mut response = request.send().await.map_err(|e| transport(&e, proxy))?;
+) -> Result<RawAnswer, Broken> {
+    let sent = request.send().await;
+    let mut response = sent.map_err(|error| Refusal {
+        not_sent: broken::not_processed(&error, error.is_connect()),
+        ..transport(&error, proxy)
+    })?;
     let header = |name| {
         response
             .headers()
@@ -277,27 +361,38 @@ async fn read(
     let status = response.status();
     let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
     let challenge = header(WWW_AUTHENTICATE);
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e, proxy))? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(Refusal {
-                http_status: Some(status.as_u16()),
-                ..Refusal::local(
-                    Class::Transient,
-                    "AnswerTooLarge",
-                    "the answer is larger than 1 MiB; is the URL a token endpoint?",
-                )
-            });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(RawAnswer {
+    let mut answer = RawAnswer {
         status: status.as_u16(),
         content_type,
         retry_after,
         challenge,
-        body,
-    })
+        body: Vec::new(),
+    };
+    loop {
+        let refusal = match response.chunk().await {
+            Ok(None) => return Ok(answer),
+            Ok(Some(chunk)) => {
+                let room = MAX_BODY - answer.body.len();
+                answer.body.extend(chunk.iter().take(room));
+                if chunk.len() <= room {
+                    continue;
+                }
+                Refusal {
+                    http_status: Some(answer.status),
+                    ..Refusal::local(
+                        Class::Transient,
+                        "AnswerTooLarge",
+                        "the answer is larger than 1 MiB; is the URL a token endpoint?",
+                    )
+                }
+            }
+            Err(error) => transport(&error, proxy),
+        };
+        return Err(Broken {
+            refusal,
+            arrived: Some(Box::new(answer)),
+        });
+    }
 }
 
 /// Is this the status of a page that is not there?
@@ -307,8 +402,6 @@ pub fn not_found(answer: &RawAnswer) -> bool {
 
 /// What went wrong below HTTP, told by kind: error texts of the libraries name hosts and more.
 fn transport(error: &reqwest::Error, proxy: Option<WithUser>) -> Refusal {
-    // Never `maybe_sent`: TLS 1.3 tells of a refused client certificate after the request has left, but nobody read it
-    // then; and what a proxy refuses has not left.
     if let Some(known) = error
         .source()
         .and_then(|cause| broken::refusal(cause, proxy))
@@ -343,9 +436,5 @@ fn transport(error: &reqwest::Error, proxy: Option<WithUser>) -> Refusal {
             "the connection to the issuer broke; apicred tries again",
         )
     };
-    Refusal {
-        // Only a connection that never stood is proof that nothing was sent.
-        maybe_sent: !error.is_connect(),
-        ..Refusal::local(Class::Transient, reason, step)
-    }
+    Refusal::local(Class::Transient, reason, step)
 }

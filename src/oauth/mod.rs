@@ -9,6 +9,7 @@ mod challenge;
 mod client_auth;
 mod encode;
 pub mod grant;
+mod granted;
 pub mod http;
 mod json;
 mod keys;
@@ -22,12 +23,14 @@ mod request;
 mod response;
 mod revocation;
 pub mod sign_in;
+pub mod spent;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use aadsts::LOOP;
 pub use grant::Grant;
+pub use granted::{Granted, granted, granted_in_part};
 pub use json::object;
 pub use keys::{Identity, Validity};
 pub use lifetime::audiences;

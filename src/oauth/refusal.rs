@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::aadsts;
 use crate::issuer::addresses::AddressNotAllowed;
 
@@ -56,10 +58,12 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// Was the client's proof refused, so that the next secret of the list may do better?
     pub about_client: bool,
-    /// May the issuer have got the request although no answer came?
-    pub maybe_sent: bool,
+    /// Is it certain that no byte of the request reached the issuer? Unknown counts as no.
+    pub not_sent: bool,
     /// Only a change of the inputs may lead to another try; no timer does.
     pub until_change: bool,
+    /// The next try makes sense at this time and not before.
+    pub retry_at: Option<Timestamp>,
 }
 
 impl From<AddressNotAllowed> for Refusal {
@@ -82,8 +86,9 @@ impl Refusal {
             trace_id: None,
             retry_after: None,
             about_client: false,
-            maybe_sent: false,
+            not_sent: false,
             until_change: false,
+            retry_at: None,
         }
     }
 

@@ -1,13 +1,25 @@
-//! What keeps a refresh token safe when an answer is lost. Many issuers rotate: the old token dies with its first
-//! use, and a second use counts as theft that kills the whole family (facts, section 7). So before a request a mark
-//! is set on the state Secret, and a mark that is found there says that the outcome of a request is unknown.
+//! What keeps a refresh token safe. Many issuers rotate: the old token is spent by its first use, and a second use
+//! counts as theft that ends the whole family (facts, section 7). So a mark is set on the state Secret before a
+//! request, and a mark that is found there says that the outcome of a request is unknown.
+//!
+//! [`before`] decides whether a refresh token may be sent, [`fate`] what became of it, [`after`] what is noted of it.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Class, Refusal, grant::sign_in};
+use super::{
+    Class, Granted, Refusal,
+    grant::sign_in,
+    spent::{self, Spent},
+};
 use crate::api::{Reuse, names};
+
+/// How long a refresh request may take, from the connection to the last byte. Longer than other requests, since a lost
+/// answer costs a sign-in; short enough to be stored within the drain of a process that is told to end (app.rs).
+const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
+/// The same where the issuer accepts a second use.
+const PATIENCE_WITH_REUSE: SignedDuration = SignedDuration::from_secs(15);
 
 /// What an issuer does with a refresh token that comes a second time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,40 +30,80 @@ pub struct ReuseRule {
     pub window: SignedDuration,
 }
 
-/// What stands on the state Secret.
+impl ReuseRule {
+    /// May a refresh token always be sent again?
+    pub fn is_always(&self) -> bool {
+        self.reuse == Some(Reuse::Always)
+    }
+
+    /// How long one request may take, and how many may follow each other at once while the outcome is unknown. Two
+    /// requests fit into the window.
+    pub fn patience(&self) -> (SignedDuration, usize) {
+        if self.is_always() {
+            (PATIENCE_WITH_REUSE, 1)
+        } else if self.window.is_positive() {
+            (PATIENCE_WITH_REUSE.min(self.window / 2), 2)
+        } else {
+            (PATIENCE, 1)
+        }
+    }
+}
+
+/// A mark on the state Secret: `TIME by PROCESS`, and ` (last try)` behind it where that is so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark {
+    /// The whole text. No two marks have the same.
+    pub text: String,
+    /// When it was set. A time that cannot be read counts as long ago.
+    pub since: Timestamp,
+    /// Is it the mark of the one request that is made when nothing is left to lose?
+    pub last_try: bool,
+}
+
+/// Behind the mark of a last try.
+const LAST_TRY: &str = " (last try)";
+
+impl Mark {
+    /// A mark of this process.
+    pub fn new(since: Timestamp, process: &str, last_try: bool) -> Self {
+        let end = if last_try { LAST_TRY } else { "" };
+        Self {
+            text: format!("{since} by {process}{end}"),
+            since,
+            last_try,
+        }
+    }
+
+    fn read(text: &str) -> Self {
+        let time = text.split_once(' ').map_or(text, |(time, _)| time);
+        Self {
+            text: text.to_owned(),
+            since: time.parse().unwrap_or(Timestamp::UNIX_EPOCH),
+            last_try: text.ends_with(LAST_TRY),
+        }
+    }
+}
+
+/// The issuer's word that a refresh token is of no use any more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dead {
+    /// Digest of the request that was answered so. None: whichever it was.
+    pub request: Option<String>,
+}
+
+/// What is noted on the state Secret.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Notes {
     /// Sent, and not answered yet.
-    pub in_flight_since: Option<Timestamp>,
+    pub mark: Option<Mark>,
     /// Did the issuer rotate at the last refresh?
     pub rotates: Option<bool>,
-    /// The refresh token is of no use any more.
-    pub sign_in_required: bool,
-}
-
-/// What to do with the refresh token that is there.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Send it; set the mark before, if there is a moment here.
-    Send {
-        /// The mark to set.
-        mark: Option<Timestamp>,
-    },
-    /// Do not send it.
-    Stop(Refusal),
-}
-
-/// What became of the refresh token that was sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fate {
-    /// Used; the answer is here.
-    Used,
-    /// Not used: the issuer was not reached, or refused for another reason.
-    Intact,
-    /// Nobody can say.
-    Unknown,
-    /// Refused for good.
-    Dead,
+    /// The refresh token is of no use any more, for this request.
+    pub dead: Option<Dead>,
+    /// Digest of the refresh token that apicred stored last.
+    pub stored: Option<String>,
+    /// Refresh tokens that apicred has spent.
+    pub spent: Vec<Spent>,
 }
 
 impl Notes {
@@ -59,39 +111,173 @@ impl Notes {
     pub fn read(annotations: Option<&BTreeMap<String, String>>) -> Self {
         let text = |name| annotations.and_then(|a| a.get(name)).map(String::as_str);
         Self {
-            in_flight_since: text(names::IN_FLIGHT_SINCE)
-                .map(|t| t.parse().unwrap_or(Timestamp::UNIX_EPOCH)),
+            mark: text(names::IN_FLIGHT_SINCE).map(Mark::read),
             rotates: text(names::ROTATES).map(|t| t != "false"),
-            sign_in_required: text(names::SIGN_IN_REQUIRED).is_some(),
+            dead: text(names::SIGN_IN_REQUIRED).map(|t| Dead {
+                request: request_in(t),
+            }),
+            stored: text(names::STORED_REFRESH_TOKEN).map(str::to_owned),
+            spent: spent::read(text(names::SPENT_REFRESH_TOKENS).unwrap_or_default()),
         }
     }
 }
 
-/// Before a request.
-pub fn before(state: &Notes, rule: ReuseRule, credential: &str, now: Timestamp) -> Step {
-    if rule.reuse == Some(Reuse::Always) {
-        return Step::Send { mark: None };
+/// `ERROR (request DIGEST)`: one text, so that whoever takes the verdict off takes all of it off.
+fn verdict(error: Option<&str>, request: &str) -> String {
+    format!("{} (request {request})", error.unwrap_or("refused"))
+}
+
+fn request_in(verdict: &str) -> Option<String> {
+    let (_, request) = verdict.split_once(" (request ")?;
+    Some(request.strip_suffix(')')?.to_owned())
+}
+
+/// How many void marks are remembered. A write that was not answered lands within minutes or never.
+const MOST_VOID: usize = 32;
+
+/// What a process remembers of its requests beside the notes on the state Secret.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remembered {
+    /// Marks of this process for which no request is in flight, each with the mark that it replaced. One of them may be
+    /// on the Secret although its write was not answered: the server may do it late.
+    pub void: Vec<Send>,
+    /// Digest of a refresh token that was sent with unknown outcome, and its mark: somebody may replace the Secret and
+    /// drop its annotations.
+    pub doubt: Option<(String, Mark)>,
+}
+
+impl Remembered {
+    /// Nothing?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
-    if state.sign_in_required {
+
+    /// The mark that counts for this refresh token.
+    fn mark(&self, notes: &Notes, token: &str) -> Option<Mark> {
+        let doubt = || self.doubt.as_ref().filter(|(of, _)| of == token);
+        let Some(mark) = &notes.mark else {
+            return doubt().map(|(_, mark)| mark.clone());
+        };
+        let void = self.void.iter().find(|v| v.mark.as_ref() == Some(mark));
+        void.map_or_else(|| Some(mark.clone()), |v| v.doubt.clone())
+    }
+
+    /// A mark is about to be written.
+    pub fn marking(&mut self, how: &Send) {
+        if self.void.len() >= MOST_VOID {
+            self.void.remove(0);
+        }
+        self.void.push(how.clone());
+    }
+
+    /// This mark is certainly not on the Secret.
+    pub fn not_marked(&mut self, how: &Send) {
+        self.void.retain(|v| v != how);
+    }
+}
+
+/// A refresh token that is about to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// Namespace and name of the credential.
+    pub credential: &'a str,
+    /// This process; another text for each.
+    pub process: &'a str,
+    /// Keyed digest of the refresh token.
+    pub token: &'a str,
+    /// Keyed digest of the request: endpoint, client, its authentication, the refresh token.
+    pub request: &'a str,
+    /// What the process remembers of earlier requests.
+    pub remembered: &'a Remembered,
+    /// When the published token expires, if there is one.
+    pub published_until: Option<Timestamp>,
+}
+
+/// What to do with the refresh token that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Send it.
+    Send(Send),
+    /// It was spent at that time, and somebody put it back.
+    Spent(Timestamp),
+    /// Do not send it.
+    Stop(Refusal),
+}
+
+/// How a refresh token is sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Send {
+    /// The mark to set first.
+    pub mark: Option<Mark>,
+    /// The mark of an earlier request whose outcome is unknown. Only an answer that grants ends this doubt.
+    pub doubt: Option<Mark>,
+}
+
+/// Decides before a request.
+pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timestamp) -> Step {
+    if rule.is_always() {
+        return Step::Send(Send::default());
+    }
+    if let Some(spent) = notes.spent.iter().find(|s| s.digest == attempt.token) {
+        return Step::Spent(spent.at);
+    }
+    let same_request = |dead: &&Dead| dead.request.as_deref().is_none_or(|r| r == attempt.request);
+    if notes.dead.as_ref().is_some_and(|d| same_request(&d)) {
         return Step::Stop(needs_user(
             "SignInRequired",
             "the issuer does not accept the refresh token any more",
-            credential,
+            attempt.credential,
         ));
     }
-    match state.in_flight_since {
-        None => Step::Send { mark: Some(now) },
-        // The window counts from the first use, so its mark stays.
-        Some(since) if now.duration_since(since).abs() <= rule.window => Step::Send { mark: None },
-        Some(_) if rule.reuse.is_none() && state.rotates == Some(false) => {
-            Step::Send { mark: None }
-        }
-        Some(_) => Step::Stop(needs_user(
-            "RefreshOutcomeUnknown",
-            "the answer to a refresh was lost, and this issuer may take a second use of the refresh token for theft",
-            credential,
-        )),
+    let Some(doubt) = attempt.remembered.mark(notes, attempt.token) else {
+        return Step::Send(Send {
+            mark: Some(Mark::new(now, attempt.process, false)),
+            doubt: None,
+        });
+    };
+    let send = |mark| {
+        Step::Send(Send {
+            mark,
+            doubt: Some(doubt.clone()),
+        })
+    };
+    // The window counts from the first use, so its mark stays.
+    let in_window = !doubt.last_try && now.duration_since(doubt.since).abs() <= rule.window;
+    if in_window || (rule.reuse.is_none() && notes.rotates == Some(false)) {
+        return send(None);
     }
+    let unknown = needs_user(
+        "RefreshOutcomeUnknown",
+        "the answer to a refresh request was lost, and this issuer may treat a second use of the refresh token as theft",
+        attempt.credential,
+    );
+    // Where somebody has said `Never`, never.
+    let last_try = rule.reuse.is_none() && !doubt.last_try;
+    match attempt.published_until.filter(|_| last_try) {
+        // A sign-in is lost in any case if this fails, and no published token can be revoked by it.
+        Some(until) if until <= now => send(Some(Mark::new(now, attempt.process, true))),
+        Some(until) => Step::Stop(Refusal {
+            until_change: false,
+            retry_at: Some(until),
+            ..unknown
+        }),
+        None => Step::Stop(unknown),
+    }
+}
+
+/// Why a refresh token that was spent is not sent, and what to do.
+pub fn put_back(credential: &str, secret: &str, at: Timestamp, writer: Option<&str>) -> Refusal {
+    let by = writer.map_or_else(
+        || "something".to_owned(),
+        |name| format!("field manager {name}"),
+    );
+    needs_user(
+        "RefreshTokenSpent",
+        &format!(
+            "{by} wrote a refresh token into Secret {secret} that apicred already used at {at}, over a newer one; exclude this Secret from GitOps, secret synchronization and restores, and then restore the newer refresh token, or sign in"
+        ),
+        credential,
+    )
 }
 
 fn needs_user(reason: &'static str, what: &str, credential: &str) -> Refusal {
@@ -105,19 +291,144 @@ fn needs_user(reason: &'static str, what: &str, credential: &str) -> Refusal {
     }
 }
 
-/// What a refusal says about the refresh token that was sent with the request.
-pub fn fate(refusal: &Refusal) -> Fate {
-    match (refusal.http_status, refusal.class) {
-        (None, _) if refusal.maybe_sent => Fate::Unknown,
-        (None | Some(429 | 503), _) => Fate::Intact,
-        (Some(_), Class::NeedsUser) if refusal.error.as_deref() != Some("invalid_request") => {
-            Fate::Dead
-        }
-        // An OAuth error is the token endpoint's own word: it did not grant.
-        (Some(status), _) if refusal.error.is_some() || (400..=499).contains(&status) => {
-            Fate::Intact
-        }
-        // A gateway's 502, a token that could not be read: the endpoint behind it may have granted.
-        (Some(_), _) => Fate::Unknown,
+/// What became of the refresh token that was sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// Spent; the new one is here.
+    Rotated,
+    /// Used, and still valid.
+    Kept,
+    /// Not used: the request was not sent, or refused for another reason.
+    Intact,
+    /// Nobody can say.
+    Unknown,
+    /// Refused for good.
+    Dead,
+}
+
+/// What an answer, or the lack of one, says about the refresh token that was sent. Total: only evidence makes it
+/// anything but unknown.
+pub fn fate(granted: &Granted, refusal: Option<&Refusal>) -> Fate {
+    match (granted, refusal) {
+        (Granted::New(_), _) => Fate::Rotated,
+        (Granted::Same, _) | (Granted::Nothing, None) => Fate::Kept,
+        (Granted::Nothing, Some(refusal)) => without_grant(refusal),
     }
+}
+
+/// OAuth errors that a token endpoint sends before it grants (RFC 6749 section 5.2 and its extensions). With a status of
+/// 500 and above any other text may be a gateway's, and `server_error` says that something broke, not when.
+const BEFORE_GRANT: [&str; 10] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "invalid_scope",
+    "invalid_target",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "access_denied",
+    "temporarily_unavailable",
+    "slow_down",
+];
+
+fn without_grant(refusal: &Refusal) -> Fate {
+    if refusal.not_sent {
+        return Fate::Intact;
+    }
+    let error = refusal.error.as_deref();
+    match (refusal.http_status, error) {
+        // The server names a time to come back: it has not begun.
+        (Some(503), _) if refusal.retry_after.is_some() => Fate::Intact,
+        (Some(500..=599), Some(error)) if BEFORE_GRANT.contains(&error) => Fate::Intact,
+        // An OAuth error is the token endpoint's own word: it did not grant.
+        (Some(200..=299 | 400..=499), Some(error)) => {
+            // Doubtful: it may be about another parameter.
+            if refusal.class == Class::NeedsUser && error != "invalid_request" {
+                Fate::Dead
+            } else {
+                Fate::Intact
+            }
+        }
+        // 408 and the numbers that proxies made up (444, 460, 499, …) are about a connection, not about the request.
+        (Some(408 | 440..=499), None) => Fate::Unknown,
+        (Some(400..=499), None) => Fate::Intact,
+        // No answer; a gateway's 502 or 503; a token answer that cannot be read; a failure of apicred's own after
+        // the answer.
+        _ => Fate::Unknown,
+    }
+}
+
+/// A refresh token that was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Keyed digest of the refresh token.
+    pub token: String,
+    /// Keyed digest of the request.
+    pub request: String,
+    /// When.
+    pub at: Timestamp,
+    /// As it was decided.
+    pub how: Send,
+    /// Refresh tokens that were spent before, wherever that is noted.
+    pub spent: Vec<Spent>,
+}
+
+/// Annotations to write; `None` takes one off.
+pub type Changes = BTreeMap<&'static str, Option<String>>;
+
+/// What to note on the state Secret after a request; `new` is the digest of the new refresh token. `None`: nothing.
+pub fn after(
+    notes: &Notes,
+    rule: ReuseRule,
+    sent: &Sent,
+    (fate, error, new): (Fate, Option<&str>, Option<&str>),
+) -> Option<Changes> {
+    let marked = sent.how != Send::default();
+    match fate {
+        Fate::Unknown => None,
+        Fate::Kept if !marked && notes.rotates == Some(false) && notes.dead.is_none() => None,
+        Fate::Rotated | Fate::Kept => {
+            let rotated = fate == Fate::Rotated;
+            let mut changes = Changes::from([
+                (names::IN_FLIGHT_SINCE, None),
+                (names::SIGN_IN_REQUIRED, None),
+                (names::ROTATES, Some(rotated.to_string())),
+            ]);
+            if !rule.is_always() {
+                let there = new.unwrap_or(&sent.token);
+                changes.insert(names::STORED_REFRESH_TOKEN, Some(there.to_owned()));
+                let spent = spent_after(notes, sent, fate);
+                if !spent.is_empty() {
+                    changes.insert(names::SPENT_REFRESH_TOKENS, Some(spent::write(&spent)));
+                }
+            }
+            Some(changes)
+        }
+        Fate::Intact => {
+            let mark = sent.how.mark.as_ref()?;
+            let doubt = sent.how.doubt.as_ref();
+            debug_assert!(doubt.is_none_or(|d| d != mark));
+            // What was unknown before is unknown still.
+            Some([(names::IN_FLIGHT_SINCE, doubt.map(|d| d.text.clone()))].into())
+        }
+        Fate::Dead => {
+            let verdict = verdict(error, &sent.request);
+            let mut changes = Changes::from([(names::SIGN_IN_REQUIRED, Some(verdict))]);
+            // Another request must not try what may have been spent.
+            if sent.how.doubt.is_none() {
+                changes.insert(names::IN_FLIGHT_SINCE, None);
+            }
+            Some(changes)
+        }
+    }
+}
+
+/// The refresh tokens that are spent once this one was sent.
+pub fn spent_after(notes: &Notes, sent: &Sent, fate: Fate) -> Vec<Spent> {
+    let mut all = spent::merge(&notes.spent, &sent.spent);
+    if fate == Fate::Rotated {
+        let own = notes.stored.as_deref() == Some(sent.token.as_str());
+        all = spent::add(all, Spent::new(&sent.token, sent.at, !own));
+    }
+    all
 }

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
-    Class, Grant, Refusal, Token, aadsts, challenge,
+    Class, Grant, Granted, Refusal, Token, aadsts, challenge, granted,
     json::object,
     lifetime::{self, is_guid},
     managed_identity,
@@ -67,11 +67,14 @@ pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal>
     };
 
     if token.len() > MAX_TOKEN {
-        return Err(Refusal::local(
-            Class::Invalid,
-            "TokenTooLarge",
-            "the token is larger than 256 KiB and does not fit into a Secret; ask for fewer permissions",
-        ));
+        return Err(Refusal {
+            http_status: Some(raw.status),
+            ..Refusal::local(
+                Class::Invalid,
+                "TokenTooLarge",
+                "the token is larger than 256 KiB and does not fit into a Secret; ask for fewer permissions",
+            )
+        });
     }
     // RFC 6749 appendix A.12: a token is made of visible ASCII. A line break in it would end up in a header.
     if !token.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
@@ -109,7 +112,10 @@ pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal>
         .filter(jiff::SignedDuration::is_positive);
     Ok(Token {
         secret: SecretString::from(token),
-        refresh_token: text("refresh_token").map(SecretString::from),
+        refresh_token: match granted(raw) {
+            Granted::New(token) => Some(token),
+            Granted::Same | Granted::Nothing => None,
+        },
         instance_url: text("instance_url")
             .filter(|u| u.len() <= 1024 && u.starts_with("https://") && shown(u))
             .map(str::to_owned),
@@ -214,7 +220,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 
 /// The fields of a JSON object or of a form, whichever the body is. Some issuers answer form-encoded, some call
 /// JSON `text/plain` (facts, section 5.2), so the body decides and the header only helps.
-fn fields(raw: &RawAnswer) -> Option<Map<String, Value>> {
+pub(super) fn fields(raw: &RawAnswer) -> Option<Map<String, Value>> {
     let body = raw.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw.body);
     if let Some(map) = object(body) {
         return Some(map);
@@ -266,8 +272,9 @@ fn refusal(raw: &RawAnswer, fields: &Map<String, Value>, now: Timestamp) -> Refu
         trace_id: id("trace_id"),
         retry_after: asked.max(known),
         about_client,
-        maybe_sent: false,
+        not_sent: false,
         until_change: false,
+        retry_at: None,
     }
 }
 

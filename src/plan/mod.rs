@@ -15,7 +15,9 @@ mod status;
 mod tests;
 
 pub use notices::{Notice, Severity};
-pub use observed::{Cause, Failure, Memory, Observed, OutOfSync, Recalled, Repairs, Source, stamp};
+pub use observed::{
+    Cause, Failure, Memory, Observed, OutOfSync, OwnWrites, Recalled, Repairs, Source, stamp,
+};
 pub use outcome::{Minted, Outcome, fail, record};
 pub use sources::{Choice, candidates, untried};
 pub use status::{View, invalid, status};
@@ -402,9 +404,9 @@ fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     }
     // Unmoved; or gone, and then the token is still good until it is due.
     let moved = |(used, source): &(&SourceMark, &Source)| {
-        source
-            .mark()
-            .is_some_and(|mark| mark != **used && !observed.memory.verified.contains(&mark))
+        let known = |m: &SourceMark| m == *used || observed.memory.verified.contains(m);
+        let seen = [source.mark(), observed.memory.foreign_mark(source)];
+        source.present.is_some() && !seen.iter().flatten().any(known)
     };
     if sources.iter().any(moved) || !sources::untried(credential, observed).is_empty() {
         Need::Look

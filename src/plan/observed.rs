@@ -63,6 +63,18 @@ impl Source {
     }
 }
 
+/// Own writes of a state Secret that left the refresh token in it as it was, or stored the one of the last answer. They
+/// change its version and nothing that a failure depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnWrites {
+    /// Version after the last own write.
+    pub version: String,
+    /// Version before the first one.
+    pub stands_for: String,
+    /// When it was last seen to change before that.
+    pub changed_at: Option<Timestamp>,
+}
+
 /// What a process remembers of a credential between two looks. Lost at a restart, and nothing is worse then than
 /// one more try.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +97,33 @@ pub struct Memory {
     pub paced_until: Option<Timestamp>,
     /// Writes that the API server refused because the target was not as expected.
     pub out_of_sync: Option<OutOfSync>,
+    /// Own writes of the state Secret. Taken from the shell at each observation.
+    pub own_writes: Option<OwnWrites>,
+}
+
+impl Memory {
+    fn own(&self, source: &Source) -> Option<&OwnWrites> {
+        let (_, version) = source.present.as_ref()?;
+        self.own_writes
+            .as_ref()
+            .filter(|own| own.version == *version)
+    }
+
+    /// The mark of a source as somebody else left it.
+    pub fn foreign_mark(&self, source: &Source) -> Option<SourceMark> {
+        let mark = source.mark()?;
+        let version = self.own(source).map(|own| own.stands_for.clone());
+        Some(SourceMark {
+            version: version.unwrap_or_else(|| mark.version.clone()),
+            ..mark
+        })
+    }
+
+    /// When somebody else was last seen to change a source.
+    pub fn changed_at(&self, source: &Source) -> Option<Timestamp> {
+        self.own(source)
+            .map_or(source.changed_at, |own| own.changed_at)
+    }
 }
 
 /// Refused writes in a row. They are evidence that the cache and the server disagree about the target.
@@ -496,7 +535,8 @@ fn stamp_if(credential: &Credential, observed: &Observed, held: bool) -> String 
     // How a key signs, where a certificate lies: no part of the token, and yet what a person may have mended.
     text.push_str(&format!("|{:?}|{:?}", credential.proof, credential.grant));
     for source in observed.sources.iter().chain(&observed.companions) {
-        let (uid, version) = source.present.as_ref().map_or(("", ""), |(u, v)| (u, v));
+        let mark = observed.memory.foreign_mark(source);
+        let (uid, version) = mark.as_ref().map_or(("", ""), |m| (&m.uid, &m.version));
         text.push_str(&format!(
             "|{}/{}@{uid}/{version}",
             source.reference.name, source.reference.key

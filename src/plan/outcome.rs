@@ -94,6 +94,7 @@ pub fn record(
         token_id: token.id.clone(),
         proof,
         renew_handled: credential.renew_requested.clone(),
+        spent: None,
     }
 }
 
@@ -113,7 +114,7 @@ pub fn fail(
             .sources
             .iter()
             .chain(&observed.companions)
-            .filter_map(|s| s.changed_at)
+            .filter_map(|s| observed.memory.changed_at(s))
             .any(recent);
     // Once a new secret has had its time, its refusal counts from one: the quick tries before say nothing.
     let earlier = observed
@@ -135,10 +136,10 @@ pub fn fail(
         deadline,
         seed: &credential.uid,
     };
-    let next_attempt = if refusal.until_change {
-        Timestamp::MAX
-    } else {
-        schedule::next_attempt(&retry, now)
+    let next_attempt = match refusal.retry_at {
+        Some(at) => at,
+        None if refusal.until_change => Timestamp::MAX,
+        None => schedule::next_attempt(&retry, now),
     };
     let mut memory = observed.memory.clone();
     memory.failure = Some(Failure {

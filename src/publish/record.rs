@@ -44,6 +44,8 @@ pub struct Record {
     pub proof: Option<Validity>,
     /// The renewal request that this token answered.
     pub renew_handled: Option<String>,
+    /// Digests of spent refresh tokens. Written and never read back here: thousands of these records are kept.
+    pub spent: Option<String>,
 }
 
 /// A version of a source Secret's key.
@@ -160,6 +162,12 @@ impl Record {
             (names::RENEW_HANDLED, self.renew_handled.clone()),
         ]
         .into_iter()
+        // One that is not known here stays as it is.
+        .chain(
+            self.spent
+                .clone()
+                .map(|spent| (names::SPENT_REFRESH_TOKENS, Some(spent))),
+        )
         .map(|(k, v)| (k.to_owned(), v))
         .collect()
     }
@@ -190,6 +198,7 @@ impl Record {
             token_id: text(names::TOKEN_ID),
             proof: text(names::PROOF_VALIDITY).and_then(|t| validity(&t)),
             renew_handled: text(names::RENEW_HANDLED),
+            spent: None,
         })
     }
 }

@@ -100,7 +100,7 @@ impl Endpoint {
     }
 }
 
-fn certificate(by: &keys::Authority, name: &str, last_year: i32) -> Arc<ServerConfig> {
+pub(crate) fn certificate(by: &keys::Authority, name: &str, last_year: i32) -> Arc<ServerConfig> {
     let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(last_year, 1, 1);

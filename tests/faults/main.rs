@@ -22,6 +22,8 @@ mod line;
 mod oracles;
 mod page;
 mod policies;
+mod refresh;
+mod refresh_issuer;
 mod relay;
 mod restore;
 mod servers;

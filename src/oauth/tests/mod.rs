@@ -2,6 +2,7 @@
 
 mod answer;
 mod golden;
+mod granted;
 mod hostile;
 mod lifetime;
 mod proxied;

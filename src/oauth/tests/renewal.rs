@@ -1,15 +1,23 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use secrecy::SecretString;
 
 use crate::{
     api::{Reuse, names},
     fixtures::{at, map, secs},
     oauth::{
-        Class, Refusal,
-        renewal::{Fate, Notes, ReuseRule, Step, before, fate},
+        Class, Granted, Refusal,
+        renewal::{
+            Attempt, Changes, Dead, Fate, Mark, Notes, Remembered, ReuseRule, Send, Sent, Step,
+            after, before, fate, put_back, spent_after,
+        },
+        spent::{self, Spent},
     },
 };
+
+const ALWAYS: Option<Reuse> = Some(Reuse::Always);
+const NEVER: Option<Reuse> = Some(Reuse::Never);
 
 fn rule(reuse: Option<Reuse>, window: i64) -> ReuseRule {
     ReuseRule {
@@ -18,21 +26,42 @@ fn rule(reuse: Option<Reuse>, window: i64) -> ReuseRule {
     }
 }
 
+fn mark(since: i64) -> Mark {
+    Mark::new(at(since), "other-1", false)
+}
+
 fn notes(since: Option<i64>, rotates: Option<bool>, dead: bool) -> Notes {
     Notes {
-        in_flight_since: since.map(at),
+        mark: since.map(mark),
         rotates,
-        sign_in_required: dead,
+        dead: dead.then_some(Dead { request: None }),
+        ..Notes::default()
+    }
+}
+
+fn attempt(remembered: &Remembered) -> Attempt<'_> {
+    Attempt {
+        credential: "ns/c",
+        process: "me-1",
+        token: "token",
+        request: "request",
+        remembered,
+        published_until: None,
     }
 }
 
 /// In a word: send with a mark, send without, or stop for this reason.
-fn told(notes: &Notes, rule: ReuseRule) -> String {
-    match before(notes, rule, "ns/c", at(0)) {
-        Step::Send { mark: Some(_) } => "mark".to_owned(),
-        Step::Send { mark: None } => "send".to_owned(),
+fn told_of(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>) -> String {
+    match before(notes, rule, attempt, at(0)) {
+        Step::Send(Send {
+            mark: Some(mark), ..
+        }) if mark.last_try => "last try".to_owned(),
+        Step::Send(Send { mark: Some(_), .. }) => "mark".to_owned(),
+        Step::Send(Send { mark: None, .. }) => "send".to_owned(),
+        Step::Spent(_) => "spent".to_owned(),
         Step::Stop(refusal) => {
-            assert!(refusal.until_change && refusal.class == Class::NeedsUser);
+            assert_eq!(refusal.class, Class::NeedsUser);
+            assert_ne!(refusal.until_change, refusal.retry_at.is_some());
             assert!(
                 refusal
                     .next_step
@@ -43,10 +72,12 @@ fn told(notes: &Notes, rule: ReuseRule) -> String {
     }
 }
 
+fn told(notes: &Notes, rule: ReuseRule) -> String {
+    told_of(notes, rule, &attempt(&Remembered::default()))
+}
+
 #[test]
 fn a_refresh_token_is_sent_once_unless_the_issuer_does_not_mind() {
-    const ALWAYS: Option<Reuse> = Some(Reuse::Always);
-    const NEVER: Option<Reuse> = Some(Reuse::Never);
     #[rustfmt::skip]
     let cases = [
         // Entra ID: no marks, whatever stands there.
@@ -70,14 +101,180 @@ fn a_refresh_token_is_sent_once_unless_the_issuer_does_not_mind() {
 }
 
 #[test]
+fn a_verdict_belongs_to_the_request_that_got_it() {
+    let dead = |request: Option<&str>| Notes {
+        dead: Some(Dead {
+            request: request.map(str::to_owned),
+        }),
+        ..Notes::default()
+    };
+    for (noted, expected) in [
+        (Some("request"), "SignInRequired"),
+        // Written before requests were noted.
+        (None, "SignInRequired"),
+        (Some("of another client id"), "mark"),
+    ] {
+        assert_eq!(told(&dead(noted), rule(None, 0)), expected, "{noted:?}");
+    }
+    // A refresh token that may have been spent is not tried by another request either.
+    let mut doubtful = dead(Some("of another client id"));
+    doubtful.mark = Some(mark(-500));
+    assert_eq!(told(&doubtful, rule(None, 0)), "RefreshOutcomeUnknown");
+}
+
+#[test]
+fn a_mark_that_this_process_set_without_a_request_is_no_doubt() {
+    let own = Mark::new(at(-500), "me-1", false);
+    let stands = |m: &Mark| Notes {
+        mark: Some(m.clone()),
+        ..Notes::default()
+    };
+    let void = |doubt: Option<Mark>| Remembered {
+        void: vec![Send {
+            mark: Some(own.clone()),
+            doubt,
+        }],
+        doubt: None,
+    };
+    let say = |notes: &Notes, remembered: &Remembered| {
+        told_of(notes, rule(NEVER, 0), &attempt(remembered))
+    };
+    assert_eq!(say(&stands(&own), &void(None)), "mark");
+    // Another process, another time, or nothing remembered after a restart.
+    for other in [
+        Mark::new(at(-500), "me-2", false),
+        Mark::new(at(-499), "me-1", false),
+        Mark::new(at(-500), "me-1", true),
+    ] {
+        assert_eq!(
+            say(&stands(&other), &void(None)),
+            "RefreshOutcomeUnknown",
+            "{other:?}"
+        );
+    }
+    assert_eq!(
+        say(&stands(&own), &Remembered::default()),
+        "RefreshOutcomeUnknown"
+    );
+    // It replaced the mark of a request whose outcome is unknown: that doubt stays.
+    assert_eq!(
+        say(&stands(&own), &void(Some(mark(-900)))),
+        "RefreshOutcomeUnknown"
+    );
+}
+
+/// The write of a mark is not answered and done late: after the next one was refused for its version.
+#[test]
+fn a_mark_that_is_written_late_is_own_still() {
+    let how = |since| Send {
+        mark: Some(Mark::new(at(since), "me-1", false)),
+        doubt: None,
+    };
+    let mut remembered = Remembered::default();
+    remembered.marking(&how(-20));
+    remembered.marking(&how(-10));
+    remembered.not_marked(&how(-10));
+    let late = Notes {
+        mark: how(-20).mark,
+        ..Notes::default()
+    };
+    assert_eq!(
+        told_of(&late, rule(NEVER, 0), &attempt(&remembered)),
+        "mark"
+    );
+    for n in 0..1000 {
+        remembered.marking(&how(n));
+    }
+    assert!(remembered.void.len() < 100);
+}
+
+#[test]
+fn a_doubt_outlives_a_secret_that_was_replaced_without_its_annotations() {
+    let doubt = |of: &str| Remembered {
+        void: Vec::new(),
+        doubt: Some((of.to_owned(), mark(-500))),
+    };
+    let say = |of| told_of(&Notes::default(), rule(NEVER, 0), &attempt(&doubt(of)));
+    assert_eq!(say("token"), "RefreshOutcomeUnknown");
+    assert_eq!(say("the one of a new sign-in"), "mark");
+}
+
+#[test]
+fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
+    let none = Remembered::default();
+    let say = |notes: &Notes, reuse, until: Option<i64>| {
+        let attempt = Attempt {
+            published_until: until.map(at),
+            ..attempt(&none)
+        };
+        told_of(notes, rule(reuse, 0), &attempt)
+    };
+    let unknown = notes(Some(-500), Some(true), false);
+    assert_eq!(say(&unknown, None, Some(-1)), "last try");
+    // There is a good token, which a second use may revoke; nothing was ever published; somebody said never.
+    assert_eq!(say(&unknown, None, Some(1)), "RefreshOutcomeUnknown");
+    assert_eq!(say(&unknown, None, None), "RefreshOutcomeUnknown");
+    assert_eq!(say(&unknown, NEVER, Some(-1)), "RefreshOutcomeUnknown");
+    // Once only.
+    let tried = Notes {
+        mark: Some(Mark::new(at(-100), "other-1", true)),
+        ..unknown.clone()
+    };
+    assert_eq!(say(&tried, None, Some(-1)), "RefreshOutcomeUnknown");
+    // It is made when the token has expired, and no timer tries before.
+    let attempt = Attempt {
+        published_until: Some(at(900)),
+        ..attempt(&none)
+    };
+    let Step::Stop(waits) = before(&unknown, rule(None, 0), &attempt, at(0)) else {
+        panic!("it waits");
+    };
+    assert_eq!((waits.retry_at, waits.until_change), (Some(at(900)), false));
+}
+
+#[test]
+fn a_refresh_token_that_was_spent_is_not_sent_whoever_put_it_back() {
+    let spent = Notes {
+        spent: vec![Spent::new("token", at(-500), true)],
+        ..Notes::default()
+    };
+    for (reuse, window) in [(None, 0), (None, 600), (NEVER, 0), (NEVER, 600)] {
+        assert_eq!(told(&spent, rule(reuse, window)), "spent");
+    }
+    assert_eq!(told(&spent, rule(ALWAYS, 0)), "send");
+    let refusal = put_back("ns/c", "state", at(-500), Some("argocd-controller"));
+    assert!(refusal.until_change && refusal.reason == "RefreshTokenSpent");
+    for part in [
+        "argocd-controller",
+        "Secret state",
+        "GitOps",
+        "kubectl apicred login c",
+    ] {
+        assert!(refusal.next_step.contains(part), "{}", refusal.next_step);
+    }
+}
+
+#[test]
 fn notes_are_read_from_annotations_and_damage_counts_as_the_worst() {
     assert_eq!(Notes::read(None), Notes::default());
     let all = map(&[
-        (names::IN_FLIGHT_SINCE, &at(0).to_string()),
+        (names::IN_FLIGHT_SINCE, &format!("{} by pod-1", at(0))),
         (names::ROTATES, "false"),
-        (names::SIGN_IN_REQUIRED, "invalid_grant"),
+        (names::SIGN_IN_REQUIRED, "invalid_grant (request AbC)"),
+        (names::STORED_REFRESH_TOKEN, "d"),
+        (names::SPENT_REFRESH_TOKENS, "given:e@1790000000 f@1 g@?"),
     ]);
-    assert_eq!(Notes::read(Some(&all)), notes(Some(0), Some(false), true));
+    let read = Notes::read(Some(&all));
+    assert_eq!(read.mark, Some(Mark::new(at(0), "pod-1", false)));
+    assert_eq!(read.rotates, Some(false));
+    let request = Some("AbC".to_owned());
+    assert_eq!(read.dead, Some(Dead { request }));
+    assert_eq!(read.stored.as_deref(), Some("d"));
+    let digests: Vec<&str> = read.spent.iter().map(|s| s.digest.as_str()).collect();
+    assert_eq!(digests, ["f", "e"]);
+    // A mark without a name, as it was written before.
+    let old = map(&[(names::IN_FLIGHT_SINCE, &at(0).to_string())]);
+    assert_eq!(Notes::read(Some(&old)).mark.map(|m| m.since), Some(at(0)));
     let damaged: BTreeMap<String, String> =
         map(&[(names::IN_FLIGHT_SINCE, "yesterday"), (names::ROTATES, "?")]);
     let read = Notes::read(Some(&damaged));
@@ -85,32 +282,187 @@ fn notes_are_read_from_annotations_and_damage_counts_as_the_worst() {
     assert_eq!(read.rotates, Some(true));
 }
 
+fn refusal(status: Option<u16>, class: Class, error: Option<&str>) -> Refusal {
+    Refusal {
+        http_status: status,
+        error: error.map(str::to_owned),
+        ..Refusal::local(class, "X", "x")
+    }
+}
+
+fn of(status: Option<u16>, class: Class, error: Option<&str>) -> Fate {
+    fate(&Granted::Nothing, Some(&refusal(status, class, error)))
+}
+
 #[test]
 fn the_fate_of_what_was_sent() {
-    let of = |status: Option<u16>, class, error: Option<&str>, maybe_sent| {
-        fate(&Refusal {
-            http_status: status,
-            error: error.map(str::to_owned),
-            maybe_sent,
-            ..Refusal::local(class, "X", "x")
-        })
+    let not_sent = Refusal {
+        not_sent: true,
+        ..refusal(None, Class::Transient, None)
     };
+    let comes_back = Refusal {
+        retry_after: Some(std::time::Duration::from_secs(5)),
+        ..refusal(Some(503), Class::Transient, None)
+    };
+    let new = || Granted::New(SecretString::from("new"));
+    let lost = refusal(None, Class::Transient, None);
     #[rustfmt::skip]
     let cases = [
-        ("no connection", of(None, Class::Transient, None, false), Fate::Intact),
-        ("connection lost", of(None, Class::Transient, None, true), Fate::Unknown),
-        ("throttled", of(Some(429), Class::Throttled, None, false), Fate::Intact),
-        ("unavailable", of(Some(503), Class::Transient, None, false), Fate::Intact),
-        ("gateway", of(Some(502), Class::Transient, None, false), Fate::Unknown),
-        ("200 that nobody can read", of(Some(200), Class::Transient, None, false), Fate::Unknown),
-        ("the client was refused", of(Some(401), Class::Denied, Some("invalid_client"), false), Fate::Intact),
-        ("the client was refused without a word", of(Some(401), Class::Denied, None, false), Fate::Intact),
-        ("dead", of(Some(400), Class::NeedsUser, Some("invalid_grant"), false), Fate::Dead),
-        ("doubtful", of(Some(400), Class::NeedsUser, Some("invalid_request"), false), Fate::Intact),
+        ("no connection", fate(&Granted::Nothing, Some(&not_sent)), Fate::Intact),
+        ("connection lost", of(None, Class::Transient, None), Fate::Unknown),
+        ("a failure of apicred's own after the answer", of(None, Class::Invalid, None), Fate::Unknown),
+        ("throttled", of(Some(429), Class::Throttled, None), Fate::Intact),
+        ("a gateway's 503", of(Some(503), Class::Transient, None), Fate::Unknown),
+        ("503 with a time to come back", fate(&Granted::Nothing, Some(&comes_back)), Fate::Intact),
+        ("503 of the endpoint", of(Some(503), Class::Transient, Some("temporarily_unavailable")), Fate::Intact),
+        ("something broke", of(Some(500), Class::Transient, Some("server_error")), Fate::Unknown),
+        ("a gateway's words", of(Some(503), Class::Transient, Some("upstream_reset")), Fate::Unknown),
+        ("gateway", of(Some(502), Class::Transient, None), Fate::Unknown),
+        ("the gateway waited", of(Some(504), Class::Transient, None), Fate::Unknown),
+        ("a proxy's own number", of(Some(499), Class::Invalid, None), Fate::Unknown),
+        ("a request that timed out", of(Some(408), Class::Transient, None), Fate::Unknown),
+        ("a redirect", of(Some(302), Class::Invalid, None), Fate::Unknown),
+        ("200 that nobody can read", of(Some(200), Class::Transient, None), Fate::Unknown),
+        ("200 with a refusal", of(Some(200), Class::NeedsUser, Some("invalid_grant")), Fate::Dead),
+        ("the client was refused", of(Some(401), Class::Denied, Some("invalid_client")), Fate::Intact),
+        ("the client was refused without a word", of(Some(401), Class::Denied, None), Fate::Intact),
+        ("dead", of(Some(400), Class::NeedsUser, Some("invalid_grant")), Fate::Dead),
+        ("doubtful", of(Some(400), Class::NeedsUser, Some("invalid_request")), Fate::Intact),
+        ("a new one beside a fault", fate(&new(), Some(&refusal(Some(200), Class::Invalid, None))), Fate::Rotated),
+        ("a new one in an answer that broke off", fate(&new(), Some(&lost)), Fate::Rotated),
+        ("none beside a fault", fate(&Granted::Same, Some(&refusal(Some(200), Class::Invalid, None))), Fate::Kept),
+        ("a token", fate(&Granted::Same, None), Fate::Kept),
     ];
     for (what, seen, expected) in cases {
         assert_eq!(seen, expected, "{what}");
     }
+}
+
+fn sent(mark: Option<Mark>, doubt: Option<Mark>) -> Sent {
+    Sent {
+        token: "token".to_owned(),
+        request: "request".to_owned(),
+        at: at(0),
+        how: Send { mark, doubt },
+        spent: Vec::new(),
+    }
+}
+
+#[expect(clippy::option_option, reason = "not written, taken off, or written")]
+fn noted(changes: Option<Changes>, name: &str) -> Option<Option<String>> {
+    changes?.get(name).cloned()
+}
+
+#[test]
+fn what_is_noted_after_an_answer() {
+    let notes = Notes::default();
+    let own = Mark::new(at(0), "me-1", false);
+    let usual = sent(Some(own.clone()), None);
+    let write = |sent: &Sent, fate, new| {
+        after(
+            &notes,
+            rule(None, 0),
+            sent,
+            (fate, Some("invalid_grant"), new),
+        )
+    };
+    let rotated = write(&usual, Fate::Rotated, Some("new"));
+    assert_eq!(noted(rotated.clone(), names::IN_FLIGHT_SINCE), Some(None));
+    assert_eq!(
+        noted(rotated.clone(), names::STORED_REFRESH_TOKEN),
+        Some(Some("new".to_owned()))
+    );
+    let list = noted(rotated, names::SPENT_REFRESH_TOKENS)
+        .flatten()
+        .unwrap();
+    assert_eq!(spent::read(&list), [Spent::new("token", at(0), true)]);
+    assert_eq!(
+        noted(write(&usual, Fate::Kept, None), names::SPENT_REFRESH_TOKENS),
+        None
+    );
+    assert_eq!(write(&usual, Fate::Unknown, None), None);
+    assert_eq!(
+        noted(write(&usual, Fate::Intact, None), names::IN_FLIGHT_SINCE),
+        Some(None)
+    );
+    let dead = write(&usual, Fate::Dead, None);
+    assert_eq!(
+        noted(dead.clone(), names::SIGN_IN_REQUIRED),
+        Some(Some("invalid_grant (request request)".to_owned()))
+    );
+    assert_eq!(noted(dead, names::IN_FLIGHT_SINCE), Some(None));
+    // A second request within the window was not even sent: the first one's outcome is unknown still.
+    let second = sent(None, Some(mark(-5)));
+    assert_eq!(write(&second, Fate::Intact, None), None);
+    // A last try that was not sent gives way to the doubt before it, and may be made again.
+    let last = sent(Some(Mark::new(at(0), "me-1", true)), Some(mark(-500)));
+    assert_eq!(
+        noted(write(&last, Fate::Intact, None), names::IN_FLIGHT_SINCE),
+        Some(Some(mark(-500).text))
+    );
+    // After a doubt a refusal says nothing about a request of another kind.
+    assert_eq!(
+        noted(write(&last, Fate::Dead, None), names::IN_FLIGHT_SINCE),
+        None
+    );
+    // At Entra ID no list is kept.
+    let always = after(
+        &notes,
+        rule(ALWAYS, 0),
+        &sent(None, None),
+        (Fate::Rotated, None, Some("new")),
+    );
+    assert_eq!(noted(always, names::SPENT_REFRESH_TOKENS), None);
+}
+
+#[test]
+fn what_a_person_gave_is_remembered_longest() {
+    let mut notes = Notes::default();
+    let mut token = "given-by-a-person".to_owned();
+    for n in 0..500 {
+        let sent = Sent {
+            token: token.clone(),
+            at: at(n),
+            ..sent(None, None)
+        };
+        notes.spent = spent_after(&notes, &sent, Fate::Rotated);
+        token = format!("issued-{n}");
+        notes.stored = Some(token.clone());
+    }
+    assert!(notes.spent.iter().any(|s| s.digest == "given-by-a-person"));
+    assert!(notes.spent.iter().any(|s| s.digest == "issued-498"));
+    assert!(
+        !notes.spent.iter().any(|s| s.digest == token),
+        "it is not spent yet"
+    );
+    let text = spent::write(&notes.spent);
+    assert!(text.len() < 4096, "{} bytes", text.len());
+    assert_eq!(spent::read(&text), notes.spent);
+    assert_eq!(spent::merge(&notes.spent, &notes.spent), notes.spent);
+    assert_eq!(spent::merge(&[], &notes.spent), notes.spent);
+}
+
+#[test]
+fn two_requests_fit_into_a_window() {
+    for window in [1, 2, 10, 29, 30, 600] {
+        let (deadline, tries) = rule(NEVER, window).patience();
+        assert_eq!(tries, 2);
+        assert!(deadline.is_positive() && deadline * 2 <= secs(window) && deadline <= secs(15));
+    }
+    assert_eq!(rule(None, 10).patience().0, secs(5));
+    // Without a window a lost answer costs a sign-in.
+    assert_eq!(rule(None, 0).patience(), (secs(20), 1));
+    assert_eq!(rule(ALWAYS, 30).patience(), (secs(15), 1));
+}
+
+fn any_class() -> impl Strategy<Value = Class> {
+    prop::sample::select(vec![
+        Class::Invalid,
+        Class::Denied,
+        Class::NeedsUser,
+        Class::Throttled,
+        Class::Transient,
+    ])
 }
 
 proptest! {
@@ -119,10 +471,57 @@ proptest! {
     #[test]
     fn nothing_is_sent_twice_where_that_is_theft(
         since in -100_000_i64..100_000, rotates in prop::option::of(any::<bool>()), dead in any::<bool>(), window in 0_i64..600,
+        last_try in any::<bool>(), until in prop::option::of(-1000_i64..1000), spent in any::<bool>(),
     ) {
-        let step = before(&notes(Some(since), rotates, dead), rule(Some(Reuse::Never), window), "ns/c", at(0));
+        let mut noted = notes(Some(since), rotates, dead);
+        noted.mark = Some(Mark::new(at(since), "other-1", last_try));
+        noted.spent = if spent { vec![Spent::new("token", at(since), false)] } else { Vec::new() };
+        let none = Remembered::default();
+        let attempt = Attempt { published_until: until.map(at), ..attempt(&none) };
+        let step = before(&noted, rule(Some(Reuse::Never), window), &attempt, at(0));
         if matches!(step, Step::Send { .. }) {
-            prop_assert!(since.abs() <= window && !dead);
+            prop_assert!(since.abs() <= window && !dead && !spent && !last_try);
         }
+    }
+
+    /// A refresh token is called unused only by evidence: nothing was sent, or the endpoint itself refused before it granted.
+    #[test]
+    fn a_refresh_token_is_unused_by_evidence_alone(
+        status in prop::option::of(100_u16..600), class in any_class(), not_sent in any::<bool>(), about_client in any::<bool>(),
+        error in prop::option::of(prop::sample::select(vec!["invalid_grant", "invalid_request", "invalid_client", "server_error", "temporarily_unavailable", "gateway"])),
+        wait in prop::option::of(0_u64..100),
+    ) {
+        let refusal = Refusal {
+            not_sent, about_client,
+            retry_after: wait.map(std::time::Duration::from_secs),
+            ..refusal(status, class, error)
+        };
+        let refused = status.is_some_and(|s| (400..440).contains(&s) && s != 408);
+        let spoke = status.is_some_and(|s| s >= 200) && error.is_some_and(|e| e != "gateway");
+        let evidence = not_sent || refused || spoke || (status.is_some_and(|s| (400..=499).contains(&s)) && error.is_some())
+            || (status.is_some_and(|s| (200..=299).contains(&s)) && error.is_some()) || (status == Some(503) && wait.is_some());
+        match fate(&Granted::Nothing, Some(&refusal)) {
+            Fate::Intact | Fate::Dead => prop_assert!(evidence, "{refusal:?}"),
+            Fate::Unknown => prop_assert!(!not_sent),
+            Fate::Rotated | Fate::Kept => prop_assert!(false, "nothing was granted"),
+        }
+        // Whatever else an answer is: a new refresh token in it is the one that counts.
+        let new = Granted::New(SecretString::from("new"));
+        prop_assert_eq!(fate(&new, Some(&refusal)), Fate::Rotated);
+    }
+
+    /// Whatever comes back, a doubt ends by a grant alone.
+    #[test]
+    fn a_doubt_ends_by_a_grant_alone(fate in prop::sample::select(vec![Fate::Rotated, Fate::Kept, Fate::Intact, Fate::Unknown, Fate::Dead]), last in any::<bool>()) {
+        let doubt = mark(-500);
+        let own = last.then(|| Mark::new(at(0), "me-1", true));
+        let there = own.clone().unwrap_or_else(|| doubt.clone());
+        let notes = Notes { mark: Some(there.clone()), ..Notes::default() };
+        let changes = after(&notes, rule(None, 0), &sent(own, Some(doubt)), (fate, None, None));
+        let stands = match noted(changes, names::IN_FLIGHT_SINCE) {
+            None => Some(there.text),
+            Some(text) => text,
+        };
+        prop_assert_eq!(stands.is_none(), matches!(fate, Fate::Rotated | Fate::Kept));
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
     oauth::{
-        Class, Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint, answer_to,
+        Class, Granted, Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint, answer_to,
         renewal::{Fate, fate},
         request,
     },
@@ -188,7 +188,11 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
             refusal.next_step.contains("kubectl apicred login"),
             "{error}"
         );
-        assert_eq!(fate(&refusal), kept, "{status} {error}");
+        assert_eq!(
+            fate(&Granted::Nothing, Some(&refusal)),
+            kept,
+            "{status} {error}"
+        );
     }
 }
 
@@ -266,7 +270,7 @@ proptest! {
                 prop_assert!(!refusal.reason.is_empty() && !refusal.next_step.is_empty());
                 let message = refusal.message();
                 prop_assert!(!message.contains(&secret) && !message.contains('\n'), "{}", message);
-                let _ = fate(&refusal);
+                let _ = fate(&Granted::Nothing, Some(&refusal));
             }
         }
     }

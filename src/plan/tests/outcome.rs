@@ -2,7 +2,7 @@ use crate::{
     credential::Credential,
     fixtures::{at, credential, holding, mark, observed, record, refused, secs, token},
     oauth::{Class, Refusal},
-    plan::{Memory, Observed, Why, fail, fingerprint, record as note, stamp},
+    plan::{Memory, Observed, OwnWrites, Why, fail, fingerprint, record as note, stamp},
     publish::ownership::Target,
 };
 
@@ -27,6 +27,57 @@ fn failures_of_the_same_inputs_are_counted() {
         world.memory = fail(&credential, &world, refusal(Class::Transient), at(0));
         assert_eq!(world.memory.failure.as_ref().unwrap().failures, count);
     }
+}
+
+/// The mark of a refresh is set and taken off at each try, which changes the version of the state Secret.
+#[test]
+fn own_writes_of_a_source_do_not_begin_the_count_anew() {
+    let credential = credential();
+    let mut world = observed(&credential);
+    let mut state = world.sources[0].clone();
+    state.reference.name = "state".to_owned();
+    world.companions = vec![state];
+    let mut versions: Vec<String> = Vec::new();
+    for count in 1..=5 {
+        let earlier = fail(&credential, &world, refusal(Class::Denied), at(0));
+        let failure = earlier.failure.as_ref().unwrap();
+        assert_eq!((failure.failures, failure.propagating), (count, false));
+        let own = OwnWrites {
+            version: format!("{}", 100 + count),
+            stands_for: "7".to_owned(),
+            changed_at: None,
+        };
+        // The watch has just shown it.
+        world.companions[0].present = Some(("source-uid".to_owned(), own.version.clone()));
+        world.companions[0].changed_at = Some(at(0));
+        world.memory = earlier;
+        world.memory.own_writes = Some(own);
+        versions.push(stamp(&credential, &world));
+    }
+    versions.dedup();
+    assert_eq!(versions.len(), 1);
+    // Somebody else's write after it counts at once.
+    world.companions[0].present = Some(("source-uid".to_owned(), "999".to_owned()));
+    assert!(
+        world
+            .memory
+            .failure_of(&stamp(&credential, &world))
+            .is_none()
+    );
+    let next = fail(&credential, &world, refusal(Class::Denied), at(0));
+    assert!(next.failure.unwrap().propagating);
+}
+
+#[test]
+fn a_try_that_makes_sense_at_one_time_waits_for_it() {
+    let credential = credential();
+    let world = observed(&credential);
+    let later = Refusal {
+        retry_at: Some(at(3300)),
+        ..refusal(Class::NeedsUser)
+    };
+    let failure = fail(&credential, &world, later, at(0)).failure.unwrap();
+    assert_eq!(failure.next_attempt, at(3300));
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! The refresh token in an answer, read on its own. A rotated refresh token cannot be obtained again, so nothing else
+//! in the answer may decide whether it is read: not the access token, not its type, its size or its lifetime.
+
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::{RawAnswer, response::fields};
+
+/// The name of the field (RFC 6749 section 5.1).
+const FIELD: &str = "refresh_token";
+
+/// What an answer grants of refresh tokens.
+pub enum Granted {
+    /// Nothing: a refusal, or no answer of a token endpoint.
+    Nothing,
+    /// A token without a new refresh token: the one that was sent stays valid (RFC 6749 section 6).
+    Same,
+    /// A new refresh token.
+    New(SecretString),
+}
+
+/// Reads what an answer grants. Total, and lenient where [`super::answer`] is strict.
+pub fn granted(raw: &RawAnswer) -> Granted {
+    if !(200..=299).contains(&raw.status) {
+        return Granted::Nothing;
+    }
+    let Some(fields) = fields(raw) else {
+        return found(raw).map_or(Granted::Nothing, Granted::New);
+    };
+    if let Some(token) = fields.get(FIELD).and_then(text) {
+        return Granted::New(token);
+    }
+    let token = fields.get("access_token").and_then(text).is_some();
+    let error = fields
+        .get("error")
+        .is_some_and(|e| !e.is_null() && e.as_str() != Some(""));
+    if token && !error {
+        Granted::Same
+    } else {
+        Granted::Nothing
+    }
+}
+
+/// Reads the first part of an answer that broke off. What is not in it may be in the rest.
+pub fn granted_in_part(raw: &RawAnswer) -> Granted {
+    if !(200..=299).contains(&raw.status) {
+        return Granted::Nothing;
+    }
+    // The last field of a form may be cut in its middle.
+    let whole = |body: &[u8]| body.iter().rposition(|b| *b == b'&');
+    in_json(&raw.body)
+        .or_else(|| in_form(&raw.body[..whole(&raw.body)?]))
+        .map_or(Granted::Nothing, Granted::New)
+}
+
+/// A token as text. Some servers send numbers.
+fn text(value: &Value) -> Option<SecretString> {
+    match value {
+        Value::String(text) if !text.trim().is_empty() => Some(SecretString::from(text.as_str())),
+        Value::Number(number) => Some(SecretString::from(number.to_string())),
+        _ => None,
+    }
+}
+
+/// The refresh token in a body that is no JSON object as a whole: broken off, with something before or behind it, or a
+/// form under another name.
+fn found(raw: &RawAnswer) -> Option<SecretString> {
+    let body = raw.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw.body);
+    in_json(body).or_else(|| in_form(body))
+}
+
+/// The last complete `"refresh_token": "…"`: JSON readers let the last of two equal keys win.
+fn in_json(body: &[u8]) -> Option<SecretString> {
+    let key = format!("\"{FIELD}\"");
+    let mut last = None;
+    let mut at = 0;
+    while let Some(next) = find(&body[at..], key.as_bytes()) {
+        at += next + key.len();
+        let rest = body[at..].trim_ascii_start();
+        let Some(value) = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start) else {
+            continue;
+        };
+        // A number that the end of the body cuts off would be another number, so texts alone.
+        if value.first() != Some(&b'"') {
+            continue;
+        }
+        let mut values = serde_json::Deserializer::from_slice(value).into_iter::<Value>();
+        if let Some(Ok(value)) = values.next() {
+            last = text(&value).or(last);
+        }
+    }
+    last
+}
+
+/// A form that is not declared as one. A page in HTML is none, whatever its links contain.
+fn in_form(body: &[u8]) -> Option<SecretString> {
+    let fits = |b: &u8| (0x21..=0x7e).contains(b) && !b"<>\"{}".contains(b);
+    let body = body.trim_ascii();
+    if !body.iter().all(fits) {
+        return None;
+    }
+    url::form_urlencoded::parse(body)
+        .filter(|(key, value)| key == FIELD && !value.is_empty())
+        .map(|(_, value)| SecretString::from(value.into_owned()))
+        .last()
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}

@@ -1,0 +1,81 @@
+//! Refresh tokens that apicred has spent, by keyed digest: a backup, a GitOps tool or a secret manager may put one of
+//! them back into the state Secret.
+
+use jiff::Timestamp;
+
+/// How many tokens are remembered that somebody else put into the Secret. These are the ones that come back: Git and
+/// secret managers keep what a person gave them.
+const MOST_GIVEN: usize = 16;
+/// How many tokens are remembered that the issuer sent. A backup of the cluster holds one of them.
+const MOST_ISSUED: usize = 64;
+/// Before the digest of a token that somebody else put into the Secret.
+const GIVEN: &str = "given:";
+
+/// A refresh token that was spent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Spent {
+    /// Keyed digest.
+    pub digest: String,
+    /// When it was used, in whole seconds.
+    pub at: Timestamp,
+    /// Did somebody else put it into the Secret?
+    pub given: bool,
+}
+
+impl Spent {
+    /// A token that was just spent.
+    pub fn new(digest: &str, at: Timestamp, given: bool) -> Self {
+        Self {
+            digest: digest.to_owned(),
+            at: Timestamp::from_second(at.as_second()).unwrap_or(at),
+            given,
+        }
+    }
+}
+
+/// Reads an annotation: `DIGEST@SECONDS`, separated by blanks. What cannot be read is left out.
+pub fn read(text: &str) -> Vec<Spent> {
+    let entry = |word: &str| {
+        let (digest, at) = word.split_once('@')?;
+        let at = Timestamp::from_second(at.parse().ok()?).ok()?;
+        let given = digest.strip_prefix(GIVEN);
+        Some(Spent::new(given.unwrap_or(digest), at, given.is_some()))
+    };
+    bounded(text.split_ascii_whitespace().filter_map(entry).collect())
+}
+
+/// Writes an annotation.
+pub fn write(all: &[Spent]) -> String {
+    let word = |s: &Spent| {
+        let given = if s.given { GIVEN } else { "" };
+        format!("{given}{}@{}", s.digest, s.at.as_second())
+    };
+    all.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Both lists as one.
+pub fn merge(one: &[Spent], other: &[Spent]) -> Vec<Spent> {
+    other.iter().cloned().fold(one.to_vec(), add)
+}
+
+/// A list with one more, oldest first.
+pub fn add(mut all: Vec<Spent>, one: Spent) -> Vec<Spent> {
+    if !all.iter().any(|s| s.digest == one.digest) {
+        all.push(one);
+    }
+    bounded(all)
+}
+
+fn bounded(mut all: Vec<Spent>) -> Vec<Spent> {
+    all.sort_by_key(|s| s.at);
+    for (given, most) in [(true, MOST_GIVEN), (false, MOST_ISSUED)] {
+        let count = all.iter().filter(|s| s.given == given).count();
+        let mut excess = count.saturating_sub(most);
+        all.retain(|s| {
+            let goes = s.given == given && excess > 0;
+            excess -= usize::from(goes);
+            !goes
+        });
+    }
+    all
+}

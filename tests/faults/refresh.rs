@@ -1,0 +1,771 @@
+//! Lives of a refresh token (F56): it is used, rotated, and meanwhile something goes wrong. What must hold: the issuer
+//! never sees a second use, and a sign-in is lost only where the operator died between the mark and the write that
+//! stores the answer.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use apicred::api::ApiCredential;
+use futures::{FutureExt, future::join_all};
+use jiff::SignedDuration;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use testenv::eventually;
+use tokio::sync::Semaphore;
+
+use crate::{
+    hostile::{Act as Raw, Endpoint},
+    life::{Case, Named, world},
+    refresh_issuer::{Act, CLIENT, Rotating},
+    support::{LATER, condition, keys, merge, run},
+    wire::{Call, Fault, Wire, failure},
+};
+
+/// Lives at once: more would only wait for each other.
+static TURNS: Semaphore = Semaphore::const_new(16);
+/// More requests than any life has.
+const MOST: usize = 40;
+const STATE: &str = "state";
+const KEY: &str = "refresh-token";
+const MARK: &str = "apicred.dev/in-flight-since";
+
+/// A person's sign-in at an issuer, and a credential that uses it.
+struct Person {
+    case: Case,
+    issuer: Rotating,
+}
+
+impl Person {
+    /// Everything but the credential. `tokens` is `refreshTokens` of the issuer.
+    async fn new(name: &str, tokens: Value) -> Self {
+        let case = Case::new(world().await, name).await;
+        let issuer = Rotating::start();
+        let person = Self { case, issuer };
+        person
+            .put_issuer(&person.issuer.url, &person.issuer.ca, tokens)
+            .await;
+        let token = person.issuer.sign_in();
+        person.put(&token).await;
+        person
+    }
+
+    async fn put_issuer(&self, url: &str, ca: &str, tokens: Value) {
+        let place = &self.case.place;
+        let spec = json!({
+            "entra": null, "oauth2": { "tokenUrl": url }, "caBundle": ca, "refreshTokens": tokens,
+        });
+        place.put_issuer(merge(place.entra_issuer(), spec)).await;
+    }
+
+    /// Puts a refresh token into the state Secret, as a tool does that applies it.
+    async fn put(&self, token: &str) {
+        self.case.place.canaries.add(token);
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": STATE, "annotations": { "apicred.dev/state-of": "c" } },
+            "stringData": { KEY: token },
+        });
+        let params = PatchParams::apply("a-git-tool").force();
+        let secrets = self.case.place.secrets();
+        let put = secrets.patch(STATE, &params, &Patch::Apply(&secret)).await;
+        put.expect("a state Secret");
+    }
+
+    /// Replaces the whole state Secret, notes included.
+    async fn replace(&self, token: &str) {
+        let secrets = self.case.place.secrets();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": STATE, "annotations": { "apicred.dev/state-of": "c" } },
+            "stringData": { KEY: token },
+        });
+        let secret = serde_json::from_value(secret).expect("a Secret");
+        let params = PostParams {
+            field_manager: Some("a-backup".to_owned()),
+            ..PostParams::default()
+        };
+        let replaced = secrets.replace(STATE, &params, &secret).await;
+        replaced.expect("a state Secret");
+    }
+
+    fn spec(change: Value) -> Value {
+        merge(
+            json!({
+                "client": { "id": CLIENT, "secretRefs": null, "public": {} },
+                "grant": { "refreshToken": { "secretRef": { "name": STATE, "key": KEY } } },
+                "scopes": ["read"],
+            }),
+            change,
+        )
+    }
+
+    async fn begin(&mut self, change: Value) {
+        self.case.start();
+        self.case.place.create("c", Self::spec(change)).await;
+    }
+
+    /// The refresh token and the notes on the state Secret.
+    async fn stored(&self) -> (String, Value) {
+        let secret = self.case.place.secrets().get(STATE).await;
+        let secret = secret.expect("a state Secret");
+        let data = secret.data.unwrap_or_default();
+        let token = String::from_utf8_lossy(&data[KEY].0).into_owned();
+        (token, json!(secret.metadata.annotations))
+    }
+
+    /// Waits until the credential says so. Time passes, and an operator that died is started again.
+    async fn until<T>(&mut self, what: &str, check: impl Fn(&ApiCredential) -> Option<T>) -> T {
+        let began = std::time::Instant::now();
+        loop {
+            let seen = self.case.look().await;
+            if let Ok(credential) = &seen
+                && let Some(found) = check(credential)
+            {
+                return found;
+            }
+            let status = seen.map(|c| c.status);
+            assert!(
+                began.elapsed() < LATER,
+                "{}: {what}: {status:?}\n{:?}\n{:#?}\n{}",
+                self.case.name,
+                self.issuer.family().requests,
+                self.case.journal(),
+                self.case
+                    .said
+                    .text()
+                    .lines()
+                    .rev()
+                    .take(12)
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a condition has this reason.
+    async fn until_reason(&mut self, reason: &str) -> String {
+        self.until(reason, |c| {
+            let says = |kind| condition(c, kind).filter(|c| c.reason == reason);
+            says("Ready")
+                .or_else(|| says("Renewing"))
+                .map(|c| c.message)
+        })
+        .await
+    }
+
+    /// Waits until the wish is served, or a person has to sign in. Was it served?
+    async fn until_served(&mut self, wish: Option<&str>) -> bool {
+        self.until("an end", |c| {
+            let lost =
+                |kind| condition(c, kind).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
+            let status = c.status.as_ref()?;
+            let ready = condition(c, "Ready")?.status == "True";
+            let served = wish.is_none() || status.last_handled_renew_request.as_deref() == wish;
+            let current = status.observed_generation == c.metadata.generation;
+            if lost("Ready") || lost("Renewing") {
+                Some(false)
+            } else {
+                (ready && served && current).then_some(true)
+            }
+        })
+        .await
+    }
+
+    async fn renew(&mut self) -> bool {
+        let wish = self.case.place.request_renewal("c").await;
+        self.until_served(Some(&wish)).await
+    }
+
+    /// The refresh token in the Secret is the one that the issuer accepts, and no second use was seen.
+    async fn whole(&self, reused: usize) {
+        let (token, notes) = self.stored().await;
+        let family = self.issuer.family();
+        assert_eq!(family.reused, reused, "{}: a second use", self.case.name);
+        assert_eq!(family.current.as_ref(), Some(&token), "{}", self.case.name);
+        assert_eq!(notes[MARK], Value::Null, "{}: {notes}", self.case.name);
+        let said = self.case.said.text();
+        assert!(!said.contains(&token), "{}: O10", self.case.name);
+    }
+
+    async fn end(mut self) {
+        self.case.stop().await;
+    }
+}
+
+/// What came of a life.
+struct End {
+    spoilt: usize,
+    calls: usize,
+    crashes: usize,
+    lost: usize,
+}
+
+/// First token, one renewal; whoever has lost a sign-in signs in again.
+async fn lead(name: &str, spoil: impl FnOnce(&Wire)) -> End {
+    let _turn = TURNS.acquire().await.expect("it is never closed");
+    let mut person = Person::new(name, json!({ "reuse": "Never" })).await;
+    spoil(&person.case.wire);
+    person.begin(json!({})).await;
+    let mut lost = 0;
+    let mut wish = None;
+    for round in 0..3 {
+        while !person.until_served(wish.as_deref()).await {
+            lost += 1;
+            assert!(
+                lost <= person.case.crashes,
+                "{name}: a sign-in was lost without a crash: {:#?}",
+                person.case.journal()
+            );
+            assert_eq!(person.issuer.family().reused, 0, "{name}: a second use");
+            let token = person.issuer.sign_in();
+            person.put(&token).await;
+            let notes = json!({ "metadata": { "annotations": { MARK: null } } });
+            person.case.place.edit_secret(STATE, notes).await;
+            person
+                .until("the new sign-in", |c| {
+                    let unknown =
+                        |k| condition(c, k).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
+                    (!unknown("Ready") && !unknown("Renewing")).then_some(())
+                })
+                .await;
+        }
+        if round < 2 {
+            wish = Some(person.case.place.request_renewal("c").await);
+        }
+    }
+    person.case.stays_quiet(Duration::from_millis(300)).await;
+    person.whole(0).await;
+    let journal = person.case.wire.journal();
+    let end = End {
+        spoilt: journal.iter().filter(|e| e.spoilt).count(),
+        calls: journal.iter().filter(|e| e.call.is_single()).count(),
+        crashes: person.case.crashes,
+        lost,
+    };
+    // A token that could not be stored is asked for once only; a process that dies may lose one.
+    let requests = person.issuer.requests();
+    assert!(
+        (3..=3 + end.crashes + 1).contains(&requests),
+        "O3: {name}: {requests} requests"
+    );
+    person.end().await;
+    end
+}
+
+/// Leads a life for each of these faults and each request of a single object. Gives crashes and lost sign-ins.
+async fn at_each_call(faults: &[Named]) -> (usize, usize) {
+    let reference = lead("refresh-ref", |_| {}).await;
+    assert!(
+        (10..MOST).contains(&reference.calls),
+        "{} calls",
+        reference.calls
+    );
+    let cases = faults.iter().flat_map(|(name, fault)| {
+        (1..=reference.calls).map(move |k| (format!("r-{name}-{k}"), k, fault.clone()))
+    });
+    let lives = cases.map(|(name, k, fault)| {
+        AssertUnwindSafe(
+            async move { lead(&name, |wire| wire.spoil(k, Call::is_single, fault)).await },
+        )
+        .catch_unwind()
+    });
+    let ends = join_all(lives).await;
+    let failed = ends.iter().filter(|e| e.is_err()).count();
+    assert_eq!(failed, 0, "lives of {} failed; see above", ends.len());
+    let ends: Vec<End> = ends.into_iter().flatten().collect();
+    assert!(ends.iter().all(|e| e.spoilt > 0), "a life met no fault");
+    let sum = |count: fn(&End) -> usize| ends.iter().map(count).sum::<usize>();
+    (sum(|e| e.crashes), sum(|e| e.lost))
+}
+
+#[test]
+fn no_fault_of_the_api_server_costs_a_sign_in() {
+    let busy = Fault::status(429, "TooManyRequests", &[("retry-after", "1")]);
+    let (crashes, lost) = run(at_each_call(&[
+        ("403", Fault::status(403, "Forbidden", &[])),
+        ("409", Fault::status(409, "Conflict", &[])),
+        ("500", Fault::status(500, "InternalError", &[])),
+        ("429", busy),
+        ("504", Fault::DoneBut(504, failure(504, "Timeout"))),
+    ]));
+    assert_eq!((crashes, lost), (0, 0));
+}
+
+#[test]
+fn no_lost_answer_of_the_api_server_costs_a_sign_in() {
+    let (crashes, lost) = run(at_each_call(&[
+        ("reset", Fault::Reset),
+        ("lost", Fault::Lost),
+        ("half", Fault::Half),
+        ("hole", Fault::Hole),
+        ("after", Fault::HoleAfter),
+    ]));
+    assert_eq!((crashes, lost), (0, 0));
+}
+
+/// Three refreshes in each life: what is between the mark and the write that stores the answer is in doubt, and no more.
+#[test]
+fn a_crash_costs_a_sign_in_only_between_the_mark_and_the_write() {
+    for (name, fault) in [("crash", Fault::Crash), ("crash-after", Fault::CrashAfter)] {
+        let (crashes, lost) = run(at_each_call(&[(name, fault)]));
+        assert!(crashes > 10, "{name}: {crashes} crashes");
+        assert_eq!(lost, 3, "{name}: of {crashes} crashes");
+    }
+}
+
+#[test]
+fn a_new_refresh_token_is_stored_whatever_is_wrong_with_its_answer() {
+    let json = "application/json";
+    let large = format!(
+        r#"{{"access_token":"{}","refresh_token":"NEW"}}"#,
+        "t".repeat(300_000)
+    );
+    let cases: Vec<(&'static str, Act)> = vec![
+        (
+            "expired",
+            Act::Grant(
+                "200 OK",
+                json,
+                r#"{"access_token":"a","expires_in":0,"refresh_token":"NEW"}"#.to_owned(),
+            ),
+        ),
+        (
+            "dpop",
+            Act::Grant(
+                "200 OK",
+                json,
+                r#"{"access_token":"a","token_type":"DPoP","refresh_token":"NEW"}"#.to_owned(),
+            ),
+        ),
+        (
+            "newline",
+            Act::Grant(
+                "200 OK",
+                json,
+                r#"{"access_token":"a\nb","refresh_token":"NEW"}"#.to_owned(),
+            ),
+        ),
+        (
+            "id-token",
+            Act::Grant(
+                "200 OK",
+                json,
+                r#"{"id_token":"a","refresh_token":"NEW"}"#.to_owned(),
+            ),
+        ),
+        (
+            "error",
+            Act::Grant(
+                "200 OK",
+                json,
+                r#"{"access_token":"a","error":"server_error","refresh_token":"NEW"}"#.to_owned(),
+            ),
+        ),
+        ("large", Act::Grant("200 OK", json, large)),
+        (
+            "broken",
+            Act::Grant(
+                "201 Created",
+                "text/html",
+                r#"{"access_token":"a","refresh_token":"NEW",,"#.to_owned(),
+            ),
+        ),
+        (
+            "form",
+            Act::Grant(
+                "200 OK",
+                json,
+                "expires_in=0&refresh_token=NEW&access_token=a".to_owned(),
+            ),
+        ),
+        // The head and the refresh token, which comes first.
+        ("cut", Act::GrantPart(150)),
+    ];
+    run(async {
+        let lives = cases.into_iter().map(async |(name, act)| {
+            let mut person = Person::new(&format!("r-odd-{name}"), json!({})).await;
+            person.issuer.script([act]);
+            person.begin(json!({})).await;
+            assert!(
+                person.until_served(None).await,
+                "{name}: the sign-in was lost"
+            );
+            assert_eq!(person.issuer.requests(), 2, "{name}");
+            person.whole(0).await;
+            person.end().await;
+        });
+        join_all(lives).await;
+    });
+}
+
+#[test]
+fn an_outcome_that_is_unknown_is_never_taken_for_a_refusal() {
+    let text = "text/plain";
+    let cases: Vec<(&'static str, Act)> = vec![
+        (
+            "503",
+            Act::Grant(
+                "503 Service Unavailable",
+                text,
+                "upstream connect error or disconnect/reset before headers".to_owned(),
+            ),
+        ),
+        ("502", Act::Grant("502 Bad Gateway", text, String::new())),
+        (
+            "504",
+            Act::Grant("504 Gateway Timeout", text, String::new()),
+        ),
+        ("499", Act::Grant("499 Client Closed", text, String::new())),
+        (
+            "500",
+            Act::Grant(
+                "500 Oops",
+                "application/json",
+                r#"{"error":"server_error"}"#.to_owned(),
+            ),
+        ),
+        (
+            "200",
+            Act::Grant("200 OK", "text/html", "<html>".to_owned()),
+        ),
+        ("close", Act::GrantAndClose),
+        ("part", Act::GrantPart(60)),
+    ];
+    run(async {
+        let lives = cases.into_iter().map(async |(name, act)| {
+            let mut person =
+                Person::new(&format!("r-unknown-{name}"), json!({ "reuse": "Never" })).await;
+            person.issuer.script([act]);
+            person.begin(json!({})).await;
+            assert!(!person.until_served(None).await, "{name}");
+            person.case.pass(SignedDuration::from_hours(2)).await;
+            person.case.stays_quiet(Duration::from_secs(1)).await;
+            let seen = (person.issuer.requests(), person.issuer.reused());
+            assert_eq!(seen, (1, 0), "{name}");
+            person.end().await;
+        });
+        join_all(lives).await;
+    });
+}
+
+/// A gateway's words that the endpoint was not asked, and connections that were refused before the request.
+#[test]
+fn a_request_that_was_not_processed_costs_no_sign_in() {
+    run(async {
+        let mut person = Person::new("r-refused", json!({ "reuse": "Never" })).await;
+        person.issuer.script([
+            Act::Refuse("429 Too Many Requests", ""),
+            Act::Refuse("503 Busy", r#"{"error":"temporarily_unavailable"}"#),
+            Act::Refuse("401 Unauthorized", r#"{"error":"invalid_client"}"#),
+            Act::Refuse("403 Forbidden", "<html>"),
+        ]);
+        person.begin(json!({})).await;
+        assert!(person.until_served(None).await, "the sign-in was lost");
+        assert_eq!(person.issuer.requests(), 5);
+        person.whole(0).await;
+        // Nobody listens.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("https://{}/token", gone.local_addr().expect("an address"));
+        drop(gone);
+        let (ca, tokens) = (person.issuer.ca.clone(), json!({ "reuse": "Never" }));
+        person.put_issuer(&url, &ca, tokens.clone()).await;
+        person.until_reason("IssuerUnreachable").await;
+        let (back, ca) = (person.issuer.url.clone(), person.issuer.ca.clone());
+        person.put_issuer(&back, &ca, tokens).await;
+        assert!(person.renew().await, "the sign-in was lost");
+        person.whole(0).await;
+        person.end().await;
+    });
+}
+
+#[test]
+fn an_http2_stream_that_was_refused_costs_no_sign_in() {
+    // Length, type, flags, stream; then the payload (RFC 9113 sections 6.4 and 6.8).
+    let reset = |code: u8| vec![0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, code];
+    let goaway = |last: u8| vec![0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, 0];
+    let cases = [
+        ("refused", reset(7), true),
+        ("goaway", goaway(0), true),
+        ("internal", reset(2), false),
+        ("goaway-late", goaway(1), false),
+    ];
+    run(async {
+        let lives = cases.map(async |(name, frames, kept)| {
+            let mut person =
+                Person::new(&format!("r-h2-{name}"), json!({ "reuse": "Never" })).await;
+            let endpoint = Endpoint::start(vec![Raw::Frames(frames)]);
+            let tokens = json!({ "reuse": "Never" });
+            person.put_issuer(&endpoint.url, &endpoint.ca, tokens).await;
+            person.begin(json!({})).await;
+            assert_eq!(person.until_served(None).await, kept, "{name}");
+            person.end().await;
+        });
+        join_all(lives).await;
+    });
+}
+
+/// Two requests that never left the process: the key does not fit the algorithm.
+#[test]
+fn a_request_that_cannot_be_built_leaves_no_doubt() {
+    run(async {
+        let mut person = Person::new("r-unbuilt", json!({ "reuse": "Never" })).await;
+        let pair = keys::keys(keys::Kind::Rsa, CLIENT, None);
+        person.case.place.put_tls("pair", &pair).await;
+        let by = |algorithm: &str| {
+            json!({ "client": {
+            "certificate": { "secretName": "pair", "algorithm": algorithm },
+        } })
+        };
+        person.case.start();
+        let mut spec = Person::spec(json!({}));
+        spec["client"] = json!({
+            "id": CLIENT, "secretRefs": null,
+            "certificate": { "secretName": "pair", "algorithm": "RS256" },
+        });
+        person.case.place.create("c", spec).await;
+        assert!(person.until_served(None).await);
+        let change = |algorithm| json!({ "spec": by(algorithm) });
+        person.case.place.edit("c", change("ES256")).await;
+        let wish = person.case.place.request_renewal("c").await;
+        person.until_reason("MaterialInvalid").await;
+        let (_, notes) = person.stored().await;
+        assert_eq!(notes[MARK], Value::Null, "{notes}");
+        person.case.place.edit("c", change("RS256")).await;
+        assert!(
+            person.until_served(Some(&wish)).await,
+            "the sign-in was lost"
+        );
+        person.whole(0).await;
+        person.end().await;
+    });
+}
+
+#[test]
+fn a_verdict_on_another_request_does_not_outlive_its_mistake() {
+    run(async {
+        let mut person = Person::new("r-typo", json!({})).await;
+        person.begin(json!({})).await;
+        assert!(person.until_served(None).await);
+        let id = |id: &str| json!({ "spec": { "client": { "id": id } } });
+        person.case.place.edit("c", id("typo")).await;
+        person.until_reason("SignInRequired").await;
+        let (_, notes) = person.stored().await;
+        assert!(notes["apicred.dev/sign-in-required"].is_string(), "{notes}");
+        let asked = person.issuer.requests();
+        // The same request is not sent again, not even on request.
+        person.case.place.request_renewal("c").await;
+        person.case.stays_quiet(Duration::from_secs(1)).await;
+        assert_eq!(person.issuer.requests(), asked);
+        person.case.place.edit("c", id(CLIENT)).await;
+        assert!(person.until_served(None).await);
+        assert!(person.renew().await);
+        let (_, notes) = person.stored().await;
+        assert_eq!(
+            notes["apicred.dev/sign-in-required"],
+            Value::Null,
+            "{notes}"
+        );
+        person.whole(0).await;
+        person.end().await;
+    });
+}
+
+#[test]
+fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
+    run(async {
+        let mut person = Person::new("r-back", json!({})).await;
+        let (first, _) = person.stored().await;
+        person.begin(json!({})).await;
+        assert!(person.until_served(None).await);
+        let (second, _) = person.stored().await;
+        assert!(person.renew().await);
+        let (third, _) = person.stored().await;
+        let asked = person.issuer.requests();
+        // By an apply, which leaves the notes; by a replace, which drops them; the first one and a later one.
+        for (token, replaces) in [
+            (&first, false),
+            (&second, true),
+            (&first, true),
+            (&second, false),
+        ] {
+            let manager = if replaces {
+                person.replace(token).await;
+                "a-backup"
+            } else {
+                person.put(token).await;
+                "a-git-tool"
+            };
+            let told = person
+                .until("the reason", |c| {
+                    let said = |k| condition(c, k).filter(|c| c.reason == "RefreshTokenSpent");
+                    let said = said("Ready").or_else(|| said("Renewing"))?;
+                    said.message.contains(manager).then_some(said.message)
+                })
+                .await;
+            assert!(told.contains("kubectl apicred login c"), "{told}");
+            person.case.place.request_renewal("c").await;
+            person.case.stays_quiet(Duration::from_millis(500)).await;
+            // A process that knows nothing but what stands there.
+            person.case.kill().await;
+            person.case.start();
+            person.until_reason("RefreshTokenSpent").await;
+            assert_eq!(person.issuer.requests(), asked, "a spent one was sent");
+        }
+        // The newest one, put back as well, is good; and so is a new sign-in.
+        person.put(&third).await;
+        assert!(person.renew().await);
+        person.whole(0).await;
+        let again = person.issuer.sign_in();
+        person.put(&again).await;
+        assert!(person.renew().await);
+        person.whole(0).await;
+        person.end().await;
+    });
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again_within_the_window() {
+    run(async {
+        let tokens = json!({ "reuse": "Never", "reuseWindow": "6s" });
+        let mut person = Person::new("r-window", tokens).await;
+        person.issuer.family().grace = Duration::from_secs(6);
+        person.issuer.script([Act::GrantAndHang]);
+        person.begin(json!({})).await;
+        assert!(person.until_served(None).await, "the sign-in was lost");
+        assert_eq!(person.issuer.requests(), 2);
+        person.whole(0).await;
+        person.issuer.script([Act::GrantAndClose]);
+        assert!(person.renew().await, "the sign-in was lost");
+        person.whole(0).await;
+        person.end().await;
+    });
+}
+
+#[test]
+fn each_refresh_has_a_connection_of_its_own() {
+    run(async {
+        let mut person = Person::new("r-fresh", json!({})).await;
+        person.begin(json!({})).await;
+        assert!(person.until_served(None).await);
+        for _ in 0..3 {
+            assert!(person.renew().await);
+        }
+        let seen = (person.issuer.requests(), person.issuer.connections());
+        assert_eq!(seen, (4, 4));
+        person.end().await;
+    });
+}
+
+/// The issuer was not reached by the request that broke; or it was, and the sign-in is lost in any case.
+#[test]
+fn when_the_token_has_expired_the_old_refresh_token_is_tried_once() {
+    run(async {
+        for spent in [false, true] {
+            let name = if spent { "r-last-spent" } else { "r-last-good" };
+            let mut person = Person::new(name, json!({})).await;
+            person.case.frozen.store(true, Ordering::SeqCst);
+            person.begin(json!({})).await;
+            assert!(person.until_served(None).await);
+            person.issuer.script([if spent {
+                Act::GrantAndClose
+            } else {
+                Act::Close
+            }]);
+            assert!(!person.renew().await, "{name}");
+            person.case.pass(SignedDuration::from_mins(30)).await;
+            person.case.stays_quiet(Duration::from_secs(1)).await;
+            assert_eq!(
+                person.issuer.requests(),
+                2,
+                "{name}: the token has not expired"
+            );
+            person.case.pass(SignedDuration::from_mins(31)).await;
+            if spent {
+                person.until_reason("SignInRequired").await;
+            } else {
+                eventually(LATER, "the last try", async || {
+                    let asked = person.issuer.requests();
+                    if asked == 3 { Ok(()) } else { Err(asked) }
+                })
+                .await;
+                person
+                    .until("a token", |c| {
+                        let none = condition(c, "Renewing")?.status == "False";
+                        (condition(c, "Ready")?.status == "True" && none).then_some(())
+                    })
+                    .await;
+                person.whole(0).await;
+            }
+            assert_eq!(person.issuer.requests(), 3, "{name}");
+            person.case.pass(SignedDuration::from_hours(3)).await;
+            if spent {
+                person.case.place.request_renewal("c").await;
+                person.case.stays_quiet(Duration::from_secs(1)).await;
+                assert_eq!(person.issuer.requests(), 3, "{name}: once");
+            }
+            person.end().await;
+        }
+    });
+}
+
+/// Each try sets the mark and takes it off, which changes the state Secret.
+#[test]
+fn a_refresh_that_keeps_failing_backs_off() {
+    run(async {
+        let mut person = Person::new("r-backoff", json!({})).await;
+        let refuse = || Act::Refuse("503 Busy", r#"{"error":"temporarily_unavailable"}"#);
+        person.issuer.script(std::iter::repeat_with(refuse).take(6));
+        person.begin(json!({})).await;
+        let failures = person
+            .until("five failures", |c| {
+                let status = c.status.as_ref()?;
+                status.consecutive_failures.filter(|n| *n >= 5)
+            })
+            .await;
+        let asked = person.issuer.requests();
+        let most = usize::try_from(failures).expect("a count") + 1;
+        assert!(asked <= most, "{asked} requests for {failures} failures");
+        assert!(person.until_served(None).await);
+        person.whole(0).await;
+        person.end().await;
+    });
+}
+
+/// A tool that applies the old state Secret while a request is in flight.
+#[test]
+fn a_new_refresh_token_is_stored_over_a_spent_one_that_was_put_back_meanwhile() {
+    run(async {
+        let mut person = Person::new("r-race", json!({})).await;
+        let (first, _) = person.stored().await;
+        person.begin(json!({})).await;
+        assert!(person.until_served(None).await);
+        let store = |call: &Call| call.words() == "patch secrets state";
+        let seen = AtomicUsize::new(0);
+        // The first one sets the mark, the second one stores.
+        let (come, go) = person
+            .case
+            .wire
+            .hold_first(move |call| store(call) && seen.fetch_add(1, Ordering::SeqCst) == 1);
+        let wish = person.case.place.request_renewal("c").await;
+        come.notified().await;
+        person.put(&first).await;
+        go.notify_one();
+        assert!(person.until_served(Some(&wish)).await);
+        eventually(LATER, "the newest refresh token", async || {
+            let (token, _) = person.stored().await;
+            let current = person.issuer.family().current.clone();
+            if current == Some(token) {
+                Ok(())
+            } else {
+                Err("another one")
+            }
+        })
+        .await;
+        person.whole(0).await;
+        person.end().await;
+    });
+}
