@@ -24,6 +24,8 @@ use crate::{
 /// All is right again this long after the last fault. Pauses after failures grow to a minute, a mark of a refresh
 /// token is old after 50 s, and a Secret of a credential that was created again is taken over after 30 s.
 const SETTLE: Duration = Duration::from_mins(4);
+/// How often what is still wrong is shown meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Token requests of one client within ten seconds: a token of 24 s is renewed after 12 s, and two or three changes
 /// and crashes in a row may each cost another one.
 const STORM: usize = 8;
@@ -125,8 +127,14 @@ impl<'a> Verdict<'a> {
     pub(crate) async fn settles(&self, when: &str) {
         let began = Instant::now();
         let mut wrong = vec!["nothing was seen".to_owned()];
+        let mut shown = Duration::ZERO;
         while !wrong.is_empty() && began.elapsed() < SETTLE {
             tokio::time::sleep(Duration::from_millis(500)).await;
+            if began.elapsed() > shown + PATIENCE {
+                shown += PATIENCE;
+                let first = &wrong[..wrong.len().min(5)];
+                println!("chaos: {} still wrong {when}: {first:#?}", wrong.len());
+            }
             let Some(picture) = Picture::of(self.world).await else {
                 continue;
             };
