@@ -457,26 +457,24 @@ fn an_outcome_that_is_unknown_is_never_taken_for_a_refusal() {
 fn a_request_that_was_not_processed_costs_no_sign_in() {
     run(async {
         let mut person = Person::new("r-refused", json!({ "reuse": "Never" })).await;
-        person.issuer.script([
-            Act::Refuse("429 Too Many Requests", ""),
-            Act::Refuse("503 Busy", r#"{"error":"temporarily_unavailable"}"#),
-            Act::Refuse("401 Unauthorized", r#"{"error":"invalid_client"}"#),
-            Act::Refuse("403 Forbidden", "<html>"),
-        ]);
-        person.begin(json!({})).await;
-        assert!(person.until_served(None).await, "the sign-in was lost");
-        assert_eq!(person.issuer.requests(), 5);
-        person.whole(0).await;
         // Nobody listens.
         let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("https://{}/token", gone.local_addr().expect("an address"));
         drop(gone);
         let (ca, tokens) = (person.issuer.ca.clone(), json!({ "reuse": "Never" }));
         person.put_issuer(&url, &ca, tokens.clone()).await;
+        person.begin(json!({})).await;
         person.until_reason("IssuerUnreachable").await;
-        let (back, ca) = (person.issuer.url.clone(), person.issuer.ca.clone());
+        person.issuer.script([
+            Act::Refuse("429 Too Many Requests", ""),
+            Act::Refuse("503 Busy", r#"{"error":"temporarily_unavailable"}"#),
+            Act::Refuse("401 Unauthorized", r#"{"error":"invalid_client"}"#),
+            Act::Refuse("403 Forbidden", "<html>"),
+        ]);
+        let back = person.issuer.url.clone();
         person.put_issuer(&back, &ca, tokens).await;
-        assert!(person.renew().await, "the sign-in was lost");
+        assert!(person.until_served(None).await, "the sign-in was lost");
+        assert_eq!(person.issuer.requests(), 5);
         person.whole(0).await;
         person.end().await;
     });
