@@ -16,6 +16,7 @@ use super::{
     context::{Context, lock},
     scope,
     streams::settle,
+    trim,
 };
 use crate::{
     credential::{AccountToken, Credential, Proof},
@@ -122,24 +123,11 @@ pub(super) fn of(proof: &Proof, needs: &[Need]) -> Vec<String> {
     client.into_iter().chain(needs).map(name).collect()
 }
 
-/// All that is kept of one.
-fn by_name(account: &mut PartialObjectMeta<ServiceAccount>) {
-    let meta = std::mem::take(&mut account.metadata);
-    account.metadata = ObjectMeta {
-        namespace: meta.namespace,
-        name: meta.name,
-        uid: meta.uid,
-        resource_version: meta.resource_version,
-        ..ObjectMeta::default()
-    };
-}
-
 /// The watch: wakes the credentials that need what comes or goes.
 pub(super) async fn watch(context: Arc<Context>) {
     context.accounts.wanted.notified().await;
     let name = "serviceaccounts";
-    let watch =
-        scope::namespaced::<PartialObjectMeta<ServiceAccount>>(&context, name, by_name, by_name);
+    let watch = scope::metadata::<ServiceAccount>(&context, name, trim::identity);
     let mut stream = std::pin::pin!(settle(watch));
     let mut incoming = None;
     while let Some(event) = stream.next().await {

@@ -23,8 +23,9 @@ use super::{
     gate::Gate,
     identity::IdentityEnvironment,
     ids,
-    index::Index,
+    index::{Index, IssuerName},
     kept::Kept,
+    readable::Unusable,
     refresh::Answered,
     refreshes::Refreshes,
     scope::{Scope, blind_at_first},
@@ -115,6 +116,8 @@ pub(super) struct Context {
     pub(super) credentials: Store<Kept>,
     pub(super) token_issuers: Store<TokenIssuer>,
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
+    /// Issuers that exist and whose spec is not known; the stores do not have them.
+    pub(super) unusable: Mutex<HashMap<IssuerName, Box<Unusable>>>,
     pub(super) index: Mutex<Index>,
     pub(super) secrets: Mutex<Secrets>,
     pub(super) accounts: Accounts,
@@ -257,6 +260,7 @@ impl Context {
             head: Head::default(),
             doubts: Doubts::default(),
             authority: OnceLock::new(),
+            unusable: Mutex::default(),
             index: Mutex::default(),
             secrets: Mutex::default(),
             accounts: Accounts::default(),
@@ -278,6 +282,14 @@ impl Context {
 
     /// The issuer that a credential of `namespace` refers to.
     pub(super) fn issuer(&self, namespace: &str, reference: &IssuerRef) -> IssuerLookup {
+        let home = match reference.kind {
+            IssuerKind::TokenIssuer => namespace,
+            IssuerKind::ClusterTokenIssuer => "",
+        };
+        let name = (reference.kind, home.to_owned(), reference.name.clone());
+        if let Some(unusable) = lock(&self.unusable).get(&name) {
+            return IssuerLookup::Faulty(vec![unusable.flaw.error()]);
+        }
         let parsed = match reference.kind {
             IssuerKind::TokenIssuer => {
                 let name = ObjectRef::new(&reference.name).within(namespace);

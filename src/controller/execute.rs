@@ -379,6 +379,11 @@ async fn was_deleted(
     credential: &Credential,
     key: &Key,
 ) -> Result<bool, Trouble> {
+    is_gone(context, &credential.uid, key).await
+}
+
+/// Does the server itself say that this object does not exist any more, or is being deleted?
+pub(super) async fn is_gone(context: &Context, uid: &str, key: &Key) -> Result<bool, Trouble> {
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
     // By a list: the role needs no further verb for it.
     let this = ListParams::default().fields(&format!("metadata.name={}", key.name));
@@ -386,9 +391,8 @@ async fn was_deleted(
         api.list_metadata(&this)
     })
     .await?;
-    let lives = |meta: &ObjectMeta| {
-        meta.uid.as_deref() == Some(credential.uid.as_str()) && meta.deletion_timestamp.is_none()
-    };
+    let lives =
+        |meta: &ObjectMeta| meta.uid.as_deref() == Some(uid) && meta.deletion_timestamp.is_none();
     Ok(!found.items.iter().any(|c| lives(&c.metadata)))
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Resource, runtime::reflector::ObjectRef};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use super::{
     index::IssuerName,
     lanes::Lanes,
     materials::denied,
+    readable::Unusable,
     reconcile::after_lost_status,
 };
 use crate::{
@@ -110,6 +112,17 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
         let id = IssuerId::Object(*kind, namespace.clone(), name.clone());
         context.endpoints.forget(&id);
     };
+    let name_of_it = (*kind, namespace.clone(), name.clone());
+    let unusable = lock(&context.unusable).get(&name_of_it).cloned();
+    if let Some(unusable) = unusable {
+        gone();
+        let written = unusable_status(context, *kind, &unusable).await;
+        return if written {
+            Judged::Settled
+        } else {
+            Judged::Lost
+        };
+    }
     let (written, settled) = match kind {
         IssuerKind::TokenIssuer => {
             let reference = ObjectRef::new(name).within(namespace);
@@ -127,7 +140,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
             .await;
             let api: Api<TokenIssuer> = Api::namespaced(context.client.clone(), namespace);
             let old = object.status.as_ref();
-            let written = write(context, &api, object.as_ref(), old, &status).await;
+            let written = write(context, &api, &object.metadata, old, &status).await;
             (written, settled)
         }
         IssuerKind::ClusterTokenIssuer => {
@@ -145,7 +158,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
             .await;
             let api: Api<ClusterTokenIssuer> = Api::all(context.client.clone());
             let old = object.status.as_ref();
-            let written = write(context, &api, object.as_ref(), old, &status).await;
+            let written = write(context, &api, &object.metadata, old, &status).await;
             (written, settled)
         }
     };
@@ -156,6 +169,26 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
     }
 }
 
+/// Says of an issuer that exists why it is not used.
+async fn unusable_status(context: &Context, kind: IssuerKind, unusable: &Unusable) -> bool {
+    let old = unusable.status.as_ref();
+    let old: Option<IssuerStatus> = old.and_then(|s| serde_json::from_str(s.get()).ok());
+    let (meta, errors) = (&unusable.metadata, vec![unusable.flaw.error()]);
+    let (status, _) = verdict(context, Err(errors), old.as_ref(), meta.generation).await;
+    let client = context.client.clone();
+    match kind {
+        IssuerKind::TokenIssuer => {
+            let namespace = meta.namespace.as_deref().unwrap_or_default();
+            let api: Api<TokenIssuer> = Api::namespaced(client, namespace);
+            write(context, &api, meta, old.as_ref(), &status).await
+        }
+        IssuerKind::ClusterTokenIssuer => {
+            let api: Api<ClusterTokenIssuer> = Api::all(client);
+            write(context, &api, meta, old.as_ref(), &status).await
+        }
+    }
+}
+
 async fn verdict(
     context: &Context,
     parsed: Result<Issuer, Vec<FieldError>>,
@@ -163,7 +196,10 @@ async fn verdict(
     generation: Option<i64>,
 ) -> (IssuerStatus, bool) {
     let (endpoint, reason, message, settled) = match parsed {
-        Err(errors) => (None, "InvalidSpec", FieldError::join(&errors), true),
+        Err(errors) => {
+            let reason = errors.first().map_or("InvalidSpec", |e| e.reason);
+            (None, reason, FieldError::join(&errors), true)
+        }
         Ok(issuer) => match endpoint(context, &issuer).await {
             Ok(url) => (Some(url), "EndpointKnown", known(&issuer).to_owned(), true),
             Err(refusal) => (None, refusal.reason, refusal.message(), false),
@@ -224,7 +260,7 @@ async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal>
 async fn write<K>(
     context: &Context,
     api: &Api<K>,
-    object: &K,
+    meta: &ObjectMeta,
     old: Option<&IssuerStatus>,
     status: &IssuerStatus,
 ) -> bool
@@ -234,15 +270,15 @@ where
     if old == Some(status) {
         return true;
     }
-    let name = object.meta().name.clone().unwrap_or_default();
+    let name = meta.name.clone().unwrap_or_default();
     let body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
         "metadata": {
             "name": name,
-            "uid": object.meta().uid,
+            "uid": meta.uid,
             // Judged was this version: what was edited meanwhile is judged anew.
-            "resourceVersion": object.meta().resource_version,
+            "resourceVersion": meta.resource_version,
         },
         "status": status,
     });

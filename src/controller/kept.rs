@@ -12,7 +12,8 @@ use kube::{Resource, runtime::watcher::Event};
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use serde::Deserialize;
 
-use crate::api::{ApiCredential, names};
+use super::readable::{Flaw, Readable, Unusable};
+use crate::api::{ApiCredential, ApiCredentialSpec, ApiCredentialStatus, names};
 
 /// What most credentials have in common, in the order in which it is written: the compression refers to it. Any text
 /// would do; a better likeness makes smaller objects.
@@ -22,6 +23,8 @@ const LIKENESS: &[u8] = br#""correlationId":","traceId":","httpStatus":200,"erro
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "ApiCredential")]
 pub(super) struct Kept {
+    /// Why its spec is not known. Then the body has its metadata and status alone.
+    flaw: Option<Arc<Flaw>>,
     /// Namespace and name alone: what kube's store and queue go by, and copy.
     meta: ObjectMeta,
     pub(super) uid: Box<str>,
@@ -49,8 +52,42 @@ pub(super) struct Shown {
 }
 
 impl Kept {
-    /// The credential, unpacked. None cannot be: what is unpacked was packed here.
+    /// The credential, unpacked; none if its spec is not known.
     pub(super) fn open(&self) -> Option<ApiCredential> {
+        if self.flaw.is_some() {
+            return None;
+        }
+        self.unpack()
+    }
+
+    /// The [`stand_in`] of a credential whose spec is not known, and why it is not.
+    pub(super) fn open_unusable(&self) -> Option<(ApiCredential, &Flaw)> {
+        let flaw = self.flaw()?;
+        Some((self.unpack()?, flaw))
+    }
+
+    /// Its status.
+    pub(super) fn status(&self) -> Option<ApiCredentialStatus> {
+        self.unpack()?.status
+    }
+
+    /// Why its spec is not known.
+    pub(super) fn flaw(&self) -> Option<&Flaw> {
+        self.flaw.as_deref()
+    }
+
+    /// The same object as one that a list does not name any more.
+    pub(super) fn as_gone(&self) -> Readable<ApiCredential> {
+        let text = |text: &str| Some(text.to_owned());
+        Readable::not_listed(&ObjectMeta {
+            uid: text(&self.uid),
+            resource_version: text(&self.version),
+            ..self.meta.clone()
+        })
+    }
+
+    /// None cannot be: what is unpacked was packed here.
+    fn unpack(&self) -> Option<ApiCredential> {
         let json = decompress_size_prepended_with_dict(&self.body, LIKENESS).ok()?;
         serde_json::from_slice(&json).ok()
     }
@@ -63,13 +100,42 @@ impl Kept {
 }
 
 /// What the store is told.
-pub(super) fn at_rest(event: &Event<ApiCredential>) -> Event<Kept> {
+pub(super) fn at_rest(event: &Event<Readable<ApiCredential>>) -> Event<Kept> {
+    let kept = |object: &Readable<ApiCredential>| match &object.0 {
+        Ok(object) => Kept::from(object),
+        Err(unusable) => Kept::from(unusable.as_ref()),
+    };
     match event {
         Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(Kept::from(object)),
+        Event::InitApply(object) => Event::InitApply(kept(object)),
         Event::InitDone => Event::InitDone,
-        Event::Apply(object) => Event::Apply(Kept::from(object)),
-        Event::Delete(object) => Event::Delete(Kept::from(object)),
+        Event::Apply(object) => Event::Apply(kept(object)),
+        Event::Delete(object) => Event::Delete(kept(object)),
+    }
+}
+
+/// What is known of a credential whose spec is not, beside a spec of which the name of the target alone has a meaning.
+pub(super) fn stand_in(unusable: &Unusable) -> ApiCredential {
+    let status = unusable.status.as_ref();
+    let mut spec: ApiCredentialSpec = serde_json::from_str(r#"{"target":{"secretName":""}}"#)
+        .expect("a spec with all that it must have");
+    spec.target.secret_name = unusable.target.clone().unwrap_or_default();
+    ApiCredential {
+        metadata: unusable.metadata.clone(),
+        spec,
+        status: status.and_then(|s| serde_json::from_str(s.get()).ok()),
+    }
+}
+
+impl From<&Unusable> for Kept {
+    fn from(unusable: &Unusable) -> Self {
+        // Its spec is never acted on, see `open`.
+        let mut kept = Self::from(stand_in(unusable));
+        let mut hasher = DefaultHasher::new();
+        (kept.wakes, &unusable.flaw).hash(&mut hasher);
+        kept.wakes = hasher.finish();
+        kept.flaw = Some(Arc::new(unusable.flaw.clone()));
+        kept
     }
 }
 
@@ -79,6 +145,7 @@ impl From<&ApiCredential> for Kept {
         let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
         let json = serde_json::to_vec(object).unwrap_or_default();
         Self {
+            flaw: None,
             meta: ObjectMeta {
                 namespace: meta.namespace.clone(),
                 name: meta.name.clone(),
@@ -221,6 +288,33 @@ mod tests {
                 ("7e4dd9bb-4f7d-4ccd-b6a2-1d8f6c2b9a10", "4711")
             );
         }
+    }
+
+    #[test]
+    fn of_one_that_cannot_be_used_metadata_and_status_come_out_and_no_spec() {
+        let unusable = |object: &ApiCredential, version: &str| {
+            let mut json = serde_json::to_value(object).unwrap();
+            json["spec"] = json!({ "target": version });
+            json["metadata"]["resourceVersion"] = json!(version);
+            Kept::from(
+                Readable::<ApiCredential>::read(json.to_string().as_bytes())
+                    .unwrap()
+                    .0
+                    .unwrap_err()
+                    .as_ref(),
+            )
+        };
+        let object = object(&told());
+        let kept = unusable(&object, "4712");
+        assert!(kept.open().is_none());
+        let (stand_in, flaw) = kept.open_unusable().unwrap();
+        assert_eq!(*flaw, Flaw::DoesNotFit("spec.target".to_owned()));
+        assert_eq!(stand_in.status, object.status);
+        assert_eq!(stand_in.metadata.uid, object.metadata.uid);
+        assert!(kept.shown.published);
+        // It triggers when it becomes so, and not with each status.
+        assert!(!Kept::from(&object).asks_the_same(&kept));
+        assert!(unusable(&object, "4713").asks_the_same(&kept));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod issuers;
 mod join;
 mod kept;
 mod lanes;
+mod list_body;
 mod materials;
 mod observe;
 mod own_write;
@@ -43,6 +44,8 @@ mod state_secret;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod trim;
+mod watch;
 mod write;
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};

@@ -16,12 +16,14 @@ use super::{
     execute::{PATIENCE, execute},
     kept::Kept,
     observe::observe,
+    readable::Flaw,
     record,
 };
 use crate::{
-    api::{ApiCredential, IssuerRef},
+    api::{ApiCredential, ApiCredentialStatus, IssuerRef},
     credential::{Credential, FieldError, Key, parse},
     plan::{self, Outcome, schedule},
+    publish::ownership::SecretFacts,
 };
 
 /// A look ends by then, whatever happens: two reads, one exchange of at most 15 s for each of four secrets, two
@@ -55,9 +57,13 @@ pub(super) async fn reconcile(kept: Arc<Kept>, context: Arc<Context>) -> Result<
     let started = Instant::now();
     let first = !context.health.expects(&key);
     context.health.forget(&key);
-    let object = kept.open().ok_or(Defect::Unreadable)?;
     // Boxed: the future of a look with all its reads and requests is too large to be moved about.
-    let look = Box::pin(look(&object, &key, &context, first));
+    let look = if let Some((object, flaw)) = kept.open_unusable() {
+        unusable(object, flaw, &key, &context).boxed()
+    } else {
+        let object = kept.open().ok_or(Defect::Unreadable)?;
+        look(object, &key, &context, first).boxed()
+    };
     let result = contained(DEADLINE, look).instrument(span).await;
     let result = result.map(|(outcome, wait)| {
         context.metrics.reconciled(outcome, started.elapsed());
@@ -97,17 +103,49 @@ pub(super) fn after_defect(kept: Arc<Kept>, defect: &Defect, context: Arc<Contex
 }
 
 async fn look(
-    object: &ApiCredential,
+    object: ApiCredential,
     key: &Key,
     context: &Arc<Context>,
     first: bool,
 ) -> (&'static str, Option<Duration>) {
     let lookup = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
-    match parse(object, lookup) {
-        Ok(credential) => work(object, key, context, &credential, first).await,
+    match parse(&object, lookup) {
+        Ok(credential) => work(&object, key, context, &credential, first).await,
         Err(_) if object.metadata.deletion_timestamp.is_some() => ("released", None),
-        Err(errors) => explain(object, key, context, &errors).await,
+        Err(errors) => explain(&object, key, context, &errors).await,
     }
+}
+
+/// An object whose spec is not known gets a status, and keeps what it has: its Secret, its place, its memory.
+async fn unusable(
+    object: ApiCredential,
+    flaw: &Flaw,
+    key: &Key,
+    context: &Arc<Context>,
+) -> (&'static str, Option<Duration>) {
+    if object.metadata.deletion_timestamp.is_some() {
+        return ("released", None);
+    }
+    let known = record::known_status(context, &object, key);
+    // What another version has said of this very generation is not known to be so.
+    let unconfirmed = known.clone().map(|status| ApiCredentialStatus {
+        observed_generation: None,
+        ..status
+    });
+    let facts = target_facts(context, &object, key);
+    let (errors, now) = ([flaw.error()], context.clock.now());
+    let view = plan::invalid(&object, unconfirmed.as_ref(), facts.as_ref(), &errors, now);
+    let wait = tell(&object, key, context, known.as_ref(), &view).await;
+    ("unreadable", Some(wait))
+}
+
+/// What is known of the Secret that a credential names as its target.
+fn target_facts(context: &Context, object: &ApiCredential, key: &Key) -> Option<SecretFacts> {
+    let name = (
+        key.namespace.clone(),
+        object.spec.target.secret_name.clone(),
+    );
+    lock(&context.secrets).get(&name).map(|s| s.facts.clone())
 }
 
 async fn work(
@@ -223,11 +261,7 @@ async fn explain(
     errors: &[FieldError],
 ) -> (&'static str, Option<Duration>) {
     let now = context.clock.now();
-    let name = (
-        key.namespace.clone(),
-        object.spec.target.secret_name.clone(),
-    );
-    let facts = lock(&context.secrets).get(&name).map(|s| s.facts.clone());
+    let facts = target_facts(context, object, key);
     let known = record::known_status(context, object, key);
     let view = plan::invalid(object, known.as_ref(), facts.as_ref(), errors, now);
     let wait = tell(object, key, context, known.as_ref(), &view).await;
@@ -238,7 +272,7 @@ async fn tell(
     object: &ApiCredential,
     key: &Key,
     context: &Arc<Context>,
-    known: Option<&crate::api::ApiCredentialStatus>,
+    known: Option<&ApiCredentialStatus>,
     view: &plan::View,
 ) -> Duration {
     let written = record::write_status(context, object, key, known, &view.status).await;

@@ -12,13 +12,13 @@ use serde_json::json;
 
 use super::{
     calls::{Trouble, apply_status, call_once, call_while},
-    context::Context,
+    context::{Context, lock},
     ids,
     kept::Kept,
     secrets::newer,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus},
+    api::{ApiCredential, ApiCredentialStatus, IssuerKind},
     credential::Key,
     plan::{Notice, Severity},
 };
@@ -45,7 +45,7 @@ pub(super) fn known_status(
     let newest = || {
         let there = shown(context, key, uid)?;
         let newer = object.metadata.resource_version.as_deref() != Some(&*there.version);
-        newer.then(|| there.open())?.map(|c| c.status)
+        newer.then(|| there.status())
     };
     written.or_else(|| newest().unwrap_or_else(|| object.status.clone()))
 }
@@ -127,8 +127,7 @@ async fn still_fits(
         if newer(&there.version, version) {
             // Else the next try might still go by this process's own last write.
             context.saw(key, &there.version);
-            let status = there.open().and_then(|object| object.status);
-            return status.as_ref() == known;
+            return there.status().as_ref() == known;
         }
         tokio::time::sleep(CATCH_UP / 50).await;
     }
@@ -220,7 +219,11 @@ pub(super) fn snapshot(
             .collect(),
         ..Snapshot::default()
     };
+    for (kind, ..) in lock(&context.unusable).keys() {
+        snapshot.unreadable[1 + usize::from(*kind == IssuerKind::ClusterTokenIssuer)] += 1;
+    }
     for kept in context.credentials.state() {
+        snapshot.unreadable[0] += i64::from(kept.flaw().is_some());
         let shown = &kept.shown;
         snapshot.ready[shown.ready.map_or(2, |ready| usize::from(!ready))] += 1;
         if let Some(ended) = shown.proof_ended {

@@ -4,25 +4,30 @@
 use std::collections::HashSet;
 
 use futures::{Stream, StreamExt, stream};
-use kube::runtime::{
-    reflector::{ObjectRef, Store},
-    watcher::Event,
+use kube::{
+    Resource,
+    runtime::{
+        reflector::{ObjectRef, Store},
+        watcher::Event,
+    },
 };
 
 use super::{
     context::{key_of, reference},
     kept::Kept,
+    readable::Readable,
 };
 use crate::api::ApiCredential;
 
-/// Passes a first list on, and of later ones what differs from the store: what has changed as `Apply`, what is gone as
-/// `Delete`. The store must be filled from the outcome, one event at a time.
+/// Passes a first list on, and of later ones what differs from the store: what has changed as `Apply`, what is not listed
+/// any more as `Delete` of no more than its name. An object that cannot be used is listed like any other. The store
+/// must be filled from the outcome, one event at a time.
 pub(super) fn as_changes<S>(
     events: S,
     store: Store<Kept>,
-) -> impl Stream<Item = Event<ApiCredential>> + Send
+) -> impl Stream<Item = Event<Readable<ApiCredential>>> + Send
 where
-    S: Stream<Item = Event<ApiCredential>> + Send + 'static,
+    S: Stream<Item = Event<Readable<ApiCredential>>> + Send + 'static,
 {
     let mut changes = Changes {
         store,
@@ -41,7 +46,7 @@ struct Changes {
 }
 
 impl Changes {
-    fn of(&mut self, event: Event<ApiCredential>) -> Vec<Event<ApiCredential>> {
+    fn of(&mut self, event: Event<Readable<ApiCredential>>) -> Vec<Event<Readable<ApiCredential>>> {
         if self.first {
             self.first = !matches!(event, Event::InitDone);
             return vec![event];
@@ -58,12 +63,11 @@ impl Changes {
                     listed.insert(name);
                 }
                 match known {
-                    Some(old) if object.metadata.uid.as_deref() != Some(&*old.uid) => {
-                        let gone = old.open().map(Event::Delete);
-                        gone.into_iter().chain([Event::Apply(object)]).collect()
+                    Some(old) if object.meta().uid.as_deref() != Some(&*old.uid) => {
+                        vec![Event::Delete(old.as_gone()), Event::Apply(object)]
                     }
                     Some(old)
-                        if object.metadata.resource_version.as_deref() == Some(&*old.version) =>
+                        if object.meta().resource_version.as_deref() == Some(&*old.version) =>
                     {
                         Vec::new()
                     }
@@ -74,7 +78,7 @@ impl Changes {
                 let listed = self.listed.take().unwrap_or_default();
                 let all = self.store.state().into_iter();
                 all.filter(|kept| !listed.contains(&ObjectRef::from_obj(kept.as_ref())))
-                    .filter_map(|kept| kept.open().map(Event::Delete))
+                    .map(|kept| Event::Delete(kept.as_gone()))
                     .collect()
             }
             change => vec![change],
@@ -85,19 +89,30 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use kube::{ResourceExt, runtime::reflector::store::Writer};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::controller::kept::at_rest;
 
-    fn object(name: &str, uid: &str, version: &str) -> ApiCredential {
+    fn object(name: &str, uid: &str, version: &str) -> Readable<ApiCredential> {
+        with_spec(
+            name,
+            uid,
+            version,
+            &json!({ "target": { "secretName": name } }),
+        )
+    }
+
+    /// An object of a CRD that this version does not know.
+    fn unusable(name: &str, uid: &str, version: &str) -> Readable<ApiCredential> {
+        with_spec(name, uid, version, &json!({ "target": "elsewhere" }))
+    }
+
+    fn with_spec(name: &str, uid: &str, version: &str, spec: &Value) -> Readable<ApiCredential> {
         let meta =
             json!({ "namespace": "n", "name": name, "uid": uid, "resourceVersion": version });
-        let spec = json!({ "target": { "secretName": name } });
-        serde_json::from_value(json!({
-            "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "metadata": meta, "spec": spec,
-        }))
-        .unwrap()
+        let object = json!({ "metadata": meta, "spec": spec });
+        Readable::read(object.to_string().as_bytes()).unwrap()
     }
 
     struct World {
@@ -116,7 +131,7 @@ mod tests {
             Self { changes, writer }
         }
 
-        fn on(&mut self, event: Event<ApiCredential>) -> Vec<String> {
+        fn on(&mut self, event: Event<Readable<ApiCredential>>) -> Vec<String> {
             let mut told = Vec::new();
             for event in self.changes.of(event) {
                 self.writer.apply_watcher_event(&at_rest(&event));
@@ -176,6 +191,35 @@ mod tests {
         assert_eq!(world.list(&[("b", "2", "2")]), ["delete a"]);
         assert_eq!(world.on(Event::Apply(object("x", "7", "7"))), ["apply x"]);
         assert_eq!(world.names(), ["b", "x"]);
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_used_is_not_gone() {
+        let mut world = World::new();
+        world.list(&[("a", "1", "1"), ("b", "2", "2")]);
+        // It becomes so in the watch, is so in a list, and was so from the start.
+        assert_eq!(world.on(Event::Apply(unusable("a", "1", "3"))), ["apply a"]);
+        assert!(
+            world
+                .changes
+                .store
+                .state()
+                .iter()
+                .any(|kept| kept.flaw().is_some())
+        );
+        for object in [unusable("a", "1", "3"), unusable("a", "1", "4")] {
+            let changed = object.meta().resource_version.as_deref() == Some("4");
+            world.on(Event::Init);
+            let told = world.on(Event::InitApply(object));
+            assert_eq!(told, if changed { vec!["apply a"] } else { vec![] });
+            world.on(Event::InitApply(self::object("b", "2", "2")));
+            assert!(world.on(Event::InitDone).is_empty(), "nothing is gone");
+            assert_eq!(world.names(), ["a", "b"]);
+        }
+        // Usable again, and then really gone.
+        assert_eq!(world.list(&[("a", "1", "5"), ("b", "2", "2")]), ["apply a"]);
+        assert_eq!(world.on(Event::Apply(unusable("a", "1", "6"))), ["apply a"]);
+        assert_eq!(world.list(&[("b", "2", "2")]), ["delete a"]);
     }
 
     #[test]

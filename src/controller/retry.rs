@@ -25,8 +25,8 @@ const REPORT: Duration = Duration::from_mins(5);
 pub(super) struct Failure<E> {
     /// The error.
     pub(super) error: E,
-    /// Is it the first since the stream worked?
-    pub(super) first: bool,
+    /// Had the stream worked before, or is this its first failure?
+    pub(super) sudden: bool,
     /// Failures since the last report, this one included, if it is to be reported.
     pub(super) report: Option<u32>,
 }
@@ -99,10 +99,11 @@ where
             Err(error) => {
                 let now = Instant::now();
                 let random = f64::from(u16::from_le_bytes(ids::random())) / f64::from(u16::MAX);
+                let worked = retry.working_since.is_some();
                 let wait = retry.failed(now, random);
                 let failure = Failure {
                     error,
-                    first: retry.failures == 1,
+                    sudden: worked || retry.failures == 1,
                     report: retry.report(now),
                 };
                 (Err(failure), wait)
@@ -213,7 +214,7 @@ mod tests {
         let seen: Vec<String> = with_backoff(stream::iter(script))
             .map(|item| match item {
                 Ok(event) => format!("{event:?}"),
-                Err(f) => format!("{} first {} report {:?}", f.error, f.first, f.report),
+                Err(f) => format!("{} sudden {} report {:?}", f.error, f.sudden, f.report),
             })
             .collect()
             .await;
@@ -221,7 +222,7 @@ mod tests {
             seen,
             [
                 "Init",
-                "broken first true report Some(1)",
+                "broken sudden true report Some(1)",
                 "Init",
                 "InitApply(7)",
                 "InitDone"

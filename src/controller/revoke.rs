@@ -14,6 +14,7 @@ use super::{
     acquire,
     calls::call,
     context::{Context, Revocable, key_of},
+    execute::is_gone,
     ids,
     lanes::Lanes,
     materials::{self, denied},
@@ -46,6 +47,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A credential that is gone, and its token if this process still has it.
 pub(super) struct Gone {
     pub(super) object: ApiCredential,
+    /// Has the watch shown the deletion? If not, a list did not name the object.
+    pub(super) seen: bool,
     pub(super) token: Option<Revocable>,
 }
 
@@ -109,7 +112,17 @@ pub(super) async fn run(context: Arc<Context>, gone: mpsc::UnboundedReceiver<Gon
 }
 
 async fn revoke(context: &Arc<Context>, gone: &Gone) -> Result<(), String> {
-    let namespace = key_of(&gone.object).namespace;
+    let key = key_of(&gone.object);
+    if !gone.seen {
+        // A token that is revoked cannot be had back, and a list may be wrong.
+        let uid = gone.object.metadata.uid.as_deref().unwrap_or_default();
+        match is_gone(context, uid, &key).await {
+            Ok(true) => {}
+            Ok(false) => return Err("the credential exists".to_owned()),
+            Err(_) => return Err("the API server did not confirm the deletion".to_owned()),
+        }
+    }
+    let namespace = key.namespace;
     let lookup = |r: &IssuerRef| context.issuer(&namespace, r);
     let credential = parse(&gone.object, lookup).map_err(|faults| FieldError::join(&faults))?;
     attempt(context, &credential, gone.token.as_ref())

@@ -2,24 +2,18 @@
 
 use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{Stream, StreamExt, future, stream::BoxStream};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, api::core::v1::Namespace};
-use kube::{
-    Api, Resource,
-    api::PartialObjectMeta,
-    runtime::watcher::{self, Event, watcher},
-};
-use serde::de::DeserializeOwned;
+use kube::{Resource, api::PartialObjectMeta, runtime::watcher::Event};
 
 use super::{
     context::{Context, lock},
     join::watch_all,
+    readable::{Bounded, Readable, identity},
     retry::{Failure, with_backoff},
+    trim,
+    watch::{Broken, Read, Source, watch},
 };
-
-/// The server ends a watch after this many seconds. Below 240 s, at which some load balancers drop idle flows
-/// silently; kube gives a silent watch up 5 s after it.
-const WATCH_SECONDS: u32 = 200;
 
 /// Which namespaces an operator looks after.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -63,24 +57,20 @@ pub(super) type Watch<K> = BoxStream<'static, Result<Event<K>, Failed>>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failed;
 
-fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
-}
-
 /// One watch, of all namespaces or of one, with a backoff of its own.
-fn one<K>(
+fn one<T>(
     context: &Arc<Context>,
     name: &'static str,
     namespace: &str,
-    api: Api<K>,
-    config: watcher::Config,
-) -> impl Stream<Item = Result<Event<K>, Failed>> + Send + 'static + use<K>
+    source: Source,
+    read: Read<T>,
+) -> impl Stream<Item = Result<Event<T>, Failed>> + Send + 'static + use<T>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    T: Resource + Send + 'static,
 {
     let context = Arc::clone(context);
     let namespace = namespace.to_owned();
-    with_backoff(watcher(api, config)).map(move |item| {
+    with_backoff(watch(source, read)).map(move |item| {
         context.health.heard(name, context.clock.now());
         item.map_err(|failure| report(&context, name, &namespace, &failure))
     })
@@ -90,14 +80,14 @@ fn report(
     context: &Context,
     stream: &'static str,
     namespace: &str,
-    failure: &Failure<watcher::Error>,
+    failure: &Failure<Broken>,
 ) -> Failed {
     context.metrics.watch_broke(stream);
-    if failure.first {
+    if failure.sudden {
         context.head.doubt();
     }
     if let Some(failures) = failure.report {
-        let why = reason(&failure.error);
+        let Broken(why) = failure.error;
         tracing::warn!(
             stream,
             namespace,
@@ -108,57 +98,60 @@ fn report(
     Failed
 }
 
-/// Why it failed, without the server's text.
-fn reason(error: &watcher::Error) -> &'static str {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(s))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => match s.code {
-            401 => "not authenticated; is the service account token valid?",
-            403 => "forbidden; the operator's role lacks list and watch on this kind",
-            404 => "the kind is not known to the server; are the CRDs installed?",
-            410 => "too old; listing again",
-            429 => "the server is busy",
-            _ => "the server refused",
-        },
-        watcher::Error::InitialListFailed(_) => "the list failed",
-        watcher::Error::WatchStartFailed(_) => "the watch could not be opened",
-        watcher::Error::WatchError(_) => "the server ended it",
-        watcher::Error::WatchFailed(_) => "the connection broke",
-        watcher::Error::NoResourceVersion => "the server gave no resourceVersion",
-    }
-}
-
-/// Objects of a namespaced kind, of all namespaces in scope. `trim` takes off what is of no use before anything is
-/// kept, `shrink` what no deletion need tell, where single namespaces are watched.
-pub(super) fn namespaced<K>(
-    context: &Arc<Context>,
-    name: &'static str,
-    trim: fn(&mut K),
-    shrink: fn(&mut K),
-) -> Watch<K>
+/// Objects of a namespaced kind, of all namespaces in scope.
+pub(super) fn namespaced<K>(context: &Arc<Context>, name: &'static str) -> Watch<Readable<K>>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    K: Bounded
+        + Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
-        + DeserializeOwned
         + Debug
         + Send
         + Sync
         + 'static,
 {
-    let client = &context.client;
+    let url = |namespace: Option<&str>| K::url_path(&(), namespace);
+    let source = |url: String| Source::objects(&context.client, &url);
+    let identity = |object: &mut Readable<K>| *object = Readable::not_listed(object.meta());
+    in_scope(context, name, |n| source(url(n)), Readable::read, identity)
+}
+
+/// The metadata of objects of a namespaced kind, of all namespaces in scope.
+pub(super) fn metadata<K>(
+    context: &Arc<Context>,
+    name: &'static str,
+    read: Read<PartialObjectMeta<K>>,
+) -> Watch<PartialObjectMeta<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Send + Sync + 'static,
+{
+    let url = |namespace: Option<&str>| K::url_path(&(), namespace);
+    let source = |url: String| Source::metadata(&context.client, &url);
+    let shrink = |object: &mut PartialObjectMeta<K>| {
+        object.metadata = identity(&object.metadata);
+    };
+    in_scope(context, name, |n| source(url(n)), read, shrink)
+}
+
+/// A kind in all namespaces that are in scope. `shrink` takes off what no deletion needs, where single namespaces are
+/// watched.
+fn in_scope<T>(
+    context: &Arc<Context>,
+    name: &'static str,
+    source: impl Fn(Option<&str>) -> Source,
+    read: Read<T>,
+    shrink: fn(&mut T),
+) -> Watch<T>
+where
+    T: Resource + Clone + Send + Sync + 'static,
+{
     let Some(namespaces) = context.settings.scope.names() else {
-        return one(context, name, "", Api::<K>::all(client.clone()), config())
-            .map(move |item| item.map(|event| trimmed(event, trim)))
-            .boxed();
+        return one(context, name, "", source(None), read).boxed();
     };
-    let here = Arc::clone(context);
-    let watch = |namespace: &String| {
-        let api = Api::<K>::namespaced(client.clone(), namespace);
-        let stream = one(&here, name, namespace, api, config())
-            .map(move |item| item.map(|event| trimmed(event, trim)));
+    let watches = namespaces.iter().map(|namespace| {
+        let stream = one(context, name, namespace, source(Some(namespace)), read);
         (namespace.clone(), stream)
-    };
-    let watches = namespaces.iter().map(watch).collect();
+    });
+    let watches = watches.collect();
     let context = Arc::clone(context);
     watch_all(watches, shrink, move |namespace| {
         context.sees(name, namespace);
@@ -167,19 +160,19 @@ where
 }
 
 /// Objects of a kind of the cluster; nothing at all, and no call, where the cluster is out of scope.
-pub(super) fn clustered<K>(context: &Arc<Context>, name: &'static str) -> Watch<K>
+pub(super) fn clustered<K>(context: &Arc<Context>, name: &'static str) -> Watch<Readable<K>>
 where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+    K: Bounded
+        + Resource<DynamicType = (), Scope = ClusterResourceScope>
         + Clone
-        + DeserializeOwned
         + Debug
         + Send
         + Sync
         + 'static,
 {
     if context.settings.scope.sees_cluster() {
-        let api = Api::all(context.client.clone());
-        one(context, name, "", api, config()).boxed()
+        let source = Source::objects(&context.client, &K::url_path(&(), None));
+        one(context, name, "", source, Readable::read).boxed()
     } else {
         nothing()
     }
@@ -190,21 +183,33 @@ pub(super) fn namespaces(
     context: &Arc<Context>,
     stream: &'static str,
 ) -> Watch<PartialObjectMeta<Namespace>> {
-    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
-    match &context.settings.scope {
-        Scope::Cluster => one(context, stream, "", api, config()).boxed(),
+    let source = || Source::metadata(&context.client, &Namespace::url_path(&(), None));
+    let watch: Watch<PartialObjectMeta<Namespace>> = match &context.settings.scope {
+        Scope::Cluster => one(context, stream, "", source(), trim::namespace).boxed(),
         Scope::Namespaces {
             names,
             cluster_issuers: true,
         } => {
             let watch = |name: &String| {
-                let only = config().fields(&format!("metadata.name={name}"));
-                let watch = one(context, stream, name, api.clone(), only);
+                let only = source().only(format!("metadata.name={name}"));
+                let watch = one(context, stream, name, only, trim::namespace);
                 (name.clone(), watch)
             };
             watch_all(names.iter().map(watch).collect(), |_| {}, |_| {}).boxed()
         }
         Scope::Namespaces { .. } => nothing(),
+    };
+    watch.filter_map(|item| future::ready(usable(item))).boxed()
+}
+
+/// A namespace whose labels are not known is not known.
+fn usable(
+    item: Result<Event<PartialObjectMeta<Namespace>>, Failed>,
+) -> Option<Result<Event<PartialObjectMeta<Namespace>>, Failed>> {
+    match item {
+        Ok(Event::InitApply(object)) if !trim::is_usable(&object) => None,
+        Ok(Event::Apply(object)) if !trim::is_usable(&object) => Some(Ok(Event::Delete(object))),
+        item => Some(item),
     }
 }
 
@@ -213,13 +218,6 @@ fn nothing<K: Send + 'static>() -> Watch<K> {
     futures::stream::iter([Ok(Event::Init), Ok(Event::InitDone)])
         .chain(futures::stream::pending())
         .boxed()
-}
-
-fn trimmed<K>(mut event: Event<K>, trim: fn(&mut K)) -> Event<K> {
-    if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = &mut event {
-        trim(object);
-    }
-    event
 }
 
 impl Context {

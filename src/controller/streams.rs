@@ -7,15 +7,12 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, future};
-use k8s_openapi::{
-    api::core::v1::{Namespace, Secret},
-    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
-};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Resource,
     api::PartialObjectMeta,
     runtime::{
-        reflector::{self, Lookup, store::Writer},
+        reflector::{self, Lookup, ObjectRef, store::Writer},
         watcher::Event,
     },
 };
@@ -23,28 +20,18 @@ use kube::{
 use super::{
     context::{Context, NamespaceFacts, key_of, lock, reference},
     index::IssuerName,
-    kept::{Kept, at_rest},
-    readable::Readable,
+    kept::{Kept, at_rest, stand_in},
+    readable::{Flaw, Readable},
     relist,
     revoke::Gone,
     scope::{self, Watch},
     secrets::name as secret_name,
+    trim,
 };
 use crate::{
-    api::{ApiCredential, ClusterTokenIssuer, IssuerKind, TokenIssuer, names},
-    credential::{Key, MAX_RENEW_REQUEST},
+    api::{ApiCredential, ClusterTokenIssuer, IssuerKind, TokenIssuer},
+    credential::Key,
 };
-
-/// Typed objects: those that cannot be read are told and left out, so that one of them stops nobody else.
-fn readable<K>(
-    stream: Watch<Readable<K>>,
-    name: &'static str,
-) -> impl Stream<Item = Event<K>> + Send + 'static + use<K>
-where
-    K: Resource<DynamicType = ()> + Send + 'static,
-{
-    settle(stream).filter_map(move |event| future::ready(guarded(event, name)))
-}
 
 /// The events of a stream; its failures are reported already.
 pub(super) fn settle<T: Send + 'static>(
@@ -53,29 +40,19 @@ pub(super) fn settle<T: Send + 'static>(
     stream.filter_map(|result| future::ready(result.ok()))
 }
 
-fn guarded<K: Resource<DynamicType = ()>>(
-    event: Event<Readable<K>>,
-    stream: &'static str,
-) -> Option<Event<K>> {
-    let open = |object: Readable<K>| match object.0 {
-        Ok(object) => Some(object),
-        Err(meta) => {
-            tracing::error!(
-                stream,
-                namespace = meta.namespace,
-                name = meta.name,
-                "an object cannot be read and is left out; does it fit the installed CRD?"
-            );
-            None
-        }
-    };
-    Some(match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(guard) => Event::InitApply(open(guard)?),
-        Event::Apply(guard) => Event::Apply(open(guard)?),
-        Event::Delete(guard) => Event::Delete(open(guard)?),
-    })
+/// Writes an object that cannot be used to the log.
+fn note_flaw<K: Resource>(stream: &'static str, object: &Readable<K>) {
+    if let Some(flaw) = object.flaw() {
+        let error = flaw.error();
+        let meta = object.meta();
+        tracing::error!(
+            stream,
+            namespace = meta.namespace,
+            name = meta.name,
+            reason = error.reason,
+            "an object cannot be used: {error}"
+        );
+    }
 }
 
 /// Credentials: fills the store and the index, and triggers those whose spec, renewal request or deletion changed, or
@@ -87,43 +64,72 @@ pub(super) async fn credentials(
     gone: tokio::sync::mpsc::UnboundedSender<Gone>,
 ) {
     let mut listed: Option<HashSet<Key>> = None;
-    let stream = scope::namespaced(&context, "credentials", prune, |_| {});
-    let events = readable::<ApiCredential>(stream, "credentials");
+    let events = settle(scope::namespaced::<ApiCredential>(&context, "credentials"));
     let events = relist::as_changes(events, context.credentials.clone());
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         let known = match &event {
-            Event::Apply(object) => context.credentials.get(&reference(&key_of(object))),
+            Event::Apply(object) | Event::Delete(object) => {
+                context.credentials.get(&reference(&key_of(object)))
+            }
             _ => None,
         };
         let kept = at_rest(&event);
         writer.apply_watcher_event(&kept);
         if let Event::Delete(object) = &event
-            && object.spec.revoke_on_delete == Some(true)
+            && let Some(deleted) = deleted(&context, object, known.as_deref())
         {
-            let uid = object.metadata.uid.as_deref();
-            let token = context.revocable(&key_of(object), uid);
-            let _ = gone.send(Gone {
-                object: object.clone(),
-                token,
-            });
+            let _ = gone.send(deleted);
         }
         note(&context, &event, &mut listed);
         context.health.heard("credentials", context.clock.now());
         if let Event::Apply(kept) | Event::InitApply(kept) = kept
             && known.is_none_or(|known| !known.asks_the_same(&kept))
         {
+            if let Event::Apply(object) | Event::InitApply(object) = &event {
+                note_flaw("credentials", object);
+            }
             context.triggers.send(&key_of(&kept));
         }
     }
 }
 
-fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<HashSet<Key>>) {
+/// A deleted credential, if it wants its token revoked. One that a list does not name is known by what was known before;
+/// of one whose last spec cannot be read it is not known what it wants.
+fn deleted(
+    context: &Context,
+    object: &Readable<ApiCredential>,
+    known: Option<&Kept>,
+) -> Option<Gone> {
+    let (object, seen) = match &object.0 {
+        Ok(object) => (object.clone(), true),
+        Err(unusable) if unusable.flaw == Flaw::NotListed => (known?.open()?, false),
+        Err(_) => return None,
+    };
+    (object.spec.revoke_on_delete == Some(true)).then(|| Gone {
+        token: context.revocable(&key_of(&object), object.metadata.uid.as_deref()),
+        object,
+        seen,
+    })
+}
+
+fn note(
+    context: &Context,
+    event: &Event<Readable<ApiCredential>>,
+    listed: &mut Option<HashSet<Key>>,
+) {
     if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = event {
-        context
-            .head
-            .saw(object.metadata.resource_version.as_deref());
+        let version = object.meta().resource_version.as_deref();
+        context.head.saw(version);
     }
+    // An object that cannot be used keeps its place among those that name the same Secret.
+    let insert = |object: &Readable<ApiCredential>| match &object.0 {
+        Ok(object) => lock(&context.index).insert(object),
+        Err(unusable) if unusable.target.is_some() => {
+            lock(&context.index).insert(&stand_in(unusable))
+        }
+        Err(_) => Vec::new(),
+    };
     let woken = match event {
         Event::Init => {
             *listed = Some(HashSet::new());
@@ -133,7 +139,7 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
             if let Some(listed) = listed {
                 listed.insert(key_of(object));
             }
-            lock(&context.index).insert(object)
+            insert(object)
         }
         Event::InitDone => {
             // The first list; later ones come as their changes. One that broke and was begun again may have named what
@@ -143,15 +149,9 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
             lock(&context.index).retain(&keep)
         }
         Event::Apply(object) => {
-            context.saw(
-                &key_of(object),
-                object
-                    .metadata
-                    .resource_version
-                    .as_deref()
-                    .unwrap_or_default(),
-            );
-            lock(&context.index).insert(object)
+            let version = object.meta().resource_version.as_deref();
+            context.saw(&key_of(object), version.unwrap_or_default());
+            insert(object)
         }
         Event::Delete(object) => {
             let key = key_of(object);
@@ -167,52 +167,9 @@ fn note(context: &Context, event: &Event<ApiCredential>, listed: &mut Option<Has
     }
 }
 
-/// Managed fields are four fifths of an object's memory (reliability research, section 2.6); labels and annotations are
-/// of no use here, but for one that steers, of which no more is read than this. Of all managers one is left if others than
-/// apicred hold a part of the status.
-fn prune<K: Resource>(object: &mut K) {
-    let meta = object.meta_mut();
-    let status = Some("status");
-    let stranger = |entry: &ManagedFieldsEntry| {
-        entry.subresource.as_deref() == status && entry.manager.as_deref() != Some(names::MANAGER)
-    };
-    let strange = meta.managed_fields.iter().flatten().any(stranger);
-    meta.managed_fields = strange.then(|| {
-        vec![ManagedFieldsEntry {
-            subresource: status.map(str::to_owned),
-            ..ManagedFieldsEntry::default()
-        }]
-    });
-    meta.labels = None;
-    if let Some(annotations) = &mut meta.annotations {
-        annotations.retain(|key, value| {
-            if let Some((end, _)) = value.char_indices().nth(MAX_RENEW_REQUEST) {
-                value.truncate(end);
-                value.shrink_to_fit();
-            }
-            key == names::RENEW_REQUESTED_AT
-        });
-    }
-}
-
-/// What tells which object is gone.
-fn by_name(secret: &mut PartialObjectMeta<Secret>) {
-    let meta = std::mem::take(&mut secret.metadata);
-    secret.metadata = ObjectMeta {
-        namespace: meta.namespace,
-        name: meta.name,
-        uid: meta.uid,
-        resource_version: meta.resource_version,
-        ..ObjectMeta::default()
-    };
-}
-
 /// Secrets, by metadata: wakes the credentials that read or write the ones that change.
 pub(super) async fn secrets(context: Arc<Context>) {
-    // Who owns which field of a target is told by its managed fields, so nothing is taken off here.
-    let watch =
-        scope::namespaced::<PartialObjectMeta<Secret>>(&context, "secrets", |_| {}, by_name);
-    let stream = settle(watch);
+    let stream = settle(scope::metadata(&context, "secrets", trim::secret));
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
         let now = context.clock.now();
@@ -261,7 +218,7 @@ pub(super) async fn secrets(context: Arc<Context>) {
 
 /// The watch of `TokenIssuers`.
 pub(super) fn token_issuers(context: &Arc<Context>) -> Watch<Readable<TokenIssuer>> {
-    scope::namespaced(context, "tokenissuers", prune, |_| {})
+    scope::namespaced(context, "tokenissuers")
 }
 
 /// The watch of `ClusterTokenIssuers`.
@@ -269,8 +226,49 @@ pub(super) fn cluster_issuers(context: &Arc<Context>) -> Watch<Readable<ClusterT
     scope::clustered(context, "clustertokenissuers")
 }
 
-/// Issuers of one kind: fills the store, wakes the credentials that ask the ones whose spec changes, and hands the
-/// changed ones to `changed`.
+/// What a change of an issuer is told by: its UID and generation, and whether it can be used.
+type IssuerVersion = (Option<String>, Option<i64>, Option<Flaw>);
+
+/// The versions of the issuers that are known, to find out what a list changes.
+#[derive(Default)]
+struct Versions {
+    known: HashMap<IssuerName, IssuerVersion>,
+    listed: HashMap<IssuerName, IssuerVersion>,
+}
+
+impl Versions {
+    /// A list begins. One that broke off before has changed nothing.
+    fn begin(&mut self) {
+        self.listed.clear();
+    }
+
+    fn list(&mut self, issuer: IssuerName, version: IssuerVersion) {
+        self.listed.insert(issuer, version);
+    }
+
+    /// The list is complete. Returns the issuers that are new, changed or gone.
+    fn end(&mut self) -> Vec<IssuerName> {
+        let old = std::mem::replace(&mut self.known, std::mem::take(&mut self.listed));
+        let gone = old.keys().filter(|k| !self.known.contains_key(*k));
+        let changed = self.known.iter().filter(|(k, v)| old.get(*k) != Some(*v));
+        gone.chain(changed.map(|(k, _)| k)).cloned().collect()
+    }
+
+    /// The watch has shown an issuer. Says whether it changed.
+    fn put(&mut self, issuer: IssuerName, version: IssuerVersion) -> bool {
+        self.known.insert(issuer, version.clone()) != Some(version)
+    }
+
+    fn remove(&mut self, issuer: &IssuerName) {
+        self.known.remove(issuer);
+    }
+}
+
+/// Issuers of one kind: fills the store, triggers the credentials of those whose spec changed, and hands these to
+/// `changed`. A list is compared with what was known: what did not change triggers nobody.
+///
+/// An issuer that cannot be used is taken out of the store and noted as such, so that nobody is served by rules that were
+/// replaced.
 pub(super) async fn issuers<K>(
     context: Arc<Context>,
     mut writer: Writer<K>,
@@ -280,44 +278,66 @@ pub(super) async fn issuers<K>(
 ) where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let stream = readable::<K>(watch, name);
+    let stream = settle(watch);
     let mut stream = std::pin::pin!(stream);
-    let mut versions: HashMap<IssuerName, (Option<String>, Option<i64>)> = HashMap::new();
-    let mut listed: Option<HashSet<IssuerName>> = None;
+    let mut versions = Versions::default();
+    let mut unusable = HashMap::new();
+    let issuer = |object: &Readable<K>| {
+        let key = key_of(object);
+        (kind, key.namespace, key.name)
+    };
     while let Some(event) = stream.next().await {
-        writer.apply_watcher_event(&event);
-        let of = |object: &K| {
-            let key = key_of(object);
-            let version = (object.meta().uid.clone(), object.meta().generation);
-            ((kind, key.namespace, key.name), version)
-        };
         let mut news = Vec::new();
-        match &event {
-            Event::Init => listed = Some(HashSet::new()),
-            Event::InitApply(object) | Event::Apply(object) => {
-                let (issuer, version) = of(object);
-                if let Some(listed) = &mut listed {
-                    listed.insert(issuer.clone());
+        match event {
+            Event::Init => {
+                versions.begin();
+                unusable = HashMap::new();
+                writer.apply_watcher_event(&Event::Init);
+            }
+            Event::InitApply(object) => {
+                note_flaw(name, &object);
+                let of = issuer(&object);
+                versions.list(of.clone(), version(&object));
+                match object.0 {
+                    Ok(object) => writer.apply_watcher_event(&Event::InitApply(object)),
+                    Err(flawed) => {
+                        unusable.insert(of, flawed);
+                    }
                 }
-                let known = versions.insert(issuer.clone(), version.clone()) == Some(version);
-                // What a list brings is told at its end, once.
-                if !known && listed.is_none() {
-                    news.push(issuer);
+            }
+            Event::InitDone => {
+                // The store changes in between, so that no issuer is missing from both.
+                let listed: HashSet<IssuerName> = unusable.keys().cloned().collect();
+                lock(&context.unusable).extend(unusable.drain());
+                writer.apply_watcher_event(&Event::InitDone);
+                let known = |issuer: &IssuerName| issuer.0 != kind || listed.contains(issuer);
+                lock(&context.unusable).retain(|issuer, _| known(issuer));
+                context.health.listed(name);
+                news = versions.end();
+            }
+            Event::Apply(object) => {
+                let (of, version) = (issuer(&object), version(&object));
+                if versions.put(of.clone(), version) {
+                    note_flaw(name, &object);
+                    news.push(of.clone());
+                }
+                match object.0 {
+                    Ok(object) => {
+                        writer.apply_watcher_event(&Event::Apply(object));
+                        lock(&context.unusable).remove(&of);
+                    }
+                    Err(flawed) => {
+                        lock(&context.unusable).insert(of.clone(), flawed);
+                        remove(&mut writer, kind, &of);
+                    }
                 }
             }
             Event::Delete(object) => {
-                let (issuer, _) = of(object);
-                versions.remove(&issuer);
-                news.push(issuer);
-            }
-            Event::InitDone => {
-                if let Some(keep) = listed.take() {
-                    news.extend(versions.keys().filter(|k| !keep.contains(*k)).cloned());
-                    versions.retain(|k, _| keep.contains(k));
-                }
-                context.health.listed(name);
-                // What the list brought is in the store only now.
-                news.extend(versions.keys().cloned());
+                let of = issuer(&object);
+                versions.remove(&of);
+                lock(&context.unusable).remove(&of);
+                remove(&mut writer, kind, &of);
+                news.push(of);
             }
         }
         for issuer in news {
@@ -327,6 +347,26 @@ pub(super) async fn issuers<K>(
                 .for_each(|key| context.triggers.send(key));
             let _ = changed.send(issuer);
         }
+    }
+}
+
+fn version<K: Resource>(object: &Readable<K>) -> IssuerVersion {
+    let meta = object.meta();
+    (meta.uid.clone(), meta.generation, object.flaw().cloned())
+}
+
+/// Takes an issuer out of the store.
+fn remove<K>(writer: &mut Writer<K>, kind: IssuerKind, (_, namespace, name): &IssuerName)
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,
+{
+    let reference = ObjectRef::<K>::new(name);
+    let reference = match kind {
+        IssuerKind::TokenIssuer => reference.within(namespace),
+        IssuerKind::ClusterTokenIssuer => reference,
+    };
+    if let Some(old) = writer.as_reader().get(&reference) {
+        writer.apply_watcher_event(&Event::Delete(old.as_ref().clone()));
     }
 }
 
@@ -391,4 +431,63 @@ where
     K: Lookup<DynamicType = ()> + Clone + 'static,
 {
     reflector::store()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issuer(name: &str) -> IssuerName {
+        (IssuerKind::TokenIssuer, "n".to_owned(), name.to_owned())
+    }
+
+    fn version(generation: i64) -> IssuerVersion {
+        (Some("u".to_owned()), Some(generation), None)
+    }
+
+    fn list(versions: &mut Versions, issuers: &[(&str, IssuerVersion)]) -> Vec<String> {
+        versions.begin();
+        for (name, version) in issuers {
+            versions.list(issuer(name), version.clone());
+        }
+        let mut told: Vec<String> = versions.end().into_iter().map(|i| i.2).collect();
+        told.sort();
+        told
+    }
+
+    #[test]
+    fn a_list_of_issuers_tells_what_changed_and_nothing_else() {
+        let mut versions = Versions::default();
+        let first = [("a", version(1)), ("b", version(1)), ("c", version(1))];
+        assert_eq!(list(&mut versions, &first), ["a", "b", "c"]);
+        assert!(list(&mut versions, &first).is_empty());
+        assert!(
+            !versions.put(issuer("a"), version(1)),
+            "a status or a label"
+        );
+        assert!(versions.put(issuer("a"), version(2)));
+        let flaw = Some(Flaw::DoesNotFit("spec.limits".to_owned()));
+        let unusable = (Some("u".to_owned()), Some(1), flaw);
+        let anew = (Some("v".to_owned()), Some(1), None);
+        let later = [("a", version(2)), ("b", unusable), ("d", version(1))];
+        assert_eq!(list(&mut versions, &later), ["b", "c", "d"]);
+        assert_eq!(
+            list(
+                &mut versions,
+                &[("a", anew), ("b", version(1)), ("d", version(1))]
+            ),
+            ["a", "b"]
+        );
+    }
+
+    #[test]
+    fn a_list_of_issuers_that_breaks_off_is_told_by_the_next_one() {
+        let mut versions = Versions::default();
+        versions.begin();
+        versions.list(issuer("a"), version(1));
+        assert_eq!(list(&mut versions, &[("a", version(1))]), ["a"]);
+        versions.begin();
+        versions.list(issuer("a"), version(2));
+        assert_eq!(list(&mut versions, &[("a", version(2))]), ["a"]);
+    }
 }

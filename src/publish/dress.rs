@@ -57,7 +57,7 @@ fn usual() -> Vec<String> {
 
 impl DressKeys {
     /// Of a Secret on which nothing readable is noted.
-    pub(super) fn unknown() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self {
             labels: Vec::new(),
             annotations: Vec::new(),
@@ -66,7 +66,7 @@ impl DressKeys {
     }
 
     /// Names of the keys.
-    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.noted().map(|(key, _)| key)
     }
 

@@ -47,6 +47,11 @@ struct ReadyLabel {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct StateLabel {
     state: &'static str,
 }
@@ -85,6 +90,8 @@ pub struct Snapshot {
     pub proofs_ending: [i64; 2],
     /// Credentials whose token lacks what it is expected to have.
     pub permissions_missing: i64,
+    /// Objects whose spec cannot be used: credentials, issuers of namespaces, issuers of the cluster.
+    pub unreadable: [i64; 3],
     /// When each watch last brought anything, Unix seconds.
     pub watches: Vec<(&'static str, i64)>,
     /// End of each token, Unix seconds, if that is wanted.
@@ -227,6 +234,18 @@ fn gauges(snapshot: &Snapshot) -> Registry {
         ready.get_or_create(&ReadyLabel { ready: label }).set(count);
     }
     registry.register("credentials", "Credentials by their Ready condition", ready);
+    let unreadable = Family::<KindLabel, Gauge>::default();
+    for (kind, count) in ["ApiCredential", "TokenIssuer", "ClusterTokenIssuer"]
+        .into_iter()
+        .zip(snapshot.unreadable)
+    {
+        unreadable.get_or_create(&KindLabel { kind }).set(count);
+    }
+    registry.register(
+        "unreadable_objects",
+        "Objects whose spec does not fit this version's CRD or is too large",
+        unreadable,
+    );
     let overdue = Gauge::<i64>::default();
     overdue.set(snapshot.overdue_seconds);
     registry.register(

@@ -10,6 +10,7 @@
 //! | [`network`] | T2, T11: addresses, http, weak keys |
 //! | [`answers`] | T6, T10: an issuer that echoes secrets and forges claims |
 //! | [`crowd`] | T7, T8: thousands of broken objects, refused credentials |
+//! | [`memory`] | T7: objects that are as large as the API server takes them |
 //! | [`rights`] | T9, T13, T14: the operator's own rights, webhooks, the admin port |
 //! | [`deletion`] | T16: what is deleted in flight |
 
@@ -18,6 +19,7 @@ mod attacker;
 mod consent;
 mod crowd;
 mod deletion;
+mod memory;
 mod network;
 mod objects;
 mod rights;

@@ -30,6 +30,7 @@ mod servers;
 mod slow;
 mod stream;
 mod sync;
+mod unreadable;
 mod watches;
 mod wire;
 

@@ -18,6 +18,8 @@ pub(crate) enum Spoil {
     Reset(usize),
     /// `ERROR` with 410: the version is not known any more.
     Gone(usize),
+    /// The same, after each event with this text in it.
+    GoneAfter(&'static str),
     /// A line that is no event.
     Garbage(usize),
     /// Every event comes twice.
@@ -46,6 +48,11 @@ impl Spoil {
                 )
             }
             Self::Gone(after) => Box::pin(lines.take(after).chain(stream::iter([Ok(gone.into())]))),
+            Self::GoneAfter(text) => Box::pin(lines.flat_map(move |line| {
+                let hit = line.as_ref().is_ok_and(|l| contains(l, text));
+                let gone = hit.then(|| Ok(gone.clone().into()));
+                stream::iter([Some(line), gone].into_iter().flatten())
+            })),
             Self::Garbage(after) => {
                 let page = Bytes::from_static(b"<!doctype html><title>Sign in</title>\n");
                 Box::pin(lines.take(after).chain(stream::iter([Ok(page)])))

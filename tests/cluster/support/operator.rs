@@ -164,6 +164,11 @@ impl Operator {
         self.process.signal(name).await;
     }
 
+    /// The most memory that it has had so far, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
+    }
+
     /// Has it ended by itself?
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()

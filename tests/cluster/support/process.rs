@@ -93,6 +93,15 @@ impl Guarded {
             .await;
     }
 
+    /// The most memory that it has had so far, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        let status = status.expect("a process that lives");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = peak.and_then(|p| p.trim().strip_suffix(" kB")?.trim().parse().ok());
+        number.expect("a number of KiB")
+    }
+
     /// How it ended, if it did.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.watchdog.try_wait().ok().flatten()

@@ -1,0 +1,204 @@
+//! Objects of a CRD that is newer than the operator: what it cannot read is not what was deleted.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use apicred::api::{ApiCredential, ClusterTokenIssuer};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use testenv::eventually;
+
+use crate::{
+    life::Case,
+    stream::Spoil,
+    support::{LATER, Listener, World, issuer_of, run},
+    wire::Fault,
+};
+
+/// A value that no version knows, and that stands in no other object.
+const UNKNOWN: &str = "aGalacticYear";
+
+/// Why another credential does not get the Secret. Which of the two is the older one is decided by their UIDs if they were
+/// made in one second.
+const TAKEN: [&str; 2] = ["SecretNotOwned", "TargetClaimed"];
+
+/// Opens a field of a CRD to any value, as a newer version of it may.
+async fn widen(world: &World, crd: &str, field: &str) {
+    let path =
+        format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
+    let any = json!([{ "op": "replace", "path": path, "value": { "x-kubernetes-preserve-unknown-fields": true } }]);
+    let (crd, patch) = (format!("{crd}.apicred.dev"), any.to_string());
+    let args = ["patch", "crd", &crd, "--type=json", "-p", &patch];
+    world.cluster.kubectl(&args).await.expect("a wider CRD");
+}
+
+fn credentials(case: &Case) -> Api<DynamicObject> {
+    let kind = ApiResource::erase::<ApiCredential>(&());
+    Api::namespaced_with(case.place.kube.clone(), &case.place.namespace, &kind)
+}
+
+fn issuers(case: &Case) -> Api<DynamicObject> {
+    let kind = ApiResource::erase::<ClusterTokenIssuer>(&());
+    Api::all_with(case.place.kube.clone(), &kind)
+}
+
+/// Changes an object, once the API server has taken over the wider CRD.
+async fn edit(api: &Api<DynamicObject>, name: &str, patch: &Value) {
+    let patch = Patch::Merge(patch);
+    eventually(LATER, format!("an edit of {name}"), async || {
+        let edited = api.patch(name, &PatchParams::default(), &patch).await;
+        edited.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
+/// Waits until an object says in its status, for its present generation, why it is not ready.
+async fn until_told(api: &Api<DynamicObject>, name: &str, reasons: &[&str]) -> String {
+    eventually(LATER, format!("{name}: {reasons:?}"), async || {
+        let object = api.get(name).await.map_err(|error| error.to_string())?;
+        let status = &object.data["status"];
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.iter().find(|c| c["type"] == "Ready");
+        let told = ready.filter(|ready| {
+            ready["status"] == "False"
+                && ready["reason"]
+                    .as_str()
+                    .is_some_and(|r| reasons.contains(&r))
+                && status["observedGeneration"] == json!(object.metadata.generation)
+        });
+        told.map(|ready| ready["message"].as_str().unwrap_or_default().to_owned())
+            .ok_or_else(|| status.to_string())
+    })
+    .await
+}
+
+#[test]
+fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts() {
+    run(async {
+        let world = World::own().await;
+        let mut case = Case::new(&world, "f59-credential").await;
+        // Each event about it makes the operator list again.
+        case.wire.rule(|call| {
+            let watch = call.verb == "watch" && call.resource == "apicredentials";
+            watch.then_some(Fault::Stream(Spoil::GoneAfter(UNKNOWN)))
+        });
+        let count = AtomicUsize::new(0);
+        let listener = Listener::answering("200 OK", move |request| {
+            let issuer = issuer_of(request);
+            let (token, end) = (format!("{issuer}/token"), format!("{issuer}/revoke"));
+            if request.starts_with("GET") {
+                json!({ "issuer": issuer, "token_endpoint": token, "revocation_endpoint": end })
+            } else {
+                let token = format!("token-{}", count.fetch_add(1, Ordering::SeqCst));
+                json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 })
+            }
+            .to_string()
+        });
+        let asked = |word: &str| {
+            let requests = listener.requests();
+            requests.iter().filter(|r| r.starts_with(word)).count()
+        };
+        case.place.put_listener(&listener).await;
+        case.start();
+        let revoked = json!({ "revokeOnDelete": true });
+        case.place.create("c", revoked).await;
+        let first = case.until_ready(None).await;
+        case.place.create("rival", json!({})).await;
+        let api = credentials(&case);
+        let refused = until_told(&api, "rival", &TAKEN).await;
+        widen(&world, "apicredentials", "minLifetime").await;
+
+        for (name, value, reason) in [
+            ("unknown", json!({ "later": UNKNOWN }), "NotReadable"),
+            // Bounded by no rule of the wider field.
+            ("large", json!([UNKNOWN, "x".repeat(70_000)]), "InvalidSpec"),
+        ] {
+            let lists = || {
+                let journal = case.wire.journal();
+                let lists = journal
+                    .iter()
+                    .filter(|e| e.call.verb == "list" && e.call.resource == "apicredentials");
+                lists.count()
+            };
+            let (before, posts) = (lists(), asked("POST /token "));
+            edit(&api, "c", &json!({ "spec": { "minLifetime": value } })).await;
+            let message = until_told(&api, "c", &[reason]).await;
+            assert!(message.contains("spec"), "{message}");
+            eventually(LATER, format!("{name}: another list"), async || {
+                lists() > before
+            })
+            .await;
+            // The old spec is acted on no more.
+            let wish = json!({ "metadata": { "annotations": { "apicred.dev/renew-requested-at": name } } });
+            edit(&api, "c", &wish).await;
+            case.stays_quiet(std::time::Duration::from_millis(400))
+                .await;
+            case.stop().await;
+            case.start();
+            edit(
+                &api,
+                "c",
+                &json!({ "metadata": { "labels": { "seen": name } } }),
+            )
+            .await;
+            until_told(&api, "c", &[reason]).await;
+            case.stays_quiet(std::time::Duration::from_millis(400))
+                .await;
+            assert_eq!(asked("POST /token "), posts, "{name}");
+            let there = case.place.view("token").await.expect("the token stays");
+            assert_eq!(there.token, first.token, "{name}");
+            assert_eq!(until_told(&api, "rival", &TAKEN).await, refused, "{name}");
+        }
+        assert_eq!(asked("POST /revoke "), 0, "{}", case.said.text());
+
+        let usual = json!({ "spec": { "minLifetime": null } });
+        edit(&api, "c", &usual).await;
+        case.until_ready(Some((&first, None))).await;
+        // Only now it goes.
+        case.place.delete("c").await;
+        eventually(LATER, "a revocation", async || asked("POST /revoke ") == 1).await;
+        case.stop().await;
+    });
+}
+
+#[test]
+fn an_issuer_that_cannot_be_read_serves_nobody_by_its_old_rules() {
+    run(async {
+        let world = World::own().await;
+        let mut case = Case::new(&world, "f59-issuer").await;
+        case.start();
+        case.place.create("c", json!({})).await;
+        let first = case.until_ready(None).await;
+        let posts = case.place.posts();
+        let (name, api) = (case.place.issuer_name.clone(), issuers(&case));
+        widen(&world, "clustertokenissuers", "limits").await;
+        edit(&api, &name, &json!({ "spec": { "limits": UNKNOWN } })).await;
+        let message = until_told(&api, &name, &["NotReadable"]).await;
+        assert!(message.starts_with("spec.limits: "), "{message}");
+        case.place
+            .create("d", json!({ "target": { "secretName": "other" } }))
+            .await;
+        let message = until_told(&credentials(&case), "d", &["IssuerNotReady"]).await;
+        assert!(message.contains("spec.limits"), "{message}");
+        assert_eq!(case.place.posts(), posts);
+        // What is there stays, and a new process sees the same.
+        case.stop().await;
+        case.start();
+        edit(
+            &credentials(&case),
+            "d",
+            &json!({ "metadata": { "labels": { "a": "b" } } }),
+        )
+        .await;
+        case.stays_quiet(std::time::Duration::from_millis(400))
+            .await;
+        let there = case.place.view("token").await.expect("the token stays");
+        assert_eq!(there.token, first.token);
+        edit(&api, &name, &json!({ "spec": { "limits": null } })).await;
+        case.place.ready("d").await;
+        assert_eq!(case.place.posts(), posts + 1);
+        case.stop().await;
+    });
+}
