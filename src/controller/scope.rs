@@ -12,7 +12,7 @@ use super::{
     readable::{Bounded, Readable, identity},
     retry::{Failure, with_backoff},
     trim,
-    watch::{Broken, Read, Source, watch},
+    watch::{Read, Source, WatchError, watch},
 };
 
 /// Which namespaces an operator looks after.
@@ -80,14 +80,14 @@ fn report(
     context: &Context,
     stream: &'static str,
     namespace: &str,
-    failure: &Failure<Broken>,
+    failure: &Failure<WatchError>,
 ) -> Failed {
     context.metrics.watch_broke(stream);
     if failure.sudden {
         context.head.doubt();
     }
     if let Some(failures) = failure.report {
-        let Broken(why) = failure.error;
+        let WatchError(why) = failure.error;
         tracing::warn!(
             stream,
             namespace,

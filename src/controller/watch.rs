@@ -38,7 +38,7 @@ pub(super) struct Source {
 
 /// Why a list or watch failed, without the server's text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Broken(pub(super) &'static str);
+pub(super) struct WatchError(pub(super) &'static str);
 
 /// How an object is made of its JSON.
 pub(super) type Read<T> = fn(&[u8]) -> Result<T, serde_json::Error>;
@@ -165,7 +165,7 @@ struct Status {
 pub(super) fn watch<T>(
     source: Source,
     read: Read<T>,
-) -> impl Stream<Item = Result<Event<T>, Broken>> + Send + 'static
+) -> impl Stream<Item = Result<Event<T>, WatchError>> + Send + 'static
 where
     T: Resource + Send + 'static,
 {
@@ -183,7 +183,7 @@ where
     )
 }
 
-type Step<T> = (Option<Result<Event<T>, Broken>>, State);
+type Step<T> = (Option<Result<Event<T>, WatchError>>, State);
 
 async fn step<T: Resource>(source: &Source, read: Read<T>, state: State) -> Step<T> {
     match state {
@@ -209,7 +209,7 @@ async fn step<T: Resource>(source: &Source, read: Read<T>, state: State) -> Step
                     (Some(Ok(Event::InitDone)), State::Listed(resource_version))
                 }
                 _ => (
-                    Some(Err(Broken("the server gave no resourceVersion"))),
+                    Some(Err(WatchError("the server gave no resourceVersion"))),
                     State::Start,
                 ),
             },
@@ -241,16 +241,16 @@ async fn step<T: Resource>(source: &Source, read: Read<T>, state: State) -> Step
 
 impl Page {
     /// The next object, or none at the end of the page.
-    async fn next<T>(&mut self, read: Read<T>) -> Result<Option<T>, Broken> {
+    async fn next<T>(&mut self, read: Read<T>) -> Result<Option<T>, WatchError> {
         loop {
             let input = self.body.fill_buf().await;
-            let input = input.map_err(|_| Broken("the connection broke during the list"))?;
+            let input = input.map_err(|_| WatchError("the connection broke during the list"))?;
             if input.is_empty() {
-                return Err(Broken("the list ended early"));
+                return Err(WatchError("the list ended early"));
             }
             let part = self.list.read(input);
-            let (size, part) = part.map_err(|_| Broken("the answer is no list"))?;
-            let malformed = |_| Broken("the list has something in it that is no object");
+            let (size, part) = part.map_err(|_| WatchError("the answer is no list"))?;
+            let malformed = |_| WatchError("the list has something in it that is no object");
             let next = match part {
                 None => None,
                 Some(Part::Item(item)) => Some(read(item).map(Some).map_err(malformed)),
@@ -292,7 +292,7 @@ impl Watching {
     }
 
     fn again<T>(self, why: &'static str) -> Step<T> {
-        (Some(Err(Broken(why))), State::Listed(self.version))
+        (Some(Err(WatchError(why))), State::Listed(self.version))
     }
 
     fn event<T: Resource>(mut self: Box<Self>, read: Read<T>) -> Step<T> {
@@ -315,7 +315,10 @@ impl Watching {
             _ => {
                 let code = serde_json::from_str::<Status>(object.get()).map_or(0, |s| s.code);
                 return if code == 410 {
-                    (Some(Err(Broken("too old; listing again"))), State::Start)
+                    (
+                        Some(Err(WatchError("too old; listing again"))),
+                        State::Start,
+                    )
                 } else {
                     self.again("the server ended it with an error")
                 };
@@ -326,7 +329,7 @@ impl Watching {
         };
         let Some(version) = object.meta().resource_version.clone() else {
             return (
-                Some(Err(Broken("the server gave no resourceVersion"))),
+                Some(Err(WatchError("the server gave no resourceVersion"))),
                 State::Start,
             );
         };
@@ -336,11 +339,11 @@ impl Watching {
     }
 }
 
-fn broken(error: &kube::Error, otherwise: &'static str) -> Broken {
+fn broken(error: &kube::Error, otherwise: &'static str) -> WatchError {
     let kube::Error::Api(status) = error else {
-        return Broken(otherwise);
+        return WatchError(otherwise);
     };
-    Broken(match status.code {
+    WatchError(match status.code {
         401 => "not authenticated; is the service account token valid?",
         403 => "forbidden; the operator's role lacks list and watch on this kind",
         404 => "the kind is not known to the server; are the CRDs installed?",
