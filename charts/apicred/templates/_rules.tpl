@@ -9,8 +9,9 @@ A rule that no code uses is a defect; so is a call without a rule.
   resources: [secrets]
   verbs: [list, watch]
 # src/controller/materials.rs (open): reads a client secret, certificate or grant material when a token must be
-# asked for or the Secret moved. src/controller/refresh.rs (still_ours): whose refresh token stands there after a
-# conflict. src/controller/doubts.rs (settle): the metadata of a Secret that the cache may be wrong about.
+# asked for or the Secret moved. src/controller/state_secret.rs (standing): which refresh token is there after a
+# conflict; (spent_on_target): the metadata of the target, which names the refresh tokens that were spent; (writer): who
+# wrote the state Secret last. src/controller/doubts.rs (settle): the metadata of a Secret that the cache may be wrong about.
 # src/controller/revoke.rs (from_secret): the token of a deleted credential, to revoke it.
 # src/controller/digest_key.rs (load): reads the operator's own digest key, once a process.
 - apiGroups: [""]
@@ -22,7 +23,7 @@ A rule that no code uses is a defect; so is a call without a rule.
   verbs: [create]
 # src/controller/write.rs (patch_secret): puts the next token, labels or owner into a target Secret. Targets are
 # never deleted by the operator: the garbage collector does it, by owner reference.
-# src/controller/refresh.rs (write): the mark and the next refresh token of a state Secret.
+# src/controller/state_secret.rs (write): the mark and the next refresh token of a state Secret.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [patch]
