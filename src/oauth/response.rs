@@ -18,6 +18,8 @@ use crate::credential::{Credential, Endpoint, Proof};
 
 /// Longest access token that is published: a Secret holds 1 MiB and the token stands in it twice.
 const MAX_TOKEN: usize = 256 * 1024;
+/// `issued_token_type` of a refresh token (RFC 8693 section 3).
+const REFRESH_TOKEN: &str = "urn:ietf:params:oauth:token-type:refresh_token";
 /// Most fields of an answer in form encoding.
 const MAX_FIELDS: usize = 256;
 /// `Retry-After` beyond this is cut, as the MSAL libraries do (facts, section 3.2).
@@ -91,6 +93,17 @@ pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal>
                 Class::Invalid,
                 "TokenTypeNotSupported",
                 "the issuer gave a token that is not of type Bearer; turn sender-constrained tokens off for this client",
+            )
+        });
+    }
+    // RFC 8693 section 2.2.1. The Secret is mounted by workloads, and a refresh token outlives what they may do.
+    if text("issued_token_type").is_some_and(|t| t.eq_ignore_ascii_case(REFRESH_TOKEN)) {
+        return Err(Refusal {
+            http_status: Some(raw.status),
+            ..Refusal::local(
+                Class::Invalid,
+                "TokenTypeNotSupported",
+                "the issuer gave a refresh token (issued_token_type), which apicred does not publish; configure the exchange at the issuer to give an access token",
             )
         });
     }

@@ -197,6 +197,11 @@ fn a_token_that_no_workload_could_use_is_refused() {
             Class::Invalid,
             "TokenTypeNotSupported",
         ),
+        (
+            json!({ "issued_token_type": "urn:ietf:params:oauth:token-type:refresh_token" }),
+            Class::Invalid,
+            "TokenTypeNotSupported",
+        ),
     ] {
         let refusal = of(change);
         assert_eq!(
