@@ -31,15 +31,17 @@ fn below(folder: &Path, module: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Is there a unit test of this name: `room::tests::file::name`, or `room::file::tests::name` in the file itself?
+/// Is there a unit test of this name: `room::tests::file::name`, or `room::tests::name` in `room.rs` or `room/tests.rs`?
 fn is_unit_test(named: &str) -> bool {
-    let Some((file, name)) = named.rsplit_once("::") else {
+    let Some((module, name)) = named.rsplit_once("::") else {
         return false;
     };
-    let file = file.strip_suffix("::tests").unwrap_or(file);
-    let path = format!("src/{}.rs", file.replace("::", "/"));
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
-    text.is_ok_and(|text| text.contains(&format!("fn {name}(")))
+    let file = module.strip_suffix("::tests").unwrap_or(module);
+    [module, file].iter().any(|module| {
+        let path = format!("src/{}.rs", module.replace("::", "/"));
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+        text.is_ok_and(|text| text.contains(&format!("fn {name}(")))
+    })
 }
 
 #[test]
