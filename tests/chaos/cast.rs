@@ -196,9 +196,11 @@ impl Prepared {
                 "caBundle": self.ca_pem,
                 "limits": { "requestsPerSecond": 200, "maxInFlight": 64 },
             });
+            // Without it the spent token of a lost answer is sent once more, when the published token has expired and
+            // nothing is left to lose. This issuer must never see one twice.
+            spec["refreshTokens"] = json!({ "reuse": "Never" });
             if let Some(window) = window {
-                let window = format!("{}s", window.as_secs());
-                spec["refreshTokens"] = json!({ "reuseWindow": window });
+                spec["refreshTokens"]["reuseWindow"] = json!(format!("{}s", window.as_secs()));
             }
             spec
         };

@@ -28,19 +28,20 @@ pub(crate) fn excuse(
         Entry::Received { request, at, .. } => Some((*request, *at)),
         _ => None,
     });
-    let answered = last.and_then(|(last, _)| {
+    let second = SignedDuration::from_secs(1);
+    let Some(from) = loss.marked.or(last.map(|(_, at)| at)).map(|at| at - second) else {
+        return Err("no mark and no request".to_owned());
+    };
+    // A request before the mark is another one: the marked one was not read.
+    let answered = last.filter(|(_, at)| *at >= from).and_then(|(last, _)| {
         journal.iter().find_map(|entry| match entry {
             Entry::Answered { request, at } if *request == last => Some(*at),
             _ => None,
         })
     });
-    let second = SignedDuration::from_secs(1);
-    let Some(from) = loss.marked.or(last.map(|(_, at)| at)).map(|at| at - second) else {
-        return Err("no mark and no request".to_owned());
-    };
-    // An exchange ends after 15 s. Its outcome is stored as soon as the API server allows.
+    // An exchange ends after 20 s. Its outcome is stored as soon as the API server allows.
     let is_outage = |h: &&Happening| matches!(h.fault, Fault::Down(s, _) | Fault::Stall(s, _) if s != Server::Issuer);
-    let mut until = answered.map_or(from + 16 * second, |at| at + 3 * second);
+    let mut until = answered.map_or(from + 21 * second, |at| at + 3 * second);
     for outage in happened.iter().filter(is_outage) {
         if outage.from <= until && outage.until >= from {
             until = until.max(outage.until + 10 * second);
