@@ -517,7 +517,7 @@ impl Case {
         let writes = || self.wire.writes().values().sum::<usize>();
         eventually(LATER, format!("{}: rest", self.name), async || {
             let before = writes();
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(window.max(Duration::from_millis(200))).await;
             before == writes()
         })
         .await;

@@ -100,7 +100,8 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
             let view = case.until_ready(None).await;
             let there = case.place.ready("early").await;
             assert_eq!(there.token, early.token, "{name}: it was never deleted");
-            case.stays_quiet(Duration::from_secs(1)).await;
+            // A list that the server refuses while it starts is tried again after seconds, and its news are written then.
+            case.stays_quiet(Duration::from_secs(3)).await;
             // The wish of the lost world may have been served in this one, before the operator knew.
             let posts = case.place.posts();
             assert!(posts <= before + 1, "{name}: O3: {before}, then {posts}");
