@@ -258,17 +258,6 @@ where
         self.budgets.retain(|_, t| !t.budget.is_idle(now));
     }
 
-    /// An issuer is gone. What is under way there ends by itself.
-    pub fn forget_issuer(&mut self, issuer: &I) {
-        if self
-            .budgets
-            .get(issuer)
-            .is_some_and(|t| !t.budget.is_in_use())
-        {
-            self.budgets.remove(issuer);
-        }
-    }
-
     /// How many issuers have state, and how many credentials wait or were called.
     pub fn sizes(&self) -> (usize, usize) {
         let waiting: usize = self.budgets.values().map(|t| t.budget.waiting()).sum();

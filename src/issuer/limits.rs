@@ -318,11 +318,6 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             && !self.is_silent(now)
     }
 
-    /// Is anybody's request under way, or does anybody wait?
-    pub(super) fn is_in_use(&self) -> bool {
-        self.in_flight > 0 || !self.line.is_empty()
-    }
-
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
         self.line.len()
