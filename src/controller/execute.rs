@@ -21,7 +21,7 @@ use crate::{
     issuer::line::Urgency,
     oauth::{Class, Refusal},
     plan::{Hold, Observed, Outcome, Plan, Source, Why, fail, fingerprint, schedule, untried},
-    publish::{RefusedSource, SourceMark, dress, ownership::Target, render_patch},
+    publish::{RefusedSource, SourceMark, dress, ownership::Target, render_patch, take_over_patch},
 };
 
 /// Standing in a line is told after this: to say it and take it back would be two writes more for each of thousands, and
@@ -115,6 +115,7 @@ pub(super) async fn execute(
             until,
         } => repeating(until),
         Plan::Render => render(context, credential, key, observed).await,
+        Plan::TakeOver => take_over(context, credential, key, observed).await,
         Plan::Reformat => reformat(context, credential, key, observed).await,
         Plan::Verify => Box::pin(verify(context, credential, key, observed)).await,
         Plan::Mint(why) => mint(context, credential, key, observed, why, None).await,
@@ -142,6 +143,33 @@ async fn render(
     };
     let patch = render_patch(version, &dress(credential), &published.dress_keys);
     dressed(context, credential, key, observed, &patch).await
+}
+
+/// Puts this credential in place of an earlier one as the owner of the Secret.
+async fn take_over(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+) -> Outcome {
+    let Target::OwnerGone { version, uid, .. } = &observed.target else {
+        return again(context);
+    };
+    // It is ours only if ours is the later one of the two.
+    match was_deleted(context, credential, key).await {
+        Ok(false) => {}
+        Ok(true) => return Outcome::Released,
+        Err(trouble) => return write_trouble(context, credential, observed, trouble),
+    }
+    let patch = take_over_patch(version, &dress(credential), uid);
+    let wanted = || wants_metadata(context, credential, key);
+    match patch_secret(context, credential, wanted, &patch).await {
+        Ok(()) => {
+            observed.memory.out_of_sync = None;
+            again(context)
+        }
+        Err(trouble) => write_trouble(context, credential, observed, trouble),
+    }
 }
 
 /// Writes a patch that brings no new token, and says what the credential waits for besides.
@@ -272,9 +300,7 @@ async fn mint(
     why: Why,
     first: Option<Read>,
 ) -> Outcome {
-    // A Secret of an earlier credential of this name is ours only if ours is the later one.
-    let takes_over = matches!(observed.target, Target::OwnerGone { .. });
-    if takes_over || why == Why::Absent && context.has_published(key) {
+    if why == Why::Absent && context.has_published(key) {
         match was_deleted(context, credential, key).await {
             Ok(false) => {}
             Ok(true) => return Outcome::Released,

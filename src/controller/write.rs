@@ -26,9 +26,7 @@ use crate::{
         fingerprint::{self, DigestKey},
         later_than, record, schedule,
     },
-    publish::{
-        DressKeys, Record, create, data, dress, ownership::Target, rotate_patch, take_over_patch,
-    },
+    publish::{DressKeys, Record, create, data, dress, ownership::Target, rotate_patch},
 };
 
 pub(super) async fn publish(
@@ -181,7 +179,7 @@ async fn write(
     let dress = dress(credential);
     let data = data(&held.token, &dress.keys).map_err(WriteTrouble::Unfit)?;
     match &observed.target {
-        Target::Absent | Target::Deleting | Target::Foreign(_) => {
+        Target::Absent | Target::Deleting | Target::OwnerGone { .. } | Target::Foreign(_) => {
             let secret = create(
                 &credential.namespace,
                 &credential.target.name,
@@ -207,16 +205,6 @@ async fn write(
         }
         Target::Ours { version, published } => {
             let patch = rotate_patch(version, &dress, &published.dress_keys, record, &data);
-            let wanted = || wanted(context, credential, key) == Wanted::Here;
-            Ok(patch_secret(context, credential, wanted, &patch).await?)
-        }
-        Target::OwnerGone {
-            version,
-            uid,
-            dress_keys,
-            ..
-        } => {
-            let patch = take_over_patch(version, &dress, (uid, dress_keys), record, &data);
             let wanted = || wanted(context, credential, key) == Wanted::Here;
             Ok(patch_secret(context, credential, wanted, &patch).await?)
         }

@@ -43,6 +43,8 @@ pub enum Plan {
     },
     /// Change the Secret's labels, annotations or owner; the token stays.
     Render,
+    /// The Secret of an earlier credential of this name gets this one as its owner. Its token stays until there is another.
+    TakeOver,
     /// Write the published token in other formats; the issuer is not asked.
     Reformat,
     /// Read a source that changed, or that is listed before the one in use and was not tried; mint if its content is
@@ -142,7 +144,12 @@ impl Plan {
     fn writes(&self) -> bool {
         matches!(
             self,
-            Self::Render | Self::Reformat | Self::Verify | Self::Mint(_) | Self::Publish(_)
+            Self::Render
+                | Self::TakeOver
+                | Self::Reformat
+                | Self::Verify
+                | Self::Mint(_)
+                | Self::Publish(_)
         )
     }
 }
@@ -164,6 +171,9 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
     if observed.deleting {
         return Plan::Release;
     }
+    if let Some(step) = inherited(credential, observed, now) {
+        return step;
+    }
     let dressing = dressing(credential, observed);
     if credential.suspend && dressing.is_none() {
         return Plan::Hold {
@@ -173,15 +183,6 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
     }
     if let Some(refusal) = target_refusal(credential, observed) {
         return refusal;
-    }
-    if let Target::OwnerGone { left, .. } = &observed.target
-        && !left.is_zero()
-    {
-        let left = SignedDuration::try_from(*left).unwrap_or_default();
-        return Plan::Hold {
-            until: schedule::later(now, left),
-            why: Hold::OwnerGone,
-        };
     }
     if observed.target == Target::Deleting {
         return Plan::Hold {
@@ -203,6 +204,29 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
         Need::Token(why) => Plan::Mint(why),
     };
     obtain(credential, observed, now, step, dressing)
+}
+
+/// What becomes of the Secret of an earlier credential of this name. It gets its new owner even if no token can be had,
+/// or is not wanted for now: nobody else would ever delete it.
+fn inherited(credential: &Credential, observed: &Observed, now: Timestamp) -> Option<Plan> {
+    let Target::OwnerGone { left, .. } = &observed.target else {
+        return None;
+    };
+    if target_refusal(credential, observed).is_some() {
+        return None;
+    }
+    if left.is_zero() {
+        return Some(Plan::TakeOver);
+    }
+    let left = SignedDuration::try_from(*left).unwrap_or_default();
+    Some(Plan::Hold {
+        until: schedule::later(now, left),
+        why: if credential.suspend {
+            Hold::Suspended
+        } else {
+            Hold::OwnerGone
+        },
+    })
 }
 
 /// Does the Secret wear something else than the spec wants?
@@ -372,7 +396,7 @@ enum Need {
 fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     let Some(published) = published(&observed.target) else {
         return Need::Token(match observed.target {
-            Target::Adoptable { .. } | Target::OwnerGone { .. } => Why::Adopted,
+            Target::Adoptable { .. } => Why::Adopted,
             _ => Why::Absent,
         });
     };

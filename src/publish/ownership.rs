@@ -99,8 +99,6 @@ pub enum Target {
         version: String,
         /// UID of the earlier credential.
         uid: String,
-        /// The keys that were put on for it.
-        dress_keys: Arc<DressKeys>,
         /// How long the garbage collector still has.
         left: Duration,
     },
@@ -203,7 +201,6 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
             Target::OwnerGone {
                 version: facts.version.clone(),
                 uid: published.credential_uid.clone(),
-                dress_keys: Arc::clone(&published.dress_keys),
                 left: COLLECTOR,
             }
         }

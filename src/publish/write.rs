@@ -59,19 +59,26 @@ pub fn rotate_patch(
     patch
 }
 
-/// A [`rotate_patch`] that also takes the owner reference of an earlier owner off: a Secret has one controller.
-pub fn take_over_patch(
-    version: &str,
-    dress: &Dress,
-    (earlier_uid, worn_before): (&str, &DressKeys),
-    record: &Record,
-    data: &BTreeMap<String, ByteString>,
-) -> Value {
-    let mut patch = rotate_patch(version, dress, worn_before, record, data);
-    if let Some(owners) = patch["metadata"]["ownerReferences"].as_array_mut() {
-        owners.push(json!({ "$patch": "delete", "uid": earlier_uid }));
-    }
-    patch
+/// A patch that puts this owner in place of an earlier one at `version`: a Secret has one controller. The data stays, and
+/// so does the list of what was put on, by which the next write takes it off. The token was asked for by another object:
+/// without these notes it counts as none.
+pub fn take_over_patch(version: &str, dress: &Dress, earlier_uid: &str) -> Value {
+    let whose = |name: &str| (name.to_owned(), json!(dress.annotations.get(name)));
+    let mut annotations: Map<String, Value> = [names::CREDENTIAL, names::CREDENTIAL_UID]
+        .map(whose)
+        .into_iter()
+        .collect();
+    let notes = [names::ISSUED_AT, names::REQUEST, names::FINGERPRINT];
+    annotations.extend(notes.map(|name| (name.to_owned(), Value::Null)));
+    let mut owners = owners_patch(dress);
+    owners.push(json!({ "$patch": "delete", "uid": earlier_uid }));
+    json!({
+        "metadata": {
+            "resourceVersion": version,
+            "annotations": annotations,
+            "ownerReferences": owners,
+        },
+    })
 }
 
 /// A patch that changes only the dress of a Secret at `version`; the token is neither read nor sent.
@@ -93,21 +100,25 @@ fn dress_patch(
     labels.extend(dress.labels.iter().map(|(k, v)| (k.clone(), json!(v))));
     let mut annotations = off(&before.annotations);
     annotations.extend(worn(dress).chain(record).map(|(k, v)| (k, json!(v))));
-    let owner = if dress.owned {
-        json!([owner_reference(dress)])
-    } else {
-        // Strategic merge takes one entry of the list out by its key and leaves the others.
-        json!([{ "$patch": "delete", "uid": dress.owner.uid }])
-    };
     json!({
         "metadata": {
             "resourceVersion": version,
             "labels": labels,
             "annotations": annotations,
-            "ownerReferences": owner,
+            "ownerReferences": owners_patch(dress),
         },
         "type": dress.type_,
     })
+}
+
+/// Puts the owner reference on, or takes it off.
+fn owners_patch(dress: &Dress) -> Vec<Value> {
+    vec![if dress.owned {
+        json!(owner_reference(dress))
+    } else {
+        // Strategic merge takes one entry of the list out by its key and leaves the others.
+        json!({ "$patch": "delete", "uid": dress.owner.uid })
+    }]
 }
 
 /// Annotations of a dress with the notes about it.

@@ -371,3 +371,38 @@ fn a_secret_that_the_garbage_collector_forgets_is_taken_over() {
         case.stop().await;
     });
 }
+
+#[test]
+fn a_forgotten_secret_gets_its_new_owner_even_if_no_token_can_be_had() {
+    run(async {
+        let mut world = LAWLESS.lock().await;
+        let world = fragile(&mut world).await;
+        let mut case = Case::new(world, "r3-no-token").await;
+        case.start();
+        case.place.create("c", json!({})).await;
+        case.until_ready(None).await;
+        let collector = Stopped::new(world.cluster.pid_of(Component::ControllerManager));
+        case.place.delete("c").await;
+        let nowhere = json!({ "client": { "secretRefs": [{ "name": "nowhere", "key": "k" }] } });
+        case.place.create("c", nowhere).await;
+        let c = case
+            .place
+            .credentials()
+            .get("c")
+            .await
+            .expect("it is there");
+        testenv::eventually(Duration::from_mins(2), "the new owner", async || {
+            let secret = case.place.secrets().get("token").await;
+            let owners = secret.expect("it is there").metadata.owner_references;
+            let uids = owners.unwrap_or_default().into_iter().map(|o| o.uid);
+            uids.collect::<Vec<_>>() == c.metadata.uid.clone().into_iter().collect::<Vec<_>>()
+        })
+        .await;
+        case.place.not_ready("c", "ClientSecretMissing").await;
+        assert_eq!(case.place.posts(), 1, "O3");
+        drop(collector);
+        case.place.delete("c").await;
+        case.until_gone().await;
+        case.stop().await;
+    });
+}

@@ -20,6 +20,7 @@ fn short(plan: &Plan) -> String {
     match plan {
         Plan::Keep { .. } => "keep".to_owned(),
         Plan::Render => "render".to_owned(),
+        Plan::TakeOver => "take over".to_owned(),
         Plan::Reformat => "reformat".to_owned(),
         Plan::Verify => "verify".to_owned(),
         Plan::Mint(why) => format!("mint {}", why.as_str()),
@@ -64,7 +65,6 @@ fn owner_gone(left: u64) -> Target {
     Target::OwnerGone {
         version: "1".to_owned(),
         uid: "earlier".to_owned(),
-        dress_keys: std::sync::Arc::default(),
         left: std::time::Duration::from_secs(left),
     }
 }
@@ -144,7 +144,10 @@ const CASES: &[Case] = &[
     ("claimed", |_, o| edit(o, |p| p.hands = Hands::Claimed("argocd".to_owned())), "refuse TargetConflict"),
     ("foreign", |_, o| o.target = Target::Foreign("x".to_owned()), "refuse SecretNotOwned"),
     ("the Secret of an earlier credential of this name", |_, o| o.target = owner_gone(30), "hold OwnerGone"),
-    ("and the garbage collector forgets it", |_, o| o.target = owner_gone(0), "mint adopted"),
+    ("and the garbage collector forgets it", |_, o| o.target = owner_gone(0), "take over"),
+    ("and no token can be had", |_, o| { o.target = owner_gone(0); denied(o); }, "take over"),
+    ("and it is suspended", |c, o| { o.target = owner_gone(0); c.suspend = true; }, "take over"),
+    ("it is suspended, and the garbage collector has time", |c, o| { o.target = owner_gone(30); c.suspend = true; }, "hold Suspended"),
     ("and an older credential names it", |_, o| { o.target = owner_gone(0); o.senior = Some("old".to_owned()); }, "refuse TargetClaimed"),
     ("adoptable", |_, o| o.target = Target::Adoptable { version: "1".to_owned() }, "mint adopted"),
     ("going", |_, o| o.target = Target::Deleting, "hold TargetDeleting"),

@@ -160,28 +160,29 @@ fn a_render_leaves_token_and_notes_alone() {
 }
 
 #[test]
-fn a_take_over_puts_one_owner_in_place_of_another_and_takes_off_what_was_put_on_for_it() {
-    for (policy, expected) in [
-        (
-            "Delete",
-            vec![json!(crate::fixtures::UID), json!("earlier")],
-        ),
-        (
-            "Retain",
-            vec![json!(crate::fixtures::UID), json!("earlier")],
-        ),
-    ] {
+fn a_take_over_puts_one_owner_in_place_of_another_and_leaves_the_token() {
+    for (policy, controllers) in [("Delete", 1), ("Retain", 0)] {
         let (worn, noted) = made(&json!({ "deletionPolicy": policy }));
-        let earlier = before();
-        let patch = take_over_patch("42", &worn, ("earlier", &earlier), &noted, &files("t0ken"));
+        let patch = take_over_patch("42", &worn, "earlier");
         let owners = patch["metadata"]["ownerReferences"].as_array().unwrap();
-        let uids: Vec<Value> = owners.iter().map(|o| o["uid"].clone()).collect();
-        assert_eq!(uids, expected);
+        let uids: Vec<&Value> = owners.iter().map(|o| &o["uid"]).collect();
+        assert_eq!(uids, [crate::fixtures::UID, "earlier"]);
         assert_eq!(owners[1]["$patch"], "delete");
         let controls = owners.iter().filter(|o| o["controller"] == true).count();
-        assert_eq!(controls, usize::from(policy == "Delete"));
+        assert_eq!(controls, controllers);
         assert_eq!(patch["metadata"]["resourceVersion"], "42");
-        assert_eq!(patch["data"]["old.env"], Value::Null);
-        assert_eq!(patch["metadata"]["annotations"]["gone"], Value::Null);
+        assert_eq!(patch["data"], Value::Null);
+        let annotations = patch["metadata"]["annotations"].as_object().unwrap();
+        assert_eq!(annotations[names::CREDENTIAL_UID], crate::fixtures::UID);
+        assert!(!annotations.contains_key(names::DRESS_KEYS));
+        // What stands on the Secret then says nothing of a token of this credential.
+        let mut left: BTreeMap<String, String> = noted
+            .annotations()
+            .into_iter()
+            .filter_map(|(k, v)| Some((k, v?)))
+            .collect();
+        assert!(Record::read(&left).is_some());
+        left.retain(|name, _| !annotations.contains_key(name));
+        assert!(Record::read(&left).is_none());
     }
 }
