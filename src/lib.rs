@@ -18,7 +18,7 @@
 //! schedule  requeue at the moment that the plan named                            plan/schedule.rs PURE
 //! ```
 //!
-//! [`api`] has the kinds, [`credential`] parses them into values that cannot be wrong, [`controller`] is the
+//! [`input`] reads text, JSON, numbers and times from outside, [`api`] has the kinds, [`credential`] parses them into values that cannot be wrong, [`controller`] is the
 //! Kubernetes shell around it all, [`leader`] keeps a second operator standing by, [`telemetry`] is what the outside sees, [`app`] wires it up.
 
 pub mod api;
@@ -28,6 +28,7 @@ pub mod controller;
 pub mod credential;
 #[cfg(test)]
 mod fixtures;
+pub mod input;
 pub mod issuer;
 pub mod leader;
 pub mod oauth;

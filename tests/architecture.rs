@@ -63,7 +63,7 @@ const OPENERS: [&str; 18] = [
 ];
 
 fn is_pure(path: &str) -> bool {
-    let room = ["credential/", "plan/", "publish/", "oauth/"]
+    let room = ["credential/", "input/", "plan/", "publish/", "oauth/"]
         .iter()
         .any(|r| path.starts_with(r));
     let alone = [

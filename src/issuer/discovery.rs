@@ -48,7 +48,7 @@ pub fn read(
     style: Option<SecretStyle>,
 ) -> Result<TokenEndpoint, Refusal> {
     let fault = |text: &str| Refusal::local(Class::Invalid, "DiscoveryFailed", text);
-    let Some(document) = oauth::object(body) else {
+    let Ok(document) = crate::input::object(body) else {
         return Err(fault(
             "the discovery document is not a JSON object; check issuerUrl",
         ));

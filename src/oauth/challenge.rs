@@ -4,10 +4,10 @@
 use serde_json::{Map, Value};
 
 use super::{
-    json::object,
     lifetime::is_guid,
     refusal::{MOST_DIGITS, error_code},
 };
+use crate::input::object;
 
 /// Words that are shown of one challenge.
 const MOST: usize = 6;
@@ -22,7 +22,7 @@ pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
             .and_then(error_code)
             .map(|w| format!("suberror={w}")),
     );
-    if let Some(request) = text("claims").and_then(|c| object(c.as_bytes())) {
+    if let Some(request) = text("claims").and_then(|c| object(c.as_bytes()).ok()) {
         for (kind, claims) in &request {
             if !["access_token", "id_token", "userinfo"].contains(&kind.as_str()) {
                 continue;

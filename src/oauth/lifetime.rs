@@ -4,7 +4,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Claims, LifetimeSource, json::object};
+use super::{Claims, LifetimeSource};
+use crate::input::object;
 
 /// When nobody says anything (DESIGN, section 3).
 const GUESS: SignedDuration = SignedDuration::from_mins(15);
@@ -135,7 +136,7 @@ fn claims(token: &str) -> Option<Map<String, Value>> {
     let (Some(_), Some(payload), Some(_), None) = fields else {
         return None;
     };
-    object(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?)
+    object(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
 }
 
 /// Every audience in the `aud` claim of a JWT, exactly as it stands there: one text or a list (RFC 7519 section 4.1.3).

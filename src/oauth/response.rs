@@ -9,12 +9,14 @@ use serde_json::{Map, Value};
 
 use super::{
     Class, Grant, Granted, Refusal, Token, aadsts, challenge, granted,
-    json::object,
     lifetime::{self, is_guid},
     managed_identity,
     refusal::{classify, error_code},
 };
-use crate::credential::{Credential, Endpoint, Proof};
+use crate::{
+    credential::{Credential, Endpoint, Proof},
+    input::object,
+};
 
 /// Longest access token that is published: a Secret holds 1 MiB and the token stands in it twice.
 const MAX_TOKEN: usize = 256 * 1024;
@@ -235,7 +237,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 /// JSON `text/plain` (facts, section 5.2), so the body decides and the header only helps.
 pub(super) fn fields(raw: &RawAnswer) -> Option<Map<String, Value>> {
     let body = raw.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw.body);
-    if let Some(map) = object(body) {
+    if let Ok(map) = object(body) {
         return Some(map);
     }
     let kind = raw

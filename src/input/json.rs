@@ -1,0 +1,222 @@
+//! JSON objects from outside, within bounds, and the values in them.
+
+use std::{borrow::Cow, fmt};
+
+use serde_json::{Map, Value, error::Category};
+
+use super::{Unreadable, is_exact, lossy};
+
+/// Most parts of an object. A value takes 32 bytes however short it was written, so a megabyte of `0,0,0,…` would take
+/// twenty of them, for each of the requests that are out. Discovery documents have some hundred parts.
+const MAX_PARTS: usize = 8 * 1024;
+
+/// What bytes are that are no JSON object. Displayed as a predicate: "the answer *is a web page*".
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NotObject {
+    /// No byte, or blanks.
+    Empty,
+    /// Not text.
+    Unreadable(Unreadable),
+    /// HTML.
+    WebPage,
+    /// XML.
+    Xml,
+    /// A JWT alone.
+    Jwt,
+    /// JSON, but a list, text, number, boolean or null.
+    Other(&'static str),
+    /// JSON that ends in its middle.
+    Short,
+    /// Begins like JSON, and is not.
+    Syntax {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
+    /// More parts than an honest object has.
+    TooLarge,
+    /// Text of another kind.
+    Text,
+}
+
+impl fmt::Display for NotObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::Unreadable(what) => what.fmt(f),
+            Self::WebPage => f.write_str("is a web page (HTML), not JSON"),
+            Self::Xml => f.write_str("is XML, not JSON"),
+            Self::Jwt => f.write_str("is a bare JWT, not a JSON object"),
+            Self::Other(kind) => write!(f, "is a JSON {kind}, not an object"),
+            Self::Short => f.write_str("is JSON that ends in its middle"),
+            Self::Syntax { line, column } => write!(
+                f,
+                "is not valid JSON (error at line {line}, column {column})"
+            ),
+            Self::TooLarge => write!(f, "is JSON with more than {MAX_PARTS} parts"),
+            Self::Text => f.write_str("is text, not JSON"),
+        }
+    }
+}
+
+impl std::error::Error for NotObject {}
+
+impl From<Unreadable> for NotObject {
+    fn from(what: Unreadable) -> Self {
+        Self::Unreadable(what)
+    }
+}
+
+/// Reads a JSON object. A byte order mark, UTF-16, a charset other than UTF-8 in texts (see [`lossy`]) and an object that
+/// was encoded a second time, as a JSON string, are no obstacles.
+///
+/// # Errors
+/// Names what the bytes are instead.
+pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotObject> {
+    let text = lossy(bytes)?;
+    match parsed(&text)? {
+        Value::Object(object) => Ok(object),
+        Value::String(inner) if inner.trim_start().starts_with('{') => match parsed(&inner)? {
+            Value::Object(object) => Ok(object),
+            _ => Err(NotObject::Other("string")),
+        },
+        Value::String(_) => Err(NotObject::Other("string")),
+        Value::Array(_) => Err(NotObject::Other("list")),
+        Value::Number(_) => Err(NotObject::Other("number")),
+        Value::Bool(_) => Err(NotObject::Other("boolean")),
+        Value::Null => Err(NotObject::Other("null")),
+    }
+}
+
+fn parsed(text: &str) -> Result<Value, NotObject> {
+    // Some servers pad with zero bytes.
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    if text.is_empty() {
+        return Err(NotObject::Empty);
+    }
+    // A comma inside of a text counts as well.
+    let parts = text.bytes().filter(|b| matches!(b, b',' | b':')).count();
+    if parts > MAX_PARTS {
+        return Err(NotObject::TooLarge);
+    }
+    serde_json::from_str(text).map_err(|error| other(text, &error))
+}
+
+/// What text is that is no JSON.
+fn other(text: &str, error: &serde_json::Error) -> NotObject {
+    let head: String = text.chars().take(512).collect::<String>().to_lowercase();
+    let begins = |what: &str| head.starts_with(what);
+    if begins("<!doctype html") || begins("<html") || (begins("<") && head.contains("<html")) {
+        return NotObject::WebPage;
+    }
+    if begins("<?xml") || begins("<soap") {
+        return NotObject::Xml;
+    }
+    if begins("<") {
+        return NotObject::WebPage;
+    }
+    let parts: Vec<&str> = text.split('.').collect();
+    let base64url = |part: &&str| {
+        part.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b))
+    };
+    if text.starts_with("eyJ") && parts.len() == 3 && parts.iter().all(base64url) {
+        return NotObject::Jwt;
+    }
+    if !text.starts_with(['{', '[', '"']) {
+        return NotObject::Text;
+    }
+    match error.classify() {
+        Category::Eof => NotObject::Short,
+        _ => NotObject::Syntax {
+            line: error.line(),
+            column: error.column(),
+        },
+    }
+}
+
+/// Is there a value? Null and empty texts are none.
+fn present(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.trim().is_empty(),
+        _ => true,
+    }
+}
+
+/// The value of a field, if there is one. The exact name comes first, then the same name in another case or without
+/// underscores (`expiresIn`). Null and empty texts are no values.
+pub fn get<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let plain = |name: &str| -> String {
+        let kept = name.chars().filter(|c| !matches!(c, '_' | '-'));
+        kept.flat_map(char::to_lowercase).collect()
+    };
+    let exact = object.get(name).filter(|value| present(value));
+    exact.or_else(|| {
+        let wanted = plain(name);
+        let same = |(key, value): &(&String, &Value)| present(value) && plain(key) == wanted;
+        object.iter().find(same).map(|(_, value)| value)
+    })
+}
+
+/// The text of a field without blanks around it. A number is its digits; a text that decoding changed is none.
+pub fn word<'a>(object: &'a Map<String, Value>, name: &str) -> Option<Cow<'a, str>> {
+    match get(object, name)? {
+        Value::String(text) => Some(Cow::Borrowed(text.trim())).filter(|t| is_exact(t)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        _ => None,
+    }
+}
+
+/// Does a field such as `error` state something? `false`, `0`, an empty list or object, and the names that templates
+/// write for nothing state nothing.
+pub fn said<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    get(object, name).filter(|value| match value {
+        Value::Bool(stated) => *stated,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::String(text) => !["null", "none", "nil", "undefined", "false", "0"]
+            .contains(&text.trim().to_ascii_lowercase().as_str()),
+        Value::Null => false,
+    })
+}
+
+/// A number, or a text that is one. Never infinite.
+pub fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+    .filter(|number| number.is_finite())
+}
+
+/// A boolean, or a text or number that is one.
+pub fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(_) | Value::String(_) if number(value) == Some(0.0) => Some(false),
+        Value::Number(_) | Value::String(_) if number(value) == Some(1.0) => Some(true),
+        Value::String(text) if text.trim().eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.trim().eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+/// A list of words, or one text with words between blanks or commas. Entries that are no texts are left out.
+pub fn list(value: &Value) -> Vec<&str> {
+    let separated = |c: char| c.is_whitespace() || c == ',';
+    let words: Vec<&str> = match value {
+        Value::Array(items) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::trim)
+            .collect(),
+        Value::String(text) => text.split(separated).collect(),
+        _ => Vec::new(),
+    };
+    let kept = words.into_iter().filter(|w| !w.is_empty() && is_exact(w));
+    kept.collect()
+}

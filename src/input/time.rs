@@ -1,0 +1,149 @@
+//! Times and durations in the forms that servers and people write.
+
+use jiff::{
+    SignedDuration, Span, SpanRelativeTo, Timestamp,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
+use serde_json::Value;
+
+use super::number;
+
+/// Times with a zone, beside RFC 3339 and RFC 5322: RFC 9110 section 5.6.7 with its obsolete forms, and what languages
+/// print. The name of the zone, UTC or GMT, is cut out before.
+const IN_UTC: [&str; 3] = [
+    "%A, %d-%b-%y %H:%M:%S",
+    "%a %b %d %H:%M:%S %Y",
+    "%a, %d %b %Y %H:%M:%S",
+];
+/// Times without a zone. The first two are seen at managed identity endpoints (facts, section 1.3).
+const WITHOUT_ZONE: [&str; 5] = [
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%Y/%m/%d %H:%M:%S",
+];
+/// Days. The order of day and month must be clear.
+const DAYS: [&str; 8] = [
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y%m%d",
+    "%d.%m.%Y",
+    "%d %b %Y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+];
+
+/// A point in time as a number since 1970, in the unit that gives a date between 1973 and 5138: seconds, milliseconds,
+/// microseconds or nanoseconds.
+pub fn epoch(number: f64) -> Option<Timestamp> {
+    let per_second = match number {
+        1e8..1e11 => 1.0,
+        1e11..1e14 => 1e3,
+        1e14..1e17 => 1e6,
+        1e17..1e20 => 1e9,
+        _ => return None,
+    };
+    Timestamp::from_second(whole(number / per_second)).ok()
+}
+
+/// A point in time that names its zone: RFC 3339, an HTTP date, or a number (see [`epoch`]).
+pub fn instant(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(number) = text.parse::<f64>() {
+        return epoch(number);
+    }
+    if let Some(number) = text
+        .strip_prefix("/Date(")
+        .and_then(|t| t.strip_suffix(")/"))
+    {
+        return epoch(number.parse().ok()?);
+    }
+    if let Ok(at) = text.parse() {
+        return Some(at);
+    }
+    if let Ok(at) = jiff::fmt::rfc2822::parse(text) {
+        return Some(at.timestamp());
+    }
+    let bare = without_zone(text)?;
+    civil(&bare, &IN_UTC).or_else(|| in_utc(&bare))
+}
+
+/// A point in time, in UTC if it names no zone; a day is its first moment.
+pub fn instant_in_utc(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    instant(text)
+        .or_else(|| in_utc(text))
+        .or_else(|| civil(text, &IN_UTC))
+        .or_else(|| {
+            let day = DAYS.iter().find_map(|f| Date::strptime(f, text).ok())?;
+            day.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp())
+        })
+}
+
+/// The text without a zone that is UTC, if it names one.
+fn without_zone(text: &str) -> Option<String> {
+    [" UTC", " GMT", " Z", " +00:00", " +0000", "+00:00", "+0000"]
+        .iter()
+        .find(|zone| text.contains(**zone))
+        .map(|zone| text.replacen(zone, "", 1))
+}
+
+fn in_utc(text: &str) -> Option<Timestamp> {
+    let iso = text.parse::<DateTime>().ok();
+    // A day alone parses as well, and is no point in time.
+    let iso = iso.filter(|_| text.contains(':'));
+    iso.and_then(|at| at.to_zoned(TimeZone::UTC).ok())
+        .map(|z| z.timestamp())
+        .or_else(|| civil(text, &WITHOUT_ZONE))
+}
+
+fn civil(text: &str, formats: &[&str]) -> Option<Timestamp> {
+    let at = formats
+        .iter()
+        .find_map(|f| DateTime::strptime(f, text).ok())?;
+    at.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp())
+}
+
+/// A duration: seconds without a unit, a number with its unit (`3600s`, `60 min`, `1h30m`), ISO 8601 (`PT1H`) or
+/// `HH:MM:SS`. A day has 24 hours.
+pub fn duration(text: &str) -> Option<SignedDuration> {
+    let text = text.trim();
+    if let Ok(number) = text.parse::<f64>() {
+        return number
+            .is_finite()
+            .then(|| SignedDuration::from_secs(whole(number)));
+    }
+    let span = |text: &str| {
+        let span: Span = text.parse().ok()?;
+        // Months and years have no length of their own.
+        let clear = span.get_years() == 0 && span.get_months() == 0;
+        let day = SpanRelativeTo::days_are_24_hours();
+        clear.then(|| span.to_duration(day).ok()).flatten()
+    };
+    // `6M` may be minutes or months.
+    let alone = |(at, _)| !text[at + 1..].starts_with(|c: char| c.is_ascii_alphabetic());
+    span(text).or_else(|| {
+        let clear = !text.match_indices('M').any(alone);
+        clear.then(|| span(&text.to_ascii_lowercase())).flatten()
+    })
+}
+
+/// A duration in a JSON value: see [`duration`].
+pub fn seconds(value: &Value) -> Option<SignedDuration> {
+    number(value)
+        .map(|n| SignedDuration::from_secs(whole(n)))
+        .or_else(|| duration(value.as_str()?))
+}
+
+/// The whole part, within a range that sums of times can take.
+fn whole(number: f64) -> i64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "clamped to a range that fits"
+    )]
+    let whole = number.clamp(-1e12, 1e12).trunc() as i64;
+    whole
+}
