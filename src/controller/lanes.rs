@@ -33,15 +33,21 @@ impl Lanes {
         }
     }
 
+    /// A turn in the lane of a namespace, if there is one at once.
+    pub(super) fn try_turn(&self, namespace: &str) -> Option<Turn> {
+        let lane = self.lane(namespace);
+        let place = lane.try_acquire_owned().ok()?;
+        let turn = match namespace {
+            "" => None,
+            _ => Some(Arc::clone(&self.all).try_acquire_owned().ok()?),
+        };
+        Some(Turn([Some(place), turn]))
+    }
+
     /// Waits for a turn in the lane of a namespace. What belongs to the cluster has a lane as well, and takes nobody's
     /// place: its name is empty.
     pub(super) async fn turn(&self, namespace: &str) -> Turn {
-        let lane = {
-            let mut lanes = lock(&self.by_namespace);
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
-            let lane = lanes.entry(namespace.to_owned());
-            Arc::clone(lane.or_insert_with(|| Arc::new(Semaphore::new(self.width))))
-        };
+        let lane = self.lane(namespace);
         // Neither is ever closed.
         let place = lane.acquire_owned().await.ok();
         let turn = if namespace.is_empty() {
@@ -50,6 +56,13 @@ impl Lanes {
             Arc::clone(&self.all).acquire_owned().await.ok()
         };
         Turn([place, turn])
+    }
+
+    fn lane(&self, namespace: &str) -> Arc<Semaphore> {
+        let mut lanes = lock(&self.by_namespace);
+        lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+        let lane = lanes.entry(namespace.to_owned());
+        Arc::clone(lane.or_insert_with(|| Arc::new(Semaphore::new(self.width))))
     }
 }
 

@@ -1,13 +1,13 @@
 //! Revokes the token of a credential that was deleted and asked for it. Tried once, bounded, after the deletion:
 //! no finalizer, so deletion never waits, and an operator that is down at that moment revokes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::SecretString;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::{ApiCredential, IssuerRef},
     credential::{
-        Credential, Endpoint, FieldError,
+        Credential, Endpoint, FieldError, Key,
         binding::{self, IssuedBy},
         parse,
     },
@@ -41,6 +41,8 @@ const IN_A_LANE: usize = 4;
 const BACKLOG: Duration = Duration::from_mins(10);
 /// So many wait at once; what exceeds it is given up.
 const WAITING: usize = 2_000;
+/// Of these, of one namespace: it holds up nobody but itself.
+const WAITING_IN_A_LANE: usize = 500;
 /// One revocation with all its reads.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -54,61 +56,76 @@ pub(super) struct Gone {
 
 /// Revokes for those who are gone, for ever.
 pub(super) async fn run(context: Arc<Context>, gone: mpsc::UnboundedReceiver<Gone>) {
+    let gone = UnboundedReceiverStream::new(gone).map(|gone| (key_of(&gone.object), gone));
+    let revoke = |gone: Gone| {
+        let context = Arc::clone(&context);
+        async move { revoke(&context, &gone).await }
+    };
+    in_turn(gone, revoke, |key, end| tell(&context, key, end)).await;
+}
+
+/// How the work for one of them ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum End {
+    Done,
+    Failed(String),
+    TookTooLong,
+    /// Its turn did not come.
+    GivenUp,
+}
+
+fn tell(context: &Context, key: &Key, end: &End) {
+    let (namespace, credential) = (&key.namespace, &key.name);
+    let (result, why) = match end {
+        End::Done => {
+            tracing::info!(namespace, credential, "token revoked");
+            return context.metrics.revoked("ok");
+        }
+        End::Failed(why) => ("failed", why.as_str()),
+        End::TookTooLong => ("timeout", "it took too long"),
+        End::GivenUp => (
+            "given_up",
+            "too many wait for their turn; it ends by itself",
+        ),
+    };
+    tracing::warn!(namespace, credential, "token not revoked: {why}");
+    context.metrics.revoked(result);
+}
+
+/// Does the work for each when its turn comes. No more wait, and none waits longer, than is of use.
+async fn in_turn<G, F>(
+    gone: impl Stream<Item = (Key, G)>,
+    work: impl Fn(G) -> F,
+    tell: impl Fn(&Key, &End),
+) where
+    F: Future<Output = Result<(), String>>,
+{
     let lanes = Lanes::new(AT_ONCE, IN_A_LANE);
-    let room = Arc::new(Semaphore::new(WAITING));
-    UnboundedReceiverStream::new(gone)
-        .for_each_concurrent(None, |gone| {
-            let (context, lanes) = (Arc::clone(&context), lanes.clone());
-            let room = Arc::clone(&room).try_acquire_owned();
-            async move {
-                let key = key_of(&gone.object);
-                let turn = async {
-                    let room = room.ok()?;
-                    let turn = tokio::time::timeout(BACKLOG, lanes.turn(&key.namespace)).await;
-                    Some((turn.ok()?, room))
-                };
-                let Some(_turn) = turn.await else {
-                    tracing::warn!(
-                        namespace = key.namespace,
-                        credential = key.name,
-                        "token not revoked: too many wait for their turn; it ends by itself"
-                    );
-                    context.metrics.revoked("given_up");
-                    return;
-                };
-                // Boxed: those who wait need not have the room for it.
-                let work = Box::pin(revoke(&context, &gone));
-                let done = tokio::time::timeout(DEADLINE, work).await;
-                let result = match &done {
-                    Ok(Ok(())) => {
-                        tracing::info!(
-                            namespace = key.namespace,
-                            credential = key.name,
-                            "token revoked"
-                        );
-                        "ok"
-                    }
-                    Ok(Err(why)) => {
-                        tracing::warn!(
-                            namespace = key.namespace,
-                            credential = key.name,
-                            "token not revoked: {why}"
-                        );
-                        "failed"
-                    }
-                    Err(_) => {
-                        tracing::warn!(
-                            namespace = key.namespace,
-                            credential = key.name,
-                            "token not revoked: it took too long"
-                        );
-                        "timeout"
-                    }
-                };
-                context.metrics.revoked(result);
-            }
-        })
-        .await;
+    let rooms = Lanes::new(WAITING, WAITING_IN_A_LANE);
+    gone.for_each_concurrent(None, |(key, gone)| {
+        let (lanes, work, tell) = (lanes.clone(), &work, &tell);
+        let room = rooms.try_turn(&key.namespace);
+        async move {
+            let turn = async {
+                let room = room?;
+                let turn = tokio::time::timeout(BACKLOG, lanes.turn(&key.namespace)).await;
+                Some((turn.ok()?, room))
+            };
+            let Some(_turn) = turn.await else {
+                drop(gone);
+                return tell(&key, &End::GivenUp);
+            };
+            // Boxed: those who wait need not have the room for it.
+            let work = Box::pin(work(gone));
+            let end = match tokio::time::timeout(DEADLINE, work).await {
+                Ok(Ok(())) => End::Done,
+                Ok(Err(why)) => End::Failed(why),
+                Err(_) => End::TookTooLong,
+            };
+            tell(&key, &end);
+        }
+    })
+    .await;
 }
 
 async fn revoke(context: &Arc<Context>, gone: &Gone) -> Result<(), String> {
@@ -240,4 +257,104 @@ async fn from_secret(
         issuer: record.issuer,
     };
     Ok((token, Some(issued)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use futures::stream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A deleted object, counted while it is held.
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Deletions in the order of their namespaces, behind endpoints of which only that of `well` answers. Gives how they
+    /// ended by namespace, after how long, and how many objects were held once all had been seen.
+    async fn deletions(
+        of: &[(&str, usize)],
+        well: &'static str,
+    ) -> (BTreeMap<(String, String), usize>, Duration, usize) {
+        let began = Instant::now();
+        let held = Arc::<AtomicUsize>::default();
+        let all = of.iter().flat_map(|(namespace, count)| {
+            (0..*count).map(|n| Key {
+                namespace: (*namespace).to_owned(),
+                name: n.to_string(),
+            })
+        });
+        let gone: Vec<_> = all
+            .map(|key| {
+                held.fetch_add(1, Ordering::SeqCst);
+                let answers = key.namespace == well;
+                (key, (answers, Counted(Arc::clone(&held))))
+            })
+            .collect();
+        let ends = std::sync::Mutex::new(BTreeMap::new());
+        let work = async |(answers, _object): (bool, Counted)| {
+            if answers {
+                return Ok(());
+            }
+            std::future::pending().await
+        };
+        let tell = |key: &Key, end: &End| {
+            let end = (key.namespace.clone(), format!("{end:?}"));
+            *ends.lock().unwrap().entry(end).or_insert(0) += 1;
+        };
+        let waits = in_turn(stream::iter(gone), work, tell);
+        let mut waits = std::pin::pin!(waits);
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), &mut waits)
+                .await
+                .is_err()
+        );
+        let most = held.load(Ordering::SeqCst);
+        waits.await;
+        assert_eq!(held.load(Ordering::SeqCst), 0, "nothing is kept");
+        let ends = std::mem::take(&mut *ends.lock().unwrap());
+        (ends, began.elapsed(), most)
+    }
+
+    fn count(ends: &BTreeMap<(String, String), usize>, namespace: &str, end: &End) -> usize {
+        let end = (namespace.to_owned(), format!("{end:?}"));
+        ends.get(&end).copied().unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_thousand_deletions_behind_a_silent_endpoint_end_within_minutes() {
+        let (ends, took, most) = deletions(&[("a", 10_000)], "").await;
+        assert!(most <= WAITING_IN_A_LANE, "{most} deleted objects are held");
+        assert!(took <= BACKLOG + DEADLINE, "{took:?}");
+        let tried = count(&ends, "a", &End::TookTooLong);
+        // In each half minute as many as a lane is wide.
+        assert!((80..=84).contains(&tried), "{ends:?}");
+        assert_eq!(count(&ends, "a", &End::GivenUp), 10_000 - tried);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backlog_of_one_namespace_takes_nobody_elses_turn() {
+        let (ends, _, _) = deletions(&[("a", 3_000), ("b", 3_000), ("c", 40)], "c").await;
+        assert_eq!(count(&ends, "c", &End::Done), 40, "{ends:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_namespaces_at_once_hold_no_more_than_there_is_room_for() {
+        let names: Vec<String> = (0..20).map(|n| format!("n{n}")).collect();
+        let of: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 400)).collect();
+        let (ends, took, most) = deletions(&of, "").await;
+        assert!(most <= WAITING, "{most} deleted objects are held");
+        assert!(took <= BACKLOG + DEADLINE, "{took:?}");
+        assert_eq!(ends.values().sum::<usize>(), 8_000);
+    }
 }
