@@ -11,7 +11,7 @@ use tower::limit::ConcurrencyLimitLayer;
 
 use crate::{
     clock::{Clock, SystemClock},
-    controller::{Operator, Refreshes, Settings},
+    controller::{Answers, Operator, Settings},
     leader::{Lease, Lost},
     oauth,
     telemetry::{
@@ -39,6 +39,8 @@ const STORE_AFTER_DRAIN: Duration = Duration::from_secs(3);
 const ENFORCE: Duration = Duration::from_secs(35);
 /// Exit code of such a process. There is no log line: what blocks the process may be the log.
 pub const ENDED_BY_FORCE: i32 = 3;
+/// How long the end of the process waits for threads that sign, look a name up or read a file.
+const THREADS: Duration = Duration::from_secs(1);
 /// A leader that has not completed its first lists by then gives the lease to another one, which may be able to.
 const SYNC: Duration = Duration::from_mins(2);
 
@@ -126,6 +128,22 @@ pub fn harden(config: &mut Config) {
     config.headers.push((USER_AGENT, agent));
 }
 
+/// Runs the whole process on one thread: the API server has ten times the work of each renewal, and tasks that wake each
+/// other over threads cost a third more (docs/performance.md). Signatures, DNS and files go to threads of their own, and the
+/// end does not wait for these: a look-up of a name may take 30 s or more, and a file of a dead mount for ever.
+///
+/// # Errors
+/// When no thread can be had, and what the work says.
+pub fn on_one_thread(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("no thread to run on: {e}"))?;
+    let ended = runtime.block_on(work);
+    runtime.shutdown_timeout(THREADS);
+    ended
+}
+
 /// Runs the operator until `stop` ends.
 ///
 /// # Errors
@@ -166,7 +184,7 @@ pub async fn run(
         Some(lease) => operator.with_authority(lease.authority()),
         None => operator,
     };
-    let refreshes = operator.refreshes();
+    let answers = operator.answers();
     let admin = Arc::new(Admin {
         health,
         metrics,
@@ -189,11 +207,15 @@ pub async fn run(
         tracing::info!("stopping");
         stopping.send_replace(true);
         tokio::time::sleep(DRAIN).await;
-        let _ = tokio::time::timeout(STORE_AFTER_DRAIN, refreshes.stored()).await;
     };
     let work = async {
         match lease {
-            None => operator.run(stops()).await,
+            None => {
+                let left = operator.answers();
+                let ended = operator.run(stops()).await;
+                let _ = tokio::time::timeout(STORE, left.stored()).await;
+                ended
+            }
             Some(lease) => lead(lease, operator, &health, stops).await,
         }
     };
@@ -205,7 +227,9 @@ pub async fn run(
             Err(e) => format!("the admin server failed: {e}"),
         }),
         () = drain => {
+            // The work is cut short by now, but for what this waits for.
             tracing::warn!("work under way did not end in time and is cut short");
+            let _ = tokio::time::timeout(STORE_AFTER_DRAIN, answers.stored()).await;
             Ok(())
         }
     }
@@ -219,12 +243,13 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
     stops: impl Fn() -> S,
 ) -> Result<(), String> {
     let authority = lease.authority();
-    let refreshes = operator.refreshes();
+    let answers = operator.answers();
     health.stands_by(Err("not checked yet".to_owned()));
+    let name = lease.name().to_owned();
     let mut standing = tokio::select! {
         standing = lease.acquire() => standing,
         () = stops() => return Ok(()),
-        never = operator.stand_by() => match never {},
+        never = operator.stand_by(&name) => match never {},
     };
     authority
         .enforce(ENFORCE, || std::process::exit(ENDED_BY_FORCE))
@@ -233,7 +258,7 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
     let ended = tokio::select! {
         biased;
         // Ends all work under way but refreshes that were sent.
-        Lost = standing.keep() => return lost(health, &refreshes).await,
+        Lost = standing.keep() => return lost(health, &answers).await,
         ended = operator.run(stops()) => ended,
         missing = not_synced(health) => Err(format!(
             "the first list of {missing} did not complete in {} s; the lease is given back",
@@ -242,8 +267,8 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
     };
     tokio::select! {
         biased;
-        Lost = standing.keep() => return lost(health, &refreshes).await,
-        () = refreshes.stored() => {}
+        Lost = standing.keep() => return lost(health, &answers).await,
+        _ = tokio::time::timeout(STORE, answers.stored()) => {}
     }
     standing.release().await;
     ended
@@ -251,23 +276,17 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
 
 /// The lease is lost: another operator may be at work. A refresh that was sent has used up its refresh token, and the answer
 /// exists nowhere but here. The write of it demands the version and the mark that it was sent with, so it harms nobody.
-async fn lost(health: &Health, refreshes: &Refreshes) -> Result<(), String> {
+async fn lost(health: &Health, answers: &Answers) -> Result<(), String> {
     health.stands_by(Err("the lease was lost".to_owned()));
-    let in_flight = refreshes.count();
+    let in_flight = answers.count();
     if in_flight > 0 {
         tracing::warn!(
             in_flight,
             "the lease was lost; refreshes that were sent are stored first"
         );
     }
-    if tokio::time::timeout(STORE, refreshes.stored())
-        .await
-        .is_err()
-    {
-        tracing::error!(
-            in_flight = refreshes.count(),
-            "refreshes could not be stored"
-        );
+    if tokio::time::timeout(STORE, answers.stored()).await.is_err() {
+        tracing::error!(in_flight = answers.count(), "refreshes could not be stored");
     }
     Err("the lease was lost".to_owned())
 }
@@ -281,3 +300,6 @@ async fn not_synced(health: &Health) -> String {
     }
     missing.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

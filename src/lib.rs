@@ -35,6 +35,8 @@ pub mod oauth;
 pub mod plan;
 mod printable;
 pub mod publish;
+#[cfg(test)]
+mod scripted;
 pub mod telemetry;
 
 pub use printable::printable;

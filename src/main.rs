@@ -4,7 +4,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use apicred::{
@@ -216,9 +215,6 @@ impl From<Identity> for IdentityEnvironment {
     }
 }
 
-/// How long the end of the process waits for threads that sign or look a name up.
-const THREADS: Duration = Duration::from_secs(1);
-
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(run) => operate(*run),
@@ -303,13 +299,7 @@ fn operate(run: Run) -> Result<(), String> {
         metrics_per_credential,
         lease: None,
     };
-    // One thread for all tasks: the API server has ten times the work of each renewal, and tasks that wake each other
-    // over threads cost a third more (docs/performance.md). Signatures and DNS go to threads of their own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("no thread to run on: {e}"))?;
-    let ended = runtime.block_on(async {
+    app::on_one_thread(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
         let stop = async move {
@@ -338,10 +328,7 @@ fn operate(run: Run) -> Result<(), String> {
             });
         }
         app::run(options, app::client().await?, stop).await
-    });
-    // Dropping the runtime would wait for every look-up of a name that is under way in a thread, 30 s or more each.
-    runtime.shutdown_timeout(THREADS);
-    ended
+    })
 }
 
 fn crds(dir: Option<&Path>) -> Result<(), String> {

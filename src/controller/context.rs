@@ -34,7 +34,7 @@ use super::{
 use crate::{
     api::{ApiCredentialStatus, Cloud, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
     clock::Clock,
-    credential::{Issuer, IssuerLookup, Key, KeyPattern, binding::IssuedBy},
+    credential::{Credential, Issuer, IssuerLookup, Key, KeyPattern, binding::IssuedBy},
     issuer::{line::give_room_back, proxy::Proxy},
     leader::{Authority, NoAuthority, election::GIVE_UP},
     oauth::{Token, Validity, http::Http, renewal::Remembered},
@@ -362,6 +362,14 @@ impl Context {
             states.insert(key.clone(), state);
         }
         result
+    }
+
+    /// The credentials with an answer that could not be stored yet, as they were when they asked.
+    pub(super) fn unsaved(&self) -> Vec<(Key, Credential)> {
+        let states = lock(&self.states);
+        let kept = states.iter();
+        kept.filter_map(|(key, s)| Some((key.clone(), s.unsaved.as_ref()?.credential.clone())))
+            .collect()
     }
 
     /// The watch has shown a version of a credential.

@@ -62,7 +62,7 @@ use tracing::Instrument;
 use context::{Context, Parts, Triggers};
 pub use context::{Settings, Sizes};
 pub use identity::IdentityEnvironment;
-pub use refreshes::Refreshes;
+pub use refresh::Answers;
 pub use scope::Scope;
 
 use crate::{
@@ -139,9 +139,9 @@ impl Operator {
         self
     }
 
-    /// Finds out again and again whether this process could work if it led, and tells its health.
-    pub async fn stand_by(&self) -> Infallible {
-        preflight::repeat(&self.context).await
+    /// Finds out again and again whether this process could work if it held this Lease, and tells its health.
+    pub async fn stand_by(&self, lease: &str) -> Infallible {
+        preflight::repeat(&self.context, lease).await
     }
 
     /// Computes the gauges of one scrape, for the admin server.
@@ -150,9 +150,9 @@ impl Operator {
         move || record::snapshot(&context, per_credential)
     }
 
-    /// The refreshes in flight, for whoever ends the process.
-    pub fn refreshes(&self) -> Refreshes {
-        self.context.refreshes.clone()
+    /// The answers to refreshes that are not stored yet, for whoever ends the process.
+    pub fn answers(&self) -> Answers {
+        Answers(Arc::clone(&self.context))
     }
 
     /// Counts what is remembered, for tests.

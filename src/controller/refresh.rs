@@ -28,6 +28,9 @@ use crate::{
     publish::{SourceMark, SourceUse},
 };
 
+/// Between two tries to store an answer that cannot be stored, at the end of the process.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// One refresh of a credential.
 pub(super) struct Refresh {
     pub(super) context: Arc<Context>,
@@ -54,9 +57,46 @@ pub(super) struct Answered {
     fingerprint: String,
     /// Digest of the request without its secrets.
     request: String,
+    /// Who asked. At the end of the process nobody asks again.
+    pub(super) credential: Credential,
 }
 
 impl Answered {
+    /// An answer that brings a new refresh token, for tests.
+    #[cfg(test)]
+    pub(super) fn of_a_test(credential: &Credential, sent: &str, new: &str) -> Self {
+        use crate::fixtures::{at, token};
+        Self {
+            state: StateSecret {
+                reference: crate::api::SecretKeyRef {
+                    name: "state".to_owned(),
+                    key: "token".to_owned(),
+                },
+                uid: "state-uid".to_owned(),
+                version: "7".to_owned(),
+                annotations: None,
+                issuer: "https://issuer.example.com".to_owned(),
+            },
+            token: SecretString::from(sent),
+            sent: Sent {
+                token: format!("digest of {sent}"),
+                request: String::new(),
+                at: at(0),
+                how: Send::default(),
+                spent: Vec::new(),
+            },
+            came: Came {
+                granted: Granted::New(SecretString::from(new)),
+                result: Ok(token("an-access-token")),
+            },
+            new: Some(format!("digest of {new}")),
+            used: None,
+            fingerprint: String::new(),
+            request: fingerprint::request(credential),
+            credential: credential.clone(),
+        }
+    }
+
     /// What became of the refresh token.
     pub(super) fn fate(&self) -> Fate {
         renewal::fate(&self.came.granted, self.came.result.as_ref().err())
@@ -78,13 +118,7 @@ impl Refresh {
             let _permit = permit;
             self.run(read).await
         });
-        task.await.unwrap_or_else(|_| {
-            Err(Refusal::local(
-                Class::Transient,
-                "InternalError",
-                "the refresh was abandoned; apicred tries again",
-            ))
-        })
+        task.await.unwrap_or_else(|_| Err(abandoned()))
     }
 
     async fn run(mut self, read: Read) -> Result<Acquired, Refusal> {
@@ -146,6 +180,7 @@ impl Refresh {
             came,
             new,
             used,
+            credential: self.credential.clone(),
         };
         store(&self.context, &self.credential, &self.key, answered).await
     }
@@ -333,9 +368,9 @@ pub(super) enum Unsaved {
     Came(Box<Result<Acquired, Refusal>>),
 }
 
-/// Stores an answer that could not be stored before.
+/// Stores an answer that could not be stored before. In a task of its own: it must not be lost with the reconciliation.
 pub(super) async fn store_unsaved(
-    context: &Context,
+    context: &Arc<Context>,
     credential: &Credential,
     key: &Key,
 ) -> Unsaved {
@@ -343,10 +378,51 @@ pub(super) async fn store_unsaved(
         return Unsaved::Nothing;
     };
     let current = kept.request == fingerprint::request(credential);
-    let _in_flight = context.refreshes.begin();
-    match store(context, credential, key, *kept).await {
+    let in_flight = context.refreshes.begin();
+    let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
+    let task = tokio::spawn(async move {
+        let _in_flight = in_flight;
+        store(&context, &credential, &key, *kept).await
+    });
+    match task.await.unwrap_or_else(|_| Err(abandoned())) {
         Err(refusal) if refusal.reason == "StateChanged" => Unsaved::Settled,
         Ok(_) if !current => Unsaved::Settled,
         result => Unsaved::Came(Box::new(result)),
+    }
+}
+
+fn abandoned() -> Refusal {
+    Refusal::local(
+        Class::Transient,
+        "InternalError",
+        "the refresh was abandoned; apicred tries again",
+    )
+}
+
+/// The answers to refreshes that exist in this process alone, for whoever ends it.
+pub struct Answers(pub(super) Arc<Context>);
+
+impl Answers {
+    /// How many there are: refreshes in flight, and answers that could not be stored yet.
+    pub fn count(&self) -> usize {
+        self.0.refreshes.count() + self.0.unsaved().len()
+    }
+
+    /// Waits until all are stored, and tries those again that could not be stored. Only once nothing else works on the
+    /// credentials any more. Set a deadline: an API server that does not answer delays the last write.
+    pub async fn stored(&self) {
+        let context = &self.0;
+        loop {
+            let kept = context.unsaved();
+            let tries = kept.iter().map(async |(key, credential)| {
+                store_unsaved(context, credential, key).await;
+            });
+            futures::future::join_all(tries).await;
+            context.refreshes.stored().await;
+            if context.unsaved().is_empty() {
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 }

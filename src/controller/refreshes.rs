@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 /// The refreshes in flight. Clones count the same refreshes.
 #[derive(Clone)]
-pub struct Refreshes(watch::Sender<usize>);
+pub(super) struct Refreshes(watch::Sender<usize>);
 
 impl Default for Refreshes {
     fn default() -> Self {
@@ -21,12 +21,12 @@ impl Refreshes {
     }
 
     /// How many refreshes are in flight.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         *self.0.borrow()
     }
 
     /// Waits until no refresh is in flight. Set a deadline: an API server that does not answer delays the last write.
-    pub async fn stored(&self) {
+    pub(super) async fn stored(&self) {
         // The sender lives as long as `self`, so this wait cannot fail.
         let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
     }

@@ -12,6 +12,7 @@ use kube::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     calls::{Trouble, call},
@@ -31,8 +32,9 @@ use crate::{
     publish::SourceMark,
 };
 
-/// How often an answer is tried to be stored before it is kept in memory: it exists nowhere else.
-const STORE_TRIES: u32 = 6;
+/// For how long a leader tries to store an answer before it keeps it in memory and goes on: the answer exists nowhere
+/// else. A process that has lost its lease has nothing else to do, and tries until it is ended.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl StateSecret {
     /// The version that is there now, as a source.
@@ -60,57 +62,82 @@ pub(super) enum Stored {
     Replaced,
 }
 
+/// The pause before the next try, by the time that the tries have taken so far.
+fn pause(elapsed: Duration) -> Duration {
+    (elapsed / 2).clamp(Duration::from_millis(250), Duration::from_secs(4))
+}
+
+/// What one try to store came to.
+enum Try {
+    Done(Stored),
+    /// The Secret was changed meanwhile, and still has a refresh token that the answer replaces.
+    Moved,
+    Failed(Refusal),
+}
+
 /// Stores what became of a refresh token: the new one, if there is one, and the notes.
 pub(super) async fn finish(
     context: &Context,
     credential: &Credential,
     answered: &mut Answered,
 ) -> Result<Stored, Refusal> {
+    let began = Instant::now();
+    let mut moved = false;
+    loop {
+        let failed = match store(context, credential, answered).await {
+            Try::Done(stored) => return Ok(stored),
+            // Its new version is known now. Whoever writes all the time is waited for.
+            Try::Moved if !moved => {
+                moved = true;
+                continue;
+            }
+            Try::Moved => trouble(&answered.state, Trouble::Conflict),
+            Try::Failed(refusal) => refusal,
+        };
+        let pause = pause(began.elapsed());
+        if context.may_act() && began.elapsed() + pause >= PATIENCE {
+            return Err(failed);
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Tries once.
+async fn store(context: &Context, credential: &Credential, answered: &mut Answered) -> Try {
     let fate = answered.fate();
     let new = answered.new_token().cloned();
     let error = answered.came.result.as_ref().err();
     let error = error.and_then(|r| r.error.clone());
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let notes = Notes::read(answered.state.annotations.as_ref());
-        let what = (fate, error.as_deref(), answered.new.as_deref());
-        let rule = credential.issuer.reuse;
-        let annotations = answered.state.annotations.as_ref();
-        let issuer = annotations.and_then(|a| a.get(names::ISSUED_BY));
-        let other = issuer != Some(&answered.state.issuer);
-        let mut changes = renewal::after(&notes, rule, &answered.sent, what);
-        // The issuer's own answer says that the refresh token is of this issuer.
-        if matches!(fate, Fate::Rotated | Fate::Kept) && (changes.is_some() || other) {
-            let noted = (names::ISSUED_BY, Some(answered.state.issuer.clone()));
-            changes.get_or_insert_default().extend([noted]);
-        }
-        let Some(changes) = changes else {
-            return Ok(Stored::Yes);
-        };
-        let state = &mut answered.state;
-        let failed = match write(context, credential, state, &changes, new.as_ref()).await {
-            Ok(()) => return Ok(Stored::Yes),
-            // Somebody else wrote to it meanwhile, or this process did and the answer was lost.
-            Err(Trouble::Conflict | Trouble::NotFound) => {
-                match standing(context, credential, answered).await {
-                    Ok(Standing::New) => return Ok(Stored::Yes),
-                    // An older token was put back while the request was in flight: the new one is the good one.
-                    Ok(Standing::Spent) if fate != Fate::Rotated => return Ok(Stored::Replaced),
-                    Ok(Standing::Other) => return Ok(Stored::Replaced),
-                    Ok(Standing::Sent | Standing::Spent) if tries < STORE_TRIES => continue,
-                    Ok(Standing::Sent | Standing::Spent) => {
-                        trouble(&answered.state, Trouble::Conflict)
-                    }
-                    Err(refusal) => refusal,
-                }
+    let notes = Notes::read(answered.state.annotations.as_ref());
+    let what = (fate, error.as_deref(), answered.new.as_deref());
+    let rule = credential.issuer.reuse;
+    let annotations = answered.state.annotations.as_ref();
+    let issuer = annotations.and_then(|a| a.get(names::ISSUED_BY));
+    let other = issuer != Some(&answered.state.issuer);
+    let mut changes = renewal::after(&notes, rule, &answered.sent, what);
+    // The issuer's own answer says that the refresh token is of this issuer.
+    if matches!(fate, Fate::Rotated | Fate::Kept) && (changes.is_some() || other) {
+        let noted = (names::ISSUED_BY, Some(answered.state.issuer.clone()));
+        changes.get_or_insert_default().extend([noted]);
+    }
+    let Some(changes) = changes else {
+        return Try::Done(Stored::Yes);
+    };
+    let state = &mut answered.state;
+    match write(context, credential, state, &changes, new.as_ref()).await {
+        Ok(()) => Try::Done(Stored::Yes),
+        // Somebody else wrote to it meanwhile, or this process did and the answer was lost.
+        Err(Trouble::Conflict | Trouble::NotFound) => {
+            match standing(context, credential, answered).await {
+                Ok(Standing::New) => Try::Done(Stored::Yes),
+                // An older token was put back while the request was in flight: the new one is the good one.
+                Ok(Standing::Spent) if fate != Fate::Rotated => Try::Done(Stored::Replaced),
+                Ok(Standing::Other) => Try::Done(Stored::Replaced),
+                Ok(Standing::Sent | Standing::Spent) => Try::Moved,
+                Err(refusal) => Try::Failed(refusal),
             }
-            Err(other) => trouble(&answered.state, other),
-        };
-        if tries >= STORE_TRIES {
-            return Err(failed);
         }
-        tokio::time::sleep(Duration::from_millis(250 << tries)).await;
+        Err(other) => Try::Failed(trouble(&answered.state, other)),
     }
 }
 

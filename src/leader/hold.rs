@@ -60,6 +60,11 @@ impl Lease {
         }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The right that comes with this Lease.
     pub fn authority(&self) -> Authority {
         self.authority.clone()

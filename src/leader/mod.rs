@@ -8,7 +8,7 @@ mod authority;
 pub mod election;
 mod hold;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use authority::{Authority, NoAuthority};
 pub use hold::{Lease, Lost, Standing};

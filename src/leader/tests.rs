@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Authority, Lease, Lost, NoAuthority, election::LEASE};
-use crate::clock::SystemClock;
+use crate::{clock::SystemClock, scripted};
 
 /// What becomes of one call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum How {
+pub(crate) enum How {
     /// Done, and answered at once.
     Ok,
     /// Done after three seconds.
@@ -50,8 +50,8 @@ const ALL: [How; 8] = [
 const SOME_TIME: Duration = Duration::from_secs(3);
 
 /// The API server's side.
-struct Server {
-    lease: Option<Value>,
+pub(crate) struct Server {
+    pub(crate) lease: Option<Value>,
     version: u64,
     /// When the Lease was last renewed in the store: nobody may take it before [`LEASE`] has passed since.
     renewed: Instant,
@@ -60,10 +60,10 @@ struct Server {
     script: Box<dyn Fn(bool, usize) -> How + Send>,
 }
 
-type Shared = Arc<Mutex<Server>>;
+pub(crate) type Shared = Arc<Mutex<Server>>;
 
 impl Server {
-    fn new(script: impl Fn(bool, usize) -> How + Send + 'static) -> Shared {
+    pub(crate) fn new(script: impl Fn(bool, usize) -> How + Send + 'static) -> Shared {
         Arc::new(Mutex::new(Self {
             lease: None,
             version: 0,
@@ -103,21 +103,11 @@ impl Server {
 }
 
 fn answer(code: u16, body: &Value) -> Response<Body> {
-    let body = Body::from(serde_json::to_vec(body).unwrap());
-    Response::builder().status(code).body(body).unwrap()
+    scripted::say(code, body)
 }
 
 fn refusal(code: u16) -> Response<Body> {
-    let reason = match code {
-        404 => "NotFound",
-        409 => "Conflict",
-        _ => "InternalError",
-    };
-    let body = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "a test answers", "reason": reason, "code": code,
-    });
-    answer(code, &body)
+    scripted::say(code, &scripted::refusal(code))
 }
 
 fn client(server: &Shared) -> Client {
@@ -161,7 +151,7 @@ fn client(server: &Shared) -> Client {
     Client::new(service, "default")
 }
 
-fn lease(server: &Shared, me: &str) -> Lease {
+pub(crate) fn lease(server: &Shared, me: &str) -> Lease {
     Lease::new(client(server), "ns", "apicred", me, Arc::new(SystemClock))
 }
 

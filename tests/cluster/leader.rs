@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::{coordination::v1::Lease, rbac::v1::ClusterRoleBinding};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role},
+};
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use testenv::eventually;
 
 use crate::support::{LATER, NAMESPACE, Operator, Recorder, World, run};
 
-fn environment(name: &str) -> [(&'static str, String); 2] {
+pub(crate) fn environment(name: &str) -> [(&'static str, String); 2] {
     [
         ("POD_NAME", name.to_owned()),
         ("APICRED_LEADER_ELECT", "true".to_owned()),
@@ -158,5 +161,122 @@ fn a_standby_is_ready_only_if_it_could_work() {
         })
         .await;
         assert_eq!(leader(&world).await.as_deref(), Some("first"));
+    });
+}
+
+/// These rules without a verb on a resource.
+pub(crate) fn without(rules: &[PolicyRule], verb: &str, resource: &str) -> Vec<PolicyRule> {
+    let mut rules = rules.to_vec();
+    let of = rules.iter_mut().filter(|rule| {
+        let resources = rule.resources.iter().flatten();
+        resources.into_iter().any(|r| r == resource) && rule.verbs.iter().any(|v| v == verb)
+    });
+    let count = of.map(|rule| rule.verbs.retain(|v| v != verb)).count();
+    assert_eq!(count, 1, "{verb} on {resource}");
+    // An empty list of verbs is refused.
+    rules.retain(|rule| !rule.verbs.is_empty());
+    rules
+}
+
+/// Waits until a standby that is not Ready says that it lacks this.
+pub(crate) async fn lacks(standby: &Operator, verb: &str, resource: &str) {
+    let what = format!("that {verb} on {resource} is missing");
+    let missing = format!("the operator's role lacks {verb} on {resource}");
+    eventually(LATER, what, async || {
+        let (code, said) = standby.get("/readyz").await.ok_or("no answer")?;
+        if code == 503 && said.contains(&missing) {
+            Ok(())
+        } else {
+            Err(format!("{code} {said}"))
+        }
+    })
+    .await;
+}
+
+pub(crate) async fn could_work(standby: &Operator) {
+    eventually(LATER, "a standby that could work", async || {
+        let (code, said) = standby.get("/readyz").await.ok_or("no answer")?;
+        if code == 200 { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+/// Rights that no list shows.
+pub(crate) const NEEDED: [(&str, &str); 7] = [
+    ("patch", "secrets"),
+    ("create", "secrets"),
+    ("get", "secrets"),
+    ("watch", "apicredentials"),
+    ("patch", "apicredentials/status"),
+    ("patch", "tokenissuers/status"),
+    ("create", "events"),
+];
+
+#[test]
+fn a_standby_that_may_not_write_is_not_ready() {
+    run(async {
+        let world = World::own().await;
+        let _first = start(&world, "first").await;
+        leads(&world, "first", LATER).await;
+        let (params, patch) = (PatchParams::default(), |rules: &[PolicyRule]| {
+            Patch::Merge(json!({ "rules": rules }))
+        });
+        let roles: Api<ClusterRole> = Api::all(world.admin.clone());
+        let role = roles.get("apicred").await.expect("the chart's role");
+        let all = role.rules.unwrap_or_default();
+        let log = world.next_log("second");
+        let mut second = None;
+        for (verb, resource) in NEEDED.into_iter().chain([
+            ("patch", "clustertokenissuers/status"),
+            ("watch", "namespaces"),
+        ]) {
+            let less = patch(&without(&all, verb, resource));
+            let patched = roles.patch("apicred", &params, &less).await;
+            patched.expect("an edit");
+            if second.is_none() {
+                let environment = environment("second");
+                let kubeconfig = world.operator_kubeconfig();
+                second = Some(Operator::launch(kubeconfig, &environment, log.clone()).await);
+            }
+            lacks(second.as_ref().expect("it runs"), verb, resource).await;
+        }
+        let second = second.expect("it runs");
+        // Its Lease, in its own namespace.
+        let own: Api<Role> = Api::namespaced(world.admin.clone(), NAMESPACE);
+        let home = own.get("apicred").await.expect("the chart's role");
+        let home = home.rules.unwrap_or_default();
+        let less = patch(&without(&home, "update", "leases"));
+        own.patch("apicred", &params, &less).await.expect("an edit");
+        let patched = roles.patch("apicred", &params, &patch(&all)).await;
+        patched.expect("an edit");
+        lacks(&second, "update", "leases").await;
+        let patched = own.patch("apicred", &params, &patch(&home)).await;
+        patched.expect("an edit");
+        could_work(&second).await;
+    });
+}
+
+/// A cluster that has taken `system:basic-user` away: nobody says what is allowed, and the lists have to do.
+#[test]
+fn a_standby_that_may_not_ask_for_its_rights_is_ready_by_its_lists() {
+    run(async {
+        let world = World::own().await;
+        let _first = start(&world, "first").await;
+        leads(&world, "first", LATER).await;
+        let bindings: Api<ClusterRoleBinding> = Api::all(world.admin.clone());
+        for name in [
+            "system:basic-user",
+            "system:discovery",
+            "system:public-info-viewer",
+        ] {
+            let gone = bindings.delete(name, &DeleteParams::default()).await;
+            gone.expect("it is there by default");
+        }
+        let mark = world.mark();
+        let second = start(&world, "second").await;
+        could_work(&second).await;
+        let refused = world.all_since(mark);
+        let refused = refused.0.iter().filter(|e| e.code == 403);
+        assert!(refused.count() > 0, "it was not asked");
     });
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use testenv::{Component, eventually};
 
 use crate::{
-    leader::{leader, leads, start},
+    leader::{environment, leader, leads, start},
     providers::{person, state},
     support::{LATER, Listener, NAMESPACE, Operator, Place, World, run},
 };
@@ -216,5 +216,42 @@ fn a_refresh_that_was_sent_is_stored_although_the_lease_is_lost() {
             1,
             "nothing is sent without a lease"
         );
+    });
+}
+
+/// B12: a file that does not end, as of a mount that hangs, keeps a thread of the process.
+#[test]
+fn a_process_that_lost_its_lease_ends_although_a_thread_of_it_is_blocked() {
+    run(async {
+        let world = World::own().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("token");
+        let made = std::process::Command::new("mkfifo").arg(&file).status();
+        assert!(made.is_ok_and(|s| s.success()), "a pipe");
+        let mut environment = environment("first").to_vec();
+        let variable = "AZURE_FEDERATED_TOKEN_FILE";
+        environment.push((variable, file.display().to_string()));
+        let log = world.next_log("first");
+        let mut first = Operator::start(world.operator_kubeconfig(), &environment, log).await;
+        leads(&world, "first", LATER).await;
+        let place = world.place("blocked").await;
+        let mut spec = place.entra_issuer();
+        spec["managedIdentity"] = json!({ "workloadIdentity": {} });
+        place.put_issuer(spec).await;
+        place.issuer_ready().await;
+        let by = json!({ "client": { "secretRefs": null, "managedIdentity": {} } });
+        place.create("c", by).await;
+        // Waits until the operator has opened the pipe; it reads then for as long as this is open.
+        let open = std::fs::OpenOptions::new();
+        let opens = tokio::task::spawn_blocking(move || open.clone().write(true).open(file));
+        let opened = tokio::time::timeout(LATER, opens).await;
+        let _open = opened
+            .expect("it is read")
+            .expect("a thread")
+            .expect("a pipe");
+        give_to_the_dead(&world, 1).await;
+        let ended = eventually(LATER, "its end", async || first.ended()).await;
+        // By itself, and not by the thread that ends a process that is busy (code 3).
+        assert_eq!(ended.code(), Some(1));
     });
 }

@@ -1,16 +1,19 @@
 //! An operator that looks after some namespaces alone, with the rights that the chart then gives: Roles, nothing of the
 //! cluster.
 
-use k8s_openapi::api::{core::v1::Secret, rbac::v1::RoleBinding};
+use k8s_openapi::api::{
+    core::v1::Secret,
+    rbac::v1::{Role, RoleBinding},
+};
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    support::{NAMESPACE, Place, SOON, World, run},
+    support::{LATER, NAMESPACE, Operator, Place, SOON, World, run},
     tenancy::namespaced,
 };
 
@@ -207,5 +210,55 @@ fn a_namespaced_operator_may_be_given_the_issuers_of_the_cluster() {
             .await
             .expect("a label");
         place.ready("c").await;
+    });
+}
+
+#[test]
+fn a_standby_of_a_namespace_that_may_not_write_there_is_not_ready() {
+    run(async {
+        let mut world = World::own().await;
+        let place = world.place("rights").await;
+        confine(&mut world, &[&place.namespace], false).await;
+        world.kill_operator().await;
+        let mut environment = world.environment.clone();
+        environment.extend(crate::leader::environment("first"));
+        let first = Operator::start(
+            world.operator_kubeconfig(),
+            &environment,
+            world.next_log("first"),
+        )
+        .await;
+        crate::leader::leads(&world, "first", LATER).await;
+        let roles: Api<Role> = Api::namespaced(world.admin.clone(), &place.namespace);
+        let role = roles.get("apicred-tokens").await.expect("the chart's role");
+        let all = role.rules.unwrap_or_default();
+        let params = PatchParams::default();
+        let mut environment = world.environment.clone();
+        environment.extend(crate::leader::environment("second"));
+        let mut second = None;
+        for (verb, resource) in crate::leader::NEEDED {
+            let less = json!({ "rules": crate::leader::without(&all, verb, resource) });
+            let patched = roles
+                .patch("apicred-tokens", &params, &Patch::Merge(less))
+                .await;
+            patched.expect("an edit");
+            if second.is_none() {
+                let log = world.next_log("second");
+                let kubeconfig = world.operator_kubeconfig();
+                second = Some(Operator::launch(kubeconfig, &environment, log).await);
+            }
+            let second = second.as_ref().expect("it runs");
+            crate::leader::lacks(second, verb, resource).await;
+        }
+        let patched = roles
+            .patch(
+                "apicred-tokens",
+                &params,
+                &Patch::Merge(json!({ "rules": all })),
+            )
+            .await;
+        patched.expect("an edit");
+        crate::leader::could_work(second.as_ref().expect("it runs")).await;
+        drop(first);
     });
 }

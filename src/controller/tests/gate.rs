@@ -1,0 +1,147 @@
+//! The gate's times are those of a monotonic clock: a wall clock that is set back holds nobody up.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::{
+    clock::Clock,
+    controller::{
+        context::Triggers,
+        gate::{Admission, Gate},
+    },
+    credential::{Credential, Key},
+    fixtures::{at, credential_with},
+    issuer::line::Urgency,
+};
+
+/// A wall clock that somebody sets.
+#[derive(Default)]
+struct Set(AtomicI64);
+
+impl Clock for Set {
+    fn now(&self) -> Timestamp {
+        at(self.0.load(Ordering::SeqCst))
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key {
+        namespace: "secops".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn credential() -> Credential {
+    credential_with(&json!({}))
+}
+
+fn urgency() -> Urgency {
+    Urgency::new(None, SignedDuration::ZERO, 0, at(0))
+}
+
+/// A step of the wall clock, an hour in either direction or none.
+const STEPS: [i64; 3] = [-3_600, 0, 3_600];
+
+#[tokio::test(start_paused = true)]
+async fn a_place_of_one_who_never_comes_goes_on_in_seconds_whatever_the_wall_clock_does() {
+    for step in STEPS {
+        let (triggers, woken) = Triggers::new();
+        let mut woken = UnboundedReceiverStream::new(woken);
+        let clock = Arc::<Set>::default();
+        let gate = Gate::new(triggers, Arc::<Set>::clone(&clock), 1);
+        let runs = tokio::spawn(Arc::clone(&gate).run());
+        let credential = credential();
+        let enter = |name| gate.enter(&credential, &key(name), urgency(), false);
+        let Admission::Go(permit) = enter("first") else {
+            panic!("nobody is there");
+        };
+        for name in ["gone", "next"] {
+            assert!(matches!(enter(name), Admission::Wait), "{name}");
+        }
+        drop(permit);
+        let called = woken.next().await.expect("a call");
+        assert_eq!(called.name, "gone");
+        // It never comes, and the clock is set.
+        clock.0.fetch_add(step, Ordering::SeqCst);
+        let began = tokio::time::Instant::now();
+        let called = tokio::time::timeout(Duration::from_secs(30), woken.next()).await;
+        let called = called.unwrap_or_else(|_| panic!("{step}: the place is held"));
+        assert_eq!(called.expect("a call").name, "next");
+        assert!(
+            began.elapsed() >= Duration::from_secs(4),
+            "{step}: not before its time"
+        );
+        assert!(matches!(enter("next"), Admission::Go(_)), "{step}");
+        runs.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_of_an_issuer_goes_on_whatever_the_wall_clock_does() {
+    for step in STEPS {
+        let (triggers, woken) = Triggers::new();
+        let mut woken = UnboundedReceiverStream::new(woken);
+        let clock = Arc::<Set>::default();
+        let gate = Gate::new(triggers, Arc::<Set>::clone(&clock), 1_000);
+        let runs = tokio::spawn(Arc::clone(&gate).run());
+        let credential = credential();
+        let mut went = 0;
+        let waits = loop {
+            let name = format!("c{went}");
+            match gate.enter(&credential, &key(&name), urgency(), false) {
+                Admission::Go(permit) => {
+                    // It ends at once: only the rate limits.
+                    drop(permit);
+                    went += 1;
+                }
+                Admission::Wait => break name,
+                Admission::Paused(_) => panic!("nothing pauses"),
+            }
+            assert!(went < 10_000, "there is no limit");
+        };
+        assert!(woken.next().now_or_never().is_none());
+        clock.0.fetch_add(step, Ordering::SeqCst);
+        let called = tokio::time::timeout(Duration::from_secs(5), woken.next()).await;
+        let called = called.unwrap_or_else(|_| panic!("{step}: the bucket does not refill"));
+        assert_eq!(called.expect("a call").name, waits);
+        runs.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_ends_in_its_time_and_is_told_by_the_clock_that_people_see() {
+    for step in STEPS {
+        let (triggers, _woken) = Triggers::new();
+        let clock = Arc::<Set>::default();
+        let gate = Gate::new(triggers, Arc::<Set>::clone(&clock), 4);
+        let credential = credential();
+        let enter = || gate.enter(&credential, &key("c"), urgency(), false);
+        assert!(matches!(enter(), Admission::Go(_)));
+        gate.pause(&credential, Duration::from_mins(10));
+        clock.0.fetch_add(step, Ordering::SeqCst);
+        tokio::time::advance(Duration::from_mins(4)).await;
+        let Admission::Paused(until) = enter() else {
+            panic!("{step}: the pause has not ended");
+        };
+        let left = until.duration_since(clock.now());
+        assert!(
+            (left - SignedDuration::from_mins(6)).abs() < SignedDuration::from_secs(2),
+            "{step}: {left:?}"
+        );
+        tokio::time::advance(Duration::from_mins(7)).await;
+        assert!(
+            matches!(enter(), Admission::Go(_)),
+            "{step}: the pause is over"
+        );
+    }
+}

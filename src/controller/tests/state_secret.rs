@@ -1,0 +1,168 @@
+//! An answer to a refresh is stored for as long as the process may live, on a paused clock.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Method;
+use k8s_openapi::ByteString;
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    controller::{
+        Operator,
+        kept::Kept,
+        refresh::Answered,
+        state_secret::{Stored, finish},
+    },
+    credential::Key,
+    fixtures::{credential, object},
+    leader::Authority,
+    oauth::Class,
+    scripted::{self, Reply, client, refuse},
+};
+
+/// What becomes of a write.
+type Meets = fn() -> Reply;
+
+/// What a write meets, for so long.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    until: Duration,
+    meets: Meets,
+}
+
+/// Writes that were tried, and those that were done.
+#[derive(Clone, Default)]
+struct Seen {
+    tries: Arc<AtomicUsize>,
+    stored: Arc<AtomicUsize>,
+}
+
+/// An operator whose API server has one state Secret, with the refresh token that was sent.
+fn operator(trouble: Trouble, seen: &Seen) -> Operator {
+    let (began, seen) = (Instant::now(), seen.clone());
+    let api = move |method: &Method, _: &http::Uri, body: &Value| {
+        let metadata = json!({
+            "name": "state", "namespace": "secops", "uid": "state-uid", "resourceVersion": "8",
+            "annotations": { "apicred.dev/state-of": "alerts" },
+        });
+        if *method == Method::GET {
+            let token = serde_json::to_value(ByteString(b"the-old".to_vec())).unwrap();
+            return Reply::Say(
+                200,
+                json!({ "metadata": metadata, "data": { "token": token } }),
+            );
+        }
+        seen.tries.fetch_add(1, Ordering::SeqCst);
+        if began.elapsed() < trouble.until {
+            return (trouble.meets)();
+        }
+        assert_eq!(body["stringData"]["token"], "the-new");
+        seen.stored.fetch_add(1, Ordering::SeqCst);
+        Reply::Say(200, json!({ "metadata": metadata }))
+    };
+    scripted::operator(client(api), &Arc::default())
+}
+
+/// What a write may meet. A conflict is one that nobody's refresh token explains.
+const MEETS: [(&str, Meets); 5] = [
+    ("a fault", || refuse(500)),
+    ("an overload", || refuse(503)),
+    ("no right", || refuse(403)),
+    ("a conflict", || refuse(409)),
+    ("silence", || Reply::Silence),
+];
+
+/// Nobody holds this lease any more.
+fn lost() -> Authority {
+    Authority::of_a_candidate()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_refresh_token_is_tried_to_be_stored_for_the_whole_time_that_it_has() {
+    for (name, meets) in MEETS {
+        for (until, authority) in [(18, Authority::always()), (29, lost()), (120, lost())] {
+            let seen = Seen::default();
+            let until = Duration::from_secs(until);
+            let operator = operator(Trouble { until, meets }, &seen).with_authority(authority);
+            let began = Instant::now();
+            let credential = credential();
+            let mut answered = Answered::of_a_test(&credential, "the-old", "the-new");
+            let stored = finish(&operator.context, &credential, &mut answered).await;
+            assert!(matches!(stored, Ok(Stored::Yes)), "{name}, {until:?}");
+            let took = began.elapsed();
+            // A call may be under way at that moment.
+            let most = until + Duration::from_secs(15);
+            assert!(took < most, "{name}, {until:?}: after {took:?}");
+            assert_eq!(seen.stored.load(Ordering::SeqCst), 1, "{name}, {until:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_keeps_what_it_cannot_store_and_goes_on() {
+    for (name, meets) in MEETS {
+        let seen = Seen::default();
+        let until = Duration::from_hours(1);
+        let operator = operator(Trouble { until, meets }, &seen);
+        let began = Instant::now();
+        let credential = credential();
+        let mut answered = Answered::of_a_test(&credential, "the-old", "the-new");
+        let stored = finish(&operator.context, &credential, &mut answered).await;
+        let failed = stored.err().expect("it cannot be stored");
+        assert!(
+            matches!(failed.class, Class::Transient | Class::Denied),
+            "{name}: {failed:?}"
+        );
+        let took = began.elapsed();
+        assert!((26..=41).contains(&took.as_secs()), "{name}: {took:?}");
+        // Not in a row: the API server is in trouble.
+        let tries = seen.tries.load(Ordering::SeqCst);
+        assert!((2..=40).contains(&tries), "{name}: {tries} tries");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_leader_has_kept_is_stored_before_the_process_ends() {
+    for (name, meets) in MEETS {
+        let seen = Seen::default();
+        let until = Duration::from_secs(90);
+        let mut operator = operator(Trouble { until, meets }, &seen);
+        let store = &mut operator.writers.credentials;
+        store.apply_watcher_event(&Event::Apply(Kept::from(&object(&json!({})))));
+        let credential = credential();
+        let key = Key {
+            namespace: credential.namespace.clone(),
+            name: credential.name.clone(),
+        };
+        let answered = Answered::of_a_test(&credential, "the-old", "the-new");
+        let context = Arc::clone(&operator.context);
+        context.with_state(&key, &credential.uid, |s| {
+            s.unsaved = Some(Box::new(answered));
+        });
+        let answers = operator.answers();
+        assert_eq!(answers.count(), 1, "{name}");
+        // It is not lost where the wait for it is given up.
+        let short = Duration::from_secs(5);
+        assert!(
+            tokio::time::timeout(short, answers.stored()).await.is_err(),
+            "{name}"
+        );
+        assert_eq!(answers.count(), 1, "{name}");
+        tokio::time::timeout(Duration::from_mins(4), answers.stored())
+            .await
+            .unwrap_or_else(|_| panic!("{name}: it is not stored"));
+        assert_eq!(
+            (answers.count(), seen.stored.load(Ordering::SeqCst)),
+            (0, 1),
+            "{name}"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! A client of the Kubernetes API whose answers a unit test makes. Everything that matters about a real API server is tested
+//! against one (`tests/cluster`, `tests/faults`); this is for what takes minutes there, on a paused clock.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, Uri};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+
+use crate::{
+    clock::SystemClock,
+    controller::{IdentityEnvironment, Operator, Scope, Settings},
+    telemetry::{health::Health, metrics::Metrics},
+};
+
+/// What becomes of a call.
+pub(crate) enum Reply {
+    /// A status code and a body.
+    Say(u16, Value),
+    /// No answer.
+    Silence,
+}
+
+/// A client whose calls are answered by `answer`, which gets method, URL and body.
+pub(crate) fn client(
+    answer: impl Fn(&Method, &Uri, &Value) -> Reply + Clone + Send + 'static,
+) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let answer = answer.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().await?;
+            let body = serde_json::from_slice(&body).unwrap_or_default();
+            match answer(&parts.method, &parts.uri, &body) {
+                Reply::Say(code, body) => Ok::<_, tower::BoxError>(say(code, &body)),
+                Reply::Silence => std::future::pending().await,
+            }
+        }
+    });
+    Client::new(service, "default")
+}
+
+/// A refusal as the API server words it.
+pub(crate) fn refuse(code: u16) -> Reply {
+    Reply::Say(code, refusal(code))
+}
+
+pub(crate) fn refusal(code: u16) -> Value {
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        _ => "InternalError",
+    };
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "a test answers", "reason": reason, "code": code,
+    })
+}
+
+pub(crate) fn say(code: u16, body: &Value) -> Response<Body> {
+    let body = Body::from(serde_json::to_vec(body).unwrap());
+    Response::builder().status(code).body(body).unwrap()
+}
+
+/// An operator of the whole cluster that has not done anything yet.
+pub(crate) fn operator(client: Client, health: &Arc<Health>) -> Operator {
+    let settings = Settings {
+        namespace: "apicred-system".to_owned(),
+        scope: Scope::Cluster,
+        concurrency: 4,
+        allowed_cidrs: Vec::new(),
+        target_keys: Vec::new(),
+        entra_clouds: Vec::new(),
+        issuer_proxy: None,
+        instance: "test".to_owned(),
+        identity: IdentityEnvironment::default(),
+    };
+    Operator::new(
+        client,
+        settings,
+        Arc::new(SystemClock),
+        Arc::clone(health),
+        Arc::<Metrics>::default(),
+    )
+}
