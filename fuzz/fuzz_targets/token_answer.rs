@@ -111,6 +111,7 @@ fuzz_target!(|data: &[u8]| {
         content_type: headers.next().filter(|h| !h.is_empty()),
         retry_after: headers.next().filter(|h| !h.is_empty()),
         challenge: headers.next().filter(|h| !h.is_empty()),
+        date: None,
         body: body.as_bytes().to_vec(),
     };
     let at = |seconds| Timestamp::from_second(seconds).expect("in range");

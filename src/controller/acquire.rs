@@ -20,7 +20,7 @@ use crate::{
     credential::{Credential, Key, Lent, Proof, binding},
     oauth::{
         self, Class, Grant, Granted, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal,
-        Token, TokenEndpoint, TokenRequest, Validity, grant::JwtBearer, http::Manner,
+        SentSecrets, Token, TokenEndpoint, TokenRequest, Validity, grant::JwtBearer, http::Manner,
     },
     plan::{self, Choice, Observed, Source, fingerprint},
     publish::{RefusedSource, SourceMark, SourceUse},
@@ -370,9 +370,11 @@ async fn challenged(
     if !context.may_act() {
         return Err(not_leading());
     }
+    let echo = SentSecrets::of(&request);
     let answer = context.http.send(&credential.issuer, request).await?;
     if answer.status != 401 {
-        return read_answer(context, credential, &answer, context.clock.now(), id);
+        let now = context.clock.now();
+        return read_answer(context, credential, (&answer, &echo), now, id);
     }
     let proof = identity::answer_to_challenge(context, &origin, &answer).await?;
     let (request, id, _) = build(credential, endpoint, (proof, Vec::new()), context).await?;
@@ -422,11 +424,12 @@ pub(super) async fn ask(
     let (now, clock) = (context.clock.now(), Instant::now());
     // Rounded down: a life counted from a little earlier never promises too much.
     let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let echo = SentSecrets::of(&request);
     let exchanged = context.http.exchange(&credential.issuer, request, manner);
     let (granted, result) = match exchanged.await {
         Ok(raw) => (
             oauth::granted(&raw),
-            read_answer(context, credential, &raw, sent, id),
+            read_answer(context, credential, (&raw, &echo), sent, id),
         ),
         Err(broken) => (
             broken
@@ -461,11 +464,13 @@ fn is_silence(refusal: &Refusal) -> bool {
 fn read_answer(
     context: &Context,
     credential: &Credential,
-    raw: &RawAnswer,
+    (raw, echo): (&RawAnswer, &SentSecrets),
     sent: Timestamp,
     id: String,
 ) -> Result<Token, Refusal> {
-    let mut token = oauth::answer_to(credential, raw, sent, context.clock.now())?;
+    let now = context.clock.now();
+    let mut token = oauth::answer_to(credential, raw, sent, now)
+        .map_err(|refusal| oauth::explained(refusal, credential, raw, echo, now))?;
     token.correlation_id.get_or_insert(id);
     Ok(token)
 }

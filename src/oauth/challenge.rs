@@ -1,4 +1,5 @@
-//! Claims challenges of Entra ID: what a policy wants beside what was sent. Shown as a hint, in vetted words alone.
+//! Claims challenges of Entra ID: what a policy wants beside what was sent, and the `suberror`. Shown as a hint, in
+//! vetted words alone.
 //! Source: learn.microsoft.com/entra/identity-platform/claims-challenge.
 
 use serde_json::{Map, Value};
@@ -12,16 +13,14 @@ use crate::input::object;
 /// Words that are shown of one challenge.
 const MOST: usize = 6;
 
-/// The claims that an answer asks for, such as `acrs=c1`. `claims` is JSON inside of a string; a `suberror` is put
-/// before it.
+/// What an answer says beside its error: its `suberror`, and the claims that it asks for, such as `acrs=c1`. `claims` is
+/// JSON inside of a string.
 pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| answer.get(name).and_then(Value::as_str);
+    let suberror = text("suberror")
+        .and_then(error_code)
+        .map(|word| format!("suberror {word}"));
     let mut words: Vec<String> = Vec::new();
-    words.extend(
-        text("suberror")
-            .and_then(error_code)
-            .map(|w| format!("suberror={w}")),
-    );
     if let Some(request) = text("claims").and_then(|c| object(c.as_bytes()).ok()) {
         for (kind, claims) in &request {
             if !["access_token", "id_token", "userinfo"].contains(&kind.as_str()) {
@@ -46,7 +45,10 @@ pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
         }
     }
     words.truncate(MOST);
-    (!words.is_empty()).then(|| words.join(", "))
+    let claims =
+        (!words.is_empty()).then(|| format!("the issuer asks for the claims {}", words.join(", ")));
+    let all: Vec<String> = suberror.into_iter().chain(claims).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// A word as names of claims and authentication contexts are (`acrs`, `c1`), or the GUID of a policy (`polids`). Other
@@ -71,7 +73,12 @@ mod tests {
         let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"},"polids":{"values":["a-1","<b>"]}}}"#;
         assert_eq!(
             told(json!({ "claims": claims, "suberror": "basic_action" })).as_deref(),
-            Some("suberror=basic_action, acrs=c1, polids=a-1")
+            Some("suberror basic_action; the issuer asks for the claims acrs=c1, polids=a-1")
+        );
+        // Nobody asks for a suberror.
+        assert_eq!(
+            told(json!({ "suberror": "bad_token" })).as_deref(),
+            Some("suberror bad_token")
         );
         for nothing in [
             json!({}),

@@ -10,7 +10,7 @@ use std::{
 use ipnet::IpNet;
 use reqwest::{
     Certificate, Client, ClientBuilder, Identity, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     redirect, tls,
 };
 use secrecy::ExposeSecret;
@@ -360,12 +360,13 @@ async fn read(
     };
     let status = response.status();
     let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
-    let challenge = header(WWW_AUTHENTICATE);
+    let (challenge, date) = (header(WWW_AUTHENTICATE), header(DATE));
     let mut answer = RawAnswer {
         status: status.as_u16(),
         content_type,
         retry_after,
         challenge,
+        date,
         body: Vec::new(),
     };
     loop {

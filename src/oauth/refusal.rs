@@ -1,4 +1,4 @@
-//! An answer without a token: what kind of failure it is and what a person can do.
+//! A token error: why there is no token, how to wait, and what a user can do.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub enum Class {
     Invalid,
     /// The client was refused.
     Denied,
-    /// A person has to sign in or consent.
+    /// A user has to sign in or consent.
     NeedsUser,
     /// Too many requests.
     Throttled,
@@ -35,7 +35,8 @@ impl Class {
     }
 }
 
-/// Why there is no token. Carries nothing of the answer's body but codes and ids from fixed alphabets.
+/// Why there is no token. Carries nothing of the answer's body but codes and ids from fixed alphabets, and what
+/// [`super::echo`] lets through of the issuer's own words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// How to wait.
@@ -46,6 +47,8 @@ pub struct Refusal {
     pub next_step: String,
     /// HTTP status, if there was an answer.
     pub http_status: Option<u16>,
+    /// What else was seen of an answer.
+    pub detail: Option<Box<Detail>>,
     /// OAuth `error`.
     pub error: Option<String>,
     /// AADSTS number.
@@ -66,6 +69,17 @@ pub struct Refusal {
     pub retry_at: Option<Timestamp>,
 }
 
+/// What was seen of an answer beside its codes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Detail {
+    /// Media type of the answer, if it is not the one of an OAuth answer.
+    pub content_type: Option<String>,
+    /// Who answered: the origin of the issuer.
+    pub issuer: Option<String>,
+    /// The issuer's own words, with every secret cut out; from issuers that an administrator or Microsoft vouches for.
+    pub said: Option<String>,
+}
+
 impl From<AddressNotAllowed> for Refusal {
     fn from(refused: AddressNotAllowed) -> Self {
         Self::local(Class::Invalid, "AddressNotAllowed", refused.to_string())
@@ -80,6 +94,7 @@ impl Refusal {
             reason,
             next_step: next_step.into(),
             http_status: None,
+            detail: None,
             error: None,
             aadsts: None,
             correlation_id: None,
@@ -92,142 +107,39 @@ impl Refusal {
         }
     }
 
-    /// The sentence for conditions and events: the codes that are known, then the next step.
+    /// The sentence for conditions and events: who answered what, the next step, what the issuer says itself, and where
+    /// more is to be found.
     pub fn message(&self) -> String {
+        let none = Detail::default();
+        let detail = self.detail.as_deref().unwrap_or(&none);
         let mut parts = Vec::new();
-        parts.extend(self.http_status.map(|s| format!("HTTP {s}")));
+        parts.extend(self.http_status.map(|s| match &detail.content_type {
+            Some(kind) => format!("HTTP {s} ({kind})"),
+            None => format!("HTTP {s}"),
+        }));
         parts.extend(self.error.clone());
         parts.extend(self.aadsts.map(|n| format!("AADSTS{n}")));
         let mut text = if parts.is_empty() {
             self.next_step.clone()
         } else {
-            format!(
-                "the issuer answered {}: {}",
-                parts.join(", "),
-                self.next_step
-            )
+            let issuer = detail.issuer.as_deref().unwrap_or("the issuer");
+            let seen = parts.join(", ");
+            format!("{issuer} answered {seen}: {}", self.next_step)
         };
-        if let Some(id) = &self.correlation_id {
-            text.push_str(" (correlation id ");
-            text.push_str(id);
-            text.push(')');
+        if let Some(said) = &detail.said {
+            text.push_str(&format!("; the issuer says: \"{said}\""));
+        }
+        let more = [
+            self.aadsts.map(aadsts::link),
+            self.correlation_id
+                .as_ref()
+                .map(|id| format!("correlation id {id}")),
+        ];
+        let more: Vec<String> = more.into_iter().flatten().collect();
+        if !more.is_empty() {
+            text.push_str(&format!(" ({})", more.join(", ")));
         }
         text
-    }
-}
-
-/// What an OAuth `error`, a status and an AADSTS number mean together: class, reason, next step, client refused?
-pub(super) fn classify(
-    status: u16,
-    error: Option<&str>,
-    code: Option<u32>,
-) -> (Class, &'static str, String, bool) {
-    let (class, reason, next, client) = by_protocol(status, error);
-    match code.and_then(aadsts::known) {
-        Some(known) => (
-            known.class,
-            known.reason,
-            known.next_step.to_owned(),
-            known.about_client,
-        ),
-        None => (class, reason, next.to_owned(), client),
-    }
-}
-
-/// By status first where it is about the service, then by `error` (RFC 6749 section 5.2), then by status again:
-/// real servers answer a wrong secret with 400 or 401, with several codes or none (facts, section 5.4).
-fn by_protocol(status: u16, error: Option<&str>) -> (Class, &'static str, &'static str, bool) {
-    match (status, error) {
-        (429, _) | (_, Some("slow_down")) => (
-            Class::Throttled,
-            "Throttled",
-            "the issuer asks for fewer requests; apicred pauses",
-            false,
-        ),
-        (500..=599 | 408, _) | (_, Some("server_error" | "temporarily_unavailable")) => (
-            Class::Transient,
-            "IssuerUnavailable",
-            "the issuer failed; apicred tries again",
-            false,
-        ),
-        (300..=399, _) => (
-            Class::Invalid,
-            "RedirectRefused",
-            "the token endpoint redirects and apicred never follows; correct the URL to the final one",
-            false,
-        ),
-        (404 | 405, None) => (
-            Class::Invalid,
-            "EndpointNotFound",
-            "no token endpoint answers at this URL; correct the issuer",
-            false,
-        ),
-        (_, Some("invalid_client")) | (401, _) => (
-            Class::Denied,
-            "ClientRefused",
-            "check client.id and the client secret",
-            true,
-        ),
-        (_, Some("unauthorized_client")) => (
-            Class::Denied,
-            "ClientNotAuthorized",
-            "allow this client this grant at the issuer",
-            true,
-        ),
-        (_, Some("invalid_scope")) => {
-            (Class::Invalid, "InvalidScope", "correct spec.scopes", false)
-        }
-        (_, Some("invalid_target" | "invalid_resource")) => (
-            Class::Invalid,
-            "ResourceUnknown",
-            "correct spec.resource, spec.audience or spec.scopes",
-            false,
-        ),
-        (_, Some("unsupported_grant_type")) => (
-            Class::Invalid,
-            "GrantNotSupported",
-            "the issuer does not know this grant; choose another",
-            false,
-        ),
-        (_, Some("invalid_request")) => (
-            Class::Invalid,
-            "InvalidRequest",
-            "the issuer misses or refuses a parameter; check scopes, resource, audience and parameters",
-            false,
-        ),
-        (
-            _,
-            Some("invalid_grant" | "interaction_required" | "login_required" | "consent_required"),
-        ) => (
-            Class::NeedsUser,
-            "NeedsUser",
-            "the issuer wants a person to consent or to sign in",
-            false,
-        ),
-        (403, _) | (_, Some("access_denied")) => (
-            Class::Denied,
-            "AccessDenied",
-            "the issuer forbids this request; check the client's permissions there",
-            false,
-        ),
-        (200..=299, Some(_)) => (
-            Class::Invalid,
-            "RequestRefused",
-            "the issuer answered with an error",
-            false,
-        ),
-        (200..=299, None) => (
-            Class::Transient,
-            "MalformedAnswer",
-            "the answer is not a token answer; is the URL a token endpoint, and nothing in between?",
-            false,
-        ),
-        _ => (
-            Class::Invalid,
-            "RequestRefused",
-            "the issuer refuses the request; check the spec",
-            false,
-        ),
     }
 }
 

@@ -175,7 +175,7 @@ pub fn request(
     let mut fields: Fields = vec![("grant_type", SecretString::from(flow.grant_type()))];
     fields.extend(proof);
     fields.extend(flow.fields(supplies, &around).map_err(fault)?);
-    let scope = ask.scopes.join(" ");
+    let scope = flow.scope(credential);
     if !scope.is_empty() && flow.scopes_in_form(supplies) {
         fields.push(("scope", SecretString::from(scope)));
     }

@@ -8,15 +8,11 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
-    Class, Grant, Granted, Refusal, Token, aadsts, challenge, granted,
+    Class, Granted, Refusal, Token, granted,
     lifetime::{self, is_guid},
-    managed_identity,
-    refusal::{classify, error_code},
+    refused,
 };
-use crate::{
-    credential::{Credential, Endpoint, Proof},
-    input::object,
-};
+use crate::{credential::Credential, input::object};
 
 /// Longest access token that is published: a Secret holds 1 MiB and the token stands in it twice.
 const MAX_TOKEN: usize = 256 * 1024;
@@ -37,6 +33,8 @@ pub struct RawAnswer {
     pub retry_after: Option<String>,
     /// `WWW-Authenticate`, if any.
     pub challenge: Option<String>,
+    /// `Date`, if any.
+    pub date: Option<String>,
     /// The body, complete.
     pub body: Vec<u8>,
 }
@@ -57,7 +55,17 @@ pub struct AnswerContext {
 /// # Errors
 /// A classified refusal.
 pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal> {
-    let fields = fields(raw).unwrap_or_default();
+    read(raw, context, None)
+}
+
+fn read(
+    raw: &RawAnswer,
+    context: AnswerContext,
+    credential: Option<&Credential>,
+) -> Result<Token, Refusal> {
+    let parsed = fields(raw);
+    let empty = Map::new();
+    let fields = parsed.as_ref().unwrap_or(&empty);
     let text = |name: &str| {
         fields
             .get(name)
@@ -67,7 +75,12 @@ pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal>
     let success = (200..=299).contains(&raw.status);
     let error = fields.get("error").filter(|e| !e.is_null());
     let (Some(token), true, None) = (text("access_token"), success, error) else {
-        return Err(refusal(raw, &fields, context.now));
+        return Err(refused::refusal(
+            raw,
+            parsed.as_ref(),
+            context.now,
+            credential,
+        ));
     };
 
     if token.len() > MAX_TOKEN {
@@ -111,7 +124,7 @@ pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal>
     }
     let jwt = lifetime::jwt_hints(token);
     let Some((expires_at, lifetime_source)) =
-        lifetime::end(&fields, &jwt, context.sent, context.assumed_lifetime)
+        lifetime::end(fields, &jwt, context.sent, context.assumed_lifetime)
     else {
         return Err(malformed(
             raw,
@@ -170,55 +183,7 @@ pub fn answer_to(
         now,
         assumed_lifetime: credential.issuer.assumed_lifetime,
     };
-    answer(raw, context).map_err(|refusal| for_credential(credential, raw.status, refusal))
-}
-
-fn for_credential(credential: &Credential, status: u16, mut refusal: Refusal) -> Refusal {
-    if matches!(credential.proof, Proof::ManagedIdentity(_)) && refusal.aadsts.is_none() {
-        return managed_identity::refused(status, refusal);
-    }
-    let name = format!("{}/{}", credential.namespace, credential.name);
-    let verdict = refusal
-        .error
-        .as_deref()
-        .and_then(|e| credential.grant.flow().refused(e, &name));
-    match verdict {
-        // What is known about the number says more than the grant can, but who is to act is the grant's word.
-        Some(verdict) if refusal.aadsts.is_some_and(|n| aadsts::known(n).is_some()) => {
-            let both = (verdict.class, refusal.class) == (Class::NeedsUser, Class::NeedsUser);
-            let more = both.then(|| format!("; {}", verdict.next_step));
-            refusal.next_step.push_str(&more.unwrap_or_default());
-        }
-        Some(verdict) => {
-            refusal.class = verdict.class;
-            refusal.reason = verdict.reason;
-            refusal.next_step = verdict.next_step;
-            refusal.about_client = false;
-            refusal.until_change = verdict.until_change;
-        }
-        None => {}
-    }
-    if refusal.reason == "ClientRefused" {
-        refusal.next_step = format!("check client.id and the {}", credential.proof.noun());
-    }
-    if let (Endpoint::Entra { authority }, "ConsentRequired") =
-        (&credential.issuer.endpoint, refusal.reason)
-    {
-        refusal.next_step.push_str(&format!(
-            ": {authority}/adminconsent?client_id={}",
-            credential.client_id
-        ));
-    }
-    // Each refused try counts towards a lockout, whatever its code.
-    if matches!(credential.grant, Grant::Password(_))
-        && matches!(
-            refusal.class,
-            Class::Denied | Class::Invalid | Class::NeedsUser
-        )
-    {
-        refusal.until_change = true;
-    }
-    refusal
+    read(raw, context, Some(credential))
 }
 
 /// `Retry-After` in its two forms (RFC 9110 section 10.2.3), cut to an hour; garbage is none.
@@ -254,65 +219,6 @@ pub(super) fn fields(raw: &RawAnswer) -> Option<Map<String, Value>> {
             .map(|(k, v)| (k.into_owned(), Value::String(v.into_owned())))
             .collect()
     })
-}
-
-fn refusal(raw: &RawAnswer, fields: &Map<String, Value>, now: Timestamp) -> Refusal {
-    let error = fields
-        .get("error")
-        .and_then(Value::as_str)
-        .and_then(error_code);
-    let aadsts = aadsts_code(fields);
-    let (class, reason, mut next_step, about_client) =
-        classify(raw.status, error.as_deref(), aadsts);
-    if let Some(asked) = challenge::asked(fields) {
-        next_step.push_str(&format!(" (the issuer asks for the claims {asked})"));
-    }
-    let id = |name: &str| {
-        fields
-            .get(name)
-            .and_then(Value::as_str)
-            .filter(|i| is_guid(i))
-            .map(str::to_owned)
-    };
-    let asked = raw.retry_after.as_deref().and_then(|v| retry_after(v, now));
-    let known = aadsts.and_then(aadsts::known).and_then(|k| k.wait);
-    Refusal {
-        class,
-        reason,
-        next_step,
-        http_status: Some(raw.status),
-        error,
-        aadsts,
-        correlation_id: id("correlation_id"),
-        trace_id: id("trace_id"),
-        retry_after: asked.max(known),
-        about_client,
-        not_sent: false,
-        until_change: false,
-        retry_at: None,
-    }
-}
-
-/// The first of `error_codes`, else the number in the description of an endpoint that sends no list.
-fn aadsts_code(fields: &Map<String, Value>) -> Option<u32> {
-    let listed = fields
-        .get("error_codes")
-        .and_then(Value::as_array)
-        .and_then(|l| l.first())
-        .and_then(Value::as_u64);
-    let described = || {
-        let text = fields.get("error_description")?.as_str()?;
-        let digits: String = text
-            .strip_prefix("AADSTS")?
-            .chars()
-            .take_while(char::is_ascii_digit)
-            .take(9)
-            .collect();
-        digits.parse().ok()
-    };
-    listed
-        .or_else(described)
-        .and_then(|n| u32::try_from(n).ok())
 }
 
 fn malformed(raw: &RawAnswer, next_step: &str) -> Refusal {

@@ -3,7 +3,8 @@
 
 use crate::{
     api::ApiPreset,
-    credential::{Credential, Endpoint, preset},
+    credential::{Credential, Endpoint, Proof, preset},
+    oauth::consent,
     publish::Record,
 };
 
@@ -66,10 +67,13 @@ fn unexpected(credential: &Credential, record: &Record) -> Option<(&'static str,
     };
     let mut text = format!("the token lacks the {what} {}", lacking.join(", "));
     match &credential.issuer.endpoint {
-        Endpoint::Entra { authority } => text.push_str(&format!(
-            "; add them to the application's API permissions{} and let an administrator consent: {authority}/adminconsent?client_id={}",
+        Endpoint::Entra { .. } if matches!(credential.proof, Proof::ManagedIdentity(_)) => {
+            text.push_str(&consent::how(credential));
+        }
+        Endpoint::Entra { .. } => text.push_str(&format!(
+            "; add them to the application's API permissions{} and let an administrator consent{}",
             portal_name(credential),
-            credential.client_id
+            consent::how(credential)
         )),
         _ => text.push_str("; grant them to the client at the issuer"),
     }

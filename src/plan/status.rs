@@ -324,8 +324,9 @@ fn failed<'a>(credential: &Credential, failure: &'a Failure) -> Trouble<'a> {
     };
     let mut message = refusal.message();
     if failure.propagating {
+        // Entra ID calls a new secret expired as well, while a replica knows the expired ones only.
         message.push_str(&format!(
-            "; the {} is new and may not be known yet, so apicred tries again soon",
+            "; the Secret has just changed and the issuer may not know the new {} yet, so apicred tries again soon",
             credential.proof.noun()
         ));
     }

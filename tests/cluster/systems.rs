@@ -424,6 +424,9 @@ fn user_context_by_refresh_token_at_entra() {
             );
             // Entra does not mind a second use, so nothing is marked.
             let state = place.secrets().get("state").await.expect("the state");
+            // The answer brings another refresh token only if it was asked for one.
+            let data = state.data.as_ref().expect("data");
+            assert_ne!(data["refresh_token"].0, token.as_bytes(), "{label}");
             let notes = state.metadata.annotations.unwrap_or_default();
             assert!(!notes.contains_key("apicred.dev/in-flight-since"));
             place.issuer.revoke_sign_ins(&user(label));

@@ -1,5 +1,6 @@
 //! The refresh token grant. A token is not used up: it may be needed again after a lost answer, and may ask for any API
-//! that the user agreed to for this client.
+//! that the user agreed to for this client. At v2 the answer has a new refresh token only if `offline_access` was
+//! requested (v2-oauth2-auth-code-flow, "Refresh the access token").
 //! <https://learn.microsoft.com/entra/identity-platform/refresh-tokens>
 
 use jiff::Timestamp;
@@ -37,7 +38,7 @@ pub(super) fn grant(
         } else {
             standing.scope.clone()
         };
-        // It is without `offline_access` as good as with it: the client has a token already.
+        // It is about the refresh token, not about the API.
         let scope: Vec<&str> = asked
             .split(' ')
             .filter(|part| *part != "offline_access")
@@ -50,8 +51,13 @@ pub(super) fn grant(
         issue_silently(shared, config, tenant, &caller, (&agreed, &standing.scope))
     });
     let (granted, next) = redeemed?;
+    let offline = |scope: &str| scope.split(' ').any(|part| part == "offline_access");
+    let renewed = match version {
+        Version::V1 => true,
+        Version::V2 => form.get("scope").is_none_or(offline),
+    };
     Ok(Granted {
-        refresh_token: next,
+        refresh_token: next.filter(|_| renewed),
         ..granted
     })
 }

@@ -66,6 +66,18 @@ async fn a_password_is_taken_at_both_endpoints() {
         "https://api.securitycenter.microsoft.com"
     );
     assert_ne!(refresh_token(&same), refresh);
+    // v2 replaces it only if that is asked for.
+    for (scope, renewed) in [
+        ("api://demo/Records.Read", false),
+        ("api://demo/Records.Read offline_access", true),
+    ] {
+        let reply = bench.v2(&form(&again, &[("scope", scope)])).await;
+        assert_eq!(
+            reply.json()["refresh_token"].is_string(),
+            renewed,
+            "{scope}"
+        );
+    }
     let other = form(&again, &[("resource", "https://graph.microsoft.com")]);
     let other = bench.post(V1, &other).await;
     assert_eq!(

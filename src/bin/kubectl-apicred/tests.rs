@@ -414,6 +414,7 @@ fn a_report_names_what_was_granted_and_no_token() {
         content_type: None,
         retry_after: None,
         challenge: None,
+        date: None,
         body: answer.to_string().into_bytes(),
     };
     let now = jiff::Timestamp::UNIX_EPOCH;

@@ -7,7 +7,8 @@ use apicred::{
     credential::{Credential, Proof},
     issuer::lookup::discover,
     oauth::{
-        Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint, TokenRequest,
+        Material, Moment, RawAnswer, Refusal, SentSecrets, Token, TokenEndpoint, TokenRequest,
+        explained,
         http::Http,
         known_endpoint,
         sign_in::{Consent, Flow, Ticket, person, random_text, redeemed, redemption},
@@ -135,8 +136,12 @@ impl<'a> Wire<'a> {
             }
             // Rounded down: a life counted from a little earlier never promises too much.
             let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
+            let echo = SentSecrets::of(&request);
             let raw = self.http.send(&self.credential.issuer, request).await?;
-            match read(&self.credential, &raw, sent, SystemClock.now()) {
+            let now = SystemClock.now();
+            let done = read(&self.credential, &raw, sent, now)
+                .map_err(|refusal| explained(refusal, &self.credential, &raw, &echo, now));
+            match done {
                 Ok(done) => {
                     // The next request begins with the proof that was taken.
                     self.candidates.swap(0, at);

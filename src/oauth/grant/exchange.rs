@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::{Circumstances, Fields, Flow, Verdict};
+use super::{Circumstances, Fields, Flow, Refused, Verdict};
 use crate::{
     api::{self, TokenSource},
     credential::{AccountToken, FieldError, Subject},
@@ -141,12 +141,29 @@ impl Flow for Exchange {
         requested.map(|r| ("requested_token_type", r)).collect()
     }
 
-    /// RFC 8693 section 2.2.2: a token that is not accepted is an `invalid_request`; servers say `invalid_grant`.
-    fn refused(&self, error: &str, _: &str) -> Option<Verdict> {
-        (error == "invalid_grant").then(|| Verdict {
+    /// RFC 8693 section 2.2.2: a token that is not accepted is an `invalid_request`; servers say `invalid_grant` or
+    /// `invalid_token` as well.
+    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+        let of_token = refused.is(&["invalid_grant", "invalid_token", "invalid_subject_token"]);
+        // The same code has other meanings, which the words tell, if there are any.
+        let other = refused.mentions(&[
+            "scope",
+            "audience",
+            "resource",
+            "parameter",
+            "missing",
+            "requested_token_type",
+            "client",
+        ]);
+        let about = refused.mentions(&["subject", "actor", "invalid token", "token is"]);
+        let doubtful = refused.is(&["invalid_request"]) && (about || !other);
+        (of_token || doubtful).then(|| Verdict {
             class: Class::Denied,
             reason: "SubjectTokenRefused",
-            next_step: "the issuer does not accept the subject (or actor) token: check that it trusts its issuer, its audience and its age".to_owned(),
+            next_step: format!(
+                "the issuer does not accept the subject (or actor) token: check that it trusts its issuer, its audience and its age{}",
+                if doubtful { ", and that it has all parameters that it wants" } else { "" }
+            ),
             until_change: false,
         })
     }

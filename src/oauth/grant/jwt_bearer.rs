@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Circumstances, Fields, Flow, Verdict};
+use super::{Circumstances, Fields, Flow, Refused, Verdict};
 use crate::{
     api::{self, ScopePlace, SecretKeyRef, SigningAlgorithm},
     credential::{FieldError, Subject},
@@ -239,20 +239,54 @@ impl Flow for JwtBearer {
         !signed.scopes_claimed(file.as_ref())
     }
 
-    fn refused(&self, error: &str, _: &str) -> Option<Verdict> {
-        matches!(error, "invalid_grant").then(|| Verdict {
+    /// RFC 7523 section 3.1: `invalid_grant`. Google says in words which of its causes it is.
+    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+        let doubtful = refused.is(&["invalid_request"])
+            && refused.mentions(&["assertion", "jwt", "signature", "\"sub\"", "\"iss\""]);
+        if !refused.is(&["invalid_grant", "invalid_assertion", "invalid_token"]) && !doubtful {
+            return None;
+        }
+        let (reference, signed) = match self {
+            Self::Ready(r) => (r, false),
+            Self::Signed(s) => (&s.key, true),
+        };
+        let place = format!("key {} of Secret {}", reference.key, reference.name);
+        let times = [
+            "short-lived",
+            "timeframe",
+            "expired",
+            "not yet valid",
+            "not active",
+            "future",
+            "clock",
+        ];
+        if signed && refused.mentions(&times) {
+            return Some(Verdict {
+                class: Class::Transient,
+                reason: "AssertionTimeRefused",
+                next_step: "the assertion was not within the time that the issuer accepts; check the clocks (apicred makes a new one for each try)".to_owned(),
+                until_change: false,
+            });
+        }
+        let next_step = if refused.mentions(&[
+            "account not found",
+            "invalid email",
+            "user not found",
+            "unknown user",
+            "user id",
+        ]) {
+            "the issuer does not know the account that the assertion names: the service account was deleted, or the subject is not one of its users".to_owned()
+        } else if signed {
+            format!(
+                "the issuer does not accept what {place} signed: check that the key is registered, grant.jwtBearer.signed (issuer, subject, audience), and the clock"
+            )
+        } else {
+            format!("the issuer does not accept the assertion under {place}; put a fresh one there")
+        };
+        Some(Verdict {
             class: Class::Denied,
             reason: "AssertionRefused",
-            next_step: match self {
-                Self::Ready(r) => format!(
-                    "the issuer does not accept the assertion under key {} of Secret {}; put a fresh one there",
-                    r.key, r.name
-                ),
-                Self::Signed(s) => format!(
-                    "the issuer does not accept what key {} of Secret {} signed: check that the key is registered, grant.jwtBearer.signed (issuer, subject, audience), and the clock",
-                    s.key.key, s.key.name
-                ),
-            },
+            next_step,
             until_change: false,
         })
     }

@@ -56,7 +56,7 @@ pub struct Circumstances<'a> {
 /// Form fields of a request; values may be secret.
 pub type Fields = Vec<(&'static str, SecretString)>;
 
-/// What a grant says of a refusal: class, stable reason, next step, and whether no timer may try again.
+/// What a grant makes of a token error: class, stable reason, next step, and whether no timer may try again.
 pub struct Verdict {
     /// How to wait.
     pub class: Class,
@@ -66,6 +66,40 @@ pub struct Verdict {
     pub next_step: String,
     /// Only a change of the inputs may lead to another try.
     pub until_change: bool,
+}
+
+/// A token error, as far as a grant judges it.
+#[derive(Clone, Copy)]
+pub(super) struct Refused<'a> {
+    /// `error`, or what stands in its place.
+    pub(super) error: &'a str,
+    /// `error_description` in lower case: evidence where `error` has several meanings.
+    pub(super) words: &'a str,
+    /// `namespace/name` of the credential.
+    pub(super) credential: &'a str,
+}
+
+impl Refused<'_> {
+    fn is(&self, errors: &[&str]) -> bool {
+        errors.contains(&self.error)
+    }
+
+    fn mentions(&self, phrases: &[&str]) -> bool {
+        phrases.iter().any(|p| self.words.contains(p))
+    }
+}
+
+/// The user of a grant, who may be able to help when the issuer asks for one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum User {
+    /// There is none.
+    None,
+    /// Signs in with `kubectl apicred login`.
+    SignsIn,
+    /// Is signed in to another application, which hands a token on.
+    BringsToken,
+    /// Has a password, and is not there.
+    Password,
 }
 
 /// What every grant answers.
@@ -97,6 +131,14 @@ pub(super) trait Flow {
     fn for_user(&self) -> bool {
         false
     }
+    /// The user that the grant has.
+    fn user(&self) -> User {
+        User::None
+    }
+    /// The value of `scope`; empty: none is sent.
+    fn scope(&self, credential: &Credential) -> String {
+        credential.ask.scopes.join(" ")
+    }
     /// Are scopes sent in the form? (Google wants them inside the assertion.)
     fn scopes_in_form(&self, _supplies: &[SecretString]) -> bool {
         true
@@ -106,12 +148,20 @@ pub(super) trait Flow {
         true
     }
     /// What `invalid_grant` and its like mean for this grant.
-    fn refused(&self, _error: &str, _credential: &str) -> Option<Verdict> {
+    fn refused(&self, _refused: &Refused<'_>) -> Option<Verdict> {
         None
     }
 }
 
 struct ClientCredentials;
+
+/// Errors by which issuers ask for a user.
+const ASKS_FOR_USER: [&str; 4] = [
+    "invalid_grant",
+    "interaction_required",
+    "login_required",
+    "account_selection_required",
+];
 
 impl Flow for ClientCredentials {
     fn grant_type(&self) -> &'static str {
@@ -128,6 +178,17 @@ impl Flow for ClientCredentials {
 
     fn fields(&self, _: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
         Ok(Vec::new())
+    }
+
+    /// RFC 6749 section 4.4 has no user and no grant that could be invalid. Salesforce answers so where no user runs the
+    /// client, Entra ID where an assignment is missing.
+    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+        refused.is(&ASKS_FOR_USER).then(|| Verdict {
+            class: Class::Denied,
+            reason: "GrantRefused",
+            next_step: "the issuer does not issue this client a token of its own: enable the client credentials grant for it (Salesforce: choose a user to run as, and use the host of your own domain; Entra ID: assign an app role)".to_owned(),
+            until_change: false,
+        })
     }
 }
 
@@ -227,6 +288,11 @@ impl Grant {
     /// Does the token stand for a person?
     pub fn for_user(&self) -> bool {
         self.flow().for_user()
+    }
+
+    /// The user that can help, if the issuer asks for one.
+    pub fn user(&self) -> User {
+        self.flow().user()
     }
 
     /// May equal requests in flight be sent once?

@@ -3,7 +3,7 @@
 
 use secrecy::SecretString;
 
-use super::{Circumstances, Fields, Flow, Verdict};
+use super::{ASKS_FOR_USER, Circumstances, Fields, Flow, Refused, User, Verdict};
 use crate::{
     api::{self, SecretKeyRef},
     oauth::{Class, Need},
@@ -48,8 +48,12 @@ impl Flow for OnBehalfOf {
         true
     }
 
-    fn refused(&self, error: &str, _: &str) -> Option<Verdict> {
-        (error == "invalid_grant").then(|| Verdict {
+    fn user(&self) -> User {
+        User::BringsToken
+    }
+
+    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+        refused.is(&ASKS_FOR_USER).then(|| Verdict {
             class: Class::NeedsUser,
             reason: "AssertionRefused",
             next_step: format!(

@@ -3,7 +3,7 @@
 
 use secrecy::SecretString;
 
-use super::{Circumstances, Fields, Flow, Verdict};
+use super::{Circumstances, Fields, Flow, Refused, User, Verdict};
 use crate::{
     api::{self, SecretKeyRef},
     credential::Subject,
@@ -55,13 +55,31 @@ impl Flow for Password {
         true
     }
 
-    fn refused(&self, error: &str, _: &str) -> Option<Verdict> {
-        matches!(error, "invalid_grant" | "access_denied").then(|| Verdict {
+    fn user(&self) -> User {
+        User::Password
+    }
+
+    /// RFC 6749 section 5.2 has `invalid_grant` for a wrong password; servers say `invalid_request` and `access_denied`.
+    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+        let wrong = refused.is(&["invalid_grant", "access_denied"]);
+        let of_user = [
+            "password",
+            "username",
+            "user name",
+            "user",
+            "credential",
+            "account",
+        ];
+        let doubtful = refused.is(&["invalid_request"])
+            && (refused.words.is_empty() || refused.mentions(&of_user));
+        (wrong || doubtful).then(|| Verdict {
             class: Class::Denied,
             reason: "PasswordRefused",
             next_step: format!(
-                "the user name or password is wrong or locked; correct key {} of Secret {}; apicred does not try the refused one again, since that locks the user out",
-                self.password.key, self.password.name
+                "the user name or password is wrong or locked{}; correct key {} of Secret {}; apicred does not try the refused one again, since that locks the user out",
+                if doubtful { ", or a parameter is not accepted" } else { "" },
+                self.password.key,
+                self.password.name
             ),
             until_change: true,
         })

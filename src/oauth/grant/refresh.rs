@@ -2,11 +2,15 @@
 
 use secrecy::SecretString;
 
-use super::{Circumstances, Fields, Flow, Verdict};
+use super::{Circumstances, Fields, Flow, Refused, User, Verdict};
 use crate::{
     api::{self, SecretKeyRef},
+    credential::{Credential, Endpoint},
     oauth::{Class, Need},
 };
+
+/// The scope that asks for a refresh token (OpenID Connect Core section 11).
+const OFFLINE_ACCESS: &str = "offline_access";
 
 /// Where the refresh token lives.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,15 +54,43 @@ impl Flow for RefreshToken {
         false
     }
 
-    /// Real servers call a dead refresh token `invalid_grant`, and some `invalid_request` (facts, section 5.4).
-    fn refused(&self, error: &str, credential: &str) -> Option<Verdict> {
-        let dead = matches!(
-            error,
-            "invalid_grant" | "login_required" | "interaction_required" | "consent_required"
-        );
-        // Told apart from a request that misses a parameter by nobody; so it is asked for slowly, and not marked as
+    fn user(&self) -> User {
+        User::SignsIn
+    }
+
+    /// At the v2 endpoint of Entra ID a refresh brings a new refresh token only if `offline_access` was requested
+    /// (learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow, "Refresh the access token"). Without it the
+    /// one of the sign-in stays and ends 90 days later.
+    fn scope(&self, credential: &Credential) -> String {
+        let mut scopes = credential.ask.scopes.clone();
+        let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
+        let named = scopes.iter().any(|s| s == OFFLINE_ACCESS);
+        if entra && !named && !scopes.is_empty() && credential.ask.resource.is_none() {
+            scopes.push(OFFLINE_ACCESS.to_owned());
+        }
+        scopes.join(" ")
+    }
+
+    /// Real servers call a dead refresh token `invalid_grant`, and some `invalid_request` (facts, section 5.4); GitHub,
+    /// Slack and Google have codes of their own.
+    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+        let credential = refused.credential;
+        let dead = refused.is(&[
+            "invalid_grant",
+            "login_required",
+            "interaction_required",
+            "consent_required",
+            "bad_refresh_token",
+            "invalid_refresh_token",
+            "refresh_token_expired",
+            "expired_refresh_token",
+            "token_revoked",
+            "token_expired",
+            "invalid_rapt",
+        ]);
+        // It cannot be distinguished from a request that misses a parameter; so it is retried slowly, and not marked as
         // dead.
-        let doubtful = error == "invalid_request";
+        let doubtful = refused.is(&["invalid_request"]);
         let next_step = if doubtful {
             format!(
                 "check scopes, resource and parameters; else {}",

@@ -5,7 +5,11 @@ use secrecy::SecretString;
 use url::form_urlencoded;
 
 use super::Consent;
-use crate::oauth::{Class, Refusal, aadsts, error_code, refusal::classify};
+use crate::oauth::{
+    Class, Refusal, aadsts,
+    classes::{Meaning, Seen, classify},
+    error_code,
+};
 
 /// Longest code that is taken; Entra's have about 1.5 KiB.
 const MAX_CODE: usize = 16 * 1024;
@@ -96,8 +100,19 @@ fn aadsts_number(description: &str) -> Option<u32> {
 
 /// An error of the authorization endpoint (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6).
 fn refused(error: Option<String>, number: Option<u32>) -> Refusal {
-    let (class, reason, mut next_step, _) = classify(400, error.as_deref(), number);
-    let known = number.is_some_and(|n| aadsts::known(n).is_some());
+    let Meaning {
+        class,
+        reason,
+        mut next_step,
+        ..
+    } = classify(&Seen {
+        status: 400,
+        error: error.as_deref(),
+        code: number,
+        user: true,
+        ..Seen::default()
+    });
+    let known = number.is_some_and(|n| aadsts::known(n, error.as_deref(), true).is_some());
     let better = match error.as_deref() {
         Some("access_denied") => {
             Some("the sign-in was declined; run the command again if that was a mistake")

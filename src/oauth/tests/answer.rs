@@ -14,6 +14,7 @@ pub(super) fn raw(status: u16, content_type: &str, body: &[u8]) -> RawAnswer {
         content_type: (!content_type.is_empty()).then(|| content_type.to_owned()),
         retry_after: None,
         challenge: None,
+        date: None,
         body: body.to_vec(),
     }
 }

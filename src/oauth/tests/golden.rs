@@ -412,7 +412,10 @@ fn microsoft_pages() {
             ("grant_type", "refresh_token"),
             ("client_id", "535fb089"),
             ("refresh_token", "M.R3_BAY.refresh"),
-            ("scope", "05a65629-4c1b-48c1-a78b-804c4abdd4af/.default"),
+            (
+                "scope",
+                "05a65629-4c1b-48c1-a78b-804c4abdd4af/.default offline_access",
+            ),
         ],
     );
 }

@@ -88,6 +88,7 @@ pub(super) fn raw((status, content_type, retry_after, body): &Wire) -> RawAnswer
         content_type: content_type.clone(),
         retry_after: retry_after.clone(),
         challenge: None,
+        date: None,
         body: body.clone(),
     }
 }
@@ -143,7 +144,7 @@ proptest! {
             "trace_id": secret, "access_token": format!("{secret}\n"), "token_type": secret, "scope": secret, (name): secret,
         });
         let raw = RawAnswer {
-            status, content_type: Some(secret.clone()), retry_after: Some(secret.clone()), challenge: Some(secret.clone()), body: body.to_string().into_bytes(),
+            status, content_type: Some(secret.clone()), retry_after: Some(secret.clone()), challenge: Some(secret.clone()), date: None, body: body.to_string().into_bytes(),
         };
         let context = AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
         let refusal = answer(&raw, context).err().unwrap();
@@ -173,6 +174,7 @@ fn a_megabyte_of_anything_is_read_in_good_time() {
             content_type: Some("application/x-www-form-urlencoded".to_owned()),
             retry_after: None,
             challenge: None,
+            date: None,
             body,
         };
         let context = AnswerContext {

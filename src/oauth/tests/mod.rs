@@ -4,6 +4,7 @@ mod answer;
 mod golden;
 mod granted;
 mod hostile;
+mod kinds;
 mod lifetime;
 mod proxied;
 mod refusal;

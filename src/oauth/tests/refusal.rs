@@ -36,16 +36,34 @@ fn entra(code: u32) -> Refusal {
 #[test]
 fn each_known_aadsts_number_has_its_class_and_reason() {
     #[rustfmt::skip]
-    let table: [(&[u32], Class, &str, bool); 23] = [
+    let table: &[(&[u32], Class, &str, bool)] = &[
         (&[7_000_215, 70_002], Class::Denied, "ClientSecretRefused", true),
         (&[7_000_222], Class::Denied, "ClientSecretExpired", true),
-        (&[7_000_218], Class::Invalid, "ClientSecretMissing", false),
+        (&[7_000_218, 7_000_216], Class::Invalid, "ClientAuthenticationMissing", false),
+        (&[7_000_229], Class::Denied, "ClientUnknown", false),
+        (&[7_000_232], Class::Invalid, "ClientUnknown", false),
+        (&[501_051], Class::Denied, "RoleNotAssigned", false),
+        (&[500_014], Class::Denied, "ResourceDisabled", false),
+        (&[5_000_225], Class::Denied, "TenantBlocked", false),
+        (&[500_021, 500_022, 50_002, 500_212], Class::Denied, "TenantRestricted", false),
+        (&[700_021], Class::Invalid, "AssertionRefused", false),
+        (&[700_023], Class::Invalid, "AssertionRefused", false),
+        (&[1_000_502], Class::Denied, "CertificateExpired", true),
+        (&[7_000_274, 7_000_214, 7_000_277], Class::Denied, "CertificateRefused", true),
+        (&[50_166, 501_661, 90_061], Class::Transient, "FederationUnreachable", false),
+        (&[50_020, 90_072, 51_004, 50_034], Class::Denied, "UserUnknown", false),
+        (&[7_000_012], Class::NeedsUser, "SignInRequired", false),
+        (&[9_002_325, 9_002_326, 9_002_327, 500_113], Class::Invalid, "RedirectUriMismatch", false),
+        (&[65_002], Class::Denied, "ClientNotAuthorized", false),
+        (&[50_097, 50_129, 50_005], Class::NeedsUser, "BlockedByPolicy", false),
+        (&[80_001, 80_007, 80_010], Class::Transient, "IssuerUnavailable", false),
+        (&[70_025], Class::Denied, "FederationMismatch", false),
         (&[700_016], Class::Denied, "ClientUnknown", false),
         (&[70_001, 700_011, 7_000_112], Class::Denied, "ClientDisabled", false),
         (&[90_002, 900_023], Class::Invalid, "TenantUnknown", false),
         (&[90_038, 900_382, 900_432, 900_439], Class::Invalid, "WrongCloud", false),
         (&[500_011, 50_001], Class::Invalid, "ResourceUnknown", false),
-        (&[1_002_012, 70_011, 28_002, 700_022, 700_023], Class::Invalid, "InvalidScope", false),
+        (&[1_002_012, 70_011, 28_002, 700_022], Class::Invalid, "InvalidScope", false),
         (&[901_002], Class::Invalid, "InvalidRequest", false),
         (&[65_001, 650_057, 90_094], Class::NeedsUser, "ConsentRequired", false),
         (&[53_003, 530_032], Class::NeedsUser, "BlockedByPolicy", false),
@@ -58,24 +76,25 @@ fn each_known_aadsts_number_has_its_class_and_reason() {
         (&[50_196], Class::Throttled, "LoopDetected", false),
         (&[90_055], Class::Throttled, "Throttled", false),
         (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087, 80_002], Class::Transient, "IssuerUnavailable", false),
-        // Numbers that are not known change nothing.
-        (&[1, 0, 123_456, u32::MAX], Class::Denied, "ClientRefused", true),
-        (&[7_000_216], Class::Denied, "ClientRefused", true),
+        // Numbers that are not known change no class, and blame no secret.
+        (&[1, 0, 123_456, u32::MAX], Class::Denied, "ClientRefused", false),
     ];
     for (codes, class, reason, about_client) in table {
-        for code in codes {
+        for code in *codes {
             let refusal = entra(*code);
             assert_eq!(
                 (refusal.class, refusal.reason, refusal.about_client),
-                (class, reason, about_client),
+                (*class, *reason, *about_client),
                 "{code}"
             );
             assert_eq!(refusal.aadsts, Some(*code));
             assert!(
-                refusal.message().contains(&format!("AADSTS{code}")),
+                refusal.message().contains(&format!("AADSTS{code}: ")),
                 "{}",
                 refusal.message()
             );
+            let link = format!("https://login.microsoftonline.com/error?code={code}");
+            assert!(refusal.message().contains(&link), "{}", refusal.message());
         }
     }
 }
@@ -116,12 +135,16 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
     let table = [
         // A wrong secret, as seven servers say it.
         (401, "invalid_client", Denied, "ClientRefused", true),
-        (401, "unauthorized_client", Denied, "ClientRefused", true),
+        (401, "unauthorized", Denied, "ClientRefused", true),
         (400, "invalid_client", Denied, "ClientRefused", true),
         (200, "invalid_client", Denied, "ClientRefused", true),
         (401, "", Denied, "ClientRefused", true),
         (401, "strange", Denied, "ClientRefused", true),
-        (400, "unauthorized_client", Denied, "ClientNotAuthorized", true),
+        // A client that was known and is not allowed.
+        (400, "unauthorized_client", Denied, "ClientNotAuthorized", false),
+        (401, "unauthorized_client", Denied, "ClientNotAuthorized", false),
+        (401, "access_denied", Denied, "AccessDenied", false),
+        (403, "unauthorized", Denied, "AccessDenied", false),
         (403, "", Denied, "AccessDenied", false),
         (403, "strange", Denied, "AccessDenied", false),
         (400, "access_denied", Denied, "AccessDenied", false),
@@ -143,17 +166,39 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
         (400, "invalid_resource", Invalid, "ResourceUnknown", false),
         (400, "unsupported_grant_type", Invalid, "GrantNotSupported", false),
         (400, "invalid_request", Invalid, "InvalidRequest", false),
-        (400, "use_dpop_nonce", Invalid, "RequestRefused", false),
+        (400, "use_dpop_nonce", Invalid, "DpopRequired", false),
+        (400, "invalid_dpop_proof", Invalid, "DpopRequired", false),
+        (401, "use_dpop_nonce", Invalid, "DpopRequired", false),
         (400, "strange", Invalid, "RequestRefused", false),
         (400, "", Invalid, "RequestRefused", false),
-        (200, "incorrect_client_credentials", Invalid, "RequestRefused", false),
+        // Words of GitHub, Slack, Salesforce, Auth0, Google.
+        (200, "incorrect_client_credentials", Denied, "ClientRefused", true),
+        (200, "bad_refresh_token", NeedsUser, "SignInRequired", false),
+        (200, "invalid_auth", Denied, "ClientRefused", true),
+        (200, "ratelimited", Throttled, "Throttled", false),
+        (400, "invalid_client_id", Denied, "ClientUnknown", false),
+        (400, "inactive_org", Denied, "ClientDisabled", false),
+        (403, "mfa_required", NeedsUser, "MfaRequired", false),
+        (400, "admin_policy_enforced", Denied, "ClientNotAuthorized", false),
+        (401, "disabled_client", Denied, "ClientDisabled", false),
         (404, "", Invalid, "EndpointNotFound", false),
         (405, "", Invalid, "EndpointNotFound", false),
+        (411, "", Invalid, "EndpointNotFound", false),
+        (415, "", Invalid, "EndpointNotFound", false),
+        // Servers between.
+        (421, "", Transient, "IssuerUnavailable", false),
+        (425, "", Transient, "IssuerUnavailable", false),
+        (407, "", Transient, "ProxyCredentialsRefused", false),
+        (413, "", Invalid, "RequestTooLarge", false),
+        (431, "", Invalid, "RequestTooLarge", false),
+        (451, "", Denied, "AccessDenied", false),
+        (402, "", Denied, "ResourceDisabled", false),
+        (496, "", Denied, "CertificateRefused", true),
         (404, "invalid_scope", Invalid, "InvalidScope", false),
         // A person.
         (400, "invalid_grant", NeedsUser, "NeedsUser", false),
         (400, "interaction_required", NeedsUser, "NeedsUser", false),
-        (400, "consent_required", NeedsUser, "NeedsUser", false),
+        (400, "consent_required", NeedsUser, "ConsentRequired", false),
         // Redirects are told, never followed.
         (301, "", Invalid, "RedirectRefused", false),
         (302, "invalid_client", Invalid, "RedirectRefused", false),
@@ -273,7 +318,7 @@ fn a_message_has_the_codes_the_next_step_and_the_correlation_id() {
     assert_eq!(
         refusal.message(),
         "the issuer answered HTTP 401, invalid_client, AADSTS7000222: the client secret has expired; make a new one in Entra ID and store \
-         it in the Secret (correlation id 3f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50)"
+         it in the Secret (https://login.microsoftonline.com/error?code=7000222, correlation id 3f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50)"
     );
     assert_eq!(
         refusal.trace_id.as_deref(),

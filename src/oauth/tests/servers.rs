@@ -85,10 +85,25 @@ fn a_wrong_secret_is_told_by_status_and_place_and_not_by_one_code() {
     let usual = credential(&json!({}));
     for (status, body) in [
         (401, r#"{"error":"invalid_client"}"#),
-        (401, r#"{"error":"unauthorized_client"}"#),
+        (
+            401,
+            r#"{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}"#,
+        ),
+        (
+            401,
+            r#"{"error":"access_denied","error_description":"Unauthorized"}"#,
+        ),
+        (
+            401,
+            r#"{"error":"unauthorized","error_description":"Bad credentials"}"#,
+        ),
         (400, r#"{"error":"invalid_client"}"#),
+        (
+            400,
+            r#"{"errorCode":"E0000004","errorSummary":"Authentication failed"}"#,
+        ),
+        (200, r#"{"ok":false,"error":"invalid_auth"}"#),
         (401, ""),
-        (401, "<html>"),
     ] {
         let refusal = refused(&usual, status, body);
         assert_eq!(
@@ -144,15 +159,25 @@ fn an_assertion_that_is_refused_is_a_matter_of_the_client_and_a_500_is_tried_aga
     let signer = credential(
         &json!({ "client": { "secretRefs": null, "certificate": { "secretName": "t" } } }),
     );
-    // A replayed id, a clock ahead: no code of an RFC, with either status.
+    // A replayed id, a clock ahead: with and without a code of an RFC.
     for (status, body, class) in [
         (
             400,
             r#"{"error":"invalid_client","error_description":"jti"}"#,
+            Class::Transient,
+        ),
+        (401, r#"{"error":"jti_known"}"#, Class::Transient),
+        (400, r#"{"error":"jti_known"}"#, Class::Transient),
+        (
+            401,
+            r#"{"error":"invalid_client","error_description":"Token is not active"}"#,
+            Class::Transient,
+        ),
+        (
+            401,
+            r#"{"error":"unauthorized_client","error_description":"Client authentication with signed JWT failed: Invalid token audience"}"#,
             Class::Denied,
         ),
-        (401, r#"{"error":"jti_known"}"#, Class::Denied),
-        (400, r#"{"error":"jti_known"}"#, Class::Invalid),
         (
             500,
             r#"{"error":"server_error","error_description":"iat"}"#,

@@ -116,7 +116,7 @@ fn a_secret_that_is_propagating_is_no_reason_to_be_stalled() {
         condition(&view.status, "Renewing")
             .unwrap()
             .message
-            .contains("may not be known yet")
+            .contains("may not know the new client secret yet")
     );
 }
 

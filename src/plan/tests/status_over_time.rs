@@ -127,6 +127,7 @@ fn nothing_of_a_hostile_answer_or_of_the_digests_reaches_the_status() {
         content_type: Some(canary.to_owned()),
         retry_after: Some(canary.to_owned()),
         challenge: None,
+        date: None,
         body: body.to_string().into_bytes(),
     };
     let context = AnswerContext {

@@ -341,6 +341,7 @@ proptest! {
             content_type: None,
             retry_after: None,
             challenge: None,
+            date: None,
             body: bytes.clone(),
         };
         let credential = person_at(&oidc(), &json!({}));

@@ -72,6 +72,7 @@ fn raw(status: u16, body: &Value) -> RawAnswer {
         content_type: None,
         retry_after: None,
         challenge: None,
+        date: None,
         body: body.to_string().into_bytes(),
     }
 }

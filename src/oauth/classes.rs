@@ -1,0 +1,353 @@
+//! What an answer without a token means: one table of kinds, and tables that lead to them by status, by `error`, by
+//! the words beside it, and by who answered. A new row is a line.
+//!
+//! `error_description` is read where one code has two meanings (RFC 6749 section 5.2 leaves its text free); it is
+//! evidence for a class and is not shown by this module.
+
+use super::{Class, aadsts, gateway::By};
+
+/// What was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen<'a> {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// OAuth `error`, or the code that stands in its place.
+    pub(super) error: Option<&'a str>,
+    /// AADSTS number.
+    pub(super) code: Option<u32>,
+    /// `error_description` and its like in lower case.
+    pub(super) words: &'a str,
+    /// Who answered, if it was no token endpoint.
+    pub(super) by: Option<By>,
+    /// Does the grant have a user? Unknown counts as yes.
+    pub(super) user: bool,
+    /// Did an assertion authenticate the client?
+    pub(super) asserted: bool,
+}
+
+/// What it means.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Meaning {
+    pub(super) class: Class,
+    pub(super) reason: &'static str,
+    pub(super) next_step: String,
+    /// Was the client's secret, certificate or assertion refused, so that the next one may do better?
+    pub(super) about_client: bool,
+}
+
+/// A kind of failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Throttled,
+    Unavailable,
+    NotNow,
+    Redirects,
+    NoEndpoint,
+    TooLarge,
+    ProxyAuth,
+    Legal,
+    Page,
+    ClientRefused,
+    SecretExpired,
+    CertificateRefused,
+    ClientUnknown,
+    ClientDisabled,
+    ClientNotAuthorized,
+    AuthMethod,
+    Audience,
+    Algorithm,
+    Replayed,
+    Time,
+    Assertion,
+    Scope,
+    Resource,
+    Licence,
+    Grant,
+    Request,
+    User,
+    Mfa,
+    Consent,
+    TokenDead,
+    Password,
+    Denied,
+    Dpop,
+    Redirect,
+    Answer,
+    Malformed,
+    Unknown,
+}
+
+type Row = (Class, &'static str, bool, &'static str);
+
+impl Kind {
+    #[rustfmt::skip]
+    const fn row(self) -> Row {
+        match self {
+            Self::Throttled => (Class::Throttled, "Throttled", false, "the issuer asks for fewer requests; apicred pauses"),
+            Self::Unavailable => (Class::Transient, "IssuerUnavailable", false, "the issuer failed; apicred tries again"),
+            Self::NotNow => (Class::Transient, "IssuerUnavailable", false, "a server between took the request for one that it may not answer on this connection or at this time; apicred tries again"),
+            Self::Redirects => (Class::Invalid, "RedirectRefused", false, "the token endpoint redirects and apicred never follows; correct the URL to the final one"),
+            Self::NoEndpoint => (Class::Invalid, "EndpointNotFound", false, "no token endpoint answers at this URL; correct the issuer"),
+            Self::TooLarge => (Class::Invalid, "RequestTooLarge", false, "the issuer, or a proxy between, does not take a request of this size: request fewer scopes, use a shorter assertion, or leave the certificate chain (x5c) out"),
+            Self::ProxyAuth => (Class::Transient, "ProxyCredentialsRefused", false, "a proxy between the operator and the issuer demands credentials; an administrator sets them for the operator's proxy"),
+            Self::Legal => (Class::Denied, "AccessDenied", false, "the issuer, or a proxy between, does not serve this network for legal reasons; its owner decides"),
+            Self::Page => (Class::Transient, "WebPageReceived", false, "a web page came in place of an OAuth answer: a captive portal, a proxy, a firewall or a login page answers for the issuer; check the URL of the issuer, and the way to it; apicred tries again"),
+            Self::ClientRefused => (Class::Denied, "ClientRefused", true, "check client.id and the client secret"),
+            Self::SecretExpired => (Class::Denied, "ClientSecretExpired", true, "the client secret has expired; create a new one at the issuer and store it in the Secret"),
+            Self::CertificateRefused => (Class::Denied, "CertificateRefused", true, "the server at the token endpoint demands a client certificate that it trusts, and saw none: set client.mtls with a certificate of a CA that the issuer trusts"),
+            Self::ClientUnknown => (Class::Denied, "ClientUnknown", false, "the issuer does not know this client; check client.id"),
+            Self::ClientDisabled => (Class::Denied, "ClientDisabled", false, "the client, or the account behind it, is disabled at the issuer; enable it there"),
+            Self::ClientNotAuthorized => (Class::Denied, "ClientNotAuthorized", false, "the issuer knows the client and does not allow it this grant, scope or audience; allow it there"),
+            Self::AuthMethod => (Class::Invalid, "ClientAuthenticationUnsupported", false, "the issuer does not accept this client authentication method for this client: set clientAuthentication on the issuer to the method that is registered, or register this one"),
+            Self::Audience => (Class::Denied, "AssertionRefused", false, "the issuer expects another audience in the assertion; set assertionAudience on the issuer (or the audience of the ServiceAccount token)"),
+            Self::Algorithm => (Class::Denied, "AssertionRefused", false, "the issuer does not accept the signature algorithm or the key of the assertion; register the key, or set another algorithm"),
+            Self::Replayed => (Class::Transient, "AssertionReplayed", false, "the issuer has seen the id of this assertion before; apicred makes a new one for each try"),
+            Self::Time => (Class::Transient, "AssertionTimeRefused", false, "the assertion was not within the time that the issuer accepts; check the clocks (apicred makes a new one for each try)"),
+            Self::Assertion => (Class::Denied, "AssertionRefused", false, "the issuer does not accept the assertion: check the registered key, and issuer, subject and audience of the assertion"),
+            Self::Scope => (Class::Invalid, "InvalidScope", false, "correct spec.scopes"),
+            Self::Resource => (Class::Invalid, "ResourceUnknown", false, "correct spec.resource, spec.audience or spec.scopes"),
+            Self::Licence => (Class::Denied, "ResourceDisabled", false, "the licence or subscription for this API has lapsed or is missing; renew it"),
+            Self::Grant => (Class::Invalid, "GrantNotSupported", false, "the issuer does not know this grant; choose another"),
+            Self::Request => (Class::Invalid, "InvalidRequest", false, "a request parameter is missing or not accepted: check scopes, resource, audience and parameters"),
+            Self::User => (Class::NeedsUser, "NeedsUser", false, "the issuer wants a user to consent or to sign in"),
+            Self::Mfa => (Class::NeedsUser, "MfaRequired", false, "the user signs in again with a second factor"),
+            Self::Consent => (Class::NeedsUser, "ConsentRequired", false, "a user or administrator consents to the client's permissions at the issuer"),
+            Self::TokenDead => (Class::NeedsUser, "SignInRequired", false, "the refresh token or code is not valid any more"),
+            Self::Password => (Class::Denied, "PasswordRefused", false, "the user name or password is wrong; correct it before the next try, since tries lock the user out"),
+            Self::Denied => (Class::Denied, "AccessDenied", false, "the issuer forbids this request; check the client's permissions there"),
+            Self::Dpop => (Class::Invalid, "DpopRequired", false, "the issuer requires DPoP proofs of this client, which apicred does not send: turn DPoP off for the client (Okta: \"Require Demonstrating Proof of Possession (DPoP) header\")"),
+            Self::Redirect => (Class::Invalid, "RedirectUriMismatch", false, "register this redirect address with the client at the issuer"),
+            Self::Answer => (Class::Invalid, "RequestRefused", false, "the issuer answered with an error that apicred does not know; look it up in the issuer's documentation or log"),
+            Self::Malformed => (Class::Transient, "MalformedAnswer", false, "the answer is not an OAuth token answer; check that the URL is the token endpoint, and that nothing between changes answers"),
+            Self::Unknown => (Class::Invalid, "RequestRefused", false, "the issuer rejected the request with an error that apicred does not know; look it up in the issuer's documentation or log"),
+        }
+    }
+}
+
+/// By `error` and the codes that products have in its place: RFC 6749 and its extensions first, then GitHub, Slack,
+/// Salesforce, Okta, Auth0, Google, AWS, `HubSpot`, Cloud Foundry.
+#[rustfmt::skip]
+const ERRORS: &[(&[&str], Kind)] = &[
+    (&["slow_down", "too_many_requests", "rate_limit_exceeded", "ratelimited", "rate_limited", "throttled", "too_many_attempts", "request_limit_exceeded", "limit_exceeded", "quota_exceeded", "resource_exhausted", "too_many_requests_exception", "limit_exceeded_exception", "e0000047"], Kind::Throttled),
+    (&["server_error", "temporarily_unavailable", "internal_error", "internal_server_error", "fatal_error", "service_unavailable", "unavailable", "request_timeout", "internal_error_exception", "e0000009"], Kind::Unavailable),
+    (&["invalid_client", "invalid_auth", "not_authed", "incorrect_client_credentials", "bad_client_secret", "invalid_client_secret", "invalid_client_credentials", "invalid_credentials", "bad_credentials", "authentication_failed", "unauthenticated", "invalid_api_key", "e0000004"], Kind::ClientRefused),
+    (&["invalid_client_id", "bad_client_id", "client_not_found", "unknown_client", "deleted_client", "application_not_found", "resource_not_found_exception"], Kind::ClientUnknown),
+    (&["disabled_client", "client_disabled", "restricted_client", "account_inactive", "application_suspended", "inactive_user", "inactive_org", "user_disabled", "org_login_required"], Kind::ClientDisabled),
+    (&["unauthorized_client", "client_not_enabled", "device_flow_disabled", "admin_policy_enforced", "org_internal", "team_access_not_granted", "ekm_access_denied", "not_allowed_token_type", "invalid_app_access"], Kind::ClientNotAuthorized),
+    (&["unsupported_token_endpoint_auth_method", "unsupported_auth_method", "invalid_client_authentication_method"], Kind::AuthMethod),
+    (&["jti_known", "jti_already_used", "assertion_replayed"], Kind::Replayed),
+    (&["invalid_assertion", "invalid_client_assertion"], Kind::Assertion),
+    (&["invalid_scope", "invalid_scopes", "missing_scope", "insufficient_scope"], Kind::Scope),
+    (&["invalid_target", "invalid_resource", "invalid_audience", "unknown_audience", "resource_not_found", "target_not_found"], Kind::Resource),
+    (&["payment_required", "license_expired", "subscription_expired", "license_required"], Kind::Licence),
+    (&["unsupported_grant_type", "invalid_grant_type", "unsupported_grant", "unsupported_response_type"], Kind::Grant),
+    (&["invalid_request", "bad_request", "invalid_argument", "invalid_parameter", "invalid_parameters", "missing_parameter", "invalid_request_error", "invalid_parameter_exception", "validation_error", "invalid_arguments"], Kind::Request),
+    (&["invalid_grant", "interaction_required", "login_required", "account_selection_required"], Kind::User),
+    (&["consent_required"], Kind::Consent),
+    (&["mfa_required", "mfa_enrollment_required", "unmet_authentication_requirements", "insufficient_user_authentication"], Kind::Mfa),
+    (&["bad_refresh_token", "invalid_refresh_token", "refresh_token_expired", "expired_refresh_token", "token_revoked", "token_expired", "expired_token", "invalid_rapt", "bad_verification_code", "invalid_code"], Kind::TokenDead),
+    (&["invalid_user_password", "invalid_password", "invalid_username_or_password", "password_leaked"], Kind::Password),
+    (&["access_denied", "forbidden", "permission_denied", "not_authorized", "access_denied_exception", "unverified_user_email", "requires_verification", "e0000006"], Kind::Denied),
+    (&["use_dpop_nonce", "invalid_dpop_proof", "missing_dpop_proof", "dpop_required"], Kind::Dpop),
+    (&["redirect_uri_mismatch", "invalid_redirect_uri"], Kind::Redirect),
+    (&["not_found", "method_not_allowed", "method_deprecated", "unknown_method", "e0000007", "e0000022"], Kind::NoEndpoint),
+];
+
+/// By words where an `error` has two meanings; the first row that fits. `true` wants a client that was authenticated by
+/// an assertion: the same words are about a secret otherwise.
+#[rustfmt::skip]
+const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
+    (&["invalid_client", "unauthorized_client", "invalid_request", "access_denied"], false, &["dpop"], Kind::Dpop),
+    // Keycloak, an exchange for an audience that it does not have.
+    (&["invalid_client", "invalid_request"], false, &["audience not found", "unknown audience", "audience is not known", "audience client"], Kind::Resource),
+    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["audience", "\"aud\"", "'aud'"], Kind::Audience),
+    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["jti", "replay", "already been used", "already used", "token reuse"], Kind::Replayed),
+    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["not active", "expired", "expiration", "expiry", "lifetime", "too far", "future", "not yet valid", "\"exp\"", "\"iat\"", "\"nbf\"", "'exp'", "'iat'", "'nbf'", "clock"], Kind::Time),
+    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["algorithm", "\"alg\"", "'alg'", "signature", "public key", "jwks", "\"kid\"", "'kid'", "no key", "unable to load"], Kind::Algorithm),
+    (&["invalid_client", "unauthorized_client", "invalid_request"], false, &["authentication method", "auth method", "auth_method", "authn method"], Kind::AuthMethod),
+    (&["invalid_client"], false, &["secret has expired", "secret is expired", "expired secret", "expired client secret", "secret expired"], Kind::SecretExpired),
+    (&["invalid_client", "unauthorized_client"], false, &["disabled", "deactivated", "suspended", "inactive"], Kind::ClientDisabled),
+    // Keycloak answers a wrong secret so, and a client without the grant as well.
+    (&["unauthorized_client"], false, &["not enabled", "not allowed", "not permitted", "not supported", "grant type", "grant_type", "flow"], Kind::ClientNotAuthorized),
+    (&["unauthorized_client"], false, &["credential", "secret", "authenticat"], Kind::ClientRefused),
+    // Auth0: an audience that it does not have, and one that the client may not use.
+    (&["access_denied", "invalid_request"], false, &["service not enabled within domain", "service not found"], Kind::Resource),
+    (&["access_denied"], false, &["client-grant", "not authorized to access", "grant type", "not allowed to exchange"], Kind::ClientNotAuthorized),
+    (&["access_denied", "unauthorized_client", "invalid_request"], false, &["licence", "license", "subscription"], Kind::Licence),
+    (&["invalid_request"], false, &["invalid scope", "unknown scope", "scope is invalid", "scope is unknown"], Kind::Scope),
+];
+
+/// By status where nothing else is known.
+#[rustfmt::skip]
+const STATUSES: &[(&[u16], Kind)] = &[
+    (&[402], Kind::Licence),
+    (&[404, 405, 406, 410, 411, 415, 426], Kind::NoEndpoint),
+    (&[407], Kind::ProxyAuth),
+    (&[409, 421, 425], Kind::NotNow),
+    (&[413, 414, 431], Kind::TooLarge),
+    (&[451], Kind::Legal),
+    (&[495, 496], Kind::CertificateRefused),
+    (&[401], Kind::ClientRefused),
+    (&[403], Kind::Denied),
+];
+
+/// What an answer means.
+pub(super) fn classify(seen: &Seen<'_>) -> Meaning {
+    if let Some(number) = seen.code {
+        return by_number(number, seen);
+    }
+    if let Some(By::Gateway(name)) = seen.by
+        && matches!(seen.status, 400..=403 | 406)
+    {
+        return Meaning {
+            class: Class::Denied,
+            reason: "GatewayRefused",
+            next_step: format!(
+                "the answer has the form of {name}, not of a token endpoint: check the URL of the issuer, and what the gateway demands (route, API key, list of addresses)"
+            ),
+            about_client: false,
+        };
+    }
+    meaning(kind(seen))
+}
+
+fn meaning(kind: Kind) -> Meaning {
+    let (class, reason, about_client, next_step) = kind.row();
+    Meaning {
+        class,
+        reason,
+        next_step: next_step.to_owned(),
+        about_client,
+    }
+}
+
+/// A number that is known decides. One that is not known leaves `error` its class, and blames nothing that belongs to
+/// the client: Entra ID answers `invalid_client` for much that is no secret.
+fn by_number(number: u32, seen: &Seen<'_>) -> Meaning {
+    if let Some(known) = aadsts::known(number, seen.error, seen.user) {
+        return Meaning {
+            class: known.class,
+            reason: known.reason,
+            next_step: known.next_step.to_owned(),
+            about_client: known.about_client,
+        };
+    }
+    let kind = kind(seen);
+    let next_step = match kind {
+        Kind::ClientRefused | Kind::Unknown | Kind::Request => {
+            "apicred does not know this number; its page says what Entra ID means".to_owned()
+        }
+        _ => meaning(kind).next_step,
+    };
+    Meaning {
+        about_client: false,
+        next_step,
+        ..meaning(kind)
+    }
+}
+
+/// By status first where it is about the service, then by `error` (RFC 6749 section 5.2), then by status again:
+/// real servers answer a wrong secret with 400 or 401, with several codes or none (facts, section 5.4).
+fn kind(seen: &Seen<'_>) -> Kind {
+    let by_error = seen.error.and_then(|e| {
+        let known = ERRORS.iter().find(|(errors, _)| errors.contains(&e));
+        known.map(|(_, kind)| *kind)
+    });
+    match (seen.status, seen.error) {
+        (429, _) => return Kind::Throttled,
+        (500..=599 | 408, _) if by_error != Some(Kind::Throttled) => return Kind::Unavailable,
+        (300..=399, _) => return Kind::Redirects,
+        _ => {}
+    }
+    if let Some(error) = seen.error {
+        // Auth0 answers a wrong secret so.
+        if (seen.status, error, seen.words.trim()) == (401, "access_denied", "unauthorized") {
+            return Kind::ClientRefused;
+        }
+        // Cloud Foundry's UAA answers a wrong secret so, Auth0 a user that a rule denies.
+        if error == "unauthorized" {
+            let refused = seen.status == 401;
+            return if refused {
+                Kind::ClientRefused
+            } else {
+                Kind::Denied
+            };
+        }
+        let fits = |(errors, asserted, phrases, _): &&(&[&str], bool, &[&str], Kind)| {
+            errors.contains(&error)
+                && (!asserted || seen.asserted)
+                && phrases.iter().any(|p| seen.words.contains(p))
+        };
+        if let Some((.., kind)) = DESCRIBED.iter().find(fits) {
+            return *kind;
+        }
+    }
+    if let Some(kind) = by_error {
+        return kind;
+    }
+    let by_status = || {
+        let known = STATUSES.iter().find(|(all, _)| all.contains(&seen.status));
+        known.map(|(_, kind)| *kind)
+    };
+    match (seen.by, seen.status) {
+        (Some(By::NoCertificate), _) => Kind::CertificateRefused,
+        (Some(By::Page), 200..=299 | 400 | 401 | 403) => Kind::Page,
+        (_, 200..=299) if seen.error.is_none() => Kind::Malformed,
+        (_, 200..=299) => Kind::Answer,
+        // A code that nobody knows is the word of the endpoint all the same.
+        (_, 404..=406 | 410..=426) if seen.error.is_some() => Kind::Unknown,
+        _ => by_status().unwrap_or(Kind::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_error_stands_there_once_and_can_be_shown() {
+        let mut seen = BTreeSet::new();
+        for (errors, _) in ERRORS {
+            for error in *errors {
+                assert!(seen.insert(*error), "{error} stands there twice");
+                let product = error.starts_with("e0000");
+                assert!(
+                    product || crate::oauth::error_code(error).is_some(),
+                    "{error}"
+                );
+            }
+        }
+        for (errors, _, phrases, _) in DESCRIBED {
+            assert!(errors.iter().all(|e| seen.contains(e)), "{errors:?}");
+            assert!(
+                phrases.iter().all(|p| p.to_lowercase() == **p),
+                "{phrases:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_number_but_a_proven_one_blames_the_client_whatever_the_error() {
+        let ranges = [
+            1..3,
+            50_000..50_200,
+            70_000..70_030,
+            700_000..700_300,
+            7_000_100..7_000_300,
+        ];
+        for number in ranges.into_iter().flatten() {
+            for error in ["invalid_client", "unauthorized_client", "invalid_grant"] {
+                let seen = Seen {
+                    status: 401,
+                    error: Some(error),
+                    code: Some(number),
+                    ..Seen::default()
+                };
+                let proven = aadsts::known(number, None, false).is_some_and(|k| k.about_client);
+                assert_eq!(classify(&seen).about_client, proven, "{number} {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! How permissions are granted in Entra ID: to an application by consent, to a managed identity by an assignment.
+
+use crate::credential::{Credential, Endpoint, Proof};
+
+/// The rest of a sentence that says that somebody must consent.
+pub fn how(credential: &Credential) -> String {
+    let Endpoint::Entra { authority } = &credential.issuer.endpoint else {
+        return String::new();
+    };
+    // A managed identity has no registration, so no page asks for consent.
+    if matches!(credential.proof, Proof::ManagedIdentity(_)) {
+        return ": a managed identity is given app roles by an administrator with Microsoft Graph (POST /servicePrincipals/{object id of the identity}/appRoleAssignments)".to_owned();
+    }
+    let id = &credential.client_id;
+    // The page redirects at its end. An application made for application context has nowhere to redirect to.
+    let end = if credential.grant.for_user() {
+        ""
+    } else {
+        " (a last page with AADSTS500113 has consented all the same), or az ad app permission admin-consent --id "
+    };
+    let named = if end.is_empty() { "" } else { id.as_str() };
+    format!(": {authority}/adminconsent?client_id={id}{end}{named}")
+}

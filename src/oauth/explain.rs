@@ -1,0 +1,134 @@
+//! What else was seen of a token error and helps whoever reads it: the issuer's own words, what the assertion said, what
+//! was requested, and a clock that is off.
+
+use jiff::Timestamp;
+
+use super::{
+    Class, Grant, Need, RawAnswer, Refusal, SentSecrets, grant::JwtBearer, refused::words,
+    response::fields,
+};
+use crate::{
+    credential::{Credential, Endpoint, Proof},
+    printable::printable,
+};
+
+/// A difference of clocks that is worth a word, in seconds. Assertions are backdated by 30 s, an answer takes up to 15 s,
+/// and `Date` has whole seconds.
+const SKEW: i64 = 30;
+/// Most characters of what was requested that are shown.
+const MOST_REQUESTED: usize = 200;
+
+/// Adds what was seen to a refusal that came as an answer. `now` is the time of the answer.
+#[must_use]
+pub fn explained(
+    mut refusal: Refusal,
+    credential: &Credential,
+    raw: &RawAnswer,
+    echo: &SentSecrets,
+    now: Timestamp,
+) -> Refusal {
+    if refusal.http_status.is_none() {
+        return refusal;
+    }
+    let asserted = matches!(
+        credential.proof,
+        Proof::ServiceAccount(_) | Proof::ManagedIdentity(_)
+    );
+    let of_account = asserted
+        || credential
+            .grant
+            .needs()
+            .iter()
+            .any(|n| matches!(n, Need::Account(_)));
+    if let (true, "FederationMismatch" | "AssertionRefused" | "SubjectTokenRefused", Some(sent)) =
+        (of_account, refusal.reason, echo.identity())
+    {
+        refusal.next_step.push_str(&format!("; sent: {sent}"));
+    }
+    let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
+    if let ("ClientRefused" | "ClientAuthenticationUnsupported", false, Some(method)) =
+        (refusal.reason, entra, echo.method())
+    {
+        refusal.next_step.push_str(&format!(" (sent: {method})"));
+    }
+    if matches!(
+        refusal.reason,
+        "InvalidScope"
+            | "ResourceUnknown"
+            | "ResourceDisabled"
+            | "ConsentRequired"
+            | "RoleNotAssigned"
+            | "AccessDenied"
+            | "ClientNotAuthorized"
+    ) && let Some(requested) = requested(credential)
+    {
+        refusal
+            .next_step
+            .push_str(&format!("; requested: {requested}"));
+    }
+    let timed = asserted
+        || matches!(credential.proof, Proof::Certificate(_))
+        || of_account
+        || matches!(&credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));
+    let clock = raw.date.as_deref().and_then(|date| clock(date, now));
+    if let (true, true, Some(clock)) = (timed, refusal.class != Class::Throttled, clock) {
+        refusal.next_step.push_str(&format!("; {clock}"));
+    }
+    if credential.issuer.vouched {
+        let parsed = fields(raw);
+        let words = parsed.as_ref().and_then(words);
+        let number = refusal.aadsts.map(|n| format!("AADSTS{n}: "));
+        let words = words.map(|w| number.and_then(|n| w.strip_prefix(&n)).unwrap_or(w));
+        refusal.detail.get_or_insert_default().said = words.and_then(|w| echo.quote(w));
+    }
+    refusal
+}
+
+/// What was requested, by the words of the spec.
+fn requested(credential: &Credential) -> Option<String> {
+    let ask = &credential.ask;
+    let scopes = (!ask.scopes.is_empty()).then(|| format!("scopes {}", ask.scopes.join(" ")));
+    let resource = ask.resource.as_ref().map(|r| format!("resource {r}"));
+    let audience = ask.audience.as_ref().map(|a| format!("audience {a}"));
+    let all: Vec<String> = scopes.into_iter().chain(resource).chain(audience).collect();
+    let text = all.join(", ");
+    let cut: String = text.chars().take(MOST_REQUESTED).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    (!text.is_empty()).then(|| format!("{}{more}", printable(&cut)))
+}
+
+/// Says by how much our clock is off from the issuer's, by the `Date` of its answer (RFC 9110 section 6.6.1).
+pub(super) fn clock(date: &str, now: Timestamp) -> Option<String> {
+    let theirs = jiff::fmt::rfc2822::parse(date.trim()).ok()?.timestamp();
+    let ahead = now.as_second() - theirs.as_second();
+    let way = if ahead > 0 { "ahead of" } else { "behind" };
+    (ahead.abs() > SKEW)
+        .then(|| format!("this node's clock is {} s {way} the issuer's", ahead.abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_named_with_its_direction() {
+        let now: Timestamp = "2026-10-21T07:28:00Z".parse().unwrap();
+        for (date, said) in [
+            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+            ("Wed, 21 Oct 2026 07:27:30 GMT", None),
+            ("Wed, 21 Oct 2026 07:28:30 GMT", None),
+            (
+                "Wed, 21 Oct 2026 07:27:15 GMT",
+                Some("this node's clock is 45 s ahead of the issuer's"),
+            ),
+            (
+                "Wed, 21 Oct 2026 07:30:00 GMT",
+                Some("this node's clock is 120 s behind the issuer's"),
+            ),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(clock(date, now).as_deref(), said, "{date}");
+        }
+    }
+}

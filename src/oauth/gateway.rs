@@ -1,0 +1,198 @@
+//! Answers of something else than a token endpoint: web pages, API gateways, proxies. They are told by their form, since
+//! each has its own, and none of them judges the client of an OAuth request.
+
+use serde_json::{Map, Value};
+
+/// Who answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum By {
+    /// A web page or another document: HTML, XML.
+    Page,
+    /// A web server that wants a client certificate.
+    NoCertificate,
+    /// A gateway or proxy of this name.
+    Gateway(&'static str),
+}
+
+/// Most of a body that is looked at.
+const MOST: usize = 8 * 1024;
+
+/// Texts that gateways answer in place of JSON, in lower case, at the beginning.
+#[rustfmt::skip]
+const TEXTS: &[(&str, &str)] = &[
+    ("rbac: access denied", "Envoy or Istio"),
+    ("jwt is missing", "Envoy or Istio"),
+    ("jwt verification fails", "Envoy or Istio"),
+    ("jwks doesn't have key", "Envoy or Istio"),
+    ("audiences in jwt are not allowed", "Envoy or Istio"),
+    ("ext_authz", "Envoy or Istio"),
+    ("upstream connect error", "Envoy or Istio"),
+    ("no healthy upstream", "Envoy or Istio"),
+    ("error code: 10", "Cloudflare"),
+    ("error code: 5", "Cloudflare"),
+    ("fastly error", "Fastly"),
+    ("default backend - ", "an ingress controller"),
+    ("404 page not found", "an ingress controller"),
+    ("access denied by security policy", "a firewall"),
+    ("host not in allowlist", "a proxy"),
+    ("blocked by", "a proxy"),
+];
+
+/// Values of `message` in JSON without an OAuth `error`, in lower case, at the beginning.
+#[rustfmt::skip]
+const MESSAGES: &[(&str, &str)] = &[
+    ("forbidden", "AWS API Gateway"),
+    ("missing authentication token", "AWS API Gateway"),
+    ("user is not authorized to access this resource", "AWS API Gateway"),
+    ("invalid key=value pair (missing equal-sign) in authorization header", "AWS API Gateway"),
+    ("authorization header requires", "AWS API Gateway"),
+    ("access denied due to", "Azure API Management"),
+    ("resource not found", "Azure API Management"),
+    ("no route matched", "Kong"),
+    ("no api key found", "Kong"),
+    ("invalid authentication credentials", "Kong"),
+    ("your ip address is not allowed", "Kong"),
+    ("ip address not allowed", "Kong"),
+    ("unauthorized", "an API gateway"),
+];
+
+/// Tells who answered. `fields` are those of the body, if it has any.
+pub(super) fn by(
+    content_type: Option<&str>,
+    challenge: Option<&str>,
+    body: &[u8],
+    fields: Option<&Map<String, Value>>,
+) -> Option<By> {
+    if let Some(fields) = fields {
+        return by_fields(fields);
+    }
+    let head = &body[..body.len().min(MOST)];
+    let text = String::from_utf8_lossy(head).to_lowercase();
+    let text = text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
+    let kind = content_type.unwrap_or_default().to_ascii_lowercase();
+    let document = [
+        "text/html",
+        "application/xhtml",
+        "text/xml",
+        "application/xml",
+    ]
+    .iter()
+    .any(|k| kind.starts_with(k));
+    if document || text.starts_with("<!doctype") || text.starts_with("<html") {
+        // nginx says so with the status 400 (495 and 496 are its own and stay inside).
+        if text.contains("ssl certificate") && text.contains("nginx") {
+            return Some(By::NoCertificate);
+        }
+        // A server that authenticates clients itself challenges by Basic; a page of it is about the client.
+        let basic = challenge.is_some_and(|c| c.to_ascii_lowercase().starts_with("basic"));
+        return (!basic).then_some(By::Page);
+    }
+    let known = TEXTS.iter().find(|(begin, _)| text.starts_with(begin));
+    known.map(|(_, name)| By::Gateway(name))
+}
+
+fn by_fields(fields: &Map<String, Value>) -> Option<By> {
+    // An OAuth error is the word of a token endpoint, whatever else is there.
+    if fields.get("error").is_some_and(Value::is_string) {
+        return None;
+    }
+    // Apigee.
+    if fields
+        .get("fault")
+        .and_then(|f| f.get("faultstring"))
+        .is_some()
+    {
+        return Some(By::Gateway("Apigee"));
+    }
+    let message = ["message", "Message", "msg"]
+        .iter()
+        .find_map(|name| fields.get(*name)?.as_str())?
+        .to_lowercase();
+    if fields.get("statusCode").is_some_and(Value::is_number) {
+        return Some(By::Gateway("Azure API Management"));
+    }
+    // Others have a code of their own beside it.
+    let few = fields.len() <= 3;
+    let known = MESSAGES
+        .iter()
+        .find(|(begin, _)| message.starts_with(begin));
+    known.filter(|_| few).map(|(_, name)| By::Gateway(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Type, challenge and body, and who answered.
+    type Case<'a> = (Option<&'a str>, Option<&'a str>, &'a [u8], Option<By>);
+
+    #[test]
+    fn gateways_and_pages_are_told_by_their_form() {
+        let html = Some("text/html; charset=utf-8");
+        let plain = Some("text/plain");
+        let page = b"<!DOCTYPE html><html>Attention Required! | Cloudflare</html>";
+        #[rustfmt::skip]
+        let texts: [Case<'_>; 13] = [
+            (html, None, page, Some(By::Page)),
+            (None, None, page, Some(By::Page)),
+            (html, None, b"", Some(By::Page)),
+            (html, Some("Negotiate"), page, Some(By::Page)),
+            (html, Some("Basic realm=\"oauth\""), page, None),
+            (Some("application/xml"), None, b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", Some(By::Page)),
+            (html, None, b"<html><h1>400 Bad Request</h1>No required SSL certificate was sent<hr>nginx</html>", Some(By::NoCertificate)),
+            (plain, None, b"RBAC: access denied", Some(By::Gateway("Envoy or Istio"))),
+            (plain, None, b"error code: 1020", Some(By::Gateway("Cloudflare"))),
+            (plain, None, b"default backend - 404", Some(By::Gateway("an ingress controller"))),
+            (plain, None, b"Forbidden", None),
+            (None, None, b"", None),
+            (plain, None, b"invalid_client", None),
+        ];
+        for (kind, challenge, body, expected) in texts {
+            let shown = String::from_utf8_lossy(body).into_owned();
+            assert_eq!(by(kind, challenge, body, None), expected, "{shown}");
+        }
+        let gateway = |name| Some(By::Gateway(name));
+        for (body, expected) in [
+            (
+                json!({ "message": "Forbidden" }),
+                gateway("AWS API Gateway"),
+            ),
+            (
+                json!({ "message": "Missing Authentication Token" }),
+                gateway("AWS API Gateway"),
+            ),
+            (
+                json!({ "statusCode": 401, "message": "Access denied due to missing subscription key." }),
+                gateway("Azure API Management"),
+            ),
+            (
+                json!({ "message": "no Route matched with those values", "request_id": "1" }),
+                gateway("Kong"),
+            ),
+            (
+                json!({ "message": "No API key found in request" }),
+                gateway("Kong"),
+            ),
+            (
+                json!({ "fault": { "faultstring": "Invalid ApiKey" } }),
+                gateway("Apigee"),
+            ),
+            (
+                json!({ "message": "Unauthorized" }),
+                gateway("an API gateway"),
+            ),
+            (
+                json!({ "error": "invalid_client", "message": "Forbidden" }),
+                None,
+            ),
+            (json!({ "message": "The secret is wrong" }), None),
+            (json!({ "detail": "no" }), None),
+            (json!({}), None),
+        ] {
+            let fields = body.as_object().unwrap();
+            assert_eq!(by(None, None, b"", Some(fields)), expected, "{body}");
+        }
+    }
+}

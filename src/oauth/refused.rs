@@ -1,0 +1,346 @@
+//! An answer without a token becomes a [`Refusal`]: what was seen, what it means, and what it means for the grant and
+//! the client of a credential.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{
+    Class, Grant, RawAnswer, Refusal, aadsts, challenge,
+    classes::{Meaning, Seen, classify},
+    consent,
+    gateway::{self, By},
+    grant::{Refused, User},
+    lifetime::is_guid,
+    managed_identity,
+    refusal::{Detail, MOST_DIGITS, error_code},
+    response::retry_after,
+};
+use crate::credential::{Credential, Endpoint, Proof};
+
+/// Most characters of the issuer's words that are looked at.
+const MOST_WORDS: usize = 1024;
+/// Fields that have the words, in the order of looking: RFC 6749, then Okta, Google and gateways, Zoom.
+const WORDS: [&str; 6] = [
+    "error_description",
+    "errorSummary",
+    "error_message",
+    "message",
+    "reason",
+    "detail",
+];
+/// Fields that have a code in place of `error`: Okta, `HubSpot`, AWS.
+const CODES: [&str; 5] = ["errorCode", "error_code", "code", "status", "__type"];
+
+/// What an answer without a token means, with what is known of the credential.
+pub(super) fn refusal(
+    raw: &RawAnswer,
+    fields: Option<&Map<String, Value>>,
+    now: Timestamp,
+    credential: Option<&Credential>,
+) -> Refusal {
+    let none = Map::new();
+    let body = fields.unwrap_or(&none);
+    let error = body
+        .get("error")
+        .and_then(Value::as_str)
+        .and_then(error_code);
+    let other = error.is_none().then(|| code(body)).flatten();
+    let words = words(body).unwrap_or_default().to_lowercase();
+    let number = aadsts_code(body);
+    let by = gateway::by(
+        raw.content_type.as_deref(),
+        raw.challenge.as_deref(),
+        &raw.body,
+        fields,
+    );
+    let seen = Seen {
+        status: raw.status,
+        error: error.as_deref().or(other.as_deref()),
+        code: number,
+        words: &words,
+        by,
+        user: credential.is_none_or(|c| c.grant.user() != User::None),
+        asserted: credential.is_some_and(is_asserted),
+    };
+    let Meaning {
+        class,
+        reason,
+        mut next_step,
+        about_client,
+    } = classify(&seen);
+    if let Some(asked) = challenge::asked(body) {
+        next_step.push_str(&format!(" ({asked})"));
+    }
+    let id = |name: &str| {
+        let id = body.get(name).and_then(Value::as_str);
+        id.filter(|i| is_guid(i)).map(str::to_owned)
+    };
+    let asked = raw.retry_after.as_deref().and_then(|v| retry_after(v, now));
+    let known = number
+        .and_then(|n| aadsts::known(n, seen.error, seen.user))
+        .and_then(|k| k.wait);
+    let refusal = Refusal {
+        class,
+        reason,
+        next_step,
+        http_status: Some(raw.status),
+        detail: Some(Box::new(Detail {
+            content_type: media_type(raw, by),
+            ..Detail::default()
+        })),
+        error: error.clone(),
+        aadsts: number,
+        correlation_id: id("correlation_id"),
+        trace_id: id("trace_id"),
+        retry_after: asked.max(known),
+        about_client,
+        not_sent: false,
+        until_change: false,
+        retry_at: None,
+    };
+    match credential {
+        Some(credential) => for_credential(credential, &seen, refusal),
+        None => refusal,
+    }
+}
+
+/// Does an assertion authenticate the client?
+fn is_asserted(credential: &Credential) -> bool {
+    matches!(
+        credential.proof,
+        Proof::Certificate(_) | Proof::ServiceAccount(_) | Proof::ManagedIdentity(_)
+    )
+}
+
+fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal) -> Refusal {
+    if matches!(credential.proof, Proof::ManagedIdentity(_)) && refusal.aadsts.is_none() {
+        return managed_identity::refused(seen.status, refusal);
+    }
+    let detail = refusal.detail.get_or_insert_default();
+    detail.issuer = Some(credential.issuer.origin.clone());
+    let name = format!("{}/{}", credential.namespace, credential.name);
+    let asked = Refused {
+        error: seen.error.unwrap_or_default(),
+        words: seen.words,
+        credential: &name,
+    };
+    // A page or a gateway says nothing about the grant.
+    let verdict = seen
+        .error
+        .filter(|_| seen.by.is_none())
+        .and_then(|_| credential.grant.flow().refused(&asked));
+    let numbered = refusal
+        .aadsts
+        .is_some_and(|n| aadsts::known(n, seen.error, seen.user).is_some());
+    match verdict {
+        // What is known about the number says more than the grant can, but who is to act is the grant's word.
+        Some(verdict) if numbered => {
+            let both = (verdict.class, refusal.class) == (Class::NeedsUser, Class::NeedsUser);
+            let more = both.then(|| format!("; {}", verdict.next_step));
+            refusal.next_step.push_str(&more.unwrap_or_default());
+        }
+        // A clock or an assertion's id is a matter of the request, whatever the grant.
+        Some(_)
+            if matches!(
+                refusal.reason,
+                "AssertionTimeRefused" | "AssertionReplayed" | "DpopRequired"
+            ) => {}
+        Some(verdict) => {
+            refusal.class = verdict.class;
+            refusal.reason = verdict.reason;
+            refusal.next_step = verdict.next_step;
+            refusal.about_client = false;
+            refusal.until_change = verdict.until_change;
+        }
+        None => {}
+    }
+    if refusal.class == Class::NeedsUser {
+        without_user(credential, &mut refusal);
+    }
+    if refusal.reason == "ClientRefused" && refusal.about_client {
+        refusal.next_step = client_refused(credential);
+    }
+    if refusal.reason == "ConsentRequired" {
+        refusal.next_step.push_str(&consent::how(credential));
+    }
+    // Each refused try counts towards a lockout, whatever its code.
+    if matches!(credential.grant, Grant::Password(_))
+        && matches!(
+            refusal.class,
+            Class::Denied | Class::Invalid | Class::NeedsUser
+        )
+        && seen.by.is_none()
+    {
+        refusal.until_change = true;
+    }
+    refusal
+}
+
+/// No user can help a grant that has none, and none can answer where a password alone is sent.
+fn without_user(credential: &Credential, refusal: &mut Refusal) {
+    let user = credential.grant.user();
+    let next_step = match (user, refusal.reason) {
+        (User::SignsIn | User::BringsToken, _) => return,
+        // Somebody else acts there, and the sentence says who.
+        (_, "ConsentRequired" | "BlockedByPolicy")
+        | (User::Password, "UserNotAssigned" | "PasswordExpired") => {
+            refusal.class = Class::Denied;
+            return;
+        }
+        (User::Password, "MfaRequired" | "InteractionRequired") => {
+            "the grant password cannot complete a second factor or another question to the user: use grant.refreshToken, or have a policy exempt this user"
+        }
+        (User::Password, _) => {
+            refusal.reason = "PasswordRefused";
+            "the issuer does not let this user in with a password alone: check the user name and password, or use grant.refreshToken"
+        }
+        (User::None, "MfaRequired" | "InteractionRequired") => {
+            refusal.reason = "BlockedByPolicy";
+            "a policy demands an answer of a user, and this grant has no user: the owner of the policy exempts this client"
+        }
+        (User::None, "UserNotAssigned") => {
+            refusal.reason = "RoleNotAssigned";
+            "assign an app role of the API to the application"
+        }
+        (User::None, _) => {
+            refusal.reason = "GrantRefused";
+            "the issuer does not issue this client a token of its own: allow the client this grant at the issuer, or check what the grant sends"
+        }
+    };
+    refusal.class = Class::Denied;
+    next_step.clone_into(&mut refusal.next_step);
+}
+
+/// A client that was refused, by the way it authenticates.
+fn client_refused(credential: &Credential) -> String {
+    let noun = credential.proof.noun();
+    let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
+    let more = match &credential.proof {
+        _ if entra => "",
+        Proof::Secrets(_) => {
+            "; if they are right, the client may be registered for another authentication method: set clientAuthentication on the issuer"
+        }
+        Proof::Certificate(_) | Proof::ServiceAccount(_) => {
+            "; if they are right, check the audience (assertionAudience), the algorithm and the registered key or issuer of the assertion"
+        }
+        Proof::Mtls(_) => "; if they are right, check the subject that is registered for it",
+        _ => "",
+    };
+    format!("check client.id and the {noun}{more}")
+}
+
+/// The issuer's own words, bounded, as they came.
+pub(super) fn words(fields: &Map<String, Value>) -> Option<&str> {
+    let direct = WORDS.iter().find_map(|name| fields.get(*name)?.as_str());
+    // Google's and Stripe's `error` is an object.
+    let inner = || fields.get("error")?.get("message")?.as_str();
+    let text = direct.or_else(inner).filter(|t| !t.trim().is_empty())?;
+    let end = text.char_indices().nth(MOST_WORDS);
+    Some(end.map_or(text, |(at, _)| &text[..at]))
+}
+
+/// A code that stands in the place of `error`: `E0000004`, `BAD_CLIENT_ID`, `NotAuthorizedException`. Never shown.
+fn code(fields: &Map<String, Value>) -> Option<String> {
+    let inner = fields.get("error").and_then(Value::as_object);
+    let inner = inner.into_iter().flat_map(|e| {
+        ["status", "type", "code"]
+            .into_iter()
+            .filter_map(|name| e.get(name)?.as_str())
+    });
+    let direct = CODES.iter().filter_map(|name| fields.get(*name)?.as_str());
+    inner.chain(direct).find_map(snake)
+}
+
+/// In lower case with underscores; `None` for what is no code.
+fn snake(text: &str) -> Option<String> {
+    let name = text.rsplit('#').next().unwrap_or(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        return None;
+    }
+    let mut out = String::new();
+    let mut lower = false;
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && lower {
+            out.push('_');
+        }
+        lower = c.is_ascii_lowercase();
+        out.push(c.to_ascii_lowercase());
+    }
+    Some(out)
+}
+
+/// The media type of an answer, if it is not what a token endpoint answers: a type and subtype as IANA has them.
+fn media_type(raw: &RawAnswer, by: Option<By>) -> Option<String> {
+    let kind = raw.content_type.as_deref()?;
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let kind = kind.to_ascii_lowercase();
+    let plain = kind.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
+        && kind
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"/+.-".contains(&b));
+    let fits = (3..=48).contains(&kind.len()) && kind.contains('/') && plain;
+    let usual = kind == "application/json" && by != Some(By::Page);
+    (fits && !usual).then_some(kind)
+}
+
+/// The first of `error_codes`, else the number in the description of an endpoint that sends no list.
+fn aadsts_code(fields: &Map<String, Value>) -> Option<u32> {
+    let listed = fields
+        .get("error_codes")
+        .and_then(Value::as_array)
+        .and_then(|l| l.first())
+        .and_then(Value::as_u64);
+    let described = || {
+        let text = fields.get("error_description")?.as_str()?;
+        let digits: String = text
+            .strip_prefix("AADSTS")?
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .take(9)
+            .collect();
+        digits.parse().ok()
+    };
+    listed
+        .or_else(described)
+        .and_then(|n| u32::try_from(n).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn codes_of_products_are_found_where_they_stand() {
+        for (body, expected) in [
+            (json!({ "errorCode": "E0000004" }), Some("e0000004")),
+            (json!({ "status": "BAD_CLIENT_ID" }), Some("bad_client_id")),
+            (
+                json!({ "__type": "com.amazon#NotAuthorizedException" }),
+                Some("not_authorized_exception"),
+            ),
+            (
+                json!({ "error": { "code": 403, "status": "PERMISSION_DENIED" } }),
+                Some("permission_denied"),
+            ),
+            (
+                json!({ "error": { "type": "invalid_request_error" } }),
+                Some("invalid_request_error"),
+            ),
+            (
+                json!({ "status": 401, "type": "https://example.com/p" }),
+                None,
+            ),
+            (json!({ "code": "two words" }), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(
+                code(body.as_object().unwrap()).as_deref(),
+                expected,
+                "{body}"
+            );
+        }
+    }
+}

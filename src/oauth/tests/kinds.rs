@@ -1,0 +1,358 @@
+//! Token errors by kind: grant, status, type and body of an answer, and what is made of it. A row is a line.
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::answer::raw;
+use crate::{
+    credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
+    fixtures::{at, cluster_issuer, object, token_issuer},
+    oauth::{
+        Class::{self, Denied, Invalid, NeedsUser, Throttled, Transient},
+        Material, Moment, RawAnswer, Refusal, SentSecrets, TokenEndpoint, TokenRequest, answer_to,
+        explained, request,
+    },
+};
+
+const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+const TEXT: &str = "text/plain";
+
+fn key() -> Value {
+    json!({ "name": "source", "key": "k" })
+}
+
+/// A credential by the name of its grant, at Entra ID (`entra …`) or at another issuer.
+fn named(name: &str) -> Credential {
+    let none = json!(null);
+    let (entra, grant) = match name.split_once(' ') {
+        Some(("entra", grant)) => (true, grant),
+        _ => (name.starts_with("obo"), name),
+    };
+    let change = match grant {
+        "cc" => json!({}),
+        "certificate" => {
+            json!({ "client": { "secretRefs": none, "certificate": { "secretName": "t" } } })
+        }
+        "account" => {
+            json!({ "client": { "secretRefs": none, "serviceAccount": { "name": "robot" } } })
+        }
+        "mtls" => json!({ "client": { "secretRefs": none, "mtls": { "secretName": "t" } } }),
+        "refresh" => json!({ "grant": { "refreshToken": { "secretRef": key() } } }),
+        "obo" => json!({ "grant": { "onBehalfOf": { "assertionRef": key() } } }),
+        "assertion" => json!({ "grant": { "jwtBearer": { "assertionRef": key() } } }),
+        "signed" => {
+            json!({ "grant": { "jwtBearer": { "signed": { "keyRef": key(), "issuer": "i" } } } })
+        }
+        "exchange" => {
+            json!({ "grant": { "tokenExchange": { "subject": { "secretRef": key() } } } })
+        }
+        "password" => {
+            json!({ "grant": { "password": { "username": "ada", "passwordRef": key() } } })
+        }
+        other => panic!("{other}"),
+    };
+    let issuer = if entra {
+        json!({ "entra": { "tenantId": "contoso.example" } })
+    } else {
+        json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } })
+    };
+    let issuer = Issuer::cluster(&cluster_issuer(&issuer)).unwrap();
+    parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap()
+}
+
+fn sent(credential: &Credential, secret: &str) -> TokenRequest {
+    let url = "https://as.example.com/token".parse().unwrap();
+    let endpoint = TokenEndpoint::bare(url, SecretStyle::Post);
+    let moment = Moment {
+        now: at(0),
+        request_id: "r",
+        assertion_id: "a",
+    };
+    let material = Material::Secret(SecretString::from(secret));
+    match request(credential, &endpoint, &material, &[], moment) {
+        Ok(request) => request,
+        Err(refusal) => panic!("{}", refusal.message()),
+    }
+}
+
+fn refused(name: &str, answer: &RawAnswer) -> Refusal {
+    let credential = named(name);
+    let told = answer_to(&credential, answer, at(0), at(1));
+    let refusal = told.err().expect("a refusal");
+    let echo = SentSecrets::of(&sent(&named("cc"), "hT9~xkCd-42-QqZzWw77"));
+    explained(refusal, &credential, answer, &echo, at(1))
+}
+
+type Row<'a> = (
+    &'a str,
+    u16,
+    &'a str,
+    &'a str,
+    Class,
+    &'a str,
+    bool,
+    &'a [&'a str],
+);
+
+#[test]
+fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
+    let google =
+        r#"{"error":"invalid_grant","error_description":"Invalid grant: account not found"}"#;
+    let keycloak = r#"{"error":"unauthorized_client","error_description":"Client not enabled to retrieve service account"}"#;
+    let page = "<!DOCTYPE html><html><head><title>Sign in to the network</title></head></html>";
+    #[rustfmt::skip]
+    let rows: &[Row<'_>] = &[
+        // Grants without a user never ask for one.
+        ("cc", 400, JSON, r#"{"error":"invalid_grant"}"#, Denied, "GrantRefused", false, &["client credentials grant", "Salesforce"]),
+        ("cc", 400, JSON, r#"{"error":"invalid_grant","error_description":"no client credentials user enabled"}"#, Denied, "GrantRefused", false, &["run as"]),
+        ("cc", 400, JSON, r#"{"error":"interaction_required"}"#, Denied, "GrantRefused", false, &[]),
+        ("cc", 400, JSON, r#"{"error":"login_required"}"#, Denied, "GrantRefused", false, &[]),
+        ("cc", 403, JSON, r#"{"error":"mfa_required"}"#, Denied, "BlockedByPolicy", false, &["has no user"]),
+        ("cc", 400, JSON, r#"{"error":"bad_refresh_token"}"#, Denied, "GrantRefused", false, &[]),
+        ("exchange", 400, JSON, r#"{"error":"interaction_required"}"#, Denied, "GrantRefused", false, &[]),
+        ("assertion", 400, JSON, r#"{"error":"login_required"}"#, Denied, "GrantRefused", false, &[]),
+        ("assertion", 400, JSON, r#"{"error":"consent_required"}"#, Denied, "ConsentRequired", false, &["administrator"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_grant","error_codes":[50076]}"#, Denied, "BlockedByPolicy", false, &["has no user"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_grant","error_codes":[65001]}"#, Denied, "ConsentRequired", false, &["adminconsent?client_id=client-1", "AADSTS500113", "az ad app permission admin-consent --id client-1"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_grant","error_codes":[53003]}"#, Denied, "BlockedByPolicy", false, &["Conditional Access"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_grant","error_codes":[501051]}"#, Denied, "RoleNotAssigned", false, &["app roles", "error?code=501051", "requested: scopes"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_grant","error_codes":[50105]}"#, Denied, "RoleNotAssigned", false, &["app roles"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_grant","error_codes":[5000225]}"#, Denied, "TenantBlocked", false, &["blocked"]),
+        ("entra cc", 400, JSON, r#"{"error":"interaction_required","error_codes":[5000225]}"#, Denied, "TenantBlocked", false, &[]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_grant","error_codes":[50020]}"#, Denied, "TenantUnknown", false, &["tenantId"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_grant","error_codes":[7000012]}"#, Denied, "TenantUnknown", false, &[]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_grant","error_codes":[123]}"#, Denied, "GrantRefused", false, &["error?code=123"]),
+        ("entra cc", 403, JSON, r#"{"error":"access_denied","error_codes":[500021]}"#, Denied, "TenantRestricted", false, &["Restrict-Access-To-Tenants"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_request","error_codes":[500022]}"#, Denied, "TenantRestricted", false, &["proxy"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_resource","error_codes":[500014]}"#, Denied, "ResourceDisabled", false, &["licence", "enterprise application"]),
+        ("entra cc", 401, JSON, r#"{"error":"invalid_client","error_codes":[7000229]}"#, Denied, "ClientUnknown", false, &["service principal"]),
+        ("entra cc", 401, JSON, r#"{"error":"invalid_client","error_codes":[7000216]}"#, Invalid, "ClientAuthenticationMissing", false, &[]),
+        ("entra cc", 401, JSON, r#"{"error":"invalid_client","error_codes":[7999999]}"#, Denied, "ClientRefused", false, &["error?code=7999999"]),
+        ("entra cc", 401, JSON, r#"{"error":"invalid_client","error_codes":[7000215]}"#, Denied, "ClientSecretRefused", true, &["not its id"]),
+        ("entra certificate", 401, JSON, r#"{"error":"invalid_client","error_codes":[700023]}"#, Invalid, "AssertionRefused", false, &["audience", "tenantId"]),
+        ("entra cc", 400, JSON, r#"{"error":"invalid_scope","error_codes":[700023]}"#, Invalid, "InvalidScope", false, &[".default", "requested: scopes"]),
+        // A user who signs in, one who brings a token, one who is a password.
+        ("refresh", 400, JSON, r#"{"error":"invalid_grant"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
+        ("refresh", 200, JSON, r#"{"error":"bad_refresh_token"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
+        ("refresh", 200, JSON, r#"{"ok":false,"error":"token_revoked"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
+        ("entra refresh", 400, JSON, r#"{"error":"invalid_grant","error_codes":[50076]}"#, NeedsUser, "MfaRequired", false, &["kubectl apicred login"]),
+        ("entra refresh", 400, JSON, r#"{"error":"invalid_grant","error_codes":[7000012]}"#, NeedsUser, "SignInRequired", false, &["another tenant"]),
+        ("obo", 400, JSON, r#"{"error":"interaction_required","error_codes":[50076]}"#, NeedsUser, "MfaRequired", false, &["second factor", "fresh access token"]),
+        ("entra password", 400, JSON, r#"{"error":"invalid_grant","error_codes":[50076]}"#, Denied, "MfaRequired", false, &["grant.refreshToken"]),
+        ("entra password", 400, JSON, r#"{"error":"invalid_grant","error_codes":[50055]}"#, Denied, "PasswordExpired", false, &["expired"]),
+        ("entra password", 400, JSON, r#"{"error":"invalid_grant","error_codes":[80007]}"#, Transient, "IssuerUnavailable", false, &["agents"]),
+        ("password", 403, JSON, r#"{"error":"mfa_required","error_description":"Multifactor authentication required"}"#, Denied, "MfaRequired", false, &["grant.refreshToken"]),
+        ("password", 400, JSON, r#"{"error":"invalid_request","error_description":"Invalid \"username\" or \"password\" in request."}"#, Denied, "PasswordRefused", false, &["wrong or locked"]),
+        ("password", 400, JSON, r#"{"error":"invalid_request","error_description":"unknown scope"}"#, Invalid, "InvalidScope", false, &[]),
+        ("password", 403, JSON, r#"{"error":"invalid_user_password"}"#, Denied, "PasswordRefused", false, &[]),
+        // The client is known, and lacks a grant, an audience, a role.
+        ("cc", 401, JSON, keycloak, Denied, "ClientNotAuthorized", false, &["Client not enabled"]),
+        ("cc", 401, JSON, r#"{"error":"unauthorized_client"}"#, Denied, "ClientNotAuthorized", false, &[]),
+        ("cc", 401, JSON, r#"{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}"#, Denied, "ClientRefused", true, &["client secret", "clientAuthentication", "client_secret_post"]),
+        ("exchange", 401, JSON, r#"{"error":"access_denied","error_description":"Client not allowed to exchange"}"#, Denied, "ClientNotAuthorized", false, &["not allowed to exchange"]),
+        ("cc", 403, JSON, r#"{"error":"access_denied","error_description":"Client is not authorized to access \"https://api\". You need to create a \"client-grant\"."}"#, Denied, "ClientNotAuthorized", false, &["client-grant"]),
+        ("cc", 403, JSON, r#"{"error":"access_denied","error_description":"Service not enabled within domain: https://nope"}"#, Invalid, "ResourceUnknown", false, &["https://nope"]),
+        ("cc", 401, JSON, r#"{"error":"access_denied","error_description":"Unauthorized"}"#, Denied, "ClientRefused", true, &[]),
+        ("exchange", 400, JSON, r#"{"error":"invalid_client","error_description":"Audience not found"}"#, Invalid, "ResourceUnknown", false, &["audience"]),
+        ("exchange", 400, JSON, r#"{"error":"invalid_target"}"#, Invalid, "ResourceUnknown", false, &[]),
+        ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"The OAuth 2.0 Client supports client authentication method 'client_secret_basic', but method 'client_secret_post' was requested."}"#, Invalid, "ClientAuthenticationUnsupported", false, &["clientAuthentication", "sent: client_secret_post"]),
+        ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"Client secret has expired"}"#, Denied, "ClientSecretExpired", true, &[]),
+        // Assertions and tokens that are exchanged.
+        ("exchange", 400, JSON, r#"{"error":"invalid_request","error_description":"Invalid token"}"#, Denied, "SubjectTokenRefused", false, &["subject"]),
+        ("exchange", 400, JSON, r#"{"error":"invalid_request"}"#, Denied, "SubjectTokenRefused", false, &["parameters"]),
+        ("exchange", 400, JSON, r#"{"error":"invalid_grant"}"#, Denied, "SubjectTokenRefused", false, &[]),
+        ("exchange", 401, JSON, r#"{"error":"invalid_token"}"#, Denied, "SubjectTokenRefused", false, &[]),
+        ("exchange", 400, JSON, r#"{"error":"invalid_request","error_description":"Missing parameter: audience"}"#, Invalid, "InvalidRequest", false, &["Missing parameter"]),
+        ("signed", 400, JSON, google, Denied, "AssertionRefused", false, &["deleted"]),
+        ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."}"#, Transient, "AssertionTimeRefused", false, &["clocks"]),
+        ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#, Denied, "AssertionRefused", false, &["registered"]),
+        ("certificate", 400, JSON, r#"{"error":"jti_known"}"#, Transient, "AssertionReplayed", false, &["new one"]),
+        ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Token reuse detected"}"#, Transient, "AssertionReplayed", false, &[]),
+        ("certificate", 401, JSON, r#"{"error":"unauthorized_client","error_description":"Client authentication with signed JWT failed: Invalid token audience"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
+        ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Token expiration is too far in the future"}"#, Transient, "AssertionTimeRefused", false, &[]),
+        ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Invalid signature algorithm"}"#, Denied, "AssertionRefused", false, &["algorithm"]),
+        ("account", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["assertionAudience"]),
+        // Products with words of their own.
+        ("cc", 200, JSON, r#"{"error":"incorrect_client_credentials"}"#, Denied, "ClientRefused", true, &[]),
+        ("cc", 200, JSON, r#"{"ok":false,"error":"invalid_auth"}"#, Denied, "ClientRefused", true, &[]),
+        ("cc", 401, JSON, r#"{"errorCode":"E0000004","errorSummary":"Authentication failed"}"#, Denied, "ClientRefused", true, &["Authentication failed"]),
+        ("cc", 405, JSON, r#"{"errorCode":"E0000022","errorSummary":"The endpoint does not support the provided HTTP method"}"#, Invalid, "EndpointNotFound", false, &[]),
+        ("cc", 429, JSON, r#"{"errorCode":"E0000047"}"#, Throttled, "Throttled", false, &[]),
+        ("cc", 401, JSON, r#"{"error":"unauthorized","error_description":"Bad credentials"}"#, Denied, "ClientRefused", true, &[]),
+        ("cc", 403, JSON, r#"{"error":{"code":403,"message":"Permission denied on project","status":"PERMISSION_DENIED"}}"#, Denied, "AccessDenied", false, &["Permission denied on project"]),
+        ("cc", 400, JSON, r#"{"status":"BAD_CLIENT_ID","message":"missing or unknown client id"}"#, Denied, "ClientUnknown", false, &[]),
+        ("cc", 400, JSON, r#"{"reason":"Invalid client_id or client_secret","error":"invalid_client"}"#, Denied, "ClientRefused", true, &["Invalid client_id"]),
+        ("cc", 400, JSON, r#"{"error":{"type":"invalid_request_error","message":"No such scope"}}"#, Invalid, "InvalidRequest", false, &["No such scope"]),
+        // DPoP.
+        ("cc", 400, JSON, r#"{"error":"use_dpop_nonce"}"#, Invalid, "DpopRequired", false, &["turn DPoP off"]),
+        ("cc", 400, JSON, r#"{"error":"invalid_dpop_proof"}"#, Invalid, "DpopRequired", false, &["turn DPoP off"]),
+        ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"The DPoP proof is missing"}"#, Invalid, "DpopRequired", false, &["turn DPoP off"]),
+        ("refresh", 400, JSON, r#"{"error":"invalid_dpop_proof"}"#, Invalid, "DpopRequired", false, &["turn DPoP off"]),
+        // Something between answers.
+        ("cc", 200, HTML, page, Transient, "WebPageReceived", false, &["web page", "HTTP 200 (text/html)", "captive portal"]),
+        ("cc", 403, HTML, page, Transient, "WebPageReceived", false, &["HTTP 403 (text/html)"]),
+        ("cc", 401, HTML, page, Transient, "WebPageReceived", false, &[]),
+        ("cc", 403, "", page, Transient, "WebPageReceived", false, &[]),
+        ("cc", 404, HTML, page, Invalid, "EndpointNotFound", false, &["text/html"]),
+        ("cc", 503, HTML, page, Transient, "IssuerUnavailable", false, &["text/html"]),
+        ("password", 403, HTML, page, Transient, "WebPageReceived", false, &[]),
+        ("mtls", 400, HTML, "<html>400 No required SSL certificate was sent <hr>nginx</html>", Denied, "CertificateRefused", true, &["client certificate"]),
+        ("cc", 403, JSON, r#"{"message":"Forbidden"}"#, Denied, "GatewayRefused", false, &["AWS API Gateway"]),
+        ("cc", 403, JSON, r#"{"message":"Missing Authentication Token"}"#, Denied, "GatewayRefused", false, &["AWS API Gateway"]),
+        ("cc", 401, JSON, r#"{"statusCode":401,"message":"Access denied due to missing subscription key."}"#, Denied, "GatewayRefused", false, &["Azure API Management"]),
+        ("cc", 401, JSON, r#"{"message":"No API key found in request"}"#, Denied, "GatewayRefused", false, &["Kong"]),
+        ("cc", 404, JSON, r#"{"message":"no Route matched with those values"}"#, Invalid, "EndpointNotFound", false, &[]),
+        ("cc", 403, TEXT, "RBAC: access denied", Denied, "GatewayRefused", false, &["Envoy or Istio", "text/plain"]),
+        ("cc", 401, TEXT, "Jwt is missing", Denied, "GatewayRefused", false, &["Envoy or Istio"]),
+        ("cc", 503, TEXT, "upstream connect error or disconnect/reset before headers", Transient, "IssuerUnavailable", false, &[]),
+        ("cc", 403, TEXT, "error code: 1020", Denied, "GatewayRefused", false, &["Cloudflare"]),
+        ("cc", 421, "", "", Transient, "IssuerUnavailable", false, &["between"]),
+        ("cc", 425, "", "", Transient, "IssuerUnavailable", false, &["between"]),
+        ("cc", 407, "", "", Transient, "ProxyCredentialsRefused", false, &["proxy"]),
+        ("cc", 431, "", "", Invalid, "RequestTooLarge", false, &["size"]),
+        ("cc", 413, HTML, "<html>413</html>", Invalid, "RequestTooLarge", false, &["size"]),
+        ("cc", 451, "", "", Denied, "AccessDenied", false, &["legal"]),
+        ("cc", 411, HTML, "<html>411</html>", Invalid, "EndpointNotFound", false, &[]),
+        ("cc", 415, JSON, r#"{"message":"Unsupported Media Type"}"#, Invalid, "EndpointNotFound", false, &[]),
+        ("cc", 405, "", "", Invalid, "EndpointNotFound", false, &[]),
+        // Errors that nobody knows say so and are named.
+        ("cc", 400, JSON, r#"{"error":"strange_word","error_description":"because"}"#, Invalid, "RequestRefused", false, &["strange_word", "because"]),
+    ];
+    for (name, status, kind, body, class, reason, about_client, phrases) in rows {
+        let refusal = refused(name, &raw(*status, kind, body.as_bytes()));
+        let message = refusal.message();
+        let case = format!("{name} {status} {body}: {message}");
+        assert_eq!(
+            (refusal.class, refusal.reason, refusal.about_client),
+            (*class, *reason, *about_client),
+            "{case}"
+        );
+        assert!(message.contains(&format!("HTTP {status}")), "{case}");
+        for phrase in *phrases {
+            assert!(message.contains(phrase), "no {phrase:?} in {case}");
+        }
+        let user = name.ends_with("refresh") || *name == "obo";
+        if !user {
+            assert_ne!(refusal.class, NeedsUser, "{case}");
+            assert!(!message.contains("apicred login"), "{case}");
+        }
+        let password = name.ends_with("password");
+        let waits = matches!(refusal.class, Denied | Invalid);
+        assert_eq!(refusal.until_change, password && waits, "{case}");
+    }
+}
+
+#[test]
+fn no_number_asks_a_grant_without_a_user_for_one() {
+    let numbers = (16_000..16_010)
+        .chain(28_000..28_010)
+        .chain(50_000..50_300)
+        .chain(53_000..53_020)
+        .chain(65_000..65_010)
+        .chain(70_000..70_050)
+        .chain(90_000..90_130)
+        .chain([
+            500_011, 500_014, 500_021, 500_133, 500_212, 500_341, 501_051, 501_661,
+        ])
+        .chain(530_030..530_040)
+        .chain(700_000..700_090)
+        .chain(700_200..700_240)
+        .chain(7_000_000..7_000_020)
+        .chain(7_000_210..7_000_240)
+        .chain(5_000_220..5_000_230);
+    for name in ["entra cc", "entra certificate", "entra password"] {
+        let credential = named(name);
+        for number in numbers.clone() {
+            for error in ["invalid_grant", "interaction_required", "invalid_client"] {
+                let body = json!({ "error": error, "error_codes": [number] }).to_string();
+                let answer = raw(400, JSON, body.as_bytes());
+                let told = answer_to(&credential, &answer, at(0), at(1));
+                let refusal = told.err().expect("a refusal");
+                let case = format!("{name} {number} {error}: {}", refusal.message());
+                assert_ne!(refusal.class, NeedsUser, "{case}");
+                assert!(!refusal.message().contains("apicred login"), "{case}");
+                for words in ["user signs in", "sign in again", "person"] {
+                    assert!(!refusal.next_step.contains(words), "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_issuers_words_are_shown_where_somebody_vouches_and_nowhere_else() {
+    let secret = "hT9~xkCd-42-QqZzWw77";
+    let body = json!({ "error": "invalid_client", "error_description": format!("no client for {secret} here") });
+    let answer = raw(401, JSON, body.to_string().as_bytes());
+    let spec = json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } });
+    let vouched = Issuer::cluster(&cluster_issuer(&spec)).unwrap();
+    let own = Issuer::namespaced(&token_issuer(&spec), &[]).unwrap();
+    for (issuer, said) in [(vouched, Some("no client for […] here")), (own, None)] {
+        let credential = parse(&object(&json!({})), |_| IssuerLookup::Found(issuer)).unwrap();
+        let echo = SentSecrets::of(&sent(&credential, secret));
+        let told = answer_to(&credential, &answer, at(0), at(1));
+        let refusal = told.err().expect("a refusal");
+        let refusal = explained(refusal, &credential, &answer, &echo, at(1));
+        let shown = refusal.detail.as_ref().and_then(|a| a.said.as_deref());
+        assert_eq!(shown, said);
+        assert!(!refusal.message().contains("xkCd"), "{}", refusal.message());
+    }
+}
+
+#[test]
+fn a_federation_that_does_not_match_names_what_was_sent() {
+    let credential = named("entra account");
+    let token = super::answer::jwt(&json!({
+        "iss": "https://oidc.example.com/", "sub": "system:serviceaccount:shop:robot", "aud": ["api://AzureADTokenExchange"],
+    }));
+    let mut request = sent(&named("cc"), "unused-secret");
+    request.body = SecretString::from(format!("client_assertion={token}"));
+    let body = r#"{"error":"invalid_client","error_codes":[700213],"error_description":"AADSTS700213: No matching federated identity record found."}"#;
+    let answer = raw(401, JSON, body.as_bytes());
+    let refusal = answer_to(&credential, &answer, at(0), at(1))
+        .err()
+        .expect("a refusal");
+    let told = explained(
+        refusal,
+        &credential,
+        &answer,
+        &SentSecrets::of(&request),
+        at(1),
+    )
+    .message();
+    for part in [
+        "https://login.microsoftonline.com answered HTTP 401",
+        r#"sent: issuer "https://oidc.example.com/", subject "system:serviceaccount:shop:robot", audience "api://AzureADTokenExchange""#,
+        r#"the issuer says: "No matching federated identity record found.""#,
+    ] {
+        assert!(told.contains(part), "no {part} in {told}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_is_named_beside_a_failed_assertion_and_nowhere_else() {
+    let date = |seconds: i64| {
+        let at = at(1 + seconds).to_zoned(jiff::tz::TimeZone::UTC);
+        Some(at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+    };
+    for (name, status, off, said) in [
+        ("certificate", 401, -45, Some("clock is 45 s ahead of")),
+        ("certificate", 500, -120, Some("clock is 120 s ahead of")),
+        ("account", 401, 120, Some("clock is 120 s behind")),
+        ("signed", 400, -45, Some("clock is 45 s ahead of")),
+        ("certificate", 401, 10, None),
+        ("cc", 401, -120, None),
+    ] {
+        let answer = RawAnswer {
+            date: date(off),
+            ..raw(status, JSON, br#"{"error":"invalid_client"}"#)
+        };
+        let told = refused(name, &answer).message();
+        assert_eq!(told.contains("clock is"), said.is_some(), "{name}: {told}");
+        assert!(
+            said.is_none_or(|said| told.contains(said)),
+            "{name}: {told}"
+        );
+    }
+}
