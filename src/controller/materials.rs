@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::{SecretKeyRef, names},
     credential::{
-        AccountToken, Certificate, Credential, KeyPair, Proof,
+        AccountToken, Certificate, Credential, KeyPair, Lacking, Proof,
         binding::{self, Denial, IssuedBy, Use},
     },
     oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
@@ -77,11 +77,11 @@ impl Opened {
         }
     }
 
-    fn bytes(&self, key: &str) -> Result<&[u8], Refusal> {
+    fn bytes(&self, key: &str, lacking: Lacking) -> Result<&[u8], Refusal> {
         self.data.get(key).map(|b| b.0.as_slice()).ok_or_else(|| {
             Refusal::local(
                 Class::Invalid,
-                "ClientSecretKeyMissing",
+                lacking.key,
                 // Which keys it has is not told: who may name a Secret may not be who may read it.
                 format!(
                     "Secret {} has no key {key}; correct the key or add it",
@@ -92,10 +92,10 @@ impl Opened {
     }
 }
 
-fn unfit(name: &str, key: &str, problem: &str) -> Refusal {
+fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> Refusal {
     Refusal::local(
         Class::Invalid,
-        "ClientSecretInvalid",
+        lacking.value,
         format!("key {key} of Secret {name} {problem}"),
     )
 }
@@ -125,9 +125,10 @@ pub(super) async fn read(
             }
             Proof::Mtls(pair) => Material::Tls(Box::new(identity_of(secret, pair)?)),
             _ => {
-                let bytes = secret.bytes(&reference.key)?;
+                let lacking = Lacking::CLIENT_SECRET;
+                let bytes = secret.bytes(&reference.key, lacking)?;
                 Material::from_secret_bytes(bytes)
-                    .map_err(|problem| unfit(&reference.name, &reference.key, problem))?
+                    .map_err(|problem| unfit(&reference.name, &reference.key, lacking, problem))?
             }
         };
         used = Some(secret.mark(&reference.key));
@@ -150,8 +151,9 @@ pub(super) async fn read(
             Use::Grant,
         )
         .await?;
-        let supply = take(secret.bytes(&reference.key)?)
-            .map_err(|problem| unfit(&reference.name, &reference.key, problem))?;
+        let lacking = Lacking::SOURCE;
+        let supply = take(secret.bytes(&reference.key, lacking)?)
+            .map_err(|problem| unfit(&reference.name, &reference.key, lacking, problem))?;
         supplies.push(supply);
         with.push(secret.mark(&reference.key));
         if matches!(credential.grant, Grant::RefreshToken(_)) {
@@ -203,8 +205,10 @@ pub(super) async fn digest(
 }
 
 fn identity_of(secret: &Opened, pair: &KeyPair) -> Result<Identity, Refusal> {
+    let lacking = Lacking::SOURCE;
     let text = |key: &str| -> Result<SecretString, Refusal> {
-        oauth::file(secret.bytes(key)?).map_err(|problem| unfit(&secret.name, key, problem))
+        oauth::file(secret.bytes(key, lacking)?)
+            .map_err(|problem| unfit(&secret.name, key, lacking, problem))
     };
     let (certificate, key) = (text(&pair.certificate)?, text(&pair.private_key)?);
     Identity::from_pem(certificate.expose_secret(), key.expose_secret()).map_err(|problem| {
@@ -230,11 +234,15 @@ async fn open<'a>(
         allowed(&opened[at].meta)?;
         return Ok(&opened[at]);
     }
+    let lacking = match purpose {
+        Use::Client => credential.proof.lacking(),
+        Use::Grant => Lacking::SOURCE,
+    };
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
     let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|trouble| match trouble {
         Trouble::NotFound => Refusal::local(
             Class::Invalid,
-            "ClientSecretMissing",
+            lacking.secret,
             format!("Secret {name} does not exist; create it"),
         ),
         Trouble::Forbidden => Refusal::local(

@@ -24,7 +24,7 @@ pub use parse::{IssuerLookup, parse};
 pub(crate) use parse::{MAX_RENEW_REQUEST, end_of_secret};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};
-pub use proof::{AccountToken, Certificate, KeyPair, Proof, Selector};
+pub use proof::{AccountToken, Certificate, KeyPair, Lacking, Proof, Selector};
 pub use target_keys::{KeyPattern, may_have_metadata};
 
 use std::collections::BTreeMap;

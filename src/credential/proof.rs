@@ -27,6 +27,32 @@ pub enum Proof {
     Mtls(KeyPair),
 }
 
+/// Stable reasons for what cannot be read out of a Secret, by what it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lacking {
+    /// There is no such Secret.
+    pub secret: &'static str,
+    /// The Secret has no such key.
+    pub key: &'static str,
+    /// What is under the key cannot serve.
+    pub value: &'static str,
+}
+
+impl Lacking {
+    /// Of a client secret.
+    pub const CLIENT_SECRET: Self = Self {
+        secret: "ClientSecretMissing",
+        key: "ClientSecretKeyMissing",
+        value: "ClientSecretInvalid",
+    };
+    /// Of a certificate, and of what a grant needs: a password, a token, a key.
+    pub const SOURCE: Self = Self {
+        secret: "SourceMissing",
+        key: "SourceKeyMissing",
+        value: "SourceInvalid",
+    };
+}
+
 /// Where a certificate and its key are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyPair {
@@ -168,6 +194,14 @@ impl Proof {
                 key: pair.private_key.clone(),
             }],
             _ => Vec::new(),
+        }
+    }
+
+    /// Reasons for an entry of it that cannot be read.
+    pub const fn lacking(&self) -> Lacking {
+        match self {
+            Self::Secrets(_) => Lacking::CLIENT_SECRET,
+            _ => Lacking::SOURCE,
         }
     }
 

@@ -320,7 +320,7 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static st
         let names: Vec<&str> = proofs.iter().map(|s| s.reference.name.as_str()).collect();
         let names = names.join(", ");
         return Some((
-            "ClientSecretMissing",
+            credential.proof.lacking().secret,
             format!("Secret {names} does not exist in namespace {namespace}; create it"),
         ));
     }

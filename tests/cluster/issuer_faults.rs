@@ -185,7 +185,7 @@ fn nonsense() -> Vec<(&'static str, Effect, u32, Option<&'static str>)> {
             1,
             Some("AnswerTooLarge"),
         ),
-        ("html", Effect::Html, 1, malformed),
+        ("html", Effect::Html, 1, Some("WebPageReceived")),
         ("empty", Effect::Empty, 1, malformed),
         ("no-content", Effect::NoContent, 1, malformed),
         ("truncated", Effect::Truncated, 1, malformed),

@@ -309,7 +309,7 @@ fn a_certificate_that_goes_is_reported_at_once() {
         reported(
             (world, &place),
             "c",
-            "ClientSecretMissing",
+            "SourceMissing",
             async || {
                 let params = DeleteParams::default();
                 place
