@@ -70,6 +70,7 @@ enum Kind {
     TokenDead,
     Password,
     Denied,
+    Forbidden,
     Dpop,
     Redirect,
     Answer,
@@ -115,6 +116,7 @@ impl Kind {
             Self::TokenDead => (Class::NeedsUser, "SignInRequired", false, "the refresh token or code is not valid any more"),
             Self::Password => (Class::Denied, "PasswordRefused", false, "the user name or password is wrong; correct it before the next try, since tries lock the user out"),
             Self::Denied => (Class::Denied, "AccessDenied", false, "the issuer forbids this request; check the client's permissions there"),
+            Self::Forbidden => (Class::Denied, "AccessDenied", false, "the answer has no OAuth error: a firewall, proxy or gateway may answer for the issuer; if it is the issuer, check the client's permissions there"),
             Self::Dpop => (Class::Invalid, "DpopRequired", false, "the issuer requires DPoP proofs of this client, which apicred does not send: turn DPoP off for the client (Okta: \"Require Demonstrating Proof of Possession (DPoP) header\")"),
             Self::Redirect => (Class::Invalid, "RedirectUriMismatch", false, "register this redirect address with the client at the issuer"),
             Self::Answer => (Class::Invalid, "RequestRefused", false, "the issuer answered with an error that apicred does not know; look it up in the issuer's documentation or log"),
@@ -188,7 +190,7 @@ const STATUSES: &[(&[u16], Kind)] = &[
     (&[451], Kind::Legal),
     (&[495, 496], Kind::CertificateRefused),
     (&[401], Kind::ClientRefused),
-    (&[403], Kind::Denied),
+    (&[403], Kind::Forbidden),
 ];
 
 /// What an answer means.
@@ -296,6 +298,7 @@ fn kind(seen: &Seen<'_>) -> Kind {
         (_, 200..=299) => Kind::Answer,
         // A code that nobody knows is the word of the endpoint all the same.
         (_, 404..=406 | 410..=426) if seen.error.is_some() => Kind::Unknown,
+        (_, 403) if seen.error.is_some() => Kind::Denied,
         _ => by_status().unwrap_or(Kind::Unknown),
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn prove(
     Ok(match (&credential.proof, material) {
         (Proof::Absent, _) => (Vec::new(), None),
         (Proof::Secrets(_), Material::Secret(_)) if !around.endpoint.takes_secrets => {
-            return Err("the issuer takes no client secret by its discovery document; prove the client another way, or set clientAuthentication if it does".to_owned());
+            return Err("the discovery document lists neither client_secret_basic nor client_secret_post: use certificate or serviceAccount, or set clientAuthentication on the issuer".to_owned());
         }
         (Proof::Secrets(_), Material::Secret(secret)) => {
             return Ok(with_secret(id, secret, around.endpoint.style));
@@ -66,7 +66,11 @@ pub(super) fn prove(
             (fields, None)
         }
         (Proof::Public, _) | (Proof::Mtls(_), Material::Tls(_)) => (named(), None),
-        _ => return Err("the client's proof was not read; this is a defect of apicred".to_owned()),
+        _ => {
+            return Err(
+                "internal error: the client credential was not loaded; please report it".to_owned(),
+            );
+        }
     })
 }
 

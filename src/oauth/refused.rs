@@ -17,6 +17,8 @@ use super::{
 };
 use crate::credential::{Credential, Endpoint, Proof};
 
+/// Most numbers of one answer that are looked at.
+const MOST_NUMBERS: usize = 8;
 /// Most characters of the issuer's words that are looked at.
 const MOST_WORDS: usize = 1024;
 /// Fields that have the words, in the order of looking: RFC 6749, then Okta, Google and gateways, Zoom.
@@ -139,12 +141,11 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
             let more = both.then(|| format!("; {}", verdict.next_step));
             refusal.next_step.push_str(&more.unwrap_or_default());
         }
-        // A clock or an assertion's id is a matter of the request, whatever the grant.
+        // The client's own assertion, and DPoP, are a matter of the client, whatever the grant.
+        Some(_) if refusal.reason == "DpopRequired" => {}
         Some(_)
-            if matches!(
-                refusal.reason,
-                "AssertionTimeRefused" | "AssertionReplayed" | "DpopRequired"
-            ) => {}
+            if seen.asserted
+                && matches!(refusal.reason, "AssertionTimeRefused" | "AssertionReplayed") => {}
         Some(verdict) => {
             refusal.class = verdict.class;
             refusal.reason = verdict.reason;
@@ -284,13 +285,14 @@ fn media_type(raw: &RawAnswer, by: Option<By>) -> Option<String> {
     (fits && !usual).then_some(kind)
 }
 
-/// The first of `error_codes`, else the number in the description of an endpoint that sends no list.
+/// The first of `error_codes` that is known, or the first; else the number in the description of an endpoint that sends
+/// no list.
 fn aadsts_code(fields: &Map<String, Value>) -> Option<u32> {
-    let listed = fields
-        .get("error_codes")
-        .and_then(Value::as_array)
-        .and_then(|l| l.first())
-        .and_then(Value::as_u64);
+    let list = fields.get("error_codes").and_then(Value::as_array);
+    let mut numbers = list.into_iter().flatten().take(MOST_NUMBERS);
+    let known = |n: &u64| u32::try_from(*n).is_ok_and(|n| aadsts::known(n, None, true).is_some());
+    let first = list.and_then(|l| l.first()).and_then(Value::as_u64);
+    let listed = numbers.find_map(|n| n.as_u64().filter(known)).or(first);
     let described = || {
         let text = fields.get("error_description")?.as_str()?;
         let digits: String = text

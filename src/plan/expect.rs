@@ -77,9 +77,10 @@ fn unexpected(credential: &Credential, record: &Record) -> Option<(&'static str,
         )),
         _ => text.push_str("; grant them to the client at the issuer"),
     }
-    text.push_str(
-        "; the next token has them, at once with the annotation apicred.dev/renew-requested-at",
-    );
+    text.push_str(&format!(
+        "; then run: kubectl apicred renew {} --namespace {}",
+        credential.name, credential.namespace
+    ));
     Some((reason, text))
 }
 

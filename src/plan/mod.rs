@@ -26,7 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     credential::Credential,
-    oauth::{Grant, grant::sign_in},
+    oauth::Grant,
     publish::{
         Record, SourceMark, dress,
         ownership::{Hands, Published, Target},
@@ -336,8 +336,8 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static st
         (
             "SignInRequired",
             format!(
-                "Secret {name} with the refresh token is not there yet; {}",
-                sign_in(&format!("{namespace}/{}", credential.name))
+                "Secret {name} with the refresh token does not exist: nobody has signed in yet; run kubectl apicred login {} --namespace {namespace}",
+                credential.name
             ),
         )
     } else {

@@ -421,7 +421,7 @@ fn risk(
         return Some((
             "LifetimeTooShort",
             format!(
-                "tokens of {} cannot leave {} to readers after {} of mount delay; let the issuer give longer lives or lower spec.minLifetime",
+                "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation: have the issuer issue longer tokens, or lower spec.minLifetime",
                 words(life),
                 words(floor),
                 words(schedule::MOUNT_DELAY)

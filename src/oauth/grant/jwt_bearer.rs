@@ -136,7 +136,7 @@ impl Signed {
             .or(file.as_ref().map(|f| f.client_email.as_str()))
             .ok_or_else(|| {
                 format!(
-                    "{} is a bare key and does not say who signs; set grant.jwtBearer.signed.issuer",
+                    "{} is a PEM key without an issuer: set grant.jwtBearer.signed.issuer",
                     of()
                 )
             })?;
@@ -241,9 +241,15 @@ impl Flow for JwtBearer {
 
     /// RFC 7523 section 3.1: `invalid_grant`. Google says in words which of its causes it is.
     fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+        // An assertion out of a Secret stays the same one.
+        let spent = matches!(self, Self::Ready(_))
+            && refused.is(&["jti_known", "jti_already_used", "assertion_replayed"]);
         let doubtful = refused.is(&["invalid_request"])
             && refused.mentions(&["assertion", "jwt", "signature", "\"sub\"", "\"iss\""]);
-        if !refused.is(&["invalid_grant", "invalid_assertion", "invalid_token"]) && !doubtful {
+        if !refused.is(&["invalid_grant", "invalid_assertion", "invalid_token"])
+            && !doubtful
+            && !spent
+        {
             return None;
         }
         let (reference, signed) = match self {

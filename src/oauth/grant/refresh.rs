@@ -115,5 +115,5 @@ impl Flow for RefreshToken {
 /// The sentence that tells a person to sign in; `credential` is `namespace/name`.
 pub fn sign_in(credential: &str) -> String {
     let (namespace, name) = credential.split_once('/').unwrap_or(("", credential));
-    format!("the person has to sign in again: kubectl apicred login {name} --namespace {namespace}")
+    format!("the user has to sign in again: kubectl apicred login {name} --namespace {namespace}")
 }

@@ -246,7 +246,7 @@ fn lives_that_cannot_hold_the_floor_are_told_at_once() {
     assert_eq!(risk.reason, "LifetimeTooShort");
     assert!(
         risk.message
-            .contains("tokens of 60 min cannot leave 50 min"),
+            .contains("the token lifetime 60 min is too short for minLifetime 50 min"),
         "{}",
         risk.message
     );
