@@ -41,11 +41,10 @@ const KUBE_SHAPES: [&str; 2] = ["kube::core::Duration", "kube::Resource"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 19] = [
+const OPENERS: [&str; 18] = [
     "app.rs",                       // its own token, for the audiences in it
-    "oauth/request.rs",             // into the bytes of a request
+    "oauth/encode.rs",              // into the bytes of a request
     "oauth/revocation.rs",          // and of the one that ends a token
-    "oauth/sign_in/redeem.rs",      // into the bytes that redeem a code
     "oauth/client_auth.rs",         // into a Basic header
     "oauth/echo.rs",                // to cut it out of an issuer's words
     "oauth/needs.rs",               // into the fingerprint

@@ -8,7 +8,8 @@ use apicred::{
     api::ApiCredential,
     credential::{Credential, Issuer, IssuerLookup, parse},
     oauth::{
-        AnswerContext, Granted, RawAnswer, Refusal, Token, answer, answer_to, granted, granted_in_part,
+        AnswerContext, Granted, RawAnswer, Refusal, Token, answer, answer_to, granted,
+        granted_in_part,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -99,21 +100,56 @@ fn judge(result: Result<Token, Refusal>, body: &str) {
     }
 }
 
+/// An answer as the files of the corpus have it, `HTTP/1.1 200`, headers, an empty line and the body; or a head of four
+/// bytes, three lines of headers, an empty line and the body.
+fn message(data: &[u8]) -> Option<([u8; 4], RawAnswer)> {
+    let text = String::from_utf8_lossy(data);
+    if let Some(rest) = text.strip_prefix("HTTP/1.1 ") {
+        let end = data.windows(2).position(|w| w == b"\n\n")?;
+        let (head, body) = (rest.split_once("\n\n")?.0, data.get(end + 2..)?);
+        let header = |name: &str| {
+            let of = |line: &str| {
+                let (found, value) = line.split_once(": ")?;
+                found.eq_ignore_ascii_case(name).then(|| value.to_owned())
+            };
+            head.lines().find_map(of)
+        };
+        let sum = data.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        let answer = RawAnswer {
+            status: head.split_whitespace().next()?.parse().ok()?,
+            content_type: header("content-type"),
+            content_encoding: header("content-encoding"),
+            retry_after: header("retry-after"),
+            challenge: header("www-authenticate"),
+            date: header("date"),
+            body: body.to_vec(),
+        };
+        return Some(([0, 1, sum, sum], answer));
+    }
+    let (head, rest) = data.split_first_chunk::<4>()?;
+    let end = rest.windows(2).position(|w| w == b"\n\n");
+    let (headers, body) = end.map_or((&[][..], rest), |end| (&rest[..end], &rest[end + 2..]));
+    let headers = String::from_utf8_lossy(headers).into_owned();
+    let mut headers = headers.split('\n').map(str::to_owned);
+    let mut next = || headers.next().filter(|h| !h.is_empty());
+    let answer = RawAnswer {
+        status: [200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 503][usize::from(head[0]) % 11],
+        content_type: next(),
+        retry_after: next(),
+        challenge: next(),
+        content_encoding: next(),
+        date: next(),
+        body: body.to_vec(),
+    };
+    Some((*head, answer))
+}
+
 fuzz_target!(|data: &[u8]| {
-    let Some((head, rest)) = data.split_at_checked(4) else {
+    let Some((head, raw)) = message(data) else {
         return;
     };
-    let text = String::from_utf8_lossy(rest);
-    let (headers, body) = text.split_once("\n\n").unwrap_or(("", &text));
-    let mut headers = headers.split('\n').map(str::to_owned);
-    let raw = RawAnswer {
-        status: [200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 503][usize::from(head[0]) % 11],
-        content_type: headers.next().filter(|h| !h.is_empty()),
-        retry_after: headers.next().filter(|h| !h.is_empty()),
-        challenge: headers.next().filter(|h| !h.is_empty()),
-        date: None,
-        body: body.as_bytes().to_vec(),
-    };
+    let text = String::from_utf8_lossy(&raw.body).into_owned();
+    let body = text.as_str();
     let at = |seconds| Timestamp::from_second(seconds).expect("in range");
     let (sent, now) = (at(NOW), at(NOW + i64::from(head[1])));
     let assumed_lifetime = (head[2] > 127).then(|| SignedDuration::from_mins(30));

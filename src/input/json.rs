@@ -160,11 +160,14 @@ pub fn get<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> 
     })
 }
 
-/// The text of a field without blanks around it. A number is its digits; a text that decoding changed is none.
+/// The text of a field without blanks around it. A whole number is its digits; a text that decoding changed is none.
 pub fn word<'a>(object: &'a Map<String, Value>, name: &str) -> Option<Cow<'a, str>> {
     match get(object, name)? {
         Value::String(text) => Some(Cow::Borrowed(text.trim())).filter(|t| is_exact(t)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        // A number with more digits than 64 bits hold has lost some of them.
+        Value::Number(number) if number.is_i64() || number.is_u64() => {
+            Some(Cow::Owned(number.to_string()))
+        }
         _ => None,
     }
 }

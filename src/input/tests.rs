@@ -294,6 +294,9 @@ fn times_are_read_in_each_form_that_is_clear() {
         assert_eq!(instant(text), None, "no zone: {text:?}");
         assert_eq!(instant_in_utc(text), Some(at), "{text:?}");
     }
+    for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999"] {
+        assert_eq!(instant(never), Some(jiff::Timestamp::MAX), "{never}");
+    }
     let day = "2027-06-30T00:00:00Z".parse().unwrap();
     for text in [
         "2027-06-30",

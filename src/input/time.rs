@@ -64,6 +64,10 @@ pub fn instant(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse() {
         return Some(at);
     }
+    // "Never" of .NET and Java, one day behind the last that jiff has.
+    if text.starts_with("9999-12-31") {
+        return Some(Timestamp::MAX);
+    }
     if let Ok(at) = jiff::fmt::rfc2822::parse(text) {
         return Some(at.timestamp());
     }

@@ -1,6 +1,7 @@
 //! The two encodings of OAuth bodies and headers.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
 /// An `application/x-www-form-urlencoded` body.
@@ -8,6 +9,19 @@ pub(super) fn form<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> S
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
         .finish()
+}
+
+/// The body of a request: its own fields, and of the further ones those that it has not. RFC 6749 section 3.2: a
+/// parameter must not be included more than once.
+pub(super) fn body<'a>(
+    own: &'a [(&'static str, SecretString)],
+    further: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> SecretString {
+    let pairs = own
+        .iter()
+        .map(|(name, value)| (*name, value.expose_secret()));
+    let free = |(name, _): &(&str, &str)| !own.iter().any(|(taken, _)| taken == name);
+    SecretString::from(form(pairs.chain(further.into_iter().filter(free))))
 }
 
 /// One half of a Basic header as RFC 6749 section 2.3.1 wants it. A space becomes `%20`: servers that decode

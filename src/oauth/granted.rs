@@ -1,10 +1,13 @@
 //! The refresh token in an answer, read on its own. A rotated refresh token cannot be obtained again, so nothing else
 //! in the answer may decide whether it is read: not the access token, not its type, its size or its lifetime.
 
+use std::borrow::Cow;
+
 use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{RawAnswer, response::fields};
+use crate::input::{get, is_exact, lossy, said, without_mark};
 
 /// The name of the field (RFC 6749 section 5.1).
 const FIELD: &str = "refresh_token";
@@ -27,14 +30,11 @@ pub fn granted(raw: &RawAnswer) -> Granted {
     let Some(fields) = fields(raw) else {
         return found(raw).map_or(Granted::Nothing, Granted::New);
     };
-    if let Some(token) = fields.get(FIELD).and_then(text) {
+    if let Some(token) = get(&fields, FIELD).and_then(text) {
         return Granted::New(token);
     }
-    let token = fields.get("access_token").and_then(text).is_some();
-    let error = fields
-        .get("error")
-        .is_some_and(|e| !e.is_null() && e.as_str() != Some(""));
-    if token && !error {
+    let token = get(&fields, "access_token").and_then(text).is_some();
+    if token && said(&fields, "error").is_none() {
         Granted::Same
     } else {
         Granted::Nothing
@@ -53,11 +53,15 @@ pub fn granted_in_part(raw: &RawAnswer) -> Granted {
         .map_or(Granted::Nothing, Granted::New)
 }
 
-/// A token as text. Some servers send numbers.
+/// A token as text, exactly as it stands there. Some servers send numbers.
 fn text(value: &Value) -> Option<SecretString> {
     match value {
-        Value::String(text) if !text.trim().is_empty() => Some(SecretString::from(text.as_str())),
-        Value::Number(number) => Some(SecretString::from(number.to_string())),
+        Value::String(text) if !text.trim().is_empty() && is_exact(text) => {
+            Some(SecretString::from(text.as_str()))
+        }
+        Value::Number(number) if number.is_i64() || number.is_u64() => {
+            Some(SecretString::from(number.to_string()))
+        }
         _ => None,
     }
 }
@@ -65,8 +69,13 @@ fn text(value: &Value) -> Option<SecretString> {
 /// The refresh token in a body that is no JSON object as a whole: broken off, with something before or behind it, or a
 /// form under another name.
 fn found(raw: &RawAnswer) -> Option<SecretString> {
-    let body = raw.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw.body);
-    in_json(body).or_else(|| in_form(body))
+    // UTF-16 is decoded; the bytes of another charset stay as they are.
+    match lossy(&raw.body) {
+        Ok(Cow::Owned(text)) if text.is_ascii() => in_json(text.as_bytes()),
+        _ => None,
+    }
+    .or_else(|| in_json(without_mark(&raw.body)))
+    .or_else(|| in_form(without_mark(&raw.body)))
 }
 
 /// The last complete `"refresh_token": "…"`: JSON readers let the last of two equal keys win.

@@ -10,7 +10,10 @@ use std::{
 use ipnet::IpNet;
 use reqwest::{
     Certificate, Client, ClientBuilder, Identity, StatusCode,
-    header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{
+        ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER,
+        WWW_AUTHENTICATE,
+    },
     redirect, tls,
 };
 use secrecy::ExposeSecret;
@@ -22,6 +25,7 @@ use super::{
     broken::{self, WithUser},
     encode,
     recent::Recent,
+    unread,
 };
 use crate::{
     credential::Issuer,
@@ -271,6 +275,11 @@ fn build(
             IDLE_PER_HOST
         })
         .pool_idle_timeout(Duration::from_secs(90))
+        // RFC 9110 section 12.5.3: without it, any coding is acceptable, and none is decoded here.
+        .default_headers(HeaderMap::from_iter([(
+            ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        )]))
         .user_agent(concat!("apicred/", env!("CARGO_PKG_VERSION")));
     builder = match proxy {
         None => builder
@@ -364,6 +373,7 @@ async fn read(
     let mut answer = RawAnswer {
         status: status.as_u16(),
         content_type,
+        content_encoding: header(CONTENT_ENCODING),
         retry_after,
         challenge,
         date,
@@ -378,14 +388,7 @@ async fn read(
                 if chunk.len() <= room {
                     continue;
                 }
-                Refusal {
-                    http_status: Some(answer.status),
-                    ..Refusal::local(
-                        Class::Transient,
-                        "AnswerTooLarge",
-                        "the answer is larger than 1 MiB; is the URL a token endpoint?",
-                    )
-                }
+                unread::too_large(&answer)
             }
             Err(error) => transport(&error, proxy),
         };

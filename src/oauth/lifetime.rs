@@ -4,13 +4,16 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Claims, LifetimeSource};
-use crate::input::object;
+use super::{
+    Claims, LifetimeSource,
+    stated::{Statement, statements},
+};
+use crate::input::{epoch, number, object};
 
 /// When nobody says anything (DESIGN, section 3).
 const GUESS: SignedDuration = SignedDuration::from_mins(15);
 /// Longer lives are cut to this: no access token should live for a year, and sums of times stay in range.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366);
+pub(super) const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366);
 /// A JWT longer than this is not decoded for its `exp`.
 const MAX_JWT: usize = 64 * 1024;
 
@@ -23,31 +26,34 @@ pub(super) struct JwtHints {
     pub(super) life: Option<SignedDuration>,
     pub(super) exp: Option<Timestamp>,
     pub(super) id: Option<String>,
+    /// Is it bound to a key that its holder must prove (RFC 7800, RFC 9449 section 6.1)?
+    pub(super) bound: bool,
     pub(super) claims: Option<Box<Claims>>,
 }
 
-/// The end of a token that was asked for at `sent`, and where that was learnt. `None`: the answer says that it
-/// has ended already.
+/// Why the end of a token is not known, or is over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum NoEnd {
+    /// This field states zero or less.
+    Zero(&'static str, i64),
+    /// This field states a time that is over.
+    Past(&'static str, Timestamp),
+    /// The token itself is over.
+    PastJwt,
+}
+
+/// The end of a token that was requested at `sent`, and where it was learnt: the first field that is clear, the JWT, the
+/// issuer's `assumedLifetime`, a field that needs an assumption about its unit, a guess.
+///
+/// # Errors
+/// When the token has expired by what is stated, or nothing but zero is stated.
 pub(super) fn end(
     answer: &Map<String, Value>,
     jwt: &JwtHints,
     sent: Timestamp,
     assumed: Option<SignedDuration>,
-) -> Option<(Timestamp, LifetimeSource)> {
-    let (life, source) = if let Some(seconds) = answer.get("expires_in").and_then(seconds) {
-        (seconds, LifetimeSource::ExpiresIn)
-    } else if let Some(at) = answer.get("expires_on").and_then(instant) {
-        (at.duration_since(sent), LifetimeSource::ExpiresOn)
-    } else if let Some(life) = jwt
-        .life
-        .or_else(|| jwt.exp.map(|exp| exp.duration_since(sent)))
-    {
-        (life, LifetimeSource::Jwt)
-    } else if let Some(assumed) = assumed {
-        (assumed, LifetimeSource::Assumed)
-    } else {
-        (GUESS, LifetimeSource::Guessed)
-    };
+) -> Result<(Timestamp, LifetimeSource), NoEnd> {
+    let (life, source) = stated(answer, jwt, sent, assumed)?;
     // A JWT that lives shorter than its answer claims is refused by the API at its own end. `exp - iat` tells
     // its life whatever our clock says. Where that decides, a backdated `iat` (Entra's is five minutes old) would
     // add to it, so the time left until `exp` counts as well, unless our clock is past it and thus of no use.
@@ -62,50 +68,68 @@ pub(super) fn end(
         _ => life,
     }
     .min(LONGEST);
-    if life <= SignedDuration::ZERO {
-        return None;
-    }
-    Some((sent.saturating_add(life).ok()?, source))
+    let end = sent.saturating_add(life).ok();
+    end.filter(|_| life.is_positive())
+        .map(|end| (end, source))
+        .ok_or(NoEnd::PastJwt)
 }
 
-/// A number of seconds as JSON number or as the string that Entra v1 sends.
-pub(super) fn seconds(value: &Value) -> Option<SignedDuration> {
-    let number = match value {
-        Value::Number(n) => n.as_f64()?,
-        Value::String(s) => s.trim().parse::<f64>().ok()?,
-        _ => return None,
+fn stated(
+    answer: &Map<String, Value>,
+    jwt: &JwtHints,
+    sent: Timestamp,
+    assumed: Option<SignedDuration>,
+) -> Result<(SignedDuration, LifetimeSource), NoEnd> {
+    let stated = statements(answer, sent);
+    let clear = stated.iter().find_map(|(_, statement)| match statement {
+        Statement::For(life) => Some((*life, LifetimeSource::ExpiresIn)),
+        // What is left by our clock.
+        Statement::Until(at) => Some((at.duration_since(sent), LifetimeSource::ExpiresOn)),
+        _ => None,
+    });
+    let own = jwt
+        .life
+        .or_else(|| jwt.exp.map(|exp| exp.duration_since(sent)));
+    if let Some(found) = clear.or_else(|| own.map(|life| (life, LifetimeSource::Jwt))) {
+        return Ok(found);
+    }
+    let of = |read: fn(&'static str, Statement) -> Option<Result<LifetimeSource, NoEnd>>| {
+        stated.iter().find_map(|(field, s)| read(field, *s))
     };
-    if !number.is_finite() {
-        return None;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "clamped to a range that fits"
-    )]
-    let whole = number.clamp(-1e12, 1e12).trunc() as i64;
-    Some(SignedDuration::from_secs(whole))
-}
-
-/// A point in time: Unix seconds as number or string, RFC 3339, or the two formats seen at managed identity
-/// endpoints (facts, section 1.3).
-fn instant(value: &Value) -> Option<Timestamp> {
-    if let Some(unix) = seconds(value) {
-        return Timestamp::from_second(unix.as_secs()).ok();
-    }
-    let text = value.as_str()?.trim();
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at);
-    }
-    ["%m/%d/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S"]
-        .iter()
-        .find_map(|format| {
-            let civil =
-                jiff::civil::DateTime::strptime(format, text.trim_end_matches(" +00:00")).ok()?;
-            civil
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .ok()
-                .map(|z| z.timestamp())
+    let past = of(|field, s| match s {
+        Statement::Past(at) => Some(Err(NoEnd::Past(field, at))),
+        _ => None,
+    });
+    let unclear = || {
+        stated.iter().find_map(|(field, s)| match s {
+            Statement::OtherUnit(number, life) => {
+                Some((*life, LifetimeSource::OtherUnit(field, *number)))
+            }
+            Statement::TooLong => Some((LONGEST, LifetimeSource::TooLong(field))),
+            _ => None,
         })
+    };
+    let zero = || {
+        of(|field, s| match s {
+            Statement::Zero(number) => Some(Err(NoEnd::Zero(field, number))),
+            _ => None,
+        })
+    };
+    let unread =
+        || of(|field, s| (s == Statement::Unread).then_some(Ok(LifetimeSource::Unread(field))));
+    if let Some(Err(over)) = past {
+        return Err(over);
+    }
+    if let Some(assumed) = assumed {
+        return Ok((assumed, LifetimeSource::Assumed));
+    }
+    if let Some(found) = unclear() {
+        return Ok(found);
+    }
+    let guess = zero()
+        .or_else(unread)
+        .unwrap_or(Ok(LifetimeSource::Guessed))?;
+    Ok((GUESS, guess))
 }
 
 /// Reads what a JWT says of itself; an opaque token says nothing.
@@ -116,17 +140,27 @@ pub(super) fn jwt_hints(token: &str) -> JwtHints {
     let Some(claims) = claims(token) else {
         return JwtHints::default();
     };
-    let at = |name: &str| claims.get(name).and_then(seconds).map(|s| s.as_secs());
+    // Some servers write milliseconds.
+    let at = |name: &str| claims.get(name).and_then(number).and_then(epoch);
     let exp = at("exp");
     let id = ["uti", "jti"].iter().find_map(|k| claims.get(*k)?.as_str());
     JwtHints {
-        life: exp
-            .zip(at("iat"))
-            .map(|(exp, iat)| SignedDuration::from_secs(exp.saturating_sub(iat))),
-        exp: exp.and_then(|s| Timestamp::from_second(s).ok()),
+        life: exp.zip(at("iat")).map(|(exp, iat)| exp.duration_since(iat)),
+        exp,
+        bound: is_bound(&claims),
         id: id.filter(|id| printable_id(id)).map(str::to_owned),
         claims: Some(Box::new(rights(&claims))),
     }
+}
+
+/// A certificate of the client (`x5t#S256`, RFC 8705) is no obstacle: who has the token may have that as well.
+fn is_bound(claims: &Map<String, Value>) -> bool {
+    let confirmation = claims.get("cnf").and_then(Value::as_object);
+    confirmation.is_some_and(|cnf| {
+        ["jkt", "jwk", "jwe", "kid"]
+            .iter()
+            .any(|k| cnf.contains_key(*k))
+    })
 }
 
 /// The claims set of a JWT.

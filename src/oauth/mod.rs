@@ -16,6 +16,7 @@ mod gateway;
 pub mod grant;
 mod granted;
 pub mod http;
+mod issued;
 mod keys;
 mod lifetime;
 mod managed_identity;
@@ -29,9 +30,11 @@ mod response;
 mod revocation;
 pub mod sign_in;
 pub mod spent;
+mod stated;
 #[cfg(test)]
 mod tests;
 mod token;
+mod unread;
 
 pub use aadsts::LOOP;
 pub use echo::SentSecrets;
@@ -48,4 +51,4 @@ pub use request::{
 };
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};
-pub use token::{Claims, LifetimeSource, Token};
+pub use token::{Claims, LifetimeSource, Token, uncertain};

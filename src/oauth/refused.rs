@@ -15,7 +15,10 @@ use super::{
     refusal::{Detail, MOST_DIGITS, error_code},
     response::retry_after,
 };
-use crate::credential::{Credential, Endpoint, Proof};
+use crate::{
+    credential::{Credential, Endpoint, Proof},
+    input::word,
+};
 
 /// Most numbers of one answer that are looked at.
 const MOST_NUMBERS: usize = 8;
@@ -42,10 +45,7 @@ pub(super) fn refusal(
 ) -> Refusal {
     let none = Map::new();
     let body = fields.unwrap_or(&none);
-    let error = body
-        .get("error")
-        .and_then(Value::as_str)
-        .and_then(error_code);
+    let error = word(body, "error").and_then(|code| error_code(&code));
     let other = error.is_none().then(|| code(body)).flatten();
     let words = words(body).unwrap_or_default().to_lowercase();
     let number = aadsts_code(body);
@@ -74,8 +74,8 @@ pub(super) fn refusal(
         next_step.push_str(&format!(" ({asked})"));
     }
     let id = |name: &str| {
-        let id = body.get(name).and_then(Value::as_str);
-        id.filter(|i| is_guid(i)).map(str::to_owned)
+        let id = word(body, name).filter(|id| is_guid(id));
+        id.map(std::borrow::Cow::into_owned)
     };
     let asked = raw.retry_after.as_deref().and_then(|v| retry_after(v, now));
     let known = number
@@ -103,6 +103,15 @@ pub(super) fn refusal(
     match credential {
         Some(credential) => for_credential(credential, &seen, refusal),
         None => refusal,
+    }
+}
+
+/// What was seen of an answer that is refused for its token.
+pub(super) fn detail(raw: &RawAnswer, credential: Option<&Credential>) -> Detail {
+    Detail {
+        content_type: media_type(raw, None),
+        issuer: credential.map(|c| c.issuer.origin.clone()),
+        ..Detail::default()
     }
 }
 

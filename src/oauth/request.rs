@@ -1,7 +1,7 @@
 //! A credential and its proof into the bytes of a token request. Nothing is sent here.
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use super::{
@@ -182,7 +182,6 @@ pub fn request(
     let text = |value: &Option<String>| value.as_deref().map(SecretString::from);
     fields.extend(text(&ask.resource).map(|r| ("resource", r)));
     fields.extend(text(&ask.audience).map(|a| ("audience", a)));
-    let pairs = fields.iter().map(|(k, v)| (*k, v.expose_secret()));
     let further = ask.parameters.iter().map(|(k, v)| (k.as_str(), v.as_str()));
 
     let tls = match material {
@@ -196,7 +195,7 @@ pub fn request(
         method: Method::Post,
         url: endpoint.posted(tls.is_some()).clone(),
         headers,
-        body: SecretString::from(encode::form(pairs.chain(further))),
+        body: encode::body(&fields, further),
         tls,
         local: false,
     })

@@ -86,6 +86,12 @@ pub enum LifetimeSource {
     Jwt,
     /// `assumedLifetime` of the issuer.
     Assumed,
+    /// This field of the answer has this number, which is not plausible in seconds.
+    OtherUnit(&'static str, i64),
+    /// This field of the answer states more than 366 days, which are assumed.
+    TooLong(&'static str),
+    /// This field of the answer cannot be read: 15 minutes.
+    Unread(&'static str),
     /// Nobody said anything: 15 minutes.
     Guessed,
     /// It has no end: a static key.
@@ -93,15 +99,86 @@ pub enum LifetimeSource {
 }
 
 impl LifetimeSource {
-    /// The name that is noted on the Secret.
+    /// What is noted on the Secret: the name, with the field and the number that need an assumption.
+    pub fn note(self) -> String {
+        let name = self.as_str();
+        match self {
+            Self::OtherUnit(field, number) => format!("{name} {field} {number}"),
+            Self::TooLong(field) | Self::Unread(field) => format!("{name} {field}"),
+            _ => name.to_owned(),
+        }
+    }
+
+    /// The name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ExpiresIn => "ExpiresIn",
             Self::ExpiresOn => "ExpiresOn",
             Self::Jwt => "Jwt",
             Self::Assumed => "Assumed",
+            Self::OtherUnit(..) => "OtherUnit",
+            Self::TooLong(_) => "TooLong",
+            Self::Unread(_) => "Unread",
             Self::Guessed => "Guessed",
             Self::Static => "Static",
         }
     }
+}
+
+/// What to report about a lifetime that is not certain, by the note on the Secret: reason and message.
+pub fn uncertain(note: &str, life: SignedDuration) -> Option<(&'static str, String)> {
+    let mut words = note.split(' ');
+    let (name, field) = (words.next()?, words.next().unwrap_or("expires_in"));
+    let set = "set assumedLifetime on the issuer";
+    Some(match name {
+        "Guessed" => (
+            "LifetimeUnknown",
+            format!(
+                "the issuer does not say how long its tokens live, in no field that apicred reads, so 15 minutes are assumed; {set}"
+            ),
+        ),
+        "Unread" => (
+            "LifetimeUnknown",
+            format!(
+                "the issuer says how long its tokens live in a form that apicred cannot read ({field}), so 15 minutes are assumed; {set}"
+            ),
+        ),
+        "OtherUnit" => {
+            let number = words.next().unwrap_or_default();
+            let seconds = number.parse().unwrap_or_default();
+            (
+                "LifetimeUnclear",
+                format!(
+                    "the issuer says {field} {number}, which is {} in seconds; apicred takes it for a smaller unit and assumes {}; {set} if that is wrong",
+                    span(SignedDuration::from_secs(seconds)),
+                    span(life)
+                ),
+            )
+        }
+        "TooLong" => (
+            "LifetimeUnclear",
+            format!(
+                "the issuer says that its tokens live for more than 366 days ({field}); apicred assumes {}; {set} if that is wrong",
+                span(life)
+            ),
+        ),
+        _ => return None,
+    })
+}
+
+/// A duration in its two largest units.
+fn span(life: SignedDuration) -> String {
+    let seconds = life.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|(unit, _)| seconds >= *unit);
+    let mut left = seconds;
+    let mut words = Vec::new();
+    for (unit, name) in units.iter().skip(first.unwrap_or(3)).take(2) {
+        let count = left / unit;
+        left %= unit;
+        if count > 0 || words.is_empty() {
+            words.push(format!("{count} {name}"));
+        }
+    }
+    words.join(" ")
 }

@@ -83,7 +83,7 @@ pub fn record(
         expires_at: token.expires_at,
         renew_at: renewal.at,
         renew_reason: renewal.reason.to_owned(),
-        lifetime: token.lifetime_source.as_str().to_owned(),
+        lifetime: token.lifetime_source.note(),
         request: fingerprint::request(credential),
         issuer: String::new(),
         fingerprint,

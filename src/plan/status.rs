@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{ApiCredential, ApiCredentialStatus, AttemptResult, LastAttempt},
     credential::{Credential, FieldError},
-    oauth::LifetimeSource,
+    oauth::{self, LifetimeSource},
     publish::{
         Record,
         ownership::{Hands, SecretFacts},
@@ -411,11 +411,8 @@ fn risk(
             ),
         ));
     }
-    if record.lifetime == "Guessed" {
-        return Some((
-            "LifetimeUnknown",
-            "the issuer does not say how long its tokens live, so 15 minutes are assumed; set assumedLifetime on the issuer".to_owned(),
-        ));
+    if let Some(report) = oauth::uncertain(&record.lifetime, life) {
+        return Some(report);
     }
     if !schedule::holds_floor(life, floor) {
         return Some((

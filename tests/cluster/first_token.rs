@@ -211,6 +211,7 @@ fn what_goes_over_the_wire_is_what_the_spec_says() {
             Some("application/x-www-form-urlencoded")
         );
         assert_eq!(header("accept").as_deref(), Some("application/json"));
+        assert_eq!(header("accept-encoding").as_deref(), Some("identity"));
         assert!(header("user-agent").unwrap().starts_with("apicred/"));
         // RFC 6749 section 2.3.1: both halves are form-encoded before they become a Basic pair.
         let encoded = header("authorization").unwrap();

@@ -412,6 +412,7 @@ fn a_report_names_what_was_granted_and_no_token() {
     let raw = RawAnswer {
         status: 200,
         content_type: None,
+        content_encoding: None,
         retry_after: None,
         challenge: None,
         date: None,

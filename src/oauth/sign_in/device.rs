@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
-use serde_json::{Map, Value};
 use url::Url;
 
 use super::redeem::{explained, post};
 use crate::{
     credential::Credential,
+    input::{self, get, said, word},
     oauth::{
         AnswerContext, Class, Material, Moment, RawAnswer, Refusal, TokenEndpoint, TokenRequest,
-        answer, grant::Fields,
+        answer, grant::Fields, response::fields,
     },
 };
 
@@ -87,27 +87,24 @@ pub fn device_answer(
     raw: &RawAnswer,
     now: Timestamp,
 ) -> Result<Device, Refusal> {
-    let fields: Map<String, Value> = serde_json::from_slice(&raw.body).unwrap_or_default();
+    let fields = fields(raw).unwrap_or_default();
     // It is printed into a terminal, where control characters are commands.
     let text = |name: &str| {
-        let text = fields.get(name)?.as_str()?;
+        let text = word(&fields, name)?.into_owned();
         let fits =
             (1..=4096).contains(&text.len()) && text.bytes().all(|b| (0x20..=0x7e).contains(&b));
         fits.then_some(text)
     };
     let page = |name: &str| {
-        let url = Url::parse(text(name)?).ok()?;
+        let url = Url::parse(&text(name)?).ok()?;
         let plain = url.username().is_empty() && url.password().is_none();
         (url.scheme() == "https" && plain).then_some(url)
     };
     let seconds = |name: &str| {
-        let value = fields.get(name)?;
-        let number = value
-            .as_f64()
-            .or_else(|| value.as_str()?.trim().parse().ok())?;
-        Duration::try_from_secs_f64(number).ok()
+        let span = input::seconds(get(&fields, name)?)?;
+        Duration::try_from(span).ok()
     };
-    let success = (200..=299).contains(&raw.status) && !fields.contains_key("error");
+    let success = (200..=299).contains(&raw.status) && said(&fields, "error").is_none();
     // Google's name for it is older than the standard.
     let verification = page("verification_uri").or_else(|| page("verification_url"));
     let (true, Some(code), Some(user_code), Some(page_)) = (
@@ -135,7 +132,7 @@ pub fn device_answer(
     };
     Ok(Device {
         code: SecretString::from(code),
-        user_code: user_code.to_owned(),
+        user_code,
         page: page_,
         direct: page("verification_uri_complete"),
         lifetime: seconds("expires_in").unwrap_or(LIFETIME).min(LONGEST),

@@ -1,9 +1,11 @@
 //! Whose the tokens are, to be shown to the very person.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::Value;
 
-use crate::oauth::RawAnswer;
+use crate::{
+    input::{object, word},
+    oauth::{RawAnswer, response::fields},
+};
 
 /// Longest name that is shown.
 const LONGEST: usize = 128;
@@ -11,15 +13,15 @@ const LONGEST: usize = 128;
 /// The name in an answer's id token, else in its access token. Nothing is decided by it, and it came from the token
 /// endpoint itself over TLS, so its signature is not checked (OpenID Connect Core section 3.1.3.7).
 pub fn person(raw: &RawAnswer) -> Option<String> {
-    let fields: Value = serde_json::from_slice(&raw.body).ok()?;
+    let fields = fields(raw)?;
     ["id_token", "access_token"]
         .iter()
-        .find_map(|token| name(fields.get(*token)?.as_str()?))
+        .find_map(|token| name(&word(&fields, token)?))
 }
 
 fn name(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1)?.trim_end_matches('=');
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    let claims = object(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     let name = [
         "preferred_username",
         "upn",
@@ -29,12 +31,7 @@ fn name(token: &str) -> Option<String> {
         "sub",
     ]
     .iter()
-    .find_map(|claim| {
-        claims
-            .get(*claim)?
-            .as_str()
-            .filter(|n| !n.trim().is_empty())
-    })?;
+    .find_map(|claim| word(&claims, claim))?;
     // It goes to a terminal: neither control characters nor ones that turn the reading direction.
     let shown = |c: &char| {
         !c.is_control()

@@ -1,7 +1,7 @@
 //! A code becomes tokens.
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::{
@@ -100,9 +100,7 @@ pub(super) fn post(
         .ask
         .parameters
         .iter()
-        .map(|(k, v)| (k.as_str(), v.as_str()))
-        .filter(|(k, _)| !fields.iter().any(|(own, _)| own == k));
-    let pairs = fields.iter().map(|(k, v)| (*k, v.expose_secret()));
+        .map(|(k, v)| (k.as_str(), v.as_str()));
     let tls = match material {
         Material::Tls(identity) => Some(TlsIdentity {
             name: identity.thumbprint_s256(),
@@ -114,7 +112,7 @@ pub(super) fn post(
         method: Method::Post,
         url: url.clone(),
         headers,
-        body: SecretString::from(encode::form(pairs.chain(further))),
+        body: encode::body(&fields, further),
         tls,
         local: false,
     })

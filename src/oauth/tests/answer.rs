@@ -12,6 +12,7 @@ pub(super) fn raw(status: u16, content_type: &str, body: &[u8]) -> RawAnswer {
     RawAnswer {
         status,
         content_type: (!content_type.is_empty()).then(|| content_type.to_owned()),
+        content_encoding: None,
         retry_after: None,
         challenge: None,
         date: None,
@@ -122,12 +123,14 @@ fn scope_and_refresh_in_are_kept_only_when_they_make_sense() {
     for odd in [
         json!(""),
         json!("a\nb"),
-        json!(["a"]),
+        json!(7),
         json!("x".repeat(5000)),
         json!("ü"),
     ] {
         assert_eq!(of(json!({ "scope": odd })).0, None);
     }
+    // Twitch sends a list.
+    assert_eq!(of(json!({ "scope": ["a", "b"] })).0.as_deref(), Some("a b"));
     assert_eq!(of(json!({ "refresh_in": 1800 })).1, Some(secs(1800)));
     assert_eq!(of(json!({ "refresh_in": "1800" })).1, Some(secs(1800)));
     for odd in [json!(0), json!(-5), json!("x"), json!(0.5)] {
@@ -142,68 +145,32 @@ fn a_token_that_no_workload_could_use_is_refused() {
         crate::fixtures::merge(&mut body, &change);
         refused(json_token(&body))
     };
-    for (change, class, reason) in [
-        (
-            json!({ "access_token": "two\nlines" }),
-            Class::Transient,
-            "MalformedAnswer",
-        ),
-        (
-            json!({ "access_token": "t\r\nX-Injected: 1" }),
-            Class::Transient,
-            "MalformedAnswer",
-        ),
-        (
-            json!({ "access_token": "t\u{0}" }),
-            Class::Transient,
-            "MalformedAnswer",
-        ),
-        (
-            json!({ "access_token": "ünicode" }),
-            Class::Transient,
-            "MalformedAnswer",
-        ),
-        (
-            json!({ "access_token": "" }),
-            Class::Transient,
-            "MalformedAnswer",
-        ),
-        (
-            json!({ "access_token": null }),
-            Class::Transient,
-            "MalformedAnswer",
-        ),
-        (
-            json!({ "access_token": { "a": 1 } }),
-            Class::Transient,
-            "MalformedAnswer",
-        ),
-        (
-            json!({ "access_token": "x".repeat(256 * 1024 + 1) }),
-            Class::Invalid,
-            "TokenTooLarge",
-        ),
-        (
-            json!({ "token_type": "DPoP" }),
-            Class::Invalid,
-            "TokenTypeNotSupported",
-        ),
-        (
-            json!({ "token_type": "mac" }),
-            Class::Invalid,
-            "TokenTypeNotSupported",
-        ),
-        (
-            json!({ "token_type": "N_A" }),
-            Class::Invalid,
-            "TokenTypeNotSupported",
-        ),
-        (
-            json!({ "issued_token_type": "urn:ietf:params:oauth:token-type:refresh_token" }),
-            Class::Invalid,
-            "TokenTypeNotSupported",
-        ),
-    ] {
+    let (transient, invalid) = (Class::Transient, Class::Invalid);
+    let refresh = "urn:ietf:params:oauth:token-type:refresh_token";
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "access_token": "two\nlines" }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": "t\r\nX-Injected: 1" }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": "t\u{0}" }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": "\u{fc}nicode" }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": { "a": 1 } }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": ["t"] }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": 1e30 }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": true }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": "x".repeat(256 * 1024 + 1) }), invalid, "TokenTooLarge"),
+        (json!({ "issued_token_type": refresh }), invalid, "TokenTypeNotSupported"),
+        (json!({ "error": "server_error" }), invalid, "MalformedAnswer"),
+        (json!({ "error": "slow_down" }), invalid, "MalformedAnswer"),
+        (json!({ "error": "invalid_scope" }), invalid, "InvalidScope"),
+        (json!({ "access_token": null, "id_token": "t" }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": null, "refresh_token": "t" }), invalid, "MalformedAnswer"),
+        (json!({ "access_token": null, "data": { "access_token": "t" } }), invalid, "MalformedAnswer"),
+        // No token came.
+        (json!({ "access_token": "" }), transient, "MalformedAnswer"),
+        (json!({ "access_token": " " }), transient, "MalformedAnswer"),
+        (json!({ "access_token": null }), transient, "MalformedAnswer"),
+    ];
+    for (change, class, reason) in cases {
         let refusal = of(change);
         assert_eq!(
             (refusal.class, refusal.reason),
@@ -215,6 +182,163 @@ fn a_token_that_no_workload_could_use_is_refused() {
     assert!(
         json_token(&json!({ "access_token": "x".repeat(256 * 1024), "expires_in": 60 })).is_ok()
     );
+}
+
+#[test]
+fn a_token_is_read_in_each_form_that_is_clear() {
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "access_token": "t" }), "t"),
+        (json!({ "access_token": " t\n" }), "t"),
+        (json!({ "access_token": "Bearer t" }), "t"),
+        (json!({ "access_token": "bearer  t" }), "t"),
+        (json!({ "access_token": "Bearer" }), "Bearer"),
+        (json!({ "access_token": 17 }), "17"),
+        (json!({ "accessToken": "t" }), "t"),
+        (json!({ "Access-Token": "t" }), "t"),
+        (json!({ "access_token": "", "accessToken": "t" }), "t"),
+        // What states no error, and what nobody reads.
+        (json!({ "access_token": "t", "error": "" }), "t"),
+        (json!({ "access_token": "t", "error": null, "error_description": null }), "t"),
+        (json!({ "access_token": "t", "error": false, "errors": [] }), "t"),
+        (json!({ "access_token": "t", "error": 0 }), "t"),
+        (json!({ "access_token": "t", "error": {} }), "t"),
+        (json!({ "access_token": "t", "errcode": 0, "errmsg": "ok" }), "t"),
+        (json!({ "access_token": "t", "id_token": "i", "scope": null, "refresh_token": "" }), "t"),
+    ];
+    for (body, token) in cases {
+        let read = json_token(&body).unwrap_or_else(|r| panic!("{body}: {}", r.message()));
+        assert_eq!(read.secret.expose_secret(), token, "{body}");
+    }
+    let mut latin = br#"{"user_name":"Jos_","access_token":"t","expires_in":60}"#.to_vec();
+    let at = latin.iter().position(|b| *b == b'_').unwrap();
+    latin[at + 8] = 0xe9;
+    assert!(read(200, "application/json", &latin).is_ok());
+    let mut token = br#"{"access_token":"t_","expires_in":60}"#.to_vec();
+    token[18] = 0xe9;
+    let refusal = refused(read(200, "application/json", &token));
+    assert_eq!(
+        (refusal.class, refusal.reason),
+        (Class::Invalid, "MalformedAnswer"),
+        "a token that is not exact"
+    );
+}
+
+#[test]
+fn a_form_is_read_whatever_its_order_and_content_type() {
+    for body in [
+        "access_token=t&token_type=bearer&expires_in=60",
+        "token_type=bearer&expires_in=60&access_token=t",
+        "expires_in=60&access_token=t\r\n",
+        "?access_token=t&expires_in=60",
+        "\u{feff}expires_in=60&access_token=%74",
+    ] {
+        for kind in [
+            "application/x-www-form-urlencoded; charset=UTF-8",
+            "Application/X-WWW-Form-Urlencoded",
+            "text/plain",
+            "text/html",
+            "application/json",
+            "application/octet-stream",
+            "",
+            ";;",
+        ] {
+            let token = read(200, kind, body.as_bytes());
+            let token = token.unwrap_or_else(|r| panic!("{kind} {body}: {}", r.message()));
+            assert_eq!(token.secret.expose_secret(), "t", "{kind} {body}");
+            assert_eq!(token.expires_at, at(60), "{kind} {body}");
+        }
+    }
+    // Declared as a form, it is one whatever is in it.
+    let form = "application/x-www-form-urlencoded";
+    let body = b"note=a b&access_token=t&expires_in=60";
+    assert!(read(200, form, body).is_ok());
+    for (kind, body) in [
+        (form, "error_description=nope&error=invalid_scope"),
+        ("text/plain", "error_description=nope&error=invalid_scope"),
+        ("", "state=x&error=invalid_scope"),
+    ] {
+        let refusal = refused(read(400, kind, body.as_bytes()));
+        assert_eq!(refusal.reason, "InvalidScope", "{kind} {body}");
+    }
+    for page in [
+        "<a href=\"/?access_token=t&expires_in=60\">",
+        "see access_token=t",
+        "a=b&c=d",
+    ] {
+        let page_of = |kind| refused(read(200, kind, page.as_bytes())).reason;
+        let html = page_of("text/html");
+        assert!(
+            ["WebPageReceived", "MalformedAnswer"].contains(&html),
+            "{page}: {html}"
+        );
+        assert_eq!(page_of(""), "MalformedAnswer", "{page}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_none_is_named() {
+    let of = |coding: Option<&str>, body: &[u8]| {
+        let mut raw = raw(200, "application/json", body);
+        raw.content_encoding = coding.map(str::to_owned);
+        let context = AnswerContext {
+            sent: at(0),
+            now: at(1),
+            assumed_lifetime: None,
+        };
+        refused(answer(&raw, context))
+    };
+    let (transient, invalid) = (Class::Transient, Class::Invalid);
+    let gzip: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
+    #[rustfmt::skip]
+    let cases: [(Option<&str>, &[u8], Class, &str); 16] = [
+        (Some("gzip"), gzip, invalid, "compressed with gzip"),
+        (Some("identity, GZIP"), gzip, invalid, "compressed with gzip"),
+        (None, gzip, invalid, "compressed with gzip"),
+        (Some("br"), b"\x8b\x02\x80\x03", invalid, "compressed with br"),
+        (Some("deflate"), b"\xab\x56\x4a", invalid, "compressed with deflate"),
+        (Some("zstd"), b"\x28\xb5\x2f\xfd", invalid, "compressed with zstd"),
+        (Some("s3cret~"), b"\x00", invalid, "compressed with an unknown coding"),
+        (None, b"", transient, "is empty"),
+        (None, b"<html>Sign in</html>", transient, "a web page"),
+        (None, b"<?xml version=\"1.0\"?><ok/>", transient, "is XML"),
+        (None, b"OK", transient, "is text"),
+        (None, b"{}", transient, "without access_token"),
+        (None, b"eyJhbGciOiJub25lIn0.e30.c2ln", invalid, "bare JWT"),
+        (None, b"{\"access_token\":\"t\",\"expires_in\":1e400}", invalid, "not valid JSON"),
+        (None, b"{\"access_token\":\"opa", invalid, "ends in its middle"),
+        (None, b"[{\"access_token\":\"t\"}]", invalid, "is a JSON list"),
+    ];
+    for (coding, body, class, named) in cases {
+        let refusal = of(coding, body);
+        assert_eq!(refusal.class, class, "{named}: {}", refusal.message());
+        let page = named.contains("web page");
+        let reason = if page {
+            "WebPageReceived"
+        } else {
+            "MalformedAnswer"
+        };
+        assert_eq!(refusal.reason, reason, "{named}");
+        assert!(
+            refusal.message().contains(named),
+            "{named}: {}",
+            refusal.message()
+        );
+    }
+    // A header alone is no coding.
+    let mut lie = raw(200, "", br#"{"access_token":"t","expires_in":60}"#);
+    lie.content_encoding = Some("gzip".to_owned());
+    let context = AnswerContext {
+        sent: at(0),
+        now: at(1),
+        assumed_lifetime: None,
+    };
+    assert!(answer(&lie, context).is_ok());
+    let mut refused_one = raw(401, "", gzip);
+    refused_one.content_encoding = Some("gzip".to_owned());
+    let refusal = refused(answer(&refused_one, context));
+    assert_eq!(refusal.reason, "ClientRefused");
+    assert!(refusal.message().contains("compressed with gzip"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{at, secs},
-    oauth::{AnswerContext, RawAnswer, Refusal, answer, retry_after},
+    oauth::{AnswerContext, Class, RawAnswer, Refusal, answer, retry_after},
 };
 
 /// What a refusal says beside the fields that hold codes and ids of fixed alphabets.
@@ -43,23 +43,33 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Names of fields that are read.
+const NAMES: [&str; 20] = [
+    "access_token",
+    "accessToken",
+    "token_type",
+    "issued_token_type",
+    "id_token",
+    "refresh_token",
+    "expires_in",
+    "expires_on",
+    "expires_at",
+    "expires",
+    "refresh_in",
+    "scope",
+    "error",
+    "error_codes",
+    "error_description",
+    "correlation_id",
+    "trace_id",
+    "error_uri",
+    "claims",
+    "data",
+];
+
 /// Documents that use the names apicred reads, with whatever behind them.
 fn any_document() -> impl Strategy<Value = Vec<u8>> {
-    let name = prop::sample::select(vec![
-        "access_token",
-        "token_type",
-        "expires_in",
-        "expires_on",
-        "refresh_in",
-        "scope",
-        "error",
-        "error_codes",
-        "error_description",
-        "correlation_id",
-        "trace_id",
-        "error_uri",
-        "claims",
-    ]);
+    let name = prop::sample::select(NAMES.to_vec());
     prop::collection::vec((name, any_value()), 0..10).prop_map(|fields| {
         let fields: Vec<String> = fields
             .iter()
@@ -75,6 +85,10 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
         1 => prop::collection::vec(any::<u8>(), 0..300),
         1 => ".{0,200}".prop_map(String::into_bytes),
         1 => "(access_token|error)=[a-zA-Z0-9%+&=_]{0,100}".prop_map(String::into_bytes),
+        1 => "(&?(access_token|token_type|expires_in|scope|error)=[a-zA-Z0-9%+]{0,9}){0,5}".prop_map(String::into_bytes),
+        // UTF-16, another charset, a byte order mark.
+        1 => any_document().prop_map(|b| String::from_utf8_lossy(&b).encode_utf16().flat_map(u16::to_le_bytes).collect()),
+        1 => (any_document(), any::<u8>()).prop_map(|(b, x)| b.into_iter().map(|b| if b == b'a' { x } else { b }).collect()),
         1 => (any_document(), 0_usize..200).prop_map(|(mut b, at)| { b.truncate(at); b }),
     ]
 }
@@ -86,6 +100,7 @@ pub(super) fn raw((status, content_type, retry_after, body): &Wire) -> RawAnswer
     RawAnswer {
         status: *status,
         content_type: content_type.clone(),
+        content_encoding: None,
         retry_after: retry_after.clone(),
         challenge: None,
         date: None,
@@ -123,10 +138,21 @@ proptest! {
                 prop_assert!(!text.is_empty() && text.bytes().all(|b| (0x20..=0x7e).contains(&b)));
             }
             Err(refusal) => {
-                let told = told(&refusal).replace("correlation_id", "");
+                let mut told = told(&refusal);
+                for name in NAMES {
+                    told = told.replace(name, "");
+                }
                 prop_assert!(!told.contains('\n') || told.matches('\n').count() == 1, "one line each");
                 prop_assert!(!shows(&told, &String::from_utf8_lossy(&raw.body)), "{}", told);
                 prop_assert!(!refusal.reason.is_empty() && !refusal.next_step.is_empty());
+                // What was seen.
+                prop_assert_eq!(refusal.http_status, Some(raw.status));
+                let status = format!("HTTP {}", raw.status);
+                prop_assert!(refusal.message().contains(&status));
+                // A token that came and is not used: the next one would be alike.
+                let brought = String::from_utf8_lossy(&raw.body).contains("\"access_token\":\"");
+                let passing = matches!(refusal.class, Class::Transient | Class::Throttled);
+                prop_assert!(!(passing && brought && (200..=299).contains(&raw.status)), "{}", refusal.message());
                 let ids = [&refusal.error, &refusal.correlation_id, &refusal.trace_id];
                 for id in ids.into_iter().flatten() {
                     prop_assert!(id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b)));
@@ -144,7 +170,7 @@ proptest! {
             "trace_id": secret, "access_token": format!("{secret}\n"), "token_type": secret, "scope": secret, (name): secret,
         });
         let raw = RawAnswer {
-            status, content_type: Some(secret.clone()), retry_after: Some(secret.clone()), challenge: Some(secret.clone()), date: None, body: body.to_string().into_bytes(),
+            status, content_type: Some(secret.clone()), content_encoding: None, retry_after: Some(secret.clone()), challenge: Some(secret.clone()), date: None, body: body.to_string().into_bytes(),
         };
         let context = AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
         let refusal = answer(&raw, context).err().unwrap();
@@ -172,6 +198,7 @@ fn a_megabyte_of_anything_is_read_in_good_time() {
         let raw = RawAnswer {
             status: 200,
             content_type: Some("application/x-www-form-urlencoded".to_owned()),
+            content_encoding: None,
             retry_after: None,
             challenge: None,
             date: None,

@@ -1,46 +1,146 @@
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::answer::{json_token, jwt, read, read_with, refused};
+use super::answer::{json_token, jwt, raw, read, read_with};
 use crate::{
-    fixtures::{NOW, at, secs},
-    oauth::{Class, LifetimeSource},
+    credential::{Issuer, IssuerLookup, parse},
+    fixtures::{NOW, at, cluster_issuer, object, secs},
+    oauth::{Class, LifetimeSource, answer_to, uncertain},
 };
 
-#[test]
-fn expires_in_is_read_in_every_form_seen() {
-    #[rustfmt::skip]
-    let cases = [
-        ("3600", Some(3600)), ("\"3600\"", Some(3600)), ("\" 3600 \"", Some(3600)), ("3600.9", Some(3600)),
-        ("\"3600.5\"", Some(3600)), ("3.6e3", Some(3600)), ("1", None /* ended while its answer travelled */), ("2", Some(2)),
-        // What has ended already is no token.
-        ("0", None), ("-1", None), ("\"0\"", None), ("0.9", None), ("-1e300", None), ("-9223372036854775808", None),
-        // Nobody's token lives for ten years, nor for ever.
-        ("315360000", Some(31_622_400)), ("1e300", Some(31_622_400)), ("18446744073709551615", Some(31_622_400)),
-        ("\"1e300\"", Some(31_622_400)),
-        // What is no number is no word about the life: a guess.
-        ("null", Some(900)), ("\"\"", Some(900)), ("\"soon\"", Some(900)), ("\"NaN\"", Some(900)), ("\"inf\"", Some(900)),
-        ("\"1e400\"", Some(900)), ("[]", Some(900)), ("{}", Some(900)), ("true", Some(900)),
-    ];
-    for (text, life) in cases {
-        let body = format!(r#"{{"access_token":"t","token_type":"Bearer","expires_in":{text}}}"#);
-        match (read(200, "application/json", body.as_bytes()), life) {
-            (Ok(token), Some(life)) => assert_eq!(token.expires_at, at(life), "{text}"),
-            (Err(refusal), None) => assert_eq!(refusal.reason, "MalformedAnswer", "{text}"),
-            (Ok(token), None) => panic!("{text}: a token until {}", token.expires_at),
-            (Err(refusal), Some(_)) => panic!("{text}: {}", refusal.message()),
-        }
+/// What an answer states and what is made of it: the lifetime and its note, or the reason and the words of a refusal.
+fn made(
+    fields: &Value,
+    assumed: Option<i64>,
+) -> Result<(i64, String), (Class, &'static str, String)> {
+    let mut body = json!({ "access_token": "t", "token_type": "Bearer" });
+    crate::fixtures::merge(&mut body, fields);
+    let body = body.to_string();
+    match read_with(200, "application/json", body.as_bytes(), assumed.map(secs)) {
+        Ok(token) => Ok((
+            token.expires_at.duration_since(at(0)).as_secs(),
+            token.lifetime_source.note(),
+        )),
+        Err(refusal) => Err((refusal.class, refusal.reason, refusal.message())),
     }
-    // A number that no float holds makes the whole document unreadable.
-    let body = br#"{"access_token":"t","expires_in":1e400}"#;
-    assert_eq!(
-        refused(read(200, "application/json", body)).class,
-        Class::Transient
-    );
 }
 
 #[test]
-fn expires_on_is_read_in_every_form_seen() {
+fn expires_in_is_read_in_every_form_seen() {
+    for (value, life, note) in [
+        (json!(3600), 3600, "ExpiresIn"),
+        (json!("3600"), 3600, "ExpiresIn"),
+        (json!(" 3600 "), 3600, "ExpiresIn"),
+        (json!(3600.9), 3600, "ExpiresIn"),
+        (json!("3600.5"), 3600, "ExpiresIn"),
+        (json!(3.6e3), 3600, "ExpiresIn"),
+        (json!(2), 2, "ExpiresIn"),
+        (json!("3600s"), 3600, "ExpiresIn"),
+        (json!("3600 seconds"), 3600, "ExpiresIn"),
+        (json!("60m"), 3600, "ExpiresIn"),
+        (json!("1h"), 3600, "ExpiresIn"),
+        (json!("PT1H"), 3600, "ExpiresIn"),
+        (json!("01:00:00"), 3600, "ExpiresIn"),
+        (json!("3600000ms"), 3600, "ExpiresIn"),
+        // Long and whole days, as LinkedIn, Auth0 and Twitch have it.
+        (json!(604_800), 604_800, "ExpiresIn"),
+        (json!(2_592_000), 2_592_000, "ExpiresIn"),
+        (json!(5_184_000), 5_184_000, "ExpiresIn"),
+        (json!(5_011_271), 5_011_271, "ExpiresIn"),
+        (json!(31_536_000), 31_536_000, "ExpiresIn"),
+        // The time of the end, in place of the time until then.
+        (json!(NOW + 3600), 3600, "ExpiresOn"),
+        (json!((NOW + 3600) * 1000), 3600, "ExpiresOn"),
+        (json!(at(3600).to_string()), 3600, "ExpiresOn"),
+        // Another unit than seconds.
+        (json!(3_600_000), 3600, "OtherUnit expires_in 3600000"),
+        (json!("3599000"), 3599, "OtherUnit expires_in 3599000"),
+        (json!(900_000), 900, "OtherUnit expires_in 900000"),
+        (json!(86_399_946), 86_399, "OtherUnit expires_in 86399946"),
+        (
+            json!(3_600_000_000_i64),
+            3600,
+            "OtherUnit expires_in 3600000000",
+        ),
+        (
+            json!(3_600_000_000_000_i64),
+            3600,
+            "OtherUnit expires_in 3600000000000",
+        ),
+        (
+            json!(315_360_000),
+            315_360,
+            "OtherUnit expires_in 315360000",
+        ),
+        // Nobody's token lives for ever.
+        (json!(i64::MAX), 31_622_400, "TooLong expires_in"),
+        (json!(u64::MAX), 31_622_400, "TooLong expires_in"),
+        (json!(1e300), 31_622_400, "TooLong expires_in"),
+        (json!("1e300"), 31_622_400, "TooLong expires_in"),
+        (json!("9999h"), 31_622_400, "TooLong expires_in"),
+        // What cannot be read is said to be so, what is not there is not.
+        (json!("soon"), 900, "Unread expires_in"),
+        (json!("3,600"), 900, "Unread expires_in"),
+        (json!("NaN"), 900, "Unread expires_in"),
+        (json!("inf"), 900, "Unread expires_in"),
+        (json!("1e400"), 900, "Unread expires_in"),
+        (json!([]), 900, "Unread expires_in"),
+        (json!({}), 900, "Unread expires_in"),
+        (json!(true), 900, "Unread expires_in"),
+        (json!(null), 900, "Guessed"),
+        (json!(""), 900, "Guessed"),
+        (json!(" "), 900, "Guessed"),
+    ] {
+        let made = made(&json!({ "expires_in": value }), None);
+        assert_eq!(made, Ok((life, note.to_owned())), "{value}");
+    }
+    assert_eq!(made(&json!({ "expiresIn": 60 }), None).unwrap().0, 60);
+    assert_eq!(made(&json!({ "expireIn": 60 }), None).unwrap().0, 60);
+}
+
+#[test]
+fn a_lifetime_of_zero_is_settled_by_the_issuers_setting_or_refused_for_minutes() {
+    for value in [
+        json!(0),
+        json!(-1),
+        json!("0"),
+        json!(0.9),
+        json!("-1"),
+        json!("0s"),
+        json!(-1e300),
+        json!(i64::MIN),
+    ] {
+        let field = json!({ "expires_in": value });
+        let (class, reason, told) = made(&field, None).unwrap_err();
+        assert_eq!(
+            (class, reason),
+            (Class::Invalid, "LifetimeUnknown"),
+            "{value}"
+        );
+        assert!(
+            told.contains("assumedLifetime") && told.contains("expires_in"),
+            "{told}"
+        );
+        assert_eq!(
+            made(&field, Some(7200)),
+            Ok((7200, "Assumed".to_owned())),
+            "{value}"
+        );
+    }
+    let told = made(&json!({ "expires_in": -1 }), None).unwrap_err().2;
+    assert!(told.contains("expires_in -1"), "{told}");
+    // Another field, or the token itself, may say what zero does not.
+    let other = json!({ "expires_in": 0, "expires_at": NOW + 60 });
+    assert_eq!(made(&other, None), Ok((60, "ExpiresOn".to_owned())));
+    let own = json!({ "expires_in": 0, "access_token": jwt(&json!({ "exp": NOW + 60 })) });
+    assert_eq!(made(&own, None), Ok((60, "Jwt".to_owned())));
+    let own =
+        json!({ "expires_in": 0, "access_token": jwt(&json!({ "iat": NOW, "exp": NOW + 60 })) });
+    assert_eq!(made(&own, Some(3600)), Ok((60, "Jwt".to_owned())));
+}
+
+#[test]
+fn the_end_is_read_in_every_form_and_under_every_name_seen() {
     let end = at(3600);
     let civil = |format: &str| {
         json!(
@@ -49,33 +149,218 @@ fn expires_on_is_read_in_every_form_seen() {
                 .to_string()
         )
     };
-    for text in [
+    let forms = [
         json!(NOW + 3600),
         json!((NOW + 3600).to_string()),
+        json!((NOW + 3600) * 1000),
         json!(end.to_string()),
-        civil("%m/%d/%Y %H:%M:%S"),
         civil("%m/%d/%Y %H:%M:%S +00:00"),
-        civil("%Y-%m-%d %H:%M:%S"),
         civil("%Y-%m-%dT%H:%M:%S+00:00"),
+        civil("%Y-%m-%dT%H:%M:%S.000+0000"),
+        civil("%a, %d %b %Y %H:%M:%S GMT"),
+        civil("%a %b %d %H:%M:%S UTC %Y"),
+    ];
+    for name in [
+        "expires_on",
+        "expires_at",
+        "expiresAt",
+        "expires",
+        "expiration",
+        "expiry",
+        "expiry_date",
+        "expireTime",
+        ".expires",
     ] {
-        let token = json_token(&json!({ "access_token": "t", "expires_on": text })).unwrap();
+        for form in &forms {
+            let made = made(&json!({ name: form }), None);
+            assert_eq!(made, Ok((3600, "ExpiresOn".to_owned())), "{name} {form}");
+        }
+    }
+    // Managed identities of Azure name no zone. Elsewhere it may be any.
+    for form in [civil("%m/%d/%Y %H:%M:%S"), civil("%Y-%m-%d %H:%M:%S")] {
+        assert_eq!(made(&json!({ "expires_on": form }), None).unwrap().0, 3600);
+        let unread = made(&json!({ "expires_at": form }), None);
+        assert_eq!(unread, Ok((900, "Unread expires_at".to_owned())), "{form}");
+    }
+    // A number of seconds, where a name may mean both.
+    for name in ["expires", "expiration"] {
+        assert_eq!(made(&json!({ name: 300 }), None).unwrap().0, 300);
+        assert_eq!(made(&json!({ name: "300s" }), None).unwrap().0, 300);
+        assert!(made(&json!({ name: 0 }), None).is_err());
+    }
+    for garbage in [json!("tomorrow"), json!(300), json!("99/99/9999 99:99:99")] {
+        let unread = made(&json!({ "expires_at": garbage }), None);
         assert_eq!(
-            (token.expires_at, token.lifetime_source),
-            (end, LifetimeSource::ExpiresOn),
-            "{text}"
+            unread,
+            Ok((900, "Unread expires_at".to_owned())),
+            "{garbage}"
+        );
+        // The issuer's setting is better than a guess.
+        let assumed = made(&json!({ "expires_at": garbage }), Some(7200));
+        assert_eq!(assumed, Ok((7200, "Assumed".to_owned())), "{garbage}");
+    }
+    assert_eq!(
+        made(&json!({ "expires_at": null }), None).unwrap().1,
+        "Guessed"
+    );
+    let never = made(&json!({ "expires_at": "9999-12-31T23:59:59Z" }), None);
+    assert_eq!(never, Ok((31_622_400, "TooLong expires_at".to_owned())));
+    // How long Entra ID's tokens live in an outage is not how long they live.
+    assert_eq!(
+        made(&json!({ "ext_expires_in": 7200 }), None).unwrap().1,
+        "Guessed"
+    );
+}
+
+#[test]
+fn the_first_field_that_is_clear_decides() {
+    for (fields, life, note) in [
+        // The difference needs no common clock.
+        (
+            json!({ "expires_in": 600, "expires_on": NOW + 3600 }),
+            600,
+            "ExpiresIn",
+        ),
+        (
+            json!({ "expires_in": "soon", "expires_on": NOW + 3600 }),
+            3600,
+            "ExpiresOn",
+        ),
+        (
+            json!({ "expires_in": 3_600_000, "expires_on": NOW + 3600 }),
+            3600,
+            "ExpiresOn",
+        ),
+        (
+            json!({ "expires_in": 3_600_000, "expires": 60 }),
+            60,
+            "ExpiresIn",
+        ),
+        (
+            json!({ "expires_at": NOW - 60, "expires_in": 60 }),
+            60,
+            "ExpiresIn",
+        ),
+        (
+            json!({ "expires_in": "soon", "expires": 0, "expires_at": "?" , "expiry": 60 }),
+            60,
+            "ExpiresIn",
+        ),
+    ] {
+        assert_eq!(made(&fields, None), Ok((life, note.to_owned())), "{fields}");
+    }
+    // The issuer's setting settles what needs an assumption.
+    let milliseconds = json!({ "expires_in": 3_600_000 });
+    assert_eq!(
+        made(&milliseconds, Some(7200)),
+        Ok((7200, "Assumed".to_owned()))
+    );
+    let own = json!({ "expires_in": 3_600_000, "access_token": jwt(&json!({ "exp": NOW + 60 })) });
+    assert_eq!(made(&own, None), Ok((60, "Jwt".to_owned())));
+    let milliseconds = jwt(&json!({ "iat": NOW * 1000, "exp": (NOW + 60) * 1000 }));
+    assert_eq!(
+        made(&json!({ "access_token": milliseconds }), None),
+        Ok((60, "Jwt".to_owned()))
+    );
+}
+
+#[test]
+fn a_token_that_has_expired_is_refused_for_minutes() {
+    for (fields, named) in [
+        (
+            json!({ "expires_on": NOW - 60 }),
+            "expired 60 s before it was requested (expires_on)",
+        ),
+        (json!({ "expires_at": at(-60).to_string() }), "(expires_at)"),
+        (
+            json!({ "access_token": jwt(&json!({ "exp": NOW - 1 })) }),
+            "claim exp",
+        ),
+        (json!({ "expires_in": 1 }), "valid for 1 s"),
+        (
+            json!({ "expires_in": 60, "access_token": jwt(&json!({ "iat": NOW, "exp": NOW })) }),
+            "claim exp",
+        ),
+    ] {
+        for assumed in [None, Some(3600)] {
+            if assumed.is_some() && fields.get("expires_in") == Some(&json!(1)) {
+                continue;
+            }
+            let (class, reason, told) = made(&fields, assumed).unwrap_err();
+            assert_eq!(
+                (class, reason),
+                (Class::Invalid, "TokenExpired"),
+                "{fields}"
+            );
+            assert!(told.contains(named), "{told}");
+        }
+    }
+}
+
+#[test]
+fn an_uncertain_lifetime_is_reported_with_what_was_seen() {
+    for (note, life, reason, told) in [
+        ("Guessed", 900, "LifetimeUnknown", "does not say"),
+        ("Unread expires_at", 900, "LifetimeUnknown", "(expires_at)"),
+        (
+            "OtherUnit expires_in 3600000",
+            3600,
+            "LifetimeUnclear",
+            "expires_in 3600000, which is 41 d 16 h in seconds; apicred takes it for a smaller unit and assumes 1 h;",
+        ),
+        (
+            "TooLong expires_in",
+            31_622_400,
+            "LifetimeUnclear",
+            "(expires_in); apicred assumes 366 d;",
+        ),
+    ] {
+        let (found, message) = uncertain(note, secs(life)).unwrap();
+        assert_eq!(found, reason, "{note}");
+        assert!(message.contains(told), "{message}");
+        assert!(
+            message.contains("set assumedLifetime on the issuer"),
+            "{message}"
         );
     }
-    for garbage in [json!("tomorrow"), json!(null), json!("99/99/9999 99:99:99")] {
-        let token = json_token(&json!({ "access_token": "t", "expires_on": garbage })).unwrap();
-        assert_eq!(token.lifetime_source, LifetimeSource::Guessed, "{garbage}");
+    for certain in ["ExpiresIn", "ExpiresOn", "Jwt", "Assumed", "Static", ""] {
+        assert_eq!(uncertain(certain, secs(60)), None, "{certain}");
     }
-    assert!(json_token(&json!({ "access_token": "t", "expires_on": NOW - 1 })).is_err());
-    let both = json!({ "access_token": "t", "expires_in": 600, "expires_on": NOW + 3600 });
-    assert_eq!(
-        json_token(&both).unwrap().expires_at,
-        at(600),
-        "the difference needs no common clock"
-    );
+}
+
+#[test]
+fn a_refresh_token_is_used_before_it_ends() {
+    let refresh = json!({ "refreshToken": { "secretRef": { "name": "source", "key": "k" } } });
+    let credentials = json!({ "clientCredentials": {} });
+    for (grant, fields, refresh_in) in [
+        (&refresh, json!({ "refresh_expires_in": 1800 }), Some(900)),
+        (
+            &refresh,
+            json!({ "refresh_token_expires_in": "1209600" }),
+            Some(604_800),
+        ),
+        (
+            &refresh,
+            json!({ "refresh_expires_in": 1800, "refresh_in": 600 }),
+            Some(600),
+        ),
+        (&refresh, json!({ "refresh_expires_in": 0 }), None),
+        (&refresh, json!({ "refresh_expires_in": "never" }), None),
+        (&credentials, json!({ "refresh_expires_in": 1800 }), None),
+        (&credentials, json!({ "refresh_in": "600s" }), Some(600)),
+    ] {
+        let issuer = json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } });
+        let issuer = Issuer::cluster(&cluster_issuer(&issuer)).unwrap();
+        let credential = parse(&object(&json!({ "grant": grant })), |_| {
+            IssuerLookup::Found(issuer)
+        })
+        .unwrap();
+        let mut body = json!({ "access_token": "t", "expires_in": 3600 });
+        crate::fixtures::merge(&mut body, &fields);
+        let raw = raw(200, "application/json", body.to_string().as_bytes());
+        let token = answer_to(&credential, &raw, at(0), at(1)).ok().unwrap();
+        assert_eq!(token.refresh_in, refresh_in.map(secs), "{fields}");
+    }
 }
 
 #[test]

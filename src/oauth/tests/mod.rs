@@ -1,6 +1,7 @@
 //! The bytes out and the bytes in.
 
 mod answer;
+mod corpus;
 mod golden;
 mod granted;
 mod hostile;
@@ -11,3 +12,4 @@ mod refusal;
 mod renewal;
 mod request;
 mod servers;
+mod types;

@@ -253,9 +253,10 @@ fn pages_that_are_no_answers_are_tried_again_or_told_by_their_status() {
     #[rustfmt::skip]
     let cases: [(u16, &[u8], Class); 9] = [
         (200, b"<html>Sign in to the hotel's network</html>", Class::Transient), (200, b"", Class::Transient),
-        (200, b"[]", Class::Transient), (200, b"\"token\"", Class::Transient), (200, b"{\"access_token\":\"t\"", Class::Transient),
-        (200, b"{\"access_token\":\"t\0\"}", Class::Transient), (200, deep.as_bytes(), Class::Transient),
-        (200, b"{\"access_token\":\"t\"} trailing", Class::Transient), (502, b"<html>Bad gateway</html>", Class::Transient),
+        (200, b"[]", Class::Transient), (200, b"\"token\"", Class::Transient), (502, b"<html>Bad gateway</html>", Class::Transient),
+        // A token came: the next one would be requested in vain.
+        (200, b"{\"access_token\":\"t\"", Class::Invalid), (200, b"{\"access_token\":\"t\0\"}", Class::Invalid),
+        (200, deep.as_bytes(), Class::Invalid), (200, b"{\"access_token\":\"t\"} trailing", Class::Invalid),
     ];
     for (status, body, class) in cases {
         let shown = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();

@@ -154,6 +154,48 @@ fn scopes_resource_audience_and_parameters_are_sent_each_once_and_encoded() {
 }
 
 #[test]
+fn no_parameter_is_sent_twice() {
+    let reference = json!({ "name": "source", "key": "k" });
+    let token_type = "urn:ietf:params:oauth:token-type:jwt";
+    let subject = json!({ "secretRef": reference, "tokenType": token_type });
+    let exchange =
+        json!({ "subject": subject, "actor": subject, "requestedTokenType": token_type });
+    for grant in [
+        json!({ "clientCredentials": {} }),
+        json!({ "refreshToken": { "secretRef": reference } }),
+        json!({ "jwtBearer": { "assertionRef": reference } }),
+        json!({ "tokenExchange": exchange }),
+        json!({ "password": { "username": "u", "passwordRef": reference } }),
+    ] {
+        let spec = json!({ "grant": grant, "audience": "a", "resource": "urn:r" });
+        let mut credential = credential(&oauth2(&json!({ "post": {} })), &spec);
+        let names = |credential: &Credential| -> Vec<String> {
+            let endpoint = known_endpoint(credential).unwrap();
+            let moment = Moment {
+                now: at(0),
+                request_id: "0-id",
+                assertion_id: "1-id",
+            };
+            let material = Material::Secret(SecretString::from("s"));
+            let supplies = [SecretString::from("one"), SecretString::from("two")];
+            let Ok(request) = request(credential, &endpoint, &material, &supplies, moment) else {
+                panic!("a request");
+            };
+            let pairs = url::form_urlencoded::parse(body(&request).as_bytes());
+            assert!(!body(&request).contains("further"), "a field was replaced");
+            pairs.map(|(name, _)| name.into_owned()).collect()
+        };
+        let own = names(&credential);
+        assert!(own.len() > 3, "{own:?}");
+        for name in &own {
+            let further = (name.clone(), "further".to_owned());
+            credential.ask.parameters.extend([further]);
+        }
+        assert_eq!(names(&credential), own, "{grant}");
+    }
+}
+
+#[test]
 fn no_scope_is_sent_as_no_parameter() {
     let request = built(
         &credential(&oauth2(&json!({ "basic": {} })), &json!({ "scopes": null })),

@@ -238,7 +238,8 @@ fn numbers_types_and_scopes_in_all_forms_seen_make_a_token() {
         (json!("read write admin"), &[]),
         (json!("read"), &["write"]),
         (json!("other"), &["read", "write"]),
-        (json!(["read"]), &[]),
+        (json!(["read"]), &["write"]),
+        (json!(["write", "read"]), &[]),
     ] {
         let token = given(&json!({ "access_token": "t", "expires_in": 60, "scope": scope }));
         assert_eq!(token.not_granted(&asked), lacking, "{scope}");

@@ -125,6 +125,7 @@ fn nothing_of_a_hostile_answer_or_of_the_digests_reaches_the_status() {
     let raw = RawAnswer {
         status: 401,
         content_type: Some(canary.to_owned()),
+        content_encoding: None,
         retry_after: Some(canary.to_owned()),
         challenge: None,
         date: None,

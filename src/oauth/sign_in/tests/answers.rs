@@ -134,7 +134,12 @@ fn the_answer_of_rfc_8628_section_3_2_and_what_others_make_of_it() {
         (json!({ "interval": 0 }), 1800, 1),
         (json!({ "interval": 1e9 }), 1800, 60),
         (json!({ "interval": -1, "expires_in": "soon" }), 900, 5),
-        (json!({ "expires_in": 1e300 }), 900, 5),
+        (json!({ "expires_in": 1e300 }), 3600, 5),
+        (
+            json!({ "expires_in": "1800s", "interval": "PT7S" }),
+            1800,
+            7,
+        ),
         (json!({ "expires_in": 99_999_999 }), 3600, 5),
         (
             json!({ "verification_uri": null, "verification_url": "https://www.google.com/device" }),
@@ -153,7 +158,7 @@ fn what_cannot_be_shown_in_a_terminal_is_no_device_code() {
     for change in [
         json!({ "user_code": "a\u{1b}[2J" }),
         json!({ "user_code": "" }),
-        json!({ "user_code": 7 }),
+        json!({ "user_code": [7] }),
         json!({ "device_code": null }),
         json!({ "verification_uri": "http://example.com/device" }),
         json!({ "verification_uri": "javascript:alert(1)" }),
@@ -299,7 +304,7 @@ fn the_person_is_read_from_either_token_and_shown_harmlessly() {
             Some("A[2Jda"),
         ),
         (json!({}), json!({}), None),
-        (json!([]), json!({ "sub": 7 }), None),
+        (json!([]), json!({ "sub": 7 }), Some("7")),
     ] {
         let body = json!({ "id_token": jwt(&id), "access_token": jwt(&access) });
         assert_eq!(
@@ -339,6 +344,7 @@ proptest! {
         let answer = crate::oauth::RawAnswer {
             status,
             content_type: None,
+        content_encoding: None,
             retry_after: None,
             challenge: None,
             date: None,

@@ -70,6 +70,7 @@ fn raw(status: u16, body: &Value) -> RawAnswer {
     RawAnswer {
         status,
         content_type: None,
+        content_encoding: None,
         retry_after: None,
         challenge: None,
         date: None,
