@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use url::Url;
 
+pub use super::issued::{IssuedBy, issuer_mark, may_refresh, may_return};
 pub use super::limits::may_ask;
 use super::{Credential, Endpoint, Issuer, IssuerId, limits};
 use crate::{
@@ -353,93 +354,6 @@ fn is_own_audience(
     };
     own.iter()
         .any(|o| plain(o) == plain(audience) && (issuer.vouched || below(o)))
-}
-
-/// What issued a token. Noted when the token arrives, and never derived from a spec that came later.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct IssuedBy {
-    /// Digest of the request that got it.
-    pub request: String,
-    /// The issuer as [`issuer_mark`] writes it.
-    pub issuer: String,
-}
-
-/// The issuer that answers this credential's requests at `endpoint`, as it is noted with a token: the tenant at Entra ID,
-/// else the origin of the token endpoint. The origin of a `TokenIssuer` that nobody vouches for has a suffix: the
-/// namespace chooses the certificates that are trusted there.
-pub fn issuer_mark(credential: &Credential, endpoint: &TokenEndpoint) -> String {
-    let place = issuer_place(&credential.issuer, endpoint);
-    if credential.issuer.vouched {
-        place
-    } else {
-        format!("{place} TokenIssuer")
-    }
-}
-
-fn issuer_place(issuer: &Issuer, endpoint: &TokenEndpoint) -> String {
-    match &issuer.endpoint {
-        Endpoint::Entra { authority } => authority.to_ascii_lowercase(),
-        _ => endpoint.url.origin().ascii_serialization(),
-    }
-}
-
-/// May a token be sent to `to`? Only if what issued it is what the credential asks now, and `to` is on that issuer's
-/// origin. `now` is the present request of the credential; `issued` is what was noted with the token, nothing for a
-/// token of which nothing is known. A static key was issued by nobody, so nothing is noted with it.
-///
-/// # Errors
-/// When another issuer, or another request, got the token.
-pub fn may_return(issued: Option<&IssuedBy>, now: &IssuedBy, to: &Url) -> Result<(), Denial> {
-    let elsewhere = |text: String| Err(Denial::IssuedElsewhere(text));
-    let Some(issued) = issued.filter(|i| !i.issuer.is_empty() && !i.request.is_empty()) else {
-        return elsewhere("it is not known which issuer issued the token".to_owned());
-    };
-    if issued.issuer != now.issuer {
-        return elsewhere(format!(
-            "the token was issued by {} and is not sent to {}",
-            issued.issuer, now.issuer
-        ));
-    }
-    if issued.request != now.request {
-        return elsewhere(
-            "the token was issued for an earlier spec (another client, grant or scope)".to_owned(),
-        );
-    }
-    let to = to.origin().ascii_serialization();
-    let place = now.issuer.split(' ').next().unwrap_or_default();
-    if place != to && !place.starts_with(&format!("{to}/")) {
-        return elsewhere(format!(
-            "the token was issued by {} and is not sent to {to}",
-            issued.issuer
-        ));
-    }
-    Ok(())
-}
-
-/// May the refresh token of a state Secret with these annotations be sent to the issuer of `credential`? The annotation
-/// `issued-by` names the issuer that gave it ([`issuer_mark`]). Without the annotation, `state-of` and `allowed-issuers`
-/// decide alone. An administrator may take over the address of a `TokenIssuer`, and not the other way round.
-///
-/// # Errors
-/// When another issuer issued it.
-pub fn may_refresh(
-    credential: &Credential,
-    endpoint: &TokenEndpoint,
-    secret: &str,
-    annotations: Option<&BTreeMap<String, String>>,
-) -> Result<(), Denial> {
-    let now = issuer_mark(credential, endpoint);
-    let is_now = |noted: &str| {
-        noted == now
-            || credential.issuer.vouched && noted.strip_suffix(" TokenIssuer") == Some(&now)
-    };
-    match annotations.and_then(|a| a.get(names::ISSUED_BY)) {
-        Some(noted) if !is_now(noted) => Err(Denial::IssuedElsewhere(format!(
-            "the refresh token in Secret {secret} was issued by {noted} and is not sent to {now}; sign in again (kubectl apicred login {} --namespace {}), or correct the issuer",
-            credential.name, credential.namespace
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// May namespaces use this issuer's national cloud of Entra ID? A `ClusterTokenIssuer` is an administrator's word already,

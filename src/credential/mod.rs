@@ -8,6 +8,7 @@ mod ask;
 pub mod binding;
 mod error;
 mod fit;
+mod issued;
 mod issuer;
 mod limits;
 mod parse;

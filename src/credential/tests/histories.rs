@@ -85,8 +85,19 @@ struct World {
     grant: &'static str,
     memory: Option<Token>,
     secret: Option<Token>,
-    /// What is noted on the state Secret, and the origin that issued the refresh token in it.
-    state: Option<(String, String)>,
+    /// What is noted on the state Secret, and who really issued the refresh token in it.
+    state: Option<(String, Giver)>,
+}
+
+/// Who issued a refresh token.
+#[derive(Clone, Debug, PartialEq)]
+struct Giver {
+    /// Of the token endpoint.
+    origin: String,
+    /// The realm of the server, whatever its address is called.
+    realm: (Shape, Option<usize>, usize),
+    /// The issuer object.
+    object: usize,
 }
 
 fn place() -> impl Strategy<Value = Place> {
@@ -131,7 +142,9 @@ impl Place {
         };
         if number < 2 {
             spec["allowedNamespaces"] = json!({ "selector": {} });
-            Issuer::cluster(&cluster_issuer(&spec)).unwrap()
+            let mut object = cluster_issuer(&spec);
+            object.metadata.name = Some(format!("issuer-{number}"));
+            Issuer::cluster(&object).unwrap()
         } else {
             Issuer::namespaced(&token_issuer(&spec), &[]).unwrap()
         }
@@ -147,6 +160,21 @@ fn now(credential: &Credential, endpoint: &TokenEndpoint) -> IssuedBy {
 }
 
 impl World {
+    /// Who gets what is sent to this endpoint now.
+    fn giver(&self, endpoint: &TokenEndpoint) -> Giver {
+        let place = self.issuers[self.refer];
+        Giver {
+            origin: endpoint.url.origin().ascii_serialization(),
+            // The identifier of an OpenID Connect issuer names its host as well.
+            realm: (
+                place.shape,
+                (place.shape == Shape::Oidc).then_some(place.host),
+                place.path,
+            ),
+            object: self.refer,
+        }
+    }
+
     fn credential(&self) -> Option<Credential> {
         let mut change = json!({
             "client": { "id": format!("client-{}", self.client) },
@@ -198,7 +226,8 @@ impl World {
                     if may_refresh(&credential, &endpoint, "grant", Some(&notes)).is_err() {
                         return;
                     }
-                    self.state = Some((issuer_mark(&credential, &endpoint), origin.clone()));
+                    let giver = self.giver(&endpoint);
+                    self.state = Some((issuer_mark(&credential, &endpoint), giver));
                 }
                 Token {
                     issued: now(&credential, &endpoint),
@@ -274,11 +303,24 @@ impl World {
             }
             prop_assert!(may_return(None, &now, &to).is_err());
         }
-        let sent_to = endpoint.url.origin().ascii_serialization();
+        let sent_to = self.giver(&endpoint);
         let notes = self.notes();
         let refreshes = may_refresh(&credential, &endpoint, "grant", Some(&notes)).is_ok();
-        if let Some((_, issued_by)) = self.state.as_ref().filter(|_| refreshes) {
-            prop_assert_eq!(&sent_to, issued_by, "a refresh token: {:?}", self);
+        if let Some((_, giver)) = &self.state {
+            let own = self.refer == ISSUERS - 1;
+            let took_over = own && giver.object != self.refer;
+            // An administrator says that an issuer has another address on its host; nobody else does.
+            let edited = !own && giver.object == self.refer;
+            let same = giver.origin == sent_to.origin
+                && (giver.realm == sent_to.realm || edited)
+                && !took_over;
+            let sends = self.grant == "refreshToken";
+            prop_assert_eq!(
+                refreshes,
+                same && (sends || refreshes),
+                "a refresh token: {:?}",
+                self
+            );
         }
         Ok(())
     }
@@ -345,9 +387,70 @@ fn a_token_of_an_administrators_issuer_goes_to_no_issuer_of_the_namespace_at_the
         let notes = crate::fixtures::map(&[(ISSUED_BY, noted)]);
         may_refresh(&credential, &endpoint, "grant", Some(&notes)).is_ok()
     };
+    // An origin alone is what somebody has noted by hand.
     let (theirs, own) = ("https://good.example", "https://good.example TokenIssuer");
     assert!(refreshes(&world, own) && !refreshes(&world, theirs));
     world.refer = 0;
     assert!(refreshes(&world, own) && refreshes(&world, theirs));
     assert!(!refreshes(&world, "https://evil.example") && !refreshes(&world, ""));
+}
+
+/// Realms of one server, which are issuers of their own.
+#[test]
+fn a_refresh_token_goes_to_no_other_realm_of_its_server_unless_an_administrator_moves_the_realm() {
+    let oauth2 = |url: &str| json!({ "oauth2": { "tokenUrl": url } });
+    let oidc = |url: &str| json!({ "oidc": { "issuerUrl": url } });
+    let entra = |tenant: &str| json!({ "entra": { "tenantId": tenant } });
+    let mark_and_may = |name: &str, own: bool, spec: &serde_json::Value, noted: Option<&str>| {
+        let mut spec = spec.clone();
+        let issuer = if own {
+            Issuer::namespaced(&token_issuer(&spec), &[]).unwrap()
+        } else {
+            spec["allowedNamespaces"] = json!({ "selector": {} });
+            let mut object = cluster_issuer(&spec);
+            object.metadata.name = Some(name.to_owned());
+            Issuer::cluster(&object).unwrap()
+        };
+        let key = json!({ "name": "grant", "key": "k" });
+        let change = json!({ "grant": { "refreshToken": { "secretRef": key } } });
+        let credential = parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap();
+        let endpoint = known_endpoint(&credential).unwrap_or_else(|| {
+            let url = spec["oidc"]["issuerUrl"].as_str().unwrap();
+            let identifier = Url::parse(url).unwrap();
+            // As Google has it: all realms have one token endpoint, on another host.
+            let document =
+                json!({ "issuer": url, "token_endpoint": "https://tokens.example/token" });
+            discovery::read(&identifier, document.to_string().as_bytes(), None).unwrap()
+        });
+        let notes = noted.map(|noted| crate::fixtures::map(&[(ISSUED_BY, noted)]));
+        let may = may_refresh(&credential, &endpoint, "grant", notes.as_ref()).is_ok();
+        (issuer_mark(&credential, &endpoint), may)
+    };
+    let fixed = [1, 2].map(|n| oauth2(&format!("https://server.example/realms/{n}/token")));
+    let elsewhere = oauth2("https://other.example/realms/1/token");
+    let found = [1, 2].map(|n| oidc(&format!("https://server.example/realms/{n}")));
+    let tenants = [entra("contoso.example"), entra("fabrikam.example")];
+    for (from, to, by_its_administrator) in [
+        (&fixed[0], &fixed[1], true),
+        (&fixed[1], &fixed[0], true),
+        (&fixed[0], &elsewhere, false),
+        (&found[0], &found[1], true),
+        (&found[1], &found[0], true),
+        // A discovery document names another host than the token URL did.
+        (&fixed[0], &found[0], false),
+        (&found[0], &fixed[0], false),
+        // A tenant by its name, and then by its id: the host is Microsoft's.
+        (&tenants[0], &tenants[1], true),
+        (&tenants[0], &fixed[0], false),
+    ] {
+        for own in [false, true] {
+            let (noted, _) = mark_and_may("one", own, from, None);
+            let may = |name, own, spec| mark_and_may(name, own, spec, Some(&noted)).1;
+            let case = format!("{from} {to} {own}");
+            assert!(may("one", own, from), "{case}: nothing changed");
+            assert!(may("two", own, from), "{case}: another name");
+            assert!(!may("two", own, to), "{case}: another issuer");
+            assert_eq!(may("one", own, to), by_its_administrator && !own, "{case}");
+        }
+    }
 }

@@ -1,0 +1,184 @@
+//! Which issuer issued a token, and where the token may go back to. A part of [`super::binding`].
+//!
+//! An issuer is more than the host that it answers at: a server of many realms has them all at one origin. It is known by its
+//! identifier where it has a discovery document, else by the path of its token endpoint, and at Entra ID by its tenant. An
+//! administrator who changes the address of a `ClusterTokenIssuer` on its host says by that that it is the same issuer.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use super::{Credential, Endpoint, IssuerId, binding::Denial};
+use crate::{
+    api::{IssuerKind, names},
+    oauth::TokenEndpoint,
+};
+
+/// At the end of the mark of a `TokenIssuer` that nobody vouches for.
+const OWN: &str = "TokenIssuer";
+/// Before the name of an administrator's issuer.
+const OBJECT: &str = "ClusterTokenIssuer/";
+/// Before the identifier of an issuer.
+const IDENTIFIER: &str = "iss=";
+
+/// What issued a token. Noted when the token arrives, and never derived from a spec that came later.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IssuedBy {
+    /// Digest of the request that got it.
+    pub request: String,
+    /// The issuer as [`issuer_mark`] writes it.
+    pub issuer: String,
+}
+
+/// The issuer that answers this credential's requests at `endpoint`, as it is noted with a token: the tenant at Entra ID, the
+/// origin of the token endpoint and the identifier where there is a discovery document, else the token endpoint. `TokenIssuer`
+/// stands behind that of an issuer that nobody vouches for: the namespace chooses the certificates that are trusted there.
+/// Behind that of an administrator's issuer stands its name.
+pub fn issuer_mark(credential: &Credential, endpoint: &TokenEndpoint) -> String {
+    let issuer = &credential.issuer;
+    let place = match &issuer.endpoint {
+        Endpoint::Entra { authority } => authority.to_ascii_lowercase(),
+        Endpoint::Discover(identifier) => {
+            let origin = endpoint.url.origin().ascii_serialization();
+            format!("{origin} {IDENTIFIER}{}", trimmed(identifier.as_str()))
+        }
+        Endpoint::Fixed(_) | Endpoint::Nowhere => {
+            let origin = endpoint.url.origin().ascii_serialization();
+            trimmed(&format!("{origin}{}", endpoint.url.path())).to_owned()
+        }
+    };
+    match &issuer.id {
+        _ if !issuer.vouched => format!("{place} {OWN}"),
+        IssuerId::Object(IssuerKind::ClusterTokenIssuer, _, name) => {
+            format!("{place} {OBJECT}{name}")
+        }
+        _ => place,
+    }
+}
+
+fn trimmed(url: &str) -> &str {
+    url.trim_end_matches('/')
+}
+
+/// A mark, read.
+#[derive(Debug, PartialEq)]
+struct Mark<'a> {
+    /// The token endpoint, its origin, or the tenant.
+    place: &'a str,
+    identifier: Option<&'a str>,
+    /// Is it a `TokenIssuer` that nobody vouches for?
+    own: bool,
+    /// Name of the administrator's issuer.
+    object: Option<&'a str>,
+}
+
+impl<'a> Mark<'a> {
+    /// None: it says something that is not known here.
+    fn read(text: &'a str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut mark = Self {
+            place: words.next().filter(|place| !place.is_empty())?,
+            identifier: None,
+            own: false,
+            object: None,
+        };
+        for word in words {
+            if let Some(identifier) = word.strip_prefix(IDENTIFIER) {
+                mark.identifier = Some(identifier);
+            } else if let Some(object) = word.strip_prefix(OBJECT) {
+                mark.object = Some(object);
+            } else if word == OWN {
+                mark.own = true;
+            } else {
+                return None;
+            }
+        }
+        Some(mark)
+    }
+
+    fn origin(&self) -> Option<String> {
+        let url = Url::parse(self.place).ok()?;
+        Some(url.origin().ascii_serialization())
+    }
+
+    /// Is `now` this issuer, whoever names it?
+    fn is(&self, now: &Mark<'_>) -> bool {
+        if self.place == now.place && self.identifier == now.identifier {
+            return true;
+        }
+        // An origin alone stands for each issuer there: whoever set the annotation by hand means that.
+        self.identifier.is_none() && Some(self.place) == now.origin().as_deref()
+    }
+
+    /// Is `now` the same object of an administrator's, on the same host?
+    fn is_object(&self, now: &Mark<'_>) -> bool {
+        self.object.is_some() && self.object == now.object && self.origin() == now.origin()
+    }
+}
+
+/// May a token be sent to `to`? Only if what issued it is what the credential asks now, and `to` is on that issuer's
+/// origin. `now` is the present request of the credential; `issued` is what was noted with the token, nothing for a
+/// token of which nothing is known. A static key was issued by nobody, so nothing is noted with it.
+///
+/// # Errors
+/// When another issuer, or another request, got the token.
+pub fn may_return(issued: Option<&IssuedBy>, now: &IssuedBy, to: &Url) -> Result<(), Denial> {
+    let elsewhere = |text: String| Err(Denial::IssuedElsewhere(text));
+    let Some(issued) = issued.filter(|i| !i.issuer.is_empty() && !i.request.is_empty()) else {
+        return elsewhere("it is not known which issuer issued the token".to_owned());
+    };
+    let marks = (Mark::read(&issued.issuer), Mark::read(&now.issuer));
+    let (Some(there), Some(here)) = marks else {
+        return elsewhere("it is not known which issuer issued the token".to_owned());
+    };
+    if !there.is(&here) || there.own != here.own {
+        return elsewhere(format!(
+            "the token was issued by {} and is not sent to {}",
+            issued.issuer, now.issuer
+        ));
+    }
+    if issued.request != now.request {
+        return elsewhere(
+            "the token was issued for an earlier spec (another client, grant or scope)".to_owned(),
+        );
+    }
+    let to = to.origin().ascii_serialization();
+    if here.origin().as_ref() != Some(&to) {
+        return elsewhere(format!(
+            "the token was issued by {} and is not sent to {to}",
+            issued.issuer
+        ));
+    }
+    Ok(())
+}
+
+/// May the refresh token of a state Secret with these annotations be sent to the issuer of `credential`? The annotation
+/// `issued-by` names the issuer that gave it ([`issuer_mark`]). Without the annotation, `state-of` and `allowed-issuers`
+/// decide alone. An administrator may take over the address of a `TokenIssuer`, and not the other way round.
+///
+/// # Errors
+/// When another issuer issued it.
+pub fn may_refresh(
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    secret: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Denial> {
+    let Some(noted) = annotations.and_then(|a| a.get(names::ISSUED_BY)) else {
+        return Ok(());
+    };
+    let now = issuer_mark(credential, endpoint);
+    let same = match (Mark::read(noted), Mark::read(&now)) {
+        (Some(there), Some(here)) => {
+            (there.own || !here.own) && (there.is(&here) || there.is_object(&here))
+        }
+        _ => false,
+    };
+    if same {
+        return Ok(());
+    }
+    Err(Denial::IssuedElsewhere(format!(
+        "the refresh token in Secret {secret} was issued by {noted} and is not sent to {now}; sign in again (kubectl apicred login {} --namespace {}), or correct the issuer",
+        credential.name, credential.namespace
+    )))
+}
