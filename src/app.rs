@@ -66,6 +66,8 @@ pub struct LeaseOptions {
     pub identity: String,
     /// A client of its own: renewals must not queue behind the operator's calls.
     pub client: Client,
+    /// Ends the process. Called from a thread of its own if the process is still there long after the lease was lost.
+    pub end_by_force: fn(),
 }
 
 /// A client of the cluster that the environment names: `KUBECONFIG`, else the pod's service account.
@@ -153,25 +155,33 @@ pub async fn run(
     client: Client,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), String> {
+    Box::pin(run_by(Arc::new(SystemClock), options, client, stop)).await
+}
+
+/// The same by another wall clock, for tests.
+///
+/// # Errors
+/// Why it ended although nobody asked.
+pub async fn run_by(
+    clock: Arc<dyn Clock>,
+    options: Options,
+    client: Client,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), String> {
     let Options {
         settings,
         admin_listen,
         metrics_per_credential,
         lease,
     } = options;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (health, metrics) = (Arc::<Health>::default(), Arc::<Metrics>::default());
     let listener = admin::bind(admin_listen).await?;
     let namespace = settings.namespace.clone();
     let proxy = settings.issuer_proxy.as_ref().map(|p| p.url().to_string());
     let lease = lease.map(|l| {
-        Lease::new(
-            l.client,
-            &namespace,
-            &l.name,
-            &l.identity,
-            Arc::clone(&clock),
-        )
+        let clock = Arc::clone(&clock);
+        let lease = Lease::new(l.client, &namespace, &l.name, &l.identity, clock);
+        (lease, l.end_by_force)
     });
     let operator = Operator::new(
         client,
@@ -181,7 +191,7 @@ pub async fn run(
         Arc::clone(&metrics),
     );
     let operator = match &lease {
-        Some(lease) => operator.with_authority(lease.authority()),
+        Some((lease, _)) => operator.with_authority(lease.authority()),
         None => operator,
     };
     let answers = operator.answers();
@@ -216,7 +226,7 @@ pub async fn run(
                 let _ = tokio::time::timeout(STORE, left.stored()).await;
                 ended
             }
-            Some(lease) => lead(lease, operator, &health, stops).await,
+            Some((lease, end)) => lead(lease, operator, &health, stops, end).await,
         }
     };
     // The admin server outlives the controller's drain: it ends with this function.
@@ -241,6 +251,7 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
     operator: Operator,
     health: &Health,
     stops: impl Fn() -> S,
+    end_by_force: fn(),
 ) -> Result<(), String> {
     let authority = lease.authority();
     let answers = operator.answers();
@@ -252,7 +263,7 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
         never = operator.stand_by(&name) => match never {},
     };
     authority
-        .enforce(ENFORCE, || std::process::exit(ENDED_BY_FORCE))
+        .enforce(ENFORCE, end_by_force)
         .map_err(|e| format!("no thread to watch the lease: {e}"))?;
     health.leads();
     let ended = tokio::select! {

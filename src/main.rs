@@ -258,11 +258,11 @@ fn operate(run: Run) -> Result<(), String> {
         target_keys,
         entra_clouds,
     } = tenants;
-    if !allow_wide_cidrs && let Some(fault) = allowed_cidrs.iter().find_map(addresses::too_wide) {
-        return Err(format!(
-            "--allow-cidr (APICRED_ALLOW_CIDR, chart value allowCidrs): {fault}, or set --allow-wide-cidrs (APICRED_ALLOW_WIDE_CIDRS, chart value allowWideCidrs)"
-        ));
-    }
+    addresses::check_allowed(&allowed_cidrs, allow_wide_cidrs).map_err(|fault| {
+        format!(
+            "--allow-cidr (APICRED_ALLOW_CIDR, chart value allowCidrs): {fault} (APICRED_ALLOW_WIDE_CIDRS, chart value allowWideCidrs)"
+        )
+    })?;
     let issuer_proxy = issuer_proxy
         .map(|url| Proxy::parse(&url, &issuer_no_proxy))
         .transpose()
@@ -325,6 +325,7 @@ fn operate(run: Run) -> Result<(), String> {
                 name: lease_name,
                 identity: identity_of(&options.settings.instance),
                 client: app::client().await?,
+                end_by_force: || std::process::exit(app::ENDED_BY_FORCE),
             });
         }
         app::run(options, app::client().await?, stop).await

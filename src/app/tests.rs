@@ -67,7 +67,7 @@ async fn leads(
             let _ = stopped.wait_for(|s| *s).await;
         }
     };
-    let mut works = Box::pin(lead(lease, operator, &health, stops));
+    let mut works = Box::pin(lead(lease, operator, &health, stops, || ()));
     let ended = timeout(most, &mut works).await.ok();
     if ended.is_none() {
         // It leads and goes on. Asked to end, it gives the Lease back.

@@ -135,6 +135,17 @@ pub fn too_wide(net: &IpNet) -> Option<String> {
     })
 }
 
+/// Checks the networks of a flag. `wide`: its author accepts what they open.
+///
+/// # Errors
+/// What is wrong with the first that is too wide, and how to accept it.
+pub fn check_allowed(networks: &[IpNet], wide: bool) -> Result<(), String> {
+    let fault = networks.iter().find_map(too_wide).filter(|_| !wide);
+    fault.map_or(Ok(()), |fault| {
+        Err(format!("{fault}, or set --allow-wide-cidrs"))
+    })
+}
+
 /// Networks of the machine itself, where managed identity endpoints answer.
 pub fn local_networks() -> Vec<IpNet> {
     ["127.0.0.0/8", "169.254.0.0/16", "::1/128"]

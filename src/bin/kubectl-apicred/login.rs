@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apicred::{
     credential::{Endpoint, binding::issuer_mark},
-    issuer::proxy::Proxy,
+    issuer::{addresses, proxy::Proxy},
     oauth::{
         http::Http,
         sign_in::{
@@ -31,13 +31,16 @@ use crate::{
 const PATIENCE: Duration = Duration::from_mins(5);
 
 pub(crate) async fn run(options: Login) -> Result<(), String> {
+    let networks = &options.networks;
+    addresses::check_allowed(&networks.allowed_cidrs, networks.allow_wide_cidrs)
+        .map_err(|fault| format!("--allow-cidr: {fault}"))?;
     let proxy = options.proxy.as_ref().map(|url| Proxy::parse(url, &[]));
     let proxy = proxy
         .transpose()
         .map_err(|fault| fault.message("--proxy (APICRED_PROXY)", ""))?;
     let cluster = Cluster::connect(&options.target).await?;
     let name = options.target.credential.as_str();
-    let subject = subject::find(&cluster, name, &options.allowed_cidrs).await?;
+    let subject = subject::find(&cluster, name, &networks.allowed_cidrs).await?;
     let mut asked = subject.credential.clone();
     if !options.scopes.is_empty() {
         asked.ask.scopes = of_api(&options.scopes);

@@ -41,7 +41,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Sign in for a credential with grant.refreshToken, and store the refresh token in its state Secret.
-    Login(Login),
+    Login(Box<Login>),
     /// Ask the operator for a new token now.
     Renew(Target),
     /// Print the version.
@@ -97,9 +97,8 @@ struct Login {
     /// the sign-in must be named, and no question is asked.
     #[arg(long = "issuer", value_name = "ORIGIN", value_parser = named_origin)]
     issuers: Vec<String>,
-    /// Networks (CIDR) that a TokenIssuer may live in although they are not public.
-    #[arg(long = "allow-cidr", value_delimiter = ',')]
-    allowed_cidrs: Vec<IpNet>,
+    #[command(flatten)]
+    networks: Networks,
     /// HTTP proxy that the issuer is asked through, `http://proxy.example:3128`. With a user and password, set the variable
     /// and not the flag. `HTTPS_PROXY` is not looked at.
     // Read later: clap would print what it cannot parse.
@@ -110,6 +109,17 @@ struct Login {
         hide_env_values = true
     )]
     proxy: Option<SecretString>,
+}
+
+/// Where issuers may live.
+#[derive(Args)]
+struct Networks {
+    /// Networks (CIDR) that a TokenIssuer may live in although they are not public.
+    #[arg(long = "allow-cidr", value_delimiter = ',')]
+    allowed_cidrs: Vec<IpNet>,
+    /// Accept an --allow-cidr that also opens this machine, metadata services, or very much else.
+    #[arg(long)]
+    allow_wide_cidrs: bool,
 }
 
 /// `90s`, `5m`.
@@ -131,7 +141,7 @@ fn main() -> ExitCode {
         .and_then(|runtime| {
             runtime.block_on(async {
                 match command {
-                    Command::Login(login) => Box::pin(login::run(login)).await,
+                    Command::Login(login) => Box::pin(login::run(*login)).await,
                     Command::Renew(target) => renew::run(&target).await,
                     Command::Version => {
                         tell::out(concat!("kubectl-apicred ", env!("CARGO_PKG_VERSION")));

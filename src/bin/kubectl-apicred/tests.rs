@@ -1,5 +1,7 @@
 //! What can be seen without a cluster and without an issuer.
 
+mod door;
+
 use std::time::Duration;
 
 use apicred::{
@@ -7,22 +9,17 @@ use apicred::{
     credential::{Credential, Issuer, IssuerLookup, parse},
     oauth::{
         grant,
-        sign_in::{Consent, Destination, Flow, Part, Sender, destinations},
+        sign_in::{Destination, Flow, Part, destinations},
     },
 };
 use clap::{CommandFactory, Parser};
 use k8s_openapi::api::core::v1::Secret;
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 use url::Url;
 
 use crate::{
     Cli, Command,
-    callback::{Door, address, redirect_uri},
+    callback::{address, redirect_uri},
     consent,
     page::Page,
     report::Report,
@@ -46,6 +43,45 @@ fn the_command_that_the_operator_names_is_one() {
     };
     assert_eq!(login.target.credential, "alerts");
     assert_eq!(login.target.namespace.as_deref(), Some("team"));
+}
+
+/// As at the operator: one check, with the same words.
+#[tokio::test]
+async fn a_network_that_opens_too_much_is_refused_before_anything_is_asked() {
+    for network in [
+        "0.0.0.0/0",
+        "::/0",
+        "10.0.0.0/7",
+        "169.254.169.254/32",
+        "168.63.129.16/32",
+        "fd00:ec2::254/128",
+        "10.1.0.0/16,0.0.0.0/1",
+    ] {
+        let login = |more: &[&str]| {
+            let nowhere = "--kubeconfig=/nonexistent/of-a-test";
+            let words = [
+                "kubectl-apicred",
+                "login",
+                "c",
+                nowhere,
+                "--allow-cidr",
+                network,
+            ];
+            let words = words.iter().chain(more);
+            let Command::Login(login) = Cli::try_parse_from(words).expect("a command line").command
+            else {
+                panic!("another command");
+            };
+            Box::pin(crate::login::run(*login))
+        };
+        let told = login(&[]).await.expect_err("it is refused");
+        assert!(told.starts_with("--allow-cidr: "), "{network}: {told}");
+        assert!(told.contains("--allow-wide-cidrs"), "{network}: {told}");
+        let told = login(&["--allow-wide-cidrs"])
+            .await
+            .expect_err("there is no cluster");
+        assert!(!told.contains("--allow-cidr"), "{network}: {told}");
+    }
 }
 
 #[test]
@@ -288,102 +324,6 @@ fn the_page_shows_text_and_nothing_else() {
         "{html}"
     );
     assert!(!html.contains("<script"), "{html}");
-}
-
-fn allowed() -> Consent {
-    Consent::new(&person(None).issuer, Vec::new())
-}
-
-fn sender(consent: &Consent) -> Sender<'_> {
-    Sender {
-        issuer: None,
-        announced: false,
-        consent,
-    }
-}
-
-/// Gets a page as a browser does, without waiting for its end.
-async fn get(door: &Url, path_and_query: &str) -> String {
-    let (host, port) = (
-        door.host_str().expect("a host"),
-        door.port().expect("a port"),
-    );
-    let mut stream = TcpStream::connect((host, port))
-        .await
-        .expect("an open door");
-    let request = format!(
-        "GET {path_and_query} HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n"
-    );
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer");
-    answer
-}
-
-#[tokio::test]
-async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
-    let door = Door::open(false, None, None).await.expect("a port");
-    let at = Url::parse(&door.redirect_uri).expect("a URL");
-    assert_eq!(at.path(), "/callback");
-    let person = tokio::spawn(async move {
-        let favicon = get(&at, "/favicon.ico").await;
-        assert!(favicon.starts_with("HTTP/1.1 404"), "{favicon}");
-        let forged = get(&at, "/callback?code=evil&state=guess").await;
-        assert!(forged.starts_with("HTTP/1.1 400"), "{forged}");
-        get(&at, "/callback?code=good&state=word").await
-    });
-    let (code, visitor) = door
-        .wait("word", sender(&allowed()), Duration::from_secs(20))
-        .await
-        .expect("a visitor");
-    assert_eq!(code.expose_secret(), "good");
-    visitor.tell(Page::done("As ada.".to_owned())).await;
-    let page = person.await.expect("a page");
-    assert!(
-        page.contains("As ada.") && page.contains("no-store"),
-        "{page}"
-    );
-}
-
-#[tokio::test]
-async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
-    let door = Door::open(true, None, None).await.expect("a port");
-    let at = Url::parse(&door.redirect_uri).expect("a URL");
-    assert_eq!(at.path(), "/");
-    let person = tokio::spawn(async move { get(&at, "/?error=access_denied&state=word").await });
-    let told = door
-        .wait("word", sender(&allowed()), Duration::from_secs(20))
-        .await;
-    let told = told.err().expect("a refusal");
-    assert!(
-        told.contains("access_denied") && told.contains("declined"),
-        "{told}"
-    );
-    let page = person.await.expect("a page");
-    assert!(page.contains("Not signed in"), "{page}");
-
-    let door = Door::open(true, None, None).await.expect("a port");
-    let told = door
-        .wait("word", sender(&allowed()), Duration::from_millis(50))
-        .await;
-    assert!(told.err().expect("no visitor").contains("in time"));
-}
-
-#[tokio::test]
-async fn a_port_that_is_taken_is_told() {
-    let first = Door::open(true, None, None).await.expect("a port");
-    let port = Url::parse(&first.redirect_uri).expect("a URL").port();
-    let told = Door::open(true, None, port).await.err().expect("taken");
-    assert!(told.contains("--port"), "{told}");
-    let given = Url::parse("http://localhost:1/").expect("a URL");
-    let told = Door::open(true, Some(&given), Some(2))
-        .await
-        .err()
-        .expect("two ports");
-    assert!(told.contains("two ports"), "{told}");
 }
 
 #[test]
