@@ -112,7 +112,7 @@ fn a_key_that_cannot_be_read_back_is_read_from_its_source() {
         let mark = world.mark();
         want(&place, json!([{ "format": "Token" }])).await;
         place.operator_has_seen_it().await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
         let reads = world.since(mark, &place).count("get", "secrets");
         assert!(reads <= 2, "{reads} reads");
         has(&place, &[".env"]).await;
@@ -142,9 +142,13 @@ fn a_secret_that_holds_the_static_key_already_is_adopted_once() {
         };
         let secret = crate::support::typed(secret);
         let made = place.secrets().create(&params, &secret).await;
-        made.expect("a Secret");
-        // The server notes whole seconds.
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let made = made.expect("a Secret").metadata.creation_timestamp;
+        let made = made.expect("a time").0.as_second();
+        // The server notes whole seconds: what comes now must not be in the same one.
+        testenv::eventually(SOON, "the next second", async || {
+            (jiff::Timestamp::now().as_second() > made).then_some(())
+        })
+        .await;
         of_static_key(&place, key, Value::Null).await;
         has(&place, &["token", "token.json", "token_type"]).await;
         is(&place, "Ready", "True", "TokenPublished").await;

@@ -298,7 +298,12 @@ fn a_person_signs_in_by_device_code_at_both_kinds_of_issuers() {
             );
             let code = plugin.code().await;
             // Some polls pass before the person is done.
-            tokio::time::sleep(Duration::from_millis(2500)).await;
+            let before = place.posts();
+            eventually(SOON, "polls of the plugin", async || {
+                let polls = place.posts() - before;
+                if polls >= 2 { Ok(()) } else { Err(polls) }
+            })
+            .await;
             place
                 .issuer
                 .approve_device(&code, ADA)

@@ -13,7 +13,7 @@ use testenv::eventually;
 
 use crate::{
     hostile::{Act, Endpoint, at, each},
-    life::{Case, world},
+    life::{Case, in_both_modes, world},
     support::{LATER, merge, run},
 };
 
@@ -102,9 +102,9 @@ fn an_http_2_connection_that_ends_in_the_middle_of_a_request_is_told_and_outlive
 
 #[test]
 fn a_storm_of_resets_is_met_with_one_request_a_try() {
-    run(async {
+    run(in_both_modes(async |mode| {
         let endpoint = Endpoint::start((0..STORM).map(|_| reset(2)).collect());
-        let mut case = at("f54-storm", &endpoint).await;
+        let mut case = at(mode, "f54-storm", &endpoint).await;
         let view = case.until_ready(None).await;
         assert!(!view.token.is_empty());
         assert_eq!(
@@ -114,14 +114,14 @@ fn a_storm_of_resets_is_met_with_one_request_a_try() {
         );
         case.stays_quiet(Duration::from_millis(500)).await;
         case.stop().await;
-    });
+    }));
 }
 
 #[test]
 fn a_name_that_nobody_has_is_told_and_works_once_it_is_mended() {
-    run(async {
+    run(in_both_modes(async |mode| {
         let endpoint = Endpoint::start(Vec::new());
-        let mut case = Case::new(world().await, "f55-name").await;
+        let mut case = Case::within(world().await, "f55-name", mode).await;
         let spec = |url: &str| {
             let oauth2 =
                 json!({ "entra": null, "oauth2": { "tokenUrl": url }, "caBundle": endpoint.ca });
@@ -148,5 +148,5 @@ fn a_name_that_nobody_has_is_told_and_works_once_it_is_mended() {
         case.until_ready(None).await;
         assert_eq!(endpoint.requests(), 1);
         case.stop().await;
-    });
+    }));
 }

@@ -22,7 +22,7 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    life::{Case, world},
+    life::{Case, Mode, in_both_modes, world},
     support::{LATER, keys, merge, run},
 };
 
@@ -171,8 +171,8 @@ fn serve(tcp: TcpStream, config: Arc<ServerConfig>, act: Act, count: &AtomicUsiz
 }
 
 /// A credential of an issuer at this endpoint.
-pub(crate) async fn at(name: &str, endpoint: &Endpoint) -> Case {
-    let mut case = Case::new(world().await, name).await;
+pub(crate) async fn at(mode: Mode, name: &str, endpoint: &Endpoint) -> Case {
+    let mut case = Case::within(world().await, name, mode).await;
     let oauth2 =
         json!({ "entra": null, "oauth2": { "tokenUrl": endpoint.url }, "caBundle": endpoint.ca });
     let spec = merge(case.place.entra_issuer(), oauth2);
@@ -182,18 +182,20 @@ pub(crate) async fn at(name: &str, endpoint: &Endpoint) -> Case {
     case
 }
 
-/// All of these, at once.
+/// All of these in both modes, at once.
 pub(crate) async fn each<const N: usize>(cases: [(&str, &str, Act); N]) {
-    let lives = cases.map(|(name, reason, act)| Box::pin(once(name, reason, act)));
+    let lives = cases.iter().flat_map(|(name, reason, act)| {
+        Mode::BOTH.map(|mode| Box::pin(once(mode, name, reason, act.clone())))
+    });
     join_all(lives).await;
 }
 
 /// The endpoint does this once: it is told for this reason, and the next try, when its time has come, works.
-async fn once(name: &str, reason: &str, act: Act) {
+async fn once(mode: Mode, name: &str, reason: &str, act: Act) {
     // Without a handshake nothing may leave.
     let silent = matches!(act, Act::Mute | Act::Show(..));
     let endpoint = Endpoint::start(vec![act]);
-    let mut case = at(name, &endpoint).await;
+    let mut case = at(mode, name, &endpoint).await;
     eventually(LATER, format!("{name}: {reason}"), async || {
         let events = case.place.events("c").await;
         let told = events.iter().any(|e| e.0 == "Warning" && e.1 == reason);
@@ -318,12 +320,12 @@ fn a_certificate_that_is_not_the_issuers_gets_no_secret() {
 /// not fail by it.
 #[test]
 fn a_connection_that_the_server_closed_while_idle_costs_no_failure() {
-    run(async {
+    run(in_both_modes(async |mode| {
         let keep = head("200 OK", &format!("content-length: {}", GOOD.len()), GOOD);
         let fresh = GOOD.replace("31d0", "42e1");
         let next = answer(&fresh);
         let endpoint = Endpoint::start(vec![Act::Say(keep), Act::Say(next)]);
-        let mut case = at("f54-idle", &endpoint).await;
+        let mut case = at(mode, "f54-idle", &endpoint).await;
         let first = case.until_ready(None).await;
         case.place.request_renewal("c").await;
         let second = case.place.another_token("token", &first).await;
@@ -331,20 +333,20 @@ fn a_connection_that_the_server_closed_while_idle_costs_no_failure() {
         let events = case.place.events("c").await;
         assert!(events.iter().all(|e| e.0 == "Normal"), "{events:?}");
         case.stop().await;
-    });
+    }));
 }
 
 /// A cache before the issuer hands out what it has, with less and less life (F57).
 #[test]
 fn an_issuer_that_repeats_its_token_is_asked_calmly_and_nothing_is_written() {
-    run(async {
+    run(in_both_modes(async |mode| {
         let left = |seconds: u32| {
             let body = GOOD.replace("3600", &seconds.to_string());
             Act::Say(answer(&body))
         };
         let script = vec![left(3600), left(1700), left(1600), left(1500)];
         let endpoint = Endpoint::start(script);
-        let mut case = at("f57", &endpoint).await;
+        let mut case = at(mode, "f57", &endpoint).await;
         let first = case.until_ready(None).await;
         // Past half of its life: due, and the issuer repeats itself.
         case.pass(jiff::SignedDuration::from_secs(1850)).await;
@@ -364,5 +366,5 @@ fn an_issuer_that_repeats_its_token_is_asked_calmly_and_nothing_is_written() {
         let view = case.place.view("token").await.expect("the Secret");
         assert_eq!(view.version, first.version, "nothing was written");
         case.stop().await;
-    });
+    }));
 }

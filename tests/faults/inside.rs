@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -13,14 +13,14 @@ use std::{
 };
 
 use apicred::{
-    app,
+    app::{self, LeaseOptions, Options},
     clock::Clock,
     controller::{IdentityEnvironment, Operator, Scope, Settings, Sizes},
     telemetry::{health::Health, metrics::Metrics},
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::{
-    Config,
+    Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use tokio::sync::oneshot;
@@ -109,6 +109,21 @@ pub(crate) struct Given {
     /// After how long a silent connection of the API server is given up, if not after the usual time.
     pub(crate) silence: Option<Duration>,
     pub(crate) probe: Probe,
+    /// It stands for the Lease in its namespace, under this name and as the client of this kubeconfig.
+    pub(crate) lease: Option<(String, PathBuf)>,
+}
+
+/// The Lease, by a client that no wire spoils.
+async fn lease_of(identity: String, kubeconfig: &Path) -> LeaseOptions {
+    let read = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+    LeaseOptions {
+        name: "apicred".to_owned(),
+        identity,
+        client: Client::try_from(config.expect("a usable kubeconfig")).expect("a client"),
+        // This process is that of the tests.
+        end_by_force: || (),
+    }
 }
 
 /// A running operator. Dropped, it is killed.
@@ -158,6 +173,26 @@ impl Inside {
                     instance: "inside".to_owned(),
                     identity: IdentityEnvironment::default(),
                 };
+                let asked = async {
+                    // A sender that is dropped asks for nothing.
+                    if stopped.await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                if let Some((identity, kubeconfig)) = given.lease {
+                    let options = Options {
+                        settings,
+                        admin_listen: ([127, 0, 0, 1], 0).into(),
+                        metrics_per_credential: false,
+                        lease: Some(lease_of(identity, &kubeconfig).await),
+                    };
+                    let client = given.wire.client(config);
+                    return tokio::select! {
+                        biased;
+                        _ = killed => None,
+                        ended = app::run_by(given.clock, options, client, asked) => Some(ended),
+                    };
+                }
                 let health = Arc::<Health>::default();
                 let operator = Operator::new(
                     given.wire.client(config),
@@ -169,12 +204,6 @@ impl Inside {
                 let sizes = Box::new(operator.sizes());
                 *given.probe.0.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(Asked { health, sizes });
-                let asked = async {
-                    // A sender that is dropped asks for nothing.
-                    if stopped.await.is_err() {
-                        std::future::pending::<()>().await;
-                    }
-                };
                 tokio::select! {
                     biased;
                     _ = killed => None,

@@ -76,6 +76,13 @@ async fn nothing_is_left(case: &Case) {
     assert_eq!(case.probe.alive(now), Ok(()), "{}", case.name);
 }
 
+/// What is left of a case whose credential is being deleted: nothing.
+async fn leaves_nothing(mut case: Case) {
+    case.until_gone().await;
+    nothing_is_left(&case).await;
+    case.stop().await;
+}
+
 /// The answer to a write comes only after somebody has deleted the Secret, and the operator has seen it.
 async fn deleted_before_the_answer(
     name: &str,
@@ -103,9 +110,7 @@ async fn deleted_before_the_answer(
     assert_eq!(place.posts(), 2 + usize::from(again), "{name}: O3");
     case.stays_quiet(Duration::from_millis(400)).await;
     place.delete("c").await;
-    case.until_gone().await;
-    nothing_is_left(&case).await;
-    case.stop().await;
+    leaves_nothing(case).await;
 }
 
 #[test]
@@ -129,9 +134,7 @@ fn a_credential_that_is_deleted_while_its_status_is_answered_leaves_nothing() {
         place.delete("c").await;
         place.operator_has_seen_it().await;
         deliver.notify_one();
-        case.until_gone().await;
-        nothing_is_left(&case).await;
-        case.stop().await;
+        leaves_nothing(case).await;
     });
 }
 
@@ -157,9 +160,7 @@ fn a_credential_that_is_deleted_and_made_again_while_its_status_is_answered_keep
         case.until_ready(None).await;
         case.stays_quiet(Duration::from_millis(400)).await;
         place.delete("c").await;
-        case.until_gone().await;
-        nothing_is_left(&case).await;
-        case.stop().await;
+        leaves_nothing(case).await;
     });
 }
 
@@ -175,9 +176,7 @@ fn a_credential_that_is_deleted_while_its_issuer_is_asked_leaves_nothing() {
         place.delete("c").await;
         place.operator_has_seen_it().await;
         hold.release();
-        case.until_gone().await;
-        nothing_is_left(&case).await;
-        case.stop().await;
+        leaves_nothing(case).await;
     });
 }
 

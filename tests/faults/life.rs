@@ -210,16 +210,22 @@ impl Case {
 
     pub(crate) fn start(&mut self) {
         assert!(self.operator.is_none(), "one operator at a time");
-        let given = Given {
-            wire: self.wire.clone(),
+        let given = self.given(&self.wire);
+        self.operator = Some(Inside::start(&self.kubeconfig, given));
+    }
+
+    /// What an operator on this wire is given.
+    pub(crate) fn given(&self, wire: &Wire) -> Given {
+        Given {
+            wire: wire.clone(),
             clock: Arc::clone(&self.clock),
             said: self.said.clone(),
             scope: self.mode.scope(&self.place.namespace),
             namespace: self.home.clone(),
             silence: self.silence,
             probe: self.probe.clone(),
-        };
-        self.operator = Some(Inside::start(&self.kubeconfig, given));
+            lease: None,
+        }
     }
 
     /// Ends the operator as SIGKILL does.

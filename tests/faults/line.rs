@@ -7,14 +7,14 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    life::{Case, world},
+    life::{Case, in_both_modes, world},
     support::{SOON, condition, run},
 };
 
 #[test]
 fn a_token_that_ends_while_its_credential_stands_in_line_is_told_once_that_lasts() {
-    run(async {
-        let mut case = Case::new(world().await, "line").await;
+    run(in_both_modes(async |mode| {
+        let mut case = Case::within(world().await, "line", mode).await;
         let place = Arc::clone(&case.place);
         let mut issuer = place.entra_issuer();
         issuer["limits"] = json!({ "maxInFlight": 1 });
@@ -62,5 +62,5 @@ fn a_token_that_ends_while_its_credential_stands_in_line_is_told_once_that_lasts
         }
         case.until_gone().await;
         case.stop().await;
-    });
+    }));
 }

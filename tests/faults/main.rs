@@ -25,6 +25,7 @@ mod policies;
 mod refresh;
 mod refresh_issuer;
 mod relay;
+mod replicas;
 mod restore;
 mod servers;
 mod slow;

@@ -18,14 +18,14 @@ use tokio::sync::Semaphore;
 
 use crate::{
     hostile::{Act as Raw, Endpoint},
-    life::{Case, Named, world},
+    life::{Case, Mode, Named, in_both_modes, world},
     refresh_issuer::{Act, CLIENT, Rotating},
     support::{LATER, condition, keys, merge, run},
     wire::{Call, Fault, Wire, failure},
 };
 
 /// Lives at once: more would only wait for each other.
-static TURNS: Semaphore = Semaphore::const_new(16);
+pub(crate) static TURNS: Semaphore = Semaphore::const_new(16);
 /// More requests than any life has.
 const MOST: usize = 40;
 const STATE: &str = "state";
@@ -33,15 +33,15 @@ const KEY: &str = "refresh-token";
 const MARK: &str = "apicred.dev/in-flight-since";
 
 /// A person's sign-in at an issuer, and a credential that uses it.
-struct Person {
-    case: Case,
-    issuer: Rotating,
+pub(crate) struct Person {
+    pub(crate) case: Case,
+    pub(crate) issuer: Rotating,
 }
 
 impl Person {
     /// Everything but the credential. `tokens` is `refreshTokens` of the issuer.
-    async fn new(name: &str, tokens: Value) -> Self {
-        let case = Case::new(world().await, name).await;
+    pub(crate) async fn new(mode: Mode, name: &str, tokens: Value) -> Self {
+        let case = Case::within(world().await, name, mode).await;
         let issuer = Rotating::start();
         let person = Self { case, issuer };
         person
@@ -91,7 +91,7 @@ impl Person {
         replaced.expect("a state Secret");
     }
 
-    fn spec(change: Value) -> Value {
+    pub(crate) fn spec(change: Value) -> Value {
         merge(
             json!({
                 "client": { "id": CLIENT, "secretRefs": null, "public": {} },
@@ -117,7 +117,11 @@ impl Person {
     }
 
     /// Waits until the credential says so. Time passes, and an operator that died is started again.
-    async fn until<T>(&mut self, what: &str, check: impl Fn(&ApiCredential) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(
+        &mut self,
+        what: &str,
+        check: impl Fn(&ApiCredential) -> Option<T>,
+    ) -> T {
         let began = std::time::Instant::now();
         loop {
             let seen = self.case.look().await;
@@ -158,7 +162,7 @@ impl Person {
     }
 
     /// Waits until the wish is served, or a person has to sign in. Was it served?
-    async fn until_served(&mut self, wish: Option<&str>) -> bool {
+    pub(crate) async fn until_served(&mut self, wish: Option<&str>) -> bool {
         self.until("an end", |c| {
             let lost =
                 |kind| condition(c, kind).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
@@ -181,7 +185,7 @@ impl Person {
     }
 
     /// The refresh token in the Secret is the one that the issuer accepts, and no second use was seen.
-    async fn whole(&self, reused: usize) {
+    pub(crate) async fn whole(&self, reused: usize) {
         let (token, notes) = self.stored().await;
         let family = self.issuer.family();
         assert_eq!(family.reused, reused, "{}: a second use", self.case.name);
@@ -205,9 +209,9 @@ struct End {
 }
 
 /// First token, one renewal; whoever has lost a sign-in signs in again.
-async fn lead(name: &str, spoil: impl FnOnce(&Wire)) -> End {
+async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
     let _turn = TURNS.acquire().await.expect("it is never closed");
-    let mut person = Person::new(name, json!({ "reuse": "Never" })).await;
+    let mut person = Person::new(mode, name, json!({ "reuse": "Never" })).await;
     spoil(&person.case.wire);
     person.begin(json!({})).await;
     let mut lost = 0;
@@ -257,8 +261,8 @@ async fn lead(name: &str, spoil: impl FnOnce(&Wire)) -> End {
 }
 
 /// Leads a life for each of these faults and each request of a single object. Gives crashes and lost sign-ins.
-async fn at_each_call(faults: &[Named]) -> (usize, usize) {
-    let reference = lead("refresh-ref", |_| {}).await;
+async fn at_each_call(mode: Mode, faults: &[Named]) -> (usize, usize) {
+    let reference = lead(mode, "refresh-ref", |_| {}).await;
     assert!(
         (10..MOST).contains(&reference.calls),
         "{} calls",
@@ -268,9 +272,9 @@ async fn at_each_call(faults: &[Named]) -> (usize, usize) {
         (1..=reference.calls).map(move |k| (format!("r-{name}-{k}"), k, fault.clone()))
     });
     let lives = cases.map(|(name, k, fault)| {
-        AssertUnwindSafe(
-            async move { lead(&name, |wire| wire.spoil(k, Call::is_single, fault)).await },
-        )
+        AssertUnwindSafe(async move {
+            lead(mode, &name, |wire| wire.spoil(k, Call::is_single, fault)).await
+        })
         .catch_unwind()
     });
     let ends = join_all(lives).await;
@@ -282,39 +286,55 @@ async fn at_each_call(faults: &[Named]) -> (usize, usize) {
     (sum(|e| e.crashes), sum(|e| e.lost))
 }
 
+/// In both modes: all faults in the one, and in the other those that differ in what was done.
+async fn costs_nothing(all: &[Named], namespaced: &[&str]) {
+    let some: Vec<Named> = (all.iter())
+        .filter(|(name, _)| namespaced.contains(name))
+        .cloned()
+        .collect();
+    assert_eq!(some.len(), namespaced.len());
+    let ends = futures::future::join(
+        at_each_call(Mode::Cluster, all),
+        at_each_call(Mode::Namespaced, &some),
+    );
+    assert_eq!(ends.await, ((0, 0), (0, 0)), "crashes and lost sign-ins");
+}
+
 #[test]
 fn no_fault_of_the_api_server_costs_a_sign_in() {
     let busy = Fault::status(429, "TooManyRequests", &[("retry-after", "1")]);
-    let (crashes, lost) = run(at_each_call(&[
+    let all = [
         ("403", Fault::status(403, "Forbidden", &[])),
         ("409", Fault::status(409, "Conflict", &[])),
         ("500", Fault::status(500, "InternalError", &[])),
         ("429", busy),
         ("504", Fault::DoneBut(504, failure(504, "Timeout"))),
-    ]));
-    assert_eq!((crashes, lost), (0, 0));
+    ];
+    run(costs_nothing(&all, &["409", "504"]));
 }
 
 #[test]
 fn no_lost_answer_of_the_api_server_costs_a_sign_in() {
-    let (crashes, lost) = run(at_each_call(&[
+    let all = [
         ("reset", Fault::Reset),
         ("lost", Fault::Lost),
         ("half", Fault::Half),
         ("hole", Fault::Hole),
         ("after", Fault::HoleAfter),
-    ]));
-    assert_eq!((crashes, lost), (0, 0));
+    ];
+    run(costs_nothing(&all, &["lost"]));
 }
 
 /// Three refreshes in each life: what is between the mark and the write that stores the answer is in doubt, and no more.
 #[test]
 fn a_crash_costs_a_sign_in_only_between_the_mark_and_the_write() {
-    for (name, fault) in [("crash", Fault::Crash), ("crash-after", Fault::CrashAfter)] {
-        let (crashes, lost) = run(at_each_call(&[(name, fault)]));
-        assert!(crashes > 10, "{name}: {crashes} crashes");
-        assert_eq!(lost, 3, "{name}: of {crashes} crashes");
-    }
+    run(in_both_modes(async |mode| {
+        for (name, fault) in [("crash", Fault::Crash), ("crash-after", Fault::CrashAfter)] {
+            let (crashes, lost) = at_each_call(mode, &[(name, fault)]).await;
+            assert!(crashes > 10, "{name}, {mode:?}: {crashes} crashes");
+            assert_eq!(lost, 3, "{name}, {mode:?}: of {crashes} crashes");
+        }
+    }));
 }
 
 #[test]
@@ -385,9 +405,9 @@ fn a_new_refresh_token_is_stored_whatever_is_wrong_with_its_answer() {
         // The head and the refresh token, which comes first.
         ("cut", Act::GrantPart(150)),
     ];
-    run(async {
-        let lives = cases.into_iter().map(async |(name, act)| {
-            let mut person = Person::new(&format!("r-odd-{name}"), json!({})).await;
+    run(in_both_modes(async |mode| {
+        let lives = cases.clone().into_iter().map(async |(name, act)| {
+            let mut person = Person::new(mode, &format!("r-odd-{name}"), json!({})).await;
             person.issuer.script([act]);
             person.begin(json!({})).await;
             assert!(
@@ -399,7 +419,7 @@ fn a_new_refresh_token_is_stored_whatever_is_wrong_with_its_answer() {
             person.end().await;
         });
         join_all(lives).await;
-    });
+    }));
 }
 
 #[test]
@@ -435,10 +455,14 @@ fn an_outcome_that_is_unknown_is_never_taken_for_a_refusal() {
         ("close", Act::GrantAndClose),
         ("part", Act::GrantPart(60)),
     ];
-    run(async {
-        let lives = cases.into_iter().map(async |(name, act)| {
-            let mut person =
-                Person::new(&format!("r-unknown-{name}"), json!({ "reuse": "Never" })).await;
+    run(in_both_modes(async |mode| {
+        let lives = cases.clone().into_iter().map(async |(name, act)| {
+            let mut person = Person::new(
+                mode,
+                &format!("r-unknown-{name}"),
+                json!({ "reuse": "Never" }),
+            )
+            .await;
             person.issuer.script([act]);
             person.begin(json!({})).await;
             assert!(!person.until_served(None).await, "{name}");
@@ -449,14 +473,14 @@ fn an_outcome_that_is_unknown_is_never_taken_for_a_refusal() {
             person.end().await;
         });
         join_all(lives).await;
-    });
+    }));
 }
 
 /// A gateway's words that the endpoint was not asked, and connections that were refused before the request.
 #[test]
 fn a_request_that_was_not_processed_costs_no_sign_in() {
-    run(async {
-        let mut person = Person::new("r-refused", json!({ "reuse": "Never" })).await;
+    run(in_both_modes(async |mode| {
+        let mut person = Person::new(mode, "r-refused", json!({ "reuse": "Never" })).await;
         // Nobody listens.
         let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("https://{}/token", gone.local_addr().expect("an address"));
@@ -477,7 +501,7 @@ fn a_request_that_was_not_processed_costs_no_sign_in() {
         assert_eq!(person.issuer.requests(), 5);
         person.whole(0).await;
         person.end().await;
-    });
+    }));
 }
 
 #[test]
@@ -491,10 +515,10 @@ fn an_http2_stream_that_was_refused_costs_no_sign_in() {
         ("internal", reset(2), false),
         ("goaway-late", goaway(1), false),
     ];
-    run(async {
-        let lives = cases.map(async |(name, frames, kept)| {
+    run(in_both_modes(async |mode| {
+        let lives = cases.clone().map(async |(name, frames, kept)| {
             let mut person =
-                Person::new(&format!("r-h2-{name}"), json!({ "reuse": "Never" })).await;
+                Person::new(mode, &format!("r-h2-{name}"), json!({ "reuse": "Never" })).await;
             let endpoint = Endpoint::start(vec![Raw::Frames(frames)]);
             let tokens = json!({ "reuse": "Never" });
             person.put_issuer(&endpoint.url, &endpoint.ca, tokens).await;
@@ -503,14 +527,14 @@ fn an_http2_stream_that_was_refused_costs_no_sign_in() {
             person.end().await;
         });
         join_all(lives).await;
-    });
+    }));
 }
 
 /// Two requests that never left the process: the key does not fit the algorithm.
 #[test]
 fn a_request_that_cannot_be_built_leaves_no_doubt() {
-    run(async {
-        let mut person = Person::new("r-unbuilt", json!({ "reuse": "Never" })).await;
+    run(in_both_modes(async |mode| {
+        let mut person = Person::new(mode, "r-unbuilt", json!({ "reuse": "Never" })).await;
         let pair = keys::keys(keys::Kind::Rsa, CLIENT, None);
         person.case.place.put_tls("pair", &pair).await;
         let by = |algorithm: &str| {
@@ -539,13 +563,13 @@ fn a_request_that_cannot_be_built_leaves_no_doubt() {
         );
         person.whole(0).await;
         person.end().await;
-    });
+    }));
 }
 
 #[test]
 fn a_verdict_on_another_request_does_not_outlive_its_mistake() {
-    run(async {
-        let mut person = Person::new("r-typo", json!({})).await;
+    run(in_both_modes(async |mode| {
+        let mut person = Person::new(mode, "r-typo", json!({})).await;
         person.begin(json!({})).await;
         assert!(person.until_served(None).await);
         let id = |id: &str| json!({ "spec": { "client": { "id": id } } });
@@ -569,13 +593,13 @@ fn a_verdict_on_another_request_does_not_outlive_its_mistake() {
         );
         person.whole(0).await;
         person.end().await;
-    });
+    }));
 }
 
 #[test]
 fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
-    run(async {
-        let mut person = Person::new("r-back", json!({})).await;
+    run(in_both_modes(async |mode| {
+        let mut person = Person::new(mode, "r-back", json!({})).await;
         let (first, _) = person.stored().await;
         person.begin(json!({})).await;
         assert!(person.until_served(None).await);
@@ -622,14 +646,14 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
         assert!(person.renew().await);
         person.whole(0).await;
         person.end().await;
-    });
+    }));
 }
 
 #[test]
 fn a_lost_answer_is_asked_for_again_within_the_window() {
-    run(async {
+    run(in_both_modes(async |mode| {
         let tokens = json!({ "reuse": "Never", "reuseWindow": "6s" });
-        let mut person = Person::new("r-window", tokens).await;
+        let mut person = Person::new(mode, "r-window", tokens).await;
         person.issuer.family().grace = Duration::from_secs(6);
         person.issuer.script([Act::GrantAndHang]);
         person.begin(json!({})).await;
@@ -640,13 +664,13 @@ fn a_lost_answer_is_asked_for_again_within_the_window() {
         assert!(person.renew().await, "the sign-in was lost");
         person.whole(0).await;
         person.end().await;
-    });
+    }));
 }
 
 #[test]
 fn each_refresh_has_a_connection_of_its_own() {
-    run(async {
-        let mut person = Person::new("r-fresh", json!({})).await;
+    run(in_both_modes(async |mode| {
+        let mut person = Person::new(mode, "r-fresh", json!({})).await;
         person.begin(json!({})).await;
         assert!(person.until_served(None).await);
         for _ in 0..3 {
@@ -655,16 +679,16 @@ fn each_refresh_has_a_connection_of_its_own() {
         let seen = (person.issuer.requests(), person.issuer.connections());
         assert_eq!(seen, (4, 4));
         person.end().await;
-    });
+    }));
 }
 
 /// The issuer was not reached by the request that broke; or it was, and the sign-in is lost in any case.
 #[test]
 fn when_the_token_has_expired_the_old_refresh_token_is_tried_once() {
-    run(async {
+    run(in_both_modes(async |mode| {
         for spent in [false, true] {
             let name = if spent { "r-last-spent" } else { "r-last-good" };
-            let mut person = Person::new(name, json!({})).await;
+            let mut person = Person::new(mode, name, json!({})).await;
             person.case.frozen.store(true, Ordering::SeqCst);
             person.begin(json!({})).await;
             assert!(person.until_served(None).await);
@@ -707,14 +731,14 @@ fn when_the_token_has_expired_the_old_refresh_token_is_tried_once() {
             }
             person.end().await;
         }
-    });
+    }));
 }
 
 /// Each try sets the mark and takes it off, which changes the state Secret.
 #[test]
 fn a_refresh_that_keeps_failing_backs_off() {
-    run(async {
-        let mut person = Person::new("r-backoff", json!({})).await;
+    run(in_both_modes(async |mode| {
+        let mut person = Person::new(mode, "r-backoff", json!({})).await;
         let refuse = || Act::Refuse("503 Busy", r#"{"error":"temporarily_unavailable"}"#);
         person.issuer.script(std::iter::repeat_with(refuse).take(6));
         person.begin(json!({})).await;
@@ -730,14 +754,14 @@ fn a_refresh_that_keeps_failing_backs_off() {
         assert!(person.until_served(None).await);
         person.whole(0).await;
         person.end().await;
-    });
+    }));
 }
 
 /// A tool that applies the old state Secret while a request is in flight.
 #[test]
 fn a_new_refresh_token_is_stored_over_a_spent_one_that_was_put_back_meanwhile() {
-    run(async {
-        let mut person = Person::new("r-race", json!({})).await;
+    run(in_both_modes(async |mode| {
+        let mut person = Person::new(mode, "r-race", json!({})).await;
         let (first, _) = person.stored().await;
         person.begin(json!({})).await;
         assert!(person.until_served(None).await);
@@ -765,5 +789,5 @@ fn a_new_refresh_token_is_stored_over_a_spent_one_that_was_put_back_meanwhile() 
         .await;
         person.whole(0).await;
         person.end().await;
-    });
+    }));
 }
