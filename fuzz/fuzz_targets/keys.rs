@@ -41,6 +41,11 @@ fuzz_target!(|data: &[u8]| {
         let text = secret.expose_secret();
         assert!(!text.is_empty() && !text.chars().any(char::is_control));
     }
+    if let Ok(material) = Material::from_secret_bytes(data)
+        && let Some(form) = material.odd()
+    {
+        assert!(form.len() < 200 && form.chars().all(|c| !c.is_control()));
+    }
     let Ok(supply) = file(data) else {
         return;
     };
@@ -54,7 +59,7 @@ fuzz_target!(|data: &[u8]| {
     .into_iter()
     .flatten()
     {
-        assert!(problem.len() < 200, "{} bytes", problem.len());
+        assert!(problem.len() < 400, "{} bytes", problem.len());
     }
     let moment = Moment {
         now: Timestamp::from_second(1_790_000_000).expect("in range"),

@@ -92,6 +92,10 @@ pub struct CertificateClient {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub key_id: Option<String>,
+    /// Thumbprint of the certificate in the assertion's header: `Sha1` (`x5t`) or `Sha256` (`x5t#S256`). If not set: at
+    /// Entra ID `Sha1` with RS256 and else `Sha256`; elsewhere none, since servers look for a key that was registered with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbprint: Option<Thumbprint>,
     /// Sends the certificate chain along (`x5c`), for Entra ID's trust by subject name and issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x5c: Option<bool>,
@@ -106,6 +110,16 @@ pub enum SigningAlgorithm {
     RS256,
     /// ECDSA on P-256 with SHA-256.
     ES256,
+}
+
+/// Thumbprint of the certificate in the assertion's header (RFC 7515 sections 4.1.7 and 4.1.8). If not set: at Entra ID
+/// `Sha1` with RS256 and else `Sha256`; elsewhere none.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum Thumbprint {
+    /// `x5t`.
+    Sha1,
+    /// `x5t#S256`.
+    Sha256,
 }
 
 /// A token of a ServiceAccount, made by the API server for the moment.

@@ -21,7 +21,7 @@ mod target;
 
 pub use client::{
     CertificateClient, Client, ManagedIdentityClient, MtlsClient, PublicClient, SecretKeyRef,
-    ServiceAccountToken, SigningAlgorithm,
+    ServiceAccountToken, SigningAlgorithm, Thumbprint,
 };
 pub use credential::{
     ApiCredential, ApiCredentialSpec, ApiPreset, EndpointVersion, Expectation, InlineEntra,

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::{
     context::Context,
     gate::Permit,
-    identity, ids,
+    hint, identity, ids,
     materials::{self, Read},
     refresh::{self, Refresh, Unsaved},
 };
@@ -148,8 +148,12 @@ pub(super) async fn acquire(
                     ));
                     refused.push(not_working(mark.clone(), &refusal, Some(content)));
                 }
-                if let (true, Some(odd)) = (refusal.about_client, odd) {
-                    refusal.next_step.push_str(&format!("; {odd}"));
+                if let (true, Some(odd), Some(mark)) = (refusal.about_client, odd, &used) {
+                    hint::report(context, &credential.namespace, mark, &odd).await;
+                    refusal.next_step.push_str(&format!(
+                        "; what is stored has an odd form, which the events of Secret {} and the operator's log describe",
+                        mark.name
+                    ));
                 }
                 last = Some((refusal, with));
                 if !next {

@@ -118,7 +118,7 @@ pub(super) async fn execute(
         Plan::TakeOver => take_over(context, credential, key, observed).await,
         Plan::Reformat => reformat(context, credential, key, observed).await,
         Plan::Verify => Box::pin(verify(context, credential, key, observed)).await,
-        Plan::Mint(why) => mint(context, credential, key, observed, why, None).await,
+        Plan::Mint(why) => Box::pin(mint(context, credential, key, observed, why, None)).await,
         Plan::Publish(why) => {
             let held = context.with_state(key, &credential.uid, |s| s.held.clone());
             match held {
@@ -258,7 +258,7 @@ async fn verify(
                 return again(context);
             }
             let why = Why::SourceChanged;
-            mint(context, credential, key, observed, why, Some(read)).await
+            Box::pin(mint(context, credential, key, observed, why, Some(read))).await
         }
         // The secret in use is as good as before.
         Err(refusal) if new && refusal.class == Class::Invalid => {

@@ -92,6 +92,9 @@ impl Opened {
     }
 }
 
+/// How bytes become what a grant needs; an error is the rest of a sentence that begins with the key's name.
+type Taken = fn(&[u8]) -> Result<SecretString, String>;
+
 fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> Refusal {
     Refusal::local(
         Class::Invalid,
@@ -121,21 +124,21 @@ pub(super) async fn read(
         .await?;
         material = match &credential.proof {
             Proof::Certificate(Certificate { pair, .. }) => {
-                Material::Signer(Box::new(identity_of(secret, pair)?))
+                Material::Signer(Box::new(identity_of(secret, pair, false)?))
             }
-            Proof::Mtls(pair) => Material::Tls(Box::new(identity_of(secret, pair)?)),
+            Proof::Mtls(pair) => Material::Tls(Box::new(identity_of(secret, pair, true)?)),
             _ => {
                 let lacking = Lacking::CLIENT_SECRET;
                 let bytes = secret.bytes(&reference.key, lacking)?;
                 Material::from_secret_bytes(bytes)
-                    .map_err(|problem| unfit(&reference.name, &reference.key, lacking, problem))?
+                    .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?
             }
         };
         used = Some(secret.mark(&reference.key));
     }
     let (mut with, mut supplies, mut state) = (Vec::new(), Vec::new(), None);
     for need in credential.grant.needs() {
-        let (reference, take): (_, fn(&[u8]) -> _) = match &need {
+        let (reference, take): (_, Taken) = match &need {
             Need::Word(reference) => (reference, oauth::word),
             Need::File(reference) => (reference, oauth::file),
             Need::Account(_) => {
@@ -153,7 +156,7 @@ pub(super) async fn read(
         .await?;
         let lacking = Lacking::SOURCE;
         let supply = take(secret.bytes(&reference.key, lacking)?)
-            .map_err(|problem| unfit(&reference.name, &reference.key, lacking, problem))?;
+            .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
         supplies.push(supply);
         with.push(secret.mark(&reference.key));
         if matches!(credential.grant, Grant::RefreshToken(_)) {
@@ -204,20 +207,22 @@ pub(super) async fn digest(
     Ok(key.fingerprint(&fingerprint::request(credential), &secrets))
 }
 
-fn identity_of(secret: &Opened, pair: &KeyPair) -> Result<Identity, Refusal> {
-    let lacking = Lacking::SOURCE;
+/// The certificate and key of a Secret. `tls`: they are shown in the handshake.
+fn identity_of(secret: &Opened, pair: &KeyPair, tls: bool) -> Result<Identity, Refusal> {
+    let fault = |text: String| Refusal::local(Class::Invalid, "CertificateInvalid", text);
     let text = |key: &str| -> Result<SecretString, Refusal> {
-        oauth::file(secret.bytes(key, lacking)?)
-            .map_err(|problem| unfit(&secret.name, key, lacking, problem))
+        oauth::file(secret.bytes(key, Lacking::SOURCE)?)
+            .map_err(|problem| fault(format!("key {key} of Secret {} {problem}", secret.name)))
     };
     let (certificate, key) = (text(&pair.certificate)?, text(&pair.private_key)?);
-    Identity::from_pem(certificate.expose_secret(), key.expose_secret()).map_err(|problem| {
-        Refusal::local(
-            Class::Invalid,
-            "CertificateInvalid",
-            format!("Secret {}: {problem}", secret.name),
-        )
-    })
+    Identity::from_pem(certificate.expose_secret(), key.expose_secret())
+        .and_then(|identity| {
+            if tls {
+                identity.fits_tls()?;
+            }
+            Ok(identity)
+        })
+        .map_err(|problem| fault(format!("Secret {}: {problem}", secret.name)))
 }
 
 /// Reads a Secret that was not read yet, and checks that its content may serve this purpose and go to this issuer: for

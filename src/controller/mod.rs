@@ -17,6 +17,7 @@ mod endpoints;
 mod execute;
 mod flights;
 mod gate;
+mod hint;
 mod identity;
 mod ids;
 mod index;

@@ -1,7 +1,7 @@
 //! How the client of a credential proves itself, parsed.
 
 use super::FieldError;
-use crate::api::{Client, SecretKeyRef, ServiceAccountToken, SigningAlgorithm};
+use crate::api::{Client, SecretKeyRef, ServiceAccountToken, SigningAlgorithm, Thumbprint};
 
 /// Least and usual life of a ServiceAccount token: the API server gives none below ten minutes.
 const ACCOUNT_SECONDS: i64 = 600;
@@ -73,6 +73,8 @@ pub struct Certificate {
     pub algorithm: Option<SigningAlgorithm>,
     /// `kid` of the header.
     pub key_id: Option<String>,
+    /// Thumbprint of the header, if the user chose one.
+    pub thumbprint: Option<Thumbprint>,
     /// Send the chain.
     pub x5c: bool,
 }
@@ -155,6 +157,7 @@ impl Proof {
                 ),
                 algorithm: c.algorithm,
                 key_id: c.key_id.clone(),
+                thumbprint: c.thumbprint,
                 x5c: c.x5c.unwrap_or_default(),
             })
         } else if let Some(m) = &client.mtls {

@@ -179,6 +179,29 @@ impl AddressNotAllowed {
     }
 }
 
+/// The name of an issuer means no address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NameNotFound {
+    /// DNS says so.
+    #[error("the name is not known")]
+    Unknown,
+    /// DNS says nothing.
+    #[error("DNS does not answer")]
+    Silent,
+}
+
+impl NameNotFound {
+    /// By the text of the system's resolver, which has no other way to tell: `EAI_AGAIN` in the words of glibc and musl.
+    pub fn of(text: &str) -> Self {
+        let silent = ["Temporary failure in name resolution", "Try again"];
+        if silent.iter().any(|words| text.contains(words)) {
+            Self::Silent
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
 /// May a proxy be asked for a name that means `found` here? It looks the name up anew, so an answer of many addresses
 /// must be fit as a whole, and one without any, as is usual behind a proxy, only be of a name that the outside can have.
 ///

@@ -13,11 +13,15 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tower::{BoxError, filter::AsyncPredicate};
 
-use super::addresses::{AddressNotAllowed, allowed, fit_for_proxy};
+use super::addresses::{AddressNotAllowed, NameNotFound, allowed, fit_for_proxy};
 
 /// How long a name may take to be looked up before a proxy is asked for it. Behind a proxy the DNS often knows no
 /// name of the outside, and some say so by silence.
 const LOOK_UP: Duration = Duration::from_secs(2);
+
+/// How long the name of an issuer may take to be looked up: less than a connection may take as a whole, so that a silent DNS is
+/// told from a silent issuer.
+const OWN_LOOK_UP: Duration = Duration::from_secs(4);
 
 /// Looks names up with the system's resolver and hands on only addresses that may be connected to.
 pub struct GuardedResolver {
@@ -35,8 +39,15 @@ impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let cidrs = self.cidrs.clone();
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let looked_up = tokio::net::lookup_host((name.as_str(), 0));
+            let found: Vec<SocketAddr> = tokio::time::timeout(OWN_LOOK_UP, looked_up)
+                .await
+                .map_err(|_| NameNotFound::Silent)?
+                .map_err(|error| NameNotFound::of(&error.to_string()))?
+                .collect();
+            if found.is_empty() {
+                return Err(NameNotFound::Unknown.into());
+            }
             let vetted: Vec<SocketAddr> = found
                 .iter()
                 .copied()

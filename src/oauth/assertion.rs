@@ -6,15 +6,18 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{Identity, SigningKey};
 use crate::{
-    api::SigningAlgorithm,
+    api::{SigningAlgorithm, Thumbprint},
     credential::{Certificate, Endpoint, Issuer},
 };
 
-/// Life of a client assertion in seconds, as Microsoft advises (5 to 10 minutes).
-const LIFE: i64 = 300;
+/// Life of a client assertion for Entra ID in seconds, as Microsoft advises (5 to 10 minutes).
+const LIFE_AT_ENTRA: i64 = 300;
+/// Life elsewhere: with [`BACKDATED`] 90 s, since there are servers that take no assertion of more than 120 s, and some
+/// none that ends more than 60 s ahead (Box).
+pub(super) const LIFE: i64 = 60;
 /// How far `iat` and `nbf` lie in the past: a clock 30 s ahead was answered with 400 and even 500 (facts,
 /// section 5.4).
-const BACKDATED: i64 = 30;
+pub(super) const BACKDATED: i64 = 30;
 
 /// What the header says beside `alg` and `typ`.
 #[derive(Debug, Default)]
@@ -60,7 +63,8 @@ pub(super) fn sign(
 }
 
 /// The client assertion of a certificate. Entra ID finds the key by the certificate's thumbprint (`x5t#S256` with
-/// PS256, `x5t` with RS256: learn.microsoft.com/entra/identity-platform/certificate-credentials), others by `kid`.
+/// PS256, `x5t` with RS256: learn.microsoft.com/entra/identity-platform/certificate-credentials), others by `kid`: a
+/// thumbprint that was not registered with the key is refused by servers that look for it (Spring, Nimbus).
 pub(super) fn of_client(
     client_id: &str,
     issuer: &Issuer,
@@ -81,18 +85,21 @@ pub(super) fn of_client(
             certificate.pair.private_key, certificate.pair.secret
         )
     };
-    let algorithm = identity
-        .key()
-        .algorithm(certificate.algorithm, usual)
-        .map_err(of)?;
+    let key = identity.key().map_err(of)?;
+    let algorithm = key.algorithm(certificate.algorithm, usual).map_err(of)?;
     if entra && algorithm == SigningAlgorithm::ES256 {
         return Err(of("is an EC key, which Entra ID does not take; use RSA"));
     }
-    let sha1 = entra && algorithm == SigningAlgorithm::RS256;
+    let thumbprint = certificate.thumbprint.or(match (entra, algorithm) {
+        (true, SigningAlgorithm::RS256) => Some(Thumbprint::Sha1),
+        (true, _) => Some(Thumbprint::Sha256),
+        (false, _) => None,
+    });
+    let of_kind = |kind| thumbprint == Some(kind);
     let header = Header {
         key_id: certificate.key_id.clone(),
-        x5t: sha1.then(|| identity.thumbprint_sha1()),
-        x5t_s256: (!sha1).then(|| identity.thumbprint_s256()),
+        x5t: of_kind(Thumbprint::Sha1).then(|| identity.thumbprint_sha1()),
+        x5t_s256: of_kind(Thumbprint::Sha256).then(|| identity.thumbprint_s256()),
         x5c: if certificate.x5c {
             identity.x5c()
         } else {
@@ -107,7 +114,7 @@ pub(super) fn of_client(
         "jti": id,
         "iat": now - BACKDATED,
         "nbf": now - BACKDATED,
-        "exp": now + LIFE,
+        "exp": now + if entra { LIFE_AT_ENTRA } else { LIFE },
     });
-    sign(identity.key(), algorithm, &header, &claims).map_err(of)
+    sign(key, algorithm, &header, &claims).map_err(of)
 }

@@ -9,22 +9,27 @@ use std::{
 
 use ipnet::IpNet;
 use reqwest::{
-    Certificate, Client, ClientBuilder, Identity, StatusCode,
+    Client, ClientBuilder, StatusCode,
     header::{
         ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER,
         WWW_AUTHENTICATE,
     },
-    redirect, tls,
+    redirect,
 };
+use rustls::RootCertStore;
 use secrecy::ExposeSecret;
+use tokio::sync::OnceCell;
 use tower::filter::AsyncFilterLayer;
 use url::Url;
 
 use super::{
     Class, Method, RawAnswer, Refusal, TlsIdentity, TokenRequest,
-    broken::{self, WithUser},
+    broken::{self, Way, WithUser},
+    bundle,
+    chain::Card,
     encode,
     recent::Recent,
+    trust::{self, Count, Seen},
     unread,
 };
 use crate::{
@@ -98,8 +103,41 @@ fn not_sent(refusal: Refusal) -> Refusal {
 /// leave a connection open a token (a rival's fault, reliability research section 2.9).
 #[derive(Default)]
 pub struct Http {
-    clients: Mutex<Recent<Settings, Client, MAX_CLIENTS>>,
+    clients: Mutex<Recent<Settings, Arc<OnceCell<Warm>>, MAX_CLIENTS>>,
     proxy: Option<Proxy>,
+    #[cfg(test)]
+    made: std::sync::atomic::AtomicUsize,
+}
+
+/// A client, and what is seen in its handshakes.
+#[derive(Clone)]
+struct Warm {
+    client: Client,
+    seen: Arc<Seen>,
+}
+
+/// A client for one request, and what a failure of it is told by.
+struct Chosen {
+    client: Client,
+    seen: Arc<Seen>,
+    before: Count,
+    proxy: Option<WithUser>,
+    shows: bool,
+    host: String,
+    port: u16,
+}
+
+impl Chosen {
+    /// The way of a request that broke.
+    fn way(&self) -> Way {
+        Way {
+            host: self.host.clone(),
+            port: self.port,
+            proxy: self.proxy,
+            shows: self.shows,
+            seen: self.seen.count().since(self.before),
+        }
+    }
 }
 
 #[derive(Clone, Eq, Hash, PartialEq)]
@@ -108,7 +146,7 @@ struct Settings {
     origin: String,
     ca_bundle: Option<String>,
     cidrs: Vec<IpNet>,
-    /// Name of the client certificate: whoever shows another one gets connections of his own.
+    /// Digest of the client certificate, its chain and its key: whoever shows another one gets connections of his own.
     identity: Option<String>,
     /// Plain http to the machine's own identity endpoint.
     local: bool,
@@ -123,8 +161,8 @@ impl Http {
     /// Asks issuers through this proxy, or directly.
     pub fn by_way_of(proxy: Option<Proxy>) -> Self {
         Self {
-            clients: Mutex::default(),
             proxy,
+            ..Self::default()
         }
     }
 
@@ -147,20 +185,22 @@ impl Http {
         request: TokenRequest,
         manner: Manner,
     ) -> Result<RawAnswer, Broken> {
-        let (request, proxy) = self.prepare(issuer, request, manner).map_err(not_sent)?;
-        read(request, proxy).await
+        let prepared = self.prepare(issuer, request, manner).await;
+        let (request, chosen) = prepared.map_err(not_sent)?;
+        read(request, &chosen).await
     }
 
-    fn prepare(
+    async fn prepare(
         &self,
         issuer: &Issuer,
         request: TokenRequest,
         manner: Manner,
-    ) -> Result<(reqwest::RequestBuilder, Option<WithUser>), Refusal> {
+    ) -> Result<(reqwest::RequestBuilder, Chosen), Refusal> {
         // Shorter than the whole, so that a connection that never stood is told from an answer that did not come.
         let fresh = manner.fresh.then(|| CONNECT.min(manner.deadline * 3 / 4));
         let way = (request.tls.as_ref(), request.local, fresh);
-        let (client, proxy) = self.client(issuer, &request.url, way)?;
+        let chosen = self.client(issuer, &request.url, way).await?;
+        let client = &chosen.client;
         let mut headers = HeaderMap::new();
         if request.method == Method::Post {
             headers.insert(
@@ -184,7 +224,7 @@ impl Http {
             Method::Post => client.post(request.url).headers(headers).body(body),
             Method::Get => client.get(request.url).headers(headers),
         };
-        Ok((built.timeout(manner.deadline), proxy))
+        Ok((built.timeout(manner.deadline), chosen))
     }
 
     /// Gets a public document of an issuer.
@@ -192,19 +232,19 @@ impl Http {
     /// # Errors
     /// A refusal when no complete answer came.
     pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, Refusal> {
-        let (client, proxy) = self
-            .client(issuer, &url, (None, false, None))
-            .map_err(not_sent)?;
-        let answer = read(client.get(url).header("accept", "application/json"), proxy).await;
+        let chosen = self.client(issuer, &url, (None, false, None)).await;
+        let chosen = chosen.map_err(not_sent)?;
+        let request = chosen.client.get(url);
+        let answer = read(request.header("accept", "application/json"), &chosen).await;
         answer.map_err(|broken| broken.refusal)
     }
 
-    fn client(
+    async fn client(
         &self,
         issuer: &Issuer,
         url: &Url,
         (identity, local, fresh): (Option<&TlsIdentity>, bool, Option<Duration>),
-    ) -> Result<(Client, Option<WithUser>), Refusal> {
+    ) -> Result<Chosen, Refusal> {
         if local {
             if issuer.lends.is_none() || !addresses::is_local(url) {
                 return Err(Refusal::local(
@@ -245,14 +285,58 @@ impl Http {
             by_proxy: proxy.and(url.host_str()).map(str::to_owned),
             fresh,
         };
-        let way = proxy.map(|p| WithUser(p.credentials().is_some()));
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&settings) {
-            return Ok((client.clone(), way));
-        }
-        let client = build(&settings, identity, proxy)?;
-        clients.insert(settings, client.clone());
-        Ok((client, way))
+        let warm = self.warm(settings, identity).await?;
+        Ok(Chosen {
+            before: warm.seen.count(),
+            client: warm.client,
+            seen: warm.seen,
+            proxy: proxy.map(|p| WithUser(p.credentials().is_some())),
+            shows: identity.is_some(),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            port: url.port_or_known_default().unwrap_or_default(),
+        })
+    }
+
+    /// How many clients were made.
+    #[cfg(test)]
+    pub(super) fn made(&self) -> usize {
+        self.made.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The client for these settings. Making one reads the system's CAs and parses certificates, which takes milliseconds
+    /// of a processor: it is done once, away from the async tasks, and nobody with other settings waits for it.
+    async fn warm(
+        &self,
+        settings: Settings,
+        identity: Option<&TlsIdentity>,
+    ) -> Result<Warm, Refusal> {
+        let cell = {
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(cell) = clients.get(&settings) {
+                Arc::clone(cell)
+            } else {
+                let cell = Arc::<OnceCell<Warm>>::default();
+                clients.insert(settings.clone(), Arc::clone(&cell));
+                cell
+            }
+        };
+        let make = || async {
+            let proxy = settings.by_proxy.as_ref().and(self.proxy.clone());
+            let (settings, identity) = (settings.clone(), identity.cloned());
+            #[cfg(test)]
+            self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let made = tokio::task::spawn_blocking(move || {
+                build(&settings, identity.as_ref(), proxy.as_ref())
+            });
+            made.await.unwrap_or_else(|_| {
+                Err(Refusal::local(
+                    Class::Transient,
+                    "InternalError",
+                    "the preparation of a request was abandoned; apicred tries again",
+                ))
+            })
+        };
+        cell.get_or_try_init(make).await.cloned()
     }
 }
 
@@ -260,14 +344,14 @@ fn build(
     settings: &Settings,
     identity: Option<&TlsIdentity>,
     proxy: Option<&Proxy>,
-) -> Result<Client, Refusal> {
-    let fault = |text: String| Refusal::local(Class::Invalid, "CaBundleInvalid", text);
+) -> Result<Warm, Refusal> {
+    let seen = Arc::<Seen>::default();
     let mut builder = Client::builder()
         .https_only(!settings.local)
         .redirect(redirect::Policy::none())
         .no_proxy()
         .retry(reqwest::retry::never())
-        .tls_version_min(tls::Version::TLS_1_2)
+        .tls_backend_preconfigured(tls(settings, identity, &seen)?)
         .timeout(TOTAL)
         .pool_max_idle_per_host(if settings.fresh.is_some() {
             0
@@ -287,30 +371,55 @@ fn build(
             .dns_resolver(Arc::new(GuardedResolver::new(settings.cidrs.clone()))),
         Some(proxy) => through(builder, settings, proxy)?,
     };
-    if let Some(pem) = &settings.ca_bundle {
-        let roots = Certificate::from_pem_bundle(pem.as_bytes())
-            .map_err(|_| fault("caBundle is not a list of PEM certificates".to_owned()))?;
-        if roots.is_empty() {
-            return Err(fault(
-                "caBundle holds no PEM certificate; it is the text itself from -----BEGIN CERTIFICATE----- on, neither a file's name nor base64 of it"
-                    .to_owned(),
-            ));
-        }
-        builder = builder.tls_certs_merge(roots);
+    let client = builder.build().map_err(|_| {
+        Refusal::local(
+            Class::Invalid,
+            "InternalError",
+            "no client could be made for this issuer; this is a defect of apicred",
+        )
+    })?;
+    Ok(Warm { client, seen })
+}
+
+/// The TLS settings: TLS 1.2 at least, the system's CAs and those of `caBundle`, the client's certificate.
+fn tls(
+    settings: &Settings,
+    identity: Option<&TlsIdentity>,
+    seen: &Arc<Seen>,
+) -> Result<rustls::ClientConfig, Refusal> {
+    let fault = |text: String| Refusal::local(Class::Invalid, "CaBundleInvalid", text);
+    let mut roots = RootCertStore::empty();
+    let mut anchors = None;
+    if let Some(text) = &settings.ca_bundle {
+        let own = bundle::roots(text).map_err(fault)?;
+        anchors = Some(own.iter().filter_map(|der| Card::of(der)).collect());
+        roots.add_parsable_certificates(own);
     }
-    if let Some(identity) = identity {
-        let identity =
-            Identity::from_pem(identity.pem.expose_secret().as_bytes()).map_err(|_| {
+    // One that cannot be read is the system's matter.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let shown = identity
+        .map(|identity| {
+            trust::certified(identity.pem.expose_secret()).ok_or_else(|| {
                 Refusal::local(
                     Class::Invalid,
                     "MaterialInvalid",
                     "the client certificate and its key cannot be used for TLS",
                 )
-            })?;
-        builder = builder.identity(identity);
+            })
+        })
+        .transpose()?;
+    if roots.is_empty() {
+        return Err(fault(
+            "the operator's machine has no CA certificates and caBundle is not set; set caBundle, or install the system's CAs (ca-certificates, SSL_CERT_FILE)"
+                .to_owned(),
+        ));
     }
-    builder.build().map_err(|_| {
-        fault("caBundle holds a certificate that cannot be trusted as a root".to_owned())
+    trust::config(roots, anchors, shown, seen).map_err(|_| {
+        Refusal::local(
+            Class::Invalid,
+            "InternalError",
+            "TLS could not be set up; this is a defect of apicred",
+        )
     })
 }
 
@@ -351,14 +460,11 @@ fn through(
     Ok(builder)
 }
 
-async fn read(
-    request: reqwest::RequestBuilder,
-    proxy: Option<WithUser>,
-) -> Result<RawAnswer, Broken> {
+async fn read(request: reqwest::RequestBuilder, chosen: &Chosen) -> Result<RawAnswer, Broken> {
     let sent = request.send().await;
     let mut response = sent.map_err(|error| Refusal {
         not_sent: broken::not_processed(&error, error.is_connect()),
-        ..transport(&error, proxy)
+        ..transport(&error, &chosen.way())
     })?;
     let header = |name| {
         response
@@ -390,7 +496,7 @@ async fn read(
                 }
                 unread::too_large(&answer)
             }
-            Err(error) => transport(&error, proxy),
+            Err(error) => transport(&error, &chosen.way()),
         };
         return Err(Broken {
             refusal,
@@ -404,41 +510,11 @@ pub fn not_found(answer: &RawAnswer) -> bool {
     answer.status == StatusCode::NOT_FOUND.as_u16()
 }
 
-/// What went wrong below HTTP, told by kind: error texts of the libraries name hosts and more.
-fn transport(error: &reqwest::Error, proxy: Option<WithUser>) -> Refusal {
-    if let Some(known) = error
-        .source()
-        .and_then(|cause| broken::refusal(cause, proxy))
-    {
-        return known;
-    }
-    if proxy.is_some() && error.is_connect() && error.is_timeout() {
-        return Refusal::local(
-            Class::Transient,
-            "ProxyTimeout",
-            "the proxy for issuers brought about no connection to the issuer in time; apicred tries again",
-        );
-    }
-    let (reason, step) = if error.is_timeout() {
-        (
-            "IssuerTimeout",
-            "the issuer did not answer in time; apicred tries again",
-        )
-    } else if error.is_connect() && proxy.is_some() {
-        (
-            "IssuerUnreachable",
-            "the proxy for issuers opened a connection, and it broke before TLS stood; check the issuer's port and the rules of the proxy",
-        )
-    } else if error.is_connect() {
-        (
-            "IssuerUnreachable",
-            "no connection to the issuer; check its address, DNS and the network policies",
-        )
-    } else {
-        (
-            "IssuerUnreachable",
-            "the connection to the issuer broke; apicred tries again",
-        )
-    };
-    Refusal::local(Class::Transient, reason, step)
+/// What went wrong below HTTP. Of the texts of the libraries nothing is told.
+fn transport(error: &reqwest::Error, way: &Way) -> Refusal {
+    let known = error.source().and_then(|cause| broken::refusal(cause, way));
+    known.unwrap_or_else(|| {
+        let kind = (error.is_connect(), error.is_timeout());
+        broken::plain(error, kind, way)
+    })
 }

@@ -5,6 +5,8 @@
 mod aadsts;
 mod assertion;
 mod broken;
+mod bundle;
+mod chain;
 mod challenge;
 mod classes;
 mod client_auth;
@@ -21,6 +23,7 @@ mod keys;
 mod lifetime;
 mod managed_identity;
 mod needs;
+mod pem;
 mod recent;
 mod refusal;
 mod refused;
@@ -28,12 +31,14 @@ pub mod renewal;
 mod request;
 mod response;
 mod revocation;
+mod secret_form;
 pub mod sign_in;
 pub mod spent;
 mod stated;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trust;
 mod unread;
 
 pub use aadsts::LOOP;

@@ -1,12 +1,12 @@
 //! What a request needs that has to be read first, and what was read.
 
-use base64::Engine;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Local, TokenEndpoint, keys::Identity};
+use super::{Local, TokenEndpoint, keys::Identity, pem, secret_form};
 use crate::{
     api::{Cloud, SecretKeyRef},
     credential::{AccountToken, Credential, Endpoint},
+    input,
 };
 
 /// Longest text that is taken from a Secret: 16 KiB for a word, 64 KiB for a file of keys.
@@ -62,34 +62,16 @@ impl Material {
     ///
     /// # Errors
     /// A sentence for the user when the bytes cannot be one.
-    pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
+    pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, String> {
         word(bytes).map(Self::Secret)
     }
 
-    /// What a client secret looks like that was stored wrongly. It may be right all the same, so it is told only once
-    /// the issuer has refused it; and nothing but the dress of it is told.
-    pub fn odd(&self) -> Option<&'static str> {
-        let Self::Secret(secret) = self else {
-            return None;
-        };
-        let text = secret.expose_secret();
-        let quoted = |q: char| text.len() > 1 && text.starts_with(q) && text.ends_with(q);
-        let encoded = || {
-            let bytes = base64::engine::general_purpose::STANDARD.decode(text);
-            bytes.is_ok_and(|b| b.len() >= 12 && b.iter().all(u8::is_ascii_graphic))
-        };
-        if text.trim() != text {
-            Some("what is stored begins or ends with a blank")
-        } else if text.starts_with('\u{feff}') {
-            Some("what is stored begins with a byte order mark, as Windows writes it")
-        } else if quoted('"') || quoted('\'') {
-            Some("what is stored stands in quotation marks")
-        } else if encoded() {
-            Some(
-                "what is stored looks like base64 of something else; stringData takes the value as it is, and kubectl create secret as well",
-            )
-        } else {
-            None
+    /// The odd form of a client secret that was refused, if it has one: the rest of a sentence that begins with "what is
+    /// stored". For those alone who may read the Secret.
+    pub fn odd(&self) -> Option<String> {
+        match self {
+            Self::Secret(secret) => secret_form::of_secret(secret.expose_secret()),
+            _ => None,
         }
     }
 
@@ -117,37 +99,57 @@ impl Material {
 ///
 /// # Errors
 /// A sentence for the user when the bytes cannot be one.
-pub fn word(bytes: &[u8]) -> Result<SecretString, &'static str> {
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| "is not text (UTF-8); store the value itself")?;
+pub fn word(bytes: &[u8]) -> Result<SecretString, String> {
+    let text = match std::str::from_utf8(bytes) {
+        // UTF-16 of ASCII letters is UTF-8 as well, with a zero byte beside each letter.
+        Ok(text) if !text.contains('\0') => text,
+        _ => {
+            let what = match input::text(bytes) {
+                Ok(text) if text.as_bytes() == bytes => {
+                    "has a control character (U+0000) inside; store the value alone".to_owned()
+                }
+                Ok(_) => "is UTF-16, as PowerShell writes it; store the value as UTF-8".to_owned(),
+                Err(why) => format!("{why}; store the value itself, as text"),
+            };
+            return Err(what);
+        }
+    };
     let text = text
         .strip_suffix('\n')
         .map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
     if text.is_empty() {
-        return Err("is empty; store the value under it");
+        return Err("is empty; store the value under it".to_owned());
     }
     if text.len() > MAX_WORD {
-        return Err("is longer than 16 KiB; secrets and tokens are shorter");
+        return Err("is longer than 16 KiB; secrets and tokens are shorter".to_owned());
     }
     if text.chars().any(char::is_control) {
-        return Err("has a line break or control character inside; store the value alone");
+        let what = if text.contains("-----BEGIN ") {
+            "is PEM (a certificate or a key), where one word is needed; use client.certificate or client.mtls for it"
+        } else {
+            "has a line break or control character inside; store the value alone"
+        };
+        return Err(what.to_owned());
     }
     Ok(SecretString::from(text))
 }
 
-/// A file out of a Secret.
+/// A file of keys out of a Secret. What is around the keys may be in any charset.
 ///
 /// # Errors
-/// A sentence for the user when the bytes cannot be one.
-pub fn file(bytes: &[u8]) -> Result<SecretString, &'static str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "is not text; store the key as PEM")?;
+/// The rest of a sentence that begins with the key's name, when the bytes cannot be one.
+pub fn file(bytes: &[u8]) -> Result<SecretString, String> {
+    if bytes.len() > MAX_FILE {
+        return Err("is longer than 64 KiB; a key file is shorter".to_owned());
+    }
+    if let Some(form) = pem::form_of_bytes(bytes) {
+        return Err(format!("is {}; {}", form.what, form.step));
+    }
+    let text = input::lossy(bytes).map_err(|why| format!("{why}; store the key as PEM"))?;
     if text.trim().is_empty() {
-        return Err("is empty; store the key under it");
+        return Err("is empty; store the key under it".to_owned());
     }
-    if text.len() > MAX_FILE {
-        return Err("is longer than 64 KiB; a key file is shorter");
-    }
-    Ok(SecretString::from(text))
+    Ok(SecretString::from(text.into_owned()))
 }
 
 /// The audience of a ServiceAccount's token if nobody chose one (facts, section 1.5).

@@ -186,7 +186,7 @@ pub fn request(
 
     let tls = match material {
         Material::Tls(identity) => Some(TlsIdentity {
-            name: identity.thumbprint_s256(),
+            name: identity.digest(),
             pem: identity.pem().clone(),
         }),
         _ => None,

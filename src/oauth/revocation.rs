@@ -51,7 +51,7 @@ pub fn revocation(
     let pairs = fields.iter().map(|(k, v)| (*k, v.expose_secret()));
     let tls = match material {
         Material::Tls(identity) => Some(TlsIdentity {
-            name: identity.thumbprint_s256(),
+            name: identity.digest(),
             pem: identity.pem().clone(),
         }),
         _ => None,

@@ -61,6 +61,7 @@ A rule that no code uses is a defect; so is a call without a rule.
   resources: [tokenissuers/status]
   verbs: [patch]
 # src/controller/record.rs (notify): tells changes as Events. They are never read, patched or counted up.
+# src/controller/hint.rs (report): an Event on a Secret whose client secret was refused and has an odd form.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

@@ -76,7 +76,7 @@ async fn secrets(
     for SecretKeyRef { name, key } in references {
         let read = async {
             let secret = open(cluster, credential, origins, name).await?;
-            word(bytes(&secret, name, key)?).map_err(|problem| unfit(name, key, problem))
+            word(bytes(&secret, name, key)?).map_err(|problem| unfit(name, key, &problem))
         };
         match read.await {
             Ok(secret) => found.push(Candidate {
@@ -102,7 +102,7 @@ async fn certificate(
     let name = &pair.secret;
     let secret = open(cluster, credential, origins, name).await?;
     let text = |key: &str| -> Result<SecretString, String> {
-        file(bytes(&secret, name, key)?).map_err(|problem| unfit(name, key, problem))
+        file(bytes(&secret, name, key)?).map_err(|problem| unfit(name, key, &problem))
     };
     let (certificate, key) = (text(&pair.certificate)?, text(&pair.private_key)?);
     Identity::from_pem(certificate.expose_secret(), key.expose_secret())

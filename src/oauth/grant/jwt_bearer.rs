@@ -11,16 +11,10 @@ use crate::{
     credential::{FieldError, Subject},
     oauth::{
         Class, Need,
-        assertion::{self, Header},
+        assertion::{self, BACKDATED, Header, LIFE},
         keys::SigningKey,
     },
 };
-
-/// Life of a signed assertion in seconds. Google takes up to an hour; five minutes are plenty for one request.
-const LIFE: i64 = 300;
-/// How far `iat` lies in the past: a clock that is ahead of the issuer's would make it a token from the future
-/// (facts, section 5.4).
-const BACKDATED: i64 = 30;
 
 /// The assertion.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,7 +152,9 @@ impl Signed {
         let now = around.now.as_second();
         claims.insert("iat".to_owned(), json!(now - BACKDATED));
         claims.insert("exp".to_owned(), json!(now + LIFE));
-        claims.insert("jti".to_owned(), json!(around.assertion_id));
+        // The client's own assertion in the same request has the id itself, and an id is used once (RFC 7519 section 4.1.7).
+        let id = format!("{}-grant", around.assertion_id);
+        claims.insert("jti".to_owned(), json!(id));
         let scopes = &around.credential.ask.scopes;
         if self.scopes_claimed(file.as_ref()) && !scopes.is_empty() {
             claims.insert("scope".to_owned(), json!(scopes.join(" ")));

@@ -103,7 +103,7 @@ pub(super) fn post(
         .map(|(k, v)| (k.as_str(), v.as_str()));
     let tls = match material {
         Material::Tls(identity) => Some(TlsIdentity {
-            name: identity.thumbprint_s256(),
+            name: identity.digest(),
             pem: identity.pem().clone(),
         }),
         _ => None,

@@ -2,6 +2,7 @@
 
 mod answer;
 mod corpus;
+mod forms;
 mod golden;
 mod granted;
 mod hostile;
@@ -12,4 +13,5 @@ mod refusal;
 mod renewal;
 mod request;
 mod servers;
+mod tls;
 mod types;

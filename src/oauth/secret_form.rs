@@ -1,0 +1,355 @@
+//! What a client secret looks like that was stored wrongly. It may be right all the same, so it is told only once the issuer has
+//! refused it; and nothing but its form is told.
+
+use base64::{
+    Engine,
+    alphabet::{STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde_json::Value;
+
+use super::pem;
+use crate::input;
+
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+/// Shortest text that is taken for the origin of base64 or of hexadecimal digits: shorter ones come by chance.
+const LEAST: usize = 12;
+
+/// The odd form of a text: the rest of a sentence that begins with "what is stored".
+pub(super) fn of_secret(text: &str) -> Option<String> {
+    let rules: [fn(&str) -> Option<String>; 13] = [
+        pem_text,
+        json,
+        reference,
+        placeholder,
+        assignment,
+        header,
+        quoted,
+        invisible,
+        blank,
+        id,
+        encoded,
+        hexadecimal,
+        typographic,
+    ];
+    // What is around it is told first, and what is inside of that next.
+    rules.iter().find_map(|rule| rule(text))
+}
+
+fn pem_text(text: &str) -> Option<String> {
+    if text.contains("-----BEGIN ") {
+        return Some("is PEM (a certificate or a key) and no client secret; use client.certificate or client.mtls for it".to_owned());
+    }
+    None
+}
+
+fn reference(text: &str) -> Option<String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let vault = [
+        "@microsoft.keyvault(",
+        "vault:",
+        "ref+",
+        "op://",
+        "arn:aws:secretsmanager",
+        "arn:aws:ssm",
+    ];
+    if vault.iter().any(|v| lower.starts_with(v)) || lower.contains(".vault.azure.net/") {
+        return Some(
+            "is a reference to a secret store, which nobody has resolved; store the value itself"
+                .to_owned(),
+        );
+    }
+    if lower.starts_with("https://") || lower.starts_with("http://") {
+        return Some("is a URL and no client secret; store the value itself".to_owned());
+    }
+    None
+}
+
+fn placeholder(text: &str) -> Option<String> {
+    const WORDS: [&str; 24] = [
+        "changeme",
+        "changeit",
+        "changethis",
+        "replaceme",
+        "replacethis",
+        "placeholder",
+        "todo",
+        "tbd",
+        "fixme",
+        "xxx",
+        "xxxx",
+        "secret",
+        "mysecret",
+        "clientsecret",
+        "myclientsecret",
+        "yoursecret",
+        "yourclientsecret",
+        "clientsecretvalue",
+        "password",
+        "redacted",
+        "dummy",
+        "null",
+        "none",
+        "undefined",
+    ];
+    let text = text.trim();
+    let bare: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+    let word = WORDS.contains(&bare.to_ascii_lowercase().as_str());
+    let between = |open: &str, close: &str| {
+        text.len() > open.len() + close.len() && text.starts_with(open) && text.ends_with(close)
+    };
+    let template = between("<", ">")
+        || between("${", "}")
+        || between("{{", "}}")
+        || between("$(", ")")
+        || between("%", "%")
+        || between("[", "]");
+    let hidden = text.len() > 2
+        && text
+            .chars()
+            .all(|c| matches!(c, '*' | '\u{2022}' | '.' | 'x' | 'X'));
+    if word || template || hidden {
+        return Some(
+            "looks like a placeholder that was not filled in; store the value itself".to_owned(),
+        );
+    }
+    // A shell variable that was not expanded.
+    let variable = text.strip_prefix('$').is_some_and(|name| {
+        name.len() > 2
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    });
+    if variable {
+        return Some(
+            "looks like a variable that was not expanded; store the value itself".to_owned(),
+        );
+    }
+    None
+}
+
+/// `NAME=value` out of an env file, `name: value` out of YAML.
+fn assignment(text: &str) -> Option<String> {
+    let text = text.trim();
+    let text = text.strip_prefix("export ").unwrap_or(text);
+    let (name, value) = text.split_once(['=', ':'])?;
+    let name = name.trim().trim_matches(['"', '\'']);
+    let fits = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    let lower = name.to_ascii_lowercase();
+    let known = [
+        "secret", "password", "passwd", "token", "api_key", "apikey", "api-key",
+    ];
+    let screams = name.contains('_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let named = screams || known.iter().any(|k| lower.contains(k));
+    // Padding of base64 is no value.
+    if fits && named && !value.trim_matches(['=', ' ']).is_empty() {
+        return Some(
+            "is a whole line with a name in front of the value; store the value alone".to_owned(),
+        );
+    }
+    None
+}
+
+fn header(text: &str) -> Option<String> {
+    let lower = text.trim_start().to_ascii_lowercase();
+    if lower.starts_with("bearer ")
+        || lower.starts_with("basic ")
+        || lower.starts_with("authorization:")
+    {
+        return Some(
+            "is the value of an Authorization header; store the client secret alone".to_owned(),
+        );
+    }
+    None
+}
+
+fn quoted(text: &str) -> Option<String> {
+    const PAIRS: [(char, char); 8] = [
+        ('"', '"'),
+        ('\'', '\''),
+        ('`', '`'),
+        ('\u{201c}', '\u{201d}'),
+        ('\u{2018}', '\u{2019}'),
+        ('\u{201e}', '\u{201c}'),
+        ('\u{ab}', '\u{bb}'),
+        ('\u{201d}', '\u{201d}'),
+    ];
+    let text = text.trim();
+    let inside = |(open, close): &(char, char)| {
+        text.strip_prefix(*open)
+            .is_some_and(|rest| rest.ends_with(*close))
+    };
+    if PAIRS.iter().any(inside) {
+        return Some("stands in quotation marks; store the value without them".to_owned());
+    }
+    None
+}
+
+fn invisible(text: &str) -> Option<String> {
+    if text.starts_with('\u{feff}') {
+        return Some("begins with a byte order mark (U+FEFF), as Windows writes it; store the value without it".to_owned());
+    }
+    let count = text.chars().count();
+    let (at, found) = text
+        .chars()
+        .enumerate()
+        .find(|(_, c)| pem::is_invisible(*c) || c.is_control())?;
+    let place = match at {
+        0 => "at its beginning",
+        at if at + 1 == count => "at its end",
+        _ => "inside",
+    };
+    Some(format!(
+        "has an invisible character (U+{:04X}) {place}, as copying out of a web page or chat leaves it; store the value without it",
+        u32::from(found)
+    ))
+}
+
+fn blank(text: &str) -> Option<String> {
+    if text.trim() != text {
+        return Some("begins or ends with a blank; store the value without it".to_owned());
+    }
+    if text.contains(char::is_whitespace) {
+        return Some("has a blank inside; store the value alone and in one piece".to_owned());
+    }
+    if text.ends_with("\\n") || text.ends_with("\\r") {
+        return Some(
+            "ends with the two characters \\n in place of a line end; store the value without them"
+                .to_owned(),
+        );
+    }
+    None
+}
+
+/// The names that secrets have in JSON, as portals, command lines and other tools write it.
+const NAMES: [&str; 10] = [
+    "client_secret",
+    "clientSecret",
+    "secretText",
+    "secret",
+    "password",
+    "appPassword",
+    "value",
+    "key",
+    "clientsecret",
+    "token",
+];
+
+fn json(text: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(text.trim()).ok()?;
+    match value {
+        Value::Object(object) => Some(
+            match NAMES
+                .iter()
+                .find(|n| object.get(**n).is_some_and(Value::is_string))
+            {
+                Some(name) => {
+                    format!("is a JSON object; store the value of its field {name} alone")
+                }
+                None => "is a JSON object; store the value alone".to_owned(),
+            },
+        ),
+        Value::Array(_) => Some("is a JSON array; store the value alone".to_owned()),
+        _ => None,
+    }
+}
+
+/// A GUID, in braces or not.
+fn id(text: &str) -> Option<String> {
+    let text = text.trim().trim_matches(['{', '}']);
+    let groups: Vec<&str> = text.split('-').collect();
+    let lengths = groups.iter().map(|g| g.len()).eq([8, 4, 4, 4, 12]);
+    if lengths
+        && groups
+            .iter()
+            .all(|g| g.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        return Some("looks like an id (a GUID): Entra ID shows the secret's id beside its value; store the value".to_owned());
+    }
+    None
+}
+
+fn encoded(text: &str) -> Option<String> {
+    if text.starts_with('%') || percent(text) {
+        return Some(
+            "looks URL-encoded (%XX); store the value as it is, since apicred encodes it"
+                .to_owned(),
+        );
+    }
+    let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let decoded = [&STANDARD, &URL_SAFE]
+        .into_iter()
+        .find_map(|alphabet| GeneralPurpose::new(alphabet, LENIENT).decode(&bare).ok())?;
+    let inner = input::text(&decoded).ok()?;
+    let end = if inner.ends_with(['\n', '\r']) {
+        " with a line end after it"
+    } else {
+        ""
+    };
+    let value = inner.trim();
+    let what = if value.contains("-----BEGIN ") {
+        "base64 of PEM"
+    } else if value.starts_with('{') && serde_json::from_str::<Value>(value).is_ok() {
+        "base64 of a JSON object"
+    } else if value.len() >= LEAST && value.chars().all(|c| c.is_ascii_graphic()) {
+        "base64 of something else"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "looks like {what}{end}; stringData takes the value as it is, and kubectl create secret as well"
+    ))
+}
+
+/// Is there an escape of a form in it, and none that is broken?
+fn percent(text: &str) -> bool {
+    let mut parts = text.split('%');
+    let _ = parts.next();
+    let mut any = false;
+    for part in parts {
+        let hex = part
+            .as_bytes()
+            .get(..2)
+            .is_some_and(|b| b.iter().all(u8::is_ascii_hexdigit));
+        if !hex {
+            return false;
+        }
+        any = true;
+    }
+    any
+}
+
+fn hexadecimal(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let digit = |b: u8| char::from(b).to_digit(16);
+    if !bytes.len().is_multiple_of(2) {
+        return None;
+    }
+    let decoded = bytes
+        .chunks_exact(2)
+        .map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok())
+        .collect::<Option<Vec<u8>>>()?;
+    let plain = decoded.trim_ascii_end();
+    if plain.len() >= LEAST && plain.iter().all(u8::is_ascii_graphic) {
+        return Some(
+            "looks like the hexadecimal digits of something else; store the value as it is"
+                .to_owned(),
+        );
+    }
+    None
+}
+
+fn typographic(text: &str) -> Option<String> {
+    let odd = |c: char| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2018}'..='\u{201f}' | '\u{2026}' | '\u{2212}' | '\u{ff01}'..='\u{ff5e}');
+    let found = text.chars().find(|c| odd(*c))?;
+    Some(format!(
+        "has a typographic character (U+{:04X}), as text programs put it in place of a plain one; store the value as it was copied from the issuer",
+        u32::from(found)
+    ))
+}
