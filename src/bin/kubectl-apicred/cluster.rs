@@ -12,7 +12,10 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::Target;
+use crate::{
+    Target,
+    kubeconfig::{merged, unreadable},
+};
 
 /// A healthy server answers in milliseconds; a credential plugin of the kubeconfig may take its time.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -41,7 +44,9 @@ impl Trouble {
         let why = match self {
             Self::NotFound => "it does not exist",
             Self::Conflict => "somebody else changed it at the same time; run the command again",
-            Self::Forbidden => "your rights do not allow it (docs/sign-in.md has a Role that does)",
+            Self::Forbidden => {
+                "your rights do not allow it; have the Role in docs/sign-in.md bound to you"
+            }
             Self::Unauthorized => "the cluster does not know you; sign in to the cluster first",
             Self::Quota => "a quota of the namespace is used up",
             Self::Invalid => {
@@ -63,12 +68,12 @@ impl Cluster {
             ..KubeConfigOptions::default()
         };
         let unusable = "the kubeconfig cannot be used";
-        let config = match (&target.kubeconfig, &target.context) {
-            (Some(path), _) => {
-                let read = Kubeconfig::read_from(path)
-                    .map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
-                Config::from_custom_kubeconfig(read, &options).await
-            }
+        let named = match &target.kubeconfig {
+            Some(path) => Some(Kubeconfig::read_from(path).map_err(|e| unreadable(path, &e))?),
+            None => std::env::var_os("KUBECONFIG").map_or(Ok(None), |list| merged(&list))?,
+        };
+        let config = match (named, &target.context) {
+            (Some(read), _) => Config::from_custom_kubeconfig(read, &options).await,
             (None, Some(_)) => Config::from_kubeconfig(&options).await,
             (None, None) => {
                 let found = Config::infer().await;

@@ -9,6 +9,7 @@ mod callback;
 mod cluster;
 mod consent;
 mod device;
+mod kubeconfig;
 mod login;
 mod page;
 mod proof;

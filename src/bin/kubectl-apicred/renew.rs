@@ -16,20 +16,99 @@ use crate::{
 pub(crate) async fn run(target: &Target) -> Result<(), String> {
     let cluster = Cluster::connect(target).await?;
     let name = target.credential.as_str();
+    let doing = |what: &str| format!("{what} ApiCredential {}/{name}", cluster.namespace);
     let now = SystemClock.now().to_string();
     let change = json!({ "metadata": { "annotations": { (names::RENEW_REQUESTED_AT): now } } });
     let (api, params) = (cluster.api::<ApiCredential>(), PatchParams::default());
     call(api.patch(name, &params, &Patch::Merge(&change)))
         .await
-        .map_err(|t| {
-            t.about(&format!(
-                "changing ApiCredential {}/{name}",
+        .map_err(|t| t.about(&doing("changing")))
+        .map(|changed| {
+            tell::out(&format!(
+                "renewal of {}/{name} requested",
                 cluster.namespace
-            ))
-        })?;
-    tell::out(&format!(
-        "renewal of {}/{name} requested",
-        cluster.namespace
-    ));
-    Ok(())
+            ));
+            if let Some(why) = obstacle(&changed) {
+                tell::err(&format!("note: {why}"));
+            }
+        })
+}
+
+/// Why the request will not be served soon, as far as the object says.
+pub(crate) fn obstacle(object: &ApiCredential) -> Option<String> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Some("it is being deleted, and gets no more tokens".to_owned());
+    }
+    if object.spec.suspend == Some(true) {
+        return Some("it is suspended, and gets a token after spec.suspend is removed".to_owned());
+    }
+    let status = object.status.as_ref();
+    let Some(status) = status.filter(|s| s.observed_generation.is_some()) else {
+        return Some(
+            "no operator has reported on it yet; is one running, and does it watch this namespace?"
+                .to_owned(),
+        );
+    };
+    if status.observed_generation != object.metadata.generation {
+        return Some(
+            "the operator has not reported on its last change yet; its status follows".to_owned(),
+        );
+    }
+    let mut conditions = status.conditions.iter();
+    conditions
+        .find(|c| c.type_ == "Stalled" && c.status == "True")
+        .map(|c| format!("its last renewal was refused ({}): {}", c.reason, c.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn told(meta: &Value, spec: &Value, status: &Value) -> Option<String> {
+        let mut object = json!({
+            "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential",
+            "metadata": { "name": "c", "namespace": "team", "generation": 2 },
+            "spec": { "target": { "secretName": "t" } }, "status": status,
+        });
+        for (part, change) in [("metadata", meta), ("spec", spec)] {
+            for (key, value) in change.as_object().into_iter().flatten() {
+                object[part][key] = value.clone();
+            }
+        }
+        obstacle(&serde_json::from_value(object).expect("a credential"))
+    }
+
+    #[test]
+    fn a_request_that_nobody_will_serve_is_told_so() {
+        let none = json!({});
+        let seen = json!({ "observedGeneration": 2 });
+        let stalled = json!({ "observedGeneration": 2, "conditions": [{
+            "type": "Stalled", "status": "True", "reason": "ScopeNotAllowed", "message": "add it",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }] });
+        let gone = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        for (meta, spec, status, what) in [
+            (&none, &none, &seen, None),
+            (&none, &json!({ "suspend": false }), &seen, None),
+            (&gone, &none, &seen, Some("being deleted")),
+            (&none, &json!({ "suspend": true }), &seen, Some("suspended")),
+            (&none, &none, &Value::Null, Some("no operator")),
+            (&none, &none, &json!({}), Some("no operator")),
+            (
+                &none,
+                &none,
+                &json!({ "observedGeneration": 1 }),
+                Some("last change"),
+            ),
+            (&none, &none, &stalled, Some("(ScopeNotAllowed): add it")),
+        ] {
+            let told = told(meta, spec, status);
+            match what {
+                None => assert_eq!(told, None),
+                Some(what) => assert!(told.as_ref().is_some_and(|t| t.contains(what)), "{told:?}"),
+            }
+        }
+    }
 }
