@@ -197,6 +197,7 @@ pub(crate) fn holding(credential: &Credential, record: Record) -> Observed {
             expiry_unreadable: false,
         }],
         companions: Vec::new(),
+        unread: Vec::new(),
         missing_account: None,
         memory: Memory::default(),
         held: false,

@@ -527,6 +527,207 @@ fn each_reason_stands_in_a_page_for_users() {
     assert!(missing.is_empty(), "no page explains {missing:?}");
 }
 
+/// Words in camel case, with two capital letters at least, that stand alone between quotes.
+fn quoted_words(text: &str) -> BTreeSet<String> {
+    let word = |w: &str| {
+        w.starts_with(char::is_uppercase)
+            && w.chars().all(char::is_alphanumeric)
+            && w.chars().filter(|c| c.is_uppercase()).count() > 1
+            && w.chars().any(char::is_lowercase)
+    };
+    // Whichever of the parts are the quoted ones: between two texts stands no such word alone.
+    let parts = text.split('"').map(str::to_owned);
+    parts.filter(|part| word(part)).collect()
+}
+
+/// Words in camel case that the code writes and that are neither a reason nor a type of condition.
+const NO_REASONS: [&str; 31] = [
+    // Kinds, and formats of the target's keys.
+    "ApiCredential",
+    "ClusterTokenIssuer",
+    "TokenIssuer",
+    "ServiceAccount",
+    "ExecCredential",
+    "TokenType",
+    "ExpiresAt",
+    // Operators of label selectors.
+    "DoesNotExist",
+    "NotIn",
+    // Where a lifetime was read, and which rule chose the time of a renewal.
+    "ExpiresIn",
+    "ExpiresOn",
+    "HalfLife",
+    "RefreshIn",
+    "TooShort",
+    // First words of permissions, and the API that tells of itself.
+    "AdvancedHunting",
+    "AdvancedQuery",
+    "IntegrationConfiguration",
+    "MmdSupport",
+    "MWaaSDevice",
+    "RemediationTasks",
+    "SecurityBaselinesAssessment",
+    "SecurityConfiguration",
+    "SecurityRecommendation",
+    "WindowsDefenderATP",
+    "DefenderForCloudApps",
+    "DefenderForEndpoint",
+    "ManagedDesktop",
+    // Of the API server, and of a sample that objects are compressed with.
+    "NamespaceTerminating",
+    "RequestFailed",
+    "MicrosoftGraph",
+    // Only in the log: its credential is gone.
+    "RevocationFailed",
+];
+
+/// The code that decides what is reported, without its tests and comments.
+fn reporting_code() -> Vec<(String, String)> {
+    let rooms = [
+        "controller/",
+        "credential/",
+        "issuer/",
+        "oauth/",
+        "plan/",
+        "publish/",
+    ];
+    let comment = |line: &&str| !line.trim_start().starts_with("//");
+    files()
+        .into_iter()
+        .filter(|(path, _)| rooms.iter().any(|room| path.starts_with(room)))
+        .filter(|(path, _)| !is_test(path) && !path.starts_with("oauth/sign_in/"))
+        .map(|(path, text)| {
+            let text = text.split("mod tests {").next().unwrap_or_default();
+            let lines: Vec<&str> = text.lines().filter(comment).collect();
+            (path, lines.join("\n"))
+        })
+        .collect()
+}
+
+#[test]
+fn the_page_explains_each_reason_that_exists_and_no_other() {
+    let sample = "x(\"SecretExpiring\", \"text\", \"A\", \"With blank Here\", \"Word\")";
+    assert_eq!(quoted_words(sample), ["SecretExpiring".to_owned()].into());
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let page = fs::read_to_string(docs.join("troubleshooting.md")).expect("the page");
+    let written: BTreeSet<String> = reporting_code()
+        .iter()
+        .flat_map(|(_, text)| quoted_words(text))
+        .collect();
+    let missing: Vec<_> = written
+        .iter()
+        .filter(|word| !NO_REASONS.contains(&word.as_str()))
+        .filter(|word| !page.contains(&format!("`{word}`")))
+        .collect();
+    assert!(missing.is_empty(), "the page does not explain {missing:?}");
+    let gone: Vec<_> = NO_REASONS
+        .iter()
+        .filter(|w| !written.contains(**w))
+        .collect();
+    assert!(gone.is_empty(), "{gone:?} is no longer written");
+    let rows = page.split("## Reasons").nth(1).expect("reasons");
+    let rows = rows.split("\n## ").next().expect("a table");
+    let rows = rows.lines().filter_map(|line| line.strip_prefix("| `"));
+    let all: String = reporting_code().into_iter().map(|(_, text)| text).collect();
+    let (mut explained, mut unknown) = (0, Vec::new());
+    for (reasons, step) in rows.filter_map(|row| row.split_once('|')) {
+        assert!(step.trim().len() > 10, "{reasons} has no next step");
+        for reason in reasons.split(['`', ',', ' ']).filter(|r| !r.is_empty()) {
+            explained += 1;
+            if !all.contains(&format!("\"{reason}\"")) {
+                unknown.push(reason.to_owned());
+            }
+        }
+    }
+    assert!(explained > 120, "{explained}");
+    assert!(unknown.is_empty(), "no code reports {unknown:?}");
+}
+
+/// A reason or the path of a field, and the sentence behind it, of a refusal in a piece of code.
+fn sentences(code: &str) -> Vec<(String, String)> {
+    let reason = |text: &str| !quoted_words(&format!("\"{text}\"")).is_empty();
+    let field = |text: &str| text.starts_with("spec.");
+    let text_at = |at: usize| -> Option<(&str, usize)> {
+        let rest = &code[at..];
+        let mut escaped = false;
+        let end = rest.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        })?;
+        Some((&rest[..end], at + end + 1))
+    };
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = code[at..].find('"') {
+        let Some((text, end)) = text_at(at + start + 1) else {
+            break;
+        };
+        at = end;
+        let between = code[end..]
+            .trim_start()
+            .strip_prefix(',')
+            .map(str::trim_start);
+        let between = between.map(|b| {
+            let b = b.strip_prefix("format!(").unwrap_or(b);
+            b.strip_prefix("or(").unwrap_or(b).trim_start()
+        });
+        if let Some(rest) = between.and_then(|b| b.strip_prefix('"'))
+            && (reason(text) || field(text))
+            && let Some((sentence, _)) = text_at(code.len() - rest.len())
+            && sentence.contains(' ')
+        {
+            found.push((text.to_owned(), sentence.to_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn each_message_has_a_next_step_and_is_short() {
+    let sample = "local(A, \"TargetInvalid\", format!(\n \"it \\\"is\\\" {x}; fix it\")), new(\"spec.api\", \"set it\"), f(\"a\", \"b c\")";
+    let found = sentences(sample);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0].1, "it \\\"is\\\" {x}; fix it");
+    // What a reader is to do, in the words that the messages have for it.
+    let steps = [
+        "apicred", "add", "check", "choose", "correct", "create", "delete", "exclude", "fix",
+        "give", "did", "have", "look", "make", "must", "name", "put", "raise", "refer", "renew",
+        "run", "remove", "select", "set", "sign", "store", "use", "write",
+    ];
+    let mut count = 0;
+    for (path, code) in reporting_code() {
+        // The tables of issuers' errors are sentences of their own, with a link behind them.
+        if path.starts_with("oauth/") {
+            continue;
+        }
+        for (reason, sentence) in sentences(&code) {
+            // A part of a sentence is put together with its step elsewhere.
+            if ["{problem}", "permissions"]
+                .iter()
+                .any(|part| sentence.ends_with(part))
+            {
+                continue;
+            }
+            count += 1;
+            let mut words = sentence.split(|c: char| !c.is_alphanumeric());
+            assert!(
+                words.any(|word| steps.contains(&word)),
+                "{path}: {reason} does not say what to do: {sentence}"
+            );
+            assert!(
+                sentence.chars().count() < 500,
+                "{path}: {reason}: {sentence}"
+            );
+            assert!(
+                !sentence.contains("\\n") && sentence.is_ascii(),
+                "{path}: {sentence}"
+            );
+        }
+    }
+    assert!(count > 60, "{count}");
+}
+
 /// The names in backticks in the column of a page's tables that is headed `Tests`.
 fn named_tests(page: &str) -> Vec<String> {
     let cells = |line: &str| -> Vec<String> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.secretRefs), has(self.certificate), has(self.serviceAccount), has(self.managedIdentity), has(self.mtls), has(self.public)].filter(x, x).size() == 1")
-        .message("a client proves itself in exactly one way: secretRefs, certificate, serviceAccount, managedIdentity, mtls or public"),
+        .message("a client authenticates in exactly one way: secretRefs, certificate, serviceAccount, managedIdentity, mtls or public"),
     validation = Rule::new("has(self.id) || has(self.managedIdentity)")
         .message("client.id is missing; only a managed identity can do without it"),
     validation = Rule::new("!has(self.id) || !has(self.managedIdentity) || !(has(self.managedIdentity.objectId) || has(self.managedIdentity.resourceId))")

@@ -135,6 +135,24 @@ fn plain(value: &mut Value) {
     }
 }
 
+/// Rule of a duration. A text of another form would fail in words of protobuf; six digits a unit overflow nothing.
+pub(super) fn duration(field: &str, least: &str, most: &str, example: &str) -> Rule {
+    let between = match most {
+        "" => format!("{least} or more"),
+        most => format!("between {least} and {most}"),
+    };
+    let end = match most {
+        "" => String::new(),
+        most => format!(" && duration(self) <= duration('{most}')"),
+    };
+    Rule::new(format!(
+        "self.matches('^([0-9]{{1,6}}([.][0-9]{{1,3}})?(h|m|s|ms))+$') && duration(self) >= duration('{least}'){end}"
+    ))
+    .message(&*format!(
+        "{field} must be a duration {between}, such as {example}; its units are h, m and s (1h30m), a day is 24h"
+    ))
+}
+
 /// Rule of a field that names a Secret.
 pub(super) fn name_alone() -> Rule {
     Rule::new("!self.contains('/')")
@@ -155,7 +173,8 @@ pub(super) fn tenant_alone() -> Rule {
 
 /// Rule of a tenant of Entra ID.
 pub(super) fn tenant_by_id() -> Rule {
-    Rule::new("self.contains('.') || self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')")
+    // What another rule refuses is told by that one alone.
+    Rule::new("self.lowerAscii() in ['common','organizations','consumers'] || !self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$') || self.contains('.') || self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')")
         .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com; the name that a tenant is shown by is neither")
 }
 

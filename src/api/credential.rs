@@ -82,13 +82,13 @@ use super::{
     validation = Rule::new("!has(self.client) || !has(self.client.secretRefs) || !self.client.secretRefs.exists(s, s.name == self.target.secretName)")
         .message("target.secretName is also a source in client.secretRefs: the token would overwrite the client secret; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.managedIdentity) || !has(self.grant) || has(self.grant.clientCredentials)")
-        .message("a managed identity asks for itself: leave grant out"),
-    validation = Rule::new("!has(self.client) || !has(self.client.public) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
-        .message("a public client proves nothing, so it needs a grant that does: refreshToken, jwtBearer, tokenExchange or password"),
+        .message("managedIdentity supports only the client credentials grant: remove grant"),
+    validation = Rule::new("!has(self.client) || !has(self.client.public) || has(self.client.secretRefs) || has(self.client.certificate) || has(self.client.serviceAccount) || has(self.client.managedIdentity) || has(self.client.mtls) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
+        .message("client.public works only with the grants refreshToken, jwtBearer, tokenExchange and password: set one of them, or client.secretRefs, certificate or serviceAccount"),
     validation = Rule::new("!has(self.entra) || !has(self.audience)")
         .message("Entra ID has no audience parameter: put the API into scopes as \"<api>/.default\", or into resource for the v1 endpoint"),
     validation = Rule::new("!has(self.api) || (!has(self.scopes) || (has(self.grant) && !has(self.grant.clientCredentials))) && !has(self.resource) && !has(self.audience)")
-        .message("api names the target already: leave scopes, resource and audience out (a grant for a user may list its permissions in scopes)"),
+        .message("api already selects the scope: remove scopes, resource and audience (a grant for a user may list its permissions in scopes)"),
     validation = Rule::new("!has(self.resource) || !has(self.endpointVersion) || self.endpointVersion == 'v1'")
         .message("resource belongs to the v1 endpoint: drop endpointVersion or set it to v1, or use scopes"),
     validation = Rule::new("!has(self.scopes) || !has(self.endpointVersion) || self.endpointVersion == 'v2'")
@@ -148,8 +148,7 @@ pub struct ApiCredentialSpec {
     /// for tokens that live 45 minutes or more, else a third of their life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')")
-        .message("minLifetime must be a duration between 10s and 24h, such as 15m"))]
+    #[x_kube(validation = super::crd::duration("minLifetime", "10s", "24h", "15m"))]
     pub min_lifetime: Option<kube::core::Duration>,
     /// Stops all work on this credential; the Secret stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]

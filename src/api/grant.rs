@@ -216,7 +216,6 @@ pub struct StaticKey {
     /// From which age on a change is urged, as a Go duration; `2160h` (90 days) if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('24h')")
-        .message("maxAge must be a duration of 24h or more, such as 2160h"))]
+    #[x_kube(validation = super::crd::duration("maxAge", "24h", "", "2160h"))]
     pub max_age: Option<kube::core::Duration>,
 }

@@ -72,8 +72,7 @@ pub struct TokenIssuerSpec {
     /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('30s') && duration(self) <= duration('24h')")
-        .message("assumedLifetime must be a duration between 30s and 24h, such as 1h"))]
+    #[x_kube(validation = super::crd::duration("assumedLifetime", "30s", "24h", "1h"))]
     pub assumed_lifetime: Option<kube::core::Duration>,
 }
 
@@ -142,8 +141,7 @@ pub struct ClusterTokenIssuerSpec {
     /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('30s') && duration(self) <= duration('24h')")
-        .message("assumedLifetime must be a duration between 30s and 24h, such as 1h"))]
+    #[x_kube(validation = super::crd::duration("assumedLifetime", "30s", "24h", "1h"))]
     pub assumed_lifetime: Option<kube::core::Duration>,
     /// Namespaces whose credentials may use this issuer. Nobody may, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -224,8 +222,7 @@ pub struct RefreshTokens {
     /// For how long after its first use, at issuers with a grace period (Okta 30s, Auth0's leeway).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('0s') && duration(self) <= duration('10m')")
-        .message("reuseWindow must be a duration up to 10m, such as 30s"))]
+    #[x_kube(validation = super::crd::duration("reuseWindow", "0s", "10m", "30s"))]
     pub reuse_window: Option<kube::core::Duration>,
 }
 

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Target {
     /// Name of the Secret, in the credential's namespace. Created by apicred; an existing one is refused.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
-        .message("secretName must be a valid object name: lower case letters, digits, '-' and '.'"),
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
+        .message("secretName must be a valid object name: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit"),
         validation = Rule::new("!self.matches('^(sh[.]helm[.]release[.]|bootstrap-token-|sealed-secrets-key)')")
         .message("secretName is a name that a tool (Helm, kubeadm, Sealed Secrets) gives its own Secrets; choose another name"))]
     pub secret_name: String,
@@ -29,7 +29,7 @@ pub struct Target {
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^app[.]kubernetes[.]io/(name|component|part-of|version)$') || !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
         .message("labels of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only, save app.kubernetes.io/name, component, part-of and version"),
         validation = Rule::new("self.all(k, self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9][-a-z0-9.]{0,252}/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$'))")
-        .message("a label's key is a name of up to 63 letters, digits, '-', '_' and '.', with a DNS prefix if you like; its value is such a name or empty"))]
+        .message(Message::Expression("'label \\'' + self.filter(k, !(self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9][-a-z0-9.]{0,252}/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$')))[0] + '\\' is not valid: a label\\'s key is a name of up to 63 letters, digits, - _ and ., with a DNS prefix if you like; its value is such a name or empty'".into())))]
     pub labels: BTreeMap<String, String>,
     /// Annotations for the Secret: what the administrator allows (chart value `targetMetadata.allow`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -166,7 +166,7 @@ pub(super) async fn acquire(
         return Err(Refusal::local(
             Class::Invalid,
             "ClientSecretMissing",
-            "no client secret is there",
+            "no client secret exists; create a Secret that spec.client.secretRefs names",
         ));
     };
     if refusal.until_change {
@@ -254,7 +254,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refu
         Refusal::local(
             Class::Invalid,
             "SourceMissing",
-            "the static key was not read",
+            "the static key was not read; check the Secret that spec.grant.static names",
         )
     })?;
     let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);

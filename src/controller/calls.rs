@@ -1,5 +1,5 @@
 //! Every call of the Kubernetes API beside the watches: with a deadline, counted, and with its errors told apart.
-//! No text of the server is handed on: it may echo what was sent.
+//! Text of the server is handed on by [`Said`] alone: it may echo what was sent.
 
 use std::{future::Future, time::Duration};
 
@@ -7,14 +7,19 @@ use http::{HeaderValue, header::ACCEPT};
 use kube::{
     Api, Resource,
     api::{Patch, PatchParams},
-    core::Request,
+    core::{Request, Status},
 };
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::ids;
-use crate::{api::names, telemetry::metrics::Metrics};
+use crate::{
+    api::names,
+    publish::rejection::{Answer, Said},
+    telemetry::metrics::Metrics,
+};
 
 /// A healthy server answers in milliseconds; kube's own client would wait for ever.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -85,9 +90,56 @@ pub(super) async fn call_while<T, F>(
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
-    let result = tries(wanted, request).await;
+    let result = tries(wanted, request).await.map_err(|(trouble, _)| trouble);
     count(metrics, operation, &result);
     result
+}
+
+/// A call that failed, and what the API server said.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) trouble: Trouble,
+    pub(super) said: Said,
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        let said = Said::default();
+        Self { trouble, said }
+    }
+}
+
+/// The same, with what the API server says. `token`: the secret in the request, which is not handed on.
+pub(super) async fn call_heard<T, F>(
+    metrics: &Metrics,
+    operation: &'static str,
+    wanted: impl FnMut() -> bool,
+    request: impl FnMut() -> F,
+    token: Option<&SecretString>,
+) -> Result<T, Failed>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    let mut said = Said::default();
+    let result = tries(wanted, request).await.map_err(|(trouble, status)| {
+        said = status.map_or_else(Said::default, |status| heard(&status, token));
+        trouble
+    });
+    count(metrics, operation, &result);
+    result.map_err(|trouble| Failed { trouble, said })
+}
+
+fn heard(status: &Status, token: Option<&SecretString>) -> Said {
+    let causes = status.details.iter().flat_map(|d| &d.causes);
+    let causes: Vec<(String, String)> = causes
+        .map(|c| (c.field.clone(), c.message.clone()))
+        .collect();
+    let answer = Answer {
+        code: status.code,
+        message: &status.message,
+        causes: &causes,
+    };
+    Said::read(answer, token)
 }
 
 /// Makes a call whose result is of little use later: it is not repeated.
@@ -107,7 +159,7 @@ pub(super) async fn call_once<T>(
 async fn tries<T, F>(
     mut wanted: impl FnMut() -> bool,
     mut request: impl FnMut() -> F,
-) -> Result<T, Trouble>
+) -> Result<T, (Trouble, Option<Box<Status>>)>
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
@@ -115,22 +167,23 @@ where
     let mut refusals = 0;
     loop {
         if !wanted() {
-            return Err(Trouble::Unwanted);
+            return Err((Trouble::Unwanted, None));
         }
         // Boxed: the future of a request is large, and of most there is one try.
         let error = match tokio::time::timeout_at(deadline, Box::pin(request())).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error,
-            Err(_) => return Err(Trouble::Unavailable),
+            Err(_) => return Err((Trouble::Unavailable, None)),
         };
         let trouble = trouble(&error);
-        let Some(pause) = again_after(&error, trouble, &mut refusals) else {
-            return Err(trouble);
+        let pause = again_after(&error, trouble, &mut refusals);
+        let pause = pause.map(|pause| jitter(pause, ids::random::<1>()[0]));
+        let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) else {
+            let kube::Error::Api(status) = error else {
+                return Err((trouble, None));
+            };
+            return Err((trouble, Some(status)));
         };
-        let pause = jitter(pause, ids::random::<1>()[0]);
-        if Instant::now() + pause >= deadline {
-            return Err(trouble);
-        }
         tokio::time::sleep(pause).await;
     }
 }

@@ -306,9 +306,22 @@ impl Context {
                 .map(|i| Issuer::cluster(&i)),
         };
         match parsed {
+            None if self.has_other_kind(namespace, reference) => IssuerLookup::OtherKind,
             None => IssuerLookup::Missing,
             Some(Ok(issuer)) => IssuerLookup::Found(issuer),
             Some(Err(errors)) => IssuerLookup::Faulty(errors),
+        }
+    }
+
+    /// Is there an issuer of this name, and of the other kind?
+    fn has_other_kind(&self, namespace: &str, reference: &IssuerRef) -> bool {
+        let name = ObjectRef::new(&reference.name);
+        match reference.kind {
+            IssuerKind::TokenIssuer => self.cluster_issuers.get(&name).is_some(),
+            IssuerKind::ClusterTokenIssuer => {
+                let name = ObjectRef::new(&reference.name).within(namespace);
+                self.token_issuers.get(&name).is_some()
+            }
         }
     }
 

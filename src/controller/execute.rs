@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, api::ListParams};
+use secrecy::SecretString;
 
 use super::{
     acquire::{self, Acquired},
@@ -21,7 +22,11 @@ use crate::{
     issuer::line::Urgency,
     oauth::{Class, Refusal},
     plan::{Hold, Observed, Outcome, Plan, Source, Why, fail, fingerprint, schedule, untried},
-    publish::{RefusedSource, SourceMark, dress, ownership::Target, render_patch, take_over_patch},
+    publish::{
+        RefusedSource, SourceMark, dress,
+        ownership::{Hands, Target, UNNAMED},
+        render_patch, take_over_patch,
+    },
 };
 
 /// Standing in a line is told after this: to say it and take it back would be two writes more for each of thousands, and
@@ -70,7 +75,7 @@ pub(super) async fn execute(
         } => Outcome::Waiting {
             reason: "TargetDeleting",
             message: format!(
-                "Secret {} is being deleted; apicred makes it anew once it is gone (does a finalizer hold it?)",
+                "Secret {} is being deleted; apicred creates it again once it is gone (does a finalizer hold it?)",
                 credential.target.name
             ),
             until,
@@ -91,7 +96,7 @@ pub(super) async fn execute(
             until,
         } => Outcome::Waiting {
             reason: "LifetimeTooShort",
-            message: "the issuer gives tokens of a few seconds; apicred asks every 10 s at most"
+            message: "tokens of this issuer live only a few seconds, and apicred requests one every 10 s at most; have the issuer give longer lifetimes"
                 .to_owned(),
             until,
         },
@@ -100,10 +105,7 @@ pub(super) async fn execute(
             until,
         } => Outcome::Waiting {
             reason: "TargetContested",
-            message: format!(
-                "the token in Secret {} is changed or deleted by somebody again and again; find out who, and let apicred alone write it",
-                credential.target.name
-            ),
+            message: contested(credential, observed),
             until,
         },
         Plan::Hold {
@@ -129,6 +131,24 @@ pub(super) async fn execute(
     }
 }
 
+/// Who undoes what apicred writes, as far as the Secret says.
+fn contested(credential: &Credential, observed: &Observed) -> String {
+    let name = &credential.target.name;
+    match &observed.target {
+        Target::Ours { published, .. } => match &published.hands {
+            Hands::Edited(manager) | Hands::Claimed(manager) if manager != UNNAMED => format!(
+                "field manager {manager} changes the token in Secret {name} again and again; exclude the Secret from that tool"
+            ),
+            _ => format!(
+                "another writer changes the token in Secret {name} again and again; look for it in the Secret's managedFields or the audit log, and stop it"
+            ),
+        },
+        _ => format!(
+            "Secret {name} is deleted again and again; look in the audit log for who deletes it (a clean-up job, a GitOps tool that prunes?), and stop it"
+        ),
+    }
+}
+
 /// Changes labels, annotations and owner; the token is not touched.
 async fn render(
     context: &Context,
@@ -142,7 +162,7 @@ async fn render(
         };
     };
     let patch = render_patch(version, &dress(credential), &published.dress_keys);
-    dressed(context, credential, key, observed, &patch).await
+    dressed(context, credential, key, observed, (&patch, None)).await
 }
 
 /// Puts this credential in place of an earlier one as the owner of the Secret.
@@ -163,7 +183,7 @@ async fn take_over(
     }
     let patch = take_over_patch(version, &dress(credential), uid);
     let wanted = || wants_metadata(context, credential, key);
-    match patch_secret(context, credential, wanted, &patch).await {
+    match patch_secret(context, credential, wanted, (&patch, None)).await {
         Ok(()) => {
             observed.memory.out_of_sync = None;
             again(context)
@@ -178,7 +198,7 @@ pub(super) async fn dressed(
     credential: &Credential,
     key: &Key,
     observed: &mut Observed,
-    patch: &serde_json::Value,
+    patch: (&serde_json::Value, Option<&SecretString>),
 ) -> Outcome {
     let waiting = observed.failure(credential).is_some();
     let wanted = || wants_metadata(context, credential, key);
@@ -334,7 +354,11 @@ async fn mint(
             observed.memory.queued_since = None;
             return Outcome::Waiting {
                 reason: "IssuerPaused",
-                message: format!("{} asked for a pause", credential.issuer.id),
+                message: format!(
+                    "{} is rate limiting; apicred requests again after {}",
+                    credential.issuer.id,
+                    whole_seconds(until)
+                ),
                 until: spread(until, credential),
             };
         }
@@ -420,6 +444,11 @@ pub(super) async fn is_gone(context: &Context, uid: &str, key: &Key) -> Result<b
     let lives =
         |meta: &ObjectMeta| meta.uid.as_deref() == Some(uid) && meta.deletion_timestamp.is_none();
     Ok(!found.items.iter().any(|c| lives(&c.metadata)))
+}
+
+/// To the second: one pause is one message.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Nobody comes back at the very moment a pause ends.

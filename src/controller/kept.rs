@@ -3,6 +3,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -13,7 +14,10 @@ use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended
 use serde::Deserialize;
 
 use super::readable::{Flaw, Readable, Unusable};
-use crate::api::{ApiCredential, ApiCredentialSpec, ApiCredentialStatus, names};
+use crate::{
+    api::{ApiCredential, ApiCredentialSpec, ApiCredentialStatus, names},
+    credential::annotations::looks_ours,
+};
 
 /// What most credentials have in common, in the order in which it is written: the compression refers to it. Any text
 /// would do; a better likeness makes smaller objects.
@@ -222,10 +226,15 @@ fn wakes(object: &ApiCredential) -> u64 {
         .annotations
         .as_ref()
         .and_then(|a| a.get(names::RENEW_REQUESTED_AT));
+    // Such as a misspelt one, which is reported.
+    let others = meta.annotations.iter().flat_map(BTreeMap::keys);
+    let others: Vec<&String> = others
+        .filter(|key| looks_ours(key) && *key != names::RENEW_REQUESTED_AT)
+        .collect();
     let strange = meta.managed_fields.as_ref().map(|_| &meta.resource_version);
     let deleting = meta.deletion_timestamp.is_some();
     let mut hasher = DefaultHasher::new();
-    (meta.generation, deleting, renew, strange).hash(&mut hasher);
+    (meta.generation, deleting, renew, others, strange).hash(&mut hasher);
     hasher.finish()
 }
 

@@ -265,9 +265,13 @@ async fn open<'a>(
         meta: secret.metadata,
         data: secret.data.take().unwrap_or_default(),
     });
-    opened
-        .last()
-        .ok_or_else(|| Refusal::local(Class::Transient, "InternalError", "nothing was read"))
+    opened.last().ok_or_else(|| {
+        Refusal::local(
+            Class::Transient,
+            "InternalError",
+            "no client secret was read; apicred tries again",
+        )
+    })
 }
 
 fn unavailable() -> Refusal {

@@ -26,7 +26,7 @@ pub(super) fn observe(
     deleting: bool,
     now: Timestamp,
 ) -> Observed {
-    let (target, target_uid, sources, companions) = {
+    let (target, target_uid, sources, companions, unread) = {
         let secrets = lock(&context.secrets);
         let home = &credential.namespace;
         let target = secrets.get(&(home.clone(), credential.target.name.clone()));
@@ -35,6 +35,7 @@ pub(super) fn observe(
             target.map(|s| s.facts.uid.clone()).unwrap_or_default(),
             look(&secrets, home, credential.alternatives()),
             look(&secrets, home, credential.companions()),
+            unread(&secrets, credential),
         )
     };
     let (permission, terminating) = permission(context, credential);
@@ -74,6 +75,7 @@ pub(super) fn observe(
         permission,
         sources,
         companions,
+        unread,
         missing_account: context.accounts.missing(credential),
         memory,
         held,
@@ -82,6 +84,24 @@ pub(super) fn observe(
         observed.memory.learn(&record);
     }
     observed
+}
+
+/// Annotations without effect on the Secrets that a credential names, each Secret once.
+fn unread(secrets: &Secrets, credential: &Credential) -> Vec<String> {
+    let sources = credential.alternatives().into_iter();
+    let sources = sources.chain(credential.companions());
+    let mut names: Vec<String> = sources.map(|reference| reference.name).collect();
+    names.push(credential.target.name.clone());
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let seen = secrets.get(&(credential.namespace.clone(), name.clone()))?;
+            let said = seen.facts.unread.as_ref()?;
+            Some(format!("on Secret {name} the annotation {said}"))
+        })
+        .collect()
 }
 
 /// The Secrets that prove the client, as they are now.

@@ -2,7 +2,7 @@
 //! it cannot use is known by its name and its flaw. One object that does not fit its type spoils no other, and still
 //! exists: it is not taken for one that was deleted.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
 use kube::Resource;
@@ -14,7 +14,7 @@ use serde_json::{json, value::RawValue};
 
 use crate::{
     api::{ApiCredential, ClusterTokenIssuer, TokenIssuer, names},
-    credential::{FieldError, MAX_RENEW_REQUEST},
+    credential::{FieldError, MAX_RENEW_REQUEST, annotations::looks_ours},
 };
 
 /// A kind with a bound on its spec: what it takes to hold an object is not for its author to decide.
@@ -217,15 +217,14 @@ struct Metadata {
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
     #[serde(default)]
-    annotations: RenewRequest,
+    annotations: Annotations,
     #[serde(default)]
     managed_fields: StatusManagers,
 }
 
 impl From<Metadata> for ObjectMeta {
     fn from(metadata: Metadata) -> Self {
-        let request = metadata.annotations.0;
-        let annotation = |value| [(names::RENEW_REQUESTED_AT.to_owned(), value)].into();
+        let annotations = metadata.annotations.0;
         // Of all managers one is left if others than apicred hold a part of the status.
         let strange = || {
             vec![ManagedFieldsEntry {
@@ -241,45 +240,53 @@ impl From<Metadata> for ObjectMeta {
             generation: metadata.generation,
             creation_timestamp: metadata.creation_timestamp,
             deletion_timestamp: metadata.deletion_timestamp,
-            annotations: request.map(annotation),
+            annotations: (!annotations.is_empty()).then_some(annotations),
             managed_fields: metadata.managed_fields.strange.then(strange),
             ..Self::default()
         }
     }
 }
 
-/// The one annotation that steers, as far as it is read.
-#[derive(Default)]
-struct RenewRequest(Option<String>);
+/// How many annotations without effect are held, to report them, and how much of the name of each.
+const MAX_UNREAD: (usize, usize) = (4, 128);
 
-impl<'de> Deserialize<'de> for RenewRequest {
+/// The one annotation that steers, as far as it is read, and the names of those that look like apicred's.
+#[derive(Default)]
+struct Annotations(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Annotations;
-        impl<'de> Visitor<'de> for Annotations {
-            type Value = RenewRequest;
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Annotations;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("annotations")
             }
 
-            fn visit_unit<E>(self) -> Result<RenewRequest, E> {
-                Ok(RenewRequest(None))
+            fn visit_unit<E>(self) -> Result<Annotations, E> {
+                Ok(Annotations::default())
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RenewRequest, A::Error> {
-                let mut found = None;
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+                let mut found = BTreeMap::new();
                 while let Some(key) = map.next_key::<Cow<'_, str>>()? {
                     if key == names::RENEW_REQUESTED_AT {
                         let value = map.next_value::<Cow<'_, str>>()?;
-                        found = Some(value.chars().take(MAX_RENEW_REQUEST).collect());
+                        let value = value.chars().take(MAX_RENEW_REQUEST).collect();
+                        found.insert(key.into_owned(), value);
                     } else {
                         map.next_value::<IgnoredAny>()?;
+                        if found.len() <= MAX_UNREAD.0 && looks_ours(&key) {
+                            let name = key.chars().take(MAX_UNREAD.1).collect();
+                            found.insert(name, String::new());
+                        }
                     }
                 }
-                Ok(RenewRequest(found))
+                Ok(Annotations(found))
             }
         }
-        deserializer.deserialize_any(Annotations)
+        deserializer.deserialize_any(Pairs)
     }
 }
 
@@ -445,13 +452,14 @@ mod tests {
         let fat = "x".repeat(100_000);
         object["metadata"]["labels"] = json!({ "a": fat });
         object["metadata"]["annotations"] =
-            json!({ "a": fat, "apicred.dev/renew-requested-at": fat });
+            json!({ "a": fat, "apicred.dev/renew-requested-at": fat, "apicred.dev/x": fat });
         object["metadata"]["finalizers"] = json!([fat]);
         object["metadata"]["managedFields"] = json!([{ "manager": "apicred", "subresource": "status", "fieldsV1": { "f:a": fat } }, { "manager": fat }]);
         let object = read(&object).0.unwrap();
         assert!(serde_json::to_vec(&object).unwrap().len() < 1000);
         let annotations = object.metadata.annotations.unwrap();
-        assert_eq!(annotations.len(), 1);
+        assert_eq!(annotations.len(), 2);
+        assert_eq!(annotations["apicred.dev/x"], "", "its name is reported");
         assert_eq!(
             annotations[names::RENEW_REQUESTED_AT].len(),
             MAX_RENEW_REQUEST

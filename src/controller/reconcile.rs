@@ -207,7 +207,7 @@ async fn blind(
     let outcome = Outcome::Waiting {
         reason: "NamespaceNotReadable",
         message: format!(
-            "apicred may not list {kind} in this namespace; have its Role put back (chart value watchNamespaces)"
+            "apicred may not list {kind} in this namespace; have an administrator restore its Role (chart value watchNamespaces)"
         ),
         until: schedule::later(now, SignedDuration::from_mins(1)),
     };
@@ -244,7 +244,7 @@ fn overdue(
             Outcome::Waiting {
                 reason: "WaitingForIssuer",
                 message: format!(
-                    "{} is busy; this credential stands in its line",
+                    "{} is busy, and this credential waits for a free request slot; raise limits.requestsPerSecond of the issuer if it lasts",
                     credential.issuer.id
                 ),
                 until,

@@ -11,7 +11,7 @@ use kube::{Api, Resource, api::PostParams};
 use serde_json::json;
 
 use super::{
-    calls::{Trouble, apply_status, call_once, call_while},
+    calls::{Trouble, apply_status, call_heard, call_once},
     context::{Context, lock},
     ids,
     kept::Kept,
@@ -77,16 +77,27 @@ pub(super) async fn write_status(
         });
         let apply = || apply_status(&api, &key.name, &body);
         let may = || context.may_act();
-        match call_while(&context.metrics, "patch_status", may, apply).await {
+        match call_heard(&context.metrics, "patch_status", may, apply, None).await {
             Ok(version) => {
                 context.wrote_status(key, uid, &version, status);
                 return true;
             }
-            Err(Trouble::Terminating) => return true,
-            Err(Trouble::Conflict) if still_fits(context, key, uid, &version, known).await => {}
+            Err(failed) if failed.trouble == Trouble::Terminating => return true,
+            Err(failed)
+                if failed.trouble == Trouble::Conflict
+                    && still_fits(context, key, uid, &version, known).await => {}
             // Another conflict, or a 404, may come from a busy store or a kind that is being served anew; should the
             // object be gone or another one by now, the watch says so and nobody comes back.
-            Err(_) => return false,
+            Err(failed) => {
+                let rejected = matches!(failed.trouble, Trouble::Forbidden | Trouble::Invalid);
+                // Each try would say the same.
+                let first = || context.with_state(key, uid, |state| state.lost_statuses == 0);
+                if (rejected || failed.said.is_webhook_down()) && first() {
+                    let said = failed.said.fault();
+                    tracing::warn!(said, "the status cannot be written; apicred tries again");
+                }
+                return false;
+            }
         }
     }
     false
@@ -143,6 +154,10 @@ pub(super) async fn notify(
     now: Timestamp,
 ) {
     for notice in notices {
+        // Nothing fails by it, so nothing else logs it.
+        if ["AnnotationUnknown", "SecretExpiryUnreadable"].contains(&notice.reason.as_str()) {
+            tracing::warn!(reason = notice.reason, "{}", notice.note);
+        }
         let event = event(context, object, key, notice, now);
         let api: Api<Event> = Api::namespaced(context.client.clone(), &key.namespace);
         if call_once(

@@ -62,7 +62,14 @@ pub(super) async fn reformat(
             let unfit = |f: &mut Failure| f.is("FormatUnfit");
             observed.memory.failure.take_if(unfit);
             let patch = rotate_patch(&version, &dress, &published.dress_keys, &record, &data);
-            dressed(context, credential, key, observed, &patch).await
+            dressed(
+                context,
+                credential,
+                key,
+                observed,
+                (&patch, Some(&token.secret)),
+            )
+            .await
         }
         Err(problem) => unfit(context, credential, observed, problem),
     }

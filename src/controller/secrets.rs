@@ -376,6 +376,13 @@ impl Secrets {
 
     fn facts(&mut self, meta: &ObjectMeta) -> SecretFacts {
         let mut facts = examine(meta);
+        // A warning that stands does not go because its time can no longer be read.
+        if facts.expiry_unreadable
+            && let Some(known) = self.seen.get(&name(meta))
+            && known.facts.uid == facts.uid
+        {
+            facts.secret_expires_at = known.facts.secret_expires_at;
+        }
         if let Some(published) = &mut facts.published {
             let known = self.kinds.get(&published.dress_keys).map(Arc::clone);
             published.dress_keys = known.unwrap_or_else(|| {

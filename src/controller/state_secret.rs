@@ -334,7 +334,7 @@ pub(super) fn trouble(state: &StateSecret, trouble: Trouble) -> Refusal {
         Trouble::NotFound => Refusal::local(
             Class::Invalid,
             "SignInRequired",
-            format!("Secret {name} with the refresh token was deleted"),
+            format!("Secret {name} with the refresh token was deleted; sign in again"),
         ),
         Trouble::Invalid | Trouble::Quota | Trouble::Terminating => Refusal::local(
             Class::Denied,

@@ -12,21 +12,24 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::{
-    calls::{Trouble, call_while},
+    calls::{Failed, Trouble, call_heard},
     context::{Context, Held, Revocable, reference},
-    execute::failed,
+    execute::failed as fail_with,
     observe::permission,
 };
 use crate::{
     api::{IssuerRef, names},
     credential::{Credential, Key, parse},
-    oauth::{Class, Refusal, Token},
+    oauth::{Class, LifetimeSource, Refusal, Token},
     plan::{
         Memory, Minted, Observed, Outcome, Why,
         fingerprint::{self, DigestKey},
         later_than, record, schedule,
     },
-    publish::{DressKeys, Record, create, data, dress, ownership::Target, rotate_patch},
+    publish::{
+        DressKeys, Record, create, data, dress, noted_type, ownership::Target, rejection::Said,
+        rotate_patch,
+    },
 };
 
 pub(super) async fn publish(
@@ -112,11 +115,13 @@ pub(super) async fn publish(
                 observed.memory.published(why, now);
             }
             context.metrics.published(why.as_str());
+            // A static key has no end that anybody knows.
+            let timed = record.lifetime != LifetimeSource::Static.as_str();
             tracing::info!(
                 why = why.as_str(),
-                expires_at = %record.expires_at,
-                renew_at = %record.renew_at,
-                renew_reason = record.renew_reason,
+                expires_at = timed.then(|| record.expires_at.to_string()),
+                renew_at = timed.then(|| record.renew_at.to_string()),
+                renew_reason = timed.then_some(&record.renew_reason),
                 token_id = held.token.id,
                 correlation_id = held.token.correlation_id,
                 "token published"
@@ -127,8 +132,10 @@ pub(super) async fn publish(
                 correlation_id: held.token.correlation_id.clone(),
             })
         }
-        Err(WriteTrouble::Call(Trouble::Unwanted)) => unwanted(wanted(context, credential, key)),
-        Err(WriteTrouble::Call(trouble)) => write_trouble(context, credential, observed, trouble),
+        Err(WriteTrouble::Call(failed)) if failed.trouble == Trouble::Unwanted => {
+            unwanted(wanted(context, credential, key))
+        }
+        Err(WriteTrouble::Call(failed)) => write_trouble(context, credential, observed, failed),
         Err(WriteTrouble::Unfit(problem)) => unfit(context, credential, observed, problem),
     }
 }
@@ -145,14 +152,14 @@ pub(super) fn secret_digest(digests: &DigestKey, secret: &SecretString) -> Strin
 
 /// Why a token could not be written.
 enum WriteTrouble {
-    Call(Trouble),
+    Call(Failed),
     /// A format cannot carry it.
     Unfit(String),
 }
 
-impl From<Trouble> for WriteTrouble {
-    fn from(trouble: Trouble) -> Self {
-        Self::Call(trouble)
+impl From<Failed> for WriteTrouble {
+    fn from(failed: Failed) -> Self {
+        Self::Call(failed)
     }
 }
 
@@ -164,7 +171,7 @@ pub(super) fn unfit(
     problem: String,
 ) -> Outcome {
     let refusal = Refusal::local(Class::Invalid, "FormatUnfit", problem);
-    failed(context, credential, observed, refusal)
+    fail_with(context, credential, observed, refusal)
 }
 
 /// One write: a create if nothing was there, else a patch that demands the version that was decided on.
@@ -193,11 +200,12 @@ async fn write(
             };
             let api = secrets(context, credential);
             let under_way = context.own_write(credential, &credential.target.name);
-            let made = call_while(
+            let made = call_heard(
                 &context.metrics,
                 "create_secret",
                 || context.may_act() && wanted(context, credential, key) == Wanted::Here,
                 || api.create(&params, &secret),
+                Some(&held.token.secret),
             )
             .await?;
             under_way.done(&made.metadata);
@@ -206,12 +214,24 @@ async fn write(
         Target::Ours { version, published } => {
             let patch = rotate_patch(version, &dress, &published.dress_keys, record, &data);
             let wanted = || wanted(context, credential, key) == Wanted::Here;
-            Ok(patch_secret(context, credential, wanted, &patch).await?)
+            Ok(patch_secret(
+                context,
+                credential,
+                wanted,
+                (&patch, Some(&held.token.secret)),
+            )
+            .await?)
         }
         Target::Adoptable { version } => {
             let patch = rotate_patch(version, &dress, &DressKeys::default(), record, &data);
             let wanted = || wanted(context, credential, key) == Wanted::Here;
-            Ok(patch_secret(context, credential, wanted, &patch).await?)
+            Ok(patch_secret(
+                context,
+                credential,
+                wanted,
+                (&patch, Some(&held.token.secret)),
+            )
+            .await?)
         }
     }
 }
@@ -220,8 +240,8 @@ pub(super) async fn patch_secret(
     context: &Context,
     credential: &Credential,
     mut wanted: impl FnMut() -> bool,
-    patch: &Value,
-) -> Result<(), Trouble> {
+    (patch, token): (&Value, Option<&SecretString>),
+) -> Result<(), Failed> {
     let params = PatchParams {
         field_manager: Some(names::MANAGER.to_owned()),
         ..PatchParams::default()
@@ -232,7 +252,7 @@ pub(super) async fn patch_secret(
     let request = || api.patch_metadata(&credential.target.name, &params, &patch);
     let under_way = context.own_write(credential, &credential.target.name);
     let may = || context.may_act() && wanted();
-    let made = call_while(&context.metrics, "patch_secret", may, request).await?;
+    let made = call_heard(&context.metrics, "patch_secret", may, request, token).await?;
     under_way.done(&made.metadata);
     Ok(())
 }
@@ -291,55 +311,85 @@ pub(super) fn write_trouble(
     context: &Context,
     credential: &Credential,
     observed: &mut Observed,
-    trouble: Trouble,
+    failed: impl Into<Failed>,
 ) -> Outcome {
-    let name = &credential.target.name;
-    let refusal = match trouble {
-        Trouble::Conflict | Trouble::NotFound => return out_of_sync(context, credential, observed),
+    let Failed { trouble, said } = failed.into();
+    match trouble {
+        Trouble::Conflict | Trouble::NotFound => {
+            return out_of_sync(context, credential, observed, &said);
+        }
         Trouble::Unwanted => {
             return Outcome::Queued {
                 until: context.clock.now(),
             };
         }
         Trouble::Terminating => return Outcome::Released,
+        Trouble::Forbidden | Trouble::Quota | Trouble::Invalid | Trouble::Unavailable => {}
+    }
+    let refusal = rejected(credential, &observed.target, trouble, &said);
+    fail_with(context, credential, observed, refusal)
+}
+
+/// Why the target was not written, in words of the API server where it has some.
+fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &Said) -> Refusal {
+    let name = &credential.target.name;
+    let has = match target {
+        Target::Ours { published, .. } => noted_type(&published.dress),
+        _ => None,
+    };
+    let sentence = said.sentence(name, (has, credential.target.type_.as_str()));
+    let or = |text: &str| sentence.clone().unwrap_or_else(|| text.to_owned());
+    match trouble {
         Trouble::Forbidden => Refusal::local(
             Class::Denied,
             "TargetWriteForbidden",
-            format!(
-                "apicred may not write Secret {name}; give its role create and patch on secrets here (and delete, where owner references are guarded by it), or look for an admission policy that forbids it"
+            or(
+                "apicred may not write the target Secret; give its role create and patch on secrets here",
             ),
         ),
         Trouble::Quota => Refusal::local(
             Class::Denied,
             "TargetQuotaExceeded",
-            format!(
-                "the namespace's quota leaves no room for Secret {name}; raise it or delete a Secret"
+            or(
+                "the namespace's quota leaves no room for the target Secret; raise it or delete a Secret",
             ),
         ),
         Trouble::Invalid => Refusal::local(
             Class::Invalid,
             "TargetInvalid",
-            format!(
-                "the API server refuses the change of Secret {name}: a label is not valid, an admission policy forbids it, or the Secret is immutable or of another type (then delete it, and apicred makes it anew)"
-            ),
+            or("the API server rejects the target Secret; correct spec.target"),
         ),
-        Trouble::Unavailable => Refusal::local(
+        _ => Refusal::local(
             Class::Transient,
             "KubernetesUnavailable",
-            "the Kubernetes API did not answer; apicred tries again",
+            match said.fault() {
+                Some(_) if said.is_webhook_down() => or(""),
+                Some(fault) => format!(
+                    "the Kubernetes API could not write Secret {name} ({fault}); apicred tries again"
+                ),
+                None => "the Kubernetes API did not answer; apicred tries again".to_owned(),
+            },
         ),
-    };
-    failed(context, credential, observed, refusal)
+    }
 }
 
 /// The Secret is not what the cache says. The watch may show it in a moment; in case it does not, the Secret is read.
-fn out_of_sync(context: &Context, credential: &Credential, observed: &mut Observed) -> Outcome {
+fn out_of_sync(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    said: &Said,
+) -> Outcome {
     let name = (credential.namespace.clone(), credential.target.name.clone());
     context.doubts.raise(name);
     context.metrics.write_conflicted();
     let now = context.clock.now();
     let count = observed.memory.conflicted(&observed.target, now);
-    tracing::debug!(count, "the target Secret is not what the cache says");
+    let said = said.fault();
+    tracing::debug!(count, said, "the target Secret is not what the cache says");
+    if let Some(sync) = &mut observed.memory.out_of_sync {
+        sync.said = said;
+    }
     let until = observed.memory.in_sync_at(&observed.target, now);
     waiting_for_sync(credential, observed, until.unwrap_or(now))
 }
@@ -355,19 +405,27 @@ pub(super) fn waiting_for_sync(
     };
     Outcome::Waiting {
         reason: "TargetOutOfSync",
-        message: format!(
-            "the API server has refused to write Secret {} {count} times in a row, because the Secret is not in the state that apicred expects; apicred reads it again and retries. Check for a controller that changes this Secret all the time, or an admission webhook that answers 404 or 409",
-            credential.target.name
-        ),
+        message: out_of_sync_message(credential, observed, count),
         until,
     }
+}
+
+fn out_of_sync_message(credential: &Credential, observed: &Observed, count: u32) -> String {
+    let said = observed.memory.out_of_sync.as_ref();
+    let said = said.and_then(|sync| sync.said.as_ref());
+    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+    format!(
+        "the API server has rejected {count} writes of Secret {} in a row, because the Secret is not in the state that apicred expects{said}; apicred reads it again and retries. Check for a controller that changes this Secret all the time, or an admission webhook that answers 404 or 409",
+        credential.target.name
+    )
 }
 
 pub(super) fn repeating(until: Timestamp) -> Outcome {
     Outcome::Waiting {
         reason: "IssuerRepeatsToken",
-        message: "the issuer still hands out the token that is published; apicred asks again later"
-            .to_owned(),
+        message:
+            "the issuer returned the same token again (it caches tokens); apicred asks again later"
+                .to_owned(),
         until,
     }
 }

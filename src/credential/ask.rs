@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{Ask, Endpoint, FieldError, Issuer, preset};
 use crate::{
-    api::{ApiCredentialSpec, ApiPreset, EndpointVersion},
+    api::{ApiCredentialSpec, ApiPreset, Cloud, EndpointVersion},
     oauth::Grant,
 };
 
@@ -16,6 +16,42 @@ const BY_ADDRESS: [(&str, &str); 4] = [
     ("portal.cloudappsecurity.com", "DefenderForCloudApps"),
     ("portal.cloudappsecuritygov.com", "DefenderForCloudApps"),
     ("securitycenter.windows.com", "DefenderForEndpoint"),
+];
+
+/// First words of permissions, with the API that they belong to.
+///
+/// Sources: learn.microsoft.com/defender-endpoint/api/exposed-apis-list and the pages below it,
+/// learn.microsoft.com/defender-cloud-apps/api-authentication-application, learn.microsoft.com/defender-xdr/api-incident
+/// and learn.microsoft.com/managed-desktop/developer/mmd-api-access-app-context.
+const FAMILIES: [(&[&str], ApiPreset); 4] = [
+    (
+        &[
+            "AdvancedQuery",
+            "Alert",
+            "Event",
+            "File",
+            "IntegrationConfiguration",
+            "Ip",
+            "Library",
+            "Machine",
+            "RemediationTasks",
+            "Score",
+            "SecurityBaselinesAssessment",
+            "SecurityConfiguration",
+            "SecurityRecommendation",
+            "Software",
+            "Ti",
+            "Url",
+            "Vulnerability",
+        ],
+        ApiPreset::DefenderForEndpoint,
+    ),
+    (&["AdvancedHunting", "Incident"], ApiPreset::DefenderXdr),
+    (
+        &["Discovery", "Investigation", "Settings"],
+        ApiPreset::DefenderForCloudApps,
+    ),
+    (&["MmdSupport", "MWaaSDevice"], ApiPreset::ManagedDesktop),
 ];
 
 /// The request of a spec.
@@ -54,7 +90,7 @@ pub(super) fn ask(
             if let Some(api) = spec.api {
                 errors.extend(fill(&mut ask, spec, issuer, grant, api).err());
             } else {
-                errors.extend(entra_faults(spec, grant));
+                errors.extend(entra_faults(spec, grant, issuer.cloud));
             }
             if errors.is_empty() {
                 Ok(ask)
@@ -68,7 +104,7 @@ pub(super) fn ask(
             } else {
                 Err(vec![FieldError::new(
                     "spec.grant.static",
-                    "nobody is asked for a static key; leave scopes, resource and audience out",
+                    "a static key is not requested; remove scopes, resource and audience",
                 )])
             }
         }
@@ -83,7 +119,7 @@ pub(super) fn ask(
             if spec.endpoint_version.is_some() {
                 errors.push(FieldError::new(
                     "spec.endpointVersion",
-                    "is Entra ID's; leave it out for this issuer",
+                    "is Entra ID's; remove it for this issuer",
                 ));
             }
             if errors.is_empty() {
@@ -115,14 +151,14 @@ fn fill(
     if spec.resource.is_some() || !spec.scopes.is_empty() && !grant.for_user() {
         return Err(FieldError::new(
             "spec.api",
-            "names the target already; leave scopes and resource out",
+            "already selects the scope; remove scopes and resource",
         ));
     }
     if spec.endpoint_version == Some(EndpointVersion::V1) {
         if !spec.scopes.is_empty() {
             return Err(FieldError::new(
                 "spec.scopes",
-                "the v1 endpoint gives all consented permissions of one API; leave scopes out",
+                "the v1 endpoint gives all consented permissions of one API; remove scopes",
             ));
         }
         ask.resource = Some(preset.audience.to_owned());
@@ -145,7 +181,7 @@ fn is_oidc(scope: &str) -> bool {
     ["openid", "profile", "email", "offline_access"].contains(&scope)
 }
 
-fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant) -> Option<FieldError> {
+fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option<FieldError> {
     let fault = |field: &str, problem: String| Some(FieldError::new(field, problem));
     let v1 = spec.endpoint_version == Some(EndpointVersion::V1);
     if let Some(resource) = &spec.resource {
@@ -167,7 +203,7 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant) -> Option<FieldError> {
         if let Some(api) = resource.strip_suffix("/.default") {
             return fault(
                 "spec.resource",
-                format!("/.default belongs into scopes; the resource is \"{api}\""),
+                format!("/.default belongs into scopes; write resource: \"{api}\""),
             );
         }
         return address_fault("spec.resource", resource);
@@ -198,10 +234,18 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant) -> Option<FieldError> {
         if spec.scopes.len() > 1 {
             return fault(
                 "spec.scopes",
-                "Entra ID gives application tokens for one API at a time: one \"<api>/.default\" a credential".to_owned(),
+                "Entra ID gives application tokens for one API at a time; write one \"<api>/.default\", and a credential for each API".to_owned(),
             );
         }
         if !first.ends_with("/.default") {
+            if let Some(api) = of_preset(first, cloud) {
+                return fault(
+                    "spec.scopes[0]",
+                    format!(
+                        "\"{first}\" is a permission of the API {api:?}; remove scopes and set api: {api:?}, which requests every permission that was consented to"
+                    ),
+                );
+            }
             return fault(
                 "spec.scopes[0]",
                 format!(
@@ -212,6 +256,21 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant) -> Option<FieldError> {
         }
     }
     address_fault("spec.scopes[0]", first)
+}
+
+/// The preset whose permission a scope is, written alone. Microsoft Graph has none of these families.
+fn of_preset(scope: &str, cloud: Cloud) -> Option<ApiPreset> {
+    let (family, rest) = scope.split_once('.')?;
+    let is_permission = !rest.contains(['/', ':']) && !family.contains(['/', ':']);
+    let (_, api) = FAMILIES
+        .iter()
+        .filter(|_| is_permission)
+        .find(|(families, _)| {
+            families
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(family))
+        })?;
+    preset(*api, cloud).map(|_| *api)
 }
 
 /// The API in a scope that lacks its `/.default`: people write one permission behind it, or nothing, or the permission

@@ -19,7 +19,7 @@ pub(super) fn faults(
     match (grant, entra) {
         (Grant::OnBehalfOf(_), false) => say(
             "spec.grant.onBehalfOf",
-            "is Entra ID's own flow; this issuer's way is grant.tokenExchange",
+            "is Entra ID's own flow; use grant.tokenExchange at this issuer",
         ),
         (Grant::TokenExchange(_), true) => say(
             "spec.grant.tokenExchange",
@@ -27,7 +27,7 @@ pub(super) fn faults(
         ),
         (Grant::JwtBearer(_), true) => say(
             "spec.grant.jwtBearer",
-            "at Entra ID use grant.onBehalfOf for a user's token, or client.certificate to prove the client",
+            "at Entra ID use grant.onBehalfOf for a user's token, or client.certificate to authenticate the client",
         ),
         _ => {}
     }
@@ -36,19 +36,16 @@ pub(super) fn faults(
         | (Proof::ManagedIdentity(_), Grant::ClientCredentials) => {}
         (Proof::Absent, _) => say(
             "spec.client",
-            "is missing; only the grants static, jwtBearer and tokenExchange can do without",
+            "is missing; set client.id and secretRefs (only the grants static, jwtBearer and tokenExchange need no client)",
         ),
-        (_, Grant::Static(_)) => say(
-            "spec.client",
-            "a static key has no client; leave client out",
-        ),
+        (_, Grant::Static(_)) => say("spec.client", "a static key has no client; remove client"),
         (Proof::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => say(
             "spec.client.public",
-            "proves nothing, and neither does this grant; prove the client by another way",
+            "a public client cannot use this grant; set client.secretRefs, certificate or serviceAccount",
         ),
         (Proof::ManagedIdentity(_), _) => say(
             "spec.client.managedIdentity",
-            "asks for itself; leave grant out",
+            "supports only the client credentials grant; remove grant",
         ),
         _ => {}
     }
@@ -60,12 +57,15 @@ pub(super) fn faults(
     }
     if matches!(grant, Grant::Static(_)) {
         if spec.api.is_some() {
-            say("spec.api", "a static key is not asked for; leave api out");
+            say(
+                "spec.api",
+                "a static key is not requested from an API; remove api",
+            );
         }
         if spec.revoke_on_delete == Some(true) {
             say(
                 "spec.revokeOnDelete",
-                "a static key is revoked where it was made; leave it out",
+                "a static key is revoked where it was made; remove it",
             );
         }
     }
@@ -109,7 +109,7 @@ pub(super) fn faults(
         if !is_object_name(name) {
             say(
                 field,
-                "names a Secret by what cannot be its name; it lies in the credential's own namespace and is named by its name alone",
+                "is not a valid Secret name; write the name alone (no namespace): lower case letters, digits, '-' and '.'",
             );
         }
     }
@@ -120,20 +120,20 @@ pub(super) fn faults(
     {
         say(
             "spec.client.managedIdentity",
-            "this issuer lends a workload identity, which is chosen by client.id alone",
+            "this issuer uses the operator's workload identity; select it by client.id only",
         );
     }
     if spec.revoke_on_delete == Some(true) && entra {
         say(
             "spec.revokeOnDelete",
-            "Entra ID has no revocation endpoint; leave it out (its tokens end by themselves)",
+            "Entra ID has no revocation endpoint; remove it (its tokens end by themselves)",
         );
     }
     if matches!(proof, Proof::ManagedIdentity(_)) && issuer.lends.is_none() {
         errors.push(
             FieldError::new(
                 "spec.client.managedIdentity",
-                "the operator's own identity is lent only by a ClusterTokenIssuer with spec.managedIdentity; refer to one",
+                "needs a ClusterTokenIssuer that allows it with spec.managedIdentity; refer to one, or ask an administrator for it",
             )
             .because("IdentityNotLent"),
         );
@@ -142,7 +142,7 @@ pub(super) fn faults(
 }
 
 /// Can an object have this name (RFC 1123 subdomain)?
-fn is_object_name(name: &str) -> bool {
+pub(super) fn is_object_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {
             !label.is_empty()

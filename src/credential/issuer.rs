@@ -375,7 +375,7 @@ fn lent(spec: &ManagedIdentity, entra: bool) -> Result<Lent, FieldError> {
     if !entra {
         return Err(FieldError::new(
             "spec.managedIdentity",
-            "is Azure's: it goes with entra",
+            "is Azure's; use it together with entra",
         ));
     }
     let keys = (
@@ -393,7 +393,7 @@ fn lent(spec: &ManagedIdentity, entra: bool) -> Result<Lent, FieldError> {
         (None, None, None, Some(_)) => Ok(Lent::WorkloadIdentity),
         _ => Err(FieldError::new(
             "spec.managedIdentity",
-            "has exactly one key: imds, appService, azureArc or workloadIdentity",
+            "must have exactly one key: imds, appService, azureArc or workloadIdentity",
         )),
     }
 }

@@ -4,6 +4,7 @@
 //! a [`Credential`] and need not check again. [`binding`] answers the two questions of tenancy: may this namespace
 //! ask this issuer for this, and may this Secret's content go to that origin.
 
+pub mod annotations;
 mod ask;
 pub mod binding;
 mod error;
@@ -72,6 +73,8 @@ pub struct Credential {
     pub revoke_on_delete: bool,
     /// Value of the annotation that asks for a renewal.
     pub renew_requested: Option<String>,
+    /// What is to be said about annotations that look like apicred's and have no effect.
+    pub unread: Option<String>,
 }
 
 impl Credential {

@@ -1,17 +1,18 @@
 //! An `ApiCredential` and its issuer into a [`Credential`], or every fault at once.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, ask,
+    Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, annotations, ask,
     binding::plain_name,
     fit,
     target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
-    api::{ApiCredential, IssuerRef, TargetFormat, TargetKey, names},
+    api::{ApiCredential, IssuerKind, IssuerRef, TargetFormat, TargetKey, names},
+    input,
     oauth::Grant,
 };
 
@@ -23,6 +24,8 @@ pub enum IssuerLookup {
     Found(Issuer),
     /// There is no such object.
     Missing,
+    /// There is none of this kind, but one of the other kind has the name.
+    OtherKind,
     /// It is there, but its spec is faulty.
     Faulty(Vec<FieldError>),
     /// This operator looks after some namespaces alone and does not read issuers of the cluster.
@@ -127,6 +130,12 @@ pub fn parse(
         ));
     }
     let keys = keys(&spec.target.keys).map_err(|e| errors.push(e));
+    if !fit::is_object_name(&spec.target.secret_name) {
+        errors.push(FieldError::new(
+            "spec.target.secretName",
+            "is not a valid name; use lower case letters, digits, '-' and '.', and begin and end each part between dots with a letter or digit",
+        ));
+    }
     if is_name_of_tool(&spec.target.secret_name) {
         errors.push(FieldError::new(
             "spec.target.secretName",
@@ -152,7 +161,7 @@ pub fn parse(
         return Err(errors);
     };
     let client = spec.client.as_ref();
-    let annotations = object.metadata.annotations.as_ref();
+    let noted = object.metadata.annotations.as_ref();
     Ok(Credential {
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
         name: object.metadata.name.clone().unwrap_or_default(),
@@ -178,20 +187,22 @@ pub fn parse(
             .and_then(|d| SignedDuration::try_from(std::time::Duration::from(d)).ok()),
         suspend: spec.suspend.unwrap_or_default(),
         revoke_on_delete: spec.revoke_on_delete.unwrap_or_default(),
-        renew_requested: annotations
+        renew_requested: noted
             .and_then(|a| a.get(names::RENEW_REQUESTED_AT))
             .map(|v| v.chars().take(MAX_RENEW_REQUEST).collect()),
+        unread: annotations::unread(
+            noted.into_iter().flat_map(BTreeMap::keys),
+            annotations::Place::Credential,
+        ),
     })
 }
 
 /// When a client secret ends, as people write it into a spec or an annotation: RFC 3339, or a date, which ends as it
-/// begins in UTC (the careful reading).
+/// begins in UTC (the careful reading), or another form that has one meaning. Invisible characters at its ends are none of it.
 pub(crate) fn end_of_secret(text: &str) -> Option<Timestamp> {
-    let text = text.trim();
-    text.parse().ok().or_else(|| {
-        let date: jiff::civil::Date = text.parse().ok()?;
-        Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
-    })
+    const INVISIBLE: &str = "\u{feff}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{ad}";
+    let stray = |c: char| c.is_whitespace() || c.is_control() || INVISIBLE.contains(c) || c == '"';
+    input::instant_in_utc(text.trim_matches(stray))
 }
 
 fn find(
@@ -207,9 +218,21 @@ fn find(
                 FieldError::new("spec.issuerRef", problem).because("IssuerNotFound"),
             ])
         }
+        IssuerLookup::OtherKind => {
+            let other = match reference.kind {
+                IssuerKind::TokenIssuer => IssuerKind::ClusterTokenIssuer,
+                IssuerKind::ClusterTokenIssuer => IssuerKind::TokenIssuer,
+            };
+            let problem = format!(
+                "{name} does not exist, but a {other:?} of this name does; set issuerRef.kind to {other:?}, or create it"
+            );
+            Err(vec![
+                FieldError::new("spec.issuerRef", problem).because("IssuerNotFound"),
+            ])
+        }
         IssuerLookup::OutOfScope => {
             let problem = format!(
-                "{name} is out of scope: this operator is confined to namespaces; use a TokenIssuer or spec.entra, or have an administrator set clusterIssuers"
+                "{name} cannot be used, because the operator runs in namespaced mode and does not read ClusterTokenIssuers; use a TokenIssuer or spec.entra, or have an administrator set clusterIssuers"
             );
             Err(vec![
                 FieldError::new("spec.issuerRef", problem).because("IssuerOutOfScope"),
@@ -219,7 +242,7 @@ fn find(
             FieldError::new(
                 "spec.issuerRef",
                 format!(
-                    "{name} is not valid ({}); mend the issuer",
+                    "{name} is not valid ({}); fix that issuer",
                     FieldError::join(&faults)
                 ),
             )
@@ -300,7 +323,7 @@ fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
         if !seen.insert(name.clone()) {
             return Err(FieldError::new(
                 format!("spec.target.keys[{i}].key"),
-                format!("\"{name}\" stands there twice; give one of them another name"),
+                format!("\"{name}\" is used twice; give one of them another name"),
             ));
         }
     }

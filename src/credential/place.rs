@@ -83,7 +83,7 @@ fn place(
         }
         _ => Err(FieldError::new(
             "spec",
-            "an issuer has exactly one of entra, oidc or oauth2",
+            "set exactly one of entra, oidc and oauth2",
         )),
     }
 }

@@ -1,12 +1,43 @@
 //! How the client of a credential proves itself, parsed.
 
 use super::FieldError;
-use crate::api::{Client, SecretKeyRef, ServiceAccountToken, SigningAlgorithm, Thumbprint};
+use crate::{
+    api::{Client, SecretKeyRef, ServiceAccountToken, SigningAlgorithm, Thumbprint},
+    printable,
+};
 
 /// Least and usual life of a ServiceAccount token: the API server gives none below ten minutes.
 const ACCOUNT_SECONDS: i64 = 600;
 /// Keys of a Secret of type `kubernetes.io/tls`.
 const TLS: (&str, &str) = ("tls.crt", "tls.key");
+
+/// The fields of the ways in which a client can authenticate, in the order of their check.
+const WAYS: [&str; 6] = [
+    "secretRefs",
+    "certificate",
+    "serviceAccount",
+    "managedIdentity",
+    "mtls",
+    "public",
+];
+
+/// What a value that was copied by hand has and should not have: a line end, blanks, invisible characters.
+pub(super) fn stray(text: &str) -> Option<&'static str> {
+    let at_end = |is: fn(char) -> bool| text.starts_with(is) || text.ends_with(is);
+    if text.contains(['\n', '\r']) {
+        Some("a line end")
+    } else if text.contains('\t') {
+        Some("a tab")
+    } else if at_end(char::is_whitespace) {
+        Some("a space at its start or end")
+    } else if text.chars().any(char::is_control) {
+        Some("a control character")
+    } else if printable(text) != text {
+        Some("an invisible character")
+    } else {
+        None
+    }
+}
 
 /// The one proof.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,18 +145,16 @@ impl Proof {
         };
         let mut errors = Vec::new();
         let id = client.id.as_deref().unwrap_or_default();
-        if id.is_empty() && client.managed_identity.is_none() || id.chars().any(char::is_control) {
+        if id.is_empty() && client.managed_identity.is_none() {
             errors.push(FieldError::new(
                 "spec.client.id",
-                "give the client (application) id",
+                "is missing; set the client (application) id",
             ));
         }
-        if id.trim() != id {
-            errors.push(FieldError::new(
-                "spec.client.id",
-                "has a space at its start or end; remove it",
-            ));
-        }
+        errors.extend(
+            stray(id)
+                .map(|what| FieldError::new("spec.client.id", format!("has {what}; remove it"))),
+        );
         let ways = [
             !client.secret_refs.is_empty(),
             client.certificate.is_some(),
@@ -137,13 +166,20 @@ impl Proof {
         match ways.iter().filter(|w| **w).count() {
             0 => errors.push(FieldError::new(
                 "spec.client.secretRefs",
-                "name the Secret and key that hold the client secret, or prove the client by certificate, serviceAccount, managedIdentity, mtls or public",
+                "name the Secret and key that hold the client secret, or set certificate, serviceAccount, managedIdentity, mtls or public",
             )),
             1 => {}
-            _ => errors.push(FieldError::new(
-                "spec.client",
-                "a client proves itself in exactly one way; drop the others",
-            )),
+            _ => {
+                let named = ways.iter().zip(WAYS).filter(|(set, _)| **set);
+                let named: Vec<&str> = named.map(|(_, name)| name).collect();
+                errors.push(FieldError::new(
+                    "spec.client",
+                    format!(
+                        "has {}, but a client authenticates in exactly one way; remove the others",
+                        named.join(" and ")
+                    ),
+                ));
+            }
         }
         if !errors.is_empty() {
             return Err(errors);

@@ -174,7 +174,7 @@ impl AddressNotAllowed {
     /// For an address, or a name that means no other.
     pub(super) fn to(what: &str) -> Self {
         Self(format!(
-            "{what} is not a public address; an administrator allows its network in spec.network.allowedCidrs of a ClusterTokenIssuer"
+            "{what} is not a public address; have an administrator allow its network in spec.network.allowedCidrs of a ClusterTokenIssuer, or for every TokenIssuer in the chart value allowCidrs"
         ))
     }
 }

@@ -18,7 +18,7 @@ pub async fn discover(http: &Http, issuer: &Issuer) -> Result<TokenEndpoint, Ref
         return Err(Refusal::local(
             Class::Invalid,
             "DiscoveryFailed",
-            "this issuer has no discovery document",
+            "this issuer has no discovery document; set oidc.issuerUrl or oauth2.tokenUrl",
         ));
     };
     for address in discovery::addresses(url) {

@@ -24,7 +24,7 @@ const WINDOW: usize = 6;
 /// was not sent.
 const TOKEN_LIKE: usize = 16;
 /// In the place of what is cut out.
-const CUT: &str = "[…]";
+pub(crate) const CUT: &str = "[…]";
 /// Longest issuer, subject or audience that is shown of an assertion.
 const MOST_CLAIM: usize = 256;
 
@@ -189,14 +189,17 @@ fn without_tokens(text: &str) -> String {
 }
 
 /// Parts of secrets, in lower case.
-struct Net {
+pub(crate) struct Net {
     windows: HashSet<[char; WINDOW]>,
     /// Secrets that are shorter than a window.
     short: Vec<Vec<char>>,
 }
 
 impl Net {
-    fn of(secrets: &[SecretString], chosen: &[String]) -> Self {
+    pub(crate) fn of<'a>(
+        secrets: impl IntoIterator<Item = &'a SecretString>,
+        chosen: &[String],
+    ) -> Self {
         let mut net = Self {
             windows: HashSet::new(),
             short: Vec::new(),
@@ -247,7 +250,7 @@ impl Net {
         self.hits(text).contains(&true)
     }
 
-    fn cut(&self, text: &str) -> String {
+    pub(crate) fn cut(&self, text: &str) -> String {
         let mut out = String::new();
         let mut inside = false;
         for (c, hit) in text.chars().zip(self.hits(text)) {

@@ -11,7 +11,7 @@ mod challenge;
 mod classes;
 mod client_auth;
 pub mod consent;
-mod echo;
+pub(crate) mod echo;
 mod encode;
 mod explain;
 mod gateway;

@@ -28,8 +28,9 @@ use crate::{
     credential::Credential,
     oauth::Grant,
     publish::{
-        Record, SourceMark, dress,
+        Record, SourceMark, dress, noted_type,
         ownership::{Hands, Published, Target},
+        rejection::other_type,
     },
 };
 
@@ -321,7 +322,10 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static st
         let names = names.join(", ");
         return Some((
             credential.proof.lacking().secret,
-            format!("Secret {names} does not exist in namespace {namespace}; create it"),
+            format!(
+                "Secret {names} with the {} does not exist in namespace {namespace}; create it",
+                credential.proof.noun()
+            ),
         ));
     }
     if let Some(name) = &observed.missing_account {
@@ -378,7 +382,11 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
                     "field manager {manager} applies token fields of Secret {name} too; take the Secret out of its manifests"
                 ),
             ),
-            Hands::None | Hands::Edited(_) => None,
+            Hands::None | Hands::Edited(_) => {
+                let wanted = credential.target.type_.as_str();
+                let has = noted_type(&published.dress).filter(|has| *has != wanted)?;
+                refuse("TargetInvalid", other_type(name, (Some(has), wanted)))
+            }
         },
         Target::Absent | Target::Deleting | Target::Adoptable { .. } | Target::OwnerGone { .. } => {
             None

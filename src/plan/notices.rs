@@ -77,6 +77,11 @@ pub(super) fn notices(
             });
         }
     }
+    // Without a token the words are those of `Ready`.
+    let is_late = is_late.map(|(late, reason, note)| match &is_ready {
+        Some((false, same, words)) if *same == reason => (late, reason, words.clone()),
+        _ => (late, reason, note),
+    });
     if let Some((true, reason, note)) = &is_late
         && !was_late.as_ref().is_some_and(|(late, old_reason, _)| *late && old_reason == reason)
         // That an issuer asked for a pause is told once, by the credential whose request it answered.
@@ -109,6 +114,7 @@ pub(super) fn notices(
         "LifetimeAtRisk",
         "PermissionsMissing",
         "ClientCredentialExpiring",
+        "AnnotationsIgnored",
     ] {
         // A warning that became another one (expiring, expired) is news as well.
         let was = pair(old, kind).map(|(_, reason, _)| reason);

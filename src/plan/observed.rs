@@ -25,6 +25,8 @@ pub struct Observed {
     pub sources: Vec<Source>,
     /// Secrets that the grant draws on, all of them.
     pub companions: Vec<Source>,
+    /// What is to be said about annotations of the Secrets that have no effect.
+    pub unread: Vec<String>,
     /// A ServiceAccount that is needed and does not exist, if its watch can tell.
     pub missing_account: Option<String>,
     /// What this process remembers.
@@ -135,6 +137,8 @@ pub struct OutOfSync {
     pub at: Timestamp,
     /// The version of the target in the cache at that time; `None`: no Secret of this credential.
     pub version: Option<String>,
+    /// What the API server said at the last one.
+    pub said: Option<String>,
 }
 
 /// The first wait after a write that met another state of the target, in seconds. It doubles.
@@ -254,6 +258,7 @@ impl Memory {
             count,
             at: now,
             version: version(target),
+            said: None,
         });
         count
     }
@@ -375,7 +380,11 @@ impl Memory {
             let found = status.conditions.iter().find(|c| c.type_ == kind);
             found.filter(|c| c.status == "True" && c.reason == reason)
         };
-        let message = told("Renewing").map_or_else(
+        let words = status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == "Ready" && c.status == "False" && c.reason == reason);
+        let message = words.or_else(|| told("Renewing")).map_or_else(
             || "the last attempt failed".to_owned(),
             |c| c.message.clone(),
         );

@@ -98,6 +98,9 @@ pub fn record(
     }
 }
 
+/// Reasons that do not pass with time: what has expired is not one that the issuer does not know yet.
+const OVER: [&str; 2] = ["ClientSecretExpired", "CertificateExpired"];
+
 /// Remembers a failed try and names the next one.
 pub fn fail(
     credential: &Credential,
@@ -113,6 +116,7 @@ pub fn fail(
     let propagating = refusal.about_client
         && !expired
         && !refusal.until_change
+        && !OVER.contains(&refusal.reason)
         && observed
             .sources
             .iter()

@@ -35,6 +35,9 @@ pub struct View {
 /// Longest time from a token request to the end of the write of its token, in seconds: the deadline of a look.
 const ANSWER: i64 = 75;
 
+/// The message of `Renewing` where `Ready` says the same. `Stalled` repeats it: tools that go by kstatus show that one.
+pub(super) const SEE_READY: &str = "no token is published; see the condition Ready";
+
 /// What is to be said about the state beside the token's own facts.
 struct Trouble<'a> {
     reason: &'a str,
@@ -98,6 +101,8 @@ pub fn status(
     });
     let foreseen = foreseen(credential, observed, outcome, valid);
     status.conditions.push(match (&trouble, &foreseen) {
+        // Without a token `Ready` has the same message: one that is read twice is read no better.
+        (Some(t), _) if valid.is_none() => say("Renewing", true, t.reason, SEE_READY),
         (Some(t), _) => say("Renewing", true, t.reason, &t.message),
         (None, Some((reason, message))) => say("Renewing", true, reason, message),
         (None, None) if credential.suspend => {
@@ -119,6 +124,14 @@ pub fn status(
         status
             .conditions
             .push(say("ClientCredentialExpiring", true, &reason, &message));
+    }
+    if let Some(message) = unread(credential, observed) {
+        status.conditions.push(say(
+            "AnnotationsIgnored",
+            true,
+            "AnnotationUnknown",
+            &message,
+        ));
     }
     if let Some(t) = trouble.as_ref().filter(|t| t.stalled) {
         status
@@ -174,7 +187,10 @@ pub fn invalid(
             Some(record) => say("Ready", true, "TokenPublished", &valid_until(record)),
             None => say("Ready", false, reason, &message),
         },
-        say("Renewing", true, reason, &message),
+        match good {
+            Some(_) => say("Renewing", true, reason, &message),
+            None => say("Renewing", true, reason, SEE_READY),
+        },
         say("Stalled", true, reason, &message),
     ];
     let ends = good.map(|r| schedule::wait(now, r.expires_at));
@@ -192,8 +208,11 @@ fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
     // A static key ends when somebody revokes it, which nobody is told.
     status.expires_at =
         (record.lifetime != LifetimeSource::Static.as_str()).then(|| time(record.expires_at));
-    status.renew_at = Some(time(record.renew_at));
-    status.renew_reason = Some(record.renew_reason.clone());
+    // Nor is it renewed: it is published again when its Secret changes.
+    if record.lifetime != LifetimeSource::Static.as_str() {
+        status.renew_at = Some(time(record.renew_at));
+        status.renew_reason = Some(record.renew_reason.clone());
+    }
     status.client_secret_in_use = record
         .sources
         .used
@@ -259,6 +278,17 @@ fn client_credential(
         message.push_str(&format!("; {more}"));
     }
     Some((reason, message))
+}
+
+/// What is to be said about annotations that have no effect.
+fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
+    let own = credential.unread.as_ref();
+    let own = own.map(|said| format!("the annotation {said}"));
+    let said: Vec<String> = own
+        .into_iter()
+        .chain(observed.unread.iter().cloned())
+        .collect();
+    (!said.is_empty()).then(|| format!("an annotation has no effect: {}", said.join("; ")))
 }
 
 fn valid_until(record: &Record) -> String {
@@ -405,7 +435,7 @@ fn risk(
         return Some((
             "RenewalFailing",
             format!(
-                "the renewal is late; readers have less than {} left from {} on",
+                "the renewal is late, and readers have less than {} left from {} on; see the condition Renewing for its cause",
                 words(floor),
                 time(end).0
             ),

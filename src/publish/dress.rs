@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Owner;
 use crate::{
-    api::{DeletionPolicy, TargetFormat, TargetKey, names},
+    api::{DeletionPolicy, SecretType, TargetFormat, TargetKey, names},
     credential::Credential,
     oauth::Grant,
 };
@@ -154,6 +154,20 @@ impl Dress {
                 .collect(),
         }
     }
+}
+
+/// The type that a Secret had when this digest was noted.
+pub fn noted_type(noted: &str) -> Option<&'static str> {
+    let known = [
+        SecretType::Opaque,
+        SecretType::Token,
+        SecretType::DockerConfigJson,
+    ];
+    let noted = noted.split(':').nth(1)?;
+    known
+        .map(SecretType::as_str)
+        .into_iter()
+        .find(|t| *t == noted)
 }
 
 /// The digest of what a live Secret wears of the keys that were once put on. Type and formats are not in its

@@ -11,11 +11,12 @@ mod dress;
 mod formats;
 pub mod ownership;
 mod record;
+pub mod rejection;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub use dress::{Dress, DressKeys, dress};
+pub use dress::{Dress, DressKeys, dress, noted_type};
 pub use formats::{Recovered, data, recover};
 pub use record::{Record, RefusedSource, SourceMark, SourceUse};
 pub use write::{create, render_patch, rotate_patch, take_over_patch};

@@ -10,7 +10,12 @@ use serde_json::Value;
 use super::{DressKeys, Record, dress::live_digest};
 use crate::{
     api::names,
-    credential::{Credential, binding::is_named, end_of_secret},
+    credential::{
+        Credential,
+        annotations::{Place, unread},
+        binding::is_named,
+        end_of_secret,
+    },
     oauth::LifetimeSource,
 };
 
@@ -35,6 +40,8 @@ pub struct SecretFacts {
     pub secret_expires_at: Option<Timestamp>,
     /// The owner says when, but not in a form that is a time.
     pub expiry_unreadable: bool,
+    /// What is to be said about annotations that look like apicred's and have no effect.
+    pub unread: Option<Box<str>>,
 }
 
 /// How long the garbage collector has to delete the Secret of a credential that is gone, from the moment at which this
@@ -61,6 +68,9 @@ pub struct Published {
     /// Who else wrote where apicred writes.
     pub hands: Hands,
 }
+
+/// A writer whose name the Secret does not say.
+pub const UNNAMED: &str = "somebody";
 
 /// Foreign hands on apicred's fields.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -177,6 +187,11 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
         created_at: meta.creation_timestamp.as_ref().map(|t| t.0),
         secret_expires_at,
         expiry_unreadable: expiry.is_some() && secret_expires_at.is_none(),
+        unread: unread(
+            annotations.into_iter().flat_map(|a| a.keys()),
+            Place::Secret,
+        )
+        .map(Into::into),
     }
 }
 
@@ -237,7 +252,7 @@ fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys, endless: bool) -> Han
     if !entries.iter().any(|e| ours(&e)) {
         return Hands::None;
     }
-    let name = |e: &ManagedFieldsEntry| e.manager.clone().unwrap_or_else(|| "somebody".to_owned());
+    let name = |e: &ManagedFieldsEntry| e.manager.clone().unwrap_or_else(|| UNNAMED.to_owned());
     let strangers: Vec<&ManagedFieldsEntry> = entries
         .iter()
         .filter(|e| !ours(e) && touches(e, keys))
@@ -273,7 +288,7 @@ fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys, endless: bool) -> Han
     if whole {
         Hands::None
     } else {
-        Hands::Edited("somebody".to_owned())
+        Hands::Edited(UNNAMED.to_owned())
     }
 }
 

@@ -374,12 +374,39 @@ fn bad_credentials_are_refused_in_words() {
                 "set by their owners only",
             ),
             (
-                json!({ "target": { "labels": { "team": "a b" } } }),
-                "a label's key is a name",
+                json!({ "target": { "labels": { "good": "x", "team": "a b" } } }),
+                "label 'team' is not valid: a label's key is a name",
             ),
             (
                 json!({ "target": { "labels": { "-team": "a" } } }),
-                "a label's key is a name",
+                "label '-team' is not valid: a label's key is a name",
+            ),
+            (
+                json!({ "minLifetime": "1d" }),
+                "minLifetime must be a duration between 10s and 24h, such as 15m; its units are h, m and s",
+            ),
+            (
+                json!({ "minLifetime": "5 minutes" }),
+                "its units are h, m and s",
+            ),
+            (json!({ "minLifetime": "PT5M" }), "its units are h, m and s"),
+            (json!({ "minLifetime": "900" }), "its units are h, m and s"),
+            (json!({ "minLifetime": "-15m" }), "its units are h, m and s"),
+            (
+                json!({ "minLifetime": "9999999h" }),
+                "its units are h, m and s",
+            ),
+            (
+                json!({ "target": { "secretName": "a..b" } }),
+                "each part between dots",
+            ),
+            (
+                json!({ "target": { "secretName": "a.-b" } }),
+                "each part between dots",
+            ),
+            (
+                json!({ "target": { "secretName": "a-.b" } }),
+                "each part between dots",
             ),
             (
                 json!({ "target": { "annotations": { "apicred.dev/expires-at": "y" } } }),
@@ -392,15 +419,15 @@ fn bad_credentials_are_refused_in_words() {
             (json!({ "target": null }), "spec.target: Required value"),
             (
                 json!({ "client": { "public": {} } }),
-                "proves itself in exactly one way",
+                "authenticates in exactly one way",
             ),
             (
                 json!({ "client": { "secretRefs": null } }),
-                "proves itself in exactly one way",
+                "authenticates in exactly one way",
             ),
             (
                 json!({ "client": { "secretRefs": null, "public": {} } }),
-                "a public client proves nothing",
+                "client.public works only with the grants",
             ),
             (json!({ "client": { "id": null } }), "client.id is missing"),
             (
@@ -417,7 +444,7 @@ fn bad_credentials_are_refused_in_words() {
             ),
             (
                 json!({ "client": { "secretRefs": null, "managedIdentity": {} }, "grant": { "password": { "username": "u", "passwordRef": { "name": "s", "key": "k" } } } }),
-                "leave grant out",
+                "remove grant",
             ),
             (json!({ "client": null }), "client is missing"),
             (
@@ -446,7 +473,7 @@ fn bad_credentials_are_refused_in_words() {
             ),
             (
                 json!({ "api": "MicrosoftGraph" }),
-                "api names the target already",
+                "api already selects the scope",
             ),
             (
                 json!({ "api": "CloudApps", "scopes": null }),

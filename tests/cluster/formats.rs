@@ -182,7 +182,12 @@ fn a_pull_secret_is_one_that_kubernetes_takes() {
             .edit("c", json!({ "spec": { "target": other } }))
             .await;
         let told = is(&place, "Renewing", "True", "TargetInvalid").await;
-        assert!(told.contains("delete it"), "{told}");
+        let types = "has the type kubernetes.io/dockerconfigjson and spec.target.type is Opaque";
+        assert!(
+            told.contains(types) && told.contains("delete the Secret"),
+            "{told}"
+        );
+        assert_eq!(place.posts(), 1, "no token is requested for it");
         let params = kube::api::DeleteParams::default();
         place
             .secrets()

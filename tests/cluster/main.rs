@@ -32,3 +32,4 @@ mod tenancy;
 mod threats;
 mod versions;
 mod without_a_trace;
+mod words;

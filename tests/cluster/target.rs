@@ -348,7 +348,8 @@ fn an_immutable_target_is_told() {
             })
             .await;
         assert!(
-            told.message.contains("immutable") && told.message.contains("delete it"),
+            told.message.contains("Secret token is immutable")
+                && told.message.contains("delete it"),
             "{}",
             told.message
         );

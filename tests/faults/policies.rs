@@ -25,8 +25,13 @@ use crate::{
     support::{LATER, NAMESPACE, Place, SOON, condition, run, typed},
 };
 
-/// Leads a life that cannot write its Secret at first, for this reason, until `lift` is done.
-pub(crate) async fn forbidden(mut case: Case, reason: &str, lift: impl AsyncFnOnce()) {
+/// Leads a life that cannot write its Secret at first, for this reason and in these words of the API server, until `lift` is
+/// done. No word of the life is a secret, see the oracles.
+pub(crate) async fn forbidden(
+    mut case: Case,
+    (reason, words): (&str, &[&str]),
+    lift: impl AsyncFnOnce(),
+) {
     let usual = reference().await;
     let place = Arc::clone(&case.place);
     let name = case.name.clone();
@@ -38,7 +43,13 @@ pub(crate) async fn forbidden(mut case: Case, reason: &str, lift: impl AsyncFnOn
             let credential = credential.map_err(|e| e.to_string())?;
             let ready = condition(&credential, "Ready");
             match ready {
-                Some(ready) if ready.status == "False" && ready.reason == reason => Ok(()),
+                Some(ready)
+                    if ready.status == "False"
+                        && ready.reason == reason
+                        && words.iter().all(|w| ready.message.contains(w)) =>
+                {
+                    Ok(())
+                }
                 other => Err(format!("{other:?}")),
             }
         })
@@ -75,7 +86,8 @@ fn a_quota_that_leaves_no_room_is_told_and_costs_no_token() {
             quota.is_some_and(|s| s.used.is_some_and(|u| u.contains_key("count/secrets")))
         })
         .await;
-        forbidden(case, "TargetQuotaExceeded", async || {
+        let words = ["the quota few ", "limited: count/secrets=2", "; raise it"];
+        forbidden(case, ("TargetQuotaExceeded", &words), async || {
             quotas
                 .delete("few", &DeleteParams::default())
                 .await
@@ -108,7 +120,11 @@ fn an_admission_policy_that_refuses_the_secret_is_told_and_costs_no_token() {
                     "name": "operator",
                     "expression": "request.userInfo.username.endsWith(':apicred')",
                 }],
-                "validations": [{ "expression": "false", "message": "not here", "reason": answer }],
+                "validations": [{
+                    "expression": "false", "message": "not here", "reason": answer,
+                    // The token itself: it must go no further.
+                    "messageExpression": "'not here: ' + string(object.data['token'])",
+                }],
             } }));
             let binding = typed(json!({ "metadata": { "name": name }, "spec": {
                 "policyName": name, "validationActions": ["Deny"],
@@ -125,7 +141,13 @@ fn an_admission_policy_that_refuses_the_secret_is_told_and_costs_no_token() {
                 .await
                 .expect("a binding");
             in_force(&case).await;
-            forbidden(case, reason, async || {
+            let who = format!("the admission policy {name} denies the write of Secret token");
+            let words = [
+                who.as_str(),
+                "\"not here: […]",
+                "have the owner of the policy allow it",
+            ];
+            forbidden(case, (reason, &words), async || {
                 let params = DeleteParams::default();
                 bindings.delete(&name, &params).await.expect("it goes");
                 policies.delete(&name, &params).await.expect("it goes");

@@ -39,11 +39,15 @@ fn refuse(
 /// Waits until status reports it, and checks how often the write was tried.
 async fn reported(case: &Case) {
     let out_of_sync = |c: &apicred::api::ApiCredential| {
-        let renewing = condition(c, "Renewing")?;
-        (renewing.reason == "TargetOutOfSync").then_some(renewing.message)
+        let says = |kind| condition(c, kind).filter(|c| c.reason == "TargetOutOfSync");
+        says("Ready")
+            .or_else(|| says("Renewing"))
+            .map(|c| c.message)
     };
     let message = case.place.until("c", "a report", out_of_sync).await;
-    assert!(message.contains("Secret token"), "{message}");
+    for part in ["Secret token", "it answers HTTP 4"] {
+        assert!(message.contains(part), "{message}");
+    }
     let journal = case.wire.journal();
     let tries: Vec<_> = journal
         .iter()

@@ -193,6 +193,20 @@ fn an_issuer_that_is_missing_or_faulty_has_a_reason_of_its_own() {
         gone[0].problem,
         "ClusterTokenIssuer contoso does not exist; create it or correct the name"
     );
+    for (kind, other) in [
+        ("TokenIssuer", "ClusterTokenIssuer"),
+        ("ClusterTokenIssuer", "TokenIssuer"),
+    ] {
+        let named = object(&json!({ "issuerRef": { "kind": kind, "name": "contoso" } }));
+        let named = errors(&named, IssuerLookup::OtherKind);
+        assert_eq!(named[0].reason, "IssuerNotFound");
+        assert_eq!(
+            named[0].problem,
+            format!(
+                "{kind} contoso does not exist, but a {other} of this name does; set issuerRef.kind to {other}, or create it"
+            )
+        );
+    }
     let fault = FieldError::new("spec.oidc.issuerUrl", "must start with https://");
     let faulty = errors(&object(&json!({})), IssuerLookup::Faulty(vec![fault]));
     assert_eq!(

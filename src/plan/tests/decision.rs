@@ -277,7 +277,7 @@ fn a_refusal_says_what_to_do() {
     };
     assert_eq!(
         message,
-        "Secret client does not exist in namespace secops; create it"
+        "Secret client with the client secret does not exist in namespace secops; create it"
     );
     world.senior = Some("older".to_owned());
     let Plan::Refuse { message, .. } = plan(&credential, &world, at(0)) else {

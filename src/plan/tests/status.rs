@@ -325,6 +325,7 @@ fn facts(target: &Target) -> SecretFacts {
         created_at: None,
         secret_expires_at: None,
         expiry_unreadable: false,
+        unread: None,
     }
 }
 

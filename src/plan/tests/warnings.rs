@@ -233,3 +233,34 @@ fn what_a_token_lacks_is_told_and_one_that_cannot_be_read_is_neutral() {
         "{message}"
     );
 }
+
+#[test]
+fn an_annotation_that_has_no_effect_is_reported_while_it_is_there() {
+    let mut credential = credential_with(&json!({}));
+    let mut world = observed(&credential);
+    assert_eq!(told(&credential, &world, "AnnotationsIgnored", 0), None);
+    credential.unread = Some("apicred.dev/renew is not known; remove it".to_owned());
+    world.unread = vec!["on Secret client the annotation apicred.dev/x is not known".to_owned()];
+    let (reason, message) = told(&credential, &world, "AnnotationsIgnored", 0).unwrap();
+    assert_eq!(reason, "AnnotationUnknown");
+    for part in [
+        "apicred.dev/renew is not known; remove it",
+        "on Secret client",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let view = status(&credential, &world, &Outcome::Steady, None, at(0));
+    let notices: Vec<&str> = view.notices.iter().map(|n| n.reason.as_str()).collect();
+    assert_eq!(notices, ["AnnotationUnknown"]);
+    let ready = view.status.conditions.iter().find(|c| c.type_ == "Ready");
+    assert_eq!(ready.map(|c| c.status.as_str()), Some("True"));
+    let again = status(
+        &credential,
+        &world,
+        &Outcome::Steady,
+        Some(&view.status),
+        at(60),
+    );
+    assert_eq!(again.notices, [], "once");
+    assert_eq!(again.status, view.status, "and no write");
+}

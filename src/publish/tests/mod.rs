@@ -4,4 +4,5 @@ mod dress;
 mod formats;
 mod ownership;
 mod record;
+mod rejection;
 mod write;

@@ -1,0 +1,315 @@
+//! Annotations that look like apicred's and that nobody reads: a misspelt one would have no effect and no trace. PURE.
+
+use std::fmt::Write;
+
+use crate::{api::names, printable};
+
+/// What a user may set, by the kind of object.
+const ON_CREDENTIAL: [&str; 1] = [names::RENEW_REQUESTED_AT];
+const ON_SECRET: [&str; 6] = [
+    names::SECRET_EXPIRES_AT,
+    names::ALLOWED_ISSUERS,
+    names::PUBLISH_BY,
+    names::STATE_OF,
+    names::ISSUED_BY,
+    names::ADOPT_BY,
+];
+const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
+/// What apicred itself writes on Secrets.
+const WRITTEN: [&str; 23] = [
+    names::IN_FLIGHT_SINCE,
+    names::ROTATES,
+    names::SIGN_IN_REQUIRED,
+    names::STORED_REFRESH_TOKEN,
+    names::SPENT_REFRESH_TOKENS,
+    names::CREDENTIAL,
+    names::CREDENTIAL_UID,
+    names::ISSUED_AT,
+    names::EXPIRES_AT,
+    names::RENEW_AT,
+    names::RENEW_REASON,
+    names::LIFETIME,
+    names::REQUEST,
+    names::FINGERPRINT,
+    names::TOKEN_DIGEST,
+    names::SOURCES,
+    names::CLAIMS,
+    names::NOT_GRANTED,
+    names::TOKEN_ID,
+    names::PROOF_VALIDITY,
+    names::RENEW_HANDLED,
+    names::DRESS,
+    names::DRESS_KEYS,
+];
+
+/// How many names are told.
+const TOLD: usize = 3;
+/// How much of a name is told, in characters.
+const SHOWN: usize = 80;
+
+/// The object that has an annotation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// An `ApiCredential`.
+    Credential,
+    /// A Secret.
+    Secret,
+}
+
+/// Does a key have apicred's prefix, or one that is meant to be it?
+pub fn looks_ours(key: &str) -> bool {
+    let Some((prefix, _)) = key.split_once('/') else {
+        return false;
+    };
+    // The rest is rare enough to be compared.
+    let other_domain = prefix
+        .strip_prefix("apicred.")
+        .is_some_and(|domain| !domain.contains('.'));
+    prefix.contains("api")
+        && (prefix == "apicred" || other_domain || strsim::osa_distance(prefix, names::GROUP) <= 2)
+}
+
+/// The sentence about the annotations that have no effect where they are. Values are neither read nor shown.
+pub fn unread<'a>(keys: impl Iterator<Item = &'a String>, place: Place) -> Option<String> {
+    let mut told = String::new();
+    let mut count = 0;
+    for (key, why) in keys.filter_map(|key| Some((key, fault(key, place)?))) {
+        count += 1;
+        if count <= TOLD {
+            let shown: String = printable(key).chars().take(SHOWN).collect();
+            let _ = write!(told, "{}{shown} {why}", if count > 1 { "; " } else { "" });
+        }
+    }
+    match count {
+        0 => None,
+        _ if count > TOLD => Some(format!("{told}; and {} more", count - TOLD)),
+        _ => Some(told),
+    }
+}
+
+fn fault(key: &str, place: Place) -> Option<String> {
+    if !looks_ours(key) {
+        return None;
+    }
+    let known = match place {
+        Place::Credential => ON_CREDENTIAL.as_slice(),
+        Place::Secret => ON_SECRET.as_slice(),
+    };
+    if known.contains(&key) || place == Place::Secret && WRITTEN.contains(&key) {
+        return None;
+    }
+    let elsewhere = [
+        (ON_CREDENTIAL.as_slice(), "belongs on the ApiCredential"),
+        (
+            ON_SECRET.as_slice(),
+            "belongs on the Secret that it is about",
+        ),
+        (ON_ACCOUNT.as_slice(), "belongs on a ServiceAccount"),
+        (
+            WRITTEN.as_slice(),
+            "is written by apicred on Secrets; remove it",
+        ),
+    ];
+    if let Some((_, what)) = elsewhere.iter().find(|(names, _)| names.contains(&key)) {
+        return Some((*what).to_owned());
+    }
+    let all = known
+        .iter()
+        .chain(&ON_CREDENTIAL)
+        .chain(&ON_SECRET)
+        .chain(&ON_ACCOUNT);
+    let near = all
+        .map(|name| (strsim::osa_distance(&plain(key), &plain(name)), *name))
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 6))
+        // The first of those that are equally near: the object's own names come first.
+        .min_by_key(|(distance, _)| *distance);
+    Some(match near {
+        Some((_, name)) => format!("is not known; did you mean {name}?"),
+        None => "is not known; remove it".to_owned(),
+    })
+}
+
+/// The name behind the prefix, written as Kubernetes does: `secretExpiresAt` is `secret-expires-at`.
+fn plain(key: &str) -> String {
+    let name = key.split_once('/').map_or(key, |(_, name)| name);
+    let mut out = String::with_capacity(name.len() + 4);
+    for c in name.chars().take(SHOWN) {
+        if c.is_ascii_uppercase() && !out.is_empty() && !out.ends_with('-') {
+            out.push('-');
+        }
+        out.push(match c {
+            '_' | '.' => '-',
+            c => c.to_ascii_lowercase(),
+        });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(keys: &[&str], place: Place) -> Option<String> {
+        let keys: Vec<String> = keys.iter().map(|k| (*k).to_owned()).collect();
+        unread(keys.iter(), place)
+    }
+
+    #[test]
+    fn a_misspelt_or_misplaced_annotation_is_told_with_what_was_meant() {
+        use Place::{Credential, Secret};
+        for (place, key, what) in [
+            (
+                Credential,
+                "apicred.dev/renew-request-at",
+                "did you mean apicred.dev/renew-requested-at?",
+            ),
+            (
+                Credential,
+                "apicred.dev/renewRequestedAt",
+                "did you mean apicred.dev/renew-requested-at?",
+            ),
+            (
+                Credential,
+                "apicred.io/renew-requested-at",
+                "did you mean apicred.dev/renew-requested-at?",
+            ),
+            (
+                Credential,
+                "apicred/renew-requested-at",
+                "did you mean apicred.dev/renew-requested-at?",
+            ),
+            (
+                Credential,
+                "apicerd.dev/renew-requested-at",
+                "did you mean apicred.dev/renew-requested-at?",
+            ),
+            (
+                Credential,
+                "apicred.dev/secret-expires-at",
+                "belongs on the Secret",
+            ),
+            (
+                Credential,
+                "apicred.dev/allowed-audiences",
+                "belongs on a ServiceAccount",
+            ),
+            (
+                Credential,
+                "apicred.dev/expires-at",
+                "is written by apicred",
+            ),
+            (Credential, "apicred.dev/owner", "is not known; remove it"),
+            (
+                Secret,
+                "apicred.dev/secret-expire-at",
+                "did you mean apicred.dev/secret-expires-at?",
+            ),
+            (
+                Secret,
+                "apicred.dev/secret_expires_at",
+                "did you mean apicred.dev/secret-expires-at?",
+            ),
+            (
+                Secret,
+                "apicred.dev/secretExpiresAt",
+                "did you mean apicred.dev/secret-expires-at?",
+            ),
+            (
+                Secret,
+                "apicred.dev/allowed-issuer",
+                "did you mean apicred.dev/allowed-issuers?",
+            ),
+            (
+                Secret,
+                "apicred.dev/allowedIssuers",
+                "did you mean apicred.dev/allowed-issuers?",
+            ),
+            (
+                Secret,
+                "apicred.dev/adopted-by",
+                "did you mean apicred.dev/adopt-by?",
+            ),
+            (
+                Secret,
+                "apicred.dev/published-by",
+                "did you mean apicred.dev/publish-by?",
+            ),
+            (
+                Secret,
+                "apicred.dev/state-off",
+                "did you mean apicred.dev/state-of?",
+            ),
+            (
+                Secret,
+                "apicred.dev/renew-requested-at",
+                "belongs on the ApiCredential",
+            ),
+            (
+                Secret,
+                "apicred.dev/allowed-audiences",
+                "belongs on a ServiceAccount",
+            ),
+        ] {
+            let said = told(&[key], place).unwrap_or_else(|| panic!("{key}"));
+            assert!(
+                said.starts_with(key) && said.contains(what),
+                "{key}: {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_read_and_what_is_of_others_is_not_told() {
+        for (place, keys) in [
+            (Place::Credential, ON_CREDENTIAL.as_slice()),
+            (Place::Secret, ON_SECRET.as_slice()),
+            (Place::Secret, WRITTEN.as_slice()),
+            (
+                Place::Credential,
+                &[
+                    "kubectl.kubernetes.io/last-applied-configuration",
+                    "argocd.argoproj.io/sync-wave",
+                    "owner",
+                    "api/x",
+                    "apicredentials.example.com/owner",
+                    "apicurio.dev/x",
+                    "apicred.contoso.com/owner",
+                ],
+            ),
+        ] {
+            assert_eq!(told(keys, place), None);
+        }
+    }
+
+    #[test]
+    fn few_names_are_told_and_each_is_short_and_printable() {
+        let long = format!("apicred.dev/{}", "x".repeat(300));
+        let keys = [
+            "apicred.dev/a\u{202e}",
+            &long,
+            "apicred.dev/c",
+            "apicred.dev/d",
+            "apicred.dev/e",
+        ];
+        let said = told(&keys, Place::Secret).unwrap();
+        assert!(said.ends_with("; and 2 more") && said.len() < 400, "{said}");
+        assert!(!said.contains('\u{202e}'));
+    }
+
+    /// Every annotation of `api::names` is known here, so that a new one is not told to be unknown.
+    #[test]
+    fn every_name_of_apicred_is_known() {
+        let text = include_str!("../api/names.rs");
+        let named = text.split("\"apicred.dev/").skip(1);
+        let named: Vec<String> = named
+            .filter_map(|rest| rest.split('"').next())
+            .filter(|name| !name.is_empty())
+            .map(|name| format!("apicred.dev/{name}"))
+            .collect();
+        assert!(named.len() > 25, "{named:?}");
+        for name in named {
+            let known = [ON_CREDENTIAL.as_slice(), &ON_SECRET, &ON_ACCOUNT, &WRITTEN];
+            assert!(known.iter().any(|k| k.contains(&name.as_str())), "{name}");
+        }
+    }
+}

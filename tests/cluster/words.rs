@@ -1,0 +1,150 @@
+//! What is not understood, and whose words are meant: annotations without effect, writers, issuers of the other kind.
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use testenv::eventually;
+
+use crate::support::{LATER, World, condition, run};
+
+fn annotated(key: &str, value: impl Into<Value>) -> Value {
+    json!({ "metadata": { "annotations": { key: value.into() } } })
+}
+
+#[test]
+fn an_annotation_that_has_no_effect_is_reported_where_it_stands_until_it_goes() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("annotations").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        // On the credential, and on each of its Secrets.
+        place
+            .edit("c", annotated("apicred.dev/renewRequestedAt", "now"))
+            .await;
+        place
+            .edit_secret(
+                "source",
+                annotated("apicred.dev/secret-expire-at", "2027-06-30"),
+            )
+            .await;
+        let told = place
+            .until("c", "both annotations", |c| {
+                condition(c, "AnnotationsIgnored").filter(|a| {
+                    [
+                        "did you mean apicred.dev/renew-requested-at?",
+                        "on Secret source",
+                    ]
+                    .iter()
+                    .all(|part| a.message.contains(part))
+                })
+            })
+            .await;
+        assert_eq!(told.reason, "AnnotationUnknown");
+        let meant = "did you mean apicred.dev/secret-expires-at?";
+        assert!(told.message.contains(meant), "{}", told.message);
+        let events = place.events("c").await;
+        assert!(
+            events
+                .iter()
+                .any(|(_, reason, _)| reason == "AnnotationUnknown"),
+            "{events:?}"
+        );
+        place
+            .edit("c", annotated("apicred.dev/renewRequestedAt", Value::Null))
+            .await;
+        place
+            .edit_secret(
+                "source",
+                annotated("apicred.dev/secret-expire-at", Value::Null),
+            )
+            .await;
+        place
+            .until("c", "silence", |c| {
+                condition(c, "AnnotationsIgnored").is_none().then_some(())
+            })
+            .await;
+        assert_eq!(place.posts(), 1, "a note is no reason for a token");
+    });
+}
+
+#[test]
+fn a_warning_that_stands_does_not_go_because_its_time_became_unreadable() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("unreadable-end").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 10);
+        let soon = soon.strftime("%Y-%m-%d").to_string();
+        for (value, part) in [(soon.as_str(), ""), ("next year", "is not a time")] {
+            place
+                .edit_secret("source", annotated("apicred.dev/secret-expires-at", value))
+                .await;
+            place
+                .until("c", value, |c| {
+                    condition(c, "ClientCredentialExpiring")
+                        .filter(|w| w.reason == "SecretExpiring" && w.message.contains(part))
+                })
+                .await;
+        }
+    });
+}
+
+#[test]
+fn an_issuer_of_the_other_kind_is_named() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("other-kind").await;
+        let mut reference = place.spec(json!({}))["issuerRef"].clone();
+        reference["kind"] = json!("TokenIssuer");
+        place.create("c", json!({ "issuerRef": reference })).await;
+        let told = place.not_ready("c", "IssuerNotFound").await;
+        assert!(
+            told.contains("but a ClusterTokenIssuer of this name does"),
+            "{told}"
+        );
+    });
+}
+
+#[test]
+fn a_writer_that_undoes_each_token_is_named() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("undone").await;
+        place.create("c", json!({})).await;
+        let mut view = place.ready("c").await;
+        let params = PatchParams {
+            field_manager: Some("secrets-sync".to_owned()),
+            ..PatchParams::default()
+        };
+        // The first ones are repaired at once.
+        let contested = async || {
+            let c = place.credentials().get("c").await.expect("it is there");
+            let reported = |kind| condition(&c, kind).filter(|c| c.reason == "TargetContested");
+            reported("Ready").or_else(|| reported("Renewing"))
+        };
+        for _ in 0..10 {
+            let theirs = Patch::Merge(json!({ "data": { "token": "dW5kb25l" } }));
+            let written = place.secrets().patch("token", &params, &theirs).await;
+            written.expect("a write");
+            let came = eventually(LATER, "a repair or a report", async || {
+                if let Some(told) = contested().await {
+                    return Ok(Err(told));
+                }
+                let now = place.view("token").await?;
+                let repaired = now.token != view.token && now.token != "undone";
+                repaired.then_some(Ok(now)).ok_or("neither yet".to_owned())
+            })
+            .await;
+            match came {
+                Ok(now) => view = now,
+                Err(told) => {
+                    let manager = "field manager secrets-sync";
+                    assert!(told.message.contains(manager), "{}", told.message);
+                    return;
+                }
+            }
+        }
+        panic!("ten repairs and no report");
+    });
+}
