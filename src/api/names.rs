@@ -35,6 +35,8 @@ pub const SIGN_IN_REQUIRED: &str = "apicred.dev/sign-in-required";
 pub const STORED_REFRESH_TOKEN: &str = "apicred.dev/stored-refresh-token";
 /// On a state Secret and on a target Secret: keyed digests of refresh tokens that were spent, with the time of use.
 pub const SPENT_REFRESH_TOKENS: &str = "apicred.dev/spent-refresh-tokens";
+/// On a state Secret: the scopes (space separated) that the sign-in requested, as `kubectl apicred login` notes them.
+pub const SIGN_IN_SCOPES: &str = "apicred.dev/sign-in-scopes";
 /// On an existing Secret: name, or NAME@UID, of the credential that may take it over.
 pub const ADOPT_BY: &str = "apicred.dev/adopt-by";
 

@@ -120,7 +120,7 @@ pub(super) async fn execute(
         Plan::TakeOver => take_over(context, credential, key, observed).await,
         Plan::Reformat => reformat(context, credential, key, observed).await,
         Plan::Verify => Box::pin(verify(context, credential, key, observed)).await,
-        Plan::Mint(why) => Box::pin(mint(context, credential, key, observed, why, None)).await,
+        Plan::Mint(why) => mint(context, credential, key, observed, why, None).await,
         Plan::Publish(why) => {
             let held = context.with_state(key, &credential.uid, |s| s.held.clone());
             match held {
@@ -278,7 +278,7 @@ async fn verify(
                 return again(context);
             }
             let why = Why::SourceChanged;
-            Box::pin(mint(context, credential, key, observed, why, Some(read))).await
+            mint(context, credential, key, observed, why, Some(read)).await
         }
         // The secret in use is as good as before.
         Err(refusal) if new && refusal.class == Class::Invalid => {
@@ -365,7 +365,7 @@ async fn mint(
     };
     observed.attempted(credential, why, now);
     let mut refused = Vec::new();
-    let acquired = acquire::acquire(
+    let acquired = Box::pin(acquire::acquire(
         context,
         credential,
         key,
@@ -373,7 +373,7 @@ async fn mint(
         first,
         permit,
         &mut refused,
-    )
+    ))
     .await;
     for refused in refused {
         observed.memory.refuse(refused);

@@ -17,11 +17,13 @@ use super::{
     state_secret::{self, Stored},
 };
 use crate::{
+    api::names,
     credential::{Credential, Key, binding},
     oauth::{
         Class, Granted, Refusal, TokenEndpoint, TokenRequest,
         http::Manner,
         renewal::{self, Fate, Notes, Send, Sent, Step},
+        sign_in::for_refresh,
         spent,
     },
     plan::fingerprint::{self, DigestKey},
@@ -116,7 +118,7 @@ impl Refresh {
     pub(super) async fn spawn(self, read: Read, permit: Arc<Permit>) -> Result<Acquired, Refusal> {
         let task = tokio::spawn(async move {
             let _permit = permit;
-            self.run(read).await
+            Box::pin(self.run(read)).await
         });
         task.await.unwrap_or_else(|_| Err(abandoned()))
     }
@@ -141,9 +143,12 @@ impl Refresh {
         let (deadline, tries) = self.credential.issuer.reuse.patience();
         let mut requests = Vec::new();
         let mut material = material;
+        let notes = self.state.annotations.as_ref();
+        let scopes = notes.and_then(|n| n.get(names::SIGN_IN_SCOPES));
+        let requested = for_refresh(&self.credential, scopes.map(String::as_str));
         for _ in 0..tries {
             let parts = (material, supplies.clone());
-            let built = build(&self.credential, &self.endpoint, parts, &self.context).await?;
+            let built = build(&requested, &self.endpoint, parts, &self.context).await?;
             requests.push((built.0, built.1));
             material = built.2;
         }
@@ -247,7 +252,7 @@ impl Refresh {
         let (key, uid) = (&self.key, &credential.uid);
         context.with_state(key, uid, |s| s.marks.marking(how));
         let changes = [(
-            crate::api::names::IN_FLIGHT_SINCE,
+            names::IN_FLIGHT_SINCE,
             how.mark.as_ref().map(|m| m.text.clone()),
         )]
         .into();

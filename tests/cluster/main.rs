@@ -24,6 +24,7 @@ mod rotation;
 mod secrets;
 mod sign_in;
 mod sign_in_consent;
+mod sign_in_scopes;
 mod sources;
 mod support;
 mod systems;

@@ -137,6 +137,15 @@ pub(crate) async fn person_of(world: &World, place: &Place, with_rights: bool) -
 
 /// A browser: follows redirects and keeps cookies. Gives the last page.
 pub(crate) async fn browse(ca: &str, address: &str) -> String {
+    browse_by(ca, address, async |_| None).await
+}
+
+/// The same, with a user who decides at some addresses where to go next.
+pub(crate) async fn browse_by(
+    ca: &str,
+    address: &str,
+    decide: impl AsyncFn(&str) -> Option<String>,
+) -> String {
     let ca = reqwest::Certificate::from_pem(ca.as_bytes()).expect("a certificate");
     let client = reqwest::Client::builder()
         .tls_certs_only([ca])
@@ -149,7 +158,11 @@ pub(crate) async fn browse(ca: &str, address: &str) -> String {
     let mut hops = 0;
     loop {
         hops += 1;
-        assert!(hops < 12, "the browser is sent in circles: {at}");
+        assert!(hops < 16, "the browser is sent in circles: {at}");
+        if let Some(next) = decide(at.as_str()).await {
+            at = reqwest::Url::parse(&next).expect("an address");
+            continue;
+        }
         let jar: Vec<String> = cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let request = client.get(at.clone()).header(COOKIE, jar.join("; "));
         let page = request.send().await.expect("a page");

@@ -74,6 +74,13 @@ pub struct Client {
     /// The API that its tokens are for when a request names none; for the generic issuer.
     #[serde(default)]
     pub default_audience: Option<String>,
+    /// Scopes that it may not request, although the metadata lists them; for the generic issuer.
+    #[serde(default)]
+    pub refused_scopes: Vec<String>,
+    /// Is a refresh whose `scope` lacks `offline_access` taken for one of an online session, which ended long ago? Its
+    /// access tokens are then refused. For the generic issuer.
+    #[serde(default)]
+    pub offline_sessions: bool,
 }
 
 impl Client {
@@ -100,6 +107,8 @@ impl Client {
             delegation: false,
             refresh_policy: None,
             default_audience: None,
+            refused_scopes: Vec::new(),
+            offline_sessions: false,
         }
     }
 

@@ -67,6 +67,22 @@ impl Client {
         self
     }
 
+    /// Forbids it a scope that the metadata lists, as Spring Authorization Server does with `openid` for device codes. If
+    /// it is `offline_access`, every sign-in brings a refresh token.
+    #[must_use]
+    pub fn refused_scope(mut self, scope: impl Into<String>) -> Self {
+        self.refused_scopes.push(scope.into());
+        self
+    }
+
+    /// Makes its sign-ins offline sessions, as Keycloak before 26.4.12 has them: the access token of a refresh that names
+    /// scopes without `offline_access` is of no use.
+    #[must_use]
+    pub fn offline_sessions(mut self) -> Self {
+        self.offline_sessions = true;
+        self
+    }
+
     /// Lets its assertions name a user as `sub` (Google calls it domain-wide delegation).
     #[must_use]
     pub fn delegation(mut self) -> Self {

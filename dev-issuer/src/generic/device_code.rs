@@ -27,7 +27,7 @@ fn begin(shared: &Shared, ask: &Ask) -> Result<Answer, Refusal> {
     let now = Timestamp::now();
     let caller = authenticate(shared, ask, &config, now)?;
     let scope = form.get("scope");
-    check_scope(&config, scope).map_err(|text| refuse("invalid_scope", text))?;
+    check_scope(&config, caller.client, scope).map_err(|text| refuse("invalid_scope", text))?;
     let audience = form.get("audience").or_else(|| form.get("resource"));
     let wish = Wish {
         realm: Realm::Generic,

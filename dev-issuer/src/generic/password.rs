@@ -20,7 +20,7 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
     let (name, password) = (required("username")?, required("password")?);
     let caller = authenticate(shared, ask, &config, Timestamp::now())?;
     let scope = form.get("scope");
-    check_scope(&config, scope).map_err(|text| refuse("invalid_scope", text))?;
+    check_scope(&config, caller.client, scope).map_err(|text| refuse("invalid_scope", text))?;
     let user = config
         .user_with(name, password)
         .ok_or_else(|| refuse("invalid_grant", "the user or the password is wrong"))?;

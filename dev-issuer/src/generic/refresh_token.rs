@@ -38,7 +38,13 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
             audience: standing.audience.as_deref(),
             nonce: None,
         };
-        issue(shared, &config, &caller, form, &agreed)
+        let mut granted = issue(shared, &config, &caller, form, &agreed)?;
+        let offline = |scope: &str| scope.split(' ').any(|part| part == "offline_access");
+        if caller.client.offline_sessions && asked.is_some_and(|asked| !offline(asked)) {
+            // Whoever looks the session up finds none.
+            "ended-session".clone_into(&mut granted.claims.aud);
+        }
+        Ok(granted)
     });
     let (granted, next) = redeemed?;
     Ok(Granted {

@@ -30,11 +30,16 @@ fn is_known(config: &Config, part: &str) -> bool {
     !part.is_empty() && part.bytes().all(good) && known
 }
 
-/// What keeps a sign-in from beginning. Scopes of the sign-in itself are always known.
-pub(crate) fn check_scope(config: &Config, scope: Option<&str>) -> Result<(), String> {
+/// What keeps a sign-in from beginning. Scopes of the sign-in itself are known, unless the client may not request them.
+pub(crate) fn check_scope(
+    config: &Config,
+    client: &Client,
+    scope: Option<&str>,
+) -> Result<(), String> {
     let openid = |part: &str| matches!(part, "openid" | "profile" | "email" | "offline_access");
+    let refused = |part: &str| client.refused_scopes.iter().any(|s| s == part);
     let mut parts = scope.into_iter().flat_map(|scope| scope.split(' '));
-    if parts.all(|part| openid(part) || is_known(config, part)) {
+    if parts.all(|part| !refused(part) && (openid(part) || is_known(config, part))) {
         Ok(())
     } else {
         Err(UNKNOWN_SCOPE.to_owned())

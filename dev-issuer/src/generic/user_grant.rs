@@ -58,7 +58,9 @@ pub(super) fn issue(
         cnf: caller.confirmation.clone(),
         ..Claims::default()
     };
-    let refresh_token = has("offline_access").then(|| {
+    let offline = |scope: &String| scope == "offline_access";
+    let always = client.refused_scopes.iter().any(offline);
+    let refresh_token = (always || has("offline_access")).then(|| {
         let standing = Standing {
             realm: Realm::Generic,
             client_id: client.id.clone(),

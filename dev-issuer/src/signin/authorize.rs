@@ -149,7 +149,7 @@ fn rest(
     };
     let scope = form.get("scope");
     match realm {
-        Realm::Generic => generic::check_scope(config, scope),
+        Realm::Generic => generic::check_scope(config, client, scope),
         Realm::Entra(_) => entra::check_user_scope(config, scope),
     }
     .map_err(|text| Problem::new("invalid_scope", text))?;

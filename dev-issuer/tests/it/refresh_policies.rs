@@ -169,3 +169,49 @@ async fn the_policy_stands_in_the_file() {
     let token = issued(&bench);
     assert_eq!(next(&refresh(&bench, &token).await), None);
 }
+
+#[tokio::test]
+async fn an_offline_session_is_of_use_only_with_its_scope_or_without_any() {
+    let bench = Bench::new().await;
+    let client = Client::new("cli").public().offline_sessions();
+    bench
+        .issuer
+        .add_client(client.default_audience("api://demo"))
+        .unwrap();
+    let mut token = issued(&bench);
+    for (scope, status) in [
+        (None, 200),
+        (Some("records offline_access"), 200),
+        (Some("records"), 401),
+    ] {
+        let mut ask = vec![
+            ("grant_type", "refresh_token"),
+            ("client_id", "cli"),
+            ("refresh_token", token.as_str()),
+        ];
+        ask.extend(scope.map(|scope| ("scope", scope)));
+        let reply = bench.post(TOKEN, &ask).await;
+        let access = reply.json()["access_token"].as_str().unwrap().to_owned();
+        assert_eq!(
+            bench.call("/api/demo/whoami", &access).await.status,
+            status,
+            "{scope:?}"
+        );
+        token = next(&reply).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_scope_that_a_client_may_not_request_is_refused_where_a_sign_in_begins() {
+    let bench = Bench::new().await;
+    let client = Client::new("cli").public().refused_scope("openid");
+    bench.issuer.add_client(client).unwrap();
+    for (scope, status) in [("openid records", 400), ("records", 200)] {
+        let ask = [("client_id", "cli"), ("scope", scope)];
+        let reply = bench.post("/generic/device_authorization", &ask).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+        if status == 400 {
+            assert_eq!(reply.json()["error"], "invalid_scope");
+        }
+    }
+}

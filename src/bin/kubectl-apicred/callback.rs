@@ -7,7 +7,10 @@ use std::{
 };
 
 use apicred::{
-    oauth::sign_in::{Callback, Sender, callback},
+    oauth::{
+        Refusal,
+        sign_in::{Callback, Sender, callback},
+    },
     telemetry::server,
 };
 use axum::{
@@ -22,7 +25,7 @@ use tokio::{
 };
 use url::{Host, Url};
 
-use crate::{page::Page, wire::explain};
+use crate::page::Page;
 
 /// How long the last page may take to reach the browser.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -49,6 +52,14 @@ struct Visit {
 pub(crate) struct Visitor {
     door: Door,
     answer: oneshot::Sender<Page>,
+}
+
+/// What the browser brought.
+pub(crate) enum Came {
+    /// The code.
+    Code(SecretString, Visitor),
+    /// The issuer or the user refused.
+    Refused(Refusal, Visitor),
 }
 
 impl Visitor {
@@ -149,7 +160,7 @@ impl Door {
         state: &str,
         sender: Sender<'_>,
         patience: Duration,
-    ) -> Result<(SecretString, Visitor), String> {
+    ) -> Result<Came, String> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             let visit = tokio::time::timeout_at(deadline, self.visits.recv()).await;
@@ -157,12 +168,11 @@ impl Door {
                 return Err("nobody signed in in time; run the command again. An issuer that refuses does not always send the browser back: see what its page says".to_owned());
             };
             match callback(&query, state, sender) {
-                Callback::Code(code) => return Ok((code, Visitor { door: self, answer })),
+                Callback::Code(code) => {
+                    return Ok(Came::Code(code, Visitor { door: self, answer }));
+                }
                 Callback::Refused(refusal) => {
-                    let why = explain(&refusal);
-                    let visitor = Visitor { door: self, answer };
-                    visitor.tell(Page::failed(why.clone())).await;
-                    return Err(why);
+                    return Ok(Came::Refused(refusal, Visitor { door: self, answer }));
                 }
                 Callback::Stray => {
                     let _ = answer.send(Page::stray());

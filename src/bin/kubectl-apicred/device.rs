@@ -11,7 +11,7 @@ use apicred::{
 
 use crate::{
     consent, tell,
-    wire::{SignedIn, Wire, explain, random},
+    wire::{SignedIn, Wire, random},
 };
 
 /// Shows the code and asks until the person has decided. `places` take part already.
@@ -24,15 +24,22 @@ pub(crate) async fn sign_in(
     let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
     let pkce = (!entra).then(|| Pkce::new(&random()));
     let challenge = pkce.as_ref().map(|p| p.challenge.as_str());
-    let device = wire
-        .exchange(
-            |credential, endpoint, material, moment| {
-                device_request(credential, endpoint, material, challenge, moment)
-            },
-            |credential, raw, _, now| device_answer(credential, raw, now),
-        )
-        .await
-        .map_err(|refusal| explain(&refusal))?;
+    let device = loop {
+        let answered = wire
+            .exchange(
+                |credential, endpoint, material, moment| {
+                    device_request(credential, endpoint, material, challenge, moment)
+                },
+                |credential, raw, _, now| device_answer(credential, raw, now),
+            )
+            .await;
+        let refusal = match answered {
+            Ok(device) => break device,
+            Err(refusal) => refusal,
+        };
+        let why = wire.explain(&refusal);
+        tell::err(&wire.request_fewer_scopes(&refusal).ok_or(why)?);
+    };
     // The issuer names the page in its answer: a code of another issuer signs the user in there, for this one.
     for page in std::iter::once(&device.page).chain(&device.direct) {
         places.push(Destination::new(Part::Verification, page));
@@ -58,7 +65,7 @@ pub(crate) async fn sign_in(
             Ok(signed_in) => return Ok(signed_in),
             Err(refusal) => {
                 if let Poll::Over(refusal) = pace.after(refusal) {
-                    return Err(explain(&refusal));
+                    return Err(wire.explain(&refusal));
                 }
             }
         }

@@ -16,7 +16,7 @@ use apicred::{
 
 use crate::{
     Login, browser,
-    callback::Door,
+    callback::{Came, Door},
     cluster::Cluster,
     consent, device,
     page::Page,
@@ -73,8 +73,14 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
         force: options.force,
     };
     state.check().await?;
+    let own = if options.scopes.is_empty() {
+        credential.ask.scopes.clone()
+    } else {
+        options.scopes.clone()
+    };
     let credential = with_wish(credential, &endpoint, &options.scopes);
     let mut wire = Wire::new(&cluster, http, (credential, endpoint), flow, consent).await?;
+    wire.own_scopes = own;
     consent::before_sign_in(&mut wire.consent, &wire.credential, &places).await?;
 
     let said = if options.device {
@@ -96,6 +102,60 @@ async fn by_browser(
     wire: &mut Wire<'_>,
     state: &State<'_>,
 ) -> Result<Vec<String>, String> {
+    let (sent, code, visitor) = loop {
+        let (sent, came) = authorize(options, wire).await?;
+        let (refusal, visitor) = match came {
+            Came::Code(code, visitor) => break (sent, code, visitor),
+            Came::Refused(refusal, visitor) => (refusal, visitor),
+        };
+        let why = wire.explain(&refusal);
+        let Some(again) = wire.request_fewer_scopes(&refusal) else {
+            visitor.tell(Page::failed(why.clone())).await;
+            return Err(why);
+        };
+        tell::err(&again);
+        visitor
+            .tell(Page::failed(format!(
+                "{again} Continue at the address that the command line shows."
+            )))
+            .await;
+    };
+    let ticket = Ticket::Code {
+        code: &code,
+        redirect_uri: &sent.redirect_uri,
+        verifier: &sent.pkce.verifier,
+    };
+    let done = match wire.redeem(&ticket).await {
+        Ok(signed_in) => keep(subject, wire, state, &signed_in)
+            .await
+            .map(|said| (said, signed_in.person)),
+        Err(refusal) => Err(wire.explain(&refusal)),
+    };
+    match done {
+        Ok((said, person)) => {
+            let who = person.map_or_else(String::new, |name| format!(" as {name}"));
+            let text = format!(
+                "You are signed in{who}. The refresh token is in {}.",
+                state.place()
+            );
+            visitor.tell(Page::done(text)).await;
+            Ok(said)
+        }
+        Err(why) => {
+            visitor.tell(Page::failed(why.clone())).await;
+            Err(why)
+        }
+    }
+}
+
+/// What an authorization request was sent with, and its code is redeemed with.
+struct Authorization {
+    redirect_uri: String,
+    pkce: Pkce,
+}
+
+/// Opens the sign-in page and waits until the browser comes back.
+async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, Came), String> {
     let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
     let door = Door::open(entra, options.redirect_uri.as_ref(), options.port).await?;
     let redirect_uri = door.redirect_uri.clone();
@@ -127,33 +187,8 @@ async fn by_browser(
         consent: &wire.consent,
     };
     let patience = options.timeout.unwrap_or(PATIENCE);
-    let (code, visitor) = door.wait(&word, sender, patience).await?;
-    let ticket = Ticket::Code {
-        code: &code,
-        redirect_uri: &redirect_uri,
-        verifier: &pkce.verifier,
-    };
-    let done = match wire.redeem(&ticket).await {
-        Ok(signed_in) => keep(subject, wire, state, &signed_in)
-            .await
-            .map(|said| (said, signed_in.person)),
-        Err(refusal) => Err(explain(&refusal)),
-    };
-    match done {
-        Ok((said, person)) => {
-            let who = person.map_or_else(String::new, |name| format!(" as {name}"));
-            let text = format!(
-                "You are signed in{who}. The refresh token is in {}.",
-                state.place()
-            );
-            visitor.tell(Page::done(text)).await;
-            Ok(said)
-        }
-        Err(why) => {
-            visitor.tell(Page::failed(why.clone())).await;
-            Err(why)
-        }
-    }
+    let came = door.wait(&word, sender, patience).await?;
+    Ok((Authorization { redirect_uri, pkce }, came))
 }
 
 /// Stores the refresh token; gives what is to be told.
@@ -166,7 +201,9 @@ async fn keep(
     let Some(refresh_token) = &signed_in.token.refresh_token else {
         return Err(explain(&no_refresh_token(&wire.credential)));
     };
-    state.store(refresh_token).await?;
+    state
+        .store(refresh_token, &wire.credential.ask.scopes)
+        .await?;
     let report = Report {
         credential: &subject.credential,
         person: signed_in.person.as_deref(),

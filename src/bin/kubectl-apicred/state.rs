@@ -59,7 +59,13 @@ impl State<'_> {
     }
 
     /// Stores the refresh token and takes off what was noted about the one before it.
-    pub(crate) async fn store(&self, token: &SecretString) -> Result<(), String> {
+    /// `scopes` are those that the sign-in requested.
+    pub(crate) async fn store(
+        &self,
+        token: &SecretString,
+        scopes: &[String],
+    ) -> Result<(), String> {
+        let scopes = scopes.join(" ");
         let api = self.cluster.api::<Secret>();
         let name = self.reference.name.as_str();
         let mut last = Trouble::Unavailable;
@@ -69,12 +75,12 @@ impl State<'_> {
             }
             let written = match call(api.get_opt(name)).await {
                 Ok(None) => {
-                    let secret = self.fresh(token)?;
+                    let secret = self.fresh(token, &scopes)?;
                     call(api.create(&PostParams::default(), &secret)).await
                 }
                 Ok(Some(there)) => {
                     self.judge(&there)?;
-                    let change = self.change(&there, token);
+                    let change = self.change(&there, token, &scopes);
                     let params = PatchParams {
                         field_manager: Some(MANAGER.to_owned()),
                         ..PatchParams::default()
@@ -110,7 +116,7 @@ impl State<'_> {
             .map_err(|why| format!("{} {why}", self.place()))
     }
 
-    fn fresh(&self, token: &SecretString) -> Result<Secret, String> {
+    fn fresh(&self, token: &SecretString, scopes: &str) -> Result<Secret, String> {
         let secret = json!({
             "metadata": {
                 "name": self.reference.name,
@@ -119,6 +125,7 @@ impl State<'_> {
                     (names::STATE_OF): self.credential.name,
                     (names::ALLOWED_ISSUERS): self.origins.join(","),
                     (names::ISSUED_BY): self.issuer,
+                    (names::SIGN_IN_SCOPES): scopes,
                 },
             },
             "type": "Opaque",
@@ -127,8 +134,11 @@ impl State<'_> {
         serde_json::from_value(secret).map_err(|_| "the Secret cannot be made".to_owned())
     }
 
-    fn change(&self, there: &Secret, token: &SecretString) -> Value {
-        let mut notes = json!({ (names::ISSUED_BY): self.issuer });
+    fn change(&self, there: &Secret, token: &SecretString, scopes: &str) -> Value {
+        let mut notes = json!({
+            (names::ISSUED_BY): self.issuer,
+            (names::SIGN_IN_SCOPES): scopes,
+        });
         let named = |note: &str| {
             let all = there.metadata.annotations.as_ref();
             all.is_some_and(|a| a.contains_key(note))

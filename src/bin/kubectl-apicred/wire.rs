@@ -11,7 +11,10 @@ use apicred::{
         explained,
         http::Http,
         known_endpoint,
-        sign_in::{Consent, Flow, Ticket, person, random_text, redeemed, redemption},
+        sign_in::{
+            Consent, Flow, Ticket, added, person, random_text, redeemed, redemption,
+            with_fewer_scopes,
+        },
     },
 };
 use jiff::Timestamp;
@@ -24,6 +27,9 @@ use crate::{
 /// A ServiceAccount's token is made anew after this; it lives ten minutes or more.
 const FRESH: Duration = Duration::from_mins(5);
 
+/// A scope is not known, or not allowed for the client (RFC 6749 sections 4.1.2.1 and 5.2).
+const INVALID_SCOPE: &str = "invalid_scope";
+
 /// The issuer's end of a sign-in.
 pub(crate) struct Wire<'a> {
     cluster: &'a Cluster,
@@ -31,6 +37,9 @@ pub(crate) struct Wire<'a> {
     /// Asks as a sign-in does.
     pub(crate) credential: Credential,
     pub(crate) endpoint: TokenEndpoint,
+    /// The scopes that the sign-in requests by the words of the credential or of the command line. The rest of those in
+    /// `credential` was added.
+    pub(crate) own_scopes: Vec<String>,
     /// What the user allowed.
     pub(crate) consent: Consent,
     flow: Flow,
@@ -68,6 +77,7 @@ impl<'a> Wire<'a> {
         Ok(Self {
             cluster,
             http,
+            own_scopes: credential.ask.scopes.clone(),
             credential,
             endpoint,
             consent,
@@ -75,6 +85,39 @@ impl<'a> Wire<'a> {
             candidates,
             made: Instant::now(),
         })
+    }
+
+    /// After `invalid_scope`: from now on fewer of the added scopes are requested. Gives the sentence for the user, or
+    /// nothing if fewer would not help.
+    pub(crate) fn request_fewer_scopes(&mut self, refusal: &Refusal) -> Option<String> {
+        if refusal.error.as_deref() != Some(INVALID_SCOPE) {
+            return None;
+        }
+        let (fewer, removed) = with_fewer_scopes(&self.credential, &self.own_scopes)?;
+        self.credential = fewer;
+        let left = self.credential.ask.scopes.join(" ");
+        let left = if left.is_empty() {
+            "without scopes".to_owned()
+        } else {
+            format!("with: {left}")
+        };
+        Some(format!(
+            "The issuer answered {INVALID_SCOPE}. The sign-in had added {}, which the credential does not name; it is requested again {left}.",
+            removed.join(" and ")
+        ))
+    }
+
+    /// A refusal for the user, with the scopes that the sign-in added if they may be the cause.
+    pub(crate) fn explain(&self, refusal: &Refusal) -> String {
+        let text = explain(refusal);
+        let added = added(&self.credential, &self.own_scopes);
+        if refusal.error.as_deref() != Some(INVALID_SCOPE) || added.is_empty() {
+            return text;
+        }
+        format!(
+            "{text}; the sign-in added {} to the scopes of the credential: name with --scopes what the issuer knows",
+            added.join(" and ")
+        )
     }
 
     /// Redeems a code.

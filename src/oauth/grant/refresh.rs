@@ -75,6 +75,18 @@ impl Flow for RefreshToken {
     /// Slack and Google have codes of their own.
     fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
         let credential = refused.credential;
+        // A refresh never widens what the user signed in for (RFC 6749 section 6).
+        if refused.is(&["invalid_scope"]) {
+            return Some(Verdict {
+                class: Class::Invalid,
+                reason: "InvalidScope",
+                next_step: format!(
+                    "correct spec.scopes; if the user did not sign in for these scopes, {}",
+                    sign_in(credential)
+                ),
+                until_change: false,
+            });
+        }
         let dead = refused.is(&[
             "invalid_grant",
             "login_required",

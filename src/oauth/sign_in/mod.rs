@@ -29,4 +29,4 @@ pub use consent::{
 pub use device::{Device, Pace, Poll, device_answer, device_request};
 pub use person::person;
 pub use redeem::{Ticket, no_refresh_token, redeemed, redemption};
-pub use wish::{SCOPES, for_sign_in, of_api, with_wish};
+pub use wish::{SCOPES, added, for_refresh, for_sign_in, of_api, with_fewer_scopes, with_wish};

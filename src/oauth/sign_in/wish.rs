@@ -57,6 +57,71 @@ pub fn with_wish(
     credential
 }
 
+/// The credential as a refresh requests it. `noted` are the scopes of the sign-in, if it noted them.
+///
+/// Entra ID issues tokens for one API at a time, so there `scope` chooses the API. Elsewhere a refresh without `scope`
+/// stands for all that was granted (RFC 6749 section 6), and that is requested: Keycloak takes a refresh that leaves
+/// `offline_access` out for one of an online session, and refuses the access token that it issues. Scopes are named only
+/// where they narrow: if the user signed in for more than the credential requests, or an administrator limits the scopes
+/// of the issuer. Then the scopes of the sign-in itself are named as well.
+#[must_use]
+pub fn for_refresh(credential: &Credential, noted: Option<&str>) -> Credential {
+    let mut changed = credential.clone();
+    if matches!(changed.issuer.endpoint, Endpoint::Entra { .. }) {
+        return changed;
+    }
+    let limited = changed.issuer.allowed_scopes.is_some();
+    let scopes = &mut changed.ask.scopes;
+    let noted: Vec<String> = noted
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let is_narrower = of_api(&noted).iter().any(|scope| !scopes.contains(scope));
+    if !scopes.is_empty() && (limited || is_narrower) {
+        let of_sign_in = |scope: &String| SCOPES.contains(&scope.as_str());
+        let more = noted.into_iter().filter(of_sign_in);
+        let more: Vec<String> = more.filter(|scope| !scopes.contains(scope)).collect();
+        scopes.extend(more);
+    } else {
+        scopes.clear();
+    }
+    changed
+}
+
+/// What a sign-in requests after the issuer answered `invalid_scope`: fewer of the scopes that the sign-in added to
+/// `own`, first without those that only name the user, then without all of them. Gives the removed ones as well; nothing
+/// if there are none.
+#[must_use]
+pub fn with_fewer_scopes(wished: &Credential, own: &[String]) -> Option<(Credential, Vec<String>)> {
+    if matches!(wished.issuer.endpoint, Endpoint::Entra { .. }) {
+        return None;
+    }
+    let mut removed = added(wished, own);
+    if removed.iter().any(|s| s == "openid") {
+        removed.retain(|s| s != "offline_access");
+    }
+    if removed.is_empty() {
+        return None;
+    }
+    let mut fewer = wished.clone();
+    fewer.ask.scopes.retain(|s| !removed.contains(s));
+    Some((fewer, removed))
+}
+
+/// The scopes that a sign-in added to the credential's own.
+#[must_use]
+pub fn added(wished: &Credential, own: &[String]) -> Vec<String> {
+    let of_sign_in = |s: &&String| SCOPES.contains(&s.as_str()) && !own.contains(s);
+    wished
+        .ask
+        .scopes
+        .iter()
+        .filter(of_sign_in)
+        .cloned()
+        .collect()
+}
+
 /// Those of the scopes that are about an API, and not about the sign-in itself.
 pub fn of_api(scopes: &[String]) -> Vec<String> {
     let about_api = |s: &&String| !SCOPES.contains(&s.as_str());

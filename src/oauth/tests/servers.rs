@@ -222,6 +222,21 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
 }
 
 #[test]
+fn a_refresh_for_more_than_the_user_signed_in_for_asks_for_another_sign_in() {
+    let grant = json!({ "grant": { "refreshToken": { "secretRef": key() } } });
+    let refusal = refused(&credential(&grant), 400, r#"{"error":"invalid_scope"}"#);
+    assert_eq!(
+        (refusal.class, refusal.reason),
+        (Class::Invalid, "InvalidScope")
+    );
+    let told = &refusal.next_step;
+    assert!(told.contains("spec.scopes") && told.contains("kubectl apicred login"));
+    assert_eq!(fate(&Granted::Nothing, Some(&refusal)), Fate::Intact);
+    let client = refused(&credential(&json!({})), 400, r#"{"error":"invalid_scope"}"#);
+    assert!(!client.next_step.contains("login"), "{}", client.next_step);
+}
+
+#[test]
 fn numbers_types_and_scopes_in_all_forms_seen_make_a_token() {
     let token = given(
         &json!({ "access_token": "t", "token_type": "bearer", "expires_in": 59, "refresh_expires_in": 0 }),

@@ -14,7 +14,11 @@ use tokio::{
 use url::Url;
 
 use super::person;
-use crate::{callback::Door, page::Page};
+use crate::{
+    callback::{Came, Door},
+    page::Page,
+    wire::explain,
+};
 
 fn allowed() -> Consent {
     Consent::new(&person(None).issuer, Vec::new())
@@ -61,10 +65,13 @@ async fn the_door_waits_for_the_right_visitor_and_shows_the_last_page() {
         assert!(forged.starts_with("HTTP/1.1 400"), "{forged}");
         get(&at, "/callback?code=good&state=word").await
     });
-    let (code, visitor) = door
+    let came = door
         .wait("word", sender(&allowed()), Duration::from_secs(20))
         .await
         .expect("a visitor");
+    let Came::Code(code, visitor) = came else {
+        panic!("a refusal");
+    };
     assert_eq!(code.expose_secret(), "good");
     visitor.tell(Page::done("As ada.".to_owned())).await;
     let page = person.await.expect("a page");
@@ -80,14 +87,19 @@ async fn a_refusal_ends_the_wait_and_so_does_the_deadline() {
     let at = Url::parse(&door.redirect_uri).expect("a URL");
     assert_eq!(at.path(), "/");
     let person = tokio::spawn(async move { get(&at, "/?error=access_denied&state=word").await });
-    let told = door
+    let came = door
         .wait("word", sender(&allowed()), Duration::from_secs(20))
-        .await;
-    let told = told.err().expect("a refusal");
+        .await
+        .expect("a visitor");
+    let Came::Refused(refusal, visitor) = came else {
+        panic!("a code");
+    };
+    let told = explain(&refusal);
     assert!(
         told.contains("access_denied") && told.contains("declined"),
         "{told}"
     );
+    visitor.tell(Page::failed(told)).await;
     let page = person.await.expect("a page");
     assert!(page.contains("Not signed in"), "{page}");
 
@@ -215,7 +227,9 @@ async fn what_anybody_sends_to_the_door_is_turned_away_and_the_person_comes_thro
     });
     let consent = allowed();
     let waits = door.wait("word", sender(&consent), Duration::from_mins(1));
-    let (code, visitor) = waits.await.expect("a visitor");
+    let Came::Code(code, visitor) = waits.await.expect("a visitor") else {
+        panic!("a refusal");
+    };
     assert_eq!(code.expose_secret(), "good");
     // It ends in its time although others still hold connections.
     let told = timeout(
@@ -237,7 +251,9 @@ async fn only_the_first_answer_to_a_sign_in_counts() {
     });
     let consent = allowed();
     let waits = door.wait("word", sender(&consent), Duration::from_mins(1));
-    let (code, visitor) = waits.await.expect("a visitor");
+    let Came::Code(code, visitor) = waits.await.expect("a visitor") else {
+        panic!("a refusal");
+    };
     // While it is redeemed, somebody sends another one with the right state.
     let again = request("GET /callback?code=evil&state=word", "");
     let place = ("127.0.0.1", at.port().expect("a port"));

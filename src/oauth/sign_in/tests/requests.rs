@@ -8,7 +8,8 @@ use crate::{
     oauth::{
         Material, Refusal, TokenEndpoint, TokenRequest, known_endpoint,
         sign_in::{
-            Pkce, Ticket, authorize_url, device_request, for_sign_in, of_api, redemption, with_wish,
+            Pkce, Ticket, added, authorize_url, device_request, for_refresh, for_sign_in, of_api,
+            redemption, with_fewer_scopes, with_wish,
         },
     },
 };
@@ -198,6 +199,101 @@ fn a_refresh_token_is_asked_for_in_the_words_of_the_issuer() {
     assert_eq!(scopes(oidc(), usual(), None, &["a", "b"]), "a b");
     let all = ["openid", "a", "offline_access", "profile", "b"].map(str::to_owned);
     assert_eq!(of_api(&all), ["a", "b"]);
+}
+
+#[test]
+fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
+    let limited = |mut issuer: serde_json::Value| {
+        issuer["allowedScopes"] = json!(["read", "write"]);
+        issuer
+    };
+    let all = Some("read openid offline_access");
+    let more = Some("read write admin openid offline_access");
+    for (issuer, scopes, noted, sent) in [
+        // All that was granted: Keycloak takes scopes without offline_access for an online session.
+        (oidc(), json!(["read"]), all, ""),
+        (oauth2(), json!(["read"]), all, ""),
+        (oidc(), json!(["read"]), None, ""),
+        (oidc(), json!(["read"]), Some(""), ""),
+        (oidc(), json!(["read", "write"]), all, ""),
+        (oidc(), json!(["openid", "read"]), all, ""),
+        (oidc(), json!(null), all, ""),
+        // Less than the user signed in for is named, with what the sign-in added.
+        (oidc(), json!(["read"]), more, "read openid offline_access"),
+        (
+            oidc(),
+            json!(["offline_access", "read"]),
+            more,
+            "offline_access read openid",
+        ),
+        (oauth2(), json!(["read"]), Some("read write"), "read"),
+        // Where an administrator limits the scopes they are always named.
+        (
+            limited(oidc()),
+            json!(["read"]),
+            all,
+            "read openid offline_access",
+        ),
+        (limited(oidc()), json!(["read"]), None, "read"),
+        (limited(oidc()), json!(["read"]), Some("read"), "read"),
+        // Entra ID: the scope chooses the API.
+        (entra(), json!(["api://demo/Read"]), all, "api://demo/Read"),
+        (entra(), json!(["api://demo/Read"]), None, "api://demo/Read"),
+    ] {
+        let credential = person_at(&issuer, &json!({ "scopes": scopes }));
+        let refresh = for_refresh(&credential, noted);
+        assert_eq!(
+            refresh.ask.scopes.join(" "),
+            sent,
+            "{issuer} {scopes} {noted:?}"
+        );
+    }
+}
+
+#[test]
+fn after_invalid_scope_a_sign_in_requests_fewer_of_the_scopes_that_it_added() {
+    let steps = |issuer, scopes, known: Option<&[&str]>, chosen: &[&str]| {
+        let credential = for_sign_in(&person_at(&issuer, &json!({ "scopes": scopes })));
+        let own = if chosen.is_empty() {
+            credential.ask.scopes.clone()
+        } else {
+            chosen.iter().map(|s| (*s).to_owned()).collect()
+        };
+        let endpoint = known_endpoint(&credential).unwrap_or_else(|| found(known));
+        let mut at = with_wish(credential, &endpoint, &own[..chosen.len()]);
+        let mut steps = Vec::new();
+        while let Some((fewer, removed)) = with_fewer_scopes(&at, &own) {
+            assert!(removed.iter().all(|s| added(&at, &own).contains(s)));
+            steps.push((removed.join(" "), fewer.ask.scopes.join(" ")));
+            at = fewer;
+        }
+        assert!(steps.is_empty() || at.ask.scopes == own);
+        steps
+    };
+    let step = |removed: &str, left: &str| (removed.to_owned(), left.to_owned());
+    assert_eq!(
+        steps(oidc(), json!(["read"]), None, &[]),
+        [
+            step("openid", "read offline_access"),
+            step("offline_access", "read")
+        ]
+    );
+    assert_eq!(
+        steps(oidc(), json!(null), Some(&["offline_access"]), &[]),
+        [step("offline_access", "")]
+    );
+    assert_eq!(
+        steps(oidc(), json!(["openid"]), None, &[]),
+        [step("offline_access", "openid")]
+    );
+    // Nothing was added: nothing can be left out.
+    assert_eq!(steps(oidc(), json!(["read"]), Some(&[]), &[]), []);
+    assert_eq!(
+        steps(oidc(), json!(["read"]), None, &["read", "openid"]),
+        []
+    );
+    assert_eq!(steps(oauth2(), json!(["read"]), None, &[]), []);
+    assert_eq!(steps(entra(), json!(["api://demo/Read"]), None, &[]), []);
 }
 
 #[test]
