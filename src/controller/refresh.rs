@@ -158,13 +158,23 @@ impl Refresh {
             .await
             .map_err(|_| not_leading())?;
         let _in_flight = self.context.refreshes.begin();
-        let sent = self.begin(digests, &token, &fingerprint).await?;
-        // 3. Send.
+        let (sent, in_doubt) = self.begin(digests, &token, &fingerprint).await?;
+        // 3. Send, unless it is not known whether the mark is set: then take it off. Nobody else can know that it stands for no
+        // request, and this process may lose its lease.
         let manner = Manner {
             fresh: !self.credential.issuer.reuse.is_always(),
             deadline: Duration::try_from(deadline).unwrap_or_default(),
         };
-        let mut came = self.send(requests, manner, &sent).await;
+        let mut came = match in_doubt {
+            None => self.send(requests, manner, &sent).await,
+            Some(refusal) => Came {
+                granted: Granted::Nothing,
+                result: Err(Refusal {
+                    not_sent: true,
+                    ..refusal
+                }),
+            },
+        };
         if matches!(&came.granted, Granted::New(new) if new.expose_secret() == token.expose_secret())
         {
             came.granted = Granted::Same;
@@ -190,13 +200,14 @@ impl Refresh {
         store(&self.context, &self.credential, &self.key, answered).await
     }
 
-    /// Decides whether the refresh token may be sent, and sets the mark if one is needed.
+    /// Decides whether the refresh token may be sent, and sets the mark if one is needed. Gives a refusal as well if it is not
+    /// known whether the mark was set.
     async fn begin(
         &mut self,
         digests: &DigestKey,
         token: &SecretString,
         read: &str,
-    ) -> Result<Sent, Refusal> {
+    ) -> Result<(Sent, Option<Refusal>), Refusal> {
         let (context, credential) = (Arc::clone(&self.context), &self.credential);
         let rule = credential.issuer.reuse;
         let token = digests.refresh_token(token.expose_secret());
@@ -233,21 +244,23 @@ impl Refresh {
                 return Err(renewal::put_back(&name, secret, at, writer.as_deref()));
             }
         };
-        if how.mark.is_some() {
-            self.mark(&how).await?;
-        }
-        Ok(Sent {
+        let in_doubt = match how.mark {
+            Some(_) => self.mark(&how).await?,
+            None => None,
+        };
+        let sent = Sent {
             token,
             request,
             at: now,
             how,
             spent: notes.spent,
-        })
+        };
+        Ok((sent, in_doubt))
     }
 
     /// Sets a mark. It is known to stand for no request before its write begins, since the write may be done and its
-    /// answer lost.
-    async fn mark(&mut self, how: &Send) -> Result<(), Refusal> {
+    /// answer lost: a refusal in `Ok`.
+    async fn mark(&mut self, how: &Send) -> Result<Option<Refusal>, Refusal> {
         let (context, credential) = (&self.context, &self.credential);
         let (key, uid) = (&self.key, &credential.uid);
         context.with_state(key, uid, |s| s.marks.marking(how));
@@ -258,13 +271,15 @@ impl Refresh {
         .into();
         let written = state_secret::write(context, credential, &mut self.state, &changes, None);
         let trouble = match written.await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(None),
             Err(trouble) => trouble,
         };
-        if trouble != Trouble::Unavailable {
-            context.with_state(key, uid, |s| s.marks.not_marked(how));
+        let refusal = state_secret::trouble(&self.state, trouble);
+        if trouble == Trouble::Unavailable {
+            return Ok(Some(refusal));
         }
-        Err(state_secret::trouble(&self.state, trouble))
+        context.with_state(key, uid, |s| s.marks.not_marked(how));
+        Err(refusal)
     }
 
     /// Sends one request, and the next at once while the outcome is unknown and the window is open.

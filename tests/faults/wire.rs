@@ -97,6 +97,8 @@ pub(crate) enum Fault {
     HoleAfter,
     /// The server does it, and its answer is delivered when this is notified.
     LateAfter(Arc<Notify>),
+    /// The server does it, and the connection breaks when this is notified.
+    LostAfter(Arc<Notify>),
     /// It takes so long.
     Slow(Duration),
     /// It is held back until this is told.
@@ -226,7 +228,23 @@ impl Wire {
     /// request, and one that delivers the answer.
     pub(crate) fn late_first(
         &self,
+        fits: impl FnMut(&Call) -> bool + Send + 'static,
+    ) -> (Arc<Notify>, Arc<Notify>) {
+        self.later_first(fits, Fault::LateAfter)
+    }
+
+    /// The same, and the second notification breaks the connection instead.
+    pub(crate) fn lost_first(
+        &self,
+        fits: impl FnMut(&Call) -> bool + Send + 'static,
+    ) -> (Arc<Notify>, Arc<Notify>) {
+        self.later_first(fits, Fault::LostAfter)
+    }
+
+    fn later_first(
+        &self,
         mut fits: impl FnMut(&Call) -> bool + Send + 'static,
+        fault: fn(Arc<Notify>) -> Fault,
     ) -> (Arc<Notify>, Arc<Notify>) {
         let (done, deliver) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         self.state()
@@ -237,7 +255,7 @@ impl Wire {
         self.rule(move |call| {
             let first = !seen && fits(call);
             seen |= first;
-            first.then(|| Fault::LateAfter(Arc::clone(&until)))
+            first.then(|| fault(Arc::clone(&until)))
         });
         (done, deliver)
     }
@@ -432,6 +450,11 @@ where
                     wire.done(&deliver);
                     deliver.notified().await;
                     Ok(Response::from_parts(parts, Answered::from(all)))
+                }
+                (Some(Fault::LostAfter(lose)), Some(_)) => {
+                    wire.done(&lose);
+                    lose.notified().await;
+                    Err("the connection was reset by a test".into())
                 }
                 (Some(Fault::Stream(spoil)), Some(answer)) => Ok(answer.map(|b| spoil.body(b))),
                 (Some(Fault::Panic), _) => unreachable!("a defect of a test"),
