@@ -255,18 +255,33 @@ fn lives_that_cannot_hold_the_floor_are_told_at_once() {
 #[test]
 fn a_guessed_life_is_told_with_the_field_that_mends_it() {
     let credential = credential();
-    let mut guess = record(&credential, (-10, 400, 890));
-    guess.lifetime = "Guessed".to_owned();
-    let view = status(
-        &credential,
-        &holding(&credential, guess),
-        &Outcome::Steady,
-        None,
-        at(0),
-    );
-    let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
-    assert_eq!(risk.reason, "LifetimeUnknown");
-    assert!(risk.message.contains("assumedLifetime"));
+    for (note, reason, seen) in [
+        ("Guessed", "LifetimeUnknown", "does not say"),
+        ("Unread expires_at", "LifetimeUnknown", "expires_at"),
+        (
+            "OtherUnit expires_in 900000",
+            "LifetimeUnclear",
+            "expires_in 900000, which is 10 d 10 h",
+        ),
+        ("TooLong expires_in", "LifetimeUnclear", "366 days"),
+    ] {
+        let mut guess = record(&credential, (-10, 400, 890));
+        note.clone_into(&mut guess.lifetime);
+        let view = status(
+            &credential,
+            &holding(&credential, guess),
+            &Outcome::Steady,
+            None,
+            at(0),
+        );
+        let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
+        assert_eq!(risk.reason, reason);
+        assert!(
+            risk.message.contains("assumedLifetime") && risk.message.contains(seen),
+            "{}",
+            risk.message
+        );
+    }
 }
 
 #[test]
