@@ -149,7 +149,7 @@ pub(super) async fn acquire(
                     refused.push(not_working(mark.clone(), &refusal, Some(content)));
                 }
                 if let (true, Some(odd), Some(mark)) = (refusal.about_client, odd, &used) {
-                    hint::report(context, &credential.namespace, mark, &odd).await;
+                    Box::pin(hint::report(context, &credential.namespace, mark, &odd)).await;
                     refusal.next_step.push_str(&format!(
                         "; what is stored has an odd form, which the events of Secret {} and the operator's log describe",
                         mark.name

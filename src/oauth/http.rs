@@ -185,9 +185,10 @@ impl Http {
         request: TokenRequest,
         manner: Manner,
     ) -> Result<RawAnswer, Broken> {
-        let prepared = self.prepare(issuer, request, manner).await;
+        // Boxed: the future of whoever asks would be larger by all of this.
+        let prepared = Box::pin(self.prepare(issuer, request, manner)).await;
         let (request, chosen) = prepared.map_err(not_sent)?;
-        read(request, &chosen).await
+        Box::pin(read(request, &chosen)).await
     }
 
     async fn prepare(
@@ -285,7 +286,7 @@ impl Http {
             by_proxy: proxy.and(url.host_str()).map(str::to_owned),
             fresh,
         };
-        let warm = self.warm(settings, identity).await?;
+        let warm = Box::pin(self.warm(settings, identity)).await?;
         Ok(Chosen {
             before: warm.seen.count(),
             client: warm.client,
