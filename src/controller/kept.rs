@@ -210,7 +210,8 @@ impl Shown {
             ready: condition("Ready").map(|c| c.status == "True"),
             proof_ended: condition("ClientCredentialExpiring")
                 .map(|c| c.reason.ends_with("Expired")),
-            permissions_missing: condition("PermissionsMissing").is_some(),
+            permissions_missing: condition("PermissionsMissing")
+                .is_some_and(|c| c.status == "True"),
             expires_at: status.expires_at.as_ref().map(|at| at.0.as_second()),
             proof_expires_at: status
                 .client_credential_expires_at

@@ -4,7 +4,7 @@
 
 use url::Url;
 
-use super::{Ask, Endpoint, FieldError, Issuer, preset};
+use super::{Ask, Endpoint, FieldError, Issuer, preset, scopes};
 use crate::{
     api::{ApiCredentialSpec, ApiPreset, Cloud, EndpointVersion},
     oauth::Grant,
@@ -228,6 +228,15 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
         return fault(
             &format!("spec.scopes[{i}]"),
             "is URL-encoded already; write it plainly, apicred encodes it".to_owned(),
+        );
+    }
+    let apis = scopes::apis_at_entra(&spec.scopes);
+    if let (true, [one, other, ..]) = (grant.for_user(), apis.as_slice()) {
+        return fault(
+            "spec.scopes",
+            format!(
+                "Entra ID gives a token for one API at a time, and these are permissions of {one} and {other}; make a credential for each"
+            ),
         );
     }
     if !grant.for_user() {

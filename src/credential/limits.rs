@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::{Ask, Issuer, Subject, binding::Denial};
+use super::{
+    Ask, Issuer, Subject,
+    binding::Denial,
+    scopes::{Dialect, Wanted, allows},
+};
 use crate::api::GrantKey;
 
 /// Grants of a `ClusterTokenIssuer` without `allowedGrants`: all but `password`. With it a user chooses whose password
@@ -45,11 +49,15 @@ pub fn may_ask(
     }
     may_be_granted(issuer, ask)?;
     if let Some(allowed) = &issuer.allowed_scopes {
-        let is_allowed = |wanted: &str| {
-            let as_scope = format!("{}/.default", wanted.trim_end_matches('/'));
-            allowed.iter().any(|a| a == wanted || *a == as_scope)
+        let dialect = Dialect::of(issuer);
+        let is_allowed = |wanted: &Wanted<'_>| allowed.iter().any(|a| allows(dialect, a, *wanted));
+        let wanted = || {
+            let scopes = ask.scopes.iter().map(|s| Wanted::Scope(s));
+            let resources = ask.resource.iter().map(|r| Wanted::Resource(r));
+            scopes
+                .chain(resources)
+                .chain(ask.audience.iter().map(|a| Wanted::Audience(a)))
         };
-        let wanted = || ask.scopes.iter().chain(&ask.resource).chain(&ask.audience);
         if wanted().next().is_none() {
             return Err(Denial::Scope(format!(
                 "{} gives named scopes only ({}); name one in spec.scopes",
@@ -59,8 +67,9 @@ pub fn may_ask(
         }
         if let Some(refused) = wanted().find(|w| !is_allowed(w)) {
             return Err(Denial::Scope(format!(
-                "{} does not give \"{refused}\"; it gives {}",
+                "{} does not give \"{}\"; it gives {}",
                 issuer.id,
+                refused.text(),
                 allowed.join(", ")
             )));
         }

@@ -16,6 +16,7 @@ mod parse;
 mod place;
 mod presets;
 mod proof;
+pub mod scopes;
 mod target_keys;
 #[cfg(test)]
 mod tests;

@@ -163,6 +163,12 @@ fn is_bound(claims: &Map<String, Value>) -> bool {
     })
 }
 
+/// What a JWT says about its rights.
+#[cfg(test)]
+pub(crate) fn claims_of(token: &str) -> Option<Claims> {
+    claims(token).as_ref().map(rights)
+}
+
 /// The claims set of a JWT.
 fn claims(token: &str) -> Option<Map<String, Value>> {
     let mut parts = token.split('.');
@@ -190,29 +196,53 @@ pub fn audiences(token: &str) -> Vec<String> {
 fn rights(claims: &Map<String, Value>) -> Claims {
     let shown =
         |s: &&str| (1..=256).contains(&s.len()) && s.bytes().all(|b| (0x21..=0x7e).contains(&b));
-    let list = |name: &str| -> Vec<String> {
-        let words: Vec<&str> = match claims.get(name) {
-            Some(Value::String(text)) => text.split(' ').collect(),
-            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+    // The words of these claims, and whether these are all.
+    let list = |of: &[Option<&Value>]| -> (Vec<String>, bool) {
+        let told = of
+            .iter()
+            .any(|v| matches!(v, Some(Value::String(_) | Value::Array(_))));
+        let words = of.iter().flatten().flat_map(|value| match value {
+            Value::String(text) => text.split(' ').filter(|w| !w.is_empty()).collect(),
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
-        };
+        });
+        let words: Vec<&str> = words.collect();
+        let fit = words.iter().all(shown);
         let mut words: Vec<String> = words.into_iter().filter(shown).map(str::to_owned).collect();
         words.sort();
         words.dedup();
+        let all = told && fit && words.len() <= MAX_CLAIMS;
         words.truncate(MAX_CLAIMS);
-        words
+        (words, all)
     };
-    let scp = list("scp");
+    let (roles, all_roles) = list(&role_claims(claims));
+    let (mut scopes, mut all_scopes) = list(&[claims.get("scp")]);
+    if scopes.is_empty() && claims.contains_key("scope") {
+        (scopes, all_scopes) = list(&[claims.get("scope")]);
+    }
     Claims {
-        roles: list("roles"),
-        scopes: if scp.is_empty() { list("scope") } else { scp },
-        audience: list("aud"),
+        roles,
+        scopes,
+        all_roles,
+        all_scopes,
+        audience: list(&[claims.get("aud")]).0,
         tenant: claims
             .get("tid")
             .and_then(Value::as_str)
             .filter(shown)
             .map(str::to_owned),
     }
+}
+
+/// Where tokens have roles and permissions: `roles` at Entra ID, `realm_access.roles` and `resource_access.CLIENT.roles` at
+/// Keycloak, `permissions` at Auth0 (with "Add Permissions in the Access Token").
+fn role_claims(claims: &Map<String, Value>) -> Vec<Option<&Value>> {
+    let realm = claims.get("realm_access").and_then(|v| v.get("roles"));
+    let mut all = vec![claims.get("roles"), claims.get("permissions"), realm];
+    let clients = claims.get("resource_access").and_then(Value::as_object);
+    let clients = clients.into_iter().flat_map(Map::values);
+    all.extend(clients.map(|client| client.get("roles")));
+    all
 }
 
 /// Entra's ids of requests and answers are GUIDs (RFC 9562 section 4), and nothing else is shown as one.

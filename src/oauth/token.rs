@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::sign_in::of_api;
+use crate::credential::{Issuer, scopes};
 
 /// A token just received.
 #[derive(Clone)]
@@ -37,31 +37,16 @@ pub struct Token {
 }
 
 impl Token {
-    /// Scopes that were asked for and not granted, as far as the answer tells (RFC 6749 section 5.1: a scope that is
-    /// not the one asked for must be named). An API's name before a scope may be there or not; `.default` stands for
-    /// whatever there is.
-    pub fn not_granted(&self, asked: &[String]) -> Vec<String> {
-        let Some(granted) = &self.scope else {
-            return Vec::new();
-        };
-        let bare = |scope: &str| {
-            scope
-                .rsplit('/')
-                .next()
-                .unwrap_or(scope)
-                .to_ascii_lowercase()
-        };
-        let granted: Vec<String> = granted.split([' ', ',']).map(bare).collect();
-        let mut missing = of_api(asked);
-        missing.retain(|s| !s.ends_with(".default") && !granted.contains(&bare(s)));
-        missing
+    /// Scopes that were asked for and not granted, as far as the answer tells.
+    pub fn not_granted(&self, issuer: &Issuer, asked: &[String]) -> Vec<String> {
+        scopes::not_granted(issuer, asked, self.scope.as_deref())
     }
 }
 
 /// What a readable JWT says about its rights. Never trusted; noted to compare with what is expected.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Claims {
-    /// `roles`.
+    /// Roles: `roles` (Entra ID), `realm_access.roles` and `resource_access.*.roles` (Keycloak), `permissions` (Auth0).
     #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
     /// `scp` or `scope`, split at spaces.
@@ -70,9 +55,20 @@ pub struct Claims {
     /// `aud`.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<String>,
+    /// Are these all roles of the token? Not if it has no claim of that kind, or too many of them.
+    #[serde(rename = "R", default, skip_serializing_if = "is_false")]
+    pub all_roles: bool,
+    /// The same for scopes.
+    #[serde(rename = "S", default, skip_serializing_if = "is_false")]
+    pub all_scopes: bool,
     /// `tid`.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Where a lifetime was learnt, best first.

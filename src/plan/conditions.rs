@@ -19,6 +19,35 @@ pub(crate) fn condition(
     now: Timestamp,
 ) -> Condition {
     let status = if status { "True" } else { "False" };
+    with_status(previous, kind, status, (reason, message), generation, now)
+}
+
+/// The same with status `Unknown`.
+pub(super) fn unknown(
+    previous: &[Condition],
+    (kind, reason): (&str, &str),
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    with_status(
+        previous,
+        kind,
+        "Unknown",
+        (reason, message),
+        generation,
+        now,
+    )
+}
+
+fn with_status(
+    previous: &[Condition],
+    kind: &str,
+    status: &str,
+    (reason, message): (&str, &str),
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
     let since = find(previous, kind)
         .filter(|c| c.status == status)
         .map(|c| c.last_transition_time.clone());

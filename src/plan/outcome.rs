@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Cause, Failure, Memory, Observed, Why, fingerprint, schedule, stamp};
+use super::{Cause, Failure, Memory, Observed, Why, expect, fingerprint, schedule, stamp};
 use crate::{
     credential::Credential,
     oauth::{Refusal, Token, Validity},
@@ -89,8 +89,8 @@ pub fn record(
         fingerprint,
         token_digest,
         sources,
-        claims: token.claims.clone(),
-        not_granted: token.not_granted(&credential.ask.scopes),
+        claims: expect::claims(credential, token),
+        not_granted: token.not_granted(&credential.issuer, &credential.ask.scopes),
         token_id: token.id.clone(),
         proof,
         renew_handled: credential.renew_requested.clone(),

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Cause, Failure, Observed, Outcome, RECHECK, Source,
-    conditions::{condition, find, time},
+    conditions::{condition, find, time, unknown},
     expect, expiry, fingerprint,
     notices::{Notice, notices},
     obstacle, schedule, sources,
@@ -115,10 +115,20 @@ pub fn status(
             .conditions
             .push(say("LifetimeAtRisk", true, reason, &message));
     }
-    if let Some((reason, message)) = valid.and_then(|r| expect::missing(credential, r)) {
-        status
-            .conditions
-            .push(say("PermissionsMissing", true, reason, &message));
+    match valid.and_then(|r| expect::missing(credential, r)) {
+        Some(expect::Lack::Missing(reason, message)) => {
+            status
+                .conditions
+                .push(say("PermissionsMissing", true, reason, &message));
+        }
+        Some(expect::Lack::Unknown(message)) => status.conditions.push(unknown(
+            &old.conditions,
+            ("PermissionsMissing", "NotVerifiable"),
+            &message,
+            credential.generation,
+            now,
+        )),
+        None => {}
     }
     if let Some((reason, message)) = client_credential(credential, observed, ending.as_ref(), now) {
         status

@@ -53,7 +53,9 @@ impl Report<'_> {
         );
         line(
             "not granted",
-            self.token.not_granted(&credential.ask.scopes).join(" "),
+            self.token
+                .not_granted(&credential.issuer, &credential.ask.scopes)
+                .join(" "),
         );
         line("stored in", format!("{}, key {}", self.place, self.key));
         let next = format!(

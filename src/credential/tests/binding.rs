@@ -102,6 +102,17 @@ fn absent_labels_match_only_the_negative_operators() {
 fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
     let rules = json!({ "allowedNamespaces": { "selector": {} }, "allowedScopes": ["api/.default", "urn:r"] });
     let issuer = cluster(&rules);
+    let mut at_entra = rules.clone();
+    at_entra["oauth2"] = Value::Null;
+    at_entra["entra"] = json!({ "tenantId": "contoso.example" });
+    let entra = cluster(&at_entra);
+    let resource_at = |issuer: &Issuer, resource: &str| {
+        let ask = Ask {
+            resource: Some(resource.to_owned()),
+            ..Ask::default()
+        };
+        may_ask(issuer, "secops", Some(&BTreeMap::new()), &ask).is_ok()
+    };
     let ask = |scopes: &[&str], resource: Option<&str>, audience: Option<&str>| {
         let ask = Ask {
             scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
@@ -113,11 +124,11 @@ fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
     };
     assert!(ask(&["api/.default"], None, None).is_ok());
     assert!(ask(&["api/.default", "urn:r"], None, None).is_ok());
-    assert!(
-        ask(&[], Some("api"), None).is_ok(),
-        "the v1 form of an allowed scope"
-    );
-    assert!(ask(&[], Some("api/"), None).is_ok());
+    // The v1 form of an allowed scope, at the issuer that has one.
+    for resource in ["api", "api/"] {
+        assert!(resource_at(&entra, resource) && !resource_at(&issuer, resource));
+    }
+    assert!(resource_at(&issuer, "urn:r"));
     assert!(ask(&[], None, Some("urn:r")).is_ok());
     for refused in [
         ask(&[], None, None),

@@ -99,6 +99,7 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (entra(), json!({ "scopes": ["https%3A%2F%2Fgraph.microsoft.com%2F.default"] }), "spec.scopes[0]", "write it plainly"),
         (entra(), json!({ "scopes": ["https://graph.microsoft.com/User.Read"] }), "spec.scopes[0]", "/.default"),
         (entra(), json!({ "scopes": ["a/.default", "b/.default"] }), "spec.scopes", "one API at a time"),
+        (entra(), json!({ "grant": { "refreshToken": { "secretRef": key } }, "scopes": ["User.Read", "offline_access", "https://vault.azure.net/user_impersonation"] }), "spec.scopes", "https://graph.microsoft.com and https://vault.azure.net"),
         (entra(), json!({ "scopes": ["https://mmdls.microsoft.com/.default"] }), "spec.scopes[0]", "api: ManagedDesktop"),
         (entra(), json!({ "scopes": ["https://contoso.eu.portal.cloudappsecurity.com/.default"] }), "spec.scopes[0]", "api: DefenderForCloudApps"),
         (entra(), json!({ "scopes": NONE, "resource": "https://api.securitycenter.windows.com" }), "spec.resource", "api: DefenderForEndpoint"),

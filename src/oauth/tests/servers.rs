@@ -257,7 +257,11 @@ fn numbers_types_and_scopes_in_all_forms_seen_make_a_token() {
         (json!(["write", "read"]), &[]),
     ] {
         let token = given(&json!({ "access_token": "t", "expires_in": 60, "scope": scope }));
-        assert_eq!(token.not_granted(&asked), lacking, "{scope}");
+        assert_eq!(
+            token.not_granted(&crate::fixtures::issuer(), &asked),
+            lacking,
+            "{scope}"
+        );
     }
     let no_type = given(&json!({ "access_token": "t", "expires_in": 60 }));
     assert_eq!(no_type.token_type, "Bearer");

@@ -201,6 +201,7 @@ fn what_a_token_lacks_is_told_and_one_that_cannot_be_read_is_neutral() {
         scopes: vec!["User.Read".to_owned()],
         audience: vec!["05a65629".to_owned()],
         tenant: Some(tenant.to_owned()),
+        ..Claims::default()
     };
     #[rustfmt::skip]
     let cases = [
@@ -219,7 +220,13 @@ fn what_a_token_lacks_is_told_and_one_that_cannot_be_read_is_neutral() {
     for (expect, reason) in cases {
         let seen = missing(&expect, Some(held())).map(|m| m.0);
         assert_eq!(seen.as_deref(), reason, "{expect}");
-        assert_eq!(missing(&expect, None), None, "an opaque token: {expect}");
+        let opaque = missing(&expect, None).map(|m| m.0);
+        let permissions = expect.get("roles").or(expect.get("scopes")).is_some();
+        assert_eq!(
+            opaque.as_deref(),
+            permissions.then_some("NotVerifiable"),
+            "an opaque token: {expect}"
+        );
     }
     let (_, message) = missing(
         &json!({ "roles": ["Settings.Read"] }),
@@ -263,4 +270,86 @@ fn an_annotation_that_has_no_effect_is_reported_while_it_is_there() {
     );
     assert_eq!(again.notices, [], "once");
     assert_eq!(again.status, view.status, "and no write");
+}
+
+/// The condition of a token with these claims, at an issuer that is not Entra ID.
+fn elsewhere(expect: &Value, claims: Option<&Value>, scope: Option<&str>) -> Option<String> {
+    let credential = crate::fixtures::credential_with(&json!({ "expect": expect, "scopes": null }));
+    let mut token = crate::fixtures::token("t");
+    token.claims = claims.and_then(|c| crate::oauth::claims_of(&jwt(c)).map(Box::new));
+    token.scope = scope.map(str::to_owned);
+    let noted = crate::plan::record(
+        &credential,
+        &token,
+        0,
+        String::new(),
+        String::new(),
+        crate::publish::SourceUse::default(),
+        None,
+    );
+    let mut shown = record(&credential, (-300, 1500, 3300));
+    shown.claims = noted.claims;
+    let world = holding(&credential, shown);
+    let view = status(&credential, &world, &Outcome::Steady, None, at(0)).status;
+    let found = view
+        .conditions
+        .into_iter()
+        .find(|c| c.type_ == "PermissionsMissing")?;
+    assert!(
+        found.status
+            == if found.reason == "NotVerifiable" {
+                "Unknown"
+            } else {
+                "True"
+            }
+    );
+    Some(found.reason)
+}
+
+fn jwt(claims: &Value) -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+#[test]
+fn roles_are_found_where_issuers_put_them_and_silence_is_no_proof() {
+    let many: Vec<String> = (0..100).map(|n| format!("role-{n:03}")).collect();
+    let roles = |role: &str| json!({ "roles": [role] });
+    let scopes = |scope: &str| json!({ "scopes": [scope] });
+    #[rustfmt::skip]
+    let cases = [
+        // Keycloak
+        (roles("admin"), Some(json!({ "realm_access": { "roles": ["admin", "uma"] } })), None, None),
+        (roles("view-users"), Some(json!({ "realm_access": { "roles": ["uma"] }, "resource_access": { "realm-management": { "roles": ["view-users"] }, "account": { "roles": [] } } })), None, None),
+        (roles("other"), Some(json!({ "realm_access": { "roles": ["admin"] } })), None, Some("RolesMissing")),
+        (roles("other"), Some(json!({ "realm_access": {}, "resource_access": [] })), None, Some("NotVerifiable")),
+        // Auth0
+        (roles("read:users"), Some(json!({ "permissions": ["read:users"] })), None, None),
+        (roles("read:users"), Some(json!({ "permissions": [] })), None, Some("RolesMissing")),
+        (scopes("read:users"), Some(json!({ "scope": "openid read:users" })), None, None),
+        (scopes("read:users"), Some(json!({ "scope": "" })), None, Some("ScopesMissing")),
+        // Okta
+        (scopes("read"), Some(json!({ "scp": ["read", "write"] })), None, None),
+        (roles("admins"), Some(json!({ "groups": ["admins"] })), None, Some("NotVerifiable")),
+        // Case counts.
+        (roles("Admin"), Some(json!({ "roles": ["admin"] })), None, Some("RolesMissing")),
+        // No claim, or one that is too long to be noted, or of a type that is not known.
+        (roles("admin"), Some(json!({})), None, Some("NotVerifiable")),
+        (roles("admin"), Some(json!({ "roles": null })), None, Some("NotVerifiable")),
+        (roles("admin"), Some(json!({ "roles": { "admin": {} } })), None, Some("NotVerifiable")),
+        (roles("role-099"), Some(json!({ "roles": many })), None, Some("NotVerifiable")),
+        (roles("role-001"), Some(json!({ "roles": many })), None, None),
+        (scopes("read"), Some(json!({})), None, Some("NotVerifiable")),
+        // Opaque: the answer may name the scopes.
+        (roles("admin"), None, None, Some("NotVerifiable")),
+        (scopes("read"), None, None, Some("NotVerifiable")),
+        (scopes("read"), None, Some("read write"), None),
+        (scopes("admin"), None, Some("read write"), Some("ScopesMissing")),
+        (scopes("read"), Some(json!({ "scope": "other" })), Some("read"), Some("ScopesMissing")),
+        (json!({ "audience": "api" }), None, None, None),
+    ];
+    for (expect, claims, scope, reason) in cases {
+        let seen = elsewhere(&expect, claims.as_ref(), scope);
+        assert_eq!(seen.as_deref(), reason, "{expect} {claims:?} {scope:?}");
+    }
 }

@@ -98,14 +98,24 @@ fn any_refusal() -> impl Strategy<Value = RefusedSource> {
 
 fn any_claims() -> impl Strategy<Value = Claims> {
     let words = || prop::collection::vec(".{0,20}", 0..3);
-    (words(), words(), words(), prop::option::of(".{0,20}")).prop_map(
-        |(roles, scopes, audience, tenant)| Claims {
-            roles,
-            scopes,
-            audience,
-            tenant,
-        },
+    let flags = any::<(bool, bool)>();
+    (
+        words(),
+        words(),
+        words(),
+        prop::option::of(".{0,20}"),
+        flags,
     )
+        .prop_map(
+            |(roles, scopes, audience, tenant, (all_roles, all_scopes))| Claims {
+                roles,
+                scopes,
+                all_roles,
+                all_scopes,
+                audience,
+                tenant,
+            },
+        )
 }
 
 proptest! {

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::{entra, oauth2, oidc, person_at, raw};
 use crate::{
+    credential::Issuer,
     fixtures::{at, merge, token},
     oauth::{
-        Class, Refusal,
+        Class, Refusal, Token,
         sign_in::{
             Callback, Consent, Device, Pace, Poll, Sender, callback, device_answer,
             no_refresh_token, person, redeemed,
@@ -330,12 +331,15 @@ fn scopes_that_were_not_granted_are_named() {
         "openid",
     ]
     .map(str::to_owned);
+    let tenant = json!({ "entra": { "tenantId": "contoso.example" } });
+    let entra = Issuer::cluster(&crate::fixtures::cluster_issuer(&tenant)).unwrap();
+    let lacking = |given: &Token| given.not_granted(&entra, &asked);
     let mut given = token("t");
-    assert_eq!(given.not_granted(&asked), Vec::<String>::new());
+    assert_eq!(lacking(&given), Vec::<String>::new());
     given.scope = Some("records.read openid".to_owned());
-    assert_eq!(given.not_granted(&asked), ["Alert.Read"]);
+    assert_eq!(lacking(&given), ["Alert.Read"]);
     given.scope = Some("api://demo/Records.Read api://demo/Alert.Read".to_owned());
-    assert_eq!(given.not_granted(&asked), Vec::<String>::new());
+    assert_eq!(lacking(&given), Vec::<String>::new());
 }
 
 proptest! {
