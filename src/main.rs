@@ -122,6 +122,15 @@ struct Tenants {
     /// Accept an --allow-cidr that also opens this machine, metadata services, or very much else.
     #[arg(long, env = "APICRED_ALLOW_WIDE_CIDRS")]
     allow_wide_cidrs: bool,
+    /// Connect to the servers of issuers now and then, without any credential, to tell whether they are reached.
+    #[arg(
+        long,
+        env = "APICRED_ISSUER_CHECKS",
+        value_name = "BOOL",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    issuer_checks: bool,
     /// Label and annotation keys that targets may have: `team`, `example.com/team`, or `example.com/*`.
     #[arg(
         long = "target-keys-allowed",
@@ -255,6 +264,7 @@ fn operate(run: Run) -> Result<(), String> {
     let Tenants {
         allowed_cidrs,
         allow_wide_cidrs,
+        issuer_checks,
         target_keys,
         entra_clouds,
     } = tenants;
@@ -291,6 +301,7 @@ fn operate(run: Run) -> Result<(), String> {
             allowed_cidrs,
             target_keys,
             entra_clouds,
+            issuer_checks,
             issuer_proxy,
             instance,
             identity: identity.into(),

@@ -72,6 +72,7 @@ pub(crate) fn operator(client: Client, health: &Arc<Health>) -> Operator {
         allowed_cidrs: Vec::new(),
         target_keys: Vec::new(),
         entra_clouds: Vec::new(),
+        issuer_checks: false,
         issuer_proxy: None,
         instance: "test".to_owned(),
         identity: IdentityEnvironment::default(),

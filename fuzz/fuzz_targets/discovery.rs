@@ -1,14 +1,18 @@
 //! Any bytes as a discovery document: what comes of it speaks for this issuer and leads to https only.
 #![no_main]
 
-use apicred::{credential::SecretStyle, issuer::discovery};
+use apicred::{
+    credential::SecretStyle,
+    issuer::discovery::{self, Redirect, Seen},
+    printable,
+};
 use libfuzzer_sys::fuzz_target;
 use url::Url;
 
 fuzz_target!(|data: &[u8]| {
-    let issuer: Url = "https://login.example.com/tenant".parse().expect("a URL");
+    let issuer = "https://login.example.com/tenant";
     for style in [None, Some(SecretStyle::Post)] {
-        let Ok(found) = discovery::read(&issuer, data, style) else {
+        let Ok(found) = discovery::read(issuer, data, style) else {
             continue;
         };
         assert_eq!(
@@ -17,6 +21,8 @@ fuzz_target!(|data: &[u8]| {
         );
         let all = [
             &found.mtls_url,
+            &found.mtls_revocation,
+            &found.mtls_device,
             &found.revocation,
             &found.authorization,
             &found.device,
@@ -25,6 +31,18 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(url.scheme(), "https");
             assert!(url.has_host() && url.username().is_empty() && url.password().is_none());
         }
+    }
+    // What is said of one that cannot be used is bounded and printable.
+    if let Err(why) = discovery::read(issuer, data, None) {
+        let address: Url = "https://login.example.com/".parse().expect("a URL");
+        let message = discovery::conclude(issuer, &[(address, Seen::Unusable(why))]).message();
+        assert!(message.len() < 700 && message == printable(&message));
+    }
+    // A redirect stays where it is, or is not followed.
+    let from: Url = "https://login.example.com/a".parse().expect("a URL");
+    let location = std::str::from_utf8(data).ok();
+    if let Redirect::Here(to) = discovery::redirected(&from, location) {
+        assert_eq!(to.origin(), from.origin());
     }
     // A document for a host of any spelling.
     let other = std::str::from_utf8(data)

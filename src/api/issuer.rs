@@ -65,8 +65,8 @@ pub struct TokenIssuerSpec {
     /// What this issuer does with refresh tokens, for the grant `refreshToken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_tokens: Option<RefreshTokens>,
-    /// `aud` of client assertions. Left out: the token endpoint at Entra ID and at a `tokenUrl`, the issuer's
-    /// identifier where that is known from discovery.
+    /// `aud` of client assertions. If not set: the issuer's identifier where that is known from discovery or from
+    /// `oauth2.issuer`, else the token endpoint, as at Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion_audience: Option<AssertionAudience>,
     /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
@@ -134,8 +134,8 @@ pub struct ClusterTokenIssuerSpec {
     /// What this issuer does with refresh tokens, for the grant `refreshToken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_tokens: Option<RefreshTokens>,
-    /// `aud` of client assertions. Left out: the token endpoint at Entra ID and at a `tokenUrl`, the issuer's
-    /// identifier where that is known from discovery.
+    /// `aud` of client assertions. If not set: the issuer's identifier where that is known from discovery or from
+    /// `oauth2.issuer`, else the token endpoint, as at Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion_audience: Option<AssertionAudience>,
     /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
@@ -279,16 +279,31 @@ pub enum Cloud {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OidcIssuer {
-    /// Issuer identifier; `/.well-known/openid-configuration` below it is read.
+    /// Issuer identifier, letter by letter as its document names it; `/.well-known/openid-configuration` below it is read.
     #[schemars(length(max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+(/[^?#\\\\s]*)?$')")
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@]+(/[^?#]*)?$')")
         .message("issuerUrl must start with https:// and have no user, query or fragment"),
+        validation = Rule::new("!self.matches('\\\\s')")
+        .message("issuerUrl has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it"),
         validation = Rule::new("!self.contains('/.well-known/')")
         .message("issuerUrl is the issuer itself, as its document names it: leave out /.well-known/ and what follows"))]
     pub issuer_url: String,
     /// How the client secret is sent. Left out: what the discovery document names, else `basic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
+    /// URL of the revocation endpoint (RFC 7009), on the host of the token endpoint. If not set: what the document names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub revocation_url: Option<String>,
+    /// URL of the authorization endpoint, for `kubectl apicred login`. If not set: what the document names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub authorization_url: Option<String>,
+    /// URL of the device authorization endpoint (RFC 8628), for `kubectl apicred login --device`. If not set: what the
+    /// document names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub device_authorization_url: Option<String>,
 }
 
 /// A token endpoint by URL.
@@ -297,13 +312,16 @@ pub struct OidcIssuer {
 pub struct OAuth2Issuer {
     /// URL of the token endpoint.
     #[schemars(length(max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+(/[^#\\\\s]*)?$')")
-        .message("tokenUrl must start with https:// and have no user or fragment"))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@]+(/[^#]*)?$')")
+        .message("tokenUrl must start with https:// and have no user or fragment"),
+        validation = Rule::new("!self.matches('\\\\s')")
+        .message("tokenUrl has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it"))]
     pub token_url: String,
     /// How the client secret is sent; `basic` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
-    /// Identifier of the issuer, where assertions shall name it.
+    /// Identifier of the issuer. If set, it is the `aud` of assertions and ServiceAccount tokens, unless `assertionAudience`
+    /// or the credential says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub issuer: Option<String>,
@@ -408,7 +426,7 @@ pub struct IssuerStatus {
     /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the spec is valid and the token endpoint is known.
+    /// `Ready`: the spec is valid, and CA bundle, proxy, discovery and token endpoint work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     credential::{Credential, Key, Lent, Proof, binding},
+    issuer::discovery,
     oauth::{
         self, Class, Grant, Granted, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal,
         SentSecrets, Token, TokenEndpoint, TokenRequest, Validity, grant::JwtBearer, http::Manner,
@@ -172,7 +173,29 @@ pub(super) async fn acquire(
     if refusal.until_change {
         refused.extend(with.into_iter().map(|m| not_working(m, &refusal, None)));
     }
-    Err(refusal)
+    Err(Box::pin(unless_moved(context, credential, &endpoint, refusal)).await)
+}
+
+/// A document whose endpoint proves wrong is read again. If it names another one by now, the next try is soon.
+async fn unless_moved(
+    context: &Context,
+    credential: &Credential,
+    asked: &TokenEndpoint,
+    refusal: Refusal,
+) -> Refusal {
+    let lasting = refusal.until_change || refusal.retry_at.is_some();
+    let doubted = context.endpoints.is_doubted(&credential.issuer.id);
+    if lasting || !doubted || !discovery::disproves(&refusal) {
+        return refusal;
+    }
+    match endpoint(context, credential).await {
+        Ok(now) if (&now.url, &now.mtls_url) != (&asked.url, &asked.mtls_url) => Refusal {
+            class: Class::Transient,
+            next_step: "the discovery document of the issuer names another token endpoint by now; apicred asks there next".to_owned(),
+            ..refusal
+        },
+        _ => refusal,
+    }
 }
 
 fn acquired(
@@ -450,6 +473,11 @@ pub(super) async fn ask(
         && let Some(pause) = pause(refusal)
     {
         context.gate.pause(credential, pause);
+    }
+    if let Err(refusal) = &result
+        && discovery::disproves(refusal)
+    {
+        context.endpoints.doubt(&credential.issuer.id);
     }
     let well = |r: &Refusal| !matches!(r.class, Class::Throttled | Class::Transient);
     match &result {

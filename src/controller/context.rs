@@ -63,6 +63,8 @@ pub struct Settings {
     pub target_keys: Vec<KeyPattern>,
     /// National clouds of Entra ID that credentials and namespaced issuers may name.
     pub entra_clouds: Vec<Cloud>,
+    /// Are the servers of issuers connected to now and then, without any credential, to tell whether they are reached?
+    pub issuer_checks: bool,
     /// The proxy that issuers are asked through.
     pub issuer_proxy: Option<Proxy>,
     /// Name of this process in events.

@@ -1,4 +1,5 @@
-//! Judges issuers: is the spec valid, and is the token endpoint known?
+//! Judges issuers: is the spec valid, and does everything work that a credential needs of it? CA bundle, proxy, discovery,
+//! and the token endpoint.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,18 +25,23 @@ use super::{
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
-    credential::{Endpoint, FieldError, Issuer, IssuerId, binding},
+    credential::{Endpoint, FieldError, Issuer, IssuerId, Lent, binding},
     issuer::addresses,
-    oauth::Refusal,
-    plan::conditions::condition,
+    oauth::{Class, Refusal},
+    plan::{conditions::condition, fingerprint::fraction},
 };
 
 /// Issuers of namespaces judged at once; each may wait 15 s for a discovery document.
 const AT_ONCE: usize = 32;
 /// Of these, issuers of one namespace; and issuers of the cluster beside them.
 const IN_A_LANE: usize = 4;
-/// A discovery that failed is tried again after this.
+/// A check that failed is made again after this, and after twice as long each time.
 const AGAIN: Duration = Duration::from_mins(1);
+/// At most after this: an issuer that works again must not be called broken for long.
+const AGAIN_AT_MOST: Duration = Duration::from_mins(8);
+/// One that works is checked again after this, and up to half as much more: rarely, and not all at once.
+const RECHECK: Duration = Duration::from_hours(1);
+
 /// Judges every issuer that is handed in, for ever.
 pub(super) async fn judge(
     context: Arc<Context>,
@@ -46,6 +52,9 @@ pub(super) async fn judge(
     let waiting = Arc::<Mutex<HashSet<IssuerName>>>::default();
     // Statuses in a row that could not be written.
     let lost = Arc::<Mutex<HashMap<IssuerName, u32>>>::default();
+    // Checks in a row that failed.
+    let failed = Arc::<Mutex<HashMap<IssuerName, u32>>>::default();
+    context.endpoints.tell(again.clone());
     let lanes = Lanes::new(AT_ONCE, IN_A_LANE);
     let changed = futures::stream::unfold(changed, |mut receiver| async move {
         Some((receiver.recv().await?, receiver))
@@ -55,6 +64,7 @@ pub(super) async fn judge(
             let (context, again) = (Arc::clone(&context), again.clone());
             let (planned, lanes) = (Arc::clone(&planned), lanes.clone());
             let (waiting, lost) = (Arc::clone(&waiting), Arc::clone(&lost));
+            let failed = Arc::clone(&failed);
             async move {
                 // Who stands in line already will be looked at as it is then.
                 if !lock(&waiting).insert(issuer.clone()) {
@@ -74,11 +84,15 @@ pub(super) async fn judge(
                     }
                     Judged::Unsettled => {
                         lock(&lost).remove(&issuer);
-                        Some(AGAIN)
+                        let mut failed = lock(&failed);
+                        let count = failed.entry(issuer.clone()).or_default();
+                        *count += 1;
+                        Some(after_failures(*count))
                     }
-                    Judged::Settled => {
+                    Judged::Settled | Judged::Gone => {
                         lock(&lost).remove(&issuer);
-                        None
+                        lock(&failed).remove(&issuer);
+                        matches!(judged, Judged::Settled).then(|| recheck(&issuer))
                     }
                 };
                 // One try at a time is planned for an issuer, however often it is edited meanwhile.
@@ -96,11 +110,24 @@ pub(super) async fn judge(
         .await;
 }
 
+/// The wait after so many checks in a row that failed.
+fn after_failures(count: u32) -> Duration {
+    let doubled = AGAIN * (1 << count.saturating_sub(1).min(8));
+    doubled.min(AGAIN_AT_MOST)
+}
+
+/// The wait before an issuer that works is checked again.
+fn recheck((_, namespace, name): &IssuerName) -> Duration {
+    RECHECK + RECHECK.mul_f64(fraction(&[namespace, name, "issuer"]) / 2.0)
+}
+
 /// What came of one look at an issuer.
 enum Judged {
-    /// Its status is written, or the issuer is gone.
+    /// Its status is written, and it works.
     Settled,
-    /// Its endpoint is not known yet.
+    /// Its status is written, and no check can change it: the spec is at fault, or the issuer is gone.
+    Gone,
+    /// A check failed.
     Unsettled,
     /// Its status could not be written.
     Lost,
@@ -117,18 +144,14 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
     if let Some(unusable) = unusable {
         gone();
         let written = unusable_status(context, *kind, &unusable).await;
-        return if written {
-            Judged::Settled
-        } else {
-            Judged::Lost
-        };
+        return if written { Judged::Gone } else { Judged::Lost };
     }
     let (written, settled) = match kind {
         IssuerKind::TokenIssuer => {
             let reference = ObjectRef::new(name).within(namespace);
             let Some(object) = context.token_issuers.get(&reference) else {
                 gone();
-                return Judged::Settled;
+                return Judged::Gone;
             };
             let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
             let (status, settled) = verdict(
@@ -146,7 +169,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
         IssuerKind::ClusterTokenIssuer => {
             let Some(object) = context.cluster_issuers.get(&ObjectRef::new(name)) else {
                 gone();
-                return Judged::Settled;
+                return Judged::Gone;
             };
             let parsed = Issuer::cluster(&object);
             let (status, settled) = verdict(
@@ -162,11 +185,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
             (written, settled)
         }
     };
-    match (written, settled) {
-        (false, _) => Judged::Lost,
-        (true, false) => Judged::Unsettled,
-        (true, true) => Judged::Settled,
-    }
+    if written { settled } else { Judged::Lost }
 }
 
 /// Says of an issuer that exists why it is not used.
@@ -194,21 +213,34 @@ async fn verdict(
     parsed: Result<Issuer, Vec<FieldError>>,
     old: Option<&IssuerStatus>,
     generation: Option<i64>,
-) -> (IssuerStatus, bool) {
-    let (endpoint, reason, message, settled) = match parsed {
+) -> (IssuerStatus, Judged) {
+    let (endpoint, works, reason, message, settled) = match parsed {
         Err(errors) => {
             let reason = errors.first().map_or("InvalidSpec", |e| e.reason);
-            (None, reason, FieldError::join(&errors), true)
+            (None, false, reason, FieldError::join(&errors), Judged::Gone)
         }
-        Ok(issuer) => match endpoint(context, &issuer).await {
-            Ok(url) => (Some(url), "EndpointKnown", known(&issuer).to_owned(), true),
-            Err(refusal) => (None, refusal.reason, refusal.message(), false),
+        Ok(issuer) => match check(context, &issuer).await {
+            (Some(url), None) => {
+                let message = known(&issuer).to_owned();
+                (Some(url), true, "EndpointKnown", message, Judged::Settled)
+            }
+            (url, refusal) => {
+                let refusal = refusal.unwrap_or_else(|| {
+                    Refusal::local(
+                        Class::Transient,
+                        "InternalError",
+                        "no endpoint and no fault",
+                    )
+                });
+                let message = refusal.message();
+                (url, false, refusal.reason, message, Judged::Unsettled)
+            }
         },
     };
     let ready = condition(
         old.map_or(&[], |s| s.conditions.as_slice()),
         "Ready",
-        endpoint.is_some(),
+        works,
         reason,
         &message,
         generation.unwrap_or_default(),
@@ -236,6 +268,44 @@ fn known(issuer: &Issuer) -> &'static str {
     }
 }
 
+/// Everything that a credential needs of this issuer: the token endpoint if it is known, and what does not work.
+async fn check(context: &Context, issuer: &Issuer) -> (Option<String>, Option<Refusal>) {
+    let url = match endpoint(context, issuer).await {
+        Ok(url) => url,
+        Err(refusal) => return (None, Some(refusal)),
+    };
+    // What asks the identity endpoint of the machine asks no other.
+    let local = issuer
+        .lends
+        .as_ref()
+        .is_some_and(|l| *l != Lent::WorkloadIdentity);
+    let Some(place) = Url::parse(&url)
+        .ok()
+        .filter(|_| context.settings.issuer_checks && !local)
+    else {
+        return (Some(url), None);
+    };
+    let clock = context.clock.as_ref();
+    let reached = context
+        .endpoints
+        .reached(&context.http, issuer, &place, clock);
+    let fault = reached.await.err().map(|r| part("token endpoint", r));
+    (Some(url), fault)
+}
+
+/// The same with the part that failed, unless the sentence names another one.
+fn part(name: &str, refusal: Refusal) -> Refusal {
+    let own = refusal.reason.starts_with("Proxy")
+        || ["CaBundleInvalid", "DiscoveryFailed", "AddressNotAllowed"].contains(&refusal.reason);
+    if own || refusal.http_status.is_some() {
+        return refusal;
+    }
+    Refusal {
+        next_step: format!("{name}: {}", refusal.next_step),
+        ..refusal
+    }
+}
+
 async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal> {
     // An address that no request may go to is told here as well, where its author looks.
     if let Ok(origin) = Url::parse(&issuer.origin) {
@@ -251,7 +321,8 @@ async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal>
             let found = context
                 .endpoints
                 .discovered(&context.http, issuer, context.clock.as_ref())
-                .await?;
+                .await
+                .map_err(|refusal| part("discovery document", refusal))?;
             Ok(found.url.to_string())
         }
     }
@@ -287,4 +358,39 @@ where
     call_while(&context.metrics, "patch_issuer_status", may, apply)
         .await
         .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::IssuerKind;
+
+    #[test]
+    fn checks_that_fail_are_made_again_soon_and_others_rarely_and_not_all_at_once() {
+        let mins = |count| after_failures(count).as_secs() / 60;
+        assert_eq!([1, 2, 3, 4, 5, u32::MAX].map(mins), [1, 2, 4, 8, 8, 8]);
+        let at = |name: &str| recheck(&(IssuerKind::TokenIssuer, "ns".to_owned(), name.to_owned()));
+        let all: HashSet<Duration> = (0..50).map(|n| at(&n.to_string())).collect();
+        assert_eq!(all.len(), 50);
+        assert!(all.iter().all(|d| (RECHECK..RECHECK * 2).contains(d)));
+        assert_eq!(at("a"), at("a"), "a restart draws no other time");
+    }
+
+    #[test]
+    fn a_failure_names_the_part_that_failed() {
+        let told = |reason| {
+            let refusal = Refusal::local(Class::Transient, reason, "this is wrong");
+            part("token endpoint", refusal).next_step
+        };
+        assert_eq!(told("TlsFailed"), "token endpoint: this is wrong");
+        assert_eq!(told("IssuerUnreachable"), "token endpoint: this is wrong");
+        for own in [
+            "ProxyUnreachable",
+            "CaBundleInvalid",
+            "DiscoveryFailed",
+            "AddressNotAllowed",
+        ] {
+            assert_eq!(told(own), "this is wrong", "{own}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::{ApiCredential, IssuerRef},
     credential::{
-        Credential, Endpoint, FieldError, Key,
+        Credential, Endpoint, FieldError, Key, Proof,
         binding::{self, IssuedBy},
         parse,
     },
@@ -161,8 +161,11 @@ async fn attempt(
         .0
         .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
     let endpoint = acquire::endpoint(context, credential).await?;
-    let Some(url) = endpoint.revocation.clone() else {
-        return Err(fault("the issuer names no revocation endpoint"));
+    let certificate = matches!(credential.proof, Proof::Mtls(_));
+    let Some(url) = endpoint.revoked_at(certificate).cloned() else {
+        return Err(fault(
+            "the issuer names no revocation endpoint; set oauth2.revocationUrl (or oidc.revocationUrl) on it if it has one",
+        ));
     };
     let now = IssuedBy {
         request: fingerprint::request(credential),

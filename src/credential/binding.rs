@@ -341,11 +341,13 @@ fn is_own_audience(
         Endpoint::Fixed(url) | Endpoint::Discover(url) => Some(url.to_string()),
         Endpoint::Entra { .. } | Endpoint::Nowhere => None,
     };
+    let written = issuer.places.issuer.clone();
     let mut own = vec![
         account_audience(credential, endpoint),
         issuer.origin.clone(),
     ];
     own.extend(place);
+    own.extend(written);
     own.extend(endpoint.and_then(|e| e.issuer.clone()));
     own.extend(endpoint.map(|e| e.url.to_string()));
     let plain = |text: &str| text.strip_suffix('/').unwrap_or(text).to_owned();

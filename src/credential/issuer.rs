@@ -58,10 +58,11 @@ pub enum Endpoint {
     Nowhere,
 }
 
-/// What an issuer without discovery says about its other endpoints.
+/// What a spec says about the issuer beside the address that is asked first. With discovery, endpoints that the spec has go
+/// before those of the document.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Places {
-    /// Identifier of the issuer.
+    /// Identifier of the issuer, letter by letter: `issuerUrl` with discovery.
     pub issuer: Option<String>,
     /// Revocation endpoint.
     pub revocation: Option<Url>,
@@ -133,7 +134,7 @@ pub struct Issuer {
     pub allowed_subjects: Option<Vec<String>>,
     /// National cloud, at Entra ID.
     pub cloud: Cloud,
-    /// Other endpoints of an issuer without discovery.
+    /// What the spec says of its identifier and its other endpoints.
     pub places: Places,
     /// What client assertions name as their audience, if the issuer says so.
     pub assertion_audience: Option<AssertionAudience>,

@@ -65,7 +65,21 @@ fn place(
             let url = https_url("spec.oidc.issuerUrl", &oidc.issuer_url)?;
             let style = oidc.client_authentication.as_ref().map(style);
             let origin = origin(&url);
-            Ok(Place::at(Endpoint::Discover(url), style, origin))
+            let further = |field: &str, text: &Option<String>| {
+                text.as_deref()
+                    .map(|t| https_url(&format!("spec.oidc.{field}"), t))
+                    .transpose()
+            };
+            let places = Places {
+                issuer: Some(oidc.issuer_url.clone()),
+                revocation: further("revocationUrl", &oidc.revocation_url)?,
+                authorization: further("authorizationUrl", &oidc.authorization_url)?,
+                device: further("deviceAuthorizationUrl", &oidc.device_authorization_url)?,
+            };
+            Ok(Place {
+                places,
+                ..Place::at(Endpoint::Discover(url), style, origin)
+            })
         }
         (None, None, Some(oauth2)) => {
             let url = https_url("spec.oauth2.tokenUrl", &oauth2.token_url)?;
@@ -161,6 +175,13 @@ fn style(auth: &ClientAuthentication) -> SecretStyle {
 
 /// Parses an https URL without user, password or fragment.
 fn https_url(field: &str, text: &str) -> Result<Url, FieldError> {
+    // The URL standard skips line ends and tabs, so that another address would be asked than the one that is read.
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(FieldError::new(
+            field,
+            "has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it",
+        ));
+    }
     let url = Url::parse(text).map_err(|e| {
         FieldError::new(
             field,

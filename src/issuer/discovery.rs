@@ -1,32 +1,70 @@
-//! Discovery documents: OpenID Connect Discovery 1.0 section 4 and RFC 8414 section 3.
+//! Discovery documents: OpenID Connect Discovery 1.0 section 4, RFC 8414 sections 3 and 5. [`addresses`] and [`redirected`]
+//! say where to ask, [`read`] what a document says, [`conclude`] why there is none that can be used.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 use crate::{
-    credential::SecretStyle,
+    api::{Cloud, SigningAlgorithm},
+    credential::{Places, SecretStyle, entra_authority},
+    input::{self, NotObject},
     oauth::{self, Class, Refusal, TokenEndpoint},
 };
 
 /// Longest address that is taken from a document: what is kept of one must be little, since a namespace may have any
 /// number of issuers.
 const MAX_URL: usize = 2048;
+/// Longest part of an address that is shown.
+const MAX_SHOWN: usize = 200;
+/// `token_endpoint_auth_methods_supported` of a client with a signed assertion (OpenID Connect Core section 9).
+const PRIVATE_KEY_JWT: &str = "private_key_jwt";
 
-/// Where the document of `issuer` may be, in the order of asking: OpenID appends the well-known path to the
-/// issuer, RFC 8414 puts it between host and path.
+/// Where the document of `issuer` may be, in the order of asking: OpenID appends the well-known path to the issuer, RFC 8414
+/// puts it between host and path, and section 5 there allows both for both names. Okta has its OAuth document at the
+/// appended path, Spring at all of them.
 pub fn addresses(issuer: &Url) -> Vec<Url> {
     let path = issuer.path().trim_end_matches('/').to_owned();
-    [
+    let mut paths = vec![
         format!("{path}/.well-known/openid-configuration"),
         format!("/.well-known/oauth-authorization-server{path}"),
-    ]
-    .into_iter()
-    .map(|path| {
-        let mut url = issuer.clone();
-        url.set_path(&path);
-        url
-    })
-    .collect()
+    ];
+    if !path.is_empty() {
+        paths.push(format!("{path}/.well-known/oauth-authorization-server"));
+        paths.push(format!("/.well-known/openid-configuration{path}"));
+    }
+    paths
+        .into_iter()
+        .map(|path| {
+            let mut url = issuer.clone();
+            url.set_path(&path);
+            url
+        })
+        .collect()
+}
+
+/// Where an answer leads that is no document itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Redirect {
+    /// To another address of the same origin: asked as well, since nobody else learns of it.
+    Here(Url),
+    /// To this origin, or to what is no https URL (`None`). Never asked.
+    Away(Option<String>),
+}
+
+/// Where a redirect of `from` leads.
+pub fn redirected(from: &Url, location: Option<&str>) -> Redirect {
+    let to = location.and_then(|l| from.join(l).ok());
+    match to {
+        Some(mut url) if url.origin() == from.origin() && url.scheme() == "https" => {
+            url.set_fragment(None);
+            let _ = (url.set_username(""), url.set_password(None));
+            Redirect::Here(url)
+        }
+        Some(url) if url.has_host() => {
+            Redirect::Away(Some(shown(&url.origin().ascii_serialization())))
+        }
+        _ => Redirect::Away(None),
+    }
 }
 
 /// An address apicred may use: https, without user, password and fragment.
@@ -38,91 +76,366 @@ fn is_plain_https(url: &Url) -> bool {
         && url.password().is_none()
 }
 
-/// Reads a document that was found for `issuer`. `style` is what the spec demands, if it does.
+/// Why a document is not used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unusable {
+    /// It is none.
+    NotDocument(NotObject),
+    /// It is for another issuer than the one that was asked, or for none.
+    Issuer(Option<String>),
+    /// Its token endpoint is missing or cannot be used.
+    TokenEndpoint(Option<String>),
+}
+
+/// Reads a document that was found for `issuer`, which is the identifier as the spec has it. `style` is what the spec
+/// demands, if it does.
 ///
 /// # Errors
 /// When the document is not one, speaks for another issuer, or leads away from TLS.
 pub fn read(
-    issuer: &Url,
+    issuer: &str,
     body: &[u8],
     style: Option<SecretStyle>,
-) -> Result<TokenEndpoint, Refusal> {
-    let fault = |text: &str| Refusal::local(Class::Invalid, "DiscoveryFailed", text);
-    let Ok(document) = crate::input::object(body) else {
-        return Err(fault(
-            "the discovery document is not a JSON object; check issuerUrl",
-        ));
+) -> Result<TokenEndpoint, Unusable> {
+    let document = input::object(body).map_err(Unusable::NotDocument)?;
+    let text = |name: &str| document.get(name).and_then(Value::as_str);
+    let named = text("issuer");
+    let Some(named) = named.filter(|named| is_same(issuer, named)) else {
+        return Err(Unusable::Issuer(named.map(str::to_owned)));
     };
-    // RFC 8414 section 3.3: an issuer that names another must not be used. A slash at the end is the one
-    // difference that people write without meaning it.
-    let named = document
-        .get("issuer")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
-    let slash = named.len() <= issuer.as_str().len() + 1;
-    if !slash || named.trim_end_matches('/') != issuer.as_str().trim_end_matches('/') {
-        return Err(fault(
-            "the discovery document is for another issuer; write issuerUrl exactly as the issuer names itself",
-        ));
-    }
-    let endpoint = document
-        .get("token_endpoint")
-        .and_then(Value::as_str)
-        .and_then(|u| Url::parse(u).ok());
-    let Some(url) = endpoint.filter(is_plain_https) else {
-        return Err(fault(
-            "the discovery document names no https token_endpoint",
-        ));
+    let Some(url) = place(&document, "token_endpoint") else {
+        let there = document.get("token_endpoint").filter(|v| !v.is_null());
+        let there = there.map(|v| v.as_str().unwrap_or_default().to_owned());
+        return Err(Unusable::TokenEndpoint(there));
     };
-    let methods: Option<Vec<&str>> = document
+    let methods = document
         .get("token_endpoint_auth_methods_supported")
-        .and_then(Value::as_array)
-        .map(|list| list.iter().filter_map(Value::as_str).collect());
-    let taken = ["client_secret_basic", "client_secret_post"];
-    let takes_secrets = style.is_some()
-        || methods
-            .as_ref()
-            .is_none_or(|list| list.iter().any(|m| taken.contains(m)));
+        .filter(|v| !v.is_null())
+        .map(input::list);
     // RFC 8414 section 2: left out means client_secret_basic.
-    let lists = |method| methods.as_ref().is_some_and(|list| list.contains(&method));
-    let offered = if lists("client_secret_post") && !lists("client_secret_basic") {
-        SecretStyle::Post
-    } else {
-        SecretStyle::BasicForm
+    let lists = |method: &str| {
+        let same = |m: &&str| m.eq_ignore_ascii_case(method);
+        methods.as_ref().map(|list| list.iter().any(same))
     };
-    let place = |of: &Value, name: &str| {
-        of.get(name)
-            .and_then(Value::as_str)
-            .and_then(|u| Url::parse(u).ok())
-            .filter(is_plain_https)
+    let (basic, post) = (lists("client_secret_basic"), lists("client_secret_post"));
+    let offered = match (basic, post) {
+        (Some(false), Some(true)) => SecretStyle::Post,
+        _ => SecretStyle::BasicForm,
     };
-    let document = Value::Object(document);
+    let empty = Map::new();
     let aliases = document
         .get("mtls_endpoint_aliases")
-        .unwrap_or(&Value::Null);
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
     Ok(TokenEndpoint {
-        takes_secrets,
-        issuer: Some(named),
+        takes_secrets: style.is_some() || basic.is_none_or(|yes| yes) || post == Some(true),
+        takes_assertions: lists(PRIVATE_KEY_JWT).is_none_or(|yes| yes),
+        algorithms: algorithms(&document),
+        issuer: Some(named.to_owned()),
         mtls_url: place(aliases, "token_endpoint"),
+        mtls_revocation: place(aliases, "revocation_endpoint"),
+        mtls_device: place(aliases, "device_authorization_endpoint"),
         revocation: place(&document, "revocation_endpoint"),
         authorization: place(&document, "authorization_endpoint"),
         device: place(&document, "device_authorization_endpoint"),
-        names_itself: document.get("authorization_response_iss_parameter_supported")
-            == Some(&Value::Bool(true)),
+        names_itself: document
+            .get("authorization_response_iss_parameter_supported")
+            .and_then(input::flag)
+            == Some(true),
         scopes: document
             .get("scopes_supported")
             .and_then(Value::as_array)
-            .map(|list| {
-                // Which of them it knows that a sign-in asks for; the others are nothing to apicred.
-                let known = |scope: &&str| list.iter().any(|s| s.as_str() == Some(*scope));
-                oauth::sign_in::SCOPES
-                    .iter()
-                    .copied()
-                    .filter(known)
-                    .map(str::to_owned)
-                    .collect()
-            }),
+            .map(|list| known_scopes(list)),
         ..TokenEndpoint::bare(url, style.unwrap_or(offered))
     })
+}
+
+/// RFC 8414 section 3.3: identifiers are compared letter by letter, as both sides write them. One slash at the end is the
+/// difference that people write without meaning it: Auth0 has it, Okta and Keycloak have not, and both places of the
+/// document are the same either way.
+fn is_same(written: &str, named: &str) -> bool {
+    let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).len();
+    written == named || written[..bare(written)] == named[..bare(named)]
+}
+
+/// An address in a document, if it can be used.
+fn place(of: &Map<String, Value>, name: &str) -> Option<Url> {
+    let text = of.get(name)?.as_str()?;
+    Url::parse(text).ok().filter(is_plain_https)
+}
+
+/// Which of these an issuer knows that a sign-in asks for; the others are nothing to apicred.
+fn known_scopes(list: &[Value]) -> Vec<String> {
+    let known = |scope: &&str| list.iter().any(|s| s.as_str() == Some(*scope));
+    let ours = oauth::sign_in::SCOPES.iter().copied().filter(known);
+    ours.map(str::to_owned).collect()
+}
+
+/// The algorithms of `private_key_jwt`, in the order of the document, of which apicred has them.
+fn algorithms(document: &Map<String, Value>) -> Option<Vec<SigningAlgorithm>> {
+    let listed = document.get("token_endpoint_auth_signing_alg_values_supported")?;
+    let known = input::list(listed)
+        .into_iter()
+        .filter_map(|name| match name {
+            "RS256" => Some(SigningAlgorithm::RS256),
+            "PS256" => Some(SigningAlgorithm::PS256),
+            "ES256" => Some(SigningAlgorithm::ES256),
+            _ => None,
+        });
+    let mut found: Vec<SigningAlgorithm> = Vec::new();
+    for algorithm in known {
+        if !found.contains(&algorithm) {
+            found.push(algorithm);
+        }
+    }
+    (!listed.is_null()).then_some(found)
+}
+
+/// The endpoints of a document, and of the spec where it has some: an administrator knows of endpoints that a document
+/// leaves out.
+#[must_use]
+pub fn completed(found: TokenEndpoint, places: &Places) -> TokenEndpoint {
+    let with = |own: &Option<Url>, found: Option<Url>| own.clone().or(found);
+    // An alias belongs to the endpoint of the document.
+    let alias = |own: &Option<Url>, found: Option<Url>| found.filter(|_| own.is_none());
+    TokenEndpoint {
+        mtls_revocation: alias(&places.revocation, found.mtls_revocation),
+        mtls_device: alias(&places.device, found.mtls_device),
+        revocation: with(&places.revocation, found.revocation),
+        authorization: with(&places.authorization, found.authorization),
+        device: with(&places.device, found.device),
+        ..found
+    }
+}
+
+/// What came from one address that is no document which can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// A document that is not used, or a page.
+    Unusable(Unusable),
+    /// Another status than 200.
+    Status(u16),
+    /// A redirect that is not followed, with its status.
+    Redirect(u16, Option<String>),
+    /// More redirects within the origin than are followed.
+    Loop(u16),
+    /// An answer that broke off, or is too long.
+    Broken(Refusal),
+}
+
+impl Seen {
+    /// How much it tells, most first: a document says the most, a page that is not there the least.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Unusable(Unusable::Issuer(_) | Unusable::TokenEndpoint(_)) => 0,
+            Self::Redirect(..) | Self::Loop(_) => 1,
+            Self::Status(429 | 500..=599) | Self::Broken(_) => 2,
+            Self::Status(401 | 403 | 407) => 3,
+            Self::Unusable(Unusable::NotDocument(_)) => 4,
+            Self::Status(_) => 5,
+        }
+    }
+
+    /// In a word, beside an address.
+    fn briefly(&self) -> String {
+        match self {
+            Self::Unusable(Unusable::NotDocument(what)) => format!("HTTP 200, {what}"),
+            Self::Unusable(_) => "a document that cannot be used".to_owned(),
+            Self::Status(status) | Self::Redirect(status, _) | Self::Loop(status) => {
+                format!("HTTP {status}")
+            }
+            Self::Broken(refusal) => refusal.reason.to_owned(),
+        }
+    }
+
+    const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Unusable(_) => None,
+            Self::Status(status) | Self::Redirect(status, _) | Self::Loop(status) => Some(*status),
+            Self::Broken(refusal) => refusal.http_status,
+        }
+    }
+}
+
+/// Did nobody answer, so that other addresses of the same host would not be answered either?
+pub fn is_silence(refusal: &Refusal) -> bool {
+    let late = refusal.class == Class::Transient && refusal.reason.ends_with("Timeout");
+    refusal.http_status.is_none() && (refusal.not_sent || late)
+}
+
+/// Does a failed token request show that the endpoint is not where the document said? The document is read again then: an
+/// issuer that moves leaves behind a page that is not there, a web page, a redirect, a certificate of somebody else, or a
+/// name that does not resolve. Silence of a server that was connected to shows nothing.
+pub fn disproves(refusal: &Refusal) -> bool {
+    match refusal.http_status {
+        Some(300..=399 | 404 | 405 | 410 | 421 | 501) => refusal.error.is_none(),
+        Some(200..=299) => ["MalformedAnswer", "WebPageReceived"].contains(&refusal.reason),
+        Some(_) => false,
+        None => {
+            let late = refusal.reason.ends_with("Timeout");
+            refusal.class == Class::Transient && (refusal.not_sent || !late)
+        }
+    }
+}
+
+/// Why there is no document for `issuer`, by what each address answered.
+pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
+    let Some((address, first)) = seen.iter().min_by_key(|(_, seen)| seen.rank()) else {
+        return Refusal::local(
+            Class::Invalid,
+            "DiscoveryFailed",
+            "this issuer has no discovery document",
+        );
+    };
+    let text = match first {
+        Seen::Unusable(why @ (Unusable::Issuer(_) | Unusable::TokenEndpoint(_))) => {
+            return why.refusal(issuer);
+        }
+        Seen::Unusable(Unusable::NotDocument(what)) => format!(
+            "the answer at {} {what}; correct issuerUrl or use oauth2.tokenUrl",
+            shown(address.as_str())
+        ),
+        Seen::Redirect(_, Some(origin)) => format!(
+            "{} redirects to {origin}, which apicred does not follow; set issuerUrl to the issuer there, or use oauth2.tokenUrl",
+            shown(address.as_str())
+        ),
+        Seen::Redirect(_, None) => format!(
+            "{} redirects to no https address; correct issuerUrl or use oauth2.tokenUrl",
+            shown(address.as_str())
+        ),
+        Seen::Loop(_) => format!(
+            "{} redirects in a loop; correct that at the issuer, or use oauth2.tokenUrl",
+            shown(address.as_str())
+        ),
+        Seen::Status(401 | 403 | 407) => format!(
+            "the discovery document at {} is not public; have the issuer serve it without authentication, or use oauth2.tokenUrl",
+            shown(address.as_str())
+        ),
+        Seen::Status(429 | 500..=599) => format!(
+            "the discovery document at {} cannot be read now; apicred tries again",
+            shown(address.as_str())
+        ),
+        Seen::Status(_) => {
+            "there is no discovery document below issuerUrl; correct it or use oauth2.tokenUrl"
+                .to_owned()
+        }
+        Seen::Broken(refusal) => format!(
+            "the discovery document at {} cannot be read: {}",
+            shown(address.as_str()),
+            refusal.next_step
+        ),
+    };
+    Refusal {
+        http_status: first.status(),
+        // Whatever the status: an issuer that is being rolled out answers 404 for a while, and the wait between two tries
+        // is shared by all who ask.
+        ..Refusal::local(
+            Class::Transient,
+            "DiscoveryFailed",
+            text + &others(seen, first),
+        )
+    }
+}
+
+/// What the other addresses answered, if that is something else.
+fn others(seen: &[(Url, Seen)], first: &Seen) -> String {
+    let others = seen.iter().filter(|(_, s)| s.briefly() != first.briefly());
+    let others: Vec<String> = others
+        .map(|(url, s)| format!("{}: {}", cut(url.path(), 80), s.briefly()))
+        .collect();
+    if others.is_empty() {
+        String::new()
+    } else {
+        format!(" (also tried: {})", others.join("; "))
+    }
+}
+
+impl Unusable {
+    /// What is reported.
+    fn refusal(&self, issuer: &str) -> Refusal {
+        let text = match self {
+            Self::NotDocument(what) => {
+                format!("the discovery document {what}; correct issuerUrl or use oauth2.tokenUrl")
+            }
+            Self::Issuer(named) => other_issuer(issuer, named.as_deref()),
+            Self::TokenEndpoint(there) => no_endpoint(there.as_deref()),
+        };
+        Refusal::local(Class::Invalid, "DiscoveryFailed", text)
+    }
+}
+
+fn other_issuer(issuer: &str, named: Option<&str>) -> String {
+    let address = named.filter(|n| n.bytes().all(|b| b.is_ascii_graphic()));
+    let address = address.filter(|n| n.len() <= MAX_SHOWN && !n.contains(['"', '\\', '<', '>']));
+    let (Some(named), Some(url)) = (address, address.and_then(|n| Url::parse(n).ok())) else {
+        return match named {
+            None | Some("") => "the discovery document names no issuer; use oauth2.tokenUrl",
+            Some(_) => {
+                "the discovery document names an issuer that is not a URL, or one that is too long; use oauth2.tokenUrl"
+            }
+        }
+        .to_owned();
+    };
+    let plain = |url: &Url| url.as_str().trim_end_matches('/').to_ascii_lowercase();
+    let spelled = Url::parse(issuer).is_ok_and(|i| plain(&i) == plain(&url));
+    let entra = |host: &str| {
+        host == "sts.windows.net"
+            || [Cloud::Public, Cloud::USGov, Cloud::China]
+                .iter()
+                .any(|c| entra_authority(*c).strip_prefix("https://") == Some(host))
+    };
+    if url.host_str().is_some_and(entra) {
+        format!(
+            "the discovery document is for the issuer \"{named}\"; for Microsoft Entra ID use entra.tenantId in place of oidc"
+        )
+    } else if url.scheme() != "https" {
+        format!(
+            "the discovery document names the issuer \"{named}\", which is not https; correct its public address at the issuer (is it behind a proxy that ends TLS?), or use oauth2.tokenUrl"
+        )
+    } else if spelled {
+        format!(
+            "the discovery document names the issuer \"{named}\", and identifiers are compared letter by letter; set issuerUrl: {named}"
+        )
+    } else {
+        format!(
+            "the discovery document is for another issuer, \"{named}\"; set issuerUrl to that one if it is meant and has a document of its own, else use oauth2.tokenUrl"
+        )
+    }
+}
+
+fn no_endpoint(there: Option<&str>) -> String {
+    let Some(there) = there else {
+        return "the discovery document names no token_endpoint; use oauth2.tokenUrl".to_owned();
+    };
+    let fault = match Url::parse(there) {
+        Ok(url) if url.scheme() == "http" => {
+            let origin = shown(&url.origin().ascii_serialization());
+            return format!(
+                "the discovery document names no https token_endpoint but one at {origin}; correct the public address of the issuer there (is it behind a proxy that ends TLS?), or use oauth2.tokenUrl"
+            );
+        }
+        Ok(url) if url.scheme() == "https" => {
+            "has a user, a fragment or more than 2048 characters in it"
+        }
+        Err(url::ParseError::RelativeUrlWithoutBase) if !there.trim().is_empty() => {
+            "is relative to an address that is not known"
+        }
+        _ => "is not a URL",
+    };
+    format!(
+        "the discovery document names no https token_endpoint: what stands there {fault}; correct it at the issuer, or use oauth2.tokenUrl"
+    )
+}
+
+/// An address or origin as it is shown: printable and bounded.
+fn shown(text: &str) -> String {
+    cut(text, MAX_SHOWN)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    let shown = crate::printable(text);
+    if shown.chars().count() <= most {
+        return shown.into_owned();
+    }
+    shown.chars().take(most).chain(['…']).collect()
 }

@@ -68,17 +68,12 @@ pub(super) fn sign(
 pub(super) fn of_client(
     client_id: &str,
     issuer: &Issuer,
-    audience: &str,
+    (audience, usual): (&str, SigningAlgorithm),
     certificate: &Certificate,
     identity: &Identity,
     (now, id): (Timestamp, &str),
 ) -> Result<String, String> {
     let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
-    let usual = if entra {
-        SigningAlgorithm::PS256
-    } else {
-        SigningAlgorithm::RS256
-    };
     let of = |problem: &str| {
         format!(
             "key {} of Secret {} {problem}",

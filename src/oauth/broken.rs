@@ -104,6 +104,20 @@ pub(super) fn not_processed(error: &(dyn Error + 'static), no_connection: bool) 
     false
 }
 
+/// Did the server refuse because no client certificate, or no good one, was shown? Its own certificate was accepted
+/// before. A plain failure of the handshake says less, so it does not count.
+pub(super) fn wants_certificate(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    for _ in 0..16 {
+        let Some(this) = cause else { break };
+        if let Some(rustls::Error::AlertReceived(alert)) = tls_error(this) {
+            return refuses_certificate(*alert) && *alert != AlertDescription::HandshakeFailure;
+        }
+        cause = this.source();
+    }
+    false
+}
+
 /// TLS 1.3 reports a refused client certificate after the request has left, but nobody has read the request then
 /// (RFC 8446 section 6.2).
 const fn refuses_certificate(alert: AlertDescription) -> bool {

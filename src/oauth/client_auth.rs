@@ -7,7 +7,7 @@ use super::{
     grant::{Circumstances, Fields},
 };
 use crate::{
-    api::AssertionAudience,
+    api::{AssertionAudience, SigningAlgorithm},
     credential::{Endpoint, Issuer, Proof, SecretStyle},
 };
 
@@ -39,12 +39,16 @@ pub(super) fn prove(
         (Proof::Secrets(_), Material::Secret(secret)) => {
             return Ok(with_secret(id, secret, around.endpoint.style));
         }
+        (Proof::Certificate(_), Material::Signer(_)) if !around.endpoint.takes_assertions => {
+            return Err("the issuer takes no signed assertion (private_key_jwt) by its discovery document; authenticate the client another way, or use oauth2.tokenUrl if it does".to_owned());
+        }
         (Proof::Certificate(certificate), Material::Signer(identity)) => {
             let audience = audience(&credential.issuer, around.endpoint);
+            let usual = usual_algorithm(&credential.issuer, around.endpoint);
             let assertion = assertion::of_client(
                 id,
                 &credential.issuer,
-                &audience,
+                (&audience, usual),
                 certificate,
                 identity,
                 (around.now, around.assertion_id),
@@ -96,16 +100,90 @@ fn with_secret(
     }
 }
 
+/// What an RSA key signs with if the spec does not say: PS256 at Entra ID, as Microsoft asks for; else RS256, which every
+/// server knows, unless the issuer's document has a list without it (FAPI 2.0 forbids it).
+fn usual_algorithm(issuer: &Issuer, endpoint: &TokenEndpoint) -> SigningAlgorithm {
+    let listed = |a| endpoint.algorithms.as_ref().map(|list| list.contains(&a));
+    let only_pss = listed(SigningAlgorithm::RS256) == Some(false)
+        && listed(SigningAlgorithm::PS256) == Some(true);
+    if matches!(issuer.endpoint, Endpoint::Entra { .. }) || only_pss {
+        SigningAlgorithm::PS256
+    } else {
+        SigningAlgorithm::RS256
+    }
+}
+
 /// `aud` of a client assertion. Entra ID wants the token endpoint; where the issuer's identifier is known it is the
 /// safer one, since no other issuer can ask for it (CVE-2025-27370, draft-ietf-oauth-rfc7523bis).
 pub(super) fn audience(issuer: &Issuer, endpoint: &TokenEndpoint) -> String {
     let token_endpoint = || endpoint.url.to_string();
     let wanted = issuer.assertion_audience.unwrap_or(match issuer.endpoint {
         Endpoint::Discover(_) => AssertionAudience::Issuer,
+        Endpoint::Fixed(_) if endpoint.issuer.is_some() => AssertionAudience::Issuer,
         _ => AssertionAudience::TokenEndpoint,
     });
     match wanted {
         AssertionAudience::TokenEndpoint => token_endpoint(),
         AssertionAudience::Issuer => endpoint.issuer.clone().unwrap_or_else(token_endpoint),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::cluster_issuer;
+
+    fn issuer(spec: &serde_json::Value) -> Issuer {
+        Issuer::cluster(&cluster_issuer(spec)).unwrap()
+    }
+
+    #[test]
+    fn an_assertion_names_the_issuer_where_its_identifier_is_known() {
+        const URL: &str = "https://t.example.com/token";
+        const ID: &str = "https://i.example.com";
+        let at_url = json!({ "oauth2": { "tokenUrl": URL } });
+        let named = json!({ "oauth2": { "tokenUrl": URL, "issuer": ID } });
+        let oidc = json!({ "oidc": { "issuerUrl": ID } });
+        let entra = json!({ "entra": { "tenantId": "t.example" } });
+        let chosen = json!({ "oauth2": { "tokenUrl": URL, "issuer": ID }, "assertionAudience": "TokenEndpoint" });
+        for (spec, id, expected) in [
+            (at_url, None, URL),
+            (named, Some(ID), ID),
+            (oidc, Some(ID), ID),
+            (entra, Some(ID), URL),
+            (chosen, Some(ID), URL),
+        ] {
+            let endpoint = TokenEndpoint {
+                issuer: id.map(str::to_owned),
+                ..TokenEndpoint::bare(URL.parse().unwrap(), SecretStyle::Post)
+            };
+            assert_eq!(audience(&issuer(&spec), &endpoint), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_rsa_key_signs_with_what_the_issuer_lists() {
+        use SigningAlgorithm::{ES256, PS256, RS256};
+        let oidc = issuer(&json!({ "oidc": { "issuerUrl": "https://i.example.com" } }));
+        let entra = issuer(&json!({ "entra": { "tenantId": "t.example" } }));
+        for (listed, expected) in [
+            (None, RS256),
+            (Some(vec![PS256, RS256]), RS256),
+            (Some(vec![PS256, ES256]), PS256),
+            (Some(vec![ES256]), RS256),
+            (Some(Vec::new()), RS256),
+        ] {
+            let endpoint = TokenEndpoint {
+                algorithms: listed.clone(),
+                ..TokenEndpoint::bare(
+                    "https://i.example.com/t".parse().unwrap(),
+                    SecretStyle::Post,
+                )
+            };
+            assert_eq!(usual_algorithm(&oidc, &endpoint), expected, "{listed:?}");
+            assert_eq!(usual_algorithm(&entra, &endpoint), PS256);
+        }
     }
 }

@@ -9,10 +9,10 @@ use std::{
 
 use ipnet::IpNet;
 use reqwest::{
-    Client, ClientBuilder, StatusCode,
+    Client, ClientBuilder,
     header::{
-        ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER,
-        WWW_AUTHENTICATE,
+        ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
+        LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
     },
     redirect,
 };
@@ -72,6 +72,14 @@ impl Default for Manner {
             deadline: TOTAL,
         }
     }
+}
+
+/// What came for a public document.
+pub struct Document {
+    /// The answer.
+    pub answer: RawAnswer,
+    /// Where it redirects to.
+    pub location: Option<String>,
 }
 
 /// A request that got no complete answer.
@@ -232,12 +240,38 @@ impl Http {
     ///
     /// # Errors
     /// A refusal when no complete answer came.
-    pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, Refusal> {
+    pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<Document, Refusal> {
         let chosen = self.client(issuer, &url, (None, false, None)).await;
         let chosen = chosen.map_err(not_sent)?;
-        let request = chosen.client.get(url);
-        let answer = read(request.header("accept", "application/json"), &chosen).await;
-        answer.map_err(|broken| broken.refusal)
+        let request = chosen.client.get(url).header(ACCEPT, "application/json");
+        let response = head(request, &chosen).await?;
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned);
+        let answer = whole(response, &chosen).await;
+        let answer = answer.map_err(|broken| broken.refusal)?;
+        Ok(Document { answer, location })
+    }
+
+    /// Is a server of the issuer reached over TLS? The root of `endpoint` is asked for its head, which no authorization
+    /// server counts as a sign-in; any answer will do, also that a client certificate is missing. Nothing of a client is
+    /// sent.
+    ///
+    /// # Errors
+    /// What stands between.
+    pub async fn reach(&self, issuer: &Issuer, endpoint: &Url) -> Result<(), Refusal> {
+        let mut root = endpoint.clone();
+        root.set_path("/");
+        root.set_query(None);
+        let chosen = self.client(issuer, &root, (None, false, None)).await;
+        let chosen = chosen.map_err(not_sent)?;
+        match chosen.client.head(root).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if broken::wants_certificate(&error) => Ok(()),
+            Err(error) => Err(transport(&error, &chosen.way())),
+        }
     }
 
     async fn client(
@@ -462,11 +496,23 @@ fn through(
 }
 
 async fn read(request: reqwest::RequestBuilder, chosen: &Chosen) -> Result<RawAnswer, Broken> {
+    whole(head(request, chosen).await?, chosen).await
+}
+
+/// Sends, and waits for the head of the answer.
+async fn head(
+    request: reqwest::RequestBuilder,
+    chosen: &Chosen,
+) -> Result<reqwest::Response, Refusal> {
     let sent = request.send().await;
-    let mut response = sent.map_err(|error| Refusal {
+    sent.map_err(|error| Refusal {
         not_sent: broken::not_processed(&error, error.is_connect()),
         ..transport(&error, &chosen.way())
-    })?;
+    })
+}
+
+/// The whole of an answer.
+async fn whole(mut response: reqwest::Response, chosen: &Chosen) -> Result<RawAnswer, Broken> {
     let header = |name| {
         response
             .headers()
@@ -504,11 +550,6 @@ async fn read(request: reqwest::RequestBuilder, chosen: &Chosen) -> Result<RawAn
             arrived: Some(Box::new(answer)),
         });
     }
-}
-
-/// Is this the status of a page that is not there?
-pub fn not_found(answer: &RawAnswer) -> bool {
-    answer.status == StatusCode::NOT_FOUND.as_u16()
 }
 
 /// What went wrong below HTTP. Of the texts of the libraries nothing is told.

@@ -161,6 +161,7 @@ pub fn account_audience(credential: &Credential, endpoint: Option<&TokenEndpoint
         (Endpoint::Entra { .. }, Cloud::China) => "api://AzureADTokenExchangeChina".to_owned(),
         (Endpoint::Discover(url), _) => endpoint
             .and_then(|e| e.issuer.clone())
+            .or_else(|| issuer.places.issuer.clone())
             .unwrap_or_else(|| url.to_string()),
         _ => endpoint.map_or_else(
             || issuer.origin.clone(),

@@ -9,7 +9,10 @@ use super::{
     grant::{Circumstances, Fields},
     managed_identity,
 };
-use crate::credential::{Credential, Endpoint, Proof, SecretStyle};
+use crate::{
+    api::SigningAlgorithm,
+    credential::{Credential, Endpoint, Proof, SecretStyle},
+};
 
 /// Where requests of an issuer go, and what assertions may call it (RFC 8414 section 2).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,10 +23,18 @@ pub struct TokenEndpoint {
     pub style: SecretStyle,
     /// Does it take client secrets at all, by its own word?
     pub takes_secrets: bool,
+    /// Does it take assertions that a client signs (`private_key_jwt`), by its own word?
+    pub takes_assertions: bool,
+    /// Algorithms that such an assertion may be signed with, if it says so.
+    pub algorithms: Option<Vec<SigningAlgorithm>>,
     /// The issuer's identifier, letter by letter.
     pub issuer: Option<String>,
     /// The token endpoint for clients that show a certificate (RFC 8705 section 5).
     pub mtls_url: Option<Url>,
+    /// The revocation endpoint for these.
+    pub mtls_revocation: Option<Url>,
+    /// The device authorization endpoint for these.
+    pub mtls_device: Option<Url>,
     /// Revocation (RFC 7009).
     pub revocation: Option<Url>,
     /// Authorization, for a person's sign-in.
@@ -43,8 +54,12 @@ impl TokenEndpoint {
             url,
             style,
             takes_secrets: true,
+            takes_assertions: true,
+            algorithms: None,
             issuer: None,
             mtls_url: None,
+            mtls_revocation: None,
+            mtls_device: None,
             revocation: None,
             authorization: None,
             device: None,
@@ -59,6 +74,18 @@ impl TokenEndpoint {
             .as_ref()
             .filter(|_| shows_certificate)
             .unwrap_or(&self.url)
+    }
+
+    /// Where tokens are revoked, with the same choice.
+    pub fn revoked_at(&self, shows_certificate: bool) -> Option<&Url> {
+        let alias = self.mtls_revocation.as_ref().filter(|_| shows_certificate);
+        alias.or(self.revocation.as_ref())
+    }
+
+    /// Where device codes come from, with the same choice.
+    pub fn device_at(&self, shows_certificate: bool) -> Option<&Url> {
+        let alias = self.mtls_device.as_ref().filter(|_| shows_certificate);
+        alias.or(self.device.as_ref())
     }
 }
 

@@ -336,7 +336,9 @@ fn an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended() {
         let other = testenv::tls::Authority::new("somebody else").unwrap();
         let wrong = merge(place.entra_issuer(), json!({ "caBundle": other.ca_pem() }));
         place.put_issuer(wrong).await;
-        place.issuer_ready().await;
+        place
+            .issuer_says("TlsFailed", &["token endpoint: ", "caBundle"])
+            .await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         assert_eq!(
             place.posts(),
@@ -356,9 +358,11 @@ fn an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended() {
                 json!({ "caBundle": "not a certificate" }),
             ))
             .await;
+        place.issuer_says("CaBundleInvalid", &["caBundle"]).await;
         let told = renewing(&place, "CaBundleInvalid").await;
         assert!(told.contains("-----BEGIN CERTIFICATE-----"), "{told}");
         place.put_issuer(place.entra_issuer()).await;
+        place.issuer_ready().await;
         place.another_token("token", &first).await;
         place.ready("c").await;
         assert_eq!(place.posts(), 2);

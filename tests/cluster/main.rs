@@ -6,6 +6,7 @@
 mod admin;
 mod crash;
 mod crd;
+mod discovery;
 mod edits;
 mod first_token;
 mod formats;

@@ -9,9 +9,8 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use testenv::eventually;
 
-use crate::support::{Place, SOON, World, condition, merge, run, typed};
+use crate::support::{Place, World, condition, merge, run, typed};
 
 /// An issuer of the place's own namespace.
 pub(crate) async fn namespaced(place: &Place, spec: Value) {
@@ -197,23 +196,16 @@ fn an_issuer_on_a_private_address_needs_an_administrators_word() {
             "no next step in: {message}"
         );
         // The issuer says so as well, and an issuer that serves nobody says that.
-        issuer_says(&place, "AddressNotAllowed", "allowedCidrs").await;
+        place
+            .issuer_says("AddressNotAllowed", &["allowedCidrs"])
+            .await;
         assert_eq!(place.posts(), 0);
         let nobody = json!({ "allowedNamespaces": null });
         place.put_issuer(merge(place.entra_issuer(), nobody)).await;
-        issuer_says(&place, "EndpointKnown", "no namespace may use it").await;
+        place
+            .issuer_says("EndpointKnown", &["no namespace may use it"])
+            .await;
         place.put_issuer(place.entra_issuer()).await;
         place.ready("c").await;
     });
-}
-
-/// Waits until the issuer's condition has this reason, and these words in its message.
-async fn issuer_says(place: &Place, reason: &str, words: &str) {
-    let name = place.issuers();
-    let said = async || {
-        let issuer = name.get(&place.issuer_name).await.expect("the issuer");
-        let ready = issuer.status?.conditions.into_iter().next()?;
-        (ready.reason == reason && ready.message.contains(words)).then_some(())
-    };
-    eventually(SOON, words, said).await;
 }

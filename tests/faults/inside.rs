@@ -169,6 +169,8 @@ impl Inside {
                     target_keys: Vec::new(),
                     entra_clouds: vec![apicred::api::Cloud::Public],
                     allowed_cidrs: vec!["127.0.0.0/8".parse().expect("a network")],
+                    // Scripted issuers count connections.
+                    issuer_checks: false,
                     issuer_proxy: None,
                     instance: "inside".to_owned(),
                     identity: IdentityEnvironment::default(),

@@ -201,7 +201,7 @@ impl World {
                 "token_endpoint": format!("{}/token", HOSTS[place.documents.0]),
                 "revocation_endpoint": format!("{}/revoke", HOSTS[place.documents.1]),
             });
-            discovery::read(&issuer, document.to_string().as_bytes(), None).ok()
+            discovery::read(issuer.as_str(), document.to_string().as_bytes(), None).ok()
         })
     }
 

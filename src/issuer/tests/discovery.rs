@@ -1,62 +1,120 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
-    credential::SecretStyle,
-    issuer::discovery::{addresses, read},
+    api::SigningAlgorithm,
+    credential::{Issuer, Places, SecretStyle},
+    fixtures::{cluster_issuer, token_issuer},
+    input::NotObject,
+    issuer::discovery::{
+        Redirect, Seen, Unusable, addresses, completed, conclude, disproves, is_silence, read,
+        redirected,
+    },
     oauth::{Class, Refusal, TokenEndpoint},
 };
+
+const ISSUER: &str = "https://i.example.com/realm";
 
 fn url(text: &str) -> Url {
     Url::parse(text).unwrap()
 }
 
 fn document(change: &Value) -> Vec<u8> {
-    let mut whole = json!({ "issuer": "https://i.example.com/realm", "token_endpoint": "https://t.example.com/token/" });
+    let mut whole = json!({ "issuer": ISSUER, "token_endpoint": "https://t.example.com/token/" });
     crate::fixtures::merge(&mut whole, change);
     whole.to_string().into_bytes()
 }
 
 fn of(change: &Value, style: Option<SecretStyle>) -> Result<TokenEndpoint, Refusal> {
-    read(
-        &url("https://i.example.com/realm"),
-        &document(change),
-        style,
-    )
+    read_as(ISSUER, &document(change), style)
+}
+
+/// The same with the refusal that a user sees.
+fn read_as(
+    issuer: &str,
+    body: &[u8],
+    style: Option<SecretStyle>,
+) -> Result<TokenEndpoint, Refusal> {
+    let place = addresses(&url(ISSUER)).remove(0);
+    read(issuer, body, style).map_err(|why| conclude(issuer, &[(place, Seen::Unusable(why))]))
 }
 
 #[test]
-fn both_well_known_places_are_asked_in_order() {
-    let list = |issuer: &str| {
-        addresses(&url(issuer))
-            .iter()
-            .map(Url::to_string)
-            .collect::<Vec<_>>()
-    };
+fn every_well_known_place_is_asked_in_order_and_once() {
     let cases = [
         (
             "https://i",
-            "https://i/.well-known/openid-configuration",
-            "https://i/.well-known/oauth-authorization-server",
+            &[
+                "/.well-known/openid-configuration",
+                "/.well-known/oauth-authorization-server",
+            ][..],
         ),
         (
             "https://i:8443/",
-            "https://i:8443/.well-known/openid-configuration",
-            "https://i:8443/.well-known/oauth-authorization-server",
+            &[
+                ":8443/.well-known/openid-configuration",
+                ":8443/.well-known/oauth-authorization-server",
+            ],
         ),
         (
             "https://i/a/b",
-            "https://i/a/b/.well-known/openid-configuration",
-            "https://i/.well-known/oauth-authorization-server/a/b",
+            &[
+                "/a/b/.well-known/openid-configuration",
+                "/.well-known/oauth-authorization-server/a/b",
+                "/a/b/.well-known/oauth-authorization-server",
+                "/.well-known/openid-configuration/a/b",
+            ],
         ),
         (
             "https://i/a/",
-            "https://i/a/.well-known/openid-configuration",
-            "https://i/.well-known/oauth-authorization-server/a",
+            &[
+                "/a/.well-known/openid-configuration",
+                "/.well-known/oauth-authorization-server/a",
+                "/a/.well-known/oauth-authorization-server",
+                "/.well-known/openid-configuration/a",
+            ],
+        ),
+        (
+            "https://i/a%20b%2Fc",
+            &[
+                "/a%20b%2Fc/.well-known/openid-configuration",
+                "/.well-known/oauth-authorization-server/a%20b%2Fc",
+                "/a%20b%2Fc/.well-known/oauth-authorization-server",
+                "/.well-known/openid-configuration/a%20b%2Fc",
+            ],
         ),
     ];
-    for (issuer, first, second) in cases {
-        assert_eq!(list(issuer), [first, second], "{issuer}");
+    for (issuer, paths) in cases {
+        let asked: Vec<String> = addresses(&url(issuer)).iter().map(Url::to_string).collect();
+        let expected: Vec<String> = paths.iter().map(|p| format!("https://i{p}")).collect();
+        assert_eq!(asked, expected, "{issuer}");
+    }
+}
+
+#[test]
+fn a_redirect_is_followed_within_its_origin_alone() {
+    let from = url("https://i.example.com/a/.well-known/openid-configuration");
+    let here = |path: &str| Redirect::Here(url(&format!("https://i.example.com{path}")));
+    let away = |origin: &str| Redirect::Away(Some(origin.to_owned()));
+    #[rustfmt::skip]
+    let cases = [
+        (Some("/b"), here("/b")),
+        (Some("?x=1"), here("/a/.well-known/openid-configuration?x=1")),
+        (Some("https://i.example.com:443/b#f"), here("/b")),
+        (Some("https://u:p@i.example.com/b"), here("/b")),
+        (Some("https://www.i.example.com/b?secret=1"), away("https://www.i.example.com")),
+        (Some("https://i.example.com:8443/b"), away("https://i.example.com:8443")),
+        (Some("http://i.example.com/b"), away("http://i.example.com")),
+        (Some("//169.254.169.254/x"), away("https://169.254.169.254")),
+        (Some("https://ex\u{e4}mple.com/"), away("https://xn--exmple-cua.com")),
+        (Some("javascript:alert(1)"), Redirect::Away(None)),
+        (Some("data:,x"), Redirect::Away(None)),
+        (Some("https://"), Redirect::Away(None)),
+        (None, Redirect::Away(None)),
+    ];
+    for (location, leads) in cases {
+        assert_eq!(redirected(&from, location), leads, "{location:?}");
     }
 }
 
@@ -116,77 +174,443 @@ fn what_is_kept_of_a_document_is_little_however_large_it_is() {
 }
 
 #[test]
-fn a_document_for_another_issuer_is_refused() {
-    for same in [
-        "https://i.example.com/realm",
-        "https://i.example.com/realm/",
-    ] {
-        assert!(of(&json!({ "issuer": same }), None).is_ok(), "{same}");
+fn identifiers_are_compared_as_they_were_written() {
+    // Written in the spec, named in the document, taken?
+    #[rustfmt::skip]
+    let cases = [
+        ("https://i.example.com/realm", "https://i.example.com/realm", true),
+        ("https://i.example.com/realm", "https://i.example.com/realm/", true),
+        ("https://i.example.com/realm/", "https://i.example.com/realm", true),
+        ("https://i.example.com", "https://i.example.com/", true),
+        ("https://i.example.com/", "https://i.example.com", true),
+        // What a server writes in an unusual way is right if the spec has the same.
+        ("https://I.example.com/Realm", "https://I.example.com/Realm", true),
+        ("https://i.example.com:443/realm", "https://i.example.com:443/realm", true),
+        ("https://i.example.com/a%2fb", "https://i.example.com/a%2fb", true),
+        ("https://i.example.com/r\u{e9}", "https://i.example.com/r\u{e9}", true),
+        ("https://i.example.com/a/../b", "https://i.example.com/a/../b", true),
+        ("https://i.example.com/realm", "https://i.example.com/realm//", false),
+        ("https://i.example.com/realm", "https://i.example.com/Realm", false),
+        ("https://i.example.com/realm", "https://I.example.com/realm", false),
+        ("https://i.example.com/realm", "https://i.example.com:443/realm", false),
+        ("https://i.example.com:443/realm", "https://i.example.com/realm", false),
+        ("https://i.example.com/a%2fb", "https://i.example.com/a%2Fb", false),
+        ("https://i.example.com/a/../b", "https://i.example.com/b", false),
+        ("https://i.example.com/realm", "https://i.example.com/realm2", false),
+        ("https://i.example.com/realm", "https://i.example.com", false),
+        ("https://i.example.com/realm", "http://i.example.com/realm", false),
+        ("https://i.example.com/realm", " https://i.example.com/realm", false),
+        ("https://i.example.com/realm", "https://evil.example.com/realm", false),
+        ("https://i.example.com/realm", "", false),
+        ("https://i.example.com/realm", "/", false),
+    ];
+    for (written, named, taken) in cases {
+        let found = read(written, &document(&json!({ "issuer": named })), None);
+        match found {
+            Ok(found) => assert!(taken && found.issuer.as_deref() == Some(named), "{named}"),
+            Err(why) => {
+                assert!(!taken, "{written} {named}");
+                assert_eq!(why, Unusable::Issuer(Some(named.to_owned())));
+            }
+        }
     }
-    assert!(
-        read(
-            &url("https://i/"),
-            &document(&json!({ "issuer": "https://i" })),
-            None
-        )
-        .is_ok()
-    );
-    for other in [
-        json!("https://evil.example.com/realm"),
-        json!("https://i.example.com"),
-        json!("https://i.example.com/realm2"),
-        json!("https://i.example.com/Realm"),
-        json!("http://i.example.com/realm"),
-        json!(""),
-        json!(null),
-        json!(7),
-        json!([]),
-    ] {
-        let refusal = of(&json!({ "issuer": other.clone() }), None).unwrap_err();
+}
+
+#[test]
+fn an_issuer_that_was_found_is_named_with_the_way_out() {
+    // What the document names, and what is said of it.
+    #[rustfmt::skip]
+    let cases = [
+        // Azure AD B2C and Oracle IDCS name one issuer for many documents.
+        (json!("https://login.b2c.example.com/11111111-2222-4333-8444-555555555555/v2.0/"),
+            &["another issuer, \"https://login.b2c.example.com/11111111-2222-4333-8444-555555555555/v2.0/\"", "set issuerUrl", "oauth2.tokenUrl"][..]),
+        (json!("https://i.example.com/Realm"), &["letter by letter; set issuerUrl: https://i.example.com/Realm"]),
+        (json!("https://i.example.com:443/realm"), &["set issuerUrl: https://i.example.com:443/realm"]),
+        (json!("http://i.example.com/realm"), &["\"http://i.example.com/realm\", which is not https", "oauth2.tokenUrl"]),
+        (json!("https://sts.windows.net/11111111-2222-4333-8444-555555555555/"), &["entra.tenantId"]),
+        (json!("https://login.microsoftonline.com/{tenantid}/v2.0"), &["entra.tenantId", "{tenantid}"]),
+        (json!("https://login.microsoftonline.us/{tenantid}/v2.0"), &["entra.tenantId"]),
+        (json!("accounts.google.com"), &["not a URL", "oauth2.tokenUrl"]),
+        (json!("https://i.example.com/a b"), &["not a URL", "oauth2.tokenUrl"]),
+        (json!("https://i.example.com/\u{202e}x"), &["not a URL"]),
+        (json!("https://i.example.com/<script>"), &["not a URL"]),
+        (json!(format!("https://i.example.com/{}", "x".repeat(300))), &["too long"]),
+        (json!(""), &["names no issuer", "oauth2.tokenUrl"]),
+        (json!(null), &["names no issuer"]),
+        (json!(7), &["names no issuer"]),
+        (json!([]), &["names no issuer"]),
+    ];
+    for (named, words) in cases {
+        let refusal = of(&json!({ "issuer": named }), None).unwrap_err();
         assert_eq!(
             (refusal.class, refusal.reason),
-            (Class::Invalid, "DiscoveryFailed"),
-            "{other}"
+            (Class::Invalid, "DiscoveryFailed")
+        );
+        let message = refusal.message();
+        for word in words {
+            assert!(message.contains(word), "{named}: {word:?} in {message}");
+        }
+        assert!(
+            message.len() < 500 && message.bytes().all(|b| (0x20..=0x7e).contains(&b)),
+            "{message}"
         );
     }
 }
 
 #[test]
 fn an_endpoint_that_leads_away_from_tls_or_is_none_is_refused() {
-    for bad in [
-        json!("http://t.example.com/token"),
-        json!("/token"),
-        json!(""),
-        json!(null),
-        json!(7),
-        json!("https://user@t/token"),
-        json!("https://:password@t/token"),
-        json!("https://t/token#f"),
-        json!("file:///etc/passwd"),
-        json!("javascript:x"),
-    ] {
-        let refusal = of(&json!({ "token_endpoint": bad.clone() }), None).unwrap_err();
+    #[rustfmt::skip]
+    let cases = [
+        (json!("http://t.example.com/token?x=C4NARY"), "at http://t.example.com;"),
+        (json!("/token"), "relative"),
+        (json!("token"), "relative"),
+        (json!(""), "is not a URL"),
+        (json!(null), "no token_endpoint"),
+        (json!(7), "is not a URL"),
+        (json!("https://user@t/token"), "has a user"),
+        (json!("https://:password@t/token"), "has a user"),
+        (json!("https://t/token#f"), "a fragment"),
+        (json!(format!("https://t/{}", "x".repeat(3000))), "2048"),
+        (json!("file:///etc/passwd"), "is not a URL"),
+        (json!("javascript:x"), "is not a URL"),
+    ];
+    for (bad, words) in cases {
+        let refusal = of(&json!({ "token_endpoint": bad }), None).unwrap_err();
+        let message = refusal.message();
         assert!(
-            refusal.next_step.contains("https token_endpoint"),
-            "{bad}: {}",
-            refusal.next_step
+            message.contains(words) && message.contains("oauth2.tokenUrl"),
+            "{bad}: {message}"
+        );
+        assert!(
+            !message.contains("C4NARY")
+                && !message.contains("passw")
+                && refusal.class == Class::Invalid,
+            "{message}"
         );
     }
 }
 
 #[test]
-fn a_body_that_is_no_document_is_refused_without_being_shown() {
-    for body in [
-        &b""[..],
-        b"[]",
-        b"null",
-        b"<html>C4NARY</html>",
-        b"\xff\xfe",
-        b"{\"issuer\":",
+fn a_document_is_read_in_every_encoding_that_servers_send() {
+    let plain = String::from_utf8(document(&json!({}))).unwrap();
+    let utf16 = |order: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        let units = std::iter::once(0xfeff).chain(plain.encode_utf16());
+        units.flat_map(order).collect()
+    };
+    let with = |front: &[u8], back: &[u8]| [front, plain.as_bytes(), back].concat();
+    for (name, body) in [
+        ("byte order mark", with(b"\xef\xbb\xbf", b"")),
+        ("UTF-16LE", utf16(u16::to_le_bytes)),
+        ("UTF-16BE", utf16(u16::to_be_bytes)),
+        ("blanks", with(b"\r\n  ", b"\r\n\0\0")),
+        ("encoded twice", json!(plain).to_string().into_bytes()),
+        (
+            "Latin-1 in a field nobody reads",
+            plain
+                .replacen('{', "{\"op_policy_uri\":\"~\",", 1)
+                .into_bytes()
+                .into_iter()
+                .map(|b| if b == b'~' { 0xe9 } else { b })
+                .collect(),
+        ),
+        // The last of two equal keys counts, as in every common reader of JSON.
+        (
+            "equal keys",
+            plain
+                .replacen(
+                    '{',
+                    "{\"token_endpoint\":\"https://first.example.com/\",",
+                    1,
+                )
+                .into_bytes(),
+        ),
     ] {
-        let refusal = read(&url("https://i"), body, None).unwrap_err();
+        let found = read(ISSUER, &body, None).unwrap_or_else(|why| panic!("{name}: {why:?}"));
+        assert_eq!(found.url.as_str(), "https://t.example.com/token/", "{name}");
+    }
+}
+
+#[test]
+fn a_body_that_is_no_document_is_named_without_being_shown() {
+    #[rustfmt::skip]
+    let cases = [
+        (&b""[..], "is empty"),
+        (b"[]", "list"),
+        (b"null", "null"),
+        (b"<!doctype html><title>C4NARY</title>", "web page"),
+        (b"<html>C4NARY</html>", "web page"),
+        (b"<?xml version='1.0'?><Error>C4NARY</Error>", "XML"),
+        (b"\xff\xfe", "is empty"),
+        (b"\x1f\x8b\x08C4NARY", "compressed with gzip"),
+        (b"{\"issuer\":", "ends in its middle"),
+        (b"Not Found", "is text"),
+    ];
+    for (body, words) in cases {
+        let refusal = read_as(ISSUER, body, None).unwrap_err();
         assert_eq!(refusal.reason, "DiscoveryFailed");
+        let message = refusal.message();
+        assert!(
+            message.contains(words) && message.contains("oauth2.tokenUrl"),
+            "{message}"
+        );
         assert!(!format!("{refusal:?}").contains("C4NARY"));
+    }
+}
+
+#[test]
+fn of_many_answers_the_one_that_tells_the_most_is_reported() {
+    use Seen::{Loop, Redirect, Status};
+    let page = || Seen::Unusable(Unusable::NotDocument(NotObject::WebPage));
+    let other = || Seen::Unusable(Unusable::Issuer(Some("https://o.example.com".to_owned())));
+    let away = || Redirect(301, Some("https://o.example.com".to_owned()));
+    let large = || {
+        Seen::Broken(Refusal {
+            http_status: Some(200),
+            ..Refusal::local(Class::Transient, "AnswerTooLarge", "larger than 1 MiB")
+        })
+    };
+    #[rustfmt::skip]
+    let cases: Vec<(Vec<Seen>, Class, Option<u16>, &[&str])> = vec![
+        (vec![Status(404); 4], Class::Transient, Some(404), &["no discovery document below issuerUrl", "oauth2.tokenUrl"]),
+        (vec![Status(404), Status(410), Status(405), Status(400)], Class::Transient, Some(404), &["HTTP 410", "HTTP 405"]),
+        (vec![Status(404), Status(500), Status(404), Status(404)], Class::Transient, Some(500), &["oauth-authorization-server/realm cannot be read now", "HTTP 404"]),
+        (vec![Status(401), Status(403), Status(404), Status(404)], Class::Transient, Some(401), &["not public", "without authentication"]),
+        (vec![page(), page(), page(), page()], Class::Transient, None, &["is a web page", "issuerUrl"]),
+        (vec![page(), Status(404), page(), Status(404)], Class::Transient, None, &["is a web page", "HTTP 404"]),
+        (vec![away(), Status(404), away(), Status(404)], Class::Transient, Some(301), &["redirects to https://o.example.com, which apicred does not follow", "set issuerUrl to the issuer there"]),
+        (vec![Redirect(302, None), Status(404)], Class::Transient, Some(302), &["no https address"]),
+        (vec![Loop(308), Status(404)], Class::Transient, Some(308), &["in a loop"]),
+        (vec![large(), Status(404)], Class::Transient, Some(200), &["larger than 1 MiB"]),
+        (vec![Status(404), Status(503), away(), other()], Class::Invalid, None, &["another issuer, \"https://o.example.com\""]),
+    ];
+    for (seen, class, status, words) in cases {
+        let asked: Vec<(Url, Seen)> = addresses(&url(ISSUER))
+            .into_iter()
+            .zip(seen.clone())
+            .collect();
+        let refusal = conclude(ISSUER, &asked);
+        assert_eq!(
+            (refusal.class, refusal.reason, refusal.http_status),
+            (class, "DiscoveryFailed", status),
+            "{seen:?}"
+        );
+        let message = refusal.message();
+        for word in words {
+            assert!(message.contains(word), "{word:?} in {message}");
+        }
+        assert!(message.len() < 800, "{message}");
+    }
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_not_asked_for_every_address() {
+    let local = |reason, not_sent| Refusal {
+        not_sent,
+        ..Refusal::local(Class::Transient, reason, "")
+    };
+    for (refusal, silent) in [
+        (local("IssuerUnreachable", true), true),
+        (local("TlsFailed", true), true),
+        (local("IssuerTimeout", false), true),
+        (local("ProxyTimeout", false), true),
+        // A firewall that resets the connection for one path.
+        (local("IssuerUnreachable", false), false),
+        (
+            Refusal {
+                http_status: Some(200),
+                ..local("AnswerTooLarge", false)
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(is_silence(&refusal), silent, "{refusal:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_proves_wrong_by_what_a_move_leaves_behind() {
+    let answered = |status, reason, error: Option<&str>| Refusal {
+        http_status: Some(status),
+        error: error.map(str::to_owned),
+        ..Refusal::local(Class::Invalid, reason, "")
+    };
+    let silent = |reason, not_sent| Refusal {
+        not_sent,
+        ..Refusal::local(Class::Transient, reason, "")
+    };
+    for (refusal, wrong) in [
+        (answered(404, "EndpointNotFound", None), true),
+        (answered(405, "EndpointNotFound", None), true),
+        (answered(410, "EndpointNotFound", None), true),
+        (answered(421, "IssuerFailed", None), true),
+        (answered(308, "RedirectRefused", None), true),
+        (answered(200, "WebPageReceived", None), true),
+        (answered(200, "MalformedAnswer", None), true),
+        // An OAuth answer comes from a token endpoint, whatever its status.
+        (
+            answered(404, "ClientRefused", Some("invalid_client")),
+            false,
+        ),
+        (answered(200, "TokenTypeNotSupported", None), false),
+        (answered(400, "InvalidScope", Some("invalid_scope")), false),
+        (answered(401, "ClientSecretRefused", None), false),
+        (answered(429, "Throttled", None), false),
+        (answered(503, "IssuerUnavailable", None), false),
+        (silent("TlsFailed", true), true),
+        (silent("IssuerUnreachable", true), true),
+        (silent("IssuerTimeout", true), true),
+        // It was connected to, so it is there.
+        (silent("IssuerTimeout", false), false),
+        (
+            Refusal::local(Class::Invalid, "AddressNotAllowed", ""),
+            false,
+        ),
+    ] {
+        assert_eq!(disproves(&refusal), wrong, "{refusal:?}");
+    }
+}
+
+#[test]
+fn endpoints_of_the_spec_go_before_those_of_the_document() {
+    let spec = json!({
+        "oidc": {
+            "issuerUrl": ISSUER,
+            "revocationUrl": "https://t.example.com/own/revoke",
+            "deviceAuthorizationUrl": "https://i.example.com/own/device",
+        },
+        "allowedNamespaces": { "selector": {} },
+    });
+    let issuer = Issuer::cluster(&cluster_issuer(&spec)).unwrap();
+    let aliases = json!({
+        "mtls_endpoint_aliases": {
+            "token_endpoint": "https://m.example.com/token",
+            "revocation_endpoint": "https://m.example.com/revoke",
+            "device_authorization_endpoint": "https://m.example.com/device",
+        },
+        "revocation_endpoint": "https://i.example.com/revoke",
+        "authorization_endpoint": "https://i.example.com/authorize",
+    });
+    let found = of(&aliases, None).unwrap();
+    assert_eq!(found.posted(true).as_str(), "https://m.example.com/token");
+    let at = |url: Option<&Url>| url.map(ToString::to_string).unwrap_or_default();
+    assert_eq!(at(found.revoked_at(true)), "https://m.example.com/revoke");
+    assert_eq!(at(found.revoked_at(false)), "https://i.example.com/revoke");
+    assert_eq!(at(found.device_at(true)), "https://m.example.com/device");
+    assert_eq!(found.device_at(false), None);
+    assert_eq!(completed(found.clone(), &Places::default()), found);
+
+    let completed = completed(found, &issuer.places);
+    for certificate in [false, true] {
+        assert_eq!(
+            at(completed.revoked_at(certificate)),
+            "https://t.example.com/own/revoke"
+        );
+        assert_eq!(
+            at(completed.device_at(certificate)),
+            "https://i.example.com/own/device"
+        );
+    }
+    assert_eq!(
+        at(completed.authorization.as_ref()),
+        "https://i.example.com/authorize"
+    );
+}
+
+#[test]
+fn urls_of_a_spec_have_no_line_end_and_are_https() {
+    for (kind, field) in [
+        ("oidc", "issuerUrl"),
+        ("oidc", "revocationUrl"),
+        ("oidc", "authorizationUrl"),
+        ("oidc", "deviceAuthorizationUrl"),
+        ("oauth2", "tokenUrl"),
+        ("oauth2", "revocationUrl"),
+        ("oauth2", "deviceAuthorizationUrl"),
+    ] {
+        let base = match kind {
+            "oidc" => json!({ "issuerUrl": ISSUER }),
+            _ => json!({ "tokenUrl": ISSUER }),
+        };
+        for (url, words) in [
+            ("https://i.example.com/x\n", "line end"),
+            ("https://i.example.com/x ", "line end or a blank"),
+            ("https://i.exa\tmple.com/x", "line end"),
+            ("http://i.example.com/x", "https"),
+        ] {
+            let mut spec = json!({});
+            spec[kind] = base.clone();
+            spec[kind][field] = json!(url);
+            let faults = Issuer::namespaced(&token_issuer(&spec), &[]).unwrap_err();
+            assert_eq!(faults.len(), 1);
+            assert_eq!(faults[0].field, format!("spec.{kind}.{field}"));
+            assert!(faults[0].problem.contains(words), "{:?}", faults[0]);
+        }
+    }
+}
+
+#[test]
+fn what_a_document_says_of_assertions_is_kept() {
+    use SigningAlgorithm::{ES256, PS256, RS256};
+    let algorithms = |list: Value| {
+        let change = json!({ "token_endpoint_auth_signing_alg_values_supported": list });
+        of(&change, None).unwrap().algorithms
+    };
+    assert_eq!(algorithms(json!(null)), None);
+    assert_eq!(algorithms(json!(["HS256", "RS256"])), Some(vec![RS256]));
+    assert_eq!(
+        algorithms(json!(["PS256", "ES256", "PS256", 7])),
+        Some(vec![PS256, ES256])
+    );
+    let takes = |list: Value| {
+        let change = json!({ "token_endpoint_auth_methods_supported": list });
+        of(&change, None).unwrap().takes_assertions
+    };
+    assert!(takes(json!(null)) && takes(json!(["private_key_jwt", "none"])));
+    assert!(!takes(json!(["client_secret_basic"])));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_document_for_this_issuer_or_a_sentence(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        check(&bytes);
+    }
+
+    #[test]
+    fn any_values_give_a_document_for_this_issuer_or_a_sentence(
+        issuer in prop_oneof![Just(ISSUER.to_owned()), Just(format!("{ISSUER}/")), "\\PC{0,40}", "https?://[a-z./:@#?%{}<>\"]{0,300}"],
+        endpoint in prop_oneof![Just("https://t.example.com/".to_owned()), "\\PC{0,40}", "[a-z]{1,6}:/{0,3}[a-z./:@#?%]{0,30}"],
+    ) {
+        check(&document(&json!({ "issuer": issuer, "token_endpoint": endpoint, "revocation_endpoint": endpoint })));
+    }
+
+    #[test]
+    fn a_redirect_never_leaves_its_origin(location in "\\PC{0,60}|(https?:)?/{0,3}[a-z.@:0-9]{0,20}/?[a-z]{0,9}") {
+        let from = url("https://i.example.com:8443/a");
+        match redirected(&from, Some(&location)) {
+            Redirect::Here(to) => prop_assert!(to.origin() == from.origin() && to.username().is_empty()),
+            Redirect::Away(shown) => prop_assert!(shown.is_none_or(|s| s.chars().count() <= 201)),
+        }
+    }
+}
+
+fn check(body: &[u8]) {
+    match read_as(ISSUER, body, None) {
+        Ok(found) => {
+            assert_eq!(
+                found.issuer.as_deref().map(|i| i.trim_end_matches('/')),
+                Some(ISSUER)
+            );
+            let all = [&found.mtls_url, &found.revocation, &found.device];
+            for url in all.into_iter().flatten().chain([&found.url]) {
+                assert!(url.scheme() == "https" && url.username().is_empty());
+            }
+        }
+        Err(refusal) => {
+            let message = refusal.message();
+            assert_eq!(refusal.reason, "DiscoveryFailed");
+            assert!(message.len() < 700, "{message}");
+            assert_eq!(crate::printable(&message), message);
+        }
     }
 }
 
@@ -205,7 +629,10 @@ fn the_secret_travels_as_the_spec_says_else_as_the_issuer_offers() {
         (methods(json!(["client_secret_basic"])), Some(Post), Some(Post)),
         (methods(json!(["client_secret_post"])), Some(BasicRaw), Some(BasicRaw)),
         (methods(json!(["private_key_jwt"])), Some(Post), Some(Post)),
-        (methods(json!("client_secret_post")), None, Some(BasicForm)),
+        // Some write one method where a list belongs, or in another case.
+        (methods(json!("client_secret_post")), None, Some(Post)),
+        (methods(json!(["CLIENT_SECRET_POST"])), None, Some(Post)),
+        (methods(json!(null)), None, Some(BasicForm)),
     ];
     for (change, wanted, expected) in cases {
         assert_eq!(

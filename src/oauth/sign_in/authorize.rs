@@ -65,7 +65,7 @@ pub fn authorize_url(
         Refusal::local(
             Class::Invalid,
             "SignInNotPossible",
-            "the issuer names no authorization endpoint; set oauth2.authorizationUrl on it, or try --device",
+            "the issuer names no authorization endpoint; set oauth2.authorizationUrl (or oidc.authorizationUrl) on it, or try --device",
         )
     })?;
     let preset = url

@@ -87,11 +87,10 @@ pub fn destinations(
     let certificate = matches!(credential.proof, Proof::Mtls(_));
     let page = match flow {
         Flow::Browser => (Part::SignInPage, endpoint.authorization.as_ref()),
-        Flow::Device => (Part::DeviceCode, endpoint.device.as_ref()),
+        Flow::Device => (Part::DeviceCode, endpoint.device_at(certificate)),
     };
     let revocation = endpoint
-        .revocation
-        .as_ref()
+        .revoked_at(certificate)
         .filter(|_| credential.revoke_on_delete);
     let known = [
         page,

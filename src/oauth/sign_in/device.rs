@@ -55,11 +55,12 @@ pub fn device_request(
     challenge: Option<&str>,
     moment: Moment<'_>,
 ) -> Result<TokenRequest, Refusal> {
-    let url = endpoint.device.as_ref().ok_or_else(|| {
+    let url = endpoint.device_at(matches!(material, Material::Tls(_)));
+    let url = url.ok_or_else(|| {
         Refusal::local(
             Class::Invalid,
             "SignInNotPossible",
-            "the issuer names no device authorization endpoint; set oauth2.deviceAuthorizationUrl on it, or leave --device out",
+            "the issuer names no device authorization endpoint; set oauth2.deviceAuthorizationUrl (or oidc.deviceAuthorizationUrl) on it, or leave --device out",
         )
     })?;
     let ask = &credential.ask;

@@ -56,6 +56,8 @@ fn victim() {
             allowed_cidrs: Vec::new(),
             target_keys: Vec::new(),
             entra_clouds: vec![apicred::api::Cloud::Public],
+            // Scripted issuers count connections.
+            issuer_checks: false,
             issuer_proxy: None,
             instance: "victim".to_owned(),
             identity: IdentityEnvironment::default(),

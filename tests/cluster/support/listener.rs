@@ -43,6 +43,11 @@ impl Listener {
         status: &'static str,
         answer: impl Fn(&str) -> String + Send + 'static,
     ) -> Self {
+        Self::replying(move |request| reply(status, "", answer(request).as_bytes()))
+    }
+
+    /// The same with every byte of the answer ([`reply`]).
+    pub(crate) fn replying(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let authority = Authority::new("listener").expect("an authority");
         let certificate = authority.loopback_certificate().expect("a certificate");
         let chain = vec![
@@ -66,7 +71,9 @@ impl Listener {
                 let connection =
                     ServerConnection::new(Arc::clone(&config)).expect("a usable configuration");
                 let stream = StreamOwned::new(connection, stream);
-                if let Some(request) = serve(stream, status, &answer) {
+                // The operator asks whether anybody is there, with nothing in its hands.
+                let said = serve(stream, &answer);
+                if let Some(request) = said.filter(|r| !r.starts_with("HEAD ")) {
                     notes
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -95,12 +102,17 @@ impl Listener {
     }
 }
 
+/// An answer; each of `headers` ends with a line break.
+pub(crate) fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
 /// Reads one request to its end and answers it.
-fn serve(
-    mut stream: impl Read + Write,
-    status: &str,
-    answer: impl Fn(&str) -> String,
-) -> Option<String> {
+fn serve(mut stream: impl Read + Write, answer: impl Fn(&str) -> Vec<u8>) -> Option<String> {
     let mut request = String::new();
     let mut part = [0; 4096];
     loop {
@@ -120,12 +132,12 @@ fn serve(
             break;
         }
     }
-    let answer = answer(&request);
-    let whole = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
-        answer.len()
-    );
-    stream.write_all(whole.as_bytes()).ok()?;
+    let whole = if request.starts_with("HEAD ") {
+        reply("405 Method Not Allowed", "", b"")
+    } else {
+        answer(&request)
+    };
+    stream.write_all(&whole).ok()?;
     stream.flush().ok()?;
     Some(request)
 }

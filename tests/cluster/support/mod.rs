@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use listener::{ANSWER, Listener, issuer_of};
+pub(crate) use listener::{ANSWER, Listener, issuer_of, reply};
 pub(crate) use operator::{ALLOW_CIDR, Operator};
 pub(crate) use place::{Place, condition, merge, typed};
 pub(crate) use process::Guarded;

@@ -18,7 +18,7 @@ use kube::{
 use serde_json::{Value, json};
 use testenv::eventually;
 
-use super::{Listener, SOON, World, canaries::Canaries, unique};
+use super::{LATER, Listener, SOON, World, canaries::Canaries, unique};
 
 /// Name of the Secret with the client secret.
 pub(crate) const SOURCE: &str = "source";
@@ -187,6 +187,31 @@ impl Place {
             },
         )
         .await
+    }
+
+    /// Waits until the condition of this place's issuer has this reason, and all these words in its message.
+    pub(crate) async fn issuer_says(&self, reason: &str, words: &[&str]) {
+        let told = async || {
+            let issuer = self.issuers().get(&self.issuer_name).await;
+            let issuer = issuer.map_err(|e| e.to_string())?;
+            let status = issuer.status.unwrap_or_default();
+            let fits = status
+                .conditions
+                .iter()
+                .any(|c| c.reason == reason && words.iter().all(|word| c.message.contains(word)));
+            let present = status.observed_generation == issuer.metadata.generation;
+            if fits && present {
+                Ok(())
+            } else {
+                Err(format!("{status:?}"))
+            }
+        };
+        eventually(
+            LATER,
+            format!("issuer {}: {reason}", self.issuer_name),
+            told,
+        )
+        .await;
     }
 
     /// Puts this value into the source Secret.

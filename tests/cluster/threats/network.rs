@@ -407,6 +407,19 @@ fn a_network_that_opens_this_machine_or_metadata_on_the_side_is_refused() {
         }
         let meant = json!({ "allowedCidrs": ["0.0.0.0/0"], "allowWideCidrs": true });
         place.put_issuer(issuer(meant)).await;
-        place.issuer_ready().await;
+        // Valid; whether such a server exists is another question.
+        eventually(SOON, "a wide network that is meant", async || {
+            let found = place.issuers().get(&place.issuer_name).await;
+            let found = found.map_err(|e| e.to_string())?;
+            let status = found.status.unwrap_or_default();
+            let judged = status.observed_generation == found.metadata.generation;
+            let refused = status.conditions.iter().any(|c| c.reason == "InvalidSpec");
+            if judged && !refused {
+                Ok(())
+            } else {
+                Err(format!("{status:?}"))
+            }
+        })
+        .await;
     });
 }
