@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Triggers, context::lock};
+use super::{Triggers, context::lock, index::IssuerName};
 use crate::{
     api::IssuerKind,
     clock::Clock,
@@ -130,6 +130,13 @@ impl Gate {
     /// A credential is gone.
     pub(super) fn forget(&self, key: &Key) {
         let called = lock(&self.limiter).forget(key, self.began.elapsed());
+        self.call(&called);
+    }
+
+    /// An issuer object is gone, and its pauses with it.
+    pub(super) fn forget_issuer(&self, (kind, namespace, name): &IssuerName) {
+        let issuer = IssuerId::Object(*kind, namespace.clone(), name.clone());
+        let called = lock(&self.limiter).forget_issuer(&issuer, self.began.elapsed());
         self.call(&called);
     }
 

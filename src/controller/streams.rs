@@ -341,6 +341,9 @@ pub(super) async fn issuers<K>(
             }
         }
         for issuer in news {
+            if !versions.known.contains_key(&issuer) {
+                context.gate.forget_issuer(&issuer);
+            }
             lock(&context.index)
                 .of_issuer(&issuer)
                 .iter()

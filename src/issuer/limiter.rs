@@ -177,6 +177,15 @@ where
         stopped
     }
 
+    /// The issuer object is gone. Gives those who are called: a pause held them.
+    pub fn forget_issuer(&mut self, issuer: &I, now: Duration) -> Vec<K> {
+        if let Some(turned) = self.budgets.get_mut(issuer) {
+            turned.budget.forget_trouble(now);
+        }
+        self.tidy(now);
+        self.call(now)
+    }
+
     /// Those who may come now. Each holds its grant for five seconds.
     pub fn call(&mut self, now: Duration) -> Vec<K> {
         let late: Vec<K> = self

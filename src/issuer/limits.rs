@@ -281,6 +281,14 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         stopped
     }
 
+    /// The issuer object is gone: pauses and silence were about it. What limits the rate stays, so that nobody gets a new burst
+    /// by making the object again.
+    pub(super) fn forget_trouble(&mut self, now: Duration) {
+        self.pauses.clear();
+        self.unanswered = None;
+        self.bucket.at = self.bucket.at.min(now);
+    }
+
     /// When the line may move although no request ends.
     pub(super) fn next_moment(&self, now: Duration) -> Option<Duration> {
         if self.line.is_empty() {

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
+    api::IssuerKind,
     clock::Clock,
     controller::{
         context::Triggers,
@@ -144,4 +145,25 @@ async fn a_pause_ends_in_its_time_and_is_told_by_the_clock_that_people_see() {
             "{step}: the pause is over"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_issuer_takes_its_pauses_along() {
+    let (triggers, _woken) = Triggers::new();
+    let gate = Gate::new(triggers, Arc::<Set>::default(), 4);
+    let credential = credential();
+    let enter = || gate.enter(&credential, &key("c"), urgency(), false);
+    assert!(matches!(enter(), Admission::Go(_)));
+    gate.pause(&credential, Duration::from_hours(1));
+    assert!(matches!(enter(), Admission::Paused(_)));
+    let named = |kind, namespace: &str, name: &str| (kind, namespace.to_owned(), name.to_owned());
+    for other in [
+        named(IssuerKind::ClusterTokenIssuer, "", "fabrikam"),
+        named(IssuerKind::TokenIssuer, "secops", "contoso"),
+    ] {
+        gate.forget_issuer(&other);
+        assert!(matches!(enter(), Admission::Paused(_)), "{other:?}");
+    }
+    gate.forget_issuer(&named(IssuerKind::ClusterTokenIssuer, "", "contoso"));
+    assert!(matches!(enter(), Admission::Go(_)));
 }

@@ -366,6 +366,44 @@ fn a_pause_that_is_over_pauses_nobody_with_a_second_client() {
 }
 
 #[test]
+fn a_pause_goes_with_its_issuer_and_the_rate_does_not() {
+    let mut limiter = Places::new(100);
+    let request = |name: &str| Request {
+        requests_per_second: 2,
+        ..request(name, until(100))
+    };
+    // Two clients of two namespaces: everybody pauses for an hour.
+    for name in ["a", "b"] {
+        let (entry, _) = limiter.enter(&name.to_owned(), &request(name), s(0));
+        let Entry::Go(grant) = entry else {
+            panic!("{name}: {entry:?}");
+        };
+        limiter.leave(&grant, s(0));
+        limiter.unanswered(&"shared", s(0));
+        let client = Client {
+            id: name.to_owned(),
+            ..request(name).client
+        };
+        limiter.pause(&"shared", &client, s(3_600), s(0));
+    }
+    let enter = |limiter: &mut Places, now| limiter.enter(&"c".to_owned(), &request("c"), now).0;
+    assert!(matches!(enter(&mut limiter, s(1)), Entry::Paused(_)));
+    // Another issuer is gone.
+    limiter.forget_issuer(&"other", s(1));
+    assert!(matches!(enter(&mut limiter, s(1)), Entry::Paused(_)));
+    limiter.forget_issuer(&"shared", s(1));
+    // The bucket was emptied by the pause, and fills at its rate from now on.
+    assert_eq!(enter(&mut limiter, s(1)), Entry::Wait);
+    assert_eq!(limiter.call(s(2)), ["c"]);
+    let Entry::Go(grant) = enter(&mut limiter, s(2)) else {
+        panic!("it was called");
+    };
+    limiter.leave(&grant, s(2));
+    limiter.tidy(s(10));
+    assert_eq!(limiter.sizes(), (0, 0), "an hour before the pause ends");
+}
+
+#[test]
 fn who_stands_in_line_when_a_pause_comes_is_called_to_be_told() {
     let mut limiter = Places::new(100);
     let running = go(&mut limiter, "running", &limited(10, 1), s(0));
@@ -601,6 +639,7 @@ enum Step {
     Pause(u8, u64),
     Answered(u8, bool),
     Forget(u8),
+    ForgetIssuer(u8),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -611,6 +650,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (0_u8..12, 0_u64..5000).prop_map(|(key, by)| Step::Pause(key, by)),
         1 => (0_u8..12, any::<bool>()).prop_map(|(key, well)| Step::Answered(key, well)),
         1 => (0_u8..12).prop_map(Step::Forget),
+        1 => (0_u8..3).prop_map(Step::ForgetIssuer),
     ]
 }
 
@@ -656,6 +696,7 @@ proptest! {
                     }
                 }
                 Step::Answered(key, well) => limiter.answered(&(key % 3), &asks(key, 1, false).client, well, now),
+                Step::ForgetIssuer(issuer) => news = limiter.forget_issuer(&issuer, now),
                 Step::Forget(key) => {
                     news = limiter.forget(&key, now);
                     waiting.remove(&key);
