@@ -198,7 +198,6 @@ pub async fn run_by(
     let admin = Arc::new(Admin {
         health,
         metrics,
-        clock: Arc::clone(&clock),
         snapshot: Box::new(operator.snapshot(metrics_per_credential)),
     });
     let health = Arc::clone(&admin.health);

@@ -34,7 +34,8 @@ impl KeyKeeper {
         }
     }
 
-    /// The key; made if there is none. Losing it costs one new token a credential and nothing else.
+    /// The key; made if there is none. Losing it costs one new token a credential, and what its digests protect: a spent
+    /// refresh token that a tool writes back is not recognized, because the digests on the Secrets are of another key.
     pub(super) async fn get(&self, metrics: &Metrics) -> Result<&DigestKey, Trouble> {
         self.key.get_or_try_init(|| self.load(metrics)).await
     }

@@ -16,7 +16,6 @@ use super::{
     metrics::{Metrics, Snapshot},
     server::{self, Hold},
 };
-use crate::clock::Clock;
 
 /// From the acceptance of a connection to the last byte of its answer. Prometheus waits as long by default.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -29,8 +28,6 @@ pub struct Admin {
     pub health: Arc<Health>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
     /// Computes the gauges of one scrape.
     pub snapshot: Box<dyn Fn() -> Snapshot + Send + Sync>,
 }
