@@ -60,7 +60,8 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [apicred.dev]
   resources: [tokenissuers/status]
   verbs: [patch]
-# src/controller/record.rs (notify): tells changes as Events. They are never read, patched or counted up.
+# src/controller/record.rs (notify, issuer): tells changes as Events, those of a ClusterTokenIssuer in the namespace
+# default. They are never read, patched or counted up.
 # src/controller/hint.rs (report): an Event on a Secret whose client secret was refused and has an odd form.
 - apiGroups: [events.k8s.io]
   resources: [events]
