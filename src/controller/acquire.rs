@@ -23,7 +23,7 @@ use crate::{
         self, Class, Grant, Granted, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal,
         SentSecrets, Token, TokenEndpoint, TokenRequest, Validity, grant::JwtBearer, http::Manner,
     },
-    plan::{self, Choice, Observed, Source, fingerprint},
+    plan::{self, Choice, Observed, Source, fingerprint, journal::Ids},
     publish::{RefusedSource, SourceMark, SourceUse},
 };
 
@@ -83,15 +83,9 @@ pub(super) async fn acquire(
     })?;
     let not_working = |mark: SourceMark, refusal: &Refusal, fingerprint: Option<String>| {
         if observed.sources.len() > 1 {
-            tracing::warn!(
-                secret = mark.name,
-                key = mark.key,
-                reason = refusal.reason,
-                http_status = refusal.http_status,
-                aadsts = refusal.aadsts,
-                correlation_id = refusal.correlation_id,
-                "one of several client secrets does not work"
-            );
+            // The condition that tells of it knows no ids.
+            let ids = Some(Box::new(Ids::from(refusal)));
+            context.with_state(key, &credential.uid, |s| s.refused = ids);
         }
         let now = context.clock.now();
         RefusedSource {

@@ -46,7 +46,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Conflict => "conflict",
             Self::NotFound => "not_found",

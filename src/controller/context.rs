@@ -25,6 +25,7 @@ use super::{
     ids,
     index::{Index, IssuerName},
     kept::Kept,
+    log_lines::IssuerJournals,
     readable::Unusable,
     refresh::Answered,
     refreshes::Refreshes,
@@ -38,7 +39,10 @@ use crate::{
     issuer::{line::give_room_back, proxy::Proxy},
     leader::{Authority, NoAuthority, election::GIVE_UP},
     oauth::{Token, Validity, http::Http, renewal::Remembered},
-    plan::{Memory, OwnWrites},
+    plan::{
+        Memory, OwnWrites,
+        journal::{Ids, Journal},
+    },
     publish::SourceUse,
     telemetry::{health::Health, metrics::Metrics},
 };
@@ -92,6 +96,8 @@ pub struct Sizes {
     pub secret_calls: usize,
     /// Secrets that the cache is in doubt about.
     pub secret_doubts: usize,
+    /// Issuers with a fault that the log has told.
+    pub issuer_faults: usize,
 }
 
 /// Shared state. The stores are filled by [`super::streams`], the rest by the reconciles.
@@ -120,6 +126,7 @@ pub(super) struct Context {
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
     /// Issuers that exist and whose spec is not known; the stores do not have them.
     pub(super) unusable: Mutex<HashMap<IssuerName, Box<Unusable>>>,
+    pub(super) issuer_journals: IssuerJournals,
     pub(super) index: Mutex<Index>,
     pub(super) secrets: Mutex<Secrets>,
     pub(super) accounts: Accounts,
@@ -158,6 +165,14 @@ pub(super) struct State {
     pub(super) owner_gone: Option<(String, String, tokio::time::Instant)>,
     /// Statuses in a row that could not be written.
     pub(super) lost_statuses: u32,
+    /// Since when reconciles end by a defect, or since the last line about it, and how many.
+    pub(super) defects: Option<(std::time::Instant, u32)>,
+    /// What was said of it in the log.
+    pub(super) journal: Journal,
+    /// The status that the log knows, if the cluster does not have it.
+    pub(super) told: Option<Box<ApiCredentialStatus>>,
+    /// Ids of a client secret's refusal that the next line about it names.
+    pub(super) refused: Option<Box<Ids>>,
 }
 
 impl State {
@@ -171,6 +186,10 @@ impl State {
             && self.written.is_none()
             && self.lost_statuses == 0
             && self.owner_gone.is_none()
+            && self.defects.is_none()
+            && self.journal.is_empty()
+            && self.told.is_none()
+            && self.refused.is_none()
     }
 }
 
@@ -263,6 +282,7 @@ impl Context {
             doubts: Doubts::default(),
             authority: OnceLock::new(),
             unusable: Mutex::default(),
+            issuer_journals: IssuerJournals::default(),
             index: Mutex::default(),
             secrets: Mutex::default(),
             accounts: Accounts::default(),
@@ -449,6 +469,7 @@ impl Context {
             places,
             secret_calls: secrets.calls,
             secret_doubts: secrets.noted + secrets.doubtful + self.doubts.len(),
+            issuer_faults: self.issuer_journals.len(),
         }
     }
 

@@ -294,11 +294,6 @@ async fn verify(
                     fingerprint: None,
                 });
             }
-            tracing::warn!(
-                reason = refusal.reason,
-                "a client secret cannot be used; another one of the list is in use: {}",
-                refusal.next_step
-            );
             again(context)
         }
         Err(refusal) => failed(context, credential, observed, refusal),
@@ -390,14 +385,7 @@ async fn mint(
             let request = fingerprint::request(credential);
             if let Some(used) = &sources.used {
                 let same = |r: &RefusedSource| r.mark.name == used.name && r.mark.key == used.key;
-                if observed.memory.refused.iter().any(same) {
-                    tracing::info!(
-                        secret = used.name,
-                        key = used.key,
-                        "a client secret that was refused works now"
-                    );
-                    observed.memory.refused.retain(|r| !same(r));
-                }
+                observed.memory.refused.retain(|r| !same(r));
             }
             // Also if nothing is written: what was tried is not tried again at once.
             let used = sources.used.as_ref();
@@ -460,14 +448,14 @@ fn spread(until: Timestamp, credential: &Credential) -> Timestamp {
     )
 }
 
-/// Remembers a failed try, and says so in the log.
+/// Remembers a failed try. The log has it as the condition that it causes, once.
 pub(super) fn failed(
     context: &Context,
     credential: &Credential,
     observed: &mut Observed,
     refusal: Refusal,
 ) -> Outcome {
-    tracing::warn!(
+    tracing::debug!(
         reason = refusal.reason,
         class = refusal.class.as_str(),
         http_status = refusal.http_status,

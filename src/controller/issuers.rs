@@ -22,6 +22,7 @@ use super::{
     materials::denied,
     readable::Unusable,
     reconcile::after_lost_status,
+    record,
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
@@ -140,6 +141,10 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
         context.endpoints.forget(&id);
     };
     let name_of_it = (*kind, namespace.clone(), name.clone());
+    let forgotten = || {
+        gone();
+        context.issuer_journals.forget(&name_of_it);
+    };
     let unusable = lock(&context.unusable).get(&name_of_it).cloned();
     if let Some(unusable) = unusable {
         gone();
@@ -150,7 +155,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
         IssuerKind::TokenIssuer => {
             let reference = ObjectRef::new(name).within(namespace);
             let Some(object) = context.token_issuers.get(&reference) else {
-                gone();
+                forgotten();
                 return Judged::Gone;
             };
             let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
@@ -168,7 +173,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
         }
         IssuerKind::ClusterTokenIssuer => {
             let Some(object) = context.cluster_issuers.get(&ObjectRef::new(name)) else {
-                gone();
+                forgotten();
                 return Judged::Gone;
             };
             let parsed = Issuer::cluster(&object);
@@ -328,6 +333,7 @@ async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal>
     }
 }
 
+/// Writes the status, if it is another one, and logs what it changes.
 async fn write<K>(
     context: &Context,
     api: &Api<K>,
@@ -338,9 +344,15 @@ async fn write<K>(
 where
     K: Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
 {
-    if old == Some(status) {
-        return true;
-    }
+    let written = old == Some(status) || put(context, api, meta, status).await;
+    record::issuer(context, &K::kind(&()), meta, (old, status), written).await;
+    written
+}
+
+async fn put<K>(context: &Context, api: &Api<K>, meta: &ObjectMeta, status: &IssuerStatus) -> bool
+where
+    K: Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
+{
     let name = meta.name.clone().unwrap_or_default();
     let body = json!({
         "apiVersion": K::api_version(&()),

@@ -26,6 +26,7 @@ mod join;
 mod kept;
 mod lanes;
 mod list_body;
+mod log_lines;
 mod materials;
 mod observe;
 mod own_write;
@@ -276,6 +277,11 @@ impl Operator {
                 writers.credentials,
                 gone,
             )),
+        );
+        spawn(
+            &mut tasks,
+            "the count of what is not ready",
+            Box::pin(log_lines::count(Arc::clone(&context))),
         );
         let store = context.credentials.clone();
         let due = UnboundedReceiverStream::new(woken).map(Ok::<_, Infallible>);

@@ -12,9 +12,11 @@ use kube::runtime::controller::Action;
 use tracing::Instrument;
 
 use super::{
+    calls::Trouble,
     context::{Context, key_of, lock, reference},
     execute::{PATIENCE, execute},
     kept::Kept,
+    log_lines::{self, Subject},
     observe::observe,
     readable::Flaw,
     record,
@@ -22,7 +24,11 @@ use super::{
 use crate::{
     api::{ApiCredential, ApiCredentialStatus, IssuerRef},
     credential::{Credential, FieldError, Key, parse},
-    plan::{self, Outcome, schedule},
+    plan::{
+        self, Outcome,
+        journal::{Seen, Step},
+        schedule,
+    },
     publish::ownership::SecretFacts,
 };
 
@@ -31,8 +37,13 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(75);
 /// After a look that panicked or ran out of time.
 const AFTER_DEFECT: Duration = Duration::from_mins(1);
+/// Defects of one credential are told once in this time.
+const DEFECTS_COUNTED: Duration = Duration::from_hours(1);
 /// After a status that could not be written, in seconds, at first and at most. Doubles in between.
 const AFTER_LOST_STATUS: (u64, u64) = (10, 300);
+
+/// After so many statuses in a row that could not be written it is told again: an hour by the longest wait.
+const LOST_TOLD: u32 = 12;
 
 /// Why a look came to nothing. Only defects are errors: everything foreseen is an outcome.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +109,18 @@ pub(super) async fn contained<T>(
 pub(super) fn after_defect(kept: Arc<Kept>, defect: &Defect, context: Arc<Context>) -> Action {
     let key = key_of(kept.as_ref());
     context.metrics.reconciled("defect", Duration::ZERO);
-    tracing::error!(namespace = key.namespace, credential = key.name, "{defect}");
+    let repeats = context.with_state(&key, &kept.uid, |state| {
+        let now = Instant::now();
+        let (since, count) = state.defects.take().unwrap_or((now, 0));
+        // The first one, and then one an hour.
+        let tell = count == 0 || now - since >= DEFECTS_COUNTED;
+        state.defects = Some(if tell { (now, 1) } else { (since, count + 1) });
+        tell.then_some(count)
+    });
+    if let Some(repeats) = repeats {
+        let (namespace, name) = (&key.namespace, &key.name);
+        tracing::error!(namespace, name, uid = &*kept.uid, repeats, "{defect}");
+    }
     Action::requeue(AFTER_DEFECT)
 }
 
@@ -276,16 +298,54 @@ async fn tell(
     view: &plan::View,
 ) -> Duration {
     let written = record::write_status(context, object, key, known, &view.status).await;
+    let now = context.clock.now();
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
-    let lost = context.with_state(key, uid, |state| {
-        state.lost_statuses = if written { 0 } else { state.lost_statuses + 1 };
-        state.lost_statuses
+    let exists = record::shown(context, key, uid).is_some();
+    let (lost, entry) = context.with_state(key, uid, |state| {
+        state.lost_statuses = written.map_or_else(|_| state.lost_statuses + 1, |()| 0);
+        state.defects = None;
+        let told = state.told.take();
+        let before = told.as_deref().or(known).map(Seen::from);
+        let refused = state.refused.take();
+        let step = Step {
+            now,
+            tried: false,
+            refused: refused.as_deref(),
+        };
+        let (before, after) = (before.unwrap_or_default(), Seen::from(&view.status));
+        let entry = state.journal.step(before, after, step);
+        if written.is_err() {
+            state.told = Some(Box::new(view.status.clone()));
+        }
+        (state.lost_statuses, entry)
     });
+    // An object that is gone has no conditions.
+    if exists {
+        let subject = Subject {
+            kind: "ApiCredential",
+            namespace: Some(&key.namespace),
+            name: &key.name,
+            uid,
+        };
+        for line in &entry.lines {
+            log_lines::write(subject, line);
+        }
+    }
     // An event tells a change of the status, so it goes with the status or not at all.
-    if !written {
+    if let Err(trouble) = written {
+        // An API server that does not answer is told once, by its watches.
+        let told = lost % LOST_TOLD == 0;
+        if exists && told && trouble != Trouble::Unavailable {
+            tracing::warn!(
+                tries = lost,
+                result = trouble.as_str(),
+                "status cannot be written; the log alone says how the credential is"
+            );
+        }
         return view.requeue.min(after_lost_status(lost));
     }
-    record::notify(context, object, key, &view.notices, context.clock.now()).await;
+    let notices = record::worth(&view.notices, &entry);
+    record::notify(context, object, key, &notices, now).await;
     view.requeue
 }
 

@@ -15,12 +15,16 @@ use super::{
     context::{Context, lock},
     ids,
     kept::Kept,
+    log_lines::{self, Subject},
     secrets::newer,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus, IssuerKind},
+    api::{ApiCredential, ApiCredentialStatus, IssuerKind, IssuerStatus, TokenIssuer},
     credential::Key,
-    plan::{Notice, Severity},
+    plan::{
+        Notice, Severity,
+        journal::{Change, Entry, Line, Step},
+    },
 };
 
 /// How often a status is written to an object that others edit meanwhile.
@@ -50,7 +54,7 @@ pub(super) fn known_status(
     written.or_else(|| newest().unwrap_or_else(|| object.status.clone()))
 }
 
-/// Writes the status, if it is another one. Says whether the cluster now has it.
+/// Writes the status, if it is another one. `Ok` if the cluster now has it.
 ///
 /// It goes to the version that is known alone: whoever does not know of a change cannot write over it, be it a process
 /// that is no longer the leader.
@@ -60,9 +64,9 @@ pub(super) async fn write_status(
     key: &Key,
     known: Option<&ApiCredentialStatus>,
     status: &ApiCredentialStatus,
-) -> bool {
+) -> Result<(), Trouble> {
     if known == Some(status) {
-        return true;
+        return Ok(());
     }
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -80,9 +84,9 @@ pub(super) async fn write_status(
         match call_heard(&context.metrics, "patch_status", may, apply, None).await {
             Ok(version) => {
                 context.wrote_status(key, uid, &version, status);
-                return true;
+                return Ok(());
             }
-            Err(failed) if failed.trouble == Trouble::Terminating => return true,
+            Err(failed) if failed.trouble == Trouble::Terminating => return Ok(()),
             Err(failed)
                 if failed.trouble == Trouble::Conflict
                     && still_fits(context, key, uid, &version, known).await => {}
@@ -96,15 +100,15 @@ pub(super) async fn write_status(
                     let said = failed.said.fault();
                     tracing::warn!(said, "the status cannot be written; apicred tries again");
                 }
-                return false;
+                return Err(failed.trouble);
             }
         }
     }
-    false
+    Err(Trouble::Conflict)
 }
 
 /// What the watch has shown of this object last.
-fn shown(context: &Context, key: &Key, uid: &str) -> Option<Arc<Kept>> {
+pub(super) fn shown(context: &Context, key: &Key, uid: &str) -> Option<Arc<Kept>> {
     let there = context.credentials.get(&super::context::reference(key));
     there.filter(|there| *there.uid == *uid)
 }
@@ -145,7 +149,17 @@ async fn still_fits(
     false
 }
 
-/// Sends events.
+/// The events that the log's counting leaves over: a fault that comes back every few seconds is not told each time.
+pub(super) fn worth(notices: &[Notice], entry: &Entry) -> Vec<Notice> {
+    let ended = || entry.lines.iter().any(|l| l.change == Change::Ended);
+    let worth = |notice: &&Notice| match notice.severity {
+        Severity::Warning => !entry.counted.contains(&notice.reason),
+        Severity::Normal => entry.counted.is_empty() || ended(),
+    };
+    notices.iter().filter(worth).cloned().collect()
+}
+
+/// Sends events about a credential.
 pub(super) async fn notify(
     context: &Context,
     object: &ApiCredential,
@@ -153,30 +167,102 @@ pub(super) async fn notify(
     notices: &[Notice],
     now: Timestamp,
 ) {
+    let regarding = ObjectReference {
+        api_version: Some(ApiCredential::api_version(&()).into_owned()),
+        kind: Some(ApiCredential::kind(&()).into_owned()),
+        name: Some(key.name.clone()),
+        namespace: Some(key.namespace.clone()),
+        uid: object.metadata.uid.clone(),
+        ..ObjectReference::default()
+    };
     for notice in notices {
-        // Nothing fails by it, so nothing else logs it.
-        if ["AnnotationUnknown", "SecretExpiryUnreadable"].contains(&notice.reason.as_str()) {
+        // No condition shows it, so no line of the log tells it otherwise.
+        if notice.reason == "AnnotationUnknown" {
             tracing::warn!(reason = notice.reason, "{}", notice.note);
         }
-        let event = event(context, object, key, notice, now);
-        let api: Api<Event> = Api::namespaced(context.client.clone(), &key.namespace);
-        if call_once(
-            &context.metrics,
-            "create_event",
-            api.create(&PostParams::default(), &event),
-        )
-        .await
-        .is_err()
-        {
-            tracing::debug!(reason = notice.reason, "event could not be sent");
+        send(context, &regarding, notice, now).await;
+    }
+}
+
+/// Logs what a judgement of an issuer changes, and sends events about it. `written`: does its status say so now?
+pub(super) async fn issuer(
+    context: &Context,
+    kind: &str,
+    meta: &ObjectMeta,
+    (old, new): (Option<&IssuerStatus>, &IssuerStatus),
+    written: bool,
+) {
+    let subject = Subject {
+        kind,
+        namespace: meta.namespace.as_deref(),
+        name: meta.name.as_deref().unwrap_or_default(),
+        uid: meta.uid.as_deref().unwrap_or_default(),
+    };
+    let now = context.clock.now();
+    // Each judgement of a faulty issuer is a try.
+    let step = Step {
+        now,
+        tried: true,
+        refused: None,
+    };
+    let entry = context
+        .issuer_journals
+        .step(subject, (old, new), written, step);
+    let regarding = ObjectReference {
+        api_version: Some(TokenIssuer::api_version(&()).into_owned()),
+        kind: Some(kind.to_owned()),
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        uid: meta.uid.clone(),
+        ..ObjectReference::default()
+    };
+    for line in &entry.lines {
+        log_lines::write(subject, line);
+        if let (true, Some(notice)) = (written, of_issuer(line, new)) {
+            send(context, &regarding, &notice, now).await;
         }
+    }
+}
+
+/// The event that belongs to a line about an issuer: none for what is only counted.
+fn of_issuer(line: &Line, new: &IssuerStatus) -> Option<Notice> {
+    let (severity, reason) = match line.change {
+        Change::Began | Change::Changed => (Severity::Warning, line.reason.clone()),
+        Change::Ended => {
+            let now = new.conditions.iter().find(|c| c.type_ == line.condition);
+            (Severity::Normal, now?.reason.clone())
+        }
+        Change::Repeated => return None,
+    };
+    let note = line.message.clone();
+    Some(Notice {
+        severity,
+        reason,
+        note,
+    })
+}
+
+async fn send(context: &Context, regarding: &ObjectReference, notice: &Notice, now: Timestamp) {
+    // Events about objects of the cluster stand in the namespace `default`; the API server demands it.
+    let namespace = regarding.namespace.as_deref().unwrap_or("default");
+    let event = event(context, regarding, namespace, notice, now);
+    let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
+    let params = PostParams::default();
+    let sent = call_once(
+        &context.metrics,
+        "create_event",
+        api.create(&params, &event),
+    )
+    .await;
+    if sent.is_err() {
+        tracing::debug!(reason = notice.reason, "event could not be sent");
     }
 }
 
 fn event(
     context: &Context,
-    object: &ApiCredential,
-    key: &Key,
+    regarding: &ObjectReference,
+    namespace: &str,
     notice: &Notice,
     now: Timestamp,
 ) -> Event {
@@ -186,25 +272,23 @@ fn event(
         .nth(MAX_NOTE)
         .map_or(notice.note.as_str(), |(at, _)| &notice.note[..at]);
     // Object names end at 253 characters.
-    let stem: String = key.name.chars().take(200).collect();
+    let stem: String = regarding
+        .name
+        .iter()
+        .flat_map(|n| n.chars())
+        .take(200)
+        .collect();
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{stem}.{}", ids::hex(&ids::random::<8>()))),
-            namespace: Some(key.namespace.clone()),
+            namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(now)),
         note: Some(cut.to_owned()),
         reason: Some(notice.reason.clone()),
-        regarding: Some(ObjectReference {
-            api_version: Some(ApiCredential::api_version(&()).into_owned()),
-            kind: Some(ApiCredential::kind(&()).into_owned()),
-            name: Some(key.name.clone()),
-            namespace: Some(key.namespace.clone()),
-            uid: object.metadata.uid.clone(),
-            ..ObjectReference::default()
-        }),
+        regarding: Some(regarding.clone()),
         reporting_controller: Some("apicred.dev/operator".to_owned()),
         reporting_instance: Some(context.settings.instance.clone()),
         type_: Some(

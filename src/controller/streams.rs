@@ -40,21 +40,6 @@ pub(super) fn settle<T: Send + 'static>(
     stream.filter_map(|result| future::ready(result.ok()))
 }
 
-/// Writes an object that cannot be used to the log.
-fn note_flaw<K: Resource>(stream: &'static str, object: &Readable<K>) {
-    if let Some(flaw) = object.flaw() {
-        let error = flaw.error();
-        let meta = object.meta();
-        tracing::error!(
-            stream,
-            namespace = meta.namespace,
-            name = meta.name,
-            reason = error.reason,
-            "an object cannot be used: {error}"
-        );
-    }
-}
-
 /// Credentials: fills the store and the index, and triggers those whose spec, renewal request or deletion changed, or
 /// whose status somebody else wrote. An own status, a label or another annotation triggers nobody. It goes on while the
 /// operator drains: what is under way then still sees an edit or a deletion.
@@ -86,9 +71,6 @@ pub(super) async fn credentials(
         if let Event::Apply(kept) | Event::InitApply(kept) = kept
             && known.is_none_or(|known| !known.asks_the_same(&kept))
         {
-            if let Event::Apply(object) | Event::InitApply(object) = &event {
-                note_flaw("credentials", object);
-            }
             context.triggers.send(&key_of(&kept));
         }
     }
@@ -295,7 +277,6 @@ pub(super) async fn issuers<K>(
                 writer.apply_watcher_event(&Event::Init);
             }
             Event::InitApply(object) => {
-                note_flaw(name, &object);
                 let of = issuer(&object);
                 versions.list(of.clone(), version(&object));
                 match object.0 {
@@ -318,7 +299,6 @@ pub(super) async fn issuers<K>(
             Event::Apply(object) => {
                 let (of, version) = (issuer(&object), version(&object));
                 if versions.put(of.clone(), version) {
-                    note_flaw(name, &object);
                     news.push(of.clone());
                 }
                 match object.0 {

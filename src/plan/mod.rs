@@ -5,6 +5,7 @@ pub(crate) mod conditions;
 mod expect;
 mod expiry;
 pub mod fingerprint;
+pub mod journal;
 mod notices;
 mod observed;
 mod outcome;

@@ -1,6 +1,6 @@
 //! Which changes are worth an event.
 
-use super::{Outcome, Why, conditions::find};
+use super::{Outcome, Why, conditions::find, journal::is_wait};
 use crate::api::ApiCredentialStatus;
 
 /// An event on a change of state.
@@ -22,9 +22,6 @@ pub enum Severity {
     /// Something for a person.
     Warning,
 }
-
-/// Reasons of waiting for an issuer that is well: what comes after them is no recovery.
-const WAITS: [&str; 2] = ["IssuerRepeatsToken", "IssuerPaused"];
 
 /// How the reasons end that are about the time of a secret or certificate: that they pass is no news.
 const ENDING: [&str; 4] = ["Expiring", "Unreadable", "Expired", "Old"];
@@ -65,10 +62,7 @@ pub(super) fn notices(
                     "the token in the Secret was changed by somebody else; a new one was published"
                         .to_owned(),
             });
-        } else if was_late
-            .as_ref()
-            .is_some_and(|l| l.0 && !WAITS.contains(&l.1.as_str()))
-        {
+        } else if was_late.as_ref().is_some_and(|l| l.0 && !is_wait(&l.1)) {
             let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
             out.push(Notice {
                 severity: Severity::Normal,
@@ -84,8 +78,8 @@ pub(super) fn notices(
     });
     if let Some((true, reason, note)) = &is_late
         && !was_late.as_ref().is_some_and(|(late, old_reason, _)| *late && old_reason == reason)
-        // That an issuer asked for a pause is told once, by the credential whose request it answered.
-        && !matches!(outcome, Outcome::Waiting { reason, .. } if *reason != "TargetOutOfSync")
+        // That an issuer asked for a pause is told once, by the credential whose request it answered; other waits pass.
+        && !matches!(outcome, Outcome::Waiting { reason, .. } if is_wait(reason))
     {
         out.push(Notice {
             severity: Severity::Warning,

@@ -2,13 +2,17 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use futures::future::join_all;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::json;
+use serde_json::{Value, json};
 use testenv::eventually;
-
 use tokio::net::unix::pipe;
 
-use crate::support::{SOON, World, run};
+use crate::{
+    support::{LATER, Place, SOON, World, condition, merge, run},
+    tenancy::namespaced,
+};
 
 #[test]
 fn a_log_that_nobody_reads_and_a_full_disk_stop_nothing() {
@@ -125,5 +129,403 @@ fn a_line_of_the_log_is_json_and_names_each_field_once() {
                 unreachable!("{problem}: {line}");
             }
         }
+    });
+}
+
+/// Lines of the log about the faults of an object, as `change condition reason`.
+pub(crate) fn said(world: &World, namespace: Option<&str>, name: &str) -> Vec<String> {
+    let lines = world.lines_about(namespace, name);
+    let word = |line: &Value, field: &str| line[field].as_str().unwrap_or("-").to_owned();
+    let faults = lines.iter().filter(|line| line["change"].is_string());
+    faults
+        .map(|l| {
+            format!(
+                "{} {} {}",
+                word(l, "change"),
+                word(l, "condition"),
+                word(l, "reason")
+            )
+        })
+        .collect()
+}
+
+/// Waits until the log has these lines about a credential, and no other.
+async fn says(world: &World, place: &Place, name: &str, wanted: &[&str]) {
+    eventually(LATER, format!("{name}: {wanted:?}"), async || {
+        let said = said(world, Some(&place.namespace), name);
+        if said == wanted {
+            Ok(())
+        } else {
+            Err(format!("{said:?}"))
+        }
+    })
+    .await;
+}
+
+/// A fault of a credential: its name, the change of the usual spec that brings it, the condition, the reason, and the
+/// patch that corrects it.
+fn faults() -> Vec<(&'static str, Value, &'static str, &'static str, Value)> {
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(240);
+    let later = soon + jiff::SignedDuration::from_hours(2400);
+    let source = |name: &str| json!([{ "name": name, "key": "client-secret" }]);
+    let issuer = |name: &str| json!({ "kind": "ClusterTokenIssuer", "name": name });
+    let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": { "name": name, "key": "client-secret" } } } });
+    vec![
+        (
+            "secret-missing",
+            json!({ "client": { "secretRefs": source("absent") } }),
+            "Ready",
+            "ClientSecretMissing",
+            json!({ "client": { "secretRefs": source("source") } }),
+        ),
+        (
+            "source-missing",
+            fixed("absent"),
+            "Ready",
+            "SourceMissing",
+            fixed("legacy"),
+        ),
+        (
+            "invalid",
+            json!({ "client": { "id": " x" } }),
+            "Ready",
+            "InvalidSpec",
+            json!({}),
+        ),
+        (
+            "no-issuer",
+            json!({ "issuerRef": issuer("nobody") }),
+            "Ready",
+            "IssuerNotFound",
+            json!({}),
+        ),
+        (
+            "roles",
+            json!({ "expect": { "roles": ["Records.Write"] } }),
+            "PermissionsMissing",
+            "RolesMissing",
+            json!({ "expect": { "roles": ["Records.Read"] } }),
+        ),
+        (
+            "expiring",
+            json!({ "client": { "secretExpiresAt": soon.to_string() } }),
+            "ClientCredentialExpiring",
+            "SecretExpiring",
+            json!({ "client": { "secretExpiresAt": later.to_string() } }),
+        ),
+        (
+            "short",
+            json!({ "minLifetime": "24h" }),
+            "LifetimeAtRisk",
+            "LifetimeTooShort",
+            json!({ "minLifetime": "5m" }),
+        ),
+    ]
+}
+
+#[test]
+fn each_fault_of_a_credential_is_one_line_at_its_begin_and_one_at_its_end() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("faults").await;
+        let key = "a-legacy-key-of-the-faults";
+        place.put_secret("legacy", "client-secret", key).await;
+        let note = json!({ "metadata": { "annotations": { "apicred.dev/publish-by": "source-missing" } } });
+        place.edit_secret("legacy", note).await;
+        let cases = faults()
+            .into_iter()
+            .map(|(name, fault, kind, reason, corrected)| {
+                let place = &place;
+                async move {
+                    let target = |mut spec: Value| {
+                        spec["target"] = json!({ "secretName": name });
+                        spec
+                    };
+                    place.create(name, target(fault.clone())).await;
+                    let began = format!("began {kind} {reason}");
+                    says(world, place, name, &[&began]).await;
+                    let line = world.lines_about(Some(&place.namespace), name);
+                    let line = line
+                        .iter()
+                        .find(|l| l["change"] == "began")
+                        .expect("a line");
+                    let object = place.credentials().get(name).await.expect("it is there");
+                    assert_eq!(line["level"], "WARN", "{line}");
+                    assert_eq!(line["kind"], "ApiCredential", "{line}");
+                    assert_eq!(line["uid"], json!(object.metadata.uid), "{line}");
+                    assert_eq!(line["generation"], json!(1), "{line}");
+                    let told = condition(&object, kind).expect("the condition");
+                    assert_eq!(line["message"], told.message, "{line}");
+                    assert_eq!(line["status"], told.status, "{line}");
+                    let change = patch(&place.spec(target(fault)), &place.spec(target(corrected)));
+                    place.edit(name, json!({ "spec": change })).await;
+                    let ended = format!("ended {kind} {reason}");
+                    says(world, place, name, &[&began, &ended]).await;
+                    let ready = |c: &apicred::api::ApiCredential| condition(c, "Ready");
+                    let ready = |c: &_| ready(c).filter(|c| c.status == "True");
+                    place.until(name, "ready", ready).await;
+                    // Nothing else names the reason.
+                    let lines = world.lines_about(Some(&place.namespace), name);
+                    let named = lines.iter().filter(|l| l.to_string().contains(reason));
+                    assert_eq!(named.count(), 2, "{lines:?}");
+                }
+            });
+        join_all(cases).await;
+    });
+}
+
+/// The merge patch that makes one object of another.
+fn patch(from: &Value, to: &Value) -> Value {
+    let (Value::Object(old), Value::Object(new)) = (from, to) else {
+        return to.clone();
+    };
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    let gone = gone.map(|name| (name.clone(), Value::Null));
+    let kept = new.iter().map(|(name, value)| {
+        let before = old.get(name).unwrap_or(&Value::Null);
+        (name.clone(), patch(before, value))
+    });
+    Value::Object(gone.chain(kept).collect())
+}
+
+#[test]
+fn faults_that_others_bring_and_take_away_are_one_line_each() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("others").await;
+        place
+            .put_secret("theirs", "token", "not-apicred-s-own")
+            .await;
+        let at = |secret: &str| json!({ "target": { "secretName": secret } });
+        // A Secret of somebody else, and one that an older credential names.
+        place.create("not-owned", at("theirs")).await;
+        says(world, &place, "not-owned", &["began Ready SecretNotOwned"]).await;
+        place.create("a-older", at("one")).await;
+        place.ready("a-older").await;
+        place.create("claimed", at("one")).await;
+        says(world, &place, "claimed", &["began Ready TargetClaimed"]).await;
+        let params = DeleteParams::default();
+        place
+            .secrets()
+            .delete("theirs", &params)
+            .await
+            .expect("it goes");
+        place.delete("a-older").await;
+        let gone = place.secrets().delete("one", &params).await;
+        gone.expect("it goes");
+        let both = ["began Ready SecretNotOwned", "ended Ready SecretNotOwned"];
+        says(world, &place, "not-owned", &both).await;
+        place.ready("claimed").await;
+        let lines = said(world, Some(&place.namespace), "claimed");
+        assert_eq!(lines[0], "began Ready TargetClaimed", "{lines:?}");
+        let ended = lines.last().expect("lines");
+        assert!(ended.starts_with("ended Ready"), "{lines:?}");
+
+        // A manager that applies the token.
+        place.create("conflict", at("applied")).await;
+        place.ready("conflict").await;
+        let theirs = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "applied" }, "stringData": { "token": "theirs" },
+        });
+        let params = PatchParams::apply("gitops").force();
+        let secrets = place.secrets();
+        let applied = secrets
+            .patch("applied", &params, &Patch::Apply(&theirs))
+            .await;
+        applied.expect("it is applied");
+        says(world, &place, "conflict", &["began Ready TargetConflict"]).await;
+
+        // What the issuer's administrator allows. Nothing is due for those that have a token.
+        let allowed = |more: Value| merge(place.entra_issuer(), more);
+        place
+            .put_issuer(allowed(
+                json!({ "allowedNamespaces": { "names": ["nobody"] } }),
+            ))
+            .await;
+        place.create("denied", at("denied")).await;
+        says(
+            world,
+            &place,
+            "denied",
+            &["began Ready NotAuthorizedByIssuer"],
+        )
+        .await;
+        place
+            .put_issuer(allowed(
+                json!({ "allowedScopes": ["api://other/.default"] }),
+            ))
+            .await;
+        let changed = [
+            "began Ready NotAuthorizedByIssuer",
+            "changed Ready ScopeNotAllowed",
+        ];
+        says(world, &place, "denied", &changed).await;
+        place.put_issuer(allowed(json!({}))).await;
+        let ended = [changed[0], changed[1], "ended Ready ScopeNotAllowed"];
+        says(world, &place, "denied", &ended).await;
+    });
+}
+
+#[test]
+fn a_refused_request_is_one_line_with_its_ids_however_often_it_is_tried() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("refused").await;
+        place.put_source("not-the-secret-of-this-client").await;
+        place.create("c", json!({})).await;
+        place.not_ready("c", "ClientSecretRefused").await;
+        for tries in 2..4 {
+            place.request_renewal("c").await;
+            eventually(LATER, "another try", async || place.posts() >= tries).await;
+        }
+        place.put_source(&place.secret).await;
+        place.ready("c").await;
+        eventually(SOON, "the end", async || {
+            said(world, Some(&place.namespace), "c")
+                .last()
+                .is_some_and(|l| l.starts_with("ended"))
+        })
+        .await;
+        let lines = world.lines_about(Some(&place.namespace), "c");
+        let refused: Vec<_> = lines
+            .iter()
+            .filter(|l| l["reason"] == "ClientSecretRefused")
+            .collect();
+        let changes: Vec<_> = refused.iter().map(|l| l["change"].as_str()).collect();
+        assert_eq!(changes.first(), Some(&Some("began")), "{refused:?}");
+        assert_eq!(changes.last(), Some(&Some("ended")), "{refused:?}");
+        // While the secret is new its message says so, and later it does not.
+        assert!(refused.len() <= 3, "{refused:?}");
+        let began = refused[0];
+        assert_eq!(began["aadsts"], json!(7_000_215), "{began}");
+        assert_eq!(began["http_status"], json!(401), "{began}");
+        for id in ["correlation_id", "trace_id"] {
+            assert!(began[id].is_string(), "{began}");
+        }
+    });
+}
+
+/// An issuer that no request may go to, and the same one with the address allowed.
+async fn issuer_fails_and_works(world: &World, place: &Place) {
+    let name = place.issuer_name.as_str();
+    let oidc = json!({ "entra": null, "oidc": { "issuerUrl": format!("{}/generic", place.issuer.origin()) } });
+    let spec = |more: Value| merge(merge(place.entra_issuer(), oidc.clone()), more);
+    let closed = json!({ "network": null });
+    place.put_issuer(spec(closed)).await;
+    let says = async |wanted: &[&str]| {
+        eventually(LATER, format!("{name}: {wanted:?}"), async || {
+            let said = said(world, None, name);
+            if said == wanted {
+                Ok(())
+            } else {
+                Err(format!("{said:?}"))
+            }
+        })
+        .await;
+    };
+    let began = "began Ready AddressNotAllowed";
+    says(&[began]).await;
+    let wrong = testenv::tls::Authority::new("somebody else").expect("a CA");
+    place
+        .put_issuer(spec(json!({ "caBundle": wrong.ca_pem() })))
+        .await;
+    let changed = "changed Ready TlsFailed";
+    says(&[began, changed]).await;
+    place.put_issuer(spec(json!({}))).await;
+    says(&[began, changed, "ended Ready TlsFailed"]).await;
+    let events = eventually(SOON, "three events about the issuer", async || {
+        let events = place.events_in("default", name).await;
+        if events.len() == 3 {
+            Ok(events)
+        } else {
+            Err(format!("{events:?}"))
+        }
+    })
+    .await;
+    for (kind, reason) in [
+        ("Warning", "AddressNotAllowed"),
+        ("Warning", "TlsFailed"),
+        ("Normal", "EndpointKnown"),
+    ] {
+        let found = events.iter().filter(|e| e.0 == kind && e.1 == reason);
+        assert_eq!(found.count(), 1, "{reason}: {events:?}");
+    }
+}
+
+#[test]
+fn an_issuer_that_fails_has_lines_and_events() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("failing-issuer").await;
+        issuer_fails_and_works(world, &place).await;
+        let lines = world.lines_about(None, &place.issuer_name);
+        assert!(
+            lines
+                .iter()
+                .all(|l| l["kind"] == "ClusterTokenIssuer" && l["uid"].is_string()),
+            "{lines:?}"
+        );
+        // One of a namespace, with its events beside it.
+        namespaced(
+            &place,
+            json!({ "oauth2": { "tokenUrl": "https://10.1.2.3/token" } }),
+        )
+        .await;
+        eventually(LATER, "a line about it", async || {
+            let said = said(world, Some(&place.namespace), "mine");
+            if said == ["began Ready AddressNotAllowed"] {
+                Ok(())
+            } else {
+                Err(format!("{said:?}"))
+            }
+        })
+        .await;
+        eventually(SOON, "an event about it", async || {
+            let events = place.events("mine").await;
+            events
+                .iter()
+                .any(|e| e.0 == "Warning" && e.1 == "AddressNotAllowed")
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_restart_counts_what_is_not_ready_and_repeats_no_line() {
+    run(async {
+        let mut world = World::own().await;
+        world.start_operator().await;
+        let place = world.place("known").await;
+        let absent = json!([{ "name": "absent", "key": "client-secret" }]);
+        for name in ["a", "b", "c"] {
+            let target = json!({ "secretName": name });
+            place
+                .create(
+                    name,
+                    json!({ "client": { "secretRefs": absent }, "target": target }),
+                )
+                .await;
+            says(&world, &place, name, &["began Ready ClientSecretMissing"]).await;
+        }
+        world.take_operator().terminate().await;
+        world.start_operator().await;
+        eventually(LATER, "a count", async || {
+            world
+                .operator_logs()
+                .contains("3 of 3 credentials are not ready: 3 ClientSecretMissing")
+        })
+        .await;
+        for name in ["a", "b", "c"] {
+            says(&world, &place, name, &["began Ready ClientSecretMissing"]).await;
+        }
+        // The end is told by a process that has not told the begin.
+        place
+            .put_secret("absent", "client-secret", &place.secret)
+            .await;
+        let both = [
+            "began Ready ClientSecretMissing",
+            "ended Ready ClientSecretMissing",
+        ];
+        says(&world, &place, "a", &both).await;
     });
 }

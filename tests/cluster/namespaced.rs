@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    support::{LATER, NAMESPACE, Operator, Place, SOON, World, run},
+    logs::said,
+    support::{LATER, NAMESPACE, Operator, Place, SOON, World, merge, run},
     tenancy::namespaced,
 };
 
@@ -86,6 +87,9 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
             .await;
         let message = one.not_ready("by-cluster", "IssuerOutOfScope").await;
         assert!(message.contains("clusterIssuers"), "{message}");
+        let lines = || said(&world, Some(&one.namespace), "by-cluster");
+        let began = "began Ready IssuerOutOfScope";
+        eventually(SOON, "its line", async || lines() == [began]).await;
         // What it asked for: its namespaces, its own, and nothing of the cluster.
         let tally = world.all_since(mark);
         let elsewhere: Vec<_> = tally
@@ -97,6 +101,10 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         assert_eq!(elsewhere, Vec::<String>::new());
         let refused: Vec<_> = tally.0.iter().filter(|e| e.code == 403).collect();
         assert!(refused.is_empty(), "{refused:?}");
+        one.edit("by-cluster", json!({ "spec": by_own_issuer() }))
+            .await;
+        let both = [began, "ended Ready IssuerOutOfScope"];
+        eventually(SOON, "its end", async || lines() == both).await;
         let secret = other.secrets().get_opt(TARGET).await.expect("an answer");
         assert!(secret.is_none(), "a token where nobody looks after it");
         // Edits in each are seen, as in a whole cluster.
@@ -153,7 +161,7 @@ fn a_namespace_without_its_role_is_told_stops_no_other_and_joins_when_it_is_back
         world.start_operator().await;
         good.create(
             "later",
-            crate::support::merge(
+            merge(
                 by_own_issuer(),
                 json!({ "target": { "secretName": "later" } }),
             ),
@@ -175,7 +183,7 @@ fn a_namespace_without_its_role_is_told_stops_no_other_and_joins_when_it_is_back
         // Made only now: had the operator joined without its list, this one would never be seen.
         bare.create(
             "new",
-            crate::support::merge(
+            merge(
                 by_own_issuer(),
                 json!({ "target": { "secretName": "new" } }),
             ),
@@ -210,6 +218,21 @@ fn a_namespaced_operator_may_be_given_the_issuers_of_the_cluster() {
             .await
             .expect("a label");
         place.ready("c").await;
+        // Its events are beside those of all objects of the cluster.
+        place
+            .put_issuer(merge(place.entra_issuer(), json!({ "network": null })))
+            .await;
+        eventually(SOON, "an event about the issuer", async || {
+            let events = place.events_in("default", &place.issuer_name).await;
+            let told =
+                |e: &(String, String, String)| e.0 == "Warning" && e.1 == "AddressNotAllowed";
+            if events.iter().any(told) {
+                Ok(())
+            } else {
+                Err(format!("{events:?}"))
+            }
+        })
+        .await;
     });
 }
 

@@ -3,6 +3,7 @@
 mod decision;
 mod decision_properties;
 mod fingerprint;
+mod journal;
 mod outcome;
 mod pace;
 mod restart;

@@ -235,7 +235,16 @@ impl Place {
 
     /// Events about a credential, as type, reason and note.
     pub(crate) async fn events(&self, name: &str) -> Vec<(String, String, String)> {
-        let api: Api<Event> = Api::namespaced(self.kube.clone(), &self.namespace);
+        self.events_in(&self.namespace, name).await
+    }
+
+    /// Events in a namespace about an object.
+    pub(crate) async fn events_in(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Vec<(String, String, String)> {
+        let api: Api<Event> = Api::namespaced(self.kube.clone(), namespace);
         let all = api.list(&ListParams::default()).await.expect("events");
         all.items
             .into_iter()

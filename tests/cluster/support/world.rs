@@ -16,6 +16,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use testenv::ControlPlane;
 use tokio::sync::OnceCell;
 
@@ -170,6 +171,24 @@ impl World {
                 String::from_utf8_lossy(&std::fs::read(f.path()).unwrap_or_default()).into_owned()
             })
             .collect()
+    }
+
+    /// Lines of the log at `info` and above that are about an object or the work on it, in their order.
+    pub(crate) fn lines_about(&self, namespace: Option<&str>, name: &str) -> Vec<Value> {
+        let namespace = namespace.map_or(Value::Null, Value::from);
+        let about = |line: &Value| {
+            let own = line["name"] == name && line["namespace"] == namespace;
+            let span = &line["span"];
+            own || (span["credential"] == name && span["namespace"] == namespace)
+        };
+        let levels = ["INFO", "WARN", "ERROR"];
+        let logs = self.operator_logs();
+        let lines = logs.lines().filter_map(|l| serde_json::from_str(l).ok());
+        let told = |line: &Value| levels.iter().any(|level| line["level"] == *level);
+        let mut lines: Vec<Value> = lines.filter(told).filter(about).collect();
+        // The files of several processes come in no order.
+        lines.sort_by_key(|line| line["timestamp"].as_str().map(str::to_owned));
+        lines
     }
 
     /// All objects of a kind, as JSON.

@@ -1,0 +1,448 @@
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use proptest::prelude::*;
+
+use super::status::{failing, minted, refused, waiting};
+use crate::{
+    api::{AttemptResult, LastAttempt},
+    fixtures::{at, credential, observed},
+    oauth::Class,
+    plan::{
+        Outcome, Why,
+        journal::{Change, Entry, Ids, Journal, Level, Line, Seen, Step, summary},
+        status,
+    },
+    publish::ownership::Target,
+};
+
+const HOUR: i64 = 3600;
+
+/// A condition of generation 1 since a long time, as `Type=Status/Reason: message`.
+fn conditions(texts: &[&str]) -> Vec<Condition> {
+    let one = |text: &&str| {
+        let (kind, rest) = text.split_once('=').unwrap();
+        let (status, rest) = rest.split_once('/').unwrap();
+        let (reason, message) = rest.split_once(": ").unwrap_or((rest, "in words"));
+        Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            observed_generation: Some(1),
+            last_transition_time: Time(at(-60)),
+        }
+    };
+    texts.iter().map(one).collect()
+}
+
+fn attempt(seconds: i64, reason: &str) -> LastAttempt {
+    LastAttempt {
+        time: Time(at(seconds)),
+        result: AttemptResult::Failed,
+        reason: Some(reason.to_owned()),
+        http_status: Some(401),
+        error: Some("invalid_client".to_owned()),
+        aadsts: Some(7_000_215),
+        correlation_id: Some(format!("correlation-{seconds}")),
+        trace_id: Some("trace".to_owned()),
+        inputs: None,
+    }
+}
+
+fn at_time(now: Timestamp) -> Step<'static> {
+    Step {
+        now,
+        tried: false,
+        refused: None,
+    }
+}
+
+/// A process, and the conditions that it has seen last.
+#[derive(Default)]
+struct Process {
+    journal: Journal,
+    seen: Vec<Condition>,
+    attempt: Option<LastAttempt>,
+}
+
+impl Process {
+    /// One that finds these conditions in status.
+    fn finds(texts: &[&str]) -> Self {
+        Self {
+            seen: conditions(texts),
+            ..Self::default()
+        }
+    }
+
+    fn step(&mut self, seconds: i64, texts: &[&str], attempt: Option<LastAttempt>) -> Entry {
+        let new = conditions(texts);
+        let old = Seen {
+            conditions: &self.seen,
+            attempt: self.attempt.as_ref(),
+        };
+        let attempt = attempt.or(self.attempt.clone());
+        let now = Seen {
+            conditions: &new,
+            attempt: attempt.as_ref(),
+        };
+        let entry = self.journal.step(old, now, at_time(at(seconds)));
+        (self.seen, self.attempt) = (new, attempt);
+        entry
+    }
+
+    /// The lines as `change condition reason`.
+    fn says(&mut self, seconds: i64, texts: &[&str]) -> Vec<String> {
+        short(&self.step(seconds, texts, None))
+    }
+}
+
+fn short(entry: &Entry) -> Vec<String> {
+    let one = |l: &Line| format!("{} {} {}", l.change.as_str(), l.condition, l.reason);
+    entry.lines.iter().map(one).collect()
+}
+
+const WELL: [&str; 2] = ["Ready=True/TokenPublished", "Renewing=False/Scheduled"];
+
+#[test]
+fn each_condition_that_begins_changes_or_ends_is_one_line() {
+    for kind in [
+        "Renewing",
+        "RenewalFailing",
+        "Stalled",
+        "LifetimeAtRisk",
+        "PermissionsMissing",
+        "PermissionsExceeded",
+        "ClientCredentialExpiring",
+        "OneOfTomorrow",
+    ] {
+        let mut process = Process::finds(&WELL);
+        let with = |reason: &str| format!("{kind}=True/{reason}");
+        let mut says = |seconds, more: Option<&str>| {
+            let fault = more.map(with);
+            let ready = "Ready=True/TokenPublished";
+            let all: Vec<&str> = [ready].into_iter().chain(fault.as_deref()).collect();
+            process.step(seconds, &all, None)
+        };
+        let began = says(0, Some("SecretExpiring"));
+        assert_eq!(short(&began), [format!("began {kind} SecretExpiring")]);
+        assert_eq!(began.lines[0].level, Level::Warn);
+        assert_eq!(short(&says(1, Some("SecretExpiring"))), [""; 0]);
+        let changed = says(2, Some("SecretExpired"));
+        assert_eq!(short(&changed), [format!("changed {kind} SecretExpired")]);
+        assert_eq!(changed.lines[0].was.as_deref(), Some("SecretExpiring"));
+        let ended = says(3, None);
+        assert_eq!(short(&ended), [format!("ended {kind} SecretExpired")]);
+        let end = &ended.lines[0];
+        assert_eq!((end.level, end.status.as_str()), (Level::Info, "False"));
+        assert_eq!(end.since, Some(at(-60)));
+        assert_eq!(short(&says(4, None)), [""; 0]);
+    }
+    let mut process = Process::finds(&WELL);
+    let says = process.says(0, &["Ready=False/InvalidSpec"]);
+    assert_eq!(says, ["began Ready InvalidSpec"]);
+    let end = process.step(1, &WELL, None);
+    assert_eq!(short(&end), ["ended Ready InvalidSpec"]);
+    assert_eq!(end.lines[0].status, "True");
+}
+
+#[test]
+fn progress_and_the_first_reconcile_are_no_news() {
+    let mut process = Process::default();
+    for texts in [
+        &["Ready=False/Pending", "Reconciling=True/Pending"][..],
+        &[
+            "Ready=Unknown/WaitingForIssuer",
+            "Reconciling=True/WaitingForIssuer",
+        ],
+        &WELL,
+        &["Ready=True/TokenPublished", "Reconciling=True/Renewing"],
+        &["Ready=True/TokenPublished", "Renewing=False/Suspended"],
+    ] {
+        assert_eq!(process.says(0, texts), [""; 0], "{texts:?}");
+    }
+}
+
+#[test]
+fn a_fault_that_shows_in_several_conditions_is_one_line() {
+    let credential = credential();
+    let good = observed(&credential);
+    let mut none = observed(&credential);
+    none.target = Target::Absent;
+    let mut failed = failing(&credential, observed(&credential), Class::Denied);
+    let late = failed.clone();
+    failed.target = Target::Absent;
+    #[rustfmt::skip]
+    let cases = [
+        (&none, refused(), "began Ready SecretNotOwned", "ended Ready SecretNotOwned", "Renewing,Stalled"),
+        (&failed, Outcome::Failed, "began Ready Because", "ended Ready Because", "Renewing,Stalled"),
+        (&late, Outcome::Failed, "began Renewing Because", "ended Renewing Because", "Stalled"),
+        (&good, waiting(), "began Renewing IssuerPaused", "ended Renewing IssuerPaused", ""),
+    ];
+    for (world, outcome, began, ended, also) in cases {
+        let well = status(&credential, &good, &minted(Why::Due), None, at(0)).status;
+        let bad = status(&credential, world, &outcome, Some(&well), at(1)).status;
+        let mut journal = Journal::default();
+        let entry = journal.step((&well).into(), (&bad).into(), at_time(at(1)));
+        assert_eq!(short(&entry), [began]);
+        assert_eq!(entry.lines[0].also.join(","), also);
+        assert_eq!(entry.lines[0].generation, Some(3));
+        let wait = matches!(outcome, Outcome::Waiting { .. });
+        let level = if wait { Level::Info } else { Level::Warn };
+        assert_eq!(entry.lines[0].level, level);
+        let again = journal.step((&bad).into(), (&bad).into(), at_time(at(2)));
+        assert_eq!(again, Entry::default());
+        let entry = journal.step((&bad).into(), (&well).into(), at_time(at(3)));
+        assert_eq!(short(&entry), [ended]);
+    }
+}
+
+#[test]
+fn a_change_of_the_reason_ends_nothing_and_a_token_that_ends_is_news() {
+    let mut process = Process::finds(&WELL);
+    let late = ["Ready=True/TokenPublished", "Renewing=True/A"];
+    assert_eq!(process.says(0, &late), ["began Renewing A"]);
+    let out = ["Ready=False/A", "Renewing=True/A"];
+    assert_eq!(process.says(1, &out), ["began Ready A"]);
+    let stalled = ["Ready=False/B", "Renewing=True/B", "Stalled=True/B"];
+    assert_eq!(process.says(2, &stalled), ["changed Ready B"]);
+    assert_eq!(process.says(3, &out), ["changed Ready A"]);
+    assert_eq!(process.says(4, &WELL), ["ended Ready A"]);
+}
+
+#[test]
+fn the_line_of_a_failure_has_its_ids_and_no_other_has() {
+    let mut process = Process::finds(&WELL);
+    let bad = ["Ready=False/A", "Renewing=True/A", "LifetimeAtRisk=True/B"];
+    let entry = process.step(0, &bad, Some(attempt(0, "A")));
+    assert_eq!(short(&entry), ["began Ready A", "began LifetimeAtRisk B"]);
+    assert_eq!(entry.lines[0].ids, Ids::from(&attempt(0, "A")));
+    assert_eq!(entry.lines[1].ids, Ids::default());
+    // One of several client secrets: the attempt succeeded.
+    let ids = Ids::from(&attempt(7, "C"));
+    let new = conditions(&["Ready=True/T", "ClientCredentialExpiring=True/Refused"]);
+    let step = Step {
+        refused: Some(&ids),
+        ..at_time(at(1))
+    };
+    let new = Seen {
+        conditions: &new,
+        attempt: None,
+    };
+    let entry = Journal::default().step(Seen::default(), new, step);
+    assert_eq!(entry.lines[0].ids, ids);
+}
+
+#[test]
+fn the_same_failure_at_each_retry_is_counted_and_told_once_an_hour() {
+    let mut process = Process::finds(&WELL);
+    let bad = ["Ready=False/A", "Renewing=True/A"];
+    let mut lines = Vec::new();
+    for minute in 0..150 {
+        let failed = Some(attempt(60 * minute, "A"));
+        lines.extend(process.step(60 * minute, &bad, failed).lines);
+        // Another reconcile without an attempt.
+        assert_eq!(process.says(60 * minute + 1, &bad), [""; 0]);
+    }
+    let told: Vec<_> = lines.iter().map(|l| (l.change, l.repeats)).collect();
+    let repeated = Change::Repeated;
+    assert_eq!(told, [(Change::Began, 0), (repeated, 60), (repeated, 120)]);
+    assert_eq!((lines[2].since, lines[2].level), (Some(at(0)), Level::Warn));
+    let id = lines[2].ids.correlation_id.as_deref();
+    assert_eq!(id, Some("correlation-7200"), "of the last attempt");
+    let end = process.step(9000, &WELL, None);
+    assert_eq!((end.lines.len(), end.lines[0].repeats), (1, 149));
+    // A day later it is a new one.
+    let began = process.step(90_000, &bad, Some(attempt(90_000, "A")));
+    assert_eq!((began.lines.len(), began.lines[0].repeats), (1, 0));
+}
+
+#[test]
+fn what_status_says_already_is_not_told_again_after_a_restart() {
+    let bad = [
+        "Ready=False/A: because of 1",
+        "Stalled=True/A: because of 1",
+    ];
+    let mut process = Process::finds(&bad);
+    assert_eq!(process.says(0, &bad), [""; 0]);
+    // A new version of apicred has better words.
+    let better = [
+        "Ready=False/A: in better words",
+        "Stalled=True/A: in better words",
+    ];
+    assert_eq!(process.says(1, &better), [""; 0]);
+    assert_eq!(
+        short(&process.step(2, &better, Some(attempt(2, "A")))),
+        [""; 0]
+    );
+    assert_eq!(process.says(3, &["Ready=False/B"]), ["changed Ready B"]);
+    assert_eq!(Process::finds(&bad).says(4, &WELL), ["ended Ready A"]);
+    // Its failures are counted on.
+    let mut process = Process::finds(&bad);
+    process.says(0, &bad);
+    let entry = process.step(HOUR, &bad, Some(attempt(HOUR, "A")));
+    assert_eq!(short(&entry), ["repeated Ready A"]);
+    assert_eq!(entry.lines[0].since, Some(at(-60)));
+}
+
+#[test]
+fn other_times_counts_and_ids_are_no_other_message() {
+    #[rustfmt::skip]
+    let cases = [
+        ("the renewal at 2026-11-29T03:08:45Z will fail", "the renewal at 2027-01-01T00:00:00Z will fail", false),
+        ("HTTP 503; tried 2 times", "HTTP 502; tried 17 times", false),
+        ("less than 14 min left (since 03:08)", "less than 2 min left (since 04:09)", false),
+        ("Trace ID: 6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50.", "Trace ID: 00000000-1d2b-4c5f-9a7e-0b1c2d3e4f50.", false),
+        ("Secret client-1 does not exist", "Secret client-2 does not exist", true),
+        ("AADSTS7000215: no", "AADSTS7000222: no", true),
+        ("spec.scopes[0]: is empty", "spec.scopes[1]: is empty", true),
+    ];
+    for (before, after, news) in cases {
+        let mut process = Process::finds(&WELL);
+        let text = |words: &str| format!("Ready=False/A: {words}");
+        process.says(0, &[&text(before)]);
+        let says = process.says(1, &[&text(after)]);
+        assert_eq!(
+            says.len(),
+            usize::from(news),
+            "{before} / {after}: {says:?}"
+        );
+    }
+}
+
+#[test]
+fn an_edit_that_corrects_nothing_and_says_something_else_is_a_change() {
+    let (was, mut is) = (
+        conditions(&["Ready=False/ClientUnknown: client 6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50"]),
+        conditions(&["Ready=False/ClientUnknown: client 00000000-1d2b-4c5f-9a7e-0b1c2d3e4f50"]),
+    );
+    is[0].observed_generation = Some(2);
+    let seen = |conditions| Seen {
+        conditions,
+        attempt: None,
+    };
+    let entry = Journal::default().step(seen(&was), seen(&is), at_time(at(0)));
+    assert_eq!(short(&entry), ["changed Ready ClientUnknown"]);
+}
+
+#[test]
+fn a_condition_that_flaps_is_counted_too() {
+    let mut process = Process::finds(&WELL);
+    let bad = [
+        "Ready=True/TokenPublished",
+        "Renewing=True/LifetimeTooShort",
+    ];
+    let (mut lines, mut counted) = (Vec::new(), 0);
+    for turn in 0..700 {
+        for (seconds, texts) in [(10 * turn, &bad), (10 * turn + 5, &WELL)] {
+            let entry = process.step(seconds, texts, None);
+            counted += entry.counted.len();
+            lines.extend(entry.lines);
+        }
+    }
+    assert!((14..=40).contains(&lines.len()), "{}", lines.len());
+    assert_eq!(lines.len() + counted, 2 * 700);
+    assert!(lines.iter().any(|l| l.repeats > 300), "told with its count");
+    // One that comes to stay is told within the hour although it was counted at first.
+    assert_eq!(process.says(7000, &bad), [""; 0]);
+    let says = process.says(2 * HOUR, &bad);
+    assert_eq!(says, ["repeated Renewing LifetimeTooShort"]);
+    assert_eq!(process.says(11_000, &WELL).len(), 1);
+    // What has passed is forgotten.
+    process.says(16_000, &WELL);
+    assert!(process.journal.is_empty());
+}
+
+#[test]
+fn an_answer_with_a_new_text_each_time_does_not_fill_the_log() {
+    let mut process = Process::finds(&WELL);
+    let mut lines = 0;
+    for minute in 0..180 {
+        let text = format!("Ready=False/A: the issuer says x{minute}y");
+        let failed = Some(attempt(60 * minute, "A"));
+        lines += process.step(60 * minute, &[&text], failed).lines.len();
+    }
+    assert!((3..=12).contains(&lines), "{lines}");
+}
+
+#[test]
+fn the_count_names_the_most_frequent_reasons_first() {
+    assert_eq!(summary([]), (0, String::new()));
+    let reasons = ["A", "B", "B", "C", "B", "C"];
+    assert_eq!(summary(reasons), (6, "3 B, 2 C, 1 A".to_owned()));
+    let many: Vec<String> = (0..100).map(|n| format!("R{n}")).collect();
+    let (total, text) = summary(many.iter().map(String::as_str));
+    assert!(
+        total == 100 && text.ends_with("84 of other reasons"),
+        "{text}"
+    );
+}
+
+/// One step of a history: how long after the last one, which conditions have which reason, whether an attempt failed.
+fn histories() -> impl Strategy<Value = Vec<(i64, [Option<u8>; 4], bool)>> {
+    let reason = || proptest::option::weighted(0.6, 0_u8..3);
+    let step = (
+        1_i64..900,
+        [reason(), reason(), reason(), reason()],
+        any::<bool>(),
+    );
+    proptest::collection::vec(step, 1..120)
+}
+
+const KINDS: [&str; 4] = ["Ready", "Renewing", "Stalled", "LifetimeAtRisk"];
+
+proptest! {
+    #[test]
+    fn no_history_fills_the_log_or_is_lost_in_it(history in histories()) {
+        let mut process = Process::default();
+        let (mut now, mut lines, mut changes) = (0, 0, 0);
+        // What somebody who reads the log alone believes to stand, and what has ever been told.
+        let (mut believed, mut ever) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
+        for (wait, reasons, failed) in history {
+            now += wait;
+            let texts: Vec<String> = KINDS
+                .iter()
+                .zip(reasons)
+                .filter_map(|(kind, reason)| {
+                    let status = if *kind == "Ready" { "False" } else { "True" };
+                    Some(format!("{kind}={status}/R{}", reason?))
+                })
+                .collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let seen = process.seen.clone();
+            let reason = reasons.iter().flatten().next().map(|r| format!("R{r}"));
+            let failed = reason.filter(|_| failed).map(|r| attempt(now, &r));
+            let entry = process.step(now, &texts, failed);
+            let new = process.seen.clone();
+            let of = |all: &[Condition], kind: &str| {
+                all.iter().find(|c| c.type_ == kind).map(|c| c.reason.clone())
+            };
+            changes += KINDS.iter().filter(|k| of(&seen, k) != of(&new, k)).count();
+            lines += entry.lines.len();
+            let standing: BTreeSet<String> = new.iter().map(|c| c.reason.clone()).collect();
+            for line in &entry.lines {
+                if line.change == Change::Ended && !standing.contains(&line.reason) {
+                    believed.remove(&line.reason);
+                } else {
+                    believed.insert(line.reason.clone());
+                    ever.insert(line.reason.clone());
+                }
+            }
+            // A fault that is replaced by another one has ended.
+            for was in entry.lines.iter().filter_map(|l| l.was.as_ref()) {
+                if !standing.contains(was) {
+                    believed.remove(was);
+                }
+            }
+            prop_assert!(standing.is_subset(&ever), "a first failure is lost: {standing:?}");
+            prop_assert!(believed.is_subset(&standing), "an end is lost: {believed:?} {standing:?}");
+            let mut once = BTreeSet::new();
+            for line in &entry.lines {
+                prop_assert!(once.insert((line.reason.clone(), line.change.as_str())), "told twice: {line:?}");
+            }
+        }
+        let hours = usize::try_from(now / HOUR).unwrap() + 1;
+        prop_assert!(lines <= changes + 3 * hours, "{lines} lines, {changes} changes, {hours} h");
+    }
+}
