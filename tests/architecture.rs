@@ -541,7 +541,7 @@ fn quoted_words(text: &str) -> BTreeSet<String> {
 }
 
 /// Words in camel case that the code writes and that are neither a reason nor a type of condition.
-const NO_REASONS: [&str; 31] = [
+const NO_REASONS: [&str; 33] = [
     // Kinds, and formats of the target's keys.
     "ApiCredential",
     "ClusterTokenIssuer",
@@ -559,6 +559,8 @@ const NO_REASONS: [&str; 31] = [
     "HalfLife",
     "RefreshIn",
     "TooShort",
+    "OtherUnit",
+    "TooLong",
     // First words of permissions, and the API that tells of itself.
     "AdvancedHunting",
     "AdvancedQuery",
