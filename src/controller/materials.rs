@@ -27,7 +27,7 @@ use crate::{
     },
     oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
     plan::{Source, fingerprint},
-    publish::SourceMark,
+    publish::{SourceMark, rejection::Said},
 };
 
 /// Everything that was read for one request.
@@ -56,6 +56,8 @@ pub(super) struct StateSecret {
     pub(super) annotations: Option<BTreeMap<String, String>>,
     /// The issuer that is asked, to be noted once it has accepted the refresh token; empty before it is known.
     pub(super) issuer: String,
+    /// What the API server said about the last write of it that failed.
+    pub(super) said: Said,
 }
 
 /// A Secret as it was read.
@@ -161,6 +163,7 @@ pub(super) async fn read(
         with.push(secret.mark(&reference.key));
         if matches!(credential.grant, Grant::RefreshToken(_)) {
             state = Some(StateSecret {
+                said: Said::default(),
                 reference: reference.clone(),
                 uid: secret.uid.clone(),
                 version: secret.version.clone(),

@@ -70,6 +70,7 @@ impl Answered {
         use crate::fixtures::{at, token};
         Self {
             state: StateSecret {
+                said: crate::publish::rejection::Said::default(),
                 reference: crate::api::SecretKeyRef {
                     name: "state".to_owned(),
                     key: "token".to_owned(),

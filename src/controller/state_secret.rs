@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    calls::{Trouble, call},
+    calls::{Trouble, call, call_heard},
     context::{Context, lock},
     materials::StateSecret,
     refresh::Answered,
@@ -167,7 +167,13 @@ pub(super) async fn write(
     let patch = Patch::Merge(&change);
     let request = || api.patch_metadata(&name, &params, &patch);
     let under_way = context.own_write(credential, &name);
-    let made = call(&context.metrics, "patch_state", request).await?;
+    let write = call_heard(&context.metrics, "patch_state", || true, request, token);
+    // Boxed: the future of a look is large.
+    let made = Box::pin(write).await;
+    let made = made.map_err(|failed| {
+        state.said = failed.said;
+        failed.trouble
+    })?;
     let key = Key {
         namespace: credential.namespace.clone(),
         name: credential.name.clone(),
@@ -323,12 +329,15 @@ fn api(context: &Context, credential: &Credential) -> Api<Secret> {
 /// What went wrong with the state Secret, for people.
 pub(super) fn trouble(state: &StateSecret, trouble: Trouble) -> Refusal {
     let name = &state.reference.name;
+    // Names alone: a rule may quote the refresh token that stands there.
+    let who = state.said.who();
+    let who = who.map_or_else(String::new, |who| format!(" ({who})"));
     match trouble {
         Trouble::Forbidden => Refusal::local(
             Class::Denied,
             "StateWriteForbidden",
             format!(
-                "apicred may not write Secret {name}, which holds the refresh token; grant its role patch on secrets in this namespace"
+                "apicred may not write Secret {name}, which holds the refresh token{who}; grant its role patch on secrets in this namespace, or have the owner of the admission rule allow it"
             ),
         ),
         Trouble::NotFound => Refusal::local(
@@ -340,13 +349,13 @@ pub(super) fn trouble(state: &StateSecret, trouble: Trouble) -> Refusal {
             Class::Denied,
             "StateWriteForbidden",
             format!(
-                "the API server refuses to change Secret {name}; is it immutable, or does an admission policy forbid it?"
+                "the API server rejects the change of Secret {name}, which holds the refresh token{who}; make it mutable, or have the owner of the admission rule allow it"
             ),
         ),
         Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => Refusal::local(
             Class::Transient,
             "KubernetesUnavailable",
-            format!("Secret {name} could not be written; apicred tries again"),
+            format!("Secret {name} could not be written{who}; apicred tries again"),
         ),
     }
 }

@@ -148,13 +148,26 @@ impl Said {
         })
     }
 
-    /// The words of a server that has a fault of its own, to stand in brackets.
-    pub fn fault(&self) -> Option<String> {
-        let (code, by, words) = self.0.as_ref()?;
-        let mut text = match by {
+    /// Who rejects a write, without any word of theirs: for a Secret whose content is not known here.
+    pub fn who(&self) -> Option<String> {
+        let (code, by, _) = self.0.as_ref()?;
+        Some(match by {
+            By::Policy(policy) => format!("the admission policy {policy} denies it"),
+            By::Webhook(hook) => format!("the admission webhook {hook} denies it"),
             By::WebhookDown(hook) => format!("the admission webhook {hook} does not answer"),
-            _ => format!("it answers HTTP {code}"),
-        };
+            By::Quota(quota) => format!("the quota {quota} leaves no room"),
+            By::Rights(verb) => format!("the operator's role does not allow {verb}"),
+            By::Immutable => "it is immutable".to_owned(),
+            By::OwnerReference | By::Type | By::Field(_) | By::Server => {
+                format!("the API server answers HTTP {code}")
+            }
+        })
+    }
+
+    /// The same with their words, to stand in brackets.
+    pub fn fault(&self) -> Option<String> {
+        let (_, _, words) = self.0.as_ref()?;
+        let mut text = self.who()?;
         if !words.is_empty() {
             let _ = write!(text, ": \"{words}\"");
         }

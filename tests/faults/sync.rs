@@ -45,7 +45,7 @@ async fn reported(case: &Case) {
             .map(|c| c.message)
     };
     let message = case.place.until("c", "a report", out_of_sync).await;
-    for part in ["Secret token", "it answers HTTP 4"] {
+    for part in ["Secret token", "the API server answers HTTP 4"] {
         assert!(message.contains(part), "{message}");
     }
     let journal = case.wire.journal();

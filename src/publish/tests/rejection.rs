@@ -253,3 +253,29 @@ fn names_of_kubernetes_are_not_taken_for_data() {
         assert!(told.contains(word), "{told}");
     }
 }
+
+#[test]
+fn the_name_of_a_rule_is_told_without_a_word_of_it() {
+    let token = "an-opaque-refresh-token";
+    for (code, message, who) in [
+        (
+            422,
+            format!("ValidatingAdmissionPolicy 'p-1' with binding 'b' denied request: {token}"),
+            "the admission policy p-1 denies it",
+        ),
+        (
+            403,
+            format!("admission webhook \"w.example.com\" denied the request: {token}"),
+            "the admission webhook w.example.com denies it",
+        ),
+        (
+            500,
+            format!("failed calling webhook \"w.example.com\": {token}"),
+            "the admission webhook w.example.com does not answer",
+        ),
+        (422, token.to_owned(), "the API server answers HTTP 422"),
+    ] {
+        assert_eq!(read(code, &message, &[], None).who().as_deref(), Some(who));
+    }
+    assert_eq!(Said::default().who(), None);
+}
