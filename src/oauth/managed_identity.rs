@@ -134,7 +134,13 @@ pub(super) fn refused(status: u16, refusal: Refusal) -> Refusal {
         about_client: false,
         ..refusal.clone()
     };
+    let error = refusal.error.as_deref();
     match status {
+        400 if error == Some("invalid_resource") => say(
+            Class::Invalid,
+            "ResourceUnknown",
+            "the managed identity endpoint does not know the API; correct scopes or resource",
+        ),
         404 | 408 | 410 => say(
             Class::Transient,
             "IdentityEndpointUnavailable",

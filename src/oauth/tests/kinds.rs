@@ -1,9 +1,10 @@
 //! Token errors by kind: grant, status, type and body of an answer, and what is made of it. A row is a line.
 
+use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::answer::raw;
+use super::{answer::raw, hostile};
 use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object, token_issuer},
@@ -17,6 +18,26 @@ use crate::{
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain";
+
+/// What [`named`] knows.
+const GRANTS: [&str; 16] = [
+    "cc",
+    "entra cc",
+    "certificate",
+    "entra certificate",
+    "account",
+    "entra account",
+    "mtls",
+    "entra machine",
+    "refresh",
+    "entra refresh",
+    "obo",
+    "assertion",
+    "signed",
+    "exchange",
+    "password",
+    "entra password",
+];
 
 fn key() -> Value {
     json!({ "name": "source", "key": "k" })
@@ -37,6 +58,9 @@ fn named(name: &str) -> Credential {
         "account" => {
             json!({ "client": { "secretRefs": none, "serviceAccount": { "name": "robot" } } })
         }
+        "machine" => {
+            json!({ "client": { "id": "c1", "secretRefs": none, "managedIdentity": {} } })
+        }
         "mtls" => json!({ "client": { "secretRefs": none, "mtls": { "secretName": "t" } } }),
         "refresh" => json!({ "grant": { "refreshToken": { "secretRef": key() } } }),
         "obo" => json!({ "grant": { "onBehalfOf": { "assertionRef": key() } } }),
@@ -53,7 +77,7 @@ fn named(name: &str) -> Credential {
         other => panic!("{other}"),
     };
     let issuer = if entra {
-        json!({ "entra": { "tenantId": "contoso.example" } })
+        json!({ "entra": { "tenantId": "contoso.example" }, "managedIdentity": { "imds": {} } })
     } else {
         json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } })
     };
@@ -221,6 +245,13 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
         ("cc", 411, HTML, "<html>411</html>", Invalid, "EndpointNotFound", false, &[]),
         ("cc", 415, JSON, r#"{"message":"Unsupported Media Type"}"#, Invalid, "EndpointNotFound", false, &[]),
         ("cc", 405, "", "", Invalid, "EndpointNotFound", false, &[]),
+        // The identity endpoint of a machine.
+        ("entra machine", 400, JSON, r#"{"error":"invalid_request","error_description":"Identity not found"}"#, Invalid, "IdentityNotFound", false, &["objectId", "Identity not found"]),
+        ("entra machine", 400, JSON, r#"{"error":"invalid_resource","error_description":"no such resource"}"#, Invalid, "ResourceUnknown", false, &["requested: scopes"]),
+        ("entra machine", 400, JSON, r#"{"error":"invalid_resource","error_description":"AADSTS500011: The resource principal was not found","error_codes":[500011]}"#, Invalid, "ResourceUnknown", false, &["error?code=500011"]),
+        ("entra machine", 400, JSON, r#"{"error":"invalid_grant","error_codes":[65001]}"#, Denied, "ConsentRequired", false, &["appRoleAssignments"]),
+        ("entra machine", 410, JSON, "", Transient, "IdentityEndpointUnavailable", false, &[]),
+        ("entra machine", 429, JSON, r#"{"error":"too_many_requests"}"#, Throttled, "Throttled", false, &[]),
         // Errors that nobody knows say so and are named.
         ("cc", 400, JSON, r#"{"error":"strange_word","error_description":"because"}"#, Invalid, "RequestRefused", false, &["strange_word", "because"]),
     ];
@@ -245,6 +276,27 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
         let password = name.ends_with("password");
         let waits = matches!(refusal.class, Denied | Invalid);
         assert_eq!(refusal.until_change, password && waits, "{case}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_answer_to_any_grant_has_a_message_without_bounds_or_with_a_secret(
+        wire in hostile::any_answer(), name in prop::sample::select(GRANTS.to_vec()),
+        secret in "[A-Za-z0-9~_.+/=-]{12,80}", quoted in "[ -~\\PC]{0,300}", status in prop::sample::select(vec![200_u16, 400, 401, 403, 500]),
+    ) {
+        let credential = named(name);
+        let echo = SentSecrets::of(&sent(&named("cc"), &secret));
+        let repeated = json!({ "error": "invalid_client", "error_description": format!("{quoted}{secret}{quoted}"), "message": secret });
+        let said = raw(status, JSON, repeated.to_string().as_bytes());
+        for answer in [hostile::raw(&wire), said] {
+            let Err(refusal) = answer_to(&credential, &answer, at(0), at(1)) else { continue };
+            let message = explained(refusal, &credential, &answer, &echo, at(1)).message();
+            prop_assert!(message.len() < 4096 && !message.chars().any(char::is_control), "{message}");
+            prop_assert!(!message.contains(&secret[..8]), "{message}");
+        }
     }
 }
 
