@@ -171,6 +171,8 @@ const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     (&["invalid_client", "unauthorized_client"], false, &["disabled", "deactivated", "suspended", "inactive"], Kind::ClientDisabled),
     // Keycloak answers a wrong secret so, and a client without the grant as well.
     (&["unauthorized_client"], false, &["not enabled", "not allowed", "not permitted", "not supported", "grant type", "grant_type", "flow"], Kind::ClientNotAuthorized),
+    // Keycloak, for a client that is registered with another method, and for Basic that is not form-encoded.
+    (&["unauthorized_client"], false, &["unexpected error when authenticating client"], Kind::AuthMethod),
     (&["unauthorized_client"], false, &["credential", "secret", "authenticat"], Kind::ClientRefused),
     // Auth0: an audience that it does not have, and one that the client may not use.
     (&["access_denied", "invalid_request"], false, &["service not enabled within domain", "service not found"], Kind::Resource),
@@ -275,10 +277,11 @@ fn kind(seen: &Seen<'_>) -> Kind {
                 Kind::Denied
             };
         }
+        let words = without_examples(seen.words);
         let fits = |(errors, asserted, phrases, _): &&(&[&str], bool, &[&str], Kind)| {
             errors.contains(&error)
                 && (!asserted || seen.asserted)
-                && phrases.iter().any(|p| seen.words.contains(p))
+                && phrases.iter().any(|p| words.contains(p))
         };
         if let Some((.., kind)) = DESCRIBED.iter().find(fits) {
             return *kind;
@@ -301,6 +304,16 @@ fn kind(seen: &Seen<'_>) -> Kind {
         (_, 403) if seen.error.is_some() => Kind::Denied,
         _ => by_status().unwrap_or(Kind::Unknown),
     }
+}
+
+/// Without what a server lists as possible causes: Ory Hydra and all that is built on fosite say with each
+/// `invalid_client` "(e.g., unknown client, no client authentication included, or unsupported authentication method)".
+fn without_examples(words: &str) -> String {
+    let Some((before, rest)) = words.split_once("(e.g.") else {
+        return words.to_owned();
+    };
+    let after = rest.split_once(')').map_or("", |(_, after)| after);
+    format!("{before}{after}")
 }
 
 #[cfg(test)]

@@ -124,6 +124,8 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
     let google =
         r#"{"error":"invalid_grant","error_description":"Invalid grant: account not found"}"#;
     let keycloak = r#"{"error":"unauthorized_client","error_description":"Client not enabled to retrieve service account"}"#;
+    let hydra_secret = r#"{"error":"invalid_client","error_description":"Client authentication failed (e.g., unknown client, no client authentication included, or unsupported authentication method)."}"#;
+    let hydra_method = r#"{"error":"invalid_client","error_description":"Client authentication failed (e.g., unknown client, no client authentication included, or unsupported authentication method). The OAuth 2.0 Client supports client authentication method 'client_secret_post', but method 'client_secret_basic' was requested."}"#;
     let page = "<!DOCTYPE html><html><head><title>Sign in to the network</title></head></html>";
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
@@ -172,6 +174,14 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
         ("password", 403, JSON, r#"{"error":"invalid_user_password"}"#, Denied, "PasswordRefused", false, &[]),
         // The client is known, and lacks a grant, an audience, a role.
         ("cc", 401, JSON, keycloak, Denied, "ClientNotAuthorized", false, &["Client not enabled"]),
+        ("cc", 401, JSON, hydra_secret, Denied, "ClientRefused", true, &["client secret"]),
+        ("cc", 401, JSON, hydra_method, Invalid, "ClientAuthenticationUnsupported", false, &["clientAuthentication", "client_secret_post"]),
+        ("certificate", 401, JSON, hydra_secret, Denied, "ClientRefused", true, &["certificate"]),
+        ("cc", 400, JSON, r#"{"error":"unauthorized_client","error_description":"Unexpected error when authenticating client"}"#, Invalid, "ClientAuthenticationUnsupported", false, &["clientAuthentication"]),
+        ("cc", 401, JSON, r#"{"error":"unauthorized_client","error_description":"Public client not allowed to retrieve service account"}"#, Denied, "ClientNotAuthorized", false, &[]),
+        ("password", 400, JSON, r#"{"error":"unauthorized_client","error_description":"Client not allowed for direct access grants"}"#, Denied, "ClientNotAuthorized", false, &[]),
+        ("cc", 404, JSON, r#"{"error":"Realm does not exist"}"#, Invalid, "EndpointNotFound", false, &[]),
+        ("cc", 405, JSON, r#"{"error":"HTTP 405 Method Not Allowed"}"#, Invalid, "EndpointNotFound", false, &[]),
         ("cc", 401, JSON, r#"{"error":"unauthorized_client"}"#, Denied, "ClientNotAuthorized", false, &[]),
         ("cc", 401, JSON, r#"{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}"#, Denied, "ClientRefused", true, &["client secret", "clientAuthentication", "client_secret_post"]),
         ("exchange", 401, JSON, r#"{"error":"access_denied","error_description":"Client not allowed to exchange"}"#, Denied, "ClientNotAuthorized", false, &["not allowed to exchange"]),
