@@ -307,9 +307,15 @@ mod tests {
         const GOOGLE: &str = "https://oauth2.googleapis.com/token";
         const SLACK: &str = "https://slack.com/api/oauth.v2.access";
         const OTHER: &str = "https://as.example.com/token";
-        // Token URL (none: Entra ID), asked, granted, lacking.
+        /// Token URL (none: Entra ID), asked, granted, lacking.
+        type Case = (
+            &'static str,
+            &'static [&'static str],
+            Option<&'static str>,
+            &'static [&'static str],
+        );
         #[rustfmt::skip]
-        let cases: &[(&str, &[&str], Option<&str>, &[&str])] = &[
+        let cases: &[Case] = &[
             // Nothing is told.
             (OTHER, &["read"], None, &[]),
             (OTHER, &["read"], Some(""), &[]),

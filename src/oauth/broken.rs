@@ -372,14 +372,23 @@ fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
         .find(|kind| *kind != io::ErrorKind::Other)
 }
 
+/// No answer, or not all of it, came in time.
+pub(super) fn late(way: &Way) -> Refusal {
+    let text = format!(
+        "{} did not answer in time; apicred tries again",
+        way.place()
+    );
+    Refusal::local(Class::Transient, "IssuerTimeout", text)
+}
+
 /// A failure of which the libraries say little.
 pub(super) fn plain(
     error: &(dyn Error + 'static),
-    (connecting, late): (bool, bool),
+    (connecting, timed_out): (bool, bool),
     way: &Way,
 ) -> Refusal {
     let place = way.place();
-    let (reason, text) = match (connecting, late, way.proxy.is_some()) {
+    let (reason, text) = match (connecting, timed_out, way.proxy.is_some()) {
         (true, true, true) => (
             "ProxyTimeout",
             format!(
@@ -398,10 +407,7 @@ pub(super) fn plain(
                 "no connection to {place} in time: nothing answers; check the address, the port, the network policies and firewalls between"
             ),
         ),
-        (false, true, _) => (
-            "IssuerTimeout",
-            format!("{place} did not answer in time; apicred tries again"),
-        ),
+        (false, true, _) => return late(way),
         (true, false, true) => (
             "IssuerUnreachable",
             format!(

@@ -28,6 +28,7 @@ use super::{
     bundle,
     chain::Card,
     encode,
+    patience::Patience,
     recent::Recent,
     trust::{self, Count, Seen},
     unread,
@@ -47,6 +48,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 const CONNECT_BY_PROXY: Duration = Duration::from_secs(7);
 /// The whole exchange, so that a body of a byte a second ends too.
 const TOTAL: Duration = Duration::from_secs(15);
+/// The client's own timer fires so much later than the deadline of an exchange: it would drop what came while the process was
+/// stopped ([`Patience`]). A process that was stopped for longer than this may store nothing any more.
+const STOPPED: Duration = Duration::from_mins(1);
 /// Largest answer that is read.
 const MAX_BODY: usize = 1024 * 1024;
 /// Warm connections an issuer keeps.
@@ -196,7 +200,8 @@ impl Http {
         // Boxed: the future of whoever asks would be larger by all of this.
         let prepared = Box::pin(self.prepare(issuer, request, manner)).await;
         let (request, chosen) = prepared.map_err(not_sent)?;
-        Box::pin(read(request, &chosen)).await
+        let patience = Patience::new(manner.deadline);
+        Box::pin(read(request, &chosen, patience)).await
     }
 
     async fn prepare(
@@ -233,7 +238,7 @@ impl Http {
             Method::Post => client.post(request.url).headers(headers).body(body),
             Method::Get => client.get(request.url).headers(headers),
         };
-        Ok((built.timeout(manner.deadline), chosen))
+        Ok((built.timeout(manner.deadline + STOPPED), chosen))
     }
 
     /// Gets a public document of an issuer.
@@ -244,13 +249,15 @@ impl Http {
         let chosen = self.client(issuer, &url, (None, false, None)).await;
         let chosen = chosen.map_err(not_sent)?;
         let request = chosen.client.get(url).header(ACCEPT, "application/json");
-        let response = head(request, &chosen).await?;
+        let mut patience = Patience::new(TOTAL);
+        let request = request.timeout(TOTAL + STOPPED);
+        let response = head(request, &chosen, &mut patience).await?;
         let location = response
             .headers()
             .get(LOCATION)
             .and_then(|v| v.to_str().ok())
             .map(str::to_owned);
-        let answer = whole(response, &chosen).await;
+        let answer = whole(response, &chosen, patience).await;
         let answer = answer.map_err(|broken| broken.refusal)?;
         Ok(Document { answer, location })
     }
@@ -495,16 +502,23 @@ fn through(
     Ok(builder)
 }
 
-async fn read(request: reqwest::RequestBuilder, chosen: &Chosen) -> Result<RawAnswer, Broken> {
-    whole(head(request, chosen).await?, chosen).await
+async fn read(
+    request: reqwest::RequestBuilder,
+    chosen: &Chosen,
+    mut patience: Patience,
+) -> Result<RawAnswer, Broken> {
+    let response = head(request, chosen, &mut patience).await?;
+    whole(response, chosen, patience).await
 }
 
 /// Sends, and waits for the head of the answer.
 async fn head(
     request: reqwest::RequestBuilder,
     chosen: &Chosen,
+    patience: &mut Patience,
 ) -> Result<reqwest::Response, Refusal> {
-    let sent = request.send().await;
+    let sent = patience.wait(request.send()).await;
+    let sent = sent.ok_or_else(|| broken::late(&chosen.way()))?;
     sent.map_err(|error| Refusal {
         not_sent: broken::not_processed(&error, error.is_connect()),
         ..transport(&error, &chosen.way())
@@ -512,7 +526,11 @@ async fn head(
 }
 
 /// The whole of an answer.
-async fn whole(mut response: reqwest::Response, chosen: &Chosen) -> Result<RawAnswer, Broken> {
+async fn whole(
+    mut response: reqwest::Response,
+    chosen: &Chosen,
+    mut patience: Patience,
+) -> Result<RawAnswer, Broken> {
     let header = |name| {
         response
             .headers()
@@ -533,9 +551,9 @@ async fn whole(mut response: reqwest::Response, chosen: &Chosen) -> Result<RawAn
         body: Vec::new(),
     };
     loop {
-        let refusal = match response.chunk().await {
-            Ok(None) => return Ok(answer),
-            Ok(Some(chunk)) => {
+        let refusal = match patience.wait(response.chunk()).await {
+            Some(Ok(None)) => return Ok(answer),
+            Some(Ok(Some(chunk))) => {
                 let room = MAX_BODY - answer.body.len();
                 answer.body.extend(chunk.iter().take(room));
                 if chunk.len() <= room {
@@ -543,7 +561,8 @@ async fn whole(mut response: reqwest::Response, chosen: &Chosen) -> Result<RawAn
                 }
                 unread::too_large(&answer)
             }
-            Err(error) => transport(&error, &chosen.way()),
+            Some(Err(error)) => transport(&error, &chosen.way()),
+            None => broken::late(&chosen.way()),
         };
         return Err(Broken {
             refusal,

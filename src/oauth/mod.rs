@@ -23,6 +23,7 @@ mod keys;
 mod lifetime;
 mod managed_identity;
 mod needs;
+mod patience;
 mod pem;
 mod recent;
 mod refusal;

@@ -62,11 +62,14 @@ async fn put(place: &Place, listener: &Listener, more: serde_json::Value) {
         .await;
 }
 
+/// Name, and the whole answer to the head of a request.
+type Case = (&'static str, fn(&str) -> Vec<u8>);
+
 #[test]
 fn a_document_is_found_however_the_other_addresses_answer() {
     run(async {
         let world = World::shared().await;
-        let cases: Vec<(&str, fn(&str) -> Vec<u8>)> = vec![
+        let cases: Vec<Case> = vec![
             ("page-else", |r| match path(r) {
                 INSERTED => reply("200 OK", "", document(r).as_bytes()),
                 _ => page(),

@@ -416,11 +416,10 @@ fn a_refresh_token_goes_to_no_other_realm_of_its_server_unless_an_administrator_
         let credential = parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap();
         let endpoint = known_endpoint(&credential).unwrap_or_else(|| {
             let url = spec["oidc"]["issuerUrl"].as_str().unwrap();
-            let identifier = Url::parse(url).unwrap();
             // As Google has it: all realms have one token endpoint, on another host.
             let document =
                 json!({ "issuer": url, "token_endpoint": "https://tokens.example/token" });
-            discovery::read(&identifier, document.to_string().as_bytes(), None).unwrap()
+            discovery::read(url, document.to_string().as_bytes(), None).unwrap()
         });
         let notes = noted.map(|noted| crate::fixtures::map(&[(ISSUED_BY, noted)]));
         let may = may_refresh(&credential, &endpoint, "grant", notes.as_ref()).is_ok();

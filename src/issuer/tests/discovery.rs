@@ -357,6 +357,9 @@ fn a_body_that_is_no_document_is_named_without_being_shown() {
     }
 }
 
+/// What was seen, and what is made of it: class, HTTP status, and parts of the message.
+type Case = (Vec<Seen>, Class, Option<u16>, &'static [&'static str]);
+
 #[test]
 fn of_many_answers_the_one_that_tells_the_most_is_reported() {
     use Seen::{Loop, Redirect, Status};
@@ -370,7 +373,7 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
         })
     };
     #[rustfmt::skip]
-    let cases: Vec<(Vec<Seen>, Class, Option<u16>, &[&str])> = vec![
+    let cases: Vec<Case> = vec![
         (vec![Status(404); 4], Class::Transient, Some(404), &["no discovery document below issuerUrl", "oauth2.tokenUrl"]),
         (vec![Status(404), Status(410), Status(405), Status(400)], Class::Transient, Some(404), &["HTTP 410", "HTTP 405"]),
         (vec![Status(404), Status(500), Status(404), Status(404)], Class::Transient, Some(500), &["oauth-authorization-server/realm cannot be read now", "HTTP 404"]),

@@ -221,10 +221,12 @@ async fn asked(does: Does, bundle: Option<&str>) -> Result<u16, Refusal> {
     let port = start(does).await;
     let url = Url::parse(&format!("https://localhost:{port}/x?secret=1")).unwrap();
     let answer = Http::default().get(&issuer(bundle), url).await;
-    answer.map(|answer| answer.status).map_err(|mut refusal| {
-        refusal.next_step = refusal.next_step.replace(&port.to_string(), "PORT");
-        refusal
-    })
+    answer
+        .map(|document| document.answer.status)
+        .map_err(|mut refusal| {
+            refusal.next_step = refusal.next_step.replace(&port.to_string(), "PORT");
+            refusal
+        })
 }
 
 /// Asks, and holds what is told to these words, besides what holds for all that is told.

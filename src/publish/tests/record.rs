@@ -110,9 +110,9 @@ fn any_claims() -> impl Strategy<Value = Claims> {
             |(roles, scopes, audience, tenant, (all_roles, all_scopes))| Claims {
                 roles,
                 scopes,
+                audience,
                 all_roles,
                 all_scopes,
-                audience,
                 tenant,
             },
         )
