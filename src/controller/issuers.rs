@@ -234,7 +234,7 @@ async fn verdict(
                     Refusal::local(
                         Class::Transient,
                         "InternalError",
-                        "no endpoint and no fault",
+                        "the issuer has no token endpoint and no failure; look at the operator's log and report it",
                     )
                 });
                 let message = refusal.message();

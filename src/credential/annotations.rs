@@ -16,10 +16,11 @@ const ON_SECRET: [&str; 6] = [
 ];
 const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
 /// What apicred itself writes on Secrets.
-const WRITTEN: [&str; 23] = [
+const WRITTEN: [&str; 24] = [
     names::IN_FLIGHT_SINCE,
     names::ROTATES,
     names::SIGN_IN_REQUIRED,
+    names::SIGN_IN_SCOPES,
     names::STORED_REFRESH_TOKEN,
     names::SPENT_REFRESH_TOKENS,
     names::CREDENTIAL,

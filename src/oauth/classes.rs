@@ -277,11 +277,10 @@ fn kind(seen: &Seen<'_>) -> Kind {
                 Kind::Denied
             };
         }
-        let words = without_examples(seen.words);
         let fits = |(errors, asserted, phrases, _): &&(&[&str], bool, &[&str], Kind)| {
             errors.contains(&error)
                 && (!asserted || seen.asserted)
-                && phrases.iter().any(|p| words.contains(p))
+                && phrases.iter().any(|p| seen.words.contains(p))
         };
         if let Some((.., kind)) = DESCRIBED.iter().find(fits) {
             return *kind;
@@ -306,14 +305,30 @@ fn kind(seen: &Seen<'_>) -> Kind {
     }
 }
 
+/// What servers list as possible causes, and what is no evidence of one: RFC 6749 section 5.2 defines `invalid_grant` with
+/// these words, and many servers repeat them.
+const POSSIBLE: [&str; 2] = [
+    "is invalid, expired, revoked, does not match the redirection uri used in the authorization request, or was issued to another client",
+    "is invalid, expired or revoked",
+];
+
 /// Without what a server lists as possible causes: Ory Hydra and all that is built on fosite say with each
 /// `invalid_client` "(e.g., unknown client, no client authentication included, or unsupported authentication method)".
-fn without_examples(words: &str) -> String {
-    let Some((before, rest)) = words.split_once("(e.g.") else {
-        return words.to_owned();
-    };
-    let after = rest.split_once(')').map_or("", |(_, after)| after);
-    format!("{before}{after}")
+pub(super) fn without_examples(words: &str) -> String {
+    let mut left = words.to_owned();
+    // ASCII letters alone change, so places in the text stay.
+    while let Some(begin) = left.to_ascii_lowercase().find("(e.g.") {
+        let end = left[begin..]
+            .find(')')
+            .map_or(left.len(), |at| begin + at + 1);
+        left.replace_range(begin..end, "");
+    }
+    for phrase in POSSIBLE {
+        while let Some(begin) = left.to_ascii_lowercase().find(phrase) {
+            left.replace_range(begin..begin + phrase.len(), "is refused");
+        }
+    }
+    left
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::{TokenRequest, lifetime::is_guid, refusal::MOST_DIGITS};
+use super::{TokenRequest, classes::without_examples, lifetime::is_guid, refusal::MOST_DIGITS};
 use crate::{input::object, printable::printable};
 
 /// Most characters of the issuer's words that are shown.
@@ -146,6 +146,8 @@ impl SentSecrets {
             .collect();
         let line = line.into_iter().filter(|w| !w.is_empty());
         let line = line.collect::<Vec<_>>().join(" ").replace('"', "'");
+        // What a server says each time takes the room of what it says this time.
+        let line = without_examples(&line).replace("  ", " ");
         let text = without_tokens(&net.cut(&line));
         let text = printable(&text).into_owned();
         let shown: String = text.chars().take(MOST).collect();

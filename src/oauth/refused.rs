@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Class, Grant, RawAnswer, Refusal, aadsts, challenge,
-    classes::{Meaning, Seen, classify},
+    classes::{Meaning, Seen, classify, without_examples},
     consent,
     gateway::{self, By},
     grant::{Refused, User},
@@ -47,7 +47,7 @@ pub(super) fn refusal(
     let body = fields.unwrap_or(&none);
     let error = word(body, "error").and_then(|code| error_code(&code));
     let other = error.is_none().then(|| code(body)).flatten();
-    let words = words(body).unwrap_or_default().to_lowercase();
+    let words = without_examples(&words(body).unwrap_or_default().to_lowercase());
     let number = aadsts_code(body);
     let by = gateway::by(
         raw.content_type.as_deref(),

@@ -29,34 +29,26 @@ pub(super) fn missing(credential: &Credential, record: &Record) -> Option<Lack> 
         .or_else(|| unread(credential, record).map(Lack::Unknown))
 }
 
-/// What is noted of a new token: its own claims, and the scopes that the answer names if the token has none to read.
+/// What is noted of a new token: its own claims, and if these have no scopes to read, those expected scopes that the answer
+/// names. The words of the answer themselves are not noted: an issuer may put a secret that it was sent there.
 pub(super) fn claims(credential: &Credential, token: &Token) -> Option<Box<Claims>> {
-    let expects = credential
-        .expect
-        .as_ref()
-        .is_some_and(|e| !e.scopes.is_empty());
+    let expected = credential.expect.as_ref().map(|e| e.scopes.as_slice());
     let silent = token
         .claims
         .as_ref()
         .is_none_or(|c| !c.all_scopes && c.scopes.is_empty());
-    let Some(granted) = token.scope.as_deref().filter(|_| expects && silent) else {
+    let (Some(expected), Some(granted)) = (
+        expected.filter(|e| silent && !e.is_empty()),
+        token.scope.as_deref().filter(|s| !s.trim().is_empty()),
+    ) else {
         return token.claims.clone();
     };
-    let words: Vec<String> = granted
-        .split(' ')
-        .filter(|w| !w.is_empty())
-        .map(str::to_owned)
-        .collect();
-    if words.is_empty()
-        || words.len() > MAX_SCOPES
-        || words
-            .iter()
-            .any(|w| !w.bytes().all(|b| b.is_ascii_graphic()))
-    {
-        return token.claims.clone();
-    }
+    let granted: Vec<String> = granted.split_whitespace().map(str::to_owned).collect();
+    let absent = lacking(credential, expected, &granted);
+    let mut held = expected.to_vec();
+    held.retain(|scope| !absent.contains(scope));
     let mut claims = token.claims.clone().unwrap_or_default();
-    (claims.scopes, claims.all_scopes) = (words, true);
+    (claims.scopes, claims.all_scopes) = (held, true);
     Some(claims)
 }
 

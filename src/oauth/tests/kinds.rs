@@ -201,6 +201,8 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
         ("signed", 400, JSON, google, Denied, "AssertionRefused", false, &["deleted"]),
         ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."}"#, Transient, "AssertionTimeRefused", false, &["clocks"]),
         ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#, Denied, "AssertionRefused", false, &["registered"]),
+        // RFC 6749's own words for the code name "expired" among others.
+        ("signed", 400, JSON, r#"{"error":"invalid_grant","error_description":"The provided authorization grant (e.g., authorization code, resource owner credentials) or refresh token is invalid, expired, revoked, does not match the redirection URI used in the authorization request, or was issued to another client. No public JWK was registered for the issuer."}"#, Denied, "AssertionRefused", false, &["No public JWK"]),
         ("certificate", 400, JSON, r#"{"error":"jti_known"}"#, Transient, "AssertionReplayed", false, &["new one"]),
         ("assertion", 400, JSON, r#"{"error":"jti_known"}"#, Denied, "AssertionRefused", false, &["put a fresh one"]),
         ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Token reuse detected"}"#, Transient, "AssertionReplayed", false, &[]),

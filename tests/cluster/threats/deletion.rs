@@ -24,7 +24,6 @@ fn a_deletion_waits_for_no_issuer() {
                 "allowedNamespaces": { "names": [place.namespace] },
             }))
             .await;
-        place.issuer_ready().await;
         let attacker = Attacker::of(world, &place, CREDENTIALS).await;
         for name in ["one", "two", "three"] {
             let spec =
