@@ -284,7 +284,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
         return Refusal::local(
             Class::Invalid,
             "DiscoveryFailed",
-            "this issuer has no discovery document",
+            "this issuer has no discovery document; set oidc.issuerUrl or oauth2.tokenUrl",
         );
     };
     let text = match first {
