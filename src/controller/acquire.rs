@@ -21,7 +21,8 @@ use crate::{
     issuer::discovery,
     oauth::{
         self, Class, Grant, Granted, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal,
-        SentSecrets, Token, TokenEndpoint, TokenRequest, Validity, grant::JwtBearer, http::Manner,
+        SentSecrets, Stage, Token, TokenEndpoint, TokenRequest, Validity, grant::JwtBearer,
+        http::Manner,
     },
     plan::{self, Choice, Observed, Source, fingerprint, journal::Ids},
     publish::{RefusedSource, SourceMark, SourceUse},
@@ -453,10 +454,11 @@ pub(super) async fn ask(
             read_answer(context, credential, (&raw, &echo), sent, id),
         ),
         Err(broken) => (
-            broken
-                .arrived
-                .map_or(Granted::Nothing, |raw| oauth::granted_in_part(&raw)),
-            Err(broken.refusal),
+            (broken.arrived.as_ref()).map_or(Granted::Nothing, |raw| oauth::granted_in_part(raw)),
+            Err(match &broken.arrived {
+                Some(part) => oauth::broken_off(part, broken.refusal),
+                None => broken.refusal,
+            }),
         ),
     };
     context.metrics.asked(
@@ -476,6 +478,7 @@ pub(super) async fn ask(
     let well = |r: &Refusal| !matches!(r.class, Class::Throttled | Class::Transient);
     match &result {
         Err(refusal) if is_silence(refusal) => context.gate.unanswered(credential),
+        Err(refusal) if refusal.stage == Stage::Own => {}
         Err(refusal) => context.gate.answered(credential, well(refusal)),
         Ok(_) => context.gate.answered(credential, true),
     }
@@ -483,8 +486,18 @@ pub(super) async fn ask(
 }
 
 /// Did no answer come at all?
-fn is_silence(refusal: &Refusal) -> bool {
-    refusal.class == Class::Transient && refusal.http_status.is_none()
+const fn is_silence(refusal: &Refusal) -> bool {
+    match refusal.stage {
+        Stage::Proxy
+        | Stage::Tunnel
+        | Stage::Name
+        | Stage::Connect
+        | Stage::Tls
+        | Stage::Timeout
+        | Stage::BrokenOff => refusal.http_status.is_none(),
+        // A failure of apicred's own says nothing of the issuer, and an alert about the client's certificate is an answer.
+        Stage::Own | Stage::ClientCertificate | Stage::Foreign | Stage::Answered => false,
+    }
 }
 
 fn read_answer(

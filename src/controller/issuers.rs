@@ -28,7 +28,7 @@ use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
     credential::{Endpoint, FieldError, Issuer, IssuerId, Lent, binding},
     issuer::addresses,
-    oauth::{Class, Refusal},
+    oauth::{Class, Refusal, Stage},
     plan::{conditions::condition, fingerprint::fraction},
 };
 
@@ -300,9 +300,16 @@ async fn check(context: &Context, issuer: &Issuer) -> (Option<String>, Option<Re
 
 /// The same with the part that failed, unless the sentence names another one.
 fn part(name: &str, refusal: Refusal) -> Refusal {
-    let own = refusal.reason.starts_with("Proxy")
-        || ["CaBundleInvalid", "DiscoveryFailed", "AddressNotAllowed"].contains(&refusal.reason);
-    if own || refusal.http_status.is_some() {
+    let asked = match refusal.stage {
+        Stage::Own | Stage::Proxy | Stage::Tunnel | Stage::Foreign | Stage::Answered => false,
+        Stage::Name
+        | Stage::Connect
+        | Stage::Tls
+        | Stage::ClientCertificate
+        | Stage::Timeout
+        | Stage::BrokenOff => true,
+    };
+    if !asked || refusal.http_status.is_some() {
         return refusal;
     }
     Refusal {
@@ -390,19 +397,28 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_part_that_failed() {
-        let told = |reason| {
-            let refusal = Refusal::local(Class::Transient, reason, "this is wrong");
+        let told = |stage| {
+            let refusal = Refusal::local(Class::Transient, "AnyReason", "this is wrong").at(stage);
             part("token endpoint", refusal).next_step
         };
-        assert_eq!(told("TlsFailed"), "token endpoint: this is wrong");
-        assert_eq!(told("IssuerUnreachable"), "token endpoint: this is wrong");
-        for own in [
-            "ProxyUnreachable",
-            "CaBundleInvalid",
-            "DiscoveryFailed",
-            "AddressNotAllowed",
+        for asked in [
+            Stage::Name,
+            Stage::Connect,
+            Stage::Tls,
+            Stage::ClientCertificate,
+            Stage::Timeout,
+            Stage::BrokenOff,
         ] {
-            assert_eq!(told(own), "this is wrong", "{own}");
+            assert_eq!(told(asked), "token endpoint: this is wrong", "{asked:?}");
+        }
+        for own in [
+            Stage::Own,
+            Stage::Proxy,
+            Stage::Tunnel,
+            Stage::Foreign,
+            Stage::Answered,
+        ] {
+            assert_eq!(told(own), "this is wrong", "{own:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     api::names,
     credential::{Credential, Key, binding},
     oauth::{
-        Class, Granted, Refusal, TokenEndpoint, TokenRequest,
+        Class, Granted, Refusal, Stage, TokenEndpoint, TokenRequest,
         http::Manner,
         renewal::{self, Fate, Notes, Send, Sent, Step},
         sign_in::for_refresh,
@@ -300,7 +300,14 @@ impl Refresh {
                 break;
             }
             context.with_state(&self.key, &credential.uid, |s| s.marks.void.clear());
-            let came = ask(context, credential, request, id, manner).await;
+            let mut came = ask(context, credential, request, id, manner).await;
+            // The mark decides what is done next, or the window of a second use is short: at once.
+            if let Err(refusal) = &mut came.result
+                && matches!(refusal.stage, Stage::BrokenOff | Stage::Timeout)
+                && (sent.how.mark.is_some() || !window.is_zero())
+            {
+                refusal.class = Class::Transient;
+            }
             let fate = renewal::fate(&came.granted, came.result.as_ref().err());
             match (fate, last) {
                 // The second request was not even sent: the outcome of the first one is unknown still.

@@ -180,10 +180,39 @@ pub fn said<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value>
         Value::Number(number) => number.as_f64() != Some(0.0),
         Value::Array(items) => !items.is_empty(),
         Value::Object(fields) => !fields.is_empty(),
-        Value::String(text) => !["null", "none", "nil", "undefined", "false", "0"]
-            .contains(&text.trim().to_ascii_lowercase().as_str()),
+        Value::String(text) => !is_nothing(text) && text.trim() != "0",
         Value::Null => false,
     })
+}
+
+/// Words that servers and templates write where there is no value, in small letters without blanks, hyphens, slashes and
+/// underscores. IBM Cloud answers `"refresh_token": "not_supported"`.
+const NOTHING: [&str; 15] = [
+    "null",
+    "none",
+    "nil",
+    "undefined",
+    "na",
+    "nan",
+    "empty",
+    "false",
+    "notsupported",
+    "unsupported",
+    "notapplicable",
+    "notavailable",
+    "unavailable",
+    "notissued",
+    "notprovided",
+];
+
+/// Is it a word that stands for no value, or a dash and the like?
+pub fn is_nothing(text: &str) -> bool {
+    let text = text.trim();
+    let dashes = text.len() <= 3 && text.chars().all(|c| "-?*".contains(c));
+    let fits = |c: char| c.is_alphanumeric() || " -_/.<>()[]{}".contains(c);
+    let kept = text.chars().filter(|c| c.is_alphanumeric());
+    let bare: String = kept.flat_map(char::to_lowercase).take(24).collect();
+    dashes || (text.chars().all(fits) && NOTHING.contains(&bare.as_str()))
 }
 
 /// A number, or a text that is one. Never infinite.

@@ -8,7 +8,7 @@ use crate::{
     api::{Cloud, SigningAlgorithm},
     credential::{Places, SecretStyle, entra_authority},
     input::{self, NotObject},
-    oauth::{self, Class, Refusal, TokenEndpoint},
+    oauth::{self, Class, Refusal, Stage, TokenEndpoint},
 };
 
 /// Longest address that is taken from a document: what is kept of one must be little, since a namespace may have any
@@ -258,23 +258,39 @@ impl Seen {
 }
 
 /// Did nobody answer, so that other addresses of the same host would not be answered either?
-pub fn is_silence(refusal: &Refusal) -> bool {
-    let late = refusal.class == Class::Transient && refusal.reason.ends_with("Timeout");
-    refusal.http_status.is_none() && (refusal.not_sent || late)
+pub const fn is_silence(refusal: &Refusal) -> bool {
+    match refusal.stage {
+        Stage::Own
+        | Stage::Proxy
+        | Stage::Tunnel
+        | Stage::Name
+        | Stage::Connect
+        | Stage::Tls
+        | Stage::ClientCertificate
+        | Stage::Timeout => refusal.http_status.is_none(),
+        // A firewall that resets the connection for one path.
+        Stage::BrokenOff => refusal.not_sent,
+        Stage::Foreign | Stage::Answered => false,
+    }
 }
 
 /// Does a failed token request show that the endpoint is not where the document said? The document is read again then: an
 /// issuer that moves leaves behind a page that is not there, a web page, a redirect, a certificate of somebody else, or a
-/// name that does not resolve. Silence of a server that was connected to shows nothing.
+/// name that does not resolve. Silence of a server that was connected to shows nothing, nor does a proxy that fails for
+/// all hosts.
 pub fn disproves(refusal: &Refusal) -> bool {
-    match refusal.http_status {
-        Some(300..=399 | 404 | 405 | 410 | 421 | 501) => refusal.error.is_none(),
-        Some(200..=299) => ["MalformedAnswer", "WebPageReceived"].contains(&refusal.reason),
-        Some(_) => false,
-        None => {
-            let late = refusal.reason.ends_with("Timeout");
-            refusal.class == Class::Transient && (refusal.not_sent || !late)
+    match refusal.stage {
+        Stage::Own | Stage::Proxy => false,
+        Stage::Tunnel | Stage::Name | Stage::Connect | Stage::Tls | Stage::ClientCertificate => {
+            true
         }
+        Stage::Timeout => refusal.not_sent && refusal.http_status.is_none(),
+        Stage::BrokenOff => refusal.http_status.is_none(),
+        Stage::Foreign | Stage::Answered => match refusal.http_status {
+            Some(300..=399 | 404 | 405 | 410 | 421 | 501) => refusal.error.is_none(),
+            Some(200..=299) => refusal.stage == Stage::Foreign,
+            _ => false,
+        },
     }
 }
 
@@ -334,6 +350,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
             "DiscoveryFailed",
             text + &others(seen, first),
         )
+        .at(Stage::Foreign)
     }
 }
 
@@ -360,7 +377,7 @@ impl Unusable {
             Self::Issuer(named) => other_issuer(issuer, named.as_deref()),
             Self::TokenEndpoint(there) => no_endpoint(there.as_deref()),
         };
-        Refusal::local(Class::Invalid, "DiscoveryFailed", text)
+        Refusal::local(Class::Invalid, "DiscoveryFailed", text).at(Stage::Answered)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{error::Error, io};
 use rustls::{AlertDescription, CertificateError};
 
 use super::{
-    Class, Refusal,
+    Class, Refusal, Stage,
     chain::{self, Refused},
     trust::Count,
 };
@@ -69,6 +69,7 @@ pub(super) fn refusal(error: &(dyn Error + 'static), way: &Way) -> Option<Refusa
                     "ProxyUnreachable",
                     "the TLS handshake with the proxy for issuers failed; an administrator checks its URL and whether its CA is one of the system's",
                 )
+                .at(Stage::Proxy)
             } else {
                 tls_refusal(tls, way)
             });
@@ -104,18 +105,22 @@ pub(super) fn not_processed(error: &(dyn Error + 'static), no_connection: bool) 
     false
 }
 
-/// Did the server refuse because no client certificate, or no good one, was shown? Its own certificate was accepted
-/// before. A plain failure of the handshake says less, so it does not count.
-pub(super) fn wants_certificate(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    for _ in 0..16 {
-        let Some(this) = cause else { break };
-        if let Some(rustls::Error::AlertReceived(alert)) = tls_error(this) {
-            return refuses_certificate(*alert) && *alert != AlertDescription::HandshakeFailure;
-        }
-        cause = this.source();
+/// Was the server reached over TLS all the same, and its own certificate accepted? It demands a client certificate, which
+/// a credential with `client.mtls` shows, or it ended the connection after it had asked for one: TLS 1.2 has no word for a
+/// missing one, and some servers say none.
+pub(super) const fn is_reached(refusal: &Refusal, way: &Way) -> bool {
+    match refusal.stage {
+        Stage::ClientCertificate => true,
+        Stage::Connect | Stage::BrokenOff => way.seen.asked > 0,
+        Stage::Own
+        | Stage::Proxy
+        | Stage::Tunnel
+        | Stage::Name
+        | Stage::Tls
+        | Stage::Timeout
+        | Stage::Foreign
+        | Stage::Answered => false,
     }
-    false
 }
 
 /// TLS 1.3 reports a refused client certificate after the request has left, but nobody has read the request then
@@ -161,6 +166,10 @@ impl Tunnel {
     }
 
     fn refusal(self, proxy: Option<WithUser>) -> Refusal {
+        let stage = match self {
+            Self::Unreachable | Self::Broken | Self::Credentials => Stage::Proxy,
+            Self::Refused => Stage::Tunnel,
+        };
         let (reason, step) = match (self, proxy) {
             (Self::Unreachable, _) => (
                 "ProxyUnreachable",
@@ -183,7 +192,7 @@ impl Tunnel {
                 "the proxy for issuers opens no connection to this issuer; have the issuer's host and port allowed there, or see there why it cannot be reached",
             ),
         };
-        Refusal::local(Class::Transient, reason, step)
+        Refusal::local(Class::Transient, reason, step).at(stage)
     }
 }
 
@@ -204,6 +213,7 @@ fn tls_refusal(error: &rustls::Error, way: &Way) -> Refusal {
             "TlsFailed",
             format!("{}: {what}", way.place()),
         )
+        .at(Stage::Tls)
     };
     match error {
         rustls::Error::AlertReceived(alert) => {
@@ -214,6 +224,7 @@ fn tls_refusal(error: &rustls::Error, way: &Way) -> Refusal {
                 return Refusal {
                     class: Class::Denied,
                     reason: "ClientCertificateRefused",
+                    stage: Stage::ClientCertificate,
                     about_client: way.shows,
                     ..refusal
                 };
@@ -356,7 +367,7 @@ fn not_found(missing: NameNotFound, way: &Way) -> Refusal {
             "DNS did not answer for {host}; check the cluster's DNS and the network policies for port 53"
         ),
     };
-    Refusal::local(Class::Transient, "IssuerUnreachable", text)
+    Refusal::local(Class::Transient, "IssuerUnreachable", text).at(Stage::Name)
 }
 
 /// What happened to a connection, as the operating system says it.
@@ -378,7 +389,7 @@ pub(super) fn late(way: &Way) -> Refusal {
         "{} did not answer in time; apicred tries again",
         way.place()
     );
-    Refusal::local(Class::Transient, "IssuerTimeout", text)
+    Refusal::local(Class::Transient, "IssuerTimeout", text).at(Stage::Timeout)
 }
 
 /// A failure of which the libraries say little.
@@ -388,6 +399,11 @@ pub(super) fn plain(
     way: &Way,
 ) -> Refusal {
     let place = way.place();
+    let stage = match (connecting, timed_out) {
+        (_, true) => Stage::Timeout,
+        (true, false) => Stage::Connect,
+        (false, false) => Stage::BrokenOff,
+    };
     let (reason, text) = match (connecting, timed_out, way.proxy.is_some()) {
         (true, true, true) => (
             "ProxyTimeout",
@@ -428,7 +444,7 @@ pub(super) fn plain(
             ),
         ),
     };
-    Refusal::local(Class::Transient, reason, text)
+    Refusal::local(Class::Transient, reason, text).at(stage)
 }
 
 fn not_connected(error: &(dyn Error + 'static), way: &Way) -> String {

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{RawAnswer, response::fields};
-use crate::input::{get, is_exact, lossy, said, without_mark};
+use crate::input::{get, is_exact, is_nothing, lossy, said, without_mark};
 
 /// The name of the field (RFC 6749 section 5.1).
 const FIELD: &str = "refresh_token";
@@ -56,7 +56,7 @@ pub fn granted_in_part(raw: &RawAnswer) -> Granted {
 /// A token as text, exactly as it stands there. Some servers send numbers.
 fn text(value: &Value) -> Option<SecretString> {
     match value {
-        Value::String(text) if !text.trim().is_empty() && is_exact(text) => {
+        Value::String(text) if !is_nothing(text) && is_exact(text) => {
             Some(SecretString::from(text.as_str()))
         }
         Value::Number(number) if number.is_i64() || number.is_u64() => {
@@ -109,7 +109,7 @@ fn in_form(body: &[u8]) -> Option<SecretString> {
         return None;
     }
     url::form_urlencoded::parse(body)
-        .filter(|(key, value)| key == FIELD && !value.is_empty())
+        .filter(|(key, value)| key == FIELD && !is_nothing(value))
         .map(|(_, value)| SecretString::from(value.into_owned()))
         .last()
 }

@@ -276,8 +276,15 @@ impl Http {
         let chosen = chosen.map_err(not_sent)?;
         match chosen.client.head(root).send().await {
             Ok(_) => Ok(()),
-            Err(error) if broken::wants_certificate(&error) => Ok(()),
-            Err(error) => Err(transport(&error, &chosen.way())),
+            Err(error) => {
+                let way = chosen.way();
+                let refusal = transport(&error, &way);
+                if broken::is_reached(&refusal, &way) {
+                    Ok(())
+                } else {
+                    Err(refusal)
+                }
+            }
         }
     }
 

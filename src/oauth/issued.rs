@@ -6,14 +6,14 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
-    AnswerContext, Class, Granted, RawAnswer, Refusal, Token, granted,
+    AnswerContext, Class, Granted, RawAnswer, Refusal, Stage, Token, granted,
     lifetime::{self, NoEnd, is_guid},
     refusal::MOST_DIGITS,
     refused,
 };
 use crate::{
     credential::Credential,
-    input::{get, list, seconds, word},
+    input::{get, is_nothing, list, seconds, word},
     oauth::Grant,
 };
 
@@ -67,7 +67,7 @@ pub(super) fn access_token(fields: &Map<String, Value>) -> Option<String> {
     // Some servers write the value of a header.
     let scheme = text.get(..7).filter(|s| s.eq_ignore_ascii_case("bearer "));
     let token = scheme.map_or(&*text, |s| text[s.len()..].trim_start());
-    (!token.is_empty()).then(|| token.to_owned())
+    (!is_nothing(token)).then(|| token.to_owned())
 }
 
 /// Judges what was issued.
@@ -84,7 +84,7 @@ pub(super) fn token(
     let unusable = |reason, next_step: &str| Refusal {
         http_status: Some(raw.status),
         detail: Some(Box::new(refused::detail(raw, credential))),
-        ..Refusal::local(Class::Invalid, reason, next_step)
+        ..Refusal::local(Class::Invalid, reason, next_step).at(Stage::Answered)
     };
     let text = |name: &str| word(fields, name).map(std::borrow::Cow::into_owned);
     if token.len() > MAX_TOKEN {

@@ -53,10 +53,11 @@ pub use lifetime::audiences;
 pub(crate) use lifetime::claims_of;
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
 pub use needs::{Material, Need, account_audience, file, word};
-pub use refusal::{Class, Refusal, error_code};
+pub use refusal::{Class, Refusal, Stage, error_code};
 pub use request::{
     Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, known_endpoint, request,
 };
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};
 pub use token::{Claims, LifetimeSource, Token, uncertain};
+pub use unread::broken_off;

@@ -35,6 +35,35 @@ impl Class {
     }
 }
 
+/// How far an exchange came. Decisions go by it and by [`Class`], never by the text of a reason: whoever adds a failure
+/// names its stage, and each `match` of a stage is complete.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Stage {
+    /// Nobody was asked: a rule, a setting or an input of apicred's own says no.
+    #[default]
+    Own,
+    /// The proxy for issuers was not reached, wants credentials or broke.
+    Proxy,
+    /// The proxy for issuers opens no connection to this host.
+    Tunnel,
+    /// DNS has no address for the host, or does not answer.
+    Name,
+    /// No connection to the host, or one that broke before TLS stood.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The server demands a client certificate, or another one than it was shown.
+    ClientCertificate,
+    /// No connection, or no whole answer, in time.
+    Timeout,
+    /// The connection ended before the whole answer came.
+    BrokenOff,
+    /// An answer of something else than a token endpoint: a page, a document without any field of OAuth.
+    Foreign,
+    /// An answer of the issuer.
+    Answered,
+}
+
 /// Why there is no token. Carries nothing of the answer's body but codes and ids from fixed alphabets, and what
 /// [`super::echo`] lets through of the issuer's own words.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +72,8 @@ pub struct Refusal {
     pub class: Class,
     /// Stable reason for conditions and events.
     pub reason: &'static str,
+    /// How far it came.
+    pub stage: Stage,
     /// One sentence with the next step.
     pub next_step: String,
     /// HTTP status, if there was an answer.
@@ -92,6 +123,7 @@ impl Refusal {
         Self {
             class,
             reason,
+            stage: Stage::Own,
             next_step: next_step.into(),
             http_status: None,
             detail: None,
@@ -105,6 +137,12 @@ impl Refusal {
             until_change: false,
             retry_at: None,
         }
+    }
+
+    /// The same, with the stage at which it failed.
+    #[must_use]
+    pub fn at(self, stage: Stage) -> Self {
+        Self { stage, ..self }
     }
 
     /// The sentence for conditions and events: who answered what, the next step, what the issuer says itself, and where

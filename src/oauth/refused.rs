@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
-    Class, Grant, RawAnswer, Refusal, aadsts, challenge,
+    Class, Grant, RawAnswer, Refusal, Stage, aadsts, challenge,
     classes::{Meaning, Seen, classify, without_examples},
     consent,
     gateway::{self, By},
@@ -84,6 +84,7 @@ pub(super) fn refusal(
     let refusal = Refusal {
         class,
         reason,
+        stage: stage(&seen),
         next_step,
         http_status: Some(raw.status),
         detail: Some(Box::new(Detail {
@@ -112,6 +113,15 @@ pub(super) fn detail(raw: &RawAnswer, credential: Option<&Credential>) -> Detail
         content_type: media_type(raw, None),
         issuer: credential.map(|c| c.issuer.origin.clone()),
         ..Detail::default()
+    }
+}
+
+/// Did a token endpoint answer, as far as can be seen?
+const fn stage(seen: &Seen<'_>) -> Stage {
+    match (seen.error, seen.by) {
+        (None, Some(By::Page | By::Gateway(_))) => Stage::Foreign,
+        (None, None) if seen.status >= 200 && seen.status <= 299 => Stage::Foreign,
+        (Some(_), _) | (None, Some(By::NoCertificate) | None) => Stage::Answered,
     }
 }
 

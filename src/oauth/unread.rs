@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Class, RawAnswer, Refusal, refused};
-use crate::input::{NotObject, Unreadable, get, said};
+use super::{Class, RawAnswer, Refusal, Stage, refused};
+use crate::input::{NotObject, Unreadable, get, is_nothing, object, said};
 
 /// Tokens that are not the one that was requested.
 const OTHER_TOKENS: [&str; 5] = ["id_token", "refresh_token", "token", "jwt", "assertion"];
@@ -64,22 +64,71 @@ pub(super) fn completed(
     }
 }
 
-/// Did an answer that was too long to be read bring a token?
+/// An answer that was too long to be read.
 pub(super) fn too_large(raw: &RawAnswer) -> Refusal {
-    let brought = is_success(raw) && mentions_token(&NotObject::Short, &raw.body);
-    let class = if brought {
-        Class::Invalid
-    } else {
-        Class::Transient
-    };
+    let refusal = Refusal::local(
+        Class::Transient,
+        "AnswerTooLarge",
+        "the answer is larger than 1 MiB; is the URL a token endpoint?",
+    );
     Refusal {
         http_status: Some(raw.status),
         detail: Some(Box::new(refused::detail(raw, None))),
-        ..Refusal::local(
-            class,
-            "AnswerTooLarge",
-            "the answer is larger than 1 MiB; is the URL a token endpoint?",
-        )
+        ..refusal.at(Stage::Foreign)
+    }
+}
+
+/// Completes the refusal of an answer to a token request that did not come as a whole. One that begins like a success means
+/// that the token was issued, and is lost: another one in a moment would be lost alike.
+#[must_use]
+pub fn broken_off(part: &RawAnswer, refusal: Refusal) -> Refusal {
+    if !is_success(part) || is_page(part) {
+        return refusal;
+    }
+    if refusal.stage == Stage::Foreign {
+        // Too large. A megabyte of something else has no token behind it.
+        let brought = is_object(part) || mentions_token(&NotObject::Short, &part.body);
+        return if brought {
+            Refusal {
+                class: Class::Invalid,
+                stage: Stage::Answered,
+                ..refusal
+            }
+        } else {
+            refusal
+        };
+    }
+    let what = refusal.next_step.split("; apicred tries again").next();
+    let next_step = format!(
+        "{}; a token that was issued is lost with the answer, so apicred waits for minutes before it requests the next one; find out what ends connections early, at the issuer or between (a limit of time or size)",
+        what.unwrap_or_default()
+    );
+    Refusal {
+        class: Class::Invalid,
+        reason: "AnswerIncomplete",
+        next_step,
+        http_status: Some(part.status),
+        detail: Some(Box::new(refused::detail(part, None))),
+        ..refusal
+    }
+}
+
+/// Does it begin like an object of JSON?
+fn is_object(part: &RawAnswer) -> bool {
+    let body = crate::input::without_mark(&part.body);
+    body.trim_ascii_start().starts_with(b"{")
+}
+
+/// Is it the beginning of a document for people, which no token endpoint answers?
+fn is_page(part: &RawAnswer) -> bool {
+    match object(&part.body) {
+        Err(NotObject::WebPage | NotObject::Xml) => true,
+        Err(NotObject::Empty) => {
+            let kind = part.content_type.as_deref().unwrap_or_default();
+            let kind = kind.trim_start().to_ascii_lowercase();
+            kind.starts_with("text/html") || kind.starts_with("application/xhtml")
+        }
+        _ => false,
     }
 }
 
@@ -91,6 +140,7 @@ fn malformed(refusal: Refusal, next_step: String) -> Refusal {
     Refusal {
         class: Class::Invalid,
         reason: "MalformedAnswer",
+        stage: Stage::Answered,
         next_step,
         retry_after: None,
         about_client: false,
@@ -124,6 +174,12 @@ fn coding(raw: &RawAnswer, body: &Result<Map<String, Value>, NotObject>) -> Opti
 
 /// What an object without a readable access token has, and whether it brought a token.
 fn lacking(fields: &Map<String, Value>) -> (String, bool) {
+    if let Some(Value::String(text)) = get(fields, "access_token")
+        && is_nothing(text)
+    {
+        let seen = "the answer has a word for nothing (such as null, none or not_supported) in place of its access_token; see in the issuer's log why it issues none";
+        return (seen.to_owned(), true);
+    }
     if get(fields, "access_token").is_some() {
         let seen = "the answer has an access_token that is not a text; check that the URL is the token endpoint";
         return (seen.to_owned(), true);

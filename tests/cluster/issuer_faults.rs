@@ -177,7 +177,7 @@ fn nonsense() -> Vec<(&'static str, Effect, u32, Option<&'static str>)> {
             "dripping",
             Effect::Slow { ms_per_byte: 1000 },
             1,
-            Some("IssuerTimeout"),
+            Some("AnswerIncomplete"),
         ),
         (
             "huge",
@@ -237,7 +237,7 @@ fn nonsense_is_told_and_outlived() {
                         "{name}: {told:?}"
                     );
                     // After a token that is not used, the next request waits for minutes, or for somebody.
-                    if ["huge", "truncated", "infinite"].contains(&name) {
+                    if ["dripping", "huge", "truncated", "infinite"].contains(&name) {
                         place.request_renewal("c").await;
                     }
                 }

@@ -11,7 +11,7 @@ use crate::{
         Redirect, Seen, Unusable, addresses, completed, conclude, disproves, is_silence, read,
         redirected,
     },
-    oauth::{Class, Refusal, TokenEndpoint},
+    oauth::{Class, Refusal, Stage, TokenEndpoint},
 };
 
 const ISSUER: &str = "https://i.example.com/realm";
@@ -405,69 +405,77 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
     }
 }
 
+/// Every stage, and whether a failure at it is silence of the whole host and disproves the endpoint: of a request that was
+/// not sent, and of one that may have been.
 #[test]
-fn a_host_that_does_not_answer_is_not_asked_for_every_address() {
-    let local = |reason, not_sent| Refusal {
+fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong() {
+    let at = |stage, not_sent| Refusal {
         not_sent,
-        ..Refusal::local(Class::Transient, reason, "")
+        ..Refusal::local(Class::Transient, "AnyReason", "").at(stage)
     };
-    for (refusal, silent) in [
-        (local("IssuerUnreachable", true), true),
-        (local("TlsFailed", true), true),
-        (local("IssuerTimeout", false), true),
-        (local("ProxyTimeout", false), true),
+    #[rustfmt::skip]
+    let rows = [
+        (Stage::Own, true, (true, false)),
+        (Stage::Own, false, (true, false)),
+        (Stage::Proxy, true, (true, false)),
+        (Stage::Tunnel, true, (true, true)),
+        (Stage::Name, true, (true, true)),
+        (Stage::Connect, true, (true, true)),
+        (Stage::Tls, true, (true, true)),
+        (Stage::ClientCertificate, true, (true, true)),
+        (Stage::ClientCertificate, false, (true, true)),
+        (Stage::Timeout, true, (true, true)),
+        // It was connected to, so it is there.
+        (Stage::Timeout, false, (true, false)),
         // A firewall that resets the connection for one path.
-        (local("IssuerUnreachable", false), false),
-        (
-            Refusal {
+        (Stage::BrokenOff, false, (false, true)),
+        (Stage::BrokenOff, true, (true, true)),
+        (Stage::Foreign, false, (false, false)),
+        (Stage::Answered, false, (false, false)),
+    ];
+    for (stage, not_sent, (silent, wrong)) in rows {
+        for class in [Class::Transient, Class::Denied, Class::Invalid] {
+            let refusal = Refusal {
+                class,
+                ..at(stage, not_sent)
+            };
+            assert_eq!(is_silence(&refusal), silent, "{refusal:?}");
+            assert_eq!(disproves(&refusal), wrong, "{refusal:?}");
+            let answered = Refusal {
                 http_status: Some(200),
-                ..local("AnswerTooLarge", false)
-            },
-            false,
-        ),
-    ] {
-        assert_eq!(is_silence(&refusal), silent, "{refusal:?}");
+                ..refusal
+            };
+            assert!(!is_silence(&answered) || not_sent, "{answered:?}");
+        }
     }
 }
 
 #[test]
 fn an_endpoint_proves_wrong_by_what_a_move_leaves_behind() {
-    let answered = |status, reason, error: Option<&str>| Refusal {
+    let answered = |status, stage, error: Option<&str>| Refusal {
         http_status: Some(status),
         error: error.map(str::to_owned),
-        ..Refusal::local(Class::Invalid, reason, "")
+        ..Refusal::local(Class::Invalid, "AnyReason", "").at(stage)
     };
-    let silent = |reason, not_sent| Refusal {
-        not_sent,
-        ..Refusal::local(Class::Transient, reason, "")
-    };
+    let (page, word) = (Stage::Foreign, Stage::Answered);
     for (refusal, wrong) in [
-        (answered(404, "EndpointNotFound", None), true),
-        (answered(405, "EndpointNotFound", None), true),
-        (answered(410, "EndpointNotFound", None), true),
-        (answered(421, "IssuerFailed", None), true),
-        (answered(308, "RedirectRefused", None), true),
-        (answered(200, "WebPageReceived", None), true),
-        (answered(200, "MalformedAnswer", None), true),
+        (answered(404, word, None), true),
+        (answered(404, page, None), true),
+        (answered(405, word, None), true),
+        (answered(410, word, None), true),
+        (answered(421, word, None), true),
+        (answered(308, word, None), true),
+        (answered(200, page, None), true),
         // An OAuth answer comes from a token endpoint, whatever its status.
-        (
-            answered(404, "ClientRefused", Some("invalid_client")),
-            false,
-        ),
-        (answered(200, "TokenTypeNotSupported", None), false),
-        (answered(400, "InvalidScope", Some("invalid_scope")), false),
-        (answered(401, "ClientSecretRefused", None), false),
-        (answered(429, "Throttled", None), false),
-        (answered(503, "IssuerUnavailable", None), false),
-        (silent("TlsFailed", true), true),
-        (silent("IssuerUnreachable", true), true),
-        (silent("IssuerTimeout", true), true),
-        // It was connected to, so it is there.
-        (silent("IssuerTimeout", false), false),
-        (
-            Refusal::local(Class::Invalid, "AddressNotAllowed", ""),
-            false,
-        ),
+        (answered(404, word, Some("invalid_client")), false),
+        (answered(200, word, None), false),
+        (answered(200, Stage::BrokenOff, None), false),
+        (answered(200, Stage::Timeout, None), false),
+        (answered(400, word, Some("invalid_scope")), false),
+        (answered(401, word, None), false),
+        (answered(403, page, None), false),
+        (answered(429, word, None), false),
+        (answered(503, page, None), false),
     ] {
         assert_eq!(disproves(&refusal), wrong, "{refusal:?}");
     }

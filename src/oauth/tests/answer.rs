@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{NOW, at, secs},
-    oauth::{AnswerContext, Class, LifetimeSource, RawAnswer, Refusal, Token, answer},
+    oauth::{
+        AnswerContext, Class, LifetimeSource, RawAnswer, Refusal, Stage, Token, answer, broken_off,
+    },
 };
 
 pub(super) fn raw(status: u16, content_type: &str, body: &[u8]) -> RawAnswer {
@@ -291,7 +293,10 @@ fn an_answer_that_is_none_is_named() {
     let (transient, invalid) = (Class::Transient, Class::Invalid);
     let gzip: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
     #[rustfmt::skip]
-    let cases: [(Option<&str>, &[u8], Class, &str); 16] = [
+    let cases: [(Option<&str>, &[u8], Class, &str); 19] = [
+        (None, b"{\"access_token\":\"not_supported\"}", invalid, "word for nothing"),
+        (None, b"{\"access_token\":\"N/A\",\"token_type\":\"Bearer\"}", invalid, "word for nothing"),
+        (None, b"{\"access_token\":\"Bearer null\"}", invalid, "access_token"),
         (Some("gzip"), gzip, invalid, "compressed with gzip"),
         (Some("identity, GZIP"), gzip, invalid, "compressed with gzip"),
         (None, gzip, invalid, "compressed with gzip"),
@@ -339,6 +344,60 @@ fn an_answer_that_is_none_is_named() {
     let refusal = refused(answer(&refused_one, context));
     assert_eq!(refusal.reason, "ClientRefused");
     assert!(refusal.message().contains("compressed with gzip"));
+}
+
+/// How an answer that begins with these bytes and does not end counts.
+#[test]
+fn an_answer_that_broke_off_is_not_requested_again_at_once() {
+    let ended = || {
+        let text =
+            "the connection to a:443 ended before the whole answer came; apicred tries again";
+        Refusal::local(Class::Transient, "IssuerUnreachable", text).at(Stage::BrokenOff)
+    };
+    let late = || Refusal::local(Class::Transient, "IssuerTimeout", "late").at(Stage::Timeout);
+    let large = |part: &RawAnswer| crate::oauth::unread::too_large(part);
+    let json = "application/json";
+    for (status, kind, body, lost) in [
+        (200, json, "{\"access_token\":\"opa", true),
+        (200, json, "{\"expires_in\":1", true),
+        (200, json, "", true),
+        (201, "text/plain", "access_token=op", true),
+        (200, "", "", true),
+        (200, "text/html", "", false),
+        (200, "text/html; charset=utf-8", "<html><bo", false),
+        (200, json, "<!doctype html><html", false),
+        (200, "text/xml", "<?xml version=", false),
+        (400, json, "{\"error\":\"invalid", false),
+        (503, json, "", false),
+    ] {
+        let part = raw(status, kind, body.as_bytes());
+        for refusal in [ended(), late()] {
+            let (class, reason, stage) = (refusal.class, refusal.reason, refusal.stage);
+            let told = broken_off(&part, refusal);
+            let message = told.message();
+            let expected = if lost {
+                (Class::Invalid, "AnswerIncomplete", stage, Some(status))
+            } else {
+                (class, reason, stage, None)
+            };
+            let seen = (told.class, told.reason, told.stage, told.http_status);
+            assert_eq!(seen, expected, "{status} {kind} {body}");
+            assert_eq!(message.contains("lost with the answer"), lost, "{message}");
+            assert!(!lost || !message.contains("tries again"), "{message}");
+        }
+        let told = broken_off(&part, large(&part));
+        let lost = lost && (body.starts_with('{') || body.contains("access_token"));
+        let class = if lost {
+            Class::Invalid
+        } else {
+            Class::Transient
+        };
+        assert_eq!(
+            (told.class, told.reason),
+            (class, "AnswerTooLarge"),
+            "{body}"
+        );
+    }
 }
 
 #[test]

@@ -127,6 +127,37 @@ fn what_is_no_refresh_token_is_not_taken_for_one() {
         json_told(&json!({ "access_token": "a", "refresh_token": "" })),
         "same"
     );
+    // IBM Cloud, and what templates write.
+    for word in [
+        "not_supported",
+        "NOT_SUPPORTED",
+        "Not Supported",
+        "unsupported",
+        "none",
+        "null",
+        "<null>",
+        "N/A",
+        "n.a.",
+        "nil",
+        "undefined",
+        "-",
+        "--",
+        "false",
+        "not applicable",
+    ] {
+        let both = json!({ "access_token": "a", "refresh_token": word });
+        assert_eq!(json_told(&both), "same", "{word}");
+        let alone = json!({ "access_token": word, "refresh_token": word });
+        assert_eq!(json_told(&alone), "nothing", "{word}");
+        let form = format!("access_token=a&refresh_token={word}&x=");
+        let kind = "application/x-www-form-urlencoded";
+        assert_eq!(told(200, kind, &form), "same", "{word}");
+    }
+    // Nothing that is a token, however short.
+    for token in ["no", "nul", "none-1", "1/none", "n/a=", "!"] {
+        let both = json!({ "access_token": "a", "refresh_token": token });
+        assert_eq!(json_told(&both), token);
+    }
     assert_eq!(
         json_told(&json!({ "access_token": "a", "error": "server_error" })),
         "nothing"

@@ -692,6 +692,108 @@ fn a_client_certificate_that_is_missing_or_refused_is_no_fault_of_the_bundle() {
     });
 }
 
+/// Relays to this server. The second time that the client sends something, it is answered with these bytes: servers of TLS
+/// 1.2 answer a client without a certificate so.
+async fn cut_short(port: u16, with: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let with = with.clone();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let (mut bytes, mut first) = ([0; 16 * 1024], [0]);
+                let n = client.read(&mut bytes).await.unwrap();
+                server.write_all(&bytes[..n]).await.unwrap();
+                loop {
+                    tokio::select! {
+                        n = server.read(&mut bytes) => {
+                            let n = n.unwrap();
+                            client.write_all(&bytes[..n]).await.unwrap();
+                        }
+                        _ = client.peek(&mut first) => break,
+                    }
+                }
+                let _ = client.read(&mut bytes).await;
+                let _ = client.write_all(&with).await;
+                let _ = client.shutdown().await;
+                while client.read(&mut bytes).await.is_ok_and(|n| n > 0) {}
+            });
+        }
+    });
+    own
+}
+
+/// An issuer whose credentials show certificates is reached, whatever its server says to a client without one.
+#[test]
+fn a_server_that_demands_a_client_certificate_is_reached_and_another_one_is_not() {
+    run(async {
+        let (top, clients) = (root("Root"), root("Clients"));
+        let local = Shows::leaf(&for_names(&["localhost"]), &top, &[]);
+        let tls12 = &[&rustls::version::TLS12][..];
+        let demands = |versions| Does::Tls(server_box(&local, Some(&clients), versions));
+        let old = start(demands(tls12)).await;
+        let new = start(demands(&[&rustls::version::TLS13][..])).await;
+        let plain = start(Does::Tls(server_box(&local, None, tls12))).await;
+        let (handshake, certificate) = (alert(40), alert(42));
+        for (case, port, reached, reason) in [
+            ("tls 1.2", old, true, "ClientCertificateRefused"),
+            ("tls 1.3", new, true, "ClientCertificateRefused"),
+            (
+                "alert 40",
+                cut_short(old, handshake.clone()).await,
+                true,
+                "ClientCertificateRefused",
+            ),
+            (
+                "alert 42",
+                cut_short(old, certificate).await,
+                true,
+                "ClientCertificateRefused",
+            ),
+            (
+                "closed",
+                cut_short(old, Vec::new()).await,
+                true,
+                "IssuerUnreachable",
+            ),
+            ("asks for none", plain, true, ""),
+            // Nobody asked for a certificate: the same alert means no common cipher.
+            (
+                "alert 40, not asked",
+                cut_short(plain, handshake).await,
+                false,
+                "TlsFailed",
+            ),
+            (
+                "closed, not asked",
+                cut_short(plain, Vec::new()).await,
+                false,
+                "IssuerUnreachable",
+            ),
+        ] {
+            let http = Http::default();
+            let url = Url::parse(&format!("https://localhost:{port}/token")).unwrap();
+            let told = http.reach(&issuer(Some(&top.pem())), &url).await;
+            assert_eq!(told.is_ok(), reached, "{case}: {told:?}");
+            let sent = shown(&http, port, &top.pem(), None).await;
+            let refusal = sent.err();
+            assert_eq!(refusal.as_ref().map_or("", |r| r.reason), reason, "{case}");
+            if reached && let Some(refusal) = refusal {
+                assert!(
+                    refusal.next_step.contains("client.mtls"),
+                    "{case}: {refusal:?}"
+                );
+            }
+        }
+        // A certificate that nobody trusts is no reason to be content.
+        let url = Url::parse(&format!("https://localhost:{old}/token")).unwrap();
+        let http = Http::default();
+        let told = http.reach(&issuer(None), &url).await;
+        assert_eq!(told.map_err(|r| r.reason), Err("TlsFailed"));
+    });
+}
+
 #[test]
 fn every_key_that_tls_takes_is_shown_to_servers() {
     run(async {
