@@ -794,6 +794,19 @@ fn tests_in(code: &str) -> BTreeSet<String> {
     found
 }
 
+/// Other pages and issues name a threat by its number.
+#[test]
+fn each_threat_has_one_number() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/threat-model.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let numbers: Vec<usize> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| T")?.split_once(" |")?.0.parse().ok())
+        .collect();
+    let expected: Vec<usize> = (1..=numbers.len()).collect();
+    assert!(numbers.len() > 20 && numbers == expected, "{numbers:?}");
+}
+
 #[test]
 fn each_test_that_a_page_names_exists() {
     let sample = "#[test]\nfn a() {\n    fn b() {}\n}\nfn c() {}\n#[test]\n#[ignore = \"x\"]\nfn d() {}\n\

@@ -14,7 +14,7 @@ use super::{
     gate::Permit,
     hint, identity, ids,
     materials::{self, Read},
-    refresh::{self, Refresh, Unsaved},
+    refresh::{self, Published, Refresh, Unsaved},
 };
 use crate::{
     credential::{Credential, Key, Lent, Proof, binding},
@@ -124,8 +124,17 @@ pub(super) async fn acquire(
         };
         let (used, with) = (read.used.clone(), read.with.clone());
         let (odd, content) = (read.material.odd(), read.fingerprint.clone());
-        let until = observed.record().map(|r| r.expires_at);
-        match one(context, (credential, key), &endpoint, read, &permit, until).await {
+        let published = Published::of(observed.record());
+        match one(
+            context,
+            (credential, key),
+            &endpoint,
+            read,
+            &permit,
+            published,
+        )
+        .await
+        {
             Ok(acquired) => return Ok(acquired),
             Err(mut refusal) => {
                 // Servers answer a wrong secret in many ways. Neither a password nor a refresh token is sent once more
@@ -220,7 +229,7 @@ async fn one(
     endpoint: &TokenEndpoint,
     mut read: Read,
     permit: &Arc<Permit>,
-    published_until: Option<Timestamp>,
+    published: Published,
 ) -> Result<Acquired, Refusal> {
     let ends = read.material.ends();
     let now = context.clock.now();
@@ -245,7 +254,7 @@ async fn one(
             key: key.clone(),
             endpoint: endpoint.clone(),
             state,
-            published_until,
+            published,
         };
         refresh.spawn(read, Arc::clone(permit)).await
     } else {
@@ -366,7 +375,7 @@ async fn exchange(
         }
         send(&world, &asker, request, id).await
     };
-    if !credential.grant.is_shareable() {
+    if !credential.is_shareable() {
         return flight.await.map(Arc::new);
     }
     let key = (

@@ -422,6 +422,12 @@ async fn was_deleted(
 
 /// Does the server itself say that this object does not exist any more, or is being deleted?
 pub(super) async fn is_gone(context: &Context, uid: &str, key: &Key) -> Result<bool, Trouble> {
+    let living = uid_of_name(context, key).await?;
+    Ok(living.as_deref() != Some(uid))
+}
+
+/// The UID of the credential that has this name, as the server itself says; one that is being deleted has it no more.
+pub(super) async fn uid_of_name(context: &Context, key: &Key) -> Result<Option<String>, Trouble> {
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
     // By a list: the role needs no further verb for it.
     let this = ListParams::default().fields(&format!("metadata.name={}", key.name));
@@ -429,9 +435,9 @@ pub(super) async fn is_gone(context: &Context, uid: &str, key: &Key) -> Result<b
         api.list_metadata(&this)
     })
     .await?;
-    let lives =
-        |meta: &ObjectMeta| meta.uid.as_deref() == Some(uid) && meta.deletion_timestamp.is_none();
-    Ok(!found.items.iter().any(|c| lives(&c.metadata)))
+    let lives = |meta: &ObjectMeta| meta.deletion_timestamp.is_none();
+    let mut living = found.items.into_iter().map(|c| c.metadata).filter(lives);
+    Ok(living.find_map(|meta| meta.uid))
 }
 
 /// To the second: one pause is one message.

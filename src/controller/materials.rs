@@ -79,6 +79,18 @@ impl Opened {
         }
     }
 
+    /// May this text of it be sent to any issuer?
+    fn may_send(
+        &self,
+        context: &Context,
+        credential: &Credential,
+        text: &SecretString,
+    ) -> Result<(), Refusal> {
+        let own = &context.settings.identity.api_audiences;
+        let (notes, text) = (self.meta.annotations.as_ref(), text.expose_secret());
+        binding::may_send_text(credential, &self.name, notes, text, own).map_err(|d| denied(&d))
+    }
+
     fn bytes(&self, key: &str, lacking: Lacking) -> Result<&[u8], Refusal> {
         self.data.get(key).map(|b| b.0.as_slice()).ok_or_else(|| {
             Refusal::local(
@@ -132,8 +144,10 @@ pub(super) async fn read(
             _ => {
                 let lacking = Lacking::CLIENT_SECRET;
                 let bytes = secret.bytes(&reference.key, lacking)?;
-                Material::from_secret_bytes(bytes)
-                    .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?
+                let text = oauth::word(bytes)
+                    .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
+                secret.may_send(context, credential, &text)?;
+                Material::Secret(text)
             }
         };
         used = Some(secret.mark(&reference.key));
@@ -159,6 +173,7 @@ pub(super) async fn read(
         let lacking = Lacking::SOURCE;
         let supply = take(secret.bytes(&reference.key, lacking)?)
             .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
+        secret.may_send(context, credential, &supply)?;
         supplies.push(supply);
         with.push(secret.mark(&reference.key));
         if matches!(credential.grant, Grant::RefreshToken(_)) {

@@ -27,7 +27,7 @@ use crate::{
         spent,
     },
     plan::fingerprint::{self, DigestKey},
-    publish::{SourceMark, SourceUse},
+    publish::{Record, SourceMark, SourceUse},
 };
 
 /// Between two tries to store an answer that cannot be stored, at the end of the process.
@@ -40,8 +40,26 @@ pub(super) struct Refresh {
     pub(super) key: Key,
     pub(super) endpoint: TokenEndpoint,
     pub(super) state: StateSecret,
-    /// When the published token expires, if there is one.
-    pub(super) published_until: Option<Timestamp>,
+    /// What the target says of the token that is published, if there is one.
+    pub(super) published: Published,
+}
+
+/// What a refresh must know of the published token.
+#[derive(Clone, Default)]
+pub(super) struct Published {
+    /// When it expires.
+    pub(super) until: Option<Timestamp>,
+    /// The version of the state Secret that the refresh before has left.
+    pub(super) state: Option<SourceMark>,
+}
+
+impl Published {
+    pub(super) fn of(record: Option<&Record>) -> Self {
+        Self {
+            until: record.map(|r| r.expires_at),
+            state: record.and_then(|r| r.sources.with.first().cloned()),
+        }
+    }
 }
 
 /// The answer to a refresh, with all that is needed to store it later.
@@ -219,14 +237,17 @@ impl Refresh {
         );
         let request = digests.fingerprint(&place, &[]);
         let mut notes = Notes::read(self.state.annotations.as_ref());
-        // A refresh token that apicred has not stored itself may be one that it has spent, and whoever replaced it may
-        // have dropped the notes as well.
-        if !rule.is_always() && notes.stored.as_ref() != Some(&token) {
+        // A Secret that is not as apicred has left it may hold a refresh token that apicred has spent. Whoever replaced it may
+        // have dropped the notes, and a backup has put back those of its time.
+        let left = self.published.state.as_ref() == Some(&self.state.mark())
+            && notes.stored.as_ref() == Some(&token);
+        if !rule.is_always() && !left {
             let noted = state_secret::spent_on_target(&context, credential, &self.state).await?;
             notes.spent = spent::merge(&notes.spent, &noted);
         }
         let name = format!("{}/{}", credential.namespace, credential.name);
         let remembered = context.with_state(&self.key, &credential.uid, |s| s.marks.clone());
+        notes.spent = spent::merge(&notes.spent, &remembered.spent);
         let now = context.clock.now();
         let attempt = renewal::Attempt {
             credential: &name,
@@ -234,7 +255,7 @@ impl Refresh {
             token: &token,
             request: &request,
             remembered: &remembered,
-            published_until: self.published_until,
+            published_until: self.published.until,
         };
         let how = match renewal::before(&notes, rule, &attempt, now) {
             Step::Send(how) => how,
@@ -348,13 +369,16 @@ async fn store(
             Fate::Intact => sent.how.doubt.clone().map(|m| (sent.token.clone(), m)),
             Fate::Rotated | Fate::Kept | Fate::Dead => None,
         };
+        if fate == Fate::Rotated && !credential.issuer.reuse.is_always() {
+            s.marks.spend(&sent.token, sent.at);
+        }
     });
     let stored = state_secret::finish(context, credential, &mut answered).await;
     let irreplaceable = matches!(fate, Fate::Rotated | Fate::Kept | Fate::Dead);
     match stored {
         Ok(Stored::Yes) => context.with_state(key, &uid, |s| s.marks.void.clear()),
         Ok(Stored::Replaced) => {
-            context.with_state(key, &uid, |s| s.marks = renewal::Remembered::default());
+            context.with_state(key, &uid, |s| s.marks.replaced());
             answered.came.result?;
             return Err(Refusal::local(
                 Class::Transient,

@@ -14,7 +14,7 @@ use super::{
     acquire,
     calls::call,
     context::{Context, Revocable, key_of},
-    execute::is_gone,
+    execute::{is_gone, uid_of_name},
     ids,
     lanes::Lanes,
     materials::{self, denied},
@@ -206,6 +206,9 @@ async fn attempt(
     if !context.may_act() {
         return Err(fault("this process does not lead any more"));
     }
+    if kind == Revoked::RefreshToken {
+        is_unused(context, credential).await?;
+    }
     let answer = context.http.send(&credential.issuer, request).await?;
     if (200..=299).contains(&answer.status) {
         Ok(())
@@ -215,6 +218,21 @@ async fn attempt(
             ..fault("the issuer does not revoke it; it ends by itself")
         })
     }
+}
+
+/// Is the refresh token without a user? A credential that was replaced (`kubectl replace --force`, a GitOps tool) has a
+/// successor of its name, which goes on with the same sign-in.
+async fn is_unused(context: &Context, credential: &Credential) -> Result<(), Refusal> {
+    let key = Key {
+        namespace: credential.namespace.clone(),
+        name: credential.name.clone(),
+    };
+    let why = match uid_of_name(context, &key).await {
+        Ok(None) => return Ok(()),
+        Ok(Some(_)) => "a credential of this name exists again, and uses the refresh token",
+        Err(_) => "the API server did not confirm that no credential uses the refresh token",
+    };
+    Err(Refusal::local(Class::Invalid, "RevocationFailed", why))
 }
 
 /// The token out of its Secret, and what issued it, if garbage collection was not faster. Only the token that apicred

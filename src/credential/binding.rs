@@ -5,6 +5,7 @@
 //! | [`may_ask`] | may this namespace request this of this issuer? |
 //! | [`may_open`] | may the content of this Secret serve this credential, for this purpose? |
 //! | [`may_post`] | may it be sent to this origin? |
+//! | [`may_send_text`] | may this text of it be sent to any issuer at all? |
 //! | [`may_use_account`], [`may_leave`] | may a token of this ServiceAccount be made, and sent? |
 //! | [`may_return`], [`may_refresh`] | may a token that an issuer gave be sent to this one? |
 
@@ -144,7 +145,7 @@ pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Res
 
 /// Does it hold a token that apicred published, for whichever credential? The owner reference counts as well: an
 /// annotation can be removed.
-fn is_published(meta: &ObjectMeta) -> bool {
+pub fn is_published(meta: &ObjectMeta) -> bool {
     let noted = meta.annotations.as_ref().is_some_and(|a| {
         [names::CREDENTIAL_UID, names::CREDENTIAL]
             .iter()
@@ -413,6 +414,36 @@ pub fn may_leave(account: &str, token: &str, api_audiences: &[String]) -> Result
     audiences
         .iter()
         .try_for_each(|audience| may_request_audience(account, audience, api_audiences))
+}
+
+/// May this text of a Secret be sent to the credential's issuer? A token that an API server accepts may not, wherever it is
+/// stored: `kubernetes.io/service-account-token` Secrets stand in a namespace beside client secrets, and whoever creates
+/// credentials could name one as a subject token. With `allowed-issuers` its owner has said where it may go.
+///
+/// # Errors
+/// When the text is such a token, and its owner has not named any issuer.
+pub fn may_send_text(
+    credential: &Credential,
+    secret: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+    text: &str,
+    api_audiences: &[String],
+) -> Result<(), Denial> {
+    let limited = annotations.is_some_and(|a| a.contains_key(names::ALLOWED_ISSUERS));
+    if limited || matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
+        return Ok(());
+    }
+    // Some store the header with the token.
+    let token = text.rsplit(' ').next().unwrap_or(text);
+    let accepted = |audience: &String| is_api_server(audience) || api_audiences.contains(audience);
+    if !oauth::is_legacy_account_token(token) && !oauth::audiences(token).iter().any(accepted) {
+        return Ok(());
+    }
+    Err(Denial::ServiceAccountToken(format!(
+        "Secret {secret} holds a token of a ServiceAccount that an API server of Kubernetes accepts: its holder can sign in to the cluster; use a serviceAccount with the issuer's audience instead, or its owner sets the annotation {}: {} on the Secret",
+        names::ALLOWED_ISSUERS,
+        credential.issuer.origin
+    )))
 }
 
 /// Is this an audience that API servers usually accept as their own? [`may_request_audience`] also compares the

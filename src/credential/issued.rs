@@ -1,7 +1,7 @@
 //! Which issuer issued a token, and where the token may go back to. A part of [`super::binding`].
 //!
 //! An issuer is more than the host that it answers at: a server of many realms has them all at one origin. It is known by its
-//! identifier where it has a discovery document, else by the path of its token endpoint, and at Entra ID by its tenant. An
+//! identifier where it has a discovery document, else by the path and query of its token endpoint, and at Entra ID by its tenant. An
 //! administrator who changes the address of a `ClusterTokenIssuer` on its host says by that that it is the same issuer.
 
 use std::collections::BTreeMap;
@@ -44,7 +44,11 @@ pub fn issuer_mark(credential: &Credential, endpoint: &TokenEndpoint) -> String 
         }
         Endpoint::Fixed(_) | Endpoint::Nowhere => {
             let origin = endpoint.url.origin().ascii_serialization();
-            trimmed(&format!("{origin}{}", endpoint.url.path())).to_owned()
+            let path = format!("{origin}{}", endpoint.url.path());
+            // Some servers tell their realms apart by the query: `?p=POLICY` of Azure AD B2C.
+            let query = endpoint.url.query();
+            let query = query.map_or_else(String::new, |query| format!("?{query}"));
+            format!("{}{query}", trimmed(&path))
         }
     };
     match &issuer.id {

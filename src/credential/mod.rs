@@ -84,6 +84,12 @@ impl Credential {
         self.proof.alternatives()
     }
 
+    /// May one answer serve this credential and others that request the same at this moment? Not if its token is revoked with
+    /// it: the others would keep a token that is of no use.
+    pub fn is_shareable(&self) -> bool {
+        self.grant.is_shareable() && !self.revoke_on_delete
+    }
+
     /// Keys of Secrets that the grant needs, all of them.
     pub fn companions(&self) -> Vec<SecretKeyRef> {
         let needs = self.grant.needs();

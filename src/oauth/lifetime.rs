@@ -191,6 +191,14 @@ pub fn audiences(token: &str) -> Vec<String> {
     .unwrap_or_default()
 }
 
+/// Is it a token of a ServiceAccount without an audience, as Secrets of the type `kubernetes.io/service-account-token` hold?
+/// Each API server of its cluster accepts it, and it does not expire (source: pkg/serviceaccount/legacy.go of Kubernetes).
+pub fn is_legacy_account_token(token: &str) -> bool {
+    let claims = claims(token);
+    let issuer = claims.as_ref().and_then(|c| c.get("iss"));
+    issuer.and_then(Value::as_str) == Some("kubernetes/serviceaccount")
+}
+
 /// The claims about rights. What could not stand in an annotation or a condition is left out, and so is what is
 /// beyond a bound: roles are short words.
 fn rights(claims: &Map<String, Value>) -> Claims {

@@ -48,9 +48,9 @@ pub use explain::explained;
 pub use grant::Grant;
 pub use granted::{Granted, granted, granted_in_part};
 pub use keys::{Identity, Validity};
-pub use lifetime::audiences;
 #[cfg(test)]
 pub(crate) use lifetime::claims_of;
+pub use lifetime::{audiences, is_legacy_account_token};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
 pub use needs::{Material, Need, account_audience, file, word};
 pub use refusal::{Class, Refusal, Stage, error_code};

@@ -9,8 +9,9 @@ use crate::{
     input,
 };
 
-/// Longest text that is taken from a Secret: 16 KiB for a word, 64 KiB for a file of keys.
-const MAX_WORD: usize = 16 * 1024;
+/// Longest text that is taken from a Secret. A refresh token that apicred has stored must be readable: some issuers put
+/// encrypted claims of a user with many groups into it.
+const MAX_WORD: usize = 64 * 1024;
 const MAX_FILE: usize = 64 * 1024;
 
 /// One thing to read.
@@ -121,7 +122,7 @@ pub fn word(bytes: &[u8]) -> Result<SecretString, String> {
         return Err("is empty; store the value under it".to_owned());
     }
     if text.len() > MAX_WORD {
-        return Err("is longer than 16 KiB; secrets and tokens are shorter".to_owned());
+        return Err("is longer than 64 KiB; secrets and tokens are shorter".to_owned());
     }
     if text.chars().any(char::is_control) {
         let what = if text.contains("-----BEGIN ") {

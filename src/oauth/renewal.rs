@@ -21,6 +21,11 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// The same where the issuer accepts a second use.
 const PATIENCE_WITH_REUSE: SignedDuration = SignedDuration::from_secs(15);
 
+/// For how long after a mark its request may still be out, or its answer may not be stored yet: two requests, and 35 s for
+/// the writes of a process that has lost its lease (app.rs), with a minute for clocks that differ. Nobody sends the refresh
+/// token again before that, also if the published token has expired.
+const SETTLES: SignedDuration = SignedDuration::from_secs(2 * 20 + 35 + 60);
+
 /// What an issuer does with a refresh token that comes a second time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReuseRule {
@@ -135,6 +140,9 @@ fn request_in(verdict: &str) -> Option<String> {
 /// How many void marks are remembered. A write that was not answered lands within minutes or never.
 const MOST_VOID: usize = 32;
 
+/// How many spent refresh tokens are remembered beside the notes. A restore brings back one of the last hours.
+const MOST_SPENT: usize = 16;
+
 /// What a process remembers of its requests beside the notes on the state Secret.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
@@ -144,6 +152,8 @@ pub struct Remembered {
     /// Digest of a refresh token that was sent with unknown outcome, and its mark: somebody may replace the Secret and
     /// drop its annotations.
     pub doubt: Option<(String, Mark)>,
+    /// Refresh tokens that this process has spent: a restore of a namespace takes the notes on both Secrets back as well.
+    pub spent: Vec<Spent>,
 }
 
 impl Remembered {
@@ -168,6 +178,23 @@ impl Remembered {
             self.void.remove(0);
         }
         self.void.push(how.clone());
+    }
+
+    /// A refresh token was spent.
+    pub fn spend(&mut self, digest: &str, at: Timestamp) {
+        if self.spent.iter().any(|s| s.digest == digest) {
+            return;
+        }
+        if self.spent.len() >= MOST_SPENT {
+            self.spent.remove(0);
+        }
+        self.spent.push(Spent::new(digest, at, true));
+    }
+
+    /// Another refresh token was put into the Secret, and counts: nothing is in doubt any more.
+    pub fn replaced(&mut self) {
+        self.void.clear();
+        self.doubt = None;
     }
 
     /// This mark is certainly not on the Secret.
@@ -242,7 +269,9 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
         })
     };
     // The window counts from the first use, so its mark stays.
-    let in_window = !doubt.last_try && now.duration_since(doubt.since).abs() <= rule.window;
+    let in_window = rule.window.is_positive()
+        && !doubt.last_try
+        && now.duration_since(doubt.since).abs() <= rule.window;
     if in_window || (rule.reuse.is_none() && notes.rotates == Some(false)) {
         return send(None);
     }
@@ -253,7 +282,8 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
     );
     // Where somebody has said `Never`, never.
     let last_try = rule.reuse.is_none() && !doubt.last_try;
-    match attempt.published_until.filter(|_| last_try) {
+    let until = attempt.published_until.filter(|_| last_try);
+    match until.map(|until| until.max(settled(&doubt, attempt.remembered, now))) {
         // A sign-in is lost in any case if this fails, and no published token can be revoked by it.
         Some(until) if until <= now => send(Some(Mark::new(now, attempt.process, true))),
         Some(until) => Step::Stop(Refusal {
@@ -263,6 +293,19 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
         }),
         None => Step::Stop(unknown),
     }
+}
+
+/// When the request of a mark is over, and its answer stored if there was one. Another process may still be at work: stopped,
+/// slow, or no leader any more.
+fn settled(doubt: &Mark, remembered: &Remembered, now: Timestamp) -> Timestamp {
+    // This process knows the end of its own requests.
+    let is_over = remembered.doubt.as_ref().is_some_and(|(_, m)| m == doubt);
+    // A mark from further ahead is of no other clock, but a text of somebody.
+    let is_old = now.duration_since(doubt.since).abs() > SETTLES;
+    if is_over || is_old {
+        return now;
+    }
+    doubt.since.saturating_add(SETTLES).unwrap_or(now)
 }
 
 /// Why a refresh token that was spent is not sent, and what to do.

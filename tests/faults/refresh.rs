@@ -11,7 +11,8 @@ use std::{
 use apicred::api::ApiCredential;
 use futures::{FutureExt, future::join_all};
 use jiff::SignedDuration;
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use testenv::eventually;
 use tokio::sync::Semaphore;
@@ -89,6 +90,33 @@ impl Person {
         };
         let replaced = secrets.replace(STATE, &params, &secret).await;
         replaced.expect("a state Secret");
+    }
+
+    /// Puts a Secret back as it was, all annotations included, as a restore from a backup does.
+    async fn restore(&self, backup: &Secret, in_place: bool) {
+        let secrets = self.case.place.secrets();
+        let mut secret = backup.clone();
+        let name = secret.metadata.name.clone().expect("a name");
+        secret.metadata = ObjectMeta {
+            name: Some(name.clone()),
+            annotations: secret.metadata.annotations,
+            labels: secret.metadata.labels,
+            owner_references: secret.metadata.owner_references,
+            ..ObjectMeta::default()
+        };
+        let params = PostParams {
+            field_manager: Some("velero-server".to_owned()),
+            ..PostParams::default()
+        };
+        if in_place {
+            let replaced = secrets.replace(&name, &params, &secret).await;
+            replaced.expect("a Secret that is restored");
+        } else {
+            let deleted = secrets.delete(&name, &DeleteParams::default()).await;
+            deleted.expect("a Secret that is deleted");
+            let made = secrets.create(&params, &secret).await;
+            made.expect("a Secret that is restored");
+        }
     }
 
     pub(crate) fn spec(change: Value) -> Value {
@@ -645,6 +673,89 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
         person.put(&again).await;
         assert!(person.renew().await);
         person.whole(0).await;
+        person.end().await;
+    }));
+}
+
+/// The notes of a backup fit the refresh token in it: only what stands elsewhere tells that it is an old one.
+#[test]
+fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() {
+    run(in_both_modes(async |mode| {
+        for (name, in_place, target_too) in [
+            ("r-restored", true, false),
+            ("r-recreated", false, false),
+            ("r-restored-both", true, true),
+        ] {
+            let mut person = Person::new(mode, name, json!({})).await;
+            person.begin(json!({})).await;
+            assert!(person.until_served(None).await);
+            assert!(person.renew().await);
+            let secrets = person.case.place.secrets();
+            let backup = secrets.get(STATE).await.expect("a state Secret");
+            let target = secrets.get("token").await.expect("a target");
+            assert!(person.renew().await);
+            let newest = secrets.get(STATE).await.expect("a state Secret");
+            let asked = person.issuer.requests();
+            person.restore(&backup, in_place).await;
+            if target_too {
+                person.restore(&target, true).await;
+            }
+            let wish = person.case.place.request_renewal("c").await;
+            let told = person.until_reason("RefreshTokenSpent").await;
+            assert!(told.contains("velero-server"), "{name}: {told}");
+            person.case.stays_quiet(Duration::from_millis(500)).await;
+            assert_eq!(
+                person.issuer.requests(),
+                asked,
+                "{name}: an old one was sent"
+            );
+            // The backup was wrong, and the newest one is still there.
+            person.restore(&newest, in_place).await;
+            assert!(person.until_served(Some(&wish)).await, "{name}");
+            person.whole(0).await;
+            person.end().await;
+        }
+    }));
+}
+
+/// A deletion and a creation in one, as GitOps tools replace objects: the sign-in belongs to the name.
+#[test]
+fn a_credential_that_is_replaced_keeps_its_sign_in_although_its_deletion_revokes() {
+    run(in_both_modes(async |mode| {
+        let mut person = Person::new(mode, "r-replaced", json!({})).await;
+        let place = &person.case.place;
+        let revocation = format!("{}/revoke", person.issuer.url);
+        let issuer = json!({
+            "entra": null, "caBundle": person.issuer.ca,
+            "oauth2": { "tokenUrl": person.issuer.url, "revocationUrl": revocation },
+        });
+        place.put_issuer(merge(place.entra_issuer(), issuer)).await;
+        person.begin(json!({ "revokeOnDelete": true })).await;
+        assert!(person.until_served(None).await);
+        let place = &person.case.place;
+        let read = |call: &Call| call.words() == "get secrets state";
+        let (come, go) = person.case.wire.hold_first(read);
+        place.delete("c").await;
+        come.notified().await;
+        let spec = json!({ "revokeOnDelete": true, "target": { "secretName": "next" } });
+        place.create("c", Person::spec(spec)).await;
+        assert!(person.until_served(None).await);
+        go.notify_one();
+        person.case.stays_quiet(Duration::from_millis(500)).await;
+        assert_eq!(
+            person.issuer.family().revoked,
+            0,
+            "a sign-in that is in use"
+        );
+        assert!(person.renew().await);
+        person.whole(0).await;
+        // Nobody uses it any more.
+        person.case.place.delete("c").await;
+        eventually(LATER, "the revocation", async || {
+            let revoked = person.issuer.family().revoked;
+            if revoked == 1 { Ok(()) } else { Err(revoked) }
+        })
+        .await;
         person.end().await;
     }));
 }

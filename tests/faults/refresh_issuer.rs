@@ -46,6 +46,8 @@ pub(crate) struct Family {
     /// Refresh tokens that it was sent.
     pub(crate) requests: Vec<String>,
     pub(crate) connections: usize,
+    /// Refresh tokens that it was told to revoke.
+    pub(crate) revoked: usize,
     pub(crate) script: VecDeque<Act>,
     /// For how long a spent one may come again.
     pub(crate) grace: Duration,
@@ -209,6 +211,11 @@ fn answer(family: &mut Family, body: &str) -> Reply {
             .into_owned()
             .collect();
     let field = |name: &str| form.get(name).cloned().unwrap_or_default();
+    if form.contains_key("token") {
+        family.revoked += 1;
+        family.current = None;
+        return Reply::Say(say("200 OK", "application/json", "{}"));
+    }
     let (sent, client) = (field("refresh_token"), field("client_id"));
     family.requests.push(sent.clone());
     let act = family.script.pop_front();

@@ -76,7 +76,13 @@ async fn secrets(
     for SecretKeyRef { name, key } in references {
         let read = async {
             let secret = open(cluster, credential, origins, name).await?;
-            word(bytes(&secret, name, key)?).map_err(|problem| unfit(name, key, &problem))
+            let text = word(bytes(&secret, name, key)?);
+            let text = text.map_err(|problem| unfit(name, key, &problem))?;
+            // The audiences of this cluster are not known here; the common ones are.
+            let notes = secret.metadata.annotations.as_ref();
+            binding::may_send_text(credential, name, notes, text.expose_secret(), &[])
+                .map_err(|denial| denial.message().to_owned())?;
+            Ok(text)
         };
         match read.await {
             Ok(secret) => found.push(Candidate {

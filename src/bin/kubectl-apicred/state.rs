@@ -183,6 +183,12 @@ pub(crate) fn judge(secret: &Secret, credential: &Credential, force: bool) -> Re
             "holds the token of ApiCredential {owner}; name another Secret in spec.grant.refreshToken.secretRef"
         ));
     }
+    if binding::is_published(&secret.metadata) {
+        return Err(
+            "is owned by an ApiCredential and is deleted with it; name another Secret in spec.grant.refreshToken.secretRef"
+                .to_owned(),
+        );
+    }
     if secret.metadata.deletion_timestamp.is_some() {
         return Err("is being deleted; run the command again when it is gone".to_owned());
     }

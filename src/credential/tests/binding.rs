@@ -10,10 +10,10 @@ use crate::{
         names::{ALLOWED_AUDIENCES, ALLOWED_ISSUERS, CREDENTIAL_UID, PUBLISH_BY, STATE_OF},
     },
     credential::{
-        Ask, Credential, Issuer, IssuerLookup,
+        Ask, Credential, Endpoint, Issuer, IssuerLookup,
         binding::{
             Use, is_named, may_ask, may_leave, may_open, may_post, may_request_audience, may_send,
-            may_use_account, may_use_cloud,
+            may_send_text, may_use_account, may_use_cloud,
         },
         parse,
     },
@@ -380,6 +380,59 @@ fn a_service_account_token_that_the_api_server_accepts_goes_to_no_issuer() {
     let denial = may_request_audience("robot", &own[0], &own).unwrap_err();
     assert!(denial.message().contains("serviceAccount.audience"));
     assert!(may_request_audience("robot", "https://issuer.example.com", &own).is_ok());
+}
+
+/// Such tokens stand in Secrets beside client secrets, and whoever creates credentials may name any Secret.
+#[test]
+fn a_token_for_an_api_server_that_is_stored_in_a_secret_goes_to_no_issuer_that_its_owner_has_not_named()
+ {
+    let own = ["https://oidc.prod.example/cluster-7".to_owned()];
+    let legacy = json!({
+        "iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:secops:deployer",
+        "kubernetes.io/serviceaccount/namespace": "secops",
+    });
+    let consents = |issuers: &str| Some(map(&[(ALLOWED_ISSUERS, issuers)]));
+    for (name, _, credential) in uses() {
+        let sends = |text: &str, notes: Option<&BTreeMap<String, String>>| {
+            may_send_text(&credential, "s", notes, text, &own)
+        };
+        let nowhere = matches!(credential.issuer.endpoint, Endpoint::Nowhere);
+        for claims in [
+            legacy.clone(),
+            json!({ "aud": own[0] }),
+            json!({ "aud": ["vault", own[0]] }),
+            json!({ "aud": "https://kubernetes.default.svc.cluster.local", "sub": "x" }),
+            json!({ "aud": ["k3s"] }),
+        ] {
+            let token = jwt(&claims);
+            for text in [token.clone(), format!("Bearer {token}")] {
+                let denied = sends(&text, None);
+                assert_eq!(denied.is_err(), !nowhere, "{name}: {claims}");
+                assert_eq!(sends(&text, Some(&BTreeMap::new())), denied, "{name}");
+                if let Err(denial) = denied {
+                    assert_eq!(denial.reason(), "ServiceAccountTokenRefused");
+                    assert!(
+                        denial.message().contains("Secret s") && !denial.message().contains(&token)
+                    );
+                }
+            }
+            // Its owner has said where it goes; whether there, another rule says.
+            assert!(sends(&token, consents("https://vault.example").as_ref()).is_ok());
+        }
+        // A token of a ServiceAccount for an issuer, a user's token, a client secret, and what is no token.
+        for text in [
+            jwt(
+                &json!({ "iss": own[0], "aud": "api://AzureADTokenExchange", "sub": "system:serviceaccount:a:b" }),
+            ),
+            jwt(&json!({ "iss": "https://issuer.example.com", "aud": "kubernetes-dashboard" })),
+            jwt(&json!({})),
+            "a.b.c".to_owned(),
+            "kubernetes/serviceaccount".to_owned(),
+            "p w".to_owned(),
+        ] {
+            assert!(sends(&text, None).is_ok(), "{name}: {text}");
+        }
+    }
 }
 
 fn secret(annotations: &[(&str, &str)]) -> ObjectMeta {
@@ -776,4 +829,16 @@ fn a_national_cloud_is_used_where_the_installation_or_an_administrator_names_it(
     }
     assert!(may_use_cloud(&[], &inline(Cloud::Public)).is_err());
     assert!(may_use_cloud(&[], &Issuer::nowhere()).is_ok());
+}
+
+/// The others would keep a token that the deletion of this one revokes.
+#[test]
+fn a_credential_that_revokes_its_token_shares_no_answer_with_others() {
+    let credential = credential_with(&json!({}));
+    assert!(credential.is_shareable());
+    let revokes = Credential {
+        revoke_on_delete: true,
+        ..credential
+    };
+    assert!(!revokes.is_shareable());
 }

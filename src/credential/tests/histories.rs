@@ -133,7 +133,7 @@ impl Place {
         let host = HOSTS[self.host];
         let mut spec = match self.shape {
             Shape::OAuth2 => json!({ "oauth2": {
-                "tokenUrl": format!("{host}/token{}", self.path), "revocationUrl": format!("{host}/revoke"),
+                "tokenUrl": format!("{host}/token?realm={}", self.path), "revocationUrl": format!("{host}/revoke"),
             } }),
             Shape::Oidc => json!({ "oidc": { "issuerUrl": format!("{host}/{}", self.path) } }),
             Shape::Entra => json!({ "entra": {
@@ -426,12 +426,17 @@ fn a_refresh_token_goes_to_no_other_realm_of_its_server_unless_an_administrator_
         (issuer_mark(&credential, &endpoint), may)
     };
     let fixed = [1, 2].map(|n| oauth2(&format!("https://server.example/realms/{n}/token")));
+    let queries = [1, 2].map(|n| oauth2(&format!("https://server.example/token?p=realm-{n}")));
+    let none = oauth2("https://server.example/token");
     let elsewhere = oauth2("https://other.example/realms/1/token");
     let found = [1, 2].map(|n| oidc(&format!("https://server.example/realms/{n}")));
     let tenants = [entra("contoso.example"), entra("fabrikam.example")];
     for (from, to, by_its_administrator) in [
         (&fixed[0], &fixed[1], true),
         (&fixed[1], &fixed[0], true),
+        (&queries[0], &queries[1], true),
+        (&queries[0], &none, true),
+        (&none, &queries[0], true),
         (&fixed[0], &elsewhere, false),
         (&found[0], &found[1], true),
         (&found[1], &found[0], true),

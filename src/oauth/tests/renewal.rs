@@ -134,7 +134,7 @@ fn a_mark_that_this_process_set_without_a_request_is_no_doubt() {
             mark: Some(own.clone()),
             doubt,
         }],
-        doubt: None,
+        ..Remembered::default()
     };
     let say = |notes: &Notes, remembered: &Remembered| {
         told_of(notes, rule(NEVER, 0), &attempt(remembered))
@@ -191,8 +191,8 @@ fn a_mark_that_is_written_late_is_own_still() {
 #[test]
 fn a_doubt_outlives_a_secret_that_was_replaced_without_its_annotations() {
     let doubt = |of: &str| Remembered {
-        void: Vec::new(),
         doubt: Some((of.to_owned(), mark(-500))),
+        ..Remembered::default()
     };
     let say = |of| told_of(&Notes::default(), rule(NEVER, 0), &attempt(&doubt(of)));
     assert_eq!(say("token"), "RefreshOutcomeUnknown");
@@ -230,6 +230,56 @@ fn when_nothing_is_left_to_lose_the_old_refresh_token_is_tried_once() {
         panic!("it waits");
     };
     assert_eq!((waits.retry_at, waits.until_change), (Some(at(900)), false));
+}
+
+/// Another process may be between its mark and its write, with a clock of its own; the lease may be lost in between.
+#[test]
+fn no_last_try_is_made_while_the_first_request_may_be_under_way() {
+    let ended = Some(at(-3600));
+    let step = |since: i64, remembered: &Remembered| {
+        let attempt = Attempt {
+            published_until: ended,
+            ..attempt(remembered)
+        };
+        before(
+            &notes(Some(since), Some(true), false),
+            rule(None, 0),
+            &attempt,
+            at(0),
+        )
+    };
+    let none = Remembered::default();
+    for since in [0, -1, -20, -41, -75, -130, 1, 30, 130] {
+        let Step::Stop(waits) = step(since, &none) else {
+            panic!("{since}: the first request may be under way");
+        };
+        let (again, settled) = (waits.retry_at.unwrap(), at(since + 135));
+        assert_eq!((again, waits.until_change), (settled, false), "{since}");
+    }
+    for since in [-136, -100_000, 136, 100_000] {
+        let last =
+            matches!(step(since, &none), Step::Send(Send { mark: Some(m), .. }) if m.last_try);
+        assert!(last, "{since}: it is over, or somebody's text");
+    }
+    // This process knows the end of its own request, and not that of another mark.
+    let own = |since| Remembered {
+        doubt: Some(("token".to_owned(), mark(since))),
+        ..Remembered::default()
+    };
+    assert!(matches!(step(-5, &own(-5)), Step::Send(_)));
+    assert!(matches!(step(-5, &own(-50)), Step::Stop(_)));
+}
+
+#[test]
+fn spent_refresh_tokens_are_remembered_within_bounds_and_survive_a_new_sign_in() {
+    let mut remembered = Remembered::default();
+    for n in 0..100 {
+        remembered.spend(&format!("d{n}"), at(n));
+        remembered.spend(&format!("d{n}"), at(n + 1));
+    }
+    remembered.replaced();
+    let digests: Vec<&str> = remembered.spent.iter().map(|s| s.digest.as_str()).collect();
+    assert_eq!((digests.len(), digests[0], digests[15]), (16, "d84", "d99"));
 }
 
 #[test]

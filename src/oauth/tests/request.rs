@@ -220,8 +220,8 @@ fn a_discovered_endpoint_is_used_as_it_was_found() {
 
 #[test]
 fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
-    let max = "x".repeat(16 * 1024);
-    let too_long = "x".repeat(16 * 1024 + 1);
+    let max = "x".repeat(64 * 1024);
+    let too_long = "x".repeat(64 * 1024 + 1);
     #[rustfmt::skip]
     let cases: [(&[u8], Result<&str, &str>); 20] = [
         (b"secret", Ok("secret")),
@@ -243,7 +243,7 @@ fn a_client_secret_is_taken_as_it_is_but_for_one_line_end() {
         (b"\xff\xfes\0e\0", Err("is UTF-16, as PowerShell")),
         (b"s\0e\0c\0", Err("is UTF-16, as PowerShell")),
         (b"-----BEGIN PRIVATE KEY-----\nMAA=\n", Err("is PEM")),
-        (too_long.as_bytes(), Err("16 KiB")),
+        (too_long.as_bytes(), Err("64 KiB")),
     ];
     for (bytes, expected) in cases {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]);
