@@ -26,6 +26,7 @@ use super::{
     index::{Index, IssuerName},
     kept::Kept,
     log_lines::IssuerJournals,
+    orphans::Orphans,
     readable::Unusable,
     refresh::Answered,
     refreshes::Refreshes,
@@ -38,7 +39,7 @@ use crate::{
     credential::{Credential, Issuer, IssuerLookup, Key, KeyPattern, binding::IssuedBy},
     issuer::{line::give_room_back, proxy::Proxy},
     leader::{Authority, NoAuthority, election::GIVE_UP},
-    oauth::{Token, Validity, http::Http, renewal::Remembered},
+    oauth::{Token, Validity, http::Http, renewal::Remembered, spent},
     plan::{
         Memory, OwnWrites,
         journal::{Ids, Journal},
@@ -114,6 +115,10 @@ pub(super) struct Context {
     pub(super) flights: Arc<Flights>,
     /// Refreshes whose request may be out and whose answer is not stored yet.
     pub(super) refreshes: Refreshes,
+    /// Refresh tokens that this process has spent.
+    pub(super) spent: Mutex<spent::Memory>,
+    /// Answers of refreshes whose credential is gone, and that are not stored yet.
+    pub(super) orphans: Orphans,
     pub(super) endpoints: Endpoints,
     pub(super) digest_key: KeyKeeper,
     pub(super) head: Head,
@@ -277,6 +282,8 @@ impl Context {
             http: Arc::new(Http::by_way_of(settings.issuer_proxy.clone())),
             flights: Arc::default(),
             refreshes: Refreshes::default(),
+            spent: Mutex::default(),
+            orphans: Orphans::default(),
             endpoints: Endpoints::default(),
             head: Head::default(),
             doubts: Doubts::default(),
@@ -379,16 +386,23 @@ impl Context {
         // Under the lock: `forget` takes it after the store has lost the object.
         let there = self.credentials.get(&reference(key));
         if there.is_none_or(|there| *there.uid != *uid) {
-            return match states.get_mut(key).filter(|s| s.uid == uid) {
-                Some(state) => use_it(state),
-                // A state of another UID belongs to the object that has the name now.
-                None => use_it(&mut State::default()),
-            };
+            if let Some(state) = states.get_mut(key).filter(|s| s.uid == uid) {
+                return use_it(state);
+            }
+            // A state of another UID belongs to the object that has the name now.
+            let mut state = Box::default();
+            let result = use_it(&mut state);
+            self.orphans.adopt(Some(state));
+            return result;
         }
-        let mut state = states
-            .remove(key)
-            .filter(|s| s.uid == uid)
-            .unwrap_or_default();
+        let mut state = match states.remove(key) {
+            Some(state) if state.uid == uid => state,
+            // Another object has the name now.
+            other => {
+                self.orphans.adopt(other);
+                Box::default()
+            }
+        };
         uid.clone_into(&mut state.uid);
         let result = use_it(&mut state);
         if state.is_empty() {
@@ -492,7 +506,7 @@ impl Context {
     pub(super) fn forget(&self, key: &Key) {
         {
             let mut states = lock(&self.states);
-            states.remove(key);
+            self.orphans.adopt(states.remove(key));
             give_room_back(&mut states);
         }
         self.gate.forget(key);

@@ -29,6 +29,7 @@ mod list_body;
 mod log_lines;
 mod materials;
 mod observe;
+mod orphans;
 mod own_write;
 mod preflight;
 mod readable;
@@ -243,6 +244,11 @@ impl Operator {
             &mut tasks,
             "the check of doubtful secrets",
             Box::pin(doubts::run(Arc::clone(&context))),
+        );
+        spawn(
+            &mut tasks,
+            "answers without a credential",
+            Box::pin(orphans::run(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use super::{
     acquire::{Acquired, Came, ask, build, not_leading},
     calls::Trouble,
-    context::Context,
+    context::{Context, lock},
     gate::Permit,
     materials::{Read, StateSecret},
+    orphans,
     state_secret::{self, Stored},
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
         http::Manner,
         renewal::{self, Fate, Notes, Send, Sent, Step},
         sign_in::for_refresh,
-        spent,
+        spent::{self, Spent},
     },
     plan::fingerprint::{self, DigestKey},
     publish::{Record, SourceMark, SourceUse},
@@ -247,7 +248,9 @@ impl Refresh {
         }
         let name = format!("{}/{}", credential.namespace, credential.name);
         let remembered = context.with_state(&self.key, &credential.uid, |s| s.marks.clone());
-        notes.spent = spent::merge(&notes.spent, &remembered.spent);
+        if let Some(known) = lock(&context.spent).find(&token) {
+            notes.spent = spent::merge(&notes.spent, std::slice::from_ref(known));
+        }
         let now = context.clock.now();
         let attempt = renewal::Attempt {
             credential: &name,
@@ -369,16 +372,21 @@ async fn store(
             Fate::Intact => sent.how.doubt.clone().map(|m| (sent.token.clone(), m)),
             Fate::Rotated | Fate::Kept | Fate::Dead => None,
         };
-        if fate == Fate::Rotated && !credential.issuer.reuse.is_always() {
-            s.marks.spend(&sent.token, sent.at);
-        }
     });
+    if fate == Fate::Rotated && !credential.issuer.reuse.is_always() {
+        let mut memory = lock(&context.spent);
+        answered.new.iter().for_each(|new| memory.forget(new));
+        memory.note(
+            &credential.namespace,
+            &Spent::new(&sent.token, sent.at, true),
+        );
+    }
     let stored = state_secret::finish(context, credential, &mut answered).await;
     let irreplaceable = matches!(fate, Fate::Rotated | Fate::Kept | Fate::Dead);
     match stored {
         Ok(Stored::Yes) => context.with_state(key, &uid, |s| s.marks.void.clear()),
         Ok(Stored::Replaced) => {
-            context.with_state(key, &uid, |s| s.marks.replaced());
+            context.with_state(key, &uid, |s| s.marks = renewal::Remembered::default());
             answered.came.result?;
             return Err(Refusal::local(
                 Class::Transient,
@@ -457,7 +465,7 @@ pub struct Answers(pub(super) Arc<Context>);
 impl Answers {
     /// How many there are: refreshes in flight, and answers that could not be stored yet.
     pub fn count(&self) -> usize {
-        self.0.refreshes.count() + self.0.unsaved().len()
+        self.0.refreshes.count() + self.0.unsaved().len() + self.0.orphans.len()
     }
 
     /// Waits until all are stored, and tries those again that could not be stored. Only once nothing else works on the
@@ -470,6 +478,7 @@ impl Answers {
                 store_unsaved(context, credential, key).await;
             });
             futures::future::join_all(tries).await;
+            orphans::store(context);
             context.refreshes.stored().await;
             if context.unsaved().is_empty() {
                 return;

@@ -140,9 +140,6 @@ fn request_in(verdict: &str) -> Option<String> {
 /// How many void marks are remembered. A write that was not answered lands within minutes or never.
 const MOST_VOID: usize = 32;
 
-/// How many spent refresh tokens are remembered beside the notes. A restore brings back one of the last hours.
-const MOST_SPENT: usize = 16;
-
 /// What a process remembers of its requests beside the notes on the state Secret.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Remembered {
@@ -152,8 +149,6 @@ pub struct Remembered {
     /// Digest of a refresh token that was sent with unknown outcome, and its mark: somebody may replace the Secret and
     /// drop its annotations.
     pub doubt: Option<(String, Mark)>,
-    /// Refresh tokens that this process has spent: a restore of a namespace takes the notes on both Secrets back as well.
-    pub spent: Vec<Spent>,
 }
 
 impl Remembered {
@@ -178,23 +173,6 @@ impl Remembered {
             self.void.remove(0);
         }
         self.void.push(how.clone());
-    }
-
-    /// A refresh token was spent.
-    pub fn spend(&mut self, digest: &str, at: Timestamp) {
-        if self.spent.iter().any(|s| s.digest == digest) {
-            return;
-        }
-        if self.spent.len() >= MOST_SPENT {
-            self.spent.remove(0);
-        }
-        self.spent.push(Spent::new(digest, at, true));
-    }
-
-    /// Another refresh token was put into the Secret, and counts: nothing is in doubt any more.
-    pub fn replaced(&mut self) {
-        self.void.clear();
-        self.doubt = None;
     }
 
     /// This mark is certainly not on the Secret.
@@ -440,9 +418,12 @@ pub fn after(
             if !rule.is_always() {
                 let there = new.unwrap_or(&sent.token);
                 changes.insert(names::STORED_REFRESH_TOKEN, Some(there.to_owned()));
-                let spent = spent_after(notes, sent, fate);
-                if !spent.is_empty() {
-                    changes.insert(names::SPENT_REFRESH_TOKENS, Some(spent::write(&spent)));
+                let mut spent = spent_after(notes, sent, fate);
+                // One that the issuer has given out once more is not spent.
+                spent.retain(|s| s.digest != *there);
+                if !spent.is_empty() || !notes.spent.is_empty() {
+                    let written = Some(spent::write(&spent)).filter(|text| !text.is_empty());
+                    changes.insert(names::SPENT_REFRESH_TOKENS, written);
                 }
             }
             Some(changes)

@@ -1,6 +1,8 @@
 //! Refresh tokens that apicred has spent, by keyed digest: a backup, a GitOps tool or a secret manager may put one of
 //! them back into the state Secret.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 
 /// How many tokens are remembered that somebody else put into the Secret. These are the ones that come back: Git and
@@ -30,6 +32,55 @@ impl Spent {
             at: Timestamp::from_second(at.as_second()).unwrap_or(at),
             given,
         }
+    }
+}
+
+/// How many a process remembers by itself, and of these of one namespace: less than a megabyte.
+const MOST_REMEMBERED: usize = 8192;
+const MOST_OF_A_NAMESPACE: usize = 256;
+
+/// What a process has spent, whatever the Secrets say: a restore of a namespace takes all notes back, also those on targets,
+/// and a copy of a state Secret has notes of its own.
+#[derive(Debug, Default)]
+pub struct Memory(VecDeque<(String, Spent)>);
+
+impl Memory {
+    /// A token of this namespace was spent.
+    pub fn note(&mut self, namespace: &str, spent: &Spent) {
+        if self.find(&spent.digest).is_some() {
+            return;
+        }
+        let own = |(n, _): &(String, Spent)| n == namespace;
+        if self.0.iter().filter(|e| own(e)).count() >= MOST_OF_A_NAMESPACE
+            && let Some(oldest) = self.0.iter().position(own)
+        {
+            self.0.remove(oldest);
+        }
+        if self.0.len() >= MOST_REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((namespace.to_owned(), spent.clone()));
+    }
+
+    /// Was this one spent?
+    pub fn find(&self, digest: &str) -> Option<&Spent> {
+        let mut all = self.0.iter().map(|(_, spent)| spent);
+        all.find(|spent| spent.digest == digest)
+    }
+
+    /// The issuer has given it out once more.
+    pub fn forget(&mut self, digest: &str) {
+        self.0.retain(|(_, spent)| spent.digest != digest);
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// None?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -681,11 +681,13 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
 #[test]
 fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() {
     run(in_both_modes(async |mode| {
-        for (name, in_place, target_too) in [
+        let cases = [
             ("r-restored", true, false),
             ("r-recreated", false, false),
             ("r-restored-both", true, true),
-        ] {
+            ("r-restored-all", false, true),
+        ];
+        join_all(cases.map(async |(name, in_place, target_too)| {
             let mut person = Person::new(mode, name, json!({})).await;
             person.begin(json!({})).await;
             assert!(person.until_served(None).await);
@@ -698,7 +700,7 @@ fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() 
             let asked = person.issuer.requests();
             person.restore(&backup, in_place).await;
             if target_too {
-                person.restore(&target, true).await;
+                person.restore(&target, in_place).await;
             }
             let wish = person.case.place.request_renewal("c").await;
             let told = person.until_reason("RefreshTokenSpent").await;
@@ -714,7 +716,60 @@ fn a_state_secret_that_is_restored_from_a_backup_with_its_notes_is_recognised() 
             assert!(person.until_served(Some(&wish)).await, "{name}");
             person.whole(0).await;
             person.end().await;
-        }
+        }))
+        .await;
+    }));
+}
+
+/// A restore of a namespace brings other objects of the same names, and a copy has notes of its own: no Secret tells what was
+/// spent. The process that did it knows.
+#[test]
+fn a_process_knows_what_it_has_spent_for_another_credential() {
+    run(in_both_modes(async |mode| {
+        join_all([false, true].map(async |copied| {
+            let name = if copied { "r-copied" } else { "r-namespace" };
+            let mut person = Person::new(mode, name, json!({})).await;
+            person.begin(json!({})).await;
+            assert!(person.until_served(None).await);
+            let secrets = person.case.place.secrets();
+            let backup = secrets.get(STATE).await.expect("a state Secret");
+            let asked = if copied {
+                // Somebody gives one sign-in to two credentials, and the other one uses it first.
+                let mut copy = backup.clone();
+                copy.metadata = ObjectMeta {
+                    name: Some("copy".to_owned()),
+                    annotations: Some([("apicred.dev/state-of".to_owned(), "d".to_owned())].into()),
+                    ..ObjectMeta::default()
+                };
+                let made = secrets.create(&PostParams::default(), &copy).await;
+                made.expect("a copy");
+                let spec = json!({
+                    "grant": { "refreshToken": { "secretRef": { "name": "copy", "key": KEY } } },
+                    "target": { "secretName": "other" },
+                });
+                person.case.place.create("d", Person::spec(spec)).await;
+                eventually(LATER, "the use of the copy", async || {
+                    let asked = person.issuer.requests();
+                    if asked == 2 { Ok(()) } else { Err(asked) }
+                })
+                .await;
+                person.case.place.request_renewal("c").await;
+                2
+            } else {
+                assert!(person.renew().await);
+                person.case.place.delete("c").await;
+                person.restore(&backup, false).await;
+                let next = json!({ "target": { "secretName": "next" } });
+                person.case.place.create("c", Person::spec(next)).await;
+                2
+            };
+            person.until_reason("RefreshTokenSpent").await;
+            person.case.stays_quiet(Duration::from_millis(500)).await;
+            assert_eq!(person.issuer.requests(), asked, "{name}: it was sent again");
+            assert_eq!(person.issuer.reused(), 0, "{name}");
+            person.end().await;
+        }))
+        .await;
     }));
 }
 

@@ -166,3 +166,75 @@ async fn what_a_leader_has_kept_is_stored_before_the_process_ends() {
         );
     }
 }
+
+/// GitOps tools delete an object and create it again: the sign-in belongs to the name, and its newest refresh token too.
+#[tokio::test(start_paused = true)]
+async fn what_a_leader_has_kept_is_stored_although_its_credential_is_deleted_or_replaced() {
+    for (name, replaced) in [("deleted", false), ("replaced", true)] {
+        let seen = Seen::default();
+        let trouble = Trouble {
+            until: Duration::from_secs(5),
+            meets: || refuse(500),
+        };
+        let mut operator = operator(trouble, &seen);
+        let store = &mut operator.writers.credentials;
+        let there = object(&json!({}));
+        store.apply_watcher_event(&Event::Apply(Kept::from(&there)));
+        let credential = credential();
+        let key = Key {
+            namespace: credential.namespace.clone(),
+            name: credential.name.clone(),
+        };
+        let answered = Answered::of_a_test(&credential, "the-old", "the-new");
+        let context = Arc::clone(&operator.context);
+        context.with_state(&key, &credential.uid, |s| {
+            s.unsaved = Some(Box::new(answered));
+        });
+        if replaced {
+            let mut next = there.clone();
+            next.metadata.uid = Some("another".to_owned());
+            let store = &mut operator.writers.credentials;
+            store.apply_watcher_event(&Event::Apply(Kept::from(&next)));
+            context.with_state(&key, "another", |s| s.lost_statuses = 1);
+        } else {
+            let store = &mut operator.writers.credentials;
+            store.apply_watcher_event(&Event::Delete(Kept::from(&there)));
+            context.forget(&key);
+        }
+        let answers = operator.answers();
+        assert_eq!(answers.count(), 1, "{name}: it is lost");
+        let run = crate::controller::orphans::run(Arc::clone(&context));
+        let short = Duration::from_secs(20);
+        assert!(tokio::time::timeout(short, run).await.is_err());
+        let state = (answers.count(), seen.stored.load(Ordering::SeqCst));
+        assert_eq!(state, (0, 1), "{name}: it is not stored");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_belongs_to_no_credential_is_stored_before_the_process_ends() {
+    let seen = Seen::default();
+    let trouble = Trouble {
+        until: Duration::from_secs(10),
+        meets: || Reply::Silence,
+    };
+    let operator = operator(trouble, &seen);
+    let context = Arc::clone(&operator.context);
+    let credential = credential();
+    let key = Key {
+        namespace: credential.namespace.clone(),
+        name: credential.name.clone(),
+    };
+    // The credential was deleted while the answer could not be stored.
+    context.with_state(&key, &credential.uid, |s| {
+        let answered = Answered::of_a_test(&credential, "the-old", "the-new");
+        s.unsaved = Some(Box::new(answered));
+    });
+    let answers = operator.answers();
+    assert_eq!(answers.count(), 1, "it is lost");
+    tokio::time::timeout(Duration::from_mins(1), answers.stored())
+        .await
+        .expect("it is stored");
+    let state = (answers.count(), seen.stored.load(Ordering::SeqCst));
+    assert_eq!(state, (0, 1));
+}

@@ -270,16 +270,57 @@ fn no_last_try_is_made_while_the_first_request_may_be_under_way() {
     assert!(matches!(step(-5, &own(-50)), Step::Stop(_)));
 }
 
+/// Some issuers alternate between two, or go back to an older one after a grace period.
 #[test]
-fn spent_refresh_tokens_are_remembered_within_bounds_and_survive_a_new_sign_in() {
-    let mut remembered = Remembered::default();
-    for n in 0..100 {
-        remembered.spend(&format!("d{n}"), at(n));
-        remembered.spend(&format!("d{n}"), at(n + 1));
+fn a_refresh_token_that_the_issuer_gives_out_once_more_is_not_spent() {
+    let notes = Notes {
+        stored: Some("b".to_owned()),
+        spent: vec![Spent::new("a", at(-500), true)],
+        ..Notes::default()
+    };
+    let sent = Sent {
+        token: "b".to_owned(),
+        request: "request".to_owned(),
+        at: at(0),
+        how: Send::default(),
+        spent: notes.spent.clone(),
+    };
+    let what = (Fate::Rotated, None, Some("a"));
+    let changes = after(&notes, rule(None, 0), &sent, what).unwrap();
+    let written = changes[names::SPENT_REFRESH_TOKENS].clone().unwrap();
+    let spent: Vec<String> = spent::read(&written)
+        .into_iter()
+        .map(|s| s.digest)
+        .collect();
+    assert_eq!(spent, ["b"]);
+}
+
+/// A restore takes the notes on the Secrets back, and a credential that was restored is another object. One tenant does not
+/// make the process forget what others have spent.
+#[test]
+fn what_a_process_has_spent_it_remembers_within_bounds() {
+    let mut memory = spent::Memory::default();
+    memory.note("quiet", &Spent::new("q", at(0), false));
+    for n in 0..1_000 {
+        memory.note("busy", &Spent::new(&format!("b{n}"), at(n), false));
     }
-    remembered.replaced();
-    let digests: Vec<&str> = remembered.spent.iter().map(|s| s.digest.as_str()).collect();
-    assert_eq!((digests.len(), digests[0], digests[15]), (16, "d84", "d99"));
+    let knows = |memory: &spent::Memory, digest: &str| memory.find(digest).is_some();
+    assert!(knows(&memory, "q") && knows(&memory, "b999") && !knows(&memory, "b1"));
+    for n in 0..9_000 {
+        memory.note(
+            &format!("n{n}"),
+            &Spent::new(&format!("x{n}"), at(n), false),
+        );
+    }
+    assert!(memory.len() <= 8192 && knows(&memory, "x8999"));
+    // Each once, and the first use counts.
+    let before = memory.len();
+    memory.note("n", &Spent::new("x8999", at(7), false));
+    assert_eq!(memory.len(), before);
+    assert_eq!(memory.find("x8999").unwrap().at, at(8_999));
+    // The issuer has given it out once more.
+    memory.forget("x8999");
+    assert!(!knows(&memory, "x8999"));
 }
 
 #[test]
