@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A healthy server answers in milliseconds; kube's own client would wait for ever.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use super::{
     acquire::{Acquired, Came, ask, build, not_leading},
-    calls::Trouble,
+    calls::{DEADLINE, Trouble},
     context::{Context, lock},
     gate::Permit,
     materials::{Read, StateSecret},
     orphans,
-    state_secret::{self, Stored},
+    state_secret::{self, PATIENCE as STORING, Stored},
 };
 use crate::{
     api::names,
@@ -33,6 +33,11 @@ use crate::{
 
 /// Between two tries to store an answer that cannot be stored, at the end of the process.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// The write of the mark, two requests, and the tries to store the answer, of which the last one takes a write and a read. A
+/// reconcile is given up before that (reconcile.rs); the refresh goes on in its task, and its mark guards it.
+const TAKES: u64 = DEADLINE.as_secs() + 2 * 15 + STORING.as_secs() + 2 * DEADLINE.as_secs();
+const _: () = assert!(TAKES + 60 <= renewal::SETTLES.as_secs().unsigned_abs());
 
 /// One refresh of a credential.
 pub(super) struct Refresh {

@@ -34,7 +34,7 @@ use crate::{
 
 /// For how long a leader tries to store an answer before it keeps it in memory and goes on: the answer exists nowhere
 /// else. A process that has lost its lease has nothing else to do, and tries until it is ended.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 impl StateSecret {
     /// The version that is there now, as a source.

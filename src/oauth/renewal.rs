@@ -21,10 +21,10 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// The same where the issuer accepts a second use.
 const PATIENCE_WITH_REUSE: SignedDuration = SignedDuration::from_secs(15);
 
-/// For how long after a mark its request may still be out, or its answer may not be stored yet: two requests, and 35 s for
-/// the writes of a process that has lost its lease (app.rs), with a minute for clocks that differ. Nobody sends the refresh
-/// token again before that, also if the published token has expired.
-const SETTLES: SignedDuration = SignedDuration::from_secs(2 * 20 + 35 + 60);
+/// For how long after a mark its request may still be out, or its answer may not be stored yet, with a minute for clocks that
+/// differ. Nobody sends the refresh token again before that, also if the published token has expired: not the process that has
+/// the lease by now, and not the next reconcile of one that was given up. controller/refresh.rs checks the sum.
+pub const SETTLES: SignedDuration = SignedDuration::from_secs(150);
 
 /// What an issuer does with a refresh token that comes a second time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -280,7 +280,9 @@ fn obtain(
     };
     let backoff = observed
         .failure(credential)
-        .filter(|f| f.next_attempt > now && f.at <= later_than(now))
+        // What waits for a change waits whatever the clock says: a refused password is one try of a few.
+        .filter(|f| f.next_attempt > now)
+        .filter(|f| f.next_attempt == Timestamp::MAX || f.at <= later_than(now))
         .map(|f| (f.next_attempt, Hold::Backoff));
     let calm = match &step {
         Plan::Mint(Why::Due | Why::Expired) => observed

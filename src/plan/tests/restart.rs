@@ -210,3 +210,44 @@ proptest! {
         }
     }
 }
+
+/// A refused password that is sent again counts towards a lockout, and a refresh token that may be spent is theft.
+#[test]
+fn no_clock_that_is_set_ends_a_wait_for_a_change() {
+    let credential = credential();
+    let mut world = observed(&credential);
+    world.target = Target::Absent;
+    let refusal = |until_change| Refusal {
+        until_change,
+        ..Refusal::local(Class::Denied, "PasswordRefused", "correct the password")
+    };
+    for set in [
+        -400 * 86_400,
+        -86_400,
+        -3600,
+        -61,
+        -1,
+        1,
+        3600,
+        86_400,
+        400 * 86_400,
+    ] {
+        world.memory = Memory::default();
+        world.memory = fail(&credential, &world, refusal(true), at(0));
+        let step = plan(&credential, &world, at(set));
+        let waits = matches!(
+            step,
+            Plan::Hold {
+                why: Hold::Backoff,
+                ..
+            }
+        );
+        assert!(waits, "{set}: {step:?}");
+        // A failure that time may end is tried again after a step back: nobody knows how long it was waited for.
+        world.memory = fail(&credential, &world, refusal(false), at(0));
+        if !(-61..=7200).contains(&set) {
+            let step = plan(&credential, &world, at(set));
+            assert!(matches!(step, Plan::Mint(_)), "{set}: {step:?}");
+        }
+    }
+}
