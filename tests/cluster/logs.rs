@@ -228,7 +228,7 @@ fn each_fault_of_a_credential_is_one_line_at_its_begin_and_one_at_its_end() {
     run(async {
         let world = World::shared().await;
         let place = world.place("faults").await;
-        let key = "a-legacy-key-of-the-faults";
+        let key = "f4ults~0f~a~k3y~that~ends~n3ver";
         place.put_secret("legacy", "client-secret", key).await;
         let note = json!({ "metadata": { "annotations": { "apicred.dev/publish-by": "source-missing" } } });
         place.edit_secret("legacy", note).await;
