@@ -221,7 +221,7 @@ fn what_is_called_ready_is_ready() {
                     .spec
                     .grant
                     .as_ref()
-                    .is_some_and(|g| g.static_key.is_some())
+                    .is_some_and(|g| g.fixed.is_some())
                 {
                     let data = secret.map_err(|e| format!("{name}: {e}"))?.data;
                     if data.is_none_or(|d| d.get("token").is_none_or(|t| t.0.is_empty())) {
