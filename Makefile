@@ -41,12 +41,14 @@ lint: ## format, clippy, chart, and whether the generated files are up to date
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p apicred --test chaos --locked -- -D warnings
+	@# Alone, with the features it asks for and no others: no client of Kubernetes, no HTTP, no runtime.
+	$(CARGO) clippy -p apicred-core --locked -- -D warnings
 	$(CARGO) run --quiet --locked -p testenv --bin testenv -- run -- helm lint --strict charts/apicred
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(CARGO) run --quiet --locked -- crds --dir "$$new" \
 	  && diff -r "$$new" crds && diff -r "$$new" charts/apicred/files/crds \
-	  || { echo "lint: the CRDs do not fit src/api; run 'make crds' and commit what it changes" >&2; exit 1; }
+	  || { echo "lint: the CRDs do not fit core/src/api; run 'make crds' and commit what it changes" >&2; exit 1; }
 
-crds: ## write crds/ and the chart's copies from src/api
+crds: ## write crds/ and the chart's copies from core/src/api
 	$(CARGO) run --quiet --locked -- crds --dir crds
 	cp crds/*.yaml charts/apicred/files/crds/
 
@@ -84,7 +86,7 @@ sbom: ## what the operator is made of, as CycloneDX JSON in target/sbom/
 	  --target x86_64-unknown-linux-musl --override-filename apicred-sbom
 	@# Where the sources lay on the machine that wrote it is nobody's business.
 	@sed 's|path+file://$(CURDIR)|path+file:///src|g' apicred-sbom.json > target/sbom/apicred-sbom.json \
-	  && rm -f apicred-sbom.json dev-issuer/apicred-sbom.json testenv/apicred-sbom.json
+	  && rm -f apicred-sbom.json core/apicred-sbom.json dev-issuer/apicred-sbom.json testenv/apicred-sbom.json
 	@echo "sbom: target/sbom/apicred-sbom.json"
 
 fuzz: ## feed each parser with what nobody would send, FUZZ_SECONDS=60 each (FUZZ=keys: one of them)

@@ -11,7 +11,8 @@ use apicred::{
     app::{self, LeaseOptions, Options},
     controller::{IdentityEnvironment, Scope, Settings},
     credential::KeyPattern,
-    issuer::{addresses, proxy::Proxy},
+    credential::addresses,
+    issuer::proxy::Proxy,
     telemetry::{
         lines,
         logs::{self, LogFormat},

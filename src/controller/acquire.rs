@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{
     credential::{Credential, Key, Lent, Proof, binding},
-    issuer::discovery,
+    http::Manner,
     oauth::{
         self, Class, Grant, Granted, LifetimeSource, Local, Material, Moment, RawAnswer, Refusal,
-        SentSecrets, Stage, Token, TokenEndpoint, TokenRequest, Validity, grant::JwtBearer,
-        http::Manner,
+        SentSecrets, Stage, Token, TokenEndpoint, TokenRequest, Validity, discovery,
+        grant::JwtBearer,
     },
     plan::{self, Choice, Observed, Source, fingerprint, journal::Ids},
     publish::{RefusedSource, SourceMark, SourceUse},

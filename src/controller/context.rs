@@ -37,9 +37,10 @@ use crate::{
     api::{ApiCredentialStatus, Cloud, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
     clock::Clock,
     credential::{Credential, Issuer, IssuerLookup, Key, KeyPattern, binding::IssuedBy},
+    http::Http,
     issuer::{line::give_room_back, proxy::Proxy},
     leader::{Authority, NoAuthority, election::GIVE_UP},
-    oauth::{Token, Validity, http::Http, renewal::Remembered, spent},
+    oauth::{Token, Validity, renewal::Remembered, spent},
     plan::{
         Memory, OwnWrites,
         journal::{Ids, Journal},

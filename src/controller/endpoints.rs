@@ -15,8 +15,9 @@ use super::{context::lock, index::IssuerName};
 use crate::{
     clock::Clock,
     credential::{Issuer, IssuerId},
+    http::Http,
     issuer::lookup::discover,
-    oauth::{Refusal, TokenEndpoint, http::Http},
+    oauth::{Refusal, TokenEndpoint},
     plan::fingerprint::fraction,
 };
 

@@ -26,8 +26,7 @@ use super::{
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
-    credential::{Endpoint, FieldError, Issuer, IssuerId, Lent, binding},
-    issuer::addresses,
+    credential::{Endpoint, FieldError, Issuer, IssuerId, Lent, addresses, binding},
     oauth::{Class, Refusal, Stage},
     plan::{conditions::condition, fingerprint::fraction},
 };

@@ -20,9 +20,9 @@ use super::{
 use crate::{
     api::names,
     credential::{Credential, Key, binding},
+    http::Manner,
     oauth::{
         Class, Granted, Refusal, Stage, TokenEndpoint, TokenRequest,
-        http::Manner,
         renewal::{self, Fate, Notes, Send, Sent, Step},
         sign_in::for_refresh,
         spent::{self, Spent},

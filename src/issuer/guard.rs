@@ -1,4 +1,4 @@
-//! Holds issuer traffic to the [`addresses`](super::addresses) it may go to. The address that is checked here is the
+//! Holds issuer traffic to the [`addresses`](crate::credential::addresses) it may go to. The address that is checked here is the
 //! address that is connected to: reqwest is given these very addresses and looks nothing up again, so a name cannot
 //! change its mind in between.
 
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tower::{BoxError, filter::AsyncPredicate};
 
-use super::addresses::{AddressNotAllowed, NameNotFound, allowed, fit_for_proxy};
+use crate::credential::addresses::{AddressNotAllowed, NameNotFound, allowed, fit_for_proxy};
 
 /// How long a name may take to be looked up before a proxy is asked for it. Behind a proxy the DNS often knows no
 /// name of the outside, and some say so by silence.

@@ -2,10 +2,13 @@
 
 use url::Url;
 
-use super::discovery::{self, Redirect, Seen};
 use crate::{
     credential::{Endpoint, Issuer},
-    oauth::{Class, Refusal, TokenEndpoint, http::Http},
+    http::Http,
+    oauth::{
+        Class, Refusal, TokenEndpoint,
+        discovery::{self, Redirect, Seen},
+    },
 };
 
 /// Redirects within an origin that are followed for one address: a slash at the end, and a path that moved.

@@ -1,10 +1,8 @@
-//! What apicred knows and keeps about issuers: where they may be reached ([`addresses`], held to by [`guard`]) and by
-//! what way ([`proxy`]), what they say about themselves ([`discovery`], fetched by [`lookup`]), how much may be asked of
+//! What apicred knows and keeps about issuers: where they may be reached ([`guard`]) and by what way
+//! ([`proxy`]), what they say about themselves ([`lookup`]), how much may be asked of
 //! them ([`limits`]), who is next ([`line`](mod@line)), how much of the operator they may hold ([`shares`]), and who may ask
 //! ([`limiter`]).
 
-pub mod addresses;
-pub mod discovery;
 pub mod guard;
 pub mod limiter;
 pub mod limits;

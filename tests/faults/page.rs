@@ -37,8 +37,14 @@ fn is_unit_test(named: &str) -> bool {
         return false;
     };
     let file = module.strip_suffix("::tests").unwrap_or(module);
-    [module, file].iter().any(|module| {
-        let path = format!("src/{}.rs", module.replace("::", "/"));
+    let roots = ["src", "core/src"];
+    let modules = [module, file].map(|module| module.replace("::", "/"));
+    let mut paths = roots.iter().flat_map(|root| {
+        modules
+            .iter()
+            .map(move |module| format!("{root}/{module}.rs"))
+    });
+    paths.any(|path| {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
         text.is_ok_and(|text| text.contains(&format!("fn {name}(")))
     })

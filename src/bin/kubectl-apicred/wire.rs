@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use apicred::{
     clock::{Clock, SystemClock},
     credential::{Credential, Proof},
+    http::Http,
     issuer::lookup::discover,
     oauth::{
         Material, Moment, RawAnswer, Refusal, SentSecrets, Token, TokenEndpoint, TokenRequest,
-        explained,
-        http::Http,
-        known_endpoint,
+        explained, known_endpoint,
         sign_in::{
             Consent, Flow, Ticket, added, person, random_text, redeemed, redemption,
             with_fewer_scopes,

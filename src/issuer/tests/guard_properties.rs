@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use proptest::{prelude::*, sample::select};
 use reqwest::dns::Resolve;
 
-use crate::issuer::{addresses::allowed, guard::GuardedResolver};
+use crate::{credential::addresses::allowed, issuer::guard::GuardedResolver};
 
 /// Prefix, its length, and what lives there.
 const CLOSED4: [(&str, u32, &str); 16] = [
@@ -238,5 +238,5 @@ fn a_name_of_this_machine_is_looked_up_and_not_connected_to() {
     };
     let refused = look("localhost", Vec::new()).unwrap_err();
     assert!(refused.contains("allowedCidrs"), "{refused}");
-    assert!(look("localhost", crate::issuer::addresses::local_networks()).unwrap() >= 1);
+    assert!(look("localhost", crate::credential::addresses::local_networks()).unwrap() >= 1);
 }

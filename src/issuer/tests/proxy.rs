@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::issuer::{
-    addresses::{allowed, fit_for_proxy},
-    proxy::{Fault, Proxy},
+use crate::{
+    credential::addresses::{allowed, fit_for_proxy},
+    issuer::proxy::{Fault, Proxy},
 };
 
 fn proxy(url: &str, direct: &[&str]) -> Result<Proxy, Fault> {

@@ -1,0 +1,166 @@
+//! A spec parsed into values that cannot be wrong. PURE: no client, no clock, no I/O.
+//!
+//! [`parse`] reports every fault at once, each with the path of its field and the mend. Everything after it takes
+//! a [`Credential`] and need not check again. [`binding`] answers the two questions of tenancy: may this namespace
+//! ask this issuer for this, and may this Secret's content go to that origin.
+
+pub mod addresses;
+pub mod annotations;
+mod ask;
+pub mod binding;
+mod error;
+mod fit;
+mod issued;
+mod issuer;
+mod limits;
+mod parse;
+mod place;
+mod presets;
+mod proof;
+pub mod scopes;
+mod target_keys;
+#[cfg(test)]
+mod tests;
+
+pub use error::FieldError;
+pub use issuer::{Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle};
+pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};
+pub use place::entra_authority;
+pub use presets::{Preset, preset};
+pub use proof::{AccountToken, Certificate, KeyPair, Lacking, Proof, Selector};
+pub use target_keys::{KeyPattern, may_have_metadata};
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{DeletionPolicy, Expectation, GrantKey, SecretKeyRef, SecretType, TargetKey},
+    oauth::Grant,
+};
+
+/// A valid credential with its issuer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credential {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// UID of the object.
+    pub uid: String,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// Where to ask.
+    pub issuer: Issuer,
+    /// OAuth client id; empty where there is none.
+    pub client_id: String,
+    /// How the client proves itself.
+    pub proof: Proof,
+    /// When the first client secret ends, as declared.
+    pub secret_expires_at: Option<Timestamp>,
+    /// How the token is granted.
+    pub grant: Grant,
+    /// What to ask for.
+    pub ask: Ask,
+    /// What the token should say of itself.
+    pub expect: Option<Expectation>,
+    /// Where the answer goes.
+    pub target: TargetSecret,
+    /// The floor the user set, if any.
+    pub min_lifetime: Option<SignedDuration>,
+    /// No work wanted.
+    pub suspend: bool,
+    /// Revoke the token when the credential goes.
+    pub revoke_on_delete: bool,
+    /// Value of the annotation that asks for a renewal.
+    pub renew_requested: Option<String>,
+    /// What is to be said about annotations that look like apicred's and have no effect.
+    pub unread: Option<String>,
+}
+
+impl Credential {
+    /// Keys of Secrets of which one proves the client, in the order of trying.
+    pub fn alternatives(&self) -> Vec<SecretKeyRef> {
+        self.proof.alternatives()
+    }
+
+    /// May one answer serve this credential and others that request the same at this moment? Not if its token is revoked with
+    /// it: the others would keep a token that is of no use.
+    pub fn is_shareable(&self) -> bool {
+        self.grant.is_shareable() && !self.revoke_on_delete
+    }
+
+    /// Keys of Secrets that the grant needs, all of them.
+    pub fn companions(&self) -> Vec<SecretKeyRef> {
+        let needs = self.grant.needs();
+        needs
+            .iter()
+            .filter_map(|n| n.reference().cloned())
+            .collect()
+    }
+}
+
+/// The part of a token request that says what the token is for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ask {
+    /// Scopes, in the user's order.
+    pub scopes: Vec<String>,
+    /// Resource indicator.
+    pub resource: Option<String>,
+    /// Audience parameter.
+    pub audience: Option<String>,
+    /// Further form parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Further claims of an assertion that apicred signs.
+    pub claims: BTreeMap<String, String>,
+    /// The grant.
+    pub grant: GrantKey,
+    /// For whom the spec asks.
+    pub subjects: Vec<Subject>,
+    /// What else of the grant's fields ends in the request: `requested_token_type`, `iss` and `aud` of an assertion.
+    pub inputs: Vec<(&'static str, String)>,
+}
+
+/// For whom a token is requested, as far as the spec says it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Subject {
+    /// A user name, or the `sub` of a signed assertion.
+    Name(String),
+    /// A ServiceAccount of the credential's namespace, by name.
+    Account(String),
+}
+
+/// The Secret to write, as declared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetSecret {
+    /// Name in the credential's namespace.
+    pub name: String,
+    /// Its type.
+    pub type_: SecretType,
+    /// User labels.
+    pub labels: BTreeMap<String, String>,
+    /// User annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Keys and their formats; the usual ones are filled in.
+    pub keys: Vec<TargetKey>,
+    /// What happens when the credential goes.
+    pub deletion: DeletionPolicy,
+}
+
+/// Identity of a credential that is being deleted or cannot be parsed: enough to find what it left behind.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Key {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Age order of two credentials that name one Secret: the older wins, equal times by UID.
+pub type Seniority = (Timestamp, std::sync::Arc<str>);

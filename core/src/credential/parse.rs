@@ -1,0 +1,331 @@
+//! An `ApiCredential` and its issuer into a [`Credential`], or every fault at once.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, annotations, ask,
+    binding::plain_name,
+    fit,
+    target_keys::{is_name_of_tool, is_reserved},
+};
+use crate::{
+    api::{ApiCredential, IssuerKind, IssuerRef, TargetFormat, TargetKey, names},
+    input,
+    oauth::Grant,
+};
+
+/// What became of the search for the issuer that a credential names.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives for one call")]
+pub enum IssuerLookup {
+    /// Found and valid.
+    Found(Issuer),
+    /// There is no such object.
+    Missing,
+    /// There is none of this kind, but one of the other kind has the name.
+    OtherKind,
+    /// It is there, but its spec is faulty.
+    Faulty(Vec<FieldError>),
+    /// This operator looks after some namespaces alone and does not read issuers of the cluster.
+    OutOfScope,
+}
+
+/// Bounds of `minLifetime`.
+const MIN_LIFETIME: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
+/// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
+/// `allowedScopes` and the Secret's annotation look at.
+const PARAMETERS_WITH_FIELDS: [&str; 21] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+    "resource",
+    "audience",
+    "code",
+    "refresh_token",
+    "assertion",
+    "username",
+    "password",
+    "subject_token",
+    "actor_token",
+    "requested_token_use",
+    "requested_token_type",
+    "subject_token_type",
+    "actor_token_type",
+    "code_verifier",
+    "device_code",
+];
+/// Annotations are cut to this length before they are compared or echoed.
+pub const MAX_RENEW_REQUEST: usize = 128;
+
+/// Parses `object`. `lookup` finds the issuer object that it refers to.
+///
+/// # Errors
+/// Every fault of the spec, with field paths.
+pub fn parse(
+    object: &ApiCredential,
+    lookup: impl FnOnce(&IssuerRef) -> IssuerLookup,
+) -> Result<Credential, Vec<FieldError>> {
+    let spec = &object.spec;
+    let mut errors = Vec::new();
+
+    let grant = Grant::parse(spec.grant.as_deref());
+    let grant = grant.map_err(|faults| errors.extend(faults)).ok();
+    let fixed = matches!(grant, Some(Grant::Static(_)));
+    let issuer = match (&spec.issuer_ref, &spec.entra) {
+        (Some(reference), None) if !fixed => find(reference, lookup),
+        (None, Some(entra)) if !fixed => {
+            Issuer::inline(&entra.tenant_id, entra.cloud.unwrap_or_default())
+        }
+        (None, None) if fixed => Ok(Issuer::nowhere()),
+        _ => Err(vec![FieldError::new(
+            "spec",
+            "set exactly one of issuerRef and entra; a static key has neither",
+        )]),
+    };
+    let issuer = issuer.map_err(|faults| errors.extend(faults)).ok();
+    let proof = Proof::parse(spec.client.as_ref());
+    let proof = proof.map_err(|faults| errors.extend(faults)).ok();
+    if let (Some(proof), Some(grant)) = (&proof, &grant) {
+        errors.extend(source_faults(proof, grant, &spec.target.secret_name));
+    }
+    // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
+    if spec
+        .min_lifetime
+        .is_some_and(|d| d < MIN_LIFETIME.0 || d > MIN_LIFETIME.1)
+    {
+        errors.push(FieldError::new(
+            "spec.minLifetime",
+            "must be a duration between 10s and 24h, such as 15m",
+        ));
+    }
+    let taken = |name: &&String| PARAMETERS_WITH_FIELDS.contains(&plain_name(name).as_str());
+    errors.extend(spec.parameters.keys().filter(taken).map(|name| {
+        FieldError::new(
+            "spec.parameters",
+            format!("may not carry \"{name}\"; use the field of the spec for it"),
+        )
+    }));
+    let mut ask = Ask::default();
+    if let (Some(issuer), Some(proof), Some(grant)) = (&issuer, &proof, &grant) {
+        errors.extend(fit::faults(spec, issuer, proof, grant));
+        match ask::ask(spec, issuer, grant) {
+            Ok(asked) => ask = asked,
+            Err(faults) => errors.extend(faults),
+        }
+    }
+    let declared = spec
+        .client
+        .as_ref()
+        .and_then(|c| c.secret_expires_at.as_deref());
+    let secret_expires_at = declared.and_then(end_of_secret);
+    if declared.is_some() && secret_expires_at.is_none() {
+        errors.push(FieldError::new(
+            "spec.client.secretExpiresAt",
+            "is not a time; write 2027-06-30T00:00:00Z, or the date 2027-06-30",
+        ));
+    }
+    let keys = keys(&spec.target.keys).map_err(|e| errors.push(e));
+    if !fit::is_object_name(&spec.target.secret_name) {
+        errors.push(FieldError::new(
+            "spec.target.secretName",
+            "is not a valid name; use lower case letters, digits, '-' and '.', and begin and end each part between dots with a letter or digit",
+        ));
+    }
+    if is_name_of_tool(&spec.target.secret_name) {
+        errors.push(FieldError::new(
+            "spec.target.secretName",
+            "is a name that a tool (Helm, kubeadm, Sealed Secrets) gives its own Secrets; choose another name",
+        ));
+    }
+    for (field, map, label) in [
+        ("spec.target.labels", &spec.target.labels, true),
+        ("spec.target.annotations", &spec.target.annotations, false),
+    ] {
+        let taken = |k: &&String| is_reserved(k, label);
+        errors.extend(map.keys().filter(taken).map(|k| {
+            FieldError::new(
+                field,
+                format!("\"{k}\" belongs to another owner; choose a key of your own prefix"),
+            )
+        }));
+    }
+
+    let (Some(issuer), Some(proof), Some(grant), Ok(keys), true) =
+        (issuer, proof, grant, keys, errors.is_empty())
+    else {
+        return Err(errors);
+    };
+    let client = spec.client.as_ref();
+    let noted = object.metadata.annotations.as_ref();
+    Ok(Credential {
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        name: object.metadata.name.clone().unwrap_or_default(),
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        issuer,
+        client_id: client.and_then(|c| c.id.clone()).unwrap_or_default(),
+        proof,
+        secret_expires_at,
+        grant,
+        ask,
+        expect: spec.expect.as_deref().cloned(),
+        target: TargetSecret {
+            name: spec.target.secret_name.clone(),
+            type_: spec.target.type_.unwrap_or_default(),
+            labels: spec.target.labels.clone(),
+            annotations: spec.target.annotations.clone(),
+            keys,
+            deletion: spec.deletion_policy.unwrap_or_default(),
+        },
+        min_lifetime: spec
+            .min_lifetime
+            .and_then(|d| SignedDuration::try_from(std::time::Duration::from(d)).ok()),
+        suspend: spec.suspend.unwrap_or_default(),
+        revoke_on_delete: spec.revoke_on_delete.unwrap_or_default(),
+        renew_requested: noted
+            .and_then(|a| a.get(names::RENEW_REQUESTED_AT))
+            .map(|v| v.chars().take(MAX_RENEW_REQUEST).collect()),
+        unread: annotations::unread(
+            noted.into_iter().flat_map(BTreeMap::keys),
+            annotations::Place::Credential,
+        ),
+    })
+}
+
+/// When a client secret ends, as people write it into a spec or an annotation: RFC 3339, or a date, which ends as it
+/// begins in UTC (the careful reading), or another form that has one meaning. Invisible characters at its ends are none of it.
+pub fn end_of_secret(text: &str) -> Option<Timestamp> {
+    const INVISIBLE: &str = "\u{feff}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{ad}";
+    let stray = |c: char| c.is_whitespace() || c.is_control() || INVISIBLE.contains(c) || c == '"';
+    input::instant_in_utc(text.trim_matches(stray))
+}
+
+fn find(
+    reference: &IssuerRef,
+    lookup: impl FnOnce(&IssuerRef) -> IssuerLookup,
+) -> Result<Issuer, Vec<FieldError>> {
+    let name = IssuerId::Object(reference.kind, String::new(), reference.name.clone());
+    match lookup(reference) {
+        IssuerLookup::Found(issuer) => Ok(issuer),
+        IssuerLookup::Missing => {
+            let problem = format!("{name} does not exist; create it or correct the name");
+            Err(vec![
+                FieldError::new("spec.issuerRef", problem).because("IssuerNotFound"),
+            ])
+        }
+        IssuerLookup::OtherKind => {
+            let other = match reference.kind {
+                IssuerKind::TokenIssuer => IssuerKind::ClusterTokenIssuer,
+                IssuerKind::ClusterTokenIssuer => IssuerKind::TokenIssuer,
+            };
+            let problem = format!(
+                "{name} does not exist, but a {other:?} of this name does; set issuerRef.kind to {other:?}, or create it"
+            );
+            Err(vec![
+                FieldError::new("spec.issuerRef", problem).because("IssuerNotFound"),
+            ])
+        }
+        IssuerLookup::OutOfScope => {
+            let problem = format!(
+                "{name} cannot be used, because the operator runs in namespaced mode and does not read ClusterTokenIssuers; use a TokenIssuer or spec.entra, or have an administrator set clusterIssuers"
+            );
+            Err(vec![
+                FieldError::new("spec.issuerRef", problem).because("IssuerOutOfScope"),
+            ])
+        }
+        IssuerLookup::Faulty(faults) => Err(vec![
+            FieldError::new(
+                "spec.issuerRef",
+                format!(
+                    "{name} is not valid ({}); fix that issuer",
+                    FieldError::join(&faults)
+                ),
+            )
+            .because("IssuerNotReady"),
+        ]),
+    }
+}
+
+/// A source that is the target as well would be written over by the token.
+fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let field = match proof {
+        Proof::Certificate(_) => "spec.client.certificate.secretName",
+        Proof::Mtls(_) => "spec.client.mtls.secretName",
+        _ => "",
+    };
+    for (i, reference) in proof.alternatives().iter().enumerate() {
+        if reference.name == target {
+            let field = if field.is_empty() {
+                format!("spec.client.secretRefs[{i}].name")
+            } else {
+                field.to_owned()
+            };
+            errors.push(FieldError::new(
+                field,
+                "is the target Secret as well: the token would overwrite the client secret; choose another target",
+            ));
+        }
+    }
+    let needs = grant.needs();
+    if needs
+        .iter()
+        .filter_map(|n| n.reference())
+        .any(|r| r.name == target)
+    {
+        errors.push(FieldError::new(
+            "spec.grant",
+            "names the target Secret as a source: the token would overwrite it; choose another target",
+        ));
+    }
+    errors
+}
+
+/// The keys of the target with their names filled in; the usual four if none are given.
+fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
+    let usual = |format: TargetFormat| TargetKey {
+        format,
+        key: None,
+        host: None,
+        username: None,
+        variable: None,
+    };
+    let mut keys = if keys.is_empty() {
+        [
+            TargetFormat::Token,
+            TargetFormat::TokenType,
+            TargetFormat::ExpiresAt,
+            TargetFormat::Json,
+        ]
+        .map(usual)
+        .to_vec()
+    } else {
+        keys.to_vec()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for (i, key) in keys.iter_mut().enumerate() {
+        let name = key
+            .key
+            .get_or_insert_with(|| key.format.usual_key().to_owned())
+            .clone();
+        let hosted = matches!(key.format, TargetFormat::Netrc | TargetFormat::DockerConfig);
+        if hosted && key.host.is_none() {
+            return Err(FieldError::new(
+                format!("spec.target.keys[{i}].host"),
+                "is missing: name the machine or registry that the token is for",
+            ));
+        }
+        if !seen.insert(name.clone()) {
+            return Err(FieldError::new(
+                format!("spec.target.keys[{i}].key"),
+                format!("\"{name}\" is used twice; give one of them another name"),
+            ));
+        }
+    }
+    Ok(keys)
+}

@@ -1,0 +1,10 @@
+//! What a spec may say, who may ask whom, and which Secret may go where.
+
+mod addresses;
+mod binding;
+mod fit;
+mod histories;
+mod issuer;
+mod parse;
+mod target_keys;
+mod tenancy;

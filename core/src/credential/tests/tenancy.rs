@@ -1,0 +1,504 @@
+//! No set of objects makes a secret of a namespace leave for an origin that its owner did not name.
+//!
+//! Credentials, issuers, discovery documents and annotations are drawn at random and taken down the way that a
+//! request goes: parse, may it ask, may each Secret be sent, may it be posted there, the request itself. Where the
+//! request then goes is held against [`Drawn::owner_agrees`], which knows nothing of URLs: it reads a table of what
+//! each spelling means to a person.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use proptest::{prelude::*, sample::select};
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::{
+    api::names::{ALLOWED_AUDIENCES, ALLOWED_ISSUERS, CREDENTIAL_UID, PUBLISH_BY, STATE_OF},
+    credential::{
+        Credential, Issuer, IssuerLookup, Proof,
+        binding::{self, Use},
+        parse,
+    },
+    fixtures::{at, cluster_issuer, object, token_issuer},
+    oauth::{
+        Grant, Identity, Material, Moment, Need, TokenEndpoint, account_audience, discovery,
+        known_endpoint, request,
+    },
+};
+
+/// Ways to write a host, and the origin that a person means by it; none: no place that a secret may go to.
+#[rustfmt::skip]
+const PLACES: [(&str, Option<&str>); 25] = [
+    ("https://good.example", Some("https://good.example")),
+    ("https://good.example:443", Some("https://good.example")),
+    ("HTTPS://Good.EXAMPLE", Some("https://good.example")),
+    ("https://ｇood.example", Some("https://good.example")),
+    ("https://good%2eexample", Some("https://good.example")),
+    ("https://good.example\\@evil.example", Some("https://good.example")),
+    ("https://good.example:8443", Some("https://good.example:8443")),
+    ("https://good.example.", Some("https://good.example.")),
+    ("https://evil.example", Some("https://evil.example")),
+    ("https://good.example.evil.example", Some("https://good.example.evil.example")),
+    // The URL standard skips the tab, so what is read is not what would be asked.
+    ("https://good.example\t.evil.example", None),
+    ("https://evil.example/https://good.example", Some("https://evil.example")),
+    ("https://evil.example/?https://good.example", Some("https://evil.example")),
+    ("https://evil.example\\good.example", Some("https://evil.example")),
+    ("https://bücher.example", Some("https://xn--bcher-kva.example")),
+    ("https://127.1", Some("https://127.0.0.1")),
+    ("https://[::ffff:127.0.0.1]", Some("https://[::ffff:7f00:1]")),
+    ("https://login.microsoftonline.com.evil.example", Some("https://login.microsoftonline.com.evil.example")),
+    ("https://login.microsoftonline.com", Some("https://login.microsoftonline.com")),
+    ("https://user@good.example", None),
+    ("https://good.example@evil.example", None),
+    ("https://good.example:443@evil.example", None),
+    ("http://good.example", None),
+    ("https://good.example#@evil.example", None),
+    ("//good.example", None),
+];
+
+/// What owners write into `allowed-issuers`, what they mean by it, and whether it must be understood: what is not
+/// an origin to the letter may be refused.
+#[rustfmt::skip]
+const ANNOTATIONS: [(&str, &[&str], bool); 19] = [
+    ("", &[], true),
+    (",, ,/", &[], true),
+    ("*", &[], true),
+    ("https://*.example", &[], true),
+    ("good.example", &["https://good.example"], false),
+    ("https://good.example", &["https://good.example"], true),
+    ("https://good.example/", &["https://good.example"], true),
+    ("HTTPS://GOOD.example", &["https://good.example"], true),
+    ("https://good.example:443", &["https://good.example"], false),
+    ("https://good.example/token", &["https://good.example"], false),
+    ("https://good.example:8443", &["https://good.example:8443"], true),
+    ("https://good.example, https://evil.example", &["https://good.example", "https://evil.example"], true),
+    ("https://evil.example ,https://other.example", &["https://evil.example", "https://other.example"], true),
+    ("https://good.example https://evil.example", &["https://good.example", "https://evil.example"], false),
+    ("https://user@good.example", &[], true),
+    ("http://good.example", &[], true),
+    ("https://login.microsoftonline.com", &["https://login.microsoftonline.com"], true),
+    ("https://login.microsoftonline.com/tenant.example", &["tenant.example"], true),
+    ("https://login.microsoftonline.com/TENANT.example/, https://good.example", &["tenant.example", "https://good.example"], true),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Inline,
+    Entra,
+    EntraWithCa,
+    EntraElsewhere,
+    OAuth2,
+    Oidc,
+    ClusterOAuth2,
+    ClusterOidc,
+    ClusterEntra,
+}
+
+impl Kind {
+    fn is_cluster(self) -> bool {
+        matches!(
+            self,
+            Self::ClusterOAuth2 | Self::ClusterOidc | Self::ClusterEntra
+        )
+    }
+
+    /// Is it Microsoft itself, as public CAs say?
+    fn is_microsoft(self) -> bool {
+        matches!(self, Self::Inline | Self::Entra | Self::ClusterEntra)
+    }
+}
+
+/// One draw.
+#[derive(Clone, Debug)]
+struct Drawn {
+    kind: Kind,
+    /// Of the issuer.
+    place: usize,
+    /// Of the token endpoint that a discovery document names, and of the one for certificates.
+    discovered: usize,
+    alias: Option<usize>,
+    /// Does the administrator's issuer serve this namespace?
+    served: bool,
+    grant: &'static str,
+    proof: &'static str,
+    /// `allowed-issuers` of the Secret that proves the client, of the one of the grant, and of the ServiceAccount.
+    allowed: [Option<usize>; 3],
+    /// Which dedications the two Secrets have: `state-of`, `publish-by`, and a token that apicred published.
+    dedicated: [[bool; 3]; 2],
+    /// What `state-of` and `publish-by` say.
+    consent: &'static str,
+    /// Does the ServiceAccount list the audience of Entra ID?
+    audience: bool,
+}
+
+fn drawn() -> impl Strategy<Value = Drawn> {
+    use Kind::{
+        ClusterEntra, ClusterOAuth2, ClusterOidc, Entra, EntraElsewhere, EntraWithCa, Inline,
+        OAuth2, Oidc,
+    };
+    let kinds = select(vec![
+        Inline,
+        Entra,
+        EntraWithCa,
+        EntraElsewhere,
+        OAuth2,
+        OAuth2,
+        Oidc,
+        Oidc,
+        ClusterOAuth2,
+        ClusterOidc,
+        ClusterEntra,
+    ]);
+    let place = || prop_oneof![2 => 0..7_usize, 3 => 0..PLACES.len()];
+    let note = || {
+        let some = prop_oneof![1 => 5..7_usize, 1 => 0..ANNOTATIONS.len()];
+        prop::option::weighted(0.7, some)
+    };
+    let dedicated = || {
+        let usual = [
+            [false; 3],
+            [true, false, false],
+            [false, true, false],
+            [false, false, true],
+        ];
+        prop_oneof![6 => Just([false; 3]), 6 => select(usual.to_vec()), 1 => any::<[bool; 3]>()]
+    };
+    let grants = [
+        "clientCredentials",
+        "refreshToken",
+        "onBehalfOf",
+        "assertion",
+        "keyFile",
+        "exchange",
+        "password",
+        "static",
+    ];
+    let proofs = [
+        "secret",
+        "certificate",
+        "mtls",
+        "serviceAccount",
+        "public",
+        "none",
+    ];
+    let consents = ["", "alerts", "other", "other, alerts", "alert", "*"];
+    (
+        (
+            kinds,
+            place(),
+            place(),
+            prop::option::of(place()),
+            any::<bool>(),
+        ),
+        (
+            select(grants.to_vec()),
+            select(proofs.to_vec()),
+            [note(), note(), note()],
+            [dedicated(), dedicated()],
+            select(consents.to_vec()),
+            any::<bool>(),
+        ),
+    )
+        .prop_map(
+            |(
+                (kind, place, discovered, alias, served),
+                (grant, proof, allowed, dedicated, consent, audience),
+            )| Drawn {
+                kind,
+                place,
+                discovered,
+                alias,
+                served,
+                grant,
+                proof,
+                allowed,
+                dedicated,
+                consent,
+                audience,
+            },
+        )
+}
+
+static KEY: LazyLock<(String, String)> = LazyLock::new(|| {
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let params = CertificateParams::new(["client".to_owned()]).unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+});
+
+impl Drawn {
+    fn url(&self) -> String {
+        format!("{}/token", PLACES[self.place].0)
+    }
+
+    /// `None`: an administrator would not have got it past the API server, or apicred calls it faulty.
+    fn issuer(&self) -> Option<Issuer> {
+        let entra = json!({ "tenantId": "tenant.example" });
+        let elsewhere =
+            json!({ "tenantId": "tenant.example", "authorityHost": PLACES[self.place].0 });
+        let names = if self.served { "secops" } else { "another" };
+        let rule = json!({ "names": [names] });
+        let (oauth2, oidc) = (
+            json!({ "tokenUrl": self.url() }),
+            json!({ "issuerUrl": PLACES[self.place].0 }),
+        );
+        let own = |spec: Value| Issuer::namespaced(&token_issuer(&spec), &[]).ok();
+        let cluster = |mut spec: Value| {
+            spec["allowedGrants"] = json!([
+                "clientCredentials",
+                "refreshToken",
+                "onBehalfOf",
+                "jwtBearer",
+                "tokenExchange",
+                "password"
+            ]);
+            Issuer::cluster(&cluster_issuer(&spec)).ok()
+        };
+        match self.kind {
+            Kind::Inline => Issuer::inline("tenant.example", crate::api::Cloud::Public).ok(),
+            Kind::Entra => own(json!({ "entra": entra })),
+            Kind::EntraWithCa => own(json!({ "entra": entra, "caBundle": "PEM" })),
+            Kind::EntraElsewhere => own(json!({ "entra": elsewhere })),
+            Kind::OAuth2 => own(json!({ "oauth2": oauth2 })),
+            Kind::Oidc => own(json!({ "oidc": oidc })),
+            Kind::ClusterOAuth2 => cluster(json!({ "oauth2": oauth2, "allowedNamespaces": rule })),
+            Kind::ClusterOidc => cluster(json!({ "oidc": oidc, "allowedNamespaces": rule })),
+            Kind::ClusterEntra => cluster(json!({ "entra": entra, "allowedNamespaces": rule })),
+        }
+    }
+
+    fn credential(&self) -> Option<Credential> {
+        let reference = json!({ "name": "grant", "key": "k" });
+        let grant = match self.grant {
+            "refreshToken" => json!({ "refreshToken": { "secretRef": reference } }),
+            "onBehalfOf" => json!({ "onBehalfOf": { "assertionRef": reference } }),
+            "assertion" => json!({ "jwtBearer": { "assertionRef": reference } }),
+            "keyFile" => {
+                json!({ "jwtBearer": { "signed": { "keyRef": reference, "issuer": "me" } } })
+            }
+            "exchange" => {
+                json!({ "tokenExchange": { "subject": { "secretRef": reference }, "actor": { "serviceAccount": { "name": "robot" } } } })
+            }
+            "password" => json!({ "password": { "username": "u", "passwordRef": reference } }),
+            "static" => json!({ "static": { "tokenRef": reference } }),
+            _ => json!({ "clientCredentials": {} }),
+        };
+        let proof = match self.proof {
+            "secret" => json!({ "id": "c", "secretRefs": [{ "name": "client", "key": "k" }] }),
+            "certificate" => json!({ "id": "c", "certificate": { "secretName": "client" } }),
+            "mtls" => json!({ "id": "c", "mtls": { "secretName": "client" } }),
+            "serviceAccount" => json!({ "id": "c", "serviceAccount": { "name": "robot" } }),
+            "public" => json!({ "id": "c", "public": {} }),
+            _ => Value::Null,
+        };
+        let mut change = json!({ "grant": grant, "client": null });
+        if self.kind == Kind::Inline {
+            change["issuerRef"] = Value::Null;
+            change["entra"] = json!({ "tenantId": "tenant.example" });
+        }
+        if self.grant == "static" {
+            change["issuerRef"] = Value::Null;
+            change["entra"] = Value::Null;
+            change["scopes"] = Value::Null;
+        }
+        let mut object = object(&change);
+        object.spec.client = serde_json::from_value(proof).unwrap();
+        let lookup = |_: &_| {
+            self.issuer()
+                .map_or(IssuerLookup::Missing, IssuerLookup::Found)
+        };
+        parse(&object, lookup).ok()
+    }
+
+    fn annotations(&self, of: usize) -> BTreeMap<String, String> {
+        let allowed = self.allowed[of].map(|a| (ALLOWED_ISSUERS, ANNOTATIONS[a].0));
+        let [state, publish, published] = self.dedicated.get(of).copied().unwrap_or_default();
+        let robot = of == 2 && self.audience;
+        allowed
+            .into_iter()
+            .chain(state.then_some((STATE_OF, self.consent)))
+            .chain(publish.then_some((PUBLISH_BY, self.consent)))
+            .chain(published.then_some((CREDENTIAL_UID, "another-uid")))
+            .chain(robot.then_some((ALLOWED_AUDIENCES, "sts, api://AzureADTokenExchange")))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect()
+    }
+
+    fn secret(&self, of: usize) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(["client", "grant"][of].to_owned()),
+            annotations: Some(self.annotations(of)),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn endpoint(&self, credential: &Credential) -> Option<TokenEndpoint> {
+        known_endpoint(credential).or_else(|| {
+            let issuer = url::Url::parse(PLACES[self.place].0).ok()?;
+            let token = |place: usize| format!("{}/token", PLACES[place].0);
+            let mut document =
+                json!({ "issuer": issuer.as_str(), "token_endpoint": token(self.discovered) });
+            if let Some(alias) = self.alias {
+                document["mtls_endpoint_aliases"] = json!({ "token_endpoint": token(alias) });
+            }
+            discovery::read(issuer.as_str(), document.to_string().as_bytes(), None).ok()
+        })
+    }
+
+    /// The way of a request: where it goes to and what it draws on. `None`: it is not made.
+    fn goes_to(&self, credential: &Credential) -> Option<(Option<String>, Vec<usize>)> {
+        let issuer = &credential.issuer;
+        binding::may_ask(issuer, "secops", Some(&BTreeMap::new()), &credential.ask).ok()?;
+        let mut drawn = Vec::new();
+        if !credential.alternatives().is_empty() {
+            binding::may_open(credential, Use::Client, &self.secret(0)).ok()?;
+            drawn.push(0);
+        }
+        if !credential.companions().is_empty() {
+            binding::may_open(credential, Use::Grant, &self.secret(1)).ok()?;
+            drawn.push(1);
+        }
+        if matches!(credential.grant, Grant::Static(_)) {
+            return Some((None, drawn));
+        }
+        let endpoint = self.endpoint(credential)?;
+        let certificate = matches!(credential.proof, Proof::Mtls(_));
+        let posted = endpoint.posted(certificate).origin().ascii_serialization();
+        for of in &drawn {
+            let annotations = self.annotations(*of);
+            binding::may_post(issuer, &posted, "s", Some(&annotations)).ok()?;
+        }
+        let accounts = matches!(credential.proof, Proof::ServiceAccount(_))
+            || credential
+                .grant
+                .needs()
+                .iter()
+                .any(|n| matches!(n, Need::Account(_)));
+        if accounts {
+            let notes = self.annotations(2);
+            let audience = account_audience(credential, Some(&endpoint));
+            let place = Some(&endpoint);
+            binding::may_use_account(credential, place, "robot", Some(&notes), &audience).ok()?;
+            drawn.push(2);
+        }
+        let identity = || Box::new(Identity::from_pem(&KEY.0, &KEY.1).unwrap());
+        let material = match &credential.proof {
+            Proof::Secrets(_) => Material::Secret(SecretString::from("s")),
+            Proof::Certificate(_) => Material::Signer(identity()),
+            Proof::Mtls(_) => Material::Tls(identity()),
+            Proof::ServiceAccount(_) => Material::Assertion(SecretString::from("s")),
+            _ => Material::None,
+        };
+        let supply = if self.grant == "keyFile" { &KEY.1 } else { "s" };
+        let supplies = vec![SecretString::from(supply); credential.grant.needs().len()];
+        let moment = Moment {
+            now: at(0),
+            request_id: "r",
+            assertion_id: "a",
+        };
+        let sent = request(credential, &endpoint, &material, &supplies, moment)
+            .ok()
+            .unwrap();
+        assert_eq!(sent.url.scheme(), "https");
+        Some((Some(sent.url.origin().ascii_serialization()), drawn))
+    }
+
+    /// The rule: an administrator, Microsoft or the owner vouches for where it goes, and the owner for what is
+    /// done with it. `strict`: only what must be understood counts.
+    fn owner_agrees(&self, of: usize, origin: Option<&str>, strict: bool) -> bool {
+        let exchanges = ["onBehalfOf", "assertion", "keyFile", "exchange"].contains(&self.grant);
+        let consents = match (of, self.dedicated.get(of), self.grant) {
+            (1, Some([true, false, false]), "refreshToken") => self.consent == "alerts",
+            (1, Some([false, true, false]), "static") => {
+                ["alerts", "other, alerts"].contains(&self.consent)
+            }
+            (1, Some([false, false, false]), grant) => !["refreshToken", "static"].contains(&grant),
+            (1, Some([false, false, true]), _) => exchanges && self.allowed[1].is_some(),
+            (0, Some(dedicated), _) => *dedicated == [false; 3],
+            (2, ..) => match self.kind {
+                // The audience of the real Entra ID is not that of whoever speaks its protocol.
+                Kind::EntraWithCa | Kind::EntraElsewhere => self.audience,
+                _ => true,
+            },
+            _ => false,
+        };
+        let names = |what: &str| {
+            self.allowed[of].is_some_and(|allowed| {
+                let (_, means, clear) = ANNOTATIONS[allowed];
+                means.contains(&what) && (clear || !strict)
+            })
+        };
+        let free = self.allowed[of].is_none();
+        let entra = "https://login.microsoftonline.com";
+        let goes = match origin {
+            None => self.grant == "static",
+            Some(origin) if origin == entra && self.kind.is_microsoft() => {
+                let administrators = self.kind.is_cluster();
+                let password = self.grant == "password" && of == 1 && !administrators;
+                let host = free || names(entra);
+                (self.served || !administrators) && (names("tenant.example") || host && !password)
+            }
+            Some(origin) if self.kind.is_cluster() => self.served && (free || names(origin)),
+            Some(origin) => names(origin),
+        };
+        consents && goes
+    }
+
+    /// Where a person would expect the request to go; none: nowhere.
+    fn expected(&self, credential: &Credential) -> Option<Vec<&'static str>> {
+        let home = match self.kind {
+            kind if kind.is_microsoft() || kind == Kind::EntraWithCa => {
+                "https://login.microsoftonline.com"
+            }
+            _ => PLACES[self.place].1?,
+        };
+        let certificate = matches!(credential.proof, Proof::Mtls(_));
+        match self.kind {
+            Kind::Oidc | Kind::ClusterOidc => {
+                let plain = PLACES[self.discovered].1?;
+                // An alias that cannot be used is as good as none.
+                let alias = self.alias.and_then(|a| PLACES[a].1);
+                Some(vec![home, alias.filter(|_| certificate).unwrap_or(plain)])
+            }
+            _ => Some(vec![home, home]),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn no_set_of_objects_makes_a_secret_leave_for_an_origin_that_its_owner_did_not_name(draw in drawn()) {
+        let Some(credential) = draw.credential() else {
+            return Ok(());
+        };
+        if let Some((origin, drawn)) = draw.goes_to(&credential) {
+            for of in drawn {
+                prop_assert!(
+                    draw.owner_agrees(of, origin.as_deref(), false),
+                    "secret {of} leaves for {origin:?}"
+                );
+            }
+        } else {
+            // And what everybody agrees to is not refused.
+            let all = [0, 1, 2];
+            let agreed = if draw.grant == "static" {
+                draw.owner_agrees(1, None, true)
+            } else {
+                draw.expected(&credential).is_some_and(|origins| {
+                    origins.iter().all(|origin| all.iter().all(|of| draw.owner_agrees(*of, Some(origin), true)))
+                })
+            };
+            prop_assert!(!agreed, "refused although all agree: {:?}", draw.expected(&credential));
+        }
+    }
+
+    #[test]
+    fn an_issuer_takes_no_address_but_https_without_a_user(place in 0..PLACES.len()) {
+        let spec = json!({ "oauth2": { "tokenUrl": format!("{}/token", PLACES[place].0) } });
+        let origin = Issuer::namespaced(&token_issuer(&spec), &[]).ok().map(|i| i.origin);
+        prop_assert_eq!(origin.as_deref(), PLACES[place].1, "{}", PLACES[place].0);
+    }
+}

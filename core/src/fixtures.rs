@@ -1,0 +1,247 @@
+//! Values that the unit tests start from: one healthy credential at a fixed time. A test changes what it is about.
+
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "for tests alone"
+)]
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{ApiCredential, ClusterTokenIssuer, SecretKeyRef, TokenIssuer},
+    credential::{Credential, Issuer, IssuerLookup, Proof, parse},
+    oauth::{LifetimeSource, Token},
+    plan::{Memory, Observed, Source, fingerprint},
+    publish::{
+        Record, RefusedSource, SourceMark, SourceUse, dress,
+        ownership::{Hands, Published, Target},
+    },
+};
+
+/// The second of the tests' clock that stands for "now".
+pub const NOW: i64 = 1_790_000_000;
+pub const UID: &str = "11111111-aaaa-bbbb-cccc-000000000001";
+
+/// `NOW` moved by some seconds.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(NOW + seconds).unwrap()
+}
+
+pub fn secs(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+/// An object as a person would write it, with `change` merged into its spec (null removes).
+pub fn object(change: &Value) -> ApiCredential {
+    let mut whole = json!({
+        "apiVersion": "apicred.dev/v1alpha1",
+        "kind": "ApiCredential",
+        "metadata": {
+            "name": "alerts", "namespace": "secops", "uid": UID, "generation": 3,
+            "creationTimestamp": "2026-01-01T00:00:00Z"
+        },
+        "spec": {
+            "issuerRef": { "kind": "ClusterTokenIssuer", "name": "contoso" },
+            "client": { "id": "client-1", "secretRefs": [{ "name": "client", "key": "secret" }] },
+            "scopes": ["https://api.example.com/.default"],
+            "target": { "secretName": "alerts-token" }
+        }
+    });
+    merge(&mut whole["spec"], change);
+    serde_json::from_value(whole).unwrap()
+}
+
+/// JSON merge patch, RFC 7396.
+pub fn merge(into: &mut Value, change: &Value) {
+    let Value::Object(change) = change else {
+        *into = change.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (key, value) in change {
+        if value.is_null() {
+            into.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut into[key.as_str()], value);
+        }
+    }
+}
+
+pub fn cluster_issuer(spec: &Value) -> ClusterTokenIssuer {
+    serde_json::from_value(json!({
+        "apiVersion": "apicred.dev/v1alpha1",
+        "kind": "ClusterTokenIssuer",
+        "metadata": { "name": "contoso", "uid": "issuer-uid", "generation": 1 },
+        "spec": spec
+    }))
+    .unwrap()
+}
+
+pub fn token_issuer(spec: &Value) -> TokenIssuer {
+    serde_json::from_value(json!({
+        "apiVersion": "apicred.dev/v1alpha1",
+        "kind": "TokenIssuer",
+        "metadata": { "name": "local", "namespace": "secops", "uid": "issuer-uid", "generation": 1 },
+        "spec": spec
+    }))
+    .unwrap()
+}
+
+/// An administrator's issuer with a token URL, for everybody.
+pub fn issuer() -> Issuer {
+    Issuer::cluster(&cluster_issuer(&json!({
+        "oauth2": { "tokenUrl": "https://issuer.example.com/token" },
+        "allowedNamespaces": { "selector": {} }
+    })))
+    .unwrap()
+}
+
+/// A credential with `change` in its spec, at [`issuer`].
+pub fn credential_with(change: &Value) -> Credential {
+    parse(&object(change), |_| IssuerLookup::Found(issuer())).unwrap()
+}
+
+pub fn credential() -> Credential {
+    credential_with(&json!({}))
+}
+
+/// The client secret's Secret at a version.
+pub fn mark(version: &str) -> SourceMark {
+    SourceMark {
+        name: "client".to_owned(),
+        key: "secret".to_owned(),
+        uid: "source-uid".to_owned(),
+        version: version.to_owned(),
+    }
+}
+
+/// The client secret at a version, refused by the issuer now.
+pub fn refused(credential: &Credential, version: &str) -> RefusedSource {
+    RefusedSource {
+        mark: mark(version),
+        asked: fingerprint::request(credential),
+        since: at(0),
+        at: at(0),
+        reason: "ClientSecretRefused".to_owned(),
+        by_issuer: true,
+        fingerprint: None,
+    }
+}
+
+/// What stands on a Secret whose token lives from `issued` to `expires` and is due at `renew` (seconds from now).
+pub fn record(credential: &Credential, (issued, renew, expires): (i64, i64, i64)) -> Record {
+    Record {
+        issued_at: at(issued),
+        expires_at: at(expires),
+        renew_at: at(renew),
+        renew_reason: "HalfLife".to_owned(),
+        lifetime: "ExpiresIn".to_owned(),
+        request: fingerprint::request(credential),
+        issuer: "https://issuer.example.com".to_owned(),
+        fingerprint: "keyed-fingerprint".to_owned(),
+        token_digest: "keyed-token-digest".to_owned(),
+        sources: SourceUse {
+            used: Some(mark("7")),
+            with: Vec::new(),
+            refused: Vec::new(),
+        },
+        claims: None,
+        not_granted: Vec::new(),
+        token_id: None,
+        proof: None,
+        renew_handled: credential.renew_requested.clone(),
+        spent: None,
+    }
+}
+
+pub fn published(credential: &Credential, record: Option<Record>) -> Published {
+    let dress = dress(credential);
+    Published {
+        credential_uid: credential.uid.clone(),
+        credential: credential.name.clone(),
+        owner: Some(credential.name.clone()),
+        record,
+        dress: dress.digest(),
+        dress_kept: true,
+        dress_keys: std::sync::Arc::new(dress.keys()),
+        hands: Hands::None,
+    }
+}
+
+pub fn ours(published: Published) -> Target {
+    Target::Ours {
+        version: "42".to_owned(),
+        published: Box::new(published),
+    }
+}
+
+/// A world in which a token of an hour was published five minutes ago and nothing has moved since.
+pub fn observed(credential: &Credential) -> Observed {
+    holding(credential, record(credential, (-300, 1500, 3300)))
+}
+
+/// The same world with another record on the Secret.
+pub fn holding(credential: &Credential, record: Record) -> Observed {
+    Observed {
+        deleting: false,
+        target: ours(published(credential, Some(record))),
+        senior: None,
+        permission: Ok(()),
+        sources: vec![Source {
+            reference: credential.alternatives()[0].clone(),
+            present: Some(("source-uid".to_owned(), "7".to_owned())),
+            changed_at: None,
+            created_at: None,
+            expires_at: None,
+            expiry_unreadable: false,
+        }],
+        companions: Vec::new(),
+        unread: Vec::new(),
+        missing_account: None,
+        memory: Memory::default(),
+        held: false,
+    }
+}
+
+/// A token of an hour, asked for now.
+pub fn token(text: &str) -> Token {
+    Token {
+        secret: SecretString::from(text),
+        refresh_token: None,
+        instance_url: None,
+        claims: None,
+        token_type: "Bearer".to_owned(),
+        issued_at: at(0),
+        expires_at: at(3600),
+        lifetime_source: LifetimeSource::ExpiresIn,
+        refresh_in: None,
+        scope: None,
+        id: None,
+        correlation_id: None,
+    }
+}
+
+/// The client secrets of a credential, to change them.
+pub fn secrets(credential: &mut Credential) -> &mut Vec<SecretKeyRef> {
+    let Proof::Secrets(references) = &mut credential.proof else {
+        panic!("the credential has no client secret");
+    };
+    references
+}
+
+/// A map of texts.
+pub fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}

@@ -1,0 +1,35 @@
+//! What apicred decides, and nothing that it does.
+//!
+//! Code here takes what it needs as arguments, the time included, and returns data. It sends nothing, reads no file and no
+//! clock, and has no Kubernetes client. The operator and its `kubectl` plugin are the shells around it.
+//!
+//! | Module | What it does |
+//! |---|---|
+//! | [`api`] | the kinds of `apicred.dev`, their statuses, and the CRDs that describe them |
+//! | [`credential`] | parses the spec of a kind into values that are valid, or reports each invalid field; decides which secret may go where |
+//! | [`input`] | reads text, JSON, numbers and times from outside, with the tolerance that servers need |
+//! | [`oauth`] | makes token requests and reads the answers: grants, client authentication, lifetimes, error classes |
+//! | [`plan`] | decides what a credential needs now, when it needs something next, and what its status says |
+//! | [`publish`] | makes the content and the metadata of a target Secret, and decides who owns it |
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "tests read files and print"
+    )
+)]
+
+pub mod api;
+pub mod credential;
+#[cfg(any(test, feature = "fixtures"))]
+#[doc(hidden)]
+pub mod fixtures;
+pub mod input;
+pub mod oauth;
+pub mod plan;
+mod printable;
+pub mod publish;
+
+pub use printable::printable;

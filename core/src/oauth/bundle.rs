@@ -1,0 +1,54 @@
+//! The CAs of an issuer, out of `caBundle`.
+
+use rustls::{RootCertStore, pki_types::CertificateDer};
+
+use super::{
+    chain::{Card, bounded},
+    pem::{self, Body},
+};
+
+/// The certificates of a bundle, each fit to be a root. What else stands in it, notes and other blocks, is passed over.
+///
+/// # Errors
+/// Which certificate is unusable, and why: a sentence without a full stop.
+pub fn roots(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let blocks = pem::blocks(text);
+    let mut found: Vec<CertificateDer<'static>> = Vec::new();
+    let certificates = blocks.iter().filter(|b| b.is_certificate());
+    for (nth, block) in certificates.enumerate() {
+        let named = |problem: &str| Err(format!("certificate {} of caBundle {problem}", nth + 1));
+        let der = match &block.body {
+            Body::Der(der) => CertificateDer::from(der.as_slice()),
+            Body::Unended => return named("is cut off: it has no line -----END CERTIFICATE-----"),
+            Body::Damaged | Body::Encrypted => {
+                return named("is not base64 between its two lines; copy it again");
+            }
+        };
+        let Ok((after, _)) = x509_parser::parse_x509_certificate(&der) else {
+            return named("cannot be read as X.509; it is damaged or cut, copy it again");
+        };
+        // OpenSSL's TRUSTED CERTIFICATE has its settings after the certificate.
+        let der = CertificateDer::from(der[..der.len() - after.len()].to_vec());
+        if let Err(error) = RootCertStore::empty().add(der.clone()) {
+            let subject = Card::of(&der).map_or_else(String::new, |c| format!(" ({})", c.subject));
+            return Err(format!(
+                "certificate {} of caBundle{subject} cannot be a root: {}; take it out or replace it",
+                nth + 1,
+                bounded(&error.to_string(), 80)
+            ));
+        }
+        if !found.contains(&der) {
+            found.push(der);
+        }
+    }
+    if found.is_empty() {
+        return Err(match pem::form_of_text(text) {
+            Some(form) => format!("caBundle is {}; {}", form.what, form.step),
+            None if blocks.iter().any(pem::Block::is_key) => {
+                "caBundle holds a private key and no certificate; a private key never belongs into an issuer, so replace that key as well".to_owned()
+            }
+            None => "caBundle holds no PEM certificate; it is the text itself from -----BEGIN CERTIFICATE----- on, neither a file's name nor base64 of it".to_owned(),
+        });
+    }
+    Ok(found)
+}

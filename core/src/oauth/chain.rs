@@ -1,0 +1,344 @@
+//! What a server's certificate says, and what its refusal means. All names come from outside: they are shown bounded and
+//! printable.
+
+use std::{fmt, sync::Arc};
+
+use jiff::Timestamp;
+use rustls::{
+    CertificateError,
+    pki_types::{CertificateDer, UnixTime},
+};
+use x509_parser::prelude::{GeneralName, X509Certificate};
+
+use crate::printable::printable;
+
+/// Longest distinguished name that is shown, in characters.
+const MAX_NAME: usize = 96;
+/// Most host names of a certificate that are shown, and the longest.
+const MAX_NAMES: usize = 5;
+const MAX_HOST: usize = 64;
+
+/// A text of others, printable, cut after so many characters.
+pub fn bounded(text: &str, most: usize) -> String {
+    let shown = printable(text);
+    match shown.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &shown[..at]),
+        None => shown.into_owned(),
+    }
+}
+
+/// What is shown of a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Card {
+    /// Its subject, bounded and printable.
+    pub subject: String,
+    /// Its issuer, bounded and printable.
+    pub issuer: String,
+    /// Subject and issuer are one name.
+    self_issued: bool,
+    /// Marked as a CA.
+    ca: bool,
+    /// 1 or 3.
+    pub version: u32,
+    /// DNS names and addresses of subjectAltName.
+    names: Vec<String>,
+    until: i64,
+    /// The bytes of the issuer's name, to compare.
+    issuer_raw: Vec<u8>,
+    subject_raw: Vec<u8>,
+}
+
+impl Card {
+    /// Of a certificate in DER. `None`: it is not X.509.
+    pub fn of(der: &[u8]) -> Option<Self> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
+        let name = |text: String| {
+            let text = bounded(&text, MAX_NAME);
+            if text.is_empty() {
+                "a certificate without a subject".to_owned()
+            } else {
+                text
+            }
+        };
+        Some(Self {
+            subject: name(parsed.subject().to_string()),
+            issuer: name(parsed.issuer().to_string()),
+            self_issued: parsed.subject().as_raw() == parsed.issuer().as_raw(),
+            ca: parsed.is_ca(),
+            version: parsed.version().0 + 1,
+            names: names(&parsed),
+            until: parsed.validity().not_after.timestamp(),
+            issuer_raw: parsed.issuer().as_raw().to_vec(),
+            subject_raw: parsed.subject().as_raw().to_vec(),
+        })
+    }
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(found)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let shown = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(bounded(name, MAX_HOST)),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes)
+                .ok()
+                .map(|b| std::net::Ipv6Addr::from(b).to_string()),
+        },
+        _ => None,
+    };
+    found.value.general_names.iter().filter_map(shown).collect()
+}
+
+/// A server's certificates that were refused, and why.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Why rustls refused them.
+    pub cause: CertificateError,
+    /// What the server sent.
+    pub shown: Shown,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server's certificate is refused")
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Refused {
+    /// As an error of rustls, which keeps it as its source.
+    pub fn into_error(self) -> rustls::Error {
+        let own = rustls::OtherError(Arc::new(self));
+        rustls::Error::InvalidCertificate(CertificateError::Other(own))
+    }
+}
+
+/// The certificates that a server showed, and what they were compared with.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// How many.
+    sent: usize,
+    leaf: Option<Card>,
+    /// The others, as far as they can be read.
+    above: Vec<Card>,
+    /// Subjects of `caBundle`; `None` if it is not set.
+    anchors: Option<Vec<Card>>,
+}
+
+impl Shown {
+    /// `leaf` and the certificates `above` it, compared with `anchors`, the CAs of the issuer if it has its own.
+    pub fn new(
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        anchors: Option<&[Card]>,
+    ) -> Self {
+        Self {
+            sent: 1 + above.len(),
+            leaf: Card::of(leaf),
+            above: above.iter().take(16).filter_map(|c| Card::of(c)).collect(),
+            anchors: anchors.map(<[Card]>::to_vec),
+        }
+    }
+
+    /// The certificate at which the way up ends: nobody who was sent is its issuer, or it is its own.
+    fn top(&self) -> Option<&Card> {
+        let mut top = self.leaf.as_ref()?;
+        for _ in 0..=self.above.len() {
+            let next = (self.above.iter()).find(|c| c.subject_raw == top.issuer_raw);
+            match next {
+                Some(next) if !top.self_issued => top = next,
+                _ => break,
+            }
+        }
+        Some(top)
+    }
+
+    fn anchors_named(&self, raw: &[u8]) -> bool {
+        let anchors = self.anchors.iter().flatten();
+        anchors.into_iter().any(|a| a.subject_raw == raw)
+    }
+
+    /// The one of the certificates that ended at this moment, in words.
+    fn ended(&self, at: Option<i64>) -> String {
+        let of = |c: &&Card| at.is_none_or(|at| c.until == at);
+        if self.leaf.as_ref().is_none_or(|leaf| of(&leaf)) {
+            return "the server's certificate".to_owned();
+        }
+        match self.above.iter().find(of) {
+            Some(ca) => format!("the CA certificate {} that the server sends", ca.subject),
+            None => "a CA certificate".to_owned(),
+        }
+    }
+
+    fn unknown(&self, by_proxy: bool) -> String {
+        let proxy = if by_proxy {
+            " (the proxy's own CA if it looks into TLS)"
+        } else {
+            ""
+        };
+        let Some(top) = self.top() else {
+            return format!(
+                "the server's certificate is signed by a CA that is not trusted; put that CA into caBundle{proxy}"
+            );
+        };
+        let leaf_alone = self.leaf.as_ref() == Some(top);
+        if top.self_issued && leaf_alone {
+            return format!(
+                "the server's certificate {} is self-signed and not in caBundle; put it there if it is the right one",
+                top.subject
+            );
+        }
+        if top.self_issued {
+            return format!(
+                "the server's certificate is signed by the CA {}, which is not trusted; put that CA into caBundle{proxy}",
+                top.subject
+            );
+        }
+        let sends = match self.sent {
+            1 => "its own certificate alone".to_owned(),
+            n => format!("{n} certificates"),
+        };
+        match &self.anchors {
+            Some(anchors) => format!(
+                "the server sends {sends}, signed by {}, which is neither sent nor in caBundle (it has {}): have the server send its intermediate certificates, or put that CA into caBundle{proxy}",
+                top.issuer,
+                listed(anchors.iter().map(|a| a.subject.as_str()), 3)
+            ),
+            None => format!(
+                "the server sends {sends}, signed by {}, which is not trusted: put that CA into caBundle{proxy}; if it is an intermediate certificate of a public CA, have the server send it",
+                top.issuer
+            ),
+        }
+    }
+
+    fn bad_signature(&self) -> String {
+        let Some(top) = self.top() else {
+            return "a signature in the server's certificates is wrong; the server sends certificates that do not belong together".to_owned();
+        };
+        let issuer = if top.self_issued {
+            &top.subject
+        } else {
+            &top.issuer
+        };
+        if self.anchors_named(&top.issuer_raw) {
+            format!(
+                "the server's certificate names the CA {issuer}, but the CA of that name in caBundle has another key: was the CA renewed? Put its present certificate into caBundle"
+            )
+        } else {
+            format!(
+                "the server's certificate names the CA {issuer}, but is not signed with the key of that CA; have the server send the certificates that belong to it"
+            )
+        }
+    }
+
+    fn other_name(&self, host: &str) -> String {
+        let names = self.leaf.as_ref().map_or(&[][..], |l| &l.names);
+        if names.is_empty() {
+            let subject = self.leaf.as_ref().map_or("", |l| &l.subject);
+            return format!(
+                "the server's certificate ({subject}) has no subjectAltName, and TLS clients do not read the common name; have it issued with {host} as subjectAltName"
+            );
+        }
+        format!(
+            "the server's certificate is for {} and not for {host}; correct the host in the issuer's URLs, or have it issued for this name",
+            listed(names.iter().map(String::as_str), MAX_NAMES)
+        )
+    }
+}
+
+/// The first of some texts.
+fn listed<'a>(texts: impl ExactSizeIterator<Item = &'a str>, most: usize) -> String {
+    let more = texts.len().saturating_sub(most);
+    let first: Vec<&str> = texts.take(most).collect();
+    match more {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+fn at(time: UnixTime) -> Option<Timestamp> {
+    Timestamp::from_second(i64::try_from(time.as_secs()).ok()?).ok()
+}
+
+fn when(time: UnixTime) -> String {
+    at(time).map_or_else(|| "a time out of range".to_owned(), |t| t.to_string())
+}
+
+/// Why a server's certificate is refused: a sentence without a full stop. `host`: the name it was asked by.
+pub fn sentence(refused: &Refused, host: &str, by_proxy: bool) -> String {
+    use CertificateError as C;
+    let shown = &refused.shown;
+    if let Some(leaf) = shown.leaf.as_ref().filter(|l| l.version < 3) {
+        return format!(
+            "the server's certificate ({}) is X.509 version {}, which TLS clients do not take; have it issued as version 3 with subjectAltName",
+            leaf.subject, leaf.version
+        );
+    }
+    match &refused.cause {
+        C::UnknownIssuer => shown.unknown(by_proxy),
+        C::BadSignature => shown.bad_signature(),
+        C::ExpiredContext { time, not_after } => format!(
+            "{} expired at {}, and this machine's clock says {}; have it renewed",
+            shown.ended(i64::try_from(not_after.as_secs()).ok()),
+            when(*not_after),
+            when(*time)
+        ),
+        C::Expired => "the server's certificate has expired; have it renewed".to_owned(),
+        C::NotValidYetContext { time, not_before } => format!(
+            "a certificate of the server is not valid before {}, and this machine's clock says {}; check the clocks",
+            when(*not_before),
+            when(*time)
+        ),
+        C::NotValidYet => "the server's certificate is not valid yet; check the clocks".to_owned(),
+        C::NotValidForName | C::NotValidForNameContext { .. } => shown.other_name(host),
+        C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
+            "a certificate of the server may not be used for TLS servers by its extendedKeyUsage; have it issued with serverAuth".to_owned()
+        }
+        C::Revoked => "the server's certificate is revoked; have it replaced".to_owned(),
+        C::BadEncoding => "a certificate of the server is damaged; have it replaced".to_owned(),
+        #[allow(deprecated, reason = "older versions of the verifier say it so")]
+        C::UnsupportedSignatureAlgorithm
+        | C::UnsupportedSignatureAlgorithmContext { .. }
+        | C::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "a certificate of the server is signed by an algorithm that is not accepted (SHA-1, MD5, or RSA of less than 2048 bits); have it issued with SHA-256".to_owned()
+        }
+        C::UnhandledCriticalExtension => {
+            "a certificate of the server has a critical extension that is not known; have it issued without it".to_owned()
+        }
+        C::Other(other) => by_rule(other.0.downcast_ref::<webpki::Error>(), shown),
+        _ => "the server's certificate is not acceptable; have it replaced".to_owned(),
+    }
+}
+
+/// The rules of RFC 5280 that rustls has no word of its own for.
+fn by_rule(error: Option<&webpki::Error>, shown: &Shown) -> String {
+    use webpki::Error as W;
+    let subject = shown.leaf.as_ref().map_or("", |l| &l.subject);
+    match error {
+        Some(W::CaUsedAsEndEntity) => format!(
+            "the server's certificate ({subject}) is marked as a CA (basicConstraints CA:TRUE), and a CA may not serve; issue one with CA:FALSE, signed by itself or by that CA"
+        ),
+        Some(W::EndEntityUsedAsCa) => {
+            "a certificate that signed the server's is not marked as a CA (basicConstraints CA:TRUE); have the CA's certificate issued as one".to_owned()
+        }
+        Some(W::NameConstraintViolation) => {
+            "a CA of the server's certificate may not sign for this name (nameConstraints); have it issued by another CA".to_owned()
+        }
+        Some(W::PathLenConstraintViolated) => {
+            "a CA of the server's certificate may have no CA below it (pathLenConstraint); have it issued by another CA".to_owned()
+        }
+        Some(W::UnsupportedCertVersion) => {
+            "a certificate of the server is not X.509 version 3; have it issued anew".to_owned()
+        }
+        Some(W::UnsupportedCriticalExtension) => {
+            "a certificate of the server has a critical extension that is not known; have it issued without it".to_owned()
+        }
+        Some(W::SignatureAlgorithmMismatch | W::ExtensionValueInvalid | W::MalformedExtensions) => {
+            "a certificate of the server contradicts itself; have it issued anew".to_owned()
+        }
+        _ => "the server's certificate is not acceptable by RFC 5280; have it issued anew".to_owned(),
+    }
+}

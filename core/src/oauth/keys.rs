@@ -1,0 +1,424 @@
+//! Private keys and certificates out of PEM: what signs an assertion and what is shown in a TLS handshake.
+
+use aws_lc_rs::{
+    digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+    },
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use jiff::Timestamp;
+use rustls::{
+    crypto::aws_lc_rs::sign::any_supported_type,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
+use secrecy::{ExposeSecret, SecretString};
+use x509_parser::{
+    prelude::{FromDer, X509Certificate},
+    x509::SubjectPublicKeyInfo,
+};
+
+use super::pem::{self, Block, Body};
+use crate::api::SigningAlgorithm;
+
+/// Longest chain that is taken.
+const MAX_CHAIN: usize = 10;
+/// Most private keys of one text that are tried.
+const MAX_KEYS: usize = 4;
+
+/// A private key that can sign.
+pub enum SigningKey {
+    /// RSA of 2048 bits or more.
+    Rsa(Box<RsaKeyPair>),
+    /// ECDSA on P-256.
+    P256(Box<EcdsaKeyPair>),
+}
+
+impl SigningKey {
+    /// Reads a private key of a PEM text: PKCS#8, PKCS#1 or SEC 1, not encrypted. Of several the first that signs.
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with the key's name.
+    pub fn from_pem(text: &str) -> Result<Self, String> {
+        let mut problem = None;
+        for key in private_keys(text)? {
+            match Self::of(&key) {
+                Ok(key) => return Ok(key),
+                Err(why) => problem = problem.or(Some(why)),
+            }
+        }
+        Err(problem.unwrap_or_else(|| NO_KEY.to_owned()))
+    }
+
+    fn of(der: &PrivateKeyDer<'_>) -> Result<Self, String> {
+        let bytes = der.secret_der();
+        let rsa = match der {
+            PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(bytes),
+            _ => RsaKeyPair::from_pkcs8(bytes),
+        };
+        if let Ok(key) = rsa {
+            return Ok(Self::Rsa(Box::new(key)));
+        }
+        EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes)
+            .map(|key| Self::P256(Box::new(key)))
+            .map_err(|_| {
+                format!(
+                    "is {}, which apicred cannot sign assertions with; use RSA of 2048 bits or more, or EC on P-256",
+                    kind(der)
+                )
+            })
+    }
+
+    /// The algorithm to sign with: what the user chose if the key can, else `rsa` for RSA and ES256 for P-256.
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with the key's name.
+    pub fn algorithm(
+        &self,
+        chosen: Option<SigningAlgorithm>,
+        rsa: SigningAlgorithm,
+    ) -> Result<SigningAlgorithm, &'static str> {
+        let fits = |a: SigningAlgorithm| match self {
+            Self::Rsa(_) => a != SigningAlgorithm::ES256,
+            Self::P256(_) => a == SigningAlgorithm::ES256,
+        };
+        match (chosen, self) {
+            (Some(a), _) if fits(a) => Ok(a),
+            (Some(_), Self::Rsa(_)) => Err("is an RSA key; set algorithm to PS256 or RS256"),
+            (Some(_), Self::P256(_)) => Err("is a P-256 key; set algorithm to ES256"),
+            (None, Self::Rsa(_)) => Ok(rsa),
+            (None, Self::P256(_)) => Ok(SigningAlgorithm::ES256),
+        }
+    }
+
+    /// Signs.
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with the key's name.
+    pub fn sign(
+        &self,
+        algorithm: SigningAlgorithm,
+        message: &[u8],
+    ) -> Result<Vec<u8>, &'static str> {
+        const FAILED: &str = "could not sign; is it damaged?";
+        #[expect(
+            clippy::disallowed_types,
+            reason = "the salt of PSS and the nonce of ECDSA come from nowhere outside: a nonce that repeats gives the key away"
+        )]
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        match self {
+            Self::Rsa(key) => {
+                let padding = if algorithm == SigningAlgorithm::PS256 {
+                    &RSA_PSS_SHA256
+                } else {
+                    &RSA_PKCS1_SHA256
+                };
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(padding, &random, message, &mut signature)
+                    .map_err(|_| FAILED)?;
+                Ok(signature)
+            }
+            Self::P256(key) => key
+                .sign(&random, message)
+                .map(|s| s.as_ref().to_vec())
+                .map_err(|_| FAILED),
+        }
+    }
+}
+
+const NO_KEY: &str = "holds no private key in PEM";
+
+/// The private keys of a text, in order.
+///
+/// # Errors
+/// The rest of a sentence that begins with the key's name.
+fn private_keys(text: &str) -> Result<Vec<PrivateKeyDer<'static>>, String> {
+    let blocks = pem::blocks(text);
+    let keys: Vec<PrivateKeyDer<'static>> = (blocks.iter().filter(|b| b.is_key()))
+        .filter_map(Block::der)
+        // By their structure: labels are wrong now and then.
+        .filter_map(|der| PrivateKeyDer::try_from(der.to_vec()).ok())
+        .take(MAX_KEYS)
+        .collect();
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
+    let form = pem::form_of_text(text);
+    Err(match (blocks.iter().find(|b| b.is_key()), form) {
+        (_, Some(form)) => format!("is {}; {}", form.what, form.step),
+        (Some(block), None) => damaged(block).to_owned(),
+        (None, None) if blocks.iter().any(Block::is_certificate) => {
+            "holds a certificate and no private key; are the keys of the Secret exchanged?"
+                .to_owned()
+        }
+        (None, None) => NO_KEY.to_owned(),
+    })
+}
+
+/// What is wrong with a block that could not be read.
+fn damaged(block: &Block<'_>) -> &'static str {
+    match block.body {
+        Body::Unended => "is cut off: its last line, -----END …, is missing; store the whole file",
+        _ => "is damaged between its first and its last line; store the file as it was made",
+    }
+}
+
+/// The certificates of a text, in order.
+///
+/// # Errors
+/// The rest of a sentence that begins with "the certificate".
+fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let blocks = pem::blocks(text);
+    let mut chain = Vec::new();
+    for (nth, block) in blocks.iter().filter(|b| b.is_certificate()).enumerate() {
+        let which = match nth {
+            0 => String::new(),
+            n => format!("'s chain, at place {},", n + 1),
+        };
+        let Some(der) = block.der() else {
+            return Err(format!("{which} {}", damaged(block)));
+        };
+        let Ok((after, _)) = x509_parser::parse_x509_certificate(der) else {
+            return Err(format!(
+                "{which} cannot be read as X.509; it is damaged, store it again"
+            ));
+        };
+        // OpenSSL's TRUSTED CERTIFICATE has its settings after the certificate.
+        chain.push(CertificateDer::from(
+            der[..der.len() - after.len()].to_vec(),
+        ));
+    }
+    if !chain.is_empty() {
+        chain.truncate(MAX_CHAIN);
+        return Ok(chain);
+    }
+    Err(match pem::form_of_text(text) {
+        Some(form) => format!(" is {}; {}", form.what, form.step),
+        None if blocks.iter().any(Block::is_key) => {
+            " is missing: there is a private key in its place; are the keys of the Secret exchanged?".to_owned()
+        }
+        None => " is not PEM; it stands under a key of its own, the private key under another".to_owned(),
+    })
+}
+
+/// The kind of a key that cannot be used, by its object identifiers (tag and length before them).
+fn kind(der: &PrivateKeyDer<'_>) -> &'static str {
+    const KINDS: [(&[u8], &str); 11] = [
+        (
+            &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10],
+            "an RSA-PSS key",
+        ),
+        (
+            &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1],
+            "an RSA key of less than 2048 bits, or damaged",
+        ),
+        (
+            &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
+            "an EC key on P-256 that is damaged",
+        ),
+        (&[6, 5, 0x2b, 0x81, 4, 0, 0x22], "an EC key on P-384"),
+        (&[6, 5, 0x2b, 0x81, 4, 0, 0x23], "an EC key on P-521"),
+        (&[6, 5, 0x2b, 0x81, 4, 0, 0x21], "an EC key on P-224"),
+        (&[6, 5, 0x2b, 0x81, 4, 0, 0x0a], "an EC key on secp256k1"),
+        (
+            &[6, 9, 0x2b, 0x24, 3, 3, 2, 8, 1, 1],
+            "an EC key on a Brainpool curve",
+        ),
+        (&[6, 3, 0x2b, 0x65, 0x70], "an Ed25519 key"),
+        (&[6, 3, 0x2b, 0x65, 0x71], "an Ed448 key"),
+        (&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1], "a DSA key"),
+    ];
+    let bytes = der.secret_der();
+    let has = |oid: &[u8]| bytes.windows(oid.len()).any(|w| w == oid);
+    match KINDS.iter().find(|(oid, _)| has(oid)) {
+        Some((_, name)) => name,
+        None if matches!(der, PrivateKeyDer::Pkcs1(_)) => KINDS[1].1,
+        None => "a key of a kind that is not known",
+    }
+}
+
+/// The public key of a key that TLS can use, as it stands in a certificate.
+fn public_of(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
+    let key = any_supported_type(key).ok()?;
+    let spki = key.public_key()?;
+    let (_, spki) = SubjectPublicKeyInfo::from_der(&spki).ok()?;
+    Some(spki.subject_public_key.data.to_vec())
+}
+
+/// A certificate's time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Validity {
+    /// First moment.
+    pub from: Timestamp,
+    /// Last moment.
+    pub until: Timestamp,
+}
+
+/// A certificate chain and its private key.
+pub struct Identity {
+    /// What signs assertions with it, or why nothing does: the rest of a sentence that begins with the key's name.
+    signer: Result<SigningKey, String>,
+    chain: Vec<CertificateDer<'static>>,
+    validity: Validity,
+    version: u32,
+    pem: SecretString,
+}
+
+impl Identity {
+    /// From the PEM of the certificate (its chain beside it, in any order) and of the key.
+    ///
+    /// # Errors
+    /// A sentence for the user, without a full stop.
+    pub fn from_pem(certificate: &str, key: &str) -> Result<Self, String> {
+        let sent =
+            certificates(certificate).map_err(|problem| format!("the certificate{problem}"))?;
+        let keys = private_keys(key).map_err(|problem| format!("the private key {problem}"))?;
+        let usable: Vec<_> = keys.iter().map(|key| (key, public_of(key))).collect();
+        if usable.iter().all(|(_, public)| public.is_none()) {
+            let kind = keys.first().map_or("missing", kind);
+            return Err(format!(
+                "the private key is {kind}, which neither TLS nor assertions can use; use RSA of 2048 to 8192 bits, or EC on P-256"
+            ));
+        }
+        let pairs = usable.iter().filter_map(|(key, public)| {
+            let public = public.as_ref()?;
+            let at = sent
+                .iter()
+                .position(|c| public_in(c).is_some_and(|p| p == *public));
+            Some((*key, at?))
+        });
+        // Of several keys and certificates, the pair whose certificate comes first.
+        let Some((key, at)) = pairs.min_by_key(|(_, at)| *at) else {
+            return Err(
+                "the private key does not belong to the certificate; renew both together, or store the pair that was made together"
+                    .to_owned(),
+            );
+        };
+        let chain = ordered(sent, at);
+        let (_, leaf) =
+            X509Certificate::from_der(&chain[0]).map_err(|_| "the certificate cannot be read")?;
+        let when = |t: x509_parser::time::ASN1Time| {
+            Timestamp::from_second(t.timestamp()).map_err(|_| "the certificate has no date")
+        };
+        let validity = Validity {
+            from: when(leaf.validity().not_before)?,
+            until: when(leaf.validity().not_after)?,
+        };
+        Ok(Self {
+            signer: SigningKey::of(key),
+            version: leaf.version().0 + 1,
+            validity,
+            pem: SecretString::from(written(&chain, key)),
+            chain,
+        })
+    }
+
+    /// The key, for assertions.
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with the key's name.
+    pub fn key(&self) -> Result<&SigningKey, &str> {
+        self.signer.as_ref().map_err(String::as_str)
+    }
+
+    /// May it be shown in a TLS handshake?
+    ///
+    /// # Errors
+    /// A sentence for the user, without a full stop.
+    pub fn fits_tls(&self) -> Result<(), String> {
+        if self.version < 3 {
+            return Err(format!(
+                "the certificate is X.509 version {}, which TLS servers do not take; have it issued as version 3, with extendedKeyUsage clientAuth (openssl x509 -req needs -extfile for that)",
+                self.version
+            ));
+        }
+        Ok(())
+    }
+
+    /// The time of the certificate.
+    pub const fn validity(&self) -> Option<Validity> {
+        Some(self.validity)
+    }
+
+    /// Certificate chain and key as one PEM text.
+    pub const fn pem(&self) -> &SecretString {
+        &self.pem
+    }
+
+    /// What tells it from another.
+    pub(super) fn essence(&self) -> &str {
+        self.pem.expose_secret()
+    }
+
+    /// Tells it from every other chain and key, and gives nothing away.
+    pub fn digest(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, self.pem.expose_secret().as_bytes()))
+    }
+
+    /// `x5t#S256` (RFC 7515 section 4.1.8).
+    pub fn thumbprint_s256(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, &self.chain[0]))
+    }
+
+    /// `x5t` (RFC 7515 section 4.1.7).
+    pub fn thumbprint_sha1(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &self.chain[0]))
+    }
+
+    /// `x5c` (RFC 7515 section 4.1.6): standard base64, leaf first.
+    pub fn x5c(&self) -> Vec<String> {
+        self.chain.iter().map(|c| STANDARD.encode(c)).collect()
+    }
+}
+
+fn public_in(certificate: &[u8]) -> Option<Vec<u8>> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.public_key().subject_public_key.data.to_vec())
+}
+
+/// The client's own certificate first and each certificate's issuer after it (RFC 8446 section 4.4.2). A text that is in order
+/// stays as it is.
+fn ordered(mut sent: Vec<CertificateDer<'static>>, leaf: usize) -> Vec<CertificateDer<'static>> {
+    if leaf == 0 {
+        return sent;
+    }
+    let names = |der: &[u8]| {
+        let (_, parsed) = X509Certificate::from_der(der).ok()?;
+        Some((
+            parsed.subject().as_raw().to_vec(),
+            parsed.issuer().as_raw().to_vec(),
+        ))
+    };
+    let mut chain = vec![sent.remove(leaf)];
+    while let Some((_, issuer)) = chain.last().and_then(|last| names(last)) {
+        let next = sent
+            .iter()
+            .position(|c| names(c).is_some_and(|(subject, _)| subject == issuer));
+        match next {
+            Some(next) => chain.push(sent.remove(next)),
+            None => break,
+        }
+    }
+    chain
+}
+
+/// Chain and key as PEM, in one way whatever they were read from.
+fn written(chain: &[CertificateDer<'_>], key: &PrivateKeyDer<'_>) -> String {
+    let block = |label: &str, der: &[u8]| {
+        format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            STANDARD.encode(der)
+        )
+    };
+    let label = match key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    let mut text: String = chain.iter().map(|c| block("CERTIFICATE", c)).collect();
+    text.push_str(&block(label, key.secret_der()));
+    text
+}

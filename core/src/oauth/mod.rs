@@ -1,0 +1,59 @@
+//! OAuth 2.0 on the wire. [`request`] makes the bytes and [`answer`] reads them, both pure; [`http`] is the one
+//! file that sends. [`grant`] has the ways to a token, `client_auth` the ways to prove a client,
+//! [`sign_in`] how a person comes in.
+
+mod aadsts;
+mod assertion;
+pub mod bundle;
+pub mod chain;
+mod challenge;
+mod classes;
+mod client_auth;
+pub mod consent;
+pub mod discovery;
+pub(crate) mod echo;
+pub mod encode;
+mod explain;
+mod gateway;
+pub mod grant;
+mod granted;
+mod issued;
+mod keys;
+mod lifetime;
+mod managed_identity;
+mod needs;
+pub mod pem;
+mod refusal;
+mod refused;
+pub mod renewal;
+mod request;
+mod response;
+mod revocation;
+mod secret_form;
+pub mod sign_in;
+pub mod spent;
+mod stated;
+#[cfg(test)]
+mod tests;
+mod token;
+pub mod unread;
+
+pub use aadsts::LOOP;
+pub use echo::SentSecrets;
+pub use explain::explained;
+pub use grant::Grant;
+pub use granted::{Granted, granted, granted_in_part};
+pub use keys::{Identity, Validity};
+#[cfg(test)]
+pub(crate) use lifetime::claims_of;
+pub use lifetime::{audiences, is_legacy_account_token};
+pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
+pub use needs::{Material, Need, account_audience, file, word};
+pub use refusal::{Class, Refusal, Stage, error_code};
+pub use request::{
+    Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, known_endpoint, request,
+};
+pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
+pub use revocation::{Revoked, revocation};
+pub use token::{Claims, LifetimeSource, Token, uncertain};
+pub use unread::broken_off;

@@ -1,0 +1,196 @@
+//! A token error: why there is no token, how to wait, and what a user can do.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::aadsts;
+use crate::credential::addresses::AddressNotAllowed;
+
+/// Failure classes; each has its own way of waiting (DESIGN, section 3).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Class {
+    /// The request is wrong and stays wrong until somebody changes it.
+    Invalid,
+    /// The client was refused.
+    Denied,
+    /// A user has to sign in or consent.
+    NeedsUser,
+    /// Too many requests.
+    Throttled,
+    /// Worth trying again soon.
+    Transient,
+}
+
+impl Class {
+    /// The metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Denied => "denied",
+            Self::NeedsUser => "needs_user",
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+        }
+    }
+}
+
+/// How far an exchange came. Decisions go by it and by [`Class`], never by the text of a reason: whoever adds a failure
+/// names its stage, and each `match` of a stage is complete.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Stage {
+    /// Nobody was asked: a rule, a setting or an input of apicred's own says no.
+    #[default]
+    Own,
+    /// The proxy for issuers was not reached, wants credentials or broke.
+    Proxy,
+    /// The proxy for issuers opens no connection to this host.
+    Tunnel,
+    /// DNS has no address for the host, or does not answer.
+    Name,
+    /// No connection to the host, or one that broke before TLS stood.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The server demands a client certificate, or another one than it was shown.
+    ClientCertificate,
+    /// No connection, or no whole answer, in time.
+    Timeout,
+    /// The connection ended before the whole answer came.
+    BrokenOff,
+    /// An answer of something else than a token endpoint: a page, a document without any field of OAuth.
+    Foreign,
+    /// An answer of the issuer.
+    Answered,
+}
+
+/// Why there is no token. Carries nothing of the answer's body but codes and ids from fixed alphabets, and what
+/// [`super::echo`] lets through of the issuer's own words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// How to wait.
+    pub class: Class,
+    /// Stable reason for conditions and events.
+    pub reason: &'static str,
+    /// How far it came.
+    pub stage: Stage,
+    /// One sentence with the next step.
+    pub next_step: String,
+    /// HTTP status, if there was an answer.
+    pub http_status: Option<u16>,
+    /// What else was seen of an answer.
+    pub detail: Option<Box<Detail>>,
+    /// OAuth `error`.
+    pub error: Option<String>,
+    /// AADSTS number.
+    pub aadsts: Option<u32>,
+    /// Entra's id of the request.
+    pub correlation_id: Option<String>,
+    /// Entra's id of the answer.
+    pub trace_id: Option<String>,
+    /// How long the issuer asks to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Was the client's proof refused, so that the next secret of the list may do better?
+    pub about_client: bool,
+    /// Is it certain that no byte of the request reached the issuer? Unknown counts as no.
+    pub not_sent: bool,
+    /// Only a change of the inputs may lead to another try; no timer does.
+    pub until_change: bool,
+    /// The next try makes sense at this time and not before.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What was seen of an answer beside its codes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Detail {
+    /// Media type of the answer, if it is not the one of an OAuth answer.
+    pub content_type: Option<String>,
+    /// Who answered: the origin of the issuer.
+    pub issuer: Option<String>,
+    /// The issuer's own words, with every secret cut out; from issuers that an administrator or Microsoft vouches for.
+    pub said: Option<String>,
+}
+
+impl From<AddressNotAllowed> for Refusal {
+    fn from(refused: AddressNotAllowed) -> Self {
+        Self::local(Class::Invalid, "AddressNotAllowed", refused.to_string())
+    }
+}
+
+impl Refusal {
+    /// A failure of apicred's own telling, without an answer of the issuer.
+    pub fn local(class: Class, reason: &'static str, next_step: impl Into<String>) -> Self {
+        Self {
+            class,
+            reason,
+            stage: Stage::Own,
+            next_step: next_step.into(),
+            http_status: None,
+            detail: None,
+            error: None,
+            aadsts: None,
+            correlation_id: None,
+            trace_id: None,
+            retry_after: None,
+            about_client: false,
+            not_sent: false,
+            until_change: false,
+            retry_at: None,
+        }
+    }
+
+    /// The same, with the stage at which it failed.
+    #[must_use]
+    pub fn at(self, stage: Stage) -> Self {
+        Self { stage, ..self }
+    }
+
+    /// The sentence for conditions and events: who answered what, the next step, what the issuer says itself, and where
+    /// more is to be found.
+    pub fn message(&self) -> String {
+        let none = Detail::default();
+        let detail = self.detail.as_deref().unwrap_or(&none);
+        let mut parts = Vec::new();
+        parts.extend(self.http_status.map(|s| match &detail.content_type {
+            Some(kind) => format!("HTTP {s} ({kind})"),
+            None => format!("HTTP {s}"),
+        }));
+        parts.extend(self.error.clone());
+        parts.extend(self.aadsts.map(|n| format!("AADSTS{n}")));
+        let mut text = if parts.is_empty() {
+            self.next_step.clone()
+        } else {
+            let issuer = detail.issuer.as_deref().unwrap_or("the issuer");
+            let seen = parts.join(", ");
+            format!("{issuer} answered {seen}: {}", self.next_step)
+        };
+        if let Some(said) = &detail.said {
+            text.push_str(&format!("; the issuer says: \"{said}\""));
+        }
+        let more = [
+            self.aadsts.map(aadsts::link),
+            self.correlation_id
+                .as_ref()
+                .map(|id| format!("correlation id {id}")),
+        ];
+        let more: Vec<String> = more.into_iter().flatten().collect();
+        if !more.is_empty() {
+            text.push_str(&format!(" ({})", more.join(", ")));
+        }
+        text
+    }
+}
+
+/// No error code has more digits than this; keys and tokens in small letters have.
+pub(super) const MOST_DIGITS: usize = 4;
+
+/// An OAuth error code as it may be shown: RFC 6749 codes and their like. Anything else could be text that an
+/// attacker wants read back (reliability research, T2), and is dropped.
+pub fn error_code(text: &str) -> Option<String> {
+    let fits = (1..=64).contains(&text.len())
+        && text.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    fits.then(|| text.to_owned())
+}

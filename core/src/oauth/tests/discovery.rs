@@ -1,0 +1,660 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{
+    api::SigningAlgorithm,
+    credential::{Issuer, Places, SecretStyle},
+    fixtures::{cluster_issuer, token_issuer},
+    input::NotObject,
+    oauth::{
+        Class, Refusal, Stage, TokenEndpoint,
+        discovery::{
+            Redirect, Seen, Unusable, addresses, completed, conclude, disproves, is_silence, read,
+            redirected,
+        },
+    },
+};
+
+const ISSUER: &str = "https://i.example.com/realm";
+
+fn url(text: &str) -> Url {
+    Url::parse(text).unwrap()
+}
+
+fn document(change: &Value) -> Vec<u8> {
+    let mut whole = json!({ "issuer": ISSUER, "token_endpoint": "https://t.example.com/token/" });
+    crate::fixtures::merge(&mut whole, change);
+    whole.to_string().into_bytes()
+}
+
+fn of(change: &Value, style: Option<SecretStyle>) -> Result<TokenEndpoint, Refusal> {
+    read_as(ISSUER, &document(change), style)
+}
+
+/// The same with the refusal that a user sees.
+fn read_as(
+    issuer: &str,
+    body: &[u8],
+    style: Option<SecretStyle>,
+) -> Result<TokenEndpoint, Refusal> {
+    let place = addresses(&url(ISSUER)).remove(0);
+    read(issuer, body, style).map_err(|why| conclude(issuer, &[(place, Seen::Unusable(why))]))
+}
+
+#[test]
+fn every_well_known_place_is_asked_in_order_and_once() {
+    let cases = [
+        (
+            "https://i",
+            &[
+                "/.well-known/openid-configuration",
+                "/.well-known/oauth-authorization-server",
+            ][..],
+        ),
+        (
+            "https://i:8443/",
+            &[
+                ":8443/.well-known/openid-configuration",
+                ":8443/.well-known/oauth-authorization-server",
+            ],
+        ),
+        (
+            "https://i/a/b",
+            &[
+                "/a/b/.well-known/openid-configuration",
+                "/.well-known/oauth-authorization-server/a/b",
+                "/a/b/.well-known/oauth-authorization-server",
+                "/.well-known/openid-configuration/a/b",
+            ],
+        ),
+        (
+            "https://i/a/",
+            &[
+                "/a/.well-known/openid-configuration",
+                "/.well-known/oauth-authorization-server/a",
+                "/a/.well-known/oauth-authorization-server",
+                "/.well-known/openid-configuration/a",
+            ],
+        ),
+        (
+            "https://i/a%20b%2Fc",
+            &[
+                "/a%20b%2Fc/.well-known/openid-configuration",
+                "/.well-known/oauth-authorization-server/a%20b%2Fc",
+                "/a%20b%2Fc/.well-known/oauth-authorization-server",
+                "/.well-known/openid-configuration/a%20b%2Fc",
+            ],
+        ),
+    ];
+    for (issuer, paths) in cases {
+        let asked: Vec<String> = addresses(&url(issuer)).iter().map(Url::to_string).collect();
+        let expected: Vec<String> = paths.iter().map(|p| format!("https://i{p}")).collect();
+        assert_eq!(asked, expected, "{issuer}");
+    }
+}
+
+#[test]
+fn a_redirect_is_followed_within_its_origin_alone() {
+    let from = url("https://i.example.com/a/.well-known/openid-configuration");
+    let here = |path: &str| Redirect::Here(url(&format!("https://i.example.com{path}")));
+    let away = |origin: &str| Redirect::Away(Some(origin.to_owned()));
+    #[rustfmt::skip]
+    let cases = [
+        (Some("/b"), here("/b")),
+        (Some("?x=1"), here("/a/.well-known/openid-configuration?x=1")),
+        (Some("https://i.example.com:443/b#f"), here("/b")),
+        (Some("https://u:p@i.example.com/b"), here("/b")),
+        (Some("https://www.i.example.com/b?secret=1"), away("https://www.i.example.com")),
+        (Some("https://i.example.com:8443/b"), away("https://i.example.com:8443")),
+        (Some("http://i.example.com/b"), away("http://i.example.com")),
+        (Some("//169.254.169.254/x"), away("https://169.254.169.254")),
+        (Some("https://ex\u{e4}mple.com/"), away("https://xn--exmple-cua.com")),
+        (Some("javascript:alert(1)"), Redirect::Away(None)),
+        (Some("data:,x"), Redirect::Away(None)),
+        (Some("https://"), Redirect::Away(None)),
+        (None, Redirect::Away(None)),
+    ];
+    for (location, leads) in cases {
+        assert_eq!(redirected(&from, location), leads, "{location:?}");
+    }
+}
+
+#[test]
+fn the_token_endpoint_is_used_exactly_as_published() {
+    let found = of(&json!({}), None).unwrap();
+    assert_eq!(
+        found,
+        TokenEndpoint {
+            issuer: Some("https://i.example.com/realm".to_owned()),
+            ..TokenEndpoint::bare(url("https://t.example.com/token/"), SecretStyle::BasicForm)
+        }
+    );
+}
+
+#[test]
+fn the_places_of_a_sign_in_are_read_as_far_as_they_can_be_used() {
+    let found = of(
+        &json!({
+            "authorization_endpoint": "https://i.example.com/authorize",
+            "device_authorization_endpoint": "http://i.example.com/device",
+            "scopes_supported": ["openid", 7, "read", "offline_access"],
+        }),
+        None,
+    )
+    .unwrap();
+    assert_eq!(
+        found.authorization,
+        Some(url("https://i.example.com/authorize"))
+    );
+    assert_eq!(found.device, None);
+    // Of the scopes those alone that apicred would ask for.
+    let scopes = ["openid", "offline_access"].map(str::to_owned).to_vec();
+    assert_eq!(found.scopes, Some(scopes));
+}
+
+#[test]
+fn what_is_kept_of_a_document_is_little_however_large_it_is() {
+    let scopes: Vec<String> = (0..4000).map(|n| format!("scope-{n}")).collect();
+    let long = format!("https://i.example.com/{}", "x".repeat(3000));
+    let found = of(
+        &json!({ "scopes_supported": scopes, "revocation_endpoint": long, "device_authorization_endpoint": long }),
+        None,
+    )
+    .unwrap();
+    assert_eq!(found.scopes, Some(Vec::new()));
+    assert_eq!((found.revocation, found.device), (None, None));
+    let many: Vec<u8> = vec![0; 10_000];
+    for refused in [
+        json!({ "token_endpoint": long }),
+        json!({ "issuer": format!("https://i.example.com/realm{}", "/".repeat(100)) }),
+        // Megabytes of parts would take tens of them in memory, for every issuer that is looked at.
+        json!({ "x": many }),
+    ] {
+        assert_eq!(of(&refused, None).err().unwrap().reason, "DiscoveryFailed");
+    }
+}
+
+#[test]
+fn identifiers_are_compared_as_they_were_written() {
+    // Written in the spec, named in the document, taken?
+    #[rustfmt::skip]
+    let cases = [
+        ("https://i.example.com/realm", "https://i.example.com/realm", true),
+        ("https://i.example.com/realm", "https://i.example.com/realm/", true),
+        ("https://i.example.com/realm/", "https://i.example.com/realm", true),
+        ("https://i.example.com", "https://i.example.com/", true),
+        ("https://i.example.com/", "https://i.example.com", true),
+        // What a server writes in an unusual way is right if the spec has the same.
+        ("https://I.example.com/Realm", "https://I.example.com/Realm", true),
+        ("https://i.example.com:443/realm", "https://i.example.com:443/realm", true),
+        ("https://i.example.com/a%2fb", "https://i.example.com/a%2fb", true),
+        ("https://i.example.com/r\u{e9}", "https://i.example.com/r\u{e9}", true),
+        ("https://i.example.com/a/../b", "https://i.example.com/a/../b", true),
+        ("https://i.example.com/realm", "https://i.example.com/realm//", false),
+        ("https://i.example.com/realm", "https://i.example.com/Realm", false),
+        ("https://i.example.com/realm", "https://I.example.com/realm", false),
+        ("https://i.example.com/realm", "https://i.example.com:443/realm", false),
+        ("https://i.example.com:443/realm", "https://i.example.com/realm", false),
+        ("https://i.example.com/a%2fb", "https://i.example.com/a%2Fb", false),
+        ("https://i.example.com/a/../b", "https://i.example.com/b", false),
+        ("https://i.example.com/realm", "https://i.example.com/realm2", false),
+        ("https://i.example.com/realm", "https://i.example.com", false),
+        ("https://i.example.com/realm", "http://i.example.com/realm", false),
+        ("https://i.example.com/realm", " https://i.example.com/realm", false),
+        ("https://i.example.com/realm", "https://evil.example.com/realm", false),
+        ("https://i.example.com/realm", "", false),
+        ("https://i.example.com/realm", "/", false),
+    ];
+    for (written, named, taken) in cases {
+        let found = read(written, &document(&json!({ "issuer": named })), None);
+        match found {
+            Ok(found) => assert!(taken && found.issuer.as_deref() == Some(named), "{named}"),
+            Err(why) => {
+                assert!(!taken, "{written} {named}");
+                assert_eq!(why, Unusable::Issuer(Some(named.to_owned())));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_issuer_that_was_found_is_named_with_the_way_out() {
+    // What the document names, and what is said of it.
+    #[rustfmt::skip]
+    let cases = [
+        // Azure AD B2C and Oracle IDCS name one issuer for many documents.
+        (json!("https://login.b2c.example.com/11111111-2222-4333-8444-555555555555/v2.0/"),
+            &["another issuer, \"https://login.b2c.example.com/11111111-2222-4333-8444-555555555555/v2.0/\"", "set issuerUrl", "oauth2.tokenUrl"][..]),
+        (json!("https://i.example.com/Realm"), &["letter by letter; set issuerUrl: https://i.example.com/Realm"]),
+        (json!("https://i.example.com:443/realm"), &["set issuerUrl: https://i.example.com:443/realm"]),
+        (json!("http://i.example.com/realm"), &["\"http://i.example.com/realm\", which is not https", "oauth2.tokenUrl"]),
+        (json!("https://sts.windows.net/11111111-2222-4333-8444-555555555555/"), &["entra.tenantId"]),
+        (json!("https://login.microsoftonline.com/{tenantid}/v2.0"), &["entra.tenantId", "{tenantid}"]),
+        (json!("https://login.microsoftonline.us/{tenantid}/v2.0"), &["entra.tenantId"]),
+        (json!("accounts.google.com"), &["not a URL", "oauth2.tokenUrl"]),
+        (json!("https://i.example.com/a b"), &["not a URL", "oauth2.tokenUrl"]),
+        (json!("https://i.example.com/\u{202e}x"), &["not a URL"]),
+        (json!("https://i.example.com/<script>"), &["not a URL"]),
+        (json!(format!("https://i.example.com/{}", "x".repeat(300))), &["too long"]),
+        (json!(""), &["names no issuer", "oauth2.tokenUrl"]),
+        (json!(null), &["names no issuer"]),
+        (json!(7), &["names no issuer"]),
+        (json!([]), &["names no issuer"]),
+    ];
+    for (named, words) in cases {
+        let refusal = of(&json!({ "issuer": named }), None).unwrap_err();
+        assert_eq!(
+            (refusal.class, refusal.reason),
+            (Class::Invalid, "DiscoveryFailed")
+        );
+        let message = refusal.message();
+        for word in words {
+            assert!(message.contains(word), "{named}: {word:?} in {message}");
+        }
+        assert!(
+            message.len() < 500 && message.bytes().all(|b| (0x20..=0x7e).contains(&b)),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn an_endpoint_that_leads_away_from_tls_or_is_none_is_refused() {
+    #[rustfmt::skip]
+    let cases = [
+        (json!("http://t.example.com/token?x=C4NARY"), "at http://t.example.com;"),
+        (json!("/token"), "relative"),
+        (json!("token"), "relative"),
+        (json!(""), "is not a URL"),
+        (json!(null), "no token_endpoint"),
+        (json!(7), "is not a URL"),
+        (json!("https://user@t/token"), "has a user"),
+        (json!("https://:password@t/token"), "has a user"),
+        (json!("https://t/token#f"), "a fragment"),
+        (json!(format!("https://t/{}", "x".repeat(3000))), "2048"),
+        (json!("file:///etc/passwd"), "is not a URL"),
+        (json!("javascript:x"), "is not a URL"),
+    ];
+    for (bad, words) in cases {
+        let refusal = of(&json!({ "token_endpoint": bad }), None).unwrap_err();
+        let message = refusal.message();
+        assert!(
+            message.contains(words) && message.contains("oauth2.tokenUrl"),
+            "{bad}: {message}"
+        );
+        assert!(
+            !message.contains("C4NARY")
+                && !message.contains("passw")
+                && refusal.class == Class::Invalid,
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_document_is_read_in_every_encoding_that_servers_send() {
+    let plain = String::from_utf8(document(&json!({}))).unwrap();
+    let utf16 = |order: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        let units = std::iter::once(0xfeff).chain(plain.encode_utf16());
+        units.flat_map(order).collect()
+    };
+    let with = |front: &[u8], back: &[u8]| [front, plain.as_bytes(), back].concat();
+    for (name, body) in [
+        ("byte order mark", with(b"\xef\xbb\xbf", b"")),
+        ("UTF-16LE", utf16(u16::to_le_bytes)),
+        ("UTF-16BE", utf16(u16::to_be_bytes)),
+        ("blanks", with(b"\r\n  ", b"\r\n\0\0")),
+        ("encoded twice", json!(plain).to_string().into_bytes()),
+        (
+            "Latin-1 in a field nobody reads",
+            plain
+                .replacen('{', "{\"op_policy_uri\":\"~\",", 1)
+                .into_bytes()
+                .into_iter()
+                .map(|b| if b == b'~' { 0xe9 } else { b })
+                .collect(),
+        ),
+        // The last of two equal keys counts, as in every common reader of JSON.
+        (
+            "equal keys",
+            plain
+                .replacen(
+                    '{',
+                    "{\"token_endpoint\":\"https://first.example.com/\",",
+                    1,
+                )
+                .into_bytes(),
+        ),
+    ] {
+        let found = read(ISSUER, &body, None).unwrap_or_else(|why| panic!("{name}: {why:?}"));
+        assert_eq!(found.url.as_str(), "https://t.example.com/token/", "{name}");
+    }
+}
+
+#[test]
+fn a_body_that_is_no_document_is_named_without_being_shown() {
+    #[rustfmt::skip]
+    let cases = [
+        (&b""[..], "is empty"),
+        (b"[]", "list"),
+        (b"null", "null"),
+        (b"<!doctype html><title>C4NARY</title>", "web page"),
+        (b"<html>C4NARY</html>", "web page"),
+        (b"<?xml version='1.0'?><Error>C4NARY</Error>", "XML"),
+        (b"\xff\xfe", "is empty"),
+        (b"\x1f\x8b\x08C4NARY", "compressed with gzip"),
+        (b"{\"issuer\":", "ends in its middle"),
+        (b"Not Found", "is text"),
+    ];
+    for (body, words) in cases {
+        let refusal = read_as(ISSUER, body, None).unwrap_err();
+        assert_eq!(refusal.reason, "DiscoveryFailed");
+        let message = refusal.message();
+        assert!(
+            message.contains(words) && message.contains("oauth2.tokenUrl"),
+            "{message}"
+        );
+        assert!(!format!("{refusal:?}").contains("C4NARY"));
+    }
+}
+
+/// What was seen, and what is made of it: class, HTTP status, and parts of the message.
+type Case = (Vec<Seen>, Class, Option<u16>, &'static [&'static str]);
+
+#[test]
+fn of_many_answers_the_one_that_tells_the_most_is_reported() {
+    use Seen::{Loop, Redirect, Status};
+    let page = || Seen::Unusable(Unusable::NotDocument(NotObject::WebPage));
+    let other = || Seen::Unusable(Unusable::Issuer(Some("https://o.example.com".to_owned())));
+    let away = || Redirect(301, Some("https://o.example.com".to_owned()));
+    let large = || {
+        Seen::Broken(Refusal {
+            http_status: Some(200),
+            ..Refusal::local(Class::Transient, "AnswerTooLarge", "larger than 1 MiB")
+        })
+    };
+    #[rustfmt::skip]
+    let cases: Vec<Case> = vec![
+        (vec![Status(404); 4], Class::Transient, Some(404), &["no discovery document below issuerUrl", "oauth2.tokenUrl"]),
+        (vec![Status(404), Status(410), Status(405), Status(400)], Class::Transient, Some(404), &["HTTP 410", "HTTP 405"]),
+        (vec![Status(404), Status(500), Status(404), Status(404)], Class::Transient, Some(500), &["oauth-authorization-server/realm cannot be read now", "HTTP 404"]),
+        (vec![Status(401), Status(403), Status(404), Status(404)], Class::Transient, Some(401), &["not public", "without authentication"]),
+        (vec![page(), page(), page(), page()], Class::Transient, None, &["is a web page", "issuerUrl"]),
+        (vec![page(), Status(404), page(), Status(404)], Class::Transient, None, &["is a web page", "HTTP 404"]),
+        (vec![away(), Status(404), away(), Status(404)], Class::Transient, Some(301), &["redirects to https://o.example.com, which apicred does not follow", "set issuerUrl to the issuer there"]),
+        (vec![Redirect(302, None), Status(404)], Class::Transient, Some(302), &["no https address"]),
+        (vec![Loop(308), Status(404)], Class::Transient, Some(308), &["in a loop"]),
+        (vec![large(), Status(404)], Class::Transient, Some(200), &["larger than 1 MiB"]),
+        (vec![Status(404), Status(503), away(), other()], Class::Invalid, None, &["another issuer, \"https://o.example.com\""]),
+    ];
+    for (seen, class, status, words) in cases {
+        let asked: Vec<(Url, Seen)> = addresses(&url(ISSUER))
+            .into_iter()
+            .zip(seen.clone())
+            .collect();
+        let refusal = conclude(ISSUER, &asked);
+        assert_eq!(
+            (refusal.class, refusal.reason, refusal.http_status),
+            (class, "DiscoveryFailed", status),
+            "{seen:?}"
+        );
+        let message = refusal.message();
+        for word in words {
+            assert!(message.contains(word), "{word:?} in {message}");
+        }
+        assert!(message.len() < 800, "{message}");
+    }
+}
+
+/// Every stage, and whether a failure at it is silence of the whole host and disproves the endpoint: of a request that was
+/// not sent, and of one that may have been.
+#[test]
+fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong() {
+    let at = |stage, not_sent| Refusal {
+        not_sent,
+        ..Refusal::local(Class::Transient, "AnyReason", "").at(stage)
+    };
+    #[rustfmt::skip]
+    let rows = [
+        (Stage::Own, true, (true, false)),
+        (Stage::Own, false, (true, false)),
+        (Stage::Proxy, true, (true, false)),
+        (Stage::Tunnel, true, (true, true)),
+        (Stage::Name, true, (true, true)),
+        (Stage::Connect, true, (true, true)),
+        (Stage::Tls, true, (true, true)),
+        (Stage::ClientCertificate, true, (true, true)),
+        (Stage::ClientCertificate, false, (true, true)),
+        (Stage::Timeout, true, (true, true)),
+        // It was connected to, so it is there.
+        (Stage::Timeout, false, (true, false)),
+        // A firewall that resets the connection for one path.
+        (Stage::BrokenOff, false, (false, true)),
+        (Stage::BrokenOff, true, (true, true)),
+        (Stage::Foreign, false, (false, false)),
+        (Stage::Answered, false, (false, false)),
+    ];
+    for (stage, not_sent, (silent, wrong)) in rows {
+        for class in [Class::Transient, Class::Denied, Class::Invalid] {
+            let refusal = Refusal {
+                class,
+                ..at(stage, not_sent)
+            };
+            assert_eq!(is_silence(&refusal), silent, "{refusal:?}");
+            assert_eq!(disproves(&refusal), wrong, "{refusal:?}");
+            let answered = Refusal {
+                http_status: Some(200),
+                ..refusal
+            };
+            assert!(!is_silence(&answered) || not_sent, "{answered:?}");
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_proves_wrong_by_what_a_move_leaves_behind() {
+    let answered = |status, stage, error: Option<&str>| Refusal {
+        http_status: Some(status),
+        error: error.map(str::to_owned),
+        ..Refusal::local(Class::Invalid, "AnyReason", "").at(stage)
+    };
+    let (page, word) = (Stage::Foreign, Stage::Answered);
+    for (refusal, wrong) in [
+        (answered(404, word, None), true),
+        (answered(404, page, None), true),
+        (answered(405, word, None), true),
+        (answered(410, word, None), true),
+        (answered(421, word, None), true),
+        (answered(308, word, None), true),
+        (answered(200, page, None), true),
+        // An OAuth answer comes from a token endpoint, whatever its status.
+        (answered(404, word, Some("invalid_client")), false),
+        (answered(200, word, None), false),
+        (answered(200, Stage::BrokenOff, None), false),
+        (answered(200, Stage::Timeout, None), false),
+        (answered(400, word, Some("invalid_scope")), false),
+        (answered(401, word, None), false),
+        (answered(403, page, None), false),
+        (answered(429, word, None), false),
+        (answered(503, page, None), false),
+    ] {
+        assert_eq!(disproves(&refusal), wrong, "{refusal:?}");
+    }
+}
+
+#[test]
+fn endpoints_of_the_spec_go_before_those_of_the_document() {
+    let spec = json!({
+        "oidc": {
+            "issuerUrl": ISSUER,
+            "revocationUrl": "https://t.example.com/own/revoke",
+            "deviceAuthorizationUrl": "https://i.example.com/own/device",
+        },
+        "allowedNamespaces": { "selector": {} },
+    });
+    let issuer = Issuer::cluster(&cluster_issuer(&spec)).unwrap();
+    let aliases = json!({
+        "mtls_endpoint_aliases": {
+            "token_endpoint": "https://m.example.com/token",
+            "revocation_endpoint": "https://m.example.com/revoke",
+            "device_authorization_endpoint": "https://m.example.com/device",
+        },
+        "revocation_endpoint": "https://i.example.com/revoke",
+        "authorization_endpoint": "https://i.example.com/authorize",
+    });
+    let found = of(&aliases, None).unwrap();
+    assert_eq!(found.posted(true).as_str(), "https://m.example.com/token");
+    let at = |url: Option<&Url>| url.map(ToString::to_string).unwrap_or_default();
+    assert_eq!(at(found.revoked_at(true)), "https://m.example.com/revoke");
+    assert_eq!(at(found.revoked_at(false)), "https://i.example.com/revoke");
+    assert_eq!(at(found.device_at(true)), "https://m.example.com/device");
+    assert_eq!(found.device_at(false), None);
+    assert_eq!(completed(found.clone(), &Places::default()), found);
+
+    let completed = completed(found, &issuer.places);
+    for certificate in [false, true] {
+        assert_eq!(
+            at(completed.revoked_at(certificate)),
+            "https://t.example.com/own/revoke"
+        );
+        assert_eq!(
+            at(completed.device_at(certificate)),
+            "https://i.example.com/own/device"
+        );
+    }
+    assert_eq!(
+        at(completed.authorization.as_ref()),
+        "https://i.example.com/authorize"
+    );
+}
+
+#[test]
+fn urls_of_a_spec_have_no_line_end_and_are_https() {
+    for (kind, field) in [
+        ("oidc", "issuerUrl"),
+        ("oidc", "revocationUrl"),
+        ("oidc", "authorizationUrl"),
+        ("oidc", "deviceAuthorizationUrl"),
+        ("oauth2", "tokenUrl"),
+        ("oauth2", "revocationUrl"),
+        ("oauth2", "deviceAuthorizationUrl"),
+    ] {
+        let base = match kind {
+            "oidc" => json!({ "issuerUrl": ISSUER }),
+            _ => json!({ "tokenUrl": ISSUER }),
+        };
+        for (url, words) in [
+            ("https://i.example.com/x\n", "line end"),
+            ("https://i.example.com/x ", "line end or a blank"),
+            ("https://i.exa\tmple.com/x", "line end"),
+            ("http://i.example.com/x", "https"),
+        ] {
+            let mut spec = json!({});
+            spec[kind] = base.clone();
+            spec[kind][field] = json!(url);
+            let faults = Issuer::namespaced(&token_issuer(&spec), &[]).unwrap_err();
+            assert_eq!(faults.len(), 1);
+            assert_eq!(faults[0].field, format!("spec.{kind}.{field}"));
+            assert!(faults[0].problem.contains(words), "{:?}", faults[0]);
+        }
+    }
+}
+
+#[test]
+fn what_a_document_says_of_assertions_is_kept() {
+    use SigningAlgorithm::{ES256, PS256, RS256};
+    let algorithms = |list: Value| {
+        let change = json!({ "token_endpoint_auth_signing_alg_values_supported": list });
+        of(&change, None).unwrap().algorithms
+    };
+    assert_eq!(algorithms(json!(null)), None);
+    assert_eq!(algorithms(json!(["HS256", "RS256"])), Some(vec![RS256]));
+    assert_eq!(
+        algorithms(json!(["PS256", "ES256", "PS256", 7])),
+        Some(vec![PS256, ES256])
+    );
+    let takes = |list: Value| {
+        let change = json!({ "token_endpoint_auth_methods_supported": list });
+        of(&change, None).unwrap().takes_assertions
+    };
+    assert!(takes(json!(null)) && takes(json!(["private_key_jwt", "none"])));
+    assert!(!takes(json!(["client_secret_basic"])));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_document_for_this_issuer_or_a_sentence(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        check(&bytes);
+    }
+
+    #[test]
+    fn any_values_give_a_document_for_this_issuer_or_a_sentence(
+        issuer in prop_oneof![Just(ISSUER.to_owned()), Just(format!("{ISSUER}/")), "\\PC{0,40}", "https?://[a-z./:@#?%{}<>\"]{0,300}"],
+        endpoint in prop_oneof![Just("https://t.example.com/".to_owned()), "\\PC{0,40}", "[a-z]{1,6}:/{0,3}[a-z./:@#?%]{0,30}"],
+    ) {
+        check(&document(&json!({ "issuer": issuer, "token_endpoint": endpoint, "revocation_endpoint": endpoint })));
+    }
+
+    #[test]
+    fn a_redirect_never_leaves_its_origin(location in "\\PC{0,60}|(https?:)?/{0,3}[a-z.@:0-9]{0,20}/?[a-z]{0,9}") {
+        let from = url("https://i.example.com:8443/a");
+        match redirected(&from, Some(&location)) {
+            Redirect::Here(to) => prop_assert!(to.origin() == from.origin() && to.username().is_empty()),
+            Redirect::Away(shown) => prop_assert!(shown.is_none_or(|s| s.chars().count() <= 201)),
+        }
+    }
+}
+
+fn check(body: &[u8]) {
+    match read_as(ISSUER, body, None) {
+        Ok(found) => {
+            assert_eq!(
+                found.issuer.as_deref().map(|i| i.trim_end_matches('/')),
+                Some(ISSUER)
+            );
+            let all = [&found.mtls_url, &found.revocation, &found.device];
+            for url in all.into_iter().flatten().chain([&found.url]) {
+                assert!(url.scheme() == "https" && url.username().is_empty());
+            }
+        }
+        Err(refusal) => {
+            let message = refusal.message();
+            assert_eq!(refusal.reason, "DiscoveryFailed");
+            assert!(message.len() < 700, "{message}");
+            assert_eq!(crate::printable(&message), message);
+        }
+    }
+}
+
+#[test]
+fn the_secret_travels_as_the_spec_says_else_as_the_issuer_offers() {
+    use SecretStyle::{BasicForm, BasicRaw, Post};
+    let methods = |list: Value| json!({ "token_endpoint_auth_methods_supported": list });
+    #[rustfmt::skip]
+    let cases = [
+        (json!({}), None, Some(BasicForm)),
+        (methods(json!(["client_secret_basic"])), None, Some(BasicForm)),
+        (methods(json!(["client_secret_post", "client_secret_basic"])), None, Some(BasicForm)),
+        (methods(json!(["private_key_jwt", "client_secret_post"])), None, Some(Post)),
+        (methods(json!(["private_key_jwt"])), None, None),
+        (methods(json!([])), None, None),
+        (methods(json!(["client_secret_basic"])), Some(Post), Some(Post)),
+        (methods(json!(["client_secret_post"])), Some(BasicRaw), Some(BasicRaw)),
+        (methods(json!(["private_key_jwt"])), Some(Post), Some(Post)),
+        // Some write one method where a list belongs, or in another case.
+        (methods(json!("client_secret_post")), None, Some(Post)),
+        (methods(json!(["CLIENT_SECRET_POST"])), None, Some(Post)),
+        (methods(json!(null)), None, Some(BasicForm)),
+    ];
+    for (change, wanted, expected) in cases {
+        assert_eq!(
+            of(&change, wanted)
+                .ok()
+                .filter(|e| e.takes_secrets)
+                .map(|e| e.style),
+            expected,
+            "{change} {wanted:?}"
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! The bytes out and the bytes in.
+
+mod answer;
+mod corpus;
+mod discovery;
+mod forms;
+mod golden;
+mod granted;
+mod hostile;
+mod kinds;
+mod lifetime;
+mod refusal;
+mod renewal;
+mod request;
+mod servers;
+mod types;

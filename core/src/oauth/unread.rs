@@ -1,0 +1,221 @@
+//! A successful answer without a token that apicred can read: what it is instead. If it brought a token all the same, the
+//! next one would be requested in vain, so it is not requested within minutes.
+
+use serde_json::{Map, Value};
+
+use super::{Class, RawAnswer, Refusal, Stage, refused};
+use crate::input::{NotObject, Unreadable, get, is_nothing, object, said};
+
+/// Tokens that are not the one that was requested.
+const OTHER_TOKENS: [&str; 5] = ["id_token", "refresh_token", "token", "jwt", "assertion"];
+/// Names of a token in text that is no JSON as a whole.
+const NAMES: [&[u8]; 4] = [
+    b"access_token",
+    b"accessToken",
+    b"refresh_token",
+    b"id_token",
+];
+
+/// Completes the refusal of an answer.
+pub fn completed(
+    raw: &RawAnswer,
+    body: &Result<Map<String, Value>, NotObject>,
+    mut refusal: Refusal,
+) -> Refusal {
+    if let (Err(_), Some(coding)) = (body, coding(raw, body)) {
+        let seen = format!(
+            "the response is compressed with {coding}, although the request asks for none (accept-encoding: identity); turn compression off for the token endpoint, at the issuer or in the gateway before it"
+        );
+        if is_success(raw) {
+            return malformed(refusal, seen);
+        }
+        refusal.next_step = format!("{}; {seen}", refusal.next_step);
+        return refusal;
+    }
+    if !is_success(raw) {
+        return refusal;
+    }
+    let (seen, brought) = match body {
+        // An error that is named says more than the token beside it.
+        Ok(fields) if said(fields, "error").is_some() => {
+            let passing = matches!(refusal.class, Class::Transient | Class::Throttled);
+            let seen =
+                "the answer has an error and an access token; the issuer's logs tell what it means";
+            (
+                seen.to_owned(),
+                passing && get(fields, "access_token").is_some(),
+            )
+        }
+        Ok(fields) => lacking(fields),
+        Err(what) => (
+            format!(
+                "the answer {what}; check that the URL is the token endpoint, and that nothing between changes answers"
+            ),
+            mentions_token(what, &raw.body),
+        ),
+    };
+    if brought {
+        malformed(refusal, seen)
+    } else {
+        if refusal.reason == "MalformedAnswer" {
+            refusal.next_step = seen;
+        }
+        refusal
+    }
+}
+
+/// An answer that was too long to be read.
+pub fn too_large(raw: &RawAnswer) -> Refusal {
+    let refusal = Refusal::local(
+        Class::Transient,
+        "AnswerTooLarge",
+        "the answer is larger than 1 MiB; is the URL a token endpoint?",
+    );
+    Refusal {
+        http_status: Some(raw.status),
+        detail: Some(Box::new(refused::detail(raw, None))),
+        ..refusal.at(Stage::Foreign)
+    }
+}
+
+/// Completes the refusal of an answer to a token request that did not come as a whole. One that begins like a success means
+/// that the token was issued, and is lost: another one in a moment would be lost alike.
+#[must_use]
+pub fn broken_off(part: &RawAnswer, refusal: Refusal) -> Refusal {
+    if !is_success(part) || is_page(part) {
+        return refusal;
+    }
+    if refusal.stage == Stage::Foreign {
+        // Too large. A megabyte of something else has no token behind it.
+        let brought = is_object(part) || mentions_token(&NotObject::Short, &part.body);
+        return if brought {
+            Refusal {
+                class: Class::Invalid,
+                stage: Stage::Answered,
+                ..refusal
+            }
+        } else {
+            refusal
+        };
+    }
+    let what = refusal.next_step.split("; apicred tries again").next();
+    let next_step = format!(
+        "{}; a token that was issued is lost with the answer, so apicred waits for minutes before it requests the next one; find out what ends connections early, at the issuer or between (a limit of time or size)",
+        what.unwrap_or_default()
+    );
+    Refusal {
+        class: Class::Invalid,
+        reason: "AnswerIncomplete",
+        next_step,
+        http_status: Some(part.status),
+        detail: Some(Box::new(refused::detail(part, None))),
+        ..refusal
+    }
+}
+
+/// Does it begin like an object of JSON?
+fn is_object(part: &RawAnswer) -> bool {
+    let body = crate::input::without_mark(&part.body);
+    body.trim_ascii_start().starts_with(b"{")
+}
+
+/// Is it the beginning of a document for people, which no token endpoint answers?
+fn is_page(part: &RawAnswer) -> bool {
+    match object(&part.body) {
+        Err(NotObject::WebPage | NotObject::Xml) => true,
+        Err(NotObject::Empty) => {
+            let kind = part.content_type.as_deref().unwrap_or_default();
+            let kind = kind.trim_start().to_ascii_lowercase();
+            kind.starts_with("text/html") || kind.starts_with("application/xhtml")
+        }
+        _ => false,
+    }
+}
+
+fn is_success(raw: &RawAnswer) -> bool {
+    (200..=299).contains(&raw.status)
+}
+
+fn malformed(refusal: Refusal, next_step: String) -> Refusal {
+    Refusal {
+        class: Class::Invalid,
+        reason: "MalformedAnswer",
+        stage: Stage::Answered,
+        next_step,
+        retry_after: None,
+        about_client: false,
+        ..refusal
+    }
+}
+
+/// The content coding of an answer (RFC 9110 section 8.4): by its header, else by its first bytes.
+fn coding(raw: &RawAnswer, body: &Result<Map<String, Value>, NotObject>) -> Option<String> {
+    let header = raw.content_encoding.as_deref().unwrap_or_default();
+    let named = header
+        .split(',')
+        .map(|coding| coding.trim().to_ascii_lowercase())
+        .rfind(|coding| !["", "identity", "none", "utf-8"].contains(&coding.as_str()));
+    // Names of IANA's list are short; others could be text that somebody wants read back.
+    let shown = |coding: String| {
+        let fits =
+            coding.len() <= 12 && coding.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        if fits {
+            coding
+        } else {
+            "an unknown coding".to_owned()
+        }
+    };
+    let by_bytes = match body {
+        Err(NotObject::Unreadable(Unreadable::Compressed(format))) => Some((*format).to_owned()),
+        _ => None,
+    };
+    named.map(shown).or(by_bytes)
+}
+
+/// What an object without a readable access token has, and whether it brought a token.
+fn lacking(fields: &Map<String, Value>) -> (String, bool) {
+    if let Some(Value::String(text)) = get(fields, "access_token")
+        && is_nothing(text)
+    {
+        let seen = "the answer has a word for nothing (such as null, none or not_supported) in place of its access_token; see in the issuer's log why it issues none";
+        return (seen.to_owned(), true);
+    }
+    if get(fields, "access_token").is_some() {
+        let seen = "the answer has an access_token that is not a text; check that the URL is the token endpoint";
+        return (seen.to_owned(), true);
+    }
+    let inside = |value: &Value| match value {
+        Value::Object(inner) => get(inner, "access_token").is_some(),
+        _ => false,
+    };
+    if fields.values().any(inside) {
+        let seen = "the answer has its access_token inside of another object, and not at the top (RFC 6749 section 5.1); is the URL the token endpoint?";
+        return (seen.to_owned(), true);
+    }
+    let others: Vec<&str> = OTHER_TOKENS
+        .into_iter()
+        .filter(|name| get(fields, name).is_some())
+        .collect();
+    if others.is_empty() {
+        let seen = "the answer is a JSON object without access_token; check that the URL is the token endpoint";
+        return (seen.to_owned(), false);
+    }
+    (
+        format!(
+            "the answer has {} and no access_token; request an access token (scopes, grant), and check that the URL is the token endpoint",
+            others.join(", ")
+        ),
+        true,
+    )
+}
+
+/// May a body that cannot be read have a token in it?
+fn mentions_token(what: &NotObject, body: &[u8]) -> bool {
+    match what {
+        NotObject::Empty | NotObject::WebPage | NotObject::Xml => false,
+        NotObject::Jwt | NotObject::Unreadable(_) => true,
+        _ => NAMES
+            .iter()
+            .any(|name| body.windows(name.len()).any(|part| part == *name)),
+    }
+}

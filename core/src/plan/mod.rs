@@ -1,0 +1,505 @@
+//! The decision. PURE: [`plan`] looks at a valid credential and at what was observed, and names one step.
+//! [`status`] turns what came of it into what a person reads.
+
+pub mod conditions;
+mod expect;
+mod expiry;
+pub mod fingerprint;
+pub mod journal;
+mod notices;
+mod observed;
+mod outcome;
+pub mod schedule;
+mod sources;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use notices::{Notice, Severity};
+pub use observed::{
+    Cause, Failure, Memory, Observed, OutOfSync, OwnWrites, Recalled, Repairs, Source, stamp,
+};
+pub use outcome::{Minted, Outcome, fail, record};
+pub use sources::{Choice, candidates, untried};
+pub use status::{View, invalid, status};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    credential::Credential,
+    oauth::Grant,
+    publish::{
+        Record, SourceMark, dress, noted_type,
+        ownership::{Hands, Published, Target},
+        rejection::other_type,
+    },
+};
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// Nothing to do until then.
+    Keep {
+        /// When to look again.
+        until: Timestamp,
+    },
+    /// Change the Secret's labels, annotations or owner; the token stays.
+    Render,
+    /// The Secret of an earlier credential of this name gets this one as its owner. Its token stays until there is another.
+    TakeOver,
+    /// Write the published token in other formats; the issuer is not asked.
+    Reformat,
+    /// Read a source that changed, or that is listed before the one in use and was not tried; mint if its content is
+    /// new.
+    Verify,
+    /// Get a token.
+    Mint(Why),
+    /// Write the token that is held.
+    Publish(Why),
+    /// Wait, although something is due.
+    Hold {
+        /// Until when.
+        until: Timestamp,
+        /// Why.
+        why: Hold,
+    },
+    /// Nothing can be done until something changes.
+    Refuse {
+        /// Stable reason.
+        reason: &'static str,
+        /// What to do.
+        message: String,
+    },
+    /// The credential goes; forget it.
+    Release,
+}
+
+/// Why a token is needed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// There is no Secret.
+    Absent,
+    /// The Secret asked to be taken over.
+    Adopted,
+    /// The one in the Secret has ended.
+    Expired,
+    /// Its renew point has come.
+    Due,
+    /// Somebody asked for it by annotation.
+    Requested,
+    /// The spec asks for another token.
+    SpecChanged,
+    /// The client secret is another one.
+    SourceChanged,
+    /// Somebody changed the token in the Secret.
+    Edited,
+}
+
+impl Why {
+    /// The metric label and the word in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Adopted => "adopted",
+            Self::Expired => "expired",
+            Self::Due => "due",
+            Self::Requested => "requested",
+            Self::SpecChanged => "spec_changed",
+            Self::SourceChanged => "source_changed",
+            Self::Edited => "edited",
+        }
+    }
+}
+
+/// Why a due step waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hold {
+    /// `spec.suspend`.
+    Suspended,
+    /// The last try failed and its wait is not over.
+    Backoff,
+    /// The old Secret is still being deleted.
+    TargetDeleting,
+    /// The issuer repeats the token that is published.
+    Repeating,
+    /// It was put right moments ago; somebody undoes it again and again.
+    Repaired,
+    /// The token that is due was asked for seconds ago: the issuer gives hardly any life.
+    TooShort,
+    /// Edits, annotations or deletions ask for tokens faster than they are served.
+    Paced,
+    /// The Secret belongs to an earlier credential of this name, and waits for the garbage collector.
+    OwnerGone,
+    /// The last writes were refused because the target was not as expected.
+    OutOfSync,
+}
+
+/// How often a credential is looked at that waits for a change: watches tell of every change, this is the net.
+const RECHECK: SignedDuration = SignedDuration::from_mins(10);
+
+/// Two tokens of one credential are at least this far apart when time alone asks for them, however short their
+/// lives: an issuer must not be asked every second.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
+
+impl Plan {
+    /// Does this step end with a write of the target?
+    fn writes(&self) -> bool {
+        matches!(
+            self,
+            Self::Render
+                | Self::TakeOver
+                | Self::Reformat
+                | Self::Verify
+                | Self::Mint(_)
+                | Self::Publish(_)
+        )
+    }
+}
+
+/// Decides the next step.
+pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
+    let step = step(credential, observed, now);
+    match observed.memory.in_sync_at(&observed.target, now) {
+        Some(until) if step.writes() => Plan::Hold {
+            until,
+            why: Hold::OutOfSync,
+        },
+        _ => step,
+    }
+}
+
+/// The next step, as if each write succeeded.
+fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
+    if observed.deleting {
+        return Plan::Release;
+    }
+    if let Some(step) = inherited(credential, observed, now) {
+        return step;
+    }
+    let dressing = dressing(credential, observed);
+    if credential.suspend && dressing.is_none() {
+        return Plan::Hold {
+            until: schedule::later(now, RECHECK),
+            why: Hold::Suspended,
+        };
+    }
+    if let Some(refusal) = target_refusal(credential, observed) {
+        return refusal;
+    }
+    if observed.target == Target::Deleting {
+        return Plan::Hold {
+            until: schedule::later(now, SignedDuration::from_secs(5)),
+            why: Hold::TargetDeleting,
+        };
+    }
+    // No token, but its owner reference may have to go before the credential does.
+    if let (true, Some(step)) = (credential.suspend, &dressing) {
+        return step.clone();
+    }
+    let step = match need(credential, observed, now) {
+        Need::Nothing => {
+            let until = observed.record().map_or(now, |r| r.renew_at);
+            return dressing.unwrap_or(Plan::Keep { until });
+        }
+        Need::Look => Plan::Verify,
+        Need::Token(why) if observed.held => Plan::Publish(why),
+        Need::Token(why) => Plan::Mint(why),
+    };
+    obtain(credential, observed, now, step, dressing)
+}
+
+/// What becomes of the Secret of an earlier credential of this name. It gets its new owner even if no token can be had,
+/// or is not wanted for now: nobody else would ever delete it.
+fn inherited(credential: &Credential, observed: &Observed, now: Timestamp) -> Option<Plan> {
+    let Target::OwnerGone { left, .. } = &observed.target else {
+        return None;
+    };
+    if target_refusal(credential, observed).is_some() {
+        return None;
+    }
+    if left.is_zero() {
+        return Some(Plan::TakeOver);
+    }
+    let left = SignedDuration::try_from(*left).unwrap_or_default();
+    Some(Plan::Hold {
+        until: schedule::later(now, left),
+        why: if credential.suspend {
+            Hold::Suspended
+        } else {
+            Hold::OwnerGone
+        },
+    })
+}
+
+/// Does the Secret wear something else than the spec wants?
+fn undressed(credential: &Credential, observed: &Observed) -> bool {
+    published(&observed.target).is_some_and(|p| {
+        p.record.is_some()
+            && p.hands == Hands::None
+            && (!p.dress_kept || p.dress != dress(credential).digest())
+    })
+}
+
+/// The step that puts the dress right, if it is wrong: the data as well, if its formats are others. A token that
+/// cannot be read back is not written anew; the next one brings formats and dress.
+fn dressing(credential: &Credential, observed: &Observed) -> Option<Plan> {
+    if !undressed(credential, observed) {
+        return None;
+    }
+    match reformats(credential, observed) {
+        true if observed.memory.unreadable => None,
+        true => Some(Plan::Reformat),
+        false => Some(Plan::Render),
+    }
+}
+
+fn reformats(credential: &Credential, observed: &Observed) -> bool {
+    published(&observed.target).is_some_and(|p| dress(credential).has_other_formats(&p.dress))
+}
+
+/// The step that asks for something, unless it may not, cannot, or has to wait.
+fn obtain(
+    credential: &Credential,
+    observed: &Observed,
+    now: Timestamp,
+    step: Plan,
+    dressing: Option<Plan>,
+) -> Plan {
+    let asks = !matches!(step, Plan::Publish(_));
+    if let (true, Some((reason, message))) = (asks, obstacle(credential, observed)) {
+        return Plan::Refuse { reason, message };
+    }
+    let held_back = if step == Plan::Mint(Why::Due) {
+        observed
+            .memory
+            .not_before
+            .filter(|t| *t > now)
+            .map(|until| (until, Hold::Repeating))
+    } else {
+        None
+    };
+    let backoff = observed
+        .failure(credential)
+        // What waits for a change waits whatever the clock says: a refused password is one try of a few.
+        .filter(|f| f.next_attempt > now)
+        .filter(|f| f.next_attempt == Timestamp::MAX || f.at <= later_than(now))
+        .map(|f| (f.next_attempt, Hold::Backoff));
+    let calm = match &step {
+        Plan::Mint(Why::Due | Why::Expired) => observed
+            .record()
+            .map(|r| schedule::later(r.issued_at, SHORTEST))
+            .filter(|t| *t > now && *t <= schedule::later(now, SHORTEST))
+            .map(|t| (t, Hold::TooShort)),
+        Plan::Mint(why) => observed
+            .memory
+            .calm_until(*why)
+            .filter(|t| *t > now)
+            .map(|t| (t, Hold::Repaired)),
+        _ => None,
+    };
+    let why = match &step {
+        Plan::Mint(why) => Some(*why),
+        Plan::Verify => Some(Why::SourceChanged),
+        _ => None,
+    };
+    let paced = why
+        .and_then(|why| observed.paced_until(credential, why, now))
+        .map(|until| (until, Hold::Paced));
+    match backoff.or(held_back).or(calm).or(paced) {
+        // While the issuer is out, a label can still be put right.
+        Some((until, why)) => dressing.unwrap_or(Plan::Hold { until, why }),
+        None => step,
+    }
+}
+
+/// Why the next request cannot be made, as far as the watches show: a source that is gone, a permission that was taken
+/// away. Reported at once and not when the token is due.
+fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static str, String)> {
+    if let Err(denial) = &observed.permission {
+        return Some((denial.reason(), denial.message().to_owned()));
+    }
+    let namespace = &credential.namespace;
+    let proofs = &observed.sources;
+    if !proofs.is_empty() && proofs.iter().all(|s| s.present.is_none()) {
+        let names: Vec<&str> = proofs.iter().map(|s| s.reference.name.as_str()).collect();
+        let names = names.join(", ");
+        return Some((
+            credential.proof.lacking().secret,
+            format!(
+                "Secret {names} with the {} does not exist in namespace {namespace}; create it",
+                credential.proof.noun()
+            ),
+        ));
+    }
+    if let Some(name) = &observed.missing_account {
+        return Some((
+            "ServiceAccountMissing",
+            format!("ServiceAccount {name} does not exist in namespace {namespace}; create it"),
+        ));
+    }
+    let gone = observed.companions.iter().find(|s| s.present.is_none())?;
+    let name = &gone.reference.name;
+    Some(if matches!(credential.grant, Grant::RefreshToken(_)) {
+        (
+            "SignInRequired",
+            format!(
+                "Secret {name} with the refresh token does not exist: nobody has signed in yet; run kubectl apicred login {} --namespace {namespace}",
+                credential.name
+            ),
+        )
+    } else {
+        (
+            "SourceMissing",
+            format!("Secret {name} does not exist in namespace {namespace}; create it"),
+        )
+    })
+}
+
+/// What the target forbids.
+fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> {
+    let name = &credential.target.name;
+    let refuse = |reason, message| Some(Plan::Refuse { reason, message });
+    // Whose UID stands on the Secret keeps it; of those who have none yet, the oldest gets it. Were the holder
+    // sent away for an older one that names his Secret later, neither of them would renew it.
+    if let (Some(senior), false) = (&observed.senior, published(&observed.target).is_some()) {
+        return refuse(
+            "TargetClaimed",
+            format!(
+                "ApiCredential {senior} is older and writes Secret {name} as well; choose another target.secretName"
+            ),
+        );
+    }
+    match &observed.target {
+        Target::Foreign(whose) => refuse(
+            "SecretNotOwned",
+            format!(
+                "Secret {name} exists and {whose}; choose another target.secretName, delete the Secret, or let its owner annotate it with {}: {}",
+                crate::api::names::ADOPT_BY,
+                credential.name
+            ),
+        ),
+        Target::Ours { published, .. } => match &published.hands {
+            Hands::Claimed(manager) => refuse(
+                "TargetConflict",
+                format!(
+                    "field manager {manager} applies token fields of Secret {name} too; take the Secret out of its manifests"
+                ),
+            ),
+            Hands::None | Hands::Edited(_) => {
+                let wanted = credential.target.type_.as_str();
+                let has = noted_type(&published.dress).filter(|has| *has != wanted)?;
+                refuse("TargetInvalid", other_type(name, (Some(has), wanted)))
+            }
+        },
+        Target::Absent | Target::Deleting | Target::Adoptable { .. } | Target::OwnerGone { .. } => {
+            None
+        }
+    }
+}
+
+enum Need {
+    Nothing,
+    Look,
+    Token(Why),
+}
+
+/// Is a token needed, by what stands on the Secret?
+fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
+    let Some(published) = published(&observed.target) else {
+        return Need::Token(match observed.target {
+            Target::Adoptable { .. } => Why::Adopted,
+            _ => Why::Absent,
+        });
+    };
+    let Some(record) = published
+        .record
+        .as_ref()
+        .filter(|_| published.hands == Hands::None)
+    else {
+        return Need::Token(Why::Edited);
+    };
+    if record.request != fingerprint::request(credential) {
+        return Need::Token(Why::SpecChanged);
+    }
+    if credential.renew_requested.is_some() && credential.renew_requested != record.renew_handled {
+        return Need::Token(Why::Requested);
+    }
+    if reformats(credential, observed) && observed.memory.unreadable {
+        return Need::Token(Why::SpecChanged);
+    }
+    let Some(sources) = sources_of(record, observed) else {
+        return Need::Token(Why::SourceChanged);
+    };
+    if record.expires_at <= now {
+        return Need::Token(Why::Expired);
+    }
+    // Asked for in the future: the clock was ahead then, so the end that was noted is later than the real one.
+    if record.renew_at <= now || record.issued_at > later_than(now) {
+        return Need::Token(Why::Due);
+    }
+    // Unmoved; or gone, and then the token is still good until it is due.
+    let moved = |(used, source): &(&SourceMark, &Source)| {
+        let known = |m: &SourceMark| m == *used || observed.memory.verified.contains(m);
+        let seen = [source.mark(), observed.memory.foreign_mark(source)];
+        source.present.is_some() && !seen.iter().flatten().any(known)
+    };
+    if sources.iter().any(moved) || !sources::untried(credential, observed).is_empty() {
+        Need::Look
+    } else {
+        Need::Nothing
+    }
+}
+
+/// The sources that a record names, as they are now; `None` when the spec names others by now.
+fn sources_of<'a>(
+    record: &'a Record,
+    observed: &'a Observed,
+) -> Option<Vec<(&'a SourceMark, &'a Source)>> {
+    let find = |mark: &'a SourceMark, among: &'a [Source]| {
+        among
+            .iter()
+            .find(|s| mark.is(&s.reference))
+            .map(|source| (mark, source))
+    };
+    let mut found = Vec::new();
+    match &record.sources.used {
+        Some(used) => found.push(find(used, &observed.sources)?),
+        None if observed.sources.is_empty() => {}
+        None => return None,
+    }
+    if record.sources.with.len() != observed.companions.len() {
+        return None;
+    }
+    for mark in &record.sources.with {
+        found.push(find(mark, &observed.companions)?);
+    }
+    Some(found)
+}
+
+/// What lies beyond this was noted by a clock that has been set back since.
+pub fn later_than(now: Timestamp) -> Timestamp {
+    schedule::later(now, SignedDuration::from_mins(1))
+}
+
+fn published(target: &Target) -> Option<&Published> {
+    match target {
+        Target::Ours { published, .. } => Some(published),
+        _ => None,
+    }
+}
+
+impl Observed {
+    /// What stands on the target Secret, if it is ours and untouched.
+    pub fn record(&self) -> Option<&Record> {
+        published(&self.target)
+            .filter(|p| p.hands == Hands::None)?
+            .record
+            .as_ref()
+    }
+
+    /// The record, if its token is good now for this very request.
+    pub fn valid(&self, credential: &Credential, now: Timestamp) -> Option<&Record> {
+        self.record()
+            .filter(|r| r.expires_at > now && r.request == fingerprint::request(credential))
+    }
+}

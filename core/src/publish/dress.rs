@@ -1,0 +1,211 @@
+//! What a target Secret wears: labels, annotations, type and owner as the spec wants them. The digest of it
+//! stands on the Secret, so that a changed label is put right without a new token, and a label that somebody
+//! took off comes back.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use super::Owner;
+use crate::{
+    api::{DeletionPolicy, SecretType, TargetFormat, TargetKey, names},
+    credential::Credential,
+    oauth::Grant,
+};
+
+/// What the Secret shall wear.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dress {
+    /// Labels, apicred's own among them.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, apicred's fixed ones among them.
+    pub annotations: BTreeMap<String, String>,
+    /// Value of the `type` field.
+    pub type_: &'static str,
+    /// Does the Secret go with its credential?
+    pub owned: bool,
+    /// Who it belongs to.
+    pub owner: Owner,
+    /// The keys of its data.
+    pub keys: Vec<TargetKey>,
+}
+
+/// The keys that a past [`Dress`] put on, to know what to take off.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct DressKeys {
+    /// Label keys.
+    #[serde(rename = "l")]
+    pub labels: Vec<String>,
+    /// Annotation keys.
+    #[serde(rename = "a")]
+    pub annotations: Vec<String>,
+    /// Keys of the data with their formats, as `key=Format`.
+    #[serde(rename = "d", default = "usual")]
+    pub data: Vec<String>,
+}
+
+/// The keys of a Secret that says nothing about them.
+fn usual() -> Vec<String> {
+    ["Token", "TokenType", "ExpiresAt", "Json"]
+        .iter()
+        .zip(["token", "token_type", "expires_at", "token.json"])
+        .map(|(format, key)| format!("{key}={format}"))
+        .collect()
+}
+
+impl DressKeys {
+    /// Of a Secret on which nothing readable is noted.
+    pub fn unknown() -> Self {
+        Self {
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            data: usual(),
+        }
+    }
+
+    /// Names of the keys.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.noted().map(|(key, _)| key)
+    }
+
+    /// Names of the keys, with whether each write of a token changes their value. A static key is written again as
+    /// it was, but for the time that [`TargetFormat::Json`] has in it.
+    pub(super) fn moving(&self, endless: bool) -> impl Iterator<Item = (&str, bool)> {
+        const FIXED: &str = TargetFormat::TokenType.as_str();
+        const TIMED: &str = TargetFormat::Json.as_str();
+        self.noted()
+            .map(move |(key, format)| (key, format != FIXED && (!endless || format == TIMED)))
+    }
+
+    fn noted(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.data
+            .iter()
+            .map(|noted| noted.rsplit_once('=').unwrap_or((noted, "")))
+    }
+}
+
+/// The dress that a credential's spec asks for.
+pub fn dress(credential: &Credential) -> Dress {
+    let mut labels = credential.target.labels.clone();
+    labels.insert(names::MANAGED_BY.to_owned(), names::MANAGER.to_owned());
+    let mut annotations = credential.target.annotations.clone();
+    annotations.insert(names::CREDENTIAL.to_owned(), credential.name.clone());
+    annotations.insert(names::CREDENTIAL_UID.to_owned(), credential.uid.clone());
+    let endless = matches!(credential.grant, Grant::Static(_));
+    let keys = credential.target.keys.iter();
+    let keys = keys.filter(|k| !(endless && k.format == TargetFormat::ExpiresAt));
+    Dress {
+        keys: keys.cloned().collect(),
+        labels,
+        annotations,
+        type_: credential.target.type_.as_str(),
+        owned: credential.target.deletion == DeletionPolicy::Delete,
+        owner: Owner {
+            name: credential.name.clone(),
+            uid: credential.uid.clone(),
+        },
+    }
+}
+
+impl Dress {
+    /// The digest that stands on the Secret.
+    pub fn digest(&self) -> String {
+        format!(
+            "{}:{}:{}",
+            looks(self.labels.iter(), self.annotations.iter(), self.owned),
+            self.type_,
+            self.formats()
+        )
+    }
+
+    /// Digest of the keys and all that is said about each.
+    fn formats(&self) -> String {
+        let mut text = String::new();
+        for key in &self.keys {
+            let parts = [&key.key, &key.host, &key.username, &key.variable];
+            text.push_str(key.format.as_str());
+            for part in parts {
+                let part = part.as_deref().unwrap_or_default();
+                text.push_str(&format!("|{}:{part}", part.len()));
+            }
+        }
+        URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..9])
+    }
+
+    /// Was the data written in other formats than are wanted now?
+    pub fn has_other_formats(&self, noted: &str) -> bool {
+        noted.rsplit(':').next() != Some(self.formats().as_str())
+    }
+
+    /// The keys that are put on.
+    pub fn keys(&self) -> DressKeys {
+        DressKeys {
+            labels: self.labels.keys().cloned().collect(),
+            annotations: self.annotations.keys().cloned().collect(),
+            data: self
+                .keys
+                .iter()
+                .map(|k| {
+                    let name = k.key.as_deref().unwrap_or(k.format.usual_key());
+                    format!("{name}={}", k.format.as_str())
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The type that a Secret had when this digest was noted.
+pub fn noted_type(noted: &str) -> Option<&'static str> {
+    let known = [
+        SecretType::Opaque,
+        SecretType::Token,
+        SecretType::DockerConfigJson,
+    ];
+    let noted = noted.split(':').nth(1)?;
+    known
+        .map(SecretType::as_str)
+        .into_iter()
+        .find(|t| *t == noted)
+}
+
+/// The digest of what a live Secret wears of the keys that were once put on. Type and formats are not in its
+/// metadata, so they are taken from the digest that was noted.
+pub(super) fn live_digest(
+    labels: Option<&BTreeMap<String, String>>,
+    annotations: Option<&BTreeMap<String, String>>,
+    keys: &DressKeys,
+    owned: bool,
+    noted: &str,
+) -> String {
+    let live_labels = keys
+        .labels
+        .iter()
+        .filter_map(|k| Some((k, labels?.get(k)?)));
+    let live_annotations = keys
+        .annotations
+        .iter()
+        .filter_map(|k| Some((k, annotations?.get(k)?)));
+    let type_ = noted.split_once(':').map_or("", |(_, t)| t);
+    format!("{}:{type_}", looks(live_labels, live_annotations, owned))
+}
+
+fn looks<'a>(
+    labels: impl Iterator<Item = (&'a String, &'a String)>,
+    annotations: impl Iterator<Item = (&'a String, &'a String)>,
+    owned: bool,
+) -> String {
+    let mut text = String::new();
+    for (kind, pairs) in [
+        ("l", labels.collect::<BTreeMap<_, _>>()),
+        ("a", annotations.collect()),
+    ] {
+        for (key, value) in pairs {
+            // Lengths keep neighbours apart: no two sets of pairs give one text.
+            text.push_str(&format!("{kind}{}:{key}{}:{value}", key.len(), value.len()));
+        }
+    }
+    text.push(if owned { 'o' } else { 'f' });
+    URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..12])
+}

@@ -1,9 +1,0 @@
-//! What a spec may say, who may ask whom, and which Secret may go where.
-
-mod binding;
-mod fit;
-mod histories;
-mod issuer;
-mod parse;
-mod target_keys;
-mod tenancy;

@@ -1,0 +1,482 @@
+//! What broke before an answer came, read off the errors of the libraries below. Of their texts nothing is handed on; the
+//! host that was asked and what a server's certificate says are, bounded and printable.
+
+use std::{error::Error, io};
+
+use rustls::{AlertDescription, CertificateError};
+
+use super::trust::Count;
+use crate::credential::addresses::{AddressNotAllowed, NameNotFound};
+use crate::oauth::{
+    Class, Refusal, Stage,
+    chain::{self, Refused},
+};
+
+/// How deep causes are followed.
+const DEPTH: usize = 16;
+
+/// The way of a request that broke.
+pub(super) struct Way {
+    /// Host of the URL, and its port.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Was a proxy asked, and with a user and password?
+    pub(super) proxy: Option<WithUser>,
+    /// Is a client certificate shown if the server asks for one?
+    pub(super) shows: bool,
+    /// What was seen in handshakes since the request began.
+    pub(super) seen: Count,
+}
+
+/// Was the proxy given a user and password?
+#[derive(Clone, Copy)]
+pub(super) struct WithUser(pub(super) bool);
+
+impl Way {
+    fn place(&self) -> String {
+        format!("{}:{}", chain::bounded(&self.host, 253), self.port)
+    }
+
+    /// In place of a word of the server about a client certificate, when it said none.
+    fn maybe_certificate(&self) -> &'static str {
+        match (self.shows, self.seen.asked > 0) {
+            (true, true) => {
+                "; it asked for a client certificate, and some servers end the connection like this if they do not take it"
+            }
+            (false, true) => "; it asks for a client certificate, which only client.mtls shows",
+            _ => "",
+        }
+    }
+}
+
+/// A failure that tells more than that there is no connection.
+pub(super) fn refusal(error: &(dyn Error + 'static), way: &Way) -> Option<Refusal> {
+    let mut tunnel = None;
+    for this in causes(error) {
+        if let Some(refused) = this.downcast_ref::<AddressNotAllowed>() {
+            return Some(refused.clone().into());
+        }
+        if let (Some(missing), None) = (this.downcast_ref::<NameNotFound>(), way.proxy) {
+            return Some(not_found(*missing, way));
+        }
+        if way.proxy.is_some() && tunnel.is_none() {
+            tunnel = Tunnel::of(this);
+        }
+        if let Some(tls) = tls_error(this) {
+            return Some(if tunnel.is_some() {
+                Refusal::local(
+                    Class::Transient,
+                    "ProxyUnreachable",
+                    "the TLS handshake with the proxy for issuers failed; an administrator checks its URL and whether its CA is one of the system's",
+                )
+                .at(Stage::Proxy)
+            } else {
+                tls_refusal(tls, way)
+            });
+        }
+    }
+    tunnel.map(|tunnel| tunnel.refusal(way.proxy))
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |this: &&'a (dyn Error + 'static)| {
+        (**this).source()
+    })
+    .take(DEPTH)
+}
+
+/// Is it certain that the issuer did not process the request? `no_connection`: the connection was never set up.
+///
+/// Only evidence counts: a connection that breaks without a word may break after the request was read.
+pub(super) fn not_processed(error: &(dyn Error + 'static), no_connection: bool) -> bool {
+    if no_connection {
+        return true;
+    }
+    for this in causes(error).skip(1) {
+        if let Some(h2) = this.downcast_ref::<h2::Error>() {
+            // RFC 9113 section 8.7: REFUSED_STREAM, and a GOAWAY, which ends the streams above its last one only.
+            let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return h2.is_remote() && (refused || h2.is_go_away());
+        }
+        if let Some(rustls::Error::AlertReceived(alert)) = tls_error(this) {
+            return refuses_certificate(*alert) || *alert == AlertDescription::HandshakeFailure;
+        }
+    }
+    false
+}
+
+/// Was the server reached over TLS all the same, and its own certificate accepted? It demands a client certificate, which
+/// a credential with `client.mtls` shows, or it ended the connection after it had asked for one: TLS 1.2 has no word for a
+/// missing one, and some servers say none.
+pub(super) const fn is_reached(refusal: &Refusal, way: &Way) -> bool {
+    match refusal.stage {
+        Stage::ClientCertificate => true,
+        Stage::Connect | Stage::BrokenOff => way.seen.asked > 0,
+        Stage::Own
+        | Stage::Proxy
+        | Stage::Tunnel
+        | Stage::Name
+        | Stage::Tls
+        | Stage::Timeout
+        | Stage::Foreign
+        | Stage::Answered => false,
+    }
+}
+
+/// TLS 1.3 reports a refused client certificate after the request has left, but nobody has read the request then
+/// (RFC 8446 section 6.2).
+const fn refuses_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription as A;
+    matches!(
+        alert,
+        A::BadCertificate
+            | A::UnsupportedCertificate
+            | A::CertificateRevoked
+            | A::CertificateExpired
+            | A::CertificateUnknown
+            | A::UnknownCA
+            | A::AccessDenied
+            | A::CertificateRequired
+    )
+}
+
+/// How a proxy failed to open a connection.
+enum Tunnel {
+    /// It was not reached.
+    Unreachable,
+    /// It went away in the middle.
+    Broken,
+    /// It wants a user and password, or others.
+    Credentials,
+    /// It said no, by whatever status.
+    Refused,
+}
+
+impl Tunnel {
+    /// hyper-util keeps the type of these errors to itself, so they are known by their words. Words that change in a later
+    /// version are no connection to the issuer, and `oauth::tests::proxied` fails.
+    fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        let text = error.to_string();
+        Some(match text.strip_prefix("tunnel error: ")? {
+            "failed to create underlying connection" => Self::Unreachable,
+            "proxy authorization required" => Self::Credentials,
+            "unsuccessful" | "proxy response headers too long" => Self::Refused,
+            _ => Self::Broken,
+        })
+    }
+
+    fn refusal(self, proxy: Option<WithUser>) -> Refusal {
+        let stage = match self {
+            Self::Unreachable | Self::Broken | Self::Credentials => Stage::Proxy,
+            Self::Refused => Stage::Tunnel,
+        };
+        let (reason, step) = match (self, proxy) {
+            (Self::Unreachable, _) => (
+                "ProxyUnreachable",
+                "no connection to the proxy for issuers; check its address, DNS and the network policies",
+            ),
+            (Self::Broken, _) => (
+                "ProxyUnreachable",
+                "the proxy for issuers closed the connection without a word; apicred tries again",
+            ),
+            (Self::Credentials, Some(WithUser(true))) => (
+                "ProxyCredentialsRefused",
+                "the proxy for issuers refuses the user and password that it is given; an administrator corrects them",
+            ),
+            (Self::Credentials, _) => (
+                "ProxyCredentialsRefused",
+                "the proxy for issuers wants a user and password and is given none; an administrator adds them",
+            ),
+            (Self::Refused, _) => (
+                "ProxyRefused",
+                "the proxy for issuers opens no connection to this issuer; have the issuer's host and port allowed there, or see there why it cannot be reached",
+            ),
+        };
+        Refusal::local(Class::Transient, reason, step).at(stage)
+    }
+}
+
+/// rustls hands its error up inside an `io::Error`, and the connector puts that into another one.
+fn tls_error<'a>(mut cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    loop {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        cause = cause.downcast_ref::<io::Error>()?.get_ref()?;
+    }
+}
+
+fn tls_refusal(error: &rustls::Error, way: &Way) -> Refusal {
+    let failed = |what: String| {
+        Refusal::local(
+            Class::Transient,
+            "TlsFailed",
+            format!("{}: {what}", way.place()),
+        )
+        .at(Stage::Tls)
+    };
+    match error {
+        rustls::Error::AlertReceived(alert) => {
+            let (what, about_certificate) = alerted(*alert, way);
+            let refusal = failed(what);
+            if about_certificate {
+                // Nothing changes until somebody changes something, here or at the issuer.
+                return Refusal {
+                    class: Class::Denied,
+                    reason: "ClientCertificateRefused",
+                    stage: Stage::ClientCertificate,
+                    about_client: way.shows,
+                    ..refusal
+                };
+            }
+            refusal
+        }
+        rustls::Error::InvalidCertificate(cause) => {
+            let refused = match cause {
+                CertificateError::Other(other) => other.0.downcast_ref::<Refused>(),
+                _ => None,
+            };
+            failed(match (refused, cause) {
+                (Some(refused), _) => chain::sentence(refused, &way.host, way.proxy.is_some()),
+                (None, CertificateError::BadSignature) => {
+                    "the server's signature does not fit its certificate; its certificate and private key do not belong together".to_owned()
+                }
+                (None, _) => "the server's certificate is not acceptable; have it replaced".to_owned(),
+            })
+        }
+        error => failed(handshake(error).to_owned()),
+    }
+}
+
+/// Failures of the handshake itself.
+fn handshake(error: &rustls::Error) -> &'static str {
+    use rustls::{Error as E, PeerIncompatible as P};
+    const NOTHING_COMMON: &str = "the server has no TLS version or cipher in common with apicred, which takes TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20-Poly1305; enable one of them at the server";
+    match error {
+        E::PeerIncompatible(
+            P::NoCipherSuitesInCommon
+            | P::NoKxGroupsInCommon
+            | P::NoSignatureSchemesInCommon
+            | P::NoEcPointFormatsInCommon
+            | P::ServerDoesNotSupportTls12Or13
+            | P::ServerTlsVersionIsDisabledByOurConfig
+            | P::Tls12NotOffered
+            | P::Tls12NotOfferedOrEnabled,
+        )
+        | E::PeerMisbehaved(
+            rustls::PeerMisbehaved::SelectedUnofferedCipherSuite
+            | rustls::PeerMisbehaved::SelectedUnofferedKxGroup,
+        ) => NOTHING_COMMON,
+        E::PeerIncompatible(P::NoCertificateRequestSignatureSchemesInCommon) => {
+            "the server asks for a client certificate with signatures that apicred cannot make; allow ECDSA or RSA with SHA-256 there"
+        }
+        E::PeerIncompatible(P::ExtendedMasterSecretExtensionRequired) => {
+            "the server's TLS 1.2 lacks the extended master secret (RFC 7627); update the server"
+        }
+        E::NoCertificatesPresented => "the server shows no certificate; configure one there",
+        E::NoApplicationProtocol => NO_HTTP,
+        E::PeerSentOversizedRecord | E::InvalidMessage(_) | E::InappropriateMessage { .. } => {
+            "the server does not speak TLS at this port: is it one for plain HTTP, or for something else?"
+        }
+        E::DecryptError => {
+            "what the server sends cannot be decrypted; something between changes the bytes"
+        }
+        _ => "the TLS handshake failed, since the server does not hold to the protocol",
+    }
+}
+
+const NO_HTTP: &str = "the server speaks neither HTTP/2 nor HTTP/1.1 at this port (ALPN); correct the port or the server";
+
+/// What an alert of the server means, and whether it is about the client's certificate.
+fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {
+    use AlertDescription as A;
+    let name = alert.as_str().map_or_else(
+        || u8::from(alert).to_string(),
+        |name| chain::bounded(name, 40),
+    );
+    let asked = way.seen.asked > 0;
+    let refused = |why: &str| {
+        let text = if way.shows {
+            format!("the server refuses the client certificate (alert {name}): {why}")
+        } else {
+            format!(
+                "the server wants a client certificate (alert {name}) and is shown none; use client.mtls"
+            )
+        };
+        (text, true)
+    };
+    match alert {
+        _ if refuses_certificate(alert) && way.seen.unfit > 0 => refused(
+            "it accepts no signature that the client's key can make; use another kind of key, such as RSA or EC on P-256",
+        ),
+        A::UnknownCA => refused(
+            "it does not know the CA; have that CA added there, or put the intermediate certificates after the client's own",
+        ),
+        A::CertificateExpired => refused("it is expired by the server's clock; renew it"),
+        A::CertificateRevoked => refused("it is revoked; have a new one issued"),
+        A::UnsupportedCertificate | A::BadCertificate => refused(
+            "check that it is X.509 version 3, has clientAuth in extendedKeyUsage, and is of the kind that the issuer demands",
+        ),
+        A::AccessDenied => {
+            refused("it is valid and not allowed; have it registered for this client")
+        }
+        A::CertificateUnknown => {
+            refused("register this certificate for the client, or check its chain and dates")
+        }
+        A::CertificateRequired => {
+            refused("the server did not get one that it can use; check which CAs it accepts")
+        }
+        // TLS 1.2 has no other word for a missing client certificate.
+        A::HandshakeFailure if asked => refused(
+            "check that its CA is known there, and that its intermediate certificates come after the client's own",
+        ),
+        A::DecryptError if asked && way.shows => {
+            refused("its key does not fit; check the certificate and the key")
+        }
+        A::HandshakeFailure | A::InsufficientSecurity | A::ProtocolVersion => (
+            format!(
+                "the server has no TLS version or cipher in common with apicred (alert {name}), which takes TLS 1.2 and 1.3 with ECDHE and AES-GCM or ChaCha20-Poly1305; enable one of them at the server"
+            ),
+            false,
+        ),
+        A::UnrecognisedName => (
+            format!(
+                "the server has no certificate for this host (alert {name}); correct the host in the issuer's URLs, or the server"
+            ),
+            false,
+        ),
+        A::NoApplicationProtocol => (NO_HTTP.to_owned(), false),
+        A::InternalError => (
+            format!("the server failed in the TLS handshake (alert {name}); see its log"),
+            false,
+        ),
+        _ => (
+            format!("the server ended the TLS handshake (alert {name}); see its log"),
+            false,
+        ),
+    }
+}
+
+fn not_found(missing: NameNotFound, way: &Way) -> Refusal {
+    let host = chain::bounded(&way.host, 253);
+    let text = match missing {
+        NameNotFound::Unknown => format!(
+            "DNS has no address for {host}; correct the host in the issuer's URLs, or make it known to the cluster's DNS"
+        ),
+        NameNotFound::Silent => format!(
+            "DNS did not answer for {host}; check the cluster's DNS and the network policies for port 53"
+        ),
+    };
+    Refusal::local(Class::Transient, "IssuerUnreachable", text).at(Stage::Name)
+}
+
+/// What happened to a connection, as the operating system says it.
+fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    // One inside of another is no source of it.
+    fn inner(error: &io::Error) -> Option<&io::Error> {
+        error.get_ref()?.downcast_ref()
+    }
+    causes(error)
+        .filter_map(|this| this.downcast_ref::<io::Error>())
+        .flat_map(|this| std::iter::successors(Some(this), |error| inner(error)).take(DEPTH))
+        .map(io::Error::kind)
+        .find(|kind| *kind != io::ErrorKind::Other)
+}
+
+/// No answer, or not all of it, came in time.
+pub(super) fn late(way: &Way) -> Refusal {
+    let text = format!(
+        "{} did not answer in time; apicred tries again",
+        way.place()
+    );
+    Refusal::local(Class::Transient, "IssuerTimeout", text).at(Stage::Timeout)
+}
+
+/// A failure of which the libraries say little.
+pub(super) fn plain(
+    error: &(dyn Error + 'static),
+    (connecting, timed_out): (bool, bool),
+    way: &Way,
+) -> Refusal {
+    let place = way.place();
+    let stage = match (connecting, timed_out) {
+        (_, true) => Stage::Timeout,
+        (true, false) => Stage::Connect,
+        (false, false) => Stage::BrokenOff,
+    };
+    let (reason, text) = match (connecting, timed_out, way.proxy.is_some()) {
+        (true, true, true) => (
+            "ProxyTimeout",
+            format!(
+                "the proxy for issuers brought about no connection to {place} in time; apicred tries again"
+            ),
+        ),
+        (true, true, false) if way.seen.begun > 0 => (
+            "IssuerTimeout",
+            format!(
+                "{place} accepts connections and does not finish the TLS handshake in time; check that this port speaks TLS and that nothing between holds it up"
+            ),
+        ),
+        (true, true, false) => (
+            "IssuerTimeout",
+            format!(
+                "no connection to {place} in time: nothing answers; check the address, the port, the network policies and firewalls between"
+            ),
+        ),
+        (false, true, _) => return late(way),
+        (true, false, true) => (
+            "IssuerUnreachable",
+            format!(
+                "the proxy for issuers opened a connection to {place}, and it broke before TLS stood; check the issuer's port and the rules of the proxy"
+            ),
+        ),
+        (true, false, false) => ("IssuerUnreachable", not_connected(error, way)),
+        (false, false, _) => (
+            "IssuerUnreachable",
+            format!(
+                "the connection to {place} {}{}; apicred tries again",
+                match system_error(error) {
+                    Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
+                        "was reset before the whole answer came",
+                    _ => "ended before the whole answer came",
+                },
+                way.maybe_certificate()
+            ),
+        ),
+    };
+    Refusal::local(Class::Transient, reason, text).at(stage)
+}
+
+fn not_connected(error: &(dyn Error + 'static), way: &Way) -> String {
+    use io::ErrorKind as K;
+    let place = way.place();
+    let kind = system_error(error);
+    if way.seen.begun > 0 {
+        let what = match kind {
+            Some(K::ConnectionReset | K::BrokenPipe) => "reset",
+            _ => "closed",
+        };
+        return format!(
+            "{place} {what} the connection in the TLS handshake{}; check that this port speaks TLS, and the rules of firewalls and gateways between",
+            way.maybe_certificate()
+        );
+    }
+    match kind {
+        Some(K::ConnectionRefused) => format!(
+            "no connection to {place}: connection refused; nothing listens there, so check the address and port, or start the issuer"
+        ),
+        Some(K::NetworkUnreachable | K::HostUnreachable) => format!(
+            "no connection to {place}: there is no route to its address; check the network, and whether it has only an IPv6 address"
+        ),
+        Some(K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe) => format!(
+            "no connection to {place}: connection reset; check the network policies and firewalls between"
+        ),
+        Some(K::TimedOut) => format!(
+            "no connection to {place} in time: nothing answers; check the address, the port, the network policies and firewalls between"
+        ),
+        Some(K::PermissionDenied) => {
+            format!("no connection to {place}: not permitted; check the network policies")
+        }
+        _ => format!("no connection to {place}; check its address, DNS and the network policies"),
+    }
+}

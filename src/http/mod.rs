@@ -1,0 +1,593 @@
+//! The one file that sends. HTTPS only, no redirects, no proxy but one that an administrator set, bounded in time and
+//! size.
+
+use std::{
+    error::Error as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use reqwest::{
+    Client, ClientBuilder,
+    header::{
+        ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
+        LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
+    redirect,
+};
+use rustls::RootCertStore;
+use secrecy::ExposeSecret;
+use tokio::sync::OnceCell;
+use tower::filter::AsyncFilterLayer;
+use url::Url;
+
+mod broken;
+mod patience;
+mod recent;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+use self::{
+    broken::{Way, WithUser},
+    patience::Patience,
+    recent::Recent,
+    trust::{Count, Seen},
+};
+use crate::{
+    credential::{Issuer, addresses},
+    issuer::{
+        guard::{GuardedResolver, ProxyGuard, ProxyResolver},
+        proxy::Proxy,
+    },
+    oauth::{
+        Class, Method, RawAnswer, Refusal, TlsIdentity, TokenRequest, bundle, chain::Card, encode,
+        unread,
+    },
+};
+
+/// TCP and TLS set-up (DESIGN, section 4).
+const CONNECT: Duration = Duration::from_secs(5);
+/// The same through a proxy, with the look-up of the issuer's name in front.
+const CONNECT_BY_PROXY: Duration = Duration::from_secs(7);
+/// The whole exchange, so that a body of a byte a second ends too.
+const TOTAL: Duration = Duration::from_secs(15);
+/// The client's own timer fires so much later than the deadline of an exchange: it would drop what came while the process was
+/// stopped ([`Patience`]). A process that was stopped for longer than this may store nothing any more.
+const STOPPED: Duration = Duration::from_mins(1);
+/// Largest answer that is read.
+const MAX_BODY: usize = 1024 * 1024;
+/// Warm connections an issuer keeps.
+const IDLE_PER_HOST: usize = 8;
+/// Clients are kept for this many issuer settings; an issuer whose CA changes leaves its old one behind. One that was
+/// just used stays, so a namespace with hundreds of issuers takes nobody's warm connections away.
+const MAX_CLIENTS: usize = 256;
+
+/// How a request is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// On a connection of its own: one that is kept open may be closed by the server at the moment of the request,
+    /// and nobody knows then whether the request was read.
+    pub fresh: bool,
+    /// The whole exchange.
+    pub deadline: Duration,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            fresh: false,
+            deadline: TOTAL,
+        }
+    }
+}
+
+/// What came for a public document.
+pub struct Document {
+    /// The answer.
+    pub answer: RawAnswer,
+    /// Where it redirects to.
+    pub location: Option<String>,
+}
+
+/// A request that got no complete answer.
+pub struct Broken {
+    /// Why.
+    pub refusal: Refusal,
+    /// The part of an answer that arrived.
+    pub arrived: Option<Box<RawAnswer>>,
+}
+
+impl From<Refusal> for Broken {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            arrived: None,
+        }
+    }
+}
+
+/// A failure before anything was sent.
+fn not_sent(refusal: Refusal) -> Refusal {
+    Refusal {
+        not_sent: true,
+        ..refusal
+    }
+}
+
+/// Sends requests to issuers. One warm client for each set of roots and networks: a client a request would
+/// leave a connection open a token (a rival's fault, reliability research section 2.9).
+#[derive(Default)]
+pub struct Http {
+    clients: Mutex<Recent<Settings, Arc<OnceCell<Warm>>, MAX_CLIENTS>>,
+    proxy: Option<Proxy>,
+    #[cfg(test)]
+    made: std::sync::atomic::AtomicUsize,
+}
+
+/// A client, and what is seen in its handshakes.
+#[derive(Clone)]
+struct Warm {
+    client: Client,
+    seen: Arc<Seen>,
+}
+
+/// A client for one request, and what a failure of it is told by.
+struct Chosen {
+    client: Client,
+    seen: Arc<Seen>,
+    before: Count,
+    proxy: Option<WithUser>,
+    shows: bool,
+    host: String,
+    port: u16,
+}
+
+impl Chosen {
+    /// The way of a request that broke.
+    fn way(&self) -> Way {
+        Way {
+            host: self.host.clone(),
+            port: self.port,
+            proxy: self.proxy,
+            shows: self.shows,
+            seen: self.seen.count().since(self.before),
+        }
+    }
+}
+
+#[derive(Clone, Eq, Hash, PartialEq)]
+struct Settings {
+    /// Origin too: warm connections and TLS sessions are never shared between issuers.
+    origin: String,
+    ca_bundle: Option<String>,
+    cidrs: Vec<IpNet>,
+    /// Digest of the client certificate, its chain and its key: whoever shows another one gets connections of his own.
+    identity: Option<String>,
+    /// Plain http to the machine's own identity endpoint.
+    local: bool,
+    /// Name or address of the server that the proxy is asked for; `None`: the proxy is not asked. Such a client vets one
+    /// name, and the token endpoint may have another one than the issuer.
+    by_proxy: Option<String>,
+    /// Each request on a connection of its own, which is set up within this time.
+    fresh: Option<Duration>,
+}
+
+impl Http {
+    /// Asks issuers through this proxy, or directly.
+    pub fn by_way_of(proxy: Option<Proxy>) -> Self {
+        Self {
+            proxy,
+            ..Self::default()
+        }
+    }
+
+    /// Sends a token request.
+    ///
+    /// # Errors
+    /// A refusal when no complete answer came.
+    pub async fn send(&self, issuer: &Issuer, request: TokenRequest) -> Result<RawAnswer, Refusal> {
+        let sent = self.exchange(issuer, request, Manner::default()).await;
+        sent.map_err(|broken| broken.refusal)
+    }
+
+    /// Sends a token request in this manner.
+    ///
+    /// # Errors
+    /// A refusal when no complete answer came, and the part that did.
+    pub async fn exchange(
+        &self,
+        issuer: &Issuer,
+        request: TokenRequest,
+        manner: Manner,
+    ) -> Result<RawAnswer, Broken> {
+        // Boxed: the future of whoever asks would be larger by all of this.
+        let prepared = Box::pin(self.prepare(issuer, request, manner)).await;
+        let (request, chosen) = prepared.map_err(not_sent)?;
+        let patience = Patience::new(manner.deadline);
+        Box::pin(read(request, &chosen, patience)).await
+    }
+
+    async fn prepare(
+        &self,
+        issuer: &Issuer,
+        request: TokenRequest,
+        manner: Manner,
+    ) -> Result<(reqwest::RequestBuilder, Chosen), Refusal> {
+        // Shorter than the whole, so that a connection that never stood is told from an answer that did not come.
+        let fresh = manner.fresh.then(|| CONNECT.min(manner.deadline * 3 / 4));
+        let way = (request.tls.as_ref(), request.local, fresh);
+        let chosen = self.client(issuer, &request.url, way).await?;
+        let client = &chosen.client;
+        let mut headers = HeaderMap::new();
+        if request.method == Method::Post {
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            );
+        }
+        for (name, value) in &request.headers {
+            let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
+                Refusal::local(
+                    Class::Invalid,
+                    "InvalidRequest",
+                    "client.id or the secret cannot stand in a header; use post",
+                )
+            })?;
+            value.set_sensitive(true);
+            headers.insert(*name, value);
+        }
+        let body = request.body.expose_secret().to_owned();
+        let built = match request.method {
+            Method::Post => client.post(request.url).headers(headers).body(body),
+            Method::Get => client.get(request.url).headers(headers),
+        };
+        Ok((built.timeout(manner.deadline + STOPPED), chosen))
+    }
+
+    /// Gets a public document of an issuer.
+    ///
+    /// # Errors
+    /// A refusal when no complete answer came.
+    pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<Document, Refusal> {
+        let chosen = self.client(issuer, &url, (None, false, None)).await;
+        let chosen = chosen.map_err(not_sent)?;
+        let request = chosen.client.get(url).header(ACCEPT, "application/json");
+        let mut patience = Patience::new(TOTAL);
+        let request = request.timeout(TOTAL + STOPPED);
+        let response = head(request, &chosen, &mut patience).await?;
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned);
+        let answer = whole(response, &chosen, patience).await;
+        let answer = answer.map_err(|broken| broken.refusal)?;
+        Ok(Document { answer, location })
+    }
+
+    /// Is a server of the issuer reached over TLS? The root of `endpoint` is asked for its head, which no authorization
+    /// server counts as a sign-in; any answer will do, also that a client certificate is missing. Nothing of a client is
+    /// sent.
+    ///
+    /// # Errors
+    /// What stands between.
+    pub async fn reach(&self, issuer: &Issuer, endpoint: &Url) -> Result<(), Refusal> {
+        let mut root = endpoint.clone();
+        root.set_path("/");
+        root.set_query(None);
+        let chosen = self.client(issuer, &root, (None, false, None)).await;
+        let chosen = chosen.map_err(not_sent)?;
+        match chosen.client.head(root).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let way = chosen.way();
+                let refusal = transport(&error, &way);
+                if broken::is_reached(&refusal, &way) {
+                    Ok(())
+                } else {
+                    Err(refusal)
+                }
+            }
+        }
+    }
+
+    async fn client(
+        &self,
+        issuer: &Issuer,
+        url: &Url,
+        (identity, local, fresh): (Option<&TlsIdentity>, bool, Option<Duration>),
+    ) -> Result<Chosen, Refusal> {
+        if local {
+            if issuer.lends.is_none() || !addresses::is_local(url) {
+                return Err(Refusal::local(
+                    Class::Invalid,
+                    "AddressNotAllowed",
+                    "a managed identity endpoint must be a loopback or link-local address that a ClusterTokenIssuer names",
+                ));
+            }
+        } else {
+            if url.scheme() != "https" {
+                return Err(Refusal::local(
+                    Class::Invalid,
+                    "TlsRequired",
+                    "apicred speaks to issuers over https only",
+                ));
+            }
+            addresses::check_literal(url, &issuer.allowed_cidrs)?;
+        }
+        // What belongs to the machine itself is no matter of any proxy.
+        let proxy = self.proxy.as_ref().filter(|p| !local && p.serves(url));
+        if proxy.is_some() && matches!(url.host(), Some(url::Host::Ipv6(_))) {
+            return Err(Refusal::local(
+                Class::Invalid,
+                "AddressNotAllowed",
+                "an issuer at an IPv6 address cannot be asked through the proxy for issuers; give it a name, or list the address among those that go past the proxy",
+            ));
+        }
+        let settings = Settings {
+            origin: issuer.origin.clone(),
+            ca_bundle: issuer.ca_bundle.clone(),
+            cidrs: if local {
+                addresses::local_networks()
+            } else {
+                issuer.allowed_cidrs.clone()
+            },
+            identity: identity.map(|i| i.name.clone()),
+            local,
+            by_proxy: proxy.and(url.host_str()).map(str::to_owned),
+            fresh,
+        };
+        let warm = Box::pin(self.warm(settings, identity)).await?;
+        Ok(Chosen {
+            before: warm.seen.count(),
+            client: warm.client,
+            seen: warm.seen,
+            proxy: proxy.map(|p| WithUser(p.credentials().is_some())),
+            shows: identity.is_some(),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            port: url.port_or_known_default().unwrap_or_default(),
+        })
+    }
+
+    /// How many clients were made.
+    #[cfg(test)]
+    pub(super) fn made(&self) -> usize {
+        self.made.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The client for these settings. Making one reads the system's CAs and parses certificates, which takes milliseconds
+    /// of a processor: it is done once, away from the async tasks, and nobody with other settings waits for it.
+    async fn warm(
+        &self,
+        settings: Settings,
+        identity: Option<&TlsIdentity>,
+    ) -> Result<Warm, Refusal> {
+        let cell = {
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(cell) = clients.get(&settings) {
+                Arc::clone(cell)
+            } else {
+                let cell = Arc::<OnceCell<Warm>>::default();
+                clients.insert(settings.clone(), Arc::clone(&cell));
+                cell
+            }
+        };
+        let make = || async {
+            let proxy = settings.by_proxy.as_ref().and(self.proxy.clone());
+            let (settings, identity) = (settings.clone(), identity.cloned());
+            #[cfg(test)]
+            self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let made = tokio::task::spawn_blocking(move || {
+                build(&settings, identity.as_ref(), proxy.as_ref())
+            });
+            made.await.unwrap_or_else(|_| {
+                Err(Refusal::local(
+                    Class::Transient,
+                    "InternalError",
+                    "the preparation of a request was abandoned; apicred tries again",
+                ))
+            })
+        };
+        cell.get_or_try_init(make).await.cloned()
+    }
+}
+
+fn build(
+    settings: &Settings,
+    identity: Option<&TlsIdentity>,
+    proxy: Option<&Proxy>,
+) -> Result<Warm, Refusal> {
+    let seen = Arc::<Seen>::default();
+    let mut builder = Client::builder()
+        .https_only(!settings.local)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        .tls_backend_preconfigured(tls(settings, identity, &seen)?)
+        .timeout(TOTAL)
+        .pool_max_idle_per_host(if settings.fresh.is_some() {
+            0
+        } else {
+            IDLE_PER_HOST
+        })
+        .pool_idle_timeout(Duration::from_secs(90))
+        // RFC 9110 section 12.5.3: without it, any coding is acceptable, and none is decoded here.
+        .default_headers(HeaderMap::from_iter([(
+            ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        )]))
+        .user_agent(concat!("apicred/", env!("CARGO_PKG_VERSION")));
+    builder = match proxy {
+        None => builder
+            .connect_timeout(settings.fresh.unwrap_or(CONNECT))
+            .dns_resolver(Arc::new(GuardedResolver::new(settings.cidrs.clone()))),
+        Some(proxy) => through(builder, settings, proxy)?,
+    };
+    let client = builder.build().map_err(|_| {
+        Refusal::local(
+            Class::Invalid,
+            "InternalError",
+            "no client could be made for this issuer; this is a defect of apicred",
+        )
+    })?;
+    Ok(Warm { client, seen })
+}
+
+/// The TLS settings: TLS 1.2 at least, the system's CAs and those of `caBundle`, the client's certificate.
+fn tls(
+    settings: &Settings,
+    identity: Option<&TlsIdentity>,
+    seen: &Arc<Seen>,
+) -> Result<rustls::ClientConfig, Refusal> {
+    let fault = |text: String| Refusal::local(Class::Invalid, "CaBundleInvalid", text);
+    let mut roots = RootCertStore::empty();
+    let mut anchors = None;
+    if let Some(text) = &settings.ca_bundle {
+        let own = bundle::roots(text).map_err(fault)?;
+        anchors = Some(own.iter().filter_map(|der| Card::of(der)).collect());
+        roots.add_parsable_certificates(own);
+    }
+    // One that cannot be read is the system's matter.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let shown = identity
+        .map(|identity| {
+            trust::certified(identity.pem.expose_secret()).ok_or_else(|| {
+                Refusal::local(
+                    Class::Invalid,
+                    "MaterialInvalid",
+                    "the client certificate and its key cannot be used for TLS",
+                )
+            })
+        })
+        .transpose()?;
+    if roots.is_empty() {
+        return Err(fault(
+            "the operator's machine has no CA certificates and caBundle is not set; set caBundle, or install the system's CAs (ca-certificates, SSL_CERT_FILE)"
+                .to_owned(),
+        ));
+    }
+    trust::config(roots, anchors, shown, seen).map_err(|_| {
+        Refusal::local(
+            Class::Invalid,
+            "InternalError",
+            "TLS could not be set up; this is a defect of apicred",
+        )
+    })
+}
+
+/// Has a client ask a proxy for its connections, after a look at the name that the proxy is to connect to.
+fn through(
+    mut builder: ClientBuilder,
+    settings: &Settings,
+    proxy: &Proxy,
+) -> Result<ClientBuilder, Refusal> {
+    let fault = || {
+        Refusal::local(
+            Class::Invalid,
+            "ProxyInvalid",
+            "the settings of the proxy for issuers cannot be used; an administrator corrects them",
+        )
+    };
+    let mut way = reqwest::Proxy::https(proxy.url().as_str()).map_err(|_| fault())?;
+    if let Some((user, password)) = proxy
+        .credentials()
+        .and_then(|both| both.expose_secret().split_once(':'))
+    {
+        let header = HeaderValue::from_str(&encode::basic(user, password));
+        let mut header = header.map_err(|_| fault())?;
+        header.set_sensitive(true);
+        way = way.custom_http_auth(header);
+    }
+    let host = proxy.url().host_str().unwrap_or_default().to_owned();
+    builder = builder
+        .proxy(way)
+        .connect_timeout(settings.fresh.unwrap_or(CONNECT_BY_PROXY))
+        .dns_resolver(Arc::new(ProxyResolver::new(host)));
+    // An address was looked at already.
+    let name = settings.by_proxy.clone();
+    if let Some(name) = name.filter(|name| name.parse::<std::net::IpAddr>().is_err()) {
+        let guard = ProxyGuard::new(name, settings.cidrs.clone());
+        builder = builder.connector_layer(AsyncFilterLayer::new(guard));
+    }
+    Ok(builder)
+}
+
+async fn read(
+    request: reqwest::RequestBuilder,
+    chosen: &Chosen,
+    mut patience: Patience,
+) -> Result<RawAnswer, Broken> {
+    let response = head(request, chosen, &mut patience).await?;
+    whole(response, chosen, patience).await
+}
+
+/// Sends, and waits for the head of the answer.
+async fn head(
+    request: reqwest::RequestBuilder,
+    chosen: &Chosen,
+    patience: &mut Patience,
+) -> Result<reqwest::Response, Refusal> {
+    let sent = patience.wait(request.send()).await;
+    let sent = sent.ok_or_else(|| broken::late(&chosen.way()))?;
+    sent.map_err(|error| Refusal {
+        not_sent: broken::not_processed(&error, error.is_connect()),
+        ..transport(&error, &chosen.way())
+    })
+}
+
+/// The whole of an answer.
+async fn whole(
+    mut response: reqwest::Response,
+    chosen: &Chosen,
+    mut patience: Patience,
+) -> Result<RawAnswer, Broken> {
+    let header = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned)
+    };
+    let status = response.status();
+    let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
+    let (challenge, date) = (header(WWW_AUTHENTICATE), header(DATE));
+    let mut answer = RawAnswer {
+        status: status.as_u16(),
+        content_type,
+        content_encoding: header(CONTENT_ENCODING),
+        retry_after,
+        challenge,
+        date,
+        body: Vec::new(),
+    };
+    loop {
+        let refusal = match patience.wait(response.chunk()).await {
+            Some(Ok(None)) => return Ok(answer),
+            Some(Ok(Some(chunk))) => {
+                let room = MAX_BODY - answer.body.len();
+                answer.body.extend(chunk.iter().take(room));
+                if chunk.len() <= room {
+                    continue;
+                }
+                unread::too_large(&answer)
+            }
+            Some(Err(error)) => transport(&error, &chosen.way()),
+            None => broken::late(&chosen.way()),
+        };
+        return Err(Broken {
+            refusal,
+            arrived: Some(Box::new(answer)),
+        });
+    }
+}
+
+/// What went wrong below HTTP. Of the texts of the libraries nothing is told.
+fn transport(error: &reqwest::Error, way: &Way) -> Refusal {
+    let known = error.source().and_then(|cause| broken::refusal(cause, way));
+    known.unwrap_or_else(|| {
+        let kind = (error.is_connect(), error.is_timeout());
+        broken::plain(error, kind, way)
+    })
+}

@@ -1,0 +1,4 @@
+//! The client that sends, against servers on this machine.
+
+mod proxied;
+mod tls;

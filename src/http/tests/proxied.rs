@@ -1,0 +1,325 @@
+//! The sender and a proxy, over real sockets.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use secrecy::SecretString;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use url::Url;
+
+use crate::{
+    api::Cloud,
+    credential::{Issuer, Lent},
+    http::Http,
+    issuer::proxy::Proxy,
+    oauth::{Class, Method, Refusal, TokenRequest},
+};
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+/// A server that says one thing to everybody and writes down what it was asked.
+struct Says {
+    port: u16,
+    heads: Arc<Mutex<Vec<String>>>,
+    visits: Arc<AtomicUsize>,
+}
+
+impl Says {
+    async fn this(answer: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (heads, visits) = (Arc::<Mutex<Vec<String>>>::default(), Arc::default());
+        let (notes, count) = (Arc::clone(&heads), Arc::clone(&visits));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                AtomicUsize::fetch_add(&count, 1, Ordering::SeqCst);
+                let mut head = vec![0; 4096];
+                let read = stream.read(&mut head).await.unwrap_or(0);
+                let text = String::from_utf8_lossy(&head[..read]).into_owned();
+                notes
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(text);
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self {
+            port,
+            heads,
+            visits,
+        }
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn visits(&self) -> usize {
+        self.visits.load(Ordering::SeqCst)
+    }
+}
+
+fn through(url: &str, direct: &[String]) -> Http {
+    Http::by_way_of(Proxy::parse(&SecretString::from(url.to_owned()), direct).ok())
+}
+
+fn issuer() -> Issuer {
+    let mut issuer = Issuer::inline("contoso.example", Cloud::Public).unwrap();
+    issuer.allowed_cidrs = vec!["127.0.0.0/8".parse().unwrap()];
+    issuer
+}
+
+async fn ask(http: &Http, url: &str) -> Refusal {
+    http.get(&issuer(), Url::parse(url).unwrap())
+        .await
+        .err()
+        .unwrap()
+}
+
+#[test]
+fn what_a_proxy_answers_is_told_as_the_proxys_and_nothing_was_sent() {
+    run(async {
+        for (answer, reason, word) in [
+            (
+                "HTTP/1.1 403 Forbidden\r\n\r\n",
+                "ProxyRefused",
+                "allowed there",
+            ),
+            (
+                "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 4\r\n\r\nDNS!",
+                "ProxyRefused",
+                "cannot be reached",
+            ),
+            (
+                "HTTP/1.1 302 Found\r\nlocation: https://portal.example/\r\n\r\n",
+                "ProxyRefused",
+                "allowed",
+            ),
+            ("SSH-2.0-OpenSSH\r\n", "ProxyRefused", "opens no connection"),
+            (
+                "HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic\r\n\r\n",
+                "ProxyCredentialsRefused",
+                "given none",
+            ),
+            ("", "ProxyUnreachable", "without a word"),
+            // It opens the connection, and it is not TLS that comes.
+            (
+                "HTTP/1.1 200 OK\r\n\r\n",
+                "IssuerUnreachable",
+                "before TLS stood",
+            ),
+        ] {
+            let proxy = Says::this(answer).await;
+            let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
+            let told = ask(&http, "https://127.0.0.9:9/x?secret=1").await;
+            assert_eq!(
+                (told.reason, told.class),
+                (reason, Class::Transient),
+                "{answer}"
+            );
+            assert!(
+                told.next_step.contains(word),
+                "{answer}: {}",
+                told.next_step
+            );
+            assert!(told.not_sent, "{answer}");
+            for head in proxy.heads() {
+                assert!(
+                    head.starts_with("CONNECT 127.0.0.9:9 HTTP/1.1\r\n"),
+                    "{head}"
+                );
+                assert!(!head.contains("secret"), "{head}");
+            }
+            assert_eq!(proxy.visits(), 1, "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_told() {
+    run(async {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = gone.local_addr().unwrap().port();
+        drop(gone);
+        for (url, word) in [
+            (format!("http://127.0.0.1:{port}"), "no connection"),
+            ("http://nobody.invalid:3128".to_owned(), "no connection"),
+        ] {
+            let told = ask(&through(&url, &[]), "https://127.0.0.9:9/").await;
+            assert_eq!(
+                (told.reason, told.not_sent),
+                ("ProxyUnreachable", true),
+                "{url}"
+            );
+            assert!(told.next_step.contains(word), "{}", told.next_step);
+        }
+        // Plain HTTP where TLS is expected.
+        let plain = Says::this("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let http = through(&format!("https://127.0.0.1:{}", plain.port), &[]);
+        let told = ask(&http, "https://127.0.0.9:9/").await;
+        assert_eq!(told.reason, "ProxyUnreachable");
+        assert!(
+            told.next_step.contains("TLS handshake with the proxy"),
+            "{}",
+            told.next_step
+        );
+    });
+}
+
+#[test]
+fn a_proxy_behind_tls_is_spoken_to_if_its_certificate_is_trusted() {
+    run(async {
+        let authority = testenv::tls::Authority::new("edge").unwrap();
+        let certificate = authority.loopback_certificate().unwrap();
+        let chain = CertificateDer::from_pem_slice(certificate.certificate_pem.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).unwrap();
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let mut head = [0; 4096];
+                    let _ = stream.read(&mut head).await;
+                    let _ = stream.write_all(b"HTTP/1.1 403 No\r\n\r\n").await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        let http = through(&format!("https://localhost:{port}"), &[]);
+        let url = Url::parse("https://127.0.0.9:9/").unwrap();
+        let told = http.get(&issuer(), url.clone()).await.err().unwrap();
+        assert_eq!(told.reason, "ProxyUnreachable");
+        assert!(
+            told.next_step.contains("TLS handshake with the proxy"),
+            "{}",
+            told.next_step
+        );
+        let mut trusting = issuer();
+        trusting.ca_bundle = Some(authority.ca_pem().to_owned());
+        let told = http.get(&trusting, url).await.err().unwrap();
+        assert_eq!(told.reason, "ProxyRefused", "{}", told.next_step);
+    });
+}
+
+#[test]
+fn user_and_password_go_to_the_proxy_and_are_told_to_be_wrong() {
+    run(async {
+        let refuses = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+        let proxy = Says::this(refuses).await;
+        let http = through(
+            &format!("http://ada:p%40%C3%BC@127.0.0.1:{}", proxy.port),
+            &[],
+        );
+        let told = ask(&http, "https://127.0.0.9:9/").await;
+        assert_eq!(told.reason, "ProxyCredentialsRefused");
+        assert!(
+            told.next_step.contains("corrects them"),
+            "{}",
+            told.next_step
+        );
+        let head = proxy.heads().concat().to_ascii_lowercase();
+        // ada:p@ü
+        assert!(
+            head.contains("proxy-authorization: basic ywrhonbaw7w="),
+            "{head}"
+        );
+    });
+}
+
+#[test]
+fn what_goes_past_the_proxy_and_the_machines_own_identity_are_no_matter_of_it() {
+    run(async {
+        let proxy = Says::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
+        let url = format!("http://127.0.0.1:{}", proxy.port);
+        let http = through(&url, &["127.0.0.9".to_owned()]);
+        assert_eq!(
+            ask(&http, "https://127.0.0.9:9/").await.reason,
+            "IssuerUnreachable"
+        );
+        assert_eq!(proxy.visits(), 0);
+
+        let identity = Says::this("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+        let mut lender = issuer();
+        lender.lends = Some(Lent::AppService);
+        let request = TokenRequest {
+            method: Method::Get,
+            url: Url::parse(&format!("http://localhost:{}/token", identity.port)).unwrap(),
+            headers: Vec::new(),
+            body: SecretString::from(""),
+            tls: None,
+            local: true,
+        };
+        let answer = through(&url, &[])
+            .send(&lender, request)
+            .await
+            .ok()
+            .unwrap();
+        assert_eq!(
+            (answer.status, identity.visits(), proxy.visits()),
+            (200, 1, 0)
+        );
+    });
+}
+
+#[test]
+fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
+    run(async {
+        let proxy = Says::this("HTTP/1.1 403 Forbidden\r\n\r\n").await;
+        let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
+        // One that is fit: what it leaves warm serves no other.
+        assert_eq!(
+            ask(&http, "https://127.0.0.9:9/").await.reason,
+            "ProxyRefused"
+        );
+        for url in [
+            "https://10.0.0.1/",
+            "https://169.254.169.254/",
+            "https://[::ffff:10.0.0.1]/",
+            "https://kubernetes.default.svc/",
+            "https://metadata.google.internal/",
+            "https://idp/",
+        ] {
+            let told = ask(&http, url).await;
+            assert_eq!(
+                (told.reason, told.class),
+                ("AddressNotAllowed", Class::Invalid),
+                "{url}"
+            );
+            assert!(told.not_sent, "{url}");
+        }
+        // What means this machine here would mean it there too, as long as nobody allows it.
+        let mut closed = issuer();
+        closed.allowed_cidrs = Vec::new();
+        let local = Url::parse("https://localhost:9/").unwrap();
+        let told = http.get(&closed, local).await.err().unwrap();
+        assert_eq!(told.reason, "AddressNotAllowed");
+        assert_eq!(proxy.visits(), 1);
+        // An IPv6 address that is fit is told to need a name.
+        let told = ask(&http, "https://[2606:4700::1111]/").await;
+        assert!(told.next_step.contains("IPv6"), "{}", told.next_step);
+    });
+}
