@@ -397,7 +397,8 @@ mod tests {
     #[test]
     fn a_failure_names_the_part_that_failed() {
         let told = |stage| {
-            let refusal = Refusal::local(Class::Transient, "AnyReason", "this is wrong").at(stage);
+            let refusal =
+                Refusal::local(Class::Transient, "InternalError", "this is wrong").at(stage);
             part("token endpoint", refusal).next_step
         };
         for asked in [

@@ -457,7 +457,7 @@ fn tls(
                 Refusal::local(
                     Class::Invalid,
                     "MaterialInvalid",
-                    "the client certificate and its key cannot be used for TLS",
+                    "the client certificate and its key cannot be used for TLS; store a certificate with the key that belongs to it",
                 )
             })
         })
