@@ -89,6 +89,7 @@ impl Gate {
             requested,
             requests_per_second: issuer.requests_per_second,
             max_in_flight: issuer.max_in_flight,
+            requested_per_minute: issuer.requested_per_minute,
         };
         let now = self.began.elapsed();
         let (entry, called) = lock(&self.limiter).enter(key, &request, now);

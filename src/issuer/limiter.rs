@@ -35,6 +35,8 @@ pub struct Request<I> {
     pub requests_per_second: u32,
     /// Limit of the issuer.
     pub max_in_flight: u32,
+    /// Limit of the issuer.
+    pub requested_per_minute: Option<u32>,
 }
 
 /// The right to one request, to be given back.
@@ -116,7 +118,11 @@ where
         });
         turned.own = request.own;
         let budget = &mut turned.budget;
-        budget.configure(request.requests_per_second, request.max_in_flight);
+        budget.configure(
+            request.requests_per_second,
+            request.max_in_flight,
+            request.requested_per_minute,
+        );
         if let Some(until) = budget.paused(&request.client, now) {
             self.leave_line(key);
             return (Entry::Paused(until), self.call(now));

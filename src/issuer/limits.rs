@@ -14,10 +14,28 @@ const PROBING: Duration = Duration::from_mins(10);
 const LONGEST_PAUSE: Duration = Duration::from_mins(75);
 /// An issuer that has had a request for this long and has answered none counts as one that does not answer.
 const SILENT: Duration = Duration::from_secs(3);
-/// Renewals that the annotation requests, of one namespace at one issuer: so many a minute, and so many at once. A tenant
-/// cannot use up the issuer's quota with them. What exceeds it waits.
-pub const REQUESTED_PER_MINUTE: f64 = 60.0;
-const REQUESTED_AT_ONCE: f64 = 200.0;
+/// Renewals that the annotation requests, of one namespace at one issuer, unless the issuer says how many: so many a minute,
+/// and so many at once. A tenant cannot use up the issuer's quota with them. What exceeds it waits.
+const REQUESTED: Requested = Requested {
+    a_second: 1.0,
+    at_once: 200.0,
+};
+
+/// How many renewals a namespace may request.
+#[derive(Clone, Copy, Debug)]
+struct Requested {
+    a_second: f64,
+    at_once: f64,
+}
+
+impl Requested {
+    fn of(per_minute: Option<u32>) -> Self {
+        per_minute.map_or(REQUESTED, |n| Self {
+            a_second: f64::from(n.max(1)) / 60.0,
+            at_once: f64::from(n.max(1)),
+        })
+    }
+}
 
 /// A client at this issuer: namespace of the credential, client ID.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -89,6 +107,7 @@ pub(super) struct Wish {
 pub(super) struct Budget<K> {
     rate: f64,
     max_in_flight: u32,
+    may_request: Requested,
     bucket: Bucket,
     in_flight: u32,
     pauses: HashMap<Whom, Pause>,
@@ -106,6 +125,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         Self {
             rate: 1.0,
             max_in_flight: 1,
+            may_request: REQUESTED,
             bucket: Bucket {
                 tokens: f64::INFINITY,
                 at: now,
@@ -121,7 +141,13 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
     }
 
     /// Takes over limits; the state stays.
-    pub(super) fn configure(&mut self, requests_per_second: u32, max_in_flight: u32) {
+    pub(super) fn configure(
+        &mut self,
+        requests_per_second: u32,
+        max_in_flight: u32,
+        requested_per_minute: Option<u32>,
+    ) {
+        self.may_request = Requested::of(requested_per_minute);
         self.rate = f64::from(requests_per_second.max(1));
         self.max_in_flight = max_in_flight.max(1);
         self.bucket.tokens = self.bucket.tokens.min(self.rate);
@@ -154,7 +180,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             return None;
         }
         for bucket in self.requested.values_mut() {
-            bucket.refill(REQUESTED_PER_MINUTE / 60.0, REQUESTED_AT_ONCE, now);
+            bucket.refill(self.may_request.a_second, self.may_request.at_once, now);
         }
         let (waiting, pauses, requested) = (&self.waiting, &self.pauses, &self.requested);
         let spent = |wish: &Wish| {
@@ -177,7 +203,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         if wish.requested {
             let bucket = self.requested.entry(wish.client.namespace.clone());
             let full = Bucket {
-                tokens: REQUESTED_AT_ONCE,
+                tokens: self.may_request.at_once,
                 at: now,
             };
             bucket.or_insert(full).tokens -= 1.0;
@@ -294,7 +320,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         if self.line.is_empty() {
             return None;
         }
-        let rate = REQUESTED_PER_MINUTE / 60.0;
+        let rate = self.may_request.a_second;
         let asked: HashSet<&String> = self
             .waiting
             .values()
@@ -311,9 +337,10 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
     /// Drops what has no effect any more. True: the whole budget has none.
     pub(super) fn is_idle(&mut self, now: Duration) -> bool {
         self.pauses.retain(|_, p| p.until + PROBING > now);
+        let Requested { a_second, at_once } = self.may_request;
         self.requested.retain(|_, bucket| {
-            bucket.refill(REQUESTED_PER_MINUTE / 60.0, REQUESTED_AT_ONCE, now);
-            bucket.tokens < REQUESTED_AT_ONCE
+            bucket.refill(a_second, at_once, now);
+            bucket.tokens < at_once
         });
         let rate = self.rate;
         self.bucket.refill(rate, rate, now);

@@ -389,6 +389,11 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_in_flight: Option<i32>,
+    /// Renewals a minute that credentials of one namespace request by annotation before they are due, and as many at once. If
+    /// left out, 60 a minute and 200 at once. What exceeds it is made later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub requested_renewals_per_minute: Option<i32>,
 }
 
 /// Namespaces by name, by label, or both: either match is enough.

@@ -120,6 +120,8 @@ pub struct Issuer {
     pub requests_per_second: u32,
     /// Requests in flight.
     pub max_in_flight: u32,
+    /// Renewals a minute that one namespace may request, if an administrator has set it.
+    pub requested_per_minute: Option<u32>,
     /// Life of a token that does not tell.
     pub assumed_lifetime: Option<SignedDuration>,
     /// Who may ask; `None`: the question does not arise (own namespace).
@@ -307,6 +309,9 @@ impl Issuer {
                 REQUESTS_PER_SECOND,
             ),
             max_in_flight: limit(limits.and_then(|l| l.max_in_flight), MAX_IN_FLIGHT),
+            requested_per_minute: limits
+                .and_then(|l| l.requested_renewals_per_minute)
+                .and_then(|n| u32::try_from(n).ok()),
             assumed_lifetime: common.assumed.and_then(span),
             allowed_namespaces: None,
             allowed_scopes: None,

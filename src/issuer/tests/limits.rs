@@ -46,6 +46,7 @@ fn request(namespace: &str, urgency: Urgency) -> Request<&'static str> {
         requested: false,
         requests_per_second: 1000,
         max_in_flight: 1000,
+        requested_per_minute: None,
     }
 }
 
@@ -53,6 +54,7 @@ fn limited(per_second: u32, in_flight: u32) -> Request<&'static str> {
     Request {
         requests_per_second: per_second,
         max_in_flight: in_flight,
+        requested_per_minute: None,
         ..request("team", until(100))
     }
 }
@@ -105,6 +107,7 @@ fn served(entries: Vec<(&str, Request<&'static str>)>) -> Vec<String> {
     for (key, request) in entries {
         let request = Request {
             max_in_flight: 1,
+            requested_per_minute: None,
             ..request
         };
         waits(&mut limiter, key, &request, s(0));
@@ -412,6 +415,7 @@ fn who_stands_in_line_when_a_pause_comes_is_called_to_be_told() {
     }
     let other = Request {
         max_in_flight: 1,
+        requested_per_minute: None,
         ..of_client("team", "other")
     };
     waits(&mut limiter, "c", &other, s(0));
@@ -505,6 +509,32 @@ fn requested_renewals_of_a_namespace_have_a_budget_and_are_made_later() {
     assert_eq!(limiter.sizes(), (0, 0));
 }
 
+/// A plan of an issuer with a thousand tokens a month is gone in minutes otherwise.
+#[test]
+fn an_issuer_says_how_many_renewals_a_namespace_may_request() {
+    for (a_minute, at_once, apart) in [(1, 1, 60), (12, 12, 5), (600, 300, 0)] {
+        let mut limiter = Places::new(1000);
+        let asked = Request {
+            requested: true,
+            requested_per_minute: Some(a_minute),
+            ..request("greedy", until(3000))
+        };
+        let mut went = Vec::new();
+        for n in 0..300 {
+            let entry = limiter.enter(&format!("{n:03}"), &asked, s(0)).0;
+            if let Entry::Go(grant) = entry {
+                went.push(grant);
+            }
+        }
+        assert_eq!(went.len(), at_once, "{a_minute}");
+        for grant in &went {
+            limiter.leave(grant, s(0));
+        }
+        let next = limiter.next_moment(s(0));
+        assert_eq!(next, (apart > 0).then(|| s(apart)), "{a_minute}");
+    }
+}
+
 #[test]
 fn namespaces_take_turns_and_no_class_starves() {
     let far = || until(9000);
@@ -535,6 +565,7 @@ fn namespaces_take_turns_and_no_class_starves() {
 fn far(namespace: &str) -> Request<&'static str> {
     Request {
         max_in_flight: 1,
+        requested_per_minute: None,
         ..request(namespace, until(90_000))
     }
 }
@@ -666,6 +697,7 @@ proptest! {
             requested,
             requests_per_second: rate,
             max_in_flight: most,
+            requested_per_minute: None,
         };
         let mut now = ms(0);
         let mut running: BTreeMap<u8, Grant<u8>> = BTreeMap::new();

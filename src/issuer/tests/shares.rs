@@ -29,6 +29,7 @@ fn request(issuer: &'static str, namespace: &str, own: bool) -> Request<&'static
         requested: false,
         requests_per_second: 1000,
         max_in_flight: 1000,
+        requested_per_minute: None,
     }
 }
 
