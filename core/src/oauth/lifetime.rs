@@ -254,7 +254,7 @@ fn role_claims(claims: &Map<String, Value>) -> Vec<Option<&Value>> {
 }
 
 /// Entra's ids of requests and answers are GUIDs (RFC 9562 section 4), and nothing else is shown as one.
-pub(super) fn is_guid(id: &str) -> bool {
+pub(crate) fn is_guid(id: &str) -> bool {
     id.len() == 36
         && id.bytes().enumerate().all(|(i, b)| match i {
             8 | 13 | 18 | 23 => b == b'-',

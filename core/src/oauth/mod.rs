@@ -46,6 +46,7 @@ pub use granted::{Granted, granted, granted_in_part};
 pub use keys::{Identity, Validity};
 #[cfg(test)]
 pub(crate) use lifetime::claims_of;
+pub(crate) use lifetime::is_guid;
 pub use lifetime::{audiences, is_legacy_account_token};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
 pub use needs::{Material, Need, account_audience, file, word};

@@ -5,12 +5,18 @@
 use crate::{
     api::ApiPreset,
     credential::{Credential, Endpoint, Proof, preset},
-    oauth::{Claims, Token, consent},
-    publish::Record,
+    oauth::{Claims, Token, consent, is_guid},
+    printable,
+    publish::{Record, rejection::has_no_data},
 };
 
 /// Most words of one claim that are noted.
 const MAX_SCOPES: usize = 64;
+/// How much of a name is shown, in characters, and of a list of names, in bytes: all findings fit into one message.
+const LONGEST_NAME: usize = 48;
+const LONGEST_LIST: usize = 90;
+/// The reason of a permission that cannot be checked.
+pub(super) const NOT_VERIFIABLE: &str = "NotVerifiable";
 
 /// What a token lacks.
 #[derive(Debug, PartialEq)]
@@ -21,12 +27,46 @@ pub(super) enum Lack {
     Unknown(String),
 }
 
-/// What the token lacks of what the spec expects.
+/// One thing in which a token differs from the spec.
+struct Finding {
+    /// Stable reason.
+    reason: &'static str,
+    /// What was seen, and what to do.
+    text: String,
+}
+
+/// What the token lacks of what the spec expects: all of it at once, so that one correction does not bring up the next
+/// fault. The reason is that of the first one.
 pub(super) fn missing(credential: &Credential, record: &Record) -> Option<Lack> {
-    let found = unexpected(credential, record).or_else(|| narrowed(record));
-    found
-        .map(|(reason, text)| Lack::Missing(reason, text))
-        .or_else(|| unread(credential, record).map(Lack::Unknown))
+    let unread = unread(credential, record);
+    let mut findings: Vec<Finding> = [
+        other_audience(credential, record),
+        other_tenant(credential, record),
+        permissions(credential, record),
+        narrowed(record),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let Some(first) = findings.first() else {
+        return unread.map(Lack::Unknown);
+    };
+    let reason = first.reason;
+    let several = findings.len() > 1 || unread.is_some();
+    // The longest comes last: if the message is cut, no finding is lost.
+    findings.sort_by_key(|f| f.text.len());
+    let mut parts: Vec<String> = findings
+        .into_iter()
+        .map(|f| {
+            if several {
+                format!("{}: {}", f.reason, f.text)
+            } else {
+                f.text
+            }
+        })
+        .collect();
+    parts.extend(unread.map(|text| format!("{NOT_VERIFIABLE}: {text}")));
+    Some(Lack::Missing(reason, parts.join(". ")))
 }
 
 /// What is noted of a new token: its own claims, and if these have no scopes to read, those expected scopes that the answer
@@ -62,21 +102,21 @@ fn unread(credential: &Credential, record: &Record) -> Option<String> {
         });
     };
     let whole = Whole::of(credential, claims);
-    let roles = lacking(credential, &expected.roles, &claims.roles);
-    let scopes = lacking(credential, &expected.scopes, &claims.scopes);
-    let (what, where_, field) = if !roles.is_empty() && !whole.roles {
-        (
-            "roles",
-            "roles, permissions, realm_access.roles or resource_access",
-            "expect.roles",
-        )
-    } else if !scopes.is_empty() && !whole.scopes {
-        ("scopes", "scp or scope", "expect.scopes")
-    } else {
-        return None;
+    let roles = !whole.roles && !lacking(credential, &expected.roles, &claims.roles).is_empty();
+    let scopes = !whole.scopes && !lacking(credential, &expected.scopes, &claims.scopes).is_empty();
+    let in_roles = "roles, permissions, realm_access.roles or resource_access";
+    let (what, place, fields) = match (roles, scopes) {
+        (false, false) => return None,
+        (true, false) => ("roles", in_roles.to_owned(), "expect.roles"),
+        (false, true) => ("scopes", "scp or scope".to_owned(), "expect.scopes"),
+        (true, true) => (
+            "roles and scopes",
+            format!("{in_roles}; scp or scope"),
+            "expect.roles and expect.scopes",
+        ),
     };
     Some(format!(
-        "the token has no complete claim about {what} ({where_}), so whether it has those of spec.{field} cannot be checked; have the issuer add the claim, or remove {field}"
+        "the token has no complete claim about {what} ({place}), so whether it has those of spec.expect cannot be checked; have the issuer add the claim, or remove {fields}"
     ))
 }
 
@@ -113,40 +153,68 @@ fn lacking(credential: &Credential, wanted: &[String], held: &[String]) -> Vec<S
 }
 
 /// Issuers drop scopes that they do not know or do not grant, and give a token all the same (RFC 6749 section 3.3).
-fn narrowed(record: &Record) -> Option<(&'static str, String)> {
-    let lacking = record.not_granted.join(", ");
-    let text = || {
-        format!(
-            "the issuer gave a token without {lacking}; grant that to the client at the issuer, or take it out of spec.scopes"
-        )
-    };
-    (!lacking.is_empty()).then(|| ("ScopesNotGranted", text()))
+fn narrowed(record: &Record) -> Option<Finding> {
+    (!record.not_granted.is_empty()).then(|| Finding {
+        reason: "ScopesNotGranted",
+        text: format!(
+            "the issuer gave a token without {}; grant that to the client at the issuer, or take it out of spec.scopes",
+            listed(&record.not_granted)
+        ),
+    })
 }
 
-fn unexpected(credential: &Credential, record: &Record) -> Option<(&'static str, String)> {
+fn other_audience(credential: &Credential, record: &Record) -> Option<Finding> {
     let (expected, claims) = (credential.expect.as_ref()?, record.claims.as_ref()?);
-    if let Some(audience) = &expected.audience
-        && !claims.audience.is_empty()
-        && !claims.audience.contains(audience)
-    {
-        return Some((
-            "AudienceMismatch",
-            format!(
-                "the token is for {}, not for {audience}; correct what is asked for, or spec.expect",
-                claims.audience.join(", ")
-            ),
-        ));
+    let audience = expected.audience.as_ref()?;
+    if claims.audience.is_empty() || claims.audience.contains(audience) {
+        return None;
     }
-    if let (Some(wanted), Some(tenant)) = (&expected.tenant, &claims.tenant)
-        && !wanted.eq_ignore_ascii_case(tenant)
-    {
-        return Some((
-            "TenantMismatch",
-            format!(
-                "the token is of tenant {tenant}, not of {wanted}; correct the issuer's tenant, or spec.expect"
-            ),
-        ));
+    // The token's own words: an issuer could put a secret there that it was sent.
+    let shown: Vec<String> = claims
+        .audience
+        .iter()
+        .filter(|a| is_guid(a) || has_no_data(a))
+        .cloned()
+        .collect();
+    let seen = match (shown.len(), claims.audience.len()) {
+        (0, _) => {
+            "for an audience that is not shown, because it does not look like a name".to_owned()
+        }
+        (shown_ones, all) if shown_ones < all => {
+            format!("for {} and others", listed(&shown))
+        }
+        _ => format!("for {}", listed(&shown)),
+    };
+    Some(Finding {
+        reason: "AudienceMismatch",
+        text: format!(
+            "the token is {seen}, not for {}; correct api, scopes, resource or audience in the spec, or expect.audience",
+            listed(std::slice::from_ref(audience))
+        ),
+    })
+}
+
+fn other_tenant(credential: &Credential, record: &Record) -> Option<Finding> {
+    let (expected, claims) = (credential.expect.as_ref()?, record.claims.as_ref()?);
+    let (wanted, tenant) = (expected.tenant.as_ref()?, claims.tenant.as_ref()?);
+    if wanted.eq_ignore_ascii_case(tenant) {
+        return None;
     }
+    let seen = if is_guid(tenant) {
+        format!("of tenant {tenant}")
+    } else {
+        "of another tenant".to_owned()
+    };
+    Some(Finding {
+        reason: "TenantMismatch",
+        text: format!(
+            "the token is {seen}, not of {wanted}; correct the tenant of the issuer, or expect.tenant"
+        ),
+    })
+}
+
+fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
+    let (expected, claims) = (credential.expect.as_ref()?, record.claims.as_ref()?);
     let whole = Whole::of(credential, claims);
     let absent = |wanted: &[String], held: &[String], whole: bool| {
         let absent = lacking(credential, wanted, held);
@@ -154,17 +222,19 @@ fn unexpected(credential: &Credential, record: &Record) -> Option<(&'static str,
     };
     let roles = absent(&expected.roles, &claims.roles, whole.roles);
     let scopes = absent(&expected.scopes, &claims.scopes, whole.scopes);
-    let (reason, what, lacking) = match (roles.is_empty(), scopes.is_empty()) {
+    let reason = match (roles.is_empty(), scopes.is_empty()) {
         (true, true) => return None,
-        (false, true) => ("RolesMissing", "application permissions", roles),
-        (true, false) => ("ScopesMissing", "delegated permissions", scopes),
-        (false, false) => (
-            "PermissionsMissing",
-            "permissions",
-            [roles, scopes].concat(),
-        ),
+        (false, true) => "RolesMissing",
+        (true, false) => "ScopesMissing",
+        (false, false) => "PermissionsMissing",
     };
-    let mut text = format!("the token lacks the {what} {}", lacking.join(", "));
+    let kinds = [("application", &roles), ("delegated", &scopes)];
+    let what: Vec<String> = kinds
+        .into_iter()
+        .filter(|(_, absent)| !absent.is_empty())
+        .map(|(kind, absent)| format!("the {kind} permissions {}", listed(absent)))
+        .collect();
+    let mut text = format!("the token lacks {}", what.join(" and "));
     match &credential.issuer.endpoint {
         Endpoint::Entra { .. } if matches!(credential.proof, Proof::ManagedIdentity(_)) => {
             text.push_str(&consent::how(credential));
@@ -180,7 +250,26 @@ fn unexpected(credential: &Credential, record: &Record) -> Option<(&'static str,
         "; then run: kubectl apicred renew {} --namespace {}",
         credential.name, credential.namespace
     ));
-    Some((reason, text))
+    Some(Finding { reason, text })
+}
+
+/// Names for a sentence: as many as fit, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let mut text = String::new();
+    for (at, name) in names.iter().enumerate() {
+        let shown: String = printable(name).chars().take(LONGEST_NAME).collect();
+        let cut = if shown.chars().count() < printable(name).chars().count() {
+            "…"
+        } else {
+            ""
+        };
+        if at > 0 && text.len() + shown.len() > LONGEST_LIST {
+            return format!("{text} and {} more", names.len() - at);
+        }
+        let comma = if at > 0 { ", " } else { "" };
+        text.push_str(&format!("{comma}{shown}{cut}"));
+    }
+    text
 }
 
 /// Where the permissions are found in the portal, for the APIs that are known.

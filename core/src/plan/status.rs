@@ -123,7 +123,7 @@ pub fn status(
         }
         Some(expect::Lack::Unknown(message)) => status.conditions.push(unknown(
             &old.conditions,
-            ("PermissionsMissing", "NotVerifiable"),
+            ("PermissionsMissing", expect::NOT_VERIFIABLE),
             &message,
             credential.generation,
             now,

@@ -148,7 +148,7 @@ impl Said {
         })
     }
 
-    /// Who rejects a write, without any word of theirs: for a Secret whose content is not known here.
+    /// Who rejects a request, without any word of theirs: for a Secret whose content is not known here.
     pub fn who(&self) -> Option<String> {
         let (code, by, _) = self.0.as_ref()?;
         Some(match by {
@@ -172,6 +172,11 @@ impl Said {
             let _ = write!(text, ": \"{words}\"");
         }
         Some(text)
+    }
+
+    /// Is it RBAC, and nobody else's rule?
+    pub fn is_rights(&self) -> bool {
+        matches!(self.0, Some((_, By::Rights(_), _)))
     }
 
     /// Is it a webhook that does not answer?
@@ -202,6 +207,11 @@ fn shown(text: &str, most: usize) -> String {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.into_owned(),
     }
+}
+
+/// Has a text no word that looks like a token or like base64?
+pub(crate) fn has_no_data(text: &str) -> bool {
+    without_data(head(text, READ)) == text
 }
 
 /// The text without words that look like data: what stood in the Secret before is not known here.

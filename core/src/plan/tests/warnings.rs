@@ -242,6 +242,133 @@ fn what_a_token_lacks_is_told_and_one_that_cannot_be_read_is_neutral() {
 }
 
 #[test]
+fn all_that_a_token_lacks_is_reported_at_once() {
+    let held = || Claims {
+        roles: vec!["Investigation.Read".to_owned()],
+        scopes: vec!["User.Read".to_owned()],
+        audience: vec!["api://orders".to_owned()],
+        tenant: Some("6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50".to_owned()),
+        ..Claims::default()
+    };
+    let audience = json!("api://other");
+    let tenant = json!("00000000-0000-0000-0000-000000000000");
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "audience": audience, "roles": ["Settings.Read"] }), "AudienceMismatch",
+            vec!["AudienceMismatch: the token is for api://orders, not for api://other", ". RolesMissing: the token lacks the application permissions Settings.Read;"]),
+        (json!({ "audience": audience, "tenant": tenant }), "AudienceMismatch",
+            vec!["AudienceMismatch: ", "TenantMismatch: the token is of tenant 6f3c0a4e"]),
+        (json!({ "tenant": tenant, "roles": ["Settings.Read"], "scopes": ["Mail.Read"] }), "TenantMismatch",
+            vec!["TenantMismatch: ", ". PermissionsMissing: the token lacks the application permissions Settings.Read and the delegated permissions Mail.Read"]),
+        // One is not named twice.
+        (json!({ "roles": ["Settings.Read", "Other.Read", "Investigation.Read"] }), "RolesMissing",
+            vec!["the token lacks the application permissions Settings.Read, Other.Read; add"]),
+    ];
+    for (expect, reason, parts) in cases {
+        let (told, message) = missing(&expect, Some(held())).unwrap();
+        assert_eq!(told, reason, "{expect}");
+        for part in parts {
+            assert!(message.contains(part), "{expect}: {part}: {message}");
+        }
+    }
+    // What is granted otherwise than requested stands beside it.
+    let credential = expecting(&json!({ "audience": audience, "roles": ["Settings.Read"] }));
+    let mut noted = record(&credential, (-300, 1500, 3300));
+    noted.claims = Some(Box::new(held()));
+    noted.not_granted = vec!["files.write".to_owned()];
+    let world = holding(&credential, noted);
+    let (_, message) = told(&credential, &world, "PermissionsMissing", 0).unwrap();
+    for part in ["AudienceMismatch: ", "RolesMissing: ", "ScopesNotGranted: "] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    // At an issuer that leaves claims out, what cannot be checked stands beside what is wrong.
+    let credential = credential_with(&json!({ "expect": { "audience": "api", "roles": ["r"] } }));
+    let mut noted = record(&credential, (-300, 1500, 3300));
+    noted.claims = Some(Box::new(Claims {
+        roles: Vec::new(),
+        ..held()
+    }));
+    let world = holding(&credential, noted);
+    let (reason, message) = told(&credential, &world, "PermissionsMissing", 0).unwrap();
+    assert_eq!(reason, "AudienceMismatch");
+    assert!(
+        message.contains(". NotVerifiable: the token has no complete claim about roles"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_a_token_lacks_fits_into_one_message() {
+    let many = |kind: &str| -> Vec<String> {
+        (0..32)
+            .map(|n| format!("{kind}{n:02}.{}", "x".repeat(200)))
+            .collect()
+    };
+    let expect = json!({
+        "audience": "y".repeat(512), "tenant": "00000000-0000-0000-0000-000000000000",
+        "roles": many("r"), "scopes": many("s"),
+    });
+    let credential = expecting(&expect);
+    let mut noted = record(&credential, (-300, 1500, 3300));
+    noted.not_granted = many("n");
+    noted.claims = Some(Box::new(Claims {
+        audience: (0..9)
+            .map(|n| format!("api://{}{n}", "z-".repeat(200)))
+            .collect(),
+        tenant: Some("6f3c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f50".to_owned()),
+        ..Claims::default()
+    }));
+    let world = holding(&credential, noted);
+    let (_, message) = told(&credential, &world, "PermissionsMissing", 0).unwrap();
+    for part in [
+        "ScopesNotGranted: ",
+        "AudienceMismatch: ",
+        "TenantMismatch: ",
+        "PermissionsMissing: ",
+        "adminconsent?client_id=client-1 (",
+    ] {
+        assert!(message.contains(part), "{part} was cut: {message}");
+    }
+    assert!(message.contains(" and 31 more"), "{message}");
+}
+
+#[test]
+fn nothing_of_a_token_that_could_be_a_secret_is_shown() {
+    let secret = "Zm9vYmFyYmF6MTIzNDU2Nzg5MDEyMzQ1Njc4OTA";
+    let expect = json!({ "audience": "api", "tenant": "00000000-0000-0000-0000-000000000000" });
+    for (audience, shown) in [
+        (vec![secret], None),
+        (
+            vec!["api://orders", secret],
+            Some("api://orders and others"),
+        ),
+        (
+            vec!["00000003-0000-0000-C000-000000000000"],
+            Some("00000003-0000-0000-C000-000000000000"),
+        ),
+        (
+            vec!["https://graph.microsoft.com"],
+            Some("https://graph.microsoft.com"),
+        ),
+        (vec!["urn:a\u{202e}b"], Some("urn:a")),
+    ] {
+        let claims = Claims {
+            audience: audience.iter().map(|a| (*a).to_owned()).collect(),
+            tenant: Some(secret.to_owned()),
+            ..Claims::default()
+        };
+        let (_, message) = missing(&expect, Some(claims)).unwrap();
+        assert!(
+            !message.contains(secret) && !message.contains('\u{202e}'),
+            "{message}"
+        );
+        let shown = shown.unwrap_or("an audience that is not shown");
+        assert!(message.contains(shown), "{audience:?}: {message}");
+        assert!(message.contains("of another tenant, not of"), "{message}");
+    }
+}
+
+#[test]
 fn an_annotation_that_has_no_effect_is_reported_while_it_is_there() {
     let mut credential = credential_with(&json!({}));
     let mut world = observed(&credential);
