@@ -1,8 +1,11 @@
-//! The cluster, with the person's own rights. No text of the server is handed on, but for codes that are known.
+//! The cluster, with the person's own rights. Text of the server is handed on by [`Said`] alone: it may echo what was sent.
 
 use std::{future::Future, time::Duration};
 
-use apicred::app::harden;
+use apicred::{
+    app::harden,
+    publish::rejection::{Answer, Said},
+};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -10,7 +13,9 @@ use kube::{
     Api, Client, Config,
     api::PostParams,
     config::{KubeConfigOptions, Kubeconfig},
+    core::Status,
 };
+use secrecy::SecretString;
 
 use crate::{
     Target,
@@ -38,23 +43,54 @@ pub(crate) enum Trouble {
     Unavailable,
 }
 
-impl Trouble {
+/// A call that failed, and what the API server said.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) trouble: Trouble,
+    said: Said,
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        let said = Said::default();
+        Self { trouble, said }
+    }
+}
+
+impl Failed {
     /// The sentence, where nothing better is known. `doing` is such as "reading Secret team/state".
-    pub(crate) fn about(self, doing: &str) -> String {
-        let why = match self {
-            Self::NotFound => "it does not exist",
-            Self::Conflict => "somebody else changed it at the same time; run the command again",
-            Self::Forbidden => {
-                "your rights do not allow it; have the Role in docs/sign-in.md bound to you"
+    pub(crate) fn about(&self, doing: &str) -> String {
+        let rule = self.said.fault().filter(|_| !self.said.is_rights());
+        let why = match self.trouble {
+            Trouble::NotFound => "it does not exist; check the name and the namespace".to_owned(),
+            Trouble::Conflict => {
+                "somebody else changed it at the same time; run the command again".to_owned()
             }
-            Self::Unauthorized => "the cluster does not know you; sign in to the cluster first",
-            Self::Quota => "a quota of the namespace is used up",
-            Self::Invalid => {
-                "the API server refuses it; is the Secret immutable, or guarded by a policy?"
+            Trouble::Unauthorized => {
+                "the cluster does not know you; sign in to the cluster first".to_owned()
             }
-            Self::Unavailable => {
-                "the cluster does not answer; check the kubeconfig and the network"
-            }
+            Trouble::Forbidden => match rule {
+                Some(rule) => format!("{rule}; change what it names, or have its owner allow it"),
+                None => {
+                    "your rights do not allow it; have the Role in docs/sign-in.md bound to you"
+                        .to_owned()
+                }
+            },
+            Trouble::Quota => format!(
+                "{}; raise it or delete a Secret",
+                rule.as_deref()
+                    .unwrap_or("a quota of the namespace is used up")
+            ),
+            Trouble::Invalid => format!(
+                "{}; change what it names, or have its owner allow it",
+                rule.as_deref().unwrap_or("the API server rejects it")
+            ),
+            Trouble::Unavailable => match rule {
+                Some(rule) => format!("{rule}; run the command again"),
+                None => {
+                    "the cluster does not answer; check the kubeconfig and the network".to_owned()
+                }
+            },
         };
         format!("{doing}: {why}")
     }
@@ -139,21 +175,94 @@ impl Cluster {
     }
 }
 
-/// Makes a call.
+/// Makes a call whose request has no secret in it.
 pub(crate) async fn call<T>(
     request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Trouble> {
+) -> Result<T, Failed> {
+    call_with(None, request).await
+}
+
+/// Makes a call. `secret`: what is in the request and is not shown again.
+pub(crate) async fn call_with<T>(
+    secret: Option<&SecretString>,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Failed> {
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) => Err(match status.code {
-            401 => Trouble::Unauthorized,
-            403 if status.message.contains("exceeded quota") => Trouble::Quota,
-            403 => Trouble::Forbidden,
-            404 => Trouble::NotFound,
-            409 => Trouble::Conflict,
-            400 | 413 | 422 => Trouble::Invalid,
-            _ => Trouble::Unavailable,
-        }),
-        Ok(Err(_)) | Err(_) => Err(Trouble::Unavailable),
+        Ok(Err(kube::Error::Api(status))) => Err(failed(&status, secret)),
+        Ok(Err(_)) | Err(_) => Err(Trouble::Unavailable.into()),
+    }
+}
+
+fn failed(status: &Status, secret: Option<&SecretString>) -> Failed {
+    let trouble = match status.code {
+        401 => Trouble::Unauthorized,
+        403 if status.message.contains("exceeded quota") => Trouble::Quota,
+        403 => Trouble::Forbidden,
+        404 => Trouble::NotFound,
+        409 => Trouble::Conflict,
+        400 | 413 | 422 => Trouble::Invalid,
+        _ => Trouble::Unavailable,
+    };
+    let causes = status.details.iter().flat_map(|d| &d.causes);
+    let causes: Vec<(String, String)> = causes
+        .map(|c| (c.field.clone(), c.message.clone()))
+        .collect();
+    let answer = Answer {
+        code: status.code,
+        message: &status.message,
+        causes: &causes,
+    };
+    Failed {
+        trouble,
+        said: Said::read(answer, secret),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SECRET: &str = "0.AXoA~refresh-token~0123456789";
+
+    fn told(code: u16, message: &str) -> String {
+        let status = json!({ "status": "Failure", "message": message, "reason": "", "code": code });
+        let status: Status = serde_json::from_value(status).expect("a Status");
+        let secret = SecretString::from(SECRET);
+        let told = failed(&status, Some(&secret)).about("storing it");
+        assert!(!told.contains(SECRET), "{told}");
+        told
+    }
+
+    #[test]
+    fn the_api_servers_words_are_quoted_and_the_secret_in_them_is_not() {
+        #[rustfmt::skip]
+        let cases = [
+            (403, "secrets \"state\" is forbidden: User \"ada\" cannot patch resource \"secrets\" in API group \"\" in the namespace \"team\"",
+                "your rights do not allow it; have the Role in docs/sign-in.md bound to you"),
+            (403, "secrets \"state\" is forbidden: ValidatingAdmissionPolicy 'plain' with binding 'all' denied request: labels are needed",
+                "the admission policy plain denies it: \"labels are needed\"; change what it names"),
+            (422, "secrets \"state\" is forbidden: ValidatingAdmissionPolicy 'plain' with binding 'all' denied request: labels are needed",
+                "the admission policy plain denies it: \"labels are needed\"; change what it names"),
+            (400, "admission webhook \"guard.example\" denied the request: no 0.AXoA~refresh-token~0123456789 here",
+                "the admission webhook guard.example denies it: \"no […] here\"; change what it names"),
+            (500, "Internal error occurred: failed calling webhook \"guard.example\": connection refused",
+                "the admission webhook guard.example does not answer: \"connection refused\"; run the command again"),
+            (403, "secrets \"state\" is forbidden: exceeded quota: few, requested: count/secrets=1, used: count/secrets=2, limited: count/secrets=2",
+                "the quota few leaves no room: "),
+            (422, "Secret \"state\" is invalid: metadata.labels: Invalid value: \"\\u{202e}\"", "the API server answers HTTP 422: "),
+            (404, "secrets \"state\" not found", "it does not exist; check the name"),
+            (401, "Unauthorized", "the cluster does not know you"),
+            (503, "the server is currently unable to handle the request", "the API server answers HTTP 503: \"the server is currently unable to handle the request\"; run the command again"),
+        ];
+        for (code, message, expected) in cases {
+            let told = told(code, message);
+            assert!(
+                told.starts_with("storing it: ") && told.contains(expected),
+                "{code} {message}: {told}"
+            );
+        }
     }
 }

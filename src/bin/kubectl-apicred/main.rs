@@ -20,6 +20,7 @@ mod subject;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod wire;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -44,7 +45,7 @@ enum Command {
     /// Sign in for a credential with grant.refreshToken, and store the refresh token in its state Secret.
     Login(Box<Login>),
     /// Ask the operator for a new token now.
-    Renew(Target),
+    Renew(Renew),
     /// Print the version.
     Version,
 }
@@ -63,6 +64,18 @@ struct Target {
     /// The kubeconfig; KUBECONFIG or ~/.kube/config if left out.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Renew {
+    #[command(flatten)]
+    target: Target,
+    /// Wait until the request has been served. Exits with 1 if it failed or the time is over, and prints the reason.
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait; 1m if not set.
+    #[arg(long, requires = "wait", value_parser = timeout)]
+    timeout: Option<Duration>,
 }
 
 #[derive(Args)]
@@ -143,7 +156,7 @@ fn main() -> ExitCode {
             runtime.block_on(async {
                 match command {
                     Command::Login(login) => Box::pin(login::run(*login)).await,
-                    Command::Renew(target) => renew::run(&target).await,
+                    Command::Renew(renew) => renew::run(&renew).await,
                     Command::Version => {
                         tell::out(concat!("kubectl-apicred ", env!("CARGO_PKG_VERSION")));
                         Ok(())

@@ -22,7 +22,7 @@ use k8s_openapi::api::{
 use kube::api::PostParams;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::cluster::{Cluster, Trouble, call};
+use crate::cluster::{Cluster, Failed, Trouble, call};
 
 /// One proof, and what a person calls it.
 pub(crate) struct Candidate {
@@ -133,11 +133,11 @@ async fn open(
 ) -> Result<Secret, String> {
     let secret = call(cluster.api::<Secret>().get(name))
         .await
-        .map_err(|trouble| match trouble {
+        .map_err(|failed| match failed.trouble {
             Trouble::Forbidden => format!(
                 "this client proves itself by Secret {name}, which you may not read; let somebody sign in who may, or make the client a public one (client.public)"
             ),
-            other => other.about(&format!("reading Secret {name}")),
+            _ => failed.about(&format!("reading Secret {name}")),
         })?;
     binding::may_open(credential, Use::Client, &secret.metadata)
         .map_err(|denial| denial.message().to_owned())?;
@@ -200,7 +200,7 @@ async fn account_token(
         };
         let made: Result<TokenRequest, _> =
             call(api.create_subresource("token", name, &params, &wish)).await;
-        made.map_err(|trouble| trouble.about(&doing))
+        made.map_err(|failed| failed.about(&doing))
     };
     // Without an audience the API server puts its own into the request, and shows it in the answer. The operator reads
     // them in its own token; a user may have none.
@@ -210,7 +210,7 @@ async fn account_token(
     let token = request(vec![audience], false)
         .await?
         .status
-        .ok_or_else(|| Trouble::Unavailable.about(&doing))?
+        .ok_or_else(|| Failed::from(Trouble::Unavailable).about(&doing))?
         .token;
     binding::may_leave(name, &token, &own).map_err(denied)?;
     Ok(SecretString::from(token))

@@ -8,30 +8,35 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::{
-    Target,
+    Renew,
     cluster::{Cluster, call},
     tell,
+    wait::{Request, USUAL, until_served},
 };
 
-pub(crate) async fn run(target: &Target) -> Result<(), String> {
-    let cluster = Cluster::connect(target).await?;
-    let name = target.credential.as_str();
+pub(crate) async fn run(args: &Renew) -> Result<(), String> {
+    let cluster = Cluster::connect(&args.target).await?;
+    let name = args.target.credential.as_str();
     let doing = |what: &str| format!("{what} ApiCredential {}/{name}", cluster.namespace);
-    let now = SystemClock.now().to_string();
-    let change = json!({ "metadata": { "annotations": { (names::RENEW_REQUESTED_AT): now } } });
+    let value = SystemClock.now().to_string();
+    let change = json!({ "metadata": { "annotations": { (names::RENEW_REQUESTED_AT): value } } });
     let (api, params) = (cluster.api::<ApiCredential>(), PatchParams::default());
-    call(api.patch(name, &params, &Patch::Merge(&change)))
+    let changed = call(api.patch(name, &params, &Patch::Merge(&change)))
         .await
-        .map_err(|t| t.about(&doing("changing")))
-        .map(|changed| {
-            tell::out(&format!(
-                "renewal of {}/{name} requested",
-                cluster.namespace
-            ));
-            if let Some(why) = obstacle(&changed) {
-                tell::err(&format!("note: {why}"));
-            }
-        })
+        .map_err(|failed| failed.about(&doing("changing")))?;
+    tell::out(&format!(
+        "renewal of {}/{name} requested",
+        cluster.namespace
+    ));
+    if args.wait {
+        let before = changed.status.and_then(|s| s.last_attempt);
+        let request = Request { value, before };
+        return until_served(&cluster, name, &request, args.timeout.unwrap_or(USUAL)).await;
+    }
+    if let Some(why) = obstacle(&changed) {
+        tell::err(&format!("note: {why}"));
+    }
+    Ok(())
 }
 
 /// Why the request will not be served soon, as far as the object says.

@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Trouble, call};
+use crate::cluster::{Cluster, Failed, Trouble, call, call_with};
 
 /// Owner of the fields that are written here.
 const MANAGER: &str = "kubectl-apicred";
@@ -46,7 +46,7 @@ impl State<'_> {
         }
         let there = call(self.cluster.api::<Secret>().get_opt(name))
             .await
-            .map_err(|trouble| trouble.about(&format!("reading {}", self.place())))?;
+            .map_err(|failed| failed.about(&format!("reading {}", self.place())))?;
         if let Some(secret) = there {
             self.judge(&secret)?;
             if !self.cluster.may("patch", "secrets", Some(name)).await {
@@ -68,7 +68,7 @@ impl State<'_> {
         let scopes = scopes.join(" ");
         let api = self.cluster.api::<Secret>();
         let name = self.reference.name.as_str();
-        let mut last = Trouble::Unavailable;
+        let mut last = Failed::from(Trouble::Unavailable);
         for attempt in 0..TRIES {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
@@ -76,7 +76,7 @@ impl State<'_> {
             let written = match call(api.get_opt(name)).await {
                 Ok(None) => {
                     let secret = self.fresh(token, &scopes)?;
-                    call(api.create(&PostParams::default(), &secret)).await
+                    call_with(Some(token), api.create(&PostParams::default(), &secret)).await
                 }
                 Ok(Some(there)) => {
                     self.judge(&there)?;
@@ -85,17 +85,21 @@ impl State<'_> {
                         field_manager: Some(MANAGER.to_owned()),
                         ..PatchParams::default()
                     };
-                    call(api.patch(name, &params, &Patch::Merge(&change))).await
+                    call_with(
+                        Some(token),
+                        api.patch(name, &params, &Patch::Merge(&change)),
+                    )
+                    .await
                 }
-                Err(trouble) => Err(trouble),
+                Err(failed) => Err(failed),
             };
             match written {
                 Ok(_) => return Ok(()),
                 // The operator notes something on it now and then, and somebody may have made it just now.
-                Err(trouble) => last = trouble,
+                Err(failed) => last = failed,
             }
             if !matches!(
-                last,
+                last.trouble,
                 Trouble::Conflict | Trouble::NotFound | Trouble::Unavailable
             ) {
                 break;

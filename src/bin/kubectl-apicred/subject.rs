@@ -27,11 +27,11 @@ pub(crate) async fn find(
     let what = format!("ApiCredential {}/{name}", cluster.namespace);
     let object = call(cluster.api::<ApiCredential>().get(name))
         .await
-        .map_err(|trouble| match trouble {
+        .map_err(|failed| match failed.trouble {
             Trouble::NotFound => {
                 format!("{what} does not exist, or apicred is not installed in this cluster")
             }
-            other => other.about(&format!("reading {what}")),
+            _ => failed.about(&format!("reading {what}")),
         })?;
     let grant = object.spec.grant.as_ref();
     if grant.is_none_or(|g| g.refresh_token.is_none()) {
@@ -72,11 +72,13 @@ async fn issuer(
     match (parsed, reference.kind) {
         (Ok(Ok(issuer)), _) => Ok(IssuerLookup::Found(issuer)),
         (Ok(Err(faults)), _) => Ok(IssuerLookup::Faulty(faults)),
-        (Err(Trouble::NotFound), _) => Ok(IssuerLookup::Missing),
-        (Err(Trouble::Forbidden), IssuerKind::ClusterTokenIssuer) => Err(format!(
-            "you may not read ClusterTokenIssuer {name}, which says where to sign in; ask an administrator for get on clustertokenissuers.apicred.dev (docs/sign-in.md)"
-        )),
-        (Err(trouble), kind) => Err(trouble.about(&format!("reading {kind:?} {name}"))),
+        (Err(failed), _) if failed.trouble == Trouble::NotFound => Ok(IssuerLookup::Missing),
+        (Err(failed), IssuerKind::ClusterTokenIssuer) if failed.trouble == Trouble::Forbidden => {
+            Err(format!(
+                "you may not read ClusterTokenIssuer {name}, which says where to sign in; ask an administrator for get on clustertokenissuers.apicred.dev (docs/sign-in.md)"
+            ))
+        }
+        (Err(failed), kind) => Err(failed.about(&format!("reading {kind:?} {name}"))),
     }
 }
 

@@ -95,6 +95,18 @@ fn flags_that_contradict_each_other_are_refused() {
         let words = ["kubectl-apicred", "login", "c"].into_iter().chain(flags);
         assert!(Cli::try_parse_from(words).is_err(), "{flags:?}");
     }
+    for (flags, good) in [
+        (vec![], true),
+        (vec!["--wait"], true),
+        (vec!["--wait", "--timeout=2m"], true),
+        (vec!["--wait", "--timeout=1s"], false),
+        // A deadline of nothing.
+        (vec!["--timeout=2m"], false),
+    ] {
+        let words = ["kubectl-apicred", "renew", "c"].into_iter();
+        let parsed = Cli::try_parse_from(words.chain(flags.iter().copied()));
+        assert_eq!(parsed.is_ok(), good, "{flags:?}");
+    }
     assert_eq!(timeout("90s"), Ok(Duration::from_secs(90)));
     assert_eq!(timeout("5m"), Ok(Duration::from_mins(5)));
 }
