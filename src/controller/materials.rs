@@ -4,17 +4,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    ByteString,
-    api::{
-        authentication::v1::{TokenRequest, TokenRequestSpec},
-        core::v1::{Secret, ServiceAccount},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, api::PostParams};
+use kube::Api;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    account_token::account_token,
     calls::{Trouble, call},
     context::Context,
     identity,
@@ -22,7 +18,7 @@ use super::{
 use crate::{
     api::{SecretKeyRef, names},
     credential::{
-        AccountToken, Certificate, Credential, KeyPair, Lacking, Proof,
+        Certificate, Credential, KeyPair, Lacking, Proof,
         binding::{self, Denial, IssuedBy, Use},
     },
     oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
@@ -292,7 +288,7 @@ async fn open<'a>(
     })
 }
 
-fn unavailable() -> Refusal {
+pub(super) fn unavailable() -> Refusal {
     Refusal::local(
         Class::Transient,
         "KubernetesUnavailable",
@@ -357,76 +353,6 @@ impl Read {
         }
         Ok(())
     }
-}
-
-/// A token of a ServiceAccount for the issuer. The annotations of the ServiceAccount say where its tokens may go and for
-/// which audiences, as those of a Secret do.
-async fn account_token(
-    context: &Context,
-    credential: &Credential,
-    account: &AccountToken,
-    endpoint: Option<&TokenEndpoint>,
-) -> Result<SecretString, Refusal> {
-    let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), &credential.namespace);
-    let name = &account.name;
-    let missing = || {
-        Refusal::local(
-            Class::Invalid,
-            "ServiceAccountMissing",
-            format!("ServiceAccount {name} does not exist; create it or correct the name"),
-        )
-    };
-    let forbidden = |verb: &str| {
-        Refusal::local(
-            Class::Transient,
-            "ServiceAccountForbidden",
-            format!("apicred may not use ServiceAccount {name}; its role lacks {verb}"),
-        )
-    };
-    let audience = account
-        .audience
-        .clone()
-        .unwrap_or_else(|| oauth::account_audience(credential, endpoint));
-    let own = &context.settings.identity.api_audiences;
-    binding::may_request_audience(name, &audience, own).map_err(|d| denied(&d))?;
-    let object = call(&context.metrics, "get_service_account", || api.get(name))
-        .await
-        .map_err(|trouble| match trouble {
-            Trouble::NotFound => missing(),
-            Trouble::Forbidden => forbidden("get on serviceaccounts"),
-            _ => unavailable(),
-        })?;
-    let notes = object.metadata.annotations.as_ref();
-    binding::may_use_account(credential, endpoint, name, notes, &audience)
-        .map_err(|d| denied(&d))?;
-    let body = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: vec![audience],
-            expiration_seconds: Some(account.seconds),
-            bound_object_ref: None,
-        },
-        ..TokenRequest::default()
-    };
-    let params = PostParams::default();
-    let made: TokenRequest = call(
-        &context.metrics,
-        "create_service_account_token",
-        || api.create_subresource("token", name, &params, &body),
-    )
-    .await
-    .map_err(|trouble| match trouble {
-        Trouble::NotFound => missing(),
-        Trouble::Forbidden => forbidden("create on serviceaccounts/token"),
-        Trouble::Invalid => Refusal::local(
-            Class::Invalid,
-            "ServiceAccountTokenRefused",
-            format!("the API server gives no token of ServiceAccount {name} for this audience and life; check them"),
-        ),
-        _ => unavailable(),
-    })?;
-    let token = made.status.ok_or_else(unavailable)?.token;
-    binding::may_leave(name, &token, own).map_err(|d| denied(&d))?;
-    Ok(SecretString::from(token))
 }
 
 /// A denial as the reason why no request is made.

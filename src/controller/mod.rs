@@ -6,6 +6,7 @@
 //!                                  └────────────── gate (who stands in line at an issuer) ◀──┘
 //! ```
 
+mod account_token;
 mod accounts;
 mod acquire;
 mod backwards;
