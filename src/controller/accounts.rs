@@ -1,9 +1,10 @@
 //! Which ServiceAccounts exist: one that a credential needs is reported when it goes, before a renewal fails without it.
 //!
-//! They are watched by metadata, names alone are kept, and only once a credential refers to one.
+//! They are watched by metadata, and only once a credential refers to one. Their names are held, what their owners allow, and
+//! what is to be said about annotations that have no effect.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -19,12 +20,33 @@ use super::{
     trim,
 };
 use crate::{
-    credential::{AccountToken, Credential, Proof},
-    oauth::Need,
+    credential::{
+        AccountToken, Credential, Proof,
+        binding::{self, Denial},
+    },
+    oauth::{Need, account_audience, known_endpoint},
 };
 
-/// Names of ServiceAccounts by namespace.
-type Names = HashMap<String, HashSet<Box<str>>>;
+/// ServiceAccounts by namespace and name.
+type Names = HashMap<String, HashMap<Box<str>, Account>>;
+
+/// What is held of a ServiceAccount.
+#[derive(Debug, PartialEq)]
+struct Account {
+    /// What its owner allows; none if it is not known.
+    notes: Option<BTreeMap<String, String>>,
+    /// What is to be said about annotations that have no effect.
+    unread: Option<Box<str>>,
+}
+
+impl Account {
+    fn of(meta: &ObjectMeta) -> Self {
+        let mut notes = meta.annotations.clone().unwrap_or_default();
+        let unread = notes.remove(trim::UNREAD).map(String::into_boxed_str);
+        let notes = Some(notes).filter(|notes| !notes.contains_key(trim::UNKNOWN));
+        Self { notes, unread }
+    }
+}
 
 /// The ServiceAccounts in scope.
 #[derive(Debug, Default)]
@@ -51,19 +73,56 @@ impl Accounts {
         let home = known.as_ref()?.get(&credential.namespace)?;
         needed
             .into_iter()
-            .find(|name| !home.contains(name.as_str()))
+            .find(|name| !home.contains_key(name.as_str()))
     }
 
-    /// Takes an event in. Gives the ServiceAccounts that came or went; `None`: perhaps any of them.
+    /// What is to be said about annotations of the ServiceAccounts that the credential needs.
+    pub(super) fn unread(&self, credential: &Credential) -> Vec<String> {
+        let mut needed = needed(credential);
+        needed.sort_unstable();
+        needed.dedup();
+        let known = lock(&self.known);
+        let home = known.as_ref().and_then(|k| k.get(&credential.namespace));
+        let told = |name: String| {
+            let said = home?.get(name.as_str())?.unread.as_ref()?;
+            Some(format!("on ServiceAccount {name} the annotation {said}"))
+        };
+        needed.into_iter().filter_map(told).collect()
+    }
+
+    /// Do the ServiceAccounts that the credential needs allow what it will request? Where the endpoint is found by discovery,
+    /// this is decided at the request.
+    pub(super) fn may_use(&self, credential: &Credential) -> Result<(), Denial> {
+        let needed = tokens(&credential.proof, &credential.grant.needs());
+        let (false, Some(endpoint)) = (needed.is_empty(), known_endpoint(credential)) else {
+            return Ok(());
+        };
+        let known = lock(&self.known);
+        let home = known.as_ref().and_then(|k| k.get(&credential.namespace));
+        for AccountToken { name, audience, .. } in needed {
+            let account = home.and_then(|home| home.get(name.as_str()));
+            let Some(notes) = account.and_then(|account| account.notes.as_ref()) else {
+                continue;
+            };
+            let audience =
+                audience.unwrap_or_else(|| account_audience(credential, Some(&endpoint)));
+            binding::may_use_account(credential, Some(&endpoint), &name, Some(notes), &audience)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an event in. Gives the ServiceAccounts that came, went or changed; `None`: perhaps any of them.
     fn take(
         &self,
         event: Event<PartialObjectMeta<ServiceAccount>>,
         incoming: &mut Option<Names>,
     ) -> Option<Vec<(String, String)>> {
         let mut known = lock(&self.known);
-        let insert = |names: &mut Names, (namespace, name): &(String, String)| {
+        // Does it change anything?
+        let insert = |names: &mut Names, (namespace, name): &(String, String), account| {
             let home = names.entry(namespace.clone()).or_default();
-            home.insert(name.as_str().into())
+            let old = home.insert(name.as_str().into(), account);
+            old.as_ref() != home.get(name.as_str())
         };
         match event {
             Event::Init => {
@@ -72,7 +131,8 @@ impl Accounts {
             }
             Event::InitApply(object) => {
                 if let Some(names) = incoming {
-                    insert(names, &name(object.metadata));
+                    let account = Account::of(&object.metadata);
+                    insert(names, &name(object.metadata), account);
                 }
                 Some(Vec::new())
             }
@@ -81,8 +141,9 @@ impl Accounts {
                 None
             }
             Event::Apply(object) => {
+                let account = Account::of(&object.metadata);
                 let name = name(object.metadata);
-                let new = known.as_mut().is_some_and(|k| insert(k, &name));
+                let new = known.as_mut().is_some_and(|k| insert(k, &name, account));
                 Some(new.then_some(name).into_iter().collect())
             }
             Event::Delete(object) => {
@@ -111,6 +172,11 @@ fn needed(credential: &Credential) -> Vec<String> {
 
 /// Names of ServiceAccounts in the authentication of a client and in the needs of a grant.
 pub(super) fn of(proof: &Proof, needs: &[Need]) -> Vec<String> {
+    let tokens = tokens(proof, needs).into_iter();
+    tokens.map(|account| account.name).collect()
+}
+
+fn tokens(proof: &Proof, needs: &[Need]) -> Vec<AccountToken> {
     let client = match proof {
         Proof::ServiceAccount(account) => Some(account),
         _ => None,
@@ -119,15 +185,14 @@ pub(super) fn of(proof: &Proof, needs: &[Need]) -> Vec<String> {
         Need::Account(account) => Some(account),
         _ => None,
     });
-    let name = |account: &AccountToken| account.name.clone();
-    client.into_iter().chain(needs).map(name).collect()
+    client.into_iter().chain(needs).cloned().collect()
 }
 
 /// The watch: wakes the credentials that need what comes or goes.
 pub(super) async fn watch(context: Arc<Context>) {
     context.accounts.wanted.notified().await;
     let name = "serviceaccounts";
-    let watch = scope::metadata::<ServiceAccount>(&context, name, trim::identity);
+    let watch = scope::metadata::<ServiceAccount>(&context, name, trim::account);
     let mut stream = std::pin::pin!(settle(watch));
     let mut incoming = None;
     while let Some(event) = stream.next().await {
@@ -180,6 +245,48 @@ mod tests {
             Some(Vec::new()),
             "an annotation on it wakes nobody"
         );
+        let odd = |key: &str| {
+            let json = json!({ "metadata": { "namespace": "secops", "name": "sync", "annotations": { key: "x" } } });
+            trim::account(json.to_string().as_bytes()).unwrap()
+        };
+        assert_eq!(take(Event::Apply(odd("team"))), Some(Vec::new()));
+        assert_eq!(accounts.unread(&credential), Vec::<String>::new());
+        let misspelt = || Event::Apply(odd("apicred.dev/allowed-audience"));
+        assert_eq!(take(misspelt()), Some(vec![sync.clone()]), "it is reported");
+        let told = accounts.unread(&credential).remove(0);
+        assert_eq!(
+            told,
+            "on ServiceAccount sync the annotation apicred.dev/allowed-audience is not known; did you mean apicred.dev/allowed-audiences?"
+        );
+        assert_eq!(take(misspelt()), Some(Vec::new()), "once");
+        assert_eq!(take(Event::Apply(odd("team"))), Some(vec![sync.clone()]));
+        assert_eq!(accounts.unread(&credential), Vec::<String>::new());
+        // What its owner no longer allows is known before a renewal.
+        assert_eq!(accounts.may_use(&credential), Ok(()));
+        assert_eq!(
+            take(Event::Apply(odd("apicred.dev/allowed-issuers"))),
+            Some(vec![sync.clone()])
+        );
+        let denial = accounts.may_use(&credential).unwrap_err();
+        assert_eq!(denial.reason(), "NotAuthorizedBySecret");
+        assert!(
+            denial
+                .message()
+                .starts_with("ServiceAccount sync does not allow itself"),
+            "{}",
+            denial.message()
+        );
+        let json = json!({ "metadata": { "namespace": "secops", "name": "sync", "annotations": {
+            "apicred.dev/allowed-issuers": "x".repeat(20_000),
+        } } });
+        let large = trim::account(json.to_string().as_bytes()).unwrap();
+        assert_eq!(take(Event::Apply(large)), Some(vec![sync.clone()]));
+        assert_eq!(
+            accounts.may_use(&credential),
+            Ok(()),
+            "decided at the request"
+        );
+        take(Event::Apply(odd("team")));
         assert_eq!(take(Event::Delete(event("sync"))), Some(vec![sync]));
         assert_eq!(missing().as_deref(), Some("sync"));
         let other = credential_with(&json!({}));

@@ -2,7 +2,7 @@
 //! and the token endpoint.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -26,7 +26,11 @@ use super::{
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
-    credential::{Endpoint, FieldError, Issuer, IssuerId, Lent, addresses, binding},
+    credential::{
+        Endpoint, FieldError, Issuer, IssuerId, Lent, addresses,
+        annotations::{self, Place},
+        binding,
+    },
     oauth::{Class, Refusal, Stage},
     plan::{conditions::condition, fingerprint::fraction},
 };
@@ -158,13 +162,8 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
                 return Judged::Gone;
             };
             let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
-            let (status, settled) = verdict(
-                context,
-                parsed,
-                object.status.as_ref(),
-                object.metadata.generation,
-            )
-            .await;
+            let (status, settled) =
+                verdict(context, parsed, object.status.as_ref(), &object.metadata).await;
             let api: Api<TokenIssuer> = Api::namespaced(context.client.clone(), namespace);
             let old = object.status.as_ref();
             let written = write(context, &api, &object.metadata, old, &status).await;
@@ -176,13 +175,8 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
                 return Judged::Gone;
             };
             let parsed = Issuer::cluster(&object);
-            let (status, settled) = verdict(
-                context,
-                parsed,
-                object.status.as_ref(),
-                object.metadata.generation,
-            )
-            .await;
+            let (status, settled) =
+                verdict(context, parsed, object.status.as_ref(), &object.metadata).await;
             let api: Api<ClusterTokenIssuer> = Api::all(context.client.clone());
             let old = object.status.as_ref();
             let written = write(context, &api, &object.metadata, old, &status).await;
@@ -197,7 +191,7 @@ async fn unusable_status(context: &Context, kind: IssuerKind, unusable: &Unusabl
     let old = unusable.status.as_ref();
     let old: Option<IssuerStatus> = old.and_then(|s| serde_json::from_str(s.get()).ok());
     let (meta, errors) = (&unusable.metadata, vec![unusable.flaw.error()]);
-    let (status, _) = verdict(context, Err(errors), old.as_ref(), meta.generation).await;
+    let (status, _) = verdict(context, Err(errors), old.as_ref(), meta).await;
     let client = context.client.clone();
     match kind {
         IssuerKind::TokenIssuer => {
@@ -216,7 +210,7 @@ async fn verdict(
     context: &Context,
     parsed: Result<Issuer, Vec<FieldError>>,
     old: Option<&IssuerStatus>,
-    generation: Option<i64>,
+    meta: &ObjectMeta,
 ) -> (IssuerStatus, Judged) {
     let (endpoint, works, reason, message, settled) = match parsed {
         Err(errors) => {
@@ -241,23 +235,36 @@ async fn verdict(
             }
         },
     };
-    let ready = condition(
-        old.map_or(&[], |s| s.conditions.as_slice()),
-        "Ready",
-        works,
-        reason,
-        &message,
-        generation.unwrap_or_default(),
-        context.clock.now(),
+    let (old, generation) = (
+        old.map_or(&[][..], |s| s.conditions.as_slice()),
+        meta.generation,
+    );
+    let now = context.clock.now();
+    let say = |kind: &str, on: bool, reason: &str, message: &str| {
+        let generation = generation.unwrap_or_default();
+        condition(old, kind, on, reason, message, generation, now)
+    };
+    let mut conditions = vec![say("Ready", works, reason, &message)];
+    conditions.extend(
+        unread(meta).map(|message| say("AnnotationsIgnored", true, "AnnotationUnknown", &message)),
     );
     (
         IssuerStatus {
             observed_generation: generation,
-            conditions: vec![ready],
+            conditions,
             token_endpoint: endpoint,
         },
         settled,
     )
+}
+
+/// What is to be said about annotations of an issuer: none has an effect.
+fn unread(meta: &ObjectMeta) -> Option<String> {
+    let keys = meta.annotations.iter().flat_map(BTreeMap::keys);
+    let said = annotations::unread(keys, Place::Issuer)?;
+    Some(format!(
+        "an annotation has no effect: {said}; what an issuer allows is in its spec"
+    ))
 }
 
 /// What is said of an issuer whose endpoint is known. One that serves nobody is rarely meant so.

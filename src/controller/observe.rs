@@ -38,7 +38,9 @@ pub(super) fn observe(
             unread(&secrets, credential),
         )
     };
+    let unread = [unread, context.accounts.unread(credential)].concat();
     let (permission, terminating) = permission(context, credential);
+    let permission = permission.and_then(|()| context.accounts.may_use(credential));
     let deleting = deleting || terminating;
     let senior = lock(&context.index).senior(key);
     let (memory, held, target) = context.with_state(key, &credential.uid, |state| {

@@ -176,10 +176,6 @@ pub(super) async fn notify(
         ..ObjectReference::default()
     };
     for notice in notices {
-        // No condition shows it, so no line of the log tells it otherwise.
-        if notice.reason == "AnnotationUnknown" {
-            tracing::warn!(reason = notice.reason, "{}", notice.note);
-        }
         send(context, &regarding, notice, now).await;
     }
 }

@@ -2,7 +2,7 @@
 //! concerned by a change.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -208,8 +208,9 @@ pub(super) fn cluster_issuers(context: &Arc<Context>) -> Watch<Readable<ClusterT
     scope::clustered(context, "clustertokenissuers")
 }
 
-/// What a change of an issuer is told by: its UID and generation, and whether it can be used.
-type IssuerVersion = (Option<String>, Option<i64>, Option<Flaw>);
+/// What a change of an issuer is told by: its UID and generation, whether it can be used, and the names of annotations that
+/// look like apicred's.
+type IssuerVersion = (Option<String>, Option<i64>, Option<Flaw>, Vec<String>);
 
 /// The versions of the issuers that are known, to find out what a list changes.
 #[derive(Default)]
@@ -335,7 +336,14 @@ pub(super) async fn issuers<K>(
 
 fn version<K: Resource>(object: &Readable<K>) -> IssuerVersion {
     let meta = object.meta();
-    (meta.uid.clone(), meta.generation, object.flaw().cloned())
+    // Of an issuer only names of annotations that look like apicred's are held.
+    let annotations = meta.annotations.iter().flat_map(BTreeMap::keys).cloned();
+    (
+        meta.uid.clone(),
+        meta.generation,
+        object.flaw().cloned(),
+        annotations.collect(),
+    )
 }
 
 /// Takes an issuer out of the store.
@@ -425,7 +433,7 @@ mod tests {
     }
 
     fn version(generation: i64) -> IssuerVersion {
-        (Some("u".to_owned()), Some(generation), None)
+        (Some("u".to_owned()), Some(generation), None, Vec::new())
     }
 
     fn list(versions: &mut Versions, issuers: &[(&str, IssuerVersion)]) -> Vec<String> {
@@ -449,9 +457,13 @@ mod tests {
             "a status or a label"
         );
         assert!(versions.put(issuer("a"), version(2)));
+        let mut annotated = version(2);
+        annotated.3 = vec!["apicred.dev/allowed-issuers".to_owned()];
+        assert!(versions.put(issuer("a"), annotated), "it is reported");
+        assert!(versions.put(issuer("a"), version(2)));
         let flaw = Some(Flaw::DoesNotFit("spec.limits".to_owned()));
-        let unusable = (Some("u".to_owned()), Some(1), flaw);
-        let anew = (Some("v".to_owned()), Some(1), None);
+        let unusable = (Some("u".to_owned()), Some(1), flaw, Vec::new());
+        let anew = (Some("v".to_owned()), Some(1), None, Vec::new());
         let later = [("a", version(2)), ("b", unusable), ("d", version(1))];
         assert_eq!(list(&mut versions, &later), ["b", "c", "d"]);
         assert_eq!(

@@ -4,14 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
-    api::core::v1::{Namespace, Secret},
+    api::core::v1::{Namespace, Secret, ServiceAccount},
     apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference},
 };
 use kube::api::PartialObjectMeta;
 use serde_json::{Map, Value};
 
 use super::readable;
-use crate::{api::names, publish::DressKeys};
+use crate::{
+    api::names,
+    credential::annotations::{Place, looks_ours, unread},
+    publish::DressKeys,
+};
 
 /// Annotations and labels that take more, as JSON, are not used.
 const MAX_PAIRS: usize = 64 * 1024;
@@ -19,6 +23,10 @@ const MAX_PAIRS: usize = 64 * 1024;
 const MAX_PAIRS_OF_OTHERS: usize = 16 * 1024;
 /// The longest text of a kind or a name: names of objects have at most 253 characters.
 const MAX_TEXT: usize = 512;
+/// Where the sentence about annotations of a ServiceAccount without effect is held, in place of them.
+pub(super) const UNREAD: &str = "unread";
+/// Stands for annotations of a ServiceAccount that are too large to be held.
+pub(super) const UNKNOWN: &str = "unknown";
 /// Metadata below this size is left as it is.
 const SMALL: usize = 16 * 1024;
 
@@ -29,10 +37,22 @@ pub(super) fn secret(json: &[u8]) -> Result<PartialObjectMeta<Secret>, serde_jso
     Ok(object)
 }
 
-/// Reads which object it is, and nothing else.
-pub(super) fn identity<K>(json: &[u8]) -> Result<PartialObjectMeta<K>, serde_json::Error> {
-    let mut object: PartialObjectMeta<K> = serde_json::from_slice(json)?;
-    object.metadata = readable::identity(&object.metadata);
+/// Reads which ServiceAccount it is, what its owner allows, and what is to be said about its other annotations.
+pub(super) fn account(json: &[u8]) -> Result<PartialObjectMeta<ServiceAccount>, serde_json::Error> {
+    let mut object: PartialObjectMeta<ServiceAccount> = serde_json::from_slice(json)?;
+    let mut annotations = std::mem::take(&mut object.metadata.annotations).unwrap_or_default();
+    let said = unread(annotations.keys(), Place::Account);
+    annotations.retain(|key, _| {
+        [names::ALLOWED_ISSUERS, names::ALLOWED_AUDIENCES].contains(&key.as_str())
+    });
+    if size(Some(&annotations)) > MAX_PAIRS_OF_OTHERS {
+        annotations = BTreeMap::from([(UNKNOWN.to_owned(), String::new())]);
+    }
+    annotations.extend(said.map(|said| (UNREAD.to_owned(), said)));
+    object.metadata = ObjectMeta {
+        annotations: Some(annotations),
+        ..readable::identity(&object.metadata)
+    };
     Ok(object)
 }
 
@@ -92,7 +112,8 @@ fn trim_secret(meta: &mut ObjectMeta, json: usize) {
         meta.labels = None;
         meta.managed_fields = None;
         if let Some(annotations) = &mut meta.annotations {
-            annotations.retain(|key, _| key.starts_with(names::PREFIX));
+            // Such as a misspelt prefix, which is reported.
+            annotations.retain(|key, _| looks_ours(key));
             if size(Some(annotations)) > MAX_PAIRS_OF_OTHERS {
                 annotations.clear();
             }

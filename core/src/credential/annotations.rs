@@ -15,6 +15,8 @@ const ON_SECRET: [&str; 6] = [
     names::ADOPT_BY,
 ];
 const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
+/// What an issuer allows stands in its spec.
+const ON_ISSUER: [&str; 0] = [];
 /// What apicred itself writes on Secrets.
 const WRITTEN: [&str; 24] = [
     names::IN_FLIGHT_SINCE,
@@ -55,6 +57,10 @@ pub enum Place {
     Credential,
     /// A Secret.
     Secret,
+    /// A ServiceAccount.
+    Account,
+    /// A `TokenIssuer` or `ClusterTokenIssuer`.
+    Issuer,
 }
 
 /// Does a key have apicred's prefix, or one that is meant to be it?
@@ -95,6 +101,8 @@ fn fault(key: &str, place: Place) -> Option<String> {
     let known = match place {
         Place::Credential => ON_CREDENTIAL.as_slice(),
         Place::Secret => ON_SECRET.as_slice(),
+        Place::Account => ON_ACCOUNT.as_slice(),
+        Place::Issuer => ON_ISSUER.as_slice(),
     };
     if known.contains(&key) || place == Place::Secret && WRITTEN.contains(&key) {
         return None;
@@ -157,8 +165,54 @@ mod tests {
 
     #[test]
     fn a_misspelt_or_misplaced_annotation_is_told_with_what_was_meant() {
-        use Place::{Credential, Secret};
+        use Place::{Account, Credential, Issuer, Secret};
         for (place, key, what) in [
+            (
+                Account,
+                "apicred.dev/allowed-audience",
+                "did you mean apicred.dev/allowed-audiences?",
+            ),
+            (
+                Account,
+                "apicred.dev/allowedIssuers",
+                "did you mean apicred.dev/allowed-issuers?",
+            ),
+            (
+                Account,
+                "apicerd.dev/allowed-audiences",
+                "did you mean apicred.dev/allowed-audiences?",
+            ),
+            (Account, "apicred.dev/publish-by", "belongs on the Secret"),
+            (
+                Account,
+                "apicred.dev/renew-requested-at",
+                "belongs on the ApiCredential",
+            ),
+            (
+                Account,
+                "apicred.dev/renew-at",
+                "is written by apicred on Secrets",
+            ),
+            (
+                Issuer,
+                "apicred.dev/allowed-issuers",
+                "belongs on the Secret",
+            ),
+            (
+                Issuer,
+                "apicred.dev/renew-requested-at",
+                "belongs on the ApiCredential",
+            ),
+            (
+                Issuer,
+                "apicred.dev/allowed-audiences",
+                "belongs on a ServiceAccount",
+            ),
+            (
+                Issuer,
+                "apicred.dev/allowed-namespaces",
+                "is not known; remove it",
+            ),
             (
                 Credential,
                 "apicred.dev/renew-request-at",
@@ -265,6 +319,14 @@ mod tests {
             (Place::Credential, ON_CREDENTIAL.as_slice()),
             (Place::Secret, ON_SECRET.as_slice()),
             (Place::Secret, WRITTEN.as_slice()),
+            (Place::Account, ON_ACCOUNT.as_slice()),
+            (
+                Place::Issuer,
+                &[
+                    "cert-manager.io/issuer",
+                    "kubectl.kubernetes.io/last-applied-configuration",
+                ],
+            ),
             (
                 Place::Credential,
                 &[
