@@ -138,7 +138,7 @@ fn plain(value: &mut Value) {
 /// Rule of a duration. A text of another form would fail in words of protobuf; six digits a unit overflow nothing.
 pub(super) fn duration(field: &str, least: &str, most: &str, example: &str) -> Rule {
     let between = match most {
-        "" => format!("{least} or more"),
+        "" => format!("of {least} or more"),
         most => format!("between {least} and {most}"),
     };
     let end = match most {

@@ -213,7 +213,8 @@ pub struct StaticKey {
     /// When the key was made, to count its age from. Left out: when its Secret was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,
-    /// From which age on a change is urged, as a Go duration; `2160h` (90 days) if left out.
+    /// From which age on the condition `ClientCredentialExpiring` (`StaticKeyOld`) reports the key, as a Go duration such as
+    /// `720h` (30 days); there is no unit for days. At least `24h`. If not set: `2160h` (90 days).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("maxAge", "24h", "", "2160h"))]

@@ -69,7 +69,9 @@ pub struct TokenIssuerSpec {
     /// `oauth2.issuer`, else the token endpoint, as at Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion_audience: Option<AssertionAudience>,
-    /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
+    /// Lifetime of a token if its answer states none, 0 or less, or a number that is not plausible in seconds, and the token is
+    /// no readable JWT. If not set: for no lifetime 15 minutes are assumed, with the condition `LifetimeAtRisk`; a token with 0
+    /// or less is refused (`LifetimeUnknown`). A duration between `30s` and `24h`; `0s` is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("assumedLifetime", "30s", "24h", "1h"))]
@@ -138,7 +140,9 @@ pub struct ClusterTokenIssuerSpec {
     /// `oauth2.issuer`, else the token endpoint, as at Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion_audience: Option<AssertionAudience>,
-    /// Life of a token whose answer does not tell it and which is not a readable JWT; 15 minutes if left out.
+    /// Lifetime of a token if its answer states none, 0 or less, or a number that is not plausible in seconds, and the token is
+    /// no readable JWT. If not set: for no lifetime 15 minutes are assumed, with the condition `LifetimeAtRisk`; a token with 0
+    /// or less is refused (`LifetimeUnknown`). A duration between `30s` and `24h`; `0s` is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("assumedLifetime", "30s", "24h", "1h"))]

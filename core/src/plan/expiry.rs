@@ -133,7 +133,7 @@ impl Ending {
             (Kind::StaticKey, _) => (
                 "StaticKeyOld",
                 format!(
-                    "the static key in Secret {name} has been older than its limit since {at}; make a new one, or better, move to an OAuth application: a static key cannot be rotated by apicred"
+                    "the static key in Secret {name} has been older than maxAge (spec.grant.static) since {at}; create a new key at the API and store it in the Secret"
                 ),
             ),
         })
