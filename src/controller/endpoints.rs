@@ -135,14 +135,16 @@ impl Endpoints {
         });
         let recent = |f: &&Failed| {
             let age = now.duration_since(f.at);
-            age < wait && !age.is_negative()
+            let asked = f.refusal.retry_after.unwrap_or_default();
+            let asked = SignedDuration::try_from(asked).unwrap_or_default();
+            age < wait.max(asked) && !age.is_negative()
         };
         if let Some(failed) = failed.filter(recent) {
             return known.map(|k| k.0).ok_or_else(|| failed.refusal.clone());
         }
         let version = issuer.version.clone();
         // Boxed: those who find a document need not have the room for it.
-        match Box::pin(discover(http, issuer)).await {
+        match Box::pin(discover(http, issuer, now)).await {
             Ok(endpoint) => {
                 let same = known.as_ref().is_some_and(|(old, _)| *old == endpoint);
                 let confirmed = known

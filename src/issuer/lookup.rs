@@ -1,13 +1,14 @@
 //! Asks an issuer for its discovery document.
 
+use jiff::Timestamp;
 use url::Url;
 
 use crate::{
     credential::{Endpoint, Issuer},
     http::Http,
     oauth::{
-        Class, Refusal, TokenEndpoint,
-        discovery::{self, Redirect, Seen},
+        self, Class, RawAnswer, Refusal, TokenEndpoint,
+        discovery::{self, Redirect, Seen, Unusable},
     },
 };
 
@@ -19,7 +20,11 @@ const MAX_REDIRECTS: usize = 2;
 ///
 /// # Errors
 /// When there is no document, or none that may be used.
-pub async fn discover(http: &Http, issuer: &Issuer) -> Result<TokenEndpoint, Refusal> {
+pub async fn discover(
+    http: &Http,
+    issuer: &Issuer,
+    now: Timestamp,
+) -> Result<TokenEndpoint, Refusal> {
     let Endpoint::Discover(url) = &issuer.endpoint else {
         return Err(Refusal::local(
             Class::Invalid,
@@ -30,9 +35,16 @@ pub async fn discover(http: &Http, issuer: &Issuer) -> Result<TokenEndpoint, Ref
     let written = issuer.places.issuer.as_deref().unwrap_or(url.as_str());
     let mut seen = Vec::new();
     for address in discovery::addresses(url) {
-        match ask(http, issuer, written, address.clone()).await? {
+        match ask(http, issuer, written, address.clone(), now).await? {
             Ok(found) => return Ok(discovery::completed(found, &issuer.places)),
-            Err(other) => seen.push((address, other)),
+            Err(other) => {
+                // It is the server that has too much to do, and not the page.
+                let later = matches!(other, Seen::Later(..));
+                seen.push((address, other));
+                if later {
+                    break;
+                }
+            }
         }
     }
     Err(discovery::conclude(written, &seen))
@@ -44,21 +56,24 @@ async fn ask(
     issuer: &Issuer,
     written: &str,
     mut address: Url,
+    now: Timestamp,
 ) -> Result<Result<TokenEndpoint, Seen>, Refusal> {
     let mut redirects = 0;
     loop {
         let document = match http.get(issuer, address.clone()).await {
             Ok(document) => document,
-            Err(refusal) if discovery::is_silence(&refusal) => return Err(refusal),
+            Err(refusal) if discovery::is_silence(&refusal) => {
+                return Err(discovery::unanswered(refusal));
+            }
             Err(refusal) => return Ok(Err(Seen::Broken(refusal))),
         };
         let status = document.answer.status;
         if status == 200 {
             let found = discovery::read(written, &document.answer.body, issuer.style);
-            return Ok(found.map_err(Seen::Unusable));
+            return Ok(found.map_err(|why| Seen::Unusable(named(&document.answer, why))));
         }
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            return Ok(Err(Seen::Status(status)));
+            return Ok(Err(refused(&document.answer, now)));
         }
         match discovery::redirected(&address, document.location.as_deref()) {
             Redirect::Here(next) if redirects < MAX_REDIRECTS => address = next,
@@ -66,5 +81,91 @@ async fn ask(
             Redirect::Away(origin) => return Ok(Err(Seen::Redirect(status, origin))),
         }
         redirects += 1;
+    }
+}
+
+/// A body that cannot be read, by its content coding.
+fn named(answer: &RawAnswer, why: Unusable) -> Unusable {
+    match &why {
+        Unusable::NotDocument(what) => {
+            oauth::coding(answer, Some(what)).map_or(why, Unusable::Coded)
+        }
+        Unusable::Coded(_) | Unusable::Issuer(_) | Unusable::TokenEndpoint(_) => why,
+    }
+}
+
+/// A status that is no document and no redirect.
+fn refused(answer: &RawAnswer, now: Timestamp) -> Seen {
+    let asked = answer.retry_after.as_deref();
+    let wait = asked.and_then(|value| oauth::retry_after(value, now));
+    match (answer.status, wait) {
+        (status @ (429 | 503), Some(wait)) => Seen::Later(status, wait),
+        (status, _) => Seen::Status(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{fixtures::at, input::NotObject};
+
+    fn answer(status: u16, coding: Option<&str>, wait: Option<&str>, body: &[u8]) -> RawAnswer {
+        RawAnswer {
+            status,
+            content_type: None,
+            content_encoding: coding.map(str::to_owned),
+            retry_after: wait.map(str::to_owned),
+            challenge: None,
+            date: None,
+            body: body.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_server_that_names_a_time_to_come_back_is_heard_within_bounds() {
+        let later = |status, seconds| Seen::Later(status, Duration::from_secs(seconds));
+        for (status, wait, seen) in [
+            (429, Some("7"), later(429, 7)),
+            (503, Some(" 120 "), later(503, 120)),
+            (503, Some("99999999"), later(503, 3600)),
+            (503, Some("soon"), Seen::Status(503)),
+            (503, Some("-1"), Seen::Status(503)),
+            (429, None, Seen::Status(429)),
+            (404, Some("7"), Seen::Status(404)),
+            (500, Some("7"), Seen::Status(500)),
+        ] {
+            let told = refused(&answer(status, None, wait, b""), at(0));
+            assert_eq!(told, seen, "{status} {wait:?}");
+        }
+        let date = jiff::fmt::rfc2822::to_string(&at(90).to_zoned(jiff::tz::TimeZone::UTC));
+        let told = refused(&answer(503, None, Some(&date.unwrap()), b""), at(0));
+        assert_eq!(told, later(503, 90));
+    }
+
+    #[test]
+    fn a_coding_that_nobody_asked_for_is_named() {
+        let gzip = [0x1f, 0x8b, 8, 0, 0];
+        for (coding, body, told) in [
+            (Some("br"), &b"\x8b\x02\x80"[..], Some("br")),
+            (Some("zstd"), b"\x28\xb5\x2f\xfd", Some("zstd")),
+            (Some("deflate"), b"\xab\x56\x4a", Some("deflate")),
+            (Some("identity"), b"nothing", None),
+            (None, &gzip, Some("gzip")),
+            (Some("s3cret~s3cret~"), b"\0\x01", Some("an unknown coding")),
+            (None, b"text", None),
+        ] {
+            let answer = answer(200, coding, None, body);
+            let why = discovery::read("https://i.example.com", body, None).err();
+            let why = named(&answer, why.expect("no document"));
+            let coded = match &why {
+                Unusable::Coded(coding) => Some(coding.as_str()),
+                _ => None,
+            };
+            assert_eq!(coded, told, "{coding:?} {body:?}");
+        }
+        let page = Unusable::NotDocument(NotObject::WebPage);
+        assert_eq!(named(&answer(200, None, None, b""), page.clone()), page);
     }
 }

@@ -131,14 +131,14 @@ impl Kind {
 #[rustfmt::skip]
 const ERRORS: &[(&[&str], Kind)] = &[
     (&["slow_down", "too_many_requests", "rate_limit_exceeded", "ratelimited", "rate_limited", "throttled", "too_many_attempts", "request_limit_exceeded", "limit_exceeded", "quota_exceeded", "resource_exhausted", "too_many_requests_exception", "limit_exceeded_exception", "e0000047"], Kind::Throttled),
-    (&["server_error", "temporarily_unavailable", "internal_error", "internal_server_error", "fatal_error", "service_unavailable", "unavailable", "request_timeout", "internal_error_exception", "e0000009"], Kind::Unavailable),
-    (&["invalid_client", "invalid_auth", "not_authed", "incorrect_client_credentials", "bad_client_secret", "invalid_client_secret", "invalid_client_credentials", "invalid_credentials", "bad_credentials", "authentication_failed", "unauthenticated", "invalid_api_key", "e0000004"], Kind::ClientRefused),
-    (&["invalid_client_id", "bad_client_id", "client_not_found", "unknown_client", "deleted_client", "application_not_found", "resource_not_found_exception"], Kind::ClientUnknown),
+    (&["server_error", "temporarily_unavailable", "internal_error", "internal_server_error", "fatal_error", "unknown_error", "service_unavailable", "unavailable", "request_timeout", "internal_error_exception", "e0000009"], Kind::Unavailable),
+    (&["invalid_client", "invalid_auth", "not_authed", "incorrect_client_credentials", "bad_client_secret", "invalid_client_secret", "invalid_client_credentials", "invalid_credentials", "bad_credentials", "authentication_failed", "unauthenticated", "invalid_api_key", "authentication_failure", "not_authenticated", "not_authorized_exception", "invalid_client_exception", "partner_authentication_failed", "e0000004"], Kind::ClientRefused),
+    (&["invalid_client_id", "bad_client_id", "client_not_found", "unknown_client", "deleted_client", "application_not_found", "application_cannot_be_found", "invalid_client_identifier", "issuer_not_found", "resource_not_found_exception"], Kind::ClientUnknown),
     (&["disabled_client", "client_disabled", "restricted_client", "account_inactive", "application_suspended", "inactive_user", "inactive_org", "user_disabled", "org_login_required"], Kind::ClientDisabled),
     (&["unauthorized_client", "client_not_enabled", "device_flow_disabled", "admin_policy_enforced", "org_internal", "team_access_not_granted", "ekm_access_denied", "not_allowed_token_type", "invalid_app_access"], Kind::ClientNotAuthorized),
     (&["unsupported_token_endpoint_auth_method", "unsupported_auth_method", "invalid_client_authentication_method"], Kind::AuthMethod),
     (&["jti_known", "jti_already_used", "assertion_replayed"], Kind::Replayed),
-    (&["invalid_assertion", "invalid_client_assertion"], Kind::Assertion),
+    (&["invalid_assertion", "invalid_client_assertion", "no_valid_keys_or_signatures"], Kind::Assertion),
     (&["invalid_scope", "invalid_scopes", "missing_scope", "insufficient_scope"], Kind::Scope),
     (&["invalid_target", "invalid_resource", "invalid_audience", "unknown_audience", "resource_not_found", "target_not_found"], Kind::Resource),
     (&["payment_required", "license_expired", "subscription_expired", "license_required"], Kind::Licence),
@@ -167,6 +167,12 @@ const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["not active", "expired", "expiration", "expiry", "lifetime", "too far", "future", "not yet valid", "\"exp\"", "\"iat\"", "\"nbf\"", "'exp'", "'iat'", "'nbf'", "clock"], Kind::Time),
     (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["algorithm", "\"alg\"", "'alg'", "signature", "public key", "jwks", "\"kid\"", "'kid'", "no key", "unable to load"], Kind::Algorithm),
     (&["invalid_client", "unauthorized_client", "invalid_request"], false, &["authentication method", "auth method", "auth_method", "authn method"], Kind::AuthMethod),
+    // Azure AD B2C says so under several codes.
+    (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["client_secret does not match", "aadb2c90081"], Kind::ClientRefused),
+    (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["aadb2c90068"], Kind::ClientUnknown),
+    (&["invalid_grant", "invalid_request", "unauthorized_client"], false, &["aadb2c90205"], Kind::ClientNotAuthorized),
+    // Zitadel, Google, WSO2, Okta, Salesforce, Cloud Foundry, Apigee, OpenIddict.
+    (&["invalid_client"], false, &["client not found", "client was not found", "could not be found for client_id", "'client_id' parameter", "no client with requested id", "clientid is invalid", "client_id is not valid", "'client_id' is invalid"], Kind::ClientUnknown),
     (&["invalid_client"], false, &["secret has expired", "secret is expired", "expired secret", "expired client secret", "secret expired"], Kind::SecretExpired),
     (&["invalid_client", "unauthorized_client"], false, &["disabled", "deactivated", "suspended", "inactive"], Kind::ClientDisabled),
     // Keycloak answers a wrong secret so, and a client without the grant as well.
@@ -194,6 +200,12 @@ const STATUSES: &[(&[u16], Kind)] = &[
     (&[401], Kind::ClientRefused),
     (&[403], Kind::Forbidden),
 ];
+
+/// The code of the table that this is, if it is one.
+pub(super) fn known(code: &str) -> Option<&'static str> {
+    let all = ERRORS.iter().flat_map(|(errors, _)| errors.iter());
+    all.copied().find(|known| *known == code)
+}
 
 /// What an answer means.
 pub(super) fn classify(seen: &Seen<'_>) -> Meaning {
@@ -307,7 +319,9 @@ fn kind(seen: &Seen<'_>) -> Kind {
 
 /// What servers list as possible causes, and what is no evidence of one: RFC 6749 section 5.2 defines `invalid_grant` with
 /// these words, and many servers repeat them.
-const POSSIBLE: [&str; 2] = [
+const POSSIBLE: [&str; 3] = [
+    // Doorkeeper, which GitLab is built on.
+    "due to unknown client, no client authentication included, or unsupported authentication method",
     "is invalid, expired, revoked, does not match the redirection uri used in the authorization request, or was issued to another client",
     "is invalid, expired or revoked",
 ];

@@ -1,6 +1,8 @@
 //! Discovery documents: OpenID Connect Discovery 1.0 section 4, RFC 8414 sections 3 and 5. [`addresses`] and [`redirected`]
 //! say where to ask, [`read`] what a document says, [`conclude`] why there is none that can be used.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -81,6 +83,8 @@ fn is_plain_https(url: &Url) -> bool {
 pub enum Unusable {
     /// It is none.
     NotDocument(NotObject),
+    /// It came in this content coding, which the request did not allow.
+    Coded(String),
     /// It is for another issuer than the one that was asked, or for none.
     Issuer(Option<String>),
     /// Its token endpoint is missing or cannot be used.
@@ -215,6 +219,8 @@ pub enum Seen {
     Unusable(Unusable),
     /// Another status than 200.
     Status(u16),
+    /// 429 or 503 with a time to come back.
+    Later(u16, Duration),
     /// A redirect that is not followed, with its status.
     Redirect(u16, Option<String>),
     /// More redirects within the origin than are followed.
@@ -229,8 +235,8 @@ impl Seen {
         match self {
             Self::Unusable(Unusable::Issuer(_) | Unusable::TokenEndpoint(_)) => 0,
             Self::Redirect(..) | Self::Loop(_) => 1,
-            Self::Status(429 | 500..=599) | Self::Broken(_) => 2,
-            Self::Status(401 | 403 | 407) => 3,
+            Self::Status(429 | 500..=599) | Self::Later(..) | Self::Broken(_) => 2,
+            Self::Status(401 | 403 | 407) | Self::Unusable(Unusable::Coded(_)) => 3,
             Self::Unusable(Unusable::NotDocument(_)) => 4,
             Self::Status(_) => 5,
         }
@@ -240,18 +246,35 @@ impl Seen {
     fn briefly(&self) -> String {
         match self {
             Self::Unusable(Unusable::NotDocument(what)) => format!("HTTP 200, {what}"),
+            Self::Unusable(Unusable::Coded(coding)) => {
+                format!("HTTP 200, compressed with {coding}")
+            }
             Self::Unusable(_) => "a document that cannot be used".to_owned(),
-            Self::Status(status) | Self::Redirect(status, _) | Self::Loop(status) => {
+            Self::Status(status)
+            | Self::Later(status, _)
+            | Self::Redirect(status, _)
+            | Self::Loop(status) => {
                 format!("HTTP {status}")
             }
             Self::Broken(refusal) => refusal.reason.to_owned(),
         }
     }
 
+    /// How long the server asks to be left alone.
+    const fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Later(_, wait) => Some(*wait),
+            _ => None,
+        }
+    }
+
     const fn status(&self) -> Option<u16> {
         match self {
             Self::Unusable(_) => None,
-            Self::Status(status) | Self::Redirect(status, _) | Self::Loop(status) => Some(*status),
+            Self::Status(status)
+            | Self::Later(status, _)
+            | Self::Redirect(status, _)
+            | Self::Loop(status) => Some(*status),
             Self::Broken(refusal) => refusal.http_status,
         }
     }
@@ -327,6 +350,16 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
             "the discovery document at {} is not public; have the issuer serve it without authentication, or use oauth2.tokenUrl",
             shown(address.as_str())
         ),
+        Seen::Unusable(Unusable::Coded(coding)) => format!(
+            "the answer at {} {}, or use oauth2.tokenUrl",
+            shown(address.as_str()),
+            coded(coding)
+        ),
+        Seen::Later(_, wait) => format!(
+            "the discovery document at {} cannot be read now, and the server asks to be left alone for {} s; apicred tries again then",
+            shown(address.as_str()),
+            wait.as_secs()
+        ),
         Seen::Status(429 | 500..=599) => format!(
             "the discovery document at {} cannot be read now; apicred tries again",
             shown(address.as_str())
@@ -343,6 +376,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
     };
     Refusal {
         http_status: first.status(),
+        retry_after: seen.iter().filter_map(|(_, seen)| seen.wait()).max(),
         // Whatever the status: an issuer that is being rolled out answers 404 for a while, and the wait between two tries
         // is shared by all who ask.
         ..Refusal::local(
@@ -374,10 +408,33 @@ impl Unusable {
             Self::NotDocument(what) => {
                 format!("the discovery document {what}; correct issuerUrl or use oauth2.tokenUrl")
             }
+            Self::Coded(coding) => format!("the discovery document {}", coded(coding)),
             Self::Issuer(named) => other_issuer(issuer, named.as_deref()),
             Self::TokenEndpoint(there) => no_endpoint(there.as_deref()),
         };
         Refusal::local(Class::Invalid, "DiscoveryFailed", text).at(Stage::Answered)
+    }
+}
+
+fn coded(coding: &str) -> String {
+    format!(
+        "is compressed with {coding}, although the request asks for none (accept-encoding: identity); turn compression off for it at the issuer, or in the gateway before it"
+    )
+}
+
+/// Why nobody answers, for a document. It is read without a client certificate, since it is the same for all clients.
+pub fn unanswered(refusal: Refusal) -> Refusal {
+    if refusal.stage != Stage::ClientCertificate {
+        return refusal;
+    }
+    let place = refusal.next_step.split(": ").next().unwrap_or_default();
+    Refusal {
+        reason: "DiscoveryFailed",
+        next_step: format!(
+            "{place}: the server demands a client certificate for its discovery document, which is read without one; have the issuer serve the document without, or use oauth2.tokenUrl"
+        ),
+        about_client: false,
+        ..refusal
     }
 }
 

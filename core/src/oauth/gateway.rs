@@ -96,7 +96,10 @@ fn by_fields(fields: &Map<String, Value>) -> Option<By> {
     if fields.get("error").is_some_and(Value::is_string) {
         return None;
     }
-    // Apigee.
+    // Apigee. Its policy for tokens is a token endpoint.
+    if apigee_code(fields).is_some() {
+        return None;
+    }
     if fields
         .get("fault")
         .and_then(|f| f.get("faultstring"))
@@ -117,6 +120,14 @@ fn by_fields(fields: &Map<String, Value>) -> Option<By> {
         .iter()
         .find(|(begin, _)| message.starts_with(begin));
     known.filter(|_| few).map(|(_, name)| By::Gateway(name))
+}
+
+/// The code of a fault of Apigee's policy OAuthV2, without what stands before it.
+pub(super) fn apigee_code(fields: &Map<String, Value>) -> Option<&str> {
+    let code = fields.get("fault")?.get("detail")?.get("errorcode")?;
+    let code = code.as_str()?;
+    let code = code.strip_prefix("steps.").unwrap_or(code);
+    code.strip_prefix("oauth.v2.")
 }
 
 #[cfg(test)]

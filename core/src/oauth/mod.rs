@@ -57,4 +57,4 @@ pub use request::{
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};
 pub use token::{Claims, LifetimeSource, Token, uncertain};
-pub use unread::broken_off;
+pub use unread::{broken_off, coding};

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Class, Grant, RawAnswer, Refusal, Stage, aadsts, challenge,
-    classes::{Meaning, Seen, classify, without_examples},
+    classes::{self, Meaning, Seen, classify, without_examples},
     consent,
     gateway::{self, By},
     grant::{Refused, User},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     credential::{Credential, Endpoint, Proof},
-    input::word,
+    input::{get, word},
 };
 
 /// Most numbers of one answer that are looked at.
@@ -33,8 +33,32 @@ const WORDS: [&str; 6] = [
     "reason",
     "detail",
 ];
-/// Fields that have a code in place of `error`: Okta, `HubSpot`, AWS.
-const CODES: [&str; 5] = ["errorCode", "error_code", "code", "status", "__type"];
+/// The same inside of an object of the error: Google, Stripe, ServiceNow, JSON:API.
+const INNER_WORDS: [&str; 7] = [
+    "error_description",
+    "message",
+    "description",
+    "faultstring",
+    "detail",
+    "details",
+    "title",
+];
+/// Fields that have a code in place of `error`: Okta, `HubSpot`, Oracle.
+const CODES: [&str; 3] = ["error_code", "code", "status"];
+/// The same of AWS and `PayPal`, under names that say something else elsewhere.
+const RARE_CODES: [&str; 2] = ["__type", "name"];
+/// Codes that say no more than the status of the answer.
+const NO_CODES: [&str; 9] = [
+    "error",
+    "errors",
+    "fail",
+    "failed",
+    "failure",
+    "ko",
+    "nok",
+    "false",
+    "exception",
+];
 
 /// What an answer without a token means, with what is known of the credential.
 pub(super) fn refusal(
@@ -45,7 +69,12 @@ pub(super) fn refusal(
 ) -> Refusal {
     let none = Map::new();
     let body = fields.unwrap_or(&none);
-    let error = word(body, "error").and_then(|code| error_code(&code));
+    let error = word(body, "error").and_then(|code| {
+        // `INVALID_CLIENT`, `InvalidClient`, `Invalid client`, `invalid_client: some words`: the code of the table, which
+        // can be shown.
+        let head = code.split(':').next().unwrap_or_default();
+        error_code(&code).or_else(|| classes::known(&snake(&spaced(head))?).map(str::to_owned))
+    });
     let other = error.is_none().then(|| code(body)).flatten();
     let words = without_examples(&words(body).unwrap_or_default().to_lowercase());
     let number = aadsts_code(body);
@@ -160,7 +189,10 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
             let more = both.then(|| format!("; {}", verdict.next_step));
             refusal.next_step.push_str(&more.unwrap_or_default());
         }
-        // The client's own assertion, and DPoP, are a matter of the client, whatever the grant.
+        // What is wrong with the client's own secret or assertion, and DPoP, is a matter of the client, whatever the grant.
+        Some(_)
+            if refusal.about_client
+                && matches!(seen.error, Some("invalid_grant" | "invalid_request")) => {}
         Some(_) if refusal.reason == "DpopRequired" => {}
         Some(_)
             if seen.asserted
@@ -250,25 +282,66 @@ fn client_refused(credential: &Credential) -> String {
 }
 
 /// The issuer's own words, bounded, as they came.
-pub(super) fn words(fields: &Map<String, Value>) -> Option<&str> {
-    let direct = WORDS.iter().find_map(|name| fields.get(*name)?.as_str());
-    // Google's and Stripe's `error` is an object.
-    let inner = || fields.get("error")?.get("message")?.as_str();
-    let text = direct.or_else(inner).filter(|t| !t.trim().is_empty())?;
+pub(super) fn words<'a>(fields: &'a Map<String, Value>) -> Option<&'a str> {
+    let of = |fields: &'a Map<String, Value>, names: &[&str]| {
+        names.iter().find_map(|name| get(fields, name)?.as_str())
+    };
+    let inside = || of(inner(fields)?, &INNER_WORDS);
+    let listed = || get(fields, "errors")?.as_array()?.first()?.as_str();
+    // Apigee has its words in the place of the code, with a code beside them.
+    let error = || {
+        get(fields, "error")?
+            .as_str()
+            .filter(|text| text.contains(' '))
+    };
+    let text = of(fields, &WORDS)
+        .or_else(inside)
+        .or_else(listed)
+        .or_else(error)?;
     let end = text.char_indices().nth(MOST_WORDS);
     Some(end.map_or(text, |(at, _)| &text[..at]))
 }
 
 /// A code that stands in the place of `error`: `E0000004`, `BAD_CLIENT_ID`, `NotAuthorizedException`. Never shown.
 fn code(fields: &Map<String, Value>) -> Option<String> {
-    let inner = fields.get("error").and_then(Value::as_object);
-    let inner = inner.into_iter().flat_map(|e| {
-        ["status", "type", "code"]
+    let inside = inner(fields).into_iter().flat_map(|e| {
+        ["error", "status", "type", "code"]
             .into_iter()
-            .filter_map(|name| e.get(name)?.as_str())
+            .filter_map(|name| get(e, name)?.as_str())
     });
-    let direct = CODES.iter().filter_map(|name| fields.get(*name)?.as_str());
-    inner.chain(direct).find_map(snake)
+    let direct = CODES.iter().filter_map(|name| get(fields, name)?.as_str());
+    let found = apigee(fields).or_else(|| inside.chain(direct).find_map(snake));
+    let rare = || {
+        let texts = RARE_CODES
+            .iter()
+            .filter_map(|name| fields.get(*name)?.as_str());
+        let mut codes = texts.filter_map(snake);
+        codes.find(|code| classes::known(code).is_some())
+    };
+    found.or_else(rare)
+}
+
+/// The object that tells of an error, where `error` is no text: `error` itself, or the first of `errors`.
+fn inner(fields: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    let one = get(fields, "error").and_then(Value::as_object);
+    let first = || match get(fields, "errors")? {
+        Value::Array(all) => all.first()?.as_object(),
+        other => other.as_object(),
+    };
+    let fault = || get(fields, "fault")?.as_object();
+    one.or_else(first).or_else(fault)
+}
+
+/// The code of Apigee's own token policy: `oauth.v2.InvalidClientIdentifier`, `oauth.v2.invalid_client-invalid_client_id`.
+fn apigee(fields: &Map<String, Value>) -> Option<String> {
+    let code = gateway::apigee_code(fields)?;
+    snake(code.split('-').next()?)
+}
+
+/// With an underscore for each blank and hyphen.
+fn spaced(text: &str) -> String {
+    let joined = |c: char| if c == ' ' || c == '-' { '_' } else { c };
+    text.trim().chars().map(joined).collect()
 }
 
 /// In lower case with underscores; `None` for what is no code.
@@ -287,7 +360,8 @@ fn snake(text: &str) -> Option<String> {
         lower = c.is_ascii_lowercase();
         out.push(c.to_ascii_lowercase());
     }
-    Some(out)
+    let says = out.bytes().any(|b| b.is_ascii_lowercase()) && !NO_CODES.contains(&&*out);
+    says.then_some(out)
 }
 
 /// The media type of an answer, if it is not what a token endpoint answers: a type and subtype as IANA has them.
@@ -307,24 +381,30 @@ fn media_type(raw: &RawAnswer, by: Option<By>) -> Option<String> {
 /// The first of `error_codes` that is known, or the first; else the number in the description of an endpoint that sends
 /// no list.
 fn aadsts_code(fields: &Map<String, Value>) -> Option<u32> {
-    let list = fields.get("error_codes").and_then(Value::as_array);
-    let mut numbers = list.into_iter().flatten().take(MOST_NUMBERS);
-    let known = |n: &u64| u32::try_from(*n).is_ok_and(|n| aadsts::known(n, None, true).is_some());
-    let first = list.and_then(|l| l.first()).and_then(Value::as_u64);
-    let listed = numbers.find_map(|n| n.as_u64().filter(known)).or(first);
-    let described = || {
-        let text = fields.get("error_description")?.as_str()?;
-        let digits: String = text
-            .strip_prefix("AADSTS")?
-            .chars()
-            .take_while(char::is_ascii_digit)
-            .take(9)
-            .collect();
-        digits.parse().ok()
+    let list = match get(fields, "error_codes") {
+        Some(Value::Array(all)) => &all[..all.len().min(MOST_NUMBERS)],
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
     };
-    listed
-        .or_else(described)
-        .and_then(|n| u32::try_from(n).ok())
+    let number = |value: &Value| match value {
+        Value::Number(number) => u32::try_from(number.as_u64()?).ok(),
+        Value::String(text) => number_in(text.trim()),
+        _ => None,
+    };
+    let numbers: Vec<u32> = list.iter().filter_map(number).collect();
+    let known = |n: &&u32| aadsts::known(**n, None, true).is_some();
+    let listed = numbers.iter().find(known).or(numbers.first()).copied();
+    let described = || number_in(words(fields)?.trim_start().strip_prefix("AADSTS")?);
+    listed.or_else(described)
+}
+
+/// The number at the beginning of a text.
+fn number_in(text: &str) -> Option<u32> {
+    let text = text.strip_prefix("AADSTS").unwrap_or(text);
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text[..end.min(9)].parse().ok()
 }
 
 #[cfg(test)]
@@ -332,6 +412,65 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn words_and_numbers_are_found_under_each_spelling_of_their_names() {
+        for (body, expected) in [
+            (json!({ "error_description": "w" }), Some("w")),
+            (json!({ "errorDescription": "w" }), Some("w")),
+            (json!({ "Error_Description": "w" }), Some("w")),
+            (
+                json!({ "error_description": " ", "Message": "w" }),
+                Some("w"),
+            ),
+            (
+                json!({ "error_description": null, "detail": "w" }),
+                Some("w"),
+            ),
+            (json!({ "error": { "message": "w" } }), Some("w")),
+            (json!({ "Error": { "Message": "w" } }), Some("w")),
+            (
+                json!({ "error": { "detail": "w" }, "status": "failure" }),
+                Some("w"),
+            ),
+            (json!({ "errors": [{ "title": "w" }] }), Some("w")),
+            (json!({ "errors": ["w"] }), Some("w")),
+            (json!({ "error_description": 5 }), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(words(body.as_object().unwrap()), expected, "{body}");
+        }
+        for (body, expected) in [
+            (json!({ "error_codes": [7_000_215] }), Some(7_000_215)),
+            (json!({ "error_codes": ["7000215"] }), Some(7_000_215)),
+            (json!({ "errorCodes": ["AADSTS7000215"] }), Some(7_000_215)),
+            (json!({ "error_codes": 7_000_215 }), Some(7_000_215)),
+            (json!({ "error_codes": "7000215" }), Some(7_000_215)),
+            (json!({ "error_codes": [1, 7_000_215] }), Some(7_000_215)),
+            (json!({ "error_codes": [1, 2] }), Some(1)),
+            (
+                json!({ "error_codes": [] , "error_description": "AADSTS7000215: x" }),
+                Some(7_000_215),
+            ),
+            (
+                json!({ "errorDescription": " AADSTS50076: x" }),
+                Some(50_076),
+            ),
+            (
+                json!({ "error": { "message": "AADSTS50076: x" } }),
+                Some(50_076),
+            ),
+            (json!({ "error_description": "see AADSTS50076" }), None),
+            (json!({ "error_codes": ["x", -1, 1e30, null] }), None),
+            (json!({ "error_description": "AADSTS: none" }), None),
+            (
+                json!({ "error_description": "AADSTS99999999999" }),
+                Some(999_999_999),
+            ),
+        ] {
+            assert_eq!(aadsts_code(body.as_object().unwrap()), expected, "{body}");
+        }
+    }
 
     #[test]
     fn codes_of_products_are_found_where_they_stand() {
@@ -355,6 +494,36 @@ mod tests {
                 None,
             ),
             (json!({ "code": "two words" }), None),
+            // Another case of the same name, and what says no more than the status.
+            (json!({ "ErrorCode": "E0000004" }), Some("e0000004")),
+            (
+                json!({ "Error_Code": "InvalidClient" }),
+                Some("invalid_client"),
+            ),
+            (json!({ "code": "401" }), None),
+            (json!({ "code": 401, "status": "error" }), None),
+            (
+                json!({ "status": "failure", "code": "NotAuthenticated" }),
+                Some("not_authenticated"),
+            ),
+            (
+                json!({ "name": "AUTHENTICATION_FAILURE" }),
+                Some("authentication_failure"),
+            ),
+            (json!({ "name": "NotFoundError", "status": 404 }), None),
+            (
+                json!({ "errors": [{ "code": "invalid_client", "detail": "no" }] }),
+                Some("invalid_client"),
+            ),
+            (
+                json!({ "errors": { "type": "invalid_grant" } }),
+                Some("invalid_grant"),
+            ),
+            (
+                json!({ "Error": { "Code": "AccessDenied" } }),
+                Some("access_denied"),
+            ),
+            (json!({ "errors": ["invalid_client"] }), None),
             (json!({}), None),
         ] {
             assert_eq!(

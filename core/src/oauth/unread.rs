@@ -22,7 +22,7 @@ pub fn completed(
     body: &Result<Map<String, Value>, NotObject>,
     mut refusal: Refusal,
 ) -> Refusal {
-    if let (Err(_), Some(coding)) = (body, coding(raw, body)) {
+    if let Some(coding) = coding_of(raw, body) {
         let seen = format!(
             "the response is compressed with {coding}, although the request asks for none (accept-encoding: identity); turn compression off for the token endpoint, at the issuer or in the gateway before it"
         );
@@ -148,8 +148,9 @@ fn malformed(refusal: Refusal, next_step: String) -> Refusal {
     }
 }
 
-/// The content coding of an answer (RFC 9110 section 8.4): by its header, else by its first bytes.
-fn coding(raw: &RawAnswer, body: &Result<Map<String, Value>, NotObject>) -> Option<String> {
+/// The content coding of an answer that cannot be read (RFC 9110 section 8.4): by its header, else by its first bytes.
+#[must_use]
+pub fn coding(raw: &RawAnswer, what: Option<&NotObject>) -> Option<String> {
     let header = raw.content_encoding.as_deref().unwrap_or_default();
     let named = header
         .split(',')
@@ -165,11 +166,24 @@ fn coding(raw: &RawAnswer, body: &Result<Map<String, Value>, NotObject>) -> Opti
             "an unknown coding".to_owned()
         }
     };
-    let by_bytes = match body {
-        Err(NotObject::Unreadable(Unreadable::Compressed(format))) => Some((*format).to_owned()),
+    let by_bytes = match what {
+        Some(NotObject::Unreadable(Unreadable::Compressed(format))) => Some((*format).to_owned()),
         _ => None,
     };
     named.map(shown).or(by_bytes)
+}
+
+/// The same of a body that was read as a form of which no field has a name that is known: brotli and raw deflate have no
+/// first bytes of their own.
+fn coding_of(raw: &RawAnswer, body: &Result<Map<String, Value>, NotObject>) -> Option<String> {
+    match body {
+        Err(what) => coding(raw, Some(what)),
+        Ok(fields) => {
+            let known = ["access_token", "error", "error_description", "message"];
+            let unknown = known.iter().all(|name| get(fields, name).is_none());
+            coding(raw, None).filter(|_| unknown && object(&raw.body).is_err())
+        }
+    }
 }
 
 /// What an object without a readable access token has, and whether it brought a token.

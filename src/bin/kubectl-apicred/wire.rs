@@ -59,7 +59,7 @@ pub(crate) async fn endpoint(
 ) -> Result<TokenEndpoint, Refusal> {
     match known_endpoint(credential) {
         Some(endpoint) => Ok(endpoint),
-        None => discover(http, &credential.issuer).await,
+        None => discover(http, &credential.issuer, SystemClock.now()).await,
     }
 }
 

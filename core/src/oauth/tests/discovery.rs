@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
@@ -367,6 +369,7 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
     use Seen::{Loop, Redirect, Status};
     let page = || Seen::Unusable(Unusable::NotDocument(NotObject::WebPage));
     let other = || Seen::Unusable(Unusable::Issuer(Some("https://o.example.com".to_owned())));
+    let coded = || Seen::Unusable(Unusable::Coded("br".to_owned()));
     let away = || Redirect(301, Some("https://o.example.com".to_owned()));
     let large = || {
         Seen::Broken(Refusal {
@@ -383,6 +386,10 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
         (vec![page(), page(), page(), page()], Class::Transient, None, &["is a web page", "issuerUrl"]),
         (vec![page(), Status(404), page(), Status(404)], Class::Transient, None, &["is a web page", "HTTP 404"]),
         (vec![away(), Status(404), away(), Status(404)], Class::Transient, Some(301), &["redirects to https://o.example.com, which apicred does not follow", "set issuerUrl to the issuer there"]),
+        (vec![Status(404), Seen::Later(503, Duration::from_secs(7))], Class::Transient, Some(503), &["cannot be read now", "left alone for 7 s", "HTTP 404"]),
+        (vec![Seen::Later(429, Duration::from_secs(3600))], Class::Transient, Some(429), &["left alone for 3600 s"]),
+        (vec![coded(), Status(404)], Class::Transient, None, &["is compressed with br", "accept-encoding: identity", "oauth2.tokenUrl", "HTTP 404"]),
+        (vec![page(), coded()], Class::Transient, None, &["is compressed with br", "is a web page"]),
         (vec![Redirect(302, None), Status(404)], Class::Transient, Some(302), &["no https address"]),
         (vec![Loop(308), Status(404)], Class::Transient, Some(308), &["in a loop"]),
         (vec![large(), Status(404)], Class::Transient, Some(200), &["larger than 1 MiB"]),
@@ -394,6 +401,11 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
             .zip(seen.clone())
             .collect();
         let refusal = conclude(ISSUER, &asked);
+        let wait = seen.iter().find_map(|s| match s {
+            Seen::Later(_, wait) => Some(*wait),
+            _ => None,
+        });
+        assert_eq!(refusal.retry_after, wait, "{seen:?}");
         assert_eq!(
             (refusal.class, refusal.reason, refusal.http_status),
             (class, "DiscoveryFailed", status),

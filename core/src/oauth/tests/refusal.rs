@@ -110,10 +110,12 @@ fn the_number_is_found_in_the_list_or_at_the_start_of_the_description() {
         number(json!({ "error_description": "AADSTS7000215: Invalid client secret" })),
         Some(7_000_215)
     );
+    assert_eq!(
+        number(json!({ "error_codes": ["7000215"] })),
+        Some(7_000_215)
+    );
     for none in [
         json!({ "error_codes": [] }),
-        json!({ "error_codes": ["7000215"] }),
-        json!({ "error_codes": 7 }),
         json!({ "error_codes": [-7] }),
         json!({ "error_codes": [4_294_967_296_u64] }),
         json!({ "error_description": "see AADSTS7000215" }),
