@@ -257,6 +257,12 @@ fn foreseen(
         return None;
     }
     let (record, (reason, message)) = (valid?, obstacle(credential, observed)?);
+    // A static key is not renewed, and when it ends is not known.
+    if record.lifetime == LifetimeSource::Static.as_str() {
+        let name = &credential.target.name;
+        let message = format!("{message}; until then Secret {name} keeps the present key");
+        return Some((reason, message));
+    }
     let (renew, end) = (time(record.renew_at).0, time(record.expires_at).0);
     let message = format!(
         "{message}; until then the renewal at {renew} will fail, and the present token expires at {end}"

@@ -138,6 +138,20 @@ fn a_static_key_is_aged_from_its_making() {
         ending(&usual, &world(&usual), 91 * DAY).as_deref(),
         Some("StaticKeyOld")
     );
+    // Nothing is said of a renewal, since there is none.
+    let mut gone = world(&usual);
+    gone.companions[0].present = None;
+    let Observed { target, .. } = &mut gone;
+    if let crate::publish::ownership::Target::Ours { published, .. } = target {
+        let record = published.record.as_mut().unwrap();
+        record.lifetime = crate::oauth::LifetimeSource::Static.as_str().to_owned();
+    }
+    let (reason, message) = told(&usual, &gone, "Renewing", 0).unwrap();
+    assert_eq!(reason, "SourceMissing");
+    assert!(
+        message.ends_with("; until then Secret alerts-token keeps the present key"),
+        "{message}"
+    );
     let short = fixed(json!({ "maxAge": "48h" }));
     assert_eq!(
         ending(&short, &world(&short), 3 * DAY).as_deref(),
