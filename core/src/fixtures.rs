@@ -206,6 +206,7 @@ pub fn holding(credential: &Credential, record: Record) -> Observed {
         }],
         companions: Vec::new(),
         unread: Vec::new(),
+        ca_fault: None,
         missing_account: None,
         memory: Memory::default(),
         held: false,

@@ -14,6 +14,7 @@ use crate::{
         binding::{self, Denial},
         may_have_metadata,
     },
+    oauth::ca_fault,
     plan::{Observed, Source, fingerprint},
     publish::ownership::{self, Target},
 };
@@ -78,6 +79,7 @@ pub(super) fn observe(
         sources,
         companions,
         unread,
+        ca_fault: ca_fault(&credential.issuer),
         missing_account: context.accounts.missing(credential),
         memory,
         held,

@@ -6,6 +6,12 @@ use super::{
     chain::{Card, bounded},
     pem::{self, Body},
 };
+use crate::credential::Issuer;
+
+/// Why no connection to an issuer can be trusted by its `caBundle`, if it is so.
+pub fn fault(issuer: &Issuer) -> Option<String> {
+    roots(issuer.ca_bundle.as_deref()?).err()
+}
 
 /// The certificates of a bundle, each fit to be a root. What else stands in it, notes and other blocks, is passed over.
 ///

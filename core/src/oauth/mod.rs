@@ -39,6 +39,7 @@ mod token;
 pub mod unread;
 
 pub use aadsts::LOOP;
+pub use bundle::fault as ca_fault;
 pub use echo::SentSecrets;
 pub use explain::explained;
 pub use grant::Grant;

@@ -318,6 +318,9 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static st
     if let Err(denial) = &observed.permission {
         return Some((denial.reason(), denial.message().to_owned()));
     }
+    if let Some(fault) = &observed.ca_fault {
+        return Some(("CaBundleInvalid", fault.clone()));
+    }
     let namespace = &credential.namespace;
     let proofs = &observed.sources;
     if !proofs.is_empty() && proofs.iter().all(|s| s.present.is_none()) {

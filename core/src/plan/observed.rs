@@ -27,6 +27,8 @@ pub struct Observed {
     pub companions: Vec<Source>,
     /// What is to be said about annotations of the Secrets that have no effect.
     pub unread: Vec<String>,
+    /// Why the issuer's `caBundle` cannot be used.
+    pub ca_fault: Option<String>,
     /// A ServiceAccount that is needed and does not exist, if its watch can tell.
     pub missing_account: Option<String>,
     /// What this process remembers.

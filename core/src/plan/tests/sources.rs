@@ -338,7 +338,10 @@ fn what_has_ended_comes_before_what_is_refused_and_that_before_what_will_end() {
 /// A thing that goes, and the reason that is reported for it.
 type Gone = (&'static str, fn(&mut Observed));
 
-const GOING: [Gone; 4] = [
+const GOING: [Gone; 5] = [
+    ("CaBundleInvalid", |o| {
+        o.ca_fault = Some("certificate 1 of caBundle cannot be a root".to_owned());
+    }),
     ("ClientSecretMissing", |o| o.sources[0].present = None),
     ("NotAuthorizedByIssuer", |o| {
         o.permission = Err(Denial::Namespace("it does not serve secops".to_owned()));

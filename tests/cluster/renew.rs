@@ -1,0 +1,192 @@
+//! `kubectl apicred renew --wait`, and what the cluster's own rules forbid, in their words.
+
+use dev_issuer::Secret;
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    authentication::v1::TokenRequest,
+    core::v1::ServiceAccount,
+};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use testenv::eventually;
+
+use crate::{
+    sign_in::Plugin,
+    support::{LATER, Place, World, run, typed},
+    systems::service_account,
+};
+
+/// Runs `renew --wait`; gives whether it ended well, and what it said.
+async fn renew(world: &World, place: &Place, name: &str, more: &[&str]) -> (bool, String) {
+    let args = [&["renew", name, "-n", &place.namespace, "--wait"], more].concat();
+    let kubeconfig = world.cluster.admin_kubeconfig().into();
+    Plugin::start(&kubeconfig, &args).end().await
+}
+
+/// A policy that denies these requests in the namespace of the place, with this message.
+struct Policy {
+    name: String,
+    policies: Api<ValidatingAdmissionPolicy>,
+    bindings: Api<ValidatingAdmissionPolicyBinding>,
+}
+
+impl Policy {
+    async fn put(place: &Place, rule: Value, message: &str) -> Self {
+        let name = place.namespace.clone();
+        let policy = typed(json!({ "metadata": { "name": name }, "spec": {
+            "matchConstraints": { "resourceRules": [rule] },
+            "validations": [{ "expression": "false", "message": message }],
+        } }));
+        let binding = typed(json!({ "metadata": { "name": name }, "spec": {
+            "policyName": name, "validationActions": ["Deny"],
+            "matchResources": { "namespaceSelector": { "matchLabels": {
+                "kubernetes.io/metadata.name": name,
+            } } },
+        } }));
+        let (policies, bindings) = (Api::all(place.kube.clone()), Api::all(place.kube.clone()));
+        let params = PostParams::default();
+        policies.create(&params, &policy).await.expect("a policy");
+        bindings.create(&params, &binding).await.expect("a binding");
+        Self {
+            name,
+            policies,
+            bindings,
+        }
+    }
+
+    async fn lift(self) {
+        let params = DeleteParams::default();
+        let gone = self.bindings.delete(&self.name, &params).await;
+        gone.expect("it goes");
+        let gone = self.policies.delete(&self.name, &params).await;
+        gone.expect("it goes");
+    }
+}
+
+#[test]
+fn a_renewal_that_is_waited_for_ends_with_its_outcome() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("renew-wait").await;
+        place.create("c", json!({})).await;
+        let first = place.ready("c").await;
+        let (good, said) = renew(world, &place, "c", &[]).await;
+        assert!(
+            good && said.contains("/c renewed: Secret token holds a token valid until "),
+            "{said}"
+        );
+        let second = place.view("token").await.expect("a token");
+        assert_ne!(
+            first.token, second.token,
+            "it is there when the command ends"
+        );
+
+        // The issuer refuses a secret that is new: it may know it soon, so the command waits to its end.
+        let other = vec![Secret::new("another~secret")];
+        place
+            .issuer
+            .set_secrets(&place.client, other)
+            .expect("a secret");
+        let (good, said) = renew(world, &place, "c", &["--timeout", "10s"]).await;
+        let words = "/c was not renewed within 10 s: ClientSecretRefused: ";
+        assert!(!good && said.contains(words), "{said}");
+        assert!(!said.contains(&place.secret), "{said}");
+        // What only somebody can change is not waited for, the second time neither: its status does not change.
+        let scopes = json!({ "allowedScopes": ["api://other/.default"] });
+        let issuer = crate::support::merge(place.entra_issuer(), scopes);
+        place.put_issuer(issuer).await;
+        for _ in 0..2 {
+            let (good, said) = renew(world, &place, "c", &["--timeout", "1m"]).await;
+            let words = "/c was not renewed: ScopeNotAllowed: ";
+            assert!(!good && said.contains(words), "{said}");
+        }
+        let kept = place.view("token").await.expect("a token");
+        assert_eq!(kept.token, second.token);
+
+        place
+            .edit("c", json!({ "spec": { "suspend": true } }))
+            .await;
+        let (good, said) = renew(world, &place, "c", &[]).await;
+        assert!(!good && said.contains("it is suspended"), "{said}");
+
+        let (good, said) = renew(world, &place, "nobody", &[]).await;
+        assert!(
+            !good && said.contains("does not exist; check the name and the namespace"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn a_policy_that_forbids_a_renewal_request_is_quoted_by_the_plugin() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("renew-policy").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        let rule = json!({ "apiGroups": ["apicred.dev"], "apiVersions": ["*"], "resources": ["apicredentials"], "operations": ["UPDATE"] });
+        let policy = Policy::put(&place, rule, "renewals are frozen until Monday").await;
+        eventually(LATER, "a policy in force", async || {
+            let params = PatchParams {
+                dry_run: true,
+                ..PatchParams::default()
+            };
+            let note = Patch::Merge(json!({ "metadata": { "annotations": { "note": "x" } } }));
+            place
+                .credentials()
+                .patch("c", &params, &note)
+                .await
+                .is_err()
+        })
+        .await;
+        let (good, said) = renew(world, &place, "c", &[]).await;
+        let words = format!(
+            "the admission policy {} denies it: \"renewals are frozen until Monday\"; change what it names, or have its owner allow it",
+            policy.name
+        );
+        assert!(!good && said.contains(&words), "{said}");
+        policy.lift().await;
+    });
+}
+
+#[test]
+fn a_policy_that_forbids_the_token_of_a_service_account_is_quoted_and_no_request_is_sent() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("account-policy").await;
+        service_account(&place, "workload", Value::Null).await;
+        let rule = json!({ "apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts/token"], "operations": ["CREATE"] });
+        let policy = Policy::put(&place, rule, "tokens for other clouds need a ticket").await;
+        let accounts: Api<ServiceAccount> = Api::namespaced(place.kube.clone(), &place.namespace);
+        eventually(LATER, "a policy in force", async || {
+            let params = PostParams {
+                dry_run: true,
+                ..PostParams::default()
+            };
+            let wish: TokenRequest = typed(json!({ "spec": { "audiences": [] } }));
+            let made: Result<TokenRequest, _> = accounts
+                .create_subresource("token", "workload", &params, &wish)
+                .await;
+            made.is_err()
+        })
+        .await;
+        let client = json!({ "client": {
+            "id": place.client, "secretRefs": null, "serviceAccount": { "name": "workload" },
+        } });
+        place.create("c", client).await;
+        let told = place.not_ready("c", "ServiceAccountTokenRefused").await;
+        let words = format!(
+            "the admission policy {} denies it: \"tokens for other clouds need a ticket\"",
+            policy.name
+        );
+        assert!(
+            told.contains(&words) && told.contains("ServiceAccount workload"),
+            "{told}"
+        );
+        assert_eq!(place.posts(), 0);
+        policy.lift().await;
+    });
+}
