@@ -1,10 +1,15 @@
 //! What is not understood, and whose words are meant: annotations without effect, writers, issuers of the other kind.
 
+use apicred::api::ClusterTokenIssuer;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use testenv::eventually;
 
-use crate::support::{LATER, World, condition, run};
+use crate::{
+    logs::said,
+    support::{LATER, World, condition, run},
+    systems::service_account,
+};
 
 fn annotated(key: &str, value: impl Into<Value>) -> Value {
     json!({ "metadata": { "annotations": { key: value.into() } } })
@@ -64,6 +69,93 @@ fn an_annotation_that_has_no_effect_is_reported_where_it_stands_until_it_goes() 
             })
             .await;
         assert_eq!(place.posts(), 1, "a note is no reason for a token");
+    });
+}
+
+#[test]
+fn an_annotation_without_effect_is_reported_on_an_issuer_and_for_a_service_account() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("annotated").await;
+        // One that looks like apicred's by its prefix alone.
+        place
+            .edit_secret("source", annotated("apicerd.dev/allowed-issuers", "x"))
+            .await;
+        service_account(
+            &place,
+            "absent-minded",
+            json!({ "apicred.dev/allowed-audience": "x" }),
+        )
+        .await;
+        let account = json!({ "client": {
+            "id": place.client, "secretRefs": null, "serviceAccount": { "name": "absent-minded" },
+        } });
+        place.create("account", account).await;
+        place
+            .create("secret", json!({ "target": { "secretName": "other" } }))
+            .await;
+        for (name, part) in [
+            (
+                "account",
+                "on ServiceAccount absent-minded the annotation apicred.dev/allowed-audience is not known; did you mean apicred.dev/allowed-audiences?",
+            ),
+            (
+                "secret",
+                "on Secret source the annotation apicerd.dev/allowed-issuers is not known; did you mean apicred.dev/allowed-issuers?",
+            ),
+        ] {
+            place
+                .until(name, "what was meant", |c| {
+                    let told = condition(c, "AnnotationsIgnored")?.message;
+                    told.contains(part).then_some(())
+                })
+                .await;
+            // The condition and its event are one line of the log.
+            let lines = said(world, Some(&place.namespace), name);
+            let about = lines.iter().filter(|l| l.ends_with("AnnotationUnknown"));
+            assert!(about.count() <= 1, "{lines:?}");
+            let log = world.lines_about(Some(&place.namespace), name);
+            let twice = log.iter().filter(|l| l["reason"] == "AnnotationUnknown");
+            assert!(twice.count() <= 1, "{log:?}");
+        }
+        let issuer = async |value: Value| {
+            let change = Patch::Merge(annotated("apicred.dev/allowed-issuers", value));
+            let params = PatchParams::default();
+            let issuers = place.issuers();
+            let patched = issuers.patch(&place.issuer_name, &params, &change).await;
+            patched.expect("an annotation");
+        };
+        issuer(json!("https://login.example")).await;
+        place
+            .issuer_says(
+                "AnnotationUnknown",
+                &["apicred.dev/allowed-issuers belongs on the Secret"],
+            )
+            .await;
+        let ready = place.issuer_ready().await;
+        eventually(LATER, "an event", async || {
+            let events = place.events_in("default", &place.issuer_name).await;
+            let told = events
+                .iter()
+                .any(|e| e.0 == "Warning" && e.1 == "AnnotationUnknown");
+            told.then_some(()).ok_or_else(|| format!("{events:?}"))
+        })
+        .await;
+        issuer(Value::Null).await;
+        eventually(LATER, "silence", async || {
+            let conditions = place
+                .issuer_ready()
+                .await
+                .status
+                .unwrap_or_default()
+                .conditions;
+            (conditions.len() == 1)
+                .then_some(())
+                .ok_or_else(|| format!("{conditions:?}"))
+        })
+        .await;
+        let generation = |issuer: &ClusterTokenIssuer| issuer.metadata.generation;
+        assert_eq!(generation(&ready), generation(&place.issuer_ready().await));
     });
 }
 
