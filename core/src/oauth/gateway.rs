@@ -122,7 +122,7 @@ fn by_fields(fields: &Map<String, Value>) -> Option<By> {
     known.filter(|_| few).map(|(_, name)| By::Gateway(name))
 }
 
-/// The code of a fault of Apigee's policy OAuthV2, without what stands before it.
+/// The code of a fault of Apigee's policy `OAuthV2`, without what stands before it.
 pub(super) fn apigee_code(fields: &Map<String, Value>) -> Option<&str> {
     let code = fields.get("fault")?.get("detail")?.get("errorcode")?;
     let code = code.as_str()?;

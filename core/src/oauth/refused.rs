@@ -33,7 +33,7 @@ const WORDS: [&str; 6] = [
     "reason",
     "detail",
 ];
-/// The same inside of an object of the error: Google, Stripe, ServiceNow, JSON:API.
+/// The same inside of an object of the error: Google, Stripe, `ServiceNow`, JSON:API.
 const INNER_WORDS: [&str; 7] = [
     "error_description",
     "message",
