@@ -387,7 +387,7 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
         (vec![page(), Status(404), page(), Status(404)], Class::Transient, None, &["is a web page", "HTTP 404"]),
         (vec![away(), Status(404), away(), Status(404)], Class::Transient, Some(301), &["redirects to https://o.example.com, which apicred does not follow", "set issuerUrl to the issuer there"]),
         (vec![Status(404), Seen::Later(503, Duration::from_secs(7))], Class::Transient, Some(503), &["cannot be read now", "left alone for 7 s", "HTTP 404"]),
-        (vec![Seen::Later(429, Duration::from_secs(3600))], Class::Transient, Some(429), &["left alone for 3600 s"]),
+        (vec![Seen::Later(429, Duration::from_hours(1))], Class::Transient, Some(429), &["left alone for 3600 s"]),
         (vec![coded(), Status(404)], Class::Transient, None, &["is compressed with br", "accept-encoding: identity", "oauth2.tokenUrl", "HTTP 404"]),
         (vec![page(), coded()], Class::Transient, None, &["is compressed with br", "is a web page"]),
         (vec![Redirect(302, None), Status(404)], Class::Transient, Some(302), &["no https address"]),
