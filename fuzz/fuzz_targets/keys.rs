@@ -42,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(!text.is_empty() && !text.chars().any(char::is_control));
     }
     if let Ok(material) = Material::from_secret_bytes(data)
-        && let Some(form) = material.odd()
+        && let Some(form) = material.odd("client-1")
     {
         assert!(form.len() < 200 && form.chars().all(|c| !c.is_control()));
     }

@@ -123,7 +123,11 @@ pub(super) async fn acquire(
             }
         };
         let (used, with) = (read.used.clone(), read.with.clone());
-        let (odd, content) = (read.material.odd(), read.fingerprint.clone());
+        let odd = read.material.odd(&credential.client_id);
+        let odd = odd.map(|form| (used.clone(), "client secret", form));
+        let supplied = oauth::odd_supply(&credential.grant, &read.supplies);
+        let supplied = supplied.map(|odd| (with.get(odd.place).cloned(), odd.noun, odd.form));
+        let content = read.fingerprint.clone();
         let published = Published::of(observed.record());
         match one(
             context,
@@ -153,8 +157,14 @@ pub(super) async fn acquire(
                     ));
                     refused.push(not_working(mark.clone(), &refusal, Some(content)));
                 }
-                if let (true, Some(odd), Some(mark)) = (refusal.about_client, odd, &used) {
-                    Box::pin(hint::report(context, &credential.namespace, mark, &odd)).await;
+                let odd = if refusal.about_client {
+                    odd
+                } else {
+                    supplied.filter(|_| blames_grant(&refusal))
+                };
+                if let Some((Some(mark), noun, form)) = odd {
+                    let told = hint::report(context, &credential.namespace, &mark, noun, &form);
+                    Box::pin(told).await;
                     refusal.next_step.push_str(&format!(
                         "; what is stored has an odd form, which the events of Secret {} and the operator's log describe",
                         mark.name
@@ -178,6 +188,13 @@ pub(super) async fn acquire(
         refused.extend(with.into_iter().map(|m| not_working(m, &refusal, None)));
     }
     Err(Box::pin(unless_moved(context, credential, &endpoint, refusal)).await)
+}
+
+/// Does the issuer refuse what the grant sends, as far as can be told?
+fn blames_grant(refusal: &Refusal) -> bool {
+    let refused = matches!(refusal.class, Class::Denied | Class::NeedsUser)
+        || refusal.error.as_deref() == Some("invalid_request");
+    refused && refusal.stage == Stage::Answered && refusal.http_status.is_some()
 }
 
 /// A document whose endpoint proves wrong is read again. If it names another one by now, the next try is soon.

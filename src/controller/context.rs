@@ -21,6 +21,7 @@ use super::{
     endpoints::Endpoints,
     flights::Flights,
     gate::Gate,
+    hint::Hints,
     identity::IdentityEnvironment,
     ids,
     index::{Index, IssuerName},
@@ -121,6 +122,8 @@ pub(super) struct Context {
     /// Answers of refreshes whose credential is gone, and that are not stored yet.
     pub(super) orphans: Orphans,
     pub(super) endpoints: Endpoints,
+    /// Odd forms of secrets that were told.
+    pub(super) hints: Hints,
     pub(super) digest_key: KeyKeeper,
     pub(super) head: Head,
     pub(super) doubts: Doubts,
@@ -286,6 +289,7 @@ impl Context {
             spent: Mutex::default(),
             orphans: Orphans::default(),
             endpoints: Endpoints::default(),
+            hints: Hints::default(),
             head: Head::default(),
             doubts: Doubts::default(),
             authority: OnceLock::new(),

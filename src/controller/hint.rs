@@ -1,29 +1,84 @@
-//! Tells those who may read a Secret that the client secret in it has an odd form: in the log, and as an Event on the Secret.
+//! Tells those who may read a Secret that what an issuer refused has an odd form: in the log, and as an Event on the Secret.
 //! The status of a credential has more readers, and says where to look.
 
+use std::{collections::HashMap, sync::Mutex};
+
 use aws_lc_rs::digest::{SHA256, digest};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, api::PostParams};
 
-use super::{calls::call_once, context::Context, ids};
+use super::{
+    calls::call_once,
+    context::{Context, lock},
+    ids,
+};
 use crate::publish::SourceMark;
 
 /// Longest name of a Secret that goes into the name of an Event, which ends at 253 characters.
 const MAX_STEM: usize = 200;
 
-/// Tells it. `form`: the rest of a sentence that begins with "what is stored", without anything of the value.
-pub(super) async fn report(context: &Context, namespace: &str, mark: &SourceMark, form: &str) {
+/// What was told is not told again within this time: as long as the API server keeps an Event.
+const QUIET: SignedDuration = SignedDuration::from_hours(1);
+/// Forms that are remembered as told.
+const MAX_TOLD: usize = 1024;
+
+/// What was told, when, and how often it came since.
+#[derive(Default)]
+pub(super) struct Hints(Mutex<HashMap<String, (Timestamp, u32)>>);
+
+impl Hints {
+    /// Is it told now, and how often did it come since it was told last?
+    fn note(&self, name: &str, now: Timestamp) -> Option<u32> {
+        let mut all = lock(&self.0);
+        let recent = |at: Timestamp| {
+            let age = now.duration_since(at);
+            age < QUIET && !age.is_negative()
+        };
+        if let Some((at, repeats)) = all.get_mut(name) {
+            if recent(*at) {
+                *repeats = repeats.saturating_add(1);
+                return None;
+            }
+            *at = now;
+            return Some(std::mem::take(repeats));
+        }
+        if all.len() >= MAX_TOLD {
+            all.retain(|_, (at, _)| recent(*at));
+        }
+        if all.len() < MAX_TOLD {
+            all.insert(name.to_owned(), (now, 0));
+        }
+        Some(0)
+    }
+}
+
+/// Tells it once, and repeats as a number. `noun`: what should be stored. `form`: the rest of a sentence that begins with
+/// "what is stored", without anything of the value.
+pub(super) async fn report(
+    context: &Context,
+    namespace: &str,
+    mark: &SourceMark,
+    noun: &str,
+    form: &str,
+) {
+    let event = event(namespace, mark, (noun, form), context);
+    let name = event.metadata.name.as_deref().unwrap_or_default();
+    let known = format!("{namespace}/{name}");
+    let Some(repeats) = context.hints.note(&known, context.clock.now()) else {
+        return;
+    };
     tracing::warn!(
         namespace,
         secret = mark.name,
         key = mark.key,
         form,
-        "the issuer refused a client secret of an odd form"
+        repeats,
+        "the issuer refused a {noun} of an odd form"
     );
-    let event = event(namespace, mark, form, context);
     let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
     let params = PostParams::default();
     let sent = api.create(&params, &event);
@@ -36,7 +91,12 @@ pub(super) async fn report(context: &Context, namespace: &str, mark: &SourceMark
     }
 }
 
-fn event(namespace: &str, mark: &SourceMark, form: &str, context: &Context) -> Event {
+fn event(
+    namespace: &str,
+    mark: &SourceMark,
+    (noun, form): (&str, &str),
+    context: &Context,
+) -> Event {
     // One for each content of the Secret and each form, however often the issuer refuses it.
     let told = format!("{}/{}/{}/{form}", mark.uid, mark.version, mark.key);
     let digest = digest(&SHA256, told.as_bytes());
@@ -50,10 +110,17 @@ fn event(namespace: &str, mark: &SourceMark, form: &str, context: &Context) -> E
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(context.clock.now())),
         note: Some(format!(
-            "the issuer refused the client secret under key {}: what is stored {form}",
+            "the issuer refused the {noun} under key {}: what is stored {form}",
             mark.key
         )),
-        reason: Some("ClientSecretForm".to_owned()),
+        reason: Some(
+            if noun == "client secret" {
+                "ClientSecretForm"
+            } else {
+                "GrantSecretForm"
+            }
+            .to_owned(),
+        ),
         regarding: Some(ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Secret".to_owned()),
@@ -66,5 +133,28 @@ fn event(namespace: &str, mark: &SourceMark, form: &str, context: &Context) -> E
         reporting_instance: Some(context.settings.instance.clone()),
         type_: Some("Warning".to_owned()),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::at;
+
+    #[test]
+    fn a_form_is_told_once_an_hour_with_the_number_of_its_repeats() {
+        let hints = Hints::default();
+        assert_eq!(hints.note("a", at(0)), Some(0));
+        assert_eq!(hints.note("a", at(5)), None);
+        assert_eq!(hints.note("b", at(5)), Some(0));
+        assert_eq!(hints.note("a", at(3599)), None);
+        assert_eq!(hints.note("a", at(3600)), Some(2));
+        assert_eq!(hints.note("a", at(3601)), None);
+        // The clock went back.
+        assert_eq!(hints.note("a", at(-10)), Some(1));
+        for n in 0..2 * MAX_TOLD {
+            assert_eq!(hints.note(&format!("n{n}"), at(0)), Some(0));
+        }
+        assert!(lock(&hints.0).len() <= MAX_TOLD);
     }
 }

@@ -151,6 +151,9 @@ pub(super) async fn read(
     let (mut with, mut supplies, mut state) = (Vec::new(), Vec::new(), None);
     for need in credential.grant.needs() {
         let (reference, take): (_, Taken) = match &need {
+            Need::Word(reference) if matches!(credential.grant, Grant::Static(_)) => {
+                (reference, oauth::static_key)
+            }
             Need::Word(reference) => (reference, oauth::word),
             Need::File(reference) => (reference, oauth::file),
             Need::Account(_) => {

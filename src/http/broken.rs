@@ -10,6 +10,7 @@ use crate::credential::addresses::{AddressNotAllowed, NameNotFound};
 use crate::oauth::{
     Class, Refusal, Stage,
     chain::{self, Refused},
+    echo::Net,
 };
 
 /// How deep causes are followed.
@@ -24,6 +25,8 @@ pub(super) struct Way {
     pub(super) proxy: Option<WithUser>,
     /// Is a client certificate shown if the server asks for one?
     pub(super) shows: bool,
+    /// Cuts out of a certificate's names what is secret in the request: a server may have read it before.
+    pub(super) hide: Option<Net>,
     /// What was seen in handshakes since the request began.
     pub(super) seen: Count,
 }
@@ -237,7 +240,13 @@ fn tls_refusal(error: &rustls::Error, way: &Way) -> Refusal {
                 _ => None,
             };
             failed(match (refused, cause) {
-                (Some(refused), _) => chain::sentence(refused, &way.host, way.proxy.is_some()),
+                (Some(refused), _) => {
+                    let refused = match &way.hide {
+                        Some(net) => refused.without(net),
+                        None => refused.clone(),
+                    };
+                    chain::sentence(&refused, &way.host, way.proxy.is_some())
+                }
                 (None, CertificateError::BadSignature) => {
                     "the server's signature does not fit its certificate; its certificate and private key do not belong together".to_owned()
                 }

@@ -42,8 +42,8 @@ use crate::{
         proxy::Proxy,
     },
     oauth::{
-        Class, Method, RawAnswer, Refusal, TlsIdentity, TokenRequest, bundle, chain::Card, encode,
-        unread,
+        Class, Method, RawAnswer, Refusal, SentSecrets, TlsIdentity, TokenRequest, bundle,
+        chain::Card, encode, unread,
     },
 };
 
@@ -140,6 +140,8 @@ struct Chosen {
     before: Count,
     proxy: Option<WithUser>,
     shows: bool,
+    /// What is secret in the request.
+    secrets: Option<SentSecrets>,
     host: String,
     port: u16,
 }
@@ -152,6 +154,7 @@ impl Chosen {
             port: self.port,
             proxy: self.proxy,
             shows: self.shows,
+            hide: self.secrets.as_ref().map(|secrets| secrets.net(&self.host)),
             seen: self.seen.count().since(self.before),
         }
     }
@@ -218,7 +221,8 @@ impl Http {
         // Shorter than the whole, so that a connection that never stood is told from an answer that did not come.
         let fresh = manner.fresh.then(|| CONNECT.min(manner.deadline * 3 / 4));
         let way = (request.tls.as_ref(), request.local, fresh);
-        let chosen = self.client(issuer, &request.url, way).await?;
+        let mut chosen = self.client(issuer, &request.url, way).await?;
+        chosen.secrets = Some(SentSecrets::of(&request));
         let client = &chosen.client;
         let mut headers = HeaderMap::new();
         if request.method == Method::Post {
@@ -346,6 +350,7 @@ impl Http {
             seen: warm.seen,
             proxy: proxy.map(|p| WithUser(p.credentials().is_some())),
             shows: identity.is_some(),
+            secrets: None,
             host: url.host_str().unwrap_or_default().to_owned(),
             port: url.port_or_known_default().unwrap_or_default(),
         })

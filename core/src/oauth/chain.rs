@@ -10,6 +10,7 @@ use rustls::{
 };
 use x509_parser::prelude::{GeneralName, X509Certificate};
 
+use super::echo::Net;
 use crate::printable::printable;
 
 /// Longest distinguished name that is shown, in characters.
@@ -109,6 +110,25 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Refused {
+    /// The same without what the server repeats of secrets. What is in `caBundle` is the administrator's.
+    #[must_use]
+    pub fn without(&self, net: &Net) -> Self {
+        let cut = |card: &Card| Card {
+            subject: net.cut(&card.subject),
+            issuer: net.cut(&card.issuer),
+            names: card.names.iter().map(|name| net.cut(name)).collect(),
+            ..card.clone()
+        };
+        Self {
+            cause: self.cause.clone(),
+            shown: Shown {
+                leaf: self.shown.leaf.as_ref().map(cut),
+                above: self.shown.above.iter().map(cut).collect(),
+                ..self.shown.clone()
+            },
+        }
+    }
+
     /// As an error of rustls, which keeps it as its source.
     pub fn into_error(self) -> rustls::Error {
         let own = rustls::OtherError(Arc::new(self));

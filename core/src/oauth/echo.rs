@@ -24,7 +24,7 @@ const WINDOW: usize = 6;
 /// was not sent.
 const TOKEN_LIKE: usize = 16;
 /// In the place of what is cut out.
-pub(crate) const CUT: &str = "[…]";
+pub const CUT: &str = "[…]";
 /// Longest issuer, subject or audience that is shown of an assertion.
 const MOST_CLAIM: usize = 256;
 
@@ -135,6 +135,18 @@ impl SentSecrets {
         ))
     }
 
+    /// What cuts the secrets out of names that a server shows, such as those of its certificate. Its host is no secret.
+    #[must_use]
+    pub fn net(&self, host: &str) -> Net {
+        let chosen: Vec<String> = self
+            .chosen
+            .iter()
+            .cloned()
+            .chain([host.to_owned()])
+            .collect();
+        Net::of(&self.secrets, &chosen)
+    }
+
     /// The words without secrets, in one line of bounded length. `None`: nothing is left to be said.
     pub(super) fn quote(&self, words: &str) -> Option<String> {
         let net = Net::of(&self.secrets, &self.chosen);
@@ -191,17 +203,14 @@ fn without_tokens(text: &str) -> String {
 }
 
 /// Parts of secrets, in lower case.
-pub(crate) struct Net {
+pub struct Net {
     windows: HashSet<[char; WINDOW]>,
     /// Secrets that are shorter than a window.
     short: Vec<Vec<char>>,
 }
 
 impl Net {
-    pub(crate) fn of<'a>(
-        secrets: impl IntoIterator<Item = &'a SecretString>,
-        chosen: &[String],
-    ) -> Self {
+    pub fn of<'a>(secrets: impl IntoIterator<Item = &'a SecretString>, chosen: &[String]) -> Self {
         let mut net = Self {
             windows: HashSet::new(),
             short: Vec::new(),
@@ -252,7 +261,8 @@ impl Net {
         self.hits(text).contains(&true)
     }
 
-    pub(crate) fn cut(&self, text: &str) -> String {
+    #[must_use]
+    pub fn cut(&self, text: &str) -> String {
         let mut out = String::new();
         let mut inside = false;
         for (c, hit) in text.chars().zip(self.hits(text)) {

@@ -11,7 +11,7 @@ mod classes;
 mod client_auth;
 pub mod consent;
 pub mod discovery;
-pub(crate) mod echo;
+pub mod echo;
 pub mod encode;
 mod explain;
 mod gateway;
@@ -50,7 +50,7 @@ pub(crate) use lifetime::claims_of;
 pub(crate) use lifetime::is_guid;
 pub use lifetime::{audiences, is_legacy_account_token};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
-pub use needs::{Material, Need, account_audience, file, word};
+pub use needs::{Material, Need, Odd, account_audience, file, odd_supply, static_key, word};
 pub use refusal::{Class, Refusal, Stage, error_code};
 pub use request::{
     Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, known_endpoint, request,

@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Local, TokenEndpoint, keys::Identity, pem, secret_form};
+use super::{Grant, Local, TokenEndpoint, keys::Identity, pem, secret_form};
 use crate::{
     api::{Cloud, SecretKeyRef},
     credential::{AccountToken, Credential, Endpoint},
@@ -69,9 +69,9 @@ impl Material {
 
     /// The odd form of a client secret that was refused, if it has one: the rest of a sentence that begins with "what is
     /// stored". For those alone who may read the Secret.
-    pub fn odd(&self) -> Option<String> {
+    pub fn odd(&self, client_id: &str) -> Option<String> {
         match self {
-            Self::Secret(secret) => secret_form::of_secret(secret.expose_secret()),
+            Self::Secret(secret) => secret_form::of_secret(secret.expose_secret(), client_id),
             _ => None,
         }
     }
@@ -92,6 +92,52 @@ impl Material {
             Self::Secret(secret) => secret.expose_secret(),
             Self::Signer(identity) | Self::Tls(identity) => identity.essence(),
         }
+    }
+}
+
+/// What a grant draws on, in a form that the issuer may have refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Odd {
+    /// Its place among the Secrets of the grant.
+    pub place: usize,
+    /// What it should be.
+    pub noun: &'static str,
+    /// The rest of a sentence that begins with "what is stored". For those alone who may read the Secret.
+    pub form: String,
+}
+
+/// The first of a grant's supplies that has an odd form.
+pub fn odd_supply(grant: &Grant, supplies: &[SecretString]) -> Option<Odd> {
+    let needs = grant.needs();
+    let stored = needs.iter().zip(supplies);
+    let stored = stored.filter(|(need, _)| need.reference().is_some());
+    stored.enumerate().find_map(|(place, (need, supply))| {
+        let text = supply.expose_secret();
+        let (noun, form) = match (grant, need) {
+            (_, Need::File(_) | Need::Account(_))
+            | (Grant::ClientCredentials | Grant::Static(_), _) => return None,
+            (Grant::RefreshToken(_), _) => ("refresh token", secret_form::of_refresh_token(text)),
+            (Grant::Password(_), _) => ("password", secret_form::of_password(text)),
+            (Grant::OnBehalfOf(_) | Grant::JwtBearer(_) | Grant::TokenExchange(_), _) => {
+                ("token", secret_form::of_token(text))
+            }
+        };
+        form.map(|form| Odd { place, noun, form })
+    })
+}
+
+/// A static key out of a Secret: [`word`], but blanks, line ends and marks around it are taken off, since what is published
+/// must work as it stands.
+///
+/// # Errors
+/// A sentence for the user when the bytes cannot be one.
+pub fn static_key(bytes: &[u8]) -> Result<SecretString, String> {
+    let text = input::text(bytes).map_err(|why| format!("{why}; store the key itself, as text"))?;
+    let around = |c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0';
+    let key = word(text.trim_matches(around).as_bytes())?;
+    match secret_form::of_static_key(key.expose_secret()) {
+        Some(form) => Err(form),
+        None => Ok(key),
     }
 }
 

@@ -16,10 +16,18 @@ const LENIENT: GeneralPurposeConfig =
 /// Shortest text that is taken for the origin of base64 or of hexadecimal digits: shorter ones come by chance.
 const LEAST: usize = 12;
 
-/// The odd form of a text: the rest of a sentence that begins with "what is stored".
-pub(super) fn of_secret(text: &str) -> Option<String> {
-    let rules: [fn(&str) -> Option<String>; 13] = [
-        pem_text,
+type Rule = fn(&str) -> Option<String>;
+
+/// The odd form of a client secret: the rest of a sentence that begins with "what is stored".
+pub(super) fn of_secret(text: &str, client_id: &str) -> Option<String> {
+    if !client_id.is_empty() && text.trim().eq_ignore_ascii_case(client_id) {
+        return Some("is the id of the client (client.id) and no secret; store the secret that the issuer showed with it".to_owned());
+    }
+    if pem_text(text).is_some() {
+        return Some("is PEM (a certificate or a key) and no client secret; use client.certificate or client.mtls for it".to_owned());
+    }
+    // What is around it is told first, and what is inside of that next.
+    let rules: [Rule; 12] = [
         json,
         reference,
         placeholder,
@@ -33,13 +41,68 @@ pub(super) fn of_secret(text: &str) -> Option<String> {
         hexadecimal,
         typographic,
     ];
-    // What is around it is told first, and what is inside of that next.
+    first(&rules, text)
+}
+
+/// The same of a refresh token. Those of some issuers are GUIDs, base64 or hexadecimal digits.
+pub(super) fn of_refresh_token(text: &str) -> Option<String> {
+    first(&AROUND, text).or_else(|| escaped(text))
+}
+
+/// The same of a token that another one is requested with.
+pub(super) fn of_token(text: &str) -> Option<String> {
+    of_refresh_token(text).or_else(|| encoded(text))
+}
+
+/// The same of a password, which may have blanks inside, and be anything.
+pub(super) fn of_password(text: &str) -> Option<String> {
+    let rules: [Rule; 7] = [
+        pem_text,
+        json,
+        reference,
+        placeholder,
+        quoted,
+        invisible,
+        encoded,
+    ];
+    let ends = || (text.trim() != text).then(|| blank(text)).flatten();
+    first(&rules, text).or_else(ends)
+}
+
+/// What makes a static key one that cannot be published, as no issuer judges it: what is certainly not the key itself, and
+/// what no header can carry.
+pub(super) fn of_static_key(text: &str) -> Option<String> {
+    let other = || {
+        let odd = text.chars().find(|c| !c.is_ascii_graphic())?;
+        Some(format!(
+            "has a character that no HTTP header can carry (U+{:04X}); store the key as it was copied from its issuer",
+            u32::from(odd)
+        ))
+    };
+    first(&AROUND, text).or_else(other)
+}
+
+/// What is around a value, or stands in its place.
+const AROUND: [Rule; 10] = [
+    pem_text,
+    json,
+    reference,
+    placeholder,
+    assignment,
+    header,
+    quoted,
+    invisible,
+    blank,
+    typographic,
+];
+
+fn first(rules: &[Rule], text: &str) -> Option<String> {
     rules.iter().find_map(|rule| rule(text))
 }
 
 fn pem_text(text: &str) -> Option<String> {
     if text.contains("-----BEGIN ") {
-        return Some("is PEM (a certificate or a key) and no client secret; use client.certificate or client.mtls for it".to_owned());
+        return Some("is PEM (a certificate or a key); store the value itself".to_owned());
     }
     None
 }
@@ -61,7 +124,7 @@ fn reference(text: &str) -> Option<String> {
         );
     }
     if lower.starts_with("https://") || lower.starts_with("http://") {
-        return Some("is a URL and no client secret; store the value itself".to_owned());
+        return Some("is a URL; store the value itself".to_owned());
     }
     None
 }
@@ -163,7 +226,8 @@ fn header(text: &str) -> Option<String> {
         || lower.starts_with("authorization:")
     {
         return Some(
-            "is the value of an Authorization header; store the client secret alone".to_owned(),
+            "is the value of an Authorization header; store it without the word in front"
+                .to_owned(),
         );
     }
     None
@@ -228,7 +292,10 @@ fn blank(text: &str) -> Option<String> {
 }
 
 /// The names that secrets have in JSON, as portals, command lines and other tools write it.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 13] = [
+    "refresh_token",
+    "refreshToken",
+    "access_token",
     "client_secret",
     "clientSecret",
     "secretText",
@@ -276,11 +343,8 @@ fn id(text: &str) -> Option<String> {
 }
 
 fn encoded(text: &str) -> Option<String> {
-    if text.starts_with('%') || percent(text) {
-        return Some(
-            "looks URL-encoded (%XX); store the value as it is, since apicred encodes it"
-                .to_owned(),
-        );
+    if let Some(told) = escaped(text) {
+        return Some(told);
     }
     let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let decoded = [&STANDARD, &URL_SAFE]
@@ -305,6 +369,12 @@ fn encoded(text: &str) -> Option<String> {
     Some(format!(
         "looks like {what}{end}; stringData takes the value as it is, and kubectl create secret as well"
     ))
+}
+
+fn escaped(text: &str) -> Option<String> {
+    (text.starts_with('%') || percent(text)).then(|| {
+        "looks URL-encoded (%XX); store the value as it is, since apicred encodes it".to_owned()
+    })
 }
 
 /// Is there an escape of a form in it, and none that is broken?

@@ -517,6 +517,7 @@ fn each_cause_of_no_connection_has_its_own_words() {
         port: 8443,
         proxy: None,
         shows: false,
+        hide: None,
         seen: Count {
             begun,
             ..Count::default()
@@ -722,6 +723,49 @@ async fn cut_short(port: u16, with: Vec<u8>) -> u16 {
         }
     });
     own
+}
+
+/// A server that has read a secret before may show it to others in its next certificate.
+#[test]
+fn a_certificate_does_not_repeat_a_secret_to_those_who_read_messages() {
+    run(async {
+        let (secret, host) = ("hT9~xkCd-42-QqZz", "localhost");
+        let encoded = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
+        let top = root("Root");
+        for (subject, name) in [
+            (secret, "other.example"),
+            ("server", "ht9-xkcd-42-qqzz.example"),
+            (&*encoded, "other.example"),
+            ("a hT9~xkCd here", "xkcd-42-qqzz.localhost"),
+        ] {
+            let mut params = for_names(&[name]);
+            params.distinguished_name.push(DnType::CommonName, subject);
+            let (itself, _) = Shows::itself(&params);
+            for (shows, bundle) in [
+                (Shows::leaf(&params, &top, &[]), top.pem()),
+                (itself, top.pem()),
+            ] {
+                let port = start(tls(&shows)).await;
+                let request = TokenRequest {
+                    method: Method::Post,
+                    url: Url::parse(&format!("https://{host}:{port}/")).unwrap(),
+                    headers: Vec::new(),
+                    body: SecretString::from(format!("client_id=c&client_secret={encoded}")),
+                    tls: None,
+                    local: false,
+                };
+                let http = Http::default();
+                let issuer = issuer(Some(&bundle));
+                let sent = http.exchange(&issuer, request, Manner::default());
+                let told = sent.await.err().unwrap().refusal.message();
+                for part in ["hT9~xkCd", "42-QqZz", "xkcd-42", "42-qqzz"] {
+                    assert!(!told.contains(part), "{subject} {name}: {told}");
+                }
+                assert!(told.contains("localhost"), "{told}");
+                assert!(told.contains("certificate"), "{told}");
+            }
+        }
+    });
 }
 
 /// An issuer whose credentials show certificates is reached, whatever its server says to a client without one.

@@ -9,7 +9,14 @@ use rcgen::{
     PKCS_RSA_SHA256, RsaKeySize,
 };
 
-use crate::oauth::{Identity, Material, file, keys::SigningKey};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use crate::{
+    credential::{Issuer, IssuerLookup, parse},
+    fixtures::{cluster_issuer, object},
+    oauth::{Identity, Material, file, keys::SigningKey, odd_supply, static_key},
+};
 
 const SECRET: &str = "demo~secret.1";
 
@@ -65,6 +72,8 @@ fn what_a_refused_secret_looks_like_is_told_and_not_what_it_is() {
         ("https://demo.vault.azure.net/secrets/demo", Some("reference")), ("@Microsoft.KeyVault(SecretUri=https://demo/)", Some("reference")),
         ("op://demo/demo/demo", Some("reference")), ("https://demo.example/demo", Some("a URL")),
         ("64656d6f7e7365637265742e31", Some("hexadecimal")),
+        ("demo-client", Some("the id of the client")), ("DEMO-CLIENT ", Some("the id of the client")), ("demo-client-2", None),
+        ("REPLACE_ME", placeholder), ("<secret>", placeholder), ("secret=demo~secret.1", line), ("bearer demo~secret.1", Some("Authorization header")),
     ]
     .into_iter()
     .map(|(text, told)| (text.to_owned(), told))
@@ -84,7 +93,7 @@ fn what_a_refused_secret_looks_like_is_told_and_not_what_it_is() {
     for (stored, told) in cases {
         let material = Material::from_secret_bytes(stored.as_bytes())
             .unwrap_or_else(|problem| panic!("{stored}: {problem}"));
-        match (material.odd(), told) {
+        match (material.odd("demo-client"), told) {
             (None, None) => {}
             (Some(odd), Some(word)) => {
                 assert!(odd.contains(word), "{stored}: {odd}");
@@ -94,7 +103,118 @@ fn what_a_refused_secret_looks_like_is_told_and_not_what_it_is() {
             (odd, _) => panic!("{stored}: {odd:?}"),
         }
     }
-    assert_eq!(Material::None.odd(), None);
+    assert_eq!(Material::None.odd(""), None);
+}
+
+#[test]
+fn a_static_key_is_published_as_it_works_or_refused() {
+    for (stored, key) in [
+        (&b"demo-key-1"[..], "demo-key-1"),
+        (b"demo-key-1\n", "demo-key-1"),
+        (b"demo-key-1\r\n\r\n", "demo-key-1"),
+        (b" \t demo-key-1 \n", "demo-key-1"),
+        (b"\xef\xbb\xbfdemo-key-1\n", "demo-key-1"),
+        (b"\xff\xfed\0e\0m\0o\0\n\0", "demo"),
+        (b"demo-key-1\0", "demo-key-1"),
+        (b"\xc2\xa0demo-key-1\xe2\x80\xa8", "demo-key-1"),
+        (
+            b"6f1c8f0e-8a3d-4b7e-9c55-0d2f1e6a7b8c",
+            "6f1c8f0e-8a3d-4b7e-9c55-0d2f1e6a7b8c",
+        ),
+        (b"ZGVtb35zZWNyZXQuMQ==", "ZGVtb35zZWNyZXQuMQ=="),
+        (b"a=b", "a=b"),
+    ] {
+        let read = static_key(stored).unwrap_or_else(|problem| panic!("{stored:?}: {problem}"));
+        assert_eq!(read.expose_secret(), key, "{stored:?}");
+    }
+    for (stored, told) in [
+        (&b""[..], "is empty"),
+        (b" \n", "is empty"),
+        (b"demo key", "blank inside"),
+        (b"demo\nkey", "line break"),
+        (b"demo\xc2\xa0key", "blank inside"),
+        (
+            b"demo\xe2\x80\x8bkey",
+            "invisible character (U+200B) inside",
+        ),
+        (b"demo\xe2\x80\x93key", "typographic"),
+        (
+            "d\u{e9}mo-key".as_bytes(),
+            "no HTTP header can carry (U+00E9)",
+        ),
+        (b"changeme", "placeholder"),
+        (b"<api-key>", "placeholder"),
+        (b"${DEMO_KEY}", "placeholder"),
+        (b"Bearer demo-key", "Authorization header"),
+        (b"\"demo-key\"", "quotation marks"),
+        (b"API_KEY=demo-key", "whole line"),
+        (b"{\"token\":\"demo-key\"}", "JSON object"),
+        (b"-----BEGIN CERTIFICATE-----", "PEM"),
+        (b"op://demo/demo", "reference"),
+        (b"\x1f\x8b\x08\0", "gzip"),
+    ] {
+        let problem = static_key(stored).map(|_| ()).expect_err(told);
+        assert!(problem.contains(told), "{stored:?}: {problem}");
+        assert!(!problem.contains("demo"), "{stored:?}: {problem}");
+    }
+}
+
+#[test]
+fn what_a_grant_draws_on_is_looked_at_as_well() {
+    let key = || json!({ "name": "s", "key": "k" });
+    let grant = |spec: Value| {
+        let issuer = json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } });
+        let issuer = Issuer::cluster(&cluster_issuer(&issuer)).unwrap();
+        let change = json!({ "grant": spec });
+        let parsed = parse(&object(&change), |_| IssuerLookup::Found(issuer));
+        parsed.unwrap().grant
+    };
+    let refresh = grant(json!({ "refreshToken": { "secretRef": key() } }));
+    let password = grant(json!({ "password": { "username": "ada", "passwordRef": key() } }));
+    let bearer = grant(json!({ "jwtBearer": { "assertionRef": key() } }));
+    let exchange = grant(json!({ "tokenExchange": {
+        "subject": { "serviceAccount": { "name": "robot" } }, "actor": { "secretRef": key() },
+    } }));
+    let rt = "refresh token";
+    #[rustfmt::skip]
+    let rows = [
+        (&refresh, "1//0gDemo-rt", None),
+        (&refresh, "ZGVtb35zZWNyZXQuMQ==", None),
+        (&refresh, "6f1c8f0e-8a3d-4b7e-9c55-0d2f1e6a7b8c", None),
+        (&refresh, "1%2F%2F0gDemo", Some((rt, "URL-encoded"))),
+        (&refresh, "\"demo-rt\"", Some((rt, "quotation"))),
+        (&refresh, "refresh_token=demo-rt", Some((rt, "whole line"))),
+        (&refresh, "{\"refresh_token\":\"demo\"}", Some((rt, "JSON object; store the value of its field refresh_token"))),
+        (&refresh, "https://demo.example/cb?code=1", Some((rt, "URL"))),
+        (&password, "correct horse battery", None),
+        (&password, "demo:secret=1", None),
+        (&password, " demo", Some(("password", "blank"))),
+        (&password, "changeme", Some(("password", "placeholder"))),
+        (&password, "ZGVtb35zZWNyZXQuMQ==", Some(("password", "base64"))),
+        (&bearer, "eyJhbGciOiJub25lIn0.e30.c2ln", None),
+        (&bearer, "Bearer eyJhbGciOiJub25lIn0.e30.c2ln", Some(("token", "Authorization header"))),
+        (&bearer, "ZXlKaGJHY2lPaUp1YjI1bEluMC5lMzAuYzJsbg==", Some(("token", "base64"))),
+        (&exchange, "null", Some(("token", "placeholder"))),
+    ];
+    for (grant, stored, told) in rows {
+        let stored_at = grant.needs().iter().position(|n| n.reference().is_some());
+        let mut supplies: Vec<SecretString> = Vec::new();
+        supplies.extend((0..stored_at.unwrap()).map(|_| SecretString::from("")));
+        supplies.push(SecretString::from(stored));
+        let odd = odd_supply(grant, &supplies);
+        assert_eq!(
+            odd.as_ref().map(|o| (o.place, o.noun)),
+            told.map(|t| (0, t.0)),
+            "{stored}"
+        );
+        if let (Some(odd), Some((_, word))) = (odd, told) {
+            assert!(
+                odd.form.contains(word) && !odd.form.contains("demo"),
+                "{}",
+                odd.form
+            );
+        }
+    }
 }
 
 /// A key and its certificate.
