@@ -210,6 +210,7 @@ pub struct Net {
 }
 
 impl Net {
+    /// Of these secrets, without what is in `chosen`.
     pub fn of<'a>(secrets: impl IntoIterator<Item = &'a SecretString>, chosen: &[String]) -> Self {
         let mut net = Self {
             windows: HashSet::new(),
@@ -261,6 +262,7 @@ impl Net {
         self.hits(text).contains(&true)
     }
 
+    /// The text without what belongs to a secret.
     #[must_use]
     pub fn cut(&self, text: &str) -> String {
         let mut out = String::new();
