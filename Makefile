@@ -1,6 +1,6 @@
 # The way in: `make` lists the targets.
 #
-# Needs cargo (https://rustup.rs) with a C compiler, and Go for the first build of the control plane's programs.
+# Needs cargo (https://rustup.rs) with a C compiler, and Go for the first build of the programs that tests use.
 
 CARGO ?= cargo
 # Of the tools that `audit` and `sbom` install below target/tools, and nowhere else.

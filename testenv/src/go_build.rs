@@ -17,6 +17,8 @@ pub(crate) struct Module {
     go_sum: &'static str,
     /// Program and package.
     packages: &'static [(&'static str, &'static str)],
+    /// Build tags; with them C is compiled as well, for `SQLite`.
+    tags: Option<&'static str>,
     /// For the one who waits: how long all of it takes without any cache.
     usually: &'static str,
 }
@@ -35,6 +37,7 @@ pub(crate) static KUBERNETES: Module = Module {
         ),
         ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     ],
+    tags: None,
     usually: "2 to 8 minutes, and only once",
 };
 
@@ -44,7 +47,19 @@ pub(crate) static HELM: Module = Module {
     go_mod: include_str!("../helm/go.mod"),
     go_sum: include_str!("../helm/go.sum"),
     packages: &[("helm", "helm.sh/helm/v4/cmd/helm")],
+    tags: None,
     usually: "1 to 3 minutes, and only once",
+};
+
+pub(crate) static HYDRA: Module = Module {
+    name: "hydra",
+    subject: "github.com/ory/hydra/v2",
+    go_mod: include_str!("../hydra/go.mod"),
+    go_sum: include_str!("../hydra/go.sum"),
+    packages: &[("hydra", "github.com/ory/hydra/v2")],
+    // Its database in memory is SQLite.
+    tags: Some("sqlite"),
+    usually: "2 to 4 minutes, and only once",
 };
 
 impl Module {
@@ -107,6 +122,9 @@ impl Module {
         .map(str::to_owned)
         .into();
         args.push(version_flags(self.version()));
+        if let Some(tags) = self.tags {
+            args.extend(["-tags".to_owned(), tags.to_owned()]);
+        }
         // With a slash at the end it is a folder, and each program gets a file in it.
         args.extend(["-o".to_owned(), format!("{}/", out.display())]);
         args.extend(missing.iter().map(|(_, package)| (*package).to_owned()));
@@ -116,7 +134,9 @@ impl Module {
             args,
             folder: &entry.workshop,
             env: vec![
-                ("CGO_ENABLED", "0".to_owned()),
+                ("CGO_ENABLED", u8::from(self.tags.is_some()).to_string()),
+                // SQLite compiles in 5 s of CPU time so, and in 40 s optimised; tests do not need it fast.
+                ("CGO_CFLAGS", "-O0 -g0".to_owned()),
                 ("GOWORK", "off".to_owned()),
             ],
         };
@@ -199,12 +219,13 @@ mod tests {
     fn versions_come_from_the_module_files() {
         assert_eq!(KUBERNETES.version(), "v1.36.3");
         assert_eq!(HELM.version(), "v4.3.1");
+        assert_eq!(HYDRA.version(), "v2.3.0");
         assert_eq!(directive(KUBERNETES.go_mod, "go"), "1.26.0");
     }
 
     #[test]
     fn every_program_is_a_tool_of_its_module() {
-        for module in [&KUBERNETES, &HELM] {
+        for module in [&KUBERNETES, &HELM, &HYDRA] {
             for (_, package) in module.packages {
                 let listed = module
                     .go_mod
@@ -228,6 +249,7 @@ mod tests {
     fn go_names_a_program_by_its_path() {
         assert_eq!(output_name("go.etcd.io/etcd/server/v3"), "server");
         assert_eq!(output_name("helm.sh/helm/v4/cmd/helm"), "helm");
+        assert_eq!(output_name("github.com/ory/hydra/v2"), "hydra");
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! | [`Programs`] | finds the programs, or builds them from the pinned Go modules |
 //! | [`ControlPlane`] | starts the three servers and knows when they are ready |
 //! | [`OidcProvider`] | an `OpenID` Connect issuer that this project did not write |
+//! | [`Hydra`] | an OAuth issuer that this project did not write, in Go |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
 //! | [`audit`] | what the API server says that it was asked |
 //! | [`tls`] | throw-away certificates |
@@ -35,6 +36,7 @@ mod error;
 mod eventually;
 mod go_build;
 mod http;
+mod hydra;
 mod kubeconfig;
 mod kubectl;
 mod npm;
@@ -52,6 +54,7 @@ pub use connect_proxy::{Asked, ConnectProxy, Manner};
 pub use control_plane::{AnotherApiServer, Backup, Component, ControlPlane, Options};
 pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};
+pub use hydra::Hydra;
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
 };

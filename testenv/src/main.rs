@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testenv::{ControlPlane, Error, Options, Programs};
+use testenv::{ControlPlane, Error, Hydra, Options, Programs};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod run;
@@ -20,7 +20,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Find or build all programs, helm too, and print where they are.
+    /// Find or build all programs, helm and the issuers too, and print where they are.
     Build,
     /// Print the folder that holds kubectl and the servers, once they are found or built.
     Programs,
@@ -76,12 +76,14 @@ async fn other(task: Task) -> Result<ExitCode, Error> {
         Task::Build => {
             let programs = Programs::locate_or_build().await?;
             let helm = programs.helm().await?;
+            let hydra = Hydra::build().await?;
             for path in [
                 &programs.etcd,
                 &programs.kube_apiserver,
                 &programs.kube_controller_manager,
                 &programs.kubectl,
                 &helm,
+                &hydra,
             ] {
                 print(&path.display().to_string());
             }

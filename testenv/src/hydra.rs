@@ -1,0 +1,209 @@
+//! An OAuth issuer that this project did not write: Ory Hydra, built from a pinned Go module.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Url};
+use serde_json::{Value, json};
+
+use crate::go_build::HYDRA;
+use crate::process::{Launch, Watched};
+use crate::scratch::Scratch;
+use crate::tls::Authority;
+use crate::{Error, http, ports};
+
+/// Its database is made anew at each start.
+const READY_WITHIN: Duration = Duration::from_mins(2);
+const ATTEMPTS: usize = 3;
+/// Where Hydra sends browsers for the decisions that [`Hydra::decide`] takes. Nothing listens there.
+const LOGIN: &str = "http://127.0.0.1:1/login";
+const CONSENT: &str = "http://127.0.0.1:1/consent";
+
+/// A running issuer. Dropped, it is gone. All that it knows is in its memory.
+pub struct Hydra {
+    server: Watched,
+    client: Client,
+    ca_pem: String,
+    issuer_url: String,
+    admin_url: String,
+    _scratch: Scratch,
+}
+
+impl Hydra {
+    /// Starts an issuer on free ports, under an authority of its own. The program is built into the user's cache folder
+    /// first, if it is not there.
+    pub async fn start() -> Result<Self, Error> {
+        Self::build().await?;
+        let mut attempt = 1;
+        loop {
+            match Self::start_once().await {
+                Err(Error::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Finds the program in the user's cache folder, or builds it there.
+    pub async fn build() -> Result<PathBuf, Error> {
+        HYDRA.build(&["hydra"]).await?;
+        HYDRA.path("hydra")
+    }
+
+    async fn start_once() -> Result<Self, Error> {
+        let scratch = Scratch::new("apicred-hydra-")?;
+        let authority = Authority::new("testenv hydra")?;
+        let certificate = authority.loopback_certificate()?;
+        let (public, admin) = (ports::free()?, ports::free()?);
+        let issuer_url = format!("https://127.0.0.1:{public}");
+        let path = |name, content: &str| scratch.write(name, content);
+        let config = json!({
+            "dsn": "memory",
+            "log": { "level": "warn" },
+            "serve": {
+                "public": {
+                    "host": "127.0.0.1", "port": public,
+                    "tls": {
+                        "enabled": true,
+                        "cert": { "path": path("server.crt", &certificate.certificate_pem)? },
+                        "key": { "path": path("server.key", &certificate.key_pem)? },
+                    },
+                },
+                "admin": { "host": "127.0.0.1", "port": admin, "tls": { "enabled": false } },
+            },
+            "urls": { "self": { "issuer": issuer_url }, "login": LOGIN, "consent": CONSENT },
+            // Encrypts what it stores in its memory.
+            "secrets": { "system": ["no-secret-of-anybody-at-all"] },
+            "strategies": { "access_token": "jwt", "jwt": { "scope_claim": "both" } },
+            "ttl": { "access_token": "10m" },
+        });
+        let config = scratch.write("hydra.json", &config.to_string())?;
+        let program = HYDRA.path("hydra")?;
+        let server = Watched::spawn(Launch {
+            name: "hydra",
+            program: &program,
+            args: vec![
+                "serve".to_owned(),
+                "all".to_owned(),
+                "--config".to_owned(),
+                config.display().to_string(),
+                // It would report its use over the network.
+                "--sqa-opt-out".to_owned(),
+            ],
+            folder: scratch.path(),
+            env: Vec::new(),
+        })?;
+        let mut hydra = Self {
+            server,
+            client: http::client(authority.ca_pem())?,
+            ca_pem: authority.ca_pem().to_owned(),
+            issuer_url,
+            admin_url: format!("http://127.0.0.1:{admin}/admin"),
+            _scratch: scratch,
+        };
+        hydra.ready().await?;
+        Ok(hydra)
+    }
+
+    /// The issuer's identifier; its discovery document stands below it.
+    pub fn issuer_url(&self) -> &str {
+        &self.issuer_url
+    }
+
+    /// Where tokens are requested.
+    pub fn token_url(&self) -> String {
+        format!("{}/oauth2/token", self.issuer_url)
+    }
+
+    /// Where a sign-in begins.
+    pub fn authorization_url(&self) -> String {
+        format!("{}/oauth2/auth", self.issuer_url)
+    }
+
+    /// Where tokens are revoked.
+    pub fn revocation_url(&self) -> String {
+        format!("{}/oauth2/revoke", self.issuer_url)
+    }
+
+    /// The authority of its TLS certificate.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Registers a client, in the words of RFC 7591.
+    pub async fn add_client(&self, metadata: &Value) -> Result<(), Error> {
+        let request = self.client.post(format!("{}/clients", self.admin_url));
+        http::json("registering a client", request.json(metadata)).await?;
+        Ok(())
+    }
+
+    /// Trusts the assertions (RFC 7523) that this key signs for a subject.
+    pub async fn trust(&self, issuer: &str, subject: &str, jwk: &Value) -> Result<(), Error> {
+        let url = format!("{}/trust/grants/jwt-bearer/issuers", self.admin_url);
+        let request = self.client.post(url).json(&json!({
+            "issuer": issuer, "subject": subject, "jwk": jwk, "scope": ["read"],
+            "expires_at": "2099-01-01T00:00:00Z",
+        }));
+        http::json("trusting an issuer", request).await?;
+        Ok(())
+    }
+
+    /// Is a token, access or refresh, live? `active` and, if so, what is known of it (RFC 7662).
+    pub async fn introspect(&self, token: &str) -> Result<Value, Error> {
+        let url = format!("{}/oauth2/introspect", self.admin_url);
+        let request = self.client.post(url).form(&[("token", token)]);
+        http::json("introspecting a token", request).await
+    }
+
+    /// If Hydra sent a browser here to have its user sign in or consent, does so as `user`, and gives the address that
+    /// the browser goes to next. Nothing for every other address.
+    pub async fn decide(&self, address: &str, user: &str) -> Result<Option<String>, Error> {
+        let kind = match address {
+            at if at.starts_with(LOGIN) => "login",
+            at if at.starts_with(CONSENT) => "consent",
+            _ => return Ok(None),
+        };
+        let parameter = format!("{kind}_challenge");
+        let challenge = Url::parse(address).ok().and_then(|url| {
+            let mut pairs = url.query_pairs();
+            pairs
+                .find(|(name, _)| *name == parameter)
+                .map(|(_, value)| value.into_owned())
+        });
+        // Base64 for URLs: nothing in it needs another encoding.
+        let challenge = format!("?{parameter}={}", challenge.unwrap_or_default());
+        let base = format!("{}/oauth2/auth/requests/{kind}", self.admin_url);
+        let request = self.client.get(format!("{base}{challenge}"));
+        let asked = http::json("a request of a sign-in", request).await?;
+        let decision = if kind == "login" {
+            json!({ "subject": user })
+        } else {
+            json!({
+                "grant_scope": asked["requested_scope"],
+                "grant_access_token_audience": asked["requested_access_token_audience"],
+                "session": { "id_token": { "preferred_username": user } },
+            })
+        };
+        let accept = self.client.put(format!("{base}/accept{challenge}"));
+        let next = http::json("a decision of a sign-in", accept.json(&decision)).await?;
+        Ok(next["redirect_to"].as_str().map(str::to_owned))
+    }
+
+    async fn ready(&mut self) -> Result<(), Error> {
+        let began = Instant::now();
+        let url = format!("{}/.well-known/openid-configuration", self.issuer_url);
+        loop {
+            let Err(error) = http::json("discovery", self.client.get(&url)).await else {
+                return Ok(());
+            };
+            self.server.still_runs()?;
+            if began.elapsed() > READY_WITHIN {
+                return Err(Error::NotInTime {
+                    what: "the discovery document of hydra".to_owned(),
+                    waited: began.elapsed(),
+                    state: format!("{error}. Last lines:\n{}", self.server.log_tail()),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
