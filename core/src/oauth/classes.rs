@@ -177,6 +177,10 @@ const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     (&["invalid_client", "unauthorized_client"], false, &["disabled", "deactivated", "suspended", "inactive"], Kind::ClientDisabled),
     // Keycloak answers a wrong secret so, and a client without the grant as well.
     (&["unauthorized_client"], false, &["not enabled", "not allowed", "not permitted", "not supported", "grant type", "grant_type", "flow"], Kind::ClientNotAuthorized),
+    // npm `oidc-provider`; Keycloak, for an exchange that is turned off.
+    (&["invalid_request"], false, &["exchange is not enabled", "grant type is not allowed", "grant type not allowed", "grant_type is not allowed", "grant_type not allowed"], Kind::ClientNotAuthorized),
+    // Keycloak, for a client with a certificate in the handshake that sends Basic.
+    (&["invalid_client"], false, &["missing client_id"], Kind::AuthMethod),
     // Keycloak, for a client that is registered with another method, and for Basic that is not form-encoded.
     (&["unauthorized_client"], false, &["unexpected error when authenticating client"], Kind::AuthMethod),
     (&["unauthorized_client"], false, &["credential", "secret", "authenticat"], Kind::ClientRefused),
@@ -299,7 +303,9 @@ fn kind(seen: &Seen<'_>) -> Kind {
         }
     }
     if let Some(kind) = by_error {
-        return kind;
+        // The word of a router for a path or method that it does not have (npm `oidc-provider`).
+        let unrouted = kind == Kind::Request && matches!(seen.status, 404 | 405);
+        return if unrouted { Kind::NoEndpoint } else { kind };
     }
     let by_status = || {
         let known = STATUSES.iter().find(|(all, _)| all.contains(&seen.status));
@@ -335,6 +341,7 @@ pub(super) fn without_examples(words: &str) -> String {
         let end = left[begin..]
             .find(')')
             .map_or(left.len(), |at| begin + at + 1);
+        let begin = left[..begin].trim_end().len();
         left.replace_range(begin..end, "");
     }
     for phrase in POSSIBLE {

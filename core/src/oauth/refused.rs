@@ -189,11 +189,15 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
             let more = both.then(|| format!("; {}", verdict.next_step));
             refusal.next_step.push_str(&more.unwrap_or_default());
         }
-        // What is wrong with the client's own secret or assertion, and DPoP, is a matter of the client, whatever the grant.
+        // What is wrong with the client's own secret or assertion, and DPoP, is a matter of the client, whatever the grant. A
+        // router saw no grant.
         Some(_)
             if refusal.about_client
                 && matches!(seen.error, Some("invalid_grant" | "invalid_request")) => {}
-        Some(_) if refusal.reason == "DpopRequired" => {}
+        Some(_) if matches!(refusal.reason, "DpopRequired" | "EndpointNotFound") => {}
+        Some(_)
+            if seen.error == Some("invalid_request") && refusal.reason == "ClientNotAuthorized" => {
+        }
         Some(_)
             if seen.asserted
                 && matches!(refusal.reason, "AssertionTimeRefused" | "AssertionReplayed") => {}

@@ -144,7 +144,9 @@ impl Flow for Exchange {
     /// RFC 8693 section 2.2.2: a token that is not accepted is an `invalid_request`; servers say `invalid_grant` or
     /// `invalid_token` as well.
     fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
-        let of_token = refused.is(&["invalid_grant", "invalid_token", "invalid_subject_token"]);
+        let of_token = refused.is(&["invalid_grant", "invalid_token", "invalid_subject_token"])
+            // Keycloak, for a token that is meant for others than the client.
+            || (refused.is(&["access_denied"]) && refused.mentions(&["token audience"]));
         // The same code has other meanings, which the words tell, if there are any.
         let other = refused.mentions(&[
             "scope",
