@@ -127,6 +127,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
     let hydra_secret = r#"{"error":"invalid_client","error_description":"Client authentication failed (e.g., unknown client, no client authentication included, or unsupported authentication method)."}"#;
     let hydra_method = r#"{"error":"invalid_client","error_description":"Client authentication failed (e.g., unknown client, no client authentication included, or unsupported authentication method). The OAuth 2.0 Client supports client authentication method 'client_secret_post', but method 'client_secret_basic' was requested."}"#;
     let page = "<!DOCTYPE html><html><head><title>Sign in to the network</title></head></html>";
+    #[expect(clippy::large_stack_arrays, reason = "a row is a line")]
     #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
         // Grants without a user never ask for one.
