@@ -3,7 +3,7 @@
 
 use apicred::{
     credential::SecretStyle,
-    issuer::discovery::{self, Redirect, Seen},
+    oauth::discovery::{self, Redirect, Seen},
     printable,
 };
 use libfuzzer_sys::fuzz_target;
