@@ -91,8 +91,8 @@ impl Accounts {
     }
 
     /// Do the ServiceAccounts that the credential needs allow what it will request? Where the endpoint is found by discovery,
-    /// this is decided at the request.
-    pub(super) fn may_use(&self, credential: &Credential) -> Result<(), Denial> {
+    /// this is decided at the request. `own`: the audiences of the API server.
+    pub(super) fn may_use(&self, credential: &Credential, own: &[String]) -> Result<(), Denial> {
         let needed = tokens(&credential.proof, &credential.grant.needs());
         let (false, Some(endpoint)) = (needed.is_empty(), known_endpoint(credential)) else {
             return Ok(());
@@ -100,12 +100,13 @@ impl Accounts {
         let known = lock(&self.known);
         let home = known.as_ref().and_then(|k| k.get(&credential.namespace));
         for AccountToken { name, audience, .. } in needed {
+            let audience =
+                audience.unwrap_or_else(|| account_audience(credential, Some(&endpoint)));
+            binding::may_request_audience(&name, &audience, own)?;
             let account = home.and_then(|home| home.get(name.as_str()));
             let Some(notes) = account.and_then(|account| account.notes.as_ref()) else {
                 continue;
             };
-            let audience =
-                audience.unwrap_or_else(|| account_audience(credential, Some(&endpoint)));
             binding::may_use_account(credential, Some(&endpoint), &name, Some(notes), &audience)?;
         }
         Ok(())
@@ -262,12 +263,12 @@ mod tests {
         assert_eq!(take(Event::Apply(odd("team"))), Some(vec![sync.clone()]));
         assert_eq!(accounts.unread(&credential), Vec::<String>::new());
         // What its owner no longer allows is known before a renewal.
-        assert_eq!(accounts.may_use(&credential), Ok(()));
+        assert_eq!(accounts.may_use(&credential, &[]), Ok(()));
         assert_eq!(
             take(Event::Apply(odd("apicred.dev/allowed-issuers"))),
             Some(vec![sync.clone()])
         );
-        let denial = accounts.may_use(&credential).unwrap_err();
+        let denial = accounts.may_use(&credential, &[]).unwrap_err();
         assert_eq!(denial.reason(), "NotAuthorizedBySecret");
         assert!(
             denial
@@ -282,7 +283,7 @@ mod tests {
         let large = trim::account(json.to_string().as_bytes()).unwrap();
         assert_eq!(take(Event::Apply(large)), Some(vec![sync.clone()]));
         assert_eq!(
-            accounts.may_use(&credential),
+            accounts.may_use(&credential, &[]),
             Ok(()),
             "decided at the request"
         );

@@ -41,7 +41,10 @@ pub(super) fn observe(
     };
     let unread = [unread, context.accounts.unread(credential)].concat();
     let (permission, terminating) = permission(context, credential);
-    let permission = permission.and_then(|()| context.accounts.may_use(credential));
+    let permission = permission.and_then(|()| {
+        let own = &context.settings.identity.api_audiences;
+        context.accounts.may_use(credential, own)
+    });
     let deleting = deleting || terminating;
     let senior = lock(&context.index).senior(key);
     let (memory, held, target) = context.with_state(key, &credential.uid, |state| {

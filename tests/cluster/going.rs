@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     logs::said,
-    support::{Listener, Place, SOON, World, condition, keys, merge, run, typed},
+    support::{Listener, Place, SOON, World, condition, keys, merge, run, typed, unique},
     systems::service_account,
 };
 
@@ -162,7 +162,7 @@ impl Stage<'_> {
             place.edit_secret(name, key).await;
         } else {
             place
-                .put_secret(name, "value", &format!("secret~{name}~1"))
+                .put_secret(name, "value", &format!("s3cr3t~{}", unique()))
                 .await;
         }
         let allowed = json!({ "apicred.dev/allowed-issuers": self.listener.origin() });

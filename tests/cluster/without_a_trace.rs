@@ -43,10 +43,13 @@ async fn a_whole_life(world: &World) -> Place {
     let bad = json!({ "client": { "secretRefs": refs }, "target": { "secretName": "bad-token" } });
     place.create("bad", bad).await;
     place.not_ready("bad", "ClientSecretRefused").await;
-    // A ServiceAccount for an issuer that nobody vouches for: asked whether it may go there, and not taken there.
+    // A ServiceAccount for an issuer that nobody vouches for: its owner allows it, and the issuer does not know it.
     let account = typed(json!({ "metadata": {
         "name": "workload",
-        "annotations": { "apicred.dev/allowed-issuers": place.issuer.origin() },
+        "annotations": {
+            "apicred.dev/allowed-issuers": place.issuer.origin(),
+            "apicred.dev/allowed-audiences": "api://AzureADTokenExchange",
+        },
     } }));
     Api::<ServiceAccount>::namespaced(place.kube.clone(), &place.namespace)
         .create(&PostParams::default(), &account)
