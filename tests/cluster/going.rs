@@ -150,20 +150,19 @@ impl Stage<'_> {
         let issuers = self.issuers();
         let made = issuers.create(&PostParams::default(), &typed(issuer)).await;
         made.expect("an issuer");
+        place
+            .put_secret(name, "value", &format!("s3cr3t~{}", unique()))
+            .await;
         let certificate = ["/client/certificate", "/client/mtls"];
         if certificate
             .iter()
             .any(|way| row.spec.pointer(way).is_some())
         {
             let pair = keys::keys(keys::Kind::P256, "client", None);
-            // Of a Secret of type kubernetes.io/tls no key can go.
-            place.put_secret(name, "tls.crt", &pair.certificate).await;
-            let key = json!({ "stringData": { "tls.key": pair.key } });
-            place.edit_secret(name, key).await;
-        } else {
-            place
-                .put_secret(name, "value", &format!("s3cr3t~{}", unique()))
-                .await;
+            // Of a Secret of type kubernetes.io/tls no key can go. A certificate is no secret to listen for.
+            let pair =
+                json!({ "stringData": { "tls.crt": pair.certificate, "tls.key": pair.key } });
+            place.edit_secret(name, pair).await;
         }
         let allowed = json!({ "apicred.dev/allowed-issuers": self.listener.origin() });
         let allowed = json!({ "metadata": { "annotations": allowed } });
