@@ -43,6 +43,7 @@ lint: ## format, clippy, chart, and whether the generated files are up to date
 	$(CARGO) clippy -p apicred --test chaos --locked -- -D warnings
 	@# Alone, with the features it asks for and no others: no client of Kubernetes, no HTTP, no runtime.
 	$(CARGO) clippy -p apicred-core --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p apicred-core -p apicred --lib --no-deps --locked
 	$(CARGO) run --quiet --locked -p testenv --bin testenv -- run -- helm lint --strict charts/apicred
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(CARGO) run --quiet --locked -- crds --dir "$$new" \
 	  && diff -r "$$new" crds && diff -r "$$new" charts/apicred/files/crds \

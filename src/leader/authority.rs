@@ -46,7 +46,7 @@ impl Authority {
         Self(None)
     }
 
-    /// The right of a candidate: it begins with the first [`Authority::renewed`].
+    /// The right of a candidate: it begins with the first renewal.
     pub fn of_a_candidate() -> Self {
         Self(Some(Arc::new(Term {
             began: Instant::now(),

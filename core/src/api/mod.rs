@@ -1,4 +1,4 @@
-//! The three kinds people write, their statuses, and the names apicred writes into the cluster.
+//! The three kinds that users write, their statuses, and the names that apicred writes into the cluster.
 //!
 //! Shapes and bounds only: what a field *means* is decided in [`crate::credential`]. Optional fields stay
 //! optional in the stored object (no schema defaults), so a GitOps tool never sees a field it did not write.

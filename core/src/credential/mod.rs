@@ -1,8 +1,9 @@
-//! A spec parsed into values that cannot be wrong. PURE: no client, no clock, no I/O.
+//! The spec of a credential, parsed into values that are valid.
 //!
-//! [`parse`] reports every fault at once, each with the path of its field and the mend. Everything after it takes
-//! a [`Credential`] and need not check again. [`binding`] answers the two questions of tenancy: may this namespace
-//! ask this issuer for this, and may this Secret's content go to that origin.
+//! [`parse()`] reports each invalid field at once, with its path and the fix. Everything after it takes a [`Credential`] and
+//! does not check again. [`binding`] answers the two questions of tenancy: may this namespace request this token from this
+//! issuer, and may the content of this Secret be sent to that origin. [`addresses`] says which network addresses an issuer
+//! may have.
 
 pub mod addresses;
 pub mod annotations;

@@ -1,6 +1,7 @@
-//! OAuth 2.0 on the wire. [`request`] makes the bytes and [`answer`] reads them, both pure; [`http`] is the one
-//! file that sends. [`grant`] has the ways to a token, `client_auth` the ways to prove a client,
-//! [`sign_in`] how a person comes in.
+//! OAuth 2.0 token requests and their answers. [`request()`] makes the bytes of a request, and [`answer`] reads what comes
+//! back: a token, or a failure with its class and a next step. Nothing is sent here. [`grant`] has the grants, `client_auth`
+//! the client authentication methods, [`discovery`] the authorization server metadata, and [`sign_in`] the ways in which a
+//! user signs in.
 
 mod aadsts;
 mod assertion;

@@ -1,5 +1,5 @@
-//! The decision. PURE: [`plan`] looks at a valid credential and at what was observed, and names one step.
-//! [`status`] turns what came of it into what a person reads.
+//! The decision. [`plan()`] takes a valid credential and what was observed, and returns the one step that is next.
+//! [`status()`] turns the result of that step into the status that a user reads.
 
 pub mod conditions;
 mod expect;

@@ -1,5 +1,5 @@
-//! A token into a Secret. PURE: what goes into the data ([`data()`]), what the Secret wears ([`Dress`]), what is
-//! noted on it ([`Record`]), and whose it is ([`ownership`]).
+//! The target Secret of a token: its data ([`data()`]), its labels and annotations ([`Dress`]), the record of the token in
+//! its annotations ([`Record`]), and who owns it ([`ownership`]).
 //!
 //! Writes are a create, or a strategic merge patch that carries the resourceVersion it was decided on. Not
 //! server-side apply: an apply cannot be told to create only, so it would merge a token into a Secret that
