@@ -187,7 +187,8 @@ fn problem_of(
                 issued.client
             ));
         }
-        if credential.spec.scopes.join(" ") != issued.scope {
+        // A refresh requests no scope: its token has those of the sign-in.
+        if !role.kind.is_refresh() && credential.spec.scopes.join(" ") != issued.scope {
             return Some(format!("the token is for {}", issued.scope));
         }
         // A refresh token's access token does not depend on the client secret.
