@@ -32,4 +32,4 @@ pub mod plan;
 mod printable;
 pub mod publish;
 
-pub use printable::printable;
+pub use printable::{bounded, printable};

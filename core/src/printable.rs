@@ -21,6 +21,16 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The same, cut after `most` characters.
+#[must_use]
+pub fn bounded(text: &str, most: usize) -> String {
+    let shown = printable(text);
+    match shown.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &shown[..at]),
+        None => shown.into_owned(),
+    }
+}
+
 /// Is it a letter, mark, digit, sign or the plain blank? Decided by the tables that `{:?}` goes by.
 fn is_printable(c: char) -> bool {
     if c.is_ascii() {

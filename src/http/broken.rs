@@ -6,11 +6,14 @@ use std::{error::Error, io};
 use rustls::{AlertDescription, CertificateError};
 
 use super::trust::Count;
-use crate::credential::addresses::{AddressNotAllowed, NameNotFound};
-use crate::oauth::{
-    Class, Refusal, Stage,
-    chain::{self, Refused},
-    echo::Net,
+use crate::{
+    bounded,
+    credential::addresses::{AddressNotAllowed, NameNotFound},
+    oauth::{
+        Class, Refusal, Stage,
+        chain::{self, Refused},
+        echo::Net,
+    },
 };
 
 /// How deep causes are followed.
@@ -37,7 +40,7 @@ pub(super) struct WithUser(pub(super) bool);
 
 impl Way {
     fn place(&self) -> String {
-        format!("{}:{}", chain::bounded(&self.host, 253), self.port)
+        format!("{}:{}", bounded(&self.host, 253), self.port)
     }
 
     /// In place of a word of the server about a client certificate, when it said none.
@@ -299,10 +302,9 @@ const NO_HTTP: &str = "the server speaks neither HTTP/2 nor HTTP/1.1 at this por
 /// What an alert of the server means, and whether it is about the client's certificate.
 fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {
     use AlertDescription as A;
-    let name = alert.as_str().map_or_else(
-        || u8::from(alert).to_string(),
-        |name| chain::bounded(name, 40),
-    );
+    let name = alert
+        .as_str()
+        .map_or_else(|| u8::from(alert).to_string(), |name| bounded(name, 40));
     let asked = way.seen.asked > 0;
     let refused = |why: &str| {
         let text = if way.shows {
@@ -367,7 +369,7 @@ fn alerted(alert: AlertDescription, way: &Way) -> (String, bool) {
 }
 
 fn not_found(missing: NameNotFound, way: &Way) -> Refusal {
-    let host = chain::bounded(&way.host, 253);
+    let host = bounded(&way.host, 253);
     let text = match missing {
         NameNotFound::Unknown => format!(
             "DNS has no address for {host}; correct the host in the issuer's URLs, or make it known to the cluster's DNS"

@@ -3,10 +3,10 @@
 use rustls::{RootCertStore, pki_types::CertificateDer};
 
 use super::{
-    chain::{Card, bounded},
+    chain::Card,
     pem::{self, Body},
 };
-use crate::credential::Issuer;
+use crate::{credential::Issuer, printable::bounded};
 
 /// Why no connection to an issuer can be trusted by its `caBundle`, if it is so.
 pub fn fault(issuer: &Issuer) -> Option<String> {

@@ -11,22 +11,13 @@ use rustls::{
 use x509_parser::prelude::{GeneralName, X509Certificate};
 
 use super::echo::Net;
-use crate::printable::printable;
+use crate::printable::bounded;
 
 /// Longest distinguished name that is shown, in characters.
 const MAX_NAME: usize = 96;
 /// Most host names of a certificate that are shown, and the longest.
 const MAX_NAMES: usize = 5;
 const MAX_HOST: usize = 64;
-
-/// A text of others, printable, cut after so many characters.
-pub fn bounded(text: &str, most: usize) -> String {
-    let shown = printable(text);
-    match shown.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", &shown[..at]),
-        None => shown.into_owned(),
-    }
-}
 
 /// What is shown of a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]

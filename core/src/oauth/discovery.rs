@@ -11,6 +11,7 @@ use crate::{
     credential::{Places, SecretStyle, entra_authority},
     input::{self, NotObject},
     oauth::{self, Class, Refusal, Stage, TokenEndpoint},
+    printable::bounded,
 };
 
 /// Longest address that is taken from a document: what is kept of one must be little, since a namespace may have any
@@ -392,7 +393,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
 fn others(seen: &[(Url, Seen)], first: &Seen) -> String {
     let others = seen.iter().filter(|(_, s)| s.briefly() != first.briefly());
     let others: Vec<String> = others
-        .map(|(url, s)| format!("{}: {}", cut(url.path(), 80), s.briefly()))
+        .map(|(url, s)| format!("{}: {}", bounded(url.path(), 80), s.briefly()))
         .collect();
     if others.is_empty() {
         String::new()
@@ -503,13 +504,5 @@ fn no_endpoint(there: Option<&str>) -> String {
 
 /// An address or origin as it is shown: printable and bounded.
 fn shown(text: &str) -> String {
-    cut(text, MAX_SHOWN)
-}
-
-fn cut(text: &str, most: usize) -> String {
-    let shown = crate::printable(text);
-    if shown.chars().count() <= most {
-        return shown.into_owned();
-    }
-    shown.chars().take(most).chain(['…']).collect()
+    bounded(text, MAX_SHOWN)
 }

@@ -6,7 +6,7 @@ use crate::{
     api::ApiPreset,
     credential::{Credential, Endpoint, Proof, preset},
     oauth::{Claims, Token, consent, is_guid},
-    printable,
+    printable::bounded,
     publish::{Record, rejection::has_no_data},
 };
 
@@ -257,17 +257,12 @@ fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
 fn listed(names: &[String]) -> String {
     let mut text = String::new();
     for (at, name) in names.iter().enumerate() {
-        let shown: String = printable(name).chars().take(LONGEST_NAME).collect();
-        let cut = if shown.chars().count() < printable(name).chars().count() {
-            "…"
-        } else {
-            ""
-        };
+        let shown = bounded(name, LONGEST_NAME);
         if at > 0 && text.len() + shown.len() > LONGEST_LIST {
             return format!("{text} and {} more", names.len() - at);
         }
         let comma = if at > 0 { ", " } else { "" };
-        text.push_str(&format!("{comma}{shown}{cut}"));
+        text.push_str(&format!("{comma}{shown}"));
     }
     text
 }

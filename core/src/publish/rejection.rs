@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use crate::{
     oauth::echo::{CUT, Net},
-    printable,
+    printable::bounded,
 };
 
 /// How much of a message is read.
@@ -68,33 +68,33 @@ impl Said {
         let between = |text: &str, start: &str, end: char| {
             let (_, rest) = text.split_once(start)?;
             let (name, rest) = rest.split_once(end)?;
-            Some((shown(name, 253), rest.to_owned()))
+            Some((bounded(name, 253), rest.to_owned()))
         };
         let after = |text: &str, mark: &str| {
             let found = text.split_once(mark).map(|(_, rest)| rest);
-            shown(found.unwrap_or(text).trim_matches([' ', ':']), SHOWN)
+            bounded(found.unwrap_or(text).trim_matches([' ', ':']), SHOWN)
         };
         let (by, words) = if let Some((name, rest)) = between(&message, "AdmissionPolicy '", '\'') {
             (By::Policy(name), after(&rest, "denied request: "))
         } else if let Some((name, rest)) = between(&message, "failed calling webhook \"", '"') {
             (
                 By::WebhookDown(name),
-                shown(rest.trim_matches([' ', ':']), SHOWN),
+                bounded(rest.trim_matches([' ', ':']), SHOWN),
             )
         } else if let Some((name, rest)) = between(&message, "admission webhook \"", '"') {
             (By::Webhook(name), after(&rest, "denied the request"))
         } else if let Some((name, rest)) = between(&message, "exceeded quota: ", ',') {
-            (By::Quota(name), shown(rest.trim(), SHOWN))
+            (By::Quota(name), bounded(rest.trim(), SHOWN))
         } else if message.contains("blockOwnerDeletion") || message.contains("set an ownerRef") {
-            (By::OwnerReference, shown(&message, SHOWN))
+            (By::OwnerReference, bounded(&message, SHOWN))
         } else if let Some((verb, _)) = between(&message, "cannot ", ' ')
             && answer.code == 403
         {
-            (By::Rights(verb), shown(&message, SHOWN))
+            (By::Rights(verb), bounded(&message, SHOWN))
         } else if let Some((field, cause)) =
             answer.causes.iter().find(|(field, _)| !field.is_empty())
         {
-            let (field, cause) = (shown(&clean(field), 253), shown(&clean(cause), SHOWN));
+            let (field, cause) = (bounded(&clean(field), 253), bounded(&clean(cause), SHOWN));
             let by = match field.as_str() {
                 _ if cause.contains("immutable` is set") => By::Immutable,
                 "type" => By::Type,
@@ -102,7 +102,7 @@ impl Said {
             };
             (by, cause)
         } else {
-            (By::Server, shown(&message, SHOWN))
+            (By::Server, bounded(&message, SHOWN))
         };
         Self(Some((answer.code, by, words)))
     }
@@ -199,14 +199,6 @@ pub fn other_type(name: &str, (has, wanted): (Option<&str>, &str)) -> String {
 /// The first bytes of a text, up to a whole character.
 fn head(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
-}
-
-fn shown(text: &str, most: usize) -> String {
-    let text = printable(text);
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.into_owned(),
-    }
 }
 
 /// Has a text no word that looks like a token or like base64?
