@@ -16,9 +16,6 @@ use crate::{Error, Programs, http, ports};
 /// Generous: several control planes may start at once on a small machine.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
-/// Starts in all, each with new ports, before a taken port is reported.
-const ATTEMPTS: usize = 3;
-
 /// How a control plane is to be started.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -75,14 +72,7 @@ impl ControlPlane {
     /// The programs are found or built first; see [`Programs::locate_or_build`].
     pub async fn start(options: Options) -> Result<Self, Error> {
         let programs = Programs::locate_or_build().await?;
-        let mut attempt = 1;
-        loop {
-            match Self::start_once(&programs, &options).await {
-                // Between looking for a free port and taking it, somebody else may have taken it.
-                Err(Error::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
-                outcome => return outcome,
-            }
-        }
+        ports::started(async || Self::start_once(&programs, &options).await).await
     }
 
     async fn start_once(programs: &Programs, options: &Options) -> Result<Self, Error> {

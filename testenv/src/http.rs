@@ -1,10 +1,10 @@
 //! Plain HTTPS requests to servers whose authority is known.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Certificate, Client, RequestBuilder};
 
-use crate::Error;
+use crate::{Error, process::Watched};
 
 /// A client that trusts this authority alone. No proxy: all servers here are on loopback.
 pub(crate) fn client(ca_pem: &str) -> Result<Client, Error> {
@@ -37,4 +37,29 @@ pub(crate) async fn json(what: &str, request: RequestBuilder) -> Result<serde_js
         what: what.to_owned(),
         answer: format!("{status} {}", body.chars().take(600).collect::<String>()),
     })
+}
+
+/// Waits until an issuer serves its discovery document.
+pub(crate) async fn discovered(
+    client: &Client,
+    issuer_url: &str,
+    server: &mut Watched,
+    within: Duration,
+) -> Result<(), Error> {
+    let began = Instant::now();
+    let url = format!("{issuer_url}/.well-known/openid-configuration");
+    loop {
+        let Err(error) = json("discovery", client.get(&url)).await else {
+            return Ok(());
+        };
+        server.still_runs()?;
+        if began.elapsed() > within {
+            return Err(Error::NotInTime {
+                what: format!("the discovery document of {issuer_url}"),
+                waited: began.elapsed(),
+                state: format!("{error}. Last lines:\n{}", server.log_tail()),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -1,7 +1,7 @@
 //! An OAuth issuer that this project did not write: Ory Hydra, built from a pinned Go module.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::{Client, Url};
 use serde_json::{Value, json};
@@ -14,7 +14,6 @@ use crate::{Error, http, ports};
 
 /// Its database is made anew at each start.
 const READY_WITHIN: Duration = Duration::from_mins(2);
-const ATTEMPTS: usize = 3;
 /// Where Hydra sends browsers for the decisions that [`Hydra::decide`] takes. Nothing listens there.
 const LOGIN: &str = "http://127.0.0.1:1/login";
 const CONSENT: &str = "http://127.0.0.1:1/consent";
@@ -34,13 +33,7 @@ impl Hydra {
     /// first, if it is not there.
     pub async fn start() -> Result<Self, Error> {
         Self::build().await?;
-        let mut attempt = 1;
-        loop {
-            match Self::start_once().await {
-                Err(Error::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
-                outcome => return outcome,
-            }
-        }
+        ports::started(Self::start_once).await
     }
 
     /// Finds the program in the user's cache folder, or builds it there.
@@ -189,21 +182,7 @@ impl Hydra {
     }
 
     async fn ready(&mut self) -> Result<(), Error> {
-        let began = Instant::now();
-        let url = format!("{}/.well-known/openid-configuration", self.issuer_url);
-        loop {
-            let Err(error) = http::json("discovery", self.client.get(&url)).await else {
-                return Ok(());
-            };
-            self.server.still_runs()?;
-            if began.elapsed() > READY_WITHIN {
-                return Err(Error::NotInTime {
-                    what: "the discovery document of hydra".to_owned(),
-                    waited: began.elapsed(),
-                    state: format!("{error}. Last lines:\n{}", self.server.log_tail()),
-                });
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let (client, issuer) = (&self.client, &self.issuer_url);
+        http::discovered(client, issuer, &mut self.server, READY_WITHIN).await
     }
 }

@@ -1,6 +1,6 @@
 //! An `OpenID` Connect issuer that this project did not write: the npm package `oidc-provider`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,6 @@ use crate::tls::Authority;
 use crate::{Error, http, npm, ports};
 
 const READY_WITHIN: Duration = Duration::from_mins(1);
-const ATTEMPTS: usize = 3;
 
 /// A client of the issuer. [`OidcClient::new`] and what follows it say what it may do.
 #[derive(Debug, Clone, Serialize)]
@@ -207,13 +206,7 @@ impl OidcProvider {
     /// Starts an issuer on a free port, under an authority of its own. Its packages are installed
     /// into the user's cache folder first, if they are not there.
     pub async fn start(options: OidcOptions) -> Result<Self, Error> {
-        let mut attempt = 1;
-        loop {
-            match Self::start_once(options.clone()).await {
-                Err(Error::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
-                outcome => return outcome,
-            }
-        }
+        ports::started(async || Self::start_once(options.clone()).await).await
     }
 
     async fn start_once(options: OidcOptions) -> Result<Self, Error> {
@@ -353,22 +346,8 @@ impl OidcProvider {
     }
 
     async fn ready(&mut self) -> Result<(), Error> {
-        let began = Instant::now();
-        let url = format!("{}/.well-known/openid-configuration", self.issuer_url);
-        loop {
-            let Err(error) = http::json("discovery", self.client.get(&url)).await else {
-                return Ok(());
-            };
-            self.server.still_runs()?;
-            if began.elapsed() > READY_WITHIN {
-                return Err(Error::NotInTime {
-                    what: "the issuer's discovery document".to_owned(),
-                    waited: began.elapsed(),
-                    state: format!("{error}. Last lines:\n{}", self.server.log_tail()),
-                });
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let (client, issuer) = (&self.client, &self.issuer_url);
+        http::discovered(client, issuer, &mut self.server, READY_WITHIN).await
     }
 }
 

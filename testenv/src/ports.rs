@@ -40,6 +40,20 @@ pub fn free() -> Result<u16, Error> {
     })
 }
 
+/// Starts in all, each with new ports, before a taken port is reported.
+const ATTEMPTS: usize = 3;
+
+/// Starts what needs free ports, again if one of them was taken between looking for it and using it.
+pub(crate) async fn started<T>(start: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let mut attempt = 1;
+    loop {
+        match start().await {
+            Err(Error::PortTaken { .. }) if attempt < ATTEMPTS => attempt += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Fills a buffer from the system's source of randomness.
 pub(crate) fn fill_random(buffer: &mut [u8]) -> Result<(), Error> {
     aws_lc_rs::rand::fill(buffer).map_err(|_| Error::Io {
