@@ -12,7 +12,8 @@ use secrecy::SecretString;
 use super::{
     context::Context,
     gate::Permit,
-    hint, identity, ids,
+    hint::{self, Hint},
+    identity, ids,
     materials::{self, Read},
     refresh::{self, Published, Refresh, Unsaved},
 };
@@ -124,9 +125,11 @@ pub(super) async fn acquire(
         };
         let (used, with) = (read.used.clone(), read.with.clone());
         let odd = read.material.odd(&credential.client_id);
-        let odd = odd.map(|form| (used.clone(), "client secret", form));
+        let odd = odd.zip(used.clone());
+        let odd = odd.map(|(form, mark)| Hint::of_client(mark, form));
         let supplied = oauth::odd_supply(&credential.grant, &read.supplies);
-        let supplied = supplied.map(|odd| (with.get(odd.place).cloned(), odd.noun, odd.form));
+        let supplied =
+            supplied.and_then(|odd| Some(Hint::of_grant(with.get(odd.place)?.clone(), odd)));
         let content = read.fingerprint.clone();
         let published = Published::of(observed.record());
         match one(
@@ -162,12 +165,12 @@ pub(super) async fn acquire(
                 } else {
                     supplied.filter(|_| blames_grant(&refusal))
                 };
-                if let Some((Some(mark), noun, form)) = odd {
-                    let told = hint::report(context, &credential.namespace, &mark, noun, &form);
+                if let Some(hint) = odd {
+                    let told = hint::report(context, &credential.namespace, &hint);
                     Box::pin(told).await;
                     refusal.next_step.push_str(&format!(
                         "; what is stored has an odd form, which the events of Secret {} and the operator's log describe",
-                        mark.name
+                        hint.mark.name
                     ));
                 }
                 last = Some((refusal, with));

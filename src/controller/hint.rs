@@ -16,7 +16,7 @@ use super::{
     context::{Context, lock},
     ids,
 };
-use crate::publish::SourceMark;
+use crate::{oauth::Odd, publish::SourceMark};
 
 /// Longest name of a Secret that goes into the name of an Event, which ends at 253 characters.
 const MAX_STEM: usize = 200;
@@ -56,16 +56,46 @@ impl Hints {
     }
 }
 
-/// Tells it once, and repeats as a number. `noun`: what should be stored. `form`: the rest of a sentence that begins with
-/// "what is stored", without anything of the value.
-pub(super) async fn report(
-    context: &Context,
-    namespace: &str,
-    mark: &SourceMark,
-    noun: &str,
-    form: &str,
-) {
-    let event = event(namespace, mark, (noun, form), context);
+/// Something of an odd form.
+pub(super) struct Hint {
+    /// Where it is stored.
+    pub(super) mark: SourceMark,
+    /// Reason of the Event.
+    reason: &'static str,
+    /// What should be stored.
+    noun: &'static str,
+    /// The rest of a sentence that begins with "what is stored", without anything of the value.
+    form: String,
+}
+
+impl Hint {
+    /// About a client secret.
+    pub(super) fn of_client(mark: SourceMark, form: String) -> Self {
+        Self {
+            mark,
+            reason: "ClientSecretForm",
+            noun: "client secret",
+            form,
+        }
+    }
+
+    /// About what a grant draws on.
+    pub(super) fn of_grant(mark: SourceMark, odd: Odd) -> Self {
+        Self {
+            mark,
+            reason: "GrantSecretForm",
+            noun: odd.noun,
+            form: odd.form,
+        }
+    }
+}
+
+/// Tells it once, and repeats as a number.
+pub(super) async fn report(context: &Context, namespace: &str, hint: &Hint) {
+    let event = event(namespace, hint, context);
+    let Hint {
+        mark, noun, form, ..
+    } = hint;
     let name = event.metadata.name.as_deref().unwrap_or_default();
     let known = format!("{namespace}/{name}");
     let Some(repeats) = context.hints.note(&known, context.clock.now()) else {
@@ -91,12 +121,13 @@ pub(super) async fn report(
     }
 }
 
-fn event(
-    namespace: &str,
-    mark: &SourceMark,
-    (noun, form): (&str, &str),
-    context: &Context,
-) -> Event {
+fn event(namespace: &str, hint: &Hint, context: &Context) -> Event {
+    let Hint {
+        mark,
+        reason,
+        noun,
+        form,
+    } = hint;
     // One for each content of the Secret and each form, however often the issuer refuses it.
     let told = format!("{}/{}/{}/{form}", mark.uid, mark.version, mark.key);
     let digest = digest(&SHA256, told.as_bytes());
@@ -113,14 +144,7 @@ fn event(
             "the issuer refused the {noun} under key {}: what is stored {form}",
             mark.key
         )),
-        reason: Some(
-            if noun == "client secret" {
-                "ClientSecretForm"
-            } else {
-                "GrantSecretForm"
-            }
-            .to_owned(),
-        ),
+        reason: Some((*reason).to_owned()),
         regarding: Some(ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Secret".to_owned()),
