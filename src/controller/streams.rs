@@ -208,9 +208,16 @@ pub(super) fn cluster_issuers(context: &Arc<Context>) -> Watch<Readable<ClusterT
     scope::clustered(context, "clustertokenissuers")
 }
 
-/// What a change of an issuer is told by: its UID and generation, whether it can be used, and the names of annotations that
-/// look like apicred's.
-type IssuerVersion = (Option<String>, Option<i64>, Option<Flaw>, Vec<String>);
+/// What a change of an issuer is told by.
+#[derive(Clone, Debug, PartialEq)]
+struct IssuerVersion {
+    uid: Option<String>,
+    generation: Option<i64>,
+    /// Why it cannot be used.
+    flaw: Option<Flaw>,
+    /// Names of annotations that look like apicred's: of an issuer no others are held.
+    annotations: Vec<String>,
+}
 
 /// The versions of the issuers that are known, to find out what a list changes.
 #[derive(Default)]
@@ -336,14 +343,13 @@ pub(super) async fn issuers<K>(
 
 fn version<K: Resource>(object: &Readable<K>) -> IssuerVersion {
     let meta = object.meta();
-    // Of an issuer only names of annotations that look like apicred's are held.
     let annotations = meta.annotations.iter().flat_map(BTreeMap::keys).cloned();
-    (
-        meta.uid.clone(),
-        meta.generation,
-        object.flaw().cloned(),
-        annotations.collect(),
-    )
+    IssuerVersion {
+        uid: meta.uid.clone(),
+        generation: meta.generation,
+        flaw: object.flaw().cloned(),
+        annotations: annotations.collect(),
+    }
 }
 
 /// Takes an issuer out of the store.
@@ -433,7 +439,12 @@ mod tests {
     }
 
     fn version(generation: i64) -> IssuerVersion {
-        (Some("u".to_owned()), Some(generation), None, Vec::new())
+        IssuerVersion {
+            uid: Some("u".to_owned()),
+            generation: Some(generation),
+            flaw: None,
+            annotations: Vec::new(),
+        }
     }
 
     fn list(versions: &mut Versions, issuers: &[(&str, IssuerVersion)]) -> Vec<String> {
@@ -458,12 +469,13 @@ mod tests {
         );
         assert!(versions.put(issuer("a"), version(2)));
         let mut annotated = version(2);
-        annotated.3 = vec!["apicred.dev/allowed-issuers".to_owned()];
+        annotated.annotations = vec!["apicred.dev/allowed-issuers".to_owned()];
         assert!(versions.put(issuer("a"), annotated), "it is reported");
         assert!(versions.put(issuer("a"), version(2)));
         let flaw = Some(Flaw::DoesNotFit("spec.limits".to_owned()));
-        let unusable = (Some("u".to_owned()), Some(1), flaw, Vec::new());
-        let anew = (Some("v".to_owned()), Some(1), None, Vec::new());
+        let unusable = IssuerVersion { flaw, ..version(1) };
+        let uid = Some("v".to_owned());
+        let anew = IssuerVersion { uid, ..version(1) };
         let later = [("a", version(2)), ("b", unusable), ("d", version(1))];
         assert_eq!(list(&mut versions, &later), ["b", "c", "d"]);
         assert_eq!(
