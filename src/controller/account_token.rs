@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     credential::{AccountToken, Credential, binding},
-    oauth::{self, Class, Refusal, TokenEndpoint},
+    oauth::{Class, Refusal, TokenEndpoint},
 };
 
 /// A token of a ServiceAccount for the issuer. The annotations of the ServiceAccount say where its tokens may go and for
@@ -27,10 +27,7 @@ pub(super) async fn account_token(
 ) -> Result<SecretString, Refusal> {
     let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), &credential.namespace);
     let name = &account.name;
-    let audience = account
-        .audience
-        .clone()
-        .unwrap_or_else(|| oauth::account_audience(credential, endpoint));
+    let audience = account.audience_at(credential, endpoint);
     let own = &context.settings.identity.api_audiences;
     binding::may_request_audience(name, &audience, own).map_err(|d| denied(&d))?;
     let heard = call_heard(

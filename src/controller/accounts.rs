@@ -24,7 +24,7 @@ use crate::{
         AccountToken, Credential, Proof,
         binding::{self, Denial},
     },
-    oauth::{Need, account_audience, known_endpoint},
+    oauth::{Need, known_endpoint},
 };
 
 /// ServiceAccounts by namespace and name.
@@ -99,15 +99,14 @@ impl Accounts {
         };
         let known = lock(&self.known);
         let home = known.as_ref().and_then(|k| k.get(&credential.namespace));
-        for AccountToken { name, audience, .. } in needed {
-            let audience =
-                audience.unwrap_or_else(|| account_audience(credential, Some(&endpoint)));
-            binding::may_request_audience(&name, &audience, own)?;
+        for token in needed {
+            let (name, audience) = (&token.name, token.audience_at(credential, Some(&endpoint)));
+            binding::may_request_audience(name, &audience, own)?;
             let account = home.and_then(|home| home.get(name.as_str()));
             let Some(notes) = account.and_then(|account| account.notes.as_ref()) else {
                 continue;
             };
-            binding::may_use_account(credential, Some(&endpoint), &name, Some(notes), &audience)?;
+            binding::may_use_account(credential, Some(&endpoint), name, Some(notes), &audience)?;
         }
         Ok(())
     }

@@ -21,17 +21,11 @@ pub(super) struct OwnWrite<'a> {
 impl Context {
     /// Announces a credential's write to a Secret of its namespace.
     pub(super) fn own_write(&self, credential: &Credential, secret: &str) -> OwnWrite<'_> {
-        let Credential {
-            namespace, name, ..
-        } = credential;
-        let secret = (namespace.clone(), secret.to_owned());
+        let secret = (credential.namespace.clone(), secret.to_owned());
         let number = lock(&self.secrets).call_begins(&secret);
         OwnWrite {
             context: self,
-            key: Key {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            },
+            key: credential.key(),
             secret: Some((secret, number)),
         }
     }

@@ -223,11 +223,7 @@ async fn attempt(
 /// Is the refresh token without a user? A credential that was replaced (`kubectl replace --force`, a GitOps tool) has a
 /// successor of its name, which goes on with the same sign-in.
 async fn is_unused(context: &Context, credential: &Credential) -> Result<(), Refusal> {
-    let key = Key {
-        namespace: credential.namespace.clone(),
-        name: credential.name.clone(),
-    };
-    let why = match uid_of_name(context, &key).await {
+    let why = match uid_of_name(context, &credential.key()).await {
         Ok(None) => return Ok(()),
         Ok(Some(_)) => "a credential of this name exists again, and uses the refresh token",
         Err(_) => "the API server did not confirm that no credential uses the refresh token",

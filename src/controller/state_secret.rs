@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     api::names,
-    credential::{Credential, Key, binding},
+    credential::{Credential, binding},
     oauth::{
         Class, Refusal,
         renewal::{self, Changes, Fate, Notes},
@@ -174,13 +174,9 @@ pub(super) async fn write(
         state.said = failed.said;
         failed.trouble
     })?;
-    let key = Key {
-        namespace: credential.namespace.clone(),
-        name: credential.name.clone(),
-    };
     let version = made.metadata.resource_version.clone().unwrap_or_default();
     let before = std::mem::take(&mut state.version);
-    context.with_state(&key, &credential.uid, |s| {
+    context.with_state(&credential.key(), &credential.uid, |s| {
         let earlier = s.own_writes.take().filter(|own| own.version == before);
         s.own_writes = Some(OwnWrites {
             version,

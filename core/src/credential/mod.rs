@@ -85,6 +85,14 @@ impl Credential {
         self.proof.alternatives()
     }
 
+    /// Its namespace and name.
+    pub fn key(&self) -> Key {
+        Key {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+
     /// May one answer serve this credential and others that request the same at this moment? Not if its token is revoked with
     /// it: the others would keep a token that is of no use.
     pub fn is_shareable(&self) -> bool {

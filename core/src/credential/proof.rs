@@ -1,8 +1,9 @@
 //! How the client of a credential proves itself, parsed.
 
-use super::FieldError;
+use super::{Credential, FieldError};
 use crate::{
     api::{Client, SecretKeyRef, ServiceAccountToken, SigningAlgorithm, Thumbprint},
+    oauth::{TokenEndpoint, account_audience},
     printable,
 };
 
@@ -119,6 +120,15 @@ pub struct AccountToken {
     pub audience: Option<String>,
     /// Life in seconds.
     pub seconds: i64,
+}
+
+impl AccountToken {
+    /// The audience of the token: the one that the user chose, else the one that the issuer takes. `endpoint`: where the
+    /// token is sent, if it is known.
+    pub fn audience_at(&self, credential: &Credential, endpoint: Option<&TokenEndpoint>) -> String {
+        let chosen = self.audience.clone();
+        chosen.unwrap_or_else(|| account_audience(credential, endpoint))
+    }
 }
 
 /// Which managed identity.

@@ -10,7 +10,7 @@ use apicred::{
         binding::{self, Use},
     },
     oauth::{
-        Identity, Material, TokenEndpoint, account_audience, file,
+        Identity, Material, TokenEndpoint, file,
         sign_in::{Flow, Part, destinations, origins},
         word,
     },
@@ -179,10 +179,7 @@ async fn account_token(
     let notes = object.metadata.annotations.as_ref();
     may_go(credential, origins, name, notes)
         .map_err(|text| text.replacen("Secret ", "ServiceAccount ", 1))?;
-    let audience = account
-        .audience
-        .clone()
-        .unwrap_or_else(|| account_audience(credential, Some(endpoint)));
+    let audience = account.audience_at(credential, Some(endpoint));
     let denied = |denial: binding::Denial| denial.message().to_owned();
     let api = cluster.api::<ServiceAccount>();
     let request = async |audiences: Vec<String>, dry_run: bool| {

@@ -21,7 +21,6 @@ use crate::{
         refresh::Answered,
         state_secret::{Stored, finish},
     },
-    credential::Key,
     fixtures::{credential, object},
     leader::Authority,
     oauth::Class,
@@ -138,10 +137,7 @@ async fn what_a_leader_has_kept_is_stored_before_the_process_ends() {
         let store = &mut operator.writers.credentials;
         store.apply_watcher_event(&Event::Apply(Kept::from(&object(&json!({})))));
         let credential = credential();
-        let key = Key {
-            namespace: credential.namespace.clone(),
-            name: credential.name.clone(),
-        };
+        let key = credential.key();
         let answered = Answered::of_a_test(&credential, "the-old", "the-new");
         let context = Arc::clone(&operator.context);
         context.with_state(&key, &credential.uid, |s| {
@@ -181,10 +177,7 @@ async fn what_a_leader_has_kept_is_stored_although_its_credential_is_deleted_or_
         let there = object(&json!({}));
         store.apply_watcher_event(&Event::Apply(Kept::from(&there)));
         let credential = credential();
-        let key = Key {
-            namespace: credential.namespace.clone(),
-            name: credential.name.clone(),
-        };
+        let key = credential.key();
         let answered = Answered::of_a_test(&credential, "the-old", "the-new");
         let context = Arc::clone(&operator.context);
         context.with_state(&key, &credential.uid, |s| {
@@ -221,10 +214,7 @@ async fn what_belongs_to_no_credential_is_stored_before_the_process_ends() {
     let operator = operator(trouble, &seen);
     let context = Arc::clone(&operator.context);
     let credential = credential();
-    let key = Key {
-        namespace: credential.namespace.clone(),
-        name: credential.name.clone(),
-    };
+    let key = credential.key();
     // The credential was deleted while the answer could not be stored.
     context.with_state(&key, &credential.uid, |s| {
         let answered = Answered::of_a_test(&credential, "the-old", "the-new");
