@@ -28,6 +28,7 @@ pub mod controller;
 pub mod http;
 pub mod issuer;
 pub mod leader;
+mod recent;
 #[cfg(test)]
 mod scripted;
 pub mod telemetry;

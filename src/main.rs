@@ -10,8 +10,7 @@ use apicred::{
     api::{Cloud, crd},
     app::{self, LeaseOptions, Options},
     controller::{IdentityEnvironment, Scope, Settings},
-    credential::KeyPattern,
-    credential::addresses,
+    credential::{KeyPattern, addresses},
     issuer::proxy::Proxy,
     telemetry::{
         lines,

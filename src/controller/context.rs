@@ -47,6 +47,7 @@ use crate::{
         journal::{Ids, Journal},
     },
     publish::SourceUse,
+    recent::Recent,
     telemetry::{health::Health, metrics::Metrics},
 };
 
@@ -122,6 +123,8 @@ pub(super) struct Context {
     /// Answers of refreshes whose credential is gone, and that are not stored yet.
     pub(super) orphans: Orphans,
     pub(super) endpoints: Endpoints,
+    /// By the version of an issuer: why its `caBundle` cannot be used.
+    pub(super) ca_faults: Mutex<Recent<String, Option<String>, 256>>,
     /// Odd forms of secrets that were told.
     pub(super) hints: Hints,
     pub(super) digest_key: KeyKeeper,
@@ -289,6 +292,7 @@ impl Context {
             spent: Mutex::default(),
             orphans: Orphans::default(),
             endpoints: Endpoints::default(),
+            ca_faults: Mutex::default(),
             hints: Hints::default(),
             head: Head::default(),
             doubts: Doubts::default(),

@@ -10,14 +10,27 @@ use super::{
 use crate::{
     api::SecretKeyRef,
     credential::{
-        Credential, Key,
+        Credential, Issuer, Key,
         binding::{self, Denial},
         may_have_metadata,
     },
-    oauth::ca_fault,
+    oauth::bundle,
     plan::{Observed, Source, fingerprint},
     publish::ownership::{self, Target},
 };
+
+/// Why the issuer's `caBundle` cannot be used. Found out once for each version of an issuer: to read the certificates of a
+/// large bundle takes as long as all else of a reconcile.
+fn ca_fault(context: &Context, issuer: &Issuer) -> Option<String> {
+    issuer.ca_bundle.as_ref()?;
+    let mut known = lock(&context.ca_faults);
+    if let Some(fault) = known.get(&issuer.version) {
+        return fault.clone();
+    }
+    let fault = bundle::fault(issuer);
+    known.insert(issuer.version.clone(), fault.clone());
+    fault
+}
 
 /// What is seen of the world around a credential.
 pub(super) fn observe(
@@ -82,7 +95,7 @@ pub(super) fn observe(
         sources,
         companions,
         unread,
-        ca_fault: ca_fault(&credential.issuer),
+        ca_fault: ca_fault(context, &credential.issuer),
         missing_account: context.accounts.missing(credential),
         memory,
         held,

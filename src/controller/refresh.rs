@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::names,
     credential::{Credential, Key, binding},
-    http::Manner,
+    http::{Manner, TOTAL},
     oauth::{
         Class, Granted, Refusal, Stage, TokenEndpoint, TokenRequest,
         renewal::{self, Fate, Notes, Send, Sent, Step},
@@ -36,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The write of the mark, two requests, and the tries to store the answer, of which the last one takes a write and a read. A
 /// reconcile is given up before that (reconcile.rs); the refresh goes on in its task, and its mark guards it.
-const TAKES: u64 = DEADLINE.as_secs() + 2 * 15 + STORING.as_secs() + 2 * DEADLINE.as_secs();
+const TAKES: u64 = 3 * DEADLINE.as_secs() + 2 * TOTAL.as_secs() + STORING.as_secs();
 const _: () = assert!(TAKES + 60 <= renewal::SETTLES.as_secs().unsigned_abs());
 
 /// One refresh of a credential.

@@ -24,7 +24,6 @@ use url::Url;
 
 mod broken;
 mod patience;
-mod recent;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -32,7 +31,6 @@ mod trust;
 use self::{
     broken::{Way, WithUser},
     patience::Patience,
-    recent::Recent,
     trust::{Count, Seen},
 };
 use crate::{
@@ -42,9 +40,10 @@ use crate::{
         proxy::Proxy,
     },
     oauth::{
-        Class, Method, RawAnswer, Refusal, SentSecrets, TlsIdentity, TokenRequest, bundle,
-        chain::Card, encode, unread,
+        Class, Method, RawAnswer, Refusal, SentSecrets, TlsIdentity, TokenRequest, basic, bundle,
+        chain::Card, too_large,
     },
+    recent::Recent,
 };
 
 /// TCP and TLS set-up (DESIGN, section 4).
@@ -52,7 +51,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// The same through a proxy, with the look-up of the issuer's name in front.
 const CONNECT_BY_PROXY: Duration = Duration::from_secs(7);
 /// The whole exchange, so that a body of a byte a second ends too.
-const TOTAL: Duration = Duration::from_secs(15);
+pub(crate) const TOTAL: Duration = Duration::from_secs(15);
 /// The client's own timer fires so much later than the deadline of an exchange: it would drop what came while the process was
 /// stopped ([`Patience`]). A process that was stopped for longer than this may store nothing any more.
 const STOPPED: Duration = Duration::from_mins(1);
@@ -500,7 +499,7 @@ fn through(
         .credentials()
         .and_then(|both| both.expose_secret().split_once(':'))
     {
-        let header = HeaderValue::from_str(&encode::basic(user, password));
+        let header = HeaderValue::from_str(&basic(user, password));
         let mut header = header.map_err(|_| fault())?;
         header.set_sensitive(true);
         way = way.custom_http_auth(header);
@@ -576,7 +575,7 @@ async fn whole(
                 if chunk.len() <= room {
                     continue;
                 }
-                unread::too_large(&answer)
+                too_large(&answer)
             }
             Some(Err(error)) => transport(&error, &chosen.way()),
             None => broken::late(&chosen.way()),

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
 /// An `application/x-www-form-urlencoded` body.
-pub fn form<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub(super) fn form<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
         .finish()
@@ -13,7 +13,7 @@ pub fn form<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
 
 /// The body of a request: its own fields, and of the further ones those that it has not. RFC 6749 section 3.2: a
 /// parameter must not be included more than once.
-pub fn body<'a>(
+pub(super) fn body<'a>(
     own: &'a [(&'static str, SecretString)],
     further: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> SecretString {
@@ -26,7 +26,7 @@ pub fn body<'a>(
 
 /// One half of a Basic header as RFC 6749 section 2.3.1 wants it. A space becomes `%20`: servers that decode
 /// percent signs but not `+` were seen (facts, section 5.4), the other way round never.
-pub fn component(text: &str) -> String {
+pub(super) fn component(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()
         .replace('+', "%20")

@@ -13,7 +13,7 @@ mod client_auth;
 pub mod consent;
 pub mod discovery;
 pub mod echo;
-pub mod encode;
+mod encode;
 mod explain;
 mod gateway;
 pub mod grant;
@@ -37,11 +37,11 @@ mod stated;
 #[cfg(test)]
 mod tests;
 mod token;
-pub mod unread;
+mod unread;
 
 pub use aadsts::LOOP;
-pub use bundle::fault as ca_fault;
 pub use echo::SentSecrets;
+pub use encode::basic;
 pub use explain::explained;
 pub use grant::Grant;
 pub use granted::{Granted, granted, granted_in_part};
@@ -59,4 +59,4 @@ pub use request::{
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};
 pub use token::{Claims, LifetimeSource, Token, uncertain};
-pub use unread::{broken_off, coding};
+pub use unread::{broken_off, coding, too_large};

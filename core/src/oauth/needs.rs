@@ -11,8 +11,7 @@ use crate::{
 
 /// Longest text that is taken from a Secret. A refresh token that apicred has stored must be readable: some issuers put
 /// encrypted claims of a user with many groups into it.
-const MAX_WORD: usize = 64 * 1024;
-const MAX_FILE: usize = 64 * 1024;
+const MAX_TEXT: usize = 64 * 1024;
 
 /// One thing to read.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,7 +166,7 @@ pub fn word(bytes: &[u8]) -> Result<SecretString, String> {
     if text.is_empty() {
         return Err("is empty; store the value under it".to_owned());
     }
-    if text.len() > MAX_WORD {
+    if text.len() > MAX_TEXT {
         return Err("is longer than 64 KiB; secrets and tokens are shorter".to_owned());
     }
     if text.chars().any(char::is_control) {
@@ -186,7 +185,7 @@ pub fn word(bytes: &[u8]) -> Result<SecretString, String> {
 /// # Errors
 /// The rest of a sentence that begins with the key's name, when the bytes cannot be one.
 pub fn file(bytes: &[u8]) -> Result<SecretString, String> {
-    if bytes.len() > MAX_FILE {
+    if bytes.len() > MAX_TEXT {
         return Err("is longer than 64 KiB; a key file is shorter".to_owned());
     }
     if let Some(form) = pem::form_of_bytes(bytes) {

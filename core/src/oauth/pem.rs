@@ -119,7 +119,7 @@ fn decode(body: &str) -> Body {
 
 /// Characters without a shape that word processors, chats and web pages leave in what is copied out of them: soft hyphen,
 /// zero-width ones, directional marks, word joiner, byte order mark.
-pub fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
         | '\u{e0000}'..='\u{e007f}')
@@ -127,7 +127,7 @@ pub fn is_invisible(c: char) -> bool {
 
 /// What a file is that is no PEM of what is needed: a noun, and what to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Form {
+pub(super) struct Form {
     /// What was seen.
     pub what: &'static str,
     /// What to do.
@@ -210,7 +210,7 @@ const PATH: Form = form(
 );
 
 /// Names what a text is, if it is known and neither certificates nor a plain private key in PEM.
-pub fn form_of_text(text: &str) -> Option<Form> {
+pub(super) fn form_of_text(text: &str) -> Option<Form> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
     let by_label = blocks(text).iter().find_map(|block| {
         Some(match block.label {
@@ -266,7 +266,7 @@ fn base64(text: &str) -> Option<Form> {
 }
 
 /// Names what bytes are, if they are a binary format that is known.
-pub fn form_of_bytes(bytes: &[u8]) -> Option<Form> {
+pub(super) fn form_of_bytes(bytes: &[u8]) -> Option<Form> {
     // JKS and JCEKS by their magic numbers.
     if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) || bytes.starts_with(&[0xce; 4]) {
         return Some(JKS);

@@ -17,7 +17,7 @@ const NAMES: [&[u8]; 4] = [
 ];
 
 /// Completes the refusal of an answer.
-pub fn completed(
+pub(super) fn completed(
     raw: &RawAnswer,
     body: &Result<Map<String, Value>, NotObject>,
     mut refusal: Refusal,

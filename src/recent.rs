@@ -3,7 +3,7 @@
 use std::{collections::HashMap, hash::Hash};
 
 /// At most `N` entries; the one that was unused the longest makes room for a new one.
-pub(super) struct Recent<K, V, const N: usize> {
+pub(crate) struct Recent<K, V, const N: usize> {
     kept: HashMap<K, (u64, V)>,
     turn: u64,
 }
@@ -19,7 +19,7 @@ impl<K, V, const N: usize> Default for Recent<K, V, N> {
 
 impl<K: Clone + Eq + Hash, V, const N: usize> Recent<K, V, N> {
     /// The entry of a key, which is used by that.
-    pub(super) fn get(&mut self, key: &K) -> Option<&V> {
+    pub(crate) fn get(&mut self, key: &K) -> Option<&V> {
         self.turn += 1;
         let (last, value) = self.kept.get_mut(key)?;
         *last = self.turn;
@@ -27,7 +27,7 @@ impl<K: Clone + Eq + Hash, V, const N: usize> Recent<K, V, N> {
     }
 
     /// Puts an entry in, as the one that was used last.
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    pub(crate) fn insert(&mut self, key: K, value: V) {
         self.turn += 1;
         if self.kept.len() >= N && !self.kept.contains_key(&key) {
             let oldest = self.kept.iter().min_by_key(|(_, (last, _))| *last);
