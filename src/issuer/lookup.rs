@@ -63,7 +63,7 @@ async fn ask(
         let document = match http.get(issuer, address.clone()).await {
             Ok(document) => document,
             Err(refusal) if discovery::is_silence(&refusal) => {
-                return Err(discovery::unanswered(refusal));
+                return Err(discovery::unanswered(refusal, &address));
             }
             Err(refusal) => return Ok(Err(Seen::Broken(refusal))),
         };

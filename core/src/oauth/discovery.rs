@@ -423,16 +423,18 @@ fn coded(coding: &str) -> String {
     )
 }
 
-/// Why nobody answers, for a document. It is read without a client certificate, since it is the same for all clients.
-pub fn unanswered(refusal: Refusal) -> Refusal {
+/// Why nobody answers for a document at `address`. It is read without a client certificate, since it is the same for all
+/// clients.
+pub fn unanswered(refusal: Refusal, address: &Url) -> Refusal {
     if refusal.stage != Stage::ClientCertificate {
         return refusal;
     }
-    let place = refusal.next_step.split(": ").next().unwrap_or_default();
+    let host = bounded(address.host_str().unwrap_or_default(), 253);
+    let port = address.port_or_known_default().unwrap_or_default();
     Refusal {
         reason: "DiscoveryFailed",
         next_step: format!(
-            "{place}: the server demands a client certificate for its discovery document, which is read without one; have the issuer serve the document without, or use oauth2.tokenUrl"
+            "{host}:{port}: the server demands a client certificate for its discovery document, which is read without one; have the issuer serve the document without, or use oauth2.tokenUrl"
         ),
         about_client: false,
         ..refusal
