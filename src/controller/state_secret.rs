@@ -276,7 +276,7 @@ pub(super) async fn spent_on_target(
     let request = || secrets.get_metadata(&credential.target.name);
     match call(&context.metrics, "get_target_metadata", request).await {
         Ok(target) => {
-            // Whichever credential it was written for: a keyed digest is of one token, and a credential that is created anew goes
+            // Whichever credential it was written for: a keyed digest is of one token, and a credential that is recreated goes
             // on with the sign-in of its name.
             let annotations = target.metadata.annotations.unwrap_or_default();
             let noted = annotations.get(names::SPENT_REFRESH_TOKENS);

@@ -208,7 +208,7 @@ pub(super) fn cluster_issuers(context: &Arc<Context>) -> Watch<Readable<ClusterT
     scope::clustered(context, "clustertokenissuers")
 }
 
-/// What a change of an issuer is told by.
+/// What shows a change of an issuer.
 #[derive(Clone, Debug, PartialEq)]
 struct IssuerVersion {
     uid: Option<String>,
@@ -475,13 +475,13 @@ mod tests {
         let flaw = Some(Flaw::DoesNotFit("spec.limits".to_owned()));
         let unusable = IssuerVersion { flaw, ..version(1) };
         let uid = Some("v".to_owned());
-        let anew = IssuerVersion { uid, ..version(1) };
+        let recreated = IssuerVersion { uid, ..version(1) };
         let later = [("a", version(2)), ("b", unusable), ("d", version(1))];
         assert_eq!(list(&mut versions, &later), ["b", "c", "d"]);
         assert_eq!(
             list(
                 &mut versions,
-                &[("a", anew), ("b", version(1)), ("d", version(1))]
+                &[("a", recreated), ("b", version(1)), ("d", version(1))]
             ),
             ["a", "b"]
         );

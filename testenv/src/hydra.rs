@@ -12,7 +12,7 @@ use crate::scratch::Scratch;
 use crate::tls::Authority;
 use crate::{Error, http, ports};
 
-/// Its database is made anew at each start.
+/// It creates its database at each start.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 /// Where Hydra sends browsers for the decisions that [`Hydra::decide`] takes. Nothing listens there.
 const LOGIN: &str = "http://127.0.0.1:1/login";

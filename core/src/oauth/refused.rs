@@ -325,7 +325,7 @@ fn code(fields: &Map<String, Value>) -> Option<String> {
     found.or_else(rare)
 }
 
-/// The object that tells of an error, where `error` is no text: `error` itself, or the first of `errors`.
+/// The object that describes an error, where `error` is no text: `error` itself, or the first of `errors`.
 fn inner(fields: &Map<String, Value>) -> Option<&Map<String, Value>> {
     let one = get(fields, "error").and_then(Value::as_object);
     let first = || match get(fields, "errors")? {

@@ -26,7 +26,7 @@ pub(super) fn of_secret(text: &str, client_id: &str) -> Option<String> {
     if pem_text(text).is_some() {
         return Some("is PEM (a certificate or a key) and no client secret; use client.certificate or client.mtls for it".to_owned());
     }
-    // What is around it is told first, and what is inside of that next.
+    // What is around it is reported first, and what is inside of that next.
     let rules: [Rule; 12] = [
         json,
         reference,
