@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::support::{LATER, Place, SOON, World, condition, run};
+use crate::support::{LATER, Place, SOON, World, a_second_after, condition, run};
 
 /// A credential that publishes a static key in these formats.
 async fn of_static_key(place: &Place, key: &str, keys: Value) {
@@ -142,13 +142,7 @@ fn a_secret_that_holds_the_static_key_already_is_adopted_once() {
         };
         let secret = crate::support::typed(secret);
         let made = place.secrets().create(&params, &secret).await;
-        let made = made.expect("a Secret").metadata.creation_timestamp;
-        let made = made.expect("a time").0.as_second();
-        // The server notes whole seconds: what comes now must not be in the same one.
-        testenv::eventually(SOON, "the next second", async || {
-            (jiff::Timestamp::now().as_second() > made).then_some(())
-        })
-        .await;
+        a_second_after(&made.expect("a Secret").metadata).await;
         of_static_key(&place, key, Value::Null).await;
         has(&place, &["token", "token.json", "token_type"]).await;
         is(&place, "Ready", "True", "TokenPublished").await;

@@ -10,7 +10,7 @@ use testenv::eventually;
 use tokio::net::unix::pipe;
 
 use crate::{
-    support::{LATER, Place, SOON, World, condition, merge, run},
+    support::{LATER, Place, SOON, World, a_second_after, condition, merge, run},
     tenancy::namespaced,
 };
 
@@ -300,8 +300,9 @@ fn faults_that_others_bring_and_take_away_are_one_line_each() {
         // A Secret of somebody else, and one that an older credential names.
         place.create("not-owned", at("theirs")).await;
         says(world, &place, "not-owned", &["began Ready SecretNotOwned"]).await;
-        place.create("a-older", at("one")).await;
+        let older = place.create("a-older", at("one")).await;
         place.ready("a-older").await;
+        a_second_after(&older.metadata).await;
         place.create("claimed", at("one")).await;
         says(world, &place, "claimed", &["began Ready TargetClaimed"]).await;
         let params = DeleteParams::default();

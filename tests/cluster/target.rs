@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use testenv::eventually;
 
-use crate::support::{LATER, Place, Recorder, SOON, World, run, typed};
+use crate::support::{LATER, Place, Recorder, SOON, World, a_second_after, run, typed};
 
 #[test]
 fn a_deleted_target_comes_back_at_once() {
@@ -278,12 +278,7 @@ fn of_two_credentials_for_one_secret_the_older_wins_until_it_goes() {
         let place = world.place("rivals").await;
         let older = place.create("older", json!({})).await;
         let first = place.ready("older").await;
-        // Age is told in whole seconds.
-        let born = older.metadata.creation_timestamp.expect("an age").0;
-        eventually(SOON, "the next second", async || {
-            jiff::Timestamp::now().as_second() > born.as_second()
-        })
-        .await;
+        a_second_after(&older.metadata).await;
         place.create("younger", json!({})).await;
         let message = place.not_ready("younger", "TargetClaimed").await;
         assert!(message.contains("older"), "it does not say who: {message}");

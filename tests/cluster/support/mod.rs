@@ -29,11 +29,13 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub(crate) use listener::{ANSWER, Listener, issuer_of, reply};
 pub(crate) use operator::{ALLOW_CIDR, Operator};
 pub(crate) use place::{Place, condition, merge, typed};
 pub(crate) use process::Guarded;
 pub(crate) use recorder::Recorder;
+use testenv::eventually;
 pub(crate) use view::SecretView;
 pub(crate) use world::{NAMESPACE, World};
 
@@ -53,6 +55,20 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
 /// Runs a test to its end.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     RUNTIME.block_on(test)
+}
+
+/// Waits until the clock shows a later second than the creation of an object. The API server notes creations in whole
+/// seconds: of two objects of one second, neither is the older.
+pub(crate) async fn a_second_after(created: &ObjectMeta) {
+    let created = created
+        .creation_timestamp
+        .as_ref()
+        .expect("a time of creation");
+    let created = created.0.as_second();
+    eventually(SOON, "the next second", async || {
+        jiff::Timestamp::now().as_second() > created
+    })
+    .await;
 }
 
 /// Sixteen hex digits that no other test has.
