@@ -22,17 +22,23 @@ use kube::{
 /// A leak of this many bytes is found, wherever in the secret it begins.
 const WINDOW: usize = 10;
 
+/// How the first and the last line of PEM begin and end.
+const BOUNDARY: &str = "-----";
+
 /// Values that nobody may read outside of a Secret.
 #[derive(Default)]
 pub(crate) struct Canaries(Mutex<BTreeSet<String>>);
 
 impl Canaries {
-    /// Listens for this value from now on.
+    /// Listens for this value from now on. The first and last lines of PEM are no secret: messages show them.
     pub(crate) fn add(&self, value: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(value.to_owned());
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if value.contains(BOUNDARY) {
+            let lines = value.lines().filter(|line| !line.contains(BOUNDARY));
+            values.extend(lines.map(str::to_owned));
+        } else {
+            values.insert(value.to_owned());
+        }
     }
 
     /// How many values are listened for.
@@ -122,8 +128,10 @@ fn the_net_catches_parts_in_every_dress() {
     let canaries = Canaries::default();
     canaries.add("0123456789abcdef~+/%&= ghijklmnopqrstuv");
     canaries.add("eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9.c2lnbmF0dXJlLW9mLWEtdG9rZW4");
+    canaries.add("-----BEGIN PRIVATE KEY-----\nTHE/FIRST+LINE+OF+A+KEY\nTHE+LAST==\n-----END PRIVATE KEY-----\n");
     let net = canaries.net();
     for leak in [
+        "-----BEGIN PRIVATE KEY-----THE/FIRST+L",
         "secret=456789abcdef~",
         "f~%2B%2F%25%26%3D%20gh",
         "f~%2B%2F%25%26%3D+ghij",
@@ -137,6 +145,7 @@ fn the_net_catches_parts_in_every_dress() {
         "eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9",
         "0123456",
         "nothing to see here, move along",
+        "no -----BEGIN PRIVATE KEY----- there",
     ] {
         assert_eq!(net.first_leak(fine), None);
     }

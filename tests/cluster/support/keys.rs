@@ -105,9 +105,7 @@ impl Place {
     /// Makes a Secret with a file around a private key. Only the key is listened for: the rest of the file is made of
     /// words that any log may hold.
     pub(crate) async fn put_key_file(&self, name: &str, key: &str, file: &str, private_key: &str) {
-        for line in private_key.lines().filter(|l| !l.starts_with('-')) {
-            self.canaries.add(line);
-        }
+        self.canaries.add(private_key);
         let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -123,9 +121,7 @@ impl Place {
 
     /// Makes or replaces a Secret as cert-manager makes it.
     pub(crate) async fn put_tls(&self, name: &str, keys: &Keys) -> Secret {
-        for line in keys.key.lines().filter(|l| !l.starts_with('-')) {
-            self.canaries.add(line);
-        }
+        self.canaries.add(&keys.key);
         let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
