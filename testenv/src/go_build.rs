@@ -57,7 +57,7 @@ pub(crate) static HYDRA: Module = Module {
     go_mod: include_str!("../hydra/go.mod"),
     go_sum: include_str!("../hydra/go.sum"),
     packages: &[("hydra", "github.com/ory/hydra/v2")],
-    // Its database in memory is SQLite.
+    // Its database is SQLite.
     tags: Some("sqlite"),
     usually: "2 to 4 minutes, and only once",
 };

@@ -6,8 +6,10 @@ use std::time::Duration;
 use reqwest::{Client, Url};
 use serde_json::{Value, json};
 
+use crate::cache::{Step, run_step};
 use crate::go_build::HYDRA;
 use crate::process::{Launch, Watched};
+use crate::progress::Progress;
 use crate::scratch::Scratch;
 use crate::tls::Authority;
 use crate::{Error, http, ports};
@@ -18,7 +20,15 @@ const READY_WITHIN: Duration = Duration::from_mins(2);
 const LOGIN: &str = "http://127.0.0.1:1/login";
 const CONSENT: &str = "http://127.0.0.1:1/consent";
 
-/// A running issuer. Dropped, it is gone. All that it knows is in its memory.
+/// Where it stores its data: in a file, whose writers wait for each other. Its database in memory refuses a statement
+/// that meets another one, and it then says of a live token that it is not active.
+fn database(scratch: &Scratch) -> String {
+    let file = scratch.path().join("db.sqlite");
+    let options = "_fk=true&_busy_timeout=30000&_journal_mode=WAL&_txlock=immediate";
+    format!("sqlite://{}?{options}", file.display())
+}
+
+/// A running issuer. Dropped, it is gone, and all that it knew.
 pub struct Hydra {
     server: Watched,
     client: Client,
@@ -50,7 +60,7 @@ impl Hydra {
         let issuer_url = format!("https://127.0.0.1:{public}");
         let path = |name, content: &str| scratch.write(name, content);
         let config = json!({
-            "dsn": "memory",
+            "dsn": database(&scratch),
             "log": { "level": "warn" },
             "serve": {
                 "public": {
@@ -64,13 +74,36 @@ impl Hydra {
                 "admin": { "host": "127.0.0.1", "port": admin, "tls": { "enabled": false } },
             },
             "urls": { "self": { "issuer": issuer_url }, "login": LOGIN, "consent": CONSENT },
-            // Encrypts what it stores in its memory.
+            // Encrypts what it stores.
             "secrets": { "system": ["no-secret-of-anybody-at-all"] },
             "strategies": { "access_token": "jwt", "jwt": { "scope_claim": "both" } },
             "ttl": { "access_token": "10m" },
         });
         let config = scratch.write("hydra.json", &config.to_string())?;
+        let config = config.display().to_string();
         let program = HYDRA.path("hydra")?;
+        let migrate = [
+            "migrate",
+            "sql",
+            "up",
+            "--read-from-env",
+            "--yes",
+            "--config",
+        ];
+        let mut args: Vec<String> = migrate.map(str::to_owned).into();
+        args.push(config.clone());
+        let launch = Launch {
+            name: "migrate",
+            program: &program,
+            args,
+            folder: scratch.path(),
+            env: Vec::new(),
+        };
+        let what = "the database of Ory Hydra".to_owned();
+        let mut progress = Progress::quiet(what.clone());
+        if let Step::Failed { log, tail } = run_step(launch, &mut progress).await? {
+            return Err(Error::Build { what, log, tail });
+        }
         let server = Watched::spawn(Launch {
             name: "hydra",
             program: &program,
@@ -78,7 +111,7 @@ impl Hydra {
                 "serve".to_owned(),
                 "all".to_owned(),
                 "--config".to_owned(),
-                config.display().to_string(),
+                config,
                 // It would report its use over the network.
                 "--sqa-opt-out".to_owned(),
             ],
