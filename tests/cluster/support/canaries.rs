@@ -22,22 +22,39 @@ use kube::{
 /// A leak of this many bytes is found, wherever in the secret it begins.
 const WINDOW: usize = 10;
 
-/// How the first and the last line of PEM begin and end.
-const BOUNDARY: &str = "-----";
+/// How PEM begins.
+const BEGIN: &str = "-----BEGIN ";
+/// Digits of base64 at the beginning of a key that name its algorithm (RFC 5958 section 2): 48 for P-256, fewer for
+/// Ed25519. An RSA key goes on with its modulus, which is public.
+const ALGORITHM: usize = 48;
+
+/// Does a block of PEM, from its label on, hold a private key?
+fn is_key(block: &str) -> bool {
+    block
+        .lines()
+        .next()
+        .is_some_and(|label| label.contains("PRIVATE KEY"))
+}
 
 /// Values that nobody may read outside of a Secret.
 #[derive(Default)]
 pub(crate) struct Canaries(Mutex<BTreeSet<String>>);
 
 impl Canaries {
-    /// Listens for this value from now on. The first and last lines of PEM are no secret: messages show them.
+    /// Listens for this value from now on. Of PEM, only for what is secret: messages show its first and last lines, and
+    /// certificates name the algorithm of their key in the same bytes as the key does.
     pub(crate) fn add(&self, value: &str) {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if value.contains(BOUNDARY) {
-            let lines = value.lines().filter(|line| !line.contains(BOUNDARY));
-            values.extend(lines.map(str::to_owned));
-        } else {
+        if !value.contains(BEGIN) {
             values.insert(value.to_owned());
+            return;
+        }
+        for block in value.split(BEGIN).filter(|block| is_key(block)) {
+            let lines = block.lines().skip(1).take_while(|l| !l.starts_with('-'));
+            for (at, line) in lines.enumerate() {
+                let from = if at == 0 { ALGORITHM } else { 0 };
+                values.extend(line.get(from..).map(str::to_owned));
+            }
         }
     }
 
@@ -128,10 +145,14 @@ fn the_net_catches_parts_in_every_dress() {
     let canaries = Canaries::default();
     canaries.add("0123456789abcdef~+/%&= ghijklmnopqrstuv");
     canaries.add("eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9.c2lnbmF0dXJlLW9mLWEtdG9rZW4");
-    canaries.add("-----BEGIN PRIVATE KEY-----\nTHE/FIRST+LINE+OF+A+KEY\nTHE+LAST==\n-----END PRIVATE KEY-----\n");
+    let algorithm = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
+    let certificate =
+        "-----BEGIN CERTIFICATE-----\nNOTHING+OF+THIS+IS+SECRET\n-----END CERTIFICATE-----\n";
+    canaries.add(&format!("{certificate}-----BEGIN PRIVATE KEY-----\n{algorithm}FIRST+LINE+OF+IT\nTHE/LAST/LINE\n-----END PRIVATE KEY-----\n"));
     let net = canaries.net();
     for leak in [
-        "-----BEGIN PRIVATE KEY-----THE/FIRST+L",
+        "AwEHBG0wawIBAQQgFIRST+LINE",
+        "…THE/LAST/LINE…",
         "secret=456789abcdef~",
         "f~%2B%2F%25%26%3D%20gh",
         "f~%2B%2F%25%26%3D+ghij",
@@ -146,6 +167,8 @@ fn the_net_catches_parts_in_every_dress() {
         "0123456",
         "nothing to see here, move along",
         "no -----BEGIN PRIVATE KEY----- there",
+        algorithm,
+        certificate,
     ] {
         assert_eq!(net.first_leak(fine), None);
     }
