@@ -3,18 +3,18 @@
 //! How a rotation works, and where each step lives:
 //!
 //! ```text
-//! watch     credentials · issuers · Secrets (metadata) · namespaces (metadata)   controller/streams.rs, index.rs
-//! observe   the credential, its issuer, the present target, the source secrets   controller/observe.rs
+//! watch     credentials · issuers · Secrets (metadata) · namespaces (metadata)   controller/cache/streams.rs, index.rs
+//! observe   the credential, its issuer, the present target, the source secrets   controller/reconcile/observe.rs
 //! plan      plan(credential, observed, now) -> Plan                              core: plan/
-//! acquire   grant + client proof -> request -> issuer -> answer -> Token         controller/acquire.rs
+//! acquire   grant + client proof -> request -> issuer -> answer -> Token         controller/token/acquire.rs
 //!             the bytes out and the bytes in                                     core: oauth/
 //!             the one exchange                                                   http/
 //!             who may ask whom, and which secret may go where                    core: credential/binding.rs
 //!             where issuer traffic may go, and how much of it                    issuer/
 //! write     Token -> Secret, guarded by owner and resourceVersion                core: publish/
-//!             the one write                                                      controller/write.rs
+//!             the one write                                                      controller/target/write.rs
 //! record    status, events on changes                                            core: plan/status.rs
-//!             and their writes                                                   controller/record.rs
+//!             and their writes                                                   controller/reconcile/record.rs
 //! schedule  requeue at the moment that the plan named                            core: plan/schedule.rs
 //! ```
 //!

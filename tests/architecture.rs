@@ -46,24 +46,24 @@ const DECIDE: [&str; 6] = [
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
 const OPENERS: [&str; 18] = [
-    "app.rs",                       // its own token, for the audiences in it
-    "oauth/encode.rs",              // into the bytes of a request
-    "oauth/revocation.rs",          // and of the one that ends a token
-    "oauth/client_auth.rs",         // into a Basic header
-    "oauth/echo.rs",                // to cut it out of an issuer's words
-    "oauth/needs.rs",               // into the fingerprint
-    "oauth/keys.rs",                // a private key, to sign with
-    "oauth/grant/jwt_bearer.rs",    // a key file, to sign with
-    "http/mod.rs",                  // onto the wire
-    "issuer/proxy.rs",              // a proxy's URL, to take user and password out of it
-    "publish/formats.rs",           // into the Secret
-    "controller/materials.rs",      // out of a Secret
-    "controller/identity.rs",       // out of the machine's key file
-    "controller/refresh.rs",        // into the digest of a refresh token
-    "controller/state_secret.rs",   // into the state Secret
-    "controller/write.rs",          // into the token's digest
-    "bin/kubectl-apicred/proof.rs", // a certificate out of a Secret
-    "bin/kubectl-apicred/state.rs", // the refresh token into the state Secret
+    "app.rs",                           // its own token, for the audiences in it
+    "oauth/encode.rs",                  // into the bytes of a request
+    "oauth/revocation.rs",              // and of the one that ends a token
+    "oauth/client_auth.rs",             // into a Basic header
+    "oauth/echo.rs",                    // to cut it out of an issuer's words
+    "oauth/needs.rs",                   // into the fingerprint
+    "oauth/keys.rs",                    // a private key, to sign with
+    "oauth/grant/jwt_bearer.rs",        // a key file, to sign with
+    "http/mod.rs",                      // onto the wire
+    "issuer/proxy.rs",                  // a proxy's URL, to take user and password out of it
+    "publish/formats.rs",               // into the Secret
+    "controller/token/materials.rs",    // out of a Secret
+    "controller/token/identity.rs",     // out of the machine's key file
+    "controller/token/refresh.rs",      // into the digest of a refresh token
+    "controller/token/state_secret.rs", // into the state Secret
+    "controller/target/write.rs",       // into the token's digest
+    "bin/kubectl-apicred/proof.rs",     // a certificate out of a Secret
+    "bin/kubectl-apicred/state.rs",     // the refresh token into the state Secret
 ];
 
 fn is_test(path: &str) -> bool {
@@ -133,7 +133,7 @@ fn types(code: &str) -> Vec<Type> {
             continue;
         }
         let parts: Vec<&str> = words(trimmed)
-            .filter(|w| !["pub", "super", "crate", "in"].contains(w))
+            .filter(|w| !["pub", "super", "crate", "in", "controller"].contains(w))
             .collect();
         if let ["struct" | "enum", name, ..] = parts[..] {
             let mut body = trimmed.to_owned();

@@ -14,25 +14,23 @@ use kube::{
 use tokio::sync::mpsc;
 
 use super::{
-    accounts::Accounts,
-    backwards::Head,
-    digest_key::KeyKeeper,
-    doubts::Doubts,
-    endpoints::Endpoints,
-    flights::Flights,
-    gate::Gate,
-    hint::Hints,
-    identity::IdentityEnvironment,
-    ids,
-    index::{Index, IssuerName},
-    kept::Kept,
-    log_lines::IssuerJournals,
-    orphans::Orphans,
-    readable::Unusable,
-    refresh::Answered,
-    refreshes::Refreshes,
-    scope::{Scope, blind_at_first},
-    secrets::{Secrets, newer},
+    api::ids,
+    cache::{
+        accounts::Accounts,
+        backwards::Head,
+        doubts::Doubts,
+        index::{Index, IssuerName},
+        kept::Kept,
+        readable::Unusable,
+        scope::{Scope, blind_at_first},
+        secrets::{Secrets, newer},
+    },
+    limiter::gate::Gate,
+    reconcile::log_lines::IssuerJournals,
+    token::{
+        digest_key::KeyKeeper, endpoints::Endpoints, flights::Flights, hint::Hints,
+        identity::IdentityEnvironment, orphans::Orphans, refresh::Answered, refreshes::Refreshes,
+    },
 };
 use crate::{
     api::{ApiCredentialStatus, Cloud, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
@@ -471,7 +469,7 @@ impl Context {
         });
     }
 
-    /// Hands the Secrets that the cache is in doubt about to [`super::doubts::run`].
+    /// Hands the Secrets that the cache is in doubt about to [`crate::controller::cache::doubts::run`].
     pub(super) fn settle_doubts(&self) {
         for name in lock(&self.secrets).take_doubtful() {
             self.doubts.raise(name);

@@ -15,14 +15,12 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::{
-    calls::{apply_status, call_while},
+    api::calls::{apply_status, call_while},
+    cache::{index::IssuerName, readable::Unusable},
     context::{Context, lock},
-    index::IssuerName,
-    lanes::Lanes,
-    materials::denied,
-    readable::Unusable,
-    reconcile::after_lost_status,
-    record,
+    limiter::lanes::Lanes,
+    reconcile::{after_lost_status, record},
+    token::materials::denied,
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},

@@ -6,51 +6,16 @@
 //!                                  └────────────── gate (who stands in line at an issuer) ◀──┘
 //! ```
 
-mod account_token;
-mod accounts;
-mod acquire;
-mod backwards;
-mod calls;
+mod api;
+mod cache;
 mod context;
-mod digest_key;
-mod doubts;
-mod endpoints;
-mod execute;
-mod flights;
-mod gate;
-mod hint;
-mod identity;
-mod ids;
-mod index;
 mod issuers;
-mod join;
-mod kept;
-mod lanes;
-mod list_body;
-mod log_lines;
-mod materials;
-mod observe;
-mod orphans;
-mod own_write;
-mod preflight;
-mod readable;
+mod limiter;
 mod reconcile;
-mod record;
-mod reformat;
-mod refresh;
-mod refreshes;
-mod relist;
-mod retry;
-mod revoke;
-mod scope;
-mod secrets;
-mod state_secret;
-mod streams;
+mod target;
 #[cfg(test)]
 mod tests;
-mod trim;
-mod watch;
-mod write;
+mod token;
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
@@ -63,11 +28,14 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
+use api::preflight;
+pub use cache::scope::Scope;
+use cache::{accounts, backwards, doubts, kept, streams};
 use context::{Context, Parts, Triggers};
 pub use context::{Settings, Sizes};
-pub use identity::IdentityEnvironment;
-pub use refresh::Answers;
-pub use scope::Scope;
+use reconcile::{log_lines, record};
+pub use token::{identity::IdentityEnvironment, refresh::Answers};
+use token::{orphans, revoke};
 
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, TokenIssuer},

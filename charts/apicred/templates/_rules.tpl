@@ -3,56 +3,56 @@ What the operator may do in each namespace that it looks after: in all of them b
 A rule that no code uses is a defect; so is a call without a rule.
 */}}
 {{- define "apicred.rules" -}}
-# src/controller/streams.rs (secrets): watches all Secrets by metadata only, so that an edit of a client secret
+# src/controller/cache/streams.rs (secrets): watches all Secrets by metadata only, so that an edit of a client secret
 # or of a target acts at once. RBAC cannot tell metadata from content, hence the plain verbs.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [list, watch]
-# src/controller/materials.rs (open): reads a client secret, certificate or grant material when a token must be
-# asked for or the Secret moved. src/controller/state_secret.rs (standing): which refresh token is there after a
+# src/controller/token/materials.rs (open): reads a client secret, certificate or grant material when a token must be
+# asked for or the Secret moved. src/controller/token/state_secret.rs (standing): which refresh token is there after a
 # conflict; (spent_on_target): the metadata of the target, which names the refresh tokens that were spent; (writer): who
-# wrote the state Secret last. src/controller/doubts.rs (settle): the metadata of a Secret that the cache may be wrong about.
-# src/controller/revoke.rs (from_secret): the token of a deleted credential, to revoke it.
-# src/controller/digest_key.rs (load): reads the operator's own digest key, once a process.
+# wrote the state Secret last. src/controller/cache/doubts.rs (settle): the metadata of a Secret that the cache may be wrong about.
+# src/controller/token/revoke.rs (from_secret): the token of a deleted credential, to revoke it.
+# src/controller/token/digest_key.rs (load): reads the operator's own digest key, once a process.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
-# src/controller/write.rs (write): makes a target Secret. src/controller/digest_key.rs (load): makes the digest key.
+# src/controller/target/write.rs (write): makes a target Secret. src/controller/token/digest_key.rs (load): makes the digest key.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
-# src/controller/write.rs (patch_secret): puts the next token, labels or owner into a target Secret. Targets are
+# src/controller/target/write.rs (patch_secret): puts the next token, labels or owner into a target Secret. Targets are
 # never deleted by the operator: the garbage collector does it, by owner reference.
-# src/controller/state_secret.rs (write): the mark and the next refresh token of a state Secret.
+# src/controller/token/state_secret.rs (write): the mark and the next refresh token of a state Secret.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [patch]
 {{- if .Values.serviceAccountTokens }}
-# src/controller/materials.rs (account_token): the annotations apicred.dev/allowed-issuers and allowed-audiences of a
+# src/controller/token/materials.rs (account_token): the annotations apicred.dev/allowed-issuers and allowed-audiences of a
 # ServiceAccount, which limit where its tokens go.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [get]
-# src/controller/accounts.rs (watch): whether the ServiceAccounts that credentials need exist, by metadata and once a
+# src/controller/cache/accounts.rs (watch): whether the ServiceAccounts that credentials need exist, by metadata and once a
 # credential refers to one.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [list, watch]
-# src/controller/materials.rs (account_token): makes the token that proves a client (client.serviceAccount) or that is
+# src/controller/token/materials.rs (account_token): makes the token that proves a client (client.serviceAccount) or that is
 # exchanged (grant.tokenExchange).
 - apiGroups: [""]
   resources: [serviceaccounts/token]
   verbs: [create]
 {{- end }}
-# src/controller/streams.rs (credentials): which tokens are wanted.
+# src/controller/cache/streams.rs (credentials): which tokens are wanted.
 - apiGroups: [apicred.dev]
   resources: [apicredentials]
   verbs: [list, watch]
-# src/controller/streams.rs (issuers): where tokens come from and who may ask.
+# src/controller/cache/streams.rs (issuers): where tokens come from and who may ask.
 - apiGroups: [apicred.dev]
   resources: [tokenissuers]
   verbs: [list, watch]
-# src/controller/record.rs (write_status): what became of a credential, by server-side apply.
+# src/controller/reconcile/record.rs (write_status): what became of a credential, by server-side apply.
 - apiGroups: [apicred.dev]
   resources: [apicredentials/status]
   verbs: [patch]
@@ -60,9 +60,9 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [apicred.dev]
   resources: [tokenissuers/status]
   verbs: [patch]
-# src/controller/record.rs (notify, issuer): tells changes as Events, those of a ClusterTokenIssuer in the namespace
+# src/controller/reconcile/record.rs (notify, issuer): tells changes as Events, those of a ClusterTokenIssuer in the namespace
 # default. They are never read, patched or counted up.
-# src/controller/hint.rs (report): an Event on a Secret whose client secret was refused and has an odd form.
+# src/controller/token/hint.rs (report): an Event on a Secret whose client secret was refused and has an odd form.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
@@ -72,7 +72,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 What it may do with objects of the cluster.
 */}}
 {{- define "apicred.clusterRules" -}}
-# src/controller/streams.rs (issuers): where tokens come from and who may ask.
+# src/controller/cache/streams.rs (issuers): where tokens come from and who may ask.
 - apiGroups: [apicred.dev]
   resources: [clustertokenissuers]
   verbs: [list, watch]
@@ -80,7 +80,7 @@ What it may do with objects of the cluster.
 - apiGroups: [apicred.dev]
   resources: [clustertokenissuers/status]
   verbs: [patch]
-# src/controller/streams.rs (namespaces): labels of namespaces, by metadata, for allowedNamespaces.selector of a
+# src/controller/cache/streams.rs (namespaces): labels of namespaces, by metadata, for allowedNamespaces.selector of a
 # ClusterTokenIssuer.
 - apiGroups: [""]
   resources: [namespaces]

@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     controller::{
         context::Triggers,
-        gate::{Admission, Gate},
+        limiter::gate::{Admission, Gate},
     },
     credential::{Credential, Key},
     fixtures::{at, credential_with},

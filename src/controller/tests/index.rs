@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{ApiCredential, IssuerKind},
-    controller::index::Index,
+    controller::cache::index::Index,
     credential::Key,
     fixtures::object,
 };

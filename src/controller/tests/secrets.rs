@@ -1,7 +1,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
-    controller::secrets::{Ended, Secrets, Transient, newer},
+    controller::cache::secrets::{Ended, Secrets, Transient, newer},
     fixtures::at,
 };
 
@@ -518,7 +518,7 @@ fn step(server: &mut Server, secrets: &mut Secrets, namespaced: bool, choice: u8
 }
 
 /// Everything that is on its way arrives, each doubt is settled, and a write that the watch has not shown is read, as
-/// [`crate::controller::doubts`] does it.
+/// [`crate::controller::cache::doubts`] does it.
 fn settle(server: &mut Server, secrets: &mut Secrets, namespaced: bool) {
     let a = name("a");
     for choice in [11, 8, 9, 6] {

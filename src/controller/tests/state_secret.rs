@@ -17,9 +17,11 @@ use tokio::time::Instant;
 use crate::{
     controller::{
         Operator,
-        kept::Kept,
-        refresh::Answered,
-        state_secret::{Stored, finish},
+        cache::kept::Kept,
+        token::{
+            refresh::Answered,
+            state_secret::{Stored, finish},
+        },
     },
     fixtures::{credential, object},
     leader::Authority,
@@ -196,7 +198,7 @@ async fn what_a_leader_has_kept_is_stored_although_its_credential_is_deleted_or_
         }
         let answers = operator.answers();
         assert_eq!(answers.count(), 1, "{name}: it is lost");
-        let run = crate::controller::orphans::run(Arc::clone(&context));
+        let run = crate::controller::token::orphans::run(Arc::clone(&context));
         let short = Duration::from_secs(20);
         assert!(tokio::time::timeout(short, run).await.is_err());
         let state = (answers.count(), seen.stored.load(Ordering::SeqCst));

@@ -1,0 +1,370 @@
+//! Every call of the Kubernetes API beside the watches: with a deadline, counted, and with its errors told apart.
+//! Text of the server is handed on by [`Said`] alone: it may echo what was sent.
+
+use std::{future::Future, time::Duration};
+
+use http::{HeaderValue, header::ACCEPT};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams},
+    core::{Request, Status},
+};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::ids;
+use crate::{
+    api::names,
+    publish::rejection::{Answer, Said},
+    telemetry::metrics::Metrics,
+};
+
+/// A healthy server answers in milliseconds; kube's own client would wait for ever.
+pub(in crate::controller) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::controller) enum Trouble {
+    /// Somebody else was faster.
+    Conflict,
+    /// Not there.
+    NotFound,
+    /// The namespace is being deleted.
+    Terminating,
+    /// RBAC or an admission policy.
+    Forbidden,
+    /// A quota is used up.
+    Quota,
+    /// The server finds the object invalid.
+    Invalid,
+    /// No answer, or none that helps: worth another try.
+    Unavailable,
+    /// It was not sent: nobody wants it any more.
+    Unwanted,
+}
+
+impl Trouble {
+    pub(in crate::controller) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::NotFound => "not_found",
+            Self::Terminating => "terminating",
+            Self::Forbidden => "forbidden",
+            Self::Quota => "quota",
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+            Self::Unwanted => "unwanted",
+        }
+    }
+}
+
+/// The server has refused a request for the moment, or was not reached: the request was not done.
+const BUSY: Duration = Duration::from_secs(1);
+/// The longest time between two tries, whatever `Retry-After` says.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// An API server that has just started answers 403 until it knows its roles, which takes some seconds: a refusal counts
+/// after these pauses.
+const ROLES_LOAD: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+
+/// Makes a call. A request that was not done is repeated within the deadline, whatever its verb.
+pub(in crate::controller) async fn call<T, F>(
+    metrics: &Metrics,
+    operation: &'static str,
+    request: impl FnMut() -> F,
+) -> Result<T, Trouble>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    call_while(metrics, operation, || true, request).await
+}
+
+/// Makes a call as long as it is wanted, which is checked right before each try.
+pub(in crate::controller) async fn call_while<T, F>(
+    metrics: &Metrics,
+    operation: &'static str,
+    wanted: impl FnMut() -> bool,
+    request: impl FnMut() -> F,
+) -> Result<T, Trouble>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    let result = tries(wanted, request).await.map_err(|(trouble, _)| trouble);
+    count(metrics, operation, &result);
+    result
+}
+
+/// A call that failed, and what the API server said.
+#[derive(Debug)]
+pub(in crate::controller) struct Failed {
+    pub(in crate::controller) trouble: Trouble,
+    pub(in crate::controller) said: Said,
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        let said = Said::default();
+        Self { trouble, said }
+    }
+}
+
+/// The same, with what the API server says. `token`: the secret in the request, which is not handed on.
+pub(in crate::controller) async fn call_heard<T, F>(
+    metrics: &Metrics,
+    operation: &'static str,
+    wanted: impl FnMut() -> bool,
+    request: impl FnMut() -> F,
+    token: Option<&SecretString>,
+) -> Result<T, Failed>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    let mut said = Said::default();
+    let result = tries(wanted, request).await.map_err(|(trouble, status)| {
+        said = status.map_or_else(Said::default, |status| heard(&status, token));
+        trouble
+    });
+    count(metrics, operation, &result);
+    result.map_err(|trouble| Failed { trouble, said })
+}
+
+fn heard(status: &Status, token: Option<&SecretString>) -> Said {
+    let causes = status.details.iter().flat_map(|d| &d.causes);
+    let causes: Vec<(String, String)> = causes
+        .map(|c| (c.field.clone(), c.message.clone()))
+        .collect();
+    let answer = Answer {
+        code: status.code,
+        message: &status.message,
+        causes: &causes,
+    };
+    Said::read(answer, token)
+}
+
+/// Makes a call whose result is of little use later: it is not repeated.
+pub(in crate::controller) async fn call_once<T>(
+    metrics: &Metrics,
+    operation: &'static str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Trouble> {
+    let result = match tokio::time::timeout(DEADLINE, request).await {
+        Ok(answer) => answer.map_err(|error| trouble(&error)),
+        Err(_) => Err(Trouble::Unavailable),
+    };
+    count(metrics, operation, &result);
+    result
+}
+
+async fn tries<T, F>(
+    mut wanted: impl FnMut() -> bool,
+    mut request: impl FnMut() -> F,
+) -> Result<T, (Trouble, Option<Box<Status>>)>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    let deadline = Instant::now() + DEADLINE;
+    let mut refusals = 0;
+    loop {
+        if !wanted() {
+            return Err((Trouble::Unwanted, None));
+        }
+        // Boxed: the future of a request is large, and of most there is one try.
+        let error = match tokio::time::timeout_at(deadline, Box::pin(request())).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error,
+            Err(_) => return Err((Trouble::Unavailable, None)),
+        };
+        let trouble = trouble(&error);
+        let pause = again_after(&error, trouble, &mut refusals);
+        let pause = pause.map(|pause| jitter(pause, ids::random::<1>()[0]));
+        let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) else {
+            let kube::Error::Api(status) = error else {
+                return Err((trouble, None));
+            };
+            return Err((trouble, Some(status)));
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// After how long a request is repeated that was answered with `error`, if it was not done for sure.
+fn again_after(error: &kube::Error, trouble: Trouble, refusals: &mut usize) -> Option<Duration> {
+    if let kube::Error::Api(status) = error
+        && status.code == 429
+    {
+        let asked = status.details.as_ref().map(|d| d.retry_after_seconds);
+        let asked = asked
+            .filter(|s| *s > 0)
+            .map(|s| Duration::from_secs(s.into()));
+        return Some(asked.unwrap_or(BUSY).min(LONGEST_PAUSE));
+    }
+    if trouble == Trouble::Forbidden {
+        let pause = ROLES_LOAD.get(*refusals).copied();
+        *refusals += 1;
+        return pause;
+    }
+    was_not_sent(error).then_some(BUSY)
+}
+
+/// No connection could be made, so nothing was sent.
+fn was_not_sent(error: &kube::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let client = error.downcast_ref::<hyper_util::client::legacy::Error>();
+        let io = error.downcast_ref::<std::io::Error>();
+        if client.is_some_and(hyper_util::client::legacy::Error::is_connect)
+            || io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Up to a quarter more, so that those who were refused together do not come back together.
+fn jitter(pause: Duration, random: u8) -> Duration {
+    pause + pause.mul_f64(f64::from(random) / 1024.0)
+}
+
+fn count<T>(metrics: &Metrics, operation: &'static str, result: &Result<T, Trouble>) {
+    metrics.called(
+        operation,
+        result.as_ref().map_or_else(|t| t.as_str(), |_| "ok"),
+    );
+    if let Err(trouble) = result {
+        tracing::debug!(
+            operation,
+            trouble = trouble.as_str(),
+            "call of the Kubernetes API failed"
+        );
+    }
+}
+
+/// Applies a status. Gives the object's resourceVersion: of the answer nothing else is of use, so the server is asked
+/// for the metadata alone.
+pub(in crate::controller) async fn apply_status<K: Resource + Clone>(
+    api: &Api<K>,
+    name: &str,
+    body: &Value,
+) -> Result<String, kube::Error> {
+    let params = PatchParams::apply(names::MANAGER).force();
+    let mut request = Request::new(api.resource_url())
+        .patch_subresource("status", name, &params, &Patch::Apply(body))
+        .map_err(kube::Error::BuildRequest)?;
+    let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static(metadata));
+    let made: Made = api.clone().into_client().request(request).await?;
+    Ok(made.metadata.resource_version)
+}
+
+#[derive(Deserialize)]
+struct Made {
+    metadata: Version,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    resource_version: String,
+}
+
+fn trouble(error: &kube::Error) -> Trouble {
+    let kube::Error::Api(status) = error else {
+        return Trouble::Unavailable;
+    };
+    let terminating = status
+        .details
+        .iter()
+        .flat_map(|d| &d.causes)
+        .any(|c| c.reason == "NamespaceTerminating");
+    match status.code {
+        403 if terminating => Trouble::Terminating,
+        403 if status.message.contains("exceeded quota") => Trouble::Quota,
+        // 401 is no matter of rights: the process's own token has ended, and is read anew within a minute.
+        403 => Trouble::Forbidden,
+        404 => Trouble::NotFound,
+        409 => Trouble::Conflict,
+        400 | 413 | 422 => Trouble::Invalid,
+        _ => Trouble::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, io};
+
+    use kube::core::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(code: u16, details: &Value) -> kube::Error {
+        let status = json!({
+            "status": "Failure", "message": "", "reason": "", "code": code, "details": details,
+        });
+        let status: Status = serde_json::from_value(status).unwrap();
+        kube::Error::Api(Box::new(status))
+    }
+
+    fn pause(error: &kube::Error, refusals: &mut usize) -> Option<u64> {
+        again_after(error, trouble(error), refusals).map(|pause| pause.as_secs())
+    }
+
+    #[test]
+    fn a_request_that_was_not_done_is_repeated_and_no_other() {
+        let after = |seconds: u32| json!({ "retryAfterSeconds": seconds });
+        let io = |kind| kube::Error::Service(Box::new(io::Error::from(kind)));
+        for (error, expected) in [
+            (answer(429, &Value::Null), Some(1)),
+            (answer(429, &after(1)), Some(1)),
+            (answer(429, &after(2)), Some(2)),
+            (answer(429, &after(3_600)), Some(2)),
+            (answer(409, &Value::Null), None),
+            (answer(404, &Value::Null), None),
+            (answer(422, &Value::Null), None),
+            // These may have been done.
+            (answer(500, &Value::Null), None),
+            (answer(503, &after(1)), None),
+            (answer(504, &after(1)), None),
+            (io(io::ErrorKind::ConnectionRefused), Some(1)),
+            (io(io::ErrorKind::ConnectionReset), None),
+            (io(io::ErrorKind::TimedOut), None),
+        ] {
+            assert_eq!(pause(&error, &mut 0), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_403_counts_after_two_repetitions_unless_it_says_more() {
+        let (mut refusals, forbidden) = (0, answer(403, &Value::Null));
+        let pauses = [(); 4].map(|()| pause(&forbidden, &mut refusals));
+        assert_eq!(pauses, [Some(1), Some(2), None, None]);
+        let terminating =
+            json!({ "causes": [{ "reason": "NamespaceTerminating", "message": "", "field": "" }] });
+        assert_eq!(pause(&answer(403, &terminating), &mut 0), None);
+    }
+
+    #[test]
+    fn a_pause_is_up_to_a_quarter_longer() {
+        let second = Duration::from_secs(1);
+        assert_eq!(jitter(second, 0), second);
+        assert!(jitter(second, u8::MAX) < second.mul_f64(1.25));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_is_not_sent() {
+        let sent = Cell::new(0);
+        let request = || {
+            sent.set(sent.get() + 1);
+            std::future::ready(Ok(()))
+        };
+        let metrics = Metrics::default();
+        let result = call_while(&metrics, "test", || false, request).await;
+        assert_eq!((result, sent.get()), (Err(Trouble::Unwanted), 0));
+        let result = call_while(&metrics, "test", || true, request).await;
+        assert_eq!((result, sent.get()), (Ok(()), 1));
+    }
+}

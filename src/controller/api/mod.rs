@@ -1,0 +1,9 @@
+//! Calls of the API server: each has a deadline and a metric, and its error has a kind. Lists and watches. Whether a
+//! standby may call what a leader calls.
+
+pub(super) mod calls;
+pub(super) mod ids;
+pub(super) mod list_body;
+pub(super) mod preflight;
+pub(super) mod retry;
+pub(super) mod watch;

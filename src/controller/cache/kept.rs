@@ -1,0 +1,404 @@
+//! A credential at rest. There are ten thousand of them, and each is looked at a few times a day: between two looks it
+//! is kept as compressed JSON, a third of what the typed object takes.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, runtime::watcher::Event};
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
+use serde::Deserialize;
+
+use super::readable::{Flaw, Readable, Unusable};
+use crate::{
+    api::{ApiCredential, ApiCredentialSpec, ApiCredentialStatus, names},
+    credential::annotations::looks_ours,
+};
+
+/// What most credentials have in common, in the order in which it is written: the compression refers to it. Any text
+/// would do; a better likeness makes smaller objects.
+const LIKENESS: &[u8] = br#""correlationId":","traceId":","httpStatus":200,"error":"invalid_client","aadsts":7000215,"reason":"RequestFailed","result":"Failed","nextAttempt":""refusedSources":["lastHandledRenewRequest":"{"apiVersion":"apicred.dev/v1alpha1","kind":"ApiCredential","metadata":{"annotations":{"apicred.dev/renew-requested-at":""},"creationTimestamp":"2026-01-01T00:00:00Z","generation":1,"name":"","namespace":"","resourceVersion":"","uid":""},"spec":{"issuerRef":{"kind":"TokenIssuer","name":"entra"},{"kind":"ClusterTokenIssuer","name":""},"client":{"id":"","certificate":{"secretRef":{"name":"serviceAccount":{"name":"secretRef":{"name":"","key":"client-secret"}},"secretRefs":[{"key":"client-secret","name":""}]},"api":{"preset":"MicrosoftGraph"},"grant":{"refreshToken":{"stateSecretRef":{"name":""}}},"scopes":["https://graph.microsoft.com/.default"],"target":{"secretName":"token","deletionPolicy":"Delete","formats":[{"type":"Token"}]},"tenant":""},"status":{"observedGeneration":1,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"the Secret holds a valid token","observedGeneration":1,"reason":"TokenPublished","status":"True","type":"Ready"},{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","observedGeneration":1,"reason":"Scheduled","status":"False","type":"Renewing"}],"issuedAt":"2026-01-01T00:00:00Z","expiresAt":"2026-01-01T00:00:00Z","renewAt":"2026-01-01T00:00:00Z","renewReason":"Lifetime","lastAttempt":{"time":"2026-01-01T00:00:00Z","result":"Succeeded","httpStatus":200},"clientSecretInUse":"/client-secret","tokenId":""}}"#;
+
+/// A credential as the store has it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "ApiCredential")]
+pub(in crate::controller) struct Kept {
+    /// Why its spec is not known. Then the body has its metadata and status alone.
+    flaw: Option<Arc<Flaw>>,
+    /// Namespace and name alone: what kube's store and queue go by, and copy.
+    meta: ObjectMeta,
+    pub(in crate::controller) uid: Box<str>,
+    pub(in crate::controller) version: Box<str>,
+    /// Digest of what a look is for.
+    wakes: u64,
+    pub(in crate::controller) shown: Shown,
+    body: Arc<[u8]>,
+}
+
+/// What a scrape of the metrics asks of each credential: it comes often, and should not unpack all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::controller) struct Shown {
+    /// Has it ever had a token?
+    pub(in crate::controller) published: bool,
+    /// Its `Ready`, once it is told.
+    pub(in crate::controller) ready: Option<bool>,
+    /// What proves the client ends soon; true: it has ended.
+    pub(in crate::controller) proof_ended: Option<bool>,
+    pub(in crate::controller) permissions_missing: bool,
+    /// Seconds since 1970.
+    pub(in crate::controller) expires_at: Option<i64>,
+    /// Seconds since 1970.
+    pub(in crate::controller) proof_expires_at: Option<i64>,
+}
+
+impl Kept {
+    /// The credential, unpacked; none if its spec is not known.
+    pub(in crate::controller) fn open(&self) -> Option<ApiCredential> {
+        if self.flaw.is_some() {
+            return None;
+        }
+        self.unpack()
+    }
+
+    /// The [`stand_in`] of a credential whose spec is not known, and why it is not.
+    pub(in crate::controller) fn open_unusable(&self) -> Option<(ApiCredential, &Flaw)> {
+        let flaw = self.flaw()?;
+        Some((self.unpack()?, flaw))
+    }
+
+    /// Its status.
+    pub(in crate::controller) fn status(&self) -> Option<ApiCredentialStatus> {
+        self.unpack()?.status
+    }
+
+    /// Why its spec is not known.
+    pub(in crate::controller) fn flaw(&self) -> Option<&Flaw> {
+        self.flaw.as_deref()
+    }
+
+    /// The same object as one that a list does not name any more.
+    pub(in crate::controller) fn as_gone(&self) -> Readable<ApiCredential> {
+        let text = |text: &str| Some(text.to_owned());
+        Readable::not_listed(&ObjectMeta {
+            uid: text(&self.uid),
+            resource_version: text(&self.version),
+            ..self.meta.clone()
+        })
+    }
+
+    /// None cannot be: what is unpacked was packed here.
+    fn unpack(&self) -> Option<ApiCredential> {
+        let json = decompress_size_prepended_with_dict(&self.body, LIKENESS).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+
+    /// Does it differ from this one in nothing that a look is for? An own status, a label or another annotation is no
+    /// reason for one. A status that others hold a part of is one each time: it may have to be put right.
+    pub(in crate::controller) fn asks_the_same(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.wakes == other.wakes
+    }
+}
+
+/// What the store is told.
+pub(in crate::controller) fn at_rest(event: &Event<Readable<ApiCredential>>) -> Event<Kept> {
+    let kept = |object: &Readable<ApiCredential>| match &object.0 {
+        Ok(object) => Kept::from(object),
+        Err(unusable) => Kept::from(unusable.as_ref()),
+    };
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(kept(object)),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(object) => Event::Apply(kept(object)),
+        Event::Delete(object) => Event::Delete(kept(object)),
+    }
+}
+
+/// What is known of a credential whose spec is not, beside a spec of which the name of the target alone has a meaning.
+pub(in crate::controller) fn stand_in(unusable: &Unusable) -> ApiCredential {
+    let status = unusable.status.as_ref();
+    let mut spec: ApiCredentialSpec = serde_json::from_str(r#"{"target":{"secretName":""}}"#)
+        .expect("a spec with all that it must have");
+    spec.target.secret_name = unusable.target.clone().unwrap_or_default();
+    ApiCredential {
+        metadata: unusable.metadata.clone(),
+        spec,
+        status: status.and_then(|s| serde_json::from_str(s.get()).ok()),
+    }
+}
+
+impl From<&Unusable> for Kept {
+    fn from(unusable: &Unusable) -> Self {
+        // Its spec is never acted on, see `open`.
+        let mut kept = Self::from(stand_in(unusable));
+        let mut hasher = DefaultHasher::new();
+        (kept.wakes, &unusable.flaw).hash(&mut hasher);
+        kept.wakes = hasher.finish();
+        kept.flaw = Some(Arc::new(unusable.flaw.clone()));
+        kept
+    }
+}
+
+impl From<&ApiCredential> for Kept {
+    fn from(object: &ApiCredential) -> Self {
+        let meta = &object.metadata;
+        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+        let json = serde_json::to_vec(object).unwrap_or_default();
+        Self {
+            flaw: None,
+            meta: ObjectMeta {
+                namespace: meta.namespace.clone(),
+                name: meta.name.clone(),
+                ..ObjectMeta::default()
+            },
+            uid: text(&meta.uid),
+            version: text(&meta.resource_version),
+            wakes: wakes(object),
+            shown: Shown::of(object),
+            body: compress_prepend_size_with_dict(&json, LIKENESS).into(),
+        }
+    }
+}
+
+impl From<ApiCredential> for Kept {
+    fn from(object: ApiCredential) -> Self {
+        Self::from(&object)
+    }
+}
+
+impl Resource for Kept {
+    type DynamicType = ();
+    type Scope = <ApiCredential as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        ApiCredential::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        ApiCredential::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        ApiCredential::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        ApiCredential::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}
+
+impl Shown {
+    fn of(object: &ApiCredential) -> Self {
+        let Some(status) = &object.status else {
+            return Self::default();
+        };
+        let condition = |kind: &str| status.conditions.iter().find(|c| c.type_ == kind);
+        Self {
+            published: status.issued_at.is_some(),
+            ready: condition("Ready").map(|c| c.status == "True"),
+            proof_ended: condition("ClientCredentialExpiring")
+                .map(|c| c.reason.ends_with("Expired")),
+            permissions_missing: condition("PermissionsMissing")
+                .is_some_and(|c| c.status == "True"),
+            expires_at: status.expires_at.as_ref().map(|at| at.0.as_second()),
+            proof_expires_at: status
+                .client_credential_expires_at
+                .as_ref()
+                .map(|at| at.0.as_second()),
+        }
+    }
+}
+
+fn wakes(object: &ApiCredential) -> u64 {
+    let meta = &object.metadata;
+    let renew = meta
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(names::RENEW_REQUESTED_AT));
+    // Such as a misspelt one, which is reported.
+    let others = meta.annotations.iter().flat_map(BTreeMap::keys);
+    let others: Vec<&String> = others
+        .filter(|key| looks_ours(key) && *key != names::RENEW_REQUESTED_AT)
+        .collect();
+    let strange = meta.managed_fields.as_ref().map(|_| &meta.resource_version);
+    let deleting = meta.deletion_timestamp.is_some();
+    let mut hasher = DefaultHasher::new();
+    (meta.generation, deleting, renew, others, strange).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(status: &Value) -> ApiCredential {
+        serde_json::from_value(json!({
+            "apiVersion": "apicred.dev/v1alpha1",
+            "kind": "ApiCredential",
+            "metadata": {
+                "name": "load-17", "namespace": "load-3", "generation": 2, "resourceVersion": "4711",
+                "uid": "7e4dd9bb-4f7d-4ccd-b6a2-1d8f6c2b9a10", "creationTimestamp": "2026-07-27T10:00:00Z",
+                "annotations": { "apicred.dev/renew-requested-at": "2026-07-27T11:00:00Z" },
+            },
+            "spec": {
+                "issuerRef": { "kind": "ClusterTokenIssuer", "name": "entra" },
+                "client": { "id": "client-17", "secretRefs": [{ "name": "source", "key": "client-secret" }] },
+                "scopes": ["https://graph.microsoft.com/.default"],
+                "target": { "secretName": "token-17" },
+            },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn told() -> Value {
+        let condition = |kind: &str, status: &str, reason: &str| {
+            json!({ "type": kind, "status": status, "reason": reason, "observedGeneration": 2,
+                "message": format!("a sentence about {reason}, as long as they are"),
+                "lastTransitionTime": "2026-07-27T10:00:01Z" })
+        };
+        json!({
+            "observedGeneration": 2,
+            "conditions": [
+                condition("Ready", "True", "TokenPublished"),
+                condition("Renewing", "False", "Scheduled"),
+                condition("ClientCredentialExpiring", "True", "ClientCredentialExpired"),
+                condition("PermissionsMissing", "True", "RolesMissing"),
+            ],
+            "issuedAt": "2026-07-27T10:00:01Z", "expiresAt": "2026-07-27T11:00:01Z",
+            "renewAt": "2026-07-27T10:40:00Z", "renewReason": "Lifetime",
+            "clientSecretInUse": "source/client-secret", "clientCredentialExpiresAt": "2026-07-01T00:00:00Z",
+            "tokenId": "bm90IGEgc2VjcmV0",
+            "lastAttempt": { "time": "2026-07-27T10:00:01Z", "result": "Succeeded", "httpStatus": 200 },
+        })
+    }
+
+    #[test]
+    fn what_is_kept_comes_out_as_it_was() {
+        for status in [json!(null), json!({}), told()] {
+            let object = object(&status);
+            let kept = Kept::from(&object);
+            assert_eq!(kept.open().as_ref(), Some(&object));
+            assert_eq!(
+                (&*kept.uid, &*kept.version),
+                ("7e4dd9bb-4f7d-4ccd-b6a2-1d8f6c2b9a10", "4711")
+            );
+        }
+    }
+
+    #[test]
+    fn of_one_that_cannot_be_used_metadata_and_status_come_out_and_no_spec() {
+        let unusable = |object: &ApiCredential, version: &str| {
+            let mut json = serde_json::to_value(object).unwrap();
+            json["spec"] = json!({ "target": version });
+            json["metadata"]["resourceVersion"] = json!(version);
+            Kept::from(
+                Readable::<ApiCredential>::read(json.to_string().as_bytes())
+                    .unwrap()
+                    .0
+                    .unwrap_err()
+                    .as_ref(),
+            )
+        };
+        let object = object(&told());
+        let kept = unusable(&object, "4712");
+        assert!(kept.open().is_none());
+        let (stand_in, flaw) = kept.open_unusable().unwrap();
+        assert_eq!(*flaw, Flaw::DoesNotFit("spec.target".to_owned()));
+        assert_eq!(stand_in.status, object.status);
+        assert_eq!(stand_in.metadata.uid, object.metadata.uid);
+        assert!(kept.shown.published);
+        // It triggers when it becomes so, and not with each status.
+        assert!(!Kept::from(&object).asks_the_same(&kept));
+        assert!(unusable(&object, "4713").asks_the_same(&kept));
+    }
+
+    #[test]
+    fn a_body_that_is_spoilt_is_no_credential() {
+        let kept = Kept::from(object(&told()));
+        for cut in 0..kept.body.len() {
+            let body = Arc::from(&kept.body[..cut]);
+            assert!(
+                Kept {
+                    body,
+                    ..kept.clone()
+                }
+                .open()
+                .is_none(),
+                "{cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_small() {
+        let object = object(&told());
+        let json = serde_json::to_vec(&object).unwrap();
+        let kept = Kept::from(&object);
+        assert!(
+            kept.body.len() * 2 < json.len(),
+            "{} of {}",
+            kept.body.len(),
+            json.len()
+        );
+    }
+
+    #[test]
+    fn metrics_need_not_open_it() {
+        let shown = Kept::from(object(&told())).shown;
+        assert!(shown.published && shown.permissions_missing);
+        assert_eq!((shown.ready, shown.proof_ended), (Some(true), Some(true)));
+        assert_eq!(shown.expires_at, Some(1_785_150_001));
+        assert_eq!(shown.proof_expires_at, Some(1_782_864_000));
+        let shown = Kept::from(object(&json!({}))).shown;
+        assert_eq!(
+            (shown.ready, shown.published, shown.expires_at),
+            (None, false, None)
+        );
+    }
+
+    #[test]
+    fn only_what_a_look_is_for_wakes() {
+        let first = Kept::from(object(&told()));
+        let with = |change: &dyn Fn(&mut ApiCredential)| {
+            let mut object = object(&json!({}));
+            change(&mut object);
+            first.asks_the_same(&Kept::from(&object))
+        };
+        assert!(
+            with(&|o| o.metadata.resource_version = Some("4712".to_owned())),
+            "a status"
+        );
+        assert!(
+            !with(&|o| o.metadata.managed_fields = Some(vec![])),
+            "a status of somebody else"
+        );
+        assert!(!with(&|o| o.metadata.generation = Some(3)), "a spec");
+        assert!(
+            !with(&|o| o.metadata.uid = Some("another".to_owned())),
+            "another object"
+        );
+        assert!(
+            !with(&|o| o.metadata.annotations = None),
+            "a renewal that is asked for"
+        );
+        assert!(
+            !with(&|o| o.metadata.deletion_timestamp = o.metadata.creation_timestamp.clone()),
+            "a deletion"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! An own write of a Secret, from before it is sent until its answer is known. The watch is often faster than the answer:
+//! what it shows meanwhile wakes nobody until it is clear whether it is the write itself or somebody else's.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::index::SecretName;
+use crate::controller::context::{Context, lock};
+use crate::credential::{Credential, Key};
+
+/// A write under way. One that is given up counts as one that failed.
+pub(in crate::controller) struct OwnWrite<'a> {
+    context: &'a Context,
+    /// Whose look writes: it knows what it wrote.
+    key: Key,
+    /// With the number of the call. None once it has ended.
+    secret: Option<(SecretName, u64)>,
+}
+
+impl Context {
+    /// Announces a credential's write to a Secret of its namespace.
+    pub(in crate::controller) fn own_write(
+        &self,
+        credential: &Credential,
+        secret: &str,
+    ) -> OwnWrite<'_> {
+        let secret = (credential.namespace.clone(), secret.to_owned());
+        let number = lock(&self.secrets).call_begins(&secret);
+        OwnWrite {
+            context: self,
+            key: credential.key(),
+            secret: Some((secret, number)),
+        }
+    }
+}
+
+impl OwnWrite<'_> {
+    /// It was answered: decisions see it at once, the watch must show it in time, and others that read the Secret are
+    /// woken.
+    pub(in crate::controller) fn done(mut self, meta: &ObjectMeta) {
+        self.end(Some(meta));
+    }
+
+    fn end(&mut self, made: Option<&ObjectMeta>) {
+        let Some((secret, number)) = self.secret.take() else {
+            return;
+        };
+        let version = made.and_then(|meta| meta.resource_version.as_ref());
+        let mut secrets = lock(&self.context.secrets);
+        let now = self.context.clock.now();
+        let ended = secrets.write_ends(&secret, number, made, now);
+        // If the watch was faster it owes nothing. Under the lock, so that it cannot be so in between.
+        if let (true, Some(version)) = (ended.owed, version) {
+            self.context
+                .health
+                .wrote("secrets", &secret, version, crate::clock::steady());
+        }
+        drop(secrets);
+        self.context.settle_doubts();
+        let shown = ended.shown;
+        if version.is_none() && shown.is_none() {
+            return;
+        }
+        let own = shown.is_none() || shown.as_ref() == version;
+        for key in lock(&self.context.index).of_secret(&secret) {
+            if !(own && key == self.key) {
+                self.context.triggers.send(&key);
+            }
+        }
+    }
+}
+
+impl Drop for OwnWrite<'_> {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}

@@ -1,0 +1,425 @@
+//! What is known of the cluster's Secrets: small facts of their metadata, never their data.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::index::SecretName;
+use crate::publish::{
+    DressKeys,
+    ownership::{SecretFacts, examine},
+};
+
+/// A Secret as last seen.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::controller) struct Seen {
+    /// Its facts.
+    pub(in crate::controller) facts: SecretFacts,
+    /// When it was seen to change, after the first list.
+    pub(in crate::controller) changed_at: Option<Timestamp>,
+}
+
+/// By namespace and name. Most Secrets of a cluster are none of ours, and there are many: each namespace's name is held
+/// once, and what is known of one stands apart, so that an empty place of a map costs little and a list that is
+/// received shares with the one before it what has not changed.
+#[derive(Debug, Default)]
+struct Map(HashMap<String, HashMap<Box<str>, Arc<Seen>>>);
+
+impl Map {
+    fn get(&self, (namespace, name): &SecretName) -> Option<&Arc<Seen>> {
+        self.0.get(namespace)?.get(name.as_str())
+    }
+
+    fn insert(&mut self, (namespace, name): &SecretName, seen: Arc<Seen>) {
+        let home = match self.0.get_mut(namespace) {
+            Some(home) => home,
+            None => self.0.entry(namespace.clone()).or_default(),
+        };
+        home.insert(name.as_str().into(), seen);
+    }
+
+    fn remove(&mut self, (namespace, name): &SecretName) {
+        if let Some(home) = self.0.get_mut(namespace) {
+            home.remove(name.as_str());
+            if home.is_empty() {
+                self.0.remove(namespace);
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (SecretName, &Arc<Seen>)> {
+        let named = |namespace: &String, name: &str| (namespace.clone(), name.to_owned());
+        self.0
+            .iter()
+            .flat_map(move |(n, home)| home.iter().map(move |(k, seen)| (named(n, k), seen)))
+    }
+}
+
+/// All Secrets of the cluster.
+///
+/// The API server compares resourceVersions of one kind, across objects of the same name as well: what is newer wins.
+/// A deletion leaves no entry to compare with, so each call under way remembers what the watch shows meanwhile.
+#[derive(Debug, Default)]
+pub(in crate::controller) struct Secrets {
+    seen: Map,
+    /// The list that is being received, until it is complete.
+    incoming: Option<Map>,
+    /// Own writes while a list was being received: the list may be older than they are.
+    noted: HashSet<SecretName>,
+    /// Calls about a Secret that are not answered yet, each with what the watch has shown meanwhile.
+    under_way: HashMap<SecretName, Vec<UnderWay>>,
+    /// Secrets that were answered for and that a list lacks: only the server knows whether they exist.
+    doubtful: Vec<SecretName>,
+    /// The number of the last call.
+    last_call: u64,
+    /// Keys of dresses, each kind once: nearly all Secrets wear the same.
+    kinds: HashSet<Arc<DressKeys>>,
+    listed: bool,
+}
+
+/// A call about a Secret: a write, or a read of its metadata.
+#[derive(Debug)]
+struct UnderWay {
+    number: u64,
+    /// The version that was known when the call began.
+    before: Option<String>,
+    /// The version that the watch has shown last since then.
+    shown: Option<String>,
+    /// The version of the last deletion that the watch has shown since then.
+    deleted: Option<String>,
+    /// Since then a list or a read did not find the Secret: it was deleted at an unknown version, or is not made yet.
+    unlisted: bool,
+}
+
+/// What a write has come to, when it was answered or given up.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::controller) struct Ended {
+    /// The version that the watch has shown last since the write began.
+    pub(in crate::controller) shown: Option<String>,
+    /// The watch has not shown the version that was written yet.
+    pub(in crate::controller) owed: bool,
+}
+
+/// How many entries the parts of the cache have that must be empty at rest.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(in crate::controller) struct Transient {
+    /// Calls under way, and names noted while a list is received.
+    pub(in crate::controller) calls: usize,
+    pub(in crate::controller) noted: usize,
+    pub(in crate::controller) doubtful: usize,
+}
+
+impl Secrets {
+    /// Has a first list been received?
+    pub(in crate::controller) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
+    /// The Secret of that name.
+    pub(in crate::controller) fn get(&self, name: &SecretName) -> Option<&Seen> {
+        self.seen.get(name).map(Arc::as_ref)
+    }
+
+    /// A new list begins.
+    pub(in crate::controller) fn begin(&mut self) {
+        self.incoming = Some(Map::default());
+        self.noted.clear();
+    }
+
+    /// An object of the list.
+    pub(in crate::controller) fn listed(&mut self, meta: &ObjectMeta) {
+        if self.incoming.is_none() {
+            return;
+        }
+        let name = name(meta);
+        let same = |s: &&Arc<Seen>| Some(&s.facts.version) == meta.resource_version.as_ref();
+        let seen = match self.seen.get(&name).filter(same) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(Seen {
+                facts: self.facts(meta),
+                changed_at: None,
+            }),
+        };
+        if let Some(incoming) = &mut self.incoming {
+            incoming.insert(&name, seen);
+        }
+    }
+
+    /// The list is complete. Gives the Secrets that differ from what was known.
+    pub(in crate::controller) fn finish(&mut self, now: Timestamp) -> Vec<SecretName> {
+        let Some(mut incoming) = self.incoming.take() else {
+            return Vec::new();
+        };
+        for (name, calls) in &mut self.under_way {
+            if incoming.get(name).is_none() {
+                for call in calls {
+                    call.unlisted = true;
+                }
+            }
+        }
+        for name in self.noted.drain() {
+            let Some(own) = self.seen.get(&name) else {
+                continue;
+            };
+            let listed = incoming.get(&name);
+            if listed.is_none() {
+                // The list is older than the write, or the Secret was deleted before the list was made.
+                self.doubtful.push(name.clone());
+            }
+            if listed.is_none_or(|l| newer(&own.facts.version, &l.facts.version)) {
+                incoming.insert(&name, Arc::clone(own));
+            }
+        }
+        let known = self.seen.iter().map(|(name, _)| name);
+        let mut changed: Vec<SecretName> = known.filter(|n| incoming.get(n).is_none()).collect();
+        let is_news = |(name, seen): &(SecretName, &Arc<Seen>)| {
+            let known = self.seen.get(name);
+            known.is_none_or(|s| s.facts.version != seen.facts.version)
+        };
+        let news: Vec<SecretName> = incoming.iter().filter(is_news).map(|(n, _)| n).collect();
+        for name in &news {
+            // At the first list nothing is known about when a Secret changed.
+            if let (true, Some(seen)) = (self.listed, incoming.get(name)) {
+                let mut seen = Seen::clone(seen);
+                seen.changed_at = Some(now);
+                incoming.insert(name, Arc::new(seen));
+            }
+        }
+        changed.extend(news);
+        self.listed = true;
+        self.seen = incoming;
+        // What nobody wears any more.
+        self.kinds.retain(|kind| Arc::strong_count(kind) > 1);
+        changed
+    }
+
+    /// A call about a Secret is about to be sent. Returns its number for [`Secrets::write_ends`] or
+    /// [`Secrets::read_ends`].
+    pub(in crate::controller) fn call_begins(&mut self, name: &SecretName) -> u64 {
+        self.last_call += 1;
+        let before = self.get(name).map(|seen| seen.facts.version.clone());
+        let call = UnderWay {
+            number: self.last_call,
+            before,
+            shown: None,
+            deleted: None,
+            unlisted: false,
+        };
+        self.under_way.entry(name.clone()).or_default().push(call);
+        self.last_call
+    }
+
+    fn call_ends(&mut self, name: &SecretName, number: u64) -> Option<UnderWay> {
+        let calls = self.under_way.get_mut(name)?;
+        let at = calls.iter().position(|call| call.number == number)?;
+        let call = calls.swap_remove(at);
+        if calls.is_empty() {
+            self.under_way.remove(name);
+        }
+        Some(call)
+    }
+
+    /// A write was answered with `made`, or given up.
+    pub(in crate::controller) fn write_ends(
+        &mut self,
+        name: &SecretName,
+        number: u64,
+        made: Option<&ObjectMeta>,
+        now: Timestamp,
+    ) -> Ended {
+        let Some(call) = self.call_ends(name, number) else {
+            return Ended::default();
+        };
+        let owed = made.is_some_and(|meta| {
+            let outdated = call.is_outdated(meta);
+            if !outdated && call.unlisted {
+                self.doubtful.push(name.clone());
+            }
+            !outdated && self.put(name, meta, now)
+        });
+        Ended {
+            shown: call.shown,
+            owed,
+        }
+    }
+
+    /// A read of the metadata was answered; `found` is `None` if the Secret does not exist. Says whether there is news to
+    /// act on: the answer differs from what was known, or the watch has shown something meanwhile.
+    pub(in crate::controller) fn read_ends(
+        &mut self,
+        name: &SecretName,
+        number: u64,
+        found: Option<&ObjectMeta>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(call) = self.call_ends(name, number) else {
+            return false;
+        };
+        let known = self.get(name).map(|seen| &seen.facts.version);
+        let moved = known != call.before.as_ref() || call.deleted.is_some() || call.unlisted;
+        let changed = match found {
+            Some(meta) if moved => {
+                let outdated = call.is_outdated(meta);
+                if !outdated && call.unlisted {
+                    self.doubtful.push(name.clone());
+                }
+                !outdated && self.put(name, meta, now)
+            }
+            None if moved => {
+                // What came meanwhile may be newer than the answer.
+                if known.is_some() {
+                    self.doubtful.push(name.clone());
+                }
+                false
+            }
+            // The server answers reads with its newest state, whatever was known.
+            Some(meta) if known == meta.resource_version.as_ref() => false,
+            Some(meta) => {
+                self.insert(name, meta, now);
+                true
+            }
+            None => {
+                self.seen.remove(name);
+                // Answers that are still on their way may be older.
+                for other in self.under_way.get_mut(name).into_iter().flatten() {
+                    other.unlisted = true;
+                }
+                call.before.is_some()
+            }
+        };
+        changed || call.shown.is_some()
+    }
+
+    /// A call that reads was given up. Says whether the watch has shown something meanwhile.
+    pub(in crate::controller) fn read_given_up(&mut self, name: &SecretName, number: u64) -> bool {
+        self.call_ends(name, number)
+            .is_some_and(|call| call.shown.is_some())
+    }
+
+    /// The Secrets that must be read to know whether they exist. Each is named once.
+    pub(in crate::controller) fn take_doubtful(&mut self) -> Vec<SecretName> {
+        std::mem::take(&mut self.doubtful)
+    }
+
+    /// The watch has shown a Secret that was made or changed. Says whether that is news to act on: the echo of an own
+    /// write is none, and what comes while a call is under way is told when it ends.
+    pub(in crate::controller) fn apply(
+        &mut self,
+        meta: &ObjectMeta,
+        now: Timestamp,
+    ) -> Option<SecretName> {
+        let name = name(meta);
+        let news = self.put(&name, meta, now);
+        let version = meta.resource_version.as_deref().unwrap_or_default();
+        let Some(calls) = self.under_way.get_mut(&name) else {
+            return news.then_some(name);
+        };
+        for call in calls {
+            // From here on the watch shows each deletion.
+            call.unlisted = false;
+            if news {
+                call.shown = Some(version.to_owned());
+            }
+        }
+        None
+    }
+
+    /// The watch has shown that a Secret is gone.
+    pub(in crate::controller) fn delete(&mut self, meta: &ObjectMeta) -> Option<SecretName> {
+        let name = name(meta);
+        let version = meta.resource_version.as_deref().unwrap_or_default();
+        let known = self.seen.get(&name).map(|s| &s.facts);
+        // One of the same name may have been made and answered for meanwhile.
+        let same = known.is_some_and(|k| Some(&k.uid) == meta.uid.as_ref());
+        let newest = known.is_none_or(|k| newer(version, &k.version));
+        for call in self.under_way.get_mut(&name).into_iter().flatten() {
+            // A deletion that a list brings to light comes with the last version that was known.
+            if newest {
+                call.deleted = Some(version.to_owned());
+            }
+            call.unlisted = !newest || known.is_none();
+        }
+        (known.is_some() && (same || newest)).then(|| {
+            self.seen.remove(&name);
+            name
+        })
+    }
+
+    /// What must be empty at rest.
+    pub(in crate::controller) fn transient(&self) -> Transient {
+        Transient {
+            calls: self.under_way.len(),
+            noted: self.noted.len(),
+            doubtful: self.doubtful.len(),
+        }
+    }
+
+    /// Takes over what is newer than what is known. Says whether it was.
+    fn put(&mut self, name: &SecretName, meta: &ObjectMeta, now: Timestamp) -> bool {
+        let version = meta.resource_version.as_deref().unwrap_or_default();
+        let known = self.seen.get(name);
+        if known.is_some_and(|known| !newer(version, &known.facts.version)) {
+            return false;
+        }
+        self.insert(name, meta, now);
+        true
+    }
+
+    fn insert(&mut self, name: &SecretName, meta: &ObjectMeta, now: Timestamp) {
+        let facts = self.facts(meta);
+        if self.incoming.is_some() {
+            self.noted.insert(name.clone());
+        }
+        let changed_at = Some(now);
+        self.seen.insert(name, Arc::new(Seen { facts, changed_at }));
+    }
+
+    fn facts(&mut self, meta: &ObjectMeta) -> SecretFacts {
+        let mut facts = examine(meta);
+        // A warning that stands does not go because its time can no longer be read.
+        if facts.expiry_unreadable
+            && let Some(known) = self.seen.get(&name(meta))
+            && known.facts.uid == facts.uid
+        {
+            facts.secret_expires_at = known.facts.secret_expires_at;
+        }
+        if let Some(published) = &mut facts.published {
+            let known = self.kinds.get(&published.dress_keys).map(Arc::clone);
+            published.dress_keys = known.unwrap_or_else(|| {
+                self.kinds.insert(Arc::clone(&published.dress_keys));
+                Arc::clone(&published.dress_keys)
+            });
+        }
+        facts
+    }
+}
+
+impl UnderWay {
+    /// Is this answer older than a deletion that the watch has shown since the call began?
+    fn is_outdated(&self, meta: &ObjectMeta) -> bool {
+        let version = meta.resource_version.as_deref().unwrap_or_default();
+        let deleted = self.deleted.as_deref();
+        deleted.is_some_and(|deleted| !newer(version, deleted))
+    }
+}
+
+/// Namespace and name of a Secret.
+pub(in crate::controller) fn name(meta: &ObjectMeta) -> SecretName {
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+/// Is version `a` later than `b`? Versions of one resource are numbers that only grow (KEP-5504); should one not
+/// be a number, the later news wins.
+pub(in crate::controller) fn newer(a: &str, b: &str) -> bool {
+    match (a.parse::<u64>(), b.parse::<u64>()) {
+        (Ok(a), Ok(b)) => a > b,
+        _ => a != b,
+    }
+}

@@ -1,0 +1,188 @@
+//! The shell around [`crate::issuer::limiter`]: time, a lock, and a task that calls those who wait.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::controller::{Triggers, cache::index::IssuerName, context::lock};
+use crate::{
+    api::IssuerKind,
+    clock::Clock,
+    credential::{Credential, Issuer, IssuerId, Key},
+    issuer::{
+        limiter::{Entry, Grant, Limiter, Request},
+        limits::Client,
+        line::Urgency,
+    },
+    plan::schedule,
+};
+
+/// State that has no effect any more is dropped this often.
+const TIDY: Duration = Duration::from_mins(1);
+/// The timer that calls those who wait is never shorter: the grain of the rate limit.
+const GRAIN: Duration = Duration::from_millis(2);
+
+/// Who may ask an issuer now.
+pub(in crate::controller) struct Gate {
+    limiter: Mutex<Limiter<IssuerId, Key>>,
+    /// Somebody waits, or something changed for those who do.
+    changed: Notify,
+    triggers: Triggers,
+    clock: Arc<dyn Clock>,
+    /// Monotonic times count from here.
+    began: Instant,
+}
+
+/// What asking came to.
+pub(in crate::controller) enum Admission {
+    /// Ask the issuer; dropping the permit ends the request.
+    Go(Permit),
+    /// In line; a trigger will come.
+    Wait,
+    /// The issuer asked to be left alone until then.
+    Paused(Timestamp),
+}
+
+/// The right to one request.
+pub(in crate::controller) struct Permit {
+    gate: Arc<Gate>,
+    grant: Grant<IssuerId>,
+}
+
+/// Who asks, at the issuer.
+fn client(credential: &Credential) -> Client {
+    Client {
+        namespace: credential.namespace.clone(),
+        id: credential.client_id.clone(),
+    }
+}
+
+impl Gate {
+    pub(in crate::controller) fn new(
+        triggers: Triggers,
+        clock: Arc<dyn Clock>,
+        places: u16,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            limiter: Mutex::new(Limiter::new(places)),
+            changed: Notify::new(),
+            triggers,
+            clock,
+            began: Instant::now(),
+        })
+    }
+
+    /// Asks for one request. `requested`: by the annotation alone, although no renewal is due.
+    pub(in crate::controller) fn enter(
+        self: &Arc<Self>,
+        credential: &Credential,
+        key: &Key,
+        urgency: Urgency,
+        requested: bool,
+    ) -> Admission {
+        let issuer: &Issuer = &credential.issuer;
+        let request = Request {
+            issuer: issuer.id.clone(),
+            own: matches!(&issuer.id, IssuerId::Object(IssuerKind::TokenIssuer, ..)),
+            client: client(credential),
+            urgency,
+            requested,
+            requests_per_second: issuer.requests_per_second,
+            max_in_flight: issuer.max_in_flight,
+            requested_per_minute: issuer.requested_per_minute,
+        };
+        let now = self.began.elapsed();
+        let (entry, called) = lock(&self.limiter).enter(key, &request, now);
+        self.call(&called);
+        match entry {
+            Entry::Go(grant) => Admission::Go(Permit {
+                gate: Arc::clone(self),
+                grant,
+            }),
+            Entry::Wait => Admission::Wait,
+            Entry::Paused(until) => {
+                let left = SignedDuration::try_from(until.saturating_sub(now));
+                let left = left.unwrap_or(SignedDuration::ZERO);
+                Admission::Paused(schedule::later(self.clock.now(), left))
+            }
+        }
+    }
+
+    /// The issuer wants fewer requests.
+    pub(in crate::controller) fn pause(&self, credential: &Credential, pause: Duration) {
+        let now = self.began.elapsed();
+        let until = now.saturating_add(pause);
+        let (issuer, client) = (&credential.issuer.id, client(credential));
+        let called = lock(&self.limiter).pause(issuer, &client, until, now);
+        self.call(&called);
+    }
+
+    /// The issuer has answered. `well`: as one that is well, be it by a refusal.
+    pub(in crate::controller) fn answered(&self, credential: &Credential, well: bool) {
+        let (issuer, client) = (&credential.issuer.id, client(credential));
+        lock(&self.limiter).answered(issuer, &client, well, self.began.elapsed());
+    }
+
+    /// A request has ended without an answer.
+    pub(in crate::controller) fn unanswered(&self, credential: &Credential) {
+        lock(&self.limiter).unanswered(&credential.issuer.id, self.began.elapsed());
+    }
+
+    /// A credential is gone.
+    pub(in crate::controller) fn forget(&self, key: &Key) {
+        let called = lock(&self.limiter).forget(key, self.began.elapsed());
+        self.call(&called);
+    }
+
+    /// An issuer object is gone, and its pauses with it.
+    pub(in crate::controller) fn forget_issuer(&self, (kind, namespace, name): &IssuerName) {
+        let issuer = IssuerId::Object(*kind, namespace.clone(), name.clone());
+        let called = lock(&self.limiter).forget_issuer(&issuer, self.began.elapsed());
+        self.call(&called);
+    }
+
+    /// How many issuers have limits that are in use, and how many credentials wait or were called.
+    pub(in crate::controller) fn sizes(&self) -> (usize, usize) {
+        let mut limiter = lock(&self.limiter);
+        limiter.tidy(self.began.elapsed());
+        limiter.sizes()
+    }
+
+    /// Calls those who wait, for ever. Sleeps until the next one may come by time alone.
+    pub(in crate::controller) async fn run(self: Arc<Self>) {
+        loop {
+            let now = self.began.elapsed();
+            let next = {
+                let mut limiter = lock(&self.limiter);
+                let called = limiter.call(now);
+                limiter.tidy(now);
+                let next = limiter.next_moment(now);
+                drop(limiter);
+                for key in &called {
+                    self.triggers.send(key);
+                }
+                next.map_or(TIDY, |at| at.saturating_sub(now).clamp(GRAIN, TIDY))
+            };
+            let _ = tokio::time::timeout(next, self.changed.notified()).await;
+        }
+    }
+
+    fn call(&self, called: &[Key]) {
+        for key in called {
+            self.triggers.send(key);
+        }
+        self.changed.notify_one();
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let now = self.gate.began.elapsed();
+        let called = lock(&self.gate.limiter).leave(&self.grant, now);
+        self.gate.call(&called);
+    }
+}

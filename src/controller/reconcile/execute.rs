@@ -1,0 +1,490 @@
+//! Carries out one step of a plan.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, api::ListParams};
+use secrecy::SecretString;
+
+use crate::controller::{
+    api::calls::{Trouble, call},
+    context::{Context, Held},
+    limiter::gate::Admission,
+    target::{
+        reformat::reformat,
+        write::{
+            patch_secret, publish, repeating, waiting_for_sync, wants_metadata, write_trouble,
+        },
+    },
+    token::{
+        acquire::{self, Acquired},
+        materials::{self, Read},
+    },
+};
+use crate::{
+    api::ApiCredential,
+    credential::{Credential, Key, binding::IssuedBy},
+    issuer::line::Urgency,
+    oauth::{Class, Refusal},
+    plan::{Hold, Observed, Outcome, Plan, Source, Why, fail, fingerprint, schedule, untried},
+    publish::{
+        RefusedSource, SourceMark, dress,
+        ownership::{Hands, Target, UNNAMED},
+        render_patch, take_over_patch,
+    },
+};
+
+/// Standing in a line is told after this: to say it and take it back would be two writes more for each of thousands, and
+/// hold up those that bring tokens. In a minute a line of 7,200 is served at the rate of an issuer without limits.
+pub(in crate::controller) const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Carries out `plan`. `observed.memory` is changed as it is to be remembered.
+pub(in crate::controller) async fn execute(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+    plan: Plan,
+) -> Outcome {
+    let now = context.clock.now();
+    match plan {
+        Plan::Release => Outcome::Released,
+        Plan::Keep { .. } => {
+            // All is well, whatever went wrong on the way: a write may have landed although its answer was lost.
+            observed.memory.failure = None;
+            observed.memory.paced_until.take_if(|at| *at <= now);
+            observed.memory.out_of_sync = None;
+            context.with_state(key, &credential.uid, |s| s.held = None);
+            Outcome::Steady
+        }
+        Plan::Refuse { reason, message } => {
+            // A failure for the same reason is out of date as soon as the watches show that the reason has gone.
+            observed.memory.failure.take_if(|f| f.is(reason));
+            Outcome::Refused { reason, message }
+        }
+        Plan::Hold {
+            why: Hold::Suspended,
+            ..
+        } => Outcome::Suspended,
+        Plan::Hold {
+            why: Hold::Backoff, ..
+        } => Outcome::Backoff,
+        // It takes seconds: to report it and take that back would cost more writes than it is worth.
+        Plan::Hold {
+            why: Hold::Paced,
+            until,
+        } => Outcome::Queued { until },
+        Plan::Hold {
+            why: Hold::TargetDeleting,
+            until,
+        } => Outcome::Waiting {
+            reason: "TargetDeleting",
+            message: format!(
+                "Secret {} is being deleted; apicred creates it again once it is gone (does a finalizer hold it?)",
+                credential.target.name
+            ),
+            until,
+        },
+        Plan::Hold {
+            why: Hold::OwnerGone,
+            until,
+        } => Outcome::Waiting {
+            reason: "WaitingForGarbageCollector",
+            message: format!(
+                "Secret {} belongs to an earlier ApiCredential of this name, which is gone; apicred waits until the garbage collector has deleted the Secret, and otherwise takes it over",
+                credential.target.name
+            ),
+            until,
+        },
+        Plan::Hold {
+            why: Hold::TooShort,
+            until,
+        } => Outcome::Waiting {
+            reason: "LifetimeTooShort",
+            message: "tokens of this issuer live only a few seconds, and apicred requests one every 10 s at most; have the issuer give longer lifetimes"
+                .to_owned(),
+            until,
+        },
+        Plan::Hold {
+            why: Hold::Repaired,
+            until,
+        } => Outcome::Waiting {
+            reason: "TargetContested",
+            message: contested(credential, observed),
+            until,
+        },
+        Plan::Hold {
+            why: Hold::OutOfSync,
+            until,
+        } => waiting_for_sync(credential, observed, until),
+        Plan::Hold {
+            why: Hold::Repeating,
+            until,
+        } => repeating(until),
+        Plan::Render => render(context, credential, key, observed).await,
+        Plan::TakeOver => take_over(context, credential, key, observed).await,
+        Plan::Reformat => reformat(context, credential, key, observed).await,
+        Plan::Verify => Box::pin(verify(context, credential, key, observed)).await,
+        Plan::Mint(why) => mint(context, credential, key, observed, why, None).await,
+        Plan::Publish(why) => {
+            let held = context.with_state(key, &credential.uid, |s| s.held.clone());
+            match held {
+                Some(held) => publish(context, credential, key, observed, &held, why).await,
+                None => Outcome::Queued { until: now },
+            }
+        }
+    }
+}
+
+/// Who undoes what apicred writes, as far as the Secret says.
+fn contested(credential: &Credential, observed: &Observed) -> String {
+    let name = &credential.target.name;
+    match &observed.target {
+        Target::Ours { published, .. } => match &published.hands {
+            Hands::Edited(manager) | Hands::Claimed(manager) if manager != UNNAMED => format!(
+                "field manager {manager} changes the token in Secret {name} again and again; exclude the Secret from that tool"
+            ),
+            _ => format!(
+                "another writer changes the token in Secret {name} again and again; look for it in the Secret's managedFields or the audit log, and stop it"
+            ),
+        },
+        _ => format!(
+            "Secret {name} is deleted again and again; look in the audit log for who deletes it (a clean-up job, a GitOps tool that prunes?), and stop it"
+        ),
+    }
+}
+
+/// Changes labels, annotations and owner; the token is not touched.
+async fn render(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+) -> Outcome {
+    let Target::Ours { version, published } = &observed.target else {
+        return Outcome::Queued {
+            until: context.clock.now(),
+        };
+    };
+    let patch = render_patch(version, &dress(credential), &published.dress_keys);
+    dressed(context, credential, key, observed, (&patch, None)).await
+}
+
+/// Puts this credential in place of an earlier one as the owner of the Secret.
+async fn take_over(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+) -> Outcome {
+    let Target::OwnerGone { version, uid, .. } = &observed.target else {
+        return again(context);
+    };
+    // It is ours only if ours is the later one of the two.
+    match was_deleted(context, credential, key).await {
+        Ok(false) => {}
+        Ok(true) => return Outcome::Released,
+        Err(trouble) => return write_trouble(context, credential, observed, trouble),
+    }
+    let patch = take_over_patch(version, &dress(credential), uid);
+    let wanted = || wants_metadata(context, credential, key);
+    match patch_secret(context, credential, wanted, (&patch, None)).await {
+        Ok(()) => {
+            observed.memory.out_of_sync = None;
+            again(context)
+        }
+        Err(trouble) => write_trouble(context, credential, observed, trouble),
+    }
+}
+
+/// Writes a patch that brings no new token, and says what the credential waits for besides.
+pub(in crate::controller) async fn dressed(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+    patch: (&serde_json::Value, Option<&SecretString>),
+) -> Outcome {
+    let waiting = observed.failure(credential).is_some();
+    let wanted = || wants_metadata(context, credential, key);
+    if let Err(trouble) = patch_secret(context, credential, wanted, patch).await {
+        return write_trouble(context, credential, observed, trouble);
+    }
+    observed.memory.out_of_sync = None;
+    if waiting {
+        Outcome::Backoff
+    } else if credential.suspend {
+        Outcome::Suspended
+    } else {
+        Outcome::Steady
+    }
+}
+
+/// Reads a source that changed: a label on it is no reason for a token, another content is.
+async fn verify(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+) -> Outcome {
+    let Some(record) = observed.record().cloned() else {
+        return again(context);
+    };
+    let used = record.sources.used.as_ref();
+    let used = used.and_then(|used| observed.sources.iter().find(|s| used.is(&s.reference)));
+    let changed = |mark: Option<SourceMark>| {
+        mark.is_some_and(|m| {
+            let known = record.sources.used.iter().chain(&record.sources.with);
+            !observed.memory.verified.contains(&m) && !known.into_iter().any(|k| *k == m)
+        })
+    };
+    let moved = used.is_some_and(|s| changed(s.mark()))
+        || observed.companions.iter().any(|s| changed(s.mark()));
+    // One at a time: the next plan finds the next one.
+    let untried = (!moved).then(|| {
+        untried(credential, observed)
+            .first()
+            .map(|s| Source::clone(s))
+    });
+    let (source, new) = match untried.flatten() {
+        Some(source) => (Some(source), true),
+        None => (used.cloned(), false),
+    };
+    // Noted at the versions that the watch has shown: what was read may be newer, and is read again once it shows that.
+    let shown = source.as_ref().and_then(Source::mark);
+    let with: Vec<SourceMark> = observed
+        .companions
+        .iter()
+        .filter_map(Source::mark)
+        .collect();
+    match materials::read(context, credential, source.as_ref()).await {
+        Ok(read) if record.fingerprint == read.fingerprint => {
+            for mark in shown.into_iter().chain(with) {
+                let other = |v: &SourceMark| (&v.name, &v.key) != (&mark.name, &mark.key);
+                observed.memory.verified.retain(other);
+                observed.memory.verified.push(mark);
+            }
+            observed.memory.failure = None;
+            // Labels may have changed in the same edit: look again with this out of the way.
+            again(context)
+        }
+        Ok(read) => {
+            // It was asked for already and could not be written: the next try costs the issuer nothing.
+            let held = context.with_state(key, &credential.uid, |s| s.held.clone());
+            if let Some(held) = held.filter(|h| h.fingerprint == read.fingerprint) {
+                let why = Why::SourceChanged;
+                return publish(context, credential, key, observed, &held, why).await;
+            }
+            let same = |r: &&RefusedSource| r.fingerprint.as_ref() == Some(&read.fingerprint);
+            let known = observed.memory.refused.iter().find(same).cloned();
+            if let (true, Some(known), Some(mark)) = (new, known, shown) {
+                // A label on a refused Secret makes it no better.
+                observed.memory.refuse(RefusedSource { mark, ..known });
+                return again(context);
+            }
+            let why = Why::SourceChanged;
+            mint(context, credential, key, observed, why, Some(read)).await
+        }
+        // The secret in use is as good as before.
+        Err(refusal) if new && refusal.class == Class::Invalid => {
+            if let Some(mark) = shown {
+                let now = context.clock.now();
+                observed.memory.refuse(RefusedSource {
+                    mark,
+                    asked: fingerprint::request(credential),
+                    since: now,
+                    at: now,
+                    reason: refusal.reason.to_owned(),
+                    by_issuer: false,
+                    fingerprint: None,
+                });
+            }
+            again(context)
+        }
+        Err(refusal) => failed(context, credential, observed, refusal),
+    }
+}
+
+/// Something was learnt: the next plan decides with it.
+fn again(context: &Context) -> Outcome {
+    Outcome::Queued {
+        until: context.clock.now(),
+    }
+}
+
+async fn mint(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+    why: Why,
+    first: Option<Read>,
+) -> Outcome {
+    if why == Why::Absent && context.has_published(key) {
+        match was_deleted(context, credential, key).await {
+            Ok(false) => {}
+            Ok(true) => return Outcome::Released,
+            Err(trouble) => return write_trouble(context, credential, observed, trouble),
+        }
+    }
+    let now = context.clock.now();
+    let valid = observed.valid(credential, now);
+    let before = valid.map_or(SignedDuration::ZERO, |r| {
+        let life = r.expires_at.duration_since(r.issued_at);
+        schedule::floor(life, credential.min_lifetime).saturating_add(schedule::MOUNT_DELAY)
+    });
+    let failures = observed.memory.failure.as_ref().map_or(0, |f| f.failures);
+    let urgency = Urgency::new(valid.map(|r| r.expires_at), before, failures, now);
+    // What is due anyway does not count.
+    let requested = why == Why::Requested && valid.is_some_and(|r| r.renew_at > now);
+    let admission = context.gate.enter(credential, key, urgency, requested);
+    let permit = match admission {
+        Admission::Go(permit) => {
+            observed.memory.queued_since = None;
+            permit
+        }
+        // Beside the trigger that will come: to say so if it takes long.
+        Admission::Wait => {
+            observed.memory.queued_since.get_or_insert(now);
+            return Outcome::Queued {
+                until: schedule::later(now, PATIENCE),
+            };
+        }
+        Admission::Paused(until) => {
+            observed.memory.queued_since = None;
+            return Outcome::Waiting {
+                reason: "IssuerPaused",
+                message: format!(
+                    "{} is rate limiting; apicred requests again after {}",
+                    credential.issuer.id,
+                    whole_seconds(until)
+                ),
+                until: spread(until, credential),
+            };
+        }
+    };
+    observed.attempted(credential, why, now);
+    let mut refused = Vec::new();
+    let acquired = Box::pin(acquire::acquire(
+        context,
+        credential,
+        key,
+        observed,
+        first,
+        permit,
+        &mut refused,
+    ))
+    .await;
+    for refused in refused {
+        observed.memory.refuse(refused);
+    }
+    match acquired {
+        Ok(Acquired {
+            token,
+            mut sources,
+            fingerprint,
+            proof,
+            issuer,
+            spent,
+        }) => {
+            let request = fingerprint::request(credential);
+            if let Some(used) = &sources.used {
+                let same = |r: &RefusedSource| r.mark.name == used.name && r.mark.key == used.key;
+                observed.memory.refused.retain(|r| !same(r));
+            }
+            // Also if nothing is written: what was tried is not tried again at once.
+            let used = sources.used.as_ref();
+            sources.refused =
+                (observed.memory).standing_refusals(&observed.sources, used, &request);
+            let held = Held {
+                token,
+                sources,
+                fingerprint,
+                proof,
+                issued: IssuedBy { request, issuer },
+                renew_requested: credential.renew_requested.clone(),
+                spent,
+            };
+            // A token that cannot be written is kept, so that the next try costs the issuer nothing.
+            context.with_state(key, &credential.uid, |s| s.held = Some(held.clone()));
+            observed.held = true;
+            publish(context, credential, key, observed, &held, why).await
+        }
+        Err(refusal) => failed(context, credential, observed, refusal),
+    }
+}
+
+/// A Secret that had a token and is gone: did somebody delete it, or did the garbage collector, because the credential
+/// is gone and its watch does not say so yet? Then each new Secret would be collected, and cost a token. Asked of the
+/// server itself, and only in this case.
+async fn was_deleted(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+) -> Result<bool, Trouble> {
+    is_gone(context, &credential.uid, key).await
+}
+
+/// Does the server itself say that this object does not exist any more, or is being deleted?
+pub(in crate::controller) async fn is_gone(
+    context: &Context,
+    uid: &str,
+    key: &Key,
+) -> Result<bool, Trouble> {
+    let living = uid_of_name(context, key).await?;
+    Ok(living.as_deref() != Some(uid))
+}
+
+/// The UID of the credential that has this name, as the server itself says; one that is being deleted has it no more.
+pub(in crate::controller) async fn uid_of_name(
+    context: &Context,
+    key: &Key,
+) -> Result<Option<String>, Trouble> {
+    let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
+    // By a list: the role needs no further verb for it.
+    let this = ListParams::default().fields(&format!("metadata.name={}", key.name));
+    let found = call(&context.metrics, "check_credential", || {
+        api.list_metadata(&this)
+    })
+    .await?;
+    let lives = |meta: &ObjectMeta| meta.deletion_timestamp.is_none();
+    let mut living = found.items.into_iter().map(|c| c.metadata).filter(lives);
+    Ok(living.find_map(|meta| meta.uid))
+}
+
+/// To the second: one pause is one message.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// Nobody comes back at the very moment a pause ends.
+fn spread(until: Timestamp, credential: &Credential) -> Timestamp {
+    let fraction = fingerprint::fraction(&[&credential.uid, &until.to_string()]);
+    schedule::later(
+        until,
+        SignedDuration::try_from_secs_f64(2.0 * fraction).unwrap_or_default(),
+    )
+}
+
+/// Remembers a failed try. The log has it as the condition that it causes, once.
+pub(in crate::controller) fn failed(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    refusal: Refusal,
+) -> Outcome {
+    tracing::debug!(
+        reason = refusal.reason,
+        class = refusal.class.as_str(),
+        http_status = refusal.http_status,
+        error = refusal.error,
+        aadsts = refusal.aadsts,
+        correlation_id = refusal.correlation_id,
+        trace_id = refusal.trace_id,
+        "{}",
+        refusal.next_step
+    );
+    observed.memory = fail(credential, observed, refusal, context.clock.now());
+    Outcome::Failed
+}

@@ -1,0 +1,380 @@
+//! One look at one credential: observe, plan, execute, record, schedule.
+
+pub(super) mod execute;
+pub(super) mod log_lines;
+pub(super) mod observe;
+pub(super) mod record;
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use jiff::SignedDuration;
+use kube::runtime::controller::Action;
+use tracing::Instrument;
+
+use crate::controller::{
+    api::calls::Trouble,
+    cache::{kept::Kept, readable::Flaw},
+    context::{Context, key_of, lock, reference},
+};
+use crate::{
+    api::{ApiCredential, ApiCredentialStatus, IssuerRef},
+    credential::{Credential, FieldError, Key, parse},
+    plan::{
+        self, Outcome,
+        journal::{Seen, Step},
+        schedule,
+    },
+    publish::ownership::SecretFacts,
+};
+use execute::{PATIENCE, execute};
+use log_lines::Subject;
+use observe::observe;
+
+/// A look ends by then, whatever happens: two reads, one exchange of at most 15 s for each of four secrets, two
+/// writes. A stop waits less long (see app.rs): it may cut a look at several slow secrets short.
+const DEADLINE: Duration = Duration::from_secs(75);
+/// After a look that panicked or ran out of time.
+const AFTER_DEFECT: Duration = Duration::from_mins(1);
+/// Defects of one credential are told once in this time.
+const DEFECTS_COUNTED: Duration = Duration::from_hours(1);
+/// After a status that could not be written, in seconds, at first and at most. Doubles in between.
+const AFTER_LOST_STATUS: (u64, u64) = (10, 300);
+
+/// After so many statuses in a row that could not be written it is told again: an hour by the longest wait.
+const LOST_TOLD: u32 = 12;
+
+/// Why a look came to nothing. Only defects are errors: everything foreseen is an outcome.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::controller) enum Defect {
+    #[error("a look at a credential panicked")]
+    Panicked,
+    #[error("a look at a credential took too long")]
+    TookTooLong,
+    #[error("a credential could not be unpacked")]
+    Unreadable,
+}
+
+/// Looks at a credential. Never panics, always ends.
+pub(in crate::controller) async fn reconcile(
+    kept: Arc<Kept>,
+    context: Arc<Context>,
+) -> Result<Action, Defect> {
+    let key = key_of(kept.as_ref());
+    // Not `name`: as JSON a span has its own name there, and a reader takes the last of two.
+    let span = tracing::info_span!(
+        "reconcile",
+        namespace = key.namespace,
+        credential = key.name
+    );
+    let started = Instant::now();
+    let first = !context.health.expects(&key);
+    context.health.forget(&key);
+    // Boxed: the future of a look with all its reads and requests is too large to be moved about.
+    let look = if let Some((object, flaw)) = kept.open_unusable() {
+        unusable(object, flaw, &key, &context).boxed()
+    } else {
+        let object = kept.open().ok_or(Defect::Unreadable)?;
+        look(object, &key, &context, first).boxed()
+    };
+    let result = contained(DEADLINE, look).instrument(span).await;
+    let result = result.map(|(outcome, wait)| {
+        context.metrics.reconciled(outcome, started.elapsed());
+        wait
+    });
+    let wait = result.as_ref().copied().unwrap_or(Some(AFTER_DEFECT));
+    let Some(wait) = wait else {
+        return Ok(Action::await_change());
+    };
+    let at = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_hours(1));
+    let exists = || context.credentials.get(&reference(&key)).is_some();
+    let due = schedule::later(crate::clock::steady(), at);
+    context.health.scheduled(key.clone(), due, exists);
+    result.map(|_| Action::requeue(wait))
+}
+
+/// A look that harms no other: a panic ends in it, and so does the wait for what never comes.
+pub(in crate::controller) async fn contained<T>(
+    deadline: Duration,
+    look: impl Future<Output = T>,
+) -> Result<T, Defect> {
+    let look = AssertUnwindSafe(tokio::time::timeout(deadline, look)).catch_unwind();
+    match look.await {
+        Ok(Ok(came)) => Ok(came),
+        Ok(Err(_)) => Err(Defect::TookTooLong),
+        Err(_) => Err(Defect::Panicked),
+    }
+}
+
+/// What to do after a defect: this one object waits, the others do not notice.
+#[expect(clippy::needless_pass_by_value, reason = "kube's signature")]
+pub(in crate::controller) fn after_defect(
+    kept: Arc<Kept>,
+    defect: &Defect,
+    context: Arc<Context>,
+) -> Action {
+    let key = key_of(kept.as_ref());
+    context.metrics.reconciled("defect", Duration::ZERO);
+    let repeats = context.with_state(&key, &kept.uid, |state| {
+        let now = Instant::now();
+        let (since, count) = state.defects.take().unwrap_or((now, 0));
+        // The first one, and then one an hour.
+        let tell = count == 0 || now - since >= DEFECTS_COUNTED;
+        state.defects = Some(if tell { (now, 1) } else { (since, count + 1) });
+        tell.then_some(count)
+    });
+    if let Some(repeats) = repeats {
+        let (namespace, name) = (&key.namespace, &key.name);
+        tracing::error!(namespace, name, uid = &*kept.uid, repeats, "{defect}");
+    }
+    Action::requeue(AFTER_DEFECT)
+}
+
+async fn look(
+    object: ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    first: bool,
+) -> (&'static str, Option<Duration>) {
+    let lookup = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
+    match parse(&object, lookup) {
+        Ok(credential) => work(&object, key, context, &credential, first).await,
+        Err(_) if object.metadata.deletion_timestamp.is_some() => ("released", None),
+        Err(errors) => explain(&object, key, context, &errors).await,
+    }
+}
+
+/// An object whose spec is not known gets a status, and keeps what it has: its Secret, its place, its memory.
+async fn unusable(
+    object: ApiCredential,
+    flaw: &Flaw,
+    key: &Key,
+    context: &Arc<Context>,
+) -> (&'static str, Option<Duration>) {
+    if object.metadata.deletion_timestamp.is_some() {
+        return ("released", None);
+    }
+    let known = record::known_status(context, &object, key);
+    // What another version has said of this very generation is not known to be so.
+    let unconfirmed = known.clone().map(|status| ApiCredentialStatus {
+        observed_generation: None,
+        ..status
+    });
+    let facts = target_facts(context, &object, key);
+    let (errors, now) = ([flaw.error()], context.clock.now());
+    let view = plan::invalid(&object, unconfirmed.as_ref(), facts.as_ref(), &errors, now);
+    let wait = tell(&object, key, context, known.as_ref(), &view).await;
+    ("unreadable", Some(wait))
+}
+
+/// What is known of the Secret that a credential names as its target.
+fn target_facts(context: &Context, object: &ApiCredential, key: &Key) -> Option<SecretFacts> {
+    let name = (
+        key.namespace.clone(),
+        object.spec.target.secret_name.clone(),
+    );
+    lock(&context.secrets).get(&name).map(|s| s.facts.clone())
+}
+
+async fn work(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    credential: &Credential,
+    first: bool,
+) -> (&'static str, Option<Duration>) {
+    let now = context.clock.now();
+    let deleting = object.metadata.deletion_timestamp.is_some();
+    if let Some(kind) = context.blind_to(&key.namespace) {
+        return blind(object, key, context, credential, kind).await;
+    }
+    let mut observed = observe(context, credential, key, deleting, now);
+    // A process that has seen the credential before knows better than its status.
+    if first {
+        let mut memory = observed.memory.clone();
+        memory.recall(credential, &observed, object.status.as_ref(), now);
+        observed.memory = memory;
+    }
+    let plan = plan::plan(credential, &observed, now);
+    tracing::debug!(?plan, "planned");
+    // Boxed, as above.
+    let outcome = Box::pin(execute(context, credential, key, &mut observed, plan)).await;
+    context.with_state(key, &credential.uid, |s| s.memory = observed.memory.clone());
+
+    let now = context.clock.now();
+    let outcome = overdue(outcome, object, credential, &observed, now);
+    let label = label(&outcome);
+    match outcome {
+        Outcome::Released => {
+            context.forget(key);
+            return (label, None);
+        }
+        Outcome::Queued { until } => {
+            let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+            return (label, Some(wait.max(Duration::from_millis(10))));
+        }
+        _ => {}
+    }
+    let observed = observe(context, credential, key, deleting, now);
+    let known = record::known_status(context, object, key);
+    let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
+    let wait = tell(object, key, context, known.as_ref(), &view).await;
+    (label, Some(wait))
+}
+
+/// Where the Secrets or issuers of a namespace could not be listed nothing is decided: a token that is there would look
+/// like one that is not. Status says so; the list wakes everybody.
+async fn blind(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    credential: &Credential,
+    kind: &'static str,
+) -> (&'static str, Option<Duration>) {
+    let now = context.clock.now();
+    let outcome = Outcome::Waiting {
+        reason: "NamespaceNotReadable",
+        message: format!(
+            "apicred may not list {kind} in this namespace; have an administrator restore its Role (chart value watchNamespaces)"
+        ),
+        until: schedule::later(now, SignedDuration::from_mins(1)),
+    };
+    let observed = observe(context, credential, key, false, now);
+    let known = record::known_status(context, object, key);
+    let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
+    let wait = tell(object, key, context, known.as_ref(), &view).await;
+    (label(&outcome), Some(wait))
+}
+
+/// Standing in line is not told, unless it lasts and status says Ready although the token has ended meanwhile.
+fn overdue(
+    outcome: Outcome,
+    object: &ApiCredential,
+    credential: &Credential,
+    observed: &plan::Observed,
+    now: jiff::Timestamp,
+) -> Outcome {
+    let says_ready = || {
+        let status = object.status.as_ref();
+        status.is_some_and(|s| {
+            s.conditions
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
+        })
+    };
+    let long = |since: jiff::Timestamp| now.duration_since(since) >= PATIENCE;
+    match outcome {
+        Outcome::Queued { until }
+            if observed.memory.queued_since.is_some_and(long)
+                && says_ready()
+                && observed.valid(credential, now).is_none() =>
+        {
+            Outcome::Waiting {
+                reason: "WaitingForIssuer",
+                message: format!(
+                    "{} is busy, and this credential waits for a free request slot; raise limits.requestsPerSecond of the issuer if it lasts",
+                    credential.issuer.id
+                ),
+                until,
+            }
+        }
+        other => other,
+    }
+}
+
+async fn explain(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    errors: &[FieldError],
+) -> (&'static str, Option<Duration>) {
+    let now = context.clock.now();
+    let facts = target_facts(context, object, key);
+    let known = record::known_status(context, object, key);
+    let view = plan::invalid(object, known.as_ref(), facts.as_ref(), errors, now);
+    let wait = tell(object, key, context, known.as_ref(), &view).await;
+    ("invalid", Some(wait))
+}
+
+async fn tell(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    known: Option<&ApiCredentialStatus>,
+    view: &plan::View,
+) -> Duration {
+    let written = record::write_status(context, object, key, known, &view.status).await;
+    let now = context.clock.now();
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let exists = record::shown(context, key, uid).is_some();
+    let (lost, entry) = context.with_state(key, uid, |state| {
+        state.lost_statuses = written.map_or_else(|_| state.lost_statuses + 1, |()| 0);
+        state.defects = None;
+        let told = state.told.take();
+        let before = told.as_deref().or(known).map(Seen::from);
+        let refused = state.refused.take();
+        let step = Step {
+            now,
+            tried: false,
+            refused: refused.as_deref(),
+        };
+        let (before, after) = (before.unwrap_or_default(), Seen::from(&view.status));
+        let entry = state.journal.step(before, after, step);
+        if written.is_err() {
+            state.told = Some(Box::new(view.status.clone()));
+        }
+        (state.lost_statuses, entry)
+    });
+    // An object that is gone has no conditions.
+    if exists {
+        let subject = Subject {
+            kind: "ApiCredential",
+            namespace: Some(&key.namespace),
+            name: &key.name,
+            uid,
+        };
+        for line in &entry.lines {
+            log_lines::write(subject, line);
+        }
+    }
+    // An event tells a change of the status, so it goes with the status or not at all.
+    if let Err(trouble) = written {
+        // An API server that does not answer is told once, by its watches.
+        let told = lost % LOST_TOLD == 0;
+        if exists && told && trouble != Trouble::Unavailable {
+            tracing::warn!(
+                tries = lost,
+                result = trouble.as_str(),
+                "status cannot be written; the log alone says how the credential is"
+            );
+        }
+        return view.requeue.min(after_lost_status(lost));
+    }
+    let notices = record::worth(&view.notices, &entry);
+    record::notify(context, object, key, &notices, now).await;
+    view.requeue
+}
+
+/// How long the next try of a status waits after so many in a row that could not be written.
+pub(in crate::controller) fn after_lost_status(lost: u32) -> Duration {
+    let (first, longest) = AFTER_LOST_STATUS;
+    Duration::from_secs((first << lost.saturating_sub(1).min(10)).min(longest))
+}
+
+const fn label(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Steady => "steady",
+        Outcome::Minted(_) => "minted",
+        Outcome::Waiting { .. } => "waiting",
+        Outcome::Queued { .. } => "queued",
+        Outcome::Failed => "failed",
+        Outcome::Backoff => "backoff",
+        Outcome::Refused { .. } => "refused",
+        Outcome::Suspended => "suspended",
+        Outcome::Released => "released",
+    }
+}

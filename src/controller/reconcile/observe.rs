@@ -1,0 +1,167 @@
+//! Gathers what a plan needs, from what the watches have shown. No call is made here.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::controller::{
+    cache::secrets::Secrets,
+    context::{Context, lock},
+};
+use crate::{
+    api::SecretKeyRef,
+    credential::{
+        Credential, Issuer, Key,
+        binding::{self, Denial},
+        may_have_metadata,
+    },
+    oauth::bundle,
+    plan::{Observed, Source, fingerprint},
+    publish::ownership::{self, Target},
+};
+
+/// Why the issuer's `caBundle` cannot be used. Found out once for each version of an issuer: to read the certificates of a
+/// large bundle takes as long as all else of a reconcile.
+fn ca_fault(context: &Context, issuer: &Issuer) -> Option<String> {
+    issuer.ca_bundle.as_ref()?;
+    let mut known = lock(&context.ca_faults);
+    if let Some(fault) = known.get(&issuer.version) {
+        return fault.clone();
+    }
+    let fault = bundle::fault(issuer);
+    known.insert(issuer.version.clone(), fault.clone());
+    fault
+}
+
+/// What is seen of the world around a credential.
+pub(in crate::controller) fn observe(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    deleting: bool,
+    now: Timestamp,
+) -> Observed {
+    let (target, target_uid, sources, companions, unread) = {
+        let secrets = lock(&context.secrets);
+        let home = &credential.namespace;
+        let target = secrets.get(&(home.clone(), credential.target.name.clone()));
+        (
+            ownership::target(credential, target.map(|s| &s.facts)),
+            target.map(|s| s.facts.uid.clone()).unwrap_or_default(),
+            look(&secrets, home, credential.alternatives()),
+            look(&secrets, home, credential.companions()),
+            unread(&secrets, credential),
+        )
+    };
+    let unread = [unread, context.accounts.unread(credential)].concat();
+    let (permission, terminating) = permission(context, credential);
+    let permission = permission.and_then(|()| {
+        let own = &context.settings.identity.api_audiences;
+        context.accounts.may_use(credential, own)
+    });
+    let deleting = deleting || terminating;
+    let senior = lock(&context.index).senior(key);
+    let (memory, held, target) = context.with_state(key, &credential.uid, |state| {
+        let target = if let Target::OwnerGone { uid, .. } = &target {
+            let known = state.owner_gone.take();
+            let same = known.filter(|(secret, owner, _)| *secret == target_uid && owner == uid);
+            // By a clock that nobody sets.
+            let since = same.map_or_else(Instant::now, |(_, _, since)| since);
+            state.owner_gone = Some((target_uid, uid.clone(), since));
+            target.seen_for(since.elapsed())
+        } else {
+            state.owner_gone = None;
+            target
+        };
+        let request = fingerprint::request(credential);
+        let fits = |h: &crate::controller::context::Held| {
+            h.issued.request == request
+                && h.token.expires_at > now
+                && h.renew_requested == credential.renew_requested
+        };
+        if !state.held.as_ref().is_some_and(fits) {
+            state.held = None;
+        }
+        // The spec asks for another token: this one is not sent anywhere under it.
+        state.revocable.take_if(|r| r.issued.request != request);
+        let mut memory = state.memory.clone();
+        memory.own_writes.clone_from(&state.own_writes);
+        (memory, state.held.is_some(), target)
+    });
+    let mut observed = Observed {
+        deleting,
+        target,
+        senior,
+        permission,
+        sources,
+        companions,
+        unread,
+        ca_fault: ca_fault(context, &credential.issuer),
+        missing_account: context.accounts.missing(credential),
+        memory,
+        held,
+    };
+    if let Some(record) = observed.record().cloned() {
+        observed.memory.learn(&record);
+    }
+    observed
+}
+
+/// Annotations without effect on the Secrets that a credential names, each Secret once.
+fn unread(secrets: &Secrets, credential: &Credential) -> Vec<String> {
+    let sources = credential.alternatives().into_iter();
+    let sources = sources.chain(credential.companions());
+    let mut names: Vec<String> = sources.map(|reference| reference.name).collect();
+    names.push(credential.target.name.clone());
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let seen = secrets.get(&(credential.namespace.clone(), name.clone()))?;
+            let said = seen.facts.unread.as_ref()?;
+            Some(format!("on Secret {name} the annotation {said}"))
+        })
+        .collect()
+}
+
+/// The Secrets that prove the client, as they are now.
+pub(in crate::controller) fn sources(context: &Context, credential: &Credential) -> Vec<Source> {
+    let secrets = lock(&context.secrets);
+    look(&secrets, &credential.namespace, credential.alternatives())
+}
+
+/// Sources by what is known of their Secrets.
+fn look(secrets: &Secrets, namespace: &str, references: Vec<SecretKeyRef>) -> Vec<Source> {
+    let seen = |reference: SecretKeyRef| {
+        let name = (namespace.to_owned(), reference.name.clone());
+        let seen = secrets.get(&name).filter(|s| !s.facts.deleting);
+        Source {
+            reference,
+            present: seen.map(|s| (s.facts.uid.clone(), s.facts.version.clone())),
+            changed_at: seen.and_then(|s| s.changed_at),
+            created_at: seen.and_then(|s| s.facts.created_at),
+            expires_at: seen.and_then(|s| s.facts.secret_expires_at),
+            expiry_unreadable: seen.is_some_and(|s| s.facts.expiry_unreadable),
+        }
+    };
+    references.into_iter().map(seen).collect()
+}
+
+/// May this credential ask its issuer for this, and is its namespace going?
+pub(in crate::controller) fn permission(
+    context: &Context,
+    credential: &Credential,
+) -> (Result<(), Denial>, bool) {
+    // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
+    let namespace = context.namespace(&credential.namespace);
+    let settings = &context.settings;
+    let permission = binding::may_ask(
+        &credential.issuer,
+        &credential.namespace,
+        namespace.as_ref().map(|n| &n.labels),
+        &credential.ask,
+    )
+    .and_then(|()| binding::may_use_cloud(&settings.entra_clouds, &credential.issuer))
+    .and_then(|()| may_have_metadata(&settings.target_keys, credential));
+    (permission, namespace.is_some_and(|n| n.terminating))
+}

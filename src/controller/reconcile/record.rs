@@ -1,0 +1,345 @@
+//! Writes down what came of a look: status if it differs, events on changes. Neither ever fails a reconcile.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Resource, api::PostParams};
+use serde_json::json;
+
+use super::log_lines::{self, Subject};
+use crate::controller::{
+    api::{
+        calls::{Trouble, apply_status, call_heard, call_once},
+        ids,
+    },
+    cache::{kept::Kept, secrets::newer},
+    context::{Context, lock},
+};
+use crate::{
+    api::{ApiCredential, ApiCredentialStatus, IssuerKind, IssuerStatus, TokenIssuer},
+    credential::Key,
+    plan::{
+        Notice, Severity,
+        journal::{Change, Entry, Line, Step},
+    },
+};
+
+/// How often a status is written to an object that others edit meanwhile.
+const TRIES: usize = 3;
+/// How long the watch may take to show what a conflict was about.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// Longest note of an event (the API server's bound is 1 kB).
+const MAX_NOTE: usize = 1000;
+
+/// The status that stands in the cluster, as far as this process knows: its own last write, until the watch has
+/// shown it, else what the watch showed.
+pub(in crate::controller) fn known_status(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+) -> Option<ApiCredentialStatus> {
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let written = context.with_state(key, uid, |s| {
+        s.written.as_ref().map(|(_, status)| status.clone())
+    });
+    // What this look began with may be older than what the watch has shown meanwhile.
+    let newest = || {
+        let there = shown(context, key, uid)?;
+        let newer = object.metadata.resource_version.as_deref() != Some(&*there.version);
+        newer.then(|| there.status())
+    };
+    written.or_else(|| newest().unwrap_or_else(|| object.status.clone()))
+}
+
+/// Writes the status, if it is another one. `Ok` if the cluster now has it.
+///
+/// It goes to the version that is known alone: whoever does not know of a change cannot write over it, be it a process
+/// that is no longer the leader.
+pub(in crate::controller) async fn write_status(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+    known: Option<&ApiCredentialStatus>,
+    status: &ApiCredentialStatus,
+) -> Result<(), Trouble> {
+    if known == Some(status) {
+        return Ok(());
+    }
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
+    for _ in 0..TRIES {
+        let version = known_version(context, object, key);
+        let body = json!({
+            "apiVersion": ApiCredential::api_version(&()),
+            "kind": ApiCredential::kind(&()),
+            // The UID keeps the status from an object of the same name that was made meanwhile.
+            "metadata": { "name": key.name, "uid": uid, "resourceVersion": version },
+            "status": status,
+        });
+        let apply = || apply_status(&api, &key.name, &body);
+        let may = || context.may_act();
+        match call_heard(&context.metrics, "patch_status", may, apply, None).await {
+            Ok(version) => {
+                context.wrote_status(key, uid, &version, status);
+                return Ok(());
+            }
+            Err(failed) if failed.trouble == Trouble::Terminating => return Ok(()),
+            Err(failed)
+                if failed.trouble == Trouble::Conflict
+                    && still_fits(context, key, uid, &version, known).await => {}
+            // Another conflict, or a 404, may come from a busy store or a kind that is being served anew; should the
+            // object be gone or another one by now, the watch says so and nobody comes back.
+            Err(failed) => {
+                let rejected = matches!(failed.trouble, Trouble::Forbidden | Trouble::Invalid);
+                // Each try would say the same.
+                let first = || context.with_state(key, uid, |state| state.lost_statuses == 0);
+                if (rejected || failed.said.is_webhook_down()) && first() {
+                    let said = failed.said.fault();
+                    tracing::warn!(said, "the status cannot be written; apicred tries again");
+                }
+                return Err(failed.trouble);
+            }
+        }
+    }
+    Err(Trouble::Conflict)
+}
+
+/// What the watch has shown of this object last.
+pub(in crate::controller) fn shown(context: &Context, key: &Key, uid: &str) -> Option<Arc<Kept>> {
+    let there = context
+        .credentials
+        .get(&crate::controller::context::reference(key));
+    there.filter(|there| *there.uid == *uid)
+}
+
+/// The version of [`known_status`].
+fn known_version(context: &Context, object: &ApiCredential, key: &Key) -> String {
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let written = context.with_state(key, uid, |s| s.written.as_ref().map(|(v, _)| v.clone()));
+    let newest = || shown(context, key, uid).map(|there| there.version.to_string());
+    let begun_with = || object.metadata.resource_version.clone();
+    written
+        .or_else(newest)
+        .or_else(begun_with)
+        .unwrap_or_default()
+}
+
+/// After a conflict: waits until the watch shows what is there, and says whether its status is the one that was known. A
+/// label, say, changes nothing for a status; another status is a reason to look again.
+async fn still_fits(
+    context: &Context,
+    key: &Key,
+    uid: &str,
+    version: &str,
+    known: Option<&ApiCredentialStatus>,
+) -> bool {
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < CATCH_UP {
+        let Some(there) = shown(context, key, uid) else {
+            return false;
+        };
+        if newer(&there.version, version) {
+            // Else the next try might still go by this process's own last write.
+            context.saw(key, &there.version);
+            return there.status().as_ref() == known;
+        }
+        tokio::time::sleep(CATCH_UP / 50).await;
+    }
+    false
+}
+
+/// The events that the log's counting leaves over: a fault that comes back every few seconds is not told each time.
+pub(in crate::controller) fn worth(notices: &[Notice], entry: &Entry) -> Vec<Notice> {
+    let ended = || entry.lines.iter().any(|l| l.change == Change::Ended);
+    let worth = |notice: &&Notice| match notice.severity {
+        Severity::Warning => !entry.counted.contains(&notice.reason),
+        Severity::Normal => entry.counted.is_empty() || ended(),
+    };
+    notices.iter().filter(worth).cloned().collect()
+}
+
+/// Sends events about a credential.
+pub(in crate::controller) async fn notify(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+    notices: &[Notice],
+    now: Timestamp,
+) {
+    let regarding = ObjectReference {
+        api_version: Some(ApiCredential::api_version(&()).into_owned()),
+        kind: Some(ApiCredential::kind(&()).into_owned()),
+        name: Some(key.name.clone()),
+        namespace: Some(key.namespace.clone()),
+        uid: object.metadata.uid.clone(),
+        ..ObjectReference::default()
+    };
+    for notice in notices {
+        send(context, &regarding, notice, now).await;
+    }
+}
+
+/// Logs what a judgement of an issuer changes, and sends events about it. `written`: does its status say so now?
+pub(in crate::controller) async fn issuer(
+    context: &Context,
+    kind: &str,
+    meta: &ObjectMeta,
+    (old, new): (Option<&IssuerStatus>, &IssuerStatus),
+    written: bool,
+) {
+    let subject = Subject {
+        kind,
+        namespace: meta.namespace.as_deref(),
+        name: meta.name.as_deref().unwrap_or_default(),
+        uid: meta.uid.as_deref().unwrap_or_default(),
+    };
+    let now = context.clock.now();
+    // Each judgement of a faulty issuer is a try.
+    let step = Step {
+        now,
+        tried: true,
+        refused: None,
+    };
+    let entry = context
+        .issuer_journals
+        .step(subject, (old, new), written, step);
+    let regarding = ObjectReference {
+        api_version: Some(TokenIssuer::api_version(&()).into_owned()),
+        kind: Some(kind.to_owned()),
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        uid: meta.uid.clone(),
+        ..ObjectReference::default()
+    };
+    for line in &entry.lines {
+        log_lines::write(subject, line);
+        if let (true, Some(notice)) = (written, of_issuer(line, new)) {
+            send(context, &regarding, &notice, now).await;
+        }
+    }
+}
+
+/// The event that belongs to a line about an issuer: none for what is only counted.
+fn of_issuer(line: &Line, new: &IssuerStatus) -> Option<Notice> {
+    let (severity, reason) = match line.change {
+        Change::Began | Change::Changed => (Severity::Warning, line.reason.clone()),
+        Change::Ended => {
+            let now = new.conditions.iter().find(|c| c.type_ == line.condition);
+            (Severity::Normal, now?.reason.clone())
+        }
+        Change::Repeated => return None,
+    };
+    let note = line.message.clone();
+    Some(Notice {
+        severity,
+        reason,
+        note,
+    })
+}
+
+async fn send(context: &Context, regarding: &ObjectReference, notice: &Notice, now: Timestamp) {
+    // Events about objects of the cluster stand in the namespace `default`; the API server demands it.
+    let namespace = regarding.namespace.as_deref().unwrap_or("default");
+    let event = event(context, regarding, namespace, notice, now);
+    let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
+    let params = PostParams::default();
+    let sent = call_once(
+        &context.metrics,
+        "create_event",
+        api.create(&params, &event),
+    )
+    .await;
+    if sent.is_err() {
+        tracing::debug!(reason = notice.reason, "event could not be sent");
+    }
+}
+
+fn event(
+    context: &Context,
+    regarding: &ObjectReference,
+    namespace: &str,
+    notice: &Notice,
+    now: Timestamp,
+) -> Event {
+    let cut = notice
+        .note
+        .char_indices()
+        .nth(MAX_NOTE)
+        .map_or(notice.note.as_str(), |(at, _)| &notice.note[..at]);
+    // Object names end at 253 characters.
+    let stem: String = regarding
+        .name
+        .iter()
+        .flat_map(|n| n.chars())
+        .take(200)
+        .collect();
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{stem}.{}", ids::hex(&ids::random::<8>()))),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        action: Some("Reconcile".to_owned()),
+        event_time: Some(MicroTime(now)),
+        note: Some(cut.to_owned()),
+        reason: Some(notice.reason.clone()),
+        regarding: Some(regarding.clone()),
+        reporting_controller: Some("apicred.dev/operator".to_owned()),
+        reporting_instance: Some(context.settings.instance.clone()),
+        type_: Some(
+            match notice.severity {
+                Severity::Normal => "Normal",
+                Severity::Warning => "Warning",
+            }
+            .to_owned(),
+        ),
+        ..Event::default()
+    }
+}
+
+/// Counts of Ready conditions and, if wanted, ends of tokens, for one scrape.
+pub(in crate::controller) fn snapshot(
+    context: &Context,
+    per_credential: bool,
+) -> crate::telemetry::metrics::Snapshot {
+    use crate::telemetry::metrics::{CredentialLabel, Snapshot};
+    let mut snapshot = Snapshot {
+        overdue_seconds: context.health.overdue(crate::clock::steady()).as_secs(),
+        watches: context
+            .health
+            .watches()
+            .into_iter()
+            .map(|(stream, at)| (stream, at.as_second()))
+            .collect(),
+        ..Snapshot::default()
+    };
+    for (kind, ..) in lock(&context.unusable).keys() {
+        snapshot.unreadable[1 + usize::from(*kind == IssuerKind::ClusterTokenIssuer)] += 1;
+    }
+    for kept in context.credentials.state() {
+        snapshot.unreadable[0] += i64::from(kept.flaw().is_some());
+        let shown = &kept.shown;
+        snapshot.ready[shown.ready.map_or(2, |ready| usize::from(!ready))] += 1;
+        if let Some(ended) = shown.proof_ended {
+            snapshot.proofs_ending[usize::from(ended)] += 1;
+        }
+        snapshot.permissions_missing += i64::from(shown.permissions_missing);
+        if per_credential {
+            let label = || {
+                let key = crate::controller::context::key_of(kept.as_ref());
+                CredentialLabel {
+                    namespace: key.namespace,
+                    name: key.name,
+                }
+            };
+            let of = |at: Option<i64>| at.map(|at| (label(), at));
+            snapshot.expiries.extend(of(shown.expires_at));
+            snapshot.proof_expiries.extend(of(shown.proof_expires_at));
+        }
+    }
+    snapshot
+}

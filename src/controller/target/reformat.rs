@@ -1,0 +1,101 @@
+//! Writes the published token in other formats, when `spec.target.keys` changed. The token is read back from its own
+//! Secret; the issuer is asked only if no key shows it plainly.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+
+use super::write::{token_digest, unfit, write_trouble};
+use crate::controller::{
+    api::calls::{Trouble, call},
+    context::Context,
+    reconcile::execute::dressed,
+};
+use crate::{
+    credential::{Credential, Key},
+    oauth::{Grant, LifetimeSource, Token},
+    plan::{Failure, Observed, Outcome},
+    publish::{Record, Recovered, data, dress, ownership::Target, recover, rotate_patch},
+};
+
+/// Carries the change out. `observed.memory` notes a token that cannot be read back.
+pub(in crate::controller) async fn reformat(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+) -> Outcome {
+    let again = || Outcome::Queued {
+        until: context.clock.now(),
+    };
+    let (Target::Ours { version, published }, Some(record)) =
+        (observed.target.clone(), observed.record().cloned())
+    else {
+        return again();
+    };
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
+    let request = || api.get(&credential.target.name);
+    let secret = match call(&context.metrics, "get_secret", request).await {
+        Ok(secret) => secret,
+        Err(trouble) => return write_trouble(context, credential, observed, trouble),
+    };
+    if secret.metadata.resource_version.as_ref() != Some(&version) {
+        // It moved since it was looked at; the watch will show how.
+        return write_trouble(context, credential, observed, Trouble::Conflict);
+    }
+    let written = &published.dress_keys.data;
+    let Some(recovered) = recover(&secret.data.unwrap_or_default(), written) else {
+        observed.memory.unreadable = true;
+        return again();
+    };
+    let token = token(credential, &record, recovered);
+    let Ok(digests) = context.digest_key.get(&context.metrics).await else {
+        return write_trouble(context, credential, observed, Trouble::Unavailable);
+    };
+    if token_digest(digests, &token) != record.token_digest {
+        // Not the token that was published, whatever became of it: it is not copied into further keys.
+        observed.memory.unreadable = true;
+        return again();
+    }
+    let dress = dress(credential);
+    match data(&token, &dress.keys) {
+        Ok(data) => {
+            let unfit = |f: &mut Failure| f.is("FormatUnfit");
+            observed.memory.failure.take_if(unfit);
+            let patch = rotate_patch(&version, &dress, &published.dress_keys, &record, &data);
+            dressed(
+                context,
+                credential,
+                key,
+                observed,
+                (&patch, Some(&token.secret)),
+            )
+            .await
+        }
+        Err(problem) => unfit(context, credential, observed, problem),
+    }
+}
+
+fn token(credential: &Credential, record: &Record, recovered: Recovered) -> Token {
+    let fixed = match &credential.grant {
+        Grant::Static(key) => Some(key.scheme.clone()),
+        _ => None,
+    };
+    Token {
+        secret: recovered.secret,
+        refresh_token: None,
+        instance_url: recovered.instance_url,
+        claims: record.claims.clone(),
+        lifetime_source: if fixed.is_some() {
+            LifetimeSource::Static
+        } else {
+            LifetimeSource::ExpiresIn
+        },
+        token_type: fixed.unwrap_or_else(|| "Bearer".to_owned()),
+        issued_at: record.issued_at,
+        expires_at: record.expires_at,
+        refresh_in: None,
+        scope: recovered.scope,
+        id: record.token_id.clone(),
+        correlation_id: None,
+    }
+}

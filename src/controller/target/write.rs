@@ -1,0 +1,434 @@
+//! Puts a token into its Secret: looks whether it is still wanted, makes the one write, and says what went wrong.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use crate::controller::{
+    api::calls::{Failed, Trouble, call_heard},
+    context::{Context, Held, Revocable, reference},
+    reconcile::{execute::failed as fail_with, observe::permission},
+};
+use crate::{
+    api::{IssuerRef, names},
+    credential::{Credential, Key, parse},
+    oauth::{Class, LifetimeSource, Refusal, Token},
+    plan::{
+        Memory, Minted, Observed, Outcome, Why,
+        fingerprint::{self, DigestKey},
+        later_than, record, schedule,
+    },
+    publish::{
+        DressKeys, Record, create, data, dress, noted_type, ownership::Target, rejection::Said,
+        rotate_patch,
+    },
+};
+
+pub(in crate::controller) async fn publish(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+    held: &Held,
+    why: Why,
+) -> Outcome {
+    let now = context.clock.now();
+    let drop_held = || context.with_state(key, &credential.uid, |s| s.held = None);
+    // The token is right, its place or dress is another: the next look finds it held.
+    let unwanted = |wanted: Wanted| {
+        if wanted == Wanted::Nowhere {
+            drop_held();
+        }
+        Outcome::Queued {
+            until: context.clock.now(),
+        }
+    };
+    let Ok(digests) = context.digest_key.get(&context.metrics).await else {
+        return write_trouble(context, credential, observed, Trouble::Unavailable);
+    };
+    // After the wait for the key, and again right before each try of the write.
+    match wanted(context, credential, key) {
+        Wanted::Here => {}
+        other => return unwanted(other),
+    }
+    let token_digest = token_digest(digests, &held.token);
+    if let Some(old) = observed
+        .record()
+        .filter(|old| old.fingerprint == held.fingerprint && why != Why::Requested)
+        // The same token in other formats is no loop.
+        .filter(|_| !observed.memory.unreadable)
+        && observed.valid(credential, now).is_some()
+        && old.issued_at <= later_than(now)
+        && (old.token_digest == token_digest || held.token.expires_at <= old.expires_at)
+    {
+        // `expires-at` never goes down for one fingerprint; an issuer that caches would make us write in a loop.
+        let left = old.expires_at.duration_since(now);
+        let until = schedule::later(now, (left / 4).max(SignedDuration::from_secs(30)));
+        observed.memory.failure = None;
+        drop_held();
+        if why == Why::SourceChanged {
+            // Nothing is due: another secret was tried, and what came of it is remembered.
+            return Outcome::Queued { until: now };
+        }
+        observed.memory.not_before = Some(until);
+        return repeating(until);
+    }
+    let record = Record {
+        issuer: held.issued.issuer.clone(),
+        spent: held.spent.clone(),
+        ..record(
+            credential,
+            &held.token,
+            digests.phase(),
+            held.fingerprint.clone(),
+            token_digest,
+            held.sources.clone(),
+            held.proof,
+        )
+    };
+    match write(context, credential, key, observed, &record, held).await {
+        Ok(()) => {
+            let revocable = credential.revoke_on_delete.then(|| Revocable {
+                token: Arc::clone(&held.token),
+                issued: held.issued.clone(),
+            });
+            context.with_state(key, &credential.uid, |s| {
+                s.held = None;
+                s.revocable = revocable;
+            });
+            observed.memory = Memory {
+                refused: record.sources.refused.clone(),
+                repairs: observed.memory.repairs,
+                paced_until: observed.memory.paced_until,
+                ..Memory::default()
+            };
+            // A first token repairs nothing.
+            if why != Why::Absent || context.has_published(key) {
+                observed.memory.published(why, now);
+            }
+            context.metrics.published(why.as_str());
+            // A static key has no end that anybody knows.
+            let timed = record.lifetime != LifetimeSource::Static.as_str();
+            tracing::info!(
+                why = why.as_str(),
+                expires_at = timed.then(|| record.expires_at.to_string()),
+                renew_at = timed.then(|| record.renew_at.to_string()),
+                renew_reason = timed.then_some(&record.renew_reason),
+                token_id = held.token.id,
+                correlation_id = held.token.correlation_id,
+                "token published"
+            );
+            Outcome::Minted(Minted {
+                why,
+                at: held.token.issued_at,
+                correlation_id: held.token.correlation_id.clone(),
+            })
+        }
+        Err(WriteTrouble::Call(failed)) if failed.trouble == Trouble::Unwanted => {
+            unwanted(wanted(context, credential, key))
+        }
+        Err(WriteTrouble::Call(failed)) => write_trouble(context, credential, observed, failed),
+        Err(WriteTrouble::Unfit(problem)) => unfit(context, credential, observed, problem),
+    }
+}
+
+/// The keyed digest of a token, as it is noted on its Secret.
+pub(in crate::controller) fn token_digest(digests: &DigestKey, token: &Token) -> String {
+    secret_digest(digests, &token.secret)
+}
+
+/// The same for the text of a token.
+pub(in crate::controller) fn secret_digest(digests: &DigestKey, secret: &SecretString) -> String {
+    digests.token(secret.expose_secret())
+}
+
+/// Why a token could not be written.
+enum WriteTrouble {
+    Call(Failed),
+    /// A format cannot carry it.
+    Unfit(String),
+}
+
+impl From<Failed> for WriteTrouble {
+    fn from(failed: Failed) -> Self {
+        Self::Call(failed)
+    }
+}
+
+/// The token is held: another choice of formats publishes it without a request.
+pub(in crate::controller) fn unfit(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    problem: String,
+) -> Outcome {
+    let refusal = Refusal::local(Class::Invalid, "FormatUnfit", problem);
+    fail_with(context, credential, observed, refusal)
+}
+
+/// One write: a create if nothing was there, else a patch that demands the version that was decided on.
+async fn write(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    observed: &Observed,
+    record: &Record,
+    held: &Held,
+) -> Result<(), WriteTrouble> {
+    let dress = dress(credential);
+    let data = data(&held.token, &dress.keys).map_err(WriteTrouble::Unfit)?;
+    match &observed.target {
+        Target::Absent | Target::Deleting | Target::OwnerGone { .. } | Target::Foreign(_) => {
+            let secret = create(
+                &credential.namespace,
+                &credential.target.name,
+                &dress,
+                record,
+                data,
+            );
+            let params = PostParams {
+                field_manager: Some(names::MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            let api = secrets(context, credential);
+            let under_way = context.own_write(credential, &credential.target.name);
+            let made = call_heard(
+                &context.metrics,
+                "create_secret",
+                || context.may_act() && wanted(context, credential, key) == Wanted::Here,
+                || api.create(&params, &secret),
+                Some(&held.token.secret),
+            )
+            .await?;
+            under_way.done(&made.metadata);
+            Ok(())
+        }
+        Target::Ours { version, published } => {
+            let patch = rotate_patch(version, &dress, &published.dress_keys, record, &data);
+            let wanted = || wanted(context, credential, key) == Wanted::Here;
+            Ok(patch_secret(
+                context,
+                credential,
+                wanted,
+                (&patch, Some(&held.token.secret)),
+            )
+            .await?)
+        }
+        Target::Adoptable { version } => {
+            let patch = rotate_patch(version, &dress, &DressKeys::default(), record, &data);
+            let wanted = || wanted(context, credential, key) == Wanted::Here;
+            Ok(patch_secret(
+                context,
+                credential,
+                wanted,
+                (&patch, Some(&held.token.secret)),
+            )
+            .await?)
+        }
+    }
+}
+
+pub(in crate::controller) async fn patch_secret(
+    context: &Context,
+    credential: &Credential,
+    mut wanted: impl FnMut() -> bool,
+    (patch, token): (&Value, Option<&SecretString>),
+) -> Result<(), Failed> {
+    let params = PatchParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = secrets(context, credential);
+    let patch = Patch::Strategic(patch);
+    // The answer need not bring the token back.
+    let request = || api.patch_metadata(&credential.target.name, &params, &patch);
+    let under_way = context.own_write(credential, &credential.target.name);
+    let may = || context.may_act() && wanted();
+    let made = call_heard(&context.metrics, "patch_secret", may, request, token).await?;
+    under_way.done(&made.metadata);
+    Ok(())
+}
+
+fn secrets(context: &Context, credential: &Credential) -> Api<Secret> {
+    Api::namespaced(context.client.clone(), &credential.namespace)
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Wanted {
+    Here,
+    Elsewhere,
+    Nowhere,
+}
+
+/// The credential as the newest spec has it, if the object still is the one that the look began with, and neither it nor
+/// its namespace is being deleted.
+fn newest(context: &Context, credential: &Credential, key: &Key) -> Option<Credential> {
+    let newest = context.credentials.get(&reference(key))?.open()?;
+    let same = newest.metadata.uid.as_deref() == Some(credential.uid.as_str());
+    let terminating = context
+        .namespace(&key.namespace)
+        .is_some_and(|namespace| namespace.terminating);
+    if !same || newest.metadata.deletion_timestamp.is_some() || terminating {
+        return None;
+    }
+    parse(&newest, |r: &IssuerRef| context.issuer(&key.namespace, r)).ok()
+}
+
+/// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer
+/// may have been edited or deleted meanwhile: what was asked for under an old spec is never written as new.
+fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
+    match newest(context, credential, key) {
+        None => Wanted::Nowhere,
+        Some(now)
+            // Another request for a renewal makes this token no worse: it is noted as the answer to the earlier one, and
+            // the new one is served next. Dropped, it would cost a request for each edit.
+            if now.suspend
+                || fingerprint::request(&now) != fingerprint::request(credential)
+                || permission(context, &now) != (Ok(()), false) =>
+        {
+            Wanted::Nowhere
+        }
+        Some(now) if now.target == credential.target => Wanted::Here,
+        Some(_) => Wanted::Elsewhere,
+    }
+}
+
+/// Does the newest spec still want the Secret to look like this? A suspended credential wants its labels and its owner,
+/// but no token.
+pub(in crate::controller) fn wants_metadata(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+) -> bool {
+    newest(context, credential, key).is_some_and(|now| now.target == credential.target)
+}
+
+pub(in crate::controller) fn write_trouble(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    failed: impl Into<Failed>,
+) -> Outcome {
+    let Failed { trouble, said } = failed.into();
+    match trouble {
+        Trouble::Conflict | Trouble::NotFound => {
+            return out_of_sync(context, credential, observed, &said);
+        }
+        Trouble::Unwanted => {
+            return Outcome::Queued {
+                until: context.clock.now(),
+            };
+        }
+        Trouble::Terminating => return Outcome::Released,
+        Trouble::Forbidden | Trouble::Quota | Trouble::Invalid | Trouble::Unavailable => {}
+    }
+    let refusal = rejected(credential, &observed.target, trouble, &said);
+    fail_with(context, credential, observed, refusal)
+}
+
+/// Why the target was not written, in words of the API server where it has some.
+fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &Said) -> Refusal {
+    let name = &credential.target.name;
+    let has = match target {
+        Target::Ours { published, .. } => noted_type(&published.dress),
+        _ => None,
+    };
+    let sentence = said.sentence(name, (has, credential.target.type_.as_str()));
+    let or = |text: &str| sentence.clone().unwrap_or_else(|| text.to_owned());
+    match trouble {
+        Trouble::Forbidden => Refusal::local(
+            Class::Denied,
+            "TargetWriteForbidden",
+            or(
+                "apicred may not write the target Secret; give its role create and patch on secrets here",
+            ),
+        ),
+        Trouble::Quota => Refusal::local(
+            Class::Denied,
+            "TargetQuotaExceeded",
+            or(
+                "the namespace's quota leaves no room for the target Secret; raise it or delete a Secret",
+            ),
+        ),
+        Trouble::Invalid => Refusal::local(
+            Class::Invalid,
+            "TargetInvalid",
+            or("the API server rejects the target Secret; correct spec.target"),
+        ),
+        _ => Refusal::local(
+            Class::Transient,
+            "KubernetesUnavailable",
+            match said.fault() {
+                Some(_) if said.is_webhook_down() => or(""),
+                Some(fault) => format!(
+                    "the Kubernetes API could not write Secret {name} ({fault}); apicred tries again"
+                ),
+                None => "the Kubernetes API did not answer; apicred tries again".to_owned(),
+            },
+        ),
+    }
+}
+
+/// The Secret is not what the cache says. The watch may show it in a moment; in case it does not, the Secret is read.
+fn out_of_sync(
+    context: &Context,
+    credential: &Credential,
+    observed: &mut Observed,
+    said: &Said,
+) -> Outcome {
+    let name = (credential.namespace.clone(), credential.target.name.clone());
+    context.doubts.raise(name);
+    context.metrics.write_conflicted();
+    let now = context.clock.now();
+    let count = observed.memory.conflicted(&observed.target, now);
+    let said = said.fault();
+    tracing::debug!(count, said, "the target Secret is not what the cache says");
+    if let Some(sync) = &mut observed.memory.out_of_sync {
+        sync.said = said;
+    }
+    let until = observed.memory.in_sync_at(&observed.target, now);
+    waiting_for_sync(credential, observed, until.unwrap_or(now))
+}
+
+/// Waits for a cache and a server that agree. Reported only once it lasts: a watch that lags a little is normal.
+pub(in crate::controller) fn waiting_for_sync(
+    credential: &Credential,
+    observed: &Observed,
+    until: Timestamp,
+) -> Outcome {
+    let Some(count) = observed.memory.reported_conflicts() else {
+        return Outcome::Queued { until };
+    };
+    Outcome::Waiting {
+        reason: "TargetOutOfSync",
+        message: out_of_sync_message(credential, observed, count),
+        until,
+    }
+}
+
+fn out_of_sync_message(credential: &Credential, observed: &Observed, count: u32) -> String {
+    let said = observed.memory.out_of_sync.as_ref();
+    let said = said.and_then(|sync| sync.said.as_ref());
+    let said = said.map_or_else(String::new, |said| format!(" ({said})"));
+    format!(
+        "the API server has rejected {count} writes of Secret {} in a row, because the Secret is not in the state that apicred expects{said}; apicred reads it again and retries. Check for a controller that changes this Secret all the time, or an admission webhook that answers 404 or 409",
+        credential.target.name
+    )
+}
+
+pub(in crate::controller) fn repeating(until: Timestamp) -> Outcome {
+    Outcome::Waiting {
+        reason: "IssuerRepeatsToken",
+        message:
+            "the issuer returned the same token again (it caches tokens); apicred asks again later"
+                .to_owned(),
+        until,
+    }
+}

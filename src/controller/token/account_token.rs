@@ -1,0 +1,164 @@
+//! Tokens of ServiceAccounts for issuers, and why the API server gives none.
+
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
+use kube::{Api, api::PostParams};
+use secrecy::SecretString;
+
+use super::materials::{denied, unavailable};
+use crate::controller::{
+    api::calls::{Failed, Trouble, call_heard},
+    context::Context,
+};
+use crate::{
+    credential::{AccountToken, Credential, binding},
+    oauth::{Class, Refusal, TokenEndpoint},
+};
+
+/// A token of a ServiceAccount for the issuer. The annotations of the ServiceAccount say where its tokens may go and for
+/// which audiences, as those of a Secret do.
+pub(in crate::controller) async fn account_token(
+    context: &Context,
+    credential: &Credential,
+    account: &AccountToken,
+    endpoint: Option<&TokenEndpoint>,
+) -> Result<SecretString, Refusal> {
+    let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), &credential.namespace);
+    let name = &account.name;
+    let audience = account.audience_at(credential, endpoint);
+    let own = &context.settings.identity.api_audiences;
+    binding::may_request_audience(name, &audience, own).map_err(|d| denied(&d))?;
+    let heard = call_heard(
+        &context.metrics,
+        "get_service_account",
+        || true,
+        || api.get(name),
+        None,
+    );
+    let right = "get on serviceaccounts";
+    let object = heard.await.map_err(|f| account_refusal(name, right, &f))?;
+    let notes = object.metadata.annotations.as_ref();
+    binding::may_use_account(credential, endpoint, name, notes, &audience)
+        .map_err(|d| denied(&d))?;
+    let body = TokenRequest {
+        spec: TokenRequestSpec {
+            audiences: vec![audience],
+            expiration_seconds: Some(account.seconds),
+            bound_object_ref: None,
+        },
+        ..TokenRequest::default()
+    };
+    let params = PostParams::default();
+    let heard = call_heard(
+        &context.metrics,
+        "create_service_account_token",
+        || true,
+        || api.create_subresource("token", name, &params, &body),
+        None,
+    );
+    let right = "create on serviceaccounts/token";
+    let made: TokenRequest = heard.await.map_err(|f| account_refusal(name, right, &f))?;
+    let token = made.status.ok_or_else(unavailable)?.token;
+    binding::may_leave(name, &token, own).map_err(|d| denied(&d))?;
+    Ok(SecretString::from(token))
+}
+
+/// Why the API server gives no token of a ServiceAccount, in its words where it has some. `right`: what the call needs.
+fn account_refusal(name: &str, right: &str, failed: &Failed) -> Refusal {
+    let said = failed.said.fault();
+    let bracket = said
+        .as_ref()
+        .map_or_else(String::new, |said| format!(" ({said})"));
+    let refuse = |class, reason, text: String| Refusal::local(class, reason, text);
+    match failed.trouble {
+        Trouble::NotFound => refuse(
+            Class::Invalid,
+            "ServiceAccountMissing",
+            format!("ServiceAccount {name} does not exist{bracket}; create it or correct the name"),
+        ),
+        // RBAC, or nothing is said.
+        Trouble::Forbidden if failed.said.is_rights() || said.is_none() => refuse(
+            Class::Transient,
+            "ServiceAccountForbidden",
+            format!(
+                "apicred may not use ServiceAccount {name}{bracket}; its role lacks {right}: set the chart value serviceAccountTokens"
+            ),
+        ),
+        Trouble::Forbidden | Trouble::Invalid | Trouble::Quota => refuse(
+            Class::Invalid,
+            "ServiceAccountTokenRefused",
+            format!(
+                "the API server gives no token of ServiceAccount {name}{bracket}; correct audience or expirationSeconds, or have the owner of the rule that it names allow it"
+            ),
+        ),
+        _ => match said {
+            Some(said) => refuse(
+                Class::Transient,
+                "KubernetesUnavailable",
+                format!(
+                    "the API server gives no token of ServiceAccount {name} now ({said}); apicred tries again"
+                ),
+            ),
+            None => unavailable(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::rejection::{Answer, Said};
+
+    fn refused(trouble: Trouble, code: u16, message: &str) -> Refusal {
+        let answer = Answer {
+            code,
+            message,
+            causes: &[],
+        };
+        let said = Said::read(answer, None);
+        account_refusal(
+            "sync",
+            "create on serviceaccounts/token",
+            &Failed { trouble, said },
+        )
+    }
+
+    #[test]
+    fn why_there_is_no_token_is_said_in_the_api_servers_words() {
+        let policy = "serviceaccounts \"sync\" is forbidden: ValidatingAdmissionPolicy 'audiences' with binding 'all' denied request: only api:// audiences";
+        #[rustfmt::skip]
+        let cases = [
+            (Trouble::NotFound, 404, "serviceaccounts \"sync\" not found", "ServiceAccountMissing", Class::Invalid, "serviceaccounts \"sync\" not found"),
+            (Trouble::Forbidden, 403, "serviceaccounts \"sync\" is forbidden: User \"system:serviceaccount:apicred:apicred\" cannot create resource \"serviceaccounts/token\" in API group \"\"", "ServiceAccountForbidden", Class::Transient, "chart value serviceAccountTokens"),
+            (Trouble::Forbidden, 403, policy, "ServiceAccountTokenRefused", Class::Invalid, "the admission policy audiences denies it: \"only api:// audiences\""),
+            (Trouble::Invalid, 422, policy, "ServiceAccountTokenRefused", Class::Invalid, "the admission policy audiences denies it: \"only api:// audiences\""),
+            (Trouble::Invalid, 400, "admission webhook \"guard.example\" denied the request: not at night", "ServiceAccountTokenRefused", Class::Invalid, "the admission webhook guard.example denies it: \"not at night\""),
+            (Trouble::Invalid, 422, "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes", "ServiceAccountTokenRefused", Class::Invalid, "less than 10 minutes"),
+            (Trouble::Unavailable, 500, "Internal error occurred: failed calling webhook \"guard.example\": refused", "KubernetesUnavailable", Class::Transient, "the admission webhook guard.example does not answer"),
+        ];
+        for (trouble, code, message, reason, class, words) in cases {
+            let refusal = refused(trouble, code, message);
+            assert_eq!(
+                (refusal.reason, refusal.class),
+                (reason, class),
+                "{message}"
+            );
+            let told = refusal.message();
+            assert!(
+                told.contains(words) && told.contains("sync"),
+                "{message}: {told}"
+            );
+        }
+        // No answer has no words.
+        let silent = account_refusal("sync", "get on serviceaccounts", &Trouble::Forbidden.into());
+        assert_eq!(silent.reason, "ServiceAccountForbidden");
+        let silent = account_refusal(
+            "sync",
+            "get on serviceaccounts",
+            &Trouble::Unavailable.into(),
+        );
+        assert_eq!(silent.reason, "KubernetesUnavailable");
+    }
+}

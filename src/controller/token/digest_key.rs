@@ -1,0 +1,99 @@
+//! The operator's key for digests over secrets: made once, kept in a Secret of the operator's namespace, read when
+//! the first digest is needed and not before, so that a restart with nothing due reads no Secret.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::sync::OnceCell;
+
+use crate::controller::api::{
+    calls::{Trouble, call},
+    ids,
+};
+use crate::{api::names, plan::fingerprint::DigestKey, telemetry::metrics::Metrics};
+
+/// Name of the Secret.
+const NAME: &str = "apicred-digest-key";
+/// Key in its data.
+const KEY: &str = "key";
+
+/// The key, once it was needed.
+pub(in crate::controller) struct KeyKeeper {
+    api: Api<Secret>,
+    key: OnceCell<DigestKey>,
+}
+
+impl KeyKeeper {
+    pub(in crate::controller) fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+            key: OnceCell::new(),
+        }
+    }
+
+    /// The key; made if there is none. Losing it costs one new token a credential, and what its digests protect: a spent
+    /// refresh token that a tool writes back is not recognized, because the digests on the Secrets are of another key.
+    pub(in crate::controller) async fn get(
+        &self,
+        metrics: &Metrics,
+    ) -> Result<&DigestKey, Trouble> {
+        self.key.get_or_try_init(|| self.load(metrics)).await
+    }
+
+    async fn load(&self, metrics: &Metrics) -> Result<DigestKey, Trouble> {
+        match call(metrics, "get_digest_key", || self.api.get(NAME)).await {
+            Ok(secret) => return read(&secret),
+            Err(Trouble::NotFound) => {}
+            Err(other) => return Err(other),
+        }
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(NAME.to_owned()),
+                labels: Some(BTreeMap::from([(
+                    "app.kubernetes.io/part-of".to_owned(),
+                    names::MANAGER.to_owned(),
+                )])),
+                ..ObjectMeta::default()
+            },
+            data: Some(BTreeMap::from([(
+                KEY.to_owned(),
+                ByteString(ids::random::<32>().to_vec()),
+            )])),
+            ..Secret::default()
+        };
+        let params = PostParams {
+            field_manager: Some(names::MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match call(metrics, "create_digest_key", || {
+            self.api.create(&params, &secret)
+        })
+        .await
+        {
+            Ok(made) => read(&made),
+            // Another replica made it meanwhile.
+            Err(Trouble::Conflict) => {
+                read(&call(metrics, "get_digest_key", || self.api.get(NAME)).await?)
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+fn read(secret: &Secret) -> Result<DigestKey, Trouble> {
+    let bytes = secret
+        .data
+        .as_ref()
+        .and_then(|d| d.get(KEY))
+        .filter(|b| b.0.len() >= 32);
+    bytes.map(|b| DigestKey::new(&b.0)).ok_or_else(|| {
+        tracing::error!(
+            secret = NAME,
+            "the digest key is damaged; delete the Secret and apicred makes a new one"
+        );
+        Trouble::Invalid
+    })
+}

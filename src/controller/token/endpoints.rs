@@ -1,0 +1,315 @@
+//! What was found out about issuers: the endpoints of those with a discovery document, and whether token endpoints are
+//! reached. Found once and kept for a time, or until it proves wrong.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use url::Url;
+
+use crate::controller::{cache::index::IssuerName, context::lock};
+use crate::{
+    clock::Clock,
+    credential::{Issuer, IssuerId},
+    http::Http,
+    issuer::lookup::discover,
+    oauth::{Refusal, TokenEndpoint},
+    plan::fingerprint::fraction,
+};
+
+/// A document is read again after this, less up to a quarter of jitter; endpoints change once in years.
+const FRESH: SignedDuration = SignedDuration::from_hours(6);
+
+/// After a failed try the next one waits this long: everybody who asks meanwhile is told of the failure, or given
+/// the endpoint that is known, and no worker hangs. The same after a document was read whose endpoint proves wrong.
+const AGAIN: SignedDuration = SignedDuration::from_secs(20);
+
+/// Tries in a row that bring nothing new double the wait so many times, up to 21 minutes.
+const DOUBLINGS: u32 = 6;
+
+/// For so long a server that was reached counts as reached: a restart judges every issuer, and many of them may be one
+/// server.
+const REACHED: SignedDuration = SignedDuration::from_mins(10);
+/// Servers that are remembered as reached.
+const MAX_REACHED: usize = 4096;
+
+type Slot = Arc<tokio::sync::Mutex<Entry>>;
+
+#[derive(Default)]
+struct Entry {
+    found: Option<Found>,
+    failed: Option<Failed>,
+}
+
+struct Failed {
+    version: String,
+    at: Timestamp,
+    /// In a row.
+    count: u32,
+    refusal: Refusal,
+}
+
+struct Found {
+    version: String,
+    at: Timestamp,
+    /// How often in a row it was read again because its endpoint proved wrong, and said the same.
+    confirmed: u32,
+    endpoint: TokenEndpoint,
+}
+
+/// What was discovered, by issuer.
+#[derive(Default)]
+pub(in crate::controller) struct Endpoints {
+    slots: Mutex<HashMap<IssuerId, Slot>>,
+    /// Issuers whose endpoint proved wrong after their document was read.
+    doubted: Mutex<HashSet<IssuerId>>,
+    /// When a server was reached, by its origin and what is trusted there.
+    reached: Mutex<HashMap<u64, Timestamp>>,
+    hasher: RandomState,
+    /// Is told of issuers whose endpoint has moved.
+    moved: Mutex<Option<mpsc::UnboundedSender<IssuerName>>>,
+}
+
+impl Endpoints {
+    /// Forgets an issuer that is gone.
+    pub(in crate::controller) fn forget(&self, issuer: &IssuerId) {
+        lock(&self.slots).remove(issuer);
+        lock(&self.doubted).remove(issuer);
+    }
+
+    /// Tells of issuers whose endpoint has moved.
+    pub(in crate::controller) fn tell(&self, moved: mpsc::UnboundedSender<IssuerName>) {
+        *lock(&self.moved) = Some(moved);
+    }
+
+    /// The endpoint of a document proves wrong: the document is read again soon.
+    pub(in crate::controller) fn doubt(&self, issuer: &IssuerId) {
+        if lock(&self.slots).contains_key(issuer) {
+            lock(&self.doubted).insert(issuer.clone());
+        }
+    }
+
+    /// Has the endpoint proved wrong, and has the document not been read since?
+    pub(in crate::controller) fn is_doubted(&self, issuer: &IssuerId) -> bool {
+        lock(&self.doubted).contains(issuer)
+    }
+
+    /// The token endpoint of an issuer with discovery. Asked for once, however many wait for it; an old answer
+    /// serves on when a new one cannot be had.
+    pub(in crate::controller) async fn discovered(
+        &self,
+        http: &Http,
+        issuer: &Issuer,
+        clock: &dyn Clock,
+    ) -> Result<TokenEndpoint, Refusal> {
+        let slot = Arc::clone(lock(&self.slots).entry(issuer.id.clone()).or_default());
+        let mut entry = slot.lock().await;
+        let now = clock.now();
+        let doubted = self.is_doubted(&issuer.id);
+        let seed = fraction(&[&issuer.id.to_string(), "discovery"]);
+        let known = entry.found.as_ref().filter(|f| f.version == issuer.version);
+        if let Some(known) = known
+            && is_current(
+                now.duration_since(known.at),
+                doubted.then_some(known.confirmed),
+                seed,
+            )
+        {
+            return Ok(known.endpoint.clone());
+        }
+        let known = known.map(|f| (f.endpoint.clone(), f.confirmed));
+        let failed = entry
+            .failed
+            .as_ref()
+            .filter(|f| f.version == issuer.version);
+        let failures = failed.map_or(0, |f| f.count);
+        // Who has nothing waits less than who has an endpoint that may be good.
+        let wait = again(if known.is_some() {
+            failures.saturating_sub(1)
+        } else {
+            0
+        });
+        let recent = |f: &&Failed| {
+            let age = now.duration_since(f.at);
+            let asked = f.refusal.retry_after.unwrap_or_default();
+            let asked = SignedDuration::try_from(asked).unwrap_or_default();
+            age < wait.max(asked) && !age.is_negative()
+        };
+        if let Some(failed) = failed.filter(recent) {
+            return known.map(|k| k.0).ok_or_else(|| failed.refusal.clone());
+        }
+        let version = issuer.version.clone();
+        // Boxed: those who find a document need not have the room for it.
+        match Box::pin(discover(http, issuer, now)).await {
+            Ok(endpoint) => {
+                let same = known.as_ref().is_some_and(|(old, _)| *old == endpoint);
+                let confirmed = known
+                    .as_ref()
+                    .filter(|_| same && doubted)
+                    .map_or(0, |(_, n)| n + 1);
+                lock(&self.doubted).remove(&issuer.id);
+                self.note_reached(issuer, &issuer.origin, now);
+                *entry = Entry {
+                    found: Some(Found {
+                        version,
+                        at: now,
+                        confirmed,
+                        endpoint: endpoint.clone(),
+                    }),
+                    failed: None,
+                };
+                if known.is_some() && !same {
+                    self.announce(&issuer.id);
+                }
+                Ok(endpoint)
+            }
+            Err(refusal) => {
+                // By the time of the end of the try: whoever waited for it must find it recent.
+                entry.failed = Some(Failed {
+                    version,
+                    at: clock.now(),
+                    count: failures.saturating_add(1),
+                    refusal: refusal.clone(),
+                });
+                known.map(|k| k.0).ok_or(refusal)
+            }
+        }
+    }
+
+    /// Is the server of this endpoint reached over TLS, through the proxy if there is one? One that was reached a moment
+    /// ago is not asked again.
+    ///
+    /// # Errors
+    /// What stands between.
+    pub(in crate::controller) async fn reached(
+        &self,
+        http: &Http,
+        issuer: &Issuer,
+        endpoint: &Url,
+        clock: &dyn Clock,
+    ) -> Result<(), Refusal> {
+        let origin = endpoint.origin().ascii_serialization();
+        let key = self.key(issuer, &origin);
+        let last = lock(&self.reached).get(&key).copied();
+        let recent = |at: Timestamp| {
+            let age = clock.now().duration_since(at);
+            age < REACHED && !age.is_negative()
+        };
+        if last.is_some_and(recent) {
+            return Ok(());
+        }
+        http.reach(issuer, endpoint).await?;
+        self.note_reached(issuer, &origin, clock.now());
+        Ok(())
+    }
+
+    fn note_reached(&self, issuer: &Issuer, origin: &str, now: Timestamp) {
+        let key = self.key(issuer, origin);
+        let mut reached = lock(&self.reached);
+        if reached.len() >= MAX_REACHED {
+            reached.retain(|_, at| now.duration_since(*at) < REACHED);
+        }
+        if reached.len() < MAX_REACHED {
+            reached.insert(key, now);
+        }
+    }
+
+    fn key(&self, issuer: &Issuer, origin: &str) -> u64 {
+        let networks: Vec<String> = issuer
+            .allowed_cidrs
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        self.hasher.hash_one((origin, &issuer.ca_bundle, networks))
+    }
+
+    fn announce(&self, issuer: &IssuerId) {
+        if let (IssuerId::Object(kind, namespace, name), Some(moved)) =
+            (issuer, lock(&self.moved).as_ref())
+        {
+            let _ = moved.send((*kind, namespace.clone(), name.clone()));
+        }
+    }
+}
+
+/// Is a document of this age used without another look? `confirmed`: its endpoint proved wrong, and so many times before,
+/// when the document was read again and said the same. `seed` spreads the times of issuers that were read together.
+fn is_current(age: SignedDuration, confirmed: Option<u32>, seed: f64) -> bool {
+    let fresh = FRESH - FRESH.mul_f64(seed / 4.0);
+    !age.is_negative() && age < fresh && confirmed.is_none_or(|n| age < again(n))
+}
+
+/// The wait after so many tries that brought nothing new.
+fn again(tries: u32) -> SignedDuration {
+    AGAIN * (1 << tries.min(DOUBLINGS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_expires_by_time_and_sooner_if_its_endpoint_proves_wrong() {
+        let secs = SignedDuration::from_secs;
+        #[rustfmt::skip]
+        let cases = [
+            (secs(0), None, 0.0, true),
+            (secs(6 * 3600 - 1), None, 0.0, true),
+            (secs(6 * 3600), None, 0.0, false),
+            (secs(5 * 3600), None, 0.99, false),
+            (secs(4 * 3600), None, 0.99, true),
+            // The clock went back.
+            (secs(-1), None, 0.0, false),
+            (secs(19), Some(0), 0.0, true),
+            (secs(20), Some(0), 0.0, false),
+            (secs(39), Some(1), 0.0, true),
+            (secs(40), Some(1), 0.0, false),
+            (secs(20 * 64 - 1), Some(u32::MAX), 0.0, true),
+            (secs(20 * 64), Some(u32::MAX), 0.0, false),
+        ];
+        for (age, confirmed, seed, current) in cases {
+            assert_eq!(
+                is_current(age, confirmed, seed),
+                current,
+                "{age} {confirmed:?} {seed}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_an_issuer_that_was_read_is_doubted_and_one_that_is_gone_is_forgotten() {
+        let endpoints = Endpoints::default();
+        let id = IssuerId::Inline("tenant".to_owned());
+        endpoints.doubt(&id);
+        assert!(!endpoints.is_doubted(&id));
+        lock(&endpoints.slots).entry(id.clone()).or_default();
+        endpoints.doubt(&id);
+        assert!(endpoints.is_doubted(&id));
+        endpoints.forget(&id);
+        assert!(!endpoints.is_doubted(&id) && lock(&endpoints.slots).is_empty());
+    }
+
+    #[test]
+    fn a_server_is_reached_for_whoever_trusts_the_same_there() {
+        let endpoints = Endpoints::default();
+        let issuer = crate::fixtures::issuer();
+        let key = |change: fn(&mut Issuer), origin: &str| {
+            let mut issuer = issuer.clone();
+            change(&mut issuer);
+            endpoints.key(&issuer, origin)
+        };
+        let one = key(|_| {}, "https://a");
+        assert_eq!(key(|i| i.version.push('x'), "https://a"), one);
+        assert_ne!(key(|_| {}, "https://b"), one);
+        assert_ne!(
+            key(|i| i.ca_bundle = Some("CA".to_owned()), "https://a"),
+            one
+        );
+        let inner = |i: &mut Issuer| i.allowed_cidrs.push("10.0.0.0/8".parse().unwrap());
+        assert_ne!(key(inner, "https://a"), one);
+    }
+}

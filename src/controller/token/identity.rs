@@ -1,0 +1,116 @@
+//! The operator's own identity: what its environment says of it in Azure, the two files that may be read for it, and what
+//! its token tells of the API server.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::controller::context::Context;
+use crate::{
+    credential::{Credential, Lent},
+    oauth::{self, Class, Local, MAX_ARC_KEY, Material, RawAnswer, Refusal},
+};
+
+/// What the environment of the operator's process says about its identity.
+#[derive(Clone)]
+pub struct IdentityEnvironment {
+    /// `IDENTITY_ENDPOINT` (App Service).
+    pub endpoint: Option<Url>,
+    /// `IDENTITY_HEADER` (App Service).
+    pub header: Option<SecretString>,
+    /// `AZURE_FEDERATED_TOKEN_FILE` (Entra Workload ID).
+    pub federated_token_file: Option<PathBuf>,
+    /// `AZURE_CLIENT_ID` (Entra Workload ID).
+    pub client_id: Option<String>,
+    /// Folder of the Azure Arc agent's key files.
+    pub arc_folder: PathBuf,
+    /// Audiences that the API server takes for its own, as far as the operator's own token there tells.
+    pub api_audiences: Vec<String>,
+}
+
+impl Default for IdentityEnvironment {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            header: None,
+            federated_token_file: None,
+            client_id: None,
+            arc_folder: PathBuf::from("/var/opt/azcmagent/tokens"),
+            api_audiences: Vec::new(),
+        }
+    }
+}
+
+fn fault(text: &str) -> Refusal {
+    Refusal::local(Class::Invalid, "IdentityEnvironmentMissing", text)
+}
+
+/// What proves the operator where the credential's issuer lends its identity.
+pub(in crate::controller) async fn material(
+    context: &Context,
+    credential: &Credential,
+) -> Result<Material, Refusal> {
+    let environment = &context.settings.identity;
+    match &credential.issuer.lends {
+        Some(Lent::Imds(origin)) => Ok(Material::Local(Local::Imds(origin.clone()))),
+        Some(Lent::AzureArc(origin)) => Ok(Material::Local(Local::AzureArc(origin.clone(), None))),
+        Some(Lent::AppService) => match (&environment.endpoint, &environment.header) {
+            (Some(endpoint), Some(header)) => Ok(Material::Local(Local::AppService(
+                endpoint.clone(),
+                header.clone(),
+            ))),
+            _ => Err(fault(
+                "the operator's environment has no IDENTITY_ENDPOINT and IDENTITY_HEADER; is an identity assigned to it?",
+            )),
+        },
+        Some(Lent::WorkloadIdentity) => {
+            let path = environment.federated_token_file.as_ref().ok_or_else(|| {
+                fault(
+                    "the operator's environment has no AZURE_FEDERATED_TOKEN_FILE; label its pod for Entra Workload ID (see docs/identity.md)",
+                )
+            })?;
+            // Read for each request: the kubelet renews the file, and a stale copy is refused (AADSTS700024).
+            let bytes = tokio::fs::read(path)
+                .await
+                .map_err(|_| fault("the operator's federated token file cannot be read"))?;
+            let assertion = oauth::word(bytes.trim_ascii_end())
+                .map_err(|_| fault("the operator's federated token file does not hold a token"))?;
+            Ok(Material::Workload {
+                assertion,
+                client_id: environment.client_id.clone(),
+            })
+        }
+        None => Err(fault("this issuer does not lend the operator's identity")),
+    }
+}
+
+/// The Azure Arc agent proves that who asks may read its files: it names one, and wants its content.
+pub(in crate::controller) async fn answer_to_challenge(
+    context: &Context,
+    origin: &Url,
+    answer: &RawAnswer,
+) -> Result<Material, Refusal> {
+    let folder = &context.settings.identity.arc_folder;
+    let path = oauth::arc_key_file(answer, &folder.to_string_lossy())?;
+    let unreadable = || {
+        Refusal::local(
+            Class::Transient,
+            "IdentityEndpointRefused",
+            "the Azure Arc agent's key file cannot be read; the operator must run on that machine in the group himds",
+        )
+    };
+    let about = tokio::fs::symlink_metadata(&path)
+        .await
+        .map_err(|_| unreadable())?;
+    if !about.is_file() || about.len() > MAX_ARC_KEY as u64 {
+        return Err(unreadable());
+    }
+    let bytes = tokio::fs::read(&path).await.map_err(|_| unreadable())?;
+    let key = oauth::word(bytes.trim_ascii_end()).map_err(|_| unreadable())?;
+    let header = SecretString::from(format!("Basic {}", key.expose_secret()));
+    Ok(Material::Local(Local::AzureArc(
+        origin.clone(),
+        Some(header),
+    )))
+}

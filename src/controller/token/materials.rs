@@ -1,0 +1,363 @@
+//! Reads what a request needs: client secrets, certificates, grant material, ServiceAccount tokens, the operator's
+//! own identity. Each read passes the binding of secrets to origins.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::Api;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{account_token::account_token, identity};
+use crate::controller::{
+    api::calls::{Trouble, call},
+    context::Context,
+};
+use crate::{
+    api::{SecretKeyRef, names},
+    credential::{
+        Certificate, Credential, KeyPair, Lacking, Proof,
+        binding::{self, Denial, IssuedBy, Use},
+    },
+    oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
+    plan::{Source, fingerprint},
+    publish::{SourceMark, rejection::Said},
+};
+
+/// Everything that was read for one request.
+pub(in crate::controller) struct Read {
+    /// The Secret that proves the client, if one does.
+    pub(in crate::controller) used: Option<SourceMark>,
+    /// The Secrets that the grant draws on, in the order of its needs.
+    pub(in crate::controller) with: Vec<SourceMark>,
+    /// The client's proof. A ServiceAccount's token is not made yet.
+    pub(in crate::controller) material: Material,
+    /// What the grant needs; tokens of ServiceAccounts are empty until [`Read::complete`].
+    pub(in crate::controller) supplies: Vec<SecretString>,
+    /// Keyed digest of the request with what was read.
+    pub(in crate::controller) fingerprint: String,
+    /// Names and annotations of the Secrets, which say where they may go.
+    owners: Vec<(String, Option<BTreeMap<String, String>>)>,
+    /// The state Secret of a refresh token, as it was read.
+    pub(in crate::controller) state: Option<StateSecret>,
+}
+
+/// A state Secret as it was read.
+pub(in crate::controller) struct StateSecret {
+    pub(in crate::controller) reference: SecretKeyRef,
+    pub(in crate::controller) uid: String,
+    pub(in crate::controller) version: String,
+    pub(in crate::controller) annotations: Option<BTreeMap<String, String>>,
+    /// The issuer that is asked, to be noted once it has accepted the refresh token; empty before it is known.
+    pub(in crate::controller) issuer: String,
+    /// What the API server said about the last write of it that failed.
+    pub(in crate::controller) said: Said,
+}
+
+/// A Secret as it was read.
+struct Opened {
+    name: String,
+    uid: String,
+    version: String,
+    meta: ObjectMeta,
+    data: BTreeMap<String, ByteString>,
+}
+
+impl Opened {
+    fn mark(&self, key: &str) -> SourceMark {
+        SourceMark {
+            name: self.name.clone(),
+            key: key.to_owned(),
+            uid: self.uid.clone(),
+            version: self.version.clone(),
+        }
+    }
+
+    /// May this text of it be sent to any issuer?
+    fn may_send(
+        &self,
+        context: &Context,
+        credential: &Credential,
+        text: &SecretString,
+    ) -> Result<(), Refusal> {
+        let own = &context.settings.identity.api_audiences;
+        let (notes, text) = (self.meta.annotations.as_ref(), text.expose_secret());
+        binding::may_send_text(credential, &self.name, notes, text, own).map_err(|d| denied(&d))
+    }
+
+    fn bytes(&self, key: &str, lacking: Lacking) -> Result<&[u8], Refusal> {
+        self.data.get(key).map(|b| b.0.as_slice()).ok_or_else(|| {
+            Refusal::local(
+                Class::Invalid,
+                lacking.key,
+                // Which keys it has is not told: who may name a Secret may not be who may read it.
+                format!(
+                    "Secret {} has no key {key}; correct the key or add it",
+                    self.name
+                ),
+            )
+        })
+    }
+}
+
+/// How bytes become what a grant needs; an error is the rest of a sentence that begins with the key's name.
+type Taken = fn(&[u8]) -> Result<SecretString, String>;
+
+fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> Refusal {
+    Refusal::local(
+        Class::Invalid,
+        lacking.value,
+        format!("key {key} of Secret {name} {problem}"),
+    )
+}
+
+/// Reads all Secrets of a request: `alternative` proves the client, if a Secret does. One read a Secret.
+pub(in crate::controller) async fn read(
+    context: &Context,
+    credential: &Credential,
+    alternative: Option<&Source>,
+) -> Result<Read, Refusal> {
+    let mut opened: Vec<Opened> = Vec::new();
+    let mut used = None;
+    let mut material = Material::None;
+    if let Some(source) = alternative {
+        let reference = &source.reference;
+        let secret = open(
+            context,
+            credential,
+            &mut opened,
+            &reference.name,
+            Use::Client,
+        )
+        .await?;
+        material = match &credential.proof {
+            Proof::Certificate(Certificate { pair, .. }) => {
+                Material::Signer(Box::new(identity_of(secret, pair, false)?))
+            }
+            Proof::Mtls(pair) => Material::Tls(Box::new(identity_of(secret, pair, true)?)),
+            _ => {
+                let lacking = Lacking::CLIENT_SECRET;
+                let bytes = secret.bytes(&reference.key, lacking)?;
+                let text = oauth::word(bytes)
+                    .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
+                secret.may_send(context, credential, &text)?;
+                Material::Secret(text)
+            }
+        };
+        used = Some(secret.mark(&reference.key));
+    }
+    let (mut with, mut supplies, mut state) = (Vec::new(), Vec::new(), None);
+    for need in credential.grant.needs() {
+        let (reference, take): (_, Taken) = match &need {
+            Need::Word(reference) if matches!(credential.grant, Grant::Static(_)) => {
+                (reference, oauth::static_key)
+            }
+            Need::Word(reference) => (reference, oauth::word),
+            Need::File(reference) => (reference, oauth::file),
+            Need::Account(_) => {
+                supplies.push(SecretString::from(""));
+                continue;
+            }
+        };
+        let secret = open(
+            context,
+            credential,
+            &mut opened,
+            &reference.name,
+            Use::Grant,
+        )
+        .await?;
+        let lacking = Lacking::SOURCE;
+        let supply = take(secret.bytes(&reference.key, lacking)?)
+            .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
+        secret.may_send(context, credential, &supply)?;
+        supplies.push(supply);
+        with.push(secret.mark(&reference.key));
+        if matches!(credential.grant, Grant::RefreshToken(_)) {
+            state = Some(StateSecret {
+                said: Said::default(),
+                reference: reference.clone(),
+                uid: secret.uid.clone(),
+                version: secret.version.clone(),
+                annotations: secret.meta.annotations.clone(),
+                issuer: String::new(),
+            });
+        }
+    }
+    let fingerprint = digest(context, credential, &material, &supplies).await?;
+    Ok(Read {
+        used,
+        with,
+        material,
+        supplies,
+        fingerprint,
+        owners: opened
+            .into_iter()
+            .map(|o| (o.name, o.meta.annotations))
+            .collect(),
+        state,
+    })
+}
+
+/// Keyed digest of a request with its secrets.
+pub(in crate::controller) async fn digest(
+    context: &Context,
+    credential: &Credential,
+    material: &Material,
+    supplies: &[SecretString],
+) -> Result<String, Refusal> {
+    let key = context
+        .digest_key
+        .get(&context.metrics)
+        .await
+        .map_err(|_| {
+            Refusal::local(
+                Class::Transient,
+                "KubernetesUnavailable",
+                "the operator's digest key cannot be read; apicred tries again",
+            )
+        })?;
+    let mut secrets = vec![material.essence()];
+    secrets.extend(supplies.iter().map(ExposeSecret::expose_secret));
+    Ok(key.fingerprint(&fingerprint::request(credential), &secrets))
+}
+
+/// The certificate and key of a Secret. `tls`: they are shown in the handshake.
+fn identity_of(secret: &Opened, pair: &KeyPair, tls: bool) -> Result<Identity, Refusal> {
+    let fault = |text: String| Refusal::local(Class::Invalid, "CertificateInvalid", text);
+    let text = |key: &str| -> Result<SecretString, Refusal> {
+        oauth::file(secret.bytes(key, Lacking::SOURCE)?)
+            .map_err(|problem| fault(format!("key {key} of Secret {} {problem}", secret.name)))
+    };
+    let (certificate, key) = (text(&pair.certificate)?, text(&pair.private_key)?);
+    Identity::from_pem(certificate.expose_secret(), key.expose_secret())
+        .and_then(|identity| {
+            if tls {
+                identity.fits_tls()?;
+            }
+            Ok(identity)
+        })
+        .map_err(|problem| fault(format!("Secret {}: {problem}", secret.name)))
+}
+
+/// Reads a Secret that was not read yet, and checks that its content may serve this purpose and go to this issuer: for
+/// each purpose, since one Secret may be named for several.
+async fn open<'a>(
+    context: &Context,
+    credential: &Credential,
+    opened: &'a mut Vec<Opened>,
+    name: &str,
+    purpose: Use,
+) -> Result<&'a Opened, Refusal> {
+    let allowed = |meta| binding::may_open(credential, purpose, meta).map_err(|d| denied(&d));
+    if let Some(at) = opened.iter().position(|o| o.name == name) {
+        allowed(&opened[at].meta)?;
+        return Ok(&opened[at]);
+    }
+    let lacking = match purpose {
+        Use::Client => credential.proof.lacking(),
+        Use::Grant => Lacking::SOURCE,
+    };
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
+    let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|trouble| match trouble {
+        Trouble::NotFound => Refusal::local(
+            Class::Invalid,
+            lacking.secret,
+            format!("Secret {name} does not exist; create it"),
+        ),
+        Trouble::Forbidden => Refusal::local(
+            Class::Transient,
+            "ClientSecretForbidden",
+            format!("apicred may not read Secret {name}; its role lacks get on secrets in this namespace"),
+        ),
+        _ => unavailable(),
+    })?;
+    allowed(&secret.metadata)?;
+    opened.push(Opened {
+        name: name.to_owned(),
+        uid: secret.metadata.uid.clone().unwrap_or_default(),
+        version: secret.metadata.resource_version.clone().unwrap_or_default(),
+        meta: secret.metadata,
+        data: secret.data.take().unwrap_or_default(),
+    });
+    opened.last().ok_or_else(|| {
+        Refusal::local(
+            Class::Transient,
+            "InternalError",
+            "no client secret was read; apicred tries again",
+        )
+    })
+}
+
+pub(in crate::controller) fn unavailable() -> Refusal {
+    Refusal::local(
+        Class::Transient,
+        "KubernetesUnavailable",
+        "the Kubernetes API did not answer; apicred tries again",
+    )
+}
+
+impl Read {
+    /// May all of it be posted there? A discovery document may name another host than the issuer's, and a refresh token
+    /// goes to no other issuer than its own.
+    pub(in crate::controller) fn may_post(
+        &self,
+        credential: &Credential,
+        endpoint: &TokenEndpoint,
+    ) -> Result<(), Refusal> {
+        let origin = endpoint
+            .posted(matches!(self.material, Material::Tls(_)))
+            .origin()
+            .ascii_serialization();
+        for (name, annotations) in &self.owners {
+            binding::may_post(&credential.issuer, &origin, name, annotations.as_ref())
+                .map_err(|d| denied(&d))?;
+        }
+        self.state.as_ref().map_or(Ok(()), |state| {
+            let (name, notes) = (&state.reference.name, state.annotations.as_ref());
+            binding::may_refresh(credential, endpoint, name, notes).map_err(|d| denied(&d))
+        })
+    }
+
+    /// What issued the refresh token that was read, if its Secret says so. Which request got it is not noted, since one
+    /// refresh token gets tokens of several: it is as good as `request`.
+    pub(in crate::controller) fn issued(&self, request: &str) -> Option<IssuedBy> {
+        let notes = self.state.as_ref()?.annotations.as_ref()?;
+        Some(IssuedBy {
+            request: request.to_owned(),
+            issuer: notes.get(names::ISSUED_BY)?.clone(),
+        })
+    }
+
+    /// Makes what lives for a moment only: tokens of ServiceAccounts, the operator's own federated token.
+    pub(in crate::controller) async fn complete(
+        &mut self,
+        context: &Context,
+        credential: &Credential,
+        endpoint: Option<&TokenEndpoint>,
+    ) -> Result<(), Refusal> {
+        match &credential.proof {
+            Proof::ServiceAccount(account) => {
+                let token = account_token(context, credential, account, endpoint).await?;
+                self.material = Material::Assertion(token);
+            }
+            Proof::ManagedIdentity(_) => {
+                self.material = identity::material(context, credential).await?;
+            }
+            _ => {}
+        }
+        let needs = credential.grant.needs();
+        for (need, supply) in needs.iter().zip(&mut self.supplies) {
+            if let Need::Account(account) = need {
+                *supply = account_token(context, credential, account, endpoint).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A denial as the reason why no request is made.
+pub(in crate::controller) fn denied(denial: &Denial) -> Refusal {
+    Refusal::local(Class::Invalid, denial.reason(), denial.message())
+}

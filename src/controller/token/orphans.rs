@@ -1,0 +1,57 @@
+//! New refresh tokens that could not be stored before their credential was deleted. The state Secret outlives the credential
+//! (a tool that replaces an object deletes it and creates it again), so they are stored all the same.
+
+use std::{
+    mem::take,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::Notify;
+
+use super::{refresh::Answered, state_secret};
+use crate::controller::context::{Context, State, lock};
+
+/// Answers of refreshes without a credential.
+#[derive(Default)]
+pub(in crate::controller) struct Orphans {
+    kept: Mutex<Vec<Answered>>,
+    raised: Notify,
+}
+
+impl Orphans {
+    /// Takes over what a state that is dropped has kept.
+    pub(in crate::controller) fn adopt(&self, state: Option<Box<State>>) {
+        if let Some(answered) = state.and_then(|state| state.unsaved) {
+            lock(&self.kept).push(*answered);
+            self.raised.notify_one();
+        }
+    }
+
+    /// How many are not being stored yet.
+    pub(in crate::controller) fn len(&self) -> usize {
+        lock(&self.kept).len()
+    }
+}
+
+/// Stores them, for ever.
+pub(in crate::controller) async fn run(context: Arc<Context>) {
+    loop {
+        store(&context);
+        context.orphans.raised.notified().await;
+    }
+}
+
+/// Begins to store those that are there: each in a task that the end of the process waits for, and for as long as any other
+/// answer is tried.
+pub(in crate::controller) fn store(context: &Arc<Context>) {
+    for mut answered in take(&mut *lock(&context.orphans.kept)) {
+        let in_flight = context.refreshes.begin();
+        let context = Arc::clone(context);
+        tokio::spawn(async move {
+            let _in_flight = in_flight;
+            let credential = answered.credential.clone();
+            // Nothing is left to report it on: the status is gone with the credential.
+            let _ = state_secret::finish(&context, &credential, &mut answered).await;
+        });
+    }
+}

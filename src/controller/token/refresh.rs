@@ -1,0 +1,500 @@
+//! A refresh: build the request, set the mark, send, store. In this order, since a request that cannot be built must
+//! leave no mark, and a mark that is set must be followed by nothing but the request. The rules are in
+//! [`crate::oauth::renewal`], the writes in [`super::state_secret`].
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+use super::{
+    acquire::{Acquired, Came, ask, build, not_leading},
+    materials::{Read, StateSecret},
+    orphans,
+    state_secret::{self, PATIENCE as STORING, Stored},
+};
+use crate::controller::{
+    api::calls::{DEADLINE, Trouble},
+    context::{Context, lock},
+    limiter::gate::Permit,
+};
+use crate::{
+    api::names,
+    credential::{Credential, Key, binding},
+    http::{Manner, TOTAL},
+    oauth::{
+        Class, Granted, Refusal, Stage, TokenEndpoint, TokenRequest,
+        renewal::{self, Fate, Notes, Send, Sent, Step},
+        sign_in::for_refresh,
+        spent::{self, Spent},
+    },
+    plan::fingerprint::{self, DigestKey},
+    publish::{Record, SourceMark, SourceUse},
+};
+
+/// Between two tries to store an answer that cannot be stored, at the end of the process.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The write of the mark, two requests, and the tries to store the answer, of which the last one takes a write and a read. A
+/// reconcile is given up before that (reconcile.rs); the refresh goes on in its task, and its mark guards it.
+const TAKES: u64 = 3 * DEADLINE.as_secs() + 2 * TOTAL.as_secs() + STORING.as_secs();
+const _: () = assert!(TAKES + 60 <= renewal::SETTLES.as_secs().unsigned_abs());
+
+/// One refresh of a credential.
+pub(in crate::controller) struct Refresh {
+    pub(in crate::controller) context: Arc<Context>,
+    pub(in crate::controller) credential: Credential,
+    pub(in crate::controller) key: Key,
+    pub(in crate::controller) endpoint: TokenEndpoint,
+    pub(in crate::controller) state: StateSecret,
+    /// What the target says of the token that is published, if there is one.
+    pub(in crate::controller) published: Published,
+}
+
+/// What a refresh must know of the published token.
+#[derive(Clone, Default)]
+pub(in crate::controller) struct Published {
+    /// When it expires.
+    pub(in crate::controller) until: Option<Timestamp>,
+    /// The version of the state Secret that the refresh before has left.
+    pub(in crate::controller) state: Option<SourceMark>,
+}
+
+impl Published {
+    pub(in crate::controller) fn of(record: Option<&Record>) -> Self {
+        Self {
+            until: record.map(|r| r.expires_at),
+            state: record.and_then(|r| r.sources.with.first().cloned()),
+        }
+    }
+}
+
+/// The answer to a refresh, with all that is needed to store it later.
+pub(in crate::controller) struct Answered {
+    pub(in crate::controller) state: StateSecret,
+    /// The refresh token that it answers.
+    pub(in crate::controller) token: SecretString,
+    pub(in crate::controller) sent: Sent,
+    pub(in crate::controller) came: Came,
+    /// Keyed digest of the new refresh token.
+    pub(in crate::controller) new: Option<String>,
+    /// The Secret that proved the client.
+    used: Option<SourceMark>,
+    /// Keyed digest of the request with the refresh token that stands from now on.
+    fingerprint: String,
+    /// Digest of the request without its secrets.
+    request: String,
+    /// Who asked. At the end of the process nobody asks again.
+    pub(in crate::controller) credential: Credential,
+}
+
+impl Answered {
+    /// An answer that brings a new refresh token, for tests.
+    #[cfg(test)]
+    pub(in crate::controller) fn of_a_test(credential: &Credential, sent: &str, new: &str) -> Self {
+        use crate::fixtures::{at, token};
+        Self {
+            state: StateSecret {
+                said: crate::publish::rejection::Said::default(),
+                reference: crate::api::SecretKeyRef {
+                    name: "state".to_owned(),
+                    key: "token".to_owned(),
+                },
+                uid: "state-uid".to_owned(),
+                version: "7".to_owned(),
+                annotations: None,
+                issuer: "https://issuer.example.com".to_owned(),
+            },
+            token: SecretString::from(sent),
+            sent: Sent {
+                token: format!("digest of {sent}"),
+                request: String::new(),
+                at: at(0),
+                how: Send::default(),
+                spent: Vec::new(),
+            },
+            came: Came {
+                granted: Granted::New(SecretString::from(new)),
+                result: Ok(token("an-access-token")),
+            },
+            new: Some(format!("digest of {new}")),
+            used: None,
+            fingerprint: String::new(),
+            request: fingerprint::request(credential),
+            credential: credential.clone(),
+        }
+    }
+
+    /// What became of the refresh token.
+    pub(in crate::controller) fn fate(&self) -> Fate {
+        renewal::fate(&self.came.granted, self.came.result.as_ref().err())
+    }
+
+    /// The new refresh token, if there is one.
+    pub(in crate::controller) fn new_token(&self) -> Option<&SecretString> {
+        match &self.came.granted {
+            Granted::New(token) => Some(token),
+            Granted::Same | Granted::Nothing => None,
+        }
+    }
+}
+
+impl Refresh {
+    /// Runs in a task of its own, so that a new refresh token is stored even if the reconciliation is given up.
+    pub(in crate::controller) async fn spawn(
+        self,
+        read: Read,
+        permit: Arc<Permit>,
+    ) -> Result<Acquired, Refusal> {
+        let task = tokio::spawn(async move {
+            let _permit = permit;
+            Box::pin(self.run(read)).await
+        });
+        task.await.unwrap_or_else(|_| Err(abandoned()))
+    }
+
+    async fn run(mut self, read: Read) -> Result<Acquired, Refusal> {
+        let Read {
+            used,
+            material,
+            supplies,
+            fingerprint,
+            ..
+        } = read;
+        let token = supplies
+            .first()
+            .cloned()
+            .unwrap_or_else(|| SecretString::from(""));
+        self.state.issuer = binding::issuer_mark(&self.credential, &self.endpoint);
+        let context = Arc::clone(&self.context);
+        let digests = context.digest_key.get(&context.metrics).await;
+        let digests = digests.map_err(|t| state_secret::trouble(&self.state, t))?;
+        // 1. Build. Each request is signed for itself: an assertion is accepted once.
+        let (deadline, tries) = self.credential.issuer.reuse.patience();
+        let mut requests = Vec::new();
+        let mut material = material;
+        let notes = self.state.annotations.as_ref();
+        let scopes = notes.and_then(|n| n.get(names::SIGN_IN_SCOPES));
+        let requested = for_refresh(&self.credential, scopes.map(String::as_str));
+        for _ in 0..tries {
+            let parts = (material, supplies.clone());
+            let built = build(&requested, &self.endpoint, parts, &self.context).await?;
+            requests.push((built.0, built.1));
+            material = built.2;
+        }
+        // 2. Mark. From here on the process must not end before the answer is stored.
+        self.context
+            .may_refresh()
+            .await
+            .map_err(|_| not_leading())?;
+        let _in_flight = self.context.refreshes.begin();
+        let (sent, in_doubt) = self.begin(digests, &token, &fingerprint).await?;
+        // 3. Send, unless it is not known whether the mark is set: then take it off. Nobody else can know that it stands for no
+        // request, and this process may lose its lease.
+        let manner = Manner {
+            fresh: !self.credential.issuer.reuse.is_always(),
+            deadline: Duration::try_from(deadline).unwrap_or_default(),
+        };
+        let mut came = match in_doubt {
+            None => self.send(requests, manner, &sent).await,
+            Some(refusal) => Came {
+                granted: Granted::Nothing,
+                result: Err(Refusal {
+                    not_sent: true,
+                    ..refusal
+                }),
+            },
+        };
+        if matches!(&came.granted, Granted::New(new) if new.expose_secret() == token.expose_secret())
+        {
+            came.granted = Granted::Same;
+        }
+        // 4. Store. Nothing may fail before that.
+        let (there, new) = match &came.granted {
+            Granted::New(new) => (new, Some(digests.refresh_token(new.expose_secret()))),
+            Granted::Same | Granted::Nothing => (&token, None),
+        };
+        let request = fingerprint::request(&self.credential);
+        let secrets = [material.essence(), there.expose_secret()];
+        let answered = Answered {
+            fingerprint: digests.fingerprint(&request, &secrets),
+            request,
+            state: self.state,
+            token,
+            sent,
+            came,
+            new,
+            used,
+            credential: self.credential.clone(),
+        };
+        store(&self.context, &self.credential, &self.key, answered).await
+    }
+
+    /// Decides whether the refresh token may be sent, and sets the mark if one is needed. Gives a refusal as well if it is not
+    /// known whether the mark was set.
+    async fn begin(
+        &mut self,
+        digests: &DigestKey,
+        token: &SecretString,
+        read: &str,
+    ) -> Result<(Sent, Option<Refusal>), Refusal> {
+        let (context, credential) = (Arc::clone(&self.context), &self.credential);
+        let rule = credential.issuer.reuse;
+        let token = digests.refresh_token(token.expose_secret());
+        let posted = self.endpoint.posted(true);
+        let place = format!(
+            "{read} {} {posted} {:?}",
+            self.endpoint.url, self.endpoint.style
+        );
+        let request = digests.fingerprint(&place, &[]);
+        let mut notes = Notes::read(self.state.annotations.as_ref());
+        // A Secret that is not as apicred has left it may hold a refresh token that apicred has spent. Whoever replaced it may
+        // have dropped the notes, and a backup has put back those of its time.
+        let left = self.published.state.as_ref() == Some(&self.state.mark())
+            && notes.stored.as_ref() == Some(&token);
+        if !rule.is_always() && !left {
+            let noted = state_secret::spent_on_target(&context, credential, &self.state).await?;
+            notes.spent = spent::merge(&notes.spent, &noted);
+        }
+        let name = format!("{}/{}", credential.namespace, credential.name);
+        let remembered = context.with_state(&self.key, &credential.uid, |s| s.marks.clone());
+        if let Some(known) = lock(&context.spent).find(&token) {
+            notes.spent = spent::merge(&notes.spent, std::slice::from_ref(known));
+        }
+        let now = context.clock.now();
+        let attempt = renewal::Attempt {
+            credential: &name,
+            process: &context.process,
+            token: &token,
+            request: &request,
+            remembered: &remembered,
+            published_until: self.published.until,
+        };
+        let how = match renewal::before(&notes, rule, &attempt, now) {
+            Step::Send(how) => how,
+            Step::Stop(refusal) => return Err(refusal),
+            Step::Spent(at) => {
+                let writer = state_secret::writer(&context, credential, &self.state).await;
+                let secret = &self.state.reference.name;
+                return Err(renewal::put_back(&name, secret, at, writer.as_deref()));
+            }
+        };
+        let in_doubt = match how.mark {
+            Some(_) => self.mark(&how).await?,
+            None => None,
+        };
+        let sent = Sent {
+            token,
+            request,
+            at: now,
+            how,
+            spent: notes.spent,
+        };
+        Ok((sent, in_doubt))
+    }
+
+    /// Sets a mark. It is known to stand for no request before its write begins, since the write may be done and its
+    /// answer lost: a refusal in `Ok`.
+    async fn mark(&mut self, how: &Send) -> Result<Option<Refusal>, Refusal> {
+        let (context, credential) = (&self.context, &self.credential);
+        let (key, uid) = (&self.key, &credential.uid);
+        context.with_state(key, uid, |s| s.marks.marking(how));
+        let changes = [(
+            names::IN_FLIGHT_SINCE,
+            how.mark.as_ref().map(|m| m.text.clone()),
+        )]
+        .into();
+        let written = state_secret::write(context, credential, &mut self.state, &changes, None);
+        let trouble = match written.await {
+            Ok(()) => return Ok(None),
+            Err(trouble) => trouble,
+        };
+        let refusal = state_secret::trouble(&self.state, trouble);
+        if trouble == Trouble::Unavailable {
+            return Ok(Some(refusal));
+        }
+        context.with_state(key, uid, |s| s.marks.not_marked(how));
+        Err(refusal)
+    }
+
+    /// Sends one request, and the next at once while the outcome is unknown and the window is open.
+    async fn send(
+        &self,
+        requests: Vec<(TokenRequest, String)>,
+        manner: Manner,
+        sent: &Sent,
+    ) -> Came {
+        let (context, credential) = (&self.context, &self.credential);
+        let window = Duration::try_from(credential.issuer.reuse.window).unwrap_or_default();
+        let began = Instant::now();
+        let mut last: Option<Came> = None;
+        for (request, id) in requests {
+            let again = last.is_some();
+            if again && began.elapsed() >= window {
+                break;
+            }
+            context.with_state(&self.key, &credential.uid, |s| s.marks.void.clear());
+            let mut came = ask(context, credential, request, id, manner).await;
+            // The mark decides what is done next, or the window of a second use is short: at once.
+            if let Err(refusal) = &mut came.result
+                && matches!(refusal.stage, Stage::BrokenOff | Stage::Timeout)
+                && (sent.how.mark.is_some() || !window.is_zero())
+            {
+                refusal.class = Class::Transient;
+            }
+            let fate = renewal::fate(&came.granted, came.result.as_ref().err());
+            match (fate, last) {
+                // The second request was not even sent: the outcome of the first one is unknown still.
+                (Fate::Intact, Some(first)) => last = Some(first),
+                (Fate::Unknown, _) if sent.how.mark.is_some() => last = Some(came),
+                _ => return came,
+            }
+        }
+        last.unwrap_or_else(|| Came {
+            granted: Granted::Nothing,
+            result: Err(Refusal::local(
+                Class::Transient,
+                "InternalError",
+                "no request was built; apicred tries again",
+            )),
+        })
+    }
+}
+
+/// Stores an answer, then gives its token or its refusal.
+async fn store(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    mut answered: Answered,
+) -> Result<Acquired, Refusal> {
+    let fate = answered.fate();
+    let uid = credential.uid.clone();
+    let sent = &answered.sent;
+    context.with_state(key, &uid, |s| {
+        // Until the mark is off, this process knows better than the mark.
+        if fate == Fate::Intact && sent.how.mark.is_some() {
+            s.marks.marking(&sent.how);
+        }
+        let mark = sent.how.doubt.clone().or_else(|| sent.how.mark.clone());
+        s.marks.doubt = match fate {
+            Fate::Unknown => mark.map(|m| (sent.token.clone(), m)),
+            Fate::Intact => sent.how.doubt.clone().map(|m| (sent.token.clone(), m)),
+            Fate::Rotated | Fate::Kept | Fate::Dead => None,
+        };
+    });
+    if fate == Fate::Rotated && !credential.issuer.reuse.is_always() {
+        let mut memory = lock(&context.spent);
+        answered.new.iter().for_each(|new| memory.forget(new));
+        memory.note(
+            &credential.namespace,
+            &Spent::new(&sent.token, sent.at, true),
+        );
+    }
+    let stored = state_secret::finish(context, credential, &mut answered).await;
+    let irreplaceable = matches!(fate, Fate::Rotated | Fate::Kept | Fate::Dead);
+    match stored {
+        Ok(Stored::Yes) => context.with_state(key, &uid, |s| s.marks.void.clear()),
+        Ok(Stored::Replaced) => {
+            context.with_state(key, &uid, |s| s.marks = renewal::Remembered::default());
+            answered.came.result?;
+            return Err(Refusal::local(
+                Class::Transient,
+                "StateChanged",
+                "a user signed in again while a refresh was in flight; apicred uses the newer refresh token",
+            ));
+        }
+        Err(refusal) if irreplaceable => {
+            context.with_state(key, &uid, |s| s.unsaved = Some(Box::new(answered)));
+            return Err(refusal);
+        }
+        // The mark stays, and this process knows what it stands for.
+        Err(_) => {}
+    }
+    let token = Arc::new(answered.came.result?);
+    context.with_state(key, &uid, |s| s.own_writes = None);
+    let notes = Notes::read(answered.state.annotations.as_ref());
+    Ok(Acquired {
+        token,
+        sources: SourceUse {
+            used: answered.used,
+            with: vec![answered.state.mark()],
+            refused: Vec::new(),
+        },
+        fingerprint: answered.fingerprint,
+        proof: None,
+        issuer: answered.state.issuer,
+        spent: (!notes.spent.is_empty()).then(|| spent::write(&notes.spent)),
+    })
+}
+
+/// Was there an answer that could not be stored before?
+pub(in crate::controller) enum Unsaved {
+    /// No.
+    Nothing,
+    /// It is stored, or replaced by another sign-in, and answers another request than the present one: read again.
+    Settled,
+    /// This came of it.
+    Came(Box<Result<Acquired, Refusal>>),
+}
+
+/// Stores an answer that could not be stored before. In a task of its own: it must not be lost with the reconciliation.
+pub(in crate::controller) async fn store_unsaved(
+    context: &Arc<Context>,
+    credential: &Credential,
+    key: &Key,
+) -> Unsaved {
+    let Some(kept) = context.with_state(key, &credential.uid, |s| s.unsaved.take()) else {
+        return Unsaved::Nothing;
+    };
+    let current = kept.request == fingerprint::request(credential);
+    let in_flight = context.refreshes.begin();
+    let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
+    let task = tokio::spawn(async move {
+        let _in_flight = in_flight;
+        store(&context, &credential, &key, *kept).await
+    });
+    match task.await.unwrap_or_else(|_| Err(abandoned())) {
+        Err(refusal) if refusal.reason == "StateChanged" => Unsaved::Settled,
+        Ok(_) if !current => Unsaved::Settled,
+        result => Unsaved::Came(Box::new(result)),
+    }
+}
+
+fn abandoned() -> Refusal {
+    Refusal::local(
+        Class::Transient,
+        "InternalError",
+        "the refresh was abandoned; apicred tries again",
+    )
+}
+
+/// The answers to refreshes that exist in this process alone, for whoever ends it.
+pub struct Answers(pub(in crate::controller) Arc<Context>);
+
+impl Answers {
+    /// How many there are: refreshes in flight, and answers that could not be stored yet.
+    pub fn count(&self) -> usize {
+        self.0.refreshes.count() + self.0.unsaved().len() + self.0.orphans.len()
+    }
+
+    /// Waits until all are stored, and tries those again that could not be stored. Only once nothing else works on the
+    /// credentials any more. Set a deadline: an API server that does not answer delays the last write.
+    pub async fn stored(&self) {
+        let context = &self.0;
+        loop {
+            let kept = context.unsaved();
+            let tries = kept.iter().map(async |(key, credential)| {
+                store_unsaved(context, credential, key).await;
+            });
+            futures::future::join_all(tries).await;
+            orphans::store(context);
+            context.refreshes.stored().await;
+            if context.unsaved().is_empty() {
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Counts the refreshes in flight: each from before its mark is written until its answer is stored. A process that
+//! ends in between loses a refresh token, so whoever ends the process waits for the count to reach zero.
+
+use tokio::sync::watch;
+
+/// The refreshes in flight. Clones count the same refreshes.
+#[derive(Clone)]
+pub(in crate::controller) struct Refreshes(watch::Sender<usize>);
+
+impl Default for Refreshes {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl Refreshes {
+    /// Counts one refresh until the guard is dropped. The guard belongs to the task that stores the answer.
+    pub(in crate::controller) fn begin(&self) -> InFlight {
+        self.0.send_modify(|count| *count += 1);
+        InFlight(self.0.clone())
+    }
+
+    /// How many refreshes are in flight.
+    pub(in crate::controller) fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
+    /// Waits until no refresh is in flight. Set a deadline: an API server that does not answer delays the last write.
+    pub(in crate::controller) async fn stored(&self) {
+        // The sender lives as long as `self`, so this wait cannot fail.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+/// One refresh in flight.
+pub(in crate::controller) struct InFlight(watch::Sender<usize>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::Refreshes;
+
+    #[tokio::test]
+    async fn the_wait_ends_when_the_last_refresh_is_stored() {
+        let refreshes = Refreshes::default();
+        refreshes.stored().await;
+        let (first, second) = (refreshes.begin(), refreshes.clone().begin());
+        assert_eq!(refreshes.count(), 2);
+        let mut waits = Box::pin(refreshes.stored());
+        drop(first);
+        assert!(waits.as_mut().now_or_never().is_none());
+        drop(second);
+        waits.await;
+        assert_eq!(refreshes.count(), 0);
+    }
+}

@@ -1,0 +1,391 @@
+//! The state Secret of a refresh token: each write is made at the version that was read.
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{materials::StateSecret, refresh::Answered};
+use crate::controller::{
+    api::calls::{Trouble, call, call_heard},
+    context::{Context, lock},
+};
+use crate::{
+    api::names,
+    credential::{Credential, binding},
+    oauth::{
+        Class, Refusal,
+        renewal::{self, Changes, Fate, Notes},
+        spent::{self, Spent},
+    },
+    plan::OwnWrites,
+    publish::SourceMark,
+};
+
+/// For how long a leader tries to store an answer before it keeps it in memory and goes on: the answer exists nowhere
+/// else. A process that has lost its lease has nothing else to do, and tries until it is ended.
+pub(in crate::controller) const PATIENCE: Duration = Duration::from_secs(30);
+
+impl StateSecret {
+    /// The version that is there now, as a source.
+    pub(in crate::controller) fn mark(&self) -> SourceMark {
+        SourceMark {
+            name: self.reference.name.clone(),
+            key: self.reference.key.clone(),
+            uid: self.uid.clone(),
+            version: self.version.clone(),
+        }
+    }
+
+    fn take(&mut self, meta: ObjectMeta) {
+        self.uid = meta.uid.unwrap_or_default();
+        self.version = meta.resource_version.unwrap_or_default();
+        self.annotations = meta.annotations;
+    }
+}
+
+/// Was an answer stored?
+pub(in crate::controller) enum Stored {
+    /// It was, or nothing had to be.
+    Yes,
+    /// Another refresh token is there by now, and it counts.
+    Replaced,
+}
+
+/// The pause before the next try, by the time that the tries have taken so far.
+fn pause(elapsed: Duration) -> Duration {
+    (elapsed / 2).clamp(Duration::from_millis(250), Duration::from_secs(4))
+}
+
+/// What one try to store came to.
+enum Try {
+    Done(Stored),
+    /// The Secret was changed meanwhile, and still has a refresh token that the answer replaces.
+    Moved,
+    Failed(Refusal),
+}
+
+/// Stores what became of a refresh token: the new one, if there is one, and the notes.
+pub(in crate::controller) async fn finish(
+    context: &Context,
+    credential: &Credential,
+    answered: &mut Answered,
+) -> Result<Stored, Refusal> {
+    let began = Instant::now();
+    let mut moved = false;
+    loop {
+        let failed = match store(context, credential, answered).await {
+            Try::Done(stored) => return Ok(stored),
+            // Its new version is known now. Whoever writes all the time is waited for.
+            Try::Moved if !moved => {
+                moved = true;
+                continue;
+            }
+            Try::Moved => trouble(&answered.state, Trouble::Conflict),
+            Try::Failed(refusal) => refusal,
+        };
+        let pause = pause(began.elapsed());
+        if context.may_act() && began.elapsed() + pause >= PATIENCE {
+            return Err(failed);
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Tries once.
+async fn store(context: &Context, credential: &Credential, answered: &mut Answered) -> Try {
+    let fate = answered.fate();
+    let new = answered.new_token().cloned();
+    let error = answered.came.result.as_ref().err();
+    let error = error.and_then(|r| r.error.clone());
+    let notes = Notes::read(answered.state.annotations.as_ref());
+    let what = (fate, error.as_deref(), answered.new.as_deref());
+    let rule = credential.issuer.reuse;
+    let annotations = answered.state.annotations.as_ref();
+    let issuer = annotations.and_then(|a| a.get(names::ISSUED_BY));
+    let other = issuer != Some(&answered.state.issuer);
+    let mut changes = renewal::after(&notes, rule, &answered.sent, what);
+    // The issuer's own answer says that the refresh token is of this issuer.
+    if matches!(fate, Fate::Rotated | Fate::Kept) && (changes.is_some() || other) {
+        let noted = (names::ISSUED_BY, Some(answered.state.issuer.clone()));
+        changes.get_or_insert_default().extend([noted]);
+    }
+    let Some(changes) = changes else {
+        return Try::Done(Stored::Yes);
+    };
+    let state = &mut answered.state;
+    match write(context, credential, state, &changes, new.as_ref()).await {
+        Ok(()) => Try::Done(Stored::Yes),
+        // Somebody else wrote to it meanwhile, or this process did and the answer was lost.
+        Err(Trouble::Conflict | Trouble::NotFound) => {
+            match standing(context, credential, answered).await {
+                Ok(Standing::New) => Try::Done(Stored::Yes),
+                // An older token was put back while the request was in flight: the new one is the good one.
+                Ok(Standing::Spent) if fate != Fate::Rotated => Try::Done(Stored::Replaced),
+                Ok(Standing::Other) => Try::Done(Stored::Replaced),
+                Ok(Standing::Sent | Standing::Spent) => Try::Moved,
+                Err(refusal) => Try::Failed(refusal),
+            }
+        }
+        Err(other) => Try::Failed(trouble(&answered.state, other)),
+    }
+}
+
+/// Writes annotations, and a new refresh token if there is one. What is written is own: a failure that is being waited
+/// out does not depend on it.
+pub(in crate::controller) async fn write(
+    context: &Context,
+    credential: &Credential,
+    state: &mut StateSecret,
+    changes: &Changes,
+    token: Option<&SecretString>,
+) -> Result<(), Trouble> {
+    let mut change = json!({
+        "metadata": { "resourceVersion": state.version, "annotations": changes },
+    });
+    if let Some(token) = token {
+        change["stringData"] = json!({ (state.reference.key.as_str()): token.expose_secret() });
+    }
+    let params = PatchParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api = api(context, credential);
+    let name = state.reference.name.clone();
+    let seen = (credential.namespace.clone(), name.clone());
+    let changed_at = lock(&context.secrets).get(&seen).and_then(|s| s.changed_at);
+    let patch = Patch::Merge(&change);
+    let request = || api.patch_metadata(&name, &params, &patch);
+    let under_way = context.own_write(credential, &name);
+    let write = call_heard(&context.metrics, "patch_state", || true, request, token);
+    // Boxed: the future of a look is large.
+    let made = Box::pin(write).await;
+    let made = made.map_err(|failed| {
+        state.said = failed.said;
+        failed.trouble
+    })?;
+    let version = made.metadata.resource_version.clone().unwrap_or_default();
+    let before = std::mem::take(&mut state.version);
+    context.with_state(&credential.key(), &credential.uid, |s| {
+        let earlier = s.own_writes.take().filter(|own| own.version == before);
+        s.own_writes = Some(OwnWrites {
+            version,
+            ..earlier.unwrap_or(OwnWrites {
+                version: String::new(),
+                stands_for: before,
+                changed_at,
+            })
+        });
+    });
+    under_way.done(&made.metadata);
+    state.take(made.metadata);
+    Ok(())
+}
+
+/// Which refresh token is in the Secret.
+enum Standing {
+    /// The one that was sent.
+    Sent,
+    /// The one that the answer brought.
+    New,
+    /// One that was spent before.
+    Spent,
+    /// Another one.
+    Other,
+}
+
+/// Reads the Secret again after a conflict.
+async fn standing(
+    context: &Context,
+    credential: &Credential,
+    answered: &mut Answered,
+) -> Result<Standing, Refusal> {
+    let name = answered.state.reference.name.clone();
+    let secrets = api(context, credential);
+    let read = call(&context.metrics, "get_secret", || secrets.get(&name)).await;
+    let mut secret = read.map_err(|t| trouble(&answered.state, t))?;
+    let data = secret.data.take().unwrap_or_default();
+    let there = data.get(&answered.state.reference.key);
+    let there = there.filter(|bytes| !bytes.0.is_empty());
+    let there = there.map(|bytes| crate::oauth::word(&bytes.0));
+    answered.state.take(secret.metadata);
+    let annotations = answered.state.annotations.as_ref();
+    let owner = annotations.and_then(|a| a.get(names::STATE_OF));
+    let named = |o: &String| binding::is_named(o, &credential.name, &credential.uid);
+    if !owner.is_some_and(named) {
+        return Err(Refusal::local(
+            Class::Invalid,
+            "NotAuthorizedBySecret",
+            format!(
+                "Secret {name} does not name this credential any more, and its newer refresh token exists only in memory; set the annotation {}: {} on it again",
+                names::STATE_OF,
+                credential.name
+            ),
+        ));
+    }
+    // Where nothing is, nothing newer is lost.
+    let Some(there) = there else {
+        return Ok(Standing::Sent);
+    };
+    let Ok(there) = there else {
+        return Ok(Standing::Other);
+    };
+    let is = |token: &SecretString| token.expose_secret() == there.expose_secret();
+    if is(&answered.token) {
+        return Ok(Standing::Sent);
+    }
+    if answered.new_token().is_some_and(is) {
+        return Ok(Standing::New);
+    }
+    let digest = digest(context, &answered.state, &there).await?;
+    let spent = answered.sent.spent.iter().any(|s| s.digest == digest);
+    Ok(if spent {
+        Standing::Spent
+    } else {
+        Standing::Other
+    })
+}
+
+async fn digest(
+    context: &Context,
+    state: &StateSecret,
+    token: &SecretString,
+) -> Result<String, Refusal> {
+    let digests = context.digest_key.get(&context.metrics).await;
+    let digests = digests.map_err(|_| trouble(state, Trouble::Unavailable))?;
+    Ok(digests.refresh_token(token.expose_secret()))
+}
+
+/// The spent refresh tokens that are noted on the target Secret: a tool that replaces the state Secret does not touch it.
+pub(in crate::controller) async fn spent_on_target(
+    context: &Context,
+    credential: &Credential,
+    state: &StateSecret,
+) -> Result<Vec<Spent>, Refusal> {
+    let secrets = api(context, credential);
+    let request = || secrets.get_metadata(&credential.target.name);
+    match call(&context.metrics, "get_target_metadata", request).await {
+        Ok(target) => {
+            // Whichever credential it was written for: a keyed digest is of one token, and a credential that is recreated goes
+            // on with the sign-in of its name.
+            let annotations = target.metadata.annotations.unwrap_or_default();
+            let noted = annotations.get(names::SPENT_REFRESH_TOKENS);
+            Ok(spent::read(noted.map_or("", String::as_str)))
+        }
+        Err(Trouble::NotFound) => Ok(Vec::new()),
+        Err(_) => Err(trouble(state, Trouble::Unavailable)),
+    }
+}
+
+/// The field manager that wrote the refresh token last, if it was not apicred.
+pub(in crate::controller) async fn writer(
+    context: &Context,
+    credential: &Credential,
+    state: &StateSecret,
+) -> Option<String> {
+    let secrets = api(context, credential);
+    let request = || secrets.get_metadata(&state.reference.name);
+    let read = call(&context.metrics, "get_secret", request).await.ok()?;
+    let entries = read.metadata.managed_fields.unwrap_or_default();
+    last_writer(&entries, &state.reference.key)
+}
+
+fn last_writer(entries: &[ManagedFieldsEntry], key: &str) -> Option<String> {
+    let field = format!("f:{key}");
+    // An apply of `stringData` is noted under the name it was sent by.
+    let owns = |e: &&ManagedFieldsEntry| {
+        let fields: Option<&Value> = e.fields_v1.as_ref().map(|f| &f.0);
+        ["f:data", "f:stringData"]
+            .iter()
+            .any(|part| fields.and_then(|f| f.get(part)?.get(&field)).is_some())
+    };
+    // apicred has not written this one, whoever owns the field within the same second.
+    let others = |e: &&ManagedFieldsEntry| e.manager.as_deref() != Some(names::MANAGER);
+    let writers = entries.iter().filter(owns).filter(others);
+    let last = writers.max_by_key(|e| e.time.as_ref().map(|t| t.0))?;
+    let shown = |name: &String| name.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+    last.manager.clone().filter(shown)
+}
+
+fn api(context: &Context, credential: &Credential) -> Api<Secret> {
+    Api::namespaced(context.client.clone(), &credential.namespace)
+}
+
+/// What went wrong with the state Secret, for people.
+pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> Refusal {
+    let name = &state.reference.name;
+    // Names alone: a rule may quote the refresh token that stands there.
+    let who = state.said.who();
+    let who = who.map_or_else(String::new, |who| format!(" ({who})"));
+    match trouble {
+        Trouble::Forbidden => Refusal::local(
+            Class::Denied,
+            "StateWriteForbidden",
+            format!(
+                "apicred may not write Secret {name}, which holds the refresh token{who}; grant its role patch on secrets in this namespace, or have the owner of the admission rule allow it"
+            ),
+        ),
+        Trouble::NotFound => Refusal::local(
+            Class::Invalid,
+            "SignInRequired",
+            format!("Secret {name} with the refresh token was deleted; sign in again"),
+        ),
+        Trouble::Invalid | Trouble::Quota | Trouble::Terminating => Refusal::local(
+            Class::Denied,
+            "StateWriteForbidden",
+            format!(
+                "the API server rejects the change of Secret {name}, which holds the refresh token{who}; make it mutable, or have the owner of the admission rule allow it"
+            ),
+        ),
+        Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => Refusal::local(
+            Class::Transient,
+            "KubernetesUnavailable",
+            format!("Secret {name} could not be written{who}; apicred tries again"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_of_a_refresh_token_is_the_last_owner_of_its_field() {
+        let entry = |manager: &str, time: &str, fields: Value| -> ManagedFieldsEntry {
+            serde_json::from_value(json!({
+                "manager": manager, "operation": "Update", "time": time, "fieldsType": "FieldsV1", "fieldsV1": fields,
+            }))
+            .unwrap()
+        };
+        let data = json!({ "f:data": { "f:token": {} } });
+        let early = "2026-01-01T00:00:00Z";
+        let late = "2026-01-02T00:00:00Z";
+        let labels = json!({ "f:metadata": { "f:labels": {} } });
+        let all = [
+            entry("kubectl-apicred", early, data.clone()),
+            entry("argocd-controller", late, data.clone()),
+            entry("labeller", late, labels),
+        ];
+        assert_eq!(
+            last_writer(&all, "token").as_deref(),
+            Some("argocd-controller")
+        );
+        assert_eq!(last_writer(&all, "other"), None);
+        let applied = json!({ "f:stringData": { "f:token": {} } });
+        let all = [entry("flux", early, applied)];
+        assert_eq!(last_writer(&all, "token").as_deref(), Some("flux"));
+        for unfit in ["apicred", "a\u{202e}b", "a\nb"] {
+            let all = [entry(unfit, early, data.clone())];
+            assert_eq!(last_writer(&all, "token"), None, "{unfit:?}");
+        }
+    }
+}
