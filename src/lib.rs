@@ -12,7 +12,7 @@
 //!             who may ask whom, and which secret may go where                    core: credential/binding.rs
 //!             where issuer traffic may go, and how much of it                    issuer/
 //! write     Token -> Secret, guarded by owner and resourceVersion                core: publish/
-//!             the one write                                                      controller/target/write.rs
+//!             the one write                                                      controller/target/publish.rs
 //! record    status, events on changes                                            core: plan/status.rs
 //!             and their writes                                                   controller/reconcile/record.rs
 //! schedule  requeue at the moment that the plan named                            core: plan/schedule.rs

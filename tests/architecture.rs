@@ -57,11 +57,11 @@ const OPENERS: [&str; 18] = [
     "http/mod.rs",                      // onto the wire
     "issuer/proxy.rs",                  // a proxy's URL, to take user and password out of it
     "publish/formats.rs",               // into the Secret
-    "controller/token/materials.rs",    // out of a Secret
+    "controller/token/material.rs",     // out of a Secret
     "controller/token/identity.rs",     // out of the machine's key file
     "controller/token/refresh.rs",      // into the digest of a refresh token
     "controller/token/state_secret.rs", // into the state Secret
-    "controller/target/write.rs",       // into the token's digest
+    "controller/target/publish.rs",     // into the token's digest
     "bin/kubectl-apicred/proof.rs",     // a certificate out of a Secret
     "bin/kubectl-apicred/state.rs",     // the refresh token into the state Secret
 ];

@@ -16,20 +16,21 @@ use tokio::sync::mpsc;
 use super::{
     api::ids,
     cache::{
-        accounts::Accounts,
-        backwards::Head,
         doubts::Doubts,
         index::{Index, IssuerName},
-        kept::Kept,
+        packed::PackedCredential,
         readable::Unusable,
+        rollback::HighWaterMark,
         scope::{Scope, blind_at_first},
         secrets::{Secrets, newer},
+        service_accounts::Accounts,
     },
-    limiter::gate::Gate,
+    limiter::issuers::IssuerLimiter,
     reconcile::log_lines::IssuerJournals,
     token::{
-        digest_key::KeyKeeper, endpoints::Endpoints, flights::Flights, hint::Hints,
+        digest_key::KeyKeeper, discovery_cache::DiscoveryCache, hint::Hints,
         identity::IdentityEnvironment, orphans::Orphans, refresh::Answered, refreshes::Refreshes,
+        single_flight::SingleFlight,
     },
 };
 use crate::{
@@ -112,26 +113,26 @@ pub(super) struct Context {
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) http: Arc<Http>,
-    pub(super) gate: Arc<Gate>,
-    pub(super) flights: Arc<Flights>,
+    pub(super) limiter: Arc<IssuerLimiter>,
+    pub(super) single_flight: Arc<SingleFlight>,
     /// Refreshes whose request may be out and whose answer is not stored yet.
     pub(super) refreshes: Refreshes,
     /// Refresh tokens that this process has spent.
     pub(super) spent: Mutex<spent::Memory>,
     /// Answers of refreshes whose credential is gone, and that are not stored yet.
     pub(super) orphans: Orphans,
-    pub(super) endpoints: Endpoints,
+    pub(super) discovery: DiscoveryCache,
     /// By the version of an issuer: why its `caBundle` cannot be used.
     pub(super) ca_faults: Mutex<Recent<String, Option<String>, 256>>,
     /// Odd forms of secrets that were told.
     pub(super) hints: Hints,
     pub(super) digest_key: KeyKeeper,
-    pub(super) head: Head,
+    pub(super) high_water_mark: HighWaterMark,
     pub(super) doubts: Doubts,
     /// The right to act; without leader election, none is set and it always holds.
     pub(super) authority: OnceLock<Authority>,
     pub(super) triggers: Triggers,
-    pub(super) credentials: Store<Kept>,
+    pub(super) credentials: Store<PackedCredential>,
     pub(super) token_issuers: Store<TokenIssuer>,
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
     /// Issuers that exist and whose spec is not known; the stores do not have them.
@@ -228,10 +229,10 @@ pub(super) struct Revocable {
 
 /// Wakes credentials up.
 #[derive(Clone)]
-pub(super) struct Triggers(mpsc::UnboundedSender<ObjectRef<Kept>>);
+pub(super) struct Triggers(mpsc::UnboundedSender<ObjectRef<PackedCredential>>);
 
 impl Triggers {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<Kept>>) {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<PackedCredential>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
@@ -243,7 +244,7 @@ impl Triggers {
 }
 
 /// The store's key of a credential.
-pub(super) fn reference(key: &Key) -> ObjectRef<Kept> {
+pub(super) fn reference(key: &Key) -> ObjectRef<PackedCredential> {
     ObjectRef::new(&key.name).within(&key.namespace)
 }
 
@@ -263,7 +264,7 @@ pub(super) struct Parts {
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) triggers: Triggers,
-    pub(super) credentials: Store<Kept>,
+    pub(super) credentials: Store<PackedCredential>,
     pub(super) token_issuers: Store<TokenIssuer>,
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
 }
@@ -283,16 +284,16 @@ impl Context {
         } = parts;
         Arc::new(Self {
             digest_key: KeyKeeper::new(client.clone(), &settings.namespace),
-            gate: Gate::new(triggers.clone(), Arc::clone(&clock), settings.concurrency),
+            limiter: IssuerLimiter::new(triggers.clone(), Arc::clone(&clock), settings.concurrency),
             http: Arc::new(Http::by_way_of(settings.issuer_proxy.clone())),
-            flights: Arc::default(),
+            single_flight: Arc::default(),
             refreshes: Refreshes::default(),
             spent: Mutex::default(),
             orphans: Orphans::default(),
-            endpoints: Endpoints::default(),
+            discovery: DiscoveryCache::default(),
             ca_faults: Mutex::default(),
             hints: Hints::default(),
-            head: Head::default(),
+            high_water_mark: HighWaterMark::default(),
             doubts: Doubts::default(),
             authority: OnceLock::new(),
             unusable: Mutex::default(),
@@ -479,7 +480,7 @@ impl Context {
     /// How much is remembered that must not outlive its objects.
     pub(super) fn sizes(&self) -> Sizes {
         let (due, echoes) = self.health.sizes();
-        let (budgets, places) = self.gate.sizes();
+        let (budgets, places) = self.limiter.sizes();
         let secrets = lock(&self.secrets).transient();
         Sizes {
             states: lock(&self.states).len(),
@@ -516,7 +517,7 @@ impl Context {
             self.orphans.adopt(states.remove(key));
             give_room_back(&mut states);
         }
-        self.gate.forget(key);
+        self.limiter.forget(key);
         self.health.forget(key);
         let object = (key.namespace.clone(), key.name.clone());
         self.health.gone("credentials", &object);

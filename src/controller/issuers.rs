@@ -18,9 +18,9 @@ use super::{
     api::calls::{apply_status, call_while},
     cache::{index::IssuerName, readable::Unusable},
     context::{Context, lock},
-    limiter::lanes::Lanes,
+    limiter::namespaces::NamespaceLimiter,
     reconcile::{after_lost_status, record},
-    token::materials::denied,
+    token::material::denied,
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
@@ -36,7 +36,7 @@ use crate::{
 /// Issuers of namespaces judged at once; each may wait 15 s for a discovery document.
 const AT_ONCE: usize = 32;
 /// Of these, issuers of one namespace; and issuers of the cluster beside them.
-const IN_A_LANE: usize = 4;
+const IN_A_NAMESPACE: usize = 4;
 /// A check that failed is made again after this, and after twice as long each time.
 const AGAIN: Duration = Duration::from_mins(1);
 /// At most after this: an issuer that works again must not be called broken for long.
@@ -56,15 +56,15 @@ pub(super) async fn judge(
     let lost = Arc::<Mutex<HashMap<IssuerName, u32>>>::default();
     // Checks in a row that failed.
     let failed = Arc::<Mutex<HashMap<IssuerName, u32>>>::default();
-    context.endpoints.tell(again.clone());
-    let lanes = Lanes::new(AT_ONCE, IN_A_LANE);
+    context.discovery.tell(again.clone());
+    let limiter = NamespaceLimiter::new(AT_ONCE, IN_A_NAMESPACE);
     let changed = futures::stream::unfold(changed, |mut receiver| async move {
         Some((receiver.recv().await?, receiver))
     });
     changed
         .for_each_concurrent(None, |issuer| {
             let (context, again) = (Arc::clone(&context), again.clone());
-            let (planned, lanes) = (Arc::clone(&planned), lanes.clone());
+            let (planned, limiter) = (Arc::clone(&planned), limiter.clone());
             let (waiting, lost) = (Arc::clone(&waiting), Arc::clone(&lost));
             let failed = Arc::clone(&failed);
             async move {
@@ -72,11 +72,11 @@ pub(super) async fn judge(
                 if !lock(&waiting).insert(issuer.clone()) {
                     return;
                 }
-                let turn = lanes.turn(&issuer.1).await;
+                let permit = limiter.acquire(&issuer.1).await;
                 lock(&waiting).remove(&issuer);
                 // Boxed: of the many that wait none needs the room of one that works.
                 let judged = Box::pin(judge_one(&context, &issuer)).await;
-                drop(turn);
+                drop(permit);
                 let again_after = match judged {
                     Judged::Lost => {
                         let mut lost = lock(&lost);
@@ -139,7 +139,7 @@ enum Judged {
 async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> Judged {
     let gone = || {
         let id = IssuerId::Object(*kind, namespace.clone(), name.clone());
-        context.endpoints.forget(&id);
+        context.discovery.forget(&id);
     };
     let name_of_it = (*kind, namespace.clone(), name.clone());
     let forgotten = || {
@@ -296,7 +296,7 @@ async fn check(context: &Context, issuer: &Issuer) -> (Option<String>, Option<Re
     };
     let clock = context.clock.as_ref();
     let reached = context
-        .endpoints
+        .discovery
         .reached(&context.http, issuer, &place, clock);
     let fault = reached.await.err().map(|r| part("token endpoint", r));
     (Some(url), fault)
@@ -335,7 +335,7 @@ async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal>
         Endpoint::Nowhere => Ok(String::new()),
         Endpoint::Discover(_) => {
             let found = context
-                .endpoints
+                .discovery
                 .discovered(&context.http, issuer, context.clock.as_ref())
                 .await
                 .map_err(|refusal| part("discovery document", refusal))?;

@@ -3,7 +3,7 @@
 //! ```text
 //! streams ──▶ stores, index ──▶ triggers ──▶ reconcile: observe ─▶ plan ─▶ execute ─▶ record ─▶ schedule
 //!                                  ▲                                 acquire ─▶ write
-//!                                  └────────────── gate (who stands in line at an issuer) ◀──┘
+//!                                  └────────────── limiter (the queue before an issuer)    ◀──┘
 //! ```
 
 mod api;
@@ -30,7 +30,7 @@ use tracing::Instrument;
 
 use api::preflight;
 pub use cache::scope::Scope;
-use cache::{accounts, backwards, doubts, kept, streams};
+use cache::{doubts, packed::PackedCredential, rollback, service_accounts, streams};
 use context::{Context, Parts, Triggers};
 pub use context::{Settings, Sizes};
 use reconcile::{log_lines, record};
@@ -47,22 +47,21 @@ use crate::{
     },
 };
 
-/// Lets a burst of edits of one object end before it is looked at. Short, since who is called in by the gate waits for it
-/// as well.
+/// Lets a burst of edits of one object end before it is reconciled. Short, because a dequeued credential waits for it as well.
 const DEBOUNCE: Duration = Duration::from_millis(10);
-/// Looks at once. Most need no call at all; those that do are bounded by `--concurrency`, where the most urgent goes
-/// first, which kube's queue does not know.
-const LOOKS: u16 = 256;
+/// Most need no call at all; those that do are bounded by `--concurrency`, where the most urgent goes first, which kube's
+/// queue does not know.
+const MAX_CONCURRENT_RECONCILES: u16 = 256;
 
 /// The controller, ready to run.
 pub struct Operator {
     context: Arc<Context>,
     writers: Writers,
-    woken: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<kept::Kept>>,
+    woken: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<PackedCredential>>,
 }
 
 struct Writers {
-    credentials: kube::runtime::reflector::store::Writer<kept::Kept>,
+    credentials: kube::runtime::reflector::store::Writer<PackedCredential>,
     token_issuers: kube::runtime::reflector::store::Writer<TokenIssuer>,
     cluster_issuers: kube::runtime::reflector::store::Writer<ClusterTokenIssuer>,
 }
@@ -192,7 +191,7 @@ impl Operator {
         spawn(
             &mut tasks,
             "the watch of serviceaccounts",
-            Box::pin(accounts::watch(Arc::clone(&context))),
+            Box::pin(service_accounts::watch(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,
@@ -206,8 +205,8 @@ impl Operator {
         );
         spawn(
             &mut tasks,
-            "the gate",
-            Box::pin(Arc::clone(&context.gate).run()),
+            "the queue",
+            Box::pin(Arc::clone(&context.limiter).run()),
         );
         spawn(
             &mut tasks,
@@ -221,8 +220,8 @@ impl Operator {
         );
         spawn(
             &mut tasks,
-            "the world that the API server knew",
-            Box::pin(backwards::watch(Arc::clone(&context))),
+            "the check for a restored backup",
+            Box::pin(rollback::watch(Arc::clone(&context))),
         );
 
         let mut stop = Box::pin(stop);
@@ -241,7 +240,7 @@ impl Operator {
         tracing::info!("first lists complete");
 
         let config = controller::Config::default()
-            .concurrency(LOOKS.max(context.settings.concurrency))
+            .concurrency(MAX_CONCURRENT_RECONCILES.max(context.settings.concurrency))
             .debounce(DEBOUNCE);
         // Not before the other lists: a deletion or an edit is judged by what they name.
         spawn(
@@ -279,7 +278,7 @@ impl Operator {
 
 /// Reconciles in a task of its own, which ends when this future is dropped.
 fn spawned(
-    kept: Arc<kept::Kept>,
+    kept: Arc<PackedCredential>,
     context: Arc<Context>,
 ) -> BoxFuture<'static, Result<Action, reconcile::Defect>> {
     let mut task = JoinSet::new();

@@ -8,7 +8,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [list, watch]
-# src/controller/token/materials.rs (open): reads a client secret, certificate or grant material when a token must be
+# src/controller/token/material.rs (open): reads a client secret, certificate or grant material when a token must be
 # asked for or the Secret moved. src/controller/token/state_secret.rs (standing): which refresh token is there after a
 # conflict; (spent_on_target): the metadata of the target, which names the refresh tokens that were spent; (writer): who
 # wrote the state Secret last. src/controller/cache/doubts.rs (settle): the metadata of a Secret that the cache may be wrong about.
@@ -17,28 +17,28 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
-# src/controller/target/write.rs (write): makes a target Secret. src/controller/token/digest_key.rs (load): makes the digest key.
+# src/controller/target/publish.rs (write): makes a target Secret. src/controller/token/digest_key.rs (load): makes the digest key.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
-# src/controller/target/write.rs (patch_secret): puts the next token, labels or owner into a target Secret. Targets are
+# src/controller/target/publish.rs (patch_secret): puts the next token, labels or owner into a target Secret. Targets are
 # never deleted by the operator: the garbage collector does it, by owner reference.
 # src/controller/token/state_secret.rs (write): the mark and the next refresh token of a state Secret.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [patch]
 {{- if .Values.serviceAccountTokens }}
-# src/controller/token/materials.rs (account_token): the annotations apicred.dev/allowed-issuers and allowed-audiences of a
+# src/controller/token/service_account_token.rs (account_token): the annotations apicred.dev/allowed-issuers and allowed-audiences of a
 # ServiceAccount, which limit where its tokens go.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [get]
-# src/controller/cache/accounts.rs (watch): whether the ServiceAccounts that credentials need exist, by metadata and once a
+# src/controller/cache/service_accounts.rs (watch): whether the ServiceAccounts that credentials need exist, by metadata and once a
 # credential refers to one.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [list, watch]
-# src/controller/token/materials.rs (account_token): makes the token that proves a client (client.serviceAccount) or that is
+# src/controller/token/service_account_token.rs (account_token): makes the token that proves a client (client.serviceAccount) or that is
 # exchanged (grant.tokenExchange).
 - apiGroups: [""]
   resources: [serviceaccounts/token]

@@ -245,7 +245,7 @@ fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
 fn account_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).unwrap_or(Proof::Absent);
     let needs = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
-    crate::controller::cache::accounts::of(&proof, &needs.unwrap_or_default()).into()
+    crate::controller::cache::service_accounts::of(&proof, &needs.unwrap_or_default()).into()
 }
 
 fn take<N: Eq + std::hash::Hash>(map: &mut HashMap<N, HashSet<Arc<Key>>>, name: &N, key: &Key) {

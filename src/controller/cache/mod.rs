@@ -1,15 +1,15 @@
 //! Contents of the watches, and an index from an object to the credentials that need it. No decisions.
 
-pub(super) mod accounts;
-pub(super) mod backwards;
 pub(super) mod doubts;
 pub(super) mod index;
 pub(super) mod join;
-pub(super) mod kept;
 pub(super) mod own_write;
+pub(super) mod packed;
 pub(super) mod readable;
 pub(super) mod relist;
+pub(super) mod rollback;
 pub(super) mod scope;
 pub(super) mod secrets;
+pub(super) mod service_accounts;
 pub(super) mod streams;
 pub(super) mod trim;

@@ -12,7 +12,7 @@ use kube::{
     },
 };
 
-use super::{kept::Kept, readable::Readable};
+use super::{packed::PackedCredential, readable::Readable};
 use crate::api::ApiCredential;
 use crate::controller::context::{key_of, reference};
 
@@ -21,7 +21,7 @@ use crate::controller::context::{key_of, reference};
 /// must be filled from the outcome, one event at a time.
 pub(in crate::controller) fn as_changes<S>(
     events: S,
-    store: Store<Kept>,
+    store: Store<PackedCredential>,
 ) -> impl Stream<Item = Event<Readable<ApiCredential>>> + Send
 where
     S: Stream<Item = Event<Readable<ApiCredential>>> + Send + 'static,
@@ -35,11 +35,11 @@ where
 }
 
 struct Changes {
-    store: Store<Kept>,
+    store: Store<PackedCredential>,
     /// No list has been complete yet.
     first: bool,
     /// What the list that is being received has named.
-    listed: Option<HashSet<ObjectRef<Kept>>>,
+    listed: Option<HashSet<ObjectRef<PackedCredential>>>,
 }
 
 impl Changes {
@@ -89,7 +89,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::cache::kept::at_rest;
+    use crate::controller::cache::packed::packed_event;
 
     fn object(name: &str, uid: &str, version: &str) -> Readable<ApiCredential> {
         with_spec(
@@ -114,7 +114,7 @@ mod tests {
 
     struct World {
         changes: Changes,
-        writer: Writer<Kept>,
+        writer: Writer<PackedCredential>,
     }
 
     impl World {
@@ -131,7 +131,7 @@ mod tests {
         fn on(&mut self, event: Event<Readable<ApiCredential>>) -> Vec<String> {
             let mut told = Vec::new();
             for event in self.changes.of(event) {
-                self.writer.apply_watcher_event(&at_rest(&event));
+                self.writer.apply_watcher_event(&packed_event(&event));
                 told.push(match &event {
                     Event::Init => "init".to_owned(),
                     Event::InitDone => "done".to_owned(),

@@ -88,7 +88,7 @@ fn report(
 ) -> Failed {
     context.metrics.watch_broke(stream);
     if failure.sudden {
-        context.head.doubt();
+        context.high_water_mark.suspect();
     }
     if let Some(failures) = failure.report {
         let WatchError(why) = failure.error;

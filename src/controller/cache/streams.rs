@@ -19,7 +19,7 @@ use kube::{
 
 use super::{
     index::IssuerName,
-    kept::{Kept, at_rest, stand_in},
+    packed::{PackedCredential, packed_event, stand_in},
     readable::{Flaw, Readable},
     relist,
     scope::{self, Watch},
@@ -47,7 +47,7 @@ pub(in crate::controller) fn settle<T: Send + 'static>(
 /// operator drains: what is under way then still sees an edit or a deletion.
 pub(in crate::controller) async fn credentials(
     context: Arc<Context>,
-    mut writer: Writer<Kept>,
+    mut writer: Writer<PackedCredential>,
     gone: tokio::sync::mpsc::UnboundedSender<Gone>,
 ) {
     let mut listed: Option<HashSet<Key>> = None;
@@ -61,7 +61,7 @@ pub(in crate::controller) async fn credentials(
             }
             _ => None,
         };
-        let kept = at_rest(&event);
+        let kept = packed_event(&event);
         writer.apply_watcher_event(&kept);
         if let Event::Delete(object) = &event
             && let Some(deleted) = deleted(&context, object, known.as_deref())
@@ -83,7 +83,7 @@ pub(in crate::controller) async fn credentials(
 fn deleted(
     context: &Context,
     object: &Readable<ApiCredential>,
-    known: Option<&Kept>,
+    known: Option<&PackedCredential>,
 ) -> Option<Gone> {
     let (object, seen) = match &object.0 {
         Ok(object) => (object.clone(), true),
@@ -104,7 +104,7 @@ fn note(
 ) {
     if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = event {
         let version = object.meta().resource_version.as_deref();
-        context.head.saw(version);
+        context.high_water_mark.advance(version);
     }
     // An object that cannot be used keeps its place among those that name the same Secret.
     let insert = |object: &Readable<ApiCredential>| match &object.0 {
@@ -334,7 +334,7 @@ pub(in crate::controller) async fn issuers<K>(
         }
         for issuer in news {
             if !versions.known.contains_key(&issuer) {
-                context.gate.forget_issuer(&issuer);
+                context.limiter.forget_issuer(&issuer);
             }
             lock(&context.index)
                 .of_issuer(&issuer)

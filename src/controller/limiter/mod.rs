@@ -1,4 +1,4 @@
 //! Rate limiters of issuers and the queue before them; concurrency limits of namespaces.
 
-pub(super) mod gate;
-pub(super) mod lanes;
+pub(super) mod issuers;
+pub(super) mod namespaces;

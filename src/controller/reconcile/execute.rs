@@ -10,16 +10,16 @@ use secrecy::SecretString;
 use crate::controller::{
     api::calls::{Trouble, call},
     context::{Context, Held},
-    limiter::gate::Admission,
+    limiter::issuers::Admission,
     target::{
-        reformat::reformat,
-        write::{
+        publish::{
             patch_secret, publish, repeating, waiting_for_sync, wants_metadata, write_trouble,
         },
+        reformat::reformat,
     },
     token::{
         acquire::{self, Acquired},
-        materials::{self, Read},
+        material::{self, Read},
     },
 };
 use crate::{
@@ -258,7 +258,7 @@ async fn verify(
         .iter()
         .filter_map(Source::mark)
         .collect();
-    match materials::read(context, credential, source.as_ref()).await {
+    match material::read(context, credential, source.as_ref()).await {
         Ok(read) if record.fingerprint == read.fingerprint => {
             for mark in shown.into_iter().chain(with) {
                 let other = |v: &SourceMark| (&v.name, &v.key) != (&mark.name, &mark.key);
@@ -338,7 +338,7 @@ async fn mint(
     let urgency = Urgency::new(valid.map(|r| r.expires_at), before, failures, now);
     // What is due anyway does not count.
     let requested = why == Why::Requested && valid.is_some_and(|r| r.renew_at > now);
-    let admission = context.gate.enter(credential, key, urgency, requested);
+    let admission = context.limiter.enter(credential, key, urgency, requested);
     let permit = match admission {
         Admission::Go(permit) => {
             observed.memory.queued_since = None;

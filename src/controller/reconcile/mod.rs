@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use crate::controller::{
     api::calls::Trouble,
-    cache::{kept::Kept, readable::Flaw},
+    cache::{packed::PackedCredential, readable::Flaw},
     context::{Context, key_of, lock, reference},
 };
 use crate::{
@@ -61,7 +61,7 @@ pub(in crate::controller) enum Defect {
 
 /// Looks at a credential. Never panics, always ends.
 pub(in crate::controller) async fn reconcile(
-    kept: Arc<Kept>,
+    kept: Arc<PackedCredential>,
     context: Arc<Context>,
 ) -> Result<Action, Defect> {
     let key = key_of(kept.as_ref());
@@ -113,7 +113,7 @@ pub(in crate::controller) async fn contained<T>(
 /// What to do after a defect: this one object waits, the others do not notice.
 #[expect(clippy::needless_pass_by_value, reason = "kube's signature")]
 pub(in crate::controller) fn after_defect(
-    kept: Arc<Kept>,
+    kept: Arc<PackedCredential>,
     defect: &Defect,
     context: Arc<Context>,
 ) -> Action {

@@ -16,7 +16,7 @@ use crate::controller::{
         calls::{Trouble, apply_status, call_heard, call_once},
         ids,
     },
-    cache::{kept::Kept, secrets::newer},
+    cache::{packed::PackedCredential, secrets::newer},
     context::{Context, lock},
 };
 use crate::{
@@ -109,7 +109,11 @@ pub(in crate::controller) async fn write_status(
 }
 
 /// What the watch has shown of this object last.
-pub(in crate::controller) fn shown(context: &Context, key: &Key, uid: &str) -> Option<Arc<Kept>> {
+pub(in crate::controller) fn shown(
+    context: &Context,
+    key: &Key,
+    uid: &str,
+) -> Option<Arc<PackedCredential>> {
     let there = context
         .credentials
         .get(&crate::controller::context::reference(key));

@@ -1,4 +1,4 @@
 //! The write of the target Secret.
 
+pub(super) mod publish;
 pub(super) mod reformat;
-pub(super) mod write;

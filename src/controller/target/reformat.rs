@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
-use super::write::{token_digest, unfit, write_trouble};
+use super::publish::{token_digest, unfit, write_trouble};
 use crate::controller::{
     api::calls::{Trouble, call},
     context::Context,

@@ -1,8 +1,8 @@
 //! The two synchronous tables of the shell: who refers to what, and what is known of Secrets. And what holds a look, who may
 //! ask when, and how an answer is stored.
 
-mod gate;
 mod index;
+mod limiter;
 mod reconcile;
 mod secrets;
 mod state_secret;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::{
     controller::{
         Operator,
-        cache::kept::Kept,
+        cache::packed::PackedCredential,
         token::{
             refresh::Answered,
             state_secret::{Stored, finish},
@@ -137,7 +137,7 @@ async fn what_a_leader_has_kept_is_stored_before_the_process_ends() {
         let until = Duration::from_secs(90);
         let mut operator = operator(Trouble { until, meets }, &seen);
         let store = &mut operator.writers.credentials;
-        store.apply_watcher_event(&Event::Apply(Kept::from(&object(&json!({})))));
+        store.apply_watcher_event(&Event::Apply(PackedCredential::from(&object(&json!({})))));
         let credential = credential();
         let key = credential.key();
         let answered = Answered::of_a_test(&credential, "the-old", "the-new");
@@ -177,7 +177,7 @@ async fn what_a_leader_has_kept_is_stored_although_its_credential_is_deleted_or_
         let mut operator = operator(trouble, &seen);
         let store = &mut operator.writers.credentials;
         let there = object(&json!({}));
-        store.apply_watcher_event(&Event::Apply(Kept::from(&there)));
+        store.apply_watcher_event(&Event::Apply(PackedCredential::from(&there)));
         let credential = credential();
         let key = credential.key();
         let answered = Answered::of_a_test(&credential, "the-old", "the-new");
@@ -189,11 +189,11 @@ async fn what_a_leader_has_kept_is_stored_although_its_credential_is_deleted_or_
             let mut next = there.clone();
             next.metadata.uid = Some("another".to_owned());
             let store = &mut operator.writers.credentials;
-            store.apply_watcher_event(&Event::Apply(Kept::from(&next)));
+            store.apply_watcher_event(&Event::Apply(PackedCredential::from(&next)));
             context.with_state(&key, "another", |s| s.lost_statuses = 1);
         } else {
             let store = &mut operator.writers.credentials;
-            store.apply_watcher_event(&Event::Delete(Kept::from(&there)));
+            store.apply_watcher_event(&Event::Delete(PackedCredential::from(&there)));
             context.forget(&key);
         }
         let answers = operator.answers();

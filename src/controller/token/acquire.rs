@@ -12,10 +12,10 @@ use secrecy::SecretString;
 use super::{
     hint::{self, Hint},
     identity,
-    materials::{self, Read},
+    material::{self, Read},
     refresh::{self, Published, Refresh, Unsaved},
 };
-use crate::controller::{api::ids, context::Context, limiter::gate::Permit};
+use crate::controller::{api::ids, context::Context, limiter::issuers::Permit};
 use crate::{
     credential::{Credential, Key, Lent, Proof, binding},
     http::Manner,
@@ -66,7 +66,7 @@ pub(in crate::controller) async fn acquire(
     if let Grant::Static(fixed) = &credential.grant {
         let read = match first {
             Some(read) => read,
-            None => materials::read(context, credential, None).await?,
+            None => material::read(context, credential, None).await?,
         };
         let token = static_token(&fixed.scheme, &read, context.clock.now())?;
         return Ok(acquired(
@@ -79,7 +79,7 @@ pub(in crate::controller) async fn acquire(
     let endpoint = endpoint(context, credential).await;
     let endpoint = endpoint.inspect_err(|refusal| {
         if is_silence(refusal) {
-            context.gate.unanswered(credential);
+            context.limiter.unanswered(credential);
         }
     })?;
     let not_working = |mark: SourceMark, refusal: &Refusal, fingerprint: Option<String>| {
@@ -108,7 +108,7 @@ pub(in crate::controller) async fn acquire(
         };
         let read = match first.take_if(matches) {
             Some(read) => Ok(read),
-            None => materials::read(context, credential, source).await,
+            None => material::read(context, credential, source).await,
         };
         let checked = read.and_then(|read| read.may_post(credential, &endpoint).map(|()| read));
         let read = match checked {
@@ -207,7 +207,7 @@ async fn unless_moved(
     refusal: Refusal,
 ) -> Refusal {
     let lasting = refusal.until_change || refusal.retry_at.is_some();
-    let doubted = context.endpoints.is_doubted(&credential.issuer.id);
+    let doubted = context.discovery.is_doubted(&credential.issuer.id);
     if lasting || !doubted || !discovery::disproves(&refusal) {
         return refusal;
     }
@@ -328,7 +328,7 @@ pub(in crate::controller) async fn endpoint(
         Some(endpoint) => Ok(endpoint),
         None => {
             context
-                .endpoints
+                .discovery
                 .discovered(&context.http, &credential.issuer, context.clock.as_ref())
                 .await
         }
@@ -402,7 +402,7 @@ async fn exchange(
         fingerprint.to_owned(),
         credential.issuer.version.clone(),
     );
-    context.flights.join(key, flight).await
+    context.single_flight.run(key, flight).await
 }
 
 /// The Azure Arc agent answers the first request with a challenge, the second with a token.
@@ -496,19 +496,19 @@ pub(in crate::controller) async fn ask(
     if let Err(refusal) = &result
         && let Some(pause) = pause(refusal)
     {
-        context.gate.pause(credential, pause);
+        context.limiter.pause(credential, pause);
     }
     if let Err(refusal) = &result
         && discovery::disproves(refusal)
     {
-        context.endpoints.doubt(&credential.issuer.id);
+        context.discovery.doubt(&credential.issuer.id);
     }
     let well = |r: &Refusal| !matches!(r.class, Class::Throttled | Class::Transient);
     match &result {
-        Err(refusal) if is_silence(refusal) => context.gate.unanswered(credential),
+        Err(refusal) if is_silence(refusal) => context.limiter.unanswered(credential),
         Err(refusal) if refusal.stage == Stage::Own => {}
-        Err(refusal) => context.gate.answered(credential, well(refusal)),
-        Ok(_) => context.gate.answered(credential, true),
+        Err(refusal) => context.limiter.answered(credential, well(refusal)),
+        Ok(_) => context.limiter.answered(credential, true),
     }
     Came { granted, result }
 }

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 use super::{
     acquire::{Acquired, Came, ask, build, not_leading},
-    materials::{Read, StateSecret},
+    material::{Read, StateSecret},
     orphans,
     state_secret::{self, PATIENCE as STORING, Stored},
 };
 use crate::controller::{
     api::calls::{DEADLINE, Trouble},
     context::{Context, lock},
-    limiter::gate::Permit,
+    limiter::issuers::Permit,
 };
 use crate::{
     api::names,

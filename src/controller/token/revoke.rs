@@ -12,14 +12,14 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
     acquire,
-    materials::{self, denied},
+    material::{self, denied},
 };
 use crate::controller::{
     api::{calls::call, ids},
     context::{Context, Revocable, key_of},
-    limiter::lanes::Lanes,
+    limiter::namespaces::NamespaceLimiter,
     reconcile::execute::{is_gone, uid_of_name},
-    target::write::secret_digest,
+    target::publish::secret_digest,
 };
 use crate::{
     api::{ApiCredential, IssuerRef},
@@ -36,14 +36,14 @@ use crate::{
 /// Revocations under way at once: a deleted namespace may bring thousands.
 const AT_ONCE: usize = 16;
 /// Of these, of one namespace: its issuer may never answer.
-const IN_A_LANE: usize = 4;
+const IN_A_NAMESPACE: usize = 4;
 /// A revocation that has waited for so long for its turn is given up: behind an endpoint that never answers, thousands would
 /// wait for hours, with their tokens, and be lost at the next restart anyway.
 const BACKLOG: Duration = Duration::from_mins(10);
 /// So many wait at once; what exceeds it is given up.
 const WAITING: usize = 2_000;
 /// Of these, of one namespace: it holds up nobody but itself.
-const WAITING_IN_A_LANE: usize = 500;
+const WAITING_IN_A_NAMESPACE: usize = 500;
 /// One revocation with all its reads.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -101,18 +101,18 @@ async fn in_turn<G, F>(
 ) where
     F: Future<Output = Result<(), String>>,
 {
-    let lanes = Lanes::new(AT_ONCE, IN_A_LANE);
-    let rooms = Lanes::new(WAITING, WAITING_IN_A_LANE);
+    let limiter = NamespaceLimiter::new(AT_ONCE, IN_A_NAMESPACE);
+    let waiting = NamespaceLimiter::new(WAITING, WAITING_IN_A_NAMESPACE);
     gone.for_each_concurrent(None, |(key, gone)| {
-        let (lanes, work, tell) = (lanes.clone(), &work, &tell);
-        let room = rooms.try_turn(&key.namespace);
+        let (limiter, work, tell) = (limiter.clone(), &work, &tell);
+        let place = waiting.try_acquire(&key.namespace);
         async move {
-            let turn = async {
-                let room = room?;
-                let turn = tokio::time::timeout(BACKLOG, lanes.turn(&key.namespace)).await;
-                Some((turn.ok()?, room))
+            let permit = async {
+                let place = place?;
+                let permit = tokio::time::timeout(BACKLOG, limiter.acquire(&key.namespace)).await;
+                Some((permit.ok()?, place))
             };
-            let Some(_turn) = turn.await else {
+            let Some(_permit) = permit.await else {
                 drop(gone);
                 return tell(&key, &End::GivenUp);
             };
@@ -179,7 +179,7 @@ async fn attempt(
     };
     let proofs = crate::controller::reconcile::observe::sources(context, credential);
     let present = proofs.iter().find(|s| s.present.is_some());
-    let mut read = materials::read(context, credential, present).await?;
+    let mut read = material::read(context, credential, present).await?;
     read.may_post(credential, &endpoint)?;
     read.may_post(credential, &place)?;
     let (token, kind) = if let (Grant::RefreshToken(_), Some(refresh_token)) =
@@ -352,10 +352,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn ten_thousand_deletions_behind_a_silent_endpoint_end_within_minutes() {
         let (ends, took, most) = deletions(&[("a", 10_000)], "").await;
-        assert!(most <= WAITING_IN_A_LANE, "{most} deleted objects are held");
+        assert!(
+            most <= WAITING_IN_A_NAMESPACE,
+            "{most} deleted objects are held"
+        );
         assert!(took <= BACKLOG + DEADLINE, "{took:?}");
         let tried = count(&ends, "a", &End::TookTooLong);
-        // In each half minute as many as a lane is wide.
+        // In each half minute as many as a namespace may have.
         assert!((80..=84).contains(&tried), "{ends:?}");
         assert_eq!(count(&ends, "a", &End::GivenUp), 10_000 - tried);
     }

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{materials::StateSecret, refresh::Answered};
+use super::{material::StateSecret, refresh::Answered};
 use crate::controller::{
     api::calls::{Trouble, call, call_heard},
     context::{Context, lock},

@@ -1,5 +1,5 @@
-//! Equal requests that are in flight at the same time are sent once. Equal means: same namespace, same request,
-//! same secret; so nobody is handed a token that he could not have asked for himself.
+//! Equal requests in flight are sent once. Equal means: same namespace, same request, same secret. So no credential gets a
+//! token that it could not have requested itself.
 
 use std::{
     collections::HashMap,
@@ -14,46 +14,46 @@ use futures::{
 
 use crate::oauth::{Class, Refusal, Token};
 
-type Flight = Shared<BoxFuture<'static, Result<Arc<Token>, Refusal>>>;
+type Call = Shared<BoxFuture<'static, Result<Arc<Token>, Refusal>>>;
 
 /// Namespace, request digest with secret, issuer version.
-pub(in crate::controller) type FlightKey = (String, String, String);
+pub(in crate::controller) type RequestKey = (String, String, String);
 
 /// Requests in flight.
 #[derive(Default)]
-pub(in crate::controller) struct Flights {
-    open: Mutex<HashMap<FlightKey, Flight>>,
+pub(in crate::controller) struct SingleFlight {
+    open: Mutex<HashMap<RequestKey, Call>>,
 }
 
-impl Flights {
-    /// Joins an equal request, or starts this one. A task of its own carries it, so that it lands even if the one
-    /// who started it is cancelled.
-    pub(in crate::controller) async fn join(
+impl SingleFlight {
+    /// Waits for an equal request in flight, or starts this one. It runs in a task of its own: it ends even if its
+    /// caller is cancelled.
+    pub(in crate::controller) async fn run(
         self: &Arc<Self>,
-        key: FlightKey,
+        key: RequestKey,
         request: impl Future<Output = Result<Token, Refusal>> + Send + 'static,
     ) -> Result<Arc<Token>, Refusal> {
-        let flight = {
+        let call = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(flight) = open.get(&key) {
-                flight.clone()
+            if let Some(call) = open.get(&key) {
+                call.clone()
             } else {
-                let (flights, done) = (Arc::clone(self), key.clone());
+                let (calls, done) = (Arc::clone(self), key.clone());
                 let task = tokio::spawn(async move {
                     let result = request.await.map(Arc::new);
-                    flights
+                    calls
                         .open
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .remove(&done);
                     result
                 });
-                let (flights, done) = (Arc::clone(self), key.clone());
-                let flight = async move {
+                let (calls, done) = (Arc::clone(self), key.clone());
+                let call = async move {
                     if let Ok(result) = task.await {
                         return result;
                     }
-                    flights
+                    calls
                         .open
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -63,10 +63,10 @@ impl Flights {
                 }
                 .boxed()
                 .shared();
-                open.insert(key, flight.clone());
-                flight
+                open.insert(key, call.clone());
+                call
             }
         };
-        flight.await
+        call.await
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::{
 use kube::Api;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{account_token::account_token, identity};
+use super::{identity, service_account_token::account_token};
 use crate::controller::{
     api::calls::{Trouble, call},
     context::Context,

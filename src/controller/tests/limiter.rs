@@ -1,4 +1,4 @@
-//! The gate's times are those of a monotonic clock: a wall clock that is set back holds nobody up.
+//! The limiter's times are those of a monotonic clock: a wall clock that is set back delays no request.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     controller::{
         context::Triggers,
-        limiter::gate::{Admission, Gate},
+        limiter::issuers::{Admission, IssuerLimiter},
     },
     credential::{Credential, Key},
     fixtures::{at, credential_with},
@@ -59,10 +59,10 @@ async fn a_place_of_one_who_never_comes_goes_on_in_seconds_whatever_the_wall_clo
         let (triggers, woken) = Triggers::new();
         let mut woken = UnboundedReceiverStream::new(woken);
         let clock = Arc::<Set>::default();
-        let gate = Gate::new(triggers, Arc::<Set>::clone(&clock), 1);
-        let runs = tokio::spawn(Arc::clone(&gate).run());
+        let limiter = IssuerLimiter::new(triggers, Arc::<Set>::clone(&clock), 1);
+        let runs = tokio::spawn(Arc::clone(&limiter).run());
         let credential = credential();
-        let enter = |name| gate.enter(&credential, &key(name), urgency(), false);
+        let enter = |name| limiter.enter(&credential, &key(name), urgency(), false);
         let Admission::Go(permit) = enter("first") else {
             panic!("nobody is there");
         };
@@ -93,13 +93,13 @@ async fn the_rate_of_an_issuer_goes_on_whatever_the_wall_clock_does() {
         let (triggers, woken) = Triggers::new();
         let mut woken = UnboundedReceiverStream::new(woken);
         let clock = Arc::<Set>::default();
-        let gate = Gate::new(triggers, Arc::<Set>::clone(&clock), 1_000);
-        let runs = tokio::spawn(Arc::clone(&gate).run());
+        let limiter = IssuerLimiter::new(triggers, Arc::<Set>::clone(&clock), 1_000);
+        let runs = tokio::spawn(Arc::clone(&limiter).run());
         let credential = credential();
         let mut went = 0;
         let waits = loop {
             let name = format!("c{went}");
-            match gate.enter(&credential, &key(&name), urgency(), false) {
+            match limiter.enter(&credential, &key(&name), urgency(), false) {
                 Admission::Go(permit) => {
                     // It ends at once: only the rate limits.
                     drop(permit);
@@ -124,11 +124,11 @@ async fn a_pause_ends_in_its_time_and_is_told_by_the_clock_that_people_see() {
     for step in STEPS {
         let (triggers, _woken) = Triggers::new();
         let clock = Arc::<Set>::default();
-        let gate = Gate::new(triggers, Arc::<Set>::clone(&clock), 4);
+        let limiter = IssuerLimiter::new(triggers, Arc::<Set>::clone(&clock), 4);
         let credential = credential();
-        let enter = || gate.enter(&credential, &key("c"), urgency(), false);
+        let enter = || limiter.enter(&credential, &key("c"), urgency(), false);
         assert!(matches!(enter(), Admission::Go(_)));
-        gate.pause(&credential, Duration::from_mins(10));
+        limiter.pause(&credential, Duration::from_mins(10));
         clock.0.fetch_add(step, Ordering::SeqCst);
         tokio::time::advance(Duration::from_mins(4)).await;
         let Admission::Paused(until) = enter() else {
@@ -150,20 +150,20 @@ async fn a_pause_ends_in_its_time_and_is_told_by_the_clock_that_people_see() {
 #[tokio::test(start_paused = true)]
 async fn a_deleted_issuer_takes_its_pauses_along() {
     let (triggers, _woken) = Triggers::new();
-    let gate = Gate::new(triggers, Arc::<Set>::default(), 4);
+    let limiter = IssuerLimiter::new(triggers, Arc::<Set>::default(), 4);
     let credential = credential();
-    let enter = || gate.enter(&credential, &key("c"), urgency(), false);
+    let enter = || limiter.enter(&credential, &key("c"), urgency(), false);
     assert!(matches!(enter(), Admission::Go(_)));
-    gate.pause(&credential, Duration::from_hours(1));
+    limiter.pause(&credential, Duration::from_hours(1));
     assert!(matches!(enter(), Admission::Paused(_)));
     let named = |kind, namespace: &str, name: &str| (kind, namespace.to_owned(), name.to_owned());
     for other in [
         named(IssuerKind::ClusterTokenIssuer, "", "fabrikam"),
         named(IssuerKind::TokenIssuer, "secops", "contoso"),
     ] {
-        gate.forget_issuer(&other);
+        limiter.forget_issuer(&other);
         assert!(matches!(enter(), Admission::Paused(_)), "{other:?}");
     }
-    gate.forget_issuer(&named(IssuerKind::ClusterTokenIssuer, "", "contoso"));
+    limiter.forget_issuer(&named(IssuerKind::ClusterTokenIssuer, "", "contoso"));
     assert!(matches!(enter(), Admission::Go(_)));
 }

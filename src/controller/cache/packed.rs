@@ -26,7 +26,7 @@ const LIKENESS: &[u8] = br#""correlationId":","traceId":","httpStatus":200,"erro
 /// A credential as the store has it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "ApiCredential")]
-pub(in crate::controller) struct Kept {
+pub(in crate::controller) struct PackedCredential {
     /// Why its spec is not known. Then the body has its metadata and status alone.
     flaw: Option<Arc<Flaw>>,
     /// Namespace and name alone: what kube's store and queue go by, and copy.
@@ -55,7 +55,7 @@ pub(in crate::controller) struct Shown {
     pub(in crate::controller) proof_expires_at: Option<i64>,
 }
 
-impl Kept {
+impl PackedCredential {
     /// The credential, unpacked; none if its spec is not known.
     pub(in crate::controller) fn open(&self) -> Option<ApiCredential> {
         if self.flaw.is_some() {
@@ -104,10 +104,12 @@ impl Kept {
 }
 
 /// What the store is told.
-pub(in crate::controller) fn at_rest(event: &Event<Readable<ApiCredential>>) -> Event<Kept> {
+pub(in crate::controller) fn packed_event(
+    event: &Event<Readable<ApiCredential>>,
+) -> Event<PackedCredential> {
     let kept = |object: &Readable<ApiCredential>| match &object.0 {
-        Ok(object) => Kept::from(object),
-        Err(unusable) => Kept::from(unusable.as_ref()),
+        Ok(object) => PackedCredential::from(object),
+        Err(unusable) => PackedCredential::from(unusable.as_ref()),
     };
     match event {
         Event::Init => Event::Init,
@@ -131,7 +133,7 @@ pub(in crate::controller) fn stand_in(unusable: &Unusable) -> ApiCredential {
     }
 }
 
-impl From<&Unusable> for Kept {
+impl From<&Unusable> for PackedCredential {
     fn from(unusable: &Unusable) -> Self {
         // Its spec is never acted on, see `open`.
         let mut kept = Self::from(stand_in(unusable));
@@ -143,7 +145,7 @@ impl From<&Unusable> for Kept {
     }
 }
 
-impl From<&ApiCredential> for Kept {
+impl From<&ApiCredential> for PackedCredential {
     fn from(object: &ApiCredential) -> Self {
         let meta = &object.metadata;
         let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
@@ -164,13 +166,13 @@ impl From<&ApiCredential> for Kept {
     }
 }
 
-impl From<ApiCredential> for Kept {
+impl From<ApiCredential> for PackedCredential {
     fn from(object: ApiCredential) -> Self {
         Self::from(&object)
     }
 }
 
-impl Resource for Kept {
+impl Resource for PackedCredential {
     type DynamicType = ();
     type Scope = <ApiCredential as Resource>::Scope;
 
@@ -291,7 +293,7 @@ mod tests {
     fn what_is_kept_comes_out_as_it_was() {
         for status in [json!(null), json!({}), told()] {
             let object = object(&status);
-            let kept = Kept::from(&object);
+            let kept = PackedCredential::from(&object);
             assert_eq!(kept.open().as_ref(), Some(&object));
             assert_eq!(
                 (&*kept.uid, &*kept.version),
@@ -306,7 +308,7 @@ mod tests {
             let mut json = serde_json::to_value(object).unwrap();
             json["spec"] = json!({ "target": version });
             json["metadata"]["resourceVersion"] = json!(version);
-            Kept::from(
+            PackedCredential::from(
                 Readable::<ApiCredential>::read(json.to_string().as_bytes())
                     .unwrap()
                     .0
@@ -323,17 +325,17 @@ mod tests {
         assert_eq!(stand_in.metadata.uid, object.metadata.uid);
         assert!(kept.shown.published);
         // It triggers when it becomes so, and not with each status.
-        assert!(!Kept::from(&object).asks_the_same(&kept));
+        assert!(!PackedCredential::from(&object).asks_the_same(&kept));
         assert!(unusable(&object, "4713").asks_the_same(&kept));
     }
 
     #[test]
     fn a_body_that_is_spoilt_is_no_credential() {
-        let kept = Kept::from(object(&told()));
+        let kept = PackedCredential::from(object(&told()));
         for cut in 0..kept.body.len() {
             let body = Arc::from(&kept.body[..cut]);
             assert!(
-                Kept {
+                PackedCredential {
                     body,
                     ..kept.clone()
                 }
@@ -348,7 +350,7 @@ mod tests {
     fn it_is_small() {
         let object = object(&told());
         let json = serde_json::to_vec(&object).unwrap();
-        let kept = Kept::from(&object);
+        let kept = PackedCredential::from(&object);
         assert!(
             kept.body.len() * 2 < json.len(),
             "{} of {}",
@@ -359,12 +361,12 @@ mod tests {
 
     #[test]
     fn metrics_need_not_open_it() {
-        let shown = Kept::from(object(&told())).shown;
+        let shown = PackedCredential::from(object(&told())).shown;
         assert!(shown.published && shown.permissions_missing);
         assert_eq!((shown.ready, shown.proof_ended), (Some(true), Some(true)));
         assert_eq!(shown.expires_at, Some(1_785_150_001));
         assert_eq!(shown.proof_expires_at, Some(1_782_864_000));
-        let shown = Kept::from(object(&json!({}))).shown;
+        let shown = PackedCredential::from(object(&json!({}))).shown;
         assert_eq!(
             (shown.ready, shown.published, shown.expires_at),
             (None, false, None)
@@ -373,11 +375,11 @@ mod tests {
 
     #[test]
     fn only_what_a_look_is_for_wakes() {
-        let first = Kept::from(object(&told()));
+        let first = PackedCredential::from(object(&told()));
         let with = |change: &dyn Fn(&mut ApiCredential)| {
             let mut object = object(&json!({}));
             change(&mut object);
-            first.asks_the_same(&Kept::from(&object))
+            first.asks_the_same(&PackedCredential::from(&object))
         };
         assert!(
             with(&|o| o.metadata.resource_version = Some("4712".to_owned())),

@@ -1,4 +1,4 @@
-//! The shell around [`crate::issuer::limiter`]: time, a lock, and a task that calls those who wait.
+//! The shell around [`crate::issuer::limiter`]: time, a lock, and a task that dequeues waiting credentials.
 
 use std::{
     sync::{Arc, Mutex},
@@ -23,13 +23,13 @@ use crate::{
 
 /// State that has no effect any more is dropped this often.
 const TIDY: Duration = Duration::from_mins(1);
-/// The timer that calls those who wait is never shorter: the grain of the rate limit.
+/// The timer of the queue is never shorter: the resolution of the rate limit.
 const GRAIN: Duration = Duration::from_millis(2);
 
-/// Who may ask an issuer now.
-pub(in crate::controller) struct Gate {
+/// The rate limiters of all issuers, and the queue before them.
+pub(in crate::controller) struct IssuerLimiter {
     limiter: Mutex<Limiter<IssuerId, Key>>,
-    /// Somebody waits, or something changed for those who do.
+    /// A credential waits, or something changed for one that waits.
     changed: Notify,
     triggers: Triggers,
     clock: Arc<dyn Clock>,
@@ -37,23 +37,23 @@ pub(in crate::controller) struct Gate {
     began: Instant,
 }
 
-/// What asking came to.
+/// The answer to a credential that wants to send a request.
 pub(in crate::controller) enum Admission {
-    /// Ask the issuer; dropping the permit ends the request.
+    /// Send it. Dropping the permit ends the request.
     Go(Permit),
-    /// In line; a trigger will come.
+    /// Queued; a trigger will come.
     Wait,
-    /// The issuer asked to be left alone until then.
+    /// The issuer has asked for a pause until then.
     Paused(Timestamp),
 }
 
-/// The right to one request.
+/// A permit for one request.
 pub(in crate::controller) struct Permit {
-    gate: Arc<Gate>,
+    limiter: Arc<IssuerLimiter>,
     grant: Grant<IssuerId>,
 }
 
-/// Who asks, at the issuer.
+/// The client of the request, as the issuer knows it.
 fn client(credential: &Credential) -> Client {
     Client {
         namespace: credential.namespace.clone(),
@@ -61,7 +61,7 @@ fn client(credential: &Credential) -> Client {
     }
 }
 
-impl Gate {
+impl IssuerLimiter {
     pub(in crate::controller) fn new(
         triggers: Triggers,
         clock: Arc<dyn Clock>,
@@ -100,7 +100,7 @@ impl Gate {
         self.call(&called);
         match entry {
             Entry::Go(grant) => Admission::Go(Permit {
-                gate: Arc::clone(self),
+                limiter: Arc::clone(self),
                 grant,
             }),
             Entry::Wait => Admission::Wait,
@@ -152,7 +152,7 @@ impl Gate {
         limiter.sizes()
     }
 
-    /// Calls those who wait, for ever. Sleeps until the next one may come by time alone.
+    /// Dequeues, for ever. Sleeps until time alone lets the next one through.
     pub(in crate::controller) async fn run(self: Arc<Self>) {
         loop {
             let now = self.began.elapsed();
@@ -181,8 +181,8 @@ impl Gate {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let now = self.gate.began.elapsed();
-        let called = lock(&self.gate.limiter).leave(&self.grant, now);
-        self.gate.call(&called);
+        let now = self.limiter.began.elapsed();
+        let called = lock(&self.limiter.limiter).leave(&self.grant, now);
+        self.limiter.call(&called);
     }
 }

@@ -63,7 +63,7 @@ struct Found {
 
 /// What was discovered, by issuer.
 #[derive(Default)]
-pub(in crate::controller) struct Endpoints {
+pub(in crate::controller) struct DiscoveryCache {
     slots: Mutex<HashMap<IssuerId, Slot>>,
     /// Issuers whose endpoint proved wrong after their document was read.
     doubted: Mutex<HashSet<IssuerId>>,
@@ -74,7 +74,7 @@ pub(in crate::controller) struct Endpoints {
     moved: Mutex<Option<mpsc::UnboundedSender<IssuerName>>>,
 }
 
-impl Endpoints {
+impl DiscoveryCache {
     /// Forgets an issuer that is gone.
     pub(in crate::controller) fn forget(&self, issuer: &IssuerId) {
         lock(&self.slots).remove(issuer);
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn only_an_issuer_that_was_read_is_doubted_and_one_that_is_gone_is_forgotten() {
-        let endpoints = Endpoints::default();
+        let endpoints = DiscoveryCache::default();
         let id = IssuerId::Inline("tenant".to_owned());
         endpoints.doubt(&id);
         assert!(!endpoints.is_doubted(&id));
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_server_is_reached_for_whoever_trusts_the_same_there() {
-        let endpoints = Endpoints::default();
+        let endpoints = DiscoveryCache::default();
         let issuer = crate::fixtures::issuer();
         let key = |change: fn(&mut Issuer), origin: &str| {
             let mut issuer = issuer.clone();

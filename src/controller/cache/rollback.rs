@@ -1,6 +1,6 @@
-//! Notices a store that went back in time: somebody has put a backup of etcd in its place. What is known here is then
-//! the truth of another world, and the watches go on from a version of its future: they are silent until that version
-//! comes round again, and never tell what changed before it. So the process ends, and the next one reads what there is.
+//! Detects that etcd was restored from a backup. The resourceVersions of the cache are then ahead of the server: the
+//! watches deliver nothing until the server has caught up, and never what changed before. So the process ends, and the
+//! next one lists again.
 
 use std::{
     sync::{
@@ -16,38 +16,38 @@ use tokio::sync::Notify;
 use crate::api::ApiCredential;
 use crate::controller::{api::calls::call, context::Context};
 
-/// Between two looks while nothing raises a doubt. A backup that is older than this is noticed also where nothing of
+/// Between two checks while no watch breaks. A restored backup that is older than this is detected even if nothing of
 /// ours has changed since it was made.
 const PERIOD: Duration = Duration::from_mins(1);
-/// After a look that was not answered, at first and at most.
+/// After a check that was not answered: the first wait and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 
-/// How far the store is known to have come.
+/// The highest resourceVersion of a credential that was seen.
 #[derive(Default)]
-pub(in crate::controller) struct Head {
+pub(in crate::controller) struct HighWaterMark {
     version: AtomicU64,
-    doubt: Notify,
+    suspected: Notify,
 }
 
-impl Head {
+impl HighWaterMark {
     /// A credential was seen at this version.
-    pub(in crate::controller) fn saw(&self, version: Option<&str>) {
+    pub(in crate::controller) fn advance(&self, version: Option<&str>) {
         if let Some(version) = version.and_then(|v| v.parse().ok()) {
             self.version.fetch_max(version, Ordering::Relaxed);
         }
     }
 
-    /// A watch broke. Nobody puts a backup back without that.
-    pub(in crate::controller) fn doubt(&self) {
-        self.doubt.notify_one();
+    /// A watch broke. No backup is restored without that.
+    pub(in crate::controller) fn suspect(&self) {
+        self.suspected.notify_one();
     }
 }
 
-/// Ends when the store has gone back.
+/// Ends when the server has gone back.
 pub(in crate::controller) async fn watch(context: Arc<Context>) {
     loop {
         tokio::select! {
-            () = context.head.doubt.notified() => {}
+            () = context.high_water_mark.suspected.notified() => {}
             () = tokio::time::sleep(PERIOD) => {}
         }
         let mut pause = AGAIN.0;
@@ -66,7 +66,7 @@ pub(in crate::controller) async fn watch(context: Arc<Context>) {
 /// newest state, whatever server answers; versions of one kind only grow (KEP-5504).
 async fn went_back(context: &Context) -> Option<bool> {
     // Before the question: what comes meanwhile may be newer than its answer.
-    let known = context.head.version.load(Ordering::Relaxed);
+    let known = context.high_water_mark.version.load(Ordering::Relaxed);
     let client = || context.client.clone();
     let places: Vec<Api<ApiCredential>> = match context.settings.scope.names() {
         None => vec![Api::all(client())],
@@ -81,7 +81,7 @@ async fn went_back(context: &Context) -> Option<bool> {
         .await;
         let Ok(list) = list else { continue };
         let version = list.metadata.resource_version;
-        context.head.saw(version.as_deref());
+        context.high_water_mark.advance(version.as_deref());
         let now = version.and_then(|v| v.parse::<u64>().ok());
         let back = now.is_some_and(|now| now < known);
         if back {

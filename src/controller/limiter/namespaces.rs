@@ -1,0 +1,97 @@
+//! A concurrency limit for each namespace, for work that waits for issuers: a namespace whose issuers never answer delays
+//! no other.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::controller::context::lock;
+
+/// Limits of each namespace and of all together. A semaphore exists while it is in use.
+#[derive(Clone)]
+pub(in crate::controller) struct NamespaceLimiter {
+    by_namespace: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
+    all: Arc<Semaphore>,
+    each: usize,
+}
+
+/// Permits of the namespace and of all, until it is dropped.
+pub(in crate::controller) struct NamespacePermit(
+    #[expect(dead_code, reason = "held, not read")] [Option<OwnedSemaphorePermit>; 2],
+);
+
+impl NamespaceLimiter {
+    /// `all` at once, `each` of them in one namespace.
+    pub(in crate::controller) fn new(all: usize, each: usize) -> Self {
+        Self {
+            by_namespace: Arc::default(),
+            all: Arc::new(Semaphore::new(all)),
+            each,
+        }
+    }
+
+    /// A permit of a namespace, if there is one at once.
+    pub(in crate::controller) fn try_acquire(&self, namespace: &str) -> Option<NamespacePermit> {
+        let own = self.semaphore(namespace);
+        let own = own.try_acquire_owned().ok()?;
+        let of_all = match namespace {
+            "" => None,
+            _ => Some(Arc::clone(&self.all).try_acquire_owned().ok()?),
+        };
+        Some(NamespacePermit([Some(own), of_all]))
+    }
+
+    /// Waits for a permit of a namespace. Cluster-scoped work has the empty name: it is limited on its own, and takes no
+    /// permit of `all`.
+    pub(in crate::controller) async fn acquire(&self, namespace: &str) -> NamespacePermit {
+        let own = self.semaphore(namespace);
+        // Neither is ever closed.
+        let own = own.acquire_owned().await.ok();
+        let of_all = if namespace.is_empty() {
+            None
+        } else {
+            Arc::clone(&self.all).acquire_owned().await.ok()
+        };
+        NamespacePermit([own, of_all])
+    }
+
+    fn semaphore(&self, namespace: &str) -> Arc<Semaphore> {
+        let mut all = lock(&self.by_namespace);
+        all.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
+        let semaphore = all.entry(namespace.to_owned());
+        Arc::clone(semaphore.or_insert_with(|| Arc::new(Semaphore::new(self.each))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_namespace_waits_for_itself_and_the_cluster_for_no_namespace() {
+        let limiter = NamespaceLimiter::new(6, 2);
+        let mut permits = vec![limiter.acquire("a").await, limiter.acquire("a").await];
+        let mut late = Box::pin(limiter.acquire("a"));
+        assert!(
+            late.as_mut().now_or_never().is_none(),
+            "its namespace has none left"
+        );
+        for namespace in ["b", "b", "c", "c"] {
+            permits.push(limiter.acquire(namespace).now_or_never().unwrap());
+        }
+        let mut last = Box::pin(limiter.acquire("d"));
+        assert!(
+            last.as_mut().now_or_never().is_none(),
+            "all permits are taken"
+        );
+        assert!(limiter.acquire("").now_or_never().is_some());
+        permits.clear();
+        assert!(late.now_or_never().is_some());
+        assert!(last.now_or_never().is_some());
+    }
+}
