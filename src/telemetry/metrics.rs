@@ -1,4 +1,5 @@
-//! Metrics. Labels are enums; no name of an object ever labels a series here.
+//! Metrics of the operator. Label values come from fixed lists. Only the series for each credential, which are off if
+//! not enabled, have names of objects as labels.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct AskResult {
+struct ResultLabel {
     result: &'static str,
 }
 
@@ -65,39 +66,39 @@ pub struct CredentialLabel {
     pub name: String,
 }
 
-/// All counters of the process.
+/// The metrics of the process.
 pub struct Metrics {
     registry: Registry,
     reconciles: Family<Outcome, Counter>,
     reconcile_seconds: Histogram,
-    token_requests: Family<AskResult, Counter>,
+    token_requests: Family<ResultLabel, Counter>,
     token_request_seconds: Histogram,
     published: Family<Cause, Counter>,
     api_calls: Family<Call, Counter>,
     watch_errors: Family<Stream, Counter>,
-    revocations: Family<AskResult, Counter>,
+    revocations: Family<ResultLabel, Counter>,
     write_conflicts: Counter,
 }
 
-/// What is computed when somebody asks.
+/// Values that are computed for each scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Credentials that are ready, not ready, and not yet judged.
+    /// Credentials that are ready, not ready, and not yet reconciled.
     pub ready: [i64; 3],
-    /// Seconds by which the most overdue credential waits.
+    /// Seconds by which the most overdue reconciliation is late.
     pub overdue_seconds: i64,
-    /// Credentials whose client secret, certificate or static key nears its end, and has passed it.
-    pub proofs_ending: [i64; 2],
-    /// Credentials whose token lacks what it is expected to have.
+    /// Credentials whose client secret, certificate or static key expires soon, and has expired.
+    pub client_credentials_expiring: [i64; 2],
+    /// Credentials whose token lacks an expected permission.
     pub permissions_missing: i64,
     /// Objects whose spec cannot be used: credentials, issuers of namespaces, issuers of the cluster.
     pub unreadable: [i64; 3],
-    /// When each watch last brought anything, Unix seconds.
+    /// Time of the last event of each watch, Unix seconds.
     pub watches: Vec<(&'static str, i64)>,
-    /// End of each token, Unix seconds, if that is wanted.
+    /// Expiry of each token, Unix seconds. Empty unless series for each credential are enabled.
     pub expiries: Vec<(CredentialLabel, i64)>,
-    /// End of what proves each client, Unix seconds, if that is wanted.
-    pub proof_expiries: Vec<(CredentialLabel, i64)>,
+    /// Expiry of each client secret or certificate, Unix seconds. Empty unless series for each credential are enabled.
+    pub client_credential_expiries: Vec<(CredentialLabel, i64)>,
 }
 
 impl Default for Metrics {
@@ -119,52 +120,52 @@ impl Default for Metrics {
         };
         registry.register(
             "reconciles",
-            "Looks at credentials, by outcome",
+            "Number of reconciliations, by outcome",
             this.reconciles.clone(),
         );
         registry.register(
             "reconcile_seconds",
-            "Length of a look",
+            "Duration of a reconciliation in seconds",
             this.reconcile_seconds.clone(),
         );
         registry.register(
             "token_requests",
-            "Requests to issuers, by result",
+            "Number of token requests to issuers, by result",
             this.token_requests.clone(),
         );
         registry.register(
             "token_request_seconds",
-            "Length of a request",
+            "Duration of a token request in seconds",
             this.token_request_seconds.clone(),
         );
         registry.register(
             "tokens_published",
-            "Tokens written into Secrets, by cause",
+            "Number of tokens written into Secrets, by cause",
             this.published.clone(),
         );
         registry.register(
             "api_calls",
-            "Calls of the Kubernetes API beside watches",
+            "Number of Kubernetes API requests, without watches",
             this.api_calls.clone(),
         );
         registry.register(
             "watch_errors",
-            "Broken watches, by stream",
+            "Number of watches that ended with an error, by stream",
             this.watch_errors.clone(),
         );
         registry.register(
             "revocations",
-            "Tokens of deleted credentials, by what came of their revocation",
+            "Number of token revocations for deleted credentials, by result",
             this.revocations.clone(),
         );
         registry.register(
             "secret_write_conflicts",
-            "Writes of target Secrets that the API server refused because the Secret was not as expected",
+            "Number of writes of target Secrets that the API server rejected because of a conflict",
             this.write_conflicts.clone(),
         );
         registry.register(
             "log_lines_dropped",
-            "Log lines that nobody took: standard error was full or could not be written",
+            "Number of log lines that were dropped because standard error was blocked or full",
             lines::dropped(),
         );
         Self { registry, ..this }
@@ -172,45 +173,45 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A look at a credential has ended.
+    /// Counts a reconciliation.
     pub fn reconciled(&self, outcome: &'static str, took: Duration) {
         self.reconciles.get_or_create(&Outcome { outcome }).inc();
         self.reconcile_seconds.observe(took.as_secs_f64());
     }
 
-    /// An issuer has answered or not.
+    /// Counts a token request, whether it was answered or not.
     pub fn asked(&self, result: &'static str, took: Duration) {
         self.token_requests
-            .get_or_create(&AskResult { result })
+            .get_or_create(&ResultLabel { result })
             .inc();
         self.token_request_seconds.observe(took.as_secs_f64());
     }
 
-    /// A token stands in its Secret.
+    /// Counts a token that was written into its Secret.
     pub fn published(&self, why: &'static str) {
         self.published.get_or_create(&Cause { cause: why }).inc();
     }
 
-    /// A call of the Kubernetes API has ended.
+    /// Counts a Kubernetes API request.
     pub fn called(&self, operation: &'static str, result: &'static str) {
         self.api_calls
             .get_or_create(&Call { operation, result })
             .inc();
     }
 
-    /// A watch broke.
+    /// Counts a watch that ended with an error.
     pub fn watch_broke(&self, stream: &'static str) {
         self.watch_errors.get_or_create(&Stream { stream }).inc();
     }
 
-    /// A target Secret was not as expected when it was written.
+    /// Counts a conflict at the write of a target Secret.
     pub fn write_conflicted(&self) {
         self.write_conflicts.inc();
     }
 
-    /// A revocation has ended.
+    /// Counts a token revocation.
     pub fn revoked(&self, result: &'static str) {
-        self.revocations.get_or_create(&AskResult { result }).inc();
+        self.revocations.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Everything in the OpenMetrics text format.
@@ -233,7 +234,7 @@ fn gauges(snapshot: &Snapshot) -> Registry {
     for (label, count) in ["true", "false", "unknown"].into_iter().zip(snapshot.ready) {
         ready.get_or_create(&ReadyLabel { ready: label }).set(count);
     }
-    registry.register("credentials", "Credentials by their Ready condition", ready);
+    registry.register("credentials", "Number of credentials, by the status of their Ready condition", ready);
     let unreadable = Family::<KindLabel, Gauge>::default();
     for (kind, count) in ["ApiCredential", "TokenIssuer", "ClusterTokenIssuer"]
         .into_iter()
@@ -243,14 +244,14 @@ fn gauges(snapshot: &Snapshot) -> Registry {
     }
     registry.register(
         "unreadable_objects",
-        "Objects whose spec does not fit this version's CRD or is too large",
+        "Number of objects whose spec does not match the CRD of this version or is too large",
         unreadable,
     );
     let overdue = Gauge::<i64>::default();
     overdue.set(snapshot.overdue_seconds);
     registry.register(
         "overdue_seconds",
-        "How long the most overdue credential waits to be looked at",
+        "Seconds by which the most overdue reconciliation is late",
         overdue,
     );
     let watches = Family::<Stream, Gauge>::default();
@@ -259,26 +260,26 @@ fn gauges(snapshot: &Snapshot) -> Registry {
     }
     registry.register(
         "watch_last_event_timestamp_seconds",
-        "When a watch last brought anything",
+        "Unix time of the last event of a watch",
         watches,
     );
     let ending = Family::<StateLabel, Gauge>::default();
     for (state, count) in ["expiring", "expired"]
         .into_iter()
-        .zip(snapshot.proofs_ending)
+        .zip(snapshot.client_credentials_expiring)
     {
         ending.get_or_create(&StateLabel { state }).set(count);
     }
     registry.register(
         "client_credentials_ending",
-        "Credentials whose client secret, certificate or static key is about to end, or has",
+        "Number of credentials whose client secret, certificate or static key expires soon or has expired",
         ending,
     );
     let missing = Gauge::<i64>::default();
     missing.set(snapshot.permissions_missing);
     registry.register(
         "permissions_missing",
-        "Credentials whose token lacks what spec.expect asks for",
+        "Number of credentials whose token lacks a permission of spec.expect",
         missing,
     );
     let mut ends = |name, help, list: &[(CredentialLabel, i64)]| {
@@ -293,13 +294,13 @@ fn gauges(snapshot: &Snapshot) -> Registry {
     };
     ends(
         "token_expiry_timestamp_seconds",
-        "End of the token of a credential",
+        "Unix time at which the token of a credential expires",
         &snapshot.expiries,
     );
     ends(
         "client_credential_expiry_timestamp_seconds",
-        "End of the client secret or certificate of a credential",
-        &snapshot.proof_expiries,
+        "Unix time at which the client secret or certificate of a credential expires",
+        &snapshot.client_credential_expiries,
     );
     registry
 }

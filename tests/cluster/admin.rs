@@ -11,7 +11,7 @@ const COUNTED: [&str; 6] = [
     "apicred_tokens_published_total{cause=\"absent\"}",
     "apicred_token_requests_total{result=\"ok\"}",
     "apicred_api_calls_total{operation=\"create_secret\",result=\"ok\"}",
-    "apicred_reconciles_total{outcome=\"minted\"}",
+    "apicred_reconciles_total{outcome=\"renewed\"}",
     "apicred_reconcile_seconds_count",
     "apicred_token_request_seconds_count",
 ];

@@ -367,8 +367,8 @@ pub(in crate::controller) fn after_lost_status(lost: u32) -> Duration {
 
 const fn label(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Steady => "steady",
-        Outcome::Minted(_) => "minted",
+        Outcome::Steady => "unchanged",
+        Outcome::Minted(_) => "renewed",
         Outcome::Waiting { .. } => "waiting",
         Outcome::Queued { .. } => "queued",
         Outcome::Failed => "failed",

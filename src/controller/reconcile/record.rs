@@ -329,7 +329,7 @@ pub(in crate::controller) fn snapshot(
         let shown = &kept.shown;
         snapshot.ready[shown.ready.map_or(2, |ready| usize::from(!ready))] += 1;
         if let Some(ended) = shown.proof_ended {
-            snapshot.proofs_ending[usize::from(ended)] += 1;
+            snapshot.client_credentials_expiring[usize::from(ended)] += 1;
         }
         snapshot.permissions_missing += i64::from(shown.permissions_missing);
         if per_credential {
@@ -342,7 +342,7 @@ pub(in crate::controller) fn snapshot(
             };
             let of = |at: Option<i64>| at.map(|at| (label(), at));
             snapshot.expiries.extend(of(shown.expires_at));
-            snapshot.proof_expiries.extend(of(shown.proof_expires_at));
+            snapshot.client_credential_expiries.extend(of(shown.proof_expires_at));
         }
     }
     snapshot
