@@ -191,6 +191,50 @@ const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     (&["invalid_request"], false, &["invalid scope", "unknown scope", "scope is invalid", "scope is unknown"], Kind::Scope),
 ];
 
+/// Words of a server that has no code beside them, and the code that says the same, which the grants know as well; the
+/// first row of which each list has a phrase in the words.
+#[rustfmt::skip]
+const SPOKEN: &[(&[&[&str]], &str)] = &[
+    (&[&["dpop"]], "dpop_required"),
+    (&[&["too many", "rate limit", "rate-limit", "quota", "throttl", "slow down"]], "too_many_requests"),
+    (&[&["internal error", "internal server error", "temporarily unavailable", "try again later", "unexpected error has occurred"]], "server_error"),
+    (&[&["redirect_uri", "redirect uri", "redirect url", "redirecturi"]], "invalid_redirect_uri"),
+    (&[&["authentication method", "auth method", "auth_method"]], "invalid_client_authentication_method"),
+    (&[&["client_assertion", "client assertion"]], "invalid_client"),
+    (&[&["grant type", "grant_type", "grant-type", "granttype", " grant ", "the flow", "service account", "client credentials"], &["not allowed", "not authorized", "not authorised", "unauthorized", "not permitted", "not enabled", "disabled", "forbidden", "may not"]], "unauthorized_client"),
+    (&[&["grant type", "grant_type", "grant-type", "granttype"], &["missing", "required", "empty", "blank"]], "invalid_request"),
+    (&[&["grant type", "grant_type", "grant-type", "granttype"]], "unsupported_grant_type"),
+    (&[&["refresh token", "refresh_token", "refreshtoken"], &["invalid", "expired", "revoked", "unknown", "not found", "not valid", "not active", "inactive", "already", "no longer", "does not exist", "reuse"]], "invalid_refresh_token"),
+    (&[&["client", "application", "app "], &["disabled", "deactivated", "suspended", "inactive", "not active", "blocked"]], "client_disabled"),
+    (&[&["client_secret", "client secret", "clientsecret", "secret key", "client credentials", "client authentication", "authenticate client", "authenticating client", "authenticate the client"]], "invalid_client"),
+    (&[&["client", "application", "app_id", "appid"], &["unknown", "not found", "not exist", "doesn't exist", "no such", "cannot find", "could not find", "can't find", "not registered", "unregistered", "not recognized", "unrecognized"]], "unknown_client"),
+    (&[&["client_id", "client id", "clientid", "client identifier"]], "unknown_client"),
+    (&[&["invalid client", "bad client", "wrong client"]], "invalid_client"),
+    (&[&["client"], &["not allowed", "not authorized", "not authorised", "unauthorized", "not permitted", "not enabled", "lacks", "may not"]], "unauthorized_client"),
+    (&[&["scope"]], "invalid_scope"),
+    (&[&["audience", "resource parameter", "resource indicator", "unknown resource", "resource server", "invalid resource"]], "invalid_target"),
+    (&[&["subject_token", "subject token", "assertion", "jwt"]], "invalid_grant"),
+    (&[&["credential", "password", "username", "user name", "login failed", "authentication failed", "authentication failure", "not authenticated", "unauthenticated", "authentication required", "authentication is required"]], "invalid_credentials"),
+    (&[&["permission", "access denied", "access is denied", "forbidden", "not allowed", "not authorized", "not authorised", "not permitted"]], "access_denied"),
+    (&[&["parameter", "field", "request body", "content-type", "content type"]], "invalid_request"),
+];
+
+/// Is it a code of the table that is more exact than the words beside it? Frameworks answer `bad_request` for everything.
+pub(super) fn says_more_than_words(code: &str) -> bool {
+    let found = ERRORS.iter().find(|(errors, _)| errors.contains(&code));
+    found.is_some_and(|(_, kind)| *kind != Kind::Request || code == "invalid_request")
+}
+
+/// The code for what a server says without one. Statuses that are about the path or the service speak for themselves.
+pub(super) fn spoken(status: u16, words: &str) -> Option<&'static str> {
+    if !matches!(status, 200..=299 | 400..=403 | 422) {
+        return None;
+    }
+    let has = |all: &&[&str]| all.iter().any(|phrase| words.contains(phrase));
+    let row = SPOKEN.iter().find(|(lists, _)| lists.iter().all(has));
+    row.map(|(_, code)| *code)
+}
+
 /// By status where nothing else is known.
 #[rustfmt::skip]
 const STATUSES: &[(&[u16], Kind)] = &[
@@ -198,6 +242,7 @@ const STATUSES: &[(&[u16], Kind)] = &[
     (&[404, 405, 406, 410, 411, 415, 426], Kind::NoEndpoint),
     (&[407], Kind::ProxyAuth),
     (&[409, 421, 425], Kind::NotNow),
+    (&[422], Kind::Request),
     (&[413, 414, 431], Kind::TooLarge),
     (&[451], Kind::Legal),
     (&[495, 496], Kind::CertificateRefused),

@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Class, Grant, Need, RawAnswer, Refusal, SentSecrets, grant::JwtBearer, refused::words,
-    response::fields,
+    Class, Grant, Need, RawAnswer, Refusal, SentSecrets, grant::JwtBearer, response::fields,
+    told::told,
 };
 use crate::{
     credential::{Credential, Endpoint, Proof},
@@ -76,7 +76,8 @@ pub fn explained(
     }
     if credential.issuer.vouched {
         let parsed = fields(raw);
-        let words = parsed.as_ref().and_then(words);
+        let words = told(raw, parsed.as_ref());
+        let words = words.as_deref();
         let number = refusal.aadsts.map(|n| format!("AADSTS{n}: "));
         let words = words.map(|w| number.and_then(|n| w.strip_prefix(&n)).unwrap_or(w));
         refusal.detail.get_or_insert_default().said = words.and_then(|w| echo.quote(w));

@@ -37,6 +37,7 @@ mod stated;
 #[cfg(test)]
 mod tests;
 mod token;
+mod told;
 mod unread;
 
 pub use aadsts::LOOP;

@@ -12,8 +12,9 @@ use super::{
     grant::{Refused, User},
     lifetime::is_guid,
     managed_identity,
-    refusal::{Detail, MOST_DIGITS, error_code},
+    refusal::{Detail, MOST_DIGITS},
     response::retry_after,
+    told::{self, code, stated_code, words},
 };
 use crate::{
     credential::{Credential, Endpoint, Proof},
@@ -22,44 +23,6 @@ use crate::{
 
 /// Most numbers of one answer that are looked at.
 const MOST_NUMBERS: usize = 8;
-/// Most characters of the issuer's words that are looked at.
-const MOST_WORDS: usize = 1024;
-/// Fields that have the words, in the order of looking: RFC 6749, then Okta, Google and gateways, Zoom.
-const WORDS: [&str; 6] = [
-    "error_description",
-    "errorSummary",
-    "error_message",
-    "message",
-    "reason",
-    "detail",
-];
-/// The same inside of an object of the error: Google, Stripe, `ServiceNow`, JSON:API.
-const INNER_WORDS: [&str; 7] = [
-    "error_description",
-    "message",
-    "description",
-    "faultstring",
-    "detail",
-    "details",
-    "title",
-];
-/// Fields that have a code in place of `error`: Okta, `HubSpot`, Oracle.
-const CODES: [&str; 3] = ["error_code", "code", "status"];
-/// The same of AWS and `PayPal`, under names that say something else elsewhere.
-const RARE_CODES: [&str; 2] = ["__type", "name"];
-/// Codes that say no more than the status of the answer.
-const NO_CODES: [&str; 9] = [
-    "error",
-    "errors",
-    "fail",
-    "failed",
-    "failure",
-    "ko",
-    "nok",
-    "false",
-    "exception",
-];
-
 /// What an answer without a token means, with what is known of the credential.
 pub(super) fn refusal(
     raw: &RawAnswer,
@@ -69,14 +32,7 @@ pub(super) fn refusal(
 ) -> Refusal {
     let none = Map::new();
     let body = fields.unwrap_or(&none);
-    let error = word(body, "error").and_then(|code| {
-        // `INVALID_CLIENT`, `InvalidClient`, `Invalid client`, `invalid_client: some words`: the code of the table, which
-        // can be shown.
-        let head = code.split(':').next().unwrap_or_default();
-        error_code(&code).or_else(|| classes::known(&snake(&spaced(head))?).map(str::to_owned))
-    });
-    let other = error.is_none().then(|| code(body)).flatten();
-    let words = without_examples(&words(body).unwrap_or_default().to_lowercase());
+    let error = word(body, "error").and_then(|code| stated_code(&code));
     let number = aadsts_code(body);
     let by = gateway::by(
         raw.content_type.as_deref(),
@@ -84,9 +40,15 @@ pub(super) fn refusal(
         &raw.body,
         fields,
     );
+    let words = told::told(raw, fields).map(|words| without_examples(&words.to_lowercase()));
+    let words = words.unwrap_or_default();
+    let other = error.is_none().then(|| code(body)).flatten();
+    let guessed = || classes::spoken(raw.status, &words).filter(|_| by.is_none());
+    let known = |code: &&str| classes::says_more_than_words(code);
+    let stated = error.as_deref().or(other.as_deref());
     let seen = Seen {
         status: raw.status,
-        error: error.as_deref().or(other.as_deref()),
+        error: stated.filter(known).or_else(guessed).or(stated),
         code: number,
         words: &words,
         by,
@@ -285,89 +247,6 @@ fn client_refused(credential: &Credential) -> String {
     format!("check client.id and the {noun}{more}")
 }
 
-/// The issuer's own words, bounded, as they came.
-pub(super) fn words<'a>(fields: &'a Map<String, Value>) -> Option<&'a str> {
-    let of = |fields: &'a Map<String, Value>, names: &[&str]| {
-        names.iter().find_map(|name| get(fields, name)?.as_str())
-    };
-    let inside = || of(inner(fields)?, &INNER_WORDS);
-    let listed = || get(fields, "errors")?.as_array()?.first()?.as_str();
-    // Apigee has its words in the place of the code, with a code beside them.
-    let error = || {
-        get(fields, "error")?
-            .as_str()
-            .filter(|text| text.contains(' '))
-    };
-    let text = of(fields, &WORDS)
-        .or_else(inside)
-        .or_else(listed)
-        .or_else(error)?;
-    let end = text.char_indices().nth(MOST_WORDS);
-    Some(end.map_or(text, |(at, _)| &text[..at]))
-}
-
-/// A code that stands in the place of `error`: `E0000004`, `BAD_CLIENT_ID`, `NotAuthorizedException`. Never shown.
-fn code(fields: &Map<String, Value>) -> Option<String> {
-    let inside = inner(fields).into_iter().flat_map(|e| {
-        ["error", "status", "type", "code"]
-            .into_iter()
-            .filter_map(|name| get(e, name)?.as_str())
-    });
-    let direct = CODES.iter().filter_map(|name| get(fields, name)?.as_str());
-    let found = apigee(fields).or_else(|| inside.chain(direct).find_map(snake));
-    let rare = || {
-        let texts = RARE_CODES
-            .iter()
-            .filter_map(|name| fields.get(*name)?.as_str());
-        let mut codes = texts.filter_map(snake);
-        codes.find(|code| classes::known(code).is_some())
-    };
-    found.or_else(rare)
-}
-
-/// The object that describes an error, where `error` is no text: `error` itself, or the first of `errors`.
-fn inner(fields: &Map<String, Value>) -> Option<&Map<String, Value>> {
-    let one = get(fields, "error").and_then(Value::as_object);
-    let first = || match get(fields, "errors")? {
-        Value::Array(all) => all.first()?.as_object(),
-        other => other.as_object(),
-    };
-    let fault = || get(fields, "fault")?.as_object();
-    one.or_else(first).or_else(fault)
-}
-
-/// The code of Apigee's own token policy: `oauth.v2.InvalidClientIdentifier`, `oauth.v2.invalid_client-invalid_client_id`.
-fn apigee(fields: &Map<String, Value>) -> Option<String> {
-    let code = gateway::apigee_code(fields)?;
-    snake(code.split('-').next()?)
-}
-
-/// With an underscore for each blank and hyphen.
-fn spaced(text: &str) -> String {
-    let joined = |c: char| if c == ' ' || c == '-' { '_' } else { c };
-    text.trim().chars().map(joined).collect()
-}
-
-/// In lower case with underscores; `None` for what is no code.
-fn snake(text: &str) -> Option<String> {
-    let name = text.rsplit('#').next().unwrap_or(text);
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
-        return None;
-    }
-    let mut out = String::new();
-    let mut lower = false;
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && lower {
-            out.push('_');
-        }
-        lower = c.is_ascii_lowercase();
-        out.push(c.to_ascii_lowercase());
-    }
-    let says = out.bytes().any(|b| b.is_ascii_lowercase()) && !NO_CODES.contains(&&*out);
-    says.then_some(out)
-}
-
 /// The media type of an answer, if it is not what a token endpoint answers: a type and subtype as IANA has them.
 fn media_type(raw: &RawAnswer, by: Option<By>) -> Option<String> {
     let kind = raw.content_type.as_deref()?;
@@ -473,68 +352,6 @@ mod tests {
             ),
         ] {
             assert_eq!(aadsts_code(body.as_object().unwrap()), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn codes_of_products_are_found_where_they_stand() {
-        for (body, expected) in [
-            (json!({ "errorCode": "E0000004" }), Some("e0000004")),
-            (json!({ "status": "BAD_CLIENT_ID" }), Some("bad_client_id")),
-            (
-                json!({ "__type": "com.amazon#NotAuthorizedException" }),
-                Some("not_authorized_exception"),
-            ),
-            (
-                json!({ "error": { "code": 403, "status": "PERMISSION_DENIED" } }),
-                Some("permission_denied"),
-            ),
-            (
-                json!({ "error": { "type": "invalid_request_error" } }),
-                Some("invalid_request_error"),
-            ),
-            (
-                json!({ "status": 401, "type": "https://example.com/p" }),
-                None,
-            ),
-            (json!({ "code": "two words" }), None),
-            // Another case of the same name, and what says no more than the status.
-            (json!({ "ErrorCode": "E0000004" }), Some("e0000004")),
-            (
-                json!({ "Error_Code": "InvalidClient" }),
-                Some("invalid_client"),
-            ),
-            (json!({ "code": "401" }), None),
-            (json!({ "code": 401, "status": "error" }), None),
-            (
-                json!({ "status": "failure", "code": "NotAuthenticated" }),
-                Some("not_authenticated"),
-            ),
-            (
-                json!({ "name": "AUTHENTICATION_FAILURE" }),
-                Some("authentication_failure"),
-            ),
-            (json!({ "name": "NotFoundError", "status": 404 }), None),
-            (
-                json!({ "errors": [{ "code": "invalid_client", "detail": "no" }] }),
-                Some("invalid_client"),
-            ),
-            (
-                json!({ "errors": { "type": "invalid_grant" } }),
-                Some("invalid_grant"),
-            ),
-            (
-                json!({ "Error": { "Code": "AccessDenied" } }),
-                Some("access_denied"),
-            ),
-            (json!({ "errors": ["invalid_client"] }), None),
-            (json!({}), None),
-        ] {
-            assert_eq!(
-                code(body.as_object().unwrap()).as_deref(),
-                expected,
-                "{body}"
-            );
         }
     }
 }

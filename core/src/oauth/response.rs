@@ -119,6 +119,14 @@ fn body(raw: &RawAnswer) -> Result<Map<String, Value>, NotObject> {
         Ok(fields) => return Ok(fields),
         Err(what) => what,
     };
+    // Salesforce and others list their errors.
+    if not_object == NotObject::Other("list")
+        && !(200..=299).contains(&raw.status)
+        && let Ok(all) = serde_json::from_slice::<Vec<Value>>(&raw.body)
+        && let Some(Value::Object(first)) = all.into_iter().next()
+    {
+        return Ok(first);
+    }
     if not_object != NotObject::Text {
         return Err(not_object);
     }

@@ -61,7 +61,9 @@ impl Flow for Password {
 
     /// RFC 6749 section 5.2 has `invalid_grant` for a wrong password; servers say `invalid_request` and `access_denied`.
     fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
-        let wrong = refused.is(&["invalid_grant", "access_denied"]);
+        let wrong = refused.is(&["invalid_grant", "access_denied"])
+            || (refused.is(&["invalid_credentials"])
+                && refused.mentions(&["password", "username", "user name", "user credentials"]));
         let of_user = [
             "password",
             "username",
