@@ -122,6 +122,7 @@ fn message(data: &[u8]) -> Option<([u8; 4], RawAnswer)> {
             retry_after: header("retry-after"),
             challenge: header("www-authenticate"),
             date: header("date"),
+            location: header("location"),
             body: body.to_vec(),
         };
         return Some(([0, 1, sum, sum], answer));
@@ -139,6 +140,7 @@ fn message(data: &[u8]) -> Option<([u8; 4], RawAnswer)> {
         challenge: next(),
         content_encoding: next(),
         date: next(),
+        location: next(),
         body: body.to_vec(),
     };
     Some((*head, answer))

@@ -82,14 +82,6 @@ impl Default for Manner {
     }
 }
 
-/// What came for a public document.
-pub struct Document {
-    /// The answer.
-    pub answer: RawAnswer,
-    /// Where it redirects to.
-    pub location: Option<String>,
-}
-
 /// A request that got no complete answer.
 pub struct Broken {
     /// Why.
@@ -253,21 +245,15 @@ impl Http {
     ///
     /// # Errors
     /// A refusal when no complete answer came.
-    pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<Document, Refusal> {
+    pub async fn get(&self, issuer: &Issuer, url: Url) -> Result<RawAnswer, Refusal> {
         let chosen = self.client(issuer, &url, (None, false, None)).await;
         let chosen = chosen.map_err(not_sent)?;
         let request = chosen.client.get(url).header(ACCEPT, "application/json");
         let mut patience = Patience::new(TOTAL);
         let request = request.timeout(TOTAL + STOPPED);
         let response = head(request, &chosen, &mut patience).await?;
-        let location = response
-            .headers()
-            .get(LOCATION)
-            .and_then(|v| v.to_str().ok())
-            .map(str::to_owned);
         let answer = whole(response, &chosen, patience).await;
-        let answer = answer.map_err(|broken| broken.refusal)?;
-        Ok(Document { answer, location })
+        answer.map_err(|broken| broken.refusal)
     }
 
     /// Is a server of the issuer reached over TLS? The root of `endpoint` is asked for its head, which no authorization
@@ -564,6 +550,7 @@ async fn whole(
         retry_after,
         challenge,
         date,
+        location: header(LOCATION),
         body: Vec::new(),
     };
     loop {

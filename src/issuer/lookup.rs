@@ -67,13 +67,13 @@ async fn ask(
             }
             Err(refusal) => return Ok(Err(Seen::Broken(refusal))),
         };
-        let status = document.answer.status;
+        let status = document.status;
         if status == 200 {
-            let found = discovery::read(written, &document.answer.body, issuer.style);
-            return Ok(found.map_err(|why| Seen::Unusable(named(&document.answer, why))));
+            let found = discovery::read(written, &document.body, issuer.style);
+            return Ok(found.map_err(|why| Seen::Unusable(named(&document, why))));
         }
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            return Ok(Err(refused(&document.answer, now)));
+            return Ok(Err(refused(&document, now)));
         }
         match discovery::redirected(&address, document.location.as_deref()) {
             Redirect::Here(next) if redirects < MAX_REDIRECTS => address = next,
@@ -119,6 +119,7 @@ mod tests {
             retry_after: wait.map(str::to_owned),
             challenge: None,
             date: None,
+            location: None,
             body: body.to_vec(),
         }
     }

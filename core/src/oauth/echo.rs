@@ -11,9 +11,15 @@ use base64::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
-use super::{TokenRequest, classes::without_examples, lifetime::is_guid, refusal::MOST_DIGITS};
+use super::{
+    TokenRequest,
+    classes::without_examples,
+    discovery::{Redirect, redirected},
+    lifetime::is_guid,
+    refusal::MOST_DIGITS,
+};
 use crate::{input::object, printable::printable};
 
 /// Most characters of the issuer's words that are shown.
@@ -58,6 +64,8 @@ pub struct SentSecrets {
     /// Assertion of the client, and the token that is exchanged.
     assertions: Vec<SecretString>,
     method: Option<&'static str>,
+    /// Where it goes.
+    url: Url,
 }
 
 impl SentSecrets {
@@ -69,6 +77,7 @@ impl SentSecrets {
             chosen: Vec::new(),
             assertions: Vec::new(),
             method: request.tls.is_some().then_some("tls_client_auth"),
+            url: request.url.clone(),
         };
         for (name, value) in form_urlencoded::parse(request.body.expose_secret().as_bytes()) {
             match &*name {
@@ -133,6 +142,19 @@ impl SentSecrets {
             claim(&claims, "sub"),
             claim(&claims, "aud")
         ))
+    }
+
+    /// Where a redirect of the request leads: an origin, without what was secret. The path is not shown, since a server may
+    /// put into it what it was sent. `vouched`: may the origin of another server be shown?
+    pub(super) fn redirect(&self, location: &str, vouched: bool) -> Option<String> {
+        match redirected(&self.url, Some(location)) {
+            Redirect::Here(_) => Some("it leads to another path of the same server".to_owned()),
+            Redirect::Away(to) => {
+                let host = self.url.host_str().unwrap_or_default();
+                let to = to.filter(|_| vouched)?;
+                Some(format!("it leads to {}", self.net(host).cut(&to)))
+            }
+        }
     }
 
     /// What cuts the secrets out of names that a server shows, such as those of its certificate. Its host is no secret.

@@ -74,6 +74,11 @@ pub fn explained(
     if let (true, true, Some(clock)) = (timed, refusal.class != Class::Throttled, clock) {
         refusal.next_step.push_str(&format!("; {clock}"));
     }
+    if let (300..=399, Some(location)) = (raw.status, raw.location.as_deref())
+        && let Some(leads) = echo.redirect(location, credential.issuer.vouched)
+    {
+        refusal.next_step.push_str(&format!(" ({leads})"));
+    }
     if credential.issuer.vouched {
         let parsed = fields(raw);
         let words = told(raw, parsed.as_ref());

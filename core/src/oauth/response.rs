@@ -38,6 +38,8 @@ pub struct RawAnswer {
     pub challenge: Option<String>,
     /// `Date`, if any.
     pub date: Option<String>,
+    /// `Location`, if any.
+    pub location: Option<String>,
     /// The body, complete.
     pub body: Vec<u8>,
 }

@@ -368,6 +368,7 @@ fn a_report_names_what_was_granted_and_no_token() {
         retry_after: None,
         challenge: None,
         date: None,
+        location: None,
         body: answer.to_string().into_bytes(),
     };
     let now = jiff::Timestamp::UNIX_EPOCH;

@@ -222,7 +222,7 @@ async fn asked(does: Does, bundle: Option<&str>) -> Result<u16, Refusal> {
     let url = Url::parse(&format!("https://localhost:{port}/x?secret=1")).unwrap();
     let answer = Http::default().get(&issuer(bundle), url).await;
     answer
-        .map(|document| document.answer.status)
+        .map(|document| document.status)
         .map_err(|mut refusal| {
             refusal.next_step = refusal.next_step.replace(&port.to_string(), "PORT");
             refusal

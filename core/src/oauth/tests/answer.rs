@@ -18,6 +18,7 @@ pub(super) fn raw(status: u16, content_type: &str, body: &[u8]) -> RawAnswer {
         retry_after: None,
         challenge: None,
         date: None,
+        location: None,
         body: body.to_vec(),
     }
 }

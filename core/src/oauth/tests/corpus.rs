@@ -128,6 +128,7 @@ fn raw(name: &str) -> RawAnswer {
         retry_after: header("retry-after"),
         challenge: header("www-authenticate"),
         date: header("date"),
+        location: header("location"),
         body: bytes[end + 2..].to_vec(),
     }
 }

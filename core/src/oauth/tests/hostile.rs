@@ -104,6 +104,7 @@ pub(super) fn raw((status, content_type, retry_after, body): &Wire) -> RawAnswer
         retry_after: retry_after.clone(),
         challenge: None,
         date: None,
+        location: None,
         body: body.clone(),
     }
 }
@@ -172,7 +173,7 @@ proptest! {
             "trace_id": secret, "access_token": format!("{secret}\n"), "token_type": secret, "scope": secret, (name): secret,
         });
         let raw = RawAnswer {
-            status, content_type: Some(secret.clone()), content_encoding: None, retry_after: Some(secret.clone()), challenge: Some(secret.clone()), date: None, body: body.to_string().into_bytes(),
+            status, content_type: Some(secret.clone()), content_encoding: None, retry_after: Some(secret.clone()), challenge: Some(secret.clone()), date: None, location: None, body: body.to_string().into_bytes(),
         };
         let context = AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
         let refusal = answer(&raw, context).err().unwrap();
@@ -204,6 +205,7 @@ fn a_megabyte_of_anything_is_read_in_good_time() {
             retry_after: None,
             challenge: None,
             date: None,
+            location: None,
             body,
         };
         let context = AnswerContext {

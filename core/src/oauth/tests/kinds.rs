@@ -494,6 +494,79 @@ fn the_issuers_words_are_shown_where_somebody_vouches_and_nowhere_else() {
 }
 
 #[test]
+fn a_redirect_of_the_token_endpoint_names_where_it_leads() {
+    const SECRET: &str = "ht9xkcd42qqzzww77";
+    let spec = json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } });
+    let elsewhere = "it leads to https://login.example.com)";
+    let here = "it leads to another path of the same server)";
+    let spoken = format!("https://{SECRET}.example.com/{SECRET}");
+    let long = format!("https://{}.example.com/", "a".repeat(4096));
+    let rows = [
+        (
+            "https://login.example.com/x?code=1#y",
+            Some(elsewhere),
+            None,
+        ),
+        ("https://user:pass@login.example.com", Some(elsewhere), None),
+        ("//login.example.com/token", Some(elsewhere), None),
+        (
+            "http://as.example.com/token",
+            Some("it leads to http://as.example.com)"),
+            None,
+        ),
+        (
+            "https://as.example.com:8443/token",
+            Some("it leads to https://as.example.com:8443)"),
+            None,
+        ),
+        (
+            "https://bücher.example",
+            Some("it leads to https://xn--bcher-kva.example)"),
+            None,
+        ),
+        ("/token/", Some(here), Some(here)),
+        (
+            "https://AS.example.com/oauth2/token",
+            Some(here),
+            Some(here),
+        ),
+        (&spoken, Some("it leads to https://[…].example.com)"), None),
+        ("mailto:x@example.com", None, None),
+        ("https://", None, None),
+        (&long, Some("it leads to https://aaaa"), None),
+    ];
+    for (location, vouched, own) in rows {
+        let answer = RawAnswer {
+            location: Some(location.to_owned()),
+            ..raw(302, HTML, b"")
+        };
+        let cluster = Issuer::cluster(&cluster_issuer(&spec)).unwrap();
+        let namespaced = Issuer::namespaced(&token_issuer(&spec), &[]).unwrap();
+        for (issuer, expected) in [(cluster, vouched), (namespaced, own)] {
+            let credential = parse(&object(&json!({})), |_| IssuerLookup::Found(issuer)).unwrap();
+            let echo = SentSecrets::of(&sent(&credential, SECRET));
+            let refusal = answer_to(&credential, &answer, at(0), at(1))
+                .err()
+                .expect("a refusal");
+            let message = explained(refusal, &credential, &answer, &echo, at(1)).message();
+            assert_eq!(
+                message.contains("it leads to"),
+                expected.is_some(),
+                "{message}"
+            );
+            assert!(
+                message.contains(expected.unwrap_or_default()),
+                "{location}: {message}"
+            );
+            assert!(
+                !message.contains(SECRET) && message.len() < 1024,
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_federation_that_does_not_match_names_what_was_sent() {
     let credential = named("entra account");
     let token = super::answer::jwt(&json!({

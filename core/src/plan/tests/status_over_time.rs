@@ -129,6 +129,7 @@ fn nothing_of_a_hostile_answer_or_of_the_digests_reaches_the_status() {
         retry_after: Some(canary.to_owned()),
         challenge: None,
         date: None,
+        location: None,
         body: body.to_string().into_bytes(),
     };
     let context = AnswerContext {

@@ -351,7 +351,7 @@ proptest! {
         content_encoding: None,
             retry_after: None,
             challenge: None,
-            date: None,
+            date: None, location: None,
             body: bytes.clone(),
         };
         let credential = person_at(&oidc(), &json!({}));

@@ -74,6 +74,7 @@ fn raw(status: u16, body: &Value) -> RawAnswer {
         retry_after: None,
         challenge: None,
         date: None,
+        location: None,
         body: body.to_string().into_bytes(),
     }
 }
