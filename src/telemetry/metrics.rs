@@ -211,7 +211,9 @@ impl Metrics {
 
     /// Counts a token revocation.
     pub fn revoked(&self, result: &'static str) {
-        self.revocations.get_or_create(&ResultLabel { result }).inc();
+        self.revocations
+            .get_or_create(&ResultLabel { result })
+            .inc();
     }
 
     /// Everything in the OpenMetrics text format.
@@ -234,7 +236,11 @@ fn gauges(snapshot: &Snapshot) -> Registry {
     for (label, count) in ["true", "false", "unknown"].into_iter().zip(snapshot.ready) {
         ready.get_or_create(&ReadyLabel { ready: label }).set(count);
     }
-    registry.register("credentials", "Number of credentials, by the status of their Ready condition", ready);
+    registry.register(
+        "credentials",
+        "Number of credentials, by the status of their Ready condition",
+        ready,
+    );
     let unreadable = Family::<KindLabel, Gauge>::default();
     for (kind, count) in ["ApiCredential", "TokenIssuer", "ClusterTokenIssuer"]
         .into_iter()

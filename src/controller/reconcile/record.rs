@@ -342,7 +342,9 @@ pub(in crate::controller) fn snapshot(
             };
             let of = |at: Option<i64>| at.map(|at| (label(), at));
             snapshot.expiries.extend(of(shown.expires_at));
-            snapshot.client_credential_expiries.extend(of(shown.proof_expires_at));
+            snapshot
+                .client_credential_expiries
+                .extend(of(shown.proof_expires_at));
         }
     }
     snapshot
