@@ -1,51 +1,47 @@
 //! What every reconcile shares.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
-use ipnet::IpNet;
 use kube::{
-    Client, Resource,
+    Client,
     runtime::reflector::{ObjectRef, Store},
 };
-use tokio::sync::mpsc;
 
 use super::{
     api::ids,
     cache::{
         doubts::Doubts,
+        high_water_mark::HighWaterMark,
         index::{Index, IssuerName},
         packed::PackedCredential,
         readable::Unusable,
-        rollback::HighWaterMark,
-        scope::{Scope, blind_at_first},
         secrets::{Secrets, newer},
         service_accounts::Accounts,
+        unsynced::Unsynced,
     },
     limiter::issuers::IssuerLimiter,
+    locks::lock,
     reconcile::log_lines::IssuerJournals,
+    requeue::{Triggers, reference},
+    settings::Settings,
+    state::{Revocable, State},
     token::{
         digest_key::KeyKeeper, discovery_cache::DiscoveryCache, hint::Hints,
-        identity::IdentityEnvironment, orphans::Orphans, refresh::Answered, refreshes::Refreshes,
-        single_flight::SingleFlight,
+        refresh_token::Orphans, refreshes::Refreshes, single_flight::SingleFlight,
     },
 };
 use crate::{
-    api::{ApiCredentialStatus, Cloud, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
+    api::{ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
     clock::Clock,
-    credential::{Credential, Issuer, IssuerLookup, Key, KeyPattern, binding::IssuedBy},
+    credential::{Credential, Issuer, IssuerLookup, Key},
     http::Http,
-    issuer::{line::give_room_back, proxy::Proxy},
+    issuer::line::give_room_back,
     leader::{Authority, NoAuthority, election::GIVE_UP},
-    oauth::{Token, Validity, renewal::Remembered, spent},
-    plan::{
-        Memory, OwnWrites,
-        journal::{Ids, Journal},
-    },
-    publish::SourceUse,
+    oauth::spent,
     recent::Recent,
     telemetry::{health::Health, metrics::Metrics},
 };
@@ -54,31 +50,6 @@ use crate::{
 /// 11 s after that at the earliest, which is enough for the mark and for most exchanges.
 const REFRESH: Duration = Duration::from_secs(6);
 const _: () = assert!(REFRESH.as_secs() + 4 == GIVE_UP.as_secs());
-
-/// What an installation sets.
-#[derive(Clone)]
-pub struct Settings {
-    /// The operator's own namespace, where its digest key lives.
-    pub namespace: String,
-    /// Which namespaces it looks after.
-    pub scope: Scope,
-    /// Credentials that may ask an issuer at once.
-    pub concurrency: u16,
-    /// Networks that namespaced issuers may live in although they are not public.
-    pub allowed_cidrs: Vec<IpNet>,
-    /// Labels and annotations that targets may have, beside those that steer nobody.
-    pub target_keys: Vec<KeyPattern>,
-    /// National clouds of Entra ID that credentials and namespaced issuers may name.
-    pub entra_clouds: Vec<Cloud>,
-    /// Are the servers of issuers connected to now and then, without any credential, to tell whether they are reached?
-    pub issuer_checks: bool,
-    /// The proxy that issuers are asked through.
-    pub issuer_proxy: Option<Proxy>,
-    /// Name of this process in events.
-    pub instance: String,
-    /// What the process's environment says about its own identity in Azure.
-    pub identity: IdentityEnvironment,
-}
 
 /// How many entries the operator remembers, by what they are about. Tests check that nothing outlives its object.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -142,8 +113,7 @@ pub(super) struct Context {
     pub(super) secrets: Mutex<Secrets>,
     pub(super) accounts: Accounts,
     pub(super) namespaces: Mutex<HashMap<String, NamespaceFacts>>,
-    /// Namespaces, and kinds that could not be listed in them yet.
-    pub(super) blind: Mutex<BTreeSet<(String, &'static str)>>,
+    pub(super) unsynced: Unsynced,
     /// Boxed: thousands may stand in a line at once.
     states: Mutex<HashMap<Key, Box<State>>>,
 }
@@ -154,106 +124,6 @@ pub(super) struct NamespaceFacts {
     pub(super) labels: BTreeMap<String, String>,
     /// Being deleted: nothing can be created in it any more, so no token is worth asking for.
     pub(super) terminating: bool,
-}
-
-/// What the process remembers of one credential.
-#[derive(Default)]
-pub(super) struct State {
-    uid: String,
-    pub(super) memory: Memory,
-    pub(super) held: Option<Held>,
-    /// The answer to a refresh that could not be stored yet: it exists only here.
-    pub(super) unsaved: Option<Box<Answered>>,
-    /// Marks on the state Secret, as far as this process knows more than they say.
-    pub(super) marks: Remembered,
-    /// The last own write of the state Secret since the failure that is being waited out.
-    pub(super) own_writes: Option<OwnWrites>,
-    /// The published token, of a credential that wants it revoked at its end: the Secret may be gone by then.
-    pub(super) revocable: Option<Revocable>,
-    /// The status written last and its version, until the watch has shown it.
-    pub(super) written: Option<(String, ApiCredentialStatus)>,
-    /// The Secret of an earlier credential of this name: its UID, the UID of its owner, and since when it is seen.
-    pub(super) owner_gone: Option<(String, String, tokio::time::Instant)>,
-    /// Statuses in a row that could not be written.
-    pub(super) lost_statuses: u32,
-    /// Since when reconciles end by a defect, or since the last line about it, and how many.
-    pub(super) defects: Option<(std::time::Instant, u32)>,
-    /// What was said of it in the log.
-    pub(super) journal: Journal,
-    /// The status that the log knows, if the cluster does not have it.
-    pub(super) told: Option<Box<ApiCredentialStatus>>,
-    /// Ids of a client secret's refusal that the next line about it names.
-    pub(super) refused: Option<Box<Ids>>,
-}
-
-impl State {
-    fn is_empty(&self) -> bool {
-        self.memory.is_empty()
-            && self.held.is_none()
-            && self.unsaved.is_none()
-            && self.marks.is_empty()
-            && self.own_writes.is_none()
-            && self.revocable.is_none()
-            && self.written.is_none()
-            && self.lost_statuses == 0
-            && self.owner_gone.is_none()
-            && self.defects.is_none()
-            && self.journal.is_empty()
-            && self.told.is_none()
-            && self.refused.is_none()
-    }
-}
-
-/// A token that was received and could not be written yet.
-#[derive(Clone)]
-pub(super) struct Held {
-    pub(super) token: Arc<Token>,
-    pub(super) sources: SourceUse,
-    pub(super) fingerprint: String,
-    /// The time of the certificate that proved the client.
-    pub(super) proof: Option<Validity>,
-    /// The request it answers, and the issuer.
-    pub(super) issued: IssuedBy,
-    /// The renewal request it answers.
-    pub(super) renew_requested: Option<String>,
-    /// Digests of spent refresh tokens, to be noted with it.
-    pub(super) spent: Option<String>,
-}
-
-/// A published token that is to be revoked, and what issued it.
-#[derive(Clone)]
-pub(super) struct Revocable {
-    pub(super) token: Arc<Token>,
-    pub(super) issued: IssuedBy,
-}
-
-/// Wakes credentials up.
-#[derive(Clone)]
-pub(super) struct Triggers(mpsc::UnboundedSender<ObjectRef<PackedCredential>>);
-
-impl Triggers {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<PackedCredential>>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
-    }
-
-    /// A closed channel means that the process is ending.
-    pub(super) fn send(&self, key: &Key) {
-        let _ = self.0.send(reference(key));
-    }
-}
-
-/// The store's key of a credential.
-pub(super) fn reference(key: &Key) -> ObjectRef<PackedCredential> {
-    ObjectRef::new(&key.name).within(&key.namespace)
-}
-
-/// The key of an object.
-pub(super) fn key_of<K: Resource>(object: &K) -> Key {
-    Key {
-        namespace: object.meta().namespace.clone().unwrap_or_default(),
-        name: object.meta().name.clone().unwrap_or_default(),
-    }
 }
 
 /// Parts of a context that its maker brings.
@@ -302,7 +172,7 @@ impl Context {
             secrets: Mutex::default(),
             accounts: Accounts::default(),
             namespaces: Mutex::default(),
-            blind: Mutex::new(blind_at_first(&settings.scope)),
+            unsynced: Unsynced::new(&settings.scope),
             states: Mutex::default(),
             process: format!("{}-{}", settings.instance, ids::hex(&ids::random::<4>())),
             client,
@@ -398,16 +268,16 @@ impl Context {
                 return use_it(state);
             }
             // A state of another UID belongs to the object that has the name now.
-            let mut state = Box::default();
+            let mut state = State::default();
             let result = use_it(&mut state);
-            self.orphans.adopt(Some(state));
+            self.orphans.adopt(state.unsaved);
             return result;
         }
         let mut state = match states.remove(key) {
             Some(state) if state.uid == uid => state,
             // Another object has the name now.
             other => {
-                self.orphans.adopt(other);
+                self.orphans.adopt(other.and_then(|other| other.unsaved));
                 Box::default()
             }
         };
@@ -470,7 +340,7 @@ impl Context {
         });
     }
 
-    /// Hands the Secrets that the cache is in doubt about to [`crate::controller::cache::doubts::run`].
+    /// Hands the Secrets that the cache is in doubt about to [`crate::controller::cache::verify::run`].
     pub(super) fn settle_doubts(&self) {
         for name in lock(&self.secrets).take_doubtful() {
             self.doubts.raise(name);
@@ -514,7 +384,8 @@ impl Context {
     pub(super) fn forget(&self, key: &Key) {
         {
             let mut states = lock(&self.states);
-            self.orphans.adopt(states.remove(key));
+            self.orphans
+                .adopt(states.remove(key).and_then(|state| state.unsaved));
             give_room_back(&mut states);
         }
         self.limiter.forget(key);
@@ -522,9 +393,4 @@ impl Context {
         let object = (key.namespace.clone(), key.name.clone());
         self.health.gone("credentials", &object);
     }
-}
-
-/// Locks; a panic of another holder does not stop the rest.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

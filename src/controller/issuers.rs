@@ -17,10 +17,11 @@ use url::Url;
 use super::{
     api::calls::{apply_status, call_while},
     cache::{index::IssuerName, readable::Unusable},
-    context::{Context, lock},
+    context::Context,
     limiter::namespaces::NamespaceLimiter,
+    locks::lock,
     reconcile::{after_lost_status, record},
-    token::material::denied,
+    token::denied::denied,
 };
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},

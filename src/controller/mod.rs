@@ -9,9 +9,15 @@
 mod api;
 mod cache;
 mod context;
+mod failure;
 mod issuers;
 mod limiter;
+mod locks;
+mod lookup;
 mod reconcile;
+mod requeue;
+mod settings;
+mod state;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -29,12 +35,13 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
 use api::preflight;
-pub use cache::scope::Scope;
-use cache::{doubts, packed::PackedCredential, rollback, service_accounts, streams};
-use context::{Context, Parts, Triggers};
-pub use context::{Settings, Sizes};
-use reconcile::{log_lines, record};
-pub use token::{identity::IdentityEnvironment, refresh::Answers};
+use cache::{packed::PackedCredential, rollback, streams, verify};
+pub use context::Sizes;
+use context::{Context, Parts};
+use reconcile::{not_ready, record};
+use requeue::Triggers;
+pub use settings::{IdentityEnvironment, Scope, Settings};
+pub use token::refresh::Answers;
 use token::{orphans, revoke};
 
 use crate::{
@@ -191,7 +198,7 @@ impl Operator {
         spawn(
             &mut tasks,
             "the watch of serviceaccounts",
-            Box::pin(service_accounts::watch(Arc::clone(&context))),
+            Box::pin(streams::service_accounts(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,
@@ -211,7 +218,7 @@ impl Operator {
         spawn(
             &mut tasks,
             "the check of doubtful secrets",
-            Box::pin(doubts::run(Arc::clone(&context))),
+            Box::pin(verify::run(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,
@@ -255,7 +262,7 @@ impl Operator {
         spawn(
             &mut tasks,
             "the count of what is not ready",
-            Box::pin(log_lines::count(Arc::clone(&context))),
+            Box::pin(not_ready::count(Arc::clone(&context))),
         );
         let store = context.credentials.clone();
         let due = UnboundedReceiverStream::new(woken).map(Ok::<_, Infallible>);

@@ -11,7 +11,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 # src/controller/token/material.rs (open): reads a client secret, certificate or grant material when a token must be
 # asked for or the Secret moved. src/controller/token/state_secret.rs (standing): which refresh token is there after a
 # conflict; (spent_on_target): the metadata of the target, which names the refresh tokens that were spent; (writer): who
-# wrote the state Secret last. src/controller/cache/doubts.rs (settle): the metadata of a Secret that the cache may be wrong about.
+# wrote the state Secret last. src/controller/cache/verify.rs (settle): the metadata of a Secret that the cache may be wrong about.
 # src/controller/token/revoke.rs (from_secret): the token of a deleted credential, to revoke it.
 # src/controller/token/digest_key.rs (load): reads the operator's own digest key, once a process.
 - apiGroups: [""]
@@ -33,7 +33,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [get]
-# src/controller/cache/service_accounts.rs (watch): whether the ServiceAccounts that credentials need exist, by metadata and once a
+# src/controller/cache/streams.rs (service_accounts): whether the ServiceAccounts that credentials need exist, by metadata and once a
 # credential refers to one.
 - apiGroups: [""]
   resources: [serviceaccounts]
@@ -62,7 +62,7 @@ A rule that no code uses is a defect; so is a call without a rule.
   verbs: [patch]
 # src/controller/reconcile/record.rs (notify, issuer): tells changes as Events, those of a ClusterTokenIssuer in the namespace
 # default. They are never read, patched or counted up.
-# src/controller/token/hint.rs (report): an Event on a Secret whose client secret was refused and has an odd form.
+# src/controller/token/hint_event.rs (report): an Event on a Secret whose client secret was refused and has an odd form.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

@@ -2,6 +2,7 @@
 //! standby may call what a leader calls.
 
 pub(super) mod calls;
+pub(super) mod existence;
 pub(super) mod ids;
 pub(super) mod list_body;
 pub(super) mod preflight;

@@ -1,36 +1,20 @@
-//! Secrets that the cache may be wrong about: their metadata is read, and the answer corrects the cache.
+//! Secrets that the cache may be wrong about.
 //!
 //! Doubts come from evidence: an own write whose Secret a list lacks, an own write that the watch does not show, and a
 //! write that the server refuses because the Secret is not what the cache says.
 
-use std::{collections::BTreeSet, sync::Mutex, time::Duration};
+use std::{collections::BTreeSet, sync::Mutex};
 
-use futures::{StreamExt, stream};
-use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use tokio::sync::Notify;
 
 use super::index::SecretName;
-use crate::controller::{
-    api::calls::{Trouble, call},
-    context::{Context, lock},
-};
-
-/// Between two checks for own writes that the watch has not shown.
-const PERIOD: Duration = Duration::from_secs(30);
-/// A watch shows an own write within milliseconds. One that it has not shown for so long is in doubt.
-const UNSEEN: SignedDuration = SignedDuration::from_mins(1);
-/// After a read that was not answered, at first and at most.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Reads at once.
-const READS: usize = 4;
+use crate::controller::locks::lock;
 
 /// The Secrets in doubt, each once.
 #[derive(Default)]
 pub(in crate::controller) struct Doubts {
-    names: Mutex<BTreeSet<SecretName>>,
-    raised: Notify,
+    pub(super) names: Mutex<BTreeSet<SecretName>>,
+    pub(super) raised: Notify,
 }
 
 impl Doubts {
@@ -44,68 +28,4 @@ impl Doubts {
     pub(in crate::controller) fn len(&self) -> usize {
         lock(&self.names).len()
     }
-}
-
-/// Settles doubts, for ever.
-pub(in crate::controller) async fn run(context: std::sync::Arc<Context>) {
-    let mut pause = AGAIN.0;
-    loop {
-        let names = std::mem::take(&mut *lock(&context.doubts.names));
-        let none = names.is_empty();
-        let failed: Vec<SecretName> = stream::iter(names)
-            .map(|name| async {
-                let settled = settle(&context, &name).await;
-                (!settled).then_some(name)
-            })
-            .buffer_unordered(READS)
-            .filter_map(std::future::ready)
-            .collect()
-            .await;
-        context.settle_doubts();
-        pause = if failed.is_empty() {
-            AGAIN.0
-        } else {
-            lock(&context.doubts.names).extend(failed);
-            tokio::time::sleep(pause).await;
-            AGAIN.1.min(pause * 2)
-        };
-        if !none {
-            continue;
-        }
-        tokio::select! {
-            () = context.doubts.raised.notified() => {}
-            () = tokio::time::sleep(PERIOD) => {
-                let now = crate::clock::steady();
-                lock(&context.doubts.names).extend(context.health.unseen("secrets", UNSEEN, now));
-            }
-        }
-    }
-}
-
-/// Reads the metadata of a Secret and corrects the cache. Returns false if the server did not answer.
-async fn settle(context: &Context, name: &SecretName) -> bool {
-    let number = lock(&context.secrets).call_begins(name);
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &name.0);
-    let read = call(&context.metrics, "check_secret", || {
-        api.get_metadata(&name.1)
-    })
-    .await;
-    let now = context.clock.now();
-    let news = {
-        let mut secrets = lock(&context.secrets);
-        match &read {
-            Ok(found) => secrets.read_ends(name, number, Some(&found.metadata), now),
-            Err(Trouble::NotFound) => {
-                context.health.gone("secrets", name);
-                secrets.read_ends(name, number, None, now)
-            }
-            Err(_) => secrets.read_given_up(name, number),
-        }
-    };
-    if news {
-        for key in lock(&context.index).of_secret(name) {
-            context.triggers.send(&key);
-        }
-    }
-    matches!(read, Ok(_) | Err(Trouble::NotFound))
 }

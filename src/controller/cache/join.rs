@@ -12,7 +12,9 @@ use std::{
 use futures::{Stream, StreamExt, stream};
 use kube::{Resource, runtime::watcher::Event};
 
-use super::scope::Failed;
+/// A list or watch failed, and is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::controller) struct Failed;
 
 /// What came of one namespace's watch.
 pub(in crate::controller) struct Joined<K> {

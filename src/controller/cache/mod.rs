@@ -1,6 +1,7 @@
 //! Contents of the watches, and an index from an object to the credentials that need it. No decisions.
 
 pub(super) mod doubts;
+pub(super) mod high_water_mark;
 pub(super) mod index;
 pub(super) mod join;
 pub(super) mod own_write;
@@ -13,3 +14,5 @@ pub(super) mod secrets;
 pub(super) mod service_accounts;
 pub(super) mod streams;
 pub(super) mod trim;
+pub(super) mod unsynced;
+pub(super) mod verify;

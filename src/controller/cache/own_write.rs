@@ -4,7 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::index::SecretName;
-use crate::controller::context::{Context, lock};
+use crate::controller::{context::Context, locks::lock};
 use crate::credential::{Credential, Key};
 
 /// A write under way. One that is given up counts as one that failed.

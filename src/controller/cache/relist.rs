@@ -14,7 +14,7 @@ use kube::{
 
 use super::{packed::PackedCredential, readable::Readable};
 use crate::api::ApiCredential;
-use crate::controller::context::{key_of, reference};
+use crate::controller::requeue::{key_of, reference};
 
 /// Passes a first list on, and of later ones what differs from the store: what has changed as `Apply`, what is not listed
 /// any more as `Delete` of no more than its name. An object that cannot be used is listed like any other. The store

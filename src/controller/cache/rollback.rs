@@ -3,45 +3,19 @@
 //! next one lists again.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use kube::{Api, api::ListParams};
-use tokio::sync::Notify;
-
 use crate::api::ApiCredential;
 use crate::controller::{api::calls::call, context::Context};
+use kube::{Api, api::ListParams};
 
 /// Between two checks while no watch breaks. A restored backup that is older than this is detected even if nothing of
 /// ours has changed since it was made.
 const PERIOD: Duration = Duration::from_mins(1);
 /// After a check that was not answered: the first wait and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
-
-/// The highest resourceVersion of a credential that was seen.
-#[derive(Default)]
-pub(in crate::controller) struct HighWaterMark {
-    version: AtomicU64,
-    suspected: Notify,
-}
-
-impl HighWaterMark {
-    /// A credential was seen at this version.
-    pub(in crate::controller) fn advance(&self, version: Option<&str>) {
-        if let Some(version) = version.and_then(|v| v.parse().ok()) {
-            self.version.fetch_max(version, Ordering::Relaxed);
-        }
-    }
-
-    /// A watch broke. No backup is restored without that.
-    pub(in crate::controller) fn suspect(&self) {
-        self.suspected.notify_one();
-    }
-}
 
 /// Ends when the server has gone back.
 pub(in crate::controller) async fn watch(context: Arc<Context>) {

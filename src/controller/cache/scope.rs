@@ -1,13 +1,13 @@
 //! Which namespaces an operator looks after, and the watches that follow from it.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc};
 
 use futures::{Stream, StreamExt, future, stream::BoxStream};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{Resource, api::PartialObjectMeta, runtime::watcher::Event};
 
 use super::{
-    join::watch_all,
+    join::{Failed, watch_all},
     readable::{Bounded, Readable, identity},
     trim,
 };
@@ -16,50 +16,13 @@ use crate::controller::{
         retry::{Failure, with_backoff},
         watch::{Read, Source, WatchError, watch},
     },
-    context::{Context, lock},
+    context::Context,
+    locks::lock,
+    settings::Scope,
 };
-
-/// Which namespaces an operator looks after.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum Scope {
-    /// All of them.
-    #[default]
-    Cluster,
-    /// These alone. Needs no right on any other, and none on the cluster unless `cluster_issuers`.
-    Namespaces {
-        /// Their names.
-        names: BTreeSet<String>,
-        /// Are `ClusterTokenIssuers` read, and the labels of these namespaces?
-        cluster_issuers: bool,
-    },
-}
-
-impl Scope {
-    /// Is anything of the cluster's own read?
-    pub fn sees_cluster(&self) -> bool {
-        match self {
-            Self::Cluster => true,
-            Self::Namespaces {
-                cluster_issuers, ..
-            } => *cluster_issuers,
-        }
-    }
-
-    /// The namespaces, if not all.
-    pub fn names(&self) -> Option<&BTreeSet<String>> {
-        match self {
-            Self::Cluster => None,
-            Self::Namespaces { names, .. } => Some(names),
-        }
-    }
-}
 
 /// What a watch brings. Failures are reported already.
 pub(in crate::controller) type Watch<K> = BoxStream<'static, Result<Event<K>, Failed>>;
-
-/// A list or watch failed, and is tried again.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::controller) struct Failed;
 
 /// One watch, of all namespaces or of one, with a backoff of its own.
 fn one<T>(
@@ -161,7 +124,11 @@ where
     let watches = watches.collect();
     let context = Arc::clone(context);
     watch_all(watches, shrink, move |namespace| {
-        context.sees(name, namespace);
+        context.unsynced.mark_synced(name, namespace);
+        // Who waited for it.
+        for key in lock(&context.index).of_home(namespace) {
+            context.triggers.send(&key);
+        }
     })
     .boxed()
 }
@@ -228,30 +195,4 @@ fn nothing<K: Send + 'static>() -> Watch<K> {
     futures::stream::iter([Ok(Event::Init), Ok(Event::InitDone)])
         .chain(futures::stream::pending())
         .boxed()
-}
-
-impl Context {
-    /// A namespace has had its first list of a kind.
-    fn sees(&self, stream: &'static str, namespace: &str) {
-        lock(&self.blind).remove(&(namespace.to_owned(), stream));
-        // Who waited for it.
-        for key in lock(&self.index).of_home(namespace) {
-            self.triggers.send(&key);
-        }
-    }
-
-    /// A kind of which nothing is known in this namespace yet, since it could not be listed.
-    pub(in crate::controller) fn blind_to(&self, namespace: &str) -> Option<&'static str> {
-        let blind = lock(&self.blind);
-        let mut of_it = blind.iter().filter(|(n, _)| n == namespace);
-        of_it.next().map(|(_, stream)| *stream)
-    }
-}
-
-/// What a namespaced operator is blind to at first: decisions in a namespace need all of it.
-pub(in crate::controller) fn blind_at_first(scope: &Scope) -> BTreeSet<(String, &'static str)> {
-    let names = scope.names().into_iter().flatten();
-    names
-        .flat_map(|n| ["secrets", "tokenissuers"].map(|stream| (n.clone(), stream)))
-        .collect()
 }

@@ -5,16 +5,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::Mutex,
 };
 
-use futures::StreamExt;
 use k8s_openapi::{api::core::v1::ServiceAccount, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{api::PartialObjectMeta, runtime::watcher::Event};
 use tokio::sync::Notify;
 
-use super::{scope, streams::settle, trim};
-use crate::controller::context::{Context, lock};
+use super::trim;
+use crate::controller::locks::lock;
 use crate::{
     credential::{
         AccountToken, Credential, Proof,
@@ -24,11 +23,11 @@ use crate::{
 };
 
 /// ServiceAccounts by namespace and name.
-type Names = HashMap<String, HashMap<Box<str>, Account>>;
+pub(super) type Names = HashMap<String, HashMap<Box<str>, Account>>;
 
 /// What is held of a ServiceAccount.
 #[derive(Debug, PartialEq)]
-struct Account {
+pub(super) struct Account {
     /// What its owner allows; none if it is not known.
     notes: Option<BTreeMap<String, String>>,
     /// What is to be said about annotations that have no effect.
@@ -49,7 +48,7 @@ impl Account {
 pub(in crate::controller) struct Accounts {
     /// Nothing before the first list.
     known: Mutex<Option<Names>>,
-    wanted: Notify,
+    pub(super) wanted: Notify,
 }
 
 impl Accounts {
@@ -112,7 +111,7 @@ impl Accounts {
     }
 
     /// Takes an event in. Gives the ServiceAccounts that came, went or changed; `None`: perhaps any of them.
-    fn take(
+    pub(super) fn take(
         &self,
         event: Event<PartialObjectMeta<ServiceAccount>>,
         incoming: &mut Option<Names>,
@@ -186,26 +185,6 @@ fn tokens(proof: &Proof, needs: &[Need]) -> Vec<AccountToken> {
         _ => None,
     });
     client.into_iter().chain(needs).cloned().collect()
-}
-
-/// The watch: wakes the credentials that need what comes or goes.
-pub(in crate::controller) async fn watch(context: Arc<Context>) {
-    context.accounts.wanted.notified().await;
-    let name = "serviceaccounts";
-    let watch = scope::metadata::<ServiceAccount>(&context, name, trim::account);
-    let mut stream = std::pin::pin!(settle(watch));
-    let mut incoming = None;
-    while let Some(event) = stream.next().await {
-        let changed = context.accounts.take(event, &mut incoming);
-        let index = lock(&context.index);
-        let keys = match changed {
-            Some(changed) => changed.iter().flat_map(|a| index.of_account(a)).collect(),
-            None => index.with_accounts(),
-        };
-        for key in keys {
-            context.triggers.send(&key);
-        }
-    }
 }
 
 #[cfg(test)]

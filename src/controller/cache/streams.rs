@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, future};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
     Resource,
     api::PartialObjectMeta,
@@ -27,8 +27,10 @@ use super::{
     trim,
 };
 use crate::controller::{
-    context::{Context, NamespaceFacts, key_of, lock, reference},
-    token::revoke::Gone,
+    context::{Context, NamespaceFacts},
+    locks::lock,
+    requeue::{key_of, reference},
+    state::Gone,
 };
 use crate::{
     api::{ApiCredential, ClusterTokenIssuer, IssuerKind, TokenIssuer},
@@ -409,6 +411,26 @@ pub(in crate::controller) async fn namespaces(context: Arc<Context>) {
         }
         let index = lock(&context.index);
         for key in changed.iter().flat_map(|name| index.of_namespace(name)) {
+            context.triggers.send(&key);
+        }
+    }
+}
+
+/// `ServiceAccounts`, by metadata, once a credential needs one: requeues the credentials that need what comes or goes.
+pub(in crate::controller) async fn service_accounts(context: Arc<Context>) {
+    context.accounts.wanted.notified().await;
+    let name = "serviceaccounts";
+    let watch = scope::metadata::<ServiceAccount>(&context, name, trim::account);
+    let mut stream = std::pin::pin!(settle(watch));
+    let mut incoming = None;
+    while let Some(event) = stream.next().await {
+        let changed = context.accounts.take(event, &mut incoming);
+        let index = lock(&context.index);
+        let keys = match changed {
+            Some(changed) => changed.iter().flat_map(|a| index.of_account(a)).collect(),
+            None => index.with_accounts(),
+        };
+        for key in keys {
             context.triggers.send(&key);
         }
     }

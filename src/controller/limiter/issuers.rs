@@ -8,7 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
-use crate::controller::{Triggers, cache::index::IssuerName, context::lock};
+use crate::controller::{cache::index::IssuerName, locks::lock, requeue::Triggers};
 use crate::{
     api::IssuerKind,
     clock::Clock,

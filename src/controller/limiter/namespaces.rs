@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::controller::context::lock;
+use crate::controller::locks::lock;
 
 /// Limits of each namespace and of all together. A semaphore exists while it is in use.
 #[derive(Clone)]

@@ -3,35 +3,32 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Api, api::ListParams};
-use secrecy::SecretString;
 
 use crate::controller::{
-    api::calls::{Trouble, call},
-    context::{Context, Held},
+    api::{calls::Trouble, existence::is_gone},
+    context::Context,
+    failure::failed,
     limiter::issuers::Admission,
+    state::Held,
     target::{
-        publish::{
-            patch_secret, publish, repeating, waiting_for_sync, wants_metadata, write_trouble,
-        },
+        metadata::{render, take_over},
+        publish::{publish, repeating, waiting_for_sync, write_trouble},
         reformat::reformat,
     },
     token::{
-        acquire::{self, Acquired},
+        acquire::{self},
+        exchange::Acquired,
         material::{self, Read},
     },
 };
 use crate::{
-    api::ApiCredential,
     credential::{Credential, Key, binding::IssuedBy},
     issuer::line::Urgency,
-    oauth::{Class, Refusal},
-    plan::{Hold, Observed, Outcome, Plan, Source, Why, fail, fingerprint, schedule, untried},
+    oauth::Class,
+    plan::{Hold, Observed, Outcome, Plan, Source, Why, fingerprint, schedule, untried},
     publish::{
-        RefusedSource, SourceMark, dress,
+        RefusedSource, SourceMark,
         ownership::{Hands, Target, UNNAMED},
-        render_patch, take_over_patch,
     },
 };
 
@@ -152,72 +149,6 @@ fn contested(credential: &Credential, observed: &Observed) -> String {
         _ => format!(
             "Secret {name} is deleted again and again; look in the audit log for who deletes it (a clean-up job, a GitOps tool that prunes?), and stop it"
         ),
-    }
-}
-
-/// Changes labels, annotations and owner; the token is not touched.
-async fn render(
-    context: &Context,
-    credential: &Credential,
-    key: &Key,
-    observed: &mut Observed,
-) -> Outcome {
-    let Target::Ours { version, published } = &observed.target else {
-        return Outcome::Queued {
-            until: context.clock.now(),
-        };
-    };
-    let patch = render_patch(version, &dress(credential), &published.dress_keys);
-    dressed(context, credential, key, observed, (&patch, None)).await
-}
-
-/// Puts this credential in place of an earlier one as the owner of the Secret.
-async fn take_over(
-    context: &Context,
-    credential: &Credential,
-    key: &Key,
-    observed: &mut Observed,
-) -> Outcome {
-    let Target::OwnerGone { version, uid, .. } = &observed.target else {
-        return again(context);
-    };
-    // It is ours only if ours is the later one of the two.
-    match was_deleted(context, credential, key).await {
-        Ok(false) => {}
-        Ok(true) => return Outcome::Released,
-        Err(trouble) => return write_trouble(context, credential, observed, trouble),
-    }
-    let patch = take_over_patch(version, &dress(credential), uid);
-    let wanted = || wants_metadata(context, credential, key);
-    match patch_secret(context, credential, wanted, (&patch, None)).await {
-        Ok(()) => {
-            observed.memory.out_of_sync = None;
-            again(context)
-        }
-        Err(trouble) => write_trouble(context, credential, observed, trouble),
-    }
-}
-
-/// Writes a patch that brings no new token, and says what the credential waits for besides.
-pub(in crate::controller) async fn dressed(
-    context: &Context,
-    credential: &Credential,
-    key: &Key,
-    observed: &mut Observed,
-    patch: (&serde_json::Value, Option<&SecretString>),
-) -> Outcome {
-    let waiting = observed.failure(credential).is_some();
-    let wanted = || wants_metadata(context, credential, key);
-    if let Err(trouble) = patch_secret(context, credential, wanted, patch).await {
-        return write_trouble(context, credential, observed, trouble);
-    }
-    observed.memory.out_of_sync = None;
-    if waiting {
-        Outcome::Backoff
-    } else if credential.suspend {
-        Outcome::Suspended
-    } else {
-        Outcome::Steady
     }
 }
 
@@ -426,33 +357,6 @@ async fn was_deleted(
     is_gone(context, &credential.uid, key).await
 }
 
-/// Does the server itself say that this object does not exist any more, or is being deleted?
-pub(in crate::controller) async fn is_gone(
-    context: &Context,
-    uid: &str,
-    key: &Key,
-) -> Result<bool, Trouble> {
-    let living = uid_of_name(context, key).await?;
-    Ok(living.as_deref() != Some(uid))
-}
-
-/// The UID of the credential that has this name, as the server itself says; one that is being deleted has it no more.
-pub(in crate::controller) async fn uid_of_name(
-    context: &Context,
-    key: &Key,
-) -> Result<Option<String>, Trouble> {
-    let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
-    // By a list: the role needs no further verb for it.
-    let this = ListParams::default().fields(&format!("metadata.name={}", key.name));
-    let found = call(&context.metrics, "check_credential", || {
-        api.list_metadata(&this)
-    })
-    .await?;
-    let lives = |meta: &ObjectMeta| meta.deletion_timestamp.is_none();
-    let mut living = found.items.into_iter().map(|c| c.metadata).filter(lives);
-    Ok(living.find_map(|meta| meta.uid))
-}
-
 /// To the second: one pause is one message.
 fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
@@ -465,26 +369,4 @@ fn spread(until: Timestamp, credential: &Credential) -> Timestamp {
         until,
         SignedDuration::try_from_secs_f64(2.0 * fraction).unwrap_or_default(),
     )
-}
-
-/// Remembers a failed try. The log has it as the condition that it causes, once.
-pub(in crate::controller) fn failed(
-    context: &Context,
-    credential: &Credential,
-    observed: &mut Observed,
-    refusal: Refusal,
-) -> Outcome {
-    tracing::debug!(
-        reason = refusal.reason,
-        class = refusal.class.as_str(),
-        http_status = refusal.http_status,
-        error = refusal.error,
-        aadsts = refusal.aadsts,
-        correlation_id = refusal.correlation_id,
-        trace_id = refusal.trace_id,
-        "{}",
-        refusal.next_step
-    );
-    observed.memory = fail(credential, observed, refusal, context.clock.now());
-    Outcome::Failed
 }

@@ -1,26 +1,14 @@
-//! Writes the lines that [`crate::plan::journal`] decides, and the count of what is not ready.
+//! Writes the lines that [`crate::plan::journal`] decides.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::controller::{
-    cache::index::IssuerName,
-    context::{Context, lock},
-};
+use crate::controller::{cache::index::IssuerName, locks::lock};
 use crate::{
     api::{IssuerKind, IssuerStatus},
-    plan::journal::{Entry, Journal, Level, Line, Seen, Step, summary},
+    plan::journal::{Entry, Journal, Level, Line, Seen, Step},
 };
-
-/// How often what is not ready is counted.
-const COUNT: Duration = Duration::from_hours(1);
-/// How long the first reconciles may take before the first count.
-const SETTLE: Duration = Duration::from_secs(10);
 
 /// The object that a line is about.
 #[derive(Clone, Copy, Debug)]
@@ -132,59 +120,5 @@ impl IssuerJournals {
 
     pub(in crate::controller) fn len(&self) -> usize {
         lock(&self.0).len()
-    }
-}
-
-/// Counts what is not ready: soon after the start, since what status says already is not written again, and each hour.
-pub(in crate::controller) async fn count(context: Arc<Context>) {
-    while !context.health.unlisted().is_empty() {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    tokio::time::sleep(SETTLE).await;
-    loop {
-        count_once(&context);
-        tokio::time::sleep(COUNT).await;
-    }
-}
-
-fn count_once(context: &Context) {
-    let ready = |conditions: &[Condition]| {
-        let ready = conditions.iter().find(|c| c.type_ == "Ready");
-        ready
-            .filter(|c| c.status != "True")
-            .map(|c| c.reason.clone())
-    };
-    let credentials = context.credentials.state();
-    let not_ready = credentials
-        .iter()
-        .filter(|kept| kept.shown.ready == Some(false));
-    let not_ready: Vec<String> = not_ready
-        .filter_map(|kept| ready(&kept.status()?.conditions))
-        .collect();
-    tell_count("credentials", credentials.len(), &not_ready);
-    let of_status = |status: &Option<IssuerStatus>| ready(&status.as_ref()?.conditions);
-    let (namespaced, cluster) = (
-        context.token_issuers.state(),
-        context.cluster_issuers.state(),
-    );
-    let not_ready: Vec<String> = namespaced
-        .iter()
-        .filter_map(|i| of_status(&i.status))
-        .chain(cluster.iter().filter_map(|i| of_status(&i.status)))
-        .collect();
-    tell_count("issuers", namespaced.len() + cluster.len(), &not_ready);
-}
-
-fn tell_count(what: &'static str, all: usize, not_ready: &[String]) {
-    let (count, reasons) = summary(not_ready.iter().map(String::as_str));
-    if count == 0 {
-        tracing::info!(all, not_ready = 0, "all {what} are ready");
-    } else {
-        tracing::warn!(
-            all,
-            not_ready = count,
-            reasons,
-            "{count} of {all} {what} are not ready: {reasons}"
-        );
     }
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod execute;
 pub(super) mod log_lines;
+pub(super) mod not_ready;
 pub(super) mod observe;
 pub(super) mod record;
 
@@ -19,7 +20,9 @@ use tracing::Instrument;
 use crate::controller::{
     api::calls::Trouble,
     cache::{packed::PackedCredential, readable::Flaw},
-    context::{Context, key_of, lock, reference},
+    context::Context,
+    locks::lock,
+    requeue::{key_of, reference},
 };
 use crate::{
     api::{ApiCredential, ApiCredentialStatus, IssuerRef},
@@ -189,7 +192,7 @@ async fn work(
 ) -> (&'static str, Option<Duration>) {
     let now = context.clock.now();
     let deleting = object.metadata.deletion_timestamp.is_some();
-    if let Some(kind) = context.blind_to(&key.namespace) {
+    if let Some(kind) = context.unsynced.first(&key.namespace) {
         return blind(object, key, context, credential, kind).await;
     }
     let mut observed = observe(context, credential, key, deleting, now);

@@ -5,17 +5,15 @@ use tokio::time::Instant;
 
 use crate::controller::{
     cache::secrets::Secrets,
-    context::{Context, lock},
+    context::Context,
+    locks::lock,
+    lookup::{of_secrets, permission},
+    state::Held,
 };
 use crate::{
-    api::SecretKeyRef,
-    credential::{
-        Credential, Issuer, Key,
-        binding::{self, Denial},
-        may_have_metadata,
-    },
+    credential::{Credential, Issuer, Key},
     oauth::bundle,
-    plan::{Observed, Source, fingerprint},
+    plan::{Observed, fingerprint},
     publish::ownership::{self, Target},
 };
 
@@ -47,8 +45,8 @@ pub(in crate::controller) fn observe(
         (
             ownership::target(credential, target.map(|s| &s.facts)),
             target.map(|s| s.facts.uid.clone()).unwrap_or_default(),
-            look(&secrets, home, credential.alternatives()),
-            look(&secrets, home, credential.companions()),
+            of_secrets(&secrets, home, credential.alternatives()),
+            of_secrets(&secrets, home, credential.companions()),
             unread(&secrets, credential),
         )
     };
@@ -73,7 +71,7 @@ pub(in crate::controller) fn observe(
             target
         };
         let request = fingerprint::request(credential);
-        let fits = |h: &crate::controller::context::Held| {
+        let fits = |h: &Held| {
             h.issued.request == request
                 && h.token.expires_at > now
                 && h.renew_requested == credential.renew_requested
@@ -122,46 +120,4 @@ fn unread(secrets: &Secrets, credential: &Credential) -> Vec<String> {
             Some(format!("on Secret {name} the annotation {said}"))
         })
         .collect()
-}
-
-/// The Secrets that prove the client, as they are now.
-pub(in crate::controller) fn sources(context: &Context, credential: &Credential) -> Vec<Source> {
-    let secrets = lock(&context.secrets);
-    look(&secrets, &credential.namespace, credential.alternatives())
-}
-
-/// Sources by what is known of their Secrets.
-fn look(secrets: &Secrets, namespace: &str, references: Vec<SecretKeyRef>) -> Vec<Source> {
-    let seen = |reference: SecretKeyRef| {
-        let name = (namespace.to_owned(), reference.name.clone());
-        let seen = secrets.get(&name).filter(|s| !s.facts.deleting);
-        Source {
-            reference,
-            present: seen.map(|s| (s.facts.uid.clone(), s.facts.version.clone())),
-            changed_at: seen.and_then(|s| s.changed_at),
-            created_at: seen.and_then(|s| s.facts.created_at),
-            expires_at: seen.and_then(|s| s.facts.secret_expires_at),
-            expiry_unreadable: seen.is_some_and(|s| s.facts.expiry_unreadable),
-        }
-    };
-    references.into_iter().map(seen).collect()
-}
-
-/// May this credential ask its issuer for this, and is its namespace going?
-pub(in crate::controller) fn permission(
-    context: &Context,
-    credential: &Credential,
-) -> (Result<(), Denial>, bool) {
-    // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
-    let namespace = context.namespace(&credential.namespace);
-    let settings = &context.settings;
-    let permission = binding::may_ask(
-        &credential.issuer,
-        &credential.namespace,
-        namespace.as_ref().map(|n| &n.labels),
-        &credential.ask,
-    )
-    .and_then(|()| binding::may_use_cloud(&settings.entra_clouds, &credential.issuer))
-    .and_then(|()| may_have_metadata(&settings.target_keys, credential));
-    (permission, namespace.is_some_and(|n| n.terminating))
 }

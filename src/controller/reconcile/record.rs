@@ -17,7 +17,9 @@ use crate::controller::{
         ids,
     },
     cache::{packed::PackedCredential, secrets::newer},
-    context::{Context, lock},
+    context::Context,
+    locks::lock,
+    requeue::{key_of, reference},
 };
 use crate::{
     api::{ApiCredential, ApiCredentialStatus, IssuerKind, IssuerStatus, TokenIssuer},
@@ -114,9 +116,7 @@ pub(in crate::controller) fn shown(
     key: &Key,
     uid: &str,
 ) -> Option<Arc<PackedCredential>> {
-    let there = context
-        .credentials
-        .get(&crate::controller::context::reference(key));
+    let there = context.credentials.get(&reference(key));
     there.filter(|there| *there.uid == *uid)
 }
 
@@ -334,7 +334,7 @@ pub(in crate::controller) fn snapshot(
         snapshot.permissions_missing += i64::from(shown.permissions_missing);
         if per_credential {
             let label = || {
-                let key = crate::controller::context::key_of(kept.as_ref());
+                let key = key_of(kept.as_ref());
                 CredentialLabel {
                     namespace: key.namespace,
                     name: key.name,

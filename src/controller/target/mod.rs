@@ -1,4 +1,5 @@
 //! The write of the target Secret.
 
+pub(super) mod metadata;
 pub(super) mod publish;
 pub(super) mod reformat;

@@ -8,21 +8,25 @@ use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::controller::{
     api::calls::{Failed, Trouble, call_heard},
-    context::{Context, Held, Revocable, reference},
-    reconcile::{execute::failed as fail_with, observe::permission},
+    context::Context,
+    failure::failed as fail_with,
+    lookup::permission,
+    requeue::reference,
+    state::{Held, Revocable},
+    token::digest_key::token_digest,
 };
 use crate::{
     api::{IssuerRef, names},
     credential::{Credential, Key, parse},
-    oauth::{Class, LifetimeSource, Refusal, Token},
+    oauth::{Class, LifetimeSource, Refusal},
     plan::{
         Memory, Minted, Observed, Outcome, Why,
-        fingerprint::{self, DigestKey},
+        fingerprint::{self},
         later_than, record, schedule,
     },
     publish::{
@@ -137,16 +141,6 @@ pub(in crate::controller) async fn publish(
         Err(WriteTrouble::Call(failed)) => write_trouble(context, credential, observed, failed),
         Err(WriteTrouble::Unfit(problem)) => unfit(context, credential, observed, problem),
     }
-}
-
-/// The keyed digest of a token, as it is noted on its Secret.
-pub(in crate::controller) fn token_digest(digests: &DigestKey, token: &Token) -> String {
-    secret_digest(digests, &token.secret)
-}
-
-/// The same for the text of a token.
-pub(in crate::controller) fn secret_digest(digests: &DigestKey, secret: &SecretString) -> String {
-    digests.token(secret.expose_secret())
 }
 
 /// Why a token could not be written.

@@ -4,11 +4,14 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
-use super::publish::{token_digest, unfit, write_trouble};
+use super::{
+    metadata::dressed,
+    publish::{unfit, write_trouble},
+};
 use crate::controller::{
     api::calls::{Trouble, call},
     context::Context,
-    reconcile::execute::dressed,
+    token::digest_key::token_digest,
 };
 use crate::{
     credential::{Credential, Key},

@@ -17,8 +17,8 @@ use crate::{
     api::IssuerKind,
     clock::Clock,
     controller::{
-        context::Triggers,
         limiter::issuers::{Admission, IssuerLimiter},
+        requeue::Triggers,
     },
     credential::{Credential, Key},
     fixtures::{at, credential_with},

@@ -19,7 +19,7 @@ use crate::{
         Operator,
         cache::packed::PackedCredential,
         token::{
-            refresh::Answered,
+            refresh_token::Answered,
             state_secret::{Stored, finish},
         },
     },

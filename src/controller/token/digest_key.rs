@@ -13,7 +13,9 @@ use crate::controller::api::{
     calls::{Trouble, call},
     ids,
 };
-use crate::{api::names, plan::fingerprint::DigestKey, telemetry::metrics::Metrics};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{api::names, oauth::Token, plan::fingerprint::DigestKey, telemetry::metrics::Metrics};
 
 /// Name of the Secret.
 const NAME: &str = "apicred-digest-key";
@@ -96,4 +98,14 @@ fn read(secret: &Secret) -> Result<DigestKey, Trouble> {
         );
         Trouble::Invalid
     })
+}
+
+/// The keyed digest of a token, as it is noted on its Secret.
+pub(in crate::controller) fn token_digest(digests: &DigestKey, token: &Token) -> String {
+    secret_digest(digests, &token.secret)
+}
+
+/// The same for the text of a token.
+pub(in crate::controller) fn secret_digest(digests: &DigestKey, secret: &SecretString) -> String {
+    digests.token(secret.expose_secret())
 }

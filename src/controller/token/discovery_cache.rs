@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use url::Url;
 
-use crate::controller::{cache::index::IssuerName, context::lock};
+use crate::controller::{cache::index::IssuerName, locks::lock};
 use crate::{
     clock::Clock,
     credential::{Issuer, IssuerId},

@@ -1,8 +1,6 @@
 //! The operator's own identity: what its environment says of it in Azure, the two files that may be read for it, and what
 //! its token tells of the API server.
 
-use std::path::PathBuf;
-
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -11,36 +9,6 @@ use crate::{
     credential::{Credential, Lent},
     oauth::{self, Class, Local, MAX_ARC_KEY, Material, RawAnswer, Refusal},
 };
-
-/// What the environment of the operator's process says about its identity.
-#[derive(Clone)]
-pub struct IdentityEnvironment {
-    /// `IDENTITY_ENDPOINT` (App Service).
-    pub endpoint: Option<Url>,
-    /// `IDENTITY_HEADER` (App Service).
-    pub header: Option<SecretString>,
-    /// `AZURE_FEDERATED_TOKEN_FILE` (Entra Workload ID).
-    pub federated_token_file: Option<PathBuf>,
-    /// `AZURE_CLIENT_ID` (Entra Workload ID).
-    pub client_id: Option<String>,
-    /// Folder of the Azure Arc agent's key files.
-    pub arc_folder: PathBuf,
-    /// Audiences that the API server takes for its own, as far as the operator's own token there tells.
-    pub api_audiences: Vec<String>,
-}
-
-impl Default for IdentityEnvironment {
-    fn default() -> Self {
-        Self {
-            endpoint: None,
-            header: None,
-            federated_token_file: None,
-            client_id: None,
-            arc_folder: PathBuf::from("/var/opt/azcmagent/tokens"),
-            api_audiences: Vec::new(),
-        }
-    }
-}
 
 fn fault(text: &str) -> Refusal {
     Refusal::local(Class::Invalid, "IdentityEnvironmentMissing", text)

@@ -9,16 +9,21 @@ use k8s_openapi::{
 use kube::Api;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{identity, service_account_token::account_token};
+use super::{
+    denied::{denied, unavailable},
+    identity,
+    refresh_token::StateSecret,
+    service_account_token::account_token,
+};
 use crate::controller::{
     api::calls::{Trouble, call},
     context::Context,
 };
 use crate::{
-    api::{SecretKeyRef, names},
+    api::names,
     credential::{
         Certificate, Credential, KeyPair, Lacking, Proof,
-        binding::{self, Denial, IssuedBy, Use},
+        binding::{self, IssuedBy, Use},
     },
     oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
     plan::{Source, fingerprint},
@@ -41,18 +46,6 @@ pub(in crate::controller) struct Read {
     owners: Vec<(String, Option<BTreeMap<String, String>>)>,
     /// The state Secret of a refresh token, as it was read.
     pub(in crate::controller) state: Option<StateSecret>,
-}
-
-/// A state Secret as it was read.
-pub(in crate::controller) struct StateSecret {
-    pub(in crate::controller) reference: SecretKeyRef,
-    pub(in crate::controller) uid: String,
-    pub(in crate::controller) version: String,
-    pub(in crate::controller) annotations: Option<BTreeMap<String, String>>,
-    /// The issuer that is asked, to be noted once it has accepted the refresh token; empty before it is known.
-    pub(in crate::controller) issuer: String,
-    /// What the API server said about the last write of it that failed.
-    pub(in crate::controller) said: Said,
 }
 
 /// A Secret as it was read.
@@ -290,14 +283,6 @@ async fn open<'a>(
     })
 }
 
-pub(in crate::controller) fn unavailable() -> Refusal {
-    Refusal::local(
-        Class::Transient,
-        "KubernetesUnavailable",
-        "the Kubernetes API did not answer; apicred tries again",
-    )
-}
-
 impl Read {
     /// May all of it be posted there? A discovery document may name another host than the issuer's, and a refresh token
     /// goes to no other issuer than its own.
@@ -355,9 +340,4 @@ impl Read {
         }
         Ok(())
     }
-}
-
-/// A denial as the reason why no request is made.
-pub(in crate::controller) fn denied(denial: &Denial) -> Refusal {
-    Refusal::local(Class::Invalid, denial.reason(), denial.message())
 }

@@ -1,13 +1,17 @@
 //! From a plan to a token: material of the request, the exchange, refresh tokens, the discovery cache, revocation.
 
 pub(super) mod acquire;
+pub(super) mod denied;
 pub(super) mod digest_key;
 pub(super) mod discovery_cache;
+pub(super) mod exchange;
 pub(super) mod hint;
+pub(super) mod hint_event;
 pub(super) mod identity;
 pub(super) mod material;
 pub(super) mod orphans;
 pub(super) mod refresh;
+pub(super) mod refresh_token;
 pub(super) mod refreshes;
 pub(super) mod revoke;
 pub(super) mod service_account_token;

@@ -1,37 +1,10 @@
 //! New refresh tokens that could not be stored before their credential was deleted. The state Secret outlives the credential
 //! (a tool that replaces an object deletes it and creates it again), so they are stored all the same.
 
-use std::{
-    mem::take,
-    sync::{Arc, Mutex},
-};
+use std::{mem::take, sync::Arc};
 
-use tokio::sync::Notify;
-
-use super::{refresh::Answered, state_secret};
-use crate::controller::context::{Context, State, lock};
-
-/// Answers of refreshes without a credential.
-#[derive(Default)]
-pub(in crate::controller) struct Orphans {
-    kept: Mutex<Vec<Answered>>,
-    raised: Notify,
-}
-
-impl Orphans {
-    /// Takes over what a state that is dropped has kept.
-    pub(in crate::controller) fn adopt(&self, state: Option<Box<State>>) {
-        if let Some(answered) = state.and_then(|state| state.unsaved) {
-            lock(&self.kept).push(*answered);
-            self.raised.notify_one();
-        }
-    }
-
-    /// How many are not being stored yet.
-    pub(in crate::controller) fn len(&self) -> usize {
-        lock(&self.kept).len()
-    }
-}
+use super::state_secret;
+use crate::controller::{context::Context, locks::lock};
 
 /// Stores them, for ever.
 pub(in crate::controller) async fn run(context: Arc<Context>) {

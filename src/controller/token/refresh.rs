@@ -9,15 +9,17 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::{
-    acquire::{Acquired, Came, ask, build, not_leading},
-    material::{Read, StateSecret},
+    exchange::{Acquired, ask, build, not_leading},
+    material::Read,
     orphans,
+    refresh_token::{Answered, Came, StateSecret},
     state_secret::{self, PATIENCE as STORING, Stored},
 };
 use crate::controller::{
     api::calls::{DEADLINE, Trouble},
-    context::{Context, lock},
+    context::Context,
     limiter::issuers::Permit,
+    locks::lock,
 };
 use crate::{
     api::names,
@@ -37,7 +39,7 @@ use crate::{
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The write of the mark, two requests, and the tries to store the answer, of which the last one takes a write and a read. A
-/// reconcile is given up before that (reconcile.rs); the refresh goes on in its task, and its mark guards it.
+/// reconcile is given up before that (reconcile/mod.rs); the refresh goes on in its task, and its mark guards it.
 const TAKES: u64 = 3 * DEADLINE.as_secs() + 2 * TOTAL.as_secs() + STORING.as_secs();
 const _: () = assert!(TAKES + 60 <= renewal::SETTLES.as_secs().unsigned_abs());
 
@@ -66,76 +68,6 @@ impl Published {
         Self {
             until: record.map(|r| r.expires_at),
             state: record.and_then(|r| r.sources.with.first().cloned()),
-        }
-    }
-}
-
-/// The answer to a refresh, with all that is needed to store it later.
-pub(in crate::controller) struct Answered {
-    pub(in crate::controller) state: StateSecret,
-    /// The refresh token that it answers.
-    pub(in crate::controller) token: SecretString,
-    pub(in crate::controller) sent: Sent,
-    pub(in crate::controller) came: Came,
-    /// Keyed digest of the new refresh token.
-    pub(in crate::controller) new: Option<String>,
-    /// The Secret that proved the client.
-    used: Option<SourceMark>,
-    /// Keyed digest of the request with the refresh token that stands from now on.
-    fingerprint: String,
-    /// Digest of the request without its secrets.
-    request: String,
-    /// Who asked. At the end of the process nobody asks again.
-    pub(in crate::controller) credential: Credential,
-}
-
-impl Answered {
-    /// An answer that brings a new refresh token, for tests.
-    #[cfg(test)]
-    pub(in crate::controller) fn of_a_test(credential: &Credential, sent: &str, new: &str) -> Self {
-        use crate::fixtures::{at, token};
-        Self {
-            state: StateSecret {
-                said: crate::publish::rejection::Said::default(),
-                reference: crate::api::SecretKeyRef {
-                    name: "state".to_owned(),
-                    key: "token".to_owned(),
-                },
-                uid: "state-uid".to_owned(),
-                version: "7".to_owned(),
-                annotations: None,
-                issuer: "https://issuer.example.com".to_owned(),
-            },
-            token: SecretString::from(sent),
-            sent: Sent {
-                token: format!("digest of {sent}"),
-                request: String::new(),
-                at: at(0),
-                how: Send::default(),
-                spent: Vec::new(),
-            },
-            came: Came {
-                granted: Granted::New(SecretString::from(new)),
-                result: Ok(token("an-access-token")),
-            },
-            new: Some(format!("digest of {new}")),
-            used: None,
-            fingerprint: String::new(),
-            request: fingerprint::request(credential),
-            credential: credential.clone(),
-        }
-    }
-
-    /// What became of the refresh token.
-    pub(in crate::controller) fn fate(&self) -> Fate {
-        renewal::fate(&self.came.granted, self.came.result.as_ref().err())
-    }
-
-    /// The new refresh token, if there is one.
-    pub(in crate::controller) fn new_token(&self) -> Option<&SecretString> {
-        match &self.came.granted {
-            Granted::New(token) => Some(token),
-            Granted::Same | Granted::Nothing => None,
         }
     }
 }

@@ -12,17 +12,24 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
     acquire,
-    material::{self, denied},
+    denied::denied,
+    digest_key::secret_digest,
+    material::{self},
 };
 use crate::controller::{
-    api::{calls::call, ids},
-    context::{Context, Revocable, key_of},
+    api::{
+        calls::call,
+        existence::{is_gone, uid_of_name},
+        ids,
+    },
+    context::Context,
     limiter::namespaces::NamespaceLimiter,
-    reconcile::execute::{is_gone, uid_of_name},
-    target::publish::secret_digest,
+    lookup::{permission, sources},
+    requeue::key_of,
+    state::{Gone, Revocable},
 };
 use crate::{
-    api::{ApiCredential, IssuerRef},
+    api::IssuerRef,
     credential::{
         Credential, Endpoint, FieldError, Key, Proof,
         binding::{self, IssuedBy},
@@ -46,14 +53,6 @@ const WAITING: usize = 2_000;
 const WAITING_IN_A_NAMESPACE: usize = 500;
 /// One revocation with all its reads.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A credential that is gone, and its token if this process still has it.
-pub(in crate::controller) struct Gone {
-    pub(in crate::controller) object: ApiCredential,
-    /// Has the watch shown the deletion? If not, a list did not name the object.
-    pub(in crate::controller) seen: bool,
-    pub(in crate::controller) token: Option<Revocable>,
-}
 
 /// Revokes for those who are gone, for ever.
 pub(in crate::controller) async fn run(context: Arc<Context>, gone: mpsc::UnboundedReceiver<Gone>) {
@@ -158,7 +157,7 @@ async fn attempt(
         return Err(fault("a static key is revoked where it was made"));
     }
     // An issuer that does not serve this namespace gets no secret of it, not even to end a token.
-    crate::controller::reconcile::observe::permission(context, credential)
+    permission(context, credential)
         .0
         .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
     let endpoint = acquire::endpoint(context, credential).await?;
@@ -177,7 +176,7 @@ async fn attempt(
         mtls_url: None,
         ..endpoint.clone()
     };
-    let proofs = crate::controller::reconcile::observe::sources(context, credential);
+    let proofs = sources(context, credential);
     let present = proofs.iter().find(|s| s.present.is_some());
     let mut read = material::read(context, credential, present).await?;
     read.may_post(credential, &endpoint)?;

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 use kube::{Api, api::PostParams};
 use secrecy::SecretString;
 
-use super::material::{denied, unavailable};
+use super::denied::{denied, unavailable};
 use crate::controller::{
     api::calls::{Failed, Trouble, call_heard},
     context::Context,

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{
-    api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
-};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -14,10 +11,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{material::StateSecret, refresh::Answered};
+use super::refresh_token::{Answered, StateSecret};
 use crate::controller::{
     api::calls::{Trouble, call, call_heard},
-    context::{Context, lock},
+    context::Context,
+    locks::lock,
 };
 use crate::{
     api::names,
@@ -28,30 +26,11 @@ use crate::{
         spent::{self, Spent},
     },
     plan::OwnWrites,
-    publish::SourceMark,
 };
 
 /// For how long a leader tries to store an answer before it keeps it in memory and goes on: the answer exists nowhere
 /// else. A process that has lost its lease has nothing else to do, and tries until it is ended.
 pub(in crate::controller) const PATIENCE: Duration = Duration::from_secs(30);
-
-impl StateSecret {
-    /// The version that is there now, as a source.
-    pub(in crate::controller) fn mark(&self) -> SourceMark {
-        SourceMark {
-            name: self.reference.name.clone(),
-            key: self.reference.key.clone(),
-            uid: self.uid.clone(),
-            version: self.version.clone(),
-        }
-    }
-
-    fn take(&mut self, meta: ObjectMeta) {
-        self.uid = meta.uid.unwrap_or_default();
-        self.version = meta.resource_version.unwrap_or_default();
-        self.annotations = meta.annotations;
-    }
-}
 
 /// Was an answer stored?
 pub(in crate::controller) enum Stored {

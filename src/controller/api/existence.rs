@@ -1,0 +1,35 @@
+//! Whether a credential exists, as the API server itself says.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, api::ListParams};
+
+use super::calls::{Trouble, call};
+use crate::controller::context::Context;
+use crate::{api::ApiCredential, credential::Key};
+
+/// Does the server itself say that this object does not exist any more, or is being deleted?
+pub(in crate::controller) async fn is_gone(
+    context: &Context,
+    uid: &str,
+    key: &Key,
+) -> Result<bool, Trouble> {
+    let living = uid_of_name(context, key).await?;
+    Ok(living.as_deref() != Some(uid))
+}
+
+/// The UID of the credential that has this name, as the server itself says; one that is being deleted has it no more.
+pub(in crate::controller) async fn uid_of_name(
+    context: &Context,
+    key: &Key,
+) -> Result<Option<String>, Trouble> {
+    let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
+    // By a list: the role needs no further verb for it.
+    let this = ListParams::default().fields(&format!("metadata.name={}", key.name));
+    let found = call(&context.metrics, "check_credential", || {
+        api.list_metadata(&this)
+    })
+    .await?;
+    let lives = |meta: &ObjectMeta| meta.deletion_timestamp.is_none();
+    let mut living = found.items.into_iter().map(|c| c.metadata).filter(lives);
+    Ok(living.find_map(|meta| meta.uid))
+}

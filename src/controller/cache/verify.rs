@@ -1,0 +1,91 @@
+//! Reads the metadata of Secrets that the cache may be wrong about. The answer corrects the cache.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+
+use super::index::SecretName;
+use crate::controller::{
+    api::calls::{Trouble, call},
+    context::Context,
+    locks::lock,
+};
+
+/// Between two checks for own writes that the watch has not shown.
+const PERIOD: Duration = Duration::from_secs(30);
+
+/// A watch shows an own write within milliseconds. One that it has not shown for so long is in doubt.
+const UNSEEN: SignedDuration = SignedDuration::from_mins(1);
+
+/// After a read that was not answered, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Reads at once.
+const READS: usize = 4;
+
+/// Settles doubts, for ever.
+pub(in crate::controller) async fn run(context: std::sync::Arc<Context>) {
+    let mut pause = AGAIN.0;
+    loop {
+        let names = std::mem::take(&mut *lock(&context.doubts.names));
+        let none = names.is_empty();
+        let failed: Vec<SecretName> = stream::iter(names)
+            .map(|name| async {
+                let settled = settle(&context, &name).await;
+                (!settled).then_some(name)
+            })
+            .buffer_unordered(READS)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        context.settle_doubts();
+        pause = if failed.is_empty() {
+            AGAIN.0
+        } else {
+            lock(&context.doubts.names).extend(failed);
+            tokio::time::sleep(pause).await;
+            AGAIN.1.min(pause * 2)
+        };
+        if !none {
+            continue;
+        }
+        tokio::select! {
+            () = context.doubts.raised.notified() => {}
+            () = tokio::time::sleep(PERIOD) => {
+                let now = crate::clock::steady();
+                lock(&context.doubts.names).extend(context.health.unseen("secrets", UNSEEN, now));
+            }
+        }
+    }
+}
+
+/// Reads the metadata of a Secret and corrects the cache. Returns false if the server did not answer.
+async fn settle(context: &Context, name: &SecretName) -> bool {
+    let number = lock(&context.secrets).call_begins(name);
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &name.0);
+    let read = call(&context.metrics, "check_secret", || {
+        api.get_metadata(&name.1)
+    })
+    .await;
+    let now = context.clock.now();
+    let news = {
+        let mut secrets = lock(&context.secrets);
+        match &read {
+            Ok(found) => secrets.read_ends(name, number, Some(&found.metadata), now),
+            Err(Trouble::NotFound) => {
+                context.health.gone("secrets", name);
+                secrets.read_ends(name, number, None, now)
+            }
+            Err(_) => secrets.read_given_up(name, number),
+        }
+    };
+    if news {
+        for key in lock(&context.index).of_secret(name) {
+            context.triggers.send(&key);
+        }
+    }
+    matches!(read, Ok(_) | Err(Trouble::NotFound))
+}

@@ -1,0 +1,55 @@
+//! What the cache says about a credential's sources and permission. No call is made here.
+
+use super::{cache::secrets::Secrets, context::Context, locks::lock};
+use crate::{
+    api::SecretKeyRef,
+    credential::{
+        Credential,
+        binding::{self, Denial},
+        may_have_metadata,
+    },
+    plan::Source,
+};
+
+/// The Secrets that prove the client, as they are now.
+pub(super) fn sources(context: &Context, credential: &Credential) -> Vec<Source> {
+    let secrets = lock(&context.secrets);
+    of_secrets(&secrets, &credential.namespace, credential.alternatives())
+}
+
+/// May this credential ask its issuer for this, and is its namespace going?
+pub(super) fn permission(context: &Context, credential: &Credential) -> (Result<(), Denial>, bool) {
+    // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
+    let namespace = context.namespace(&credential.namespace);
+    let settings = &context.settings;
+    let permission = binding::may_ask(
+        &credential.issuer,
+        &credential.namespace,
+        namespace.as_ref().map(|n| &n.labels),
+        &credential.ask,
+    )
+    .and_then(|()| binding::may_use_cloud(&settings.entra_clouds, &credential.issuer))
+    .and_then(|()| may_have_metadata(&settings.target_keys, credential));
+    (permission, namespace.is_some_and(|n| n.terminating))
+}
+
+/// Sources by what is known of their Secrets.
+pub(super) fn of_secrets(
+    secrets: &Secrets,
+    namespace: &str,
+    references: Vec<SecretKeyRef>,
+) -> Vec<Source> {
+    let seen = |reference: SecretKeyRef| {
+        let name = (namespace.to_owned(), reference.name.clone());
+        let seen = secrets.get(&name).filter(|s| !s.facts.deleting);
+        Source {
+            reference,
+            present: seen.map(|s| (s.facts.uid.clone(), s.facts.version.clone())),
+            changed_at: seen.and_then(|s| s.changed_at),
+            created_at: seen.and_then(|s| s.facts.created_at),
+            expires_at: seen.and_then(|s| s.facts.secret_expires_at),
+            expiry_unreadable: seen.is_some_and(|s| s.facts.expiry_unreadable),
+        }
+    };
+    references.into_iter().map(seen).collect()
+}

@@ -1,0 +1,36 @@
+//! Requests to reconcile a credential.
+
+use kube::{Resource, runtime::reflector::ObjectRef};
+use tokio::sync::mpsc;
+
+use super::cache::packed::PackedCredential;
+use crate::credential::Key;
+
+/// Requeues credentials.
+#[derive(Clone)]
+pub(super) struct Triggers(mpsc::UnboundedSender<ObjectRef<PackedCredential>>);
+
+impl Triggers {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<PackedCredential>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// A closed channel means that the process is ending.
+    pub(super) fn send(&self, key: &Key) {
+        let _ = self.0.send(reference(key));
+    }
+}
+
+/// The store's key of a credential.
+pub(super) fn reference(key: &Key) -> ObjectRef<PackedCredential> {
+    ObjectRef::new(&key.name).within(&key.namespace)
+}
+
+/// The key of an object.
+pub(super) fn key_of<K: Resource>(object: &K) -> Key {
+    Key {
+        namespace: object.meta().namespace.clone().unwrap_or_default(),
+        name: object.meta().name.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,99 @@
+//! What an installation sets.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::{api::Cloud, credential::KeyPattern, issuer::proxy::Proxy};
+
+/// What an installation sets.
+#[derive(Clone)]
+pub struct Settings {
+    /// The operator's own namespace, where its digest key lives.
+    pub namespace: String,
+    /// Which namespaces it looks after.
+    pub scope: Scope,
+    /// Credentials that may ask an issuer at once.
+    pub concurrency: u16,
+    /// Networks that namespaced issuers may live in although they are not public.
+    pub allowed_cidrs: Vec<IpNet>,
+    /// Labels and annotations that targets may have, beside those that steer nobody.
+    pub target_keys: Vec<KeyPattern>,
+    /// National clouds of Entra ID that credentials and namespaced issuers may name.
+    pub entra_clouds: Vec<Cloud>,
+    /// Are the servers of issuers connected to now and then, without any credential, to tell whether they are reached?
+    pub issuer_checks: bool,
+    /// The proxy that issuers are asked through.
+    pub issuer_proxy: Option<Proxy>,
+    /// Name of this process in events.
+    pub instance: String,
+    /// What the process's environment says about its own identity in Azure.
+    pub identity: IdentityEnvironment,
+}
+
+/// Which namespaces an operator looks after.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Scope {
+    /// All of them.
+    #[default]
+    Cluster,
+    /// These alone. Needs no right on any other, and none on the cluster unless `cluster_issuers`.
+    Namespaces {
+        /// Their names.
+        names: BTreeSet<String>,
+        /// Are `ClusterTokenIssuers` read, and the labels of these namespaces?
+        cluster_issuers: bool,
+    },
+}
+
+impl Scope {
+    /// Is anything of the cluster's own read?
+    pub fn sees_cluster(&self) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Namespaces {
+                cluster_issuers, ..
+            } => *cluster_issuers,
+        }
+    }
+
+    /// The namespaces, if not all.
+    pub fn names(&self) -> Option<&BTreeSet<String>> {
+        match self {
+            Self::Cluster => None,
+            Self::Namespaces { names, .. } => Some(names),
+        }
+    }
+}
+
+/// What the environment of the operator's process says about its identity.
+#[derive(Clone)]
+pub struct IdentityEnvironment {
+    /// `IDENTITY_ENDPOINT` (App Service).
+    pub endpoint: Option<Url>,
+    /// `IDENTITY_HEADER` (App Service).
+    pub header: Option<SecretString>,
+    /// `AZURE_FEDERATED_TOKEN_FILE` (Entra Workload ID).
+    pub federated_token_file: Option<PathBuf>,
+    /// `AZURE_CLIENT_ID` (Entra Workload ID).
+    pub client_id: Option<String>,
+    /// Folder of the Azure Arc agent's key files.
+    pub arc_folder: PathBuf,
+    /// Audiences that the API server takes for its own, as far as the operator's own token there tells.
+    pub api_audiences: Vec<String>,
+}
+
+impl Default for IdentityEnvironment {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            header: None,
+            federated_token_file: None,
+            client_id: None,
+            arc_folder: PathBuf::from("/var/opt/azcmagent/tokens"),
+            api_audiences: Vec::new(),
+        }
+    }
+}

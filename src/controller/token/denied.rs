@@ -1,0 +1,19 @@
+//! Reasons of apicred's own why no request is made.
+
+use crate::{
+    credential::binding::Denial,
+    oauth::{Class, Refusal},
+};
+
+pub(in crate::controller) fn unavailable() -> Refusal {
+    Refusal::local(
+        Class::Transient,
+        "KubernetesUnavailable",
+        "the Kubernetes API did not answer; apicred tries again",
+    )
+}
+
+/// A denial as the reason why no request is made.
+pub(in crate::controller) fn denied(denial: &Denial) -> Refusal {
+    Refusal::local(Class::Invalid, denial.reason(), denial.message())
+}

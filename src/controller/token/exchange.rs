@@ -1,0 +1,286 @@
+//! One exchange with an issuer: builds the request, sends it, measures, and reads the answer. Equal requests are sent once.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use super::{identity, refresh_token::Came};
+use crate::controller::{api::ids, context::Context, limiter::issuers::Permit};
+use crate::{
+    credential::{Credential, Lent, Proof},
+    http::Manner,
+    oauth::{
+        self, Class, Grant, Granted, Local, Material, Moment, RawAnswer, Refusal, SentSecrets,
+        Stage, Token, TokenEndpoint, TokenRequest, Validity, discovery, grant::JwtBearer,
+    },
+    publish::{SourceMark, SourceUse},
+};
+
+/// A token and how it was come by.
+pub(in crate::controller) struct Acquired {
+    pub(in crate::controller) token: Arc<Token>,
+    pub(in crate::controller) sources: SourceUse,
+    pub(in crate::controller) fingerprint: String,
+    /// The time of the certificate that proved the client.
+    pub(in crate::controller) proof: Option<Validity>,
+    /// The issuer, as it is noted with the token; empty for a static key.
+    pub(in crate::controller) issuer: String,
+    /// Digests of spent refresh tokens, to be noted on the target Secret.
+    pub(in crate::controller) spent: Option<String>,
+}
+
+pub(super) fn acquired(
+    token: Arc<Token>,
+    used: Option<SourceMark>,
+    with: Vec<SourceMark>,
+    fingerprint: String,
+) -> Acquired {
+    Acquired {
+        token,
+        sources: SourceUse {
+            used,
+            with,
+            refused: Vec::new(),
+        },
+        fingerprint,
+        proof: None,
+        issuer: String::new(),
+        spent: None,
+    }
+}
+
+/// Builds the request. Signing takes a millisecond or two of a processor and has no place among the async tasks.
+pub(in crate::controller) async fn build(
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    (material, supplies): (Material, Vec<SecretString>),
+    context: &Context,
+) -> Result<(TokenRequest, String, Material), Refusal> {
+    let signs = matches!(material, Material::Signer(_))
+        || matches!(credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));
+    let (credential, endpoint, now) = (credential.clone(), endpoint.clone(), context.clock.now());
+    let make = move || {
+        let (id, assertion) = (ids::uuid(), ids::uuid());
+        let moment = Moment {
+            now,
+            request_id: &id,
+            assertion_id: &assertion,
+        };
+        let request = oauth::request(&credential, &endpoint, &material, &supplies, moment)?;
+        Ok((request, id, material))
+    };
+    if !signs {
+        return make();
+    }
+    tokio::task::spawn_blocking(make).await.unwrap_or_else(|_| {
+        Err(Refusal::local(
+            Class::Transient,
+            "InternalError",
+            "signing was abandoned; apicred tries again",
+        ))
+    })
+}
+
+/// One exchange, shared with whoever asks for the very same at this moment.
+pub(super) async fn exchange(
+    context: &Arc<Context>,
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    parts: (Material, Vec<SecretString>),
+    fingerprint: &str,
+    permit: &Arc<Permit>,
+) -> Result<Arc<Token>, Refusal> {
+    let (request, id, material) = build(credential, endpoint, parts, context).await?;
+    let (world, asker, place, permit) = (
+        Arc::clone(context),
+        credential.clone(),
+        endpoint.clone(),
+        Arc::clone(permit),
+    );
+    let flight = async move {
+        let _permit = permit;
+        let arc = matches!(
+            (&asker.proof, &asker.issuer.lends),
+            (Proof::ManagedIdentity(_), Some(Lent::AzureArc(_)))
+        );
+        if arc {
+            return challenged(&world, &asker, &place, material, request, id).await;
+        }
+        send(&world, &asker, request, id).await
+    };
+    if !credential.is_shareable() {
+        return flight.await.map(Arc::new);
+    }
+    let key = (
+        credential.namespace.clone(),
+        fingerprint.to_owned(),
+        credential.issuer.version.clone(),
+    );
+    context.single_flight.run(key, flight).await
+}
+
+/// The Azure Arc agent answers the first request with a challenge, the second with a token.
+async fn challenged(
+    context: &Arc<Context>,
+    credential: &Credential,
+    endpoint: &TokenEndpoint,
+    material: Material,
+    request: TokenRequest,
+    id: String,
+) -> Result<Token, Refusal> {
+    let Material::Local(Local::AzureArc(origin, None)) = material else {
+        return send(context, credential, request, id).await;
+    };
+    if !context.may_act() {
+        return Err(not_leading());
+    }
+    let echo = SentSecrets::of(&request);
+    let answer = context.http.send(&credential.issuer, request).await?;
+    if answer.status != 401 {
+        let now = context.clock.now();
+        return read_answer(context, credential, (&answer, &echo), now, id);
+    }
+    let proof = identity::answer_to_challenge(context, &origin, &answer).await?;
+    let (request, id, _) = build(credential, endpoint, (proof, Vec::new()), context).await?;
+    send(context, credential, request, id).await
+}
+
+/// This process has lost its lease: what is left of it asks nobody for anything.
+pub(in crate::controller) fn not_leading() -> Refusal {
+    let step = "this process does not lead any more; the operator that leads tries again";
+    Refusal {
+        not_sent: true,
+        ..Refusal::local(Class::Transient, "NotLeading", step)
+    }
+}
+
+async fn send(
+    context: &Context,
+    credential: &Credential,
+    request: TokenRequest,
+    id: String,
+) -> Result<Token, Refusal> {
+    let manner = Manner::default();
+    ask(context, credential, request, id, manner).await.result
+}
+
+/// Sends, measures, and reads the answer.
+pub(in crate::controller) async fn ask(
+    context: &Context,
+    credential: &Credential,
+    request: TokenRequest,
+    id: String,
+    manner: Manner,
+) -> Came {
+    if !context.may_act() {
+        return Came {
+            granted: Granted::Nothing,
+            result: Err(not_leading()),
+        };
+    }
+    let (now, clock) = (context.clock.now(), Instant::now());
+    // Rounded down: a life counted from a little earlier never promises too much.
+    let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let echo = SentSecrets::of(&request);
+    let exchanged = context.http.exchange(&credential.issuer, request, manner);
+    let (granted, result) = match exchanged.await {
+        Ok(raw) => (
+            oauth::granted(&raw),
+            read_answer(context, credential, (&raw, &echo), sent, id),
+        ),
+        Err(broken) => (
+            (broken.arrived.as_ref()).map_or(Granted::Nothing, |raw| oauth::granted_in_part(raw)),
+            Err(match &broken.arrived {
+                Some(part) => oauth::broken_off(part, broken.refusal),
+                None => broken.refusal,
+            }),
+        ),
+    };
+    context.metrics.asked(
+        result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok"),
+        clock.elapsed(),
+    );
+    if let Err(refusal) = &result
+        && let Some(pause) = pause(refusal)
+    {
+        context.limiter.pause(credential, pause);
+    }
+    if let Err(refusal) = &result
+        && discovery::disproves(refusal)
+    {
+        context.discovery.doubt(&credential.issuer.id);
+    }
+    let well = |r: &Refusal| !matches!(r.class, Class::Throttled | Class::Transient);
+    match &result {
+        Err(refusal) if is_silence(refusal) => context.limiter.unanswered(credential),
+        Err(refusal) if refusal.stage == Stage::Own => {}
+        Err(refusal) => context.limiter.answered(credential, well(refusal)),
+        Ok(_) => context.limiter.answered(credential, true),
+    }
+    Came { granted, result }
+}
+
+/// Did no answer come at all?
+pub(super) const fn is_silence(refusal: &Refusal) -> bool {
+    match refusal.stage {
+        Stage::Proxy
+        | Stage::Tunnel
+        | Stage::Name
+        | Stage::Connect
+        | Stage::Tls
+        | Stage::Timeout
+        | Stage::BrokenOff => refusal.http_status.is_none(),
+        // A failure of apicred's own says nothing of the issuer, and an alert about the client's certificate is an answer.
+        Stage::Own | Stage::ClientCertificate | Stage::Foreign | Stage::Answered => false,
+    }
+}
+
+fn read_answer(
+    context: &Context,
+    credential: &Credential,
+    (raw, echo): (&RawAnswer, &SentSecrets),
+    sent: Timestamp,
+    id: String,
+) -> Result<Token, Refusal> {
+    let now = context.clock.now();
+    let mut token = oauth::answer_to(credential, raw, sent, now)
+        .map_err(|refusal| oauth::explained(refusal, credential, raw, echo, now))?;
+    token.correlation_id.get_or_insert(id);
+    Ok(token)
+}
+
+/// How long the client asks for nothing after this answer.
+fn pause(refusal: &Refusal) -> Option<Duration> {
+    if refusal.aadsts == Some(oauth::LOOP) {
+        return None;
+    }
+    match (refusal.class, refusal.retry_after) {
+        (Class::Throttled, None) => Some(Duration::from_secs(30)),
+        (Class::Throttled | Class::Transient, asked) => asked,
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttled_client_pauses_and_a_looping_one_does_not_as_a_client() {
+        let refusal = |aadsts, retry_after| Refusal {
+            aadsts,
+            retry_after,
+            ..Refusal::local(Class::Throttled, "Throttled", "wait")
+        };
+        let asked = Some(Duration::from_secs(7));
+        assert_eq!(pause(&refusal(None, None)), Some(Duration::from_secs(30)));
+        assert_eq!(pause(&refusal(Some(90_055), asked)), asked);
+        for asked in [None, asked] {
+            assert_eq!(pause(&refusal(Some(oauth::LOOP), asked)), None);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A refresh token in its state Secret, and the answers to refreshes that are not stored yet. No call is made here.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use secrecy::SecretString;
+use tokio::sync::Notify;
+
+use crate::controller::locks::lock;
+use crate::{
+    api::SecretKeyRef,
+    credential::Credential,
+    oauth::{
+        Granted, Refusal, Token,
+        renewal::{self, Fate, Sent},
+    },
+    publish::{SourceMark, rejection::Said},
+};
+
+/// A state Secret as it was read.
+pub(in crate::controller) struct StateSecret {
+    pub(in crate::controller) reference: SecretKeyRef,
+    pub(in crate::controller) uid: String,
+    pub(in crate::controller) version: String,
+    pub(in crate::controller) annotations: Option<BTreeMap<String, String>>,
+    /// The issuer that is asked, to be noted once it has accepted the refresh token; empty before it is known.
+    pub(in crate::controller) issuer: String,
+    /// What the API server said about the last write of it that failed.
+    pub(in crate::controller) said: Said,
+}
+
+impl StateSecret {
+    /// The version that is there now, as a source.
+    pub(in crate::controller) fn mark(&self) -> SourceMark {
+        SourceMark {
+            name: self.reference.name.clone(),
+            key: self.reference.key.clone(),
+            uid: self.uid.clone(),
+            version: self.version.clone(),
+        }
+    }
+
+    pub(super) fn take(&mut self, meta: ObjectMeta) {
+        self.uid = meta.uid.unwrap_or_default();
+        self.version = meta.resource_version.unwrap_or_default();
+        self.annotations = meta.annotations;
+    }
+}
+
+/// What came of a request.
+pub(in crate::controller) struct Came {
+    /// What the answer grants of refresh tokens, whatever else is in it.
+    pub(in crate::controller) granted: Granted,
+    pub(in crate::controller) result: Result<Token, Refusal>,
+}
+
+/// The answer to a refresh, with all that is needed to store it later.
+pub(in crate::controller) struct Answered {
+    pub(in crate::controller) state: StateSecret,
+    /// The refresh token that it answers.
+    pub(in crate::controller) token: SecretString,
+    pub(in crate::controller) sent: Sent,
+    pub(in crate::controller) came: Came,
+    /// Keyed digest of the new refresh token.
+    pub(in crate::controller) new: Option<String>,
+    /// The Secret that proved the client.
+    pub(super) used: Option<SourceMark>,
+    /// Keyed digest of the request with the refresh token that stands from now on.
+    pub(super) fingerprint: String,
+    /// Digest of the request without its secrets.
+    pub(super) request: String,
+    /// Who asked. At the end of the process nobody asks again.
+    pub(in crate::controller) credential: Credential,
+}
+
+impl Answered {
+    /// An answer that brings a new refresh token, for tests.
+    #[cfg(test)]
+    pub(in crate::controller) fn of_a_test(credential: &Credential, sent: &str, new: &str) -> Self {
+        use crate::{
+            fixtures::{at, token},
+            oauth::renewal::Send,
+            plan::fingerprint,
+        };
+        Self {
+            state: StateSecret {
+                said: crate::publish::rejection::Said::default(),
+                reference: crate::api::SecretKeyRef {
+                    name: "state".to_owned(),
+                    key: "token".to_owned(),
+                },
+                uid: "state-uid".to_owned(),
+                version: "7".to_owned(),
+                annotations: None,
+                issuer: "https://issuer.example.com".to_owned(),
+            },
+            token: SecretString::from(sent),
+            sent: Sent {
+                token: format!("digest of {sent}"),
+                request: String::new(),
+                at: at(0),
+                how: Send::default(),
+                spent: Vec::new(),
+            },
+            came: Came {
+                granted: Granted::New(SecretString::from(new)),
+                result: Ok(token("an-access-token")),
+            },
+            new: Some(format!("digest of {new}")),
+            used: None,
+            fingerprint: String::new(),
+            request: fingerprint::request(credential),
+            credential: credential.clone(),
+        }
+    }
+
+    /// What became of the refresh token.
+    pub(in crate::controller) fn fate(&self) -> Fate {
+        renewal::fate(&self.came.granted, self.came.result.as_ref().err())
+    }
+
+    /// The new refresh token, if there is one.
+    pub(in crate::controller) fn new_token(&self) -> Option<&SecretString> {
+        match &self.came.granted {
+            Granted::New(token) => Some(token),
+            Granted::Same | Granted::Nothing => None,
+        }
+    }
+}
+
+/// Answers of refreshes without a credential.
+#[derive(Default)]
+pub(in crate::controller) struct Orphans {
+    pub(super) kept: Mutex<Vec<Answered>>,
+    pub(super) raised: Notify,
+}
+
+impl Orphans {
+    /// Takes over the answer of a credential that is forgotten.
+    pub(in crate::controller) fn adopt(&self, answered: Option<Box<Answered>>) {
+        if let Some(answered) = answered {
+            lock(&self.kept).push(*answered);
+            self.raised.notify_one();
+        }
+    }
+
+    /// How many are not being stored yet.
+    pub(in crate::controller) fn len(&self) -> usize {
+        lock(&self.kept).len()
+    }
+}
