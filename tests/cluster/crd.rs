@@ -110,7 +110,7 @@ fn good_credentials_are_taken_as_they_are() {
         let key = json!({ "name": "s", "key": "k" });
         for changes in [
             json!({ "api": "DefenderForCloudApps", "scopes": null }),
-            json!({ "api": "WindowsDefenderATP", "scopes": null, "endpointVersion": "v1", "expect": { "roles": ["Alert.Read.All"] } }),
+            json!({ "api": "WindowsDefenderATP", "scopes": null, "endpointVersion": "V1", "expect": { "roles": ["Alert.Read.All"] } }),
             json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s", "algorithm": "PS256", "x5c": true } } }),
             json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "s" } } }),
             json!({ "client": { "id": null, "secretRefs": null, "managedIdentity": {} } }),
@@ -480,11 +480,11 @@ fn bad_credentials_are_refused_in_words() {
                 "Unsupported value",
             ),
             (
-                json!({ "endpointVersion": "v1" }),
+                json!({ "endpointVersion": "V1" }),
                 "scopes belong to the v2 endpoint",
             ),
             (
-                json!({ "endpointVersion": "v2", "scopes": null, "resource": "x" }),
+                json!({ "endpointVersion": "V2", "scopes": null, "resource": "x" }),
                 "resource belongs to the v1 endpoint",
             ),
             (

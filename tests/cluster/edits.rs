@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use dev_issuer::Point;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, api::DeleteParams};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::json;
 use testenv::eventually;
 
@@ -119,22 +122,41 @@ fn a_spec_that_asks_for_another_token_gets_it_and_any_other_edit_costs_none() {
 }
 
 #[test]
-fn another_target_name_moves_the_token() {
+fn the_target_keeps_its_name_and_a_credential_that_is_made_again_may_have_another() {
     run(async {
         let world = World::shared().await;
         let place = world.place("rename").await;
+        let recorder = Recorder::of(&place, "token");
         place.create("c", json!({})).await;
-        place.ready("c").await;
-        place
-            .edit(
-                "c",
-                json!({ "spec": { "target": { "secretName": "elsewhere" } } }),
-            )
+        let first = place.ready("c").await;
+        let moved = json!({ "spec": { "target": { "secretName": "elsewhere" } } });
+        let params = PatchParams::default();
+        let told = place
+            .credentials()
+            .patch("c", &params, &Patch::Merge(&moved))
             .await;
+        let told = told.expect_err("a token was moved away").to_string();
+        assert!(
+            told.contains("spec.target.secretName: Forbidden: secretName cannot be changed")
+                && told.contains("create another ApiCredential with the new name"),
+            "{told}"
+        );
+        assert_eq!(place.ready("c").await.token, first.token);
+        // What is deleted and made again within a moment is, for the operator, a change as well: no token of the one
+        // before stays behind.
+        place.delete("c").await;
+        let elsewhere = json!({ "target": { "secretName": "elsewhere" } });
+        place.create("c", elsewhere).await;
         place.ready("c").await;
         assert_eq!(place.view("elsewhere").await.unwrap().owners, ["c"]);
+        eventually(LATER, "the end of the first Secret", async || {
+            let found = place.secrets().get_opt("token").await;
+            found.is_ok_and(|s| s.is_none())
+        })
+        .await;
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.posts(), 2);
+        assert_eq!(recorder.finish(&place).len(), 1);
     });
 }
 

@@ -111,7 +111,7 @@ fn rows() -> Vec<Row> {
         row("namespaces", secret("namespaces"), Issuer(json!({ "allowedNamespaces": { "names": ["elsewhere"] } })), "NotAuthorizedByIssuer"),
         row("scopes", secret("scopes"), Issuer(json!({ "allowedScopes": ["other"] })), "ScopeNotAllowed"),
         row("parameters", merge(secret("parameters"), json!({ "parameters": { "acr": "x" } })), Issuer(json!({ "allowedParameters": ["other"] })), "ParameterNotAllowed"),
-        row("grants", secret("grants"), Issuer(json!({ "allowedGrants": ["jwtBearer"] })), "GrantNotAllowed"),
+        row("grants", secret("grants"), Issuer(json!({ "allowedGrants": ["JwtBearer"] })), "GrantNotAllowed"),
         row("subjects", password("subjects"), Issuer(json!({ "allowedSubjects": ["bob"] })), "SubjectNotAllowed"),
         row("ca", secret("ca"), Issuer(json!({ "caBundle": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" })), "CaBundleInvalid"),
     ];
@@ -144,7 +144,7 @@ impl Stage<'_> {
                 "oauth2": oauth2, "caBundle": self.listener.ca_pem,
                 "network": { "allowedCidrs": ["127.0.0.0/8"] },
                 "allowedNamespaces": { "names": [place.namespace] },
-                "allowedGrants": ["clientCredentials", "password", "tokenExchange", "jwtBearer"],
+                "allowedGrants": ["ClientCredentials", "Password", "TokenExchange", "JwtBearer"],
             },
         });
         let issuers = self.issuers();

@@ -57,11 +57,11 @@ fn microsoft_apis_in_application_context_by_their_names() {
         #[rustfmt::skip]
         let systems = [
             ("cloud-apps", json!({ "api": "DefenderForCloudApps" }), ("cloudapps", "v1/alerts"), &v2, "05a65629-4c1b-48c1-a78b-804c4abdd4af"),
-            ("cloud-app-security", json!({ "api": "CloudAppSecurity", "endpointVersion": "v1" }), ("cloudapps", "v1/alerts"), &v1, "05a65629-4c1b-48c1-a78b-804c4abdd4af"),
+            ("cloud-app-security", json!({ "api": "CloudAppSecurity", "endpointVersion": "V1" }), ("cloudapps", "v1/alerts"), &v1, "05a65629-4c1b-48c1-a78b-804c4abdd4af"),
             ("endpoint", json!({ "api": "DefenderForEndpoint" }), ("endpoint", "alerts"), &v2, "https://api.securitycenter.microsoft.com"),
-            ("atp", json!({ "api": "WindowsDefenderATP", "endpointVersion": "v1" }), ("endpoint", "alerts"), &v1, "https://api.securitycenter.microsoft.com"),
+            ("atp", json!({ "api": "WindowsDefenderATP", "endpointVersion": "V1" }), ("endpoint", "alerts"), &v1, "https://api.securitycenter.microsoft.com"),
             ("xdr", json!({ "api": "DefenderXdr" }), ("xdr", "incidents"), &v2, "https://api.security.microsoft.com"),
-            ("managed-desktop", json!({ "api": "ManagedDesktop", "endpointVersion": "v1" }), ("manageddesktop", "support/odata/v1/tickets"), &v1, "https://mwaas-services-customerapi-prod.azurewebsites.net"),
+            ("managed-desktop", json!({ "api": "ManagedDesktop", "endpointVersion": "V1" }), ("manageddesktop", "support/odata/v1/tickets"), &v1, "https://mwaas-services-customerapi-prod.azurewebsites.net"),
             ("graph", json!({ "api": "MicrosoftGraph" }), ("graph", "v1.0/users"), &v2, "https://graph.microsoft.com"),
             ("custom", json!({ "scopes": ["api://demo/.default"] }), ("demo", "records"), &v2, "api://demo"),
         ];
@@ -98,8 +98,8 @@ fn a_certificate_at_both_endpoints_of_entra() {
         );
         place.put_tls("tls", &own).await;
         for (name, certificate, version) in [
-            ("ps256", json!({ "secretName": "tls" }), "v2"),
-            ("ps256-v1", json!({ "secretName": "tls" }), "v1"),
+            ("ps256", json!({ "secretName": "tls" }), "V2"),
+            ("ps256-v1", json!({ "secretName": "tls" }), "V1"),
             (
                 "rs256",
                 json!({ "secretName": "tls", "algorithm": "RS256", "x5c": true }),
@@ -448,7 +448,7 @@ fn user_context_by_refresh_token_at_entra() {
 /// A ClusterTokenIssuer takes no password unless its administrator says so.
 async fn allow_passwords(place: &Place) {
     let mut spec = place.entra_issuer();
-    spec["allowedGrants"] = json!(["onBehalfOf", "password"]);
+    spec["allowedGrants"] = json!(["OnBehalfOf", "Password"]);
     place.put_issuer(spec).await;
     place.issuer_ready().await;
 }
@@ -474,7 +474,7 @@ fn on_behalf_of_and_password_at_entra() {
         allow_passwords(&place).await;
         place.put_secret("password", "password", PASSWORD).await;
         let grant = json!({ "password": { "username": user(label), "passwordRef": { "name": "password", "key": "password" } } });
-        let spec = json!({ "grant": grant, "scopes": null, "api": "DefenderForEndpoint", "endpointVersion": "v1", "target": { "secretName": "ropc" } });
+        let spec = json!({ "grant": grant, "scopes": null, "api": "DefenderForEndpoint", "endpointVersion": "V1", "target": { "secretName": "ropc" } });
         place.create("ropc", spec).await;
         works(&place, "ropc", ("endpoint", "alerts")).await;
     });

@@ -257,6 +257,45 @@ mod tests {
         }
     }
 
+    /// Values of enums, with their paths.
+    fn enums(path: &str, schema: &Value, out: &mut Vec<(String, String)>) {
+        match schema {
+            Value::Object(map) => {
+                let values = map.get("enum").and_then(Value::as_array);
+                for value in values.into_iter().flatten() {
+                    out.push((
+                        path.to_owned(),
+                        value.as_str().unwrap_or_default().to_owned(),
+                    ));
+                }
+                for (name, inner) in map {
+                    enums(&format!("{path}.{name}"), inner, out);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|inner| enums(path, inner, out)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn values_of_enums_are_pascal_case() {
+        let mut out = Vec::new();
+        for (name, text) in files().unwrap() {
+            enums(&name, &serde_saphyr::from_str(&text).unwrap(), &mut out);
+        }
+        assert!(out.len() > 40, "{out:?}");
+        out.retain(|(_, value)| {
+            // Types of Secrets have the names that Kubernetes gives them.
+            !(value.starts_with(|c: char| c.is_ascii_uppercase())
+                && value.chars().all(|c| c.is_ascii_alphanumeric()))
+                && !matches!(
+                    value.as_str(),
+                    "apicred.dev/token" | "kubernetes.io/dockerconfigjson"
+                )
+        });
+        assert_eq!(out, Vec::new());
+    }
+
     #[test]
     fn the_walk_sees_what_has_no_bound() {
         let schema = serde_json::json!({ "type": "object", "properties": {

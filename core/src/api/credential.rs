@@ -89,10 +89,10 @@ use super::{
         .message("Entra ID has no audience parameter: put the API into scopes as \"<api>/.default\", or into resource for the v1 endpoint"),
     validation = Rule::new("!has(self.api) || (!has(self.scopes) || (has(self.grant) && !has(self.grant.clientCredentials))) && !has(self.resource) && !has(self.audience)")
         .message("api already selects the scope: remove scopes, resource and audience (a grant for a user may list its permissions in scopes)"),
-    validation = Rule::new("!has(self.resource) || !has(self.endpointVersion) || self.endpointVersion == 'v1'")
-        .message("resource belongs to the v1 endpoint: drop endpointVersion or set it to v1, or use scopes"),
-    validation = Rule::new("!has(self.scopes) || !has(self.endpointVersion) || self.endpointVersion == 'v2'")
-        .message("scopes belong to the v2 endpoint: drop endpointVersion or set it to v2, or use resource"),
+    validation = Rule::new("!has(self.resource) || !has(self.endpointVersion) || self.endpointVersion == 'V1'")
+        .message("resource belongs to the v1 endpoint: drop endpointVersion or set it to V1, or use scopes"),
+    validation = Rule::new("!has(self.scopes) || !has(self.endpointVersion) || self.endpointVersion == 'V2'")
+        .message("scopes belong to the v2 endpoint: drop endpointVersion or set it to V2, or use resource"),
     validation = Rule::new("!has(self.entra) || has(self.api) || has(self.scopes) != has(self.resource)")
         .message("Entra ID takes one of three: api (a preset), scopes (v2 endpoint, \"<api>/.default\") or resource (v1 endpoint)"),
     validation = Rule::new("!has(self.revokeOnDelete) || !self.revokeOnDelete || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
@@ -115,7 +115,7 @@ pub struct ApiCredentialSpec {
     /// The API to call, by name: its audience, permissions and header are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiPreset>,
-    /// Which of Entra ID's two token endpoints is asked; `v1` if `resource` is set, else `v2`.
+    /// Which of Entra ID's two token endpoints is asked; `V1` if `resource` is set, else `V2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_version: Option<EndpointVersion>,
     /// Scopes to ask for. For itself an application asks Entra ID for exactly one,
@@ -185,7 +185,6 @@ pub enum ApiPreset {
 
 /// Entra ID's token endpoints.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
 pub enum EndpointVersion {
     /// Takes `resource`.
     V1,

@@ -39,9 +39,8 @@ pub struct Grant {
     pub fixed: Option<StaticKey>,
 }
 
-/// A grant, by its key in `spec.grant`. A static key is not granted.
+/// A grant, by the name of its key in `spec.grant`. A static key is not granted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub enum GrantKey {
     /// Client credentials.
     #[default]
@@ -59,15 +58,15 @@ pub enum GrantKey {
 }
 
 impl GrantKey {
-    /// The key in `spec.grant`.
+    /// Its name in `allowedGrants`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::ClientCredentials => "clientCredentials",
-            Self::RefreshToken => "refreshToken",
-            Self::OnBehalfOf => "onBehalfOf",
-            Self::JwtBearer => "jwtBearer",
-            Self::TokenExchange => "tokenExchange",
-            Self::Password => "password",
+            Self::ClientCredentials => "ClientCredentials",
+            Self::RefreshToken => "RefreshToken",
+            Self::OnBehalfOf => "OnBehalfOf",
+            Self::JwtBearer => "JwtBearer",
+            Self::TokenExchange => "TokenExchange",
+            Self::Password => "Password",
         }
     }
 }

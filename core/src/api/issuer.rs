@@ -160,7 +160,7 @@ pub struct ClusterTokenIssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
     pub allowed_parameters: Option<Vec<String>>,
-    /// Grants that credentials may use, by their keys in `spec.grant`. If not set: all except `password`.
+    /// Grants that credentials may use, by the names of their keys in `spec.grant`. If not set: all except `Password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8))]
     pub allowed_grants: Option<Vec<GrantKey>>,

@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/dockerconfigjson' || (has(self.keys) && self.keys.exists(k, k.format == 'DockerConfig' && (!has(k.key) || k.key == '.dockerconfigjson')))")
     .message("a Secret of type kubernetes.io/dockerconfigjson needs a key of format DockerConfig named .dockerconfigjson"))]
 pub struct Target {
-    /// Name of the Secret, in the credential's namespace. Created by apicred; an existing one is refused.
+    /// Name of the Secret, in the credential's namespace. Created by apicred; an existing one is refused. It cannot be changed:
+    /// for another name, create another ApiCredential.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
         .message("secretName must be a valid object name: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit"),
         validation = Rule::new("!self.matches('^(sh[.]helm[.]release[.]|bootstrap-token-|sealed-secrets-key)')")
-        .message("secretName is a name that a tool (Helm, kubeadm, Sealed Secrets) gives its own Secrets; choose another name"))]
+        .message("secretName is a name that a tool (Helm, kubeadm, Sealed Secrets) gives its own Secrets; choose another name"),
+        validation = Rule::new("self == oldSelf").reason(Reason::FieldValueForbidden)
+        .message("secretName cannot be changed, because workloads that mount the old Secret would keep a token that nobody renews: create another ApiCredential with the new name, move the workloads, then delete this one"))]
     pub secret_name: String,
     /// Type of the Secret; `Opaque` if left out. Cannot be changed while the Secret exists.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]

@@ -268,7 +268,7 @@ fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> 
             };
             errors.push(FieldError::new(
                 field,
-                "is the target Secret as well: the token would overwrite the client secret; choose another target",
+                "is the target Secret as well: the token would overwrite the client secret; create this credential again with another target.secretName, or name another source",
             ));
         }
     }
@@ -280,7 +280,7 @@ fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> 
     {
         errors.push(FieldError::new(
             "spec.grant",
-            "names the target Secret as a source: the token would overwrite it; choose another target",
+            "names the target Secret as a source: the token would overwrite it; create this credential again with another target.secretName, or name another source",
         ));
     }
     errors

@@ -368,7 +368,7 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
         return refuse(
             "TargetClaimed",
             format!(
-                "ApiCredential {senior} is older and writes Secret {name} as well; choose another target.secretName"
+                "ApiCredential {senior} is older and writes Secret {name} as well; create this credential again with another target.secretName"
             ),
         );
     }
@@ -376,7 +376,7 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
         Target::Foreign(whose) => refuse(
             "SecretNotOwned",
             format!(
-                "Secret {name} exists and {whose}; choose another target.secretName, delete the Secret, or let its owner annotate it with {}: {}",
+                "Secret {name} exists and {whose}; create this credential again with another target.secretName, delete the Secret, or let its owner annotate it with {}: {}",
                 crate::api::names::ADOPT_BY,
                 credential.name
             ),

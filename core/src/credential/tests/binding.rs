@@ -641,16 +641,16 @@ fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
     let cases = [
         // Grants: all but password, or those that are listed.
         (json!({}), password.clone(), Err("GrantNotAllowed")),
-        (json!({ "allowedGrants": ["password"] }), password.clone(), Ok(())),
-        (json!({ "allowedGrants": ["password"] }), refresh.clone(), Err("GrantNotAllowed")),
+        (json!({ "allowedGrants": ["Password"] }), password.clone(), Ok(())),
+        (json!({ "allowedGrants": ["Password"] }), refresh.clone(), Err("GrantNotAllowed")),
         (json!({ "allowedGrants": [] }), refresh.clone(), Err("GrantNotAllowed")),
         (json!({}), refresh.clone(), Ok(())),
         (limited.clone(), refresh, Ok(())),
         (limited.clone(), password.clone(), Err("GrantNotAllowed")),
         // Subjects.
-        (json!({ "allowedScopes": ["read"], "allowedGrants": ["password"] }), password.clone(), Err("SubjectNotAllowed")),
-        (json!({ "allowedScopes": ["read"], "allowedGrants": ["password"], "allowedSubjects": ["ceo@corp.example"] }), password.clone(), Ok(())),
-        (json!({ "allowedGrants": ["password"], "allowedSubjects": ["CEO@corp.example", "x"] }), password, Err("SubjectNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedGrants": ["Password"] }), password.clone(), Err("SubjectNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedGrants": ["Password"], "allowedSubjects": ["ceo@corp.example"] }), password.clone(), Ok(())),
+        (json!({ "allowedGrants": ["Password"], "allowedSubjects": ["CEO@corp.example", "x"] }), password, Err("SubjectNotAllowed")),
         (json!({}), signed(json!({ "subject": "admin@corp.example" })), Ok(())),
         (limited.clone(), signed(json!({ "subject": "admin@corp.example" })), Err("SubjectNotAllowed")),
         (json!({ "allowedScopes": ["read"], "allowedSubjects": ["admin@corp.example"] }), signed(json!({ "subject": "admin@corp.example" })), Ok(())),

@@ -80,8 +80,8 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         // Clients.
         (generic(), json!({ "client": { "id": "" } }), "spec.client.id", "is missing"),
         (generic(), json!({ "client": { "public": {} } }), "spec.client", "has secretRefs and public, but a client authenticates in exactly one way"),
-        (generic(), client(&json!({ "certificate": { "secretName": "alerts-token" } })), "spec.client.certificate.secretName", "choose another target"),
-        (generic(), json!({ "grant": { "refreshToken": { "secretRef": { "name": "alerts-token", "key": "k" } } } }), "spec.grant", "choose another target"),
+        (generic(), client(&json!({ "certificate": { "secretName": "alerts-token" } })), "spec.client.certificate.secretName", "again with another target.secretName"),
+        (generic(), json!({ "grant": { "refreshToken": { "secretRef": { "name": "alerts-token", "key": "k" } } } }), "spec.grant", "again with another target.secretName"),
         // Grants.
         (generic(), json!({ "grant": {} }), "spec.grant", "exactly one key"),
         (generic(), json!({ "grant": { "clientCredentials": {}, "refreshToken": { "secretRef": key } } }), "spec.grant", "exactly one key"),
@@ -93,9 +93,9 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (entra(), json!({ "scopes": NONE }), "spec.scopes", "needs api"),
         (entra(), json!({ "resource": "x" }), "spec.resource", "not both"),
         (entra(), json!({ "scopes": NONE, "resource": "https://graph.microsoft.com/.default" }), "spec.resource", "write resource: \"https://graph.microsoft.com\""),
-        (entra(), json!({ "scopes": NONE, "resource": "https://graph.microsoft.com", "endpointVersion": "v2" }), "spec.resource", "scopes: [\"https://graph.microsoft.com/.default\"]"),
+        (entra(), json!({ "scopes": NONE, "resource": "https://graph.microsoft.com", "endpointVersion": "V2" }), "spec.resource", "scopes: [\"https://graph.microsoft.com/.default\"]"),
         // Managed Desktop's table: the v1 URL with a scope.
-        (entra(), json!({ "scopes": ["https://mwaas-services-customerapi-prod.azurewebsites.net/.default"], "endpointVersion": "v1" }), "spec.scopes", "resource: \"https://mwaas-services-customerapi-prod.azurewebsites.net\""),
+        (entra(), json!({ "scopes": ["https://mwaas-services-customerapi-prod.azurewebsites.net/.default"], "endpointVersion": "V1" }), "spec.scopes", "resource: \"https://mwaas-services-customerapi-prod.azurewebsites.net\""),
         (entra(), json!({ "scopes": ["https%3A%2F%2Fgraph.microsoft.com%2F.default"] }), "spec.scopes[0]", "write it plainly"),
         (entra(), json!({ "scopes": ["https://graph.microsoft.com/User.Read"] }), "spec.scopes[0]", "/.default"),
         (entra(), json!({ "scopes": ["a/.default", "b/.default"] }), "spec.scopes", "one API at a time"),
@@ -127,7 +127,7 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (generic(), json!({ "target": { "secretName": "a..b" } }), "spec.target.secretName", "is not a valid name"),
         (generic(), json!({ "target": { "secretName": "a.-b" } }), "spec.target.secretName", "is not a valid name"),
         (generic(), json!({ "api": "MicrosoftGraph", "scopes": NONE }), "spec.api", "not Entra ID"),
-        (generic(), json!({ "endpointVersion": "v2" }), "spec.endpointVersion", "remove it"),
+        (generic(), json!({ "endpointVersion": "V2" }), "spec.endpointVersion", "remove it"),
         (json!({ "entra": { "tenantId": "c.example", "cloud": "China" } }), json!({ "api": "DefenderXdr", "scopes": NONE }), "spec.api", "no documented address"),
         // The target.
         (generic(), json!({ "target": { "keys": [{ "format": "Netrc" }] } }), "spec.target.keys[0].host", "is missing"),
@@ -184,7 +184,7 @@ fn presets_fill_in_what_is_asked_for() {
     #[rustfmt::skip]
     let cases = [
         (json!({ "api": "MicrosoftGraph", "scopes": NONE }), vec![format!("{graph}/.default")], None),
-        (json!({ "api": "MicrosoftGraph", "scopes": NONE, "endpointVersion": "v1" }), vec![], Some(graph)),
+        (json!({ "api": "MicrosoftGraph", "scopes": NONE, "endpointVersion": "V1" }), vec![], Some(graph)),
         (json!({ "api": "CloudAppSecurity", "scopes": NONE }), vec!["05a65629-4c1b-48c1-a78b-804c4abdd4af/.default".to_owned()], None),
         (json!({ "api": "MicrosoftGraph", "grant": refresh, "scopes": ["User.Read", "offline_access", "api://x/y"] }),
             vec![format!("{graph}/User.Read"), "offline_access".to_owned(), "api://x/y".to_owned()], None),
@@ -318,7 +318,7 @@ proptest! {
         client in prop::sample::select(vec![json!({}), json!({ "public": {} }), json!({ "secretRefs": NONE, "certificate": { "secretName": "t" } }), NONE]),
         grant in prop::sample::select(vec![NONE, json!({}), json!({ "static": { "tokenRef": { "name": "a", "key": "b" } } }),
             json!({ "password": { "username": "u", "passwordRef": { "name": "a", "key": "b" } } }), json!({ "jwtBearer": { "signed": { "keyRef": { "name": "a", "key": "b" } } } })]),
-        text in ".{0,30}", version in prop::sample::select(vec![NONE, json!("v1"), json!("v2")]), at_entra in any::<bool>(),
+        text in ".{0,30}", version in prop::sample::select(vec![NONE, json!("V1"), json!("V2")]), at_entra in any::<bool>(),
     ) {
         let mut change = json!({ "grant": grant, "endpointVersion": version, "scopes": [text], "resource": text });
         merge(&mut change, &json!({ "client": client }));

@@ -246,12 +246,12 @@ impl Drawn {
         let own = |spec: Value| Issuer::namespaced(&token_issuer(&spec), &[]).ok();
         let cluster = |mut spec: Value| {
             spec["allowedGrants"] = json!([
-                "clientCredentials",
-                "refreshToken",
-                "onBehalfOf",
-                "jwtBearer",
-                "tokenExchange",
-                "password"
+                "ClientCredentials",
+                "RefreshToken",
+                "OnBehalfOf",
+                "JwtBearer",
+                "TokenExchange",
+                "Password"
             ]);
             Issuer::cluster(&cluster_issuer(&spec)).ok()
         };

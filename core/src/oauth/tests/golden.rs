@@ -390,7 +390,7 @@ fn microsoft_pages() {
     );
     // A password at v1, as the samples of Defender for Endpoint in user context ask.
     let change = json!({ "client": { "id": "535fb089", "secretRefs": NONE, "public": {} }, "scopes": NONE,
-        "api": "WindowsDefenderATP", "endpointVersion": "v1",
+        "api": "WindowsDefenderATP", "endpointVersion": "V1",
         "grant": { "password": { "username": "ada@contoso.com", "passwordRef": { "name": "a", "key": "k" } } } });
     check(
         &made(
