@@ -89,7 +89,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "entra": null, "issuerRef": { "kind": "TokenIssuer", "name": "mine" } });
         for changes in [
             json!({}),
-            json!({ "entra": { "cloud": "USGov" }, "scopes": null, "resource": "https://graph.microsoft.com" }),
+            json!({ "entra": { "cloud": "USGov" }, "scopes": null, "resources": ["https://graph.microsoft.com"] }),
             json!({ "grant": { "clientCredentials": {} }, "suspend": true, "deletionPolicy": "Retain" }),
             json!({ "minLifetime": "10s" }),
             json!({ "minLifetime": "1h30m" }),
@@ -136,7 +136,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "grant": { "password": { "username": "u", "passwordRef": key } }, "revokeOnDelete": true }),
             json!({ "client": { "secretRefs": null, "mtls": { "secretName": "s" } } }),
             json!({}),
-            json!({ "scopes": ["a", "b:c/d"], "audience": "x", "resource": "urn:y" }),
+            json!({ "scopes": ["a", "b:c/d"], "audience": "x", "resources": ["urn:y"] }),
             json!({ "scopes": null }),
         ] {
             let spec = merge(merge(least(), by_reference.clone()), changes);
@@ -295,7 +295,15 @@ fn bad_credentials_are_refused_in_words() {
                 "Entra ID has no audience parameter",
             ),
             (json!({ "scopes": null }), "Entra ID takes one of three"),
-            (json!({ "resource": "x" }), "Entra ID takes one of three"),
+            (json!({ "resources": ["x"] }), "Entra ID takes one of three"),
+            (
+                json!({ "scopes": null, "resources": ["a", "b"] }),
+                "write one resource, and a credential for each API",
+            ),
+            (
+                json!({ "scopes": null, "resources": ["a", "a"] }),
+                "Duplicate value",
+            ),
             (json!({ "scopes": ["two words"] }), "a scope is one word"),
             (json!({ "scopes": ["quo\"te"] }), "a scope is one word"),
             (json!({ "scopes": [] }), "spec.scopes"),
@@ -484,7 +492,7 @@ fn bad_credentials_are_refused_in_words() {
                 "scopes belong to the v2 endpoint",
             ),
             (
-                json!({ "endpointVersion": "V2", "scopes": null, "resource": "x" }),
+                json!({ "endpointVersion": "V2", "scopes": null, "resources": ["x"] }),
                 "resource belongs to the v1 endpoint",
             ),
             (

@@ -79,7 +79,7 @@ fn entra_v1_is_chosen_by_resource() {
         let place = world.place("entra-v1").await;
         let recorder = Recorder::of(&place, "token");
         place
-            .create("c", json!({ "scopes": null, "resource": "api://demo" }))
+            .create("c", json!({ "scopes": null, "resources": ["api://demo"] }))
             .await;
         let view = place.ready("c").await;
         assert_eq!(place.call("demo", "records", &view.token).await, 200);
@@ -147,7 +147,7 @@ fn a_token_url_is_asked_by_basic_or_post_as_the_issuer_says() {
             (
                 "post",
                 AuthMethod::ClientSecretPost,
-                json!({ "resource": "api://demo" }),
+                json!({ "resources": ["api://demo"] }),
             ),
         ] {
             let place = world.place(&format!("oauth2-{how}")).await;
@@ -278,7 +278,7 @@ fn an_issuer_not_written_here_takes_our_requests() {
             let changes = json!({
                 "client": { "id": client, "secretRefs": [{ "name": client, "key": "secret" }] },
                 "scopes": ["read"],
-                "resource": "https://api.example",
+                "resources": ["https://api.example"],
                 "target": { "secretName": format!("token-{client}") },
             });
             place.create(client, changes).await;

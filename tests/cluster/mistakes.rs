@@ -127,7 +127,7 @@ fn mistakes_at_the_provider_have_their_class_and_their_cause() {
             ("a wrong secret", none(), "basic", wrong_secret(), "ClientRefused", "client secret"),
             ("an unknown client", none(), "nobody", none(), "ClientRefused", "client.id"),
             ("a key that is not registered", none(), "signer", signed_by("other"), "ClientRefused", "tls.key of Secret other"),
-            ("an unknown resource", none(), "basic", json!({ "resource": "https://other.example" }), "ResourceUnknown", "spec.resource"),
+            ("an unknown resource", none(), "basic", json!({ "resources": ["https://other.example"] }), "ResourceUnknown", "spec.resources"),
             ("a grant that is not allowed", none(), "user", signed_by("signer"), "ClientNotAuthorized", "grant"),
             ("a wrong path", at("/tokens"), "basic", none(), "EndpointNotFound", "correct the issuer"),
         ];

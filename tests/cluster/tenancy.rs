@@ -161,7 +161,7 @@ fn a_cluster_issuer_gives_the_scopes_that_it_names() {
             "{message}"
         );
         // The v1 endpoint is no way around it.
-        place.edit("c", json!({ "spec": { "scopes": null, "resource": api.trim_end_matches("/.default") } })).await;
+        place.edit("c", json!({ "spec": { "scopes": null, "resources": [api.trim_end_matches("/.default")] } })).await;
         place
             .until("c", "the refusal of the resource", |c| {
                 let told = condition(c, "Ready")?;
@@ -174,7 +174,7 @@ fn a_cluster_issuer_gives_the_scopes_that_it_names() {
         place
             .edit(
                 "c",
-                json!({ "spec": { "resource": null, "scopes": ["api://demo/.default"] } }),
+                json!({ "spec": { "resources": null, "scopes": ["api://demo/.default"] } }),
             )
             .await;
         place.ready("c").await;

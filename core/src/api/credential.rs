@@ -86,15 +86,17 @@ use super::{
     validation = Rule::new("!has(self.client) || !has(self.client.public) || has(self.client.secretRefs) || has(self.client.certificate) || has(self.client.serviceAccount) || has(self.client.managedIdentity) || has(self.client.mtls) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
         .message("client.public works only with the grants refreshToken, jwtBearer, tokenExchange and password: set one of them, or client.secretRefs, certificate or serviceAccount"),
     validation = Rule::new("!has(self.entra) || !has(self.audience)")
-        .message("Entra ID has no audience parameter: put the API into scopes as \"<api>/.default\", or into resource for the v1 endpoint"),
-    validation = Rule::new("!has(self.api) || (!has(self.scopes) || (has(self.grant) && !has(self.grant.clientCredentials))) && !has(self.resource) && !has(self.audience)")
-        .message("api already selects the scope: remove scopes, resource and audience (a grant for a user may list its permissions in scopes)"),
-    validation = Rule::new("!has(self.resource) || !has(self.endpointVersion) || self.endpointVersion == 'V1'")
-        .message("resource belongs to the v1 endpoint: drop endpointVersion or set it to V1, or use scopes"),
+        .message("Entra ID has no audience parameter: put the API into scopes as \"<api>/.default\", or into resources for the v1 endpoint"),
+    validation = Rule::new("!has(self.api) || (!has(self.scopes) || (has(self.grant) && !has(self.grant.clientCredentials))) && !has(self.resources) && !has(self.audience)")
+        .message("api already selects the scope: remove scopes, resources and audience (a grant for a user may list its permissions in scopes)"),
+    validation = Rule::new("!has(self.resources) || !has(self.endpointVersion) || self.endpointVersion == 'V1'")
+        .message("resources belong to the v1 endpoint: drop endpointVersion or set it to V1, or use scopes"),
     validation = Rule::new("!has(self.scopes) || !has(self.endpointVersion) || self.endpointVersion == 'V2'")
-        .message("scopes belong to the v2 endpoint: drop endpointVersion or set it to V2, or use resource"),
-    validation = Rule::new("!has(self.entra) || has(self.api) || has(self.scopes) != has(self.resource)")
-        .message("Entra ID takes one of three: api (a preset), scopes (v2 endpoint, \"<api>/.default\") or resource (v1 endpoint)"),
+        .message("scopes belong to the v2 endpoint: drop endpointVersion or set it to V2, or use resources"),
+    validation = Rule::new("!has(self.entra) || has(self.api) || has(self.scopes) != has(self.resources)")
+        .message("Entra ID takes one of three: api (a preset), scopes (v2 endpoint, \"<api>/.default\") or resources (v1 endpoint)"),
+    validation = Rule::new("!has(self.entra) || !has(self.resources) || self.resources.size() == 1")
+        .message("Entra ID gives tokens for one API at a time: write one resource, and a credential for each API"),
     validation = Rule::new("!has(self.revokeOnDelete) || !self.revokeOnDelete || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
         .message("revokeOnDelete with deletionPolicy Retain would leave a dead token behind: choose one")
 )]
@@ -115,7 +117,7 @@ pub struct ApiCredentialSpec {
     /// The API to call, by name: its audience, permissions and header are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiPreset>,
-    /// Which of Entra ID's two token endpoints is asked; `V1` if `resource` is set, else `V2`.
+    /// Which of Entra ID's two token endpoints is asked; `V1` if `resources` is set, else `V2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_version: Option<EndpointVersion>,
     /// Scopes to ask for. For itself an application asks Entra ID for exactly one,
@@ -125,10 +127,11 @@ pub struct ApiCredentialSpec {
     #[x_kube(validation = Rule::new("self.all(s, s.matches('^[\\\\x21\\\\x23-\\\\x5B\\\\x5D-\\\\x7E]+$'))")
         .message("a scope is one word without spaces, quotes or backslashes (RFC 6749 section 3.3); list several scopes as several items"))]
     pub scopes: Vec<String>,
-    /// Target API as a resource indicator (RFC 8707); on Entra ID it selects the v1 endpoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
-    pub resource: Option<String>,
+    /// Target APIs as resource indicators (RFC 8707), each sent as a parameter `resource` of its own. At Entra ID one, which
+    /// selects the v1 endpoint. None if not set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
+    pub resources: Vec<String>,
     /// Target API as the `audience` parameter that Auth0 and some others ask for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]

@@ -65,7 +65,7 @@ pub(super) fn ask(
 ) -> Result<Ask, Vec<FieldError>> {
     let mut ask = Ask {
         scopes: spec.scopes.clone(),
-        resource: spec.resource.clone(),
+        resources: spec.resources.clone(),
         audience: spec.audience.clone(),
         parameters: spec.parameters.clone(),
         claims: spec
@@ -99,12 +99,12 @@ pub(super) fn ask(
             }
         }
         Endpoint::Nowhere => {
-            if spec.scopes.is_empty() && spec.resource.is_none() && spec.audience.is_none() {
+            if spec.scopes.is_empty() && spec.resources.is_empty() && spec.audience.is_none() {
                 Ok(Ask::default())
             } else {
                 Err(vec![FieldError::new(
                     "spec.grant.static",
-                    "a static key is not requested; remove scopes, resource and audience",
+                    "a static key is not requested; remove scopes, resources and audience",
                 )])
             }
         }
@@ -113,7 +113,7 @@ pub(super) fn ask(
             if spec.api.is_some() {
                 errors.push(FieldError::new(
                     "spec.api",
-                    "names an API of Microsoft; this issuer is not Entra ID, so use scopes, resource or audience",
+                    "names an API of Microsoft; this issuer is not Entra ID, so use scopes, resources or audience",
                 ));
             }
             if spec.endpoint_version.is_some() {
@@ -143,15 +143,15 @@ fn fill(
         return Err(FieldError::new(
             "spec.api",
             format!(
-                "{api:?} has no documented address in the cloud {:?}; give its audience in scopes (\"<api>/.default\") or resource",
+                "{api:?} has no documented address in the cloud {:?}; give its audience in scopes (\"<api>/.default\") or resources",
                 issuer.cloud
             ),
         ));
     };
-    if spec.resource.is_some() || !spec.scopes.is_empty() && !grant.for_user() {
+    if !spec.resources.is_empty() || !spec.scopes.is_empty() && !grant.for_user() {
         return Err(FieldError::new(
             "spec.api",
-            "already selects the scope; remove scopes and resource",
+            "already selects the scope; remove scopes and resources",
         ));
     }
     if spec.endpoint_version == Some(EndpointVersion::V1) {
@@ -161,7 +161,7 @@ fn fill(
                 "the v1 endpoint gives all consented permissions of one API; remove scopes",
             ));
         }
-        ask.resource = Some(preset.audience.to_owned());
+        ask.resources = vec![preset.audience.to_owned()];
     } else if spec.scopes.is_empty() {
         ask.scopes = vec![format!("{}/.default", preset.audience)];
     } else {
@@ -184,36 +184,42 @@ fn is_oidc(scope: &str) -> bool {
 fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option<FieldError> {
     let fault = |field: &str, problem: String| Some(FieldError::new(field, problem));
     let v1 = spec.endpoint_version == Some(EndpointVersion::V1);
-    if let Some(resource) = &spec.resource {
+    if let [resource, more @ ..] = spec.resources.as_slice() {
+        if !more.is_empty() {
+            return fault(
+                "spec.resources",
+                "Entra ID gives tokens for one API at a time; write one, and a credential for each API".to_owned(),
+            );
+        }
         if !spec.scopes.is_empty() {
             return fault(
-                "spec.resource",
-                "set either scopes (v2 endpoint) or resource (v1 endpoint), not both".to_owned(),
+                "spec.resources",
+                "set either scopes (v2 endpoint) or resources (v1 endpoint), not both".to_owned(),
             );
         }
         if spec.endpoint_version == Some(EndpointVersion::V2) {
             return fault(
-                "spec.resource",
+                "spec.resources",
                 format!(
-                    "belongs to the v1 endpoint; for v2 write scopes: [\"{}/.default\"]",
+                    "belong to the v1 endpoint; for v2 write scopes: [\"{}/.default\"]",
                     resource.trim_end_matches('/')
                 ),
             );
         }
         if let Some(api) = resource.strip_suffix("/.default") {
             return fault(
-                "spec.resource",
-                format!("/.default belongs into scopes; write resource: \"{api}\""),
+                "spec.resources[0]",
+                format!("/.default belongs into scopes; write resources: [\"{api}\"]"),
             );
         }
-        return address_fault("spec.resource", resource);
+        return address_fault("spec.resources[0]", resource);
     }
     let (Some(first), false) = (spec.scopes.first(), v1) else {
         let mend = spec.scopes.first().map_or_else(
-            || "Entra ID needs api (a preset), one scope \"<api>/.default\" (v2 endpoint), or spec.resource (v1 endpoint)".to_owned(),
+            || "Entra ID needs api (a preset), one scope \"<api>/.default\" (v2 endpoint), or spec.resources (v1 endpoint)".to_owned(),
             |s| {
                 format!(
-                    "the v1 endpoint takes no scope; write resource: \"{}\"",
+                    "the v1 endpoint takes no scope; write resources: [\"{}\"]",
                     s.trim_end_matches("/.default")
                 )
             },

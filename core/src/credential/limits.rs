@@ -53,7 +53,7 @@ pub fn may_ask(
         let is_allowed = |wanted: &Wanted<'_>| allowed.iter().any(|a| allows(dialect, a, *wanted));
         let wanted = || {
             let scopes = ask.scopes.iter().map(|s| Wanted::Scope(s));
-            let resources = ask.resource.iter().map(|r| Wanted::Resource(r));
+            let resources = ask.resources.iter().map(|r| Wanted::Resource(r));
             scopes
                 .chain(resources)
                 .chain(ask.audience.iter().map(|a| Wanted::Audience(a)))

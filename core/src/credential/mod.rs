@@ -114,8 +114,8 @@ impl Credential {
 pub struct Ask {
     /// Scopes, in the user's order.
     pub scopes: Vec<String>,
-    /// Resource indicator.
-    pub resource: Option<String>,
+    /// Resource indicators.
+    pub resources: Vec<String>,
     /// Audience parameter.
     pub audience: Option<String>,
     /// Further form parameters.

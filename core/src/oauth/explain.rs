@@ -94,7 +94,8 @@ pub fn explained(
 fn requested(credential: &Credential) -> Option<String> {
     let ask = &credential.ask;
     let scopes = (!ask.scopes.is_empty()).then(|| format!("scopes {}", ask.scopes.join(" ")));
-    let resource = ask.resource.as_ref().map(|r| format!("resource {r}"));
+    let resource =
+        (!ask.resources.is_empty()).then(|| format!("resources {}", ask.resources.join(" ")));
     let audience = ask.audience.as_ref().map(|a| format!("audience {a}"));
     let all: Vec<String> = scopes.into_iter().chain(resource).chain(audience).collect();
     let text = all.join(", ");

@@ -88,7 +88,7 @@ fn resource(ask: &Ask) -> String {
         .scopes
         .first()
         .map(|s| s.strip_suffix("/.default").unwrap_or(s.as_str()).to_owned());
-    ask.resource.clone().or(scope).unwrap_or_default()
+    ask.resources.first().cloned().or(scope).unwrap_or_default()
 }
 
 /// The file that the Arc agent's challenge names (`Basic realm=<path>`), if it is one that may be read: a `.key`
@@ -139,7 +139,7 @@ pub(super) fn refused(status: u16, refusal: Refusal) -> Refusal {
         400 if error == Some("invalid_resource") => say(
             Class::Invalid,
             "ResourceUnknown",
-            "the managed identity endpoint does not know the API; correct scopes or resource",
+            "the managed identity endpoint does not know the API; correct scopes or resources",
         ),
         404 | 408 | 410 => say(
             Class::Transient,

@@ -143,10 +143,10 @@ pub fn known_endpoint(credential: &Credential) -> Option<TokenEndpoint> {
     let style = issuer.style.unwrap_or(SecretStyle::BasicForm);
     match &issuer.endpoint {
         Endpoint::Entra { authority } => {
-            let version = if credential.ask.resource.is_some() {
-                ""
-            } else {
+            let version = if credential.ask.resources.is_empty() {
                 "v2.0/"
+            } else {
+                ""
             };
             let at = |path: &str| Url::parse(&format!("{authority}/oauth2/{version}{path}")).ok();
             Some(TokenEndpoint {
@@ -207,7 +207,8 @@ pub fn request(
         fields.push(("scope", SecretString::from(scope)));
     }
     let text = |value: &Option<String>| value.as_deref().map(SecretString::from);
-    fields.extend(text(&ask.resource).map(|r| ("resource", r)));
+    let resources = ask.resources.iter();
+    fields.extend(resources.map(|r| ("resource", SecretString::from(r.as_str()))));
     fields.extend(text(&ask.audience).map(|a| ("audience", a)));
     let further = ask.parameters.iter().map(|(k, v)| (k.as_str(), v.as_str()));
 

@@ -188,7 +188,7 @@ fn other_audience(credential: &Credential, record: &Record) -> Option<Finding> {
     Some(Finding {
         reason: "AudienceMismatch",
         text: format!(
-            "the token is {seen}, not for {}; correct api, scopes, resource or audience in the spec, or expect.audience",
+            "the token is {seen}, not for {}; correct api, scopes, resources or audience in the spec, or expect.audience",
             listed(std::slice::from_ref(audience))
         ),
     })
@@ -270,7 +270,11 @@ fn listed(names: &[String]) -> String {
 /// Where the permissions are found in the portal, for the APIs that are known.
 fn portal_name(credential: &Credential) -> String {
     let asked = |audience: &str| {
-        let wanted = credential.ask.scopes.iter().chain(&credential.ask.resource);
+        let wanted = credential
+            .ask
+            .scopes
+            .iter()
+            .chain(&credential.ask.resources);
         wanted.into_iter().any(|w| w.starts_with(audience))
     };
     [

@@ -27,7 +27,7 @@ pub fn request(credential: &Credential) -> String {
     text.add_all(credential.proof.words().iter());
     text.add(&credential.client_id);
     text.add_all(ask.scopes.iter());
-    text.add_all(ask.resource.iter());
+    text.add_all(ask.resources.iter());
     text.add_all(ask.audience.iter());
     text.add_all(ask.parameters.iter().flat_map(|(k, v)| [k, v]));
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])

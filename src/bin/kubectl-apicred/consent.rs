@@ -78,7 +78,7 @@ fn show(credential: &Credential, places: &[Destination]) {
 /// One line an origin: a user compares names, and does not search a list.
 pub(crate) fn lines(credential: &Credential, places: &[Destination]) -> Vec<String> {
     let ask = &credential.ask;
-    let wanted = ask.scopes.iter().chain(&ask.resource).chain(&ask.audience);
+    let wanted = ask.scopes.iter().chain(&ask.resources).chain(&ask.audience);
     let wanted: Vec<&str> = wanted.map(String::as_str).collect();
     let whose = match &credential.issuer.id {
         IssuerId::Object(..) => format!("{} sends", credential.issuer.id),

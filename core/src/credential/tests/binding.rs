@@ -108,7 +108,7 @@ fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
     let entra = cluster(&at_entra);
     let resource_at = |issuer: &Issuer, resource: &str| {
         let ask = Ask {
-            resource: Some(resource.to_owned()),
+            resources: vec![resource.to_owned()],
             ..Ask::default()
         };
         may_ask(issuer, "secops", Some(&BTreeMap::new()), &ask).is_ok()
@@ -116,7 +116,7 @@ fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
     let ask = |scopes: &[&str], resource: Option<&str>, audience: Option<&str>| {
         let ask = Ask {
             scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
-            resource: resource.map(str::to_owned),
+            resources: resource.map(str::to_owned).into_iter().collect(),
             audience: audience.map(str::to_owned),
             ..Ask::default()
         };

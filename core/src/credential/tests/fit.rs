@@ -91,18 +91,19 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         // What is asked for, and what the documentation's samples get wrong.
         (entra(), json!({ "audience": "x" }), "spec.audience", "no audience parameter"),
         (entra(), json!({ "scopes": NONE }), "spec.scopes", "needs api"),
-        (entra(), json!({ "resource": "x" }), "spec.resource", "not both"),
-        (entra(), json!({ "scopes": NONE, "resource": "https://graph.microsoft.com/.default" }), "spec.resource", "write resource: \"https://graph.microsoft.com\""),
-        (entra(), json!({ "scopes": NONE, "resource": "https://graph.microsoft.com", "endpointVersion": "V2" }), "spec.resource", "scopes: [\"https://graph.microsoft.com/.default\"]"),
+        (entra(), json!({ "resources": ["x"] }), "spec.resources", "not both"),
+        (entra(), json!({ "scopes": NONE, "resources": ["https://graph.microsoft.com", "api://demo"] }), "spec.resources", "a credential for each API"),
+        (entra(), json!({ "scopes": NONE, "resources": ["https://graph.microsoft.com/.default"] }), "spec.resources[0]", "write resources: [\"https://graph.microsoft.com\"]"),
+        (entra(), json!({ "scopes": NONE, "resources": ["https://graph.microsoft.com"], "endpointVersion": "V2" }), "spec.resources", "scopes: [\"https://graph.microsoft.com/.default\"]"),
         // Managed Desktop's table: the v1 URL with a scope.
-        (entra(), json!({ "scopes": ["https://mwaas-services-customerapi-prod.azurewebsites.net/.default"], "endpointVersion": "V1" }), "spec.scopes", "resource: \"https://mwaas-services-customerapi-prod.azurewebsites.net\""),
+        (entra(), json!({ "scopes": ["https://mwaas-services-customerapi-prod.azurewebsites.net/.default"], "endpointVersion": "V1" }), "spec.scopes", "resources: [\"https://mwaas-services-customerapi-prod.azurewebsites.net\"]"),
         (entra(), json!({ "scopes": ["https%3A%2F%2Fgraph.microsoft.com%2F.default"] }), "spec.scopes[0]", "write it plainly"),
         (entra(), json!({ "scopes": ["https://graph.microsoft.com/User.Read"] }), "spec.scopes[0]", "/.default"),
         (entra(), json!({ "scopes": ["a/.default", "b/.default"] }), "spec.scopes", "one API at a time"),
         (entra(), json!({ "grant": { "refreshToken": { "secretRef": key } }, "scopes": ["User.Read", "offline_access", "https://vault.azure.net/user_impersonation"] }), "spec.scopes", "https://graph.microsoft.com and https://vault.azure.net"),
         (entra(), json!({ "scopes": ["https://mmdls.microsoft.com/.default"] }), "spec.scopes[0]", "api: ManagedDesktop"),
         (entra(), json!({ "scopes": ["https://contoso.eu.portal.cloudappsecurity.com/.default"] }), "spec.scopes[0]", "api: DefenderForCloudApps"),
-        (entra(), json!({ "scopes": NONE, "resource": "https://api.securitycenter.windows.com" }), "spec.resource", "api: DefenderForEndpoint"),
+        (entra(), json!({ "scopes": NONE, "resources": ["https://api.securitycenter.windows.com"] }), "spec.resources[0]", "api: DefenderForEndpoint"),
         (entra(), json!({ "parameters": { "grant_type": "client_credential" } }), "spec.parameters", "use the field"),
         (entra(), json!({ "api": "MicrosoftGraph" }), "spec.api", "remove scopes"),
         (entra(), json!({ "scopes": ["Alert.Read.All"] }), "spec.scopes[0]", "set api: DefenderForEndpoint,"),
@@ -192,7 +193,10 @@ fn presets_fill_in_what_is_asked_for() {
     for (change, scopes, resource) in cases {
         let credential = parsed(&entra(), &change).unwrap();
         assert_eq!(
-            (credential.ask.scopes, credential.ask.resource.as_deref()),
+            (
+                credential.ask.scopes,
+                credential.ask.resources.first().map(String::as_str)
+            ),
             (scopes, resource),
             "{change}"
         );
@@ -320,7 +324,7 @@ proptest! {
             json!({ "password": { "username": "u", "passwordRef": { "name": "a", "key": "b" } } }), json!({ "jwtBearer": { "signed": { "keyRef": { "name": "a", "key": "b" } } } })]),
         text in ".{0,30}", version in prop::sample::select(vec![NONE, json!("V1"), json!("V2")]), at_entra in any::<bool>(),
     ) {
-        let mut change = json!({ "grant": grant, "endpointVersion": version, "scopes": [text], "resource": text });
+        let mut change = json!({ "grant": grant, "endpointVersion": version, "scopes": [text], "resources": [text] });
         merge(&mut change, &json!({ "client": client }));
         let issuer = if at_entra { entra() } else { generic() };
         if let Err(faults) = parsed(&issuer, &change) {

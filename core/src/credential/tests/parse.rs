@@ -29,7 +29,7 @@ fn entra(change: &Value) -> ApiCredential {
 fn a_good_spec_becomes_its_values() {
     let mut object = object(&json!({
         "client": { "secretRefs": [{ "name": "old", "key": "s" }, { "name": "new", "key": "s" }] },
-        "resource": "urn:r", "audience": "urn:a", "parameters": { "claims": "{}" },
+        "resources": ["urn:r"], "audience": "urn:a", "parameters": { "claims": "{}" },
         "target": { "type": "apicred.dev/token", "labels": { "team": "blue" }, "annotations": { "a/b": "c" } },
         "minLifetime": "20m", "suspend": true, "deletionPolicy": "Retain", "grant": { "clientCredentials": {} }
     }));
@@ -62,7 +62,7 @@ fn a_good_spec_becomes_its_values() {
     assert_eq!(parsed.ask.scopes, ["https://api.example.com/.default"]);
     assert_eq!(
         (
-            parsed.ask.resource.as_deref(),
+            parsed.ask.resources.first().map(String::as_str),
             parsed.ask.audience.as_deref()
         ),
         (Some("urn:r"), Some("urn:a"))
@@ -227,11 +227,11 @@ fn entra_takes_one_default_scope_or_one_resource() {
     #[rustfmt::skip]
     let cases = [
         (json!({}), vec![]),
-        (json!({ "scopes": null, "resource": "https://api.example.com" }), vec![]),
+        (json!({ "scopes": null, "resources": ["https://api.example.com"] }), vec![]),
         (json!({ "scopes": null }), vec!["spec.scopes"]),
         (json!({ "scopes": ["api"] }), vec!["spec.scopes[0]"]),
         (json!({ "scopes": ["a/.default", "b/.default"] }), vec!["spec.scopes"]),
-        (json!({ "resource": "r" }), vec!["spec.resource"]),
+        (json!({ "resources": ["r"] }), vec!["spec.resources"]),
         (json!({ "audience": "a" }), vec!["spec.audience"]),
         (json!({ "audience": "a", "scopes": null }), vec!["spec.audience", "spec.scopes"]),
     ];

@@ -65,7 +65,7 @@ impl Flow for RefreshToken {
         let mut scopes = credential.ask.scopes.clone();
         let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
         let named = scopes.iter().any(|s| s == OFFLINE_ACCESS);
-        if entra && !named && !scopes.is_empty() && credential.ask.resource.is_none() {
+        if entra && !named && !scopes.is_empty() && credential.ask.resources.is_empty() {
             scopes.push(OFFLINE_ACCESS.to_owned());
         }
         scopes.join(" ")
@@ -105,7 +105,7 @@ impl Flow for RefreshToken {
         let doubtful = refused.is(&["invalid_request"]);
         let next_step = if doubtful {
             format!(
-                "check scopes, resource and parameters; else {}",
+                "check scopes, resources and parameters; else {}",
                 sign_in(credential)
             )
         } else {

@@ -95,10 +95,11 @@ pub fn authorize_url(
         .append_pair("state", state)
         .append_pair("code_challenge", challenge)
         .append_pair("code_challenge_method", "S256");
-    for (name, value) in [("resource", &ask.resource), ("audience", &ask.audience)] {
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
+    for resource in &ask.resources {
+        query.append_pair("resource", resource);
+    }
+    if let Some(audience) = &ask.audience {
+        query.append_pair("audience", audience);
     }
     if let Some(prompt) = prompt(credential)
         && !ask.parameters.contains_key("prompt")

@@ -70,7 +70,7 @@ pub fn device_request(
     if !scope.is_empty() {
         fields.push(("scope", text(&scope)));
     }
-    fields.extend(ask.resource.as_deref().map(|r| ("resource", text(r))));
+    fields.extend(ask.resources.iter().map(|r| ("resource", text(r))));
     fields.extend(ask.audience.as_deref().map(|a| ("audience", text(a))));
     if let Some(challenge) = challenge {
         fields.push(("code_challenge", text(challenge)));

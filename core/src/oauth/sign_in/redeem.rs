@@ -56,8 +56,8 @@ pub fn redemption(
             fields.push(("redirect_uri", SecretString::from(*redirect_uri)));
             fields.push(("code_verifier", (*verifier).clone()));
             // RFC 8707 section 2.2. Who takes `audience` took it with the authorization request.
-            let resource = credential.ask.resource.as_deref();
-            fields.extend(resource.map(|r| ("resource", SecretString::from(r))));
+            let resources = credential.ask.resources.iter();
+            fields.extend(resources.map(|r| ("resource", SecretString::from(r.as_str()))));
         }
         Ticket::Device { code, verifier } => {
             let grant = "urn:ietf:params:oauth:grant-type:device_code";

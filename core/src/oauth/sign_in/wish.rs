@@ -16,7 +16,7 @@ pub const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 pub fn for_sign_in(credential: &Credential) -> Credential {
     let mut changed = credential.clone();
     if matches!(changed.issuer.endpoint, Endpoint::Entra { .. })
-        && let Some(resource) = changed.ask.resource.take()
+        && let Some(resource) = changed.ask.resources.pop()
     {
         changed.ask.scopes = vec![format!("{resource}/.default")];
     }

@@ -161,7 +161,7 @@ fn rfc_7523_section_2_1_and_8693_section_2_3() {
     );
     let exchange = json!({
         "client": { "id": "rs08", "secretRefs": [{ "name": "s", "key": "k" }] }, "scopes": NONE,
-        "resource": "https://backend.example.com/api",
+        "resources": ["https://backend.example.com/api"],
         "grant": { "tokenExchange": { "subject": { "secretRef": { "name": "a", "key": "k" } } } },
     });
     let subject = "accVkjcJyb4BWCxGsndESCJQbdFMogUC5PbRDqceLTC";
@@ -269,7 +269,7 @@ fn client_assertions_say_exactly_this() {
         change["client"]["secretRefs"] = NONE;
         if audience == v1 {
             change["scopes"] = NONE;
-            change["resource"] = json!("api://x");
+            change["resources"] = json!(["api://x"]);
         }
         let request = made(&credential(&issuer, &change), material, &[]);
         let sent = pairs(&request);
@@ -341,7 +341,7 @@ fn microsoft_pages() {
         Some("request-id")
     );
     // The same at v1.
-    let change = json!({ "client": { "id": "625bc9f6", "secretRefs": refs }, "scopes": NONE, "resource": "https://service.contoso.com/" });
+    let change = json!({ "client": { "id": "625bc9f6", "secretRefs": refs }, "scopes": NONE, "resources": ["https://service.contoso.com/"] });
     let request = made(&credential(&entra(), &change), &proof, &[]);
     assert!(request.url.path().ends_with("/oauth2/token") && !request.url.path().contains("v2.0"));
     check(

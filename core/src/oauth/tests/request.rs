@@ -76,7 +76,7 @@ fn the_entra_v2_request_is_these_bytes() {
 fn the_entra_v1_request_goes_to_the_other_endpoint_with_a_resource() {
     let issuer =
         json!({ "entra": { "tenantId": "t", "authorityHost": "https://login.example.com:8443" } });
-    let change = json!({ "scopes": null, "resource": "https://api.example.com/" });
+    let change = json!({ "scopes": null, "resources": ["https://api.example.com/"] });
     let request = built(&credential(&issuer, &change), "s");
     assert_eq!(
         request.url.as_str(),
@@ -142,13 +142,13 @@ fn post_sends_the_secret_in_the_body_and_no_authorization() {
 #[test]
 fn scopes_resource_audience_and_parameters_are_sent_each_once_and_encoded() {
     let change = json!({
-        "scopes": ["read", "write:all"], "resource": "urn:r", "audience": "urn:a&b=c",
+        "scopes": ["read", "write:all"], "resources": ["urn:r", "urn:s"], "audience": "urn:a&b=c",
         "parameters": { "claims": "{\"a\":1}", "tenant&x": "y=z" }
     });
     let request = built(&credential(&oauth2(&json!({ "post": {} })), &change), "s");
     assert_eq!(
         body(&request),
-        "grant_type=client_credentials&client_id=client-1&client_secret=s&scope=read+write%3Aall&resource=urn%3Ar\
+        "grant_type=client_credentials&client_id=client-1&client_secret=s&scope=read+write%3Aall&resource=urn%3Ar&resource=urn%3As\
          &audience=urn%3Aa%26b%3Dc&claims=%7B%22a%22%3A1%7D&tenant%26x=y%3Dz"
     );
 }
@@ -167,7 +167,7 @@ fn no_parameter_is_sent_twice() {
         json!({ "tokenExchange": exchange }),
         json!({ "password": { "username": "u", "passwordRef": reference } }),
     ] {
-        let spec = json!({ "grant": grant, "audience": "a", "resource": "urn:r" });
+        let spec = json!({ "grant": grant, "audience": "a", "resources": ["urn:r"] });
         let mut credential = credential(&oauth2(&json!({ "post": {} })), &spec);
         let names = |credential: &Credential| -> Vec<String> {
             let endpoint = known_endpoint(credential).unwrap();

@@ -22,7 +22,9 @@ fn a_change_of_anything_that_makes_another_token_changes_the_request_digest() {
         }),
         ("client", |c| c.client_id.push('x')),
         ("scopes", |c| c.ask.scopes.push("more".to_owned())),
-        ("resource", |c| c.ask.resource = Some("urn:api".to_owned())),
+        ("resources", |c| {
+            c.ask.resources = vec!["urn:api".to_owned()]
+        }),
         ("audience", |c| c.ask.audience = Some("urn:api".to_owned())),
         ("parameter name", |c| {
             c.ask.parameters = map(&[("claims", "x")]);
@@ -77,14 +79,14 @@ fn no_two_lists_read_as_one() {
         json!({ "scopes": ["b", "a"] }),
         json!({ "scopes": ["a|", "b"] }),
         json!({ "scopes": ["a", "|b"] }),
-        json!({ "scopes": ["a"], "resource": "b" }),
+        json!({ "scopes": ["a"], "resources": ["b"] }),
         json!({ "scopes": ["a"], "audience": "b" }),
         json!({ "scopes": ["a"], "parameters": { "b": "c" } }),
         json!({ "scopes": ["a"], "parameters": { "b|1:c": "" } }),
         json!({ "scopes": ["a"], "parameters": { "b": "", "c": "" } }),
-        json!({ "scopes": null, "resource": "a" }),
+        json!({ "scopes": null, "resources": ["a"] }),
         json!({ "scopes": null, "audience": "a" }),
-        json!({ "scopes": null, "resource": "a", "audience": "a" }),
+        json!({ "scopes": null, "resources": ["a"], "audience": "a" }),
     ];
     let digests: std::collections::BTreeSet<String> = specs
         .iter()

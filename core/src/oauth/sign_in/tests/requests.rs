@@ -83,7 +83,7 @@ fn the_authorization_request_is_that_of_rfc_6749_section_4_1_1_with_a_proof_key(
 #[test]
 fn the_query_of_the_endpoint_stays_and_parameters_never_replace_our_own() {
     let change = json!({
-        "resource": "https://api.example.com", "audience": "orders",
+        "resources": ["https://api.example.com"], "audience": "orders",
         "parameters": { "access_type": "offline", "state": "evil", "redirect_uri": "https://evil.example" },
     });
     let (credential, endpoint) = ready(&person_at(&oidc(), &change), Some(found(None)));
@@ -113,7 +113,7 @@ fn the_query_of_the_endpoint_stays_and_parameters_never_replace_our_own() {
 
 #[test]
 fn entra_is_asked_at_v2_whatever_the_credential_asks_at() {
-    let v1 = json!({ "scopes": null, "resource": "https://api.example.com/" });
+    let v1 = json!({ "scopes": null, "resources": ["https://api.example.com/"] });
     let preset = json!({ "scopes": ["Investigation.Read"], "api": "DefenderForCloudApps" });
     for (change, scope) in [
         (
