@@ -94,7 +94,8 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "minLifetime": "10s" }),
             json!({ "minLifetime": "1h30m" }),
             json!({ "minLifetime": "24h" }),
-            json!({ "parameters": { "acr_values": "x", "user": "y" } }),
+            json!({ "parameters": [{ "name": "acr_values", "value": "x" }, { "name": "user", "value": "y" }] }),
+            json!({ "parameters": [{ "name": "k".repeat(128), "value": "" }, { "name": "hint", "secretRef": { "name": "s", "key": "k" } }] }),
             json!({ "target": { "type": "apicred.dev/token", "labels": { "team.example/kubernetes.io": "x" } } }),
             json!({ "target": { "labels": { "app.kubernetes.io/part-of": "y", "app.kubernetes.io/version": "1" } } }),
             json!({ "target": { "labels": { "notkubernetes.io/x": "y" }, "annotations": { "a": "b" } } }),
@@ -167,9 +168,10 @@ fn no_text_takes_control_or_format_characters_and_no_key_is_long() {
         let plain = json!({ "entra": null, "issuerRef": { "kind": "TokenIssuer", "name": "mine" }, "scopes": null });
         let texts = [
             "client/id",
-            "resource",
+            "resources/[]",
             "audience",
-            "parameters/key",
+            "parameters/[]/name",
+            "parameters/[]/value",
             "target/annotations/key",
             "expect/audience",
             "expect/roles/[]",
@@ -185,26 +187,34 @@ fn no_text_takes_control_or_format_characters_and_no_key_is_long() {
                 "a\u{2028}b",
                 "a\u{200b}b",
             ] {
-                let spec = merge(merge(least(), plain.clone()), at(pointer, hostile));
-                let told = send::<ApiCredential>(world, &spec).await;
+                let with = |text: &str| {
+                    let mut spec = merge(merge(least(), plain.clone()), at(pointer, text));
+                    for parameter in spec["parameters"].as_array_mut().into_iter().flatten() {
+                        for field in ["name", "value"] {
+                            if parameter[field].is_null() {
+                                parameter[field] = json!("x");
+                            }
+                        }
+                    }
+                    spec
+                };
+                let told = send::<ApiCredential>(world, &with(hostile)).await;
                 assert!(told.is_err(), "{pointer} takes {hostile:?}");
+                let told = send::<ApiCredential>(world, &with("fine")).await;
+                assert!(told.is_ok(), "{pointer}: {told:?}");
             }
         }
         let fine = merge(
             merge(least(), plain.clone()),
             json!({
-                "client": { "id": "Zoë's \"app\" \\ 日本" }, "audience": "urn:x y", "parameters": { "a b": "é" },
+                "client": { "id": "Zoë's \"app\" \\ 日本" }, "audience": "urn:x y", "parameters": [{ "name": "a b", "value": "é" }],
             }),
         );
         assert_eq!(
             send::<ApiCredential>(world, &fine).await.map(|_| ()),
             Ok(())
         );
-        for (map, most) in [
-            ("parameters", 128),
-            ("target/annotations", 317),
-            ("target/labels", 317),
-        ] {
+        for (map, most) in [("target/annotations", 317), ("target/labels", 317)] {
             let key = |text: &str| {
                 merge(
                     merge(least(), plain.clone()),
@@ -224,9 +234,6 @@ fn no_text_takes_control_or_format_characters_and_no_key_is_long() {
                     bad.len()
                 );
             }
-            let told = send::<ApiCredential>(world, &key(&"k".repeat(most))).await;
-            // The name behind the slash of a label is limited by the rules of labels.
-            assert!(map != "parameters" || told.is_ok(), "{told:?}");
         }
         // Issuers, and what an address may hide.
         for spec in [
@@ -326,11 +333,36 @@ fn bad_credentials_are_refused_in_words() {
             ),
             (json!({ "grant": {} }), "grant has exactly one key"),
             (
-                json!({ "parameters": { "client_secret": "x" } }),
+                json!({ "parameters": { "a": "x" } }),
+                "spec.parameters: Invalid value",
+            ),
+            (json!({ "parameters": [] }), "spec.parameters"),
+            (
+                json!({ "parameters": [{ "name": "a" }] }),
+                "a parameter has exactly one of value and secretRef",
+            ),
+            (
+                json!({ "parameters": [{ "name": "a", "value": "x", "secretRef": { "name": "s", "key": "k" } }] }),
+                "spec.parameters[0].value: Invalid value: a parameter has exactly one of value and secretRef",
+            ),
+            (
+                json!({ "parameters": [{ "name": "a", "value": "x" }, { "name": "a", "value": "y" }] }),
+                "Duplicate value",
+            ),
+            (
+                json!({ "parameters": [{ "name": "a", "secretRef": { "name": "token", "key": "k" } }] }),
+                "spec.parameters: Forbidden: target.secretName is also a source in parameters",
+            ),
+            (
+                json!({ "parameters": [{ "name": "n".repeat(129), "value": "x" }] }),
+                "spec.parameters[0].name: Too long",
+            ),
+            (
+                json!({ "parameters": [{ "name": "client_secret", "value": "x" }] }),
                 "use the fields of the spec",
             ),
             (
-                json!({ "parameters": { "Grant_Type": "x" } }),
+                json!({ "parameters": [{ "name": "Grant_Type", "value": "x" }] }),
                 "use the fields of the spec",
             ),
             (json!({ "minLifetime": "9s" }), "between 10s and 24h"),
@@ -493,7 +525,7 @@ fn bad_credentials_are_refused_in_words() {
             ),
             (
                 json!({ "endpointVersion": "V2", "scopes": null, "resources": ["x"] }),
-                "resource belongs to the v1 endpoint",
+                "resources belong to the v1 endpoint",
             ),
             (
                 json!({ "revokeOnDelete": true, "deletionPolicy": "Retain" }),

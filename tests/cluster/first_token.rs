@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use dev_issuer::AuthMethod;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use testenv::{OidcOptions, OidcProvider};
+use testenv::{OidcOptions, OidcProvider, eventually};
 use tokio::sync::OnceCell;
 
-use crate::support::{Listener, Recorder, World, condition, merge, run};
+use crate::support::{Listener, Recorder, SOON, World, condition, merge, run, unique};
 
 #[test]
 fn entra_v2_gives_a_token_that_the_api_accepts() {
@@ -159,7 +160,7 @@ fn a_token_url_is_asked_by_basic_or_post_as_the_issuer_says() {
                 .await;
             place.issuer_ready().await;
             let changes = merge(
-                json!({ "scopes": null, "parameters": { "tenant": "blue" } }),
+                json!({ "scopes": null, "parameters": [{ "name": "tenant", "value": "blue" }] }),
                 ask,
             );
             place.create("c", changes).await;
@@ -187,7 +188,8 @@ fn what_goes_over_the_wire_is_what_the_spec_says() {
         let spec = json!({ "entra": null, "oauth2": oauth2, "caBundle": listener.ca_pem });
         place.put_issuer(merge(place.entra_issuer(), spec)).await;
         place.issuer_ready().await;
-        let parameters = json!({ "acr_values": "a b&c=d", "über": "€" });
+        let parameters =
+            json!([{ "name": "acr_values", "value": "a b&c=d" }, { "name": "über", "value": "€" }]);
         let ask = json!({ "scopes": ["read", "write:all"], "audience": "https://api.example/", "parameters": parameters });
         place.create("c", ask).await;
         let view = place.ready("c").await;
@@ -233,6 +235,70 @@ fn what_goes_over_the_wire_is_what_the_spec_says() {
             ("über", "€"),
         ];
         assert_eq!(sent, wanted, "each once, and no secret in the body");
+    });
+}
+
+#[test]
+fn a_parameter_out_of_a_secret_is_sent_followed_and_shown_to_nobody() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("secret-parameter").await;
+        let listener = Listener::answering("200 OK", |_| {
+            let token = unique();
+            json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 }).to_string()
+        });
+        let oauth2 = json!({ "tokenUrl": listener.token_url });
+        let spec = json!({ "entra": null, "oauth2": oauth2, "caBundle": listener.ca_pem });
+        place.put_issuer(merge(place.entra_issuer(), spec)).await;
+        place.issuer_ready().await;
+        let hidden = [unique(), unique()].map(|u| format!("hint~{u}"));
+        let parameter = json!([
+            { "name": "hint", "secretRef": { "name": "hint", "key": "value" } },
+            { "name": "plain", "value": "p" },
+        ]);
+        place
+            .create("c", json!({ "scopes": null, "parameters": parameter }))
+            .await;
+        place.not_ready("c", "SourceMissing").await;
+        assert_eq!(listener.requests().len(), 0);
+        for (at, value) in hidden.iter().enumerate() {
+            // A new value is another request: its token comes at once.
+            place.put_secret("hint", "value", value).await;
+            eventually(SOON, "the request", async || {
+                listener.requests().len() == at + 1
+            })
+            .await;
+            place.ready("c").await;
+            let sent = listener.requests()[at].clone();
+            let (_, body) = sent.split_once("\r\n\r\n").unwrap();
+            let form: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes())
+                .into_owned()
+                .collect();
+            let of = |name: &str| -> Vec<&str> {
+                let pairs = form.iter().filter(|(n, _)| n == name);
+                pairs.map(|(_, v)| v.as_str()).collect()
+            };
+            assert_eq!((of("hint"), of("plain")), (vec![value.as_str()], vec!["p"]));
+        }
+        let seen = place.credentials().get("c").await.unwrap();
+        let target = place.secrets().get("token").await.unwrap();
+        let seen = format!("{seen:?} {:?}", target.metadata);
+        assert!(hidden.iter().all(|h| !seen.contains(h)), "{seen}");
+        // Pinned by its owner to another issuer.
+        let pin = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": "https://other.example" } } });
+        let params = PatchParams::default();
+        let secrets = place.secrets();
+        secrets
+            .patch("hint", &params, &Patch::Merge(&pin))
+            .await
+            .unwrap();
+        place.request_renewal("c").await;
+        place
+            .until("c", "the pin", |c| {
+                condition(c, "Renewing").filter(|r| r.reason == "NotAuthorizedBySecret")
+            })
+            .await;
+        assert_eq!(listener.requests().len(), 2);
     });
 }
 

@@ -110,7 +110,7 @@ fn rows() -> Vec<Row> {
         row("use", secret("use"), Note("use", "apicred.dev/state-of", json!("another")), "NotAuthorizedBySecret"),
         row("namespaces", secret("namespaces"), Issuer(json!({ "allowedNamespaces": { "names": ["elsewhere"] } })), "NotAuthorizedByIssuer"),
         row("scopes", secret("scopes"), Issuer(json!({ "allowedScopes": ["other"] })), "ScopeNotAllowed"),
-        row("parameters", merge(secret("parameters"), json!({ "parameters": { "acr": "x" } })), Issuer(json!({ "allowedParameters": ["other"] })), "ParameterNotAllowed"),
+        row("parameters", merge(secret("parameters"), json!({ "parameters": [{ "name": "acr", "value": "x" }] })), Issuer(json!({ "allowedParameters": ["other"] })), "ParameterNotAllowed"),
         row("grants", secret("grants"), Issuer(json!({ "allowedGrants": ["JwtBearer"] })), "GrantNotAllowed"),
         row("subjects", password("subjects"), Issuer(json!({ "allowedSubjects": ["bob"] })), "SubjectNotAllowed"),
         row("ca", secret("ca"), Issuer(json!({ "caBundle": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" })), "CaBundleInvalid"),

@@ -99,7 +99,7 @@ fn a_slow_issuer_holds_up_nobody_else() {
         let hold = slow.issuer.hold("*", dev_issuer::Point::Received);
         // More than the operator has workers.
         for number in 0..40 {
-            let parameters = json!({ "number": number.to_string() });
+            let parameters = json!([{ "name": "number", "value": number.to_string() }]);
             let target = json!({ "secretName": format!("t-{number}") });
             slow.create(
                 &format!("c-{number}"),

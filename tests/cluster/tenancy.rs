@@ -139,8 +139,7 @@ fn a_cluster_issuer_gives_the_scopes_that_it_names() {
         let allowed = json!({ "allowedScopes": ["api://demo/.default"] });
         place.put_issuer(merge(place.entra_issuer(), allowed)).await;
         place.issuer_ready().await;
-        let more =
-            json!({ "scopes": ["api://demo/.default"], "parameters": { "organization": "all" } });
+        let more = json!({ "scopes": ["api://demo/.default"], "parameters": [{ "name": "organization", "value": "all" }] });
         place
             .create(
                 "more",

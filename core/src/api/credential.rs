@@ -1,14 +1,12 @@
 //! `ApiCredential`: which token, for which client, into which Secret.
 
-use std::collections::BTreeMap;
-
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Cloud,
-    client::Client,
+    client::{Client, SecretKeyRef},
     grant::Grant,
     status::ApiCredentialStatus,
     target::{DeletionPolicy, Target},
@@ -81,6 +79,9 @@ use super::{
         .message("a static key has no client: leave client out"),
     validation = Rule::new("!has(self.client) || !has(self.client.secretRefs) || !self.client.secretRefs.exists(s, s.name == self.target.secretName)")
         .message("target.secretName is also a source in client.secretRefs: the token would overwrite the client secret; choose another target name"),
+    validation = Rule::new("!has(self.parameters) || !self.parameters.exists(p, has(p.secretRef) && p.secretRef.name == self.target.secretName)")
+        .reason(Reason::FieldValueForbidden).field_path(".parameters")
+        .message("target.secretName is also a source in parameters: the token would overwrite it; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.managedIdentity) || !has(self.grant) || has(self.grant.clientCredentials)")
         .message("managedIdentity supports only the client credentials grant: remove grant"),
     validation = Rule::new("!has(self.client) || !has(self.client.public) || has(self.client.secretRefs) || has(self.client.certificate) || has(self.client.serviceAccount) || has(self.client.managedIdentity) || has(self.client.mtls) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
@@ -136,12 +137,11 @@ pub struct ApiCredentialSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub audience: Option<String>,
-    /// Further form parameters of the token request. Parameters with a field of their own are refused here.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16), schema_with = "super::crd::bounded_map")]
-    #[x_kube(validation = Rule::new("self.all(k, !(k.lowerAscii() in ['grant_type','client_id','client_secret','client_assertion','client_assertion_type','scope','resource','audience','code','refresh_token','assertion','username','password','subject_token','actor_token','requested_token_use','requested_token_type','subject_token_type','actor_token_type','code_verifier','device_code']))")
-        .message("parameters may not carry grant_type, client_id, secrets, assertions, scope, resource or audience: use the fields of the spec for them"))]
-    pub parameters: BTreeMap<String, String>,
+    /// Further parameters of the token request, each with a `value` or a `secretRef`. Parameters with a field of their own are
+    /// refused here. None if not set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub parameters: Vec<Parameter>,
     /// What the token should say of itself. Read, never trusted: a token that cannot be read is neither good nor bad.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Box<Expectation>>,
@@ -162,6 +162,27 @@ pub struct ApiCredentialSpec {
     /// Revokes the token at the issuer (RFC 7009) when the credential is deleted. Tried once; deletion never waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_on_delete: Option<bool>,
+}
+
+/// One parameter of a token request.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"))]
+pub struct Parameter {
+    /// Name of the parameter.
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("!(self.lowerAscii() in ['grant_type','client_id','client_secret','client_assertion','client_assertion_type','scope','resource','audience','code','refresh_token','assertion','username','password','subject_token','actor_token','requested_token_use','requested_token_type','subject_token_type','actor_token_type','code_verifier','device_code'])")
+        .reason(Reason::FieldValueForbidden)
+        .message("parameters may not carry grant_type, client_id, secrets, assertions, scope, resource or audience: use the fields of the spec for them"))]
+    pub name: String,
+    /// Its value, for all to read. Not set if `secretRef` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub value: Option<String>,
+    /// Key of a Secret in this namespace that holds its value: one line. The rules about where a client secret may be sent hold
+    /// for it as well. Not set if `value` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
 }
 
 /// APIs whose audience, address and permissions are known.

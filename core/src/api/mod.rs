@@ -25,7 +25,7 @@ pub use client::{
 };
 pub use credential::{
     ApiCredential, ApiCredentialSpec, ApiPreset, EndpointVersion, Expectation, InlineEntra,
-    IssuerKind, IssuerRef,
+    IssuerKind, IssuerRef, Parameter,
 };
 pub use grant::{
     ClientCredentials, Grant, GrantKey, JwtBearer, OnBehalfOf, Password, RefreshToken, ScopePlace,

@@ -67,7 +67,16 @@ pub(super) fn ask(
         scopes: spec.scopes.clone(),
         resources: spec.resources.clone(),
         audience: spec.audience.clone(),
-        parameters: spec.parameters.clone(),
+        parameters: spec
+            .parameters
+            .iter()
+            .filter_map(|p| Some((p.name.clone(), p.value.clone()?)))
+            .collect(),
+        secret_parameters: spec
+            .parameters
+            .iter()
+            .filter_map(|p| Some((p.name.clone(), p.secret_ref.clone()?)))
+            .collect(),
         claims: spec
             .grant
             .as_ref()

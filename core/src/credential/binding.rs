@@ -92,6 +92,8 @@ pub enum Use {
     Client,
     /// An input of the grant: a refresh token, an assertion, a subject token, a password, a static key.
     Grant,
+    /// The value of one of `spec.parameters`.
+    Parameter,
 }
 
 /// May the content of this Secret serve `credential` for `purpose`, and be sent to its issuer? Every read of a Secret

@@ -6,6 +6,9 @@ use crate::{
     oauth::{Grant, Need},
 };
 
+/// Of a name that no Secret can have.
+pub(super) const NOT_A_SECRET: &str = "is not a valid Secret name; write the name alone (no namespace): lower case letters, digits, '-' and '.'";
+
 /// Everything that does not fit.
 pub(super) fn faults(
     spec: &ApiCredentialSpec,
@@ -107,10 +110,7 @@ pub(super) fn faults(
         .chain(of_the_grant.map(|r| ("spec.grant", &r.name)))
     {
         if !is_object_name(name) {
-            say(
-                field,
-                "is not a valid Secret name; write the name alone (no namespace): lower case letters, digits, '-' and '.'",
-            );
+            say(field, NOT_A_SECRET);
         }
     }
     if let (

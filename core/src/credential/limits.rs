@@ -104,6 +104,13 @@ fn may_add(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
         .parameters
         .iter()
         .map(|(n, v)| ("parameter", n.as_str(), v));
+    // What a Secret holds is not compared with `name=value`: the answer would tell whether a guess is right.
+    if let Some(name) = ask.secret_parameters.keys().find(|n| !allowed.contains(n)) {
+        return Err(Denial::Parameter(format!(
+            "{} does not take the parameter \"{name}\" with a value from a Secret; leave it out, or have the administrator of the issuer add the name alone to spec.allowedParameters",
+            issuer.id
+        )));
+    }
     let claims = ask.claims.iter().map(|(n, v)| ("claim", n.as_str(), v));
     let inputs = ask
         .inputs

@@ -37,7 +37,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{DeletionPolicy, Expectation, GrantKey, SecretKeyRef, SecretType, TargetKey},
-    oauth::Grant,
+    oauth::{Grant, Need},
 };
 
 /// A valid credential with its issuer.
@@ -99,9 +99,18 @@ impl Credential {
         self.grant.is_shareable() && !self.revoke_on_delete
     }
 
-    /// Keys of Secrets that the grant needs, all of them.
+    /// What has to be read before a request, beside the client authentication: what the grant needs, then the values of
+    /// parameters that are in Secrets, by their names.
+    pub fn needs(&self) -> Vec<Need> {
+        let mut needs = self.grant.needs();
+        let parameters = self.ask.secret_parameters.values();
+        needs.extend(parameters.map(|reference| Need::Word(reference.clone())));
+        needs
+    }
+
+    /// Keys of the Secrets among them.
     pub fn companions(&self) -> Vec<SecretKeyRef> {
-        let needs = self.grant.needs();
+        let needs = self.needs();
         needs
             .iter()
             .filter_map(|n| n.reference().cloned())
@@ -120,6 +129,8 @@ pub struct Ask {
     pub audience: Option<String>,
     /// Further form parameters.
     pub parameters: BTreeMap<String, String>,
+    /// Further form parameters whose values are in Secrets.
+    pub secret_parameters: BTreeMap<String, SecretKeyRef>,
     /// Further claims of an assertion that apicred signs.
     pub claims: BTreeMap<String, String>,
     /// The grant.

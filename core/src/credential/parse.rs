@@ -11,9 +11,9 @@ use super::{
     target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
-    api::{ApiCredential, IssuerKind, IssuerRef, TargetFormat, TargetKey, names},
+    api::{ApiCredential, IssuerKind, IssuerRef, Parameter, TargetFormat, TargetKey, names},
     input,
-    oauth::Grant,
+    oauth::{Grant, is_public},
 };
 
 /// What became of the search for the issuer that a credential names.
@@ -103,13 +103,7 @@ pub fn parse(
             "must be a duration between 10s and 24h, such as 15m",
         ));
     }
-    let taken = |name: &&String| PARAMETERS_WITH_FIELDS.contains(&plain_name(name).as_str());
-    errors.extend(spec.parameters.keys().filter(taken).map(|name| {
-        FieldError::new(
-            "spec.parameters",
-            format!("may not carry \"{name}\"; use the field of the spec for it"),
-        )
-    }));
+    errors.extend(parameter_faults(&spec.parameters, &spec.target.secret_name));
     let mut ask = Ask::default();
     if let (Some(issuer), Some(proof), Some(grant)) = (&issuer, &proof, &grant) {
         errors.extend(fit::faults(spec, issuer, proof, grant));
@@ -282,6 +276,53 @@ fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> 
             "spec.grant",
             "names the target Secret as a source: the token would overwrite it; create this credential again with another target.secretName, or name another source",
         ));
+    }
+    errors
+}
+
+/// What is wrong with `parameters`. The CRD's rules say most of it as well.
+fn parameter_faults(parameters: &[Parameter], target: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (i, parameter) in parameters.iter().enumerate() {
+        let name = &parameter.name;
+        let mut say = |field: &str, problem: String| {
+            errors.push(FieldError::new(
+                format!("spec.parameters[{i}].{field}"),
+                problem,
+            ));
+        };
+        if PARAMETERS_WITH_FIELDS.contains(&plain_name(name).as_str()) {
+            say(
+                "name",
+                format!("may not be \"{name}\"; use the field of the spec for it"),
+            );
+        }
+        if parameters[..i].iter().any(|other| other.name == *name) {
+            say("name", format!("is \"{name}\" a second time; remove it"));
+        }
+        let Some(reference) = &parameter.secret_ref else {
+            if parameter.value.is_none() {
+                say("value", "is missing; set value or secretRef".to_owned());
+            }
+            continue;
+        };
+        if parameter.value.is_some() {
+            say("secretRef", "stands beside value; remove one".to_owned());
+        }
+        if is_public(name) {
+            say(
+                "secretRef",
+                format!("cannot be used, because \"{name}\" is no secret; use value"),
+            );
+        }
+        if reference.name == target {
+            say(
+                "secretRef.name",
+                "is the target Secret as well: the token would overwrite it; create this credential again with another target.secretName, or name another source".to_owned(),
+            );
+        } else if !fit::is_object_name(&reference.name) {
+            say("secretRef.name", fit::NOT_A_SECRET.to_owned());
+        }
     }
     errors
 }

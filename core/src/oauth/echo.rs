@@ -55,6 +55,11 @@ const PUBLIC: [&str; 17] = [
     "response_mode",
 ];
 
+/// Is a parameter of this name shown where an issuer repeats it?
+pub fn is_public(name: &str) -> bool {
+    PUBLIC.contains(&name)
+}
+
 /// What a request held that must not come back, and how it authenticated the client. Has no `Debug`.
 pub struct SentSecrets {
     secrets: Vec<SecretString>,

@@ -15,13 +15,15 @@ pub(super) fn form<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> S
 /// parameter must not be included more than once.
 pub(super) fn body<'a>(
     own: &'a [(&'static str, SecretString)],
-    further: impl IntoIterator<Item = (&'a str, &'a str)>,
+    further: &'a [(&'a str, SecretString)],
 ) -> SecretString {
     let pairs = own
         .iter()
         .map(|(name, value)| (*name, value.expose_secret()));
-    let free = |(name, _): &(&str, &str)| !own.iter().any(|(taken, _)| taken == name);
-    SecretString::from(form(pairs.chain(further.into_iter().filter(free))))
+    let free = |(name, _): &&(&str, SecretString)| !own.iter().any(|(taken, _)| taken == name);
+    let further = further.iter().filter(free);
+    let further = further.map(|(name, value)| (*name, value.expose_secret()));
+    SecretString::from(form(pairs.chain(further)))
 }
 
 /// One half of a Basic header as RFC 6749 section 2.3.1 wants it. A space becomes `%20`: servers that decode

@@ -41,7 +41,7 @@ mod told;
 mod unread;
 
 pub use aadsts::LOOP;
-pub use echo::SentSecrets;
+pub use echo::{SentSecrets, is_public};
 pub use encode::basic;
 pub use explain::explained;
 pub use grant::Grant;

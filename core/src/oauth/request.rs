@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::SigningAlgorithm,
-    credential::{Credential, Endpoint, Proof, SecretStyle},
+    credential::{Ask, Credential, Endpoint, Proof, SecretStyle},
 };
 
 /// Where requests of an issuer go, and what assertions may call it (RFC 8414 section 2).
@@ -167,7 +167,15 @@ pub fn known_endpoint(credential: &Credential) -> Option<TokenEndpoint> {
     }
 }
 
-/// Builds the token request of a credential. `supplies` are what its grant needs, in that order.
+/// The parameters of the spec whose values are no secrets.
+pub(super) fn plain_parameters(ask: &Ask) -> Vec<(&str, SecretString)> {
+    let parameters = ask.parameters.iter();
+    parameters
+        .map(|(name, value)| (name.as_str(), SecretString::from(value.as_str())))
+        .collect()
+}
+
+/// Builds the token request of a credential. `supplies` are what it needs ([`Credential::needs`]), in that order.
 ///
 /// # Errors
 /// When what was read cannot serve: a key that is none, an algorithm that does not fit.
@@ -201,6 +209,9 @@ pub fn request(
     let ask = &credential.ask;
     let mut fields: Fields = vec![("grant_type", SecretString::from(flow.grant_type()))];
     fields.extend(proof);
+    let (supplies, values) = supplies
+        .split_at_checked(credential.grant.needs().len())
+        .unwrap_or((supplies, &[]));
     fields.extend(flow.fields(supplies, &around).map_err(fault)?);
     let scope = flow.scope(credential);
     if !scope.is_empty() && flow.scopes_in_form(supplies) {
@@ -210,7 +221,9 @@ pub fn request(
     let resources = ask.resources.iter();
     fields.extend(resources.map(|r| ("resource", SecretString::from(r.as_str()))));
     fields.extend(text(&ask.audience).map(|a| ("audience", a)));
-    let further = ask.parameters.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+    let mut further = plain_parameters(ask);
+    let hidden = ask.secret_parameters.keys().map(String::as_str);
+    further.extend(hidden.zip(values.iter().cloned()));
 
     let tls = match material {
         Material::Tls(identity) => Some(TlsIdentity {
@@ -223,7 +236,7 @@ pub fn request(
         method: Method::Post,
         url: endpoint.posted(tls.is_some()).clone(),
         headers,
-        body: encode::body(&fields, further),
+        body: encode::body(&fields, &further),
         tls,
         local: false,
     })

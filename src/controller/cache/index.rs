@@ -230,10 +230,12 @@ fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let grant = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
     let companions = grant.unwrap_or_default();
     let companions = companions.iter().filter_map(Need::reference);
+    let parameters = spec.parameters.iter().filter_map(|p| p.secret_ref.as_ref());
     let proof = proof.unwrap_or_default();
     let mut names: Vec<String> = proof
         .iter()
         .chain(companions)
+        .chain(parameters)
         .map(|r| r.name.clone())
         .collect();
     names.sort_unstable();

@@ -34,11 +34,11 @@ use crate::{
 pub(in crate::controller) struct Read {
     /// The Secret that proves the client, if one does.
     pub(in crate::controller) used: Option<SourceMark>,
-    /// The Secrets that the grant draws on, in the order of its needs.
+    /// The Secrets that the grant and the parameters draw on, in the order of [`Credential::needs`].
     pub(in crate::controller) with: Vec<SourceMark>,
     /// The client's proof. A ServiceAccount's token is not made yet.
     pub(in crate::controller) material: Material,
-    /// What the grant needs; tokens of ServiceAccounts are empty until [`Read::complete`].
+    /// What is needed beside; tokens of ServiceAccounts are empty until [`Read::complete`].
     pub(in crate::controller) supplies: Vec<SecretString>,
     /// Keyed digest of the request with what was read.
     pub(in crate::controller) fingerprint: String,
@@ -141,7 +141,13 @@ pub(in crate::controller) async fn read(
         used = Some(secret.mark(&reference.key));
     }
     let (mut with, mut supplies, mut state) = (Vec::new(), Vec::new(), None);
-    for need in credential.grant.needs() {
+    let of_grant = credential.grant.needs().len();
+    for (i, need) in credential.needs().into_iter().enumerate() {
+        let purpose = if i < of_grant {
+            Use::Grant
+        } else {
+            Use::Parameter
+        };
         let (reference, take): (_, Taken) = match &need {
             Need::Word(reference) if matches!(credential.grant, Grant::Static(_)) => {
                 (reference, oauth::static_key)
@@ -153,21 +159,14 @@ pub(in crate::controller) async fn read(
                 continue;
             }
         };
-        let secret = open(
-            context,
-            credential,
-            &mut opened,
-            &reference.name,
-            Use::Grant,
-        )
-        .await?;
+        let secret = open(context, credential, &mut opened, &reference.name, purpose).await?;
         let lacking = Lacking::SOURCE;
         let supply = take(secret.bytes(&reference.key, lacking)?)
             .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
         secret.may_send(context, credential, &supply)?;
         supplies.push(supply);
         with.push(secret.mark(&reference.key));
-        if matches!(credential.grant, Grant::RefreshToken(_)) {
+        if purpose == Use::Grant && matches!(credential.grant, Grant::RefreshToken(_)) {
             state = Some(StateSecret {
                 said: Said::default(),
                 reference: reference.clone(),
@@ -250,7 +249,7 @@ async fn open<'a>(
     }
     let lacking = match purpose {
         Use::Client => credential.proof.lacking(),
-        Use::Grant => Lacking::SOURCE,
+        Use::Grant | Use::Parameter => Lacking::SOURCE,
     };
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
     let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|trouble| match trouble {

@@ -46,6 +46,13 @@ fn ways() -> Vec<(&'static str, Value)> {
             json!({ "client": { "secretRefs": null, "mtls": pair } }),
         ),
         (
+            "parameter",
+            json!({
+                "client": null, "grant": { "tokenExchange": { "subject": { "secretRef": source } } },
+                "parameters": [{ "name": "hint", "secretRef": source }],
+            }),
+        ),
+        (
             "account",
             json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "default" } } }),
         ),

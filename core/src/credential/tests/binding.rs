@@ -195,6 +195,35 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
     assert!(message.contains("claim \"target_audience\""), "{message}");
     assert!(message.contains("spec.allowedParameters"), "{message}");
 
+    // Of a Secret, only the name is compared: an answer by the value would tell whether a guess is right.
+    for (allowed, taken) in [
+        (json!({ "allowedScopes": ["api"] }), false),
+        (json!({ "allowedParameters": ["hint=one", "other"] }), false),
+        (json!({ "allowedParameters": ["hint"] }), true),
+        (json!({}), true),
+    ] {
+        let mut rules = json!({ "allowedNamespaces": { "selector": {} } });
+        crate::fixtures::merge(&mut rules, &allowed);
+        let reference = crate::api::SecretKeyRef {
+            name: "s".to_owned(),
+            key: "k".to_owned(),
+        };
+        let ask = Ask {
+            scopes: vec!["api".to_owned()],
+            secret_parameters: [("hint".to_owned(), reference)].into(),
+            ..Ask::default()
+        };
+        let asked = may_ask(&cluster(&rules), "secops", Some(&BTreeMap::new()), &ask);
+        assert_eq!(asked.is_ok(), taken, "{allowed}");
+        if let Err(denial) = asked {
+            assert_eq!(denial.reason(), "ParameterNotAllowed");
+            assert!(
+                denial.message().contains("add the name alone"),
+                "{}",
+                denial.message()
+            );
+        }
+    }
     let some = json!({ "allowedScopes": ["api"], "allowedParameters": ["a", "organization=one"] });
     assert!(
         asks(
@@ -494,6 +523,19 @@ fn uses() -> Vec<(&'static str, Use, Credential)> {
                 json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } }),
             ),
         ),
+        (
+            "parameter",
+            Use::Parameter,
+            of(json!({ "parameters": [{ "name": "hint", "secretRef": key }] })),
+        ),
+        (
+            "parameter beside an exchange",
+            Use::Parameter,
+            of(json!({
+                "parameters": [{ "name": "hint", "secretRef": key }],
+                "grant": { "tokenExchange": { "subject": { "secretRef": key } } },
+            })),
+        ),
     ]
 }
 
@@ -513,6 +555,8 @@ fn an_annotation_that_dedicates_a_secret_excludes_every_other_use() {
         "subject token",
         "assertion",
         "password",
+        "parameter",
+        "parameter beside an exchange",
     ];
     assert_eq!(serves(&secret(&[])), free);
     assert_eq!(serves(&secret(&[(STATE_OF, "alerts")])), ["refresh token"]);
@@ -699,7 +743,7 @@ fn no_refresh_token_is_requested_into_a_secret_that_workloads_mount() {
             "spec.grant.tokenExchange.requestedTokenType"
         );
         let smuggled = crate::fixtures::object(
-            &json!({ "parameters": { "requested_token_type": requested } }),
+            &json!({ "parameters": [{ "name": "requested_token_type", "value": requested }] }),
         );
         let lookup = |_: &_| IssuerLookup::Found(crate::fixtures::issuer());
         assert!(parse(&smuggled, lookup).is_err());

@@ -104,7 +104,7 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (entra(), json!({ "scopes": ["https://mmdls.microsoft.com/.default"] }), "spec.scopes[0]", "api: ManagedDesktop"),
         (entra(), json!({ "scopes": ["https://contoso.eu.portal.cloudappsecurity.com/.default"] }), "spec.scopes[0]", "api: DefenderForCloudApps"),
         (entra(), json!({ "scopes": NONE, "resources": ["https://api.securitycenter.windows.com"] }), "spec.resources[0]", "api: DefenderForEndpoint"),
-        (entra(), json!({ "parameters": { "grant_type": "client_credential" } }), "spec.parameters", "use the field"),
+        (entra(), json!({ "parameters": [{ "name": "grant_type", "value": "client_credential" }] }), "spec.parameters[0].name", "use the field"),
         (entra(), json!({ "api": "MicrosoftGraph" }), "spec.api", "remove scopes"),
         (entra(), json!({ "scopes": ["Alert.Read.All"] }), "spec.scopes[0]", "set api: DefenderForEndpoint,"),
         (entra(), json!({ "scopes": ["alert.readwrite.all"] }), "spec.scopes[0]", "set api: DefenderForEndpoint,"),

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{ApiCredential, DeletionPolicy, IssuerKind, SecretType},
+    api::{ApiCredential, DeletionPolicy, IssuerKind, SecretKeyRef, SecretType},
     credential::{FieldError, Issuer, IssuerId, IssuerLookup, SecretStyle, parse},
     fixtures::{cluster_issuer, issuer, map, merge, object, secs},
 };
@@ -29,7 +29,7 @@ fn entra(change: &Value) -> ApiCredential {
 fn a_good_spec_becomes_its_values() {
     let mut object = object(&json!({
         "client": { "secretRefs": [{ "name": "old", "key": "s" }, { "name": "new", "key": "s" }] },
-        "resources": ["urn:r"], "audience": "urn:a", "parameters": { "claims": "{}" },
+        "resources": ["urn:r"], "audience": "urn:a", "parameters": [{ "name": "claims", "value": "{}" }, { "name": "hint", "secretRef": { "name": "s", "key": "k" } }],
         "target": { "type": "apicred.dev/token", "labels": { "team": "blue" }, "annotations": { "a/b": "c" } },
         "minLifetime": "20m", "suspend": true, "deletionPolicy": "Retain", "grant": { "clientCredentials": {} }
     }));
@@ -68,6 +68,15 @@ fn a_good_spec_becomes_its_values() {
         (Some("urn:r"), Some("urn:a"))
     );
     assert_eq!(parsed.ask.parameters, map(&[("claims", "{}")]));
+    let reference = |name: &str, key: &str| SecretKeyRef {
+        name: name.to_owned(),
+        key: key.to_owned(),
+    };
+    assert_eq!(
+        parsed.ask.secret_parameters,
+        [("hint".to_owned(), reference("s", "k"))].into()
+    );
+    assert_eq!(parsed.companions(), [reference("s", "k")]);
     assert_eq!(
         (parsed.target.type_, parsed.target.deletion),
         (SecretType::Token, DeletionPolicy::Retain)
@@ -122,13 +131,19 @@ fn each_fault_names_its_field() {
         (json!({ "minLifetime": "-15m" }), vec!["spec.minLifetime"]),
         (json!({ "minLifetime": "25h" }), vec!["spec.minLifetime"]),
         (json!({ "minLifetime": "9999999999999h" }), vec!["spec.minLifetime"]),
-        (json!({ "parameters": { "scope": "more" } }), vec!["spec.parameters"]),
-        (json!({ "parameters": { "Client_Secret": "x", "Resource": "y", "fine": "z" } }), vec!["spec.parameters", "spec.parameters"]),
+        (json!({ "parameters": [{ "name": "scope", "value": "more" }] }), vec!["spec.parameters[0].name"]),
+        (json!({ "parameters": [{ "name": "Client_Secret", "value": "x" }, { "name": "Resource", "value": "y" }, { "name": "fine", "value": "z" }] }), vec!["spec.parameters[0].name", "spec.parameters[1].name"]),
         // PHP would read each of these as one that has a field.
-        (json!({ "parameters": { " scope": "more" } }), vec!["spec.parameters"]),
-        (json!({ "parameters": { "scope[]": "more" } }), vec!["spec.parameters"]),
-        (json!({ "parameters": { "client.secret": "more" } }), vec!["spec.parameters"]),
-        (json!({ "parameters": { "scope\0": "more" } }), vec!["spec.parameters"]),
+        (json!({ "parameters": [{ "name": " scope", "value": "more" }] }), vec!["spec.parameters[0].name"]),
+        (json!({ "parameters": [{ "name": "scope[]", "value": "more" }] }), vec!["spec.parameters[0].name"]),
+        (json!({ "parameters": [{ "name": "client.secret", "value": "more" }] }), vec!["spec.parameters[0].name"]),
+        (json!({ "parameters": [{ "name": "a", "value": "b" }, { "name": "a", "value": "c" }] }), vec!["spec.parameters[1].name"]),
+        (json!({ "parameters": [{ "name": "a" }] }), vec!["spec.parameters[0].value"]),
+        (json!({ "parameters": [{ "name": "a", "value": "b", "secretRef": { "name": "s", "key": "k" } }] }), vec!["spec.parameters[0].secretRef"]),
+        (json!({ "parameters": [{ "name": "prompt", "secretRef": { "name": "s", "key": "k" } }] }), vec!["spec.parameters[0].secretRef"]),
+        (json!({ "parameters": [{ "name": "a", "secretRef": { "name": "other/s", "key": "k" } }] }), vec!["spec.parameters[0].secretRef.name"]),
+        (json!({ "parameters": [{ "name": "a", "secretRef": { "name": "alerts-token", "key": "k" } }] }), vec!["spec.parameters[0].secretRef.name"]),
+        (json!({ "parameters": [{ "name": "scope\0", "value": "more" }] }), vec!["spec.parameters[0].name"]),
         (json!({ "target": { "labels": { "app.kubernetes.io/instance": "argo" } } }), vec!["spec.target.labels"]),
         (json!({ "target": { "labels": { "app.kubernetes.io/managed-by": "me" } } }), vec!["spec.target.labels"]),
         (json!({ "target": { "annotations": { "app.kubernetes.io/name": "me" } } }), vec!["spec.target.annotations"]),
@@ -158,7 +173,7 @@ fn all_faults_are_told_at_once() {
         "client": { "id": "", "secretRefs": [] },
         "grant": {},
         "minLifetime": "1s",
-        "parameters": { "client_id": "x" },
+        "parameters": [{ "name": "client_id", "value": "x" }],
         "target": { "labels": { "k8s.io/a": "b" }, "annotations": { "k8s.io/a": "b" } }
     }));
     let errors = errors(&object, IssuerLookup::Missing);
@@ -170,7 +185,7 @@ fn all_faults_are_told_at_once() {
         "spec.grant",
         "spec.issuerRef",
         "spec.minLifetime",
-        "spec.parameters",
+        "spec.parameters[0].name",
         "spec.target.annotations",
         "spec.target.labels",
     ];

@@ -10,6 +10,7 @@ use crate::{
         AnswerContext, Class, Material, Method, Moment, RawAnswer, Refusal, TlsIdentity, Token,
         TokenEndpoint, TokenRequest, answer, client_auth, encode,
         grant::{Circumstances, Fields},
+        request::plain_parameters,
     },
 };
 
@@ -96,11 +97,7 @@ pub(super) fn post(
     if matches!(credential.issuer.endpoint, Endpoint::Entra { .. }) {
         headers.push(("client-request-id", SecretString::from(moment.request_id)));
     }
-    let further = credential
-        .ask
-        .parameters
-        .iter()
-        .map(|(k, v)| (k.as_str(), v.as_str()));
+    let further = plain_parameters(&credential.ask);
     let tls = match material {
         Material::Tls(identity) => Some(TlsIdentity {
             name: identity.digest(),
@@ -112,7 +109,7 @@ pub(super) fn post(
         method: Method::Post,
         url: url.clone(),
         headers,
-        body: encode::body(&fields, further),
+        body: encode::body(&fields, &further),
         tls,
         local: false,
     })

@@ -143,13 +143,51 @@ fn post_sends_the_secret_in_the_body_and_no_authorization() {
 fn scopes_resource_audience_and_parameters_are_sent_each_once_and_encoded() {
     let change = json!({
         "scopes": ["read", "write:all"], "resources": ["urn:r", "urn:s"], "audience": "urn:a&b=c",
-        "parameters": { "claims": "{\"a\":1}", "tenant&x": "y=z" }
+        "parameters": [{ "name": "claims", "value": "{\"a\":1}" }, { "name": "tenant&x", "value": "y=z" }]
     });
     let request = built(&credential(&oauth2(&json!({ "post": {} })), &change), "s");
     assert_eq!(
         body(&request),
         "grant_type=client_credentials&client_id=client-1&client_secret=s&scope=read+write%3Aall&resource=urn%3Ar&resource=urn%3As\
          &audience=urn%3Aa%26b%3Dc&claims=%7B%22a%22%3A1%7D&tenant%26x=y%3Dz"
+    );
+}
+
+#[test]
+fn values_of_secrets_follow_the_other_parameters_and_what_the_grant_needs() {
+    let of =
+        |name: &str, key: &str| json!({ "name": name, "secretRef": { "name": "s", "key": key } });
+    let reference = json!({ "name": "source", "key": "k" });
+    let change = json!({
+        "parameters": [of("z&", "1"), { "name": "plain", "value": "p" }, of("a", "2")],
+        "scopes": null, "grant": { "jwtBearer": { "assertionRef": reference } },
+    });
+    let credential = credential(&oauth2(&json!({ "post": {} })), &change);
+    let needs = credential.needs();
+    let keys: Vec<&str> = needs
+        .iter()
+        .filter_map(|need| Some(need.reference()?.key.as_str()))
+        .collect();
+    assert_eq!(keys, ["k", "2", "1"], "the grant's first, then by name");
+    let moment = Moment {
+        now: at(0),
+        request_id: "0-id",
+        assertion_id: "1-id",
+    };
+    let supplies = ["jwt", "for a", "for&z"].map(SecretString::from);
+    let Ok(request) = request(
+        &credential,
+        &known_endpoint(&credential).unwrap(),
+        &Material::Secret(SecretString::from("s")),
+        &supplies,
+        moment,
+    ) else {
+        panic!("a request");
+    };
+    assert_eq!(
+        body(&request),
+        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&client_id=client-1&client_secret=s\
+         &assertion=jwt&plain=p&a=for+a&z%26=for%26z"
     );
 }
 

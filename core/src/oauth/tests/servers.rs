@@ -274,7 +274,7 @@ fn an_exchange_takes_the_extra_parameters_that_some_servers_want() {
             "subject": { "secretRef": key(), "tokenType": "urn:ietf:params:oauth:token-type:access_token" },
             "requestedTokenType": "urn:ietf:params:oauth:token-type:access_token",
         } },
-        "audience": "orders", "parameters": { "requested_issuer": "other" },
+        "audience": "orders", "parameters": [{ "name": "requested_issuer", "value": "other" }],
     }));
     let endpoint = TokenEndpoint::bare(
         "https://as.example.com/token".parse().unwrap(),

@@ -23,7 +23,7 @@ fn a_change_of_anything_that_makes_another_token_changes_the_request_digest() {
         ("client", |c| c.client_id.push('x')),
         ("scopes", |c| c.ask.scopes.push("more".to_owned())),
         ("resources", |c| {
-            c.ask.resources = vec!["urn:api".to_owned()]
+            c.ask.resources = vec!["urn:api".to_owned()];
         }),
         ("audience", |c| c.ask.audience = Some("urn:api".to_owned())),
         ("parameter name", |c| {
@@ -81,9 +81,10 @@ fn no_two_lists_read_as_one() {
         json!({ "scopes": ["a", "|b"] }),
         json!({ "scopes": ["a"], "resources": ["b"] }),
         json!({ "scopes": ["a"], "audience": "b" }),
-        json!({ "scopes": ["a"], "parameters": { "b": "c" } }),
-        json!({ "scopes": ["a"], "parameters": { "b|1:c": "" } }),
-        json!({ "scopes": ["a"], "parameters": { "b": "", "c": "" } }),
+        json!({ "scopes": ["a"], "parameters": [{ "name": "b", "value": "c" }] }),
+        json!({ "scopes": ["a"], "parameters": [{ "name": "b|1:c", "value": "" }] }),
+        json!({ "scopes": ["a"], "parameters": [{ "name": "b", "value": "" }, { "name": "c", "value": "" }] }),
+        json!({ "scopes": ["a"], "parameters": [{ "name": "b", "secretRef": { "name": "c", "key": "d" } }] }),
         json!({ "scopes": null, "resources": ["a"] }),
         json!({ "scopes": null, "audience": "a" }),
         json!({ "scopes": null, "resources": ["a"], "audience": "a" }),

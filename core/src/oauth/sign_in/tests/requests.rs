@@ -84,7 +84,7 @@ fn the_authorization_request_is_that_of_rfc_6749_section_4_1_1_with_a_proof_key(
 fn the_query_of_the_endpoint_stays_and_parameters_never_replace_our_own() {
     let change = json!({
         "resources": ["https://api.example.com"], "audience": "orders",
-        "parameters": { "access_type": "offline", "state": "evil", "redirect_uri": "https://evil.example" },
+        "parameters": [{ "name": "access_type", "value": "offline" }, { "name": "state", "value": "evil" }, { "name": "redirect_uri", "value": "https://evil.example" }],
     });
     let (credential, endpoint) = ready(&person_at(&oidc(), &change), Some(found(None)));
     let made = url(&credential, &endpoint).unwrap();
@@ -104,7 +104,7 @@ fn the_query_of_the_endpoint_stays_and_parameters_never_replace_our_own() {
     ];
     let seen = pairs(made.query().unwrap());
     assert_eq!(seen, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
-    let own = json!({ "parameters": { "prompt": "login" } });
+    let own = json!({ "parameters": [{ "name": "prompt", "value": "login" }] });
     let (credential, endpoint) = ready(&person_at(&oidc(), &own), Some(found(None)));
     let made = url(&credential, &endpoint).unwrap();
     let prompts: Vec<_> = made.query_pairs().filter(|(k, _)| k == "prompt").collect();
@@ -331,7 +331,7 @@ fn a_code_is_redeemed_as_in_rfc_6749_section_4_1_3_and_rfc_7636_section_4_5() {
     );
     assert_eq!(made.url.as_str(), "https://server.example.com/token");
 
-    let change = json!({ "parameters": { "redirect_uri": "x", "realm": "blue" } });
+    let change = json!({ "parameters": [{ "name": "redirect_uri", "value": "x" }, { "name": "realm", "value": "blue" }] });
     let (credential, endpoint) = ready(&person_at(&oidc(), &change), Some(found(None)));
     let none = Material::None;
     let made = request(redemption(&credential, &endpoint, &none, &ticket, moment()));
