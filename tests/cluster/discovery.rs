@@ -251,7 +251,7 @@ fn a_token_endpoint_that_moves_is_found_again() {
         .await;
         place
             .until("c", "no renewal is due", |c| {
-                crate::support::condition(c, "Renewing").filter(|r| r.status == "False")
+                crate::support::is_well(c).then_some(())
             })
             .await;
         let shown = format!("{}/new", listener.origin());

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::support::{LATER, Place, SOON, World, a_second_after, condition, run};
+use crate::support::{LATER, Place, SOON, World, a_second_after, condition, is_well, run};
 
 /// A credential that publishes a static key in these formats.
 async fn of_static_key(place: &Place, key: &str, keys: Value) {
@@ -44,6 +44,12 @@ async fn has(place: &Place, names: &[&str]) -> BTreeMap<String, String> {
     .await
 }
 
+async fn well(place: &Place) {
+    place
+        .until("c", "no trouble", |c| is_well(c).then_some(()))
+        .await;
+}
+
 async fn is(place: &Place, kind: &str, status: &str, reason: &str) -> String {
     let what = format!("{kind} {status} {reason}");
     place
@@ -78,19 +84,19 @@ fn a_token_that_a_format_cannot_carry_is_told_and_published_as_soon_as_another_i
         want(&place, json!([{ "format": "Header" }])).await;
         let header = format!("Authorization: Token {odd}\n");
         assert_eq!(has(&place, &["header"]).await["header"], header);
-        is(&place, "Renewing", "False", "Scheduled").await;
+        well(&place).await;
         // What is published stays when the next choice does not fit.
         want(
             &place,
             json!([{ "format": "Header" }, { "format": "DotEnv" }]),
         )
         .await;
-        is(&place, "Renewing", "True", "FormatUnfit").await;
+        is(&place, "RenewalFailing", "True", "FormatUnfit").await;
         is(&place, "Ready", "True", "TokenPublished").await;
         assert_eq!(has(&place, &["header"]).await["header"], header);
         want(&place, json!([{ "format": "Token" }])).await;
         assert_eq!(has(&place, &["token"]).await["token"], odd);
-        is(&place, "Renewing", "False", "Scheduled").await;
+        well(&place).await;
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         place.delete("c").await;
     });
@@ -108,7 +114,7 @@ fn a_key_that_cannot_be_read_back_is_read_from_its_source() {
         place
             .edit("c", json!({ "spec": { "suspend": true } }))
             .await;
-        is(&place, "Renewing", "False", "Suspended").await;
+        well(&place).await;
         let mark = world.mark();
         want(&place, json!([{ "format": "Token" }])).await;
         place.operator_has_seen_it().await;
@@ -175,7 +181,7 @@ fn a_pull_secret_is_one_that_kubernetes_takes() {
         place
             .edit("c", json!({ "spec": { "target": other } }))
             .await;
-        let told = is(&place, "Renewing", "True", "TargetInvalid").await;
+        let told = is(&place, "RenewalFailing", "True", "TargetInvalid").await;
         let types = "has the type kubernetes.io/dockerconfigjson and spec.target.type is Opaque";
         assert!(
             told.contains(types) && told.contains("delete the Secret"),

@@ -259,7 +259,7 @@ impl Stage<'_> {
         let credential = credential.map_err(|e| e.to_string())?;
         let says = |kind: &str| condition(&credential, kind).map(|c| (c.status, c.reason));
         let expected = Some(("True".to_owned(), row.reason.to_owned()));
-        if says("Renewing") != expected {
+        if says("RenewalFailing") != expected {
             return Err(format!("{}: {:?}", row.name, credential.status));
         }
         let ready = says("Ready").unwrap_or_default();
@@ -342,7 +342,7 @@ fn whatever_goes_is_reported_at_once_and_the_token_stays() {
         assert_eq!(listener.requests().len(), sent, "a request was sent");
         // One line of the log for each.
         for (row, before) in rows.iter().zip(before) {
-            let line = format!("began Renewing {}", row.reason);
+            let line = format!("began RenewalFailing {}", row.reason);
             assert_eq!(lines(row)[before..], [line], "{}", row.name);
         }
     });

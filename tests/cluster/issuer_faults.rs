@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde_json::json;
 use testenv::eventually;
 
-use crate::support::{LATER, Place, Recorder, World, condition, merge, run};
+use crate::support::{LATER, Place, Recorder, World, condition, is_well, merge, run};
 
 #[test]
 fn an_outage_keeps_the_token_warns_before_the_floor_breaks_and_ends_by_itself() {
@@ -29,7 +29,7 @@ fn an_outage_keeps_the_token_warns_before_the_floor_breaks_and_ends_by_itself() 
 
         let late = place
             .until("c", "the renewal fails", |c| {
-                condition(c, "Renewing").filter(|r| r.status == "True")
+                condition(c, "RenewalFailing").filter(|r| r.status == "True")
             })
             .await;
         assert_eq!(late.reason, "IssuerUnreachable");
@@ -59,8 +59,7 @@ fn an_outage_keeps_the_token_warns_before_the_floor_breaks_and_ends_by_itself() 
         assert_eq!(place.call("demo", "whoami", &second.token).await, 200);
         place
             .until("c", "no trace of the outage", |c| {
-                let calm = condition(c, "LifetimeAtRisk").is_none()
-                    && condition(c, "Renewing")?.status == "False";
+                let calm = condition(c, "LifetimeAtRisk").is_none() && is_well(c);
                 calm.then_some(())
             })
             .await;
@@ -374,7 +373,7 @@ fn an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended() {
 async fn renewing(place: &Place, reason: &str) -> String {
     place
         .until("c", &format!("late because of {reason}"), |c| {
-            condition(c, "Renewing").filter(|r| r.status == "True" && r.reason == reason)
+            condition(c, "RenewalFailing").filter(|r| r.status == "True" && r.reason == reason)
         })
         .await
         .message

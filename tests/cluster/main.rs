@@ -4,6 +4,7 @@
 //! on is in [`support`].
 
 mod admin;
+mod conditions;
 mod crash;
 mod crd;
 mod discovery;

@@ -307,7 +307,7 @@ fn a_refresh_token_that_died_asks_for_its_person_and_a_new_one_is_taken_up_at_on
             .await;
         let late = place
             .until("c", "renewal in trouble", |c| {
-                condition(c, "Renewing").filter(|r| r.status == "True")
+                condition(c, "RenewalFailing").filter(|r| r.status == "True")
             })
             .await;
         assert_eq!(late.reason, "SignInRequired");

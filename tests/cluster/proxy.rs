@@ -209,7 +209,7 @@ fn a_proxy_that_refuses_hangs_or_is_gone_is_told_and_outlived() {
             place.request_renewal("kept").await;
             place
                 .until("kept", reason, |c| {
-                    condition(c, "Renewing")
+                    condition(c, "RenewalFailing")
                         .filter(|r| r.status == "True" && r.message.contains(word))
                 })
                 .await;

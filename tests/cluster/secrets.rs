@@ -7,7 +7,7 @@ use serde_json::json;
 use testenv::eventually;
 
 use crate::{
-    support::{LATER, Recorder, SOON, World, condition, run, unique},
+    support::{LATER, Recorder, SOON, World, condition, is_well, run, unique},
     systems::generic,
 };
 
@@ -73,8 +73,7 @@ fn a_wrong_secret_is_told_with_its_codes_and_mended_in_seconds() {
         place
             .until("c", "no trace of the trouble", |c| {
                 let status = c.status.as_ref()?;
-                let calm = condition(c, "Stalled").is_none()
-                    && condition(c, "Renewing")?.status == "False"
+                let calm = is_well(c)
                     && status.consecutive_failures.is_none()
                     && status.next_attempt.is_none();
                 calm.then_some(())
@@ -246,7 +245,7 @@ fn a_source_that_is_deleted_takes_no_token_away() {
             .unwrap();
         place
             .until("c", "the renewal that will fail", |c| {
-                condition(c, "Renewing").filter(|r| r.reason == "ClientSecretMissing")
+                condition(c, "RenewalFailing").filter(|r| r.reason == "ClientSecretMissing")
             })
             .await;
         world.stays_quiet(&place, Duration::from_secs(2)).await;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
-    support::{Place, SOON, World, condition, keys, run, unique},
+    support::{Place, SOON, World, condition, is_well, keys, run, unique},
     systems::{cluster_issuer, service_account},
 };
 
@@ -24,6 +24,12 @@ async fn says(place: &Place, name: &str, kind: &str, (status, reason): (&str, &s
             (found.status == status && found.reason == reason).then_some(found.message)
         })
         .await
+}
+
+async fn well(place: &Place, name: &str) {
+    place
+        .until(name, "no trouble", |c| is_well(c).then_some(()))
+        .await;
 }
 
 async fn event(place: &Place, name: &str, kind: &str, reason: &str) {
@@ -191,11 +197,11 @@ async fn reported(
     go: impl AsyncFnOnce(),
     back: impl AsyncFnOnce(),
 ) {
-    says(place, name, "Renewing", ("False", "Scheduled")).await;
+    well(place, name).await;
     world.stays_quiet(place, Duration::from_millis(500)).await;
     let (mark, posts) = (world.mark(), place.posts());
     go().await;
-    let told = says(place, name, "Renewing", ("True", reason)).await;
+    let told = says(place, name, "RenewalFailing", ("True", reason)).await;
     let credential = place.credentials().get(name).await;
     let credential = credential.expect("a credential");
     let renew = credential.status.as_ref().and_then(|s| s.renew_at.as_ref());
@@ -221,7 +227,7 @@ async fn reported(
         tally.sums()
     );
     back().await;
-    says(place, name, "Renewing", ("False", "Scheduled")).await;
+    well(place, name).await;
 }
 
 #[test]
@@ -286,9 +292,9 @@ fn a_permission_of_an_issuer_that_is_taken_away_is_reported_at_once() {
             .delete(&place.issuer_name, &params)
             .await
             .unwrap();
-        says(&place, "c", "Renewing", ("True", "IssuerNotFound")).await;
+        says(&place, "c", "RenewalFailing", ("True", "IssuerNotFound")).await;
         usual().await;
-        says(&place, "c", "Renewing", ("False", "Scheduled")).await;
+        well(&place, "c").await;
         assert_eq!(place.posts(), 1);
     });
 }

@@ -433,7 +433,7 @@ fn user_context_by_refresh_token_at_entra() {
             place.request_renewal("c").await;
             let late = place
                 .until("c", "the person is asked for", |c| {
-                    condition(c, "Renewing").filter(|r| r.status == "True")
+                    condition(c, "RenewalFailing").filter(|r| r.status == "True")
                 })
                 .await;
             assert!(

@@ -339,7 +339,8 @@ fn an_immutable_target_is_told() {
         place.request_renewal("c").await;
         let told = place
             .until("c", "the trouble", |c| {
-                crate::support::condition(c, "Renewing").filter(|r| r.reason == "TargetInvalid")
+                crate::support::condition(c, "RenewalFailing")
+                    .filter(|r| r.reason == "TargetInvalid")
             })
             .await;
         assert!(

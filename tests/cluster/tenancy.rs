@@ -89,7 +89,7 @@ fn a_namespaced_issuer_gets_no_secret_that_does_not_name_it() {
         place.request_renewal("c").await;
         place
             .until("c", "the refusal", |c| {
-                condition(c, "Renewing").filter(|r| r.reason == "NotAuthorizedBySecret")
+                condition(c, "RenewalFailing").filter(|r| r.reason == "NotAuthorizedBySecret")
             })
             .await;
         assert_eq!(place.ready("c").await.token, view.token);

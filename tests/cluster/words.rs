@@ -213,7 +213,7 @@ fn a_writer_that_undoes_each_token_is_named() {
         let contested = async || {
             let c = place.credentials().get("c").await.expect("it is there");
             let reported = |kind| condition(&c, kind).filter(|c| c.reason == "TargetContested");
-            reported("Ready").or_else(|| reported("Renewing"))
+            reported("Ready").or_else(|| reported("RenewalFailing"))
         };
         for _ in 0..10 {
             let theirs = Patch::Merge(json!({ "data": { "token": "dW5kb25l" } }));

@@ -1,4 +1,4 @@
-//! A credential that stands in its issuer's line for so long that its token ends there.
+//! What status says of waits: in the queue of an issuer while the token expires, and for a Secret that does not come.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,7 +48,7 @@ fn a_token_that_ends_while_its_credential_stands_in_line_is_told_once_that_lasts
         case.pass(SignedDuration::from_secs(61)).await;
         place
             .until("c", "its place in the line", |c| {
-                let renewing = condition(c, "Renewing")?;
+                let renewing = condition(c, "RenewalFailing")?;
                 let ready = condition(c, "Ready")?;
                 (renewing.reason == "WaitingForIssuer" && ready.status == "False").then_some(())
             })
@@ -60,6 +60,45 @@ fn a_token_that_ends_while_its_credential_stands_in_line_is_told_once_that_lasts
         for name in ["c", "other"] {
             place.delete(name).await;
         }
+        case.until_gone().await;
+        case.stop().await;
+    }));
+}
+
+#[test]
+fn a_secret_that_does_not_come_within_two_minutes_stalls_also_across_a_restart() {
+    run(in_both_modes(async |mode| {
+        let mut case = Case::within(world().await, "absent", mode).await;
+        let place = Arc::clone(&case.place);
+        case.start();
+        let absent =
+            json!({ "client": { "secretRefs": [{ "name": "absent", "key": "client-secret" }] } });
+        place.create("c", absent).await;
+        let shown = async |kind: &str| {
+            let told = place.until("c", kind, |c| condition(c, kind)).await;
+            assert_eq!(told.reason, "ClientSecretMissing");
+            let c = place.credentials().get("c").await.expect("it is there");
+            let other = if kind == "Stalled" {
+                "Reconciling"
+            } else {
+                "Stalled"
+            };
+            assert!(condition(&c, other).is_none(), "{other}");
+        };
+        shown("Reconciling").await;
+        case.pass(SignedDuration::from_secs(60)).await;
+        case.stays_quiet(Duration::from_millis(300)).await;
+        shown("Reconciling").await;
+        // The next process goes by what the condition says.
+        case.stop().await;
+        case.start();
+        case.pass(SignedDuration::from_secs(61)).await;
+        shown("Stalled").await;
+        place
+            .put_secret("absent", "client-secret", &place.secret)
+            .await;
+        case.until_ready(None).await;
+        place.delete("c").await;
         case.until_gone().await;
         case.stop().await;
     }));

@@ -183,7 +183,7 @@ impl Person {
         self.until(reason, |c| {
             let says = |kind| condition(c, kind).filter(|c| c.reason == reason);
             says("Ready")
-                .or_else(|| says("Renewing"))
+                .or_else(|| says("RenewalFailing"))
                 .map(|c| c.message)
         })
         .await
@@ -198,7 +198,7 @@ impl Person {
             let ready = condition(c, "Ready")?.status == "True";
             let served = wish.is_none() || status.last_handled_renew_request.as_deref() == wish;
             let current = status.observed_generation == c.metadata.generation;
-            if lost("Ready") || lost("Renewing") {
+            if lost("Ready") || lost("RenewalFailing") {
                 Some(false)
             } else {
                 (ready && served && current).then_some(true)
@@ -261,7 +261,7 @@ async fn lead(mode: Mode, name: &str, spoil: impl FnOnce(&Wire)) -> End {
                 .until("the new sign-in", |c| {
                     let unknown =
                         |k| condition(c, k).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
-                    (!unknown("Ready") && !unknown("Renewing")).then_some(())
+                    (!unknown("Ready") && !unknown("RenewalFailing")).then_some(())
                 })
                 .await;
         }
@@ -652,7 +652,7 @@ fn a_spent_refresh_token_that_somebody_puts_back_is_not_sent() {
             let told = person
                 .until("the reason", |c| {
                     let said = |k| condition(c, k).filter(|c| c.reason == "RefreshTokenSpent");
-                    let said = said("Ready").or_else(|| said("Renewing"))?;
+                    let said = said("Ready").or_else(|| said("RenewalFailing"))?;
                     said.message.contains(manager).then_some(said.message)
                 })
                 .await;
@@ -882,7 +882,7 @@ fn when_the_token_has_expired_the_old_refresh_token_is_tried_once() {
                 .await;
                 person
                     .until("a token", |c| {
-                        let none = condition(c, "Renewing")?.status == "False";
+                        let none = condition(c, "RenewalFailing").is_none();
                         (condition(c, "Ready")?.status == "True" && none).then_some(())
                     })
                     .await;

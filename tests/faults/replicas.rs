@@ -188,7 +188,7 @@ async fn lead(mode: Mode, count: usize, k: usize, how: How) -> usize {
                 |kind| condition(c, kind).is_some_and(|c| c.reason == "RefreshOutcomeUnknown");
             let ready = condition(c, "Ready")?.status == "True";
             let served = status.last_handled_renew_request.as_ref() == Some(&wish);
-            (ready && served && !unknown("Ready") && !unknown("Renewing")).then_some(())
+            (ready && served && !unknown("Ready") && !unknown("RenewalFailing")).then_some(())
         })
         .await;
     several

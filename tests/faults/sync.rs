@@ -41,7 +41,7 @@ async fn reported(case: &Case) {
     let out_of_sync = |c: &apicred::api::ApiCredential| {
         let says = |kind| condition(c, kind).filter(|c| c.reason == "TargetOutOfSync");
         says("Ready")
-            .or_else(|| says("Renewing"))
+            .or_else(|| says("RenewalFailing"))
             .map(|c| c.message)
     };
     let message = case.place.until("c", "a report", out_of_sync).await;

@@ -244,7 +244,7 @@ fn status(salt: &str) -> Value {
     };
     json!({
         "observedGeneration": 1,
-        "conditions": [condition("Ready", "True"), condition("Renewing", "False")],
+        "conditions": [condition("Ready", "True")],
         "issuedAt": "2026-01-01T00:00:00Z",
         "expiresAt": "2026-01-01T01:00:00Z",
         "renewAt": "2026-01-01T00:30:00Z",

@@ -4,7 +4,7 @@ use kube::{
     CustomResourceExt,
     core::{Reason, Rule, crd::merge_crds},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
 
@@ -32,6 +32,8 @@ pub fn files() -> Result<Vec<(String, String)>, String> {
             let properties = &mut version["schema"]["openAPIV3Schema"]["properties"];
             bound("spec", &mut properties["spec"], true);
             bound("status", &mut properties["status"], false);
+            // Tools that go by kstatus take an object without a status for one that is ready.
+            properties["status"]["default"] = json!({ "observedGeneration": -1 });
         }
         let yaml = serde_saphyr::to_string(&value).map_err(|e| e.to_string())?;
         files.push((
@@ -101,7 +103,7 @@ fn bound_keys(name: &str, map: &mut serde_json::Map<String, Value>) {
         _ => 128,
     };
     let printable = PRINTABLE.replace('\\', "\\\\");
-    let rule = serde_json::json!({
+    let rule = json!({
         "rule": format!("self.all(k, size(k) <= {longest} && k.matches('{printable}'))"),
         "message": format!("a key has at most {longest} characters, all of them printable"),
     });

@@ -41,8 +41,8 @@ use super::{
     printcolumn(
         name = "Renewal",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Renewing\")].reason",
-        description = "Scheduled, or why a renewal that is due has not come"
+        json_path = ".status.conditions[?(@.type==\"RenewalFailing\")].reason",
+        description = "Why the renewal that is due fails, or the next one will; empty if nothing is wrong"
     ),
     printcolumn(
         name = "Expires",

@@ -11,8 +11,10 @@ pub struct ApiCredentialStatus {
     /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` (a valid token of this spec is in the Secret) and `Renewing` (a new token is due and not yet there)
-    /// always; `LifetimeAtRisk`, `PermissionsMissing`, `ClientCredentialExpiring` and `Stalled` only while true.
+    /// `Ready` always: `True` if the Secret holds a valid token of this spec, `Unknown` while the first one is
+    /// requested. The others only while true: `Reconciling` (no valid token, and progress is expected), `Stalled` (no
+    /// valid token, and somebody must change something), `RenewalFailing`, `LifetimeAtRisk`, `PermissionsMissing`,
+    /// `ClientCredentialExpiring`, `AnnotationsIgnored`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -20,7 +20,7 @@ const REWORDINGS: u8 = 3;
 const TALLIES: usize = 16;
 
 /// The order of conditions: of several that show one fault, the first is named.
-const RANK: [&str; 4] = ["Ready", "RenewalFailing", "Renewing", "Stalled"];
+const RANK: [&str; 3] = ["Ready", "RenewalFailing", "Stalled"];
 /// Progress without a fault of its own: its beginning and end are those of each renewal.
 const PROGRESS: &str = "Reconciling";
 /// Not ready, and nothing is wrong or waited for: the first reconcile.
@@ -463,6 +463,10 @@ fn news(before: &[&Condition], after: &[&Condition]) -> Vec<Line> {
     for fault in after {
         let was = before.iter().find(|b| b.type_ == fault.type_);
         let (change, was) = match was {
+            // What is missing has not come within two minutes: the same fault, by another name.
+            None if fault.type_ == "Stalled" && before.iter().any(|b| b.reason == fault.reason) => {
+                continue;
+            }
             None => (Change::Began, None),
             Some(was) if was.reason != fault.reason => (Change::Changed, Some(was.reason.clone())),
             Some(was) if was.message == fault.message => continue,

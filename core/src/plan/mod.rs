@@ -1,6 +1,7 @@
 //! The decision. [`plan()`] takes a valid credential and what was observed, and returns the one step that is next.
 //! [`status()`] turns the result of that step into the status that a user reads.
 
+mod attempt;
 pub mod conditions;
 mod expect;
 mod expiry;
@@ -9,6 +10,7 @@ pub mod journal;
 mod notices;
 mod observed;
 mod outcome;
+mod progress;
 pub mod schedule;
 mod sources;
 mod status;

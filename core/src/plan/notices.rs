@@ -29,6 +29,14 @@ const ENDING: [&str; 4] = ["Expiring", "Unreadable", "Expired", "Old"];
 /// Reasons of not being ready that nobody had to hear of: the first look, and a place in a line.
 const UNTOLD: [&str; 2] = ["Pending", "WaitingForIssuer"];
 
+/// Why there is no token, or why the renewal of the one that is there fails: reason and message.
+fn trouble(status: &ApiCredentialStatus) -> Option<(String, String)> {
+    let ready = find(&status.conditions, "Ready").filter(|c| c.status == "False");
+    let failing = || find(&status.conditions, "RenewalFailing");
+    let found = ready.or_else(failing)?;
+    Some((found.reason.clone(), found.message.clone()))
+}
+
 /// Events tell changes, never a healthy rotation: an event is a write too. Nor a first token that simply came: status
 /// says it with its time, and ten thousand new credentials would be ten thousand events.
 pub(super) fn notices(
@@ -41,7 +49,7 @@ pub(super) fn notices(
         find(&s.conditions, kind).map(|c| (c.status == "True", c.reason.clone(), c.message.clone()))
     };
     let (was_ready, is_ready) = (pair(old, "Ready"), pair(new, "Ready"));
-    let (was_late, is_late) = (pair(old, "Renewing"), pair(new, "Renewing"));
+    let (was_late, is_late) = (trouble(old), trouble(new));
     let ready = is_ready.as_ref().is_some_and(|r| r.0);
     let was_told = was_ready
         .as_ref()
@@ -62,7 +70,7 @@ pub(super) fn notices(
                     "the token in the Secret was changed by somebody else; a new one was published"
                         .to_owned(),
             });
-        } else if was_late.as_ref().is_some_and(|l| l.0 && !is_wait(&l.1)) {
+        } else if was_late.as_ref().is_some_and(|l| !is_wait(&l.0)) {
             let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
             out.push(Notice {
                 severity: Severity::Normal,
@@ -71,13 +79,8 @@ pub(super) fn notices(
             });
         }
     }
-    // Without a token the words are those of `Ready`.
-    let is_late = is_late.map(|(late, reason, note)| match &is_ready {
-        Some((false, same, words)) if *same == reason => (late, reason, words.clone()),
-        _ => (late, reason, note),
-    });
-    if let Some((true, reason, note)) = &is_late
-        && !was_late.as_ref().is_some_and(|(late, old_reason, _)| *late && old_reason == reason)
+    if let Some((reason, note)) = &is_late
+        && was_late.as_ref().is_none_or(|(old, _)| old != reason)
         // That an issuer asked for a pause is told once, by the credential whose request it answered; other waits pass.
         && !matches!(outcome, Outcome::Waiting { reason, .. } if is_wait(reason))
     {

@@ -386,7 +386,7 @@ impl Memory {
             .conditions
             .iter()
             .find(|c| c.type_ == "Ready" && c.status == "False" && c.reason == reason);
-        let message = words.or_else(|| told("Renewing")).map_or_else(
+        let message = words.or_else(|| told("RenewalFailing")).map_or_else(
             || "the last attempt failed".to_owned(),
             |c| c.message.clone(),
         );

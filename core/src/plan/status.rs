@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
     Cause, Failure, Observed, Outcome, RECHECK, Source,
+    attempt::{last_attempt, remembered},
     conditions::{condition, find, time, unknown},
     expect, expiry, fingerprint,
     notices::{Notice, notices},
-    obstacle, schedule, sources,
+    obstacle,
+    progress::{End, Fault, progress},
+    schedule, sources,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus, AttemptResult, LastAttempt},
+    api::{ApiCredential, ApiCredentialStatus},
     credential::{Credential, FieldError},
     oauth::{self, LifetimeSource},
     publish::{
@@ -32,18 +36,26 @@ pub struct View {
     pub requeue: Duration,
 }
 
-/// Longest time from a token request to the end of the write of its token, in seconds: the deadline of a look.
-const ANSWER: i64 = 75;
-
-/// The message of `Renewing` where `Ready` says the same. `Stalled` repeats it: tools that go by kstatus show that one.
-pub(super) const SEE_READY: &str = "no token is published; see the condition Ready";
+/// The message of `RenewalFailing` where `Ready` says the same. `Stalled` repeats it: tools that go by kstatus show that one.
+const SEE_READY: &str = "the token has expired; see the condition Ready";
+/// The reason of a credential that waits for its turn at the issuer.
+const WAITING_FOR_ISSUER: &str = "WaitingForIssuer";
 
 /// What is to be said about the state beside the token's own facts.
 struct Trouble<'a> {
     reason: &'a str,
     message: String,
-    /// Waits for a change by somebody: `Stalled`.
-    stalled: bool,
+    end: End,
+}
+
+impl Trouble<'_> {
+    fn fault(&self) -> Fault<'_> {
+        Fault {
+            reason: self.reason,
+            message: &self.message,
+            end: self.end,
+        }
+    }
 }
 
 /// The view of a valid credential after a step.
@@ -96,20 +108,33 @@ pub fn status(
             "TokenPublished",
             &published_message(credential, record),
         ),
+        (None, None) => first_token(&old, (PENDING, NO_TOKEN), credential, now),
+        (None, Some(t)) if t.reason == WAITING_FOR_ISSUER && is_first(credential, observed) => {
+            first_token(&old, (t.reason, &t.message), credential, now)
+        }
         (None, Some(t)) => say("Ready", false, t.reason, &t.message),
-        (None, None) => say("Ready", false, "Pending", "no token has been published yet"),
+    });
+    let turn = valid.is_none().then(|| {
+        let fault = trouble.as_ref().map_or(FIRST, Trouble::fault);
+        let (condition, until) = progress(&old.conditions, fault, credential.generation, now);
+        status.conditions.push(condition);
+        until
     });
     let foreseen = foreseen(credential, observed, outcome, valid);
-    status.conditions.push(match (&trouble, &foreseen) {
+    let failing = match (&trouble, &foreseen) {
+        (Some(t), _) if valid.is_some() => Some((t.reason, t.message.as_str())),
         // Without a token `Ready` has the same message: one that is read twice is read no better.
-        (Some(t), _) if valid.is_none() => say("Renewing", true, t.reason, SEE_READY),
-        (Some(t), _) => say("Renewing", true, t.reason, &t.message),
-        (None, Some((reason, message))) => say("Renewing", true, reason, message),
-        (None, None) if credential.suspend => {
-            say("Renewing", false, "Suspended", "spec.suspend is set")
+        (Some(t), _) if !credential.suspend && !is_first(credential, observed) => {
+            Some((t.reason, SEE_READY))
         }
-        (None, None) => say("Renewing", false, "Scheduled", "no renewal is due"),
-    });
+        (None, Some((reason, message))) => Some((*reason, message.as_str())),
+        _ => None,
+    };
+    if let Some((reason, message)) = failing {
+        status
+            .conditions
+            .push(say("RenewalFailing", true, reason, message));
+    }
     if let Some((reason, message)) = risk(credential, valid, trouble.is_some(), now) {
         status
             .conditions
@@ -143,13 +168,8 @@ pub fn status(
             &message,
         ));
     }
-    if let Some(t) = trouble.as_ref().filter(|t| t.stalled) {
-        status
-            .conditions
-            .push(say("Stalled", true, t.reason, &t.message));
-    }
-
     let requeue = requeue(credential, outcome, failure, (valid, ending.as_ref()), now);
+    let requeue = sooner(requeue, turn.flatten(), now);
     let notices = notices(&old, &status, outcome);
     View {
         status,
@@ -192,25 +212,73 @@ pub fn invalid(
     let say = |kind: &str, on: bool, reason: &str, message: &str| {
         condition(&old.conditions, kind, on, reason, message, generation, now)
     };
-    status.conditions = vec![
-        match good {
-            Some(record) => say("Ready", true, "TokenPublished", &valid_until(record)),
-            None => say("Ready", false, reason, &message),
+    let awaited = errors.iter().all(|e| End::of(e.reason) == End::Neighbour);
+    let fault = Fault {
+        reason,
+        message: &message,
+        end: if awaited && !errors.is_empty() {
+            End::Neighbour
+        } else {
+            End::Somebody
         },
-        match good {
-            Some(_) => say("Renewing", true, reason, &message),
-            None => say("Renewing", true, reason, SEE_READY),
-        },
-        say("Stalled", true, reason, &message),
-    ];
+    };
+    let mut turn = None;
+    status.conditions = if let Some(record) = good {
+        vec![
+            say("Ready", true, "TokenPublished", &valid_until(record)),
+            say("RenewalFailing", true, reason, &message),
+        ]
+    } else {
+        let (progress, until) = progress(&old.conditions, fault, generation, now);
+        turn = until;
+        vec![say("Ready", false, reason, &message), progress]
+    };
+    let failed = find(&old.conditions, "RenewalFailing").is_some();
+    if good.is_none() && failed && old.observed_generation == Some(generation) {
+        status
+            .conditions
+            .push(say("RenewalFailing", true, reason, SEE_READY));
+    }
     let ends = good.map(|r| schedule::wait(now, r.expires_at));
     let recheck = Duration::try_from(RECHECK).unwrap_or_default();
     let notices = notices(&old, &status, &Outcome::Steady);
     View {
         status,
         notices,
-        requeue: ends.map_or(recheck, |e| e.min(recheck)),
+        requeue: sooner(ends.map_or(recheck, |e| e.min(recheck)), turn, now),
     }
+}
+
+/// Why there is no token, as long as the first one is requested.
+const PENDING: &str = "Pending";
+const NO_TOKEN: &str = "no token has been published yet";
+const FIRST: Fault<'static> = Fault {
+    reason: PENDING,
+    message: NO_TOKEN,
+    end: End::Progress,
+};
+
+/// `Ready` while the first token is requested: neither good nor bad.
+fn first_token(
+    old: &ApiCredentialStatus,
+    (reason, message): (&str, &str),
+    credential: &Credential,
+    now: Timestamp,
+) -> Condition {
+    let kind = ("Ready", reason);
+    unknown(&old.conditions, kind, message, credential.generation, now)
+}
+
+/// Has no token of this spec been published yet?
+fn is_first(credential: &Credential, observed: &Observed) -> bool {
+    let asked = fingerprint::request(credential);
+    observed.record().is_none_or(|r| r.request != asked)
+}
+
+/// The wait, cut short by a moment at which time alone changes what status says.
+fn sooner(wait: Duration, turn: Option<Timestamp>, now: Timestamp) -> Duration {
+    let left = turn.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+    left.map_or(wait, |left| wait.min(left.max(Duration::from_millis(100))))
 }
 
 fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
@@ -334,19 +402,27 @@ fn trouble<'a>(
             reason: "Suspended",
             message: "spec.suspend is set and there is no valid token; unset it to get one"
                 .to_owned(),
-            stalled: true,
+            end: End::Somebody,
         }),
         Outcome::Waiting {
             reason, message, ..
         } => Some(Trouble {
             reason,
             message: message.clone(),
-            stalled: false,
+            end: match End::of(reason) {
+                End::Somebody => End::Progress,
+                end => end,
+            },
         }),
         Outcome::Refused { reason, message } => Some(Trouble {
             reason,
             message: message.clone(),
-            stalled: true,
+            // The state Secret may come with a sign-in that is under way.
+            end: if *reason == "SignInRequired" {
+                End::Neighbour
+            } else {
+                End::of(reason)
+            },
         }),
         Outcome::Failed | Outcome::Backoff => observed
             .memory
@@ -364,7 +440,10 @@ fn failed<'a>(credential: &Credential, failure: &'a Failure) -> Trouble<'a> {
             return Trouble {
                 reason: &recalled.reason,
                 message: recalled.message.clone(),
-                stalled: recalled.stalled,
+                end: match End::of(&recalled.reason) {
+                    End::Somebody if !recalled.stalled => End::Progress,
+                    end => end,
+                },
             };
         }
     };
@@ -383,54 +462,11 @@ fn failed<'a>(credential: &Credential, failure: &'a Failure) -> Trouble<'a> {
     Trouble {
         reason: refusal.reason,
         message,
-        stalled: waits && !failure.propagating,
-    }
-}
-
-fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Option<LastAttempt> {
-    if let Outcome::Minted(minted) = outcome {
-        return Some(succeeded(minted.at, minted.correlation_id.clone()));
-    }
-    failure.map(|f| match &f.cause {
-        Cause::Recalled(recalled) => recalled.attempt.clone(),
-        Cause::Seen(refusal) => LastAttempt {
-            time: time(f.at),
-            result: AttemptResult::Failed,
-            reason: Some(refusal.reason.to_owned()),
-            http_status: refusal.http_status.map(i32::from),
-            error: refusal.error.clone(),
-            aadsts: refusal.aadsts.and_then(|n| i32::try_from(n).ok()),
-            correlation_id: refusal.correlation_id.clone(),
-            trace_id: refusal.trace_id.clone(),
-            inputs: Some(f.stamp.clone()),
+        end: if waits && !failure.propagating {
+            End::of(refusal.reason)
+        } else {
+            End::Progress
         },
-    })
-}
-
-/// The last try as status has it. A token that is younger than a failure was got although nobody could say so; so
-/// was one that is there although the answer to its write was lost.
-fn remembered(old: &ApiCredentialStatus, record: Option<&Record>) -> Option<LastAttempt> {
-    let last = old.last_attempt.as_deref().cloned()?;
-    let unheard = last.reason.as_deref() == Some("KubernetesUnavailable");
-    let slack = SignedDuration::from_secs(if unheard { ANSWER } else { 0 });
-    let got = |r: &&Record| schedule::later(r.issued_at, slack) > last.time.0;
-    match record.filter(|r| last.result == AttemptResult::Failed && got(r)) {
-        Some(record) => Some(succeeded(record.issued_at, None)),
-        None => Some(last),
-    }
-}
-
-fn succeeded(at: Timestamp, correlation_id: Option<String>) -> LastAttempt {
-    LastAttempt {
-        time: time(at),
-        result: AttemptResult::Succeeded,
-        reason: None,
-        http_status: None,
-        error: None,
-        aadsts: None,
-        correlation_id,
-        trace_id: None,
-        inputs: None,
     }
 }
 
@@ -451,7 +487,7 @@ fn risk(
         return Some((
             "RenewalFailing",
             format!(
-                "the renewal is late, and readers have less than {} left from {} on; see the condition Renewing for its cause",
+                "the renewal is late, and readers have less than {} left from {} on; see the condition RenewalFailing for its cause",
                 words(floor),
                 time(end).0
             ),

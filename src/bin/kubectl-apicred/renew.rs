@@ -1,9 +1,12 @@
 //! Asks the operator for a new token now.
 
 use apicred::{
-    api::{ApiCredential, names},
+    api::{ApiCredential, ApiCredentialStatus, names},
     clock::{Clock, SystemClock},
+    plan::journal::is_wait,
 };
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -13,6 +16,9 @@ use crate::{
     tell,
     wait::{Request, USUAL, until_served},
 };
+
+/// Attempts that are closer to each other than this are worth waiting for.
+const SOON: SignedDuration = SignedDuration::from_mins(1);
 
 pub(crate) async fn run(args: &Renew) -> Result<(), String> {
     let cluster = Cluster::connect(&args.target).await?;
@@ -48,7 +54,9 @@ pub(crate) fn obstacle(object: &ApiCredential) -> Option<String> {
         return Some("it is suspended, and gets a token after spec.suspend is removed".to_owned());
     }
     let status = object.status.as_ref();
-    let Some(status) = status.filter(|s| s.observed_generation.is_some()) else {
+    // The API server shows -1 until an operator has written a status.
+    let seen = |s: &&ApiCredentialStatus| s.observed_generation.is_some_and(|g| g >= 0);
+    let Some(status) = status.filter(seen) else {
         return Some(
             "no operator has reported on it yet; is one running, and does it watch this namespace?"
                 .to_owned(),
@@ -59,10 +67,25 @@ pub(crate) fn obstacle(object: &ApiCredential) -> Option<String> {
             "the operator has not reported on its last change yet; its status follows".to_owned(),
         );
     }
-    let mut conditions = status.conditions.iter();
-    conditions
-        .find(|c| c.type_ == "Stalled" && c.status == "True")
+    standing_fault(status)
         .map(|c| format!("its last renewal was refused ({}): {}", c.reason, c.message))
+}
+
+/// A fault that lasts until somebody changes something: `Stalled`, or without it, since a valid token is published, one that
+/// apicred does not try again soon.
+pub(crate) fn standing_fault(status: &ApiCredentialStatus) -> Option<&Condition> {
+    let condition = |kind: &str| {
+        let mut conditions = status.conditions.iter();
+        conditions.find(|c| c.type_ == kind && c.status == "True")
+    };
+    let last = status.last_attempt.as_ref().map(|last| last.time.0);
+    let soon = status.next_attempt.as_ref().zip(last);
+    let soon = soon.is_some_and(|(next, last)| next.0.duration_since(last) < SOON);
+    let failing = || {
+        condition("Ready").filter(|_| !soon)?;
+        condition("RenewalFailing").filter(|c| !is_wait(&c.reason))
+    };
+    condition("Stalled").or_else(failing)
 }
 
 #[cfg(test)]

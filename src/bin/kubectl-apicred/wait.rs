@@ -6,7 +6,7 @@ use apicred::api::{ApiCredential, LastAttempt, names};
 
 use crate::{
     cluster::{Cluster, Trouble, call},
-    renew::obstacle,
+    renew::{obstacle, standing_fault},
     tell,
 };
 
@@ -102,12 +102,12 @@ pub(crate) fn progress(object: &ApiCredential, request: &Request, waited: Durati
         return Progress::Failed(obstacle(object).unwrap_or_default());
     }
     let attempted = status.and_then(|s| s.last_attempt.as_ref()) != request.before.as_ref();
-    if let Some(fault) = condition("Stalled", "True")
+    if let Some(fault) = status.and_then(standing_fault)
         && (attempted || waited >= STANDING)
     {
         return Progress::Failed(format!("{}: {}", fault.reason, fault.message));
     }
-    let fault = condition("Ready", "False").or_else(|| condition("Renewing", "True"));
+    let fault = condition("Ready", "False").or_else(|| condition("RenewalFailing", "True"));
     Progress::Waits(match fault {
         Some(fault) => Some(format!("{}: {}", fault.reason, fault.message)),
         None => obstacle(object),
@@ -150,7 +150,7 @@ mod tests {
     fn a_request_is_served_refused_or_waits() {
         let none = json!({});
         let ready = || condition("Ready", "True", "TokenPublished");
-        let late = |reason| condition("Renewing", "True", reason);
+        let late = |reason| condition("RenewalFailing", "True", reason);
         let stalled = |reason| condition("Stalled", "True", reason);
         let attempt = json!({ "time": "2026-01-01T00:00:00Z", "result": "Failed", "reason": "ClientSecretRefused" });
         let status = |conditions: Value, more: Value| {
@@ -163,6 +163,8 @@ mod tests {
         let before: LastAttempt = serde_json::from_value(attempt.clone()).expect("an attempt");
         let again =
             json!({ "time": "2026-01-01T00:00:00Z", "result": "Failed", "inputs": "other" });
+        let soon = json!({ "lastAttempt": again, "nextAttempt": "2026-01-01T00:00:05Z" });
+        let hour = json!({ "lastAttempt": again, "nextAttempt": "2026-01-01T01:00:00Z" });
         let mine = Some("mine");
         #[rustfmt::skip]
         let cases = [
@@ -174,8 +176,12 @@ mod tests {
             (mine, &none, status(json!([ready()]), json!({ "lastHandledRenewRequest": "older" })), 0, "waits"),
             (mine, &none, status(json!([ready()]), none.clone()), 0, "waits"),
             // A fault that passes, or may pass.
-            (mine, &none, status(json!([ready(), late("IssuerUnavailable")]), json!({ "lastAttempt": again })), 60, "waits IssuerUnavailable: IssuerUnavailable in words"),
+            (mine, &none, status(json!([ready(), late("IssuerUnavailable")]), soon), 60, "waits IssuerUnavailable: IssuerUnavailable in words"),
             (mine, &none, status(json!([condition("Ready", "False", "IssuerTimeout"), late("IssuerTimeout")]), none.clone()), 0, "waits IssuerTimeout: IssuerTimeout in words"),
+            (mine, &none, status(json!([ready(), late("IssuerPaused")]), none.clone()), 60, "waits IssuerPaused: IssuerPaused in words"),
+            // With a valid token there is no Stalled.
+            (mine, &none, status(json!([ready(), late("ClientSecretRefused")]), hour), 1, "failed ClientSecretRefused: ClientSecretRefused in words"),
+            (mine, &none, status(json!([ready(), late("SourceMissing")]), json!({ "lastAttempt": attempt })), 10, "failed SourceMissing: SourceMissing in words"),
             // A fault that stands: from before the request, or by an attempt after it.
             (mine, &none, status(json!([ready(), stalled("ScopeNotAllowed")]), json!({ "lastAttempt": attempt })), 1, "waits its last renewal was refused (ScopeNotAllowed)"),
             (mine, &none, status(json!([ready(), stalled("ScopeNotAllowed")]), json!({ "lastAttempt": attempt })), 10, "failed ScopeNotAllowed: ScopeNotAllowed in words"),

@@ -21,7 +21,7 @@ use crate::{
 
 /// What most credentials have in common, in the order in which it is written: the compression refers to it. Any text
 /// would do; a better likeness makes smaller objects.
-const LIKENESS: &[u8] = br#""correlationId":","traceId":","httpStatus":200,"error":"invalid_client","aadsts":7000215,"reason":"RequestFailed","result":"Failed","nextAttempt":""refusedSources":["lastHandledRenewRequest":"{"apiVersion":"apicred.dev/v1alpha1","kind":"ApiCredential","metadata":{"annotations":{"apicred.dev/renew-requested-at":""},"creationTimestamp":"2026-01-01T00:00:00Z","generation":1,"name":"","namespace":"","resourceVersion":"","uid":""},"spec":{"issuerRef":{"kind":"TokenIssuer","name":"entra"},{"kind":"ClusterTokenIssuer","name":""},"client":{"id":"","certificate":{"secretRef":{"name":"serviceAccount":{"name":"secretRef":{"name":"","key":"client-secret"}},"secretRefs":[{"key":"client-secret","name":""}]},"api":{"preset":"MicrosoftGraph"},"grant":{"refreshToken":{"stateSecretRef":{"name":""}}},"scopes":["https://graph.microsoft.com/.default"],"target":{"secretName":"token","deletionPolicy":"Delete","formats":[{"type":"Token"}]},"tenant":""},"status":{"observedGeneration":1,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"the Secret holds a valid token","observedGeneration":1,"reason":"TokenPublished","status":"True","type":"Ready"},{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","observedGeneration":1,"reason":"Scheduled","status":"False","type":"Renewing"}],"issuedAt":"2026-01-01T00:00:00Z","expiresAt":"2026-01-01T00:00:00Z","renewAt":"2026-01-01T00:00:00Z","renewReason":"Lifetime","lastAttempt":{"time":"2026-01-01T00:00:00Z","result":"Succeeded","httpStatus":200},"clientSecretInUse":"/client-secret","tokenId":""}}"#;
+const LIKENESS: &[u8] = br#""correlationId":","traceId":","httpStatus":200,"error":"invalid_client","aadsts":7000215,"reason":"RequestFailed","result":"Failed","nextAttempt":""refusedSources":["lastHandledRenewRequest":"{"apiVersion":"apicred.dev/v1alpha1","kind":"ApiCredential","metadata":{"annotations":{"apicred.dev/renew-requested-at":""},"creationTimestamp":"2026-01-01T00:00:00Z","generation":1,"name":"","namespace":"","resourceVersion":"","uid":""},"spec":{"issuerRef":{"kind":"TokenIssuer","name":"entra"},{"kind":"ClusterTokenIssuer","name":""},"client":{"id":"","certificate":{"secretRef":{"name":"serviceAccount":{"name":"secretRef":{"name":"","key":"client-secret"}},"secretRefs":[{"key":"client-secret","name":""}]},"api":{"preset":"MicrosoftGraph"},"grant":{"refreshToken":{"stateSecretRef":{"name":""}}},"scopes":["https://graph.microsoft.com/.default"],"target":{"secretName":"token","deletionPolicy":"Delete","formats":[{"type":"Token"}]},"tenant":""},"status":{"observedGeneration":1,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"the Secret holds a valid token","observedGeneration":1,"reason":"TokenPublished","status":"True","type":"Ready"}],"issuedAt":"2026-01-01T00:00:00Z","expiresAt":"2026-01-01T00:00:00Z","renewAt":"2026-01-01T00:00:00Z","renewReason":"Lifetime","lastAttempt":{"time":"2026-01-01T00:00:00Z","result":"Succeeded","httpStatus":200},"clientSecretInUse":"/client-secret","tokenId":""}}"#;
 
 /// A credential as the store has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -209,7 +209,11 @@ impl Shown {
         let condition = |kind: &str| status.conditions.iter().find(|c| c.type_ == kind);
         Self {
             published: status.issued_at.is_some(),
-            ready: condition("Ready").map(|c| c.status == "True"),
+            ready: condition("Ready").and_then(|c| match c.status.as_str() {
+                "True" => Some(true),
+                "False" => Some(false),
+                _ => None,
+            }),
             proof_ended: condition("ClientCredentialExpiring")
                 .map(|c| c.reason.ends_with("Expired")),
             permissions_missing: condition("PermissionsMissing")
@@ -277,7 +281,6 @@ mod tests {
             "observedGeneration": 2,
             "conditions": [
                 condition("Ready", "True", "TokenPublished"),
-                condition("Renewing", "False", "Scheduled"),
                 condition("ClientCredentialExpiring", "True", "ClientCredentialExpired"),
                 condition("PermissionsMissing", "True", "RolesMissing"),
             ],

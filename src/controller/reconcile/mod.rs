@@ -43,6 +43,9 @@ use observe::observe;
 const DEADLINE: Duration = Duration::from_secs(75);
 /// After a look that panicked or ran out of time.
 const AFTER_DEFECT: Duration = Duration::from_mins(1);
+/// A credential without any status gets one after this time at the latest, also if its first token takes longer. Most
+/// tokens come sooner, and then one write says all.
+const FIRST_STATUS: Duration = Duration::from_secs(1);
 /// Defects of one credential are told once in this time.
 const DEFECTS_COUNTED: Duration = Duration::from_hours(1);
 /// After a status that could not be written, in seconds, at first and at most. Doubles in between.
@@ -204,12 +207,15 @@ async fn work(
     }
     let plan = plan::plan(credential, &observed, now);
     tracing::debug!(?plan, "planned");
+    let pending = first_status(object, key, context, (credential, &observed), now);
     // Boxed, as above.
-    let outcome = Box::pin(execute(context, credential, key, &mut observed, plan)).await;
+    let step = Box::pin(execute(context, credential, key, &mut observed, plan));
+    let outcome = reported(object, key, context, pending, step).await;
     context.with_state(key, &credential.uid, |s| s.memory = observed.memory.clone());
 
     let now = context.clock.now();
-    let outcome = overdue(outcome, object, credential, &observed, now);
+    let known = record::known_status(context, object, key);
+    let outcome = overdue(outcome, known.as_ref(), credential, &observed, now);
     let label = label(&outcome);
     match outcome {
         Outcome::Released => {
@@ -218,12 +224,16 @@ async fn work(
         }
         Outcome::Queued { until } => {
             let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+            let wait = if is_reported(known.as_ref()) {
+                wait
+            } else {
+                wait.min(FIRST_STATUS)
+            };
             return (label, Some(wait.max(Duration::from_millis(10))));
         }
         _ => {}
     }
     let observed = observe(context, credential, key, deleting, now);
-    let known = record::known_status(context, object, key);
     let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
     let wait = tell(object, key, context, known.as_ref(), &view).await;
     (label, Some(wait))
@@ -253,29 +263,77 @@ async fn blind(
     (label(&outcome), Some(wait))
 }
 
-/// Standing in line is not told, unless it lasts and status says Ready although the token has ended meanwhile.
+/// Has the credential the condition `Ready`?
+fn is_reported(known: Option<&ApiCredentialStatus>) -> bool {
+    known.is_some_and(|s| s.conditions.iter().any(|c| c.type_ == "Ready"))
+}
+
+/// What a credential without any status reports while its first token is requested.
+fn first_status(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Context,
+    (credential, observed): (&Credential, &plan::Observed),
+    now: jiff::Timestamp,
+) -> Option<ApiCredentialStatus> {
+    let known = record::known_status(context, object, key);
+    if observed.deleting || is_reported(known.as_ref()) {
+        return None;
+    }
+    let queued = Outcome::Queued { until: now };
+    Some(plan::status(credential, observed, &queued, known.as_ref(), now).status)
+}
+
+/// Carries out a step, and writes the first status beside it if it takes long.
+async fn reported(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Context,
+    pending: Option<ApiCredentialStatus>,
+    step: impl Future<Output = Outcome>,
+) -> Outcome {
+    let Some(pending) = pending else {
+        return step.await;
+    };
+    let (done, ended) = tokio::sync::oneshot::channel();
+    let report = async {
+        if tokio::time::timeout(FIRST_STATUS, ended).await.is_err() {
+            let known = record::known_status(context, object, key);
+            // Whether it was written or not, the status after the step follows.
+            let _ = record::write_status(context, object, key, known.as_ref(), &pending).await;
+        }
+    };
+    let step = async {
+        let outcome = step.await;
+        let _ = done.send(());
+        outcome
+    };
+    tokio::join!(step, report).0
+}
+
+/// A place in the queue is not reported, unless it lasts and status says Ready although the token has expired meanwhile, or
+/// says nothing yet.
 fn overdue(
     outcome: Outcome,
-    object: &ApiCredential,
+    known: Option<&ApiCredentialStatus>,
     credential: &Credential,
     observed: &plan::Observed,
     now: jiff::Timestamp,
 ) -> Outcome {
     let says_ready = || {
-        let status = object.status.as_ref();
-        status.is_some_and(|s| {
-            s.conditions
-                .iter()
-                .any(|c| c.type_ == "Ready" && c.status == "True")
+        known.is_some_and(|s| {
+            let mut conditions = s.conditions.iter();
+            conditions.any(|c| c.type_ == "Ready" && c.status == "True")
         })
     };
-    let long = |since: jiff::Timestamp| now.duration_since(since) >= PATIENCE;
+    let waited = |since: jiff::Timestamp| now.duration_since(since);
+    let waited = observed.memory.queued_since.map(waited);
+    let first = SignedDuration::try_from(FIRST_STATUS).unwrap_or(PATIENCE);
+    let lasts = waited.is_some_and(|waited| {
+        waited >= PATIENCE && says_ready() || waited >= first && !is_reported(known)
+    });
     match outcome {
-        Outcome::Queued { until }
-            if observed.memory.queued_since.is_some_and(long)
-                && says_ready()
-                && observed.valid(credential, now).is_none() =>
-        {
+        Outcome::Queued { until } if lasts && observed.valid(credential, now).is_none() => {
             Outcome::Waiting {
                 reason: "WaitingForIssuer",
                 message: format!(

@@ -250,6 +250,17 @@ pub(crate) fn condition(credential: &ApiCredential, kind: &str) -> Option<Condit
     status.conditions.iter().find(|c| c.type_ == kind).cloned()
 }
 
+/// Is the token good, and no renewal known to fail, by a status of the present spec?
+pub(crate) fn is_well(credential: &ApiCredential) -> bool {
+    let seen = credential
+        .status
+        .as_ref()
+        .and_then(|s| s.observed_generation);
+    let ready = condition(credential, "Ready").is_some_and(|c| c.status == "True");
+    let failing = condition(credential, "RenewalFailing").is_some();
+    ready && !failing && seen == credential.metadata.generation
+}
+
 /// JSON Merge Patch (RFC 7386).
 pub(crate) fn merge(mut target: Value, patch: Value) -> Value {
     let Value::Object(fields) = patch else {

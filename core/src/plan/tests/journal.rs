@@ -103,12 +103,11 @@ fn short(entry: &Entry) -> Vec<String> {
     entry.lines.iter().map(one).collect()
 }
 
-const WELL: [&str; 2] = ["Ready=True/TokenPublished", "Renewing=False/Scheduled"];
+const WELL: [&str; 1] = ["Ready=True/TokenPublished"];
 
 #[test]
 fn each_condition_that_begins_changes_or_ends_is_one_line() {
     for kind in [
-        "Renewing",
         "RenewalFailing",
         "Stalled",
         "LifetimeAtRisk",
@@ -151,14 +150,13 @@ fn each_condition_that_begins_changes_or_ends_is_one_line() {
 fn progress_and_the_first_reconcile_are_no_news() {
     let mut process = Process::default();
     for texts in [
-        &["Ready=False/Pending", "Reconciling=True/Pending"][..],
+        &["Ready=Unknown/Pending", "Reconciling=True/Pending"][..],
         &[
             "Ready=Unknown/WaitingForIssuer",
             "Reconciling=True/WaitingForIssuer",
         ],
         &WELL,
         &["Ready=True/TokenPublished", "Reconciling=True/Renewing"],
-        &["Ready=True/TokenPublished", "Renewing=False/Suspended"],
     ] {
         assert_eq!(process.says(0, texts), [""; 0], "{texts:?}");
     }
@@ -175,10 +173,10 @@ fn a_fault_that_shows_in_several_conditions_is_one_line() {
     failed.target = Target::Absent;
     #[rustfmt::skip]
     let cases = [
-        (&none, refused(), "began Ready SecretNotOwned", "ended Ready SecretNotOwned", "Renewing,Stalled"),
-        (&failed, Outcome::Failed, "began Ready Because", "ended Ready Because", "Renewing,Stalled"),
-        (&late, Outcome::Failed, "began Renewing Because", "ended Renewing Because", "Stalled"),
-        (&good, waiting(), "began Renewing IssuerPaused", "ended Renewing IssuerPaused", ""),
+        (&none, refused(), "began Ready SecretNotOwned", "ended Ready SecretNotOwned", "Stalled"),
+        (&failed, Outcome::Failed, "began Ready Because", "ended Ready Because", "Stalled"),
+        (&late, Outcome::Failed, "began RenewalFailing Because", "ended RenewalFailing Because", ""),
+        (&good, waiting(), "began RenewalFailing IssuerPaused", "ended RenewalFailing IssuerPaused", ""),
     ];
     for (world, outcome, began, ended, also) in cases {
         let well = status(&credential, &good, &minted(Why::Due), None, at(0)).status;
@@ -201,20 +199,30 @@ fn a_fault_that_shows_in_several_conditions_is_one_line() {
 #[test]
 fn a_change_of_the_reason_ends_nothing_and_a_token_that_ends_is_news() {
     let mut process = Process::finds(&WELL);
-    let late = ["Ready=True/TokenPublished", "Renewing=True/A"];
-    assert_eq!(process.says(0, &late), ["began Renewing A"]);
-    let out = ["Ready=False/A", "Renewing=True/A"];
+    let late = ["Ready=True/TokenPublished", "RenewalFailing=True/A"];
+    assert_eq!(process.says(0, &late), ["began RenewalFailing A"]);
+    let out = ["Ready=False/A", "RenewalFailing=True/A"];
     assert_eq!(process.says(1, &out), ["began Ready A"]);
-    let stalled = ["Ready=False/B", "Renewing=True/B", "Stalled=True/B"];
+    let stalled = ["Ready=False/B", "RenewalFailing=True/B", "Stalled=True/B"];
     assert_eq!(process.says(2, &stalled), ["changed Ready B"]);
     assert_eq!(process.says(3, &out), ["changed Ready A"]);
     assert_eq!(process.says(4, &WELL), ["ended Ready A"]);
+    // What is missing and has not come.
+    let missing = ["Ready=False/B", "Reconciling=True/B"];
+    assert_eq!(process.says(5, &missing), ["began Ready B"]);
+    let stalled = ["Ready=False/B", "Stalled=True/B"];
+    assert_eq!(process.says(125, &stalled), [""; 0], "the same fault");
+    assert_eq!(process.says(126, &WELL), ["ended Ready B"]);
 }
 
 #[test]
 fn the_line_of_a_failure_has_its_ids_and_no_other_has() {
     let mut process = Process::finds(&WELL);
-    let bad = ["Ready=False/A", "Renewing=True/A", "LifetimeAtRisk=True/B"];
+    let bad = [
+        "Ready=False/A",
+        "RenewalFailing=True/A",
+        "LifetimeAtRisk=True/B",
+    ];
     let entry = process.step(0, &bad, Some(attempt(0, "A")));
     assert_eq!(short(&entry), ["began Ready A", "began LifetimeAtRisk B"]);
     assert_eq!(entry.lines[0].ids, Ids::from(&attempt(0, "A")));
@@ -237,7 +245,7 @@ fn the_line_of_a_failure_has_its_ids_and_no_other_has() {
 #[test]
 fn the_same_failure_at_each_retry_is_counted_and_told_once_an_hour() {
     let mut process = Process::finds(&WELL);
-    let bad = ["Ready=False/A", "Renewing=True/A"];
+    let bad = ["Ready=False/A", "RenewalFailing=True/A"];
     let mut lines = Vec::new();
     for minute in 0..150 {
         let failed = Some(attempt(60 * minute, "A"));
@@ -331,11 +339,11 @@ fn a_condition_that_flaps_is_counted_too() {
     let mut process = Process::finds(&WELL);
     let bad = [
         "Ready=True/TokenPublished",
-        "Renewing=True/LifetimeTooShort",
+        "RenewalFailing=True/LifetimeTooShort",
     ];
     let (mut lines, mut counted) = (Vec::new(), 0);
     for turn in 0..700 {
-        for (seconds, texts) in [(10 * turn, &bad), (10 * turn + 5, &WELL)] {
+        for (seconds, texts) in [(10 * turn, &bad[..]), (10 * turn + 5, &WELL[..])] {
             let entry = process.step(seconds, texts, None);
             counted += entry.counted.len();
             lines.extend(entry.lines);
@@ -347,7 +355,7 @@ fn a_condition_that_flaps_is_counted_too() {
     // One that comes to stay is told within the hour although it was counted at first.
     assert_eq!(process.says(7000, &bad), [""; 0]);
     let says = process.says(2 * HOUR, &bad);
-    assert_eq!(says, ["repeated Renewing LifetimeTooShort"]);
+    assert_eq!(says, ["repeated RenewalFailing LifetimeTooShort"]);
     assert_eq!(process.says(11_000, &WELL).len(), 1);
     // What has passed is forgotten.
     process.says(16_000, &WELL);
@@ -390,7 +398,7 @@ fn histories() -> impl Strategy<Value = Vec<(i64, [Option<u8>; 4], bool)>> {
     proptest::collection::vec(step, 1..120)
 }
 
-const KINDS: [&str; 4] = ["Ready", "Renewing", "Stalled", "LifetimeAtRisk"];
+const KINDS: [&str; 4] = ["Ready", "RenewalFailing", "Stalled", "LifetimeAtRisk"];
 
 proptest! {
     #[test]

@@ -16,7 +16,7 @@ pub(super) fn condition<'a>(status: &'a ApiCredentialStatus, kind: &str) -> Opti
     status.conditions.iter().find(|c| c.type_ == kind)
 }
 
-/// Conditions as `Ready=True/TokenPublished Renewing=False/Scheduled`.
+/// Conditions as `Ready=True/TokenPublished RenewalFailing=True/IssuerTimeout`.
 fn short(status: &ApiCredentialStatus) -> String {
     let words: Vec<String> = status
         .conditions
@@ -59,34 +59,64 @@ pub(super) fn waiting() -> Outcome {
     }
 }
 
-#[test]
-fn conditions_say_what_is_up() {
-    let credential = credential();
-    let healthy = || observed(&credential);
+fn queued() -> Outcome {
+    Outcome::Waiting {
+        reason: "WaitingForIssuer",
+        message: "the issuer is busy".to_owned(),
+        until: at(20),
+    }
+}
+
+fn missing(reason: &'static str) -> Outcome {
+    Outcome::Refused {
+        reason,
+        message: "create it".to_owned(),
+    }
+}
+
+/// Each state of a credential that status tells apart, with its conditions.
+pub(super) fn states(
+    credential: &Credential,
+) -> Vec<(&'static str, Observed, Outcome, &'static str)> {
+    let healthy = || observed(credential);
     let empty = || Observed {
         target: Target::Absent,
         ..healthy()
     };
-    let late = || holding(&credential, record(&credential, (-3000, -1200, 600)));
-    let gone = || holding(&credential, record(&credential, (-3700, -1900, -100)));
+    let late = || holding(credential, record(credential, (-3000, -1200, 600)));
+    let gone = || holding(credential, record(credential, (-3700, -1900, -100)));
     #[rustfmt::skip]
-    let cases = [
-        ("healthy", healthy(), Outcome::Steady, "Ready=True/TokenPublished Renewing=False/Scheduled"),
-        ("just published", healthy(), minted(Why::Due), "Ready=True/TokenPublished Renewing=False/Scheduled"),
-        ("nothing yet", empty(), Outcome::Queued { until: at(1) }, "Ready=False/Pending Renewing=False/Scheduled"),
-        ("failing, token good", failing(&credential, healthy(), Class::Transient), Outcome::Failed, "Ready=True/TokenPublished Renewing=True/Because"),
-        ("failing, floor at risk", failing(&credential, late(), Class::Transient), Outcome::Backoff, "Ready=True/TokenPublished Renewing=True/Because LifetimeAtRisk=True/RenewalFailing"),
-        ("failing, token gone", failing(&credential, gone(), Class::Transient), Outcome::Backoff, "Ready=False/Because Renewing=True/Because"),
-        ("denied", failing(&credential, healthy(), Class::Denied), Outcome::Failed, "Ready=True/TokenPublished Renewing=True/Because Stalled=True/Because"),
-        ("invalid", failing(&credential, empty(), Class::Invalid), Outcome::Failed, "Ready=False/Because Renewing=True/Because Stalled=True/Because"),
-        ("needs a person", failing(&credential, empty(), Class::NeedsUser), Outcome::Backoff, "Ready=False/Because Renewing=True/Because Stalled=True/Because"),
-        ("throttled", failing(&credential, empty(), Class::Throttled), Outcome::Failed, "Ready=False/Because Renewing=True/Because"),
-        ("refused", empty(), refused(), "Ready=False/SecretNotOwned Renewing=True/SecretNotOwned Stalled=True/SecretNotOwned"),
-        ("waiting", healthy(), waiting(), "Ready=True/TokenPublished Renewing=True/IssuerPaused"),
-        ("suspended, token good", healthy(), Outcome::Suspended, "Ready=True/TokenPublished Renewing=False/Scheduled"),
-        ("suspended, no token", empty(), Outcome::Suspended, "Ready=False/Suspended Renewing=True/Suspended Stalled=True/Suspended"),
+    let states = vec![
+        ("healthy", healthy(), Outcome::Steady, "Ready=True/TokenPublished"),
+        ("just published", healthy(), minted(Why::Due), "Ready=True/TokenPublished"),
+        ("nothing yet", empty(), Outcome::Queued { until: at(1) }, "Ready=Unknown/Pending Reconciling=True/Pending"),
+        ("first, in the queue", empty(), queued(), "Ready=Unknown/WaitingForIssuer Reconciling=True/WaitingForIssuer"),
+        ("expired, in the queue", gone(), queued(), "Ready=False/WaitingForIssuer Reconciling=True/WaitingForIssuer RenewalFailing=True/WaitingForIssuer"),
+        ("failing, token good", failing(credential, healthy(), Class::Transient), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/Because"),
+        ("failing, floor at risk", failing(credential, late(), Class::Transient), Outcome::Backoff, "Ready=True/TokenPublished RenewalFailing=True/Because LifetimeAtRisk=True/RenewalFailing"),
+        ("failing, token gone", failing(credential, gone(), Class::Transient), Outcome::Backoff, "Ready=False/Because Reconciling=True/Because RenewalFailing=True/Because"),
+        ("failing, no token", failing(credential, empty(), Class::Transient), Outcome::Backoff, "Ready=False/Because Reconciling=True/Because"),
+        ("denied", failing(credential, healthy(), Class::Denied), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/Because"),
+        ("denied, token gone", failing(credential, gone(), Class::Denied), Outcome::Failed, "Ready=False/Because Stalled=True/Because RenewalFailing=True/Because"),
+        ("invalid", failing(credential, empty(), Class::Invalid), Outcome::Failed, "Ready=False/Because Stalled=True/Because"),
+        ("needs a person", failing(credential, empty(), Class::NeedsUser), Outcome::Backoff, "Ready=False/Because Stalled=True/Because"),
+        ("throttled", failing(credential, empty(), Class::Throttled), Outcome::Failed, "Ready=False/Because Reconciling=True/Because"),
+        ("refused", empty(), refused(), "Ready=False/SecretNotOwned Stalled=True/SecretNotOwned"),
+        ("a Secret is missing", empty(), missing("SourceMissing"), "Ready=False/SourceMissing Reconciling=True/SourceMissing"),
+        ("nobody has signed in", empty(), missing("SignInRequired"), "Ready=False/SignInRequired Reconciling=True/SignInRequired"),
+        ("a Secret is missing, token good", healthy(), missing("SourceMissing"), "Ready=True/TokenPublished RenewalFailing=True/SourceMissing"),
+        ("waiting", healthy(), waiting(), "Ready=True/TokenPublished RenewalFailing=True/IssuerPaused"),
+        ("waiting, no token", empty(), waiting(), "Ready=False/IssuerPaused Reconciling=True/IssuerPaused"),
+        ("suspended, token good", healthy(), Outcome::Suspended, "Ready=True/TokenPublished"),
+        ("suspended, no token", empty(), Outcome::Suspended, "Ready=False/Suspended Stalled=True/Suspended"),
     ];
-    for (name, world, outcome, expected) in cases {
+    states
+}
+
+#[test]
+fn conditions_say_what_is_up() {
+    let credential = credential();
+    for (name, world, outcome, expected) in states(&credential) {
         let view = status(&credential, &world, &outcome, None, at(0));
         assert_eq!(short(&view.status), expected, "{name}");
         assert_eq!(view.status.observed_generation, Some(3), "{name}");
@@ -113,7 +143,7 @@ fn a_secret_that_is_propagating_is_no_reason_to_be_stalled() {
     let view = status(&credential, &world, &Outcome::Failed, None, at(0));
     assert!(condition(&view.status, "Stalled").is_none());
     assert!(
-        condition(&view.status, "Renewing")
+        condition(&view.status, "RenewalFailing")
             .unwrap()
             .message
             .contains("may not know the new client secret yet")
@@ -182,10 +212,9 @@ fn a_transition_time_moves_exactly_when_the_status_flips() {
         .map(|s| since(s, "Ready"))
         .into();
     assert_eq!(ready, [at(0), at(0), at(120), at(180)]);
-    let renewing: Vec<_> = [&first, &second, &third, &fourth]
-        .map(|s| since(s, "Renewing"))
-        .into();
-    assert_eq!(renewing, [at(0), at(60), at(60), at(180)]);
+    let reconciling = condition(&third, "Reconciling").unwrap();
+    assert_eq!(reconciling.last_transition_time.0, at(120));
+    assert_eq!(since(&second, "RenewalFailing"), at(60));
 }
 
 #[test]
@@ -317,7 +346,7 @@ fn a_long_message_is_cut_at_a_character() {
     };
     let view = status(&credential, &observed(&credential), &outcome, None, at(0));
     assert_eq!(
-        condition(&view.status, "Stalled")
+        condition(&view.status, "RenewalFailing")
             .unwrap()
             .message
             .chars()
@@ -361,14 +390,17 @@ fn an_issuer_that_went_away_leaves_a_good_token_ready_and_a_spec_edit_does_not()
     let view = invalid(&edited, Some(&before), Some(&facts), &errors, at(1));
     assert_eq!(
         short(&view.status),
-        "Ready=True/TokenPublished Renewing=True/IssuerNotFound Stalled=True/IssuerNotFound"
+        "Ready=True/TokenPublished RenewalFailing=True/IssuerNotFound"
     );
     assert_eq!(view.status.expires_at, before.expires_at);
     assert!(
         invalid(&edited, Some(&view.status), Some(&facts), &errors, at(2)).status == view.status
     );
     let ended = invalid(&edited, Some(&view.status), Some(&facts), &errors, at(3300));
-    assert_eq!(condition(&ended.status, "Ready").unwrap().status, "False");
+    assert_eq!(
+        short(&ended.status),
+        "Ready=False/IssuerNotFound Stalled=True/IssuerNotFound RenewalFailing=True/IssuerNotFound"
+    );
     edited.metadata.generation = Some(4);
     let view = invalid(&edited, Some(&view.status), Some(&facts), &errors, at(3));
     assert_eq!(
@@ -376,6 +408,48 @@ fn an_issuer_that_went_away_leaves_a_good_token_ready_and_a_spec_edit_does_not()
         "spec.issuerRef: is gone"
     );
     assert_eq!(condition(&view.status, "Ready").unwrap().status, "False");
+}
+
+#[test]
+fn what_may_still_come_stalls_after_two_minutes_without_another_event() {
+    let credential = credential();
+    let empty = Observed {
+        target: Target::Absent,
+        ..observed(&credential)
+    };
+    let not_found = [FieldError::new("spec.issuerRef", "is gone").because("IssuerNotFound")];
+    let absent = object(&json!({}));
+    let by_plan = |old: Option<&ApiCredentialStatus>, now| {
+        status(&credential, &empty, &missing("SourceMissing"), old, at(now))
+    };
+    let by_parse =
+        |old: Option<&ApiCredentialStatus>, now| invalid(&absent, old, None, &not_found, at(now));
+    for parsed in [true, false] {
+        let view = |old: Option<&ApiCredentialStatus>, now| {
+            if parsed {
+                by_plan(old, now)
+            } else {
+                by_parse(old, now)
+            }
+        };
+        let first = view(None, 0);
+        let progress = |s: &ApiCredentialStatus| s.conditions[1].type_.clone();
+        assert_eq!(progress(&first.status), "Reconciling");
+        assert_eq!(first.requeue, Duration::from_mins(2));
+        assert_eq!(first.notices.len(), 1);
+        let early = view(Some(&first.status), 119);
+        assert_eq!(early.status, first.status);
+        assert_eq!(early.requeue, Duration::from_secs(1));
+        let late = view(Some(&early.status), 120);
+        assert_eq!(progress(&late.status), "Stalled");
+        assert!(late.notices.is_empty(), "the same fault");
+        assert_eq!(view(Some(&late.status), 500).status, late.status);
+    }
+    // Beside a fault of the spec itself nothing is waited for.
+    let [not_found] = not_found;
+    let errors = [not_found, FieldError::new("spec.scopes", "is wrong")];
+    let view = invalid(&absent, None, None, &errors, at(0));
+    assert_eq!(view.status.conditions[1].type_, "Stalled");
 }
 
 #[test]

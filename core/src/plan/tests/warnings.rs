@@ -146,7 +146,7 @@ fn a_static_key_is_aged_from_its_making() {
         let record = published.record.as_mut().unwrap();
         record.lifetime = crate::oauth::LifetimeSource::Static.as_str().to_owned();
     }
-    let (reason, message) = told(&usual, &gone, "Renewing", 0).unwrap();
+    let (reason, message) = told(&usual, &gone, "RenewalFailing", 0).unwrap();
     assert_eq!(reason, "SourceMissing");
     assert!(
         message.ends_with("; until then Secret alerts-token keeps the present key"),

@@ -1,0 +1,63 @@
+//! `status.lastAttempt`: the last request to the issuer, by what this process remembers and what status has.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Cause, Failure, Outcome, conditions::time, schedule};
+use crate::{
+    api::{ApiCredentialStatus, AttemptResult, LastAttempt},
+    publish::Record,
+};
+
+/// Longest time from a token request to the end of the write of its token, in seconds: the deadline of a look.
+const ANSWER: i64 = 75;
+
+/// The last try, as this process knows it.
+pub(super) fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Option<LastAttempt> {
+    if let Outcome::Minted(minted) = outcome {
+        return Some(succeeded(minted.at, minted.correlation_id.clone()));
+    }
+    failure.map(|f| match &f.cause {
+        Cause::Recalled(recalled) => recalled.attempt.clone(),
+        Cause::Seen(refusal) => LastAttempt {
+            time: time(f.at),
+            result: AttemptResult::Failed,
+            reason: Some(refusal.reason.to_owned()),
+            http_status: refusal.http_status.map(i32::from),
+            error: refusal.error.clone(),
+            aadsts: refusal.aadsts.and_then(|n| i32::try_from(n).ok()),
+            correlation_id: refusal.correlation_id.clone(),
+            trace_id: refusal.trace_id.clone(),
+            inputs: Some(f.stamp.clone()),
+        },
+    })
+}
+
+/// The last try as status has it. A token that is younger than a failure was got although nobody could say so; so
+/// was one that is there although the answer to its write was lost.
+pub(super) fn remembered(
+    old: &ApiCredentialStatus,
+    record: Option<&Record>,
+) -> Option<LastAttempt> {
+    let last = old.last_attempt.as_deref().cloned()?;
+    let unheard = last.reason.as_deref() == Some("KubernetesUnavailable");
+    let slack = SignedDuration::from_secs(if unheard { ANSWER } else { 0 });
+    let got = |r: &&Record| schedule::later(r.issued_at, slack) > last.time.0;
+    match record.filter(|r| last.result == AttemptResult::Failed && got(r)) {
+        Some(record) => Some(succeeded(record.issued_at, None)),
+        None => Some(last),
+    }
+}
+
+fn succeeded(at: Timestamp, correlation_id: Option<String>) -> LastAttempt {
+    LastAttempt {
+        time: time(at),
+        result: AttemptResult::Succeeded,
+        reason: None,
+        http_status: None,
+        error: None,
+        aadsts: None,
+        correlation_id,
+        trace_id: None,
+        inputs: None,
+    }
+}
