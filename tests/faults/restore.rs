@@ -93,7 +93,7 @@ fn a_backup_of_etcd_that_is_put_back_ends_the_operator_and_the_next_one_goes_on(
                 go.notify_one();
             }
             let said = case.until_ended().await;
-            assert!(said.contains("the API server knew"), "{said}");
+            assert!(said.contains("restored backup"), "{said}");
 
             // As the kubelet does it. All that the backup holds is good.
             case.start();
