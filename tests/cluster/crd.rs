@@ -122,6 +122,8 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "grant": { "onBehalfOf": { "assertionRef": key } }, "api": "MicrosoftGraph", "scopes": ["User.Read"] }),
             json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } }),
             json!({ "target": { "type": "kubernetes.io/dockerconfigjson", "keys": [{ "format": "DockerConfig", "host": "registry.example.com" }] } }),
+            json!({ "target": { "keys": [{ "format": "DockerConfig", "host": "localhost:5000/team/x.y_z" }, { "format": "DockerConfig", "key": "two", "host": "a-b.example" }] } }),
+            json!({ "grant": { "refreshToken": { "secretRef": key } }, "scopes": ["User.Read", "Mail.Read"] }),
             json!({ "target": { "keys": [{ "format": "Token" }, { "format": "DotEnv", "key": "api.env", "variable": "API_TOKEN" }] } }),
         ] {
             let spec = merge(least(), changes);
@@ -311,6 +313,86 @@ fn bad_credentials_are_refused_in_words() {
                 json!({ "scopes": null, "resources": ["a", "a"] }),
                 "Duplicate value",
             ),
+            (
+                json!({ "scopes": null, "resources": ["https://api.example/.default"] }),
+                "spec.resources: Invalid value: /.default belongs into scopes",
+            ),
+            (
+                json!({ "scopes": ["Alert.Read.All"] }),
+                "spec.scopes: Invalid value: an application requests one scope",
+            ),
+            (
+                json!({ "scopes": ["https://graph.microsoft.com"] }),
+                "an application requests one scope",
+            ),
+            (
+                json!({ "scopes": ["a/.default", "b/.default"] }),
+                "a credential for each API",
+            ),
+            (
+                json!({ "scopes": ["https%3A%2F%2Fgraph.microsoft.com/.default"] }),
+                "is URL-encoded already",
+            ),
+            (
+                json!({ "scopes": ["https://contoso.portal.cloudappsecurity.com/.default"] }),
+                "this is where the API is called",
+            ),
+            (
+                json!({ "scopes": null, "resources": ["https://api.securitycenter.windows.com"] }),
+                "spec.resources: Invalid value: this is where the API is called",
+            ),
+            (
+                json!({ "scopes": null, "resources": ["https://mmdls.microsoft.com/x"] }),
+                "set api to ManagedDesktop",
+            ),
+            (
+                json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "s" } } } } }),
+                "spec.grant: Forbidden: Entra ID does not know the grants",
+            ),
+            (
+                json!({ "grant": { "refreshToken": { "secretRef": { "name": "token", "key": "k" } } } }),
+                "spec.grant: Forbidden: target.secretName is also a source in grant",
+            ),
+            (
+                json!({ "grant": { "password": { "username": "u", "passwordRef": { "name": "token", "key": "k" } } } }),
+                "is also a source in grant",
+            ),
+            (
+                json!({ "client": { "secretRefs": null, "mtls": { "secretName": "token" } } }),
+                "is also a source in client.mtls",
+            ),
+            (
+                json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "system:x" } } }),
+                "this is not the name of an object",
+            ),
+            (
+                json!({ "client": { "secretRefs": [{ "name": "Upper", "key": "k" }] } }),
+                "a Secret is named by its name alone",
+            ),
+            (
+                json!({ "client": { "secretRefs": [{ "name": "a..b", "key": "k" }] } }),
+                "a Secret is named by its name alone",
+            ),
+            (
+                json!({ "target": { "keys": [{ "format": "Token" }, { "format": "Token" }] } }),
+                "two of the keys have one name",
+            ),
+            (
+                json!({ "target": { "keys": [{ "format": "Token" }, { "format": "Header", "key": "token" }] } }),
+                "two of the keys have one name",
+            ),
+            (
+                json!({ "target": { "keys": [{ "format": "Netrc", "host": "a..b" }] } }),
+                "host is a host name",
+            ),
+            (
+                json!({ "target": { "keys": [{ "format": "DockerConfig", "host": "-a.example" }] } }),
+                "host is a host name",
+            ),
+            (
+                json!({ "target": { "keys": [{ "format": "Netrc", "host": "a.example:8443" }] } }),
+                "host of the format Netrc is a host name alone",
+            ),
             (json!({ "scopes": ["two words"] }), "a scope is one word"),
             (json!({ "scopes": ["quo\"te"] }), "a scope is one word"),
             (json!({ "scopes": [] }), "spec.scopes"),
@@ -331,7 +413,7 @@ fn bad_credentials_are_refused_in_words() {
                 json!({ "client": { "secretRefs": [{ "name": "token", "key": "k" }] } }),
                 "choose another target name",
             ),
-            (json!({ "grant": {} }), "grant has exactly one key"),
+            (json!({ "grant": {} }), "grant has exactly one of"),
             (
                 json!({ "parameters": { "a": "x" } }),
                 "spec.parameters: Invalid value",
@@ -459,11 +541,11 @@ fn bad_credentials_are_refused_in_words() {
             (json!({ "target": null }), "spec.target: Required value"),
             (
                 json!({ "client": { "public": {} } }),
-                "authenticates in exactly one way",
+                "a client authenticates by exactly one of",
             ),
             (
                 json!({ "client": { "secretRefs": null } }),
-                "authenticates in exactly one way",
+                "a client authenticates by exactly one of",
             ),
             (
                 json!({ "client": { "secretRefs": null, "public": {} } }),
@@ -489,7 +571,7 @@ fn bad_credentials_are_refused_in_words() {
             (json!({ "client": null }), "client is missing"),
             (
                 json!({ "grant": { "clientCredentials": {}, "refreshToken": { "secretRef": { "name": "s", "key": "k" } } } }),
-                "grant has exactly one key",
+                "grant has exactly one of",
             ),
             (
                 json!({ "grant": { "jwtBearer": {} } }),
@@ -593,7 +675,7 @@ fn issuers_are_taken_or_refused_in_words() {
                 "{spec}"
             );
         }
-        let one = "exactly one of entra, oidc or oauth2";
+        let one = "an issuer has exactly one of entra, oidc and oauth2";
         let auth = |how: Value| oauth2(json!({ "clientAuthentication": how }));
         let with = |changes: Value| merge(oauth2(json!({})), changes);
         for (spec, words) in [
@@ -623,13 +705,28 @@ fn issuers_are_taken_or_refused_in_words() {
                 "the name that a tenant is shown by",
             ),
             (
+                oidc("https://a..example"),
+                "issuerUrl has a host with an empty part",
+            ),
+            (
+                oauth2(json!({ "tokenUrl": "https://a.example..:8443/token" })),
+                "tokenUrl has a host with an empty part",
+            ),
+            (
+                entra(json!({ "authorityHost": "https://.login.example.com" })),
+                "authorityHost has a host with an empty part",
+            ),
+            (
                 oauth2(json!({ "tokenUrl": "ftp://a.example" })),
                 "must start with https://",
             ),
-            (auth(json!({})), "exactly one key: basic: {} or post: {}"),
+            (
+                auth(json!({})),
+                "clientAuthentication has exactly one of basic and post",
+            ),
             (
                 auth(json!({ "basic": {}, "post": {} })),
-                "exactly one key: basic: {} or post: {}",
+                "clientAuthentication has exactly one of basic and post",
             ),
             (
                 auth(json!({ "basic": { "encoding": "Rot13" } })),
@@ -661,6 +758,14 @@ fn issuers_are_taken_or_refused_in_words() {
             (
                 with(json!({ "network": { "allowedCidrs": [] } })),
                 "spec.network.allowedCidrs",
+            ),
+            (
+                with(json!({ "network": { "allowedCidrs": ["10.0.0.0"] } })),
+                "this is not a CIDR",
+            ),
+            (
+                with(json!({ "allowedScopes": ["a", "a"] })),
+                "Duplicate value",
             ),
         ] {
             let told = send::<ClusterTokenIssuer>(world, &spec)

@@ -291,7 +291,7 @@ fn a_parameter_out_of_a_secret_is_sent_followed_and_shown_to_nobody() {
         place.request_renewal("c").await;
         place
             .until("c", "the pin", |c| {
-                condition(c, "Renewing").filter(|r| r.reason == "NotAuthorizedBySecret")
+                condition(c, "RenewalFailing").filter(|r| r.reason == "NotAuthorizedBySecret")
             })
             .await;
         assert_eq!(listener.requests().len(), 2);

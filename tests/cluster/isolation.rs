@@ -21,7 +21,7 @@ fn bad_objects_of_every_kind_do_not_delay_a_good_one() {
             "metadata": { "name": format!("{}-broken", place.issuer_name) },
             "spec": {
                 "entra": { "tenantId": "t.example" },
-                "network": { "allowedCidrs": ["10.0.0.0/99"] },
+                "network": { "allowedCidrs": ["0.0.0.0/0"] },
                 "allowedNamespaces": { "names": [place.namespace] },
             },
         }));

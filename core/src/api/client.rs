@@ -9,31 +9,35 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.secretRefs), has(self.certificate), has(self.serviceAccount), has(self.managedIdentity), has(self.mtls), has(self.public)].filter(x, x).size() == 1")
-        .message("a client authenticates in exactly one way: secretRefs, certificate, serviceAccount, managedIdentity, mtls or public"),
+    validation = super::crd::one_of(&["secretRefs", "certificate", "serviceAccount", "managedIdentity", "mtls", "public"], "a client authenticates by"),
     validation = Rule::new("has(self.id) || has(self.managedIdentity)")
+        .reason(Reason::FieldValueRequired).field_path(".id")
         .message("client.id is missing; only a managed identity can do without it"),
     validation = Rule::new("!has(self.id) || !has(self.managedIdentity) || !(has(self.managedIdentity.objectId) || has(self.managedIdentity.resourceId))")
+        .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
         .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId"),
     validation = Rule::new("!has(self.secretExpiresAt) || has(self.secretRefs)")
+        .reason(Reason::FieldValueForbidden).field_path(".secretExpiresAt")
         .message("secretExpiresAt is about secretRefs; a certificate carries its own end")
 )]
 pub struct Client {
-    /// Client (application) id. With `managedIdentity`, the client id of a user-assigned identity.
+    /// Client (application) id. With `managedIdentity`, the client id of a user-assigned identity; if not set, another field
+    /// selects it, or it is the system-assigned one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub id: Option<String>,
     /// Keys of Secrets in this namespace that hold the client secret, tried in order: list the old and the new
-    /// one while a secret is being changed.
+    /// one while a secret is being changed. Not set if the client authenticates in another way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 4))]
     pub secret_refs: Vec<SecretKeyRef>,
     /// When the first of `secretRefs` ends, to be warned ahead of it: RFC 3339 (`2027-06-30T00:00:00Z`) or a date
     /// (`2027-06-30`, from its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret says the
-    /// same and goes before it.
+    /// same and goes before it. If not set, nobody is warned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?$') && timestamp(self.size() == 10 ? self + 'T00:00:00Z' : self) > timestamp('1970-01-01T00:00:00Z')")
+        .reason(Reason::FieldValueInvalid)
         .message("secretExpiresAt is a time such as 2027-06-30T00:00:00Z, or a date such as 2027-06-30"))]
     pub secret_expires_at: Option<String>,
     /// A certificate whose key signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2).
@@ -76,19 +80,19 @@ pub struct CertificateClient {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = super::crd::name_alone())]
     pub secret_name: String,
-    /// Key of the certificate, the chain after it; `tls.crt` if left out.
+    /// Key of the certificate, the chain after it; `tls.crt` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub certificate_key: Option<String>,
-    /// Key of the private key (PKCS#8, PKCS#1 or SEC 1); `tls.key` if left out.
+    /// Key of the private key (PKCS#8, PKCS#1 or SEC 1); `tls.key` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub private_key_key: Option<String>,
-    /// Signature algorithm. Left out: `PS256` for an RSA key at Entra ID, `RS256` for one elsewhere, `ES256` for
+    /// Signature algorithm. If not set: `PS256` for an RSA key at Entra ID, `RS256` for one elsewhere, `ES256` for
     /// a P-256 key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<SigningAlgorithm>,
-    /// `kid` of the assertion's header, as it was registered with the issuer. Entra ID goes by the thumbprint.
+    /// `kid` of the assertion's header, as it was registered with the issuer. None if not set: Entra ID goes by the thumbprint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub key_id: Option<String>,
@@ -96,13 +100,14 @@ pub struct CertificateClient {
     /// Entra ID `Sha1` with RS256 and else `Sha256`; elsewhere none, since servers look for a key that was registered with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thumbprint: Option<Thumbprint>,
-    /// Sends the certificate chain along (`x5c`), for Entra ID's trust by subject name and issuer.
+    /// Sends the certificate chain along (`x5c`), for Entra ID's trust by subject name and issuer. `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x5c: Option<bool>,
 }
 
 /// Algorithms of signed assertions (RFC 7518 section 3.1).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum SigningAlgorithm {
     /// RSASSA-PSS with SHA-256; what Microsoft asks for.
     PS256,
@@ -115,6 +120,7 @@ pub enum SigningAlgorithm {
 /// Thumbprint of the certificate in the assertion's header (RFC 7515 sections 4.1.7 and 4.1.8). If not set: at Entra ID
 /// `Sha1` with RS256 and else `Sha256`; elsewhere none.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum Thumbprint {
     /// `x5t`.
     Sha1,
@@ -123,18 +129,19 @@ pub enum Thumbprint {
 }
 
 /// A token of a ServiceAccount, made by the API server for the moment.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountToken {
     /// Name of the ServiceAccount, in this namespace.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = super::crd::object_name())]
     pub name: String,
-    /// Audience of the token. Left out: what Entra ID's cloud asks for (`api://AzureADTokenExchange`), else the
+    /// Audience of the token. If not set: what Entra ID's cloud asks for (`api://AzureADTokenExchange`), else the
     /// issuer's identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 600))]
     pub audience: Option<String>,
-    /// Life of the token in seconds; 600 if left out, which is also the least.
+    /// Life of the token in seconds; 600 if not set, which is also the least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 600, max = 86400))]
     pub expiration_seconds: Option<i32>,
@@ -144,13 +151,14 @@ pub struct ServiceAccountToken {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.objectId) && has(self.resourceId))")
+    .reason(Reason::FieldValueForbidden).field_path(".resourceId")
     .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId"))]
 pub struct ManagedIdentityClient {
-    /// Object (principal) id of a user-assigned identity.
+    /// Object (principal) id of a user-assigned identity. Not set if another field selects it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub object_id: Option<String>,
-    /// Resource id of a user-assigned identity (`/subscriptions/…`).
+    /// Resource id of a user-assigned identity (`/subscriptions/…`). Not set if another field selects it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub resource_id: Option<String>,
@@ -164,11 +172,11 @@ pub struct MtlsClient {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = super::crd::name_alone())]
     pub secret_name: String,
-    /// Key of the certificate with its whole chain; `tls.crt` if left out.
+    /// Key of the certificate with its whole chain; `tls.crt` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub certificate_key: Option<String>,
-    /// Key of the private key; `tls.key` if left out.
+    /// Key of the private key; `tls.key` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub private_key_key: Option<String>,

@@ -6,7 +6,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
+use super::{ApiCredential, ClusterTokenIssuer, TargetFormat, TokenIssuer};
 
 /// One CRD a kind: file name below `crds/` and YAML text.
 ///
@@ -75,6 +75,9 @@ fn bound(name: &str, schema: &mut Value, is_spec: bool) {
         }
         Some("array") => {
             default(map, "maxItems", MOST);
+            // Who applies a list applies all of it, unless the type says otherwise.
+            map.entry("x-kubernetes-list-type")
+                .or_insert_with(|| "atomic".into());
             if let Some(items) = map.get_mut("items") {
                 bound(name, items, is_spec);
             }
@@ -105,6 +108,7 @@ fn bound_keys(name: &str, map: &mut serde_json::Map<String, Value>) {
     let printable = PRINTABLE.replace('\\', "\\\\");
     let rule = json!({
         "rule": format!("self.all(k, size(k) <= {longest} && k.matches('{printable}'))"),
+        "reason": "FieldValueInvalid",
         "message": format!("a key has at most {longest} characters, all of them printable"),
     });
     let rules = map
@@ -150,6 +154,7 @@ pub(super) fn duration(field: &str, least: &str, most: &str, example: &str) -> R
     Rule::new(format!(
         "self.matches('^([0-9]{{1,6}}([.][0-9]{{1,3}})?(h|m|s|ms))+$') && duration(self) >= duration('{least}'){end}"
     ))
+    .reason(Reason::FieldValueInvalid)
     .message(&*format!(
         "{field} must be a duration {between}, such as {example}; its units are h, m and s (1h30m), a day is 24h"
     ))
@@ -174,19 +179,59 @@ pub(super) fn one_of(fields: &[&str], who: &str) -> Rule {
 
 /// Rule of a field that names a Secret.
 pub(super) fn name_alone() -> Rule {
-    Rule::new("!self.contains('/')")
-        .message("a Secret is named by its name alone; it lies in the credential's own namespace")
+    Rule::new(format!("self.matches('{OBJECT_NAME}')"))
+        .reason(Reason::FieldValueInvalid)
+        .message("a Secret is named by its name alone (lower case letters, digits, '-' and '.'); it lies in the credential's own namespace")
+}
+
+/// Rule of a field that names another object of the namespace.
+pub(super) fn object_name() -> Rule {
+    Rule::new(format!("self.matches('{OBJECT_NAME}')"))
+        .reason(Reason::FieldValueInvalid)
+        .message("this is not the name of an object: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit")
+}
+
+/// A DNS subdomain (RFC 1123).
+const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Rule of the keys of a target: no two of one name, the usual names included.
+pub(super) fn names_once() -> Rule {
+    let usual: Vec<String> = TargetFormat::ALL
+        .iter()
+        .map(|f| format!("'{}': '{}'", f.as_str(), f.usual_key()))
+        .collect();
+    let usual = usual.join(", ");
+    let name = |of: &str| format!("(has({of}.key) ? {of}.key : {{{usual}}}[{of}.format])");
+    Rule::new(format!(
+        "self.all(k, self.exists_one(l, {} == {}))",
+        name("l"),
+        name("k")
+    ))
+    // Of a duplicate the API server shows no message.
+    .reason(Reason::FieldValueInvalid)
+    .message("two of the keys have one name: give one of them another key")
+}
+
+/// Rule of an https address: its host has no empty part.
+pub(super) fn whole_host(field: &str) -> Rule {
+    Rule::new("!self.matches('^https://[^/?#]*[.][.]') && !self.matches('^https://[.]')")
+        .reason(Reason::FieldValueInvalid)
+        .message(&*format!(
+            "{field} has a host with an empty part, such as a..b: correct it"
+        ))
 }
 
 /// Rule of a tenant of Entra ID.
 pub(super) fn one_tenant() -> Rule {
     Rule::new("!(self.lowerAscii() in ['common','organizations','consumers'])")
+        .reason(Reason::FieldValueInvalid)
         .message("application tokens need the concrete tenant: give its GUID or a verified domain, not common, organizations or consumers")
 }
 
 /// Rule of a tenant of Entra ID.
 pub(super) fn tenant_alone() -> Rule {
     Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')")
+        .reason(Reason::FieldValueInvalid)
         .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com, without a URL around it")
 }
 
@@ -194,7 +239,13 @@ pub(super) fn tenant_alone() -> Rule {
 pub(super) fn tenant_by_id() -> Rule {
     // What another rule refuses is told by that one alone.
     Rule::new("self.lowerAscii() in ['common','organizations','consumers'] || !self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$') || self.contains('.') || self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')")
+        .reason(Reason::FieldValueInvalid)
         .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com; the name that a tenant is shown by is neither")
+}
+
+/// Takes the description off the schema of an enum: that of the field, with its default, is the one to be shown.
+pub(super) fn undescribed(schema: &mut schemars::Schema) {
+    schema.remove("description");
 }
 
 /// Schema of a string map whose values are bounded, so that CEL rules over it have a known cost.
@@ -273,6 +324,133 @@ mod tests {
                 unbounded("status", &schema["status"], false, &mut out);
                 assert_eq!(out, Vec::<String>::new(), "{name}");
             }
+        }
+    }
+
+    /// What a schema lacks beside bounds: descriptions with defaults, kinds of lists, and where and why a rule fails.
+    fn undeclared(path: &str, schema: &Value, required: bool, out: &mut Vec<String>) {
+        let mut fault = |what: String| out.push(format!("{path}: {what}"));
+        let text = |key: &str| schema[key].as_str().unwrap_or_default();
+        let is_spec = path.starts_with("spec");
+        // Kubernetes' own types have its texts.
+        let own = !path.contains(".selector.") && !path.contains(".conditions[]");
+        if text("description").is_empty() && !path.ends_with("[]") && !path.ends_with("{}") {
+            fault("no description".to_owned());
+        }
+        let leaf = text("type") != "object" || schema.get("additionalProperties").is_some();
+        let words: Vec<&str> = text("description").split_whitespace().collect();
+        let default = words.join(" ").to_lowercase().contains("not set");
+        if is_spec && own && leaf && !required && !default {
+            fault("the description does not say what holds if it is not set".to_owned());
+        }
+        for rule in schema["x-kubernetes-validations"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let said = |key: &str| rule[key].as_str().unwrap_or_default();
+            if said("reason").is_empty()
+                || said("message").is_empty() && said("messageExpression").is_empty()
+            {
+                fault(format!(
+                    "a rule without reason or message: {}",
+                    said("rule")
+                ));
+            }
+            // A rule of one value needs no path: the value's own is shown.
+            let first = said("fieldPath").split('.').nth(1).unwrap_or_default();
+            if schema.get("properties").is_some() && schema["properties"].get(first).is_none() {
+                fault(format!(
+                    "a rule without a path to a field: {}",
+                    said("rule")
+                ));
+            }
+        }
+        if text("type") == "array" {
+            let items = &schema["items"];
+            let scalar = items["type"] != "object";
+            let keys = schema["x-kubernetes-list-map-keys"].as_array();
+            let all_required = |keys: &Vec<Value>| {
+                let required = items["required"].as_array();
+                keys.iter().all(|k| required.is_some_and(|r| r.contains(k)))
+            };
+            match (text("x-kubernetes-list-type"), keys) {
+                ("atomic", None) => {}
+                ("set", None) if scalar => {}
+                ("map", Some(keys)) if all_required(keys) => {}
+                other => fault(format!("list type {other:?}")),
+            }
+            undeclared(&format!("{path}[]"), items, true, out);
+        }
+        let needed = schema["required"].as_array();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let required = needed.is_some_and(|n| n.contains(&Value::from(name.as_str())));
+            undeclared(&format!("{path}.{name}"), property, required, out);
+        }
+    }
+
+    #[test]
+    fn every_field_list_and_rule_of_every_kind_says_what_it_is() {
+        for (name, text) in files().unwrap() {
+            let crd: Value = serde_saphyr::from_str(&text).unwrap();
+            for version in crd["spec"]["versions"].as_array().unwrap() {
+                let schema = &version["schema"]["openAPIV3Schema"]["properties"];
+                let mut out = Vec::new();
+                undeclared("spec", &schema["spec"], true, &mut out);
+                undeclared("status", &schema["status"], true, &mut out);
+                assert_eq!(out, Vec::<String>::new(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_walk_sees_what_is_not_said() {
+        let rule = |more: Value| {
+            let mut rule = serde_json::json!({ "rule": "has(self.a)", "message": "m" });
+            crate::fixtures::merge(&mut rule, &more);
+            serde_json::json!([rule])
+        };
+        let text = serde_json::json!({ "type": "string", "description": "x" });
+        let schema = |rules: Value| {
+            serde_json::json!({ "type": "object", "description": "x", "x-kubernetes-validations": rules, "properties": {
+                "a": { "type": "string", "description": "None if not set." },
+            } })
+        };
+        let said = |field: Value| {
+            let mut out = Vec::new();
+            undeclared("spec.x", &field, false, &mut out);
+            out.len()
+        };
+        for (field, faults) in [
+            (text.clone(), 1),
+            (serde_json::json!({ "type": "string" }), 2),
+            (
+                serde_json::json!({ "type": "array", "description": "not set", "items": text }),
+                1,
+            ),
+            (
+                serde_json::json!({ "type": "array", "description": "not set", "x-kubernetes-list-type": "set", "items": { "type": "object" } }),
+                1,
+            ),
+            (
+                serde_json::json!({ "type": "array", "description": "not set", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": { "type": "object" } }),
+                1,
+            ),
+            (schema(rule(serde_json::json!({}))), 2),
+            (
+                schema(rule(
+                    serde_json::json!({ "reason": "FieldValueInvalid", "fieldPath": ".b" }),
+                )),
+                1,
+            ),
+            (
+                schema(rule(
+                    serde_json::json!({ "reason": "FieldValueInvalid", "fieldPath": ".a" }),
+                )),
+                0,
+            ),
+        ] {
+            assert_eq!(said(field.clone()), faults, "{field}");
         }
     }
 

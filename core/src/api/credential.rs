@@ -70,35 +70,74 @@ use super::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.grant) && has(self.grant.static)) ? !has(self.issuerRef) && !has(self.entra) : has(self.issuerRef) != has(self.entra)")
+        .reason(Reason::FieldValueInvalid).field_path(".issuerRef")
         .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and not neither; a static key has no issuer"),
     validation = Rule::new("has(self.client) || (has(self.grant) && (has(self.grant.static) || has(self.grant.jwtBearer) || has(self.grant.tokenExchange)))")
+        .reason(Reason::FieldValueRequired).field_path(".client")
         .message("client is missing: only the grants static, jwtBearer and tokenExchange can do without"),
     validation = Rule::new("!has(self.grant) || !has(self.grant.static) || (!has(self.api) && !has(self.revokeOnDelete))")
+        .reason(Reason::FieldValueForbidden).field_path(".grant")
         .message("a static key is neither asked for nor revoked by apicred: leave api and revokeOnDelete out"),
     validation = Rule::new("!has(self.client) || !has(self.grant) || !has(self.grant.static)")
+        .reason(Reason::FieldValueForbidden).field_path(".client")
         .message("a static key has no client: leave client out"),
     validation = Rule::new("!has(self.client) || !has(self.client.secretRefs) || !self.client.secretRefs.exists(s, s.name == self.target.secretName)")
+        .reason(Reason::FieldValueForbidden).field_path(".client")
         .message("target.secretName is also a source in client.secretRefs: the token would overwrite the client secret; choose another target name"),
+    validation = Rule::new("!has(self.grant) || !((has(self.grant.refreshToken) && self.grant.refreshToken.secretRef.name == self.target.secretName) || (has(self.grant.onBehalfOf) && self.grant.onBehalfOf.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer) && ((has(self.grant.jwtBearer.assertionRef) && self.grant.jwtBearer.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer.signed) && self.grant.jwtBearer.signed.keyRef.name == self.target.secretName))) || (has(self.grant.tokenExchange) && ((has(self.grant.tokenExchange.subject.secretRef) && self.grant.tokenExchange.subject.secretRef.name == self.target.secretName) || (has(self.grant.tokenExchange.actor) && has(self.grant.tokenExchange.actor.secretRef) && self.grant.tokenExchange.actor.secretRef.name == self.target.secretName))) || (has(self.grant.password) && self.grant.password.passwordRef.name == self.target.secretName))")
+        .reason(Reason::FieldValueForbidden).field_path(".grant")
+        .message("target.secretName is also a source in grant: the token would overwrite it; choose another target name"),
+    validation = Rule::new("!has(self.client) || !has(self.client.mtls) || self.client.mtls.secretName != self.target.secretName")
+        .reason(Reason::FieldValueForbidden).field_path(".client.mtls")
+        .reason(Reason::FieldValueForbidden).field_path(".client")
+        .message("target.secretName is also a source in client.mtls: the token would overwrite the certificate; choose another target name"),
     validation = Rule::new("!has(self.parameters) || !self.parameters.exists(p, has(p.secretRef) && p.secretRef.name == self.target.secretName)")
         .reason(Reason::FieldValueForbidden).field_path(".parameters")
         .message("target.secretName is also a source in parameters: the token would overwrite it; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.managedIdentity) || !has(self.grant) || has(self.grant.clientCredentials)")
+        .reason(Reason::FieldValueForbidden).field_path(".grant")
         .message("managedIdentity supports only the client credentials grant: remove grant"),
     validation = Rule::new("!has(self.client) || !has(self.client.public) || has(self.client.secretRefs) || has(self.client.certificate) || has(self.client.serviceAccount) || has(self.client.managedIdentity) || has(self.client.mtls) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
+        .reason(Reason::FieldValueForbidden).field_path(".client.public")
         .message("client.public works only with the grants refreshToken, jwtBearer, tokenExchange and password: set one of them, or client.secretRefs, certificate or serviceAccount"),
     validation = Rule::new("!has(self.entra) || !has(self.audience)")
+        .reason(Reason::FieldValueForbidden).field_path(".audience")
         .message("Entra ID has no audience parameter: put the API into scopes as \"<api>/.default\", or into resources for the v1 endpoint"),
     validation = Rule::new("!has(self.api) || (!has(self.scopes) || (has(self.grant) && !has(self.grant.clientCredentials))) && !has(self.resources) && !has(self.audience)")
+        .reason(Reason::FieldValueForbidden).field_path(".api")
         .message("api already selects the scope: remove scopes, resources and audience (a grant for a user may list its permissions in scopes)"),
     validation = Rule::new("!has(self.resources) || !has(self.endpointVersion) || self.endpointVersion == 'V1'")
+        .reason(Reason::FieldValueForbidden).field_path(".resources")
         .message("resources belong to the v1 endpoint: drop endpointVersion or set it to V1, or use scopes"),
     validation = Rule::new("!has(self.scopes) || !has(self.endpointVersion) || self.endpointVersion == 'V2'")
+        .reason(Reason::FieldValueForbidden).field_path(".scopes")
         .message("scopes belong to the v2 endpoint: drop endpointVersion or set it to V2, or use resources"),
     validation = Rule::new("!has(self.entra) || has(self.api) || has(self.scopes) != has(self.resources)")
+        .reason(Reason::FieldValueInvalid).field_path(".scopes")
         .message("Entra ID takes one of three: api (a preset), scopes (v2 endpoint, \"<api>/.default\") or resources (v1 endpoint)"),
     validation = Rule::new("!has(self.entra) || !has(self.resources) || self.resources.size() == 1")
+        .reason(Reason::FieldValueInvalid).field_path(".resources")
         .message("Entra ID gives tokens for one API at a time: write one resource, and a credential for each API"),
+    validation = Rule::new("!has(self.entra) || !has(self.scopes) || (has(self.grant) && (has(self.grant.refreshToken) || has(self.grant.onBehalfOf) || has(self.grant.password))) || (self.scopes.size() == 1 && self.scopes[0].endsWith('/.default'))")
+        .reason(Reason::FieldValueInvalid).field_path(".scopes")
+        .message("an application requests one scope \"<api>/.default\" from Entra ID, which gives every permission that was consented to: write it, and a credential for each API"),
+    validation = Rule::new("!has(self.entra) || !has(self.scopes) || !self.scopes.exists(s, s.contains('%2F') || s.contains('%2f'))")
+        .reason(Reason::FieldValueInvalid).field_path(".scopes")
+        .message("a scope is URL-encoded already: write it plainly, apicred encodes it"),
+    validation = Rule::new("!has(self.entra) || !has(self.resources) || !self.resources.exists(r, r.endsWith('/.default'))")
+        .reason(Reason::FieldValueInvalid).field_path(".resources")
+        .message("/.default belongs into scopes: write the API alone into resources"),
+    validation = Rule::new("!has(self.entra) || !has(self.scopes) || !self.scopes.exists(s, s.matches('^[A-Za-z]+://([^/]*[.])?(mmdls[.]microsoft[.]com|portal[.]cloudappsecurity[.]com|portal[.]cloudappsecuritygov[.]com|securitycenter[.]windows[.]com)([:/]|$)'))")
+        .reason(Reason::FieldValueInvalid).field_path(".scopes")
+        .message("this is where the API is called, not what its tokens are requested by: set api to ManagedDesktop, DefenderForCloudApps or DefenderForEndpoint"),
+    validation = Rule::new("!has(self.entra) || !has(self.resources) || !self.resources.exists(r, r.matches('^[A-Za-z]+://([^/]*[.])?(mmdls[.]microsoft[.]com|portal[.]cloudappsecurity[.]com|portal[.]cloudappsecuritygov[.]com|securitycenter[.]windows[.]com)([:/]|$)'))")
+        .reason(Reason::FieldValueInvalid).field_path(".resources")
+        .message("this is where the API is called, not what its tokens are requested by: set api to ManagedDesktop, DefenderForCloudApps or DefenderForEndpoint"),
+    validation = Rule::new("!has(self.entra) || !has(self.grant) || !(has(self.grant.tokenExchange) || has(self.grant.jwtBearer))")
+        .reason(Reason::FieldValueForbidden).field_path(".grant")
+        .message("Entra ID does not know the grants tokenExchange and jwtBearer: use onBehalfOf for a user's token, or client.serviceAccount for a federated one"),
     validation = Rule::new("!has(self.revokeOnDelete) || !self.revokeOnDelete || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
+        .reason(Reason::FieldValueForbidden).field_path(".revokeOnDelete")
         .message("revokeOnDelete with deletionPolicy Retain would leave a dead token behind: choose one")
 )]
 pub struct ApiCredentialSpec {
@@ -112,20 +151,21 @@ pub struct ApiCredentialSpec {
     /// `tokenExchange` can do without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Client>,
-    /// How the token is granted: one key. `clientCredentials` if left out.
+    /// How the token is granted: one key. `clientCredentials` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Box<Grant>>,
-    /// The API to call, by name: its audience, permissions and header are known.
+    /// The API to call, by name: its audience, permissions and header are known. If not set, `scopes`, `resources` or
+    /// `audience` say what the token is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiPreset>,
-    /// Which of Entra ID's two token endpoints is asked; `V1` if `resources` is set, else `V2`.
+    /// Which of Entra ID's two token endpoints is requested. If not set: `V1` with `resources`, else `V2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_version: Option<EndpointVersion>,
-    /// Scopes to ask for. For itself an application asks Entra ID for exactly one,
-    /// `<api>/.default`.
+    /// Scopes to request. For itself an application requests exactly one from Entra ID, `<api>/.default`. None if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 512)))]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = Rule::new("self.all(s, s.matches('^[\\\\x21\\\\x23-\\\\x5B\\\\x5D-\\\\x7E]+$'))")
+        .reason(Reason::FieldValueInvalid)
         .message("a scope is one word without spaces, quotes or backslashes (RFC 6749 section 3.3); list several scopes as several items"))]
     pub scopes: Vec<String>,
     /// Target APIs as resource indicators (RFC 8707), each sent as a parameter `resource` of its own. At Entra ID one, which
@@ -133,7 +173,7 @@ pub struct ApiCredentialSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub resources: Vec<String>,
-    /// Target API as the `audience` parameter that Auth0 and some others ask for.
+    /// Target API as the `audience` parameter that Auth0 and some others need. None if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub audience: Option<String>,
@@ -147,19 +187,20 @@ pub struct ApiCredentialSpec {
     pub expect: Option<Box<Expectation>>,
     /// Where the token goes.
     pub target: Target,
-    /// Seconds of life that a reader of the Secret can count on, as a Go duration (`15m`). Left out: 15 minutes
+    /// Seconds of life that a reader of the Secret can count on, as a Go duration (`15m`). If not set: 15 minutes
     /// for tokens that live 45 minutes or more, else a third of their life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("minLifetime", "10s", "24h", "15m"))]
     pub min_lifetime: Option<kube::core::Duration>,
-    /// Stops all work on this credential; the Secret stays as it is.
+    /// Stops all work on this credential; the Secret stays as it is. `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// What happens to the Secret when the credential is deleted: `Delete` (if left out) or `Retain`.
+    /// What happens to the Secret when the credential is deleted: `Delete` (if not set) or `Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// Revokes the token at the issuer (RFC 7009) when the credential is deleted. Tried once; deletion never waits.
+    /// `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_on_delete: Option<bool>,
 }
@@ -187,6 +228,7 @@ pub struct Parameter {
 
 /// APIs whose audience, address and permissions are known.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum ApiPreset {
     /// Microsoft Defender for Cloud Apps.
     DefenderForCloudApps,
@@ -209,6 +251,7 @@ pub enum ApiPreset {
 
 /// Entra ID's token endpoints.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum EndpointVersion {
     /// Takes `resource`.
     V1,
@@ -220,24 +263,26 @@ pub enum EndpointVersion {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.roles) || has(self.scopes) || has(self.audience) || has(self.tenant)")
+    .reason(Reason::FieldValueRequired).field_path(".roles")
     .message("expect needs at least one of roles, scopes, audience and tenant"))]
 pub struct Expectation {
-    /// Application permissions (`roles`).
+    /// Application permissions (`roles`). Not compared if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 256)))]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub roles: Vec<String>,
-    /// Delegated permissions (`scp` or `scope`).
+    /// Delegated permissions (`scp` or `scope`). Not compared if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 256)))]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub scopes: Vec<String>,
-    /// `aud`.
+    /// `aud`. Not compared if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub audience: Option<String>,
-    /// Tenant (`tid`), its GUID.
+    /// Tenant (`tid`), its GUID. Not compared if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')")
+        .reason(Reason::FieldValueInvalid)
         .message("tenant is the GUID of the tenant: tokens do not carry its domain"))]
     pub tenant: Option<String>,
 }
@@ -257,6 +302,7 @@ pub struct IssuerRef {
 #[derive(
     Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
 )]
+#[schemars(transform = super::crd::undescribed)]
 pub enum IssuerKind {
     /// Cluster-scoped, written by an administrator.
     ClusterTokenIssuer,
@@ -272,7 +318,7 @@ pub struct InlineEntra {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = super::crd::one_tenant(), validation = super::crd::tenant_alone(), validation = super::crd::tenant_by_id())]
     pub tenant_id: String,
-    /// National cloud; `Public` if left out.
+    /// National cloud; `Public` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud: Option<Cloud>,
 }

@@ -12,8 +12,7 @@ use super::client::{SecretKeyRef, ServiceAccountToken, SigningAlgorithm};
 /// How the token is granted: exactly one key.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.clientCredentials), has(self.refreshToken), has(self.onBehalfOf), has(self.jwtBearer), has(self.tokenExchange), has(self.password), has(self.static)].filter(x, x).size() == 1")
-    .message("grant has exactly one key: clientCredentials, refreshToken, onBehalfOf, jwtBearer, tokenExchange, password or static"))]
+#[x_kube(validation = super::crd::one_of(&["clientCredentials", "refreshToken", "onBehalfOf", "jwtBearer", "tokenExchange", "password", "static"], "grant has"))]
 pub struct Grant {
     /// RFC 6749 section 4.4: the client asks for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +40,7 @@ pub struct Grant {
 
 /// A grant, by the name of its key in `spec.grant`. A static key is not granted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum GrantKey {
     /// Client credentials.
     #[default]
@@ -95,8 +95,7 @@ pub struct OnBehalfOf {
 /// The assertion: found in a Secret, or signed for each request.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.assertionRef) != has(self.signed)")
-    .message("jwtBearer has exactly one of assertionRef (a ready assertion) and signed (a key to sign one with)"))]
+#[x_kube(validation = super::crd::one_of(&["assertionRef", "signed"], "jwtBearer has"))]
 pub struct JwtBearer {
     /// A ready assertion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,39 +112,41 @@ pub struct SignedAssertion {
     /// The private key: PEM, or the JSON key file of a Google service account, which also tells `issuer` and
     /// `keyId`.
     pub key_ref: SecretKeyRef,
-    /// `iss`: who signs. The e-mail address of the key file if left out.
+    /// `iss`: who signs. The e-mail address of the key file if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub issuer: Option<String>,
-    /// `sub`: for whom. Left out of the assertion if left out here and at Google; else the same as `issuer`.
+    /// `sub`: for whom. If not set: none for a Google key file, else the same as `issuer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub subject: Option<String>,
-    /// `aud`; the token endpoint if left out.
+    /// `aud`; the token endpoint if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub audience: Option<String>,
-    /// `kid` of the header.
+    /// `kid` of the header. If not set: that of a Google key file, else none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub key_id: Option<String>,
-    /// Signature algorithm; `RS256` for RSA, `ES256` for P-256 if left out.
+    /// Signature algorithm; `RS256` for RSA, `ES256` for P-256 if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<SigningAlgorithm>,
-    /// Where `spec.scopes` go: into the assertion as Google wants them, or into the form. `Claim` for a Google key
-    /// file, else `Parameter`.
+    /// Where `spec.scopes` go: into the assertion as Google wants them, or into the form. If not set: `Claim` for a Google
+    /// key file, else `Parameter`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes_in: Option<ScopePlace>,
-    /// Further claims, texts only.
+    /// Further claims, texts only. None if not set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16), schema_with = "super::crd::bounded_map")]
     #[x_kube(validation = Rule::new("self.all(k, !(k in ['iss','sub','aud','exp','nbf','iat','jti','scope']))")
+        .reason(Reason::FieldValueInvalid)
         .message("claims may not carry iss, sub, aud, exp, nbf, iat, jti or scope: apicred sets them from the fields of the spec"))]
     pub claims: BTreeMap<String, String>,
 }
 
 /// Where scopes go in the JWT bearer grant.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum ScopePlace {
     /// A claim of the assertion.
     Claim,
@@ -162,7 +163,7 @@ pub struct TokenExchange {
     /// Who acts, if somebody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<TokenSource>,
-    /// `requested_token_type`, a URN; left to the issuer if left out.
+    /// `requested_token_type`, a URN; left to the issuer if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub requested_token_type: Option<String>,
@@ -171,8 +172,7 @@ pub struct TokenExchange {
 /// A token out of a Secret or of a ServiceAccount.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.secretRef) != has(self.serviceAccount)")
-    .message("a token comes from exactly one of secretRef and serviceAccount"))]
+#[x_kube(validation = super::crd::one_of(&["secretRef", "serviceAccount"], "a token comes from"))]
 pub struct TokenSource {
     /// A key of a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,7 +180,7 @@ pub struct TokenSource {
     /// A ServiceAccount of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<ServiceAccountToken>,
-    /// Its type, a URN of RFC 8693 section 3. Left out: `…:jwt` for a ServiceAccount, `…:access_token` for a Secret.
+    /// Its type, a URN of RFC 8693 section 3. If not set: `…:jwt` for a ServiceAccount, `…:access_token` for a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub token_type: Option<String>,
@@ -203,13 +203,14 @@ pub struct Password {
 pub struct StaticKey {
     /// Where the key is. Its Secret names this credential in the annotation `apicred.dev/publish-by`.
     pub token_ref: SecretKeyRef,
-    /// The word before it in the `Authorization` header: `Token` if left out, as Cloud App Security wants it.
+    /// The word before it in the `Authorization` header: `Token` if not set, as Cloud App Security wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!#$%&*+.^_`|~-]+$')")
+        .reason(Reason::FieldValueInvalid)
         .message("scheme is one word such as Token or Bearer"))]
     pub scheme: Option<String>,
-    /// When the key was made, to count its age from. Left out: when its Secret was made.
+    /// When the key was made, to count its age from. If not set: when its Secret was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,
     /// From which age on the condition `ClientCredentialExpiring` (`StaticKeyOld`) reports the key, as a Go duration such as

@@ -43,8 +43,7 @@ use super::grant::GrantKey;
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.entra), has(self.oidc), has(self.oauth2)].filter(x, x).size() == 1")
-    .message("an issuer has exactly one of entra, oidc or oauth2"))]
+#[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2"], "an issuer has"))]
 pub struct TokenIssuerSpec {
     /// Microsoft Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,7 +54,7 @@ pub struct TokenIssuerSpec {
     /// An OAuth 2.0 token endpoint by its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oauth2: Option<OAuth2Issuer>,
-    /// PEM certificates trusted for this issuer beside the system's.
+    /// PEM certificates trusted for this issuer beside the system's. None if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub ca_bundle: Option<String>,
@@ -112,9 +111,9 @@ pub struct TokenIssuerSpec {
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.entra), has(self.oidc), has(self.oauth2)].filter(x, x).size() == 1")
-    .message("an issuer has exactly one of entra, oidc or oauth2"),
+#[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2"], "an issuer has"),
     validation = Rule::new("!has(self.managedIdentity) || has(self.entra)")
+    .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
     .message("managedIdentity is Azure's: it goes with entra"))]
 pub struct ClusterTokenIssuerSpec {
     /// Microsoft Entra ID.
@@ -126,7 +125,7 @@ pub struct ClusterTokenIssuerSpec {
     /// An OAuth 2.0 token endpoint by its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oauth2: Option<OAuth2Issuer>,
-    /// PEM certificates trusted for this issuer beside the system's.
+    /// PEM certificates trusted for this issuer beside the system's. None if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub ca_bundle: Option<String>,
@@ -147,28 +146,28 @@ pub struct ClusterTokenIssuerSpec {
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("assumedLifetime", "30s", "24h", "1h"))]
     pub assumed_lifetime: Option<kube::core::Duration>,
-    /// Namespaces whose credentials may use this issuer. Nobody may, if left out.
+    /// Namespaces whose credentials may use this issuer. If not set, nobody may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
-    /// Scopes, resources and audiences that may be asked for. Anything, if left out.
+    /// Scopes, resources and audiences that may be requested. If not set, all may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128), inner(length(min = 1, max = 512)))]
+    #[schemars(length(min = 1, max = 128), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_scopes: Option<Vec<String>>,
     /// What credentials may send in `parameters`, in the `claims` of an assertion, and as `requested_token_type`, `iss`
     /// and `aud` of a grant: each a name, or `name=value`. `aud` also lists audiences of ServiceAccount tokens. If not
     /// set: anything without `allowedScopes`, and nothing with it, since issuers widen a grant by many names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_parameters: Option<Vec<String>>,
     /// Grants that credentials may use, by the names of their keys in `spec.grant`. If not set: all except `Password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_grants: Option<Vec<GrantKey>>,
     /// Subjects that credentials may name: user names (`grant.password.username`), `sub` of signed assertions, and
     /// ServiceAccounts whose tokens are exchanged (`system:serviceaccount:NAMESPACE:NAME`). If not set: anybody without
     /// `allowedScopes`, and with it only ServiceAccounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 256)))]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_subjects: Option<Vec<String>>,
     /// Networks that this issuer may live in although they are not public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,8 +180,7 @@ pub struct ClusterTokenIssuerSpec {
 /// Where the operator's own Azure identity answers: exactly one key.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.imds), has(self.appService), has(self.azureArc), has(self.workloadIdentity)].filter(x, x).size() == 1")
-    .message("managedIdentity has exactly one key: imds, appService, azureArc or workloadIdentity"))]
+#[x_kube(validation = super::crd::one_of(&["imds", "appService", "azureArc", "workloadIdentity"], "managedIdentity has"))]
 pub struct ManagedIdentity {
     /// The instance metadata service of an Azure machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,10 +201,12 @@ pub struct ManagedIdentity {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityEndpoint {
-    /// Origin in place of the well-known one. Plain http; only loopback and link-local addresses are asked.
+    /// Origin in place of the well-known one, which is used if not set. Plain http; only loopback and link-local addresses are
+    /// requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     #[x_kube(validation = Rule::new("self.matches('^http://[0-9.]+(:[0-9]+)?$')")
+        .reason(Reason::FieldValueInvalid)
         .message("endpoint is http:// and an IPv4 address, such as http://169.254.169.254"))]
     pub endpoint: Option<String>,
 }
@@ -220,10 +220,11 @@ pub struct FromEnvironment {}
 #[serde(rename_all = "camelCase")]
 pub struct RefreshTokens {
     /// May a refresh token be sent again when the answer to it was lost? `Always` at Entra ID; elsewhere
-    /// `Never` if left out, unless the issuer was seen not to rotate.
+    /// `Never` if not set, unless the issuer was seen not to rotate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,
-    /// For how long after its first use, at issuers with a grace period (Okta 30s, Auth0's leeway).
+    /// For how long after its first use a refresh token may be sent again, at issuers with a grace period (Okta 30s, Auth0's
+    /// leeway). `0s` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("reuseWindow", "0s", "10m", "30s"))]
@@ -232,6 +233,7 @@ pub struct RefreshTokens {
 
 /// May a refresh token be used twice?
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum Reuse {
     /// It stays valid.
     Always,
@@ -241,6 +243,7 @@ pub enum Reuse {
 
 /// What client assertions name as their audience.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum AssertionAudience {
     /// The token endpoint's URL.
     TokenEndpoint,
@@ -256,19 +259,23 @@ pub struct EntraIssuer {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = super::crd::one_tenant(), validation = super::crd::tenant_alone(), validation = super::crd::tenant_by_id())]
     pub tenant_id: String,
-    /// National cloud; `Public` if left out.
+    /// National cloud; `Public` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud: Option<Cloud>,
-    /// Another authority that speaks Entra's protocol, as an origin (`https://host[:port]`), in place of the cloud's.
+    /// Another authority that speaks Entra's protocol, as an origin (`https://host[:port]`), in place of
+    /// that of `cloud`, which is used if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
     #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+$')")
-        .message("authorityHost is an https origin without a path, such as https://login.example.com"))]
+        .reason(Reason::FieldValueInvalid)
+        .message("authorityHost is an https origin without a path, such as https://login.example.com"),
+        validation = super::crd::whole_host("authorityHost"))]
     pub authority_host: Option<String>,
 }
 
 /// National clouds of Entra ID.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum Cloud {
     /// `login.microsoftonline.com`, also for GCC.
     #[default]
@@ -286,13 +293,17 @@ pub struct OidcIssuer {
     /// Issuer identifier, letter by letter as its document names it; `/.well-known/openid-configuration` below it is read.
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@]+(/[^?#]*)?$')")
+        .reason(Reason::FieldValueInvalid)
         .message("issuerUrl must start with https:// and have no user, query or fragment"),
         validation = Rule::new("!self.matches('\\\\s')")
+        .reason(Reason::FieldValueInvalid)
         .message("issuerUrl has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it"),
+        validation = super::crd::whole_host("issuerUrl"),
         validation = Rule::new("!self.contains('/.well-known/')")
+        .reason(Reason::FieldValueInvalid)
         .message("issuerUrl is the issuer itself, as its document names it: leave out /.well-known/ and what follows"))]
     pub issuer_url: String,
-    /// How the client secret is sent. Left out: what the discovery document names, else `basic`.
+    /// How the client secret is sent. If not set: what the discovery document names, else `basic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
     /// URL of the revocation endpoint (RFC 7009), on the host of the token endpoint. If not set: what the document names.
@@ -317,27 +328,31 @@ pub struct OAuth2Issuer {
     /// URL of the token endpoint.
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@]+(/[^#]*)?$')")
+        .reason(Reason::FieldValueInvalid)
         .message("tokenUrl must start with https:// and have no user or fragment"),
         validation = Rule::new("!self.matches('\\\\s')")
-        .message("tokenUrl has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it"))]
+        .reason(Reason::FieldValueInvalid)
+        .message("tokenUrl has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it"),
+        validation = super::crd::whole_host("tokenUrl"))]
     pub token_url: String,
-    /// How the client secret is sent; `basic` if left out.
+    /// How the client secret is sent; `basic` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
     /// Identifier of the issuer. If set, it is the `aud` of assertions and ServiceAccount tokens, unless `assertionAudience`
-    /// or the credential says otherwise.
+    /// or the credential says otherwise. If not set, that is the token endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub issuer: Option<String>,
-    /// URL of the revocation endpoint (RFC 7009), on the host of `tokenUrl`.
+    /// URL of the revocation endpoint (RFC 7009), on the host of `tokenUrl`. If not set, no token is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub revocation_url: Option<String>,
-    /// URL of the authorization endpoint, for `kubectl apicred login`.
+    /// URL of the authorization endpoint, for `kubectl apicred login`. If not set, only `--device` works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub authorization_url: Option<String>,
-    /// URL of the device authorization endpoint (RFC 8628), for `kubectl apicred login --device`.
+    /// URL of the device authorization endpoint (RFC 8628), for `kubectl apicred login --device`. If not set, a
+    /// browser is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub device_authorization_url: Option<String>,
@@ -347,8 +362,7 @@ pub struct OAuth2Issuer {
 /// failed try can count as a bad sign-in.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.basic) != has(self.post)")
-    .message("clientAuthentication has exactly one key: basic: {} or post: {}"))]
+#[x_kube(validation = super::crd::one_of(&["basic", "post"], "clientAuthentication has"))]
 pub struct ClientAuthentication {
     /// In the `Authorization: Basic` header (`client_secret_basic`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -362,13 +376,14 @@ pub struct ClientAuthentication {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BasicAuthentication {
-    /// How id and secret are encoded before base64; `Form` if left out.
+    /// How id and secret are encoded before base64; `Form` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<BasicEncoding>,
 }
 
 /// Encodings of the two halves of a Basic header.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum BasicEncoding {
     /// Form-encoded first, as RFC 6749 section 2.3.1 says.
     #[default]
@@ -385,16 +400,16 @@ pub struct PostAuthentication {}
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Token requests a second; 120 if left out.
+    /// Token requests a second; 120 if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub requests_per_second: Option<i32>,
-    /// Token requests in flight at once; 16 if left out.
+    /// Token requests in flight at once; 16 if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_in_flight: Option<i32>,
     /// Renewals a minute that credentials of one namespace request by annotation before they are due, and as many at once. If
-    /// left out, 60 a minute and 200 at once. What exceeds it is made later.
+    /// not set, 60 a minute and 200 at once. What exceeds it is made later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub requested_renewals_per_minute: Option<i32>,
@@ -404,11 +419,12 @@ pub struct Limits {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.names) || has(self.selector)")
+    .reason(Reason::FieldValueRequired).field_path(".names")
     .message("allowedNamespaces needs names or selector; an empty selector {} allows every namespace"))]
 pub struct AllowedNamespaces {
-    /// Namespaces by name.
+    /// Namespaces by name. None if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub names: Option<Vec<String>>,
     /// Namespaces by label; `{}` matches all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -416,11 +432,14 @@ pub struct AllowedNamespaces {
 }
 
 /// Where issuer traffic may go beyond public addresses.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
     /// CIDRs (`10.20.0.0/16`, `127.0.0.1/32`) that are allowed although loopback, link-local or private.
-    #[schemars(length(min = 1, max = 32), inner(length(min = 3, max = 50)))]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 3, max = 50)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))")
+        .reason(Reason::FieldValueInvalid)
+        .message("this is not a CIDR: write it as 10.20.0.0/16 or 127.0.0.1/32"))]
     pub allowed_cidrs: Vec<String>,
     /// Accepts CIDRs that also open this machine, metadata services, or very much else: shorter than `/8` (IPv6: `/16`),
     /// or with `169.254.169.254` and its like in them. `false` if not set.

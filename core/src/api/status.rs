@@ -93,6 +93,7 @@ pub struct LastAttempt {
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum AttemptResult {
     /// A token came back.
     Succeeded,

@@ -10,40 +10,47 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/dockerconfigjson' || (has(self.keys) && self.keys.exists(k, k.format == 'DockerConfig' && (!has(k.key) || k.key == '.dockerconfigjson')))")
+    .reason(Reason::FieldValueInvalid).field_path(".type")
     .message("a Secret of type kubernetes.io/dockerconfigjson needs a key of format DockerConfig named .dockerconfigjson"))]
 pub struct Target {
     /// Name of the Secret, in the credential's namespace. Created by apicred; an existing one is refused. It cannot be changed:
     /// for another name, create another ApiCredential.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
+        .reason(Reason::FieldValueInvalid)
         .message("secretName must be a valid object name: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit"),
         validation = Rule::new("!self.matches('^(sh[.]helm[.]release[.]|bootstrap-token-|sealed-secrets-key)')")
+        .reason(Reason::FieldValueInvalid)
         .message("secretName is a name that a tool (Helm, kubeadm, Sealed Secrets) gives its own Secrets; choose another name"),
         validation = Rule::new("self == oldSelf").reason(Reason::FieldValueForbidden)
         .message("secretName cannot be changed, because workloads that mount the old Secret would keep a token that nobody renews: create another ApiCredential with the new name, move the workloads, then delete this one"))]
     pub secret_name: String,
-    /// Type of the Secret; `Opaque` if left out. Cannot be changed while the Secret exists.
+    /// Type of the Secret; `Opaque` if not set. Cannot be changed while the Secret exists.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<SecretType>,
     /// Labels for the Secret: `app.kubernetes.io/name`, `component`, `part-of` and `version`, and what the administrator
-    /// allows (chart value `targetMetadata.allow`).
+    /// allows (chart value `targetMetadata.allow`). None if not set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32), schema_with = "super::crd::bounded_map")]
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^app[.]kubernetes[.]io/(name|component|part-of|version)$') || !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
+        .reason(Reason::FieldValueInvalid)
         .message("labels of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only, save app.kubernetes.io/name, component, part-of and version"),
         validation = Rule::new("self.all(k, self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9][-a-z0-9.]{0,252}/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$'))")
+        .reason(Reason::FieldValueInvalid)
         .message(Message::Expression("'label \\'' + self.filter(k, !(self[k].matches('^(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?$') && k.matches('^([a-z0-9][-a-z0-9.]{0,252}/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$')))[0] + '\\' is not valid: a label\\'s key is a name of up to 63 letters, digits, - _ and ., with a DNS prefix if you like; its value is such a name or empty'".into())))]
     pub labels: BTreeMap<String, String>,
-    /// Annotations for the Secret: what the administrator allows (chart value `targetMetadata.allow`).
+    /// Annotations for the Secret: what the administrator allows (chart value `targetMetadata.allow`). None if not set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32), schema_with = "super::crd::bounded_map")]
     #[x_kube(validation = Rule::new("self.all(k, !k.matches('(^|[.])(kubernetes[.]io|k8s[.]io|apicred[.]dev|argoproj[.]io|fluxcd[.]io)/'))")
+        .reason(Reason::FieldValueInvalid)
         .message("annotations of kubernetes.io, k8s.io, apicred.dev, argoproj.io and fluxcd.io are set by their owners only"))]
     pub annotations: BTreeMap<String, String>,
-    /// The keys of the Secret, each a file where it is mounted. Left out: `token`, `token_type`, `expires_at` and
+    /// The keys of the Secret, each a file where it is mounted. If not set: `token`, `token_type`, `expires_at` and
     /// `token.json`. Given, exactly these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = super::crd::names_once())]
     pub keys: Vec<TargetKey>,
 }
 
@@ -52,45 +59,57 @@ pub struct Target {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(self.format in ['Netrc', 'DockerConfig']) || has(self.host)")
+        .reason(Reason::FieldValueRequired).field_path(".host")
         .message("formats Netrc and DockerConfig need host: the machine or registry that the token is for"),
     validation = Rule::new("!has(self.host) || self.format in ['Netrc', 'DockerConfig']")
+        .reason(Reason::FieldValueForbidden).field_path(".host")
         .message("host is for the formats Netrc and DockerConfig"),
+    validation = Rule::new("self.format != 'Netrc' || !has(self.host) || !self.host.matches('[:/]')")
+        .reason(Reason::FieldValueInvalid).field_path(".host")
+        .message("host of the format Netrc is a host name alone, without a port or path"),
     validation = Rule::new("!has(self.username) || self.format in ['Netrc', 'DockerConfig']")
+        .reason(Reason::FieldValueForbidden).field_path(".username")
         .message("username is for the formats Netrc and DockerConfig"),
     validation = Rule::new("!has(self.variable) || self.format == 'DotEnv'")
+        .reason(Reason::FieldValueForbidden).field_path(".variable")
         .message("variable is for the format DotEnv")
 )]
 pub struct TargetKey {
     /// What stands under the key.
     pub format: TargetFormat,
-    /// Name of the key; each format has its own if left out.
+    /// Name of the key; each format has its own if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')")
+        .reason(Reason::FieldValueInvalid)
         .message("a key is made of letters, digits, '-', '_' and '.', and does not start with two dots"))]
     pub key: Option<String>,
-    /// Machine or registry, for `Netrc` and `DockerConfig`.
+    /// Machine or registry, for `Netrc` and `DockerConfig`, which need it. Not set for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9.:/]*[A-Za-z0-9/])?$')")
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*(:[0-9]{1,5})?(/[-A-Za-z0-9._/]*)?$')")
+        .reason(Reason::FieldValueInvalid)
         .message("host is a host name such as git.example.com, for DockerConfig also with a port or path"))]
     pub host: Option<String>,
-    /// User name beside the token, for `Netrc` and `DockerConfig`; `oauth2` if left out.
+    /// User name beside the token, for `Netrc` and `DockerConfig`; `oauth2` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9][-A-Za-z0-9._@+]*$')")
+        .reason(Reason::FieldValueInvalid)
         .message("username is made of letters, digits and '-', '.', '_', '@', '+'"))]
     pub username: Option<String>,
-    /// Name of the variable, for `DotEnv`; `ACCESS_TOKEN` if left out.
+    /// Name of the variable, for `DotEnv`; `ACCESS_TOKEN` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')")
+        .reason(Reason::FieldValueInvalid)
         .message("variable is a name of a shell variable: letters, digits and '_', not starting with a digit"))]
     pub variable: Option<String>,
 }
 
 /// What can stand under a key.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum TargetFormat {
     /// The access token alone, without a line end (`token`).
     Token,
@@ -117,6 +136,21 @@ pub enum TargetFormat {
 }
 
 impl TargetFormat {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Token,
+        Self::TokenType,
+        Self::ExpiresAt,
+        Self::Json,
+        Self::Authorization,
+        Self::Header,
+        Self::DotEnv,
+        Self::Netrc,
+        Self::DockerConfig,
+        Self::CurlConfig,
+        Self::ExecCredential,
+    ];
+
     /// Its name in the spec.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -154,6 +188,7 @@ impl TargetFormat {
 
 /// Types a target Secret may have: none that Kubernetes gives rights by.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum SecretType {
     /// The general type.
     #[default]
@@ -179,6 +214,7 @@ impl SecretType {
 
 /// What becomes of the Secret when its credential is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
 pub enum DeletionPolicy {
     /// Deleted with the credential, by an owner reference.
     #[default]
