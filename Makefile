@@ -1,47 +1,47 @@
-# The way in: `make` lists the targets.
+# The entry point. `make` lists the targets.
 #
-# Needs cargo (https://rustup.rs) with a C compiler, and Go for the first build of the programs that tests use.
+# Requires cargo (https://rustup.rs), a C compiler, and Go for the first build of the programs that tests use.
 
 CARGO ?= cargo
-# Of the tools that `audit` and `sbom` install below target/tools, and nowhere else.
+# Versions of the tools that `audit` and `sbom` install in target/tools, and nowhere else.
 CARGO_DENY ?= 0.20.2
 CYCLONEDX ?= 0.5.9
 TOOLS := target/tools/bin
 FUZZ ?= $(notdir $(wildcard fuzz/seeds/*))
 FUZZ_SECONDS ?= 60
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
-# What cargo-fuzz passes for libFuzzer, without a sanitizer: so it works with stable Rust and nothing to install.
+# The flags that cargo-fuzz passes for libFuzzer, without a sanitizer. They work with stable Rust, and nothing must be installed.
 COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
   -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
-# `required`: `make audit` fails where the advisory database cannot be fetched.
+# `required`: `make audit` fails if the advisory database cannot be fetched.
 ADVISORIES ?= if-reachable
 IMAGE ?= ghcr.io/apicred/apicred:dev
 RIVALS := target/rival/external-secrets target/rival/external-secrets-20-workers
-# cargo's own messages stay short; the steps below say what they do.
+# Short messages of cargo; the steps below print what they do.
 export CARGO_TERM_PROGRESS_WHEN ?= auto
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## a real operator on a real Kubernetes API, in minutes (KEEP=1 leaves it up, CLUSTER=current uses your cluster)
+demo: ## run the operator with a real Kubernetes API server, in minutes (KEEP=1 keeps it running, CLUSTER=current uses your cluster)
 	@echo "demo: building the operator, the issuer and the demo (a first build takes some minutes)"
 	@$(CARGO) build --locked -p apicred -p dev-issuer -p testenv --bins
 	@exec $(CARGO) run --quiet --locked -p testenv --bin demo
 
-test: ## everything, against a real control plane
+test: ## run all tests, with a real control plane
 	$(CARGO) run --locked -p testenv --bin testenv -- build
 	$(CARGO) test --workspace --locked
 
-chaos: ## kill, stop and edit at random for CHAOS_SECONDS=300 (CHAOS_CREDENTIALS=100 CHAOS_REPLICAS=2 CHAOS_SEED=…)
+chaos: ## kill, stop and edit at random, for CHAOS_SECONDS=300 (CHAOS_CREDENTIALS=100 CHAOS_REPLICAS=2 CHAOS_SEED=…)
 	$(CARGO) run --locked -p testenv --bin testenv -- build
 	$(CARGO) test --locked -p apicred --test chaos
 
-lint: ## format, clippy, chart, and whether the generated files are up to date
+lint: ## check format, clippy, chart, and that the generated files are up to date
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p apicred --test chaos --locked -- -D warnings
-	@# Alone, with the features it asks for and no others: no client of Kubernetes, no HTTP, no runtime.
+	@# Only this package, with only its own features: no Kubernetes client, no HTTP client, no runtime.
 	$(CARGO) clippy -p apicred-core --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p apicred-core -p apicred --lib --no-deps --locked
 	$(CARGO) run --quiet --locked -p testenv --bin testenv -- run -- helm lint --strict charts/apicred
@@ -49,19 +49,19 @@ lint: ## format, clippy, chart, and whether the generated files are up to date
 	  && diff -r "$$new" crds && diff -r "$$new" charts/apicred/files/crds \
 	  || { echo "lint: the CRDs do not fit core/src/api; run 'make crds' and commit what it changes" >&2; exit 1; }
 
-crds: ## write crds/ and the chart's copies from core/src/api
+crds: ## generate crds/ and the copies in the chart from core/src/api
 	$(CARGO) run --quiet --locked -- crds --dir crds
 	cp crds/*.yaml charts/apicred/files/crds/
 
-cluster: ## a control plane of your own, until Ctrl-C
-	@echo "# The kinds of apicred: kubectl apply --server-side -f crds/"
+cluster: ## run a control plane, until Ctrl-C
+	@echo "# Install the CRDs of apicred: kubectl apply --server-side -f crds/"
 	@exec $(CARGO) run --quiet --locked -p testenv --bin testenv -- up
 
-bench: ## speed, memory and requests under load, in minutes (ARGS=--full for 10,000 credentials)
+bench: ## measure speed, memory and requests under load, in minutes (ARGS=--full for 10,000 credentials)
 	$(CARGO) run --locked -p testenv --bin testenv -- build
 	$(CARGO) bench --locked --bench load -- $(ARGS)
 
-bench-rival: ## the same load on External Secrets beside it, built from the Go module proxy; not in CI
+bench-rival: ## run the same load with External Secrets, built from the Go module proxy; not in CI
 	sh benches/load/external-secrets/build target/rival
 	$(MAKE) bench ARGS="--scenario cold,restart,rotation --life 240 $(RIVALS:%=--rival %) $(ARGS)"
 
@@ -71,26 +71,26 @@ plugin: ## install kubectl-apicred, for `kubectl apicred login`
 fmt: ## format the code
 	$(CARGO) fmt --all
 
-audit: ## licences, sources, banned crates and known vulnerabilities of all dependencies
+audit: ## check licences, sources, banned crates and known vulnerabilities of all dependencies
 	@[ -x $(TOOLS)/cargo-deny ] \
 	  || $(CARGO) install --locked cargo-deny --version $(CARGO_DENY) --root target/tools
 	$(TOOLS)/cargo-deny --all-features check licenses bans sources
 	@if $(TOOLS)/cargo-deny fetch db; then $(TOOLS)/cargo-deny --all-features check advisories; else \
-	  echo "audit: KNOWN VULNERABILITIES WERE NOT LOOKED FOR: the advisory database (github.com/rustsec/advisory-db) cannot be fetched here." >&2; \
+	  echo "audit: KNOWN VULNERABILITIES WERE NOT CHECKED: the advisory database (github.com/rustsec/advisory-db) cannot be fetched here." >&2; \
 	  [ "$(ADVISORIES)" != required ]; fi
 
-sbom: ## what the operator is made of, as CycloneDX JSON in target/sbom/
+sbom: ## write the bill of materials, as CycloneDX JSON in target/sbom/
 	@[ -x $(TOOLS)/cargo-cyclonedx ] \
 	  || $(CARGO) install --locked cargo-cyclonedx --version $(CYCLONEDX) --root target/tools
 	@mkdir -p target/sbom
 	$(TOOLS)/cargo-cyclonedx cyclonedx --manifest-path Cargo.toml --format json --spec-version 1.5 \
 	  --target x86_64-unknown-linux-musl --override-filename apicred-sbom
-	@# Where the sources lay on the machine that wrote it is nobody's business.
+	@# The file must not contain the path of the sources on this machine.
 	@sed 's|path+file://$(CURDIR)|path+file:///src|g' apicred-sbom.json > target/sbom/apicred-sbom.json \
 	  && rm -f apicred-sbom.json core/apicred-sbom.json dev-issuer/apicred-sbom.json testenv/apicred-sbom.json
 	@echo "sbom: target/sbom/apicred-sbom.json"
 
-fuzz: ## feed each parser with what nobody would send, FUZZ_SECONDS=60 each (FUZZ=keys: one of them)
+fuzz: ## fuzz each parser for FUZZ_SECONDS=60 (FUZZ=keys: only this one)
 	@command -v c++ > /dev/null || { echo "fuzz: libFuzzer needs a C++ compiler (apt-get install g++)" >&2; exit 1; }
 	RUSTFLAGS="$(COVERAGE)" $(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
 	@for one in $(FUZZ); do \
