@@ -1,4 +1,4 @@
-{{/* The name of all objects: the release's, which is `apicred` in the docs. */}}
+{{/* The name of all objects: the release name, which is `apicred` in the docs. */}}
 {{- define "apicred.name" -}}
 {{- default .Release.Name .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
 {{- end }}
@@ -7,7 +7,7 @@
 {{- default (include "apicred.name" .) .Values.serviceAccount.name -}}
 {{- end }}
 
-{{/* What a selector may use: these never change in an upgrade. */}}
+{{/* Labels for selectors. They must not change in an upgrade. */}}
 {{- define "apicred.selector" -}}
 app.kubernetes.io/name: apicred
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -25,7 +25,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end }}
 
-{{/* Not empty if issuers are asked through a proxy. */}}
+{{/* Not empty if requests to issuers use a proxy. */}}
 {{- define "apicred.proxied" -}}
 {{- $proxy := default dict .Values.issuerProxy -}}
 {{- $secret := (default dict $proxy.existingSecret).name -}}
@@ -33,12 +33,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail "issuerProxy: set url or existingSecret.name, not both" -}}
 {{- end -}}
 {{- if and $proxy.noProxy (not (or $proxy.url $secret)) -}}
-{{- fail "issuerProxy.noProxy says what goes past a proxy, and none is set: set issuerProxy.url or issuerProxy.existingSecret.name" -}}
+{{- fail "issuerProxy.noProxy needs a proxy: set issuerProxy.url or issuerProxy.existingSecret.name" -}}
 {{- end -}}
 {{- or $proxy.url $secret | default "" -}}
 {{- end }}
 
-{{/* The ports that the pod may call, with that of the proxy if it is known. */}}
+{{/* The ports to which the pod may connect, with the port of the proxy if it is known. */}}
 {{- define "apicred.egressPorts" -}}
 {{- $ports := list -}}
 {{- range .Values.networkPolicy.egressPorts -}}
