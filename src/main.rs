@@ -28,7 +28,7 @@ use url::Url;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Keeps OAuth 2.0 access tokens fresh in Kubernetes Secrets.
+/// Requests OAuth 2.0 access tokens, stores them in Kubernetes Secrets, and renews them.
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
@@ -38,11 +38,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the operator against the cluster of KUBECONFIG, or of the pod it runs in.
+    /// Run the operator for the cluster of KUBECONFIG, or of its pod.
     Run(Box<Run>),
-    /// Print the CRDs as YAML, or write one file a kind into a folder.
+    /// Print the CRDs as YAML, or write one file per kind into a folder.
     Crds {
-        /// Folder to write into; standard output if left out.
+        /// Folder for the files. If not set: standard output.
         #[arg(long)]
         dir: Option<PathBuf>,
     },
@@ -50,10 +50,10 @@ enum Command {
 
 #[derive(Args)]
 struct Run {
-    /// The operator's own namespace, where it keeps its digest key.
+    /// The operator's own namespace, which contains its digest key and its Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "apicred-system")]
     namespace: String,
-    /// Look after these namespaces alone, with rights on no other.
+    /// Watch only these namespaces, and need no rights in others.
     #[arg(
         long = "watch-namespace",
         env = "APICRED_WATCH_NAMESPACES",
@@ -61,22 +61,22 @@ struct Run {
         value_parser = namespace_name
     )]
     watch_namespaces: Vec<String>,
-    /// With --watch-namespace: read `ClusterTokenIssuers` and the labels of these namespaces all the same.
+    /// With --watch-namespace: also read `ClusterTokenIssuers`, and the labels of these namespaces.
     #[arg(long, env = "APICRED_CLUSTER_ISSUERS")]
     cluster_issuers: bool,
     /// Name of this process in events.
     #[arg(long, env = "POD_NAME", default_value = "apicred")]
     instance: String,
-    /// Where /livez, /readyz and /metrics are served.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "APICRED_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
     admin_listen: SocketAddr,
-    /// Credentials that may ask an issuer at once.
+    /// Maximum number of token requests at the same time.
     #[arg(long, env = "APICRED_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
     #[command(flatten)]
     tenants: Tenants,
-    /// HTTP proxy that issuers are asked through, `http://proxy.example:3128`. With a user and password, set the variable
-    /// and not the flag, which every process of the machine can read. A proxy of the environment is never asked.
+    /// HTTP proxy for requests to issuers, `http://proxy.example:3128`. If the URL has a user and password, set the variable and
+    /// not the flag, which every process of the machine can read. `HTTPS_PROXY` and similar variables are ignored.
     // Read later: clap would print what it cannot parse.
     #[arg(
         long,
@@ -85,7 +85,7 @@ struct Run {
         hide_env_values = true
     )]
     issuer_proxy: Option<SecretString>,
-    /// Issuers that are asked directly all the same: host names, .suffixes, addresses and CIDRs.
+    /// Issuers that are reached directly: host names, .suffixes, addresses and CIDRs.
     #[arg(
         long,
         env = "APICRED_ISSUER_NO_PROXY",
@@ -94,13 +94,13 @@ struct Run {
         requires = "issuer_proxy"
     )]
     issuer_no_proxy: Vec<String>,
-    /// Expose the end of each token as a gauge labelled with the credential's name.
+    /// Expose gauges for each credential: when its token and its client credential expire.
     #[arg(long, env = "APICRED_METRICS_PER_CREDENTIAL")]
     metrics_per_credential: bool,
-    /// Shape of log lines.
+    /// Format of log lines.
     #[arg(long, env = "APICRED_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
-    /// What is logged, as a tracing filter.
+    /// Log level, as a tracing filter.
     #[arg(long, env = "APICRED_LOG_FILTER", default_value = "info")]
     log_filter: String,
     /// Stand by while another operator leads; needed for more than one replica.
@@ -116,13 +116,13 @@ struct Run {
 /// What namespaces may do.
 #[derive(Args)]
 struct Tenants {
-    /// Networks (CIDR) that namespaced issuers may live in although they are not public.
+    /// Networks (CIDR) that namespaced issuers may use although they are not public.
     #[arg(long = "allow-cidr", env = "APICRED_ALLOW_CIDR", value_delimiter = ',')]
     allowed_cidrs: Vec<IpNet>,
-    /// Accept an --allow-cidr that also opens this machine, metadata services, or very much else.
+    /// Accept an --allow-cidr that contains this machine or a metadata service, or is very wide.
     #[arg(long, env = "APICRED_ALLOW_WIDE_CIDRS")]
     allow_wide_cidrs: bool,
-    /// Connect to the servers of issuers now and then, without any credential, to tell whether they are reached.
+    /// Connect to the servers of issuers from time to time, without credentials, to report whether they can be reached.
     #[arg(
         long,
         env = "APICRED_ISSUER_CHECKS",
@@ -202,7 +202,7 @@ struct Identity {
     /// Client id of Entra Workload ID.
     #[arg(long, env = "AZURE_CLIENT_ID")]
     azure_client_id: Option<String>,
-    /// Folder in which the Azure Arc agent puts its key files.
+    /// Folder in which the Azure Arc agent writes its key files.
     #[arg(
         long,
         env = "APICRED_ARC_FOLDER",

@@ -1,6 +1,6 @@
-//! `kubectl apicred`: what a person does for a credential. Signs in for `grant.refreshToken`, asks for a renewal.
+//! `kubectl apicred`: what a user does for a credential. Signs in for `grant.refreshToken`, requests a renewal.
 //!
-//! It works with the person's own rights and never shows a token. What it sends to an issuer is made by
+//! It uses the user's own rights and never shows a token. What it sends to an issuer is made by
 //! [`apicred::oauth::sign_in`], sent by [`apicred::oauth::http`], and bound by [`apicred::credential::binding`], as in
 //! the operator.
 
@@ -32,7 +32,7 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 use url::Url;
 
-/// Signs people in for the credentials of apicred.
+/// Signs in users for credentials of apicred, and requests renewals.
 #[derive(Parser)]
 #[command(name = "kubectl-apicred", bin_name = "kubectl apicred", version, about)]
 struct Cli {
@@ -44,7 +44,7 @@ struct Cli {
 enum Command {
     /// Sign in for a credential with grant.refreshToken, and store the refresh token in its state Secret.
     Login(Box<Login>),
-    /// Ask the operator for a new token now.
+    /// Request a new token now.
     Renew(Renew),
     /// Print the version.
     Version,
@@ -55,13 +55,13 @@ enum Command {
 struct Target {
     /// Name of the ApiCredential.
     credential: String,
-    /// Its namespace; that of the context if left out.
+    /// Its namespace. If not set: the namespace of the context.
     #[arg(short, long)]
     namespace: Option<String>,
-    /// Context of the kubeconfig; the current one if left out.
+    /// Context of the kubeconfig. If not set: the current one.
     #[arg(long)]
     context: Option<String>,
-    /// The kubeconfig; KUBECONFIG or ~/.kube/config if left out.
+    /// The kubeconfig. If not set: KUBECONFIG or ~/.kube/config.
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
 }
@@ -82,29 +82,29 @@ struct Renew {
 struct Login {
     #[command(flatten)]
     target: Target,
-    /// Sign in by a code that is typed into a browser anywhere, in place of a browser on this machine.
+    /// Sign in with a device code, in a browser on any device, instead of a browser on this machine.
     #[arg(long, conflicts_with_all = ["port", "no_browser", "redirect_uri"])]
     device: bool,
-    /// Port of this machine that the browser comes back to; a free one if left out.
+    /// Local port to which the browser returns. If not set: a free one.
     #[arg(long)]
     port: Option<u16>,
-    /// Print the address and open nothing.
+    /// Print the address and open no browser.
     #[arg(long)]
     no_browser: bool,
-    /// Where the browser comes back to, as registered at the issuer.
+    /// The redirect URI, as registered at the issuer.
     #[arg(
         long,
         value_parser = callback::redirect_uri,
-        long_help = "Where the browser comes back to, as registered at the issuer. Left out: http://localhost for Entra ID, http://127.0.0.1/callback elsewhere. Without a port, one is put in."
+        long_help = "The redirect URI, as registered at the issuer. If not set: http://localhost for Entra ID, http://127.0.0.1/callback for others. If it has no port, the local port is added."
     )]
     redirect_uri: Option<Url>,
-    /// How long to wait for the person. Left out: 5m, or the life of the device code.
+    /// How long to wait for the user. If not set: 5m, or the lifetime of the device code.
     #[arg(long, value_parser = timeout)]
     timeout: Option<Duration>,
-    /// Ask for these scopes (comma separated) in place of what the credential says.
+    /// Request these scopes (comma separated) instead of those of the credential.
     #[arg(long, value_delimiter = ',')]
     scopes: Vec<String>,
-    /// Take over an existing state Secret that names another credential, or none.
+    /// Use an existing state Secret that names another credential, or none.
     #[arg(long)]
     force: bool,
     /// Origin that this sign-in may send data to, such as `https://login.example`; may be repeated. If set, every origin of
@@ -113,8 +113,8 @@ struct Login {
     issuers: Vec<String>,
     #[command(flatten)]
     networks: Networks,
-    /// HTTP proxy that the issuer is asked through, `http://proxy.example:3128`. With a user and password, set the variable
-    /// and not the flag. `HTTPS_PROXY` is not looked at.
+    /// HTTP proxy for requests to the issuer, `http://proxy.example:3128`. If the URL has a user and password, set the variable
+    /// and not the flag. `HTTPS_PROXY` is ignored.
     // Read later: clap would print what it cannot parse.
     #[arg(
         long,
@@ -128,10 +128,10 @@ struct Login {
 /// Where issuers may live.
 #[derive(Args)]
 struct Networks {
-    /// Networks (CIDR) that a TokenIssuer may live in although they are not public.
+    /// Networks (CIDR) that a TokenIssuer may use although they are not public.
     #[arg(long = "allow-cidr", value_delimiter = ',')]
     allowed_cidrs: Vec<IpNet>,
-    /// Accept an --allow-cidr that also opens this machine, metadata services, or very much else.
+    /// Accept an --allow-cidr that contains this machine or a metadata service, or is very wide.
     #[arg(long)]
     allow_wide_cidrs: bool,
 }

@@ -59,11 +59,12 @@ impl Report<'_> {
         );
         line("stored in", format!("{}, key {}", self.place, self.key));
         let next = format!(
-            "apicred takes it up by itself: kubectl get apicredential {} --namespace {}",
+            "apicred uses it automatically; check with: kubectl get apicredential {} --namespace {}",
             credential.name, credential.namespace
         );
         lines.push(if credential.suspend {
-            "The credential is suspended; apicred takes it up when spec.suspend is gone.".to_owned()
+            "The credential is suspended; apicred uses the sign-in when spec.suspend is removed."
+                .to_owned()
         } else {
             next
         });

@@ -390,6 +390,6 @@ fn a_report_names_what_was_granted_and_no_token() {
          granted     api://demo/Records.Read openid\n  \
          not granted api://demo/Records.Write\n  \
          stored in   Secret team/state, key rt\n\
-         apicred takes it up by itself: kubectl get apicredential c --namespace team"
+         apicred uses it automatically; check with: kubectl get apicredential c --namespace team"
     );
 }
