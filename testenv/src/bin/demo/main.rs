@@ -117,18 +117,18 @@ async fn play(console: &Console) -> Outcome<u8> {
         }
         other => other,
     };
-    console.step("ending everything");
+    console.step("stopping everything");
     let struck = tokio::select! {
         struck = stage.strike(console) => struck,
         // Whoever presses Ctrl-C twice wants the prompt back; the processes end all the same, by their watchdogs.
-        _ = signals.next() => Err("interrupted while tidying up".to_owned()),
+        _ = signals.next() => Err("interrupted while stopping".to_owned()),
     };
     match told {
         Ok(code) => struck.map(|()| {
             console.step(if code == 0 {
                 "done"
             } else {
-                "interrupted; nothing is left running"
+                "interrupted; everything is stopped"
             });
             code
         }),

@@ -69,13 +69,13 @@ impl Stage {
         let mut result = Ok(());
         if let Some(operator) = self.operator.take() {
             let ended = operator.into_process().stop(OPERATOR_ENDS);
-            result = result.and(console.during("the operator ends", ended).await);
+            result = result.and(console.during("stopping the operator", ended).await);
         }
         if let (Some(cluster), true) = (&self.cluster, self.installed)
             && !cluster.is_own()
         {
             console.step(
-                "removing from your cluster what the demo made: release, CRDs, two namespaces",
+                "removing the objects of the demo from your cluster: release, CRDs, two namespaces",
             );
             result = result.and(
                 console
@@ -102,7 +102,7 @@ impl Stage {
             .folder
             .as_ref()
             .map_or_else(PathBuf::new, |f| f.path().join("issuer-ca.pem"));
-        console.scene("everything stays up until Ctrl-C; in another terminal:");
+        console.scene("everything runs until Ctrl-C; in another terminal:");
         console.block(&format!(
             "export KUBECONFIG={}\n\
              export PATH={}:$PATH\n\

@@ -28,7 +28,7 @@ pub(crate) async fn tell(console: &Console, wishes: &Wishes, stage: &mut Stage) 
 }
 
 async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcome<()> {
-    console.scene("1. a Kubernetes API, an issuer, the operator");
+    console.scene("1. Kubernetes control plane, issuer, operator");
     stage.folder = Some(Folder::new()?);
     let cluster = if wishes.current_cluster {
         Cluster::current(console, stage.folder()?).await?
@@ -47,7 +47,7 @@ async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcom
         .await?;
     issuer.set_lifetime("demo-short", SHORT_LIFE).await?;
     console.step(&format!(
-        "an issuer in the shape of Entra ID, with its own CA, is at {}",
+        "an issuer with the API of Entra ID, and its own CA, runs at {}",
         issuer.origin
     ));
     stage.issuer = Some(issuer);
@@ -65,15 +65,13 @@ async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcom
     console.step(if wishes.current_cluster {
         "chart installed with replicas=0: the operator runs on this machine, where the issuer is"
     } else {
-        "chart installed with replicas=0: there is no node here, so the operator runs as a process beside the API"
+        "chart installed with replicas=0: this cluster has no node, so the operator runs as a process on this machine"
     });
 
     let operator = Operator::start(stage.cluster()?, stage.folder()?, wishes.keep);
     let operator = console.during("the operator", operator).await?;
     stage.operator = Some(operator);
-    console.step(
-        "the operator is ready, with a token of the chart's ServiceAccount and no other right",
-    );
+    console.step("the operator is ready; it has only the rights of the chart's ServiceAccount");
     may_it(console, stage).await
 }
 
@@ -158,7 +156,7 @@ pub(crate) async fn ready(
 }
 
 async fn first_tokens(console: &Console, stage: &mut Stage) -> Outcome<()> {
-    console.scene("2. what a team writes, and what comes of it");
+    console.scene("2. issuers and credentials, and their tokens");
     apply(console, stage, "1-issuers.yaml").await?;
     apply(console, stage, "2-credentials.yaml").await?;
     let began = Instant::now();
@@ -166,7 +164,7 @@ async fn first_tokens(console: &Console, stage: &mut Stage) -> Outcome<()> {
         ready(stage, name, "True").await?;
     }
     console.step(&format!(
-        "three tokens are in their Secrets after {:.1} s",
+        "three Secrets contain their tokens after {:.1} s",
         began.elapsed().as_secs_f32()
     ));
     let table = stage
@@ -182,7 +180,7 @@ async fn first_tokens(console: &Console, stage: &mut Stage) -> Outcome<()> {
 
 async fn call_apis(console: &Console, stage: &Stage) -> Outcome<()> {
     console.scene(
-        "3. the protected API is called with the tokens, read as a pod reads its mounted file",
+        "3. API calls with these tokens, read from the Secret as a pod reads its mounted file",
     );
     for (secret, path) in [
         ("defender-alerts-token", "cloudapps/v1/alerts"),
@@ -202,7 +200,7 @@ async fn call_apis(console: &Console, stage: &Stage) -> Outcome<()> {
 
 async fn rotation(console: &Console, stage: &mut Stage) -> Outcome<()> {
     console.scene(&format!(
-        "4. a token that lives {SHORT_LIFE} s, called with every second across its rotations"
+        "4. renewal: tokens that expire after {SHORT_LIFE} s, with an API call every second"
     ));
     apply(console, stage, "3-short-lived.yaml").await?;
     ready(stage, "ticket-sync", "True").await?;
@@ -226,14 +224,14 @@ async fn rotation(console: &Console, stage: &mut Stage) -> Outcome<()> {
             } else {
                 "a NEW token"
             };
-            console.step(&format!("{what} ({id}), {left} s to live: HTTP {status}"));
+            console.step(&format!("{what} ({id}), {left} s left: HTTP {status}"));
             last = id;
         } else if calls.is_multiple_of(5) || !status.is_success() {
             console.step(&format!("  {left:2} s left, {calls} calls, HTTP {status}"));
         }
     }
     console.step(&format!(
-        "{accepted} of {calls} calls accepted across {rotations} rotations"
+        "{accepted} of {calls} calls succeeded, with {rotations} renewals"
     ));
     if accepted != calls {
         return Err(format!(
@@ -242,7 +240,7 @@ async fn rotation(console: &Console, stage: &mut Stage) -> Outcome<()> {
         ));
     }
     if rotations == 0 {
-        return Err(format!("no rotation was seen within {} s", WATCH.as_secs()));
+        return Err(format!("no renewal within {} s", WATCH.as_secs()));
     }
     let args = ["-n", NAMESPACE, "get", "ac", "ticket-sync", "-o"];
     let path = "jsonpath={.status.conditions[?(@.type==\"LifetimeAtRisk\")].message}";
@@ -251,7 +249,7 @@ async fn rotation(console: &Console, stage: &mut Stage) -> Outcome<()> {
         .kubectl(&[&args[..], &[path]].concat())
         .await?;
     if !warning.is_empty() {
-        console.step("so short a life is for a demo; apicred says on the credential why it is none for a pod:");
+        console.step("this lifetime is too short for pods, and the credential reports it:");
         console.block(&warning);
     }
     Ok(())
@@ -266,18 +264,18 @@ fn now() -> i64 {
 }
 
 async fn count(console: &Console, stage: &Stage) -> Outcome<()> {
-    console.scene("6. what it cost");
+    console.scene("6. number of requests");
     let stats = stage.issuer()?.stats().await?;
     let number = |name: &str| stats[name].as_u64().unwrap_or_default();
     console.step(&format!(
-        "the issuer counted {} token requests: {} tokens, {} refusals; and {} API calls, {} accepted",
+        "the issuer received {} token requests ({} tokens, {} refused), and {} API calls ({} accepted)",
         number("tokenRequests"),
         number("tokensIssued"),
         number("tokensRefused"),
         number("apiCalls"),
         number("apiCallsAccepted"),
     ));
-    console.step("the operator's calls of the Kubernetes API, watches aside:");
+    console.step("requests of the operator to the Kubernetes API, without watches:");
     let calls = stage.operator()?.api_calls().await?;
     let lines: Vec<String> = calls
         .iter()

@@ -9,7 +9,7 @@ const NAME: &str = "weekly-report";
 
 /// A client secret with a typing error, found and mended.
 pub(crate) async fn wrong_secret(console: &Console, stage: &mut Stage) -> Outcome<()> {
-    console.scene("5. a client secret that is wrong, and mended");
+    console.scene("5. a wrong client secret, and how to fix it");
     apply(console, stage, "4-wrong-secret.yaml").await?;
     let (reason, _) = ready(stage, NAME, "False").await?;
     if !reason.starts_with("ClientSecret") {
@@ -48,7 +48,7 @@ pub(crate) async fn wrong_secret(console: &Console, stage: &mut Stage) -> Outcom
         .cluster()?
         .kubectl(&[&args[..], &[mended]].concat())
         .await?;
-    console.step("the Secret typo-client now holds the right client secret");
+    console.step("the Secret typo-client now contains the right client secret");
     let began = Instant::now();
     ready(stage, NAME, "True").await?;
     console.step(&format!(
