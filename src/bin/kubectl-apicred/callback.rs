@@ -81,7 +81,7 @@ pub(crate) fn redirect_uri(text: &str) -> Result<Url, String> {
     if here && plain && url.username().is_empty() && url.password().is_none() {
         Ok(url)
     } else {
-        Err("must be http:// with localhost, 127.0.0.1 or [::1], such as http://localhost:8400/callback: the browser comes back to this machine".to_owned())
+        Err("must be http:// with localhost, 127.0.0.1 or [::1], such as http://localhost:8400/callback, because the browser returns to this machine".to_owned())
     }
 }
 
@@ -113,20 +113,22 @@ impl Door {
     ) -> Result<Self, String> {
         let fixed = match (given.and_then(Url::port), port) {
             (Some(a), Some(b)) if a != b => {
-                return Err("--redirect-uri and --port name two ports; leave one out".to_owned());
+                return Err(
+                    "--redirect-uri and --port name two ports; set only one of them".to_owned(),
+                );
             }
             (a, b) => a.or(b),
         };
         let both = given.map_or(entra, |u| u.host_str() == Some("localhost"));
         let six = matches!(given.and_then(Url::host), Some(Host::Ipv6(_)));
         let listeners = listen(fixed, both, six).await.map_err(|_| match fixed {
-            Some(port) => format!("port {port} of this machine cannot be listened on; choose another by --port, or use --device"),
-            None => "no port of this machine can be listened on; use --device".to_owned(),
+            Some(port) => format!("port {port} of this machine is not free; choose another one with --port, or use --device"),
+            None => "no port of this machine is free; use --device".to_owned(),
         })?;
         let local = listeners
             .first()
             .and_then(|l| l.local_addr().ok())
-            .ok_or("no port of this machine can be listened on; use --device")?;
+            .ok_or("no port of this machine is free; use --device")?;
         let redirect_uri = address(entra, given, local.port());
         let path =
             Url::parse(&redirect_uri).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
@@ -165,7 +167,7 @@ impl Door {
         loop {
             let visit = tokio::time::timeout_at(deadline, self.visits.recv()).await;
             let Ok(Some(Visit { query, answer })) = visit else {
-                return Err("nobody signed in in time; run the command again. An issuer that refuses does not always send the browser back: see what its page says".to_owned());
+                return Err("no sign-in before the timeout; run the command again. After an error, an issuer may not return the browser: read its page".to_owned());
             };
             match callback(&query, state, sender) {
                 Callback::Code(code) => {

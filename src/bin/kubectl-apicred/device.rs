@@ -70,7 +70,7 @@ pub(crate) async fn sign_in(
             }
         }
     }
-    Err("nobody signed in with the code in time; run the command again".to_owned())
+    Err("no sign-in with the code before the timeout; run the command again".to_owned())
 }
 
 fn show(device: &Device) {

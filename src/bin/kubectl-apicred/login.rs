@@ -175,7 +175,7 @@ async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, C
     tell::err(url.as_str());
     tell::err("");
     tell::err(&format!(
-        "Waiting for the browser to come back to {redirect_uri} …"
+        "Waiting for the browser to return to {redirect_uri} …"
     ));
 
     let sender = Sender {

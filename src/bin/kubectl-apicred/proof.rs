@@ -60,7 +60,7 @@ pub(crate) async fn candidates(
             Ok(one(account.name.clone(), Material::Assertion(token)))
         }
         Proof::ManagedIdentity(_) => Err(
-            "the operator's managed identity cannot sign a person in; use another client for this credential".to_owned(),
+            "the operator's managed identity cannot sign in a user; use another client for this credential".to_owned(),
         ),
     }
 }
@@ -135,7 +135,7 @@ async fn open(
         .await
         .map_err(|failed| match failed.trouble {
             Trouble::Forbidden => format!(
-                "this client proves itself by Secret {name}, which you may not read; let somebody sign in who may, or make the client a public one (client.public)"
+                "the client secret is in Secret {name}, which you may not read: have a user with this right sign in, or register a public client (client.public)"
             ),
             _ => failed.about(&format!("reading Secret {name}")),
         })?;
@@ -172,7 +172,7 @@ async fn account_token(
 ) -> Result<SecretString, String> {
     let name = &account.name;
     let doing =
-        format!("making a token of ServiceAccount {name}, by which this client proves itself");
+        format!("requesting a token of ServiceAccount {name}, which authenticates this client");
     let object = call(cluster.api::<ServiceAccount>().get(name))
         .await
         .map_err(|t| t.about(&format!("reading ServiceAccount {name}")))?;

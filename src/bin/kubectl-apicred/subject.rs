@@ -36,7 +36,7 @@ pub(crate) async fn find(
     let grant = object.spec.grant.as_ref();
     if grant.is_none_or(|g| g.refresh_token.is_none()) {
         return Err(format!(
-            "{what} has no spec.grant.refreshToken, so nobody signs in for it; set it to the Secret and key that shall hold the refresh token"
+            "{what} has no spec.grant.refreshToken, so it needs no sign-in; to sign in, set the Secret and key for the refresh token there"
         ));
     }
     let found = match &object.spec.issuer_ref {

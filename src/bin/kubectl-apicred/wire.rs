@@ -205,7 +205,11 @@ impl<'a> Wire<'a> {
         }
         Err(last.unwrap_or_else(|| {
             let class = apicred::oauth::Class::Invalid;
-            Refusal::local(class, "ClientSecretMissing", "nothing proves the client")
+            Refusal::local(
+                class,
+                "ClientSecretMissing",
+                "the client has no client secret or other credential",
+            )
         }))
     }
 }
