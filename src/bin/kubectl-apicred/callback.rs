@@ -122,13 +122,13 @@ impl Door {
         let both = given.map_or(entra, |u| u.host_str() == Some("localhost"));
         let six = matches!(given.and_then(Url::host), Some(Host::Ipv6(_)));
         let listeners = listen(fixed, both, six).await.map_err(|_| match fixed {
-            Some(port) => format!("port {port} of this machine is not free; choose another one with --port, or use --device"),
-            None => "no port of this machine is free; use --device".to_owned(),
+            Some(port) => format!("port {port} of this machine cannot be opened; choose another one with --port, or use --device"),
+            None => "no port of this machine can be opened; use --device".to_owned(),
         })?;
         let local = listeners
             .first()
             .and_then(|l| l.local_addr().ok())
-            .ok_or("no port of this machine is free; use --device")?;
+            .ok_or("no port of this machine can be opened; use --device")?;
         let redirect_uri = address(entra, given, local.port());
         let path =
             Url::parse(&redirect_uri).map_or_else(|_| "/".to_owned(), |u| u.path().to_owned());
