@@ -347,6 +347,15 @@ impl Context {
         }
     }
 
+    /// A namespace has had its first list of a kind.
+    pub(super) fn synced(&self, stream: &'static str, namespace: &str) {
+        self.unsynced.mark_synced(stream, namespace);
+        // Who waited for it.
+        for key in lock(&self.index).of_home(namespace) {
+            self.triggers.send(&key);
+        }
+    }
+
     /// How much is remembered that must not outlive its objects.
     pub(super) fn sizes(&self) -> Sizes {
         let (due, echoes) = self.health.sizes();

@@ -176,7 +176,7 @@ impl Operator {
         spawn(
             &mut tasks,
             "the watch of tokenissuers",
-            Box::pin(streams::issuers(
+            Box::pin(cache::issuers::issuers(
                 Arc::clone(&context),
                 writers.token_issuers,
                 streams::token_issuers(&context),
@@ -187,7 +187,7 @@ impl Operator {
         spawn(
             &mut tasks,
             "the watch of clustertokenissuers",
-            Box::pin(streams::issuers(
+            Box::pin(cache::issuers::issuers(
                 Arc::clone(&context),
                 writers.cluster_issuers,
                 streams::cluster_issuers(&context),

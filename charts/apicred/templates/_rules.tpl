@@ -48,7 +48,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [apicred.dev]
   resources: [apicredentials]
   verbs: [list, watch]
-# src/controller/cache/streams.rs (issuers): where tokens come from and who may ask.
+# src/controller/cache/issuers.rs (issuers): where tokens come from and who may ask.
 - apiGroups: [apicred.dev]
   resources: [tokenissuers]
   verbs: [list, watch]
@@ -72,7 +72,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 What it may do with objects of the cluster.
 */}}
 {{- define "apicred.clusterRules" -}}
-# src/controller/cache/streams.rs (issuers): where tokens come from and who may ask.
+# src/controller/cache/issuers.rs (issuers): where tokens come from and who may ask.
 - apiGroups: [apicred.dev]
   resources: [clustertokenissuers]
   verbs: [list, watch]

@@ -1,13 +1,14 @@
 //! Contents of the watches, and an index from an object to the credentials that need it. No decisions.
 
+pub(super) mod changes;
+pub(super) mod credentials;
 pub(super) mod doubts;
 pub(super) mod high_water_mark;
 pub(super) mod index;
-pub(super) mod join;
+pub(super) mod issuers;
 pub(super) mod own_write;
 pub(super) mod packed;
 pub(super) mod readable;
-pub(super) mod relist;
 pub(super) mod rollback;
 pub(super) mod scope;
 pub(super) mod secrets;

@@ -80,14 +80,14 @@ impl PackedCredential {
         self.flaw.as_deref()
     }
 
-    /// The same object as one that a list does not name any more.
-    pub(in crate::controller) fn as_gone(&self) -> Readable<ApiCredential> {
+    /// Which object it is.
+    pub(in crate::controller) fn identity(&self) -> ObjectMeta {
         let text = |text: &str| Some(text.to_owned());
-        Readable::not_listed(&ObjectMeta {
+        ObjectMeta {
             uid: text(&self.uid),
             resource_version: text(&self.version),
             ..self.meta.clone()
-        })
+        }
     }
 
     /// None cannot be: what is unpacked was packed here.

@@ -2,13 +2,13 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt, future, stream::BoxStream};
+use futures::{Stream, StreamExt, future};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{Resource, api::PartialObjectMeta, runtime::watcher::Event};
 
 use super::{
-    join::{Failed, watch_all},
-    readable::{Bounded, Readable, identity},
+    changes::{Failed, Part, Watch},
+    readable::{Bounded, Readable},
     trim,
 };
 use crate::controller::{
@@ -17,12 +17,8 @@ use crate::controller::{
         watch::{Read, Source, WatchError, watch},
     },
     context::Context,
-    locks::lock,
     settings::Scope,
 };
-
-/// What a watch brings. Failures are reported already.
-pub(in crate::controller) type Watch<K> = BoxStream<'static, Result<Event<K>, Failed>>;
 
 /// One watch, of all namespaces or of one, with a backoff of its own.
 fn one<T>(
@@ -81,8 +77,7 @@ where
 {
     let url = |namespace: Option<&str>| K::url_path(&(), namespace);
     let source = |url: String| Source::objects(&context.client, &url);
-    let identity = |object: &mut Readable<K>| *object = Readable::not_listed(object.meta());
-    in_scope(context, name, |n| source(url(n)), Readable::read, identity)
+    in_scope(context, name, |n| source(url(n)), Readable::read)
 }
 
 /// The metadata of objects of a namespaced kind, of all namespaces in scope.
@@ -96,41 +91,49 @@ where
 {
     let url = |namespace: Option<&str>| K::url_path(&(), namespace);
     let source = |url: String| Source::metadata(&context.client, &url);
-    let shrink = |object: &mut PartialObjectMeta<K>| {
-        object.metadata = identity(&object.metadata);
-    };
-    in_scope(context, name, |n| source(url(n)), read, shrink)
+    in_scope(context, name, |n| source(url(n)), read)
 }
 
-/// A kind in all namespaces that are in scope. `shrink` takes off what no deletion needs, where single namespaces are
-/// watched.
+/// A kind in all namespaces that are in scope.
 fn in_scope<T>(
     context: &Arc<Context>,
     name: &'static str,
     source: impl Fn(Option<&str>) -> Source,
     read: Read<T>,
-    shrink: fn(&mut T),
 ) -> Watch<T>
 where
-    T: Resource + Clone + Send + Sync + 'static,
+    T: Resource + Send + 'static,
 {
     let Some(namespaces) = context.settings.scope.names() else {
-        return one(context, name, "", source(None), read).boxed();
+        return all(one(context, name, "", source(None), read));
     };
-    let watches = namespaces.iter().map(|namespace| {
-        let stream = one(context, name, namespace, source(Some(namespace)), read);
-        (namespace.clone(), stream)
-    });
-    let watches = watches.collect();
-    let context = Arc::clone(context);
-    watch_all(watches, shrink, move |namespace| {
-        context.unsynced.mark_synced(name, namespace);
-        // Who waited for it.
-        for key in lock(&context.index).of_home(namespace) {
-            context.triggers.send(&key);
-        }
-    })
-    .boxed()
+    let watch = |namespace: &String| {
+        let watch = one(context, name, namespace, source(Some(namespace)), read);
+        (Part::from(namespace.as_str()), watch)
+    };
+    each(namespaces.iter().map(watch))
+}
+
+/// One watch of everything.
+fn all<T: Send + 'static>(
+    watch: impl Stream<Item = Result<Event<T>, Failed>> + Send + 'static,
+) -> Watch<T> {
+    each([(Part::default(), watch)])
+}
+
+/// Several watches, each of its part.
+fn each<T, S>(watches: impl IntoIterator<Item = (Part, S)>) -> Watch<T>
+where
+    T: Send + 'static,
+    S: Stream<Item = Result<Event<T>, Failed>> + Send + 'static,
+{
+    let (mut parts, mut events) = (Vec::new(), Vec::new());
+    for (part, watch) in watches {
+        parts.push(Part::clone(&part));
+        events.push(watch.map(move |event| (Part::clone(&part), event)).boxed());
+    }
+    let events = futures::stream::select_all(events).boxed();
+    Watch { parts, events }
 }
 
 /// Objects of a kind of the cluster; nothing at all, and no call, where the cluster is out of scope.
@@ -149,7 +152,7 @@ where
 {
     if context.settings.scope.sees_cluster() {
         let source = Source::objects(&context.client, &K::url_path(&(), None));
-        one(context, name, "", source, Readable::read).boxed()
+        all(one(context, name, "", source, Readable::read))
     } else {
         nothing()
     }
@@ -161,22 +164,21 @@ pub(in crate::controller) fn namespaces(
     stream: &'static str,
 ) -> Watch<PartialObjectMeta<Namespace>> {
     let source = || Source::metadata(&context.client, &Namespace::url_path(&(), None));
-    let watch: Watch<PartialObjectMeta<Namespace>> = match &context.settings.scope {
-        Scope::Cluster => one(context, stream, "", source(), trim::namespace).boxed(),
+    let watch = |name, source| {
+        let watch = one(context, stream, name, source, trim::namespace);
+        watch.filter_map(|item| future::ready(usable(item)))
+    };
+    match &context.settings.scope {
+        Scope::Cluster => all(watch("", source())),
         Scope::Namespaces {
             names,
             cluster_issuers: true,
-        } => {
-            let watch = |name: &String| {
-                let only = source().only(format!("metadata.name={name}"));
-                let watch = one(context, stream, name, only, trim::namespace);
-                (name.clone(), watch)
-            };
-            watch_all(names.iter().map(watch).collect(), |_| {}, |_| {}).boxed()
-        }
+        } => each(names.iter().map(|name| {
+            let only = source().only(format!("metadata.name={name}"));
+            (Part::from(name.as_str()), watch(name, only))
+        })),
         Scope::Namespaces { .. } => nothing(),
-    };
-    watch.filter_map(|item| future::ready(usable(item))).boxed()
+    }
 }
 
 /// A namespace whose labels are not known is not known.
@@ -191,8 +193,7 @@ fn usable(
 }
 
 /// An empty list, and then silence.
-fn nothing<K: Send + 'static>() -> Watch<K> {
-    futures::stream::iter([Ok(Event::Init), Ok(Event::InitDone)])
-        .chain(futures::stream::pending())
-        .boxed()
+fn nothing<T: Send + 'static>() -> Watch<T> {
+    let list = futures::stream::iter([Ok(Event::Init), Ok(Event::InitDone)]);
+    all(list.chain(futures::stream::pending()))
 }

@@ -8,7 +8,10 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::index::SecretName;
+use super::{
+    changes::{Part, covers},
+    index::SecretName,
+};
 use crate::publish::{
     DressKeys,
     ownership::{SecretFacts, examine},
@@ -51,10 +54,18 @@ impl Map {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (SecretName, &Arc<Seen>)> {
+    /// Puts what a part has in place of what it had.
+    fn replace(&mut self, part: &str, new: Self) {
+        self.0.retain(|namespace, _| !covers(part, Some(namespace)));
+        self.0.extend(new.0);
+    }
+
+    /// Those of a part of the cluster.
+    fn iter_of(&self, part: &str) -> impl Iterator<Item = (SecretName, &Arc<Seen>)> {
         let named = |namespace: &String, name: &str| (namespace.clone(), name.to_owned());
         self.0
             .iter()
+            .filter(move |(namespace, _)| covers(part, Some(namespace)))
             .flat_map(move |(n, home)| home.iter().map(move |(k, seen)| (named(n, k), seen)))
     }
 }
@@ -66,8 +77,8 @@ impl Map {
 #[derive(Debug, Default)]
 pub(in crate::controller) struct Secrets {
     seen: Map,
-    /// The list that is being received, until it is complete.
-    incoming: Option<Map>,
+    /// The lists that are being received, by the part of the cluster that they are of, until they are complete.
+    incoming: HashMap<Part, Map>,
     /// Own writes while a list was being received: the list may be older than they are.
     noted: HashSet<SecretName>,
     /// Calls about a Secret that are not answered yet, each with what the watch has shown meanwhile.
@@ -78,7 +89,8 @@ pub(in crate::controller) struct Secrets {
     last_call: u64,
     /// Keys of dresses, each kind once: nearly all Secrets wear the same.
     kinds: HashSet<Arc<DressKeys>>,
-    listed: bool,
+    /// The parts that were listed.
+    listed: HashSet<Part>,
 }
 
 /// A call about a Secret: a write, or a read of its metadata.
@@ -114,25 +126,21 @@ pub(in crate::controller) struct Transient {
 }
 
 impl Secrets {
-    /// Has a first list been received?
-    pub(in crate::controller) fn is_listed(&self) -> bool {
-        self.listed
-    }
-
     /// The Secret of that name.
     pub(in crate::controller) fn get(&self, name: &SecretName) -> Option<&Seen> {
         self.seen.get(name).map(Arc::as_ref)
     }
 
-    /// A new list begins.
-    pub(in crate::controller) fn begin(&mut self) {
-        self.incoming = Some(Map::default());
-        self.noted.clear();
+    /// A new list of a part begins.
+    pub(in crate::controller) fn begin(&mut self, part: &Part) {
+        self.incoming.insert(Part::clone(part), Map::default());
+        self.noted
+            .retain(|(namespace, _)| !covers(part, Some(namespace)));
     }
 
     /// An object of the list.
-    pub(in crate::controller) fn listed(&mut self, meta: &ObjectMeta) {
-        if self.incoming.is_none() {
+    pub(in crate::controller) fn listed(&mut self, part: &Part, meta: &ObjectMeta) {
+        if !self.incoming.contains_key(part) {
             return;
         }
         let name = name(meta);
@@ -144,24 +152,25 @@ impl Secrets {
                 changed_at: None,
             }),
         };
-        if let Some(incoming) = &mut self.incoming {
+        if let Some(incoming) = self.incoming.get_mut(part) {
             incoming.insert(&name, seen);
         }
     }
 
     /// The list is complete. Gives the Secrets that differ from what was known.
-    pub(in crate::controller) fn finish(&mut self, now: Timestamp) -> Vec<SecretName> {
-        let Some(mut incoming) = self.incoming.take() else {
+    pub(in crate::controller) fn finish(&mut self, part: &Part, now: Timestamp) -> Vec<SecretName> {
+        let Some(mut incoming) = self.incoming.remove(part) else {
             return Vec::new();
         };
+        let covered = |(namespace, _): &SecretName| covers(part, Some(namespace));
         for (name, calls) in &mut self.under_way {
-            if incoming.get(name).is_none() {
+            if covered(name) && incoming.get(name).is_none() {
                 for call in calls {
                     call.unlisted = true;
                 }
             }
         }
-        for name in self.noted.drain() {
+        for name in self.noted.extract_if(covered) {
             let Some(own) = self.seen.get(&name) else {
                 continue;
             };
@@ -174,24 +183,28 @@ impl Secrets {
                 incoming.insert(&name, Arc::clone(own));
             }
         }
-        let known = self.seen.iter().map(|(name, _)| name);
+        let known = self.seen.iter_of(part).map(|(name, _)| name);
         let mut changed: Vec<SecretName> = known.filter(|n| incoming.get(n).is_none()).collect();
         let is_news = |(name, seen): &(SecretName, &Arc<Seen>)| {
             let known = self.seen.get(name);
             known.is_none_or(|s| s.facts.version != seen.facts.version)
         };
-        let news: Vec<SecretName> = incoming.iter().filter(is_news).map(|(n, _)| n).collect();
+        let news: Vec<SecretName> = incoming
+            .iter_of("")
+            .filter(is_news)
+            .map(|(n, _)| n)
+            .collect();
         for name in &news {
             // At the first list nothing is known about when a Secret changed.
-            if let (true, Some(seen)) = (self.listed, incoming.get(name)) {
+            if let (true, Some(seen)) = (self.listed.contains(part), incoming.get(name)) {
                 let mut seen = Seen::clone(seen);
                 seen.changed_at = Some(now);
                 incoming.insert(name, Arc::new(seen));
             }
         }
         changed.extend(news);
-        self.listed = true;
-        self.seen = incoming;
+        self.listed.insert(Part::clone(part));
+        self.seen.replace(part, incoming);
         // What nobody wears any more.
         self.kinds.retain(|kind| Arc::strong_count(kind) > 1);
         changed
@@ -371,7 +384,7 @@ impl Secrets {
 
     fn insert(&mut self, name: &SecretName, meta: &ObjectMeta, now: Timestamp) {
         let facts = self.facts(meta);
-        if self.incoming.is_some() {
+        if self.incoming.keys().any(|part| covers(part, Some(&name.0))) {
             self.noted.insert(name.clone());
         }
         let changed_at = Some(now);

@@ -12,7 +12,7 @@ use k8s_openapi::{api::core::v1::ServiceAccount, apimachinery::pkg::apis::meta::
 use kube::{api::PartialObjectMeta, runtime::watcher::Event};
 use tokio::sync::Notify;
 
-use super::trim;
+use super::{changes::covers, trim};
 use crate::controller::locks::lock;
 use crate::{
     credential::{
@@ -108,6 +108,18 @@ impl Accounts {
             binding::may_use_account(credential, Some(&endpoint), name, Some(notes), &audience)?;
         }
         Ok(())
+    }
+
+    /// Those that are known in a part of the cluster.
+    pub(super) fn names(&self, part: &str) -> Vec<(String, String)> {
+        let known = lock(&self.known);
+        let all = known.iter().flatten();
+        all.filter(|(namespace, _)| covers(part, Some(namespace)))
+            .flat_map(|(namespace, home)| {
+                home.keys()
+                    .map(|name| (namespace.clone(), name.to_string()))
+            })
+            .collect()
     }
 
     /// Takes an event in. Gives the ServiceAccounts that came, went or changed; `None`: perhaps any of them.

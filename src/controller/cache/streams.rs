@@ -2,27 +2,31 @@
 //! concerned by a change.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use futures::{Stream, StreamExt, future};
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret, ServiceAccount},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Resource,
     api::PartialObjectMeta,
     runtime::{
-        reflector::{self, Lookup, ObjectRef, store::Writer},
+        reflector::{self, Lookup, store::Writer},
         watcher::Event,
     },
 };
 
 use super::{
-    index::IssuerName,
+    changes::{FirstLists, Known, Named, Part, Watch, changes, covers},
+    index::SecretName,
     packed::{PackedCredential, packed_event, stand_in},
     readable::{Flaw, Readable},
-    relist,
-    scope::{self, Watch},
+    scope::{self},
     secrets::name as secret_name,
     trim,
 };
@@ -33,15 +37,25 @@ use crate::controller::{
     state::Gone,
 };
 use crate::{
-    api::{ApiCredential, ClusterTokenIssuer, IssuerKind, TokenIssuer},
+    api::{ApiCredential, ClusterTokenIssuer, TokenIssuer},
     credential::Key,
 };
 
-/// The events of a stream; its failures are reported already.
-pub(in crate::controller) fn settle<T: Send + 'static>(
-    stream: Watch<T>,
-) -> impl Stream<Item = Event<T>> + Send + use<T> {
-    stream.filter_map(|result| future::ready(result.ok()))
+/// The changes of a kind. A namespace that has had its first list of it is noted, and who waited for it requeued.
+pub(super) fn settled<T, N>(
+    context: &Arc<Context>,
+    name: &'static str,
+    watch: Watch<T>,
+    known: N,
+) -> impl Stream<Item = Event<T>> + Send + use<T, N>
+where
+    T: Named + Send + 'static,
+    N: Known<T> + Send + 'static,
+{
+    let context = Arc::clone(context);
+    changes(watch, known, move |namespace| {
+        context.synced(name, namespace);
+    })
 }
 
 /// Credentials: fills the store and the index, and triggers those whose spec, renewal request or deletion changed, or
@@ -53,8 +67,8 @@ pub(in crate::controller) async fn credentials(
     gone: tokio::sync::mpsc::UnboundedSender<Gone>,
 ) {
     let mut listed: Option<HashSet<Key>> = None;
-    let events = settle(scope::namespaced::<ApiCredential>(&context, "credentials"));
-    let events = relist::as_changes(events, context.credentials.clone());
+    let watch = scope::namespaced::<ApiCredential>(&context, "credentials");
+    let events = settled(&context, "credentials", watch, context.credentials.clone());
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         let known = match &event {
@@ -153,52 +167,71 @@ fn note(
     }
 }
 
-/// Secrets, by metadata: wakes the credentials that read or write the ones that change.
+/// Secrets, by metadata: requeues the credentials that read or write the ones that change. Their lists are compared by
+/// [`Secrets`](super::secrets::Secrets) itself: it knows of own writes that a list may be older than.
 pub(in crate::controller) async fn secrets(context: Arc<Context>) {
-    let stream = settle(scope::metadata(&context, "secrets", trim::secret));
-    let mut stream = std::pin::pin!(stream);
-    while let Some(event) = stream.next().await {
-        let now = context.clock.now();
-        let changed = {
-            let mut secrets = lock(&context.secrets);
-            match &event {
-                Event::InitApply(object) | Event::Apply(object) => {
-                    let version = object.metadata.resource_version.as_deref();
-                    let name = secret_name(&object.metadata);
-                    context
-                        .health
-                        .showed("secrets", &name, version.unwrap_or_default());
-                }
-                Event::Delete(object) => {
-                    let name = secret_name(&object.metadata);
-                    context.health.gone("secrets", &name);
-                }
-                _ => {}
+    let Watch { parts, mut events } = scope::metadata::<Secret>(&context, "secrets", trim::secret);
+    let mut first = FirstLists::of(&parts);
+    while let Some((part, event)) = events.next().await {
+        let Ok(event) = event else {
+            // A watch of everything goes on until it works.
+            if !part.is_empty() && first.settle(&part) {
+                context.health.listed("secrets");
             }
-            match event {
-                Event::Init => {
-                    secrets.begin();
-                    Vec::new()
-                }
-                Event::InitApply(object) => {
-                    secrets.listed(&object.metadata);
-                    Vec::new()
-                }
-                Event::InitDone => secrets.finish(now),
-                Event::Apply(object) => secrets.apply(&object.metadata, now).into_iter().collect(),
-                Event::Delete(object) => secrets.delete(&object.metadata).into_iter().collect(),
-            }
+            continue;
         };
+        let now = context.clock.now();
+        let is_list = matches!(event, Event::InitDone);
+        let changed = take_secret(&context, &part, event, now);
         context.settle_doubts();
         context.health.heard("secrets", now);
         // Said only after `finish` has put the list in place.
-        if lock(&context.secrets).is_listed() {
-            context.health.listed("secrets");
+        if is_list {
+            if first.settle(&part) {
+                context.health.listed("secrets");
+            }
+            context.synced("secrets", &part);
         }
         let index = lock(&context.index);
         for key in changed.iter().flat_map(|name| index.of_secret(name)) {
             context.triggers.send(&key);
         }
+    }
+}
+
+/// Takes an event of a part in. Gives the Secrets that changed.
+fn take_secret(
+    context: &Context,
+    part: &Part,
+    event: Event<PartialObjectMeta<Secret>>,
+    now: Timestamp,
+) -> Vec<SecretName> {
+    let mut secrets = lock(&context.secrets);
+    match &event {
+        Event::InitApply(object) | Event::Apply(object) => {
+            let version = object.metadata.resource_version.as_deref();
+            let name = secret_name(&object.metadata);
+            let version = version.unwrap_or_default();
+            context.health.showed("secrets", &name, version);
+        }
+        Event::Delete(object) => {
+            let name = secret_name(&object.metadata);
+            context.health.gone("secrets", &name);
+        }
+        _ => {}
+    }
+    match event {
+        Event::Init => {
+            secrets.begin(part);
+            Vec::new()
+        }
+        Event::InitApply(object) => {
+            secrets.listed(part, &object.metadata);
+            Vec::new()
+        }
+        Event::InitDone => secrets.finish(part, now),
+        Event::Apply(object) => secrets.apply(&object.metadata, now).into_iter().collect(),
+        Event::Delete(object) => secrets.delete(&object.metadata).into_iter().collect(),
     }
 }
 
@@ -214,169 +247,15 @@ pub(in crate::controller) fn cluster_issuers(
     scope::clustered(context, "clustertokenissuers")
 }
 
-/// What shows a change of an issuer.
-#[derive(Clone, Debug, PartialEq)]
-struct IssuerVersion {
-    uid: Option<String>,
-    generation: Option<i64>,
-    /// Why it cannot be used.
-    flaw: Option<Flaw>,
-    /// Names of annotations that look like apicred's: of an issuer no others are held.
-    annotations: Vec<String>,
-}
-
-/// The versions of the issuers that are known, to find out what a list changes.
-#[derive(Default)]
-struct Versions {
-    known: HashMap<IssuerName, IssuerVersion>,
-    listed: HashMap<IssuerName, IssuerVersion>,
-}
-
-impl Versions {
-    /// A list begins. One that broke off before has changed nothing.
-    fn begin(&mut self) {
-        self.listed.clear();
-    }
-
-    fn list(&mut self, issuer: IssuerName, version: IssuerVersion) {
-        self.listed.insert(issuer, version);
-    }
-
-    /// The list is complete. Returns the issuers that are new, changed or gone.
-    fn end(&mut self) -> Vec<IssuerName> {
-        let old = std::mem::replace(&mut self.known, std::mem::take(&mut self.listed));
-        let gone = old.keys().filter(|k| !self.known.contains_key(*k));
-        let changed = self.known.iter().filter(|(k, v)| old.get(*k) != Some(*v));
-        gone.chain(changed.map(|(k, _)| k)).cloned().collect()
-    }
-
-    /// The watch has shown an issuer. Says whether it changed.
-    fn put(&mut self, issuer: IssuerName, version: IssuerVersion) -> bool {
-        self.known.insert(issuer, version.clone()) != Some(version)
-    }
-
-    fn remove(&mut self, issuer: &IssuerName) {
-        self.known.remove(issuer);
-    }
-}
-
-/// Issuers of one kind: fills the store, triggers the credentials of those whose spec changed, and hands these to
-/// `changed`. A list is compared with what was known: what did not change triggers nobody.
-///
-/// An issuer that cannot be used is taken out of the store and noted as such, so that nobody is served by rules that were
-/// replaced.
-pub(in crate::controller) async fn issuers<K>(
-    context: Arc<Context>,
-    mut writer: Writer<K>,
-    watch: Watch<Readable<K>>,
-    (name, kind): (&'static str, IssuerKind),
-    changed: tokio::sync::mpsc::UnboundedSender<IssuerName>,
-) where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
-{
-    let stream = settle(watch);
-    let mut stream = std::pin::pin!(stream);
-    let mut versions = Versions::default();
-    let mut unusable = HashMap::new();
-    let issuer = |object: &Readable<K>| {
-        let key = key_of(object);
-        (kind, key.namespace, key.name)
-    };
-    while let Some(event) = stream.next().await {
-        let mut news = Vec::new();
-        match event {
-            Event::Init => {
-                versions.begin();
-                unusable = HashMap::new();
-                writer.apply_watcher_event(&Event::Init);
-            }
-            Event::InitApply(object) => {
-                let of = issuer(&object);
-                versions.list(of.clone(), version(&object));
-                match object.0 {
-                    Ok(object) => writer.apply_watcher_event(&Event::InitApply(object)),
-                    Err(flawed) => {
-                        unusable.insert(of, flawed);
-                    }
-                }
-            }
-            Event::InitDone => {
-                // The store changes in between, so that no issuer is missing from both.
-                let listed: HashSet<IssuerName> = unusable.keys().cloned().collect();
-                lock(&context.unusable).extend(unusable.drain());
-                writer.apply_watcher_event(&Event::InitDone);
-                let known = |issuer: &IssuerName| issuer.0 != kind || listed.contains(issuer);
-                lock(&context.unusable).retain(|issuer, _| known(issuer));
-                context.health.listed(name);
-                news = versions.end();
-            }
-            Event::Apply(object) => {
-                let (of, version) = (issuer(&object), version(&object));
-                if versions.put(of.clone(), version) {
-                    news.push(of.clone());
-                }
-                match object.0 {
-                    Ok(object) => {
-                        writer.apply_watcher_event(&Event::Apply(object));
-                        lock(&context.unusable).remove(&of);
-                    }
-                    Err(flawed) => {
-                        lock(&context.unusable).insert(of.clone(), flawed);
-                        remove(&mut writer, kind, &of);
-                    }
-                }
-            }
-            Event::Delete(object) => {
-                let of = issuer(&object);
-                versions.remove(&of);
-                lock(&context.unusable).remove(&of);
-                remove(&mut writer, kind, &of);
-                news.push(of);
-            }
-        }
-        for issuer in news {
-            if !versions.known.contains_key(&issuer) {
-                context.limiter.forget_issuer(&issuer);
-            }
-            lock(&context.index)
-                .of_issuer(&issuer)
-                .iter()
-                .for_each(|key| context.triggers.send(key));
-            let _ = changed.send(issuer);
-        }
-    }
-}
-
-fn version<K: Resource>(object: &Readable<K>) -> IssuerVersion {
-    let meta = object.meta();
-    let annotations = meta.annotations.iter().flat_map(BTreeMap::keys).cloned();
-    IssuerVersion {
-        uid: meta.uid.clone(),
-        generation: meta.generation,
-        flaw: object.flaw().cloned(),
-        annotations: annotations.collect(),
-    }
-}
-
-/// Takes an issuer out of the store.
-fn remove<K>(writer: &mut Writer<K>, kind: IssuerKind, (_, namespace, name): &IssuerName)
-where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,
-{
-    let reference = ObjectRef::<K>::new(name);
-    let reference = match kind {
-        IssuerKind::TokenIssuer => reference.within(namespace),
-        IssuerKind::ClusterTokenIssuer => reference,
-    };
-    if let Some(old) = writer.as_reader().get(&reference) {
-        writer.apply_watcher_event(&Event::Delete(old.as_ref().clone()));
-    }
-}
-
 /// Namespaces, by metadata: their labels may open a cluster issuer to their credentials.
 pub(in crate::controller) async fn namespaces(context: Arc<Context>) {
     let watch = scope::namespaces(&context, "namespaces");
-    let stream = settle(watch);
+    let stream = settled(
+        &context,
+        "namespaces",
+        watch,
+        Namespaces(Arc::clone(&context)),
+    );
     let mut stream = std::pin::pin!(stream);
     let mut incoming = None;
     while let Some(event) = stream.next().await {
@@ -421,7 +300,8 @@ pub(in crate::controller) async fn service_accounts(context: Arc<Context>) {
     context.accounts.wanted.notified().await;
     let name = "serviceaccounts";
     let watch = scope::metadata::<ServiceAccount>(&context, name, trim::account);
-    let mut stream = std::pin::pin!(settle(watch));
+    let stream = settled(&context, name, watch, ServiceAccounts(Arc::clone(&context)));
+    let mut stream = std::pin::pin!(stream);
     let mut incoming = None;
     while let Some(event) = stream.next().await {
         let changed = context.accounts.take(event, &mut incoming);
@@ -433,6 +313,36 @@ pub(in crate::controller) async fn service_accounts(context: Arc<Context>) {
         for key in keys {
             context.triggers.send(&key);
         }
+    }
+}
+
+/// The namespaces that are known.
+struct Namespaces(Arc<Context>);
+
+impl Known<PartialObjectMeta<Namespace>> for Namespaces {
+    fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta> {
+        let known = lock(&self.0.namespaces);
+        let all = known.keys().filter(|name| covers(part, Some(name)));
+        let all = all.map(|name| ObjectMeta {
+            name: Some(name.clone()),
+            ..ObjectMeta::default()
+        });
+        all.filter(|meta| !listed(meta)).collect()
+    }
+}
+
+/// The `ServiceAccounts` that are known.
+struct ServiceAccounts(Arc<Context>);
+
+impl Known<PartialObjectMeta<ServiceAccount>> for ServiceAccounts {
+    fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta> {
+        let all = self.0.accounts.names(part).into_iter();
+        let all = all.map(|(namespace, name)| ObjectMeta {
+            namespace: Some(namespace),
+            name: Some(name),
+            ..ObjectMeta::default()
+        });
+        all.filter(|meta| !listed(meta)).collect()
     }
 }
 
@@ -454,73 +364,4 @@ where
     K: Lookup<DynamicType = ()> + Clone + 'static,
 {
     reflector::store()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn issuer(name: &str) -> IssuerName {
-        (IssuerKind::TokenIssuer, "n".to_owned(), name.to_owned())
-    }
-
-    fn version(generation: i64) -> IssuerVersion {
-        IssuerVersion {
-            uid: Some("u".to_owned()),
-            generation: Some(generation),
-            flaw: None,
-            annotations: Vec::new(),
-        }
-    }
-
-    fn list(versions: &mut Versions, issuers: &[(&str, IssuerVersion)]) -> Vec<String> {
-        versions.begin();
-        for (name, version) in issuers {
-            versions.list(issuer(name), version.clone());
-        }
-        let mut told: Vec<String> = versions.end().into_iter().map(|i| i.2).collect();
-        told.sort();
-        told
-    }
-
-    #[test]
-    fn a_list_of_issuers_tells_what_changed_and_nothing_else() {
-        let mut versions = Versions::default();
-        let first = [("a", version(1)), ("b", version(1)), ("c", version(1))];
-        assert_eq!(list(&mut versions, &first), ["a", "b", "c"]);
-        assert!(list(&mut versions, &first).is_empty());
-        assert!(
-            !versions.put(issuer("a"), version(1)),
-            "a status or a label"
-        );
-        assert!(versions.put(issuer("a"), version(2)));
-        let mut annotated = version(2);
-        annotated.annotations = vec!["apicred.dev/allowed-issuers".to_owned()];
-        assert!(versions.put(issuer("a"), annotated), "it is reported");
-        assert!(versions.put(issuer("a"), version(2)));
-        let flaw = Some(Flaw::DoesNotFit("spec.limits".to_owned()));
-        let unusable = IssuerVersion { flaw, ..version(1) };
-        let uid = Some("v".to_owned());
-        let recreated = IssuerVersion { uid, ..version(1) };
-        let later = [("a", version(2)), ("b", unusable), ("d", version(1))];
-        assert_eq!(list(&mut versions, &later), ["b", "c", "d"]);
-        assert_eq!(
-            list(
-                &mut versions,
-                &[("a", recreated), ("b", version(1)), ("d", version(1))]
-            ),
-            ["a", "b"]
-        );
-    }
-
-    #[test]
-    fn a_list_of_issuers_that_breaks_off_is_told_by_the_next_one() {
-        let mut versions = Versions::default();
-        versions.begin();
-        versions.list(issuer("a"), version(1));
-        assert_eq!(list(&mut versions, &[("a", version(1))]), ["a"]);
-        versions.begin();
-        versions.list(issuer("a"), version(2));
-        assert_eq!(list(&mut versions, &[("a", version(2))]), ["a"]);
-    }
 }

@@ -1,7 +1,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
-    controller::cache::secrets::{Ended, Secrets, Transient, newer},
+    controller::cache::{
+        changes::Part,
+        secrets::{Ended, Secrets, Transient, newer},
+    },
     fixtures::at,
 };
 
@@ -19,6 +22,11 @@ fn name(name: &str) -> (String, String) {
     ("secops".to_owned(), name.to_owned())
 }
 
+/// The part of the cluster that is all of it.
+fn all() -> Part {
+    Part::default()
+}
+
 /// A store after a first list.
 fn listed(metas: &[ObjectMeta]) -> Secrets {
     let mut secrets = Secrets::default();
@@ -27,11 +35,11 @@ fn listed(metas: &[ObjectMeta]) -> Secrets {
 }
 
 fn relist(secrets: &mut Secrets, metas: &[ObjectMeta], now: i64) -> Vec<(String, String)> {
-    secrets.begin();
+    secrets.begin(&all());
     for meta in metas {
-        secrets.listed(meta);
+        secrets.listed(&all(), meta);
     }
-    let mut changed = secrets.finish(at(now));
+    let mut changed = secrets.finish(&all(), at(now));
     changed.sort();
     changed
 }
@@ -43,12 +51,10 @@ fn version(secrets: &Secrets, of: &str) -> Option<String> {
 #[test]
 fn nothing_is_known_before_the_first_list_is_complete() {
     let mut secrets = Secrets::default();
-    assert!(!secrets.is_listed());
-    secrets.begin();
-    secrets.listed(&meta("a", "1", "5"));
-    assert!(!secrets.is_listed() && secrets.get(&name("a")).is_none());
-    assert_eq!(secrets.finish(at(0)), [name("a")]);
-    assert!(secrets.is_listed());
+    secrets.begin(&all());
+    secrets.listed(&all(), &meta("a", "1", "5"));
+    assert!(secrets.get(&name("a")).is_none());
+    assert_eq!(secrets.finish(&all(), at(0)), [name("a")]);
     assert_eq!(
         secrets.get(&name("a")).unwrap().changed_at,
         None,
@@ -122,14 +128,14 @@ fn a_relist_tells_what_differs_and_keeps_what_does_not() {
 #[test]
 fn a_list_that_broke_off_changes_nothing() {
     let mut secrets = listed(&[meta("a", "1", "1")]);
-    secrets.begin();
+    secrets.begin(&all());
     assert_eq!(
         version(&secrets, "a").as_deref(),
         Some("1"),
         "the old list stands while a new one comes"
     );
     assert!(relist(&mut secrets, &[meta("a", "1", "1")], 1).is_empty());
-    assert!(secrets.finish(at(2)).is_empty(), "no list, no news");
+    assert!(secrets.finish(&all(), at(2)).is_empty(), "no list, no news");
     assert_eq!(version(&secrets, "a").as_deref(), Some("1"));
 }
 
@@ -152,12 +158,15 @@ fn versions_are_compared_as_numbers_and_else_the_later_news_wins() {
 #[test]
 fn a_list_that_is_older_than_an_own_write_does_not_undo_it() {
     let mut secrets = listed(&[meta("rotated", "1", "5")]);
-    secrets.begin();
-    secrets.listed(&meta("rotated", "1", "5"));
+    secrets.begin(&all());
+    secrets.listed(&all(), &meta("rotated", "1", "5"));
     // Rotated and created while the list was on its way: its snapshot is older than both.
     secrets.apply(&meta("rotated", "1", "8"), at(1));
     secrets.apply(&meta("created", "2", "9"), at(1));
-    assert!(secrets.finish(at(2)).is_empty(), "own writes are no news");
+    assert!(
+        secrets.finish(&all(), at(2)).is_empty(),
+        "own writes are no news"
+    );
     assert_eq!(version(&secrets, "rotated").as_deref(), Some("8"));
     assert_eq!(version(&secrets, "created").as_deref(), Some("9"));
     // The next list was begun after both.
@@ -171,10 +180,10 @@ fn a_list_that_is_older_than_an_own_write_does_not_undo_it() {
 #[test]
 fn a_list_that_is_newer_than_an_own_write_wins() {
     let mut secrets = listed(&[meta("a", "1", "5")]);
-    secrets.begin();
+    secrets.begin(&all());
     secrets.apply(&meta("a", "1", "8"), at(1));
-    secrets.listed(&meta("a", "1", "9"));
-    assert_eq!(secrets.finish(at(2)), [name("a")]);
+    secrets.listed(&all(), &meta("a", "1", "9"));
+    assert_eq!(secrets.finish(&all(), at(2)), [name("a")]);
     assert_eq!(version(&secrets, "a").as_deref(), Some("9"));
 }
 
@@ -319,10 +328,10 @@ fn a_late_answer_never_undoes_what_the_watch_has_shown() {
 #[test]
 fn a_write_that_a_list_lacks_is_in_doubt_until_it_is_read() {
     let mut secrets = listed(&[]);
-    secrets.begin();
+    secrets.begin(&all());
     let write = secrets.call_begins(&name("a"));
     secrets.write_ends(&name("a"), write, Some(&meta("a", "1", "8")), at(1));
-    secrets.finish(at(2));
+    secrets.finish(&all(), at(2));
     assert_eq!(
         version(&secrets, "a").as_deref(),
         Some("8"),
@@ -389,8 +398,6 @@ struct Server {
     history: Vec<(u64, u64, bool)>,
     /// How much of the history the watch has shown.
     shown: usize,
-    /// What a namespaced watch has shown last: its later lists come as differences to this.
-    part: There,
     /// The list that is being received: its content, and the length of the history when it was made.
     list: Option<(There, usize)>,
     writes: Vec<Sent>,
@@ -424,7 +431,7 @@ fn numbered((uid, version): (u64, u64)) -> ObjectMeta {
 }
 
 /// One step of the model.
-fn step(server: &mut Server, secrets: &mut Secrets, namespaced: bool, choice: u8, which: usize) {
+fn step(server: &mut Server, secrets: &mut Secrets, part: &Part, choice: u8, which: usize) {
     let a = name("a");
     let pick = |len: usize| which.checked_rem(len).unwrap_or_default();
     match choice {
@@ -434,7 +441,6 @@ fn step(server: &mut Server, secrets: &mut Secrets, namespaced: bool, choice: u8
         2 | 3 if server.list.is_none() => {
             if let Some((version, uid, deleted)) = server.history.get(server.shown).copied() {
                 server.shown += 1;
-                server.part = (!deleted).then_some((uid, version));
                 if deleted {
                     secrets.delete(&numbered((uid, version)));
                 } else {
@@ -488,29 +494,15 @@ fn step(server: &mut Server, secrets: &mut Secrets, namespaced: bool, choice: u8
         // The watch breaks and lists again; the list is made now and received later.
         10 if server.list.is_none() => {
             server.list = Some((server.secret, server.history.len()));
-            if !namespaced {
-                secrets.begin();
-            }
+            secrets.begin(part);
         }
         11 => {
             if let Some((there, length)) = server.list.take() {
                 server.shown = length;
-                let before = std::mem::replace(&mut server.part, there);
-                if !namespaced {
-                    if let Some(there) = there {
-                        secrets.listed(&numbered(there));
-                    }
-                    secrets.finish(at(1));
-                } else if before != there {
-                    // As `join.rs` does it.
-                    let same = before.map(|b| b.0) == there.map(|t| t.0);
-                    if let (Some(before), false) = (before, same) {
-                        secrets.delete(&numbered(before));
-                    }
-                    if let Some(there) = there {
-                        secrets.apply(&numbered(there), at(1));
-                    }
+                if let Some(there) = there {
+                    secrets.listed(part, &numbered(there));
                 }
+                secrets.finish(part, at(1));
             }
         }
         _ => {}
@@ -519,18 +511,18 @@ fn step(server: &mut Server, secrets: &mut Secrets, namespaced: bool, choice: u8
 
 /// Everything that is on its way arrives, each doubt is settled, and a write that the watch has not shown is read, as
 /// [`crate::controller::cache::doubts`] does it.
-fn settle(server: &mut Server, secrets: &mut Secrets, namespaced: bool) {
+fn settle(server: &mut Server, secrets: &mut Secrets, part: &Part) {
     let a = name("a");
     for choice in [11, 8, 9, 6] {
         for _ in 0..64 {
-            step(server, secrets, namespaced, choice, 0);
+            step(server, secrets, part, choice, 0);
         }
     }
     for (number, _) in std::mem::take(&mut server.reads) {
         secrets.read_given_up(&a, number);
     }
     while server.shown < server.history.len() {
-        step(server, secrets, namespaced, 2, 0);
+        step(server, secrets, part, 2, 0);
     }
     while !secrets.take_doubtful().is_empty() {
         let read = secrets.call_begins(&a);
@@ -539,43 +531,65 @@ fn settle(server: &mut Server, secrets: &mut Secrets, namespaced: bool) {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::test_runner::Config::with_cases(4_000))]
+    #![proptest_config(proptest::test_runner::Config::with_cases(8_000))]
 
     /// Whatever the order in which writes, answers, events, lists and reads come: once all is quiet the cache is what
-    /// the server has.
+    /// the server has. For a watch of everything and for one of a namespace.
     #[test]
     fn at_rest_the_cache_is_what_the_server_has(
         steps in proptest::collection::vec((0_u8..12, 0_usize..8), 0..60),
+        namespaced in proptest::bool::ANY,
     ) {
-        let (mut server, mut secrets) = (Server::default(), listed(&[]));
+        let part = if namespaced { Part::from("secops") } else { all() };
+        let (mut server, mut secrets) = (Server::default(), Secrets::default());
+        secrets.begin(&part);
+        secrets.finish(&part, at(0));
         for (choice, which) in steps {
-            step(&mut server, &mut secrets, false, choice, which);
+            step(&mut server, &mut secrets, &part, choice, which);
         }
-        settle(&mut server, &mut secrets, false);
+        settle(&mut server, &mut secrets, &part);
         let expected = server.secret.map(|(_, version)| version.to_string());
         proptest::prop_assert_eq!(version(&secrets, "a"), expected);
         proptest::prop_assert_eq!(secrets.transient(), Transient::default());
     }
+}
 
-    /// The same for a watch of single namespaces. Its later lists do not name what its watch never showed; an own write
-    /// that is still not shown then is read.
-    #[test]
-    fn at_rest_the_cache_of_single_namespaces_is_what_the_server_has(
-        steps in proptest::collection::vec((0_u8..12, 0_usize..8), 0..60),
-    ) {
-        let (mut server, mut secrets) = (Server::default(), listed(&[]));
-        for (choice, which) in steps {
-            step(&mut server, &mut secrets, true, choice, which);
-        }
-        settle(&mut server, &mut secrets, true);
-        let unseen = version(&secrets, "a")
-            != server.part.map(|(_, version)| version.to_string());
-        if unseen {
-            let read = secrets.call_begins(&name("a"));
-            let there = server.secret.map(numbered);
-            secrets.read_ends(&name("a"), read, there.as_ref(), at(3));
-        }
-        let expected = server.secret.map(|(_, version)| version.to_string());
-        proptest::prop_assert_eq!(version(&secrets, "a"), expected);
+#[test]
+fn a_list_of_one_namespace_says_nothing_of_another_one() {
+    let of = |namespace: &str, version: &str| ObjectMeta {
+        namespace: Some(namespace.to_owned()),
+        ..meta("a", "1", version)
+    };
+    let parts = ["b", "c"].map(Part::from);
+    let mut secrets = Secrets::default();
+    for part in &parts {
+        secrets.begin(part);
     }
+    secrets.listed(&parts[0], &of("b", "1"));
+    assert_eq!(
+        secrets.finish(&parts[0], at(0)),
+        [("b".to_owned(), "a".to_owned())]
+    );
+    // The other one is still being received: an own write of the first is not in doubt by it.
+    secrets.apply(&of("b", "3"), at(1));
+    secrets.listed(&parts[1], &of("c", "2"));
+    assert_eq!(
+        secrets.finish(&parts[1], at(2)),
+        [("c".to_owned(), "a".to_owned())]
+    );
+    assert!(secrets.take_doubtful().is_empty());
+    let version = |secrets: &Secrets, namespace: &str| {
+        let seen = secrets.get(&(namespace.to_owned(), "a".to_owned()));
+        seen.map(|s| (s.facts.version.clone(), s.changed_at))
+    };
+    assert_eq!(version(&secrets, "b"), Some(("3".to_owned(), Some(at(1)))));
+    assert_eq!(version(&secrets, "c"), Some(("2".to_owned(), None)));
+    secrets.begin(&parts[0]);
+    assert_eq!(
+        secrets.finish(&parts[0], at(3)),
+        [("b".to_owned(), "a".to_owned())]
+    );
+    assert_eq!(version(&secrets, "b"), None);
+    assert!(version(&secrets, "c").is_some());
+    assert_eq!(secrets.transient(), Transient::default());
 }

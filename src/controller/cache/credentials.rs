@@ -1,85 +1,40 @@
-//! A list of what is known already, as its changes. kube's store keeps a new list beside the old one until it is
-//! complete, which for ten thousand objects is tens of megabytes; and everything in it would be looked at again.
+//! What is known of credentials: the store of packed ones says what a list changes. kube's store keeps a new list beside the
+//! old one until it is complete, which for ten thousand objects is tens of megabytes; and everything in it would be
+//! reconciled again.
 
-use std::collections::HashSet;
-
-use futures::{Stream, StreamExt, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Resource,
-    runtime::{
-        reflector::{ObjectRef, Store},
-        watcher::Event,
-    },
+    runtime::{reflector::Store, watcher::Event},
 };
 
-use super::{packed::PackedCredential, readable::Readable};
+use super::{
+    changes::{Known, covers},
+    packed::PackedCredential,
+    readable::Readable,
+};
 use crate::api::ApiCredential;
 use crate::controller::requeue::{key_of, reference};
 
-/// Passes a first list on, and of later ones what differs from the store: what has changed as `Apply`, what is not listed
-/// any more as `Delete` of no more than its name. An object that cannot be used is listed like any other. The store
-/// must be filled from the outcome, one event at a time.
-pub(in crate::controller) fn as_changes<S>(
-    events: S,
-    store: Store<PackedCredential>,
-) -> impl Stream<Item = Event<Readable<ApiCredential>>> + Send
-where
-    S: Stream<Item = Event<Readable<ApiCredential>>> + Send + 'static,
-{
-    let mut changes = Changes {
-        store,
-        first: true,
-        listed: None,
-    };
-    events.flat_map(move |event| stream::iter(changes.of(event)))
-}
-
-struct Changes {
-    store: Store<PackedCredential>,
-    /// No list has been complete yet.
-    first: bool,
-    /// What the list that is being received has named.
-    listed: Option<HashSet<ObjectRef<PackedCredential>>>,
-}
-
-impl Changes {
-    fn of(&mut self, event: Event<Readable<ApiCredential>>) -> Vec<Event<Readable<ApiCredential>>> {
-        if self.first {
-            self.first = !matches!(event, Event::InitDone);
-            return vec![event];
+impl Known<Readable<ApiCredential>> for Store<PackedCredential> {
+    /// An object that cannot be used is listed like any other. One that was recreated under its name was deleted before.
+    fn news(&self, object: Readable<ApiCredential>) -> Vec<Event<Readable<ApiCredential>>> {
+        let meta = object.meta();
+        match self.get(&reference(&key_of(&object))) {
+            Some(old) if meta.uid.as_deref() != Some(&*old.uid) => {
+                let gone = Readable::not_listed(&old.identity());
+                vec![Event::Delete(gone), Event::Apply(object)]
+            }
+            Some(old) if meta.resource_version.as_deref() == Some(&*old.version) => Vec::new(),
+            _ => vec![Event::Apply(object)],
         }
-        match event {
-            Event::Init => {
-                self.listed = Some(HashSet::new());
-                Vec::new()
-            }
-            Event::InitApply(object) => {
-                let name = reference(&key_of(&object));
-                let known = self.store.get(&name);
-                if let Some(listed) = &mut self.listed {
-                    listed.insert(name);
-                }
-                match known {
-                    Some(old) if object.meta().uid.as_deref() != Some(&*old.uid) => {
-                        vec![Event::Delete(old.as_gone()), Event::Apply(object)]
-                    }
-                    Some(old)
-                        if object.meta().resource_version.as_deref() == Some(&*old.version) =>
-                    {
-                        Vec::new()
-                    }
-                    _ => vec![Event::Apply(object)],
-                }
-            }
-            Event::InitDone => {
-                let listed = self.listed.take().unwrap_or_default();
-                let all = self.store.state().into_iter();
-                all.filter(|kept| !listed.contains(&ObjectRef::from_obj(kept.as_ref())))
-                    .map(|kept| Event::Delete(kept.as_gone()))
-                    .collect()
-            }
-            change => vec![change],
-        }
+    }
+
+    fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta> {
+        let all = self.state().into_iter();
+        all.filter(|c| covers(part, c.meta().namespace.as_deref()) && !listed(c.meta()))
+            .map(|c| c.identity())
+            .collect()
     }
 }
 
@@ -89,7 +44,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::cache::packed::packed_event;
+    use crate::controller::cache::{
+        changes::{Changes, Part},
+        packed::packed_event,
+    };
 
     fn object(name: &str, uid: &str, version: &str) -> Readable<ApiCredential> {
         with_spec(
@@ -113,24 +71,25 @@ mod tests {
     }
 
     struct World {
-        changes: Changes,
+        changes: Changes<Readable<ApiCredential>, Store<PackedCredential>>,
+        store: Store<PackedCredential>,
         writer: Writer<PackedCredential>,
     }
 
     impl World {
         fn new() -> Self {
             let (store, writer) = kube::runtime::reflector::store();
-            let changes = Changes {
+            let changes = Changes::new(&[Part::default()], store.clone());
+            Self {
+                changes,
                 store,
-                first: true,
-                listed: None,
-            };
-            Self { changes, writer }
+                writer,
+            }
         }
 
         fn on(&mut self, event: Event<Readable<ApiCredential>>) -> Vec<String> {
             let mut told = Vec::new();
-            for event in self.changes.of(event) {
+            for event in self.changes.on(&Part::default(), event).changes {
                 self.writer.apply_watcher_event(&packed_event(&event));
                 told.push(match &event {
                     Event::Init => "init".to_owned(),
@@ -153,7 +112,7 @@ mod tests {
         }
 
         fn names(&self) -> Vec<String> {
-            let state = self.changes.store.state();
+            let state = self.store.state();
             let mut names: Vec<String> = state.iter().map(|o| o.name_any()).collect();
             names.sort();
             names
@@ -196,14 +155,7 @@ mod tests {
         world.list(&[("a", "1", "1"), ("b", "2", "2")]);
         // It becomes so in the watch, is so in a list, and was so from the start.
         assert_eq!(world.on(Event::Apply(unusable("a", "1", "3"))), ["apply a"]);
-        assert!(
-            world
-                .changes
-                .store
-                .state()
-                .iter()
-                .any(|kept| kept.flaw().is_some())
-        );
+        assert!(world.store.state().iter().any(|kept| kept.flaw().is_some()));
         for object in [unusable("a", "1", "3"), unusable("a", "1", "4")] {
             let changed = object.meta().resource_version.as_deref() == Some("4");
             world.on(Event::Init);

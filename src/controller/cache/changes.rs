@@ -1,0 +1,558 @@
+//! Lists as changes: of one watch of the cluster, or of one watch of each namespace.
+//!
+//! The first list comes as a list. Whatever is listed later comes as single changes: what the cache has already at this
+//! version is no change, and what a list does not name is deleted. The list of one namespace says nothing of another one.
+//! Only names are held, and only while a list is being received: the cache itself says what is known. Pure but for
+//! [`changes`].
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    task::Poll,
+};
+
+use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, api::PartialObjectMeta, core::PartialObjectMetaExt, runtime::watcher::Event};
+
+use super::readable::{Readable, identity};
+
+/// A list or watch failed, and is tried again. It is reported already.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::controller) struct Failed;
+
+/// What one watch covers: a namespace, or everything if it is empty.
+pub(in crate::controller) type Part = Arc<str>;
+
+/// All watches of one kind.
+pub(in crate::controller) struct Watch<T> {
+    pub(in crate::controller) parts: Vec<Part>,
+    pub(in crate::controller) events: BoxStream<'static, (Part, Result<Event<T>, Failed>)>,
+}
+
+/// Which object it is.
+type Name = (Box<str>, Box<str>);
+
+fn name(meta: &ObjectMeta) -> Name {
+    let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+    (text(&meta.namespace), text(&meta.name))
+}
+
+/// An object of which nothing but its name may be known.
+pub(in crate::controller) trait Named: Resource {
+    /// As a list shows that it is deleted.
+    fn not_listed(meta: &ObjectMeta) -> Self;
+}
+
+impl<K: Resource<DynamicType = ()>> Named for Readable<K> {
+    fn not_listed(meta: &ObjectMeta) -> Self {
+        Self::not_listed(meta)
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Named for PartialObjectMeta<K> {
+    fn not_listed(meta: &ObjectMeta) -> Self {
+        identity(meta).into_response_partial()
+    }
+}
+
+/// What the cache has. It must be filled from the changes, one at a time.
+pub(in crate::controller) trait Known<T> {
+    /// The changes that an object of a later list is. Whoever takes them compares, unless this is cheaper.
+    fn news(&self, object: T) -> Vec<Event<T>> {
+        vec![Event::Apply(object)]
+    }
+
+    /// Objects of a part, by namespace and name at least, for which `listed` is false.
+    fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta>;
+}
+
+/// Does a part cover this namespace?
+pub(in crate::controller) fn covers(part: &str, namespace: Option<&str>) -> bool {
+    part.is_empty() || namespace == Some(part)
+}
+
+/// The parts whose first list is still awaited. One that fails keeps the others waiting no longer.
+#[derive(Debug)]
+pub(in crate::controller) struct FirstLists {
+    awaited: BTreeSet<Part>,
+    complete: bool,
+}
+
+impl FirstLists {
+    pub(in crate::controller) fn of(parts: &[Part]) -> Self {
+        Self {
+            awaited: parts.iter().cloned().collect(),
+            complete: false,
+        }
+    }
+
+    /// A part has had its list, or cannot be listed. Says whether all are through by this.
+    pub(in crate::controller) fn settle(&mut self, part: &str) -> bool {
+        self.awaited.remove(part);
+        let now = self.awaited.is_empty() && !self.complete;
+        self.complete |= now;
+        now
+    }
+}
+
+/// What comes of an event.
+pub(super) struct Told<T> {
+    pub(super) changes: Vec<Event<T>>,
+    /// The part, if this was its first list.
+    synced: Option<Part>,
+}
+
+impl<T> From<Vec<Event<T>>> for Told<T> {
+    fn from(changes: Vec<Event<T>>) -> Self {
+        Self {
+            changes,
+            synced: None,
+        }
+    }
+}
+
+pub(super) struct Changes<T, N> {
+    known: N,
+    first: FirstLists,
+    /// `Init` was passed on.
+    begun: bool,
+    /// What the lists that are being received have named.
+    receiving: HashMap<Part, HashSet<Name>>,
+    /// Parts that have had a list.
+    synced: HashSet<Part>,
+    /// What is there of several parts before all of them are listed.
+    there: HashMap<Part, HashSet<Name>>,
+    /// What was listed before that, and is deleted since.
+    deleted: HashMap<Name, T>,
+    /// Parts whose first list failed, with what the next try has named: others do not wait for them any more, and may not see
+    /// half of them.
+    held: HashMap<Part, Vec<T>>,
+}
+
+impl<T: Named, N: Known<T>> Changes<T, N> {
+    pub(super) fn new(parts: &[Part], known: N) -> Self {
+        Self {
+            known,
+            first: FirstLists::of(parts),
+            begun: false,
+            receiving: HashMap::new(),
+            synced: HashSet::new(),
+            there: HashMap::new(),
+            deleted: HashMap::new(),
+            held: HashMap::new(),
+        }
+    }
+
+    pub(super) fn on(&mut self, part: &Part, event: Event<T>) -> Told<T> {
+        let done = matches!(event, Event::InitDone);
+        let changes = match (self.first.complete, part.is_empty()) {
+            _ if self.held.contains_key(part) => self.hold(part, event),
+            // One watch of everything: a list that broke off begins again as a first one.
+            (false, true) => {
+                if done {
+                    self.first.settle(part);
+                }
+                vec![event]
+            }
+            (false, false) => self.before(part, event),
+            (true, _) => self.after(part, event),
+        };
+        let synced = done && self.synced.insert(Part::clone(part));
+        Told {
+            changes,
+            synced: synced.then(|| Part::clone(part)),
+        }
+    }
+
+    /// A watch broke.
+    fn failed(&mut self, part: &Part) -> Told<T> {
+        let mut changes = Vec::new();
+        if !part.is_empty() && !self.synced.contains(part) {
+            for name in self.receiving.remove(part).into_iter().flatten() {
+                self.delete(name);
+            }
+            self.held.insert(Part::clone(part), Vec::new());
+            self.settle(part, &mut changes);
+        }
+        changes.into()
+    }
+
+    /// An event of a part that has had no list and failed: its first list comes when it is complete.
+    fn hold(&mut self, part: &Part, event: Event<T>) -> Vec<Event<T>> {
+        let Some(held) = self.held.get_mut(part) else {
+            return Vec::new();
+        };
+        match event {
+            Event::Init => held.clear(),
+            Event::InitApply(object) => held.push(object),
+            Event::InitDone => {
+                let held = self.held.remove(part).unwrap_or_default();
+                if self.first.complete {
+                    return held.into_iter().map(Event::Apply).collect();
+                }
+                let first = [Event::Init].into_iter();
+                let objects = held.into_iter().map(Event::InitApply);
+                let list = first.chain(objects).chain([Event::InitDone]);
+                return list.flat_map(|event| self.before(part, event)).collect();
+            }
+            // A watch begins with a list.
+            Event::Apply(_) | Event::Delete(_) => {}
+        }
+        Vec::new()
+    }
+
+    /// What was listed is gone before the first list is complete.
+    fn delete(&mut self, name: Name) {
+        let meta = ObjectMeta {
+            namespace: Some(name.0.to_string()),
+            name: Some(name.1.to_string()),
+            ..ObjectMeta::default()
+        };
+        self.deleted.insert(name, T::not_listed(&meta));
+    }
+
+    /// An event of a part, while another one is not listed yet: all of it becomes a part of the first list.
+    fn before(&mut self, part: &Part, event: Event<T>) -> Vec<Event<T>> {
+        let mut changes = Vec::new();
+        if !self.begun {
+            self.begun = true;
+            changes.push(Event::Init);
+        }
+        match event {
+            Event::Init => {
+                self.receiving.insert(Part::clone(part), HashSet::new());
+            }
+            Event::InitApply(object) => {
+                let name = name(object.meta());
+                self.deleted.remove(&name);
+                if let Some(listed) = self.receiving.get_mut(part) {
+                    listed.insert(name);
+                }
+                changes.push(Event::InitApply(object));
+            }
+            Event::InitDone => {
+                let listed = self.receiving.remove(part).unwrap_or_default();
+                let before = self.there.remove(part).unwrap_or_default();
+                for name in before.into_iter().filter(|name| !listed.contains(name)) {
+                    self.delete(name);
+                }
+                self.there.insert(Part::clone(part), listed);
+                self.settle(part, &mut changes);
+            }
+            Event::Apply(object) => {
+                let name = name(object.meta());
+                self.deleted.remove(&name);
+                self.there
+                    .entry(Part::clone(part))
+                    .or_default()
+                    .insert(name);
+                changes.push(Event::InitApply(object));
+            }
+            Event::Delete(object) => {
+                let name = name(object.meta());
+                self.there
+                    .entry(Part::clone(part))
+                    .or_default()
+                    .remove(&name);
+                self.deleted.insert(name, object);
+            }
+        }
+        changes
+    }
+
+    /// Ends the first list if no other part is awaited.
+    fn settle(&mut self, part: &Part, changes: &mut Vec<Event<T>>) {
+        if self.first.settle(part) {
+            if !self.begun {
+                changes.push(Event::Init);
+            }
+            changes.push(Event::InitDone);
+            let deleted = self.deleted.drain();
+            changes.extend(deleted.map(|(_, object)| Event::Delete(object)));
+            // The cache says it from now on.
+            self.there = HashMap::new();
+            self.deleted = HashMap::new();
+        }
+    }
+
+    /// An event of a part, after the first list.
+    fn after(&mut self, part: &Part, event: Event<T>) -> Vec<Event<T>> {
+        match event {
+            Event::Init => {
+                self.receiving.insert(Part::clone(part), HashSet::new());
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                if let Some(listed) = self.receiving.get_mut(part) {
+                    listed.insert(name(object.meta()));
+                }
+                self.known.news(object)
+            }
+            Event::InitDone => {
+                let Some(listed) = self.receiving.remove(part) else {
+                    return Vec::new();
+                };
+                let is_listed = |meta: &ObjectMeta| listed.contains(&name(meta));
+                let missing = self.known.missing(part, &is_listed);
+                let deletion = |meta: &ObjectMeta| Event::Delete(T::not_listed(meta));
+                missing.iter().map(deletion).collect()
+            }
+            change => vec![change],
+        }
+    }
+}
+
+/// The changes of a kind. `synced` is told each part that has had its first list, once the taker of the changes asks for more
+/// than what was in it.
+pub(in crate::controller) fn changes<T, N>(
+    watch: Watch<T>,
+    known: N,
+    synced: impl Fn(&str) + Send + Sync + 'static,
+) -> impl Stream<Item = Event<T>> + Send
+where
+    T: Named + Send + 'static,
+    N: Known<T> + Send + 'static,
+{
+    let mut changes = Changes::new(&watch.parts, known);
+    let synced = Arc::new(synced);
+    watch.events.flat_map(move |(part, event)| {
+        let told = match event {
+            Ok(event) => changes.on(&part, event),
+            Err(Failed) => changes.failed(&part),
+        };
+        let synced = Arc::clone(&synced);
+        let afterwards = stream::poll_fn(move |_| {
+            if let Some(part) = &told.synced {
+                synced(part);
+            }
+            Poll::Ready(None)
+        });
+        stream::iter(told.changes).chain(afterwards)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::locks::lock;
+
+    type Object = PartialObjectMeta<ConfigMap>;
+
+    /// A cache that is filled from the changes.
+    #[derive(Clone, Default)]
+    struct Cache(Arc<Mutex<HashMap<Name, ObjectMeta>>>);
+
+    impl Known<Object> for Cache {
+        fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta> {
+            let all = lock(&self.0);
+            let all = all
+                .values()
+                .filter(|m| covers(part, m.namespace.as_deref()));
+            all.filter(|meta| !listed(meta)).cloned().collect()
+        }
+    }
+
+    struct World {
+        changes: Changes<Object, Cache>,
+        cache: Cache,
+        buffer: HashMap<Name, ObjectMeta>,
+        synced: Vec<String>,
+    }
+
+    fn object(namespace: &str, name: &str) -> Object {
+        let meta = json!({ "namespace": namespace, "name": name, "uid": name });
+        serde_json::from_value(json!({ "metadata": meta })).unwrap()
+    }
+
+    impl World {
+        fn of(parts: &[&str]) -> Self {
+            let cache = Cache::default();
+            let parts: Vec<Part> = parts.iter().map(|part| Part::from(*part)).collect();
+            Self {
+                changes: Changes::new(&parts, cache.clone()),
+                cache,
+                buffer: HashMap::new(),
+                synced: Vec::new(),
+            }
+        }
+
+        /// Fills the cache as kube's store is filled, and says what came.
+        fn take(&mut self, told: Told<Object>) -> Vec<String> {
+            let mut words = Vec::new();
+            for event in told.changes {
+                let word = |word: &str, o: &Object| {
+                    let (namespace, name) = name(&o.metadata);
+                    format!("{word} {namespace}/{name}")
+                };
+                let mut cache = lock(&self.cache.0);
+                words.push(match event {
+                    Event::Init => {
+                        self.buffer.clear();
+                        "init".to_owned()
+                    }
+                    Event::InitApply(o) => {
+                        self.buffer.insert(name(&o.metadata), o.metadata.clone());
+                        word("has", &o)
+                    }
+                    Event::InitDone => {
+                        *cache = std::mem::take(&mut self.buffer);
+                        "done".to_owned()
+                    }
+                    Event::Apply(o) => {
+                        cache.insert(name(&o.metadata), o.metadata.clone());
+                        word("apply", &o)
+                    }
+                    Event::Delete(o) => {
+                        cache.remove(&name(&o.metadata));
+                        word("delete", &o)
+                    }
+                });
+            }
+            self.synced.extend(told.synced.map(|part| part.to_string()));
+            words
+        }
+
+        fn on(&mut self, part: &str, event: Event<Object>) -> Vec<String> {
+            let told = self.changes.on(&Part::from(part), event);
+            self.take(told)
+        }
+
+        fn failed(&mut self, part: &str) -> Vec<String> {
+            let told = self.changes.failed(&Part::from(part));
+            self.take(told)
+        }
+
+        fn begin(&mut self, part: &str, objects: &[(&str, &str)]) -> Vec<String> {
+            let mut told = self.on(part, Event::Init);
+            for (namespace, name) in objects {
+                told.extend(self.on(part, Event::InitApply(object(namespace, name))));
+            }
+            told
+        }
+
+        fn list(&mut self, part: &str, objects: &[(&str, &str)]) -> Vec<String> {
+            let mut told = self.begin(part, objects);
+            told.extend(self.on(part, Event::InitDone));
+            told
+        }
+
+        fn names(&self) -> Vec<String> {
+            let all = lock(&self.cache.0);
+            let mut names: Vec<String> = all.keys().map(|(n, o)| format!("{n}/{o}")).collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn the_first_list_is_complete_once_all_namespaces_have_theirs() {
+        let mut world = World::of(&["a", "b"]);
+        assert_eq!(
+            world.list("a", &[("a", "x"), ("a", "y")]),
+            ["init", "has a/x", "has a/y"]
+        );
+        assert_eq!(world.synced, ["a"]);
+        // Meanwhile one is made, one deleted, and one of them again made.
+        assert_eq!(world.on("a", Event::Apply(object("a", "z"))), ["has a/z"]);
+        assert!(world.on("a", Event::Delete(object("a", "x"))).is_empty());
+        assert!(world.on("a", Event::Delete(object("a", "y"))).is_empty());
+        assert_eq!(world.on("a", Event::Apply(object("a", "y"))), ["has a/y"]);
+        assert_eq!(
+            world.list("b", &[("b", "x")]),
+            ["has b/x", "done", "delete a/x"]
+        );
+        assert_eq!(world.synced, ["a", "b"]);
+        assert_eq!(world.names(), ["a/y", "a/z", "b/x"]);
+    }
+
+    #[test]
+    fn a_namespace_that_lists_again_before_the_first_list_is_complete_loses_what_is_gone() {
+        let mut world = World::of(&["a", "b"]);
+        world.list("a", &[("a", "x"), ("a", "y")]);
+        // Its watch breaks: it was listed, and keeps nobody waiting.
+        assert!(world.failed("a").is_empty());
+        world.list("a", &[("a", "y")]);
+        assert_eq!(world.list("b", &[]), ["done", "delete a/x"]);
+        assert_eq!(world.names(), ["a/y"]);
+    }
+
+    #[test]
+    fn a_later_list_comes_as_its_changes_and_touches_no_other_namespace() {
+        for parts in [&["a", "b"][..], &[""]] {
+            let part = |n: &'static str| if parts.len() > 1 { n } else { "" };
+            let mut world = World::of(parts);
+            let first = [("a", "x"), ("a", "y")];
+            if parts.len() > 1 {
+                world.list("a", &first);
+                world.list("b", &[("b", "x")]);
+                assert_eq!(world.list("b", &[]), ["delete b/x"]);
+            } else {
+                world.list("", &first);
+            }
+            let mut told = world.list(part("a"), &[("a", "y"), ("a", "new")]);
+            told.sort();
+            assert_eq!(told, ["apply a/new", "apply a/y", "delete a/x"]);
+            assert_eq!(world.names(), ["a/new", "a/y"]);
+            let deleted = Event::Delete(object("a", "y"));
+            assert_eq!(world.on(part("a"), deleted), ["delete a/y"]);
+            assert_eq!(world.names(), ["a/new"]);
+        }
+    }
+
+    #[test]
+    fn a_list_that_breaks_off_is_begun_again() {
+        let mut world = World::of(&[""]);
+        assert_eq!(world.begin("", &[("a", "x")]), ["init", "has a/x"]);
+        assert!(world.failed("").is_empty());
+        assert_eq!(world.list("", &[("a", "y")]), ["init", "has a/y", "done"]);
+        assert_eq!(world.names(), ["a/y"]);
+        // A later one as well: what the broken one named counts for nothing.
+        world.begin("", &[("a", "y")]);
+        assert_eq!(world.list("", &[]), ["delete a/y"]);
+    }
+
+    #[test]
+    fn a_namespace_that_cannot_be_listed_keeps_nobody_waiting_and_joins_later_as_a_whole() {
+        let mut world = World::of(&["a", "b"]);
+        assert_eq!(world.begin("b", &[("b", "y")]), ["init", "has b/y"]);
+        world.list("a", &[("a", "x")]);
+        // What it has named so far may be half of it.
+        assert_eq!(world.failed("b"), ["done", "delete b/y"]);
+        assert_eq!(world.names(), ["a/x"]);
+        assert!(world.failed("b").is_empty());
+        assert!(world.begin("b", &[("b", "y")]).is_empty());
+        assert!(world.failed("b").is_empty());
+        assert!(world.begin("b", &[("b", "y"), ("b", "z")]).is_empty());
+        assert_eq!(world.synced, ["a"]);
+        assert_eq!(world.on("b", Event::InitDone), ["apply b/y", "apply b/z"]);
+        assert_eq!(world.synced, ["a", "b"]);
+        // One that worked before is not forgotten when its watch breaks.
+        assert!(world.failed("a").is_empty());
+        assert_eq!(world.names(), ["a/x", "b/y", "b/z"]);
+        assert_eq!(world.list("b", &[("b", "z")]), ["apply b/z", "delete b/y"]);
+    }
+
+    #[test]
+    fn one_that_failed_may_be_listed_before_the_others() {
+        let mut world = World::of(&["a", "b"]);
+        assert!(world.failed("b").is_empty());
+        let told = world.list("b", &[("b", "y")]);
+        assert_eq!(told, ["init", "has b/y"]);
+        assert_eq!(world.list("a", &[]), ["done"]);
+        assert_eq!(world.names(), ["b/y"]);
+    }
+
+    #[test]
+    fn if_no_namespace_can_be_listed_the_first_list_is_empty() {
+        let mut world = World::of(&["a", "b"]);
+        assert!(world.failed("b").is_empty());
+        assert_eq!(world.failed("a"), ["init", "done"]);
+        assert!(world.synced.is_empty());
+    }
+}

@@ -1,0 +1,283 @@
+//! The watches of issuers.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Resource,
+    runtime::{
+        reflector::{self, Lookup, ObjectRef, store::Writer},
+        watcher::Event,
+    },
+};
+
+use super::{
+    changes::{Known, Watch, covers},
+    index::IssuerName,
+    readable::{Flaw, Readable, identity},
+    streams::settled,
+};
+use crate::api::IssuerKind;
+use crate::controller::{context::Context, locks::lock, requeue::key_of};
+
+/// What shows a change of an issuer.
+#[derive(Clone, Debug, PartialEq)]
+struct IssuerVersion {
+    uid: Option<String>,
+    generation: Option<i64>,
+    /// Why it cannot be used.
+    flaw: Option<Flaw>,
+    /// Names of annotations that look like apicred's: of an issuer no others are held.
+    annotations: Vec<String>,
+}
+
+/// The versions of the issuers that are known, to find out what a list changes.
+#[derive(Default)]
+struct Versions {
+    known: HashMap<IssuerName, IssuerVersion>,
+    listed: HashMap<IssuerName, IssuerVersion>,
+}
+
+impl Versions {
+    /// A list begins. One that broke off before has changed nothing.
+    fn begin(&mut self) {
+        self.listed.clear();
+    }
+
+    fn list(&mut self, issuer: IssuerName, version: IssuerVersion) {
+        self.listed.insert(issuer, version);
+    }
+
+    /// The list is complete. Returns the issuers that are new, changed or gone.
+    fn end(&mut self) -> Vec<IssuerName> {
+        let old = std::mem::replace(&mut self.known, std::mem::take(&mut self.listed));
+        let gone = old.keys().filter(|k| !self.known.contains_key(*k));
+        let changed = self.known.iter().filter(|(k, v)| old.get(*k) != Some(*v));
+        gone.chain(changed.map(|(k, _)| k)).cloned().collect()
+    }
+
+    /// The watch has shown an issuer. Says whether it changed.
+    fn put(&mut self, issuer: IssuerName, version: IssuerVersion) -> bool {
+        self.known.insert(issuer, version.clone()) != Some(version)
+    }
+
+    fn remove(&mut self, issuer: &IssuerName) {
+        self.known.remove(issuer);
+    }
+}
+
+/// Issuers of one kind: fills the store, triggers the credentials of those whose spec changed, and hands these to
+/// `changed`. A list is compared with what was known: what did not change triggers nobody.
+///
+/// An issuer that cannot be used is taken out of the store and noted as such, so that nobody is served by rules that were
+/// replaced.
+pub(in crate::controller) async fn issuers<K>(
+    context: Arc<Context>,
+    mut writer: Writer<K>,
+    watch: Watch<Readable<K>>,
+    (name, kind): (&'static str, IssuerKind),
+    changed: tokio::sync::mpsc::UnboundedSender<IssuerName>,
+) where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let known = Issuers {
+        context: Arc::clone(&context),
+        store: writer.as_reader(),
+        kind,
+    };
+    let stream = settled(&context, name, watch, known);
+    let mut stream = std::pin::pin!(stream);
+    let mut versions = Versions::default();
+    let mut unusable = HashMap::new();
+    let issuer = |object: &Readable<K>| {
+        let key = key_of(object);
+        (kind, key.namespace, key.name)
+    };
+    while let Some(event) = stream.next().await {
+        let mut news = Vec::new();
+        match event {
+            Event::Init => {
+                versions.begin();
+                unusable = HashMap::new();
+                writer.apply_watcher_event(&Event::Init);
+            }
+            Event::InitApply(object) => {
+                let of = issuer(&object);
+                versions.list(of.clone(), version(&object));
+                match object.0 {
+                    Ok(object) => {
+                        writer.apply_watcher_event(&Event::InitApply(object));
+                        unusable.remove(&of);
+                    }
+                    Err(flawed) => {
+                        unusable.insert(of, flawed);
+                    }
+                }
+            }
+            Event::InitDone => {
+                // The store changes in between, so that no issuer is missing from both.
+                let listed: HashSet<IssuerName> = unusable.keys().cloned().collect();
+                lock(&context.unusable).extend(unusable.drain());
+                writer.apply_watcher_event(&Event::InitDone);
+                let known = |issuer: &IssuerName| issuer.0 != kind || listed.contains(issuer);
+                lock(&context.unusable).retain(|issuer, _| known(issuer));
+                context.health.listed(name);
+                news = versions.end();
+            }
+            Event::Apply(object) => {
+                let (of, version) = (issuer(&object), version(&object));
+                if versions.put(of.clone(), version) {
+                    news.push(of.clone());
+                }
+                match object.0 {
+                    Ok(object) => {
+                        writer.apply_watcher_event(&Event::Apply(object));
+                        lock(&context.unusable).remove(&of);
+                    }
+                    Err(flawed) => {
+                        lock(&context.unusable).insert(of.clone(), flawed);
+                        remove(&mut writer, kind, &of);
+                    }
+                }
+            }
+            Event::Delete(object) => {
+                let of = issuer(&object);
+                versions.remove(&of);
+                lock(&context.unusable).remove(&of);
+                remove(&mut writer, kind, &of);
+                news.push(of);
+            }
+        }
+        for issuer in news {
+            if !versions.known.contains_key(&issuer) {
+                context.limiter.forget_issuer(&issuer);
+            }
+            lock(&context.index)
+                .of_issuer(&issuer)
+                .iter()
+                .for_each(|key| context.triggers.send(key));
+            let _ = changed.send(issuer);
+        }
+    }
+}
+
+/// The issuers that are known, usable or not.
+struct Issuers<K: Lookup<DynamicType = ()> + Clone + 'static> {
+    context: Arc<Context>,
+    store: reflector::Store<K>,
+    kind: IssuerKind,
+}
+
+impl<K> Known<Readable<K>> for Issuers<K>
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,
+{
+    fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta> {
+        let gone = |meta: &ObjectMeta| covers(part, meta.namespace.as_deref()) && !listed(meta);
+        let usable = self.store.state();
+        let usable = usable.iter().map(|i| identity(i.meta()));
+        let unusable = lock(&self.context.unusable);
+        let unusable = unusable.iter().filter(|((kind, ..), _)| *kind == self.kind);
+        let unusable = unusable.map(|(_, unusable)| identity(&unusable.metadata));
+        usable.chain(unusable).filter(gone).collect()
+    }
+}
+
+fn version<K: Resource>(object: &Readable<K>) -> IssuerVersion {
+    let meta = object.meta();
+    let annotations = meta.annotations.iter().flat_map(BTreeMap::keys).cloned();
+    IssuerVersion {
+        uid: meta.uid.clone(),
+        generation: meta.generation,
+        flaw: object.flaw().cloned(),
+        annotations: annotations.collect(),
+    }
+}
+
+/// Takes an issuer out of the store.
+fn remove<K>(writer: &mut Writer<K>, kind: IssuerKind, (_, namespace, name): &IssuerName)
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + 'static,
+{
+    let reference = ObjectRef::<K>::new(name);
+    let reference = match kind {
+        IssuerKind::TokenIssuer => reference.within(namespace),
+        IssuerKind::ClusterTokenIssuer => reference,
+    };
+    if let Some(old) = writer.as_reader().get(&reference) {
+        writer.apply_watcher_event(&Event::Delete(old.as_ref().clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issuer(name: &str) -> IssuerName {
+        (IssuerKind::TokenIssuer, "n".to_owned(), name.to_owned())
+    }
+
+    fn version(generation: i64) -> IssuerVersion {
+        IssuerVersion {
+            uid: Some("u".to_owned()),
+            generation: Some(generation),
+            flaw: None,
+            annotations: Vec::new(),
+        }
+    }
+
+    fn list(versions: &mut Versions, issuers: &[(&str, IssuerVersion)]) -> Vec<String> {
+        versions.begin();
+        for (name, version) in issuers {
+            versions.list(issuer(name), version.clone());
+        }
+        let mut told: Vec<String> = versions.end().into_iter().map(|i| i.2).collect();
+        told.sort();
+        told
+    }
+
+    #[test]
+    fn a_list_of_issuers_tells_what_changed_and_nothing_else() {
+        let mut versions = Versions::default();
+        let first = [("a", version(1)), ("b", version(1)), ("c", version(1))];
+        assert_eq!(list(&mut versions, &first), ["a", "b", "c"]);
+        assert!(list(&mut versions, &first).is_empty());
+        assert!(
+            !versions.put(issuer("a"), version(1)),
+            "a status or a label"
+        );
+        assert!(versions.put(issuer("a"), version(2)));
+        let mut annotated = version(2);
+        annotated.annotations = vec!["apicred.dev/allowed-issuers".to_owned()];
+        assert!(versions.put(issuer("a"), annotated), "it is reported");
+        assert!(versions.put(issuer("a"), version(2)));
+        let flaw = Some(Flaw::DoesNotFit("spec.limits".to_owned()));
+        let unusable = IssuerVersion { flaw, ..version(1) };
+        let uid = Some("v".to_owned());
+        let recreated = IssuerVersion { uid, ..version(1) };
+        let later = [("a", version(2)), ("b", unusable), ("d", version(1))];
+        assert_eq!(list(&mut versions, &later), ["b", "c", "d"]);
+        assert_eq!(
+            list(
+                &mut versions,
+                &[("a", recreated), ("b", version(1)), ("d", version(1))]
+            ),
+            ["a", "b"]
+        );
+    }
+
+    #[test]
+    fn a_list_of_issuers_that_breaks_off_is_told_by_the_next_one() {
+        let mut versions = Versions::default();
+        versions.begin();
+        versions.list(issuer("a"), version(1));
+        assert_eq!(list(&mut versions, &[("a", version(1))]), ["a"]);
+        versions.begin();
+        versions.list(issuer("a"), version(2));
+        assert_eq!(list(&mut versions, &[("a", version(2))]), ["a"]);
+    }
+}
