@@ -7,7 +7,7 @@ use crate::cache::{Entry, Step, on_path, publish, run_step};
 use crate::process::Launch;
 use crate::progress::Progress;
 
-/// A Go module that only lists programs of others.
+/// A Go module: programs of others that it lists, or a small one of its own.
 pub(crate) struct Module {
     /// The name of its entry in the cache.
     name: &'static str,
@@ -17,6 +17,8 @@ pub(crate) struct Module {
     go_sum: &'static str,
     /// Program and package.
     packages: &'static [(&'static str, &'static str)],
+    /// Name and text of its own sources.
+    sources: &'static [(&'static str, &'static str)],
     /// Build tags; with them C is compiled as well, for `SQLite`.
     tags: Option<&'static str>,
     /// For the one who waits: how long all of it takes without any cache.
@@ -37,6 +39,7 @@ pub(crate) static KUBERNETES: Module = Module {
         ),
         ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     ],
+    sources: &[],
     tags: None,
     usually: "2 to 8 minutes, and only once",
 };
@@ -47,8 +50,20 @@ pub(crate) static HELM: Module = Module {
     go_mod: include_str!("../helm/go.mod"),
     go_sum: include_str!("../helm/go.sum"),
     packages: &[("helm", "helm.sh/helm/v4/cmd/helm")],
+    sources: &[],
     tags: None,
     usually: "1 to 3 minutes, and only once",
+};
+
+pub(crate) static KSTATUS: Module = Module {
+    name: "kstatus",
+    subject: "sigs.k8s.io/cli-utils",
+    go_mod: include_str!("../kstatus/go.mod"),
+    go_sum: include_str!("../kstatus/go.sum"),
+    packages: &[("kstatus", "apicred.dev/testenv/kstatus")],
+    sources: &[("main.go", include_str!("../kstatus/main.go"))],
+    tags: None,
+    usually: "a minute, and only once",
 };
 
 pub(crate) static HYDRA: Module = Module {
@@ -57,6 +72,7 @@ pub(crate) static HYDRA: Module = Module {
     go_mod: include_str!("../hydra/go.mod"),
     go_sum: include_str!("../hydra/go.sum"),
     packages: &[("hydra", "github.com/ory/hydra/v2")],
+    sources: &[],
     // Its database is SQLite.
     tags: Some("sqlite"),
     usually: "2 to 4 minutes, and only once",
@@ -70,7 +86,12 @@ impl Module {
 
     fn entry(&self) -> Result<Entry, Error> {
         let name = format!("{}-{}", self.name, self.version());
-        Entry::new(&name, &[self.go_mod, self.go_sum])
+        let sources = self.sources.iter().map(|(_, text)| *text);
+        let inputs: Vec<&str> = [self.go_mod, self.go_sum]
+            .into_iter()
+            .chain(sources)
+            .collect();
+        Entry::new(&name, &inputs)
     }
 
     /// Where a program is, or will be once it is built.
@@ -110,7 +131,9 @@ impl Module {
         let mut progress =
             Progress::begin(format!("building {what} from pinned sources"), self.usually);
 
-        entry.open_workshop(&[("go.mod", self.go_mod), ("go.sum", self.go_sum)])?;
+        let files = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
+        let files: Vec<(&str, &str)> = files.iter().chain(self.sources).copied().collect();
+        entry.open_workshop(&files)?;
         let out = entry.workshop.join("out");
         let mut args: Vec<String> = [
             "build",
@@ -220,6 +243,7 @@ mod tests {
         assert_eq!(KUBERNETES.version(), "v1.36.3");
         assert_eq!(HELM.version(), "v4.3.1");
         assert_eq!(HYDRA.version(), "v2.3.0");
+        assert_eq!(KSTATUS.version(), "v0.37.2");
         assert_eq!(directive(KUBERNETES.go_mod, "go"), "1.26.0");
     }
 

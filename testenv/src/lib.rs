@@ -20,6 +20,7 @@
 //! | [`ControlPlane`] | starts the three servers and knows when they are ready |
 //! | [`OidcProvider`] | an `OpenID` Connect issuer that this project did not write |
 //! | [`Hydra`] | an OAuth issuer that this project did not write, in Go |
+//! | [`kstatus()`] | what Flux, Argo CD and their like make of an object, by the library that they use |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
 //! | [`audit`] | what the API server says that it was asked |
 //! | [`tls`] | throw-away certificates |
@@ -37,6 +38,7 @@ mod eventually;
 mod go_build;
 mod http;
 mod hydra;
+mod kstatus;
 mod kubeconfig;
 mod kubectl;
 mod npm;
@@ -55,6 +57,7 @@ pub use control_plane::{AnotherApiServer, Backup, Component, ControlPlane, Optio
 pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};
 pub use hydra::Hydra;
+pub use kstatus::kstatus;
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
 };

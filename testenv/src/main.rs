@@ -77,6 +77,8 @@ async fn other(task: Task) -> Result<ExitCode, Error> {
             let programs = Programs::locate_or_build().await?;
             let helm = programs.helm().await?;
             let hydra = Hydra::build().await?;
+            // Built by its first use.
+            testenv::kstatus(&[]).await?;
             for path in [
                 &programs.etcd,
                 &programs.kube_apiserver,

@@ -1,6 +1,11 @@
 //! Conditions from the first moment on, as pipelines read them.
 
 use apicred::api::TokenIssuer;
+use apicred_core::{
+    credential::FieldError,
+    fixtures::{at, credential, object},
+    plan::{invalid, states, status},
+};
 use dev_issuer::Fault;
 use kube::{
     Api,
@@ -107,5 +112,82 @@ fn a_first_token_that_waits_for_its_turn_is_reported_as_that() {
                 .ok_or_else(|| format!("{:?}", c.status))
         })
         .await;
+    });
+}
+
+/// By the library that Flux and others use, and not by what we believe of it.
+#[test]
+fn kstatus_of_every_state() {
+    run(async {
+        let credential = credential();
+        let (mut names, mut objects, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+        let mut row = |name: &str, status: Value, change: Value, kstatus: &'static str| {
+            let bare = serde_json::to_value(object(&json!({}))).expect("JSON");
+            names.push(name.to_owned());
+            objects.push(merge(merge(bare, json!({ "status": status })), change));
+            expected.push(kstatus);
+        };
+        let json = |status| serde_json::to_value(status).expect("JSON");
+        for state in states::states(&credential) {
+            let view = status(&credential, &state.observed, &state.outcome, None, at(0));
+            row(
+                state.name,
+                json(view.status.clone()),
+                json!({}),
+                state.kstatus,
+            );
+            // Two minutes later with nothing new.
+            let view = status(
+                &credential,
+                &state.observed,
+                &state.outcome,
+                Some(&view.status),
+                at(130),
+            );
+            let missing =
+                state.conditions.contains("Missing") || state.conditions.contains("SignIn");
+            let later = match state.kstatus {
+                "InProgress" if missing => "Failed",
+                same => same,
+            };
+            row(
+                &format!("{}, later", state.name),
+                json(view.status.clone()),
+                json!({}),
+                later,
+            );
+            let edited = json!({ "metadata": { "generation": 4 } });
+            row(
+                &format!("{}, edited", state.name),
+                json(view.status.clone()),
+                edited,
+                "InProgress",
+            );
+            let deleted = json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } });
+            row(
+                &format!("{}, deleted", state.name),
+                json(view.status),
+                deleted,
+                "Terminating",
+            );
+        }
+        row(
+            "new",
+            json!({ "observedGeneration": -1 }),
+            json!({}),
+            "InProgress",
+        );
+        for (reason, kstatus) in [("InvalidSpec", "Failed"), ("IssuerNotFound", "InProgress")] {
+            let errors = [FieldError::new("spec", "is wrong").because(reason)];
+            let view = invalid(&object(&json!({})), None, None, &errors, at(0));
+            row(reason, json(view.status), json!({}), kstatus);
+        }
+        let found = testenv::kstatus(&objects).await.expect("kstatus");
+        let differ = names.iter().zip(expected).zip(&found);
+        let differ: Vec<_> = differ
+            .filter(|((_, expected), found)| expected != found)
+            .collect();
+        assert_eq!(found.len(), names.len());
+        assert!(differ.is_empty(), "{differ:#?}");
     });
 }

@@ -13,6 +13,9 @@ mod outcome;
 mod progress;
 pub mod schedule;
 mod sources;
+#[cfg(any(test, feature = "fixtures"))]
+#[doc(hidden)]
+pub mod states;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use proptest::prelude::*;
 
-use super::status::{failing, minted, refused, waiting};
+use crate::plan::states::{failing, minted, refused, waiting};
 use crate::{
     api::{AttemptResult, LastAttempt},
     fixtures::{at, credential, observed},

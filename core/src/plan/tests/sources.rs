@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::status::{condition, minted};
+use super::status::condition;
+use crate::plan::states::minted;
 use crate::{
     credential::{Credential, binding::Denial},
     fixtures::{at, credential, credential_with, holding, observed, record},

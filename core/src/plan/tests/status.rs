@@ -5,10 +5,14 @@ use serde_json::json;
 
 use crate::{
     api::{ApiCredentialStatus, AttemptResult},
-    credential::{Credential, FieldError},
+    credential::FieldError,
     fixtures::{at, credential, holding, object, observed, ours, published, record, secs},
     oauth::{Class, Refusal},
-    plan::{Minted, Observed, Outcome, Why, fail, invalid, status},
+    plan::{
+        Observed, Outcome, Why, fail, invalid,
+        states::{failing, minted, missing, refusal, states, waiting},
+        status,
+    },
     publish::ownership::{SecretFacts, Target},
 };
 
@@ -26,98 +30,12 @@ fn short(status: &ApiCredentialStatus) -> String {
     words.join(" ")
 }
 
-pub(super) fn refusal(class: Class) -> Refusal {
-    Refusal::local(class, "Because", "do something about it")
-}
-
-pub(super) fn minted(why: Why) -> Outcome {
-    Outcome::Minted(Minted {
-        why,
-        at: at(-300),
-        correlation_id: Some("id-1".to_owned()),
-    })
-}
-
-/// A world whose last try failed just now.
-pub(super) fn failing(credential: &Credential, mut world: Observed, class: Class) -> Observed {
-    world.memory = fail(credential, &world, refusal(class), at(0));
-    world
-}
-
-pub(super) fn refused() -> Outcome {
-    Outcome::Refused {
-        reason: "SecretNotOwned",
-        message: "choose another".to_owned(),
-    }
-}
-
-pub(super) fn waiting() -> Outcome {
-    Outcome::Waiting {
-        reason: "IssuerPaused",
-        message: "asked for a pause".to_owned(),
-        until: at(20),
-    }
-}
-
-fn queued() -> Outcome {
-    Outcome::Waiting {
-        reason: "WaitingForIssuer",
-        message: "the issuer is busy".to_owned(),
-        until: at(20),
-    }
-}
-
-fn missing(reason: &'static str) -> Outcome {
-    Outcome::Refused {
-        reason,
-        message: "create it".to_owned(),
-    }
-}
-
-/// Each state of a credential that status tells apart, with its conditions.
-pub(super) fn states(
-    credential: &Credential,
-) -> Vec<(&'static str, Observed, Outcome, &'static str)> {
-    let healthy = || observed(credential);
-    let empty = || Observed {
-        target: Target::Absent,
-        ..healthy()
-    };
-    let late = || holding(credential, record(credential, (-3000, -1200, 600)));
-    let gone = || holding(credential, record(credential, (-3700, -1900, -100)));
-    #[rustfmt::skip]
-    let states = vec![
-        ("healthy", healthy(), Outcome::Steady, "Ready=True/TokenPublished"),
-        ("just published", healthy(), minted(Why::Due), "Ready=True/TokenPublished"),
-        ("nothing yet", empty(), Outcome::Queued { until: at(1) }, "Ready=Unknown/Pending Reconciling=True/Pending"),
-        ("first, in the queue", empty(), queued(), "Ready=Unknown/WaitingForIssuer Reconciling=True/WaitingForIssuer"),
-        ("expired, in the queue", gone(), queued(), "Ready=False/WaitingForIssuer Reconciling=True/WaitingForIssuer RenewalFailing=True/WaitingForIssuer"),
-        ("failing, token good", failing(credential, healthy(), Class::Transient), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/Because"),
-        ("failing, floor at risk", failing(credential, late(), Class::Transient), Outcome::Backoff, "Ready=True/TokenPublished RenewalFailing=True/Because LifetimeAtRisk=True/RenewalFailing"),
-        ("failing, token gone", failing(credential, gone(), Class::Transient), Outcome::Backoff, "Ready=False/Because Reconciling=True/Because RenewalFailing=True/Because"),
-        ("failing, no token", failing(credential, empty(), Class::Transient), Outcome::Backoff, "Ready=False/Because Reconciling=True/Because"),
-        ("denied", failing(credential, healthy(), Class::Denied), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/Because"),
-        ("denied, token gone", failing(credential, gone(), Class::Denied), Outcome::Failed, "Ready=False/Because Stalled=True/Because RenewalFailing=True/Because"),
-        ("invalid", failing(credential, empty(), Class::Invalid), Outcome::Failed, "Ready=False/Because Stalled=True/Because"),
-        ("needs a person", failing(credential, empty(), Class::NeedsUser), Outcome::Backoff, "Ready=False/Because Stalled=True/Because"),
-        ("throttled", failing(credential, empty(), Class::Throttled), Outcome::Failed, "Ready=False/Because Reconciling=True/Because"),
-        ("refused", empty(), refused(), "Ready=False/SecretNotOwned Stalled=True/SecretNotOwned"),
-        ("a Secret is missing", empty(), missing("SourceMissing"), "Ready=False/SourceMissing Reconciling=True/SourceMissing"),
-        ("nobody has signed in", empty(), missing("SignInRequired"), "Ready=False/SignInRequired Reconciling=True/SignInRequired"),
-        ("a Secret is missing, token good", healthy(), missing("SourceMissing"), "Ready=True/TokenPublished RenewalFailing=True/SourceMissing"),
-        ("waiting", healthy(), waiting(), "Ready=True/TokenPublished RenewalFailing=True/IssuerPaused"),
-        ("waiting, no token", empty(), waiting(), "Ready=False/IssuerPaused Reconciling=True/IssuerPaused"),
-        ("suspended, token good", healthy(), Outcome::Suspended, "Ready=True/TokenPublished"),
-        ("suspended, no token", empty(), Outcome::Suspended, "Ready=False/Suspended Stalled=True/Suspended"),
-    ];
-    states
-}
-
 #[test]
 fn conditions_say_what_is_up() {
     let credential = credential();
-    for (name, world, outcome, expected) in states(&credential) {
-        let view = status(&credential, &world, &outcome, None, at(0));
+    for state in states(&credential) {
+        let (name, expected) = (state.name, state.conditions);
+        let view = status(&credential, &state.observed, &state.outcome, None, at(0));
         assert_eq!(short(&view.status), expected, "{name}");
         assert_eq!(view.status.observed_generation, Some(3), "{name}");
         assert!(

@@ -3,12 +3,16 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::status::{condition, failing, minted, refusal, refused, waiting};
+use super::status::condition;
 use crate::{
     api::AttemptResult,
     fixtures::{at, credential, holding, observed, record},
     oauth::{AnswerContext, Class, RawAnswer, Refusal, answer},
-    plan::{Observed, Outcome, Severity, View, Why, fail, status},
+    plan::{
+        Observed, Outcome, Severity, View, Why, fail,
+        states::{failing, minted, refusal, refused, waiting},
+        status,
+    },
     publish::ownership::Target,
 };
 

@@ -1,0 +1,114 @@
+//! Each state of a credential that status tells apart: for the tests of status, and of tools that read it.
+
+#![allow(missing_docs, reason = "for tests alone")]
+
+use super::{Minted, Observed, Outcome, Why, fail};
+use crate::{
+    credential::Credential,
+    fixtures::{at, holding, observed, record},
+    oauth::{Class, Refusal},
+    publish::ownership::Target,
+};
+
+/// A state of a credential.
+pub struct State {
+    pub name: &'static str,
+    pub observed: Observed,
+    pub outcome: Outcome,
+    /// As `Ready=True/TokenPublished RenewalFailing=True/IssuerTimeout`.
+    pub conditions: &'static str,
+    /// What tools that go by kstatus call it.
+    pub kstatus: &'static str,
+}
+
+pub fn refusal(class: Class) -> Refusal {
+    Refusal::local(class, "Because", "do something about it")
+}
+
+pub fn minted(why: Why) -> Outcome {
+    Outcome::Minted(Minted {
+        why,
+        at: at(-300),
+        correlation_id: Some("id-1".to_owned()),
+    })
+}
+
+/// A world whose last try failed just now.
+pub fn failing(credential: &Credential, mut world: Observed, class: Class) -> Observed {
+    world.memory = fail(credential, &world, refusal(class), at(0));
+    world
+}
+
+pub fn refused() -> Outcome {
+    Outcome::Refused {
+        reason: "SecretNotOwned",
+        message: "choose another".to_owned(),
+    }
+}
+
+pub fn waiting() -> Outcome {
+    Outcome::Waiting {
+        reason: "IssuerPaused",
+        message: "asked for a pause".to_owned(),
+        until: at(20),
+    }
+}
+
+pub fn queued() -> Outcome {
+    Outcome::Waiting {
+        reason: "WaitingForIssuer",
+        message: "the issuer is busy".to_owned(),
+        until: at(20),
+    }
+}
+
+pub fn missing(reason: &'static str) -> Outcome {
+    Outcome::Refused {
+        reason,
+        message: "create it".to_owned(),
+    }
+}
+
+/// Each state of a credential that status tells apart, with its conditions.
+pub fn states(credential: &Credential) -> Vec<State> {
+    let healthy = || observed(credential);
+    let empty = || Observed {
+        target: Target::Absent,
+        ..healthy()
+    };
+    let late = || holding(credential, record(credential, (-3000, -1200, 600)));
+    let gone = || holding(credential, record(credential, (-3700, -1900, -100)));
+    #[rustfmt::skip]
+    let states = vec![
+        ("healthy", healthy(), Outcome::Steady, "Ready=True/TokenPublished", "Current"),
+        ("just published", healthy(), minted(Why::Due), "Ready=True/TokenPublished", "Current"),
+        ("nothing yet", empty(), Outcome::Queued { until: at(1) }, "Ready=Unknown/Pending Reconciling=True/Pending", "InProgress"),
+        ("first, in the queue", empty(), queued(), "Ready=Unknown/WaitingForIssuer Reconciling=True/WaitingForIssuer", "InProgress"),
+        ("expired, in the queue", gone(), queued(), "Ready=False/WaitingForIssuer Reconciling=True/WaitingForIssuer RenewalFailing=True/WaitingForIssuer", "InProgress"),
+        ("failing, token good", failing(credential, healthy(), Class::Transient), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/Because", "Current"),
+        ("failing, floor at risk", failing(credential, late(), Class::Transient), Outcome::Backoff, "Ready=True/TokenPublished RenewalFailing=True/Because LifetimeAtRisk=True/RenewalFailing", "Current"),
+        ("failing, token gone", failing(credential, gone(), Class::Transient), Outcome::Backoff, "Ready=False/Because Reconciling=True/Because RenewalFailing=True/Because", "InProgress"),
+        ("failing, no token", failing(credential, empty(), Class::Transient), Outcome::Backoff, "Ready=False/Because Reconciling=True/Because", "InProgress"),
+        ("denied", failing(credential, healthy(), Class::Denied), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/Because", "Current"),
+        ("denied, token gone", failing(credential, gone(), Class::Denied), Outcome::Failed, "Ready=False/Because Stalled=True/Because RenewalFailing=True/Because", "Failed"),
+        ("invalid", failing(credential, empty(), Class::Invalid), Outcome::Failed, "Ready=False/Because Stalled=True/Because", "Failed"),
+        ("needs a person", failing(credential, empty(), Class::NeedsUser), Outcome::Backoff, "Ready=False/Because Stalled=True/Because", "Failed"),
+        ("throttled", failing(credential, empty(), Class::Throttled), Outcome::Failed, "Ready=False/Because Reconciling=True/Because", "InProgress"),
+        ("refused", empty(), refused(), "Ready=False/SecretNotOwned Stalled=True/SecretNotOwned", "Failed"),
+        ("a Secret is missing", empty(), missing("SourceMissing"), "Ready=False/SourceMissing Reconciling=True/SourceMissing", "InProgress"),
+        ("nobody has signed in", empty(), missing("SignInRequired"), "Ready=False/SignInRequired Reconciling=True/SignInRequired", "InProgress"),
+        ("a Secret is missing, token good", healthy(), missing("SourceMissing"), "Ready=True/TokenPublished RenewalFailing=True/SourceMissing", "Current"),
+        ("waiting", healthy(), waiting(), "Ready=True/TokenPublished RenewalFailing=True/IssuerPaused", "Current"),
+        ("waiting, no token", empty(), waiting(), "Ready=False/IssuerPaused Reconciling=True/IssuerPaused", "InProgress"),
+        ("suspended, token good", healthy(), Outcome::Suspended, "Ready=True/TokenPublished", "Current"),
+        ("suspended, no token", empty(), Outcome::Suspended, "Ready=False/Suspended Stalled=True/Suspended", "Failed"),
+    ];
+    let state = |(name, observed, outcome, conditions, kstatus)| State {
+        name,
+        observed,
+        outcome,
+        conditions,
+        kstatus,
+    };
+    states.into_iter().map(state).collect()
+}
