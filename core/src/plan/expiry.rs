@@ -98,6 +98,15 @@ pub(super) fn unreadable(observed: &Observed) -> Option<(String, String)> {
 }
 
 impl Ending {
+    /// Why a renewal at `due` is known to fail. When a client secret expires is only declared; of a certificate it is known.
+    pub(super) fn obstacle(&self, due: Timestamp) -> Option<(&'static str, String)> {
+        let (name, at) = (&self.name, self.at);
+        (self.kind == Kind::Certificate && at <= due).then(|| {
+            let message = format!("the certificate in Secret {name} expires at {at}; replace it");
+            ("CertificateExpired", message)
+        })
+    }
+
     /// What is to be said now, if anything: a stable reason and a sentence.
     pub(super) fn warning(&self, now: Timestamp) -> Option<(&'static str, String)> {
         if now < self.warn_at {

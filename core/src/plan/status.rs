@@ -120,7 +120,7 @@ pub fn status(
         status.conditions.push(condition);
         until
     });
-    let foreseen = foreseen(credential, observed, outcome, valid);
+    let foreseen = foreseen(credential, observed, outcome, (valid, ending.as_ref()));
     let failing = match (&trouble, &foreseen) {
         (Some(t), _) if valid.is_some() => Some((t.reason, t.message.as_str())),
         // Without a token `Ready` has the same message: one that is read twice is read no better.
@@ -319,12 +319,14 @@ fn foreseen(
     credential: &Credential,
     observed: &Observed,
     outcome: &Outcome,
-    valid: Option<&Record>,
+    (valid, ending): (Option<&Record>, Option<&expiry::Ending>),
 ) -> Option<(&'static str, String)> {
     if credential.suspend || !matches!(outcome, Outcome::Steady | Outcome::Minted(_)) {
         return None;
     }
-    let (record, (reason, message)) = (valid?, obstacle(credential, observed)?);
+    let record = valid?;
+    let ended = || ending.and_then(|e| e.obstacle(record.renew_at));
+    let (reason, message) = obstacle(credential, observed).or_else(ended)?;
     // A static key is not renewed, and when it ends is not known.
     if record.lifetime == LifetimeSource::Static.as_str() {
         let name = &credential.target.name;

@@ -104,6 +104,55 @@ fn a_certificate_is_warned_about_by_its_own_life() {
 }
 
 #[test]
+fn a_certificate_that_expires_before_the_next_renewal_is_known_to_fail_it() {
+    let change =
+        json!({ "client": { "secretRefs": null, "certificate": { "secretName": "tls" } } });
+    let credential = credential_with(&change);
+    let failing = |until: i64| {
+        let mut noted = record(&credential, (-300, 1500, 3300));
+        noted.proof = Some(Validity {
+            from: at(-DAY),
+            until: at(until),
+        });
+        told(
+            &credential,
+            &holding(&credential, noted),
+            "RenewalFailing",
+            0,
+        )
+    };
+    assert_eq!(failing(1501), None);
+    for until in [1500, 1, -1] {
+        let (reason, message) = failing(until).unwrap();
+        assert_eq!(reason, "CertificateExpired");
+        let when = [at(until), at(1500), at(3300)].map(|t| t.to_string());
+        assert!(when.iter().all(|t| message.contains(t)), "{message}");
+    }
+}
+
+#[test]
+fn an_input_of_the_grant_that_goes_is_known_to_fail_the_next_renewal() {
+    let key = json!({ "name": "input", "key": "value" });
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "refreshToken": { "secretRef": key } }), "SignInRequired"),
+        (json!({ "jwtBearer": { "assertionRef": key } }), "SourceMissing"),
+        (json!({ "tokenExchange": { "subject": { "secretRef": key } } }), "SourceMissing"),
+        (json!({ "password": { "username": "ada", "passwordRef": key } }), "SourceMissing"),
+    ];
+    for (grant, expected) in cases {
+        let credential = credential_with(&json!({ "grant": grant }));
+        let mut world = observed(&credential);
+        world.companions = world.sources.clone();
+        assert_eq!(told(&credential, &world, "RenewalFailing", 0), None);
+        world.companions[0].present = None;
+        let (reason, message) = told(&credential, &world, "RenewalFailing", 0).unwrap();
+        assert_eq!(reason, expected, "{grant}");
+        assert!(message.contains(&at(3300).to_string()), "{message}");
+    }
+}
+
+#[test]
 fn a_static_key_is_aged_from_its_making() {
     let fixed = |more: Value| {
         let mut key = json!({ "tokenRef": { "name": "client", "key": "secret" } });
