@@ -124,7 +124,10 @@ impl Role {
             Kind::Refresh | Kind::RefreshWindow => {
                 Some(json!({ "refreshToken": { "secretRef": reference(self.state()) } }))
             }
-            Kind::Static => Some(json!({ "static": { "tokenRef": reference(self.source()) } })),
+            Kind::Static => {
+                spec["static"] = json!({ "tokenRef": reference(self.source()) });
+                None
+            }
             Kind::Exchange => Some(json!({ "tokenExchange": { "subject": {
                 "secretRef": reference(self.source()),
             } } })),

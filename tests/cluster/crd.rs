@@ -120,7 +120,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "client": { "secretExpiresAt": "2027-06-30T12:00:00.5+02:00" } }),
             json!({ "client": { "secretExpiresAt": "2027-06-30" } }),
             json!({ "grant": { "onBehalfOf": { "assertionRef": key } }, "api": "MicrosoftGraph", "scopes": ["User.Read"] }),
-            json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } }),
+            json!({ "entra": null, "client": null, "scopes": null, "static": { "tokenRef": key } }),
             json!({ "target": { "type": "kubernetes.io/dockerconfigjson", "keys": [{ "format": "DockerConfig", "host": "registry.example.com" }] } }),
             json!({ "target": { "keys": [{ "format": "Token" }, { "format": "DotEnv", "key": "api.env", "variable": "API_TOKEN" }] } }),
         ] {
@@ -504,11 +504,31 @@ fn bad_credentials_are_refused_in_words() {
                 "exactly one of secretRef and serviceAccount",
             ),
             (
-                json!({ "grant": { "static": { "tokenRef": { "name": "s", "key": "k" } } } }),
-                "a static key has no",
+                json!({ "static": { "tokenRef": { "name": "s", "key": "k" } } }),
+                "a static key has no issuer, client or grant",
             ),
             (
-                json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": { "name": "s", "key": "k" }, "scheme": "To ken" } } }),
+                json!({ "entra": null, "client": null, "scopes": null, "grant": { "clientCredentials": {} }, "static": { "tokenRef": { "name": "s", "key": "k" } } }),
+                "a static key has no issuer, client or grant",
+            ),
+            (
+                json!({ "entra": null, "client": null, "static": { "tokenRef": { "name": "s", "key": "k" } } }),
+                "a static key is not requested, renewed or revoked",
+            ),
+            (
+                json!({ "entra": null, "client": null, "scopes": null, "minLifetime": "15m", "static": { "tokenRef": { "name": "s", "key": "k" } } }),
+                "a static key is not requested, renewed or revoked",
+            ),
+            (
+                json!({ "entra": null, "client": null, "scopes": null, "static": { "tokenRef": { "name": "t", "key": "k" } }, "target": { "secretName": "t" } }),
+                "also the source in static.tokenRef",
+            ),
+            (
+                json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": { "name": "s", "key": "k" } } } }),
+                "client is missing",
+            ),
+            (
+                json!({ "entra": null, "client": null, "scopes": null, "static": { "tokenRef": { "name": "s", "key": "k" }, "scheme": "To ken" } }),
                 "scheme is one word",
             ),
             (

@@ -80,7 +80,7 @@ fn rows() -> Vec<Row> {
             json!({ "issuerRef": { "kind": "TokenIssuer", "name": name } }),
         )
     };
-    let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "grant": { "static": { "tokenRef": own(name) } } });
+    let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "static": { "tokenRef": own(name) } });
     let other = "https://other.example";
     #[rustfmt::skip]
     let rows = vec![
@@ -170,7 +170,7 @@ impl Stage<'_> {
         // Nulls take a part of the usual spec out.
         let mut spec = row.spec.clone();
         spec["target"] = json!({ "secretName": format!("token-{name}") });
-        let fixed = spec.pointer("/grant/static").is_some();
+        let fixed = spec.pointer("/static").is_some();
         spec["scopes"] = if fixed { Value::Null } else { json!(["read"]) };
         if spec.get("issuerRef").is_none() {
             spec["issuerRef"] = json!({ "kind": "ClusterTokenIssuer", "name": self.issuer(name) });

@@ -169,7 +169,7 @@ fn faults() -> Vec<(&'static str, Value, &'static str, &'static str, Value)> {
     let later = soon + jiff::SignedDuration::from_hours(2400);
     let source = |name: &str| json!([{ "name": name, "key": "client-secret" }]);
     let issuer = |name: &str| json!({ "kind": "ClusterTokenIssuer", "name": name });
-    let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": { "name": name, "key": "client-secret" } } } });
+    let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": { "name": name, "key": "client-secret" } } });
     vec![
         (
             "secret-missing",

@@ -220,12 +220,7 @@ fn what_is_called_ready_is_ready() {
                 let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), &namespace);
                 let secret = secrets.get(&credential.spec.target.secret_name).await;
                 // A legacy key says nothing of its end.
-                if credential
-                    .spec
-                    .grant
-                    .as_ref()
-                    .is_some_and(|g| g.fixed.is_some())
-                {
+                if credential.spec.static_key.is_some() {
                     let data = secret.map_err(|e| format!("{name}: {e}"))?.data;
                     if data.is_none_or(|d| d.get("token").is_none_or(|t| t.0.is_empty())) {
                         return Err(format!("{name} is Ready without its key"));

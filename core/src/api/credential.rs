@@ -8,6 +8,7 @@ use super::{
     Cloud,
     client::{Client, SecretKeyRef},
     grant::Grant,
+    static_key::StaticKey,
     status::ApiCredentialStatus,
     target::{DeletionPolicy, Target},
 };
@@ -69,14 +70,16 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.grant) && has(self.grant.static)) ? !has(self.issuerRef) && !has(self.entra) : has(self.issuerRef) != has(self.entra)")
-        .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and not neither; a static key has no issuer"),
-    validation = Rule::new("has(self.client) || (has(self.grant) && (has(self.grant.static) || has(self.grant.jwtBearer) || has(self.grant.tokenExchange)))")
-        .message("client is missing: only the grants static, jwtBearer and tokenExchange can do without"),
-    validation = Rule::new("!has(self.grant) || !has(self.grant.static) || (!has(self.api) && !has(self.revokeOnDelete))")
-        .message("a static key is neither asked for nor revoked by apicred: leave api and revokeOnDelete out"),
-    validation = Rule::new("!has(self.client) || !has(self.grant) || !has(self.grant.static)")
-        .message("a static key has no client: leave client out"),
+    validation = Rule::new("has(self.static) || has(self.issuerRef) != has(self.entra)")
+        .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and not neither"),
+    validation = Rule::new("has(self.static) || has(self.client) || (has(self.grant) && (has(self.grant.jwtBearer) || has(self.grant.tokenExchange)))")
+        .message("client is missing: only the grants jwtBearer and tokenExchange can do without"),
+    validation = Rule::new("!has(self.static) || !(has(self.issuerRef) || has(self.entra) || has(self.client) || has(self.grant))")
+        .message("a static key has no issuer, client or grant: remove issuerRef, entra, client and grant, or remove static"),
+    validation = Rule::new("!has(self.static) || !(has(self.api) || has(self.endpointVersion) || has(self.scopes) || has(self.resources) || has(self.audience) || has(self.parameters) || has(self.expect) || has(self.minLifetime) || has(self.revokeOnDelete))")
+        .message("a static key is not requested, renewed or revoked: static goes with target, suspend and deletionPolicy only"),
+    validation = Rule::new("!has(self.static) || self.static.tokenRef.name != self.target.secretName")
+        .message("target.secretName is also the source in static.tokenRef: choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.secretRefs) || !self.client.secretRefs.exists(s, s.name == self.target.secretName)")
         .message("target.secretName is also a source in client.secretRefs: the token would overwrite the client secret; choose another target name"),
     validation = Rule::new("!has(self.parameters) || !self.parameters.exists(p, has(p.secretRef) && p.secretRef.name == self.target.secretName)")
@@ -108,13 +111,17 @@ pub struct ApiCredentialSpec {
     /// Microsoft Entra ID without an issuer object: its hosts are known, so a tenant is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<InlineEntra>,
-    /// The OAuth client (application) to ask as, and how it proves itself. The grants `static`, `jwtBearer` and
-    /// `tokenExchange` can do without.
+    /// The OAuth client (application) to ask as, and how it proves itself. The grants `jwtBearer` and `tokenExchange`
+    /// can do without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Client>,
     /// How the token is granted: one key. `clientCredentials` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Box<Grant>>,
+    /// A key that nobody can renew by a request, such as a legacy API token of Cloud App Security. It is published as it is,
+    /// and has neither issuer nor client.
+    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
+    pub static_key: Option<Box<StaticKey>>,
     /// The API to call, by name: its audience, permissions and header are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiPreset>,

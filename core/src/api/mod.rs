@@ -16,6 +16,7 @@ mod credential;
 mod grant;
 mod issuer;
 pub mod names;
+mod static_key;
 mod status;
 mod target;
 
@@ -29,7 +30,7 @@ pub use credential::{
 };
 pub use grant::{
     ClientCredentials, Grant, GrantKey, JwtBearer, OnBehalfOf, Password, RefreshToken, ScopePlace,
-    SignedAssertion, StaticKey, TokenExchange, TokenSource,
+    SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
     AllowedNamespaces, AssertionAudience, BasicAuthentication, BasicEncoding, ClientAuthentication,
@@ -37,5 +38,6 @@ pub use issuer::{
     IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network, OAuth2Issuer, OidcIssuer,
     PostAuthentication, RefreshTokens, Reuse, TokenIssuer, TokenIssuerSpec,
 };
+pub use static_key::StaticKey;
 pub use status::{ApiCredentialStatus, AttemptResult, LastAttempt};
 pub use target::{DeletionPolicy, SecretType, Target, TargetFormat, TargetKey};

@@ -73,18 +73,20 @@ pub fn parse(
     let spec = &object.spec;
     let mut errors = Vec::new();
 
-    let grant = Grant::parse(spec.grant.as_deref());
+    let grant = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref());
     let grant = grant.map_err(|faults| errors.extend(faults)).ok();
-    let fixed = matches!(grant, Some(Grant::Static(_)));
+    let fixed = spec.static_key.is_some();
     let issuer = match (&spec.issuer_ref, &spec.entra) {
         (Some(reference), None) if !fixed => find(reference, lookup),
         (None, Some(entra)) if !fixed => {
             Issuer::inline(&entra.tenant_id, entra.cloud.unwrap_or_default())
         }
         (None, None) if fixed => Ok(Issuer::nowhere()),
+        (Some(_), None) if fixed => Err(no_issuer("spec.issuerRef")),
+        _ if fixed => Err(no_issuer("spec.entra")),
         _ => Err(vec![FieldError::new(
             "spec",
-            "set exactly one of issuerRef and entra; a static key has neither",
+            "set exactly one of issuerRef and entra",
         )]),
     };
     let issuer = issuer.map_err(|faults| errors.extend(faults)).ok();
@@ -199,6 +201,11 @@ pub fn end_of_secret(text: &str) -> Option<Timestamp> {
     input::instant_in_utc(text.trim_matches(stray))
 }
 
+fn no_issuer(field: &str) -> Vec<FieldError> {
+    let problem = "a static key has no issuer; remove it, or remove static";
+    vec![FieldError::new(field, problem)]
+}
+
 fn find(
     reference: &IssuerRef,
     lookup: impl FnOnce(&IssuerRef) -> IssuerLookup,
@@ -273,7 +280,7 @@ fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> 
         .any(|r| r.name == target)
     {
         errors.push(FieldError::new(
-            "spec.grant",
+            grant.field(),
             "names the target Secret as a source: the token would overwrite it; create this credential again with another target.secretName, or name another source",
         ));
     }

@@ -133,7 +133,7 @@ impl Ending {
             (Kind::StaticKey, _) => (
                 "StaticKeyOld",
                 format!(
-                    "the static key in Secret {name} has been older than maxAge (spec.grant.static) since {at}; create a new key at the API and store it in the Secret"
+                    "the static key in Secret {name} has been older than maxAge (spec.static) since {at}; create a new key at the API and store it in the Secret"
                 ),
             ),
         })

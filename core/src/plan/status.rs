@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::{ApiCredential, ApiCredentialStatus},
     credential::{Credential, FieldError},
-    oauth::{self, LifetimeSource},
+    oauth,
     publish::{
         Record,
         ownership::{Hands, SecretFacts},
@@ -283,11 +283,10 @@ fn sooner(wait: Duration, turn: Option<Timestamp>, now: Timestamp) -> Duration {
 
 fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
     status.issued_at = Some(time(record.issued_at));
-    // A static key ends when somebody revokes it, which nobody is told.
-    status.expires_at =
-        (record.lifetime != LifetimeSource::Static.as_str()).then(|| time(record.expires_at));
-    // Nor is it renewed: it is published again when its Secret changes.
-    if record.lifetime != LifetimeSource::Static.as_str() {
+    // A static key expires when somebody revokes it, which nobody reports. Nor is it renewed: it is published again when
+    // its Secret changes.
+    if !record.is_static() {
+        status.expires_at = Some(time(record.expires_at));
         status.renew_at = Some(time(record.renew_at));
         status.renew_reason = Some(record.renew_reason.clone());
     }
@@ -326,7 +325,7 @@ fn foreseen(
     }
     let (record, (reason, message)) = (valid?, obstacle(credential, observed)?);
     // A static key is not renewed, and when it ends is not known.
-    if record.lifetime == LifetimeSource::Static.as_str() {
+    if record.is_static() {
         let name = &credential.target.name;
         let message = format!("{message}; until then Secret {name} keeps the present key");
         return Some((reason, message));
@@ -376,11 +375,14 @@ fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
 }
 
 fn valid_until(record: &Record) -> String {
+    if record.is_static() {
+        return "the Secret holds the static key".to_owned();
+    }
     format!("the token is valid until {}", time(record.expires_at).0)
 }
 
 fn published_message(credential: &Credential, record: &Record) -> String {
-    if record.lifetime == LifetimeSource::Static.as_str() {
+    if record.is_static() {
         return format!("Secret {} holds the static key", credential.target.name);
     }
     format!(

@@ -17,11 +17,8 @@ use crate::{
     credential::{Credential, Key, binding},
     oauth::{self, Class, Grant, LifetimeSource, Refusal, Stage, Token, TokenEndpoint, discovery},
     plan::{self, Choice, Observed, Source, fingerprint, journal::Ids},
-    publish::{RefusedSource, SourceMark},
+    publish::{ENDLESS, RefusedSource, SourceMark},
 };
-
-/// How long a static key is published for before it is looked at again.
-const STATIC_LIFE: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already. `refused`
 /// receives what did not work on the way, whatever comes of it.
@@ -253,13 +250,13 @@ fn later(now: Timestamp, seconds: i64) -> Timestamp {
     crate::plan::schedule::later(now, SignedDuration::from_secs(seconds))
 }
 
-/// A static key as a token: it has no end that anybody knows, so it is looked at again after a year.
+/// A static key as a token.
 fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refusal> {
     let secret = read.supplies.first().cloned().ok_or_else(|| {
         Refusal::local(
             Class::Invalid,
             "SourceMissing",
-            "the static key was not read; check the Secret that spec.grant.static names",
+            "the static key was not read; check the Secret that spec.static names",
         )
     })?;
     let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -270,7 +267,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refu
         claims: None,
         token_type: scheme.to_owned(),
         issued_at,
-        expires_at: crate::plan::schedule::later(issued_at, STATIC_LIFE),
+        expires_at: ENDLESS,
         lifetime_source: LifetimeSource::Static,
         refresh_in: None,
         scope: None,

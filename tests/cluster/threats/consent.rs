@@ -92,7 +92,7 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
         }
         let fixed = json!({
             "issuerRef": null, "client": null, "scopes": null, "target": { "secretName": "portal" },
-            "grant": { "static": { "tokenRef": { "name": "key", "key": "k" } } },
+            "static": { "tokenRef": { "name": "key", "key": "k" } },
         });
         place.create("portal", fixed).await;
         place
@@ -103,7 +103,7 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
         let lead = json!({ "spec": {
             "issuerRef": { "kind": "TokenIssuer", "name": "evil" }, "revokeOnDelete": true,
             "client": { "id": "c", "secretRefs": [{ "name": "low-value", "key": "k" }] },
-            "scopes": ["s"], "grant": null,
+            "scopes": ["s"], "static": null,
         } });
         for name in ["payroll", "ledger", "portal"] {
             attacker.edit(name, lead.clone()).await;
@@ -186,7 +186,7 @@ fn a_secret_that_is_dedicated_to_one_use_serves_no_other() {
                 ),
                 (
                     "static",
-                    json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": of } } }),
+                    json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": of } }),
                 ),
             ] {
                 let name = format!("mallory-{way}-{source}");

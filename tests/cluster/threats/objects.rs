@@ -105,7 +105,7 @@ fn a_field_that_names_another_namespace_is_refused_and_a_name_cannot_climb_out()
                 ),
                 (
                     "static",
-                    json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": key("tokenRef") } }),
+                    json!({ "issuerRef": null, "client": null, "scopes": null, "static": key("tokenRef") }),
                 ),
                 ("target", json!({ "target": { "secretName": name } })),
             ] {

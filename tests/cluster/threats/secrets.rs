@@ -130,7 +130,7 @@ fn whoever_makes_issuers_and_credentials_has_no_secret_sent_to_himself() {
         for (name, changes) in [
             (
                 "static",
-                json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": source } } }),
+                json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": source } }),
             ),
             (
                 "tenant",

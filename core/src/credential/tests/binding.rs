@@ -520,7 +520,7 @@ fn uses() -> Vec<(&'static str, Use, Credential)> {
             "static key",
             Use::Grant,
             of(
-                json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } }),
+                json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": key } }),
             ),
         ),
         (

@@ -148,7 +148,7 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
 
 #[test]
 fn a_static_key_has_neither_issuer_nor_client_nor_scopes() {
-    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "grant": { "static": { "tokenRef": reference() } } });
+    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "static": { "tokenRef": reference() } });
     let credential = parse(&object(&fixed), |_| IssuerLookup::Missing).unwrap();
     assert_eq!(
         (credential.proof, credential.ask),
@@ -157,13 +157,34 @@ fn a_static_key_has_neither_issuer_nor_client_nor_scopes() {
     for (more, field) in [
         (
             json!({ "issuerRef": { "kind": "TokenIssuer", "name": "x" } }),
-            "spec",
+            "spec.issuerRef",
+        ),
+        (
+            json!({ "entra": { "tenantId": "contoso.example" } }),
+            "spec.entra",
+        ),
+        (
+            json!({ "grant": { "clientCredentials": {} } }),
+            "spec.grant",
+        ),
+        (
+            json!({ "target": { "secretName": "s" } }),
+            "spec.static.tokenRef.name",
         ),
         (
             json!({ "client": { "id": "x", "public": {} } }),
             "spec.client",
         ),
-        (json!({ "scopes": ["x"] }), "spec.grant.static"),
+        (json!({ "scopes": ["x"] }), "spec.scopes"),
+        (json!({ "resources": ["x"] }), "spec.resources"),
+        (json!({ "audience": "x" }), "spec.audience"),
+        (
+            json!({ "parameters": [{ "name": "x", "value": "y" }] }),
+            "spec.parameters",
+        ),
+        (json!({ "endpointVersion": "V1" }), "spec.endpointVersion"),
+        (json!({ "expect": { "roles": ["x"] } }), "spec.expect"),
+        (json!({ "minLifetime": "15m" }), "spec.minLifetime"),
         (json!({ "api": "CloudAppSecurity" }), "spec.api"),
         (json!({ "revokeOnDelete": true }), "spec.revokeOnDelete"),
     ] {
@@ -281,7 +302,7 @@ fn only_this_machine_lends_an_identity() {
 
 #[test]
 fn a_secret_serves_a_static_key_or_a_refresh_only_if_it_says_so() {
-    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "grant": { "static": { "tokenRef": reference() } } });
+    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "static": { "tokenRef": reference() } });
     let fixed = parse(&object(&fixed), |_| IssuerLookup::Missing).unwrap();
     let refresh = json!({ "grant": { "refreshToken": { "secretRef": reference() } } });
     let refresh = parsed(&generic(), &refresh).unwrap();
@@ -320,11 +341,12 @@ proptest! {
     #[test]
     fn parsing_is_total(
         client in prop::sample::select(vec![json!({}), json!({ "public": {} }), json!({ "secretRefs": NONE, "certificate": { "secretName": "t" } }), NONE]),
-        grant in prop::sample::select(vec![NONE, json!({}), json!({ "static": { "tokenRef": { "name": "a", "key": "b" } } }),
+        fixed in prop::sample::select(vec![NONE, json!({ "tokenRef": { "name": "a", "key": "b" } })]),
+        grant in prop::sample::select(vec![NONE, json!({}),
             json!({ "password": { "username": "u", "passwordRef": { "name": "a", "key": "b" } } }), json!({ "jwtBearer": { "signed": { "keyRef": { "name": "a", "key": "b" } } } })]),
         text in ".{0,30}", version in prop::sample::select(vec![NONE, json!("V1"), json!("V2")]), at_entra in any::<bool>(),
     ) {
-        let mut change = json!({ "grant": grant, "endpointVersion": version, "scopes": [text], "resources": [text] });
+        let mut change = json!({ "grant": grant, "static": fixed, "endpointVersion": version, "scopes": [text], "resources": [text] });
         merge(&mut change, &json!({ "client": client }));
         let issuer = if at_entra { entra() } else { generic() };
         if let Err(faults) = parsed(&issuer, &change) {

@@ -281,7 +281,7 @@ impl Drawn {
                 json!({ "tokenExchange": { "subject": { "secretRef": reference }, "actor": { "serviceAccount": { "name": "robot" } } } })
             }
             "password" => json!({ "password": { "username": "u", "passwordRef": reference } }),
-            "static" => json!({ "static": { "tokenRef": reference } }),
+            "static" => Value::Null,
             _ => json!({ "clientCredentials": {} }),
         };
         let proof = match self.proof {
@@ -301,6 +301,7 @@ impl Drawn {
             change["issuerRef"] = Value::Null;
             change["entra"] = Value::Null;
             change["scopes"] = Value::Null;
+            change["static"] = json!({ "tokenRef": { "name": "grant", "key": "k" } });
         }
         let mut object = object(&change);
         object.spec.client = serde_json::from_value(proof).unwrap();

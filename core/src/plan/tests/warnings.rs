@@ -110,7 +110,7 @@ fn a_static_key_is_aged_from_its_making() {
         for (k, v) in more.as_object().unwrap() {
             key[k] = v.clone();
         }
-        let change = json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": key } });
+        let change = json!({ "issuerRef": null, "client": null, "scopes": null, "static": key });
         parse(&object(&change), |_| IssuerLookup::Missing).unwrap()
     };
     let source = |credential: &Credential| Source {
