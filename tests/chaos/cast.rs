@@ -116,7 +116,7 @@ impl Role {
             spec["scopes"] = json!([scope]);
             if self.kind != Kind::JwtBearer {
                 let secrets = [reference(self.source())];
-                spec["client"] = json!({ "id": self.name, "secretRefs": secrets });
+                spec["client"] = json!({ "id": self.name, "secrets": secrets });
             }
         }
         let grant = match self.kind {

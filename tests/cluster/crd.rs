@@ -71,11 +71,16 @@ async fn send<K: Resource<DynamicType = ()>>(world: &World, spec: &Value) -> Res
     }
 }
 
+/// A client secret that expires then.
+fn ends(at: &str) -> Value {
+    json!({ "client": { "secrets": [{ "name": "source", "key": "secret", "expiresAt": at }] } })
+}
+
 /// The least that an ApiCredential needs.
 fn least() -> Value {
     json!({
         "entra": { "tenantId": "contoso.onmicrosoft.com" },
-        "client": { "id": "app", "secretRefs": [{ "name": "source", "key": "secret" }] },
+        "client": { "id": "app", "secrets": [{ "name": "source", "key": "secret" }] },
         "scopes": ["api://demo/.default"],
         "target": { "secretName": "token" },
     })
@@ -112,13 +117,15 @@ fn good_credentials_are_taken_as_they_are() {
         for changes in [
             json!({ "api": "DefenderForCloudApps", "scopes": null }),
             json!({ "api": "WindowsDefenderATP", "scopes": null, "endpointVersion": "V1", "expect": { "roles": ["Alert.Read.All"] } }),
-            json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s", "algorithm": "PS256", "x5c": true } } }),
-            json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "s" } } }),
-            json!({ "client": { "id": null, "secretRefs": null, "managedIdentity": {} } }),
-            json!({ "client": { "secretRefs": null, "public": {} }, "grant": { "refreshToken": { "secretRef": key } } }),
-            json!({ "client": { "secretExpiresAt": "2027-01-01T00:00:00Z" } }),
-            json!({ "client": { "secretExpiresAt": "2027-06-30T12:00:00.5+02:00" } }),
-            json!({ "client": { "secretExpiresAt": "2027-06-30" } }),
+            json!({ "client": { "secrets": null, "certificates": [{ "secretName": "s", "algorithm": "PS256", "x5c": true }] } }),
+            json!({ "client": { "secrets": null, "serviceAccount": { "name": "s" } } }),
+            json!({ "client": { "id": null, "secrets": null, "managedIdentity": {} } }),
+            json!({ "client": { "secrets": null, "public": {} }, "grant": { "refreshToken": { "secretRef": key } } }),
+            ends("2027-01-01T00:00:00Z"),
+            ends("2027-06-30T12:00:00.5+02:00"),
+            ends("2027-06-30"),
+            json!({ "client": { "secrets": [{ "name": "s", "key": "new", "expiresAt": "2027-06-30" }, { "name": "s", "key": "old" }] } }),
+            json!({ "client": { "secrets": null, "certificates": [{ "secretName": "s", "privateKeyKey": "new.key", "certificateKey": "new.crt" }, { "secretName": "s" }] } }),
             json!({ "grant": { "onBehalfOf": { "assertionRef": key } }, "api": "MicrosoftGraph", "scopes": ["User.Read"] }),
             json!({ "entra": null, "client": null, "scopes": null, "static": { "tokenRef": key } }),
             json!({ "target": { "type": "kubernetes.io/dockerconfigjson", "keys": [{ "format": "DockerConfig", "host": "registry.example.com" }] } }),
@@ -135,7 +142,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "s" } } } } }),
             json!({ "client": null, "grant": { "jwtBearer": { "signed": { "keyRef": key, "subject": "someone" } } } }),
             json!({ "grant": { "password": { "username": "u", "passwordRef": key } }, "revokeOnDelete": true }),
-            json!({ "client": { "secretRefs": null, "mtls": { "secretName": "s" } } }),
+            json!({ "client": { "secrets": null, "mtls": { "secretName": "s" } } }),
             json!({}),
             json!({ "scopes": ["a", "b:c/d"], "audience": "x", "resources": ["urn:y"] }),
             json!({ "scopes": null }),
@@ -282,15 +289,15 @@ fn bad_credentials_are_refused_in_words() {
                 "the name that a tenant is shown by",
             ),
             (
-                json!({ "client": { "secretRefs": [{ "name": "other/client", "key": "k" }] } }),
+                json!({ "client": { "secrets": [{ "name": "other/client", "key": "k" }] } }),
                 "lies in the credential's own namespace",
             ),
             (
-                json!({ "client": { "secretRefs": null, "certificate": { "secretName": "other/client" } } }),
+                json!({ "client": { "secrets": null, "certificates": [{ "secretName": "other/client" }] } }),
                 "lies in the credential's own namespace",
             ),
             (
-                json!({ "client": { "secretRefs": null, "mtls": { "secretName": "other/client" } } }),
+                json!({ "client": { "secrets": null, "mtls": { "secretName": "other/client" } } }),
                 "lies in the credential's own namespace",
             ),
             (
@@ -316,19 +323,19 @@ fn bad_credentials_are_refused_in_words() {
             (json!({ "scopes": [] }), "spec.scopes"),
             (json!({ "client": { "id": "" } }), "spec.client.id"),
             (
-                json!({ "client": { "secretRefs": refs(0) } }),
-                "spec.client.secretRefs",
+                json!({ "client": { "secrets": refs(0) } }),
+                "spec.client.secrets",
             ),
             (
-                json!({ "client": { "secretRefs": refs(5) } }),
+                json!({ "client": { "secrets": refs(5) } }),
                 "must have at most 4 items",
             ),
             (
-                json!({ "client": { "secretRefs": [{ "name": "s" }] } }),
-                "secretRefs[0].key: Required value",
+                json!({ "client": { "secrets": [{ "name": "s" }] } }),
+                "secrets[0].key: Required value",
             ),
             (
-                json!({ "client": { "secretRefs": [{ "name": "token", "key": "k" }] } }),
+                json!({ "client": { "secrets": [{ "name": "token", "key": "k" }] } }),
                 "choose another target name",
             ),
             (json!({ "grant": {} }), "grant has exactly one key"),
@@ -368,18 +375,9 @@ fn bad_credentials_are_refused_in_words() {
             (json!({ "minLifetime": "9s" }), "between 10s and 24h"),
             (json!({ "minLifetime": "25h" }), "between 10s and 24h"),
             (json!({ "minLifetime": "soon" }), "minLifetime"),
-            (
-                json!({ "client": { "secretExpiresAt": "30.06.2027" } }),
-                "a date such as 2027-06-30",
-            ),
-            (
-                json!({ "client": { "secretExpiresAt": "next year" } }),
-                "a date such as 2027-06-30",
-            ),
-            (
-                json!({ "client": { "secretExpiresAt": "2027-02-30" } }),
-                "secretExpiresAt",
-            ),
+            (ends("30.06.2027"), "a date such as 2027-06-30"),
+            (ends("next year"), "a date such as 2027-06-30"),
+            (ends("2027-02-30"), "expiresAt"),
             (json!({ "deletionPolicy": "Orphan" }), "Unsupported value"),
             (
                 json!({ "target": { "secretName": "" } }),
@@ -462,28 +460,40 @@ fn bad_credentials_are_refused_in_words() {
                 "authenticates in exactly one way",
             ),
             (
-                json!({ "client": { "secretRefs": null } }),
+                json!({ "client": { "secrets": null } }),
                 "authenticates in exactly one way",
             ),
             (
-                json!({ "client": { "secretRefs": null, "public": {} } }),
+                json!({ "client": { "secrets": null, "public": {} } }),
                 "client.public works only with the grants",
             ),
             (json!({ "client": { "id": null } }), "client.id is missing"),
             (
-                json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s" }, "secretExpiresAt": "2027-01-01T00:00:00Z" } }),
-                "a certificate carries its own end",
+                json!({ "client": { "secrets": [{ "name": "s", "key": "k" }, { "name": "s", "key": "k", "expiresAt": "2027-01-01" }] } }),
+                "remove the duplicate",
             ),
             (
-                json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "s", "expirationSeconds": 599 } } }),
+                json!({ "client": { "secrets": null, "certificates": [{ "secretName": "s" }, { "secretName": "s", "privateKeyKey": "tls.key" }] } }),
+                "remove the duplicate",
+            ),
+            (
+                json!({ "client": { "secrets": null, "certificates": [{ "secretName": "token" }] } }),
+                "also a source in client.certificates",
+            ),
+            (
+                json!({ "client": { "secrets": null, "certificates": [] } }),
+                "client.certificates",
+            ),
+            (
+                json!({ "client": { "secrets": null, "serviceAccount": { "name": "s", "expirationSeconds": 599 } } }),
                 "greater than or equal to 600",
             ),
             (
-                json!({ "client": { "secretRefs": null, "managedIdentity": { "objectId": "a", "resourceId": "b" } } }),
+                json!({ "client": { "secrets": null, "managedIdentity": { "objectId": "a", "resourceId": "b" } } }),
                 "name a user-assigned identity once",
             ),
             (
-                json!({ "client": { "secretRefs": null, "managedIdentity": {} }, "grant": { "password": { "username": "u", "passwordRef": { "name": "s", "key": "k" } } } }),
+                json!({ "client": { "secrets": null, "managedIdentity": {} }, "grant": { "password": { "username": "u", "passwordRef": { "name": "s", "key": "k" } } } }),
                 "remove grant",
             ),
             (json!({ "client": null }), "client is missing"),

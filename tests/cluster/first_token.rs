@@ -338,7 +338,7 @@ fn an_issuer_not_written_here_takes_our_requests() {
             place.put_issuer(place.issuer_spec(spec)).await;
             place.issuer_ready().await;
             let changes = json!({
-                "client": { "id": client, "secretRefs": [{ "name": client, "key": "secret" }] },
+                "client": { "id": client, "secrets": [{ "name": client, "key": "secret" }] },
                 "scopes": ["read"],
                 "resources": ["https://api.example"],
                 "target": { "secretName": format!("token-{client}") },
@@ -362,7 +362,7 @@ fn an_issuer_not_written_here_takes_our_requests() {
         }
         // An opaque token, of which only the answer says how long it lives.
         let changes = json!({
-            "client": { "id": "post", "secretRefs": [{ "name": "post", "key": "secret" }] },
+            "client": { "id": "post", "secrets": [{ "name": "post", "key": "secret" }] },
             "scopes": ["write"],
             "target": { "secretName": "token-opaque" },
         });

@@ -54,7 +54,7 @@ fn origin(url: &str) -> String {
 
 /// A client that is the machine itself, or one of its identities.
 fn identity(which: &Value) -> Value {
-    let mut client = json!({ "secretRefs": null, "id": null, "managedIdentity": {} });
+    let mut client = json!({ "secrets": null, "id": null, "managedIdentity": {} });
     for (name, value) in which.as_object().expect("an object") {
         if name == "id" {
             client["id"] = value.clone();

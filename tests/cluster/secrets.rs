@@ -94,7 +94,7 @@ fn of_two_secrets_the_one_that_works_is_used_and_remembered() {
         place
             .create(
                 "c",
-                json!({ "client": { "id": place.client, "secretRefs": refs } }),
+                json!({ "client": { "id": place.client, "secrets": refs } }),
             )
             .await;
         let first = place.ready("c").await;
@@ -138,7 +138,7 @@ fn a_missing_key_is_told_and_nothing_is_sent() {
         place
             .create(
                 "c",
-                json!({ "client": { "id": place.client, "secretRefs": refs } }),
+                json!({ "client": { "id": place.client, "secrets": refs } }),
             )
             .await;
         let message = place.not_ready("c", "ClientSecretKeyMissing").await;
@@ -168,7 +168,7 @@ fn a_secret_that_comes_later_is_used_at_once() {
         place
             .create(
                 "c",
-                json!({ "client": { "id": place.client, "secretRefs": refs } }),
+                json!({ "client": { "id": place.client, "secrets": refs } }),
             )
             .await;
         let message = place.not_ready("c", "ClientSecretMissing").await;

@@ -80,15 +80,17 @@ use super::{
         .message("a static key is not requested, renewed or revoked: static goes with target, suspend and deletionPolicy only"),
     validation = Rule::new("!has(self.static) || self.static.tokenRef.name != self.target.secretName")
         .message("target.secretName is also the source in static.tokenRef: choose another target name"),
-    validation = Rule::new("!has(self.client) || !has(self.client.secretRefs) || !self.client.secretRefs.exists(s, s.name == self.target.secretName)")
-        .message("target.secretName is also a source in client.secretRefs: the token would overwrite the client secret; choose another target name"),
+    validation = Rule::new("!has(self.client) || !has(self.client.secrets) || !self.client.secrets.exists(s, s.name == self.target.secretName)")
+        .message("target.secretName is also a source in client.secrets: the token would overwrite the client secret; choose another target name"),
+    validation = Rule::new("!has(self.client) || !has(self.client.certificates) || !self.client.certificates.exists(c, c.secretName == self.target.secretName)")
+        .message("target.secretName is also a source in client.certificates: the token would overwrite the certificate; choose another target name"),
     validation = Rule::new("!has(self.parameters) || !self.parameters.exists(p, has(p.secretRef) && p.secretRef.name == self.target.secretName)")
         .reason(Reason::FieldValueForbidden).field_path(".parameters")
         .message("target.secretName is also a source in parameters: the token would overwrite it; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.managedIdentity) || !has(self.grant) || has(self.grant.clientCredentials)")
         .message("managedIdentity supports only the client credentials grant: remove grant"),
-    validation = Rule::new("!has(self.client) || !has(self.client.public) || has(self.client.secretRefs) || has(self.client.certificate) || has(self.client.serviceAccount) || has(self.client.managedIdentity) || has(self.client.mtls) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
-        .message("client.public works only with the grants refreshToken, jwtBearer, tokenExchange and password: set one of them, or client.secretRefs, certificate or serviceAccount"),
+    validation = Rule::new("!has(self.client) || !has(self.client.public) || has(self.client.secrets) || has(self.client.certificates) || has(self.client.serviceAccount) || has(self.client.managedIdentity) || has(self.client.mtls) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
+        .message("client.public works only with the grants refreshToken, jwtBearer, tokenExchange and password: set one of them, or client.secrets, certificates or serviceAccount"),
     validation = Rule::new("!has(self.entra) || !has(self.audience)")
         .message("Entra ID has no audience parameter: put the API into scopes as \"<api>/.default\", or into resources for the v1 endpoint"),
     validation = Rule::new("!has(self.api) || (!has(self.scopes) || (has(self.grant) && !has(self.grant.clientCredentials))) && !has(self.resources) && !has(self.audience)")

@@ -21,8 +21,8 @@ mod status;
 mod target;
 
 pub use client::{
-    CertificateClient, Client, ManagedIdentityClient, MtlsClient, PublicClient, SecretKeyRef,
-    ServiceAccountToken, SigningAlgorithm, Thumbprint,
+    CertificateClient, Client, ClientSecret, ManagedIdentityClient, MtlsClient, PublicClient,
+    SecretKeyRef, ServiceAccountToken, SigningAlgorithm, Thumbprint,
 };
 pub use credential::{
     ApiCredential, ApiCredentialSpec, ApiPreset, EndpointVersion, Expectation, InlineEntra,

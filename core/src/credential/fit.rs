@@ -30,7 +30,7 @@ pub(super) fn faults(
         ),
         (Grant::JwtBearer(_), true) => say(
             "spec.grant.jwtBearer",
-            "at Entra ID use grant.onBehalfOf for a user's token, or client.certificate to authenticate the client",
+            "at Entra ID use grant.onBehalfOf for a user's token, or client.certificates to authenticate the client",
         ),
         _ => {}
     }
@@ -39,12 +39,12 @@ pub(super) fn faults(
         | (Proof::ManagedIdentity(_), Grant::ClientCredentials) => {}
         (Proof::Absent, _) => say(
             "spec.client",
-            "is missing; set client.id and secretRefs (only the grants jwtBearer and tokenExchange need no client)",
+            "is missing; set client.id and secrets (only the grants jwtBearer and tokenExchange need no client)",
         ),
         (_, Grant::Static(_)) => say("spec.client", "a static key has no client; remove client"),
         (Proof::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => say(
             "spec.client.public",
-            "a public client cannot use this grant; set client.secretRefs, certificate or serviceAccount",
+            "a public client cannot use this grant; set client.secrets, certificate or serviceAccount",
         ),
         (Proof::ManagedIdentity(_), _) => say(
             "spec.client.managedIdentity",
@@ -55,7 +55,7 @@ pub(super) fn faults(
     if matches!(proof, Proof::Mtls(_)) && entra {
         say(
             "spec.client.mtls",
-            "Entra ID takes certificates as signed assertions; use client.certificate",
+            "Entra ID takes certificates as signed assertions; use client.certificates",
         );
     }
     if matches!(grant, Grant::Static(_)) {

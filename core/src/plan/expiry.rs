@@ -47,16 +47,14 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
         });
     }
     match &credential.proof {
-        Proof::Secrets(references) => {
+        Proof::Secrets(_) => {
             let used = observed.record().and_then(|r| r.sources.used.as_ref());
             let source: &Source = observed
                 .sources
                 .iter()
                 .find(|s| used.is_some_and(|u| u.is(&s.reference)))
                 .or(observed.sources.first())?;
-            let declared = credential
-                .secret_expires_at
-                .filter(|_| references.first() == Some(&source.reference));
+            let declared = credential.secret_ends.get(&source.reference).copied();
             let at = source.expires_at.or(declared)?;
             Some(Ending {
                 at,
@@ -65,7 +63,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 name: source.reference.name.clone(),
             })
         }
-        Proof::Certificate(_) | Proof::Mtls(_) => {
+        Proof::Certificates(_) | Proof::Mtls(_) => {
             let record = observed.record()?;
             let validity = record.proof?;
             let life = validity.until.duration_since(validity.from);

@@ -445,6 +445,7 @@ fn recalled_refusal(
         at: last.time.0,
         reason: last.reason.clone().unwrap_or_default(),
         by_issuer: true,
+        not_before: None,
         fingerprint: None,
     }
 }

@@ -121,8 +121,9 @@ pub fn fail(
     let stamp = stamp(credential, observed);
 
     let recent = |at: Timestamp| now.duration_since(at) < schedule::PROPAGATION;
-    // That a certificate has expired is read in it, and no issuer has to learn anything.
-    let expired = refusal.reason == "CertificateExpired" && refusal.http_status.is_none();
+    // The time of a certificate is read in it, and no issuer has to learn anything.
+    let expired = ["CertificateExpired", "CertificateNotYetValid"].contains(&refusal.reason)
+        && refusal.http_status.is_none();
     let propagating = refusal.about_client
         && !expired
         && !refusal.until_change

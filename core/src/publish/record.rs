@@ -114,6 +114,14 @@ pub struct RefusedSource {
     /// Did the issuer refuse it? Else apicred cannot use it, and sends nothing.
     #[serde(rename = "i")]
     pub by_issuer: bool,
+    /// It cannot be used before this time: a certificate that is not valid yet.
+    #[serde(
+        rename = "b",
+        with = "maybe_seconds",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub not_before: Option<Timestamp>,
     /// Keyed digest of the request with this content, if it was read: a label on the Secret is no other content.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -139,6 +147,30 @@ pub const ENDLESS: Timestamp = Timestamp::MAX;
 
 fn is_static(lifetime: &str) -> bool {
     lifetime == LifetimeSource::Static.as_str()
+}
+
+/// The same for a time that may be missing.
+mod maybe_seconds {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "the form that serde calls")]
+    pub(super) fn serialize<S: Serializer>(
+        at: &Option<Timestamp>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        at.map(Timestamp::as_second).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        let seconds = Option::<i64>::deserialize(from)?;
+        seconds
+            .map(Timestamp::from_second)
+            .transpose()
+            .map_err(D::Error::custom)
+    }
 }
 
 impl Record {

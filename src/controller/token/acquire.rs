@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     exchange::{Acquired, acquired, exchange, is_silence},
@@ -72,6 +72,7 @@ pub(in crate::controller) async fn acquire(
             at: now,
             reason: refusal.reason.to_owned(),
             by_issuer: refusal.http_status.is_some(),
+            not_before: refusal.retry_at.filter(|_| refusal.about_client),
             fingerprint,
         }
     };
@@ -130,10 +131,14 @@ pub(in crate::controller) async fn acquire(
                 if let (true, Some(mark)) = (next, &used) {
                     // With several secrets a person must know which one is meant.
                     refusal.next_step.push_str(&format!(
-                        "; it was key {} of Secret {}",
-                        mark.key, mark.name
+                        "; it was {}",
+                        credential.proof.entry(&mark.name, &mark.key)
                     ));
                     refused.push(not_working(mark.clone(), &refusal, Some(content)));
+                }
+                if next && observed.sources.len() > 1 {
+                    // This entry waits for its time; the other ones do not.
+                    refusal.retry_at = None;
                 }
                 let odd = if refusal.about_client {
                     odd
@@ -159,7 +164,7 @@ pub(in crate::controller) async fn acquire(
         return Err(Refusal::local(
             Class::Invalid,
             "ClientSecretMissing",
-            "no client secret exists; create a Secret that spec.client.secretRefs names",
+            "no Secret that spec.client names exists; create one",
         ));
     };
     if refusal.until_change {
@@ -208,18 +213,8 @@ async fn one(
 ) -> Result<Acquired, Refusal> {
     let ends = read.material.ends();
     let now = context.clock.now();
-    if let Some(validity) = ends.filter(|v| v.until <= now || v.from > later(now, 300)) {
-        return Err(Refusal {
-            about_client: true,
-            ..Refusal::local(
-                Class::Denied,
-                "CertificateExpired",
-                format!(
-                    "the certificate is valid from {} to {} only; renew it",
-                    validity.from, validity.until
-                ),
-            )
-        });
+    if let Some(refusal) = ends.and_then(|validity| oauth::outside(validity, now)) {
+        return Err(refusal);
     }
     read.complete(context, credential, Some(endpoint)).await?;
     let result = if let Some(state) = read.state.take() {
@@ -244,10 +239,6 @@ async fn one(
         acquired.issuer = binding::issuer_mark(credential, endpoint);
         acquired
     })
-}
-
-fn later(now: Timestamp, seconds: i64) -> Timestamp {
-    crate::plan::schedule::later(now, SignedDuration::from_secs(seconds))
 }
 
 /// A static key as a token.

@@ -33,7 +33,7 @@ fn reference() -> Value {
 
 /// A client of another kind.
 fn client(change: &Value) -> Value {
-    let mut client = json!({ "secretRefs": NONE });
+    let mut client = json!({ "secrets": NONE });
     for (key, value) in change.as_object().unwrap() {
         client[key] = value.clone();
     }
@@ -56,8 +56,8 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         // Proofs and grants that an issuer does not take.
         (generic(), json!({ "grant": { "onBehalfOf": { "assertionRef": key } } }), "spec.grant.onBehalfOf", "tokenExchange"),
         (entra(), json!({ "grant": { "tokenExchange": { "subject": { "secretRef": key } } } }), "spec.grant.tokenExchange", "onBehalfOf"),
-        (entra(), json!({ "grant": { "jwtBearer": { "assertionRef": key } } }), "spec.grant.jwtBearer", "client.certificate"),
-        (entra(), client(&json!({ "mtls": { "secretName": "t" } })), "spec.client.mtls", "client.certificate"),
+        (entra(), json!({ "grant": { "jwtBearer": { "assertionRef": key } } }), "spec.grant.jwtBearer", "client.certificates"),
+        (entra(), client(&json!({ "mtls": { "secretName": "t" } })), "spec.client.mtls", "client.certificates"),
         (entra(), json!({ "revokeOnDelete": true }), "spec.revokeOnDelete", "no revocation endpoint"),
         (generic(), json!({ "client": NONE }), "spec.client", "is missing"),
         (generic(), client(&json!({ "public": {} })), "spec.client.public", "cannot use this grant"),
@@ -66,8 +66,8 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (lending(json!({ "imds": {} })), with(client(&json!({ "managedIdentity": {} })), &json!({ "grant": { "password": { "username": "u", "passwordRef": key } } })), "spec.client.managedIdentity", "remove grant"),
         (lending(json!({ "imds": {} })), client(&json!({ "id": "a", "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "once"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://kubernetes.default.svc.cluster.local" } })), "serviceAccount.audience", "sign in to the cluster"),
-        (entra(), client(&json!({ "secretRefs": [{ "name": "other/client", "key": "k" }] })), "spec.client", "write the name alone"),
-        (entra(), client(&json!({ "certificate": { "secretName": "../client" } })), "spec.client", "write the name alone"),
+        (entra(), client(&json!({ "secrets": [{ "name": "other/client", "key": "k" }] })), "spec.client", "write the name alone"),
+        (entra(), client(&json!({ "certificates": [{ "secretName": "../client" }] })), "spec.client", "write the name alone"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "k3s" } })), "serviceAccount.audience", "sign in to the cluster"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://container.googleapis.com/v1/projects/p/locations/l/clusters/c" } })), "serviceAccount.audience", "sign in to the cluster"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://c-1.hcp.westeurope.azmk8s.io:443" } })), "serviceAccount.audience", "sign in to the cluster"),
@@ -79,8 +79,8 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (generic(), json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "a%2fb" } } } } }), "serviceAccount.name", "of this namespace"),
         // Clients.
         (generic(), json!({ "client": { "id": "" } }), "spec.client.id", "is missing"),
-        (generic(), json!({ "client": { "public": {} } }), "spec.client", "has secretRefs and public, but a client authenticates in exactly one way"),
-        (generic(), client(&json!({ "certificate": { "secretName": "alerts-token" } })), "spec.client.certificate.secretName", "again with another target.secretName"),
+        (generic(), json!({ "client": { "public": {} } }), "spec.client", "has secrets and public, but a client authenticates in exactly one way"),
+        (generic(), client(&json!({ "certificates": [{ "secretName": "alerts-token" }] })), "spec.client.certificates[0].secretName", "again with another target.secretName"),
         (generic(), json!({ "grant": { "refreshToken": { "secretRef": { "name": "alerts-token", "key": "k" } } } }), "spec.grant", "again with another target.secretName"),
         // Grants.
         (generic(), json!({ "grant": {} }), "spec.grant", "exactly one key"),
@@ -340,7 +340,7 @@ proptest! {
     /// Whatever is merged into a spec, parsing ends in a credential or in faults with fields.
     #[test]
     fn parsing_is_total(
-        client in prop::sample::select(vec![json!({}), json!({ "public": {} }), json!({ "secretRefs": NONE, "certificate": { "secretName": "t" } }), NONE]),
+        client in prop::sample::select(vec![json!({}), json!({ "public": {} }), json!({ "secrets": NONE, "certificates": [{ "secretName": "t" }] }), NONE]),
         fixed in prop::sample::select(vec![NONE, json!({ "tokenRef": { "name": "a", "key": "b" } })]),
         grant in prop::sample::select(vec![NONE, json!({}),
             json!({ "password": { "username": "u", "passwordRef": { "name": "a", "key": "b" } } }), json!({ "jwtBearer": { "signed": { "keyRef": { "name": "a", "key": "b" } } } })]),

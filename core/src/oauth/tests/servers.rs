@@ -157,7 +157,7 @@ fn basic_is_encoded_so_that_servers_that_decode_read_it_and_one_method_is_used()
 #[test]
 fn an_assertion_that_is_refused_is_a_matter_of_the_client_and_a_500_is_tried_again() {
     let signer = credential(
-        &json!({ "client": { "secretRefs": null, "certificate": { "secretName": "t" } } }),
+        &json!({ "client": { "secrets": null, "certificates": [{ "secretName": "t" }] } }),
     );
     // A replayed id, a clock ahead: with and without a code of an RFC.
     for (status, body, class) in [

@@ -23,7 +23,7 @@ fn several(names: &[&str]) -> Credential {
         .iter()
         .map(|n| json!({ "name": n, "key": "secret" }))
         .collect();
-    credential_with(&json!({ "client": { "secretRefs": refs } }))
+    credential_with(&json!({ "client": { "secrets": refs } }))
 }
 
 fn mark(name: &str, version: &str) -> SourceMark {
@@ -134,12 +134,43 @@ fn what_apicred_itself_cannot_use_is_not_tried_by_a_timer() {
 }
 
 #[test]
+fn certificates_of_a_list_are_tried_in_order_and_from_their_first_day_on() {
+    let list = json!([{ "secretName": "new", "privateKeyKey": "secret" }, { "secretName": "old", "privateKeyKey": "secret" }]);
+    let change = json!({ "client": { "secrets": null, "certificates": list } });
+    let credential = credential_with(&change);
+    let mut world = world(&credential, "old");
+    assert_eq!(order(&credential, &world, 0), ["new?", "old"]);
+    world.memory.refuse(refused(&credential, "new", 0, 0));
+    assert_eq!(order(&credential, &world, 0), ["new?", "old"]);
+    let early = RefusedSource {
+        by_issuer: false,
+        not_before: Some(at(HOUR)),
+        ..refused(&credential, "new", 0, 0)
+    };
+    world.memory.refuse(early);
+    assert_eq!(order(&credential, &world, 0), ["old", "new?"]);
+    assert_eq!(order(&credential, &world, HOUR), ["new?", "old"]);
+    let view = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
+    let told = condition(&view, "ClientCredentialExpiring").unwrap();
+    assert!(
+        told.message
+            .contains("the certificate in Secret new (key secret)"),
+        "{}",
+        told.message
+    );
+    world.sources[0].present = None;
+    let view = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
+    let told = condition(&view, "ClientCredentialExpiring").unwrap();
+    assert_eq!(told.reason, "SourceMissing");
+}
+
+#[test]
 fn no_timer_sends_a_password_with_a_refused_secret() {
     let password = json!({ "grant": { "password": {
         "username": "robot", "passwordRef": { "name": "user", "key": "password" } } } });
     let refs = json!([{ "name": "new", "key": "secret" }, { "name": "old", "key": "secret" }]);
     let mut change = password;
-    change["client"] = json!({ "secretRefs": refs });
+    change["client"] = json!({ "secrets": refs });
     let credential = credential_with(&change);
     let mut world = world(&credential, "old");
     world.memory.refuse(refused(&credential, "new", 0, 0));
