@@ -47,9 +47,12 @@ fn entra_v2_gives_a_token_that_the_api_accepts() {
         let credential = place.credentials().get("c").await.unwrap();
         let status = credential.status.clone().unwrap();
         assert_eq!(status.observed_generation, made.metadata.generation);
-        assert_eq!(status.expires_at.map(|t| t.0), Some(view.expires_at));
         assert_eq!(
-            status.client_secret_in_use.as_deref(),
+            status.expires_at.as_ref().map(|t| t.0),
+            Some(view.expires_at)
+        );
+        assert_eq!(
+            status.client_in_use().as_deref(),
             Some("source/client-secret")
         );
         assert!(status.renew_at.is_some() && status.issued_at.is_some());

@@ -402,7 +402,7 @@ fn a_refused_request_is_one_line_with_its_ids_however_often_it_is_tried() {
         // While the secret is new its message says so, and later it does not.
         assert!(refused.len() <= 3, "{refused:?}");
         let began = refused[0];
-        assert_eq!(began["aadsts"], json!(7_000_215), "{began}");
+        assert_eq!(began["code"], json!("AADSTS7000215"), "{began}");
         assert_eq!(began["http_status"], json!(401), "{began}");
         for id in ["correlation_id", "trace_id"] {
             assert!(began[id].is_string(), "{began}");

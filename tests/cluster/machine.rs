@@ -202,7 +202,7 @@ fn a_static_key_is_published_for_those_whom_its_owner_names() {
                     && status.expires_at.is_none()
                     && status.renew_at.is_none()
                     && status.renew_reason.is_none()
-                    && status.client_credential_expires_at.is_some())
+                    && status.client.is_none())
                 .then_some(())
             })
             .await;

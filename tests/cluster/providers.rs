@@ -140,7 +140,8 @@ fn each_algorithm_of_signed_assertions_is_taken_and_a_new_certificate_is_taken_u
                 let ends = credential
                     .status
                     .expect("a status")
-                    .client_credential_expires_at;
+                    .client
+                    .and_then(|client| client.expires_at);
                 assert!(ends.is_some(), "the certificate's end is told");
             }
         }

@@ -74,10 +74,13 @@ fn a_new_secret_that_the_issuer_did_not_know_yet_is_taken_into_use_without_a_han
         event(&place, "c", "Warning", "ClientCredentialRefused").await;
         let listed = place
             .until("c", "the refused source", |c| {
-                c.status.as_ref()?.refused_sources.first().cloned()
+                c.status.as_ref()?.refused().first().cloned()
             })
             .await;
-        assert!(listed.starts_with("new/value@"), "{listed}");
+        let (name, key) = (listed.reference.name, listed.reference.key);
+        assert_eq!((name.as_str(), key.as_str()), ("new", "value"));
+        assert_eq!(listed.reason, "ClientSecretRefused");
+        assert!(listed.at.is_some() && listed.reference.resource_version.is_some());
 
         // The issuer knows it by now; nobody touches the Secret or the credential.
         let both = vec![Secret::new(&place.secret), Secret::new(&next)];
@@ -85,8 +88,8 @@ fn a_new_secret_that_the_issuer_did_not_know_yet_is_taken_into_use_without_a_han
         place
             .until("c", "the new secret in use, and no fault", |c| {
                 let status = c.status.as_ref()?;
-                let used = status.client_secret_in_use.as_deref() == Some("new/value");
-                let clean = status.refused_sources.is_empty()
+                let used = status.client_in_use().as_deref() == Some("new/value");
+                let clean = status.refused().is_empty()
                     && condition(c, "ClientCredentialExpiring").is_none();
                 (used && clean).then_some(())
             })
@@ -141,7 +144,7 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
         place.put_secret("new", "value", &next).await;
         place
             .until("c", "the new secret in use", |c| {
-                (c.status.as_ref()?.client_secret_in_use.as_deref()? == "new/value").then_some(())
+                (c.status.as_ref()?.client_in_use()? == "new/value").then_some(())
             })
             .await;
         // One that is gone is reported while another works.

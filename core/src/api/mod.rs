@@ -39,5 +39,7 @@ pub use issuer::{
     PostAuthentication, RefreshTokens, Reuse, TokenIssuer, TokenIssuerSpec,
 };
 pub use static_key::StaticKey;
-pub use status::{ApiCredentialStatus, AttemptResult, LastAttempt};
+pub use status::{
+    ApiCredentialStatus, AttemptResult, ClientStatus, LastAttempt, RefusedRef, SourceRef, UsedRef,
+};
 pub use target::{DeletionPolicy, SecretType, Target, TargetFormat, TargetKey};

@@ -96,6 +96,11 @@ pub(super) fn unreadable(observed: &Observed) -> Option<(String, String)> {
 }
 
 impl Ending {
+    /// The end, if it is that of a client secret or certificate. A static key has an age, and nobody reports its end.
+    pub(super) fn of_client(&self) -> Option<Timestamp> {
+        (self.kind != Kind::StaticKey).then_some(self.at)
+    }
+
     /// What is to be said now, if anything: a stable reason and a sentence.
     pub(super) fn warning(&self, now: Timestamp) -> Option<(&'static str, String)> {
         if now < self.warn_at {

@@ -16,7 +16,9 @@ use super::{
     schedule, sources,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus},
+    api::{
+        ApiCredential, ApiCredentialStatus, ClientStatus, RefusedRef, SourceRef, UsedRef,
+    },
     credential::{Credential, FieldError},
     oauth,
     publish::{
@@ -82,13 +84,20 @@ pub fn status(
         token_facts(&mut status, record);
     }
     let ending = expiry::ending(credential, observed);
-    status.client_credential_expires_at = ending.as_ref().map(|e| time(e.at));
     if let (Some(failure), true) = (failure, trouble.is_some()) {
         status.consecutive_failures = i32::try_from(failure.failures).ok();
         status.next_attempt =
             (failure.next_attempt != Timestamp::MAX).then(|| time(failure.next_attempt));
     }
-    status.refused_sources = refused(credential, observed);
+    let client = ClientStatus {
+        expires_at: ending
+            .as_ref()
+            .and_then(expiry::Ending::of_client)
+            .map(time),
+        refused: refused(credential, observed),
+        ..status.client.take().map(|c| *c).unwrap_or_default()
+    };
+    status.client = (client != ClientStatus::default()).then(|| Box::new(client));
 
     let say = |kind: &str, on: bool, reason: &str, message: &str| {
         condition(
@@ -290,27 +299,50 @@ fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
         status.renew_at = Some(time(record.renew_at));
         status.renew_reason = Some(record.renew_reason.clone());
     }
-    status.client_secret_in_use = record
-        .sources
-        .used
-        .as_ref()
-        .map(|used| format!("{}/{}", used.name, used.key));
+    status.client = record.sources.used.as_ref().map(|used| {
+        Box::new(ClientStatus {
+            secret_ref: Some(UsedRef {
+                name: used.name.clone(),
+                key: used.key.clone(),
+            }),
+            ..ClientStatus::default()
+        })
+    });
     status.token_id.clone_from(&record.token_id);
     status
         .last_handled_renew_request
         .clone_from(&record.renew_handled);
 }
 
-/// The refused sources that still stand, by name, key and version.
-fn refused(credential: &Credential, observed: &Observed) -> Vec<String> {
+/// Most entries of the list of refused ones.
+const MOST_REFUSED: usize = 8;
+
+/// The refused sources whose version is still there, and entries of a list whose Secret does not exist.
+fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
     let asked = fingerprint::request(credential);
-    let sources = observed.sources.iter().chain(&observed.companions);
-    sources
-        .filter_map(Source::mark)
-        .filter(|m| observed.memory.refusal_of(m, &asked).is_some())
-        .map(|m| m.to_string())
-        .take(8)
-        .collect()
+    let several = observed.sources.len() > 1;
+    let entry = |source: &Source, reason: &str, at: Option<Timestamp>| RefusedRef {
+        reference: SourceRef {
+            name: source.reference.name.clone(),
+            key: source.reference.key.clone(),
+            resource_version: source.present.as_ref().map(|(_, version)| version.clone()),
+        },
+        reason: reason.to_owned(),
+        at: at.map(time),
+    };
+    let missing = credential.proof.lacking().secret;
+    let client = observed.sources.iter().filter_map(|source| {
+        let Some(mark) = source.mark() else {
+            return several.then(|| entry(source, missing, None));
+        };
+        let refusal = observed.memory.refusal_of(&mark, &asked)?;
+        Some(entry(source, &refusal.reason, Some(refusal.at)))
+    });
+    let grant = observed.companions.iter().filter_map(|source| {
+        let refusal = observed.memory.refusal_of(&source.mark()?, &asked)?;
+        Some(entry(source, &refusal.reason, Some(refusal.at)))
+    });
+    client.chain(grant).take(MOST_REFUSED).collect()
 }
 
 /// The next renewal is not due and is known to fail: the reason, and when.

@@ -162,6 +162,15 @@ fn certificates_of_a_list_are_tried_in_order_and_from_their_first_day_on() {
     let view = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
     let told = condition(&view, "ClientCredentialExpiring").unwrap();
     assert_eq!(told.reason, "SourceMissing");
+    let shown = &view.refused()[0];
+    assert_eq!(
+        (
+            shown.reference.name.as_str(),
+            shown.reason.as_str(),
+            &shown.at
+        ),
+        ("new", "SourceMissing", &None)
+    );
 }
 
 #[test]
@@ -278,7 +287,25 @@ fn a_secret_that_works_does_not_hide_the_fault_of_another() {
         None,
         at(0),
     );
-    assert_eq!(view.status.refused_sources, ["new/secret@1"]);
+    let shown: Vec<(String, String, bool)> = view
+        .status
+        .refused()
+        .iter()
+        .map(|r| {
+            let version = r.reference.resource_version.as_deref().unwrap_or_default();
+            let name = format!("{}/{}@{version}", r.reference.name, r.reference.key);
+            (name, r.reason.clone(), r.at.is_some())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [(
+            "new/secret@1".to_owned(),
+            "ClientSecretRefused".to_owned(),
+            true
+        )]
+    );
+    assert_eq!(view.status.client_in_use().as_deref(), Some("old/secret"));
     assert_eq!(condition(&view.status, "Ready").unwrap().status, "True");
     assert!(condition(&view.status, "RenewalFailing").is_none());
 
