@@ -736,3 +736,50 @@ fn every_example_is_taken() {
         }
     });
 }
+
+#[test]
+fn a_list_shows_what_matters_and_wide_the_rest() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("columns").await;
+        place.create("referred", json!({})).await;
+        place.ready("referred").await;
+        let inline = json!({
+            "issuerRef": null, "entra": { "tenantId": "contoso.onmicrosoft.com" },
+            "suspend": true, "target": { "secretName": "inline" },
+        });
+        place.create("inline", inline).await;
+        let path = format!(
+            "/apis/apicred.dev/v1alpha1/namespaces/{}/apicredentials",
+            place.namespace
+        );
+        let request = http::Request::get(path)
+            .header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+            .body(Vec::new())
+            .expect("a request");
+        let text = world.admin.request_text(request).await.expect("a table");
+        let table: Value = serde_json::from_str(&text).expect("JSON");
+        let columns = table["columnDefinitions"].as_array().expect("columns");
+        let names = |wide: bool| -> Vec<&str> {
+            columns
+                .iter()
+                .filter(|c| (c["priority"] != json!(0)) == wide)
+                .filter_map(|c| c["name"].as_str())
+                .collect()
+        };
+        let usual = ["Name", "Ready", "Reason", "Expires", "Secret", "Age"];
+        assert_eq!(names(false), usual);
+        assert_eq!(names(true), ["Renews", "Renewal", "Issuer", "Client"]);
+        let cell = |object: &str, column: &str| {
+            let at = columns.iter().position(|c| c["name"] == column)?;
+            let rows = table["rows"].as_array()?;
+            let row = rows.iter().find(|r| r["cells"][0] == object)?;
+            row["cells"][at].as_str().map(str::to_owned)
+        };
+        let shown = |object, column| cell(object, column).unwrap_or_default();
+        assert_eq!(shown("referred", "Ready"), "True");
+        assert_eq!(shown("referred", "Client"), place.client);
+        assert_eq!(shown("referred", "Issuer"), place.issuer_name);
+        assert_eq!(shown("inline", "Issuer"), "contoso.onmicrosoft.com");
+    });
+}

@@ -40,22 +40,10 @@ use super::{
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(
-        name = "Renewal",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"RenewalFailing\")].reason",
-        description = "Why the renewal that is due fails, or the next one will; empty if nothing is wrong"
-    ),
-    printcolumn(
         name = "Expires",
         type_ = "string",
         json_path = ".status.expiresAt",
         description = "End of the token in the Secret (UTC)"
-    ),
-    printcolumn(
-        name = "Renews",
-        type_ = "string",
-        json_path = ".status.renewAt",
-        description = "When the next token is asked for (UTC)"
     ),
     printcolumn(
         name = "Secret",
@@ -66,6 +54,34 @@ use super::{
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Renews",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.renewAt",
+        description = "When the next token is requested (UTC)"
+    ),
+    printcolumn(
+        name = "Renewal",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"RenewalFailing\")].reason",
+        description = "Why the renewal that is due fails, or the next one will; empty if nothing is wrong"
+    ),
+    printcolumn(
+        name = "Issuer",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec['issuerRef.name','entra.tenantId']",
+        description = "Name of the issuer, or the tenant of Entra ID"
+    ),
+    printcolumn(
+        name = "Client",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec.client.id",
+        description = "Client (application) id"
     )
 )]
 #[serde(rename_all = "camelCase")]
