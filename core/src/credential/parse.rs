@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     api::{
-        ApiCredential, ApiCredentialSpec, IssuerKind, IssuerRef, Parameter, SecretKeyRef, TargetFormat,
-        TargetKey, names,
+        ApiCredential, ApiCredentialSpec, IssuerKind, IssuerRef, Parameter, SecretKeyRef,
+        TargetFormat, TargetKey, names,
     },
     input,
     oauth::{Grant, is_public},

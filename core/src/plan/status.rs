@@ -16,9 +16,7 @@ use super::{
     schedule, sources,
 };
 use crate::{
-    api::{
-        ApiCredential, ApiCredentialStatus, ClientStatus, RefusedRef, SourceRef, UsedRef,
-    },
+    api::{ApiCredential, ApiCredentialStatus, ClientStatus, RefusedRef, SourceRef, UsedRef},
     credential::{Credential, FieldError},
     oauth,
     publish::{
