@@ -49,7 +49,7 @@ pub fn object(change: &Value) -> ApiCredential {
         },
         "spec": {
             "issuerRef": { "kind": "ClusterTokenIssuer", "name": "contoso" },
-            "client": { "id": "client-1", "secretRefs": [{ "name": "client", "key": "secret" }] },
+            "client": { "id": "client-1", "secrets": [{ "name": "client", "key": "secret" }] },
             "scopes": ["https://api.example.com/.default"],
             "target": { "secretName": "alerts-token" }
         }
@@ -133,6 +133,7 @@ pub fn refused(credential: &Credential, version: &str) -> RefusedSource {
         at: at(0),
         reason: "ClientSecretRefused".to_owned(),
         by_issuer: true,
+        not_before: None,
         fingerprint: None,
     }
 }

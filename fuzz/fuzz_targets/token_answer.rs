@@ -21,7 +21,7 @@ const NOW: i64 = 1_790_000_000;
 
 static CREDENTIALS: LazyLock<Vec<Credential>> = LazyLock::new(|| {
     let reference = json!({ "name": "s", "key": "k" });
-    let secret = json!({ "id": "c", "secretRefs": [reference] });
+    let secret = json!({ "id": "c", "secrets": [reference] });
     let entra = json!({ "entra": { "tenantId": "t.example" } });
     let generic = json!({ "oauth2": { "tokenUrl": "https://i.example.com/token" } });
     let grants = [

@@ -19,7 +19,7 @@ pub(super) fn failed(
         class = refusal.class.as_str(),
         http_status = refusal.http_status,
         error = refusal.error,
-        aadsts = refusal.aadsts,
+        code = refusal.code(),
         correlation_id = refusal.correlation_id,
         trace_id = refusal.trace_id,
         "{}",

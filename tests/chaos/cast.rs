@@ -116,7 +116,7 @@ impl Role {
             spec["scopes"] = json!([scope]);
             if self.kind != Kind::JwtBearer {
                 let secrets = [reference(self.source())];
-                spec["client"] = json!({ "id": self.name, "secretRefs": secrets });
+                spec["client"] = json!({ "id": self.name, "secrets": secrets });
             }
         }
         let grant = match self.kind {
@@ -124,7 +124,10 @@ impl Role {
             Kind::Refresh | Kind::RefreshWindow => {
                 Some(json!({ "refreshToken": { "secretRef": reference(self.state()) } }))
             }
-            Kind::Static => Some(json!({ "static": { "tokenRef": reference(self.source()) } })),
+            Kind::Static => {
+                spec["static"] = json!({ "tokenRef": reference(self.source()) });
+                None
+            }
             Kind::Exchange => Some(json!({ "tokenExchange": { "subject": {
                 "secretRef": reference(self.source()),
             } } })),

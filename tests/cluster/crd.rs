@@ -71,11 +71,16 @@ async fn send<K: Resource<DynamicType = ()>>(world: &World, spec: &Value) -> Res
     }
 }
 
+/// A client secret that expires then.
+fn ends(at: &str) -> Value {
+    json!({ "client": { "secrets": [{ "name": "source", "key": "secret", "expiresAt": at }] } })
+}
+
 /// The least that an ApiCredential needs.
 fn least() -> Value {
     json!({
         "entra": { "tenantId": "contoso.onmicrosoft.com" },
-        "client": { "id": "app", "secretRefs": [{ "name": "source", "key": "secret" }] },
+        "client": { "id": "app", "secrets": [{ "name": "source", "key": "secret" }] },
         "scopes": ["api://demo/.default"],
         "target": { "secretName": "token" },
     })
@@ -112,15 +117,17 @@ fn good_credentials_are_taken_as_they_are() {
         for changes in [
             json!({ "api": "DefenderForCloudApps", "scopes": null }),
             json!({ "api": "WindowsDefenderATP", "scopes": null, "endpointVersion": "V1", "expect": { "roles": ["Alert.Read.All"] } }),
-            json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s", "algorithm": "PS256", "x5c": true } } }),
-            json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "s" } } }),
-            json!({ "client": { "id": null, "secretRefs": null, "managedIdentity": {} } }),
-            json!({ "client": { "secretRefs": null, "public": {} }, "grant": { "refreshToken": { "secretRef": key } } }),
-            json!({ "client": { "secretExpiresAt": "2027-01-01T00:00:00Z" } }),
-            json!({ "client": { "secretExpiresAt": "2027-06-30T12:00:00.5+02:00" } }),
-            json!({ "client": { "secretExpiresAt": "2027-06-30" } }),
+            json!({ "client": { "secrets": null, "certificates": [{ "secretName": "s", "algorithm": "PS256", "x5c": true }] } }),
+            json!({ "client": { "secrets": null, "serviceAccount": { "name": "s" } } }),
+            json!({ "client": { "id": null, "secrets": null, "managedIdentity": {} } }),
+            json!({ "client": { "secrets": null, "public": {} }, "grant": { "refreshToken": { "secretRef": key } } }),
+            ends("2027-01-01T00:00:00Z"),
+            ends("2027-06-30T12:00:00.5+02:00"),
+            ends("2027-06-30"),
+            json!({ "client": { "secrets": [{ "name": "s", "key": "new", "expiresAt": "2027-06-30" }, { "name": "s", "key": "old" }] } }),
+            json!({ "client": { "secrets": null, "certificates": [{ "secretName": "s", "privateKeyKey": "new.key", "certificateKey": "new.crt" }, { "secretName": "s" }] } }),
             json!({ "grant": { "onBehalfOf": { "assertionRef": key } }, "api": "MicrosoftGraph", "scopes": ["User.Read"] }),
-            json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } }),
+            json!({ "entra": null, "client": null, "scopes": null, "static": { "tokenRef": key } }),
             json!({ "target": { "type": "kubernetes.io/dockerconfigjson", "keys": [{ "format": "DockerConfig", "host": "registry.example.com" }] } }),
             json!({ "target": { "keys": [{ "format": "DockerConfig", "host": "localhost:5000/team/x.y_z" }, { "format": "DockerConfig", "key": "two", "host": "a-b.example" }] } }),
             json!({ "grant": { "refreshToken": { "secretRef": key } }, "scopes": ["User.Read", "Mail.Read"] }),
@@ -137,7 +144,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "s" } } } } }),
             json!({ "client": null, "grant": { "jwtBearer": { "signed": { "keyRef": key, "subject": "someone" } } } }),
             json!({ "grant": { "password": { "username": "u", "passwordRef": key } }, "revokeOnDelete": true }),
-            json!({ "client": { "secretRefs": null, "mtls": { "secretName": "s" } } }),
+            json!({ "client": { "secrets": null, "mtls": { "secretName": "s" } } }),
             json!({}),
             json!({ "scopes": ["a", "b:c/d"], "audience": "x", "resources": ["urn:y"] }),
             json!({ "scopes": null }),
@@ -284,15 +291,15 @@ fn bad_credentials_are_refused_in_words() {
                 "the name that a tenant is shown by",
             ),
             (
-                json!({ "client": { "secretRefs": [{ "name": "other/client", "key": "k" }] } }),
+                json!({ "client": { "secrets": [{ "name": "other/client", "key": "k" }] } }),
                 "lies in the credential's own namespace",
             ),
             (
-                json!({ "client": { "secretRefs": null, "certificate": { "secretName": "other/client" } } }),
+                json!({ "client": { "secrets": null, "certificates": [{ "secretName": "other/client" }] } }),
                 "lies in the credential's own namespace",
             ),
             (
-                json!({ "client": { "secretRefs": null, "mtls": { "secretName": "other/client" } } }),
+                json!({ "client": { "secrets": null, "mtls": { "secretName": "other/client" } } }),
                 "lies in the credential's own namespace",
             ),
             (
@@ -358,19 +365,19 @@ fn bad_credentials_are_refused_in_words() {
                 "is also a source in grant",
             ),
             (
-                json!({ "client": { "secretRefs": null, "mtls": { "secretName": "token" } } }),
+                json!({ "client": { "secrets": null, "mtls": { "secretName": "token" } } }),
                 "is also a source in client.mtls",
             ),
             (
-                json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "system:x" } } }),
+                json!({ "client": { "secrets": null, "serviceAccount": { "name": "system:x" } } }),
                 "this is not the name of an object",
             ),
             (
-                json!({ "client": { "secretRefs": [{ "name": "Upper", "key": "k" }] } }),
+                json!({ "client": { "secrets": [{ "name": "Upper", "key": "k" }] } }),
                 "a Secret is named by its name alone",
             ),
             (
-                json!({ "client": { "secretRefs": [{ "name": "a..b", "key": "k" }] } }),
+                json!({ "client": { "secrets": [{ "name": "a..b", "key": "k" }] } }),
                 "a Secret is named by its name alone",
             ),
             (
@@ -398,19 +405,19 @@ fn bad_credentials_are_refused_in_words() {
             (json!({ "scopes": [] }), "spec.scopes"),
             (json!({ "client": { "id": "" } }), "spec.client.id"),
             (
-                json!({ "client": { "secretRefs": refs(0) } }),
-                "spec.client.secretRefs",
+                json!({ "client": { "secrets": refs(0) } }),
+                "spec.client.secrets",
             ),
             (
-                json!({ "client": { "secretRefs": refs(5) } }),
+                json!({ "client": { "secrets": refs(5) } }),
                 "must have at most 4 items",
             ),
             (
-                json!({ "client": { "secretRefs": [{ "name": "s" }] } }),
-                "secretRefs[0].key: Required value",
+                json!({ "client": { "secrets": [{ "name": "s" }] } }),
+                "secrets[0].key: Required value",
             ),
             (
-                json!({ "client": { "secretRefs": [{ "name": "token", "key": "k" }] } }),
+                json!({ "client": { "secrets": [{ "name": "token", "key": "k" }] } }),
                 "choose another target name",
             ),
             (json!({ "grant": {} }), "grant has exactly one of"),
@@ -450,18 +457,9 @@ fn bad_credentials_are_refused_in_words() {
             (json!({ "minLifetime": "9s" }), "between 10s and 24h"),
             (json!({ "minLifetime": "25h" }), "between 10s and 24h"),
             (json!({ "minLifetime": "soon" }), "minLifetime"),
-            (
-                json!({ "client": { "secretExpiresAt": "30.06.2027" } }),
-                "a date such as 2027-06-30",
-            ),
-            (
-                json!({ "client": { "secretExpiresAt": "next year" } }),
-                "a date such as 2027-06-30",
-            ),
-            (
-                json!({ "client": { "secretExpiresAt": "2027-02-30" } }),
-                "secretExpiresAt",
-            ),
+            (ends("30.06.2027"), "a date such as 2027-06-30"),
+            (ends("next year"), "a date such as 2027-06-30"),
+            (ends("2027-02-30"), "expiresAt"),
             (json!({ "deletionPolicy": "Orphan" }), "Unsupported value"),
             (
                 json!({ "target": { "secretName": "" } }),
@@ -544,28 +542,40 @@ fn bad_credentials_are_refused_in_words() {
                 "a client authenticates by exactly one of",
             ),
             (
-                json!({ "client": { "secretRefs": null } }),
+                json!({ "client": { "secrets": null } }),
                 "a client authenticates by exactly one of",
             ),
             (
-                json!({ "client": { "secretRefs": null, "public": {} } }),
+                json!({ "client": { "secrets": null, "public": {} } }),
                 "client.public works only with the grants",
             ),
             (json!({ "client": { "id": null } }), "client.id is missing"),
             (
-                json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s" }, "secretExpiresAt": "2027-01-01T00:00:00Z" } }),
-                "a certificate carries its own end",
+                json!({ "client": { "secrets": [{ "name": "s", "key": "k" }, { "name": "s", "key": "k", "expiresAt": "2027-01-01" }] } }),
+                "remove the duplicate",
             ),
             (
-                json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "s", "expirationSeconds": 599 } } }),
+                json!({ "client": { "secrets": null, "certificates": [{ "secretName": "s" }, { "secretName": "s", "privateKeyKey": "tls.key" }] } }),
+                "remove the duplicate",
+            ),
+            (
+                json!({ "client": { "secrets": null, "certificates": [{ "secretName": "token" }] } }),
+                "also a source in client.certificates",
+            ),
+            (
+                json!({ "client": { "secrets": null, "certificates": [] } }),
+                "client.certificates",
+            ),
+            (
+                json!({ "client": { "secrets": null, "serviceAccount": { "name": "s", "expirationSeconds": 599 } } }),
                 "greater than or equal to 600",
             ),
             (
-                json!({ "client": { "secretRefs": null, "managedIdentity": { "objectId": "a", "resourceId": "b" } } }),
+                json!({ "client": { "secrets": null, "managedIdentity": { "objectId": "a", "resourceId": "b" } } }),
                 "name a user-assigned identity once",
             ),
             (
-                json!({ "client": { "secretRefs": null, "managedIdentity": {} }, "grant": { "password": { "username": "u", "passwordRef": { "name": "s", "key": "k" } } } }),
+                json!({ "client": { "secrets": null, "managedIdentity": {} }, "grant": { "password": { "username": "u", "passwordRef": { "name": "s", "key": "k" } } } }),
                 "remove grant",
             ),
             (json!({ "client": null }), "client is missing"),
@@ -586,11 +596,31 @@ fn bad_credentials_are_refused_in_words() {
                 "exactly one of secretRef and serviceAccount",
             ),
             (
-                json!({ "grant": { "static": { "tokenRef": { "name": "s", "key": "k" } } } }),
-                "a static key has no",
+                json!({ "static": { "tokenRef": { "name": "s", "key": "k" } } }),
+                "a static key has no issuer, client or grant",
             ),
             (
-                json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": { "name": "s", "key": "k" }, "scheme": "To ken" } } }),
+                json!({ "entra": null, "client": null, "scopes": null, "grant": { "clientCredentials": {} }, "static": { "tokenRef": { "name": "s", "key": "k" } } }),
+                "a static key has no issuer, client or grant",
+            ),
+            (
+                json!({ "entra": null, "client": null, "static": { "tokenRef": { "name": "s", "key": "k" } } }),
+                "a static key is not requested, renewed or revoked",
+            ),
+            (
+                json!({ "entra": null, "client": null, "scopes": null, "minLifetime": "15m", "static": { "tokenRef": { "name": "s", "key": "k" } } }),
+                "a static key is not requested, renewed or revoked",
+            ),
+            (
+                json!({ "entra": null, "client": null, "scopes": null, "static": { "tokenRef": { "name": "t", "key": "k" } }, "target": { "secretName": "t" } }),
+                "also the source in static.tokenRef",
+            ),
+            (
+                json!({ "entra": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": { "name": "s", "key": "k" } } } }),
+                "client is missing",
+            ),
+            (
+                json!({ "entra": null, "client": null, "scopes": null, "static": { "tokenRef": { "name": "s", "key": "k" }, "scheme": "To ken" } }),
                 "scheme is one word",
             ),
             (
@@ -809,5 +839,52 @@ fn every_example_is_taken() {
             let told = world.cluster.kubectl(&args).await;
             assert!(told.is_ok(), "{}: {told:?}", file.display());
         }
+    });
+}
+
+#[test]
+fn a_list_shows_what_matters_and_wide_the_rest() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("columns").await;
+        place.create("referred", json!({})).await;
+        place.ready("referred").await;
+        let inline = json!({
+            "issuerRef": null, "entra": { "tenantId": "contoso.onmicrosoft.com" },
+            "suspend": true, "target": { "secretName": "inline" },
+        });
+        place.create("inline", inline).await;
+        let path = format!(
+            "/apis/apicred.dev/v1alpha1/namespaces/{}/apicredentials",
+            place.namespace
+        );
+        let request = http::Request::get(path)
+            .header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+            .body(Vec::new())
+            .expect("a request");
+        let text = world.admin.request_text(request).await.expect("a table");
+        let table: Value = serde_json::from_str(&text).expect("JSON");
+        let columns = table["columnDefinitions"].as_array().expect("columns");
+        let names = |wide: bool| -> Vec<&str> {
+            columns
+                .iter()
+                .filter(|c| (c["priority"] != json!(0)) == wide)
+                .filter_map(|c| c["name"].as_str())
+                .collect()
+        };
+        let usual = ["Name", "Ready", "Reason", "Expires", "Secret", "Age"];
+        assert_eq!(names(false), usual);
+        assert_eq!(names(true), ["Renews", "Renewal", "Issuer", "Client"]);
+        let cell = |object: &str, column: &str| {
+            let at = columns.iter().position(|c| c["name"] == column)?;
+            let rows = table["rows"].as_array()?;
+            let row = rows.iter().find(|r| r["cells"][0] == object)?;
+            row["cells"][at].as_str().map(str::to_owned)
+        };
+        let shown = |object, column| cell(object, column).unwrap_or_default();
+        assert_eq!(shown("referred", "Ready"), "True");
+        assert_eq!(shown("referred", "Client"), place.client);
+        assert_eq!(shown("referred", "Issuer"), place.issuer_name);
+        assert_eq!(shown("inline", "Issuer"), "contoso.onmicrosoft.com");
     });
 }

@@ -47,9 +47,12 @@ fn entra_v2_gives_a_token_that_the_api_accepts() {
         let credential = place.credentials().get("c").await.unwrap();
         let status = credential.status.clone().unwrap();
         assert_eq!(status.observed_generation, made.metadata.generation);
-        assert_eq!(status.expires_at.map(|t| t.0), Some(view.expires_at));
         assert_eq!(
-            status.client_secret_in_use.as_deref(),
+            status.expires_at.as_ref().map(|t| t.0),
+            Some(view.expires_at)
+        );
+        assert_eq!(
+            status.client_in_use().as_deref(),
             Some("source/client-secret")
         );
         assert!(status.renew_at.is_some() && status.issued_at.is_some());
@@ -338,7 +341,7 @@ fn an_issuer_not_written_here_takes_our_requests() {
             place.put_issuer(place.issuer_spec(spec)).await;
             place.issuer_ready().await;
             let changes = json!({
-                "client": { "id": client, "secretRefs": [{ "name": client, "key": "secret" }] },
+                "client": { "id": client, "secrets": [{ "name": client, "key": "secret" }] },
                 "scopes": ["read"],
                 "resources": ["https://api.example"],
                 "target": { "secretName": format!("token-{client}") },
@@ -362,7 +365,7 @@ fn an_issuer_not_written_here_takes_our_requests() {
         }
         // An opaque token, of which only the answer says how long it lives.
         let changes = json!({
-            "client": { "id": "post", "secretRefs": [{ "name": "post", "key": "secret" }] },
+            "client": { "id": "post", "secrets": [{ "name": "post", "key": "secret" }] },
             "scopes": ["write"],
             "target": { "secretName": "token-opaque" },
         });

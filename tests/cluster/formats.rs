@@ -13,7 +13,7 @@ async fn of_static_key(place: &Place, key: &str, keys: Value) {
     place.edit_secret("legacy", note).await;
     let spec = json!({
         "issuerRef": null, "client": null, "scopes": null,
-        "grant": { "static": { "tokenRef": { "name": "legacy", "key": "key" } } },
+        "static": { "tokenRef": { "name": "legacy", "key": "key" } },
         "target": { "secretName": "token", "keys": keys },
     });
     place.create("c", spec).await;

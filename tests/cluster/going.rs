@@ -61,8 +61,10 @@ fn own(name: &str) -> Value {
 
 fn rows() -> Vec<Row> {
     use Go::{Account, AccountNote, Cluster, Issuer, Key, Note, Own, Secret};
-    let secret = |name: &str| json!({ "client": { "secretRefs": [own(name)] } });
-    let tls = |way: &str, name: &str| json!({ "client": { "secretRefs": null, (way): { "secretName": name } } });
+    let secret = |name: &str| json!({ "client": { "secrets": [own(name)] } });
+    let certificate = |name: &str| json!({ "client": { "secrets": null, "certificates": [{ "secretName": name }] } });
+    let mtls =
+        |name: &str| json!({ "client": { "secrets": null, "mtls": { "secretName": name } } });
     let exchange = |name: &str| json!({ "grant": { "tokenExchange": { "subject": { "secretRef": own(name) } } } });
     let actor = |name: &str| {
         json!({ "grant": { "tokenExchange": {
@@ -72,7 +74,8 @@ fn rows() -> Vec<Row> {
     };
     let assertion = |name: &str| json!({ "grant": { "jwtBearer": { "assertionRef": own(name) } } });
     let password = |name: &str| json!({ "grant": { "password": { "username": "ada", "passwordRef": own(name) } } });
-    let account = |name: &str| json!({ "client": { "secretRefs": null, "serviceAccount": { "name": name } } });
+    let account =
+        |name: &str| json!({ "client": { "secrets": null, "serviceAccount": { "name": name } } });
     let exchanged = json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "narrowed" } } } } });
     let mine = |name: &str| {
         merge(
@@ -80,17 +83,17 @@ fn rows() -> Vec<Row> {
             json!({ "issuerRef": { "kind": "TokenIssuer", "name": name } }),
         )
     };
-    let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "grant": { "static": { "tokenRef": own(name) } } });
+    let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "static": { "tokenRef": own(name) } });
     let other = "https://other.example";
     #[rustfmt::skip]
     let rows = vec![
         row("client-secret", secret("client-secret"), Secret("client-secret"), "ClientSecretMissing"),
         row("client-secret-key", secret("client-secret-key"), Key("client-secret-key", "value"), "ClientSecretKeyMissing"),
-        row("certificate", tls("certificate", "certificate"), Secret("certificate"), "SourceMissing"),
-        row("certificate-crt", tls("certificate", "certificate-crt"), Key("certificate-crt", "tls.crt"), "SourceKeyMissing"),
-        row("certificate-key", tls("certificate", "certificate-key"), Key("certificate-key", "tls.key"), "SourceKeyMissing"),
-        row("mtls", tls("mtls", "mtls"), Secret("mtls"), "SourceMissing"),
-        row("mtls-key", tls("mtls", "mtls-key"), Key("mtls-key", "tls.key"), "SourceKeyMissing"),
+        row("certificate", certificate("certificate"), Secret("certificate"), "SourceMissing"),
+        row("certificate-crt", certificate("certificate-crt"), Key("certificate-crt", "tls.crt"), "SourceKeyMissing"),
+        row("certificate-key", certificate("certificate-key"), Key("certificate-key", "tls.key"), "SourceKeyMissing"),
+        row("mtls", mtls("mtls"), Secret("mtls"), "SourceMissing"),
+        row("mtls-key", mtls("mtls-key"), Key("mtls-key", "tls.key"), "SourceKeyMissing"),
         row("subject", exchange("subject"), Secret("subject"), "SourceMissing"),
         row("subject-key", exchange("subject-key"), Key("subject-key", "value"), "SourceKeyMissing"),
         row("actor", actor("actor"), Secret("actor"), "SourceMissing"),
@@ -170,7 +173,7 @@ impl Stage<'_> {
         // Nulls take a part of the usual spec out.
         let mut spec = row.spec.clone();
         spec["target"] = json!({ "secretName": format!("token-{name}") });
-        let fixed = spec.pointer("/grant/static").is_some();
+        let fixed = spec.pointer("/static").is_some();
         spec["scopes"] = if fixed { Value::Null } else { json!(["read"]) };
         if spec.get("issuerRef").is_none() {
             spec["issuerRef"] = json!({ "kind": "ClusterTokenIssuer", "name": self.issuer(name) });

@@ -150,7 +150,7 @@ fn of(id: &str, more: Value) -> Value {
 
 pub(crate) fn signed_by(secret: &str) -> Value {
     let certificate = json!({ "secretName": secret, "keyId": "signer", "algorithm": "RS256" });
-    json!({ "client": { "secretRefs": null, "certificate": certificate } })
+    json!({ "client": { "secrets": null, "certificates": [certificate] } })
 }
 
 fn asserted() -> Value {
@@ -225,7 +225,7 @@ fn a_user_signs_in_and_the_refresh_token_is_rotated_and_revoked_by_discovery_and
             let (bench, place) = place(world, "hydra-user", by, json!({})).await;
             let kubeconfig = person_of(world, &place, true).await;
             let spec = json!({
-                "client": { "secretRefs": null, "public": {} },
+                "client": { "secrets": null, "public": {} },
                 "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
                 "revokeOnDelete": true,
             });

@@ -239,7 +239,7 @@ fn a_process_that_lost_its_lease_ends_although_a_thread_of_it_is_blocked() {
         spec["managedIdentity"] = json!({ "workloadIdentity": {} });
         place.put_issuer(spec).await;
         place.issuer_ready().await;
-        let by = json!({ "client": { "secretRefs": null, "managedIdentity": {} } });
+        let by = json!({ "client": { "secrets": null, "managedIdentity": {} } });
         place.create("c", by).await;
         // Waits until the operator has opened the pipe; it reads then for as long as this is open.
         let open = std::fs::OpenOptions::new();

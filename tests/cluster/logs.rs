@@ -168,15 +168,16 @@ fn faults() -> Vec<(&'static str, Value, &'static str, &'static str, Value)> {
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(240);
     let later = soon + jiff::SignedDuration::from_hours(2400);
     let source = |name: &str| json!([{ "name": name, "key": "client-secret" }]);
+    let ends = |at: jiff::Timestamp| json!([{ "name": "source", "key": "client-secret", "expiresAt": at.to_string() }]);
     let issuer = |name: &str| json!({ "kind": "ClusterTokenIssuer", "name": name });
-    let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": { "name": name, "key": "client-secret" } } } });
+    let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": { "name": name, "key": "client-secret" } } });
     vec![
         (
             "secret-missing",
-            json!({ "client": { "secretRefs": source("absent") } }),
+            json!({ "client": { "secrets": source("absent") } }),
             "Ready",
             "ClientSecretMissing",
-            json!({ "client": { "secretRefs": source("source") } }),
+            json!({ "client": { "secrets": source("source") } }),
         ),
         (
             "source-missing",
@@ -208,10 +209,10 @@ fn faults() -> Vec<(&'static str, Value, &'static str, &'static str, Value)> {
         ),
         (
             "expiring",
-            json!({ "client": { "secretExpiresAt": soon.to_string() } }),
+            json!({ "client": { "secrets": ends(soon) } }),
             "ClientCredentialExpiring",
             "SecretExpiring",
-            json!({ "client": { "secretExpiresAt": later.to_string() } }),
+            json!({ "client": { "secrets": ends(later) } }),
         ),
         (
             "short",
@@ -401,7 +402,7 @@ fn a_refused_request_is_one_line_with_its_ids_however_often_it_is_tried() {
         // While the secret is new its message says so, and later it does not.
         assert!(refused.len() <= 3, "{refused:?}");
         let began = refused[0];
-        assert_eq!(began["aadsts"], json!(7_000_215), "{began}");
+        assert_eq!(began["code"], json!("AADSTS7000215"), "{began}");
         assert_eq!(began["http_status"], json!(401), "{began}");
         for id in ["correlation_id", "trace_id"] {
             assert!(began[id].is_string(), "{began}");
@@ -506,7 +507,7 @@ fn a_restart_counts_what_is_not_ready_and_repeats_no_line() {
             place
                 .create(
                     name,
-                    json!({ "client": { "secretRefs": absent }, "target": target }),
+                    json!({ "client": { "secrets": absent }, "target": target }),
                 )
                 .await;
             says(&world, &place, name, &["began Ready ClientSecretMissing"]).await;

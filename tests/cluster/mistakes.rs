@@ -50,7 +50,7 @@ async fn check(usual: impl AsyncFn(Value) -> Place, rows: Vec<Row>) {
 }
 
 fn wrong_secret() -> Value {
-    json!({ "client": { "secretRefs": [{ "name": "wrong", "key": "k" }] } })
+    json!({ "client": { "secrets": [{ "name": "wrong", "key": "k" }] } })
 }
 
 fn signed_by(secret: &str) -> Value {

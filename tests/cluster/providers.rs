@@ -123,8 +123,8 @@ fn each_algorithm_of_signed_assertions_is_taken_and_a_new_certificate_is_taken_u
                 let before = granted(provider, id).await.first().map_or(0, |g| g.1);
                 place.put_tls(id, own).await;
                 let client = json!({
-                    "id": id, "secretRefs": null,
-                    "certificate": { "secretName": id, "algorithm": algorithm, "keyId": id },
+                    "id": id, "secrets": null,
+                    "certificates": [{ "secretName": id, "algorithm": algorithm, "keyId": id }],
                 });
                 let spec = json!({
                     "client": client, "scopes": ["read"], "target": { "secretName": format!("token-{id}") },
@@ -140,7 +140,8 @@ fn each_algorithm_of_signed_assertions_is_taken_and_a_new_certificate_is_taken_u
                 let ends = credential
                     .status
                     .expect("a status")
-                    .client_credential_expires_at;
+                    .client
+                    .and_then(|client| client.expires_at);
                 assert!(ends.is_some(), "the certificate's end is told");
             }
         }
@@ -156,7 +157,7 @@ fn a_certificate_that_the_issuer_does_not_know_is_told_and_mended_by_its_renewal
             .put_tls("es256", &keys(Kind::P256, "es256", None))
             .await;
         let client = json!({
-            "id": "es256", "secretRefs": null, "certificate": { "secretName": "es256", "keyId": "es256" },
+            "id": "es256", "secrets": null, "certificates": [{ "secretName": "es256", "keyId": "es256" }],
         });
         let spec = json!({ "client": client, "scopes": ["read"] });
         place.create("c", spec).await;
@@ -194,7 +195,7 @@ fn certificates_in_the_handshake_prove_their_clients() {
                 .1;
             place.put_tls(id, own).await;
             let spec = json!({
-                "client": { "id": id, "secretRefs": null, "mtls": { "secretName": id } },
+                "client": { "id": id, "secrets": null, "mtls": { "secretName": id } },
                 "scopes": ["read"], "target": { "secretName": format!("token-{id}") },
             });
             place.create(id, spec).await;
@@ -206,7 +207,7 @@ fn certificates_in_the_handshake_prove_their_clients() {
         let stranger = keys(Kind::P256, "mtls", None);
         place.put_tls("stranger", &stranger).await;
         let spec = json!({
-            "client": { "id": "mtls", "secretRefs": null, "mtls": { "secretName": "stranger" } },
+            "client": { "id": "mtls", "secrets": null, "mtls": { "secretName": "stranger" } },
             "scopes": ["read"], "target": { "secretName": "token-stranger" },
         });
         place.create("stranger", spec).await;
@@ -217,7 +218,7 @@ fn certificates_in_the_handshake_prove_their_clients() {
 /// A credential of a person who signed in.
 pub(crate) fn person(id: &str) -> Value {
     json!({
-        "client": { "id": id, "secretRefs": null, "public": {} },
+        "client": { "id": id, "secrets": null, "public": {} },
         "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
         "scopes": ["read"],
     })

@@ -174,7 +174,7 @@ fn a_policy_that_forbids_the_token_of_a_service_account_is_quoted_and_no_request
         })
         .await;
         let client = json!({ "client": {
-            "id": place.client, "secretRefs": null, "serviceAccount": { "name": "workload" },
+            "id": place.client, "secrets": null, "serviceAccount": { "name": "workload" },
         } });
         place.create("c", client).await;
         let told = place.not_ready("c", "ServiceAccountTokenRefused").await;

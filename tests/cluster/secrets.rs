@@ -39,8 +39,8 @@ fn a_wrong_secret_is_told_with_its_codes_and_mended_in_seconds() {
             })
             .await;
         assert_eq!(
-            (attempt.aadsts, attempt.http_status),
-            (Some(7_000_215), Some(401))
+            (attempt.code.as_deref(), attempt.http_status),
+            (Some("AADSTS7000215"), Some(401))
         );
         assert_eq!(attempt.correlation_id, asked[0].correlation_id);
         assert_eq!(attempt.error.as_deref(), Some("invalid_client"));
@@ -94,7 +94,7 @@ fn of_two_secrets_the_one_that_works_is_used_and_remembered() {
         place
             .create(
                 "c",
-                json!({ "client": { "id": place.client, "secretRefs": refs } }),
+                json!({ "client": { "id": place.client, "secrets": refs } }),
             )
             .await;
         let first = place.ready("c").await;
@@ -106,7 +106,7 @@ fn of_two_secrets_the_one_that_works_is_used_and_remembered() {
             .unwrap()
             .status
             .unwrap()
-            .client_secret_in_use;
+            .client_in_use();
         assert_eq!(used.as_deref(), Some("source/client-secret"));
 
         // A renewal that somebody requests tries all of them.
@@ -123,7 +123,7 @@ fn of_two_secrets_the_one_that_works_is_used_and_remembered() {
         assert_eq!(place.posts(), 5);
         place
             .until("c", "the first secret in use", |c| {
-                (c.status.as_ref()?.client_secret_in_use.as_deref()? == "next/value").then_some(())
+                (c.status.as_ref()?.client_in_use()? == "next/value").then_some(())
             })
             .await;
     });
@@ -138,7 +138,7 @@ fn a_missing_key_is_told_and_nothing_is_sent() {
         place
             .create(
                 "c",
-                json!({ "client": { "id": place.client, "secretRefs": refs } }),
+                json!({ "client": { "id": place.client, "secrets": refs } }),
             )
             .await;
         let message = place.not_ready("c", "ClientSecretKeyMissing").await;
@@ -168,7 +168,7 @@ fn a_secret_that_comes_later_is_used_at_once() {
         place
             .create(
                 "c",
-                json!({ "client": { "id": place.client, "secretRefs": refs } }),
+                json!({ "client": { "id": place.client, "secrets": refs } }),
             )
             .await;
         let message = place.not_ready("c", "ClientSecretMissing").await;

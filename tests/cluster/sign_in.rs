@@ -400,7 +400,7 @@ fn a_client_with_a_secret_signs_in_with_it_as_far_as_the_person_may_read_it() {
         let source =
             json!([{ "name": "absent", "key": "k" }, { "name": "source", "key": "client-secret" }]);
         let mut credential = spec(&place, &json!(["api://demo/Records.Read"]));
-        credential["client"] = json!({ "id": place.client, "secretRefs": source });
+        credential["client"] = json!({ "id": place.client, "secrets": source });
         place.create("c", credential).await;
         let limited = person_of(world, &place, true).await;
         let args = [

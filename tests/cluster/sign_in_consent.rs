@@ -316,7 +316,7 @@ fn a_service_account_signs_nobody_in_with_a_token_for_the_api_server() {
         let mut credential = spec(&place, &json!(["api://demo/Records.Read"]));
         credential["client"] = json!({
             "id": place.client,
-            "secretRefs": null,
+            "secrets": null,
             "serviceAccount": { "name": "builder", "audience": audience },
         });
         place.create("c", credential).await;
@@ -331,7 +331,7 @@ fn a_service_account_signs_nobody_in_with_a_token_for_the_api_server() {
         let mut fit = spec(&place, &json!(["api://demo/Records.Read"]));
         fit["client"] = json!({
             "id": place.client,
-            "secretRefs": null,
+            "secrets": null,
             "serviceAccount": { "name": "builder" },
         });
         fit["target"] = json!({ "secretName": "fit" });

@@ -57,7 +57,7 @@ fn a_new_secret_that_the_issuer_did_not_know_yet_is_taken_into_use_without_a_han
         let next = format!("next~{}", unique());
         place.put_secret("new", "value", &next).await;
         let list = refs(&[("new", "value"), ("source", "client-secret")]);
-        let client = json!({ "client": { "id": place.client, "secretRefs": list } });
+        let client = json!({ "client": { "id": place.client, "secrets": list } });
         place.create("c", client).await;
         place.ready("c").await;
         let told = says(
@@ -74,10 +74,13 @@ fn a_new_secret_that_the_issuer_did_not_know_yet_is_taken_into_use_without_a_han
         event(&place, "c", "Warning", "ClientCredentialRefused").await;
         let listed = place
             .until("c", "the refused source", |c| {
-                c.status.as_ref()?.refused_sources.first().cloned()
+                c.status.as_ref()?.refused().first().cloned()
             })
             .await;
-        assert!(listed.starts_with("new/value@"), "{listed}");
+        let (name, key) = (listed.reference.name, listed.reference.key);
+        assert_eq!((name.as_str(), key.as_str()), ("new", "value"));
+        assert_eq!(listed.reason, "ClientSecretRefused");
+        assert!(listed.at.is_some() && listed.reference.resource_version.is_some());
 
         // The issuer knows it by now; nobody touches the Secret or the credential.
         let both = vec![Secret::new(&place.secret), Secret::new(&next)];
@@ -85,8 +88,8 @@ fn a_new_secret_that_the_issuer_did_not_know_yet_is_taken_into_use_without_a_han
         place
             .until("c", "the new secret in use, and no fault", |c| {
                 let status = c.status.as_ref()?;
-                let used = status.client_secret_in_use.as_deref() == Some("new/value");
-                let clean = status.refused_sources.is_empty()
+                let used = status.client_in_use().as_deref() == Some("new/value");
+                let clean = status.refused().is_empty()
                     && condition(c, "ClientCredentialExpiring").is_none();
                 (used && clean).then_some(())
             })
@@ -107,7 +110,7 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
         let list = |key: &str| refs(&[("new", key), ("source", "client-secret")]);
         // No renewal is due for half an hour. First a key that is not there: nothing is sent for it.
         let posts = place.posts();
-        let spec = |key: &str| json!({ "spec": { "client": { "secretRefs": list(key) } } });
+        let spec = |key: &str| json!({ "spec": { "client": { "secrets": list(key) } } });
         place.edit("c", spec("valeu")).await;
         let expiring = "ClientCredentialExpiring";
         says(&place, "c", expiring, ("True", "ClientSecretKeyMissing")).await;
@@ -141,7 +144,7 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
         place.put_secret("new", "value", &next).await;
         place
             .until("c", "the new secret in use", |c| {
-                (c.status.as_ref()?.client_secret_in_use.as_deref()? == "new/value").then_some(())
+                (c.status.as_ref()?.client_in_use()? == "new/value").then_some(())
             })
             .await;
         // One that is gone is reported while another works.
@@ -150,7 +153,7 @@ fn a_mistyped_new_secret_is_reported_at_once_and_the_old_one_serves_on() {
         says(&place, "c", expiring, ("True", "ClientSecretMissing")).await;
         let rest = refs(&[("new", "value")]);
         place
-            .edit("c", json!({ "spec": { "client": { "secretRefs": rest } } }))
+            .edit("c", json!({ "spec": { "client": { "secrets": rest } } }))
             .await;
         place
             .until("c", "no fault", |c| {
@@ -170,7 +173,7 @@ fn what_was_refused_survives_a_restart() {
         let wrong = format!("wrong~{}", unique());
         place.put_secret("new", "value", &wrong).await;
         let list = refs(&[("new", "value"), ("source", "client-secret")]);
-        let client = json!({ "client": { "id": place.client, "secretRefs": list } });
+        let client = json!({ "client": { "id": place.client, "secrets": list } });
         place.create("c", client).await;
         place.ready("c").await;
         let expiring = "ClientCredentialExpiring";
@@ -308,7 +311,7 @@ fn a_certificate_that_goes_is_reported_at_once() {
         place.add_client(place.oauth_client().certificate(own.certificate.clone()));
         place.put_tls("certificate", &own).await;
         let client = json!({ "client": {
-            "id": place.client, "secretRefs": null, "certificate": { "secretName": "certificate" },
+            "id": place.client, "secrets": null, "certificates": [{ "secretName": "certificate" }],
         } });
         place.create("c", client).await;
         place.ready("c").await;
@@ -344,7 +347,7 @@ fn a_service_account_that_goes_is_reported_at_once() {
         let audience = "api://AzureADTokenExchange";
         place.add_client(place.oauth_client().federated(&issuer, &subject, audience));
         let client = json!({ "client": {
-            "id": place.client, "secretRefs": null, "serviceAccount": { "name": "workload" },
+            "id": place.client, "secrets": null, "serviceAccount": { "name": "workload" },
         } });
         // It comes after its credential, and is used at once.
         place.create("c", client).await;

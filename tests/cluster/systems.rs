@@ -107,7 +107,7 @@ fn a_certificate_at_both_endpoints_of_entra() {
             ),
         ] {
             let spec = json!({
-                "client": { "secretRefs": null, "certificate": certificate },
+                "client": { "secrets": null, "certificates": [certificate] },
                 "scopes": null, "api": "ManagedDesktop", "endpointVersion": version,
                 "target": { "secretName": name },
             });
@@ -125,14 +125,14 @@ fn a_certificate_at_both_endpoints_of_entra() {
         let other = keys(Kind::Rsa, "entra-cert", None);
         place.put_tls("other", &other).await;
         let spec = json!({
-            "client": { "secretRefs": null, "certificate": { "secretName": "other" } },
+            "client": { "secrets": null, "certificates": [{ "secretName": "other" }] },
             "target": { "secretName": "other-token" },
         });
         place.create("other", spec).await;
         place
             .until("other", "refused with 700027", |c| {
                 let last = c.status.as_ref()?.last_attempt.as_ref()?;
-                (last.aadsts == Some(700_027)).then_some(())
+                (last.code.as_deref() == Some("AADSTS700027")).then_some(())
             })
             .await;
         // An EC key is refused before anything is sent.
@@ -140,12 +140,55 @@ fn a_certificate_at_both_endpoints_of_entra() {
             .put_tls("ec", &keys(Kind::P256, "entra-cert", None))
             .await;
         let spec = json!({
-            "client": { "secretRefs": null, "certificate": { "secretName": "ec" } },
+            "client": { "secrets": null, "certificates": [{ "secretName": "ec" }] },
             "target": { "secretName": "ec-token" },
         });
         place.create("ec", spec).await;
         let told = place.not_ready("ec", "MaterialInvalid").await;
         assert!(told.contains("use RSA"), "{told}");
+    });
+}
+
+#[test]
+fn the_certificates_of_a_list_are_tried_in_order() {
+    run(async {
+        let world = World::shared().await;
+        let place = place(world, "entra-certs").await;
+        let (old, new) = (keys(Kind::Rsa, "old", None), keys(Kind::Rsa, "new", None));
+        let client = place
+            .oauth_client()
+            .certificate(old.certificate.clone())
+            .role("manageddesktop", "MmdSupport.ReadWrite");
+        place.add_client(client.clone());
+        place.put_tls("new", &new).await;
+        place.put_tls("old", &old).await;
+        // Each has settings of its own.
+        let list = json!([{ "secretName": "new", "algorithm": "RS256" }, { "secretName": "old" }]);
+        let spec = json!({
+            "client": { "secrets": null, "certificates": list },
+            "scopes": null, "api": "ManagedDesktop",
+        });
+        place.create("c", spec).await;
+        let call = ("manageddesktop", "support/odata/v1/tickets");
+        works(&place, "c", call).await;
+        let used = place.until("c", "the refused one told", |c| {
+            let told = condition(c, "ClientCredentialExpiring")?;
+            let named = told.message.contains("the certificate in Secret new");
+            (told.reason == "ClientCredentialRefused" && named)
+                .then(|| c.status.as_ref()?.client_in_use())?
+        });
+        assert_eq!(used.await, "old/tls.key");
+        // The issuer knows the new one by now. It is used at the next renewal, and the fault is gone.
+        place.add_client(client.certificate(new.certificate.clone()));
+        place.request_renewal("c").await;
+        place
+            .until("c", "the new one in use", |c| {
+                let used = c.status.as_ref()?.client_in_use()?;
+                let calm = condition(c, "ClientCredentialExpiring").is_none();
+                (used == "new/tls.key" && calm).then_some(())
+            })
+            .await;
+        works(&place, "c", call).await;
     });
 }
 
@@ -192,7 +235,7 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
                 .federated(&issuer, &subject, "api://AzureADTokenExchange")
                 .federated(&issuer, &subject, &generic),
         );
-        let account = json!({ "id": place.client, "secretRefs": null, "serviceAccount": { "name": "workload" } });
+        let account = json!({ "id": place.client, "secrets": null, "serviceAccount": { "name": "workload" } });
         place
             .create(
                 "entra",
@@ -235,7 +278,7 @@ fn a_service_account_proves_its_client_and_nothing_is_stored() {
         place
             .until("stranger", "refused with 700213", |c| {
                 let last = c.status.as_ref()?.last_attempt.as_ref()?;
-                (last.aadsts == Some(700_213)).then_some(())
+                (last.code.as_deref() == Some("AADSTS700213")).then_some(())
             })
             .await;
     });
@@ -264,7 +307,7 @@ fn a_service_account_is_exchanged_and_asserted_at_any_issuer() {
         let own = place.issuer.generic_issuer();
         place.add_client(place.oauth_client().federated(&issuer, &subject, &own));
         let asserted = json!({
-            "client": { "secretRefs": null, "serviceAccount": { "name": "workload" } },
+            "client": { "secrets": null, "serviceAccount": { "name": "workload" } },
             "scopes": ["read"], "audience": "api://demo", "target": { "secretName": "asserted" },
         });
         place.create("asserted", asserted).await;
@@ -363,7 +406,7 @@ fn auth0_wants_an_audience_and_salesforce_says_nothing_of_a_life() {
 /// A credential for a person at Entra.
 fn person(api: &str, more: &Value) -> Value {
     let mut spec = json!({
-        "client": { "secretRefs": null, "public": {} },
+        "client": { "secrets": null, "public": {} },
         "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
         "scopes": null, "api": api,
     });
@@ -498,7 +541,8 @@ fn a_refused_password_is_not_tried_again_even_by_another_process() {
             .until("c", "refused with 50126", |c| {
                 let status = c.status.as_ref()?;
                 let last = status.last_attempt.as_ref()?;
-                (last.aadsts == Some(50_126) && status.next_attempt.is_none()).then_some(())
+                (last.code.as_deref() == Some("AADSTS50126") && status.next_attempt.is_none())
+                    .then_some(())
             })
             .await;
         let before = place.posts();
@@ -539,7 +583,7 @@ fn what_a_person_has_to_do_is_told() {
         place
             .until("c", "a person is needed", |c| {
                 let last = c.status.as_ref()?.last_attempt.as_ref()?;
-                (last.aadsts == Some(50_076)
+                (last.code.as_deref() == Some("AADSTS50076")
                     && last.error.as_deref() == Some("interaction_required"))
                 .then_some(())
             })

@@ -40,7 +40,7 @@ async fn a_whole_life(world: &World) -> Place {
         .put_secret("bad", "k", &format!("bad~{}", unique()))
         .await;
     let refs = json!([{ "name": "bad", "key": "k" }]);
-    let bad = json!({ "client": { "secretRefs": refs }, "target": { "secretName": "bad-token" } });
+    let bad = json!({ "client": { "secrets": refs }, "target": { "secretName": "bad-token" } });
     place.create("bad", bad).await;
     place.not_ready("bad", "ClientSecretRefused").await;
     // A ServiceAccount for an issuer that nobody vouches for: its owner allows it, and the issuer does not know it.
@@ -57,7 +57,7 @@ async fn a_whole_life(world: &World) -> Place {
         .expect("a ServiceAccount");
     let keyless = json!({
         "issuerRef": { "kind": "TokenIssuer", "name": "mine" },
-        "client": { "secretRefs": null, "serviceAccount": { "name": "workload" } },
+        "client": { "secrets": null, "serviceAccount": { "name": "workload" } },
         "target": { "secretName": "keyless-token" },
     });
     place.create("keyless", keyless).await;
@@ -220,12 +220,7 @@ fn what_is_called_ready_is_ready() {
                 let secrets: Api<Secret> = Api::namespaced(world.admin.clone(), &namespace);
                 let secret = secrets.get(&credential.spec.target.secret_name).await;
                 // A legacy key says nothing of its end.
-                if credential
-                    .spec
-                    .grant
-                    .as_ref()
-                    .is_some_and(|g| g.fixed.is_some())
-                {
+                if credential.spec.static_key.is_some() {
                     let data = secret.map_err(|e| format!("{name}: {e}"))?.data;
                     if data.is_none_or(|d| d.get("token").is_none_or(|t| t.0.is_empty())) {
                         return Err(format!("{name} is Ready without its key"));

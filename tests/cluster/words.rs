@@ -88,7 +88,7 @@ fn an_annotation_without_effect_is_reported_on_an_issuer_and_for_a_service_accou
         )
         .await;
         let account = json!({ "client": {
-            "id": place.client, "secretRefs": null, "serviceAccount": { "name": "absent-minded" },
+            "id": place.client, "secrets": null, "serviceAccount": { "name": "absent-minded" },
         } });
         place.create("account", account).await;
         place

@@ -27,7 +27,7 @@ const DEAF: SignedDuration = SignedDuration::from_mins(11);
 async fn secrets_are_seen(place: &Place) {
     let name = format!("fence-{}", unique());
     let nobody = json!({
-        "client": { "id": "nobody", "secretRefs": [{ "name": name, "key": "a" }] },
+        "client": { "id": "nobody", "secrets": [{ "name": name, "key": "a" }] },
         "target": { "secretName": format!("{name}-target") },
     });
     place.create(&name, nobody).await;
@@ -196,7 +196,7 @@ fn thousands_of_failing_credentials_that_come_and_go_leave_nothing() {
                     let spec = match n % 3 {
                         0 => json!({ "client": { "id": format!("nobody-{n}") } }),
                         1 => {
-                            json!({ "client": { "secretRefs": [{ "name": "none", "key": "a" }] } })
+                            json!({ "client": { "secrets": [{ "name": "none", "key": "a" }] } })
                         }
                         _ => json!({ "issuerRef": { "name": "none" } }),
                     };

@@ -72,7 +72,7 @@ fn a_secret_that_does_not_come_within_two_minutes_stalls_also_across_a_restart()
         let place = Arc::clone(&case.place);
         case.start();
         let absent =
-            json!({ "client": { "secretRefs": [{ "name": "absent", "key": "client-secret" }] } });
+            json!({ "client": { "secrets": [{ "name": "absent", "key": "client-secret" }] } });
         place.create("c", absent).await;
         let shown = async |kind: &str| {
             let told = place.until("c", kind, |c| condition(c, kind)).await;

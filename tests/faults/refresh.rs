@@ -122,7 +122,7 @@ impl Person {
     pub(crate) fn spec(change: Value) -> Value {
         merge(
             json!({
-                "client": { "id": CLIENT, "secretRefs": null, "public": {} },
+                "client": { "id": CLIENT, "secrets": null, "public": {} },
                 "grant": { "refreshToken": { "secretRef": { "name": STATE, "key": KEY } } },
                 "scopes": ["read"],
             }),
@@ -567,14 +567,14 @@ fn a_request_that_cannot_be_built_leaves_no_doubt() {
         person.case.place.put_tls("pair", &pair).await;
         let by = |algorithm: &str| {
             json!({ "client": {
-            "certificate": { "secretName": "pair", "algorithm": algorithm },
+            "certificates": [{ "secretName": "pair", "algorithm": algorithm }],
         } })
         };
         person.case.start();
         let mut spec = Person::spec(json!({}));
         spec["client"] = json!({
-            "id": CLIENT, "secretRefs": null,
-            "certificate": { "secretName": "pair", "algorithm": "RS256" },
+            "id": CLIENT, "secrets": null,
+            "certificates": [{ "secretName": "pair", "algorithm": "RS256" }],
         });
         person.case.place.create("c", spec).await;
         assert!(person.until_served(None).await);

@@ -383,7 +383,7 @@ fn a_forgotten_secret_gets_its_new_owner_even_if_no_token_can_be_had() {
         case.until_ready(None).await;
         let collector = Stopped::new(world.cluster.pid_of(Component::ControllerManager));
         case.place.delete("c").await;
-        let nowhere = json!({ "client": { "secretRefs": [{ "name": "nowhere", "key": "k" }] } });
+        let nowhere = json!({ "client": { "secrets": [{ "name": "nowhere", "key": "k" }] } });
         case.place.create("c", nowhere).await;
         let c = case
             .place

@@ -250,7 +250,7 @@ fn status(salt: &str) -> Value {
         "renewAt": "2026-01-01T00:30:00Z",
         "renewReason": "HalfLife",
         "lastAttempt": { "time": "2026-01-01T00:00:00Z", "result": "Succeeded" },
-        "clientSecretInUse": "source/client-secret",
+        "client": { "secretRef": { "name": "source", "key": "client-secret" } },
         "tokenId": salt,
     })
 }

@@ -4,21 +4,18 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The OAuth client and its proof. Exactly one of `secretRefs`, `certificate`, `serviceAccount`, `managedIdentity`,
+/// The OAuth client and its proof. Exactly one of `secrets`, `certificates`, `serviceAccount`, `managedIdentity`,
 /// `mtls` and `public`.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = super::crd::one_of(&["secretRefs", "certificate", "serviceAccount", "managedIdentity", "mtls", "public"], "a client authenticates by"),
+    validation = super::crd::one_of(&["secrets", "certificates", "serviceAccount", "managedIdentity", "mtls", "public"], "a client authenticates by"),
     validation = Rule::new("has(self.id) || has(self.managedIdentity)")
         .reason(Reason::FieldValueRequired).field_path(".id")
         .message("client.id is missing; only a managed identity can do without it"),
     validation = Rule::new("!has(self.id) || !has(self.managedIdentity) || !(has(self.managedIdentity.objectId) || has(self.managedIdentity.resourceId))")
         .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
-        .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId"),
-    validation = Rule::new("!has(self.secretExpiresAt) || has(self.secretRefs)")
-        .reason(Reason::FieldValueForbidden).field_path(".secretExpiresAt")
-        .message("secretExpiresAt is about secretRefs; a certificate carries its own end")
+        .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId")
 )]
 pub struct Client {
     /// Client (application) id. With `managedIdentity`, the client id of a user-assigned identity; if not set, another field
@@ -26,23 +23,24 @@ pub struct Client {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub id: Option<String>,
-    /// Keys of Secrets in this namespace that hold the client secret, tried in order: list the old and the new
-    /// one while a secret is being changed. Not set if the client authenticates in another way.
+    /// Client secrets, newest first: each is a key of a Secret in this namespace. They are tried in order, so list the new and the
+    /// old one while a client secret is being rotated. Not set
+    /// if the client authenticates in another way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 4))]
-    pub secret_refs: Vec<SecretKeyRef>,
-    /// When the first of `secretRefs` ends, to be warned ahead of it: RFC 3339 (`2027-06-30T00:00:00Z`) or a date
-    /// (`2027-06-30`, from its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret says the
-    /// same and goes before it. If not set, nobody is warned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?$') && timestamp(self.size() == 10 ? self + 'T00:00:00Z' : self) > timestamp('1970-01-01T00:00:00Z')")
+    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.all(s, self.exists_one(t, t.name == s.name && t.key == s.key))")
         .reason(Reason::FieldValueInvalid)
-        .message("secretExpiresAt is a time such as 2027-06-30T00:00:00Z, or a date such as 2027-06-30"))]
-    pub secret_expires_at: Option<String>,
-    /// A certificate whose key signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Box<CertificateClient>>,
+        .message("each entry of secrets must name another key: remove the duplicate"))]
+    pub secrets: Vec<ClientSecret>,
+    /// Certificates, newest first. The private key of one signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2).
+    /// They are tried in order, so list the new and the old one until the issuer knows the new one. Not set if
+    /// the client authenticates in another way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.secretName == c.secretName && (has(d.privateKeyKey) ? d.privateKeyKey : 'tls.key') == (has(c.privateKeyKey) ? c.privateKeyKey : 'tls.key')))")
+        .reason(Reason::FieldValueInvalid)
+        .message("each entry of certificates must name another private key: remove the duplicate"))]
+    pub certificates: Vec<CertificateClient>,
     /// A token of a ServiceAccount in this namespace as client assertion: nothing is stored at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<Box<ServiceAccountToken>>,
@@ -55,6 +53,38 @@ pub struct Client {
     /// No proof: a public client, for grants that bring their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<PublicClient>,
+}
+
+/// A client secret: one key of a Secret in the same namespace, and when it expires.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientSecret {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = super::crd::name_alone())]
+    pub name: String,
+    /// Key in its data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+    /// When the client secret expires, to be warned ahead of it: RFC 3339 (`2027-06-30T00:00:00Z`) or a date
+    /// (`2027-06-30`, from its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret means the
+    /// same and takes precedence. If not set, nobody is warned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?$') && timestamp(self.size() == 10 ? self + 'T00:00:00Z' : self) > timestamp('1970-01-01T00:00:00Z')")
+        .reason(Reason::FieldValueInvalid)
+        .message("expiresAt is a time such as 2027-06-30T00:00:00Z, or a date such as 2027-06-30"))]
+    pub expires_at: Option<String>,
+}
+
+impl ClientSecret {
+    /// Which key of which Secret.
+    pub fn reference(&self) -> SecretKeyRef {
+        SecretKeyRef {
+            name: self.name.clone(),
+            key: self.key.clone(),
+        }
+    }
 }
 
 /// One key of a Secret in the same namespace.

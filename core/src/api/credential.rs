@@ -8,6 +8,7 @@ use super::{
     Cloud,
     client::{Client, SecretKeyRef},
     grant::Grant,
+    static_key::StaticKey,
     status::ApiCredentialStatus,
     target::{DeletionPolicy, Target},
 };
@@ -39,22 +40,10 @@ use super::{
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(
-        name = "Renewal",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"RenewalFailing\")].reason",
-        description = "Why the renewal that is due fails, or the next one will; empty if nothing is wrong"
-    ),
-    printcolumn(
         name = "Expires",
         type_ = "string",
         json_path = ".status.expiresAt",
         description = "End of the token in the Secret (UTC)"
-    ),
-    printcolumn(
-        name = "Renews",
-        type_ = "string",
-        json_path = ".status.renewAt",
-        description = "When the next token is asked for (UTC)"
     ),
     printcolumn(
         name = "Secret",
@@ -65,31 +54,64 @@ use super::{
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Renews",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.renewAt",
+        description = "When the next token is requested (UTC)"
+    ),
+    printcolumn(
+        name = "Renewal",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"RenewalFailing\")].reason",
+        description = "Why the renewal that is due fails, or the next one will; empty if nothing is wrong"
+    ),
+    printcolumn(
+        name = "Issuer",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec['issuerRef.name','entra.tenantId']",
+        description = "Name of the issuer, or the tenant of Entra ID"
+    ),
+    printcolumn(
+        name = "Client",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec.client.id",
+        description = "Client (application) id"
     )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.grant) && has(self.grant.static)) ? !has(self.issuerRef) && !has(self.entra) : has(self.issuerRef) != has(self.entra)")
+    validation = Rule::new("has(self.static) || has(self.issuerRef) != has(self.entra)")
         .reason(Reason::FieldValueInvalid).field_path(".issuerRef")
-        .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and not neither; a static key has no issuer"),
-    validation = Rule::new("has(self.client) || (has(self.grant) && (has(self.grant.static) || has(self.grant.jwtBearer) || has(self.grant.tokenExchange)))")
+        .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and not neither"),
+    validation = Rule::new("has(self.static) || has(self.client) || (has(self.grant) && (has(self.grant.jwtBearer) || has(self.grant.tokenExchange)))")
         .reason(Reason::FieldValueRequired).field_path(".client")
-        .message("client is missing: only the grants static, jwtBearer and tokenExchange can do without"),
-    validation = Rule::new("!has(self.grant) || !has(self.grant.static) || (!has(self.api) && !has(self.revokeOnDelete))")
-        .reason(Reason::FieldValueForbidden).field_path(".grant")
-        .message("a static key is neither asked for nor revoked by apicred: leave api and revokeOnDelete out"),
-    validation = Rule::new("!has(self.client) || !has(self.grant) || !has(self.grant.static)")
-        .reason(Reason::FieldValueForbidden).field_path(".client")
-        .message("a static key has no client: leave client out"),
-    validation = Rule::new("!has(self.client) || !has(self.client.secretRefs) || !self.client.secretRefs.exists(s, s.name == self.target.secretName)")
-        .reason(Reason::FieldValueForbidden).field_path(".client")
-        .message("target.secretName is also a source in client.secretRefs: the token would overwrite the client secret; choose another target name"),
+        .message("client is missing: only the grants jwtBearer and tokenExchange can do without"),
+    validation = Rule::new("!has(self.static) || !(has(self.issuerRef) || has(self.entra) || has(self.client) || has(self.grant))")
+        .reason(Reason::FieldValueForbidden).field_path(".static")
+        .message("a static key has no issuer, client or grant: remove issuerRef, entra, client and grant, or remove static"),
+    validation = Rule::new("!has(self.static) || !(has(self.api) || has(self.endpointVersion) || has(self.scopes) || has(self.resources) || has(self.audience) || has(self.parameters) || has(self.expect) || has(self.minLifetime) || has(self.revokeOnDelete))")
+        .reason(Reason::FieldValueForbidden).field_path(".static")
+        .message("a static key is not requested, renewed or revoked: static goes with target, suspend and deletionPolicy only"),
+    validation = Rule::new("!has(self.static) || self.static.tokenRef.name != self.target.secretName")
+        .reason(Reason::FieldValueForbidden).field_path(".static")
+        .message("target.secretName is also the source in static.tokenRef: choose another target name"),
+    validation = Rule::new("!has(self.client) || !has(self.client.secrets) || !self.client.secrets.exists(s, s.name == self.target.secretName)")
+        .reason(Reason::FieldValueForbidden).field_path(".client.secrets")
+        .message("target.secretName is also a source in client.secrets: the token would overwrite the client secret; choose another target name"),
+    validation = Rule::new("!has(self.client) || !has(self.client.certificates) || !self.client.certificates.exists(c, c.secretName == self.target.secretName)")
+        .reason(Reason::FieldValueForbidden).field_path(".client.certificates")
+        .message("target.secretName is also a source in client.certificates: the token would overwrite the certificate; choose another target name"),
     validation = Rule::new("!has(self.grant) || !((has(self.grant.refreshToken) && self.grant.refreshToken.secretRef.name == self.target.secretName) || (has(self.grant.onBehalfOf) && self.grant.onBehalfOf.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer) && ((has(self.grant.jwtBearer.assertionRef) && self.grant.jwtBearer.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer.signed) && self.grant.jwtBearer.signed.keyRef.name == self.target.secretName))) || (has(self.grant.tokenExchange) && ((has(self.grant.tokenExchange.subject.secretRef) && self.grant.tokenExchange.subject.secretRef.name == self.target.secretName) || (has(self.grant.tokenExchange.actor) && has(self.grant.tokenExchange.actor.secretRef) && self.grant.tokenExchange.actor.secretRef.name == self.target.secretName))) || (has(self.grant.password) && self.grant.password.passwordRef.name == self.target.secretName))")
         .reason(Reason::FieldValueForbidden).field_path(".grant")
         .message("target.secretName is also a source in grant: the token would overwrite it; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.mtls) || self.client.mtls.secretName != self.target.secretName")
         .reason(Reason::FieldValueForbidden).field_path(".client.mtls")
-        .reason(Reason::FieldValueForbidden).field_path(".client")
         .message("target.secretName is also a source in client.mtls: the token would overwrite the certificate; choose another target name"),
     validation = Rule::new("!has(self.parameters) || !self.parameters.exists(p, has(p.secretRef) && p.secretRef.name == self.target.secretName)")
         .reason(Reason::FieldValueForbidden).field_path(".parameters")
@@ -97,9 +119,9 @@ use super::{
     validation = Rule::new("!has(self.client) || !has(self.client.managedIdentity) || !has(self.grant) || has(self.grant.clientCredentials)")
         .reason(Reason::FieldValueForbidden).field_path(".grant")
         .message("managedIdentity supports only the client credentials grant: remove grant"),
-    validation = Rule::new("!has(self.client) || !has(self.client.public) || has(self.client.secretRefs) || has(self.client.certificate) || has(self.client.serviceAccount) || has(self.client.managedIdentity) || has(self.client.mtls) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
+    validation = Rule::new("!has(self.client) || !has(self.client.public) || has(self.client.secrets) || has(self.client.certificates) || has(self.client.serviceAccount) || has(self.client.managedIdentity) || has(self.client.mtls) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
         .reason(Reason::FieldValueForbidden).field_path(".client.public")
-        .message("client.public works only with the grants refreshToken, jwtBearer, tokenExchange and password: set one of them, or client.secretRefs, certificate or serviceAccount"),
+        .message("client.public works only with the grants refreshToken, jwtBearer, tokenExchange and password: set one of them, or client.secrets, certificates or serviceAccount"),
     validation = Rule::new("!has(self.entra) || !has(self.audience)")
         .reason(Reason::FieldValueForbidden).field_path(".audience")
         .message("Entra ID has no audience parameter: put the API into scopes as \"<api>/.default\", or into resources for the v1 endpoint"),
@@ -147,13 +169,17 @@ pub struct ApiCredentialSpec {
     /// Microsoft Entra ID without an issuer object: its hosts are known, so a tenant is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<InlineEntra>,
-    /// The OAuth client (application) to ask as, and how it proves itself. The grants `static`, `jwtBearer` and
-    /// `tokenExchange` can do without.
+    /// The OAuth client (application) to ask as, and how it proves itself. The grants `jwtBearer` and `tokenExchange`
+    /// can do without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Client>,
     /// How the token is granted: one key. `clientCredentials` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Box<Grant>>,
+    /// A key that nobody can renew by a request, such as a legacy API token of Cloud App Security. It is published as it is,
+    /// and has neither issuer nor client.
+    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
+    pub static_key: Option<Box<StaticKey>>,
     /// The API to call, by name: its audience, permissions and header are known. If not set, `scopes`, `resources` or
     /// `audience` say what the token is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use super::client::{SecretKeyRef, ServiceAccountToken, SigningAlgorithm};
 /// How the token is granted: exactly one key.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["clientCredentials", "refreshToken", "onBehalfOf", "jwtBearer", "tokenExchange", "password", "static"], "grant has"))]
+#[x_kube(validation = super::crd::one_of(&["clientCredentials", "refreshToken", "onBehalfOf", "jwtBearer", "tokenExchange", "password"], "grant has"))]
 pub struct Grant {
     /// RFC 6749 section 4.4: the client asks for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,13 +31,9 @@ pub struct Grant {
     /// RFC 6749 section 4.3: a user's password. The last resort; OAuth 2.1 has removed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
-    /// A key that never changes by itself, such as the legacy API tokens of Cloud App Security: published, never
-    /// asked for.
-    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
-    pub fixed: Option<StaticKey>,
 }
 
-/// A grant, by the name of its key in `spec.grant`. A static key is not granted.
+/// A grant, by the name of its key in `spec.grant`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum GrantKey {
@@ -195,28 +190,4 @@ pub struct Password {
     pub username: String,
     /// Where the password is.
     pub password_ref: SecretKeyRef,
-}
-
-/// A key that is published as it is.
-#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StaticKey {
-    /// Where the key is. Its Secret names this credential in the annotation `apicred.dev/publish-by`.
-    pub token_ref: SecretKeyRef,
-    /// The word before it in the `Authorization` header: `Token` if not set, as Cloud App Security wants it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!#$%&*+.^_`|~-]+$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("scheme is one word such as Token or Bearer"))]
-    pub scheme: Option<String>,
-    /// When the key was made, to count its age from. If not set: when its Secret was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Time>,
-    /// From which age on the condition `ClientCredentialExpiring` (`StaticKeyOld`) reports the key, as a Go duration such as
-    /// `720h` (30 days); there is no unit for days. At least `24h`. If not set: `2160h` (90 days).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 20))]
-    #[x_kube(validation = super::crd::duration("maxAge", "24h", "", "2160h"))]
-    pub max_age: Option<kube::core::Duration>,
 }

@@ -16,12 +16,13 @@ mod credential;
 mod grant;
 mod issuer;
 pub mod names;
+mod static_key;
 mod status;
 mod target;
 
 pub use client::{
-    CertificateClient, Client, ManagedIdentityClient, MtlsClient, PublicClient, SecretKeyRef,
-    ServiceAccountToken, SigningAlgorithm, Thumbprint,
+    CertificateClient, Client, ClientSecret, ManagedIdentityClient, MtlsClient, PublicClient,
+    SecretKeyRef, ServiceAccountToken, SigningAlgorithm, Thumbprint,
 };
 pub use credential::{
     ApiCredential, ApiCredentialSpec, ApiPreset, EndpointVersion, Expectation, InlineEntra,
@@ -29,7 +30,7 @@ pub use credential::{
 };
 pub use grant::{
     ClientCredentials, Grant, GrantKey, JwtBearer, OnBehalfOf, Password, RefreshToken, ScopePlace,
-    SignedAssertion, StaticKey, TokenExchange, TokenSource,
+    SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
     AllowedNamespaces, AssertionAudience, BasicAuthentication, BasicEncoding, ClientAuthentication,
@@ -37,5 +38,8 @@ pub use issuer::{
     IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network, OAuth2Issuer, OidcIssuer,
     PostAuthentication, RefreshTokens, Reuse, TokenIssuer, TokenIssuerSpec,
 };
-pub use status::{ApiCredentialStatus, AttemptResult, LastAttempt};
+pub use static_key::StaticKey;
+pub use status::{
+    ApiCredentialStatus, AttemptResult, ClientStatus, LastAttempt, RefusedRef, SourceRef, UsedRef,
+};
 pub use target::{DeletionPolicy, SecretType, Target, TargetFormat, TargetKey};

@@ -39,24 +39,80 @@ pub struct ApiCredentialStatus {
     /// When the next try after a failure is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<Time>,
-    /// The `name/key` of the client secret that got the token in the Secret.
+    /// The client secret or certificate that is in use, and why others are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_secret_in_use: Option<String>,
-    /// When what proves the client ends: the client secret as declared, the certificate as it says, a static key at
-    /// its age limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_credential_expires_at: Option<Time>,
+    pub client: Option<Box<ClientStatus>>,
     /// The token's own id (`uti` or `jti`), as the issuer's sign-in logs have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// Sources that were refused or unusable, as `name/key@version`, also while another one works. A refused password is
-    /// not tried again while it is listed here unchanged.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub refused_sources: Vec<String>,
     /// The value of the annotation `apicred.dev/renew-requested-at` that was served last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_renew_request: Option<String>,
+}
+
+impl ApiCredentialStatus {
+    /// The client secret or certificate in use, as `name/key`.
+    pub fn client_in_use(&self) -> Option<String> {
+        let used = self.client.as_ref()?.secret_ref.as_ref()?;
+        Some(format!("{}/{}", used.name, used.key))
+    }
+
+    /// The entries that do not work.
+    pub fn refused(&self) -> &[RefusedRef] {
+        self.client.as_ref().map_or(&[], |client| &client.refused)
+    }
+}
+
+/// What authenticates the client. A refused password is not tried again while it is listed here unchanged.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientStatus {
+    /// The key of a Secret by which the token in the target Secret was obtained. Not set if no Secret authenticates the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<UsedRef>,
+    /// When the client secret or certificate in use expires: as declared, or as the certificate says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// Entries that were refused or cannot be used, also while another one works, and a password that was refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub refused: Vec<RefusedRef>,
+}
+
+/// A key of a Secret in the credential's namespace.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct UsedRef {
+    /// Name of the Secret.
+    pub name: String,
+    /// Key in its data.
+    pub key: String,
+}
+
+/// A key of a Secret that does not work, and why.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedRef {
+    /// Which key, and which version of its Secret.
+    #[serde(rename = "ref")]
+    pub reference: SourceRef,
+    /// Stable reason.
+    pub reason: String,
+    /// When it was refused last. Not set for a Secret that does not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+}
+
+/// A key of a version of a Secret in the credential's namespace.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceRef {
+    /// Name of the Secret.
+    pub name: String,
+    /// Key in its data.
+    pub key: String,
+    /// Version of the Secret that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<String>,
 }
 
 /// One exchange with the issuer. The ids let its sign-in logs be joined with apicred's.
@@ -76,9 +132,9 @@ pub struct LastAttempt {
     /// OAuth `error` code of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// `AADSTS` number of the answer.
+    /// The server's own code of the error, such as `AADSTS7000215`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub aadsts: Option<i32>,
+    pub code: Option<String>,
     /// Entra's id of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,

@@ -132,7 +132,7 @@ pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Res
     }
     if has(names::PUBLISH_BY) && !matches!(grant, Some(Grant::Static(_))) {
         return only(format!(
-            "has the annotation {} and serves the grant static only",
+            "has the annotation {} and serves spec.static only",
             names::PUBLISH_BY
         ));
     }

@@ -30,7 +30,7 @@ pub(super) fn faults(
         ),
         (Grant::JwtBearer(_), true) => say(
             "spec.grant.jwtBearer",
-            "at Entra ID use grant.onBehalfOf for a user's token, or client.certificate to authenticate the client",
+            "at Entra ID use grant.onBehalfOf for a user's token, or client.certificates to authenticate the client",
         ),
         _ => {}
     }
@@ -39,12 +39,12 @@ pub(super) fn faults(
         | (Proof::ManagedIdentity(_), Grant::ClientCredentials) => {}
         (Proof::Absent, _) => say(
             "spec.client",
-            "is missing; set client.id and secretRefs (only the grants static, jwtBearer and tokenExchange need no client)",
+            "is missing; set client.id and secrets (only the grants jwtBearer and tokenExchange need no client)",
         ),
         (_, Grant::Static(_)) => say("spec.client", "a static key has no client; remove client"),
         (Proof::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => say(
             "spec.client.public",
-            "a public client cannot use this grant; set client.secretRefs, certificate or serviceAccount",
+            "a public client cannot use this grant; set client.secrets, certificate or serviceAccount",
         ),
         (Proof::ManagedIdentity(_), _) => say(
             "spec.client.managedIdentity",
@@ -55,21 +55,17 @@ pub(super) fn faults(
     if matches!(proof, Proof::Mtls(_)) && entra {
         say(
             "spec.client.mtls",
-            "Entra ID takes certificates as signed assertions; use client.certificate",
+            "Entra ID takes certificates as signed assertions; use client.certificates",
         );
     }
     if matches!(grant, Grant::Static(_)) {
-        if spec.api.is_some() {
-            say(
-                "spec.api",
-                "a static key is not requested from an API; remove api",
-            );
-        }
-        if spec.revoke_on_delete == Some(true) {
-            say(
-                "spec.revokeOnDelete",
-                "a static key is revoked where it was made; remove it",
-            );
+        for (field, set) in of_requests(spec) {
+            if set {
+                say(
+                    field,
+                    "a static key is not requested, renewed or revoked; remove it",
+                );
+            }
         }
     }
     let accounts = grant.needs().into_iter().filter_map(|need| match need {
@@ -107,7 +103,7 @@ pub(super) fn faults(
         .alternatives()
         .iter()
         .map(|r| ("spec.client", &r.name))
-        .chain(of_the_grant.map(|r| ("spec.grant", &r.name)))
+        .chain(of_the_grant.map(|r| (grant.field(), &r.name)))
     {
         if !is_object_name(name) {
             say(field, NOT_A_SECRET);
@@ -139,6 +135,21 @@ pub(super) fn faults(
         );
     }
     errors
+}
+
+/// Fields that are about token requests, and whether they are set: a static key has none of them.
+fn of_requests(spec: &ApiCredentialSpec) -> [(&'static str, bool); 9] {
+    [
+        ("spec.api", spec.api.is_some()),
+        ("spec.endpointVersion", spec.endpoint_version.is_some()),
+        ("spec.scopes", !spec.scopes.is_empty()),
+        ("spec.resources", !spec.resources.is_empty()),
+        ("spec.audience", spec.audience.is_some()),
+        ("spec.parameters", !spec.parameters.is_empty()),
+        ("spec.expect", spec.expect.is_some()),
+        ("spec.minLifetime", spec.min_lifetime.is_some()),
+        ("spec.revokeOnDelete", spec.revoke_on_delete.is_some()),
+    ]
 }
 
 /// Can an object have this name (RFC 1123 subdomain)?

@@ -57,8 +57,8 @@ pub struct Credential {
     pub client_id: String,
     /// How the client proves itself.
     pub proof: Proof,
-    /// When the first client secret ends, as declared.
-    pub secret_expires_at: Option<Timestamp>,
+    /// When client secrets expire, as the spec declares it.
+    pub secret_ends: BTreeMap<SecretKeyRef, Timestamp>,
     /// How the token is granted.
     pub grant: Grant,
     /// What to ask for.

@@ -11,7 +11,10 @@ use super::{
     target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
-    api::{ApiCredential, IssuerKind, IssuerRef, Parameter, TargetFormat, TargetKey, names},
+    api::{
+        ApiCredential, ApiCredentialSpec, IssuerKind, IssuerRef, Parameter, SecretKeyRef,
+        TargetFormat, TargetKey, names,
+    },
     input,
     oauth::{Grant, is_public},
 };
@@ -73,18 +76,20 @@ pub fn parse(
     let spec = &object.spec;
     let mut errors = Vec::new();
 
-    let grant = Grant::parse(spec.grant.as_deref());
+    let grant = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref());
     let grant = grant.map_err(|faults| errors.extend(faults)).ok();
-    let fixed = matches!(grant, Some(Grant::Static(_)));
+    let fixed = spec.static_key.is_some();
     let issuer = match (&spec.issuer_ref, &spec.entra) {
         (Some(reference), None) if !fixed => find(reference, lookup),
         (None, Some(entra)) if !fixed => {
             Issuer::inline(&entra.tenant_id, entra.cloud.unwrap_or_default())
         }
         (None, None) if fixed => Ok(Issuer::nowhere()),
+        (Some(_), None) if fixed => Err(no_issuer("spec.issuerRef")),
+        _ if fixed => Err(no_issuer("spec.entra")),
         _ => Err(vec![FieldError::new(
             "spec",
-            "set exactly one of issuerRef and entra; a static key has neither",
+            "set exactly one of issuerRef and entra",
         )]),
     };
     let issuer = issuer.map_err(|faults| errors.extend(faults)).ok();
@@ -112,17 +117,7 @@ pub fn parse(
             Err(faults) => errors.extend(faults),
         }
     }
-    let declared = spec
-        .client
-        .as_ref()
-        .and_then(|c| c.secret_expires_at.as_deref());
-    let secret_expires_at = declared.and_then(end_of_secret);
-    if declared.is_some() && secret_expires_at.is_none() {
-        errors.push(FieldError::new(
-            "spec.client.secretExpiresAt",
-            "is not a time; write 2027-06-30T00:00:00Z, or the date 2027-06-30",
-        ));
-    }
+    let secret_ends = secret_ends(spec, &mut errors);
     let keys = keys(&spec.target.keys).map_err(|e| errors.push(e));
     if !fit::is_object_name(&spec.target.secret_name) {
         errors.push(FieldError::new(
@@ -164,7 +159,7 @@ pub fn parse(
         issuer,
         client_id: client.and_then(|c| c.id.clone()).unwrap_or_default(),
         proof,
-        secret_expires_at,
+        secret_ends,
         grant,
         ask,
         expect: spec.expect.as_deref().cloned(),
@@ -197,6 +192,11 @@ pub fn end_of_secret(text: &str) -> Option<Timestamp> {
     const INVISIBLE: &str = "\u{feff}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{ad}";
     let stray = |c: char| c.is_whitespace() || c.is_control() || INVISIBLE.contains(c) || c == '"';
     input::instant_in_utc(text.trim_matches(stray))
+}
+
+fn no_issuer(field: &str) -> Vec<FieldError> {
+    let problem = "a static key has no issuer; remove it, or remove static";
+    vec![FieldError::new(field, problem)]
 }
 
 fn find(
@@ -245,23 +245,54 @@ fn find(
     }
 }
 
-/// A source that is the target as well would be written over by the token.
+/// When the client secrets expire, as far as the spec declares it.
+fn secret_ends(
+    spec: &ApiCredentialSpec,
+    errors: &mut Vec<FieldError>,
+) -> BTreeMap<SecretKeyRef, Timestamp> {
+    let mut ends = BTreeMap::new();
+    let secrets = spec.client.iter().flat_map(|c| &c.secrets);
+    for (i, secret) in secrets.enumerate() {
+        let Some(declared) = secret.expires_at.as_deref() else {
+            continue;
+        };
+        match end_of_secret(declared) {
+            Some(end) => {
+                ends.insert(secret.reference(), end);
+            }
+            None => errors.push(FieldError::new(
+                format!("spec.client.secrets[{i}].expiresAt"),
+                "is not a time; write 2027-06-30T00:00:00Z, or the date 2027-06-30",
+            )),
+        }
+    }
+    ends
+}
+
+/// Where an entry of the client's sources is written.
+fn source_field(proof: &Proof, at: usize) -> String {
+    match proof {
+        Proof::Certificates(_) => format!("spec.client.certificates[{at}].secretName"),
+        Proof::Mtls(_) => "spec.client.mtls.secretName".to_owned(),
+        _ => format!("spec.client.secrets[{at}].name"),
+    }
+}
+
+/// An entry that is listed twice would be tried twice, and a source that is the target as well would be overwritten by
+/// the token.
 fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let field = match proof {
-        Proof::Certificate(_) => "spec.client.certificate.secretName",
-        Proof::Mtls(_) => "spec.client.mtls.secretName",
-        _ => "",
-    };
-    for (i, reference) in proof.alternatives().iter().enumerate() {
-        if reference.name == target {
-            let field = if field.is_empty() {
-                format!("spec.client.secretRefs[{i}].name")
-            } else {
-                field.to_owned()
-            };
+    let sources = proof.alternatives();
+    for (i, reference) in sources.iter().enumerate() {
+        if sources[..i].contains(reference) {
             errors.push(FieldError::new(
-                field,
+                source_field(proof, i),
+                "is listed twice with this key; remove one of them",
+            ));
+        }
+        if reference.name == target {
+            errors.push(FieldError::new(
+                source_field(proof, i),
                 "is the target Secret as well: the token would overwrite the client secret; create this credential again with another target.secretName, or name another source",
             ));
         }
@@ -273,7 +304,7 @@ fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> 
         .any(|r| r.name == target)
     {
         errors.push(FieldError::new(
-            "spec.grant",
+            grant.field(),
             "names the target Secret as a source: the token would overwrite it; create this credential again with another target.secretName, or name another source",
         ));
     }

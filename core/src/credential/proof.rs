@@ -2,7 +2,10 @@
 
 use super::{Credential, FieldError};
 use crate::{
-    api::{Client, SecretKeyRef, ServiceAccountToken, SigningAlgorithm, Thumbprint},
+    api::{
+        CertificateClient, Client, ClientSecret, SecretKeyRef, ServiceAccountToken,
+        SigningAlgorithm, Thumbprint,
+    },
     oauth::{TokenEndpoint, account_audience},
     printable,
 };
@@ -14,8 +17,8 @@ const TLS: (&str, &str) = ("tls.crt", "tls.key");
 
 /// The fields of the ways in which a client can authenticate, in the order of their check.
 const WAYS: [&str; 6] = [
-    "secretRefs",
-    "certificate",
+    "secrets",
+    "certificates",
     "serviceAccount",
     "managedIdentity",
     "mtls",
@@ -49,8 +52,8 @@ pub enum Proof {
     Public,
     /// Client secrets, in the order of trying.
     Secrets(Vec<SecretKeyRef>),
-    /// A key that signs assertions.
-    Certificate(Certificate),
+    /// Certificates whose keys sign assertions, in the order of trying.
+    Certificates(Vec<Certificate>),
     /// A ServiceAccount token is the assertion.
     ServiceAccount(AccountToken),
     /// The operator's identity in Azure.
@@ -94,6 +97,16 @@ pub struct KeyPair {
     pub certificate: String,
     /// Key of the private key.
     pub private_key: String,
+}
+
+impl KeyPair {
+    /// The key of its Secret that stands for it: a Secret may hold several pairs.
+    pub fn reference(&self) -> SecretKeyRef {
+        SecretKeyRef {
+            name: self.secret.clone(),
+            key: self.private_key.clone(),
+        }
+    }
 }
 
 /// A certificate for assertions.
@@ -166,8 +179,8 @@ impl Proof {
                 .map(|what| FieldError::new("spec.client.id", format!("has {what}; remove it"))),
         );
         let ways = [
-            !client.secret_refs.is_empty(),
-            client.certificate.is_some(),
+            !client.secrets.is_empty(),
+            !client.certificates.is_empty(),
             client.service_account.is_some(),
             client.managed_identity.is_some(),
             client.mtls.is_some(),
@@ -175,8 +188,8 @@ impl Proof {
         ];
         match ways.iter().filter(|w| **w).count() {
             0 => errors.push(FieldError::new(
-                "spec.client.secretRefs",
-                "name the Secret and key that hold the client secret, or set certificate, serviceAccount, managedIdentity, mtls or public",
+                "spec.client.secrets",
+                "name the Secret and key that hold the client secret, or set certificates, serviceAccount, managedIdentity, mtls or public",
             )),
             1 => {}
             _ => {
@@ -194,18 +207,8 @@ impl Proof {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(if let Some(c) = &client.certificate {
-            Self::Certificate(Certificate {
-                pair: pair(
-                    &c.secret_name,
-                    c.certificate_key.as_ref(),
-                    c.private_key_key.as_ref(),
-                ),
-                algorithm: c.algorithm,
-                key_id: c.key_id.clone(),
-                thumbprint: c.thumbprint,
-                x5c: c.x5c.unwrap_or_default(),
-            })
+        Ok(if !client.certificates.is_empty() {
+            Self::Certificates(client.certificates.iter().map(Into::into).collect())
         } else if let Some(m) = &client.mtls {
             Self::Mtls(pair(
                 &m.secret_name,
@@ -230,7 +233,7 @@ impl Proof {
         } else if client.public.is_some() {
             Self::Public
         } else {
-            Self::Secrets(client.secret_refs.clone())
+            Self::Secrets(client.secrets.iter().map(ClientSecret::reference).collect())
         })
     }
 
@@ -238,11 +241,19 @@ impl Proof {
     pub fn alternatives(&self) -> Vec<SecretKeyRef> {
         match self {
             Self::Secrets(references) => references.clone(),
-            Self::Certificate(Certificate { pair, .. }) | Self::Mtls(pair) => vec![SecretKeyRef {
-                name: pair.secret.clone(),
-                key: pair.private_key.clone(),
-            }],
+            Self::Certificates(certificates) => {
+                certificates.iter().map(|c| c.pair.reference()).collect()
+            }
+            Self::Mtls(pair) => vec![pair.reference()],
             _ => Vec::new(),
+        }
+    }
+
+    /// What a message calls one of the entries of its list.
+    pub fn entry(&self, name: &str, key: &str) -> String {
+        match self {
+            Self::Certificates(_) => format!("the certificate in Secret {name} (key {key})"),
+            _ => format!("key {key} of Secret {name}"),
         }
     }
 
@@ -258,7 +269,7 @@ impl Proof {
     pub const fn noun(&self) -> &'static str {
         match self {
             Self::Secrets(_) => "client secret",
-            Self::Certificate(_) | Self::Mtls(_) => "certificate",
+            Self::Certificates(_) | Self::Mtls(_) => "certificate",
             Self::ServiceAccount(_) => "ServiceAccount's federated credential",
             Self::ManagedIdentity(_) => "managed identity",
             Self::Absent | Self::Public => "client's settings at the issuer",
@@ -272,7 +283,7 @@ impl Proof {
             Self::Absent => word("none"),
             Self::Public => word("public"),
             Self::Secrets(_) => word("secret"),
-            Self::Certificate(_) => word("certificate"),
+            Self::Certificates(_) => word("certificate"),
             Self::Mtls(_) => word("mtls"),
             Self::ServiceAccount(a) => vec![
                 "service_account".to_owned(),
@@ -282,6 +293,22 @@ impl Proof {
             Self::ManagedIdentity(selector) => {
                 vec!["managed_identity".to_owned(), format!("{selector:?}")]
             }
+        }
+    }
+}
+
+impl From<&CertificateClient> for Certificate {
+    fn from(spec: &CertificateClient) -> Self {
+        Self {
+            pair: pair(
+                &spec.secret_name,
+                spec.certificate_key.as_ref(),
+                spec.private_key_key.as_ref(),
+            ),
+            algorithm: spec.algorithm,
+            key_id: spec.key_id.clone(),
+            thumbprint: spec.thumbprint,
+            x5c: spec.x5c.unwrap_or_default(),
         }
     }
 }

@@ -49,7 +49,7 @@ const PROOFS: &[Row] = &[
 #[rustfmt::skip]
 const OTHERS: &[Row] = &[
     // The client and its tenant.
-    (&[7_000_218, 7_000_216], Class::Invalid, "ClientAuthenticationMissing", "no client secret or assertion reached Entra ID, or the application is confidential: set client.secretRefs, certificate or serviceAccount, or allow public client flows in the application"),
+    (&[7_000_218, 7_000_216], Class::Invalid, "ClientAuthenticationMissing", "no client secret or assertion reached Entra ID, or the application is confidential: set client.secrets, certificate or serviceAccount, or allow public client flows in the application"),
     (&[700_025], Class::Invalid, "PublicClient", "the application is a public client and must not authenticate; set client.public, or remove the public platform from the application"),
     (&[700_016], Class::Denied, "ClientUnknown", "check client.id and the tenant, or consent to the application in this tenant"),
     (&[7_000_229], Class::Denied, "ClientUnknown", "the application has no service principal in this tenant: create the enterprise application (az ad sp create --id CLIENT_ID), or consent to the application in this tenant"),

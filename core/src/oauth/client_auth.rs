@@ -14,6 +14,8 @@ use crate::{
 /// Value of `client_assertion_type` (RFC 7523 section 2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+const NOT_LOADED: &str = "internal error: the client credential was not loaded; please report it";
+
 /// The fields and, for Basic, the header that prove the client.
 ///
 /// # Errors
@@ -34,15 +36,16 @@ pub(super) fn prove(
     Ok(match (&credential.proof, material) {
         (Proof::Absent, _) => (Vec::new(), None),
         (Proof::Secrets(_), Material::Secret(_)) if !around.endpoint.takes_secrets => {
-            return Err("the discovery document lists neither client_secret_basic nor client_secret_post: use certificate or serviceAccount, or set clientAuthentication on the issuer".to_owned());
+            return Err("the discovery document lists neither client_secret_basic nor client_secret_post: use certificates or serviceAccount, or set clientAuthentication on the issuer".to_owned());
         }
         (Proof::Secrets(_), Material::Secret(secret)) => {
             return Ok(with_secret(id, secret, around.endpoint.style));
         }
-        (Proof::Certificate(_), Material::Signer(_)) if !around.endpoint.takes_assertions => {
+        (Proof::Certificates(_), Material::Signer(..)) if !around.endpoint.takes_assertions => {
             return Err("the issuer takes no signed assertion (private_key_jwt) by its discovery document; authenticate the client another way, or use oauth2.tokenUrl if it does".to_owned());
         }
-        (Proof::Certificate(certificate), Material::Signer(identity)) => {
+        (Proof::Certificates(certificates), Material::Signer(identity, place)) => {
+            let certificate = certificates.get(*place).ok_or(NOT_LOADED)?;
             let audience = audience(&credential.issuer, around.endpoint);
             let usual = usual_algorithm(&credential.issuer, around.endpoint);
             let assertion = assertion::of_client(
@@ -71,9 +74,7 @@ pub(super) fn prove(
         }
         (Proof::Public, _) | (Proof::Mtls(_), Material::Tls(_)) => (named(), None),
         _ => {
-            return Err(
-                "internal error: the client credential was not loaded; please report it".to_owned(),
-            );
+            return Err(NOT_LOADED.to_owned());
         }
     })
 }

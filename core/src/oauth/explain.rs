@@ -67,7 +67,7 @@ pub fn explained(
             .push_str(&format!("; requested: {requested}"));
     }
     let timed = asserted
-        || matches!(credential.proof, Proof::Certificate(_))
+        || matches!(credential.proof, Proof::Certificates(_))
         || of_account
         || matches!(&credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));
     let clock = raw.date.as_deref().and_then(|date| clock(date, now));

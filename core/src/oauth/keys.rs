@@ -10,7 +10,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::{
     crypto::aws_lc_rs::sign::any_supported_type,
     pki_types::{CertificateDer, PrivateKeyDer},
@@ -21,7 +21,10 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
-use super::pem::{self, Block, Body};
+use super::{
+    Class, Refusal,
+    pem::{self, Block, Body},
+};
 use crate::api::SigningAlgorithm;
 
 /// Longest chain that is taken.
@@ -255,6 +258,37 @@ pub struct Validity {
     pub from: Timestamp,
     /// Last moment.
     pub until: Timestamp,
+}
+
+/// Clocks of issuers and of this machine may differ by this much.
+const SKEW: SignedDuration = SignedDuration::from_secs(300);
+
+/// Why a certificate cannot serve now, if it is outside of its time. Another one of the list may serve. One that is not valid
+/// yet is tried again when it is.
+pub fn outside(validity: Validity, now: Timestamp) -> Option<Refusal> {
+    let early = validity.from > now.saturating_add(SKEW).unwrap_or(Timestamp::MAX);
+    let (reason, next_step) = if validity.until <= now {
+        ("CertificateExpired", "it has expired; renew it")
+    } else if early {
+        (
+            "CertificateNotYetValid",
+            "apicred uses it from then on; list the one before it as well",
+        )
+    } else {
+        return None;
+    };
+    Some(Refusal {
+        about_client: true,
+        retry_at: early.then_some(validity.from),
+        ..Refusal::local(
+            Class::Denied,
+            reason,
+            format!(
+                "the certificate is valid from {} to {} only; {next_step}",
+                validity.from, validity.until
+            ),
+        )
+    })
 }
 
 /// A certificate chain and its private key.

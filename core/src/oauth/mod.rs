@@ -46,7 +46,7 @@ pub use encode::basic;
 pub use explain::explained;
 pub use grant::Grant;
 pub use granted::{Granted, granted, granted_in_part};
-pub use keys::{Identity, Validity};
+pub use keys::{Identity, Validity, outside};
 #[cfg(test)]
 pub(crate) use lifetime::claims_of;
 pub(crate) use lifetime::is_guid;

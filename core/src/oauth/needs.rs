@@ -40,8 +40,8 @@ pub enum Material {
     None,
     /// A client secret.
     Secret(SecretString),
-    /// A key that signs an assertion.
-    Signer(Box<Identity>),
+    /// A key that signs an assertion, and its place among the certificates of the spec: each of them has settings of its own.
+    Signer(Box<Identity>, usize),
     /// A ready assertion: a token of a ServiceAccount.
     Assertion(SecretString),
     /// A certificate for the TLS handshake.
@@ -78,7 +78,7 @@ impl Material {
     /// When a certificate that is part of it ends.
     pub fn ends(&self) -> Option<crate::oauth::Validity> {
         match self {
-            Self::Signer(identity) | Self::Tls(identity) => identity.validity(),
+            Self::Signer(identity, _) | Self::Tls(identity) => identity.validity(),
             _ => None,
         }
     }
@@ -89,7 +89,7 @@ impl Material {
         match self {
             Self::None | Self::Assertion(_) | Self::Workload { .. } | Self::Local(_) => "",
             Self::Secret(secret) => secret.expose_secret(),
-            Self::Signer(identity) | Self::Tls(identity) => identity.essence(),
+            Self::Signer(identity, _) | Self::Tls(identity) => identity.essence(),
         }
     }
 }
@@ -171,7 +171,7 @@ pub fn word(bytes: &[u8]) -> Result<SecretString, String> {
     }
     if text.chars().any(char::is_control) {
         let what = if text.contains("-----BEGIN ") {
-            "is PEM (a certificate or a key), where one word is needed; use client.certificate or client.mtls for it"
+            "is PEM (a certificate or a key), where one word is needed; use client.certificates or client.mtls for it"
         } else {
             "has a line break or control character inside; store the value alone"
         };

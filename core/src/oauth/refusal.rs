@@ -117,7 +117,20 @@ impl From<AddressNotAllowed> for Refusal {
     }
 }
 
+/// What stands before the numbers of Entra ID's errors.
+const AADSTS: &str = "AADSTS";
+
 impl Refusal {
+    /// The server's own code of the error, as people search for it.
+    pub fn code(&self) -> Option<String> {
+        self.aadsts.map(|number| format!("{AADSTS}{number}"))
+    }
+
+    /// The number of such a code.
+    pub fn number(code: &str) -> Option<u32> {
+        code.strip_prefix(AADSTS)?.parse().ok()
+    }
+
     /// A failure of apicred's own telling, without an answer of the issuer.
     pub fn local(class: Class, reason: &'static str, next_step: impl Into<String>) -> Self {
         Self {

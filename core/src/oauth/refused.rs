@@ -120,7 +120,7 @@ const fn stage(seen: &Seen<'_>) -> Stage {
 fn is_asserted(credential: &Credential) -> bool {
     matches!(
         credential.proof,
-        Proof::Certificate(_) | Proof::ServiceAccount(_) | Proof::ManagedIdentity(_)
+        Proof::Certificates(_) | Proof::ServiceAccount(_) | Proof::ManagedIdentity(_)
     )
 }
 
@@ -238,7 +238,7 @@ fn client_refused(credential: &Credential) -> String {
         Proof::Secrets(_) => {
             "; if they are right, the client may be registered for another authentication method: set clientAuthentication on the issuer"
         }
-        Proof::Certificate(_) | Proof::ServiceAccount(_) => {
+        Proof::Certificates(_) | Proof::ServiceAccount(_) => {
             "; if they are right, check the audience (assertionAudience), the algorithm and the registered key or issuer of the assertion"
         }
         Proof::Mtls(_) => "; if they are right, check the subject that is registered for it",

@@ -24,7 +24,7 @@ pub(super) fn of_secret(text: &str, client_id: &str) -> Option<String> {
         return Some("is the id of the client (client.id) and no secret; store the secret that the issuer showed with it".to_owned());
     }
     if pem_text(text).is_some() {
-        return Some("is PEM (a certificate or a key) and no client secret; use client.certificate or client.mtls for it".to_owned());
+        return Some("is PEM (a certificate or a key) and no client secret; use client.certificates or client.mtls for it".to_owned());
     }
     // What is around it is reported first, and what is inside of that next.
     let rules: [Rule; 12] = [

@@ -47,16 +47,14 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
         });
     }
     match &credential.proof {
-        Proof::Secrets(references) => {
+        Proof::Secrets(_) => {
             let used = observed.record().and_then(|r| r.sources.used.as_ref());
             let source: &Source = observed
                 .sources
                 .iter()
                 .find(|s| used.is_some_and(|u| u.is(&s.reference)))
                 .or(observed.sources.first())?;
-            let declared = credential
-                .secret_expires_at
-                .filter(|_| references.first() == Some(&source.reference));
+            let declared = credential.secret_ends.get(&source.reference).copied();
             let at = source.expires_at.or(declared)?;
             Some(Ending {
                 at,
@@ -65,7 +63,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 name: source.reference.name.clone(),
             })
         }
-        Proof::Certificate(_) | Proof::Mtls(_) => {
+        Proof::Certificates(_) | Proof::Mtls(_) => {
             let record = observed.record()?;
             let validity = record.proof?;
             let life = validity.until.duration_since(validity.from);
@@ -107,6 +105,11 @@ impl Ending {
         })
     }
 
+    /// The end, if it is that of a client secret or certificate. A static key has an age, and nobody reports its end.
+    pub(super) fn of_client(&self) -> Option<Timestamp> {
+        (self.kind != Kind::StaticKey).then_some(self.at)
+    }
+
     /// What is to be said now, if anything: a stable reason and a sentence.
     pub(super) fn warning(&self, now: Timestamp) -> Option<(&'static str, String)> {
         if now < self.warn_at {
@@ -142,7 +145,7 @@ impl Ending {
             (Kind::StaticKey, _) => (
                 "StaticKeyOld",
                 format!(
-                    "the static key in Secret {name} has been older than maxAge (spec.grant.static) since {at}; create a new key at the API and store it in the Secret"
+                    "the static key in Secret {name} has been older than maxAge (spec.static) since {at}; create a new key at the API and store it in the Secret"
                 ),
             ),
         })

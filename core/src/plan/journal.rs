@@ -83,8 +83,8 @@ pub struct Ids {
     pub http_status: Option<i32>,
     /// OAuth `error`.
     pub error: Option<String>,
-    /// `AADSTS` number.
-    pub aadsts: Option<i32>,
+    /// The server's own code of the error.
+    pub code: Option<String>,
     /// Entra's id of the request.
     pub correlation_id: Option<String>,
     /// Entra's id of the answer.
@@ -96,7 +96,7 @@ impl From<&LastAttempt> for Ids {
         Self {
             http_status: last.http_status,
             error: last.error.clone(),
-            aadsts: last.aadsts,
+            code: last.code.clone(),
             correlation_id: last.correlation_id.clone(),
             trace_id: last.trace_id.clone(),
         }
@@ -108,7 +108,7 @@ impl From<&crate::oauth::Refusal> for Ids {
         Self {
             http_status: refusal.http_status.map(i32::from),
             error: refusal.error.clone(),
-            aadsts: refusal.aadsts.and_then(|n| i32::try_from(n).ok()),
+            code: refusal.code(),
             correlation_id: refusal.correlation_id.clone(),
             trace_id: refusal.trace_id.clone(),
         }

@@ -99,11 +99,11 @@ pub(super) fn notices(
         out.push(Notice {
             severity: Severity::Normal,
             reason: "ClientCredentialAccepted".to_owned(),
-            note: match &new.client_secret_in_use {
+            note: match new.client_in_use() {
                 Some(used) => {
-                    format!("no client secret of the list fails any more; {used} is in use")
+                    format!("no entry of the list fails any more; {used} is in use")
                 }
-                None => "no client secret of the list fails any more".to_owned(),
+                None => "no entry of the list fails any more".to_owned(),
             },
         });
     }

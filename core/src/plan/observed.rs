@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Why, fingerprint, later_than, schedule, schedule::later};
 use crate::{
-    api::{ApiCredentialStatus, AttemptResult, LastAttempt, SecretKeyRef},
+    api::{ApiCredentialStatus, AttemptResult, LastAttempt, RefusedRef, SecretKeyRef, SourceRef},
     credential::{Credential, binding::Denial},
     oauth::{Class, Grant, Refusal},
     publish::{Record, RefusedSource, SourceMark, dress, ownership::Target},
@@ -317,7 +317,7 @@ impl Memory {
             .iter()
             .filter_map(Source::mark)
             .collect();
-        let listed = |m: &SourceMark| status.refused_sources.contains(&m.to_string());
+        let listed = |m: &SourceMark| status.refused().iter().any(|r| is_of(r, m));
         if status.observed_generation != Some(credential.generation) || !marks.iter().any(listed) {
             return;
         }
@@ -325,7 +325,7 @@ impl Memory {
             until_change: true,
             http_status: last.http_status.and_then(|n| u16::try_from(n).ok()),
             error: last.error.clone(),
-            aadsts: last.aadsts.and_then(|n| u32::try_from(n).ok()),
+            aadsts: last.code.as_deref().and_then(Refusal::number),
             correlation_id: last.correlation_id.clone(),
             trace_id: last.trace_id.clone(),
             ..Refusal::local(
@@ -390,7 +390,7 @@ impl Memory {
             || "the last attempt failed".to_owned(),
             |c| c.message.clone(),
         );
-        let listed = |m: &SourceMark| status.refused_sources.contains(&m.to_string());
+        let listed = |m: &SourceMark| status.refused().iter().any(|r| is_of(r, m));
         for mark in observed.sources.iter().filter_map(Source::mark) {
             let known = self.refusal_of(&mark, &fingerprint::request(credential));
             if known.is_none() && listed(&mark) {
@@ -432,6 +432,16 @@ impl Memory {
     }
 }
 
+/// Is this the entry of status for this version of a source?
+fn is_of(refused: &RefusedRef, mark: &SourceMark) -> bool {
+    let SourceRef {
+        name,
+        key,
+        resource_version,
+    } = &refused.reference;
+    (name, key, resource_version.as_ref()) == (&mark.name, &mark.key, Some(&mark.version))
+}
+
 /// A refusal of which only status is known.
 fn recalled_refusal(
     credential: &Credential,
@@ -445,6 +455,7 @@ fn recalled_refusal(
         at: last.time.0,
         reason: last.reason.clone().unwrap_or_default(),
         by_issuer: true,
+        not_before: None,
         fingerprint: None,
     }
 }

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::{Cause, Failure, Memory, Observed, Why, expect, fingerprint, schedule, stamp};
 use crate::{
     credential::Credential,
-    oauth::{Refusal, Token, Validity},
-    publish::{Record, SourceUse},
+    oauth::{LifetimeSource, Refusal, Token, Validity},
+    publish::{ENDLESS, Record, SourceUse},
 };
 
 /// What came of a plan.
@@ -58,6 +58,19 @@ pub struct Minted {
     pub correlation_id: Option<String>,
 }
 
+fn renewal(credential: &Credential, token: &Token, phase: u32) -> schedule::Renewal {
+    schedule::renewal(
+        token.issued_at,
+        token.expires_at,
+        token.refresh_in,
+        credential.min_lifetime,
+        schedule::Spread {
+            seed: &credential.uid,
+            phase,
+        },
+    )
+}
+
 /// What is noted on the Secret of a new token. `phase` is the cluster's, see [`schedule::Spread`].
 pub fn record(
     credential: &Credential,
@@ -68,16 +81,13 @@ pub fn record(
     sources: SourceUse,
     proof: Option<Validity>,
 ) -> Record {
-    let renewal = schedule::renewal(
-        token.issued_at,
-        token.expires_at,
-        token.refresh_in,
-        credential.min_lifetime,
-        schedule::Spread {
-            seed: &credential.uid,
-            phase,
+    let renewal = match token.lifetime_source {
+        LifetimeSource::Static => schedule::Renewal {
+            at: ENDLESS,
+            reason: "",
         },
-    );
+        _ => renewal(credential, token, phase),
+    };
     Record {
         issued_at: token.issued_at,
         expires_at: token.expires_at,
@@ -111,8 +121,9 @@ pub fn fail(
     let stamp = stamp(credential, observed);
 
     let recent = |at: Timestamp| now.duration_since(at) < schedule::PROPAGATION;
-    // That a certificate has expired is read in it, and no issuer has to learn anything.
-    let expired = refusal.reason == "CertificateExpired" && refusal.http_status.is_none();
+    // The time of a certificate is read in it, and no issuer has to learn anything.
+    let expired = ["CertificateExpired", "CertificateNotYetValid"].contains(&refusal.reason)
+        && refusal.http_status.is_none();
     let propagating = refusal.about_client
         && !expired
         && !refusal.until_change

@@ -1,4 +1,4 @@
-//! Which client secrets a request tries, and what is known of those that do not work. PURE.
+//! Which client secrets or certificates a request tries, and what is known of those that do not work. PURE.
 //!
 //! Negative knowledge ends here: a refused secret is tried again while it is new, then daily, on request, and as soon as
 //! it changes. A fallback that hides a fault does not hide it from status.
@@ -83,6 +83,9 @@ pub fn candidates<'a>(
 
 /// Does a renewal try this refused entry again, although another one works?
 fn is_due(credential: &Credential, refused: &RefusedSource, now: Timestamp) -> bool {
+    if let Some(from) = refused.not_before {
+        return now >= from;
+    }
     // What apicred itself finds wrong stays wrong until it changes. A password goes with each request of its grant, and
     // each refused request may count towards a lockout.
     if !refused.by_issuer || matches!(credential.grant, Grant::Password(_)) {
@@ -145,6 +148,7 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
     let mut found: Option<Hidden> = None;
     for source in &observed.sources {
         let (name, key) = (&source.reference.name, &source.reference.key);
+        let entry = credential.proof.entry(name, key);
         // A refusal of the one in use fails the renewal, which reports it.
         let refused = source
             .mark()
@@ -153,22 +157,19 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
         let (reason, message) = match (refused, source.present.is_some()) {
             (None, true) => continue,
             (None, false) => (
-                "ClientSecretMissing",
+                credential.proof.lacking().secret,
                 format!("Secret {name} does not exist; create it, or remove it from spec.client"),
             ),
             (Some(r), _) if r.by_issuer => (
                 "ClientCredentialRefused",
                 format!(
-                    "the issuer refused key {key} of Secret {name} ({} at {}); correct it, or register it at the issuer: apicred retries it at each renewal for a day, then daily, and at once if it changes",
+                    "the issuer refused {entry} ({} at {}); correct it, or register it at the issuer: apicred retries it at each renewal for a day, then daily, and at once if it changes",
                     r.reason, r.at
                 ),
             ),
             (Some(r), _) => (
                 r.reason.as_str(),
-                format!(
-                    "key {key} of Secret {name} cannot be used ({}); correct it",
-                    r.reason
-                ),
+                format!("{entry} cannot be used ({}); correct it", r.reason),
             ),
         };
         match &mut found {
@@ -183,8 +184,8 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
     }
     let mut found = found?;
     found.message.push_str(&format!(
-        "; the token was obtained with key {} of Secret {}",
-        used.key, used.name
+        "; the token was obtained with {}",
+        credential.proof.entry(&used.name, &used.key)
     ));
     Some(found)
 }

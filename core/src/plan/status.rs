@@ -16,9 +16,9 @@ use super::{
     schedule, sources,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus},
+    api::{ApiCredential, ApiCredentialStatus, ClientStatus, RefusedRef, SourceRef, UsedRef},
     credential::{Credential, FieldError},
-    oauth::{self, LifetimeSource},
+    oauth,
     publish::{
         Record,
         ownership::{Hands, SecretFacts},
@@ -82,13 +82,20 @@ pub fn status(
         token_facts(&mut status, record);
     }
     let ending = expiry::ending(credential, observed);
-    status.client_credential_expires_at = ending.as_ref().map(|e| time(e.at));
     if let (Some(failure), true) = (failure, trouble.is_some()) {
         status.consecutive_failures = i32::try_from(failure.failures).ok();
         status.next_attempt =
             (failure.next_attempt != Timestamp::MAX).then(|| time(failure.next_attempt));
     }
-    status.refused_sources = refused(credential, observed);
+    let client = ClientStatus {
+        expires_at: ending
+            .as_ref()
+            .and_then(expiry::Ending::of_client)
+            .map(time),
+        refused: refused(credential, observed),
+        ..status.client.take().map(|c| *c).unwrap_or_default()
+    };
+    status.client = (client != ClientStatus::default()).then(|| Box::new(client));
 
     let say = |kind: &str, on: bool, reason: &str, message: &str| {
         condition(
@@ -283,35 +290,57 @@ fn sooner(wait: Duration, turn: Option<Timestamp>, now: Timestamp) -> Duration {
 
 fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
     status.issued_at = Some(time(record.issued_at));
-    // A static key ends when somebody revokes it, which nobody is told.
-    status.expires_at =
-        (record.lifetime != LifetimeSource::Static.as_str()).then(|| time(record.expires_at));
-    // Nor is it renewed: it is published again when its Secret changes.
-    if record.lifetime != LifetimeSource::Static.as_str() {
+    // A static key expires when somebody revokes it, which nobody reports. Nor is it renewed: it is published again when
+    // its Secret changes.
+    if !record.is_static() {
+        status.expires_at = Some(time(record.expires_at));
         status.renew_at = Some(time(record.renew_at));
         status.renew_reason = Some(record.renew_reason.clone());
     }
-    status.client_secret_in_use = record
-        .sources
-        .used
-        .as_ref()
-        .map(|used| format!("{}/{}", used.name, used.key));
+    status.client = record.sources.used.as_ref().map(|used| {
+        Box::new(ClientStatus {
+            secret_ref: Some(UsedRef {
+                name: used.name.clone(),
+                key: used.key.clone(),
+            }),
+            ..ClientStatus::default()
+        })
+    });
     status.token_id.clone_from(&record.token_id);
     status
         .last_handled_renew_request
         .clone_from(&record.renew_handled);
 }
 
-/// The refused sources that still stand, by name, key and version.
-fn refused(credential: &Credential, observed: &Observed) -> Vec<String> {
+/// Most entries of the list of refused ones.
+const MOST_REFUSED: usize = 8;
+
+/// The refused sources whose version is still there, and entries of a list whose Secret does not exist.
+fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
     let asked = fingerprint::request(credential);
-    let sources = observed.sources.iter().chain(&observed.companions);
-    sources
-        .filter_map(Source::mark)
-        .filter(|m| observed.memory.refusal_of(m, &asked).is_some())
-        .map(|m| m.to_string())
-        .take(8)
-        .collect()
+    let several = observed.sources.len() > 1;
+    let entry = |source: &Source, reason: &str, at: Option<Timestamp>| RefusedRef {
+        reference: SourceRef {
+            name: source.reference.name.clone(),
+            key: source.reference.key.clone(),
+            resource_version: source.present.as_ref().map(|(_, version)| version.clone()),
+        },
+        reason: reason.to_owned(),
+        at: at.map(time),
+    };
+    let missing = credential.proof.lacking().secret;
+    let client = observed.sources.iter().filter_map(|source| {
+        let Some(mark) = source.mark() else {
+            return several.then(|| entry(source, missing, None));
+        };
+        let refusal = observed.memory.refusal_of(&mark, &asked)?;
+        Some(entry(source, &refusal.reason, Some(refusal.at)))
+    });
+    let grant = observed.companions.iter().filter_map(|source| {
+        let refusal = observed.memory.refusal_of(&source.mark()?, &asked)?;
+        Some(entry(source, &refusal.reason, Some(refusal.at)))
+    });
+    client.chain(grant).take(MOST_REFUSED).collect()
 }
 
 /// The next renewal is not due and is known to fail: the reason, and when.
@@ -328,7 +357,7 @@ fn foreseen(
     let ended = || ending.and_then(|e| e.obstacle(record.renew_at));
     let (reason, message) = obstacle(credential, observed).or_else(ended)?;
     // A static key is not renewed, and when it ends is not known.
-    if record.lifetime == LifetimeSource::Static.as_str() {
+    if record.is_static() {
         let name = &credential.target.name;
         let message = format!("{message}; until then Secret {name} keeps the present key");
         return Some((reason, message));
@@ -378,11 +407,14 @@ fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
 }
 
 fn valid_until(record: &Record) -> String {
+    if record.is_static() {
+        return "the Secret holds the static key".to_owned();
+    }
     format!("the token is valid until {}", time(record.expires_at).0)
 }
 
 fn published_message(credential: &Credential, record: &Record) -> String {
-    if record.lifetime == LifetimeSource::Static.as_str() {
+    if record.is_static() {
         return format!("Secret {} holds the static key", credential.target.name);
     }
     format!(

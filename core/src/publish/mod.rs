@@ -18,7 +18,7 @@ mod write;
 
 pub use dress::{Dress, DressKeys, dress, noted_type};
 pub use formats::{Recovered, data, recover};
-pub use record::{Record, RefusedSource, SourceMark, SourceUse};
+pub use record::{ENDLESS, Record, RefusedSource, SourceMark, SourceUse};
 pub use write::{create, render_patch, rotate_patch, take_over_patch};
 
 /// The part of an object reference that apicred needs of itself.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{SecretKeyRef, names},
-    oauth::{Claims, Validity},
+    oauth::{Claims, LifetimeSource, Validity},
 };
 
 /// The facts of one published token.
@@ -16,9 +16,9 @@ use crate::{
 pub struct Record {
     /// When it was asked for.
     pub issued_at: Timestamp,
-    /// When it ends.
+    /// When it ends; [`ENDLESS`] for a static key.
     pub expires_at: Timestamp,
-    /// When the next one is due.
+    /// When the next one is due; [`ENDLESS`] for a static key.
     pub renew_at: Timestamp,
     /// Which rule chose `renew_at`.
     pub renew_reason: String,
@@ -114,6 +114,14 @@ pub struct RefusedSource {
     /// Did the issuer refuse it? Else apicred cannot use it, and sends nothing.
     #[serde(rename = "i")]
     pub by_issuer: bool,
+    /// It cannot be used before this time: a certificate that is not valid yet.
+    #[serde(
+        rename = "b",
+        with = "maybe_seconds",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub not_before: Option<Timestamp>,
     /// Keyed digest of the request with this content, if it was read: a label on the Secret is no other content.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -133,16 +141,57 @@ mod whole_seconds {
     }
 }
 
+/// A static key expires when somebody revokes it, which nobody reports. Inside apicred that is the end of time; it is never
+/// written or shown.
+pub const ENDLESS: Timestamp = Timestamp::MAX;
+
+fn is_static(lifetime: &str) -> bool {
+    lifetime == LifetimeSource::Static.as_str()
+}
+
+/// The same for a time that may be missing.
+mod maybe_seconds {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "the form that serde calls")]
+    pub(super) fn serialize<S: Serializer>(
+        at: &Option<Timestamp>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        at.map(Timestamp::as_second).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        let seconds = Option::<i64>::deserialize(from)?;
+        seconds
+            .map(Timestamp::from_second)
+            .transpose()
+            .map_err(D::Error::custom)
+    }
+}
+
 impl Record {
+    /// Is it a static key? Such a record has no end and no renewal.
+    pub fn is_static(&self) -> bool {
+        is_static(&self.lifetime)
+    }
+
     /// As annotations. Times have whole seconds; an end is rounded down and never promises more than there is.
     pub fn annotations(&self) -> BTreeMap<String, Option<String>> {
         let sources = serde_json::to_string(&self.sources).unwrap_or_default();
         let claims = |c: &Claims| serde_json::to_string(c).ok();
+        let timed = !self.is_static();
         [
             (names::ISSUED_AT, Some(seconds(self.issued_at))),
-            (names::EXPIRES_AT, Some(seconds(self.expires_at))),
-            (names::RENEW_AT, Some(seconds(self.renew_at))),
-            (names::RENEW_REASON, Some(self.renew_reason.clone())),
+            (names::EXPIRES_AT, timed.then(|| seconds(self.expires_at))),
+            (names::RENEW_AT, timed.then(|| seconds(self.renew_at))),
+            (
+                names::RENEW_REASON,
+                timed.then(|| self.renew_reason.clone()),
+            ),
             (names::LIFETIME, Some(self.lifetime.clone())),
             (names::REQUEST, Some(self.request.clone())),
             (
@@ -176,12 +225,19 @@ impl Record {
     pub fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let text = |key: &str| annotations.get(key).cloned();
         let time = |key: &str| annotations.get(key)?.parse::<Timestamp>().ok();
+        let lifetime = text(names::LIFETIME)?;
+        let (expires_at, renew_at, renew_reason) = if is_static(&lifetime) {
+            (ENDLESS, ENDLESS, String::new())
+        } else {
+            let (expires_at, renew_at) = (time(names::EXPIRES_AT)?, time(names::RENEW_AT)?);
+            (expires_at, renew_at, text(names::RENEW_REASON)?)
+        };
         Some(Self {
             issued_at: time(names::ISSUED_AT)?,
-            expires_at: time(names::EXPIRES_AT)?,
-            renew_at: time(names::RENEW_AT)?,
-            renew_reason: text(names::RENEW_REASON)?,
-            lifetime: text(names::LIFETIME)?,
+            expires_at,
+            renew_at,
+            renew_reason,
+            lifetime,
             request: text(names::REQUEST)?,
             // A Secret of an earlier version has none: its token is valid and is not sent back.
             issuer: text(names::ISSUED_BY).unwrap_or_default(),

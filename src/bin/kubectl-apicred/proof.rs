@@ -47,10 +47,7 @@ pub(crate) async fn candidates(
     match &credential.proof {
         Proof::Absent | Proof::Public => Ok(one("no proof".to_owned(), Material::None)),
         Proof::Secrets(references) => secrets(cluster, credential, origins, references).await,
-        Proof::Certificate(Certificate { pair, .. }) => {
-            let identity = certificate(cluster, credential, origins, pair).await?;
-            Ok(one(pair.secret.clone(), Material::Signer(Box::new(identity))))
-        }
+        Proof::Certificates(list) => certificates(cluster, credential, origins, list).await,
         Proof::Mtls(pair) => {
             let identity = certificate(cluster, credential, origins, pair).await?;
             Ok(one(pair.secret.clone(), Material::Tls(Box::new(identity))))
@@ -88,6 +85,31 @@ async fn secrets(
             Ok(secret) => found.push(Candidate {
                 name: format!("key {key} of Secret {name}"),
                 material: Material::Secret(secret),
+            }),
+            Err(why) => last = why,
+        }
+    }
+    if found.is_empty() {
+        Err(last)
+    } else {
+        Ok(found)
+    }
+}
+
+/// All certificates that can be read, in the order of trying.
+async fn certificates(
+    cluster: &Cluster,
+    credential: &Credential,
+    origins: &[String],
+    list: &[Certificate],
+) -> Result<Vec<Candidate>, String> {
+    let mut found = Vec::new();
+    let mut last = String::new();
+    for (place, entry) in list.iter().enumerate() {
+        match certificate(cluster, credential, origins, &entry.pair).await {
+            Ok(identity) => found.push(Candidate {
+                name: format!("the certificate in Secret {}", entry.pair.secret),
+                material: Material::Signer(Box::new(identity), place),
             }),
             Err(why) => last = why,
         }

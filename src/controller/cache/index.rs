@@ -227,7 +227,7 @@ impl Index {
 /// Names of the Secrets that a spec draws on. A spec that cannot be parsed is woken by its own change alone.
 fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).map(|p| p.alternatives());
-    let grant = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
+    let grant = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref()).map(|g| g.needs());
     let companions = grant.unwrap_or_default();
     let companions = companions.iter().filter_map(Need::reference);
     let parameters = spec.parameters.iter().filter_map(|p| p.secret_ref.as_ref());
@@ -246,7 +246,7 @@ fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
 /// Names of the ServiceAccounts that a spec draws on.
 fn account_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).unwrap_or(Proof::Absent);
-    let needs = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
+    let needs = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref()).map(|g| g.needs());
     crate::controller::cache::service_accounts::of(&proof, &needs.unwrap_or_default()).into()
 }
 

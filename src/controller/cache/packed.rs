@@ -21,7 +21,7 @@ use crate::{
 
 /// What most credentials have in common, in the order in which it is written: the compression refers to it. Any text
 /// would do; a better likeness makes smaller objects.
-const LIKENESS: &[u8] = br#""correlationId":","traceId":","httpStatus":200,"error":"invalid_client","aadsts":7000215,"reason":"RequestFailed","result":"Failed","nextAttempt":""refusedSources":["lastHandledRenewRequest":"{"apiVersion":"apicred.dev/v1alpha1","kind":"ApiCredential","metadata":{"annotations":{"apicred.dev/renew-requested-at":""},"creationTimestamp":"2026-01-01T00:00:00Z","generation":1,"name":"","namespace":"","resourceVersion":"","uid":""},"spec":{"issuerRef":{"kind":"TokenIssuer","name":"entra"},{"kind":"ClusterTokenIssuer","name":""},"client":{"id":"","certificate":{"secretRef":{"name":"serviceAccount":{"name":"secretRef":{"name":"","key":"client-secret"}},"secretRefs":[{"key":"client-secret","name":""}]},"api":{"preset":"MicrosoftGraph"},"grant":{"refreshToken":{"stateSecretRef":{"name":""}}},"scopes":["https://graph.microsoft.com/.default"],"target":{"secretName":"token","deletionPolicy":"Delete","formats":[{"type":"Token"}]},"tenant":""},"status":{"observedGeneration":1,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"the Secret holds a valid token","observedGeneration":1,"reason":"TokenPublished","status":"True","type":"Ready"}],"issuedAt":"2026-01-01T00:00:00Z","expiresAt":"2026-01-01T00:00:00Z","renewAt":"2026-01-01T00:00:00Z","renewReason":"Lifetime","lastAttempt":{"time":"2026-01-01T00:00:00Z","result":"Succeeded","httpStatus":200},"clientSecretInUse":"/client-secret","tokenId":""}}"#;
+const LIKENESS: &[u8] = br#""correlationId":","traceId":","httpStatus":200,"error":"invalid_client","code":"AADSTS7000215","reason":"RequestFailed","result":"Failed","nextAttempt":""refused":[{"at":"2026-01-01T00:00:00Z","reason":"ClientSecretRefused","ref":{"key":"client-secret","name":"","resourceVersion":""lastHandledRenewRequest":"{"apiVersion":"apicred.dev/v1alpha1","kind":"ApiCredential","metadata":{"annotations":{"apicred.dev/renew-requested-at":""},"creationTimestamp":"2026-01-01T00:00:00Z","generation":1,"name":"","namespace":"","resourceVersion":"","uid":""},"spec":{"issuerRef":{"kind":"TokenIssuer","name":"entra"},{"kind":"ClusterTokenIssuer","name":""},"client":{"id":"","certificates":[{"secretName":""}],"serviceAccount":{"name":"secretRef":{"name":"","key":"client-secret"}},"secrets":[{"key":"client-secret","name":""}]},"api":{"preset":"MicrosoftGraph"},"grant":{"refreshToken":{"stateSecretRef":{"name":""}}},"scopes":["https://graph.microsoft.com/.default"],"target":{"secretName":"token","deletionPolicy":"Delete","formats":[{"type":"Token"}]},"tenant":""},"status":{"observedGeneration":1,"conditions":[{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"the Secret holds a valid token","observedGeneration":1,"reason":"TokenPublished","status":"True","type":"Ready"}],"issuedAt":"2026-01-01T00:00:00Z","expiresAt":"2026-01-01T00:00:00Z","renewAt":"2026-01-01T00:00:00Z","renewReason":"Lifetime","lastAttempt":{"time":"2026-01-01T00:00:00Z","result":"Succeeded","httpStatus":200},"client":{"expiresAt":"2026-01-01T00:00:00Z","secretRef":{"key":"client-secret","name":""}},"tokenId":""}}"#;
 
 /// A credential as the store has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -220,8 +220,9 @@ impl Shown {
                 .is_some_and(|c| c.status == "True"),
             expires_at: status.expires_at.as_ref().map(|at| at.0.as_second()),
             proof_expires_at: status
-                .client_credential_expires_at
+                .client
                 .as_ref()
+                .and_then(|client| client.expires_at.as_ref())
                 .map(|at| at.0.as_second()),
         }
     }
@@ -262,7 +263,7 @@ mod tests {
             },
             "spec": {
                 "issuerRef": { "kind": "ClusterTokenIssuer", "name": "entra" },
-                "client": { "id": "client-17", "secretRefs": [{ "name": "source", "key": "client-secret" }] },
+                "client": { "id": "client-17", "secrets": [{ "name": "source", "key": "client-secret" }] },
                 "scopes": ["https://graph.microsoft.com/.default"],
                 "target": { "secretName": "token-17" },
             },
@@ -286,7 +287,7 @@ mod tests {
             ],
             "issuedAt": "2026-07-27T10:00:01Z", "expiresAt": "2026-07-27T11:00:01Z",
             "renewAt": "2026-07-27T10:40:00Z", "renewReason": "Lifetime",
-            "clientSecretInUse": "source/client-secret", "clientCredentialExpiresAt": "2026-07-01T00:00:00Z",
+            "client": { "secretRef": { "name": "source", "key": "client-secret" }, "expiresAt": "2026-07-01T00:00:00Z" },
             "tokenId": "bm90IGEgc2VjcmV0",
             "lastAttempt": { "time": "2026-07-27T10:00:01Z", "result": "Succeeded", "httpStatus": 200 },
         })

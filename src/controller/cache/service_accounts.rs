@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn what_was_not_listed_is_not_missing_and_what_goes_is() {
         let credential = credential_with(
-            &json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "sync" } } }),
+            &json!({ "client": { "secrets": null, "serviceAccount": { "name": "sync" } } }),
         );
         let (accounts, mut incoming) = (Accounts::default(), None);
         let mut take = |event| accounts.take(event, &mut incoming);

@@ -228,6 +228,7 @@ async fn verify(
                     at: now,
                     reason: refusal.reason.to_owned(),
                     by_issuer: false,
+                    not_before: None,
                     fingerprint: None,
                 });
             }

@@ -54,7 +54,7 @@ pub(in crate::controller) fn write(subject: Subject<'_>, line: &Line) {
                 repeats,
                 http_status = line.ids.http_status,
                 error = line.ids.error,
-                aadsts = line.ids.aadsts,
+                code = line.ids.code,
                 correlation_id = line.ids.correlation_id,
                 trace_id = line.ids.trace_id,
                 "{}",

@@ -23,7 +23,7 @@ use crate::controller::{
 use crate::{
     api::{IssuerRef, names},
     credential::{Credential, Key, parse},
-    oauth::{Class, LifetimeSource, Refusal},
+    oauth::{Class, Refusal},
     plan::{
         Memory, Minted, Observed, Outcome, Why,
         fingerprint::{self},
@@ -119,7 +119,7 @@ pub(in crate::controller) async fn publish(
             }
             context.metrics.published(why.as_str());
             // A static key has no end that anybody knows.
-            let timed = record.lifetime != LifetimeSource::Static.as_str();
+            let timed = !record.is_static();
             tracing::info!(
                 why = why.as_str(),
                 expires_at = timed.then(|| record.expires_at.to_string()),

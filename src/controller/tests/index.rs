@@ -47,10 +47,10 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 fn a_secret_finds_its_readers_and_its_writer() {
     let mut index = Index::default();
     index.insert(&credential("a", 0, &json!({
-        "client": { "secretRefs": [{ "name": "s1", "key": "k" }, { "name": "s2", "key": "k" }] }, "target": { "secretName": "t-a" }
+        "client": { "secrets": [{ "name": "s1", "key": "k" }, { "name": "s2", "key": "k" }] }, "target": { "secretName": "t-a" }
     })));
     index.insert(&credential("b", 0, &json!({
-        "client": { "secretRefs": [{ "name": "s2", "key": "k" }, { "name": "s2", "key": "k2" }] }, "target": { "secretName": "t-b" }
+        "client": { "secrets": [{ "name": "s2", "key": "k" }, { "name": "s2", "key": "k2" }] }, "target": { "secretName": "t-b" }
     })));
     assert_eq!(names(index.of_secret(&secret("s1"))), set(&["a"]));
     assert_eq!(names(index.of_secret(&secret("s2"))), set(&["a", "b"]));
@@ -70,7 +70,7 @@ fn a_service_account_finds_those_who_need_it() {
     let mut index = Index::default();
     let account = json!({ "serviceAccount": { "name": "sync" } });
     let mut client = account.clone();
-    client["secretRefs"] = Value::Null;
+    client["secrets"] = Value::Null;
     index.insert(&credential("a", 0, &json!({ "client": client })));
     let exchange = json!({ "tokenExchange": { "subject": account } });
     index.insert(&credential("b", 0, &json!({ "grant": exchange })));
@@ -204,7 +204,7 @@ proptest! {
                 truth.remove(&name);
             } else {
                 let change = json!({
-                    "client": { "secretRefs": [{ "name": format!("s{from}"), "key": "k" }] }, "target": { "secretName": format!("t{to}") }
+                    "client": { "secrets": [{ "name": format!("s{from}"), "key": "k" }] }, "target": { "secretName": format!("t{to}") }
                 });
                 index.insert(&credential(&name, i64::from(who), &change));
                 truth.insert(name, (format!("t{to}"), format!("s{from}")));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     exchange::{Acquired, acquired, exchange, is_silence},
@@ -17,11 +17,8 @@ use crate::{
     credential::{Credential, Key, binding},
     oauth::{self, Class, Grant, LifetimeSource, Refusal, Stage, Token, TokenEndpoint, discovery},
     plan::{self, Choice, Observed, Source, fingerprint, journal::Ids},
-    publish::{RefusedSource, SourceMark},
+    publish::{ENDLESS, RefusedSource, SourceMark},
 };
-
-/// How long a static key is published for before it is looked at again.
-const STATIC_LIFE: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already. `refused`
 /// receives what did not work on the way, whatever comes of it.
@@ -75,6 +72,7 @@ pub(in crate::controller) async fn acquire(
             at: now,
             reason: refusal.reason.to_owned(),
             by_issuer: refusal.http_status.is_some(),
+            not_before: refusal.retry_at.filter(|_| refusal.about_client),
             fingerprint,
         }
     };
@@ -133,10 +131,14 @@ pub(in crate::controller) async fn acquire(
                 if let (true, Some(mark)) = (next, &used) {
                     // With several secrets a person must know which one is meant.
                     refusal.next_step.push_str(&format!(
-                        "; it was key {} of Secret {}",
-                        mark.key, mark.name
+                        "; it was {}",
+                        credential.proof.entry(&mark.name, &mark.key)
                     ));
                     refused.push(not_working(mark.clone(), &refusal, Some(content)));
+                }
+                if next && observed.sources.len() > 1 {
+                    // This entry waits for its time; the other ones do not.
+                    refusal.retry_at = None;
                 }
                 let odd = if refusal.about_client {
                     odd
@@ -162,7 +164,7 @@ pub(in crate::controller) async fn acquire(
         return Err(Refusal::local(
             Class::Invalid,
             "ClientSecretMissing",
-            "no client secret exists; create a Secret that spec.client.secretRefs names",
+            "no Secret that spec.client names exists; create one",
         ));
     };
     if refusal.until_change {
@@ -211,18 +213,8 @@ async fn one(
 ) -> Result<Acquired, Refusal> {
     let ends = read.material.ends();
     let now = context.clock.now();
-    if let Some(validity) = ends.filter(|v| v.until <= now || v.from > later(now, 300)) {
-        return Err(Refusal {
-            about_client: true,
-            ..Refusal::local(
-                Class::Denied,
-                "CertificateExpired",
-                format!(
-                    "the certificate is valid from {} to {} only; renew it",
-                    validity.from, validity.until
-                ),
-            )
-        });
+    if let Some(refusal) = ends.and_then(|validity| oauth::outside(validity, now)) {
+        return Err(refusal);
     }
     read.complete(context, credential, Some(endpoint)).await?;
     let result = if let Some(state) = read.state.take() {
@@ -249,17 +241,13 @@ async fn one(
     })
 }
 
-fn later(now: Timestamp, seconds: i64) -> Timestamp {
-    crate::plan::schedule::later(now, SignedDuration::from_secs(seconds))
-}
-
-/// A static key as a token: it has no end that anybody knows, so it is looked at again after a year.
+/// A static key as a token.
 fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refusal> {
     let secret = read.supplies.first().cloned().ok_or_else(|| {
         Refusal::local(
             Class::Invalid,
             "SourceMissing",
-            "the static key was not read; check the Secret that spec.grant.static names",
+            "the static key was not read; check the Secret that spec.static names",
         )
     })?;
     let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -270,7 +258,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refu
         claims: None,
         token_type: scheme.to_owned(),
         issued_at,
-        expires_at: crate::plan::schedule::later(issued_at, STATIC_LIFE),
+        expires_at: ENDLESS,
         lifetime_source: LifetimeSource::Static,
         refresh_in: None,
         scope: None,

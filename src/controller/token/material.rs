@@ -97,6 +97,15 @@ impl Opened {
 /// How bytes become what a grant needs; an error is the rest of a sentence that begins with the key's name.
 type Taken = fn(&[u8]) -> Result<SecretString, String>;
 
+/// The list of the spec and the list that was observed are the same, unless there is a defect.
+fn changed() -> Refusal {
+    Refusal::local(
+        Class::Transient,
+        "InternalError",
+        "the certificate is not in the spec any more; apicred tries again",
+    )
+}
+
 fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> Refusal {
     Refusal::local(
         Class::Invalid,
@@ -125,8 +134,11 @@ pub(in crate::controller) async fn read(
         )
         .await?;
         material = match &credential.proof {
-            Proof::Certificate(Certificate { pair, .. }) => {
-                Material::Signer(Box::new(identity_of(secret, pair, false)?))
+            Proof::Certificates(certificates) => {
+                let named = |c: &Certificate| c.pair.reference() == *reference;
+                let place = certificates.iter().position(named).ok_or_else(changed)?;
+                let identity = identity_of(secret, &certificates[place].pair, false)?;
+                Material::Signer(Box::new(identity), place)
             }
             Proof::Mtls(pair) => Material::Tls(Box::new(identity_of(secret, pair, true)?)),
             _ => {

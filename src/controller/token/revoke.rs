@@ -35,7 +35,7 @@ use crate::{
         binding::{self, IssuedBy},
         parse,
     },
-    oauth::{Class, Grant, LifetimeSource, Moment, Refusal, Revoked, TokenEndpoint, revocation},
+    oauth::{Class, Grant, Moment, Refusal, Revoked, TokenEndpoint, revocation},
     plan::fingerprint,
     publish::{ownership::examine, recover},
 };
@@ -251,7 +251,7 @@ async fn from_secret(
     let record = published
         .record
         .ok_or_else(|| fault("its Secret does not say what issued the token"))?;
-    if record.lifetime == LifetimeSource::Static.as_str() {
+    if record.is_static() {
         return Err(fault(
             "its Secret holds a static key, which no issuer issued",
         ));

@@ -22,7 +22,7 @@ impl Place {
         merge(
             json!({
                 "issuerRef": { "kind": "ClusterTokenIssuer", "name": self.issuer_name },
-                "client": { "id": self.client, "secretRefs": [{ "name": SOURCE, "key": KEY }] },
+                "client": { "id": self.client, "secrets": [{ "name": SOURCE, "key": KEY }] },
                 "scopes": ["api://demo/.default"],
                 "target": { "secretName": "token" },
             }),

@@ -92,7 +92,7 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
         }
         let fixed = json!({
             "issuerRef": null, "client": null, "scopes": null, "target": { "secretName": "portal" },
-            "grant": { "static": { "tokenRef": { "name": "key", "key": "k" } } },
+            "static": { "tokenRef": { "name": "key", "key": "k" } },
         });
         place.create("portal", fixed).await;
         place
@@ -102,8 +102,8 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
             .await;
         let lead = json!({ "spec": {
             "issuerRef": { "kind": "TokenIssuer", "name": "evil" }, "revokeOnDelete": true,
-            "client": { "id": "c", "secretRefs": [{ "name": "low-value", "key": "k" }] },
-            "scopes": ["s"], "grant": null,
+            "client": { "id": "c", "secrets": [{ "name": "low-value", "key": "k" }] },
+            "scopes": ["s"], "static": null,
         } });
         for name in ["payroll", "ledger", "portal"] {
             attacker.edit(name, lead.clone()).await;
@@ -165,16 +165,16 @@ fn a_secret_that_is_dedicated_to_one_use_serves_no_other() {
                 .edit_secret(name, json!({ "metadata": { "annotations": note } }))
                 .await;
         }
-        let public = json!({ "secretRefs": null, "public": {} });
+        let public = json!({ "secrets": null, "public": {} });
         for source in ["state", "pinned", "key", "elsewhere", "token"] {
             let key = if source == "token" { "token" } else { "k" };
             let of = json!({ "name": source, "key": key });
             let pair = json!({ "secretName": source, "certificateKey": key, "privateKeyKey": key });
             for (way, changes) in [
-                ("secret", json!({ "client": { "secretRefs": [of] } })),
+                ("secret", json!({ "client": { "secrets": [of] } })),
                 (
                     "pair",
-                    json!({ "client": { "secretRefs": null, "certificate": pair } }),
+                    json!({ "client": { "secrets": null, "certificates": [pair] } }),
                 ),
                 (
                     "obo",
@@ -186,7 +186,7 @@ fn a_secret_that_is_dedicated_to_one_use_serves_no_other() {
                 ),
                 (
                     "static",
-                    json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": of } } }),
+                    json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": of } }),
                 ),
             ] {
                 let name = format!("mallory-{way}-{source}");
@@ -226,7 +226,7 @@ fn an_issuer_with_limits_is_asked_for_nothing_beside_them() {
         let attacker = Attacker::of(world, &place, CREDENTIALS).await;
         attacker.reads_no_secrets().await;
         let source = json!({ "name": "source", "key": "client-secret" });
-        let public = json!({ "secretRefs": null, "public": {} });
+        let public = json!({ "secrets": null, "public": {} });
         let exchange = |account: Value, requested: Value| json!({ "tokenExchange": { "subject": { "serviceAccount": account }, "requestedTokenType": requested } });
         let deployer = json!({ "name": "default" });
         let for_aws = json!({ "name": "default", "audience": "sts.amazonaws.com", "expirationSeconds": 86400 });

@@ -39,10 +39,10 @@ fn a_tenants_broken_objects_by_the_hundreds_hold_up_nobody() {
             json!({ "issuerRef": { "kind": "TokenIssuer", "name": "silent-1" } }),
             json!({ "issuerRef": { "kind": "TokenIssuer", "name": "nobody" } }),
             json!({ "client": { "id": "nobody" } }),
-            json!({ "client": { "secretRefs": [{ "name": "nobody", "key": "k" }] } }),
+            json!({ "client": { "secrets": [{ "name": "nobody", "key": "k" }] } }),
             json!({ "scopes": ["not-default"] }),
-            json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "nobody" } } }),
-            json!({ "client": { "secretRefs": [{ "name": "source-2", "key": "k" }] } }),
+            json!({ "client": { "secrets": null, "serviceAccount": { "name": "nobody" } } }),
+            json!({ "client": { "secrets": [{ "name": "source-2", "key": "k" }] } }),
             json!({ "issuerRef": { "kind": "TokenIssuer", "name": "silent-2" }, "minLifetime": "24h" }),
         ];
         place

@@ -328,7 +328,7 @@ fn nothing_goes_over_http_and_no_weak_key_signs() {
         }
         for algorithm in ["none", "HS256", "RS1", "RS384", ""] {
             let pair = json!({ "secretName": "pair", "algorithm": algorithm });
-            let spec = place.spec(json!({ "client": { "secretRefs": null, "certificate": pair } }));
+            let spec = place.spec(json!({ "client": { "secrets": null, "certificates": [pair] } }));
             let refused = attacker.credential("alg", spec).await.unwrap_err();
             assert!(refused.contains("algorithm"), "{algorithm}: {refused}");
         }

@@ -62,7 +62,7 @@ fn a_field_that_names_another_namespace_is_refused_and_a_name_cannot_climb_out()
         let before = foreign_secrets(&victim).await;
         let there = &victim.namespace;
 
-        let spec = place.spec(json!({ "client": { "secretRefs": [
+        let spec = place.spec(json!({ "client": { "secrets": [
             { "namespace": there, "name": "source", "key": "client-secret" },
         ] } }));
         let object = json!({
@@ -90,14 +90,14 @@ fn a_field_that_names_another_namespace_is_refused_and_a_name_cannot_climb_out()
             let account =
                 json!({ "name": name.replace("secrets/source", "serviceaccounts/robot") });
             for (way, changes) in [
-                ("secret", json!({ "client": { "secretRefs": source } })),
+                ("secret", json!({ "client": { "secrets": source } })),
                 (
                     "pair",
-                    json!({ "client": { "secretRefs": null, "certificate": { "secretName": name } } }),
+                    json!({ "client": { "secrets": null, "certificates": [{ "secretName": name }] } }),
                 ),
                 (
                     "account",
-                    json!({ "client": { "secretRefs": null, "serviceAccount": account } }),
+                    json!({ "client": { "secrets": null, "serviceAccount": account } }),
                 ),
                 (
                     "issuer",
@@ -105,7 +105,7 @@ fn a_field_that_names_another_namespace_is_refused_and_a_name_cannot_climb_out()
                 ),
                 (
                     "static",
-                    json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": key("tokenRef") } }),
+                    json!({ "issuerRef": null, "client": null, "scopes": null, "static": key("tokenRef") }),
                 ),
                 ("target", json!({ "target": { "secretName": name } })),
             ] {

@@ -9,7 +9,7 @@ use crate::support::{Listener, Place, SOON, World, issuer_of, merge, run, typed,
 /// Every way in which a credential can draw on the Secret `source`.
 fn ways() -> Vec<(&'static str, Value)> {
     let source = json!({ "name": "source", "key": "client-secret" });
-    let public = json!({ "secretRefs": null, "public": {} });
+    let public = json!({ "secrets": null, "public": {} });
     let pair = json!({ "secretName": "source", "certificateKey": "client-secret", "privateKeyKey": "client-secret" });
     vec![
         ("secret", json!({})),
@@ -39,11 +39,11 @@ fn ways() -> Vec<(&'static str, Value)> {
         ),
         (
             "certificate",
-            json!({ "client": { "secretRefs": null, "certificate": pair } }),
+            json!({ "client": { "secrets": null, "certificates": [pair] } }),
         ),
         (
             "mtls",
-            json!({ "client": { "secretRefs": null, "mtls": pair } }),
+            json!({ "client": { "secrets": null, "mtls": pair } }),
         ),
         (
             "parameter",
@@ -54,7 +54,7 @@ fn ways() -> Vec<(&'static str, Value)> {
         ),
         (
             "account",
-            json!({ "client": { "secretRefs": null, "serviceAccount": { "name": "default" } } }),
+            json!({ "client": { "secrets": null, "serviceAccount": { "name": "default" } } }),
         ),
     ]
 }
@@ -130,13 +130,13 @@ fn whoever_makes_issuers_and_credentials_has_no_secret_sent_to_himself() {
         for (name, changes) in [
             (
                 "static",
-                json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": source } } }),
+                json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": source } }),
             ),
             (
                 "tenant",
                 json!({
                     "issuerRef": null, "entra": { "tenantId": "mallory.example" },
-                    "client": { "secretRefs": null, "public": {} },
+                    "client": { "secrets": null, "public": {} },
                     "grant": { "password": { "username": "u@mallory.example", "passwordRef": source } },
                 }),
             ),
@@ -263,7 +263,7 @@ fn no_secret_is_overwritten_or_adopted_that_did_not_ask_for_it() {
         assert!(refused.unwrap_err().contains("also a source"));
         let source = json!({ "name": "other-state", "key": "refresh_token" });
         let grant = json!({ "refreshToken": { "secretRef": source } });
-        let public = json!({ "secretRefs": null, "public": {} });
+        let public = json!({ "secrets": null, "public": {} });
         let spec = place.spec(
             json!({ "grant": grant, "client": public, "target": { "secretName": "stolen" } }),
         );
@@ -318,7 +318,7 @@ fn a_refresh_token_is_never_in_the_secret_that_workloads_mount() {
         let keys: Vec<Value> = formats.iter().map(|f| json!({ "format": f })).collect();
         let spec = json!({
             "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
-            "client": { "secretRefs": null, "public": {} },
+            "client": { "secrets": null, "public": {} },
             "scopes": null, "api": "MicrosoftGraph",
             "target": { "keys": keys },
         });

@@ -475,7 +475,7 @@ fn secret(annotations: &[(&str, &str)]) -> ObjectMeta {
 /// Credentials that use Secret `s` for everything that a Secret can be used for, at an administrator's issuer.
 fn uses() -> Vec<(&'static str, Use, Credential)> {
     let key = json!({ "name": "s", "key": "k" });
-    let public = json!({ "secretRefs": null, "public": {} });
+    let public = json!({ "secrets": null, "public": {} });
     let grant = |name: &str, inner: Value| json!({ "client": public, "grant": { name: inner } });
     let of = |change: Value| credential_with(&change);
     vec![
@@ -483,12 +483,12 @@ fn uses() -> Vec<(&'static str, Use, Credential)> {
         (
             "certificate",
             Use::Client,
-            of(json!({ "client": { "secretRefs": null, "certificate": { "secretName": "s" } } })),
+            of(json!({ "client": { "secrets": null, "certificates": [{ "secretName": "s" }] } })),
         ),
         (
             "mtls",
             Use::Client,
-            of(json!({ "client": { "secretRefs": null, "mtls": { "secretName": "s" } } })),
+            of(json!({ "client": { "secrets": null, "mtls": { "secretName": "s" } } })),
         ),
         (
             "refresh token",
@@ -520,7 +520,7 @@ fn uses() -> Vec<(&'static str, Use, Credential)> {
             "static key",
             Use::Grant,
             of(
-                json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } }),
+                json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": key } }),
             ),
         ),
         (
@@ -658,7 +658,7 @@ fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
     let asks = |rules: Value, grant: Value| {
         let issuer = cluster(&rules);
         let lookup = |_: &_| IssuerLookup::Found(issuer.clone());
-        let public = json!({ "secretRefs": null, "public": {} });
+        let public = json!({ "secrets": null, "public": {} });
         let change = json!({ "client": public, "scopes": ["read"], "grant": grant });
         let credential = parse(&object(&change), lookup).unwrap();
         may_ask(&issuer, "secops", Some(&BTreeMap::new()), &credential.ask).map_err(|d| d.reason())
@@ -754,7 +754,7 @@ fn no_refresh_token_is_requested_into_a_secret_that_workloads_mount() {
 fn a_service_account_says_where_its_tokens_go_and_for_which_audiences() {
     let account = |audience: Option<&str>| {
         let account = json!({ "name": "robot", "audience": audience });
-        json!({ "client": { "secretRefs": null, "serviceAccount": account } })
+        json!({ "client": { "secrets": null, "serviceAccount": account } })
     };
     let use_it = |issuer: Issuer, audience: Option<&str>, notes: &[(&str, &str)]| {
         let lookup = |_: &_| IssuerLookup::Found(issuer);

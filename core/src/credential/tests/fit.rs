@@ -33,7 +33,7 @@ fn reference() -> Value {
 
 /// A client of another kind.
 fn client(change: &Value) -> Value {
-    let mut client = json!({ "secretRefs": NONE });
+    let mut client = json!({ "secrets": NONE });
     for (key, value) in change.as_object().unwrap() {
         client[key] = value.clone();
     }
@@ -56,8 +56,8 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         // Proofs and grants that an issuer does not take.
         (generic(), json!({ "grant": { "onBehalfOf": { "assertionRef": key } } }), "spec.grant.onBehalfOf", "tokenExchange"),
         (entra(), json!({ "grant": { "tokenExchange": { "subject": { "secretRef": key } } } }), "spec.grant.tokenExchange", "onBehalfOf"),
-        (entra(), json!({ "grant": { "jwtBearer": { "assertionRef": key } } }), "spec.grant.jwtBearer", "client.certificate"),
-        (entra(), client(&json!({ "mtls": { "secretName": "t" } })), "spec.client.mtls", "client.certificate"),
+        (entra(), json!({ "grant": { "jwtBearer": { "assertionRef": key } } }), "spec.grant.jwtBearer", "client.certificates"),
+        (entra(), client(&json!({ "mtls": { "secretName": "t" } })), "spec.client.mtls", "client.certificates"),
         (entra(), json!({ "revokeOnDelete": true }), "spec.revokeOnDelete", "no revocation endpoint"),
         (generic(), json!({ "client": NONE }), "spec.client", "is missing"),
         (generic(), client(&json!({ "public": {} })), "spec.client.public", "cannot use this grant"),
@@ -66,8 +66,8 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (lending(json!({ "imds": {} })), with(client(&json!({ "managedIdentity": {} })), &json!({ "grant": { "password": { "username": "u", "passwordRef": key } } })), "spec.client.managedIdentity", "remove grant"),
         (lending(json!({ "imds": {} })), client(&json!({ "id": "a", "managedIdentity": { "objectId": "o" } })), "spec.client.managedIdentity", "once"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://kubernetes.default.svc.cluster.local" } })), "serviceAccount.audience", "sign in to the cluster"),
-        (entra(), client(&json!({ "secretRefs": [{ "name": "other/client", "key": "k" }] })), "spec.client", "write the name alone"),
-        (entra(), client(&json!({ "certificate": { "secretName": "../client" } })), "spec.client", "write the name alone"),
+        (entra(), client(&json!({ "secrets": [{ "name": "other/client", "key": "k" }] })), "spec.client", "write the name alone"),
+        (entra(), client(&json!({ "certificates": [{ "secretName": "../client" }] })), "spec.client", "write the name alone"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "k3s" } })), "serviceAccount.audience", "sign in to the cluster"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://container.googleapis.com/v1/projects/p/locations/l/clusters/c" } })), "serviceAccount.audience", "sign in to the cluster"),
         (entra(), client(&json!({ "serviceAccount": { "name": "a", "audience": "https://c-1.hcp.westeurope.azmk8s.io:443" } })), "serviceAccount.audience", "sign in to the cluster"),
@@ -79,8 +79,8 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (generic(), json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "a%2fb" } } } } }), "serviceAccount.name", "of this namespace"),
         // Clients.
         (generic(), json!({ "client": { "id": "" } }), "spec.client.id", "is missing"),
-        (generic(), json!({ "client": { "public": {} } }), "spec.client", "has secretRefs and public, but a client authenticates in exactly one way"),
-        (generic(), client(&json!({ "certificate": { "secretName": "alerts-token" } })), "spec.client.certificate.secretName", "again with another target.secretName"),
+        (generic(), json!({ "client": { "public": {} } }), "spec.client", "has secrets and public, but a client authenticates in exactly one way"),
+        (generic(), client(&json!({ "certificates": [{ "secretName": "alerts-token" }] })), "spec.client.certificates[0].secretName", "again with another target.secretName"),
         (generic(), json!({ "grant": { "refreshToken": { "secretRef": { "name": "alerts-token", "key": "k" } } } }), "spec.grant", "again with another target.secretName"),
         // Grants.
         (generic(), json!({ "grant": {} }), "spec.grant", "exactly one key"),
@@ -148,7 +148,7 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
 
 #[test]
 fn a_static_key_has_neither_issuer_nor_client_nor_scopes() {
-    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "grant": { "static": { "tokenRef": reference() } } });
+    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "static": { "tokenRef": reference() } });
     let credential = parse(&object(&fixed), |_| IssuerLookup::Missing).unwrap();
     assert_eq!(
         (credential.proof, credential.ask),
@@ -157,13 +157,34 @@ fn a_static_key_has_neither_issuer_nor_client_nor_scopes() {
     for (more, field) in [
         (
             json!({ "issuerRef": { "kind": "TokenIssuer", "name": "x" } }),
-            "spec",
+            "spec.issuerRef",
+        ),
+        (
+            json!({ "entra": { "tenantId": "contoso.example" } }),
+            "spec.entra",
+        ),
+        (
+            json!({ "grant": { "clientCredentials": {} } }),
+            "spec.grant",
+        ),
+        (
+            json!({ "target": { "secretName": "s" } }),
+            "spec.static.tokenRef.name",
         ),
         (
             json!({ "client": { "id": "x", "public": {} } }),
             "spec.client",
         ),
-        (json!({ "scopes": ["x"] }), "spec.grant.static"),
+        (json!({ "scopes": ["x"] }), "spec.scopes"),
+        (json!({ "resources": ["x"] }), "spec.resources"),
+        (json!({ "audience": "x" }), "spec.audience"),
+        (
+            json!({ "parameters": [{ "name": "x", "value": "y" }] }),
+            "spec.parameters",
+        ),
+        (json!({ "endpointVersion": "V1" }), "spec.endpointVersion"),
+        (json!({ "expect": { "roles": ["x"] } }), "spec.expect"),
+        (json!({ "minLifetime": "15m" }), "spec.minLifetime"),
         (json!({ "api": "CloudAppSecurity" }), "spec.api"),
         (json!({ "revokeOnDelete": true }), "spec.revokeOnDelete"),
     ] {
@@ -281,7 +302,7 @@ fn only_this_machine_lends_an_identity() {
 
 #[test]
 fn a_secret_serves_a_static_key_or_a_refresh_only_if_it_says_so() {
-    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "grant": { "static": { "tokenRef": reference() } } });
+    let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "static": { "tokenRef": reference() } });
     let fixed = parse(&object(&fixed), |_| IssuerLookup::Missing).unwrap();
     let refresh = json!({ "grant": { "refreshToken": { "secretRef": reference() } } });
     let refresh = parsed(&generic(), &refresh).unwrap();
@@ -319,12 +340,13 @@ proptest! {
     /// Whatever is merged into a spec, parsing ends in a credential or in faults with fields.
     #[test]
     fn parsing_is_total(
-        client in prop::sample::select(vec![json!({}), json!({ "public": {} }), json!({ "secretRefs": NONE, "certificate": { "secretName": "t" } }), NONE]),
-        grant in prop::sample::select(vec![NONE, json!({}), json!({ "static": { "tokenRef": { "name": "a", "key": "b" } } }),
+        client in prop::sample::select(vec![json!({}), json!({ "public": {} }), json!({ "secrets": NONE, "certificates": [{ "secretName": "t" }] }), NONE]),
+        fixed in prop::sample::select(vec![NONE, json!({ "tokenRef": { "name": "a", "key": "b" } })]),
+        grant in prop::sample::select(vec![NONE, json!({}),
             json!({ "password": { "username": "u", "passwordRef": { "name": "a", "key": "b" } } }), json!({ "jwtBearer": { "signed": { "keyRef": { "name": "a", "key": "b" } } } })]),
         text in ".{0,30}", version in prop::sample::select(vec![NONE, json!("V1"), json!("V2")]), at_entra in any::<bool>(),
     ) {
-        let mut change = json!({ "grant": grant, "endpointVersion": version, "scopes": [text], "resources": [text] });
+        let mut change = json!({ "grant": grant, "static": fixed, "endpointVersion": version, "scopes": [text], "resources": [text] });
         merge(&mut change, &json!({ "client": client }));
         let issuer = if at_entra { entra() } else { generic() };
         if let Err(faults) = parsed(&issuer, &change) {

@@ -183,7 +183,7 @@ impl World {
         match self.grant {
             "refreshToken" => change["grant"] = json!({ "refreshToken": { "secretRef": key } }),
             "static" => {
-                change = json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": { "tokenRef": key } } });
+                change = json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": key } });
             }
             _ => {}
         }

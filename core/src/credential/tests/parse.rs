@@ -28,7 +28,7 @@ fn entra(change: &Value) -> ApiCredential {
 #[test]
 fn a_good_spec_becomes_its_values() {
     let mut object = object(&json!({
-        "client": { "secretRefs": [{ "name": "old", "key": "s" }, { "name": "new", "key": "s" }] },
+        "client": { "secrets": [{ "name": "old", "key": "s" }, { "name": "new", "key": "s" }] },
         "resources": ["urn:r"], "audience": "urn:a", "parameters": [{ "name": "claims", "value": "{}" }, { "name": "hint", "secretRef": { "name": "s", "key": "k" } }],
         "target": { "type": "apicred.dev/token", "labels": { "team": "blue" }, "annotations": { "a/b": "c" } },
         "minLifetime": "20m", "suspend": true, "deletionPolicy": "Retain", "grant": { "clientCredentials": {} }
@@ -124,8 +124,12 @@ fn each_fault_names_its_field() {
         (json!({ "client": { "id": "" } }), vec!["spec.client.id"]),
         (json!({ "client": { "id": "a\nb" } }), vec!["spec.client.id"]),
         (json!({ "client": { "id": " a" } }), vec!["spec.client.id"]),
-        (json!({ "client": { "secretRefs": [] } }), vec!["spec.client.secretRefs"]),
-        (json!({ "client": { "secretRefs": [{ "name": "ok", "key": "k" }, { "name": "alerts-token", "key": "k" }] } }), vec!["spec.client.secretRefs[1].name"]),
+        (json!({ "client": { "secrets": [] } }), vec!["spec.client.secrets"]),
+        (json!({ "client": { "secrets": [{ "name": "ok", "key": "k" }, { "name": "ok", "key": "k" }] } }), vec!["spec.client.secrets[1].name"]),
+        (json!({ "client": { "secrets": [{ "name": "ok", "key": "k" }, { "name": "ok", "key": "l", "expiresAt": "soon" }] } }), vec!["spec.client.secrets[1].expiresAt"]),
+        (json!({ "client": { "secrets": null, "certificates": [{ "secretName": "ok" }, { "secretName": "ok", "privateKeyKey": "tls.key" }] } }), vec!["spec.client.certificates[1].secretName"]),
+        (json!({ "client": { "secrets": null, "certificates": [{ "secretName": "ok" }, { "secretName": "alerts-token" }] } }), vec!["spec.client.certificates[1].secretName"]),
+        (json!({ "client": { "secrets": [{ "name": "ok", "key": "k" }, { "name": "alerts-token", "key": "k" }] } }), vec!["spec.client.secrets[1].name"]),
         (json!({ "grant": {} }), vec!["spec.grant"]),
         (json!({ "minLifetime": "9s" }), vec!["spec.minLifetime"]),
         (json!({ "minLifetime": "-15m" }), vec!["spec.minLifetime"]),
@@ -170,7 +174,7 @@ fn keys_that_only_look_reserved_are_allowed() {
 #[test]
 fn all_faults_are_told_at_once() {
     let object = object(&json!({
-        "client": { "id": "", "secretRefs": [] },
+        "client": { "id": "", "secrets": [] },
         "grant": {},
         "minLifetime": "1s",
         "parameters": [{ "name": "client_id", "value": "x" }],
@@ -181,7 +185,7 @@ fn all_faults_are_told_at_once() {
     found.sort_unstable();
     let expected = [
         "spec.client.id",
-        "spec.client.secretRefs",
+        "spec.client.secrets",
         "spec.grant",
         "spec.issuerRef",
         "spec.minLifetime",

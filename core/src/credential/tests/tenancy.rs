@@ -281,12 +281,12 @@ impl Drawn {
                 json!({ "tokenExchange": { "subject": { "secretRef": reference }, "actor": { "serviceAccount": { "name": "robot" } } } })
             }
             "password" => json!({ "password": { "username": "u", "passwordRef": reference } }),
-            "static" => json!({ "static": { "tokenRef": reference } }),
+            "static" => Value::Null,
             _ => json!({ "clientCredentials": {} }),
         };
         let proof = match self.proof {
-            "secret" => json!({ "id": "c", "secretRefs": [{ "name": "client", "key": "k" }] }),
-            "certificate" => json!({ "id": "c", "certificate": { "secretName": "client" } }),
+            "secret" => json!({ "id": "c", "secrets": [{ "name": "client", "key": "k" }] }),
+            "certificate" => json!({ "id": "c", "certificates": [{ "secretName": "client" }] }),
             "mtls" => json!({ "id": "c", "mtls": { "secretName": "client" } }),
             "serviceAccount" => json!({ "id": "c", "serviceAccount": { "name": "robot" } }),
             "public" => json!({ "id": "c", "public": {} }),
@@ -301,6 +301,7 @@ impl Drawn {
             change["issuerRef"] = Value::Null;
             change["entra"] = Value::Null;
             change["scopes"] = Value::Null;
+            change["static"] = json!({ "tokenRef": { "name": "grant", "key": "k" } });
         }
         let mut object = object(&change);
         object.spec.client = serde_json::from_value(proof).unwrap();
@@ -385,7 +386,7 @@ impl Drawn {
         let identity = || Box::new(Identity::from_pem(&KEY.0, &KEY.1).unwrap());
         let material = match &credential.proof {
             Proof::Secrets(_) => Material::Secret(SecretString::from("s")),
-            Proof::Certificate(_) => Material::Signer(identity()),
+            Proof::Certificates(_) => Material::Signer(identity(), 0),
             Proof::Mtls(_) => Material::Tls(identity()),
             Proof::ServiceAccount(_) => Material::Assertion(SecretString::from("s")),
             _ => Material::None,

@@ -37,7 +37,7 @@ pub enum Grant {
     TokenExchange(Exchange),
     /// RFC 6749 section 4.3.
     Password(password::Password),
-    /// No grant at all: a key is published as it is.
+    /// `spec.static`: no grant, a key is published as it is.
     Static(StaticKey),
 }
 
@@ -193,11 +193,24 @@ impl Flow for ClientCredentials {
 }
 
 impl Grant {
-    /// Parses `spec.grant`; none is the client credentials grant.
+    /// Parses `spec.grant`, or `spec.static` in its place; without both it is the client credentials grant.
     ///
     /// # Errors
     /// Every fault, with field paths.
-    pub fn parse(spec: Option<&api::Grant>) -> Result<Self, Vec<FieldError>> {
+    pub fn parse(
+        spec: Option<&api::Grant>,
+        static_key: Option<&api::StaticKey>,
+    ) -> Result<Self, Vec<FieldError>> {
+        match (spec, static_key) {
+            (Some(_), Some(_)) => {
+                return Err(vec![FieldError::new(
+                    "spec.grant",
+                    "a static key has no grant; remove grant, or remove static",
+                )]);
+            }
+            (None, Some(key)) => return Ok(Self::Static(StaticKey::new(key))),
+            _ => {}
+        }
         let Some(spec) = spec else {
             return Ok(Self::ClientCredentials);
         };
@@ -225,15 +238,12 @@ impl Grant {
         if let Some(g) = &spec.password {
             take(Ok(Self::Password(password::Password::new(g))));
         }
-        if let Some(g) = &spec.fixed {
-            take(Ok(Self::Static(StaticKey::new(g))));
-        }
         match (found.pop(), found.is_empty(), errors.is_empty()) {
             (Some(grant), true, true) => Ok(grant),
             (_, _, false) => Err(errors),
             _ => Err(vec![FieldError::new(
                 "spec.grant",
-                "needs exactly one key: clientCredentials, refreshToken, onBehalfOf, jwtBearer, tokenExchange, password or static",
+                "needs exactly one key: clientCredentials, refreshToken, onBehalfOf, jwtBearer, tokenExchange or password",
             )]),
         }
     }
@@ -247,6 +257,14 @@ impl Grant {
             Self::TokenExchange(g) => g,
             Self::Password(g) => g,
             Self::Static(g) => g,
+        }
+    }
+
+    /// The field that it is written in.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Static(_) => "spec.static.tokenRef.name",
+            _ => "spec.grant",
         }
     }
 

@@ -88,7 +88,7 @@ const NONE: Value = Value::Null;
 
 #[test]
 fn rfc_6749() {
-    let client = json!({ "id": "s6BhdRkqt3", "secretRefs": [{ "name": "s", "key": "k" }] });
+    let client = json!({ "id": "s6BhdRkqt3", "secrets": [{ "name": "s", "key": "k" }] });
     let basic = oauth2(&json!({ "basic": {} }));
     let with = |more: Value| {
         let mut change = json!({ "client": client, "scopes": NONE });
@@ -160,7 +160,7 @@ fn rfc_7523_section_2_1_and_8693_section_2_3() {
         ],
     );
     let exchange = json!({
-        "client": { "id": "rs08", "secretRefs": [{ "name": "s", "key": "k" }] }, "scopes": NONE,
+        "client": { "id": "rs08", "secrets": [{ "name": "s", "key": "k" }] }, "scopes": NONE,
         "resources": ["https://backend.example.com/api"],
         "grant": { "tokenExchange": { "subject": { "secretRef": { "name": "a", "key": "k" } } } },
     });
@@ -238,35 +238,35 @@ type SignedCase<'a> = (
 fn client_assertions_say_exactly_this() {
     let (rsa, rsa_public) = identity(true);
     let (s256, sha1) = (rsa.thumbprint_s256(), rsa.thumbprint_sha1());
-    let rsa = Material::Signer(Box::new(rsa));
+    let rsa = Material::Signer(Box::new(rsa), 0);
     let (ec, ec_public) = identity(false);
-    let ec = Material::Signer(Box::new(ec));
+    let ec = Material::Signer(Box::new(ec), 0);
     let v2 = "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token";
     let v1 = "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/token";
     let elsewhere = "https://as.example.com/token";
     #[rustfmt::skip]
     let cases: [SignedCase<'_>; 8] = [
-        (entra(), json!({ "certificate": { "secretName": "t" } }), &rsa, &RSA_PSS_2048_8192_SHA256, &rsa_public,
+        (entra(), json!({ "certificates": [{ "secretName": "t" }] }), &rsa, &RSA_PSS_2048_8192_SHA256, &rsa_public,
             json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": s256 }), v2),
-        (entra(), json!({ "certificate": { "secretName": "t", "algorithm": "RS256" } }), &rsa, &RSA_PKCS1_2048_8192_SHA256, &rsa_public,
+        (entra(), json!({ "certificates": [{ "secretName": "t", "algorithm": "RS256" }] }), &rsa, &RSA_PKCS1_2048_8192_SHA256, &rsa_public,
             json!({ "alg": "RS256", "typ": "JWT", "x5t": sha1 }), v1),
-        (oauth2(&NONE), json!({ "certificate": { "secretName": "t", "keyId": "k1" } }), &rsa, &RSA_PKCS1_2048_8192_SHA256, &rsa_public,
+        (oauth2(&NONE), json!({ "certificates": [{ "secretName": "t", "keyId": "k1" }] }), &rsa, &RSA_PKCS1_2048_8192_SHA256, &rsa_public,
             json!({ "alg": "RS256", "typ": "JWT", "kid": "k1" }), elsewhere),
-        (oauth2(&NONE), json!({ "certificate": { "secretName": "t", "algorithm": "PS256" } }), &rsa, &RSA_PSS_2048_8192_SHA256, &rsa_public,
+        (oauth2(&NONE), json!({ "certificates": [{ "secretName": "t", "algorithm": "PS256" }] }), &rsa, &RSA_PSS_2048_8192_SHA256, &rsa_public,
             json!({ "alg": "PS256", "typ": "JWT" }), elsewhere),
-        (oauth2(&NONE), json!({ "certificate": { "secretName": "t", "keyId": "16" } }), &ec, &ECDSA_P256_SHA256_FIXED, &ec_public,
+        (oauth2(&NONE), json!({ "certificates": [{ "secretName": "t", "keyId": "16" }] }), &ec, &ECDSA_P256_SHA256_FIXED, &ec_public,
             json!({ "alg": "ES256", "typ": "JWT", "kid": "16" }), elsewhere),
-        (oauth2(&NONE), json!({ "certificate": { "secretName": "t", "thumbprint": "Sha256" } }), &rsa, &RSA_PKCS1_2048_8192_SHA256, &rsa_public,
+        (oauth2(&NONE), json!({ "certificates": [{ "secretName": "t", "thumbprint": "Sha256" }] }), &rsa, &RSA_PKCS1_2048_8192_SHA256, &rsa_public,
             json!({ "alg": "RS256", "typ": "JWT", "x5t#S256": s256 }), elsewhere),
-        (oauth2(&NONE), json!({ "certificate": { "secretName": "t", "thumbprint": "Sha1" } }), &rsa, &RSA_PKCS1_2048_8192_SHA256, &rsa_public,
+        (oauth2(&NONE), json!({ "certificates": [{ "secretName": "t", "thumbprint": "Sha1" }] }), &rsa, &RSA_PKCS1_2048_8192_SHA256, &rsa_public,
             json!({ "alg": "RS256", "typ": "JWT", "x5t": sha1 }), elsewhere),
-        (entra(), json!({ "certificate": { "secretName": "t", "thumbprint": "Sha1" } }), &rsa, &RSA_PSS_2048_8192_SHA256, &rsa_public,
+        (entra(), json!({ "certificates": [{ "secretName": "t", "thumbprint": "Sha1" }] }), &rsa, &RSA_PSS_2048_8192_SHA256, &rsa_public,
             json!({ "alg": "PS256", "typ": "JWT", "x5t": sha1 }), v2),
     ];
     for (issuer, client, material, algorithm, public, header, audience) in cases {
-        let mut change = json!({ "client": { "secretRefs": NONE } });
+        let mut change = json!({ "client": { "secrets": NONE } });
         crate::fixtures::merge(&mut change["client"], &client);
-        change["client"]["secretRefs"] = NONE;
+        change["client"]["secrets"] = NONE;
         if audience == v1 {
             change["scopes"] = NONE;
             change["resources"] = json!(["api://x"]);
@@ -308,8 +308,8 @@ fn client_assertions_say_exactly_this() {
 #[test]
 fn each_request_signs_anew() {
     let (identity, _) = identity(true);
-    let material = Material::Signer(Box::new(identity));
-    let change = json!({ "client": { "secretRefs": NONE, "certificate": { "secretName": "t" } } });
+    let material = Material::Signer(Box::new(identity), 0);
+    let change = json!({ "client": { "secrets": NONE, "certificates": [{ "secretName": "t" }] } });
     let credential = credential(&entra(), &change);
     let (a, b) = (
         made(&credential, &material, &[]),
@@ -325,7 +325,7 @@ fn microsoft_pages() {
     let refs = json!([{ "name": "s", "key": "k" }]);
     let proof = secret("qWgdYAmab0YSkuL1qKv5bPX");
     // Client credentials with a secret, v2.
-    let change = json!({ "client": { "id": "535fb089", "secretRefs": refs }, "scopes": ["https://graph.microsoft.com/.default"] });
+    let change = json!({ "client": { "id": "535fb089", "secrets": refs }, "scopes": ["https://graph.microsoft.com/.default"] });
     let request = made(&credential(&entra(), &change), &proof, &[]);
     check(
         &request,
@@ -341,7 +341,7 @@ fn microsoft_pages() {
         Some("request-id")
     );
     // The same at v1.
-    let change = json!({ "client": { "id": "625bc9f6", "secretRefs": refs }, "scopes": NONE, "resources": ["https://service.contoso.com/"] });
+    let change = json!({ "client": { "id": "625bc9f6", "secrets": refs }, "scopes": NONE, "resources": ["https://service.contoso.com/"] });
     let request = made(&credential(&entra(), &change), &proof, &[]);
     assert!(request.url.path().ends_with("/oauth2/token") && !request.url.path().contains("v2.0"));
     check(
@@ -354,7 +354,7 @@ fn microsoft_pages() {
         ],
     );
     // A federated credential.
-    let change = json!({ "client": { "id": "11112222", "secretRefs": NONE, "serviceAccount": { "name": "a" } }, "scopes": ["https://graph.microsoft.com/.default"] });
+    let change = json!({ "client": { "id": "11112222", "secrets": NONE, "serviceAccount": { "name": "a" } }, "scopes": ["https://graph.microsoft.com/.default"] });
     let material = Material::Assertion(SecretString::from(jwt));
     check(
         &made(&credential(&entra(), &change), &material, &[]),
@@ -370,7 +370,7 @@ fn microsoft_pages() {
         ],
     );
     // On behalf of a user.
-    let change = json!({ "client": { "id": "535fb089", "secretRefs": refs }, "scopes": NONE, "api": "MicrosoftGraph",
+    let change = json!({ "client": { "id": "535fb089", "secrets": refs }, "scopes": NONE, "api": "MicrosoftGraph",
         "grant": { "onBehalfOf": { "assertionRef": { "name": "a", "key": "k" } } } });
     let mut change = change;
     change["scopes"] = json!(["User.Read", "offline_access"]);
@@ -389,7 +389,7 @@ fn microsoft_pages() {
         ],
     );
     // A password at v1, as the samples of Defender for Endpoint in user context ask.
-    let change = json!({ "client": { "id": "535fb089", "secretRefs": NONE, "public": {} }, "scopes": NONE,
+    let change = json!({ "client": { "id": "535fb089", "secrets": NONE, "public": {} }, "scopes": NONE,
         "api": "WindowsDefenderATP", "endpointVersion": "V1",
         "grant": { "password": { "username": "ada@contoso.com", "passwordRef": { "name": "a", "key": "k" } } } });
     check(
@@ -407,7 +407,7 @@ fn microsoft_pages() {
         ],
     );
     // A refresh, for another API than the sign-in was for.
-    let change = json!({ "client": { "id": "535fb089", "secretRefs": NONE, "public": {} }, "scopes": NONE, "api": "CloudAppSecurity",
+    let change = json!({ "client": { "id": "535fb089", "secrets": NONE, "public": {} }, "scopes": NONE, "api": "CloudAppSecurity",
         "grant": { "refreshToken": { "secretRef": { "name": "a", "key": "k" } } } });
     check(
         &made(
@@ -455,7 +455,7 @@ fn local_identity_endpoints() {
         (arc(Some("Basic k3y")), json!({}), format!("http://127.0.0.1:40342/metadata/identity/oauth2/token?api-version=2020-06-01&{vault}"), ("authorization", "Basic k3y")),
     ];
     for (local, which, url, (name, value)) in cases {
-        let mut client = json!({ "id": NONE, "secretRefs": NONE, "managedIdentity": {} });
+        let mut client = json!({ "id": NONE, "secrets": NONE, "managedIdentity": {} });
         for (key, value) in which.as_object().unwrap() {
             if key == "id" {
                 client["id"] = value.clone();
@@ -477,7 +477,7 @@ fn rfc_8705_section_2_the_client_id_is_all_that_the_body_says_of_the_client() {
     let (identity, _) = identity(true);
     let material = Material::Tls(Box::new(identity));
     let change =
-        json!({ "client": { "secretRefs": NONE, "mtls": { "secretName": "t" } }, "scopes": NONE });
+        json!({ "client": { "secrets": NONE, "mtls": { "secretName": "t" } }, "scopes": NONE });
     let request = made(&credential(&oauth2(&NONE), &change), &material, &[]);
     check(
         &request,
@@ -535,11 +535,11 @@ fn keys_come_in_three_forms_and_what_does_not_fit_is_told() {
         assert!(!problem.contains("BEGIN"), "{problem}");
     }
     // An RSA key cannot sign ES256, and Entra ID takes no EC key.
-    let change = json!({ "client": { "secretRefs": NONE, "certificate": { "secretName": "t", "algorithm": "ES256" } } });
+    let change = json!({ "client": { "secrets": NONE, "certificates": [{ "secretName": "t", "algorithm": "ES256" }] } });
     let (identity, _) = identity(true);
     let refusal = build(
         &credential(&entra(), &change),
-        &Material::Signer(Box::new(identity)),
+        &Material::Signer(Box::new(identity), 0),
         &[],
     );
     assert!(

@@ -53,15 +53,15 @@ fn named(name: &str) -> Credential {
     let change = match grant {
         "cc" => json!({}),
         "certificate" => {
-            json!({ "client": { "secretRefs": none, "certificate": { "secretName": "t" } } })
+            json!({ "client": { "secrets": none, "certificates": [{ "secretName": "t" }] } })
         }
         "account" => {
-            json!({ "client": { "secretRefs": none, "serviceAccount": { "name": "robot" } } })
+            json!({ "client": { "secrets": none, "serviceAccount": { "name": "robot" } } })
         }
         "machine" => {
-            json!({ "client": { "id": "c1", "secretRefs": none, "managedIdentity": {} } })
+            json!({ "client": { "id": "c1", "secrets": none, "managedIdentity": {} } })
         }
-        "mtls" => json!({ "client": { "secretRefs": none, "mtls": { "secretName": "t" } } }),
+        "mtls" => json!({ "client": { "secrets": none, "mtls": { "secretName": "t" } } }),
         "refresh" => json!({ "grant": { "refreshToken": { "secretRef": key() } } }),
         "obo" => json!({ "grant": { "onBehalfOf": { "assertionRef": key() } } }),
         "assertion" => json!({ "grant": { "jwtBearer": { "assertionRef": key() } } }),

@@ -44,7 +44,7 @@ fn attempt(seconds: i64, reason: &str) -> LastAttempt {
         reason: Some(reason.to_owned()),
         http_status: Some(401),
         error: Some("invalid_client".to_owned()),
-        aadsts: Some(7_000_215),
+        code: Some("AADSTS7000215".to_owned()),
         correlation_id: Some(format!("correlation-{seconds}")),
         trace_id: Some("trace".to_owned()),
         inputs: None,

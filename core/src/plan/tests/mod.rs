@@ -9,6 +9,7 @@ mod pace;
 mod restart;
 mod schedule;
 mod sources;
+mod static_key;
 mod status;
 mod status_over_time;
 mod sync;

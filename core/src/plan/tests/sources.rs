@@ -24,7 +24,7 @@ fn several(names: &[&str]) -> Credential {
         .iter()
         .map(|n| json!({ "name": n, "key": "secret" }))
         .collect();
-    credential_with(&json!({ "client": { "secretRefs": refs } }))
+    credential_with(&json!({ "client": { "secrets": refs } }))
 }
 
 fn mark(name: &str, version: &str) -> SourceMark {
@@ -135,12 +135,52 @@ fn what_apicred_itself_cannot_use_is_not_tried_by_a_timer() {
 }
 
 #[test]
+fn certificates_of_a_list_are_tried_in_order_and_from_their_first_day_on() {
+    let list = json!([{ "secretName": "new", "privateKeyKey": "secret" }, { "secretName": "old", "privateKeyKey": "secret" }]);
+    let change = json!({ "client": { "secrets": null, "certificates": list } });
+    let credential = credential_with(&change);
+    let mut world = world(&credential, "old");
+    assert_eq!(order(&credential, &world, 0), ["new?", "old"]);
+    world.memory.refuse(refused(&credential, "new", 0, 0));
+    assert_eq!(order(&credential, &world, 0), ["new?", "old"]);
+    let early = RefusedSource {
+        by_issuer: false,
+        not_before: Some(at(HOUR)),
+        ..refused(&credential, "new", 0, 0)
+    };
+    world.memory.refuse(early);
+    assert_eq!(order(&credential, &world, 0), ["old", "new?"]);
+    assert_eq!(order(&credential, &world, HOUR), ["new?", "old"]);
+    let view = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
+    let told = condition(&view, "ClientCredentialExpiring").unwrap();
+    assert!(
+        told.message
+            .contains("the certificate in Secret new (key secret)"),
+        "{}",
+        told.message
+    );
+    world.sources[0].present = None;
+    let view = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
+    let told = condition(&view, "ClientCredentialExpiring").unwrap();
+    assert_eq!(told.reason, "SourceMissing");
+    let shown = &view.refused()[0];
+    assert_eq!(
+        (
+            shown.reference.name.as_str(),
+            shown.reason.as_str(),
+            &shown.at
+        ),
+        ("new", "SourceMissing", &None)
+    );
+}
+
+#[test]
 fn no_timer_sends_a_password_with_a_refused_secret() {
     let password = json!({ "grant": { "password": {
         "username": "robot", "passwordRef": { "name": "user", "key": "password" } } } });
     let refs = json!([{ "name": "new", "key": "secret" }, { "name": "old", "key": "secret" }]);
     let mut change = password;
-    change["client"] = json!({ "secretRefs": refs });
+    change["client"] = json!({ "secrets": refs });
     let credential = credential_with(&change);
     let mut world = world(&credential, "old");
     world.memory.refuse(refused(&credential, "new", 0, 0));
@@ -248,7 +288,25 @@ fn a_secret_that_works_does_not_hide_the_fault_of_another() {
         None,
         at(0),
     );
-    assert_eq!(view.status.refused_sources, ["new/secret@1"]);
+    let shown: Vec<(String, String, bool)> = view
+        .status
+        .refused()
+        .iter()
+        .map(|r| {
+            let version = r.reference.resource_version.as_deref().unwrap_or_default();
+            let name = format!("{}/{}@{version}", r.reference.name, r.reference.key);
+            (name, r.reason.clone(), r.at.is_some())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [(
+            "new/secret@1".to_owned(),
+            "ClientSecretRefused".to_owned(),
+            true
+        )]
+    );
+    assert_eq!(view.status.client_in_use().as_deref(), Some("old/secret"));
     assert_eq!(condition(&view.status, "Ready").unwrap().status, "True");
     assert!(condition(&view.status, "RenewalFailing").is_none());
 

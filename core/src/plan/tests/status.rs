@@ -236,9 +236,9 @@ fn status_tells_the_facts_of_the_secret_and_of_the_last_try() {
     let credential = credential();
     let world = observed(&credential);
     let fresh = status(&credential, &world, &minted(Why::Due), None, at(0)).status;
+    assert_eq!(fresh.client_in_use().as_deref(), Some("client/secret"));
     assert_eq!(fresh.issued_at.unwrap().0, at(-300));
     assert_eq!(fresh.renew_at.unwrap().0, at(1500));
-    assert_eq!(fresh.client_secret_in_use.as_deref(), Some("client/secret"));
     let attempt = fresh.last_attempt.unwrap();
     assert_eq!(
         (attempt.result, attempt.correlation_id.as_deref()),

@@ -156,7 +156,10 @@ fn nothing_of_a_hostile_answer_or_of_the_digests_reaches_the_status() {
         !told.contains("keyed-"),
         "digests are for the Secret's annotations only: {told}"
     );
-    assert_eq!(view.status.last_attempt.unwrap().aadsts, Some(7_000_215));
+    assert_eq!(
+        view.status.last_attempt.unwrap().code.as_deref(),
+        Some("AADSTS7000215")
+    );
 }
 
 prop_compose! {

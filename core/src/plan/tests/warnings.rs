@@ -33,7 +33,8 @@ fn ending(credential: &Credential, world: &Observed, now: i64) -> Option<String>
 #[test]
 fn the_end_of_a_secret_is_told_thirty_days_ahead_and_the_annotation_goes_first() {
     let declared = at(40 * DAY).to_string();
-    let credential = credential_with(&json!({ "client": { "secretExpiresAt": declared } }));
+    let entry = json!({ "name": "client", "key": "secret", "expiresAt": declared });
+    let credential = credential_with(&json!({ "client": { "secrets": [entry] } }));
     let mut world = observed(&credential);
     assert_eq!(ending(&credential, &world, 0), None);
     assert_eq!(
@@ -57,10 +58,39 @@ fn the_end_of_a_secret_is_told_thirty_days_ahead_and_the_annotation_goes_first()
 }
 
 #[test]
+fn each_client_secret_of_a_list_has_its_own_end() {
+    let entry = |name: &str, days: i64| json!({ "name": name, "key": "secret", "expiresAt": at(days * DAY).to_string() });
+    let list = json!([entry("new", 400), entry("client", 40)]);
+    let credential = credential_with(&json!({ "client": { "secrets": list } }));
+    let mut world = observed(&credential);
+    let old = Source {
+        reference: credential.alternatives()[1].clone(),
+        ..world.sources[0].clone()
+    };
+    world.sources.push(old);
+    // The second one is in use.
+    assert_eq!(
+        ending(&credential, &world, 11 * DAY).as_deref(),
+        Some("SecretExpiring")
+    );
+    // The first one is.
+    let mut noted = record(&credential, (-300, 1500, 3300));
+    noted.sources.used = world.sources[0].mark();
+    world.target = crate::fixtures::ours(crate::fixtures::published(&credential, Some(noted)));
+    assert_eq!(ending(&credential, &world, 11 * DAY), None);
+    assert_eq!(
+        ending(&credential, &world, 371 * DAY).as_deref(),
+        Some("SecretExpiring")
+    );
+}
+
+#[test]
 fn an_end_that_is_not_a_time_is_reported_and_hides_no_other() {
-    let declared = json!({ "client": { "secretExpiresAt": "2027-06-30" } });
+    let declared = json!({ "client": { "secrets": [
+        { "name": "client", "key": "secret", "expiresAt": "2027-06-30" },
+    ] } });
     let (with, without) = (credential_with(&declared), credential_with(&json!({})));
-    let end = with.secret_expires_at.unwrap();
+    let end = *with.secret_ends.values().next().unwrap();
     assert_eq!(end.to_string(), "2027-06-30T00:00:00Z");
     let before = end.duration_since(at(0)).as_secs() - DAY;
     for (credential, now, reason) in [
@@ -83,7 +113,7 @@ fn an_end_that_is_not_a_time_is_reported_and_hides_no_other() {
 #[test]
 fn a_certificate_is_warned_about_by_its_own_life() {
     let change =
-        json!({ "client": { "secretRefs": null, "certificate": { "secretName": "client" } } });
+        json!({ "client": { "secrets": null, "certificates": [{ "secretName": "client" }] } });
     let credential = credential_with(&change);
     let mut noted = record(&credential, (-300, 1500, 3300));
     let life = |days: i64| Validity {
@@ -106,7 +136,7 @@ fn a_certificate_is_warned_about_by_its_own_life() {
 #[test]
 fn a_certificate_that_expires_before_the_next_renewal_is_known_to_fail_it() {
     let change =
-        json!({ "client": { "secretRefs": null, "certificate": { "secretName": "tls" } } });
+        json!({ "client": { "secrets": null, "certificates": [{ "secretName": "tls" }] } });
     let credential = credential_with(&change);
     let failing = |until: i64| {
         let mut noted = record(&credential, (-300, 1500, 3300));
@@ -159,7 +189,7 @@ fn a_static_key_is_aged_from_its_making() {
         for (k, v) in more.as_object().unwrap() {
             key[k] = v.clone();
         }
-        let change = json!({ "issuerRef": null, "client": null, "scopes": null, "grant": { "static": key } });
+        let change = json!({ "issuerRef": null, "client": null, "scopes": null, "static": key });
         parse(&object(&change), |_| IssuerLookup::Missing).unwrap()
     };
     let source = |credential: &Credential| Source {

@@ -153,7 +153,7 @@ fn a_static_key_that_was_there_before_stays_with_its_writer_and_is_no_edit() {
     let keys = json!([{ "format": "Token" }, { "format": "Authorization" }]);
     let credential = credential_with(&json!({
         "issuerRef": null, "client": null, "scopes": null, "target": { "keys": keys },
-        "grant": { "static": { "tokenRef": { "name": "legacy", "key": "key" } } },
+        "static": { "tokenRef": { "name": "legacy", "key": "key" } },
     }));
     let own = entry(
         "apicred",

@@ -91,6 +91,7 @@ fn any_refusal() -> impl Strategy<Value = RefusedSource> {
             at: Timestamp::from_second(at).unwrap(),
             reason,
             by_issuer,
+            not_before: (since % 2 == 0).then(|| Timestamp::from_second(at).unwrap()),
             fingerprint,
         }
     })

@@ -250,8 +250,7 @@ fn a_refused_code_says_what_to_do() {
         "{}",
         used.message()
     );
-    let change =
-        json!({ "client": { "public": null, "secretRefs": [{ "name": "n", "key": "k" }] } });
+    let change = json!({ "client": { "public": null, "secrets": [{ "name": "n", "key": "k" }] } });
     let client = told(&oidc(), &change, 401, &json!({ "error": "invalid_client" }));
     assert!(
         client.next_step.contains("client secret"),

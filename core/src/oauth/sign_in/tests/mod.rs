@@ -25,7 +25,7 @@ fn moment() -> Moment<'static> {
 fn person_at(issuer: &Value, change: &Value) -> Credential {
     let issuer = Issuer::cluster(&cluster_issuer(issuer)).unwrap();
     let mut spec = json!({
-        "client": { "id": "s6BhdRkqt3", "secretRefs": null, "public": {} },
+        "client": { "id": "s6BhdRkqt3", "secrets": null, "public": {} },
         "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
         "scopes": ["read"],
     });

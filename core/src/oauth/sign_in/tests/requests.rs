@@ -298,8 +298,7 @@ fn after_invalid_scope_a_sign_in_requests_fewer_of_the_scopes_that_it_added() {
 
 #[test]
 fn a_code_is_redeemed_as_in_rfc_6749_section_4_1_3_and_rfc_7636_section_4_5() {
-    let change =
-        json!({ "client": { "public": null, "secretRefs": [{ "name": "n", "key": "k" }] } });
+    let change = json!({ "client": { "public": null, "secrets": [{ "name": "n", "key": "k" }] } });
     let (credential, endpoint) = ready(&person_at(&oauth2(), &change), None);
     let secret = Material::Secret(SecretString::from("gX1fBat3bV"));
     let (code, verifier) = (

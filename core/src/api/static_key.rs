@@ -1,0 +1,31 @@
+//! A key that is published as it is: `spec.static`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::client::SecretKeyRef;
+
+/// A key that is published as it is.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticKey {
+    /// Where the key is. Its Secret names this credential in the annotation `apicred.dev/publish-by`.
+    pub token_ref: SecretKeyRef,
+    /// The word before it in the `Authorization` header: `Token` if not set, as Cloud App Security wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!#$%&*+.^_`|~-]+$')")
+        .reason(Reason::FieldValueInvalid)
+        .message("scheme is one word such as Token or Bearer"))]
+    pub scheme: Option<String>,
+    /// When the key was made, to count its age from. If not set: when its Secret was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+    /// From which age on the condition `ClientCredentialExpiring` (`StaticKeyOld`) reports the key, as a Go duration such as
+    /// `720h` (30 days); there is no unit for days. At least `24h`. If not set: `2160h` (90 days).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = super::crd::duration("maxAge", "24h", "", "2160h"))]
+    pub max_age: Option<kube::core::Duration>,
+}
