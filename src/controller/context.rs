@@ -14,6 +14,7 @@ use kube::{
 use super::{
     api::ids,
     cache::{
+        ca_bundles::CaBundles,
         doubts::Doubts,
         high_water_mark::HighWaterMark,
         index::{Index, IssuerName},
@@ -112,6 +113,7 @@ pub(super) struct Context {
     pub(super) index: Mutex<Index>,
     pub(super) secrets: Mutex<Secrets>,
     pub(super) accounts: Accounts,
+    pub(super) ca_bundles: CaBundles,
     pub(super) namespaces: Mutex<HashMap<String, NamespaceFacts>>,
     pub(super) unsynced: Unsynced,
     /// Boxed: thousands may stand in a line at once.
@@ -171,6 +173,7 @@ impl Context {
             index: Mutex::default(),
             secrets: Mutex::default(),
             accounts: Accounts::default(),
+            ca_bundles: CaBundles::default(),
             namespaces: Mutex::default(),
             unsynced: Unsynced::new(&settings.scope),
             states: Mutex::default(),
@@ -215,7 +218,7 @@ impl Context {
         match parsed {
             None if self.has_other_kind(namespace, reference) => IssuerLookup::OtherKind,
             None => IssuerLookup::Missing,
-            Some(Ok(issuer)) => IssuerLookup::Found(issuer),
+            Some(Ok(issuer)) => IssuerLookup::Found(self.ca_bundles.fill(issuer)),
             Some(Err(errors)) => IssuerLookup::Faulty(errors),
         }
     }

@@ -161,6 +161,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
                 return Judged::Gone;
             };
             let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
+            let parsed = parsed.map(|issuer| context.ca_bundles.fill(issuer));
             let (status, settled) =
                 verdict(context, parsed, object.status.as_ref(), &object.metadata).await;
             let api: Api<TokenIssuer> = Api::namespaced(context.client.clone(), namespace);
@@ -173,7 +174,7 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
                 forgotten();
                 return Judged::Gone;
             };
-            let parsed = Issuer::cluster(&object);
+            let parsed = Issuer::cluster(&object).map(|issuer| context.ca_bundles.fill(issuer));
             let (status, settled) =
                 verdict(context, parsed, object.status.as_ref(), &object.metadata).await;
             let api: Api<ClusterTokenIssuer> = Api::all(context.client.clone());

@@ -35,7 +35,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
 use api::preflight;
-use cache::{packed::PackedCredential, rollback, streams, verify};
+use cache::{ca_watch, packed::PackedCredential, rollback, streams, verify};
 pub use context::Sizes;
 use context::{Context, Parts};
 use reconcile::{not_ready, record};
@@ -54,6 +54,8 @@ use crate::{
     },
 };
 
+/// How long CA bundles are waited for at the start.
+const CA_BUNDLES: Duration = Duration::from_secs(5);
 /// Lets a burst of edits of one object end before it is reconciled. Short, because a dequeued credential waits for it as well.
 const DEBOUNCE: Duration = Duration::from_millis(10);
 /// Most need no call at all; those that do are bounded by `--concurrency`, where the most urgent goes first, which kube's
@@ -202,6 +204,11 @@ impl Operator {
         );
         spawn(
             &mut tasks,
+            "the watch of CA bundles",
+            Box::pin(ca_watch::run(Arc::clone(&context), changed.clone())),
+        );
+        spawn(
+            &mut tasks,
             "the judge of issuers",
             Box::pin(issuers::judge(Arc::clone(&context), to_judge, changed)),
         );
@@ -236,6 +243,11 @@ impl Operator {
         // listed yet looks like one that is not there, and would cost a token.
         let waiting = async {
             while others_missing(&context) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            // One that cannot be read holds up nobody else.
+            let begin = tokio::time::Instant::now();
+            while ca_watch::unread(&context) && begin.elapsed() < CA_BUNDLES {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -306,6 +306,13 @@ impl Http {
             }
             addresses::check_literal(url, &issuer.allowed_cidrs)?;
         }
+        if let (false, Some(fault)) = (local, &issuer.ca_fault) {
+            return Err(Refusal::local(
+                Class::Transient,
+                "CaBundleInvalid",
+                format!("{fault}; correct caBundleRef, or create the object with PEM certificates"),
+            ));
+        }
         // What belongs to the machine itself is no matter of any proxy.
         let proxy = self.proxy.as_ref().filter(|p| !local && p.serves(url));
         if proxy.is_some() && matches!(url.host(), Some(url::Host::Ipv6(_))) {

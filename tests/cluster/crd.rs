@@ -691,6 +691,14 @@ fn issuers_are_taken_or_refused_in_words() {
             oauth2(json!({ "clientAuthentication": { "post": {} } })),
             merge(
                 oauth2(json!({})),
+                json!({ "caBundleRef": { "kind": "ConfigMap", "name": "roots" } }),
+            ),
+            merge(
+                oauth2(json!({})),
+                json!({ "caBundleRef": { "kind": "Secret", "name": "roots", "key": "tls.crt" } }),
+            ),
+            merge(
+                oauth2(json!({})),
                 json!({ "limits": { "maxInFlight": 1 }, "assumedLifetime": "30s", "caBundle": "x" }),
             ),
         ] {
@@ -749,6 +757,16 @@ fn issuers_are_taken_or_refused_in_words() {
             (
                 oauth2(json!({ "tokenUrl": "ftp://a.example" })),
                 "must start with https://",
+            ),
+            (
+                with(
+                    json!({ "caBundle": "x", "caBundleRef": { "kind": "Secret", "name": "roots" } }),
+                ),
+                "spec.caBundleRef: Forbidden: caBundle and caBundleRef are two places",
+            ),
+            (
+                with(json!({ "caBundleRef": { "kind": "Deployment", "name": "roots" } })),
+                "Unsupported value",
             ),
             (
                 auth(json!({})),

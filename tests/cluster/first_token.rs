@@ -301,6 +301,87 @@ fn a_parameter_out_of_a_secret_is_sent_followed_and_shown_to_nobody() {
     });
 }
 
+#[test]
+fn a_ca_bundle_out_of_an_object_is_followed_and_nothing_is_sent_without_it() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("ca-ref").await;
+        let put = async |kind: &str, data: &str| {
+            let object = json!({
+                "apiVersion": "v1", "kind": kind,
+                "metadata": { "name": "roots", "namespace": place.namespace },
+                (if kind == "Secret" { "stringData" } else { "data" }): { "ca.crt": data },
+            });
+            world
+                .cluster
+                .kubectl_apply(&object.to_string())
+                .await
+                .unwrap();
+        };
+        let delete = async |kind: &str| {
+            let args = ["delete", "-n", &place.namespace, kind, "roots"];
+            world.cluster.kubectl(&args).await.unwrap();
+        };
+        // Nobody vouches for a TokenIssuer.
+        let annotations = json!({ "metadata": { "annotations": { "apicred.dev/allowed-issuers": place.issuer.origin() } } });
+        let params = PatchParams::default();
+        let secrets = place.secrets();
+        secrets
+            .patch("source", &params, &Patch::Merge(&annotations))
+            .await
+            .unwrap();
+        for kind in ["ConfigMap", "Secret"] {
+            let name = kind.to_lowercase();
+            let issuer = json!({
+                "apiVersion": "apicred.dev/v1alpha1", "kind": "TokenIssuer",
+                "metadata": { "name": name, "namespace": place.namespace },
+                "spec": {
+                    "oidc": { "issuerUrl": place.issuer.generic_issuer() },
+                    "caBundleRef": { "kind": kind, "name": "roots" },
+                },
+            });
+            world
+                .cluster
+                .kubectl_apply(&issuer.to_string())
+                .await
+                .unwrap();
+            let spec = json!({
+                "issuerRef": { "kind": "TokenIssuer", "name": name },
+                "target": { "secretName": name },
+            });
+            place.create(&name, spec).await;
+            place
+                .until(&name, "that it is not there", |c| {
+                    condition(c, "Ready").filter(|r| {
+                        r.reason == "CaBundleInvalid" && r.message.contains("does not exist")
+                    })
+                })
+                .await;
+            let before = place.posts();
+            put(kind, "no certificate").await;
+            place
+                .until(&name, "what is wrong with it", |c| {
+                    condition(c, "Ready").filter(|r| r.message.contains("holds no PEM certificate"))
+                })
+                .await;
+            assert_eq!(place.posts(), before);
+            put(kind, place.issuer.ca_pem()).await;
+            place.ready(&name).await;
+            assert_eq!(place.posts(), before + 1);
+            // The token is good, the next renewal would fail.
+            delete(kind).await;
+            place
+                .until(&name, "the loss", |c| {
+                    condition(c, "RenewalFailing").filter(|r| r.reason == "CaBundleInvalid")
+                })
+                .await;
+            put(kind, place.issuer.ca_pem()).await;
+            place.ready(&name).await;
+            assert_eq!(place.posts(), before + 1);
+        }
+    });
+}
+
 /// One form-encoded value.
 fn decoded(text: &str) -> String {
     url::form_urlencoded::parse(format!("x={text}").as_bytes())

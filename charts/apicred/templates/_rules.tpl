@@ -27,6 +27,10 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [patch]
+# src/controller/cache/ca_watch.rs (follow): the ConfigMaps that caBundleRef of an issuer names, one by one.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, watch]
 {{- if .Values.serviceAccountTokens }}
 # src/controller/token/service_account_token.rs (account_token): the annotations apicred.dev/allowed-issuers and allowed-audiences of a
 # ServiceAccount, which limit where its tokens go.

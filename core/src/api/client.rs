@@ -24,8 +24,8 @@ pub struct Client {
     #[schemars(length(min = 1, max = 256))]
     pub id: Option<String>,
     /// Client secrets, newest first: each is a key of a Secret in this namespace. They are tried in order, so list the new and the
-    /// old one while a client secret is being rotated. Not set
-    /// if the client authenticates in another way.
+    /// old one while a client secret is being rotated. Not set if
+    /// the client authenticates in another way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = Rule::new("self.all(s, self.exists_one(t, t.name == s.name && t.key == s.key))")

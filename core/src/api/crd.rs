@@ -177,6 +177,14 @@ pub(super) fn one_of(fields: &[&str], who: &str) -> Rule {
         .field_path(format!(".{}", fields.first().unwrap_or(&"")))
 }
 
+/// Rule of the two places of a CA bundle.
+pub(super) fn one_bundle() -> Rule {
+    Rule::new("!has(self.caBundle) || !has(self.caBundleRef)")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".caBundleRef")
+        .message("caBundle and caBundleRef are two places of one bundle: set one of them")
+}
+
 /// Rule of a field that names a Secret.
 pub(super) fn name_alone() -> Rule {
     Rule::new(format!("self.matches('{OBJECT_NAME}')"))

@@ -177,7 +177,7 @@ pub struct ApiCredentialSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Box<Grant>>,
     /// A key that nobody can renew by a request, such as a legacy API token of Cloud App Security. It is published as it is,
-    /// and has neither issuer nor client.
+    /// and has neither issuer nor client. If not set, a token is requested.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
     pub static_key: Option<Box<StaticKey>>,
     /// The API to call, by name: its audience, permissions and header are known. If not set, `scopes`, `resources` or

@@ -43,7 +43,8 @@ use super::grant::GrantKey;
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2"], "an issuer has"))]
+#[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2"], "an issuer has"),
+    validation = super::crd::one_bundle())]
 pub struct TokenIssuerSpec {
     /// Microsoft Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +59,10 @@ pub struct TokenIssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub ca_bundle: Option<String>,
+    /// The same out of a `ConfigMap` or Secret, which is watched: a change is used at once. It is in
+    /// the namespace of the issuer. Not set if `caBundle` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<CaBundleRef>,
     /// How much may be asked of this issuer at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -112,6 +117,7 @@ pub struct TokenIssuerSpec {
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2"], "an issuer has"),
+    validation = super::crd::one_bundle(),
     validation = Rule::new("!has(self.managedIdentity) || has(self.entra)")
     .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
     .message("managedIdentity is Azure's: it goes with entra"))]
@@ -129,6 +135,10 @@ pub struct ClusterTokenIssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub ca_bundle: Option<String>,
+    /// The same out of a `ConfigMap` or Secret, which is watched: a change is used at once. It is in
+    /// the operator's namespace. Not set if `caBundle` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<CaBundleRef>,
     /// How much may be asked of this issuer at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -175,6 +185,34 @@ pub struct ClusterTokenIssuerSpec {
     /// Lends the identity that the operator itself has in Azure to the allowed namespaces. Only with `entra`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_identity: Option<ManagedIdentity>,
+}
+
+/// One key of a `ConfigMap` or Secret that holds PEM certificates.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaBundleRef {
+    /// `ConfigMap` or `Secret`.
+    pub kind: CaBundleKind,
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = super::crd::object_name())]
+    pub name: String,
+    /// Key in its data; `ca.crt` if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: Option<String>,
+}
+
+/// The kinds that hold a CA bundle.
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
+#[schemars(transform = super::crd::undescribed)]
+pub enum CaBundleKind {
+    /// A `ConfigMap`, such as those of trust-manager.
+    ConfigMap,
+    /// A Secret, such as those of cert-manager.
+    Secret,
 }
 
 /// Where the operator's own Azure identity answers: exactly one key.

@@ -33,10 +33,11 @@ pub use grant::{
     SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
-    AllowedNamespaces, AssertionAudience, BasicAuthentication, BasicEncoding, ClientAuthentication,
-    Cloud, ClusterTokenIssuer, ClusterTokenIssuerSpec, EntraIssuer, FromEnvironment,
-    IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network, OAuth2Issuer, OidcIssuer,
-    PostAuthentication, RefreshTokens, Reuse, TokenIssuer, TokenIssuerSpec,
+    AllowedNamespaces, AssertionAudience, BasicAuthentication, BasicEncoding, CaBundleKind,
+    CaBundleRef, ClientAuthentication, Cloud, ClusterTokenIssuer, ClusterTokenIssuerSpec,
+    EntraIssuer, FromEnvironment, IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network,
+    OAuth2Issuer, OidcIssuer, PostAuthentication, RefreshTokens, Reuse, TokenIssuer,
+    TokenIssuerSpec,
 };
 pub use static_key::StaticKey;
 pub use status::{

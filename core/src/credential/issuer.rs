@@ -1,14 +1,18 @@
 //! An issuer parsed: one address to ask, and the rules for asking it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use ipnet::IpNet;
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use url::Url;
 
 use super::{FieldError, limits::USUAL_GRANTS, place::Place};
 use crate::{
     api::{
-        AllowedNamespaces, AssertionAudience, Cloud, ClusterTokenIssuer, EntraIssuer, GrantKey,
-        IdentityEndpoint, IssuerKind, Limits, ManagedIdentity, RefreshTokens, Reuse, TokenIssuer,
+        AllowedNamespaces, AssertionAudience, CaBundleKind, CaBundleRef, Cloud, ClusterTokenIssuer,
+        EntraIssuer, GrantKey, IdentityEndpoint, IssuerKind, Limits, ManagedIdentity,
+        RefreshTokens, Reuse, TokenIssuer,
     },
     credential::addresses,
     oauth::renewal::ReuseRule,
@@ -114,6 +118,10 @@ pub struct Issuer {
     pub vouched: bool,
     /// Extra roots, PEM.
     pub ca_bundle: Option<String>,
+    /// Where they are, if not in the spec.
+    pub ca_source: Option<CaSource>,
+    /// Why they are not known. No connection is made without them.
+    pub ca_fault: Option<String>,
     /// Networks that are allowed although not public.
     pub allowed_cidrs: Vec<IpNet>,
     /// Requests a second.
@@ -187,6 +195,7 @@ impl Issuer {
         );
         let common = Common {
             ca_bundle: spec.ca_bundle.clone(),
+            ca_source: ca_source(spec.ca_bundle_ref.as_ref(), &object.metadata),
             limits: spec.limits.as_ref(),
             assumed: spec.assumed_lifetime,
             refresh_tokens: spec.refresh_tokens.as_ref(),
@@ -196,10 +205,9 @@ impl Issuer {
         issuer.allowed_cidrs = extra.to_vec();
         // Entra's own hosts are known and safe, as long as public CAs say that it is them; any other origin is only
         // this namespace's word.
-        issuer.vouched = spec
-            .entra
-            .as_ref()
-            .is_some_and(|e| e.authority_host.is_none() && spec.ca_bundle.is_none());
+        issuer.vouched = spec.entra.as_ref().is_some_and(|e| {
+            e.authority_host.is_none() && spec.ca_bundle.is_none() && spec.ca_bundle_ref.is_none()
+        });
         Ok(issuer)
     }
 
@@ -259,6 +267,7 @@ impl Issuer {
         );
         let common = Common {
             ca_bundle: spec.ca_bundle.clone(),
+            ca_source: ca_source(spec.ca_bundle_ref.as_ref(), &object.metadata),
             limits: spec.limits.as_ref(),
             assumed: spec.assumed_lifetime,
             refresh_tokens: spec.refresh_tokens.as_ref(),
@@ -302,7 +311,12 @@ impl Issuer {
             style: place.style,
             origin: place.origin,
             vouched: true,
+            ca_fault: common
+                .ca_source
+                .as_ref()
+                .map(|source| format!("{source} is not read yet")),
             ca_bundle: common.ca_bundle,
+            ca_source: common.ca_source,
             allowed_cidrs: Vec::new(),
             requests_per_second: limit(
                 limits.and_then(|l| l.requests_per_second),
@@ -340,10 +354,67 @@ impl Issuer {
 #[derive(Default)]
 struct Common<'a> {
     ca_bundle: Option<String>,
+    ca_source: Option<CaSource>,
     limits: Option<&'a Limits>,
     assumed: Option<kube::core::Duration>,
     refresh_tokens: Option<&'a RefreshTokens>,
     assertion_audience: Option<AssertionAudience>,
+}
+
+/// Where an issuer's CAs are, if not in its spec.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CaSource {
+    /// Namespace of the issuer; empty for an administrator's issuer, whose CAs are in the operator's namespace.
+    pub namespace: String,
+    /// Kind of the object.
+    pub kind: CaBundleKind,
+    /// Its name.
+    pub name: String,
+    /// The key in its data.
+    pub key: String,
+}
+
+impl std::fmt::Display for CaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = match self.namespace.as_str() {
+            "" => "the operator's namespace".to_owned(),
+            namespace => format!("namespace {namespace}"),
+        };
+        write!(
+            f,
+            "key {} of {:?} {} in {place}",
+            self.key, self.kind, self.name
+        )
+    }
+}
+
+impl Issuer {
+    /// With the CAs that were found at [`Issuer::ca_source`], or the reason why there are none.
+    #[must_use]
+    pub fn with_ca(mut self, found: Result<&str, &str>) -> Self {
+        match found {
+            Ok(text) => {
+                // Whoever remembers something about this version of the issuer has seen these CAs.
+                let mut hasher = DefaultHasher::new();
+                text.hash(&mut hasher);
+                self.version = format!("{}/ca-{:x}", self.version, hasher.finish());
+                self.ca_bundle = Some(text.to_owned());
+                self.ca_fault = None;
+            }
+            Err(fault) => self.ca_fault = Some(fault.to_owned()),
+        }
+        self
+    }
+}
+
+fn ca_source(reference: Option<&CaBundleRef>, meta: &ObjectMeta) -> Option<CaSource> {
+    let reference = reference?;
+    Some(CaSource {
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        kind: reference.kind,
+        name: reference.name.clone(),
+        key: reference.key.clone().unwrap_or_else(|| "ca.crt".to_owned()),
+    })
 }
 
 fn span(duration: kube::core::Duration) -> Option<SignedDuration> {
@@ -351,7 +422,7 @@ fn span(duration: kube::core::Duration) -> Option<SignedDuration> {
 }
 
 /// UID and generation: changes exactly when the spec does.
-fn version(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> String {
+fn version(meta: &ObjectMeta) -> String {
     format!(
         "{}/{}",
         meta.uid.as_deref().unwrap_or_default(),

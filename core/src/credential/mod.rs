@@ -24,7 +24,7 @@ mod target_keys;
 mod tests;
 
 pub use error::FieldError;
-pub use issuer::{Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle};
+pub use issuer::{CaSource, Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle};
 pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};

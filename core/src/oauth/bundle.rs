@@ -10,6 +10,9 @@ use crate::{credential::Issuer, printable::bounded};
 
 /// Why no connection to an issuer can be trusted by its `caBundle`, if it is so.
 pub fn fault(issuer: &Issuer) -> Option<String> {
+    if let Some(fault) = &issuer.ca_fault {
+        return Some(fault.clone());
+    }
     roots(issuer.ca_bundle.as_deref()?).err()
 }
 

@@ -1,15 +1,18 @@
 //! The credential that a person signs in for, with its issuer, parsed as the operator parses it.
 
 use apicred::{
-    api::{ApiCredential, ClusterTokenIssuer, IssuerKind, IssuerRef, SecretKeyRef, TokenIssuer},
+    api::{
+        ApiCredential, CaBundleKind, ClusterTokenIssuer, IssuerKind, IssuerRef, SecretKeyRef,
+        TokenIssuer,
+    },
     credential::{Credential, FieldError, Issuer, IssuerLookup, binding, parse},
     oauth::Grant,
 };
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::Api;
 
-use crate::cluster::{Cluster, Trouble, call};
+use crate::cluster::{Cluster, Failed, Trouble, call};
 
 /// Who signs in for what.
 pub(crate) struct Subject {
@@ -70,7 +73,7 @@ async fn issuer(
         }
     };
     match (parsed, reference.kind) {
-        (Ok(Ok(issuer)), _) => Ok(IssuerLookup::Found(issuer)),
+        (Ok(Ok(issuer)), _) => Ok(IssuerLookup::Found(with_ca(cluster, issuer).await?)),
         (Ok(Err(faults)), _) => Ok(IssuerLookup::Faulty(faults)),
         (Err(failed), _) if failed.trouble == Trouble::NotFound => Ok(IssuerLookup::Missing),
         (Err(failed), IssuerKind::ClusterTokenIssuer) if failed.trouble == Trouble::Forbidden => {
@@ -80,6 +83,36 @@ async fn issuer(
         }
         (Err(failed), kind) => Err(failed.about(&format!("reading {kind:?} {name}"))),
     }
+}
+
+/// The issuer with the CAs that its `caBundleRef` names. Where the operator is, the person's rights do not reach.
+async fn with_ca(cluster: &Cluster, issuer: Issuer) -> Result<Issuer, String> {
+    let Some(source) = issuer.ca_source.clone() else {
+        return Ok(issuer);
+    };
+    if source.namespace.is_empty() {
+        return Err(format!(
+            "{} has a caBundleRef, which is in the operator's namespace and cannot be read here; ask its administrator for caBundle",
+            issuer.id
+        ));
+    }
+    let failed = |failed: Failed| failed.about(&format!("reading {source}"));
+    let name = &source.name;
+    let value = match source.kind {
+        CaBundleKind::ConfigMap => {
+            let object = call(cluster.api::<ConfigMap>().get(name)).await;
+            let data = object.map_err(failed)?.data;
+            data.and_then(|mut d| d.remove(&source.key))
+        }
+        CaBundleKind::Secret => {
+            let object = call(cluster.api::<Secret>().get(name)).await;
+            let data = object.map_err(failed)?.data;
+            let bytes = data.and_then(|mut d| d.remove(&source.key));
+            bytes.and_then(|b| String::from_utf8(b.0).ok())
+        }
+    };
+    let text = value.ok_or_else(|| format!("{source} does not exist or is not text"))?;
+    Ok(issuer.with_ca(Ok(&text)))
 }
 
 /// May this namespace ask the issuer for this? Labels of the namespace count only if the person may read it; if not,

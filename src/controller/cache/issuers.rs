@@ -152,6 +152,9 @@ pub(in crate::controller) async fn issuers<K>(
                 news.push(of);
             }
         }
+        if !news.is_empty() {
+            context.ca_bundles.changed.notify_one();
+        }
         for issuer in news {
             if !versions.known.contains_key(&issuer) {
                 context.limiter.forget_issuer(&issuer);

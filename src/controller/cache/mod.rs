@@ -1,5 +1,7 @@
 //! Contents of the watches, and an index from an object to the credentials that need it. No decisions.
 
+pub(super) mod ca_bundles;
+pub(super) mod ca_watch;
 pub(super) mod changes;
 pub(super) mod credentials;
 pub(super) mod doubts;

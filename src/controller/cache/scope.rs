@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt, future, stream::BoxStream};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{Resource, api::PartialObjectMeta, runtime::watcher::Event};
 
@@ -59,6 +59,30 @@ fn report(
         );
     }
     Failed
+}
+
+/// One object of a namespaced kind, whole. Failures are reported and tried again. Health does not wait for it: who needs it is told that it is not there.
+pub(in crate::controller) fn single<K>(
+    context: &Arc<Context>,
+    name: &'static str,
+    namespace: &str,
+    object: &str,
+) -> BoxStream<'static, Event<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + serde::de::DeserializeOwned
+        + Send
+        + 'static,
+{
+    let url = K::url_path(&(), Some(namespace));
+    let source = Source::objects(&context.client, &url).only(format!("metadata.name={object}"));
+    let (context, namespace) = (Arc::clone(context), namespace.to_owned());
+    with_backoff(watch(source, |bytes| serde_json::from_slice(bytes)))
+        .filter_map(move |item| {
+            let event = item.map_err(|failure| report(&context, name, &namespace, &failure));
+            future::ready(event.ok())
+        })
+        .boxed()
 }
 
 /// Objects of a namespaced kind, of all namespaces in scope.

@@ -20,6 +20,9 @@ use crate::{
 /// Why the issuer's `caBundle` cannot be used. Found out once for each version of an issuer: to read the certificates of a
 /// large bundle takes as long as all else of a reconcile.
 fn ca_fault(context: &Context, issuer: &Issuer) -> Option<String> {
+    if issuer.ca_fault.is_some() {
+        return issuer.ca_fault.clone();
+    }
     issuer.ca_bundle.as_ref()?;
     let mut known = lock(&context.ca_faults);
     if let Some(fault) = known.get(&issuer.version) {
