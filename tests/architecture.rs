@@ -6,6 +6,7 @@
 #[path = "architecture/modules.rs"]
 mod modules;
 
+use apicred::Reason;
 use std::{
     collections::BTreeSet,
     fs,
@@ -437,46 +438,80 @@ fn the_check_knows_which_files_are_tests() {
     );
 }
 
-/// Reasons stand behind a class, in refusals, rows and tuples alike: `Class::Denied, "ClientRefused"`.
-fn reasons(text: &str) -> BTreeSet<String> {
-    let after_class = |at: usize| -> Option<String> {
-        let rest = &text[at + "Class::".len()..];
-        let rest = rest.trim_start_matches(char::is_alphanumeric);
-        let rest = rest.strip_prefix(',')?.trim_start().strip_prefix('"')?;
-        Some(rest[..rest.find('"')?].to_owned())
-    };
-    let found = text
-        .match_indices("Class::")
-        .filter_map(|(at, _)| after_class(at));
-    found
-        .filter(|r| r.starts_with(char::is_uppercase) && r.chars().all(char::is_alphanumeric))
+/// Reasons of a sign-in are told in its terminal, in a sentence, and what becomes of a revocation is only in the log: its
+/// credential is gone.
+const OFF_THE_PAGE: [Reason; 8] = [
+    Reason::CodeRefused,
+    Reason::IssuerMismatch,
+    Reason::NoRefreshToken,
+    Reason::RevocationFailed,
+    Reason::SignInDeclined,
+    Reason::SignInExpired,
+    Reason::SignInNotAllowed,
+    Reason::SignInNotPossible,
+];
+
+/// The reasons in the table of the page, in its first column.
+fn explained() -> Vec<String> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let page = fs::read_to_string(docs.join("troubleshooting.md")).expect("the page");
+    let rows = page.split("## Reasons").nth(1).expect("reasons");
+    let rows = rows.split("\n## ").next().expect("a table");
+    let cells = rows
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+    // Between backticks; what stands beside them is no name.
+    cells
+        .flat_map(|cell| cell.split('`').step_by(2).map(str::to_owned))
         .collect()
 }
 
 #[test]
-fn each_reason_stands_in_a_page_for_users() {
-    let sample = "(Class::Denied, \"ClientRefused\", x), Refusal::local(\n  Class::Invalid,\n  \"B\", Class::X => 1";
-    assert_eq!(
-        reasons(sample),
-        ["B", "ClientRefused"].map(str::to_owned).into()
-    );
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let page = |name: &str| fs::read_to_string(docs.join(name)).expect("a page");
-    let told = page("troubleshooting.md") + &page("sign-in.md");
-    let all: BTreeSet<String> = files()
-        .into_iter()
-        // What a sign-in comes to is told in its terminal, in a sentence.
-        .filter(|(path, _)| !is_test(path) && !path.starts_with("oauth/sign_in/"))
-        .flat_map(|(_, text)| reasons(&text))
-        // What becomes of a revocation is only in the log: its credential is gone.
-        .filter(|reason| reason != "RevocationFailed")
-        .collect();
-    assert!(all.len() > 60, "{all:?}");
-    let missing: Vec<_> = all
+fn the_page_has_a_row_for_each_reason_of_the_code_and_for_no_other() {
+    let explained: BTreeSet<String> = explained().into_iter().collect();
+    let exist: BTreeSet<String> = Reason::ALL
         .iter()
-        .filter(|reason| !told.contains(&format!("`{reason}`")))
+        .filter(|reason| !OFF_THE_PAGE.contains(reason))
+        .map(ToString::to_string)
         .collect();
-    assert!(missing.is_empty(), "no page explains {missing:?}");
+    let missing: Vec<_> = exist.difference(&explained).collect();
+    assert!(missing.is_empty(), "the page does not explain {missing:?}");
+    let gone: Vec<_> = explained.difference(&exist).collect();
+    assert!(gone.is_empty(), "no code reports {gone:?}");
+    assert!(exist.len() > 120, "{}", exist.len());
+    let code: String = files()
+        .into_iter()
+        .filter(|(path, _)| !is_test(path) && path != "reason.rs")
+        .map(|(_, text)| text)
+        .collect();
+    let unused: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|r| !code.contains(&format!("Reason::{r}")) && !code.contains(&format!("\"{r}\"")))
+        .collect();
+    assert!(unused.is_empty(), "no code reports {unused:?}");
+}
+
+/// A reason is a value; a text is what it is shown as. What the API server has in a condition is text.
+#[test]
+fn no_reason_is_compared_as_text() {
+    let compared = |line: &str| {
+        // What an arm comes to is no comparison.
+        let (line, arm) = line
+            .split_once("=> ")
+            .map_or((line, false), |(pattern, _)| (pattern, true));
+        let texts = quoted_words(line);
+        let reason = |text: &String| Reason::ALL.iter().any(|r| r.as_str() == text);
+        let compares = ["==", "!=", "matches!(", ".is(", ".contains("];
+        texts.iter().any(reason) && (arm || compares.iter().any(|how| line.contains(how)))
+    };
+    assert!(compared("if refusal.reason == \"ClientRefused\" {"));
+    assert!(!compared("(Class::Denied, \"ClientRefused\", \"x\")"));
+    let found: Vec<String> = reporting_lines()
+        .into_iter()
+        .filter(|(_, line)| compared(line))
+        .map(|(path, line)| format!("{path}: {}", line.trim()))
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 /// Words in camel case, with two capital letters at least, that stand alone between quotes.
@@ -493,7 +528,7 @@ fn quoted_words(text: &str) -> BTreeSet<String> {
 }
 
 /// Words in camel case that the code writes and that are neither a reason nor a type of condition.
-const NO_REASONS: [&str; 33] = [
+const NO_REASONS: [&str; 32] = [
     // Kinds, and formats of the target's keys.
     "ApiCredential",
     "ClusterTokenIssuer",
@@ -531,8 +566,6 @@ const NO_REASONS: [&str; 33] = [
     "NamespaceTerminating",
     "RequestFailed",
     "MicrosoftGraph",
-    // Only in the log: its credential is gone.
-    "RevocationFailed",
 ];
 
 /// The code that decides what is reported, without its tests and comments.
@@ -559,8 +592,20 @@ fn reporting_code() -> Vec<(String, String)> {
         .collect()
 }
 
+/// The lines of that code.
+fn reporting_lines() -> Vec<(String, String)> {
+    let lines = |(path, text): (String, String)| {
+        let lines: Vec<(String, String)> = text
+            .lines()
+            .map(|line| (path.clone(), line.to_owned()))
+            .collect();
+        lines
+    };
+    reporting_code().into_iter().flat_map(lines).collect()
+}
+
 #[test]
-fn the_page_explains_each_reason_that_exists_and_no_other() {
+fn the_page_explains_each_word_in_camel_case_and_each_reason_has_a_step() {
     let sample = "x(\"SecretExpiring\", \"text\", \"A\", \"With blank Here\", \"Word\")";
     assert_eq!(quoted_words(sample), ["SecretExpiring".to_owned()].into());
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
@@ -583,20 +628,22 @@ fn the_page_explains_each_reason_that_exists_and_no_other() {
     let rows = page.split("## Reasons").nth(1).expect("reasons");
     let rows = rows.split("\n## ").next().expect("a table");
     let rows = rows.lines().filter_map(|line| line.strip_prefix("| `"));
-    let all: String = reporting_code().into_iter().map(|(_, text)| text).collect();
-    let (mut explained, mut unknown) = (0, Vec::new());
     for (reasons, step) in rows.filter_map(|row| row.split_once('|')) {
         assert!(step.trim().len() > 10, "{reasons} has no next step");
-        // Between backticks; what stands beside them is no name.
-        for reason in reasons.split('`').step_by(2) {
-            explained += 1;
-            if !all.contains(&format!("\"{reason}\"")) {
-                unknown.push(reason.to_owned());
-            }
-        }
     }
-    assert!(explained > 120, "{explained}");
-    assert!(unknown.is_empty(), "no code reports {unknown:?}");
+}
+
+/// The code with the text of each reason in its place.
+fn with_texts(code: &str) -> String {
+    let mut parts = code.split("Reason::");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part
+            .find(|c: char| !c.is_alphanumeric())
+            .unwrap_or(part.len());
+        out.push_str(&format!("\"{}\"{}", &part[..end], &part[end..]));
+    }
+    out
 }
 
 /// A reason or the path of a field, and the sentence behind it, of a refusal in a piece of code.
@@ -657,7 +704,7 @@ fn each_message_has_a_next_step_and_is_short() {
         if path.starts_with("oauth/") {
             continue;
         }
-        for (reason, sentence) in sentences(&code) {
+        for (reason, sentence) in sentences(&with_texts(&code)) {
             // A part of a sentence is put together with its step elsewhere.
             if ["{problem}", "{what}", "permissions"]
                 .iter()

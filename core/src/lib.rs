@@ -31,5 +31,7 @@ pub mod oauth;
 pub mod plan;
 mod printable;
 pub mod publish;
+mod reason;
 
 pub use printable::{bounded, printable};
+pub use reason::Reason;

@@ -15,7 +15,7 @@ pub(super) fn failed(
     refusal: Refusal,
 ) -> Outcome {
     tracing::debug!(
-        reason = refusal.reason,
+        reason = refusal.reason.as_str(),
         class = refusal.class.as_str(),
         http_status = refusal.http_status,
         error = refusal.error,

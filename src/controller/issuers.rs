@@ -1,6 +1,7 @@
 //! Judges issuers: is the spec valid, and does everything work that a credential needs of it? CA bundle, proxy, discovery,
 //! and the token endpoint.
 
+use crate::Reason;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
@@ -226,12 +227,18 @@ async fn verdict(
                 let refusal = refusal.unwrap_or_else(|| {
                     Refusal::local(
                         Class::Transient,
-                        "InternalError",
+                        Reason::InternalError,
                         "the issuer has no token endpoint and no failure; look at the operator's log and report it",
                     )
                 });
                 let message = refusal.message();
-                (url, false, refusal.reason, message, Judged::Unsettled)
+                (
+                    url,
+                    false,
+                    refusal.reason.as_str(),
+                    message,
+                    Judged::Unsettled,
+                )
             }
         },
     };
@@ -405,7 +412,7 @@ mod tests {
     fn a_failure_names_the_part_that_failed() {
         let told = |stage| {
             let refusal =
-                Refusal::local(Class::Transient, "InternalError", "this is wrong").at(stage);
+                Refusal::local(Class::Transient, Reason::InternalError, "this is wrong").at(stage);
             part("token endpoint", refusal).next_step
         };
         for asked in [

@@ -1,6 +1,7 @@
 //! What broke before an answer came, read off the errors of the libraries below. Of their texts nothing is handed on; the
 //! host that was asked and what a server's certificate says are, bounded and printable.
 
+use crate::Reason;
 use std::{error::Error, io};
 
 use rustls::{AlertDescription, CertificateError};
@@ -72,7 +73,7 @@ pub(super) fn refusal(error: &(dyn Error + 'static), way: &Way) -> Option<Refusa
             return Some(if tunnel.is_some() {
                 Refusal::local(
                     Class::Transient,
-                    "ProxyUnreachable",
+                    Reason::ProxyUnreachable,
                     "the TLS handshake with the proxy for issuers failed; an administrator checks its URL and whether its CA is one of the system's",
                 )
                 .at(Stage::Proxy)
@@ -178,23 +179,23 @@ impl Tunnel {
         };
         let (reason, step) = match (self, proxy) {
             (Self::Unreachable, _) => (
-                "ProxyUnreachable",
+                Reason::ProxyUnreachable,
                 "no connection to the proxy for issuers; check its address, DNS and the network policies",
             ),
             (Self::Broken, _) => (
-                "ProxyUnreachable",
+                Reason::ProxyUnreachable,
                 "the proxy for issuers closed the connection without a word; apicred tries again",
             ),
             (Self::Credentials, Some(WithUser(true))) => (
-                "ProxyCredentialsRefused",
+                Reason::ProxyCredentialsRefused,
                 "the proxy for issuers refuses the user and password that it is given; an administrator corrects them",
             ),
             (Self::Credentials, _) => (
-                "ProxyCredentialsRefused",
+                Reason::ProxyCredentialsRefused,
                 "the proxy for issuers wants a user and password and is given none; an administrator adds them",
             ),
             (Self::Refused, _) => (
-                "ProxyRefused",
+                Reason::ProxyRefused,
                 "the proxy for issuers opens no connection to this issuer; have the issuer's host and port allowed there, or see there why it cannot be reached",
             ),
         };
@@ -216,7 +217,7 @@ fn tls_refusal(error: &rustls::Error, way: &Way) -> Refusal {
     let failed = |what: String| {
         Refusal::local(
             Class::Transient,
-            "TlsFailed",
+            Reason::TlsFailed,
             format!("{}: {what}", way.place()),
         )
         .at(Stage::Tls)
@@ -229,7 +230,7 @@ fn tls_refusal(error: &rustls::Error, way: &Way) -> Refusal {
                 // Nothing changes until somebody changes something, here or at the issuer.
                 return Refusal {
                     class: Class::Denied,
-                    reason: "ClientCertificateRefused",
+                    reason: Reason::ClientCertificateRefused,
                     stage: Stage::ClientCertificate,
                     about_client: way.shows,
                     ..refusal
@@ -378,7 +379,7 @@ fn not_found(missing: NameNotFound, way: &Way) -> Refusal {
             "DNS did not answer for {host}; check the cluster's DNS and the network policies for port 53"
         ),
     };
-    Refusal::local(Class::Transient, "IssuerUnreachable", text).at(Stage::Name)
+    Refusal::local(Class::Transient, Reason::IssuerUnreachable, text).at(Stage::Name)
 }
 
 /// What happened to a connection, as the operating system says it.
@@ -400,7 +401,7 @@ pub(super) fn late(way: &Way) -> Refusal {
         "{} did not answer in time; apicred tries again",
         way.place()
     );
-    Refusal::local(Class::Transient, "IssuerTimeout", text).at(Stage::Timeout)
+    Refusal::local(Class::Transient, Reason::IssuerTimeout, text).at(Stage::Timeout)
 }
 
 /// A failure of which the libraries say little.
@@ -417,33 +418,33 @@ pub(super) fn plain(
     };
     let (reason, text) = match (connecting, timed_out, way.proxy.is_some()) {
         (true, true, true) => (
-            "ProxyTimeout",
+            Reason::ProxyTimeout,
             format!(
                 "the proxy for issuers brought about no connection to {place} in time; apicred tries again"
             ),
         ),
         (true, true, false) if way.seen.begun > 0 => (
-            "IssuerTimeout",
+            Reason::IssuerTimeout,
             format!(
                 "{place} accepts connections and does not finish the TLS handshake in time; check that this port speaks TLS and that nothing between holds it up"
             ),
         ),
         (true, true, false) => (
-            "IssuerTimeout",
+            Reason::IssuerTimeout,
             format!(
                 "no connection to {place} in time: nothing answers; check the address, the port, the network policies and firewalls between"
             ),
         ),
         (false, true, _) => return late(way),
         (true, false, true) => (
-            "IssuerUnreachable",
+            Reason::IssuerUnreachable,
             format!(
                 "the proxy for issuers opened a connection to {place}, and it broke before TLS stood; check the issuer's port and the rules of the proxy"
             ),
         ),
-        (true, false, false) => ("IssuerUnreachable", not_connected(error, way)),
+        (true, false, false) => (Reason::IssuerUnreachable, not_connected(error, way)),
         (false, false, _) => (
-            "IssuerUnreachable",
+            Reason::IssuerUnreachable,
             format!(
                 "the connection to {place} {}{}; apicred tries again",
                 match system_error(error) {

@@ -1,6 +1,7 @@
 //! The one file that sends. HTTPS only, no redirects, no proxy but one that an administrator set, bounded in time and
 //! size.
 
+use crate::Reason;
 use std::{
     error::Error as _,
     sync::{Arc, Mutex, PoisonError},
@@ -226,7 +227,7 @@ impl Http {
             let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
                 Refusal::local(
                     Class::Invalid,
-                    "InvalidRequest",
+                    Reason::InvalidRequest,
                     "client.id or the secret cannot stand in a header; use post",
                 )
             })?;
@@ -292,7 +293,7 @@ impl Http {
             if issuer.lends.is_none() || !addresses::is_local(url) {
                 return Err(Refusal::local(
                     Class::Invalid,
-                    "AddressNotAllowed",
+                    Reason::AddressNotAllowed,
                     "a managed identity endpoint must be a loopback or link-local address that a ClusterTokenIssuer names",
                 ));
             }
@@ -300,7 +301,7 @@ impl Http {
             if url.scheme() != "https" {
                 return Err(Refusal::local(
                     Class::Invalid,
-                    "TlsRequired",
+                    Reason::TlsRequired,
                     "apicred speaks to issuers over https only",
                 ));
             }
@@ -309,7 +310,7 @@ impl Http {
         if let (false, Some(fault)) = (local, &issuer.ca_fault) {
             return Err(Refusal::local(
                 Class::Transient,
-                "CaBundleInvalid",
+                Reason::CaBundleInvalid,
                 format!("{fault}; correct caBundleRef, or create the object with PEM certificates"),
             ));
         }
@@ -318,7 +319,7 @@ impl Http {
         if proxy.is_some() && matches!(url.host(), Some(url::Host::Ipv6(_))) {
             return Err(Refusal::local(
                 Class::Invalid,
-                "AddressNotAllowed",
+                Reason::AddressNotAllowed,
                 "an issuer at an IPv6 address cannot be asked through the proxy for issuers; give it a name, or list the address among those that go past the proxy",
             ));
         }
@@ -382,7 +383,7 @@ impl Http {
             made.await.unwrap_or_else(|_| {
                 Err(Refusal::local(
                     Class::Transient,
-                    "InternalError",
+                    Reason::InternalError,
                     "the preparation of a request was abandoned; apicred tries again",
                 ))
             })
@@ -425,7 +426,7 @@ fn build(
     let client = builder.build().map_err(|_| {
         Refusal::local(
             Class::Invalid,
-            "InternalError",
+            Reason::InternalError,
             "no client could be made for this issuer; this is a defect of apicred",
         )
     })?;
@@ -438,7 +439,7 @@ fn tls(
     identity: Option<&TlsIdentity>,
     seen: &Arc<Seen>,
 ) -> Result<rustls::ClientConfig, Refusal> {
-    let fault = |text: String| Refusal::local(Class::Invalid, "CaBundleInvalid", text);
+    let fault = |text: String| Refusal::local(Class::Invalid, Reason::CaBundleInvalid, text);
     let mut roots = RootCertStore::empty();
     let mut anchors = None;
     if let Some(text) = &settings.ca_bundle {
@@ -453,7 +454,7 @@ fn tls(
             trust::certified(identity.pem.expose_secret()).ok_or_else(|| {
                 Refusal::local(
                     Class::Invalid,
-                    "MaterialInvalid",
+                    Reason::MaterialInvalid,
                     "the client certificate and its key cannot be used for TLS; store a certificate with the key that belongs to it",
                 )
             })
@@ -468,7 +469,7 @@ fn tls(
     trust::config(roots, anchors, shown, seen).map_err(|_| {
         Refusal::local(
             Class::Invalid,
-            "InternalError",
+            Reason::InternalError,
             "TLS could not be set up; this is a defect of apicred",
         )
     })
@@ -483,7 +484,7 @@ fn through(
     let fault = || {
         Refusal::local(
             Class::Invalid,
-            "ProxyInvalid",
+            Reason::ProxyInvalid,
             "the settings of the proxy for issuers cannot be used; an administrator corrects them",
         )
     };

@@ -1,5 +1,6 @@
 //! Asks an issuer for its discovery document.
 
+use crate::Reason;
 use jiff::Timestamp;
 use url::Url;
 
@@ -28,7 +29,7 @@ pub async fn discover(
     let Endpoint::Discover(url) = &issuer.endpoint else {
         return Err(Refusal::local(
             Class::Invalid,
-            "DiscoveryFailed",
+            Reason::DiscoveryFailed,
             "this issuer has no discovery document; set oidc.issuerUrl or oauth2.tokenUrl",
         ));
     };

@@ -9,6 +9,7 @@
 //! | [`may_use_account`], [`may_leave`] | may a token of this ServiceAccount be made, and sent? |
 //! | [`may_return`], [`may_refresh`] | may a token that an issuer gave be sent to this one? |
 
+use crate::Reason;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -51,19 +52,19 @@ pub enum Denial {
 
 impl Denial {
     /// Stable reason for conditions.
-    pub const fn reason(&self) -> &'static str {
+    pub const fn reason(&self) -> Reason {
         match self {
-            Self::Namespace(_) => "NotAuthorizedByIssuer",
-            Self::Scope(_) => "ScopeNotAllowed",
-            Self::Parameter(_) => "ParameterNotAllowed",
-            Self::Grant(_) => "GrantNotAllowed",
-            Self::Subject(_) => "SubjectNotAllowed",
-            Self::Cloud(_) => "CloudNotAllowed",
-            Self::TargetKey(_) => "TargetKeyNotAllowed",
-            Self::IssuedElsewhere(_) => "IssuedByAnotherIssuer",
-            Self::Secret(_) => "NotAuthorizedBySecret",
-            Self::Audience(_) => "AudienceNotAllowed",
-            Self::ServiceAccountToken(_) => "ServiceAccountTokenRefused",
+            Self::Namespace(_) => Reason::NotAuthorizedByIssuer,
+            Self::Scope(_) => Reason::ScopeNotAllowed,
+            Self::Parameter(_) => Reason::ParameterNotAllowed,
+            Self::Grant(_) => Reason::GrantNotAllowed,
+            Self::Subject(_) => Reason::SubjectNotAllowed,
+            Self::Cloud(_) => Reason::CloudNotAllowed,
+            Self::TargetKey(_) => Reason::TargetKeyNotAllowed,
+            Self::IssuedElsewhere(_) => Reason::IssuedByAnotherIssuer,
+            Self::Secret(_) => Reason::NotAuthorizedBySecret,
+            Self::Audience(_) => Reason::AudienceNotAllowed,
+            Self::ServiceAccountToken(_) => Reason::ServiceAccountTokenRefused,
         }
     }
 

@@ -1,6 +1,7 @@
 //! How the client of a credential proves itself, parsed.
 
 use super::{Credential, FieldError};
+use crate::Reason;
 use crate::{
     api::{
         CertificateClient, Client, ClientSecret, SecretKeyRef, ServiceAccountToken,
@@ -66,25 +67,25 @@ pub enum Proof {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Lacking {
     /// There is no such Secret.
-    pub secret: &'static str,
+    pub secret: Reason,
     /// The Secret has no such key.
-    pub key: &'static str,
+    pub key: Reason,
     /// What is under the key cannot serve.
-    pub value: &'static str,
+    pub value: Reason,
 }
 
 impl Lacking {
     /// Of a client secret.
     pub const CLIENT_SECRET: Self = Self {
-        secret: "ClientSecretMissing",
-        key: "ClientSecretKeyMissing",
-        value: "ClientSecretInvalid",
+        secret: Reason::ClientSecretMissing,
+        key: Reason::ClientSecretKeyMissing,
+        value: Reason::ClientSecretInvalid,
     };
     /// Of a certificate, and of what a grant needs: a password, a token, a key.
     pub const SOURCE: Self = Self {
-        secret: "SourceMissing",
-        key: "SourceKeyMissing",
-        value: "SourceInvalid",
+        secret: Reason::SourceMissing,
+        key: Reason::SourceKeyMissing,
+        value: Reason::SourceInvalid,
     };
 }
 

@@ -5,6 +5,7 @@
 //! evidence for a class and is not shown by this module.
 
 use super::{Class, aadsts, gateway::By};
+use crate::Reason;
 
 /// What was seen.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,7 +30,7 @@ pub(super) struct Seen<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Meaning {
     pub(super) class: Class,
-    pub(super) reason: &'static str,
+    pub(super) reason: Reason,
     pub(super) next_step: String,
     /// Was the client's secret, certificate or assertion refused, so that the next one may do better?
     pub(super) about_client: bool,
@@ -78,50 +79,50 @@ enum Kind {
     Unknown,
 }
 
-type Row = (Class, &'static str, bool, &'static str);
+type Row = (Class, Reason, bool, &'static str);
 
 impl Kind {
     #[rustfmt::skip]
     const fn row(self) -> Row {
         match self {
-            Self::Throttled => (Class::Throttled, "Throttled", false, "the issuer asks for fewer requests; apicred pauses"),
-            Self::Unavailable => (Class::Transient, "IssuerUnavailable", false, "the issuer failed; apicred tries again"),
-            Self::NotNow => (Class::Transient, "IssuerUnavailable", false, "a server between took the request for one that it may not answer on this connection or at this time; apicred tries again"),
-            Self::Redirects => (Class::Invalid, "RedirectRefused", false, "the token endpoint redirects and apicred never follows; correct the URL to the final one"),
-            Self::NoEndpoint => (Class::Invalid, "EndpointNotFound", false, "no token endpoint answers at this URL; correct the issuer"),
-            Self::TooLarge => (Class::Invalid, "RequestTooLarge", false, "the issuer, or a proxy between, does not take a request of this size: request fewer scopes, use a shorter assertion, or leave the certificate chain (x5c) out"),
-            Self::ProxyAuth => (Class::Transient, "ProxyCredentialsRefused", false, "a proxy between the operator and the issuer demands credentials; an administrator sets them for the operator's proxy"),
-            Self::Legal => (Class::Denied, "AccessDenied", false, "the issuer, or a proxy between, does not serve this network for legal reasons; its owner decides"),
-            Self::Page => (Class::Transient, "WebPageReceived", false, "a web page came in place of an OAuth answer: a captive portal, a proxy, a firewall or a login page answers for the issuer; check the URL of the issuer, and the way to it; apicred tries again"),
-            Self::ClientRefused => (Class::Denied, "ClientRefused", true, "check client.id and the client secret"),
-            Self::SecretExpired => (Class::Denied, "ClientSecretExpired", true, "the client secret has expired; create a new one at the issuer and store it in the Secret"),
-            Self::CertificateRefused => (Class::Denied, "CertificateRefused", true, "the server at the token endpoint demands a client certificate that it trusts, and saw none: set client.mtls with a certificate of a CA that the issuer trusts"),
-            Self::ClientUnknown => (Class::Denied, "ClientUnknown", false, "the issuer does not know this client; check client.id"),
-            Self::ClientDisabled => (Class::Denied, "ClientDisabled", false, "the client, or the account behind it, is disabled at the issuer; enable it there"),
-            Self::ClientNotAuthorized => (Class::Denied, "ClientNotAuthorized", false, "the issuer knows the client and does not allow it this grant, scope or audience; allow it there"),
-            Self::AuthMethod => (Class::Invalid, "ClientAuthenticationUnsupported", false, "the issuer does not accept this client authentication method for this client: set clientAuthentication on the issuer to the method that is registered, or register this one"),
-            Self::Audience => (Class::Denied, "AssertionRefused", false, "the issuer expects another audience in the assertion; set assertionAudience on the issuer (or the audience of the ServiceAccount token)"),
-            Self::Algorithm => (Class::Denied, "AssertionRefused", false, "the issuer does not accept the signature algorithm or the key of the assertion; register the key, or set another algorithm"),
-            Self::Replayed => (Class::Transient, "AssertionReplayed", false, "the issuer has seen the id of this assertion before; apicred makes a new one for each try"),
-            Self::Time => (Class::Transient, "AssertionTimeRefused", false, "the assertion was not within the time that the issuer accepts; check the clocks (apicred makes a new one for each try)"),
-            Self::Assertion => (Class::Denied, "AssertionRefused", false, "the issuer does not accept the assertion: check the registered key, and issuer, subject and audience of the assertion"),
-            Self::Scope => (Class::Invalid, "InvalidScope", false, "correct spec.scopes"),
-            Self::Resource => (Class::Invalid, "ResourceUnknown", false, "correct spec.resources, spec.audience or spec.scopes"),
-            Self::Licence => (Class::Denied, "ResourceDisabled", false, "the licence or subscription for this API has lapsed or is missing; renew it"),
-            Self::Grant => (Class::Invalid, "GrantNotSupported", false, "the issuer does not know this grant; choose another"),
-            Self::Request => (Class::Invalid, "InvalidRequest", false, "a request parameter is missing or not accepted: check scopes, resources, audience and parameters"),
-            Self::User => (Class::NeedsUser, "NeedsUser", false, "the issuer wants a user to consent or to sign in"),
-            Self::Mfa => (Class::NeedsUser, "MfaRequired", false, "the user signs in again with a second factor"),
-            Self::Consent => (Class::NeedsUser, "ConsentRequired", false, "a user or administrator consents to the client's permissions at the issuer"),
-            Self::TokenDead => (Class::NeedsUser, "SignInRequired", false, "the refresh token or code is not valid any more"),
-            Self::Password => (Class::Denied, "PasswordRefused", false, "the user name or password is wrong; correct it before the next try, since tries lock the user out"),
-            Self::Denied => (Class::Denied, "AccessDenied", false, "the issuer forbids this request; check the client's permissions there"),
-            Self::Forbidden => (Class::Denied, "AccessDenied", false, "the answer has no OAuth error: a firewall, proxy or gateway may answer for the issuer; if it is the issuer, check the client's permissions there"),
-            Self::Dpop => (Class::Invalid, "DpopRequired", false, "the issuer requires DPoP proofs of this client, which apicred does not send: turn DPoP off for the client (Okta: \"Require Demonstrating Proof of Possession (DPoP) header\")"),
-            Self::Redirect => (Class::Invalid, "RedirectUriMismatch", false, "register this redirect address with the client at the issuer"),
-            Self::Answer => (Class::Invalid, "RequestRefused", false, "the issuer answered with an error that apicred does not know; look it up in the issuer's documentation or log"),
-            Self::Malformed => (Class::Transient, "MalformedAnswer", false, "the answer is not an OAuth token answer; check that the URL is the token endpoint, and that nothing between changes answers"),
-            Self::Unknown => (Class::Invalid, "RequestRefused", false, "the issuer rejected the request with an error that apicred does not know; look it up in the issuer's documentation or log"),
+            Self::Throttled => (Class::Throttled, Reason::Throttled, false, "the issuer asks for fewer requests; apicred pauses"),
+            Self::Unavailable => (Class::Transient, Reason::IssuerUnavailable, false, "the issuer failed; apicred tries again"),
+            Self::NotNow => (Class::Transient, Reason::IssuerUnavailable, false, "a server between took the request for one that it may not answer on this connection or at this time; apicred tries again"),
+            Self::Redirects => (Class::Invalid, Reason::RedirectRefused, false, "the token endpoint redirects and apicred never follows; correct the URL to the final one"),
+            Self::NoEndpoint => (Class::Invalid, Reason::EndpointNotFound, false, "no token endpoint answers at this URL; correct the issuer"),
+            Self::TooLarge => (Class::Invalid, Reason::RequestTooLarge, false, "the issuer, or a proxy between, does not take a request of this size: request fewer scopes, use a shorter assertion, or leave the certificate chain (x5c) out"),
+            Self::ProxyAuth => (Class::Transient, Reason::ProxyCredentialsRefused, false, "a proxy between the operator and the issuer demands credentials; an administrator sets them for the operator's proxy"),
+            Self::Legal => (Class::Denied, Reason::AccessDenied, false, "the issuer, or a proxy between, does not serve this network for legal reasons; its owner decides"),
+            Self::Page => (Class::Transient, Reason::WebPageReceived, false, "a web page came in place of an OAuth answer: a captive portal, a proxy, a firewall or a login page answers for the issuer; check the URL of the issuer, and the way to it; apicred tries again"),
+            Self::ClientRefused => (Class::Denied, Reason::ClientRefused, true, "check client.id and the client secret"),
+            Self::SecretExpired => (Class::Denied, Reason::ClientSecretExpired, true, "the client secret has expired; create a new one at the issuer and store it in the Secret"),
+            Self::CertificateRefused => (Class::Denied, Reason::CertificateRefused, true, "the server at the token endpoint demands a client certificate that it trusts, and saw none: set client.mtls with a certificate of a CA that the issuer trusts"),
+            Self::ClientUnknown => (Class::Denied, Reason::ClientUnknown, false, "the issuer does not know this client; check client.id"),
+            Self::ClientDisabled => (Class::Denied, Reason::ClientDisabled, false, "the client, or the account behind it, is disabled at the issuer; enable it there"),
+            Self::ClientNotAuthorized => (Class::Denied, Reason::ClientNotAuthorized, false, "the issuer knows the client and does not allow it this grant, scope or audience; allow it there"),
+            Self::AuthMethod => (Class::Invalid, Reason::ClientAuthenticationUnsupported, false, "the issuer does not accept this client authentication method for this client: set clientAuthentication on the issuer to the method that is registered, or register this one"),
+            Self::Audience => (Class::Denied, Reason::AssertionRefused, false, "the issuer expects another audience in the assertion; set assertionAudience on the issuer (or the audience of the ServiceAccount token)"),
+            Self::Algorithm => (Class::Denied, Reason::AssertionRefused, false, "the issuer does not accept the signature algorithm or the key of the assertion; register the key, or set another algorithm"),
+            Self::Replayed => (Class::Transient, Reason::AssertionReplayed, false, "the issuer has seen the id of this assertion before; apicred makes a new one for each try"),
+            Self::Time => (Class::Transient, Reason::AssertionTimeRefused, false, "the assertion was not within the time that the issuer accepts; check the clocks (apicred makes a new one for each try)"),
+            Self::Assertion => (Class::Denied, Reason::AssertionRefused, false, "the issuer does not accept the assertion: check the registered key, and issuer, subject and audience of the assertion"),
+            Self::Scope => (Class::Invalid, Reason::InvalidScope, false, "correct spec.scopes"),
+            Self::Resource => (Class::Invalid, Reason::ResourceUnknown, false, "correct spec.resources, spec.audience or spec.scopes"),
+            Self::Licence => (Class::Denied, Reason::ResourceDisabled, false, "the licence or subscription for this API has lapsed or is missing; renew it"),
+            Self::Grant => (Class::Invalid, Reason::GrantNotSupported, false, "the issuer does not know this grant; choose another"),
+            Self::Request => (Class::Invalid, Reason::InvalidRequest, false, "a request parameter is missing or not accepted: check scopes, resources, audience and parameters"),
+            Self::User => (Class::NeedsUser, Reason::NeedsUser, false, "the issuer wants a user to consent or to sign in"),
+            Self::Mfa => (Class::NeedsUser, Reason::MfaRequired, false, "the user signs in again with a second factor"),
+            Self::Consent => (Class::NeedsUser, Reason::ConsentRequired, false, "a user or administrator consents to the client's permissions at the issuer"),
+            Self::TokenDead => (Class::NeedsUser, Reason::SignInRequired, false, "the refresh token or code is not valid any more"),
+            Self::Password => (Class::Denied, Reason::PasswordRefused, false, "the user name or password is wrong; correct it before the next try, since tries lock the user out"),
+            Self::Denied => (Class::Denied, Reason::AccessDenied, false, "the issuer forbids this request; check the client's permissions there"),
+            Self::Forbidden => (Class::Denied, Reason::AccessDenied, false, "the answer has no OAuth error: a firewall, proxy or gateway may answer for the issuer; if it is the issuer, check the client's permissions there"),
+            Self::Dpop => (Class::Invalid, Reason::DpopRequired, false, "the issuer requires DPoP proofs of this client, which apicred does not send: turn DPoP off for the client (Okta: \"Require Demonstrating Proof of Possession (DPoP) header\")"),
+            Self::Redirect => (Class::Invalid, Reason::RedirectUriMismatch, false, "register this redirect address with the client at the issuer"),
+            Self::Answer => (Class::Invalid, Reason::RequestRefused, false, "the issuer answered with an error that apicred does not know; look it up in the issuer's documentation or log"),
+            Self::Malformed => (Class::Transient, Reason::MalformedAnswer, false, "the answer is not an OAuth token answer; check that the URL is the token endpoint, and that nothing between changes answers"),
+            Self::Unknown => (Class::Invalid, Reason::RequestRefused, false, "the issuer rejected the request with an error that apicred does not know; look it up in the issuer's documentation or log"),
         }
     }
 }
@@ -266,7 +267,7 @@ pub(super) fn classify(seen: &Seen<'_>) -> Meaning {
     {
         return Meaning {
             class: Class::Denied,
-            reason: "GatewayRefused",
+            reason: Reason::GatewayRefused,
             next_step: format!(
                 "the answer has the form of {name}, not of a token endpoint: check the URL of the issuer, and what the gateway demands (route, API key, list of addresses)"
             ),

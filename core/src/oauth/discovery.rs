@@ -1,6 +1,7 @@
 //! Discovery documents: OpenID Connect Discovery 1.0 section 4, RFC 8414 sections 3 and 5. [`addresses`] and [`redirected`]
 //! say where to ask, [`read`] what a document says, [`conclude`] why there is none that can be used.
 
+use crate::Reason;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -257,7 +258,7 @@ impl Seen {
             | Self::Loop(status) => {
                 format!("HTTP {status}")
             }
-            Self::Broken(refusal) => refusal.reason.to_owned(),
+            Self::Broken(refusal) => refusal.reason.to_string(),
         }
     }
 
@@ -323,7 +324,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
     let Some((address, first)) = seen.iter().min_by_key(|(_, seen)| seen.rank()) else {
         return Refusal::local(
             Class::Invalid,
-            "DiscoveryFailed",
+            Reason::DiscoveryFailed,
             "this issuer has no discovery document; set oidc.issuerUrl or oauth2.tokenUrl",
         );
     };
@@ -382,7 +383,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
         // is shared by all who ask.
         ..Refusal::local(
             Class::Transient,
-            "DiscoveryFailed",
+            Reason::DiscoveryFailed,
             text + &others(seen, first),
         )
         .at(Stage::Foreign)
@@ -413,7 +414,7 @@ impl Unusable {
             Self::Issuer(named) => other_issuer(issuer, named.as_deref()),
             Self::TokenEndpoint(there) => no_endpoint(there.as_deref()),
         };
-        Refusal::local(Class::Invalid, "DiscoveryFailed", text).at(Stage::Answered)
+        Refusal::local(Class::Invalid, Reason::DiscoveryFailed, text).at(Stage::Answered)
     }
 }
 
@@ -432,7 +433,7 @@ pub fn unanswered(refusal: Refusal, address: &Url) -> Refusal {
     let host = bounded(address.host_str().unwrap_or_default(), 253);
     let port = address.port_or_known_default().unwrap_or_default();
     Refusal {
-        reason: "DiscoveryFailed",
+        reason: Reason::DiscoveryFailed,
         next_step: format!(
             "{host}:{port}: the server demands a client certificate for its discovery document, which is read without one; have the issuer serve the document without, or use oauth2.tokenUrl"
         ),

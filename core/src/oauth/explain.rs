@@ -1,6 +1,7 @@
 //! What else was seen of a token error and helps whoever reads it: the issuer's own words, what the assertion said, what
 //! was requested, and a clock that is off.
 
+use crate::Reason;
 use jiff::Timestamp;
 
 use super::{
@@ -40,26 +41,29 @@ pub fn explained(
             .needs()
             .iter()
             .any(|n| matches!(n, Need::Account(_)));
-    if let (true, "FederationMismatch" | "AssertionRefused" | "SubjectTokenRefused", Some(sent)) =
-        (of_account, refusal.reason, echo.identity())
+    if let (
+        true,
+        Reason::FederationMismatch | Reason::AssertionRefused | Reason::SubjectTokenRefused,
+        Some(sent),
+    ) = (of_account, refusal.reason, echo.identity())
     {
         refusal.next_step.push_str(&format!("; sent: {sent}"));
     }
     let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
-    if let ("ClientRefused" | "ClientAuthenticationUnsupported", false, Some(method)) =
+    if let (Reason::ClientRefused | Reason::ClientAuthenticationUnsupported, false, Some(method)) =
         (refusal.reason, entra, echo.method())
     {
         refusal.next_step.push_str(&format!(" (sent: {method})"));
     }
     if matches!(
         refusal.reason,
-        "InvalidScope"
-            | "ResourceUnknown"
-            | "ResourceDisabled"
-            | "ConsentRequired"
-            | "RoleNotAssigned"
-            | "AccessDenied"
-            | "ClientNotAuthorized"
+        Reason::InvalidScope
+            | Reason::ResourceUnknown
+            | Reason::ResourceDisabled
+            | Reason::ConsentRequired
+            | Reason::RoleNotAssigned
+            | Reason::AccessDenied
+            | Reason::ClientNotAuthorized
     ) && let Some(requested) = requested(credential)
     {
         refusal

@@ -1,6 +1,7 @@
 //! A successful answer becomes a [`Token`], if a workload can use what was issued. What it cannot use is refused for
 //! minutes: the issuer would issue the next one alike.
 
+use crate::Reason;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -89,19 +90,19 @@ pub(super) fn token(
     let text = |name: &str| word(fields, name).map(std::borrow::Cow::into_owned);
     if token.len() > MAX_TOKEN {
         return Err(unusable(
-            "TokenTooLarge",
+            Reason::TokenTooLarge,
             "the token is larger than 256 KiB and does not fit into a Secret; ask for fewer permissions",
         ));
     }
     // RFC 6749 appendix A.12: a token is made of visible ASCII. A line break in it would end up in a header.
     if !token.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         return Err(unusable(
-            "MalformedAnswer",
+            Reason::MalformedAnswer,
             "the token has characters that no HTTP header can carry; the issuer must issue a token of visible ASCII characters (RFC 6749 appendix A.12)",
         ));
     }
     let jwt = lifetime::jwt_hints(token);
-    let not_supported = |next_step: String| unusable("TokenTypeNotSupported", &next_step);
+    let not_supported = |next_step: String| unusable(Reason::TokenTypeNotSupported, &next_step);
     type_of(fields, credential).map_err(not_supported)?;
     if jwt.bound {
         return Err(not_supported(
@@ -114,7 +115,7 @@ pub(super) fn token(
             .map_err(|why| no_end(why, context.sent, &unusable))?;
     if expires_at <= context.now {
         return Err(unusable(
-            "TokenExpired",
+            Reason::TokenExpired,
             &format!(
                 "the token expired before its answer arrived: it is valid for {} s; raise the lifetime of access tokens at the issuer",
                 expires_at.duration_since(context.sent).as_secs()
@@ -249,27 +250,23 @@ fn shown_type(text: &str) -> Option<&str> {
     fits.then_some(text)
 }
 
-fn no_end(
-    why: NoEnd,
-    sent: Timestamp,
-    unusable: &dyn Fn(&'static str, &str) -> Refusal,
-) -> Refusal {
+fn no_end(why: NoEnd, sent: Timestamp, unusable: &dyn Fn(Reason, &str) -> Refusal) -> Refusal {
     match why {
         NoEnd::Zero(field, number) => unusable(
-            "LifetimeUnknown",
+            Reason::LifetimeUnknown,
             &format!(
                 "the issuer says {field} {number}: the token has expired, or the issuer does not say how long it lives; in that case set assumedLifetime on the issuer"
             ),
         ),
         NoEnd::Past(field, at) => unusable(
-            "TokenExpired",
+            Reason::TokenExpired,
             &format!(
                 "the issuer gave a token that expired {} s before it was requested ({field}); compare the clocks of the issuer and of this cluster",
                 sent.duration_since(at).as_secs()
             ),
         ),
         NoEnd::PastJwt => unusable(
-            "TokenExpired",
+            Reason::TokenExpired,
             "the issuer gave a token that has already expired (its claim exp); compare the clocks of the issuer and of this cluster",
         ),
     }

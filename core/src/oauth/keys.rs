@@ -25,7 +25,7 @@ use super::{
     Class, Refusal,
     pem::{self, Block, Body},
 };
-use crate::api::SigningAlgorithm;
+use crate::{api::SigningAlgorithm, reason::Reason};
 
 /// Longest chain that is taken.
 const MAX_CHAIN: usize = 10;
@@ -268,10 +268,10 @@ const SKEW: SignedDuration = SignedDuration::from_secs(300);
 pub fn outside(validity: Validity, now: Timestamp) -> Option<Refusal> {
     let early = validity.from > now.saturating_add(SKEW).unwrap_or(Timestamp::MAX);
     let (reason, next_step) = if validity.until <= now {
-        ("CertificateExpired", "it has expired; renew it")
+        (Reason::CertificateExpired, "it has expired; renew it")
     } else if early {
         (
-            "CertificateNotYetValid",
+            Reason::CertificateNotYetValid,
             "apicred uses it from then on; list the one before it as well",
         )
     } else {

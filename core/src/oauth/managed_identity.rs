@@ -3,6 +3,7 @@
 //! Source: learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token and
 //! learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication.
 
+use crate::Reason;
 use secrecy::SecretString;
 use url::Url;
 
@@ -97,7 +98,8 @@ fn resource(ask: &Ask) -> String {
 /// # Errors
 /// What to tell the user.
 pub fn arc_key_file(answer: &RawAnswer, folder: &str) -> Result<String, Refusal> {
-    let fault = |text: &str| Refusal::local(Class::Transient, "IdentityEndpointRefused", text);
+    let fault =
+        |text: &str| Refusal::local(Class::Transient, Reason::IdentityEndpointRefused, text);
     let challenge = answer
         .challenge
         .as_deref()
@@ -138,22 +140,22 @@ pub(super) fn refused(status: u16, refusal: Refusal) -> Refusal {
     match status {
         400 if error == Some("invalid_resource") => say(
             Class::Invalid,
-            "ResourceUnknown",
+            Reason::ResourceUnknown,
             "the managed identity endpoint does not know the API; correct scopes or resources",
         ),
         404 | 408 | 410 => say(
             Class::Transient,
-            "IdentityEndpointUnavailable",
+            Reason::IdentityEndpointUnavailable,
             "the managed identity endpoint is being updated; apicred tries again",
         ),
         400 => say(
             Class::Invalid,
-            "IdentityNotFound",
+            Reason::IdentityNotFound,
             "assign the identity to the operator's machine, or correct client.id, objectId or resourceId; with several identities one must be named",
         ),
         401 | 403 => say(
             Class::Denied,
-            "IdentityEndpointRefused",
+            Reason::IdentityEndpointRefused,
             "the managed identity endpoint does not let the operator in; check its environment and network",
         ),
         _ => refusal,

@@ -1,5 +1,6 @@
 //! A token error: why there is no token, how to wait, and what a user can do.
 
+use crate::Reason;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -71,7 +72,7 @@ pub struct Refusal {
     /// How to wait.
     pub class: Class,
     /// Stable reason for conditions and events.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// How far it came.
     pub stage: Stage,
     /// One sentence with the next step.
@@ -113,7 +114,11 @@ pub struct Detail {
 
 impl From<AddressNotAllowed> for Refusal {
     fn from(refused: AddressNotAllowed) -> Self {
-        Self::local(Class::Invalid, "AddressNotAllowed", refused.to_string())
+        Self::local(
+            Class::Invalid,
+            Reason::AddressNotAllowed,
+            refused.to_string(),
+        )
     }
 }
 
@@ -132,7 +137,7 @@ impl Refusal {
     }
 
     /// A failure of apicred's own telling, without an answer of the issuer.
-    pub fn local(class: Class, reason: &'static str, next_step: impl Into<String>) -> Self {
+    pub fn local(class: Class, reason: Reason, next_step: impl Into<String>) -> Self {
         Self {
             class,
             reason,

@@ -1,6 +1,7 @@
 //! An answer without a token becomes a [`Refusal`]: what was seen, what it means, and what it means for the grant and
 //! the client of a credential.
 
+use crate::Reason;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -156,13 +157,20 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
         Some(_)
             if refusal.about_client
                 && matches!(seen.error, Some("invalid_grant" | "invalid_request")) => {}
-        Some(_) if matches!(refusal.reason, "DpopRequired" | "EndpointNotFound") => {}
         Some(_)
-            if seen.error == Some("invalid_request") && refusal.reason == "ClientNotAuthorized" => {
-        }
+            if matches!(
+                refusal.reason,
+                Reason::DpopRequired | Reason::EndpointNotFound
+            ) => {}
+        Some(_)
+            if seen.error == Some("invalid_request")
+                && refusal.reason == Reason::ClientNotAuthorized => {}
         Some(_)
             if seen.asserted
-                && matches!(refusal.reason, "AssertionTimeRefused" | "AssertionReplayed") => {}
+                && matches!(
+                    refusal.reason,
+                    Reason::AssertionTimeRefused | Reason::AssertionReplayed
+                ) => {}
         Some(verdict) => {
             refusal.class = verdict.class;
             refusal.reason = verdict.reason;
@@ -175,10 +183,10 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
     if refusal.class == Class::NeedsUser {
         without_user(credential, &mut refusal);
     }
-    if refusal.reason == "ClientRefused" && refusal.about_client {
+    if refusal.reason == Reason::ClientRefused && refusal.about_client {
         refusal.next_step = client_refused(credential);
     }
-    if refusal.reason == "ConsentRequired" {
+    if refusal.reason == Reason::ConsentRequired {
         refusal.next_step.push_str(&consent::how(credential));
     }
     // Each refused try counts towards a lockout, whatever its code.
@@ -200,28 +208,28 @@ fn without_user(credential: &Credential, refusal: &mut Refusal) {
     let next_step = match (user, refusal.reason) {
         (User::SignsIn | User::BringsToken, _) => return,
         // Somebody else acts there, and the sentence says who.
-        (_, "ConsentRequired" | "BlockedByPolicy")
-        | (User::Password, "UserNotAssigned" | "PasswordExpired") => {
+        (_, Reason::ConsentRequired | Reason::BlockedByPolicy)
+        | (User::Password, Reason::UserNotAssigned | Reason::PasswordExpired) => {
             refusal.class = Class::Denied;
             return;
         }
-        (User::Password, "MfaRequired" | "InteractionRequired") => {
+        (User::Password, Reason::MfaRequired | Reason::InteractionRequired) => {
             "the grant password cannot complete a second factor or another question to the user: use grant.refreshToken, or have a policy exempt this user"
         }
         (User::Password, _) => {
-            refusal.reason = "PasswordRefused";
+            refusal.reason = Reason::PasswordRefused;
             "the issuer does not let this user in with a password alone: check the user name and password, or use grant.refreshToken"
         }
-        (User::None, "MfaRequired" | "InteractionRequired") => {
-            refusal.reason = "BlockedByPolicy";
+        (User::None, Reason::MfaRequired | Reason::InteractionRequired) => {
+            refusal.reason = Reason::BlockedByPolicy;
             "a policy demands an answer of a user, and this grant has no user: the owner of the policy exempts this client"
         }
-        (User::None, "UserNotAssigned") => {
-            refusal.reason = "RoleNotAssigned";
+        (User::None, Reason::UserNotAssigned) => {
+            refusal.reason = Reason::RoleNotAssigned;
             "assign an app role of the API to the application"
         }
         (User::None, _) => {
-            refusal.reason = "GrantRefused";
+            refusal.reason = Reason::GrantRefused;
             "the issuer does not issue this client a token of its own: allow the client this grant at the issuer, or check what the grant sends"
         }
     };

@@ -4,6 +4,7 @@
 //!
 //! [`before`] decides whether a refresh token may be sent, [`fate`] what became of it, [`after`] what is noted of it.
 
+use crate::Reason;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -229,7 +230,7 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
     let same_request = |dead: &&Dead| dead.request.as_deref().is_none_or(|r| r == attempt.request);
     if notes.dead.as_ref().is_some_and(|d| same_request(&d)) {
         return Step::Stop(needs_user(
-            "SignInRequired",
+            Reason::SignInRequired,
             "the issuer does not accept the refresh token any more",
             attempt.credential,
         ));
@@ -254,7 +255,7 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
         return send(None);
     }
     let unknown = needs_user(
-        "RefreshOutcomeUnknown",
+        Reason::RefreshOutcomeUnknown,
         "the answer to a refresh request was lost, and this issuer may treat a second use of the refresh token as theft",
         attempt.credential,
     );
@@ -293,7 +294,7 @@ pub fn put_back(credential: &str, secret: &str, at: Timestamp, writer: Option<&s
         |name| format!("field manager {name}"),
     );
     needs_user(
-        "RefreshTokenSpent",
+        Reason::RefreshTokenSpent,
         &format!(
             "{by} wrote a refresh token into Secret {secret} that apicred already used at {at}, over a newer one; exclude this Secret from GitOps, secret synchronization and restores, and then restore the newer refresh token, or sign in"
         ),
@@ -301,7 +302,7 @@ pub fn put_back(credential: &str, secret: &str, at: Timestamp, writer: Option<&s
     )
 }
 
-fn needs_user(reason: &'static str, what: &str, credential: &str) -> Refusal {
+fn needs_user(reason: Reason, what: &str, credential: &str) -> Refusal {
     Refusal {
         until_change: true,
         ..Refusal::local(

@@ -1,5 +1,6 @@
 //! A credential and its proof into the bytes of a token request. Nothing is sent here.
 
+use crate::Reason;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
@@ -197,7 +198,7 @@ pub fn request(
         now: moment.now,
         assertion_id: moment.assertion_id,
     };
-    let fault = |text: String| Refusal::local(Class::Invalid, "MaterialInvalid", text);
+    let fault = |text: String| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text);
     let flow = credential.grant.flow();
     let (proof, authorization) = client_auth::prove(material, &around).map_err(fault)?;
     let mut headers = vec![("accept", SecretString::from("application/json"))];

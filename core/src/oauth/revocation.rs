@@ -1,5 +1,6 @@
 //! A token's end by request, RFC 7009.
 
+use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -36,7 +37,7 @@ pub fn revocation(
         assertion_id: moment.assertion_id,
     };
     let (proof, authorization) = client_auth::prove(material, &around)
-        .map_err(|text| Refusal::local(Class::Invalid, "MaterialInvalid", text))?;
+        .map_err(|text| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text))?;
     let hint = match kind {
         Revoked::RefreshToken => "refresh_token",
         Revoked::AccessToken => "access_token",

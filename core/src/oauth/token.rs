@@ -1,5 +1,6 @@
 //! A token as the rest of apicred sees it. Never `Debug`, never `Serialize`: it holds the secret itself.
 
+use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -122,19 +123,19 @@ impl LifetimeSource {
 }
 
 /// What to report about a lifetime that is not certain, by the note on the Secret: reason and message.
-pub fn uncertain(note: &str, life: SignedDuration) -> Option<(&'static str, String)> {
+pub fn uncertain(note: &str, life: SignedDuration) -> Option<(Reason, String)> {
     let mut words = note.split(' ');
     let (name, field) = (words.next()?, words.next().unwrap_or("expires_in"));
     let set = "set assumedLifetime on the issuer";
     Some(match name {
         "Guessed" => (
-            "LifetimeUnknown",
+            Reason::LifetimeUnknown,
             format!(
                 "the issuer does not say how long its tokens live, in no field that apicred reads, so 15 minutes are assumed; {set}"
             ),
         ),
         "Unread" => (
-            "LifetimeUnknown",
+            Reason::LifetimeUnknown,
             format!(
                 "the issuer says how long its tokens live in a form that apicred cannot read ({field}), so 15 minutes are assumed; {set}"
             ),
@@ -143,7 +144,7 @@ pub fn uncertain(note: &str, life: SignedDuration) -> Option<(&'static str, Stri
             let number = words.next().unwrap_or_default();
             let seconds = number.parse().unwrap_or_default();
             (
-                "LifetimeUnclear",
+                Reason::LifetimeUnclear,
                 format!(
                     "the issuer says {field} {number}, which is {} in seconds; apicred takes it for a smaller unit and assumes {}; {set} if that is wrong",
                     span(SignedDuration::from_secs(seconds)),
@@ -152,7 +153,7 @@ pub fn uncertain(note: &str, life: SignedDuration) -> Option<(&'static str, Stri
             )
         }
         "TooLong" => (
-            "LifetimeUnclear",
+            Reason::LifetimeUnclear,
             format!(
                 "the issuer says that its tokens live for more than 366 days ({field}); apicred assumes {}; {set} if that is wrong",
                 span(life)

@@ -1,6 +1,7 @@
 //! A successful answer without a token that apicred can read: what it is instead. If it brought a token all the same, the
 //! next one would be requested in vain, so it is not requested within minutes.
 
+use crate::Reason;
 use serde_json::{Map, Value};
 
 use super::{Class, RawAnswer, Refusal, Stage, refused};
@@ -57,7 +58,7 @@ pub(super) fn completed(
     if brought {
         malformed(refusal, seen)
     } else {
-        if refusal.reason == "MalformedAnswer" {
+        if refusal.reason == Reason::MalformedAnswer {
             refusal.next_step = seen;
         }
         refusal
@@ -68,7 +69,7 @@ pub(super) fn completed(
 pub fn too_large(raw: &RawAnswer) -> Refusal {
     let refusal = Refusal::local(
         Class::Transient,
-        "AnswerTooLarge",
+        Reason::AnswerTooLarge,
         "the answer is larger than 1 MiB; is the URL a token endpoint?",
     );
     Refusal {
@@ -105,7 +106,7 @@ pub fn broken_off(part: &RawAnswer, refusal: Refusal) -> Refusal {
     );
     Refusal {
         class: Class::Invalid,
-        reason: "AnswerIncomplete",
+        reason: Reason::AnswerIncomplete,
         next_step,
         http_status: Some(part.status),
         detail: Some(Box::new(refused::detail(part, None))),
@@ -139,7 +140,7 @@ fn is_success(raw: &RawAnswer) -> bool {
 fn malformed(refusal: Refusal, next_step: String) -> Refusal {
     Refusal {
         class: Class::Invalid,
-        reason: "MalformedAnswer",
+        reason: Reason::MalformedAnswer,
         stage: Stage::Answered,
         next_step,
         retry_after: None,

@@ -1,5 +1,6 @@
 //! `status.lastAttempt`: the last request to the issuer, by what this process remembers and what status has.
 
+use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Cause, Failure, Outcome, conditions::time, schedule};
@@ -21,7 +22,7 @@ pub(super) fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Opti
         Cause::Seen(refusal) => LastAttempt {
             time: time(f.at),
             result: AttemptResult::Failed,
-            reason: Some(refusal.reason.to_owned()),
+            reason: Some(refusal.reason.to_string()),
             http_status: refusal.http_status.map(i32::from),
             error: refusal.error.clone(),
             code: refusal.code(),
@@ -39,7 +40,7 @@ pub(super) fn remembered(
     record: Option<&Record>,
 ) -> Option<LastAttempt> {
     let last = old.last_attempt.as_deref().cloned()?;
-    let unheard = last.reason.as_deref() == Some("KubernetesUnavailable");
+    let unheard = last.reason.as_deref() == Some(Reason::KubernetesUnavailable.as_str());
     let slack = SignedDuration::from_secs(if unheard { ANSWER } else { 0 });
     let got = |r: &&Record| schedule::later(r.issued_at, slack) > last.time.0;
     match record.filter(|r| last.result == AttemptResult::Failed && got(r)) {

@@ -8,6 +8,7 @@ use crate::{
     api::names,
     credential::{Credential, Proof},
     oauth::Grant,
+    reason::Reason,
 };
 
 /// How long ahead of the end of a secret or certificate the warning comes.
@@ -97,11 +98,11 @@ pub(super) fn unreadable(observed: &Observed) -> Option<(String, String)> {
 
 impl Ending {
     /// Why a renewal at `due` is known to fail. When a client secret expires is only declared; of a certificate it is known.
-    pub(super) fn obstacle(&self, due: Timestamp) -> Option<(&'static str, String)> {
+    pub(super) fn obstacle(&self, due: Timestamp) -> Option<(Reason, String)> {
         let (name, at) = (&self.name, self.at);
         (self.kind == Kind::Certificate && at <= due).then(|| {
             let message = format!("the certificate in Secret {name} expires at {at}; replace it");
-            ("CertificateExpired", message)
+            (Reason::CertificateExpired, message)
         })
     }
 

@@ -28,6 +28,7 @@ pub use outcome::{Minted, Outcome, fail, record};
 pub use sources::{Choice, candidates, untried};
 pub use status::{View, invalid, status};
 
+use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -71,7 +72,7 @@ pub enum Plan {
     /// Nothing can be done until something changes.
     Refuse {
         /// Stable reason.
-        reason: &'static str,
+        reason: Reason,
         /// What to do.
         message: String,
     },
@@ -319,12 +320,12 @@ fn obtain(
 
 /// Why the next request cannot be made, as far as the watches show: a source that is gone, a permission that was taken
 /// away. Reported at once and not when the token is due.
-fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static str, String)> {
+fn obstacle(credential: &Credential, observed: &Observed) -> Option<(Reason, String)> {
     if let Err(denial) = &observed.permission {
         return Some((denial.reason(), denial.message().to_owned()));
     }
     if let Some(fault) = &observed.ca_fault {
-        return Some(("CaBundleInvalid", fault.clone()));
+        return Some((Reason::CaBundleInvalid, fault.clone()));
     }
     let namespace = &credential.namespace;
     let proofs = &observed.sources;
@@ -341,7 +342,7 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static st
     }
     if let Some(name) = &observed.missing_account {
         return Some((
-            "ServiceAccountMissing",
+            Reason::ServiceAccountMissing,
             format!("ServiceAccount {name} does not exist in namespace {namespace}; create it"),
         ));
     }
@@ -349,7 +350,7 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static st
     let name = &gone.reference.name;
     Some(if matches!(credential.grant, Grant::RefreshToken(_)) {
         (
-            "SignInRequired",
+            Reason::SignInRequired,
             format!(
                 "Secret {name} with the refresh token does not exist: nobody has signed in yet; run kubectl apicred login {} --namespace {namespace}",
                 credential.name
@@ -357,7 +358,7 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(&'static st
         )
     } else {
         (
-            "SourceMissing",
+            Reason::SourceMissing,
             format!("Secret {name} does not exist in namespace {namespace}; create it"),
         )
     })
@@ -371,7 +372,7 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
     // sent away for an older one that names his Secret later, neither of them would renew it.
     if let (Some(senior), false) = (&observed.senior, published(&observed.target).is_some()) {
         return refuse(
-            "TargetClaimed",
+            Reason::TargetClaimed,
             format!(
                 "ApiCredential {senior} is older and writes Secret {name} as well; create this credential again with another target.secretName"
             ),
@@ -379,7 +380,7 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
     }
     match &observed.target {
         Target::Foreign(whose) => refuse(
-            "SecretNotOwned",
+            Reason::SecretNotOwned,
             format!(
                 "Secret {name} exists and {whose}; create this credential again with another target.secretName, delete the Secret, or let its owner annotate it with {}: {}",
                 crate::api::names::ADOPT_BY,
@@ -388,7 +389,7 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
         ),
         Target::Ours { published, .. } => match &published.hands {
             Hands::Claimed(manager) => refuse(
-                "TargetConflict",
+                Reason::TargetConflict,
                 format!(
                     "field manager {manager} applies token fields of Secret {name} too; take the Secret out of its manifests"
                 ),
@@ -396,7 +397,7 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
             Hands::None | Hands::Edited(_) => {
                 let wanted = credential.target.type_.as_str();
                 let has = noted_type(&published.dress).filter(|has| *has != wanted)?;
-                refuse("TargetInvalid", other_type(name, (Some(has), wanted)))
+                refuse(Reason::TargetInvalid, other_type(name, (Some(has), wanted)))
             }
         },
         Target::Absent | Target::Deleting | Target::Adoptable { .. } | Target::OwnerGone { .. } => {

@@ -82,7 +82,7 @@ pub(super) fn notices(
     if let Some((reason, note)) = &is_late
         && was_late.as_ref().is_none_or(|(old, _)| old != reason)
         // That an issuer asked for a pause is told once, by the credential whose request it answered; other waits pass.
-        && !matches!(outcome, Outcome::Waiting { reason, .. } if is_wait(reason))
+        && !matches!(outcome, Outcome::Waiting { reason, .. } if is_wait(reason.as_str()))
     {
         out.push(Notice {
             severity: Severity::Warning,

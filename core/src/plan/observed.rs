@@ -1,5 +1,6 @@
 //! What was seen of the world before a plan is made.
 
+use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Why, fingerprint, later_than, schedule, schedule::later};
@@ -215,10 +216,10 @@ pub struct Recalled {
 
 impl Failure {
     /// Is it this failure, by its stable reason?
-    pub fn is(&self, reason: &str) -> bool {
+    pub fn is(&self, reason: Reason) -> bool {
         match &self.cause {
             Cause::Seen(refusal) => refusal.reason == reason,
-            Cause::Recalled(recalled) => recalled.reason == reason,
+            Cause::Recalled(recalled) => recalled.reason == reason.as_str(),
         }
     }
 }
@@ -330,7 +331,7 @@ impl Memory {
             trace_id: last.trace_id.clone(),
             ..Refusal::local(
                 Class::Denied,
-                "PasswordRefused",
+                Reason::PasswordRefused,
                 "the user name or password was refused; correct it in its Secret; apicred does not try the refused one again, since that locks the user out",
             )
         };

@@ -1,5 +1,6 @@
 //! What came of a step, and what is remembered of it.
 
+use crate::Reason;
 use jiff::Timestamp;
 
 use super::{Cause, Failure, Memory, Observed, Why, expect, fingerprint, schedule, stamp};
@@ -19,7 +20,7 @@ pub enum Outcome {
     /// Something is due and waits for its turn.
     Waiting {
         /// Stable reason.
-        reason: &'static str,
+        reason: Reason,
         /// In words.
         message: String,
         /// When to look again.
@@ -37,7 +38,7 @@ pub enum Outcome {
     /// Nothing can be done until something changes.
     Refused {
         /// Stable reason.
-        reason: &'static str,
+        reason: Reason,
         /// In words.
         message: String,
     },
@@ -109,7 +110,7 @@ pub fn record(
 }
 
 /// Reasons that do not pass with time: what has expired is not one that the issuer does not know yet.
-const OVER: [&str; 2] = ["ClientSecretExpired", "CertificateExpired"];
+const OVER: [Reason; 2] = [Reason::ClientSecretExpired, Reason::CertificateExpired];
 
 /// Remembers a failed try and names the next one.
 pub fn fail(
@@ -122,7 +123,8 @@ pub fn fail(
 
     let recent = |at: Timestamp| now.duration_since(at) < schedule::PROPAGATION;
     // The time of a certificate is read in it, and no issuer has to learn anything.
-    let expired = ["CertificateExpired", "CertificateNotYetValid"].contains(&refusal.reason)
+    let expired = [Reason::CertificateExpired, Reason::CertificateNotYetValid]
+        .contains(&refusal.reason)
         && refusal.http_status.is_none();
     let propagating = refusal.about_client
         && !expired

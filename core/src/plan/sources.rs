@@ -10,6 +10,7 @@ use crate::{
     credential::Credential,
     oauth::Grant,
     publish::{RefusedSource, SourceMark},
+    reason::Reason,
 };
 
 /// A refused secret is new for this long after its first refusal: an issuer may need some time to know it (Entra ID:
@@ -157,11 +158,11 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
         let (reason, message) = match (refused, source.present.is_some()) {
             (None, true) => continue,
             (None, false) => (
-                credential.proof.lacking().secret,
+                credential.proof.lacking().secret.as_str(),
                 format!("Secret {name} does not exist; create it, or remove it from spec.client"),
             ),
             (Some(r), _) if r.by_issuer => (
-                "ClientCredentialRefused",
+                Reason::ClientCredentialRefused.as_str(),
                 format!(
                     "the issuer refused {entry} ({} at {}); correct it, or register it at the issuer: apicred retries it at each renewal for a day, then daily, and at once if it changes",
                     r.reason, r.at

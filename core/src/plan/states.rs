@@ -8,6 +8,7 @@ use crate::{
     fixtures::{at, holding, observed, record},
     oauth::{Class, Refusal},
     publish::ownership::Target,
+    reason::Reason,
 };
 
 /// A state of a credential.
@@ -22,7 +23,7 @@ pub struct State {
 }
 
 pub fn refusal(class: Class) -> Refusal {
-    Refusal::local(class, "Because", "do something about it")
+    Refusal::local(class, Reason::RequestRefused, "do something about it")
 }
 
 pub fn minted(why: Why) -> Outcome {
@@ -41,14 +42,14 @@ pub fn failing(credential: &Credential, mut world: Observed, class: Class) -> Ob
 
 pub fn refused() -> Outcome {
     Outcome::Refused {
-        reason: "SecretNotOwned",
+        reason: Reason::SecretNotOwned,
         message: "choose another".to_owned(),
     }
 }
 
 pub fn waiting() -> Outcome {
     Outcome::Waiting {
-        reason: "IssuerPaused",
+        reason: Reason::IssuerPaused,
         message: "asked for a pause".to_owned(),
         until: at(20),
     }
@@ -56,13 +57,13 @@ pub fn waiting() -> Outcome {
 
 pub fn queued() -> Outcome {
     Outcome::Waiting {
-        reason: "WaitingForIssuer",
+        reason: Reason::WaitingForIssuer,
         message: "the issuer is busy".to_owned(),
         until: at(20),
     }
 }
 
-pub fn missing(reason: &'static str) -> Outcome {
+pub fn missing(reason: Reason) -> Outcome {
     Outcome::Refused {
         reason,
         message: "create it".to_owned(),
@@ -85,19 +86,19 @@ pub fn states(credential: &Credential) -> Vec<State> {
         ("nothing yet", empty(), Outcome::Queued { until: at(1) }, "Ready=Unknown/Pending Reconciling=True/Pending", "InProgress"),
         ("first, in the queue", empty(), queued(), "Ready=Unknown/WaitingForIssuer Reconciling=True/WaitingForIssuer", "InProgress"),
         ("expired, in the queue", gone(), queued(), "Ready=False/WaitingForIssuer Reconciling=True/WaitingForIssuer RenewalFailing=True/WaitingForIssuer", "InProgress"),
-        ("failing, token good", failing(credential, healthy(), Class::Transient), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/Because", "Current"),
-        ("failing, floor at risk", failing(credential, late(), Class::Transient), Outcome::Backoff, "Ready=True/TokenPublished RenewalFailing=True/Because LifetimeAtRisk=True/RenewalFailing", "Current"),
-        ("failing, token gone", failing(credential, gone(), Class::Transient), Outcome::Backoff, "Ready=False/Because Reconciling=True/Because RenewalFailing=True/Because", "InProgress"),
-        ("failing, no token", failing(credential, empty(), Class::Transient), Outcome::Backoff, "Ready=False/Because Reconciling=True/Because", "InProgress"),
-        ("denied", failing(credential, healthy(), Class::Denied), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/Because", "Current"),
-        ("denied, token gone", failing(credential, gone(), Class::Denied), Outcome::Failed, "Ready=False/Because Stalled=True/Because RenewalFailing=True/Because", "Failed"),
-        ("invalid", failing(credential, empty(), Class::Invalid), Outcome::Failed, "Ready=False/Because Stalled=True/Because", "Failed"),
-        ("needs a person", failing(credential, empty(), Class::NeedsUser), Outcome::Backoff, "Ready=False/Because Stalled=True/Because", "Failed"),
-        ("throttled", failing(credential, empty(), Class::Throttled), Outcome::Failed, "Ready=False/Because Reconciling=True/Because", "InProgress"),
+        ("failing, token good", failing(credential, healthy(), Class::Transient), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/RequestRefused", "Current"),
+        ("failing, floor at risk", failing(credential, late(), Class::Transient), Outcome::Backoff, "Ready=True/TokenPublished RenewalFailing=True/RequestRefused LifetimeAtRisk=True/RenewalFailing", "Current"),
+        ("failing, token gone", failing(credential, gone(), Class::Transient), Outcome::Backoff, "Ready=False/RequestRefused Reconciling=True/RequestRefused RenewalFailing=True/RequestRefused", "InProgress"),
+        ("failing, no token", failing(credential, empty(), Class::Transient), Outcome::Backoff, "Ready=False/RequestRefused Reconciling=True/RequestRefused", "InProgress"),
+        ("denied", failing(credential, healthy(), Class::Denied), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/RequestRefused", "Current"),
+        ("denied, token gone", failing(credential, gone(), Class::Denied), Outcome::Failed, "Ready=False/RequestRefused Stalled=True/RequestRefused RenewalFailing=True/RequestRefused", "Failed"),
+        ("invalid", failing(credential, empty(), Class::Invalid), Outcome::Failed, "Ready=False/RequestRefused Stalled=True/RequestRefused", "Failed"),
+        ("needs a person", failing(credential, empty(), Class::NeedsUser), Outcome::Backoff, "Ready=False/RequestRefused Stalled=True/RequestRefused", "Failed"),
+        ("throttled", failing(credential, empty(), Class::Throttled), Outcome::Failed, "Ready=False/RequestRefused Reconciling=True/RequestRefused", "InProgress"),
         ("refused", empty(), refused(), "Ready=False/SecretNotOwned Stalled=True/SecretNotOwned", "Failed"),
-        ("a Secret is missing", empty(), missing("SourceMissing"), "Ready=False/SourceMissing Reconciling=True/SourceMissing", "InProgress"),
-        ("nobody has signed in", empty(), missing("SignInRequired"), "Ready=False/SignInRequired Reconciling=True/SignInRequired", "InProgress"),
-        ("a Secret is missing, token good", healthy(), missing("SourceMissing"), "Ready=True/TokenPublished RenewalFailing=True/SourceMissing", "Current"),
+        ("a Secret is missing", empty(), missing(Reason::SourceMissing), "Ready=False/SourceMissing Reconciling=True/SourceMissing", "InProgress"),
+        ("nobody has signed in", empty(), missing(Reason::SignInRequired), "Ready=False/SignInRequired Reconciling=True/SignInRequired", "InProgress"),
+        ("a Secret is missing, token good", healthy(), missing(Reason::SourceMissing), "Ready=True/TokenPublished RenewalFailing=True/SourceMissing", "Current"),
         ("waiting", healthy(), waiting(), "Ready=True/TokenPublished RenewalFailing=True/IssuerPaused", "Current"),
         ("waiting, no token", empty(), waiting(), "Ready=False/IssuerPaused Reconciling=True/IssuerPaused", "InProgress"),
         ("suspended, token good", healthy(), Outcome::Suspended, "Ready=True/TokenPublished", "Current"),

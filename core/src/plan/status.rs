@@ -1,5 +1,6 @@
 //! What a person reads: conditions, times, events, and when to look again.
 
+use crate::Reason;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -328,7 +329,7 @@ fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
         reason: reason.to_owned(),
         at: at.map(time),
     };
-    let missing = credential.proof.lacking().secret;
+    let missing = credential.proof.lacking().secret.as_str();
     let client = observed.sources.iter().filter_map(|source| {
         let Some(mark) = source.mark() else {
             return several.then(|| entry(source, missing, None));
@@ -360,13 +361,13 @@ fn foreseen(
     if record.is_static() {
         let name = &credential.target.name;
         let message = format!("{message}; until then Secret {name} keeps the present key");
-        return Some((reason, message));
+        return Some((reason.as_str(), message));
     }
     let (renew, end) = (time(record.renew_at).0, time(record.expires_at).0);
     let message = format!(
         "{message}; until then the renewal at {renew} will fail, and the present token expires at {end}"
     );
-    Some((reason, message))
+    Some((reason.as_str(), message))
 }
 
 /// What is to be said about the secrets and certificates of the client: one that ends, one that another one covers for.
@@ -441,21 +442,21 @@ fn trouble<'a>(
         Outcome::Waiting {
             reason, message, ..
         } => Some(Trouble {
-            reason,
+            reason: reason.as_str(),
             message: message.clone(),
-            end: match End::of(reason) {
+            end: match End::of(reason.as_str()) {
                 End::Somebody => End::Progress,
                 end => end,
             },
         }),
         Outcome::Refused { reason, message } => Some(Trouble {
-            reason,
+            reason: reason.as_str(),
             message: message.clone(),
             // The state Secret may come with a sign-in that is under way.
-            end: if *reason == "SignInRequired" {
+            end: if *reason == Reason::SignInRequired {
                 End::Neighbour
             } else {
-                End::of(reason)
+                End::of(reason.as_str())
             },
         }),
         Outcome::Failed | Outcome::Backoff => observed
@@ -494,10 +495,10 @@ fn failed<'a>(credential: &Credential, failure: &'a Failure) -> Trouble<'a> {
         Class::Invalid | Class::Denied | Class::NeedsUser
     );
     Trouble {
-        reason: refusal.reason,
+        reason: refusal.reason.as_str(),
         message,
         end: if waits && !failure.propagating {
-            End::of(refusal.reason)
+            End::of(refusal.reason.as_str())
         } else {
             End::Progress
         },
@@ -527,8 +528,8 @@ fn risk(
             ),
         ));
     }
-    if let Some(report) = oauth::uncertain(&record.lifetime, life) {
-        return Some(report);
+    if let Some((reason, message)) = oauth::uncertain(&record.lifetime, life) {
+        return Some((reason.as_str(), message));
     }
     if !schedule::holds_floor(life, floor) {
         return Some((

@@ -1,5 +1,6 @@
 //! One exchange after the other with the issuer, through the one sender of apicred.
 
+use apicred::Reason;
 use std::time::{Duration, Instant};
 
 use apicred::{
@@ -172,7 +173,7 @@ impl<'a> Wire<'a> {
             if !self.consent.covers(&request.url) {
                 return Err(Refusal::local(
                     apicred::oauth::Class::Invalid,
-                    "SignInNotAllowed",
+                    Reason::SignInNotAllowed,
                     "the request would go to an origin that you did not allow; nothing was sent",
                 ));
             }
@@ -207,7 +208,7 @@ impl<'a> Wire<'a> {
             let class = apicred::oauth::Class::Invalid;
             Refusal::local(
                 class,
-                "ClientSecretMissing",
+                Reason::ClientSecretMissing,
                 "the client has no client secret or other credential",
             )
         }))

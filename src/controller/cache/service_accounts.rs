@@ -259,7 +259,7 @@ mod tests {
             Some(vec![sync.clone()])
         );
         let denial = accounts.may_use(&credential, &[]).unwrap_err();
-        assert_eq!(denial.reason(), "NotAuthorizedBySecret");
+        assert_eq!(denial.reason().as_str(), "NotAuthorizedBySecret");
         assert!(
             denial
                 .message()

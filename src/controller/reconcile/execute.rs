@@ -1,5 +1,6 @@
 //! Carries out one step of a plan.
 
+use crate::Reason;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -76,7 +77,7 @@ pub(in crate::controller) async fn execute(
             why: Hold::TargetDeleting,
             until,
         } => Outcome::Waiting {
-            reason: "TargetDeleting",
+            reason: Reason::TargetDeleting,
             message: format!(
                 "Secret {} is being deleted; apicred creates it again once it is gone (does a finalizer hold it?)",
                 credential.target.name
@@ -87,7 +88,7 @@ pub(in crate::controller) async fn execute(
             why: Hold::OwnerGone,
             until,
         } => Outcome::Waiting {
-            reason: "WaitingForGarbageCollector",
+            reason: Reason::WaitingForGarbageCollector,
             message: format!(
                 "Secret {} belongs to an earlier ApiCredential of this name, which is gone; apicred waits until the garbage collector has deleted the Secret, and otherwise takes it over",
                 credential.target.name
@@ -98,7 +99,7 @@ pub(in crate::controller) async fn execute(
             why: Hold::TooShort,
             until,
         } => Outcome::Waiting {
-            reason: "LifetimeTooShort",
+            reason: Reason::LifetimeTooShort,
             message: "tokens of this issuer live only a few seconds, and apicred requests one every 10 s at most; have the issuer give longer lifetimes"
                 .to_owned(),
             until,
@@ -107,7 +108,7 @@ pub(in crate::controller) async fn execute(
             why: Hold::Repaired,
             until,
         } => Outcome::Waiting {
-            reason: "TargetContested",
+            reason: Reason::TargetContested,
             message: contested(credential, observed),
             until,
         },
@@ -226,7 +227,7 @@ async fn verify(
                     asked: fingerprint::request(credential),
                     since: now,
                     at: now,
-                    reason: refusal.reason.to_owned(),
+                    reason: refusal.reason.to_string(),
                     by_issuer: false,
                     not_before: None,
                     fingerprint: None,
@@ -286,7 +287,7 @@ async fn mint(
         Admission::Paused(until) => {
             observed.memory.queued_since = None;
             return Outcome::Waiting {
-                reason: "IssuerPaused",
+                reason: Reason::IssuerPaused,
                 message: format!(
                     "{} is rate limiting; apicred requests again after {}",
                     credential.issuer.id,

@@ -6,6 +6,7 @@ pub(super) mod not_ready;
 pub(super) mod observe;
 pub(super) mod record;
 
+use crate::Reason;
 use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -250,7 +251,7 @@ async fn blind(
 ) -> (&'static str, Option<Duration>) {
     let now = context.clock.now();
     let outcome = Outcome::Waiting {
-        reason: "NamespaceNotReadable",
+        reason: Reason::NamespaceNotReadable,
         message: format!(
             "apicred may not list {kind} in this namespace; have an administrator restore its Role (chart value watchNamespaces)"
         ),
@@ -335,7 +336,7 @@ fn overdue(
     match outcome {
         Outcome::Queued { until } if lasts && observed.valid(credential, now).is_none() => {
             Outcome::Waiting {
-                reason: "WaitingForIssuer",
+                reason: Reason::WaitingForIssuer,
                 message: format!(
                     "{} is busy, and this credential waits for a free request slot; raise limits.requestsPerSecond of the issuer if it lasts",
                     credential.issuer.id

@@ -1,5 +1,6 @@
 //! Puts a token into its Secret: looks whether it is still wanted, makes the one write, and says what went wrong.
 
+use crate::Reason;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -163,7 +164,7 @@ pub(in crate::controller) fn unfit(
     observed: &mut Observed,
     problem: String,
 ) -> Outcome {
-    let refusal = Refusal::local(Class::Invalid, "FormatUnfit", problem);
+    let refusal = Refusal::local(Class::Invalid, Reason::FormatUnfit, problem);
     fail_with(context, credential, observed, refusal)
 }
 
@@ -339,26 +340,26 @@ fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &S
     match trouble {
         Trouble::Forbidden => Refusal::local(
             Class::Denied,
-            "TargetWriteForbidden",
+            Reason::TargetWriteForbidden,
             or(
                 "apicred may not write the target Secret; give its role create and patch on secrets here",
             ),
         ),
         Trouble::Quota => Refusal::local(
             Class::Denied,
-            "TargetQuotaExceeded",
+            Reason::TargetQuotaExceeded,
             or(
                 "the namespace's quota leaves no room for the target Secret; raise it or delete a Secret",
             ),
         ),
         Trouble::Invalid => Refusal::local(
             Class::Invalid,
-            "TargetInvalid",
+            Reason::TargetInvalid,
             or("the API server rejects the target Secret; correct spec.target"),
         ),
         _ => Refusal::local(
             Class::Transient,
-            "KubernetesUnavailable",
+            Reason::KubernetesUnavailable,
             match said.fault() {
                 Some(_) if said.is_webhook_down() => or(""),
                 Some(fault) => format!(
@@ -401,7 +402,7 @@ pub(in crate::controller) fn waiting_for_sync(
         return Outcome::Queued { until };
     };
     Outcome::Waiting {
-        reason: "TargetOutOfSync",
+        reason: Reason::TargetOutOfSync,
         message: out_of_sync_message(credential, observed, count),
         until,
     }
@@ -419,7 +420,7 @@ fn out_of_sync_message(credential: &Credential, observed: &Observed, count: u32)
 
 pub(in crate::controller) fn repeating(until: Timestamp) -> Outcome {
     Outcome::Waiting {
-        reason: "IssuerRepeatsToken",
+        reason: Reason::IssuerRepeatsToken,
         message:
             "the issuer returned the same token again (it caches tokens); apicred asks again later"
                 .to_owned(),

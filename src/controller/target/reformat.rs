@@ -1,6 +1,7 @@
 //! Writes the published token in other formats, when `spec.target.keys` changed. The token is read back from its own
 //! Secret; the issuer is asked only if no key shows it plainly.
 
+use crate::Reason;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
@@ -62,7 +63,7 @@ pub(in crate::controller) async fn reformat(
     let dress = dress(credential);
     match data(&token, &dress.keys) {
         Ok(data) => {
-            let unfit = |f: &mut Failure| f.is("FormatUnfit");
+            let unfit = |f: &mut Failure| f.is(Reason::FormatUnfit);
             observed.memory.failure.take_if(unfit);
             let patch = rotate_patch(&version, &dress, &published.dress_keys, &record, &data);
             dressed(

@@ -1,6 +1,7 @@
 //! Gets a token: reads what the request needs, makes it, sends it, reads the answer. Pure but for the reads and the
 //! one exchange.
 
+use crate::Reason;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -70,7 +71,7 @@ pub(in crate::controller) async fn acquire(
             asked: fingerprint::request(credential),
             since: now,
             at: now,
-            reason: refusal.reason.to_owned(),
+            reason: refusal.reason.to_string(),
             by_issuer: refusal.http_status.is_some(),
             not_before: refusal.retry_at.filter(|_| refusal.about_client),
             fingerprint,
@@ -163,7 +164,7 @@ pub(in crate::controller) async fn acquire(
     let Some((refusal, with)) = last else {
         return Err(Refusal::local(
             Class::Invalid,
-            "ClientSecretMissing",
+            Reason::ClientSecretMissing,
             "no Secret that spec.client names exists; create one",
         ));
     };
@@ -246,7 +247,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refu
     let secret = read.supplies.first().cloned().ok_or_else(|| {
         Refusal::local(
             Class::Invalid,
-            "SourceMissing",
+            Reason::SourceMissing,
             "the static key was not read; check the Secret that spec.static names",
         )
     })?;

@@ -1,5 +1,6 @@
 //! Reasons of apicred's own why no request is made.
 
+use crate::Reason;
 use crate::{
     credential::binding::Denial,
     oauth::{Class, Refusal},
@@ -8,7 +9,7 @@ use crate::{
 pub(in crate::controller) fn unavailable() -> Refusal {
     Refusal::local(
         Class::Transient,
-        "KubernetesUnavailable",
+        Reason::KubernetesUnavailable,
         "the Kubernetes API did not answer; apicred tries again",
     )
 }

@@ -1,5 +1,6 @@
 //! One exchange with an issuer: builds the request, sends it, measures, and reads the answer. Equal requests are sent once.
 
+use crate::Reason;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -79,7 +80,7 @@ pub(in crate::controller) async fn build(
     tokio::task::spawn_blocking(make).await.unwrap_or_else(|_| {
         Err(Refusal::local(
             Class::Transient,
-            "InternalError",
+            Reason::InternalError,
             "signing was abandoned; apicred tries again",
         ))
     })
@@ -154,7 +155,7 @@ pub(in crate::controller) fn not_leading() -> Refusal {
     let step = "this process does not lead any more; the operator that leads tries again";
     Refusal {
         not_sent: true,
-        ..Refusal::local(Class::Transient, "NotLeading", step)
+        ..Refusal::local(Class::Transient, Reason::NotLeading, step)
     }
 }
 
@@ -274,7 +275,7 @@ mod tests {
         let refusal = |aadsts, retry_after| Refusal {
             aadsts,
             retry_after,
-            ..Refusal::local(Class::Throttled, "Throttled", "wait")
+            ..Refusal::local(Class::Throttled, Reason::Throttled, "wait")
         };
         let asked = Some(Duration::from_secs(7));
         assert_eq!(pause(&refusal(None, None)), Some(Duration::from_secs(30)));

@@ -1,6 +1,7 @@
 //! The operator's own identity: what its environment says of it in Azure, the two files that may be read for it, and what
 //! its token tells of the API server.
 
+use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -11,7 +12,7 @@ use crate::{
 };
 
 fn fault(text: &str) -> Refusal {
-    Refusal::local(Class::Invalid, "IdentityEnvironmentMissing", text)
+    Refusal::local(Class::Invalid, Reason::IdentityEnvironmentMissing, text)
 }
 
 /// What proves the operator where the credential's issuer lends its identity.
@@ -64,7 +65,7 @@ pub(in crate::controller) async fn answer_to_challenge(
     let unreadable = || {
         Refusal::local(
             Class::Transient,
-            "IdentityEndpointRefused",
+            Reason::IdentityEndpointRefused,
             "the Azure Arc agent's key file cannot be read; the operator must run on that machine in the group himds",
         )
     };

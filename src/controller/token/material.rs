@@ -1,6 +1,7 @@
 //! Reads what a request needs: client secrets, certificates, grant material, ServiceAccount tokens, the operator's
 //! own identity. Each read passes the binding of secrets to origins.
 
+use crate::Reason;
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
@@ -101,7 +102,7 @@ type Taken = fn(&[u8]) -> Result<SecretString, String>;
 fn changed() -> Refusal {
     Refusal::local(
         Class::Transient,
-        "InternalError",
+        Reason::InternalError,
         "the certificate is not in the spec any more; apicred tries again",
     )
 }
@@ -218,7 +219,7 @@ pub(in crate::controller) async fn digest(
         .map_err(|_| {
             Refusal::local(
                 Class::Transient,
-                "KubernetesUnavailable",
+                Reason::KubernetesUnavailable,
                 "the operator's digest key cannot be read; apicred tries again",
             )
         })?;
@@ -229,7 +230,7 @@ pub(in crate::controller) async fn digest(
 
 /// The certificate and key of a Secret. `tls`: they are shown in the handshake.
 fn identity_of(secret: &Opened, pair: &KeyPair, tls: bool) -> Result<Identity, Refusal> {
-    let fault = |text: String| Refusal::local(Class::Invalid, "CertificateInvalid", text);
+    let fault = |text: String| Refusal::local(Class::Invalid, Reason::CertificateInvalid, text);
     let text = |key: &str| -> Result<SecretString, Refusal> {
         oauth::file(secret.bytes(key, Lacking::SOURCE)?)
             .map_err(|problem| fault(format!("key {key} of Secret {} {problem}", secret.name)))
@@ -272,7 +273,7 @@ async fn open<'a>(
         ),
         Trouble::Forbidden => Refusal::local(
             Class::Transient,
-            "ClientSecretForbidden",
+            Reason::ClientSecretForbidden,
             format!("apicred may not read Secret {name}; its role lacks get on secrets in this namespace"),
         ),
         _ => unavailable(),
@@ -288,7 +289,7 @@ async fn open<'a>(
     opened.last().ok_or_else(|| {
         Refusal::local(
             Class::Transient,
-            "InternalError",
+            Reason::InternalError,
             "no client secret was read; apicred tries again",
         )
     })

@@ -2,6 +2,7 @@
 //! leave no mark, and a mark that is set must be followed by nothing but the request. The rules are in
 //! [`crate::oauth::renewal`], the writes in [`super::state_secret`].
 
+use crate::Reason;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -287,7 +288,7 @@ impl Refresh {
             granted: Granted::Nothing,
             result: Err(Refusal::local(
                 Class::Transient,
-                "InternalError",
+                Reason::InternalError,
                 "no request was built; apicred tries again",
             )),
         })
@@ -333,7 +334,7 @@ async fn store(
             answered.came.result?;
             return Err(Refusal::local(
                 Class::Transient,
-                "StateChanged",
+                Reason::StateChanged,
                 "a user signed in again while a refresh was in flight; apicred uses the newer refresh token",
             ));
         }
@@ -388,7 +389,7 @@ pub(in crate::controller) async fn store_unsaved(
         store(&context, &credential, &key, *kept).await
     });
     match task.await.unwrap_or_else(|_| Err(abandoned())) {
-        Err(refusal) if refusal.reason == "StateChanged" => Unsaved::Settled,
+        Err(refusal) if refusal.reason == Reason::StateChanged => Unsaved::Settled,
         Ok(_) if !current => Unsaved::Settled,
         result => Unsaved::Came(Box::new(result)),
     }
@@ -397,7 +398,7 @@ pub(in crate::controller) async fn store_unsaved(
 fn abandoned() -> Refusal {
     Refusal::local(
         Class::Transient,
-        "InternalError",
+        Reason::InternalError,
         "the refresh was abandoned; apicred tries again",
     )
 }

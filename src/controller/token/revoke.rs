@@ -1,6 +1,7 @@
 //! Revokes the token of a credential that was deleted and asked for it. Tried once, bounded, after the deletion:
 //! no finalizer, so deletion never waits, and an operator that is down at that moment revokes nothing.
 
+use crate::Reason;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
@@ -152,7 +153,7 @@ async fn attempt(
     credential: &Credential,
     known: Option<&Revocable>,
 ) -> Result<(), Refusal> {
-    let fault = |text: &str| Refusal::local(Class::Invalid, "RevocationFailed", text);
+    let fault = |text: &str| Refusal::local(Class::Invalid, Reason::RevocationFailed, text);
     if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
         return Err(fault("a static key is revoked where it was made"));
     }
@@ -228,7 +229,11 @@ async fn is_unused(context: &Context, credential: &Credential) -> Result<(), Ref
         Ok(Some(_)) => "a credential of this name exists again, and uses the refresh token",
         Err(_) => "the API server did not confirm that no credential uses the refresh token",
     };
-    Err(Refusal::local(Class::Invalid, "RevocationFailed", why))
+    Err(Refusal::local(
+        Class::Invalid,
+        Reason::RevocationFailed,
+        why,
+    ))
 }
 
 /// The token out of its Secret, and what issued it, if garbage collection was not faster. Only the token that apicred
@@ -237,7 +242,7 @@ async fn from_secret(
     context: &Context,
     credential: &Credential,
 ) -> Result<(SecretString, Option<IssuedBy>), Refusal> {
-    let fault = |text: &str| Refusal::local(Class::Invalid, "RevocationFailed", text);
+    let fault = |text: &str| Refusal::local(Class::Invalid, Reason::RevocationFailed, text);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
     let secret = call(&context.metrics, "get_secret", || {
         api.get(&credential.target.name)

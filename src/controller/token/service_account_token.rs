@@ -1,5 +1,6 @@
 //! Tokens of ServiceAccounts for issuers, and why the API server gives none.
 
+use crate::Reason;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
@@ -75,20 +76,20 @@ fn account_refusal(name: &str, right: &str, failed: &Failed) -> Refusal {
     match failed.trouble {
         Trouble::NotFound => refuse(
             Class::Invalid,
-            "ServiceAccountMissing",
+            Reason::ServiceAccountMissing,
             format!("ServiceAccount {name} does not exist{bracket}; create it or correct the name"),
         ),
         // RBAC, or nothing is said.
         Trouble::Forbidden if failed.said.is_rights() || said.is_none() => refuse(
             Class::Transient,
-            "ServiceAccountForbidden",
+            Reason::ServiceAccountForbidden,
             format!(
                 "apicred may not use ServiceAccount {name}{bracket}; its role lacks {right}: set the chart value serviceAccountTokens"
             ),
         ),
         Trouble::Forbidden | Trouble::Invalid | Trouble::Quota => refuse(
             Class::Invalid,
-            "ServiceAccountTokenRefused",
+            Reason::ServiceAccountTokenRefused,
             format!(
                 "the API server gives no token of ServiceAccount {name}{bracket}; correct audience or expirationSeconds, or have the owner of the rule that it names allow it"
             ),
@@ -96,7 +97,7 @@ fn account_refusal(name: &str, right: &str, failed: &Failed) -> Refusal {
         _ => match said {
             Some(said) => refuse(
                 Class::Transient,
-                "KubernetesUnavailable",
+                Reason::KubernetesUnavailable,
                 format!(
                     "the API server gives no token of ServiceAccount {name} now ({said}); apicred tries again"
                 ),
@@ -141,7 +142,7 @@ mod tests {
         for (trouble, code, message, reason, class, words) in cases {
             let refusal = refused(trouble, code, message);
             assert_eq!(
-                (refusal.reason, refusal.class),
+                (refusal.reason.as_str(), refusal.class),
                 (reason, class),
                 "{message}"
             );
@@ -153,12 +154,12 @@ mod tests {
         }
         // No answer has no words.
         let silent = account_refusal("sync", "get on serviceaccounts", &Trouble::Forbidden.into());
-        assert_eq!(silent.reason, "ServiceAccountForbidden");
+        assert_eq!(silent.reason, Reason::ServiceAccountForbidden);
         let silent = account_refusal(
             "sync",
             "get on serviceaccounts",
             &Trouble::Unavailable.into(),
         );
-        assert_eq!(silent.reason, "KubernetesUnavailable");
+        assert_eq!(silent.reason, Reason::KubernetesUnavailable);
     }
 }

@@ -1,6 +1,7 @@
 //! Equal requests in flight are sent once. Equal means: same namespace, same request, same secret. So no credential gets a
 //! token that it could not have requested itself.
 
+use crate::Reason;
 use std::{
     collections::HashMap,
     future::Future,
@@ -59,7 +60,11 @@ impl SingleFlight {
                         .unwrap_or_else(PoisonError::into_inner)
                         .remove(&done);
                     let step = "the request was abandoned; apicred tries again";
-                    Err(Refusal::local(Class::Transient, "InternalError", step))
+                    Err(Refusal::local(
+                        Class::Transient,
+                        Reason::InternalError,
+                        step,
+                    ))
                 }
                 .boxed()
                 .shared();

@@ -1,5 +1,6 @@
 //! The state Secret of a refresh token: each write is made at the version that was read.
 
+use crate::Reason;
 use std::time::Duration;
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
@@ -203,7 +204,7 @@ async fn standing(
     if !owner.is_some_and(named) {
         return Err(Refusal::local(
             Class::Invalid,
-            "NotAuthorizedBySecret",
+            Reason::NotAuthorizedBySecret,
             format!(
                 "Secret {name} does not name this credential any more, and its newer refresh token exists only in memory; set the annotation {}: {} on it again",
                 names::STATE_OF,
@@ -308,26 +309,26 @@ pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> R
     match trouble {
         Trouble::Forbidden => Refusal::local(
             Class::Denied,
-            "StateWriteForbidden",
+            Reason::StateWriteForbidden,
             format!(
                 "apicred may not write Secret {name}, which holds the refresh token{who}; grant its role patch on secrets in this namespace, or have the owner of the admission rule allow it"
             ),
         ),
         Trouble::NotFound => Refusal::local(
             Class::Invalid,
-            "SignInRequired",
+            Reason::SignInRequired,
             format!("Secret {name} with the refresh token was deleted; sign in again"),
         ),
         Trouble::Invalid | Trouble::Quota | Trouble::Terminating => Refusal::local(
             Class::Denied,
-            "StateWriteForbidden",
+            Reason::StateWriteForbidden,
             format!(
                 "the API server rejects the change of Secret {name}, which holds the refresh token{who}; make it mutable, or have the owner of the admission rule allow it"
             ),
         ),
         Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => Refusal::local(
             Class::Transient,
-            "KubernetesUnavailable",
+            Reason::KubernetesUnavailable,
             format!("Secret {name} could not be written{who}; apicred tries again"),
         ),
     }

@@ -132,7 +132,7 @@ fn what_a_proxy_answers_is_told_as_the_proxys_and_nothing_was_sent() {
             let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
             let told = ask(&http, "https://127.0.0.9:9/x?secret=1").await;
             assert_eq!(
-                (told.reason, told.class),
+                (told.reason.as_str(), told.class),
                 (reason, Class::Transient),
                 "{answer}"
             );
@@ -166,7 +166,7 @@ fn a_proxy_that_is_not_there_is_told() {
         ] {
             let told = ask(&through(&url, &[]), "https://127.0.0.9:9/").await;
             assert_eq!(
-                (told.reason, told.not_sent),
+                (told.reason.as_str(), told.not_sent),
                 ("ProxyUnreachable", true),
                 "{url}"
             );
@@ -176,7 +176,7 @@ fn a_proxy_that_is_not_there_is_told() {
         let plain = Says::this("HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let http = through(&format!("https://127.0.0.1:{}", plain.port), &[]);
         let told = ask(&http, "https://127.0.0.9:9/").await;
-        assert_eq!(told.reason, "ProxyUnreachable");
+        assert_eq!(told.reason.as_str(), "ProxyUnreachable");
         assert!(
             told.next_step.contains("TLS handshake with the proxy"),
             "{}",
@@ -212,7 +212,7 @@ fn a_proxy_behind_tls_is_spoken_to_if_its_certificate_is_trusted() {
         let http = through(&format!("https://localhost:{port}"), &[]);
         let url = Url::parse("https://127.0.0.9:9/").unwrap();
         let told = http.get(&issuer(), url.clone()).await.err().unwrap();
-        assert_eq!(told.reason, "ProxyUnreachable");
+        assert_eq!(told.reason.as_str(), "ProxyUnreachable");
         assert!(
             told.next_step.contains("TLS handshake with the proxy"),
             "{}",
@@ -221,7 +221,7 @@ fn a_proxy_behind_tls_is_spoken_to_if_its_certificate_is_trusted() {
         let mut trusting = issuer();
         trusting.ca_bundle = Some(authority.ca_pem().to_owned());
         let told = http.get(&trusting, url).await.err().unwrap();
-        assert_eq!(told.reason, "ProxyRefused", "{}", told.next_step);
+        assert_eq!(told.reason.as_str(), "ProxyRefused", "{}", told.next_step);
     });
 }
 
@@ -235,7 +235,7 @@ fn user_and_password_go_to_the_proxy_and_are_told_to_be_wrong() {
             &[],
         );
         let told = ask(&http, "https://127.0.0.9:9/").await;
-        assert_eq!(told.reason, "ProxyCredentialsRefused");
+        assert_eq!(told.reason.as_str(), "ProxyCredentialsRefused");
         assert!(
             told.next_step.contains("corrects them"),
             "{}",
@@ -257,7 +257,7 @@ fn what_goes_past_the_proxy_and_the_machines_own_identity_are_no_matter_of_it() 
         let url = format!("http://127.0.0.1:{}", proxy.port);
         let http = through(&url, &["127.0.0.9".to_owned()]);
         assert_eq!(
-            ask(&http, "https://127.0.0.9:9/").await.reason,
+            ask(&http, "https://127.0.0.9:9/").await.reason.as_str(),
             "IssuerUnreachable"
         );
         assert_eq!(proxy.visits(), 0);
@@ -292,7 +292,7 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
         let http = through(&format!("http://127.0.0.1:{}", proxy.port), &[]);
         // One that is fit: what it leaves warm serves no other.
         assert_eq!(
-            ask(&http, "https://127.0.0.9:9/").await.reason,
+            ask(&http, "https://127.0.0.9:9/").await.reason.as_str(),
             "ProxyRefused"
         );
         for url in [
@@ -305,7 +305,7 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
         ] {
             let told = ask(&http, url).await;
             assert_eq!(
-                (told.reason, told.class),
+                (told.reason.as_str(), told.class),
                 ("AddressNotAllowed", Class::Invalid),
                 "{url}"
             );
@@ -316,7 +316,7 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
         closed.allowed_cidrs = Vec::new();
         let local = Url::parse("https://localhost:9/").unwrap();
         let told = http.get(&closed, local).await.err().unwrap();
-        assert_eq!(told.reason, "AddressNotAllowed");
+        assert_eq!(told.reason.as_str(), "AddressNotAllowed");
         assert_eq!(proxy.visits(), 1);
         // An IPv6 address that is fit is told to need a name.
         let told = ask(&http, "https://[2606:4700::1111]/").await;

@@ -42,7 +42,11 @@ fn a_target_has_no_label_and_no_annotation_that_nobody_allowed() {
         for field in ["labels", "annotations"] {
             let credential = credential_with(&json!({ "target": { field: { key: "x" } } }));
             let denial = may_have_metadata(&[], &credential).unwrap_err();
-            assert_eq!(denial.reason(), "TargetKeyNotAllowed", "{field} {key}");
+            assert_eq!(
+                denial.reason().as_str(),
+                "TargetKeyNotAllowed",
+                "{field} {key}"
+            );
             assert!(
                 denial.message().contains(key) && denial.message().contains("targetMetadata.allow"),
                 "{}",

@@ -1,5 +1,6 @@
 //! Token exchange, RFC 8693.
 
+use crate::Reason;
 use secrecy::SecretString;
 
 use super::{Circumstances, Fields, Flow, Refused, Verdict};
@@ -161,7 +162,7 @@ impl Flow for Exchange {
         let doubtful = refused.is(&["invalid_request"]) && (about || !other);
         (of_token || doubtful).then(|| Verdict {
             class: Class::Denied,
-            reason: "SubjectTokenRefused",
+            reason: Reason::SubjectTokenRefused,
             next_step: format!(
                 "the issuer does not accept the subject (or actor) token: check that it trusts its issuer, its audience and its age{}",
                 if doubtful { ", and that it has all parameters that it wants" } else { "" }

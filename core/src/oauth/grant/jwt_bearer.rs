@@ -1,6 +1,7 @@
 //! The JWT bearer grant, RFC 7523 section 2.1: an assertion that stands in a Secret, or one that a key signs for
 //! each request. Google's service accounts work by the latter; their key file tells who signs.
 
+use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -265,7 +266,7 @@ impl Flow for JwtBearer {
         if signed && refused.mentions(&times) {
             return Some(Verdict {
                 class: Class::Transient,
-                reason: "AssertionTimeRefused",
+                reason: Reason::AssertionTimeRefused,
                 next_step: "the assertion was not within the time that the issuer accepts; check the clocks (apicred makes a new one for each try)".to_owned(),
                 until_change: false,
             });
@@ -287,7 +288,7 @@ impl Flow for JwtBearer {
         };
         Some(Verdict {
             class: Class::Denied,
-            reason: "AssertionRefused",
+            reason: Reason::AssertionRefused,
             next_step,
             until_change: false,
         })

@@ -8,6 +8,7 @@ mod password;
 mod refresh;
 mod static_key;
 
+use crate::Reason;
 use secrecy::SecretString;
 
 pub use exchange::Exchange;
@@ -61,7 +62,7 @@ pub struct Verdict {
     /// How to wait.
     pub class: Class,
     /// Stable reason.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// What to do.
     pub next_step: String,
     /// Only a change of the inputs may lead to another try.
@@ -185,7 +186,7 @@ impl Flow for ClientCredentials {
     fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
         refused.is(&ASKS_FOR_USER).then(|| Verdict {
             class: Class::Denied,
-            reason: "GrantRefused",
+            reason: Reason::GrantRefused,
             next_step: "the issuer does not issue this client a token of its own: enable the client credentials grant for it (Salesforce: choose a user to run as, and use the host of your own domain; Entra ID: assign an app role)".to_owned(),
             until_change: false,
         })

@@ -1,6 +1,7 @@
 //! Entra ID's on-behalf-of flow: a user's token for this client becomes a user's token for another API.
 //! Source: learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow.
 
+use crate::Reason;
 use secrecy::SecretString;
 
 use super::{ASKS_FOR_USER, Circumstances, Fields, Flow, Refused, User, Verdict};
@@ -55,7 +56,7 @@ impl Flow for OnBehalfOf {
     fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
         refused.is(&ASKS_FOR_USER).then(|| Verdict {
             class: Class::NeedsUser,
-            reason: "AssertionRefused",
+            reason: Reason::AssertionRefused,
             next_step: format!(
                 "put a fresh access token of the user, made for this client, under key {} of Secret {}",
                 self.assertion.key, self.assertion.name

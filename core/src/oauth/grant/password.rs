@@ -1,6 +1,7 @@
 //! The resource owner password credentials grant, RFC 6749 section 4.3. A refused password is never tried again by
 //! a timer: a few tries lock the user out (facts, section 1.10).
 
+use crate::Reason;
 use secrecy::SecretString;
 
 use super::{Circumstances, Fields, Flow, Refused, User, Verdict};
@@ -76,7 +77,7 @@ impl Flow for Password {
             && (refused.words.is_empty() || refused.mentions(&of_user));
         (wrong || doubtful).then(|| Verdict {
             class: Class::Denied,
-            reason: "PasswordRefused",
+            reason: Reason::PasswordRefused,
             next_step: format!(
                 "the user name or password is wrong or locked{}; correct key {} of Secret {}; apicred does not try the refused one again, since that locks the user out",
                 if doubtful { ", or a parameter is not accepted" } else { "" },

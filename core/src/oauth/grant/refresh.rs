@@ -1,5 +1,6 @@
 //! The refresh token grant, RFC 6749 section 6. What makes it safe against crashes is in [`crate::oauth::renewal`].
 
+use crate::Reason;
 use secrecy::SecretString;
 
 use super::{Circumstances, Fields, Flow, Refused, User, Verdict};
@@ -79,7 +80,7 @@ impl Flow for RefreshToken {
         if refused.is(&["invalid_scope"]) {
             return Some(Verdict {
                 class: Class::Invalid,
-                reason: "InvalidScope",
+                reason: Reason::InvalidScope,
                 next_step: format!(
                     "correct spec.scopes; if the user did not sign in for these scopes, {}",
                     sign_in(credential)
@@ -114,9 +115,9 @@ impl Flow for RefreshToken {
         (dead || doubtful).then_some(Verdict {
             class: Class::NeedsUser,
             reason: if dead {
-                "SignInRequired"
+                Reason::SignInRequired
             } else {
-                "RefreshRefused"
+                Reason::RefreshRefused
             },
             next_step,
             until_change: false,

@@ -1,5 +1,6 @@
 //! The address that the browser opens, and the proof that whoever redeems the code is who asked for it.
 
+use crate::Reason;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::SecretString;
@@ -64,7 +65,7 @@ pub fn authorize_url(
     let mut url = endpoint.authorization.clone().ok_or_else(|| {
         Refusal::local(
             Class::Invalid,
-            "SignInNotPossible",
+            Reason::SignInNotPossible,
             "the issuer names no authorization endpoint; set oauth2.authorizationUrl (or oidc.authorizationUrl) on it, or try --device",
         )
     })?;
@@ -75,7 +76,7 @@ pub fn authorize_url(
     if let Some(name) = preset {
         return Err(Refusal::local(
             Class::Invalid,
-            "SignInNotPossible",
+            Reason::SignInNotPossible,
             format!(
                 "the authorization endpoint of the issuer sets the parameter {name} in its address, which the sign-in sets itself; remove it there"
             ),

@@ -1,6 +1,7 @@
 //! What the browser brings back (RFC 6749 section 4.1.2). Anybody can send a browser to a port of this machine, so
 //! nothing counts without the state that was sent, and no text of it is handed on.
 
+use crate::Reason;
 use secrecy::SecretString;
 use url::form_urlencoded;
 
@@ -66,7 +67,7 @@ pub fn callback(query: &str, state: &str, sender: Sender<'_>) -> Callback {
     if !sender.is(&told) {
         return Callback::Refused(Refusal::local(
             Class::Invalid,
-            "IssuerMismatch",
+            Reason::IssuerMismatch,
             "another issuer than the one that was asked sent the browser back, or one that does not name itself although it announces to; nothing was redeemed",
         ));
     }
@@ -83,7 +84,7 @@ pub fn callback(query: &str, state: &str, sender: Sender<'_>) -> Callback {
         }
         _ => Callback::Refused(Refusal::local(
             Class::Invalid,
-            "MalformedAnswer",
+            Reason::MalformedAnswer,
             "the browser came back without a code; run the command again",
         )),
     }

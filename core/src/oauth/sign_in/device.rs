@@ -1,5 +1,6 @@
 //! Device authorization (RFC 8628): a person types a code elsewhere, this machine asks now and then.
 
+use crate::Reason;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -59,7 +60,7 @@ pub fn device_request(
     let url = url.ok_or_else(|| {
         Refusal::local(
             Class::Invalid,
-            "SignInNotPossible",
+            Reason::SignInNotPossible,
             "the issuer names no device authorization endpoint; set oauth2.deviceAuthorizationUrl (or oidc.deviceAuthorizationUrl) on it, or leave --device out",
         )
     })?;
@@ -122,12 +123,14 @@ pub fn device_answer(
         let malformed = || {
             Refusal::local(
                 Class::Invalid,
-                "MalformedAnswer",
+                Reason::MalformedAnswer,
                 "the answer has no device code that could be used; is the URL a device authorization endpoint?",
             )
         };
         return Err(match answer(raw, context) {
-            Err(refusal) if refusal.reason != "MalformedAnswer" => explained(credential, refusal),
+            Err(refusal) if refusal.reason != Reason::MalformedAnswer => {
+                explained(credential, refusal)
+            }
             _ => malformed(),
         });
     };
@@ -178,12 +181,12 @@ impl Pace {
             }
             Some("access_denied" | "authorization_declined") => over(
                 refusal,
-                "SignInDeclined",
+                Reason::SignInDeclined,
                 "the sign-in was declined; run the command again if that was a mistake",
             ),
             Some("expired_token" | "bad_verification_code") => over(
                 refusal,
-                "SignInExpired",
+                Reason::SignInExpired,
                 "the code has ended before anybody used it; run the command again",
             ),
             // Nobody answered: more slowly, until the code ends.

@@ -1,5 +1,6 @@
 //! A code becomes tokens.
 
+use crate::Reason;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
@@ -90,7 +91,7 @@ pub(super) fn post(
         assertion_id: moment.assertion_id,
     };
     let (proof, authorization) = client_auth::prove(material, &around)
-        .map_err(|text| Refusal::local(Class::Invalid, "MaterialInvalid", text))?;
+        .map_err(|text| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text))?;
     fields.extend(proof);
     let mut headers = vec![("accept", SecretString::from("application/json"))];
     headers.extend(authorization.map(|a| ("authorization", a)));
@@ -142,11 +143,11 @@ pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusa
             "at the application, under Authentication, register http://localhost below \"Mobile and desktop applications\" (not Web) and allow public client flows".clone_into(&mut refusal.next_step);
         }
         (None, Some("invalid_grant")) => {
-            refusal.reason = "CodeRefused";
+            refusal.reason = Reason::CodeRefused;
             "the code was not taken: it is good once, and for minutes; run the command again"
                 .clone_into(&mut refusal.next_step);
         }
-        _ if refusal.reason == "ClientRefused" => {
+        _ if refusal.reason == Reason::ClientRefused => {
             refusal.next_step = format!("check client.id and the {}", credential.proof.noun());
         }
         _ => {}
@@ -173,7 +174,7 @@ pub fn no_refresh_token(credential: &Credential) -> Refusal {
     };
     Refusal::local(
         Class::Invalid,
-        "NoRefreshToken",
+        Reason::NoRefreshToken,
         format!(
             "the issuer gave an access token and no refresh token, so nothing was stored; {mend}"
         ),

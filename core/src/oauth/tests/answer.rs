@@ -1,3 +1,4 @@
+use crate::Reason;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
@@ -176,7 +177,7 @@ fn a_token_that_no_workload_could_use_is_refused() {
     for (change, class, reason) in cases {
         let refusal = of(change);
         assert_eq!(
-            (refusal.class, refusal.reason),
+            (refusal.class, refusal.reason.as_str()),
             (class, reason),
             "{}",
             refusal.message()
@@ -221,7 +222,7 @@ fn a_token_is_read_in_each_form_that_is_clear() {
     token[18] = 0xe9;
     let refusal = refused(read(200, "application/json", &token));
     assert_eq!(
-        (refusal.class, refusal.reason),
+        (refusal.class, refusal.reason.as_str()),
         (Class::Invalid, "MalformedAnswer"),
         "a token that is not exact"
     );
@@ -262,14 +263,14 @@ fn a_form_is_read_whatever_its_order_and_content_type() {
         ("", "state=x&error=invalid_scope"),
     ] {
         let refusal = refused(read(400, kind, body.as_bytes()));
-        assert_eq!(refusal.reason, "InvalidScope", "{kind} {body}");
+        assert_eq!(refusal.reason.as_str(), "InvalidScope", "{kind} {body}");
     }
     for page in [
         "<a href=\"/?access_token=t&expires_in=60\">",
         "see access_token=t",
         "a=b&c=d",
     ] {
-        let page_of = |kind| refused(read(200, kind, page.as_bytes())).reason;
+        let page_of = |kind| refused(read(200, kind, page.as_bytes())).reason.as_str();
         let html = page_of("text/html");
         assert!(
             ["WebPageReceived", "MalformedAnswer"].contains(&html),
@@ -324,7 +325,7 @@ fn an_answer_that_is_none_is_named() {
         } else {
             "MalformedAnswer"
         };
-        assert_eq!(refusal.reason, reason, "{named}");
+        assert_eq!(refusal.reason.as_str(), reason, "{named}");
         assert!(
             refusal.message().contains(named),
             "{named}: {}",
@@ -343,7 +344,7 @@ fn an_answer_that_is_none_is_named() {
     let mut refused_one = raw(401, "", gzip);
     refused_one.content_encoding = Some("gzip".to_owned());
     let refusal = refused(answer(&refused_one, context));
-    assert_eq!(refusal.reason, "ClientRefused");
+    assert_eq!(refusal.reason.as_str(), "ClientRefused");
     assert!(refusal.message().contains("compressed with gzip"));
 }
 
@@ -353,9 +354,10 @@ fn an_answer_that_broke_off_is_not_requested_again_at_once() {
     let ended = || {
         let text =
             "the connection to a:443 ended before the whole answer came; apicred tries again";
-        Refusal::local(Class::Transient, "IssuerUnreachable", text).at(Stage::BrokenOff)
+        Refusal::local(Class::Transient, Reason::IssuerUnreachable, text).at(Stage::BrokenOff)
     };
-    let late = || Refusal::local(Class::Transient, "IssuerTimeout", "late").at(Stage::Timeout);
+    let late =
+        || Refusal::local(Class::Transient, Reason::IssuerTimeout, "late").at(Stage::Timeout);
     let large = |part: &RawAnswer| crate::oauth::unread::too_large(part);
     let json = "application/json";
     for (status, kind, body, lost) in [
@@ -373,7 +375,7 @@ fn an_answer_that_broke_off_is_not_requested_again_at_once() {
     ] {
         let part = raw(status, kind, body.as_bytes());
         for refusal in [ended(), late()] {
-            let (class, reason, stage) = (refusal.class, refusal.reason, refusal.stage);
+            let (class, reason, stage) = (refusal.class, refusal.reason.as_str(), refusal.stage);
             let told = broken_off(&part, refusal);
             let message = told.message();
             let expected = if lost {
@@ -381,7 +383,12 @@ fn an_answer_that_broke_off_is_not_requested_again_at_once() {
             } else {
                 (class, reason, stage, None)
             };
-            let seen = (told.class, told.reason, told.stage, told.http_status);
+            let seen = (
+                told.class,
+                told.reason.as_str(),
+                told.stage,
+                told.http_status,
+            );
             assert_eq!(seen, expected, "{status} {kind} {body}");
             assert_eq!(message.contains("lost with the answer"), lost, "{message}");
             assert!(!lost || !message.contains("tries again"), "{message}");
@@ -394,7 +401,7 @@ fn an_answer_that_broke_off_is_not_requested_again_at_once() {
             Class::Transient
         };
         assert_eq!(
-            (told.class, told.reason),
+            (told.class, told.reason.as_str()),
             (class, "AnswerTooLarge"),
             "{body}"
         );

@@ -1,3 +1,4 @@
+use crate::Reason;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -173,7 +174,10 @@ fn what_is_kept_of_a_document_is_little_however_large_it_is() {
         // Megabytes of parts would take tens of them in memory, for every issuer that is looked at.
         json!({ "x": many }),
     ] {
-        assert_eq!(of(&refused, None).err().unwrap().reason, "DiscoveryFailed");
+        assert_eq!(
+            of(&refused, None).err().unwrap().reason.as_str(),
+            "DiscoveryFailed"
+        );
     }
 }
 
@@ -247,7 +251,7 @@ fn an_issuer_that_was_found_is_named_with_the_way_out() {
     for (named, words) in cases {
         let refusal = of(&json!({ "issuer": named }), None).unwrap_err();
         assert_eq!(
-            (refusal.class, refusal.reason),
+            (refusal.class, refusal.reason.as_str()),
             (Class::Invalid, "DiscoveryFailed")
         );
         let message = refusal.message();
@@ -351,7 +355,7 @@ fn a_body_that_is_no_document_is_named_without_being_shown() {
     ];
     for (body, words) in cases {
         let refusal = read_as(ISSUER, body, None).unwrap_err();
-        assert_eq!(refusal.reason, "DiscoveryFailed");
+        assert_eq!(refusal.reason.as_str(), "DiscoveryFailed");
         let message = refusal.message();
         assert!(
             message.contains(words) && message.contains("oauth2.tokenUrl"),
@@ -374,7 +378,11 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
     let large = || {
         Seen::Broken(Refusal {
             http_status: Some(200),
-            ..Refusal::local(Class::Transient, "AnswerTooLarge", "larger than 1 MiB")
+            ..Refusal::local(
+                Class::Transient,
+                Reason::AnswerTooLarge,
+                "larger than 1 MiB",
+            )
         })
     };
     #[rustfmt::skip]
@@ -407,7 +415,7 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
         });
         assert_eq!(refusal.retry_after, wait, "{seen:?}");
         assert_eq!(
-            (refusal.class, refusal.reason, refusal.http_status),
+            (refusal.class, refusal.reason.as_str(), refusal.http_status),
             (class, "DiscoveryFailed", status),
             "{seen:?}"
         );
@@ -425,7 +433,7 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
 fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong() {
     let at = |stage, not_sent| Refusal {
         not_sent,
-        ..Refusal::local(Class::Transient, "AnyReason", "").at(stage)
+        ..Refusal::local(Class::Transient, Reason::AccessDenied, "").at(stage)
     };
     #[rustfmt::skip]
     let rows = [
@@ -469,7 +477,7 @@ fn an_endpoint_proves_wrong_by_what_a_move_leaves_behind() {
     let answered = |status, stage, error: Option<&str>| Refusal {
         http_status: Some(status),
         error: error.map(str::to_owned),
-        ..Refusal::local(Class::Invalid, "AnyReason", "").at(stage)
+        ..Refusal::local(Class::Invalid, Reason::AccessDenied, "").at(stage)
     };
     let (page, word) = (Stage::Foreign, Stage::Answered);
     for (refusal, wrong) in [
@@ -632,7 +640,7 @@ fn check(body: &[u8]) {
         }
         Err(refusal) => {
             let message = refusal.message();
-            assert_eq!(refusal.reason, "DiscoveryFailed");
+            assert_eq!(refusal.reason.as_str(), "DiscoveryFailed");
             assert!(message.len() < 700, "{message}");
             assert_eq!(crate::printable(&message), message);
         }

@@ -397,7 +397,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
         let refusal = refused(name, &raw(*status, kind, body.as_bytes()));
         let message = refusal.message();
         let case = format!("{name} {status} {body}: {message}");
-        let seen = (refusal.class, refusal.reason, refusal.about_client);
+        let seen = (refusal.class, refusal.reason.as_str(), refusal.about_client);
         let missing: Vec<_> = phrases.iter().filter(|p| !message.contains(**p)).collect();
         if seen != (*class, *reason, *about_client) || !missing.is_empty() {
             wrong.push(format!("{seen:?} without {missing:?}: {case}"));

@@ -21,7 +21,7 @@ fn made(
             token.expires_at.duration_since(at(0)).as_secs(),
             token.lifetime_source.note(),
         )),
-        Err(refusal) => Err((refusal.class, refusal.reason, refusal.message())),
+        Err(refusal) => Err((refusal.class, refusal.reason.as_str(), refusal.message())),
     }
 }
 
@@ -316,7 +316,7 @@ fn an_uncertain_lifetime_is_reported_with_what_was_seen() {
         ),
     ] {
         let (found, message) = uncertain(note, secs(life)).unwrap();
-        assert_eq!(found, reason, "{note}");
+        assert_eq!(found.as_str(), reason, "{note}");
         assert!(message.contains(told), "{message}");
         assert!(
             message.contains("set assumedLifetime on the issuer"),

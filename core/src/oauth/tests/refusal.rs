@@ -1,3 +1,4 @@
+use crate::Reason;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -83,7 +84,7 @@ fn each_known_aadsts_number_has_its_class_and_reason() {
         for code in *codes {
             let refusal = entra(*code);
             assert_eq!(
-                (refusal.class, refusal.reason, refusal.about_client),
+                (refusal.class, refusal.reason.as_str(), refusal.about_client),
                 (*class, *reason, *about_client),
                 "{code}"
             );
@@ -220,7 +221,7 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
         };
         let case = format!("{status} {error:?}");
         assert_eq!(
-            (refusal.class, refusal.reason, refusal.about_client),
+            (refusal.class, refusal.reason.as_str(), refusal.about_client),
             (class, reason, about_client),
             "{case}"
         );
@@ -236,7 +237,7 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
 #[test]
 fn a_token_beside_an_error_is_not_taken() {
     let both = json!({ "access_token": "t", "expires_in": 60, "error": "invalid_scope" });
-    assert_eq!(of(200, &both).reason, "InvalidScope");
+    assert_eq!(of(200, &both).reason.as_str(), "InvalidScope");
     assert_eq!(
         of(400, &json!({ "access_token": "t", "expires_in": 60 })).class,
         Class::Invalid
@@ -273,7 +274,7 @@ fn pages_that_are_no_answers_are_tried_again_or_told_by_their_status() {
         "application/x-www-form-urlencoded",
         b"error=invalid_scope&error_description=x",
     );
-    assert_eq!(refusal(&form).reason, "InvalidScope");
+    assert_eq!(refusal(&form).reason.as_str(), "InvalidScope");
 }
 
 #[test]
@@ -328,7 +329,7 @@ fn a_message_has_the_codes_the_next_step_and_the_correlation_id() {
         Some("4f6c0a4e-1d2b-4c5f-9a7e-0b1c2d3e4f51")
     );
     assert_eq!(
-        Refusal::local(Class::Transient, "X", "try later").message(),
+        Refusal::local(Class::Transient, Reason::RequestRefused, "try later").message(),
         "try later"
     );
 }

@@ -1,3 +1,4 @@
+use crate::Reason;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -67,7 +68,7 @@ fn told_of(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>) -> String {
                     .next_step
                     .contains("kubectl apicred login c --namespace ns")
             );
-            refusal.reason.to_owned()
+            refusal.reason.as_str().to_owned()
         }
     }
 }
@@ -334,7 +335,7 @@ fn a_refresh_token_that_was_spent_is_not_sent_whoever_put_it_back() {
     }
     assert_eq!(told(&spent, rule(ALWAYS, 0)), "send");
     let refusal = put_back("ns/c", "state", at(-500), Some("argocd-controller"));
-    assert!(refusal.until_change && refusal.reason == "RefreshTokenSpent");
+    assert!(refusal.until_change && refusal.reason.as_str() == "RefreshTokenSpent");
     for part in [
         "argocd-controller",
         "Secret state",
@@ -377,7 +378,7 @@ fn refusal(status: Option<u16>, class: Class, error: Option<&str>) -> Refusal {
     Refusal {
         http_status: status,
         error: error.map(str::to_owned),
-        ..Refusal::local(class, "X", "x")
+        ..Refusal::local(class, Reason::RequestRefused, "x")
     }
 }
 

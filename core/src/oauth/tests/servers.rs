@@ -205,7 +205,7 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
     ] {
         let refusal = refused(&refresh, status, &json!({ "error": error }).to_string());
         assert_eq!(
-            (refusal.class, refusal.reason),
+            (refusal.class, refusal.reason.as_str()),
             (Class::NeedsUser, reason),
             "{status} {error}"
         );
@@ -226,7 +226,7 @@ fn a_refresh_for_more_than_the_user_signed_in_for_asks_for_another_sign_in() {
     let grant = json!({ "grant": { "refreshToken": { "secretRef": key() } } });
     let refusal = refused(&credential(&grant), 400, r#"{"error":"invalid_scope"}"#);
     assert_eq!(
-        (refusal.class, refusal.reason),
+        (refusal.class, refusal.reason.as_str()),
         (Class::Invalid, "InvalidScope")
     );
     let told = &refusal.next_step;
@@ -312,7 +312,7 @@ proptest! {
         }).to_string().into_bytes()))];
         for answer in answers {
             if let Err(refusal) = told(&credential, &answer) {
-                prop_assert!(!refusal.reason.is_empty() && !refusal.next_step.is_empty());
+                prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.is_empty());
                 let message = refusal.message();
                 prop_assert!(!message.contains(&secret) && !message.contains('\n'), "{}", message);
                 let _ = fate(&Granted::Nothing, Some(&refusal));

@@ -40,7 +40,7 @@ fn refused(grant: &Value, change: &Value) -> Refusal {
     let refusal = read(grant, change).err();
     let refusal = refusal.unwrap_or_else(|| panic!("{change}: a token"));
     assert_eq!(
-        (refusal.class, refusal.reason),
+        (refusal.class, refusal.reason.as_str()),
         (Class::Invalid, "TokenTypeNotSupported"),
         "{change}: {}",
         refusal.message()

@@ -1,3 +1,4 @@
+use crate::Reason;
 use serde_json::json;
 
 use crate::{
@@ -95,7 +96,7 @@ pub(super) fn failed(credential: &Credential, observed: &mut Observed, next: i64
         requested: None,
         cause: Cause::Seen(Refusal::local(
             Class::Transient,
-            "IssuerUnavailable",
+            Reason::IssuerUnavailable,
             "wait",
         )),
         propagating: false,

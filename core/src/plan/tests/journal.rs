@@ -174,8 +174,8 @@ fn a_fault_that_shows_in_several_conditions_is_one_line() {
     #[rustfmt::skip]
     let cases = [
         (&none, refused(), "began Ready SecretNotOwned", "ended Ready SecretNotOwned", "Stalled"),
-        (&failed, Outcome::Failed, "began Ready Because", "ended Ready Because", "Stalled"),
-        (&late, Outcome::Failed, "began RenewalFailing Because", "ended RenewalFailing Because", ""),
+        (&failed, Outcome::Failed, "began Ready RequestRefused", "ended Ready RequestRefused", "Stalled"),
+        (&late, Outcome::Failed, "began RenewalFailing RequestRefused", "ended RenewalFailing RequestRefused", ""),
         (&good, waiting(), "began RenewalFailing IssuerPaused", "ended RenewalFailing IssuerPaused", ""),
     ];
     for (world, outcome, began, ended, also) in cases {

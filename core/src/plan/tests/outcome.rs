@@ -1,3 +1,4 @@
+use crate::Reason;
 use crate::{
     credential::Credential,
     fixtures::{at, credential, holding, mark, observed, record, refused, secs, token},
@@ -9,7 +10,7 @@ use crate::{
 fn refusal(class: Class) -> Refusal {
     Refusal {
         about_client: class == Class::Denied,
-        ..Refusal::local(class, "Whatever", "do something")
+        ..Refusal::local(class, Reason::RequestRefused, "do something")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Renewals that something other than time asks for have a bounded rate, and none of them is lost.
 
+use crate::Reason;
 use proptest::prelude::*;
 
 use crate::{
@@ -57,7 +58,7 @@ fn play(
                 world.memory.published(why, at(now));
             }
             Came::Refusal => {
-                let refusal = Refusal::local(Class::Invalid, "Because", "x");
+                let refusal = Refusal::local(Class::Invalid, Reason::RequestRefused, "x");
                 world.memory = fail(&credential, &world, refusal, at(now));
             }
         }

@@ -1,5 +1,6 @@
 //! A failing credential's wait survives a restart.
 
+use crate::Reason;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -20,7 +21,11 @@ fn failing(credential: &Credential, held: bool, attempts: u32) -> (Observed, Api
     let refusal = || Refusal {
         about_client: true,
         http_status: Some(401),
-        ..Refusal::local(Class::Denied, "ClientSecretRefused", "correct the secret")
+        ..Refusal::local(
+            Class::Denied,
+            Reason::ClientSecretRefused,
+            "correct the secret",
+        )
     };
     for _ in 0..attempts {
         world.memory = fail(credential, &world, refusal(), at(0));
@@ -83,7 +88,7 @@ fn failures_are_counted_on() {
     let credential = credential();
     let (world, told) = failing(&credential, false, 3);
     let again = recall(&credential, &restarted(&world), &told, 4000);
-    let refusal = Refusal::local(Class::Denied, "ClientSecretRefused", "x");
+    let refusal = Refusal::local(Class::Denied, Reason::ClientSecretRefused, "x");
     let memory = fail(&credential, &again, refusal, at(4000));
     assert_eq!(memory.failure.unwrap().failures, 4);
 }
@@ -139,7 +144,7 @@ fn a_status_of_success_or_without_a_next_attempt_is_nothing_to_wait_for() {
 fn a_token_that_was_published_all_the_same_ends_it() {
     let credential = credential();
     let mut world = holding(&credential, record(&credential, (-1900, -10, 1700)));
-    let refusal = Refusal::local(Class::Transient, "KubernetesUnavailable", "x");
+    let refusal = Refusal::local(Class::Transient, Reason::KubernetesUnavailable, "x");
     world.memory = fail(&credential, &world, refusal, at(0));
     let told = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
     let fresh = holding(&credential, record(&credential, (1, 1800, 3601)));
@@ -167,7 +172,7 @@ fn a_refused_password_is_recalled_without_an_end() {
         .collect();
     let refusal = Refusal {
         until_change: true,
-        ..Refusal::local(Class::Denied, "PasswordRefused", "x")
+        ..Refusal::local(Class::Denied, Reason::PasswordRefused, "x")
     };
     world.memory = fail(&credential, &world, refusal, at(0));
     for mark in world
@@ -219,7 +224,11 @@ fn no_clock_that_is_set_ends_a_wait_for_a_change() {
     world.target = Target::Absent;
     let refusal = |until_change| Refusal {
         until_change,
-        ..Refusal::local(Class::Denied, "PasswordRefused", "correct the password")
+        ..Refusal::local(
+            Class::Denied,
+            Reason::PasswordRefused,
+            "correct the password",
+        )
     };
     for set in [
         -400 * 86_400,

@@ -1,3 +1,4 @@
+use crate::Reason;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -178,7 +179,10 @@ fn lives_that_cannot_hold_the_floor_are_told_at_once() {
     let short_life = holding(&credential, record(&credential, (-10, 50, 110)));
     let view = status(&credential, &short_life, &Outcome::Steady, None, at(0));
     assert_eq!(
-        condition(&view.status, "LifetimeAtRisk").unwrap().reason,
+        condition(&view.status, "LifetimeAtRisk")
+            .unwrap()
+            .reason
+            .as_str(),
         "LifetimeTooShort"
     );
     credential.min_lifetime = Some(secs(3000));
@@ -249,7 +253,7 @@ fn status_tells_the_facts_of_the_secret_and_of_the_last_try() {
     let attempt = after.last_attempt.unwrap();
     assert_eq!(
         (attempt.result, attempt.reason.as_deref()),
-        (AttemptResult::Failed, Some("Because"))
+        (AttemptResult::Failed, Some("RequestRefused"))
     );
     assert_eq!(after.consecutive_failures, Some(1));
     assert!(after.next_attempt.unwrap().0 >= at(1));
@@ -259,7 +263,7 @@ fn status_tells_the_facts_of_the_secret_and_of_the_last_try() {
 fn a_long_message_is_cut_at_a_character() {
     let credential = credential();
     let outcome = Outcome::Refused {
-        reason: "Long",
+        reason: Reason::TargetInvalid,
         message: "ü".repeat(3000),
     };
     let view = status(&credential, &observed(&credential), &outcome, None, at(0));
@@ -338,7 +342,13 @@ fn what_may_still_come_stalls_after_two_minutes_without_another_event() {
     let not_found = [FieldError::new("spec.issuerRef", "is gone").because("IssuerNotFound")];
     let absent = object(&json!({}));
     let by_plan = |old: Option<&ApiCredentialStatus>, now| {
-        status(&credential, &empty, &missing("SourceMissing"), old, at(now))
+        status(
+            &credential,
+            &empty,
+            &missing(Reason::SourceMissing),
+            old,
+            at(now),
+        )
     };
     let by_parse =
         |old: Option<&ApiCredentialStatus>, now| invalid(&absent, old, None, &not_found, at(now));

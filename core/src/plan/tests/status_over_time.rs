@@ -1,3 +1,4 @@
+use crate::Reason;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -64,20 +65,20 @@ fn events_tell_changes_and_never_a_healthy_rotation() {
     let rotation = say(&good, &minted(Why::Due), Some(&first));
     assert!(rotation.notices.is_empty());
     let failed = say(&bad, &Outcome::Failed, Some(&rotation));
-    assert_eq!(reasons(&failed), [(Severity::Warning, "Because")]);
+    assert_eq!(reasons(&failed), [(Severity::Warning, "RequestRefused")]);
     let again = say(&bad, &Outcome::Backoff, Some(&failed));
     assert!(again.notices.is_empty(), "the same trouble is told once");
     let mut other = bad.clone();
     other.memory = fail(
         &credential,
         &good,
-        Refusal::local(Class::Transient, "Other", "x"),
+        Refusal::local(Class::Transient, Reason::InvalidRequest, "x"),
         at(0),
     );
     let changed = say(&other, &Outcome::Backoff, Some(&again));
     assert_eq!(
         reasons(&changed),
-        [(Severity::Warning, "Other")],
+        [(Severity::Warning, "InvalidRequest")],
         "another trouble is news"
     );
     let recovered = say(&good, &minted(Why::Due), Some(&again));

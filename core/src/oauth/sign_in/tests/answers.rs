@@ -1,3 +1,4 @@
+use crate::Reason;
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -37,7 +38,7 @@ fn from<'a>(issuer: Option<&'a str>, consent: &'a Consent) -> Sender<'a> {
 fn read(query: &str) -> Result<String, &'static str> {
     match callback(query, "s", from(ISSUER, &anybody())) {
         Callback::Code(code) => Ok(code.expose_secret().to_owned()),
-        Callback::Refused(refusal) => Err(refusal.reason),
+        Callback::Refused(refusal) => Err(refusal.reason.as_str()),
         Callback::Stray => Err("Stray"),
     }
 }
@@ -175,7 +176,7 @@ fn what_cannot_be_shown_in_a_terminal_is_no_device_code() {
     let refused = raw(400, &json!({ "error": "unauthorized_client" }));
     let credential = person_at(&oauth2(), &json!({}));
     let told = device_answer(&credential, &refused, at(0)).err().unwrap();
-    assert_eq!(told.reason, "ClientNotAuthorized");
+    assert_eq!(told.reason.as_str(), "ClientNotAuthorized");
     let page = raw(404, &json!("not found"));
     let told = device_answer(&credential, &page, at(0)).err().unwrap();
     assert_eq!(told.http_status, Some(404));
@@ -206,14 +207,14 @@ fn polls_go_on_slow_down_and_end() {
         };
         let seen = match pace.after(refusal) {
             Poll::Again => Ok(pace.interval.as_secs()),
-            Poll::Over(refusal) => Err(refusal.reason),
+            Poll::Over(refusal) => Err(refusal.reason.as_str()),
         };
         assert_eq!(seen, expected, "{status} {error}");
     }
     let mut pace = Pace {
         interval: Duration::from_secs(5),
     };
-    let lost = || Refusal::local(Class::Transient, "IssuerTimeout", "");
+    let lost = || Refusal::local(Class::Transient, Reason::IssuerTimeout, "");
     for expected in [10, 20, 40, 60, 60] {
         assert!(matches!(pace.after(lost()), Poll::Again));
         assert_eq!(pace.interval.as_secs(), expected);
@@ -244,7 +245,7 @@ fn a_refused_code_says_what_to_do() {
         400,
         &json!({ "error": "invalid_grant" }),
     );
-    assert_eq!(used.reason, "CodeRefused");
+    assert_eq!(used.reason.as_str(), "CodeRefused");
     assert!(
         !used.message().contains("kubectl apicred login"),
         "{}",

@@ -247,7 +247,7 @@ fn an_origin_is_named_in_any_spelling_and_nothing_else_is_one() {
 fn back(query: &str, sender: Sender<'_>) -> &'static str {
     match callback(query, "s", sender) {
         Callback::Code(_) => "Code",
-        Callback::Refused(refusal) => refusal.reason,
+        Callback::Refused(refusal) => refusal.reason.as_str(),
         Callback::Stray => "Stray",
     }
 }
@@ -300,7 +300,11 @@ fn the_address_of_a_sign_in_page_cannot_set_what_the_sign_in_sets() {
             ..found(None)
         };
         let refusal = authorize_url(&person_at(&oidc(), &json!({})), &endpoint, request);
-        assert_eq!(refusal.unwrap_err().reason, "SignInNotPossible", "{query}");
+        assert_eq!(
+            refusal.unwrap_err().reason.as_str(),
+            "SignInNotPossible",
+            "{query}"
+        );
     }
     let allowed = authorize_url(&person_at(&oidc(), &json!({})), &found(None), request);
     assert!(allowed.unwrap().as_str().contains("tenant=blue"));

@@ -389,7 +389,7 @@ fn an_issuer_without_the_endpoint_is_told_of_before_anything_is_sent() {
     let bare = json!({ "oauth2": { "tokenUrl": "https://server.example.com/token" } });
     let (credential, endpoint) = ready(&person_at(&bare, &json!({})), None);
     let told = url(&credential, &endpoint).unwrap_err();
-    assert_eq!(told.reason, "SignInNotPossible");
+    assert_eq!(told.reason.as_str(), "SignInNotPossible");
     assert!(
         told.next_step.contains("oauth2.authorizationUrl"),
         "{}",
