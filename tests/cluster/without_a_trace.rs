@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
 use k8s_openapi::api::{
-    core::v1::{Namespace, Secret, ServiceAccount},
+    core::v1::{ConfigMap, Namespace, Secret, ServiceAccount},
     events::v1::Event,
     rbac::v1::ClusterRole,
 };
@@ -26,7 +26,14 @@ async fn a_whole_life(world: &World) -> Place {
     let issuers: Api<TokenIssuer> = Api::namespaced(place.kube.clone(), &place.namespace);
     let entra =
         json!({ "tenantId": place.issuer.tenant(), "authorityHost": place.issuer.origin() });
-    let spec = json!({ "entra": entra, "caBundle": place.issuer.ca_pem() });
+    let roots = typed(
+        json!({ "metadata": { "name": "roots" }, "data": { "ca.crt": place.issuer.ca_pem() } }),
+    );
+    Api::<ConfigMap>::namespaced(place.kube.clone(), &place.namespace)
+        .create(&PostParams::default(), &roots)
+        .await
+        .expect("a ConfigMap");
+    let spec = json!({ "entra": entra, "caBundleRef": { "kind": "ConfigMap", "name": "roots" } });
     let issuer = typed(json!({ "metadata": { "name": "mine" }, "spec": spec }));
     issuers
         .create(&PostParams::default(), &issuer)

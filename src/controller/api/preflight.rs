@@ -32,13 +32,14 @@ const AGAIN: Duration = Duration::from_secs(2);
 type Use = (&'static str, &'static str, &'static [&'static str]);
 
 /// In each namespace that the operator looks after. The rights for ServiceAccounts are not here: a cluster may do without.
-const IN_EACH_NAMESPACE: [Use; 6] = [
+const IN_EACH_NAMESPACE: [Use; 7] = [
     ("", "secrets", &["get", "watch", "create", "patch"]),
     ("apicred.dev", "apicredentials", &["watch"]),
     ("apicred.dev", "apicredentials/status", &["patch"]),
     ("apicred.dev", "tokenissuers", &["watch"]),
     ("apicred.dev", "tokenissuers/status", &["patch"]),
     ("events.k8s.io", "events", &["create"]),
+    ("", "configmaps", &["list", "watch"]),
 ];
 /// In the cluster.
 const IN_CLUSTER: [Use; 2] = [
