@@ -156,7 +156,7 @@ impl Stage<'_> {
         place
             .put_secret(name, "value", &format!("s3cr3t~{}", unique()))
             .await;
-        let certificate = ["/client/certificate", "/client/mtls"];
+        let certificate = ["/client/certificates", "/client/mtls"];
         if certificate
             .iter()
             .any(|way| row.spec.pointer(way).is_some())

@@ -163,7 +163,8 @@ fn a_certificate_that_the_issuer_does_not_know_is_told_and_mended_by_its_renewal
         place.create("c", spec).await;
         let told = place.not_ready("c", "ClientRefused").await;
         assert!(
-            told.contains("certificate") && told.contains("tls.key of Secret es256"),
+            told.contains("certificate")
+                && told.contains("the certificate in Secret es256 (key tls.key)"),
             "{told}"
         );
         let own = &provider

@@ -103,7 +103,7 @@ fn a_certificate_at_both_endpoints_of_entra() {
             (
                 "rs256",
                 json!({ "secretName": "tls", "algorithm": "RS256", "x5c": true }),
-                "v2",
+                "V2",
             ),
         ] {
             let spec = json!({
