@@ -23,7 +23,7 @@ pub struct State {
 }
 
 pub fn refusal(class: Class) -> Refusal {
-    Refusal::local(class, Reason::RequestRefused, "do something about it")
+    Refusal::local(class, Reason::RequestRefused, "check the client")
 }
 
 pub fn minted(why: Why) -> Outcome {
