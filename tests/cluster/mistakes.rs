@@ -79,7 +79,7 @@ fn mistakes_at_hydra_have_their_class_and_their_cause() {
             ("another authentication method", none(), "post", none(), "ClientAuthenticationUnsupported", "clientAuthentication"),
             ("a secret for a client with a key", none(), "signer", none(), "ClientAuthenticationUnsupported", "private_key_jwt"),
             ("a key for a client with a secret", none(), "basic", signed_by("signer"), "ClientAuthenticationUnsupported", "client_secret_basic"),
-            ("a key that is not registered", none(), "signer", signed_by("other"), "ClientRefused", "tls.key of Secret other"),
+            ("a key that is not registered", none(), "signer", signed_by("other"), "ClientRefused", "Secret other (key tls.key)"),
             ("another audience of the assertion", json!({ "assertionAudience": "Issuer" }), "signer", signed_by("signer"), "AssertionRefused", "assertionAudience"),
             ("an unknown scope", none(), "basic", json!({ "scopes": ["nope"] }), "InvalidScope", "spec.scopes"),
             ("an audience that is not allowed", none(), "basic", json!({ "audience": "https://other.example" }), "InvalidRequest", "audience"),
@@ -126,7 +126,7 @@ fn mistakes_at_the_provider_have_their_class_and_their_cause() {
         let rows = vec![
             ("a wrong secret", none(), "basic", wrong_secret(), "ClientRefused", "client secret"),
             ("an unknown client", none(), "nobody", none(), "ClientRefused", "client.id"),
-            ("a key that is not registered", none(), "signer", signed_by("other"), "ClientRefused", "tls.key of Secret other"),
+            ("a key that is not registered", none(), "signer", signed_by("other"), "ClientRefused", "Secret other (key tls.key)"),
             ("an unknown resource", none(), "basic", json!({ "resources": ["https://other.example"] }), "ResourceUnknown", "spec.resources"),
             ("a grant that is not allowed", none(), "user", signed_by("signer"), "ClientNotAuthorized", "grant"),
             ("a wrong path", at("/tokens"), "basic", none(), "EndpointNotFound", "correct the issuer"),

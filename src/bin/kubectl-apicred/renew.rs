@@ -78,12 +78,16 @@ pub(crate) fn standing_fault(status: &ApiCredentialStatus) -> Option<&Condition>
         let mut conditions = status.conditions.iter();
         conditions.find(|c| c.type_ == kind && c.status == "True")
     };
-    let last = status.last_attempt.as_ref().map(|last| last.time.0);
-    let soon = status.next_attempt.as_ref().zip(last);
-    let soon = soon.is_some_and(|(next, last)| next.0.duration_since(last) < SOON);
+    // Is it the last attempt that failed for this, and is another one near?
+    let soon = |reason: &str| {
+        let last = status.last_attempt.as_ref();
+        let last = last.filter(|last| last.reason.as_deref() == Some(reason));
+        let both = status.next_attempt.as_ref().zip(last);
+        both.is_some_and(|(next, last)| next.0.duration_since(last.time.0) < SOON)
+    };
     let failing = || {
-        condition("Ready").filter(|_| !soon)?;
-        condition("RenewalFailing").filter(|c| !is_wait(&c.reason))
+        condition("Ready")?;
+        condition("RenewalFailing").filter(|c| !is_wait(&c.reason) && !soon(&c.reason))
     };
     condition("Stalled").or_else(failing)
 }

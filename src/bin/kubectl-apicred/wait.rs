@@ -161,8 +161,7 @@ mod tests {
             status
         };
         let before: LastAttempt = serde_json::from_value(attempt.clone()).expect("an attempt");
-        let again =
-            json!({ "time": "2026-01-01T00:00:00Z", "result": "Failed", "inputs": "other" });
+        let again = json!({ "time": "2026-01-01T00:00:00Z", "result": "Failed", "reason": "IssuerUnavailable", "inputs": "other" });
         let soon = json!({ "lastAttempt": again, "nextAttempt": "2026-01-01T00:00:05Z" });
         let hour = json!({ "lastAttempt": again, "nextAttempt": "2026-01-01T01:00:00Z" });
         let mine = Some("mine");
@@ -176,12 +175,14 @@ mod tests {
             (mine, &none, status(json!([ready()]), json!({ "lastHandledRenewRequest": "older" })), 0, "waits"),
             (mine, &none, status(json!([ready()]), none.clone()), 0, "waits"),
             // A fault that passes, or may pass.
-            (mine, &none, status(json!([ready(), late("IssuerUnavailable")]), soon), 60, "waits IssuerUnavailable: IssuerUnavailable in words"),
+            (mine, &none, status(json!([ready(), late("IssuerUnavailable")]), soon.clone()), 60, "waits IssuerUnavailable: IssuerUnavailable in words"),
             (mine, &none, status(json!([condition("Ready", "False", "IssuerTimeout"), late("IssuerTimeout")]), none.clone()), 0, "waits IssuerTimeout: IssuerTimeout in words"),
             (mine, &none, status(json!([ready(), late("IssuerPaused")]), none.clone()), 60, "waits IssuerPaused: IssuerPaused in words"),
             // With a valid token there is no Stalled.
             (mine, &none, status(json!([ready(), late("ClientSecretRefused")]), hour), 1, "failed ClientSecretRefused: ClientSecretRefused in words"),
             (mine, &none, status(json!([ready(), late("SourceMissing")]), json!({ "lastAttempt": attempt })), 10, "failed SourceMissing: SourceMissing in words"),
+            // The next attempt of the last failure is near; what hinders it now is something else.
+            (mine, &none, status(json!([ready(), late("ScopeNotAllowed")]), soon), 1, "failed ScopeNotAllowed: ScopeNotAllowed in words"),
             // A fault that stands: from before the request, or by an attempt after it.
             (mine, &none, status(json!([ready(), stalled("ScopeNotAllowed")]), json!({ "lastAttempt": attempt })), 1, "waits its last renewal was refused (ScopeNotAllowed)"),
             (mine, &none, status(json!([ready(), stalled("ScopeNotAllowed")]), json!({ "lastAttempt": attempt })), 10, "failed ScopeNotAllowed: ScopeNotAllowed in words"),

@@ -11,7 +11,9 @@ use crate::support::{NAMESPACE, SOON, World, run, typed};
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
 
 /// Everything that the operator may do in the whole cluster. A line more needs a reason that stands in the chart.
-const CLUSTER: [(&str, &str, &str); 21] = [
+const CLUSTER: [(&str, &str, &str); 23] = [
+    ("", "configmaps", "list"),
+    ("", "configmaps", "watch"),
     ("", "namespaces", "list"),
     ("", "namespaces", "watch"),
     ("", "secrets", "create"),
@@ -222,7 +224,7 @@ fn whoever_takes_the_operators_token_takes_no_more_than_its_role() {
             (&[], &["create", "clusterrolebinding", "r", "--clusterrole=cluster-admin", "--serviceaccount=apicred-system:apicred"]),
             (&there, &["create", "configmap", "c"]),
             (&there, &["create", "serviceaccount", "s"]),
-            (&there, &["get", "configmaps"]),
+            (&there, &["delete", "configmaps", "--all"]),
             (&[], &["get", "nodes"]),
             (&[], &["get", "clusterroles"]),
             (&[], &["get", "secrets", "-A", "--as=admin", "--as-group=system:masters"]),
