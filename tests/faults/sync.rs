@@ -11,12 +11,13 @@ use std::{
 
 use jiff::SignedDuration;
 use serde_json::json;
+use testenv::eventually;
 
 use crate::{
     late::{creates_a_target, delete_secret},
     life::{Case, world},
     stream::Spoil,
-    support::{condition, run},
+    support::{SOON, condition, run},
     wire::{Call, Fault},
 };
 
@@ -59,13 +60,19 @@ async fn reported(case: &Case) {
         let least = Duration::from_millis((1_000 << n.min(2)) - 100);
         assert!(pause >= least, "{}: pause {n} is {pause:?}", case.name);
     }
-    let events = case.place.events("c").await;
-    assert!(
-        events
+    // It is written after the status.
+    eventually(SOON, "an event", async || {
+        let events = case.place.events("c").await;
+        let told = events
             .iter()
-            .any(|(_, reason, _)| reason == "TargetOutOfSync"),
-        "{events:?}"
-    );
+            .any(|(_, reason, _)| reason == "TargetOutOfSync");
+        if told {
+            Ok(())
+        } else {
+            Err(format!("{events:?}"))
+        }
+    })
+    .await;
 }
 
 async fn a_refused_rotation(name: &str, code: u16, reason: &'static str) {

@@ -24,11 +24,13 @@ const UNKNOWN: &str = "aGalacticYear";
 /// made in one second.
 const TAKEN: [&str; 2] = ["SecretNotOwned", "TargetClaimed"];
 
-/// Opens a field of a CRD to any value, as a newer version of it may.
+/// Opens a field of a CRD to any value, as a newer version of it may. Rules about the field would not compile any more.
 async fn widen(world: &World, crd: &str, field: &str) {
-    let path =
-        format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
-    let any = json!([{ "op": "replace", "path": path, "value": { "x-kubernetes-preserve-unknown-fields": true } }]);
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    let any = json!([
+        { "op": "remove", "path": format!("{spec}/x-kubernetes-validations") },
+        { "op": "replace", "path": format!("{spec}/properties/{field}"), "value": { "x-kubernetes-preserve-unknown-fields": true } },
+    ]);
     let (crd, patch) = (format!("{crd}.apicred.dev"), any.to_string());
     let args = ["patch", "crd", &crd, "--type=json", "-p", &patch];
     world.cluster.kubectl(&args).await.expect("a wider CRD");
