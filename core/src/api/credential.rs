@@ -215,7 +215,11 @@ pub struct ApiCredentialSpec {
     pub target: Target,
     /// Seconds of life that a reader of the Secret can count on, as a Go duration (`15m`). If not set: 15 minutes
     /// for tokens that live 45 minutes or more, else a third of their life.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("minLifetime", "10s", "24h", "15m"))]
     pub min_lifetime: Option<kube::core::Duration>,

@@ -76,7 +76,11 @@ pub struct TokenIssuerSpec {
     /// Lifetime of a token if its answer states none, 0 or less, or a number that is not plausible in seconds, and the token is
     /// no readable JWT. If not set: for no lifetime 15 minutes are assumed, with the condition `LifetimeAtRisk`; a token with 0
     /// or less is refused (`LifetimeUnknown`). A duration between `30s` and `24h`; `0s` is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("assumedLifetime", "30s", "24h", "1h"))]
     pub assumed_lifetime: Option<kube::core::Duration>,
@@ -152,7 +156,11 @@ pub struct ClusterTokenIssuerSpec {
     /// Lifetime of a token if its answer states none, 0 or less, or a number that is not plausible in seconds, and the token is
     /// no readable JWT. If not set: for no lifetime 15 minutes are assumed, with the condition `LifetimeAtRisk`; a token with 0
     /// or less is refused (`LifetimeUnknown`). A duration between `30s` and `24h`; `0s` is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("assumedLifetime", "30s", "24h", "1h"))]
     pub assumed_lifetime: Option<kube::core::Duration>,
@@ -263,7 +271,11 @@ pub struct RefreshTokens {
     pub reuse: Option<Reuse>,
     /// For how long after its first use a refresh token may be sent again, at issuers with a grace period (Okta 30s, Auth0's
     /// leeway). `0s` if not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("reuseWindow", "0s", "10m", "30s"))]
     pub reuse_window: Option<kube::core::Duration>,

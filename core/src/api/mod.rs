@@ -13,6 +13,7 @@
 mod client;
 pub mod crd;
 mod credential;
+mod duration;
 mod grant;
 mod issuer;
 pub mod names;

@@ -24,7 +24,11 @@ pub struct StaticKey {
     pub created_at: Option<Time>,
     /// From which age on the condition `ClientCredentialExpiring` (`StaticKeyOld`) reports the key, as a Go duration such as
     /// `720h` (30 days); there is no unit for days. At least `24h`. If not set: `2160h` (90 days).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("maxAge", "24h", "", "2160h"))]
     pub max_age: Option<kube::core::Duration>,
