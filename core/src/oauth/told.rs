@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{RawAnswer, classes, gateway, refusal::error_code};
 use crate::input::{get, lossy};
 
-/// Most characters of the issuer's words that are looked at.
+/// Most characters of the issuer's words that are read.
 const MOST_WORDS: usize = 1024;
 /// Fields that have the words, in the order of looking: RFC 6749, then Okta, Google and gateways, Zoom, RFC 9457.
 const WORDS: [&str; 8] = [

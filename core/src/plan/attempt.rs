@@ -9,7 +9,7 @@ use crate::{
     publish::Record,
 };
 
-/// Longest time from a token request to the end of the write of its token, in seconds: the deadline of a look.
+/// Longest time from a token request to the end of the write of its token, in seconds: the deadline of a reconciliation.
 const ANSWER: i64 = 75;
 
 /// The last try, as this process knows it.

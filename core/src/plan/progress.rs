@@ -72,7 +72,7 @@ pub(super) struct Fault<'a> {
 /// The condition, and when it becomes another one by time alone.
 ///
 /// The first sight of a missing object is what `Reconciling` and `RenewalFailing` keep as their transition time, so that a
-/// restart does not begin anew. Another reason, or another generation of the spec, is another first sight.
+/// restart does not start the time again. Another reason, or another generation of the spec, is another first sight.
 pub(super) fn progress(
     old: &[Condition],
     fault: Fault<'_>,

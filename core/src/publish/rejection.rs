@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use kube::core::Status;
 use secrecy::SecretString;
 
 use crate::{
@@ -59,6 +60,20 @@ enum By {
 pub struct Said(Option<(u16, By, String)>);
 
 impl Said {
+    /// Reads the status that the API server answered with. `token`: the token that was sent.
+    pub fn of(status: &Status, token: Option<&SecretString>) -> Self {
+        let causes = status.details.iter().flat_map(|d| &d.causes);
+        let causes: Vec<(String, String)> = causes
+            .map(|c| (c.field.clone(), c.message.clone()))
+            .collect();
+        let answer = Answer {
+            code: status.code,
+            message: &status.message,
+            causes: &causes,
+        };
+        Self::read(answer, token)
+    }
+
     /// Reads an answer. `token`: the token that was sent.
     pub fn read(answer: Answer<'_>, token: Option<&SecretString>) -> Self {
         let net = Net::of(token, &[]);

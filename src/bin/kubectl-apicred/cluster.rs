@@ -2,10 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use apicred::{
-    app::harden,
-    publish::rejection::{Answer, Said},
-};
+use apicred::{app::harden, publish::rejection::Said};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -204,18 +201,9 @@ fn failed(status: &Status, secret: Option<&SecretString>) -> Failed {
         400 | 413 | 422 => Trouble::Invalid,
         _ => Trouble::Unavailable,
     };
-    let causes = status.details.iter().flat_map(|d| &d.causes);
-    let causes: Vec<(String, String)> = causes
-        .map(|c| (c.field.clone(), c.message.clone()))
-        .collect();
-    let answer = Answer {
-        code: status.code,
-        message: &status.message,
-        causes: &causes,
-    };
     Failed {
         trouble,
-        said: Said::read(answer, secret),
+        said: Said::of(status, secret),
     }
 }
 

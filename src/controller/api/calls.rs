@@ -15,11 +15,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::ids;
-use crate::{
-    api::names,
-    publish::rejection::{Answer, Said},
-    telemetry::metrics::Metrics,
-};
+use crate::{api::names, publish::rejection::Said, telemetry::metrics::Metrics};
 
 /// A healthy server answers in milliseconds; kube's own client would wait for ever.
 pub(in crate::controller) const DEADLINE: Duration = Duration::from_secs(10);
@@ -122,24 +118,11 @@ where
 {
     let mut said = Said::default();
     let result = tries(wanted, request).await.map_err(|(trouble, status)| {
-        said = status.map_or_else(Said::default, |status| heard(&status, token));
+        said = status.map_or_else(Said::default, |status| Said::of(&status, token));
         trouble
     });
     count(metrics, operation, &result);
     result.map_err(|trouble| Failed { trouble, said })
-}
-
-fn heard(status: &Status, token: Option<&SecretString>) -> Said {
-    let causes = status.details.iter().flat_map(|d| &d.causes);
-    let causes: Vec<(String, String)> = causes
-        .map(|c| (c.field.clone(), c.message.clone()))
-        .collect();
-    let answer = Answer {
-        code: status.code,
-        message: &status.message,
-        causes: &causes,
-    };
-    Said::read(answer, token)
 }
 
 /// Makes a call whose result is of little use later: it is not repeated.

@@ -21,7 +21,7 @@ use crate::{
     credential::{CaSource, Issuer, IssuerId},
 };
 
-/// Keeps a watch for each place that an issuer names. `changed` is told which issuers have other CAs now.
+/// Keeps a watch for each place that an issuer names. `changed` gets the issuers that have other CAs now.
 pub(in crate::controller) async fn run(
     context: Arc<Context>,
     changed: UnboundedSender<IssuerName>,
@@ -57,11 +57,13 @@ pub(in crate::controller) fn unread(context: &Context) -> bool {
         .any(|(source, _)| !context.ca_bundles.knows(source))
 }
 
-/// The places that issuers name, each with its issuer.
+/// The places that issuers name, each with its issuer. No other issuer is parsed: this runs at each change of one.
 fn named(context: &Context) -> Vec<(CaSource, IssuerName)> {
     let own = context.token_issuers.state().into_iter();
+    let own = own.filter(|issuer| issuer.spec.ca_bundle_ref.is_some());
     let own = own.filter_map(|issuer| Issuer::namespaced(&issuer, &[]).ok());
     let cluster = context.cluster_issuers.state().into_iter();
+    let cluster = cluster.filter(|issuer| issuer.spec.ca_bundle_ref.is_some());
     let cluster = cluster.filter_map(|issuer| Issuer::cluster(&issuer).ok());
     own.chain(cluster)
         .filter_map(|issuer| match issuer.id {

@@ -303,7 +303,7 @@ impl<T: Named, N: Known<T>> Changes<T, N> {
     }
 }
 
-/// The changes of a kind. `synced` is told each part that has had its first list, once the taker of the changes asks for more
+/// The changes of a kind. `synced` is called with each part that has had its first list, once the taker of the changes asks for more
 /// than what was in it.
 pub(in crate::controller) fn changes<T, N>(
     watch: Watch<T>,

@@ -61,7 +61,8 @@ fn report(
     Failed
 }
 
-/// One object of a namespaced kind, whole. Failures are reported and tried again. Health does not wait for it: who needs it is told that it is not there.
+/// One object of a namespaced kind, whole. Failures are reported and tried again. Health does not wait for
+/// it: a reconciliation that needs it reports that it is missing.
 pub(in crate::controller) fn single<K>(
     context: &Arc<Context>,
     name: &'static str,

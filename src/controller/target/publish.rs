@@ -205,19 +205,12 @@ async fn write(
             under_way.done(&made.metadata);
             Ok(())
         }
-        Target::Ours { version, published } => {
-            let patch = rotate_patch(version, &dress, &published.dress_keys, record, &data);
-            let wanted = || wanted(context, credential, key) == Wanted::Here;
-            Ok(patch_secret(
-                context,
-                credential,
-                wanted,
-                (&patch, Some(&held.token.secret)),
-            )
-            .await?)
-        }
-        Target::Adoptable { version } => {
-            let patch = rotate_patch(version, &dress, &DressKeys::default(), record, &data);
+        Target::Ours { version, .. } | Target::Adoptable { version } => {
+            let keys = match &observed.target {
+                Target::Ours { published, .. } => &published.dress_keys,
+                _ => &DressKeys::default(),
+            };
+            let patch = rotate_patch(version, &dress, keys, record, &data);
             let wanted = || wanted(context, credential, key) == Wanted::Here;
             Ok(patch_secret(
                 context,

@@ -61,7 +61,7 @@ pub(in crate::controller) async fn acquire(
     })?;
     let not_working = |mark: SourceMark, refusal: &Refusal, fingerprint: Option<String>| {
         if observed.sources.len() > 1 {
-            // The condition that tells of it knows no ids.
+            // The condition that reports it has no ids.
             let ids = Some(Box::new(Ids::from(refusal)));
             context.with_state(key, &credential.uid, |s| s.refused = ids);
         }
