@@ -33,6 +33,10 @@ test: ## run all tests, with a real control plane
 	$(CARGO) run --locked -p testenv --bin testenv -- build
 	$(CARGO) test --workspace --locked
 
+properties: ## run the property tests with PROPTEST_CASES=20000 new cases each
+	PROPTEST_CASES=$${PROPTEST_CASES:-20000} $(CARGO) test --locked -p apicred-core -p dev-issuer --lib
+	PROPTEST_CASES=$${PROPTEST_CASES:-2000} $(CARGO) test --locked -p apicred --lib
+
 chaos: ## kill, stop and edit at random, for CHAOS_SECONDS=300 (CHAOS_CREDENTIALS=100 CHAOS_REPLICAS=2 CHAOS_SEED=…)
 	$(CARGO) run --locked -p testenv --bin testenv -- build
 	$(CARGO) test --locked -p apicred --test chaos
@@ -104,4 +108,4 @@ image: ## build the container image (IMAGE=…), with docker or podman
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
 
-.PHONY: help demo test chaos lint audit sbom fuzz crds cluster bench bench-rival plugin fmt image
+.PHONY: help demo test properties chaos lint audit sbom fuzz crds cluster bench bench-rival plugin fmt image

@@ -53,8 +53,10 @@ pub fn candidates<'a>(
     let works = present().any(|s| refusal(s).is_none());
     let requested = is_requested(credential, observed);
     let in_use = position_in_use(observed);
-    // Where no token shows which one is in use, it is the first that is not known to be refused.
+    // Where no token shows which one is in use, or where that one is refused or missing now, it is the first that is not
+    // known to be refused.
     let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
+    let in_use = in_use.filter(|used| good(&observed.sources[*used]));
     let end = in_use.or_else(|| observed.sources.iter().position(good));
     let before = |s: &Source| end.is_some_and(|end| position(observed, s) < Some(end));
     // After a failed attempt the renewal itself is what matters.
@@ -72,8 +74,7 @@ pub fn candidates<'a>(
     let mut list: Vec<&Source> = first.collect();
     let rest: Vec<&Source> = present().filter(|s| !list.contains(s)).collect();
     list.extend(rest);
-    let falls_back = in_use.is_some_and(|used| good(&observed.sources[used]));
-    let trial = |s: &Source| works && refusal(s).is_some() || falls_back && before(s);
+    let trial = |s: &Source| works && refusal(s).is_some() || in_use.is_some() && before(s);
     list.into_iter()
         .map(|source| Choice {
             source: Some(source),

@@ -520,7 +520,7 @@ proptest! {
 
     #[test]
     fn a_refused_secret_delays_one_that_works_by_one_request_at_most((credential, world) in any_list()) {
-        prop_assume!(credential.renew_requested.is_none());
+        let credential = Credential { renew_requested: None, ..credential };
         let asked = fingerprint::request(&credential);
         let list = candidates(&credential, &world, at(0));
         let bad = |s: &Source| s.mark().is_some_and(|m| world.memory.refusal_of(&m, &asked).is_some());
@@ -530,7 +530,8 @@ proptest! {
         }
     }
 
-    /// However often it was refused, it is tried at the first renewal after a day.
+    /// However often it was refused, it is tried at the first renewal after a day, if it stands before the one that the
+    /// renewal would use otherwise.
     #[test]
     fn no_refusal_by_the_issuer_lasts_for_ever((credential, world) in any_list(), days in 1_i64..400) {
         let now = later(at(0), SignedDuration::from_hours(24 * days));
@@ -538,8 +539,9 @@ proptest! {
         let list = candidates(&credential, &world, now);
         let refusal = |s: &Source| world.memory.refusal_of(&s.mark()?, &asked).cloned();
         let used = world.record().and_then(|r| r.sources.used.clone());
-        let used = used.and_then(|u| world.sources.iter().position(|s| u.is(&s.reference)));
         let good = |s: &Source| s.present.is_some() && refusal(s).is_none();
+        // One that is missing or refused itself is used no more.
+        let used = used.and_then(|u| world.sources.iter().position(|s| u.is(&s.reference) && good(s)));
         let first_good = || world.sources.iter().position(good);
         let waiting = world.sources.iter().take(used.or_else(first_good).unwrap_or(0));
         let waiting = waiting.filter(|s| refusal(s).is_some_and(|r| r.by_issuer)).count();
