@@ -46,8 +46,9 @@ const provider = new Provider(issuer, {
     tls_client_auth_subject_dn: client.tlsSubject ?? undefined,
   })),
   clientAuthMethods: [
-    'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'none',
+    'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'none',
   ],
+  enabledJWA: { clientAuthSigningAlgValues: ['HS256', 'HS384', 'HS512', 'RS256', 'PS256', 'ES256'] },
   pkce: { required: () => true },
   rotateRefreshToken: true,
   issueRefreshToken: (_ctx, client, code) => client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
@@ -114,7 +115,10 @@ function caller(ctx) {
   }
   const clientId = ctx.oidc?.client?.clientId ?? params.client_id ?? '';
   if (params.client_secret) return { clientId, authMethod: 'client_secret_post' };
-  if (params.client_assertion) return { clientId, authMethod: 'private_key_jwt' };
+  if (params.client_assertion) {
+    const header = Buffer.from(params.client_assertion.split('.')[0], 'base64url').toString();
+    return { clientId, authMethod: /"alg":"HS/.test(header) ? 'client_secret_jwt' : 'private_key_jwt' };
+  }
   const registered = ctx.oidc?.client?.clientAuthMethod ?? '';
   return { clientId, authMethod: registered.includes('tls') ? registered : 'none' };
 }

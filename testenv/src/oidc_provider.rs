@@ -102,6 +102,9 @@ pub enum OidcClientAuth {
     /// The secret in the form.
     #[serde(rename = "client_secret_post")]
     Post,
+    /// An assertion that the secret signs (RFC 7523).
+    #[serde(rename = "client_secret_jwt")]
+    SecretJwt,
     /// A signed assertion (RFC 7523).
     #[serde(rename = "private_key_jwt")]
     PrivateKeyJwt,

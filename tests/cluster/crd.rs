@@ -689,6 +689,7 @@ fn issuers_are_taken_or_refused_in_words() {
             oauth2(json!({ "tokenUrl": "https://a.example/token?tenant=x" })),
             oauth2(json!({ "clientAuthentication": { "basic": { "encoding": "Raw" } } })),
             oauth2(json!({ "clientAuthentication": { "post": {} } })),
+            oauth2(json!({ "clientAuthentication": { "secretJwt": { "algorithm": "HS384" } } })),
             merge(
                 oauth2(json!({})),
                 json!({ "caBundleRef": { "kind": "ConfigMap", "name": "roots" } }),
@@ -770,11 +771,11 @@ fn issuers_are_taken_or_refused_in_words() {
             ),
             (
                 auth(json!({})),
-                "clientAuthentication has exactly one of basic and post",
+                "clientAuthentication has exactly one of basic, post and secretJwt",
             ),
             (
                 auth(json!({ "basic": {}, "post": {} })),
-                "clientAuthentication has exactly one of basic and post",
+                "clientAuthentication has exactly one of basic, post and secretJwt",
             ),
             (
                 auth(json!({ "basic": { "encoding": "Rot13" } })),

@@ -105,6 +105,9 @@ fn mistakes_at_the_provider_have_their_class_and_their_cause() {
                 .jwks(own.jwks.clone(), "RS256")
                 .sign_in(crate::providers::NOWHERE),
         );
+        let mut signing = OidcClient::new("jwt", OidcClientAuth::SecretJwt).secret("basic-secret");
+        signing.signing_alg = Some("HS256".to_owned());
+        options.clients.push(signing);
         let provider = OidcProvider::start(options).await.expect("an issuer");
         let (url, ca) = (
             provider.issuer_url().to_owned(),
@@ -122,6 +125,7 @@ fn mistakes_at_the_provider_have_their_class_and_their_cause() {
         };
         let at =
             |path: &str| json!({ "oidc": null, "oauth2": { "tokenUrl": format!("{url}{path}") } });
+        let secret_jwt = |algorithm: &str| json!({ "oidc": { "clientAuthentication": { "secretJwt": { "algorithm": algorithm } } } });
         #[rustfmt::skip]
         let rows = vec![
             ("a wrong secret", none(), "basic", wrong_secret(), "ClientRefused", "client secret"),
@@ -129,6 +133,10 @@ fn mistakes_at_the_provider_have_their_class_and_their_cause() {
             ("a key that is not registered", none(), "signer", signed_by("other"), "ClientRefused", "Secret other (key tls.key)"),
             ("an unknown resource", none(), "basic", json!({ "resources": ["https://other.example"] }), "ResourceUnknown", "spec.resources"),
             ("a grant that is not allowed", none(), "user", signed_by("signer"), "ClientNotAuthorized", "grant"),
+            ("another secret that signs", secret_jwt("HS256"), "jwt", wrong_secret(), "ClientRefused", "sent: client_secret_jwt"),
+            ("a secret that signs where it is sent", secret_jwt("HS256"), "basic", none(), "ClientRefused", "clientAuthentication"),
+            ("a secret that is sent where it signs", none(), "jwt", none(), "ClientRefused", "clientAuthentication"),
+            ("another algorithm of the secret", secret_jwt("HS384"), "jwt", none(), "ClientRefused", "algorithm"),
             ("a wrong path", at("/tokens"), "basic", none(), "EndpointNotFound", "correct the issuer"),
         ];
         check(usual, rows).await;

@@ -26,6 +26,12 @@ const SIGNERS: [(&str, Kind, &str); 3] = [
     ("es256", Kind::P256, "ES256"),
 ];
 
+/// Clients whose secret signs, and the algorithm that each is registered for.
+const SECRET_SIGNERS: [(&str, &str); 2] = [("hs256", "HS256"), ("hs512", "HS512")];
+/// As long as the longest hash demands.
+const SIGNING_SECRET: &str =
+    "one+secret/that~signs & has as many bytes as a hash of 512 bits wants of it";
+
 async fn provider() -> &'static Provider {
     static PROVIDER: OnceCell<Provider> = OnceCell::const_new();
     PROVIDER
@@ -43,6 +49,12 @@ async fn provider() -> &'static Provider {
                         .jwks(own.jwks.clone(), algorithm),
                 );
                 all.push((id, own));
+            }
+            for (id, algorithm) in SECRET_SIGNERS {
+                let mut client =
+                    OidcClient::new(id, OidcClientAuth::SecretJwt).secret(SIGNING_SECRET);
+                client.signing_alg = Some(algorithm.to_owned());
+                options.clients.push(client);
             }
             let own = keys(Kind::P256, "mtls", Some(&ca));
             options
@@ -144,6 +156,37 @@ fn each_algorithm_of_signed_assertions_is_taken_and_a_new_certificate_is_taken_u
                     .and_then(|client| client.expires_at);
                 assert!(ends.is_some(), "the certificate's end is told");
             }
+        }
+    });
+}
+
+#[test]
+fn a_client_secret_signs_assertions_where_the_issuer_is_set_to_it() {
+    run(async {
+        let world = World::shared().await;
+        for (id, algorithm) in SECRET_SIGNERS {
+            let how = json!({ "oidc": {
+                "issuerUrl": provider().await.issuer.issuer_url(),
+                "clientAuthentication": { "secretJwt": { "algorithm": algorithm } },
+            } });
+            let (provider, place) = place(world, "secret-jwt", how).await;
+            place
+                .put_source("another secret, as long as the one that is registered, or longer")
+                .await;
+            let spec = json!({ "client": { "id": id }, "scopes": ["read"] });
+            place.create("c", spec).await;
+            let told = place.not_ready("c", "ClientRefused").await;
+            assert!(
+                told.contains("client secret") && told.contains("sent: client_secret_jwt"),
+                "{told}"
+            );
+            place.put_source(SIGNING_SECRET).await;
+            let view = place.ready("c").await;
+            assert!(live(provider, &view.token).await, "{id}");
+            assert_eq!(
+                granted(provider, id).await,
+                [("client_secret_jwt".to_owned(), 1)]
+            );
         }
     });
 }

@@ -353,7 +353,8 @@ pub struct OidcIssuer {
         .reason(Reason::FieldValueInvalid)
         .message("issuerUrl is the issuer itself, as its document names it: leave out /.well-known/ and what follows"))]
     pub issuer_url: String,
-    /// How the client secret is sent. If not set: what the discovery document names, else `basic`.
+    /// How the client secret is used. If not set: the first of `basic`, `post` and `secretJwt` that the discovery document names, else
+    /// `basic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
     /// URL of the revocation endpoint (RFC 7009), on the host of the token endpoint. If not set: what the document names.
@@ -385,7 +386,7 @@ pub struct OAuth2Issuer {
         .message("tokenUrl has a line end or a blank in it, such as the one that a YAML block (|) adds; remove it"),
         validation = super::crd::whole_host("tokenUrl"))]
     pub token_url: String,
-    /// How the client secret is sent; `basic` if not set.
+    /// How the client secret is used; `basic` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
     /// Identifier of the issuer. If set, it is the `aud` of assertions and ServiceAccount tokens, unless `assertionAudience`
@@ -408,11 +409,11 @@ pub struct OAuth2Issuer {
     pub device_authorization_url: Option<String>,
 }
 
-/// How a client secret travels: exactly one key. The two styles are never probed one after the other, since a
+/// How a client secret is used: exactly one key. The methods are never probed one after the other, since a
 /// failed try can count as a bad sign-in.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["basic", "post"], "clientAuthentication has"))]
+#[x_kube(validation = super::crd::one_of(&["basic", "post", "secretJwt"], "clientAuthentication has"))]
 pub struct ClientAuthentication {
     /// In the `Authorization: Basic` header (`client_secret_basic`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -420,6 +421,9 @@ pub struct ClientAuthentication {
     /// In the form body (`client_secret_post`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post: Option<PostAuthentication>,
+    /// Not sent: it is the key that signs a client assertion (`client_secret_jwt`, OpenID Connect Core section 9).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_jwt: Option<SecretJwtAuthentication>,
 }
 
 /// Settings of `basic`.
@@ -440,6 +444,28 @@ pub enum BasicEncoding {
     Form,
     /// As they are, for servers that do not decode.
     Raw,
+}
+
+/// Settings of `secretJwt`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretJwtAuthentication {
+    /// Algorithm of the signature. If not set: the first of `HS256`, `HS384` and `HS512` that the discovery document lists, else
+    /// `HS256`. The secret must have at least as many bytes as the hash: 32, 48 or 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<SecretAlgorithm>,
+}
+
+/// Algorithms of assertions that a client secret signs (RFC 7518 section 3.2).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
+pub enum SecretAlgorithm {
+    /// HMAC with SHA-256.
+    HS256,
+    /// HMAC with SHA-384.
+    HS384,
+    /// HMAC with SHA-512.
+    HS512,
 }
 
 /// `post` has no settings.

@@ -37,8 +37,8 @@ pub use issuer::{
     AllowedNamespaces, AssertionAudience, BasicAuthentication, BasicEncoding, CaBundleKind,
     CaBundleRef, ClientAuthentication, Cloud, ClusterTokenIssuer, ClusterTokenIssuerSpec,
     EntraIssuer, FromEnvironment, IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network,
-    OAuth2Issuer, OidcIssuer, PostAuthentication, RefreshTokens, Reuse, TokenIssuer,
-    TokenIssuerSpec,
+    OAuth2Issuer, OidcIssuer, PostAuthentication, RefreshTokens, Reuse, SecretAlgorithm,
+    SecretJwtAuthentication, TokenIssuer, TokenIssuerSpec,
 };
 pub use static_key::StaticKey;
 pub use status::{

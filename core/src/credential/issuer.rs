@@ -12,7 +12,7 @@ use crate::{
     api::{
         AllowedNamespaces, AssertionAudience, CaBundleKind, CaBundleRef, Cloud, ClusterTokenIssuer,
         EntraIssuer, GrantKey, IdentityEndpoint, IssuerKind, Limits, ManagedIdentity,
-        RefreshTokens, Reuse, TokenIssuer,
+        RefreshTokens, Reuse, SecretAlgorithm, TokenIssuer,
     },
     credential::addresses,
     oauth::renewal::ReuseRule,
@@ -98,6 +98,8 @@ pub enum SecretStyle {
     BasicRaw,
     /// In the body.
     Post,
+    /// Not at all: it signs an assertion. Without an algorithm: what the document lists, else HS256.
+    Jwt(Option<SecretAlgorithm>),
 }
 
 /// A valid issuer.

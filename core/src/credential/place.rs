@@ -164,12 +164,13 @@ fn places(spec: &OAuth2Issuer, home: &str) -> Result<Places, FieldError> {
 }
 
 fn style(auth: &ClientAuthentication) -> SecretStyle {
-    match &auth.basic {
-        None => SecretStyle::Post,
-        Some(basic) => match basic.encoding.unwrap_or_default() {
+    match (&auth.basic, &auth.secret_jwt) {
+        (Some(basic), _) => match basic.encoding.unwrap_or_default() {
             BasicEncoding::Form => SecretStyle::BasicForm,
             BasicEncoding::Raw => SecretStyle::BasicRaw,
         },
+        (None, Some(jwt)) => SecretStyle::Jwt(jwt.algorithm),
+        (None, None) => SecretStyle::Post,
     }
 }
 

@@ -1,12 +1,14 @@
 //! Signed JWTs in compact form (RFC 7515 section 3.1), and the client assertion of RFC 7523 section 2.2.
 
+use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::keys::{Identity, SigningKey};
 use crate::{
-    api::{SigningAlgorithm, Thumbprint},
+    api::{SecretAlgorithm, SigningAlgorithm, Thumbprint},
     credential::{Certificate, Endpoint, Issuer},
 };
 
@@ -56,10 +58,53 @@ pub(super) fn sign(
     if !header.x5c.is_empty() {
         fields.insert("x5c".to_owned(), json!(header.x5c));
     }
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(&Value::Object(fields)), part(claims));
+    let message = message(fields, claims);
     let signature = key.sign(algorithm, message.as_bytes())?;
-    Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    Ok(signed(&message, &signature))
+}
+
+/// What is signed: both parts, encoded.
+fn message(header: Map<String, Value>, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", part(&Value::Object(header)), part(claims))
+}
+
+fn signed(message: &str, signature: &[u8]) -> String {
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// The client assertion of a client secret: its bytes are the key (OpenID Connect Core sections 9 and 10.1).
+pub(super) fn of_secret(
+    (client_id, audience): (&str, &str),
+    secret: &SecretString,
+    algorithm: SecretAlgorithm,
+    (now, id): (Timestamp, &str),
+) -> String {
+    let (name, hash) = match algorithm {
+        SecretAlgorithm::HS256 => ("HS256", hmac::HMAC_SHA256),
+        SecretAlgorithm::HS384 => ("HS384", hmac::HMAC_SHA384),
+        SecretAlgorithm::HS512 => ("HS512", hmac::HMAC_SHA512),
+    };
+    let mut header = Map::new();
+    header.insert("alg".to_owned(), json!(name));
+    header.insert("typ".to_owned(), json!("JWT"));
+    let message = message(header, &claims((client_id, audience), LIFE, (now, id)));
+    let key = hmac::Key::new(hash, secret.expose_secret().as_bytes());
+    signed(&message, hmac::sign(&key, message.as_bytes()).as_ref())
+}
+
+/// What a client says of itself (RFC 7523 section 3).
+fn claims((client_id, audience): (&str, &str), life: i64, (now, id): (Timestamp, &str)) -> Value {
+    let now = now.as_second();
+    json!({
+        "iss": client_id,
+        "sub": client_id,
+        "aud": audience,
+        "jti": id,
+        "iat": now - BACKDATED,
+        "nbf": now - BACKDATED,
+        "exp": now + life,
+    })
 }
 
 /// The client assertion of a certificate. Entra ID finds the key by the certificate's thumbprint (`x5t#S256` with
@@ -101,15 +146,7 @@ pub(super) fn of_client(
             Vec::new()
         },
     };
-    let now = now.as_second();
-    let claims = json!({
-        "iss": client_id,
-        "sub": client_id,
-        "aud": audience,
-        "jti": id,
-        "iat": now - BACKDATED,
-        "nbf": now - BACKDATED,
-        "exp": now + if entra { LIFE_AT_ENTRA } else { LIFE },
-    });
+    let life = if entra { LIFE_AT_ENTRA } else { LIFE };
+    let claims = claims((client_id, audience), life, (now, id));
     sign(key, algorithm, &header, &claims).map_err(of)
 }

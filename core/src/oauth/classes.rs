@@ -102,7 +102,7 @@ impl Kind {
             Self::ClientNotAuthorized => (Class::Denied, Reason::ClientNotAuthorized, false, "the issuer knows the client and does not allow it this grant, scope or audience; allow it there"),
             Self::AuthMethod => (Class::Invalid, Reason::ClientAuthenticationUnsupported, false, "the issuer does not accept this client authentication method for this client: set clientAuthentication on the issuer to the method that is registered, or register this one"),
             Self::Audience => (Class::Denied, Reason::AssertionRefused, false, "the issuer expects another audience in the assertion; set assertionAudience on the issuer (or the audience of the ServiceAccount token)"),
-            Self::Algorithm => (Class::Denied, Reason::AssertionRefused, false, "the issuer does not accept the signature algorithm or the key of the assertion; register the key, or set another algorithm"),
+            Self::Algorithm => (Class::Denied, Reason::AssertionRefused, false, "the issuer does not accept the signature algorithm or the key of the assertion; register the key (its kid is keyId of the certificate), or set another algorithm"),
             Self::Replayed => (Class::Transient, Reason::AssertionReplayed, false, "the issuer has seen the id of this assertion before; apicred makes a new one for each try"),
             Self::Time => (Class::Transient, Reason::AssertionTimeRefused, false, "the assertion was not within the time that the issuer accepts; check the clocks (apicred makes a new one for each try)"),
             Self::Assertion => (Class::Denied, Reason::AssertionRefused, false, "the issuer does not accept the assertion: check the registered key, and issuer, subject and audience of the assertion"),
@@ -144,7 +144,7 @@ const ERRORS: &[(&[&str], Kind)] = &[
     (&["invalid_target", "invalid_resource", "invalid_audience", "unknown_audience", "resource_not_found", "target_not_found"], Kind::Resource),
     (&["payment_required", "license_expired", "subscription_expired", "license_required"], Kind::Licence),
     (&["unsupported_grant_type", "invalid_grant_type", "unsupported_grant", "unsupported_response_type"], Kind::Grant),
-    (&["invalid_request", "bad_request", "invalid_argument", "invalid_parameter", "invalid_parameters", "missing_parameter", "invalid_request_error", "invalid_parameter_exception", "validation_error", "invalid_arguments"], Kind::Request),
+    (&["unsupported_token_type", "invalid_request", "bad_request", "invalid_argument", "invalid_parameter", "invalid_parameters", "missing_parameter", "invalid_request_error", "invalid_parameter_exception", "validation_error", "invalid_arguments"], Kind::Request),
     (&["invalid_grant", "interaction_required", "login_required", "account_selection_required"], Kind::User),
     (&["consent_required"], Kind::Consent),
     (&["mfa_required", "mfa_enrollment_required", "unmet_authentication_requirements", "insufficient_user_authentication"], Kind::Mfa),
@@ -163,25 +163,27 @@ const DESCRIBED: &[(&[&str], bool, &[&str], Kind)] = &[
     (&["invalid_client", "unauthorized_client", "invalid_request", "access_denied"], false, &["dpop"], Kind::Dpop),
     // Keycloak, an exchange for an audience that it does not have.
     (&["invalid_client", "invalid_request"], false, &["audience not found", "unknown audience", "audience is not known", "audience client"], Kind::Resource),
+    (&["invalid_client"], false, &["secret has expired", "secret is expired", "expired secret", "expired client secret", "secret expired"], Kind::SecretExpired),
     (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["audience", "\"aud\"", "'aud'"], Kind::Audience),
-    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["jti", "replay", "already been used", "already used", "token reuse"], Kind::Replayed),
-    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["not active", "expired", "expiration", "expiry", "lifetime", "too far", "future", "not yet valid", "\"exp\"", "\"iat\"", "\"nbf\"", "'exp'", "'iat'", "'nbf'", "clock"], Kind::Time),
-    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["algorithm", "\"alg\"", "'alg'", "signature", "public key", "jwks", "\"kid\"", "'kid'", "no key", "unable to load"], Kind::Algorithm),
+    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["jti", "replay", "already been used", "already used", "token reuse", "used before", "used once", "jwt id"], Kind::Replayed),
+    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["not active", "expired", "expiration", "expiry", "lifetime", "too far", "future", "not yet valid", "not valid yet", "no longer valid", "\"exp\"", "\"iat\"", "\"nbf\"", "'exp'", "'iat'", "'nbf'", "clock"], Kind::Time),
+    (&["invalid_client", "unauthorized_client", "invalid_request"], true, &["algorithm", "\"alg\"", "'alg'", "signature", "public key", "jwks", "\"kid\"", "'kid'", "no key", "unable to load", "no matching key", "applicable key", "signing key", "key set", "kid:"], Kind::Algorithm),
+    // mock-oauth2-server, and others built on Nimbus.
+    (&["invalid_request"], true, &["client_assertion", "client assertion"], Kind::Assertion),
     (&["invalid_client", "unauthorized_client", "invalid_request"], false, &["authentication method", "auth method", "auth_method", "authn method"], Kind::AuthMethod),
     // Azure AD B2C says so under several codes.
     (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["client_secret does not match", "aadb2c90081"], Kind::ClientRefused),
     (&["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"], false, &["aadb2c90068"], Kind::ClientUnknown),
     (&["invalid_grant", "invalid_request", "unauthorized_client"], false, &["aadb2c90205"], Kind::ClientNotAuthorized),
     // Zitadel, Google, WSO2, Okta, Salesforce, Cloud Foundry, Apigee, OpenIddict.
-    (&["invalid_client"], false, &["client not found", "client was not found", "could not be found for client_id", "'client_id' parameter", "no client with requested id", "clientid is invalid", "client_id is not valid", "'client_id' is invalid"], Kind::ClientUnknown),
-    (&["invalid_client"], false, &["secret has expired", "secret is expired", "expired secret", "expired client secret", "secret expired"], Kind::SecretExpired),
+    (&["invalid_client"], false, &["client not found", "client was not found", "client does not exist", "client doesn't exist", "no such client", "could not be found for client_id", "'client_id' parameter", "no client with requested id", "clientid is invalid", "client_id is not valid", "'client_id' is invalid"], Kind::ClientUnknown),
     (&["invalid_client", "unauthorized_client"], false, &["disabled", "deactivated", "suspended", "inactive"], Kind::ClientDisabled),
     // Keycloak answers a wrong secret so, and a client without the grant as well.
     (&["unauthorized_client"], false, &["not enabled", "not allowed", "not permitted", "not supported", "grant type", "grant_type", "flow"], Kind::ClientNotAuthorized),
     // npm `oidc-provider`; Keycloak, for an exchange that is turned off.
     (&["invalid_request"], false, &["exchange is not enabled", "grant type is not allowed", "grant type not allowed", "grant_type is not allowed", "grant_type not allowed"], Kind::ClientNotAuthorized),
-    // Keycloak, for a client with a certificate in the handshake that sends Basic.
-    (&["invalid_client"], false, &["missing client_id"], Kind::AuthMethod),
+    // Keycloak, for a client with a certificate in the handshake that sends Basic; mock-oauth2-server; npm `oidc-provider`.
+    (&["invalid_client"], false, &["missing client_id", "missing client authentication", "no client authentication mechanism"], Kind::AuthMethod),
     // Keycloak, for a client that is registered with another method, and for Basic that is not form-encoded.
     (&["unauthorized_client"], false, &["unexpected error when authenticating client"], Kind::AuthMethod),
     (&["unauthorized_client"], false, &["credential", "secret", "authenticat"], Kind::ClientRefused),
@@ -223,7 +225,9 @@ const SPOKEN: &[(&[&[&str]], &str)] = &[
 /// Is it a code of the table that is more exact than the words beside it? Frameworks answer `bad_request` for everything.
 pub(super) fn says_more_than_words(code: &str) -> bool {
     let found = ERRORS.iter().find(|(errors, _)| errors.contains(&code));
-    found.is_some_and(|(_, kind)| *kind != Kind::Request || code == "invalid_request")
+    found.is_some_and(|(_, kind)| {
+        *kind != Kind::Request || matches!(code, "invalid_request" | "unsupported_token_type")
+    })
 }
 
 /// The code for what a server says without one. Statuses that are about the path or the service speak for themselves.

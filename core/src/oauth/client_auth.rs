@@ -7,7 +7,7 @@ use super::{
     grant::{Circumstances, Fields},
 };
 use crate::{
-    api::{AssertionAudience, SigningAlgorithm},
+    api::{AssertionAudience, SecretAlgorithm, SigningAlgorithm},
     credential::{Endpoint, Issuer, Proof, SecretStyle},
 };
 
@@ -36,9 +36,17 @@ pub(super) fn prove(
     Ok(match (&credential.proof, material) {
         (Proof::Absent, _) => (Vec::new(), None),
         (Proof::Secrets(_), Material::Secret(_)) if !around.endpoint.takes_secrets => {
-            return Err("the discovery document lists neither client_secret_basic nor client_secret_post: use certificates or serviceAccount, or set clientAuthentication on the issuer".to_owned());
+            return Err("the discovery document lists no method that takes a client secret (client_secret_basic, client_secret_post, client_secret_jwt): use certificates or serviceAccount, or set clientAuthentication on the issuer".to_owned());
         }
         (Proof::Secrets(_), Material::Secret(secret)) => {
+            if let SecretStyle::Jwt(algorithm) = around.endpoint.style {
+                let audience = audience(&credential.issuer, around.endpoint);
+                let claims = (id, audience.as_str());
+                let algorithm = algorithm.unwrap_or(SecretAlgorithm::HS256);
+                let moment = (around.now, around.assertion_id);
+                let assertion = assertion::of_secret(claims, secret, algorithm, moment);
+                return Ok((asserted(SecretString::from(assertion)), None));
+            }
             return Ok(with_secret(id, secret, around.endpoint.style));
         }
         (Proof::Certificates(_), Material::Signer(..)) if !around.endpoint.takes_assertions => {
@@ -98,6 +106,8 @@ fn with_secret(
             (Vec::new(), header(&encode::component(id), &secret))
         }
         SecretStyle::BasicRaw => (Vec::new(), header(id, secret.expose_secret())),
+        // Signed by the caller, and not sent.
+        SecretStyle::Jwt(_) => (Vec::new(), None),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::{
-    api::{Cloud, SigningAlgorithm},
+    api::{Cloud, SecretAlgorithm, SigningAlgorithm},
     credential::{Places, SecretStyle, entra_authority},
     input::{self, NotObject},
     oauth::{self, Class, Refusal, Stage, TokenEndpoint},
@@ -124,9 +124,15 @@ pub fn read(
         methods.as_ref().map(|list| list.iter().any(same))
     };
     let (basic, post) = (lists("client_secret_basic"), lists("client_secret_post"));
+    let signs = lists("client_secret_jwt") == Some(true);
     let offered = match (basic, post) {
         (Some(false), Some(true)) => SecretStyle::Post,
+        (Some(false), _) if signs => SecretStyle::Jwt(None),
         _ => SecretStyle::BasicForm,
+    };
+    let style_used = match style.unwrap_or(offered) {
+        SecretStyle::Jwt(None) => SecretStyle::Jwt(secret_algorithm(&document)),
+        chosen => chosen,
     };
     let empty = Map::new();
     let aliases = document
@@ -134,7 +140,10 @@ pub fn read(
         .and_then(Value::as_object)
         .unwrap_or(&empty);
     Ok(TokenEndpoint {
-        takes_secrets: style.is_some() || basic.is_none_or(|yes| yes) || post == Some(true),
+        takes_secrets: style.is_some()
+            || basic.is_none_or(|yes| yes)
+            || post == Some(true)
+            || signs,
         takes_assertions: lists(PRIVATE_KEY_JWT).is_none_or(|yes| yes),
         algorithms: algorithms(&document),
         issuer: Some(named.to_owned()),
@@ -152,7 +161,7 @@ pub fn read(
             .get("scopes_supported")
             .and_then(Value::as_array)
             .map(|list| known_scopes(list)),
-        ..TokenEndpoint::bare(url, style.unwrap_or(offered))
+        ..TokenEndpoint::bare(url, style_used)
     })
 }
 
@@ -195,6 +204,20 @@ fn algorithms(document: &Map<String, Value>) -> Option<Vec<SigningAlgorithm>> {
         }
     }
     (!listed.is_null()).then_some(found)
+}
+
+/// The algorithm of an assertion that a client secret signs: the shortest hash that is listed, since a secret must have as
+/// many bytes.
+fn secret_algorithm(document: &Map<String, Value>) -> Option<SecretAlgorithm> {
+    let listed = document.get("token_endpoint_auth_signing_alg_values_supported")?;
+    let listed: Vec<&str> = input::list(listed).into_iter().collect();
+    let all = [
+        ("HS256", SecretAlgorithm::HS256),
+        ("HS384", SecretAlgorithm::HS384),
+        ("HS512", SecretAlgorithm::HS512),
+    ];
+    let known = all.into_iter().find(|(name, _)| listed.contains(name));
+    known.map(|(_, algorithm)| algorithm)
 }
 
 /// The endpoints of a document, and of the spec where it has some: an administrator knows of endpoints that a document

@@ -34,6 +34,9 @@ pub const CUT: &str = "[…]";
 /// Longest issuer, subject or audience that is shown of an assertion.
 const MOST_CLAIM: usize = 256;
 
+/// The authentication method of a client secret that signs (OpenID Connect Core section 9).
+pub(super) const CLIENT_SECRET_JWT: &str = "client_secret_jwt";
+
 /// Fields of a request that are no secrets; every other one is.
 const PUBLIC: [&str; 17] = [
     "grant_type",
@@ -87,7 +90,7 @@ impl SentSecrets {
         for (name, value) in form_urlencoded::parse(request.body.expose_secret().as_bytes()) {
             match &*name {
                 "client_secret" => echo.method = Some("client_secret_post"),
-                "client_assertion" => echo.method = Some("private_key_jwt"),
+                "client_assertion" => echo.method = Some(signed_by(&value)),
                 _ => {}
             }
             if ["client_assertion", "subject_token"].contains(&&*name) {
@@ -194,6 +197,19 @@ impl SentSecrets {
         let told = shown.replace(CUT, "").chars().any(char::is_alphanumeric);
         // What was put together from the rest may look like a secret again.
         (told && !net.catches(&shown)).then(|| format!("{}{more}", shown.trim()))
+    }
+}
+
+/// The authentication method of a client assertion, by the algorithm in its header.
+fn signed_by(assertion: &str) -> &'static str {
+    let header = assertion.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+    let header = object(&header).unwrap_or_default();
+    let algorithm = header.get("alg").and_then(Value::as_str);
+    if algorithm.is_some_and(|name| name.starts_with("HS")) {
+        CLIENT_SECRET_JWT
+    } else {
+        "private_key_jwt"
     }
 }
 

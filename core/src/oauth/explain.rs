@@ -5,8 +5,8 @@ use crate::Reason;
 use jiff::Timestamp;
 
 use super::{
-    Class, Grant, Need, RawAnswer, Refusal, SentSecrets, grant::JwtBearer, response::fields,
-    told::told,
+    Class, Grant, Need, RawAnswer, Refusal, SentSecrets, echo::CLIENT_SECRET_JWT, grant::JwtBearer,
+    response::fields, told::told,
 };
 use crate::{
     credential::{Credential, Endpoint, Proof},
@@ -72,6 +72,7 @@ pub fn explained(
     }
     let timed = asserted
         || matches!(credential.proof, Proof::Certificates(_))
+        || echo.method() == Some(CLIENT_SECRET_JWT)
         || of_account
         || matches!(&credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));
     let clock = raw.date.as_deref().and_then(|date| clock(date, now));

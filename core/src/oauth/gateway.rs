@@ -130,6 +130,24 @@ pub(super) fn apigee_code(fields: &Map<String, Value>) -> Option<&str> {
     code.strip_prefix("oauth.v2.")
 }
 
+/// Parts of a path where users sign in, without their extension.
+const LOGIN: [&str; 9] = [
+    "login", "logon", "log-in", "signin", "sign-in", "sign_in", "sso", "saml", "saml2",
+];
+
+/// Does a redirect lead to where a user signs in? Frameworks send there whoever asks for a path that they do not have or that
+/// is not public (Spring, Django), proxies whoever has no session (oauth2-proxy, Cloudflare Access).
+pub(super) fn is_login_page(location: &str) -> bool {
+    let path = location.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split_once("://").map_or(path, |(_, rest)| {
+        rest.split_once('/').map_or("", |(_, path)| path)
+    });
+    path.split('/').any(|part| {
+        let name = part.split([';', '.']).next().unwrap_or_default();
+        LOGIN.iter().any(|login| name.eq_ignore_ascii_case(login))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

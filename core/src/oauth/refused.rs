@@ -18,10 +18,12 @@ use super::{
     told::{self, code, stated_code, words},
 };
 use crate::{
-    credential::{Credential, Endpoint, Proof},
+    credential::{Credential, Endpoint, Proof, SecretStyle},
     input::{get, word},
 };
 
+/// A redirect to where a user would sign in.
+const LOGIN_PAGE: &str = "the server redirects to a login page: it has no token endpoint at this URL, or a proxy lets nobody through who has not signed in; correct the URL of the issuer, or have the proxy let this path through";
 /// Most numbers of one answer that are looked at.
 const MOST_NUMBERS: usize = 8;
 /// What an answer without a token means, with what is known of the credential.
@@ -54,7 +56,7 @@ pub(super) fn refusal(
         words: &words,
         by,
         user: credential.is_none_or(|c| c.grant.user() != User::None),
-        asserted: credential.is_some_and(is_asserted),
+        asserted: credential.is_some_and(|c| is_asserted(c, &words)),
     };
     let Meaning {
         class,
@@ -62,6 +64,10 @@ pub(super) fn refusal(
         mut next_step,
         about_client,
     } = classify(&seen);
+    let location = raw.location.as_deref().unwrap_or_default();
+    if (300..=399).contains(&raw.status) && gateway::is_login_page(location) {
+        LOGIN_PAGE.clone_into(&mut next_step);
+    }
     if let Some(asked) = challenge::asked(body) {
         next_step.push_str(&format!(" ({asked})"));
     }
@@ -117,12 +123,19 @@ const fn stage(seen: &Seen<'_>) -> Stage {
     }
 }
 
-/// Does an assertion authenticate the client?
-fn is_asserted(credential: &Credential) -> bool {
-    matches!(
-        credential.proof,
-        Proof::Certificates(_) | Proof::ServiceAccount(_) | Proof::ManagedIdentity(_)
-    )
+/// Does an assertion authenticate the client? Where the document of the issuer chooses how a secret is used, the words show it.
+fn is_asserted(credential: &Credential, words: &str) -> bool {
+    match &credential.proof {
+        Proof::Certificates(_) | Proof::ServiceAccount(_) | Proof::ManagedIdentity(_) => true,
+        Proof::Secrets(_) => match credential.issuer.style {
+            Some(SecretStyle::Jwt(_)) => true,
+            None => ["assertion", "jwt", "jti"]
+                .iter()
+                .any(|w| words.contains(w)),
+            Some(_) => false,
+        },
+        _ => false,
+    }
 }
 
 fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal) -> Refusal {
@@ -243,6 +256,9 @@ fn client_refused(credential: &Credential) -> String {
     let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
     let more = match &credential.proof {
         _ if entra => "",
+        Proof::Secrets(_) if matches!(credential.issuer.style, Some(SecretStyle::Jwt(_))) => {
+            "; if they are right, check the authentication method and algorithm that the client is registered for (clientAuthentication.secretJwt), assertionAudience, and that the secret has as many bytes as the hash (32, 48 or 64)"
+        }
         Proof::Secrets(_) => {
             "; if they are right, the client may be registered for another authentication method: set clientAuthentication on the issuer"
         }

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use crate::{
+    api::SecretAlgorithm,
     credential::{Endpoint, Issuer, SecretStyle},
     fixtures::{cluster_issuer, secs, token_issuer},
 };
@@ -15,6 +16,8 @@ fn each_kind_of_issuer_has_its_endpoint_origin_and_style() {
         (json!({ "oauth2": { "tokenUrl": "https://i.example.com/t?x=y" } }), "https://i.example.com", Some(SecretStyle::BasicForm)),
         (json!({ "oauth2": { "tokenUrl": "https://i/t", "clientAuthentication": basic("Form") } }), "https://i", Some(SecretStyle::BasicForm)),
         (json!({ "oauth2": { "tokenUrl": "https://i/t", "clientAuthentication": basic("Raw") } }), "https://i", Some(SecretStyle::BasicRaw)),
+        (json!({ "oauth2": { "tokenUrl": "https://i/t", "clientAuthentication": { "secretJwt": {} } } }), "https://i", Some(SecretStyle::Jwt(None))),
+        (json!({ "oidc": { "issuerUrl": "https://i", "clientAuthentication": { "secretJwt": { "algorithm": "HS512" } } } }), "https://i", Some(SecretStyle::Jwt(Some(SecretAlgorithm::HS512)))),
         (json!({ "oauth2": { "tokenUrl": "https://[::1]:8443/t" } }), "https://[::1]:8443", Some(SecretStyle::BasicForm)),
         (json!({ "entra": { "tenantId": "t", "cloud": "USGov" } }), "https://login.microsoftonline.us", Some(SecretStyle::Post)),
         (json!({ "entra": { "tenantId": "t", "authorityHost": "https://LOGIN.example.com:8443/" } }), "https://login.example.com:8443", Some(SecretStyle::Post)),

@@ -145,6 +145,15 @@ impl Flow for Exchange {
     /// RFC 8693 section 2.2.2: a token that is not accepted is an `invalid_request`; servers say `invalid_grant` or
     /// `invalid_token` as well.
     fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+        // Spring, for a type of token that it does not exchange.
+        if refused.is(&["unsupported_token_type"]) {
+            return Some(Verdict {
+                class: Class::Invalid,
+                reason: Reason::SubjectTokenRefused,
+                next_step: "the issuer does not exchange a token of this type: correct tokenType of the subject (or actor), or requestedTokenType".to_owned(),
+                until_change: false,
+            });
+        }
         let of_token = refused.is(&["invalid_grant", "invalid_token", "invalid_subject_token"])
             // Keycloak, for a token that is meant for others than the client.
             || (refused.is(&["access_denied"]) && refused.mentions(&["token audience"]));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
-    api::SigningAlgorithm,
+    api::{SecretAlgorithm, SigningAlgorithm},
     credential::{Issuer, Places, SecretStyle},
     fixtures::{cluster_issuer, token_issuer},
     input::NotObject,
@@ -649,8 +649,15 @@ fn check(body: &[u8]) {
 
 #[test]
 fn the_secret_travels_as_the_spec_says_else_as_the_issuer_offers() {
-    use SecretStyle::{BasicForm, BasicRaw, Post};
+    use SecretAlgorithm::{HS256, HS384, HS512};
+    use SecretStyle::{BasicForm, BasicRaw, Jwt, Post};
     let methods = |list: Value| json!({ "token_endpoint_auth_methods_supported": list });
+    let jwt = |algorithms: Value| {
+        json!({
+            "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        })
+    };
     #[rustfmt::skip]
     let cases = [
         (json!({}), None, Some(BasicForm)),
@@ -666,6 +673,19 @@ fn the_secret_travels_as_the_spec_says_else_as_the_issuer_offers() {
         (methods(json!("client_secret_post")), None, Some(Post)),
         (methods(json!(["CLIENT_SECRET_POST"])), None, Some(Post)),
         (methods(json!(null)), None, Some(BasicForm)),
+        // A secret that signs is the last choice, with the shortest hash: it demands the least of the secret.
+        (methods(json!(["client_secret_jwt", "client_secret_post"])), None, Some(Post)),
+        (methods(json!(["client_secret_jwt", "client_secret_basic"])), None, Some(BasicForm)),
+        (methods(json!(["client_secret_jwt"])), None, Some(Jwt(None))),
+        (methods(json!(["client_secret_jwt"])), Some(Post), Some(Post)),
+        (methods(json!(["client_secret_basic"])), Some(Jwt(None)), Some(Jwt(None))),
+        (jwt(json!(["RS256", "HS512", "HS256"])), None, Some(Jwt(Some(HS256)))),
+        (jwt(json!(["HS512", "HS384"])), None, Some(Jwt(Some(HS384)))),
+        (jwt(json!("HS512")), None, Some(Jwt(Some(HS512)))),
+        (jwt(json!(["RS256", "ES256"])), None, Some(Jwt(None))),
+        (jwt(json!(null)), None, Some(Jwt(None))),
+        (jwt(json!(["HS512"])), Some(Jwt(Some(HS256))), Some(Jwt(Some(HS256)))),
+        (jwt(json!(["HS512"])), Some(Jwt(None)), Some(Jwt(Some(HS512)))),
     ];
     for (change, wanted, expected) in cases {
         assert_eq!(

@@ -15,13 +15,15 @@ use crate::{
     },
 };
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-const TEXT: &str = "text/plain";
+pub(super) const TEXT: &str = "text/plain";
 
 /// What [`named`] knows.
-const GRANTS: [&str; 16] = [
+const GRANTS: [&str; 18] = [
     "cc",
+    "secret jwt",
+    "discovered",
     "entra cc",
     "certificate",
     "entra certificate",
@@ -51,7 +53,7 @@ fn named(name: &str) -> Credential {
         _ => (name.starts_with("obo"), name),
     };
     let change = match grant {
-        "cc" => json!({}),
+        "cc" | "secret jwt" | "discovered" => json!({}),
         "certificate" => {
             json!({ "client": { "secrets": none, "certificates": [{ "secretName": "t" }] } })
         }
@@ -76,10 +78,16 @@ fn named(name: &str) -> Credential {
         }
         other => panic!("{other}"),
     };
-    let issuer = if entra {
-        json!({ "entra": { "tenantId": "contoso.example" }, "managedIdentity": { "imds": {} } })
-    } else {
-        json!({ "oauth2": { "tokenUrl": "https://as.example.com/token" } })
+    let at = "https://as.example.com/token";
+    let issuer = match name {
+        _ if entra => {
+            json!({ "entra": { "tenantId": "contoso.example" }, "managedIdentity": { "imds": {} } })
+        }
+        "secret jwt" => {
+            json!({ "oauth2": { "tokenUrl": at, "clientAuthentication": { "secretJwt": {} } } })
+        }
+        "discovered" => json!({ "oidc": { "issuerUrl": "https://as.example.com" } }),
+        _ => json!({ "oauth2": { "tokenUrl": at } }),
     };
     let issuer = Issuer::cluster(&cluster_issuer(&issuer)).unwrap();
     parse(&object(&change), |_| IssuerLookup::Found(issuer)).unwrap()
@@ -100,7 +108,7 @@ fn sent(credential: &Credential, secret: &str) -> TokenRequest {
     }
 }
 
-fn refused(name: &str, answer: &RawAnswer) -> Refusal {
+pub(super) fn refused(name: &str, answer: &RawAnswer) -> Refusal {
     let credential = named(name);
     let told = answer_to(&credential, answer, at(0), at(1));
     let refusal = told.err().expect("a refusal");
@@ -108,7 +116,7 @@ fn refused(name: &str, answer: &RawAnswer) -> Refusal {
     explained(refusal, &credential, answer, &echo, at(1))
 }
 
-type Row<'a> = (
+pub(super) type Row<'a> = (
     &'a str,
     u16,
     &'a str,
@@ -237,6 +245,15 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
         ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Token expiration is too far in the future"}"#, Transient, "AssertionTimeRefused", false, &[]),
         ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Invalid signature algorithm"}"#, Denied, "AssertionRefused", false, &["algorithm"]),
         ("account", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["assertionAudience"]),
+        // A secret that signs is an assertion, and a secret that is not right.
+        ("secret jwt", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["client secret", "assertionAudience", "secretJwt", "32"]),
+        ("secret jwt", 401, JSON, r#"{"error":"invalid_client","error_description":"assertion audience is not acceptable"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
+        ("secret jwt", 401, JSON, r#"{"error":"invalid_client","error_description":"client assertion tokens must only be used once: jti"}"#, Transient, "AssertionReplayed", false, &[]),
+        ("secret jwt", 401, JSON, r#"{"error":"invalid_client","error_description":"Token is not active"}"#, Transient, "AssertionTimeRefused", false, &[]),
+        ("secret jwt", 401, JSON, r#"{"error":"invalid_client","error_description":"client secret is expired"}"#, Denied, "ClientSecretExpired", true, &[]),
+        ("discovered", 401, JSON, r#"{"error":"invalid_client","error_description":"unexpected audience of the client assertion"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
+        ("discovered", 401, JSON, r#"{"error":"invalid_client","error_description":"the assertion is expired"}"#, Transient, "AssertionTimeRefused", false, &[]),
+        ("discovered", 401, JSON, r#"{"error":"invalid_client","error_description":"client secret is expired"}"#, Denied, "ClientSecretExpired", true, &[]),
         // Products with words of their own.
         ("cc", 200, JSON, r#"{"error":"incorrect_client_credentials"}"#, Denied, "ClientRefused", true, &[]),
         ("cc", 200, JSON, r#"{"ok":false,"error":"invalid_auth"}"#, Denied, "ClientRefused", true, &[]),

@@ -3,6 +3,7 @@
 mod answer;
 mod corpus;
 mod discovery;
+mod driven;
 mod forms;
 mod golden;
 mod granted;

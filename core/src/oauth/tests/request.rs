@@ -1,11 +1,16 @@
-use base64::{Engine, engine::general_purpose::STANDARD};
+use aws_lc_rs::hmac;
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
     fixtures::{at, cluster_issuer, object},
-    oauth::{Material, Moment, TokenEndpoint, TokenRequest, known_endpoint, request},
+    oauth::{Material, Moment, SentSecrets, TokenEndpoint, TokenRequest, known_endpoint, request},
 };
 
 /// What stands in a secret when everything odd that people have seen is in it.
@@ -120,6 +125,50 @@ fn raw_basic_leaves_both_halves_as_they_are() {
         headers(&built(&credential, ODD))[1],
         ("authorization", expected)
     );
+}
+
+#[test]
+fn a_secret_that_signs_is_not_sent() {
+    for (name, hash) in [
+        ("HS256", hmac::HMAC_SHA256),
+        ("HS384", hmac::HMAC_SHA384),
+        ("HS512", hmac::HMAC_SHA512),
+    ] {
+        let how = json!({ "secretJwt": { "algorithm": name } });
+        let request = built(&credential(&oauth2(&how), &json!({})), ODD);
+        assert!(headers(&request).iter().all(|(n, _)| *n != "authorization"));
+        let fields: BTreeMap<String, String> =
+            url::form_urlencoded::parse(body(&request).as_bytes())
+                .into_owned()
+                .collect();
+        assert!(!fields.contains_key("client_secret"), "{name}");
+        assert_eq!(fields["client_id"], "client-1");
+        assert_eq!(
+            fields["client_assertion_type"],
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        );
+        let (message, signature) = fields["client_assertion"].rsplit_once('.').unwrap();
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
+        // The key is the text of the secret, byte by byte.
+        let key = hmac::Key::new(hash, ODD.as_bytes());
+        hmac::verify(&key, message.as_bytes(), &decode(signature)).unwrap();
+        let (header, claims) = message.split_once('.').unwrap();
+        let header: Value = serde_json::from_slice(&decode(header)).unwrap();
+        assert_eq!(header, json!({ "alg": name, "typ": "JWT" }));
+        let claims: Value = serde_json::from_slice(&decode(claims)).unwrap();
+        let now = at(0).as_second();
+        assert_eq!(
+            claims,
+            json!({
+                "iss": "client-1", "sub": "client-1", "aud": "https://i.example.com/t?a=b", "jti": "1-id",
+                "iat": now - 30, "nbf": now - 30, "exp": now + 60,
+            })
+        );
+        assert_eq!(
+            SentSecrets::of(&request).method(),
+            Some("client_secret_jwt")
+        );
+    }
 }
 
 #[test]
