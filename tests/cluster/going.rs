@@ -23,6 +23,8 @@ enum Go {
     Secret(&'static str),
     /// A key of a Secret.
     Key(&'static str, &'static str),
+    /// What a certificate is worth: an expired one takes its place.
+    Time(&'static str),
     /// An annotation of a Secret; the second value is its new one.
     Note(&'static str, &'static str, Value),
     /// A permission: this becomes part of the spec of the row's `ClusterTokenIssuer`.
@@ -60,7 +62,7 @@ fn own(name: &str) -> Value {
 }
 
 fn rows() -> Vec<Row> {
-    use Go::{Account, AccountNote, Cluster, Issuer, Key, Note, Own, Secret};
+    use Go::{Account, AccountNote, Cluster, Issuer, Key, Note, Own, Secret, Time};
     let secret = |name: &str| json!({ "client": { "secrets": [own(name)] } });
     let certificate = |name: &str| json!({ "client": { "secrets": null, "certificates": [{ "secretName": name }] } });
     let mtls =
@@ -73,6 +75,10 @@ fn rows() -> Vec<Row> {
         } } })
     };
     let assertion = |name: &str| json!({ "grant": { "jwtBearer": { "assertionRef": own(name) } } });
+    let obo = |name: &str| json!({ "grant": { "onBehalfOf": { "assertionRef": own(name) } } });
+    let refresh = |name: &str| json!({ "grant": { "refreshToken": { "secretRef": own(name) } }, "client": { "secrets": null, "public": {} } });
+    let parameter =
+        |name: &str| json!({ "parameters": [{ "name": "acr", "secretRef": own(name) }] });
     let password = |name: &str| json!({ "grant": { "password": { "username": "ada", "passwordRef": own(name) } } });
     let account =
         |name: &str| json!({ "client": { "secrets": null, "serviceAccount": { "name": name } } });
@@ -99,6 +105,16 @@ fn rows() -> Vec<Row> {
         row("actor", actor("actor"), Secret("actor"), "SourceMissing"),
         row("assertion", assertion("assertion"), Secret("assertion"), "SourceMissing"),
         row("assertion-key", assertion("assertion-key"), Key("assertion-key", "value"), "SourceKeyMissing"),
+        row("obo", obo("obo"), Secret("obo"), "SourceMissing"),
+        row("obo-key", obo("obo-key"), Key("obo-key", "value"), "SourceKeyMissing"),
+        row("obo-use", obo("obo-use"), Note("obo-use", "apicred.dev/state-of", json!("another")), "NotAuthorizedBySecret"),
+        row("state", refresh("state"), Secret("state"), "SignInRequired"),
+        row("state-key", refresh("state-key"), Key("state-key", "value"), "SourceKeyMissing"),
+        row("state-owner", refresh("state-owner"), Note("state-owner", "apicred.dev/state-of", json!("another")), "NotAuthorizedBySecret"),
+        row("parameter", parameter("parameter"), Secret("parameter"), "SourceMissing"),
+        row("parameter-key", parameter("parameter-key"), Key("parameter-key", "value"), "SourceKeyMissing"),
+        row("certificate-time", certificate("certificate-time"), Time("certificate-time"), "CertificateExpired"),
+        row("mtls-time", mtls("mtls-time"), Time("mtls-time"), "CertificateExpired"),
         row("password", password("password"), Secret("password"), "SourceMissing"),
         row("static", fixed("static"), Secret("static"), "SourceMissing"),
         row("static-key", fixed("static-key"), Key("static-key", "value"), "SourceKeyMissing"),
@@ -139,17 +155,23 @@ impl Stage<'_> {
     async fn set_up(&self, row: &Row) {
         let name = row.name;
         let place = self.place;
-        let oauth2 = json!({ "tokenUrl": self.listener.token_url });
+        // This grant is Entra ID's.
+        let kind = if row.spec.pointer("/grant/onBehalfOf").is_some() {
+            json!({ "entra": { "tenantId": "t.example", "authorityHost": self.listener.origin() } })
+        } else {
+            json!({ "oauth2": { "tokenUrl": self.listener.token_url } })
+        };
         let issuer = json!({
             "apiVersion": "apicred.dev/v1alpha1", "kind": "ClusterTokenIssuer",
             "metadata": { "name": self.issuer(name) },
             "spec": {
-                "oauth2": oauth2, "caBundle": self.listener.ca_pem,
+                "caBundle": self.listener.ca_pem,
                 "network": { "allowedCidrs": ["127.0.0.0/8"] },
                 "allowedNamespaces": { "names": [place.namespace] },
-                "allowedGrants": ["ClientCredentials", "Password", "TokenExchange", "JwtBearer"],
+                "allowedGrants": ["ClientCredentials", "Password", "TokenExchange", "JwtBearer", "OnBehalfOf", "RefreshToken"],
             },
         });
+        let issuer = merge(issuer, json!({ "spec": kind }));
         let issuers = self.issuers();
         let made = issuers.create(&PostParams::default(), &typed(issuer)).await;
         made.expect("an issuer");
@@ -180,6 +202,11 @@ impl Stage<'_> {
         }
         if spec["issuerRef"]["kind"] == "TokenIssuer" {
             self.own_issuer(name).await;
+        }
+        if row.spec.pointer("/grant/refreshToken").is_some() {
+            let note = json!({ "apicred.dev/state-of": name });
+            let note = json!({ "metadata": { "annotations": note } });
+            place.edit_secret(name, note).await;
         }
         if fixed {
             let note = json!({ "apicred.dev/publish-by": name });
@@ -216,6 +243,12 @@ impl Stage<'_> {
                 place
                     .edit_secret(name, json!({ "data": { *key: null } }))
                     .await;
+            }
+            Go::Time(name) => {
+                let pair = keys::keys_until(keys::Kind::P256, "client", None, -1);
+                let pair =
+                    json!({ "stringData": { "tls.crt": pair.certificate, "tls.key": pair.key } });
+                place.edit_secret(name, pair).await;
             }
             Go::Note(name, note, value) => {
                 let note = json!({ "metadata": { "annotations": { *note: value } } });

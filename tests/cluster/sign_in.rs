@@ -87,7 +87,13 @@ impl Plugin {
     }
 
     /// How it ended, and all that it said.
-    pub(crate) async fn end(mut self) -> (bool, String) {
+    pub(crate) async fn end(self) -> (bool, String) {
+        let (code, said) = self.ended().await;
+        (code == Some(0), said)
+    }
+
+    /// The same with its exit code.
+    pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
         let rest = async {
             while let Ok(Some(line)) = self.lines.next_line().await {
                 self.said.push_str(&line);
@@ -95,7 +101,7 @@ impl Plugin {
             }
             let mut out = self.child.stdout.take().expect("its words");
             out.read_to_string(&mut self.said).await.expect("text");
-            self.child.wait().await.expect("an end").success()
+            self.child.wait().await.expect("an end").code()
         };
         let done = tokio::time::timeout(SOON, rest)
             .await

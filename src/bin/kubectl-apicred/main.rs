@@ -32,6 +32,11 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 use url::Url;
 
+use wait::Failure;
+
+/// Exit code if the time is over: that of timeout(1).
+const TIMED_OUT: u8 = 124;
+
 /// Signs in users for credentials of apicred, and requests renewals.
 #[derive(Parser)]
 #[command(name = "kubectl-apicred", bin_name = "kubectl apicred", version, about)]
@@ -70,7 +75,7 @@ struct Target {
 struct Renew {
     #[command(flatten)]
     target: Target,
-    /// Wait until the request has been served. Exits with 1 if it failed or the time is over, and prints the reason.
+    /// Wait until the request has been served. Exits with 1 if it failed, with 124 if the time is over, and prints the reason.
     #[arg(long)]
     wait: bool,
     /// How long to wait; 1m if not set.
@@ -146,16 +151,24 @@ fn timeout(text: &str) -> Result<Duration, String> {
         .ok_or_else(mend)
 }
 
+/// What is printed, and the exit code: a script that waited too briefly may wait again.
+fn ended(failure: &Failure) -> (&str, ExitCode) {
+    match failure {
+        Failure::Failed(why) => (why, ExitCode::FAILURE),
+        Failure::TimedOut(why) => (why, ExitCode::from(TIMED_OUT)),
+    }
+}
+
 fn main() -> ExitCode {
     let command = Cli::parse().command;
     // The one crypto library of apicred; nobody can have chosen another before this line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let done = tokio::runtime::Runtime::new()
-        .map_err(|e| format!("no threads to run on: {e}"))
+        .map_err(|e| Failure::Failed(format!("no threads to run on: {e}")))
         .and_then(|runtime| {
             runtime.block_on(async {
                 match command {
-                    Command::Login(login) => Box::pin(login::run(*login)).await,
+                    Command::Login(login) => Ok(Box::pin(login::run(*login)).await?),
                     Command::Renew(renew) => renew::run(&renew).await,
                     Command::Version => {
                         tell::out(concat!("kubectl-apicred ", env!("CARGO_PKG_VERSION")));
@@ -166,9 +179,10 @@ fn main() -> ExitCode {
         });
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
+        Err(failure) => {
+            let (why, code) = ended(&failure);
             tell::err(&format!("error: {why}"));
-            ExitCode::FAILURE
+            code
         }
     }
 }

@@ -14,13 +14,13 @@ use crate::{
     Renew,
     cluster::{Cluster, call},
     tell,
-    wait::{Request, USUAL, until_served},
+    wait::{Failure, Request, USUAL, until_served},
 };
 
 /// Attempts that are closer to each other than this are worth waiting for.
 const SOON: SignedDuration = SignedDuration::from_mins(1);
 
-pub(crate) async fn run(args: &Renew) -> Result<(), String> {
+pub(crate) async fn run(args: &Renew) -> Result<(), Failure> {
     let cluster = Cluster::connect(&args.target).await?;
     let name = args.target.credential.as_str();
     let doing = |what: &str| format!("{what} ApiCredential {}/{name}", cluster.namespace);

@@ -18,6 +18,21 @@ const STANDING: Duration = Duration::from_secs(10);
 /// How long to wait if the user does not say.
 pub(crate) const USUAL: Duration = Duration::from_mins(1);
 
+/// Why the plugin ends without what was asked of it.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Failure {
+    /// It cannot be had.
+    Failed(String),
+    /// The time is over; it may come yet.
+    TimedOut(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
 /// The request that is waited for.
 pub(crate) struct Request {
     /// The value of the annotation.
@@ -43,7 +58,7 @@ pub(crate) async fn until_served(
     name: &str,
     request: &Request,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let begun = Instant::now();
     let place = format!("{}/{name}", cluster.namespace);
     loop {
@@ -54,23 +69,28 @@ pub(crate) async fn until_served(
                     tell::out(&format!("{place} renewed: {message}"));
                     return Ok(());
                 }
-                Progress::Failed(why) => return Err(format!("{place} was not renewed: {why}")),
+                Progress::Failed(why) => {
+                    return Err(Failure::Failed(format!("{place} was not renewed: {why}")));
+                }
                 Progress::Waits(why) => why,
             },
             // The cluster may be back in time.
             Err(failed) if failed.trouble == Trouble::Unavailable => {
                 Some(failed.about(&format!("reading ApiCredential {place}")))
             }
-            Err(failed) => return Err(failed.about(&format!("reading ApiCredential {place}"))),
+            Err(failed) => {
+                let why = failed.about(&format!("reading ApiCredential {place}"));
+                return Err(Failure::Failed(why));
+            }
         };
         if begun.elapsed() + PERIOD > timeout {
             let why = why.unwrap_or_else(|| {
                 "the operator has not reported on the request; is it running? Its log says what it does".to_owned()
             });
-            return Err(format!(
+            return Err(Failure::TimedOut(format!(
                 "{place} was not renewed within {} s: {why}",
                 timeout.as_secs()
-            ));
+            )));
         }
         tokio::time::sleep(PERIOD).await;
     }

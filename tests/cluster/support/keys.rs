@@ -42,6 +42,11 @@ pub(crate) fn authority() -> Authority {
 
 /// A certificate with the subject `CN=name` for 30 days, signed by itself or by an authority.
 pub(crate) fn keys(kind: Kind, name: &str, by: Option<&Authority>) -> Keys {
+    keys_until(kind, name, by, 30)
+}
+
+/// The same, until so many days from now.
+pub(crate) fn keys_until(kind: Kind, name: &str, by: Option<&Authority>, days: i64) -> Keys {
     let key = match kind {
         Kind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
         Kind::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
@@ -61,8 +66,8 @@ pub(crate) fn keys(kind: Kind, name: &str, by: Option<&Authority>) -> Keys {
             u8::try_from(date.day()).expect("a day"),
         )
     };
-    params.not_before = day(-1);
-    params.not_after = day(30);
+    params.not_before = day(days.min(0) - 1);
+    params.not_after = day(days);
     let certificate = match by {
         Some(by) => params.signed_by(&key, by),
         None => params.self_signed(&key),
