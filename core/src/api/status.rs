@@ -132,7 +132,7 @@ pub struct LastAttempt {
     /// OAuth `error` code of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The server's own code of the error, such as `AADSTS7000215`.
+    /// The server's own code of the error, such as `AADSTS7000215`, `E0000004` or `BXNIM0415E`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Entra's id of the request.

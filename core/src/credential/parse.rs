@@ -191,7 +191,9 @@ pub fn parse(
 pub fn end_of_secret(text: &str) -> Option<Timestamp> {
     const INVISIBLE: &str = "\u{feff}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{ad}";
     let stray = |c: char| c.is_whitespace() || c.is_control() || INVISIBLE.contains(c) || c == '"';
-    input::instant_in_utc(text.trim_matches(stray))
+    let text = text.trim_matches(stray);
+    // A line of `openssl x509 -enddate`.
+    input::instant_in_utc(text.strip_prefix("notAfter=").unwrap_or(text))
 }
 
 fn no_issuer(field: &str) -> Vec<FieldError> {

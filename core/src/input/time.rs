@@ -11,10 +11,12 @@ use super::number;
 
 /// Times with a zone, beside RFC 3339 and RFC 5322: RFC 9110 section 5.6.7 with its obsolete forms, and what languages
 /// print. The name of the zone, UTC or GMT, is cut out before.
-const IN_UTC: [&str; 3] = [
+const IN_UTC: [&str; 4] = [
     "%A, %d-%b-%y %H:%M:%S",
     "%a %b %d %H:%M:%S %Y",
     "%a, %d %b %Y %H:%M:%S",
+    // openssl
+    "%b %d %H:%M:%S %Y",
 ];
 /// Times without a zone. The first two are seen at managed identity endpoints (facts, section 1.3).
 const WITHOUT_ZONE: [&str; 5] = [
@@ -25,12 +27,13 @@ const WITHOUT_ZONE: [&str; 5] = [
     "%Y/%m/%d %H:%M:%S",
 ];
 /// Days. The order of day and month must be clear.
-const DAYS: [&str; 8] = [
+const DAYS: [&str; 9] = [
     "%Y-%m-%d",
     "%Y/%m/%d",
     "%Y%m%d",
     "%d.%m.%Y",
     "%d %b %Y",
+    "%d-%b-%Y",
     "%d %B %Y",
     "%b %d, %Y",
     "%B %d, %Y",

@@ -8,7 +8,7 @@ use rustls::{
     CertificateError,
     pki_types::{CertificateDer, UnixTime},
 };
-use x509_parser::prelude::{GeneralName, X509Certificate};
+use x509_parser::prelude::{GeneralName, ParsedExtension, X509Certificate};
 
 use super::echo::Net;
 use crate::printable::bounded;
@@ -38,6 +38,9 @@ pub struct Card {
     /// The bytes of the issuer's name, to compare.
     issuer_raw: Vec<u8>,
     subject_raw: Vec<u8>,
+    /// Identifiers of its key and of the key that signed it, if it has them (RFC 5280 sections 4.2.1.1 and 4.2.1.2).
+    key: Option<Vec<u8>>,
+    signer: Option<Vec<u8>>,
 }
 
 impl Card {
@@ -62,6 +65,20 @@ impl Card {
             until: parsed.validity().not_after.timestamp(),
             issuer_raw: parsed.issuer().as_raw().to_vec(),
             subject_raw: parsed.subject().as_raw().to_vec(),
+            key: parsed
+                .iter_extensions()
+                .find_map(|e| match e.parsed_extension() {
+                    ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+                    _ => None,
+                }),
+            signer: parsed
+                .iter_extensions()
+                .find_map(|e| match e.parsed_extension() {
+                    ParsedExtension::AuthorityKeyIdentifier(id) => {
+                        id.key_identifier.as_ref().map(|id| id.0.to_vec())
+                    }
+                    _ => None,
+                }),
         })
     }
 }
@@ -167,6 +184,25 @@ impl Shown {
         Some(top)
     }
 
+    /// A certificate that was sent in the place of the one that signed: of the same name and another key, by their
+    /// identifiers.
+    fn stale(&self) -> Option<&Card> {
+        let mut below = self.leaf.as_ref()?;
+        for _ in 0..=self.above.len() {
+            let of_name = |c: &&Card| c.subject_raw == below.issuer_raw;
+            let above = self.above.iter().find(of_name)?;
+            let fits = |c: &&Card| of_name(c) && (c.key.is_none() || c.key == below.signer);
+            if below.signer.is_some() && !self.above.iter().any(|c| fits(&c)) {
+                return Some(above);
+            }
+            if above.self_issued {
+                return None;
+            }
+            below = above;
+        }
+        None
+    }
+
     fn anchors_named(&self, raw: &[u8]) -> bool {
         let anchors = self.anchors.iter().flatten();
         anchors.into_iter().any(|a| a.subject_raw == raw)
@@ -229,6 +265,19 @@ impl Shown {
         let Some(top) = self.top() else {
             return "a signature in the server's certificates is wrong; the server sends certificates that do not belong together".to_owned();
         };
+        if let Some(stale) = self.stale().filter(|c| !c.self_issued) {
+            return format!(
+                "the server's certificate names the CA {}, but the certificate of that name that the server sends has another key: was the CA renewed? Have the server send the present one",
+                stale.subject
+            );
+        }
+        let between = self.above.iter().find(|c| !c.self_issued);
+        if let Some(between) = between.filter(|_| self.anchors_named(&top.issuer_raw)) {
+            return format!(
+                "a CA of the server's certificate was renewed with another key: either {}, then have the server send its present certificate, or {}, then put its present certificate into caBundle",
+                between.subject, top.issuer
+            );
+        }
         let issuer = if top.self_issued {
             &top.subject
         } else {

@@ -201,6 +201,8 @@ const SPOKEN: &[(&[&[&str]], &str)] = &[
     (&[&["dpop"]], "dpop_required"),
     (&[&["too many", "rate limit", "rate-limit", "quota", "throttl", "slow down"]], "too_many_requests"),
     (&[&["internal error", "internal server error", "temporarily unavailable", "try again later", "unexpected error has occurred"]], "server_error"),
+    // IBM Cloud IAM.
+    (&[&["api key", "api_key", "apikey"], &["not found", "could not be found", "not valid", "invalid", "disabled", "expired", "locked", "unknown"]], "invalid_api_key"),
     (&[&["redirect_uri", "redirect uri", "redirect url", "redirecturi"]], "invalid_redirect_uri"),
     (&[&["authentication method", "auth method", "auth_method"]], "invalid_client_authentication_method"),
     (&[&["client_assertion", "client assertion"]], "invalid_client"),

@@ -24,6 +24,7 @@ mod lifetime;
 mod managed_identity;
 mod needs;
 pub mod pem;
+mod product_code;
 mod refusal;
 mod refused;
 pub mod renewal;

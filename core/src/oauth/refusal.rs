@@ -106,6 +106,8 @@ pub struct Refusal {
 pub struct Detail {
     /// Media type of the answer, if it is not the one of an OAuth answer.
     pub content_type: Option<String>,
+    /// The code of the error that the product has beside OAuth's.
+    pub code: Option<String>,
     /// Who answered: the origin of the issuer.
     pub issuer: Option<String>,
     /// The issuer's own words, with every secret cut out; from issuers that an administrator or Microsoft vouches for.
@@ -128,7 +130,8 @@ const AADSTS: &str = "AADSTS";
 impl Refusal {
     /// The server's own code of the error, as people search for it.
     pub fn code(&self) -> Option<String> {
-        self.aadsts.map(|number| format!("{AADSTS}{number}"))
+        let number = self.aadsts.map(|number| format!("{AADSTS}{number}"));
+        number.or_else(|| self.detail.as_ref()?.code.clone())
     }
 
     /// The number of such a code.
@@ -174,7 +177,7 @@ impl Refusal {
             None => format!("HTTP {s}"),
         }));
         parts.extend(self.error.clone());
-        parts.extend(self.aadsts.map(|n| format!("AADSTS{n}")));
+        parts.extend(self.code());
         let mut text = if parts.is_empty() {
             self.next_step.clone()
         } else {

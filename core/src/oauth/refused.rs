@@ -13,9 +13,10 @@ use super::{
     grant::{Refused, User},
     lifetime::is_guid,
     managed_identity,
+    product_code::product_code,
     refusal::{Detail, MOST_DIGITS},
     response::retry_after,
-    told::{self, code, stated_code, words},
+    told::{self, code, stated_code, words as words_of},
 };
 use crate::{
     credential::{Credential, Endpoint, Proof, SecretStyle},
@@ -87,6 +88,7 @@ pub(super) fn refusal(
         http_status: Some(raw.status),
         detail: Some(Box::new(Detail {
             content_type: media_type(raw, by),
+            code: product_code(body, error.as_deref(), words_of(body)),
             ..Detail::default()
         })),
         error: error.clone(),
@@ -198,6 +200,8 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
     }
     if refusal.reason == Reason::ClientRefused && refusal.about_client {
         refusal.next_step = client_refused(credential);
+        // Without authentication nothing was refused that another entry or a newer one would make good.
+        refusal.about_client = !matches!(credential.proof, Proof::Public | Proof::Absent);
     }
     if refusal.reason == Reason::ConsentRequired {
         refusal.next_step.push_str(&consent::how(credential));
@@ -252,6 +256,15 @@ fn without_user(credential: &Credential, refusal: &mut Refusal) {
 
 /// A client that was refused, by the way it authenticates.
 fn client_refused(credential: &Credential) -> String {
+    match &credential.proof {
+        Proof::Public => {
+            return "check client.id; if it is right, the client is not registered as a public client, or the issuer does not allow a public client this grant: register it so, or set client.secrets or client.certificates".to_owned();
+        }
+        Proof::Absent => {
+            return "the issuer demands a client: set client, or check that the assertion names one".to_owned();
+        }
+        _ => {}
+    }
     let noun = credential.proof.noun();
     let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
     let more = match &credential.proof {
@@ -265,7 +278,9 @@ fn client_refused(credential: &Credential) -> String {
         Proof::Certificates(_) | Proof::ServiceAccount(_) => {
             "; if they are right, check the audience (assertionAudience), the algorithm and the registered key or issuer of the assertion"
         }
-        Proof::Mtls(_) => "; if they are right, check the subject that is registered for it",
+        Proof::Mtls(_) => {
+            "; if they are right, check the subject that is registered for it, and whether the server wants the certificates of its CA after it (Spring: append them to tls.crt)"
+        }
         _ => "",
     };
     format!("check client.id and the {noun}{more}")
@@ -301,7 +316,7 @@ fn aadsts_code(fields: &Map<String, Value>) -> Option<u32> {
     let numbers: Vec<u32> = list.iter().filter_map(number).collect();
     let known = |n: &&u32| aadsts::known(**n, None, true).is_some();
     let listed = numbers.iter().find(known).or(numbers.first()).copied();
-    let described = || number_in(words(fields)?.trim_start().strip_prefix("AADSTS")?);
+    let described = || number_in(words_of(fields)?.trim_start().strip_prefix("AADSTS")?);
     listed.or_else(described)
 }
 
@@ -345,7 +360,7 @@ mod tests {
             (json!({ "error_description": 5 }), None),
             (json!({}), None),
         ] {
-            assert_eq!(words(body.as_object().unwrap()), expected, "{body}");
+            assert_eq!(words_of(body.as_object().unwrap()), expected, "{body}");
         }
         for (body, expected) in [
             (json!({ "error_codes": [7_000_215] }), Some(7_000_215)),

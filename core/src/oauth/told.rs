@@ -172,7 +172,7 @@ fn spaced(text: &str) -> String {
 }
 
 /// In lower case with underscores; `None` for what is no code.
-fn snake(text: &str) -> Option<String> {
+pub(super) fn snake(text: &str) -> Option<String> {
     let name = text.rsplit('#').next().unwrap_or(text);
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {

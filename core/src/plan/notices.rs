@@ -113,10 +113,16 @@ pub(super) fn notices(
         "ClientCredentialExpiring",
         "AnnotationsIgnored",
     ] {
-        // A warning that became another one (expiring, expired) is news as well.
-        let was = pair(old, kind).map(|(_, reason, _)| reason);
+        // A warning that became another one (expiring, expired) is news as well. What a token lacks is in the words too: its
+        // reason is that of the first finding.
+        let all = kind == "PermissionsMissing";
+        let was = pair(old, kind);
+        let same = |reason: &String, note: &String| {
+            let was = was.as_ref();
+            was.is_some_and(|(_, r, n)| r == reason && (!all || n == note))
+        };
         if let Some((true, reason, note)) = pair(new, kind)
-            && was.as_ref() != Some(&reason)
+            && !same(&reason, &note)
         {
             out.push(Notice {
                 severity: Severity::Warning,

@@ -366,6 +366,52 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_told_with_its_names() {
             &["CN=Root", "another key", "present certificate"],
         )
         .await;
+        let renewed = Shows::leaf(&local(), &again, &[&again]);
+        told(
+            "re-keyed, and the new root is sent",
+            tls(&renewed),
+            Some(&top_pem),
+            &["CN=Root", "another key", "present certificate"],
+        )
+        .await;
+        // The server was given a certificate of the new intermediate, and sends the one before.
+        let next = below(ca_params("Middle"), &top);
+        let stale = Shows::leaf(&local(), &next, &[&middle]);
+        told(
+            "an intermediate was re-keyed",
+            tls(&stale),
+            Some(&top_pem),
+            &[
+                "CN=Middle",
+                "another key",
+                "have the server send",
+                "CN=Root",
+            ],
+        )
+        .await;
+        // By the identifiers of keys it is known which.
+        let mut marked = local();
+        marked.use_authority_key_identifier_extension = true;
+        let stale = Shows::leaf(&marked, &next, &[&middle]);
+        told(
+            "an intermediate was re-keyed, and keys are marked",
+            tls(&stale),
+            Some(&top_pem),
+            &[
+                "CN=Middle",
+                "that the server sends has another key",
+                "send the present one",
+            ],
+        )
+        .await;
+        // While both are in the bundle, and where the key stays, nobody notices.
+        let both = format!("{top_pem}{}", again.pem());
+        assert_eq!(asked(tls(&renewed), Some(&both)).await.unwrap(), 200);
+        let key = KeyPair::from_pem(&top.key().serialize_pem()).unwrap();
+        let prolonged = Ca::self_signed(ca_params("Root"), key).unwrap();
+        let bundle = prolonged.pem();
+        assert_ne!(bundle, top_pem);
+        assert_eq!(asked(tls(&whole), Some(&bundle)).await.unwrap(), 200);
     });
 }
 
@@ -652,8 +698,11 @@ fn a_client_certificate_that_is_missing_or_refused_is_no_fault_of_the_bundle() {
     run(async {
         let (top, clients) = (root("Root"), root("Clients"));
         let local = Shows::leaf(&for_names(&["localhost"]), &top, &[]);
-        let mut old = named("client");
+        let (mut old, mut early, mut of_server) =
+            (named("client"), named("client"), named("client"));
         days(&mut old, 2020, 2021);
+        days(&mut early, 2098, 2099);
+        of_server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for versions in [
             &[&rustls::version::TLS12][..],
             &[&rustls::version::TLS13][..],
@@ -666,6 +715,8 @@ fn a_client_certificate_that_is_missing_or_refused_is_no_fault_of_the_bundle() {
                 ("none", None, "client.mtls"),
                 ("another CA", Some(client(&named("client"), &key, None)), "refuses the client certificate"),
                 ("expired", Some(client(&old, &key, Some(&clients))), "refuses the client certificate"),
+                ("not yet valid", Some(client(&early, &key, Some(&clients))), "refuses the client certificate"),
+                ("for servers alone", Some(client(&of_server, &key, Some(&clients))), "refuses the client certificate"),
             ];
             for (case, identity, word) in cases {
                 let refusal = shown(&http, port, &top.pem(), identity)

@@ -15,7 +15,7 @@ use crate::oauth::{
 const ROWS: &[Row<'_>] = &[
     // Spring: codes alone, no words.
     ("cc", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["client secret", "clientAuthentication"]),
-    ("mtls", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["certificate", "subject"]),
+    ("mtls", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["certificate", "subject", "tls.crt"]),
     ("certificate", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", true, &["assertionAudience", "algorithm", "registered key"]),
     ("cc", 400, JSON, r#"{"error":"unauthorized_client"}"#, Denied, "ClientNotAuthorized", false, &["allow it there"]),
     ("exchange", 400, JSON, r#"{"error":"unauthorized_client"}"#, Denied, "ClientNotAuthorized", false, &["grant"]),
@@ -25,6 +25,10 @@ const ROWS: &[Row<'_>] = &[
     ("exchange", 400, JSON, r#"{"error_description":"OAuth 2.0 Token Exchange parameter: subject_token_type","error":"unsupported_token_type","error_uri":"https://datatracker.ietf.org/doc/html/rfc8693#section-3"}"#, Invalid, "SubjectTokenRefused", false, &["tokenType", "requestedTokenType"]),
     // A client of a grant that the server leaves to nobody answers without a body.
     ("refresh", 401, "", "", Denied, "ClientRefused", true, &["client.id"]),
+    ("public", 401, "", "", Denied, "ClientRefused", false, &["client.id", "public client", "client.secrets"]),
+    ("public", 401, JSON, r#"{"error":"invalid_client"}"#, Denied, "ClientRefused", false, &["public client"]),
+    ("public", 400, JSON, r#"{"error":"unauthorized_client"}"#, Denied, "ClientNotAuthorized", false, &["grant"]),
+    ("public", 400, JSON, r#"{"error":"invalid_grant"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
     // Authlib: words that repeat every method it knows.
     ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"The client cannot authenticate with methods: ['client_secret_basic', 'client_secret_post', 'client_assertion_jwt']"}"#, Denied, "ClientRefused", true, &["client secret", "clientAuthentication"]),
     ("discovered", 401, JSON, r#"{"error":"invalid_client","error_description":"The client cannot authenticate with methods: ['client_secret_basic', 'client_assertion_jwt']"}"#, Denied, "ClientRefused", true, &["client secret"]),
@@ -73,6 +77,12 @@ const ROWS: &[Row<'_>] = &[
     ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"jwt audience invalid. expected: https://as.example.com"}"#, Denied, "AssertionRefused", false, &["assertionAudience"]),
     ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"The jti was used once"}"#, Transient, "AssertionReplayed", false, &[]),
     ("certificate", 401, JSON, r#"{"error":"invalid_client","error_description":"Client assertion has been used before"}"#, Transient, "AssertionReplayed", false, &[]),
+    // Codes of products beside OAuth's.
+    ("cc", 401, JSON, r#"{"errorCode":"E0000004","errorSummary":"Authentication failed"}"#, Denied, "ClientRefused", true, &["E0000004:"]),
+    ("cc", 400, JSON, r#"{"errorCode":"BXNIM0415E","errorMessage":"Provided API key could not be found.","context":{"requestId":"cWl0-3b"}}"#, Denied, "ClientRefused", true, &["HTTP 400, BXNIM0415E:", "could not be found"]),
+    ("refresh", 400, JSON, r#"{"error":"invalid_grant","error_description":"reauth related error (invalid_rapt)","error_subtype":"invalid_rapt"}"#, NeedsUser, "SignInRequired", false, &["invalid_grant, invalid_rapt:"]),
+    ("cc", 400, JSON, r#"{"error":"invalid_client","error_description":"MSIS9622: Client authentication failed. Please verify the credential provided for client authentication is valid."}"#, Denied, "ClientRefused", true, &["invalid_client, MSIS9622:"]),
+    ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"CSIAQ0155E The client was not found or is not valid"}"#, Denied, "ClientUnknown", false, &["CSIAQ0155E"]),
     // The same words of a secret that is sent are about no assertion.
     ("cc", 401, JSON, r#"{"error":"invalid_client","error_description":"This client secret was used before it is valid"}"#, Denied, "ClientRefused", true, &[]),
 ];

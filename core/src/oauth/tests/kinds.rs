@@ -20,7 +20,8 @@ const HTML: &str = "text/html; charset=utf-8";
 pub(super) const TEXT: &str = "text/plain";
 
 /// What [`named`] knows.
-const GRANTS: [&str; 18] = [
+const GRANTS: [&str; 19] = [
+    "public",
     "cc",
     "secret jwt",
     "discovered",
@@ -64,6 +65,9 @@ fn named(name: &str) -> Credential {
             json!({ "client": { "id": "c1", "secrets": none, "managedIdentity": {} } })
         }
         "mtls" => json!({ "client": { "secrets": none, "mtls": { "secretName": "t" } } }),
+        "public" => {
+            json!({ "client": { "secrets": none, "public": {} }, "grant": { "refreshToken": { "secretRef": key() } } })
+        }
         "refresh" => json!({ "grant": { "refreshToken": { "secretRef": key() } } }),
         "obo" => json!({ "grant": { "onBehalfOf": { "assertionRef": key() } } }),
         "assertion" => json!({ "grant": { "jwtBearer": { "assertionRef": key() } } }),

@@ -391,6 +391,40 @@ fn all_that_a_token_lacks_is_reported_at_once() {
 }
 
 #[test]
+fn each_change_of_what_a_token_lacks_is_an_event() {
+    let lacks = |roles: &[&str], audience: &str| Claims {
+        roles: roles.iter().map(|r| (*r).to_owned()).collect(),
+        audience: vec![audience.to_owned()],
+        ..Claims::default()
+    };
+    let expect = json!({ "audience": "api://orders", "roles": ["A.Read", "B.Read"] });
+    let credential = expecting(&expect);
+    let mut old = None;
+    #[rustfmt::skip]
+    let history = [
+        ("one role is missing", lacks(&["A.Read"], "api://orders"), Some("RolesMissing")),
+        ("nothing changes", lacks(&["A.Read"], "api://orders"), None),
+        ("another role is missing", lacks(&["B.Read"], "api://orders"), Some("RolesMissing")),
+        ("the audience is wrong as well", lacks(&["B.Read"], "api://other"), Some("AudienceMismatch")),
+        ("both roles are missing, and the audience is wrong still", lacks(&[], "api://other"), Some("AudienceMismatch")),
+        ("another wrong audience", lacks(&[], "api://third"), Some("AudienceMismatch")),
+        ("the audience is right", lacks(&[], "api://orders"), Some("RolesMissing")),
+        ("all is well", lacks(&["A.Read", "B.Read"], "api://orders"), None),
+        ("and not again", lacks(&["A.Read"], "api://orders"), Some("RolesMissing")),
+    ];
+    for (what, claims, expected) in history {
+        let mut noted = record(&credential, (-300, 1500, 3300));
+        noted.claims = Some(Box::new(claims));
+        let world = holding(&credential, noted);
+        let view = status(&credential, &world, &Outcome::Steady, old.as_ref(), at(0));
+        let notices: Vec<&str> = view.notices.iter().map(|n| n.reason.as_str()).collect();
+        let expected: Vec<&str> = expected.into_iter().collect();
+        assert_eq!(notices, expected, "{what}");
+        old = Some(view.status);
+    }
+}
+
+#[test]
 fn what_a_token_lacks_fits_into_one_message() {
     let many = |kind: &str| -> Vec<String> {
         (0..32)
