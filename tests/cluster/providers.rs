@@ -306,6 +306,15 @@ fn a_refresh_token_is_rotated_stored_and_never_used_twice() {
         place.create("c", person("person")).await;
         let told = place.not_ready("c", "SignInRequired").await;
         assert!(told.contains("kubectl apicred login c"), "{told}");
+        // A state Secret that was made by hand.
+        place.put_secret("state", "other", "something else").await;
+        let note = json!({ "metadata": { "annotations": { "apicred.dev/state-of": "c" } } });
+        place.edit_secret("state", note).await;
+        let told = place.not_ready("c", "SourceKeyMissing").await;
+        assert!(
+            told.contains("has no key refresh_token") && told.contains("kubectl apicred login c"),
+            "{told}"
+        );
         let first = signed_in(&place, &provider.issuer, "person").await;
         let view = place.ready("c").await;
         assert!(live(provider, &view.token).await);

@@ -156,6 +156,13 @@ impl SentSecrets {
     /// put into it what it was sent. `vouched`: may the origin of another server be shown?
     pub(super) fn redirect(&self, location: &str, vouched: bool) -> Option<String> {
         match redirected(&self.url, Some(location)) {
+            // What a server makes of the request is not shown; this much is known without it.
+            Redirect::Here(to) if to.path() == format!("{}/", self.url.path()) => {
+                Some("it leads to the same URL with a slash at its end".to_owned())
+            }
+            Redirect::Here(to) if format!("{}/", to.path()) == self.url.path() => {
+                Some("it leads to the same URL without the slash at its end".to_owned())
+            }
             Redirect::Here(_) => Some("it leads to another path of the same server".to_owned()),
             Redirect::Away(to) => {
                 let host = self.url.host_str().unwrap_or_default();

@@ -45,7 +45,7 @@ pub use aadsts::LOOP;
 pub use echo::{SentSecrets, is_public};
 pub use encode::basic;
 pub use explain::explained;
-pub use grant::Grant;
+pub use grant::{Grant, not_signed_in};
 pub use granted::{Granted, granted, granted_in_part};
 pub use keys::{Identity, Validity, outside};
 #[cfg(test)]

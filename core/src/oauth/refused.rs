@@ -195,6 +195,15 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
         }
         None => {}
     }
+    // Django and others have a path with a slash at its end, and not the one without.
+    if let (Reason::EndpointNotFound, 404, Endpoint::Fixed(url)) =
+        (refusal.reason, seen.status, &credential.issuer.endpoint)
+        && !url.path().ends_with('/')
+    {
+        refusal
+            .next_step
+            .push_str("; some servers demand a slash at the end of tokenUrl");
+    }
     if refusal.class == Class::NeedsUser {
         without_user(credential, &mut refusal);
     }

@@ -21,7 +21,7 @@ use crate::controller::{
     context::Context,
 };
 use crate::{
-    api::names,
+    api::{SecretKeyRef, names},
     credential::{
         Certificate, Credential, KeyPair, Lacking, Proof,
         binding::{self, IssuedBy, Use},
@@ -107,6 +107,22 @@ fn changed() -> Refusal {
     )
 }
 
+/// A state Secret without the key is one that nobody has signed in for.
+fn unsigned(
+    credential: &Credential,
+    (purpose, reference): (Use, &SecretKeyRef),
+    refusal: Refusal,
+) -> Refusal {
+    if purpose != Use::Grant || !matches!(credential.grant, Grant::RefreshToken(_)) {
+        return refusal;
+    }
+    let name = format!("{}/{}", credential.namespace, credential.name);
+    Refusal {
+        next_step: oauth::not_signed_in(&reference.name, &reference.key, &name),
+        ..refusal
+    }
+}
+
 fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> Refusal {
     Refusal::local(
         Class::Invalid,
@@ -174,7 +190,9 @@ pub(in crate::controller) async fn read(
         };
         let secret = open(context, credential, &mut opened, &reference.name, purpose).await?;
         let lacking = Lacking::SOURCE;
-        let supply = take(secret.bytes(&reference.key, lacking)?)
+        let bytes = secret.bytes(&reference.key, lacking);
+        let bytes = bytes.map_err(|refusal| unsigned(credential, (purpose, reference), refusal))?;
+        let supply = take(bytes)
             .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
         secret.may_send(context, credential, &supply)?;
         supplies.push(supply);

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 pub use exchange::Exchange;
 pub use jwt_bearer::{JwtBearer, Signed};
-pub use refresh::{RefreshToken, sign_in};
+pub use refresh::{RefreshToken, not_signed_in, sign_in};
 pub use static_key::StaticKey;
 
 use super::{Class, Need, TokenEndpoint};

@@ -125,6 +125,14 @@ impl Flow for RefreshToken {
     }
 }
 
+/// Where a state Secret has no refresh token; `credential` is `namespace/name`.
+pub fn not_signed_in(secret: &str, key: &str, credential: &str) -> String {
+    let (namespace, name) = credential.split_once('/').unwrap_or(("", credential));
+    format!(
+        "Secret {secret} has no key {key}: correct the key of grant.refreshToken, or, if nobody has signed in yet, run kubectl apicred login {name} --namespace {namespace}"
+    )
+}
+
 /// The sentence that tells a person to sign in; `credential` is `namespace/name`.
 pub fn sign_in(credential: &str) -> String {
     let (namespace, name) = credential.split_once('/').unwrap_or(("", credential));

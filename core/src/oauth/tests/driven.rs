@@ -61,6 +61,8 @@ const ROWS: &[Row<'_>] = &[
     ("assertion", 400, JSON, r#"{"error_description":"invalid request: the assertion is not a jwt","error":"invalid_request"}"#, Denied, "AssertionRefused", false, &["Secret"]),
     ("exchange", 400, JSON, r#"{"error_description":"invalid request","error":"invalid_request"}"#, Denied, "SubjectTokenRefused", false, &["parameters"]),
     ("cc", 400, JSON, r#"{"error_description":"invalid grant","error":"invalid_grant"}"#, Denied, "GrantRefused", false, &["grant"]),
+    ("cc", 404, "text/html; charset=utf-8", "<!doctype html><html lang=en><title>404 Not Found</title><h1>Not Found</h1></html>", Invalid, "EndpointNotFound", false, &["slash at the end of tokenUrl"]),
+    ("discovered", 404, JSON, "", Invalid, "EndpointNotFound", false, &["correct the issuer"]),
     ("cc", 405, "", "method not allowed", Invalid, "EndpointNotFound", false, &[]),
     ("cc", 405, TEXT, "method not allowed", Invalid, "EndpointNotFound", false, &[]),
     // What libraries say of the assertion of a client: Nimbus, jose4j, jose, jsonwebtoken, PyJWT, go-jose, Ruby's jwt.
@@ -139,5 +141,29 @@ fn a_redirect_to_a_login_page_is_no_matter_of_a_url_that_has_moved() {
             );
             assert!(!message.contains("48E294B432EF"), "{message}");
         }
+    }
+}
+
+#[test]
+fn a_redirect_that_only_adds_or_removes_a_slash_says_so() {
+    for (location, words) in [
+        ("/token/", "the same URL with a slash at its end"),
+        (
+            "https://as.example.com/token/",
+            "the same URL with a slash at its end",
+        ),
+        ("/tokens/", "another path of the same server"),
+        ("/v2/token/", "another path of the same server"),
+        (
+            "https://other.example.com/token/",
+            "it leads to https://other.example.com",
+        ),
+    ] {
+        let answer = RawAnswer {
+            location: Some(location.to_owned()),
+            ..raw(301, "", b"")
+        };
+        let message = refused("cc", &answer).message();
+        assert!(message.contains(words), "{location}: {message}");
     }
 }

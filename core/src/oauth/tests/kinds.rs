@@ -545,7 +545,11 @@ fn a_redirect_of_the_token_endpoint_names_where_it_leads() {
             Some("it leads to https://xn--bcher-kva.example)"),
             None,
         ),
-        ("/token/", Some(here), Some(here)),
+        (
+            "/token/",
+            Some("it leads to the same URL with a slash at its end)"),
+            Some("it leads to the same URL with a slash at its end)"),
+        ),
         (
             "https://AS.example.com/oauth2/token",
             Some(here),
