@@ -2,7 +2,7 @@
 //! front of them really answer.
 
 use serde_json::{Value, json};
-use testenv::{Hydra, OidcOptions, OidcProvider, eventually};
+use testenv::{Hydra, OidcClient, OidcClientAuth, OidcOptions, OidcProvider, eventually};
 
 use crate::support::{Listener, Place, SOON, World, run};
 
@@ -160,5 +160,46 @@ fn odd_discovery_documents_of_real_issuers_are_understood_and_what_is_none_is_na
                 .await;
             }
         }
+    });
+}
+
+#[test]
+fn a_document_that_lists_nothing_simpler_has_the_client_secret_sign() {
+    run(async {
+        const SECRET: &str = "a client secret with as many bytes as a hash of 256 bits";
+        let world = World::shared().await;
+        let mut client = OidcClient::new("signs", OidcClientAuth::SecretJwt).secret(SECRET);
+        client.signing_alg = Some("HS256".to_owned());
+        let mut options = OidcOptions::default();
+        options.clients.push(client);
+        let provider = OidcProvider::start(options).await.expect("an issuer");
+        let mut document = document(provider.issuer_url(), provider.ca_pem()).await;
+        document["token_endpoint_auth_methods_supported"] =
+            json!(["private_key_jwt", "client_secret_jwt"]);
+        document["token_endpoint_auth_signing_alg_values_supported"] =
+            json!(["RS256", "HS512", "HS256"]);
+        let place = world.place("signs").await;
+        let front = front(document, "", &[(OPENID, PLAIN)]);
+        place
+            .put_issuer(place.issuer_spec(json!({
+                "entra": null,
+                "oidc": { "issuerUrl": front.origin() },
+                "caBundle": format!("{}{}", front.ca_pem, provider.ca_pem()),
+                // The document is the front's; the issuer knows its own address.
+                "assertionAudience": "TokenEndpoint",
+            })))
+            .await;
+        place.put_source(SECRET).await;
+        let spec = json!({ "client": { "id": "signs" }, "scopes": ["read"] });
+        place.create("c", spec).await;
+        let token = place.ready("c").await.token;
+        let live = provider.introspect(&token).await.expect("an answer");
+        assert_eq!(live["active"], true);
+        let seen = provider.requests().await.expect("what was seen");
+        let seen: Vec<(&str, &str, u16)> = seen
+            .iter()
+            .map(|s| (&*s.client_id, &*s.auth_method, s.status))
+            .collect();
+        assert_eq!(seen, [("signs", "client_secret_jwt", 200)]);
     });
 }
