@@ -439,13 +439,11 @@ fn the_check_knows_which_files_are_tests() {
     );
 }
 
-/// Reasons of a sign-in are told in its terminal, in a sentence, and what becomes of a revocation is only in the log: its
-/// credential is gone.
-const OFF_THE_PAGE: [Reason; 8] = [
+/// Reasons of a sign-in are told in its terminal, in a sentence.
+const OFF_THE_PAGE: [Reason; 7] = [
     Reason::CodeRefused,
     Reason::IssuerMismatch,
     Reason::NoRefreshToken,
-    Reason::RevocationFailed,
     Reason::SignInDeclined,
     Reason::SignInExpired,
     Reason::SignInNotAllowed,

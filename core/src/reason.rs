@@ -70,6 +70,7 @@ reasons! {
     FederatedSignInFailed,
     FederationMismatch,
     FederationUnreachable,
+    FinalizerForbidden,
     FormatUnfit,
     GatewayRefused,
     GrantNotAllowed,

@@ -29,7 +29,7 @@ use super::{
     reconcile::log_lines::IssuerJournals,
     requeue::{Triggers, reference},
     settings::Settings,
-    state::{Revocable, State},
+    state::{LeavingQueue, Revocable, State},
     token::{
         digest_key::KeyKeeper, discovery_cache::DiscoveryCache, hint::Hints,
         refresh_token::Orphans, refreshes::Refreshes, single_flight::SingleFlight,
@@ -104,6 +104,8 @@ pub(super) struct Context {
     /// The right to act; without leader election, none is set and it always holds.
     pub(super) authority: OnceLock<Authority>,
     pub(super) triggers: Triggers,
+    /// Credentials that are being deleted and have the finalizer.
+    pub(super) leaving: LeavingQueue,
     pub(super) credentials: Store<PackedCredential>,
     pub(super) token_issuers: Store<TokenIssuer>,
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
@@ -167,6 +169,7 @@ impl Context {
             hints: Hints::default(),
             high_water_mark: HighWaterMark::default(),
             doubts: Doubts::default(),
+            leaving: LeavingQueue::default(),
             authority: OnceLock::new(),
             unusable: Mutex::default(),
             issuer_journals: IssuerJournals::default(),
@@ -377,13 +380,16 @@ impl Context {
         }
     }
 
-    /// The token that a credential which is gone wants revoked, if it is known. A token of the next object of that name is
-    /// not this one's.
-    pub(super) fn revocable(&self, key: &Key, uid: Option<&str>) -> Option<Revocable> {
-        lock(&self.states)
-            .get_mut(key)
-            .filter(|s| Some(s.uid.as_str()) == uid)
-            .and_then(|s| s.revocable.take())
+    /// The token of this credential that is to be revoked, if this process has it: the published one, else one that could
+    /// not be written.
+    pub(super) fn take_revocable(&self, key: &Key, uid: &str) -> Option<Revocable> {
+        self.with_state(key, uid, |s| {
+            let held = s.held.take().map(|held| Revocable {
+                token: held.token,
+                issued: held.issued,
+            });
+            s.revocable.take().or(held)
+        })
     }
 
     /// Has this credential ever had a token, as far as its status tells?

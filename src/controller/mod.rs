@@ -9,6 +9,7 @@
 mod api;
 mod cache;
 mod context;
+mod deletion;
 mod failure;
 mod issuers;
 mod limiter;
@@ -41,8 +42,8 @@ use context::{Context, Parts};
 use reconcile::{not_ready, record};
 use requeue::Triggers;
 pub use settings::{IdentityEnvironment, Scope, Settings};
+use token::orphans;
 pub use token::refresh::Answers;
-use token::{orphans, revoke};
 
 use crate::{
     api::{ClusterTokenIssuer, IssuerKind, TokenIssuer},
@@ -156,7 +157,6 @@ impl Operator {
             woken,
         } = self;
         let (changed, to_judge) = mpsc::unbounded_channel();
-        let (gone, to_revoke) = mpsc::unbounded_channel();
         // Aborts its tasks when this function ends, however it ends.
         let mut tasks = tokio::task::JoinSet::new();
         let name = |what: &'static str| move |()| what;
@@ -215,7 +215,7 @@ impl Operator {
         spawn(
             &mut tasks,
             "the revoker",
-            Box::pin(revoke::run(Arc::clone(&context), to_revoke)),
+            Box::pin(deletion::run(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,
@@ -268,7 +268,6 @@ impl Operator {
             Box::pin(streams::credentials(
                 Arc::clone(&context),
                 writers.credentials,
-                gone,
             )),
         );
         spawn(

@@ -1,11 +1,20 @@
 //! What the process remembers of one credential.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use super::token::refresh_token::Answered;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::Instant,
+};
+
+use super::{locks::lock, token::refresh_token::Answered};
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus},
-    credential::binding::IssuedBy,
+    api::ApiCredentialStatus,
+    credential::{Key, binding::IssuedBy},
     oauth::{Token, Validity, renewal::Remembered},
     plan::{
         Memory, OwnWrites,
@@ -31,7 +40,7 @@ pub(super) struct State {
     /// The status written last and its version, until the watch has shown it.
     pub(super) written: Option<(String, ApiCredentialStatus)>,
     /// The Secret of an earlier credential of this name: its UID, the UID of its owner, and since when it is seen.
-    pub(super) owner_gone: Option<(String, String, tokio::time::Instant)>,
+    pub(super) owner_gone: Option<(String, String, Instant)>,
     /// Statuses in a row that could not be written.
     pub(super) lost_statuses: u32,
     /// Since when reconciles end by a defect, or since the last line about it, and how many.
@@ -85,10 +94,59 @@ pub(super) struct Revocable {
     pub(super) issued: IssuedBy,
 }
 
-/// A credential that is gone, and its token if this process still has it.
-pub(super) struct Gone {
-    pub(super) object: ApiCredential,
-    /// Has the watch shown the deletion? If not, a list did not name the object.
-    pub(super) seen: bool,
+/// A credential that is being deleted and has the finalizer.
+pub(super) struct Leaving {
+    pub(super) key: Key,
+    pub(super) uid: String,
+    /// When this process saw the deletion.
+    pub(super) since: Instant,
+    /// How long it may take from then on.
+    pub(super) deadline: Duration,
+    /// Its token, if this process has it: the Secret may go first.
     pub(super) token: Option<Revocable>,
+    /// Is there something to revoke?
+    pub(super) has_token: bool,
+}
+
+/// The credentials that are being deleted and have the finalizer, for the task that ends them.
+pub(super) struct LeavingQueue {
+    sender: UnboundedSender<Leaving>,
+    receiver: Mutex<Option<UnboundedReceiver<Leaving>>>,
+    /// By UID.
+    under_way: Mutex<HashSet<String>>,
+}
+
+impl Default for LeavingQueue {
+    fn default() -> Self {
+        let (sender, receiver) = unbounded_channel();
+        Self {
+            sender,
+            receiver: Mutex::new(Some(receiver)),
+            under_way: Mutex::default(),
+        }
+    }
+}
+
+impl LeavingQueue {
+    /// Is this one known already?
+    pub(super) fn has(&self, uid: &str) -> bool {
+        lock(&self.under_way).contains(uid)
+    }
+
+    pub(super) fn send(&self, leaving: Leaving) {
+        if lock(&self.under_way).insert(leaving.uid.clone()) {
+            // A closed channel means that the process is ending.
+            let _ = self.sender.send(leaving);
+        }
+    }
+
+    /// What was sent; once.
+    pub(super) fn receive(&self) -> Option<UnboundedReceiver<Leaving>> {
+        lock(&self.receiver).take()
+    }
+
+    /// This one has ended.
+    pub(super) fn ended(&self, uid: &str) {
+        lock(&self.under_way).remove(uid);
+    }
 }

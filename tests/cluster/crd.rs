@@ -143,7 +143,7 @@ fn good_credentials_are_taken_as_they_are() {
         for changes in [
             json!({ "grant": { "tokenExchange": { "subject": { "serviceAccount": { "name": "s" } } } } }),
             json!({ "client": null, "grant": { "jwtBearer": { "signed": { "keyRef": key, "subject": "someone" } } } }),
-            json!({ "grant": { "password": { "username": "u", "passwordRef": key } }, "revokeOnDelete": true }),
+            json!({ "grant": { "password": { "username": "u", "passwordRef": key } }, "deletionPolicy": "Revoke" }),
             json!({ "client": { "secrets": null, "mtls": { "secretName": "s" } } }),
             json!({}),
             json!({ "scopes": ["a", "b:c/d"], "audience": "x", "resources": ["urn:y"] }),
@@ -605,11 +605,11 @@ fn bad_credentials_are_refused_in_words() {
             ),
             (
                 json!({ "entra": null, "client": null, "static": { "tokenRef": { "name": "s", "key": "k" } } }),
-                "a static key is not requested, renewed or revoked",
+                "a static key is not requested or renewed",
             ),
             (
                 json!({ "entra": null, "client": null, "scopes": null, "minLifetime": "15m", "static": { "tokenRef": { "name": "s", "key": "k" } } }),
-                "a static key is not requested, renewed or revoked",
+                "a static key is not requested or renewed",
             ),
             (
                 json!({ "entra": null, "client": null, "scopes": null, "static": { "tokenRef": { "name": "t", "key": "k" } }, "target": { "secretName": "t" } }),
@@ -640,8 +640,12 @@ fn bad_credentials_are_refused_in_words() {
                 "resources belong to the v1 endpoint",
             ),
             (
-                json!({ "revokeOnDelete": true, "deletionPolicy": "Retain" }),
-                "would leave a dead token",
+                json!({ "entra": null, "client": null, "scopes": null, "deletionPolicy": "Revoke", "static": { "tokenRef": { "name": "s", "key": "k" } } }),
+                "a static key is revoked where it was created",
+            ),
+            (
+                json!({ "deletionPolicy": "Revoke" }),
+                "Entra ID has no revocation endpoint",
             ),
             (json!({ "expect": {} }), "expect needs at least one"),
             (

@@ -317,7 +317,9 @@ fn a_revocation_endpoint_that_a_document_lacks_can_be_set() {
         let listener = server(|r| reply("200 OK", "", document(r).as_bytes()));
         let own = format!("{}/own/revoke", listener.origin());
         put(&place, &listener, json!({ "revocationUrl": own })).await;
-        place.create("c", json!({ "revokeOnDelete": true })).await;
+        place
+            .create("c", json!({ "deletionPolicy": "Revoke" }))
+            .await;
         place.ready("c").await;
         place.delete("c").await;
         eventually(LATER, "a revocation", async || {

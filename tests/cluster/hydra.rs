@@ -227,7 +227,7 @@ fn a_user_signs_in_and_the_refresh_token_is_rotated_and_revoked_by_discovery_and
             let spec = json!({
                 "client": { "secrets": null, "public": {} },
                 "grant": { "refreshToken": { "secretRef": { "name": "state", "key": "refresh_token" } } },
-                "revokeOnDelete": true,
+                "deletionPolicy": "Revoke",
             });
             place.create("c", of(id, spec)).await;
             let mut args = vec!["login", "c", "-n", &place.namespace];

@@ -202,11 +202,12 @@ pub(crate) async fn could_work(standby: &Operator) {
 }
 
 /// Rights that no list shows.
-pub(crate) const NEEDED: [(&str, &str); 7] = [
+pub(crate) const NEEDED: [(&str, &str); 8] = [
     ("patch", "secrets"),
     ("create", "secrets"),
     ("get", "secrets"),
     ("watch", "apicredentials"),
+    ("patch", "apicredentials"),
     ("patch", "apicredentials/status"),
     ("patch", "tokenissuers/status"),
     ("create", "events"),

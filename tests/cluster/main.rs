@@ -27,6 +27,7 @@ mod providers;
 mod proxy;
 mod renew;
 mod restart;
+mod revocation;
 mod rotation;
 mod secrets;
 mod sign_in;

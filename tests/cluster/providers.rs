@@ -402,7 +402,7 @@ fn what_is_deleted_and_wants_it_is_revoked() {
         let (provider, place) = place(world, "revoke", json!({})).await;
         signed_in(&place, &provider.issuer, "person-revoked").await;
         let mut spec = person("person-revoked");
-        spec["revokeOnDelete"] = json!(true);
+        spec["deletionPolicy"] = json!("Revoke");
         place.create("c", spec).await;
         let view = place.ready("c").await;
         let (token, _) = state(&place).await;

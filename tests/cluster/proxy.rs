@@ -131,7 +131,7 @@ async fn discovers_and_revokes(place: &Place, proxy: &ConnectProxy, password: &s
         }
     });
     place.put_listener(&listener).await;
-    let spec = json!({ "target": { "secretName": "short" }, "revokeOnDelete": true });
+    let spec = json!({ "target": { "secretName": "short" }, "deletionPolicy": "Revoke" });
     place.create("short", spec).await;
     place.ready("short").await;
     place.delete("short").await;

@@ -15,7 +15,9 @@ use kube::{
 use serde_json::json;
 use testenv::eventually;
 
-use crate::support::{NAMESPACE, Place, SecretView, World, condition, run, typed, unique};
+use crate::support::{
+    Listener, NAMESPACE, Place, SecretView, World, condition, run, typed, unique,
+};
 
 /// The slowest of the other tests of the shared world.
 const OTHERS: Duration = Duration::from_mins(4);
@@ -73,6 +75,7 @@ async fn a_whole_life(world: &World) -> Place {
             c.status.as_ref()?.last_attempt.as_ref().map(|_| ())
         })
         .await;
+    revoked(world).await;
     eventually(
         OTHERS,
         "the judgement of the namespaced issuer",
@@ -80,6 +83,26 @@ async fn a_whole_life(world: &World) -> Place {
     )
     .await;
     place
+}
+
+/// A credential that comes and goes with a finalizer.
+async fn revoked(world: &World) {
+    let place = world.place("whole-life-end").await;
+    place.put_listener(&Listener::start()).await;
+    place
+        .create("revoked", json!({ "deletionPolicy": "Revoke" }))
+        .await;
+    eventually(OTHERS, "the finalizer", async || {
+        let found = place.credentials().get("revoked").await;
+        found.is_ok_and(|c| c.metadata.finalizers.is_some())
+    })
+    .await;
+    place.delete("revoked").await;
+    eventually(OTHERS, "the end of the finalizer", async || {
+        let found = place.credentials().get_opt("revoked").await;
+        found.is_ok_and(|c| c.is_none())
+    })
+    .await;
 }
 
 /// Waits until no other test uses the shared world any more.

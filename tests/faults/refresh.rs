@@ -773,9 +773,9 @@ fn a_process_knows_what_it_has_spent_for_another_credential() {
     }));
 }
 
-/// A deletion and a creation in one, as GitOps tools replace objects: the sign-in belongs to the name.
+/// A deletion and a creation in one, as GitOps tools replace objects: a successor finds no sign-in that is half revoked.
 #[test]
-fn a_credential_that_is_replaced_keeps_its_sign_in_although_its_deletion_revokes() {
+fn a_credential_that_revokes_is_replaced_only_after_its_sign_in_has_ended() {
     run(in_both_modes(async |mode| {
         let mut person = Person::new(mode, "r-replaced", json!({})).await;
         let place = &person.case.place;
@@ -785,32 +785,35 @@ fn a_credential_that_is_replaced_keeps_its_sign_in_although_its_deletion_revokes
             "oauth2": { "tokenUrl": person.issuer.url, "revocationUrl": revocation },
         });
         place.put_issuer(merge(place.entra_issuer(), issuer)).await;
-        person.begin(json!({ "revokeOnDelete": true })).await;
+        person.begin(json!({ "deletionPolicy": "Revoke" })).await;
         assert!(person.until_served(None).await);
         let place = &person.case.place;
         let read = |call: &Call| call.words() == "get secrets state";
         let (come, go) = person.case.wire.hold_first(read);
         place.delete("c").await;
         come.notified().await;
-        let spec = json!({ "revokeOnDelete": true, "target": { "secretName": "next" } });
-        place.create("c", Person::spec(spec)).await;
-        assert!(person.until_served(None).await);
-        go.notify_one();
-        person.case.stays_quiet(Duration::from_millis(500)).await;
-        assert_eq!(
-            person.issuer.family().revoked,
-            0,
-            "a sign-in that is in use"
+        let next = json!({
+            "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "metadata": { "name": "c" },
+            "spec": place.spec(Person::spec(json!({ "target": { "secretName": "next" } }))),
+        });
+        let next = serde_json::from_value(next).expect("a credential");
+        let credentials = place.credentials();
+        let made = credentials.create(&PostParams::default(), &next).await;
+        assert!(
+            matches!(&made, Err(kube::Error::Api(status)) if status.code == 409),
+            "{made:?}"
         );
-        assert!(person.renew().await);
-        person.whole(0).await;
-        // Nobody uses it any more.
-        person.case.place.delete("c").await;
-        eventually(LATER, "the revocation", async || {
-            let revoked = person.issuer.family().revoked;
-            if revoked == 1 { Ok(()) } else { Err(revoked) }
+        assert_eq!(person.issuer.family().revoked, 0);
+        go.notify_one();
+        eventually(LATER, "the name is free", async || {
+            credentials
+                .create(&PostParams::default(), &next)
+                .await
+                .is_ok()
         })
         .await;
+        assert_eq!(person.issuer.family().revoked, 1);
+        person.until_reason("SignInRequired").await;
         person.end().await;
     }));
 }

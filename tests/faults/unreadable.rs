@@ -104,7 +104,7 @@ fn a_credential_that_cannot_be_read_keeps_what_it_has_through_lists_and_restarts
         };
         case.place.put_listener(&listener).await;
         case.start();
-        let revoked = json!({ "revokeOnDelete": true });
+        let revoked = json!({ "deletionPolicy": "Revoke" });
         case.place.create("c", revoked).await;
         let first = case.until_ready(None).await;
         case.place.create("rival", json!({})).await;

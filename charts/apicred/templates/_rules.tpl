@@ -12,7 +12,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 # asked for or the Secret moved. src/controller/token/state_secret.rs (standing): which refresh token is there after a
 # conflict; (spent_on_target): the metadata of the target, which names the refresh tokens that were spent; (writer): who
 # wrote the state Secret last. src/controller/cache/verify.rs (settle): the metadata of a Secret that the cache may be wrong about.
-# src/controller/token/revoke.rs (from_secret): the token of a deleted credential, to revoke it.
+# src/controller/token/revoke.rs (from_secret): the token of a credential that is being deleted, to revoke it.
 # src/controller/token/digest_key.rs (load): reads the operator's own digest key, once a process.
 - apiGroups: [""]
   resources: [secrets]
@@ -52,6 +52,11 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [apicred.dev]
   resources: [apicredentials]
   verbs: [list, watch]
+# src/controller/api/finalizer.rs (set): adds the finalizer apicred.dev/revoke to a credential with deletionPolicy Revoke, and
+# removes it. RBAC cannot tell metadata from the spec, hence the plain verb; nothing else of a credential is written by it.
+- apiGroups: [apicred.dev]
+  resources: [apicredentials]
+  verbs: [patch]
 # src/controller/cache/issuers.rs (issuers): where tokens come from and who may ask.
 - apiGroups: [apicred.dev]
   resources: [tokenissuers]

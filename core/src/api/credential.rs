@@ -95,9 +95,12 @@ use super::{
     validation = Rule::new("!has(self.static) || !(has(self.issuerRef) || has(self.entra) || has(self.client) || has(self.grant))")
         .reason(Reason::FieldValueForbidden).field_path(".static")
         .message("a static key has no issuer, client or grant: remove issuerRef, entra, client and grant, or remove static"),
-    validation = Rule::new("!has(self.static) || !(has(self.api) || has(self.endpointVersion) || has(self.scopes) || has(self.resources) || has(self.audience) || has(self.parameters) || has(self.expect) || has(self.minLifetime) || has(self.revokeOnDelete))")
+    validation = Rule::new("!has(self.static) || !(has(self.api) || has(self.endpointVersion) || has(self.scopes) || has(self.resources) || has(self.audience) || has(self.parameters) || has(self.expect) || has(self.minLifetime))")
         .reason(Reason::FieldValueForbidden).field_path(".static")
-        .message("a static key is not requested, renewed or revoked: static goes with target, suspend and deletionPolicy only"),
+        .message("a static key is not requested or renewed: static goes with target, suspend and deletionPolicy only"),
+    validation = Rule::new("!has(self.static) || !has(self.deletionPolicy) || self.deletionPolicy != 'Revoke'")
+        .reason(Reason::FieldValueForbidden).field_path(".deletionPolicy")
+        .message("a static key is revoked where it was created: set deletionPolicy to Delete or Retain"),
     validation = Rule::new("!has(self.static) || self.static.tokenRef.name != self.target.secretName")
         .reason(Reason::FieldValueForbidden).field_path(".static")
         .message("target.secretName is also the source in static.tokenRef: choose another target name"),
@@ -158,9 +161,9 @@ use super::{
     validation = Rule::new("!has(self.entra) || !has(self.grant) || !(has(self.grant.tokenExchange) || has(self.grant.jwtBearer))")
         .reason(Reason::FieldValueForbidden).field_path(".grant")
         .message("Entra ID does not know the grants tokenExchange and jwtBearer: use onBehalfOf for a user's token, or client.serviceAccount for a federated one"),
-    validation = Rule::new("!has(self.revokeOnDelete) || !self.revokeOnDelete || !has(self.deletionPolicy) || self.deletionPolicy == 'Delete'")
-        .reason(Reason::FieldValueForbidden).field_path(".revokeOnDelete")
-        .message("revokeOnDelete with deletionPolicy Retain would leave a dead token behind: choose one")
+    validation = Rule::new("!has(self.entra) || !has(self.deletionPolicy) || self.deletionPolicy != 'Revoke'")
+        .reason(Reason::FieldValueForbidden).field_path(".deletionPolicy")
+        .message("Entra ID has no revocation endpoint, its tokens expire by themselves: set deletionPolicy to Delete or Retain")
 )]
 pub struct ApiCredentialSpec {
     /// The issuer to ask, by reference.
@@ -226,13 +229,11 @@ pub struct ApiCredentialSpec {
     /// Stops all work on this credential; the Secret stays as it is. `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// What happens to the Secret when the credential is deleted: `Delete` (if not set) or `Retain`.
+    /// What happens when the credential is deleted. `Delete`: the Secret is deleted with it. `Retain`: the Secret stays. `Revoke`:
+    /// the token is revoked at the issuer (RFC 7009), then the Secret is deleted; the deletion waits for that for a minute at
+    /// most. If not set: `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// Revokes the token at the issuer (RFC 7009) when the credential is deleted. Tried once; deletion never waits.
-    /// `false` if not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revoke_on_delete: Option<bool>,
 }
 
 /// One parameter of a token request.

@@ -9,6 +9,8 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Prefix of apicred's own annotations; user labels and annotations may not use it.
 pub const PREFIX: &str = "apicred.dev/";
 
+/// Finalizer of a credential whose token is revoked before it goes.
+pub const REVOKE_FINALIZER: &str = "apicred.dev/revoke";
 /// On a credential: asks for one renewal; any new value counts once and is echoed in status.
 pub const RENEW_REQUESTED_AT: &str = "apicred.dev/renew-requested-at";
 /// On a source Secret or a ServiceAccount: origins (comma separated) of the issuers that may receive it. If set, it limits

@@ -212,7 +212,7 @@ impl SecretType {
     }
 }
 
-/// What becomes of the Secret when its credential is deleted.
+/// What becomes of the Secret and its token when the credential is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum DeletionPolicy {
@@ -221,4 +221,6 @@ pub enum DeletionPolicy {
     Delete,
     /// Stays; nobody renews it any more.
     Retain,
+    /// The token is revoked at the issuer, then the Secret is deleted.
+    Revoke,
 }

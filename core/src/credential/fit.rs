@@ -2,7 +2,7 @@
 
 use super::{Endpoint, FieldError, Issuer, Lent, Proof, Selector, binding::is_api_server};
 use crate::{
-    api::ApiCredentialSpec,
+    api::{ApiCredentialSpec, DeletionPolicy},
     oauth::{Grant, Need},
 };
 
@@ -119,10 +119,10 @@ pub(super) fn faults(
             "this issuer uses the operator's workload identity; select it by client.id only",
         );
     }
-    if spec.revoke_on_delete == Some(true) && entra {
+    if spec.deletion_policy == Some(DeletionPolicy::Revoke) && entra {
         say(
-            "spec.revokeOnDelete",
-            "Entra ID has no revocation endpoint; remove it (its tokens end by themselves)",
+            "spec.deletionPolicy",
+            "Entra ID has no revocation endpoint, its tokens expire by themselves; set it to Delete or Retain",
         );
     }
     if matches!(proof, Proof::ManagedIdentity(_)) && issuer.lends.is_none() {
@@ -148,7 +148,10 @@ fn of_requests(spec: &ApiCredentialSpec) -> [(&'static str, bool); 9] {
         ("spec.parameters", !spec.parameters.is_empty()),
         ("spec.expect", spec.expect.is_some()),
         ("spec.minLifetime", spec.min_lifetime.is_some()),
-        ("spec.revokeOnDelete", spec.revoke_on_delete.is_some()),
+        (
+            "spec.deletionPolicy",
+            spec.deletion_policy == Some(DeletionPolicy::Revoke),
+        ),
     ]
 }
 

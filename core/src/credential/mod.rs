@@ -71,8 +71,6 @@ pub struct Credential {
     pub min_lifetime: Option<SignedDuration>,
     /// No work wanted.
     pub suspend: bool,
-    /// Revoke the token when the credential goes.
-    pub revoke_on_delete: bool,
     /// Value of the annotation that asks for a renewal.
     pub renew_requested: Option<String>,
     /// What is to be said about annotations that look like apicred's and have no effect.
@@ -96,7 +94,7 @@ impl Credential {
     /// May one answer serve this credential and others that request the same at this moment? Not if its token is revoked with
     /// it: the others would keep a token that is of no use.
     pub fn is_shareable(&self) -> bool {
-        self.grant.is_shareable() && !self.revoke_on_delete
+        self.grant.is_shareable() && self.target.deletion != DeletionPolicy::Revoke
     }
 
     /// What has to be read before a request, beside the client authentication: what the grant needs, then the values of

@@ -175,7 +175,6 @@ pub fn parse(
             .min_lifetime
             .and_then(|d| SignedDuration::try_from(std::time::Duration::from(d)).ok()),
         suspend: spec.suspend.unwrap_or_default(),
-        revoke_on_delete: spec.revoke_on_delete.unwrap_or_default(),
         renew_requested: noted
             .and_then(|a| a.get(names::RENEW_REQUESTED_AT))
             .map(|v| v.chars().take(MAX_RENEW_REQUEST).collect()),

@@ -5,6 +5,7 @@ mod attempt;
 pub mod conditions;
 mod expect;
 mod expiry;
+pub mod finalizer;
 pub mod fingerprint;
 pub mod journal;
 mod notices;

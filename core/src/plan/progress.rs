@@ -13,7 +13,7 @@ use super::{
 const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Reasons that end as soon as another object comes, or its owner gives a permission.
-const MISSING: [&str; 20] = [
+const MISSING: [&str; 21] = [
     "IssuerNotFound",
     "IssuerNotReady",
     "ClientSecretMissing",
@@ -34,6 +34,7 @@ const MISSING: [&str; 20] = [
     "ClientSecretForbidden",
     "StateWriteForbidden",
     "TargetWriteForbidden",
+    "FinalizerForbidden",
 ];
 
 /// What ends a fault.

@@ -101,7 +101,7 @@ pub fn dress(credential: &Credential) -> Dress {
         labels,
         annotations,
         type_: credential.target.type_.as_str(),
-        owned: credential.target.deletion == DeletionPolicy::Delete,
+        owned: credential.target.deletion != DeletionPolicy::Retain,
         owner: Owner {
             name: credential.name.clone(),
             uid: credential.uid.clone(),

@@ -13,15 +13,15 @@ pub(in crate::controller) async fn is_gone(
     uid: &str,
     key: &Key,
 ) -> Result<bool, Trouble> {
-    let living = uid_of_name(context, key).await?;
-    Ok(living.as_deref() != Some(uid))
+    let living = metadata(context, key).await?;
+    Ok(living.is_none_or(|m| m.uid.as_deref() != Some(uid) || m.deletion_timestamp.is_some()))
 }
 
-/// The UID of the credential that has this name, as the server itself says; one that is being deleted has it no more.
-pub(in crate::controller) async fn uid_of_name(
+/// The metadata of the credential that has this name, as the server itself says.
+pub(in crate::controller) async fn metadata(
     context: &Context,
     key: &Key,
-) -> Result<Option<String>, Trouble> {
+) -> Result<Option<ObjectMeta>, Trouble> {
     let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
     // By a list: the role needs no further verb for it.
     let this = ListParams::default().fields(&format!("metadata.name={}", key.name));
@@ -29,7 +29,5 @@ pub(in crate::controller) async fn uid_of_name(
         api.list_metadata(&this)
     })
     .await?;
-    let lives = |meta: &ObjectMeta| meta.deletion_timestamp.is_none();
-    let mut living = found.items.into_iter().map(|c| c.metadata).filter(lives);
-    Ok(living.find_map(|meta| meta.uid))
+    Ok(found.items.into_iter().next().map(|c| c.metadata))
 }

@@ -3,6 +3,7 @@
 
 pub(super) mod calls;
 pub(super) mod existence;
+pub(super) mod finalizer;
 pub(super) mod ids;
 pub(super) mod list_body;
 pub(super) mod preflight;

@@ -34,7 +34,7 @@ type Use = (&'static str, &'static str, &'static [&'static str]);
 /// In each namespace that the operator looks after. The rights for ServiceAccounts are not here: a cluster may do without.
 const IN_EACH_NAMESPACE: [Use; 7] = [
     ("", "secrets", &["get", "watch", "create", "patch"]),
-    ("apicred.dev", "apicredentials", &["watch"]),
+    ("apicred.dev", "apicredentials", &["watch", "patch"]),
     ("apicred.dev", "apicredentials/status", &["patch"]),
     ("apicred.dev", "tokenissuers", &["watch"]),
     ("apicred.dev", "tokenissuers/status", &["patch"]),

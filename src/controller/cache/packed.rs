@@ -241,8 +241,17 @@ fn wakes(object: &ApiCredential) -> u64 {
         .collect();
     let strange = meta.managed_fields.as_ref().map(|_| &meta.resource_version);
     let deleting = meta.deletion_timestamp.is_some();
+    let finalizers = &meta.finalizers;
     let mut hasher = DefaultHasher::new();
-    (meta.generation, deleting, renew, others, strange).hash(&mut hasher);
+    (
+        meta.generation,
+        deleting,
+        finalizers,
+        renew,
+        others,
+        strange,
+    )
+        .hash(&mut hasher);
     hasher.finish()
 }
 
@@ -405,6 +414,10 @@ mod tests {
         assert!(
             !with(&|o| o.metadata.deletion_timestamp = o.metadata.creation_timestamp.clone()),
             "a deletion"
+        );
+        assert!(
+            !with(&|o| o.metadata.finalizers = Some(vec![names::REVOKE_FINALIZER.to_owned()])),
+            "a finalizer that somebody added or removed"
         );
     }
 }

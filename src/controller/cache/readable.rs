@@ -216,6 +216,7 @@ struct Metadata {
     generation: Option<i64>,
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
     #[serde(default)]
     annotations: Annotations,
     #[serde(default)]
@@ -240,6 +241,11 @@ impl From<Metadata> for ObjectMeta {
             generation: metadata.generation,
             creation_timestamp: metadata.creation_timestamp,
             deletion_timestamp: metadata.deletion_timestamp,
+            // Those of others are read when apicred's own is changed.
+            finalizers: metadata.finalizers.and_then(|all| {
+                let own = |f: &String| f == names::REVOKE_FINALIZER;
+                all.into_iter().find(own).map(|own| vec![own])
+            }),
             annotations: (!annotations.is_empty()).then_some(annotations),
             managed_fields: metadata.managed_fields.strange.then(strange),
             ..Self::default()

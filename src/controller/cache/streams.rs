@@ -25,7 +25,7 @@ use super::{
     changes::{FirstLists, Known, Named, Part, Watch, changes, covers},
     index::SecretName,
     packed::{PackedCredential, packed_event, stand_in},
-    readable::{Flaw, Readable},
+    readable::Readable,
     scope::{self},
     secrets::name as secret_name,
     trim,
@@ -34,7 +34,6 @@ use crate::controller::{
     context::{Context, NamespaceFacts},
     locks::lock,
     requeue::{key_of, reference},
-    state::Gone,
 };
 use crate::{
     api::{ApiCredential, ClusterTokenIssuer, TokenIssuer},
@@ -64,7 +63,6 @@ where
 pub(in crate::controller) async fn credentials(
     context: Arc<Context>,
     mut writer: Writer<PackedCredential>,
-    gone: tokio::sync::mpsc::UnboundedSender<Gone>,
 ) {
     let mut listed: Option<HashSet<Key>> = None;
     let watch = scope::namespaced::<ApiCredential>(&context, "credentials");
@@ -79,11 +77,6 @@ pub(in crate::controller) async fn credentials(
         };
         let kept = packed_event(&event);
         writer.apply_watcher_event(&kept);
-        if let Event::Delete(object) = &event
-            && let Some(deleted) = deleted(&context, object, known.as_deref())
-        {
-            let _ = gone.send(deleted);
-        }
         note(&context, &event, &mut listed);
         context.health.heard("credentials", context.clock.now());
         if let Event::Apply(kept) | Event::InitApply(kept) = kept
@@ -92,25 +85,6 @@ pub(in crate::controller) async fn credentials(
             context.triggers.send(&key_of(&kept));
         }
     }
-}
-
-/// A deleted credential, if it wants its token revoked. One that a list does not name is known by what was known before;
-/// of one whose last spec cannot be read it is not known what it wants.
-fn deleted(
-    context: &Context,
-    object: &Readable<ApiCredential>,
-    known: Option<&PackedCredential>,
-) -> Option<Gone> {
-    let (object, seen) = match &object.0 {
-        Ok(object) => (object.clone(), true),
-        Err(unusable) if unusable.flaw == Flaw::NotListed => (known?.open()?, false),
-        Err(_) => return None,
-    };
-    (object.spec.revoke_on_delete == Some(true)).then(|| Gone {
-        token: context.revocable(&key_of(&object), object.metadata.uid.as_deref()),
-        object,
-        seen,
-    })
 }
 
 fn note(

@@ -33,17 +33,6 @@ impl NamespaceLimiter {
         }
     }
 
-    /// A permit of a namespace, if there is one at once.
-    pub(in crate::controller) fn try_acquire(&self, namespace: &str) -> Option<NamespacePermit> {
-        let own = self.semaphore(namespace);
-        let own = own.try_acquire_owned().ok()?;
-        let of_all = match namespace {
-            "" => None,
-            _ => Some(Arc::clone(&self.all).try_acquire_owned().ok()?),
-        };
-        Some(NamespacePermit([Some(own), of_all]))
-    }
-
     /// Waits for a permit of a namespace. Cluster-scoped work has the empty name: it is limited on its own, and takes no
     /// permit of `all`.
     pub(in crate::controller) async fn acquire(&self, namespace: &str) -> NamespacePermit {

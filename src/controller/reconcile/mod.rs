@@ -1,6 +1,7 @@
 //! One look at one credential: observe, plan, execute, record, schedule.
 
 pub(super) mod execute;
+mod finalizer;
 pub(super) mod log_lines;
 pub(super) mod not_ready;
 pub(super) mod observe;
@@ -147,12 +148,25 @@ async fn look(
     context: &Arc<Context>,
     first: bool,
 ) -> (&'static str, Option<Duration>) {
+    if object.metadata.deletion_timestamp.is_some() {
+        return release(&object, key, context);
+    }
     let lookup = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
     match parse(&object, lookup) {
         Ok(credential) => work(&object, key, context, &credential, first).await,
-        Err(_) if object.metadata.deletion_timestamp.is_some() => ("released", None),
         Err(errors) => explain(&object, key, context, &errors).await,
     }
+}
+
+/// A credential that is being deleted is forgotten; what its finalizer is for happens beside the reconciles.
+fn release(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Context,
+) -> (&'static str, Option<Duration>) {
+    finalizer::hand_over(context, object);
+    context.forget(key);
+    (label(&Outcome::Released), None)
 }
 
 /// An object whose spec is not known gets a status, and keeps what it has: its Secret, its place, its memory.
@@ -163,7 +177,7 @@ async fn unusable(
     context: &Arc<Context>,
 ) -> (&'static str, Option<Duration>) {
     if object.metadata.deletion_timestamp.is_some() {
-        return ("released", None);
+        return release(&object, key, context);
     }
     let known = record::known_status(context, &object, key);
     // What another version has said of this very generation is not known to be so.
@@ -210,7 +224,12 @@ async fn work(
     tracing::debug!(?plan, "planned");
     let pending = first_status(object, key, context, (credential, &observed), now);
     // Boxed, as above.
-    let step = Box::pin(execute(context, credential, key, &mut observed, plan));
+    let step = Box::pin(async {
+        match finalizer::settle(context, object, (credential, &observed), &plan).await {
+            Some(outcome) => outcome,
+            None => execute(context, credential, key, &mut observed, plan).await,
+        }
+    });
     let outcome = reported(object, key, context, pending, step).await;
     context.with_state(key, &credential.uid, |s| s.memory = observed.memory.clone());
 

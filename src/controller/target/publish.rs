@@ -22,7 +22,7 @@ use crate::controller::{
     token::digest_key::token_digest,
 };
 use crate::{
-    api::{IssuerRef, names},
+    api::{DeletionPolicy, IssuerRef, names},
     credential::{Credential, Key, parse},
     oauth::{Class, Refusal},
     plan::{
@@ -100,10 +100,11 @@ pub(in crate::controller) async fn publish(
     };
     match write(context, credential, key, observed, &record, held).await {
         Ok(()) => {
-            let revocable = credential.revoke_on_delete.then(|| Revocable {
-                token: Arc::clone(&held.token),
-                issued: held.issued.clone(),
-            });
+            let revocable =
+                (credential.target.deletion == DeletionPolicy::Revoke).then(|| Revocable {
+                    token: Arc::clone(&held.token),
+                    issued: held.issued.clone(),
+                });
             context.with_state(key, &credential.uid, |s| {
                 s.held = None;
                 s.revocable = revocable;

@@ -85,8 +85,8 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
             .await;
 
         // The token is known from the Secret alone, or from memory.
-        for (name, revoke) in [("payroll", json!(null)), ("ledger", json!(true))] {
-            let spec = json!({ "revokeOnDelete": revoke, "target": { "secretName": name } });
+        for (name, policy) in [("payroll", json!(null)), ("ledger", json!("Revoke"))] {
+            let spec = json!({ "deletionPolicy": policy, "target": { "secretName": name } });
             place.create(name, spec).await;
             place.ready(name).await;
         }
@@ -101,7 +101,7 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
             })
             .await;
         let lead = json!({ "spec": {
-            "issuerRef": { "kind": "TokenIssuer", "name": "evil" }, "revokeOnDelete": true,
+            "issuerRef": { "kind": "TokenIssuer", "name": "evil" }, "deletionPolicy": "Revoke",
             "client": { "id": "c", "secrets": [{ "name": "low-value", "key": "k" }] },
             "scopes": ["s"], "static": null,
         } });
@@ -121,11 +121,11 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
         assert!(!got(&evil, &token) && !got(&evil, &key));
 
         // The issuer object itself is led elsewhere, by whoever may edit it.
-        let moved = json!({ "revokeOnDelete": true, "target": { "secretName": "moved" } });
+        let moved = json!({ "deletionPolicy": "Revoke", "target": { "secretName": "moved" } });
         place.create("moved", moved).await;
         place.ready("moved").await;
         // And one that nobody touched is revoked where it was issued.
-        let honest = json!({ "revokeOnDelete": true, "target": { "secretName": "honest" } });
+        let honest = json!({ "deletionPolicy": "Revoke", "target": { "secretName": "honest" } });
         place.create("honest", honest).await;
         place.ready("honest").await;
         let told = deleted(world, &place, &attacker, "honest").await;

@@ -11,7 +11,7 @@ use crate::support::{NAMESPACE, SOON, World, run, typed};
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
 
 /// Everything that the operator may do in the whole cluster. A line more needs a reason that stands in the chart.
-const CLUSTER: [(&str, &str, &str); 23] = [
+const CLUSTER: [(&str, &str, &str); 24] = [
     ("", "configmaps", "list"),
     ("", "configmaps", "watch"),
     ("", "namespaces", "list"),
@@ -26,6 +26,7 @@ const CLUSTER: [(&str, &str, &str); 23] = [
     ("", "serviceaccounts", "watch"),
     ("", "serviceaccounts/token", "create"),
     ("apicred.dev", "apicredentials", "list"),
+    ("apicred.dev", "apicredentials", "patch"),
     ("apicred.dev", "apicredentials", "watch"),
     ("apicred.dev", "apicredentials/status", "patch"),
     ("apicred.dev", "clustertokenissuers", "list"),

@@ -198,7 +198,7 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
         assert!(refused.contains("forbidden"), "{refused}");
         let before = foreign_secrets(&place).await;
         for (way, changes) in ways() {
-            let wish = json!({ "issuerRef": theirs, "revokeOnDelete": true, "target": { "secretName": way } });
+            let wish = json!({ "issuerRef": theirs, "deletionPolicy": "Revoke", "target": { "secretName": way } });
             attacker
                 .credential(way, merge(place.spec(changes), wish))
                 .await
@@ -209,7 +209,7 @@ fn an_issuer_of_other_namespaces_gets_no_secret_not_even_to_revoke_a_token() {
             attacker.delete(way).await;
         }
         // A token that is there already, and the client secret with it, are not sent to be revoked either.
-        let lead = json!({ "spec": { "issuerRef": theirs, "revokeOnDelete": true } });
+        let lead = json!({ "spec": { "issuerRef": theirs, "deletionPolicy": "Revoke" } });
         attacker.edit("honest", lead).await;
         place.operator_has_seen_it().await;
         assert_eq!(place.view("token").await.unwrap().token, held.token);

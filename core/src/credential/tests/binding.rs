@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{
-        Cloud,
+        Cloud, DeletionPolicy,
         names::{ALLOWED_AUDIENCES, ALLOWED_ISSUERS, CREDENTIAL_UID, PUBLISH_BY, STATE_OF},
     },
     credential::{
@@ -881,9 +881,7 @@ fn a_national_cloud_is_used_where_the_installation_or_an_administrator_names_it(
 fn a_credential_that_revokes_its_token_shares_no_answer_with_others() {
     let credential = credential_with(&json!({}));
     assert!(credential.is_shareable());
-    let revokes = Credential {
-        revoke_on_delete: true,
-        ..credential
-    };
+    let mut revokes = credential;
+    revokes.target.deletion = DeletionPolicy::Revoke;
     assert!(!revokes.is_shareable());
 }

@@ -58,7 +58,7 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (entra(), json!({ "grant": { "tokenExchange": { "subject": { "secretRef": key } } } }), "spec.grant.tokenExchange", "onBehalfOf"),
         (entra(), json!({ "grant": { "jwtBearer": { "assertionRef": key } } }), "spec.grant.jwtBearer", "client.certificates"),
         (entra(), client(&json!({ "mtls": { "secretName": "t" } })), "spec.client.mtls", "client.certificates"),
-        (entra(), json!({ "revokeOnDelete": true }), "spec.revokeOnDelete", "no revocation endpoint"),
+        (entra(), json!({ "deletionPolicy": "Revoke" }), "spec.deletionPolicy", "no revocation endpoint"),
         (generic(), json!({ "client": NONE }), "spec.client", "is missing"),
         (generic(), client(&json!({ "public": {} })), "spec.client.public", "cannot use this grant"),
         (generic(), client(&json!({ "managedIdentity": {}, "id": NONE })), "spec.client.managedIdentity", "ClusterTokenIssuer"),
@@ -186,7 +186,7 @@ fn a_static_key_has_neither_issuer_nor_client_nor_scopes() {
         (json!({ "expect": { "roles": ["x"] } }), "spec.expect"),
         (json!({ "minLifetime": "15m" }), "spec.minLifetime"),
         (json!({ "api": "CloudAppSecurity" }), "spec.api"),
-        (json!({ "revokeOnDelete": true }), "spec.revokeOnDelete"),
+        (json!({ "deletionPolicy": "Revoke" }), "spec.deletionPolicy"),
     ] {
         let faults = parse(&object(&with(fixed.clone(), &more)), |_| {
             IssuerLookup::Missing

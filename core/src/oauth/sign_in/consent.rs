@@ -7,6 +7,7 @@
 use url::Url;
 
 use crate::{
+    api::DeletionPolicy,
     credential::{Credential, Endpoint, Issuer, Proof},
     oauth::TokenEndpoint,
 };
@@ -91,7 +92,7 @@ pub fn destinations(
     };
     let revocation = endpoint
         .revoked_at(certificate)
-        .filter(|_| credential.revoke_on_delete);
+        .filter(|_| credential.target.deletion == DeletionPolicy::Revoke);
     let known = [
         page,
         (Part::Token, Some(endpoint.posted(certificate))),

@@ -2,6 +2,7 @@
 
 mod decision;
 mod decision_properties;
+mod finalizer;
 mod fingerprint;
 mod journal;
 mod outcome;

@@ -161,7 +161,7 @@ fn a_render_leaves_token_and_notes_alone() {
 
 #[test]
 fn a_take_over_puts_one_owner_in_place_of_another_and_leaves_the_token() {
-    for (policy, controllers) in [("Delete", 1), ("Retain", 0)] {
+    for (policy, controllers) in [("Delete", 1), ("Revoke", 1), ("Retain", 0)] {
         let (worn, noted) = made(&json!({ "deletionPolicy": policy }));
         let patch = take_over_patch("42", &worn, "earlier");
         let owners = patch["metadata"]["ownerReferences"].as_array().unwrap();

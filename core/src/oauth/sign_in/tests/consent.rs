@@ -173,10 +173,7 @@ fn an_issuer_that_is_vouched_for_is_shown_and_not_asked_about() {
 
 #[test]
 fn every_address_that_gets_something_is_a_destination() {
-    let credential = Credential {
-        revoke_on_delete: true,
-        ..person_at(&oidc(), &json!({}))
-    };
+    let credential = person_at(&oidc(), &json!({ "deletionPolicy": "Revoke" }));
     let endpoint = TokenEndpoint {
         url: url("https://t.example/"),
         mtls_url: Some(url("https://m.example/")),

@@ -1,0 +1,68 @@
+//! The finalizer of credentials whose token is revoked at their end.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{
+    calls::{Trouble, call_while},
+    existence::metadata,
+};
+use crate::controller::context::Context;
+use crate::{
+    api::{ApiCredential, names},
+    credential::Key,
+};
+
+/// Writes in a row that others are faster than.
+const TRIES: usize = 5;
+
+/// Has it the finalizer?
+pub(in crate::controller) fn has(meta: &ObjectMeta) -> bool {
+    let mut all = meta.finalizers.iter().flatten();
+    all.any(|finalizer| finalizer == names::REVOKE_FINALIZER)
+}
+
+/// Adds the finalizer to this object, or removes it, and leaves those of others as they are: the list is read, and written at
+/// the version that was read. It is well if the object is gone, or has another UID by now.
+pub(in crate::controller) async fn set(
+    context: &Context,
+    key: &Key,
+    uid: &str,
+    present: bool,
+) -> Result<(), Trouble> {
+    let api: Api<ApiCredential> = Api::namespaced(context.client.clone(), &key.namespace);
+    for _ in 0..TRIES {
+        let found = metadata(context, key).await?;
+        let Some(meta) = found.filter(|m| m.uid.as_deref() == Some(uid)) else {
+            return Ok(());
+        };
+        if has(&meta) == present {
+            return Ok(());
+        }
+        if present && meta.deletion_timestamp.is_some() {
+            // The API server adds none to what is being deleted.
+            return Err(Trouble::Unwanted);
+        }
+        let mut all = meta.finalizers.unwrap_or_default();
+        all.retain(|finalizer| finalizer != names::REVOKE_FINALIZER);
+        if present {
+            all.push(names::REVOKE_FINALIZER.to_owned());
+        }
+        let patch = json!({ "metadata": {
+            "uid": uid, "resourceVersion": meta.resource_version, "finalizers": all,
+        } });
+        let (params, patch) = (PatchParams::apply(names::MANAGER), Patch::Merge(&patch));
+        let may = || context.may_act();
+        let write = || api.patch_metadata(&key.name, &params, &patch);
+        match call_while(&context.metrics, "patch_finalizer", may, write).await {
+            Ok(_) | Err(Trouble::NotFound) => return Ok(()),
+            Err(Trouble::Conflict) => {}
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    Err(Trouble::Conflict)
+}

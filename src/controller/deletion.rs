@@ -1,0 +1,190 @@
+//! What happens to a deleted credential that has the finalizer: its token is revoked, and the finalizer removed. The deletion
+//! waits for that, and never beyond its deadline; [`finalizer::step`] decides.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::{
+    api::{self, calls::Trouble, existence::metadata},
+    context::Context,
+    limiter::namespaces::NamespaceLimiter,
+    reconcile::record,
+    requeue::reference,
+    state::Leaving,
+    token::revoke,
+};
+use crate::{
+    Reason,
+    api::{ApiCredential, IssuerRef},
+    credential::{FieldError, Key, parse},
+    oauth::{Class, Refusal},
+    plan::{
+        Notice, Severity,
+        finalizer::{self, Attempt, End, Facts, Step},
+    },
+};
+
+/// Revocations under way at once.
+const AT_ONCE: usize = 64;
+/// Of these, of one namespace: its issuer may never answer.
+const IN_A_NAMESPACE: usize = 16;
+/// One attempt with all its reads.
+const ATTEMPT: Duration = Duration::from_secs(15);
+/// Between two tries to remove a finalizer, at first and at most. Doubles in between.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Ends credentials, for ever.
+pub(super) async fn run(context: Arc<Context>) {
+    let Some(leaving) = context.leaving.receive() else {
+        return;
+    };
+    let limiter = NamespaceLimiter::new(AT_ONCE, IN_A_NAMESPACE);
+    let end = |leaving: Leaving| {
+        let (context, limiter) = (Arc::clone(&context), limiter.clone());
+        // Boxed: those who wait need not have the room for it.
+        Box::pin(async move {
+            end(&context, &limiter, &leaving).await;
+            context.leaving.ended(&leaving.uid);
+        })
+    };
+    let leaving = UnboundedReceiverStream::new(leaving);
+    leaving.for_each_concurrent(None, end).await;
+}
+
+/// The credential as the store has it, and whether its spec can be read; none once it is gone.
+fn shown(context: &Context, leaving: &Leaving) -> Option<(ApiCredential, bool)> {
+    let kept = context.credentials.get(&reference(&leaving.key))?;
+    if *kept.uid != *leaving.uid {
+        return None;
+    }
+    let readable = kept.open().map(|object| (object, true));
+    readable.or_else(|| Some((kept.open_unusable()?.0, false)))
+}
+
+async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leaving) {
+    let (mut last, mut tries) = (None, 0);
+    while let Some((object, readable)) = shown(context, leaving) {
+        let facts = Facts {
+            policy: readable.then(|| object.spec.deletion_policy.unwrap_or_default()),
+            present: api::finalizer::has(&object.metadata),
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            has_token: leaving.has_token,
+            last: last.as_ref(),
+        };
+        match finalizer::step(facts, leaving.since.elapsed(), leaving.deadline) {
+            Step::Leave | Step::Add => return,
+            Step::Wait(until) => sleep_until(leaving.since + until).await,
+            Step::Revoke => {
+                let until = leaving.since + leaving.deadline;
+                // Whose turn does not come has no attempt.
+                let turn = timeout_at(until, limiter.acquire(&leaving.key.namespace)).await;
+                let Ok(_permit) = turn else { continue };
+                tries += 1;
+                last = match attempt(context, &object, leaving, tries).await {
+                    None => return,
+                    attempt => attempt,
+                };
+            }
+            Step::Remove(end) => {
+                // Another process leads by now, and ends it.
+                if !context.may_act() {
+                    return;
+                }
+                report(context, &object, &leaving.key, &end).await;
+                return remove(context, leaving).await;
+            }
+        }
+    }
+}
+
+/// One attempt; none if the credential is gone, or nobody waits for it.
+async fn attempt(
+    context: &Arc<Context>,
+    object: &ApiCredential,
+    leaving: &Leaving,
+    tries: u32,
+) -> Option<Attempt> {
+    let passing = |why: &str| {
+        let refusal = Refusal::local(Class::Transient, Reason::RevocationFailed, why);
+        Some(Attempt::failed(&refusal, leaving.since.elapsed(), tries))
+    };
+    let until = (Instant::now() + ATTEMPT).min(leaving.since + leaving.deadline);
+    let once = async {
+        // A token that is revoked cannot be had back, and a cache may be wrong.
+        match metadata(context, &leaving.key).await {
+            Ok(Some(meta))
+                if meta.uid.as_deref() == Some(&leaving.uid)
+                    && meta.deletion_timestamp.is_some()
+                    && api::finalizer::has(&meta) => {}
+            Ok(_) => return None,
+            Err(_) => return passing("the API server did not confirm the deletion"),
+        }
+        if let Some(kind) = context.unsynced.first(&leaving.key.namespace) {
+            return passing(&format!("apicred may not list {kind} in this namespace"));
+        }
+        let lookup = |r: &IssuerRef| context.issuer(&leaving.key.namespace, r);
+        let credential = match parse(object, lookup) {
+            Ok(credential) => credential,
+            Err(errors) => return Some(Attempt::Impossible(FieldError::join(&errors))),
+        };
+        let revoked = revoke::attempt(context, &credential, leaving.token.as_ref()).await;
+        Some(match revoked {
+            Ok(()) => Attempt::Revoked,
+            Err(refusal) => Attempt::failed(&refusal, leaving.since.elapsed(), tries),
+        })
+    };
+    let ended = timeout_at(until, Box::pin(once)).await;
+    ended.unwrap_or_else(|_| passing("the issuer did not answer in time"))
+}
+
+/// Says how it ended: in the log, by the metric and, of a token that was not revoked, as an event.
+async fn report(context: &Context, object: &ApiCredential, key: &Key, end: &End) {
+    let (namespace, credential) = (&key.namespace, &key.name);
+    if let Some(result) = end.label() {
+        context.metrics.revoked(result);
+    }
+    let status = object.status.as_ref();
+    let expires_at: Option<Timestamp> = status.and_then(|s| s.expires_at.as_ref()).map(|at| at.0);
+    match end.warning(expires_at) {
+        Some(note) => {
+            // A namespace that is being deleted takes no event: the log alone has it then.
+            tracing::warn!(namespace, credential, "{note}");
+            let notice = Notice {
+                severity: Severity::Warning,
+                reason: Reason::RevocationFailed.to_string(),
+                note,
+            };
+            record::notify(context, object, key, &[notice], context.clock.now()).await;
+        }
+        None if *end == End::Revoked => tracing::info!(namespace, credential, "token revoked"),
+        None => tracing::debug!(namespace, credential, ?end, "nothing to revoke"),
+    }
+}
+
+/// Removes the finalizer, however often it takes.
+async fn remove(context: &Context, leaving: &Leaving) {
+    let (mut pause, longest) = AGAIN;
+    let mut told = false;
+    while let Err(trouble) = api::finalizer::set(context, &leaving.key, &leaving.uid, false).await {
+        if trouble == Trouble::Unwanted {
+            return;
+        }
+        if !told && trouble != Trouble::Unavailable {
+            let (namespace, credential) = (&leaving.key.namespace, &leaving.key.name);
+            let result = trouble.as_str();
+            tracing::warn!(
+                namespace,
+                credential,
+                result,
+                "the finalizer cannot be removed; apicred tries again"
+            );
+            told = true;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
