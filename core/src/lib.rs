@@ -11,6 +11,7 @@
 //! | [`oauth`] | makes token requests and reads the answers: grants, client authentication, lifetimes, error classes |
 //! | [`plan`] | decides what a credential needs now, when it needs something next, and what its status says |
 //! | [`publish`] | makes the content and the metadata of a target Secret, and decides who owns it |
+//! | [`rotation`] | decides the steps that rotate a client's own secret or certificate at the issuer |
 
 #![cfg_attr(
     test,
@@ -32,6 +33,7 @@ pub mod plan;
 mod printable;
 pub mod publish;
 mod reason;
+pub mod rotation;
 
 pub use printable::{bounded, printable};
 pub use reason::Reason;

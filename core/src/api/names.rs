@@ -22,6 +22,8 @@ pub const ALLOWED_AUDIENCES: &str = "apicred.dev/allowed-audiences";
 pub const ISSUED_BY: &str = "apicred.dev/issued-by";
 /// On a source Secret: when the client secret in it ends (RFC 3339, or a date), to be warned ahead of it.
 pub const SECRET_EXPIRES_AT: &str = "apicred.dev/secret-expires-at";
+/// On a source Secret: where the rotation of the client's credential stands (JSON).
+pub const ROTATION: &str = "apicred.dev/rotation";
 /// On a source Secret: names (comma separated), or NAME@UID, of the credentials that may publish a static key of it.
 pub const PUBLISH_BY: &str = "apicred.dev/publish-by";
 /// On a state Secret: name, or NAME@UID, of the one credential whose refresh token it holds.

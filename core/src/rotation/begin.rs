@@ -1,0 +1,348 @@
+//! `Steady` and `Adding`: when a rotation begins, and how a new credential gets to the issuer and into the Secret.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    memory::{doubled, later},
+    next::{AGAIN, Decision, Sight},
+    observed::{Application, Key, number},
+    settings::{
+        BEFORE_END, BETWEEN_WRITES, Kind, MOST_PAUSE, ORPHAN_AGE, PAUSE, SETTLES, SKEW, SWEEP,
+    },
+    state::{Known, Place, State, Why},
+    step::{Notice, Step, Values},
+};
+
+impl Decision<'_> {
+    pub(super) fn steady(&self, notices: &mut Vec<Notice>) -> Step {
+        if let Some(step) = self.leftover(notices) {
+            return step;
+        }
+        let Some(current) = &self.seen.slots.current else {
+            notices.push(Notice::NoCurrent);
+            return self.wait(AGAIN);
+        };
+        if let Some(step) = self.sweep(notices) {
+            return step;
+        }
+        let due = self.due_at();
+        if due > self.now {
+            return self.until(self.wakes(due));
+        }
+        notices.push(Notice::Due);
+        let ended = current.validity.is_some_and(|(_, until)| until <= self.now);
+        if self.settings.kind == Kind::Certificate && ended {
+            notices.push(Notice::CurrentEnded);
+            return self.wait(AGAIN);
+        }
+        if let Some(step) = self.paused().or_else(|| self.calls_wait(true)) {
+            return step;
+        }
+        let listed = match self.sight(None) {
+            Sight::Fresh(application) => Some(application),
+            Sight::Blind if self.settings.kind == Kind::Certificate => None,
+            Sight::Blind => return self.wait(AGAIN),
+            Sight::First(step) => return step,
+        };
+        if let Some(step) = listed.and_then(|l| self.crowded(l, notices)) {
+            return step;
+        }
+        self.announce(listed)
+    }
+
+    /// Values that no state speaks of: the annotation was lost, or came back from a backup.
+    fn leftover(&self, notices: &mut Vec<Notice>) -> Option<Step> {
+        if self.seen.slots.next.is_some() {
+            if let Sight::First(step) = self.sight(None) {
+                return Some(step);
+            }
+            let since = self.now;
+            return Some(self.write(State::Added { since }, Values::Keep));
+        }
+        let previous = self.facts.previous.as_ref()?;
+        if !self.is_ours(previous) {
+            let id = previous.id.clone();
+            notices.push(Notice::Foreign { id });
+            return None;
+        }
+        let retire_at = later(self.now, self.settings.overlap);
+        Some(self.write(State::Switched { retire_at }, Values::Keep))
+    }
+
+    /// Once a day the application is read, and what is ours and in no Secret is removed.
+    fn sweep(&self, notices: &mut Vec<Notice>) -> Option<Step> {
+        if self.is_blind() {
+            return None;
+        }
+        let last = self.memory.application.as_ref();
+        let age = last.map(|a| self.now.duration_since(a.read_at));
+        let overdue = age.is_none_or(|age| age >= SWEEP || age < -SKEW);
+        let find = |a: &Application| {
+            let mut old = a
+                .keys
+                .iter()
+                .filter(|k| self.is_orphan(k) && self.is_old(k));
+            old.next().cloned()
+        };
+        if !overdue && last.and_then(find).is_none() {
+            return None;
+        }
+        let found = match self.sight(None) {
+            Sight::Fresh(application) => find(application)?,
+            // An issuer that does not answer keeps nothing from its turn.
+            Sight::Blind | Sight::First(Step::Wait { .. }) => return None,
+            Sight::First(step) => return Some(step),
+        };
+        if let Some(step) = self.prove_current(notices) {
+            return (!self.current_refused() || matches!(step, Step::Trial { .. })).then_some(step);
+        }
+        Some(self.retire_orphan(&found, None))
+    }
+
+    fn retire_orphan(&self, key: &Key, why: Option<Why>) -> Step {
+        let known = Known {
+            id: Some(key.id.clone()),
+            n: number(key, &self.seen.names),
+            from: key.from,
+            until: key.until,
+            ..Known::default()
+        };
+        let state = State::Retiring {
+            key: known,
+            from: Place::Orphan,
+        };
+        self.write_with(state, Values::Keep, None, |record| {
+            if let Some(why) = why {
+                record.failure = Some(self.failure(why));
+            }
+        })
+    }
+
+    fn is_old(&self, key: &Key) -> bool {
+        key.from
+            .is_none_or(|from| self.ahead(later(from, ORPHAN_AGE), ORPHAN_AGE).is_none())
+    }
+
+    /// When the next rotation begins.
+    pub(super) fn due_at(&self) -> Timestamp {
+        if self.seen.requested.is_some() && self.seen.requested != self.record.handled {
+            return Timestamp::MIN;
+        }
+        let Some(known) = &self.facts.current else {
+            return Timestamp::MIN;
+        };
+        let (every, overlap) = (self.settings.every, self.settings.overlap);
+        let by_age = known.from.map(|from| later(from, every));
+        let by_end = known.until.map(|until| {
+            let life = known.from.map(|from| until.duration_since(from));
+            let margin = life.map_or(BEFORE_END, |life| BEFORE_END.min(life / 8));
+            let early = later(until, -overlap.saturating_add(margin));
+            // An issuer that gives less time than it was asked for is not asked all the time.
+            known
+                .from
+                .zip(life)
+                .map_or(early, |(from, life)| early.max(later(from, life / 2)))
+        });
+        match (by_age, by_end) {
+            (Some(a), Some(b)) => a.min(b),
+            (Some(at), None) | (None, Some(at)) => at,
+            // A foreign secret of unknown age.
+            (None, None) => Timestamp::MIN,
+        }
+    }
+
+    fn wakes(&self, due: Timestamp) -> Timestamp {
+        let application = self.memory.application.as_ref();
+        let read = application.map(|a| later(a.read_at, SWEEP));
+        let blind = self.memory.blind.map(|at| later(at, SWEEP));
+        let young = application.into_iter().flat_map(|a| &a.keys);
+        let old = young
+            .filter(|k| self.is_orphan(k) && !self.is_old(k))
+            .filter_map(|k| Some(later(k.from?, ORPHAN_AGE)));
+        let first = old.chain(read).chain(blind).filter(|at| *at > self.now);
+        first.fold(due, Timestamp::min)
+    }
+
+    /// After a rotation that failed.
+    fn paused(&self) -> Option<Step> {
+        let failure = self.record.failure.as_ref()?;
+        let pause = doubled(PAUSE, failure.times, MOST_PAUSE);
+        self.ahead(later(failure.at, pause), pause)
+            .map(|until| self.until(until))
+    }
+
+    /// Is there room for another one? At most two of ours are at the issuer, and one orphan.
+    fn crowded(&self, listed: &Application, notices: &mut Vec<Notice>) -> Option<Step> {
+        let ours = |k: &&Key| number(k, &self.seen.names).is_some();
+        let held: Vec<&str> = self.facts.all().filter_map(|k| k.id.as_deref()).collect();
+        let extra = || {
+            let keys = listed.keys.iter().filter(ours);
+            keys.filter(|k| !held.contains(&k.id.as_str()))
+        };
+        // Somebody else may be in the middle of a rotation, or puts the Secret back again and again.
+        let youngest = listed.keys.iter().filter(ours).filter_map(|k| k.from).max();
+        let young = youngest.and_then(|from| self.ahead(later(from, ORPHAN_AGE), ORPHAN_AGE));
+        if let Some(until) = young {
+            let asked = self.seen.requested != self.record.handled;
+            if !asked || extra().next().is_some() {
+                return Some(self.until(until));
+            }
+        }
+        let extra: Vec<&Key> = extra().collect();
+        let total = listed.keys.iter().filter(ours).count();
+        if extra.is_empty() || (self.current_refused() && total < 3) {
+            return None;
+        }
+        if extra.iter().any(|k| self.is_in_use(k)) {
+            // One of them is the current value: that is no orphan, and there is room.
+            if extra.len() == 1 {
+                return None;
+            }
+            notices.push(Notice::Ambiguous);
+        }
+        Some(self.wait(AGAIN))
+    }
+
+    /// The first write of a rotation.
+    fn announce(&self, listed: Option<&Application>) -> Step {
+        let numbers = listed.into_iter().flat_map(|l| &l.keys);
+        let highest = numbers.filter_map(|k| number(k, &self.seen.names)).max();
+        let n = self.record.n.max(highest.unwrap_or(0)).saturating_add(1);
+        let since = self.now;
+        let state = State::Adding { n, since };
+        let held = self.memory.held.as_ref().filter(|held| held.n == n);
+        let (values, next) = match (self.settings.kind, held) {
+            (Kind::Secret, _) => (Values::Keep, self.facts.next.clone()),
+            (Kind::Certificate, None) => {
+                return Step::MakeKeyPair {
+                    n,
+                    name: self.seen.names.name(n),
+                    until: later(self.now, self.settings.validity),
+                };
+            }
+            (Kind::Certificate, Some(_)) => (Values::StoreNext, self.held_known(n, None)),
+        };
+        self.write_with(state, values, Some(n), |record| {
+            record.n = n;
+            record.next = next;
+            record.handled.clone_from(&self.seen.requested);
+        })
+    }
+
+    fn held_known(&self, n: u32, id: Option<String>) -> Option<Known> {
+        let held = self.memory.held.as_ref().filter(|held| held.n == n)?;
+        Some(Known {
+            digest: held.slot.digest.clone(),
+            id: held.id.clone().or(id),
+            n: Some(n),
+            from: Some(held.from),
+            until: Some(held.until),
+        })
+    }
+
+    pub(super) fn adding(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
+        if self.is_absurd(since, SignedDuration::ZERO) {
+            let since = self.now;
+            let state = State::Adding { n, since };
+            return self.write_with(state, Values::Keep, self.memory.announced, |_| {});
+        }
+        match self.settings.kind {
+            Kind::Secret => self.adding_secret(n, since, notices),
+            Kind::Certificate => self.adding_certificate(n, since),
+        }
+    }
+
+    /// Did the issuer refuse to add number n, so that it certainly is not there?
+    fn add_refused(&self, n: u32) -> bool {
+        let refused = self.memory.refused.as_ref();
+        refused.is_some_and(|(of, fault)| *of == n && !fault.may_have_happened)
+    }
+
+    fn adding_secret(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
+        let added = State::Added { since: self.now };
+        if let Some(known) = self.held_known(n, None) {
+            return self.write_with(added, Values::StoreNext, None, |r| r.next = Some(known));
+        }
+        if self.add_refused(n) {
+            return self.fail(Why::AddRefused, Values::Keep);
+        }
+        if self.memory.announced == Some(n) {
+            return self.calls_wait(true).unwrap_or_else(|| Step::AddPassword {
+                n,
+                name: self.seen.names.name(n),
+                until: later(self.now, self.settings.validity),
+            });
+        }
+        // The answer was lost, or the process that waited for it. What the call made, if anything, has this name.
+        let settled = later(since, SETTLES);
+        if settled > self.now {
+            return self.until(settled);
+        }
+        let listed = match self.sight(Some(settled)) {
+            Sight::Fresh(listed) => listed,
+            Sight::Blind => return self.fail(Why::AnswerLost, Values::Keep),
+            Sight::First(step) => return step,
+        };
+        let named = |k: &&Key| number(k, &self.seen.names) == Some(n);
+        let found = listed.keys.iter().filter(named).find(|k| self.is_orphan(k));
+        match found {
+            Some(key) if !self.current_refused() => self
+                .prove_current(notices)
+                .unwrap_or_else(|| self.retire_orphan(key, Some(Why::AnswerLost))),
+            // The sweep removes it once the current value works again.
+            _ => self.fail(Why::AnswerLost, Values::Keep),
+        }
+    }
+
+    fn adding_certificate(&self, n: u32, since: Timestamp) -> Step {
+        let Some(known) = &self.facts.next else {
+            return self.fail(Why::NextRemoved, Values::Keep);
+        };
+        let added = |id: Option<String>| {
+            let state = State::Added { since: self.now };
+            self.write_with(state, Values::Keep, None, |record| {
+                if let Some(next) = &mut record.next {
+                    next.n = next.n.or(Some(n));
+                    next.id = next.id.take().or(id);
+                }
+            })
+        };
+        if known.id.is_some() {
+            return added(None);
+        }
+        let answered = self.memory.added.as_ref().filter(|(of, _)| *of == n);
+        if let Some((_, id @ Some(_))) = answered {
+            return added(id.clone());
+        }
+        if self.add_refused(n) {
+            return self.fail(Why::AddRefused, Values::DropNext);
+        }
+        if self.memory.announced == Some(n) {
+            return self.calls_wait(true).unwrap_or_else(|| Step::AddKey {
+                n,
+                name: self.seen.names.name(n),
+            });
+        }
+        if self.is_blind() {
+            // Trials tell whether it is there.
+            return added(None);
+        }
+        let settled = later(self.memory.wrote_at.unwrap_or(since).max(since), SETTLES);
+        match self.sight(Some(later(self.now, -BETWEEN_WRITES))) {
+            Sight::First(step) => step,
+            Sight::Fresh(_) if self.ahead(settled, SETTLES).is_some() => self.wait(BETWEEN_WRITES),
+            // The answer said that it is there, and reads lag: trials tell.
+            _ if answered.is_some() => added(None),
+            _ => {
+                let state = State::Adding { n, since: self.now };
+                let made = self.facts.next.as_ref().and_then(|k| k.from);
+                let at_most = self.settings.trials.at_most;
+                if made.is_none_or(|made| later(made, at_most) <= self.now) {
+                    return self.fail(Why::AnswerLost, Values::DropNext);
+                }
+                // The key pair is in the Secret, so announcing it again makes no orphan.
+                self.write_with(state, Values::Keep, Some(n), |_| {})
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `Added`, `Switched` and `Retiring`: how a new credential is proven, takes over, and the one before it goes.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::memory::later;
+use super::{
+    next::{AGAIN, Decision, Sight},
+    observed::Key,
+    settings::{FRESH, Kind},
+    state::{Known, Place, State, Why},
+    step::{Notice, Step, Tried, Values},
+};
+
+impl Decision<'_> {
+    pub(super) fn added(&self, since: Timestamp) -> Step {
+        let (Some(slot), Some(known)) = (&self.seen.slots.next, &self.facts.next) else {
+            return self.fail(Why::NextRemoved, Values::Keep);
+        };
+        if self.is_absurd(since, SignedDuration::ZERO) {
+            let since = self.now;
+            return self.write(State::Added { since }, Values::Keep);
+        }
+        let trials = self.settings.trials;
+        let row = self.memory.row(&slot.digest);
+        let over = row.first.zip(row.last).map(|(a, b)| b.duration_since(a));
+        if row.count >= trials.in_row && over.is_some_and(|over| over >= trials.over) {
+            let retire_at = later(self.now, self.settings.overlap);
+            let state = State::Switched { retire_at };
+            return self.write_with(state, Values::Promote, None, |r| r.failure = None);
+        }
+        if later(since, trials.at_most) <= self.now {
+            let state = State::Retiring {
+                key: known.clone(),
+                from: Place::Next,
+            };
+            let failure = self.failure(Why::NotProven);
+            return self.write_with(state, Values::Keep, None, |r| r.failure = Some(failure));
+        }
+        let trial = self.trial(Tried::Next, &slot.digest, trials.gap);
+        let idle = matches!(trial, Step::Wait { .. });
+        let last = self.memory.application.as_ref().map(|a| a.read_at);
+        let read_lately = last.is_some_and(|at| self.ahead(later(at, FRESH), FRESH).is_some());
+        // Its id is needed when it is removed one day; reads lag.
+        if idle && known.id.is_none() && !read_lately && !self.is_blind() {
+            return self
+                .calls_wait(false)
+                .map_or(Step::ReadApplication, |_| trial);
+        }
+        trial
+    }
+
+    pub(super) fn switched(&self, retire_at: Timestamp, notices: &mut Vec<Notice>) -> Step {
+        let (Some(slot), Some(known)) = (&self.seen.slots.previous, &self.facts.previous) else {
+            return self.write(State::Steady, Values::Keep);
+        };
+        let current = self.seen.slots.current.as_ref();
+        if current.is_some_and(|c| c.digest == slot.digest) {
+            return self.write(State::Steady, Values::DropPrevious);
+        }
+        if self.is_absurd(retire_at, self.settings.overlap) {
+            let retire_at = later(self.now, self.settings.overlap);
+            return self.write(State::Switched { retire_at }, Values::Keep);
+        }
+        if retire_at > self.now {
+            return self.until(retire_at);
+        }
+        if known.id.is_none()
+            && let Sight::First(step) = self.sight(None)
+        {
+            return step;
+        }
+        if !self.is_ours(known) {
+            let id = known.id.clone();
+            notices.push(Notice::Foreign { id });
+            return self.write(State::Steady, Values::Keep);
+        }
+        if !self.seen.users_follow {
+            notices.push(Notice::UsersLag);
+            return self.wait(AGAIN);
+        }
+        if let Some(step) = self.prove_current(notices) {
+            return step;
+        }
+        let state = State::Retiring {
+            key: known.clone(),
+            from: Place::Previous,
+        };
+        self.write(state, Values::Keep)
+    }
+
+    pub(super) fn retiring(&self, key: &Known, from: Place, notices: &mut Vec<Notice>) -> Step {
+        let Some(id) = &key.id else {
+            return self.retired(key, from);
+        };
+        if self.memory.removed.as_ref() == Some(id) {
+            return self.retired(key, from);
+        }
+        if self.is_needed(key, from) || !self.is_ours(key) {
+            return self.write(State::Steady, Values::Keep);
+        }
+        if let Some(step) = self.calls_wait(true) {
+            return step;
+        }
+        match self.sight(None) {
+            Sight::First(step) => return step,
+            Sight::Blind => {}
+            Sight::Fresh(application) => {
+                let listed = application.keys.iter().find(|k| k.id == *id);
+                if listed.is_some_and(|listed| self.may_be_current(listed)) {
+                    notices.push(Notice::Ambiguous);
+                    return self.write(State::Steady, Values::Keep);
+                }
+                if !self.current_is_among(&application.keys, id) {
+                    notices.push(Notice::CurrentNotListed);
+                    return self.wait(AGAIN);
+                }
+            }
+        }
+        if let Some(step) = self.prove_current(notices) {
+            let hopeless = from == Place::Orphan && self.current_refused();
+            return if hopeless {
+                self.write(State::Steady, Values::Keep)
+            } else {
+                step
+            };
+        }
+        match self.settings.kind {
+            Kind::Secret => Step::RemovePassword { id: id.clone() },
+            Kind::Certificate => Step::RemoveKey { id: id.clone() },
+        }
+    }
+
+    /// Is what is about to be removed in another slot: put back by a person, by a backup, by GitOps?
+    fn is_needed(&self, key: &Known, from: Place) -> bool {
+        let same = |known: &Option<Known>| {
+            let same_value = |k: &Known| !key.digest.is_empty() && k.digest == key.digest;
+            known
+                .as_ref()
+                .is_some_and(|k| k.id == key.id || same_value(k))
+        };
+        let facts = &self.facts;
+        same(&facts.current)
+            || (from != Place::Next && same(&facts.next))
+            || (from != Place::Previous && same(&facts.previous))
+    }
+
+    /// The current value has no known id: is it this credential?
+    fn may_be_current(&self, key: &Key) -> bool {
+        let known = self.facts.current.as_ref();
+        known.is_some_and(|k| k.id.is_none())
+            && self
+                .seen
+                .slots
+                .current
+                .as_ref()
+                .is_some_and(|slot| key.is(slot) != super::observed::Same::No)
+    }
+
+    /// Never the last: the current value, or if it has no known id any other one, stays listed.
+    fn current_is_among(&self, keys: &[Key], without: &str) -> bool {
+        let current = self.facts.current.as_ref().and_then(|k| k.id.as_deref());
+        let mut rest = keys.iter().filter(|k| k.id != without);
+        rest.any(|k| current.is_none_or(|id| k.id == id))
+    }
+
+    /// It is gone at the issuer, or was never there.
+    fn retired(&self, key: &Known, from: Place) -> Step {
+        let slots = &self.seen.slots;
+        let holds =
+            |slot: &Option<super::Slot>| slot.as_ref().is_some_and(|s| s.digest == key.digest);
+        let values = match from {
+            Place::Next if holds(&slots.next) => Values::DropNext,
+            Place::Previous if holds(&slots.previous) => Values::DropPrevious,
+            _ => Values::Keep,
+        };
+        self.write(State::Steady, values)
+    }
+}

@@ -1,0 +1,318 @@
+//! What one process knows beyond the Secret. It is lost with the process, and each state says how to go on without it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    observed::{Application, Slot},
+    settings::{PROOF_LASTS, SKEW},
+    step::{Change, Step, Tried},
+};
+
+/// Most proofs that are remembered.
+const MOST_PROOFS: usize = 4;
+/// First pause after a call that failed, doubled for each further one, and the longest.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(15);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
+/// `Directory_ConcurrencyViolation` passes soon.
+const CONFLICT_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+
+/// Why a call to the issuer's management API did not do what it should.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Class {
+    /// Too many requests.
+    Throttled,
+    /// Another write to the application is in progress (`Directory_ConcurrencyViolation`).
+    Conflict,
+    /// A policy of the tenant refuses it.
+    Policy,
+    /// The caller lacks a permission, or does not own the application.
+    Permission,
+    /// The proof of possession was refused.
+    Proof,
+    /// The caller's token was refused.
+    Token,
+    /// There is no such application.
+    NoApplication,
+    /// The request is wrong.
+    Invalid,
+    /// Worth trying again: no answer, or a server's error.
+    Transient,
+}
+
+/// A call that failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// What it means.
+    pub class: Class,
+    /// May it have taken effect all the same? True without an answer, and for a server's error.
+    pub may_have_happened: bool,
+    /// How long the issuer asks to be left alone.
+    pub retry_after: Option<SignedDuration>,
+    /// One sentence for the user, with the next step. No secret, bounded, printable.
+    pub message: String,
+}
+
+/// A value that this process holds and that is not in the Secret yet. The value itself stays with the shell.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Held {
+    /// The number that it was made for.
+    pub n: u32,
+    /// The value.
+    pub slot: Slot,
+    /// The issuer's id of it, if it knows the value already.
+    pub id: Option<String>,
+    /// Valid from.
+    pub from: Timestamp,
+    /// Valid until.
+    pub until: Timestamp,
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The Secret was written, or the credential was removed or was not there any more.
+    Done,
+    /// The Secret was not written: it has another resourceVersion, or the API server refused or did not answer.
+    NotWritten,
+    /// The application was read.
+    Application(Application),
+    /// A key pair was made, or a secret was added. The shell holds the value.
+    Held(Held),
+    /// The certificate was added. The issuer may name its id.
+    KeyAdded(Option<String>),
+    /// A token came.
+    Token,
+    /// The issuer refused the credential.
+    Refused,
+    /// No answer about the credential: no connection, a server's error, throttled.
+    NoAnswer,
+    /// A call of the management API failed.
+    Failed(Fault),
+}
+
+/// Trials of one value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Row {
+    digest: String,
+    pub(super) count: u32,
+    pub(super) first: Option<Timestamp>,
+    pub(super) last: Option<Timestamp>,
+    /// Was the last answer a refusal?
+    pub(super) refused: bool,
+}
+
+/// What one process knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memory {
+    pub(super) started: Timestamp,
+    /// `Adding` was written with this number by this process, and the call was not sent.
+    pub(super) announced: Option<u32>,
+    pub(super) held: Option<Held>,
+    pub(super) application: Option<Application>,
+    /// When the application could not be read for want of a permission.
+    pub(super) blind: Option<Timestamp>,
+    /// The issuer added the certificate of this number, and its id if it said so.
+    pub(super) added: Option<(u32, Option<String>)>,
+    /// What came of adding this number.
+    pub(super) refused: Option<(u32, Fault)>,
+    pub(super) removed: Option<String>,
+    row: Row,
+    tried_at: Option<Timestamp>,
+    proofs: Vec<(String, Timestamp)>,
+    /// Last write to the application.
+    pub(super) wrote_at: Option<Timestamp>,
+    pub(super) failures: u32,
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) fault: Option<Fault>,
+}
+
+impl Memory {
+    /// Of a process that begins now. A trial is sent [`super::Trials::gap`] after that at the earliest: the process before it
+    /// may have sent one.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            started: now,
+            announced: None,
+            held: None,
+            application: None,
+            blind: None,
+            added: None,
+            refused: None,
+            removed: None,
+            row: Row::default(),
+            tried_at: None,
+            proofs: Vec::new(),
+            wrote_at: None,
+            failures: 0,
+            not_before: None,
+            fault: None,
+        }
+    }
+
+    /// The value that the shell must not drop: it is at the issuer or about to be, and in no Secret.
+    pub fn held(&self) -> Option<&Held> {
+        self.held.as_ref()
+    }
+
+    /// The last call that failed, until one succeeds.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    /// Trials of a value so far.
+    pub(super) fn row(&self, digest: &str) -> Row {
+        if self.row.digest == digest {
+            self.row.clone()
+        } else {
+            Row::default()
+        }
+    }
+
+    /// How many trials of a value succeeded in a row.
+    pub fn in_row(&self, digest: &str) -> u32 {
+        self.row(digest).count
+    }
+
+    /// The next trial is due `gap` after this.
+    pub(super) fn last_trial(&self) -> Timestamp {
+        self.tried_at.unwrap_or(self.started)
+    }
+
+    /// Did a token come with this value lately?
+    pub(super) fn proven(&self, digest: &str, used_at: Option<Timestamp>, now: Timestamp) -> bool {
+        let lately = |at: Timestamp| {
+            let age = now.duration_since(at);
+            age < PROOF_LASTS && age > -SKEW
+        };
+        let own = self.proofs.iter().filter(|(d, _)| d == digest);
+        own.map(|(_, at)| *at).chain(used_at).any(lately)
+    }
+
+    /// Takes note of a step that is about to be executed. Call it *before* the step: a call whose answer is lost must not be
+    /// sent again blindly.
+    pub fn before(&mut self, step: &Step, now: Timestamp) {
+        match step {
+            Step::AddKey { .. } | Step::AddPassword { .. } => {
+                self.announced = None;
+                self.wrote_at = Some(now);
+                self.application = None;
+            }
+            Step::RemoveKey { .. } | Step::RemovePassword { .. } => {
+                self.wrote_at = Some(now);
+                self.application = None;
+            }
+            Step::Trial { .. } => self.tried_at = Some(now),
+            Step::Write { .. }
+            | Step::ReadApplication
+            | Step::MakeKeyPair { .. }
+            | Step::Wait { .. } => {}
+        }
+    }
+
+    /// Takes note of what came of a step.
+    pub fn after(&mut self, step: &Step, outcome: &Outcome, now: Timestamp) {
+        match (step, outcome) {
+            (_, Outcome::Failed(fault)) => self.failed(step, fault, now),
+            (Step::Write { change, .. }, Outcome::Done) => self.wrote(change),
+            (Step::ReadApplication, Outcome::Application(application)) => {
+                self.blind = None;
+                self.application = Some(application.clone());
+                self.succeeded();
+            }
+            (Step::MakeKeyPair { .. } | Step::AddPassword { .. }, Outcome::Held(held)) => {
+                self.held = Some(held.clone());
+                self.succeeded();
+            }
+            (Step::AddKey { n, .. }, Outcome::KeyAdded(id)) => {
+                self.added = Some((*n, id.clone()));
+                self.succeeded();
+            }
+            (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) => {
+                self.removed = Some(id.clone());
+                self.succeeded();
+            }
+            (Step::Trial { digest, .. }, outcome) => self.tried(digest, outcome, now),
+            _ => {}
+        }
+    }
+
+    fn succeeded(&mut self) {
+        (self.failures, self.not_before, self.fault) = (0, None, None);
+    }
+
+    fn failed(&mut self, step: &Step, fault: &Fault, now: Timestamp) {
+        self.fault = Some(fault.clone());
+        if *step == Step::ReadApplication && fault.class == Class::Permission {
+            // An application may roll its own certificates without the right to read itself.
+            (self.blind, self.application) = (Some(now), None);
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let own = match fault.class {
+            Class::Conflict => CONFLICT_PAUSE,
+            _ => doubled(FIRST_PAUSE, self.failures, LONGEST_PAUSE),
+        };
+        let pause = fault.retry_after.map_or(own, |asked| asked.max(own));
+        self.not_before = Some(later(now, pause.min(LONGEST_PAUSE)));
+        if let Step::AddKey { n, .. } | Step::AddPassword { n, .. } = step {
+            self.refused = Some((*n, fault.clone()));
+        }
+    }
+
+    fn wrote(&mut self, change: &Change) {
+        self.announced = change.announces;
+        if change.stores() {
+            self.held = None;
+        }
+        self.refused = None;
+        self.added = None;
+        self.removed = None;
+    }
+
+    fn tried(&mut self, digest: &str, outcome: &Outcome, now: Timestamp) {
+        let mut row = self.row(digest);
+        digest.clone_into(&mut row.digest);
+        match outcome {
+            Outcome::Token => {
+                row.count = row.count.saturating_add(1);
+                row.first = row.first.or(Some(now));
+                row.last = Some(now);
+                row.refused = false;
+                self.proofs.retain(|(d, _)| d != digest);
+                self.proofs.push((digest.to_owned(), now));
+                let surplus = self.proofs.len().saturating_sub(MOST_PROOFS);
+                self.proofs.drain(..surplus);
+            }
+            Outcome::Refused => {
+                row = Row {
+                    digest: row.digest,
+                    refused: true,
+                    ..Row::default()
+                };
+                self.proofs.retain(|(d, _)| d != digest);
+            }
+            _ => {}
+        }
+        self.row = row;
+    }
+}
+
+impl Tried {
+    /// The word for it in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Next => "next",
+        }
+    }
+}
+
+/// `first`, doubled for each of `times` after the first.
+pub(super) fn doubled(first: SignedDuration, times: u32, most: SignedDuration) -> SignedDuration {
+    let factor = 1_i32 << times.saturating_sub(1).min(20);
+    first.saturating_mul(factor).min(most)
+}
+
+pub(super) fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}

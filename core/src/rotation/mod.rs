@@ -1,0 +1,72 @@
+//! Rotates a client's own secret or certificate: which step comes next. Nothing is sent or written here.
+//!
+//! One source Secret has up to three values: *current*, which credentials use, *next*, which shall replace it, and *previous*,
+//! which was replaced. An annotation ([`Record`]) says where the rotation stands. Values and annotation change together, in
+//! one write at the resourceVersion that was read; so of two processes that act at once, one is refused.
+//!
+//! ```text
+//!            due                    value is stored           5 trials in a row
+//!  Steady ────────▶ Adding{n} ─────────────────▶ Added ─────────────────────▶ Switched
+//!    ▲                  │ answer lost: look for n    │ 1 h without proof            │ overlap is over, all follow
+//!    │                  ▼                            ▼                             ▼
+//!    └──────────── Retiring(orphan)          Retiring(next)              Retiring(previous)
+//! ```
+//!
+//! | State | What happens | After a crash |
+//! |---|---|---|
+//! | `Steady` | waits until `every` has passed, the end is near or somebody asks. Reads the application once a day and removes orphans: ours by name, in no Secret, older than an hour | the same |
+//! | `Adding{n}` | written *before* the call. Secret: `addPassword` with the display name `apicred/<cluster>/<uid>/<n>`. Certificate: the key pair is stored in the same write, then `addKey` | no blind repeat. Secret: after 5 minutes the issuer is asked for name n; its value is lost, so it is removed. Certificate: announced again if it is not listed |
+//! | `Added` | *proving*: token requests with the next value alone, 30 s apart, until 5 in a row over 2 minutes succeed. After an hour it is given up | counts from 0 |
+//! | `Switched` | *overlap*: next has become current, current previous. Waits for `overlap`, and until every credential has a token by the new one | the same |
+//! | `Retiring{key}` | written *before* the call. Removes one credential at the issuer, then its value | repeats; one that is not there is removed |
+//!
+//! What always holds, whatever is lost, repeated, read too late or edited by others:
+//!
+//! 1. A value that works is replaced only by one that was proven, and stays as *previous* for the overlap.
+//! 2. Nothing is removed at the issuer unless a token came by the *current* value within the last 24 hours.
+//! 3. Nothing is removed that is, or may be, a value of the Secret; nothing that apicred did not make, unless `adopt` names it.
+//! 4. At most two of ours are at the issuer, and one orphan.
+//! 5. An annotation that is missing is made anew from what the issuer lists (display names, hints, thumbprints). One that cannot
+//!    be read stops the rotation; the values stay.
+//!
+//! How the shell drives it:
+//!
+//! ```text
+//! loop {
+//!     seen = the Secret, the client resource and its credentials
+//!     Next { step, notices, .. } = next(&seen, &memory, &settings, now)
+//!     if step.changes_issuer() { read the Secret from the API server, ask again, go on only if the step is the same }
+//!     memory.before(&step, now)
+//!     outcome = execute(step)                     // the one place with I/O
+//!     memory.after(&step, &outcome, now)
+//! }
+//! ```
+//!
+//! | Module | What it has |
+//! |---|---|
+//! | [`settings`] | what a user sets, and how long things take |
+//! | `state` | the annotation |
+//! | `observed` | what is seen, and which credential of the issuer is which value |
+//! | `memory` | what one process knows beyond the Secret |
+//! | `step` | what can be done, and what is reported |
+//! | `next`, `begin`, `finish` | the decision |
+//! | [`values`] | what a write does with the data of the Secret |
+
+mod begin;
+mod finish;
+mod memory;
+mod next;
+mod observed;
+pub mod settings;
+mod state;
+mod step;
+#[cfg(test)]
+mod tests;
+pub mod values;
+
+pub use memory::{Class, Fault, Held, Memory, Outcome};
+pub use next::next;
+pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
+pub use settings::{Kind, Settings, Trials};
+pub use state::{Failure, Known, Noted, Place, Record, State, Why};
+pub use step::{Change, Next, Notice, Step, Tried, Values};

@@ -1,0 +1,274 @@
+//! The decision: from what is seen to the next step.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    memory::{Memory, later},
+    observed::{Application, Facts, Key, Observed, Same, number},
+    settings::{BETWEEN_WRITES, FRESH, Kind, SKEW, SWEEP, Settings},
+    state::{Failure, Known, Noted, Record, State, Why},
+    step::{Change, Next, Notice, Step, Tried, Values},
+};
+
+/// A state in which somebody else must act is seen again after this time.
+pub(super) const AGAIN: SignedDuration = SignedDuration::from_mins(15);
+
+/// What comes next. Pure: the same arguments give the same step, and nothing is changed.
+pub fn next(seen: &Observed, memory: &Memory, settings: &Settings, now: Timestamp) -> Next {
+    let record = match &seen.noted {
+        Noted::Absent => Record::default(),
+        Noted::Record(record) => (**record).clone(),
+        Noted::Unreadable => {
+            return Next {
+                step: Step::Wait {
+                    until: later(now, SWEEP),
+                },
+                notices: vec![Notice::StateUnreadable],
+                rotates_at: None,
+            };
+        }
+    };
+    let facts = facts(seen, memory, settings, &record);
+    let decision = Decision {
+        seen,
+        memory,
+        settings,
+        now,
+        record: &record,
+        facts,
+    };
+    let mut notices = Vec::new();
+    let step = match &record.state {
+        State::Steady => decision.steady(&mut notices),
+        State::Adding { n, since } => decision.adding(*n, *since, &mut notices),
+        State::Added { since } => decision.added(*since),
+        State::Switched { retire_at } => decision.switched(*retire_at, &mut notices),
+        State::Retiring { key, from } => decision.retiring(key, *from, &mut notices),
+    };
+    notices.extend(record.failure.clone().map(Notice::Failed));
+    notices.extend(memory.fault.clone().map(Notice::Blocked));
+    notices.extend(memory.blind.map(|_| Notice::Blind));
+    let rotates_at = (record.state == State::Steady).then(|| decision.due_at());
+    Next {
+        step,
+        notices,
+        rotates_at,
+    }
+}
+
+fn facts(seen: &Observed, memory: &Memory, settings: &Settings, record: &Record) -> Facts {
+    let held = memory.held.as_ref().map(|held| Known {
+        digest: held.slot.digest.clone(),
+        id: held.id.clone(),
+        n: Some(held.n),
+        from: Some(held.from),
+        until: Some(held.until),
+    });
+    let retiring = match &record.state {
+        State::Retiring { key, .. } => Some(key),
+        _ => None,
+    };
+    let noted = [&record.current, &record.next, &record.previous];
+    let pool: Vec<&Known> = noted
+        .into_iter()
+        .flatten()
+        .chain(retiring)
+        .chain(held.as_ref())
+        .collect();
+    Facts::of(seen, &pool, memory.application.as_ref(), settings)
+}
+
+/// One decision and all that it rests on.
+pub(super) struct Decision<'a> {
+    pub(super) seen: &'a Observed,
+    pub(super) memory: &'a Memory,
+    pub(super) settings: &'a Settings,
+    pub(super) now: Timestamp,
+    pub(super) record: &'a Record,
+    pub(super) facts: Facts,
+}
+
+/// What may be known of the application.
+pub(super) enum Sight<'a> {
+    /// It was read a moment ago.
+    Fresh(&'a Application),
+    /// It may not be read.
+    Blind,
+    /// First this step.
+    First(Step),
+}
+
+impl Decision<'_> {
+    pub(super) fn wait(&self, by: SignedDuration) -> Step {
+        self.until(later(self.now, by))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads like its neighbours")]
+    pub(super) fn until(&self, until: Timestamp) -> Step {
+        Step::Wait { until }
+    }
+
+    /// A time that lies ahead, and not so far that only a clock that was wrong explains it.
+    pub(super) fn ahead(&self, at: Timestamp, at_most: SignedDuration) -> Option<Timestamp> {
+        let far = later(self.now, at_most.saturating_add(SKEW));
+        (at > self.now && at <= far).then_some(at)
+    }
+
+    /// Does this time lie so far ahead that the clock must have been wrong when it was noted?
+    pub(super) fn is_absurd(&self, at: Timestamp, at_most: SignedDuration) -> bool {
+        at > later(self.now, at_most.saturating_add(SKEW))
+    }
+
+    /// One call at a time, and none while the issuer asks to be left alone.
+    pub(super) fn calls_wait(&self, writes: bool) -> Option<Step> {
+        let pause = self.memory.not_before.and_then(|at| self.ahead(at, SWEEP));
+        let spaced = self.memory.wrote_at.filter(|_| writes);
+        let spaced = spaced.and_then(|at| self.ahead(later(at, BETWEEN_WRITES), BETWEEN_WRITES));
+        pause.max(spaced).map(|until| self.until(until))
+    }
+
+    /// The application as it was after `since`, read within the last minute.
+    pub(super) fn sight(&self, since: Option<Timestamp>) -> Sight<'_> {
+        if self.is_blind() {
+            return Sight::Blind;
+        }
+        if let Some(application) = &self.memory.application {
+            let age = self.now.duration_since(application.read_at);
+            let after = since.is_none_or(|since| application.read_at >= since);
+            if after && age <= FRESH && age >= SignedDuration::ZERO {
+                return Sight::Fresh(application);
+            }
+        }
+        Sight::First(self.calls_wait(false).unwrap_or(Step::ReadApplication))
+    }
+
+    /// Was the right to read missing a moment ago?
+    pub(super) fn is_blind(&self) -> bool {
+        let lasts = match self.settings.kind {
+            Kind::Secret => AGAIN,
+            Kind::Certificate => SWEEP,
+        };
+        let until = self.memory.blind.map(|at| later(at, lasts));
+        until.is_some_and(|until| self.ahead(until, lasts).is_some())
+    }
+
+    /// A write that goes to a state, with all that is known now.
+    pub(super) fn write(&self, state: State, values: Values) -> Step {
+        self.write_with(state, values, None, |_| {})
+    }
+
+    pub(super) fn write_with(
+        &self,
+        state: State,
+        values: Values,
+        announces: Option<u32>,
+        edit: impl FnOnce(&mut Record),
+    ) -> Step {
+        let facts = self.facts.clone();
+        let (current, next, previous) = match values {
+            Values::Keep | Values::StoreNext => (facts.current, facts.next, facts.previous),
+            Values::Promote => (facts.next, None, facts.current),
+            Values::DropNext => (facts.current, None, facts.previous),
+            Values::DropPrevious => (facts.current, facts.next, None),
+        };
+        let mut record = Record {
+            state,
+            current,
+            next,
+            previous,
+            ..self.record.clone()
+        };
+        edit(&mut record);
+        Step::Write {
+            version: self.seen.version.clone(),
+            change: Box::new(Change {
+                record,
+                values,
+                announces,
+            }),
+        }
+    }
+
+    /// The rotation failed: back to the beginning.
+    pub(super) fn fail(&self, why: Why, values: Values) -> Step {
+        let failure = self.failure(why);
+        self.write_with(State::Steady, values, None, |r| r.failure = Some(failure))
+    }
+
+    pub(super) fn failure(&self, why: Why) -> Failure {
+        let before = self.record.failure.as_ref().map_or(0, |f| f.times);
+        Failure {
+            at: self.now,
+            why,
+            times: before.saturating_add(1),
+        }
+    }
+
+    /// Did apicred make it, or did somebody name it?
+    pub(super) fn is_ours(&self, known: &Known) -> bool {
+        known.n.is_some() || (known.id.is_some() && known.id == self.settings.adopt)
+    }
+
+    /// Is this credential of the issuer one of ours that is in none of the values of the Secret, as far as one can tell?
+    pub(super) fn is_orphan(&self, key: &Key) -> bool {
+        number(key, &self.seen.names).is_some() && !self.is_in_use(key)
+    }
+
+    /// Is it the value of a slot, or may it be?
+    pub(super) fn is_in_use(&self, key: &Key) -> bool {
+        let slots = [
+            (&self.seen.slots.current, &self.facts.current),
+            (&self.seen.slots.next, &self.facts.next),
+            (&self.seen.slots.previous, &self.facts.previous),
+        ];
+        slots.into_iter().any(|(slot, known)| {
+            let id = known.as_ref().and_then(|k| k.id.as_ref());
+            match (slot, id) {
+                (None, _) => false,
+                (Some(_), Some(id)) => *id == key.id,
+                (Some(slot), None) => key.is(slot) != Same::No,
+            }
+        })
+    }
+
+    /// Nothing is removed without a token by the current value within the last day. The step that leads there; none if there
+    /// was one.
+    pub(super) fn prove_current(&self, notices: &mut Vec<Notice>) -> Option<Step> {
+        let Some(slot) = &self.seen.slots.current else {
+            notices.push(Notice::NoCurrent);
+            return Some(self.wait(AGAIN));
+        };
+        if self
+            .memory
+            .proven(&slot.digest, self.seen.used_at, self.now)
+        {
+            return None;
+        }
+        let refused = self.current_refused();
+        if refused {
+            notices.push(Notice::CurrentRefused);
+        }
+        let gap = if refused {
+            AGAIN
+        } else {
+            self.settings.trials.gap
+        };
+        Some(self.trial(Tried::Current, &slot.digest, gap))
+    }
+
+    /// Was the current value refused at its last trial?
+    pub(super) fn current_refused(&self) -> bool {
+        let slot = self.seen.slots.current.as_ref();
+        slot.is_some_and(|slot| self.memory.row(&slot.digest).refused)
+    }
+
+    pub(super) fn trial(&self, of: Tried, digest: &str, gap: SignedDuration) -> Step {
+        match self.ahead(later(self.memory.last_trial(), gap), gap) {
+            Some(until) => self.until(until),
+            None => Step::Trial {
+                of,
+                digest: digest.to_owned(),
+            },
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What is seen before a step: the Secret, the application at the issuer, and who is who among their credentials.
+
+use jiff::Timestamp;
+
+use super::{
+    settings::{Kind, Settings},
+    state::{Known, Noted},
+};
+
+/// What tells a value at the issuer, without the value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Mark {
+    /// The first characters of a secret, as Entra ID shows them. Two secrets may share them.
+    Hint(String),
+    /// Thumbprints of a certificate, in lower-case hexadecimal digits. No other certificate has them.
+    Certificate {
+        /// SHA-1.
+        sha1: String,
+        /// SHA-256.
+        sha256: String,
+    },
+}
+
+/// A value of the Secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Slot {
+    /// Keyed digest of the value.
+    pub digest: String,
+    /// What tells it at the issuer.
+    pub mark: Mark,
+    /// Validity, if the value says it (a certificate).
+    pub validity: Option<(Timestamp, Timestamp)>,
+}
+
+/// The values of the Secret.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Slots {
+    /// The one that credentials use.
+    pub current: Option<Slot>,
+    /// The one that shall replace it.
+    pub next: Option<Slot>,
+    /// The one before it.
+    pub previous: Option<Slot>,
+}
+
+/// A credential at the issuer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Key {
+    /// The issuer's id of it.
+    pub id: String,
+    /// Its display name.
+    pub name: Option<String>,
+    /// What tells its value. None: the issuer does not say.
+    pub mark: Option<KeyMark>,
+    /// Valid from.
+    pub from: Option<Timestamp>,
+    /// Valid until.
+    pub until: Option<Timestamp>,
+}
+
+/// What the issuer says about a value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum KeyMark {
+    /// The first characters of a secret.
+    Hint(String),
+    /// One of the thumbprints of a certificate, in lower-case hexadecimal digits.
+    Thumbprint(String),
+}
+
+/// The application as it was read; replicas lag, so it may be older than that.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Application {
+    /// When the answer came.
+    pub read_at: Timestamp,
+    /// Its credentials of the kind that is rotated.
+    pub keys: Vec<Key>,
+}
+
+/// How apicred names what it makes: `apicred/<cluster>/<uid>/<n>`. The UID is that of the client resource.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Names {
+    prefix: String,
+}
+
+/// Most characters of a cluster's name. A common name has at most 64 (RFC 5280, ub-common-name), and the UID and the
+/// number need 51 of them.
+pub const MOST_CLUSTER: usize = 12;
+
+impl Names {
+    /// Names of one client resource of one cluster. The cluster's name is cut to [`MOST_CLUSTER`] characters; the first
+    /// group of the UID of the namespace `kube-system` tells clusters apart.
+    pub fn new(cluster: &str, uid: &str) -> Self {
+        let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
+        let cluster: String = cluster.chars().filter(plain).take(MOST_CLUSTER).collect();
+        Self {
+            prefix: format!("apicred/{cluster}/{uid}/"),
+        }
+    }
+
+    /// The display name of a secret, and the common name of a certificate.
+    pub fn name(&self, n: u32) -> String {
+        format!("{}{n}", self.prefix)
+    }
+
+    /// The number of a credential that this client resource made. Entra ID shows a certificate's subject as its name.
+    pub fn number(&self, name: &str) -> Option<u32> {
+        let name = name.strip_prefix("CN=").unwrap_or(name);
+        let digits = name.strip_prefix(&self.prefix)?;
+        let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+        digits.parse().ok().filter(|_| plain)
+    }
+}
+
+/// All that is seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// resourceVersion of the Secret that was read.
+    pub version: String,
+    /// What its annotation says.
+    pub noted: Noted,
+    /// Its values.
+    pub slots: Slots,
+    /// How this client resource names what it makes.
+    pub names: Names,
+    /// Has every credential that names the Secret a token by the current value?
+    pub users_follow: bool,
+    /// When a credential got a token with the current value last.
+    pub used_at: Option<Timestamp>,
+    /// The annotation `rotate-requested-at` of the client resource.
+    pub requested: Option<String>,
+}
+
+/// Is this credential of the issuer the value of a slot?
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Same {
+    Yes,
+    /// It may be, and so may another one.
+    Maybe,
+    No,
+}
+
+impl Key {
+    pub(super) fn is(&self, slot: &Slot) -> Same {
+        match (&self.mark, &slot.mark) {
+            (Some(KeyMark::Hint(seen)), Mark::Hint(own)) if seen != own => Same::No,
+            (Some(KeyMark::Thumbprint(seen)), Mark::Certificate { sha1, sha256 }) => {
+                if seen == sha1 || seen == sha256 {
+                    Same::Yes
+                } else {
+                    Same::No
+                }
+            }
+            _ => Same::Maybe,
+        }
+    }
+}
+
+/// The values of the Secret with what is known about each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Facts {
+    pub(super) current: Option<Known>,
+    pub(super) next: Option<Known>,
+    pub(super) previous: Option<Known>,
+}
+
+impl Facts {
+    /// By digest from `pool`, whatever slot it was noted for: people and restored backups move values around. What is not
+    /// noted there is looked for in the application.
+    pub(super) fn of(
+        seen: &Observed,
+        pool: &[&Known],
+        application: Option<&Application>,
+        settings: &Settings,
+    ) -> Self {
+        let taken: Vec<&str> = pool.iter().filter_map(|k| k.id.as_deref()).collect();
+        let about = |slot: &Option<Slot>| {
+            let slot = slot.as_ref()?;
+            let noted = pool.iter().find(|k| k.digest == slot.digest);
+            let mut known = noted.map_or_else(
+                || Known {
+                    digest: slot.digest.clone(),
+                    ..Known::default()
+                },
+                |k| (*k).clone(),
+            );
+            if let Some(application) = application
+                && known.id.is_none()
+                && let Some(key) = identified(slot, known.n, application, &taken, seen, settings)
+            {
+                known.id = Some(key.id.clone());
+                known.n = known.n.or_else(|| number(key, &seen.names));
+                known.from = known.from.or(key.from);
+                known.until = known.until.or(key.until);
+            }
+            if let Some((from, until)) = slot.validity {
+                (known.from, known.until) = (Some(from), Some(until));
+            }
+            Some(known)
+        };
+        Self {
+            current: about(&seen.slots.current),
+            next: about(&seen.slots.next),
+            previous: about(&seen.slots.previous),
+        }
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Known> {
+        [&self.current, &self.next, &self.previous]
+            .into_iter()
+            .flatten()
+    }
+}
+
+pub(super) fn number(key: &Key, names: &Names) -> Option<u32> {
+    names.number(key.name.as_deref()?)
+}
+
+/// The one credential of the issuer that is this value. If a hint leaves several, none.
+fn identified<'a>(
+    slot: &Slot,
+    n: Option<u32>,
+    application: &'a Application,
+    taken: &[&str],
+    seen: &Observed,
+    settings: &Settings,
+) -> Option<&'a Key> {
+    let keys = || {
+        application
+            .keys
+            .iter()
+            .filter(|k| !taken.contains(&k.id.as_str()))
+    };
+    if let Some(key) = keys().find(|k| k.is(slot) == Same::Yes) {
+        return Some(key);
+    }
+    if settings.kind == Kind::Certificate {
+        return None;
+    }
+    // Without a hint nothing tells a secret but its name or its owner's word.
+    let told = |key: &Key| match (&key.mark, n) {
+        (Some(_), _) => true,
+        (None, Some(_)) => number(key, &seen.names) == n,
+        (None, None) => settings.adopt.as_ref() == Some(&key.id),
+    };
+    let mut fitting = keys().filter(|k| k.is(slot) == Same::Maybe);
+    let first = fitting.next()?;
+    (fitting.next().is_none() && told(first)).then_some(first)
+}

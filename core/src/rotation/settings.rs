@@ -1,0 +1,110 @@
+//! What a user sets, and how long each step of a rotation takes at most.
+
+use jiff::SignedDuration;
+
+/// Replicas of an issuer lag for seconds to minutes. A credential whose announcement was lost is looked for after this
+/// time, and announced again after it.
+pub const SETTLES: SignedDuration = SignedDuration::from_mins(5);
+/// One write at a time and application, this far apart (`Directory_ConcurrencyViolation`).
+pub const BETWEEN_WRITES: SignedDuration = SignedDuration::from_secs(10);
+/// A reading of the application that a decision may rest on is not older.
+pub const FRESH: SignedDuration = SignedDuration::from_secs(60);
+/// The application is read this often, to find orphans.
+pub const SWEEP: SignedDuration = SignedDuration::from_hours(24);
+/// An orphan is younger than this while another process may still store it.
+pub const ORPHAN_AGE: SignedDuration = SignedDuration::from_hours(1);
+/// A token that was got with a credential proves it for this time.
+pub const PROOF_LASTS: SignedDuration = SignedDuration::from_hours(24);
+/// A rotation begins this long before `overlap` would no longer fit before the end of the current credential.
+pub const BEFORE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// After a rotation that failed the next one begins after this time, doubled for each failure, at most [`MOST_PAUSE`].
+pub const PAUSE: SignedDuration = SignedDuration::from_mins(15);
+/// See [`PAUSE`].
+pub const MOST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
+/// Clocks differ by this much without being wrong.
+pub const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// What is rotated.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// A client secret. The issuer chooses its value.
+    Secret,
+    /// A certificate. The key pair is made here and stored before it is announced.
+    Certificate,
+}
+
+/// How a new credential is tried before it takes over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Trials {
+    /// Between two trials. Fifteen equal token requests in five minutes are refused (AADSTS50196).
+    pub gap: SignedDuration,
+    /// So many in a row must succeed.
+    pub in_row: u32,
+    /// The first and the last of them are at least this far apart.
+    pub over: SignedDuration,
+    /// A credential that is not proven after this time is given up.
+    pub at_most: SignedDuration,
+}
+
+impl Default for Trials {
+    fn default() -> Self {
+        Self {
+            gap: SignedDuration::from_secs(30),
+            in_row: 5,
+            over: SignedDuration::from_mins(2),
+            at_most: SignedDuration::from_hours(1),
+        }
+    }
+}
+
+/// `spec.rotation` of a client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// What is rotated.
+    pub kind: Kind,
+    /// A new credential is made this often.
+    pub every: SignedDuration,
+    /// How long a new credential is valid.
+    pub validity: SignedDuration,
+    /// How long the credential before it stays valid after the switch.
+    pub overlap: SignedDuration,
+    /// How a new credential is tried.
+    pub trials: Trials,
+    /// Key ID of a credential that apicred did not make and may remove when it has been replaced.
+    pub adopt: Option<String>,
+}
+
+impl Settings {
+    /// Settings of a kind: a new credential every 90 days, valid for 180, with 24 hours of overlap.
+    pub fn of(kind: Kind) -> Self {
+        const DAY: i64 = 24;
+        Self {
+            kind,
+            every: SignedDuration::from_hours(90 * DAY),
+            validity: SignedDuration::from_hours(180 * DAY),
+            overlap: SignedDuration::from_hours(DAY),
+            trials: Trials::default(),
+            adopt: None,
+        }
+    }
+
+    /// # Errors
+    /// The field, and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let least = self.trials.at_most.saturating_mul(2);
+        if self.every < least {
+            return Err(("every", format!("must be at least {least:#}")));
+        }
+        if self.overlap.is_negative() {
+            return Err(("overlap", "must not be negative".to_owned()));
+        }
+        let needed = self.every.saturating_add(self.overlap);
+        if self.validity < needed {
+            return Err((
+                "validity",
+                format!("must be at least every + overlap, which is {needed:#}"),
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! What is noted on the source Secret: one annotation, in JSON. It is written together with the values that it describes,
+//! at the resourceVersion that was read.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::api::names;
+
+/// Form of the annotation. Another one is left alone.
+const VERSION: u8 = 1;
+
+/// Where a rotation stands. [`super`] explains the states.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "name", rename_all_fields = "camelCase")]
+pub enum State {
+    /// Nothing is in progress.
+    #[default]
+    Steady,
+    /// Credential number `n` is about to be announced to the issuer. Written before the call.
+    Adding {
+        /// Its number.
+        n: u32,
+        /// When this was written.
+        since: Timestamp,
+    },
+    /// The next credential is in the Secret, and the issuer has it. It is tried until it is proven.
+    Added {
+        /// When this was written.
+        since: Timestamp,
+    },
+    /// The next credential has become the current one, and the one before it stays valid: the overlap.
+    Switched {
+        /// The one before it may be removed from then on.
+        retire_at: Timestamp,
+    },
+    /// A credential is about to be removed at the issuer. Written before the call.
+    Retiring {
+        /// Which one.
+        key: Known,
+        /// Where it comes from.
+        from: Place,
+    },
+}
+
+impl State {
+    /// The word for it in status.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Steady => "Steady",
+            Self::Adding { .. } => "Adding",
+            Self::Added { .. } => "Proving",
+            Self::Switched { .. } => "Overlap",
+            Self::Retiring { .. } => "Retiring",
+        }
+    }
+}
+
+/// What is removed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Place {
+    /// The next credential, which was given up.
+    Next,
+    /// The previous credential, after the overlap.
+    Previous,
+    /// One that is in no Secret: its value was lost.
+    Orphan,
+}
+
+/// What is known about a value of the Secret.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Known {
+    /// Keyed digest of the value: what is known here is about this value and no other. Empty for an orphan.
+    pub digest: String,
+    /// The issuer's id of it. None: the issuer did not name it, or nobody could read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Its number, if apicred made it. None: it is foreign, and is removed only if `adopt` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<u32>,
+    /// Valid from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Valid until.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// A rotation that failed: reported until one succeeds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Failure {
+    /// When.
+    pub at: Timestamp,
+    /// What happened.
+    pub why: Why,
+    /// How often in a row.
+    pub times: u32,
+}
+
+/// Why a rotation failed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Why {
+    /// The issuer refused to add a credential.
+    AddRefused,
+    /// The answer to adding was lost; what it may have made is looked for and removed.
+    AnswerLost,
+    /// No token came with the new credential in the time that trials have.
+    NotProven,
+    /// Somebody removed the new credential from the Secret.
+    NextRemoved,
+}
+
+/// All that is noted.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Where the rotation stands.
+    pub state: State,
+    /// The highest number that was used.
+    pub n: u32,
+    /// About the current value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<Known>,
+    /// About the next value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Known>,
+    /// About the previous value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Known>,
+    /// The value of `rotate-requested-at` that was answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled: Option<String>,
+    /// The last rotation, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// What an annotation says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Noted {
+    /// Nothing: a Secret that was never rotated, or one that lost its annotations.
+    Absent,
+    /// Something that this version cannot read. Nothing is written and nothing removed until somebody has removed it.
+    Unreadable,
+    /// This.
+    Record(Box<Record>),
+}
+
+/// The annotation.
+#[derive(Deserialize, Serialize)]
+struct Versioned<R> {
+    v: u8,
+    #[serde(flatten)]
+    record: R,
+}
+
+impl Record {
+    /// The annotation to write.
+    pub fn annotation(&self) -> (String, String) {
+        let versioned = Versioned {
+            v: VERSION,
+            record: self,
+        };
+        let text = serde_json::to_string(&versioned).unwrap_or_default();
+        (names::ROTATION.to_owned(), text)
+    }
+
+    /// What the annotations of a Secret say.
+    pub fn read(annotations: &BTreeMap<String, String>) -> Noted {
+        let Some(text) = annotations.get(names::ROTATION) else {
+            return Noted::Absent;
+        };
+        match serde_json::from_str::<Versioned<Self>>(text) {
+            Ok(read) if read.v == VERSION => Noted::Record(Box::new(read.record)),
+            _ => Noted::Unreadable,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What is to be done next.
+
+use jiff::Timestamp;
+
+use super::{
+    memory::Fault,
+    state::{Failure, Record},
+};
+
+/// One step. The shell executes it and hands what came of it to [`super::Memory::after`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Write the source Secret.
+    Write {
+        /// Only at this resourceVersion.
+        version: String,
+        /// What changes.
+        change: Box<Change>,
+    },
+    /// Read the application with its credentials.
+    ReadApplication,
+    /// Make a key pair and a self-signed certificate, and hold both.
+    MakeKeyPair {
+        /// Its number.
+        n: u32,
+        /// The common name of its subject.
+        name: String,
+        /// `notAfter`.
+        until: Timestamp,
+    },
+    /// Announce the certificate in `next`. The proof is signed with the current one.
+    AddKey {
+        /// Its number.
+        n: u32,
+        /// The display name.
+        name: String,
+    },
+    /// Ask for a new secret, and hold what comes.
+    AddPassword {
+        /// Its number.
+        n: u32,
+        /// The display name.
+        name: String,
+        /// `endDateTime`.
+        until: Timestamp,
+    },
+    /// Remove a certificate. The proof is signed with the current one.
+    RemoveKey {
+        /// The issuer's id of it.
+        id: String,
+    },
+    /// Remove a secret.
+    RemovePassword {
+        /// The issuer's id of it.
+        id: String,
+    },
+    /// Request a token with this value alone. A refusal is noted nowhere but in [`super::Memory`].
+    Trial {
+        /// Which value.
+        of: Tried,
+        /// Its digest, as it was observed.
+        digest: String,
+    },
+    /// Nothing to do before this time, unless something changes.
+    Wait {
+        /// The time.
+        until: Timestamp,
+    },
+}
+
+impl Step {
+    /// Does it change anything at the issuer? Before such a step the shell reads the Secret from the API server and not from
+    /// its cache, and asks again.
+    pub const fn changes_issuer(&self) -> bool {
+        matches!(
+            self,
+            Self::AddKey { .. }
+                | Self::AddPassword { .. }
+                | Self::RemoveKey { .. }
+                | Self::RemovePassword { .. }
+        )
+    }
+}
+
+/// Which value is tried.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Tried {
+    /// The one that credentials use.
+    Current,
+    /// The one that shall replace it.
+    Next,
+}
+
+/// One write of the Secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The annotation afterwards.
+    pub record: Record,
+    /// What becomes of the values.
+    pub values: Values,
+    /// After this write, and only in this process, the call that adds this number may be sent once.
+    pub announces: Option<u32>,
+}
+
+impl Change {
+    pub(super) const fn stores(&self) -> bool {
+        matches!(self.values, Values::StoreNext)
+    }
+}
+
+/// What becomes of the values of the Secret.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Values {
+    /// They stay.
+    Keep,
+    /// The value that this process holds becomes `next`.
+    StoreNext,
+    /// `previous` becomes what is `current`, and `current` what is `next`.
+    Promote,
+    /// `next` is removed.
+    DropNext,
+    /// `previous` is removed.
+    DropPrevious,
+}
+
+/// What status and events report. A view: made anew at each step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// The annotation cannot be read.
+    StateUnreadable,
+    /// The Secret has no current value.
+    NoCurrent,
+    /// A rotation is due, and waits.
+    Due,
+    /// The last rotation failed.
+    Failed(Failure),
+    /// A call of the management API fails.
+    Blocked(Fault),
+    /// The current certificate has ended: it can prove nothing any more.
+    CurrentEnded,
+    /// The issuer refuses the current value, so nothing is removed.
+    CurrentRefused,
+    /// The issuer does not list the current value, so nothing is removed.
+    CurrentNotListed,
+    /// The application cannot be read: orphans are not found.
+    Blind,
+    /// The credential before the current one was not made by apicred and stays valid at the issuer.
+    Foreign {
+        /// Its key ID, if it is known.
+        id: Option<String>,
+    },
+    /// Credentials do not use the current value yet.
+    UsersLag,
+    /// Several credentials of ours are at the issuer and may be the value in the Secret.
+    Ambiguous,
+}
+
+impl Notice {
+    /// Must somebody do something for the rotation to go on?
+    pub const fn needs_somebody(&self) -> bool {
+        matches!(
+            self,
+            Self::StateUnreadable
+                | Self::NoCurrent
+                | Self::CurrentEnded
+                | Self::CurrentRefused
+                | Self::Foreign { .. }
+                | Self::Ambiguous
+        )
+    }
+
+    /// What was seen, and one next step.
+    pub fn message(&self) -> String {
+        let text = match self {
+            Self::StateUnreadable => {
+                "the annotation apicred.dev/rotation of the Secret cannot be read; remove it, and apicred finds its way again from what the issuer lists"
+            }
+            Self::NoCurrent => {
+                "the Secret has no value to rotate; store a valid client secret or certificate in it"
+            }
+            Self::Due => "a rotation is due",
+            Self::Failed(failure) => return failure.message(),
+            Self::Blocked(fault) => return fault.message.clone(),
+            Self::CurrentEnded => {
+                "the certificate in the Secret has ended, and only a valid one can prove that another belongs to the client; upload a new one by hand"
+            }
+            Self::CurrentRefused => {
+                "the issuer refuses the credential in the Secret, so nothing is removed; store a valid one"
+            }
+            Self::CurrentNotListed => {
+                "the issuer does not list the credential in the Secret, so nothing is removed; check that the client ID is the one of this Secret"
+            }
+            Self::Blind => {
+                "the application cannot be read, so that lost credentials are not found; grant the right to read it"
+            }
+            Self::Foreign { id: Some(id) } => {
+                return format!(
+                    "credential {id} was not made by apicred and stays valid at the issuer; remove it there, or name it in rotation.adopt.keyId"
+                );
+            }
+            Self::Foreign { id: None } => {
+                "the credential before this one was not made by apicred and stays valid at the issuer; remove it there, or name it in rotation.adopt.keyId"
+            }
+            Self::UsersLag => {
+                "not every credential has a token by the new client credential, so that the previous one stays; see the credentials that report an error"
+            }
+            Self::Ambiguous => {
+                "the issuer lists several credentials of apicred that may be the one in the Secret, so none of them is removed; remove those that are not in use"
+            }
+        };
+        text.to_owned()
+    }
+}
+
+impl Failure {
+    /// What was seen, and what follows.
+    pub fn message(&self) -> String {
+        use super::state::Why;
+        let what = match self.why {
+            Why::AddRefused => "the issuer refused to add a new client credential",
+            Why::AnswerLost => "the answer to adding a client credential was lost",
+            Why::NotProven => "no token came with the new client credential",
+            Why::NextRemoved => "the new client credential disappeared from the Secret",
+        };
+        format!("{what}; the one before it stays in use, and apicred tries again")
+    }
+}
+
+/// A step, and what to report.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Next {
+    /// What to do.
+    pub step: Step,
+    /// What to report.
+    pub notices: Vec<Notice>,
+    /// When the next rotation begins, if nothing is in progress.
+    pub rotates_at: Option<Timestamp>,
+}

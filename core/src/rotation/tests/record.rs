@@ -1,0 +1,111 @@
+//! The annotation: what was written is read, and what cannot be read stops the rotation.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    api::names,
+    fixtures::at,
+    rotation::{Failure, Known, Names, Noted, Place, Record, State, Why},
+};
+
+fn known(id: &str) -> Known {
+    Known {
+        digest: "d".to_owned(),
+        id: Some(id.to_owned()),
+        n: Some(3),
+        from: Some(at(0)),
+        until: None,
+    }
+}
+
+fn annotations(text: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(names::ROTATION.to_owned(), text.to_owned())])
+}
+
+#[test]
+fn every_state_is_read_as_it_was_written() {
+    let since = at(0);
+    let retiring = |from| State::Retiring {
+        key: known("k"),
+        from,
+    };
+    for state in [
+        State::Steady,
+        State::Adding { n: 7, since },
+        State::Added { since },
+        State::Switched { retire_at: since },
+        retiring(Place::Next),
+        retiring(Place::Previous),
+        retiring(Place::Orphan),
+    ] {
+        let record = Record {
+            state,
+            n: 7,
+            current: Some(known("a")),
+            next: Some(Known::default()),
+            handled: Some("now".to_owned()),
+            failure: Some(Failure {
+                at: since,
+                why: Why::NotProven,
+                times: 2,
+            }),
+            ..Record::default()
+        };
+        let written = BTreeMap::from([record.annotation()]);
+        assert_eq!(Record::read(&written), Noted::Record(Box::new(record)));
+    }
+    assert_eq!(Record::read(&BTreeMap::new()), Noted::Absent);
+}
+
+#[test]
+fn what_another_version_wrote_is_left_alone() {
+    for text in [
+        "",
+        "x",
+        "null",
+        "[]",
+        "{}",
+        r#"{"v":1}"#,
+        r#"{"v":2,"state":{"name":"Steady"},"n":0}"#,
+        r#"{"v":1,"state":{"name":"Dancing"},"n":0}"#,
+        r#"{"v":1,"state":{"name":"Adding","n":1},"n":1}"#,
+        r#"{"v":1,"state":{"name":"Steady"},"n":-1}"#,
+    ] {
+        assert_eq!(
+            Record::read(&annotations(text)),
+            Noted::Unreadable,
+            "{text}"
+        );
+    }
+    let good = r#"{"v":1,"state":{"name":"Adding","n":1,"since":"2026-01-01T00:00:00Z"},"n":1}"#;
+    assert!(matches!(Record::read(&annotations(good)), Noted::Record(_)));
+}
+
+#[test]
+fn a_name_is_ours_only_with_prefix_cluster_and_uid() {
+    let uid = "0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000";
+    let names = Names::new("6f3c0a4e", uid);
+    assert_eq!(names.name(12), format!("apicred/6f3c0a4e/{uid}/12"));
+    assert!(
+        names.name(99_999).len() <= 64,
+        "a common name has 64 characters"
+    );
+    assert!(Names::new(&"x".repeat(80), uid).name(99_999).len() <= 64);
+    assert_eq!(names.number(&names.name(12)), Some(12));
+    assert_eq!(names.number(&format!("CN={}", names.name(12))), Some(12));
+    for other in [
+        "",
+        "12",
+        "apicred",
+        "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0001/12",
+        "apicred/other/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/12",
+        "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/",
+        "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/012",
+        "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/+1",
+        "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/1 copy",
+        " apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/1",
+        "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/99999999999",
+    ] {
+        assert_eq!(names.number(other), None, "{other}");
+    }
+}
