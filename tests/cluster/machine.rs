@@ -92,7 +92,7 @@ fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_lends_it()
 
         let own = json!({});
         place.create("c", identity(&own)).await;
-        let told = place.not_ready("c", "IdentityNotLent").await;
+        let told = place.not_ready("c", "IdentityNotAllowed").await;
         assert!(told.contains("ClusterTokenIssuer"), "{told}");
         place.delete("c").await;
 

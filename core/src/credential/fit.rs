@@ -131,7 +131,7 @@ pub(super) fn faults(
                 "spec.client.managedIdentity",
                 "needs a ClusterTokenIssuer that allows it with spec.managedIdentity; refer to one, or ask an administrator for it",
             )
-            .because("IdentityNotLent"),
+            .because("IdentityNotAllowed"),
         );
     }
     errors

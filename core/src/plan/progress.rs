@@ -29,7 +29,7 @@ const MISSING: [&str; 21] = [
     "ParameterNotAllowed",
     "SubjectNotAllowed",
     "AudienceNotAllowed",
-    "IdentityNotLent",
+    "IdentityNotAllowed",
     "ServiceAccountForbidden",
     "ClientSecretForbidden",
     "StateWriteForbidden",
