@@ -35,4 +35,7 @@ pub mod telemetry;
 
 #[cfg(test)]
 use apicred_core::fixtures;
-pub use apicred_core::{Reason, api, bounded, credential, input, oauth, plan, printable, publish};
+pub use apicred_core::{
+    ConditionType, Reason, StoredReason, api, bounded, credential, input, oauth, plan, printable,
+    publish,
+};

@@ -131,7 +131,7 @@ pub fn refused(credential: &Credential, version: &str) -> RefusedSource {
         asked: fingerprint::request(credential),
         since: at(0),
         at: at(0),
-        reason: "ClientSecretRefused".to_owned(),
+        reason: crate::Reason::ClientSecretRefused.into(),
         by_issuer: true,
         not_before: None,
         fingerprint: None,

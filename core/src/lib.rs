@@ -23,6 +23,7 @@
 )]
 
 pub mod api;
+mod condition_type;
 pub mod credential;
 #[cfg(any(test, feature = "fixtures"))]
 #[doc(hidden)]
@@ -35,5 +36,6 @@ pub mod publish;
 mod reason;
 pub mod rotation;
 
+pub use condition_type::ConditionType;
 pub use printable::{bounded, printable};
-pub use reason::Reason;
+pub use reason::{Reason, StoredReason};

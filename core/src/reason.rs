@@ -1,6 +1,9 @@
-//! Why something is as it is, in one word: the reasons of conditions, events and log lines.
+//! The reasons of conditions, events and log lines: what they are called, and what they have in common. Nothing else
+//! compares a reason as text.
 
 use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! reasons {
     ($($name:ident,)*) => {
@@ -14,6 +17,15 @@ macro_rules! reasons {
         impl Reason {
             /// Every one.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The reason with this text, if there is one.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $(stringify!($name) => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
 
             /// As it stands in a condition.
             #[must_use]
@@ -49,6 +61,7 @@ reasons! {
     ClientAuthenticationMissing,
     ClientAuthenticationUnsupported,
     ClientCertificateRefused,
+    ClientCredentialAccepted,
     ClientCredentialRefused,
     ClientDisabled,
     ClientNotAuthorized,
@@ -66,6 +79,7 @@ reasons! {
     ConsentRequired,
     DiscoveryFailed,
     DpopRequired,
+    EndpointKnown,
     EndpointNotFound,
     FederatedSignInFailed,
     FederationMismatch,
@@ -113,10 +127,12 @@ reasons! {
     NotAuthorizedBySecret,
     NotLeading,
     NotReadable,
+    NotVerifiable,
     ParameterNotAllowed,
     PasswordExpired,
     PasswordRefused,
     Pending,
+    PermissionsMissing,
     ProxyCredentialsRefused,
     ProxyInvalid,
     ProxyRefused,
@@ -129,6 +145,7 @@ reasons! {
     RefreshRefused,
     RefreshTokenSpent,
     RenewalFailing,
+    Renewed,
     RequestRefused,
     RequestTooLarge,
     ResourceDisabled,
@@ -169,6 +186,7 @@ reasons! {
     TargetKeyNotAllowed,
     TargetOutOfSync,
     TargetQuotaExceeded,
+    TargetRepaired,
     TargetWriteForbidden,
     TenantBlocked,
     TenantMismatch,
@@ -178,6 +196,7 @@ reasons! {
     TlsFailed,
     TlsRequired,
     TokenExpired,
+    TokenPublished,
     TokenTooLarge,
     TokenTypeNotSupported,
     UserDisabled,
@@ -189,8 +208,212 @@ reasons! {
     WrongCloud,
 }
 
+impl Reason {
+    /// Is this a wait, or what somebody requested, and no fault?
+    #[must_use]
+    pub const fn is_wait(self) -> bool {
+        matches!(
+            self,
+            Self::IssuerPaused
+                | Self::IssuerRepeatsToken
+                | Self::NotLeading
+                | Self::Pending
+                | Self::Suspended
+                | Self::TargetDeleting
+                | Self::WaitingForGarbageCollector
+                | Self::WaitingForIssuer
+        )
+    }
+
+    /// Is the first token simply being requested? Nobody has to hear of that.
+    #[must_use]
+    pub const fn is_first_request(self) -> bool {
+        matches!(self, Self::Pending | Self::WaitingForIssuer)
+    }
+
+    /// Does it end as soon as another object is created, or its owner grants a permission?
+    #[must_use]
+    pub const fn waits_for_others(self) -> bool {
+        matches!(
+            self,
+            Self::AudienceNotAllowed
+                | Self::ClientSecretForbidden
+                | Self::ClientSecretKeyMissing
+                | Self::ClientSecretMissing
+                | Self::FinalizerForbidden
+                | Self::GrantNotAllowed
+                | Self::IdentityNotAllowed
+                | Self::IssuerNotFound
+                | Self::IssuerNotReady
+                | Self::NamespaceNotReadable
+                | Self::NotAuthorizedByIssuer
+                | Self::NotAuthorizedBySecret
+                | Self::ParameterNotAllowed
+                | Self::ScopeNotAllowed
+                | Self::ServiceAccountForbidden
+                | Self::ServiceAccountMissing
+                | Self::SourceKeyMissing
+                | Self::SourceMissing
+                | Self::StateWriteForbidden
+                | Self::SubjectNotAllowed
+                | Self::TargetWriteForbidden
+        )
+    }
+
+    /// Has a client secret, certificate or password expired?
+    #[must_use]
+    pub const fn is_expired(self) -> bool {
+        matches!(
+            self,
+            Self::CertificateExpired
+                | Self::ClientSecretExpired
+                | Self::PasswordExpired
+                | Self::SecretExpired
+        )
+    }
+
+    /// Does it warn ahead of the expiry of a client secret or certificate, or that no warning can come?
+    #[must_use]
+    pub const fn warns_of_expiry(self) -> bool {
+        matches!(
+            self,
+            Self::CertificateExpiring | Self::SecretExpiring | Self::SecretExpiryUnreadable
+        )
+    }
+
+    /// Is it about the time of a client secret, certificate or key, and not about whether the issuer accepts it?
+    #[must_use]
+    pub const fn is_about_expiry(self) -> bool {
+        self.warns_of_expiry() || self.is_expired() || matches!(self, Self::StaticKeyOld)
+    }
+
+    /// Does it report a success? The others need a next step.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        matches!(
+            self,
+            Self::ClientCredentialAccepted
+                | Self::EndpointKnown
+                | Self::Renewed
+                | Self::TokenPublished
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A reason as a status or a Secret has it. Another version of apicred may have written one that is not known here: it
+/// stays readable, and has no properties.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StoredReason {
+    /// One of this version.
+    Known(Reason),
+    /// Another text. [`StoredReason::from`] makes one only of what is no [`Reason`].
+    Other(Box<str>),
+}
+
+impl StoredReason {
+    /// As it stands in a condition.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(reason) => reason.as_str(),
+            Self::Other(text) => text,
+        }
+    }
+
+    /// The reason, if it is one of this version.
+    #[must_use]
+    pub const fn known(&self) -> Option<Reason> {
+        match self {
+            Self::Known(reason) => Some(*reason),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Is it known, and has it this property?
+    #[must_use]
+    pub fn is(&self, property: impl FnOnce(Reason) -> bool) -> bool {
+        self.known().is_some_and(property)
+    }
+
+    /// Does it have the form of a condition's reason?
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        let text = self.as_str();
+        (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+    }
+}
+
+impl From<Reason> for StoredReason {
+    fn from(reason: Reason) -> Self {
+        Self::Known(reason)
+    }
+}
+
+impl From<&Self> for StoredReason {
+    fn from(reason: &Self) -> Self {
+        reason.clone()
+    }
+}
+
+impl From<&str> for StoredReason {
+    fn from(text: &str) -> Self {
+        Reason::parse(text).map_or_else(|| Self::Other(text.into()), Self::Known)
+    }
+}
+
+impl fmt::Display for StoredReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for StoredReason {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredReason {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(String::deserialize(from)?.as_str().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_read_back_from_its_text_and_another_text_stays_readable() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.as_str()), Some(*reason));
+            let json = serde_json::to_string(&StoredReason::from(*reason)).unwrap();
+            assert_eq!(json, format!("\"{reason}\""));
+            let read: StoredReason = serde_json::from_str(&json).unwrap();
+            assert_eq!(read, StoredReason::Known(*reason));
+        }
+        for text in [
+            "",
+            "OfANewerVersion",
+            "clientsecretmissing",
+            "ClientSecretMissing ",
+        ] {
+            let read: StoredReason = serde_json::from_str(&format!("\"{text}\"")).unwrap();
+            assert_eq!((read.as_str(), read.known()), (text, None));
+            assert!(!read.is(Reason::is_wait) && !read.is(Reason::waits_for_others));
+        }
+    }
+
+    #[test]
+    fn a_success_is_no_fault() {
+        for reason in Reason::ALL.iter().filter(|r| r.is_success()) {
+            assert!(!reason.is_wait() && !reason.waits_for_others() && !reason.is_about_expiry());
+        }
     }
 }

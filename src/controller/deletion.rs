@@ -155,7 +155,7 @@ async fn report(context: &Context, object: &ApiCredential, key: &Key, end: &End)
             tracing::warn!(namespace, credential, "{note}");
             let notice = Notice {
                 severity: Severity::Warning,
-                reason: Reason::RevocationFailed.to_string(),
+                reason: Reason::RevocationFailed.into(),
                 note,
             };
             record::notify(context, object, key, &[notice], context.clock.now()).await;

@@ -1,7 +1,7 @@
 //! Judges issuers: is the spec valid, and does everything work that a credential needs of it? CA bundle, proxy, discovery,
 //! and the token endpoint.
 
-use crate::Reason;
+use crate::{ConditionType, Reason};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
@@ -32,7 +32,7 @@ use crate::{
         binding,
     },
     oauth::{Class, Refusal, Stage},
-    plan::{conditions::condition, fingerprint::fraction},
+    plan::{conditions::Conditions, fingerprint::fraction},
 };
 
 /// Issuers of namespaces judged at once; each may wait 15 s for a discovery document.
@@ -215,13 +215,19 @@ async fn verdict(
 ) -> (IssuerStatus, Judged) {
     let (endpoint, works, reason, message, settled) = match parsed {
         Err(errors) => {
-            let reason = errors.first().map_or("InvalidSpec", |e| e.reason);
+            let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
             (None, false, reason, FieldError::join(&errors), Judged::Gone)
         }
         Ok(issuer) => match check(context, &issuer).await {
             (Some(url), None) => {
                 let message = known(&issuer).to_owned();
-                (Some(url), true, "EndpointKnown", message, Judged::Settled)
+                (
+                    Some(url),
+                    true,
+                    Reason::EndpointKnown,
+                    message,
+                    Judged::Settled,
+                )
             }
             (url, refusal) => {
                 let refusal = refusal.unwrap_or_else(|| {
@@ -232,32 +238,23 @@ async fn verdict(
                     )
                 });
                 let message = refusal.message();
-                (
-                    url,
-                    false,
-                    refusal.reason.as_str(),
-                    message,
-                    Judged::Unsettled,
-                )
+                (url, false, refusal.reason, message, Judged::Unsettled)
             }
         },
     };
-    let (old, generation) = (
-        old.map_or(&[][..], |s| s.conditions.as_slice()),
-        meta.generation,
-    );
-    let now = context.clock.now();
-    let say = |kind: &str, on: bool, reason: &str, message: &str| {
-        let generation = generation.unwrap_or_default();
-        condition(old, kind, on, reason, message, generation, now)
+    let say = Conditions {
+        previous: old.map_or(&[][..], |s| s.conditions.as_slice()),
+        generation: meta.generation.unwrap_or_default(),
+        now: context.clock.now(),
     };
-    let mut conditions = vec![say("Ready", works, reason, &message)];
-    conditions.extend(
-        unread(meta).map(|message| say("AnnotationsIgnored", true, "AnnotationUnknown", &message)),
-    );
+    let mut conditions = vec![say.condition(ConditionType::Ready, works, reason, &message)];
+    conditions.extend(unread(meta).map(|message| {
+        let (kind, reason) = (ConditionType::AnnotationsIgnored, Reason::AnnotationUnknown);
+        say.condition(kind, true, reason, &message)
+    }));
     (
         IssuerStatus {
-            observed_generation: generation,
+            observed_generation: meta.generation,
             conditions,
             token_endpoint: endpoint,
         },

@@ -2,6 +2,7 @@
 
 use apicred::api::TokenIssuer;
 use apicred_core::{
+    Reason,
     credential::FieldError,
     fixtures::{at, credential, object},
     plan::{invalid, states, status},
@@ -177,10 +178,13 @@ fn kstatus_of_every_state() {
             json!({}),
             "InProgress",
         );
-        for (reason, kstatus) in [("InvalidSpec", "Failed"), ("IssuerNotFound", "InProgress")] {
+        for (reason, kstatus) in [
+            (Reason::InvalidSpec, "Failed"),
+            (Reason::IssuerNotFound, "InProgress"),
+        ] {
             let errors = [FieldError::new("spec", "is wrong").because(reason)];
             let view = invalid(&object(&json!({})), None, None, &errors, at(0));
-            row(reason, json(view.status), json!({}), kstatus);
+            row(reason.as_str(), json(view.status), json!({}), kstatus);
         }
         let found = testenv::kstatus(&objects).await.expect("kstatus");
         let differ = names.iter().zip(expected).zip(&found);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::reason::Reason;
+
 /// A fault in one field of a spec.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldError {
@@ -10,7 +12,7 @@ pub struct FieldError {
     /// What is wrong and how to mend it, as a sentence without a full stop.
     pub problem: String,
     /// Stable reason for conditions.
-    pub reason: &'static str,
+    pub reason: Reason,
 }
 
 impl FieldError {
@@ -19,13 +21,13 @@ impl FieldError {
         Self {
             field: field.into(),
             problem: problem.into(),
-            reason: "InvalidSpec",
+            reason: Reason::InvalidSpec,
         }
     }
 
     /// The same fault under another reason.
     #[must_use]
-    pub fn because(mut self, reason: &'static str) -> Self {
+    pub fn because(mut self, reason: Reason) -> Self {
         self.reason = reason;
         self
     }

@@ -2,6 +2,7 @@
 
 use super::{Endpoint, FieldError, Issuer, Lent, Proof, Selector, binding::is_api_server};
 use crate::{
+    Reason,
     api::{ApiCredentialSpec, DeletionPolicy},
     oauth::{Grant, Need},
 };
@@ -131,7 +132,7 @@ pub(super) fn faults(
                 "spec.client.managedIdentity",
                 "needs a ClusterTokenIssuer that allows it with spec.managedIdentity; refer to one, or ask an administrator for it",
             )
-            .because("IdentityNotAllowed"),
+            .because(Reason::IdentityNotAllowed),
         );
     }
     errors

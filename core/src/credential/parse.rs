@@ -11,6 +11,7 @@ use super::{
     target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
+    Reason,
     api::{
         ApiCredential, ApiCredentialSpec, IssuerKind, IssuerRef, Parameter, SecretKeyRef,
         TargetFormat, TargetKey, names,
@@ -210,7 +211,7 @@ fn find(
         IssuerLookup::Missing => {
             let problem = format!("{name} does not exist; create it or correct the name");
             Err(vec![
-                FieldError::new("spec.issuerRef", problem).because("IssuerNotFound"),
+                FieldError::new("spec.issuerRef", problem).because(Reason::IssuerNotFound),
             ])
         }
         IssuerLookup::OtherKind => {
@@ -222,7 +223,7 @@ fn find(
                 "{name} does not exist, but a {other:?} of this name does; set issuerRef.kind to {other:?}, or create it"
             );
             Err(vec![
-                FieldError::new("spec.issuerRef", problem).because("IssuerNotFound"),
+                FieldError::new("spec.issuerRef", problem).because(Reason::IssuerNotFound),
             ])
         }
         IssuerLookup::OutOfScope => {
@@ -230,7 +231,7 @@ fn find(
                 "{name} cannot be used, because the operator runs in namespaced mode and does not read ClusterTokenIssuers; use a TokenIssuer or spec.entra, or have an administrator set clusterIssuers"
             );
             Err(vec![
-                FieldError::new("spec.issuerRef", problem).because("IssuerOutOfScope"),
+                FieldError::new("spec.issuerRef", problem).because(Reason::IssuerOutOfScope),
             ])
         }
         IssuerLookup::Faulty(faults) => Err(vec![
@@ -241,7 +242,7 @@ fn find(
                     FieldError::join(&faults)
                 ),
             )
-            .because("IssuerNotReady"),
+            .because(Reason::IssuerNotReady),
         ]),
     }
 }

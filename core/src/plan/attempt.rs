@@ -40,7 +40,8 @@ pub(super) fn remembered(
     record: Option<&Record>,
 ) -> Option<LastAttempt> {
     let last = old.last_attempt.as_deref().cloned()?;
-    let unheard = last.reason.as_deref() == Some(Reason::KubernetesUnavailable.as_str());
+    let unheard =
+        last.reason.as_deref().and_then(Reason::parse) == Some(Reason::KubernetesUnavailable);
     let slack = SignedDuration::from_secs(if unheard { ANSWER } else { 0 });
     let got = |r: &&Record| schedule::later(r.issued_at, slack) > last.time.0;
     match record.filter(|r| last.result == AttemptResult::Failed && got(r)) {

@@ -3,6 +3,7 @@
 //! proof that they are missing.
 
 use crate::{
+    Reason,
     api::ApiPreset,
     credential::{Credential, Endpoint, Proof, preset},
     oauth::{Claims, Token, consent, is_guid},
@@ -15,14 +16,12 @@ const MAX_SCOPES: usize = 64;
 /// How much of a name is shown, in characters, and of a list of names, in bytes: all findings fit into one message.
 const LONGEST_NAME: usize = 48;
 const LONGEST_LIST: usize = 90;
-/// The reason of a permission that cannot be checked.
-pub(super) const NOT_VERIFIABLE: &str = "NotVerifiable";
 
 /// What a token lacks.
 #[derive(Debug, PartialEq)]
 pub(super) enum Lack {
     /// This is missing: a stable reason, and a sentence with who must grant it.
-    Missing(&'static str, String),
+    Missing(Reason, String),
     /// Whether something is missing cannot be read in the token.
     Unknown(String),
 }
@@ -30,7 +29,7 @@ pub(super) enum Lack {
 /// One thing in which a token differs from the spec.
 struct Finding {
     /// Stable reason.
-    reason: &'static str,
+    reason: Reason,
     /// What was seen, and what to do.
     text: String,
 }
@@ -65,7 +64,7 @@ pub(super) fn missing(credential: &Credential, record: &Record) -> Option<Lack> 
             }
         })
         .collect();
-    parts.extend(unread.map(|text| format!("{NOT_VERIFIABLE}: {text}")));
+    parts.extend(unread.map(|text| format!("{}: {text}", Reason::NotVerifiable)));
     Some(Lack::Missing(reason, parts.join(". ")))
 }
 
@@ -155,7 +154,7 @@ fn lacking(credential: &Credential, wanted: &[String], held: &[String]) -> Vec<S
 /// Issuers drop scopes that they do not know or do not grant, and give a token all the same (RFC 6749 section 3.3).
 fn narrowed(record: &Record) -> Option<Finding> {
     (!record.not_granted.is_empty()).then(|| Finding {
-        reason: "ScopesNotGranted",
+        reason: Reason::ScopesNotGranted,
         text: format!(
             "the issuer gave a token without {}; grant that to the client at the issuer, or take it out of spec.scopes",
             listed(&record.not_granted)
@@ -186,7 +185,7 @@ fn other_audience(credential: &Credential, record: &Record) -> Option<Finding> {
         _ => format!("for {}", listed(&shown)),
     };
     Some(Finding {
-        reason: "AudienceMismatch",
+        reason: Reason::AudienceMismatch,
         text: format!(
             "the token is {seen}, not for {}; correct api, scopes, resources or audience in the spec, or expect.audience",
             listed(std::slice::from_ref(audience))
@@ -206,7 +205,7 @@ fn other_tenant(credential: &Credential, record: &Record) -> Option<Finding> {
         "of another tenant".to_owned()
     };
     Some(Finding {
-        reason: "TenantMismatch",
+        reason: Reason::TenantMismatch,
         text: format!(
             "the token is {seen}, not of {wanted}; correct the tenant of the issuer, or expect.tenant"
         ),
@@ -224,9 +223,9 @@ fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
     let scopes = absent(&expected.scopes, &claims.scopes, whole.scopes);
     let reason = match (roles.is_empty(), scopes.is_empty()) {
         (true, true) => return None,
-        (false, true) => "RolesMissing",
-        (true, false) => "ScopesMissing",
-        (false, false) => "PermissionsMissing",
+        (false, true) => Reason::RolesMissing,
+        (true, false) => Reason::ScopesMissing,
+        (false, false) => Reason::PermissionsMissing,
     };
     let kinds = [("application", &roles), ("delegated", &scopes)];
     let what: Vec<String> = kinds

@@ -81,13 +81,13 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
 }
 
 /// A source whose owner says when it ends in a form that is not a time: no warning can come ahead.
-pub(super) fn unreadable(observed: &Observed) -> Option<(String, String)> {
+pub(super) fn unreadable(observed: &Observed) -> Option<(Reason, String)> {
     let sources = observed.sources.iter().chain(&observed.companions);
     let source = sources
         .filter(|s| s.present.is_some())
         .find(|s| s.expiry_unreadable)?;
     Some((
-        "SecretExpiryUnreadable".to_owned(),
+        Reason::SecretExpiryUnreadable,
         format!(
             "the annotation {} on Secret {} is not a time; write 2027-06-30T00:00:00Z, or the date 2027-06-30",
             names::SECRET_EXPIRES_AT,
@@ -112,7 +112,7 @@ impl Ending {
     }
 
     /// What is to be said now, if anything: a stable reason and a sentence.
-    pub(super) fn warning(&self, now: Timestamp) -> Option<(&'static str, String)> {
+    pub(super) fn warning(&self, now: Timestamp) -> Option<(Reason, String)> {
         if now < self.warn_at {
             return None;
         }
@@ -120,31 +120,31 @@ impl Ending {
         let over = now >= at;
         Some(match (self.kind, over) {
             (Kind::Secret, false) => (
-                "SecretExpiring",
+                Reason::SecretExpiring,
                 format!(
                     "the client secret in Secret {name} ends at {at}; make a new one at the issuer and store it in time"
                 ),
             ),
             (Kind::Secret, true) => (
-                "SecretExpired",
+                Reason::SecretExpired,
                 format!(
                     "the client secret in Secret {name} ended at {at}; make a new one at the issuer and store it"
                 ),
             ),
             (Kind::Certificate, false) => (
-                "CertificateExpiring",
+                Reason::CertificateExpiring,
                 format!(
                     "the certificate in Secret {name} ends at {at}; renew it and register the new one at the issuer"
                 ),
             ),
             (Kind::Certificate, true) => (
-                "CertificateExpired",
+                Reason::CertificateExpired,
                 format!(
                     "the certificate in Secret {name} ended at {at}; renew it and register the new one at the issuer"
                 ),
             ),
             (Kind::StaticKey, _) => (
-                "StaticKeyOld",
+                Reason::StaticKeyOld,
                 format!(
                     "the static key in Secret {name} has been older than maxAge (spec.static) since {at}; create a new key at the API and store it in the Secret"
                 ),

@@ -8,7 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::schedule::later;
-use crate::api::{ApiCredentialStatus, AttemptResult, IssuerStatus, LastAttempt};
+use crate::{
+    ConditionType, Reason,
+    api::{ApiCredentialStatus, AttemptResult, IssuerStatus, LastAttempt},
+};
 
 /// What is counted is told once in this time.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -20,27 +23,11 @@ const REWORDINGS: u8 = 3;
 const TALLIES: usize = 16;
 
 /// The order of conditions: of several that show one fault, the first is named.
-const RANK: [&str; 3] = ["Ready", "RenewalFailing", "Stalled"];
-/// Progress without a fault of its own: its beginning and end are those of each renewal.
-const PROGRESS: &str = "Reconciling";
-/// Not ready, and nothing is wrong or waited for: the first reconcile.
-const PENDING: &str = "Pending";
-/// Reasons that are waits, or what somebody asked for, and no faults.
-const WAITS: [&str; 8] = [
-    PENDING,
-    "WaitingForIssuer",
-    "IssuerPaused",
-    "IssuerRepeatsToken",
-    "WaitingForGarbageCollector",
-    "TargetDeleting",
-    "Suspended",
-    "NotLeading",
+const RANK: [ConditionType; 3] = [
+    ConditionType::Ready,
+    ConditionType::RenewalFailing,
+    ConditionType::Stalled,
 ];
-
-/// Is this a wait, and no fault?
-pub fn is_wait(reason: &str) -> bool {
-    WAITS.contains(&reason)
-}
 
 /// Level of a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -373,7 +360,7 @@ impl Journal {
                 continue;
             }
             let replaced = |l: &Line| l.was.as_ref() == Some(&fault.reason);
-            let passes = fault.type_ == "Ready" && successor.is_none();
+            let passes = ConditionType::Ready.is(fault) && successor.is_none();
             if !passes && entry.lines.iter().any(replaced) {
                 continue;
             }
@@ -443,13 +430,18 @@ impl Tally {
 
 /// The conditions that say that something is not as it should be, the most important first.
 fn faults(conditions: &[Condition]) -> Vec<&Condition> {
-    let bad = |c: &&Condition| match c.type_.as_str() {
-        PROGRESS => false,
-        "Ready" => c.status == "False" && c.reason != PENDING,
-        _ => c.status == "True",
+    let bad = |c: &&Condition| {
+        if ConditionType::Reconciling.is(c) {
+            // Progress without a fault of its own: its beginning and end are those of each renewal.
+            false
+        } else if ConditionType::Ready.is(c) {
+            c.status == "False" && Reason::parse(&c.reason) != Some(Reason::Pending)
+        } else {
+            c.status == "True"
+        }
     };
     let rank = |c: &&Condition| {
-        let known = RANK.iter().position(|r| *r == c.type_);
+        let known = RANK.iter().position(|r| r.is(c));
         known.unwrap_or(RANK.len())
     };
     let mut faults: Vec<&Condition> = conditions.iter().filter(bad).collect();
@@ -464,7 +456,9 @@ fn news(before: &[&Condition], after: &[&Condition]) -> Vec<Line> {
         let was = before.iter().find(|b| b.type_ == fault.type_);
         let (change, was) = match was {
             // What is missing has not come within two minutes: the same fault, by another name.
-            None if fault.type_ == "Stalled" && before.iter().any(|b| b.reason == fault.reason) => {
+            None if ConditionType::Stalled.is(fault)
+                && before.iter().any(|b| b.reason == fault.reason) =>
+            {
                 continue;
             }
             None => (Change::Began, None),
@@ -497,7 +491,7 @@ fn news(before: &[&Condition], after: &[&Condition]) -> Vec<Line> {
 
 fn line(fault: &Condition, change: Change) -> Line {
     Line {
-        level: if is_wait(&fault.reason) {
+        level: if Reason::parse(&fault.reason).is_some_and(Reason::is_wait) {
             Level::Info
         } else {
             Level::Warn
@@ -521,7 +515,8 @@ fn ids(line: &Line, new: Seen<'_>, step: Step<'_>) -> Ids {
     if let Some(attempt) = new.attempt.filter(same) {
         return attempt.into();
     }
-    let of_client = line.condition == "ClientCredentialExpiring";
+    let of_client =
+        ConditionType::parse(&line.condition) == Some(ConditionType::ClientCredentialExpiring);
     step.refused
         .filter(|_| of_client)
         .cloned()

@@ -1,7 +1,7 @@
 //! Which changes are worth an event.
 
-use super::{Outcome, Why, conditions::find, journal::is_wait};
-use crate::api::ApiCredentialStatus;
+use super::{Outcome, Why};
+use crate::{ConditionType, Reason, StoredReason, api::ApiCredentialStatus};
 
 /// An event on a change of state.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -9,7 +9,7 @@ pub struct Notice {
     /// Normal or warning.
     pub severity: Severity,
     /// Stable reason.
-    pub reason: String,
+    pub reason: StoredReason,
     /// In words.
     pub note: String,
 }
@@ -23,18 +23,14 @@ pub enum Severity {
     Warning,
 }
 
-/// How the reasons end that are about the time of a secret or certificate: that they pass is no news.
-const ENDING: [&str; 4] = ["Expiring", "Unreadable", "Expired", "Old"];
-
-/// Reasons of not being ready that nobody had to hear of: the first look, and a place in a line.
-const UNTOLD: [&str; 2] = ["Pending", "WaitingForIssuer"];
-
 /// Why there is no token, or why the renewal of the one that is there fails: reason and message.
-fn trouble(status: &ApiCredentialStatus) -> Option<(String, String)> {
-    let ready = find(&status.conditions, "Ready").filter(|c| c.status == "False");
-    let failing = || find(&status.conditions, "RenewalFailing");
+fn trouble(status: &ApiCredentialStatus) -> Option<(StoredReason, String)> {
+    let ready = ConditionType::Ready
+        .find(&status.conditions)
+        .filter(|c| c.status == "False");
+    let failing = || ConditionType::RenewalFailing.find(&status.conditions);
     let found = ready.or_else(failing)?;
-    Some((found.reason.clone(), found.message.clone()))
+    Some((found.reason.as_str().into(), found.message.clone()))
 }
 
 /// Events tell changes, never a healthy rotation: an event is a write too. Nor a first token that simply came: status
@@ -45,36 +41,40 @@ pub(super) fn notices(
     outcome: &Outcome,
 ) -> Vec<Notice> {
     let mut out = Vec::new();
-    let pair = |s: &ApiCredentialStatus, kind: &str| {
-        find(&s.conditions, kind).map(|c| (c.status == "True", c.reason.clone(), c.message.clone()))
+    let pair = |s: &ApiCredentialStatus, kind: ConditionType| {
+        kind.find(&s.conditions).map(|c| {
+            let reason = StoredReason::from(c.reason.as_str());
+            (c.status == "True", reason, c.message.clone())
+        })
     };
-    let (was_ready, is_ready) = (pair(old, "Ready"), pair(new, "Ready"));
+    let ready = ConditionType::Ready;
+    let (was_ready, is_ready) = (pair(old, ready), pair(new, ready));
     let (was_late, is_late) = (trouble(old), trouble(new));
     let ready = is_ready.as_ref().is_some_and(|r| r.0);
     let was_told = was_ready
         .as_ref()
-        .is_some_and(|r| !r.0 && !UNTOLD.contains(&r.1.as_str()));
+        .is_some_and(|r| !r.0 && !r.1.is(Reason::is_first_request));
     if ready && was_told {
         let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
         out.push(Notice {
             severity: Severity::Normal,
-            reason: "TokenPublished".to_owned(),
+            reason: Reason::TokenPublished.into(),
             note,
         });
     } else if let Outcome::Minted(minted) = outcome {
         if minted.why == Why::Edited {
             out.push(Notice {
                 severity: Severity::Warning,
-                reason: "TargetRepaired".to_owned(),
+                reason: Reason::TargetRepaired.into(),
                 note:
                     "the token in the Secret was changed by somebody else; a new one was published"
                         .to_owned(),
             });
-        } else if was_late.as_ref().is_some_and(|l| !is_wait(&l.0)) {
+        } else if was_late.as_ref().is_some_and(|l| !l.0.is(Reason::is_wait)) {
             let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
             out.push(Notice {
                 severity: Severity::Normal,
-                reason: "Renewed".to_owned(),
+                reason: Reason::Renewed.into(),
                 note,
             });
         }
@@ -82,7 +82,7 @@ pub(super) fn notices(
     if let Some((reason, note)) = &is_late
         && was_late.as_ref().is_none_or(|(old, _)| old != reason)
         // That an issuer asked for a pause is told once, by the credential whose request it answered; other waits pass.
-        && !matches!(outcome, Outcome::Waiting { reason, .. } if is_wait(reason.as_str()))
+        && !matches!(outcome, Outcome::Waiting { reason, .. } if reason.is_wait())
     {
         out.push(Notice {
             severity: Severity::Warning,
@@ -90,15 +90,15 @@ pub(super) fn notices(
             note: note.clone(),
         });
     }
-    let secrets = "ClientCredentialExpiring";
+    let secrets = ConditionType::ClientCredentialExpiring;
     let reason = |s: &ApiCredentialStatus| pair(s, secrets).map(|(_, reason, _)| reason);
-    let failed = reason(old).is_some_and(|r| !ENDING.iter().any(|end| r.ends_with(end)));
+    let failed = reason(old).is_some_and(|r| !r.is(Reason::is_about_expiry));
     // Only what comes after a failure in the order of reasons says that there is none.
-    let none = reason(new).is_none_or(|r| ENDING[..2].iter().any(|end| r.ends_with(end)));
+    let none = reason(new).is_none_or(|r| r.is(Reason::warns_of_expiry));
     if failed && none {
         out.push(Notice {
             severity: Severity::Normal,
-            reason: "ClientCredentialAccepted".to_owned(),
+            reason: Reason::ClientCredentialAccepted.into(),
             note: match new.client_in_use() {
                 Some(used) => {
                     format!("no entry of the list fails any more; {used} is in use")
@@ -108,16 +108,16 @@ pub(super) fn notices(
         });
     }
     for kind in [
-        "LifetimeAtRisk",
-        "PermissionsMissing",
-        "ClientCredentialExpiring",
-        "AnnotationsIgnored",
+        ConditionType::LifetimeAtRisk,
+        ConditionType::PermissionsMissing,
+        ConditionType::ClientCredentialExpiring,
+        ConditionType::AnnotationsIgnored,
     ] {
         // A warning that became another one (expiring, expired) is news as well. What a token lacks is in the words too: its
         // reason is that of the first finding.
-        let all = kind == "PermissionsMissing";
+        let all = kind == ConditionType::PermissionsMissing;
         let was = pair(old, kind);
-        let same = |reason: &String, note: &String| {
+        let same = |reason: &StoredReason, note: &String| {
             let was = was.as_ref();
             was.is_some_and(|(_, r, n)| r == reason && (!all || n == note))
         };

@@ -1,6 +1,6 @@
 //! What was seen of the world before a plan is made.
 
-use crate::Reason;
+use crate::{ConditionType, Reason, StoredReason};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Why, fingerprint, later_than, schedule, schedule::later};
@@ -205,7 +205,7 @@ pub enum Cause {
 #[derive(Clone, Debug)]
 pub struct Recalled {
     /// Stable reason.
-    pub reason: String,
+    pub reason: StoredReason,
     /// In words.
     pub message: String,
     /// It waits for a change by somebody.
@@ -219,7 +219,7 @@ impl Failure {
     pub fn is(&self, reason: Reason) -> bool {
         match &self.cause {
             Cause::Seen(refusal) => refusal.reason == reason,
-            Cause::Recalled(recalled) => recalled.reason == reason.as_str(),
+            Cause::Recalled(recalled) => recalled.reason.known() == Some(reason),
         }
     }
 }
@@ -379,18 +379,19 @@ impl Memory {
             return;
         }
         let reason = last.reason.clone().unwrap_or_default();
-        let told = |kind: &str| {
-            let found = status.conditions.iter().find(|c| c.type_ == kind);
+        let told = |kind: ConditionType| {
+            let found = kind.find(&status.conditions);
             found.filter(|c| c.status == "True" && c.reason == reason)
         };
-        let words = status
-            .conditions
-            .iter()
-            .find(|c| c.type_ == "Ready" && c.status == "False" && c.reason == reason);
-        let message = words.or_else(|| told("RenewalFailing")).map_or_else(
-            || "the last attempt failed".to_owned(),
-            |c| c.message.clone(),
-        );
+        let words = ConditionType::Ready
+            .find(&status.conditions)
+            .filter(|c| c.status == "False" && c.reason == reason);
+        let message = words
+            .or_else(|| told(ConditionType::RenewalFailing))
+            .map_or_else(
+                || "the last attempt failed".to_owned(),
+                |c| c.message.clone(),
+            );
         let listed = |m: &SourceMark| status.refused().iter().any(|r| is_of(r, m));
         for mark in observed.sources.iter().filter_map(Source::mark) {
             let known = self.refusal_of(&mark, &fingerprint::request(credential));
@@ -405,8 +406,8 @@ impl Memory {
             at: last.time.0,
             next_attempt: next.0.min(later(now, schedule::LONGEST)),
             cause: Cause::Recalled(Box::new(Recalled {
-                stalled: told("Stalled").is_some(),
-                reason,
+                stalled: told(ConditionType::Stalled).is_some(),
+                reason: reason.as_str().into(),
                 message,
                 attempt: last.clone(),
             })),
@@ -418,8 +419,7 @@ impl Memory {
     pub fn learn(&mut self, record: &Record) {
         for refused in &record.sources.refused {
             // It is shown as a condition's reason.
-            let fits = refused.reason.chars().all(|c| c.is_ascii_alphanumeric())
-                && (1..=64).contains(&refused.reason.len());
+            let fits = refused.reason.is_well_formed();
             let newer = |r: &&RefusedSource| {
                 r.mark.name == refused.mark.name && r.mark.key == refused.mark.key
             };
@@ -454,7 +454,7 @@ fn recalled_refusal(
         asked: fingerprint::request(credential),
         since: last.time.0,
         at: last.time.0,
-        reason: last.reason.clone().unwrap_or_default(),
+        reason: last.reason.as_deref().unwrap_or_default().into(),
         by_issuer: true,
         not_before: None,
         fingerprint: None,

@@ -3,39 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{
-    conditions::{condition, find},
-    schedule::later,
-};
+use super::{conditions::Conditions, schedule::later};
+use crate::{ConditionType, Reason, StoredReason};
 
 /// How long an object or a permission that is missing may still come before `Stalled` reports it. A pipeline applies an
 /// issuer, a Secret and a credential in any order, and tools that go by kstatus give up at once when they see `Stalled`.
 const GRACE: SignedDuration = SignedDuration::from_mins(2);
-
-/// Reasons that end as soon as another object comes, or its owner gives a permission.
-const MISSING: [&str; 21] = [
-    "IssuerNotFound",
-    "IssuerNotReady",
-    "ClientSecretMissing",
-    "ClientSecretKeyMissing",
-    "SourceMissing",
-    "SourceKeyMissing",
-    "ServiceAccountMissing",
-    "NamespaceNotReadable",
-    "NotAuthorizedByIssuer",
-    "NotAuthorizedBySecret",
-    "GrantNotAllowed",
-    "ScopeNotAllowed",
-    "ParameterNotAllowed",
-    "SubjectNotAllowed",
-    "AudienceNotAllowed",
-    "IdentityNotAllowed",
-    "ServiceAccountForbidden",
-    "ClientSecretForbidden",
-    "StateWriteForbidden",
-    "TargetWriteForbidden",
-    "FinalizerForbidden",
-];
 
 /// What ends a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,8 +23,8 @@ pub(super) enum End {
 
 impl End {
     /// What ends a fault with this reason that needs a change.
-    pub(super) fn of(reason: &str) -> Self {
-        if MISSING.contains(&reason) {
+    pub(super) fn of(reason: &StoredReason) -> Self {
+        if reason.is(Reason::waits_for_others) {
             Self::Neighbour
         } else {
             Self::Somebody
@@ -63,7 +36,7 @@ impl End {
 #[derive(Clone, Copy)]
 pub(super) struct Fault<'a> {
     /// Stable reason.
-    pub(super) reason: &'a str,
+    pub(super) reason: &'a StoredReason,
     /// In words.
     pub(super) message: &'a str,
     /// What ends it.
@@ -75,28 +48,36 @@ pub(super) struct Fault<'a> {
 /// The first sight of a missing object is what `Reconciling` and `RenewalFailing` keep as their transition time, so that a
 /// restart does not start the time again. Another reason, or another generation of the spec, is another first sight.
 pub(super) fn progress(
-    old: &[Condition],
+    conditions: Conditions<'_>,
     fault: Fault<'_>,
-    generation: i64,
-    now: Timestamp,
 ) -> (Condition, Option<Timestamp>) {
     let Fault {
         reason, message, ..
     } = fault;
-    let same = |kind: &str| {
-        find(old, kind).filter(|c| {
-            c.status == "True" && c.reason == reason && c.observed_generation == Some(generation)
+    let Conditions {
+        previous,
+        generation,
+        now,
+    } = conditions;
+    let same = |kind: ConditionType| {
+        kind.find(previous).filter(|c| {
+            c.status == "True"
+                && c.reason == reason.as_str()
+                && c.observed_generation == Some(generation)
         })
     };
-    let stalled = || condition(old, "Stalled", true, reason, message, generation, now);
+    let stalled = || conditions.condition(ConditionType::Stalled, true, reason, message);
     let shown =
-        |old: &[Condition]| condition(old, "Reconciling", true, reason, message, generation, now);
+        |to: Conditions<'_>| to.condition(ConditionType::Reconciling, true, reason, message);
     match fault.end {
         End::Somebody => (stalled(), None),
-        End::Progress => (shown(old), None),
-        End::Neighbour if same("Stalled").is_some() => (stalled(), None),
+        End::Progress => (shown(conditions), None),
+        End::Neighbour if same(ConditionType::Stalled).is_some() => (stalled(), None),
         End::Neighbour => {
-            let seen = [same("Reconciling"), same("RenewalFailing")];
+            let seen = [
+                same(ConditionType::Reconciling),
+                same(ConditionType::RenewalFailing),
+            ];
             let seen = seen.into_iter().flatten();
             // A time ahead was noted by a clock that was set back since.
             let first = seen.map(|c| c.last_transition_time.0.min(now)).min();
@@ -105,7 +86,10 @@ pub(super) fn progress(
                 return (stalled(), None);
             }
             // With its own first sight, and not that of what was waited for before.
-            let mut reconciling = shown(&[]);
+            let mut reconciling = shown(Conditions {
+                previous: &[],
+                ..conditions
+            });
             if let Some(first) = first {
                 reconciling.last_transition_time = super::conditions::time(first);
             }
@@ -119,7 +103,11 @@ mod tests {
     use super::*;
     use crate::fixtures::at;
 
-    fn fault(reason: &str) -> Fault<'_> {
+    const fn known(reason: Reason) -> StoredReason {
+        StoredReason::Known(reason)
+    }
+
+    fn fault(reason: &StoredReason) -> Fault<'_> {
         Fault {
             reason,
             message: "create it",
@@ -127,16 +115,26 @@ mod tests {
         }
     }
 
+    fn at_time(previous: &[Condition], generation: i64, seconds: i64) -> Conditions<'_> {
+        Conditions {
+            previous,
+            generation,
+            now: at(seconds),
+        }
+    }
+
     /// Seconds, reason, and generation of the spec.
-    type Step<'a> = (i64, &'a str, i64);
+    type Step = (i64, Reason, i64);
 
     /// `Reconciling` or `Stalled`, at each of these times and generations, one after the other.
-    fn story(steps: &[Step<'_>]) -> Vec<String> {
+    fn story(steps: &[Step]) -> Vec<String> {
         let mut old = Vec::new();
         let mut told = Vec::new();
         for (seconds, reason, generation) in steps {
-            let (shown, until) = progress(&old, fault(reason), *generation, at(*seconds));
-            assert_eq!(until.is_some(), shown.type_ == "Reconciling", "{steps:?}");
+            let reason = known(*reason);
+            let (shown, until) = progress(at_time(&old, *generation, *seconds), fault(&reason));
+            let reconciles = ConditionType::Reconciling.is(&shown);
+            assert_eq!(until.is_some(), reconciles, "{steps:?}");
             told.push(shown.type_.clone());
             old = vec![shown];
         }
@@ -146,20 +144,20 @@ mod tests {
     #[test]
     fn what_is_missing_stalls_two_minutes_after_its_first_sight() {
         let (r, s) = ("Reconciling", "Stalled");
-        let missing = "SourceMissing";
+        let (missing, key) = (Reason::SourceMissing, Reason::SourceKeyMissing);
         #[rustfmt::skip]
-        let cases: [(&[Step<'_>], &[&str]); 8] = [
+        let cases: [(&[Step], &[&str]); 8] = [
             (&[(0, missing, 1), (119, missing, 1), (120, missing, 1), (121, missing, 1)], &[r, r, s, s]),
             // Another thing is missing: its own two minutes.
-            (&[(0, missing, 1), (119, "SourceKeyMissing", 1), (120, "SourceKeyMissing", 1), (239, "SourceKeyMissing", 1)], &[r, r, r, s]),
-            (&[(0, missing, 1), (120, missing, 1), (121, "SourceKeyMissing", 1)], &[r, s, r]),
+            (&[(0, missing, 1), (119, key, 1), (120, key, 1), (239, key, 1)], &[r, r, r, s]),
+            (&[(0, missing, 1), (120, missing, 1), (121, key, 1)], &[r, s, r]),
             // An edit of the spec may belong to an apply that brings it.
             (&[(0, missing, 1), (119, missing, 2), (200, missing, 2), (239, missing, 2)], &[r, r, r, s]),
             (&[(0, missing, 1), (120, missing, 1), (121, missing, 2)], &[r, s, r]),
             // A clock that was set back neither shortens nor prolongs it by more than its own step.
             (&[(1000, missing, 1), (0, missing, 1), (120, missing, 1)], &[r, r, s]),
-            (&[(0, "SecretNotOwned", 1)], &[s]),
-            (&[(0, "InvalidSpec", 1), (1, missing, 1)], &[s, r]),
+            (&[(0, Reason::SecretNotOwned, 1)], &[s]),
+            (&[(0, Reason::InvalidSpec, 1), (1, missing, 1)], &[s, r]),
         ];
         for (steps, expected) in cases {
             assert_eq!(story(steps), expected, "{steps:?}");
@@ -168,28 +166,16 @@ mod tests {
 
     #[test]
     fn a_renewal_that_failed_for_long_before_the_token_expired_is_no_first_sight() {
-        let missing = fault("SourceMissing");
-        let failing = condition(
-            &[],
-            "RenewalFailing",
-            true,
-            "SourceMissing",
-            "x",
-            1,
-            at(-600),
-        );
-        let (now, _) = progress(std::slice::from_ref(&failing), missing, 1, at(0));
-        assert_eq!(now.type_, "Stalled");
-        let other = condition(
-            &[],
-            "RenewalFailing",
-            true,
-            "IssuerTimeout",
-            "x",
-            1,
-            at(-600),
-        );
-        let (now, until) = progress(&[other], missing, 1, at(0));
-        assert_eq!((now.type_.as_str(), until), ("Reconciling", Some(at(120))));
+        let missing = known(Reason::SourceMissing);
+        let failing = |reason: Reason| {
+            at_time(&[], 1, -600).condition(ConditionType::RenewalFailing, true, reason, "x")
+        };
+        let same = [failing(Reason::SourceMissing)];
+        let (now, _) = progress(at_time(&same, 1, 0), fault(&missing));
+        assert!(ConditionType::Stalled.is(&now));
+        let other = [failing(Reason::IssuerTimeout)];
+        let (now, until) = progress(at_time(&other, 1, 0), fault(&missing));
+        assert!(ConditionType::Reconciling.is(&now));
+        assert_eq!(until, Some(at(120)));
     }
 }

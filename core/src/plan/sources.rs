@@ -10,7 +10,7 @@ use crate::{
     credential::Credential,
     oauth::Grant,
     publish::{RefusedSource, SourceMark},
-    reason::Reason,
+    reason::{Reason, StoredReason},
 };
 
 /// A refused secret is new for this long after its first refusal: an issuer may need some time to know it (Entra ID:
@@ -131,11 +131,36 @@ pub fn untried<'a>(credential: &Credential, observed: &'a Observed) -> Vec<&'a S
     observed.sources.iter().take(used).filter(news).collect()
 }
 
+/// A source that does not serve a request.
+#[derive(Clone, Copy)]
+pub(super) struct Unusable<'a> {
+    /// The source.
+    pub(super) source: &'a Source,
+    /// The refusal of its present version; `None` if its Secret does not exist.
+    pub(super) refusal: Option<&'a RefusedSource>,
+}
+
+/// Those of these sources that do not serve this request, as far as is known.
+pub(super) fn unusable<'a>(
+    credential: &Credential,
+    observed: &'a Observed,
+    sources: &'a [Source],
+) -> impl Iterator<Item = Unusable<'a>> {
+    let asked = fingerprint::request(credential);
+    sources.iter().filter_map(move |source| {
+        let refusal = match source.mark() {
+            Some(mark) => Some(observed.memory.refusal_of(&mark, &asked)?),
+            None => None,
+        };
+        Some(Unusable { source, refusal })
+    })
+}
+
 /// What is wrong with an entry of the list while another one works.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Hidden {
     /// Stable reason for the condition.
-    pub(super) reason: String,
+    pub(super) reason: StoredReason,
     /// A sentence with the next step.
     pub(super) message: String,
 }
@@ -146,50 +171,44 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
     if observed.sources.len() < 2 {
         return None;
     }
-    let asked = fingerprint::request(credential);
-    let mut found: Option<Hidden> = None;
-    for source in &observed.sources {
-        let (name, key) = (&source.reference.name, &source.reference.key);
-        let entry = credential.proof.entry(name, key);
-        // A refusal of the one in use fails the renewal, which reports it.
-        let refused = source
-            .mark()
-            .filter(|_| !used.is(&source.reference))
-            .and_then(|mark| observed.memory.refusal_of(&mark, &asked));
-        let (reason, message) = match (refused, source.present.is_some()) {
-            (None, true) => continue,
-            (None, false) => (
-                credential.proof.lacking().secret.as_str(),
-                format!("Secret {name} does not exist; create it, or remove it from spec.client"),
-            ),
-            (Some(r), _) if r.by_issuer => (
-                Reason::ClientCredentialRefused.as_str(),
-                format!(
-                    "the issuer refused {entry} ({} at {}); correct it, or register it at the issuer: apicred retries it at each renewal for a day, then daily, and at once if it changes",
-                    r.reason, r.at
-                ),
-            ),
-            (Some(r), _) => (
-                r.reason.as_str(),
-                format!("{entry} cannot be used ({}); correct it", r.reason),
-            ),
-        };
-        match &mut found {
-            Some(first) => first.message.push_str(&format!("; {message}")),
-            None => {
-                found = Some(Hidden {
-                    reason: reason.to_owned(),
-                    message,
-                });
-            }
-        }
-    }
-    let mut found = found?;
+    // A refusal of the one in use fails the renewal, which reports it.
+    let faults = unusable(credential, observed, &observed.sources)
+        .filter(|u| u.refusal.is_none() || !used.is(&u.source.reference))
+        .map(|u| fault(credential, u));
+    let mut found = faults.reduce(|mut first, next| {
+        first.message.push_str(&format!("; {}", next.message));
+        first
+    })?;
     found.message.push_str(&format!(
         "; the token was obtained with {}",
         credential.proof.entry(&used.name, &used.key)
     ));
     Some(found)
+}
+
+fn fault(credential: &Credential, unusable: Unusable<'_>) -> Hidden {
+    let reference = &unusable.source.reference;
+    let name = &reference.name;
+    let entry = credential.proof.entry(name, &reference.key);
+    match unusable.refusal {
+        None => Hidden {
+            reason: credential.proof.lacking().secret.into(),
+            message: format!(
+                "Secret {name} does not exist; create it, or remove it from spec.client"
+            ),
+        },
+        Some(r) if r.by_issuer => Hidden {
+            reason: Reason::ClientCredentialRefused.into(),
+            message: format!(
+                "the issuer refused {entry} ({} at {}); correct it, or register it at the issuer: apicred retries it at each renewal for a day, then daily, and at once if it changes",
+                r.reason, r.at
+            ),
+        },
+        Some(r) => Hidden {
+            reason: r.reason.clone(),
+            message: format!("{entry} cannot be used ({}); correct it", r.reason),
+        },
+    }
 }
 
 impl super::Memory {

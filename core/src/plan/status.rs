@@ -1,15 +1,14 @@
 //! What a person reads: conditions, times, events, and when to look again.
 
-use crate::Reason;
+use crate::{ConditionType, Reason, StoredReason};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
-    Cause, Failure, Observed, Outcome, RECHECK, Source,
+    Cause, Failure, Observed, Outcome, RECHECK,
     attempt::{last_attempt, remembered},
-    conditions::{condition, find, time, unknown},
+    conditions::{Conditions, time},
     expect, expiry, fingerprint,
     notices::{Notice, notices},
     obstacle,
@@ -39,20 +38,18 @@ pub struct View {
 
 /// The message of `RenewalFailing` where `Ready` says the same. `Stalled` repeats it: tools that go by kstatus show that one.
 const SEE_READY: &str = "the token has expired; see the condition Ready";
-/// The reason of a credential that waits for its turn at the issuer.
-const WAITING_FOR_ISSUER: &str = "WaitingForIssuer";
 
 /// What is to be said about the state beside the token's own facts.
-struct Trouble<'a> {
-    reason: &'a str,
+struct Trouble {
+    reason: StoredReason,
     message: String,
     end: End,
 }
 
-impl Trouble<'_> {
+impl Trouble {
     fn fault(&self) -> Fault<'_> {
         Fault {
-            reason: self.reason,
+            reason: &self.reason,
             message: &self.message,
             end: self.end,
         }
@@ -98,84 +95,73 @@ pub fn status(
     };
     status.client = (client != ClientStatus::default()).then(|| Box::new(client));
 
-    let say = |kind: &str, on: bool, reason: &str, message: &str| {
-        condition(
-            &old.conditions,
-            kind,
-            on,
-            reason,
-            message,
-            credential.generation,
-            now,
-        )
+    let say = Conditions {
+        previous: &old.conditions,
+        generation: credential.generation,
+        now,
     };
+    let ready = ConditionType::Ready;
     status.conditions.push(match (valid, &trouble) {
-        (Some(record), _) => say(
-            "Ready",
-            true,
-            "TokenPublished",
-            &published_message(credential, record),
-        ),
-        (None, None) => first_token(&old, (PENDING, NO_TOKEN), credential, now),
-        (None, Some(t)) if t.reason == WAITING_FOR_ISSUER && is_first(credential, observed) => {
-            first_token(&old, (t.reason, &t.message), credential, now)
+        (Some(record), _) => {
+            let message = published_message(credential, record);
+            say.condition(ready, true, Reason::TokenPublished, &message)
         }
-        (None, Some(t)) => say("Ready", false, t.reason, &t.message),
+        // While the first token is requested: neither good nor bad.
+        (None, None) => say.unknown(ready, FIRST.reason, FIRST.message),
+        (None, Some(t))
+            if t.reason.known() == Some(Reason::WaitingForIssuer)
+                && is_first(credential, observed) =>
+        {
+            say.unknown(ready, &t.reason, &t.message)
+        }
+        (None, Some(t)) => say.condition(ready, false, &t.reason, &t.message),
     });
     let turn = valid.is_none().then(|| {
         let fault = trouble.as_ref().map_or(FIRST, Trouble::fault);
-        let (condition, until) = progress(&old.conditions, fault, credential.generation, now);
+        let (condition, until) = progress(say, fault);
         status.conditions.push(condition);
         until
     });
     let foreseen = foreseen(credential, observed, outcome, (valid, ending.as_ref()));
     let failing = match (&trouble, &foreseen) {
-        (Some(t), _) if valid.is_some() => Some((t.reason, t.message.as_str())),
+        (Some(t), _) if valid.is_some() => Some((t.reason.clone(), t.message.as_str())),
         // Without a token `Ready` has the same message: one that is read twice is read no better.
         (Some(t), _) if !credential.suspend && !is_first(credential, observed) => {
-            Some((t.reason, SEE_READY))
+            Some((t.reason.clone(), SEE_READY))
         }
-        (None, Some((reason, message))) => Some((*reason, message.as_str())),
+        (None, Some((reason, message))) => Some(((*reason).into(), message.as_str())),
         _ => None,
     };
-    if let Some((reason, message)) = failing {
-        status
-            .conditions
-            .push(say("RenewalFailing", true, reason, message));
-    }
-    if let Some((reason, message)) = risk(credential, valid, trouble.is_some(), now) {
-        status
-            .conditions
-            .push(say("LifetimeAtRisk", true, reason, &message));
-    }
-    match valid.and_then(|r| expect::missing(credential, r)) {
-        Some(expect::Lack::Missing(reason, message)) => {
-            status
-                .conditions
-                .push(say("PermissionsMissing", true, reason, &message));
-        }
-        Some(expect::Lack::Unknown(message)) => status.conditions.push(unknown(
-            &old.conditions,
-            ("PermissionsMissing", expect::NOT_VERIFIABLE),
-            &message,
-            credential.generation,
-            now,
-        )),
-        None => {}
-    }
-    if let Some((reason, message)) = client_credential(credential, observed, ending.as_ref(), now) {
-        status
-            .conditions
-            .push(say("ClientCredentialExpiring", true, &reason, &message));
-    }
-    if let Some(message) = unread(credential, observed) {
-        status.conditions.push(say(
-            "AnnotationsIgnored",
+    let failing = failing.map(|(reason, message)| {
+        say.condition(ConditionType::RenewalFailing, true, reason, message)
+    });
+    status.conditions.extend(failing);
+    let risk = risk(credential, valid, trouble.is_some(), now).map(|(reason, message)| {
+        say.condition(ConditionType::LifetimeAtRisk, true, reason, &message)
+    });
+    status.conditions.extend(risk);
+    let lack = valid.and_then(|r| expect::missing(credential, r));
+    let lack = lack.map(|lack| (lack, ConditionType::PermissionsMissing));
+    status
+        .conditions
+        .extend(lack.map(|(lack, kind)| match lack {
+            expect::Lack::Missing(reason, message) => say.condition(kind, true, reason, &message),
+            expect::Lack::Unknown(message) => say.unknown(kind, Reason::NotVerifiable, &message),
+        }));
+    let client = client_credential(credential, observed, ending.as_ref(), now);
+    status.conditions.extend(client.map(|(reason, message)| {
+        say.condition(
+            ConditionType::ClientCredentialExpiring,
             true,
-            "AnnotationUnknown",
+            reason,
             &message,
-        ));
-    }
+        )
+    }));
+    let unread = unread(credential, observed);
+    status.conditions.extend(unread.map(|message| {
+        let reason = Reason::AnnotationUnknown;
+        say.condition(ConditionType::AnnotationsIgnored, true, reason, &message)
+    }));
     let requeue = requeue(credential, outcome, failure, (valid, ending.as_ref()), now);
     let requeue = sooner(requeue, turn.flatten(), now);
     let notices = notices(&old, &status, outcome);
@@ -197,7 +183,8 @@ pub fn invalid(
 ) -> View {
     let old = previous.cloned().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
-    let reason = errors.first().map_or("InvalidSpec", |e| e.reason);
+    let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
+    let reason = StoredReason::from(reason);
     let message = FieldError::join(errors);
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let record = facts
@@ -206,7 +193,9 @@ pub fn invalid(
         .filter(|p| p.credential_uid == uid && p.hands == Hands::None)
         .and_then(|p| p.record.as_ref())
         .filter(|r| r.expires_at > now);
-    let was_ready = find(&old.conditions, "Ready").is_some_and(|c| c.status == "True");
+    let was_ready = ConditionType::Ready
+        .find(&old.conditions)
+        .is_some_and(|c| c.status == "True");
     let good = record.filter(|_| was_ready && old.observed_generation == Some(generation));
 
     let mut status = ApiCredentialStatus {
@@ -217,12 +206,16 @@ pub fn invalid(
     if let Some(record) = record {
         token_facts(&mut status, record);
     }
-    let say = |kind: &str, on: bool, reason: &str, message: &str| {
-        condition(&old.conditions, kind, on, reason, message, generation, now)
+    let say = Conditions {
+        previous: &old.conditions,
+        generation,
+        now,
     };
-    let awaited = errors.iter().all(|e| End::of(e.reason) == End::Neighbour);
+    let failing =
+        |message: &str| say.condition(ConditionType::RenewalFailing, true, &reason, message);
+    let awaited = errors.iter().all(|e| e.reason.waits_for_others());
     let fault = Fault {
-        reason,
+        reason: &reason,
         message: &message,
         end: if awaited && !errors.is_empty() {
             End::Neighbour
@@ -232,20 +225,24 @@ pub fn invalid(
     };
     let mut turn = None;
     status.conditions = if let Some(record) = good {
+        let good = valid_until(record);
         vec![
-            say("Ready", true, "TokenPublished", &valid_until(record)),
-            say("RenewalFailing", true, reason, &message),
+            say.condition(ConditionType::Ready, true, Reason::TokenPublished, &good),
+            failing(&message),
         ]
     } else {
-        let (progress, until) = progress(&old.conditions, fault, generation, now);
+        let (progress, until) = progress(say, fault);
         turn = until;
-        vec![say("Ready", false, reason, &message), progress]
+        vec![
+            say.condition(ConditionType::Ready, false, &reason, &message),
+            progress,
+        ]
     };
-    let failed = find(&old.conditions, "RenewalFailing").is_some();
+    let failed = ConditionType::RenewalFailing
+        .find(&old.conditions)
+        .is_some();
     if good.is_none() && failed && old.observed_generation == Some(generation) {
-        status
-            .conditions
-            .push(say("RenewalFailing", true, reason, SEE_READY));
+        status.conditions.push(failing(SEE_READY));
     }
     let ends = good.map(|r| schedule::wait(now, r.expires_at));
     let recheck = Duration::try_from(RECHECK).unwrap_or_default();
@@ -258,24 +255,11 @@ pub fn invalid(
 }
 
 /// Why there is no token, as long as the first one is requested.
-const PENDING: &str = "Pending";
-const NO_TOKEN: &str = "no token has been published yet";
 const FIRST: Fault<'static> = Fault {
-    reason: PENDING,
-    message: NO_TOKEN,
+    reason: &StoredReason::Known(Reason::Pending),
+    message: "no token has been published yet",
     end: End::Progress,
 };
-
-/// `Ready` while the first token is requested: neither good nor bad.
-fn first_token(
-    old: &ApiCredentialStatus,
-    (reason, message): (&str, &str),
-    credential: &Credential,
-    now: Timestamp,
-) -> Condition {
-    let kind = ("Ready", reason);
-    unknown(&old.conditions, kind, message, credential.generation, now)
-}
 
 /// Has no token of this spec been published yet?
 fn is_first(credential: &Credential, observed: &Observed) -> bool {
@@ -318,30 +302,25 @@ const MOST_REFUSED: usize = 8;
 
 /// The refused sources whose version is still there, and entries of a list whose Secret does not exist.
 fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
-    let asked = fingerprint::request(credential);
     let several = observed.sources.len() > 1;
-    let entry = |source: &Source, reason: &str, at: Option<Timestamp>| RefusedRef {
-        reference: SourceRef {
-            name: source.reference.name.clone(),
-            key: source.reference.key.clone(),
-            resource_version: source.present.as_ref().map(|(_, version)| version.clone()),
-        },
-        reason: reason.to_owned(),
-        at: at.map(time),
+    let client = sources::unusable(credential, observed, &observed.sources)
+        .filter(|u| several || u.refusal.is_some());
+    let grant = sources::unusable(credential, observed, &observed.companions)
+        .filter(|u| u.refusal.is_some());
+    let missing = credential.proof.lacking().secret;
+    let entry = |unusable: sources::Unusable<'_>| {
+        let sources::Unusable { source, refusal } = unusable;
+        RefusedRef {
+            reference: SourceRef {
+                name: source.reference.name.clone(),
+                key: source.reference.key.clone(),
+                resource_version: source.present.as_ref().map(|(_, version)| version.clone()),
+            },
+            reason: refusal.map_or_else(|| missing.to_string(), |r| r.reason.to_string()),
+            at: refusal.map(|r| time(r.at)),
+        }
     };
-    let missing = credential.proof.lacking().secret.as_str();
-    let client = observed.sources.iter().filter_map(|source| {
-        let Some(mark) = source.mark() else {
-            return several.then(|| entry(source, missing, None));
-        };
-        let refusal = observed.memory.refusal_of(&mark, &asked)?;
-        Some(entry(source, &refusal.reason, Some(refusal.at)))
-    });
-    let grant = observed.companions.iter().filter_map(|source| {
-        let refusal = observed.memory.refusal_of(&source.mark()?, &asked)?;
-        Some(entry(source, &refusal.reason, Some(refusal.at)))
-    });
-    client.chain(grant).take(MOST_REFUSED).collect()
+    client.chain(grant).take(MOST_REFUSED).map(entry).collect()
 }
 
 /// The next renewal is not due and is known to fail: the reason, and when.
@@ -350,7 +329,7 @@ fn foreseen(
     observed: &Observed,
     outcome: &Outcome,
     (valid, ending): (Option<&Record>, Option<&expiry::Ending>),
-) -> Option<(&'static str, String)> {
+) -> Option<(Reason, String)> {
     if credential.suspend || !matches!(outcome, Outcome::Steady | Outcome::Minted(_)) {
         return None;
     }
@@ -361,13 +340,13 @@ fn foreseen(
     if record.is_static() {
         let name = &credential.target.name;
         let message = format!("{message}; until then Secret {name} keeps the present key");
-        return Some((reason.as_str(), message));
+        return Some((reason, message));
     }
     let (renew, end) = (time(record.renew_at).0, time(record.expires_at).0);
     let message = format!(
         "{message}; until then the renewal at {renew} will fail, and the present token expires at {end}"
     );
-    Some((reason.as_str(), message))
+    Some((reason, message))
 }
 
 /// What is to be said about the secrets and certificates of the client: one that ends, one that another one covers for.
@@ -376,14 +355,14 @@ fn client_credential(
     observed: &Observed,
     ending: Option<&expiry::Ending>,
     now: Timestamp,
-) -> Option<(String, String)> {
+) -> Option<(StoredReason, String)> {
     let ends = ending.and_then(|e| e.warning(now));
     let over = ending.is_some_and(|e| now >= e.at);
-    let ends = ends.map(|(reason, message)| (reason.to_owned(), message));
+    let ends = ends.map(|(reason, message)| (reason.into(), message));
     let hidden = sources::hidden(credential, observed).map(|h| (h.reason, h.message));
-    let unread = expiry::unreadable(observed);
+    let unread = expiry::unreadable(observed).map(|(reason, message)| (reason.into(), message));
     // What has ended comes first, then what does not work, then what will end.
-    let mut told: Vec<(String, String)> = if over {
+    let mut told: Vec<(StoredReason, String)> = if over {
         [ends, hidden, unread].into_iter().flatten().collect()
     } else {
         [hidden, ends, unread].into_iter().flatten().collect()
@@ -425,16 +404,16 @@ fn published_message(credential: &Credential, record: &Record) -> String {
     )
 }
 
-fn trouble<'a>(
+fn trouble(
     credential: &Credential,
-    observed: &'a Observed,
-    outcome: &'a Outcome,
+    observed: &Observed,
+    outcome: &Outcome,
     now: Timestamp,
-) -> Option<Trouble<'a>> {
+) -> Option<Trouble> {
     match outcome {
         Outcome::Steady | Outcome::Minted(_) | Outcome::Queued { .. } | Outcome::Released => None,
         Outcome::Suspended => observed.valid(credential, now).is_none().then(|| Trouble {
-            reason: "Suspended",
+            reason: Reason::Suspended.into(),
             message: "spec.suspend is set and there is no valid token; unset it to get one"
                 .to_owned(),
             end: End::Somebody,
@@ -442,21 +421,21 @@ fn trouble<'a>(
         Outcome::Waiting {
             reason, message, ..
         } => Some(Trouble {
-            reason: reason.as_str(),
+            reason: (*reason).into(),
             message: message.clone(),
-            end: match End::of(reason.as_str()) {
+            end: match End::of(&(*reason).into()) {
                 End::Somebody => End::Progress,
                 end => end,
             },
         }),
         Outcome::Refused { reason, message } => Some(Trouble {
-            reason: reason.as_str(),
+            reason: (*reason).into(),
             message: message.clone(),
             // The state Secret may come with a sign-in that is under way.
             end: if *reason == Reason::SignInRequired {
                 End::Neighbour
             } else {
-                End::of(reason.as_str())
+                End::of(&(*reason).into())
             },
         }),
         Outcome::Failed | Outcome::Backoff => observed
@@ -467,13 +446,13 @@ fn trouble<'a>(
     }
 }
 
-fn failed<'a>(credential: &Credential, failure: &'a Failure) -> Trouble<'a> {
+fn failed(credential: &Credential, failure: &Failure) -> Trouble {
     use crate::oauth::Class;
     let refusal = match &failure.cause {
         Cause::Seen(refusal) => refusal,
         Cause::Recalled(recalled) => {
             return Trouble {
-                reason: &recalled.reason,
+                reason: recalled.reason.clone(),
                 message: recalled.message.clone(),
                 end: match End::of(&recalled.reason) {
                     End::Somebody if !recalled.stalled => End::Progress,
@@ -495,10 +474,10 @@ fn failed<'a>(credential: &Credential, failure: &'a Failure) -> Trouble<'a> {
         Class::Invalid | Class::Denied | Class::NeedsUser
     );
     Trouble {
-        reason: refusal.reason.as_str(),
+        reason: refusal.reason.into(),
         message,
         end: if waits && !failure.propagating {
-            End::of(refusal.reason.as_str())
+            End::of(&refusal.reason.into())
         } else {
             End::Progress
         },
@@ -511,7 +490,7 @@ fn risk(
     valid: Option<&Record>,
     late: bool,
     now: Timestamp,
-) -> Option<(&'static str, String)> {
+) -> Option<(Reason, String)> {
     let record = valid?;
     let life = record.expires_at.duration_since(record.issued_at);
     let floor = schedule::floor(life, credential.min_lifetime);
@@ -520,7 +499,7 @@ fn risk(
     {
         let end = schedule::later(record.expires_at, -floor);
         return Some((
-            "RenewalFailing",
+            Reason::RenewalFailing,
             format!(
                 "the renewal is late, and readers have less than {} left from {} on; see the condition RenewalFailing for its cause",
                 words(floor),
@@ -529,11 +508,11 @@ fn risk(
         ));
     }
     if let Some((reason, message)) = oauth::uncertain(&record.lifetime, life) {
-        return Some((reason.as_str(), message));
+        return Some((reason, message));
     }
     if !schedule::holds_floor(life, floor) {
         return Some((
-            "LifetimeTooShort",
+            Reason::LifetimeTooShort,
             format!(
                 "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation: have the issuer issue longer tokens, or lower spec.minLifetime",
                 words(life),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    StoredReason,
     api::{SecretKeyRef, names},
     oauth::{Claims, LifetimeSource, Validity},
 };
@@ -110,7 +111,7 @@ pub struct RefusedSource {
     pub at: Timestamp,
     /// Stable reason.
     #[serde(rename = "r")]
-    pub reason: String,
+    pub reason: StoredReason,
     /// Did the issuer refuse it? Else apicred cannot use it, and sends nothing.
     #[serde(rename = "i")]
     pub by_issuer: bool,

@@ -1,9 +1,9 @@
 //! Asks the operator for a new token now.
 
 use apicred::{
+    ConditionType, Reason,
     api::{ApiCredential, ApiCredentialStatus, names},
     clock::{Clock, SystemClock},
-    plan::journal::is_wait,
 };
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -74,9 +74,9 @@ pub(crate) fn obstacle(object: &ApiCredential) -> Option<String> {
 /// A fault that lasts until somebody changes something: `Stalled`, or without it, since a valid token is published, one that
 /// apicred does not try again soon.
 pub(crate) fn standing_fault(status: &ApiCredentialStatus) -> Option<&Condition> {
-    let condition = |kind: &str| {
-        let mut conditions = status.conditions.iter();
-        conditions.find(|c| c.type_ == kind && c.status == "True")
+    let condition = |kind: ConditionType| {
+        let found = kind.find(&status.conditions);
+        found.filter(|c| c.status == "True")
     };
     // Is it the last attempt that failed for this, and is another one near?
     let soon = |reason: &str| {
@@ -86,10 +86,13 @@ pub(crate) fn standing_fault(status: &ApiCredentialStatus) -> Option<&Condition>
         both.is_some_and(|(next, last)| next.0.duration_since(last.time.0) < SOON)
     };
     let failing = || {
-        condition("Ready")?;
-        condition("RenewalFailing").filter(|c| !is_wait(&c.reason) && !soon(&c.reason))
+        condition(ConditionType::Ready)?;
+        condition(ConditionType::RenewalFailing).filter(|c| {
+            let waits = Reason::parse(&c.reason).is_some_and(Reason::is_wait);
+            !waits && !soon(&c.reason)
+        })
     };
-    condition("Stalled").or_else(failing)
+    condition(ConditionType::Stalled).or_else(failing)
 }
 
 #[cfg(test)]

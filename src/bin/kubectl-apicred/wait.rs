@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use apicred::api::{ApiCredential, LastAttempt, names};
+use apicred::{
+    ConditionType,
+    api::{ApiCredential, LastAttempt, names},
+};
 
 use crate::{
     cluster::{Cluster, Trouble, call},
@@ -103,13 +106,12 @@ pub(crate) fn progress(object: &ApiCredential, request: &Request, waited: Durati
     let handled = status.and_then(|s| s.last_handled_renew_request.as_deref());
     // A later request of somebody else takes the place of this one.
     let served = handled == Some(request.value.as_str()) || handled.is_some() && handled == wanted;
-    let condition = |kind: &str, value: &str| {
-        let conditions = status.into_iter().flat_map(|s| &s.conditions);
-        let mut found = conditions.filter(|c| c.type_ == kind && c.status == value);
-        found.next()
+    let condition = |kind: ConditionType, value: &str| {
+        let found = kind.find(&status?.conditions);
+        found.filter(|c| c.status == value)
     };
     if served {
-        let message = condition("Ready", "True").map(|c| c.message.clone());
+        let message = condition(ConditionType::Ready, "True").map(|c| c.message.clone());
         return Progress::Served(message.unwrap_or_else(|| "a new token is published".to_owned()));
     }
     if wanted.is_none() {
@@ -127,7 +129,8 @@ pub(crate) fn progress(object: &ApiCredential, request: &Request, waited: Durati
     {
         return Progress::Failed(format!("{}: {}", fault.reason, fault.message));
     }
-    let fault = condition("Ready", "False").or_else(|| condition("RenewalFailing", "True"));
+    let fault = condition(ConditionType::Ready, "False")
+        .or_else(|| condition(ConditionType::RenewalFailing, "True"));
     Progress::Waits(match fault {
         Some(fault) => Some(format!("{}: {}", fault.reason, fault.message)),
         None => obstacle(object),

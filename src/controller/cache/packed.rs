@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::readable::{Flaw, Readable, Unusable};
 use crate::{
+    ConditionType, Reason,
     api::{ApiCredential, ApiCredentialSpec, ApiCredentialStatus, names},
     credential::annotations::looks_ours,
 };
@@ -206,17 +207,17 @@ impl Shown {
         let Some(status) = &object.status else {
             return Self::default();
         };
-        let condition = |kind: &str| status.conditions.iter().find(|c| c.type_ == kind);
+        let condition = |kind: ConditionType| kind.find(&status.conditions);
         Self {
             published: status.issued_at.is_some(),
-            ready: condition("Ready").and_then(|c| match c.status.as_str() {
+            ready: condition(ConditionType::Ready).and_then(|c| match c.status.as_str() {
                 "True" => Some(true),
                 "False" => Some(false),
                 _ => None,
             }),
-            proof_ended: condition("ClientCredentialExpiring")
-                .map(|c| c.reason.ends_with("Expired")),
-            permissions_missing: condition("PermissionsMissing")
+            proof_ended: condition(ConditionType::ClientCredentialExpiring)
+                .map(|c| Reason::parse(&c.reason).is_some_and(Reason::is_expired)),
+            permissions_missing: condition(ConditionType::PermissionsMissing)
                 .is_some_and(|c| c.status == "True"),
             expires_at: status.expires_at.as_ref().map(|at| at.0.as_second()),
             proof_expires_at: status
@@ -291,7 +292,7 @@ mod tests {
             "observedGeneration": 2,
             "conditions": [
                 condition("Ready", "True", "TokenPublished"),
-                condition("ClientCredentialExpiring", "True", "ClientCredentialExpired"),
+                condition("ClientCredentialExpiring", "True", "SecretExpired"),
                 condition("PermissionsMissing", "True", "RolesMissing"),
             ],
             "issuedAt": "2026-07-27T10:00:01Z", "expiresAt": "2026-07-27T11:00:01Z",

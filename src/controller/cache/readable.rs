@@ -13,6 +13,7 @@ use serde::{
 use serde_json::{json, value::RawValue};
 
 use crate::{
+    Reason,
     api::{ApiCredential, ClusterTokenIssuer, TokenIssuer, names},
     credential::{FieldError, MAX_RENEW_REQUEST, annotations::looks_ours},
 };
@@ -91,8 +92,8 @@ impl Flaw {
                      another one; install the version of apicred that the CRD belongs to, or change the field"
                 ),
             )
-            .because("NotReadable"),
-            Self::NotListed => FieldError::new("spec", "it is not known").because("NotReadable"),
+            .because(Reason::NotReadable),
+            Self::NotListed => FieldError::new("spec", "it is not known").because(Reason::NotReadable),
         }
     }
 }
@@ -434,7 +435,7 @@ mod tests {
                 "{pointer}"
             );
             let error = unusable.flaw.error();
-            assert_eq!((error.reason, &*error.field), ("NotReadable", field));
+            assert_eq!((error.reason, &*error.field), (Reason::NotReadable, field));
         }
     }
 
@@ -495,7 +496,7 @@ mod tests {
         object["spec"]["client"]["id"] = json!("x".repeat(ApiCredential::MAX_SPEC));
         let unusable = read(&object).0.unwrap_err();
         assert!(matches!(unusable.flaw, Flaw::TooLarge { size, max } if size > max));
-        assert_eq!(unusable.flaw.error().reason, "InvalidSpec");
+        assert_eq!(unusable.flaw.error().reason, Reason::InvalidSpec);
         let fat = "x".repeat(TokenIssuer::MAX_SPEC);
         let issuer = json!({ "metadata": { "name": "i" }, "spec": { "a": fat } });
         let issuer = Readable::<TokenIssuer>::read(issuer.to_string().as_bytes()).unwrap();

@@ -227,7 +227,7 @@ async fn verify(
                     asked: fingerprint::request(credential),
                     since: now,
                     at: now,
-                    reason: refusal.reason.to_string(),
+                    reason: refusal.reason.into(),
                     by_issuer: false,
                     not_before: None,
                     fingerprint: None,

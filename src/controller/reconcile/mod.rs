@@ -7,7 +7,7 @@ pub(super) mod not_ready;
 pub(super) mod observe;
 pub(super) mod record;
 
-use crate::Reason;
+use crate::{ConditionType, Reason};
 use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -285,7 +285,7 @@ async fn blind(
 
 /// Has the credential the condition `Ready`?
 fn is_reported(known: Option<&ApiCredentialStatus>) -> bool {
-    known.is_some_and(|s| s.conditions.iter().any(|c| c.type_ == "Ready"))
+    known.is_some_and(|s| ConditionType::Ready.find(&s.conditions).is_some())
 }
 
 /// What a credential without any status reports while its first token is requested.
@@ -341,10 +341,8 @@ fn overdue(
     now: jiff::Timestamp,
 ) -> Outcome {
     let says_ready = || {
-        known.is_some_and(|s| {
-            let mut conditions = s.conditions.iter();
-            conditions.any(|c| c.type_ == "Ready" && c.status == "True")
-        })
+        let ready = known.and_then(|s| ConditionType::Ready.find(&s.conditions));
+        ready.is_some_and(|c| c.status == "True")
     };
     let waited = |since: jiff::Timestamp| now.duration_since(since);
     let waited = observed.memory.queued_since.map(waited);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::controller::context::Context;
-use crate::{api::IssuerStatus, plan::journal::summary};
+use crate::{ConditionType, api::IssuerStatus, plan::journal::summary};
 
 /// How often what is not ready is counted.
 const COUNT: Duration = Duration::from_hours(1);
@@ -27,7 +27,7 @@ pub(in crate::controller) async fn count(context: Arc<Context>) {
 
 fn count_once(context: &Context) {
     let ready = |conditions: &[Condition]| {
-        let ready = conditions.iter().find(|c| c.type_ == "Ready");
+        let ready = ConditionType::Ready.find(conditions);
         ready
             .filter(|c| c.status != "True")
             .map(|c| c.reason.clone())

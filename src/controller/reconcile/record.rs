@@ -160,7 +160,7 @@ async fn still_fits(
 pub(in crate::controller) fn worth(notices: &[Notice], entry: &Entry) -> Vec<Notice> {
     let ended = || entry.lines.iter().any(|l| l.change == Change::Ended);
     let worth = |notice: &&Notice| match notice.severity {
-        Severity::Warning => !entry.counted.contains(&notice.reason),
+        Severity::Warning => !entry.counted.iter().any(|c| c == notice.reason.as_str()),
         Severity::Normal => entry.counted.is_empty() || ended(),
     };
     notices.iter().filter(worth).cloned().collect()
@@ -240,7 +240,7 @@ fn of_issuer(line: &Line, new: &IssuerStatus) -> Option<Notice> {
     let note = line.message.clone();
     Some(Notice {
         severity,
-        reason,
+        reason: reason.as_str().into(),
         note,
     })
 }
@@ -258,7 +258,7 @@ async fn send(context: &Context, regarding: &ObjectReference, notice: &Notice, n
     )
     .await;
     if sent.is_err() {
-        tracing::debug!(reason = notice.reason, "event could not be sent");
+        tracing::debug!(reason = notice.reason.as_str(), "event could not be sent");
     }
 }
 
@@ -290,7 +290,7 @@ fn event(
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(now)),
         note: Some(cut.to_owned()),
-        reason: Some(notice.reason.clone()),
+        reason: Some(notice.reason.to_string()),
         regarding: Some(regarding.clone()),
         reporting_controller: Some("apicred.dev/operator".to_owned()),
         reporting_instance: Some(context.settings.instance.clone()),

@@ -71,7 +71,7 @@ pub(in crate::controller) async fn acquire(
             asked: fingerprint::request(credential),
             since: now,
             at: now,
-            reason: refusal.reason.to_string(),
+            reason: refusal.reason.into(),
             by_issuer: refusal.http_status.is_some(),
             not_before: refusal.retry_at.filter(|_| refusal.about_client),
             fingerprint,

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Mutex};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::controller::locks::lock;
-use crate::{oauth::Odd, publish::SourceMark};
+use crate::{Reason, oauth::Odd, publish::SourceMark};
 
 /// What was told is not told again within this time: as long as the API server keeps an Event.
 const QUIET: SignedDuration = SignedDuration::from_hours(1);
@@ -48,7 +48,7 @@ pub(in crate::controller) struct Hint {
     /// Where it is stored.
     pub(in crate::controller) mark: SourceMark,
     /// Reason of the Event.
-    pub(super) reason: &'static str,
+    pub(super) reason: Reason,
     /// What should be stored.
     pub(super) noun: &'static str,
     /// The rest of a sentence that begins with "what is stored", without anything of the value.
@@ -60,7 +60,7 @@ impl Hint {
     pub(in crate::controller) fn of_client(mark: SourceMark, form: String) -> Self {
         Self {
             mark,
-            reason: "ClientSecretForm",
+            reason: Reason::ClientSecretForm,
             noun: "client secret",
             form,
         }
@@ -70,7 +70,7 @@ impl Hint {
     pub(in crate::controller) fn of_grant(mark: SourceMark, odd: Odd) -> Self {
         Self {
             mark,
-            reason: "GrantSecretForm",
+            reason: Reason::GrantSecretForm,
             noun: odd.noun,
             form: odd.form,
         }

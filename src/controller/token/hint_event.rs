@@ -70,7 +70,7 @@ fn event(namespace: &str, hint: &Hint, context: &Context) -> Event {
             "the issuer refused the {noun} under key {}: what is stored {form}",
             mark.key
         )),
-        reason: Some((*reason).to_owned()),
+        reason: Some(reason.to_string()),
         regarding: Some(ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Secret".to_owned()),

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
+    Reason,
     api::{ApiCredential, DeletionPolicy, IssuerKind, SecretKeyRef, SecretType},
     credential::{FieldError, Issuer, IssuerId, IssuerLookup, SecretStyle, parse},
     fixtures::{cluster_issuer, issuer, map, merge, object, secs},
@@ -158,7 +159,10 @@ fn each_fault_names_its_field() {
     for (change, expected) in cases {
         let errors = errors(&object(&change), IssuerLookup::Found(issuer()));
         assert_eq!(fields(&errors), expected, "{change}");
-        assert!(errors.iter().all(|e| e.reason == "InvalidSpec"), "{change}");
+        assert!(
+            errors.iter().all(|e| e.reason == Reason::InvalidSpec),
+            "{change}"
+        );
     }
 }
 
@@ -206,7 +210,7 @@ fn an_issuer_that_is_missing_or_faulty_has_a_reason_of_its_own() {
     let gone = errors(&object(&json!({})), IssuerLookup::Missing);
     assert_eq!(
         (gone[0].field.as_str(), gone[0].reason),
-        ("spec.issuerRef", "IssuerNotFound")
+        ("spec.issuerRef", Reason::IssuerNotFound)
     );
     assert_eq!(
         gone[0].problem,
@@ -218,7 +222,7 @@ fn an_issuer_that_is_missing_or_faulty_has_a_reason_of_its_own() {
     ] {
         let named = object(&json!({ "issuerRef": { "kind": kind, "name": "contoso" } }));
         let named = errors(&named, IssuerLookup::OtherKind);
-        assert_eq!(named[0].reason, "IssuerNotFound");
+        assert_eq!(named[0].reason, Reason::IssuerNotFound);
         assert_eq!(
             named[0].problem,
             format!(
@@ -230,7 +234,7 @@ fn an_issuer_that_is_missing_or_faulty_has_a_reason_of_its_own() {
     let faulty = errors(&object(&json!({})), IssuerLookup::Faulty(vec![fault]));
     assert_eq!(
         (faulty[0].field.as_str(), faulty[0].reason),
-        ("spec.issuerRef", "IssuerNotReady")
+        ("spec.issuerRef", Reason::IssuerNotReady)
     );
     assert!(
         faulty[0]

@@ -182,7 +182,7 @@ fn the_secret_teaches_a_new_process_which_sources_were_refused() {
     assert_eq!(memory.refused, noted.sources.refused);
     // Others may write to the Secret, and the reason is shown.
     for reason in ["", "not a reason", "<b>", &"x".repeat(65)] {
-        noted.sources.refused[0].reason = reason.to_owned();
+        noted.sources.refused[0].reason = reason.into();
         let mut memory = Memory::default();
         memory.learn(&noted);
         assert!(memory.refused.is_empty(), "{reason}");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::status::condition;
 use crate::plan::states::minted;
 use crate::{
+    Reason,
     credential::{Credential, binding::Denial},
     fixtures::{at, credential, credential_with, holding, observed, record},
     plan::{
@@ -325,7 +326,7 @@ fn a_secret_that_works_does_not_hide_the_fault_of_another() {
     let mut unusable = world();
     unusable.memory.refuse(RefusedSource {
         by_issuer: false,
-        reason: "ClientSecretKeyMissing".to_owned(),
+        reason: Reason::ClientSecretKeyMissing.into(),
         ..refused(&credential, "new", -60, 0)
     });
     let (reason, message) = told(&credential, &unusable).unwrap();
@@ -343,7 +344,9 @@ fn the_end_of_a_hidden_fault_is_an_event_as_its_beginning() {
         |world: &Observed, before| status(&credential, world, &minted(Why::Due), before, at(0));
     let events = |view: &crate::plan::View| -> Vec<(Severity, String)> {
         let notices = view.notices.iter();
-        notices.map(|n| (n.severity, n.reason.clone())).collect()
+        notices
+            .map(|n| (n.severity, n.reason.to_string()))
+            .collect()
     };
     let first = say(&good, None).status;
     let second = say(&bad, Some(&first));
@@ -438,7 +441,7 @@ fn what_the_next_renewal_needs_is_reported_when_it_goes_and_not_when_it_is_due()
         );
         assert_eq!(condition(&view.status, "Ready").unwrap().status, "True");
         assert!(condition(&view.status, "Stalled").is_none());
-        assert_eq!(view.notices[0].reason, reason);
+        assert_eq!(view.notices[0].reason.as_str(), reason);
         // It costs one write, and none while nothing moves.
         let later = status(
             &credential,

@@ -307,7 +307,7 @@ fn an_issuer_that_went_away_leaves_a_good_token_ready_and_a_spec_edit_does_not()
         at(0),
     )
     .status;
-    let errors = [FieldError::new("spec.issuerRef", "is gone").because("IssuerNotFound")];
+    let errors = [FieldError::new("spec.issuerRef", "is gone").because(Reason::IssuerNotFound)];
     let mut edited = object(&json!({}));
     let view = invalid(&edited, Some(&before), Some(&facts), &errors, at(1));
     assert_eq!(
@@ -339,7 +339,7 @@ fn what_may_still_come_stalls_after_two_minutes_without_another_event() {
         target: Target::Absent,
         ..observed(&credential)
     };
-    let not_found = [FieldError::new("spec.issuerRef", "is gone").because("IssuerNotFound")];
+    let not_found = [FieldError::new("spec.issuerRef", "is gone").because(Reason::IssuerNotFound)];
     let absent = object(&json!({}));
     let by_plan = |old: Option<&ApiCredentialStatus>, now| {
         status(

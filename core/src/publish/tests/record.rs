@@ -89,7 +89,7 @@ fn any_refusal() -> impl Strategy<Value = RefusedSource> {
             asked: String::new(),
             since: Timestamp::from_second(since).unwrap(),
             at: Timestamp::from_second(at).unwrap(),
-            reason,
+            reason: reason.as_str().into(),
             by_issuer,
             not_before: (since % 2 == 0).then(|| Timestamp::from_second(at).unwrap()),
             fingerprint,

@@ -1,0 +1,65 @@
+//! The types of conditions.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+macro_rules! types {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Type of a condition. Users write alerts and scripts for its text, so a name never changes its meaning.
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub enum ConditionType {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ConditionType {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// As it stands in `type`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+types! {
+    /// The Secret has a valid token; the issuer can be used.
+    Ready,
+    /// Progress is expected without a change by somebody (kstatus).
+    Reconciling,
+    /// Somebody must change something (kstatus).
+    Stalled,
+    /// A renewal is due and failed, or will fail when it is due.
+    RenewalFailing,
+    /// Readers may get less than the minimum lifetime.
+    LifetimeAtRisk,
+    /// The token lacks what `spec.expect` asks for.
+    PermissionsMissing,
+    /// A client secret, certificate or key expires, has expired, or is refused while another one works.
+    ClientCredentialExpiring,
+    /// Annotations have no effect.
+    AnnotationsIgnored,
+}
+
+impl ConditionType {
+    /// The type with this text, if there is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|t| t.as_str() == text)
+    }
+
+    /// Is the condition of this type?
+    #[must_use]
+    pub fn is(self, condition: &Condition) -> bool {
+        condition.type_ == self.as_str()
+    }
+
+    /// The condition of this type.
+    #[must_use]
+    pub fn find(self, conditions: &[Condition]) -> Option<&Condition> {
+        conditions.iter().find(|c| self.is(c))
+    }
+}
