@@ -11,7 +11,7 @@ use apicred::{
     app::{self, LeaseOptions, Options},
     controller::{IdentityEnvironment, Scope, Settings},
     credential::{KeyPattern, addresses},
-    issuer::proxy::Proxy,
+    proxy::Proxy,
     telemetry::{
         lines,
         logs::{self, LogFormat},

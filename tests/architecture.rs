@@ -38,14 +38,7 @@ const WORLD: [&str; 17] = [
     "tracing",
 ];
 /// Files of the operator that decide only, beside those of `core`: they take the time and return data.
-const DECIDE: [&str; 6] = [
-    "issuer/limiter.rs",
-    "issuer/limits.rs",
-    "issuer/line.rs",
-    "issuer/proxy.rs",
-    "issuer/shares.rs",
-    "leader/election.rs",
-];
+const DECIDE: [&str; 1] = ["leader/election.rs"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
@@ -60,7 +53,7 @@ const OPENERS: [&str; 19] = [
     "oauth/keys.rs",                    // a private key, to sign with
     "oauth/grant/jwt_bearer.rs",        // a key file, to sign with
     "http/mod.rs",                      // onto the wire
-    "issuer/proxy.rs",                  // a proxy's URL, to take user and password out of it
+    "proxy/mod.rs",                     // a proxy's URL, to take user and password out of it
     "publish/formats.rs",               // into the Secret
     "controller/token/material.rs",     // out of a Secret
     "controller/token/identity.rs",     // out of the machine's key file

@@ -29,9 +29,11 @@ pub mod credential;
 #[doc(hidden)]
 pub mod fixtures;
 pub mod input;
+pub mod limits;
 pub mod oauth;
 pub mod plan;
 mod printable;
+pub mod proxy;
 pub mod publish;
 mod reason;
 pub mod rotation;

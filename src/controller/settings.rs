@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{api::Cloud, credential::KeyPattern, issuer::proxy::Proxy};
+use crate::{api::Cloud, credential::KeyPattern, proxy::Proxy};
 
 /// What an installation sets.
 #[derive(Clone)]

@@ -36,14 +36,12 @@ use self::{
 };
 use crate::{
     credential::{Issuer, addresses},
-    issuer::{
-        guard::{GuardedResolver, ProxyGuard, ProxyResolver},
-        proxy::Proxy,
-    },
+    issuer::guard::{GuardedResolver, ProxyGuard, ProxyResolver},
     oauth::{
         Class, Method, RawAnswer, Refusal, SentSecrets, TlsIdentity, TokenRequest, basic, bundle,
         chain::Card, too_large,
     },
+    proxy::Proxy,
     recent::Recent,
 };
 

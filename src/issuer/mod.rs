@@ -1,14 +1,7 @@
-//! What apicred knows and keeps about issuers: where they may be reached ([`guard`]) and by what way
-//! ([`proxy`]), what they say about themselves ([`lookup`]), how much may be asked of
-//! them ([`limits`]), who is next ([`line`](mod@line)), how much of the operator they may hold ([`shares`]), and who may ask
-//! ([`limiter`]).
+//! Issuers, as the operator reaches them: where they may be ([`guard`]), and what they say about themselves ([`lookup`]).
+//! How much may be sent to them is decided in [`limits`](crate::limits), by what way in [`proxy`](mod@crate::proxy).
 
 pub mod guard;
-pub mod limiter;
-pub mod limits;
-pub mod line;
 pub mod lookup;
-pub mod proxy;
-pub mod shares;
 #[cfg(test)]
 mod tests;

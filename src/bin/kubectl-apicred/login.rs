@@ -5,11 +5,11 @@ use std::time::Duration;
 use apicred::{
     credential::{Endpoint, addresses, binding::issuer_mark},
     http::Http,
-    issuer::proxy::Proxy,
     oauth::sign_in::{
         Consent, Flow, Part, Pkce, Sender, Ticket, authorize_url, destinations, for_sign_in,
         no_refresh_token, of_api, origins, with_wish,
     },
+    proxy::Proxy,
 };
 
 use crate::{

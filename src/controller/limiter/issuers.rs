@@ -1,4 +1,4 @@
-//! The shell around [`crate::issuer::limiter`]: time, a lock, and a task that dequeues waiting credentials.
+//! The shell around [`crate::limits::limiter`]: time, a lock, and a task that dequeues waiting credentials.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,10 +13,10 @@ use crate::{
     api::IssuerKind,
     clock::Clock,
     credential::{Credential, Issuer, IssuerId, Key},
-    issuer::{
+    limits::{
+        issuer::Client,
         limiter::{Entry, Grant, Limiter, Request},
-        limits::Client,
-        line::Urgency,
+        queue::Urgency,
     },
     plan::schedule,
 };

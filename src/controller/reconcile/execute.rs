@@ -24,7 +24,7 @@ use crate::controller::{
 };
 use crate::{
     credential::{Credential, Key, binding::IssuedBy},
-    issuer::line::Urgency,
+    limits::queue::Urgency,
     oauth::Class,
     plan::{Hold, Observed, Outcome, Plan, Source, Why, fingerprint, schedule, untried},
     publish::{

@@ -22,7 +22,7 @@ use crate::{
     },
     credential::{Credential, Key},
     fixtures::{at, credential_with},
-    issuer::line::Urgency,
+    limits::queue::Urgency,
 };
 
 /// A wall clock that somebody sets.

@@ -20,8 +20,8 @@ use crate::{
     api::Cloud,
     credential::{Issuer, Lent},
     http::Http,
-    issuer::proxy::Proxy,
     oauth::{Class, Method, Refusal, TokenRequest},
+    proxy::Proxy,
 };
 
 fn run<T>(test: impl Future<Output = T>) -> T {

@@ -1,6 +1,3 @@
-//! How much may be asked of an issuer, where it may be, and what it says about itself.
+//! Where an issuer may be.
 
 mod guard_properties;
-mod limits;
-mod proxy;
-mod shares;

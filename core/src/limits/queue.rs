@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    hash::Hash,
+    hash::{BuildHasher, Hash},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,7 +37,7 @@ enum Class {
     Broken,
 }
 
-/// Place in the line of a namespace, most urgent first.
+/// Place in the queue of a namespace, most urgent first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Urgency {
     class: Class,
@@ -73,18 +73,18 @@ impl Urgency {
 }
 
 /// A map that a crowd has left gives its room back: a place costs as much empty as taken.
-pub(crate) fn give_room_back<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+pub fn give_room_back<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.capacity() > 256 && map.len() * 8 < map.capacity() {
         map.shrink_to(map.len() * 2);
     }
 }
 
-/// A line. `K` names a credential.
+/// A queue. `K` names a credential.
 #[derive(Debug)]
-pub(super) struct Line<K> {
+pub(super) struct Queue<K> {
     places: HashMap<K, (Urgency, u64, String)>,
     /// By [`Class`].
-    classes: [Queue<K>; 3],
+    classes: [ClassQueue<K>; 3],
     next_place: u64,
     /// Position in [`TURNS`].
     turn: usize,
@@ -92,7 +92,7 @@ pub(super) struct Line<K> {
 
 /// The credentials of one class.
 #[derive(Debug)]
-struct Queue<K> {
+struct ClassQueue<K> {
     groups: HashMap<String, Group<K>>,
     /// Whose turn it is: turn, order of arrival, group.
     turns: BTreeSet<(u64, u64, String)>,
@@ -106,9 +106,9 @@ struct Group<K> {
     turn: (u64, u64),
 }
 
-impl<K: Clone + Eq + Hash + Ord> Line<K> {
+impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     pub(super) fn new() -> Self {
-        let queue = || Queue {
+        let queue = || ClassQueue {
             groups: HashMap::new(),
             turns: BTreeSet::new(),
             now: 0,
@@ -153,7 +153,7 @@ impl<K: Clone + Eq + Hash + Ord> Line<K> {
         );
         let home = (urgency, place, group.to_owned());
         self.places.insert(key.clone(), home);
-        // In before out: a namespace that has nobody in line for a moment would lose its turn.
+        // In before out: a namespace that has nobody in the queue for a moment would lose its turn.
         self.class(urgency)
             .stand(group, (urgency, place, key.clone()));
         if let Some((urgency, place, group)) = old {
@@ -188,12 +188,12 @@ impl<K: Clone + Eq + Hash + Ord> Line<K> {
         Some(key)
     }
 
-    fn class(&mut self, urgency: Urgency) -> &mut Queue<K> {
+    fn class(&mut self, urgency: Urgency) -> &mut ClassQueue<K> {
         &mut self.classes[urgency.class as usize]
     }
 }
 
-impl<K: Clone + Ord> Queue<K> {
+impl<K: Clone + Ord> ClassQueue<K> {
     fn stand(&mut self, group: &str, place: (Urgency, u64, K)) {
         if let Some(there) = self.groups.get_mut(group) {
             there.queue.insert(place);

@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use crate::{
     fixtures::{at, secs},
-    issuer::{
+    limits::{
+        issuer::Client,
         limiter::{Entry, Grant, Limiter, Request},
-        limits::Client,
-        line::Urgency,
+        queue::Urgency,
     },
 };
 

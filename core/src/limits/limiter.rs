@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    limits::{Budget, Client, Wish},
-    line::Urgency,
-    shares::{Holder, Places},
+    concurrency::{Holder, Places},
+    issuer::{Budget, Client, Wish},
+    queue::Urgency,
 };
 
 /// How long a place is kept for one who was called. A credential that was deleted meanwhile never comes.
@@ -108,7 +108,7 @@ where
             self.end(&grant);
         }
         if self.at.get(key).is_some_and(|at| *at != request.issuer) {
-            self.leave_line(key);
+            self.leave_queue(key);
         }
         let turned = self.budgets.entry(request.issuer.clone());
         let turned = turned.or_insert_with(|| Turned {
@@ -124,7 +124,7 @@ where
             request.requested_per_minute,
         );
         if let Some(until) = budget.paused(&request.client, now) {
-            self.leave_line(key);
+            self.leave_queue(key);
             return (Entry::Paused(until), self.call(now));
         }
         let wish = Wish {
@@ -150,7 +150,7 @@ where
 
     /// A credential is gone. Gives those who are called.
     pub fn forget(&mut self, key: &K, now: Duration) -> Vec<K> {
-        self.leave_line(key);
+        self.leave_queue(key);
         if let Some((grant, _)) = self.called.remove(key) {
             self.end(&grant);
         }
@@ -296,11 +296,11 @@ where
         }
     }
 
-    fn leave_line(&mut self, key: &K) {
+    fn leave_queue(&mut self, key: &K) {
         if let Some(issuer) = self.at.remove(key)
             && let Some(turned) = self.budgets.get_mut(&issuer)
         {
-            turned.budget.leave_line(key);
+            turned.budget.leave_queue(key);
         }
     }
 }

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     credential::addresses::{allowed, fit_for_proxy},
-    issuer::proxy::{Fault, Proxy},
+    proxy::{Fault, Proxy},
 };
 
 fn proxy(url: &str, direct: &[&str]) -> Result<Proxy, Fault> {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::line::{Line, Urgency, give_room_back};
+use super::queue::{Queue, Urgency, give_room_back};
 
 /// After a pause one request at a time finds out whether it is over, for this long at most.
 const PROBING: Duration = Duration::from_mins(10);
@@ -111,7 +111,7 @@ pub(super) struct Budget<K> {
     bucket: Bucket,
     in_flight: u32,
     pauses: HashMap<Whom, Pause>,
-    line: Line<K>,
+    queue: Queue<K>,
     waiting: HashMap<K, Wish>,
     requested: HashMap<String, Bucket>,
     /// When the last request ended without an answer; none if an answer followed.
@@ -132,7 +132,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             },
             in_flight: 0,
             pauses: HashMap::new(),
-            line: Line::new(),
+            queue: Queue::new(),
             waiting: HashMap::new(),
             requested: HashMap::new(),
             unanswered: None,
@@ -160,17 +160,17 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         until.filter(|until| *until > now).max()
     }
 
-    /// Takes a place in the line.
+    /// Takes a place in the queue.
     pub(super) fn stand(&mut self, key: &K, wish: Wish, urgency: Urgency) {
-        self.line.stand(key, &wish.client.namespace, urgency);
+        self.queue.stand(key, &wish.client.namespace, urgency);
         self.waiting.insert(key.clone(), wish);
     }
 
-    /// Leaves the line.
-    pub(super) fn leave_line(&mut self, key: &K) {
+    /// Leaves the queue.
+    pub(super) fn leave_queue(&mut self, key: &K) {
         if self.waiting.remove(key).is_some() {
             give_room_back(&mut self.waiting);
-            self.line.leave(key);
+            self.queue.leave(key);
         }
     }
 
@@ -194,7 +194,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
                     .get(key)
                     .is_none_or(|wish| !spent(wish) && !probed(pauses, &wish.client, now))
         };
-        let key = self.line.pop(room, may)?;
+        let key = self.queue.pop(room, may)?;
         let wish = self.waiting.remove(&key)?;
         give_room_back(&mut self.waiting);
         self.bucket.tokens -= 1.0;
@@ -220,7 +220,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
     pub(super) fn is_open(&mut self, now: Duration) -> bool {
         let most = self.rate;
         self.bucket.refill(self.rate, most, now);
-        !self.line.is_empty() && self.in_flight < self.max_in_flight && self.bucket.tokens >= 1.0
+        !self.queue.is_empty() && self.in_flight < self.max_in_flight && self.bucket.tokens >= 1.0
     }
 
     /// A request has ended, or was never made.
@@ -302,7 +302,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
             .map(|(key, _)| key.clone())
             .collect();
         for key in &stopped {
-            self.leave_line(key);
+            self.leave_queue(key);
         }
         stopped
     }
@@ -315,9 +315,9 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         self.bucket.at = self.bucket.at.min(now);
     }
 
-    /// When the line may move although no request ends.
+    /// When the queue may move although no request ends.
     pub(super) fn next_moment(&self, now: Duration) -> Option<Duration> {
-        if self.line.is_empty() {
+        if self.queue.is_empty() {
             return None;
         }
         let rate = self.may_request.a_second;
@@ -347,7 +347,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         // A bucket that is not full yet has an effect: a new one would begin with a whole burst.
         self.in_flight == 0
             && self.bucket.tokens >= rate
-            && self.line.is_empty()
+            && self.queue.is_empty()
             && self.pauses.is_empty()
             && self.requested.is_empty()
             && !self.is_silent(now)
@@ -355,12 +355,12 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
 
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
-        self.line.len()
+        self.queue.len()
     }
 
     /// Does anybody press?
     pub(super) fn presses(&self) -> bool {
-        self.line.presses()
+        self.queue.presses()
     }
 }
 

@@ -4,10 +4,10 @@ use jiff::SignedDuration;
 
 use crate::{
     fixtures::at,
-    issuer::{
+    limits::{
+        issuer::Client,
         limiter::{Entry, Grant, Limiter, Request},
-        limits::Client,
-        line::Urgency,
+        queue::Urgency,
     },
 };
 
