@@ -1,7 +1,7 @@
 //! The watches of issuers.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -35,43 +35,19 @@ struct IssuerVersion {
     annotations: Vec<String>,
 }
 
-/// The versions of the issuers that are known, to find out what a list changes.
+/// The versions of the issuers that are known.
 #[derive(Default)]
-struct Versions {
-    known: HashMap<IssuerName, IssuerVersion>,
-    listed: HashMap<IssuerName, IssuerVersion>,
-}
+struct Versions(HashMap<IssuerName, IssuerVersion>);
 
 impl Versions {
-    /// A list begins. One that broke off before has changed nothing.
-    fn begin(&mut self) {
-        self.listed.clear();
-    }
-
-    fn list(&mut self, issuer: IssuerName, version: IssuerVersion) {
-        self.listed.insert(issuer, version);
-    }
-
-    /// The list is complete. Returns the issuers that are new, changed or gone.
-    fn end(&mut self) -> Vec<IssuerName> {
-        let old = std::mem::replace(&mut self.known, std::mem::take(&mut self.listed));
-        let gone = old.keys().filter(|k| !self.known.contains_key(*k));
-        let changed = self.known.iter().filter(|(k, v)| old.get(*k) != Some(*v));
-        gone.chain(changed.map(|(k, _)| k)).cloned().collect()
-    }
-
-    /// The watch has shown an issuer. Says whether it changed.
+    /// An issuer as it is now. Is it another version?
     fn put(&mut self, issuer: IssuerName, version: IssuerVersion) -> bool {
-        self.known.insert(issuer, version.clone()) != Some(version)
-    }
-
-    fn remove(&mut self, issuer: &IssuerName) {
-        self.known.remove(issuer);
+        self.0.insert(issuer, version.clone()) != Some(version)
     }
 }
 
 /// Issuers of one kind: fills the store, triggers the credentials of those whose spec changed, and hands these to
-/// `changed`. A list is compared with what was known: what did not change triggers nobody.
+/// `changed`. What did not change triggers nobody.
 ///
 /// An issuer that cannot be used is taken out of the store and noted as such, so that nobody is served by rules that were
 /// replaced.
@@ -92,7 +68,6 @@ pub(in crate::controller) async fn issuers<K>(
     let stream = settled(&context, name, watch, known);
     let mut stream = std::pin::pin!(stream);
     let mut versions = Versions::default();
-    let mut unusable = HashMap::new();
     let issuer = |object: &Readable<K>| {
         let key = key_of(object);
         (kind, key.namespace, key.name)
@@ -100,33 +75,25 @@ pub(in crate::controller) async fn issuers<K>(
     while let Some(event) = stream.next().await {
         let mut news = Vec::new();
         match event {
-            Event::Init => {
-                versions.begin();
-                unusable = HashMap::new();
-                writer.apply_watcher_event(&Event::Init);
-            }
+            Event::Init => writer.apply_watcher_event(&Event::Init),
             Event::InitApply(object) => {
                 let of = issuer(&object);
-                versions.list(of.clone(), version(&object));
+                versions.put(of.clone(), version(&object));
                 match object.0 {
                     Ok(object) => {
                         writer.apply_watcher_event(&Event::InitApply(object));
-                        unusable.remove(&of);
+                        lock(&context.unusable).remove(&of);
                     }
                     Err(flawed) => {
-                        unusable.insert(of, flawed);
+                        lock(&context.unusable).insert(of, flawed);
                     }
                 }
             }
+            // The first list: later ones come as changes.
             Event::InitDone => {
-                // The store changes in between, so that no issuer is missing from both.
-                let listed: HashSet<IssuerName> = unusable.keys().cloned().collect();
-                lock(&context.unusable).extend(unusable.drain());
                 writer.apply_watcher_event(&Event::InitDone);
-                let known = |issuer: &IssuerName| issuer.0 != kind || listed.contains(issuer);
-                lock(&context.unusable).retain(|issuer, _| known(issuer));
                 context.health.listed(name);
-                news = versions.end();
+                news.extend(versions.0.keys().cloned());
             }
             Event::Apply(object) => {
                 let (of, version) = (issuer(&object), version(&object));
@@ -146,7 +113,7 @@ pub(in crate::controller) async fn issuers<K>(
             }
             Event::Delete(object) => {
                 let of = issuer(&object);
-                versions.remove(&of);
+                versions.0.remove(&of);
                 lock(&context.unusable).remove(&of);
                 remove(&mut writer, kind, &of);
                 news.push(of);
@@ -156,7 +123,7 @@ pub(in crate::controller) async fn issuers<K>(
             context.ca_bundles.changed.notify_one();
         }
         for issuer in news {
-            if !versions.known.contains_key(&issuer) {
+            if !versions.0.contains_key(&issuer) {
                 context.limiter.forget_issuer(&issuer);
             }
             lock(&context.index)
@@ -233,54 +200,28 @@ mod tests {
         }
     }
 
-    fn list(versions: &mut Versions, issuers: &[(&str, IssuerVersion)]) -> Vec<String> {
-        versions.begin();
-        for (name, version) in issuers {
-            versions.list(issuer(name), version.clone());
-        }
-        let mut told: Vec<String> = versions.end().into_iter().map(|i| i.2).collect();
-        told.sort();
-        told
-    }
-
     #[test]
-    fn a_list_of_issuers_tells_what_changed_and_nothing_else() {
+    fn an_issuer_is_news_if_it_may_be_used_in_another_way() {
         let mut versions = Versions::default();
-        let first = [("a", version(1)), ("b", version(1)), ("c", version(1))];
-        assert_eq!(list(&mut versions, &first), ["a", "b", "c"]);
-        assert!(list(&mut versions, &first).is_empty());
+        assert!(versions.put(issuer("a"), version(1)), "it is new");
+        assert!(versions.put(issuer("b"), version(1)));
         assert!(
             !versions.put(issuer("a"), version(1)),
             "a status or a label"
         );
         assert!(versions.put(issuer("a"), version(2)));
-        let mut annotated = version(2);
-        annotated.annotations = vec!["apicred.dev/allowed-issuers".to_owned()];
+        let annotations = vec!["apicred.dev/allowed-issuers".to_owned()];
+        let annotated = IssuerVersion {
+            annotations,
+            ..version(2)
+        };
         assert!(versions.put(issuer("a"), annotated), "it is reported");
         assert!(versions.put(issuer("a"), version(2)));
         let flaw = Some(Flaw::DoesNotFit("spec.limits".to_owned()));
-        let unusable = IssuerVersion { flaw, ..version(1) };
+        let unusable = IssuerVersion { flaw, ..version(2) };
+        assert!(versions.put(issuer("a"), unusable));
         let uid = Some("v".to_owned());
         let recreated = IssuerVersion { uid, ..version(1) };
-        let later = [("a", version(2)), ("b", unusable), ("d", version(1))];
-        assert_eq!(list(&mut versions, &later), ["b", "c", "d"]);
-        assert_eq!(
-            list(
-                &mut versions,
-                &[("a", recreated), ("b", version(1)), ("d", version(1))]
-            ),
-            ["a", "b"]
-        );
-    }
-
-    #[test]
-    fn a_list_of_issuers_that_breaks_off_is_told_by_the_next_one() {
-        let mut versions = Versions::default();
-        versions.begin();
-        versions.list(issuer("a"), version(1));
-        assert_eq!(list(&mut versions, &[("a", version(1))]), ["a"]);
-        versions.begin();
-        versions.list(issuer("a"), version(2));
-        assert_eq!(list(&mut versions, &[("a", version(2))]), ["a"]);
+        assert!(versions.put(issuer("b"), recreated));
     }
 }
