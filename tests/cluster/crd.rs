@@ -647,6 +647,18 @@ fn bad_credentials_are_refused_in_words() {
                 json!({ "deletionPolicy": "Revoke" }),
                 "Entra ID has no revocation endpoint",
             ),
+            (
+                json!({ "entra": null, "issuerRef": { "kind": "ClusterTokenIssuer", "name": "i" }, "client": { "secrets": null, "managedIdentity": {} }, "deletionPolicy": "Revoke" }),
+                "Entra ID has no revocation endpoint",
+            ),
+            (
+                json!({ "entra": null, "issuerRef": { "kind": "ClusterTokenIssuer", "name": "i" }, "grant": { "onBehalfOf": { "assertionRef": { "name": "s", "key": "k" } } }, "deletionPolicy": "Revoke" }),
+                "Entra ID has no revocation endpoint",
+            ),
+            (
+                json!({ "entra": null, "issuerRef": { "kind": "ClusterTokenIssuer", "name": "i" }, "endpointVersion": "V2", "deletionPolicy": "Revoke" }),
+                "Entra ID has no revocation endpoint",
+            ),
             (json!({ "expect": {} }), "expect needs at least one"),
             (
                 json!({ "target": { "keys": [{ "format": "Netrc" }] } }),

@@ -161,7 +161,7 @@ use super::{
     validation = Rule::new("!has(self.entra) || !has(self.grant) || !(has(self.grant.tokenExchange) || has(self.grant.jwtBearer))")
         .reason(Reason::FieldValueForbidden).field_path(".grant")
         .message("Entra ID does not know the grants tokenExchange and jwtBearer: use onBehalfOf for a user's token, or client.serviceAccount for a federated one"),
-    validation = Rule::new("!has(self.entra) || !has(self.deletionPolicy) || self.deletionPolicy != 'Revoke'")
+    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy != 'Revoke' || !(has(self.entra) || has(self.endpointVersion) || (has(self.client) && has(self.client.managedIdentity)) || (has(self.grant) && has(self.grant.onBehalfOf)))")
         .reason(Reason::FieldValueForbidden).field_path(".deletionPolicy")
         .message("Entra ID has no revocation endpoint, its tokens expire by themselves: set deletionPolicy to Delete or Retain")
 )]
