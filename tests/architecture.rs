@@ -55,6 +55,7 @@ const OPENERS: [&str; 19] = [
     "http/mod.rs",                      // onto the wire
     "proxy/mod.rs",                     // a proxy's URL, to take user and password out of it
     "publish/formats.rs",               // into the Secret
+    "rotation/graph.rs",                // proofs and tokens, into the bytes of a request
     "controller/token/material.rs",     // out of a Secret
     "controller/token/identity.rs",     // out of the machine's key file
     "controller/token/refresh.rs",      // into the digest of a refresh token

@@ -25,6 +25,7 @@ mod managed_identity;
 mod needs;
 pub mod pem;
 mod product_code;
+mod possession;
 mod refusal;
 mod refused;
 pub mod renewal;
@@ -54,6 +55,8 @@ pub(crate) use lifetime::is_guid;
 pub use lifetime::{audiences, is_legacy_account_token};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
 pub use needs::{Material, Need, Odd, account_audience, file, odd_supply, static_key, word};
+pub use possession::{PROOF_AUDIENCE, proof_of_possession};
+pub(crate) use possession::{hex, leaf};
 pub use refusal::{Class, Refusal, Stage, error_code};
 pub use request::{
     Method, Moment, TlsIdentity, TokenEndpoint, TokenRequest, known_endpoint, request,

@@ -22,7 +22,7 @@ impl Decision<'_> {
             notices.push(Notice::NoCurrent);
             return self.wait(AGAIN);
         };
-        if let Some(step) = self.sweep(notices) {
+        if let Some(step) = self.sweep(notices).or_else(|| self.learnt()) {
             return step;
         }
         let due = self.due_at();
@@ -67,6 +67,14 @@ impl Decision<'_> {
         }
         let retire_at = later(self.now, self.settings.overlap);
         Some(self.write(State::Switched { retire_at }, Values::Keep))
+    }
+
+    /// Which credential of the issuer the current value is, was learnt from what the issuer lists: it is noted once.
+    fn learnt(&self) -> Option<Step> {
+        let known = self.facts.current.as_ref()?;
+        let noted = self.record.current.as_ref();
+        let same = noted.is_some_and(|noted| noted.id == known.id && noted.digest == known.digest);
+        (known.id.is_some() && !same).then(|| self.write(State::Steady, Values::Keep))
     }
 
     /// Once a day the application is read, and what is ours and in no Secret is removed.
@@ -318,10 +326,7 @@ impl Decision<'_> {
             return self.fail(Why::AddRefused, Values::DropNext);
         }
         if self.memory.announced == Some(n) {
-            return self.calls_wait(true).unwrap_or_else(|| Step::AddKey {
-                n,
-                name: self.seen.names.name(n),
-            });
+            return self.calls_wait(true).unwrap_or(Step::AddKey { n });
         }
         if self.is_blind() {
             // Trials tell whether it is there.

@@ -223,7 +223,7 @@ impl Memory {
                 self.held = Some(held.clone());
                 self.succeeded();
             }
-            (Step::AddKey { n, .. }, Outcome::KeyAdded(id)) => {
+            (Step::AddKey { n }, Outcome::KeyAdded(id)) => {
                 self.added = Some((*n, id.clone()));
                 self.succeeded();
             }
@@ -254,7 +254,7 @@ impl Memory {
         };
         let pause = fault.retry_after.map_or(own, |asked| asked.max(own));
         self.not_before = Some(later(now, pause.min(LONGEST_PAUSE)));
-        if let Step::AddKey { n, .. } | Step::AddPassword { n, .. } = step {
+        if let Step::AddKey { n } | Step::AddPassword { n, .. } = step {
             self.refused = Some((*n, fault.clone()));
         }
     }

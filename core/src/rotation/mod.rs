@@ -50,10 +50,12 @@
 //! | `memory` | what one process knows beyond the Secret |
 //! | `step` | what can be done, and what is reported |
 //! | `next`, `begin`, `finish` | the decision |
+//! | [`graph`] | the requests to Microsoft Graph, and its answers |
 //! | [`values`] | what a write does with the data of the Secret |
 
 mod begin;
 mod finish;
+pub mod graph;
 mod memory;
 mod next;
 mod observed;

@@ -28,7 +28,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &Settings, now: Timestam
             };
         }
     };
-    let facts = facts(seen, memory, settings, &record);
+    let facts = facts(seen, memory, settings, &record, now);
     let decision = Decision {
         seen,
         memory,
@@ -56,7 +56,13 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &Settings, now: Timestam
     }
 }
 
-fn facts(seen: &Observed, memory: &Memory, settings: &Settings, record: &Record) -> Facts {
+fn facts(
+    seen: &Observed,
+    memory: &Memory,
+    settings: &Settings,
+    record: &Record,
+    now: Timestamp,
+) -> Facts {
     let held = memory.held.as_ref().map(|held| Known {
         digest: held.slot.digest.clone(),
         id: held.id.clone(),
@@ -75,7 +81,14 @@ fn facts(seen: &Observed, memory: &Memory, settings: &Settings, record: &Record)
         .chain(retiring)
         .chain(held.as_ref())
         .collect();
-    Facts::of(seen, &pool, memory.application.as_ref(), settings)
+    let application = memory.application.as_ref();
+    let read = application.map(|a| (a, is_fresh(a, now)));
+    Facts::of(seen, &pool, read, settings)
+}
+
+fn is_fresh(application: &Application, now: Timestamp) -> bool {
+    let age = now.duration_since(application.read_at);
+    age <= FRESH && age >= SignedDuration::ZERO
 }
 
 /// One decision and all that it rests on.
@@ -133,9 +146,8 @@ impl Decision<'_> {
             return Sight::Blind;
         }
         if let Some(application) = &self.memory.application {
-            let age = self.now.duration_since(application.read_at);
             let after = since.is_none_or(|since| application.read_at >= since);
-            if after && age <= FRESH && age >= SignedDuration::ZERO {
+            if after && is_fresh(application, self.now) {
                 return Sight::Fresh(application);
             }
         }

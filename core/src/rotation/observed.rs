@@ -165,15 +165,16 @@ pub(super) struct Facts {
 
 impl Facts {
     /// By digest from `pool`, whatever slot it was noted for: people and restored backups move values around. What is not
-    /// noted there is looked for in the application.
+    /// noted there is looked for in the application. A hint tells a value only in a `fresh` reading: in an old one the
+    /// credential that it belongs to may be missing.
     pub(super) fn of(
         seen: &Observed,
         pool: &[&Known],
-        application: Option<&Application>,
+        application: Option<(&Application, bool)>,
         settings: &Settings,
     ) -> Self {
-        let taken: Vec<&str> = pool.iter().filter_map(|k| k.id.as_deref()).collect();
-        let about = |slot: &Option<Slot>| {
+        let mut taken: Vec<String> = pool.iter().filter_map(|k| k.id.clone()).collect();
+        let mut about = |slot: &Option<Slot>| {
             let slot = slot.as_ref()?;
             let noted = pool.iter().find(|k| k.digest == slot.digest);
             let mut known = noted.map_or_else(
@@ -183,10 +184,12 @@ impl Facts {
                 },
                 |k| (*k).clone(),
             );
-            if let Some(application) = application
+            if let Some((application, fresh)) = application
                 && known.id.is_none()
-                && let Some(key) = identified(slot, known.n, application, &taken, seen, settings)
+                && let Some(key) =
+                    application.identified(slot, fresh, known.n, &taken, seen, settings)
             {
+                taken.push(key.id.clone());
                 known.id = Some(key.id.clone());
                 known.n = known.n.or_else(|| number(key, &seen.names));
                 known.from = known.from.or(key.from);
@@ -215,34 +218,32 @@ pub(super) fn number(key: &Key, names: &Names) -> Option<u32> {
     names.number(key.name.as_deref()?)
 }
 
-/// The one credential of the issuer that is this value. If a hint leaves several, none.
-fn identified<'a>(
-    slot: &Slot,
-    n: Option<u32>,
-    application: &'a Application,
-    taken: &[&str],
-    seen: &Observed,
-    settings: &Settings,
-) -> Option<&'a Key> {
-    let keys = || {
-        application
-            .keys
-            .iter()
-            .filter(|k| !taken.contains(&k.id.as_str()))
-    };
-    if let Some(key) = keys().find(|k| k.is(slot) == Same::Yes) {
-        return Some(key);
+impl Application {
+    /// The one credential of the issuer that is this value. If a hint leaves several, none.
+    fn identified(
+        &self,
+        slot: &Slot,
+        fresh: bool,
+        n: Option<u32>,
+        taken: &[String],
+        seen: &Observed,
+        settings: &Settings,
+    ) -> Option<&Key> {
+        let keys = || self.keys.iter().filter(|k| !taken.contains(&k.id));
+        if let Some(key) = keys().find(|k| k.is(slot) == Same::Yes) {
+            return Some(key);
+        }
+        if settings.kind == Kind::Certificate || !fresh {
+            return None;
+        }
+        // Without a hint nothing tells a secret but its name or its owner's word.
+        let told = |key: &Key| match (&key.mark, n) {
+            (Some(_), _) => true,
+            (None, Some(_)) => number(key, &seen.names) == n,
+            (None, None) => settings.adopt.as_ref() == Some(&key.id),
+        };
+        let mut fitting = keys().filter(|k| k.is(slot) == Same::Maybe);
+        let first = fitting.next()?;
+        (fitting.next().is_none() && told(first)).then_some(first)
     }
-    if settings.kind == Kind::Certificate {
-        return None;
-    }
-    // Without a hint nothing tells a secret but its name or its owner's word.
-    let told = |key: &Key| match (&key.mark, n) {
-        (Some(_), _) => true,
-        (None, Some(_)) => number(key, &seen.names) == n,
-        (None, None) => settings.adopt.as_ref() == Some(&key.id),
-    };
-    let mut fitting = keys().filter(|k| k.is(slot) == Same::Maybe);
-    let first = fitting.next()?;
-    (fitting.next().is_none() && told(first)).then_some(first)
 }

@@ -28,12 +28,11 @@ pub enum Step {
         /// `notAfter`.
         until: Timestamp,
     },
-    /// Announce the certificate in `next`. The proof is signed with the current one.
+    /// Announce the certificate in `next`. The proof is signed with the current one. The issuer shows the subject of the
+    /// certificate as its name.
     AddKey {
         /// Its number.
         n: u32,
-        /// The display name.
-        name: String,
     },
     /// Ask for a new secret, and hold what comes.
     AddPassword {

@@ -1,3 +1,6 @@
 //! The states one by one, and all of them under random histories.
 
+mod graph;
+mod histories;
 mod record;
+mod world;

@@ -1,0 +1,489 @@
+//! Microsoft Graph: the requests that change the credentials of an application, and what its answers mean.
+//! <https://learn.microsoft.com/graph/api/resources/application>
+//!
+//! `PATCH` of `keyCredentials` or `passwordCredentials` replaces the whole list without an `ETag`, so it is not here.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{Application, Class, Fault, Key, KeyMark, Kind, Mark};
+use crate::{
+    api::{ApiPreset, Cloud},
+    credential::preset,
+    input::{instant, object},
+    oauth::{Identity, RawAnswer, hex, is_guid, leaf, retry_after},
+    printable::bounded,
+};
+
+/// Characters of a secret that Graph shows as its hint.
+const HINT: usize = 3;
+/// Longest error code of Graph that is shown.
+const MOST_CODE: usize = 64;
+
+/// Where Microsoft Graph is called, and how an application is named there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Graph {
+    base: Url,
+}
+
+/// The base URL of Microsoft Graph in a cloud, and the audience of tokens for it.
+pub fn endpoint(cloud: Cloud) -> Option<(&'static str, &'static str)> {
+    let graph = preset(ApiPreset::MicrosoftGraph, cloud)?;
+    Some((graph.base_url, graph.audience))
+}
+
+/// An application: by its object ID if that is known, else by its client ID.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Address<'a> {
+    /// `/applications/{objectId}`.
+    Object(&'a str),
+    /// `/applications(appId='{clientId}')`.
+    Client(&'a str),
+}
+
+/// A request. The caller adds the connection and nothing else. Holds secrets: no `Debug`.
+pub struct GraphRequest {
+    /// `POST`, else `GET`.
+    pub post: bool,
+    /// Where to.
+    pub url: Url,
+    /// Names and values of headers.
+    pub headers: Vec<(&'static str, SecretString)>,
+    /// The body as JSON; none for `GET`.
+    pub body: Option<SecretString>,
+}
+
+/// What a call needs beside its own arguments.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The access token of the caller.
+    pub token: &'a SecretString,
+    /// A UUID, echoed in errors and in the logs of Graph.
+    pub request_id: &'a str,
+}
+
+impl Graph {
+    /// `base` ends with the version: `https://graph.microsoft.com/v1.0`.
+    pub const fn new(base: Url) -> Self {
+        Self { base }
+    }
+
+    /// Of a cloud.
+    pub fn of(cloud: Cloud) -> Option<Self> {
+        let (base, _) = endpoint(cloud)?;
+        Url::parse(base).ok().map(Self::new)
+    }
+
+    /// Reads the application with its credentials.
+    pub fn read(&self, address: Address<'_>, call: Call<'_>) -> Option<GraphRequest> {
+        let mut url = self.url(address, None)?;
+        url.set_query(Some("$select=id,appId,passwordCredentials,keyCredentials"));
+        Some(request(url, call, None))
+    }
+
+    /// Adds a certificate. `proof` is signed with a certificate that the application has.
+    pub fn add_key(
+        &self,
+        address: Address<'_>,
+        certificate: &Identity,
+        proof: &SecretString,
+        call: Call<'_>,
+    ) -> Option<GraphRequest> {
+        let body = json!({
+            "keyCredential": {
+                "type": "AsymmetricX509Cert",
+                "usage": "Verify",
+                "key": STANDARD.encode(leaf(certificate)?),
+            },
+            "passwordCredential": null,
+            "proof": proof.expose_secret(),
+        });
+        Some(request(
+            self.url(address, Some("addKey"))?,
+            call,
+            Some(&body),
+        ))
+    }
+
+    /// Removes a certificate.
+    pub fn remove_key(
+        &self,
+        address: Address<'_>,
+        id: &str,
+        proof: &SecretString,
+        call: Call<'_>,
+    ) -> Option<GraphRequest> {
+        let body = json!({ "keyId": id, "proof": proof.expose_secret() });
+        Some(request(
+            self.url(address, Some("removeKey"))?,
+            call,
+            Some(&body),
+        ))
+    }
+
+    /// Asks for a new secret.
+    pub fn add_password(
+        &self,
+        address: Address<'_>,
+        (name, until): (&str, Timestamp),
+        call: Call<'_>,
+    ) -> Option<GraphRequest> {
+        let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
+        let body = json!({
+            "passwordCredential": { "displayName": name, "endDateTime": until.to_string() },
+        });
+        Some(request(
+            self.url(address, Some("addPassword"))?,
+            call,
+            Some(&body),
+        ))
+    }
+
+    /// Removes a secret.
+    pub fn remove_password(
+        &self,
+        address: Address<'_>,
+        id: &str,
+        call: Call<'_>,
+    ) -> Option<GraphRequest> {
+        let body = json!({ "keyId": id });
+        Some(request(
+            self.url(address, Some("removePassword"))?,
+            call,
+            Some(&body),
+        ))
+    }
+
+    /// None: an id that is no GUID could name something else than an application.
+    fn url(&self, address: Address<'_>, action: Option<&str>) -> Option<Url> {
+        let (segment, id) = match address {
+            Address::Object(id) => (None, id),
+            Address::Client(id) => (Some(format!("applications(appId='{id}')")), id),
+        };
+        if !is_guid(id) {
+            return None;
+        }
+        let mut url = self.base.clone();
+        {
+            let mut path = url.path_segments_mut().ok()?;
+            path.pop_if_empty();
+            match &segment {
+                Some(segment) => path.push(segment),
+                None => path.extend(["applications", id]),
+            };
+            path.extend(action);
+        }
+        Some(url)
+    }
+}
+
+fn request(url: Url, call: Call<'_>, body: Option<&Value>) -> GraphRequest {
+    let mut headers = vec![
+        ("accept", SecretString::from("application/json")),
+        ("client-request-id", SecretString::from(call.request_id)),
+        (
+            "authorization",
+            SecretString::from(format!("Bearer {}", call.token.expose_secret())),
+        ),
+    ];
+    if body.is_some() {
+        headers.push(("content-type", SecretString::from("application/json")));
+    }
+    GraphRequest {
+        post: body.is_some(),
+        url,
+        headers,
+        body: body.map(|b| SecretString::from(b.to_string())),
+    }
+}
+
+/// A new secret. No `Debug`.
+pub struct NewPassword {
+    /// Its id.
+    pub id: String,
+    /// Its value, which is never shown again.
+    pub value: SecretString,
+    /// Valid from.
+    pub from: Option<Timestamp>,
+    /// Valid until.
+    pub until: Option<Timestamp>,
+}
+
+/// The mark of a client secret: its first characters, as Graph shows them.
+pub fn hint(secret: &SecretString) -> Mark {
+    Mark::Hint(secret.expose_secret().chars().take(HINT).collect())
+}
+
+/// The mark of a certificate: both thumbprints.
+pub fn thumbprints(identity: &Identity) -> Option<Mark> {
+    use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+    let der = leaf(identity)?;
+    Some(Mark::Certificate {
+        sha1: hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, &der).as_ref()),
+        sha256: hex(digest(&SHA256, &der).as_ref()),
+    })
+}
+
+/// Reads the answer to [`Graph::read`]: object ID and credentials.
+///
+/// # Errors
+/// Why there is none.
+pub fn application(
+    raw: &RawAnswer,
+    kind: Kind,
+    now: Timestamp,
+) -> Result<(String, Application), Fault> {
+    let fields = success(raw, kind, now)?;
+    let id = text(&fields, "id").filter(|id| is_guid(id));
+    let (list, key) = match kind {
+        Kind::Secret => (
+            "passwordCredentials",
+            password as fn(&Map<String, Value>) -> Option<Key>,
+        ),
+        Kind::Certificate => (
+            "keyCredentials",
+            certificate as fn(&Map<String, Value>) -> Option<Key>,
+        ),
+    };
+    let (Some(id), Some(Value::Array(list))) = (id, fields.get(list)) else {
+        return Err(foreign(raw, false));
+    };
+    let keys = list.iter().filter_map(Value::as_object).filter_map(key);
+    let application = Application {
+        read_at: now,
+        keys: keys.collect(),
+    };
+    Ok((id, application))
+}
+
+/// Reads the answer to [`Graph::add_password`].
+///
+/// # Errors
+/// Why there is none. A success that cannot be read may have taken effect.
+pub fn new_password(raw: &RawAnswer, now: Timestamp) -> Result<NewPassword, Fault> {
+    let fields = success(raw, Kind::Secret, now)?;
+    match (text(&fields, "keyId"), text(&fields, "secretText")) {
+        (Some(id), Some(value)) => Ok(NewPassword {
+            id,
+            value: SecretString::from(value),
+            from: time(&fields, "startDateTime"),
+            until: time(&fields, "endDateTime"),
+        }),
+        _ => Err(foreign(raw, true)),
+    }
+}
+
+/// Reads the answer to [`Graph::add_key`]: the id of the certificate, if it is there.
+///
+/// # Errors
+/// Why it was not added.
+pub fn new_key(raw: &RawAnswer, now: Timestamp) -> Result<Option<String>, Fault> {
+    if raw.status == 204 {
+        return Ok(None);
+    }
+    let fields = success(raw, Kind::Certificate, now)?;
+    Ok(text(&fields, "keyId").filter(|id| is_guid(id)))
+}
+
+/// Reads the answer to [`Graph::remove_key`] and [`Graph::remove_password`]. One that is not there is removed.
+///
+/// # Errors
+/// Why it was not removed.
+pub fn removed(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Result<(), Fault> {
+    if (200..300).contains(&raw.status) {
+        return Ok(());
+    }
+    let said = error(raw).map(|e| e.message.to_ascii_lowercase());
+    let gone = said.is_some_and(|said| {
+        raw.status == 404
+            || (said.contains("no ") && said.contains("credential") && said.contains("found"))
+    });
+    if gone {
+        Ok(())
+    } else {
+        Err(fault(raw, kind, now))
+    }
+}
+
+fn success(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Result<Map<String, Value>, Fault> {
+    if !(200..300).contains(&raw.status) {
+        return Err(fault(raw, kind, now));
+    }
+    object(&raw.body).map_err(|_| foreign(raw, true))
+}
+
+fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
+    let text = fields.get(name)?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn time(fields: &Map<String, Value>, name: &str) -> Option<Timestamp> {
+    instant(fields.get(name)?.as_str()?)
+}
+
+fn password(fields: &Map<String, Value>) -> Option<Key> {
+    key(fields, text(fields, "hint").map(KeyMark::Hint))
+}
+
+/// Only certificates that check signatures: an application may have others, for SAML and for encryption.
+fn certificate(fields: &Map<String, Value>) -> Option<Key> {
+    let verifies = |name: &str, wanted: &str| {
+        text(fields, name).is_none_or(|value| value.eq_ignore_ascii_case(wanted))
+    };
+    if !verifies("usage", "Verify") || !verifies("type", "AsymmetricX509Cert") {
+        return None;
+    }
+    let mark = text(fields, "customKeyIdentifier").and_then(|t| thumbprint(&t));
+    key(fields, mark.map(KeyMark::Thumbprint))
+}
+
+fn key(fields: &Map<String, Value>, mark: Option<KeyMark>) -> Option<Key> {
+    Some(Key {
+        id: text(fields, "keyId").filter(|id| is_guid(id))?,
+        name: text(fields, "displayName"),
+        mark,
+        from: time(fields, "startDateTime"),
+        until: time(fields, "endDateTime"),
+    })
+}
+
+/// `customKeyIdentifier`: the thumbprint as base64 of its bytes, or as hexadecimal digits. Something else is what somebody chose.
+fn thumbprint(text: &str) -> Option<String> {
+    let digits = text.bytes().all(|b| b.is_ascii_hexdigit());
+    if digits && [40, 64].contains(&text.len()) {
+        return Some(text.to_ascii_lowercase());
+    }
+    let bytes = STANDARD.decode(text).ok()?;
+    match bytes.len() {
+        20 | 32 => Some(hex(&bytes)),
+        // Base64 of the digits.
+        40 | 64 if bytes.iter().all(u8::is_ascii_hexdigit) => {
+            Some(String::from_utf8(bytes).ok()?.to_ascii_lowercase())
+        }
+        _ => None,
+    }
+}
+
+/// `{"error":{"code","message","innerError":{"date","request-id","client-request-id"}}}`.
+struct GraphError {
+    code: String,
+    message: String,
+    request_id: Option<String>,
+}
+
+fn error(raw: &RawAnswer) -> Option<GraphError> {
+    let fields = object(&raw.body).ok()?;
+    let error = fields.get("error")?.as_object()?;
+    let inner = error.get("innerError").or_else(|| error.get("innererror"));
+    let id = inner.and_then(|inner| inner.get("request-id")?.as_str());
+    Some(GraphError {
+        code: text(error, "code")?,
+        message: text(error, "message").unwrap_or_default(),
+        request_id: id.filter(|id| is_guid(id)).map(str::to_owned),
+    })
+}
+
+/// What an error means. Its text is read and never shown.
+fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
+    let Some(error) = error(raw) else {
+        return foreign(raw, raw.status >= 500);
+    };
+    let class = class(raw.status, &error, kind);
+    let seen = shown(&error.code).map_or_else(
+        || format!("HTTP {}", raw.status),
+        |code| format!("HTTP {}, {code}", raw.status),
+    );
+    let id = error
+        .request_id
+        .map_or(String::new(), |id| format!(" (request id {id})"));
+    let asked = raw.retry_after.as_deref().and_then(|t| retry_after(t, now));
+    Fault {
+        class,
+        may_have_happened: raw.status >= 500,
+        retry_after: asked.and_then(|d| SignedDuration::try_from(d).ok()),
+        message: format!("Microsoft Graph answered {seen}: {}{id}", class.next_step()),
+    }
+}
+
+fn class(status: u16, error: &GraphError, kind: Kind) -> Class {
+    let code = error.code.to_ascii_lowercase();
+    let message = error.message.to_ascii_lowercase();
+    let is = |part: &str| code.contains(part);
+    let says = |part: &str| message.contains(part);
+    if status == 429 || is("toomanyrequests") || is("throttled") {
+        Class::Throttled
+    } else if is("concurrencyviolation") || status == 409 {
+        Class::Conflict
+    } else if status >= 500 {
+        Class::Transient
+    } else if is("apppolicy") || says("assigned policy") || says("app management policy") {
+        Class::Policy
+    } else if is("missingormalformed") && kind == Kind::Certificate {
+        Class::Proof
+    } else if status == 401 {
+        Class::Token
+    } else if status == 403 || is("requestdenied") || is("accessdenied") {
+        Class::Permission
+    } else if status == 404 {
+        Class::NoApplication
+    } else if says("proof") {
+        Class::Proof
+    } else {
+        Class::Invalid
+    }
+}
+
+/// An answer that is not Graph's.
+fn foreign(raw: &RawAnswer, may_have_happened: bool) -> Fault {
+    Fault {
+        class: if raw.status == 429 {
+            Class::Throttled
+        } else {
+            Class::Transient
+        },
+        may_have_happened,
+        retry_after: None,
+        message: format!(
+            "the host of Microsoft Graph answered HTTP {} without a document of Microsoft Graph; check proxies on the way",
+            raw.status
+        ),
+    }
+}
+
+/// An error code as it may be shown.
+fn shown(code: &str) -> Option<String> {
+    let plain = code
+        .bytes()
+        .all(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'.');
+    (plain && code.len() <= MOST_CODE).then(|| bounded(code, MOST_CODE))
+}
+
+impl Class {
+    /// The next step for the user.
+    const fn next_step(self) -> &'static str {
+        match self {
+            Self::Throttled => "too many requests; apicred waits and tries again",
+            Self::Conflict => {
+                "another change of the application is in progress; apicred tries again"
+            }
+            Self::Policy => {
+                "an app management policy of the tenant refuses the new credential; lower rotation.validity, or have the policy exempt this application"
+            }
+            Self::Permission => {
+                "the caller may not change this application; grant it Application.ReadWrite.OwnedBy and make it an owner of the application"
+            }
+            Self::Proof => {
+                "the proof of possession was refused; check that objectId is the object ID of the application, and that the certificate in the Secret is uploaded and valid"
+            }
+            Self::Token => {
+                "the caller's token was refused; check that it is for Microsoft Graph (https://graph.microsoft.com/.default)"
+            }
+            Self::NoApplication => "there is no such application; check objectId and the client ID",
+            Self::Invalid => "the request was refused; report it with the request id",
+            Self::Transient => "the service failed; apicred tries again",
+        }
+    }
+}

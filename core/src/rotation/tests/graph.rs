@@ -1,0 +1,370 @@
+//! Requests to Microsoft Graph byte by byte, and its answers by kind.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use proptest::prelude::*;
+use rcgen::{
+    CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use crate::{
+    api::Cloud,
+    fixtures::at,
+    oauth::{Identity, PROOF_AUDIENCE, RawAnswer, proof_of_possession},
+    rotation::{
+        Class, KeyMark, Kind, Mark,
+        graph::{
+            Address, Call, Graph, GraphRequest, application, endpoint, hint, new_key, new_password,
+            removed, thumbprints,
+        },
+    },
+};
+
+const OBJECT: &str = "5d1e0000-0000-4000-8000-000000000001";
+const CLIENT: &str = "1c1b7a0e-0000-4000-8000-000000000002";
+const ID: &str = "f0b0b335-1d71-4883-8f98-567911bfdca6";
+
+fn identity(pair: &KeyPair) -> Identity {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "apicred/c/u/1");
+    let certificate = params.self_signed(pair).unwrap();
+    Identity::from_pem(&certificate.pem(), &pair.serialize_pem()).unwrap()
+}
+
+fn rsa() -> Identity {
+    identity(&KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap())
+}
+
+fn call(token: &SecretString) -> Call<'_> {
+    Call {
+        token,
+        request_id: ID,
+    }
+}
+
+fn graph() -> Graph {
+    Graph::of(Cloud::Public).unwrap()
+}
+
+fn body(request: &GraphRequest) -> Value {
+    serde_json::from_str(request.body.as_ref().unwrap().expose_secret()).unwrap()
+}
+
+fn raw(status: u16, body: &Value) -> RawAnswer {
+    RawAnswer {
+        status,
+        content_type: Some("application/json".to_owned()),
+        content_encoding: None,
+        retry_after: None,
+        challenge: None,
+        date: None,
+        location: None,
+        body: body.to_string().into_bytes(),
+    }
+}
+
+fn refusal(status: u16, code: &str, message: &str) -> RawAnswer {
+    let inner = json!({ "date": "2026-01-01T00:00:00", "request-id": ID, "client-request-id": ID });
+    raw(
+        status,
+        &json!({ "error": { "code": code, "message": message, "innerError": inner } }),
+    )
+}
+
+#[test]
+fn each_request_has_its_address_its_headers_and_its_body() {
+    let token = SecretString::from("caller");
+    let certificate = rsa();
+    let proof = SecretString::from("a.b.c");
+    let base = "https://graph.microsoft.com/v1.0/applications";
+    let by_client = format!("{base}(appId=%27{CLIENT}%27)");
+    let read = graph().read(Address::Object(OBJECT), call(&token)).unwrap();
+    let select = "$select=id,appId,passwordCredentials,keyCredentials";
+    assert_eq!(read.url.as_str(), format!("{base}/{OBJECT}?{select}"));
+    assert!(!read.post && read.body.is_none());
+    let read = graph().read(Address::Client(CLIENT), call(&token)).unwrap();
+    let literal = read.url.as_str().replace("%27", "'");
+    assert_eq!(
+        literal,
+        format!("{}?{select}", by_client.replace("%27", "'"))
+    );
+    let headers: Vec<_> = read
+        .headers
+        .iter()
+        .map(|(k, v)| (*k, v.expose_secret()))
+        .collect();
+    assert_eq!(
+        headers,
+        [
+            ("accept", "application/json"),
+            ("client-request-id", ID),
+            ("authorization", "Bearer caller")
+        ]
+    );
+    let add = graph()
+        .add_password(
+            Address::Object(OBJECT),
+            ("apicred/c/u/1", at(0)),
+            call(&token),
+        )
+        .unwrap();
+    assert_eq!(add.url.as_str(), format!("{base}/{OBJECT}/addPassword"));
+    let until = at(0).to_string();
+    assert_eq!(
+        body(&add),
+        json!({ "passwordCredential": { "displayName": "apicred/c/u/1", "endDateTime": until } })
+    );
+    let remove = graph()
+        .remove_password(Address::Object(OBJECT), ID, call(&token))
+        .unwrap();
+    assert_eq!(
+        remove.url.as_str(),
+        format!("{base}/{OBJECT}/removePassword")
+    );
+    assert_eq!(body(&remove), json!({ "keyId": ID }));
+    let add = graph()
+        .add_key(Address::Object(OBJECT), &certificate, &proof, call(&token))
+        .unwrap();
+    assert_eq!(add.url.as_str(), format!("{base}/{OBJECT}/addKey"));
+    let key = &certificate.x5c()[0];
+    assert_eq!(
+        body(&add),
+        json!({
+            "keyCredential": { "type": "AsymmetricX509Cert", "usage": "Verify", "key": key },
+            "passwordCredential": null,
+            "proof": "a.b.c",
+        })
+    );
+    let remove = graph()
+        .remove_key(Address::Object(OBJECT), ID, &proof, call(&token))
+        .unwrap();
+    assert_eq!(body(&remove), json!({ "keyId": ID, "proof": "a.b.c" }));
+    assert!(remove.post);
+}
+
+#[test]
+fn an_id_that_is_no_guid_names_nothing() {
+    let token = SecretString::from("caller");
+    for id in ["", "..", "a/b", "me", "x')/owners('", "5d1e"] {
+        for address in [Address::Object(id), Address::Client(id)] {
+            assert!(graph().read(address, call(&token)).is_none(), "{id}");
+        }
+    }
+}
+
+#[test]
+fn each_cloud_has_its_host() {
+    for (cloud, host) in [
+        (Cloud::Public, "https://graph.microsoft.com"),
+        (Cloud::USGov, "https://graph.microsoft.us"),
+        (Cloud::China, "https://microsoftgraph.chinacloudapi.cn"),
+    ] {
+        assert_eq!(
+            endpoint(cloud),
+            Some((format!("{host}/v1.0").as_str(), host))
+        );
+    }
+}
+
+#[test]
+fn a_proof_says_who_and_for_ten_minutes_at_most() {
+    let certificate = rsa();
+    let proof = proof_of_possession(&certificate, (PROOF_AUDIENCE, OBJECT), at(0)).unwrap();
+    let proof = proof.expose_secret();
+    assert!(!proof.contains('='), "no padding: {proof}");
+    let part = |nth: usize| -> Value {
+        let part = proof.split('.').nth(nth).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    };
+    let (header, claims) = (part(0), part(1));
+    assert_eq!(header["alg"], "RS256");
+    assert_eq!(header["x5t"], certificate.thumbprint_sha1());
+    assert_eq!(claims["aud"], PROOF_AUDIENCE);
+    assert_eq!(claims["iss"], OBJECT);
+    let time = |name: &str| claims[name].as_i64().unwrap();
+    assert!(time("nbf") < at(0).as_second());
+    assert!(time("exp") - time("nbf") <= 600);
+    assert!(time("exp") > at(300).as_second());
+    let p256 = identity(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap());
+    let refused = proof_of_possession(&p256, (PROOF_AUDIENCE, OBJECT), at(0));
+    assert!(refused.is_err(), "Entra ID takes no EC key");
+}
+
+#[test]
+fn credentials_are_read_with_what_tells_them() {
+    let certificate = rsa();
+    let Some(Mark::Certificate { sha1, sha256 }) = thumbprints(&certificate) else {
+        unreachable!()
+    };
+    let upper = sha1.to_uppercase();
+    let bytes: Vec<u8> = (0..20)
+        .map(|i| u8::from_str_radix(&sha1[2 * i..2 * i + 2], 16).unwrap())
+        .collect();
+    let standard = base64::engine::general_purpose::STANDARD;
+    for (shown, read) in [
+        (standard.encode(&bytes), Some(sha1.clone())),
+        (upper.clone(), Some(sha1.clone())),
+        (standard.encode(&upper), Some(sha1.clone())),
+        (sha256.clone(), Some(sha256)),
+        ("chosen".to_owned(), None),
+    ] {
+        let answer = json!({ "id": OBJECT, "appId": CLIENT, "passwordCredentials": [], "keyCredentials": [
+            { "keyId": ID, "customKeyIdentifier": shown, "displayName": "CN=apicred/c/u/1", "usage": "Verify",
+              "type": "AsymmetricX509Cert", "startDateTime": "2026-01-01T00:00:00Z", "endDateTime": "2026-07-01T00:00:00Z", "key": null },
+            { "keyId": ID, "usage": "Sign", "type": "X509CertAndPassword" },
+            { "keyId": "x" },
+            null,
+        ] });
+        let (id, seen) = application(&raw(200, &answer), Kind::Certificate, at(0)).unwrap();
+        assert_eq!((id.as_str(), seen.keys.len()), (OBJECT, 1), "{shown}");
+        assert_eq!(seen.keys[0].mark, read.map(KeyMark::Thumbprint), "{shown}");
+        assert_eq!(seen.keys[0].from, "2026-01-01T00:00:00Z".parse().ok());
+    }
+    let answer = json!({ "id": OBJECT, "passwordCredentials": [
+        { "keyId": ID, "displayName": null, "hint": "a~b", "secretText": null, "endDateTime": "2026-07-01T00:00:00.1234567Z" },
+    ] });
+    let (_, seen) = application(&raw(200, &answer), Kind::Secret, at(0)).unwrap();
+    assert_eq!(seen.keys[0].mark, Some(KeyMark::Hint("a~b".to_owned())));
+    assert!(seen.keys[0].until.is_some());
+    assert_eq!(
+        hint(&SecretString::from("a~bcd")),
+        Mark::Hint("a~b".to_owned())
+    );
+    // A list that is missing is not an empty one: nothing may be taken for gone.
+    for body in [
+        json!({}),
+        json!({ "id": OBJECT }),
+        json!({ "passwordCredentials": [] }),
+        json!([]),
+    ] {
+        assert!(
+            application(&raw(200, &body), Kind::Secret, at(0)).is_err(),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn a_new_secret_is_read_once_and_a_broken_answer_may_have_made_one() {
+    let answer = json!({ "keyId": ID, "secretText": "value", "hint": "val", "startDateTime": "2026-01-01T00:00:00Z", "endDateTime": null });
+    let new = new_password(&raw(200, &answer), at(0)).ok().unwrap();
+    assert_eq!((new.id.as_str(), new.value.expose_secret()), (ID, "value"));
+    for body in [
+        json!({}),
+        json!({ "keyId": ID }),
+        json!({ "secretText": "v" }),
+        json!([]),
+    ] {
+        let fault = new_password(&raw(200, &body), at(0)).err().unwrap();
+        assert!(fault.may_have_happened, "{body}");
+    }
+    let fault = new_password(&refusal(503, "serviceNotAvailable", ""), at(0))
+        .err()
+        .unwrap();
+    assert!(fault.may_have_happened);
+    assert_eq!(
+        new_key(&raw(200, &json!({ "keyId": ID })), at(0)),
+        Ok(Some(ID.to_owned()))
+    );
+    assert_eq!(
+        new_key(&raw(200, &json!({ "@odata.context": "x" })), at(0)),
+        Ok(None)
+    );
+    assert_eq!(new_key(&raw(204, &Value::Null), at(0)), Ok(None));
+}
+
+#[test]
+fn each_error_has_its_class() {
+    #[rustfmt::skip]
+    let table = [
+        (429, "TooManyRequests", "", Kind::Secret, Class::Throttled),
+        (409, "Directory_ConcurrencyViolation", "", Kind::Secret, Class::Conflict),
+        (503, "Directory_ConcurrencyViolation", "", Kind::Certificate, Class::Conflict),
+        (500, "InternalServerError", "", Kind::Secret, Class::Transient),
+        (504, "UnknownError", "", Kind::Secret, Class::Transient),
+        (400, "CredentialInvalidLifetimeAsPerAppPolicy", "Credential lifetime exceeds the max value allowed as per assigned policy 'x'.", Kind::Secret, Class::Policy),
+        (403, "CredentialTypeNotAllowedAsPerAppPolicy", "", Kind::Secret, Class::Policy),
+        (403, "Forbidden", "Credential type not allowed as per assigned policy 'x'.", Kind::Certificate, Class::Policy),
+        (401, "Authentication_MissingOrMalformed", "Access Token missing or malformed.", Kind::Certificate, Class::Proof),
+        (401, "Authentication_MissingOrMalformed", "", Kind::Secret, Class::Token),
+        (401, "InvalidAuthenticationToken", "", Kind::Certificate, Class::Token),
+        (403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.", Kind::Secret, Class::Permission),
+        (404, "Request_ResourceNotFound", "", Kind::Secret, Class::NoApplication),
+        (400, "Request_BadRequest", "Invalid proof.", Kind::Certificate, Class::Proof),
+        (400, "Request_BadRequest", "", Kind::Secret, Class::Invalid),
+    ];
+    for (status, code, message, kind, class) in table {
+        let fault = removed(&refusal(status, code, message), kind, at(0));
+        if status == 404 {
+            assert_eq!(fault, Ok(()), "one that is not there is removed");
+            continue;
+        }
+        let fault = fault.err().unwrap();
+        assert_eq!(fault.class, class, "{code}: {message}");
+        assert_eq!(fault.may_have_happened, status >= 500, "{code}");
+        assert!(
+            fault.message.contains(code) && fault.message.contains(ID),
+            "{}",
+            fault.message
+        );
+    }
+    let mut raw = refusal(429, "TooManyRequests", "");
+    raw.retry_after = Some("17".to_owned());
+    let fault = new_key(&raw, at(0)).err().unwrap();
+    assert_eq!(fault.retry_after.map(|d| d.as_secs()), Some(17));
+}
+
+#[test]
+fn what_is_not_there_is_removed_and_a_page_of_a_proxy_says_nothing() {
+    for (status, code, message) in [
+        (
+            400,
+            "Request_BadRequest",
+            "No password credential found with keyId 'x'.",
+        ),
+        (
+            404,
+            "Request_ResourceNotFound",
+            "No credentials found to be removed.",
+        ),
+    ] {
+        assert_eq!(
+            removed(&refusal(status, code, message), Kind::Secret, at(0)),
+            Ok(())
+        );
+    }
+    assert_eq!(
+        removed(&raw(204, &Value::Null), Kind::Secret, at(0)),
+        Ok(())
+    );
+    for status in [302, 404, 403, 502] {
+        let mut page = raw(status, &Value::Null);
+        page.body = b"<html>No credential found</html>".to_vec();
+        let fault = removed(&page, Kind::Secret, at(0)).err().unwrap();
+        assert_eq!(
+            (fault.class, fault.may_have_happened),
+            (Class::Transient, status >= 500)
+        );
+    }
+}
+
+proptest! {
+    /// Any bytes give a value or a fault, and the fault shows nothing of them.
+    #[test]
+    fn whatever_comes_is_read_and_never_shown(status in 100_u16..600, code in "[a-z0-9]{12,40}", message in ".{0,60}") {
+        let answer = refusal(status, &format!("{code}1"), &message);
+        let faults = [
+            application(&answer, Kind::Secret, at(0)).err(),
+            new_password(&answer, at(0)).err(),
+            new_key(&answer, at(0)).err(),
+            removed(&answer, Kind::Certificate, at(0)).err(),
+        ];
+        for fault in faults.into_iter().flatten() {
+            prop_assert!(!fault.message.contains(&code), "{}", fault.message);
+            prop_assert!(message.len() < 12 || !fault.message.contains(&message), "{}", fault.message);
+        }
+    }
+}

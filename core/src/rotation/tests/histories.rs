@@ -1,0 +1,148 @@
+//! Random histories: steps, crashes, lost and late answers, caches and replicas that lag, edits, clocks that jump.
+
+use proptest::prelude::*;
+
+use super::world::{Edit, Op, World, Wrong};
+use crate::rotation::{Class, Kind, Settings};
+
+fn wrong() -> impl Strategy<Value = Wrong> {
+    prop_oneof![
+        8 => Just(Wrong::Nothing),
+        1 => Just(Wrong::Lost),
+        1 => Just(Wrong::AnswerLost),
+        1 => (1_i64..90).prop_map(Wrong::Late),
+        1 => Just(Wrong::ErrorAfter),
+        1 => prop::sample::select(vec![Class::Throttled, Class::Conflict, Class::Policy, Class::Permission])
+            .prop_map(Wrong::Refused),
+        1 => Just(Wrong::CrashBefore),
+        1 => Just(Wrong::CrashAfter),
+    ]
+}
+
+fn run() -> impl Strategy<Value = Op> {
+    let behind = prop_oneof![6 => Just(0_usize), 1 => 1_usize..4];
+    let at_most = prop::sample::select(vec![60_i64, 400, 4_000, 90_000, 8_000_000]);
+    let actor = prop_oneof![3 => Just(0_usize), 1 => Just(1)];
+    (actor, wrong(), behind, at_most).prop_map(|(actor, wrong, behind, at_most)| Op::Run {
+        actor,
+        wrong,
+        behind,
+        at_most,
+    })
+}
+
+fn calm() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        20 => run(),
+        1 => (1_i64..4_000).prop_map(Op::Pass),
+        1 => (0_usize..2).prop_map(Op::Crash),
+        1 => Just(Op::Request),
+    ]
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        Just(Edit::OwnValue),
+        (1_usize..12, any::<bool>(), any::<bool>())
+            .prop_map(|(back, values, note)| Edit::Restore { back, values, note }),
+        Just(Edit::RemoveNote),
+        Just(Edit::SpoilNote),
+        Just(Edit::RemoveNext),
+        Just(Edit::RemovePrevious),
+        Just(Edit::PutPreviousBack),
+    ]
+}
+
+fn wild() -> impl Strategy<Value = Op> {
+    let jump = prop::sample::select(vec![
+        -400_000_i64,
+        -4_000,
+        -60,
+        60,
+        4_000,
+        400_000,
+        20_000_000,
+    ]);
+    prop_oneof![
+        20 => calm(),
+        1 => edit().prop_map(Op::Edit),
+        1 => (0_usize..2, jump).prop_map(|(actor, by)| Op::Jump(actor, by)),
+    ]
+}
+
+/// Runs a history and lets it settle. What is violated is shown with the last steps before it.
+fn play(world: &mut World, ops: &[Op]) {
+    for op in ops {
+        world.op(*op);
+    }
+    world.settle();
+}
+
+fn played(mut world: World, ops: &[Op]) -> World {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(&mut world, ops)));
+    if let Err(panic) = outcome {
+        let from = world.trace.len().saturating_sub(60);
+        #[expect(
+            clippy::disallowed_macros,
+            reason = "the steps before a violation explain it"
+        )]
+        {
+            println!("{}", world.trace[from..].join("\n"));
+        }
+        std::panic::resume_unwind(panic);
+    }
+    world
+}
+
+fn settings(kind: Kind, adopt: bool) -> Settings {
+    Settings {
+        adopt: adopt.then(|| "key-0".to_owned()),
+        ..Settings::of(kind)
+    }
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop::sample::select(vec![Kind::Secret, Kind::Certificate])
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_crashes_lags_or_gets_lost_breaks_a_rotation(
+        kind in kind(),
+        ops in prop::collection::vec(calm(), 0..120),
+        (seed, hints, reveals, adopt) in any::<(u64, bool, bool, bool)>(),
+    ) {
+        played(World::new(settings(kind, adopt), seed, hints, reveals), &ops);
+    }
+
+    #[test]
+    fn edits_backups_and_clocks_that_jump_cost_no_value_that_works(
+        kind in kind(),
+        ops in prop::collection::vec(wild(), 0..120),
+        (seed, hints, reveals, adopt) in any::<(u64, bool, bool, bool)>(),
+    ) {
+        played(World::new(settings(kind, adopt), seed, hints, reveals), &ops);
+    }
+
+    #[test]
+    fn a_certificate_rotates_without_the_right_to_read_the_application(
+        ops in prop::collection::vec(calm(), 0..120),
+        seed in any::<u64>(),
+    ) {
+        played(World::new(settings(Kind::Certificate, true), seed, true, true).blind(), &ops);
+    }
+}
+
+/// The histories above reach every state: a model that never leaves the first one proves nothing.
+#[test]
+fn a_history_without_faults_goes_through_every_state() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        let world = played(World::new(settings(kind, true), 7, true, false), &[]);
+        let states: Vec<&str> = world.seen_states.into_iter().collect();
+        assert_eq!(
+            states,
+            ["Adding", "Overlap", "Proving", "Retiring", "Steady"],
+            "{kind:?}"
+        );
+    }
+}
