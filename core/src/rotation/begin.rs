@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     memory::{doubled, later},
     next::{AGAIN, Decision, Sight},
-    observed::{Application, Key, number},
+    observed::{Application, Key, Same, number},
     settings::{
         BEFORE_END, BETWEEN_WRITES, Kind, MOST_PAUSE, ORPHAN_AGE, PAUSE, SETTLES, SKEW, SWEEP,
     },
@@ -185,7 +185,7 @@ impl Decision<'_> {
         let held: Vec<&str> = self.facts.all().filter_map(|k| k.id.as_deref()).collect();
         let extra = || {
             let keys = listed.keys.iter().filter(ours);
-            keys.filter(|k| !held.contains(&k.id.as_str()))
+            keys.filter(|k| !held.contains(&k.id.as_str()) && !self.is_listed_twice(k))
         };
         // Somebody else may be in the middle of a rotation, or puts the Secret back again and again.
         let youngest = listed.keys.iter().filter(ours).filter_map(|k| k.from).max();
@@ -209,6 +209,13 @@ impl Decision<'_> {
             notices.push(Notice::Ambiguous);
         }
         Some(self.wait(AGAIN))
+    }
+
+    /// Is it certainly a value of the Secret, under whatever id?
+    fn is_listed_twice(&self, key: &Key) -> bool {
+        let slots = &self.seen.slots;
+        let mut all = [&slots.current, &slots.next, &slots.previous].into_iter();
+        all.any(|slot| slot.as_ref().is_some_and(|slot| key.is(slot) == Same::Yes))
     }
 
     /// The first write of a rotation.
@@ -318,7 +325,11 @@ impl Decision<'_> {
         if known.id.is_some() {
             return added(None);
         }
-        let answered = self.memory.added.as_ref().filter(|(of, _)| *of == n);
+        let answered = self
+            .memory
+            .added
+            .as_ref()
+            .filter(|(of, _)| *of == known.digest);
         if let Some((_, id @ Some(_))) = answered {
             return added(id.clone());
         }
@@ -326,7 +337,10 @@ impl Decision<'_> {
             return self.fail(Why::AddRefused, Values::DropNext);
         }
         if self.memory.announced == Some(n) {
-            return self.calls_wait(true).unwrap_or(Step::AddKey { n });
+            return self.calls_wait(true).unwrap_or_else(|| Step::AddKey {
+                n,
+                digest: known.digest.clone(),
+            });
         }
         if self.is_blind() {
             // Trials tell whether it is there.

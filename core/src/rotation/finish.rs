@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::memory::later;
 use super::{
     next::{AGAIN, Decision, Sight},
-    observed::Key,
+    observed::{Key, Same},
     settings::{FRESH, Kind},
     state::{Known, Place, State, Why},
     step::{Notice, Step, Tried, Values},
@@ -153,14 +153,16 @@ impl Decision<'_> {
                 .slots
                 .current
                 .as_ref()
-                .is_some_and(|slot| key.is(slot) != super::observed::Same::No)
+                .is_some_and(|slot| key.is(slot) != Same::No)
     }
 
     /// Never the last: the current value, or if it has no known id any other one, stays listed.
     fn current_is_among(&self, keys: &[Key], without: &str) -> bool {
         let current = self.facts.current.as_ref().and_then(|k| k.id.as_deref());
+        let slot = self.seen.slots.current.as_ref();
+        let same = |k: &Key| slot.is_some_and(|slot| k.is(slot) == Same::Yes);
         let mut rest = keys.iter().filter(|k| k.id != without);
-        rest.any(|k| current.is_none_or(|id| k.id == id))
+        rest.any(|k| current.is_none_or(|id| k.id == id) || same(k))
     }
 
     /// It is gone at the issuer, or was never there.

@@ -58,7 +58,7 @@ pub struct GraphRequest {
 
 /// What a call needs beside its own arguments.
 #[derive(Clone, Copy)]
-pub struct Call<'a> {
+pub struct GraphCall<'a> {
     /// The access token of the caller.
     pub token: &'a SecretString,
     /// A UUID, echoed in errors and in the logs of Graph.
@@ -78,7 +78,7 @@ impl Graph {
     }
 
     /// Reads the application with its credentials.
-    pub fn read(&self, address: Address<'_>, call: Call<'_>) -> Option<GraphRequest> {
+    pub fn read(&self, address: Address<'_>, call: GraphCall<'_>) -> Option<GraphRequest> {
         let mut url = self.url(address, None)?;
         url.set_query(Some("$select=id,appId,passwordCredentials,keyCredentials"));
         Some(request(url, call, None))
@@ -90,7 +90,7 @@ impl Graph {
         address: Address<'_>,
         certificate: &Identity,
         proof: &SecretString,
-        call: Call<'_>,
+        call: GraphCall<'_>,
     ) -> Option<GraphRequest> {
         let body = json!({
             "keyCredential": {
@@ -114,7 +114,7 @@ impl Graph {
         address: Address<'_>,
         id: &str,
         proof: &SecretString,
-        call: Call<'_>,
+        call: GraphCall<'_>,
     ) -> Option<GraphRequest> {
         let body = json!({ "keyId": id, "proof": proof.expose_secret() });
         Some(request(
@@ -129,7 +129,7 @@ impl Graph {
         &self,
         address: Address<'_>,
         (name, until): (&str, Timestamp),
-        call: Call<'_>,
+        call: GraphCall<'_>,
     ) -> Option<GraphRequest> {
         let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
         let body = json!({
@@ -147,7 +147,7 @@ impl Graph {
         &self,
         address: Address<'_>,
         id: &str,
-        call: Call<'_>,
+        call: GraphCall<'_>,
     ) -> Option<GraphRequest> {
         let body = json!({ "keyId": id });
         Some(request(
@@ -180,7 +180,7 @@ impl Graph {
     }
 }
 
-fn request(url: Url, call: Call<'_>, body: Option<&Value>) -> GraphRequest {
+fn request(url: Url, call: GraphCall<'_>, body: Option<&Value>) -> GraphRequest {
     let mut headers = vec![
         ("accept", SecretString::from("application/json")),
         ("client-request-id", SecretString::from(call.request_id)),

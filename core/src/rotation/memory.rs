@@ -54,7 +54,7 @@ pub struct Fault {
 
 /// A value that this process holds and that is not in the Secret yet. The value itself stays with the shell.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Held {
+pub struct InHand {
     /// The number that it was made for.
     pub n: u32,
     /// The value.
@@ -77,7 +77,7 @@ pub enum Outcome {
     /// The application was read.
     Application(Application),
     /// A key pair was made, or a secret was added. The shell holds the value.
-    Held(Held),
+    Held(InHand),
     /// The certificate was added. The issuer may name its id.
     KeyAdded(Option<String>),
     /// A token came.
@@ -107,12 +107,12 @@ pub struct Memory {
     pub(super) started: Timestamp,
     /// `Adding` was written with this number by this process, and the call was not sent.
     pub(super) announced: Option<u32>,
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<InHand>,
     pub(super) application: Option<Application>,
     /// When the application could not be read for want of a permission.
     pub(super) blind: Option<Timestamp>,
-    /// The issuer added the certificate of this number, and its id if it said so.
-    pub(super) added: Option<(u32, Option<String>)>,
+    /// The issuer added the certificate with this digest, and its id if it said so.
+    pub(super) added: Option<(String, Option<String>)>,
     /// What came of adding this number.
     pub(super) refused: Option<(u32, Fault)>,
     pub(super) removed: Option<String>,
@@ -150,7 +150,7 @@ impl Memory {
     }
 
     /// The value that the shell must not drop: it is at the issuer or about to be, and in no Secret.
-    pub fn held(&self) -> Option<&Held> {
+    pub fn held(&self) -> Option<&InHand> {
         self.held.as_ref()
     }
 
@@ -223,8 +223,8 @@ impl Memory {
                 self.held = Some(held.clone());
                 self.succeeded();
             }
-            (Step::AddKey { n }, Outcome::KeyAdded(id)) => {
-                self.added = Some((*n, id.clone()));
+            (Step::AddKey { digest, .. }, Outcome::KeyAdded(id)) => {
+                self.added = Some((digest.clone(), id.clone()));
                 self.succeeded();
             }
             (Step::RemoveKey { id } | Step::RemovePassword { id }, Outcome::Done) => {
@@ -254,7 +254,7 @@ impl Memory {
         };
         let pause = fault.retry_after.map_or(own, |asked| asked.max(own));
         self.not_before = Some(later(now, pause.min(LONGEST_PAUSE)));
-        if let Step::AddKey { n } | Step::AddPassword { n, .. } = step {
+        if let Step::AddKey { n, .. } | Step::AddPassword { n, .. } = step {
             self.refused = Some((*n, fault.clone()));
         }
     }

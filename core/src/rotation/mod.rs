@@ -66,7 +66,7 @@ mod step;
 mod tests;
 pub mod values;
 
-pub use memory::{Class, Fault, Held, Memory, Outcome};
+pub use memory::{Class, Fault, InHand, Memory, Outcome};
 pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
 pub use settings::{Kind, Settings, Trials};

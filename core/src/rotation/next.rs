@@ -237,7 +237,8 @@ impl Decision<'_> {
             let id = known.as_ref().and_then(|k| k.id.as_ref());
             match (slot, id) {
                 (None, _) => false,
-                (Some(_), Some(id)) => *id == key.id,
+                // A certificate that was announced twice is there twice.
+                (Some(slot), Some(id)) => *id == key.id || key.is(slot) == Same::Yes,
                 (Some(slot), None) => key.is(slot) != Same::No,
             }
         })

@@ -184,6 +184,13 @@ impl Facts {
                 },
                 |k| (*k).clone(),
             );
+            if let Some((application, _)) = application
+                && let Some(id) = &known.id
+                && application.contradicts(id, slot)
+            {
+                taken.retain(|t| t != id);
+                known.id = None;
+            }
             if let Some((application, fresh)) = application
                 && known.id.is_none()
                 && let Some(key) =
@@ -219,6 +226,15 @@ pub(super) fn number(key: &Key, names: &Names) -> Option<u32> {
 }
 
 impl Application {
+    /// Was the id noted wrongly? The issuer lists it for another value, or this value under another id only: a certificate
+    /// that was announced twice has two.
+    fn contradicts(&self, id: &str, slot: &Slot) -> bool {
+        match self.keys.iter().find(|k| k.id == id) {
+            Some(key) => key.is(slot) == Same::No,
+            None => self.keys.iter().any(|k| k.is(slot) == Same::Yes),
+        }
+    }
+
     /// The one credential of the issuer that is this value. If a hint leaves several, none.
     fn identified(
         &self,

@@ -33,6 +33,8 @@ pub enum Step {
     AddKey {
         /// Its number.
         n: u32,
+        /// The digest of the value in `next`, as it was observed.
+        digest: String,
     },
     /// Ask for a new secret, and hold what comes.
     AddPassword {

@@ -15,8 +15,8 @@ use crate::{
     rotation::{
         Class, KeyMark, Kind, Mark,
         graph::{
-            Address, Call, Graph, GraphRequest, application, endpoint, hint, new_key, new_password,
-            removed, thumbprints,
+            Address, Graph, GraphCall, GraphRequest, application, endpoint, hint, new_key,
+            new_password, removed, thumbprints,
         },
     },
 };
@@ -38,8 +38,8 @@ fn rsa() -> Identity {
     identity(&KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap())
 }
 
-fn call(token: &SecretString) -> Call<'_> {
-    Call {
+fn call(token: &SecretString) -> GraphCall<'_> {
+    GraphCall {
         token,
         request_id: ID,
     }

@@ -81,13 +81,16 @@ fn play(world: &mut World, ops: &[Op]) {
 fn played(mut world: World, ops: &[Op]) -> World {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(&mut world, ops)));
     if let Err(panic) = outcome {
-        let from = world.trace.len().saturating_sub(60);
+        // What led there, and how it goes on.
+        let at = world.trace.iter().position(|line| line == "settle");
+        let from = at.unwrap_or(world.trace.len()).saturating_sub(60);
+        let to = (from + 120).min(world.trace.len());
         #[expect(
             clippy::disallowed_macros,
             reason = "the steps before a violation explain it"
         )]
         {
-            println!("{}", world.trace[from..].join("\n"));
+            println!("{}", world.trace[from..to].join("\n"));
         }
         std::panic::resume_unwind(panic);
     }

@@ -10,7 +10,7 @@ use crate::{
     api::names,
     fixtures::at,
     rotation::{
-        Application, Class, Fault, Held, Key, KeyMark, Kind, Mark, Memory, Names, Next, Noted,
+        Application, Class, Fault, InHand, Key, KeyMark, Kind, Mark, Memory, Names, Next, Noted,
         Notice, Observed, Outcome, Record, Settings, Slot, Slots, Step, Tried, next, values,
     },
 };
@@ -375,8 +375,10 @@ impl World {
         if let Noted::Record(record) = &seen.noted {
             self.seen_states.insert(record.state.as_str());
         }
-        self.trace
-            .push(format!("{} [{actor}] {:?}", self.t, decided.step));
+        self.trace.push(format!(
+            "{} [{actor}] {:?} {:?}",
+            self.t, decided.step, decided.notices
+        ));
         let step = decided.step.clone();
         if let Step::Wait { until } = &step {
             let left = until.duration_since(self.now(actor)).as_secs();
@@ -490,9 +492,10 @@ impl World {
                 let id = self.announce(name, &value, late);
                 Outcome::Held(self.hold(actor, *n, value, id))
             }
-            Step::AddKey { n } => {
+            Step::AddKey { n, digest } => {
                 let name = self.names.name(*n);
                 let value = Self::value_in(self.content(), values::NEXT).unwrap();
+                assert_eq!(value, *digest, "what is announced is what was observed");
                 let id = self.announce(&name, &value, late);
                 Outcome::KeyAdded(id.filter(|_| self.reveals_id))
             }
@@ -519,12 +522,12 @@ impl World {
         Some(self.add(Some(name.to_owned()), value, LAG))
     }
 
-    fn hold(&mut self, actor: usize, n: u32, value: String, id: Option<String>) -> Held {
+    fn hold(&mut self, actor: usize, n: u32, value: String, id: Option<String>) -> InHand {
         let slot = self.slot(value.clone());
         self.actors[actor].values.insert(slot.digest.clone(), value);
         let from = self.now(actor);
         let until = from + SignedDuration::from_hours(180 * 24);
-        Held {
+        InHand {
             n,
             slot,
             id,
@@ -681,7 +684,9 @@ impl World {
         }
         let current = Self::value_in(self.content(), "").unwrap();
         assert!(quiet > 12, "it comes to rest");
-        let ours = self.ours();
+        // A certificate that was announced twice is there twice.
+        let mut ours = self.ours();
+        ours.dedup();
         if self.may_read {
             assert_eq!(
                 ours,
