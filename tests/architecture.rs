@@ -42,7 +42,7 @@ const DECIDE: [&str; 1] = ["leader/election.rs"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 19] = [
+const OPENERS: [&str; 20] = [
     "app.rs",                           // its own token, for the audiences in it
     "oauth/encode.rs",                  // into the bytes of a request
     "oauth/revocation.rs",              // and of the one that ends a token

@@ -9,7 +9,7 @@ use super::{
     settings::{
         BEFORE_END, BETWEEN_WRITES, Kind, MOST_PAUSE, ORPHAN_AGE, PAUSE, SETTLES, SKEW, SWEEP,
     },
-    state::{Known, Place, State, Why},
+    state::{Known, Phase, Place, Why},
     step::{Notice, Step, Values},
 };
 
@@ -57,7 +57,7 @@ impl Decision<'_> {
                 return Some(step);
             }
             let since = self.now;
-            return Some(self.write(State::Added { since }, Values::Keep));
+            return Some(self.write(Phase::Added { since }, Values::Keep));
         }
         let previous = self.facts.previous.as_ref()?;
         if !self.is_ours(previous) {
@@ -66,7 +66,7 @@ impl Decision<'_> {
             return None;
         }
         let retire_at = later(self.now, self.settings.overlap);
-        Some(self.write(State::Switched { retire_at }, Values::Keep))
+        Some(self.write(Phase::Switched { retire_at }, Values::Keep))
     }
 
     /// Which credential of the issuer the current value is, was learnt from what the issuer lists: it is noted once.
@@ -74,7 +74,7 @@ impl Decision<'_> {
         let known = self.facts.current.as_ref()?;
         let noted = self.record.current.as_ref();
         let same = noted.is_some_and(|noted| noted.id == known.id && noted.digest == known.digest);
-        (known.id.is_some() && !same).then(|| self.write(State::Steady, Values::Keep))
+        (known.id.is_some() && !same).then(|| self.write(Phase::Steady, Values::Keep))
     }
 
     /// Once a day the application is read, and what is ours and in no Secret is removed.
@@ -115,7 +115,7 @@ impl Decision<'_> {
             until: key.until,
             ..Known::default()
         };
-        let state = State::Retiring {
+        let state = Phase::Retiring {
             key: known,
             from: Place::Orphan,
         };
@@ -224,7 +224,7 @@ impl Decision<'_> {
         let highest = numbers.filter_map(|k| number(k, &self.seen.names)).max();
         let n = self.record.n.max(highest.unwrap_or(0)).saturating_add(1);
         let since = self.now;
-        let state = State::Adding { n, since };
+        let state = Phase::Adding { n, since };
         let held = self.memory.held.as_ref().filter(|held| held.n == n);
         let (values, next) = match (self.settings.kind, held) {
             (Kind::Secret, _) => (Values::Keep, self.facts.next.clone()),
@@ -258,7 +258,7 @@ impl Decision<'_> {
     pub(super) fn adding(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
         if self.is_absurd(since, SignedDuration::ZERO) {
             let since = self.now;
-            let state = State::Adding { n, since };
+            let state = Phase::Adding { n, since };
             return self.write_with(state, Values::Keep, self.memory.announced, |_| {});
         }
         match self.settings.kind {
@@ -274,7 +274,7 @@ impl Decision<'_> {
     }
 
     fn adding_secret(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
-        let added = State::Added { since: self.now };
+        let added = Phase::Added { since: self.now };
         if let Some(known) = self.held_known(n, None) {
             return self.write_with(added, Values::StoreNext, None, |r| r.next = Some(known));
         }
@@ -314,7 +314,7 @@ impl Decision<'_> {
             return self.fail(Why::NextRemoved, Values::Keep);
         };
         let added = |id: Option<String>| {
-            let state = State::Added { since: self.now };
+            let state = Phase::Added { since: self.now };
             self.write_with(state, Values::Keep, None, |record| {
                 if let Some(next) = &mut record.next {
                     next.n = next.n.or(Some(n));
@@ -353,7 +353,7 @@ impl Decision<'_> {
             // The answer said that it is there, and reads lag: trials tell.
             _ if answered.is_some() => added(None),
             _ => {
-                let state = State::Adding { n, since: self.now };
+                let state = Phase::Adding { n, since: self.now };
                 let made = self.facts.next.as_ref().and_then(|k| k.from);
                 let at_most = self.settings.trials.at_most;
                 if made.is_none_or(|made| later(made, at_most) <= self.now) {

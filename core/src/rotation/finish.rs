@@ -7,7 +7,7 @@ use super::{
     next::{AGAIN, Decision, Sight},
     observed::{Key, Same},
     settings::{FRESH, Kind},
-    state::{Known, Place, State, Why},
+    state::{Known, Phase, Place, Why},
     step::{Notice, Step, Tried, Values},
 };
 
@@ -18,18 +18,18 @@ impl Decision<'_> {
         };
         if self.is_absurd(since, SignedDuration::ZERO) {
             let since = self.now;
-            return self.write(State::Added { since }, Values::Keep);
+            return self.write(Phase::Added { since }, Values::Keep);
         }
         let trials = self.settings.trials;
         let row = self.memory.row(&slot.digest);
         let over = row.first.zip(row.last).map(|(a, b)| b.duration_since(a));
         if row.count >= trials.in_row && over.is_some_and(|over| over >= trials.over) {
             let retire_at = later(self.now, self.settings.overlap);
-            let state = State::Switched { retire_at };
+            let state = Phase::Switched { retire_at };
             return self.write_with(state, Values::Promote, None, |r| r.failure = None);
         }
         if later(since, trials.at_most) <= self.now {
-            let state = State::Retiring {
+            let state = Phase::Retiring {
                 key: known.clone(),
                 from: Place::Next,
             };
@@ -51,15 +51,15 @@ impl Decision<'_> {
 
     pub(super) fn switched(&self, retire_at: Timestamp, notices: &mut Vec<Notice>) -> Step {
         let (Some(slot), Some(known)) = (&self.seen.slots.previous, &self.facts.previous) else {
-            return self.write(State::Steady, Values::Keep);
+            return self.write(Phase::Steady, Values::Keep);
         };
         let current = self.seen.slots.current.as_ref();
         if current.is_some_and(|c| c.digest == slot.digest) {
-            return self.write(State::Steady, Values::DropPrevious);
+            return self.write(Phase::Steady, Values::DropPrevious);
         }
         if self.is_absurd(retire_at, self.settings.overlap) {
             let retire_at = later(self.now, self.settings.overlap);
-            return self.write(State::Switched { retire_at }, Values::Keep);
+            return self.write(Phase::Switched { retire_at }, Values::Keep);
         }
         if retire_at > self.now {
             return self.until(retire_at);
@@ -72,7 +72,7 @@ impl Decision<'_> {
         if !self.is_ours(known) {
             let id = known.id.clone();
             notices.push(Notice::Foreign { id });
-            return self.write(State::Steady, Values::Keep);
+            return self.write(Phase::Steady, Values::Keep);
         }
         if !self.seen.users_follow {
             notices.push(Notice::UsersLag);
@@ -81,7 +81,7 @@ impl Decision<'_> {
         if let Some(step) = self.prove_current(notices) {
             return step;
         }
-        let state = State::Retiring {
+        let state = Phase::Retiring {
             key: known.clone(),
             from: Place::Previous,
         };
@@ -96,7 +96,7 @@ impl Decision<'_> {
             return self.retired(key, from);
         }
         if self.is_needed(key, from) || !self.is_ours(key) {
-            return self.write(State::Steady, Values::Keep);
+            return self.write(Phase::Steady, Values::Keep);
         }
         if let Some(step) = self.calls_wait(true) {
             return step;
@@ -108,7 +108,7 @@ impl Decision<'_> {
                 let listed = application.keys.iter().find(|k| k.id == *id);
                 if listed.is_some_and(|listed| self.may_be_current(listed)) {
                     notices.push(Notice::Ambiguous);
-                    return self.write(State::Steady, Values::Keep);
+                    return self.write(Phase::Steady, Values::Keep);
                 }
                 if !self.current_is_among(&application.keys, id) {
                     notices.push(Notice::CurrentNotListed);
@@ -119,7 +119,7 @@ impl Decision<'_> {
         if let Some(step) = self.prove_current(notices) {
             let hopeless = from == Place::Orphan && self.current_refused();
             return if hopeless {
-                self.write(State::Steady, Values::Keep)
+                self.write(Phase::Steady, Values::Keep)
             } else {
                 step
             };
@@ -175,6 +175,6 @@ impl Decision<'_> {
             Place::Previous if holds(&slots.previous) => Values::DropPrevious,
             _ => Values::Keep,
         };
-        self.write(State::Steady, values)
+        self.write(Phase::Steady, values)
     }
 }

@@ -69,6 +69,6 @@ pub mod values;
 pub use memory::{Class, Fault, InHand, Memory, Outcome};
 pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
-pub use settings::{Kind, Settings, Trials};
-pub use state::{Failure, Known, Noted, Place, Record, State, Why};
+pub use settings::{Kind, RotationSettings, Trials};
+pub use state::{Failure, Known, Noted, Phase, Place, Record, Why};
 pub use step::{Change, Next, Notice, Step, Tried, Values};

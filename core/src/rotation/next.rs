@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     memory::{Memory, later},
     observed::{Application, Facts, Key, Observed, Same, number},
-    settings::{BETWEEN_WRITES, FRESH, Kind, SKEW, SWEEP, Settings},
-    state::{Failure, Known, Noted, Record, State, Why},
+    settings::{BETWEEN_WRITES, FRESH, Kind, RotationSettings, SKEW, SWEEP},
+    state::{Failure, Known, Noted, Phase, Record, Why},
     step::{Change, Next, Notice, Step, Tried, Values},
 };
 
@@ -14,7 +14,7 @@ use super::{
 pub(super) const AGAIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// What comes next. Pure: the same arguments give the same step, and nothing is changed.
-pub fn next(seen: &Observed, memory: &Memory, settings: &Settings, now: Timestamp) -> Next {
+pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: Timestamp) -> Next {
     let record = match &seen.noted {
         Noted::Absent => Record::default(),
         Noted::Record(record) => (**record).clone(),
@@ -39,16 +39,16 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &Settings, now: Timestam
     };
     let mut notices = Vec::new();
     let step = match &record.state {
-        State::Steady => decision.steady(&mut notices),
-        State::Adding { n, since } => decision.adding(*n, *since, &mut notices),
-        State::Added { since } => decision.added(*since),
-        State::Switched { retire_at } => decision.switched(*retire_at, &mut notices),
-        State::Retiring { key, from } => decision.retiring(key, *from, &mut notices),
+        Phase::Steady => decision.steady(&mut notices),
+        Phase::Adding { n, since } => decision.adding(*n, *since, &mut notices),
+        Phase::Added { since } => decision.added(*since),
+        Phase::Switched { retire_at } => decision.switched(*retire_at, &mut notices),
+        Phase::Retiring { key, from } => decision.retiring(key, *from, &mut notices),
     };
     notices.extend(record.failure.clone().map(Notice::Failed));
     notices.extend(memory.fault.clone().map(Notice::Blocked));
     notices.extend(memory.blind.map(|_| Notice::Blind));
-    let rotates_at = (record.state == State::Steady).then(|| decision.due_at());
+    let rotates_at = (record.state == Phase::Steady).then(|| decision.due_at());
     Next {
         step,
         notices,
@@ -59,7 +59,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &Settings, now: Timestam
 fn facts(
     seen: &Observed,
     memory: &Memory,
-    settings: &Settings,
+    settings: &RotationSettings,
     record: &Record,
     now: Timestamp,
 ) -> Facts {
@@ -71,7 +71,7 @@ fn facts(
         until: Some(held.until),
     });
     let retiring = match &record.state {
-        State::Retiring { key, .. } => Some(key),
+        Phase::Retiring { key, .. } => Some(key),
         _ => None,
     };
     let noted = [&record.current, &record.next, &record.previous];
@@ -95,7 +95,7 @@ fn is_fresh(application: &Application, now: Timestamp) -> bool {
 pub(super) struct Decision<'a> {
     pub(super) seen: &'a Observed,
     pub(super) memory: &'a Memory,
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a RotationSettings,
     pub(super) now: Timestamp,
     pub(super) record: &'a Record,
     pub(super) facts: Facts,
@@ -165,13 +165,13 @@ impl Decision<'_> {
     }
 
     /// A write that goes to a state, with all that is known now.
-    pub(super) fn write(&self, state: State, values: Values) -> Step {
+    pub(super) fn write(&self, state: Phase, values: Values) -> Step {
         self.write_with(state, values, None, |_| {})
     }
 
     pub(super) fn write_with(
         &self,
-        state: State,
+        state: Phase,
         values: Values,
         announces: Option<u32>,
         edit: impl FnOnce(&mut Record),
@@ -204,7 +204,7 @@ impl Decision<'_> {
     /// The rotation failed: back to the beginning.
     pub(super) fn fail(&self, why: Why, values: Values) -> Step {
         let failure = self.failure(why);
-        self.write_with(State::Steady, values, None, |r| r.failure = Some(failure))
+        self.write_with(Phase::Steady, values, None, |r| r.failure = Some(failure))
     }
 
     pub(super) fn failure(&self, why: Why) -> Failure {

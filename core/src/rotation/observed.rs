@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    settings::{Kind, Settings},
+    settings::{Kind, RotationSettings},
     state::{Known, Noted},
 };
 
@@ -171,7 +171,7 @@ impl Facts {
         seen: &Observed,
         pool: &[&Known],
         application: Option<(&Application, bool)>,
-        settings: &Settings,
+        settings: &RotationSettings,
     ) -> Self {
         let mut taken: Vec<String> = pool.iter().filter_map(|k| k.id.clone()).collect();
         let mut about = |slot: &Option<Slot>| {
@@ -243,7 +243,7 @@ impl Application {
         n: Option<u32>,
         taken: &[String],
         seen: &Observed,
-        settings: &Settings,
+        settings: &RotationSettings,
     ) -> Option<&Key> {
         let keys = || self.keys.iter().filter(|k| !taken.contains(&k.id));
         if let Some(key) = keys().find(|k| k.is(slot) == Same::Yes) {

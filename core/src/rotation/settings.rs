@@ -59,7 +59,7 @@ impl Default for Trials {
 
 /// `spec.rotation` of a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Settings {
+pub struct RotationSettings {
     /// What is rotated.
     pub kind: Kind,
     /// A new credential is made this often.
@@ -74,8 +74,8 @@ pub struct Settings {
     pub adopt: Option<String>,
 }
 
-impl Settings {
-    /// Settings of a kind: a new credential every 90 days, valid for 180, with 24 hours of overlap.
+impl RotationSettings {
+    /// Defaults of a kind: a new credential every 90 days, valid for 180, with 24 hours of overlap.
     pub fn of(kind: Kind) -> Self {
         const DAY: i64 = 24;
         Self {

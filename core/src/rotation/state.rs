@@ -14,7 +14,7 @@ const VERSION: u8 = 1;
 /// Where a rotation stands. [`super`] explains the states.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "name", rename_all_fields = "camelCase")]
-pub enum State {
+pub enum Phase {
     /// Nothing is in progress.
     #[default]
     Steady,
@@ -44,7 +44,7 @@ pub enum State {
     },
 }
 
-impl State {
+impl Phase {
     /// The word for it in status.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -117,7 +117,7 @@ pub enum Why {
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// Where the rotation stands.
-    pub state: State,
+    pub state: Phase,
     /// The highest number that was used.
     pub n: u32,
     /// About the current value.

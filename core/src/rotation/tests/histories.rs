@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::world::{Edit, Op, World, Wrong};
-use crate::rotation::{Class, Kind, Settings};
+use crate::rotation::{Class, Kind, RotationSettings};
 
 fn wrong() -> impl Strategy<Value = Wrong> {
     prop_oneof![
@@ -97,10 +97,10 @@ fn played(mut world: World, ops: &[Op]) -> World {
     world
 }
 
-fn settings(kind: Kind, adopt: bool) -> Settings {
-    Settings {
+fn settings(kind: Kind, adopt: bool) -> RotationSettings {
+    RotationSettings {
         adopt: adopt.then(|| "key-0".to_owned()),
-        ..Settings::of(kind)
+        ..RotationSettings::of(kind)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     api::names,
     fixtures::at,
-    rotation::{Failure, Known, Names, Noted, Place, Record, State, Why},
+    rotation::{Failure, Known, Names, Noted, Phase, Place, Record, Why},
 };
 
 fn known(id: &str) -> Known {
@@ -25,15 +25,15 @@ fn annotations(text: &str) -> BTreeMap<String, String> {
 #[test]
 fn every_state_is_read_as_it_was_written() {
     let since = at(0);
-    let retiring = |from| State::Retiring {
+    let retiring = |from| Phase::Retiring {
         key: known("k"),
         from,
     };
     for state in [
-        State::Steady,
-        State::Adding { n: 7, since },
-        State::Added { since },
-        State::Switched { retire_at: since },
+        Phase::Steady,
+        Phase::Adding { n: 7, since },
+        Phase::Added { since },
+        Phase::Switched { retire_at: since },
         retiring(Place::Next),
         retiring(Place::Previous),
         retiring(Place::Orphan),

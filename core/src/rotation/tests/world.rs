@@ -11,7 +11,8 @@ use crate::{
     fixtures::at,
     rotation::{
         Application, Class, Fault, InHand, Key, KeyMark, Kind, Mark, Memory, Names, Next, Noted,
-        Notice, Observed, Outcome, Record, Settings, Slot, Slots, Step, Tried, next, values,
+        Notice, Observed, Outcome, Record, RotationSettings, Slot, Slots, Step, Tried, next,
+        values,
     },
 };
 
@@ -109,7 +110,7 @@ struct Actor {
     reason = "each is a property of an issuer"
 )]
 pub(super) struct World {
-    pub(super) settings: Settings,
+    pub(super) settings: RotationSettings,
     hints: bool,
     reveals_id: bool,
     may_read: bool,
@@ -132,7 +133,12 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(settings: Settings, seed: u64, hints: bool, reveals_id: bool) -> Self {
+    pub(super) fn new(
+        settings: RotationSettings,
+        seed: u64,
+        hints: bool,
+        reveals_id: bool,
+    ) -> Self {
         let mut world = Self {
             settings,
             hints,
@@ -671,7 +677,7 @@ impl World {
                 return;
             }
             let steady = matches!(self.observed(0, 0).noted, Noted::Record(r)
-                if r.state == crate::rotation::State::Steady && r.handled.as_deref() == Some("last") && r.failure.is_none());
+                if r.state == crate::rotation::Phase::Steady && r.handled.as_deref() == Some("last") && r.failure.is_none());
             quiet = if steady { quiet + 1 } else { 0 };
             // Without hints a foreign value may be any of ours; its owner takes it away.
             if steady && !self.hints && Self::value_in(self.content(), values::PREVIOUS).is_some() {
