@@ -15,8 +15,13 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{ApiCredential, ClusterTokenIssuer, SecretKeyRef, TokenIssuer},
-    credential::{Credential, Issuer, IssuerLookup, Proof, parse},
+    api::{
+        ApiClientSpec, ApiCredential, ClientRef, ClusterTokenIssuer, IssuerRef, SecretKeyRef,
+        TokenIssuer,
+    },
+    credential::{
+        ClientLookup, Credential, FieldError, Issuer, IssuerLookup, Proof, parse, parse_with_client,
+    },
     oauth::{LifetimeSource, Token},
     plan::{Memory, Observed, Source, fingerprint},
     publish::{
@@ -246,4 +251,36 @@ pub fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         .iter()
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect()
+}
+
+/// The object with its client and issuer in an `ApiClient` named `shared`. None if it has no client.
+pub fn shared(object: &ApiCredential) -> Option<(ApiCredential, ApiClientSpec)> {
+    let mut object = object.clone();
+    let client = ApiClientSpec {
+        client: object.spec.client.take()?,
+        issuer_ref: object.spec.issuer_ref.take(),
+        entra: object.spec.entra.take(),
+    };
+    object.spec.client_ref = Some(ClientRef {
+        name: "shared".to_owned(),
+    });
+    Some((object, client))
+}
+
+/// Parses the object twice: with its client inline, and with the same client as an `ApiClient`. Both must be one value.
+///
+/// # Errors
+/// Those of the object with its client inline.
+pub fn parse_both(
+    object: &ApiCredential,
+    lookup: impl Fn(&IssuerRef) -> IssuerLookup,
+) -> Result<Credential, Vec<FieldError>> {
+    let inline = parse(object, &lookup);
+    if let Some((object, client)) = shared(object) {
+        let clients = |_: &str| ClientLookup::Found(Box::new(client));
+        let by_reference = parse_with_client(&object, clients, &lookup);
+        assert_eq!(by_reference.as_ref().ok(), inline.as_ref().ok());
+        return by_reference.or(inline);
+    }
+    inline
 }

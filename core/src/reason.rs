@@ -65,6 +65,7 @@ reasons! {
     ClientCredentialRefused,
     ClientDisabled,
     ClientNotAuthorized,
+    ClientNotFound,
     ClientRefused,
     ClientSecretExpired,
     ClientSecretForbidden,
@@ -74,6 +75,7 @@ reasons! {
     ClientSecretMissing,
     ClientSecretRefused,
     ClientUnknown,
+    ClientValid,
     CloudNotAllowed,
     CodeRefused,
     ConsentRequired,
@@ -237,6 +239,7 @@ impl Reason {
         matches!(
             self,
             Self::AudienceNotAllowed
+                | Self::ClientNotFound
                 | Self::ClientSecretForbidden
                 | Self::ClientSecretKeyMissing
                 | Self::ClientSecretMissing
@@ -293,6 +296,7 @@ impl Reason {
         matches!(
             self,
             Self::ClientCredentialAccepted
+                | Self::ClientValid
                 | Self::EndpointKnown
                 | Self::Renewed
                 | Self::TokenPublished

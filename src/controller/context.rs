@@ -15,6 +15,7 @@ use super::{
     api::ids,
     cache::{
         ca_bundles::CaBundles,
+        clients::Clients,
         doubts::Doubts,
         high_water_mark::HighWaterMark,
         index::{Index, IssuerName},
@@ -36,9 +37,11 @@ use super::{
     },
 };
 use crate::{
-    api::{ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer},
+    api::{
+        ApiCredential, ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer,
+    },
     clock::Clock,
-    credential::{Credential, Issuer, IssuerLookup, Key},
+    credential::{Credential, FieldError, Issuer, IssuerLookup, Key, parse_with_client, resolve},
     http::Http,
     leader::{Authority, NoAuthority, election::GIVE_UP},
     limits::queue::give_room_back,
@@ -112,6 +115,7 @@ pub(super) struct Context {
     /// Issuers that exist and whose spec is not known; the stores do not have them.
     pub(super) unusable: Mutex<HashMap<IssuerName, Box<Unusable>>>,
     pub(super) issuer_journals: IssuerJournals,
+    pub(super) clients: Clients,
     pub(super) index: Mutex<Index>,
     pub(super) secrets: Mutex<Secrets>,
     pub(super) accounts: Accounts,
@@ -173,6 +177,7 @@ impl Context {
             authority: OnceLock::new(),
             unusable: Mutex::default(),
             issuer_journals: IssuerJournals::default(),
+            clients: Clients::default(),
             index: Mutex::default(),
             secrets: Mutex::default(),
             accounts: Accounts::default(),
@@ -224,6 +229,23 @@ impl Context {
             Some(Ok(issuer)) => IssuerLookup::Found(self.ca_bundles.fill(issuer)),
             Some(Err(errors)) => IssuerLookup::Faulty(errors),
         }
+    }
+
+    /// A credential as it is asked for: with the client that it names, and the issuer.
+    pub(super) fn parse(&self, object: &ApiCredential) -> Result<Credential, Vec<FieldError>> {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let client = |name: &str| self.clients.lookup(namespace, name);
+        parse_with_client(object, client, |r| self.issuer(namespace, r))
+    }
+
+    /// Takes a credential into the index, by the sources and the issuer of the client that it names as well. Gives those who
+    /// named the target that it left.
+    pub(super) fn insert(&self, index: &mut Index, object: &ApiCredential) -> Vec<Key> {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let resolved = resolve(object, |name| self.clients.lookup(namespace, name));
+        let resolved = resolved.as_deref().unwrap_or(object);
+        let client = object.spec.client_ref.as_ref();
+        index.insert(resolved, client.map(|r| r.name.as_str()))
     }
 
     /// Is there an issuer of this name, and of the other kind?
@@ -356,6 +378,7 @@ impl Context {
     /// A namespace has had its first list of a kind.
     pub(super) fn synced(&self, stream: &'static str, namespace: &str) {
         self.unsynced.mark_synced(stream, namespace);
+        self.clients.check_those(namespace, |_| true);
         // Who waited for it.
         for key in lock(&self.index).of_home(namespace) {
             self.triggers.send(&key);

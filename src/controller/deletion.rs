@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     Reason,
-    api::{ApiCredential, IssuerRef},
-    credential::{FieldError, Key, parse},
+    api::ApiCredential,
+    credential::{FieldError, Key},
     oauth::{Class, Refusal},
     plan::{
         Notice, Severity,
@@ -126,8 +126,7 @@ async fn attempt(
         if let Some(kind) = context.unsynced.first(&leaving.key.namespace) {
             return passing(&format!("apicred may not list {kind} in this namespace"));
         }
-        let lookup = |r: &IssuerRef| context.issuer(&leaving.key.namespace, r);
-        let credential = match parse(object, lookup) {
+        let credential = match context.parse(object) {
             Ok(credential) => credential,
             Err(errors) => return Some(Attempt::Impossible(FieldError::join(&errors))),
         };

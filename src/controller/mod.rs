@@ -8,6 +8,7 @@
 
 mod api;
 mod cache;
+mod clients;
 mod context;
 mod deletion;
 mod failure;
@@ -199,6 +200,11 @@ impl Operator {
         );
         spawn(
             &mut tasks,
+            "the watch of apiclients",
+            Box::pin(cache::clients::clients(Arc::clone(&context))),
+        );
+        spawn(
+            &mut tasks,
             "the watch of serviceaccounts",
             Box::pin(streams::service_accounts(Arc::clone(&context))),
         );
@@ -269,6 +275,11 @@ impl Operator {
                 Arc::clone(&context),
                 writers.credentials,
             )),
+        );
+        spawn(
+            &mut tasks,
+            "the check of clients",
+            Box::pin(clients::check(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,

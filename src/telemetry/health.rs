@@ -17,9 +17,10 @@ const STUCK: SignedDuration = SignedDuration::from_mins(5);
 const DEAF: SignedDuration = SignedDuration::from_mins(10);
 
 /// The streams that must have their first list before anything is decided.
-pub const STREAMS: [&str; 5] = [
+pub const STREAMS: [&str; 6] = [
     "credentials",
     "secrets",
+    "apiclients",
     "tokenissuers",
     "clustertokenissuers",
     "namespaces",

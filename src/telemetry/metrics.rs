@@ -91,8 +91,8 @@ pub struct Snapshot {
     pub client_credentials_expiring: [i64; 2],
     /// Credentials whose token lacks an expected permission.
     pub permissions_missing: i64,
-    /// Objects whose spec cannot be used: credentials, issuers of namespaces, issuers of the cluster.
-    pub unreadable: [i64; 3],
+    /// Objects whose spec cannot be used: credentials, issuers of namespaces, issuers of the cluster, clients.
+    pub unreadable: [i64; 4],
     /// Time of the last event of each watch, Unix seconds.
     pub watches: Vec<(&'static str, i64)>,
     /// Expiry of each token, Unix seconds. Empty unless series for each credential are enabled.
@@ -242,9 +242,14 @@ fn gauges(snapshot: &Snapshot) -> Registry {
         ready,
     );
     let unreadable = Family::<KindLabel, Gauge>::default();
-    for (kind, count) in ["ApiCredential", "TokenIssuer", "ClusterTokenIssuer"]
-        .into_iter()
-        .zip(snapshot.unreadable)
+    for (kind, count) in [
+        "ApiCredential",
+        "TokenIssuer",
+        "ClusterTokenIssuer",
+        "ApiClient",
+    ]
+    .into_iter()
+    .zip(snapshot.unreadable)
     {
         unreadable.get_or_create(&KindLabel { kind }).set(count);
     }

@@ -181,6 +181,7 @@ fn kstatus_of_every_state() {
         for (reason, kstatus) in [
             (Reason::InvalidSpec, "Failed"),
             (Reason::IssuerNotFound, "InProgress"),
+            (Reason::ClientNotFound, "InProgress"),
         ] {
             let errors = [FieldError::new("spec", "is wrong").because(reason)];
             let view = invalid(&object(&json!({})), None, None, &errors, at(0));

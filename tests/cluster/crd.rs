@@ -23,7 +23,7 @@ fn read(path: &Path) -> String {
 #[test]
 fn the_files_are_what_the_program_prints() {
     let files = crd::files().unwrap();
-    assert_eq!(files.len(), 3);
+    assert_eq!(files.len(), 4);
     for (name, text) in &files {
         for folder in ["crds", "charts/apicred/files/crds"] {
             let path = repository(folder).join(name);
@@ -46,7 +46,10 @@ fn the_files_are_what_the_program_prints() {
 }
 
 /// Sends an object as JSON, dry: what the typed API could not even say must be refused by the server.
-async fn send<K: Resource<DynamicType = ()>>(world: &World, spec: &Value) -> Result<Value, String> {
+pub(crate) async fn send<K: Resource<DynamicType = ()>>(
+    world: &World,
+    spec: &Value,
+) -> Result<Value, String> {
     let kind = ApiResource::erase::<K>(&());
     let object = json!({
         "apiVersion": kind.api_version,

@@ -33,6 +33,8 @@ enum Go {
     Cluster,
     /// The row's `TokenIssuer`.
     Own,
+    /// The row's `ApiClient`.
+    Client,
     /// A ServiceAccount.
     Account(&'static str),
     /// A permission of the owner of a ServiceAccount: its annotation `allowed-issuers` names another one.
@@ -62,7 +64,7 @@ fn own(name: &str) -> Value {
 }
 
 fn rows() -> Vec<Row> {
-    use Go::{Account, AccountNote, Cluster, Issuer, Key, Note, Own, Secret, Time};
+    use Go::{Account, AccountNote, Client, Cluster, Issuer, Key, Note, Own, Secret, Time};
     let secret = |name: &str| json!({ "client": { "secrets": [own(name)] } });
     let certificate = |name: &str| json!({ "client": { "secrets": null, "certificates": [{ "secretName": name }] } });
     let mtls =
@@ -90,6 +92,8 @@ fn rows() -> Vec<Row> {
         )
     };
     let fixed = |name: &str| json!({ "issuerRef": null, "client": null, "static": { "tokenRef": own(name) } });
+    // Names an `ApiClient` of the row's name.
+    let by_client = json!({ "client": null, "clientRef": {} });
     let other = "https://other.example";
     #[rustfmt::skip]
     let rows = vec![
@@ -124,6 +128,8 @@ fn rows() -> Vec<Row> {
         row("account-subject", exchanged, AccountNote("narrowed"), "NotAuthorizedBySecret"),
         row("issuer", secret("issuer"), Cluster, "IssuerNotFound"),
         row("own-issuer", mine("own-issuer"), Own, "IssuerNotFound"),
+        row("client", by_client.clone(), Client, "ClientNotFound"),
+        row("client-source", by_client, Secret("client-source"), "ClientSecretMissing"),
         row("own-origin", mine("own-origin"), Note("own-origin", "apicred.dev/allowed-issuers", json!(other)), "NotAuthorizedBySecret"),
         row("origin", secret("origin"), Note("origin", "apicred.dev/allowed-issuers", json!(other)), "NotAuthorizedBySecret"),
         row("use", secret("use"), Note("use", "apicred.dev/state-of", json!("another")), "NotAuthorizedBySecret"),
@@ -208,6 +214,12 @@ impl Stage<'_> {
             let note = json!({ "metadata": { "annotations": note } });
             place.edit_secret(name, note).await;
         }
+        if spec.get("clientRef").is_some() {
+            spec["clientRef"] = json!({ "name": name });
+            let secrets = json!([own(name)]);
+            let client = json!({ "issuerRef": spec["issuerRef"], "secrets": secrets });
+            place.put_client(name, client).await;
+        }
         if fixed {
             let note = json!({ "apicred.dev/publish-by": name });
             let note = json!({ "metadata": { "annotations": note } });
@@ -271,6 +283,7 @@ impl Stage<'_> {
                 let own: Api<TokenIssuer> = Api::namespaced(place.kube.clone(), &place.namespace);
                 own.delete(row.name, &delete).await.expect("it goes");
             }
+            Go::Client => place.delete_client(row.name).await,
             Go::Account(name) => {
                 let accounts: Api<ServiceAccount> =
                     Api::namespaced(place.kube.clone(), &place.namespace);

@@ -202,13 +202,15 @@ pub(crate) async fn could_work(standby: &Operator) {
 }
 
 /// Rights that no list shows.
-pub(crate) const NEEDED: [(&str, &str); 8] = [
+pub(crate) const NEEDED: [(&str, &str); 10] = [
     ("patch", "secrets"),
     ("create", "secrets"),
     ("get", "secrets"),
     ("watch", "apicredentials"),
     ("patch", "apicredentials"),
     ("patch", "apicredentials/status"),
+    ("watch", "apiclients"),
+    ("patch", "apiclients/status"),
     ("patch", "tokenissuers/status"),
     ("create", "events"),
 ];

@@ -4,6 +4,7 @@
 //! on is in [`support`].
 
 mod admin;
+mod clients;
 mod conditions;
 mod crash;
 mod crd;

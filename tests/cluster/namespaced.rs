@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use testenv::eventually;
 
 use crate::{
+    clients::by_client,
     logs::said,
     support::{LATER, NAMESPACE, Operator, Place, SOON, World, merge, run},
     tenancy::namespaced,
@@ -82,6 +83,11 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         for place in [&one, &two] {
             place.ready("c").await;
         }
+        // A client of the watched namespace is found, and its status written with the Role alone.
+        one.put_client("shared", by_own_issuer()).await;
+        one.create("by-client", by_client("by-client")).await;
+        one.ready("by-client").await;
+        one.client_says("shared", "True", "ClientValid").await;
         // An issuer of the cluster is told to be out of reach, with the mend.
         one.create("by-cluster", json!({ "target": { "secretName": "t2" } }))
             .await;

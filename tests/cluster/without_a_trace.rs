@@ -15,6 +15,7 @@ use kube::{
 use serde_json::json;
 use testenv::eventually;
 
+use crate::clients::by_client;
 use crate::support::{
     Listener, NAMESPACE, Place, SecretView, World, condition, run, typed, unique,
 };
@@ -43,6 +44,10 @@ async fn a_whole_life(world: &World) -> Place {
         .expect("an issuer");
     place.create("good", json!({})).await;
     let first = place.ready("good").await;
+    place.put_client("shared", json!({})).await;
+    place.create("by-client", by_client("by-client")).await;
+    place.ready("by-client").await;
+    place.client_says("shared", "True", "ClientValid").await;
     place.request_renewal("good").await;
     place.another_token("token", &first).await;
     place

@@ -12,8 +12,9 @@ use crate::{
 };
 
 /// The kinds that are watched.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
     "apicredentials",
+    "apiclients",
     "secrets",
     "namespaces",
     "clustertokenissuers",

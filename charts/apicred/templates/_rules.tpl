@@ -57,6 +57,10 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [apicred.dev]
   resources: [apicredentials]
   verbs: [patch]
+# src/controller/cache/clients.rs (clients): the clients that several credentials share.
+- apiGroups: [apicred.dev]
+  resources: [apiclients]
+  verbs: [list, watch]
 # src/controller/cache/issuers.rs (issuers): where tokens come from and who may ask.
 - apiGroups: [apicred.dev]
   resources: [tokenissuers]
@@ -64,6 +68,10 @@ A rule that no code uses is a defect; so is a call without a rule.
 # src/controller/reconcile/record.rs (write_status): what became of a credential, by server-side apply.
 - apiGroups: [apicred.dev]
   resources: [apicredentials/status]
+  verbs: [patch]
+# src/controller/clients/mod.rs (write): whether a client can be used, by server-side apply.
+- apiGroups: [apicred.dev]
+  resources: [apiclients/status]
   verbs: [patch]
 # src/controller/issuers.rs (write): whether an issuer can be used, by server-side apply.
 - apiGroups: [apicred.dev]

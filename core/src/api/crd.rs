@@ -6,7 +6,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{ApiCredential, ClusterTokenIssuer, TargetFormat, TokenIssuer};
+use super::{ApiClient, ApiCredential, ClusterTokenIssuer, TargetFormat, TokenIssuer};
 
 /// One CRD a kind: file name below `crds/` and YAML text.
 ///
@@ -16,6 +16,7 @@ pub fn files() -> Result<Vec<(String, String)>, String> {
     let mut files = Vec::new();
     for crd in [
         ApiCredential::crd(),
+        ApiClient::crd(),
         TokenIssuer::crd(),
         ClusterTokenIssuer::crd(),
     ] {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cloud,
+    ClientRef, Cloud,
     client::{Client, SecretKeyRef},
     grant::Grant,
     static_key::StaticKey,
@@ -80,21 +80,24 @@ use super::{
         name = "Client",
         type_ = "string",
         priority = 1,
-        json_path = ".spec.client.id",
-        description = "Client (application) id"
+        json_path = ".spec['client.id','clientRef.name']",
+        description = "Client (application) id, or the name of the ApiClient"
     )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.static) || has(self.issuerRef) != has(self.entra)")
+    validation = Rule::new("has(self.static) || (has(self.clientRef) ? !(has(self.issuerRef) && has(self.entra)) : has(self.issuerRef) != has(self.entra))")
         .reason(Reason::FieldValueInvalid).field_path(".issuerRef")
-        .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and not neither"),
-    validation = Rule::new("has(self.static) || has(self.client) || (has(self.grant) && (has(self.grant.jwtBearer) || has(self.grant.tokenExchange)))")
+        .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and, without clientRef, not neither"),
+    validation = Rule::new("has(self.static) || has(self.client) || has(self.clientRef) || (has(self.grant) && (has(self.grant.jwtBearer) || has(self.grant.tokenExchange)))")
         .reason(Reason::FieldValueRequired).field_path(".client")
-        .message("client is missing: only the grants jwtBearer and tokenExchange can do without"),
-    validation = Rule::new("!has(self.static) || !(has(self.issuerRef) || has(self.entra) || has(self.client) || has(self.grant))")
+        .message("client is missing: set client or clientRef; only the grants jwtBearer and tokenExchange can do without"),
+    validation = Rule::new("!has(self.client) || !has(self.clientRef)")
+        .reason(Reason::FieldValueForbidden).field_path(".clientRef")
+        .message("name the client once: set client, or clientRef (an ApiClient)"),
+    validation = Rule::new("!has(self.static) || !(has(self.issuerRef) || has(self.entra) || has(self.client) || has(self.clientRef) || has(self.grant))")
         .reason(Reason::FieldValueForbidden).field_path(".static")
-        .message("a static key has no issuer, client or grant: remove issuerRef, entra, client and grant, or remove static"),
+        .message("a static key has no issuer, client or grant: remove issuerRef, entra, client, clientRef and grant, or remove static"),
     validation = Rule::new("!has(self.static) || !(has(self.api) || has(self.endpointVersion) || has(self.scopes) || has(self.resources) || has(self.audience) || has(self.parameters) || has(self.expect) || has(self.minLifetime))")
         .reason(Reason::FieldValueForbidden).field_path(".static")
         .message("a static key is not requested or renewed: static goes with target, suspend and deletionPolicy only"),
@@ -166,16 +169,21 @@ use super::{
         .message("Entra ID has no revocation endpoint, its tokens expire by themselves: set deletionPolicy to Delete or Retain")
 )]
 pub struct ApiCredentialSpec {
-    /// The issuer to ask, by reference.
+    /// The issuer to ask, by reference. If not set: `entra`, or the issuer of `clientRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerRef>,
-    /// Microsoft Entra ID without an issuer object: its hosts are known, so a tenant is enough.
+    /// Microsoft Entra ID without an issuer object: its hosts are known, so a tenant is enough. If not
+    /// set: `issuerRef`, or the issuer of `clientRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<InlineEntra>,
     /// The OAuth client (application) to ask as, and how it proves itself. The grants `jwtBearer` and `tokenExchange`
     /// can do without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Client>,
+    /// The client as an `ApiClient` in this namespace, which several credentials share. Its issuer is the issuer of this credential:
+    /// if `issuerRef` or `entra` is set as well, it must be the same one. If not set, `client` is the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ref: Option<ClientRef>,
     /// How the token is granted: one key. `clientCredentials` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Box<Grant>>,

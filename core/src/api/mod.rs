@@ -1,4 +1,4 @@
-//! The three kinds that users write, their statuses, and the names that apicred writes into the cluster.
+//! The four kinds that users write, their statuses, and the names that apicred writes into the cluster.
 //!
 //! Shapes and bounds only: what a field *means* is decided in [`crate::credential`]. Optional fields stay
 //! optional in the stored object (no schema defaults), so a GitOps tool never sees a field it did not write.
@@ -10,6 +10,7 @@
     reason = "each printcolumn has its own type_"
 )]
 
+mod api_client;
 mod client;
 pub mod crd;
 mod credential;
@@ -21,6 +22,7 @@ mod static_key;
 mod status;
 mod target;
 
+pub use api_client::{ApiClient, ApiClientSpec, ApiClientStatus, ClientRef};
 pub use client::{
     CertificateClient, Client, ClientSecret, ManagedIdentityClient, MtlsClient, PublicClient,
     SecretKeyRef, ServiceAccountToken, SigningAlgorithm, Thumbprint,

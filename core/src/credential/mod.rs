@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod annotations;
 mod ask;
 pub mod binding;
+mod client;
 mod error;
 mod fit;
 mod issued;
@@ -23,6 +24,7 @@ mod target_keys;
 #[cfg(test)]
 mod tests;
 
+pub use client::{ClientLookup, parse_client, parse_with_client, resolve};
 pub use error::FieldError;
 pub use issuer::{CaSource, Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle};
 pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};

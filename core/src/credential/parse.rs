@@ -76,6 +76,10 @@ pub fn parse(
 ) -> Result<Credential, Vec<FieldError>> {
     let spec = &object.spec;
     let mut errors = Vec::new();
+    if spec.client_ref.is_some() {
+        // Whoever resolves the reference passes an object without it.
+        errors.push(FieldError::new("spec.clientRef", "is not resolved"));
+    }
 
     let grant = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref());
     let grant = grant.map_err(|faults| errors.extend(faults)).ok();
@@ -201,7 +205,7 @@ fn no_issuer(field: &str) -> Vec<FieldError> {
     vec![FieldError::new(field, problem)]
 }
 
-fn find(
+pub(super) fn find(
     reference: &IssuerRef,
     lookup: impl FnOnce(&IssuerRef) -> IssuerLookup,
 ) -> Result<Issuer, Vec<FieldError>> {

@@ -2,10 +2,13 @@
 
 use apicred::{
     api::{
-        ApiCredential, CaBundleKind, ClusterTokenIssuer, IssuerKind, IssuerRef, SecretKeyRef,
-        TokenIssuer,
+        ApiClient, ApiCredential, CaBundleKind, ClusterTokenIssuer, IssuerKind, IssuerRef,
+        SecretKeyRef, TokenIssuer,
     },
-    credential::{Credential, FieldError, Issuer, IssuerLookup, binding, parse},
+    credential::{
+        ClientLookup, Credential, FieldError, Issuer, IssuerLookup, binding, parse_with_client,
+        resolve,
+    },
     oauth::Grant,
 };
 use ipnet::IpNet;
@@ -42,17 +45,32 @@ pub(crate) async fn find(
             "{what} has no spec.grant.refreshToken, so it needs no sign-in; to sign in, set the Secret and key for the refresh token there"
         ));
     }
-    let found = match &object.spec.issuer_ref {
+    let client = match &object.spec.client_ref {
+        Some(reference) => client(cluster, &reference.name).await?,
+        None => ClientLookup::Missing,
+    };
+    // What cannot be resolved is reported below, with the other faults.
+    let resolved = resolve(&object, |_| client.clone()).ok();
+    let reference = resolved.as_ref().and_then(|o| o.spec.issuer_ref.as_ref());
+    let found = match reference {
         Some(reference) => issuer(cluster, reference, allowed_cidrs).await?,
         None => IssuerLookup::Missing,
     };
-    let credential = parse(&object, |_| found)
+    let credential = parse_with_client(&object, |_| client, |_| found)
         .map_err(|faults| format!("{what} is not valid: {}", FieldError::join(&faults)))?;
     let Grant::RefreshToken(grant) = &credential.grant else {
         return Err(format!("{what} has another grant than refreshToken"));
     };
     let state = grant.state.clone();
     Ok(Subject { credential, state })
+}
+
+async fn client(cluster: &Cluster, name: &str) -> Result<ClientLookup, String> {
+    match call(cluster.api::<ApiClient>().get(name)).await {
+        Ok(object) => Ok(ClientLookup::Found(Box::new(object.spec))),
+        Err(failed) if failed.trouble == Trouble::NotFound => Ok(ClientLookup::Missing),
+        Err(failed) => Err(failed.about(&format!("reading ApiClient {name}"))),
+    }
 }
 
 async fn issuer(

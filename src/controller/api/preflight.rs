@@ -20,7 +20,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::calls::{Trouble, call, call_once};
-use crate::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
+use crate::api::{ApiClient, ApiCredential, ClusterTokenIssuer, TokenIssuer};
 use crate::controller::context::Context;
 
 /// Between two checks that went well.
@@ -32,10 +32,12 @@ const AGAIN: Duration = Duration::from_secs(2);
 type Use = (&'static str, &'static str, &'static [&'static str]);
 
 /// In each namespace that the operator looks after. The rights for ServiceAccounts are not here: a cluster may do without.
-const IN_EACH_NAMESPACE: [Use; 7] = [
+const IN_EACH_NAMESPACE: [Use; 9] = [
     ("", "secrets", &["get", "watch", "create", "patch"]),
     ("apicred.dev", "apicredentials", &["watch", "patch"]),
     ("apicred.dev", "apicredentials/status", &["patch"]),
+    ("apicred.dev", "apiclients", &["watch"]),
+    ("apicred.dev", "apiclients/status", &["patch"]),
     ("apicred.dev", "tokenissuers", &["watch"]),
     ("apicred.dev", "tokenissuers/status", &["patch"]),
     ("events.k8s.io", "events", &["create"]),
@@ -240,6 +242,7 @@ async fn in_namespace(context: &Arc<Context>, name: Option<&str>) -> Result<(), 
         "",
     )
     .await?;
+    one(context, "apiclients", &api::<ApiClient>(context, name), "").await?;
     one(
         context,
         "apicredentials",
@@ -341,6 +344,7 @@ mod tests {
         let listed = [
             ("", "secrets"),
             ("apicred.dev", "apicredentials"),
+            ("apicred.dev", "apiclients"),
             ("apicred.dev", "tokenissuers"),
         ];
         assert_eq!(rules("apicred.rules"), checked(&IN_EACH_NAMESPACE, &listed));

@@ -27,6 +27,8 @@ struct Entry {
     /// Name of its target.
     target: Arc<str>,
     issuer: Option<Arc<IssuerName>>,
+    /// Name of an `ApiClient` in its namespace.
+    client: Option<Box<str>>,
     seniority: Seniority,
 }
 
@@ -43,6 +45,7 @@ pub(in crate::controller) struct Index {
     /// By namespace and name.
     by_target: HashMap<String, HashMap<Arc<str>, Rivals>>,
     by_issuer: HashMap<Arc<IssuerName>, HashSet<Arc<Key>>>,
+    by_client: HashMap<Key, HashSet<Arc<Key>>>,
 }
 
 impl Index {
@@ -51,8 +54,13 @@ impl Index {
         self.entries.len()
     }
 
-    /// Takes an object in. Gives the other credentials that this concerns: those who named the target it left.
-    pub(in crate::controller) fn insert(&mut self, object: &ApiCredential) -> Vec<Key> {
+    /// Takes an object in, with the client that it names inline and the name of this client. Gives the other credentials that
+    /// this concerns: those who named the target it left.
+    pub(in crate::controller) fn insert(
+        &mut self,
+        object: &ApiCredential,
+        client: Option<&str>,
+    ) -> Vec<Key> {
         let namespace = object.metadata.namespace.clone().unwrap_or_default();
         let key = Key {
             namespace: namespace.clone(),
@@ -80,6 +88,7 @@ impl Index {
             accounts: account_names(spec),
             target: spec.target.secret_name.as_str().into(),
             issuer,
+            client: client.map(Into::into),
             seniority: (
                 created,
                 object.metadata.uid.as_deref().unwrap_or_default().into(),
@@ -101,6 +110,11 @@ impl Index {
                 .entry((namespace.clone(), account.clone()))
                 .or_default()
                 .insert(Arc::clone(&key));
+        }
+        if let Some(client) = &entry.client {
+            let client = in_home(&namespace, client);
+            let named = self.by_client.entry(client).or_default();
+            named.insert(Arc::clone(&key));
         }
         let rivals = self
             .by_target
@@ -135,6 +149,9 @@ impl Index {
         }
         if let Some(issuer) = &entry.issuer {
             take(&mut self.by_issuer, issuer, key);
+        }
+        if let Some(client) = &entry.client {
+            take(&mut self.by_client, &in_home(&key.namespace, client), key);
         }
         let Some(home) = self.by_target.get_mut(&key.namespace) else {
             return Vec::new();
@@ -195,6 +212,12 @@ impl Index {
         keys.map(|k| Key::clone(k)).collect()
     }
 
+    /// Credentials that name this client.
+    pub(in crate::controller) fn of_client(&self, client: &Key) -> Vec<Key> {
+        let keys = self.by_client.get(client).into_iter().flatten();
+        keys.map(|k| Key::clone(k)).collect()
+    }
+
     /// Credentials of a namespace that ask a cluster issuer, whose rules may look at the namespace's labels.
     pub(in crate::controller) fn of_namespace(&self, namespace: &str) -> Vec<Key> {
         let cluster = |e: &Entry| {
@@ -248,6 +271,13 @@ fn account_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).unwrap_or(Proof::Absent);
     let needs = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref()).map(|g| g.needs());
     crate::controller::cache::service_accounts::of(&proof, &needs.unwrap_or_default()).into()
+}
+
+fn in_home(namespace: &str, name: &str) -> Key {
+    Key {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 fn take<N: Eq + std::hash::Hash>(map: &mut HashMap<N, HashSet<Arc<Key>>>, name: &N, key: &Key) {

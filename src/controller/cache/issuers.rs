@@ -130,6 +130,7 @@ pub(in crate::controller) async fn issuers<K>(
                 .of_issuer(&issuer)
                 .iter()
                 .for_each(|key| context.triggers.send(key));
+            context.clients.check_issuer(&issuer);
             let _ = changed.send(issuer);
         }
     }

@@ -3,6 +3,7 @@
 pub(super) mod ca_bundles;
 pub(super) mod ca_watch;
 pub(super) mod changes;
+pub(super) mod clients;
 pub(super) mod credentials;
 pub(super) mod doubts;
 pub(super) mod high_water_mark;

@@ -14,7 +14,7 @@ use serde_json::{json, value::RawValue};
 
 use crate::{
     Reason,
-    api::{ApiCredential, ClusterTokenIssuer, TokenIssuer, names},
+    api::{ApiClient, ApiCredential, ClusterTokenIssuer, TokenIssuer, names},
     credential::{FieldError, MAX_RENEW_REQUEST, annotations::looks_ours},
 };
 
@@ -25,6 +25,10 @@ pub(in crate::controller) trait Bounded: Resource + DeserializeOwned {
 }
 
 impl Bounded for ApiCredential {
+    const MAX_SPEC: usize = 64 * 1024;
+}
+
+impl Bounded for ApiClient {
     const MAX_SPEC: usize = 64 * 1024;
 }
 

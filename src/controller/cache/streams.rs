@@ -98,9 +98,9 @@ fn note(
     }
     // An object that cannot be used keeps its place among those that name the same Secret.
     let insert = |object: &Readable<ApiCredential>| match &object.0 {
-        Ok(object) => lock(&context.index).insert(object),
+        Ok(object) => context.insert(&mut lock(&context.index), object),
         Err(unusable) if unusable.target.is_some() => {
-            lock(&context.index).insert(&stand_in(unusable))
+            lock(&context.index).insert(&stand_in(unusable), None)
         }
         Err(_) => Vec::new(),
     };
@@ -165,6 +165,9 @@ pub(in crate::controller) async fn secrets(context: Arc<Context>) {
                 context.health.listed("secrets");
             }
             context.synced("secrets", &part);
+        }
+        for name in &changed {
+            context.clients.check_source(name);
         }
         let index = lock(&context.index);
         for key in changed.iter().flat_map(|name| index.of_secret(name)) {

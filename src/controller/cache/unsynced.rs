@@ -11,7 +11,9 @@ impl Unsynced {
     /// At the start. A watch of all namespaces is one list: nothing is decided before it is complete.
     pub(in crate::controller) fn new(scope: &Scope) -> Self {
         let names = scope.names().into_iter().flatten();
-        let all = names.flat_map(|n| ["secrets", "tokenissuers"].map(|stream| (n.clone(), stream)));
+        let all = names.flat_map(|n| {
+            ["secrets", "tokenissuers", "apiclients"].map(|stream| (n.clone(), stream))
+        });
         Self(Mutex::new(all.collect()))
     }
 

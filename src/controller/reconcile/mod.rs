@@ -27,8 +27,8 @@ use crate::controller::{
     requeue::{key_of, reference},
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus, IssuerRef},
-    credential::{Credential, FieldError, Key, parse},
+    api::{ApiCredential, ApiCredentialStatus},
+    credential::{Credential, FieldError, Key},
     plan::{
         self, Outcome,
         journal::{Seen, Step},
@@ -151,8 +151,7 @@ async fn look(
     if object.metadata.deletion_timestamp.is_some() {
         return release(&object, key, context);
     }
-    let lookup = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
-    match parse(&object, lookup) {
+    match context.parse(&object) {
         Ok(credential) => work(&object, key, context, &credential, first).await,
         Err(errors) => explain(&object, key, context, &errors).await,
     }

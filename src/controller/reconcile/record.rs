@@ -324,6 +324,7 @@ pub(in crate::controller) fn snapshot(
     for (kind, ..) in lock(&context.unusable).keys() {
         snapshot.unreadable[1 + usize::from(*kind == IssuerKind::ClusterTokenIssuer)] += 1;
     }
+    snapshot.unreadable[3] = i64::try_from(context.clients.unreadable()).unwrap_or(i64::MAX);
     for kept in context.credentials.state() {
         snapshot.unreadable[0] += i64::from(kept.flaw().is_some());
         let shown = &kept.shown;

@@ -22,8 +22,8 @@ use crate::controller::{
     token::digest_key::token_digest,
 };
 use crate::{
-    api::{DeletionPolicy, IssuerRef, names},
-    credential::{Credential, Key, parse},
+    api::{DeletionPolicy, names},
+    credential::{Credential, Key},
     oauth::{Class, Refusal},
     plan::{
         Memory, Minted, Observed, Outcome, Why,
@@ -267,7 +267,7 @@ fn newest(context: &Context, credential: &Credential, key: &Key) -> Option<Crede
     if !same || newest.metadata.deletion_timestamp.is_some() || terminating {
         return None;
     }
-    parse(&newest, |r: &IssuerRef| context.issuer(&key.namespace, r)).ok()
+    context.parse(&newest).ok()
 }
 
 /// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer

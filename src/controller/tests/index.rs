@@ -31,6 +31,10 @@ fn credential(name: &str, born: i64, change: &Value) -> ApiCredential {
     object
 }
 
+fn insert(index: &mut Index, object: &ApiCredential) -> Vec<Key> {
+    index.insert(object, None)
+}
+
 fn target(name: &str) -> Value {
     json!({ "target": { "secretName": name } })
 }
@@ -46,12 +50,26 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 #[test]
 fn a_secret_finds_its_readers_and_its_writer() {
     let mut index = Index::default();
-    index.insert(&credential("a", 0, &json!({
-        "client": { "secrets": [{ "name": "s1", "key": "k" }, { "name": "s2", "key": "k" }] }, "target": { "secretName": "t-a" }
-    })));
-    index.insert(&credential("b", 0, &json!({
-        "client": { "secrets": [{ "name": "s2", "key": "k" }, { "name": "s2", "key": "k2" }] }, "target": { "secretName": "t-b" }
-    })));
+    insert(
+        &mut index,
+        &credential(
+            "a",
+            0,
+            &json!({
+                "client": { "secrets": [{ "name": "s1", "key": "k" }, { "name": "s2", "key": "k" }] }, "target": { "secretName": "t-a" }
+            }),
+        ),
+    );
+    insert(
+        &mut index,
+        &credential(
+            "b",
+            0,
+            &json!({
+                "client": { "secrets": [{ "name": "s2", "key": "k" }, { "name": "s2", "key": "k2" }] }, "target": { "secretName": "t-b" }
+            }),
+        ),
+    );
     assert_eq!(names(index.of_secret(&secret("s1"))), set(&["a"]));
     assert_eq!(names(index.of_secret(&secret("s2"))), set(&["a", "b"]));
     assert_eq!(names(index.of_secret(&secret("t-b"))), set(&["b"]));
@@ -71,10 +89,16 @@ fn a_service_account_finds_those_who_need_it() {
     let account = json!({ "serviceAccount": { "name": "sync" } });
     let mut client = account.clone();
     client["secrets"] = Value::Null;
-    index.insert(&credential("a", 0, &json!({ "client": client })));
+    insert(
+        &mut index,
+        &credential("a", 0, &json!({ "client": client })),
+    );
     let exchange = json!({ "tokenExchange": { "subject": account } });
-    index.insert(&credential("b", 0, &json!({ "grant": exchange })));
-    index.insert(&credential("c", 0, &json!({})));
+    insert(
+        &mut index,
+        &credential("b", 0, &json!({ "grant": exchange })),
+    );
+    insert(&mut index, &credential("c", 0, &json!({})));
     assert_eq!(names(index.of_account(&secret("sync"))), set(&["a", "b"]));
     assert_eq!(names(index.with_accounts()), set(&["a", "b"]));
     let elsewhere = ("other".to_owned(), "sync".to_owned());
@@ -91,9 +115,9 @@ fn an_issuer_finds_its_credentials_and_a_namespace_those_at_cluster_issuers() {
     let mut index = Index::default();
     let local = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "contoso" }, "target": { "secretName": "t2" } });
     let inline = json!({ "issuerRef": null, "entra": { "tenantId": "t" }, "target": { "secretName": "t3" } });
-    index.insert(&credential("cluster", 0, &json!({})));
-    index.insert(&credential("local", 0, &local));
-    index.insert(&credential("inline", 0, &inline));
+    insert(&mut index, &credential("cluster", 0, &json!({})));
+    insert(&mut index, &credential("local", 0, &local));
+    insert(&mut index, &credential("inline", 0, &inline));
     let cluster = (
         IssuerKind::ClusterTokenIssuer,
         String::new(),
@@ -113,10 +137,10 @@ fn an_issuer_finds_its_credentials_and_a_namespace_those_at_cluster_issuers() {
 #[test]
 fn the_oldest_is_senior_and_equal_ages_go_by_uid() {
     let mut index = Index::default();
-    index.insert(&credential("b", 5, &json!({})));
+    insert(&mut index, &credential("b", 5, &json!({})));
     assert_eq!(index.senior(&key("b")), None, "nobody is junior alone");
-    index.insert(&credential("c", 9, &json!({})));
-    index.insert(&credential("a", 5, &json!({})));
+    insert(&mut index, &credential("c", 9, &json!({})));
+    insert(&mut index, &credential("a", 5, &json!({})));
     assert_eq!(index.senior(&key("a")), None);
     assert_eq!(index.senior(&key("b")).as_deref(), Some("a"));
     assert_eq!(index.senior(&key("c")).as_deref(), Some("a"));
@@ -126,12 +150,18 @@ fn the_oldest_is_senior_and_equal_ages_go_by_uid() {
 #[test]
 fn the_others_are_told_when_a_target_becomes_free() {
     let mut index = Index::default();
-    assert!(index.insert(&credential("old", 1, &json!({}))).is_empty());
-    index.insert(&credential("young", 2, &json!({})));
-    index.insert(&credential("bystander", 0, &target("elsewhere")));
+    assert!(insert(&mut index, &credential("old", 1, &json!({}))).is_empty());
+    insert(&mut index, &credential("young", 2, &json!({})));
+    insert(
+        &mut index,
+        &credential("bystander", 0, &target("elsewhere")),
+    );
     // By moving on ...
     assert_eq!(
-        names(index.insert(&credential("old", 1, &target("new-place")))),
+        names(insert(
+            &mut index,
+            &credential("old", 1, &target("new-place"))
+        )),
         set(&["young"])
     );
     assert_eq!(index.senior(&key("young")), None);
@@ -146,7 +176,7 @@ fn the_others_are_told_when_a_target_becomes_free() {
             .contains(&key("old"))
     );
     // ... and by going.
-    index.insert(&credential("old", 1, &json!({})));
+    insert(&mut index, &credential("old", 1, &json!({})));
     assert_eq!(index.senior(&key("young")).as_deref(), Some("old"));
     assert_eq!(names(index.remove(&key("old"))), set(&["young"]));
     assert_eq!(index.senior(&key("young")), None);
@@ -156,24 +186,26 @@ fn the_others_are_told_when_a_target_becomes_free() {
 #[test]
 fn an_object_that_did_not_change_concerns_nobody() {
     let mut index = Index::default();
-    index.insert(&credential("old", 1, &json!({})));
-    index.insert(&credential("young", 2, &json!({})));
-    assert!(index.insert(&credential("old", 1, &json!({}))).is_empty());
+    insert(&mut index, &credential("old", 1, &json!({})));
+    insert(&mut index, &credential("young", 2, &json!({})));
+    assert!(insert(&mut index, &credential("old", 1, &json!({}))).is_empty());
     assert!(
-        index
-            .insert(&credential("old", 1, &json!({ "scopes": ["other"] })))
-            .is_empty()
+        insert(
+            &mut index,
+            &credential("old", 1, &json!({ "scopes": ["other"] }))
+        )
+        .is_empty()
     );
 }
 
 #[test]
 fn an_object_made_anew_under_its_name_loses_its_seniority() {
     let mut index = Index::default();
-    index.insert(&credential("a", 1, &json!({})));
-    index.insert(&credential("b", 2, &json!({})));
+    insert(&mut index, &credential("a", 1, &json!({})));
+    insert(&mut index, &credential("b", 2, &json!({})));
     let mut reborn = credential("a", 3, &json!({}));
     reborn.metadata.uid = Some("uid-new".to_owned());
-    assert_eq!(names(index.insert(&reborn)), set(&["b"]));
+    assert_eq!(names(insert(&mut index, &reborn)), set(&["b"]));
     assert_eq!(index.senior(&key("a")).as_deref(), Some("b"));
     assert_eq!(index.senior(&key("b")), None);
 }
@@ -181,9 +213,9 @@ fn an_object_made_anew_under_its_name_loses_its_seniority() {
 #[test]
 fn a_relist_drops_who_is_gone_and_tells_their_rivals() {
     let mut index = Index::default();
-    index.insert(&credential("old", 1, &json!({})));
-    index.insert(&credential("young", 2, &json!({})));
-    index.insert(&credential("other", 3, &target("t")));
+    insert(&mut index, &credential("old", 1, &json!({})));
+    insert(&mut index, &credential("young", 2, &json!({})));
+    insert(&mut index, &credential("other", 3, &target("t")));
     let keep = HashSet::from([key("young"), key("other")]);
     assert_eq!(names(index.retain(&keep)), set(&["young"]));
     assert!(index.retain(&keep).is_empty());
@@ -206,7 +238,7 @@ proptest! {
                 let change = json!({
                     "client": { "secrets": [{ "name": format!("s{from}"), "key": "k" }] }, "target": { "secretName": format!("t{to}") }
                 });
-                index.insert(&credential(&name, i64::from(who), &change));
+                insert(&mut index, &credential(&name, i64::from(who), &change));
                 truth.insert(name, (format!("t{to}"), format!("s{from}")));
             }
             for n in 0_u8..3 {
@@ -223,4 +255,28 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_client_finds_the_credentials_that_name_it() {
+    let mut index = Index::default();
+    let object = |name: &str| credential(name, 0, &target(&format!("t-{name}")));
+    index.insert(&object("a"), Some("shared"));
+    index.insert(&object("b"), Some("shared"));
+    index.insert(&object("c"), Some("other"));
+    index.insert(&object("d"), None);
+    assert_eq!(names(index.of_client(&key("shared"))), set(&["a", "b"]));
+    let elsewhere = Key {
+        namespace: "other".to_owned(),
+        name: "shared".to_owned(),
+    };
+    assert!(
+        index.of_client(&elsewhere).is_empty(),
+        "of its own namespace only"
+    );
+    index.insert(&object("b"), Some("other"));
+    assert_eq!(names(index.of_client(&key("shared"))), set(&["a"]));
+    assert_eq!(names(index.of_client(&key("other"))), set(&["b", "c"]));
+    index.remove(&key("a"));
+    assert!(index.of_client(&key("shared")).is_empty());
 }

@@ -20,7 +20,8 @@ use testenv::eventually;
 use crate::support::{Place, SOON, World, condition, typed, unique};
 
 /// Makes and changes credentials and issuers, and sees what becomes of them; reads no Secret.
-pub(super) const ISSUERS_AND_CREDENTIALS: &[&str] = &["apicredentials", "tokenissuers"];
+pub(super) const ISSUERS_AND_CREDENTIALS: &[&str] =
+    &["apicredentials", "apiclients", "tokenissuers"];
 /// Makes and changes credentials only: who writes a repository, or who gets the operator's own role `edit` cut down.
 pub(super) const CREDENTIALS: &[&str] = &["apicredentials"];
 

@@ -11,7 +11,7 @@ use crate::support::{NAMESPACE, SOON, World, run, typed};
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
 
 /// Everything that the operator may do in the whole cluster. A line more needs a reason that stands in the chart.
-const CLUSTER: [(&str, &str, &str); 24] = [
+const CLUSTER: [(&str, &str, &str); 27] = [
     ("", "configmaps", "list"),
     ("", "configmaps", "watch"),
     ("", "namespaces", "list"),
@@ -25,6 +25,9 @@ const CLUSTER: [(&str, &str, &str); 24] = [
     ("", "serviceaccounts", "list"),
     ("", "serviceaccounts", "watch"),
     ("", "serviceaccounts/token", "create"),
+    ("apicred.dev", "apiclients", "list"),
+    ("apicred.dev", "apiclients", "watch"),
+    ("apicred.dev", "apiclients/status", "patch"),
     ("apicred.dev", "apicredentials", "list"),
     ("apicred.dev", "apicredentials", "patch"),
     ("apicred.dev", "apicredentials", "watch"),

@@ -17,7 +17,7 @@ use crate::{
         },
         parse,
     },
-    fixtures::{cluster_issuer, credential_with, map, object, token_issuer},
+    fixtures::{cluster_issuer, credential_with, map, object, parse_both, token_issuer},
     oauth::{account_audience, known_endpoint},
 };
 
@@ -616,7 +616,7 @@ fn an_annotation_that_dedicates_a_secret_excludes_every_other_use() {
 fn a_secret_may_be_pinned_to_one_tenant_of_entra() {
     let of = |tenant: &str| {
         let change = json!({ "issuerRef": null, "entra": { "tenantId": tenant } });
-        parse(&object(&change), |_| IssuerLookup::Missing).unwrap()
+        parse_both(&object(&change), |_| IssuerLookup::Missing).unwrap()
     };
     let pinned = secret(&[(
         ALLOWED_ISSUERS,
@@ -660,7 +660,7 @@ fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
         let lookup = |_: &_| IssuerLookup::Found(issuer.clone());
         let public = json!({ "secrets": null, "public": {} });
         let change = json!({ "client": public, "scopes": ["read"], "grant": grant });
-        let credential = parse(&object(&change), lookup).unwrap();
+        let credential = parse_both(&object(&change), lookup).unwrap();
         may_ask(&issuer, "secops", Some(&BTreeMap::new()), &credential.ask)
             .map_err(|d| d.reason().as_str())
     };
@@ -758,8 +758,8 @@ fn a_service_account_says_where_its_tokens_go_and_for_which_audiences() {
         json!({ "client": { "secrets": null, "serviceAccount": account } })
     };
     let use_it = |issuer: Issuer, audience: Option<&str>, notes: &[(&str, &str)]| {
-        let lookup = |_: &_| IssuerLookup::Found(issuer);
-        let credential = parse(&object(&account(audience)), lookup).unwrap();
+        let lookup = |_: &_| IssuerLookup::Found(issuer.clone());
+        let credential = parse_both(&object(&account(audience)), lookup).unwrap();
         let endpoint = known_endpoint(&credential).unwrap();
         let audience = audience.map_or_else(
             || account_audience(&credential, Some(&endpoint)),

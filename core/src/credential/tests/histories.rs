@@ -18,7 +18,7 @@ use crate::{
         binding::{IssuedBy, issuer_mark, may_refresh, may_return},
         parse,
     },
-    fixtures::{cluster_issuer, object, token_issuer},
+    fixtures::{cluster_issuer, object, parse_both, token_issuer},
     oauth::{TokenEndpoint, discovery, known_endpoint},
     plan::fingerprint,
 };
@@ -188,7 +188,8 @@ impl World {
             _ => {}
         }
         let issuer = self.issuers[self.refer].issuer(self.refer);
-        parse(&object(&change), |_| IssuerLookup::Found(issuer)).ok()
+        let lookup = |_: &_| IssuerLookup::Found(issuer.clone());
+        parse_both(&object(&change), lookup).ok()
     }
 
     fn endpoint(&self, credential: &Credential) -> Option<TokenEndpoint> {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod binding;
+mod client;
 mod fit;
 mod histories;
 mod issuer;

@@ -18,9 +18,8 @@ use crate::{
     credential::{
         Credential, Issuer, IssuerLookup, Proof,
         binding::{self, Use},
-        parse,
     },
-    fixtures::{at, cluster_issuer, object, token_issuer},
+    fixtures::{at, cluster_issuer, object, parse_both, token_issuer},
     oauth::{
         Grant, Identity, Material, Moment, Need, TokenEndpoint, account_audience, discovery,
         known_endpoint, request,
@@ -309,7 +308,7 @@ impl Drawn {
             self.issuer()
                 .map_or(IssuerLookup::Missing, IssuerLookup::Found)
         };
-        parse(&object, lookup).ok()
+        parse_both(&object, lookup).ok()
     }
 
     fn annotations(&self, of: usize) -> BTreeMap<String, String> {

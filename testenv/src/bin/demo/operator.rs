@@ -15,8 +15,9 @@ use crate::{Outcome, cluster::Cluster, program, source};
 pub(crate) const NAMESPACE: &str = "apicred-system";
 /// Name of the release, and so of the account that the chart makes.
 pub(crate) const RELEASE: &str = "apicred";
-const CRDS: [&str; 3] = [
+const CRDS: [&str; 4] = [
     "apicredentials.apicred.dev",
+    "apiclients.apicred.dev",
     "tokenissuers.apicred.dev",
     "clustertokenissuers.apicred.dev",
 ];

@@ -1,0 +1,191 @@
+//! A credential that names an `ApiClient` becomes the same [`Credential`] as one with the client inline: the reference is
+//! resolved before anything else is parsed. PURE.
+
+use std::borrow::Cow;
+
+use super::{
+    Credential, FieldError, Issuer, Proof,
+    parse::{IssuerLookup, end_of_secret, find, parse},
+};
+use crate::Reason;
+use crate::api::{
+    ApiClientSpec, ApiCredential, ApiCredentialSpec, Client, ClientRef, InlineEntra, IssuerRef,
+};
+
+/// What became of the search for the `ApiClient` that a credential names.
+#[derive(Clone, Debug)]
+pub enum ClientLookup {
+    /// It exists, and its spec can be read.
+    Found(Box<ApiClientSpec>),
+    /// There is no such object in the namespace.
+    Missing,
+    /// It exists, but its spec cannot be read.
+    Faulty(Vec<FieldError>),
+}
+
+/// Parses `object`. `clients` finds an `ApiClient` of its namespace by name, `issuers` the issuer object.
+///
+/// # Errors
+/// Every fault of the spec, with field paths. A fault of the client is one of `spec.clientRef`, and names the client.
+pub fn parse_with_client(
+    object: &ApiCredential,
+    clients: impl FnOnce(&str) -> ClientLookup,
+    issuers: impl FnOnce(&IssuerRef) -> IssuerLookup,
+) -> Result<Credential, Vec<FieldError>> {
+    let resolved = resolve(object, clients)?;
+    let by_client = |mut fault: FieldError| {
+        let Some(reference) = &object.spec.client_ref else {
+            return fault;
+        };
+        if let Some(field) = field_of_client(&object.spec, &fault.field) {
+            fault.problem = format!("ApiClient {}, {field}: {}", reference.name, fault.problem);
+            CLIENT_REF.clone_into(&mut fault.field);
+        }
+        fault
+    };
+    parse(&resolved, issuers).map_err(|faults| faults.into_iter().map(by_client).collect())
+}
+
+/// The object with the client that it names inline, and the issuer of this client.
+///
+/// # Errors
+/// The client does not exist or cannot be read, or is not the only client or not of the same issuer.
+pub fn resolve(
+    object: &ApiCredential,
+    clients: impl FnOnce(&str) -> ClientLookup,
+) -> Result<Cow<'_, ApiCredential>, Vec<FieldError>> {
+    let spec = &object.spec;
+    let Some(ClientRef { name }) = &spec.client_ref else {
+        return Ok(Cow::Borrowed(object));
+    };
+    let fault = |problem: String| vec![FieldError::new(CLIENT_REF, problem)];
+    // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
+    if spec.static_key.is_some() {
+        return Err(fault(
+            "a static key has no client; remove clientRef, or remove static".to_owned(),
+        ));
+    }
+    if spec.client.is_some() {
+        return Err(fault("is set beside client; remove one of them".to_owned()));
+    }
+    let client = match clients(name) {
+        ClientLookup::Found(client) => client,
+        ClientLookup::Missing => {
+            let problem = format!(
+                "ApiClient {name} does not exist in this namespace; create it or correct the name"
+            );
+            return Err(vec![
+                FieldError::new(CLIENT_REF, problem).because(Reason::ClientNotFound),
+            ]);
+        }
+        ClientLookup::Faulty(faults) => {
+            let reason = faults.first().map_or(Reason::InvalidSpec, |f| f.reason);
+            let problem = format!(
+                "ApiClient {name} is not valid ({}); fix that client",
+                FieldError::join(&faults)
+            );
+            return Err(vec![FieldError::new(CLIENT_REF, problem).because(reason)]);
+        }
+    };
+    if client.issuer_ref.is_some() == client.entra.is_some() {
+        return Err(fault(format!(
+            "ApiClient {name}, spec: set exactly one of issuerRef and entra"
+        )));
+    }
+    if let Some(field) = other_issuer(spec, &client) {
+        return Err(vec![FieldError::new(
+            field,
+            format!("is not the issuer of ApiClient {name}; remove it, or name another client"),
+        )]);
+    }
+    let mut object = object.clone();
+    object.spec.client_ref = None;
+    object.spec.client = Some(client.client);
+    object.spec.issuer_ref = client.issuer_ref;
+    object.spec.entra = client.entra;
+    Ok(Cow::Owned(object))
+}
+
+/// What is checked of a client on its own: its issuer and how it authenticates.
+///
+/// # Errors
+/// Every fault of the spec, with field paths.
+pub fn parse_client(
+    spec: &ApiClientSpec,
+    issuers: impl FnOnce(&IssuerRef) -> IssuerLookup,
+) -> Result<(Issuer, Proof), Vec<FieldError>> {
+    let mut errors = Vec::new();
+    let issuer = match (&spec.issuer_ref, &spec.entra) {
+        (Some(reference), None) => find(reference, issuers),
+        (None, Some(entra)) => Issuer::inline(&entra.tenant_id, entra.cloud.unwrap_or_default()),
+        _ => Err(vec![FieldError::new(
+            "spec",
+            "set exactly one of issuerRef and entra",
+        )]),
+    };
+    let issuer = issuer.map_err(|faults| errors.extend(faults)).ok();
+    let proof = Proof::parse(Some(&spec.client));
+    let proof = proof.map_err(|faults| errors.extend(faults)).ok();
+    errors.extend(end_faults(&spec.client));
+    for error in &mut errors {
+        error.field = of_client(&error.field).unwrap_or_else(|| error.field.clone());
+    }
+    match (issuer, proof) {
+        (Some(issuer), Some(proof)) if errors.is_empty() => Ok((issuer, proof)),
+        _ => Err(errors),
+    }
+}
+
+const CLIENT_REF: &str = "spec.clientRef";
+
+fn end_faults(client: &Client) -> Vec<FieldError> {
+    let faulty = |declared: &Option<String>| {
+        let declared = declared.as_deref();
+        declared.is_some_and(|text| end_of_secret(text).is_none())
+    };
+    let secrets = client.secrets.iter().enumerate();
+    let secrets = secrets.filter(|(_, s)| faulty(&s.expires_at));
+    let fault = |(i, _)| {
+        FieldError::new(
+            format!("spec.secrets[{i}].expiresAt"),
+            "is not a time; write 2027-06-30T00:00:00Z, or the date 2027-06-30",
+        )
+    };
+    secrets.map(fault).collect()
+}
+
+/// The field of a credential that names another issuer than that of its client.
+fn other_issuer(spec: &ApiCredentialSpec, client: &ApiClientSpec) -> Option<&'static str> {
+    let same_tenant = |a: &InlineEntra, b: &InlineEntra| {
+        a.tenant_id.eq_ignore_ascii_case(&b.tenant_id)
+            && a.cloud.unwrap_or_default() == b.cloud.unwrap_or_default()
+    };
+    let (issuer_ref, entra) = (spec.issuer_ref.as_ref(), spec.entra.as_ref());
+    if issuer_ref.is_some() && issuer_ref != client.issuer_ref.as_ref() {
+        return Some("spec.issuerRef");
+    }
+    let theirs = client.entra.as_ref();
+    let same = |ours| theirs.is_some_and(|theirs| same_tenant(ours, theirs));
+    entra
+        .is_some_and(|ours| !same(ours))
+        .then_some("spec.entra")
+}
+
+/// The field of the `ApiClient` of which a resolved object's field is a copy.
+fn field_of_client(spec: &ApiCredentialSpec, field: &str) -> Option<String> {
+    let of_issuer = |name: &str| {
+        let rest = field.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let inherits = spec.issuer_ref.is_none() && spec.entra.is_none();
+    if inherits && (of_issuer("spec.issuerRef") || of_issuer("spec.entra")) {
+        return Some(field.to_owned());
+    }
+    of_client(field)
+}
+
+/// `spec.client.id` is `spec.id` of an `ApiClient`.
+fn of_client(field: &str) -> Option<String> {
+    let rest = field.strip_prefix("spec.client")?;
+    (rest.is_empty() || rest.starts_with('.')).then(|| format!("spec{rest}"))
+}

@@ -1,0 +1,378 @@
+//! The `ApiClients` that are known, and their watch.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
+
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, runtime::watcher::Event};
+use tokio::sync::Notify;
+
+use super::{
+    changes::{Known, covers},
+    index::IssuerName,
+    readable::{Flaw, Readable, identity},
+    scope,
+    streams::settled,
+};
+use crate::controller::{
+    context::Context,
+    locks::lock,
+    requeue::{key_of, reference},
+};
+use crate::{
+    api::{ApiClient, ApiClientSpec, ApiClientStatus, IssuerKind},
+    credential::{ClientLookup, Key, Proof},
+};
+
+/// An `ApiClient`, trimmed to what is used of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::controller) struct Held {
+    /// Which object it is, and its generation.
+    pub(in crate::controller) metadata: ObjectMeta,
+    /// Its spec, or why this is not known.
+    pub(in crate::controller) spec: Result<ApiClientSpec, Flaw>,
+    pub(in crate::controller) status: Option<ApiClientStatus>,
+    /// Names of the Secrets by which it authenticates.
+    sources: Box<[String]>,
+}
+
+impl From<Readable<ApiClient>> for Held {
+    fn from(object: Readable<ApiClient>) -> Self {
+        let generation = object.meta().generation;
+        let metadata = ObjectMeta {
+            generation,
+            ..identity(object.meta())
+        };
+        let (spec, status) = match object.0 {
+            Ok(object) => (Ok(object.spec), object.status),
+            Err(unusable) => {
+                let status = unusable.status.as_ref();
+                let status = status.and_then(|s| serde_json::from_str(s.get()).ok());
+                (Err(unusable.flaw), status)
+            }
+        };
+        let proof = spec
+            .as_ref()
+            .ok()
+            .map(|spec| Proof::parse(Some(&spec.client)));
+        let sources = match proof {
+            Some(Ok(proof)) => proof.alternatives(),
+            _ => Vec::new(),
+        };
+        Self {
+            metadata,
+            spec,
+            status,
+            sources: sources.into_iter().map(|r| r.name).collect(),
+        }
+    }
+}
+
+impl Held {
+    /// Does it ask for what this one asks for? A status or a label is no change.
+    fn is_as(&self, other: &Self) -> bool {
+        self.metadata.uid == other.metadata.uid && self.spec == other.spec
+    }
+
+    fn is_at(&self, (kind, _, name): &IssuerName) -> bool {
+        let spec = self.spec.as_ref().ok();
+        let reference = spec.and_then(|s| s.issuer_ref.as_ref());
+        reference.is_some_and(|r| r.kind == *kind && r.name == *name)
+    }
+}
+
+/// By namespace, then by name: what a Secret concerns is sought among the few of its namespace.
+type Map = HashMap<String, HashMap<String, Arc<Held>>>;
+
+/// The clients that are known, and those whose status is to be checked.
+#[derive(Default)]
+pub(in crate::controller) struct Clients {
+    held: Mutex<Map>,
+    unchecked: Mutex<HashSet<Key>>,
+    /// One is unchecked.
+    pub(in crate::controller) raised: Notify,
+}
+
+impl Clients {
+    /// The client of this name.
+    pub(in crate::controller) fn get(&self, key: &Key) -> Option<Arc<Held>> {
+        let held = lock(&self.held);
+        held.get(&key.namespace)?.get(&key.name).cloned()
+    }
+
+    /// The client that a credential of `namespace` names.
+    pub(in crate::controller) fn lookup(&self, namespace: &str, name: &str) -> ClientLookup {
+        let key = Key {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        match self.get(&key).as_deref().map(|held| &held.spec) {
+            None => ClientLookup::Missing,
+            Some(Ok(spec)) => ClientLookup::Found(Box::new(spec.clone())),
+            Some(Err(flaw)) => ClientLookup::Faulty(vec![flaw.error()]),
+        }
+    }
+
+    /// How many have a spec that is not known.
+    pub(in crate::controller) fn unreadable(&self) -> usize {
+        let held = lock(&self.held);
+        let all = held.values().flat_map(HashMap::values);
+        all.filter(|held| held.spec.is_err()).count()
+    }
+
+    /// Has the status of these checked.
+    pub(in crate::controller) fn check(&self, keys: impl IntoIterator<Item = Key>) {
+        lock(&self.unchecked).extend(keys);
+        self.raised.notify_one();
+    }
+
+    /// Those that are to be checked now.
+    pub(in crate::controller) fn take_unchecked(&self) -> HashSet<Key> {
+        std::mem::take(&mut *lock(&self.unchecked))
+    }
+
+    /// Checks those that authenticate by this Secret.
+    pub(in crate::controller) fn check_source(&self, (namespace, name): &(String, String)) {
+        self.check_those(namespace, |held| held.sources.contains(name));
+    }
+
+    /// Checks those that are registered at this issuer.
+    pub(in crate::controller) fn check_issuer(&self, issuer: &IssuerName) {
+        let home = match issuer.0 {
+            IssuerKind::TokenIssuer => issuer.1.as_str(),
+            IssuerKind::ClusterTokenIssuer => "",
+        };
+        self.check_those(home, |held| held.is_at(issuer));
+    }
+
+    /// Checks those of a namespace, or of all if it is empty.
+    pub(in crate::controller) fn check_those(
+        &self,
+        namespace: &str,
+        concerned: impl Fn(&Held) -> bool,
+    ) {
+        let keys: Vec<Key> = {
+            let held = lock(&self.held);
+            let homes = held
+                .iter()
+                .filter(|(home, _)| covers(namespace, Some(home)));
+            let all = homes.flat_map(|(home, clients)| clients.iter().map(move |c| (home, c)));
+            let concerned = all.filter(|(_, (_, held))| concerned(held));
+            concerned.map(|(home, (name, _))| key(home, name)).collect()
+        };
+        if !keys.is_empty() {
+            self.check(keys);
+        }
+    }
+
+    /// A status was written: it is what is in the cluster until the watch shows a newer one.
+    pub(in crate::controller) fn wrote(
+        &self,
+        key: &Key,
+        of: &Held,
+        version: &str,
+        status: &ApiClientStatus,
+    ) {
+        let mut held = lock(&self.held);
+        let held = held
+            .get_mut(&key.namespace)
+            .and_then(|home| home.get_mut(&key.name));
+        if let Some(held) = held
+            && held.metadata.resource_version == of.metadata.resource_version
+        {
+            let held = Arc::make_mut(held);
+            held.metadata.resource_version = Some(version.to_owned());
+            held.status = Some(status.clone());
+        }
+    }
+
+    /// Says whether it asks for something else than before.
+    fn put(&self, key: &Key, client: Held) -> bool {
+        let mut held = lock(&self.held);
+        let home = held.entry(key.namespace.clone()).or_default();
+        let client = Arc::new(client);
+        let known = home.insert(key.name.clone(), Arc::clone(&client));
+        known.is_none_or(|known| !known.is_as(&client))
+    }
+
+    fn remove(&self, key: &Key) {
+        let mut held = lock(&self.held);
+        if let Some(home) = held.get_mut(&key.namespace) {
+            home.remove(&key.name);
+            if home.is_empty() {
+                held.remove(&key.namespace);
+            }
+        }
+    }
+}
+
+fn key(namespace: &str, name: &str) -> Key {
+    Key {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// `ApiClients`: requeues the credentials that name one whose spec changed, and has its status checked. The first list comes
+/// before any credential does.
+pub(in crate::controller) async fn clients(context: Arc<Context>) {
+    let stream = "apiclients";
+    let watch = scope::namespaced::<ApiClient>(&context, stream);
+    let events = settled(&context, stream, watch, Listed(Arc::clone(&context)));
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        let (client, changed) = match event {
+            // A first list that is begun again may have named what is gone.
+            Event::Init => {
+                lock(&context.clients.held).clear();
+                continue;
+            }
+            Event::InitDone => {
+                context.health.listed(stream);
+                continue;
+            }
+            Event::InitApply(object) | Event::Apply(object) => {
+                let key = key_of(&object);
+                let changed = context.clients.put(&key, object.into());
+                (key, changed)
+            }
+            Event::Delete(object) => {
+                let key = key_of(&object);
+                context.clients.remove(&key);
+                (key, true)
+            }
+        };
+        context.health.heard(stream, context.clock.now());
+        // A status that others wrote is corrected as well.
+        context.clients.check([client.clone()]);
+        if changed {
+            requeue(&context, &client);
+        }
+    }
+}
+
+/// Requeues the credentials that name a client, and takes its sources and its issuer into the index.
+fn requeue(context: &Context, client: &Key) {
+    // Under one lock: a credential that comes in between finds the client as it is now.
+    let mut index = lock(&context.index);
+    let credentials = index.of_client(client);
+    for key in &credentials {
+        let object = context.credentials.get(&reference(key));
+        if let Some(object) = object.and_then(|packed| packed.open()) {
+            context.insert(&mut index, &object);
+        }
+        context.triggers.send(key);
+    }
+    if index.has_accounts() {
+        context.accounts.want();
+    }
+}
+
+/// The clients that are known.
+struct Listed(Arc<Context>);
+
+impl Known<Readable<ApiClient>> for Listed {
+    fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta> {
+        let held = lock(&self.0.clients.held);
+        let homes = held.iter().filter(|(home, _)| covers(part, Some(home)));
+        let all = homes.flat_map(|(_, clients)| clients.values());
+        let all = all.map(|held| identity(&held.metadata));
+        all.filter(|meta| !listed(meta)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn held(name: &str, spec: &Value, generation: i64) -> (Key, Held) {
+        let object = json!({
+            "metadata": { "namespace": "secops", "name": name, "uid": "u", "generation": generation },
+            "spec": spec,
+        });
+        let read = Readable::<ApiClient>::read(object.to_string().as_bytes()).unwrap();
+        (key_of(&read), read.into())
+    }
+
+    fn spec(secret: &str) -> Value {
+        json!({
+            "issuerRef": { "kind": "ClusterTokenIssuer", "name": "contoso" },
+            "id": "c", "secrets": [{ "name": secret, "key": "k" }],
+        })
+    }
+
+    fn unchecked(clients: &Clients) -> Vec<String> {
+        let mut names: Vec<String> = clients
+            .take_unchecked()
+            .into_iter()
+            .map(|k| k.name)
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_client_that_asks_for_the_same_is_no_change() {
+        let clients = Clients::default();
+        let (key, first) = held("a", &spec("s"), 1);
+        assert!(clients.put(&key, first.clone()));
+        assert!(!clients.put(&key, first));
+        assert!(
+            !clients.put(&key, held("a", &spec("s"), 2).1),
+            "a status or a label"
+        );
+        assert!(clients.put(&key, held("a", &spec("t"), 3).1));
+        assert!(matches!(
+            clients.lookup("secops", "a"),
+            ClientLookup::Found(_)
+        ));
+        assert!(
+            matches!(clients.lookup("other", "a"), ClientLookup::Missing),
+            "of its own namespace only"
+        );
+        let broken = held("a", &json!({ "id": 7 }), 4).1;
+        assert!(clients.put(&key, broken));
+        assert!(matches!(
+            clients.lookup("secops", "a"),
+            ClientLookup::Faulty(_)
+        ));
+        assert_eq!(clients.unreadable(), 1);
+        clients.remove(&key);
+        assert!(matches!(
+            clients.lookup("secops", "a"),
+            ClientLookup::Missing
+        ));
+        assert!(lock(&clients.held).is_empty());
+    }
+
+    #[test]
+    fn a_secret_or_an_issuer_has_the_clients_that_need_it_checked_and_no_others() {
+        let clients = Clients::default();
+        let own = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "contoso" }, "id": "c", "public": {} });
+        for (key, client) in [
+            held("a", &spec("s"), 1),
+            held("b", &spec("t"), 1),
+            held("own", &own, 1),
+        ] {
+            clients.put(&key, client);
+        }
+        let secret = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        clients.check_source(&secret("secops", "s"));
+        assert_eq!(unchecked(&clients), ["a"]);
+        clients.check_source(&secret("other", "s"));
+        clients.check_source(&secret("secops", "stranger"));
+        assert!(unchecked(&clients).is_empty());
+        let issuer = |kind, home: &str, name: &str| (kind, home.to_owned(), name.to_owned());
+        clients.check_issuer(&issuer(IssuerKind::ClusterTokenIssuer, "", "contoso"));
+        assert_eq!(unchecked(&clients), ["a", "b"]);
+        clients.check_issuer(&issuer(IssuerKind::TokenIssuer, "secops", "contoso"));
+        assert_eq!(unchecked(&clients), ["own"]);
+        clients.check_issuer(&issuer(IssuerKind::TokenIssuer, "other", "contoso"));
+        assert!(unchecked(&clients).is_empty());
+    }
+}

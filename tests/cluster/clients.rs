@@ -1,0 +1,365 @@
+//! `ApiClient`: one client, named by several credentials.
+
+use std::time::Duration;
+
+use apicred::api::{ApiClient, ApiCredential};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use testenv::eventually;
+
+use crate::{
+    crd::send,
+    support::{Place, SOON, World, merge, run, typed, unique},
+};
+
+impl Place {
+    fn clients(&self) -> Api<ApiClient> {
+        Api::namespaced(self.kube.clone(), &self.namespace)
+    }
+
+    /// Makes an `ApiClient` for this place's client, with changes of its spec.
+    pub(crate) async fn put_client(&self, name: &str, changes: Value) {
+        let spec = json!({
+            "issuerRef": { "kind": "ClusterTokenIssuer", "name": self.issuer_name },
+            "id": self.client, "secrets": [{ "name": "source", "key": "client-secret" }],
+        });
+        let client = typed(json!({
+            "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiClient",
+            "metadata": { "name": name }, "spec": merge(spec, changes),
+        }));
+        let made = self.clients().create(&PostParams::default(), &client).await;
+        made.expect("a client");
+    }
+
+    pub(crate) async fn edit_client(&self, name: &str, patch: Value) {
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let edited = self.clients().patch(name, &params, &patch).await;
+        edited.expect("an edit");
+    }
+
+    pub(crate) async fn delete_client(&self, name: &str) {
+        let deleted = self.clients().delete(name, &DeleteParams::default()).await;
+        deleted.expect("it goes");
+    }
+
+    /// Waits until `Ready` of a client has this status and reason; gives its message.
+    pub(crate) async fn client_says(&self, name: &str, status: &str, reason: &str) -> String {
+        eventually(SOON, format!("{name}: {status}/{reason}"), async || {
+            let client = self.clients().get(name).await.map_err(|e| e.to_string())?;
+            let seen = client.status.clone().unwrap_or_default();
+            let current = seen.observed_generation == client.metadata.generation;
+            let ready = seen.conditions.iter().find(|c| c.type_ == "Ready");
+            ready
+                .filter(|c| current && c.status == status && c.reason == reason)
+                .map(|c| c.message.clone())
+                .ok_or_else(|| format!("{seen:?}"))
+        })
+        .await
+    }
+}
+
+/// A credential of that name by the client `shared`, whose issuer it takes.
+pub(crate) fn by_client(name: &str) -> Value {
+    json!({
+        "client": null, "issuerRef": null, "clientRef": { "name": "shared" },
+        "target": { "secretName": format!("token-{name}") },
+    })
+}
+
+#[test]
+fn credentials_that_share_a_client_follow_its_edits() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("shared-client").await;
+        place.create("a", by_client("a")).await;
+        let said = place.not_ready("a", "ClientNotFound").await;
+        assert!(said.contains("ApiClient shared does not exist"), "{said}");
+        assert_eq!(place.posts(), 0);
+        place.put_client("shared", json!({})).await;
+        place.client_says("shared", "True", "ClientValid").await;
+        let first = place.ready("a").await;
+        place.create("b", by_client("b")).await;
+        place.ready("b").await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+
+        // What changes nothing of a request costs no token: a label, an end to be warned of, a further secret behind the first.
+        let posts = place.posts();
+        place.put_secret("old", "value", &unique()).await;
+        let secrets = json!([
+            { "name": "source", "key": "client-secret", "expiresAt": "2099-01-01" },
+            { "name": "old", "key": "value" },
+        ]);
+        let edit =
+            json!({ "metadata": { "labels": { "team": "x" } }, "spec": { "secrets": secrets } });
+        place.edit_client("shared", edit).await;
+        place.client_says("shared", "True", "ClientValid").await;
+        for name in ["a", "b"] {
+            let end = |c: &ApiCredential| c.status.as_ref()?.client.as_ref()?.expires_at.clone();
+            place.until(name, "the end of the secret", end).await;
+        }
+        assert_eq!(place.posts(), posts, "a token for nothing");
+        assert_eq!(place.view("token-a").await.unwrap().token, first.token);
+
+        // Another client is another token, for each of them.
+        let other = format!("{}-other", place.client);
+        place.add_client(
+            dev_issuer::Client::new(&other)
+                .secret(&place.secret)
+                .role("demo", "Records.Read"),
+        );
+        place
+            .edit_client("shared", json!({ "spec": { "id": other } }))
+            .await;
+        for secret in ["token-a", "token-b"] {
+            eventually(SOON, "a token of the other client", async || {
+                let view = place.view(secret).await?;
+                let appid = view.claims["azp"]
+                    .as_str()
+                    .or(view.claims["appid"].as_str());
+                (appid == Some(&*other))
+                    .then_some(())
+                    .ok_or_else(|| view.claims.to_string())
+            })
+            .await;
+        }
+
+        // One that is wrong is reported by each, and put right again without a hand.
+        place
+            .edit_client(
+                "shared",
+                json!({ "spec": { "id": format!("{other}-typo") } }),
+            )
+            .await;
+        place.not_ready("a", "ClientUnknown").await;
+        place
+            .edit_client("shared", json!({ "spec": { "id": other } }))
+            .await;
+        place.ready("a").await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn a_change_of_a_secret_that_only_the_client_names_is_seen() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("client-source").await;
+        place.put_secret("later", "value", "wrong-at-first").await;
+        let secrets = json!([{ "name": "later", "key": "value" }]);
+        place
+            .put_client("shared", json!({ "secrets": secrets }))
+            .await;
+        place.create("a", by_client("a")).await;
+        place.not_ready("a", "ClientSecretRefused").await;
+        place.put_secret("later", "value", &place.secret).await;
+        place.ready("a").await;
+        // The same after an edit names another Secret.
+        place.put_secret("newest", "value", "wrong-at-first").await;
+        let secrets = json!([{ "name": "newest", "key": "value" }]);
+        place
+            .edit_client("shared", json!({ "spec": { "secrets": secrets } }))
+            .await;
+        place.request_renewal("a").await;
+        place
+            .until("a", "the secret is refused", |c| {
+                let renewal = crate::support::condition(c, "RenewalFailing")?;
+                (renewal.reason == "ClientSecretRefused").then_some(())
+            })
+            .await;
+        place.put_secret("newest", "value", &place.secret).await;
+        place
+            .until("a", "no trouble", |c| {
+                crate::support::is_well(c).then_some(())
+            })
+            .await;
+    });
+}
+
+#[test]
+fn a_client_reports_what_it_lacks_and_is_written_only_on_a_change() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("client-ready").await;
+        place
+            .put_client(
+                "none",
+                json!({ "secrets": [{ "name": "gone", "key": "k" }] }),
+            )
+            .await;
+        let said = place
+            .client_says("none", "False", "ClientSecretMissing")
+            .await;
+        assert_eq!(
+            said,
+            "spec.secrets: Secret gone does not exist; create it, or correct the name"
+        );
+        let certificate = json!({ "secrets": null, "certificates": [{ "secretName": "gone" }] });
+        place.put_client("certificate", certificate).await;
+        place
+            .client_says("certificate", "False", "SourceMissing")
+            .await;
+        let nowhere = json!({ "issuerRef": { "name": "nowhere-to-be-found" } });
+        place.put_client("nowhere", nowhere).await;
+        place
+            .client_says("nowhere", "False", "IssuerNotFound")
+            .await;
+        place.put_client("tab", json!({ "id": " c" })).await;
+        let said = place.client_says("tab", "False", "InvalidSpec").await;
+        assert!(said.starts_with("spec.id: has a space"), "{said}");
+
+        place.put_secret("gone", "k", &unique()).await;
+        for name in ["none", "certificate"] {
+            place.client_says(name, "True", "ClientValid").await;
+        }
+        place
+            .secrets()
+            .delete("gone", &DeleteParams::default())
+            .await
+            .expect("it goes");
+        place
+            .client_says("none", "False", "ClientSecretMissing")
+            .await;
+        let issuer = json!({ "spec": { "issuerRef": { "name": place.issuer_name } } });
+        place.edit_client("nowhere", issuer).await;
+        place.client_says("nowhere", "True", "ClientValid").await;
+        place
+            .edit_client("tab", json!({ "spec": { "id": "c" } }))
+            .await;
+        place.client_says("tab", "True", "ClientValid").await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
+    run(async {
+        let world = World::shared().await;
+        let entra = json!({ "tenantId": "contoso.onmicrosoft.com" });
+        let issuer = json!({ "kind": "TokenIssuer", "name": "mine" });
+        let key = json!({ "name": "s", "key": "k" });
+        let credential = json!({
+            "clientRef": { "name": "shared" }, "scopes": ["api://demo/.default"], "target": { "secretName": "t" },
+        });
+        let inline = json!({ "id": "c", "public": {} });
+        for change in [
+            json!({}),
+            json!({ "issuerRef": issuer }),
+            json!({ "entra": entra }),
+        ] {
+            let spec = merge(credential.clone(), change);
+            assert_eq!(send::<ApiCredential>(world, &spec).await, Ok(spec));
+        }
+        for (change, path, words) in [
+            (
+                json!({ "client": inline }),
+                "spec.clientRef",
+                "name the client once",
+            ),
+            (
+                json!({ "clientRef": null, "entra": entra }),
+                "spec.client",
+                "client is missing",
+            ),
+            (
+                json!({ "clientRef": null, "client": inline }),
+                "spec.issuerRef",
+                "name the issuer once",
+            ),
+            (
+                json!({ "issuerRef": issuer, "entra": entra }),
+                "spec.issuerRef",
+                "name the issuer once",
+            ),
+            (
+                json!({ "static": { "tokenRef": key }, "scopes": null }),
+                "spec.static",
+                "remove issuerRef, entra, client, clientRef",
+            ),
+            (
+                json!({ "clientRef": { "name": "other/shared" } }),
+                "spec.clientRef.name",
+                "not the name of an object",
+            ),
+            (
+                json!({ "clientRef": {} }),
+                "spec.clientRef.name",
+                "Required value",
+            ),
+        ] {
+            // A null in a merge takes a field out, so that a replaced object begins empty.
+            let mut spec = merge(credential.clone(), change.clone());
+            if change["clientRef"].is_object() {
+                spec["clientRef"] = change["clientRef"].clone();
+            }
+            let told = send::<ApiCredential>(world, &spec).await.expect_err(path);
+            assert!(
+                told.contains(path) && told.contains(words),
+                "{spec}: {told}"
+            );
+        }
+
+        let client = json!({ "entra": entra, "id": "c", "secrets": [key] });
+        let certificate = json!({ "secretName": "s", "privateKeyKey": "new.key" });
+        for change in [
+            json!({}),
+            json!({ "entra": null, "issuerRef": issuer }),
+            json!({ "secrets": null, "certificates": [certificate, { "secretName": "s" }] }),
+            json!({ "secrets": null, "serviceAccount": { "name": "s" } }),
+            json!({ "secrets": null, "id": null, "managedIdentity": {} }),
+            json!({ "secrets": null, "mtls": { "secretName": "s" } }),
+            json!({ "secrets": null, "public": {} }),
+        ] {
+            let spec = merge(client.clone(), change);
+            assert_eq!(send::<ApiClient>(world, &spec).await, Ok(spec));
+        }
+        for (change, path, words) in [
+            (
+                json!({ "issuerRef": issuer }),
+                "spec.issuerRef",
+                "registered at exactly one of",
+            ),
+            (
+                json!({ "entra": null }),
+                "spec.issuerRef",
+                "registered at exactly one of",
+            ),
+            (json!({ "id": null }), "spec.id", "id is missing"),
+            (
+                json!({ "secrets": null }),
+                "spec.secrets",
+                "authenticates by exactly one of",
+            ),
+            (
+                json!({ "public": {} }),
+                "spec.secrets",
+                "authenticates by exactly one of",
+            ),
+            (
+                json!({ "secrets": [key, key] }),
+                "spec.secrets",
+                "must name another key",
+            ),
+            (
+                json!({ "secrets": [{ "name": "a/b", "key": "k" }] }),
+                "spec.secrets[0].name",
+                "by its name alone",
+            ),
+            (json!({ "id": "a\u{202e}b" }), "spec.id", "should match"),
+            (
+                json!({ "secrets": null, "managedIdentity": { "objectId": "o" } }),
+                "spec.managedIdentity",
+                "once",
+            ),
+        ] {
+            let spec = merge(client.clone(), change);
+            let told = send::<ApiClient>(world, &spec).await.expect_err(path);
+            assert!(
+                told.contains(path) && told.contains(words),
+                "{spec}: {told}"
+            );
+        }
+    });
+}
