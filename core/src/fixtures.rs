@@ -1,4 +1,4 @@
-//! Values that the unit tests start from: one healthy credential at a fixed time. A test changes what it is about.
+//! Values for unit tests: one healthy credential at a fixed time. A test changes only what it tests.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -43,7 +43,7 @@ pub fn secs(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
 }
 
-/// An object as a person would write it, with `change` merged into its spec (null removes).
+/// An object as a user would write it, with `change` merged into its spec (null removes).
 pub fn object(change: &Value) -> ApiCredential {
     let mut whole = json!({
         "apiVersion": "apicred.dev/v1alpha1",
@@ -219,7 +219,7 @@ pub fn holding(credential: &Credential, record: Record) -> Observed {
     }
 }
 
-/// A token of an hour, asked for now.
+/// A token with a lifetime of an hour, requested now.
 pub fn token(text: &str) -> Token {
     Token {
         secret: SecretString::from(text),

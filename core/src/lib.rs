@@ -1,9 +1,10 @@
-//! What apicred decides, and nothing that it does.
+//! The pure part of apicred: it decides and computes, and does no I/O.
 //!
-//! Code here takes what it needs as arguments, the time included, and returns data. It sends nothing, reads no file and no
-//! clock, and has no Kubernetes client. The operator and its `kubectl` plugin are the shells around it.
+//! Every function takes its inputs as arguments, the current time included, and returns data. This crate never sends a request, never
+//! reads a file, the environment or a clock, and has no Kubernetes client. The operator and its `kubectl` plugin are the shells that do
+//! these things.
 //!
-//! | Module | What it does |
+//! | Module | Purpose |
 //! |---|---|
 //! | [`api`] | the kinds of `apicred.dev`, their statuses, and the CRDs that describe them |
 //! | [`credential`] | parses the spec of a kind into values that are valid, or reports each invalid field; decides which secret may go where |

@@ -1,4 +1,4 @@
-//! Text of others, for a terminal.
+//! Makes text from outside safe for a terminal: bounded, without control and format characters.
 
 use std::borrow::Cow;
 

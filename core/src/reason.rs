@@ -1,5 +1,5 @@
-//! The reasons of conditions, events and log lines: what they are called, and what they have in common. Nothing else
-//! compares a reason as text.
+//! The reasons of conditions, events and log lines: their names, and what they have in common. Nothing else compares a
+//! reason as text.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// As it stands in a condition.
+            /// The text in a condition.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {

@@ -192,7 +192,7 @@ impl Health {
         Ok(())
     }
 
-    /// Are all first lists complete? A standby has none; it is ready if it could work.
+    /// Are all caches synced? A standby has none; it is ready if it could work.
     ///
     /// # Errors
     /// What is missing, in words.

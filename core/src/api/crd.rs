@@ -1,4 +1,6 @@
-//! Prints the CRDs of `crds/`.
+//! Generates the CRDs of `crds/` from the types, and contains the helpers for their schemas and CEL rules.
+//!
+//! Never changes a shape: it only describes the types of [`super`].
 
 use kube::{
     CustomResourceExt,

@@ -1,4 +1,6 @@
 //! `ApiCredential`: which token, for which client, into which Secret.
+//!
+//! Shapes, bounds and CEL rules only. [`crate::credential`] decides the meaning of the fields.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -13,7 +15,7 @@ use super::{
     target::{DeletionPolicy, Target},
 };
 
-/// Declares one access token: the issuer to ask, the client to ask as, what to ask for, and the Secret
+/// Declares one access token: the issuer, the client, the token request parameters, and the Secret
 /// that shall always hold the answer.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
@@ -169,14 +171,14 @@ use super::{
         .message("Entra ID has no revocation endpoint, its tokens expire by themselves: set deletionPolicy to Delete or Retain")
 )]
 pub struct ApiCredentialSpec {
-    /// The issuer to ask, by reference. If not set: `entra`, or the issuer of `clientRef`.
+    /// The issuer, by reference. If not set: `entra`, or the issuer of `clientRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerRef>,
     /// Microsoft Entra ID without an issuer object: its hosts are known, so a tenant is enough. If not
     /// set: `issuerRef`, or the issuer of `clientRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<InlineEntra>,
-    /// The OAuth client (application) to ask as, and how it proves itself. The grants `jwtBearer` and `tokenExchange`
+    /// The OAuth client (application) and its client authentication. The grants `jwtBearer` and `tokenExchange`
     /// can do without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Client>,
@@ -224,8 +226,8 @@ pub struct ApiCredentialSpec {
     pub expect: Option<Box<Expectation>>,
     /// Where the token goes.
     pub target: Target,
-    /// Seconds of life that a reader of the Secret can count on, as a Go duration (`15m`). If not set: 15 minutes
-    /// for tokens that live 45 minutes or more, else a third of their life.
+    /// The minimum remaining lifetime for readers of the Secret, as a Go duration (`15m`). If not set: 15 minutes
+    /// for lifetimes of 45 minutes or more, else a third of the lifetime.
     #[serde(
         default,
         deserialize_with = "super::duration::optional",
@@ -326,7 +328,7 @@ pub struct Expectation {
     pub tenant: Option<String>,
 }
 
-/// Refers to an issuer object. A `TokenIssuer` is looked up in the credential's own namespace.
+/// Refers to an issuer object. A `TokenIssuer` must be in the namespace of the credential.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerRef {

@@ -1,5 +1,7 @@
-//! Reads durations of a spec. kube's own type panics where a number does not fit, and what is stored need not fit the CRD
-//! of this version.
+//! Durations in a spec.
+//!
+//! The type of kube panics if a number is too large, and a stored object may not match the CRD of this version. This type returns an
+//! error instead.
 
 use kube::core::Duration;
 use serde::{Deserialize, Deserializer, de::Error};

@@ -1,4 +1,4 @@
-//! How a token is granted: one key of `spec.grant`.
+//! `spec.grant`: how a token is obtained. Exactly one key is set.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use super::client::{SecretKeyRef, ServiceAccountToken, SigningAlgorithm};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::crd::one_of(&["clientCredentials", "refreshToken", "onBehalfOf", "jwtBearer", "tokenExchange", "password"], "grant has"))]
 pub struct Grant {
-    /// RFC 6749 section 4.4: the client asks for itself.
+    /// RFC 6749 section 4.4: the client requests a token for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_credentials: Option<ClientCredentials>,
-    /// RFC 6749 section 6: for a person who signed in once with `kubectl apicred login`.
+    /// RFC 6749 section 6: for a user who signed in once with `kubectl apicred login`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<RefreshToken>,
     /// Entra ID's on-behalf-of flow: a user's token for this client into a user's token for another API.
@@ -70,7 +70,7 @@ impl GrantKey {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct ClientCredentials {}
 
-/// Where the refresh token lives.
+/// The Secret of the refresh token.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefreshToken {
@@ -83,7 +83,7 @@ pub struct RefreshToken {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OnBehalfOf {
-    /// A user's access token for this client, kept fresh by whoever has it.
+    /// A user's access token for this client. Another program must keep it valid.
     pub assertion_ref: SecretKeyRef,
 }
 
@@ -104,7 +104,7 @@ pub struct JwtBearer {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignedAssertion {
-    /// The private key: PEM, or the JSON key file of a Google service account, which also tells `issuer` and
+    /// The private key: PEM, or the JSON key file of a Google service account, which also contains `issuer` and
     /// `keyId`.
     pub key_ref: SecretKeyRef,
     /// `iss`: who signs. The e-mail address of the key file if not set.
@@ -155,7 +155,7 @@ pub enum ScopePlace {
 pub struct TokenExchange {
     /// On whose behalf.
     pub subject: TokenSource,
-    /// Who acts, if somebody else.
+    /// The acting party, if it is not the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<TokenSource>,
     /// `requested_token_type`, a URN; left to the issuer if not set.

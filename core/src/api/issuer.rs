@@ -1,4 +1,4 @@
-//! `TokenIssuer` and `ClusterTokenIssuer`: where tokens come from and who may ask. Only issuers carry URLs.
+//! `TokenIssuer` and `ClusterTokenIssuer`: where tokens come from, and who may request them. Only issuers contain URLs.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
@@ -63,7 +63,7 @@ pub struct TokenIssuerSpec {
     /// the namespace of the issuer. Not set if `caBundle` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
-    /// How much may be asked of this issuer at once.
+    /// Limits of the requests to this issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
     /// What this issuer does with refresh tokens, for the grant `refreshToken`.
@@ -143,7 +143,7 @@ pub struct ClusterTokenIssuerSpec {
     /// the operator's namespace. Not set if `caBundle` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
-    /// How much may be asked of this issuer at once.
+    /// Limits of the requests to this issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
     /// What this issuer does with refresh tokens, for the grant `refreshToken`.
@@ -164,7 +164,7 @@ pub struct ClusterTokenIssuerSpec {
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("assumedLifetime", "30s", "24h", "1h"))]
     pub assumed_lifetime: Option<kube::core::Duration>,
-    /// Namespaces whose credentials may use this issuer. If not set, nobody may.
+    /// Namespaces whose credentials may use this issuer. If not set: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
     /// Scopes, resources and audiences that may be requested. If not set, all may.
@@ -187,7 +187,7 @@ pub struct ClusterTokenIssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_subjects: Option<Vec<String>>,
-    /// Networks that this issuer may live in although they are not public.
+    /// Networks that are not public and may contain this issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
     /// Lends the identity that the operator itself has in Azure to the allowed namespaces. Only with `entra`.
@@ -340,7 +340,7 @@ pub enum Cloud {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OidcIssuer {
-    /// Issuer identifier, letter by letter as its document names it; `/.well-known/openid-configuration` below it is read.
+    /// Issuer identifier, exactly as its document names it; `/.well-known/openid-configuration` below it is read.
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@]+(/[^?#]*)?$')")
         .reason(Reason::FieldValueInvalid)
@@ -472,7 +472,7 @@ pub enum SecretAlgorithm {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct PostAuthentication {}
 
-/// Bounds on what all credentials together ask of one issuer.
+/// Limits of the requests of all credentials together to one issuer.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {

@@ -1,7 +1,7 @@
-//! The four kinds that users write, their statuses, and the names that apicred writes into the cluster.
+//! The kinds that users write, their statuses, and all names that apicred writes into the cluster.
 //!
-//! Shapes and bounds only: what a field *means* is decided in [`crate::credential`]. Optional fields stay
-//! optional in the stored object (no schema defaults), so a GitOps tool never sees a field it did not write.
+//! This module contains only shapes and bounds. [`crate::credential`] decides the *meaning* of a field. Optional fields have no schema
+//! default, so a GitOps tool never sees a field that it did not write.
 
 // KubeSchema expands each type a second time inside a function; the lint sees those copies.
 #![expect(unreachable_pub, reason = "copies made by the KubeSchema derive")]

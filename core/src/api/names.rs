@@ -1,4 +1,4 @@
-//! Every name apicred writes into, or reads from, objects of the cluster.
+//! All names of annotations, labels and keys that apicred reads from, or writes to, objects of the cluster.
 
 /// API group of the kinds.
 pub const GROUP: &str = "apicred.dev";
@@ -20,7 +20,7 @@ pub const ALLOWED_ISSUERS: &str = "apicred.dev/allowed-issuers";
 pub const ALLOWED_AUDIENCES: &str = "apicred.dev/allowed-audiences";
 /// On a target Secret and on a state Secret: the issuer that issued the token in it.
 pub const ISSUED_BY: &str = "apicred.dev/issued-by";
-/// On a source Secret: when the client secret in it ends (RFC 3339, or a date), to be warned ahead of it.
+/// On a source Secret: when the client secret in it expires (RFC 3339, or a date), for a warning before.
 pub const SECRET_EXPIRES_AT: &str = "apicred.dev/secret-expires-at";
 /// On a source Secret: where the rotation of the client's credential stands (JSON).
 pub const ROTATION: &str = "apicred.dev/rotation";
@@ -50,25 +50,25 @@ pub const CREDENTIAL: &str = "apicred.dev/credential";
 pub const CREDENTIAL_UID: &str = "apicred.dev/credential-uid";
 /// On a target Secret: when the token was requested (RFC 3339).
 pub const ISSUED_AT: &str = "apicred.dev/issued-at";
-/// On a target Secret: when the token ends (RFC 3339).
+/// On a target Secret: when the token expires (RFC 3339).
 pub const EXPIRES_AT: &str = "apicred.dev/expires-at";
-/// On a target Secret: when apicred will ask for the next one (RFC 3339).
+/// On a target Secret: when apicred will request the next one (RFC 3339).
 pub const RENEW_AT: &str = "apicred.dev/renew-at";
 /// On a target Secret: which rule chose `renew-at`.
 pub const RENEW_REASON: &str = "apicred.dev/renew-reason";
-/// On a target Secret: where the end of the token was learnt.
+/// On a target Secret: the source of the expiry.
 pub const LIFETIME: &str = "apicred.dev/lifetime";
 /// On a target Secret: digest of the request without its secret.
 pub const REQUEST: &str = "apicred.dev/request";
 /// On a target Secret: keyed digest of the request and the content of the secret used.
 pub const FINGERPRINT: &str = "apicred.dev/fingerprint";
-/// On a target Secret: keyed digest of the token, to tell an issuer that repeats itself.
+/// On a target Secret: keyed digest of the token, to recognize an issuer that returns it again.
 pub const TOKEN_DIGEST: &str = "apicred.dev/token-digest";
 /// On a target Secret: which source Secrets were used or refused, with their versions (JSON).
 pub const SOURCES: &str = "apicred.dev/sources";
 /// On a target Secret: what the token says of itself, as far as it can be read (JSON).
 pub const CLAIMS: &str = "apicred.dev/claims";
-/// On a target Secret: scopes that were asked for and not granted, as the answer tells.
+/// On a target Secret: scopes that were requested and not granted, by the answer.
 pub const NOT_GRANTED: &str = "apicred.dev/scopes-not-granted";
 /// On a target Secret: the token's own id (`uti` or `jti`), to find it in the issuer's logs.
 pub const TOKEN_ID: &str = "apicred.dev/token-id";

@@ -1,4 +1,4 @@
-//! A key that is published as it is: `spec.static`.
+//! `spec.static`: a key that is published without a token request.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;

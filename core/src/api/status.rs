@@ -1,4 +1,6 @@
-//! What apicred says about a credential. A view of the Secret, written after it, never read back as input.
+//! The status of a credential: a view of the target Secret, written after it.
+//!
+//! Never read back as input, except to delay a retry after a restart.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -18,19 +20,19 @@ pub struct ApiCredentialStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// When the token in the Secret was asked for.
+    /// When the token in the Secret was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Time>,
-    /// When the token in the Secret ends.
+    /// When the token in the Secret expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// When the next token will be asked for.
+    /// When the next token will be requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_at: Option<Time>,
     /// Which rule chose `renewAt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_reason: Option<String>,
-    /// The last request to the issuer and how it ended.
+    /// The last request to the issuer and its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<Box<LastAttempt>>,
     /// Failed requests since the last good one.
@@ -121,7 +123,7 @@ pub struct SourceRef {
 pub struct LastAttempt {
     /// When it was made.
     pub time: Time,
-    /// How it ended.
+    /// Its result.
     pub result: AttemptResult,
     /// Stable reason of a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,7 +149,7 @@ pub struct LastAttempt {
     pub inputs: Option<String>,
 }
 
-/// How an exchange ended.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum AttemptResult {

@@ -1,4 +1,4 @@
-//! The Secret that holds the token: its name, what it wears, and which keys it has in which format.
+//! `spec.target`: the name of the target Secret, its labels and annotations, and its keys and formats.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ pub struct Target {
         .message("variable is for the format DotEnv")
 )]
 pub struct TargetKey {
-    /// What stands under the key.
+    /// The content of the key.
     pub format: TargetFormat,
     /// Name of the key; each format has its own if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,11 +107,11 @@ pub struct TargetKey {
     pub variable: Option<String>,
 }
 
-/// What can stand under a key.
+/// The formats of a key.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum TargetFormat {
-    /// The access token alone, without a line end (`token`).
+    /// Only the access token, without a line end (`token`).
     Token,
     /// `Bearer`, or the scheme of a static key (`token_type`).
     TokenType,
@@ -219,7 +219,7 @@ pub enum DeletionPolicy {
     /// Deleted with the credential, by an owner reference.
     #[default]
     Delete,
-    /// Stays; nobody renews it any more.
+    /// The Secret stays, and is not renewed any more.
     Retain,
     /// The token is revoked at the issuer, then the Secret is deleted.
     Revoke,

@@ -1,5 +1,6 @@
-//! Which addresses issuer traffic may go to, and which names a proxy may be asked for. Decides only; the network guard of the shell
-//! looks names up and holds to it.
+//! Which IP addresses the operator may connect to for an issuer, and which host names it may send to a proxy.
+//!
+//! Never resolves a name: the network guard of the shell does that, and applies these rules.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -154,7 +155,7 @@ pub fn local_networks() -> Vec<IpNet> {
         .collect()
 }
 
-/// Is it plain http to the machine itself? Only managed identity endpoints are asked so.
+/// True for plain http to the machine itself. Only endpoints of managed identities may use it.
 pub fn is_local(url: &Url) -> bool {
     url.scheme() == "http"
         && match url.host() {

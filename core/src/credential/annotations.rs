@@ -1,4 +1,6 @@
-//! Annotations that look like apicred's and that nobody reads: a misspelt one would have no effect and no trace. PURE.
+//! Finds annotations below `apicred.dev` that have no effect: misspelt names, and names on the wrong object.
+//!
+//! Never reads the value of an annotation.
 
 use std::fmt::Write;
 
@@ -15,7 +17,7 @@ const ON_SECRET: [&str; 6] = [
     names::ADOPT_BY,
 ];
 const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
-/// What an issuer allows stands in its spec.
+/// The spec of an issuer defines what it allows.
 const ON_ISSUER: [&str; 0] = [];
 /// What apicred itself writes on Secrets.
 const WRITTEN: [&str; 24] = [
@@ -45,9 +47,9 @@ const WRITTEN: [&str; 24] = [
     names::DRESS_KEYS,
 ];
 
-/// How many names are told.
+/// How many names are reported.
 const TOLD: usize = 3;
-/// How much of a name is told, in characters.
+/// How much of a name is shown, in characters.
 const SHOWN: usize = 80;
 
 /// The object that has an annotation.

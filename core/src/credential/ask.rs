@@ -1,6 +1,7 @@
-//! What is asked for: presets, scopes, resource and audience of a spec into one [`Ask`], by the rules of the issuer.
-//! Entra ID answers a wrong one with AADSTS1002012, 28002, 70011 or 901002 (facts, section 3.1); saying it here
-//! costs no request. What the documentation's samples get wrong (section 2) is told with the mend.
+//! The token request parameters of a spec: preset, scopes, resource and audience become one [`Ask`], by the rules of the issuer.
+//!
+//! Entra ID refuses wrong combinations with AADSTS1002012, 28002, 70011 or 901002 (facts, section 3.1). Checking them here needs no
+//! request, and the message contains the value to write. Mistakes of Microsoft's samples (section 2) have their own messages.
 
 use url::Url;
 
@@ -10,7 +11,7 @@ use crate::{
     oauth::Grant,
 };
 
-/// APIs that people ask for by their address although tokens name them otherwise.
+/// APIs that users request by their URL, although their audience is another.
 const BY_ADDRESS: [(&str, &str); 4] = [
     ("mmdls.microsoft.com", "ManagedDesktop"),
     ("portal.cloudappsecurity.com", "DefenderForCloudApps"),

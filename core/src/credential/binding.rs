@@ -1,13 +1,13 @@
-//! Who may ask whom for what, and which Secret may go where. The one choke point of tenancy; nothing else decides.
+//! Decides who may request what from which issuer, and which Secret may be sent where. No other module decides this.
 //!
 //! | Function | Question |
 //! |---|---|
-//! | [`may_ask`] | may this namespace request this of this issuer? |
-//! | [`may_open`] | may the content of this Secret serve this credential, for this purpose? |
+//! | [`may_ask`] | may this namespace send this request to this issuer? |
+//! | [`may_open`] | may this credential use the content of this Secret for this purpose? |
 //! | [`may_post`] | may it be sent to this origin? |
 //! | [`may_send_text`] | may this text of it be sent to any issuer at all? |
-//! | [`may_use_account`], [`may_leave`] | may a token of this ServiceAccount be made, and sent? |
-//! | [`may_return`], [`may_refresh`] | may a token that an issuer gave be sent to this one? |
+//! | [`may_use_account`], [`may_leave`] | may a token of this ServiceAccount be requested, and sent? |
+//! | [`may_return`], [`may_refresh`] | may a token that one issuer issued be sent to this issuer? |
 
 use crate::Reason;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What is wrong with a field, and the mend.
+//! An invalid field of a spec: its path, what is wrong, and the fix.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::reason::Reason;
 pub struct FieldError {
     /// Path of the field, such as `spec.client.id`.
     pub field: String,
-    /// What is wrong and how to mend it, as a sentence without a full stop.
+    /// What is wrong and how to fix it, as a sentence without a full stop.
     pub problem: String,
     /// Stable reason for conditions.
     pub reason: Reason,

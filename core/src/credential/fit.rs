@@ -1,4 +1,4 @@
-//! Which proof and which grant an issuer can take. What does not fit is told before anything is sent.
+//! Checks that client authentication, grant and issuer fit together, so that an impossible request is reported before it is sent.
 
 use super::{Endpoint, FieldError, Issuer, Lent, Proof, Selector, binding::is_api_server};
 use crate::{

@@ -1,8 +1,8 @@
-//! Which issuer issued a token, and where the token may go back to. A part of [`super::binding`].
+//! Which issuer issued a token, and to which issuer it may be sent back. A part of [`super::binding`].
 //!
-//! An issuer is more than the host that it answers at: a server of many realms has them all at one origin. It is known by its
-//! identifier where it has a discovery document, else by the path and query of its token endpoint, and at Entra ID by its tenant. An
-//! administrator who changes the address of a `ClusterTokenIssuer` on its host says by that that it is the same issuer.
+//! The identity of an issuer is more than its host, because all realms of one server have the same origin. It is the identifier, if the
+//! issuer has a discovery document; otherwise path and query of its token endpoint; at Entra ID the tenant. If an administrator changes the
+//! URL of a `ClusterTokenIssuer` and keeps its host, it is the same issuer.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{
     oauth::TokenEndpoint,
 };
 
-/// At the end of the mark of a `TokenIssuer` that nobody vouches for.
+/// The suffix of the mark of a `TokenIssuer` without an administrator who vouches for it.
 const OWN: &str = "TokenIssuer";
 /// Before the name of an administrator's issuer.
 const OBJECT: &str = "ClusterTokenIssuer/";
@@ -70,7 +70,7 @@ struct Mark<'a> {
     /// The token endpoint, its origin, or the tenant.
     place: &'a str,
     identifier: Option<&'a str>,
-    /// Is it a `TokenIssuer` that nobody vouches for?
+    /// True for a `TokenIssuer` without an administrator who vouches for it.
     own: bool,
     /// Name of the administrator's issuer.
     object: Option<&'a str>,
@@ -105,7 +105,7 @@ impl<'a> Mark<'a> {
         Some(url.origin().ascii_serialization())
     }
 
-    /// Is `now` this issuer, whoever names it?
+    /// True if `now` is this issuer, whatever object names it.
     fn is(&self, now: &Mark<'_>) -> bool {
         if self.place == now.place && self.identifier == now.identifier {
             return true;

@@ -1,4 +1,4 @@
-//! An issuer parsed: one address to ask, and the rules for asking it.
+//! A parsed issuer: its endpoint, and the rules for requests to it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -58,7 +58,7 @@ pub enum Endpoint {
     Fixed(Url),
     /// In the discovery document of this issuer.
     Discover(Url),
-    /// Nobody is asked: a static key.
+    /// No endpoint: a static key.
     Nowhere,
 }
 
@@ -76,7 +76,7 @@ pub struct Places {
     pub device: Option<Url>,
 }
 
-/// The operator's identity, lent by an administrator.
+/// The operator's identity, whose use an administrator allowed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lent {
     /// IMDS, at this origin.
@@ -109,7 +109,7 @@ pub struct Issuer {
     pub id: IssuerId,
     /// UID and generation of the object, or nothing for inline.
     pub version: String,
-    /// Where to ask.
+    /// The endpoint.
     pub endpoint: Endpoint,
     /// How secrets travel; `None`: as the discovery document says.
     pub style: Option<SecretStyle>,
@@ -132,17 +132,17 @@ pub struct Issuer {
     pub max_in_flight: u32,
     /// Renewals a minute that one namespace may request, if an administrator has set it.
     pub requested_per_minute: Option<u32>,
-    /// Life of a token that does not tell.
+    /// The lifetime of a token if the answer has none.
     pub assumed_lifetime: Option<SignedDuration>,
-    /// Who may ask; `None`: the question does not arise (own namespace).
+    /// The allowed namespaces; `None`: only its own namespace.
     pub allowed_namespaces: Option<AllowedNamespaces>,
-    /// What may be asked; `None`: anything.
+    /// The allowed scopes; `None`: all.
     pub allowed_scopes: Option<Vec<String>>,
     /// What may be sent along; `None`: anything, but nothing beside `allowed_scopes`.
     pub allowed_parameters: Option<Vec<String>>,
     /// Grants that may be used; `None`: any.
     pub allowed_grants: Option<Vec<GrantKey>>,
-    /// For whom tokens may be requested; `None`: anybody, but nobody beside `allowed_scopes`.
+    /// The allowed subjects; `None`: all, but none if `allowed_scopes` is set.
     pub allowed_subjects: Option<Vec<String>>,
     /// National cloud, at Entra ID.
     pub cloud: Cloud,
@@ -152,7 +152,7 @@ pub struct Issuer {
     pub assertion_audience: Option<AssertionAudience>,
     /// What it does with a refresh token that comes twice.
     pub reuse: ReuseRule,
-    /// The operator's identity, if this issuer lends it.
+    /// The operator's identity, if this issuer allows it.
     pub lends: Option<Lent>,
 }
 

@@ -1,4 +1,4 @@
-//! What the administrator of an issuer lets credentials request: namespaces, grants, scopes, parameters and subjects.
+//! What an administrator allows credentials of an issuer to request: namespaces, grants, scopes, parameters and subjects.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ pub(super) const USUAL_GRANTS: [GrantKey; 5] = [
     GrantKey::TokenExchange,
 ];
 
-/// The token type that a token exchange requests if it names none, in effect; to name it asks for nothing more.
+/// The token type of a token exchange if not set. To set it requests nothing more.
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
-/// May credentials of `namespace` (with these labels) ask `issuer` for `ask`?
+/// Checks that credentials of `namespace` (with these labels) may send `ask` to `issuer`.
 ///
 /// # Errors
 /// The rule that forbids it.

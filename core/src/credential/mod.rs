@@ -1,9 +1,10 @@
-//! The spec of a credential, parsed into values that are valid.
+//! The spec of a credential, parsed into valid values.
 //!
-//! [`parse()`] reports each invalid field at once, with its path and the fix. Everything after it takes a [`Credential`] and
-//! does not check again. [`binding`] answers the two questions of tenancy: may this namespace request this token from this
-//! issuer, and may the content of this Secret be sent to that origin. [`addresses`] says which network addresses an issuer
-//! may have.
+//! [`parse()`] reports all invalid fields at once, each with its path and the fix. All later code takes a [`Credential`] and does not check
+//! it again. [`binding`] decides between tenants: may this namespace request this token from this issuer, and may the content of this Secret
+//! be sent to that origin? [`addresses`] decides which network addresses an issuer may have.
+//!
+//! Never reads a Secret: it works with names and metadata.
 
 pub mod addresses;
 pub mod annotations;
@@ -53,34 +54,34 @@ pub struct Credential {
     pub uid: String,
     /// Generation of the spec.
     pub generation: i64,
-    /// Where to ask.
+    /// The endpoint.
     pub issuer: Issuer,
     /// OAuth client id; empty where there is none.
     pub client_id: String,
-    /// How the client proves itself.
+    /// The client authentication.
     pub proof: Proof,
     /// When client secrets expire, as the spec declares it.
     pub secret_ends: BTreeMap<SecretKeyRef, Timestamp>,
     /// How the token is granted.
     pub grant: Grant,
-    /// What to ask for.
+    /// The token request parameters.
     pub ask: Ask,
     /// What the token should say of itself.
     pub expect: Option<Expectation>,
     /// Where the answer goes.
     pub target: TargetSecret,
-    /// The floor the user set, if any.
+    /// `spec.minLifetime`, if set.
     pub min_lifetime: Option<SignedDuration>,
     /// No work wanted.
     pub suspend: bool,
     /// Value of the annotation that asks for a renewal.
     pub renew_requested: Option<String>,
-    /// What is to be said about annotations that look like apicred's and have no effect.
+    /// The message about annotations below `apicred.dev` that have no effect.
     pub unread: Option<String>,
 }
 
 impl Credential {
-    /// Keys of Secrets of which one proves the client, in the order of trying.
+    /// Keys of Secrets of which one authenticates the client, in order.
     pub fn alternatives(&self) -> Vec<SecretKeyRef> {
         self.proof.alternatives()
     }
@@ -135,7 +136,7 @@ pub struct Ask {
     pub claims: BTreeMap<String, String>,
     /// The grant.
     pub grant: GrantKey,
-    /// For whom the spec asks.
+    /// The subjects that the spec names.
     pub subjects: Vec<Subject>,
     /// What else of the grant's fields ends in the request: `requested_token_type`, `iss` and `aud` of an assertion.
     pub inputs: Vec<(&'static str, String)>,

@@ -1,4 +1,4 @@
-//! An `ApiCredential` and its issuer into a [`Credential`], or every fault at once.
+//! Parses an `ApiCredential` and its issuer into a [`Credential`], or returns all errors at once.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,7 +32,7 @@ pub enum IssuerLookup {
     OtherKind,
     /// It is there, but its spec is faulty.
     Faulty(Vec<FieldError>),
-    /// This operator looks after some namespaces alone and does not read issuers of the cluster.
+    /// This operator watches only some namespaces, and reads no `ClusterTokenIssuer`s.
     OutOfScope,
 }
 

@@ -1,4 +1,4 @@
-//! Where an issuer is: its URLs out of a spec, each checked.
+//! Parses and checks the URLs of an issuer.
 
 use url::Url;
 

@@ -1,5 +1,6 @@
-//! APIs by name: what to ask for, where to call, how to show the token, which permissions there are. So nobody has to
-//! copy the samples that contradict each other (facts, section 2).
+//! Presets: audience, base URL, header scheme and known permissions of Microsoft's APIs.
+//!
+//! They replace values that users copy from samples, because these samples contradict each other (facts, section 2).
 
 use crate::api::{ApiPreset, Cloud};
 

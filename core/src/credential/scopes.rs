@@ -1,5 +1,6 @@
-//! Scopes, resources and audiences, compared as the issuer in question means them. What is lenient for one issuer is not
-//! given to others: RFC 6749 section 3.3 has scopes in letters of one case, between blanks.
+//! Compares scopes, resources and audiences with the rules of each issuer.
+//!
+//! A tolerance for one issuer never applies to another: by RFC 6749 section 3.3, scopes are case-sensitive and separated by blanks.
 
 use super::{Endpoint, Issuer};
 
@@ -102,7 +103,7 @@ impl Dialect {
         }
     }
 
-    /// Does a granted scope contain the one that was asked for?
+    /// True if a granted scope contains the requested one.
     fn covers(self, granted: &str, asked: &str) -> bool {
         match self {
             Self::Entra => covers_at_entra(granted, asked),
@@ -195,7 +196,7 @@ pub fn not_granted(issuer: &Issuer, asked: &[String], granted: Option<&str>) -> 
         .collect()
 }
 
-/// What a credential asks for.
+/// What a credential requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wanted<'a> {
     /// `scope`.

@@ -1,6 +1,7 @@
-//! Which labels and annotations a target Secret may have, and which names. Tools act on the labels of Secrets: a
-//! label can forge a Helm release, and an annotation can copy a Secret into other namespaces. No list of tools is complete,
-//! so everything is refused but what is known to steer nobody and what an administrator lists.
+//! Which labels, annotations and names a target Secret may have.
+//!
+//! Tools act on Secrets by these: a label can forge a Helm release, and an annotation can copy a Secret into other namespaces. No list of
+//! tools is complete. So everything is refused, except labels that control no tool and keys that an administrator allows.
 
 use std::str::FromStr;
 
@@ -17,7 +18,7 @@ const DESCRIBE: [&str; 4] = [
 /// Domains that are reserved for documentation (RFC 2606): no tool goes by them.
 const DOCUMENTATION: [&str; 4] = ["example.com", "example.org", "example.net", "example"];
 
-/// Domains whose keys nobody may set, whatever an administrator lists. The CRD has the same rule.
+/// Domains whose keys may not be set, even if an administrator lists them. The CRD has the same rule.
 const NEVER: [&str; 5] = [
     "kubernetes.io",
     "k8s.io",
@@ -84,7 +85,7 @@ fn is_never(key: &str) -> bool {
     NEVER.iter().any(|domain| is_of(key, domain))
 }
 
-/// May nobody set this key on a target? Labels that only describe are an exception.
+/// True if this key may not be set on a target. Labels that only describe are an exception.
 pub(super) fn is_reserved(key: &str, label: bool) -> bool {
     is_never(key) && !(label && DESCRIBE.contains(&key))
 }
@@ -97,7 +98,7 @@ pub(super) fn is_name_of_tool(name: &str) -> bool {
 /// May the target of `credential` have its labels and annotations? `allowed` is the administrator's list.
 ///
 /// # Errors
-/// The first key that nobody allows.
+/// The first key that is not allowed.
 pub fn may_have_metadata(allowed: &[KeyPattern], credential: &Credential) -> Result<(), Denial> {
     let target = &credential.target;
     let is_allowed = |key: &str, label: bool| {

@@ -25,7 +25,7 @@ pub enum NotObject {
     Jwt,
     /// JSON, but a list, text, number, boolean or null.
     Other(&'static str),
-    /// JSON that ends in its middle.
+    /// Truncated JSON.
     Short,
     /// Begins like JSON, and is not.
     Syntax {
@@ -205,7 +205,7 @@ const NOTHING: [&str; 15] = [
     "notprovided",
 ];
 
-/// Is it a word that stands for no value, or a dash and the like?
+/// True for a word that means "no value", a dash and similar texts.
 pub fn is_nothing(text: &str) -> bool {
     let text = text.trim();
     let dashes = text.len() <= 3 && text.chars().all(|c| "-?*".contains(c));

@@ -1,8 +1,7 @@
-//! Text and values from outside: answers, documents, key files, CA bundles, annotations. One reader for all of them, so
-//! that a tolerance holds everywhere.
+//! Reads text and values from outside: answers, documents, key files, CA bundles, annotations. Everything uses this one reader, so that a
+//! tolerance applies everywhere.
 //!
-//! What is read is exact: a tolerance never changes a value. What has more than one meaning is not read, and the error
-//! names what was seen, in words of our own.
+//! A tolerance never changes a value. Input with more than one meaning is an error, which describes the input without quoting it.
 
 mod json;
 mod time;

@@ -1,4 +1,4 @@
-//! Times and durations in the forms that servers and people write.
+//! Times and durations, in the forms that servers and users write.
 
 use jiff::{
     SignedDuration, Span, SpanRelativeTo, Timestamp,

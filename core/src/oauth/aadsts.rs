@@ -1,15 +1,15 @@
-//! What Entra's `AADSTS` numbers add to the OAuth error: a better sentence, and a class where `error` misleads.
+//! The meaning of Entra's `AADSTS` codes: a better message, and the correct class if `error` misleads.
 //!
-//! Microsoft asks clients to react to `error` and to treat the numbers as diagnostics that may change
-//! (learn.microsoft.com/entra/identity-platform/reference-error-codes), so an unknown number changes nothing.
+//! Microsoft recommends to react to `error`, and says that the codes may change
+//! (learn.microsoft.com/entra/identity-platform/reference-error-codes). So an unknown code changes nothing.
 
 use crate::Reason;
 use std::time::Duration;
 
 use super::Class;
 
-/// Entra ID saw one client ask for the same again and again. That says nothing about the other clients of the tenant: if
-/// they waited for it, whoever makes a client loop would hold up a whole company.
+/// Entra ID received the same request from one client repeatedly. The other clients of the tenant are not affected: if
+/// they waited as well, one looping client would delay a whole company.
 pub const LOOP: u32 = 50_196;
 
 /// The page that explains a number. The pages of the national clouds explain the same numbers.

@@ -15,7 +15,7 @@ use crate::{
 /// Life of a client assertion for Entra ID in seconds, as Microsoft advises (5 to 10 minutes).
 const LIFE_AT_ENTRA: i64 = 300;
 /// Life elsewhere: with [`BACKDATED`] 90 s, since there are servers that take no assertion of more than 120 s, and some
-/// none that ends more than 60 s ahead (Box).
+/// none that expires more than 60 s later (Box).
 pub(super) const LIFE: i64 = 60;
 /// How far `iat` and `nbf` lie in the past: a clock 30 s ahead was answered with 400 and even 500 (facts,
 /// section 5.4).
@@ -109,7 +109,7 @@ fn claims((client_id, audience): (&str, &str), life: i64, (now, id): (Timestamp,
 
 /// The client assertion of a certificate. Entra ID finds the key by the certificate's thumbprint (`x5t#S256` with
 /// PS256, `x5t` with RS256: learn.microsoft.com/entra/identity-platform/certificate-credentials), others by `kid`: a
-/// thumbprint that was not registered with the key is refused by servers that look for it (Spring, Nimbus).
+/// thumbprint that was not registered with the key is refused by servers that search for it (Spring, Nimbus).
 pub(super) fn of_client(
     client_id: &str,
     issuer: &Issuer,

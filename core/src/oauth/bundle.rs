@@ -1,4 +1,4 @@
-//! The CAs of an issuer, out of `caBundle`.
+//! Parses the CAs of an issuer: `caBundle` and `caBundleRef`.
 
 use rustls::{RootCertStore, pki_types::CertificateDer};
 
@@ -16,7 +16,7 @@ pub fn fault(issuer: &Issuer) -> Option<String> {
     roots(issuer.ca_bundle.as_deref()?).err()
 }
 
-/// The certificates of a bundle, each fit to be a root. What else stands in it, notes and other blocks, is passed over.
+/// The certificates of a bundle, each fit to be a root. Other content, such as notes and other blocks, is ignored.
 ///
 /// # Errors
 /// Which certificate is unusable, and why: a sentence without a full stop.

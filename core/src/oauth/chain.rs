@@ -1,5 +1,6 @@
-//! What a server's certificate says, and what its refusal means. All names come from outside: they are shown bounded and
-//! printable.
+//! Explains why the certificate of a server was refused. Never changes the decision of the TLS library.
+//!
+//! All names come from outside, so they are shown bounded and printable.
 
 use std::{fmt, sync::Arc};
 
@@ -208,7 +209,7 @@ impl Shown {
         anchors.into_iter().any(|a| a.subject_raw == raw)
     }
 
-    /// The one of the certificates that ended at this moment, in words.
+    /// The certificate that expired at this time, in words.
     fn ended(&self, at: Option<i64>) -> String {
         let of = |c: &&Card| at.is_none_or(|at| c.until == at);
         if self.leaf.as_ref().is_none_or(|leaf| of(&leaf)) {
@@ -327,7 +328,7 @@ fn when(time: UnixTime) -> String {
     at(time).map_or_else(|| "a time out of range".to_owned(), |t| t.to_string())
 }
 
-/// Why a server's certificate is refused: a sentence without a full stop. `host`: the name it was asked by.
+/// Why a server's certificate is refused: a sentence without a full stop. `host`: the requested host name.
 pub fn sentence(refused: &Refused, host: &str, by_proxy: bool) -> String {
     use CertificateError as C;
     let shown = &refused.shown;

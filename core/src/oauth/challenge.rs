@@ -1,5 +1,6 @@
-//! Claims challenges of Entra ID: what a policy wants beside what was sent, and the `suberror`. Shown as a hint, in
-//! vetted words alone.
+//! Claims challenges of Entra ID: what a policy requires in addition to the request, and the `suberror`.
+//!
+//! Only a hint in messages, and only with words from a list.
 //! Source: learn.microsoft.com/entra/identity-platform/claims-challenge.
 
 use serde_json::{Map, Value};

@@ -1,8 +1,8 @@
-//! What an answer without a token means: one table of kinds, and tables that lead to them by status, by `error`, by
-//! the words beside it, and by who answered. A new row is a line.
+//! The class of an answer without a token: one table of kinds, and tables that select a kind by status, by `error`, by the text of the
+//! error, and by the server that answered. A new case is one line.
 //!
-//! `error_description` is read where one code has two meanings (RFC 6749 section 5.2 leaves its text free); it is
-//! evidence for a class and is not shown by this module.
+//! `error_description` is read if one code has two meanings (RFC 6749 section 5.2 does not define its text). It only selects a class;
+//! this module never shows it.
 
 use super::{Class, aadsts, gateway::By};
 use crate::Reason;
@@ -12,7 +12,7 @@ use crate::Reason;
 pub(super) struct Seen<'a> {
     /// HTTP status.
     pub(super) status: u16,
-    /// OAuth `error`, or the code that stands in its place.
+    /// OAuth `error`, or the code that is used instead.
     pub(super) error: Option<&'a str>,
     /// AADSTS number.
     pub(super) code: Option<u32>,

@@ -1,4 +1,4 @@
-//! How a client proves itself in a token request: RFC 6749 section 2.3, RFC 7523 section 2.2, RFC 8705 section 2.
+//! Client authentication in a token request: RFC 6749 section 2.3, RFC 7523 section 2.2, RFC 8705 section 2.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -16,10 +16,10 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 
 const NOT_LOADED: &str = "internal error: the client credential was not loaded; please report it";
 
-/// The fields and, for Basic, the header that prove the client.
+/// The form fields and, for Basic, the header that authenticate the client.
 ///
 /// # Errors
-/// A sentence for the user when the proof cannot serve.
+/// A sentence for the user if this client authentication cannot be used.
 pub(super) fn prove(
     material: &Material,
     around: &Circumstances<'_>,
@@ -111,7 +111,7 @@ fn with_secret(
     }
 }
 
-/// What an RSA key signs with if the spec does not say: PS256 at Entra ID, as Microsoft asks for; else RS256, which every
+/// The algorithm of an RSA key if not set: PS256 at Entra ID, as Microsoft recommends; else RS256, which every
 /// server knows, unless the issuer's document has a list without it (FAPI 2.0 forbids it).
 fn usual_algorithm(issuer: &Issuer, endpoint: &TokenEndpoint) -> SigningAlgorithm {
     let listed = |a| endpoint.algorithms.as_ref().map(|list| list.contains(&a));
@@ -125,7 +125,7 @@ fn usual_algorithm(issuer: &Issuer, endpoint: &TokenEndpoint) -> SigningAlgorith
 }
 
 /// `aud` of a client assertion. Entra ID wants the token endpoint; where the issuer's identifier is known it is the
-/// safer one, since no other issuer can ask for it (CVE-2025-27370, draft-ietf-oauth-rfc7523bis).
+/// safer one, because no other issuer can request it (CVE-2025-27370, draft-ietf-oauth-rfc7523bis).
 pub(super) fn audience(issuer: &Issuer, endpoint: &TokenEndpoint) -> String {
     let token_endpoint = || endpoint.url.to_string();
     let wanted = issuer.assertion_audience.unwrap_or(match issuer.endpoint {

@@ -1,8 +1,8 @@
-//! How permissions are granted in Entra ID: to an application by consent, to a managed identity by an assignment.
+//! How permissions are granted in Entra ID, for messages: to an application by consent, to a managed identity by an assignment.
 
 use crate::credential::{Credential, Endpoint, Proof};
 
-/// The rest of a sentence that says that somebody must consent.
+/// The rest of a sentence about a consent that is required.
 pub fn how(credential: &Credential) -> String {
     let Endpoint::Entra { authority } = &credential.issuer.endpoint else {
         return String::new();

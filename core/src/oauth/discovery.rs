@@ -1,5 +1,7 @@
-//! Discovery documents: OpenID Connect Discovery 1.0 section 4, RFC 8414 sections 3 and 5. [`addresses`] and [`redirected`]
-//! say where to ask, [`read`] what a document says, [`conclude`] why there is none that can be used.
+//! Discovery documents (authorization server metadata): OpenID Connect Discovery 1.0 section 4, RFC 8414 sections 3 and 5.
+//!
+//! [`addresses`] and [`redirected`] return the URLs to read, [`read`] parses a document, and [`conclude`] explains why no document can be
+//! used. Never sends a request.
 
 use crate::Reason;
 use std::time::Duration;
@@ -49,9 +51,9 @@ pub fn addresses(issuer: &Url) -> Vec<Url> {
 /// Where an answer leads that is no document itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Redirect {
-    /// To another address of the same origin: asked as well, since nobody else learns of it.
+    /// To another URL of the same origin: requested as well, because no other server learns of it.
     Here(Url),
-    /// To this origin, or to what is no https URL (`None`). Never asked.
+    /// To this origin, or to something that is not an https URL (`None`). Never requested.
     Away(Option<String>),
 }
 
@@ -87,7 +89,7 @@ pub enum Unusable {
     NotDocument(NotObject),
     /// It came in this content coding, which the request did not allow.
     Coded(String),
-    /// It is for another issuer than the one that was asked, or for none.
+    /// It is for another issuer than the requested one, or for none.
     Issuer(Option<String>),
     /// Its token endpoint is missing or cannot be used.
     TokenEndpoint(Option<String>),
@@ -165,8 +167,8 @@ pub fn read(
     })
 }
 
-/// RFC 8414 section 3.3: identifiers are compared letter by letter, as both sides write them. One slash at the end is the
-/// difference that people write without meaning it: Auth0 has it, Okta and Keycloak have not, and both places of the
+/// RFC 8414 section 3.3: identifiers are compared character by character, as both sides write them. One slash at the end is the
+/// difference that users write without intent: Auth0 has it, Okta and Keycloak have not, and both places of the
 /// document are the same either way.
 fn is_same(written: &str, named: &str) -> bool {
     let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).len();
@@ -179,7 +181,7 @@ fn place(of: &Map<String, Value>, name: &str) -> Option<Url> {
     Url::parse(text).ok().filter(is_plain_https)
 }
 
-/// Which of these an issuer knows that a sign-in asks for; the others are nothing to apicred.
+/// The scopes of a sign-in that the issuer supports; the others do not matter to apicred.
 fn known_scopes(list: &[Value]) -> Vec<String> {
     let known = |scope: &&str| list.iter().any(|s| s.as_str() == Some(*scope));
     let ours = oauth::sign_in::SCOPES.iter().copied().filter(known);
@@ -255,7 +257,7 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// How much it tells, most first: a document says the most, a page that is not there the least.
+    /// How specific it is, most specific first: a document is the most, a missing page the least.
     const fn rank(&self) -> u8 {
         match self {
             Self::Unusable(Unusable::Issuer(_) | Unusable::TokenEndpoint(_)) => 0,
@@ -285,7 +287,7 @@ impl Seen {
         }
     }
 
-    /// How long the server asks to be left alone.
+    /// The wait that the server requests.
     const fn wait(&self) -> Option<Duration> {
         match self {
             Self::Later(_, wait) => Some(*wait),
@@ -305,7 +307,7 @@ impl Seen {
     }
 }
 
-/// Did nobody answer, so that other addresses of the same host would not be answered either?
+/// True if there was no answer, so that other URLs of the same host would have none either.
 pub const fn is_silence(refusal: &Refusal) -> bool {
     match refusal.stage {
         Stage::Own
@@ -447,7 +449,7 @@ fn coded(coding: &str) -> String {
     )
 }
 
-/// Why nobody answers for a document at `address`. It is read without a client certificate, since it is the same for all
+/// Why there is no answer for a document at `address`. It is read without a client certificate, since it is the same for all
 /// clients.
 pub fn unanswered(refusal: Refusal, address: &Url) -> Refusal {
     if refusal.stage != Stage::ClientCertificate {

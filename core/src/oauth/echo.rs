@@ -1,7 +1,6 @@
-//! What an issuer may say of a request in a message that others read: its own words, with everything cut out that was
-//! secret in the request, in whatever encoding it comes back.
+//! Quotes the text of an issuer in a message, without every part of the secrets in the request, in any encoding.
 //!
-//! A user who may create credentials and may not read Secrets could otherwise have an issuer read a secret back.
+//! Without this, a user who may create credentials and may not read Secrets could make an issuer repeat a secret in its error.
 
 use std::collections::HashSet;
 
@@ -119,7 +118,7 @@ impl SentSecrets {
         echo
     }
 
-    /// Both forms of the secret in a Basic header: as it stands there, and decoded.
+    /// Both forms of the secret in a Basic header: encoded and decoded.
     fn basic(&mut self, encoded: &str) {
         let decoded = STANDARD.decode(encoded).unwrap_or_default();
         let decoded = String::from_utf8_lossy(&decoded);
@@ -234,7 +233,7 @@ fn claim(claims: &Map<String, Value>, name: &str) -> String {
     format!("\"{}\"", printable(&text))
 }
 
-/// Cuts out words that look like tokens or keys.
+/// Removes words that look like tokens or keys.
 fn without_tokens(text: &str) -> String {
     let part = |c: char| c.is_ascii_alphanumeric() || "+=_-~%".contains(c);
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! The two encodings of OAuth bodies and headers.
+//! The two encodings of OAuth: form bodies (`application/x-www-form-urlencoded`) and Basic authentication.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};

@@ -1,5 +1,4 @@
-//! What else was seen of a token error and helps whoever reads it: the issuer's own words, what the assertion said, what
-//! was requested, and a clock that is off.
+//! Details that help with a token error: the text of the issuer, the claims of the assertion, the requested parameters, and a wrong clock.
 
 use crate::Reason;
 use jiff::Timestamp;

@@ -1,5 +1,6 @@
-//! Answers of something else than a token endpoint: web pages, API gateways, proxies. They are told by their form, since
-//! each has its own, and none of them judges the client of an OAuth request.
+//! Recognizes answers that do not come from a token endpoint: web pages, API gateways, proxies.
+//!
+//! They are recognized by their form. Such an answer says nothing about the client or the token of the request.
 
 use serde_json::{Map, Value};
 
@@ -14,7 +15,7 @@ pub(super) enum By {
     Gateway(&'static str),
 }
 
-/// Most of a body that is looked at.
+/// Largest part of a body that is searched.
 const MOST: usize = 8 * 1024;
 
 /// Texts that gateways answer in place of JSON, in lower case, at the beginning.
@@ -122,7 +123,7 @@ fn by_fields(fields: &Map<String, Value>) -> Option<By> {
     known.filter(|_| few).map(|(_, name)| By::Gateway(name))
 }
 
-/// The code of a fault of Apigee's policy `OAuthV2`, without what stands before it.
+/// The code of a fault of Apigee's policy `OAuthV2`, without its prefix.
 pub(super) fn apigee_code(fields: &Map<String, Value>) -> Option<&str> {
     let code = fields.get("fault")?.get("detail")?.get("errorcode")?;
     let code = code.as_str()?;

@@ -1,5 +1,7 @@
-//! The refresh token in an answer, read on its own. A rotated refresh token cannot be obtained again, so nothing else
-//! in the answer may decide whether it is read: not the access token, not its type, its size or its lifetime.
+//! Reads the refresh token in an answer, before anything else.
+//!
+//! A rotated refresh token cannot be obtained again. So nothing else in the answer decides whether it is read: not the access token, not its
+//! type, its size or its lifetime.
 
 use std::borrow::Cow;
 
@@ -53,7 +55,7 @@ pub fn granted_in_part(raw: &RawAnswer) -> Granted {
         .map_or(Granted::Nothing, Granted::New)
 }
 
-/// A token as text, exactly as it stands there. Some servers send numbers.
+/// A token as text, exactly as written. Some servers send numbers.
 fn text(value: &Value) -> Option<SecretString> {
     match value {
         Value::String(text) if !is_nothing(text) && is_exact(text) => {

@@ -1,5 +1,6 @@
-//! A successful answer becomes a [`Token`], if a workload can use what was issued. What it cannot use is refused for
-//! minutes: the issuer would issue the next one alike.
+//! Turns a successful answer into a [`Token`], if a workload can use what was issued.
+//!
+//! If not, the next request waits for minutes, because the issuer would issue the same again.
 
 use crate::Reason;
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ use crate::{
     oauth::Grant,
 };
 
-/// Longest access token that is published: a Secret holds 1 MiB and the token stands in it twice.
+/// Longest access token that is published: a Secret may have 1 MiB, and it contains the token twice.
 const MAX_TOKEN: usize = 256 * 1024;
 /// Token types of RFC 8693 section 3 begin so.
 const URN: &str = "urn:ietf:params:oauth:token-type:";
@@ -152,7 +153,7 @@ fn scope(fields: &Map<String, Value>) -> Option<String> {
     (!text.is_empty() && text.len() <= 4096 && shown(&text)).then_some(text)
 }
 
-/// When the issuer wants to be asked again. A refresh token that ends before the access token has to be used before.
+/// The renewal time that the issuer recommends. A refresh token that expires before the access token must be used before.
 fn refresh_in(
     fields: &Map<String, Value>,
     credential: Option<&Credential>,
@@ -238,7 +239,7 @@ fn requested_type(credential: &Credential) -> Option<String> {
     requested.map(|(_, value)| value)
 }
 
-/// A token type as it may be shown. Anything else could be text that somebody wants read back, and is not shown.
+/// A token type that may be shown. Anything else could contain a secret, and is not shown.
 fn shown_type(text: &str) -> Option<&str> {
     let text = text.trim();
     let text = text.strip_prefix(URN).unwrap_or(text);

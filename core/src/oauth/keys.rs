@@ -1,4 +1,4 @@
-//! Private keys and certificates out of PEM: what signs an assertion and what is shown in a TLS handshake.
+//! Private keys and certificates in PEM, for assertions and for the TLS handshake.
 
 use aws_lc_rs::{
     digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest},
@@ -243,7 +243,7 @@ fn kind(der: &PrivateKeyDer<'_>) -> &'static str {
     }
 }
 
-/// The public key of a key that TLS can use, as it stands in a certificate.
+/// The public key of a key that TLS can use, as a certificate contains it.
 fn public_of(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
     let key = any_supported_type(key).ok()?;
     let spki = key.public_key()?;
@@ -382,7 +382,7 @@ impl Identity {
         &self.pem
     }
 
-    /// What tells it from another.
+    /// What distinguishes it from another.
     pub(super) fn essence(&self) -> &str {
         self.pem.expose_secret()
     }

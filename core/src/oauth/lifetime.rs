@@ -1,4 +1,4 @@
-//! How long a token lives, from whatever the answer says about it.
+//! Computes the lifetime of a token from the fields and claims of an answer.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
@@ -10,9 +10,9 @@ use super::{
 };
 use crate::input::{epoch, number, object};
 
-/// When nobody says anything (DESIGN, section 3).
+/// The lifetime if nothing states one (DESIGN, section 3).
 const GUESS: SignedDuration = SignedDuration::from_mins(15);
-/// Longer lives are cut to this: no access token should live for a year, and sums of times stay in range.
+/// Longer lifetimes are cut to this: no access token should be valid for a year, and sums of times stay in range.
 pub(super) const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366);
 /// A JWT longer than this is not decoded for its `exp`.
 const MAX_JWT: usize = 64 * 1024;
@@ -20,7 +20,7 @@ const MAX_JWT: usize = 64 * 1024;
 /// Roles or scopes that are noted of one token.
 const MAX_CLAIMS: usize = 64;
 
-/// What a readable JWT says of itself. Never trusted: only ever shortens a life or names the token.
+/// The claims of a readable JWT. Never trusted: they can only shorten the lifetime or identify the token.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct JwtHints {
     pub(super) life: Option<SignedDuration>,
@@ -31,7 +31,7 @@ pub(super) struct JwtHints {
     pub(super) claims: Option<Box<Claims>>,
 }
 
-/// Why the end of a token is not known, or is over.
+/// Why the expiry of a token is unknown or in the past.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum NoEnd {
     /// This field states zero or less.
@@ -42,7 +42,7 @@ pub(super) enum NoEnd {
     PastJwt,
 }
 
-/// The end of a token that was requested at `sent`, and where it was learnt: the first field that is clear, the JWT, the
+/// The expiry of a token that was requested at `sent`, and its source: the first field that is clear, the JWT, the
 /// issuer's `assumedLifetime`, a field that needs an assumption about its unit, a guess.
 ///
 /// # Errors
@@ -179,7 +179,7 @@ fn claims(token: &str) -> Option<Map<String, Value>> {
     object(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
 }
 
-/// Every audience in the `aud` claim of a JWT, exactly as it stands there: one text or a list (RFC 7519 section 4.1.3).
+/// Every audience in the `aud` claim of a JWT, exactly as written: one text or a list (RFC 7519 section 4.1.3).
 /// Empty if the token cannot be read or if one entry is not a text.
 pub fn audiences(token: &str) -> Vec<String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);

@@ -1,5 +1,6 @@
-//! Requests to the local endpoints of Azure's managed identities. Plain http to a loopback or link-local address;
-//! never through a proxy, never from a namespace's own issuer.
+//! Requests to the local endpoints of Azure's managed identities: plain http to a loopback or link-local address.
+//!
+//! Never through a proxy, and never for a namespaced issuer.
 //! Source: learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token and
 //! learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication.
 
@@ -96,7 +97,7 @@ fn resource(ask: &Ask) -> String {
 /// file right in the agent's folder.
 ///
 /// # Errors
-/// What to tell the user.
+/// The next step for the user.
 pub fn arc_key_file(answer: &RawAnswer, folder: &str) -> Result<String, Refusal> {
     let fault =
         |text: &str| Refusal::local(Class::Transient, Reason::IdentityEndpointRefused, text);

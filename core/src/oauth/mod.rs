@@ -1,7 +1,8 @@
-//! OAuth 2.0 token requests and their answers. [`request()`] makes the bytes of a request, and [`answer`] reads what comes
-//! back: a token, or a failure with its class and a next step. Nothing is sent here. [`grant`] has the grants, `client_auth`
-//! the client authentication methods, [`discovery`] the authorization server metadata, and [`sign_in`] the ways in which a
-//! user signs in.
+//! OAuth 2.0 token requests and their answers. Never sends a request.
+//!
+//! [`request()`] builds the bytes of a request. [`answer`] reads the answer: a token, or a failure with its class and a next step. [`grant`]
+//! has the grants, `client_auth` the client authentication methods, [`discovery`] the authorization server metadata, and [`sign_in`] the
+//! flows in which a user signs in.
 
 mod aadsts;
 mod assertion;

@@ -1,4 +1,4 @@
-//! What a request needs that has to be read first, and what was read.
+//! The inputs that must be read before a request (secrets, files, ServiceAccount tokens), and the values that were read.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -34,7 +34,7 @@ impl Need {
     }
 }
 
-/// What proves the client, read just before the request.
+/// The client authentication material, read just before the request.
 pub enum Material {
     /// Nothing does.
     None,
@@ -75,7 +75,7 @@ impl Material {
         }
     }
 
-    /// When a certificate that is part of it ends.
+    /// When a certificate that is part of it expires.
     pub fn ends(&self) -> Option<crate::oauth::Validity> {
         match self {
             Self::Signer(identity, _) | Self::Tls(identity) => identity.validity(),
@@ -83,7 +83,7 @@ impl Material {
         }
     }
 
-    /// The text that tells one proof from another, for the keyed fingerprint; a ServiceAccount's token is another
+    /// The text that distinguishes two client authentications, for the keyed fingerprint; a ServiceAccount's token is another
     /// one each time and does not count.
     pub fn essence(&self) -> &str {
         match self {
@@ -126,7 +126,7 @@ pub fn odd_supply(grant: &Grant, supplies: &[SecretString]) -> Option<Odd> {
 }
 
 /// A static key out of a Secret: [`word`], but blanks, line ends and marks around it are taken off, since what is published
-/// must work as it stands.
+/// must work unchanged.
 ///
 /// # Errors
 /// A sentence for the user when the bytes cannot be one.
@@ -141,7 +141,7 @@ pub fn static_key(bytes: &[u8]) -> Result<SecretString, String> {
 }
 
 /// One line out of a Secret. One line end at its end is taken off, since editors and `echo` leave it there and no
-/// issuer hands out a secret that ends in one.
+/// issuer issues a secret that ends in one.
 ///
 /// # Errors
 /// A sentence for the user when the bytes cannot be one.
@@ -198,7 +198,7 @@ pub fn file(bytes: &[u8]) -> Result<SecretString, String> {
     Ok(SecretString::from(text.into_owned()))
 }
 
-/// The audience of a ServiceAccount's token if nobody chose one (facts, section 1.5).
+/// The audience of a ServiceAccount's token if not set (facts, section 1.5).
 pub fn account_audience(credential: &Credential, endpoint: Option<&TokenEndpoint>) -> String {
     let issuer = &credential.issuer;
     match (&issuer.endpoint, issuer.cloud) {

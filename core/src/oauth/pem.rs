@@ -1,7 +1,7 @@
-//! PEM as people and tools write it, and the names of what stands in its place.
+//! Reads PEM as users and tools write it, and names what was found instead.
 //!
-//! RFC 7468 section 2 asks parsers to be lax about what is around the blocks and about white space in them. Files come with
-//! byte order marks, notes in other charsets, on one line, indented in YAML, and with `\n` out of JSON.
+//! RFC 7468 section 2 allows text around the blocks and white space in them. Real files have byte order marks, notes in other charsets, all
+//! content on one line, YAML indentation, or `\n` from JSON.
 
 use base64::{
     Engine,
@@ -27,7 +27,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 /// One block of a PEM text.
 pub struct Block<'a> {
-    /// What stands after `BEGIN`.
+    /// The label after `BEGIN`.
     pub label: &'a str,
     /// What is between the two lines.
     pub body: Body,

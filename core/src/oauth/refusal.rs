@@ -1,4 +1,4 @@
-//! A token error: why there is no token, how to wait, and what a user can do.
+//! A token error: why there is no token, how long to wait, and what a user can do.
 
 use crate::Reason;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::credential::addresses::AddressNotAllowed;
 /// Failure classes; each has its own way of waiting (DESIGN, section 3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Class {
-    /// The request is wrong and stays wrong until somebody changes it.
+    /// The request is wrong until somebody changes it.
     Invalid,
     /// The client was refused.
     Denied,
@@ -36,11 +36,11 @@ impl Class {
     }
 }
 
-/// How far an exchange came. Decisions go by it and by [`Class`], never by the text of a reason: whoever adds a failure
+/// How far an exchange came. Decisions use it and [`Class`], never the text of a reason: the author of a new failure
 /// names its stage, and each `match` of a stage is complete.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Stage {
-    /// Nobody was asked: a rule, a setting or an input of apicred's own says no.
+    /// Nothing was sent: a rule, a setting or an input of apicred forbids it.
     #[default]
     Own,
     /// The proxy for issuers was not reached, wants credentials or broke.
@@ -49,7 +49,7 @@ pub enum Stage {
     Tunnel,
     /// DNS has no address for the host, or does not answer.
     Name,
-    /// No connection to the host, or one that broke before TLS stood.
+    /// No connection to the host, or one that broke before the TLS handshake was complete.
     Connect,
     /// The TLS handshake failed.
     Tls,
@@ -57,7 +57,7 @@ pub enum Stage {
     ClientCertificate,
     /// No connection, or no whole answer, in time.
     Timeout,
-    /// The connection ended before the whole answer came.
+    /// The connection ended before the whole answer arrived.
     BrokenOff,
     /// An answer of something else than a token endpoint: a page, a document without any field of OAuth.
     Foreign,
@@ -89,9 +89,9 @@ pub struct Refusal {
     pub correlation_id: Option<String>,
     /// Entra's id of the answer.
     pub trace_id: Option<String>,
-    /// How long the issuer asks to be left alone.
+    /// The wait that the issuer requests.
     pub retry_after: Option<Duration>,
-    /// Was the client's proof refused, so that the next secret of the list may do better?
+    /// True if the client authentication was refused, so that the next secret of the list may work.
     pub about_client: bool,
     /// Is it certain that no byte of the request reached the issuer? Unknown counts as no.
     pub not_sent: bool,
@@ -124,7 +124,7 @@ impl From<AddressNotAllowed> for Refusal {
     }
 }
 
-/// What stands before the numbers of Entra ID's errors.
+/// The prefix of Entra ID's error codes.
 const AADSTS: &str = "AADSTS";
 
 impl Refusal {

@@ -1,5 +1,5 @@
-//! An answer without a token becomes a [`Refusal`]: what was seen, what it means, and what it means for the grant and
-//! the client of a credential.
+//! Turns an answer without a token into a [`Refusal`]: what was seen, its class, and its meaning for the grant and the client of a
+//! credential.
 
 use crate::Reason;
 use jiff::Timestamp;

@@ -1,8 +1,10 @@
-//! What keeps a refresh token safe. Many issuers rotate: the old token is spent by its first use, and a second use
-//! counts as theft that ends the whole family (facts, section 7). So a mark is set on the state Secret before a
-//! request, and a mark that is found there says that the outcome of a request is unknown.
+//! Protects refresh tokens against a second use.
 //!
-//! [`before`] decides whether a refresh token may be sent, [`fate`] what became of it, [`after`] what is noted of it.
+//! Many issuers rotate refresh tokens: the first use invalidates the old one, and a second use counts as theft and revokes the whole family
+//! (facts, section 7). So a mark is written to the state Secret before a request. If a mark is found before a request, the outcome of an
+//! earlier request is unknown.
+//!
+//! [`before`] decides whether a refresh token may be sent, [`fate`] what happened to it, and [`after`] what is stored.
 
 use crate::Reason;
 use std::collections::BTreeMap;
@@ -17,7 +19,7 @@ use super::{
 use crate::api::{Reuse, names};
 
 /// How long a refresh request may take, from the connection to the last byte. Longer than other requests, since a lost
-/// answer costs a sign-in; short enough to be stored within the drain of a process that is told to end (app.rs).
+/// answer costs a sign-in; short enough to be stored while a process shuts down (app.rs).
 const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// The same where the issuer accepts a second use.
 const PATIENCE_WITH_REUSE: SignedDuration = SignedDuration::from_secs(15);
@@ -204,7 +206,7 @@ pub struct Attempt<'a> {
 pub enum Step {
     /// Send it.
     Send(Send),
-    /// It was spent at that time, and somebody put it back.
+    /// It was used at that time, and another writer restored it.
     Spent(Timestamp),
     /// Do not send it.
     Stop(Refusal),

@@ -1,4 +1,4 @@
-//! A credential and its proof into the bytes of a token request. Nothing is sent here.
+//! Builds the bytes of a token request from a credential and its client authentication. Never sends it.
 
 use crate::Reason;
 use jiff::Timestamp;
@@ -38,7 +38,7 @@ pub struct TokenEndpoint {
     pub mtls_device: Option<Url>,
     /// Revocation (RFC 7009).
     pub revocation: Option<Url>,
-    /// Authorization, for a person's sign-in.
+    /// Authorization, for a user's sign-in.
     pub authorization: Option<Url>,
     /// Device authorization (RFC 8628).
     pub device: Option<Url>,
@@ -69,7 +69,7 @@ impl TokenEndpoint {
         }
     }
 
-    /// Where requests are posted to: whoever shows a certificate may have a place of his own.
+    /// The URL of requests: clients with a TLS certificate may have their own endpoint.
     pub fn posted(&self, shows_certificate: bool) -> &Url {
         self.mtls_url
             .as_ref()

@@ -1,5 +1,6 @@
-//! An answer of a token endpoint into a token or a refusal. Total: any bytes give one of the two, and no text of
-//! the body but codes and ids from fixed alphabets comes out.
+//! Turns an answer of a token endpoint into a token or a token error.
+//!
+//! Any input gives one of the two. No text of the body is returned, except codes and IDs with fixed alphabets.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A token's end by request, RFC 7009.
+//! Token revocation, RFC 7009.
 
 use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};
@@ -13,7 +13,7 @@ use crate::credential::Credential;
 /// What is revoked; the hint helps the issuer to find it (section 2.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Revoked {
-    /// A refresh token; many issuers end its whole family with it.
+    /// A refresh token; many issuers revoke its whole family with it.
     RefreshToken,
     /// An access token.
     AccessToken,
@@ -22,7 +22,7 @@ pub enum Revoked {
 /// Builds the request. `endpoint.url` is the revocation endpoint.
 ///
 /// # Errors
-/// When the client's proof cannot serve.
+/// If the client authentication cannot be used.
 pub fn revocation(
     credential: &Credential,
     endpoint: &TokenEndpoint,

@@ -1,5 +1,6 @@
-//! What a client secret looks like that was stored wrongly. It may be right all the same, so it is told only once the issuer has
-//! refused it; and nothing but its form is told.
+//! Recognizes client secrets that were probably stored in a wrong form.
+//!
+//! Such a value may still be correct, so it is reported only after the issuer has refused it. Only its form is reported, never a part of it.
 
 use base64::{
     Engine,
@@ -82,7 +83,7 @@ pub(super) fn of_static_key(text: &str) -> Option<String> {
     first(&AROUND, text).or_else(other)
 }
 
-/// What is around a value, or stands in its place.
+/// What surrounds a value, or was stored instead of it.
 const AROUND: [Rule; 10] = [
     pem_text,
     json,

@@ -1,16 +1,17 @@
-//! Refresh tokens that apicred has spent, by keyed digest: a backup, a GitOps tool or a secret manager may put one of
-//! them back into the state Secret.
+//! Refresh tokens that apicred has used, as keyed digests.
+//!
+//! A backup, a GitOps tool or a secret manager may write one of them back into the state Secret. It is then recognized and not sent.
 
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-/// How many tokens are remembered that somebody else put into the Secret. These are the ones that come back: Git and
-/// secret managers keep what a person gave them.
+/// How many tokens of other writers are remembered. These are the ones that are restored: Git and
+/// secret managers store what a user gave them.
 const MOST_GIVEN: usize = 16;
 /// How many tokens are remembered that the issuer sent. A backup of the cluster holds one of them.
 const MOST_ISSUED: usize = 64;
-/// Before the digest of a token that somebody else put into the Secret.
+/// Prefix of the digest of a token that another writer stored.
 const GIVEN: &str = "given:";
 
 /// A refresh token that was spent.
@@ -20,7 +21,7 @@ pub struct Spent {
     pub digest: String,
     /// When it was used, in whole seconds.
     pub at: Timestamp,
-    /// Did somebody else put it into the Secret?
+    /// True if another writer stored it in the Secret.
     pub given: bool,
 }
 

@@ -1,5 +1,6 @@
-//! What an answer states about the lifetime of its token, in which field and in which unit. RFC 6749 section 5.1 knows
-//! `expires_in` in seconds; the other names and units are those of real servers.
+//! The fields of an answer that state the lifetime of a token, with their units.
+//!
+//! RFC 6749 section 5.1 defines `expires_in` in seconds. The other names and units are those of real servers.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -51,7 +52,7 @@ pub(super) enum Statement {
     Zero(i64),
     /// This number, which is not plausible in seconds and gives this lifetime in a smaller unit.
     OtherUnit(i64, SignedDuration),
-    /// Longer than any token lives.
+    /// Longer than any token lifetime.
     TooLong,
     /// Nothing that can be read.
     Unread,

@@ -1,4 +1,4 @@
-//! A token as the rest of apicred sees it. Never `Debug`, never `Serialize`: it holds the secret itself.
+//! An issued token. It contains the secret, so it never implements `Debug` or `Serialize`.
 
 use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
@@ -20,14 +20,14 @@ pub struct Token {
     pub claims: Option<Box<Claims>>,
     /// How it is presented: `Bearer`, or the scheme of a static key.
     pub token_type: String,
-    /// When it was asked for: the moment before the request left, so that no answer is believed to live longer
+    /// When it was requested: the time before the request was sent, so that no lifetime is computed longer
     /// than it does.
     pub issued_at: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// Where the end was learnt.
+    /// The source of the expiry.
     pub lifetime_source: LifetimeSource,
-    /// When the issuer would like to be asked again, from `issued_at` on.
+    /// The renewal time that the issuer recommends, counted from `issued_at`.
     pub refresh_in: Option<SignedDuration>,
     /// Scopes granted, if the answer says so.
     pub scope: Option<String>,
@@ -38,7 +38,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// Scopes that were asked for and not granted, as far as the answer tells.
+    /// Scopes that were requested and not granted, if the answer shows it.
     pub fn not_granted(&self, issuer: &Issuer, asked: &[String]) -> Vec<String> {
         scopes::not_granted(issuer, asked, self.scope.as_deref())
     }
@@ -91,7 +91,7 @@ pub enum LifetimeSource {
     Unread(&'static str),
     /// Nobody said anything: 15 minutes.
     Guessed,
-    /// It has no end: a static key.
+    /// It never expires: a static key.
     Static,
 }
 

@@ -1,5 +1,5 @@
-//! Where servers put their words and their codes in an answer without a token: RFC 6749, RFC 9457, and the bodies of
-//! products and frameworks. A new name is a word in a list.
+//! Finds error codes and texts in an answer without a token: RFC 6749, RFC 9457, and the bodies of products and frameworks. A new name is a
+//! word in a list.
 
 use std::borrow::Cow;
 
@@ -37,7 +37,7 @@ const INNER_WORDS: [&str; 9] = [
 const CODES: [&str; 3] = ["error_code", "code", "status"];
 /// The same of AWS, `PayPal` and RFC 9457 (there a URI), under names that say something else elsewhere.
 const RARE_CODES: [&str; 3] = ["__type", "name", "type"];
-/// How deep words are looked for inside of an error.
+/// How deep an error is searched for texts.
 const DEEPEST: usize = 4;
 /// Codes that say no more than the status of the answer.
 const NO_CODES: [&str; 10] = [
@@ -104,7 +104,7 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// The first text with a blank in it, wherever it stands: the lists by field of validators, causes inside of causes.
+/// The first text with a blank in it, at any depth: the lists by field of validators, causes inside of causes.
 fn sentence(value: &Value, depth: usize) -> Option<&str> {
     let inside = |value| sentence(value, depth.checked_sub(1)?);
     match value {
@@ -128,7 +128,7 @@ pub(super) fn stated_code(text: &str) -> Option<String> {
         .or_else(|| classes::known(&snake(&spaced(head))?).map(str::to_owned))
 }
 
-/// A code that stands in the place of `error`: `E0000004`, `BAD_CLIENT_ID`, `NotAuthorizedException`. Never shown.
+/// A code that is used instead of `error`: `E0000004`, `BAD_CLIENT_ID`, `NotAuthorizedException`. Never shown.
 pub(super) fn code(fields: &Map<String, Value>) -> Option<String> {
     let inside = inner(fields).into_iter().flat_map(|e| {
         ["error", "status", "type", "code"]

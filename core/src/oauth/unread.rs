@@ -1,5 +1,6 @@
-//! A successful answer without a token that apicred can read: what it is instead. If it brought a token all the same, the
-//! next one would be requested in vain, so it is not requested within minutes.
+//! Explains a successful answer without a readable token.
+//!
+//! If a token was issued nevertheless, the next one would be lost as well. So the next request waits for minutes.
 
 use crate::Reason;
 use serde_json::{Map, Value};
@@ -120,7 +121,7 @@ fn is_object(part: &RawAnswer) -> bool {
     body.trim_ascii_start().starts_with(b"{")
 }
 
-/// Is it the beginning of a document for people, which no token endpoint answers?
+/// True if it is the start of a document for humans, which no token endpoint returns.
 fn is_page(part: &RawAnswer) -> bool {
     match object(&part.body) {
         Err(NotObject::WebPage | NotObject::Xml) => true,

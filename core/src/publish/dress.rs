@@ -1,6 +1,6 @@
-//! What a target Secret wears: labels, annotations, type and owner as the spec wants them. The digest of it
-//! stands on the Secret, so that a changed label is put right without a new token, and a label that somebody
-//! took off comes back.
+//! The labels, annotations, type and owner of a target Secret, as the spec defines them.
+//!
+//! Their digest is stored on the Secret. So a changed label is corrected without a new token, and a removed label is restored.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     oauth::Grant,
 };
 
-/// What the Secret shall wear.
+/// The metadata that the Secret must have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dress {
     /// Labels, apicred's own among them.
@@ -86,7 +86,7 @@ impl DressKeys {
     }
 }
 
-/// The dress that a credential's spec asks for.
+/// The metadata that the spec of a credential requires.
 pub fn dress(credential: &Credential) -> Dress {
     let mut labels = credential.target.labels.clone();
     labels.insert(names::MANAGED_BY.to_owned(), names::MANAGER.to_owned());
@@ -110,7 +110,7 @@ pub fn dress(credential: &Credential) -> Dress {
 }
 
 impl Dress {
-    /// The digest that stands on the Secret.
+    /// The digest on the Secret.
     pub fn digest(&self) -> String {
         format!(
             "{}:{}:{}",

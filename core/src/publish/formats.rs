@@ -1,5 +1,6 @@
-//! A token in the formats that its readers want: files for programs, curl, git, docker, client plugins. A token that
-//! a format cannot carry is told; no broken file is written.
+//! The formats of a token in the target Secret: for programs, curl, git, docker and client plugins.
+//!
+//! A token that a format cannot contain is an error. A broken file is never written.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use crate::{
 const USERNAME: &str = "oauth2";
 /// Name of the variable in a dotenv file.
 const VARIABLE: &str = "ACCESS_TOKEN";
-/// What stands before the value in a header line.
+/// The prefix of the value in a header line.
 const HEADER: &str = "Authorization: ";
 /// The longest line that curl takes from a netrc file; it passes over a longer one without a word.
 const NETRC_LINE: usize = 4095;

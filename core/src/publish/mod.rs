@@ -1,11 +1,10 @@
-//! The target Secret of a token: its data ([`data()`]), its labels and annotations ([`Dress`]), the record of the token in
-//! its annotations ([`Record`]), and who owns it ([`ownership`]).
+//! The target Secret of a token: its data ([`data()`]), its labels and annotations ([`Dress`]), the record of the token in its annotations
+//! ([`Record`]), and its owner ([`ownership`]). Never writes it: the shell does.
 //!
-//! Writes are a create, or a strategic merge patch that carries the resourceVersion it was decided on. Not
-//! server-side apply: an apply cannot be told to create only, so it would merge a token into a Secret that
-//! somebody else made a moment ago; and a create followed by applies leaves the created fields with a second
-//! manager entry that no apply can remove. What apply would refuse with a 409 is read from `managedFields`
-//! instead, at the very resourceVersion that the patch then demands ([`ownership::Hands`]).
+//! Writes are a create, or a strategic merge patch with the resourceVersion on which it was decided. Server-side apply is not used, for two
+//! reasons. An apply cannot be limited to creation, so it would merge a token into a Secret that another writer has just created. And a
+//! create followed by applies leaves a second manager entry for the created fields, which no apply can remove. A conflict that an apply
+//! would report with 409 is read from `managedFields` instead, at the resourceVersion that the patch requires ([`ownership::Hands`]).
 
 mod dress;
 mod formats;

@@ -1,5 +1,6 @@
-//! Whose a Secret is, and whether somebody laid hands on it: read from its metadata alone, so that the tokens of
-//! the cluster never enter apicred's caches.
+//! Who owns a Secret, and whether another writer changed it.
+//!
+//! Reads only metadata, so that tokens never enter apicred's caches.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,11 +37,11 @@ pub struct SecretFacts {
     pub controller: Option<String>,
     /// When it was made.
     pub created_at: Option<Timestamp>,
-    /// When the client secret in it ends, as its owner says.
+    /// When the client secret in it expires, as set by its owner.
     pub secret_expires_at: Option<Timestamp>,
     /// The owner says when, but not in a form that is a time.
     pub expiry_unreadable: bool,
-    /// What is to be said about annotations that look like apicred's and have no effect.
+    /// The message about annotations below `apicred.dev` that have no effect.
     pub unread: Option<Box<str>>,
 }
 
@@ -72,14 +73,14 @@ pub struct Published {
 /// A writer whose name the Secret does not say.
 pub const UNNAMED: &str = "somebody";
 
-/// Foreign hands on apicred's fields.
+/// Other field managers of apicred's fields.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Hands {
     /// None.
     None,
-    /// Edited once, by a person or a script: put right.
+    /// Edited once, by a user or a script: corrected.
     Edited(String),
-    /// Claimed by another declarative owner through server-side apply: told, not fought.
+    /// Claimed by another manager through server-side apply: reported, and not overwritten.
     Claimed(String),
 }
 
@@ -94,12 +95,12 @@ pub enum Target {
     Ours {
         /// The resourceVersion that these facts belong to.
         version: String,
-        /// What stands on it.
+        /// Its annotations.
         published: Box<Published>,
     },
-    /// Not ours, but it asks to be taken over.
+    /// Not ours, but it requests adoption.
     Adoptable {
-        /// The resourceVersion at which it asked.
+        /// The resourceVersion with that request.
         version: String,
     },
     /// Controlled by an earlier credential of this name. Names are unique, so that object is gone, and the garbage
@@ -112,7 +113,7 @@ pub enum Target {
         /// How long the garbage collector still has.
         left: Duration,
     },
-    /// Somebody else's, told in words.
+    /// Another owner's, described in words.
     Foreign(String),
 }
 
@@ -241,7 +242,7 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
     }
 }
 
-/// Who owns the fields that apicred writes, by `managedFields`. A cleared list tells nothing and counts as none.
+/// Who owns the fields that apicred writes, by `managedFields`. An empty list counts as no other manager.
 /// `endless`: what was written is a static key.
 fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys, endless: bool) -> Hands {
     let moving = || {
@@ -320,7 +321,7 @@ fn touches(entry: &ManagedFieldsEntry, keys: &DressKeys) -> bool {
     keys.files().any(|key| owns_data(entry, key) || words(key)) || noted()
 }
 
-/// Annotations whose change makes the record a lie. `adopt-by` and `dress` are not among them.
+/// Annotations whose change makes the record wrong. `adopt-by` and `dress` are not among them.
 fn is_record(key: &str) -> bool {
     const RECORD: [&str; 15] = [
         names::ISSUED_AT,

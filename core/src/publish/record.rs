@@ -1,5 +1,4 @@
-//! What is noted on a published Secret. These annotations are the truth from which every plan starts; status is
-//! only a view of them.
+//! The record of a token in the annotations of its Secret. Every plan starts from these annotations; status is only a view of them.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +14,9 @@ use crate::{
 /// The facts of one published token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// When it was asked for.
+    /// When it was requested.
     pub issued_at: Timestamp,
-    /// When it ends; [`ENDLESS`] for a static key.
+    /// When it expires; [`ENDLESS`] for a static key.
     pub expires_at: Timestamp,
     /// When the next one is due; [`ENDLESS`] for a static key.
     pub renew_at: Timestamp,
@@ -37,7 +36,7 @@ pub struct Record {
     pub sources: SourceUse,
     /// What the token says of itself, if it can be read.
     pub claims: Option<Box<Claims>>,
-    /// Scopes that were asked for and that the answer does not name.
+    /// Scopes that were requested and that the answer does not contain.
     pub not_granted: Vec<String>,
     /// The token's own id.
     pub token_id: Option<String>,
@@ -175,7 +174,7 @@ mod maybe_seconds {
 }
 
 impl Record {
-    /// Is it a static key? Such a record has no end and no renewal.
+    /// True for a static key. Such a record has no expiry and no renewal.
     pub fn is_static(&self) -> bool {
         is_static(&self.lifetime)
     }

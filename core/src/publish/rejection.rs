@@ -1,7 +1,7 @@
-//! What the API server says about a write that it rejects, for those who may read the credential. PURE.
+//! Explains why the API server rejected a write, for users who may read the credential.
 //!
-//! Its message names the admission policy, webhook, quota or field. It may also repeat what was sent or what stood there:
-//! the token, in any encoding, and everything that looks like one are cut out before anything else is read.
+//! The message of the API server names the admission policy, webhook, quota or field. It may also repeat the request or the stored data. So
+//! the token in any encoding, and everything that looks like a token, is removed before anything else is read.
 
 use std::fmt::Write;
 
@@ -179,7 +179,7 @@ impl Said {
         })
     }
 
-    /// The same with their words, to stand in brackets.
+    /// The same with the quoted text, for brackets.
     pub fn fault(&self) -> Option<String> {
         let (_, _, words) = self.0.as_ref()?;
         let mut text = self.who()?;
@@ -189,7 +189,7 @@ impl Said {
         Some(text)
     }
 
-    /// Is it RBAC, and nobody else's rule?
+    /// True for RBAC, false for other rules.
     pub fn is_rights(&self) -> bool {
         matches!(self.0, Some((_, By::Rights(_), _)))
     }

@@ -1,4 +1,4 @@
-//! The three writes of a target Secret: create it, rotate its token, change its dress.
+//! The three writes of a target Secret: create it, replace its token, correct its metadata.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{Dress, DressKeys, Record};
 use crate::api::{ApiCredential, names};
 
-/// A Secret that is not there yet. Created, never applied: a create fails if somebody was faster.
+/// A Secret that does not exist. Created, never applied: a create fails if another writer was faster.
 pub fn create(
     namespace: &str,
     name: &str,
@@ -40,7 +40,7 @@ pub fn create(
     }
 }
 
-/// A patch that puts a token into a Secret at `version`, and its dress right in the same write. Keys that were
+/// A patch that writes a token into a Secret at `version`, and corrects its metadata in the same write. Keys that were
 /// written before and are not wanted any more go.
 pub fn rotate_patch(
     version: &str,
@@ -81,7 +81,7 @@ pub fn take_over_patch(version: &str, dress: &Dress, earlier_uid: &str) -> Value
     })
 }
 
-/// A patch that changes only the dress of a Secret at `version`; the token is neither read nor sent.
+/// A patch that changes only the metadata of a Secret at `version`; the token is neither read nor sent.
 pub fn render_patch(version: &str, dress: &Dress, worn_before: &DressKeys) -> Value {
     dress_patch(version, dress, worn_before, BTreeMap::new())
 }
@@ -121,7 +121,7 @@ fn owners_patch(dress: &Dress) -> Vec<Value> {
     }]
 }
 
-/// Annotations of a dress with the notes about it.
+/// The annotations, with the digest and the list of managed keys.
 fn worn(dress: &Dress) -> impl Iterator<Item = (String, Option<String>)> {
     let keys = serde_json::to_string(&dress.keys()).unwrap_or_default();
     dress

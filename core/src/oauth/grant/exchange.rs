@@ -1,4 +1,4 @@
-//! Token exchange, RFC 8693.
+//! The token exchange grant, RFC 8693.
 
 use crate::Reason;
 use secrecy::SecretString;

@@ -1,5 +1,6 @@
-//! The JWT bearer grant, RFC 7523 section 2.1: an assertion that stands in a Secret, or one that a key signs for
-//! each request. Google's service accounts work by the latter; their key file tells who signs.
+//! The JWT bearer grant, RFC 7523 section 2.1. The assertion is read from a Secret, or a key signs a new one for each request.
+//!
+//! Google's service accounts use the second form; their key file contains issuer and key ID.
 
 use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};

@@ -1,5 +1,7 @@
-//! The grants: how a token is come by. One file a grant; each says what it needs, what makes its token another one,
-//! which form fields it sends, and what its refusals mean. `docs/development.md` tells how to add one.
+//! The grants: how a token is obtained. Each file has one grant, and defines its inputs, the values that require another token if they
+//! change, the form fields, and the meaning of its token errors. `docs/development.md` shows how to add one.
+//!
+//! Never reads the inputs: the shell reads them and passes them in.
 
 mod exchange;
 mod jwt_bearer;
@@ -72,7 +74,7 @@ pub struct Verdict {
 /// A token error, as far as a grant judges it.
 #[derive(Clone, Copy)]
 pub(super) struct Refused<'a> {
-    /// `error`, or what stands in its place.
+    /// `error`, or the code that is used instead.
     pub(super) error: &'a str,
     /// `error_description` in lower case: evidence where `error` has several meanings.
     pub(super) words: &'a str,
@@ -90,14 +92,14 @@ impl Refused<'_> {
     }
 }
 
-/// The user of a grant, who may be able to help when the issuer asks for one.
+/// The user of a grant, who can help if the issuer requires one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum User {
     /// There is none.
     None,
     /// Signs in with `kubectl apicred login`.
     SignsIn,
-    /// Is signed in to another application, which hands a token on.
+    /// Is signed in to another application, which passes a token on.
     BringsToken,
     /// Has a password, and is not there.
     Password,
@@ -111,7 +113,7 @@ pub(super) trait Flow {
     fn needs(&self) -> Vec<Need>;
     /// What makes the token another one, beside the content of what is needed.
     fn words(&self) -> Vec<String>;
-    /// The form fields, beside `grant_type`, the client's proof and what is asked for.
+    /// The form fields, in addition to `grant_type`, the client authentication and the token request parameters.
     ///
     /// # Errors
     /// A sentence for the user when what was read cannot serve.
@@ -120,7 +122,7 @@ pub(super) trait Flow {
         supplies: &[SecretString],
         around: &Circumstances<'_>,
     ) -> Result<Fields, String>;
-    /// For whom the spec asks, as far as it says so. An issuer may limit it.
+    /// The subjects that the spec names. An issuer may limit them.
     fn subjects(&self) -> Vec<Subject> {
         Vec::new()
     }
@@ -128,7 +130,7 @@ pub(super) trait Flow {
     fn inputs(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
-    /// Does the token stand for a person, so that scopes are named one by one?
+    /// True if the token is for a user, so that scopes are listed one by one.
     fn for_user(&self) -> bool {
         false
     }
@@ -156,7 +158,7 @@ pub(super) trait Flow {
 
 struct ClientCredentials;
 
-/// Errors by which issuers ask for a user.
+/// Errors with which issuers require a user.
 const ASKS_FOR_USER: [&str; 4] = [
     "invalid_grant",
     "interaction_required",
@@ -294,7 +296,7 @@ impl Grant {
         })
     }
 
-    /// For whom the spec asks, as far as it says so.
+    /// The subjects that the spec names.
     pub fn subjects(&self) -> Vec<Subject> {
         self.flow().subjects()
     }
@@ -304,12 +306,12 @@ impl Grant {
         self.flow().inputs()
     }
 
-    /// Does the token stand for a person?
+    /// True if the token is for a user.
     pub fn for_user(&self) -> bool {
         self.flow().for_user()
     }
 
-    /// The user that can help, if the issuer asks for one.
+    /// The user who can help, if the issuer requires one.
     pub fn user(&self) -> User {
         self.flow().user()
     }

@@ -1,4 +1,4 @@
-//! Entra ID's on-behalf-of flow: a user's token for this client becomes a user's token for another API.
+//! Entra ID's on-behalf-of flow: a user's token for this client is exchanged for a user's token for another API.
 //! Source: learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow.
 
 use crate::Reason;

@@ -1,5 +1,6 @@
-//! The resource owner password credentials grant, RFC 6749 section 4.3. A refused password is never tried again by
-//! a timer: a few tries lock the user out (facts, section 1.10).
+//! The resource owner password credentials grant, RFC 6749 section 4.3.
+//!
+//! A refused password is never sent again by a timer, because a few attempts lock the user out (facts, section 1.10).
 
 use crate::Reason;
 use secrecy::SecretString;

@@ -1,4 +1,4 @@
-//! The refresh token grant, RFC 6749 section 6. What makes it safe against crashes is in [`crate::oauth::renewal`].
+//! The refresh token grant, RFC 6749 section 6. [`crate::oauth::renewal`] makes it safe against crashes.
 
 use crate::Reason;
 use secrecy::SecretString;
@@ -10,10 +10,10 @@ use crate::{
     oauth::{Class, Need},
 };
 
-/// The scope that asks for a refresh token (OpenID Connect Core section 11).
+/// The scope that requests a refresh token (OpenID Connect Core section 11).
 const OFFLINE_ACCESS: &str = "offline_access";
 
-/// Where the refresh token lives.
+/// The Secret of the refresh token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefreshToken {
     /// Key of the state Secret.
@@ -50,7 +50,7 @@ impl Flow for RefreshToken {
         true
     }
 
-    /// One refresher, ever: an issuer cannot tell a second one from a thief.
+    /// Never shared: an issuer cannot distinguish a second use from a theft.
     fn is_shareable(&self) -> bool {
         false
     }

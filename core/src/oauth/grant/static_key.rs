@@ -1,4 +1,4 @@
-//! A key that is published as it is, such as the legacy API tokens of Cloud App Security. Nobody is asked for it.
+//! A static key, such as the legacy API tokens of Cloud App Security. Never sends a request.
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;

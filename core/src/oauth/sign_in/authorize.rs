@@ -1,4 +1,4 @@
-//! The address that the browser opens, and the proof that whoever redeems the code is who asked for it.
+//! The authorization URL that the browser opens, and the PKCE verifier (RFC 7636).
 
 use crate::Reason;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -27,7 +27,7 @@ const OWN: [&str; 11] = [
     "registration",
 ];
 
-/// A proof key (RFC 7636).
+/// A PKCE verifier (RFC 7636).
 pub struct Pkce {
     /// `code_verifier`.
     pub verifier: SecretString,
@@ -52,7 +52,7 @@ pub fn random_text(random: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(random)
 }
 
-/// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `credential` asks as
+/// The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3). `credential` is changed as
 /// [`super::with_wish`] says.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
-//! What the browser brings back (RFC 6749 section 4.1.2). Anybody can send a browser to a port of this machine, so
-//! nothing counts without the state that was sent, and no text of it is handed on.
+//! Parses the redirect back to this machine (RFC 6749 section 4.1.2).
+//!
+//! Any program can send a browser to a local port. So a redirect without the sent `state` is ignored, and none of its text is returned.
 
 use crate::Reason;
 use secrecy::SecretString;
@@ -19,7 +20,7 @@ const MAX_CODE: usize = 16 * 1024;
 pub enum Callback {
     /// The code.
     Code(SecretString),
-    /// The issuer or the person refused.
+    /// The issuer or the user refused.
     Refused(Refusal),
     /// Not the answer to this sign-in: it goes on waiting.
     Stray,

@@ -1,8 +1,8 @@
-//! Where the data of a sign-in go, and whether the user allowed it.
+//! Which origins get data in a sign-in, and whether the user allowed it.
 //!
-//! Whoever writes a `TokenIssuer` chooses its addresses. The genuine sign-in page proves nothing: its code goes to the
-//! token endpoint that the `TokenIssuer` names, together with the PKCE verifier, and can be redeemed from there
-//! (a mix-up attack: RFC 9700 section 4.4). So a sign-in sends nothing to an origin that the user did not allow.
+//! The author of a `TokenIssuer` selects its URLs. A genuine sign-in page does not prove anything: its code is sent to the token endpoint of
+//! the `TokenIssuer`, with the PKCE verifier, and can be redeemed from there (a mix-up attack, RFC 9700 section 4.4). So a sign-in sends
+//! nothing to an origin that the user did not allow.
 
 use url::Url;
 
@@ -160,7 +160,7 @@ impl Consent {
         }
     }
 
-    /// May these take part? Gives whether the user must be asked first: nobody but the namespace vouches for a
+    /// Checks the origins. Returns whether the user must agree first: only the namespace vouches for a
     /// `TokenIssuer`.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Device authorization (RFC 8628): a person types a code elsewhere, this machine asks now and then.
+//! Device authorization (RFC 8628): a user types a code on another device, and this machine polls for the result.
 
 use crate::Reason;
 use std::time::Duration;
@@ -21,24 +21,24 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(5);
 /// What `slow_down` adds for good (section 3.5).
 const SLOWER: Duration = Duration::from_secs(5);
-/// No issuer may make us ask more often, or so seldom that the person gives up.
+/// No issuer may set a shorter interval, or one so long that the user gives up.
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// Life of a code that does not tell; Entra's is that (facts, section 1.8).
+/// Lifetime of a code if the answer has none; Entra's is the same (facts, section 1.8).
 const LIFETIME: Duration = Duration::from_mins(15);
-/// A longer life is not waited for.
+/// The longest wait for a code.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// A device code that waits for its person.
+/// A device code that waits for its user.
 pub struct Device {
     /// What is redeemed.
     pub code: SecretString,
-    /// What the person types. Printable.
+    /// The code that the user types. Printable.
     pub user_code: String,
     /// Where.
     pub page: Url,
     /// The same with the code in it, if the issuer has such an address.
     pub direct: Option<Url>,
-    /// How long the code lives.
+    /// The lifetime of the code.
     pub lifetime: Duration,
     /// The pause between two tries.
     pub interval: Duration,
@@ -146,7 +146,7 @@ pub fn device_answer(
     })
 }
 
-/// How often is asked whether the person is done.
+/// The polling interval.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Pace {
     /// The pause before the next try.

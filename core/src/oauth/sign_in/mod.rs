@@ -1,14 +1,14 @@
-//! How a person signs in, as bytes: the authorization code with PKCE (RFC 6749 section 4.1, RFC 7636, RFC 8252) and
-//! the device code (RFC 8628). `kubectl apicred login` sends them; the operator never does.
+//! The messages of a user's sign-in: the authorization code flow with PKCE (RFC 6749 section 4.1, RFC 7636, RFC 8252) and the device code
+//! flow (RFC 8628). `kubectl apicred login` sends them. The operator never does.
 //!
 //! ```text
-//!  wish       what is asked for: the credential's own, and what brings a refresh token
-//!  consent    where it all goes, and whether the user allowed it
-//!  authorize  the address that the browser opens, and the proof key
-//!  callback   what the browser brings back
-//!  device     the code that a person types elsewhere, and the pace of asking
-//!  redeem     a code into tokens
-//!  person     whose they are
+//!  wish       the requested scopes: those of the credential, and the one for a refresh token
+//!  consent    the origins that get data, and whether the user allowed them
+//!  authorize  the authorization URL and the PKCE verifier
+//!  callback   the redirect back
+//!  device     the device code and the polling interval
+//!  redeem     exchanges a code for tokens
+//!  person     the user whose tokens they are
 //! ```
 
 mod authorize;

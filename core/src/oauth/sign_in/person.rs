@@ -1,4 +1,4 @@
-//! Whose the tokens are, to be shown to the very person.
+//! The name of the signed-in user, to show it to that user.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 

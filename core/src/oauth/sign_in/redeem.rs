@@ -1,4 +1,4 @@
-//! A code becomes tokens.
+//! Exchanges an authorization code or a device code for tokens.
 
 use crate::Reason;
 use jiff::Timestamp;
@@ -35,10 +35,10 @@ pub enum Ticket<'a> {
     },
 }
 
-/// Builds the request. `credential` asks as [`super::with_wish`] says.
+/// Builds the request. `credential` must come from [`super::with_wish`].
 ///
 /// # Errors
-/// When the client's proof cannot serve.
+/// If the client authentication cannot be used.
 pub fn redemption(
     credential: &Credential,
     endpoint: &TokenEndpoint,
@@ -75,7 +75,7 @@ pub fn redemption(
     post(credential, endpoint, url, material, fields, moment)
 }
 
-/// A form with these fields, the client's proof, and the parameters of the spec.
+/// A form with these fields, the client authentication, and the parameters of the spec.
 pub(super) fn post(
     credential: &Credential,
     endpoint: &TokenEndpoint,
@@ -134,7 +134,7 @@ pub fn redeemed(
     answer(raw, context).map_err(|refusal| explained(credential, refusal))
 }
 
-/// What a refusal means in a sign-in: the person is here, and a code is good once and for minutes.
+/// The meaning of a token error in a sign-in: the user is present, and a code is valid once and for minutes.
 pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusal {
     let public = matches!(credential.proof, crate::credential::Proof::Public);
     match (refusal.aadsts, refusal.error.as_deref()) {

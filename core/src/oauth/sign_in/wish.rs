@@ -1,4 +1,4 @@
-//! What a sign-in asks for.
+//! The scopes that a sign-in requests.
 
 use crate::{
     credential::{Credential, Endpoint},
@@ -8,7 +8,7 @@ use crate::{
 /// Scopes of the sign-in itself (OpenID Connect Core sections 5.4 and 11). Answers may leave them out.
 pub const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 
-/// The credential as its person signs in. At Entra ID that is always the v2 endpoint: it is the documented one for
+/// The credential with the scopes of a sign-in. At Entra ID it always uses the v2 endpoint: it is the documented one for
 /// device codes, and its refresh tokens are bound to user and client only, so they serve v1 as well
 /// (learn.microsoft.com/entra/identity-platform/refresh-tokens). The slash at the end of a resource stays, since it
 /// is part of the API's name (learn.microsoft.com/entra/identity-platform/scopes-oidc).
@@ -24,7 +24,7 @@ pub fn for_sign_in(credential: &Credential) -> Credential {
 }
 
 /// The same with the scopes that a sign-in sends: `chosen` if there are any, else the credential's own and what
-/// brings a refresh token and the person's name.
+/// returns a refresh token and the user's name.
 ///
 /// An issuer with discovery gets `openid` and `offline_access` unless it says that it does not know them. An issuer
 /// that is only a token URL gets what the credential says: `offline_access` is a word of OpenID Connect, and GitLab's
