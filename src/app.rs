@@ -237,7 +237,7 @@ pub async fn run_by(
         }),
         () = drain => {
             // The work is cut short by now, but for what this waits for.
-            tracing::warn!("work under way did not end in time and is cut short");
+            tracing::warn!("work in progress did not end in time and is cancelled");
             let _ = tokio::time::timeout(STORE_AFTER_DRAIN, answers.stored()).await;
             Ok(())
         }

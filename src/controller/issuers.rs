@@ -234,7 +234,7 @@ async fn verdict(
                     Refusal::local(
                         Class::Transient,
                         Reason::InternalError,
-                        "the issuer has no token endpoint and no failure; look at the operator's log and report it",
+                        "the issuer has no token endpoint and no failure; report this with the operator's log",
                     )
                 });
                 let message = refusal.message();

@@ -262,7 +262,7 @@ impl Operator {
             () = &mut stop => return Ok(()),
             ended = tasks.join_next() => return Err(ended_early(ended)),
         }
-        tracing::info!("first lists complete");
+        tracing::info!("caches synced");
 
         let config = controller::Config::default()
             .concurrency(MAX_CONCURRENT_RECONCILES.max(context.settings.concurrency))

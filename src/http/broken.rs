@@ -48,9 +48,9 @@ impl Way {
     fn maybe_certificate(&self) -> &'static str {
         match (self.shows, self.seen.asked > 0) {
             (true, true) => {
-                "; it asked for a client certificate, and some servers end the connection like this if they do not take it"
+                "; it requested a client certificate, and some servers close the connection like this if they do not accept it"
             }
-            (false, true) => "; it asks for a client certificate, which only client.mtls shows",
+            (false, true) => "; it requests a client certificate, which only client.mtls sends",
             _ => "",
         }
     }
@@ -74,7 +74,7 @@ pub(super) fn refusal(error: &(dyn Error + 'static), way: &Way) -> Option<Refusa
                 Refusal::local(
                     Class::Transient,
                     Reason::ProxyUnreachable,
-                    "the TLS handshake with the proxy for issuers failed; an administrator checks its URL and whether its CA is one of the system's",
+                    "the TLS handshake with the proxy for issuers failed; an administrator must check its URL, and that its CA is in the system's trust store",
                 )
                 .at(Stage::Proxy)
             } else {
@@ -281,7 +281,7 @@ fn handshake(error: &rustls::Error) -> &'static str {
             | rustls::PeerMisbehaved::SelectedUnofferedKxGroup,
         ) => NOTHING_COMMON,
         E::PeerIncompatible(P::NoCertificateRequestSignatureSchemesInCommon) => {
-            "the server asks for a client certificate with signatures that apicred cannot make; allow ECDSA or RSA with SHA-256 there"
+            "the server requests a client certificate with signatures that apicred does not support; allow ECDSA or RSA with SHA-256 there"
         }
         E::PeerIncompatible(P::ExtendedMasterSecretExtensionRequired) => {
             "the server's TLS 1.2 lacks the extended master secret (RFC 7627); update the server"
@@ -294,7 +294,7 @@ fn handshake(error: &rustls::Error) -> &'static str {
         E::DecryptError => {
             "what the server sends cannot be decrypted; something between changes the bytes"
         }
-        _ => "the TLS handshake failed, since the server does not hold to the protocol",
+        _ => "the TLS handshake failed, because the server breaks the protocol",
     }
 }
 
@@ -426,7 +426,7 @@ pub(super) fn plain(
         (true, true, false) if way.seen.begun > 0 => (
             Reason::IssuerTimeout,
             format!(
-                "{place} accepts connections and does not finish the TLS handshake in time; check that this port speaks TLS and that nothing between holds it up"
+                "{place} accepts connections and does not finish the TLS handshake in time; check that this port uses TLS, and check devices between"
             ),
         ),
         (true, true, false) => (
@@ -449,8 +449,8 @@ pub(super) fn plain(
                 "the connection to {place} {}{}; apicred tries again",
                 match system_error(error) {
                     Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
-                        "was reset before the whole answer came",
-                    _ => "ended before the whole answer came",
+                        "was reset before the whole answer arrived",
+                    _ => "ended before the whole answer arrived",
                 },
                 way.maybe_certificate()
             ),
@@ -469,7 +469,7 @@ fn not_connected(error: &(dyn Error + 'static), way: &Way) -> String {
             _ => "closed",
         };
         return format!(
-            "{place} {what} the connection in the TLS handshake{}; check that this port speaks TLS, and the rules of firewalls and gateways between",
+            "{place} {what} the connection in the TLS handshake{}; check that this port uses TLS, and check the rules of firewalls and gateways between",
             way.maybe_certificate()
         );
     }

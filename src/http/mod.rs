@@ -226,7 +226,7 @@ impl Http {
                 Refusal::local(
                     Class::Invalid,
                     Reason::InvalidRequest,
-                    "client.id or the secret cannot stand in a header; use post",
+                    "client.id or the secret has characters that a header cannot contain; set clientAuthentication to post",
                 )
             })?;
             value.set_sensitive(true);
@@ -318,7 +318,7 @@ impl Http {
             return Err(Refusal::local(
                 Class::Invalid,
                 Reason::AddressNotAllowed,
-                "an issuer at an IPv6 address cannot be asked through the proxy for issuers; give it a name, or list the address among those that go past the proxy",
+                "an issuer with an IPv6 address cannot be reached through the proxy for issuers; use a host name, or list the address as an exception of the proxy",
             ));
         }
         let settings = Settings {

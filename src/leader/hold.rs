@@ -98,7 +98,10 @@ impl Lease {
                         };
                     }
                     if !told {
-                        tracing::info!(lease = self.name, "another operator leads; standing by");
+                        tracing::info!(
+                            lease = self.name,
+                            "another operator leads; this one is on standby"
+                        );
                         told = true;
                     }
                 }

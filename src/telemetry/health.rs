@@ -173,10 +173,7 @@ impl Health {
     pub fn alive(&self, now: Timestamp) -> Result<(), String> {
         let late = self.overdue(now);
         if late > STUCK {
-            return Err(format!(
-                "a credential waits {} s past the time at which it was to be looked at",
-                late.as_secs()
-            ));
+            return Err(format!("a reconciliation is {} s late", late.as_secs()));
         }
         let echoes = lock(&self.echoes);
         let oldest = echoes.iter().min_by_key(|(_, echo)| echo.since);
@@ -198,7 +195,7 @@ impl Health {
     /// What is missing, in words.
     pub fn ready(&self) -> Result<(), String> {
         if let Some(could) = lock(&self.standby).clone() {
-            return could.map_err(|why| format!("standing by: {why}"));
+            return could.map_err(|why| format!("standby: {why}"));
         }
         let missing = self.unlisted();
         if missing.is_empty() {

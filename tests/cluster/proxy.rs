@@ -101,7 +101,7 @@ fn tokens_come_through_the_proxy_over_one_tunnel_and_its_password_is_shown_nowhe
         wrong.put_issuer(spec).await;
         wrong.create("c", json!({})).await;
         let message = wrong.not_ready("c", "TlsFailed").await;
-        assert!(message.contains("if it looks into TLS"), "{message}");
+        assert!(message.contains("if it inspects TLS"), "{message}");
         assert_eq!(wrong.posts(), 0);
 
         discovers_and_revokes(&place, &proxy, &password).await;

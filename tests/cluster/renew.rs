@@ -148,7 +148,7 @@ fn a_policy_that_forbids_a_renewal_request_is_quoted_by_the_plugin() {
         .await;
         let (code, said) = renew(world, &place, "c", &[]).await;
         let words = format!(
-            "the admission policy {} denies it: \"renewals are frozen until Monday\"; change what it names, or have its owner allow it",
+            "the admission policy {} denies it: \"renewals are frozen until Monday\"; change what it names, or ask its owner to allow it",
             policy.name
         );
         assert!(code == Some(1) && said.contains(&words), "{said}");

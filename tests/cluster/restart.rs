@@ -67,7 +67,7 @@ async fn starts_quietly(world: &mut World, place: &Place) {
 
 /// How often an operator ended although work was under way.
 fn cut_short(world: &World) -> usize {
-    world.operator_logs().matches("is cut short").count()
+    world.operator_logs().matches("and is cancelled").count()
 }
 
 /// Versions of all credentials and Secrets.

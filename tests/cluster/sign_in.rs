@@ -633,7 +633,7 @@ fn a_refusal_and_a_lost_refresh_token_are_told_and_nothing_is_stored() {
             "{page}"
         );
         let (good, said) = plugin.end().await;
-        assert!(!good && said.contains("leave --scopes out"), "{said}");
+        assert!(!good && said.contains("do not set --scopes"), "{said}");
         // A scope that the API does not have comes back as an error.
         let args = [login.as_slice(), &["--scopes", "api://demo/Nothing.Read"]].concat();
         let mut plugin = Plugin::start(&admin, &args);

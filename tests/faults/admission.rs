@@ -69,7 +69,7 @@ fn a_webhook_that_is_down_holds_the_secret_up_and_costs_no_token() {
         let words = [
             "the admission webhook nobody.example.test does not answer",
             "connection refused",
-            "have its owner repair it",
+            "its owner must repair it",
         ];
         forbidden(case, ("KubernetesUnavailable", &words), async || {
             webhook_gone(&place, &name).await;

@@ -145,7 +145,7 @@ fn an_admission_policy_that_refuses_the_secret_is_told_and_costs_no_token() {
             let words = [
                 who.as_str(),
                 "\"not here: […]",
-                "have the owner of the policy allow it",
+                "ask the owner of the policy to allow it",
             ];
             forbidden(case, (reason, &words), async || {
                 let params = DeleteParams::default();

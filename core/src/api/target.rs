@@ -21,7 +21,7 @@ pub struct Target {
         .message("secretName must be a valid object name: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit"),
         validation = Rule::new("!self.matches('^(sh[.]helm[.]release[.]|bootstrap-token-|sealed-secrets-key)')")
         .reason(Reason::FieldValueInvalid)
-        .message("secretName is a name that a tool (Helm, kubeadm, Sealed Secrets) gives its own Secrets; choose another name"),
+        .message("secretName is a name that a tool (Helm, kubeadm, Sealed Secrets) uses for its own Secrets; choose another name"),
         validation = Rule::new("self == oldSelf").reason(Reason::FieldValueForbidden)
         .message("secretName cannot be changed, because workloads that mount the old Secret would keep a token that nobody renews: create another ApiCredential with the new name, move the workloads, then delete this one"))]
     pub secret_name: String,

@@ -175,7 +175,7 @@ impl AddressNotAllowed {
     /// For an address, or a name that means no other.
     pub fn to(what: &str) -> Self {
         Self(format!(
-            "{what} is not a public address; have an administrator allow its network in spec.network.allowedCidrs of a ClusterTokenIssuer, or for every TokenIssuer in the chart value allowCidrs"
+            "{what} is not a public address; ask an administrator to allow its network in spec.network.allowedCidrs of a ClusterTokenIssuer, or for every TokenIssuer in the chart value allowCidrs"
         ))
     }
 }
@@ -215,7 +215,7 @@ pub fn fit_for_proxy(
 ) -> Result<(), AddressNotAllowed> {
     if found.is_empty() && inner(name) {
         return Err(AddressNotAllowed(format!(
-            "{name} is a name of an inner network and means nothing here; the proxy is not asked for such names"
+            "{name} is an internal host name that does not resolve here; apicred does not send such names to the proxy"
         )));
     }
     if found.iter().all(|address| allowed(*address, cidrs)) {

@@ -94,7 +94,7 @@ pub(super) fn ask(
             if spec.audience.is_some() {
                 errors.push(FieldError::new(
                     "spec.audience",
-                    "Entra ID has no audience parameter; put the API into spec.scopes as \"<api>/.default\"",
+                    "Entra ID has no audience parameter; set the API in spec.scopes as \"<api>/.default\"",
                 ));
             }
             if let Some(api) = spec.api {
@@ -123,7 +123,7 @@ pub(super) fn ask(
             if spec.endpoint_version.is_some() {
                 errors.push(FieldError::new(
                     "spec.endpointVersion",
-                    "is Entra ID's; remove it for this issuer",
+                    "is only for Entra ID; remove it for this issuer",
                 ));
             }
             if errors.is_empty() {
@@ -162,7 +162,7 @@ fn fill(
         if !spec.scopes.is_empty() {
             return Err(FieldError::new(
                 "spec.scopes",
-                "the v1 endpoint gives all consented permissions of one API; remove scopes",
+                "the v1 endpoint returns all permissions of one API with consent; remove scopes",
             ));
         }
         ask.resources = vec![preset.audience.to_owned()];
@@ -192,7 +192,7 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
         if !more.is_empty() {
             return fault(
                 "spec.resources",
-                "Entra ID gives tokens for one API at a time; write one, and a credential for each API".to_owned(),
+                "Entra ID issues tokens for one API at a time; set one, and create a credential for each API".to_owned(),
             );
         }
         if !spec.scopes.is_empty() {
@@ -213,7 +213,7 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
         if let Some(api) = resource.strip_suffix("/.default") {
             return fault(
                 "spec.resources[0]",
-                format!("/.default belongs into scopes; write resources: [\"{api}\"]"),
+                format!("/.default belongs in scopes; write resources: [\"{api}\"]"),
             );
         }
         return address_fault("spec.resources[0]", resource);
@@ -223,7 +223,7 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
             || "Entra ID needs api (a preset), one scope \"<api>/.default\" (v2 endpoint), or spec.resources (v1 endpoint)".to_owned(),
             |s| {
                 format!(
-                    "the v1 endpoint takes no scope; write resources: [\"{}\"]",
+                    "the v1 endpoint has no scope; write resources: [\"{}\"]",
                     s.trim_end_matches("/.default")
                 )
             },
@@ -245,7 +245,7 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
         return fault(
             "spec.scopes",
             format!(
-                "Entra ID gives a token for one API at a time, and these are permissions of {one} and {other}; make a credential for each"
+                "Entra ID issues a token for one API at a time, and these are permissions of {one} and {other}; create a credential for each"
             ),
         );
     }
@@ -253,7 +253,7 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
         if spec.scopes.len() > 1 {
             return fault(
                 "spec.scopes",
-                "Entra ID gives application tokens for one API at a time; write one \"<api>/.default\", and a credential for each API".to_owned(),
+                "Entra ID issues application tokens for one API at a time; set one \"<api>/.default\", and create a credential for each API".to_owned(),
             );
         }
         if !first.ends_with("/.default") {
@@ -261,14 +261,14 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
                 return fault(
                     "spec.scopes[0]",
                     format!(
-                        "\"{first}\" is a permission of the API {api:?}; remove scopes and set api: {api:?}, which requests every permission that was consented to"
+                        "\"{first}\" is a permission of the API {api:?}; remove scopes and set api: {api:?}, which requests every permission with consent"
                     ),
                 );
             }
             return fault(
                 "spec.scopes[0]",
                 format!(
-                    "application tokens are asked for with \"<api>/.default\", which gives every permission that was consented to; did you mean \"{}/.default\"?",
+                    "application tokens are requested with \"<api>/.default\", which includes every permission with consent; did you mean \"{}/.default\"?",
                     api_of(first)
                 ),
             );
@@ -318,8 +318,6 @@ fn address_fault(field: &str, wanted: &str) -> Option<FieldError> {
     })?;
     Some(FieldError::new(
         field,
-        format!(
-            "is where the API is called, not what its tokens are asked for by; write api: {api}"
-        ),
+        format!("is the address of the API, not the audience of its tokens; write api: {api}"),
     ))
 }

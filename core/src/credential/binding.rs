@@ -120,20 +120,20 @@ pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Res
     );
     if is_published(meta) && !(exchanges && has(names::ALLOWED_ISSUERS)) {
         return only(format!(
-            "holds a token that apicred published, and serves no other credential; a grant that exchanges this token needs the annotation {}: {} on the Secret",
+            "contains a token that apicred published, and no other credential may use it; a grant that exchanges this token needs the annotation {}: {} on the Secret",
             names::ALLOWED_ISSUERS,
             credential.issuer.origin
         ));
     }
     if has(names::STATE_OF) && !matches!(grant, Some(Grant::RefreshToken(_))) {
         return only(format!(
-            "has the annotation {} and serves the grant refreshToken only",
+            "has the annotation {}, so only the grant refreshToken may use it",
             names::STATE_OF
         ));
     }
     if has(names::PUBLISH_BY) && !matches!(grant, Some(Grant::Static(_))) {
         return only(format!(
-            "has the annotation {} and serves spec.static only",
+            "has the annotation {}, so only spec.static may use it",
             names::PUBLISH_BY
         ));
     }
@@ -215,7 +215,7 @@ fn may_reach(
         return Ok(());
     }
     Err(Denial::Secret(format!(
-        "{kind} {name} does not allow itself to be sent to {origin}; its owner sets the annotation {}: {origin} on it",
+        "{kind} {name} may not be sent to {origin}; its owner must set the annotation {}: {origin} on it",
         names::ALLOWED_ISSUERS
     )))
 }
@@ -250,7 +250,7 @@ pub fn may_serve(
         return Ok(());
     }
     Err(Denial::Secret(format!(
-        "Secret {secret} does not allow itself to be {what} by this credential; its owner sets the annotation {annotation}: {me} on it"
+        "Secret {secret} may not be {what} by this credential; its owner must set the annotation {annotation}: {me} on it"
     )))
 }
 
@@ -274,7 +274,7 @@ fn may_sign_in(
         return Ok(());
     }
     Err(Denial::Secret(format!(
-        "Secret {secret} does not allow itself to be sent to {authority} as a password, which the tenant's owner may get to see; its owner sets the annotation {}: {authority} on it",
+        "Secret {secret} may not be sent to {authority} as a password, which the owner of the tenant might see; its owner must set the annotation {}: {authority} on it",
         names::ALLOWED_ISSUERS
     )))
 }
@@ -328,7 +328,7 @@ pub fn may_use_account(
         return Ok(());
     }
     Err(Denial::Audience(format!(
-        "ServiceAccount {account} does not allow tokens for the audience {audience:?}, which is not the issuer's own; its owner sets the annotation {}: {audience} on it",
+        "ServiceAccount {account} does not allow tokens for the audience {audience:?}, which is not the issuer's own; its owner must set the annotation {}: {audience} on it",
         names::ALLOWED_AUDIENCES
     )))
 }
@@ -377,7 +377,7 @@ pub fn may_use_cloud(allowed: &[Cloud], issuer: &Issuer) -> Result<(), Denial> {
         return Ok(());
     }
     Err(Denial::Cloud(format!(
-        "this installation does not allow the cloud {:?} of Entra ID in credentials and TokenIssuers; an administrator adds it to the chart value entraClouds, or offers a ClusterTokenIssuer",
+        "this installation does not allow the cloud {:?} of Entra ID in credentials and TokenIssuers; an administrator must add it to the chart value entraClouds, or provide a ClusterTokenIssuer",
         issuer.cloud
     )))
 }
@@ -443,7 +443,7 @@ pub fn may_send_text(
         return Ok(());
     }
     Err(Denial::ServiceAccountToken(format!(
-        "Secret {secret} holds a token of a ServiceAccount that an API server of Kubernetes accepts: its holder can sign in to the cluster; use a serviceAccount with the issuer's audience instead, or its owner sets the annotation {}: {} on the Secret",
+        "Secret {secret} contains a token of a ServiceAccount that an API server of Kubernetes accepts: its holder can sign in to the cluster; use a serviceAccount with the issuer's audience instead, or its owner sets the annotation {}: {} on the Secret",
         names::ALLOWED_ISSUERS,
         credential.issuer.origin
     )))

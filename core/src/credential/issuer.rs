@@ -454,7 +454,7 @@ fn lent(spec: &ManagedIdentity, entra: bool) -> Result<Lent, FieldError> {
     if !entra {
         return Err(FieldError::new(
             "spec.managedIdentity",
-            "is Azure's; use it together with entra",
+            "is only for Azure; use it together with entra",
         ));
     }
     let keys = (

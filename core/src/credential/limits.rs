@@ -42,7 +42,7 @@ pub fn may_ask(
         };
         if !by_name && !by_label {
             return Err(Denial::Namespace(format!(
-                "{} does not serve namespace {namespace}; its administrator adds it to spec.allowedNamespaces",
+                "{} does not serve namespace {namespace}; its administrator must add it to spec.allowedNamespaces",
                 issuer.id
             )));
         }
@@ -60,7 +60,7 @@ pub fn may_ask(
         };
         if wanted().next().is_none() {
             return Err(Denial::Scope(format!(
-                "{} gives named scopes only ({}); name one in spec.scopes",
+                "{} allows only listed scopes ({}); set one of them in spec.scopes",
                 issuer.id,
                 allowed.join(", ")
             )));
@@ -82,7 +82,7 @@ pub fn may_ask(
 fn may_be_granted(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
     match &issuer.allowed_grants {
         Some(allowed) if !allowed.contains(&ask.grant) => Err(Denial::Grant(format!(
-            "{} does not allow the grant {}; its administrator adds it to spec.allowedGrants",
+            "{} does not allow the grant {}; its administrator must add it to spec.allowedGrants",
             issuer.id,
             ask.grant.as_str()
         ))),
@@ -107,7 +107,7 @@ fn may_add(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
     // What a Secret holds is not compared with `name=value`: the answer would tell whether a guess is right.
     if let Some(name) = ask.secret_parameters.keys().find(|n| !allowed.contains(n)) {
         return Err(Denial::Parameter(format!(
-            "{} does not take the parameter \"{name}\" with a value from a Secret; leave it out, or have the administrator of the issuer add the name alone to spec.allowedParameters",
+            "{} does not allow the parameter \"{name}\" with a value from a Secret; remove it, or ask the administrator of the issuer to add only its name to spec.allowedParameters",
             issuer.id
         )));
     }
@@ -121,7 +121,7 @@ fn may_add(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
     match all.find(|(_, name, value)| !lists(&allowed, name, value)) {
         None => Ok(()),
         Some((what, name, _)) => Err(Denial::Parameter(format!(
-            "{} does not take the {what} \"{name}\" with this value; leave it out, or have the administrator of the issuer add it to spec.allowedParameters",
+            "{} does not allow the {what} \"{name}\" with this value; remove it, or ask the administrator of the issuer to add it to spec.allowedParameters",
             issuer.id
         ))),
     }
@@ -150,11 +150,11 @@ fn may_stand_for(issuer: &Issuer, namespace: &str, ask: &Ask) -> Result<(), Deni
     match ask.subjects.iter().find(|s| !is_allowed(s)) {
         None => Ok(()),
         Some(Subject::Name(name)) => Err(Denial::Subject(format!(
-            "{} does not allow requests for the subject {name:?}; its administrator adds it to spec.allowedSubjects",
+            "{} does not allow requests for the subject {name:?}; its administrator must add it to spec.allowedSubjects",
             issuer.id
         ))),
         Some(Subject::Account(name)) => Err(Denial::Subject(format!(
-            "{} does not allow requests for ServiceAccount {name}; its administrator adds system:serviceaccount:{namespace}:{name} to spec.allowedSubjects",
+            "{} does not allow requests for ServiceAccount {name}; its administrator must add system:serviceaccount:{namespace}:{name} to spec.allowedSubjects",
             issuer.id
         ))),
     }

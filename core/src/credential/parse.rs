@@ -133,7 +133,7 @@ pub fn parse(
     if is_name_of_tool(&spec.target.secret_name) {
         errors.push(FieldError::new(
             "spec.target.secretName",
-            "is a name that a tool (Helm, kubeadm, Sealed Secrets) gives its own Secrets; choose another name",
+            "is a name that a tool (Helm, kubeadm, Sealed Secrets) uses for its own Secrets; choose another name",
         ));
     }
     for (field, map, label) in [
@@ -144,7 +144,7 @@ pub fn parse(
         errors.extend(map.keys().filter(taken).map(|k| {
             FieldError::new(
                 field,
-                format!("\"{k}\" belongs to another owner; choose a key of your own prefix"),
+                format!("\"{k}\" is a key of another owner; use a key with your own prefix"),
             )
         }));
     }
@@ -232,7 +232,7 @@ pub(super) fn find(
         }
         IssuerLookup::OutOfScope => {
             let problem = format!(
-                "{name} cannot be used, because the operator runs in namespaced mode and does not read ClusterTokenIssuers; use a TokenIssuer or spec.entra, or have an administrator set clusterIssuers"
+                "{name} cannot be used, because the operator runs in namespaced mode and does not read ClusterTokenIssuers; use a TokenIssuer or spec.entra, or ask an administrator to set clusterIssuers"
             );
             Err(vec![
                 FieldError::new("spec.issuerRef", problem).because(Reason::IssuerOutOfScope),
@@ -335,7 +335,7 @@ fn parameter_faults(parameters: &[Parameter], target: &str) -> Vec<FieldError> {
             );
         }
         if parameters[..i].iter().any(|other| other.name == *name) {
-            say("name", format!("is \"{name}\" a second time; remove it"));
+            say("name", format!("is a second \"{name}\"; remove it"));
         }
         let Some(reference) = &parameter.secret_ref else {
             if parameter.value.is_none() {
@@ -344,12 +344,15 @@ fn parameter_faults(parameters: &[Parameter], target: &str) -> Vec<FieldError> {
             continue;
         };
         if parameter.value.is_some() {
-            say("secretRef", "stands beside value; remove one".to_owned());
+            say(
+                "secretRef",
+                "is set together with value; remove one".to_owned(),
+            );
         }
         if is_public(name) {
             say(
                 "secretRef",
-                format!("cannot be used, because \"{name}\" is no secret; use value"),
+                format!("cannot be used, because \"{name}\" is not a secret; use value"),
             );
         }
         if reference.name == target {
@@ -395,13 +398,13 @@ fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
         if hosted && key.host.is_none() {
             return Err(FieldError::new(
                 format!("spec.target.keys[{i}].host"),
-                "is missing: name the machine or registry that the token is for",
+                "is missing: set the host or registry that the token is for",
             ));
         }
         if !seen.insert(name.clone()) {
             return Err(FieldError::new(
                 format!("spec.target.keys[{i}].key"),
-                format!("\"{name}\" is used twice; give one of them another name"),
+                format!("\"{name}\" is used twice; rename one of them"),
             ));
         }
     }

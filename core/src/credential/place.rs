@@ -116,7 +116,7 @@ fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {
     if !well_formed || shared {
         return Err(FieldError::new(
             format!("{at}.tenantId"),
-            "give the tenant's GUID or one of its verified domains; application tokens need the concrete tenant",
+            "must be the tenant's GUID or one of its verified domains, because application tokens need one tenant",
         ));
     }
     let host = match &entra.authority_host {

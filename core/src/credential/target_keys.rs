@@ -115,7 +115,7 @@ pub fn may_have_metadata(allowed: &[KeyPattern], credential: &Credential) -> Res
     {
         None => Ok(()),
         Some((key, what, _)) => Err(Denial::TargetKey(format!(
-            "the target may not have the {what} {key:?}: tools act on labels and annotations of Secrets; use app.kubernetes.io/name, component, part-of or version, or have an administrator add the key to the chart value targetMetadata.allow"
+            "the target may not have the {what} {key:?}: tools act on labels and annotations of Secrets; use app.kubernetes.io/name, component, part-of or version, or ask an administrator to add the key to the chart value targetMetadata.allow"
         ))),
     }
 }

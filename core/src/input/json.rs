@@ -49,7 +49,7 @@ impl fmt::Display for NotObject {
             Self::Xml => f.write_str("is XML, not JSON"),
             Self::Jwt => f.write_str("is a bare JWT, not a JSON object"),
             Self::Other(kind) => write!(f, "is a JSON {kind}, not an object"),
-            Self::Short => f.write_str("is JSON that ends in its middle"),
+            Self::Short => f.write_str("is truncated JSON"),
             Self::Syntax { line, column } => write!(
                 f,
                 "is not valid JSON (error at line {line}, column {column})"

@@ -223,7 +223,7 @@ impl Shown {
 
     fn unknown(&self, by_proxy: bool) -> String {
         let proxy = if by_proxy {
-            " (the proxy's own CA if it looks into TLS)"
+            " (the proxy's own CA, if it inspects TLS)"
         } else {
             ""
         };
@@ -392,14 +392,14 @@ fn by_rule(error: Option<&webpki::Error>, shown: &Shown) -> String {
             "a CA of the server's certificate may have no CA below it (pathLenConstraint); have it issued by another CA".to_owned()
         }
         Some(W::UnsupportedCertVersion) => {
-            "a certificate of the server is not X.509 version 3; have it issued anew".to_owned()
+            "a certificate of the server is not X.509 version 3; reissue it".to_owned()
         }
         Some(W::UnsupportedCriticalExtension) => {
             "a certificate of the server has a critical extension that is not known; have it issued without it".to_owned()
         }
         Some(W::SignatureAlgorithmMismatch | W::ExtensionValueInvalid | W::MalformedExtensions) => {
-            "a certificate of the server contradicts itself; have it issued anew".to_owned()
+            "a certificate of the server contradicts itself; reissue it".to_owned()
         }
-        _ => "the server's certificate is not acceptable by RFC 5280; have it issued anew".to_owned(),
+        _ => "the server's certificate is not acceptable by RFC 5280; reissue it".to_owned(),
     }
 }

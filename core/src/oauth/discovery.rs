@@ -383,7 +383,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
             coded(coding)
         ),
         Seen::Later(_, wait) => format!(
-            "the discovery document at {} cannot be read now, and the server asks to be left alone for {} s; apicred tries again then",
+            "the discovery document at {} cannot be read now, and the server requests a pause of {} s; apicred tries again then",
             shown(address.as_str()),
             wait.as_secs()
         ),
@@ -445,7 +445,7 @@ impl Unusable {
 
 fn coded(coding: &str) -> String {
     format!(
-        "is compressed with {coding}, although the request asks for none (accept-encoding: identity); turn compression off for it at the issuer, or in the gateway before it"
+        "is compressed with {coding}, although the request forbids it (accept-encoding: identity); turn compression off for it at the issuer, or in the gateway before it"
     )
 }
 
@@ -526,7 +526,7 @@ fn no_endpoint(there: Option<&str>) -> String {
         _ => "is not a URL",
     };
     format!(
-        "the discovery document names no https token_endpoint: what stands there {fault}; correct it at the issuer, or use oauth2.tokenUrl"
+        "the discovery document names no https token_endpoint: the value {fault}; correct it at the issuer, or use oauth2.tokenUrl"
     )
 }
 

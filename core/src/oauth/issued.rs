@@ -92,7 +92,7 @@ pub(super) fn token(
     if token.len() > MAX_TOKEN {
         return Err(unusable(
             Reason::TokenTooLarge,
-            "the token is larger than 256 KiB and does not fit into a Secret; ask for fewer permissions",
+            "the token is larger than 256 KiB and does not fit into a Secret; request fewer permissions",
         ));
     }
     // RFC 6749 appendix A.12: a token is made of visible ASCII. A line break in it would end up in a header.

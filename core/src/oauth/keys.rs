@@ -203,7 +203,7 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         None if blocks.iter().any(Block::is_key) => {
             " is missing: there is a private key in its place; are the keys of the Secret exchanged?".to_owned()
         }
-        None => " is not PEM; it stands under a key of its own, the private key under another".to_owned(),
+        None => " is not PEM; the certificate and the private key are in two keys of the Secret".to_owned(),
     })
 }
 

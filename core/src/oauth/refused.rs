@@ -240,7 +240,7 @@ fn without_user(credential: &Credential, refusal: &mut Refusal) {
             return;
         }
         (User::Password, Reason::MfaRequired | Reason::InteractionRequired) => {
-            "the grant password cannot complete a second factor or another question to the user: use grant.refreshToken, or have a policy exempt this user"
+            "the grant password cannot complete MFA or another interaction: use grant.refreshToken, or ask an administrator to exempt this user"
         }
         (User::Password, _) => {
             refusal.reason = Reason::PasswordRefused;

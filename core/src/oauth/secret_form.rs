@@ -76,7 +76,7 @@ pub(super) fn of_static_key(text: &str) -> Option<String> {
     let other = || {
         let odd = text.chars().find(|c| !c.is_ascii_graphic())?;
         Some(format!(
-            "has a character that no HTTP header can carry (U+{:04X}); store the key as it was copied from its issuer",
+            "has a character that an HTTP header cannot contain (U+{:04X}); store the key as it was copied from its issuer",
             u32::from(odd)
         ))
     };
@@ -120,7 +120,7 @@ fn reference(text: &str) -> Option<String> {
     ];
     if vault.iter().any(|v| lower.starts_with(v)) || lower.contains(".vault.azure.net/") {
         return Some(
-            "is a reference to a secret store, which nobody has resolved; store the value itself"
+            "is a reference to a secret store that was not resolved; store the value itself"
                 .to_owned(),
         );
     }
@@ -251,7 +251,7 @@ fn quoted(text: &str) -> Option<String> {
             .is_some_and(|rest| rest.ends_with(*close))
     };
     if PAIRS.iter().any(inside) {
-        return Some("stands in quotation marks; store the value without them".to_owned());
+        return Some("is in quotation marks; store the value without them".to_owned());
     }
     None
 }
@@ -285,7 +285,7 @@ fn blank(text: &str) -> Option<String> {
     }
     if text.ends_with("\\n") || text.ends_with("\\r") {
         return Some(
-            "ends with the two characters \\n in place of a line end; store the value without them"
+            "ends with the two characters \\n instead of a line end; store the value without them"
                 .to_owned(),
         );
     }
@@ -420,7 +420,7 @@ fn typographic(text: &str) -> Option<String> {
     let odd = |c: char| matches!(c, '\u{2010}'..='\u{2015}' | '\u{2018}'..='\u{201f}' | '\u{2026}' | '\u{2212}' | '\u{ff01}'..='\u{ff5e}');
     let found = text.chars().find(|c| odd(*c))?;
     Some(format!(
-        "has a typographic character (U+{:04X}), as text programs put it in place of a plain one; store the value as it was copied from the issuer",
+        "has a typographic character (U+{:04X}), which text programs insert instead of a plain one; store the value as it was copied from the issuer",
         u32::from(found)
     ))
 }

@@ -26,7 +26,7 @@ pub(super) fn completed(
 ) -> Refusal {
     if let Some(coding) = coding_of(raw, body) {
         let seen = format!(
-            "the response is compressed with {coding}, although the request asks for none (accept-encoding: identity); turn compression off for the token endpoint, at the issuer or in the gateway before it"
+            "the response is compressed with {coding}, although the request forbids it (accept-encoding: identity); turn compression off for the token endpoint, at the issuer or in the gateway before it"
         );
         if is_success(raw) {
             return malformed(refusal, seen);
@@ -41,8 +41,7 @@ pub(super) fn completed(
         // An error that is named says more than the token beside it.
         Ok(fields) if said(fields, "error").is_some() => {
             let passing = matches!(refusal.class, Class::Transient | Class::Throttled);
-            let seen =
-                "the answer has an error and an access token; the issuer's logs tell what it means";
+            let seen = "the answer has an error and an access token; the issuer's logs explain it";
             (
                 seen.to_owned(),
                 passing && get(fields, "access_token").is_some(),

@@ -37,11 +37,11 @@ impl Proxy {
     /// What is wrong with the URL or an entry and how to mend it. Nothing of the URL is in it.
     pub fn parse(url: &SecretString, direct: &[String]) -> Result<Self, Fault> {
         let mut url = Url::parse(url.expose_secret().trim()).map_err(|_| Fault::Url(
-            "is not a URL; write it as http://proxy.example:3128 and percent-encode what is special in user and password",
+            "is not a URL; write it as http://proxy.example:3128 and percent-encode special characters in user and password",
         ))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Fault::Url(
-                "must begin with http:// or https://; other kinds of proxies are not spoken to",
+                "must begin with http:// or https://; other kinds of proxies are not supported",
             ));
         }
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
@@ -110,13 +110,13 @@ fn credentials(url: &Url) -> Result<Option<SecretString>, Fault> {
     }
     let decoded = |text: &str| {
         decode(text).ok_or(Fault::Url(
-            "has a % in user or password that encodes nothing; write a plain % as %25",
+            "has a % in user or password that encodes nothing; write % as %25",
         ))
     };
     let user = decoded(url.username())?;
     if user.contains(':') {
         return Err(Fault::Url(
-            "has a colon in the user, which Basic authentication cannot carry",
+            "has a colon in the user, which Basic authentication does not allow",
         ));
     }
     let password = decoded(url.password().unwrap_or_default())?;

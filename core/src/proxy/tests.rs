@@ -175,7 +175,7 @@ fn a_name_that_means_nothing_here_is_left_to_the_proxy_unless_it_is_of_the_insid
         "nas.home.arpa",
     ] {
         let refused = fit_for_proxy(name, &[], &[]).unwrap_err().to_string();
-        assert!(refused.contains("inner network"), "{name}: {refused}");
+        assert!(refused.contains("internal host name"), "{name}: {refused}");
         // A network that is allowed says nothing of a name that nobody knows.
         assert!(fit_for_proxy(name, &[], &everything).is_err(), "{name}");
         // What the name means here counts for more than how it looks.

@@ -44,7 +44,7 @@ pub fn data(token: &Token, keys: &[TargetKey]) -> Result<BTreeMap<String, ByteSt
     }
     if data.values().map(|v| v.0.len()).sum::<usize>() > SECRET_SIZE {
         return Err(
-            "the keys are larger together than a Secret may be (1 MiB); choose fewer in spec.target.keys"
+            "the keys together are larger than a Secret may be (1 MiB); select fewer in spec.target.keys"
                 .to_owned(),
         );
     }
@@ -163,7 +163,7 @@ fn netrc(host: &str, username: &str, secret: &str) -> Result<String, String> {
 fn unfit(format: TargetFormat, what: &str) -> String {
     let format = format.as_str();
     format!(
-        "the token has {what}, which the format {format} cannot carry for all its readers; choose another format in spec.target.keys"
+        "the token has {what}, which the format {format} cannot contain for all programs that read it; select another format in spec.target.keys"
     )
 }
 

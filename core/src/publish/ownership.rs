@@ -231,7 +231,7 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
         }
         // A Secret that was to be retained has no owner reference: only a person knows whether it is still used.
         Some(published) if published.credential == credential.name => Target::Foreign(format!(
-            "it was written for an earlier ApiCredential {} and has no owner any more",
+            "it was written for an earlier ApiCredential {} and no longer has an owner",
             published.credential
         )),
         Some(published) => Target::Foreign(format!(

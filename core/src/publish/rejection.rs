@@ -133,13 +133,13 @@ impl Said {
         };
         Some(match by {
             By::Policy(policy) => format!(
-                "the admission policy {policy} denies the write of Secret {name}{quoted}; change what it names in spec.target, or have the owner of the policy allow it"
+                "the admission policy {policy} denies the write of Secret {name}{quoted}; change what it names in spec.target, or ask the owner of the policy to allow it"
             ),
             By::Webhook(hook) => format!(
-                "the admission webhook {hook} denies the write of Secret {name}{quoted}; change what it names in spec.target, or have the owner of the webhook allow it"
+                "the admission webhook {hook} denies the write of Secret {name}{quoted}; change what it names in spec.target, or ask the owner of the webhook to allow it"
             ),
             By::WebhookDown(hook) => format!(
-                "the API server cannot write Secret {name}, because the admission webhook {hook} does not answer{quoted}; have its owner repair it; apicred tries again"
+                "the API server cannot write Secret {name}, because the admission webhook {hook} does not answer{quoted}; its owner must repair it; apicred tries again"
             ),
             By::Quota(quota) => format!(
                 "the quota {quota} of the namespace leaves no room for Secret {name} ({words}); raise it or delete a Secret"

@@ -61,15 +61,15 @@ impl Failed {
         let why = match self.trouble {
             Trouble::NotFound => "it does not exist; check the name and the namespace".to_owned(),
             Trouble::Conflict => {
-                "somebody else changed it at the same time; run the command again".to_owned()
+                "another user changed it at the same time; run the command again".to_owned()
             }
             Trouble::Unauthorized => {
                 "the cluster does not know you; sign in to the cluster first".to_owned()
             }
             Trouble::Forbidden => match rule {
-                Some(rule) => format!("{rule}; change what it names, or have its owner allow it"),
+                Some(rule) => format!("{rule}; change what it names, or ask its owner to allow it"),
                 None => {
-                    "your rights do not allow it; have the Role in docs/sign-in.md bound to you"
+                    "your rights do not allow it; ask an administrator to bind the Role in docs/sign-in.md to you"
                         .to_owned()
                 }
             },
@@ -79,7 +79,7 @@ impl Failed {
                     .unwrap_or("a quota of the namespace is used up")
             ),
             Trouble::Invalid => format!(
-                "{}; change what it names, or have its owner allow it",
+                "{}; change what it names, or ask its owner to allow it",
                 rule.as_deref().unwrap_or("the API server rejects it")
             ),
             Trouble::Unavailable => match rule {
@@ -229,7 +229,7 @@ mod tests {
         #[rustfmt::skip]
         let cases = [
             (403, "secrets \"state\" is forbidden: User \"ada\" cannot patch resource \"secrets\" in API group \"\" in the namespace \"team\"",
-                "your rights do not allow it; have the Role in docs/sign-in.md bound to you"),
+                "your rights do not allow it; ask an administrator to bind the Role in docs/sign-in.md to you"),
             (403, "secrets \"state\" is forbidden: ValidatingAdmissionPolicy 'plain' with binding 'all' denied request: labels are needed",
                 "the admission policy plain denies it: \"labels are needed\"; change what it names"),
             (422, "secrets \"state\" is forbidden: ValidatingAdmissionPolicy 'plain' with binding 'all' denied request: labels are needed",

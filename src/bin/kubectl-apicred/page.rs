@@ -39,7 +39,7 @@ impl Page {
         Self {
             status: StatusCode::BAD_REQUEST,
             title: "Not expected here",
-            text: "This is not the answer to the sign-in that is under way. Follow the address that the command line shows.".to_owned(),
+            text: "This is not the answer to the current sign-in. Open the URL that the command line shows.".to_owned(),
         }
     }
 

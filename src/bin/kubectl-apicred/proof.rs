@@ -157,7 +157,7 @@ async fn open(
         .await
         .map_err(|failed| match failed.trouble {
             Trouble::Forbidden => format!(
-                "the client secret is in Secret {name}, which you may not read: have a user with this right sign in, or register a public client (client.public)"
+                "the client secret is in Secret {name}, which you may not read: ask a user with this right to sign in, or register a public client (client.public)"
             ),
             _ => failed.about(&format!("reading Secret {name}")),
         })?;

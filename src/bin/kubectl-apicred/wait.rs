@@ -88,7 +88,8 @@ pub(crate) async fn until_served(
         };
         if begun.elapsed() + PERIOD > timeout {
             let why = why.unwrap_or_else(|| {
-                "the operator has not reported on the request; is it running? Its log says what it does".to_owned()
+                "the operator has not reported on the request; is it running? See its log"
+                    .to_owned()
             });
             return Err(Failure::TimedOut(format!(
                 "{place} was not renewed within {} s: {why}",

@@ -195,7 +195,7 @@ impl<'a> Wire<'a> {
                     if next {
                         refusal
                             .next_step
-                            .push_str(&format!("; it was {}", candidate.name));
+                            .push_str(&format!(" (used: {})", candidate.name));
                     }
                     last = Some(refusal);
                     if !next {

@@ -249,8 +249,8 @@ impl Page {
                 return Err(WatchError("the list ended early"));
             }
             let part = self.list.read(input);
-            let (size, part) = part.map_err(|_| WatchError("the answer is no list"))?;
-            let malformed = |_| WatchError("the list has something in it that is no object");
+            let (size, part) = part.map_err(|_| WatchError("the answer is not a list"))?;
+            let malformed = |_| WatchError("the list contains something that is not an object");
             let next = match part {
                 None => None,
                 Some(Part::Item(item)) => Some(read(item).map(Some).map_err(malformed)),
@@ -299,7 +299,7 @@ impl Watching {
         self.heard = true;
         let line = std::mem::take(&mut self.line);
         let Ok(Line { r#type, object }) = serde_json::from_slice(&line) else {
-            return self.again("the server sent what is no event");
+            return self.again("the server sent something that is not an event");
         };
         let event = match r#type {
             "ADDED" | "MODIFIED" => read(object.get().as_bytes()).map(Event::Apply),
@@ -325,7 +325,7 @@ impl Watching {
             }
         };
         let Ok(Event::Apply(object) | Event::Delete(object)) = &event else {
-            return self.again("the server sent what is no object");
+            return self.again("the server sent something that is not an object");
         };
         let Some(version) = object.meta().resource_version.clone() else {
             return (

@@ -62,7 +62,7 @@ async fn went_back(context: &Context) -> Option<bool> {
             tracing::error!(
                 known,
                 now,
-                "the API server knows less than it did: a backup of its store was put back; apicred begins anew"
+                "the resourceVersion of the API server went backwards (was etcd restored from a backup?); apicred restarts"
             );
         }
         return Some(back);

@@ -263,7 +263,7 @@ mod tests {
         assert!(
             denial
                 .message()
-                .starts_with("ServiceAccount sync does not allow itself"),
+                .starts_with("ServiceAccount sync may not be sent"),
             "{}",
             denial.message()
         );

@@ -100,7 +100,7 @@ pub(in crate::controller) async fn execute(
             until,
         } => Outcome::Waiting {
             reason: Reason::LifetimeTooShort,
-            message: "tokens of this issuer live only a few seconds, and apicred requests one every 10 s at most; have the issuer give longer lifetimes"
+            message: "tokens of this issuer expire after a few seconds, and apicred requests one every 10 s at most; configure a longer lifetime at the issuer"
                 .to_owned(),
             until,
         },
@@ -141,14 +141,14 @@ fn contested(credential: &Credential, observed: &Observed) -> String {
     match &observed.target {
         Target::Ours { published, .. } => match &published.hands {
             Hands::Edited(manager) | Hands::Claimed(manager) if manager != UNNAMED => format!(
-                "field manager {manager} changes the token in Secret {name} again and again; exclude the Secret from that tool"
+                "field manager {manager} changes the token in Secret {name} repeatedly; exclude the Secret from that tool"
             ),
             _ => format!(
-                "another writer changes the token in Secret {name} again and again; look for it in the Secret's managedFields or the audit log, and stop it"
+                "another writer changes the token in Secret {name} repeatedly; find it in the managedFields of the Secret or the audit log, and stop it"
             ),
         },
         _ => format!(
-            "Secret {name} is deleted again and again; look in the audit log for who deletes it (a clean-up job, a GitOps tool that prunes?), and stop it"
+            "Secret {name} is deleted repeatedly; find the client in the audit log (a clean-up job, a GitOps tool that prunes?), and stop it"
         ),
     }
 }

@@ -59,11 +59,11 @@ const LOST_TOLD: u32 = 12;
 /// Why a look came to nothing. Only defects are errors: everything foreseen is an outcome.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::controller) enum Defect {
-    #[error("a look at a credential panicked")]
+    #[error("a reconciliation panicked")]
     Panicked,
-    #[error("a look at a credential took too long")]
+    #[error("a reconciliation took too long")]
     TookTooLong,
-    #[error("a credential could not be unpacked")]
+    #[error("a stored credential could not be decompressed")]
     Unreadable,
 }
 
@@ -271,7 +271,7 @@ async fn blind(
     let outcome = Outcome::Waiting {
         reason: Reason::NamespaceNotReadable,
         message: format!(
-            "apicred may not list {kind} in this namespace; have an administrator restore its Role (chart value watchNamespaces)"
+            "apicred may not list {kind} in this namespace; an administrator must restore its Role (chart value watchNamespaces)"
         ),
         until: schedule::later(now, SignedDuration::from_mins(1)),
     };
@@ -427,7 +427,7 @@ async fn tell(
             tracing::warn!(
                 tries = lost,
                 result = trouble.as_str(),
-                "status cannot be written; the log alone says how the credential is"
+                "the status cannot be written; only the log contains the state of the credential"
             );
         }
         return view.requeue.min(after_lost_status(lost));

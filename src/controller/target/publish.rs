@@ -416,7 +416,7 @@ pub(in crate::controller) fn repeating(until: Timestamp) -> Outcome {
     Outcome::Waiting {
         reason: Reason::IssuerRepeatsToken,
         message:
-            "the issuer returned the same token again (it caches tokens); apicred asks again later"
+            "the issuer returned the same token again (it caches tokens); apicred requests again later"
                 .to_owned(),
         until,
     }

@@ -132,7 +132,7 @@ pub(in crate::controller) async fn acquire(
                 if let (true, Some(mark)) = (next, &used) {
                     // With several secrets a person must know which one is meant.
                     refusal.next_step.push_str(&format!(
-                        "; it was {}",
+                        " (used: {})",
                         credential.proof.entry(&mark.name, &mark.key)
                     ));
                     refused.push(not_working(mark.clone(), &refusal, Some(content)));
@@ -150,7 +150,7 @@ pub(in crate::controller) async fn acquire(
                     let told = report(context, &credential.namespace, &hint);
                     Box::pin(told).await;
                     refusal.next_step.push_str(&format!(
-                        "; what is stored has an odd form, which the events of Secret {} and the operator's log describe",
+                        "; the stored value has an unexpected form, which the events of Secret {} and the operator's log describe",
                         hint.mark.name
                     ));
                 }
@@ -196,7 +196,7 @@ async fn unless_moved(
     match endpoint(context, credential).await {
         Ok(now) if (&now.url, &now.mtls_url) != (&asked.url, &asked.mtls_url) => Refusal {
             class: Class::Transient,
-            next_step: "the discovery document of the issuer names another token endpoint by now; apicred asks there next".to_owned(),
+            next_step: "the discovery document of the issuer now names another token endpoint; apicred uses it for the next request".to_owned(),
             ..refusal
         },
         _ => refusal,

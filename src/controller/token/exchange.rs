@@ -152,7 +152,7 @@ async fn challenged(
 
 /// This process has lost its lease: what is left of it asks nobody for anything.
 pub(in crate::controller) fn not_leading() -> Refusal {
-    let step = "this process does not lead any more; the operator that leads tries again";
+    let step = "this process is no longer the leader; the new leader tries again";
     Refusal {
         not_sent: true,
         ..Refusal::local(Class::Transient, Reason::NotLeading, step)

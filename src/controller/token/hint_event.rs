@@ -33,7 +33,7 @@ pub(in crate::controller) async fn report(context: &Context, namespace: &str, hi
         key = mark.key,
         form,
         repeats,
-        "the issuer refused a {noun} of an odd form"
+        "the issuer refused a {noun} with an unexpected form"
     );
     let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
     let params = PostParams::default();
@@ -67,7 +67,7 @@ fn event(namespace: &str, hint: &Hint, context: &Context) -> Event {
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(context.clock.now())),
         note: Some(format!(
-            "the issuer refused the {noun} under key {}: what is stored {form}",
+            "the issuer refused the {noun} in key {}: the stored value {form}",
             mark.key
         )),
         reason: Some(reason.to_string()),

@@ -44,13 +44,15 @@ pub(in crate::controller) async fn material(
                 .await
                 .map_err(|_| fault("the operator's federated token file cannot be read"))?;
             let assertion = oauth::word(bytes.trim_ascii_end())
-                .map_err(|_| fault("the operator's federated token file does not hold a token"))?;
+                .map_err(|_| fault("the operator's federated token file contains no token"))?;
             Ok(Material::Workload {
                 assertion,
                 client_id: environment.client_id.clone(),
             })
         }
-        None => Err(fault("this issuer does not lend the operator's identity")),
+        None => Err(fault(
+            "this issuer does not allow the operator's identity; an administrator sets managedIdentity on a ClusterTokenIssuer",
+        )),
     }
 }
 

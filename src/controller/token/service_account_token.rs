@@ -91,7 +91,7 @@ fn account_refusal(name: &str, right: &str, failed: &Failed) -> Refusal {
             Class::Invalid,
             Reason::ServiceAccountTokenRefused,
             format!(
-                "the API server gives no token of ServiceAccount {name}{bracket}; correct audience or expirationSeconds, or have the owner of the rule that it names allow it"
+                "the API server refuses a token of ServiceAccount {name}{bracket}; correct audience or expirationSeconds, or ask the owner of the policy that it names to allow it"
             ),
         ),
         _ => match said {
@@ -99,7 +99,7 @@ fn account_refusal(name: &str, right: &str, failed: &Failed) -> Refusal {
                 Class::Transient,
                 Reason::KubernetesUnavailable,
                 format!(
-                    "the API server gives no token of ServiceAccount {name} now ({said}); apicred tries again"
+                    "the API server currently issues no token of ServiceAccount {name} ({said}); apicred tries again"
                 ),
             ),
             None => unavailable(),

@@ -311,7 +311,7 @@ pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> R
             Class::Denied,
             Reason::StateWriteForbidden,
             format!(
-                "apicred may not write Secret {name}, which holds the refresh token{who}; grant its role patch on secrets in this namespace, or have the owner of the admission rule allow it"
+                "apicred may not write Secret {name}, which holds the refresh token{who}; grant its role patch on secrets in this namespace, or ask the owner of the admission policy to allow it"
             ),
         ),
         Trouble::NotFound => Refusal::local(
@@ -323,7 +323,7 @@ pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> R
             Class::Denied,
             Reason::StateWriteForbidden,
             format!(
-                "the API server rejects the change of Secret {name}, which holds the refresh token{who}; make it mutable, or have the owner of the admission rule allow it"
+                "the API server rejects the change of Secret {name}, which holds the refresh token{who}; make it mutable, or ask the owner of the admission policy to allow it"
             ),
         ),
         Trouble::Conflict | Trouble::Unavailable | Trouble::Unwanted => Refusal::local(

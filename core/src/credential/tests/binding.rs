@@ -218,7 +218,7 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
         if let Err(denial) = asked {
             assert_eq!(denial.reason().as_str(), "ParameterNotAllowed");
             assert!(
-                denial.message().contains("add the name alone"),
+                denial.message().contains("add only its name"),
                 "{}",
                 denial.message()
             );

@@ -90,12 +90,12 @@ fn key_file_fault(text: &str) -> Option<&'static str> {
         return None;
     }
     let Ok(file) = serde_json::from_str::<Map<String, Value>>(text) else {
-        return Some("begins as JSON and is not whole; store the key file as it was downloaded");
+        return Some("begins as JSON and is truncated; store the key file as it was downloaded");
     };
     let has = |name| file.get(name).is_some_and(Value::is_string);
     Some(match file.get("type").and_then(Value::as_str) {
         Some("authorized_user") => {
-            "is a person's credentials (authorized_user); make a key of a service account"
+            "contains the credentials of a user (authorized_user); create a key of a service account"
         }
         Some("external_account") => {
             "is a configuration without a key (external_account); use grant.tokenExchange, or make a key of the service account"
@@ -268,7 +268,7 @@ impl Flow for JwtBearer {
             return Some(Verdict {
                 class: Class::Transient,
                 reason: Reason::AssertionTimeRefused,
-                next_step: "the assertion was not within the time that the issuer accepts; check the clocks (apicred makes a new one for each try)".to_owned(),
+                next_step: "the assertion was outside of the time that the issuer accepts; check the clocks (apicred makes a new one for each attempt)".to_owned(),
                 until_change: false,
             });
         }

@@ -58,7 +58,7 @@ impl Flow for OnBehalfOf {
             class: Class::NeedsUser,
             reason: Reason::AssertionRefused,
             next_step: format!(
-                "put a fresh access token of the user, made for this client, under key {} of Secret {}",
+                "store a new access token of the user, issued for this client, in key {} of Secret {}",
                 self.assertion.key, self.assertion.name
             ),
             until_change: false,

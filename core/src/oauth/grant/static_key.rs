@@ -53,7 +53,7 @@ impl Flow for StaticKey {
     }
 
     fn fields(&self, _: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
-        Err("a static key is never asked for".to_owned())
+        Err("a static key needs no request".to_owned())
     }
 
     fn is_shareable(&self) -> bool {

@@ -69,7 +69,7 @@ pub fn callback(query: &str, state: &str, sender: Sender<'_>) -> Callback {
         return Callback::Refused(Refusal::local(
             Class::Invalid,
             Reason::IssuerMismatch,
-            "another issuer than the one that was asked sent the browser back, or one that does not name itself although it announces to; nothing was redeemed",
+            "another issuer than the requested one sent the browser back, or the issuer did not name itself although it announces this (RFC 9207), so the code was not used; run the command again",
         ));
     }
     if let Some(error) = one("error") {
@@ -120,7 +120,7 @@ fn refused(error: Option<String>, number: Option<u32>) -> Refusal {
             Some("the sign-in was declined; run the command again if that was a mistake")
         }
         Some("consent_required") => Some(
-            "the application needs a consent that this person may not give; ask an administrator of the issuer",
+            "the application needs a consent that this user may not give; ask an administrator of the issuer",
         ),
         Some("unauthorized_client") => {
             Some("allow this client the authorization code at the issuer")
@@ -135,7 +135,7 @@ fn refused(error: Option<String>, number: Option<u32>) -> Refusal {
             Some("the issuer failed; run the command again")
         }
         Some("login_required" | "interaction_required") => {
-            Some("the issuer wants the person to sign in; run the command again")
+            Some("the issuer requires a sign-in; run the command again")
         }
         _ => None,
     };

@@ -187,7 +187,7 @@ impl Pace {
             Some("expired_token" | "bad_verification_code") => over(
                 refusal,
                 Reason::SignInExpired,
-                "the code has ended before anybody used it; run the command again",
+                "the code expired before it was used; run the command again",
             ),
             // Nobody answered: more slowly, until the code ends.
             _ if matches!(refusal.class, Class::Transient | Class::Throttled) => {

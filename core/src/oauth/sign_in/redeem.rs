@@ -163,13 +163,13 @@ pub fn no_refresh_token(credential: &Credential) -> Refusal {
             "consent to offline_access for this application in Entra ID, and let no policy take it away"
         }
         (Endpoint::Entra { .. }, false) => {
-            "ask for offline_access: leave --scopes out, or name it there as well"
+            "request offline_access: do not set --scopes, or add it there"
         }
         (_, true) => {
             "allow this client the refresh token grant and offline access at the issuer; some want a parameter of their own (spec.parameters)"
         }
         (_, false) => {
-            "allow this client the refresh token grant at the issuer, and ask for the scope that stands for it there: add --scopes with offline_access, or with the issuer's own word"
+            "allow this client the refresh token grant at the issuer, and request its scope: add --scopes with offline_access, or with the name that the issuer uses"
         }
     };
     Refusal::local(

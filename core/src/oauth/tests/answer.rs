@@ -313,7 +313,7 @@ fn an_answer_that_is_none_is_named() {
         (None, b"{}", transient, "without access_token"),
         (None, b"eyJhbGciOiJub25lIn0.e30.c2ln", invalid, "bare JWT"),
         (None, b"{\"access_token\":\"t\",\"expires_in\":1e400}", invalid, "not valid JSON"),
-        (None, b"{\"access_token\":\"opa", invalid, "ends in its middle"),
+        (None, b"{\"access_token\":\"opa", invalid, "is truncated JSON"),
         (None, b"[{\"access_token\":\"t\"}]", invalid, "is a JSON list"),
     ];
     for (coding, body, class, named) in cases {
@@ -353,7 +353,7 @@ fn an_answer_that_is_none_is_named() {
 fn an_answer_that_broke_off_is_not_requested_again_at_once() {
     let ended = || {
         let text =
-            "the connection to a:443 ended before the whole answer came; apicred tries again";
+            "the connection to a:443 ended before the whole answer arrived; apicred tries again";
         Refusal::local(Class::Transient, Reason::IssuerUnreachable, text).at(Stage::BrokenOff)
     };
     let late =

@@ -100,7 +100,7 @@ const ANSWERS: &[(&str, Made)] = &[
     ("spring-authorization-server", Token(299, "ExpiresIn")),
     ("spring-login", Refused(Class::Invalid, "RedirectRefused", "login page")),
     ("time-in-place-of-seconds", Token(3600, "ExpiresOn")),
-    ("truncated", Refused(Class::Invalid, MALFORMED, "ends in its middle")),
+    ("truncated", Refused(Class::Invalid, MALFORMED, "is truncated JSON")),
     ("twitch", Token(5_011_271, "ExpiresIn")),
     ("twitch-user", Token(14_124, "ExpiresIn")),
     ("utf-16", Token(3600, "ExpiresIn")),

@@ -350,7 +350,7 @@ fn a_body_that_is_no_document_is_named_without_being_shown() {
         (b"<?xml version='1.0'?><Error>C4NARY</Error>", "XML"),
         (b"\xff\xfe", "is empty"),
         (b"\x1f\x8b\x08C4NARY", "compressed with gzip"),
-        (b"{\"issuer\":", "ends in its middle"),
+        (b"{\"issuer\":", "is truncated JSON"),
         (b"Not Found", "is text"),
     ];
     for (body, words) in cases {
@@ -394,8 +394,8 @@ fn of_many_answers_the_one_that_tells_the_most_is_reported() {
         (vec![page(), page(), page(), page()], Class::Transient, None, &["is a web page", "issuerUrl"]),
         (vec![page(), Status(404), page(), Status(404)], Class::Transient, None, &["is a web page", "HTTP 404"]),
         (vec![away(), Status(404), away(), Status(404)], Class::Transient, Some(301), &["redirects to https://o.example.com, which apicred does not follow", "set issuerUrl to the issuer there"]),
-        (vec![Status(404), Seen::Later(503, Duration::from_secs(7))], Class::Transient, Some(503), &["cannot be read now", "left alone for 7 s", "HTTP 404"]),
-        (vec![Seen::Later(429, Duration::from_hours(1))], Class::Transient, Some(429), &["left alone for 3600 s"]),
+        (vec![Status(404), Seen::Later(503, Duration::from_secs(7))], Class::Transient, Some(503), &["cannot be read now", "a pause of 7 s", "HTTP 404"]),
+        (vec![Seen::Later(429, Duration::from_hours(1))], Class::Transient, Some(429), &["a pause of 3600 s"]),
         (vec![coded(), Status(404)], Class::Transient, None, &["is compressed with br", "accept-encoding: identity", "oauth2.tokenUrl", "HTTP 404"]),
         (vec![page(), coded()], Class::Transient, None, &["is compressed with br", "is a web page"]),
         (vec![Redirect(302, None), Status(404)], Class::Transient, Some(302), &["no https address"]),

@@ -140,7 +140,7 @@ fn a_static_key_is_published_as_it_works_or_refused() {
         (b"demo\xe2\x80\x93key", "typographic"),
         (
             "d\u{e9}mo-key".as_bytes(),
-            "no HTTP header can carry (U+00E9)",
+            "an HTTP header cannot contain (U+00E9)",
         ),
         (b"changeme", "placeholder"),
         (b"<api-key>", "placeholder"),

@@ -597,7 +597,7 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
         ),
         (
             json!({ "type": "authorized_user", "refresh_token": "r" }).to_string(),
-            "a person's credentials",
+            "credentials of a user",
         ),
         (
             json!({ "type": "external_account" }).to_string(),
@@ -605,7 +605,7 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
         ),
         (
             r#"{ "type": "service_account", "#.to_owned(),
-            "is not whole",
+            "is truncated",
         ),
     ] {
         let problem = build(

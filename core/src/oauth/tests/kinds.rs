@@ -177,7 +177,7 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
         ("refresh", 200, JSON, r#"{"ok":false,"error":"token_revoked"}"#, NeedsUser, "SignInRequired", false, &["kubectl apicred login"]),
         ("entra refresh", 400, JSON, r#"{"error":"invalid_grant","error_codes":[50076]}"#, NeedsUser, "MfaRequired", false, &["kubectl apicred login"]),
         ("entra refresh", 400, JSON, r#"{"error":"invalid_grant","error_codes":[7000012]}"#, NeedsUser, "SignInRequired", false, &["another tenant"]),
-        ("obo", 400, JSON, r#"{"error":"interaction_required","error_codes":[50076]}"#, NeedsUser, "MfaRequired", false, &["second factor", "fresh access token"]),
+        ("obo", 400, JSON, r#"{"error":"interaction_required","error_codes":[50076]}"#, NeedsUser, "MfaRequired", false, &["MFA", "new access token"]),
         ("entra password", 400, JSON, r#"{"error":"invalid_grant","error_codes":[50076]}"#, Denied, "MfaRequired", false, &["grant.refreshToken"]),
         ("entra password", 400, JSON, r#"{"error":"invalid_grant","error_codes":[50055]}"#, Denied, "PasswordExpired", false, &["expired"]),
         ("entra password", 400, JSON, r#"{"error":"invalid_grant","error_codes":[80007]}"#, Transient, "IssuerUnavailable", false, &["agents"]),
@@ -486,7 +486,7 @@ fn no_number_asks_a_grant_without_a_user_for_one() {
                 let case = format!("{name} {number} {error}: {}", refusal.message());
                 assert_ne!(refusal.class, NeedsUser, "{case}");
                 assert!(!refusal.message().contains("apicred login"), "{case}");
-                for words in ["user signs in", "sign in again", "person"] {
+                for words in ["user signs in", "must sign in", "sign in again", "person"] {
                     assert!(!refusal.next_step.contains(words), "{case}");
                 }
             }

@@ -188,7 +188,7 @@ fn a_secret_is_ours_by_uid_and_nothing_less() {
         json!({ "annotations": { (names::CREDENTIAL_UID): "other" }, "ownerReferences": null });
     assert_eq!(
         foreign(&other_uid),
-        "it was written for an earlier ApiCredential alerts and has no owner any more"
+        "it was written for an earlier ApiCredential alerts and no longer has an owner"
     );
     assert_eq!(
         foreign(

@@ -266,7 +266,7 @@ fn tokens_without_a_refresh_token_are_told_with_the_mend() {
         (
             entra(),
             json!(["api://demo/.default"]),
-            "leave --scopes out",
+            "do not set --scopes",
         ),
         (
             entra(),
