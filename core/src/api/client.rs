@@ -1,10 +1,10 @@
-//! The OAuth client of a credential: its id, and the one way in which it proves itself.
+//! The OAuth client of a credential: its ID and its client authentication.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The OAuth client and its proof. Exactly one of `secrets`, `certificates`, `serviceAccount`, `managedIdentity`,
+/// The OAuth client and its client authentication. Exactly one of `secrets`, `certificates`, `serviceAccount`, `managedIdentity`,
 /// `mtls` and `public`.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,13 +44,13 @@ pub struct Client {
     /// A token of a ServiceAccount in this namespace as client assertion: nothing is stored at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<Box<ServiceAccountToken>>,
-    /// The identity that the operator's own machine or pod has in Azure. Needs a ClusterTokenIssuer that lends it.
+    /// The identity that the operator's own machine or pod has in Azure. Needs a ClusterTokenIssuer that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_identity: Option<Box<ManagedIdentityClient>>,
     /// A certificate shown in the TLS handshake (RFC 8705).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtls: Option<Box<MtlsClient>>,
-    /// No proof: a public client, for grants that bring their own.
+    /// No client authentication: a public client, for grants that carry their own credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<PublicClient>,
 }
@@ -68,7 +68,7 @@ pub struct ClientSecret {
     pub key: String,
     /// When the client secret expires, to be warned ahead of it: RFC 3339 (`2027-06-30T00:00:00Z`) or a date
     /// (`2027-06-30`, from its beginning in UTC). The annotation `apicred.dev/secret-expires-at` on the Secret means the
-    /// same and takes precedence. If not set, nobody is warned.
+    /// same and takes precedence. If not set, there is no warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?$') && timestamp(self.size() == 10 ? self + 'T00:00:00Z' : self) > timestamp('1970-01-01T00:00:00Z')")
@@ -127,7 +127,7 @@ pub struct CertificateClient {
     #[schemars(length(min = 1, max = 256))]
     pub key_id: Option<String>,
     /// Thumbprint of the certificate in the assertion's header: `Sha1` (`x5t`) or `Sha256` (`x5t#S256`). If not set: at
-    /// Entra ID `Sha1` with RS256 and else `Sha256`; elsewhere none, since servers look for a key that was registered with it.
+    /// Entra ID `Sha1` with RS256 and else `Sha256`; elsewhere none, because servers search for a key that was registered with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thumbprint: Option<Thumbprint>,
     /// Sends the certificate chain along (`x5c`), for Entra ID's trust by subject name and issuer. `false` if not set.
@@ -139,7 +139,7 @@ pub struct CertificateClient {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum SigningAlgorithm {
-    /// RSASSA-PSS with SHA-256; what Microsoft asks for.
+    /// RSASSA-PSS with SHA-256, as Microsoft recommends.
     PS256,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     RS256,
@@ -166,7 +166,7 @@ pub struct ServiceAccountToken {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = super::crd::object_name())]
     pub name: String,
-    /// Audience of the token. If not set: what Entra ID's cloud asks for (`api://AzureADTokenExchange`), else the
+    /// Audience of the token. If not set: that of Entra ID's cloud (`api://AzureADTokenExchange`), else the
     /// issuer's identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 600))]

@@ -248,7 +248,7 @@ pub(super) fn tenant_alone() -> Rule {
 
 /// Rule of a tenant of Entra ID.
 pub(super) fn tenant_by_id() -> Rule {
-    // What another rule refuses is told by that one alone.
+    // If another rule refuses a value, only that rule reports it.
     Rule::new("self.lowerAscii() in ['common','organizations','consumers'] || !self.matches('^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$') || self.contains('.') || self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$')")
         .reason(Reason::FieldValueInvalid)
         .message("tenantId is the tenant's GUID or a verified domain such as contoso.onmicrosoft.com; the name that a tenant is shown by is neither")

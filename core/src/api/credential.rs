@@ -224,7 +224,7 @@ pub struct ApiCredentialSpec {
     /// What the token should say of itself. Read, never trusted: a token that cannot be read is neither good nor bad.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Box<Expectation>>,
-    /// Where the token goes.
+    /// The target Secret of the token.
     pub target: Target,
     /// The minimum remaining lifetime for readers of the Secret, as a Go duration (`15m`). If not set: 15 minutes
     /// for lifetimes of 45 minutes or more, else a third of the lifetime.

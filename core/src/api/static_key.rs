@@ -12,7 +12,7 @@ use super::client::SecretKeyRef;
 pub struct StaticKey {
     /// Where the key is. Its Secret names this credential in the annotation `apicred.dev/publish-by`.
     pub token_ref: SecretKeyRef,
-    /// The word before it in the `Authorization` header: `Token` if not set, as Cloud App Security wants it.
+    /// The scheme in the `Authorization` header. `Token` if not set, as Cloud App Security requires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9!#$%&*+.^_`|~-]+$')")

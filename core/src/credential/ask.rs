@@ -109,7 +109,7 @@ pub(super) fn ask(
             }
         }
         Endpoint::Nowhere => {
-            // Nothing is asked for a static key; `fit` reports fields that say otherwise.
+            // A static key has no request; `fit` reports fields about requests.
             Ok(Ask::default())
         }
         Endpoint::Fixed(_) | Endpoint::Discover(_) => {

@@ -264,7 +264,7 @@ fn may_sign_in(
         issuer.id,
         IssuerId::Object(IssuerKind::ClusterTokenIssuer, ..)
     );
-    // Where nobody vouches for the host, the Secret names that already.
+    // If no administrator vouches for the host, the Secret already lists it.
     let (Endpoint::Entra { authority }, true, false) =
         (&issuer.endpoint, issuer.vouched, administrators)
     else {

@@ -45,7 +45,7 @@ pub fn issuer_mark(credential: &Credential, endpoint: &TokenEndpoint) -> String 
         Endpoint::Fixed(_) | Endpoint::Nowhere => {
             let origin = endpoint.url.origin().ascii_serialization();
             let path = format!("{origin}{}", endpoint.url.path());
-            // Some servers tell their realms apart by the query: `?p=POLICY` of Azure AD B2C.
+            // Some servers select the realm by the query: `?p=POLICY` of Azure AD B2C.
             let query = endpoint.url.query();
             let query = query.map_or_else(String::new, |query| format!("?{query}"));
             format!("{}{query}", trimmed(&path))
@@ -110,7 +110,7 @@ impl<'a> Mark<'a> {
         if self.place == now.place && self.identifier == now.identifier {
             return true;
         }
-        // An origin alone stands for each issuer there: whoever set the annotation by hand means that.
+        // An origin without a path means each issuer there: a user who sets the annotation by hand means that.
         self.identifier.is_none() && Some(self.place) == now.origin().as_deref()
     }
 

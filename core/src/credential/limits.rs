@@ -104,7 +104,7 @@ fn may_add(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
         .parameters
         .iter()
         .map(|(n, v)| ("parameter", n.as_str(), v));
-    // What a Secret holds is not compared with `name=value`: the answer would tell whether a guess is right.
+    // The content of a Secret is not compared with `name=value`: the result would show whether a guess is right.
     if let Some(name) = ask.secret_parameters.keys().find(|n| !allowed.contains(n)) {
         return Err(Denial::Parameter(format!(
             "{} does not allow the parameter \"{name}\" with a value from a Secret; remove it, or ask the administrator of the issuer to add only its name to spec.allowedParameters",

@@ -1,4 +1,4 @@
-//! How the client of a credential proves itself, parsed.
+//! The client authentication of a credential, parsed.
 
 use super::{Credential, FieldError};
 use crate::Reason;
@@ -11,7 +11,7 @@ use crate::{
     printable,
 };
 
-/// Least and usual life of a ServiceAccount token: the API server gives none below ten minutes.
+/// Shortest and usual lifetime of a ServiceAccount token: the API server issues none below ten minutes.
 const ACCOUNT_SECONDS: i64 = 600;
 /// Keys of a Secret of type `kubernetes.io/tls`.
 const TLS: (&str, &str) = ("tls.crt", "tls.key");
@@ -26,7 +26,7 @@ const WAYS: [&str; 6] = [
     "public",
 ];
 
-/// What a value that was copied by hand has and should not have: a line end, blanks, invisible characters.
+/// Characters that a copied value may contain by mistake: a line end, blanks, invisible characters.
 pub(super) fn stray(text: &str) -> Option<&'static str> {
     let at_end = |is: fn(char) -> bool| text.starts_with(is) || text.ends_with(is);
     if text.contains(['\n', '\r']) {
@@ -44,12 +44,12 @@ pub(super) fn stray(text: &str) -> Option<&'static str> {
     }
 }
 
-/// The one proof.
+/// The client authentication method.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Proof {
     /// There is no client: the grant needs none.
     Absent,
-    /// A public client proves nothing.
+    /// A public client: no client authentication.
     Public,
     /// Client secrets, in the order of trying.
     Secrets(Vec<SecretKeyRef>),
@@ -101,7 +101,7 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// The key of its Secret that stands for it: a Secret may hold several pairs.
+    /// The key of its Secret that identifies it: a Secret may contain several pairs.
     pub fn reference(&self) -> SecretKeyRef {
         SecretKeyRef {
             name: self.secret.clone(),
@@ -159,7 +159,7 @@ pub enum Selector {
 }
 
 impl Proof {
-    /// Parses `spec.client`. Without one the proof is [`Proof::Absent`].
+    /// Parses `spec.client`. If not set, the result is [`Proof::Absent`].
     ///
     /// # Errors
     /// Every fault, with field paths.
@@ -266,7 +266,7 @@ impl Proof {
         }
     }
 
-    /// What a person calls it.
+    /// Its name in messages.
     pub const fn noun(&self) -> &'static str {
         match self {
             Self::Secrets(_) => "client secret",

@@ -177,15 +177,15 @@ pub fn not_granted(issuer: &Issuer, asked: &[String], granted: Option<&str>) -> 
     }
     let asked = asked.iter().flat_map(|entry| dialect.split(entry));
     let asked: Vec<&str> = asked.filter(|scope| !dialect.is_silent(scope)).collect();
-    // A comma is a letter of a scope by the RFC, but servers that answer with commas are many, and a scope that was
-    // asked for has rarely one.
+    // By the RFC, a comma may be part of a scope. But many servers separate scopes by commas, and requested scopes
+    // rarely contain one.
     let by_commas = !asked.iter().any(|scope| scope.contains(','));
     let granted = all
         .iter()
         .flat_map(|scope| scope.split(|c: char| by_commas && c == ','))
         .filter(|scope| !scope.is_empty());
     let granted: Vec<&str> = granted.collect();
-    // `.default` stands for whatever there is.
+    // `.default` means all permissions.
     let whatever = |scope: &str| {
         dialect == Dialect::Entra && at_entra(scope).1.eq_ignore_ascii_case(".default")
     };

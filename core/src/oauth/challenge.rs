@@ -76,7 +76,7 @@ mod tests {
             told(json!({ "claims": claims, "suberror": "basic_action" })).as_deref(),
             Some("suberror basic_action; the issuer asks for the claims acrs=c1, polids=a-1")
         );
-        // Nobody asks for a suberror.
+        // A suberror is not requested by the issuer.
         assert_eq!(
             told(json!({ "suberror": "bad_token" })).as_deref(),
             Some("suberror bad_token")

@@ -368,7 +368,7 @@ fn kind(seen: &Seen<'_>) -> Kind {
         (Some(By::Page), 200..=299 | 400 | 401 | 403) => Kind::Page,
         (_, 200..=299) if seen.error.is_none() => Kind::Malformed,
         (_, 200..=299) => Kind::Answer,
-        // A code that nobody knows is the word of the endpoint all the same.
+        // An unknown code nevertheless comes from the token endpoint.
         (_, 404..=406 | 410..=426) if seen.error.is_some() => Kind::Unknown,
         (_, 403) if seen.error.is_some() => Kind::Denied,
         _ => by_status().unwrap_or(Kind::Unknown),

@@ -7,7 +7,7 @@ pub fn how(credential: &Credential) -> String {
     let Endpoint::Entra { authority } = &credential.issuer.endpoint else {
         return String::new();
     };
-    // A managed identity has no registration, so no page asks for consent.
+    // A managed identity has no registration, so there is no consent page.
     if matches!(credential.proof, Proof::ManagedIdentity(_)) {
         return ": a managed identity is given app roles by an administrator with Microsoft Graph (POST /servicePrincipals/{object id of the identity}/appRoleAssignments)".to_owned();
     }

@@ -404,8 +404,8 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
     Refusal {
         http_status: first.status(),
         retry_after: seen.iter().filter_map(|(_, seen)| seen.wait()).max(),
-        // Whatever the status: an issuer that is being rolled out answers 404 for a while, and the wait between two tries
-        // is shared by all who ask.
+        // For each status: an issuer that is being rolled out answers 404 for some time, and all credentials share the wait
+        // between two attempts.
         ..Refusal::local(
             Class::Transient,
             Reason::DiscoveryFailed,

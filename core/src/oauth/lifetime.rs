@@ -54,9 +54,9 @@ pub(super) fn end(
     assumed: Option<SignedDuration>,
 ) -> Result<(Timestamp, LifetimeSource), NoEnd> {
     let (life, source) = stated(answer, jwt, sent, assumed)?;
-    // A JWT that lives shorter than its answer claims is refused by the API at its own end. `exp - iat` tells
-    // its life whatever our clock says. Where that decides, a backdated `iat` (Entra's is five minutes old) would
-    // add to it, so the time left until `exp` counts as well, unless our clock is past it and thus of no use.
+    // An API refuses a JWT at its own `exp`, even if the answer states a longer lifetime. `exp - iat` does not depend on
+    // our clock. But a backdated `iat` (Entra's is five minutes old) makes it too long, so the time left until `exp`
+    // counts as well, unless our clock is already past `exp` and cannot be used.
     let left = || {
         let left = jwt.exp?.duration_since(sent);
         left.is_positive().then_some(left)

@@ -261,7 +261,7 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
         "the answer to a refresh request was lost, and this issuer may treat a second use of the refresh token as theft",
         attempt.credential,
     );
-    // Where somebody has said `Never`, never.
+    // Never, if the user has set `reuse: Never`.
     let last_try = rule.reuse.is_none() && !doubt.last_try;
     let until = attempt.published_until.filter(|_| last_try);
     match until.map(|until| until.max(settled(&doubt, attempt.remembered, now))) {
@@ -281,7 +281,7 @@ pub fn before(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>, now: Timest
 fn settled(doubt: &Mark, remembered: &Remembered, now: Timestamp) -> Timestamp {
     // This process knows the end of its own requests.
     let is_over = remembered.doubt.as_ref().is_some_and(|(_, m)| m == doubt);
-    // A mark from further ahead is of no other clock, but a text of somebody.
+    // A mark further in the future does not come from another clock: another writer wrote it.
     let is_old = now.duration_since(doubt.since).abs() > SETTLES;
     if is_over || is_old {
         return now;

@@ -157,7 +157,7 @@ pub fn coding(raw: &RawAnswer, what: Option<&NotObject>) -> Option<String> {
         .split(',')
         .map(|coding| coding.trim().to_ascii_lowercase())
         .rfind(|coding| !["", "identity", "none", "utf-8"].contains(&coding.as_str()));
-    // Names of IANA's list are short; others could be text that somebody wants read back.
+    // Registered names (IANA) are short; others could contain a secret.
     let shown = |coding: String| {
         let fits =
             coding.len() <= 12 && coding.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');

@@ -1,4 +1,4 @@
-//! `status.lastAttempt`: the last request to the issuer, by what this process remembers and what status has.
+//! `status.lastAttempt`: the last request to the issuer, from the memory of this process and from status.
 
 use crate::Reason;
 use jiff::{SignedDuration, Timestamp};

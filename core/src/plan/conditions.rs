@@ -1,11 +1,11 @@
-//! Conditions whose `lastTransitionTime` moves only when their status flips.
+//! Conditions whose `lastTransitionTime` changes only with their status.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{ConditionType, StoredReason, printable};
 
-/// Longest message that is written: conditions are read by people, and objects stay small.
+/// Longest message that is written: users read conditions, and objects must stay small.
 const MAX_MESSAGE: usize = 1024;
 
 /// Makes conditions of one object at one time.

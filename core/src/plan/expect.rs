@@ -1,6 +1,7 @@
-//! What the published token says of itself against what the spec expects. Read, never trusted: a token that cannot
-//! be read is neither good nor bad, since only the API itself can judge it. A token that does not speak of roles is no
-//! proof that they are missing.
+//! Compares the published token with `spec.expect`.
+//!
+//! The claims are read, never trusted. A token that cannot be read is not evaluated, because only the API can decide. A token without a claim
+//! about roles does not prove that they are missing.
 
 use crate::{
     Reason,

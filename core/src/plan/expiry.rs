@@ -1,5 +1,7 @@
-//! When the proof of a client ends, and from when on a person is told. A secret that ends unnoticed is the most
-//! common cause of an outage here: Entra ID gives them a life and says nothing when it is over.
+//! When client secrets, certificates and static keys expire, and when this is reported.
+//!
+//! An unnoticed expiry is the most common cause of an outage: Entra ID limits the lifetime of client secrets and reports nothing when they
+//! expire.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,7 +15,7 @@ use crate::{
 
 /// How long ahead of the end of a secret or certificate the warning comes.
 const AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// A certificate of a short life is warned about when this part of it is left: cert-manager renews at a third.
+/// The warning about a certificate with a short lifetime begins at this part of it: cert-manager renews at a third.
 const PART: i32 = 5;
 
 /// What ends, and when.
@@ -21,7 +23,7 @@ const PART: i32 = 5;
 pub(super) struct Ending {
     /// The end.
     pub(super) at: Timestamp,
-    /// From when on it is told.
+    /// From when on it is reported.
     pub(super) warn_at: Timestamp,
     kind: Kind,
     name: String,
@@ -34,7 +36,7 @@ enum Kind {
     StaticKey,
 }
 
-/// The end of what proves the client now, if anybody knows it.
+/// The expiry of the client credential in use, if it is known.
 pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<Ending> {
     if let Grant::Static(key) = &credential.grant {
         let source = observed.companions.first()?;
@@ -106,7 +108,7 @@ impl Ending {
         })
     }
 
-    /// The end, if it is that of a client secret or certificate. A static key has an age, and nobody reports its end.
+    /// The expiry, if it is that of a client secret or certificate. A static key has an age, and no known expiry.
     pub(super) fn of_client(&self) -> Option<Timestamp> {
         (self.kind != Kind::StaticKey).then_some(self.at)
     }

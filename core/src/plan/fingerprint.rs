@@ -1,4 +1,4 @@
-//! Digests that tell whether a new token would be another one.
+//! Keyed digests of everything that would produce a different token.
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::credential::{Credential, Endpoint};
 
-/// 128 bits are plenty against accidents, and nobody gains by forging what only he reads.
+/// 128 bits are enough against accidents, and a forged digest gives no advantage.
 const SHORT: usize = 16;
 
 /// Digest of everything but the secret that would make a different token: endpoint, client, grant, what is asked
@@ -74,7 +74,7 @@ impl DigestKey {
         URL_SAFE_NO_PAD.encode(&hmac::sign(&self.0, text.0.as_bytes()).as_ref()[..SHORT - 4])
     }
 
-    /// A number that no other cluster has, and that tells nothing about the key.
+    /// A number that no other cluster has, and that reveals nothing about the key.
     pub fn phase(&self) -> u32 {
         let text = Fields::new("phase/1");
         number(hmac::sign(&self.0, text.0.as_bytes()).as_ref())

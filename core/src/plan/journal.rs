@@ -1,8 +1,8 @@
-//! Which changes of conditions are lines of the log. One function decides it for all kinds, conditions and reasons, so
-//! that a reason that is new tomorrow has its line as well.
+//! Decides which changes of conditions are lines of the log. One function decides this for all kinds, conditions and reasons, so a new reason
+//! has its lines without further code.
 //!
-//! A fault that shows in several conditions is one line. A line is written when a fault begins, changes or ends. What comes
-//! back again and again (the same failure at each retry, a condition that flaps) is counted and told once an hour.
+//! A fault that shows in several conditions is one line. A line is written when a fault begins, changes or ends. Repetitions (the same failure at
+//! each retry, a condition that changes often) are counted and reported once an hour.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -13,7 +13,7 @@ use crate::{
     api::{ApiCredentialStatus, AttemptResult, IssuerStatus, LastAttempt},
 };
 
-/// What is counted is told once in this time.
+/// Repetitions are reported once in this time.
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// Lines of one reason in that time that say that it begins or changes. The rest is counted.
 const CHANGES: u8 = 6;
@@ -47,12 +47,12 @@ pub enum Change {
     Changed,
     /// It has ended.
     Ended,
-    /// It stands, and was tried or came back since.
+    /// It lasts, and was tried or came back since.
     Repeated,
 }
 
 impl Change {
-    /// As it stands in the log.
+    /// The text in the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Began => "began",
@@ -115,7 +115,7 @@ pub struct Line {
     pub status: String,
     /// Other conditions with the same news.
     pub also: Vec<String>,
-    /// The reason; of an end, the one that ended.
+    /// The reason; for an end, the one that ended.
     pub reason: String,
     /// The reason before; none if the same one has other words for the same spec.
     pub was: Option<String>,
@@ -123,7 +123,7 @@ pub struct Line {
     pub message: String,
     /// Generation that the condition is about.
     pub generation: Option<i64>,
-    /// Since when it stands, or has been counted.
+    /// Since when it lasts, or has been counted.
     pub since: Option<Timestamp>,
     /// How often it came back since then.
     pub repeats: u32,
@@ -163,7 +163,7 @@ impl<'a> From<&'a IssuerStatus> for Seen<'a> {
 pub struct Step<'a> {
     /// The time.
     pub now: Timestamp,
-    /// An attempt that [`Seen::attempt`] does not tell, such as the discovery of an issuer, failed.
+    /// An attempt failed that [`Seen::attempt`] does not contain, such as the discovery of an issuer.
     pub tried: bool,
     /// Ids of a client secret's refusal: another one works, so the last attempt has none.
     pub refused: Option<&'a Ids>,
@@ -181,9 +181,9 @@ struct Tally {
     said: u8,
     /// Lines that were not written since `since`.
     repeats: u32,
-    /// The last word of the log is that it stands.
+    /// The last line of the log says that it lasts.
     told: bool,
-    /// It stands.
+    /// It lasts.
     stands: bool,
 }
 
@@ -206,7 +206,7 @@ impl Journal {
         self.0.is_empty()
     }
 
-    /// Does a fault stand?
+    /// True while a fault lasts.
     pub fn stands(&self) -> bool {
         self.0.iter().any(|t| t.stands)
     }
@@ -235,14 +235,14 @@ impl Journal {
         entry
     }
 
-    /// Takes over what stands already, and forgets what ended long ago.
+    /// Takes over the present faults, and forgets those that ended long ago.
     fn begin(&mut self, before: &[&Condition], now: Timestamp) {
         for tally in &mut self.0 {
             // A clock that was set back prolongs nothing.
             tally.logged = tally.logged.min(now);
             tally.since = tally.since.min(now);
         }
-        // What was counted waits for its next begin, which tells it.
+        // The count waits for the next begin, which reports it.
         let passed = |t: &Tally| {
             t.is_due(if t.repeats > 0 {
                 later(now, -HOUR)
@@ -307,7 +307,7 @@ impl Journal {
         entry.lines.push(line);
     }
 
-    /// What stands and was tried again without another result.
+    /// Faults that were tried again with the same result.
     fn repeats(
         &mut self,
         after: &[&Condition],
@@ -464,7 +464,7 @@ fn news(before: &[&Condition], after: &[&Condition]) -> Vec<Line> {
             None => (Change::Began, None),
             Some(was) if was.reason != fault.reason => (Change::Changed, Some(was.reason.clone())),
             Some(was) if was.message == fault.message => continue,
-            // An edit that mends nothing.
+            // An edit that fixes nothing.
             Some(was) if was.observed_generation != fault.observed_generation => {
                 (Change::Changed, Some(was.reason.clone()))
             }

@@ -1,5 +1,5 @@
-//! The decision. [`plan()`] takes a valid credential and what was observed, and returns the one step that is next.
-//! [`status()`] turns the result of that step into the status that a user reads.
+//! The decision. [`plan()`] takes a valid credential and what was observed, and returns the next step. [`status()`] turns the result of that
+//! step into the status that a user reads. Never does the step.
 
 mod attempt;
 pub mod conditions;
@@ -47,14 +47,14 @@ use crate::{
 pub enum Plan {
     /// Nothing to do until then.
     Keep {
-        /// When to look again.
+        /// The time of the next reconcile.
         until: Timestamp,
     },
     /// Change the Secret's labels, annotations or owner; the token stays.
     Render,
     /// The Secret of an earlier credential of this name gets this one as its owner. Its token stays until there is another.
     TakeOver,
-    /// Write the published token in other formats; the issuer is not asked.
+    /// Write the published token in other formats, without a token request.
     Reformat,
     /// Read a source that changed, or that is listed before the one in use and was not tried; mint if its content is
     /// new.
@@ -86,15 +86,15 @@ pub enum Plan {
 pub enum Why {
     /// There is no Secret.
     Absent,
-    /// The Secret asked to be taken over.
+    /// The Secret requested adoption.
     Adopted,
-    /// The one in the Secret has ended.
+    /// The one in the Secret has expired.
     Expired,
     /// Its renew point has come.
     Due,
-    /// Somebody asked for it by annotation.
+    /// A user requested it by annotation.
     Requested,
-    /// The spec asks for another token.
+    /// The spec requests another token.
     SpecChanged,
     /// The client secret is another one.
     SourceChanged,
@@ -129,11 +129,11 @@ pub enum Hold {
     TargetDeleting,
     /// The issuer repeats the token that is published.
     Repeating,
-    /// It was put right moments ago; somebody undoes it again and again.
+    /// It was corrected moments ago; another writer undoes it repeatedly.
     Repaired,
-    /// The token that is due was asked for seconds ago: the issuer gives hardly any life.
+    /// The token that is due was requested seconds ago: the issuer gives a very short lifetime.
     TooShort,
-    /// Edits, annotations or deletions ask for tokens faster than they are served.
+    /// Edits, annotations or deletions request tokens faster than they are served.
     Paced,
     /// The Secret belongs to an earlier credential of this name, and waits for the garbage collector.
     OwnerGone,
@@ -141,11 +141,11 @@ pub enum Hold {
     OutOfSync,
 }
 
-/// How often a credential is looked at that waits for a change: watches tell of every change, this is the net.
+/// How often a credential that waits for a change is reconciled: watches report every change, and this is the fallback.
 const RECHECK: SignedDuration = SignedDuration::from_mins(10);
 
-/// Two tokens of one credential are at least this far apart when time alone asks for them, however short their
-/// lives: an issuer must not be asked every second.
+/// Two tokens of one credential that are requested because of time are at least this far apart, however short their
+/// lifetimes: an issuer must not get a request every second.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 
 impl Plan {
@@ -216,7 +216,7 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
 }
 
 /// What becomes of the Secret of an earlier credential of this name. It gets its new owner even if no token can be had,
-/// or is not wanted for now: nobody else would ever delete it.
+/// or is not wanted for now: no other program would ever delete it.
 fn inherited(credential: &Credential, observed: &Observed, now: Timestamp) -> Option<Plan> {
     let Target::OwnerGone { left, .. } = &observed.target else {
         return None;
@@ -238,7 +238,7 @@ fn inherited(credential: &Credential, observed: &Observed, now: Timestamp) -> Op
     })
 }
 
-/// Does the Secret wear something else than the spec wants?
+/// True if the metadata of the Secret differs from the spec.
 fn undressed(credential: &Credential, observed: &Observed) -> bool {
     published(&observed.target).is_some_and(|p| {
         p.record.is_some()
@@ -247,8 +247,8 @@ fn undressed(credential: &Credential, observed: &Observed) -> bool {
     })
 }
 
-/// The step that puts the dress right, if it is wrong: the data as well, if its formats are others. A token that
-/// cannot be read back is not written anew; the next one brings formats and dress.
+/// The step that corrects the metadata, if it is wrong, and the data, if the formats differ. A token that
+/// cannot be read back is not written again; the next one has the new formats and metadata.
 fn dressing(credential: &Credential, observed: &Observed) -> Option<Plan> {
     if !undressed(credential, observed) {
         return None;
@@ -264,7 +264,7 @@ fn reformats(credential: &Credential, observed: &Observed) -> bool {
     published(&observed.target).is_some_and(|p| dress(credential).has_other_formats(&p.dress))
 }
 
-/// The step that asks for something, unless it may not, cannot, or has to wait.
+/// The step that requests a token, unless it may not, cannot, or must wait.
 fn obtain(
     credential: &Credential,
     observed: &Observed,
@@ -369,8 +369,8 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(Reason, Str
 fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> {
     let name = &credential.target.name;
     let refuse = |reason, message| Some(Plan::Refuse { reason, message });
-    // Whose UID stands on the Secret keeps it; of those who have none yet, the oldest gets it. Were the holder
-    // sent away for an older one that names his Secret later, neither of them would renew it.
+    // The credential whose UID is on the Secret keeps it; without a UID, the oldest credential gets it. If an older one
+    // that names the Secret later replaced the owner, neither of them would renew it.
     if let (Some(senior), false) = (&observed.senior, published(&observed.target).is_some()) {
         return refuse(
             Reason::TargetClaimed,
@@ -413,7 +413,7 @@ enum Need {
     Token(Why),
 }
 
-/// Is a token needed, by what stands on the Secret?
+/// True if a token is needed, by the annotations of the Secret.
 fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     let Some(published) = published(&observed.target) else {
         return Need::Token(match observed.target {
@@ -499,7 +499,7 @@ fn published(target: &Target) -> Option<&Published> {
 }
 
 impl Observed {
-    /// What stands on the target Secret, if it is ours and untouched.
+    /// The record on the target Secret, if it is ours and unchanged.
     pub fn record(&self) -> Option<&Record> {
         published(&self.target)
             .filter(|p| p.hands == Hands::None)?

@@ -1,4 +1,4 @@
-//! Which changes are worth an event.
+//! Decides which changes of a status are events.
 
 use super::{Outcome, Why};
 use crate::{ConditionType, Reason, StoredReason, api::ApiCredentialStatus};
@@ -19,7 +19,7 @@ pub struct Notice {
 pub enum Severity {
     /// Good news.
     Normal,
-    /// Something for a person.
+    /// Something that a user must do.
     Warning,
 }
 
@@ -33,7 +33,7 @@ fn trouble(status: &ApiCredentialStatus) -> Option<(StoredReason, String)> {
     Some((found.reason.as_str().into(), found.message.clone()))
 }
 
-/// Events tell changes, never a healthy rotation: an event is a write too. Nor a first token that simply came: status
+/// Events report changes, never a healthy renewal: an event is a write too. Nor a first token: status
 /// says it with its time, and ten thousand new credentials would be ten thousand events.
 pub(super) fn notices(
     old: &ApiCredentialStatus,

@@ -1,4 +1,4 @@
-//! What was seen of the world before a plan is made.
+//! What was observed before a plan is made: the target, the sources, the issuer, and the memory of this process.
 
 use crate::{ConditionType, Reason, StoredReason};
 use jiff::{SignedDuration, Timestamp};
@@ -20,9 +20,9 @@ pub struct Observed {
     pub target: Target,
     /// An older credential that names the same Secret.
     pub senior: Option<String>,
-    /// May this credential ask its issuer for this?
+    /// True if this credential may send this request to its issuer.
     pub permission: Result<(), Denial>,
-    /// Secrets of which one proves the client, in the order of the spec.
+    /// Secrets of which one authenticates the client, in the order of the spec.
     pub sources: Vec<Source>,
     /// Secrets that the grant draws on, all of them.
     pub companions: Vec<Source>,
@@ -30,7 +30,7 @@ pub struct Observed {
     pub unread: Vec<String>,
     /// Why the issuer's `caBundle` cannot be used.
     pub ca_fault: Option<String>,
-    /// A ServiceAccount that is needed and does not exist, if its watch can tell.
+    /// A ServiceAccount that is needed and does not exist, if its watch knows.
     pub missing_account: Option<String>,
     /// What this process remembers.
     pub memory: Memory,
@@ -80,7 +80,7 @@ pub struct OwnWrites {
     pub changed_at: Option<Timestamp>,
 }
 
-/// What a process remembers of a credential between two looks. Lost at a restart, and nothing is worse then than
+/// What a process remembers of a credential between two reconciles. Lost at a restart, and nothing is worse then than
 /// one more try.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
@@ -90,15 +90,15 @@ pub struct Memory {
     pub verified: Vec<SourceMark>,
     /// Sources that were refused or unusable, at the versions that were tried.
     pub refused: Vec<RefusedSource>,
-    /// Do not ask again before, although it is due: the issuer repeats the token that is published already.
+    /// Do not request before, although it is due: the issuer repeats the token that is already published.
     pub not_before: Option<Timestamp>,
     /// The published token could not be read back in order to write it in other formats.
     pub unreadable: bool,
-    /// Tokens that were published because somebody had undone the one before.
+    /// Tokens that were published because another writer had changed the one before.
     pub repairs: Option<Repairs>,
-    /// Since when it stands in a line.
+    /// Since when it is queued.
     pub queued_since: Option<Timestamp>,
-    /// Attempts that something other than time asked for are paid for until then, see [`Observed::attempted`].
+    /// Attempts for another cause than time are counted until then, see [`Observed::attempted`].
     pub paced_until: Option<Timestamp>,
     /// Writes that the API server refused because the target was not as expected.
     pub out_of_sync: Option<OutOfSync>,
@@ -114,7 +114,7 @@ impl Memory {
             .filter(|own| own.version == *version)
     }
 
-    /// The mark of a source as somebody else left it.
+    /// The mark of a source as another writer left it.
     pub fn foreign_mark(&self, source: &Source) -> Option<SourceMark> {
         let mark = source.mark()?;
         let version = self.own(source).map(|own| own.stands_for.clone());
@@ -124,7 +124,7 @@ impl Memory {
         })
     }
 
-    /// When somebody else was last seen to change a source.
+    /// When another writer was last seen to change a source.
     pub fn changed_at(&self, source: &Source) -> Option<Timestamp> {
         self.own(source)
             .map_or(source.changed_at, |own| own.changed_at)
@@ -165,12 +165,12 @@ pub struct Repairs {
 
 /// Repairs further apart than this have nothing to do with each other.
 const REPAIRS_APART: SignedDuration = SignedDuration::from_mins(10);
-/// So many in a row are made at once: a person who tries things out should see it work.
+/// So many in a row are made at once: a user who tries things should see the effect.
 const REPAIRS_AT_ONCE: u32 = 5;
 
-/// Attempts that something other than time asks for (an annotation, an edit, a deletion) are this far apart over time.
+/// Attempts for another cause than time (an annotation, an edit, a deletion) are on average this far apart.
 const APART: SignedDuration = SignedDuration::from_secs(10);
-/// So many of them are made at once: a person who tries things out should see each take effect.
+/// So many of them are made at once: a user who tries things should see each effect.
 const AT_ONCE: i32 = 5;
 
 /// A try that failed.
@@ -349,7 +349,7 @@ impl Memory {
         });
     }
 
-    /// Takes over the failure that status tells, so that a restart or another leader does not end its wait. The one
+    /// Takes over the failure in status, so that a restart or another leader does not end its wait. The one
     /// thing that is read back from status. It counts only while everything that the attempt depended on is unchanged.
     /// Whoever may write the status can delay one renewal by it, no longer than a failure of apicred's own would.
     pub fn recall(
@@ -465,12 +465,12 @@ impl Observed {
     /// The failure, if the inputs are still the ones that failed.
     pub fn failure(&self, credential: &Credential) -> Option<&Failure> {
         let failure = self.memory.failure.as_ref()?;
-        // A token that was held and is lost is asked for in the same rhythm.
+        // A token that was held in memory and is lost is requested in the same rhythm.
         let same = |held| failure.stamp == stamp_if(credential, self, held);
         (same(self.held) || !self.held && same(true)).then_some(failure)
     }
 
-    /// Until when an attempt waits that something other than time asks for.
+    /// Until when an attempt for another cause than time waits.
     pub fn paced_until(
         &self,
         credential: &Credential,
@@ -555,7 +555,7 @@ fn stamp_if(credential: &Credential, observed: &Observed, held: bool) -> String 
         "|{}|{:?}",
         credential.issuer.version, credential.issuer.style
     ));
-    // How a key signs, where a certificate lies: no part of the token, and yet what a person may have mended.
+    // How a key signs, where a certificate is: not a part of the token, but something that a user may have fixed.
     text.push_str(&format!("|{:?}|{:?}", credential.proof, credential.grant));
     for source in observed.sources.iter().chain(&observed.companions) {
         let mark = observed.memory.foreign_mark(source);
@@ -574,7 +574,7 @@ fn stamp_if(credential: &Credential, observed: &Observed, held: bool) -> String 
     if held {
         text.push_str(&format!("|{}", dress(credential).digest()));
     }
-    // A write that was refused says nothing any more once somebody took the Secret out of the way.
+    // A refused write does not count any more once the Secret is gone.
     text.push_str(match observed.target {
         Target::Absent => "|absent",
         Target::Deleting => "|deleting",

@@ -1,4 +1,4 @@
-//! What came of a step, and what is remembered of it.
+//! The result of a step, and what the process remembers of it.
 
 use crate::Reason;
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use crate::{
 /// What came of a plan.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// Nothing was due, or only the dress was changed.
+    /// Nothing was due, or only the metadata was changed.
     Steady,
     /// A token was published.
     Minted(Minted),
@@ -23,12 +23,12 @@ pub enum Outcome {
         reason: Reason,
         /// In words.
         message: String,
-        /// When to look again.
+        /// The time of the next reconcile.
         until: Timestamp,
     },
-    /// It stands in line, or something changed under it: looked at again soon, and nothing is told.
+    /// It is queued, or something changed meanwhile: reconciled again soon, and nothing is reported.
     Queued {
-        /// When to look again.
+        /// The time of the next reconcile.
         until: Timestamp,
     },
     /// The try has just failed; [`Memory::failure`] says how.
@@ -53,7 +53,7 @@ pub enum Outcome {
 pub struct Minted {
     /// Why it was needed.
     pub why: Why,
-    /// When it was asked for.
+    /// When it was requested.
     pub at: Timestamp,
     /// Issuer's id of the exchange.
     pub correlation_id: Option<String>,

@@ -1,4 +1,4 @@
-//! `Reconciling` or `Stalled`: does a credential without a valid token need somebody, or is progress expected? PURE.
+//! `Reconciling` or `Stalled`: is progress expected without intervention, or must somebody change something?
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -1,4 +1,4 @@
-//! When to renew, when to try again, and when to say that the floor is at risk. All by wall clock, all total.
+//! Times of renewals, retries and warnings. All times are wall clock times, and no input makes a function fail.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use crate::oauth::Class;
 /// From the write of a Secret to the last pod's file: the kubelet syncs a volume every 60 to 90 s (measured up to
 /// 84 s, see research/control-plane), so 120 s is a fair allowance.
 pub const MOUNT_DELAY: SignedDuration = SignedDuration::from_secs(120);
-/// Default floor of tokens that live long enough for it.
+/// Default minimum remaining lifetime of tokens with a long lifetime.
 const FLOOR: SignedDuration = SignedDuration::from_mins(15);
-/// Lives below this have a third of themselves as floor.
+/// For shorter lifetimes, the minimum remaining lifetime is a third of the lifetime.
 const FLOOR_LIFE: SignedDuration = SignedDuration::from_mins(45);
-/// Shortest and longest wait between two looks at a healthy credential. The upper one bounds what a stepped clock
+/// Shortest and longest wait between two reconciles of a healthy credential. The longest one bounds what a changed clock
 /// or a lost timer can cost.
 const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(1));
 /// How long after a change of its source Secret a refusal may only mean that the issuer does not know the new
 /// secret yet (facts, section 4: seconds to some minutes).
 pub const PROPAGATION: SignedDuration = SignedDuration::from_mins(5);
 
-/// The longest wait after a failure: an hour, or what an issuer asks for up to that, and its spread.
+/// The longest wait after a failure: an hour, or what an issuer requests up to that, and its spread.
 pub const LONGEST: SignedDuration = SignedDuration::from_mins(72);
 
-/// Longest time between two rounds of renewals, in seconds; a short life has rounds of a sixtieth of itself.
+/// Longest time between two rounds of renewals, in seconds; a short lifetime has rounds of a sixtieth of it.
 const ROUND: i64 = 10;
 
 /// What spreads renewals, and what brings them together. The same for one token at all times, so that a restart draws
 /// nothing anew.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread<'a> {
-    /// The credential's own word: where in its jitter it stands.
+    /// The credential's own value: its position in the jitter.
     pub seed: &'a str,
     /// The cluster's own number: at which second of a round its renewals come, so that those of many clusters do not
     /// reach an issuer together.
@@ -47,20 +47,20 @@ pub struct Renewal {
     pub reason: &'static str,
 }
 
-/// The seconds of life that a reader can count on: what the user set, else by the length of the life.
+/// The minimum remaining lifetime for readers: `spec.minLifetime`, or if not set, by the lifetime.
 pub fn floor(life: SignedDuration, user: Option<SignedDuration>) -> SignedDuration {
     user.unwrap_or(if life >= FLOOR_LIFE { FLOOR } else { life / 3 })
 }
 
-/// Can this life hold this floor? The last useful moment for a renewal must leave a quarter of the life before it,
-/// else a token that cannot hold it would be asked for without end.
+/// True if this lifetime allows this minimum. The latest renewal must be at least a quarter of the lifetime after the start;
+/// otherwise tokens that cannot keep the minimum would be requested all the time.
 pub fn holds_floor(life: SignedDuration, floor: SignedDuration) -> bool {
     life - floor - MOUNT_DELAY >= life / 4
 }
 
-/// The renew point: the earliest of `refresh_in` (a tenth of the life at least) and half of the life, minus up to a tenth of the life (earlier
-/// only), never later than what leaves the floor and the mount delay. A life too short for its floor is renewed
-/// at half. Renewals come in rounds, each up to one round earlier for it.
+/// The renewal time: the earliest of `refresh_in` (at least a tenth of the lifetime) and half of the lifetime, minus up to a tenth of it (earlier
+/// only), never later than what leaves the minimum remaining lifetime and the mount delay. A lifetime too short for its minimum is renewed
+/// at half. The result is rounded down to the renewal round.
 pub fn renewal(
     issued: Timestamp,
     expires: Timestamp,
@@ -72,7 +72,7 @@ pub fn renewal(
     let floor = floor(life, user_floor);
     let half = life / 2;
     let (wait, reason) = match refresh_in {
-        // An issuer that wishes for a second would be asked without end.
+        // An issuer that returns one second would get requests all the time.
         Some(wish) if wish < half => (wish.max(life / 10), "RefreshIn"),
         _ => (half, "HalfLife"),
     };
@@ -102,8 +102,8 @@ fn round_of(at: Timestamp, life: SignedDuration, phase: u32) -> Timestamp {
     Timestamp::from_second(at.as_second() - since).unwrap_or(at)
 }
 
-/// From when on a renewal that keeps failing puts the floor at risk: early enough before it breaks that a person
-/// can do something, a tenth of the life and at least a minute.
+/// From when on a failing renewal is a risk for the minimum remaining lifetime: early enough that a user
+/// can act, a tenth of the lifetime and at least a minute.
 pub fn risk_at(
     issued: Timestamp,
     expires: Timestamp,
@@ -121,11 +121,11 @@ pub struct Retry<'a> {
     pub class: Class,
     /// Failures in a row, this one among them.
     pub failures: u32,
-    /// What the issuer asked for.
+    /// The wait that the issuer requested.
     pub retry_after: Option<Duration>,
     /// A source Secret changed moments ago.
     pub propagating: bool,
-    /// The last moment at which a new token still saves the floor, if there is a token.
+    /// The latest time at which a new token keeps the minimum remaining lifetime, if there is a token.
     pub deadline: Option<Timestamp>,
     /// Spreads the retries of many credentials.
     pub seed: &'a str,
@@ -137,7 +137,7 @@ pub fn next_attempt(retry: &Retry<'_>, now: Timestamp) -> Timestamp {
         (Class::Denied, true) => (5, 30),
         (Class::Denied, false) => (60, 3600),
         (Class::Invalid, _) => (300, 3600),
-        // What a person mends is seen within minutes at first: a consent takes effect in half a minute.
+        // A fix by a user is noticed within minutes at first: a consent takes effect in half a minute.
         (Class::NeedsUser, _) => (120, 3600),
         // Who says when to come back knows better than we do; one that says "at once" each time is not believed.
         (Class::Throttled, _) if retry.retry_after.is_some() => (1, 600),
@@ -148,12 +148,12 @@ pub fn next_attempt(retry: &Retry<'_>, now: Timestamp) -> Timestamp {
         f64::from(first) * 2_f64.powi(i32::try_from(retry.failures.clamp(1, 16)).unwrap_or(16) - 1);
     let base = doubled.min(f64::from(most));
     let asked = retry.retry_after.map_or(0.0, |d| d.as_secs_f64());
-    // Later only: an issuer that asked for a minute gets at least a minute.
+    // Only later: an issuer that requested a minute gets at least a minute.
     let spread = 1.0 + 0.2 * fraction(&[retry.seed, &retry.failures.to_string()]);
     let wait = SignedDuration::try_from_secs_f64(base.max(asked) * spread).unwrap_or(FLOOR_LIFE);
     let at = later(now, wait);
     match retry.deadline {
-        // Do not sleep past the moment at which a try could still save the floor.
+        // Do not sleep past the latest time at which an attempt could keep the minimum remaining lifetime.
         Some(deadline)
             if retry.retry_after.is_none()
                 && matches!(

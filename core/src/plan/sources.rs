@@ -1,7 +1,7 @@
-//! Which client secrets or certificates a request tries, and what is known of those that do not work. PURE.
+//! Which client secrets or certificates a request tries, and what is known about those that do not work.
 //!
-//! Negative knowledge ends here: a refused secret is tried again while it is new, then daily, on request, and as soon as
-//! it changes. A fallback that hides a fault does not hide it from status.
+//! A negative result expires: a refused secret is tried again while it is new, then daily, on request, and as soon as it changes. If another secret
+//! works, status still reports the refused one.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A refused secret is new for this long after its first refusal: an issuer may need some time to know it (Entra ID:
-/// seconds to some minutes), and a person who registers it late needs longer.
+/// seconds to some minutes), and a user who registers it late needs longer.
 const YOUNG: SignedDuration = SignedDuration::from_hours(24);
 /// After that, one try within this time is enough to notice that it works.
 const DAILY: SignedDuration = SignedDuration::from_hours(24);
@@ -30,7 +30,7 @@ pub struct Choice<'a> {
 
 /// The client secrets to try, in order.
 ///
-/// Those that are not known to be refused come in the order of the spec. At most one refused entry that stands before
+/// Those that are not known to be refused are in the order of the spec. At most one refused entry before
 /// the one in use is retried, so that a retry costs one request for each renewal. The other refused entries come last:
 /// they are reached only if nothing else works. A requested renewal tries all in the order of the spec.
 pub fn candidates<'a>(
@@ -109,13 +109,13 @@ fn position(observed: &Observed, source: &Source) -> Option<usize> {
     observed.sources.iter().position(found)
 }
 
-/// Where the secret that got the published token stands in the list.
+/// The position in the list of the secret that got the published token.
 fn position_in_use(observed: &Observed) -> Option<usize> {
     let used = observed.record()?.sources.used.as_ref()?;
     observed.sources.iter().position(|s| used.is(&s.reference))
 }
 
-/// The entries before the one in use whose present content nobody has tried: a new secret is used, or reported, at
+/// The entries before the one in use whose present content was not tried: a new secret is used, or reported, at
 /// once and not at the next renewal.
 pub fn untried<'a>(credential: &Credential, observed: &'a Observed) -> Vec<&'a Source> {
     let Some(used) = position_in_use(observed) else {
@@ -244,7 +244,7 @@ impl super::Memory {
         self.refused.push(RefusedSource { since, ..refused });
     }
 
-    /// The refusals that belong beside a new token: of versions that still stand, the one in use left out.
+    /// The refusals that are stored with a new token: of versions that still exist, without the one in use.
     pub fn standing_refusals(
         &self,
         sources: &[Source],

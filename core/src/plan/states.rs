@@ -1,4 +1,4 @@
-//! Each state of a credential that status tells apart: for the tests of status, and of tools that read it.
+//! Each state of a credential that status distinguishes: for tests of the status, and of tools that read it.
 
 #![allow(missing_docs, reason = "for tests alone")]
 
@@ -70,7 +70,7 @@ pub fn missing(reason: Reason) -> Outcome {
     }
 }
 
-/// Each state of a credential that status tells apart, with its conditions.
+/// Each state of a credential that status distinguishes, with its conditions.
 pub fn states(credential: &Credential) -> Vec<State> {
     let healthy = || observed(credential);
     let empty = || Observed {

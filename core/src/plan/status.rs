@@ -1,4 +1,4 @@
-//! What a person reads: conditions, times, events, and when to look again.
+//! The status that a user reads: conditions and times. Also the events, and the time of the next reconcile.
 
 use crate::{ConditionType, Reason, StoredReason};
 use std::time::Duration;
@@ -25,14 +25,14 @@ use crate::{
     },
 };
 
-/// Everything that is told about one look at a credential.
+/// Everything that is reported about one reconcile of a credential.
 #[derive(Clone, Debug)]
 pub struct View {
     /// The status to write, if it differs.
     pub status: ApiCredentialStatus,
     /// The events to send.
     pub notices: Vec<Notice>,
-    /// When to look again at the latest.
+    /// The latest time of the next reconcile.
     pub requeue: Duration,
 }
 
@@ -275,7 +275,7 @@ fn sooner(wait: Duration, turn: Option<Timestamp>, now: Timestamp) -> Duration {
 
 fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
     status.issued_at = Some(time(record.issued_at));
-    // A static key expires when somebody revokes it, which nobody reports. Nor is it renewed: it is published again when
+    // A static key expires when a user revokes it, which is not reported. Nor is it renewed: it is published again when
     // its Secret changes.
     if !record.is_static() {
         status.expires_at = Some(time(record.expires_at));

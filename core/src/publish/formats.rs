@@ -67,7 +67,7 @@ fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
     Ok(Some(match key.format {
         TargetFormat::Token => secret.to_owned(),
         TargetFormat::TokenType => token.token_type.clone(),
-        // A static key ends when somebody revokes it.
+        // A static key expires only when a user revokes it.
         TargetFormat::ExpiresAt if endless => return Ok(None),
         TargetFormat::ExpiresAt => seconds(token.expires_at),
         TargetFormat::Json => whole(token, endless).to_string(),

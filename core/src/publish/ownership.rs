@@ -131,7 +131,7 @@ impl Target {
 /// Reads a Secret's metadata.
 pub fn examine(meta: &ObjectMeta) -> SecretFacts {
     let annotations = meta.annotations.as_ref();
-    // The owner reference says whose it is when somebody took the annotation off.
+    // If another writer removed the annotation, the owner reference identifies the owner.
     let owner = meta.owner_references.iter().flatten().find(|o| {
         o.controller == Some(true)
             && o.kind == "ApiCredential"
@@ -229,7 +229,7 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
                 version: facts.version.clone(),
             }
         }
-        // A Secret that was to be retained has no owner reference: only a person knows whether it is still used.
+        // A retained Secret has no owner reference: only a user knows whether it is still used.
         Some(published) if published.credential == credential.name => Target::Foreign(format!(
             "it was written for an earlier ApiCredential {} and no longer has an owner",
             published.credential
@@ -271,16 +271,15 @@ fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys, endless: bool) -> Han
     {
         return Hands::Edited(name(edit));
     }
-    // The rest may keep its value, and a write of the value that stands there already moves no ownership: it stays
-    // with whoever wrote it last, an editor or a restore. What apicred has written over since is put
-    // right; in doubt, which is within one second, it is not.
+    // Writing an unchanged value does not move field ownership. So another manager (an editor, a restore) may own a field
+    // whose value is ours. It counts as an edit only if it is not older than our last write (resolution 1 s).
     let time = |e: &ManagedFieldsEntry| e.time.as_ref().map(|t| t.0);
     let written = entries.iter().filter(ours).filter_map(time).max();
     let stands = |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t >= w));
     if let Some(edit) = strangers.iter().find(stands) {
         return Hands::Edited(name(edit));
     }
-    // A key that was taken away is owned by nobody.
+    // A removed key has no owner.
     let held = |key: &str| entries.iter().filter(ours).any(|e| owns_data(e, key));
     let there = |key: &str| entries.iter().any(|e| owns_data(e, key));
     let whole = keys

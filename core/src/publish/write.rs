@@ -142,7 +142,7 @@ fn owner_reference(dress: &Dress) -> OwnerReference {
         name: dress.owner.name.clone(),
         uid: dress.owner.uid.clone(),
         controller: Some(true),
-        // The credential may go before its Secret: nobody needs to wait.
+        // The credential may be deleted before its Secret: no deletion needs to wait.
         block_owner_deletion: Some(false),
     }
 }

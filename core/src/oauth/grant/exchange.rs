@@ -157,7 +157,7 @@ impl Flow for Exchange {
         let of_token = refused.is(&["invalid_grant", "invalid_token", "invalid_subject_token"])
             // Keycloak, for a token that is meant for others than the client.
             || (refused.is(&["access_denied"]) && refused.mentions(&["token audience"]));
-        // The same code has other meanings, which the words tell, if there are any.
+        // The same code has other meanings, which the text distinguishes, if there is one.
         let other = refused.mentions(&[
             "scope",
             "audience",
