@@ -123,7 +123,7 @@ fn a_life_too_short_for_its_floor_is_told_once_and_renewed_at_half() {
             .await;
         assert_eq!(told.reason, "LifetimeTooShort");
         assert!(
-            told.message.contains("longer tokens"),
+            told.message.contains("longer lifetime"),
             "no next step in: {}",
             told.message
         );

@@ -116,7 +116,7 @@ fn unread(credential: &Credential, record: &Record) -> Option<String> {
         ),
     };
     Some(format!(
-        "the token has no complete claim about {what} ({place}), so whether it has those of spec.expect cannot be checked; have the issuer add the claim, or remove {fields}"
+        "the token has no complete claim about {what} ({place}), so whether it has those of spec.expect cannot be checked; ask the owner of the issuer to add the claim, or remove {fields}"
     ))
 }
 
@@ -157,7 +157,7 @@ fn narrowed(record: &Record) -> Option<Finding> {
     (!record.not_granted.is_empty()).then(|| Finding {
         reason: Reason::ScopesNotGranted,
         text: format!(
-            "the issuer gave a token without {}; grant that to the client at the issuer, or take it out of spec.scopes",
+            "the issuer issued a token without {}; grant it to the client at the issuer, or remove it from spec.scopes",
             listed(&record.not_granted)
         ),
     })
@@ -240,7 +240,7 @@ fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
             text.push_str(&consent::how(credential));
         }
         Endpoint::Entra { .. } => text.push_str(&format!(
-            "; add them to the application's API permissions{} and let an administrator consent{}",
+            "; add them to the application's API permissions{} and ask an administrator to consent{}",
             portal_name(credential),
             consent::how(credential)
         )),

@@ -124,25 +124,25 @@ impl Ending {
             (Kind::Secret, false) => (
                 Reason::SecretExpiring,
                 format!(
-                    "the client secret in Secret {name} ends at {at}; make a new one at the issuer and store it in time"
+                    "the client secret in Secret {name} expires at {at}; create a new one at the issuer and store it in time"
                 ),
             ),
             (Kind::Secret, true) => (
                 Reason::SecretExpired,
                 format!(
-                    "the client secret in Secret {name} ended at {at}; make a new one at the issuer and store it"
+                    "the client secret in Secret {name} expired at {at}; create a new one at the issuer and store it"
                 ),
             ),
             (Kind::Certificate, false) => (
                 Reason::CertificateExpiring,
                 format!(
-                    "the certificate in Secret {name} ends at {at}; renew it and register the new one at the issuer"
+                    "the certificate in Secret {name} expires at {at}; renew it and register the new one at the issuer"
                 ),
             ),
             (Kind::Certificate, true) => (
                 Reason::CertificateExpired,
                 format!(
-                    "the certificate in Secret {name} ended at {at}; renew it and register the new one at the issuer"
+                    "the certificate in Secret {name} expired at {at}; renew it and register the new one at the issuer"
                 ),
             ),
             (Kind::StaticKey, _) => (

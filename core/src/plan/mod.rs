@@ -383,7 +383,7 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
         Target::Foreign(whose) => refuse(
             Reason::SecretNotOwned,
             format!(
-                "Secret {name} exists and {whose}; create this credential again with another target.secretName, delete the Secret, or let its owner annotate it with {}: {}",
+                "Secret {name} exists and {whose}; create this credential again with another target.secretName, delete the Secret, or ask its owner to set the annotation {}: {}",
                 crate::api::names::ADOPT_BY,
                 credential.name
             ),
@@ -392,7 +392,7 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
             Hands::Claimed(manager) => refuse(
                 Reason::TargetConflict,
                 format!(
-                    "field manager {manager} applies token fields of Secret {name} too; take the Secret out of its manifests"
+                    "field manager {manager} applies token fields of Secret {name} too; remove the Secret from its manifests"
                 ),
             ),
             Hands::None | Hands::Edited(_) => {

@@ -66,9 +66,8 @@ pub(super) fn notices(
             out.push(Notice {
                 severity: Severity::Warning,
                 reason: Reason::TargetRepaired.into(),
-                note:
-                    "the token in the Secret was changed by somebody else; a new one was published"
-                        .to_owned(),
+                note: "another writer changed the token in the Secret; a new one was published"
+                    .to_owned(),
             });
         } else if was_late.as_ref().is_some_and(|l| !l.0.is(Reason::is_wait)) {
             let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();

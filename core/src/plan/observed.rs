@@ -332,7 +332,7 @@ impl Memory {
             ..Refusal::local(
                 Class::Denied,
                 Reason::PasswordRefused,
-                "the user name or password was refused; correct it in its Secret; apicred does not try the refused one again, since that locks the user out",
+                "the user name or password was refused; correct it in its Secret; apicred does not send the refused one again, because repeated attempts lock the user out",
             )
         };
         for mark in marks {

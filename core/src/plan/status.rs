@@ -339,12 +339,12 @@ fn foreseen(
     // A static key is not renewed, and when it ends is not known.
     if record.is_static() {
         let name = &credential.target.name;
-        let message = format!("{message}; until then Secret {name} keeps the present key");
+        let message = format!("{message}; until then Secret {name} keeps the current key");
         return Some((reason, message));
     }
     let (renew, end) = (time(record.renew_at).0, time(record.expires_at).0);
     let message = format!(
-        "{message}; until then the renewal at {renew} will fail, and the present token expires at {end}"
+        "{message}; until then the renewal at {renew} will fail, and the current token expires at {end}"
     );
     Some((reason, message))
 }
@@ -388,17 +388,17 @@ fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
 
 fn valid_until(record: &Record) -> String {
     if record.is_static() {
-        return "the Secret holds the static key".to_owned();
+        return "the Secret contains the static key".to_owned();
     }
     format!("the token is valid until {}", time(record.expires_at).0)
 }
 
 fn published_message(credential: &Credential, record: &Record) -> String {
     if record.is_static() {
-        return format!("Secret {} holds the static key", credential.target.name);
+        return format!("Secret {} contains the static key", credential.target.name);
     }
     format!(
-        "Secret {} holds a token valid until {}",
+        "Secret {} contains a token that is valid until {}",
         credential.target.name,
         time(record.expires_at).0
     )
@@ -514,7 +514,7 @@ fn risk(
         return Some((
             Reason::LifetimeTooShort,
             format!(
-                "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation: have the issuer issue longer tokens, or lower spec.minLifetime",
+                "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation: configure a longer lifetime at the issuer, or lower spec.minLifetime",
                 words(life),
                 words(floor),
                 words(schedule::MOUNT_DELAY)

@@ -80,7 +80,7 @@ impl Flow for Password {
             class: Class::Denied,
             reason: Reason::PasswordRefused,
             next_step: format!(
-                "the user name or password is wrong or locked{}; correct key {} of Secret {}; apicred does not try the refused one again, since that locks the user out",
+                "the user name or password is wrong or locked{}; correct key {} of Secret {}; apicred does not send the refused one again, because repeated attempts lock the user out",
                 if doubtful { ", or a parameter is not accepted" } else { "" },
                 self.password.key,
                 self.password.name

@@ -228,7 +228,7 @@ fn a_static_key_is_aged_from_its_making() {
     let (reason, message) = told(&usual, &gone, "RenewalFailing", 0).unwrap();
     assert_eq!(reason, "SourceMissing");
     assert!(
-        message.ends_with("; until then Secret alerts-token keeps the present key"),
+        message.ends_with("; until then Secret alerts-token keeps the current key"),
         "{message}"
     );
     let short = fixed(json!({ "maxAge": "48h" }));
