@@ -1,5 +1,4 @@
-//! Wiring: a client, the controller, the admin server, and one top `select!` that ends the process when any of
-//! them ends.
+//! Wires the process: a Kubernetes client, the controller, the admin server. One `select!` ends the process when any of them ends.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 

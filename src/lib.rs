@@ -1,26 +1,26 @@
-//! apicred: a Kubernetes operator that keeps OAuth 2.0 access tokens fresh in Secrets.
+//! apicred: a Kubernetes operator that keeps valid OAuth 2.0 access tokens in Secrets.
 //!
-//! How a rotation works, and where each step lives:
+//! The steps of a renewal, and the file of each step:
 //!
 //! ```text
 //! watch     credentials · issuers · Secrets (metadata) · namespaces (metadata)   controller/cache/streams.rs, index.rs
-//! observe   the credential, its issuer, the present target, the source secrets   controller/reconcile/observe.rs
+//! observe   the credential, its issuer, the current target, the source secrets   controller/reconcile/observe.rs
 //! plan      plan(credential, observed, now) -> Plan                              core: plan/
-//! acquire   grant + client proof -> request -> issuer -> answer -> Token         controller/token/acquire.rs
-//!             the bytes out and the bytes in                                     core: oauth/
-//!             the one exchange                                                   http/
-//!             who may ask whom, and which secret may go where                    core: credential/binding.rs
-//!             where issuer traffic may go, and how much of it                    issuer/
+//! acquire   grant + client auth -> request -> issuer -> answer -> Token          controller/token/acquire.rs
+//!             request bytes, answer bytes                                        core: oauth/
+//!             the one request                                                    http/
+//!             who may request what, and which secret may be sent where           core: credential/binding.rs
+//!             addresses that may be connected to, and rate limits                issuer/
 //! write     Token -> Secret, guarded by owner and resourceVersion                core: publish/
 //!             the one write                                                      controller/target/publish.rs
 //! record    status, events on changes                                            core: plan/status.rs
 //!             and their writes                                                   controller/reconcile/record.rs
-//! schedule  requeue at the moment that the plan named                            core: plan/schedule.rs
+//! schedule  requeue at the time that the plan returned                           core: plan/schedule.rs
 //! ```
 //!
-//! `core` is the package `apicred-core`: it decides and does nothing, and its modules are re-exported here. [`controller`] is
-//! the Kubernetes shell around it, [`http`] the one client that sends to issuers, [`leader`] keeps a second operator standing by,
-//! [`telemetry`] is what the outside sees, [`app`] wires it up.
+//! `core` is the package `apicred-core`: it decides and does no I/O, and its modules are re-exported here. [`controller`] is
+//! the Kubernetes shell around it, [`http`] the one client that sends to issuers, [`leader`] the leader election,
+//! [`telemetry`] has logs, metrics and health, [`app`] wires everything.
 
 pub mod app;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! The operator's program: arguments, signals, and nothing else.
+//! The operator's program: arguments and signals.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,4 @@
-//! A map that keeps what was used last.
+//! A map that keeps the most recently used entries.
 
 use std::{collections::HashMap, hash::Hash};
 

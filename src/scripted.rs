@@ -1,5 +1,5 @@
-//! A client of the Kubernetes API whose answers a unit test makes. Everything that matters about a real API server is tested
-//! against one (`tests/cluster`, `tests/faults`); this is for what takes minutes there, on a paused clock.
+//! A client of the Kubernetes API with scripted answers, for unit tests. Behaviour that depends on a real API server is tested against one
+//! (`tests/cluster`, `tests/faults`). This client is for scenarios that take minutes there, on a paused clock.
 
 use std::sync::Arc;
 

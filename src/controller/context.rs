@@ -1,4 +1,4 @@
-//! What every reconcile shares.
+//! The values that all reconciles share.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,5 +1,4 @@
-//! Judges issuers: is the spec valid, and does everything work that a credential needs of it? CA bundle, proxy, discovery,
-//! and the token endpoint.
+//! Reconciles issuers: is the spec valid, and does everything work that a credential needs? CA bundle, proxy, discovery, and the token endpoint.
 
 use crate::{ConditionType, Reason};
 use std::{

@@ -1,4 +1,4 @@
-//! What the cache says about a credential's sources and permission. No call is made here.
+//! Looks up the sources and the permission of a credential in the cache. Makes no call.
 
 use super::{cache::secrets::Secrets, context::Context, locks::lock};
 use crate::{

@@ -1,4 +1,4 @@
-//! Requests to reconcile a credential.
+//! Triggers: requests to reconcile a credential.
 
 use kube::{Resource, runtime::reflector::ObjectRef};
 use tokio::sync::mpsc;

@@ -1,4 +1,4 @@
-//! What an installation sets.
+//! The settings of an installation.
 
 use std::{collections::BTreeSet, path::PathBuf};
 

@@ -1,5 +1,5 @@
-//! What broke before an answer came, read off the errors of the libraries below. Of their texts nothing is handed on; the
-//! host that was asked and what a server's certificate says are, bounded and printable.
+//! Explains requests that failed before an answer arrived, from the errors of the HTTP and TLS libraries. Their texts are never shown. The requested
+//! host and the content of a server's certificate are shown, bounded and printable.
 
 use crate::Reason;
 use std::{error::Error, io};

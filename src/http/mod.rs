@@ -1,5 +1,4 @@
-//! The one file that sends. HTTPS only, no redirects, no proxy but one that an administrator set, bounded in time and
-//! size.
+//! The only file that sends requests to issuers. HTTPS only, no redirects, no proxy except one that an administrator set, bounded in time and size.
 
 use crate::Reason;
 use std::{

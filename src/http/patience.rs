@@ -1,4 +1,4 @@
-//! How long an answer is waited for.
+//! How long the client waits for an answer.
 
 use std::{future::Future, pin::pin, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The TLS settings of one issuer: whom to trust, what to show, and what was seen in the handshakes.
+//! The TLS settings of one issuer: trusted CAs, the client certificate, and what was seen in handshakes.
 
 use std::sync::{
     Arc,

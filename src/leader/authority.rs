@@ -1,8 +1,7 @@
-//! The right to act, as a moment on the monotonic clock until which it holds.
+//! The right to act, as a time on the monotonic clock.
 //!
-//! Every request to an issuer and every write checks it first, so a process that was stopped in the middle of a call
-//! finds out before it does anything else. A thread of its own enforces the end: the process has one thread for all
-//! async tasks, and whatever blocks that thread would block a timer there as well.
+//! Every request to an issuer and every write checks it first. So a process that was stopped inside a call notices it before it does anything else. A
+//! separate thread enforces the end: all async tasks share one thread, and a block of that thread would block a timer there as well.
 
 use std::{
     sync::{

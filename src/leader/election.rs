@@ -1,5 +1,5 @@
-//! Who leads. PURE: takes what stands in the Lease and how long it has stood there by the observer's own clock, so
-//! that the clocks of two machines need not agree.
+//! Decides who leads. Pure: it uses the content of the Lease and how long it has not changed, by the observer's own clock. So the clocks of two
+//! machines need not agree.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Gets, keeps and gives back the Lease, over a client of its own: its calls must not queue behind the operator's.
+//! Acquires, renews and releases the Lease, with its own client: its calls must not wait behind the operator's.
 
 use std::{sync::Arc, time::Duration};
 

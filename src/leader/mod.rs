@@ -1,8 +1,8 @@
-//! One operator works, the others stand by: a Lease says who. [`election`] decides, `hold` asks the API server,
-//! [`Authority`] is what the rest of the process asks before it acts.
+//! Leader election: one operator works, the others are on standby. A Lease records the leader. [`election`] decides, `hold` calls the API server, and
+//! the rest of the process checks [`Authority`] before it acts.
 //!
-//! No lease can stop a process that is paused and goes on later. So each request and each write checks the authority
-//! first, the loss of the lease ends the process, and every write of a token carries the version that it was decided on.
+//! A lease cannot stop a process that is paused and continues later. So each request and each write checks the authority first, the loss of the
+//! lease ends the process, and every write of a token contains the resourceVersion on which it was decided.
 
 mod authority;
 pub mod election;

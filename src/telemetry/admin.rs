@@ -1,4 +1,4 @@
-//! Serves `/livez`, `/readyz` and `/metrics`. Nothing else, and nothing that holds or returns a credential.
+//! Serves `/livez`, `/readyz` and `/metrics`. It has no other page, and none that contains a credential.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 

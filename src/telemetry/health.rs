@@ -1,4 +1,4 @@
-//! Alive means making progress: no credential waits long past the moment at which it was to be looked at.
+//! Liveness means progress: no reconcile is long overdue.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,5 +1,5 @@
-//! Log lines on their way to standard error. A pipe that nobody reads and a disk that is full stop nothing: lines wait in a
-//! bounded queue, a thread of its own writes them, and what does not fit is dropped and counted.
+//! Writes log lines to standard error. A blocked pipe and a full disk stop nothing: lines wait in a bounded queue, a separate thread writes them, and
+//! lines that do not fit are dropped and counted.
 
 use std::{
     io::{self, Write},

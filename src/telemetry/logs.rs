@@ -1,4 +1,4 @@
-//! Logs through tracing, as text for people or JSON for machines.
+//! Logs through tracing, as text or JSON.
 
 use std::io::IsTerminal;
 

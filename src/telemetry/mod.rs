@@ -1,4 +1,4 @@
-//! What the outside sees of the process: logs, metrics, health.
+//! Logs, metrics and health of the process.
 
 pub mod admin;
 pub mod health;

@@ -1,5 +1,5 @@
-//! An HTTP/1.1 server that its clients cannot use up: each connection serves one request within a deadline, and their
-//! number is limited. The admin port and the callback port of the plugin are open to clients that nobody knows.
+//! An HTTP/1.1 server with limits: each connection serves one request within a deadline, and the number of connections is limited. The clients of the
+//! admin port and of the plugin's callback port are unknown.
 
 use std::{
     cmp::Reverse,

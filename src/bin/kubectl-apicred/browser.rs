@@ -1,4 +1,4 @@
-//! Opens the person's browser, if there is one.
+//! Opens the user's browser, if there is one.
 
 use std::{
     process::{Command, Stdio},

@@ -1,4 +1,4 @@
-//! The door through which the browser comes back: a port of this machine (RFC 8252 section 7.3).
+//! The redirect listener: a port of this machine to which the browser returns (RFC 8252 section 7.3).
 
 use std::{
     io,

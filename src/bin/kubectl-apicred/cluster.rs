@@ -1,4 +1,4 @@
-//! The cluster, with the person's own rights. Text of the server is handed on by [`Said`] alone: it may echo what was sent.
+//! Calls of the cluster with the user's own rights. Text of the server is shown only as [`Said`], because it may repeat the request.
 
 use std::{future::Future, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Shows where the data of a sign-in go, and asks the user where no administrator vouches for the issuer.
+//! Shows which origins get data in a sign-in, and asks the user if no administrator vouches for the issuer.
 
 use apicred::{
     credential::{Credential, IssuerId},

@@ -1,4 +1,4 @@
-//! Sign-in by a code that is typed into a browser anywhere.
+//! Sign-in with a device code, which the user types into any browser.
 
 use std::time::{Duration, Instant};
 

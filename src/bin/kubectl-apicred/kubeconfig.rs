@@ -1,4 +1,4 @@
-//! The kubeconfig as kubectl reads it: a list of files in `KUBECONFIG`, of which those that do not exist are skipped.
+//! Reads the kubeconfig as kubectl does: `KUBECONFIG` is a list of files, and files that do not exist are skipped.
 
 use std::{ffi::OsStr, io::ErrorKind, path::Path};
 

@@ -1,4 +1,4 @@
-//! A sign-in from its beginning to its end. All that could make it useless is looked at before the person is asked.
+//! A complete sign-in. Everything that could make it fail is checked before the user signs in.
 
 use std::time::Duration;
 

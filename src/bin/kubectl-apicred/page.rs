@@ -1,4 +1,4 @@
-//! The page at the end of a sign-in.
+//! The page that the browser shows at the end of a sign-in.
 
 use axum::{
     http::{

@@ -1,5 +1,5 @@
-//! What proves the client, read with the person's own rights. A Secret goes only where its owner allows, as in the
-//! operator ([`binding`]).
+//! Client authentication material, read with the user's own rights. A Secret is sent only where its owner allows, as in the operator
+//! ([`binding`]).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Asks the operator for a new token now.
+//! Requests a renewal from the operator.
 
 use apicred::{
     ConditionType, Reason,

@@ -1,4 +1,4 @@
-//! What a sign-in brought, without a token.
+//! The result of a sign-in, without a token.
 
 use apicred::{credential::Credential, oauth::Token};
 

@@ -1,4 +1,4 @@
-//! The state Secret: where the refresh token goes, and whether it may.
+//! The state Secret: where the refresh token is stored, and whether it may be.
 
 use std::{collections::BTreeMap, time::Duration};
 

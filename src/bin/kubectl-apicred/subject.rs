@@ -1,4 +1,4 @@
-//! The credential that a person signs in for, with its issuer, parsed as the operator parses it.
+//! The credential of a sign-in, with its issuer, parsed as in the operator.
 
 use apicred::{
     api::{

@@ -1,5 +1,5 @@
-//! All that the plugin writes to a terminal. Every line passes [`printable`]: names, addresses and messages come from a
-//! spec, an issuer or the API server.
+//! All output of the plugin to a terminal. Every line passes [`printable`], because names, URLs and messages come from a spec, an issuer or the
+//! API server.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 

@@ -1,4 +1,4 @@
-//! `renew --wait`: whether the operator has served a request, by what the object says.
+//! `renew --wait`: finds out from the object whether the operator has served a request.
 
 use std::time::{Duration, Instant};
 

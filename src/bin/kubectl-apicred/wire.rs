@@ -1,4 +1,4 @@
-//! One exchange after the other with the issuer, through the one sender of apicred.
+//! Requests to the issuer, one after the other, with the HTTP client of the operator.
 
 use apicred::Reason;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Every call of the Kubernetes API beside the watches: with a deadline, counted, and with its errors told apart.
-//! Text of the server is handed on by [`Said`] alone: it may echo what was sent.
+//! Every call of the Kubernetes API except watches: with a deadline, a metric, and a kind for each error. Text of the server is shown only as
+//! [`Said`], because it may repeat the request.
 
 use std::{future::Future, time::Duration};
 

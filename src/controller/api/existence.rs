@@ -1,4 +1,4 @@
-//! Whether a credential exists, as the API server itself says.
+//! Asks the API server whether a credential exists.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, api::ListParams};

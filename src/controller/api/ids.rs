@@ -1,4 +1,4 @@
-//! Randomness for names and ids, from the one crypto library.
+//! Random names and IDs, from the crypto library of the process.
 
 /// A version 4 UUID.
 pub(in crate::controller) fn uuid() -> String {

@@ -1,5 +1,5 @@
-//! The JSON of a list, cut into its objects while it is received. What is held is one object, whatever the size of the
-//! page: the number and the size of objects are what their authors want. PURE.
+//! Splits the JSON of a list into its objects while it is received. Only one object is in memory, whatever the size of the page, because users
+//! decide the number and the size of objects. Pure.
 
 /// More than this of a buffer is not held between two objects.
 const BUFFER: usize = 256 * 1024;

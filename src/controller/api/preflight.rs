@@ -1,6 +1,5 @@
-//! Whether a standby could work: it lists one object of each kind that it will watch, and asks the API server whether it may
-//! do the rest. A release whose role lacks a rule, or whose CRDs are not installed, is then never Ready, and the roll-out
-//! stops while the old leader works.
+//! Checks whether a standby could lead: it lists one object of each kind that it would watch, and asks the API server for its other rights. A
+//! release whose role lacks a rule, or whose CRDs are not installed, is then never Ready, and the rollout stops while the old leader works.
 
 use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
 

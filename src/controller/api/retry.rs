@@ -1,5 +1,5 @@
-//! When a list or watch that failed is tried again. kube's backoff starts again with each attempt, because it counts
-//! the event with which an attempt begins as a success.
+//! Waits between retries of a list or watch. The backoff of kube is reset by each attempt, because it counts the first event of an attempt as a
+//! success.
 
 use std::time::Duration;
 

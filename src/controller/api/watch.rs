@@ -1,5 +1,5 @@
-//! One list and watch of one kind. In place of kube's watcher, which holds a page of whole objects before anything can be
-//! dropped: this reads one object at a time, so that its memory is bounded by one object and not by what others store.
+//! One list and watch of one kind. It replaces kube's watcher, which stores a page of whole objects before they can be trimmed. This one reads one
+//! object at a time, so its memory does not depend on what other users store.
 
 use std::{pin::Pin, time::Duration};
 

@@ -1,5 +1,4 @@
-//! CA bundles of issuers that are not in the issuer's spec: the keys of `ConfigMaps` and Secrets that issuers name, and nothing
-//! else of these objects.
+//! CA bundles outside of the spec of an issuer: only the keys of `ConfigMaps` and Secrets that issuers name.
 
 use std::{
     collections::{HashMap, HashSet},

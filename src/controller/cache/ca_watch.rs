@@ -1,4 +1,4 @@
-//! Watches the objects with CA bundles that issuers name, one by one: an operator needs few of them, and reads no others.
+//! Watches the objects with CA bundles that issuers name, one by one. An operator needs few of them, and reads no others.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},

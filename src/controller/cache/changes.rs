@@ -1,9 +1,8 @@
-//! Lists as changes: of one watch of the cluster, or of one watch of each namespace.
+//! Turns lists into changes, for one watch of the cluster or one watch of each namespace.
 //!
-//! The first list comes as a list. Whatever is listed later comes as single changes: what the cache has already at this
-//! version is no change, and what a list does not name is deleted. The list of one namespace says nothing of another one.
-//! Only names are held, and only while a list is being received: the cache itself says what is known. Pure but for
-//! [`changes`].
+//! The first list is passed on as a list. Later lists are passed on as single changes: an object that the cache already has at this version is
+//! no change, and an object that a list does not contain is deleted. The list of one namespace does not affect another one. Only names are stored,
+//! and only while a list is received. Pure, except [`changes`].
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

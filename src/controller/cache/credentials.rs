@@ -1,6 +1,5 @@
-//! What is known of credentials: the store of packed ones says what a list changes. kube's store keeps a new list beside the
-//! old one until it is complete, which for ten thousand objects is tens of megabytes; and everything in it would be
-//! reconciled again.
+//! The store of credentials, which are packed. It also computes the changes of a list. kube's store would keep a new list beside the old one until it
+//! is complete (tens of megabytes for ten thousand objects), and every object in it would be reconciled again.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{

@@ -1,7 +1,7 @@
-//! Secrets that the cache may be wrong about.
+//! Secrets about which the cache may be wrong.
 //!
-//! Doubts come from evidence: an own write whose Secret a list lacks, an own write that the watch does not show, and a
-//! write that the server refuses because the Secret is not what the cache says.
+//! The evidence: a list does not contain an own write, the watch does not show an own write, or the server refuses a write because the Secret is
+//! not in the state that the cache has.
 
 use std::{collections::BTreeSet, sync::Mutex};
 

@@ -1,5 +1,4 @@
-//! Who refers to what: from a Secret or an issuer to the credentials that depend on it. Synchronous and small, so
-//! that a changed Secret finds its credentials without a scan.
+//! References: from a Secret or an issuer to the credentials that depend on it. So a changed Secret finds its credentials without a scan.
 
 use std::{
     collections::{HashMap, HashSet},

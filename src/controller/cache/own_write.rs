@@ -1,5 +1,5 @@
-//! An own write of a Secret, from before it is sent until its answer is known. The watch is often faster than the answer:
-//! what it shows meanwhile wakes nobody until it is clear whether it is the write itself or somebody else's.
+//! An own write of a Secret, from before it is sent until its answer is known. The watch is often faster than the answer: an event in this time
+//! triggers nothing until it is clear whether it is the write itself or a change by another writer.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

@@ -1,5 +1,5 @@
-//! A credential at rest. There are ten thousand of them, and each is looked at a few times a day: between two looks it
-//! is kept as compressed JSON, a third of what the typed object takes.
+//! A packed credential. There are ten thousand of them, and each is reconciled a few times a day. Between two reconciles it is stored as compressed
+//! JSON, which needs a third of the memory of the typed object.
 
 use std::{
     borrow::Cow,

@@ -1,6 +1,5 @@
-//! Objects as they come from the API server, trimmed while they are decoded: what apicred does not use is skipped, and what
-//! it cannot use is known by its name and its flaw. One object that does not fit its type spoils no other, and still
-//! exists: it is not taken for one that was deleted.
+//! Objects from the API server, trimmed while they are decoded. Fields that apicred does not use are skipped. An object that does not match its type is
+//! known by its name and its error: it does not affect other objects, it still exists, and it never counts as deleted.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 

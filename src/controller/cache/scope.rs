@@ -1,4 +1,4 @@
-//! Which namespaces an operator looks after, and the watches that follow from it.
+//! The namespaces that an operator watches, and its watches.
 
 use std::{fmt::Debug, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What is known of the cluster's Secrets: small facts of their metadata, never their data.
+//! The cluster's Secrets: small parts of their metadata, never their data.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,7 +1,7 @@
-//! Which ServiceAccounts exist: one that a credential needs is reported when it goes, before a renewal fails without it.
+//! Which ServiceAccounts exist. A missing one is reported when it is deleted, before a renewal fails.
 //!
-//! They are watched by metadata, and only once a credential refers to one. Their names are held, what their owners allow, and
-//! what is to be said about annotations that have no effect.
+//! They are watched by metadata, and only once a credential refers to one. Their names are stored, what their owners allow, and messages about
+//! annotations that have no effect.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,5 +1,4 @@
-//! The watches. Each has its own backoff, prunes what it receives before anything is kept, and tells who is
-//! concerned by a change.
+//! The watches. Each has its own backoff, trims objects before they are stored, and triggers the credentials that a change affects.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,5 +1,5 @@
-//! Metadata of Secrets and namespaces, trimmed to what is used of it. Others decide what stands in it, and much of it is
-//! held at once while the namespaces of an operator are listed. PURE.
+//! Metadata of Secrets and namespaces, trimmed to the used parts. Other users decide its content, and much of it is in memory at once while
+//! namespaces are listed. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

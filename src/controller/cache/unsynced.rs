@@ -1,4 +1,4 @@
-//! Namespaces whose first list of a kind is missing.
+//! Namespaces whose first list of a kind is not complete.
 
 use std::{collections::BTreeSet, sync::Mutex};
 

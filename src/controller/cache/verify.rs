@@ -1,4 +1,4 @@
-//! Reads the metadata of Secrets that the cache may be wrong about. The answer corrects the cache.
+//! Reads the metadata of Secrets about which the cache may be wrong. The answer corrects the cache.
 
 use std::time::Duration;
 

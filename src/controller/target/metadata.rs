@@ -1,4 +1,4 @@
-//! Writes of the target Secret that bring no new token: labels, annotations, its owner.
+//! Writes of the target Secret without a new token: labels, annotations, its owner.
 
 use secrecy::SecretString;
 

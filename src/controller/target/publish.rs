@@ -1,4 +1,4 @@
-//! Puts a token into its Secret: looks whether it is still wanted, makes the one write, and says what went wrong.
+//! Writes a token into its Secret: checks that it is still needed, makes the one write, and reports what went wrong.
 
 use crate::Reason;
 use std::sync::Arc;

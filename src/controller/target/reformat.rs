@@ -1,5 +1,5 @@
-//! Writes the published token in other formats, when `spec.target.keys` changed. The token is read back from its own
-//! Secret; the issuer is asked only if no key shows it plainly.
+//! Writes the published token in other formats, if `spec.target.keys` changed. The token is read from its own Secret. A new one is requested only if
+//! no key contains it in plain text.
 
 use crate::Reason;
 use k8s_openapi::api::core::v1::Secret;

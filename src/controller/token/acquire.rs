@@ -1,5 +1,4 @@
-//! Gets a token: reads what the request needs, makes it, sends it, reads the answer. Pure but for the reads and the
-//! one exchange.
+//! Obtains a token: reads the inputs, builds the request, sends it, reads the answer. Pure, except the reads and the one request.
 
 use crate::Reason;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Reasons of apicred's own why no request is made.
+//! Reasons of apicred itself for not sending a request.
 
 use crate::Reason;
 use crate::{

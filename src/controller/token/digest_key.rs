@@ -1,5 +1,5 @@
-//! The operator's key for digests over secrets: made once, kept in a Secret of the operator's namespace, read when
-//! the first digest is needed and not before, so that a restart with nothing due reads no Secret.
+//! The operator's key for digests of secrets. It is created once and stored in a Secret of the operator's namespace. It is read when the first digest
+//! is needed and not before, so that a restart with nothing due reads no Secret.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What was found out about issuers: the endpoints of those with a discovery document, and whether token endpoints are
-//! reached. Found once and kept for a time, or until it proves wrong.
+//! The discovery cache: endpoints of issuers with a discovery document, and whether token endpoints are reachable. Entries expire, and are removed
+//! when they prove wrong.
 
 use std::{
     collections::{HashMap, HashSet},

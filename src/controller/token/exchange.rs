@@ -1,4 +1,4 @@
-//! One exchange with an issuer: builds the request, sends it, measures, and reads the answer. Equal requests are sent once.
+//! One request to an issuer: builds, sends and measures it, and reads the answer. Identical requests are sent once.
 
 use crate::Reason;
 use std::{

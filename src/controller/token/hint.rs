@@ -1,5 +1,5 @@
-//! Odd forms of what an issuer refused, and which of them were reported. The status of a credential has more readers than the
-//! Secret: it says only where to look.
+//! Unexpected forms of refused secrets, and which of them were reported. More users can read the status of a credential than the Secret, so the status
+//! only says where to look.
 
 use std::{collections::HashMap, sync::Mutex};
 

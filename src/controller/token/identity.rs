@@ -1,5 +1,4 @@
-//! The operator's own identity: what its environment says of it in Azure, the two files that may be read for it, and what
-//! its token tells of the API server.
+//! The operator's own identity: the Azure settings in its environment, the two files that may be read for it, and the audiences of its own token.
 
 use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};

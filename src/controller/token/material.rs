@@ -1,5 +1,5 @@
-//! Reads what a request needs: client secrets, certificates, grant material, ServiceAccount tokens, the operator's
-//! own identity. Each read passes the binding of secrets to origins.
+//! Reads the inputs of a request: client secrets, certificates, grant inputs, ServiceAccount tokens, the operator's own identity. Each read is checked
+//! by the binding of secrets to origins.
 
 use crate::Reason;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! New refresh tokens that could not be stored before their credential was deleted. The state Secret outlives the credential
-//! (a tool that replaces an object deletes it and creates it again), so they are stored all the same.
+//! New refresh tokens that could not be stored before their credential was deleted. The state Secret is kept when the credential is deleted (a tool
+//! that replaces an object deletes and recreates it), so they are stored nevertheless.
 
 use std::{mem::take, sync::Arc};
 

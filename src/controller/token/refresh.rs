@@ -1,6 +1,5 @@
-//! A refresh: build the request, set the mark, send, store. In this order, since a request that cannot be built must
-//! leave no mark, and a mark that is set must be followed by nothing but the request. The rules are in
-//! [`crate::oauth::renewal`], the writes in [`super::state_secret`].
+//! A refresh: build the request, set the mark, send, store. The order matters: a request that cannot be built must leave no mark, and only the
+//! request may follow a mark. The rules are in [`crate::oauth::renewal`], the writes in [`super::state_secret`].
 
 use crate::Reason;
 use std::{sync::Arc, time::Duration};

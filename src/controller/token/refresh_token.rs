@@ -1,4 +1,4 @@
-//! A refresh token in its state Secret, and the answers to refreshes that are not stored yet. No call is made here.
+//! A refresh token in its state Secret, and answers to refreshes that are not stored yet. Makes no call.
 
 use std::{collections::BTreeMap, sync::Mutex};
 

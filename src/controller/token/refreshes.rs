@@ -1,5 +1,5 @@
-//! Counts the refreshes in flight: each from before its mark is written until its answer is stored. A process that
-//! ends in between loses a refresh token, so whoever ends the process waits for the count to reach zero.
+//! Counts the refreshes in flight: each from before its mark is written until its answer is stored. A process that ends in between loses a
+//! refresh token, so a shutdown waits until the count is zero.
 
 use tokio::sync::watch;
 

@@ -1,4 +1,4 @@
-//! Tokens of ServiceAccounts for issuers, and why the API server gives none.
+//! Tokens of ServiceAccounts for issuers, and why the API server refuses one.
 
 use crate::Reason;
 use k8s_openapi::api::{

@@ -1,5 +1,5 @@
-//! Equal requests in flight are sent once. Equal means: same namespace, same request, same secret. So no credential gets a
-//! token that it could not have requested itself.
+//! Sends identical requests in flight once. Identical means: same namespace, same request, same secret. So no credential gets a token that it could
+//! not have requested itself.
 
 use crate::Reason;
 use std::{

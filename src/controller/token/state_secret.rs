@@ -1,4 +1,4 @@
-//! The state Secret of a refresh token: each write is made at the version that was read.
+//! The state Secret of a refresh token. Each write uses the resourceVersion that was read.
 
 use crate::Reason;
 use std::time::Duration;
