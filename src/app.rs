@@ -27,10 +27,10 @@ const CALLS: usize = 64;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A connection that says nothing for this long is dead: longer than a watch without news (200 s).
 const SILENCE: Duration = Duration::from_secs(230);
-/// After a stop signal the looks under way may finish for this long; below the pod's grace period of 30 s.
+/// After a stop signal, reconciles in progress may finish for this long; below the pod's grace period of 30 s.
 const DRAIN: Duration = Duration::from_secs(25);
 
-/// A process that has lost its lease lives on for this long at most, to store the refresh tokens that it was sent.
+/// A process that has lost its Lease runs for this long at most, to store the refresh tokens that it received.
 const STORE: Duration = Duration::from_secs(30);
 /// The same at the end of a drain; still below the pod's grace period.
 const STORE_AFTER_DRAIN: Duration = Duration::from_secs(3);
@@ -38,12 +38,12 @@ const STORE_AFTER_DRAIN: Duration = Duration::from_secs(3);
 const ENFORCE: Duration = Duration::from_secs(35);
 /// Exit code of such a process. There is no log line: what blocks the process may be the log.
 pub const ENDED_BY_FORCE: i32 = 3;
-/// How long the end of the process waits for threads that sign, look a name up or read a file.
+/// How long a shutdown waits for threads that sign, resolve a name or read a file.
 const THREADS: Duration = Duration::from_secs(1);
 /// A leader that has not completed its first lists by then gives the lease to another one, which may be able to.
 const SYNC: Duration = Duration::from_mins(2);
 
-/// What the process is told.
+/// The settings of the process.
 #[derive(Clone)]
 pub struct Options {
     /// Settings of the controller.
@@ -56,7 +56,7 @@ pub struct Options {
     pub lease: Option<LeaseOptions>,
 }
 
-/// Which Lease, and who stands for it.
+/// The Lease, and the identity of this candidate.
 #[derive(Clone)]
 pub struct LeaseOptions {
     /// Name of the Lease in the operator's namespace.
@@ -148,7 +148,7 @@ pub fn on_one_thread(work: impl Future<Output = Result<(), String>>) -> Result<(
 /// Runs the operator until `stop` ends.
 ///
 /// # Errors
-/// Why it ended although nobody asked.
+/// Why it ended without a stop signal.
 pub async fn run(
     options: Options,
     client: Client,
@@ -160,7 +160,7 @@ pub async fn run(
 /// The same by another wall clock, for tests.
 ///
 /// # Errors
-/// Why it ended although nobody asked.
+/// Why it ended without a stop signal.
 pub async fn run_by(
     clock: Arc<dyn Clock>,
     options: Options,

@@ -242,7 +242,7 @@ fn main() -> ExitCode {
 }
 
 fn operate(run: Run) -> Result<(), String> {
-    // Destructured, so that a flag that nobody reads fails the build.
+    // Destructured, so that an unused flag fails the build.
     let Run {
         namespace,
         watch_namespaces,
@@ -318,7 +318,7 @@ fn operate(run: Run) -> Result<(), String> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            // A second signal ends the process where it stands.
+            // A second signal ends the process at once.
             tokio::spawn(async move {
                 tokio::select! {
                     _ = terminate.recv() => {}

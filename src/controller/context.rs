@@ -74,7 +74,7 @@ pub struct Sizes {
     pub secret_calls: usize,
     /// Secrets that the cache is in doubt about.
     pub secret_doubts: usize,
-    /// Issuers with a fault that the log has told.
+    /// Issuers with a fault that was logged.
     pub issuer_faults: usize,
 }
 
@@ -99,7 +99,7 @@ pub(super) struct Context {
     pub(super) discovery: DiscoveryCache,
     /// By the version of an issuer: why its `caBundle` cannot be used.
     pub(super) ca_faults: Mutex<Recent<String, Option<String>, 256>>,
-    /// Odd forms of secrets that were told.
+    /// Unexpected forms of secrets that were reported.
     pub(super) hints: Hints,
     pub(super) digest_key: KeyKeeper,
     pub(super) high_water_mark: HighWaterMark,
@@ -122,7 +122,7 @@ pub(super) struct Context {
     pub(super) ca_bundles: CaBundles,
     pub(super) namespaces: Mutex<HashMap<String, NamespaceFacts>>,
     pub(super) unsynced: Unsynced,
-    /// Boxed: thousands may stand in a line at once.
+    /// Boxed: thousands may be queued at once.
     states: Mutex<HashMap<Key, Box<State>>>,
 }
 
@@ -319,7 +319,7 @@ impl Context {
         result
     }
 
-    /// The credentials with an answer that could not be stored yet, as they were when they asked.
+    /// The credentials with an answer that could not be stored yet, as they were at the request.
     pub(super) fn unsaved(&self) -> Vec<(Key, Credential)> {
         let states = lock(&self.states);
         let kept = states.iter();
@@ -415,7 +415,7 @@ impl Context {
         })
     }
 
-    /// Has this credential ever had a token, as far as its status tells?
+    /// True if this credential ever had a token, by its status.
     pub(super) fn has_published(&self, key: &Key) -> bool {
         let object = self.credentials.get(&reference(key));
         object.is_some_and(|kept| kept.shown.published)

@@ -69,7 +69,7 @@ pub(super) async fn judge(
             let (waiting, lost) = (Arc::clone(&waiting), Arc::clone(&lost));
             let failed = Arc::clone(&failed);
             async move {
-                // Who stands in line already will be looked at as it is then.
+                // Queued credentials are reconciled with the state at that time.
                 if !lock(&waiting).insert(issuer.clone()) {
                     return;
                 }
@@ -124,7 +124,7 @@ fn recheck((_, namespace, name): &IssuerName) -> Duration {
     RECHECK + RECHECK.mul_f64(fraction(&[namespace, name, "issuer"]) / 2.0)
 }
 
-/// What came of one look at an issuer.
+/// The result of one reconcile of an issuer.
 enum Judged {
     /// Its status is written, and it works.
     Settled,
@@ -270,7 +270,7 @@ fn unread(meta: &ObjectMeta) -> Option<String> {
     ))
 }
 
-/// What is said of an issuer whose endpoint is known. One that serves nobody is rarely meant so.
+/// The message about an issuer whose endpoint is known. One without allowed namespaces is rarely intended.
 fn known(issuer: &Issuer) -> &'static str {
     let nobody = |allowed: &AllowedNamespaces| {
         allowed.selector.is_none() && allowed.names.as_ref().is_none_or(Vec::is_empty)
@@ -328,7 +328,7 @@ fn part(name: &str, refusal: Refusal) -> Refusal {
 }
 
 async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal> {
-    // An address that no request may go to is told here as well, where its author looks.
+    // An address that must not be requested is also reported here, where its author sees it.
     if let Ok(origin) = Url::parse(&issuer.origin) {
         addresses::check_literal(&origin, &issuer.allowed_cidrs)?;
     }
@@ -376,7 +376,7 @@ where
         "metadata": {
             "name": name,
             "uid": meta.uid,
-            // Judged was this version: what was edited meanwhile is judged anew.
+            // This version was checked: an edit in the meantime is checked again.
             "resourceVersion": meta.resource_version,
         },
         "status": status,

@@ -11,13 +11,13 @@ use crate::{
     plan::Source,
 };
 
-/// The Secrets that prove the client, as they are now.
+/// The Secrets with the client credentials, as they are now.
 pub(super) fn sources(context: &Context, credential: &Credential) -> Vec<Source> {
     let secrets = lock(&context.secrets);
     of_secrets(&secrets, &credential.namespace, credential.alternatives())
 }
 
-/// May this credential ask its issuer for this, and is its namespace going?
+/// Whether this credential may send this request to its issuer, and whether its namespace is being deleted.
 pub(super) fn permission(context: &Context, credential: &Credential) -> (Result<(), Denial>, bool) {
     // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
     let namespace = context.namespace(&credential.namespace);

@@ -116,12 +116,12 @@ impl Operator {
     /// Acts only while this right holds. To be called before anything else.
     #[must_use]
     pub fn with_authority(self, authority: Authority) -> Self {
-        // Set once, and nobody has asked for it yet.
+        // Set once, and not read before.
         let _ = self.context.authority.set(authority);
         self
     }
 
-    /// Finds out again and again whether this process could work if it held this Lease, and tells its health.
+    /// Checks repeatedly whether this process could work if it held this Lease, and reports it to its health.
     pub async fn stand_by(&self, lease: &str) -> Infallible {
         preflight::repeat(&self.context, lease).await
     }
@@ -143,11 +143,11 @@ impl Operator {
         move || context.sizes()
     }
 
-    /// Works until `stop` ends, then lets the looks under way finish. Ends early, with the reason, when a watch
+    /// Works until `stop` ends, then lets the reconciles in progress finish. Ends early, with the reason, when a watch
     /// or the controller itself ends: half an operator is worse than one that is restarted.
     ///
     /// # Errors
-    /// What ended although nobody asked.
+    /// The task that ended without a stop signal.
     pub async fn run(
         self,
         stop: impl Future<Output = ()> + Send + Sync + 'static,
@@ -251,7 +251,7 @@ impl Operator {
             while others_missing(&context) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            // One that cannot be read holds up nobody else.
+            // One that cannot be read delays no other.
             let begin = tokio::time::Instant::now();
             while ca_watch::unread(&context) && begin.elapsed() < CA_BUNDLES {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -11,21 +11,21 @@ use crate::{api::Cloud, credential::KeyPattern, proxy::Proxy};
 /// What an installation sets.
 #[derive(Clone)]
 pub struct Settings {
-    /// The operator's own namespace, where its digest key lives.
+    /// The operator's own namespace, with its digest key.
     pub namespace: String,
-    /// Which namespaces it looks after.
+    /// The watched namespaces.
     pub scope: Scope,
-    /// Credentials that may ask an issuer at once.
+    /// Token requests in flight at once.
     pub concurrency: u16,
-    /// Networks that namespaced issuers may live in although they are not public.
+    /// Networks that are not public and may contain namespaced issuers.
     pub allowed_cidrs: Vec<IpNet>,
-    /// Labels and annotations that targets may have, beside those that steer nobody.
+    /// Labels and annotations that targets may have, in addition to those that control no tool.
     pub target_keys: Vec<KeyPattern>,
     /// National clouds of Entra ID that credentials and namespaced issuers may name.
     pub entra_clouds: Vec<Cloud>,
     /// Are the servers of issuers connected to now and then, without any credential, to tell whether they are reached?
     pub issuer_checks: bool,
-    /// The proxy that issuers are asked through.
+    /// The proxy for requests to issuers.
     pub issuer_proxy: Option<Proxy>,
     /// Name of this process in events.
     pub instance: String,
@@ -33,7 +33,7 @@ pub struct Settings {
     pub identity: IdentityEnvironment,
 }
 
-/// Which namespaces an operator looks after.
+/// The namespaces that an operator watches.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Scope {
     /// All of them.

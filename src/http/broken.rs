@@ -25,9 +25,9 @@ pub(super) struct Way {
     /// Host of the URL, and its port.
     pub(super) host: String,
     pub(super) port: u16,
-    /// Was a proxy asked, and with a user and password?
+    /// Whether a proxy was used, and with user and password.
     pub(super) proxy: Option<WithUser>,
-    /// Is a client certificate shown if the server asks for one?
+    /// Whether a client certificate is sent if the server requests one.
     pub(super) shows: bool,
     /// Cuts out of a certificate's names what is secret in the request: a server may have read it before.
     pub(super) hide: Option<Net>,
@@ -56,7 +56,7 @@ impl Way {
     }
 }
 
-/// A failure that tells more than that there is no connection.
+/// A failure that is more specific than "no connection".
 pub(super) fn refusal(error: &(dyn Error + 'static), way: &Way) -> Option<Refusal> {
     let mut tunnel = None;
     for this in causes(error) {
@@ -203,7 +203,7 @@ impl Tunnel {
     }
 }
 
-/// rustls hands its error up inside an `io::Error`, and the connector puts that into another one.
+/// rustls returns its error inside an `io::Error`, and the connector wraps that in another one.
 fn tls_error<'a>(mut cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     loop {
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
@@ -227,7 +227,7 @@ fn tls_refusal(error: &rustls::Error, way: &Way) -> Refusal {
             let (what, about_certificate) = alerted(*alert, way);
             let refusal = failed(what);
             if about_certificate {
-                // Nothing changes until somebody changes something, here or at the issuer.
+                // The result stays the same until somebody changes something, here or at the issuer.
                 return Refusal {
                     class: Class::Denied,
                     reason: Reason::ClientCertificateRefused,

@@ -46,7 +46,7 @@ use crate::{
 
 /// TCP and TLS set-up (DESIGN, section 4).
 const CONNECT: Duration = Duration::from_secs(5);
-/// The same through a proxy, with the look-up of the issuer's name in front.
+/// The same through a proxy, after the issuer's name was resolved.
 const CONNECT_BY_PROXY: Duration = Duration::from_secs(7);
 /// The whole exchange, so that a body of a byte a second ends too.
 pub(crate) const TOTAL: Duration = Duration::from_secs(15);
@@ -122,7 +122,7 @@ struct Warm {
     seen: Arc<Seen>,
 }
 
-/// A client for one request, and what a failure of it is told by.
+/// A client for one request, and the details for its error messages.
 struct Chosen {
     client: Client,
     seen: Arc<Seen>,
@@ -259,7 +259,7 @@ impl Http {
     /// sent.
     ///
     /// # Errors
-    /// What stands between.
+    /// Why there is no connection, with the cause.
     pub async fn reach(&self, issuer: &Issuer, endpoint: &Url) -> Result<(), Refusal> {
         let mut root = endpoint.clone();
         root.set_path("/");
@@ -472,7 +472,7 @@ fn tls(
     })
 }
 
-/// Has a client ask a proxy for its connections, after a look at the name that the proxy is to connect to.
+/// Makes a client use a proxy for its connections, after a check of the name that the proxy will connect to.
 fn through(
     mut builder: ClientBuilder,
     settings: &Settings,
@@ -500,7 +500,7 @@ fn through(
         .proxy(way)
         .connect_timeout(settings.fresh.unwrap_or(CONNECT_BY_PROXY))
         .dns_resolver(Arc::new(ProxyResolver::new(host)));
-    // An address was looked at already.
+    // The address was already checked.
     let name = settings.by_proxy.clone();
     if let Some(name) = name.filter(|name| name.parse::<std::net::IpAddr>().is_err()) {
         let guard = ProxyGuard::new(name, settings.cidrs.clone());
@@ -579,7 +579,7 @@ async fn whole(
     }
 }
 
-/// What went wrong below HTTP. Of the texts of the libraries nothing is told.
+/// What went wrong below HTTP. The texts of the libraries are not shown.
 fn transport(error: &reqwest::Error, way: &Way) -> Refusal {
     let known = error.source().and_then(|cause| broken::refusal(cause, way));
     known.unwrap_or_else(|| {

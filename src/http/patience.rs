@@ -67,7 +67,7 @@ mod tests {
         });
         let mut patience = Patience::new(deadline);
         issuer.join().unwrap();
-        // All tasks share this thread: it stands for the process.
+        // All tasks share this thread, so it measures the process.
         thread::sleep(stop);
         let got = patience.wait(answered).await;
         reader.abort();

@@ -36,9 +36,9 @@ pub(super) struct Seen {
 /// How often.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Count {
-    /// A handshake began, so the TCP connection stood.
+    /// A handshake began, so there was a TCP connection.
     pub(super) begun: usize,
-    /// The server asked for a client certificate.
+    /// The server requested a client certificate.
     pub(super) asked: usize,
     /// It did, and takes no signature that the client's key can make.
     pub(super) unfit: usize,
@@ -162,7 +162,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Shows the client's certificate, if there is one, and counts who asks for one.
+/// Sends the client's certificate, if there is one, and counts requests for one.
 #[derive(Debug)]
 struct Shows {
     identity: Option<Arc<CertifiedKey>>,

@@ -80,7 +80,7 @@ impl Authority {
             if left > time {
                 return Ok(());
             }
-            // With a timer: no event tells that the right has run out.
+            // With a timer: no event reports that the right has expired.
             let _ = tokio::time::timeout(left, changed).await;
         }
     }

@@ -7,23 +7,23 @@ use std::time::Duration;
 pub const LEASE: Duration = Duration::from_secs(15);
 /// A leader whose last good renewal was sent this long ago gives up, well before another one may take over.
 pub const GIVE_UP: Duration = Duration::from_secs(10);
-/// Pause between two renewals, and between two looks of a standby.
+/// Pause between two renewals, and between two reads of a standby.
 pub const PAUSE: Duration = Duration::from_secs(2);
-/// Pause of a standby between two looks: a clean hand-over is noticed within it.
+/// Pause of a standby between two reads: a released Lease is noticed within it.
 pub const LOOK: Duration = Duration::from_secs(1);
 
-/// What stands in the Lease.
+/// The content of the Lease.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Record {
     /// Who holds it; empty after a clean hand-over.
     pub holder: String,
-    /// How long the holder asks to be believed.
+    /// The lease duration of the holder.
     pub duration: Duration,
     /// When the holder says that it renewed, by its own clock: another text at each renewal.
     pub renewed: String,
-    /// resourceVersion. It also changes when somebody edits a label, which is no sign of life.
+    /// resourceVersion. It also changes when a label is edited, which is not a renewal.
     pub version: String,
-    /// How often it changed hands.
+    /// How often its holder changed.
     pub transitions: i32,
 }
 
@@ -51,7 +51,7 @@ pub enum Step {
 }
 
 impl Seen {
-    /// Takes in what stands there at `now` (a monotonic time).
+    /// Observes its content at `now` (a monotonic time).
     pub fn look(&mut self, record: Option<Record>, now: Duration) {
         let says = |record: &Option<Record>| {
             record.clone().map(|r| Record {
@@ -116,7 +116,7 @@ mod tests {
         seen.look(Some(record("other", "1")), secs(100));
         assert_eq!(seen.step("me", secs(114)), Step::Wait);
         assert_eq!(seen.step("me", secs(115)), take("1", 4));
-        // A renewal starts the count anew, whatever the other's clock says.
+        // A renewal restarts the count, whatever the other clock says.
         seen.look(Some(record("other", "2")), secs(114));
         assert_eq!(seen.step("me", secs(128)), Step::Wait);
         seen.look(Some(record("", "3")), secs(120));

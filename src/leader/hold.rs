@@ -18,7 +18,7 @@ use crate::{api::names, clock::Clock};
 /// A call that takes longer counts as failed, so that another try fits into the time that the lease holds.
 const CALL: Duration = Duration::from_secs(4);
 
-/// A Lease to stand for.
+/// A Lease, and the client to acquire it.
 pub struct Lease {
     api: Api<Object>,
     name: String,
@@ -37,7 +37,7 @@ pub struct Standing {
     renewed: Instant,
 }
 
-/// The Lease went to somebody else, or could not be renewed in time.
+/// Another process holds the Lease, or it could not be renewed in time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Lost;
 
@@ -232,7 +232,7 @@ impl Standing {
         }
     }
 
-    /// Gives the Lease back, so that nobody has to wait for its end. Only after all work has ended.
+    /// Releases the Lease, so that no standby has to wait for its expiry. Only after all work has ended.
     pub async fn release(self) {
         self.lease.authority.give_back();
         let short = Duration::from_secs(1);

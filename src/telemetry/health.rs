@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::credential::Key;
 
-/// A look that is this late means that the process is stuck, and a restart helps.
+/// A reconcile that is this late means that the process is stuck, and a restart helps.
 const STUCK: SignedDuration = SignedDuration::from_mins(5);
 
 /// A watch that has not shown one of our own writes for this long is dead, whatever the connection says: the server
@@ -123,12 +123,12 @@ impl Health {
         }
     }
 
-    /// Is a credential to be looked at again? Not before its first look, and not once it is gone.
+    /// True if a credential must be reconciled again: not before its first reconcile, and not once it is deleted.
     pub fn expects(&self, key: &Key) -> bool {
         lock(&self.due).contains_key(key)
     }
 
-    /// A credential is being looked at, or is gone.
+    /// A credential is being reconciled, or is deleted.
     pub fn forget(&self, key: &Key) {
         lock(&self.due).remove(key);
     }
@@ -156,7 +156,7 @@ impl Health {
         missing.collect()
     }
 
-    /// How late the latest look is.
+    /// How late the most overdue reconcile is.
     pub fn overdue(&self, now: Timestamp) -> SignedDuration {
         let due = lock(&self.due);
         due.values()

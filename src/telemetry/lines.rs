@@ -82,7 +82,7 @@ impl Queue {
         self.dropped.inc();
     }
 
-    /// Waits until what was taken is written, or until nobody reads it for `patience`.
+    /// Waits until the queued lines are written, or until nothing is read for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let (done, written) = sync_channel(1);
         // A full queue has no place for this; its reader gets the chance to make one.

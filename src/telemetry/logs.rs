@@ -12,7 +12,7 @@ use super::lines::{self, Lines};
 /// Shape of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// For humans.
     Text,
     /// One JSON object a line.
     #[default]

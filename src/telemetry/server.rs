@@ -88,7 +88,7 @@ pub async fn serve(
                 });
             }
             Err(e) if is_of_the_client(&e) => {}
-            // File descriptors are used up. The others need some as well, to ask issuers: from now on half as many do.
+            // File descriptors are used up. Requests to issuers need some as well: from now on half as many connections are allowed.
             Err(_) => {
                 most = (open.len() / 2).clamp(FEW, most);
                 while open.len() > most {
@@ -126,7 +126,7 @@ async fn connection(
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
     );
-    // What a client does wrong is nobody's to know.
+    // Errors of a client are not reported.
     let _ = tokio::time::timeout(deadline, async {
         tokio::select! {
             _ = served.as_mut() => return,

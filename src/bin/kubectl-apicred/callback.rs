@@ -36,7 +36,7 @@ const ATTEMPTS: usize = 8;
 
 /// An open door.
 pub(crate) struct Door {
-    /// As the issuer is told, letter by letter.
+    /// Exactly as sent to the issuer.
     pub(crate) redirect_uri: String,
     visits: mpsc::Receiver<Visit>,
     stop: watch::Sender<bool>,
@@ -48,7 +48,7 @@ struct Visit {
     answer: oneshot::Sender<Page>,
 }
 
-/// The person at the door, who waits for a page.
+/// The connected browser, which waits for a page.
 pub(crate) struct Visitor {
     door: Door,
     answer: oneshot::Sender<Page>,
@@ -184,7 +184,7 @@ impl Door {
     }
 
     async fn close(mut self) {
-        // Visits that nobody looked at are answered by being dropped.
+        // Connections that were not handled are answered when they are dropped.
         self.visits.close();
         while self.visits.try_recv().is_ok() {}
         self.stop.send_replace(true);

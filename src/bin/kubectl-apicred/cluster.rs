@@ -141,8 +141,8 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// May the person do this? A server that does not answer the question gets the benefit of the doubt: the call
-    /// itself will tell.
+    /// True if the user may do this. If the server does not answer the question, the call itself
+    /// shows it.
     pub(crate) async fn may(&self, verb: &str, resource: &str, name: Option<&str>) -> bool {
         let (resource, subresource) = match resource.split_once('/') {
             Some((resource, sub)) => (resource, Some(sub.to_owned())),

@@ -14,13 +14,13 @@ use crate::{
     wire::{SignedIn, Wire, random},
 };
 
-/// Shows the code and asks until the person has decided. `places` take part already.
+/// Shows the code and polls until the user has decided. `places` are already allowed.
 pub(crate) async fn sign_in(
     wire: &mut Wire<'_>,
     mut places: Vec<Destination>,
     timeout: Option<Duration>,
 ) -> Result<SignedIn, String> {
-    // Some issuers demand a proof key here as well (facts, section 5.4); Entra ID does not know it here.
+    // Some issuers require PKCE here as well (facts, section 5.4); Entra ID does not know it here.
     let entra = matches!(wire.credential.issuer.endpoint, Endpoint::Entra { .. });
     let pkce = (!entra).then(|| Pkce::new(&random()));
     let challenge = pkce.as_ref().map(|p| p.challenge.as_str());
@@ -58,7 +58,7 @@ pub(crate) async fn sign_in(
         code: &device.code,
         verifier: pkce.as_ref().map(|p| &p.verifier),
     };
-    // An own deadline: some servers never tell of a refusal (facts, section 5.4).
+    // An own deadline: some servers never report a refusal (facts, section 5.4).
     while let Some(left) = patience.checked_sub(began.elapsed()) {
         tokio::time::sleep(pace.interval.min(left)).await;
         match wire.redeem(&ticket).await {

@@ -46,7 +46,7 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     subject::may_ask(&cluster, &asked).await?;
 
     let http = Http::by_way_of(proxy);
-    // From here on one copy of the credential and of its issuer: what somebody changes meanwhile was shown to nobody.
+    // From here on one copy of the credential and of its issuer: a later change was not shown to the user.
     let credential = for_sign_in(&subject.credential);
     let mut consent = Consent::new(&credential.issuer, options.issuers.clone());
     consent::before_discovery(&mut consent, &credential).await?;
@@ -189,7 +189,7 @@ async fn authorize(options: &Login, wire: &Wire<'_>) -> Result<(Authorization, C
     Ok((Authorization { redirect_uri, pkce }, came))
 }
 
-/// Stores the refresh token; gives what is to be told.
+/// Stores the refresh token; returns the message.
 async fn keep(
     subject: &Subject,
     wire: &Wire<'_>,

@@ -130,7 +130,7 @@ struct Login {
     proxy: Option<SecretString>,
 }
 
-/// Where issuers may live.
+/// Networks that may contain issuers.
 #[derive(Args)]
 struct Networks {
     /// Networks (CIDR) that a TokenIssuer may use although they are not public.
@@ -161,7 +161,7 @@ fn ended(failure: &Failure) -> (&str, ExitCode) {
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
-    // The one crypto library of apicred; nobody can have chosen another before this line.
+    // The one crypto library of apicred; no other can be installed before this line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let done = tokio::runtime::Runtime::new()
         .map_err(|e| Failure::Failed(format!("no threads to run on: {e}")))

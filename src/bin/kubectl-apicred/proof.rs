@@ -24,7 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::cluster::{Cluster, Failed, Trouble, call};
 
-/// One proof, and what a person calls it.
+/// Client authentication material, and its name in messages.
 pub(crate) struct Candidate {
     pub(crate) name: String,
     pub(crate) material: Material,

@@ -2,7 +2,7 @@
 
 use apicred::{credential::Credential, oauth::Token};
 
-/// What is told.
+/// The content of the report.
 pub(crate) struct Report<'a> {
     /// The credential as it is declared.
     pub(crate) credential: &'a Credential,

@@ -109,7 +109,7 @@ impl State<'_> {
         Err(format!("{}. Nothing was stored", last.about(&doing)))
     }
 
-    /// What a person calls it.
+    /// Its name in messages.
     pub(crate) fn place(&self) -> String {
         format!("Secret {}/{}", self.cluster.namespace, self.reference.name)
     }
@@ -178,7 +178,7 @@ fn is_state_of(secret: &Secret, credential: &Credential) -> bool {
     binding::may_serve(credential, name, secret.metadata.annotations.as_ref()).is_ok()
 }
 
-/// May a refresh token of `credential` be put into this Secret? If not, what it is, and the mend.
+/// Checks that a refresh token of `credential` may be stored in this Secret. If not: the reason and the fix.
 pub(crate) fn judge(secret: &Secret, credential: &Credential, force: bool) -> Result<(), String> {
     let empty = BTreeMap::new();
     let notes = secret.metadata.annotations.as_ref().unwrap_or(&empty);

@@ -20,7 +20,7 @@ fn write(mut to: impl Write, line: &str) {
     let _ = writeln!(to, "{}", printable(line));
 }
 
-/// Can a question be asked?
+/// True if there is a terminal for a question.
 pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }

@@ -105,7 +105,7 @@ pub(crate) fn progress(object: &ApiCredential, request: &Request, waited: Durati
     let status = object.status.as_ref();
     let wanted = annotation(object);
     let handled = status.and_then(|s| s.last_handled_renew_request.as_deref());
-    // A later request of somebody else takes the place of this one.
+    // A later request of another user replaces this one.
     let served = handled == Some(request.value.as_str()) || handled.is_some() && handled == wanted;
     let condition = |kind: ConditionType, value: &str| {
         let found = kind.find(&status?.conditions);

@@ -24,7 +24,7 @@ use crate::{
     proof::{self, Candidate},
 };
 
-/// A ServiceAccount's token is made anew after this; it lives ten minutes or more.
+/// A ServiceAccount's token is requested again after this; its lifetime is ten minutes or more.
 const FRESH: Duration = Duration::from_mins(5);
 
 /// A scope is not known, or not allowed for the client (RFC 6749 sections 4.1.2.1 and 5.2).
@@ -65,7 +65,7 @@ pub(crate) async fn endpoint(
 }
 
 impl<'a> Wire<'a> {
-    /// Reads what proves the client.
+    /// Reads the client authentication material.
     pub(crate) async fn new(
         cluster: &'a Cluster,
         http: Http,
@@ -177,7 +177,7 @@ impl<'a> Wire<'a> {
                     "the request would go to an origin that you did not allow; nothing was sent",
                 ));
             }
-            // Rounded down: a life counted from a little earlier never promises too much.
+            // Rounded down: a lifetime counted from an earlier time is never too long.
             let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
             let echo = SentSecrets::of(&request);
             let raw = self.http.send(&self.credential.issuer, request).await?;
@@ -186,7 +186,7 @@ impl<'a> Wire<'a> {
                 .map_err(|refusal| explained(refusal, &self.credential, &raw, &echo, now));
             match done {
                 Ok(done) => {
-                    // The next request begins with the proof that was taken.
+                    // The next request begins with the credential that was accepted.
                     self.candidates.swap(0, at);
                     return Ok(done);
                 }
@@ -215,7 +215,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// A refusal for a person who is there and tries again by himself.
+/// A token error for a user who is present and runs the command again.
 pub(crate) fn explain(refusal: &Refusal) -> String {
     refusal
         .message()
@@ -228,7 +228,7 @@ pub(crate) fn explain(refusal: &Refusal) -> String {
         )
 }
 
-/// A secret of its own for one request: `state`, a proof key.
+/// A random secret for one request: `state`, a PKCE verifier.
 pub(crate) fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
     // The library's generator aborts rather than fail.

@@ -37,7 +37,7 @@ pub(in crate::controller) enum Trouble {
     Invalid,
     /// No answer, or none that helps: worth another try.
     Unavailable,
-    /// It was not sent: nobody wants it any more.
+    /// It was not sent: it is no longer needed.
     Unwanted,
 }
 

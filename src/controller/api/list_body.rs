@@ -9,7 +9,7 @@ const BUFFER: usize = 256 * 1024;
 pub(in crate::controller) enum Part<'a> {
     /// One of its objects.
     Item(&'a [u8]),
-    /// Its metadata. It stands before or after the objects.
+    /// Its metadata. It is before or after the objects.
     Metadata(&'a [u8]),
     /// The list is complete.
     End,
@@ -35,7 +35,7 @@ pub(in crate::controller) struct ListBody {
     buffer: Vec<u8>,
 }
 
-/// Where the next byte stands.
+/// Whether the next byte is inside of a string.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Text {
     /// Outside of strings.

@@ -30,7 +30,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// What is done with a resource of an API group, beside lists. A subresource stands behind a slash.
 type Use = (&'static str, &'static str, &'static [&'static str]);
 
-/// In each namespace that the operator looks after. The rights for ServiceAccounts are not here: a cluster may do without.
+/// In each namespace that the operator watches. The rights for ServiceAccounts are not here, because they are optional.
 const IN_EACH_NAMESPACE: [Use; 9] = [
     ("", "secrets", &["get", "watch", "create", "patch"]),
     ("apicred.dev", "apicredentials", &["watch", "patch"]),

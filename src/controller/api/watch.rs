@@ -19,7 +19,7 @@ use super::list_body::{ListBody, Part};
 
 /// The server ends a watch after this many seconds. Below 240 s, at which some load balancers drop idle flows silently.
 const WATCH_SECONDS: u32 = 200;
-/// A watch that is silent for so much longer than the server lets it live is dead.
+/// A watch that is silent for so much longer than the server's timeout is dead.
 const MARGIN: Duration = Duration::from_secs(5);
 /// A watch that the server ends without a word within this time counts as failed.
 const EARLY: Duration = Duration::from_secs(5);
@@ -110,7 +110,7 @@ impl Source {
 
 enum State {
     Start,
-    /// The next page of a list has to be asked for.
+    /// The next page of a list must be requested.
     Page(Option<String>),
     /// A page is being received.
     Items(Box<Page>),

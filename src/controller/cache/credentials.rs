@@ -127,7 +127,7 @@ mod tests {
             ["init", "has a", "has b", "has c", "done"]
         );
         assert!(world.list(&first).is_empty(), "nothing is new");
-        // Changed, gone, made anew under its name, new.
+        // Changed, deleted, recreated under its name, new.
         let later = [("a", "1", "9"), ("c", "4", "8"), ("d", "5", "7")];
         assert_eq!(
             world.list(&later),

@@ -205,7 +205,7 @@ impl Index {
         !self.by_account.is_empty()
     }
 
-    /// Credentials that ask this issuer.
+    /// Credentials of this issuer.
     pub(in crate::controller) fn of_issuer(&self, issuer: &IssuerName) -> Vec<Key> {
         let keys = self.by_issuer.get(issuer).into_iter().flatten();
         keys.map(|k| Key::clone(k)).collect()
@@ -217,7 +217,7 @@ impl Index {
         keys.map(|k| Key::clone(k)).collect()
     }
 
-    /// Credentials of a namespace that ask a cluster issuer, whose rules may look at the namespace's labels.
+    /// Credentials of a namespace with a `ClusterTokenIssuer`, whose rules may use the namespace's labels.
     pub(in crate::controller) fn of_namespace(&self, namespace: &str) -> Vec<Key> {
         let cluster = |e: &Entry| {
             e.issuer
@@ -246,7 +246,7 @@ impl Index {
     }
 }
 
-/// Names of the Secrets that a spec draws on. A spec that cannot be parsed is woken by its own change alone.
+/// Names of the Secrets that a spec needs. A spec that cannot be parsed is triggered only by its own change.
 fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).map(|p| p.alternatives());
     let grant = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref()).map(|g| g.needs());

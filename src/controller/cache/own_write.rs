@@ -10,7 +10,7 @@ use crate::credential::{Credential, Key};
 /// A write under way. One that is given up counts as one that failed.
 pub(in crate::controller) struct OwnWrite<'a> {
     context: &'a Context,
-    /// Whose look writes: it knows what it wrote.
+    /// The credential being reconciled; it is not requeued for its own write.
     key: Key,
     /// With the number of the call. None once it has ended.
     secret: Option<(SecretName, u64)>,

@@ -34,18 +34,18 @@ pub(in crate::controller) struct PackedCredential {
     meta: ObjectMeta,
     pub(in crate::controller) uid: Box<str>,
     pub(in crate::controller) version: Box<str>,
-    /// Digest of what a look is for.
+    /// Digest of everything that triggers a reconcile.
     wakes: u64,
     pub(in crate::controller) shown: Shown,
     body: Arc<[u8]>,
 }
 
-/// What a scrape of the metrics asks of each credential: it comes often, and should not unpack all of them.
+/// The values for a scrape of the metrics, which is frequent and should not decompress every credential.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::controller) struct Shown {
     /// Has it ever had a token?
     pub(in crate::controller) published: bool,
-    /// Its `Ready`, once it is told.
+    /// Its condition `Ready`, once it is written.
     pub(in crate::controller) ready: Option<bool>,
     /// What proves the client ends soon; true: it has ended.
     pub(in crate::controller) proof_ended: Option<bool>,
@@ -104,7 +104,7 @@ impl PackedCredential {
     }
 }
 
-/// What the store is told.
+/// A change for the store.
 pub(in crate::controller) fn packed_event(
     event: &Event<Readable<ApiCredential>>,
 ) -> Event<PackedCredential> {

@@ -117,7 +117,7 @@ impl<K: Bounded> Readable<K> {
             Flaw::TooLarge { size, max }
         } else {
             let parsed = status.and_then(|status| typed::<K>(spec, Some(status.get())).ok());
-            // A status that does not fit is written anew: nothing is decided by it.
+            // A status that does not match is written again: no decision uses it.
             match parsed.map_or_else(|| typed::<K>(spec, None), Ok) {
                 Ok(mut object) => {
                     *object.meta_mut() = metadata;
@@ -197,7 +197,7 @@ struct Object<'a> {
     status: Option<&'a RawValue>,
 }
 
-/// What a spec that does not fit is still asked for: its place among those that name the same Secret.
+/// The part of a spec that does not match which is still used: its place among those that name the same Secret.
 #[derive(Deserialize)]
 struct Place {
     target: Target,

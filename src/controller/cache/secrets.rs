@@ -87,7 +87,7 @@ pub(in crate::controller) struct Secrets {
     doubtful: Vec<SecretName>,
     /// The number of the last call.
     last_call: u64,
-    /// Keys of dresses, each kind once: nearly all Secrets wear the same.
+    /// Managed keys, each set once: nearly all Secrets have the same.
     kinds: HashSet<Arc<DressKeys>>,
     /// The parts that were listed.
     listed: HashSet<Part>,
@@ -205,7 +205,7 @@ impl Secrets {
         changed.extend(news);
         self.listed.insert(Part::clone(part));
         self.seen.replace(part, incoming);
-        // What nobody wears any more.
+        // Sets that no Secret has any more.
         self.kinds.retain(|kind| Arc::strong_count(kind) > 1);
         changed
     }
@@ -393,7 +393,7 @@ impl Secrets {
 
     fn facts(&mut self, meta: &ObjectMeta) -> SecretFacts {
         let mut facts = examine(meta);
-        // A warning that stands does not go because its time can no longer be read.
+        // A warning stays if its time can no longer be read.
         if facts.expiry_unreadable
             && let Some(known) = self.seen.get(&name(meta))
             && known.facts.uid == facts.uid

@@ -46,7 +46,7 @@ pub(in crate::controller) async fn publish(
 ) -> Outcome {
     let now = context.clock.now();
     let drop_held = || context.with_state(key, &credential.uid, |s| s.held = None);
-    // The token is right, its place or dress is another: the next look finds it held.
+    // The token is correct, but its Secret or metadata changed: the next reconcile finds it in memory.
     let unwanted = |wanted: Wanted| {
         if wanted == Wanted::Nowhere {
             drop_held();

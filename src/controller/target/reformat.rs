@@ -43,7 +43,7 @@ pub(in crate::controller) async fn reformat(
         Err(trouble) => return write_trouble(context, credential, observed, trouble),
     };
     if secret.metadata.resource_version.as_ref() != Some(&version) {
-        // It moved since it was looked at; the watch will show how.
+        // It changed since it was observed; the watch will show how.
         return write_trouble(context, credential, observed, Trouble::Conflict);
     }
     let written = &published.dress_keys.data;

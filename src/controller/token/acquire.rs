@@ -129,7 +129,7 @@ pub(in crate::controller) async fn acquire(
                     && !matches!(credential.grant, Grant::RefreshToken(_));
                 let next = refusal.about_client || guess;
                 if let (true, Some(mark)) = (next, &used) {
-                    // With several secrets a person must know which one is meant.
+                    // With several secrets, the user must know which one is meant.
                     refusal.next_step.push_str(&format!(
                         " (used: {})",
                         credential.proof.entry(&mark.name, &mark.key)
@@ -173,14 +173,14 @@ pub(in crate::controller) async fn acquire(
     Err(Box::pin(unless_moved(context, credential, &endpoint, refusal)).await)
 }
 
-/// Does the issuer refuse what the grant sends, as far as can be told?
+/// True if the issuer probably refuses the input of the grant.
 fn blames_grant(refusal: &Refusal) -> bool {
     let refused = matches!(refusal.class, Class::Denied | Class::NeedsUser)
         || refusal.error.as_deref() == Some("invalid_request");
     refused && refusal.stage == Stage::Answered && refusal.http_status.is_some()
 }
 
-/// A document whose endpoint proves wrong is read again. If it names another one by now, the next try is soon.
+/// A document whose endpoint proves wrong is read again. If it now names another one, the next attempt is soon.
 async fn unless_moved(
     context: &Context,
     credential: &Credential,

@@ -70,7 +70,7 @@ pub(in crate::controller) struct DiscoveryCache {
     /// When a server was reached, by its origin and what is trusted there.
     reached: Mutex<HashMap<u64, Timestamp>>,
     hasher: RandomState,
-    /// Is told of issuers whose endpoint has moved.
+    /// Receives issuers whose endpoint has changed.
     moved: Mutex<Option<mpsc::UnboundedSender<IssuerName>>>,
 }
 
@@ -181,10 +181,10 @@ impl DiscoveryCache {
     }
 
     /// Is the server of this endpoint reached over TLS, through the proxy if there is one? One that was reached a moment
-    /// ago is not asked again.
+    /// ago is not requested again.
     ///
     /// # Errors
-    /// What stands between.
+    /// Why there is no connection, with the cause.
     pub(in crate::controller) async fn reached(
         &self,
         http: &Http,

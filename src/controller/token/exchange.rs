@@ -86,7 +86,7 @@ pub(in crate::controller) async fn build(
     })
 }
 
-/// One exchange, shared with whoever asks for the very same at this moment.
+/// One request, shared with all identical requests in flight.
 pub(super) async fn exchange(
     context: &Arc<Context>,
     credential: &Credential,
@@ -150,7 +150,7 @@ async fn challenged(
     send(context, credential, request, id).await
 }
 
-/// This process has lost its lease: what is left of it asks nobody for anything.
+/// This process has lost its Lease: the rest of it sends no request.
 pub(in crate::controller) fn not_leading() -> Refusal {
     let step = "this process is no longer the leader; the new leader tries again";
     Refusal {
@@ -184,7 +184,7 @@ pub(in crate::controller) async fn ask(
         };
     }
     let (now, clock) = (context.clock.now(), Instant::now());
-    // Rounded down: a life counted from a little earlier never promises too much.
+    // Rounded down: a lifetime counted from an earlier time is never too long.
     let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let echo = SentSecrets::of(&request);
     let exchanged = context.http.exchange(&credential.issuer, request, manner);
@@ -254,7 +254,7 @@ fn read_answer(
     Ok(token)
 }
 
-/// How long the client asks for nothing after this answer.
+/// How long the client sends no request after this answer.
 fn pause(refusal: &Refusal) -> Option<Duration> {
     if refusal.aadsts == Some(oauth::LOOP) {
         return None;

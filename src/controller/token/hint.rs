@@ -8,17 +8,17 @@ use jiff::{SignedDuration, Timestamp};
 use crate::controller::locks::lock;
 use crate::{Reason, oauth::Odd, publish::SourceMark};
 
-/// What was told is not told again within this time: as long as the API server keeps an Event.
+/// A hint is not reported again within this time, in which the API server keeps an Event.
 const QUIET: SignedDuration = SignedDuration::from_hours(1);
-/// Forms that are remembered as told.
+/// Number of remembered forms.
 const MAX_TOLD: usize = 1024;
 
-/// What was told, when, and how often it came since.
+/// The reported forms: when each was reported, and how often it was seen since.
 #[derive(Default)]
 pub(in crate::controller) struct Hints(Mutex<HashMap<String, (Timestamp, u32)>>);
 
 impl Hints {
-    /// Is it told now, and how often did it come since it was told last?
+    /// Whether it is reported now, and how often it was seen since the last report.
     pub(super) fn note(&self, name: &str, now: Timestamp) -> Option<u32> {
         let mut all = lock(&self.0);
         let recent = |at: Timestamp| {

@@ -38,7 +38,7 @@ pub(in crate::controller) async fn report(context: &Context, namespace: &str, hi
     let api: Api<Event> = Api::namespaced(context.client.clone(), namespace);
     let params = PostParams::default();
     let sent = api.create(&params, &event);
-    // An Event of this name is there already, most of the time: it tells the same.
+    // Usually an Event of this name exists already, with the same content.
     if call_once(&context.metrics, "create_event", sent)
         .await
         .is_err()

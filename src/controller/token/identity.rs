@@ -14,7 +14,7 @@ fn fault(text: &str) -> Refusal {
     Refusal::local(Class::Invalid, Reason::IdentityEnvironmentMissing, text)
 }
 
-/// What proves the operator where the credential's issuer lends its identity.
+/// The operator's own credentials, if the issuer of the credential allows its identity.
 pub(in crate::controller) async fn material(
     context: &Context,
     credential: &Credential,
@@ -55,7 +55,7 @@ pub(in crate::controller) async fn material(
     }
 }
 
-/// The Azure Arc agent proves that who asks may read its files: it names one, and wants its content.
+/// The Azure Arc agent checks that its client may read its files: it names one, and requires its content.
 pub(in crate::controller) async fn answer_to_challenge(
     context: &Context,
     origin: &Url,

@@ -33,11 +33,11 @@ use crate::{
 
 /// Everything that was read for one request.
 pub(in crate::controller) struct Read {
-    /// The Secret that proves the client, if one does.
+    /// The Secret with the client credential, if there is one.
     pub(in crate::controller) used: Option<SourceMark>,
     /// The Secrets that the grant and the parameters draw on, in the order of [`Credential::needs`].
     pub(in crate::controller) with: Vec<SourceMark>,
-    /// The client's proof. A ServiceAccount's token is not made yet.
+    /// The client authentication material. A ServiceAccount's token is not requested yet.
     pub(in crate::controller) material: Material,
     /// What is needed beside; tokens of ServiceAccounts are empty until [`Read::complete`].
     pub(in crate::controller) supplies: Vec<SecretString>,
@@ -131,7 +131,7 @@ fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> Refusal {
     )
 }
 
-/// Reads all Secrets of a request: `alternative` proves the client, if a Secret does. One read a Secret.
+/// Reads all Secrets of a request: `alternative` is the one with the client credential. One read for each Secret.
 pub(in crate::controller) async fn read(
     context: &Context,
     credential: &Credential,
@@ -345,7 +345,7 @@ impl Read {
         })
     }
 
-    /// Makes what lives for a moment only: tokens of ServiceAccounts, the operator's own federated token.
+    /// Requests short-lived inputs: tokens of ServiceAccounts, the operator's own federated token.
     pub(in crate::controller) async fn complete(
         &mut self,
         context: &Context,

@@ -341,7 +341,7 @@ async fn store(
             context.with_state(key, &uid, |s| s.unsaved = Some(Box::new(answered)));
             return Err(refusal);
         }
-        // The mark stays, and this process knows what it stands for.
+        // The mark stays, and this process knows its request.
         Err(_) => {}
     }
     let token = Arc::new(answered.came.result?);

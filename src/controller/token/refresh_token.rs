@@ -69,7 +69,7 @@ pub(in crate::controller) struct Answered {
     pub(super) fingerprint: String,
     /// Digest of the request without its secrets.
     pub(super) request: String,
-    /// Who asked. At the end of the process nobody asks again.
+    /// The credential of the request. At the end of the process there is no further request.
     pub(in crate::controller) credential: Credential,
 }
 

@@ -27,7 +27,7 @@ impl Refreshes {
 
     /// Waits until no refresh is in flight. Set a deadline: an API server that does not answer delays the last write.
     pub(in crate::controller) async fn stored(&self) {
-        // The sender lives as long as `self`, so this wait cannot fail.
+        // The sender exists as long as `self`, so this wait cannot fail.
         let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
     }
 }

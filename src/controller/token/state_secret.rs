@@ -109,7 +109,7 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
         Err(Trouble::Conflict | Trouble::NotFound) => {
             match standing(context, credential, answered).await {
                 Ok(Standing::New) => Try::Done(Stored::Yes),
-                // An older token was put back while the request was in flight: the new one is the good one.
+                // An older token was restored while the request was in flight: the new one is valid.
                 Ok(Standing::Spent) if fate != Fate::Rotated => Try::Done(Stored::Replaced),
                 Ok(Standing::Other) => Try::Done(Stored::Replaced),
                 Ok(Standing::Sent | Standing::Spent) => Try::Moved,
@@ -147,7 +147,7 @@ pub(in crate::controller) async fn write(
     let request = || api.patch_metadata(&name, &params, &patch);
     let under_way = context.own_write(credential, &name);
     let write = call_heard(&context.metrics, "patch_state", || true, request, token);
-    // Boxed: the future of a look is large.
+    // Boxed: the future of a reconcile is large.
     let made = Box::pin(write).await;
     let made = made.map_err(|failed| {
         state.said = failed.said;
@@ -300,10 +300,10 @@ fn api(context: &Context, credential: &Credential) -> Api<Secret> {
     Api::namespaced(context.client.clone(), &credential.namespace)
 }
 
-/// What went wrong with the state Secret, for people.
+/// What went wrong with the state Secret, as a message.
 pub(in crate::controller) fn trouble(state: &StateSecret, trouble: Trouble) -> Refusal {
     let name = &state.reference.name;
-    // Names alone: a rule may quote the refresh token that stands there.
+    // Only names: a policy may quote the refresh token in the Secret.
     let who = state.said.who();
     let who = who.map_or_else(String::new, |who| format!(" ({who})"));
     match trouble {
