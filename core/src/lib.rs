@@ -7,11 +7,11 @@
 //! | Module | Purpose |
 //! |---|---|
 //! | [`api`] | the kinds of `apicred.dev`, their statuses, and the CRDs that describe them |
-//! | [`credential`] | parses the spec of a kind into values that are valid, or reports each invalid field; decides which secret may go where |
-//! | [`input`] | reads text, JSON, numbers and times from outside, with the tolerance that servers need |
-//! | [`oauth`] | makes token requests and reads the answers: grants, client authentication, lifetimes, error classes |
-//! | [`plan`] | decides what a credential needs now, when it needs something next, and what its status says |
-//! | [`publish`] | makes the content and the metadata of a target Secret, and decides who owns it |
+//! | [`credential`] | parses the spec of a kind into valid values, or reports each invalid field; decides which secret may be sent where |
+//! | [`input`] | reads text, JSON, numbers and times from outside, with the tolerance that real servers need |
+//! | [`oauth`] | builds token requests and reads the answers: grants, client authentication, lifetimes, error classes |
+//! | [`plan`] | decides the next step for a credential, its time, and the content of its status |
+//! | [`publish`] | builds the content and the metadata of a target Secret, and decides who owns it |
 //! | [`rotation`] | decides the steps that rotate a client's own secret or certificate at the issuer |
 
 #![cfg_attr(

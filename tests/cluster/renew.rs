@@ -75,7 +75,8 @@ fn a_renewal_that_is_waited_for_ends_with_its_outcome() {
         let first = place.ready("c").await;
         let (code, said) = renew(world, &place, "c", &[]).await;
         assert!(
-            code == Some(0) && said.contains("/c renewed: Secret token holds a token valid until "),
+            code == Some(0)
+                && said.contains("/c renewed: Secret token contains a token that is valid until "),
             "{said}"
         );
         let second = place.view("token").await.expect("a token");

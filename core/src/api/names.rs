@@ -11,7 +11,7 @@ pub const PREFIX: &str = "apicred.dev/";
 
 /// Finalizer of a credential whose token is revoked before it goes.
 pub const REVOKE_FINALIZER: &str = "apicred.dev/revoke";
-/// On a credential: asks for one renewal; any new value counts once and is echoed in status.
+/// On a credential: requests one renewal; each new value counts once and is echoed in status.
 pub const RENEW_REQUESTED_AT: &str = "apicred.dev/renew-requested-at";
 /// On a source Secret or a ServiceAccount: origins (comma separated) of the issuers that may receive it. If set, it limits
 /// every issuer.

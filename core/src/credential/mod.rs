@@ -74,7 +74,7 @@ pub struct Credential {
     pub min_lifetime: Option<SignedDuration>,
     /// No work wanted.
     pub suspend: bool,
-    /// Value of the annotation that asks for a renewal.
+    /// Value of the annotation that requests a renewal.
     pub renew_requested: Option<String>,
     /// The message about annotations below `apicred.dev` that have no effect.
     pub unread: Option<String>,

@@ -25,7 +25,7 @@ use crate::{
 
 /// A redirect to where a user would sign in.
 const LOGIN_PAGE: &str = "the server redirects to a login page: it has no token endpoint at this URL, or a proxy lets nobody through who has not signed in; correct the URL of the issuer, or have the proxy let this path through";
-/// Most numbers of one answer that are looked at.
+/// Largest number of codes that are read from one answer.
 const MOST_NUMBERS: usize = 8;
 /// What an answer without a token means, with what is known of the credential.
 pub(super) fn refusal(

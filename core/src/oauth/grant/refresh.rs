@@ -133,7 +133,7 @@ pub fn not_signed_in(secret: &str, key: &str, credential: &str) -> String {
     )
 }
 
-/// The sentence that tells a person to sign in; `credential` is `namespace/name`.
+/// The next step "sign in" of a message; `credential` is `namespace/name`.
 pub fn sign_in(credential: &str) -> String {
     let (namespace, name) = credential.split_once('/').unwrap_or(("", credential));
     format!("the user has to sign in again: kubectl apicred login {name} --namespace {namespace}")
