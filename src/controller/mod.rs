@@ -201,7 +201,7 @@ impl Operator {
         spawn(
             &mut tasks,
             "the watch of apiclients",
-            Box::pin(cache::clients::clients(Arc::clone(&context))),
+            Box::pin(cache::client_watch::clients(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,

@@ -20,9 +20,10 @@ const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS]
 /// The spec of an issuer defines what it allows.
 const ON_ISSUER: [&str; 0] = [];
 /// What apicred itself writes on Secrets.
-const WRITTEN: [&str; 24] = [
+const WRITTEN: [&str; 25] = [
     names::IN_FLIGHT_SINCE,
     names::ROTATES,
+    names::ROTATION,
     names::SIGN_IN_REQUIRED,
     names::SIGN_IN_SCOPES,
     names::STORED_REFRESH_TOKEN,

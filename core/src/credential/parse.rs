@@ -78,7 +78,8 @@ pub fn parse(
     let mut errors = Vec::new();
     if spec.client_ref.is_some() {
         // Whoever resolves the reference passes an object without it.
-        errors.push(FieldError::new("spec.clientRef", "is not resolved"));
+        let problem = "is not resolved; this is a fault of apicred, report it";
+        errors.push(FieldError::new("spec.clientRef", problem));
     }
 
     let grant = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref());

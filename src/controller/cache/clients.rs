@@ -1,27 +1,20 @@
-//! The `ApiClients` that are known, and their watch.
+//! The `ApiClients` that are known.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
-use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, runtime::watcher::Event};
+use kube::Resource;
 use tokio::sync::Notify;
 
 use super::{
-    changes::{Known, covers},
+    changes::covers,
     index::IssuerName,
     readable::{Flaw, Readable, identity},
-    scope,
-    streams::settled,
 };
-use crate::controller::{
-    context::Context,
-    locks::lock,
-    requeue::{key_of, reference},
-};
+use crate::controller::locks::lock;
 use crate::{
     api::{ApiClient, ApiClientSpec, ApiClientStatus, IssuerKind},
     credential::{ClientLookup, Key, Proof},
@@ -29,7 +22,7 @@ use crate::{
 
 /// An `ApiClient`, trimmed to what is used of it.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::controller) struct Held {
+pub(in crate::controller) struct CachedClient {
     /// Which object it is, and its generation.
     pub(in crate::controller) metadata: ObjectMeta,
     /// Its spec, or why this is not known.
@@ -39,7 +32,7 @@ pub(in crate::controller) struct Held {
     sources: Box<[String]>,
 }
 
-impl From<Readable<ApiClient>> for Held {
+impl From<Readable<ApiClient>> for CachedClient {
     fn from(object: Readable<ApiClient>) -> Self {
         let generation = object.meta().generation;
         let metadata = ObjectMeta {
@@ -71,7 +64,7 @@ impl From<Readable<ApiClient>> for Held {
     }
 }
 
-impl Held {
+impl CachedClient {
     /// Does it ask for what this one asks for? A status or a label is no change.
     fn is_as(&self, other: &Self) -> bool {
         self.metadata.uid == other.metadata.uid && self.spec == other.spec
@@ -85,12 +78,12 @@ impl Held {
 }
 
 /// By namespace, then by name: what a Secret concerns is sought among the few of its namespace.
-type Map = HashMap<String, HashMap<String, Arc<Held>>>;
+pub(super) type Map = HashMap<String, HashMap<String, Arc<CachedClient>>>;
 
 /// The clients that are known, and those whose status is to be checked.
 #[derive(Default)]
 pub(in crate::controller) struct Clients {
-    held: Mutex<Map>,
+    pub(super) held: Mutex<Map>,
     unchecked: Mutex<HashSet<Key>>,
     /// One is unchecked.
     pub(in crate::controller) raised: Notify,
@@ -98,7 +91,7 @@ pub(in crate::controller) struct Clients {
 
 impl Clients {
     /// The client of this name.
-    pub(in crate::controller) fn get(&self, key: &Key) -> Option<Arc<Held>> {
+    pub(in crate::controller) fn get(&self, key: &Key) -> Option<Arc<CachedClient>> {
         let held = lock(&self.held);
         held.get(&key.namespace)?.get(&key.name).cloned()
     }
@@ -152,7 +145,7 @@ impl Clients {
     pub(in crate::controller) fn check_those(
         &self,
         namespace: &str,
-        concerned: impl Fn(&Held) -> bool,
+        concerned: impl Fn(&CachedClient) -> bool,
     ) {
         let keys: Vec<Key> = {
             let held = lock(&self.held);
@@ -172,7 +165,7 @@ impl Clients {
     pub(in crate::controller) fn wrote(
         &self,
         key: &Key,
-        of: &Held,
+        of: &CachedClient,
         version: &str,
         status: &ApiClientStatus,
     ) {
@@ -190,7 +183,7 @@ impl Clients {
     }
 
     /// Says whether it asks for something else than before.
-    fn put(&self, key: &Key, client: Held) -> bool {
+    pub(super) fn put(&self, key: &Key, client: CachedClient) -> bool {
         let mut held = lock(&self.held);
         let home = held.entry(key.namespace.clone()).or_default();
         let client = Arc::new(client);
@@ -198,7 +191,7 @@ impl Clients {
         known.is_none_or(|known| !known.is_as(&client))
     }
 
-    fn remove(&self, key: &Key) {
+    pub(super) fn remove(&self, key: &Key) {
         let mut held = lock(&self.held);
         if let Some(home) = held.get_mut(&key.namespace) {
             home.remove(&key.name);
@@ -216,81 +209,14 @@ fn key(namespace: &str, name: &str) -> Key {
     }
 }
 
-/// `ApiClients`: requeues the credentials that name one whose spec changed, and has its status checked. The first list comes
-/// before any credential does.
-pub(in crate::controller) async fn clients(context: Arc<Context>) {
-    let stream = "apiclients";
-    let watch = scope::namespaced::<ApiClient>(&context, stream);
-    let events = settled(&context, stream, watch, Listed(Arc::clone(&context)));
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        let (client, changed) = match event {
-            // A first list that is begun again may have named what is gone.
-            Event::Init => {
-                lock(&context.clients.held).clear();
-                continue;
-            }
-            Event::InitDone => {
-                context.health.listed(stream);
-                continue;
-            }
-            Event::InitApply(object) | Event::Apply(object) => {
-                let key = key_of(&object);
-                let changed = context.clients.put(&key, object.into());
-                (key, changed)
-            }
-            Event::Delete(object) => {
-                let key = key_of(&object);
-                context.clients.remove(&key);
-                (key, true)
-            }
-        };
-        context.health.heard(stream, context.clock.now());
-        // A status that others wrote is corrected as well.
-        context.clients.check([client.clone()]);
-        if changed {
-            requeue(&context, &client);
-        }
-    }
-}
-
-/// Requeues the credentials that name a client, and takes its sources and its issuer into the index.
-fn requeue(context: &Context, client: &Key) {
-    // Under one lock: a credential that comes in between finds the client as it is now.
-    let mut index = lock(&context.index);
-    let credentials = index.of_client(client);
-    for key in &credentials {
-        let object = context.credentials.get(&reference(key));
-        if let Some(object) = object.and_then(|packed| packed.open()) {
-            context.insert(&mut index, &object);
-        }
-        context.triggers.send(key);
-    }
-    if index.has_accounts() {
-        context.accounts.want();
-    }
-}
-
-/// The clients that are known.
-struct Listed(Arc<Context>);
-
-impl Known<Readable<ApiClient>> for Listed {
-    fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta> {
-        let held = lock(&self.0.clients.held);
-        let homes = held.iter().filter(|(home, _)| covers(part, Some(home)));
-        let all = homes.flat_map(|(_, clients)| clients.values());
-        let all = all.map(|held| identity(&held.metadata));
-        all.filter(|meta| !listed(meta)).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::controller::requeue::key_of;
 
-    fn held(name: &str, spec: &Value, generation: i64) -> (Key, Held) {
+    fn held(name: &str, spec: &Value, generation: i64) -> (Key, CachedClient) {
         let object = json!({
             "metadata": { "namespace": "secops", "name": name, "uid": "u", "generation": generation },
             "spec": spec,

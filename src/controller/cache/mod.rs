@@ -3,6 +3,7 @@
 pub(super) mod ca_bundles;
 pub(super) mod ca_watch;
 pub(super) mod changes;
+pub(super) mod client_watch;
 pub(super) mod clients;
 pub(super) mod credentials;
 pub(super) mod doubts;

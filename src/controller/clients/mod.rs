@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     api::calls::{Trouble, apply_status, call_while},
-    cache::clients::Held,
+    cache::clients::CachedClient,
     context::Context,
     locks::lock,
 };
@@ -70,7 +70,7 @@ async fn check_one(context: &Arc<Context>, key: Key) {
     }
 }
 
-fn status(context: &Context, key: &Key, client: &Held) -> ApiClientStatus {
+fn status(context: &Context, key: &Key, client: &CachedClient) -> ApiClientStatus {
     let (on, reason, message) = match verdict(context, key, client) {
         Ok(()) => (
             true,
@@ -97,7 +97,7 @@ fn status(context: &Context, key: &Key, client: &Held) -> ApiClientStatus {
     }
 }
 
-fn verdict(context: &Context, key: &Key, client: &Held) -> Result<(), Vec<FieldError>> {
+fn verdict(context: &Context, key: &Key, client: &CachedClient) -> Result<(), Vec<FieldError>> {
     let spec = client.spec.as_ref().map_err(|flaw| vec![flaw.error()])?;
     let issuer = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
     let (_, proof) = parse_client(spec, issuer)?;
@@ -127,7 +127,7 @@ fn missing(proof: &Proof, name: &str) -> FieldError {
 }
 
 /// One line for each change of `Ready`.
-fn report(key: &Key, client: &Held, status: &ApiClientStatus) {
+fn report(key: &Key, client: &CachedClient, status: &ApiClientStatus) {
     let (Some(new), old) = (status.conditions.first(), client.status.as_ref()) else {
         return;
     };
@@ -147,7 +147,7 @@ fn report(key: &Key, client: &Held, status: &ApiClientStatus) {
 async fn write(
     context: &Context,
     key: &Key,
-    client: &Held,
+    client: &CachedClient,
     status: &ApiClientStatus,
 ) -> Result<String, Trouble> {
     let api: Api<ApiClient> = Api::namespaced(context.client.clone(), &key.namespace);
