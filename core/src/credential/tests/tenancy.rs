@@ -457,9 +457,13 @@ impl Drawn {
         match self.kind {
             Kind::Oidc | Kind::ClusterOidc => {
                 let plain = PLACES[self.discovered].1?;
-                // An alias that cannot be used is as good as none.
-                let alias = self.alias.and_then(|a| PLACES[a].1);
-                Some(vec![home, alias.filter(|_| certificate).unwrap_or(plain)])
+                // An alias that cannot be used is as good as none. One with a tab is read as another origin, which nobody names.
+                let alias = self.alias.filter(|_| certificate).map(|a| PLACES[a]);
+                if alias.is_some_and(|(written, _)| written.contains('\t')) {
+                    return None;
+                }
+                let alias = alias.and_then(|(_, origin)| origin);
+                Some(vec![home, alias.unwrap_or(plain)])
             }
             _ => Some(vec![home, home]),
         }
