@@ -25,8 +25,9 @@ use crate::{
     oauth::{LifetimeSource, Token},
     plan::{Memory, Observed, Source, fingerprint},
     publish::{
-        Record, RefusedSource, SourceMark, SourceUse, dress,
-        ownership::{Hands, Published, Target},
+        Record, RefusedSource, SourceMark, SourceUse,
+        ownership::{ForeignWrite, Published, Target},
+        template,
     },
 };
 
@@ -170,16 +171,16 @@ pub fn record(credential: &Credential, (issued, renew, expires): (i64, i64, i64)
 }
 
 pub fn published(credential: &Credential, record: Option<Record>) -> Published {
-    let dress = dress(credential);
+    let template = template(credential);
     Published {
         credential_uid: credential.uid.clone(),
         credential: credential.name.clone(),
         owner: Some(credential.name.clone()),
         record,
-        dress: dress.digest(),
-        dress_kept: true,
-        dress_keys: std::sync::Arc::new(dress.keys()),
-        hands: Hands::None,
+        template_digest: template.digest(),
+        template_intact: true,
+        managed_keys: std::sync::Arc::new(template.keys()),
+        foreign_write: ForeignWrite::None,
     }
 }
 

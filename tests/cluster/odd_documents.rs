@@ -166,7 +166,7 @@ fn odd_discovery_documents_of_real_issuers_are_understood_and_what_is_none_is_na
 #[test]
 fn a_document_that_lists_nothing_simpler_has_the_client_secret_sign() {
     run(async {
-        const SECRET: &str = "a client secret with as many bytes as a hash of 256 bits";
+        const SECRET: &str = "Qz7vKp2mXw9sLd4tRb6yNf8hJc3gTe5uWa1x";
         let world = World::shared().await;
         let mut client = OidcClient::new("signs", OidcClientAuth::SecretJwt).secret(SECRET);
         client.signing_alg = Some("HS256".to_owned());

@@ -48,10 +48,10 @@ async fn starts_quietly(world: &mut World, place: &Place) {
     let tally = world.all_since(mark);
     assert_eq!(tally.writes(), Vec::<String>::new());
     assert_eq!(tally.count("get", "secrets"), 0, "{:?}", tally.sums());
-    assert_eq!(tally.lists(), 5, "one list a kind: {:?}", tally.sums());
+    assert_eq!(tally.lists(), 6, "one list a kind: {:?}", tally.sums());
     assert_eq!(
         tally.0.iter().filter(|e| e.verb != "watch").count(),
-        5,
+        6,
         "{:?}",
         tally.sums()
     );

@@ -64,10 +64,10 @@ fn data_that_somebody_edits_is_repaired_and_told() {
 }
 
 #[test]
-fn the_dress_is_put_right_without_a_token() {
+fn drift_of_the_metadata_is_corrected_without_a_token() {
     run(async {
         let world = World::shared().await;
-        let place = world.place("dress").await;
+        let place = world.place("template").await;
         let recorder = Recorder::of(&place, "token");
         let target = json!({
             "secretName": "token",
@@ -81,17 +81,17 @@ fn the_dress_is_put_right_without_a_token() {
         assert_eq!(first.labels["example.com/team"], "blue");
         assert_eq!(first.annotations["example.com/note"], "hello");
 
-        for undress in [
+        for drift in [
             json!({ "metadata": { "labels": { "example.com/team": null } } }),
             json!({ "metadata": { "labels": { "example.com/team": "red" } } }),
             json!({ "metadata": { "annotations": { "example.com/note": null } } }),
             json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": null } } }),
             json!({ "metadata": { "ownerReferences": null } }),
         ] {
-            place.edit_secret("token", undress.clone()).await;
+            place.edit_secret("token", drift.clone()).await;
             eventually(
                 SOON,
-                format!("the dress is right after {undress}"),
+                format!("the template is right after {drift}"),
                 async || {
                     let now = place.view("token").await?;
                     let right = now.labels == first.labels
@@ -122,7 +122,7 @@ fn the_dress_is_put_right_without_a_token() {
         place
             .edit("c", json!({ "spec": { "target": target } }))
             .await;
-        eventually(SOON, "the new dress", async || {
+        eventually(SOON, "the new template", async || {
             let now = place.view("token").await?;
             let right = now
                 .labels
@@ -139,7 +139,7 @@ fn the_dress_is_put_right_without_a_token() {
         })
         .await;
         place.ready("c").await;
-        assert_eq!(place.posts(), 1, "a dress is no reason for a token");
+        assert_eq!(place.posts(), 1, "a template is no reason for a token");
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(recorder.finish(&place).len(), 1);
     });

@@ -73,7 +73,7 @@ fn notes_that_cannot_be_read_cost_a_token_and_are_written_anew() {
         let names = [
             "apicred.dev/issued-at",
             "apicred.dev/sources",
-            "apicred.dev/dress-keys",
+            "apicred.dev/managed-keys",
         ];
         for broken in [&names[..1], &names[1..2], &names[2..], &names[..]] {
             let notes: serde_json::Map<String, Value> = (broken.iter())

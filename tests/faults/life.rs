@@ -37,9 +37,9 @@ const CALM: Duration = Duration::from_millis(400);
 static TURNS: Semaphore = Semaphore::const_new(24);
 /// Annotations that are keyed digests, and look like words now and then.
 const DIGESTS: [&str; 5] = [
-    "apicred.dev/dress",
+    "apicred.dev/template-digest",
     "apicred.dev/fingerprint",
-    "apicred.dev/request",
+    "apicred.dev/request-digest",
     "apicred.dev/token-digest",
     "apicred.dev/token-id",
 ];

@@ -57,7 +57,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 - apiGroups: [apicred.dev]
   resources: [apicredentials]
   verbs: [patch]
-# src/controller/cache/clients.rs (clients): the clients that several credentials share.
+# src/controller/cache/client_watch.rs (clients): the clients that several credentials share.
 - apiGroups: [apicred.dev]
   resources: [apiclients]
   verbs: [list, watch]

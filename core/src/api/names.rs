@@ -59,7 +59,7 @@ pub const RENEW_REASON: &str = "apicred.dev/renew-reason";
 /// On a target Secret: the source of the expiry.
 pub const LIFETIME: &str = "apicred.dev/lifetime";
 /// On a target Secret: digest of the request without its secret.
-pub const REQUEST: &str = "apicred.dev/request";
+pub const REQUEST_DIGEST: &str = "apicred.dev/request-digest";
 /// On a target Secret: keyed digest of the request and the content of the secret used.
 pub const FINGERPRINT: &str = "apicred.dev/fingerprint";
 /// On a target Secret: keyed digest of the token, to recognize an issuer that returns it again.
@@ -73,10 +73,10 @@ pub const NOT_GRANTED: &str = "apicred.dev/scopes-not-granted";
 /// On a target Secret: the token's own id (`uti` or `jti`), to find it in the issuer's logs.
 pub const TOKEN_ID: &str = "apicred.dev/token-id";
 /// On a target Secret: the time of the certificate that proved the client (`from/until`, RFC 3339).
-pub const PROOF_VALIDITY: &str = "apicred.dev/proof-validity";
+pub const CERTIFICATE_VALIDITY: &str = "apicred.dev/certificate-validity";
 /// On a target Secret: the value of `renew-requested-at` that this token answered.
 pub const RENEW_HANDLED: &str = "apicred.dev/renew-handled";
 /// On a target Secret: digest of labels, annotations, type and owner as apicred wrote them.
-pub const DRESS: &str = "apicred.dev/dress";
-/// On a target Secret: the label and annotation keys behind [`DRESS`] (JSON).
-pub const DRESS_KEYS: &str = "apicred.dev/dress-keys";
+pub const TEMPLATE_DIGEST: &str = "apicred.dev/template-digest";
+/// On a target Secret: the label and annotation keys behind [`TEMPLATE_DIGEST`] (JSON).
+pub const MANAGED_KEYS: &str = "apicred.dev/managed-keys";

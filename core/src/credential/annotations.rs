@@ -35,17 +35,17 @@ const WRITTEN: [&str; 25] = [
     names::RENEW_AT,
     names::RENEW_REASON,
     names::LIFETIME,
-    names::REQUEST,
+    names::REQUEST_DIGEST,
     names::FINGERPRINT,
     names::TOKEN_DIGEST,
     names::SOURCES,
     names::CLAIMS,
     names::NOT_GRANTED,
     names::TOKEN_ID,
-    names::PROOF_VALIDITY,
+    names::CERTIFICATE_VALIDITY,
     names::RENEW_HANDLED,
-    names::DRESS,
-    names::DRESS_KEYS,
+    names::TEMPLATE_DIGEST,
+    names::MANAGED_KEYS,
 ];
 
 /// How many names are reported.

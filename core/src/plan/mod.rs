@@ -36,9 +36,10 @@ use crate::{
     credential::Credential,
     oauth::Grant,
     publish::{
-        Record, SourceMark, dress, noted_type,
-        ownership::{Hands, Published, Target},
+        Record, SourceMark, noted_type,
+        ownership::{ForeignWrite, Published, Target},
         rejection::other_type,
+        template,
     },
 };
 
@@ -183,8 +184,8 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
     if let Some(step) = inherited(credential, observed, now) {
         return step;
     }
-    let dressing = dressing(credential, observed);
-    if credential.suspend && dressing.is_none() {
+    let metadata_step = metadata_step(credential, observed);
+    if credential.suspend && metadata_step.is_none() {
         return Plan::Hold {
             until: schedule::later(now, RECHECK),
             why: Hold::Suspended,
@@ -200,19 +201,19 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
         };
     }
     // No token, but its owner reference may have to go before the credential does.
-    if let (true, Some(step)) = (credential.suspend, &dressing) {
+    if let (true, Some(step)) = (credential.suspend, &metadata_step) {
         return step.clone();
     }
     let step = match need(credential, observed, now) {
         Need::Nothing => {
             let until = observed.record().map_or(now, |r| r.renew_at);
-            return dressing.unwrap_or(Plan::Keep { until });
+            return metadata_step.unwrap_or(Plan::Keep { until });
         }
         Need::Look => Plan::Verify,
         Need::Token(why) if observed.held => Plan::Publish(why),
         Need::Token(why) => Plan::Mint(why),
     };
-    obtain(credential, observed, now, step, dressing)
+    obtain(credential, observed, now, step, metadata_step)
 }
 
 /// What becomes of the Secret of an earlier credential of this name. It gets its new owner even if no token can be had,
@@ -239,18 +240,18 @@ fn inherited(credential: &Credential, observed: &Observed, now: Timestamp) -> Op
 }
 
 /// True if the metadata of the Secret differs from the spec.
-fn undressed(credential: &Credential, observed: &Observed) -> bool {
+fn drifted(credential: &Credential, observed: &Observed) -> bool {
     published(&observed.target).is_some_and(|p| {
         p.record.is_some()
-            && p.hands == Hands::None
-            && (!p.dress_kept || p.dress != dress(credential).digest())
+            && p.foreign_write == ForeignWrite::None
+            && (!p.template_intact || p.template_digest != template(credential).digest())
     })
 }
 
 /// The step that corrects the metadata, if it is wrong, and the data, if the formats differ. A token that
 /// cannot be read back is not written again; the next one has the new formats and metadata.
-fn dressing(credential: &Credential, observed: &Observed) -> Option<Plan> {
-    if !undressed(credential, observed) {
+fn metadata_step(credential: &Credential, observed: &Observed) -> Option<Plan> {
+    if !drifted(credential, observed) {
         return None;
     }
     match reformats(credential, observed) {
@@ -261,7 +262,8 @@ fn dressing(credential: &Credential, observed: &Observed) -> Option<Plan> {
 }
 
 fn reformats(credential: &Credential, observed: &Observed) -> bool {
-    published(&observed.target).is_some_and(|p| dress(credential).has_other_formats(&p.dress))
+    published(&observed.target)
+        .is_some_and(|p| template(credential).has_other_formats(&p.template_digest))
 }
 
 /// The step that requests a token, unless it may not, cannot, or must wait.
@@ -270,7 +272,7 @@ fn obtain(
     observed: &Observed,
     now: Timestamp,
     step: Plan,
-    dressing: Option<Plan>,
+    metadata_step: Option<Plan>,
 ) -> Plan {
     let asks = !matches!(step, Plan::Publish(_));
     if let (true, Some((reason, message))) = (asks, obstacle(credential, observed)) {
@@ -314,7 +316,7 @@ fn obtain(
         .map(|until| (until, Hold::Paced));
     match backoff.or(held_back).or(calm).or(paced) {
         // While the issuer is out, a label can still be put right.
-        Some((until, why)) => dressing.unwrap_or(Plan::Hold { until, why }),
+        Some((until, why)) => metadata_step.unwrap_or(Plan::Hold { until, why }),
         None => step,
     }
 }
@@ -388,16 +390,16 @@ fn target_refusal(credential: &Credential, observed: &Observed) -> Option<Plan> 
                 credential.name
             ),
         ),
-        Target::Ours { published, .. } => match &published.hands {
-            Hands::Claimed(manager) => refuse(
+        Target::Ours { published, .. } => match &published.foreign_write {
+            ForeignWrite::Claimed(manager) => refuse(
                 Reason::TargetConflict,
                 format!(
                     "field manager {manager} applies token fields of Secret {name} too; remove the Secret from its manifests"
                 ),
             ),
-            Hands::None | Hands::Edited(_) => {
+            ForeignWrite::None | ForeignWrite::Edited(_) => {
                 let wanted = credential.target.type_.as_str();
-                let has = noted_type(&published.dress).filter(|has| *has != wanted)?;
+                let has = noted_type(&published.template_digest).filter(|has| *has != wanted)?;
                 refuse(Reason::TargetInvalid, other_type(name, (Some(has), wanted)))
             }
         },
@@ -424,7 +426,7 @@ fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
     let Some(record) = published
         .record
         .as_ref()
-        .filter(|_| published.hands == Hands::None)
+        .filter(|_| published.foreign_write == ForeignWrite::None)
     else {
         return Need::Token(Why::Edited);
     };
@@ -502,7 +504,7 @@ impl Observed {
     /// The record on the target Secret, if it is ours and unchanged.
     pub fn record(&self) -> Option<&Record> {
         published(&self.target)
-            .filter(|p| p.hands == Hands::None)?
+            .filter(|p| p.foreign_write == ForeignWrite::None)?
             .record
             .as_ref()
     }

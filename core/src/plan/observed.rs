@@ -8,7 +8,7 @@ use crate::{
     api::{ApiCredentialStatus, AttemptResult, LastAttempt, RefusedRef, SecretKeyRef, SourceRef},
     credential::{Credential, binding::Denial},
     oauth::{Class, Grant, Refusal},
-    publish::{Record, RefusedSource, SourceMark, dress, ownership::Target},
+    publish::{Record, RefusedSource, SourceMark, ownership::Target, template},
 };
 
 /// Everything a plan depends on beside the spec and the time.
@@ -572,7 +572,7 @@ fn stamp_if(credential: &Credential, observed: &Observed, held: bool) -> String 
     // A token that waits to be written is tried again when it is to be written in another way. Without one this
     // must not count, or another label would send a refused password again.
     if held {
-        text.push_str(&format!("|{}", dress(credential).digest()));
+        text.push_str(&format!("|{}", template(credential).digest()));
     }
     // A refused write does not count any more once the Secret is gone.
     text.push_str(match observed.target {

@@ -21,7 +21,7 @@ use crate::{
     oauth,
     publish::{
         Record,
-        ownership::{Hands, SecretFacts},
+        ownership::{ForeignWrite, SecretFacts},
     },
 };
 
@@ -190,7 +190,7 @@ pub fn invalid(
     let record = facts
         .filter(|f| !f.deleting)
         .and_then(|f| f.published.as_ref())
-        .filter(|p| p.credential_uid == uid && p.hands == Hands::None)
+        .filter(|p| p.credential_uid == uid && p.foreign_write == ForeignWrite::None)
         .and_then(|p| p.record.as_ref())
         .filter(|r| r.expires_at > now);
     let was_ready = ConditionType::Ready

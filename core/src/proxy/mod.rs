@@ -160,7 +160,7 @@ impl Direct {
         if name.contains('*') {
             return None;
         }
-        // As the host of a URL is read: in small letters, without Unicode, and an address in whatever dress.
+        // As the host of a URL is read: in small letters, without Unicode, and an address in whatever template.
         match Host::parse(name).ok()? {
             Host::Domain(name) => {
                 let name = name.trim_end_matches('.').to_owned();

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
-use super::{DressKeys, Record, dress::live_digest};
+use super::{ManagedKeys, Record, template::live_digest};
 use crate::{
     api::names,
     credential::{
@@ -61,13 +61,13 @@ pub struct Published {
     /// The noted facts; `None`: they are damaged.
     pub record: Option<Record>,
     /// The digest that was noted.
-    pub dress: String,
+    pub template_digest: String,
     /// Does it still wear what was noted?
-    pub dress_kept: bool,
+    pub template_intact: bool,
     /// The keys that were put on.
-    pub dress_keys: Arc<DressKeys>,
+    pub managed_keys: Arc<ManagedKeys>,
     /// Who else wrote where apicred writes.
-    pub hands: Hands,
+    pub foreign_write: ForeignWrite,
 }
 
 /// A writer whose name the Secret does not say.
@@ -75,7 +75,7 @@ pub const UNNAMED: &str = "somebody";
 
 /// Other field managers of apicred's fields.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Hands {
+pub enum ForeignWrite {
     /// None.
     None,
     /// Edited once, by a user or a script: corrected.
@@ -146,10 +146,10 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
     let published = uid.map(|uid| {
         let a = annotations.unwrap_or(&bare);
         let keys = a
-            .get(names::DRESS_KEYS)
+            .get(names::MANAGED_KEYS)
             .and_then(|j| serde_json::from_str(j).ok())
-            .unwrap_or_else(DressKeys::unknown);
-        let noted = a.get(names::DRESS).cloned().unwrap_or_default();
+            .unwrap_or_else(ManagedKeys::unknown);
+        let noted = a.get(names::TEMPLATE_DIGEST).cloned().unwrap_or_default();
         let ours = meta.owner_references.iter().flatten();
         let ours = ours
             .clone()
@@ -160,14 +160,15 @@ pub fn examine(meta: &ObjectMeta) -> SecretFacts {
             credential: a.get(names::CREDENTIAL).cloned().unwrap_or_default(),
             owner: owner.filter(|o| o.uid == *uid).map(|o| o.name.clone()),
             record: Record::read(a),
-            dress_kept: live_digest(meta.labels.as_ref(), Some(a), &keys, owned, &noted) == noted,
-            dress: noted,
-            hands: hands(
+            template_intact: live_digest(meta.labels.as_ref(), Some(a), &keys, owned, &noted)
+                == noted,
+            template_digest: noted,
+            foreign_write: foreign_write(
                 meta.managed_fields.as_deref().unwrap_or_default(),
                 &keys,
                 a.get(names::LIFETIME).map(String::as_str) == Some(LifetimeSource::Static.as_str()),
             ),
-            dress_keys: Arc::new(keys),
+            managed_keys: Arc::new(keys),
         })
     });
     let controller = meta
@@ -244,14 +245,18 @@ pub fn target(credential: &Credential, facts: Option<&SecretFacts>) -> Target {
 
 /// Who owns the fields that apicred writes, by `managedFields`. An empty list counts as no other manager.
 /// `endless`: what was written is a static key.
-fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys, endless: bool) -> Hands {
+fn foreign_write(
+    entries: &[ManagedFieldsEntry],
+    keys: &ManagedKeys,
+    endless: bool,
+) -> ForeignWrite {
     let moving = || {
         let keys = keys.moving(endless).filter(|(_, moves)| *moves);
         keys.map(|(key, _)| key)
     };
     let ours = |e: &&ManagedFieldsEntry| e.manager.as_deref() == Some(names::MANAGER);
     if !entries.iter().any(|e| ours(&e)) {
-        return Hands::None;
+        return ForeignWrite::None;
     }
     let name = |e: &ManagedFieldsEntry| e.manager.clone().unwrap_or_else(|| UNNAMED.to_owned());
     let strangers: Vec<&ManagedFieldsEntry> = entries
@@ -262,14 +267,14 @@ fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys, endless: bool) -> Han
         .iter()
         .find(|e| e.operation.as_deref() == Some("Apply"))
     {
-        return Hands::Claimed(name(claim));
+        return ForeignWrite::Claimed(name(claim));
     }
     // What changes with each token changes its owner with each write as well.
     if let Some(edit) = strangers
         .iter()
         .find(|e| moving().any(|key| owns_data(e, key)))
     {
-        return Hands::Edited(name(edit));
+        return ForeignWrite::Edited(name(edit));
     }
     // Writing an unchanged value does not move field ownership. So another manager (an editor, a restore) may own a field
     // whose value is ours. It counts as an edit only if it is not older than our last write (resolution 1 s).
@@ -277,7 +282,7 @@ fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys, endless: bool) -> Han
     let written = entries.iter().filter(ours).filter_map(time).max();
     let stands = |e: &&&ManagedFieldsEntry| time(e).is_none_or(|t| written.is_none_or(|w| t >= w));
     if let Some(edit) = strangers.iter().find(stands) {
-        return Hands::Edited(name(edit));
+        return ForeignWrite::Edited(name(edit));
     }
     // A removed key has no owner.
     let held = |key: &str| entries.iter().filter(ours).any(|e| owns_data(e, key));
@@ -286,9 +291,9 @@ fn hands(entries: &[ManagedFieldsEntry], keys: &DressKeys, endless: bool) -> Han
         .moving(endless)
         .all(|(key, moves)| if moves { held(key) } else { there(key) });
     if whole {
-        Hands::None
+        ForeignWrite::None
     } else {
-        Hands::Edited(UNNAMED.to_owned())
+        ForeignWrite::Edited(UNNAMED.to_owned())
     }
 }
 
@@ -302,7 +307,7 @@ fn owns_data(entry: &ManagedFieldsEntry, key: &str) -> bool {
         .is_some()
 }
 
-fn touches(entry: &ManagedFieldsEntry, keys: &DressKeys) -> bool {
+fn touches(entry: &ManagedFieldsEntry, keys: &ManagedKeys) -> bool {
     let annotations = || {
         fields(entry)?
             .get("f:metadata")?
@@ -320,7 +325,7 @@ fn touches(entry: &ManagedFieldsEntry, keys: &DressKeys) -> bool {
     keys.files().any(|key| owns_data(entry, key) || words(key)) || noted()
 }
 
-/// Annotations whose change makes the record wrong. `adopt-by` and `dress` are not among them.
+/// Annotations whose change makes the record wrong. `adopt-by` and `template` are not among them.
 fn is_record(key: &str) -> bool {
     const RECORD: [&str; 15] = [
         names::ISSUED_AT,
@@ -328,7 +333,7 @@ fn is_record(key: &str) -> bool {
         names::RENEW_AT,
         names::RENEW_REASON,
         names::LIFETIME,
-        names::REQUEST,
+        names::REQUEST_DIGEST,
         names::ISSUED_BY,
         names::FINGERPRINT,
         names::TOKEN_DIGEST,
@@ -336,7 +341,7 @@ fn is_record(key: &str) -> bool {
         names::CLAIMS,
         names::NOT_GRANTED,
         names::TOKEN_ID,
-        names::PROOF_VALIDITY,
+        names::CERTIFICATE_VALIDITY,
         names::RENEW_HANDLED,
     ];
     RECORD.contains(&key)

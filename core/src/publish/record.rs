@@ -193,7 +193,7 @@ impl Record {
                 timed.then(|| self.renew_reason.clone()),
             ),
             (names::LIFETIME, Some(self.lifetime.clone())),
-            (names::REQUEST, Some(self.request.clone())),
+            (names::REQUEST_DIGEST, Some(self.request.clone())),
             (
                 names::ISSUED_BY,
                 Some(self.issuer.clone()).filter(|i| !i.is_empty()),
@@ -207,7 +207,7 @@ impl Record {
                 Some(self.not_granted.join(" ")).filter(|t| !t.is_empty()),
             ),
             (names::TOKEN_ID, self.token_id.clone()),
-            (names::PROOF_VALIDITY, self.proof.map(span)),
+            (names::CERTIFICATE_VALIDITY, self.proof.map(span)),
             (names::RENEW_HANDLED, self.renew_handled.clone()),
         ]
         .into_iter()
@@ -238,7 +238,7 @@ impl Record {
             renew_at,
             renew_reason,
             lifetime,
-            request: text(names::REQUEST)?,
+            request: text(names::REQUEST_DIGEST)?,
             // A Secret of an earlier version has none: its token is valid and is not sent back.
             issuer: text(names::ISSUED_BY).unwrap_or_default(),
             fingerprint: text(names::FINGERPRINT)?,
@@ -252,7 +252,7 @@ impl Record {
                 .map(str::to_owned)
                 .collect(),
             token_id: text(names::TOKEN_ID),
-            proof: text(names::PROOF_VALIDITY).and_then(|t| validity(&t)),
+            proof: text(names::CERTIFICATE_VALIDITY).and_then(|t| validity(&t)),
             renew_handled: text(names::RENEW_HANDLED),
             spent: None,
         })

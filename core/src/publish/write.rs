@@ -10,18 +10,18 @@ use k8s_openapi::{
 use kube::Resource;
 use serde_json::{Map, Value, json};
 
-use super::{Dress, DressKeys, Record};
+use super::{ManagedKeys, Record, Template};
 use crate::api::{ApiCredential, names};
 
 /// A Secret that does not exist. Created, never applied: a create fails if another writer was faster.
 pub fn create(
     namespace: &str,
     name: &str,
-    dress: &Dress,
+    template: &Template,
     record: &Record,
     data: BTreeMap<String, ByteString>,
 ) -> Secret {
-    let annotations = worn(dress)
+    let annotations = template_annotations(template)
         .chain(record.annotations())
         .filter_map(|(k, v)| Some((k, v?)))
         .collect();
@@ -29,12 +29,12 @@ pub fn create(
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(namespace.to_owned()),
-            labels: Some(dress.labels.clone()),
+            labels: Some(template.labels.clone()),
             annotations: Some(annotations),
-            owner_references: dress.owned.then(|| vec![owner_reference(dress)]),
+            owner_references: template.owned.then(|| vec![owner_reference(template)]),
             ..ObjectMeta::default()
         },
-        type_: Some(dress.type_.to_owned()),
+        type_: Some(template.type_.to_owned()),
         data: Some(data),
         ..Secret::default()
     }
@@ -44,13 +44,13 @@ pub fn create(
 /// written before and are not wanted any more go.
 pub fn rotate_patch(
     version: &str,
-    dress: &Dress,
-    worn_before: &DressKeys,
+    template: &Template,
+    keys_before: &ManagedKeys,
     record: &Record,
     data: &BTreeMap<String, ByteString>,
 ) -> Value {
-    let mut patch = dress_patch(version, dress, worn_before, record.annotations());
-    let mut files: Map<String, Value> = worn_before
+    let mut patch = template_patch(version, template, keys_before, record.annotations());
+    let mut files: Map<String, Value> = keys_before
         .files()
         .map(|key| (key.to_owned(), Value::Null))
         .collect();
@@ -62,15 +62,15 @@ pub fn rotate_patch(
 /// A patch that puts this owner in place of an earlier one at `version`: a Secret has one controller. The data stays, and
 /// so does the list of what was put on, by which the next write takes it off. The token was asked for by another object:
 /// without these notes it counts as none.
-pub fn take_over_patch(version: &str, dress: &Dress, earlier_uid: &str) -> Value {
-    let whose = |name: &str| (name.to_owned(), json!(dress.annotations.get(name)));
+pub fn take_over_patch(version: &str, template: &Template, earlier_uid: &str) -> Value {
+    let whose = |name: &str| (name.to_owned(), json!(template.annotations.get(name)));
     let mut annotations: Map<String, Value> = [names::CREDENTIAL, names::CREDENTIAL_UID]
         .map(whose)
         .into_iter()
         .collect();
-    let notes = [names::ISSUED_AT, names::REQUEST, names::FINGERPRINT];
+    let notes = [names::ISSUED_AT, names::REQUEST_DIGEST, names::FINGERPRINT];
     annotations.extend(notes.map(|name| (name.to_owned(), Value::Null)));
-    let mut owners = owners_patch(dress);
+    let mut owners = owners_patch(template);
     owners.push(json!({ "$patch": "delete", "uid": earlier_uid }));
     json!({
         "metadata": {
@@ -82,14 +82,14 @@ pub fn take_over_patch(version: &str, dress: &Dress, earlier_uid: &str) -> Value
 }
 
 /// A patch that changes only the metadata of a Secret at `version`; the token is neither read nor sent.
-pub fn render_patch(version: &str, dress: &Dress, worn_before: &DressKeys) -> Value {
-    dress_patch(version, dress, worn_before, BTreeMap::new())
+pub fn render_patch(version: &str, template: &Template, keys_before: &ManagedKeys) -> Value {
+    template_patch(version, template, keys_before, BTreeMap::new())
 }
 
-fn dress_patch(
+fn template_patch(
     version: &str,
-    dress: &Dress,
-    before: &DressKeys,
+    template: &Template,
+    before: &ManagedKeys,
     record: BTreeMap<String, Option<String>>,
 ) -> Value {
     // Everything that was put on is taken off, and what is still wanted is put on again over it.
@@ -97,50 +97,54 @@ fn dress_patch(
         keys.iter().map(|k| (k.clone(), Value::Null)).collect()
     };
     let mut labels = off(&before.labels);
-    labels.extend(dress.labels.iter().map(|(k, v)| (k.clone(), json!(v))));
+    labels.extend(template.labels.iter().map(|(k, v)| (k.clone(), json!(v))));
     let mut annotations = off(&before.annotations);
-    annotations.extend(worn(dress).chain(record).map(|(k, v)| (k, json!(v))));
+    annotations.extend(
+        template_annotations(template)
+            .chain(record)
+            .map(|(k, v)| (k, json!(v))),
+    );
     json!({
         "metadata": {
             "resourceVersion": version,
             "labels": labels,
             "annotations": annotations,
-            "ownerReferences": owners_patch(dress),
+            "ownerReferences": owners_patch(template),
         },
-        "type": dress.type_,
+        "type": template.type_,
     })
 }
 
 /// Puts the owner reference on, or takes it off.
-fn owners_patch(dress: &Dress) -> Vec<Value> {
-    vec![if dress.owned {
-        json!(owner_reference(dress))
+fn owners_patch(template: &Template) -> Vec<Value> {
+    vec![if template.owned {
+        json!(owner_reference(template))
     } else {
         // Strategic merge takes one entry of the list out by its key and leaves the others.
-        json!({ "$patch": "delete", "uid": dress.owner.uid })
+        json!({ "$patch": "delete", "uid": template.owner.uid })
     }]
 }
 
 /// The annotations, with the digest and the list of managed keys.
-fn worn(dress: &Dress) -> impl Iterator<Item = (String, Option<String>)> {
-    let keys = serde_json::to_string(&dress.keys()).unwrap_or_default();
-    dress
+fn template_annotations(template: &Template) -> impl Iterator<Item = (String, Option<String>)> {
+    let keys = serde_json::to_string(&template.keys()).unwrap_or_default();
+    template
         .annotations
         .clone()
         .into_iter()
         .chain([
-            (names::DRESS.to_owned(), dress.digest()),
-            (names::DRESS_KEYS.to_owned(), keys),
+            (names::TEMPLATE_DIGEST.to_owned(), template.digest()),
+            (names::MANAGED_KEYS.to_owned(), keys),
         ])
         .map(|(k, v)| (k, Some(v)))
 }
 
-fn owner_reference(dress: &Dress) -> OwnerReference {
+fn owner_reference(template: &Template) -> OwnerReference {
     OwnerReference {
         api_version: ApiCredential::api_version(&()).into_owned(),
         kind: ApiCredential::kind(&()).into_owned(),
-        name: dress.owner.name.clone(),
-        uid: dress.owner.uid.clone(),
+        name: template.owner.name.clone(),
+        uid: template.owner.uid.clone(),
         controller: Some(true),
         // The credential may be deleted before its Secret: no deletion needs to wait.
         block_owner_deletion: Some(false),

@@ -13,7 +13,7 @@ use super::{
     index::SecretName,
 };
 use crate::publish::{
-    DressKeys,
+    ManagedKeys,
     ownership::{SecretFacts, examine},
 };
 
@@ -88,7 +88,7 @@ pub(in crate::controller) struct Secrets {
     /// The number of the last call.
     last_call: u64,
     /// Managed keys, each set once: nearly all Secrets have the same.
-    kinds: HashSet<Arc<DressKeys>>,
+    kinds: HashSet<Arc<ManagedKeys>>,
     /// The parts that were listed.
     listed: HashSet<Part>,
 }
@@ -401,10 +401,10 @@ impl Secrets {
             facts.secret_expires_at = known.facts.secret_expires_at;
         }
         if let Some(published) = &mut facts.published {
-            let known = self.kinds.get(&published.dress_keys).map(Arc::clone);
-            published.dress_keys = known.unwrap_or_else(|| {
-                self.kinds.insert(Arc::clone(&published.dress_keys));
-                Arc::clone(&published.dress_keys)
+            let known = self.kinds.get(&published.managed_keys).map(Arc::clone);
+            published.managed_keys = known.unwrap_or_else(|| {
+                self.kinds.insert(Arc::clone(&published.managed_keys));
+                Arc::clone(&published.managed_keys)
             });
         }
         facts

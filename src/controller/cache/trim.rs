@@ -14,7 +14,7 @@ use super::readable;
 use crate::{
     api::names,
     credential::annotations::{Place, looks_ours, unread},
-    publish::DressKeys,
+    publish::ManagedKeys,
 };
 
 /// Annotations and labels that take more, as JSON, are not used.
@@ -136,10 +136,10 @@ fn trim_target(meta: &mut ObjectMeta) {
     let keys = meta
         .annotations
         .as_ref()
-        .and_then(|a| a.get(names::DRESS_KEYS))
+        .and_then(|a| a.get(names::MANAGED_KEYS))
         .filter(|keys| keys.len() <= MAX_PAIRS)
-        .and_then(|keys| serde_json::from_str::<DressKeys>(keys).ok())
-        .unwrap_or_else(DressKeys::unknown);
+        .and_then(|keys| serde_json::from_str::<ManagedKeys>(keys).ok())
+        .unwrap_or_else(ManagedKeys::unknown);
     let labels: BTreeSet<&str> = keys.labels.iter().map(String::as_str).collect();
     let annotations: BTreeSet<&str> = keys.annotations.iter().map(String::as_str).collect();
     let of_apicred = |key: &str| key.starts_with(names::PREFIX);
@@ -218,8 +218,8 @@ mod tests {
             "namespace": "n", "name": "t", "uid": "u", "resourceVersion": "9", "creationTimestamp": "2026-01-01T00:00:00Z",
             "labels": { "app.kubernetes.io/managed-by": "apicred", "team": "a", "foreign": "b" },
             "annotations": {
-                "apicred.dev/credential": "c", "apicred.dev/credential-uid": "cu", "apicred.dev/dress": "d:Opaque",
-                "apicred.dev/dress-keys": r#"{"l":["app.kubernetes.io/managed-by","team"],"a":["note"],"d":["token=Token"]}"#,
+                "apicred.dev/credential": "c", "apicred.dev/credential-uid": "cu", "apicred.dev/template-digest": "d:Opaque",
+                "apicred.dev/managed-keys": r#"{"l":["app.kubernetes.io/managed-by","team"],"a":["note"],"d":["token=Token"]}"#,
                 "note": "n", "foreign": "f",
             },
             "ownerReferences": [{ "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "name": "c", "uid": "cu", "controller": true }],
@@ -297,7 +297,7 @@ mod tests {
         assert!(size < 4 * MAX_TEXT, "{size}");
         assert_eq!(after.adopt_by, None);
         let mut meta = target();
-        meta["annotations"]["apicred.dev/dress"] = json!(fat());
+        meta["annotations"]["apicred.dev/template-digest"] = json!(fat());
         assert!(facts(&meta).2 < 4000);
     }
 

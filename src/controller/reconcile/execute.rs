@@ -29,7 +29,7 @@ use crate::{
     plan::{Hold, Observed, Outcome, Plan, Source, Why, fingerprint, schedule, untried},
     publish::{
         RefusedSource, SourceMark,
-        ownership::{Hands, Target, UNNAMED},
+        ownership::{ForeignWrite, Target, UNNAMED},
     },
 };
 
@@ -139,10 +139,14 @@ pub(in crate::controller) async fn execute(
 fn contested(credential: &Credential, observed: &Observed) -> String {
     let name = &credential.target.name;
     match &observed.target {
-        Target::Ours { published, .. } => match &published.hands {
-            Hands::Edited(manager) | Hands::Claimed(manager) if manager != UNNAMED => format!(
-                "field manager {manager} changes the token in Secret {name} repeatedly; exclude the Secret from that tool"
-            ),
+        Target::Ours { published, .. } => match &published.foreign_write {
+            ForeignWrite::Edited(manager) | ForeignWrite::Claimed(manager)
+                if manager != UNNAMED =>
+            {
+                format!(
+                    "field manager {manager} changes the token in Secret {name} repeatedly; exclude the Secret from that tool"
+                )
+            }
             _ => format!(
                 "another writer changes the token in Secret {name} repeatedly; find it in the managedFields of the Secret or the audit log, and stop it"
             ),

@@ -7,7 +7,7 @@ use crate::controller::{api::existence::is_gone, context::Context};
 use crate::{
     credential::{Credential, Key},
     plan::{Observed, Outcome},
-    publish::{dress, ownership::Target, render_patch, take_over_patch},
+    publish::{ownership::Target, render_patch, take_over_patch, template},
 };
 
 /// Changes labels, annotations and owner; the token is not touched.
@@ -22,8 +22,8 @@ pub(in crate::controller) async fn render(
             until: context.clock.now(),
         };
     };
-    let patch = render_patch(version, &dress(credential), &published.dress_keys);
-    dressed(context, credential, key, observed, (&patch, None)).await
+    let patch = render_patch(version, &template(credential), &published.managed_keys);
+    patch_metadata(context, credential, key, observed, (&patch, None)).await
 }
 
 /// Puts this credential in place of an earlier one as the owner of the Secret.
@@ -42,7 +42,7 @@ pub(in crate::controller) async fn take_over(
         Ok(true) => return Outcome::Released,
         Err(trouble) => return write_trouble(context, credential, observed, trouble),
     }
-    let patch = take_over_patch(version, &dress(credential), uid);
+    let patch = take_over_patch(version, &template(credential), uid);
     let wanted = || wants_metadata(context, credential, key);
     match patch_secret(context, credential, wanted, (&patch, None)).await {
         Ok(()) => {
@@ -54,7 +54,7 @@ pub(in crate::controller) async fn take_over(
 }
 
 /// Writes a patch that brings no new token, and says what the credential waits for besides.
-pub(in crate::controller) async fn dressed(
+pub(in crate::controller) async fn patch_metadata(
     context: &Context,
     credential: &Credential,
     key: &Key,

@@ -31,8 +31,8 @@ use crate::{
         later_than, record, schedule,
     },
     publish::{
-        DressKeys, Record, create, data, dress, noted_type, ownership::Target, rejection::Said,
-        rotate_patch,
+        ManagedKeys, Record, create, data, noted_type, ownership::Target, rejection::Said,
+        rotate_patch, template,
     },
 };
 
@@ -178,14 +178,14 @@ async fn write(
     record: &Record,
     held: &Held,
 ) -> Result<(), WriteTrouble> {
-    let dress = dress(credential);
-    let data = data(&held.token, &dress.keys).map_err(WriteTrouble::Unfit)?;
+    let template = template(credential);
+    let data = data(&held.token, &template.keys).map_err(WriteTrouble::Unfit)?;
     match &observed.target {
         Target::Absent | Target::Deleting | Target::OwnerGone { .. } | Target::Foreign(_) => {
             let secret = create(
                 &credential.namespace,
                 &credential.target.name,
-                &dress,
+                &template,
                 record,
                 data,
             );
@@ -208,10 +208,10 @@ async fn write(
         }
         Target::Ours { version, .. } | Target::Adoptable { version } => {
             let keys = match &observed.target {
-                Target::Ours { published, .. } => &published.dress_keys,
-                _ => &DressKeys::default(),
+                Target::Ours { published, .. } => &published.managed_keys,
+                _ => &ManagedKeys::default(),
             };
-            let patch = rotate_patch(version, &dress, keys, record, &data);
+            let patch = rotate_patch(version, &template, keys, record, &data);
             let wanted = || wanted(context, credential, key) == Wanted::Here;
             Ok(patch_secret(
                 context,
@@ -326,7 +326,7 @@ pub(in crate::controller) fn write_trouble(
 fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &Said) -> Refusal {
     let name = &credential.target.name;
     let has = match target {
-        Target::Ours { published, .. } => noted_type(&published.dress),
+        Target::Ours { published, .. } => noted_type(&published.template_digest),
         _ => None,
     };
     let sentence = said.sentence(name, (has, credential.target.type_.as_str()));

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
 use super::{
-    metadata::dressed,
+    metadata::patch_metadata,
     publish::{unfit, write_trouble},
 };
 use crate::controller::{
@@ -18,7 +18,7 @@ use crate::{
     credential::{Credential, Key},
     oauth::{Grant, LifetimeSource, Token},
     plan::{Failure, Observed, Outcome},
-    publish::{Record, Recovered, data, dress, ownership::Target, recover, rotate_patch},
+    publish::{Record, Recovered, data, ownership::Target, recover, rotate_patch, template},
 };
 
 /// Carries the change out. `observed.memory` notes a token that cannot be read back.
@@ -46,7 +46,7 @@ pub(in crate::controller) async fn reformat(
         // It changed since it was observed; the watch will show how.
         return write_trouble(context, credential, observed, Trouble::Conflict);
     }
-    let written = &published.dress_keys.data;
+    let written = &published.managed_keys.data;
     let Some(recovered) = recover(&secret.data.unwrap_or_default(), written) else {
         observed.memory.unreadable = true;
         return again();
@@ -60,13 +60,13 @@ pub(in crate::controller) async fn reformat(
         observed.memory.unreadable = true;
         return again();
     }
-    let dress = dress(credential);
-    match data(&token, &dress.keys) {
+    let template = template(credential);
+    match data(&token, &template.keys) {
         Ok(data) => {
             let unfit = |f: &mut Failure| f.is(Reason::FormatUnfit);
             observed.memory.failure.take_if(unfit);
-            let patch = rotate_patch(&version, &dress, &published.dress_keys, &record, &data);
-            dressed(
+            let patch = rotate_patch(&version, &template, &published.managed_keys, &record, &data);
+            patch_metadata(
                 context,
                 credential,
                 key,

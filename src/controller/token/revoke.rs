@@ -153,9 +153,12 @@ async fn from_secret(
             "its Secret holds a static key, which no issuer issued",
         ));
     }
-    let token = recover(&secret.data.unwrap_or_default(), &published.dress_keys.data)
-        .ok_or_else(|| fault("its Secret shows no plain token"))?
-        .secret;
+    let token = recover(
+        &secret.data.unwrap_or_default(),
+        &published.managed_keys.data,
+    )
+    .ok_or_else(|| fault("its Secret shows no plain token"))?
+    .secret;
     let digests = context
         .digest_key
         .get(&context.metrics)

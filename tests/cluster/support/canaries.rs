@@ -79,7 +79,7 @@ impl Canaries {
         });
     }
 
-    /// All parts of all values, in every dress that a program could have put on them.
+    /// All parts of all values, in every template that a program could have put on them.
     pub(crate) fn net(&self) -> Net {
         let values = self
             .0

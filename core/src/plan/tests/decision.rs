@@ -6,7 +6,7 @@ use crate::{
     fixtures::{at, credential, credential_with, holding, mark, observed, record, secrets},
     oauth::{Class, Refusal},
     plan::{Cause, Failure, Hold, Observed, Plan, Repairs, plan, stamp},
-    publish::ownership::{Hands, Target},
+    publish::ownership::{ForeignWrite, Target},
 };
 
 /// What is changed of a healthy world, and the plan that must follow.
@@ -70,14 +70,14 @@ fn owner_gone(left: u64) -> Target {
     }
 }
 
-fn undress(observed: &mut Observed) {
-    edit(observed, |p| p.dress_kept = false);
+fn drift(observed: &mut Observed) {
+    edit(observed, |p| p.template_intact = false);
 }
 
 /// The Secret was written in other formats than the spec wants.
 fn reformat(observed: &mut Observed) {
     edit(observed, |p| {
-        p.dress = format!("{}:other", p.dress.rsplit_once(':').unwrap().0);
+        p.template_digest = format!("{}:other", p.template_digest.rsplit_once(':').unwrap().0);
     });
 }
 
@@ -122,7 +122,7 @@ const CASES: &[Case] = &[
     ("a served request is taken off", |_, o| edit(o, |p| p.record.as_mut().unwrap().renew_handled = Some("a".to_owned())), "keep"),
     ("another scope", |c, _| c.ask.scopes = vec!["other".to_owned()], "mint spec_changed"),
     ("a label only", |c, _| { c.target.labels.insert("team".to_owned(), "blue".to_owned()); }, "render"),
-    ("a label taken off by somebody", |_, o| undress(o), "render"),
+    ("a label taken off by somebody", |_, o| drift(o), "render"),
     // Sources.
     ("source moved", |_, o| moved(o), "verify"),
     ("source moved and read", |_, o| { moved(o); o.memory.verified = vec![mark("8")]; }, "keep"),
@@ -138,11 +138,11 @@ const CASES: &[Case] = &[
         secrets(c)[0].key = "second".to_owned();
         o.sources[0].reference.key = "second".to_owned();
     }, "mint source_changed"),
-    // Foreign hands.
-    ("edited", |_, o| edit(o, |p| p.hands = Hands::Edited("kubectl".to_owned())), "mint edited"),
+    // Writes of others.
+    ("edited", |_, o| edit(o, |p| p.foreign_write = ForeignWrite::Edited("kubectl".to_owned())), "mint edited"),
     ("notes damaged", |_, o| edit(o, |p| p.record = None), "mint edited"),
-    ("edited and undressed", |_, o| { edit(o, |p| p.hands = Hands::Edited("kubectl".to_owned())); undress(o); }, "mint edited"),
-    ("claimed", |_, o| edit(o, |p| p.hands = Hands::Claimed("argocd".to_owned())), "refuse TargetConflict"),
+    ("edited and drifted", |_, o| { edit(o, |p| p.foreign_write = ForeignWrite::Edited("kubectl".to_owned())); drift(o); }, "mint edited"),
+    ("claimed", |_, o| edit(o, |p| p.foreign_write = ForeignWrite::Claimed("argocd".to_owned())), "refuse TargetConflict"),
     ("foreign", |_, o| o.target = Target::Foreign("x".to_owned()), "refuse SecretNotOwned"),
     ("the Secret of an earlier credential of this name", |_, o| o.target = owner_gone(30), "hold OwnerGone"),
     ("and the garbage collector forgets it", |_, o| o.target = owner_gone(0), "take over"),
@@ -159,7 +159,7 @@ const CASES: &[Case] = &[
     ("suspended", |c, o| { c.suspend = true; expired(o); }, "hold Suspended"),
     ("deleting", |_, o| { o.deleting = true; expired(o); }, "release"),
     ("deleting while suspended", |c, o| { o.deleting = true; c.suspend = true; }, "release"),
-    ("suspended, and a wrong label", |c, o| { c.suspend = true; expired(o); undress(o); }, "render"),
+    ("suspended, and a wrong label", |c, o| { c.suspend = true; expired(o); drift(o); }, "render"),
     ("suspended, and a wrong label on a foreign Secret", |c, o| { c.suspend = true; o.target = Target::Foreign("x".to_owned()); }, "hold Suspended"),
     // A clock that was ahead noted times that are not true.
     ("issued in the future", |_, o| live(o, (61, 2000, 3661)), "mint due"),
@@ -174,7 +174,7 @@ const CASES: &[Case] = &[
     ("denied, nothing due", |_, o| denied(o), "keep"),
     ("denied and due", |_, o| { denied(o); due(o); }, "refuse NotAuthorizedByIssuer"),
     ("denied and moved", |_, o| { denied(o); moved(o); }, "refuse NotAuthorizedByIssuer"),
-    ("denied and undressed", |_, o| { denied(o); undress(o); }, "render"),
+    ("denied and drifted", |_, o| { denied(o); drift(o); }, "render"),
     // Failures.
     ("in backoff", |c, o| { due(o); failed(c, o, 60); }, "hold Backoff"),
     ("in backoff, no token", |c, o| { o.target = Target::Absent; failed(c, o, 60); }, "hold Backoff"),
@@ -182,22 +182,22 @@ const CASES: &[Case] = &[
     ("backoff of other inputs", |c, o| { due(o); failed(c, o, 60); moved(o); }, "mint due"),
     ("backoff, then somebody asks for a renewal", |c, o| { due(o); failed(c, o, 60); c.renew_requested = Some("a".to_owned()); }, "mint requested"),
     ("backoff of an edited issuer", |c, o| { due(o); failed(c, o, 60); c.issuer.version.push('2'); }, "mint due"),
-    ("backoff and a wrong label", |c, o| { due(o); failed(c, o, 60); undress(o); }, "render"),
+    ("backoff and a wrong label", |c, o| { due(o); failed(c, o, 60); drift(o); }, "render"),
     ("backoff with nothing due", |c, o| failed(c, o, 60), "keep"),
     // A label written now would hide that the token was edited.
     ("backoff, edited and a wrong label", |c, o| {
-        edit(o, |p| p.hands = Hands::Edited("kubectl".to_owned()));
-        undress(o);
+        edit(o, |p| p.foreign_write = ForeignWrite::Edited("kubectl".to_owned()));
+        drift(o);
         failed(c, o, 60);
     }, "hold Backoff"),
     // Other formats: the token that is there, as long as it can be read; then another one.
     ("other formats", |_, o| reformat(o), "reformat"),
-    ("other formats and a wrong label", |_, o| { reformat(o); undress(o); }, "reformat"),
+    ("other formats and a wrong label", |_, o| { reformat(o); drift(o); }, "reformat"),
     ("other formats, suspended", |c, o| { c.suspend = true; reformat(o); }, "reformat"),
     ("other formats, denied", |_, o| { denied(o); reformat(o); }, "reformat"),
     ("other formats and due", |_, o| { due(o); reformat(o); }, "mint due"),
     ("other formats, in backoff", |c, o| { due(o); reformat(o); failed(c, o, 60); }, "reformat"),
-    ("other formats, edited", |_, o| { reformat(o); edit(o, |p| p.hands = Hands::Edited("kubectl".to_owned())); }, "mint edited"),
+    ("other formats, edited", |_, o| { reformat(o); edit(o, |p| p.foreign_write = ForeignWrite::Edited("kubectl".to_owned())); }, "mint edited"),
     ("hidden", |_, o| hidden(o), "mint spec_changed"),
     ("hidden, suspended", |c, o| { c.suspend = true; hidden(o); }, "hold Suspended"),
     ("hidden, denied", |_, o| { denied(o); hidden(o); }, "refuse NotAuthorizedByIssuer"),

@@ -5,7 +5,7 @@ use crate::{
     credential::Credential,
     fixtures::{at, credential, mark, observed, ours, published, record},
     plan::{Hold, Observed, Plan, fingerprint, plan},
-    publish::ownership::{Hands, Target},
+    publish::ownership::{ForeignWrite, Target},
 };
 
 fn any_target(credential: Credential) -> impl Strategy<Value = Target> {
@@ -13,31 +13,31 @@ fn any_target(credential: Credential) -> impl Strategy<Value = Target> {
         (-5000_i64..5000, -5000_i64..5000, -5000_i64..5000),
         any::<[bool; 4]>(),
     )
-        .prop_map(move |(times, [other_spec, handled, undressed, damaged])| {
+        .prop_map(move |(times, [other_spec, handled, drifted, damaged])| {
             let mut record = record(&credential, times);
             if other_spec {
                 record.request.push('x');
             }
             record.renew_handled = handled.then(|| "a".to_owned());
             let mut published = published(&credential, (!damaged).then_some(record));
-            if undressed {
-                published.dress_kept = false;
+            if drifted {
+                published.template_intact = false;
             }
             published
         });
-    let hands = prop::sample::select(vec![
-        Hands::None,
-        Hands::None,
-        Hands::Edited("x".to_owned()),
-        Hands::Claimed("y".to_owned()),
+    let foreign_write = prop::sample::select(vec![
+        ForeignWrite::None,
+        ForeignWrite::None,
+        ForeignWrite::Edited("x".to_owned()),
+        ForeignWrite::Claimed("y".to_owned()),
     ]);
     prop_oneof![
         1 => Just(Target::Absent),
         1 => Just(Target::Deleting),
         1 => Just(Target::Adoptable { version: "1".to_owned() }),
         2 => Just(Target::Foreign("x".to_owned())),
-        8 => (record, hands).prop_map(|(mut published, hands)| {
-            published.hands = hands;
+        8 => (record, foreign_write).prop_map(|(mut published, foreign_write)| {
+            published.foreign_write = foreign_write;
             ours(published)
         }),
     ]

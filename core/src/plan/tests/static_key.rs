@@ -11,7 +11,7 @@ use crate::{
     fixtures::{at, credential, credential_with, holding, mark, object, token},
     oauth::{LifetimeSource, Token},
     plan::{self, Observed, Outcome, Plan, Source, plan},
-    publish::{ENDLESS, Record, SourceUse, create, data, dress, ownership::examine},
+    publish::{ENDLESS, Record, SourceUse, create, data, ownership::examine, template},
 };
 
 /// Seconds of a day.
@@ -109,7 +109,7 @@ fn its_status_shows_neither_an_end_nor_a_renewal() {
     let meta: ObjectMeta = create(
         "secops",
         "alerts-token",
-        &dress(&credential),
+        &template(&credential),
         &noted(&credential),
         data(&key(), &credential.target.keys).unwrap(),
     )

@@ -9,7 +9,7 @@ use crate::{
     api::TargetKey,
     fixtures::{at, credential_with, token},
     oauth::{LifetimeSource, Token},
-    publish::{data, dress, recover},
+    publish::{data, recover, template},
 };
 
 fn keys(list: &Value) -> Vec<TargetKey> {
@@ -160,11 +160,11 @@ proptest! {
         let host = matches!(format, "DockerConfig" | "Netrc").then_some("h");
         let text = if format == "Netrc" { text.replace([' ', '"', '\\', '#'], "-") } else { text };
         let credential = credential_with(&json!({ "target": { "keys": [{ "format": "TokenType" }, { "format": format, "key": "a=b.c", "host": host }] } }));
-        let dress = dress(&credential);
+        let template = template(&credential);
         let mut given = token(&text);
         given.secret = SecretString::from(text.as_str());
-        let data = data(&given, &dress.keys).unwrap();
-        let found = recover(&data, &dress.keys().data).map(|r| r.secret.expose_secret().to_owned());
+        let data = data(&given, &template.keys).unwrap();
+        let found = recover(&data, &template.keys().data).map(|r| r.secret.expose_secret().to_owned());
         prop_assert_eq!(found, Some(text));
     }
 }
@@ -188,8 +188,8 @@ fn what_does_not_fit_into_a_secret_is_told_before_it_is_sent() {
 fn formats_that_hide_the_token_are_not_read_back() {
     for format in ["DotEnv", "CurlConfig", "TokenType", "ExpiresAt"] {
         let credential = credential_with(&json!({ "target": { "keys": [{ "format": format }] } }));
-        let dress = dress(&credential);
-        let data = data(&token("t"), &dress.keys).unwrap();
-        assert!(recover(&data, &dress.keys().data).is_none(), "{format}");
+        let template = template(&credential);
+        let data = data(&token("t"), &template.keys).unwrap();
+        assert!(recover(&data, &template.keys().data).is_none(), "{format}");
     }
 }

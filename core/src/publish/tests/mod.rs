@@ -1,8 +1,8 @@
 //! What is written, what it wears, and whose it is.
 
-mod dress;
 mod formats;
 mod ownership;
 mod record;
 mod rejection;
+mod template;
 mod write;

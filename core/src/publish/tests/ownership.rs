@@ -6,8 +6,9 @@ use crate::{
     credential::Credential,
     fixtures::{UID, at, credential, credential_with, record, token},
     publish::{
-        create, data, dress,
-        ownership::{Hands, Target, examine, target},
+        create, data,
+        ownership::{ForeignWrite, Target, examine, target},
+        template,
     },
 };
 
@@ -23,7 +24,7 @@ fn meta(credential: &Credential, change: &Value) -> ObjectMeta {
     let secret = create(
         "secops",
         "alerts-token",
-        &dress(credential),
+        &template(credential),
         &noted,
         data(&token("t"), &credential.target.keys).unwrap(),
     );
@@ -66,29 +67,29 @@ fn own(second: i64) -> Value {
     )
 }
 
-fn hands(entries: &[Value]) -> Hands {
-    hands_on(&credential(), entries)
+fn foreign_write(entries: &[Value]) -> ForeignWrite {
+    foreign_write_on(&credential(), entries)
 }
 
-fn hands_on(credential: &Credential, entries: &[Value]) -> Hands {
+fn foreign_write_on(credential: &Credential, entries: &[Value]) -> ForeignWrite {
     let facts = examine(&meta(credential, &json!({ "managedFields": entries })));
     let Target::Ours { published, version } = target(credential, Some(&facts)) else {
         panic!("ours");
     };
     assert_eq!(version, "42");
-    published.hands
+    published.foreign_write
 }
 
 #[test]
-fn foreign_hands_are_seen_in_managed_fields() {
-    let edited = |who: &str| Hands::Edited(who.to_owned());
-    let claimed = |who: &str| Hands::Claimed(who.to_owned());
+fn writes_of_others_are_seen_in_managed_fields() {
+    let edited = |who: &str| ForeignWrite::Edited(who.to_owned());
+    let claimed = |who: &str| ForeignWrite::Claimed(who.to_owned());
     let without = |key: &str| KEYS.into_iter().filter(|k| *k != key).collect::<Vec<_>>();
     #[rustfmt::skip]
     let cases = [
-        ("alone", vec![own(0)], Hands::None),
-        ("another's labels and keys", vec![own(0), entry("kubectl", "Update", 5, &["extra"], &["note"])], Hands::None),
-        ("adopt-by and dress are no notes", vec![own(0), entry("kubectl", "Update", 5, &[], &[names::ADOPT_BY, names::DRESS])], Hands::None),
+        ("alone", vec![own(0)], ForeignWrite::None),
+        ("another's labels and keys", vec![own(0), entry("kubectl", "Update", 5, &["extra"], &["note"])], ForeignWrite::None),
+        ("adopt-by and template are no notes", vec![own(0), entry("kubectl", "Update", 5, &[], &[names::ADOPT_BY, names::TEMPLATE_DIGEST])], ForeignWrite::None),
         ("token edited", vec![own(0), entry("kubectl-edit", "Update", 5, &["token"], &[])], edited("kubectl-edit")),
         ("edited in the same second", vec![own(5), entry("kubectl-edit", "Update", 5, &["token"], &[])], edited("kubectl-edit")),
         ("token.json edited", vec![own(0), entry("kubectl-edit", "Update", 5, &["token.json"], &[])], edited("kubectl-edit")),
@@ -96,34 +97,34 @@ fn foreign_hands_are_seen_in_managed_fields() {
         ("claimed by apply", vec![own(0), entry("argocd", "Apply", 5, &["token"], &[])], claimed("argocd")),
         ("claimed long ago", vec![own(9), entry("argocd", "Apply", 5, &["token_type"], &[])], claimed("argocd")),
         ("claimed and edited", vec![own(0), entry("kubectl", "Update", 5, &["token"], &[]), entry("argocd", "Apply", 5, &["token"], &[])], claimed("argocd")),
-        ("apply of labels only", vec![own(0), entry("argocd", "Apply", 5, &[], &[])], Hands::None),
+        ("apply of labels only", vec![own(0), entry("argocd", "Apply", 5, &[], &[])], ForeignWrite::None),
         ("a key taken away", vec![entry("apicred", "Update", 0, &without("token_type"), &[])], edited("somebody")),
         ("the token taken away", vec![entry("apicred", "Update", 0, &without("token"), &[])], edited("somebody")),
         ("token_type written in the second of our write", vec![own(5), entry("kubectl-edit", "Update", 5, &["token_type"], &[])], edited("kubectl-edit")),
         ("token_type written after it", vec![own(5), entry("kubectl-edit", "Update", 6, &["token_type"], &[])], edited("kubectl-edit")),
-        ("list cleared", vec![], Hands::None),
-        ("made by a restore", vec![entry("velero", "Update", 5, &KEYS, &[names::EXPIRES_AT])], Hands::None),
+        ("list cleared", vec![], ForeignWrite::None),
+        ("made by a restore", vec![entry("velero", "Update", 5, &KEYS, &[names::EXPIRES_AT])], ForeignWrite::None),
         // An update whose value is the one that stood there moves no ownership. What was edited (or restored, or
         // adopted) and has been written over since is no edit any more, or it would be repaired without end.
-        ("restored, then rotated", vec![entry("velero", "Update", 5, &["token_type"], &[names::SOURCES]), entry("apicred", "Update", 9, &without("token_type"), &[])], Hands::None),
-        ("edited, then repaired", vec![own(9), entry("kubectl-edit", "Update", 5, &["token_type"], &[])], Hands::None),
+        ("restored, then rotated", vec![entry("velero", "Update", 5, &["token_type"], &[names::SOURCES]), entry("apicred", "Update", 9, &without("token_type"), &[])], ForeignWrite::None),
+        ("edited, then repaired", vec![own(9), entry("kubectl-edit", "Update", 5, &["token_type"], &[])], ForeignWrite::None),
         // What moves with each token cannot stay with another by chance, whatever the clocks of two servers say.
         ("edited by a server whose clock is behind", vec![own(9), entry("kubectl-edit", "Update", 5, &["token"], &[])], edited("kubectl-edit")),
     ];
     for (name, entries, expected) in cases {
-        assert_eq!(hands(&entries), expected, "{name}");
+        assert_eq!(foreign_write(&entries), expected, "{name}");
     }
     let mut undated = entry("kubectl-edit", "Update", 5, &["token"], &[]);
     undated.as_object_mut().unwrap().remove("time");
     assert_eq!(
-        hands(&[own(9), undated]),
+        foreign_write(&[own(9), undated]),
         edited("kubectl-edit"),
-        "a hand without a time is a hand"
+        "a write without a time is a write"
     );
 }
 
 #[test]
-fn hands_are_seen_on_the_keys_that_were_chosen_and_no_others() {
+fn writes_of_others_are_seen_on_the_keys_that_were_chosen_and_no_others() {
     let sets = [
         ("Authorization", "authorization"),
         ("Header", "a=b.header"),
@@ -137,14 +138,26 @@ fn hands_are_seen_on_the_keys_that_were_chosen_and_no_others() {
         let credential = credential_with(&json!({ "target": { "keys": keys } }));
         let own = |data: &[&str]| entry("apicred", "Update", 0, data, &[names::EXPIRES_AT]);
         let other = |name: &str| entry("kubectl-edit", "Update", 5, &[name], &[]);
-        let alone = hands_on(&credential, &[own(&[name])]);
-        assert_eq!(alone, Hands::None, "{format}");
-        let beside = hands_on(&credential, &[own(&[name]), other("token")]);
-        assert_eq!(beside, Hands::None, "{format}: token is nobody's here");
-        let edited = hands_on(&credential, &[own(&[]), other(name)]);
-        assert_eq!(edited, Hands::Edited("kubectl-edit".to_owned()), "{format}");
-        let gone = hands_on(&credential, &[own(&[])]);
-        assert_eq!(gone, Hands::Edited("somebody".to_owned()), "{format}");
+        let alone = foreign_write_on(&credential, &[own(&[name])]);
+        assert_eq!(alone, ForeignWrite::None, "{format}");
+        let beside = foreign_write_on(&credential, &[own(&[name]), other("token")]);
+        assert_eq!(
+            beside,
+            ForeignWrite::None,
+            "{format}: token is nobody's here"
+        );
+        let edited = foreign_write_on(&credential, &[own(&[]), other(name)]);
+        assert_eq!(
+            edited,
+            ForeignWrite::Edited("kubectl-edit".to_owned()),
+            "{format}"
+        );
+        let gone = foreign_write_on(&credential, &[own(&[])]);
+        assert_eq!(
+            gone,
+            ForeignWrite::Edited("somebody".to_owned()),
+            "{format}"
+        );
     }
 }
 
@@ -163,11 +176,17 @@ fn a_static_key_that_was_there_before_stays_with_its_writer_and_is_no_edit() {
         &[names::SOURCES],
     );
     let there = |second| entry("kubectl-create", "Update", second, &["token"], &[]);
-    assert_eq!(hands_on(&credential, &[there(0), own.clone()]), Hands::None);
-    let edited = Hands::Edited("kubectl-create".to_owned());
-    assert_eq!(hands_on(&credential, &[there(6), own.clone()]), edited);
-    let gone = hands_on(&credential, &[own]);
-    assert_eq!(gone, Hands::Edited("somebody".to_owned()));
+    assert_eq!(
+        foreign_write_on(&credential, &[there(0), own.clone()]),
+        ForeignWrite::None
+    );
+    let edited = ForeignWrite::Edited("kubectl-create".to_owned());
+    assert_eq!(
+        foreign_write_on(&credential, &[there(6), own.clone()]),
+        edited
+    );
+    let gone = foreign_write_on(&credential, &[own]);
+    assert_eq!(gone, ForeignWrite::Edited("somebody".to_owned()));
 }
 
 #[test]
@@ -260,23 +279,23 @@ fn a_secret_is_adopted_only_by_whom_it_names_and_never_from_a_controller() {
 fn a_label_that_was_changed_or_an_owner_that_was_taken_off_shows() {
     let mut credential = credential();
     credential.target.labels = crate::fixtures::map(&[("team", "blue")]);
-    let dressed = |change: &Value| {
+    let intact = |change: &Value| {
         let published = examine(&meta(&credential, change)).published.unwrap();
-        published.dress_kept
+        published.template_intact
     };
-    assert!(dressed(&json!({})));
-    assert!(dressed(
+    assert!(intact(&json!({})));
+    assert!(intact(
         &json!({ "labels": { "stranger": "x" }, "annotations": { "stranger": "x" } })
     ));
-    assert!(!dressed(&json!({ "labels": { "team": "red" } })));
-    assert!(!dressed(&json!({ "labels": { "team": null } })));
-    assert!(!dressed(&json!({ "labels": null })));
-    assert!(!dressed(
+    assert!(!intact(&json!({ "labels": { "team": "red" } })));
+    assert!(!intact(&json!({ "labels": { "team": null } })));
+    assert!(!intact(&json!({ "labels": null })));
+    assert!(!intact(
         &json!({ "annotations": { (names::CREDENTIAL): "x" } })
     ));
-    assert!(!dressed(&json!({ "ownerReferences": null })));
-    assert!(!dressed(
-        &json!({ "annotations": { (names::DRESS_KEYS): "not json" } })
+    assert!(!intact(&json!({ "ownerReferences": null })));
+    assert!(!intact(
+        &json!({ "annotations": { (names::MANAGED_KEYS): "not json" } })
     ));
 }
 

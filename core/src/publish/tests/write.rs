@@ -6,18 +6,18 @@ use crate::{
     api::names,
     fixtures::{at, credential_with, record, token},
     publish::{
-        Dress, DressKeys, Record, create, data, dress, ownership, render_patch, rotate_patch,
-        take_over_patch,
+        ManagedKeys, Record, Template, create, data, ownership, render_patch, rotate_patch,
+        take_over_patch, template,
     },
 };
 
-fn made(change: &Value) -> (Dress, Record) {
+fn made(change: &Value) -> (Template, Record) {
     let credential = credential_with(change);
-    (dress(&credential), record(&credential, (0, 1800, 3600)))
+    (template(&credential), record(&credential, (0, 1800, 3600)))
 }
 
-fn before() -> DressKeys {
-    DressKeys {
+fn before() -> ManagedKeys {
+    ManagedKeys {
         labels: vec!["old".to_owned(), names::MANAGED_BY.to_owned()],
         annotations: vec!["gone".to_owned(), names::CREDENTIAL.to_owned()],
         data: vec!["token=Token".to_owned(), "old.env=DotEnv".to_owned()],
@@ -65,7 +65,7 @@ fn a_created_secret_has_owner_type_marks_notes_and_data() {
 }
 
 #[test]
-fn what_was_created_is_recognised_as_dressed_and_ours() {
+fn what_was_created_is_recognized_as_intact_and_ours() {
     for policy in ["Delete", "Retain"] {
         let credential = credential_with(&json!({
             "deletionPolicy": policy, "target": { "labels": { "team": "blue" }, "annotations": { "note": "x" } }
@@ -73,7 +73,7 @@ fn what_was_created_is_recognised_as_dressed_and_ours() {
         let secret = create(
             "secops",
             "alerts-token",
-            &dress(&credential),
+            &template(&credential),
             &record(&credential, (0, 1, 2)),
             files("t"),
         );
@@ -83,8 +83,12 @@ fn what_was_created_is_recognised_as_dressed_and_ours() {
         else {
             panic!("what was just created is ours");
         };
-        assert_eq!(published.dress, dress(&credential).digest(), "{policy}");
-        assert!(published.dress_kept, "{policy}: no patch without end");
+        assert_eq!(
+            published.template_digest,
+            template(&credential).digest(),
+            "{policy}"
+        );
+        assert!(published.template_intact, "{policy}: no patch without end");
     }
 }
 
@@ -151,12 +155,12 @@ fn a_render_leaves_token_and_notes_alone() {
         [
             names::CREDENTIAL,
             names::CREDENTIAL_UID,
-            names::DRESS,
-            names::DRESS_KEYS,
+            names::MANAGED_KEYS,
+            names::TEMPLATE_DIGEST,
             "gone"
         ]
     );
-    assert_eq!(annotations[names::DRESS], json!(worn.digest()));
+    assert_eq!(annotations[names::TEMPLATE_DIGEST], json!(worn.digest()));
 }
 
 #[test]
@@ -174,7 +178,7 @@ fn a_take_over_puts_one_owner_in_place_of_another_and_leaves_the_token() {
         assert_eq!(patch["data"], Value::Null);
         let annotations = patch["metadata"]["annotations"].as_object().unwrap();
         assert_eq!(annotations[names::CREDENTIAL_UID], crate::fixtures::UID);
-        assert!(!annotations.contains_key(names::DRESS_KEYS));
+        assert!(!annotations.contains_key(names::MANAGED_KEYS));
         // What stands on the Secret then says nothing of a token of this credential.
         let mut left: BTreeMap<String, String> = noted
             .annotations()

@@ -5,15 +5,15 @@ use crate::{
     api::{TargetKey, names},
     credential::Credential,
     fixtures::{credential, credential_with, map},
-    publish::{DressKeys, dress, dress::live_digest},
+    publish::{ManagedKeys, template, template::live_digest},
 };
 
 #[test]
-fn the_dress_is_the_users_labels_and_apicreds_marks() {
+fn the_template_is_the_labels_of_the_user_and_the_annotations_of_apicred() {
     let credential = credential_with(&json!({ "target": {
         "labels": { "team": "blue" }, "annotations": { "note": "x" }, "type": "apicred.dev/token"
     }, "deletionPolicy": "Retain" }));
-    let worn = dress(&credential);
+    let worn = template(&credential);
     assert_eq!(
         worn.labels,
         map(&[("team", "blue"), (names::MANAGED_BY, "apicred")])
@@ -28,7 +28,7 @@ fn the_dress_is_the_users_labels_and_apicreds_marks() {
     );
     assert_eq!((worn.type_, worn.owned), ("apicred.dev/token", false));
     assert!(
-        dress(&crate::fixtures::credential()).owned,
+        template(&crate::fixtures::credential()).owned,
         "deleted with its credential unless it says otherwise"
     );
 }
@@ -38,7 +38,7 @@ fn last(credential: &mut Credential) -> &mut TargetKey {
 }
 
 #[test]
-fn each_part_of_a_dress_changes_its_digest() {
+fn each_part_of_a_template_changes_its_digest() {
     type Change = fn(&mut Credential);
     let changes: [(&str, Change); 12] = [
         ("label", |c| c.target.labels = map(&[("a", "b")])),
@@ -58,11 +58,11 @@ fn each_part_of_a_dress_changes_its_digest() {
             last(c).variable = Some("x".to_owned());
         }),
     ];
-    let mut seen = vec![dress(&credential()).digest()];
+    let mut seen = vec![template(&credential()).digest()];
     for (what, change) in changes {
         let mut credential = credential();
         change(&mut credential);
-        let digest = dress(&credential).digest();
+        let digest = template(&credential).digest();
         assert!(!seen.contains(&digest), "{what}");
         seen.push(digest);
     }
@@ -70,22 +70,22 @@ fn each_part_of_a_dress_changes_its_digest() {
 
 #[test]
 fn other_formats_are_told_from_another_look() {
-    let written = dress(&credential()).digest();
+    let written = template(&credential()).digest();
     let mut other = credential();
     other.target.labels = map(&[("a", "b")]);
     other.target.type_ = crate::api::SecretType::Token;
-    assert!(!dress(&other).has_other_formats(&written), "only a look");
+    assert!(!template(&other).has_other_formats(&written), "only a look");
     other.target.keys.pop();
-    assert!(dress(&other).has_other_formats(&written));
+    assert!(template(&other).has_other_formats(&written));
     let before_there_was_a_choice = written.rsplit_once(':').unwrap().0;
-    assert!(dress(&credential()).has_other_formats(before_there_was_a_choice));
+    assert!(template(&credential()).has_other_formats(before_there_was_a_choice));
 }
 
 #[test]
 fn a_secret_that_does_not_name_its_keys_has_the_usual_ones() {
-    let old: DressKeys = serde_json::from_str(r#"{"l":["team"],"a":[]}"#).unwrap();
-    assert_eq!(old.data, dress(&credential()).keys().data);
-    assert_eq!(DressKeys::unknown().data, old.data);
+    let old: ManagedKeys = serde_json::from_str(r#"{"l":["team"],"a":[]}"#).unwrap();
+    assert_eq!(old.data, template(&credential()).keys().data);
+    assert_eq!(ManagedKeys::unknown().data, old.data);
 }
 
 fn any_map() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
@@ -94,7 +94,7 @@ fn any_map() -> impl Strategy<Value = std::collections::BTreeMap<String, String>
 
 proptest! {
     #[test]
-    fn a_live_secret_has_the_noted_digest_exactly_while_it_wears_what_was_put_on(
+    fn a_live_secret_has_the_noted_digest_exactly_while_its_metadata_is_as_written(
         labels in any_map(), annotations in any_map(), other_labels in any_map(), strangers in any_map(), owned: bool, live_owned: bool,
     ) {
         let mut credential = credential();
@@ -102,7 +102,7 @@ proptest! {
         if !owned {
             credential.target.deletion = crate::api::DeletionPolicy::Retain;
         }
-        let worn = dress(&credential);
+        let worn = template(&credential);
         let live = |labels: &_, annotations: &_, owned| {
             live_digest(Some(labels), Some(annotations), &worn.keys(), owned, &worn.digest())
         };
@@ -119,8 +119,8 @@ proptest! {
     #[test]
     fn the_noted_keys_survive_their_writing(lists in prop::array::uniform3(prop::collection::vec(".{0,9}", 0..4))) {
         let [labels, annotations, data] = lists;
-        let keys = DressKeys { labels, annotations, data };
+        let keys = ManagedKeys { labels, annotations, data };
         let text = serde_json::to_string(&keys).unwrap();
-        prop_assert_eq!(serde_json::from_str::<DressKeys>(&text).unwrap(), keys);
+        prop_assert_eq!(serde_json::from_str::<ManagedKeys>(&text).unwrap(), keys);
     }
 }

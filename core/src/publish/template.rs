@@ -17,7 +17,7 @@ use crate::{
 
 /// The metadata that the Secret must have.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Dress {
+pub struct Template {
     /// Labels, apicred's own among them.
     pub labels: BTreeMap<String, String>,
     /// Annotations, apicred's fixed ones among them.
@@ -32,9 +32,9 @@ pub struct Dress {
     pub keys: Vec<TargetKey>,
 }
 
-/// The keys that a past [`Dress`] put on, to know what to take off.
+/// The keys that a past [`Template`] put on, to know what to take off.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub struct DressKeys {
+pub struct ManagedKeys {
     /// Label keys.
     #[serde(rename = "l")]
     pub labels: Vec<String>,
@@ -55,7 +55,7 @@ fn usual() -> Vec<String> {
         .collect()
 }
 
-impl DressKeys {
+impl ManagedKeys {
     /// Of a Secret on which nothing readable is noted.
     pub fn unknown() -> Self {
         Self {
@@ -87,7 +87,7 @@ impl DressKeys {
 }
 
 /// The metadata that the spec of a credential requires.
-pub fn dress(credential: &Credential) -> Dress {
+pub fn template(credential: &Credential) -> Template {
     let mut labels = credential.target.labels.clone();
     labels.insert(names::MANAGED_BY.to_owned(), names::MANAGER.to_owned());
     let mut annotations = credential.target.annotations.clone();
@@ -96,7 +96,7 @@ pub fn dress(credential: &Credential) -> Dress {
     let endless = matches!(credential.grant, Grant::Static(_));
     let keys = credential.target.keys.iter();
     let keys = keys.filter(|k| !(endless && k.format == TargetFormat::ExpiresAt));
-    Dress {
+    Template {
         keys: keys.cloned().collect(),
         labels,
         annotations,
@@ -109,7 +109,7 @@ pub fn dress(credential: &Credential) -> Dress {
     }
 }
 
-impl Dress {
+impl Template {
     /// The digest on the Secret.
     pub fn digest(&self) -> String {
         format!(
@@ -140,8 +140,8 @@ impl Dress {
     }
 
     /// The keys that are put on.
-    pub fn keys(&self) -> DressKeys {
-        DressKeys {
+    pub fn keys(&self) -> ManagedKeys {
+        ManagedKeys {
             labels: self.labels.keys().cloned().collect(),
             annotations: self.annotations.keys().cloned().collect(),
             data: self
@@ -175,7 +175,7 @@ pub fn noted_type(noted: &str) -> Option<&'static str> {
 pub(super) fn live_digest(
     labels: Option<&BTreeMap<String, String>>,
     annotations: Option<&BTreeMap<String, String>>,
-    keys: &DressKeys,
+    keys: &ManagedKeys,
     owned: bool,
     noted: &str,
 ) -> String {
