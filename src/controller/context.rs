@@ -403,15 +403,21 @@ impl Context {
         }
     }
 
-    /// The token of this credential that is to be revoked, if this process has it: the published one, else one that could
-    /// not be written.
-    pub(super) fn take_revocable(&self, key: &Key, uid: &str) -> Option<Revocable> {
+    /// The tokens of this credential that are to be revoked, if this process has them: the published one, and one that
+    /// could not be written.
+    pub(super) fn take_revocable(
+        &self,
+        key: &Key,
+        uid: &str,
+    ) -> (Option<Revocable>, Option<Revocable>) {
         self.with_state(key, uid, |s| {
+            // Before anybody asks for it: the state Secret holds a refresh token that is spent until this one is stored.
+            self.orphans.adopt(s.unsaved.take());
             let held = s.held.take().map(|held| Revocable {
                 token: held.token,
                 issued: held.issued,
             });
-            s.revocable.take().or(held)
+            (s.revocable.take(), held)
         })
     }
 

@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{sleep, sleep_until, timeout_at};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
     api::{self, calls::Trouble, existence::metadata},
     context::Context,
     limiter::namespaces::NamespaceLimiter,
-    reconcile::record,
+    reconcile::{Defect, contained, record},
     requeue::reference,
     state::Leaving,
     token::revoke,
@@ -112,7 +112,7 @@ async fn attempt(
         let refusal = Refusal::local(Class::Transient, Reason::RevocationFailed, why);
         Some(Attempt::failed(&refusal, leaving.since.elapsed(), tries))
     };
-    let until = (Instant::now() + ATTEMPT).min(leaving.since + leaving.deadline);
+    let left = leaving.deadline.saturating_sub(leaving.since.elapsed());
     let once = async {
         // A token that is revoked cannot be had back, and a cache may be wrong.
         match metadata(context, &leaving.key).await {
@@ -130,14 +130,20 @@ async fn attempt(
             Ok(credential) => credential,
             Err(errors) => return Some(Attempt::Impossible(FieldError::join(&errors))),
         };
-        let revoked = revoke::attempt(context, &credential, leaving.token.as_ref()).await;
+        let revoked = revoke::attempt(context, &credential, leaving).await;
         Some(match revoked {
             Ok(()) => Attempt::Revoked,
             Err(refusal) => Attempt::failed(&refusal, leaving.since.elapsed(), tries),
         })
     };
-    let ended = timeout_at(until, Box::pin(once)).await;
-    ended.unwrap_or_else(|_| passing("the issuer did not answer in time"))
+    // A panic over one credential ends neither the process nor the deletions of others.
+    match contained(ATTEMPT.min(left), Box::pin(once)).await {
+        Ok(attempt) => attempt,
+        Err(Defect::TookTooLong) => passing("the issuer did not answer in time"),
+        Err(Defect::Panicked | Defect::Unreadable) => Some(Attempt::Impossible(
+            "apicred failed; report it with the operator's log".to_owned(),
+        )),
+    }
 }
 
 /// Says how it ended: in the log, by the metric and, of a token that was not revoked, as an event.

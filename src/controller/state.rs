@@ -104,6 +104,8 @@ pub(super) struct Leaving {
     pub(super) deadline: Duration,
     /// Its token, if this process has it: the Secret may go first.
     pub(super) token: Option<Revocable>,
+    /// A token that was issued and could not be written.
+    pub(super) unwritten: Option<Revocable>,
     /// Is there something to revoke?
     pub(super) has_token: bool,
 }

@@ -29,8 +29,7 @@ const SIGNERS: [(&str, Kind, &str); 3] = [
 /// Clients whose secret signs, and the algorithm that each is registered for.
 const SECRET_SIGNERS: [(&str, &str); 2] = [("hs256", "HS256"), ("hs512", "HS512")];
 /// As long as the longest hash demands.
-const SIGNING_SECRET: &str =
-    "one+secret/that~signs & has as many bytes as a hash of 512 bits wants of it";
+const SIGNING_SECRET: &str = "Uo1+Zk9/Rw4~Xb7 & Tq2Gn5Vd8Jc3Ls6Pm0Hy1Fz4Ke7Wa2Bo5Nu8Ci3Qx6Dr9Gt1";
 
 async fn provider() -> &'static Provider {
     static PROVIDER: OnceCell<Provider> = OnceCell::const_new();
@@ -170,9 +169,7 @@ fn a_client_secret_signs_assertions_where_the_issuer_is_set_to_it() {
                 "clientAuthentication": { "secretJwt": { "algorithm": algorithm } },
             } });
             let (provider, place) = place(world, "secret-jwt", how).await;
-            place
-                .put_source("another secret, as long as the one that is registered, or longer")
-                .await;
+            place.put_source("Xw8Kq3Zt7Lm1Vb5Nc9Jd2Hf6Gs4Pr0Ya").await;
             let spec = json!({ "client": { "id": id }, "scopes": ["read"] });
             place.create("c", spec).await;
             let told = place.not_ready("c", "ClientRefused").await;

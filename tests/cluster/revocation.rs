@@ -40,18 +40,20 @@ fn issuer(revocation: impl Fn(usize) -> &'static str + Send + 'static) -> Listen
     })
 }
 
+fn spec_of(place: &Place, listener: &Listener) -> Value {
+    json!({
+        "oauth2": {
+            "tokenUrl": listener.token_url,
+            "revocationUrl": format!("{}/revoke", listener.origin()),
+        },
+        "caBundle": listener.ca_pem,
+        "network": { "allowedCidrs": ["127.0.0.0/8"] },
+        "allowedNamespaces": { "names": [place.namespace] },
+    })
+}
+
 async fn offer(place: &Place, listener: &Listener) {
-    place
-        .put_issuer(json!({
-            "oauth2": {
-                "tokenUrl": listener.token_url,
-                "revocationUrl": format!("{}/revoke", listener.origin()),
-            },
-            "caBundle": listener.ca_pem,
-            "network": { "allowedCidrs": ["127.0.0.0/8"] },
-            "allowedNamespaces": { "names": [place.namespace] },
-        }))
-        .await;
+    place.put_issuer(spec_of(place, listener)).await;
 }
 
 /// A place whose issuer is this listener.
@@ -429,5 +431,78 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         may_patch(&world, &place, true).await;
         place.request_renewal("later").await;
         place.ready("later").await;
+    });
+}
+
+/// Two client secrets, as in a rotation: the issuer knows the second one alone.
+#[test]
+fn the_client_secret_in_use_revokes_and_not_the_first_of_the_list() {
+    run(async {
+        const UNKNOWN: &str = "Jq8Wn3Xc6Zt1Rk9Vb4";
+        let world = World::shared().await;
+        let listener = Listener::replying(|request| {
+            if request.contains(&format!("client_secret={UNKNOWN}")) {
+                let error = json!({ "error": "invalid_client" });
+                return reply("401 Unauthorized", "", error.to_string().as_bytes());
+            }
+            let token = json!({ "access_token": "t0ken-of-two", "token_type": "Bearer", "expires_in": 3600 });
+            reply("200 OK", "", token.to_string().as_bytes())
+        });
+        let place = world.place("end-two").await;
+        let mut spec = spec_of(&place, &listener);
+        spec["oauth2"]["clientAuthentication"] = json!({ "post": {} });
+        place.put_issuer(spec).await;
+        place.put_secret("unknown", "k", UNKNOWN).await;
+        let mut spec = revoke("token");
+        spec["client"] = json!({ "secrets": [
+            { "name": "unknown", "key": "k" }, { "name": "source", "key": "client-secret" }] });
+        place.create("c", spec).await;
+        place.ready("c").await;
+        place.delete("c").await;
+        gone(&place, "c", SOON).await;
+        assert!(revoked(&listener, "t0ken-of-two"));
+        let requests = listener.requests();
+        let ends = requests.iter().filter(|r| r.starts_with("POST /revoke "));
+        assert_eq!(ends.count(), 1, "by the one in use alone");
+        no_warning(&place, "c").await;
+    });
+}
+
+/// An issuer may give one token for equal requests. It ends with the last credential that has it.
+#[test]
+fn a_token_that_another_credential_has_is_not_revoked() {
+    run(async {
+        let world = World::shared().await;
+        let listener = Listener::replying(|_| {
+            let token = json!({ "access_token": "t0ken-for-all", "token_type": "Bearer", "expires_in": 3600 });
+            reply("200 OK", "", token.to_string().as_bytes())
+        });
+        let place = place(world, "end-shared", &listener).await;
+        place
+            .create("stays", json!({ "target": { "secretName": "stays" } }))
+            .await;
+        place.create("goes", revoke("goes")).await;
+        place.ready("stays").await;
+        place.ready("goes").await;
+        place.delete("goes").await;
+        gone(&place, "goes", SOON).await;
+        let note = warned(&place, "goes").await;
+        assert!(
+            note.contains("another credential has the same token"),
+            "{note}"
+        );
+        assert!(!revoked(&listener, "t0ken-for-all"));
+        // The last one that has it ends it.
+        place
+            .edit("stays", json!({ "spec": { "deletionPolicy": "Revoke" } }))
+            .await;
+        eventually(SOON, "the finalizer", async || {
+            let there = finalizers(&place, "stays").await;
+            (there == [FINALIZER]).then_some(()).ok_or("none")
+        })
+        .await;
+        place.delete("stays").await;
+        gone(&place, "stays", SOON).await;
+        assert!(revoked(&listener, "t0ken-for-all"));
     });
 }

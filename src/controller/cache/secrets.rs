@@ -126,6 +126,26 @@ pub(in crate::controller) struct Transient {
 }
 
 impl Secrets {
+    /// Does a target Secret of another credential in this namespace contain the token of this digest?
+    pub(in crate::controller) fn is_shared(
+        &self,
+        namespace: &str,
+        uid: &str,
+        digest: &str,
+    ) -> bool {
+        let home = self
+            .seen
+            .0
+            .get(namespace)
+            .into_iter()
+            .flat_map(HashMap::values);
+        let mut published = home.filter_map(|seen| seen.facts.published.as_ref());
+        published.any(|p| {
+            let same = p.record.as_ref().is_some_and(|r| r.token_digest == digest);
+            same && p.credential_uid != uid
+        })
+    }
+
     /// The Secret of that name.
     pub(in crate::controller) fn get(&self, name: &SecretName) -> Option<&Seen> {
         self.seen.get(name).map(Arc::as_ref)

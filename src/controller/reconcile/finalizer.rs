@@ -95,13 +95,14 @@ pub(super) fn hand_over(context: &Context, object: &ApiCredential) {
         return;
     }
     let key = key_of(object);
-    let token = context.take_revocable(&key, uid);
-    let has_token = token.is_some() || has_token(context, object, &key);
+    let (token, unwritten) = context.take_revocable(&key, uid);
+    let has_token = token.is_some() || unwritten.is_some() || has_token(context, object, &key);
     context.leaving.send(Leaving {
         deadline: time_left(deleted_at.0, context.clock.now()),
         since: Instant::now(),
         uid: uid.to_owned(),
         token,
+        unwritten,
         has_token,
         key,
     });

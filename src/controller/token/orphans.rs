@@ -17,7 +17,14 @@ pub(in crate::controller) async fn run(context: Arc<Context>) {
 /// Begins to store those that are there: each in a task that the end of the process waits for, and for as long as any other
 /// answer is tried.
 pub(in crate::controller) fn store(context: &Arc<Context>) {
-    for mut answered in take(&mut *lock(&context.orphans.kept)) {
+    let answers = {
+        // Both locks in the order of `Orphans::concern`, so that none is in neither list.
+        let mut storing = lock(&context.orphans.storing);
+        let answers = take(&mut *lock(&context.orphans.kept));
+        storing.extend(answers.iter().map(|answered| answered.credential.key()));
+        answers
+    };
+    for mut answered in answers {
         let in_flight = context.refreshes.begin();
         let context = Arc::clone(context);
         tokio::spawn(async move {
@@ -25,6 +32,10 @@ pub(in crate::controller) fn store(context: &Arc<Context>) {
             let credential = answered.credential.clone();
             // Nothing is left to report it on: the status is gone with the credential.
             let _ = state_secret::finish(&context, &credential, &mut answered).await;
+            let mut storing = lock(&context.orphans.storing);
+            if let Some(at) = storing.iter().position(|key| *key == credential.key()) {
+                storing.swap_remove(at);
+            }
         });
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::controller::locks::lock;
 use crate::{
     api::SecretKeyRef,
-    credential::Credential,
+    credential::{Credential, Key},
     oauth::{
         Granted, Refusal, Token,
         renewal::{self, Fate, Sent},
@@ -132,6 +132,8 @@ impl Answered {
 #[derive(Default)]
 pub(in crate::controller) struct Orphans {
     pub(super) kept: Mutex<Vec<Answered>>,
+    /// The credentials whose new refresh token is being stored, once for each.
+    pub(super) storing: Mutex<Vec<Key>>,
     pub(super) raised: Notify,
 }
 
@@ -142,6 +144,12 @@ impl Orphans {
             lock(&self.kept).push(*answered);
             self.raised.notify_one();
         }
+    }
+
+    /// Is a new refresh token of this credential not stored yet? What the state Secret holds until then is spent.
+    pub(in crate::controller) fn concern(&self, key: &Key) -> bool {
+        lock(&self.storing).contains(key)
+            || lock(&self.kept).iter().any(|a| a.credential.key() == *key)
     }
 
     /// How many are not being stored yet.

@@ -1,7 +1,6 @@
 //! Revokes what was issued to a credential (RFC 7009): its refresh token if it has one, else its access token. When that is
 //! done is decided elsewhere, see [`crate::controller::deletion`].
 
-use crate::Reason;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -20,27 +19,35 @@ use crate::controller::{
         ids,
     },
     context::Context,
+    locks::lock,
     lookup::{permission, sources},
-    state::Revocable,
+    state::{Leaving, Revocable},
 };
 use crate::{
+    Reason,
     credential::{
         Credential, Endpoint, Proof,
         binding::{self, IssuedBy},
     },
     oauth::{Class, Grant, Moment, Refusal, Revoked, TokenEndpoint, retry_after, revocation},
-    plan::fingerprint,
-    publish::{ownership::examine, recover},
+    plan::{Source, fingerprint, fingerprint::DigestKey},
+    publish::{
+        ownership::{Published, examine},
+        recover,
+    },
 };
 
-/// Tries once to revoke what was issued to this credential. `known`: its token, if this process has it.
+/// Tries once to revoke what was issued to this credential.
 pub(in crate::controller) async fn attempt(
     context: &Arc<Context>,
     credential: &Credential,
-    known: Option<&Revocable>,
+    leaving: &Leaving,
 ) -> Result<(), Refusal> {
     if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
         return Err(fault("a static key is revoked where it was made"));
+    }
+    if context.orphans.concern(&leaving.key) {
+        return Err(passing("a new refresh token is not stored yet"));
     }
     // An issuer that does not serve this namespace gets no secret of it, not even to end a token.
     permission(context, credential)
@@ -53,67 +60,154 @@ pub(in crate::controller) async fn attempt(
             "the issuer names no revocation endpoint; set oauth2.revocationUrl (or oidc.revocationUrl) on it if it has one",
         ));
     };
-    let now = IssuedBy {
-        request: fingerprint::request(credential),
-        issuer: binding::issuer_mark(credential, &endpoint),
+    let revocation = Revocation {
+        context,
+        credential,
+        now: IssuedBy {
+            request: fingerprint::request(credential),
+            issuer: binding::issuer_mark(credential, &endpoint),
+        },
+        place: TokenEndpoint {
+            url,
+            mtls_url: None,
+            ..endpoint.clone()
+        },
+        endpoint,
     };
-    let place = TokenEndpoint {
-        url,
-        mtls_url: None,
-        ..endpoint.clone()
-    };
-    let proofs = sources(context, credential);
-    let present = proofs.iter().find(|s| s.present.is_some());
-    if let (Some(first), None) = (proofs.first(), present) {
-        let name = &first.reference.name;
-        return Err(fault(&format!(
-            "Secret {name}, which authenticates the client, does not exist any more"
-        )));
+    // A token that could not be written is in no Secret. It goes first: the published one may not exist.
+    if let Some(unwritten) = &leaving.unwritten {
+        revocation.by_any(Some(unwritten)).await?;
+        if leaving.token.is_none() && !publishes(context, credential) {
+            return Ok(());
+        }
     }
-    let mut read = material::read(context, credential, present).await?;
-    read.may_post(credential, &endpoint)?;
-    read.may_post(credential, &place)?;
-    let (token, kind) = if let (Grant::RefreshToken(_), Some(refresh_token)) =
-        (&credential.grant, read.supplies.first())
-    {
-        let issued = read.issued(&now.request);
-        binding::may_return(issued.as_ref(), &now, &place.url).map_err(|d| denied(&d))?;
-        (refresh_token.clone(), Revoked::RefreshToken)
-    } else {
-        let (token, issued) = match known {
-            Some(known) => (known.token.secret.clone(), Some(known.issued.clone())),
-            None => from_secret(context, credential).await?,
+    revocation.by_any(leaving.token.as_ref()).await
+}
+
+/// Has this credential a token in its Secret?
+fn publishes(context: &Context, credential: &Credential) -> bool {
+    with_published(context, credential, |p| p.record.is_some()).unwrap_or_default()
+}
+
+fn with_published<T>(
+    context: &Context,
+    credential: &Credential,
+    read: impl FnOnce(&Published) -> T,
+) -> Option<T> {
+    let name = (credential.namespace.clone(), credential.target.name.clone());
+    let secrets = lock(&context.secrets);
+    let published = secrets.get(&name)?.facts.published.as_ref()?;
+    (published.credential_uid == credential.uid).then(|| read(published))
+}
+
+/// One attempt: what is the same for each client secret.
+struct Revocation<'a> {
+    context: &'a Arc<Context>,
+    credential: &'a Credential,
+    /// What a token of today would be issued by.
+    now: IssuedBy,
+    /// The token endpoint, and the revocation endpoint.
+    endpoint: TokenEndpoint,
+    place: TokenEndpoint,
+}
+
+impl Revocation<'_> {
+    /// By the client secret or certificate in use, else by each other one in turn: during a rotation one of them works.
+    async fn by_any(&self, known: Option<&Revocable>) -> Result<(), Refusal> {
+        let (context, credential) = (self.context, self.credential);
+        let proofs = sources(context, credential);
+        let Some(first) = proofs.first() else {
+            return self.by(None, known).await;
         };
-        binding::may_return(issued.as_ref(), &now, &place.url).map_err(|d| denied(&d))?;
-        (token, Revoked::AccessToken)
-    };
-    read.complete(context, credential, Some(&place)).await?;
-    let (id, assertion) = (ids::uuid(), ids::uuid());
-    let moment = Moment {
-        now: context.clock.now(),
-        request_id: &id,
-        assertion_id: &assertion,
-    };
-    let request = revocation(credential, &place, &read.material, (&token, kind), moment)?;
-    if !context.may_act() {
-        return Err(passing("this process does not lead any more"));
+        let used = with_published(context, credential, |p| {
+            p.record.as_ref().and_then(|r| r.sources.used.clone())
+        });
+        let used = used.flatten();
+        let mut present: Vec<&Source> = proofs.iter().filter(|s| s.present.is_some()).collect();
+        present.sort_by_key(|s| !used.as_ref().is_some_and(|used| used.is(&s.reference)));
+        let name = &first.reference.name;
+        let mut last = fault(&format!(
+            "Secret {name}, which authenticates the client, does not exist any more"
+        ));
+        for source in present {
+            match self.by(Some(source), known).await {
+                Err(refusal) if refusal.class == Class::Invalid => last = refusal,
+                ended => return ended,
+            }
+        }
+        Err(last)
     }
-    let answer = context.http.send(&credential.issuer, request).await?;
-    if (200..=299).contains(&answer.status) {
-        return Ok(());
+
+    async fn by(&self, source: Option<&Source>, known: Option<&Revocable>) -> Result<(), Refusal> {
+        let (context, credential, place) = (self.context, self.credential, &self.place);
+        let mut read = material::read(context, credential, source).await?;
+        read.may_post(credential, &self.endpoint)?;
+        read.may_post(credential, place)?;
+        let (token, kind) = if let (Grant::RefreshToken(_), Some(refresh_token)) =
+            (&credential.grant, read.supplies.first())
+        {
+            let issued = read.issued(&self.now.request);
+            binding::may_return(issued.as_ref(), &self.now, &place.url).map_err(|d| denied(&d))?;
+            (refresh_token.clone(), Revoked::RefreshToken)
+        } else {
+            let (token, issued) = match known {
+                Some(known) => (known.token.secret.clone(), Some(known.issued.clone())),
+                None => from_secret(context, credential).await?,
+            };
+            binding::may_return(issued.as_ref(), &self.now, &place.url).map_err(|d| denied(&d))?;
+            is_own(context, credential, &token).await?;
+            (token, Revoked::AccessToken)
+        };
+        read.complete(context, credential, Some(place)).await?;
+        let (id, assertion) = (ids::uuid(), ids::uuid());
+        let moment = Moment {
+            now: context.clock.now(),
+            request_id: &id,
+            assertion_id: &assertion,
+        };
+        let request = revocation(credential, place, &read.material, (&token, kind), moment)?;
+        if !context.may_act() {
+            return Err(passing("this process does not lead any more"));
+        }
+        let answer = context.http.send(&credential.issuer, request).await?;
+        if (200..=299).contains(&answer.status) {
+            return Ok(());
+        }
+        let again = matches!(answer.status, 408 | 429 | 500..=599);
+        let asked = answer.retry_after.as_deref();
+        let refusal = if again {
+            passing("the revocation endpoint is not available")
+        } else {
+            fault("the revocation endpoint refused the request")
+        };
+        Err(Refusal {
+            http_status: Some(answer.status),
+            retry_after: asked.and_then(|asked| retry_after(asked, context.clock.now())),
+            ..refusal
+        })
     }
-    let again = matches!(answer.status, 408 | 429 | 500..=599);
-    let asked = answer.retry_after.as_deref();
-    let refusal = if again {
-        passing("the revocation endpoint is not available")
-    } else {
-        fault("the revocation endpoint refused the request")
-    };
-    Err(Refusal {
-        http_status: Some(answer.status),
-        retry_after: asked.and_then(|asked| retry_after(asked, context.clock.now())),
-        ..refusal
-    })
+}
+
+/// Is the token in the Secret of no other credential? An issuer may give one token for equal requests, and a credential that
+/// shared an answer may have got its policy later.
+async fn is_own(
+    context: &Context,
+    credential: &Credential,
+    token: &SecretString,
+) -> Result<(), Refusal> {
+    let digest = secret_digest(digests(context).await?, token);
+    if lock(&context.secrets).is_shared(&credential.namespace, &credential.uid, &digest) {
+        return Err(fault("another credential has the same token"));
+    }
+    Ok(())
+}
+
+async fn digests(context: &Context) -> Result<&DigestKey, Refusal> {
+    context
+        .digest_key
+        .get(&context.metrics)
+        .await
+        .map_err(|_| passing("the operator's digest key cannot be read"))
 }
 
 /// What another attempt does not change.
@@ -159,12 +253,7 @@ async fn from_secret(
     )
     .ok_or_else(|| fault("its Secret shows no plain token"))?
     .secret;
-    let digests = context
-        .digest_key
-        .get(&context.metrics)
-        .await
-        .map_err(|_| passing("the operator's digest key cannot be read"))?;
-    if secret_digest(digests, &token) != record.token_digest {
+    if secret_digest(digests(context).await?, &token) != record.token_digest {
         return Err(fault(
             "its Secret holds another token than the one that was published",
         ));

@@ -94,6 +94,13 @@ fn account_refusal(name: &str, right: &str, failed: &Failed) -> Refusal {
                 "the API server refuses a token of ServiceAccount {name}{bracket}; correct audience or expirationSeconds, or ask the owner of the policy that it names to allow it"
             ),
         ),
+        Trouble::Terminating => refuse(
+            Class::Invalid,
+            Reason::ServiceAccountTokenRefused,
+            format!(
+                "the namespace is being deleted, and the API server issues no token of ServiceAccount {name} any more"
+            ),
+        ),
         _ => match said {
             Some(said) => refuse(
                 Class::Transient,
