@@ -15,6 +15,7 @@
 //!      claims     what goes into a token, and what a resource server checks
 //!    signin     a person allows or denies: codes with PKCE; `device`: device codes
 //!    api        the protected API, also with static keys
+//!    graph      Microsoft Graph for the credentials of applications
 //!  identity  where a machine gets tokens of its managed identities, on listeners of their own
 //!  refresh, users   refresh tokens that are out; people who may sign in
 //!  faults, hold   what a test may do to a request
@@ -39,6 +40,7 @@ mod exchange;
 mod faults;
 mod form;
 mod generic;
+mod graph;
 mod hold;
 mod identity;
 mod ids;
@@ -65,6 +67,7 @@ pub use config::{
 pub use device::PendingDevice;
 pub use error::Error;
 pub use faults::{Effect, Fault, RetryAfter, Surface};
+pub use graph::{AppPolicy, CredentialKind, CredentialRecord, ReplicaLag};
 pub use hold::{Hold, Point};
 pub use issuer::DevIssuer;
 pub use log::{ApiCallRecord, AuthMethod, Stats, TokenRequestRecord};

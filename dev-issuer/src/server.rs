@@ -15,7 +15,7 @@ use crate::ask::Endpoint;
 use crate::connection::Connection;
 use crate::faults::{Effect, Surface, distort, replacement};
 use crate::state::Shared;
-use crate::{api, device, entra, exchange, generic, signin};
+use crate::{api, device, entra, exchange, generic, graph, signin};
 
 type App = State<Arc<Shared>>;
 
@@ -84,6 +84,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             "/{tenant}/oauth2/v2.0/token",
             post(token_v2).fallback(not_post),
         )
+        .route("/v1.0/{*path}", get(graph::serve).post(graph::serve))
         .merge(sign_in())
         .merge(metadata)
         .merge(api)

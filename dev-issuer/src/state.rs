@@ -8,6 +8,7 @@ use crate::claims::{Claims, Expected, InvalidToken, validate};
 use crate::config::Config;
 use crate::device::Devices;
 use crate::faults::Faults;
+use crate::graph::{self, Replicas};
 use crate::hold::Holds;
 use crate::identity;
 use crate::keys::KeyRing;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) devices: Devices,
     pub(crate) refresh_tokens: RefreshTokens,
     pub(crate) replays: Replays,
+    pub(crate) replicas: Replicas,
+    graph: Mutex<graph::Settings>,
     revoked: Mutex<HashSet<String>>,
     config: RwLock<Config>,
     keys: RwLock<KeyRing>,
@@ -52,6 +55,8 @@ impl Shared {
             devices: Devices::default(),
             refresh_tokens: RefreshTokens::default(),
             replays: Replays::default(),
+            replicas: Replicas::default(),
+            graph: Mutex::default(),
             revoked: Mutex::default(),
             config: RwLock::new(config),
             keys: RwLock::new(keys),
@@ -64,6 +69,15 @@ impl Shared {
 
     pub(crate) fn config_mut(&self) -> RwLockWriteGuard<'_, Config> {
         self.config.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn graph_settings(&self) -> graph::Settings {
+        let settings = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.clone()
+    }
+
+    pub(crate) fn change_graph(&self, change: impl FnOnce(&mut graph::Settings)) {
+        change(&mut self.graph.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(crate) fn keys(&self) -> RwLockReadGuard<'_, KeyRing> {

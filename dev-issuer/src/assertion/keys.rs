@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Header};
 use rustls::pki_types::CertificateDer;
@@ -79,6 +80,29 @@ impl Certificate {
             "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
             lines.join("\n")
         )
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        Self::pem_of(&self.der)
+    }
+
+    /// Its SHA-1 thumbprint.
+    pub(crate) fn sha1(&self) -> Vec<u8> {
+        let hash = digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, &self.der);
+        hash.as_ref().to_vec()
+    }
+
+    /// Its subject, as Entra shows it as the name of a credential.
+    pub(crate) fn subject(&self) -> Option<String> {
+        Some(self.parsed()?.subject().to_string())
+    }
+
+    /// First and last moment.
+    pub(crate) fn validity(&self) -> Option<(Timestamp, Timestamp)> {
+        let parsed = self.parsed()?;
+        let time = |t: x509_parser::time::ASN1Time| Timestamp::from_second(t.timestamp()).ok();
+        let validity = parsed.validity();
+        Some((time(validity.not_before)?, time(validity.not_after)?))
     }
 
     /// Its key, if it is in force.

@@ -1,9 +1,11 @@
 //! Applications that may ask for tokens.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+
+use crate::graph::Credential;
 
 use super::{Federated, RefreshPolicy, Secret, SubjectName, Tenant, TlsSubject};
 
@@ -81,6 +83,15 @@ pub struct Client {
     /// access tokens are then refused. For the generic issuer.
     #[serde(default)]
     pub offline_sessions: bool,
+    /// Ids of the applications that it owns: with `Application.ReadWrite.OwnedBy` it may change them through Graph.
+    #[serde(default)]
+    pub owns: Vec<String>,
+    /// What was added through Graph.
+    #[serde(skip)]
+    pub(crate) added: Vec<Credential>,
+    /// What was removed through Graph: ids and times.
+    #[serde(skip)]
+    pub(crate) removed: Vec<(String, Instant)>,
 }
 
 impl Client {
@@ -109,6 +120,9 @@ impl Client {
             default_audience: None,
             refused_scopes: Vec::new(),
             offline_sessions: false,
+            owns: Vec::new(),
+            added: Vec::new(),
+            removed: Vec::new(),
         }
     }
 
@@ -162,6 +176,13 @@ impl Client {
     #[must_use]
     pub fn refresh_in(mut self, after: Duration) -> Self {
         self.refresh_in_seconds = Some(after.as_secs());
+        self
+    }
+
+    /// Makes it an owner of an application.
+    #[must_use]
+    pub fn owns(mut self, client: impl Into<String>) -> Self {
+        self.owns.push(client.into());
         self
     }
 

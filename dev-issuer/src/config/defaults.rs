@@ -159,7 +159,12 @@ fn resources() -> Vec<Resource> {
             .route("/advancedhunting", &["AdvancedHunting.Read.All"]),
         resource("graph", "00000003-0000-0000-c000-000000000000", 1)
             .uri("https://graph.microsoft.com")
-            .roles(&["User.Read.All", "Application.ReadWrite.OwnedBy"])
+            .roles(&[
+                "User.Read.All",
+                "Application.Read.All",
+                "Application.ReadWrite.All",
+                "Application.ReadWrite.OwnedBy",
+            ])
             .scopes(&["User.Read", "User.Read.All"])
             .route("/v1.0/me", &["User.Read", "User.Read.All"])
             .route("/v1.0/users", &["User.Read.All"]),

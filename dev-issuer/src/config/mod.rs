@@ -23,6 +23,7 @@ pub use policy::{AssertionAudience, RefreshPolicy};
 pub use resource::{Resource, Route};
 pub use trust::{Federated, SubjectName, TrustedIssuer};
 
+use crate::graph::CredentialValue;
 use crate::users::User;
 
 /// The whole setting of an issuer. What a file leaves out is as in [`Config::default`].
@@ -109,6 +110,10 @@ impl Secret {
         &self.value
     }
 
+    pub(crate) fn end(&self) -> Option<Timestamp> {
+        self.expires
+    }
+
     /// Whether this is the value, in the same time whatever is wrong with it.
     pub(crate) fn is(&self, value: &[u8]) -> bool {
         aws_lc_rs::constant_time::verify_slices_are_equal(self.value.as_bytes(), value).is_ok()
@@ -142,7 +147,16 @@ impl Config {
         let header = self.identity.app_service.iter().map(|app| &app.header);
         let keys = self.resources.iter().flat_map(|r| &r.static_keys);
         let passwords = self.users.iter().map(|user| &user.password);
-        clients.chain(header).chain(keys).chain(passwords)
+        let added = self.clients.iter().flat_map(|client| &client.added);
+        let added = added.filter_map(|c| match &c.value {
+            CredentialValue::Secret(secret) => Some(secret),
+            CredentialValue::Certificate(_) => None,
+        });
+        clients
+            .chain(header)
+            .chain(keys)
+            .chain(passwords)
+            .chain(added)
     }
 
     pub(crate) fn lifetime_of(&self, client: &Client) -> u64 {

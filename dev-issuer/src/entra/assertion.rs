@@ -19,12 +19,12 @@ pub(super) fn prove(
     shared: &Shared,
     config: &Config,
     client: &Client,
-    text: &str,
+    (text, certificates): (&str, &[String]),
     (endpoints, now): (&[String], i64),
 ) -> Result<(), Refusal> {
     let assertion = Assertion::read(text).map_err(|_| errors::malformed())?;
     if assertion.claim("iss") == Some(client.id.as_str()) {
-        by_certificate(shared, client, &assertion, (endpoints, now))
+        by_certificate(shared, (client, certificates), &assertion, (endpoints, now))
     } else if assertion.claim("sub") == Some(client.id.as_str()) || client.federated.is_empty() {
         Err(errors::not_the_client(&client.id))
     } else {
@@ -34,7 +34,7 @@ pub(super) fn prove(
 
 fn by_certificate(
     shared: &Shared,
-    client: &Client,
+    (client, certificates): (&Client, &[String]),
     assertion: &Assertion<'_>,
     (endpoints, now): (&[String], i64),
 ) -> Result<(), Refusal> {
@@ -56,7 +56,7 @@ fn by_certificate(
     if assertion.claim("sub") != Some(client.id.as_str()) {
         return Err(errors::not_the_client(&client.id));
     }
-    let key = match by_thumbprint(&client.certificates, &assertion.header) {
+    let key = match by_thumbprint(certificates, &assertion.header) {
         Some(certificate) => certificate.key(now).map_err(told)?,
         None => by_subject(client, assertion, now)?.ok_or_else(|| told(Bad::UnknownKey))?,
     };

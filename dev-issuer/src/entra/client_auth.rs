@@ -44,6 +44,7 @@ pub(super) fn authenticate<'c>(
         .filter(|client| client.is_in(tenant))
         .ok_or_else(|| errors::client_unknown(id, &tenant.id))?;
     let secret = secret.filter(|secret| !secret.is_empty());
+    let (secrets, certificates) = client.proofs(&shared.replicas.token());
     if let Some(text) = ask.parameter("client_assertion") {
         if client.public {
             return Err(errors::public_client());
@@ -55,7 +56,8 @@ pub(super) fn authenticate<'c>(
             return Err(assertion_errors::unknown_type());
         }
         let endpoints = ask.urls(&shared.origin, &tenant.id);
-        assertion::prove(shared, config, client, text, (&endpoints, now.as_second()))?;
+        let proof = (text, certificates.as_slice());
+        assertion::prove(shared, config, client, proof, (&endpoints, now.as_second()))?;
         return Ok(Authenticated {
             client,
             secret_index: None,
@@ -73,7 +75,7 @@ pub(super) fn authenticate<'c>(
         }
         (false, secret) => secret.ok_or_else(errors::no_credential)?,
     };
-    match find(&client.secrets, secret, now) {
+    match find(&secrets, secret, now) {
         Found::Good(secret_index) => Ok(Authenticated {
             client,
             secret_index: Some(secret_index),

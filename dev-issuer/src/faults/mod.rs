@@ -46,6 +46,8 @@ pub enum Surface {
     SignIn,
     /// The revocation endpoint.
     Revocation,
+    /// Microsoft Graph. No client is known there before the token was read.
+    Graph,
 }
 
 /// What happens to the answer. Those that say so stand in for the issuer: nothing is minted. The others spoil
@@ -102,6 +104,11 @@ pub enum Effect {
         /// The body.
         #[serde(default)]
         body: String,
+    },
+    /// An error of the server after the call took effect; at Graph.
+    ErrorAfter {
+        /// The status, such as 500.
+        status: u16,
     },
     /// The connection closes and the answer is lost, with all else that was on that connection.
     Drop,

@@ -16,6 +16,7 @@ mod faults;
 mod federated;
 mod generic;
 mod grants;
+mod graph;
 mod holds;
 mod identity;
 mod lifecycle;
