@@ -1,13 +1,17 @@
 //! Issuers behind an HTTP proxy that an administrator set.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{
+    collections::BTreeSet,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer};
 use k8s_openapi::api::events::v1::Event;
 use serde_json::json;
 use testenv::{Asked, ConnectProxy, Manner, eventually};
 
-use crate::support::{ANSWER, LATER, Listener, Place, World, condition, issuer_of, run, unique};
+use crate::support::{LATER, Listener, Place, World, condition, issuer_of, run, unique};
 
 const PROXY: &str = "APICRED_ISSUER_PROXY";
 const NO_PROXY: &str = "APICRED_ISSUER_NO_PROXY";
@@ -127,7 +131,10 @@ async fn discovers_and_revokes(place: &Place, proxy: &ConnectProxy, password: &s
             json!({ "issuer": issuer, "token_endpoint": token, "revocation_endpoint": end })
                 .to_string()
         } else {
-            ANSWER.to_owned()
+            // Another token for each: `c` gets one as well, and a token that two credentials have is not revoked.
+            static TOKENS: AtomicUsize = AtomicUsize::new(0);
+            let token = format!("t0ken-{}", TOKENS.fetch_add(1, Ordering::SeqCst));
+            json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 }).to_string()
         }
     });
     place.put_listener(&listener).await;

@@ -126,24 +126,22 @@ pub(in crate::controller) struct Transient {
 }
 
 impl Secrets {
-    /// Does a target Secret of another credential in this namespace contain the token of this digest?
-    pub(in crate::controller) fn is_shared(
+    /// Names and UIDs of the other credentials of a namespace whose target Secret contains the token of this digest.
+    pub(in crate::controller) fn sharing(
         &self,
         namespace: &str,
         uid: &str,
         digest: &str,
-    ) -> bool {
-        let home = self
-            .seen
-            .0
-            .get(namespace)
-            .into_iter()
-            .flat_map(HashMap::values);
-        let mut published = home.filter_map(|seen| seen.facts.published.as_ref());
-        published.any(|p| {
-            let same = p.record.as_ref().is_some_and(|r| r.token_digest == digest);
-            same && p.credential_uid != uid
-        })
+    ) -> Vec<(String, String)> {
+        let home = self.seen.0.get(namespace);
+        let home = home.into_iter().flat_map(HashMap::values);
+        let published = home.filter_map(|seen| seen.facts.published.as_ref());
+        let same = published.filter(|p| {
+            let record = p.record.as_ref();
+            p.credential_uid != uid && record.is_some_and(|r| r.token_digest == digest)
+        });
+        same.map(|p| (p.credential.clone(), p.credential_uid.clone()))
+            .collect()
     }
 
     /// The Secret of that name.

@@ -21,12 +21,13 @@ use crate::controller::{
     context::Context,
     locks::lock,
     lookup::{permission, sources},
+    requeue::reference,
     state::{Leaving, Revocable},
 };
 use crate::{
     Reason,
     credential::{
-        Credential, Endpoint, Proof,
+        Credential, Endpoint, Key, Proof,
         binding::{self, IssuedBy},
     },
     oauth::{Class, Grant, Moment, Refusal, Revoked, TokenEndpoint, retry_after, revocation},
@@ -188,15 +189,29 @@ impl Revocation<'_> {
     }
 }
 
-/// Is the token in the Secret of no other credential? An issuer may give one token for equal requests, and a credential that
-/// shared an answer may have got its policy later.
+/// Does no other credential that stays have the token in its Secret? An issuer may give one token for equal requests, and a
+/// credential that shared an answer may have got its policy later.
 async fn is_own(
     context: &Context,
     credential: &Credential,
     token: &SecretString,
 ) -> Result<(), Refusal> {
     let digest = secret_digest(digests(context).await?, token);
-    if lock(&context.secrets).is_shared(&credential.namespace, &credential.uid, &digest) {
+    let others = lock(&context.secrets).sharing(&credential.namespace, &credential.uid, &digest);
+    let stays = |(name, uid): &(String, String)| {
+        let key = Key {
+            namespace: credential.namespace.clone(),
+            name: name.clone(),
+        };
+        let kept = context.credentials.get(&reference(&key));
+        let object = kept.filter(|kept| *kept.uid == **uid);
+        // One that cannot be read may stay.
+        object.is_some_and(|kept| {
+            let meta = kept.open().map(|object| object.metadata);
+            meta.is_none_or(|meta| meta.deletion_timestamp.is_none())
+        })
+    };
+    if others.iter().any(stays) {
         return Err(fault("another credential has the same token"));
     }
     Ok(())

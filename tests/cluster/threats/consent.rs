@@ -120,17 +120,18 @@ fn no_history_of_edits_makes_a_token_leave_for_another_issuer() {
         assert!(!got(&evil, "/revoke"), "{:?}", evil.requests());
         assert!(!got(&evil, &token) && !got(&evil, &key));
 
-        // The issuer object itself is led elsewhere, by whoever may edit it.
-        let moved = json!({ "deletionPolicy": "Revoke", "target": { "secretName": "moved" } });
-        place.create("moved", moved).await;
-        place.ready("moved").await;
-        // And one that nobody touched is revoked where it was issued.
+        // One that nobody touched is revoked where it was issued. It goes first: this issuer gives all the same token, which is
+        // not revoked while another credential has it.
         let honest = json!({ "deletionPolicy": "Revoke", "target": { "secretName": "honest" } });
         place.create("honest", honest).await;
         place.ready("honest").await;
         let told = deleted(world, &place, &attacker, "honest").await;
         assert!(!told.contains("not revoked"), "{told}");
         assert!(got(&good, "/revoke"), "{:?}", good.requests());
+        // The issuer object itself is changed to another address, by whoever may edit it.
+        let moved = json!({ "deletionPolicy": "Revoke", "target": { "secretName": "moved" } });
+        place.create("moved", moved).await;
+        place.ready("moved").await;
         offer(&place, &evil).await;
         let told = deleted(world, &place, &attacker, "moved").await;
         assert!(told.contains("not revoked"), "{told}");
