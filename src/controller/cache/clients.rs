@@ -85,6 +85,8 @@ pub(super) type Map = HashMap<String, HashMap<String, Arc<CachedClient>>>;
 pub(in crate::controller) struct Clients {
     pub(super) held: Mutex<Map>,
     unchecked: Mutex<HashSet<Key>>,
+    /// Those whose status could not be written, and is written again later: one try at a time is planned for each.
+    pub(in crate::controller) planned: Mutex<HashSet<Key>>,
     /// One is unchecked.
     pub(in crate::controller) raised: Notify,
 }
@@ -98,10 +100,7 @@ impl Clients {
 
     /// The client that a credential of `namespace` names.
     pub(in crate::controller) fn lookup(&self, namespace: &str, name: &str) -> ClientLookup {
-        let key = Key {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
+        let key = Key::new(namespace, name);
         match self.get(&key).as_deref().map(|held| &held.spec) {
             None => ClientLookup::Missing,
             Some(Ok(spec)) => ClientLookup::Found(Box::new(spec.clone())),
@@ -154,7 +153,9 @@ impl Clients {
                 .filter(|(home, _)| covers(namespace, Some(home)));
             let all = homes.flat_map(|(home, clients)| clients.iter().map(move |c| (home, c)));
             let concerned = all.filter(|(_, (_, held))| concerned(held));
-            concerned.map(|(home, (name, _))| key(home, name)).collect()
+            concerned
+                .map(|(home, (name, _))| Key::new(home, name))
+                .collect()
         };
         if !keys.is_empty() {
             self.check(keys);
@@ -199,13 +200,6 @@ impl Clients {
                 held.remove(&key.namespace);
             }
         }
-    }
-}
-
-fn key(namespace: &str, name: &str) -> Key {
-    Key {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
     }
 }
 

@@ -61,10 +61,10 @@ impl Index {
         client: Option<&str>,
     ) -> Vec<Key> {
         let namespace = object.metadata.namespace.clone().unwrap_or_default();
-        let key = Key {
-            namespace: namespace.clone(),
-            name: object.metadata.name.clone().unwrap_or_default(),
-        };
+        let key = Key::new(
+            namespace.clone(),
+            object.metadata.name.clone().unwrap_or_default(),
+        );
         let spec = &object.spec;
         let created = object
             .metadata
@@ -111,7 +111,7 @@ impl Index {
                 .insert(Arc::clone(&key));
         }
         if let Some(client) = &entry.client {
-            let client = in_home(&namespace, client);
+            let client = Key::new(namespace.as_str(), &**client);
             let named = self.by_client.entry(client).or_default();
             named.insert(Arc::clone(&key));
         }
@@ -150,7 +150,11 @@ impl Index {
             take(&mut self.by_issuer, issuer, key);
         }
         if let Some(client) = &entry.client {
-            take(&mut self.by_client, &in_home(&key.namespace, client), key);
+            take(
+                &mut self.by_client,
+                &Key::new(key.namespace.as_str(), &**client),
+                key,
+            );
         }
         let Some(home) = self.by_target.get_mut(&key.namespace) else {
             return Vec::new();
@@ -270,13 +274,6 @@ fn account_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).unwrap_or(Proof::Absent);
     let needs = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref()).map(|g| g.needs());
     crate::controller::cache::service_accounts::of(&proof, &needs.unwrap_or_default()).into()
-}
-
-fn in_home(namespace: &str, name: &str) -> Key {
-    Key {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }
 }
 
 fn take<N: Eq + std::hash::Hash>(map: &mut HashMap<N, HashSet<Arc<Key>>>, name: &N, key: &Key) {

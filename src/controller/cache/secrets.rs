@@ -14,7 +14,7 @@ use super::{
 };
 use crate::publish::{
     ManagedKeys,
-    ownership::{SecretFacts, examine},
+    ownership::{Published, SecretFacts, examine},
 };
 
 /// A Secret as last seen.
@@ -142,6 +142,16 @@ impl Secrets {
         });
         same.map(|p| (p.credential.clone(), p.credential_uid.clone()))
             .collect()
+    }
+
+    /// What the Secret of that name says, if it is a target of this credential.
+    pub(in crate::controller) fn published(
+        &self,
+        name: &SecretName,
+        uid: &str,
+    ) -> Option<&Published> {
+        let published = self.get(name)?.facts.published.as_ref()?;
+        (published.credential_uid == uid).then_some(published)
     }
 
     /// The Secret of that name.

@@ -61,11 +61,14 @@ async fn check_one(context: &Arc<Context>, key: Key) {
                 result = trouble.as_str(),
                 "the status of an ApiClient could not be written and is tried again"
             );
-            let context = Arc::clone(context);
-            tokio::spawn(async move {
-                tokio::time::sleep(AGAIN).await;
-                context.clients.check([key]);
-            });
+            if lock(&context.clients.planned).insert(key.clone()) {
+                let context = Arc::clone(context);
+                tokio::spawn(async move {
+                    tokio::time::sleep(AGAIN).await;
+                    lock(&context.clients.planned).remove(&key);
+                    context.clients.check([key]);
+                });
+            }
         }
     }
 }

@@ -83,8 +83,8 @@ pub(super) async fn settle(
     })
 }
 
-/// Hands a credential that is being deleted to the task that ends it, if it has the finalizer. To be called when no other work on it is
-/// under way: a token that is published afterwards would not be revoked.
+/// Hands a credential that is being deleted to the task that ends it, if it has the finalizer. To be called when no other work
+/// on it is under way: a token that is published afterwards would not be revoked.
 pub(super) fn hand_over(context: &Context, object: &ApiCredential) {
     let meta = &object.metadata;
     let Some(deleted_at) = meta.deletion_timestamp.as_ref() else {
@@ -111,14 +111,13 @@ pub(super) fn hand_over(context: &Context, object: &ApiCredential) {
 /// Was there ever a token, as far as the status, the Secret or a sign-in say?
 fn has_token(context: &Context, object: &ApiCredential, key: &Key) -> bool {
     let published = object.status.as_ref().and_then(|s| s.issued_at.as_ref());
-    let uid = object.metadata.uid.as_deref();
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let secrets = lock(&context.secrets);
-    let secret = |name: &str| secrets.get(&(key.namespace.clone(), name.to_owned()));
-    let target = secret(&object.spec.target.secret_name);
-    let target = target.and_then(|s| s.facts.published.as_ref());
+    let named = |name: &str| (key.namespace.clone(), name.to_owned());
+    let target = named(&object.spec.target.secret_name);
     let grant = object.spec.grant.as_deref();
     let state = grant.and_then(|g| g.refresh_token.as_ref());
     published.is_some()
-        || target.is_some_and(|p| Some(p.credential_uid.as_str()) == uid)
-        || state.is_some_and(|state| secret(&state.secret_ref.name).is_some())
+        || secrets.published(&target, uid).is_some()
+        || state.is_some_and(|state| secrets.get(&named(&state.secret_ref.name)).is_some())
 }

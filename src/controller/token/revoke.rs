@@ -97,8 +97,7 @@ fn with_published<T>(
 ) -> Option<T> {
     let name = (credential.namespace.clone(), credential.target.name.clone());
     let secrets = lock(&context.secrets);
-    let published = secrets.get(&name)?.facts.published.as_ref()?;
-    (published.credential_uid == credential.uid).then(|| read(published))
+    secrets.published(&name, &credential.uid).map(read)
 }
 
 /// One attempt: what is the same for each client secret.
@@ -118,7 +117,8 @@ impl Revocation<'_> {
         let (context, credential) = (self.context, self.credential);
         let proofs = sources(context, credential);
         let Some(first) = proofs.first() else {
-            return self.by(None, known).await;
+            let access = self.access_token(known).await?;
+            return self.by(None, access.as_ref()).await;
         };
         let used = with_published(context, credential, |p| {
             p.record.as_ref().and_then(|r| r.sources.used.clone())
@@ -130,8 +130,12 @@ impl Revocation<'_> {
         let mut last = fault(&format!(
             "Secret {name}, which authenticates the client, does not exist any more"
         ));
+        if present.is_empty() {
+            return Err(last);
+        }
+        let access = self.access_token(known).await?;
         for source in present {
-            match self.by(Some(source), known).await {
+            match self.by(Some(source), access.as_ref()).await {
                 Err(refusal) if refusal.class == Class::Invalid => last = refusal,
                 ended => return ended,
             }
@@ -139,25 +143,47 @@ impl Revocation<'_> {
         Err(last)
     }
 
-    async fn by(&self, source: Option<&Source>, known: Option<&Revocable>) -> Result<(), Refusal> {
+    /// The access token, if that is what is revoked: none for a grant that has a refresh token. Read and checked once, however
+    /// many client secrets are tried.
+    async fn access_token(
+        &self,
+        known: Option<&Revocable>,
+    ) -> Result<Option<SecretString>, Refusal> {
+        let (context, credential) = (self.context, self.credential);
+        if matches!(credential.grant, Grant::RefreshToken(_)) {
+            return Ok(None);
+        }
+        let (token, issued) = match known {
+            Some(known) => (known.token.secret.clone(), Some(known.issued.clone())),
+            None => from_secret(context, credential).await?,
+        };
+        self.may_return(issued.as_ref())?;
+        is_own(context, credential, &token).await?;
+        Ok(Some(token))
+    }
+
+    /// An issued token goes back only to its issuer.
+    fn may_return(&self, issued: Option<&IssuedBy>) -> Result<(), Refusal> {
+        binding::may_return(issued, &self.now, &self.place.url).map_err(|d| denied(&d))
+    }
+
+    /// `access`: the access token; if not set, the refresh token is revoked.
+    async fn by(
+        &self,
+        source: Option<&Source>,
+        access: Option<&SecretString>,
+    ) -> Result<(), Refusal> {
         let (context, credential, place) = (self.context, self.credential, &self.place);
         let mut read = material::read(context, credential, source).await?;
         read.may_post(credential, &self.endpoint)?;
         read.may_post(credential, place)?;
-        let (token, kind) = if let (Grant::RefreshToken(_), Some(refresh_token)) =
-            (&credential.grant, read.supplies.first())
-        {
-            let issued = read.issued(&self.now.request);
-            binding::may_return(issued.as_ref(), &self.now, &place.url).map_err(|d| denied(&d))?;
-            (refresh_token.clone(), Revoked::RefreshToken)
-        } else {
-            let (token, issued) = match known {
-                Some(known) => (known.token.secret.clone(), Some(known.issued.clone())),
-                None => from_secret(context, credential).await?,
-            };
-            binding::may_return(issued.as_ref(), &self.now, &place.url).map_err(|d| denied(&d))?;
-            is_own(context, credential, &token).await?;
-            (token, Revoked::AccessToken)
+        let (token, kind) = match (access, read.supplies.first()) {
+            (Some(access), _) => (access.clone(), Revoked::AccessToken),
+            (None, Some(refresh_token)) => {
+                self.may_return(read.issued(&self.now.request).as_ref())?;
+                (refresh_token.clone(), Revoked::RefreshToken)
+            }
+            (None, None) => return Err(fault("its state Secret holds no refresh token")),
         };
         read.complete(context, credential, Some(place)).await?;
         let (id, assertion) = (ids::uuid(), ids::uuid());
@@ -199,10 +225,7 @@ async fn is_own(
     let digest = secret_digest(digests(context).await?, token);
     let others = lock(&context.secrets).sharing(&credential.namespace, &credential.uid, &digest);
     let stays = |(name, uid): &(String, String)| {
-        let key = Key {
-            namespace: credential.namespace.clone(),
-            name: name.clone(),
-        };
+        let key = Key::new(credential.namespace.as_str(), name.as_str());
         let kept = context.credentials.get(&reference(&key));
         let object = kept.filter(|kept| *kept.uid == **uid);
         // One that cannot be read may stay.
