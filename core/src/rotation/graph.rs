@@ -101,11 +101,7 @@ impl Graph {
             "passwordCredential": null,
             "proof": proof.expose_secret(),
         });
-        Some(request(
-            self.url(address, Some("addKey"))?,
-            call,
-            Some(&body),
-        ))
+        self.post(address, "addKey", call, &body)
     }
 
     /// Removes a certificate.
@@ -117,11 +113,7 @@ impl Graph {
         call: GraphCall<'_>,
     ) -> Option<GraphRequest> {
         let body = json!({ "keyId": id, "proof": proof.expose_secret() });
-        Some(request(
-            self.url(address, Some("removeKey"))?,
-            call,
-            Some(&body),
-        ))
+        self.post(address, "removeKey", call, &body)
     }
 
     /// Asks for a new secret.
@@ -135,11 +127,7 @@ impl Graph {
         let body = json!({
             "passwordCredential": { "displayName": name, "endDateTime": until.to_string() },
         });
-        Some(request(
-            self.url(address, Some("addPassword"))?,
-            call,
-            Some(&body),
-        ))
+        self.post(address, "addPassword", call, &body)
     }
 
     /// Removes a secret.
@@ -150,11 +138,17 @@ impl Graph {
         call: GraphCall<'_>,
     ) -> Option<GraphRequest> {
         let body = json!({ "keyId": id });
-        Some(request(
-            self.url(address, Some("removePassword"))?,
-            call,
-            Some(&body),
-        ))
+        self.post(address, "removePassword", call, &body)
+    }
+
+    fn post(
+        &self,
+        address: Address<'_>,
+        action: &str,
+        call: GraphCall<'_>,
+        body: &Value,
+    ) -> Option<GraphRequest> {
+        Some(request(self.url(address, Some(action))?, call, Some(body)))
     }
 
     /// None: an id that is no GUID could name something else than an application.

@@ -124,7 +124,7 @@ pub enum Values {
     DropPrevious,
 }
 
-/// What status and events report. A view: made anew at each step.
+/// What status and events report. A view: built again at each step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// The annotation cannot be read.

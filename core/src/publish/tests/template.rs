@@ -74,7 +74,10 @@ fn other_formats_are_told_from_another_look() {
     let mut other = credential();
     other.target.labels = map(&[("a", "b")]);
     other.target.type_ = crate::api::SecretType::Token;
-    assert!(!template(&other).has_other_formats(&written), "only a look");
+    assert!(
+        !template(&other).has_other_formats(&written),
+        "only the metadata"
+    );
     other.target.keys.pop();
     assert!(template(&other).has_other_formats(&written));
     let before_there_was_a_choice = written.rsplit_once(':').unwrap().0;
