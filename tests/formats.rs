@@ -1,6 +1,9 @@
 //! What stands in a Secret, read by the programs that it is meant for: curl, git, Python's netrc and dotenv, a shell,
 //! a Kubernetes client. Each gets tokens of every kind: it reads the very token, or the format has refused it.
 
+#[path = "formats/sdk.rs"]
+mod sdk;
+
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -103,21 +106,34 @@ fn mounted(folder: &Path, key: &Value) -> Vec<(String, PathBuf)> {
     written
 }
 
-/// A server that notes path and `Authorization` header of each request. Below `/git` it wants one.
+/// The status line and further headers for a path and its `Authorization` header.
+type Answer = dyn Fn(&str, Option<&str>) -> &'static str + Send;
+
+/// A server that notes path and `Authorization` header of each request.
 struct Server {
     origin: String,
     heard: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Server {
+    /// Below `/git` it wants a header.
     fn start() -> Self {
+        Self::answering(|path, header| match header {
+            None if path.starts_with("/git") => {
+                "401 Unauthorized\r\nwww-authenticate: Basic realm=\"git\""
+            }
+            _ => "404 Not Found",
+        })
+    }
+
+    fn answering(answer: impl Fn(&str, Option<&str>) -> &'static str + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let heard = Arc::<Mutex<Vec<_>>>::default();
         let notes = Arc::clone(&heard);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                serve(stream.expect("a connection"), &notes);
+                serve(stream.expect("a connection"), &notes, &answer);
             }
         });
         Self { origin, heard }
@@ -131,7 +147,7 @@ impl Server {
     }
 }
 
-fn serve(mut stream: TcpStream, notes: &Mutex<Vec<(String, String)>>) {
+fn serve(mut stream: TcpStream, notes: &Mutex<Vec<(String, String)>>, answer: &Answer) {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     while !bytes.windows(4).any(|w| w == b"\r\n\r\n") {
@@ -147,12 +163,7 @@ fn serve(mut stream: TcpStream, notes: &Mutex<Vec<(String, String)>>) {
         name.eq_ignore_ascii_case("authorization")
             .then(|| value.trim().to_owned())
     });
-    let answer = match header {
-        None if path.starts_with("/git") => {
-            "401 Unauthorized\r\nwww-authenticate: Basic realm=\"git\""
-        }
-        _ => "404 Not Found",
-    };
+    let answer = answer(&path, header.as_deref());
     notes
         .lock()
         .expect("the notes")
