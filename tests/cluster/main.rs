@@ -21,6 +21,7 @@ mod leader;
 mod lease;
 mod logs;
 mod machine;
+mod microsoft_issuers;
 mod mistakes;
 mod namespaced;
 mod odd_documents;
