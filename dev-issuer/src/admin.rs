@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::config::Secret;
 use crate::error::Error;
 use crate::faults::Fault;
+use crate::graph::{AppPolicy, ReplicaLag};
 use crate::issuer::DevIssuer;
 
 /// A running admin listener. It ends when this is dropped.
@@ -31,6 +32,16 @@ pub struct Admin {
 #[serde(deny_unknown_fields)]
 struct Lifetime {
     seconds: u64,
+}
+
+/// How Microsoft Graph behaves; what is not named is as at the start.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct GraphSettings {
+    policies: Vec<AppPolicy>,
+    read_lag_seconds: u64,
+    token_lag_seconds: u64,
+    write_gap_seconds: u64,
 }
 
 /// A decision about a device code; without a user it is refused.
@@ -86,6 +97,8 @@ fn router(issuer: Arc<DevIssuer>) -> Router {
         .route("/devices/{user_code}", put(decide_device))
         .route("/clients/{id}/secrets", put(set_secrets))
         .route("/clients/{id}/lifetime", put(set_lifetime))
+        .route("/clients/{id}/credentials", get(credentials))
+        .route("/graph", put(set_graph))
         .layer(middleware::from_fn(local_only))
         .with_state(issuer)
 }
@@ -138,6 +151,23 @@ async fn set_lifetime(
     Json(lifetime): Json<Lifetime>,
 ) -> Response {
     done(issuer.set_lifetime(&id, Duration::from_secs(lifetime.seconds)))
+}
+
+async fn credentials(
+    State(issuer): App,
+    Path(id): Path<String>,
+) -> Json<Vec<crate::CredentialRecord>> {
+    Json(issuer.credentials_of(&id))
+}
+
+async fn set_graph(State(issuer): App, Json(settings): Json<GraphSettings>) -> StatusCode {
+    issuer.set_app_policies(settings.policies);
+    issuer.set_write_gap(Duration::from_secs(settings.write_gap_seconds));
+    issuer.set_replica_lag(ReplicaLag {
+        reads: Duration::from_secs(settings.read_lag_seconds),
+        tokens: Duration::from_secs(settings.token_lag_seconds),
+    });
+    StatusCode::NO_CONTENT
 }
 
 async fn decide_device(

@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::handle::ReplicaLag;
@@ -34,7 +35,8 @@ pub(crate) enum CredentialValue {
 }
 
 /// What a credential is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum CredentialKind {
     /// A client secret.
     Secret,
@@ -43,7 +45,8 @@ pub enum CredentialKind {
 }
 
 /// A credential as tests see it, whatever replicas have heard of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CredentialRecord {
     /// Its id.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use serde::Deserialize;
 
 use super::credentials::{CredentialRecord, View};
 use super::object_id;
@@ -10,7 +11,8 @@ use crate::issuer::DevIssuer;
 
 /// What an app management policy of the tenant forbids. Only adding is refused; what is there goes on.
 /// <https://learn.microsoft.com/graph/api/resources/applicationauthenticationmethodpolicy>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum AppPolicy {
     /// No new secrets.

@@ -157,6 +157,24 @@ async fn it_serves_and_takes_orders_and_ends_when_told() {
     let fresh = ask("fresh-secret").await;
     assert_eq!(fresh.json()["expires_in"], 30);
 
+    let graph = json!({
+        "policies": ["passwordAddition", {"passwordLifetime": "720h"}],
+        "readLagSeconds": 5, "tokenLagSeconds": 60, "writeGapSeconds": 1,
+    });
+    assert_eq!(status(http.put(admin("/graph")).json(&graph)).await, 204);
+    let graph = json!({"policies": ["everything"]});
+    assert_eq!(status(http.put(admin("/graph")).json(&graph)).await, 422);
+    assert_eq!(
+        status(http.put(admin("/graph")).json(&json!({}))).await,
+        204
+    );
+    let credentials = http.get(admin("/clients/demo/credentials")).send().await;
+    let credentials = credentials.unwrap().text().await.unwrap();
+    let listed: Value = serde_json::from_str(&credentials).unwrap();
+    assert_eq!(listed[0]["kind"], "secret");
+    assert_eq!(listed[1]["until"], "2999-01-01T00:00:00Z");
+    assert!(!credentials.contains("fresh-secret"), "no values");
+
     let requests: Value = http
         .get(admin("/requests"))
         .send()
