@@ -42,8 +42,9 @@ const DECIDE: [&str; 1] = ["leader/election.rs"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 20] = [
+const OPENERS: [&str; 21] = [
     "app.rs",                           // its own token, for the audiences in it
+    "credential/static_key.rs",         // to refuse what cannot be published
     "oauth/encode.rs",                  // into the bytes of a request
     "oauth/revocation.rs",              // and of the one that ends a token
     "oauth/client_auth.rs",             // into a Basic header

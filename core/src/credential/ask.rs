@@ -84,7 +84,7 @@ pub(super) fn ask(
             .and_then(|g| g.jwt_bearer.as_ref()?.signed.as_ref())
             .map(|s| s.claims.clone())
             .unwrap_or_default(),
-        grant: grant.key().unwrap_or_default(),
+        grant: grant.key(),
         subjects: grant.subjects(),
         inputs: grant.inputs(),
     };

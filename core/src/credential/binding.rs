@@ -91,8 +91,10 @@ impl Denial {
 pub enum Use {
     /// Client authentication: a client secret, or a certificate with its key.
     Client,
-    /// An input of the grant: a refresh token, an assertion, a subject token, a password, a static key.
+    /// An input of the grant: a refresh token, an assertion, a subject token, a password.
     Grant,
+    /// The static key: its content is copied into the target Secret.
+    StaticKey,
     /// The value of one of `spec.parameters`.
     Parameter,
 }
@@ -103,7 +105,7 @@ pub enum Use {
 /// | The Secret has | It serves |
 /// |---|---|
 /// | `state-of: NAME` | the grant `refreshToken` of that credential |
-/// | `publish-by: NAMES` | the grant `static` of these credentials |
+/// | `publish-by: NAMES` | `spec.static` of these credentials |
 /// | a token that apicred published | nothing; with `allowed-issuers` the grants that exchange a token, at these issuers |
 ///
 /// # Errors
@@ -131,13 +133,13 @@ pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Res
             names::STATE_OF
         ));
     }
-    if has(names::PUBLISH_BY) && !matches!(grant, Some(Grant::Static(_))) {
+    if has(names::PUBLISH_BY) && purpose != Use::StaticKey {
         return only(format!(
             "has the annotation {}, so only spec.static may use it",
             names::PUBLISH_BY
         ));
     }
-    if purpose == Use::Grant {
+    if matches!(purpose, Use::Grant | Use::StaticKey) {
         may_serve(credential, secret, annotations)?;
     }
     if matches!(credential.issuer.endpoint, Endpoint::Nowhere) {
@@ -220,7 +222,7 @@ fn may_reach(
     )))
 }
 
-/// May this Secret serve the grant of this credential? A static key is copied and a state Secret is written to, so
+/// May this Secret serve the grant or the static key of this credential? A static key is copied and a state Secret is written to, so
 /// their owners must have said so: else whoever may create credentials could read one and spoil the other. A
 /// password is handed on by Entra ID: in a tenant with pass-through authentication, which the ROPC page says goes
 /// with this grant, an agent of the tenant's owner gets it in the clear. So its Secret names the tenant, where nobody
@@ -233,10 +235,10 @@ pub fn may_serve(
     secret: &str,
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<(), Denial> {
-    let (annotation, what) = match &credential.grant {
-        Grant::Static(_) => (names::PUBLISH_BY, "published"),
-        Grant::RefreshToken(_) => (names::STATE_OF, "used as a refresh token"),
-        Grant::Password(_) => return may_sign_in(&credential.issuer, secret, annotations),
+    let (annotation, what) = match (&credential.static_key, &credential.grant) {
+        (Some(_), _) => (names::PUBLISH_BY, "published"),
+        (None, Grant::RefreshToken(_)) => (names::STATE_OF, "used as a refresh token"),
+        (None, Grant::Password(_)) => return may_sign_in(&credential.issuer, secret, annotations),
         _ => return Ok(()),
     };
     let named = annotations.and_then(|a| a.get(annotation));

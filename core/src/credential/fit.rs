@@ -1,6 +1,8 @@
 //! Checks that client authentication, grant and issuer fit together, so that an impossible request is reported before it is sent.
 
-use super::{Endpoint, FieldError, Issuer, Lent, Proof, Selector, binding::is_api_server};
+use super::{
+    Endpoint, FieldError, Issuer, Lent, Proof, Selector, StaticKey, binding::is_api_server,
+};
 use crate::{
     Reason,
     api::{ApiCredentialSpec, DeletionPolicy},
@@ -16,6 +18,7 @@ pub(super) fn faults(
     issuer: &Issuer,
     proof: &Proof,
     grant: &Grant,
+    static_key: Option<&StaticKey>,
 ) -> Vec<FieldError> {
     let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
     let mut errors = Vec::new();
@@ -36,13 +39,16 @@ pub(super) fn faults(
         _ => {}
     }
     match (proof, grant) {
-        (Proof::Absent, Grant::Static(_) | Grant::JwtBearer(_) | Grant::TokenExchange(_))
+        (Proof::Absent, _) if static_key.is_some() => {}
+        _ if static_key.is_some() => {
+            say("spec.client", "a static key has no client; remove client");
+        }
+        (Proof::Absent, Grant::JwtBearer(_) | Grant::TokenExchange(_))
         | (Proof::ManagedIdentity(_), Grant::ClientCredentials) => {}
         (Proof::Absent, _) => say(
             "spec.client",
             "is missing; set client.id and secrets (only the grants jwtBearer and tokenExchange need no client)",
         ),
-        (_, Grant::Static(_)) => say("spec.client", "a static key has no client; remove client"),
         (Proof::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => say(
             "spec.client.public",
             "a public client cannot use this grant; set client.secrets, certificate or serviceAccount",
@@ -59,7 +65,7 @@ pub(super) fn faults(
             "Entra ID takes certificates as signed assertions; use client.certificates",
         );
     }
-    if matches!(grant, Grant::Static(_)) {
+    if static_key.is_some() {
         for (field, set) in of_requests(spec) {
             if set {
                 say(
@@ -98,15 +104,12 @@ pub(super) fn faults(
         }
     }
     // The CRD says so as well; here it holds for what was stored under older rules, too.
-    let of_the_grant = grant.needs();
-    let of_the_grant = of_the_grant.iter().filter_map(Need::reference);
-    for (field, name) in proof
-        .alternatives()
-        .iter()
-        .map(|r| ("spec.client", &r.name))
-        .chain(of_the_grant.map(|r| (grant.field(), &r.name)))
+    let of_client = proof.alternatives().into_iter();
+    for (field, name) in of_client
+        .map(|r| ("spec.client", r.name))
+        .chain(inputs(static_key, grant))
     {
-        if !is_object_name(name) {
+        if !is_object_name(&name) {
             say(field, NOT_A_SECRET);
         }
     }
@@ -136,6 +139,21 @@ pub(super) fn faults(
         );
     }
     errors
+}
+
+/// A field of the spec, and the name of a Secret in it.
+pub(super) type Input = (&'static str, String);
+
+/// The Secrets that the static key or the grant needs.
+pub(super) fn inputs(static_key: Option<&StaticKey>, grant: &Grant) -> Vec<Input> {
+    if let Some(key) = static_key {
+        return vec![(StaticKey::FIELD, key.token.name.clone())];
+    }
+    let needs = grant.needs();
+    let references = needs.iter().filter_map(Need::reference);
+    references
+        .map(|key| ("spec.grant", key.name.clone()))
+        .collect()
 }
 
 /// Fields that are about token requests, and whether they are set: a static key has none of them.

@@ -21,6 +21,7 @@ mod place;
 mod presets;
 mod proof;
 pub mod scopes;
+mod static_key;
 mod target_keys;
 #[cfg(test)]
 mod tests;
@@ -32,11 +33,14 @@ pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};
 pub use proof::{AccountToken, Certificate, KeyPair, Lacking, Proof, Selector};
+pub use static_key::StaticKey;
 pub use target_keys::{KeyPattern, may_have_metadata};
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+
+use binding::Use;
 
 use crate::{
     api::{DeletionPolicy, Expectation, GrantKey, SecretKeyRef, SecretType, TargetKey},
@@ -62,6 +66,8 @@ pub struct Credential {
     pub proof: Proof,
     /// When client secrets expire, as the spec declares it.
     pub secret_ends: BTreeMap<SecretKeyRef, Timestamp>,
+    /// The key that is published as it is. If set, no token is requested: grant, client and request are empty.
+    pub static_key: Option<StaticKey>,
     /// How the token is granted.
     pub grant: Grant,
     /// The token request parameters.
@@ -97,24 +103,31 @@ impl Credential {
     /// May one answer serve this credential and others that request the same at this moment? Not if its token is revoked with
     /// it: the others would keep a token that is of no use.
     pub fn is_shareable(&self) -> bool {
-        self.grant.is_shareable() && self.target.deletion != DeletionPolicy::Revoke
+        self.static_key.is_none()
+            && self.grant.is_shareable()
+            && self.target.deletion != DeletionPolicy::Revoke
     }
 
-    /// What has to be read before a request, beside the client authentication: what the grant needs, then the values of
-    /// parameters that are in Secrets, by their names.
-    pub fn needs(&self) -> Vec<Need> {
-        let mut needs = self.grant.needs();
+    /// What has to be read beside the client authentication, with its purpose: the static key, or what the grant needs and then
+    /// the values of parameters that are in Secrets, by their names.
+    pub fn inputs(&self) -> Vec<(Use, Need)> {
+        if let Some(key) = &self.static_key {
+            return vec![(Use::StaticKey, Need::Word(key.token.clone()))];
+        }
+        let grant = self.grant.needs().into_iter();
         let parameters = self.ask.secret_parameters.values();
-        needs.extend(parameters.map(|reference| Need::Word(reference.clone())));
-        needs
+        grant
+            .map(|need| (Use::Grant, need))
+            .chain(parameters.map(|key| (Use::Parameter, Need::Word(key.clone()))))
+            .collect()
     }
 
     /// Keys of the Secrets among them.
     pub fn companions(&self) -> Vec<SecretKeyRef> {
-        let needs = self.needs();
-        needs
+        let inputs = self.inputs();
+        inputs
             .iter()
-            .filter_map(|n| n.reference().cloned())
+            .filter_map(|(_, need)| need.reference().cloned())
             .collect()
     }
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Ask, Credential, FieldError, Issuer, IssuerId, Proof, TargetSecret, annotations, ask,
+    Ask, Credential, FieldError, Issuer, IssuerId, Proof, StaticKey, TargetSecret, annotations,
+    ask,
     binding::plain_name,
     fit,
     target_keys::{is_name_of_tool, is_reserved},
@@ -82,9 +83,16 @@ pub fn parse(
         errors.push(FieldError::new("spec.clientRef", problem));
     }
 
-    let grant = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref());
+    let static_key = spec.static_key.as_deref().map(StaticKey::new);
+    let fixed = static_key.is_some();
+    let grant = match spec.grant.as_deref() {
+        Some(_) if fixed => Err(vec![FieldError::new(
+            "spec.grant",
+            "a static key has no grant; remove grant, or remove static",
+        )]),
+        grant => Grant::parse(grant),
+    };
     let grant = grant.map_err(|faults| errors.extend(faults)).ok();
-    let fixed = spec.static_key.is_some();
     let issuer = match (&spec.issuer_ref, &spec.entra) {
         (Some(reference), None) if !fixed => find(reference, lookup),
         (None, Some(entra)) if !fixed => {
@@ -102,7 +110,8 @@ pub fn parse(
     let proof = Proof::parse(spec.client.as_ref());
     let proof = proof.map_err(|faults| errors.extend(faults)).ok();
     if let (Some(proof), Some(grant)) = (&proof, &grant) {
-        errors.extend(source_faults(proof, grant, &spec.target.secret_name));
+        let inputs = fit::inputs(static_key.as_ref(), grant);
+        errors.extend(source_faults(proof, &inputs, &spec.target.secret_name));
     }
     // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
     if spec
@@ -117,7 +126,7 @@ pub fn parse(
     errors.extend(parameter_faults(&spec.parameters, &spec.target.secret_name));
     let mut ask = Ask::default();
     if let (Some(issuer), Some(proof), Some(grant)) = (&issuer, &proof, &grant) {
-        errors.extend(fit::faults(spec, issuer, proof, grant));
+        errors.extend(fit::faults(spec, issuer, proof, grant, static_key.as_ref()));
         match ask::ask(spec, issuer, grant) {
             Ok(asked) => ask = asked,
             Err(faults) => errors.extend(faults),
@@ -166,6 +175,7 @@ pub fn parse(
         client_id: client.and_then(|c| c.id.clone()).unwrap_or_default(),
         proof,
         secret_ends,
+        static_key,
         grant,
         ask,
         expect: spec.expect.as_deref().cloned(),
@@ -287,7 +297,7 @@ fn source_field(proof: &Proof, at: usize) -> String {
 
 /// An entry that is listed twice would be tried twice, and a source that is the target as well would be overwritten by
 /// the token.
-fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> {
+fn source_faults(proof: &Proof, inputs: &[fit::Input], target: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let sources = proof.alternatives();
     for (i, reference) in sources.iter().enumerate() {
@@ -304,14 +314,9 @@ fn source_faults(proof: &Proof, grant: &Grant, target: &str) -> Vec<FieldError> 
             ));
         }
     }
-    let needs = grant.needs();
-    if needs
-        .iter()
-        .filter_map(|n| n.reference())
-        .any(|r| r.name == target)
-    {
+    if let Some((field, _)) = inputs.iter().find(|(_, secret)| secret == target) {
         errors.push(FieldError::new(
-            grant.field(),
+            *field,
             "names the target Secret as a source: the token would overwrite it; create this credential again with another target.secretName, or name another source",
         ));
     }

@@ -55,7 +55,7 @@ pub(crate) use lifetime::claims_of;
 pub(crate) use lifetime::is_guid;
 pub use lifetime::{audiences, is_legacy_account_token};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file};
-pub use needs::{Material, Need, Odd, account_audience, file, odd_supply, static_key, word};
+pub use needs::{Material, Need, Odd, account_audience, file, odd_supply, word};
 pub use possession::{PROOF_AUDIENCE, proof_of_possession};
 pub(crate) use possession::{hex, leaf};
 pub use refusal::{Class, Refusal, Stage, error_code};
@@ -64,5 +64,6 @@ pub use request::{
 };
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};
+pub(crate) use secret_form::form_in_header;
 pub use token::{Claims, LifetimeSource, Token, uncertain};
 pub use unread::{broken_off, coding, too_large};

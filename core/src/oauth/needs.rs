@@ -113,8 +113,7 @@ pub fn odd_supply(grant: &Grant, supplies: &[SecretString]) -> Option<Odd> {
     stored.enumerate().find_map(|(place, (need, supply))| {
         let text = supply.expose_secret();
         let (noun, form) = match (grant, need) {
-            (_, Need::File(_) | Need::Account(_))
-            | (Grant::ClientCredentials | Grant::Static(_), _) => return None,
+            (_, Need::File(_) | Need::Account(_)) | (Grant::ClientCredentials, _) => return None,
             (Grant::RefreshToken(_), _) => ("refresh token", secret_form::of_refresh_token(text)),
             (Grant::Password(_), _) => ("password", secret_form::of_password(text)),
             (Grant::OnBehalfOf(_) | Grant::JwtBearer(_) | Grant::TokenExchange(_), _) => {
@@ -123,21 +122,6 @@ pub fn odd_supply(grant: &Grant, supplies: &[SecretString]) -> Option<Odd> {
         };
         form.map(|form| Odd { place, noun, form })
     })
-}
-
-/// A static key out of a Secret: [`word`], but blanks, line ends and marks around it are taken off, since what is published
-/// must work unchanged.
-///
-/// # Errors
-/// A sentence for the user when the bytes cannot be one.
-pub fn static_key(bytes: &[u8]) -> Result<SecretString, String> {
-    let text = input::text(bytes).map_err(|why| format!("{why}; store the key itself, as text"))?;
-    let around = |c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0';
-    let key = word(text.trim_matches(around).as_bytes())?;
-    match secret_form::of_static_key(key.expose_secret()) {
-        Some(form) => Err(form),
-        None => Ok(key),
-    }
 }
 
 /// One line out of a Secret. One line end at its end is taken off, since editors and `echo` leave it there and no

@@ -70,9 +70,9 @@ pub(super) fn of_password(text: &str) -> Option<String> {
     first(&rules, text).or_else(ends)
 }
 
-/// What makes a static key one that cannot be published, as no issuer judges it: what is certainly not the key itself, and
-/// what no header can carry.
-pub(super) fn of_static_key(text: &str) -> Option<String> {
+/// The odd form of a value that goes into a header as it is, and that no issuer judges: what is certainly not the value itself,
+/// and what no header can carry.
+pub(crate) fn form_in_header(text: &str) -> Option<String> {
     let other = || {
         let odd = text.chars().find(|c| !c.is_ascii_graphic())?;
         Some(format!(

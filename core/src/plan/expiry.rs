@@ -9,7 +9,6 @@ use super::{Observed, Source, schedule};
 use crate::{
     api::names,
     credential::{Credential, Proof},
-    oauth::Grant,
     reason::Reason,
 };
 
@@ -38,7 +37,7 @@ enum Kind {
 
 /// The expiry of the client credential in use, if it is known.
 pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<Ending> {
-    if let Grant::Static(key) = &credential.grant {
+    if let Some(key) = &credential.static_key {
         let source = observed.companions.first()?;
         let made = key.created_at.or(source.created_at)?;
         let at = schedule::later(made, key.max_age);

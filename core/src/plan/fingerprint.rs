@@ -23,7 +23,10 @@ pub fn request(credential: &Credential) -> String {
     let ask = &credential.ask;
     let mut text = Fields::new("request/2");
     text.add(&place);
-    text.add_all(credential.grant.words().iter());
+    match &credential.static_key {
+        Some(key) => text.add_all(key.words().iter()),
+        None => text.add_all(credential.grant.words().iter()),
+    }
     text.add_all(credential.proof.words().iter());
     text.add(&credential.client_id);
     text.add_all(ask.scopes.iter());

@@ -557,6 +557,9 @@ fn stamp_if(credential: &Credential, observed: &Observed, held: bool) -> String 
     ));
     // How a key signs, where a certificate is: not a part of the token, but something that a user may have fixed.
     text.push_str(&format!("|{:?}|{:?}", credential.proof, credential.grant));
+    if let Some(key) = &credential.static_key {
+        text.push_str(&format!("|{key:?}"));
+    }
     for source in observed.sources.iter().chain(&observed.companions) {
         let mark = observed.memory.foreign_mark(source);
         let (uid, version) = mark.as_ref().map_or(("", ""), |m| (&m.uid, &m.version));

@@ -12,7 +12,6 @@ use super::Owner;
 use crate::{
     api::{DeletionPolicy, SecretType, TargetFormat, TargetKey, names},
     credential::Credential,
-    oauth::Grant,
 };
 
 /// The metadata that the Secret must have.
@@ -93,7 +92,7 @@ pub fn template(credential: &Credential) -> Template {
     let mut annotations = credential.target.annotations.clone();
     annotations.insert(names::CREDENTIAL.to_owned(), credential.name.clone());
     annotations.insert(names::CREDENTIAL_UID.to_owned(), credential.uid.clone());
-    let endless = matches!(credential.grant, Grant::Static(_));
+    let endless = credential.static_key.is_some();
     let keys = credential.target.keys.iter();
     let keys = keys.filter(|k| !(endless && k.format == TargetFormat::ExpiresAt));
     Template {

@@ -253,14 +253,16 @@ impl Index {
 /// Names of the Secrets that a spec needs. A spec that cannot be parsed is triggered only by its own change.
 fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).map(|p| p.alternatives());
-    let grant = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref()).map(|g| g.needs());
+    let grant = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
     let companions = grant.unwrap_or_default();
+    let static_key = spec.static_key.iter().map(|key| &key.token_ref);
     let companions = companions.iter().filter_map(Need::reference);
     let parameters = spec.parameters.iter().filter_map(|p| p.secret_ref.as_ref());
     let proof = proof.unwrap_or_default();
     let mut names: Vec<String> = proof
         .iter()
         .chain(companions)
+        .chain(static_key)
         .chain(parameters)
         .map(|r| r.name.clone())
         .collect();
@@ -272,7 +274,7 @@ fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
 /// Names of the ServiceAccounts that a spec draws on.
 fn account_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).unwrap_or(Proof::Absent);
-    let needs = Grant::parse(spec.grant.as_deref(), spec.static_key.as_deref()).map(|g| g.needs());
+    let needs = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
     crate::controller::cache::service_accounts::of(&proof, &needs.unwrap_or_default()).into()
 }
 

@@ -16,7 +16,7 @@ use crate::controller::{
 };
 use crate::{
     credential::{Credential, Key},
-    oauth::{Grant, LifetimeSource, Token},
+    oauth::{LifetimeSource, Token},
     plan::{Failure, Observed, Outcome},
     publish::{Record, Recovered, data, ownership::Target, recover, rotate_patch, template},
 };
@@ -80,10 +80,8 @@ pub(in crate::controller) async fn reformat(
 }
 
 fn token(credential: &Credential, record: &Record, recovered: Recovered) -> Token {
-    let fixed = match &credential.grant {
-        Grant::Static(key) => Some(key.scheme.clone()),
-        _ => None,
-    };
+    let fixed = credential.static_key.as_ref();
+    let fixed = fixed.map(|key| key.scheme.clone());
     Token {
         secret: recovered.secret,
         refresh_token: None,

@@ -39,7 +39,7 @@ pub(in crate::controller) async fn acquire(
         Unsaved::Settled => first = None,
         Unsaved::Came(result) => return *result,
     }
-    if let Grant::Static(fixed) = &credential.grant {
+    if let Some(fixed) = &credential.static_key {
         let read = match first {
             Some(read) => read,
             None => material::read(context, credential, None).await?,

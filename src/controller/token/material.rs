@@ -23,7 +23,7 @@ use crate::controller::{
 use crate::{
     api::{SecretKeyRef, names},
     credential::{
-        Certificate, Credential, KeyPair, Lacking, Proof,
+        Certificate, Credential, KeyPair, Lacking, Proof, StaticKey,
         binding::{self, IssuedBy, Use},
     },
     oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
@@ -35,7 +35,7 @@ use crate::{
 pub(in crate::controller) struct Read {
     /// The Secret with the client credential, if there is one.
     pub(in crate::controller) used: Option<SourceMark>,
-    /// The Secrets that the grant and the parameters draw on, in the order of [`Credential::needs`].
+    /// The Secrets that the grant and the parameters draw on, in the order of [`Credential::inputs`].
     pub(in crate::controller) with: Vec<SourceMark>,
     /// The client authentication material. A ServiceAccount's token is not requested yet.
     pub(in crate::controller) material: Material,
@@ -170,16 +170,10 @@ pub(in crate::controller) async fn read(
         used = Some(secret.mark(&reference.key));
     }
     let (mut with, mut supplies, mut state) = (Vec::new(), Vec::new(), None);
-    let of_grant = credential.grant.needs().len();
-    for (i, need) in credential.needs().into_iter().enumerate() {
-        let purpose = if i < of_grant {
-            Use::Grant
-        } else {
-            Use::Parameter
-        };
+    for (purpose, need) in credential.inputs() {
         let (reference, take): (_, Taken) = match &need {
-            Need::Word(reference) if matches!(credential.grant, Grant::Static(_)) => {
-                (reference, oauth::static_key)
+            Need::Word(reference) if purpose == Use::StaticKey => {
+                (reference, StaticKey::from_secret_bytes)
             }
             Need::Word(reference) => (reference, oauth::word),
             Need::File(reference) => (reference, oauth::file),
@@ -280,7 +274,7 @@ async fn open<'a>(
     }
     let lacking = match purpose {
         Use::Client => credential.proof.lacking(),
-        Use::Grant | Use::Parameter => Lacking::SOURCE,
+        Use::Grant | Use::StaticKey | Use::Parameter => Lacking::SOURCE,
     };
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
     let mut secret = call(&context.metrics, "get_secret", || api.get(name)).await.map_err(|trouble| match trouble {

@@ -518,7 +518,7 @@ fn uses() -> Vec<(&'static str, Use, Credential)> {
         ),
         (
             "static key",
-            Use::Grant,
+            Use::StaticKey,
             of(
                 json!({ "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": key } }),
             ),

@@ -7,5 +7,6 @@ mod fit;
 mod histories;
 mod issuer;
 mod parse;
+mod static_key;
 mod target_keys;
 mod tenancy;

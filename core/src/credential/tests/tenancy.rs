@@ -21,7 +21,7 @@ use crate::{
     },
     fixtures::{at, cluster_issuer, object, parse_both, token_issuer},
     oauth::{
-        Grant, Identity, Material, Moment, Need, TokenEndpoint, account_audience, discovery,
+        Identity, Material, Moment, Need, TokenEndpoint, account_audience, discovery,
         known_endpoint, request,
     },
 };
@@ -356,10 +356,10 @@ impl Drawn {
             drawn.push(0);
         }
         if !credential.companions().is_empty() {
-            binding::may_open(credential, Use::Grant, &self.secret(1)).ok()?;
+            binding::may_open(credential, credential.inputs()[0].0, &self.secret(1)).ok()?;
             drawn.push(1);
         }
-        if matches!(credential.grant, Grant::Static(_)) {
+        if credential.static_key.is_some() {
             return Some((None, drawn));
         }
         let endpoint = self.endpoint(credential)?;

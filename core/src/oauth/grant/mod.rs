@@ -8,7 +8,6 @@ mod jwt_bearer;
 mod on_behalf_of;
 mod password;
 mod refresh;
-mod static_key;
 
 use crate::Reason;
 use secrecy::SecretString;
@@ -16,7 +15,6 @@ use secrecy::SecretString;
 pub use exchange::Exchange;
 pub use jwt_bearer::{JwtBearer, Signed};
 pub use refresh::{RefreshToken, not_signed_in, sign_in};
-pub use static_key::StaticKey;
 
 use super::{Class, Need, TokenEndpoint};
 use crate::{
@@ -40,8 +38,6 @@ pub enum Grant {
     TokenExchange(Exchange),
     /// RFC 6749 section 4.3.
     Password(password::Password),
-    /// `spec.static`: no grant, a key is published as it is.
-    Static(StaticKey),
 }
 
 /// One request's circumstances, for the grants that sign or name something.
@@ -196,24 +192,11 @@ impl Flow for ClientCredentials {
 }
 
 impl Grant {
-    /// Parses `spec.grant`, or `spec.static` in its place; without both it is the client credentials grant.
+    /// Parses `spec.grant`; if not set, it is the client credentials grant.
     ///
     /// # Errors
     /// Every fault, with field paths.
-    pub fn parse(
-        spec: Option<&api::Grant>,
-        static_key: Option<&api::StaticKey>,
-    ) -> Result<Self, Vec<FieldError>> {
-        match (spec, static_key) {
-            (Some(_), Some(_)) => {
-                return Err(vec![FieldError::new(
-                    "spec.grant",
-                    "a static key has no grant; remove grant, or remove static",
-                )]);
-            }
-            (None, Some(key)) => return Ok(Self::Static(StaticKey::new(key))),
-            _ => {}
-        }
+    pub fn parse(spec: Option<&api::Grant>) -> Result<Self, Vec<FieldError>> {
         let Some(spec) = spec else {
             return Ok(Self::ClientCredentials);
         };
@@ -259,15 +242,6 @@ impl Grant {
             Self::JwtBearer(g) => g,
             Self::TokenExchange(g) => g,
             Self::Password(g) => g,
-            Self::Static(g) => g,
-        }
-    }
-
-    /// The field that it is written in.
-    pub const fn field(&self) -> &'static str {
-        match self {
-            Self::Static(_) => "spec.static.tokenRef.name",
-            _ => "spec.grant",
         }
     }
 
@@ -283,17 +257,16 @@ impl Grant {
         words
     }
 
-    /// Its key in `spec.grant`; a static key is not granted.
-    pub const fn key(&self) -> Option<GrantKey> {
-        Some(match self {
+    /// Its key in `spec.grant`.
+    pub const fn key(&self) -> GrantKey {
+        match self {
             Self::ClientCredentials => GrantKey::ClientCredentials,
             Self::RefreshToken(_) => GrantKey::RefreshToken,
             Self::OnBehalfOf(_) => GrantKey::OnBehalfOf,
             Self::JwtBearer(_) => GrantKey::JwtBearer,
             Self::TokenExchange(_) => GrantKey::TokenExchange,
             Self::Password(_) => GrantKey::Password,
-            Self::Static(_) => return None,
-        })
+        }
     }
 
     /// The subjects that the spec names.

@@ -9,13 +9,13 @@ use rcgen::{
     PKCS_RSA_SHA256, RsaKeySize,
 };
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::{
     credential::{Issuer, IssuerLookup, parse},
     fixtures::{cluster_issuer, object},
-    oauth::{Identity, Material, file, keys::SigningKey, odd_supply, static_key},
+    oauth::{Identity, Material, file, keys::SigningKey, odd_supply},
 };
 
 const SECRET: &str = "demo~secret.1";
@@ -104,59 +104,6 @@ fn what_a_refused_secret_looks_like_is_told_and_not_what_it_is() {
         }
     }
     assert_eq!(Material::None.odd(""), None);
-}
-
-#[test]
-fn a_static_key_is_published_as_it_works_or_refused() {
-    for (stored, key) in [
-        (&b"demo-key-1"[..], "demo-key-1"),
-        (b"demo-key-1\n", "demo-key-1"),
-        (b"demo-key-1\r\n\r\n", "demo-key-1"),
-        (b" \t demo-key-1 \n", "demo-key-1"),
-        (b"\xef\xbb\xbfdemo-key-1\n", "demo-key-1"),
-        (b"\xff\xfed\0e\0m\0o\0\n\0", "demo"),
-        (b"demo-key-1\0", "demo-key-1"),
-        (b"\xc2\xa0demo-key-1\xe2\x80\xa8", "demo-key-1"),
-        (
-            b"6f1c8f0e-8a3d-4b7e-9c55-0d2f1e6a7b8c",
-            "6f1c8f0e-8a3d-4b7e-9c55-0d2f1e6a7b8c",
-        ),
-        (b"ZGVtb35zZWNyZXQuMQ==", "ZGVtb35zZWNyZXQuMQ=="),
-        (b"a=b", "a=b"),
-    ] {
-        let read = static_key(stored).unwrap_or_else(|problem| panic!("{stored:?}: {problem}"));
-        assert_eq!(read.expose_secret(), key, "{stored:?}");
-    }
-    for (stored, told) in [
-        (&b""[..], "is empty"),
-        (b" \n", "is empty"),
-        (b"demo key", "blank inside"),
-        (b"demo\nkey", "line break"),
-        (b"demo\xc2\xa0key", "blank inside"),
-        (
-            b"demo\xe2\x80\x8bkey",
-            "invisible character (U+200B) inside",
-        ),
-        (b"demo\xe2\x80\x93key", "typographic"),
-        (
-            "d\u{e9}mo-key".as_bytes(),
-            "an HTTP header cannot contain (U+00E9)",
-        ),
-        (b"changeme", "placeholder"),
-        (b"<api-key>", "placeholder"),
-        (b"${DEMO_KEY}", "placeholder"),
-        (b"Bearer demo-key", "Authorization header"),
-        (b"\"demo-key\"", "quotation marks"),
-        (b"API_KEY=demo-key", "whole line"),
-        (b"{\"token\":\"demo-key\"}", "JSON object"),
-        (b"-----BEGIN CERTIFICATE-----", "PEM"),
-        (b"op://demo/demo", "reference"),
-        (b"\x1f\x8b\x08\0", "gzip"),
-    ] {
-        let problem = static_key(stored).map(|_| ()).expect_err(told);
-        assert!(problem.contains(told), "{stored:?}: {problem}");
-        assert!(!problem.contains("demo"), "{stored:?}: {problem}");
-    }
 }
 
 #[test]

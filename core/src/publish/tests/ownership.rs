@@ -18,7 +18,7 @@ const KEYS: [&str; 4] = ["expires_at", "token", "token.json", "token_type"];
 /// The metadata of a Secret as apicred creates it for `credential`, with more merged in.
 fn meta(credential: &Credential, change: &Value) -> ObjectMeta {
     let mut noted = record(credential, (-300, 1500, 3300));
-    if matches!(credential.grant, crate::oauth::Grant::Static(_)) {
+    if credential.static_key.is_some() {
         "Static".clone_into(&mut noted.lifetime);
     }
     let secret = create(

@@ -1,0 +1,67 @@
+//! `spec.static`: a key that is published as it is, such as the legacy API tokens of Cloud App Security. It stands beside the grants: no
+//! request is sent, so it has neither an issuer nor a client.
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    api::{self, SecretKeyRef},
+    input, oauth,
+};
+
+/// When a change is urged, if the user does not say: 90 days.
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// The scheme that Cloud App Security requires.
+const SCHEME: &str = "Token";
+
+/// Where the key is and how it is published.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StaticKey {
+    /// Where it is.
+    pub token: SecretKeyRef,
+    /// The scheme in the `Authorization` header.
+    pub scheme: String,
+    /// When it was created, if the user says so.
+    pub created_at: Option<Timestamp>,
+    /// From which age on a change is urged.
+    pub max_age: SignedDuration,
+}
+
+impl StaticKey {
+    /// The field with the name of its Secret.
+    pub(super) const FIELD: &'static str = "spec.static.tokenRef.name";
+
+    /// From a spec.
+    pub fn new(spec: &api::StaticKey) -> Self {
+        Self {
+            token: spec.token_ref.clone(),
+            scheme: spec.scheme.clone().unwrap_or_else(|| SCHEME.to_owned()),
+            created_at: spec.created_at.as_ref().map(|t| t.0),
+            max_age: spec
+                .max_age
+                .and_then(|d| SignedDuration::try_from(std::time::Duration::from(d)).ok())
+                .unwrap_or(MAX_AGE),
+        }
+    }
+
+    /// The texts that make the published token another one, beside the key itself.
+    pub(crate) fn words(&self) -> [&str; 2] {
+        ["static", &self.scheme]
+    }
+
+    /// The key in the bytes of a Secret: [`oauth::word`], but blanks, line ends and marks around it are removed, since what is
+    /// published must work unchanged.
+    ///
+    /// # Errors
+    /// A sentence for the user when the bytes cannot be a key.
+    pub fn from_secret_bytes(bytes: &[u8]) -> Result<SecretString, String> {
+        let text =
+            input::text(bytes).map_err(|why| format!("{why}; store the key itself, as text"))?;
+        let around = |c: char| c.is_whitespace() || c == '\u{feff}' || c == '\0';
+        let key = oauth::word(text.trim_matches(around).as_bytes())?;
+        match oauth::form_in_header(key.expose_secret()) {
+            Some(form) => Err(form),
+            None => Ok(key),
+        }
+    }
+}
