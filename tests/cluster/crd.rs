@@ -587,6 +587,30 @@ fn bad_credentials_are_refused_in_words() {
                 "grant has exactly one of",
             ),
             (
+                json!({ "entra": null, "issuerRef": { "kind": "TokenIssuer", "name": "i" }, "grant": { "extension": { "grantType": "no name" } } }),
+                "grantType is an absolute URI",
+            ),
+            (
+                json!({ "entra": null, "issuerRef": { "kind": "TokenIssuer", "name": "i" }, "grant": { "extension": { "grantType": "Client_Credentials" } } }),
+                "this grant is not an extension",
+            ),
+            (
+                json!({ "entra": null, "issuerRef": { "kind": "TokenIssuer", "name": "i" }, "grant": { "extension": { "grantType": "urn:x:y", "parameters": [{ "name": "Scope", "value": "x" }] } } }),
+                "parameters of an extension grant may not carry",
+            ),
+            (
+                json!({ "entra": null, "issuerRef": { "kind": "TokenIssuer", "name": "i" }, "grant": { "extension": { "grantType": "urn:x:y", "parameters": [{ "name": "x" }] } } }),
+                "exactly one of value and secretRef",
+            ),
+            (
+                json!({ "entra": null, "issuerRef": { "kind": "TokenIssuer", "name": "i" }, "grant": { "extension": { "grantType": "urn:x:y", "parameters": [{ "name": "x", "secretRef": { "name": "token", "key": "k" } }] } } }),
+                "also a source in grant",
+            ),
+            (
+                json!({ "grant": { "extension": { "grantType": "urn:x:y" } } }),
+                "Entra ID does not know the grants",
+            ),
+            (
                 json!({ "grant": { "jwtBearer": {} } }),
                 "exactly one of assertionRef",
             ),

@@ -10,6 +10,7 @@ mod crash;
 mod crd;
 mod discovery;
 mod edits;
+mod extension;
 mod first_token;
 mod formats;
 mod gitops;

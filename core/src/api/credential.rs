@@ -91,9 +91,9 @@ use super::{
     validation = Rule::new("has(self.static) || (has(self.clientRef) ? !(has(self.issuerRef) && has(self.entra)) : has(self.issuerRef) != has(self.entra))")
         .reason(Reason::FieldValueInvalid).field_path(".issuerRef")
         .message("name the issuer once: set issuerRef (a ClusterTokenIssuer or TokenIssuer) or entra, not both and, without clientRef, not neither"),
-    validation = Rule::new("has(self.static) || has(self.client) || has(self.clientRef) || (has(self.grant) && (has(self.grant.jwtBearer) || has(self.grant.tokenExchange)))")
+    validation = Rule::new("has(self.static) || has(self.client) || has(self.clientRef) || (has(self.grant) && (has(self.grant.jwtBearer) || has(self.grant.tokenExchange) || has(self.grant.extension)))")
         .reason(Reason::FieldValueRequired).field_path(".client")
-        .message("client is missing: set client or clientRef; only the grants jwtBearer and tokenExchange can do without"),
+        .message("client is missing: set client or clientRef; only the grants jwtBearer, tokenExchange and extension can do without"),
     validation = Rule::new("!has(self.client) || !has(self.clientRef)")
         .reason(Reason::FieldValueForbidden).field_path(".clientRef")
         .message("name the client once: set client, or clientRef (an ApiClient)"),
@@ -115,7 +115,7 @@ use super::{
     validation = Rule::new("!has(self.client) || !has(self.client.certificates) || !self.client.certificates.exists(c, c.secretName == self.target.secretName)")
         .reason(Reason::FieldValueForbidden).field_path(".client.certificates")
         .message("target.secretName is also a source in client.certificates: the token would overwrite the certificate; choose another target name"),
-    validation = Rule::new("!has(self.grant) || !((has(self.grant.refreshToken) && self.grant.refreshToken.secretRef.name == self.target.secretName) || (has(self.grant.onBehalfOf) && self.grant.onBehalfOf.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer) && ((has(self.grant.jwtBearer.assertionRef) && self.grant.jwtBearer.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer.signed) && self.grant.jwtBearer.signed.keyRef.name == self.target.secretName))) || (has(self.grant.tokenExchange) && ((has(self.grant.tokenExchange.subject.secretRef) && self.grant.tokenExchange.subject.secretRef.name == self.target.secretName) || (has(self.grant.tokenExchange.actor) && has(self.grant.tokenExchange.actor.secretRef) && self.grant.tokenExchange.actor.secretRef.name == self.target.secretName))) || (has(self.grant.password) && self.grant.password.passwordRef.name == self.target.secretName))")
+    validation = Rule::new("!has(self.grant) || !((has(self.grant.refreshToken) && self.grant.refreshToken.secretRef.name == self.target.secretName) || (has(self.grant.onBehalfOf) && self.grant.onBehalfOf.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer) && ((has(self.grant.jwtBearer.assertionRef) && self.grant.jwtBearer.assertionRef.name == self.target.secretName) || (has(self.grant.jwtBearer.signed) && self.grant.jwtBearer.signed.keyRef.name == self.target.secretName))) || (has(self.grant.tokenExchange) && ((has(self.grant.tokenExchange.subject.secretRef) && self.grant.tokenExchange.subject.secretRef.name == self.target.secretName) || (has(self.grant.tokenExchange.actor) && has(self.grant.tokenExchange.actor.secretRef) && self.grant.tokenExchange.actor.secretRef.name == self.target.secretName))) || (has(self.grant.password) && self.grant.password.passwordRef.name == self.target.secretName) || (has(self.grant.extension) && has(self.grant.extension.parameters) && self.grant.extension.parameters.exists(p, has(p.secretRef) && p.secretRef.name == self.target.secretName)))")
         .reason(Reason::FieldValueForbidden).field_path(".grant")
         .message("target.secretName is also a source in grant: the token would overwrite it; choose another target name"),
     validation = Rule::new("!has(self.client) || !has(self.client.mtls) || self.client.mtls.secretName != self.target.secretName")
@@ -129,7 +129,7 @@ use super::{
         .message("managedIdentity supports only the client credentials grant: remove grant"),
     validation = Rule::new("!has(self.client) || !has(self.client.public) || has(self.client.secrets) || has(self.client.certificates) || has(self.client.serviceAccount) || has(self.client.managedIdentity) || has(self.client.mtls) || (has(self.grant) && !has(self.grant.clientCredentials) && !has(self.grant.onBehalfOf))")
         .reason(Reason::FieldValueForbidden).field_path(".client.public")
-        .message("client.public works only with the grants refreshToken, jwtBearer, tokenExchange and password: set one of them, or client.secrets, certificates or serviceAccount"),
+        .message("client.public works only with the grants refreshToken, jwtBearer, tokenExchange, password and extension: set one of them, or client.secrets, certificates or serviceAccount"),
     validation = Rule::new("!has(self.entra) || !has(self.audience)")
         .reason(Reason::FieldValueForbidden).field_path(".audience")
         .message("Entra ID has no audience parameter: put the API into scopes as \"<api>/.default\", or into resources for the v1 endpoint"),
@@ -163,9 +163,9 @@ use super::{
     validation = Rule::new("!has(self.entra) || !has(self.resources) || !self.resources.exists(r, r.matches('^[A-Za-z]+://([^/]*[.])?(mmdls[.]microsoft[.]com|portal[.]cloudappsecurity[.]com|portal[.]cloudappsecuritygov[.]com|securitycenter[.]windows[.]com)([:/]|$)'))")
         .reason(Reason::FieldValueInvalid).field_path(".resources")
         .message("this is where the API is called, not what its tokens are requested by: set api to ManagedDesktop, DefenderForCloudApps or DefenderForEndpoint"),
-    validation = Rule::new("!has(self.entra) || !has(self.grant) || !(has(self.grant.tokenExchange) || has(self.grant.jwtBearer))")
+    validation = Rule::new("!has(self.entra) || !has(self.grant) || !(has(self.grant.tokenExchange) || has(self.grant.jwtBearer) || has(self.grant.extension))")
         .reason(Reason::FieldValueForbidden).field_path(".grant")
-        .message("Entra ID does not know the grants tokenExchange and jwtBearer: use onBehalfOf for a user's token, or client.serviceAccount for a federated one"),
+        .message("Entra ID does not know the grants tokenExchange, jwtBearer and extension: use onBehalfOf for a user's token, or client.serviceAccount for a federated one"),
     validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy != 'Revoke' || !(has(self.entra) || has(self.endpointVersion) || (has(self.client) && has(self.client.managedIdentity)) || (has(self.grant) && has(self.grant.onBehalfOf)))")
         .reason(Reason::FieldValueForbidden).field_path(".deletionPolicy")
         .message("Entra ID has no revocation endpoint, its tokens expire by themselves: set deletionPolicy to Delete or Retain")
@@ -178,8 +178,8 @@ pub struct ApiCredentialSpec {
     /// set: `issuerRef`, or the issuer of `clientRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<InlineEntra>,
-    /// The OAuth client (application) and its client authentication. The grants `jwtBearer` and `tokenExchange`
-    /// can do without.
+    /// The OAuth client (application) and its client authentication. The grants `jwtBearer`, `tokenExchange` and
+    /// `extension` can do without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Client>,
     /// The client as an `ApiClient` in this namespace, which several credentials share. Its issuer is the issuer of this credential:

@@ -171,13 +171,14 @@ pub struct ClusterTokenIssuerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_scopes: Option<Vec<String>>,
-    /// What credentials may send in `parameters`, in the `claims` of an assertion, and as `requested_token_type`, `iss`
-    /// and `aud` of a grant: each a name, or `name=value`. `aud` also lists audiences of ServiceAccount tokens. If not
+    /// What credentials may send in `parameters`, in the `claims` of an assertion, and as `requested_token_type`, `iss`,
+    /// `aud` and `grant_type` of a grant: each a name, or `name=value`. `aud` also lists audiences of ServiceAccount tokens. If not
     /// set: anything without `allowedScopes`, and nothing with it, since issuers widen a grant by many names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_parameters: Option<Vec<String>>,
-    /// Grants that credentials may use, by the names of their keys in `spec.grant`. If not set: all except `Password`.
+    /// Grants that credentials may use, by the names of their keys in `spec.grant`. If not set: all except `Password` and
+    /// `Extension`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_grants: Option<Vec<GrantKey>>,

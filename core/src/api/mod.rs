@@ -32,8 +32,8 @@ pub use credential::{
     IssuerKind, IssuerRef, Parameter,
 };
 pub use grant::{
-    ClientCredentials, Grant, GrantKey, JwtBearer, OnBehalfOf, Password, RefreshToken, ScopePlace,
-    SignedAssertion, TokenExchange, TokenSource,
+    ClientCredentials, Extension, ExtensionParameter, Grant, GrantKey, JwtBearer, OnBehalfOf,
+    Password, RefreshToken, ScopePlace, SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
     AllowedNamespaces, AssertionAudience, BasicAuthentication, BasicEncoding, CaBundleKind,

@@ -5,7 +5,7 @@
 
 use url::Url;
 
-use super::{Ask, Endpoint, FieldError, Issuer, preset, scopes};
+use super::{Ask, Endpoint, FieldError, Issuer, parameters, preset, scopes};
 use crate::{
     api::{ApiCredentialSpec, ApiPreset, Cloud, EndpointVersion},
     oauth::Grant,
@@ -64,17 +64,16 @@ pub(super) fn ask(
     issuer: &Issuer,
     grant: &Grant,
 ) -> Result<Ask, Vec<FieldError>> {
+    let all = parameters::all(spec);
     let mut ask = Ask {
         scopes: spec.scopes.clone(),
         resources: spec.resources.clone(),
         audience: spec.audience.clone(),
-        parameters: spec
-            .parameters
+        parameters: all
             .iter()
             .filter_map(|p| Some((p.name.clone(), p.value.clone()?)))
             .collect(),
-        secret_parameters: spec
-            .parameters
+        secret_parameters: all
             .iter()
             .filter_map(|p| Some((p.name.clone(), p.secret_ref.clone()?)))
             .collect(),

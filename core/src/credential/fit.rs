@@ -36,6 +36,10 @@ pub(super) fn faults(
             "spec.grant.jwtBearer",
             "at Entra ID use grant.onBehalfOf for a user's token, or client.certificates to authenticate the client",
         ),
+        (Grant::Extension(_), true) => say(
+            "spec.grant.extension",
+            "Entra ID has no extension grants; use grant.onBehalfOf for a user's token, or remove grant",
+        ),
         _ => {}
     }
     match (proof, grant) {
@@ -43,11 +47,11 @@ pub(super) fn faults(
         _ if static_key.is_some() => {
             say("spec.client", "a static key has no client; remove client");
         }
-        (Proof::Absent, Grant::JwtBearer(_) | Grant::TokenExchange(_))
+        (Proof::Absent, Grant::JwtBearer(_) | Grant::TokenExchange(_) | Grant::Extension(_))
         | (Proof::ManagedIdentity(_), Grant::ClientCredentials) => {}
         (Proof::Absent, _) => say(
             "spec.client",
-            "is missing; set client.id and secrets (only the grants jwtBearer and tokenExchange need no client)",
+            "is missing; set client.id and secrets (only the grants jwtBearer, tokenExchange and extension need no client)",
         ),
         (Proof::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => say(
             "spec.client.public",

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::api::GrantKey;
 
-/// Grants of a `ClusterTokenIssuer` without `allowedGrants`: all but `password`. With it a user chooses whose password
-/// is tried, and the operator's address is the one that the issuer blocks.
+/// Grants of a `ClusterTokenIssuer` without `allowedGrants`: all but `password` and `extension`. With `password` a user
+/// chooses whose password is tried, and the operator's address is the one that the issuer blocks. What an extension grant
+/// gives to whom, only the issuer knows.
 pub(super) const USUAL_GRANTS: [GrantKey; 5] = [
     GrantKey::ClientCredentials,
     GrantKey::RefreshToken,

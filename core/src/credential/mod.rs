@@ -16,6 +16,7 @@ mod fit;
 mod issued;
 mod issuer;
 mod limits;
+mod parameters;
 mod parse;
 mod place;
 mod presets;

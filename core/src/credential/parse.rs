@@ -6,19 +6,17 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Ask, Credential, FieldError, Issuer, IssuerId, Proof, StaticKey, TargetSecret, annotations,
-    ask,
-    binding::plain_name,
-    fit,
+    ask, fit, parameters,
     target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
     Reason,
     api::{
-        ApiCredential, ApiCredentialSpec, IssuerKind, IssuerRef, Parameter, SecretKeyRef,
-        TargetFormat, TargetKey, names,
+        ApiCredential, ApiCredentialSpec, IssuerKind, IssuerRef, SecretKeyRef, TargetFormat,
+        TargetKey, names,
     },
     input,
-    oauth::{Grant, is_public},
+    oauth::Grant,
 };
 
 /// What became of the search for the issuer that a credential names.
@@ -39,31 +37,6 @@ pub enum IssuerLookup {
 
 /// Bounds of `minLifetime`.
 const MIN_LIFETIME: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
-/// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
-/// `allowedScopes` and the Secret's annotation look at.
-const PARAMETERS_WITH_FIELDS: [&str; 21] = [
-    "grant_type",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "scope",
-    "resource",
-    "audience",
-    "code",
-    "refresh_token",
-    "assertion",
-    "username",
-    "password",
-    "subject_token",
-    "actor_token",
-    "requested_token_use",
-    "requested_token_type",
-    "subject_token_type",
-    "actor_token_type",
-    "code_verifier",
-    "device_code",
-];
 /// Annotations are cut to this length before they are compared or echoed.
 pub const MAX_RENEW_REQUEST: usize = 128;
 
@@ -123,7 +96,7 @@ pub fn parse(
             "must be a duration between 10s and 24h, such as 15m",
         ));
     }
-    errors.extend(parameter_faults(&spec.parameters, &spec.target.secret_name));
+    errors.extend(parameters::faults(spec));
     let mut ask = Ask::default();
     if let (Some(issuer), Some(proof), Some(grant)) = (&issuer, &proof, &grant) {
         errors.extend(fit::faults(spec, issuer, proof, grant, static_key.as_ref()));
@@ -319,56 +292,6 @@ fn source_faults(proof: &Proof, inputs: &[fit::Input], target: &str) -> Vec<Fiel
             *field,
             "names the target Secret as a source: the token would overwrite it; create this credential again with another target.secretName, or name another source",
         ));
-    }
-    errors
-}
-
-/// What is wrong with `parameters`. The CRD's rules say most of it as well.
-fn parameter_faults(parameters: &[Parameter], target: &str) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    for (i, parameter) in parameters.iter().enumerate() {
-        let name = &parameter.name;
-        let mut say = |field: &str, problem: String| {
-            errors.push(FieldError::new(
-                format!("spec.parameters[{i}].{field}"),
-                problem,
-            ));
-        };
-        if PARAMETERS_WITH_FIELDS.contains(&plain_name(name).as_str()) {
-            say(
-                "name",
-                format!("may not be \"{name}\"; use the field of the spec for it"),
-            );
-        }
-        if parameters[..i].iter().any(|other| other.name == *name) {
-            say("name", format!("is a second \"{name}\"; remove it"));
-        }
-        let Some(reference) = &parameter.secret_ref else {
-            if parameter.value.is_none() {
-                say("value", "is missing; set value or secretRef".to_owned());
-            }
-            continue;
-        };
-        if parameter.value.is_some() {
-            say(
-                "secretRef",
-                "is set together with value; remove one".to_owned(),
-            );
-        }
-        if is_public(name) {
-            say(
-                "secretRef",
-                format!("cannot be used, because \"{name}\" is not a secret; use value"),
-            );
-        }
-        if reference.name == target {
-            say(
-                "secretRef.name",
-                "is the target Secret as well: the token would overwrite it; create this credential again with another target.secretName, or name another source".to_owned(),
-            );
-        } else if !fit::is_object_name(&reference.name) {
-            say("secretRef.name", fit::NOT_A_SECRET.to_owned());
-        }
     }
     errors
 }

@@ -113,7 +113,9 @@ pub fn odd_supply(grant: &Grant, supplies: &[SecretString]) -> Option<Odd> {
     stored.enumerate().find_map(|(place, (need, supply))| {
         let text = supply.expose_secret();
         let (noun, form) = match (grant, need) {
-            (_, Need::File(_) | Need::Account(_)) | (Grant::ClientCredentials, _) => return None,
+            (_, Need::File(_) | Need::Account(_))
+            | (Grant::ClientCredentials | Grant::Extension(_), _) => return None,
+
             (Grant::RefreshToken(_), _) => ("refresh token", secret_form::of_refresh_token(text)),
             (Grant::Password(_), _) => ("password", secret_form::of_password(text)),
             (Grant::OnBehalfOf(_) | Grant::JwtBearer(_) | Grant::TokenExchange(_), _) => {

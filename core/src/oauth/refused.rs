@@ -269,6 +269,9 @@ fn client_refused(credential: &Credential) -> String {
         Proof::Public => {
             return "check client.id; if it is right, the client is not registered as a public client, or the issuer does not allow a public client this grant: register it so, or set client.secrets or client.certificates".to_owned();
         }
+        Proof::Absent if matches!(credential.grant, Grant::Extension(_)) => {
+            return "check the values of grant.extension.parameters and the Secrets that they name; if they are right, the issuer demands a client: set client".to_owned();
+        }
         Proof::Absent => {
             return "the issuer demands a client: set client, or check that the assertion names one".to_owned();
         }

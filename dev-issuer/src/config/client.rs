@@ -83,6 +83,12 @@ pub struct Client {
     /// access tokens are then refused. For the generic issuer.
     #[serde(default)]
     pub offline_sessions: bool,
+    /// The account that it belongs to: it may use the grant `account_credentials`, as Zoom has it. For the generic issuer.
+    #[serde(default)]
+    pub account_id: Option<String>,
+    /// Its API key: whoever has the key gets its tokens, as at IBM Cloud. For the generic issuer.
+    #[serde(default)]
+    pub api_key: Option<String>,
     /// Ids of the applications that it owns: with `Application.ReadWrite.OwnedBy` it may change them through Graph.
     #[serde(default)]
     pub owns: Vec<String>,
@@ -120,6 +126,8 @@ impl Client {
             default_audience: None,
             refused_scopes: Vec::new(),
             offline_sessions: false,
+            account_id: None,
+            api_key: None,
             owns: Vec::new(),
             added: Vec::new(),
             removed: Vec::new(),

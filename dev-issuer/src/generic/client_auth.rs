@@ -25,6 +25,18 @@ pub(super) struct Authenticated<'c> {
     pub(super) proved: bool,
 }
 
+impl<'c> Authenticated<'c> {
+    /// A client that something else than its own authentication stands for.
+    pub(super) fn by_itself(client: &'c Client) -> Self {
+        Self {
+            client,
+            secret_index: None,
+            confirmation: None,
+            proved: true,
+        }
+    }
+}
+
 /// By Basic header, in the body or by a client certificate, never by two of them (RFC 6749 section 2.3). A wrong id and a
 /// wrong secret look the same.
 pub(super) fn authenticate<'c>(

@@ -7,6 +7,7 @@ mod client_auth;
 mod device_code;
 mod discovery;
 mod errors;
+mod extension;
 mod jwt_bearer;
 mod password;
 mod refresh_token;

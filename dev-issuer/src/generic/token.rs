@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::client_auth::{Authenticated, authenticate};
 use super::errors::{Refusal, refuse};
 use super::target::{audience, read_scope};
-use super::{authorization_code, device_code, jwt_bearer, password, refresh_token, token_exchange};
+use super::{
+    authorization_code, device_code, extension, jwt_bearer, password, refresh_token, token_exchange,
+};
 use crate::answer::{Answer, Issued, Notes};
 use crate::ask::Ask;
 use crate::claims::Claims;
@@ -118,6 +120,8 @@ fn decide(shared: &Shared, ask: &Ask) -> Result<Granted, Refusal> {
             token_exchange::grant(shared, ask, form)
         }
         Some("password") => password::grant(shared, ask, form),
+        Some(extension::ACCOUNT) => extension::account(shared, ask, form),
+        Some(extension::API_KEY) => extension::api_key(shared, ask, form),
         Some(_) => Err(refuse(
             "unsupported_grant_type",
             "the grant type is not known",

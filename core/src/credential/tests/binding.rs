@@ -529,6 +529,13 @@ fn uses() -> Vec<(&'static str, Use, Credential)> {
             of(json!({ "parameters": [{ "name": "hint", "secretRef": key }] })),
         ),
         (
+            "parameter of an extension grant",
+            Use::Parameter,
+            of(json!({ "grant": { "extension": {
+                "grantType": "urn:x:y", "parameters": [{ "name": "hint", "secretRef": key }],
+            } } })),
+        ),
+        (
             "parameter beside an exchange",
             Use::Parameter,
             of(json!({
@@ -556,6 +563,7 @@ fn an_annotation_that_dedicates_a_secret_excludes_every_other_use() {
         "assertion",
         "password",
         "parameter",
+        "parameter of an extension grant",
         "parameter beside an exchange",
     ];
     assert_eq!(serves(&secret(&[])), free);
@@ -682,6 +690,9 @@ fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
     let jwt_type = "urn:ietf:params:oauth:token-type:jwt";
     let usual = "urn:ietf:params:oauth:token-type:access_token";
     let refresh = json!({ "refreshToken": { "secretRef": key } });
+    let extension = json!({ "extension": { "grantType": "urn:x:y", "parameters": [
+        { "name": "account_id", "value": "1" }, { "name": "key", "secretRef": key },
+    ] } });
     #[rustfmt::skip]
     let cases = [
         // Grants: all but password, or those that are listed.
@@ -716,6 +727,16 @@ fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
         (limited.clone(), exchange(jwt_type), Err("ParameterNotAllowed")),
         (json!({ "allowedScopes": ["read"], "allowedParameters": ["requested_token_type"] }), exchange(jwt_type), Ok(())),
         (json!({}), exchange(jwt_type), Ok(())),
+        // An extension grant, and each of its parameters, by name or with its value.
+        (json!({}), extension.clone(), Err("GrantNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"] }), extension.clone(), Ok(())),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": [] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedScopes": ["read"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["account_id", "key"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["grant_type=other", "account_id", "key"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["grant_type=urn:x:y", "account_id=2", "key"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["grant_type=urn:x:y", "account_id=1"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["grant_type=urn:x:y", "account_id=1", "key"] }), extension, Ok(())),
     ];
     for (rules, grant, expected) in cases {
         assert_eq!(

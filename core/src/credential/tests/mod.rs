@@ -6,6 +6,7 @@ mod client;
 mod fit;
 mod histories;
 mod issuer;
+mod parameters;
 mod parse;
 mod static_key;
 mod target_keys;

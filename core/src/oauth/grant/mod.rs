@@ -4,6 +4,7 @@
 //! Never reads the inputs: the shell reads them and passes them in.
 
 mod exchange;
+mod extension;
 mod jwt_bearer;
 mod on_behalf_of;
 mod password;
@@ -38,6 +39,8 @@ pub enum Grant {
     TokenExchange(Exchange),
     /// RFC 6749 section 4.3.
     Password(password::Password),
+    /// RFC 6749 section 4.5.
+    Extension(extension::Extension),
 }
 
 /// One request's circumstances, for the grants that sign or name something.
@@ -104,7 +107,7 @@ pub enum User {
 /// What every grant answers.
 pub(super) trait Flow {
     /// Value of `grant_type`.
-    fn grant_type(&self) -> &'static str;
+    fn grant_type(&self) -> &str;
     /// What has to be read before a request, in the order in which [`Flow::fields`] gets it.
     fn needs(&self) -> Vec<Need>;
     /// What makes the token another one, beside the content of what is needed.
@@ -224,12 +227,15 @@ impl Grant {
         if let Some(g) = &spec.password {
             take(Ok(Self::Password(password::Password::new(g))));
         }
+        if let Some(g) = &spec.extension {
+            take(extension::Extension::parse(g).map(Self::Extension));
+        }
         match (found.pop(), found.is_empty(), errors.is_empty()) {
             (Some(grant), true, true) => Ok(grant),
             (_, _, false) => Err(errors),
             _ => Err(vec![FieldError::new(
                 "spec.grant",
-                "needs exactly one key: clientCredentials, refreshToken, onBehalfOf, jwtBearer, tokenExchange or password",
+                "needs exactly one key: clientCredentials, refreshToken, onBehalfOf, jwtBearer, tokenExchange, password or extension",
             )]),
         }
     }
@@ -242,6 +248,7 @@ impl Grant {
             Self::JwtBearer(g) => g,
             Self::TokenExchange(g) => g,
             Self::Password(g) => g,
+            Self::Extension(g) => g,
         }
     }
 
@@ -266,6 +273,7 @@ impl Grant {
             Self::JwtBearer(_) => GrantKey::JwtBearer,
             Self::TokenExchange(_) => GrantKey::TokenExchange,
             Self::Password(_) => GrantKey::Password,
+            Self::Extension(_) => GrantKey::Extension,
         }
     }
 

@@ -628,3 +628,60 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
     );
     assert!(problem.err().unwrap().next_step.contains("signed.issuer"));
 }
+
+#[test]
+fn extension_grants_are_sent_as_their_issuers_document_them() {
+    let reference = json!({ "name": "p", "key": "k" });
+    let grant = |grant_type: &str, parameters: Value| json!({ "scopes": NONE, "grant": { "extension": { "grantType": grant_type, "parameters": parameters } } });
+    let basic = oauth2(&json!({ "basic": {} }));
+    // Zoom: https://developers.zoom.us/docs/internal-apps/s2s-oauth/
+    let account = json!([{ "name": "account_id", "value": "Ab1-c" }]);
+    let zoom = credential(&basic, &grant("account_credentials", account));
+    let request = made(&zoom, &secret("s"), &[]);
+    check(
+        &request,
+        &[
+            ("grant_type", "account_credentials"),
+            ("account_id", "Ab1-c"),
+        ],
+    );
+    let authorization = header(&request, "authorization");
+    assert_eq!(
+        authorization.as_deref(),
+        Some(&*format!("Basic {}", STANDARD.encode("client-1:s")))
+    );
+    // IBM Cloud: https://cloud.ibm.com/docs/account?topic=account-iamtoken_from_apikey
+    let key = json!([{ "name": "apikey", "secretRef": reference }]);
+    let mut spec = grant("urn:ibm:params:oauth:grant-type:apikey", key);
+    spec["client"] = NONE;
+    let request = made(&credential(&basic, &spec), &Material::None, &["key of ibm"]);
+    check(
+        &request,
+        &[
+            ("grant_type", "urn:ibm:params:oauth:grant-type:apikey"),
+            ("apikey", "key of ibm"),
+        ],
+    );
+    assert!(header(&request, "authorization").is_none());
+    // SAP SuccessFactors: https://help.sap.com/docs/successfactors-platform/sap-successfactors-api-reference-guide-odata-v2/requesting-access-token
+    let saml = json!([{ "name": "company_id", "value": "acme" }, { "name": "assertion", "secretRef": reference }]);
+    let mut spec = grant("urn:ietf:params:oauth:grant-type:saml2-bearer", saml);
+    spec["client"] = json!({ "secrets": NONE, "public": {} });
+    let request = made(
+        &credential(&basic, &spec),
+        &Material::None,
+        &["PHNhbWw+PC9zYW1sPg=="],
+    );
+    check(
+        &request,
+        &[
+            (
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:saml2-bearer",
+            ),
+            ("client_id", "client-1"),
+            ("company_id", "acme"),
+            ("assertion", "PHNhbWw+PC9zYW1sPg=="),
+        ],
+    );
+}

@@ -20,7 +20,7 @@ const HTML: &str = "text/html; charset=utf-8";
 pub(super) const TEXT: &str = "text/plain";
 
 /// What [`named`] knows.
-const GRANTS: [&str; 19] = [
+const GRANTS: [&str; 20] = [
     "public",
     "cc",
     "secret jwt",
@@ -40,6 +40,7 @@ const GRANTS: [&str; 19] = [
     "exchange",
     "password",
     "entra password",
+    "extension",
 ];
 
 fn key() -> Value {
@@ -79,6 +80,9 @@ fn named(name: &str) -> Credential {
         }
         "password" => {
             json!({ "grant": { "password": { "username": "ada", "passwordRef": key() } } })
+        }
+        "extension" => {
+            json!({ "client": none, "grant": { "extension": { "grantType": "urn:x:y", "parameters": [{ "name": "apikey", "secretRef": key() }] } } })
         }
         other => panic!("{other}"),
     };
@@ -185,6 +189,12 @@ fn each_kind_of_answer_has_its_class_its_reason_and_its_words() {
         ("password", 400, JSON, r#"{"error":"invalid_request","error_description":"Invalid \"username\" or \"password\" in request."}"#, Denied, "PasswordRefused", false, &["wrong or locked"]),
         ("password", 400, JSON, r#"{"error":"invalid_request","error_description":"unknown scope"}"#, Invalid, "InvalidScope", false, &[]),
         ("password", 403, JSON, r#"{"error":"invalid_user_password"}"#, Denied, "PasswordRefused", false, &[]),
+        // A grant of the issuer's own: what it sends is wrong, and no user signs in.
+        ("extension", 400, JSON, r#"{"error":"invalid_grant"}"#, Denied, "GrantRefused", false, &["grant.extension.parameters"]),
+        ("extension", 403, JSON, r#"{"error":"access_denied","error_description":"no"}"#, Denied, "GrantRefused", false, &["grant.extension.parameters"]),
+        ("extension", 400, JSON, r#"{"error":"interaction_required"}"#, Denied, "GrantRefused", false, &["grant.extension.parameters"]),
+        ("extension", 400, JSON, r#"{"errorCode":"BXNIM0415E","errorMessage":"Provided API key could not be found."}"#, Denied, "ClientRefused", false, &["grant.extension.parameters", "could not be found"]),
+        ("extension", 400, JSON, r#"{"error":"unsupported_grant_type"}"#, Invalid, "GrantNotSupported", false, &[]),
         // The client is known, and lacks a grant, an audience, a role.
         ("cc", 401, JSON, keycloak, Denied, "ClientNotAuthorized", false, &["Client not enabled"]),
         ("cc", 401, JSON, hydra_secret, Denied, "ClientRefused", true, &["client secret"]),

@@ -46,6 +46,7 @@ fn grants() -> Vec<Value> {
         json!({ "jwtBearer": { "assertionRef": key() } }),
         json!({ "tokenExchange": exchange }),
         json!({ "password": password }),
+        json!({ "extension": { "grantType": "urn:x:y", "parameters": [{ "name": "apikey", "secretRef": key() }] } }),
     ]
     .to_vec()
 }

@@ -1,0 +1,128 @@
+//! The form parameters that a spec names: those of `spec.parameters`, and those of an extension grant.
+
+use super::{FieldError, binding::plain_name, fit};
+use crate::{
+    api::{ApiCredentialSpec, ExtensionParameter, Parameter},
+    oauth::is_public,
+};
+
+/// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
+/// `allowedScopes` and the Secret's annotation look at.
+const WITH_FIELDS: [&str; 21] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+    "resource",
+    "audience",
+    "code",
+    "refresh_token",
+    "assertion",
+    "username",
+    "password",
+    "subject_token",
+    "actor_token",
+    "requested_token_use",
+    "requested_token_type",
+    "subject_token_type",
+    "actor_token_type",
+    "code_verifier",
+    "device_code",
+];
+
+/// Those that an extension grant may define anew (SAP's `saml2-bearer` has `assertion`), because no other grant sends them
+/// with it. Passwords are not among them: only `grant.password` never repeats one that was refused.
+const OF_EXTENSIONS: [&str; 5] = [
+    "assertion",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+];
+
+/// Where an extension grant has its parameters.
+const EXTENSION: &str = "spec.grant.extension.parameters";
+
+/// All parameters of a spec.
+pub(super) fn all(spec: &ApiCredentialSpec) -> Vec<Parameter> {
+    let mut all = of_extension(spec);
+    all.extend(spec.parameters.iter().cloned());
+    all
+}
+
+fn of_extension(spec: &ApiCredentialSpec) -> Vec<Parameter> {
+    let extension = spec.grant.as_ref().and_then(|g| g.extension.as_ref());
+    let parameters = extension.into_iter().flat_map(|e| &e.parameters);
+    parameters.map(ExtensionParameter::parameter).collect()
+}
+
+/// What is wrong with them. The CRD's rules say most of it as well.
+pub(super) fn faults(spec: &ApiCredentialSpec) -> Vec<FieldError> {
+    let target = &spec.target.secret_name;
+    let of_extension = of_extension(spec);
+    let mut errors = faults_of(&of_extension, EXTENSION, target);
+    errors.extend(faults_of(&spec.parameters, "spec.parameters", target));
+    for (i, parameter) in of_extension.iter().enumerate() {
+        let name = plain_name(&parameter.name);
+        if spec.parameters.iter().any(|p| plain_name(&p.name) == name) {
+            errors.push(FieldError::new(
+                format!("{EXTENSION}[{i}].name"),
+                format!(
+                    "\"{}\" is in spec.parameters as well; remove it from one of them",
+                    parameter.name
+                ),
+            ));
+        }
+    }
+    errors
+}
+
+fn faults_of(parameters: &[Parameter], field: &str, target: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (i, parameter) in parameters.iter().enumerate() {
+        let name = &parameter.name;
+        let plain = plain_name(name);
+        let mut say = |part: &str, problem: String| {
+            errors.push(FieldError::new(format!("{field}[{i}].{part}"), problem));
+        };
+        let of_grant = field == EXTENSION && OF_EXTENSIONS.contains(&plain.as_str());
+        if WITH_FIELDS.contains(&plain.as_str()) && !of_grant {
+            say(
+                "name",
+                format!("may not be \"{name}\"; use the field of the spec for it"),
+            );
+        }
+        if parameters[..i].iter().any(|other| other.name == *name) {
+            say("name", format!("is a second \"{name}\"; remove it"));
+        }
+        let Some(reference) = &parameter.secret_ref else {
+            if parameter.value.is_none() {
+                say("value", "is missing; set value or secretRef".to_owned());
+            }
+            continue;
+        };
+        if parameter.value.is_some() {
+            say(
+                "secretRef",
+                "is set together with value; remove one".to_owned(),
+            );
+        }
+        if is_public(name) {
+            say(
+                "secretRef",
+                format!("cannot be used, because \"{name}\" is not a secret; use value"),
+            );
+        }
+        if reference.name == target {
+            say(
+                "secretRef.name",
+                "is the target Secret as well: the token would overwrite it; create this credential again with another target.secretName, or name another source".to_owned(),
+            );
+        } else if !fit::is_object_name(&reference.name) {
+            say("secretRef.name", fit::NOT_A_SECRET.to_owned());
+        }
+    }
+    errors
+}

@@ -1,0 +1,215 @@
+//! The parameters of a spec and of an extension grant: names, values, Secrets.
+
+use serde_json::{Value, json};
+
+use crate::{
+    api::{ApiCredentialSpec, GrantKey, SecretKeyRef},
+    credential::{IssuerLookup, parse},
+    fixtures::{credential_with, issuer, object},
+    oauth::Need,
+};
+
+fn extension(grant_type: &str, parameters: &Value) -> Value {
+    json!({ "client": null, "grant": { "extension": { "grantType": grant_type, "parameters": parameters } } })
+}
+
+fn told(change: &Value) -> String {
+    let parsed = parse(&object(change), |_| IssuerLookup::Found(issuer()));
+    let faults = parsed.err().expect("a faulty spec");
+    faults
+        .iter()
+        .map(|f| format!("{f}\n"))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+#[test]
+fn a_grant_type_is_an_absolute_uri_or_a_name_and_not_one_that_has_a_key() {
+    for name in [
+        "account_credentials",
+        "user_token",
+        "urn:ibm:params:oauth:grant-type:apikey",
+        "urn:ietf:params:oauth:grant-type:saml2-bearer",
+        "http://oauth.net/grant_type/chain?x=1",
+        "https://example.com/grants/é".strip_suffix('é').unwrap(),
+        "x-y.z_1",
+    ] {
+        let credential = credential_with(&extension(name, &json!([])));
+        assert_eq!(credential.grant.words(), [name]);
+        assert_eq!(credential.ask.grant, GrantKey::Extension);
+        assert_eq!(
+            credential.ask.inputs,
+            [("grant_type", name.to_owned())],
+            "an administrator can list it"
+        );
+    }
+    for name in [
+        "",
+        " ",
+        "two words",
+        "urn:",
+        ":x",
+        "1urn:x",
+        "urn:a b",
+        "urn:a\"b",
+        "urn:a\\b",
+        "urn:a\nb",
+        "/relative",
+        "//host/path",
+        "é",
+        "urn:é",
+        "a\u{200b}",
+    ] {
+        let told = told(&extension(name, &json!([])));
+        assert!(
+            told.contains("spec.grant.extension.grantType") && told.contains("absolute URI"),
+            "{name:?}: {told}"
+        );
+    }
+    for (name, instead) in [
+        ("client_credentials", "grant.clientCredentials"),
+        ("CLIENT_CREDENTIALS", "grant.clientCredentials"),
+        ("refresh_token", "grant.refreshToken"),
+        ("password", "grant.password"),
+        ("authorization_code", "kubectl apicred login"),
+        ("implicit", "kubectl apicred login"),
+        (
+            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "grant.jwtBearer",
+        ),
+        (
+            "URN:ietf:params:oauth:grant-type:token-exchange",
+            "grant.tokenExchange",
+        ),
+        (
+            "urn:ietf:params:oauth:grant-type:device_code",
+            "kubectl apicred login",
+        ),
+    ] {
+        let told = told(&extension(name, &json!([])));
+        assert!(told.contains(instead), "{name}: {told}");
+    }
+}
+
+#[test]
+fn a_parameter_of_an_extension_grant_is_one_of_the_request() {
+    let key = json!({ "name": "s", "key": "k" });
+    let parameters = json!([
+        { "name": "account_id", "value": "1" }, { "name": "apikey", "secretRef": key },
+        { "name": "assertion", "secretRef": key }, { "name": "subject_token", "secretRef": key },
+    ]);
+    let mut spec = extension("urn:x:y", &parameters);
+    spec["parameters"] = json!([{ "name": "lang", "value": "en" }]);
+    let credential = credential_with(&spec);
+    let names: Vec<_> = credential.ask.parameters.keys().collect();
+    assert_eq!(names, ["account_id", "lang"]);
+    let source = SecretKeyRef {
+        name: "s".to_owned(),
+        key: "k".to_owned(),
+    };
+    let needs = [
+        Need::Word(source.clone()),
+        Need::Word(source.clone()),
+        Need::Word(source),
+    ];
+    let read: Vec<Need> = credential
+        .inputs()
+        .into_iter()
+        .map(|(_, need)| need)
+        .collect();
+    assert_eq!(
+        read, needs,
+        "read before a request, and checked where they may go"
+    );
+}
+
+#[test]
+fn each_fault_of_a_parameter_is_told_with_its_field() {
+    let key = json!({ "name": "s", "key": "k" });
+    let with = |parameters: Value| extension("urn:x:y", &parameters);
+    let named = |name: &str| with(json!([{ "name": name, "value": "v" }]));
+    let first = "spec.grant.extension.parameters[0]";
+    let mut cases = vec![
+        (
+            with(json!([{ "name": "a" }])),
+            format!("{first}.value"),
+            "is missing",
+        ),
+        (
+            with(json!([{ "name": "a", "value": "v", "secretRef": key }])),
+            format!("{first}.secretRef"),
+            "together with value",
+        ),
+        (
+            with(json!([{ "name": "a", "value": "v" }, { "name": "a", "value": "w" }])),
+            "spec.grant.extension.parameters[1].name".to_owned(),
+            "a second \"a\"",
+        ),
+        (
+            with(json!([{ "name": "a", "secretRef": { "name": "alerts-token", "key": "k" } }])),
+            format!("{first}.secretRef.name"),
+            "the target Secret as well",
+        ),
+        (
+            with(json!([{ "name": "a", "secretRef": { "name": "other/s", "key": "k" } }])),
+            format!("{first}.secretRef.name"),
+            "not a valid Secret name",
+        ),
+        (
+            with(json!([{ "name": "subject_token_type", "secretRef": key }])),
+            format!("{first}.secretRef"),
+            "not a secret",
+        ),
+    ];
+    for name in [
+        "grant_type",
+        "Grant_Type",
+        "grant.type",
+        "client_id",
+        "client_secret",
+        "client_assertion",
+        "scope",
+        "scope[]",
+        " scope",
+        "resource",
+        "audience",
+        "refresh_token",
+        "code",
+        "username",
+        "password",
+        "requested_token_type",
+    ] {
+        cases.push((
+            named(name),
+            format!("{first}.name"),
+            "use the field of the spec",
+        ));
+    }
+    for (spec, field, words) in cases {
+        let told = told(&spec);
+        assert!(
+            told.contains(&field) && told.contains(words),
+            "{spec}: {told}"
+        );
+    }
+    for (mine, theirs) in [("a", "a"), ("A", "a"), ("a.b", "a_b")] {
+        let mut spec = named(mine);
+        spec["parameters"] = json!([{ "name": theirs, "value": "w" }]);
+        let told = told(&spec);
+        assert!(
+            told.contains(first) && told.contains("in spec.parameters as well"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn an_extension_grant_is_not_for_entra() {
+    let mut spec = extension("urn:x:y", &json!([]));
+    spec["issuerRef"] = Value::Null;
+    spec["entra"] = json!({ "tenantId": "contoso.example" });
+    let told = told(&spec);
+    assert!(told.contains("Entra ID has no extension grants"), "{told}");
+    let spec: ApiCredentialSpec = object(&extension("urn:x:y", &json!([]))).spec;
+    assert!(spec.client.is_none(), "and it needs no client elsewhere");
+}

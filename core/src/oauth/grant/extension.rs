@@ -1,0 +1,125 @@
+//! An extension grant, RFC 6749 section 4.5: only the issuer defines it. Its parameters are parameters of the request
+//! ([`crate::credential::Ask`]), so one place says where their Secrets may be sent, and what an issuer allows.
+
+use crate::Reason;
+use secrecy::SecretString;
+
+use super::{Circumstances, Fields, Flow, Refused, Verdict};
+use crate::{
+    api,
+    credential::FieldError,
+    oauth::{Class, Need},
+};
+
+/// Grants that have a key of their own in `spec.grant`, or that need a user's browser, with what to use instead.
+const OWN: [(&str, &str); 8] = [
+    ("client_credentials", "grant.clientCredentials"),
+    ("refresh_token", "grant.refreshToken"),
+    ("password", "grant.password"),
+    (
+        "authorization_code",
+        "grant.refreshToken and kubectl apicred login",
+    ),
+    ("implicit", "grant.refreshToken and kubectl apicred login"),
+    (
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "grant.jwtBearer",
+    ),
+    (
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+        "grant.tokenExchange",
+    ),
+    (
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "grant.refreshToken and kubectl apicred login",
+    ),
+];
+
+const FIELD: &str = "spec.grant.extension.grantType";
+
+/// The grant's name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extension {
+    grant_type: String,
+}
+
+impl Extension {
+    pub(super) fn parse(spec: &api::Extension) -> Result<Self, Vec<FieldError>> {
+        let name = &spec.grant_type;
+        let own = OWN.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        if let Some((_, instead)) = own {
+            let problem = format!("is not an extension; use {instead}");
+            return Err(vec![FieldError::new(FIELD, problem)]);
+        }
+        if !is_name(name) && !is_absolute(name) {
+            return Err(vec![FieldError::new(
+                FIELD,
+                "must be an absolute URI (urn:ibm:params:oauth:grant-type:apikey), or a name of letters, digits, '-', '.' and '_'",
+            )]);
+        }
+        Ok(Self {
+            grant_type: name.clone(),
+        })
+    }
+}
+
+/// `grant-name` of RFC 6749, appendix A.10.
+fn is_name(text: &str) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    !text.is_empty() && text.chars().all(is_of_name)
+}
+
+/// An absolute URI (RFC 3986 section 4.3), as far as a grant type needs one: a scheme, and printable characters without
+/// quotes, backslashes and blanks. Issuers compare it letter by letter, so it is never normalized.
+fn is_absolute(text: &str) -> bool {
+    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    text.split_once(':').is_some_and(|(scheme, rest)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(is_of_scheme)
+            && !rest.is_empty()
+            && rest
+                .chars()
+                .all(|c| c.is_ascii_graphic() && c != '"' && c != '\\')
+    })
+}
+
+impl Flow for Extension {
+    fn grant_type(&self) -> &str {
+        &self.grant_type
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+
+    fn words(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn fields(&self, _: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
+        Ok(Vec::new())
+    }
+
+    /// An issuer that limits parameters lists the grants that it allows among them.
+    fn inputs(&self) -> Vec<(&'static str, String)> {
+        vec![("grant_type", self.grant_type.clone())]
+    }
+
+    /// No user signs in to such a grant: what was sent with it is wrong.
+    fn refused(&self, refused: &Refused<'_>) -> Option<Verdict> {
+        refused
+            .is(&[
+                "invalid_grant",
+                "access_denied",
+                "interaction_required",
+                "login_required",
+                "account_selection_required",
+            ])
+            .then(|| Verdict {
+                class: Class::Denied,
+                reason: Reason::GrantRefused,
+                next_step: "the issuer does not accept what this grant sends: check the values of grant.extension.parameters and the Secrets that they name".to_owned(),
+                until_change: false,
+            })
+    }
+}

@@ -1,0 +1,81 @@
+//! Grants that only their issuer defines, from YAML to an answer of an API with the mounted token.
+
+use serde_json::{Value, json};
+
+use crate::support::{Place, World, run};
+
+/// A place whose issuer is the generic one of dev-issuer, and allows the grant.
+async fn place(world: &World, label: &str, more: Value) -> Place {
+    let place = world.place(label).await;
+    let oidc = json!({ "issuerUrl": place.issuer.generic_issuer() });
+    let mut spec = place.issuer_spec(json!({ "oidc": oidc, "allowedGrants": ["Extension"] }));
+    for (name, value) in more.as_object().into_iter().flatten() {
+        spec[name] = value.clone();
+    }
+    place.put_issuer(spec).await;
+    place.issuer_ready().await;
+    place
+}
+
+#[test]
+fn an_account_of_zoom_and_a_wrong_one() {
+    run(async {
+        let world = World::shared().await;
+        let limits =
+            json!({ "allowedParameters": ["grant_type=account_credentials", "account_id"] });
+        let place = place(world, "zoom", limits).await;
+        let mut client = place.oauth_client();
+        client.account_id = Some("Ab1-account".to_owned());
+        place.add_client(client);
+        let grant = |account: &str| {
+            json!({ "extension": {
+                "grantType": "account_credentials",
+                "parameters": [{ "name": "account_id", "value": account }],
+            } })
+        };
+        let spec = json!({ "grant": grant("another"), "scopes": null, "audience": "api://demo" });
+        place.create("c", spec).await;
+        place.not_ready("c", "RequestRefused").await;
+        place
+            .edit("c", json!({ "spec": { "grant": { "extension": { "parameters": [{ "name": "account_id", "value": "Ab1-account" }] } } } }))
+            .await;
+        let view = place.ready("c").await;
+        assert_eq!(place.call("demo", "records", &view.token).await, 200);
+        // What the administrator did not list is not sent.
+        let other = json!({
+            "grant": { "extension": { "grantType": "urn:ibm:params:oauth:grant-type:apikey" } },
+            "scopes": null, "target": { "secretName": "other" },
+        });
+        place.create("other", other).await;
+        place.not_ready("other", "ParameterNotAllowed").await;
+    });
+}
+
+#[test]
+fn an_api_key_of_ibm_cloud_without_a_client_and_its_replacement() {
+    run(async {
+        let world = World::shared().await;
+        let place = place(world, "ibm", json!({})).await;
+        let key = "Kq7~wJ2-api-key-of-this-test+/=";
+        let mut client = place.oauth_client();
+        client.api_key = Some(key.to_owned());
+        place.add_client(client);
+        place
+            .put_secret("ibm", "apikey", "Zz9~not-the-api-key-of-anybody")
+            .await;
+        let spec = json!({
+            "client": null, "scopes": null, "audience": "api://demo",
+            "grant": { "extension": {
+                "grantType": "urn:ibm:params:oauth:grant-type:apikey",
+                "parameters": [{ "name": "apikey", "secretRef": { "name": "ibm", "key": "apikey" } }],
+            } },
+        });
+        place.create("c", spec).await;
+        let told = place.not_ready("c", "GrantRefused").await;
+        assert!(told.contains("grant.extension.parameters"), "{told}");
+        // A change of the Secret is taken up at once.
+        place.put_secret("ibm", "apikey", key).await;
+        let view = place.ready("c").await;
+        assert_eq!(place.call("demo", "records", &view.token).await, 200);
+    });
+}
