@@ -72,6 +72,7 @@ fn token(text: &str) -> Token {
         secret: SecretString::from(text),
         refresh_token: None,
         instance_url: None,
+        answer: std::collections::BTreeMap::new(),
         claims: None,
         token_type: "Bearer".to_owned(),
         issued_at,

@@ -38,6 +38,8 @@ types! {
     LifetimeAtRisk,
     /// The token lacks what `spec.expect` asks for.
     PermissionsMissing,
+    /// The token has permissions beyond those of `spec.expect`.
+    PermissionsExceeded,
     /// A client secret, certificate or key expires, has expired, or is refused while another one works.
     ClientCredentialExpiring,
     /// Annotations have no effect.

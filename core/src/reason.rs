@@ -81,6 +81,7 @@ reasons! {
     ConsentRequired,
     DiscoveryFailed,
     DpopRequired,
+    Ended,
     EndpointKnown,
     EndpointNotFound,
     FederatedSignInFailed,
@@ -134,6 +135,7 @@ reasons! {
     PasswordExpired,
     PasswordRefused,
     Pending,
+    PermissionsExceeded,
     PermissionsMissing,
     ProxyCredentialsRefused,
     ProxyInvalid,
@@ -216,7 +218,8 @@ impl Reason {
     pub const fn is_wait(self) -> bool {
         matches!(
             self,
-            Self::IssuerPaused
+            Self::Ended
+                | Self::IssuerPaused
                 | Self::IssuerRepeatsToken
                 | Self::NotLeading
                 | Self::Pending

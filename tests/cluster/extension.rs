@@ -35,7 +35,7 @@ fn an_account_of_zoom_and_a_wrong_one() {
         };
         let spec = json!({ "grant": grant("another"), "scopes": null, "audience": "api://demo" });
         place.create("c", spec).await;
-        place.not_ready("c", "RequestRefused").await;
+        place.not_ready("c", "InvalidRequest").await;
         place
             .edit("c", json!({ "spec": { "grant": { "extension": { "parameters": [{ "name": "account_id", "value": "Ab1-account" }] } } } }))
             .await;

@@ -4,6 +4,7 @@
 //! on is in [`support`].
 
 mod admin;
+mod answer_fields;
 mod clients;
 mod conditions;
 mod crash;
@@ -26,6 +27,7 @@ mod microsoft_issuers;
 mod mistakes;
 mod namespaced;
 mod odd_documents;
+mod over;
 mod providers;
 mod proxy;
 mod renew;

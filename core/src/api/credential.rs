@@ -2,6 +2,7 @@
 //!
 //! Shapes, bounds and CEL rules only. [`crate::credential`] decides the meaning of the fields.
 
+use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -236,6 +237,15 @@ pub struct ApiCredentialSpec {
     #[schemars(length(max = 20))]
     #[x_kube(validation = super::crd::duration("minLifetime", "10s", "24h", "15m"))]
     pub min_lifetime: Option<kube::core::Duration>,
+    /// When this credential ends, as RFC 3339 (`2027-06-30T18:00:00Z`): no token is requested from then on, and the token is
+    /// removed from the Secret, also if the credential is suspended. The issuer takes the token until it expires. If not set,
+    /// the credential does not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$')")
+        .reason(Reason::FieldValueInvalid)
+        .message("notAfter is a time with its zone, such as 2027-06-30T18:00:00Z"))]
+    pub not_after: Option<String>,
     /// Stops all work on this credential; the Secret stays as it is. `false` if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
@@ -244,6 +254,21 @@ pub struct ApiCredentialSpec {
     /// most. If not set: `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+}
+
+impl ApiCredentialSpec {
+    /// When the credential ends, if that is set and can be read.
+    pub fn end(&self) -> Option<Timestamp> {
+        self.not_after.as_deref()?.parse().ok()
+    }
+
+    /// Keys of Secrets that hold values of parameters: those of the request, and those of an extension grant.
+    pub fn parameter_secrets(&self) -> impl Iterator<Item = &SecretKeyRef> {
+        let extension = self.grant.as_ref().and_then(|g| g.extension.as_ref());
+        let extension = extension.into_iter().flat_map(|e| &e.parameters);
+        let own = self.parameters.iter().filter_map(|p| p.secret_ref.as_ref());
+        own.chain(extension.filter_map(|p| p.secret_ref.as_ref()))
+    }
 }
 
 /// One parameter of a token request.
@@ -305,7 +330,10 @@ pub enum EndpointVersion {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.roles) || has(self.scopes) || has(self.audience) || has(self.tenant)")
     .reason(Reason::FieldValueRequired).field_path(".roles")
-    .message("expect needs at least one of roles, scopes, audience and tenant"))]
+    .message("expect needs at least one of roles, scopes, audience and tenant"),
+    validation = Rule::new("!has(self.exact) || !self.exact || has(self.roles) || has(self.scopes)")
+    .reason(Reason::FieldValueForbidden).field_path(".exact")
+    .message("exact compares roles and scopes: set one of them"))]
 pub struct Expectation {
     /// Application permissions (`roles`). Not compared if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -326,6 +354,10 @@ pub struct Expectation {
         .reason(Reason::FieldValueInvalid)
         .message("tenant is the GUID of the tenant: tokens do not carry its domain"))]
     pub tenant: Option<String>,
+    /// Whether a role or scope beyond `roles` and `scopes` is reported as well, with the condition `PermissionsExceeded`. Of the
+    /// two lists, those are compared that are set. `false` if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<bool>,
 }
 
 /// Refers to an issuer object. A `TokenIssuer` must be in the namespace of the credential.

@@ -72,7 +72,10 @@ pub struct Target {
         .message("username is for the formats Netrc and DockerConfig"),
     validation = Rule::new("!has(self.variable) || self.format == 'DotEnv'")
         .reason(Reason::FieldValueForbidden).field_path(".variable")
-        .message("variable is for the format DotEnv")
+        .message("variable is for the format DotEnv"),
+    validation = Rule::new("self.format == 'AnswerField' ? has(self.field) && has(self.key) : !has(self.field)")
+        .reason(Reason::FieldValueInvalid).field_path(".field")
+        .message("field is for the format AnswerField, which needs it and key: the field of the issuer's answer, such as id_token, and the name of the file")
 )]
 pub struct TargetKey {
     /// The content of the key.
@@ -105,6 +108,17 @@ pub struct TargetKey {
         .reason(Reason::FieldValueInvalid)
         .message("variable is a name of a shell variable: letters, digits and '_', not starting with a digit"))]
     pub variable: Option<String>,
+    /// Field of the issuer's answer, for `AnswerField`, which needs it: a text or a number at the top of the answer, such as
+    /// `id_token`. Never a refresh token. Not set for other formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_.-]+$')")
+        .reason(Reason::FieldValueInvalid)
+        .message("field is a name of letters, digits, '_', '-' and '.'"),
+        validation = Rule::new("!self.lowerAscii().contains('refresh')")
+        .reason(Reason::FieldValueForbidden)
+        .message("a refresh token is not published: workloads mount the Secret, and it outlives every access token"))]
+    pub field: Option<String>,
 }
 
 /// The formats of a key.
@@ -133,11 +147,13 @@ pub enum TargetFormat {
     CurlConfig,
     /// The `ExecCredential` of Kubernetes' client plugins (`exec-credential.json`).
     ExecCredential,
+    /// One field of the issuer's answer, without a line end: `field` names it, `key` the file.
+    AnswerField,
 }
 
 impl TargetFormat {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Token,
         Self::TokenType,
         Self::ExpiresAt,
@@ -149,6 +165,7 @@ impl TargetFormat {
         Self::DockerConfig,
         Self::CurlConfig,
         Self::ExecCredential,
+        Self::AnswerField,
     ];
 
     /// Its name in the spec.
@@ -165,6 +182,7 @@ impl TargetFormat {
             Self::DockerConfig => "DockerConfig",
             Self::CurlConfig => "CurlConfig",
             Self::ExecCredential => "ExecCredential",
+            Self::AnswerField => "AnswerField",
         }
     }
 
@@ -182,6 +200,7 @@ impl TargetFormat {
             Self::DockerConfig => ".dockerconfigjson",
             Self::CurlConfig => "curlrc",
             Self::ExecCredential => "exec-credential.json",
+            Self::AnswerField => "answer-field",
         }
     }
 }

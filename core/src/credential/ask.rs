@@ -170,7 +170,7 @@ fn fill(
     } else {
         // A permission by its bare name is one of this API.
         for scope in &mut ask.scopes {
-            let bare = !scope.contains('/') && !is_oidc(scope);
+            let bare = !scope.contains('/') && !is_of_sign_in(scope);
             if bare {
                 *scope = format!("{}/{scope}", preset.audience);
             }
@@ -180,7 +180,7 @@ fn fill(
 }
 
 /// Scopes that are no permission of an API (OpenID Connect Core section 5.4 and 11).
-fn is_oidc(scope: &str) -> bool {
+pub(crate) fn is_of_sign_in(scope: &str) -> bool {
     ["openid", "profile", "email", "offline_access"].contains(&scope)
 }
 

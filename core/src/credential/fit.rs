@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     Reason,
-    api::{ApiCredentialSpec, DeletionPolicy},
+    api::{ApiCredentialSpec, DeletionPolicy, TargetFormat},
     oauth::{Grant, Need},
 };
 
@@ -70,6 +70,14 @@ pub(super) fn faults(
         );
     }
     if static_key.is_some() {
+        let mut keys = spec.target.keys.iter();
+        if keys.any(|k| k.format == TargetFormat::AnswerField) {
+            say(
+                "spec.target.keys",
+                "a static key has no answer with fields; remove the format AnswerField",
+            );
+        }
+
         for (field, set) in of_requests(spec) {
             if set {
                 say(

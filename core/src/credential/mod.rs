@@ -27,6 +27,7 @@ mod target_keys;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ask::is_of_sign_in;
 pub use client::{ClientLookup, parse_client, parse_with_client, resolve};
 pub use error::FieldError;
 pub use issuer::{CaSource, Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle};
@@ -79,6 +80,8 @@ pub struct Credential {
     pub target: TargetSecret,
     /// `spec.minLifetime`, if set.
     pub min_lifetime: Option<SignedDuration>,
+    /// When the credential ends: no token is wanted from then on.
+    pub end: Option<Timestamp>,
     /// No work wanted.
     pub suspend: bool,
     /// Value of the annotation that requests a renewal.

@@ -16,7 +16,7 @@ use crate::{
         TargetKey, names,
     },
     input,
-    oauth::Grant,
+    oauth::{Grant, may_be_published},
 };
 
 /// What became of the search for the issuer that a credential names.
@@ -96,6 +96,12 @@ pub fn parse(
             "must be a duration between 10s and 24h, such as 15m",
         ));
     }
+    if spec.not_after.is_some() && spec.end().is_none() {
+        errors.push(FieldError::new(
+            "spec.notAfter",
+            "is not a time; write 2027-06-30T18:00:00Z",
+        ));
+    }
     errors.extend(parameters::faults(spec));
     let mut ask = Ask::default();
     if let (Some(issuer), Some(proof), Some(grant)) = (&issuer, &proof, &grant) {
@@ -163,6 +169,7 @@ pub fn parse(
         min_lifetime: spec
             .min_lifetime
             .and_then(|d| SignedDuration::try_from(std::time::Duration::from(d)).ok()),
+        end: spec.end(),
         suspend: spec.suspend.unwrap_or_default(),
         renew_requested: noted
             .and_then(|a| a.get(names::RENEW_REQUESTED_AT))
@@ -304,6 +311,7 @@ fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
         host: None,
         username: None,
         variable: None,
+        field: None,
     };
     let mut keys = if keys.is_empty() {
         [
@@ -328,6 +336,14 @@ fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
             return Err(FieldError::new(
                 format!("spec.target.keys[{i}].host"),
                 "is missing: set the host or registry that the token is for",
+            ));
+        }
+        let of_answer = key.format == TargetFormat::AnswerField;
+        let field = key.field.as_deref();
+        if of_answer != field.is_some() || field.is_some_and(|f| !may_be_published(f)) {
+            return Err(FieldError::new(
+                format!("spec.target.keys[{i}].field"),
+                "is for the format AnswerField, which needs it: the name of a field of the issuer's answer, and never of a refresh token",
             ));
         }
         if !seen.insert(name.clone()) {

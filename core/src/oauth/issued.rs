@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
-    AnswerContext, Class, Granted, RawAnswer, Refusal, Stage, Token, granted,
+    AnswerContext, Class, Granted, RawAnswer, Refusal, Stage, Token, answer_fields, granted,
     lifetime::{self, NoEnd, is_guid},
     refusal::MOST_DIGITS,
     refused,
@@ -123,12 +123,14 @@ pub(super) fn token(
             ),
         ));
     }
+    let refresh_token = match granted(raw) {
+        Granted::New(token) => Some(token),
+        Granted::Same | Granted::Nothing => None,
+    };
     Ok(Token {
         secret: SecretString::from(token),
-        refresh_token: match granted(raw) {
-            Granted::New(token) => Some(token),
-            Granted::Same | Granted::Nothing => None,
-        },
+        answer: answer_fields::of(fields, refresh_token.as_ref()),
+        refresh_token,
         instance_url: text("instance_url")
             .filter(|u| u.len() <= 1024 && u.starts_with("https://") && shown(u)),
         claims: jwt.claims,

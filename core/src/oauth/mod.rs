@@ -5,6 +5,7 @@
 //! flows in which a user signs in.
 
 mod aadsts;
+mod answer_fields;
 mod assertion;
 pub mod bundle;
 pub mod chain;
@@ -44,6 +45,7 @@ mod told;
 mod unread;
 
 pub use aadsts::LOOP;
+pub use answer_fields::may_be_published;
 pub use echo::{SentSecrets, is_public};
 pub use encode::basic;
 pub use explain::explained;
@@ -65,5 +67,6 @@ pub use request::{
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};
 pub(crate) use secret_form::form_in_header;
-pub use token::{Claims, LifetimeSource, Token, uncertain};
+pub use token::{Answer, Claims, LifetimeSource, Token, uncertain};
+
 pub use unread::{broken_off, coding, too_large};

@@ -1,5 +1,7 @@
 //! An issued token. It contains the secret, so it never implements `Debug` or `Serialize`.
 
+use std::collections::BTreeMap;
+
 use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
@@ -35,7 +37,12 @@ pub struct Token {
     pub id: Option<String>,
     /// The issuer's id of the exchange.
     pub correlation_id: Option<String>,
+    /// What else the answer has: texts and numbers by the names of their fields, for files of their own.
+    pub answer: Answer,
 }
+
+/// Fields of an answer; values may be secret.
+pub type Answer = BTreeMap<String, SecretString>;
 
 impl Token {
     /// Scopes that were requested and not granted, if the answer shows it.

@@ -6,7 +6,7 @@
 use crate::{
     Reason,
     api::ApiPreset,
-    credential::{Credential, Endpoint, Proof, preset},
+    credential::{Credential, Endpoint, Proof, is_of_sign_in, preset},
     oauth::{Claims, Token, consent, is_guid},
     printable::bounded,
     publish::{Record, rejection::has_no_data},
@@ -87,6 +87,10 @@ pub(super) fn claims(credential: &Credential, token: &Token) -> Option<Box<Claim
     let absent = lacking(credential, expected, &granted);
     let mut held = expected.to_vec();
     held.retain(|scope| !absent.contains(scope));
+    if is_exact(credential) {
+        let more = lacking(credential, &granted, expected).into_iter();
+        held.extend(more.filter(|scope| has_no_data(scope)).take(MAX_SCOPES));
+    }
     let mut claims = token.claims.clone().unwrap_or_default();
     (claims.scopes, claims.all_scopes) = (held, true);
     Some(claims)
@@ -251,6 +255,66 @@ fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
         credential.name, credential.namespace
     ));
     Some(Finding { reason, text })
+}
+
+/// Is a permission beyond those of the spec to be reported?
+fn is_exact(credential: &Credential) -> bool {
+    let expected = credential.expect.as_ref();
+    expected.is_some_and(|e| e.exact == Some(true))
+}
+
+/// What the token has beyond the permissions that the spec expects, in a sentence. Scopes of a sign-in (`openid` and others)
+/// give no right at an API and do not count.
+pub(super) fn surplus(credential: &Credential, record: &Record) -> Option<String> {
+    let expected = credential.expect.as_ref()?;
+    let claims = record.claims.as_ref().filter(|_| is_exact(credential))?;
+    let beyond = |listed: &[String], held: &[String]| {
+        let mut beyond = lacking(credential, held, listed);
+        beyond.retain(|name| !listed.is_empty() && !is_of_sign_in(name));
+        beyond
+    };
+    let roles = beyond(&expected.roles, &claims.roles);
+    let scopes = beyond(&expected.scopes, &claims.scopes);
+    let (kinds, fields) = match (roles.is_empty(), scopes.is_empty()) {
+        (true, true) => return None,
+        (false, true) => (vec![("application", &roles)], "expect.roles"),
+        (true, false) => (vec![("delegated", &scopes)], "expect.scopes"),
+        (false, false) => (
+            vec![("application", &roles), ("delegated", &scopes)],
+            "expect.roles and expect.scopes",
+        ),
+    };
+    let what: Vec<String> = kinds
+        .into_iter()
+        .map(|(kind, names)| format!("the {kind} permissions {}", shown(names)))
+        .collect();
+    let place = match &credential.issuer.endpoint {
+        Endpoint::Entra { .. } if matches!(credential.proof, Proof::ManagedIdentity(_)) => {
+            "remove them from the identity".to_owned()
+        }
+        Endpoint::Entra { .. } => format!(
+            "remove them from the application's API permissions{}",
+            portal_name(credential)
+        ),
+        _ => "remove them from the client at the issuer".to_owned(),
+    };
+    Some(format!(
+        "the token has {} beyond spec.expect; {place}, or add them to {fields}; then run: kubectl apicred renew {} --namespace {}",
+        what.join(" and "),
+        credential.name,
+        credential.namespace
+    ))
+}
+
+/// Names out of a token, for a sentence. An issuer could put a secret there that it was sent.
+fn shown(names: &[String]) -> String {
+    let (known, hidden): (Vec<String>, Vec<String>) =
+        names.iter().cloned().partition(|name| has_no_data(name));
+    match (known.is_empty(), hidden.len()) {
+        (false, 0) => listed(&known),
+        (false, more) => format!("{} and {more} that do not look like names", listed(&known)),
+        (true, more) => format!("({more} that do not look like names)"),
+    }
 }
 
 /// Names for a sentence: as many as fit, and how many more there are.

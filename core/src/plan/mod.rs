@@ -11,6 +11,7 @@ pub mod journal;
 mod notices;
 mod observed;
 mod outcome;
+pub mod over;
 mod progress;
 pub mod schedule;
 mod sources;
@@ -57,6 +58,8 @@ pub enum Plan {
     TakeOver,
     /// Write the published token in other formats, without a token request.
     Reformat,
+    /// Remove the token from the Secret: the credential has ended.
+    Empty,
     /// Read a source that changed, or that is listed before the one in use and was not tried; mint if its content is
     /// new.
     Verify,
@@ -157,6 +160,7 @@ impl Plan {
             Self::Render
                 | Self::TakeOver
                 | Self::Reformat
+                | Self::Empty
                 | Self::Verify
                 | Self::Mint(_)
                 | Self::Publish(_)
@@ -182,6 +186,9 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
         return Plan::Release;
     }
     if let Some(step) = inherited(credential, observed, now) {
+        return step;
+    }
+    if let Some(step) = over::step(credential, observed, now) {
         return step;
     }
     let metadata_step = metadata_step(credential, observed);
@@ -423,6 +430,10 @@ fn need(credential: &Credential, observed: &Observed, now: Timestamp) -> Need {
             _ => Why::Absent,
         });
     };
+    // It had ended, and has another end by now.
+    if published.is_emptied() {
+        return Need::Token(Why::SpecChanged);
+    }
     let Some(record) = published
         .record
         .as_ref()

@@ -83,8 +83,13 @@ pub(super) fn notices(
         // That an issuer asked for a pause is told once, by the credential whose request it answered; other waits pass.
         && !matches!(outcome, Outcome::Waiting { reason, .. } if reason.is_wait())
     {
+        let planned = reason.is(|r| r == Reason::Ended);
         out.push(Notice {
-            severity: Severity::Warning,
+            severity: if planned {
+                Severity::Normal
+            } else {
+                Severity::Warning
+            },
             reason: reason.clone(),
             note: note.clone(),
         });
@@ -109,12 +114,16 @@ pub(super) fn notices(
     for kind in [
         ConditionType::LifetimeAtRisk,
         ConditionType::PermissionsMissing,
+        ConditionType::PermissionsExceeded,
         ConditionType::ClientCredentialExpiring,
         ConditionType::AnnotationsIgnored,
     ] {
         // A warning that became another one (expiring, expired) is news as well. What a token lacks is in the words too: its
         // reason is that of the first finding.
-        let all = kind == ConditionType::PermissionsMissing;
+        let all = matches!(
+            kind,
+            ConditionType::PermissionsMissing | ConditionType::PermissionsExceeded
+        );
         let was = pair(old, kind);
         let same = |reason: &StoredReason, note: &String| {
             let was = was.as_ref();

@@ -148,6 +148,11 @@ pub fn status(
             expect::Lack::Missing(reason, message) => say.condition(kind, true, reason, &message),
             expect::Lack::Unknown(message) => say.unknown(kind, Reason::NotVerifiable, &message),
         }));
+    let surplus = valid.and_then(|r| expect::surplus(credential, r));
+    status.conditions.extend(surplus.map(|message| {
+        let reason = Reason::PermissionsExceeded;
+        say.condition(ConditionType::PermissionsExceeded, true, reason, &message)
+    }));
     let client = client_credential(credential, observed, ending.as_ref(), now);
     status.conditions.extend(client.map(|(reason, message)| {
         say.condition(
@@ -250,7 +255,11 @@ pub fn invalid(
     View {
         status,
         notices,
-        requeue: sooner(ends.map_or(recheck, |e| e.min(recheck)), turn, now),
+        requeue: sooner(
+            sooner(ends.map_or(recheck, |e| e.min(recheck)), turn, now),
+            object.spec.end().filter(|end| *end > now),
+            now,
+        ),
     }
 }
 
@@ -565,7 +574,9 @@ fn requeue(
             r.expires_at,
         ]
     });
-    let turning = turning.chain(ending.into_iter().flat_map(|e| [e.warn_at, e.at]));
+    let turning = turning
+        .chain(ending.into_iter().flat_map(|e| [e.warn_at, e.at]))
+        .chain(credential.end);
     turning
         .filter(|at| *at > now)
         .map(soon)

@@ -9,10 +9,10 @@ use k8s_openapi::ByteString;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::record::seconds;
+use super::{record::seconds, template::noted_field};
 use crate::{
     api::{TargetFormat, TargetKey},
-    oauth::{LifetimeSource, Token},
+    oauth::{Answer, LifetimeSource, Token},
 };
 
 /// User name beside a token where a format wants one; GitLab and others take it for any OAuth token.
@@ -70,6 +70,7 @@ fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
         // A static key expires only when a user revokes it.
         TargetFormat::ExpiresAt if endless => return Ok(None),
         TargetFormat::ExpiresAt => seconds(token.expires_at),
+        TargetFormat::AnswerField => answer_field(token, key)?,
         TargetFormat::Json => whole(token, endless).to_string(),
         TargetFormat::Authorization => authorization()?,
         TargetFormat::Header => format!("{HEADER}{}\n", authorization()?),
@@ -104,6 +105,18 @@ fn render(token: &Token, key: &TargetKey) -> Result<Option<String>, String> {
             .to_string()
         }
     }))
+}
+
+/// One field of the answer, as it came.
+fn answer_field(token: &Token, key: &TargetKey) -> Result<String, String> {
+    let field = key.field.as_deref().unwrap_or_default();
+    let value = token.answer.get(field);
+    let value = value.map(|value| value.expose_secret().to_owned());
+    value.ok_or_else(|| {
+        format!(
+            "the issuer's answer has no text or number {field} (or one above 32 KiB), which spec.target.keys selects: request it (an id_token often needs the scope openid), or remove the key"
+        )
+    })
 }
 
 fn whole(token: &Token, endless: bool) -> Value {
@@ -175,6 +188,8 @@ pub struct Recovered {
     pub scope: Option<String>,
     /// Where the API answers, if it was noted.
     pub instance_url: Option<String>,
+    /// Fields of the answer that have files of their own.
+    pub answer: Answer,
 }
 
 /// Reads a token back out of the data of its Secret, whose keys had these formats (`key=Format`): a change of the
@@ -185,6 +200,7 @@ pub fn recover(data: &BTreeMap<String, ByteString>, written: &[String]) -> Optio
         secret: SecretString::from(secret),
         scope: None,
         instance_url: None,
+        answer: answer(data, written),
     };
     let read = |format: TargetFormat| {
         let noted = written.iter().filter_map(|k| k.rsplit_once('='));
@@ -200,6 +216,7 @@ pub fn recover(data: &BTreeMap<String, ByteString>, written: &[String]) -> Optio
             secret: SecretString::from(text("access_token")?),
             scope: text("scope"),
             instance_url: text("instance_url"),
+            answer: answer(data, written),
         });
     }
     let after_scheme = |value: &str| value.split_once(' ').map(|(_, secret)| bare(secret));
@@ -229,4 +246,21 @@ pub fn recover(data: &BTreeMap<String, ByteString>, written: &[String]) -> Optio
         .or_else(plugin)
         .or_else(docker)
         .or_else(|| netrc().map(|(_, secret)| bare(secret)))
+}
+
+/// The fields of the answer that were written.
+fn answer(data: &BTreeMap<String, ByteString>, written: &[String]) -> Answer {
+    let fields = written.iter().filter_map(|noted| {
+        let (key, noted) = noted.rsplit_once('=')?;
+        let field = noted_field(noted)?;
+        let text = std::str::from_utf8(&data.get(key)?.0).ok()?;
+        Some((field.to_owned(), SecretString::from(text)))
+    });
+    fields.collect()
+}
+
+/// Do all fields that these keys select stand in the answer?
+pub fn has_fields(answer: &Answer, keys: &[TargetKey]) -> bool {
+    let mut selected = keys.iter().filter_map(|key| key.field.as_ref());
+    selected.all(|field| answer.contains_key(field))
 }

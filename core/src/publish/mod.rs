@@ -15,10 +15,10 @@ mod template;
 mod tests;
 mod write;
 
-pub use formats::{Recovered, data, recover};
+pub use formats::{Recovered, data, has_fields, recover};
 pub use record::{ENDLESS, Record, RefusedSource, SourceMark, SourceUse};
 pub use template::{ManagedKeys, Template, noted_type, template};
-pub use write::{create, render_patch, rotate_patch, take_over_patch};
+pub use write::{create, empty_patch, render_patch, rotate_patch, take_over_patch};
 
 /// The part of an object reference that apicred needs of itself.
 #[derive(Clone, Debug, Eq, PartialEq)]

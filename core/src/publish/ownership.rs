@@ -70,6 +70,13 @@ pub struct Published {
     pub foreign_write: ForeignWrite,
 }
 
+impl Published {
+    /// Was the token removed because its credential ended?
+    pub fn is_emptied(&self) -> bool {
+        self.record.is_none() && self.managed_keys.data.is_empty()
+    }
+}
+
 /// A writer whose name the Secret does not say.
 pub const UNNAMED: &str = "somebody";
 
@@ -326,23 +333,24 @@ fn touches(entry: &ManagedFieldsEntry, keys: &ManagedKeys) -> bool {
 }
 
 /// Annotations whose change makes the record wrong. `adopt-by` and `template` are not among them.
+pub(super) const RECORD: [&str; 15] = [
+    names::ISSUED_AT,
+    names::EXPIRES_AT,
+    names::RENEW_AT,
+    names::RENEW_REASON,
+    names::LIFETIME,
+    names::REQUEST_DIGEST,
+    names::ISSUED_BY,
+    names::FINGERPRINT,
+    names::TOKEN_DIGEST,
+    names::SOURCES,
+    names::CLAIMS,
+    names::NOT_GRANTED,
+    names::TOKEN_ID,
+    names::CERTIFICATE_VALIDITY,
+    names::RENEW_HANDLED,
+];
+
 fn is_record(key: &str) -> bool {
-    const RECORD: [&str; 15] = [
-        names::ISSUED_AT,
-        names::EXPIRES_AT,
-        names::RENEW_AT,
-        names::RENEW_REASON,
-        names::LIFETIME,
-        names::REQUEST_DIGEST,
-        names::ISSUED_BY,
-        names::FINGERPRINT,
-        names::TOKEN_DIGEST,
-        names::SOURCES,
-        names::CLAIMS,
-        names::NOT_GRANTED,
-        names::TOKEN_ID,
-        names::CERTIFICATE_VALIDITY,
-        names::RENEW_HANDLED,
-    ];
     RECORD.contains(&key)
 }

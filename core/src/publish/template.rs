@@ -74,8 +74,11 @@ impl ManagedKeys {
     pub(super) fn moving(&self, endless: bool) -> impl Iterator<Item = (&str, bool)> {
         const FIXED: &str = TargetFormat::TokenType.as_str();
         const TIMED: &str = TargetFormat::Json.as_str();
-        self.noted()
-            .map(move |(key, format)| (key, format != FIXED && (!endless || format == TIMED)))
+        self.noted().map(move |(key, format)| {
+            // The issuer may answer the same again.
+            let fixed = format == FIXED || noted_field(format).is_some();
+            (key, !fixed && (!endless || format == TIMED))
+        })
     }
 
     fn noted(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -83,6 +86,12 @@ impl ManagedKeys {
             .iter()
             .map(|noted| noted.rsplit_once('=').unwrap_or((noted, "")))
     }
+}
+
+/// The field of the answer that a noted format names.
+pub(super) fn noted_field(format: &str) -> Option<&str> {
+    let (format, field) = format.split_once(':')?;
+    (format == TargetFormat::AnswerField.as_str()).then_some(field)
 }
 
 /// The metadata that the spec of a credential requires.
@@ -129,6 +138,9 @@ impl Template {
                 let part = part.as_deref().unwrap_or_default();
                 text.push_str(&format!("|{}:{part}", part.len()));
             }
+            if let Some(field) = &key.field {
+                text.push_str(&format!("|field:{field}"));
+            }
         }
         URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..9])
     }
@@ -148,7 +160,11 @@ impl Template {
                 .iter()
                 .map(|k| {
                     let name = k.key.as_deref().unwrap_or(k.format.usual_key());
-                    format!("{name}={}", k.format.as_str())
+                    let format = k.format.as_str();
+                    match &k.field {
+                        Some(field) => format!("{name}={format}:{field}"),
+                        None => format!("{name}={format}"),
+                    }
                 })
                 .collect(),
         }

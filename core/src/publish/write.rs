@@ -10,8 +10,11 @@ use k8s_openapi::{
 use kube::Resource;
 use serde_json::{Map, Value, json};
 
-use super::{ManagedKeys, Record, Template};
-use crate::api::{ApiCredential, names};
+use super::{
+    ManagedKeys, Record, Template, noted_type,
+    ownership::{Published, RECORD},
+};
+use crate::api::{ApiCredential, SecretType, names};
 
 /// A Secret that does not exist. Created, never applied: a create fails if another writer was faster.
 pub fn create(
@@ -84,6 +87,36 @@ pub fn take_over_patch(version: &str, template: &Template, earlier_uid: &str) ->
 /// A patch that changes only the metadata of a Secret at `version`; the token is neither read nor sent.
 pub fn render_patch(version: &str, template: &Template, keys_before: &ManagedKeys) -> Value {
     template_patch(version, template, keys_before, BTreeMap::new())
+}
+
+/// A patch that removes the token from a Secret at `version`: its files and its record. The Secret stays, so that Pods that
+/// mount it start, and that those which run lose the files.
+pub fn empty_patch(version: &str, published: &Published) -> Value {
+    let keys = &published.managed_keys;
+    let mut annotations: Map<String, Value> = RECORD
+        .iter()
+        .map(|name| ((*name).to_owned(), Value::Null))
+        .collect();
+    let left = ManagedKeys {
+        data: Vec::new(),
+        ..ManagedKeys::clone(keys)
+    };
+    let left = serde_json::to_string(&left).unwrap_or_default();
+    annotations.insert(names::MANAGED_KEYS.to_owned(), json!(left));
+    let mut files: Map<String, Value> = keys
+        .files()
+        .map(|key| (key.to_owned(), Value::Null))
+        .collect();
+    // The API server takes no Secret of this type without this key.
+    let docker = SecretType::DockerConfigJson.as_str();
+    if noted_type(&published.template_digest) == Some(docker) {
+        let nothing = ByteString(br#"{"auths":{}}"#.to_vec());
+        files.insert(".dockerconfigjson".to_owned(), json!(nothing));
+    }
+    json!({
+        "metadata": { "resourceVersion": version, "annotations": annotations },
+        "data": files,
+    })
 }
 
 fn template_patch(

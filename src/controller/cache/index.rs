@@ -257,13 +257,12 @@ fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let companions = grant.unwrap_or_default();
     let static_key = spec.static_key.iter().map(|key| &key.token_ref);
     let companions = companions.iter().filter_map(Need::reference);
-    let parameters = spec.parameters.iter().filter_map(|p| p.secret_ref.as_ref());
     let proof = proof.unwrap_or_default();
     let mut names: Vec<String> = proof
         .iter()
         .chain(companions)
         .chain(static_key)
-        .chain(parameters)
+        .chain(spec.parameter_secrets())
         .map(|r| r.name.clone())
         .collect();
     names.sort_unstable();

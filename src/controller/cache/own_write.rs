@@ -23,11 +23,16 @@ impl Context {
         credential: &Credential,
         secret: &str,
     ) -> OwnWrite<'_> {
-        let secret = (credential.namespace.clone(), secret.to_owned());
+        self.own_write_of(&credential.key(), secret)
+    }
+
+    /// The same of a credential whose spec may be unusable.
+    pub(in crate::controller) fn own_write_of(&self, key: &Key, secret: &str) -> OwnWrite<'_> {
+        let secret = (key.namespace.clone(), secret.to_owned());
         let number = lock(&self.secrets).call_begins(&secret);
         OwnWrite {
             context: self,
-            key: credential.key(),
+            key: key.clone(),
             secret: Some((secret, number)),
         }
     }

@@ -12,6 +12,7 @@ use crate::controller::{
     limiter::issuers::Admission,
     state::Held,
     target::{
+        empty::empty,
         metadata::{render, take_over},
         publish::{publish, repeating, waiting_for_sync, write_trouble},
         reformat::reformat,
@@ -123,6 +124,7 @@ pub(in crate::controller) async fn execute(
         Plan::Render => render(context, credential, key, observed).await,
         Plan::TakeOver => take_over(context, credential, key, observed).await,
         Plan::Reformat => reformat(context, credential, key, observed).await,
+        Plan::Empty => empty(context, credential, key, observed).await,
         Plan::Verify => Box::pin(verify(context, credential, key, observed)).await,
         Plan::Mint(why) => mint(context, credential, key, observed, why, None).await,
         Plan::Publish(why) => {

@@ -25,6 +25,7 @@ use crate::controller::{
     context::Context,
     locks::lock,
     requeue::{key_of, reference},
+    target::empty::empty_unusable,
 };
 use crate::{
     api::{ApiCredential, ApiCredentialStatus},
@@ -371,6 +372,8 @@ async fn explain(
     errors: &[FieldError],
 ) -> (&'static str, Option<Duration>) {
     let now = context.clock.now();
+    let facts = target_facts(context, object, key);
+    empty_unusable(context, object, key, facts.as_ref()).await;
     let facts = target_facts(context, object, key);
     let known = record::known_status(context, object, key);
     let view = plan::invalid(object, known.as_ref(), facts.as_ref(), errors, now);

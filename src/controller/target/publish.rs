@@ -28,7 +28,7 @@ use crate::{
     plan::{
         Memory, Minted, Observed, Outcome, Why,
         fingerprint::{self},
-        later_than, record, schedule,
+        later_than, over, record, schedule,
     },
     publish::{
         ManagedKeys, Record, create, data, noted_type, ownership::Target, rejection::Said,
@@ -279,6 +279,7 @@ fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
             // Another request for a renewal makes this token no worse: it is noted as the answer to the earlier one, and
             // the new one is served next. Dropped, it would cost a request for each edit.
             if now.suspend
+                || over::is_over(now.end, context.clock.now())
                 || fingerprint::request(&now) != fingerprint::request(credential)
                 || permission(context, &now) != (Ok(()), false) =>
         {

@@ -18,7 +18,9 @@ use crate::{
     credential::{Credential, Key},
     oauth::{LifetimeSource, Token},
     plan::{Failure, Observed, Outcome},
-    publish::{Record, Recovered, data, ownership::Target, recover, rotate_patch, template},
+    publish::{
+        Record, Recovered, data, has_fields, ownership::Target, recover, rotate_patch, template,
+    },
 };
 
 /// Carries the change out. `observed.memory` notes a token that cannot be read back.
@@ -51,6 +53,11 @@ pub(in crate::controller) async fn reformat(
         observed.memory.unreadable = true;
         return again();
     };
+    if !has_fields(&recovered.answer, &credential.target.keys) {
+        // Only another answer has them.
+        observed.memory.unreadable = true;
+        return again();
+    }
     let token = token(credential, &record, recovered);
     let Ok(digests) = context.digest_key.get(&context.metrics).await else {
         return write_trouble(context, credential, observed, Trouble::Unavailable);
@@ -86,6 +93,7 @@ fn token(credential: &Credential, record: &Record, recovered: Recovered) -> Toke
         secret: recovered.secret,
         refresh_token: None,
         instance_url: recovered.instance_url,
+        answer: recovered.answer,
         claims: record.claims.clone(),
         lifetime_source: if fixed.is_some() {
             LifetimeSource::Static

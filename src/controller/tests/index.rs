@@ -74,6 +74,14 @@ fn a_secret_finds_its_readers_and_its_writer() {
     assert_eq!(names(index.of_secret(&secret("s2"))), set(&["a", "b"]));
     assert_eq!(names(index.of_secret(&secret("t-b"))), set(&["b"]));
     assert!(index.of_secret(&secret("stranger")).is_empty());
+    // Values of parameters, of the request and of an extension grant.
+    let value = |name: &str| json!([{ "name": "p", "secretRef": { "name": name, "key": "k" } }]);
+    let grant = json!({ "extension": { "grantType": "urn:x:y", "parameters": value("s3") } });
+    let change = json!({ "grant": grant, "parameters": [{ "name": "q", "secretRef": { "name": "s4", "key": "k" } }] });
+    insert(&mut index, &credential("p", 0, &change));
+    for source in ["s3", "s4"] {
+        assert_eq!(names(index.of_secret(&secret(source))), set(&["p"]));
+    }
     assert!(!index.has_accounts());
     assert!(
         index

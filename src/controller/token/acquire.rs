@@ -255,6 +255,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refu
         secret,
         refresh_token: None,
         instance_url: None,
+        answer: std::collections::BTreeMap::new(),
         claims: None,
         token_type: scheme.to_owned(),
         issued_at,

@@ -23,6 +23,7 @@ fn short(plan: &Plan) -> String {
         Plan::Render => "render".to_owned(),
         Plan::TakeOver => "take over".to_owned(),
         Plan::Reformat => "reformat".to_owned(),
+        Plan::Empty => "empty".to_owned(),
         Plan::Verify => "verify".to_owned(),
         Plan::Mint(why) => format!("mint {}", why.as_str()),
         Plan::Publish(why) => format!("publish {}", why.as_str()),

@@ -6,6 +6,7 @@ mod finalizer;
 mod fingerprint;
 mod journal;
 mod outcome;
+mod over;
 mod pace;
 mod restart;
 mod schedule;

@@ -9,7 +9,7 @@ use crate::{
     api::TargetKey,
     fixtures::{at, credential_with, token},
     oauth::{LifetimeSource, Token},
-    publish::{data, recover, template},
+    publish::{data, has_fields, recover, template},
 };
 
 fn keys(list: &Value) -> Vec<TargetKey> {
@@ -192,4 +192,74 @@ fn formats_that_hide_the_token_are_not_read_back() {
         let data = data(&token("t"), &template.keys).unwrap();
         assert!(recover(&data, &template.keys().data).is_none(), "{format}");
     }
+}
+
+#[test]
+fn a_field_of_the_answer_is_a_file_and_is_read_back() {
+    let list = json!([
+        { "format": "Token" }, { "format": "AnswerField", "key": "id", "field": "id_token" },
+        { "format": "AnswerField", "key": "place", "field": "instance_url" },
+    ]);
+    let mut token = token("t0ken");
+    for (name, value) in [
+        ("id_token", "e30.e30.x"),
+        ("instance_url", "https://a.example"),
+        ("more", "m"),
+    ] {
+        let value = SecretString::from(value);
+        token.answer.insert(name.to_owned(), value);
+    }
+    let credential = credential_with(&json!({ "target": { "keys": list } }));
+    let keys = &credential.target.keys;
+    let written = data(&token, keys).unwrap();
+    let files = texts(&written);
+    assert_eq!(
+        (files["id"].as_str(), files["place"].as_str(), files.len()),
+        ("e30.e30.x", "https://a.example", 3)
+    );
+    let noted = template(&credential).keys().data;
+    assert!(
+        noted.contains(&"id=AnswerField:id_token".to_owned()),
+        "{noted:?}"
+    );
+    let recovered = recover(&written, &noted).unwrap();
+    assert!(has_fields(&recovered.answer, keys));
+    assert_eq!(recovered.answer["id_token"].expose_secret(), "e30.e30.x");
+    assert!(!recovered.answer.contains_key("more"), "it has no file");
+    // Another field of the same file is another format.
+    let other =
+        json!([{ "format": "Token" }, { "format": "AnswerField", "key": "id", "field": "more" }]);
+    let other = credential_with(&json!({ "target": { "keys": other } }));
+    assert!(template(&other).has_other_formats(&template(&credential).digest()));
+    assert!(!has_fields(&recovered.answer, &other.target.keys));
+    token.answer.clear();
+    let told = data(&token, keys).unwrap_err();
+    assert!(told.contains("no text or number id_token"), "{told}");
+}
+
+#[test]
+fn fields_of_the_answer_are_refused_in_words() {
+    use crate::{
+        credential::{IssuerLookup, parse},
+        fixtures::{issuer, object},
+    };
+    let told = |change: Value| {
+        let parsed = parse(&object(&change), |_| IssuerLookup::Found(issuer()));
+        let faults = parsed.err().expect("a faulty spec");
+        faults[0].to_string()
+    };
+    for key in [
+        json!({ "format": "AnswerField", "key": "f" }),
+        json!({ "format": "Token", "field": "id_token" }),
+        json!({ "format": "AnswerField", "key": "f", "field": "refresh_token" }),
+        json!({ "format": "AnswerField", "key": "f", "field": "Refresh-Token" }),
+    ] {
+        let told = told(json!({ "target": { "keys": [key] } }));
+        assert!(told.contains("spec.target.keys[0].field"), "{key}: {told}");
+    }
+    let fixed = json!({
+        "issuerRef": null, "client": null, "scopes": null, "static": { "tokenRef": { "name": "s", "key": "k" } },
+        "target": { "keys": [{ "format": "AnswerField", "key": "f", "field": "id_token" }] },
+    });
+    assert!(told(fixed).contains("a static key has no answer"));
 }

@@ -6,8 +6,8 @@ use crate::{
     api::names,
     fixtures::{at, credential_with, record, token},
     publish::{
-        ManagedKeys, Record, Template, create, data, ownership, render_patch, rotate_patch,
-        take_over_patch, template,
+        ManagedKeys, Record, Template, create, data, empty_patch, ownership, render_patch,
+        rotate_patch, take_over_patch, template,
     },
 };
 
@@ -188,5 +188,62 @@ fn a_take_over_puts_one_owner_in_place_of_another_and_leaves_the_token() {
         assert!(Record::read(&left).is_some());
         left.retain(|name, _| !annotations.contains_key(name));
         assert!(Record::read(&left).is_none());
+    }
+}
+
+#[test]
+fn an_emptied_secret_has_no_file_and_no_record_and_is_recognized() {
+    for (kind, left) in [
+        (json!({}), json!(null)),
+        (
+            json!({ "type": "kubernetes.io/dockerconfigjson", "keys": [{ "format": "DockerConfig", "host": "r.example" }] }),
+            json!("eyJhdXRocyI6e319"),
+        ),
+    ] {
+        let credential = credential_with(&json!({ "target": kind }));
+        let noted = record(&credential, (0, 1800, 3600));
+        let whole = data(&token("t0ken"), &credential.target.keys).unwrap();
+        let mut secret = create(
+            "secops",
+            "alerts-token",
+            &template(&credential),
+            &noted,
+            whole,
+        );
+        let facts = ownership::examine(&secret.metadata);
+        let published = facts.published.unwrap();
+        assert!(!published.is_emptied());
+        let patch = empty_patch("42", &published);
+        assert_eq!(patch["metadata"]["resourceVersion"], "42");
+        for (key, value) in patch["data"].as_object().unwrap() {
+            let kept = if key == ".dockerconfigjson" {
+                &left
+            } else {
+                &Value::Null
+            };
+            assert_eq!(value, kept, "{key}");
+        }
+        assert_eq!(
+            patch["data"].as_object().unwrap().len(),
+            secret.data.as_ref().unwrap().len()
+        );
+        let annotations = secret.metadata.annotations.as_mut().unwrap();
+        for (name, value) in patch["metadata"]["annotations"].as_object().unwrap() {
+            match value.as_str() {
+                Some(text) => annotations.insert(name.clone(), text.to_owned()),
+                None => annotations.remove(name),
+            };
+        }
+        let left = ownership::examine(&secret.metadata).published.unwrap();
+        assert!(left.is_emptied() && left.credential_uid == credential.uid);
+        // The next token is written over it as over any other.
+        let again = rotate_patch(
+            "43",
+            &template(&credential),
+            &left.managed_keys,
+            &noted,
+            &files("next"),
+        );
+        assert_eq!(again["data"]["token"], json!("bmV4dA=="));
     }
 }

@@ -1,0 +1,100 @@
+//! Removes the token from the Secret of a credential that has ended (`spec.notAfter`).
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+
+use super::publish::write_trouble;
+use crate::controller::{
+    api::calls::{Failed, call_heard},
+    context::Context,
+    requeue::reference,
+};
+use crate::{
+    api::{ApiCredential, names},
+    credential::{Credential, Key},
+    plan::{Observed, Outcome, over},
+    publish::{
+        empty_patch,
+        ownership::{Published, SecretFacts, Target},
+    },
+};
+
+/// Empties the Secret of a credential whose spec is valid.
+pub(in crate::controller) async fn empty(
+    context: &Context,
+    credential: &Credential,
+    key: &Key,
+    observed: &mut Observed,
+) -> Outcome {
+    let again = || Outcome::Queued {
+        until: context.clock.now(),
+    };
+    let Target::Ours { version, published } = &observed.target else {
+        return again();
+    };
+    // A token that was requested in time and not written yet is not wanted any more.
+    context.with_state(key, &credential.uid, |s| s.held = None);
+    let whose = (credential.uid.as_str(), credential.target.name.as_str());
+    match write(context, key, whose, (version, published)).await {
+        Ok(()) => {
+            observed.memory.out_of_sync = None;
+            observed.memory.failure = None;
+            again()
+        }
+        Err(failed) => write_trouble(context, credential, observed, failed),
+    }
+}
+
+/// The same for a credential whose spec or issuer cannot be used any more: it ends all the same.
+pub(in crate::controller) async fn empty_unusable(
+    context: &Context,
+    object: &ApiCredential,
+    key: &Key,
+    facts: Option<&SecretFacts>,
+) {
+    let Some(seen) = over::of_unusable(object, facts, context.clock.now()) else {
+        return;
+    };
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let whose = (uid, object.spec.target.secret_name.as_str());
+    if let Err(failed) = write(context, key, whose, seen).await {
+        let result = failed.trouble.as_str();
+        tracing::warn!(
+            result,
+            "the token of a credential that has ended cannot be removed from its Secret; apicred tries again"
+        );
+    }
+}
+
+/// The write, if the newest spec has ended as well.
+async fn write(
+    context: &Context,
+    key: &Key,
+    (uid, secret): (&str, &str),
+    (version, published): (&str, &Published),
+) -> Result<(), Failed> {
+    let patch = Patch::Strategic(empty_patch(version, published));
+    let params = PatchParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
+    let request = || api.patch_metadata(secret, &params, &patch);
+    let under_way = context.own_write_of(key, secret);
+    let may = || context.may_act() && still_over(context, key, uid);
+    let made = call_heard(&context.metrics, "patch_secret", may, request, None).await?;
+    under_way.done(&made.metadata);
+    tracing::info!("the credential has ended; its token was removed from its Secret");
+    Ok(())
+}
+
+fn still_over(context: &Context, key: &Key, uid: &str) -> bool {
+    let newest = context.credentials.get(&reference(key));
+    newest.and_then(|packed| packed.open()).is_some_and(|now| {
+        now.metadata.uid.as_deref() == Some(uid)
+            && over::is_over(now.spec.end(), context.clock.now())
+    })
+}
