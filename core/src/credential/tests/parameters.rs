@@ -15,7 +15,7 @@ fn extension(grant_type: &str, parameters: &Value) -> Value {
 
 fn told(change: &Value) -> String {
     let parsed = parse(&object(change), |_| IssuerLookup::Found(issuer()));
-    let faults = parsed.err().expect("a faulty spec");
+    let faults = parsed.expect_err("a faulty spec");
     faults
         .iter()
         .map(|f| format!("{f}\n"))

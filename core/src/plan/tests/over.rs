@@ -13,6 +13,8 @@ use crate::{
     },
 };
 
+type Change = fn(&mut Observed);
+
 fn ending(more: &Value) -> Credential {
     let mut change = json!({ "notAfter": at(0).to_string() });
     crate::fixtures::merge(&mut change, more);
@@ -55,7 +57,6 @@ fn the_end_comes_at_its_second_and_before_everything_that_could_keep_the_token()
     assert_eq!(plan(&credential, &world, at(0)), Plan::Empty);
     let suspended = ending(&json!({ "suspend": true }));
     assert_eq!(plan(&suspended, &observed(&suspended), at(1)), Plan::Empty);
-    type Change = fn(&mut Observed);
     let changes: [(&str, Change); 5] = [
         ("no permission", |o| super::decision::denied(o)),
         ("no source", |o| o.sources[0].present = None),

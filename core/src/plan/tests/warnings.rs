@@ -608,6 +608,14 @@ fn roles_are_found_where_issuers_put_them_and_silence_is_no_proof() {
     }
 }
 
+/// What is expected, the claims of the token, the scopes of the answer, and the words of the message.
+type Exceeding<'a> = (
+    &'a Value,
+    Option<Value>,
+    Option<&'a str>,
+    Option<&'a [&'a str]>,
+);
+
 /// The condition of a token with more permissions than are expected.
 fn exceeded(expect: &Value, claims: Option<&Value>, scope: Option<&str>) -> Option<String> {
     let credential = crate::fixtures::credential_with(&json!({ "expect": expect, "scopes": null }));
@@ -636,7 +644,7 @@ fn a_token_with_more_than_is_expected_is_told_if_that_is_wanted() {
     let held = |roles: Value, scope: &str| json!({ "roles": roles, "scope": scope });
     let secret_like = "Zx9Qw8Er7Ty6Ui5Op4As3Df2Gh1";
     #[rustfmt::skip]
-    let cases: [(&Value, Option<Value>, Option<&str>, Option<&[&str]>); 15] = [
+    let cases: [Exceeding<'_>; 15] = [
         (&roles, Some(held(json!(["read"]), "")), None, None),
         (&roles, Some(held(json!(["read", "write"]), "")), None, Some(&["application permissions write", "expect.roles"])),
         (&roles, Some(held(json!([]), "")), None, None),

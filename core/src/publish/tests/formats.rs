@@ -245,7 +245,7 @@ fn fields_of_the_answer_are_refused_in_words() {
     };
     let told = |change: Value| {
         let parsed = parse(&object(&change), |_| IssuerLookup::Found(issuer()));
-        let faults = parsed.err().expect("a faulty spec");
+        let faults = parsed.expect_err("a faulty spec");
         faults[0].to_string()
     };
     for key in [
