@@ -42,7 +42,7 @@ const DECIDE: [&str; 1] = ["leader/election.rs"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 22] = [
+const OPENERS: [&str; 23] = [
     "app.rs",                           // its own token, for the audiences in it
     "credential/static_key.rs",         // to refuse what cannot be published
     "oauth/encode.rs",                  // into the bytes of a request
@@ -50,6 +50,7 @@ const OPENERS: [&str; 22] = [
     "oauth/client_auth.rs",             // into a Basic header
     "oauth/assertion.rs",               // a client secret, to sign with
     "oauth/answer_fields.rs",           // to leave the refresh token out
+    "oauth/hop.rs",                     // a token, into the bytes of a second request
     "oauth/echo.rs",                    // to cut it out of an issuer's words
     "oauth/needs.rs",                   // into the fingerprint
     "oauth/keys.rs",                    // a private key, to sign with

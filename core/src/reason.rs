@@ -161,6 +161,7 @@ reasons! {
     ScopeNotAllowed,
     ScopesMissing,
     ScopesNotGranted,
+    SecondRequestRefused,
     SecretExpired,
     SecretExpiring,
     SecretExpiryUnreadable,

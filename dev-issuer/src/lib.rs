@@ -50,6 +50,7 @@ mod listener;
 mod log;
 mod mtls;
 mod refresh;
+mod second;
 mod server;
 mod signin;
 mod state;

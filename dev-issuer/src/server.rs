@@ -15,7 +15,7 @@ use crate::ask::Endpoint;
 use crate::connection::Connection;
 use crate::faults::{Effect, Surface, distort, replacement};
 use crate::state::Shared;
-use crate::{api, device, entra, exchange, generic, graph, signin};
+use crate::{api, device, entra, exchange, generic, graph, second, signin};
 
 type App = State<Arc<Shared>>;
 
@@ -83,6 +83,12 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(
             "/{tenant}/oauth2/v2.0/token",
             post(token_v2).fallback(not_post),
+        )
+        .route("/oauth2/exchange", post(second::exchange))
+        .route("/v2/", get(second::registry))
+        .route(
+            "/v1/projects/-/serviceAccounts/{call}",
+            post(second::service_account),
         )
         .route("/v1.0/{*path}", get(graph::serve).post(graph::serve))
         .merge(sign_in())

@@ -214,11 +214,13 @@ impl Http {
         chosen.secrets = Some(SentSecrets::of(&request));
         let client = &chosen.client;
         let mut headers = HeaderMap::new();
-        if request.method == Method::Post {
-            headers.insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/x-www-form-urlencoded"),
-            );
+        let content = match request.method {
+            Method::Post => Some("application/x-www-form-urlencoded"),
+            Method::PostJson => Some("application/json"),
+            Method::Get => None,
+        };
+        if let Some(content) = content {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content));
         }
         for (name, value) in &request.headers {
             let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
@@ -233,7 +235,7 @@ impl Http {
         }
         let body = request.body.expose_secret().to_owned();
         let built = match request.method {
-            Method::Post => client.post(request.url).headers(headers).body(body),
+            Method::Post | Method::PostJson => client.post(request.url).headers(headers).body(body),
             Method::Get => client.get(request.url).headers(headers),
         };
         Ok((built.timeout(manner.deadline + STOPPED), chosen))

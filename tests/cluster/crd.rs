@@ -738,6 +738,14 @@ fn issuers_are_taken_or_refused_in_words() {
                 json!({ "caBundleRef": { "kind": "ConfigMap", "name": "roots" } }),
             ),
             merge(
+                entra(json!({})),
+                json!({ "secondRequest": { "azureContainerRegistry": { "registry": "a.azurecr.io" } } }),
+            ),
+            merge(
+                oauth2(json!({})),
+                json!({ "secondRequest": { "googleServiceAccount": { "email": "r@p.iam.gserviceaccount.com" } } }),
+            ),
+            merge(
                 oauth2(json!({})),
                 json!({ "caBundleRef": { "kind": "Secret", "name": "roots", "key": "tls.crt" } }),
             ),
@@ -763,6 +771,26 @@ fn issuers_are_taken_or_refused_in_words() {
         for (spec, words) in [
             (json!({}), one),
             (merge(oauth2(json!({})), entra(json!({}))), one),
+            (
+                with(json!({ "secondRequest": {} })),
+                "secondRequest has exactly one of",
+            ),
+            (
+                with(
+                    json!({ "secondRequest": { "azureContainerRegistry": { "registry": "https://a.azurecr.io/" } } }),
+                ),
+                "registry is the login server alone",
+            ),
+            (
+                with(json!({ "secondRequest": { "googleServiceAccount": { "email": "../x@p" } } })),
+                "email is the address of a service account",
+            ),
+            (
+                with(
+                    json!({ "secondRequest": { "googleServiceAccount": { "email": "r@p.example", "endpoint": "http://a.example" } } }),
+                ),
+                "endpoint is an https origin",
+            ),
             (
                 entra(json!({ "tenantId": "organizations" })),
                 "need the concrete tenant",

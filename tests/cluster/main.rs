@@ -34,6 +34,7 @@ mod renew;
 mod restart;
 mod revocation;
 mod rotation;
+mod second;
 mod secrets;
 mod sign_in;
 mod sign_in_consent;

@@ -36,11 +36,12 @@ pub use grant::{
     Password, RefreshToken, ScopePlace, SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
-    AllowedNamespaces, AssertionAudience, BasicAuthentication, BasicEncoding, CaBundleKind,
-    CaBundleRef, ClientAuthentication, Cloud, ClusterTokenIssuer, ClusterTokenIssuerSpec,
-    EntraIssuer, FromEnvironment, IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network,
-    OAuth2Issuer, OidcIssuer, PostAuthentication, RefreshTokens, Reuse, SecretAlgorithm,
-    SecretJwtAuthentication, TokenIssuer, TokenIssuerSpec,
+    AllowedNamespaces, AssertionAudience, AzureContainerRegistry, BasicAuthentication,
+    BasicEncoding, CaBundleKind, CaBundleRef, ClientAuthentication, Cloud, ClusterTokenIssuer,
+    ClusterTokenIssuerSpec, EntraIssuer, FromEnvironment, GoogleServiceAccount, IdentityEndpoint,
+    IssuerStatus, Limits, ManagedIdentity, Network, OAuth2Issuer, OidcIssuer, PostAuthentication,
+    RefreshTokens, Reuse, SecondRequest, SecretAlgorithm, SecretJwtAuthentication, TokenIssuer,
+    TokenIssuerSpec,
 };
 pub use static_key::StaticKey;
 pub use status::{

@@ -143,6 +143,10 @@ pub struct LastAttempt {
     /// Entra's id of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// The claims that the issuer asks a user for (step-up authentication), as JSON. `kubectl apicred login` sends them with the next
+    /// sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<String>,
     /// Digest of everything that a failed request depended on. While it is unchanged, another process keeps to
     /// `nextAttempt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

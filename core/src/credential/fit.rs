@@ -23,6 +23,12 @@ pub(super) fn faults(
     let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
     let mut errors = Vec::new();
     let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
+    if issuer.hop.is_some() && matches!(grant, Grant::RefreshToken(_)) {
+        say(
+            "spec.grant.refreshToken",
+            "does not go with secondRequest of this issuer; use another issuer, or another grant",
+        );
+    }
     match (grant, entra) {
         (Grant::OnBehalfOf(_), false) => say(
             "spec.grant.onBehalfOf",
@@ -133,6 +139,12 @@ pub(super) fn faults(
         say(
             "spec.client.managedIdentity",
             "this issuer uses the operator's workload identity; select it by client.id only",
+        );
+    }
+    if spec.deletion_policy == Some(DeletionPolicy::Revoke) && issuer.hop.is_some() && !entra {
+        say(
+            "spec.deletionPolicy",
+            "the server of the second request has issued the token, and nothing revokes it there; set deletionPolicy to Delete or Retain",
         );
     }
     if spec.deletion_policy == Some(DeletionPolicy::Revoke) && entra {

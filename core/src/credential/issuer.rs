@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use url::Url;
 
-use super::{FieldError, limits::USUAL_GRANTS, place::Place};
+use super::{FieldError, Hop, limits::USUAL_GRANTS, place::Place};
 use crate::{
     api::{
         AllowedNamespaces, AssertionAudience, CaBundleKind, CaBundleRef, Cloud, ClusterTokenIssuer,
@@ -154,6 +154,8 @@ pub struct Issuer {
     pub reuse: ReuseRule,
     /// The operator's identity, if this issuer allows it.
     pub lends: Option<Lent>,
+    /// The second request that completes a token.
+    pub hop: Option<Hop>,
 }
 
 impl Issuer {
@@ -190,6 +192,8 @@ impl Issuer {
             spec.oauth2.as_ref(),
         )
         .map_err(|e| vec![e])?;
+        let hop = Hop::parse(spec.second_request.as_ref(), &place.endpoint, true);
+        let hop = hop.map_err(|e| vec![e])?;
         let id = IssuerId::Object(
             IssuerKind::TokenIssuer,
             object.metadata.namespace.clone().unwrap_or_default(),
@@ -205,6 +209,7 @@ impl Issuer {
         };
         let mut issuer = Self::assemble(id, version(&object.metadata), place, common);
         issuer.allowed_cidrs = extra.to_vec();
+        issuer.hop = hop;
         // Entra's own hosts are known and safe, as long as public CAs say that it is them; any other origin is only
         // this namespace's word.
         issuer.vouched = spec.entra.as_ref().is_some_and(|e| {
@@ -252,6 +257,13 @@ impl Issuer {
         )
         .map_err(|e| errors.push(e))
         .ok();
+        let second = spec.second_request.as_ref();
+        let hop = place
+            .as_ref()
+            .map(|place| Hop::parse(second, &place.endpoint, false))
+            .transpose()
+            .map_err(|e| errors.push(e))
+            .ok();
         let lends = spec
             .managed_identity
             .as_ref()
@@ -293,6 +305,7 @@ impl Issuer {
         );
         issuer.allowed_subjects.clone_from(&spec.allowed_subjects);
         issuer.lends = lends;
+        issuer.hop = hop.flatten().flatten();
         Ok(issuer)
     }
 
@@ -348,6 +361,7 @@ impl Issuer {
                     .unwrap_or_default(),
             },
             lends: None,
+            hop: None,
         }
     }
 }

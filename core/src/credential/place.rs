@@ -175,7 +175,7 @@ fn style(auth: &ClientAuthentication) -> SecretStyle {
 }
 
 /// Parses an https URL without user, password or fragment.
-fn https_url(field: &str, text: &str) -> Result<Url, FieldError> {
+pub(super) fn https_url(field: &str, text: &str) -> Result<Url, FieldError> {
     // The URL standard removes line ends and tabs, so the requested URL would differ from the text of the spec.
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(FieldError::new(

@@ -52,6 +52,54 @@ pub(super) fn asked(answer: &Map<String, Value>) -> Option<String> {
     (!all.is_empty()).then(|| all.join("; "))
 }
 
+/// Longest claims request that is kept, in bytes.
+const LONGEST: usize = 1024;
+
+/// The claims that an answer asks for (OpenID Connect Core section 5.5), written again from what is known of it: words and
+/// marks, nothing that a server could want to have read back. None: it asks for none, or for more than is kept.
+pub(super) fn claims(answer: &Map<String, Value>) -> Option<String> {
+    claims_request(answer.get("claims")?.as_str()?)
+}
+
+/// A claims request in its plain form. The sign-in sends it; whoever may write the status could have put anything there, so the
+/// same holds on the way back.
+pub fn claims_request(text: &str) -> Option<String> {
+    let asked = object(text.as_bytes()).ok()?;
+    let one = |wanted: &Value| {
+        let mut plain = Map::new();
+        let essential = wanted.get("essential").and_then(Value::as_bool);
+        plain.extend(essential.map(|e| ("essential".to_owned(), Value::from(e))));
+        let value = wanted.get("value").and_then(Value::as_str).and_then(word);
+        plain.extend(value.map(|v| ("value".to_owned(), Value::from(v))));
+        let values = wanted.get("values").and_then(Value::as_array);
+        let values: Vec<String> = values
+            .into_iter()
+            .flatten()
+            .filter_map(|v| word(v.as_str()?))
+            .take(MOST)
+            .collect();
+        if !values.is_empty() {
+            plain.insert("values".to_owned(), Value::from(values));
+        }
+        Value::Object(plain)
+    };
+    let mut plain = Map::new();
+    for kind in ["access_token", "id_token", "userinfo"] {
+        let claims = asked.get(kind).and_then(Value::as_object);
+        let claims: Map<String, Value> = claims
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, wanted)| Some((word(name)?, one(wanted))))
+            .take(MOST)
+            .collect();
+        if !claims.is_empty() {
+            plain.insert(kind.to_owned(), Value::Object(claims));
+        }
+    }
+    let text = Value::Object(plain.clone()).to_string();
+    (!plain.is_empty() && text.len() <= LONGEST).then_some(text)
+}
+
 /// A word as names of claims and authentication contexts are (`acrs`, `c1`), or the GUID of a policy (`polids`). Other
 /// texts could be something that an attacker wants read back.
 fn word(text: &str) -> Option<String> {
@@ -92,5 +140,45 @@ mod tests {
         ] {
             assert_eq!(told(nothing.clone()), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn a_claims_request_is_written_again_from_its_words() {
+        for (asked, plain) in [
+            (
+                r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#,
+                Some(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#),
+            ),
+            (
+                r#" {"access_token": {"polids": {"essential": true, "values": ["0f1e2d3c-4b5a-4c6d-8e7f-90a1b2c3d4e5", "<b>"]}}, "more": 1}"#,
+                Some(
+                    r#"{"access_token":{"polids":{"essential":true,"values":["0f1e2d3c-4b5a-4c6d-8e7f-90a1b2c3d4e5"]}}}"#,
+                ),
+            ),
+            (
+                r#"{"id_token":{"auth_time":null,"a b":{"value":"x"}}}"#,
+                Some(r#"{"id_token":{"auth_time":{}}}"#),
+            ),
+            (
+                r#"{"access_token":{"acrs":{"value":"eyJhbGciOiJSUzI1NiJ9.e30.x","other":"y"}}}"#,
+                Some(r#"{"access_token":{"acrs":{}}}"#),
+            ),
+            (r#"{"access_token":{}}"#, None),
+            (r#"{"other":{"acrs":{"value":"c1"}}}"#, None),
+            ("[]", None),
+            ("", None),
+            ("c1", None),
+        ] {
+            let seen = claims_request(asked);
+            assert_eq!(seen.as_deref(), plain, "{asked}");
+            let again = seen.as_deref().and_then(claims_request);
+            assert_eq!(again, seen, "the plain form stays as it is");
+        }
+        let many: Map<String, Value> = (0..100)
+            .map(|n| (format!("claim{n}"), json!({ "values": ["a-1"; 50] })))
+            .collect();
+        let many =
+            json!({ "access_token": many.clone(), "id_token": many.clone(), "userinfo": many });
+        assert!(claims_request(&many.to_string()).is_none_or(|text| text.len() <= LONGEST));
     }
 }

@@ -20,6 +20,7 @@ mod explain;
 mod gateway;
 pub mod grant;
 mod granted;
+mod hop;
 mod issued;
 mod keys;
 mod lifetime;
@@ -46,11 +47,13 @@ mod unread;
 
 pub use aadsts::LOOP;
 pub use answer_fields::may_be_published;
+pub use challenge::claims_request;
 pub use echo::{SentSecrets, is_public};
 pub use encode::basic;
 pub use explain::explained;
 pub use grant::{Grant, not_signed_in};
 pub use granted::{Granted, granted, granted_in_part};
+pub use hop::{GOOGLE_SCOPE, second_answer, second_request};
 pub use keys::{Identity, Validity, outside};
 #[cfg(test)]
 pub(crate) use lifetime::claims_of;

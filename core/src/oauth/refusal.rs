@@ -108,6 +108,8 @@ pub struct Detail {
     pub content_type: Option<String>,
     /// The code of the error that the product has beside OAuth's.
     pub code: Option<String>,
+    /// The claims that the issuer asks for, in their plain form.
+    pub claims: Option<String>,
     /// Who answered: the origin of the issuer.
     pub issuer: Option<String>,
     /// The issuer's own words, with every secret cut out; from issuers that an administrator or Microsoft vouches for.

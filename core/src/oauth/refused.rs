@@ -89,6 +89,7 @@ pub(super) fn refusal(
         detail: Some(Box::new(Detail {
             content_type: media_type(raw, by),
             code: product_code(body, error.as_deref(), words_of(body)),
+            claims: challenge::claims(body),
             ..Detail::default()
         })),
         error: error.clone(),

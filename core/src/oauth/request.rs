@@ -8,11 +8,12 @@ use url::Url;
 use super::{
     Class, Material, Refusal, client_auth, encode,
     grant::{Circumstances, Fields},
+    hop::GOOGLE_SCOPE,
     managed_identity,
 };
 use crate::{
     api::SigningAlgorithm,
-    credential::{Ask, Credential, Endpoint, Proof, SecretStyle},
+    credential::{Ask, Credential, Endpoint, Hop, Proof, SecretStyle},
 };
 
 /// Where requests of an issuer go, and what assertions may call it (RFC 8414 section 2).
@@ -95,6 +96,8 @@ impl TokenEndpoint {
 pub enum Method {
     /// A form is posted.
     Post,
+    /// JSON is posted.
+    PostJson,
     /// The query says it all.
     Get,
 }
@@ -214,7 +217,11 @@ pub fn request(
         .split_at_checked(credential.grant.needs().len())
         .unwrap_or((supplies, &[]));
     fields.extend(flow.fields(supplies, &around).map_err(fault)?);
-    let scope = flow.scope(credential);
+    let scope = match &credential.issuer.hop {
+        // Those of the credential are requested by the second request.
+        Some(Hop::GoogleServiceAccount { .. }) => GOOGLE_SCOPE.to_owned(),
+        _ => flow.scope(credential),
+    };
     if !scope.is_empty() && flow.scopes_in_form(supplies) {
         fields.push(("scope", SecretString::from(scope)));
     }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Cause, Failure, Outcome, conditions::time, schedule};
 use crate::{
     api::{ApiCredentialStatus, AttemptResult, LastAttempt},
+    oauth::{Class, Refusal},
     publish::Record,
 };
 
@@ -28,9 +29,19 @@ pub(super) fn last_attempt(outcome: &Outcome, failure: Option<&Failure>) -> Opti
             code: refusal.code(),
             correlation_id: refusal.correlation_id.clone(),
             trace_id: refusal.trace_id.clone(),
+            claims: asked_claims(refusal),
             inputs: Some(f.stamp.clone()),
         },
     })
+}
+
+/// The claims that a user can meet by a sign-in.
+fn asked_claims(refusal: &Refusal) -> Option<String> {
+    let detail = refusal.detail.as_ref();
+    detail
+        .filter(|_| refusal.class == Class::NeedsUser)?
+        .claims
+        .clone()
 }
 
 /// The last try as status has it. A token that is younger than a failure was got although nobody could say so; so
@@ -60,6 +71,7 @@ fn succeeded(at: Timestamp, correlation_id: Option<String>) -> LastAttempt {
         code: None,
         correlation_id,
         trace_id: None,
+        claims: None,
         inputs: None,
     }
 }

@@ -33,6 +33,9 @@ pub fn request(credential: &Credential) -> String {
     text.add_all(ask.resources.iter());
     text.add_all(ask.audience.iter());
     text.add_all(ask.parameters.iter().flat_map(|(k, v)| [k, v]));
+    if let Some(hop) = &credential.issuer.hop {
+        text.add_all(hop.words().iter());
+    }
     // Their values are in the keyed fingerprint.
     text.add_all(ask.secret_parameters.keys());
     URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.0.as_bytes()).as_ref()[..SHORT])

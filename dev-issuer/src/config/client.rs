@@ -89,6 +89,13 @@ pub struct Client {
     /// Its API key: whoever has the key gets its tokens, as at IBM Cloud. For the generic issuer.
     #[serde(default)]
     pub api_key: Option<String>,
+    /// Audience of a workload identity pool: whoever exchanges a token for it needs no client, as at Google's STS. For the generic
+    /// issuer.
+    #[serde(default)]
+    pub workload_pool: Option<String>,
+    /// Subjects that get tokens of this service account from Google's IAM Credentials API.
+    #[serde(default)]
+    pub impersonators: Vec<String>,
     /// Ids of the applications that it owns: with `Application.ReadWrite.OwnedBy` it may change them through Graph.
     #[serde(default)]
     pub owns: Vec<String>,
@@ -127,6 +134,8 @@ impl Client {
             refused_scopes: Vec::new(),
             offline_sessions: false,
             account_id: None,
+            workload_pool: None,
+            impersonators: Vec::new(),
             api_key: None,
             owns: Vec::new(),
             added: Vec::new(),

@@ -115,6 +115,10 @@ fn resources() -> Vec<Resource> {
             .uri("api://middle")
             .scopes(&["access_as_user"])
             .route("/", &["access_as_user"]),
+        // All registries of Azure have one audience.
+        resource("registry", "00000000-0000-4000-8000-0000000000a1", 1)
+            .uri("https://containerregistry.azure.net")
+            .roles(&["AcrPull"]),
         // Defender for Cloud Apps, registered as "Microsoft Cloud App Security".
         resource("cloudapps", "05a65629-4c1b-48c1-a78b-804c4abdd4af", 1)
             .roles(&[

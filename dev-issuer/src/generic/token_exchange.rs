@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 
 use super::assertion::trusted;
-use super::client_auth::authenticate;
+use super::client_auth::{Authenticated, authenticate};
 use super::errors::{Refusal, refuse};
 use super::token::{Granted, Whose, for_client};
 use crate::ask::Ask;
 use crate::assertion::Assertion;
-use crate::config::Config;
+use crate::config::{Client, Config};
 use crate::form::Form;
 use crate::state::Shared;
 
@@ -26,6 +26,9 @@ struct Subject {
 pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, Refusal> {
     let config = shared.config();
     let now = Timestamp::now();
+    if let Some(client) = pool(ask, form, &config) {
+        return keyless(shared, form, &config, client);
+    }
     let caller = authenticate(shared, ask, &config, now)?;
     if !caller.proved {
         let text = "a public client cannot exchange tokens";
@@ -62,6 +65,43 @@ pub(super) fn grant(shared: &Shared, ask: &Ask, form: &Form) -> Result<Granted, 
     let granted = for_client(shared, &config, &caller, form, &whose)?;
     Ok(Granted {
         issued_token_type: Some(issued_token_type),
+        ..granted
+    })
+}
+
+/// The pool that an exchange without a client is for, as Google's STS has them.
+fn pool<'c>(ask: &Ask, form: &Form, config: &'c Config) -> Option<&'c Client> {
+    let wanted = form
+        .get("audience")
+        .filter(|_| ask.basic.is_none() && ask.client_id().is_none())?;
+    let mut clients = config.clients.iter();
+    clients.find(|client| client.workload_pool.as_deref() == Some(wanted))
+}
+
+/// A token of a workload for a federated one. Google answers it for its scope `cloud-platform` or another that is asked.
+fn keyless(
+    shared: &Shared,
+    form: &Form,
+    config: &Config,
+    client: &Client,
+) -> Result<Granted, Refusal> {
+    let token = required(form, "subject_token")?;
+    let scope = required(form, "scope")?;
+    if required(form, "subject_token_type")? != JWT {
+        return Err(invalid("subject tokens of this type are not taken"));
+    }
+    let pool = client.workload_pool.as_deref().unwrap_or_default();
+    let now = Timestamp::now().as_second();
+    let subject = subject(shared, config, (token, pool), now)
+        .ok_or_else(|| refuse("invalid_grant", "the token is not of this provider"))?;
+    let whose = Whose {
+        subject: &subject.name,
+        scope: Some(scope),
+    };
+    let caller = Authenticated::by_itself(client);
+    let granted = for_client(shared, config, &caller, &Form::default(), &whose)?;
+    Ok(Granted {
+        issued_token_type: Some(ACCESS_TOKEN),
         ..granted
     })
 }

@@ -47,7 +47,15 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
 
     let http = Http::by_way_of(proxy);
     // From here on one copy of the credential and of its issuer: a later change was not shown to the user.
-    let credential = for_sign_in(&subject.credential);
+    let mut credential = for_sign_in(&subject.credential);
+    if let Some(claims) = &subject.claims {
+        tell::err(&format!(
+            "The issuer asked for the claims {claims}; this sign-in requests them."
+        ));
+        // In this copy alone: the operator never sends them.
+        let claims = ("claims".to_owned(), claims.clone());
+        credential.ask.parameters.extend([claims]);
+    }
     let mut consent = Consent::new(&credential.issuer, options.issuers.clone());
     consent::before_discovery(&mut consent, &credential).await?;
     let endpoint = wire::endpoint(&http, &credential)

@@ -9,7 +9,7 @@ use apicred::{
         ClientLookup, Credential, FieldError, Issuer, IssuerLookup, binding, parse_with_client,
         resolve,
     },
-    oauth::Grant,
+    oauth::{Grant, claims_request},
 };
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -22,6 +22,8 @@ pub(crate) struct Subject {
     pub(crate) credential: Credential,
     /// Where the refresh token goes.
     pub(crate) state: SecretKeyRef,
+    /// The claims that the issuer asked for when the last token was requested (step-up authentication).
+    pub(crate) claims: Option<String>,
 }
 
 /// Reads and judges the credential.
@@ -62,7 +64,14 @@ pub(crate) async fn find(
         return Err(format!("{what} has another grant than refreshToken"));
     };
     let state = grant.state.clone();
-    Ok(Subject { credential, state })
+    let last = object.status.and_then(|s| s.last_attempt);
+    // Whoever may write the status could have put anything there.
+    let claims = last.and_then(|last| claims_request(last.claims.as_deref()?));
+    Ok(Subject {
+        credential,
+        state,
+        claims,
+    })
 }
 
 async fn client(cluster: &Cluster, name: &str) -> Result<ClientLookup, String> {

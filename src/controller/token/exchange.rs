@@ -15,8 +15,9 @@ use crate::{
     credential::{Credential, Lent, Proof},
     http::Manner,
     oauth::{
-        self, Class, Grant, Granted, Local, Material, Moment, RawAnswer, Refusal, SentSecrets,
-        Stage, Token, TokenEndpoint, TokenRequest, Validity, discovery, grant::JwtBearer,
+        self, AnswerContext, Class, Grant, Granted, Local, Material, Moment, RawAnswer, Refusal,
+        SentSecrets, Stage, Token, TokenEndpoint, TokenRequest, Validity, discovery,
+        grant::JwtBearer,
     },
     publish::{SourceMark, SourceUse},
 };
@@ -143,7 +144,8 @@ async fn challenged(
     let answer = context.http.send(&credential.issuer, request).await?;
     if answer.status != 401 {
         let now = context.clock.now();
-        return read_answer(context, credential, (&answer, &echo), now, id);
+        let token = read_answer(context, credential, (&answer, &echo), now, id)?;
+        return complete(context, credential, token).await;
     }
     let proof = identity::answer_to_challenge(context, &origin, &answer).await?;
     let (request, id, _) = build(credential, endpoint, (proof, Vec::new()), context).await?;
@@ -166,7 +168,45 @@ async fn send(
     id: String,
 ) -> Result<Token, Refusal> {
     let manner = Manner::default();
-    ask(context, credential, request, id, manner).await.result
+    let token = ask(context, credential, request, id, manner).await.result?;
+    complete(context, credential, token).await
+}
+
+/// Sends the second request that completes a token, if the issuer has one. The token of the grant is not kept: if this fails, the
+/// next attempt begins with the grant.
+async fn complete(
+    context: &Context,
+    credential: &Credential,
+    token: Token,
+) -> Result<Token, Refusal> {
+    let Some(request) = oauth::second_request(credential, &token) else {
+        return Ok(token);
+    };
+    if !context.may_act() {
+        return Err(not_leading());
+    }
+    let (now, clock) = (context.clock.now(), Instant::now());
+    let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let echo = SentSecrets::of(&request);
+    let answered = context.http.send(&credential.issuer, request).await;
+    let result = answered.and_then(|raw| {
+        let now = context.clock.now();
+        let moment = AnswerContext {
+            sent,
+            now,
+            assumed_lifetime: credential.issuer.assumed_lifetime,
+        };
+        let read = oauth::second_answer(credential, &raw, moment);
+        read.map_err(|refusal| oauth::explained(refusal, credential, &raw, &echo, now))
+    });
+    context.metrics.asked(
+        result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok"),
+        clock.elapsed(),
+    );
+    result.map(|completed| Token {
+        correlation_id: token.correlation_id,
+        ..completed
+    })
 }
 
 /// Sends, measures, and reads the answer.

@@ -47,6 +47,7 @@ fn attempt(seconds: i64, reason: &str) -> LastAttempt {
         code: Some("AADSTS7000215".to_owned()),
         correlation_id: Some(format!("correlation-{seconds}")),
         trace_id: Some("trace".to_owned()),
+        claims: None,
         inputs: None,
     }
 }

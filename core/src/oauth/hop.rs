@@ -1,0 +1,296 @@
+//! The second request that completes a token: it takes the token of the grant and gives the one that is published. Pure: the
+//! shell sends it. The parameters are in the spec of the issuer, since only issuers contain URLs.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+use super::{AnswerContext, Method, RawAnswer, Refusal, Token, TokenRequest, answer, encode};
+use crate::{
+    Reason,
+    credential::{Credential, Endpoint, Hop},
+    input::object,
+    oauth::Class,
+};
+
+/// What an STS token must be able to do to stand for a service account
+/// (cloud.google.com/iam/docs/workload-identity-federation).
+pub const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+
+/// The request that completes `token`, if the issuer of this credential has one.
+pub fn second_request(credential: &Credential, token: &Token) -> Option<TokenRequest> {
+    let hop = credential.issuer.hop.as_ref()?;
+    let mut headers = vec![("accept", SecretString::from("application/json"))];
+    let (method, body) = match hop {
+        Hop::AzureContainerRegistry { service, .. } => {
+            let tenant = match &credential.issuer.endpoint {
+                Endpoint::Entra { authority } => authority.rsplit('/').next().unwrap_or_default(),
+                _ => "",
+            };
+            let fields = [
+                ("grant_type", "access_token"),
+                ("service", service.as_str()),
+                ("tenant", tenant),
+                ("access_token", token.secret.expose_secret()),
+            ];
+            (Method::Post, encode::form(fields))
+        }
+        Hop::GoogleServiceAccount { .. } => {
+            let bearer = format!("Bearer {}", token.secret.expose_secret());
+            headers.push(("authorization", SecretString::from(bearer)));
+            let usual = [GOOGLE_SCOPE.to_owned()];
+            let scopes = match credential.ask.scopes.as_slice() {
+                [] => &usual,
+                scopes => scopes,
+            };
+            (Method::PostJson, json!({ "scope": scopes }).to_string())
+        }
+    };
+    Some(TokenRequest {
+        method,
+        url: hop.url().clone(),
+        headers,
+        body: SecretString::from(body),
+        tls: None,
+        local: false,
+    })
+}
+
+/// Reads the answer to it.
+///
+/// # Errors
+/// A refusal that never blames the client authentication: the issuer has accepted that.
+pub fn second_answer(
+    credential: &Credential,
+    raw: &RawAnswer,
+    context: AnswerContext,
+) -> Result<Token, Refusal> {
+    let hop = credential.issuer.hop.as_ref();
+    let renamed = hop.and_then(|hop| renamed(hop, raw));
+    let read = answer(renamed.as_ref().unwrap_or(raw), context);
+    read.map_err(|refusal| {
+        let lasting = matches!(
+            refusal.class,
+            Class::Denied | Class::Invalid | Class::NeedsUser
+        );
+        let next_step = match (hop, lasting && refusal.http_status.is_some()) {
+            (Some(hop), true) => next_step(hop, raw.status),
+            _ => {
+                return Refusal {
+                    about_client: false,
+                    ..refusal
+                };
+            }
+        };
+        Refusal {
+            class: Class::Denied,
+            reason: Reason::SecondRequestRefused,
+            next_step,
+            about_client: false,
+            ..refusal
+        }
+    })
+}
+
+/// The registry calls the password of a docker client a refresh token. It is one for three hours, and it is what `docker login`
+/// takes.
+fn renamed(hop: &Hop, raw: &RawAnswer) -> Option<RawAnswer> {
+    if !matches!(hop, Hop::AzureContainerRegistry { .. }) || raw.status != 200 {
+        return None;
+    }
+    let mut fields = object(&raw.body).ok()?;
+    let token = fields.remove("refresh_token")?;
+    let body = Map::from_iter([("access_token".to_owned(), token)]);
+    Some(RawAnswer {
+        status: raw.status,
+        content_type: raw.content_type.clone(),
+        content_encoding: None,
+        retry_after: None,
+        challenge: None,
+        date: raw.date.clone(),
+        location: None,
+        body: Value::Object(body).to_string().into_bytes(),
+    })
+}
+
+fn next_step(hop: &Hop, status: u16) -> String {
+    match (hop, status) {
+        (Hop::AzureContainerRegistry { service, .. }, 404) => format!(
+            "{service} has no /oauth2/exchange: correct secondRequest.azureContainerRegistry.registry of the issuer"
+        ),
+        (Hop::AzureContainerRegistry { service, .. }, _) => format!(
+            "{service} does not accept the token: request the scope https://containerregistry.azure.net/.default (or https://management.azure.com/.default), assign the role AcrPull of this registry to the client, and compare the tenant"
+        ),
+        (Hop::GoogleServiceAccount { email, .. }, 404) => format!(
+            "there is no service account {email}: correct secondRequest.googleServiceAccount.email of the issuer"
+        ),
+        (Hop::GoogleServiceAccount { email, .. }, 400) => {
+            format!("Google does not accept the request for {email}: check spec.scopes")
+        }
+        (Hop::GoogleServiceAccount { email, .. }, _) => format!(
+            "the identity may not stand for {email}: grant it roles/iam.workloadIdentityUser on this service account, and enable the IAM Service Account Credentials API in its project"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        credential::{Issuer, IssuerLookup, parse},
+        fixtures::{at, cluster_issuer, object, token},
+        oauth::LifetimeSource,
+    };
+
+    fn credential(issuer: &Value, change: &Value) -> Credential {
+        let issuer = Issuer::cluster(&cluster_issuer(issuer)).unwrap();
+        parse(&object(change), |_| IssuerLookup::Found(issuer)).unwrap()
+    }
+
+    fn registry() -> Credential {
+        let second = json!({ "azureContainerRegistry": { "registry": "Contoso.azurecr.io" } });
+        let issuer = json!({ "entra": { "tenantId": "contoso.example" }, "secondRequest": second });
+        credential(&issuer, &json!({}))
+    }
+
+    fn google(scopes: &Value) -> Credential {
+        let second = json!({ "googleServiceAccount": { "email": "robot@p.example" } });
+        let sts = json!({ "tokenUrl": "https://sts.googleapis.com/v1/token" });
+        let issuer = json!({ "oauth2": sts, "secondRequest": second });
+        credential(&issuer, &json!({ "scopes": scopes }))
+    }
+
+    fn jwt(claims: &Value) -> String {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    }
+
+    fn read(credential: &Credential, status: u16, body: &Value) -> Result<Token, Refusal> {
+        let raw = RawAnswer {
+            status,
+            content_type: Some("application/json".to_owned()),
+            content_encoding: None,
+            retry_after: None,
+            challenge: None,
+            date: None,
+            location: None,
+            body: body.to_string().into_bytes(),
+        };
+        let context = AnswerContext {
+            sent: at(0),
+            now: at(1),
+            assumed_lifetime: None,
+        };
+        second_answer(credential, &raw, context)
+    }
+
+    #[test]
+    fn the_registry_gets_a_form_and_google_gets_json() {
+        let request = second_request(&registry(), &token("t+1")).unwrap();
+        assert_eq!(
+            request.url.as_str(),
+            "https://contoso.azurecr.io/oauth2/exchange"
+        );
+        assert_eq!(request.method, Method::Post);
+        assert_eq!(
+            request.body.expose_secret(),
+            "grant_type=access_token&service=contoso.azurecr.io&tenant=contoso.example&access_token=t%2B1"
+        );
+        let header = |request: &TokenRequest| {
+            let mut all = request.headers.iter();
+            all.find(|(name, _)| *name == "authorization")
+                .map(|(_, value)| value.expose_secret().to_owned())
+        };
+        assert_eq!(header(&request), None);
+        let wanted = json!(["https://www.googleapis.com/auth/devstorage.read_only"]);
+        for (scopes, sent) in [
+            (wanted.clone(), wanted),
+            (json!(null), json!([GOOGLE_SCOPE])),
+        ] {
+            let request = second_request(&google(&scopes), &token("t+1")).unwrap();
+            assert_eq!(request.method, Method::PostJson);
+            assert_eq!(header(&request).as_deref(), Some("Bearer t+1"));
+            let body: Value = serde_json::from_str(request.body.expose_secret()).unwrap();
+            assert_eq!(body, json!({ "scope": sent }));
+        }
+        let plain = json!({ "entra": { "tenantId": "contoso.example" } });
+        assert!(second_request(&credential(&plain, &json!({})), &token("t")).is_none());
+    }
+
+    #[test]
+    fn the_second_token_has_its_own_lifetime() {
+        let answer = json!({ "accessToken": "ya29.x", "expireTime": at(3600).to_string() });
+        let read_token = read(&google(&json!(["s"])), 200, &answer).ok().unwrap();
+        assert_eq!(read_token.secret.expose_secret(), "ya29.x");
+        assert_eq!(read_token.expires_at, at(3600));
+        let jwt = jwt(&json!({ "exp": at(10_800).as_second(), "iat": at(0).as_second() }));
+        let read_token = read(&registry(), 200, &json!({ "refresh_token": jwt }))
+            .ok()
+            .unwrap();
+        assert_eq!(read_token.secret.expose_secret(), jwt);
+        assert_eq!(read_token.expires_at, at(10_800));
+        assert_eq!(read_token.lifetime_source, LifetimeSource::Jwt);
+        assert!(read_token.refresh_token.is_none() && read_token.answer.len() == 1);
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_grant_and_blames_no_client_secret() {
+        let unauthorized =
+            json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "authentication required" }] });
+        let denied =
+            json!({ "error": { "code": 403, "status": "PERMISSION_DENIED", "message": "denied" } });
+        let invalid = json!({ "error": "invalid_client" });
+        for (credential, status, body, words) in [
+            (registry(), 401, &unauthorized, "AcrPull"),
+            (registry(), 401, &invalid, "AcrPull"),
+            (registry(), 404, &json!({}), "correct secondRequest"),
+            (google(&json!(["s"])), 403, &denied, "workloadIdentityUser"),
+            (google(&json!(["s"])), 401, &denied, "workloadIdentityUser"),
+            (
+                google(&json!(["s"])),
+                404,
+                &json!({}),
+                "there is no service account",
+            ),
+            (
+                google(&json!(["s"])),
+                400,
+                &json!({ "error": "invalid_scope" }),
+                "check spec.scopes",
+            ),
+        ] {
+            let refusal = read(&credential, status, body).err().unwrap();
+            assert_eq!(
+                refusal.reason,
+                Reason::SecondRequestRefused,
+                "{status} {body}"
+            );
+            assert_eq!(refusal.class, Class::Denied);
+            assert!(
+                !refusal.about_client && refusal.next_step.contains(words),
+                "{refusal:?}"
+            );
+        }
+        for (status, class) in [(503, Class::Transient), (429, Class::Throttled)] {
+            let refusal = read(&registry(), status, &json!({})).err().unwrap();
+            assert_eq!(refusal.class, class);
+            assert!(!refusal.about_client);
+        }
+    }
+
+    #[test]
+    fn the_first_request_to_google_has_the_scope_of_the_exchange() {
+        let endpoint = crate::oauth::known_endpoint(&google(&json!(["s"]))).unwrap();
+        let moment = crate::oauth::Moment {
+            now: at(0),
+            request_id: "r",
+            assertion_id: "a",
+        };
+        let material = crate::oauth::Material::Secret(SecretString::from("s"));
+        let made = crate::oauth::request(&google(&json!(["s"])), &endpoint, &material, &[], moment);
+        let body = made.ok().unwrap().body;
+        assert!(
+            body.expose_secret()
+                .contains("scope=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fcloud-platform")
+        );
+    }
+}
