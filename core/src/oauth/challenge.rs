@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(again, seen, "the plain form stays as it is");
         }
         let many: Map<String, Value> = (0..100)
-            .map(|n| (format!("claim{n}"), json!({ "values": ["a-1"; 50] })))
+            .map(|n| (format!("claim{n}"), json!({ "values": vec!["a-1"; 50] })))
             .collect();
         let many =
             json!({ "access_token": many.clone(), "id_token": many.clone(), "userinfo": many });
