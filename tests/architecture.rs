@@ -63,6 +63,7 @@ const OPENERS: [&str; 22] = [
     "controller/token/refresh.rs",      // into the digest of a refresh token
     "controller/token/state_secret.rs", // into the state Secret
     "controller/token/digest_key.rs",   // into the token's digest
+    "bin/kubectl-apicred/jwks.rs",      // the private key whose public key is printed
     "bin/kubectl-apicred/proof.rs",     // a certificate out of a Secret
     "bin/kubectl-apicred/state.rs",     // the refresh token into the state Secret
 ];
