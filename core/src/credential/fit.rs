@@ -147,20 +147,10 @@ pub(super) fn faults(
             "Entra ID has no revocation endpoint, its tokens expire by themselves; set it to Delete or Retain",
         );
     }
-    if let (Proof::IdentityAssertion(_), Some(how @ (Lent::WorkloadIdentity | Lent::AzureArc(_)))) =
-        (proof, &issuer.lends)
-    {
-        let problem = match how {
-            Lent::AzureArc(_) => {
-                "Azure Arc has system-assigned identities only, which no application of Entra ID can trust; use client.certificates or client.serviceAccount"
-            }
-            _ => {
-                "this issuer uses the operator's workload identity, whose token is a client assertion already; remove asAssertion, or use client.serviceAccount"
-            }
-        };
+    if let (Proof::IdentityAssertion(_), Some(Lent::WorkloadIdentity)) = (proof, &issuer.lends) {
         errors.push(FieldError::new(
             "spec.client.managedIdentity.asAssertion",
-            problem,
+            "this issuer uses the operator's workload identity, whose token is a client assertion already; remove asAssertion, or use client.serviceAccount",
         ));
     }
     let identity = matches!(

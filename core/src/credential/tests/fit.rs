@@ -69,7 +69,6 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (lending(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "clientId": "c" } })), "spec.client.managedIdentity", "asAssertion only"),
         (lending(json!({ "imds": {} })), client(&json!({ "managedIdentity": { "clientId": "c", "objectId": "o", "asAssertion": {} } })), "spec.client.managedIdentity", "once"),
         (lending(json!({ "workloadIdentity": {} })), client(&json!({ "managedIdentity": { "asAssertion": {} } })), "spec.client.managedIdentity.asAssertion", "is a client assertion already"),
-        (lending(json!({ "azureArc": {} })), client(&json!({ "managedIdentity": { "asAssertion": {} } })), "spec.client.managedIdentity.asAssertion", "system-assigned identities only"),
         (entra(), json!({ "deletionPolicy": "Revoke" }), "spec.deletionPolicy", "no revocation endpoint"),
         (generic(), json!({ "client": NONE }), "spec.client", "is missing"),
         (generic(), client(&json!({ "public": {} })), "spec.client.public", "cannot use this grant"),
