@@ -42,7 +42,8 @@ const DECIDE: [&str; 1] = ["leader/election.rs"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 22] = [
+const OPENERS: [&str; 24] = [
+    "oauth/stored_assertion.rs",        // a JWT, for its expiry
     "app.rs",                           // its own token, for the audiences in it
     "credential/static_key.rs",         // to refuse what cannot be published
     "oauth/encode.rs",                  // into the bytes of a request
