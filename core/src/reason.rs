@@ -45,6 +45,7 @@ reasons! {
     AnnotationUnknown,
     AnswerIncomplete,
     AnswerTooLarge,
+    AssertionExpired,
     AssertionRefused,
     AssertionReplayed,
     AssertionTimeRefused,
@@ -267,12 +268,13 @@ impl Reason {
         )
     }
 
-    /// Has a client secret, certificate or password expired?
+    /// Has a client secret, certificate, client assertion or password expired?
     #[must_use]
     pub const fn is_expired(self) -> bool {
         matches!(
             self,
-            Self::CertificateExpired
+            Self::AssertionExpired
+                | Self::CertificateExpired
                 | Self::ClientSecretExpired
                 | Self::PasswordExpired
                 | Self::SecretExpired

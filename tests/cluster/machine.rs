@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 
 use dev_issuer::{
-    AppService, AzureArc, Config, DevIssuer, IdentityEndpoints, ManagedIdentity, Secret,
+    AppService, AuthMethod, AzureArc, Client, Config, DevIssuer, IdentityEndpoints,
+    ManagedIdentity, Secret, Tenant,
 };
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::support::{Place, World, run};
@@ -23,9 +25,14 @@ fn anywhere() -> SocketAddr {
 
 /// A machine in Azure: an identity of its own that may read, and a given one that may write.
 async fn machine(folder: &std::path::Path) -> DevIssuer {
+    let config = machine_config(folder);
+    DevIssuer::start(config).await.expect("an issuer")
+}
+
+fn machine_config(folder: &std::path::Path) -> Config {
     let own = ManagedIdentity::system_assigned(OWN, "/virtualMachines/demo-machine");
     let given = ManagedIdentity::user_assigned(GIVEN, GIVEN_RESOURCE);
-    let config = Config {
+    Config {
         identity: IdentityEndpoints {
             imds: Some(anywhere()),
             app_service: Some(AppService {
@@ -43,8 +50,7 @@ async fn machine(folder: &std::path::Path) -> DevIssuer {
             given.role("demo", "Records.Write"),
         ],
         ..Config::default()
-    };
-    DevIssuer::start(config).await.expect("an issuer")
+    }
 }
 
 /// `http://address:port` of a URL.
@@ -136,6 +142,127 @@ fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_lends_it()
             .await;
         let told = place.not_ready("none", "IdentityNotFound").await;
         assert!(told.contains("client.id"), "{told}");
+        world.operator_lives();
+    });
+}
+
+/// Its object id, by which an application knows the given identity.
+const GIVEN_OBJECT: &str = "00000000-0000-4000-8000-0000000000f3";
+const CUSTOMER: &str = "22222222-0000-4000-8000-000000000000";
+const TRUSTING: &str = "00000000-0000-4000-8000-0000000000f4";
+
+#[test]
+fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothing_is_stored() {
+    run(async {
+        let mut world = World::own().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = machine_config(folder.path());
+        for identity in &mut config.managed_identities {
+            if identity.client_id == GIVEN {
+                identity.object_id = Some(GIVEN_OBJECT.to_owned());
+            }
+        }
+        config.tenants.push(Tenant {
+            id: CUSTOMER.to_owned(),
+            domains: Vec::new(),
+        });
+        let issuer = DevIssuer::start(config).await.expect("an issuer");
+        let home = format!("{}/{}/v2.0", issuer.origin(), issuer.tenant());
+        let known = Client::new(TRUSTING)
+            .federated(home, GIVEN_OBJECT, "api://AzureADTokenExchange")
+            .role("demo", "Records.Read");
+        issuer.add_client(known).expect("a client");
+        let imds_url = issuer.imds_url().expect("it listens");
+        let arc = origin(&issuer.arc_url().expect("it listens"));
+        world.canaries.add(HEADER);
+        world.environment = vec![
+            (
+                "IDENTITY_ENDPOINT",
+                issuer.app_service_url().expect("it listens"),
+            ),
+            ("IDENTITY_HEADER", HEADER.to_owned()),
+            ("APICRED_ARC_FOLDER", folder.path().display().to_string()),
+        ];
+        world.start_operator().await;
+        let place = world.place_at("asserting", issuer).await;
+        // The endpoints hand out one token until its end is near: this is the one that apicred gets.
+        let query =
+            format!("api-version=2018-02-01&resource=api://AzureADTokenExchange&client_id={GIVEN}");
+        let asked = place
+            .http
+            .get(format!("{imds_url}?{query}"))
+            .header("metadata", "true");
+        let answer: Value = asked
+            .send()
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON");
+        let assertion = answer["access_token"].as_str().expect("a token").to_owned();
+        world.canaries.add(&assertion);
+
+        let imds = json!({ "imds": { "endpoint": origin(&imds_url) } });
+        let tenants = [place.issuer.tenant().to_owned(), CUSTOMER.to_owned()];
+        for (i, (source, tenant)) in [
+            (imds.clone(), &tenants[0]),
+            (json!({ "appService": {} }), &tenants[0]),
+            (json!({ "azureArc": { "endpoint": arc } }), &tenants[0]),
+            (imds, &tenants[1]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut spec = place.entra_issuer();
+            spec["entra"]["tenantId"] = json!(tenant);
+            spec["managedIdentity"] = source.clone();
+            place.put_issuer(spec).await;
+            place.issuer_ready().await;
+            let name = format!("c-{i}");
+            let client = json!({
+                "secrets": null, "id": TRUSTING,
+                "managedIdentity": { "clientId": GIVEN, "asAssertion": {} },
+            });
+            let object = json!({ "client": client, "target": { "secretName": name } });
+            place.create(&name, object).await;
+            let view = place.ready(&name).await;
+            let status = place.call("demo", "records", &view.token).await;
+            assert_eq!(status, 200, "{source} {tenant}");
+        }
+        let requests = place.issuer.token_requests_of(TRUSTING);
+        // The change of the tenant is one of the request: the credentials before it request again.
+        assert!(requests.len() >= 4, "{}", requests.len());
+        assert!(
+            requests
+                .iter()
+                .all(|r| r.auth_method == AuthMethod::FederatedJwt)
+        );
+        for secret in place
+            .secrets()
+            .list(&ListParams::default())
+            .await
+            .expect("Secrets")
+        {
+            for (key, value) in secret.data.unwrap_or_default() {
+                let text = String::from_utf8_lossy(&value.0).into_owned();
+                assert!(
+                    !text.contains(&assertion),
+                    "{:?} {key}",
+                    secret.metadata.name
+                );
+            }
+        }
+
+        // An identity that the application does not trust.
+        let client =
+            json!({ "secrets": null, "id": TRUSTING, "managedIdentity": { "asAssertion": {} } });
+        let object = json!({ "client": client, "target": { "secretName": "none" } });
+        place.create("none", object).await;
+        let told = place.not_ready("none", "FederationMismatch").await;
+        assert!(
+            told.contains("no federated credential") && told.contains("sent: issuer"),
+            "{told}"
+        );
         world.operator_lives();
     });
 }

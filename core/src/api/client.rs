@@ -4,22 +4,22 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The OAuth client and its client authentication. Exactly one of `secrets`, `certificates`, `serviceAccount`, `managedIdentity`,
-/// `mtls` and `public`.
+/// The OAuth client and its client authentication. Exactly one of `secrets`, `certificates`, `key`, `assertion`, `serviceAccount`,
+/// `managedIdentity`, `mtls` and `public`.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = super::crd::one_of(&["secrets", "certificates", "serviceAccount", "managedIdentity", "mtls", "public"], "a client authenticates by"),
-    validation = Rule::new("has(self.id) || has(self.managedIdentity)")
+    validation = super::crd::one_of(&["secrets", "certificates", "key", "assertion", "serviceAccount", "managedIdentity", "mtls", "public"], "a client authenticates by"),
+    validation = Rule::new("has(self.id) || (has(self.managedIdentity) && !has(self.managedIdentity.asAssertion))")
         .reason(Reason::FieldValueRequired).field_path(".id")
-        .message("client.id is missing; only a managed identity can do without it"),
-    validation = Rule::new("!has(self.id) || !has(self.managedIdentity) || !(has(self.managedIdentity.objectId) || has(self.managedIdentity.resourceId))")
+        .message("client.id is missing; only a managed identity that is the client itself can do without it"),
+    validation = Rule::new("!has(self.id) || !has(self.managedIdentity) || has(self.managedIdentity.asAssertion) || !(has(self.managedIdentity.objectId) || has(self.managedIdentity.resourceId))")
         .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
         .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId")
 )]
 pub struct Client {
-    /// Client (application) id. With `managedIdentity`, the client id of a user-assigned identity; if not set, another field
-    /// selects it, or it is the system-assigned one.
+    /// Client (application) id. With `managedIdentity` and without `asAssertion`, the client id of a user-assigned identity; if not
+    /// set, another field selects it, or it is the system-assigned one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub id: Option<String>,
@@ -41,6 +41,14 @@ pub struct Client {
         .reason(Reason::FieldValueInvalid)
         .message("each entry of certificates must name another private key: remove the duplicate"))]
     pub certificates: Vec<CertificateClient>,
+    /// A private key without a certificate, which signs a client assertion (`private_key_jwt`, RFC 7523 section 2.2). The issuer
+    /// must know its public key: `kubectl apicred jwks NAME` prints it. Not for Entra ID, which goes by certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Box<KeyClient>>,
+    /// A client assertion that something else keeps up to date in a Secret: a JWT, such as a JWT-SVID of SPIFFE. It is read for
+    /// each token request, and not sent after it has expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion: Option<Box<AssertionClient>>,
     /// A token of a ServiceAccount in this namespace as client assertion: nothing is stored at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<Box<ServiceAccountToken>>,
@@ -118,8 +126,8 @@ pub struct CertificateClient {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub private_key_key: Option<String>,
-    /// Signature algorithm. If not set: `PS256` for an RSA key at Entra ID, `RS256` for one elsewhere, `ES256` for
-    /// a P-256 key.
+    /// Signature algorithm. If not set: `PS256` for an RSA key at Entra ID, `RS256` for one elsewhere unless the issuer lists
+    /// others and not this one; `ES256`, `ES384`, `ES512` for an EC key by its curve; `EdDSA` for Ed25519.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<SigningAlgorithm>,
     /// `kid` of the assertion's header, as it was registered with the issuer. None if not set: Entra ID goes by the thumbprint.
@@ -135,16 +143,109 @@ pub struct CertificateClient {
     pub x5c: Option<bool>,
 }
 
-/// Algorithms of signed assertions (RFC 7518 section 3.1).
+/// A private key in a Secret: PEM (PKCS#8, PKCS#1 or SEC 1) or a JWK.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyClient {
+    /// Name of the Secret, in this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = super::crd::name_alone())]
+    pub secret_name: String,
+    /// Key in its data. It contains one private key: RSA of 2048 bits or more, EC on P-256, P-384 or P-521, or Ed25519.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+    /// `kid` of the assertion's header, as it was registered with the issuer. If not set: `kid` of the JWK, else the thumbprint of
+    /// the public key (RFC 7638).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub key_id: Option<String>,
+    /// Signature algorithm. If not set: `alg` of the JWK, else by the key: `RS256` for RSA unless the issuer lists others and not
+    /// this one; `ES256`, `ES384`, `ES512` by the curve; `EdDSA` for Ed25519.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<SigningAlgorithm>,
+}
+
+/// A JWT in a Secret.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssertionClient {
+    /// Name of the Secret, in this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = super::crd::name_alone())]
+    pub secret_name: String,
+    /// Key in its data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// Algorithms of signed assertions (RFC 7518 section 3.1, RFC 8037 section 3.1, RFC 9864).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]
 pub enum SigningAlgorithm {
     /// RSASSA-PSS with SHA-256, as Microsoft recommends.
     PS256,
+    /// RSASSA-PSS with SHA-384.
+    PS384,
+    /// RSASSA-PSS with SHA-512.
+    PS512,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     RS256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    RS384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    RS512,
     /// ECDSA on P-256 with SHA-256.
     ES256,
+    /// ECDSA on P-384 with SHA-384.
+    ES384,
+    /// ECDSA on P-521 with SHA-512.
+    ES512,
+    /// Ed25519, by the name of RFC 8037.
+    EdDSA,
+    /// Ed25519, by the name of RFC 9864.
+    Ed25519,
+}
+
+impl SigningAlgorithm {
+    /// Every one.
+    pub const ALL: [Self; 11] = [
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::ES256,
+        Self::ES384,
+        Self::ES512,
+        Self::EdDSA,
+        Self::Ed25519,
+    ];
+
+    /// As `alg` of a JWT names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::ES512 => "ES512",
+            Self::EdDSA => "EdDSA",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// Is it one of an RSA key? Entra ID takes no other.
+    pub const fn is_rsa(self) -> bool {
+        matches!(
+            self,
+            Self::PS256 | Self::PS384 | Self::PS512 | Self::RS256 | Self::RS384 | Self::RS512
+        )
+    }
 }
 
 /// Thumbprint of the certificate in the assertion's header (RFC 7515 sections 4.1.7 and 4.1.8). If not set: at Entra ID
@@ -180,10 +281,24 @@ pub struct ServiceAccountToken {
 /// Which managed identity; the system-assigned one if nothing is said.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.objectId) && has(self.resourceId))")
-    .reason(Reason::FieldValueForbidden).field_path(".resourceId")
-    .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId"))]
+#[x_kube(
+    validation = Rule::new("!(has(self.objectId) && has(self.resourceId))")
+        .reason(Reason::FieldValueForbidden).field_path(".resourceId")
+        .message("name a user-assigned identity once: client.id, managedIdentity.objectId or managedIdentity.resourceId"),
+    validation = Rule::new("!has(self.clientId) || (has(self.asAssertion) && !has(self.objectId) && !has(self.resourceId))")
+        .reason(Reason::FieldValueForbidden).field_path(".clientId")
+        .message("managedIdentity.clientId goes with asAssertion only, and without objectId and resourceId; if the identity is the client, set client.id")
+)]
 pub struct ManagedIdentityClient {
+    /// The identity is not the client itself: its token is the client assertion of the application `client.id`, which has a
+    /// federated credential for the identity, in this tenant or in another one. The token is requested for each token request
+    /// and never stored. If not set, the identity is the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_assertion: Option<AsAssertion>,
+    /// Client id of a user-assigned identity, with `asAssertion`. Not set if another field selects it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub client_id: Option<String>,
     /// Object (principal) id of a user-assigned identity. Not set if another field selects it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
@@ -193,6 +308,11 @@ pub struct ManagedIdentityClient {
     #[schemars(length(min = 1, max = 512))]
     pub resource_id: Option<String>,
 }
+
+/// The token of an identity as client assertion; it has no settings. Its audience is the one of the cloud
+/// (`api://AzureADTokenExchange`).
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct AsAssertion {}
 
 /// A certificate and its key in a Secret, PEM.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]

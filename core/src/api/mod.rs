@@ -24,8 +24,9 @@ mod target;
 
 pub use api_client::{ApiClient, ApiClientSpec, ApiClientStatus, ClientRef};
 pub use client::{
-    CertificateClient, Client, ClientSecret, ManagedIdentityClient, MtlsClient, PublicClient,
-    SecretKeyRef, ServiceAccountToken, SigningAlgorithm, Thumbprint,
+    AsAssertion, AssertionClient, CertificateClient, Client, ClientSecret, KeyClient,
+    ManagedIdentityClient, MtlsClient, PublicClient, SecretKeyRef, ServiceAccountToken,
+    SigningAlgorithm, Thumbprint,
 };
 pub use credential::{
     ApiCredential, ApiCredentialSpec, ApiPreset, EndpointVersion, Expectation, InlineEntra,

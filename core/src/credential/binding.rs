@@ -116,13 +116,15 @@ pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Res
     let has = |key: &str| annotations.is_some_and(|a| a.contains_key(key));
     let grant = (purpose == Use::Grant).then_some(&credential.grant);
     let only = |text: String| Err(Denial::Secret(format!("Secret {secret} {text}")));
-    let exchanges = matches!(
-        grant,
-        Some(Grant::OnBehalfOf(_) | Grant::TokenExchange(_) | Grant::JwtBearer(_))
-    );
+    let asserts = purpose == Use::Client && matches!(credential.proof, super::Proof::Assertion(_));
+    let exchanges = asserts
+        || matches!(
+            grant,
+            Some(Grant::OnBehalfOf(_) | Grant::TokenExchange(_) | Grant::JwtBearer(_))
+        );
     if is_published(meta) && !(exchanges && has(names::ALLOWED_ISSUERS)) {
         return only(format!(
-            "contains a token that apicred published, and no other credential may use it; a grant that exchanges this token needs the annotation {}: {} on the Secret",
+            "contains a token that apicred published, and no other credential may use it; client.assertion and a grant that exchanges this token need the annotation {}: {} on the Secret",
             names::ALLOWED_ISSUERS,
             credential.issuer.origin
         ));

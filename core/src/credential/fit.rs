@@ -75,6 +75,12 @@ pub(super) fn faults(
             "Entra ID takes certificates as signed assertions; use client.certificates",
         );
     }
+    if matches!(proof, Proof::Key(_)) && entra {
+        say(
+            "spec.client.key",
+            "Entra ID finds the key of an assertion by its certificate; use client.certificates",
+        );
+    }
     if static_key.is_some() {
         let mut keys = spec.target.keys.iter();
         if keys.any(|k| k.format == TargetFormat::AnswerField) {
@@ -153,7 +159,17 @@ pub(super) fn faults(
             "Entra ID has no revocation endpoint, its tokens expire by themselves; set it to Delete or Retain",
         );
     }
-    if matches!(proof, Proof::ManagedIdentity(_)) && issuer.lends.is_none() {
+    if let (Proof::IdentityAssertion(_), Some(Lent::WorkloadIdentity)) = (proof, &issuer.lends) {
+        errors.push(FieldError::new(
+            "spec.client.managedIdentity.asAssertion",
+            "this issuer uses the operator's workload identity, whose token is a client assertion already; remove asAssertion, or use client.serviceAccount",
+        ));
+    }
+    let identity = matches!(
+        proof,
+        Proof::ManagedIdentity(_) | Proof::IdentityAssertion(_)
+    );
+    if identity && issuer.lends.is_none() {
         errors.push(
             FieldError::new(
                 "spec.client.managedIdentity",

@@ -36,7 +36,7 @@ pub use issuer::{CaSource, Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle
 pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};
-pub use proof::{AccountToken, Certificate, KeyPair, Lacking, Proof, Selector};
+pub use proof::{AccountToken, Certificate, KeyPair, Lacking, PrivateKey, Proof, Selector};
 pub use static_key::StaticKey;
 pub use target_keys::{KeyPattern, may_have_metadata};
 
@@ -48,7 +48,7 @@ use binding::Use;
 
 use crate::{
     api::{DeletionPolicy, Expectation, GrantKey, SecretKeyRef, SecretType, TargetKey},
-    oauth::{Grant, Need},
+    oauth::{Grant, Need, account_audience},
 };
 
 /// A valid credential with its issuer.
@@ -112,6 +112,24 @@ impl Credential {
         self.static_key.is_none()
             && self.grant.is_shareable()
             && self.target.deletion != DeletionPolicy::Revoke
+    }
+
+    /// The request by which the operator's identity gets the client assertion of this credential, if that is how its client
+    /// authenticates: the same issuer, and the identity as the client.
+    pub fn of_identity(&self) -> Option<Self> {
+        let Proof::IdentityAssertion(selector) = &self.proof else {
+            return None;
+        };
+        Some(Self {
+            proof: Proof::ManagedIdentity(selector.clone()),
+            client_id: String::new(),
+            grant: Grant::ClientCredentials,
+            ask: Ask {
+                resources: vec![account_audience(self, None)],
+                ..Ask::default()
+            },
+            ..self.clone()
+        })
     }
 
     /// What has to be read beside the client authentication, with its purpose: the static key, or what the grant needs and then

@@ -271,6 +271,8 @@ fn source_field(proof: &Proof, at: usize) -> String {
     match proof {
         Proof::Certificates(_) => format!("spec.client.certificates[{at}].secretName"),
         Proof::Mtls(_) => "spec.client.mtls.secretName".to_owned(),
+        Proof::Key(_) => "spec.client.key.secretName".to_owned(),
+        Proof::Assertion(_) => "spec.client.assertion.secretName".to_owned(),
         _ => format!("spec.client.secrets[{at}].name"),
     }
 }

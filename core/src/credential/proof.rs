@@ -4,8 +4,8 @@ use super::{Credential, FieldError};
 use crate::Reason;
 use crate::{
     api::{
-        CertificateClient, Client, ClientSecret, SecretKeyRef, ServiceAccountToken,
-        SigningAlgorithm, Thumbprint,
+        CertificateClient, Client, ClientSecret, KeyClient, ManagedIdentityClient, SecretKeyRef,
+        ServiceAccountToken, SigningAlgorithm, Thumbprint,
     },
     oauth::{TokenEndpoint, account_audience},
     printable,
@@ -17,9 +17,11 @@ const ACCOUNT_SECONDS: i64 = 600;
 const TLS: (&str, &str) = ("tls.crt", "tls.key");
 
 /// The fields of the ways in which a client can authenticate, in the order of their check.
-const WAYS: [&str; 6] = [
+const WAYS: [&str; 8] = [
     "secrets",
     "certificates",
+    "key",
+    "assertion",
     "serviceAccount",
     "managedIdentity",
     "mtls",
@@ -55,10 +57,16 @@ pub enum Proof {
     Secrets(Vec<SecretKeyRef>),
     /// Certificates whose keys sign assertions, in the order of trying.
     Certificates(Vec<Certificate>),
+    /// A private key that signs assertions.
+    Key(PrivateKey),
+    /// A ready assertion in a Secret.
+    Assertion(SecretKeyRef),
     /// A ServiceAccount token is the assertion.
     ServiceAccount(AccountToken),
     /// The operator's identity in Azure.
     ManagedIdentity(Selector),
+    /// A token of the operator's identity in Azure is the assertion.
+    IdentityAssertion(Selector),
     /// A certificate in the TLS handshake.
     Mtls(KeyPair),
 }
@@ -125,6 +133,25 @@ pub struct Certificate {
     pub x5c: bool,
 }
 
+/// A private key without a certificate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrivateKey {
+    /// Where it is.
+    pub reference: SecretKeyRef,
+    /// `kid` of the header, if the user chose one.
+    pub key_id: Option<String>,
+    /// Signature algorithm, if the user chose one.
+    pub algorithm: Option<SigningAlgorithm>,
+}
+
+impl PrivateKey {
+    /// What is wrong with it, as a sentence that names field and Secret.
+    pub fn sentence(&self, problem: &str) -> String {
+        let SecretKeyRef { name, key } = &self.reference;
+        format!("client.key: key {key} of Secret {name} {problem}")
+    }
+}
+
 /// A ServiceAccount token to be made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccountToken {
@@ -169,7 +196,8 @@ impl Proof {
         };
         let mut errors = Vec::new();
         let id = client.id.as_deref().unwrap_or_default();
-        if id.is_empty() && client.managed_identity.is_none() {
+        let identity = client.managed_identity.as_ref();
+        if id.is_empty() && identity.is_none_or(|i| i.as_assertion.is_some()) {
             errors.push(FieldError::new(
                 "spec.client.id",
                 "is missing; set the client (application) id",
@@ -182,6 +210,8 @@ impl Proof {
         let ways = [
             !client.secrets.is_empty(),
             !client.certificates.is_empty(),
+            client.key.is_some(),
+            client.assertion.is_some(),
             client.service_account.is_some(),
             client.managed_identity.is_some(),
             client.mtls.is_some(),
@@ -190,7 +220,7 @@ impl Proof {
         match ways.iter().filter(|w| **w).count() {
             0 => errors.push(FieldError::new(
                 "spec.client.secrets",
-                "name the Secret and key that hold the client secret, or set certificates, serviceAccount, managedIdentity, mtls or public",
+                "name the Secret and key that hold the client secret, or set certificates, key, assertion, serviceAccount, managedIdentity, mtls or public",
             )),
             1 => {}
             _ => {
@@ -218,19 +248,15 @@ impl Proof {
             ))
         } else if let Some(account) = &client.service_account {
             Self::ServiceAccount(account.as_ref().into())
-        } else if let Some(identity) = &client.managed_identity {
-            Self::ManagedIdentity(match (&identity.object_id, &identity.resource_id, id) {
-                (None, None, "") => Selector::System,
-                (None, None, id) => Selector::Client(id.to_owned()),
-                (Some(object), None, "") => Selector::Object(object.clone()),
-                (None, Some(resource), "") => Selector::Resource(resource.clone()),
-                _ => {
-                    return Err(vec![FieldError::new(
-                        "spec.client.managedIdentity",
-                        "name a user-assigned identity once: client.id, objectId or resourceId",
-                    )]);
-                }
+        } else if let Some(key) = &client.key {
+            Self::Key(key.as_ref().into())
+        } else if let Some(assertion) = &client.assertion {
+            Self::Assertion(SecretKeyRef {
+                name: assertion.secret_name.clone(),
+                key: assertion.key.clone(),
             })
+        } else if let Some(identity) = &client.managed_identity {
+            return of_identity(identity, id).map_err(|fault| vec![fault]);
         } else if client.public.is_some() {
             Self::Public
         } else {
@@ -246,6 +272,8 @@ impl Proof {
                 certificates.iter().map(|c| c.pair.reference()).collect()
             }
             Self::Mtls(pair) => vec![pair.reference()],
+            Self::Key(key) => vec![key.reference.clone()],
+            Self::Assertion(reference) => vec![reference.clone()],
             _ => Vec::new(),
         }
     }
@@ -273,6 +301,9 @@ impl Proof {
             Self::Certificates(_) | Self::Mtls(_) => "certificate",
             Self::ServiceAccount(_) => "ServiceAccount's federated credential",
             Self::ManagedIdentity(_) => "managed identity",
+            Self::IdentityAssertion(_) => "federated credential for the managed identity",
+            Self::Key(_) => "private key",
+            Self::Assertion(_) => "client assertion",
             Self::Absent | Self::Public => "client's settings at the issuer",
         }
     }
@@ -291,9 +322,60 @@ impl Proof {
                 a.name.clone(),
                 a.audience.clone().unwrap_or_default(),
             ],
+            Self::Key(_) => word("key"),
+            Self::Assertion(_) => word("assertion"),
             Self::ManagedIdentity(selector) => {
                 vec!["managed_identity".to_owned(), format!("{selector:?}")]
             }
+            Self::IdentityAssertion(selector) => {
+                vec!["identity_assertion".to_owned(), format!("{selector:?}")]
+            }
+        }
+    }
+}
+
+/// The managed identity that a client names, as the client itself or as what authenticates it.
+fn of_identity(identity: &ManagedIdentityClient, id: &str) -> Result<Proof, FieldError> {
+    let asserts = identity.as_assertion.is_some();
+    let fault = |problem: &str| FieldError::new("spec.client.managedIdentity", problem);
+    if identity.client_id.is_some() && !asserts {
+        return Err(fault(
+            "has clientId, which goes with asAssertion only; set client.id to it",
+        ));
+    }
+    let own = identity.client_id.as_deref();
+    let id = if asserts {
+        own
+    } else {
+        Some(id).filter(|id| !id.is_empty())
+    };
+    let selector = match (id, &identity.object_id, &identity.resource_id) {
+        (None, None, None) => Selector::System,
+        (Some(id), None, None) => Selector::Client(id.to_owned()),
+        (None, Some(object), None) => Selector::Object(object.clone()),
+        (None, None, Some(resource)) => Selector::Resource(resource.clone()),
+        _ => {
+            return Err(fault(
+                "name a user-assigned identity once: client.id (clientId with asAssertion), objectId or resourceId",
+            ));
+        }
+    };
+    Ok(if asserts {
+        Proof::IdentityAssertion(selector)
+    } else {
+        Proof::ManagedIdentity(selector)
+    })
+}
+
+impl From<&KeyClient> for PrivateKey {
+    fn from(spec: &KeyClient) -> Self {
+        Self {
+            reference: SecretKeyRef {
+                name: spec.secret_name.clone(),
+                key: spec.key.clone(),
+            },
+            key_id: spec.key_id.clone(),
+            algorithm: spec.algorithm,
         }
     }
 }

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::keys::{Identity, SigningKey};
+use super::{client_key::ClientKey, keys::Identity, signing_key::SigningKey};
 use crate::{
     api::{SecretAlgorithm, SigningAlgorithm, Thumbprint},
-    credential::{Certificate, Endpoint, Issuer},
+    credential::{Certificate, Endpoint, Issuer, PrivateKey},
 };
 
 /// Life of a client assertion for Entra ID in seconds, as Microsoft advises (5 to 10 minutes).
@@ -37,13 +37,8 @@ pub(super) fn sign(
     header: &Header,
     claims: &Value,
 ) -> Result<String, &'static str> {
-    let name = match algorithm {
-        SigningAlgorithm::PS256 => "PS256",
-        SigningAlgorithm::RS256 => "RS256",
-        SigningAlgorithm::ES256 => "ES256",
-    };
     let mut fields = Map::new();
-    fields.insert("alg".to_owned(), json!(name));
+    fields.insert("alg".to_owned(), json!(algorithm.as_str()));
     fields.insert("typ".to_owned(), json!("JWT"));
     let texts = [
         ("kid", &header.key_id),
@@ -113,7 +108,7 @@ fn claims((client_id, audience): (&str, &str), life: i64, (now, id): (Timestamp,
 pub(super) fn of_client(
     client_id: &str,
     issuer: &Issuer,
-    (audience, usual): (&str, SigningAlgorithm),
+    (audience, listed): (&str, Option<&[SigningAlgorithm]>),
     certificate: &Certificate,
     identity: &Identity,
     (now, id): (Timestamp, &str),
@@ -126,9 +121,15 @@ pub(super) fn of_client(
         )
     };
     let key = identity.key().map_err(of)?;
+    // PS256 at Entra ID, as Microsoft recommends.
+    let usual = if entra {
+        SigningAlgorithm::PS256
+    } else {
+        key.usual(listed)
+    };
     let algorithm = key.algorithm(certificate.algorithm, usual).map_err(of)?;
-    if entra && algorithm == SigningAlgorithm::ES256 {
-        return Err(of("is an EC key, which Entra ID does not take; use RSA"));
+    if entra && !algorithm.is_rsa() {
+        return Err(of("is no RSA key, and Entra ID takes no other; use RSA"));
     }
     let thumbprint = certificate.thumbprint.or(match (entra, algorithm) {
         (true, SigningAlgorithm::RS256) => Some(Thumbprint::Sha1),
@@ -149,4 +150,22 @@ pub(super) fn of_client(
     let life = if entra { LIFE_AT_ENTRA } else { LIFE };
     let claims = claims((client_id, audience), life, (now, id));
     sign(key, algorithm, &header, &claims).map_err(of)
+}
+
+/// The client assertion of a private key without a certificate. The issuer finds the public key by `kid`.
+pub(super) fn of_key(
+    (client_id, audience): (&str, &str),
+    listed: Option<&[SigningAlgorithm]>,
+    settings: &PrivateKey,
+    key: &ClientKey,
+    moment: (Timestamp, &str),
+) -> Result<String, String> {
+    let of = |problem: &str| settings.sentence(problem);
+    let algorithm = key.algorithm(settings, listed).map_err(of)?;
+    let header = Header {
+        key_id: Some(key.id(settings)),
+        ..Header::default()
+    };
+    let claims = claims((client_id, audience), LIFE, moment);
+    sign(key.key(), algorithm, &header, &claims).map_err(of)
 }

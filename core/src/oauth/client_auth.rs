@@ -7,7 +7,7 @@ use super::{
     grant::{Circumstances, Fields},
 };
 use crate::{
-    api::{AssertionAudience, SecretAlgorithm, SigningAlgorithm},
+    api::{AssertionAudience, SecretAlgorithm},
     credential::{Endpoint, Issuer, Proof, SecretStyle},
 };
 
@@ -49,24 +49,34 @@ pub(super) fn prove(
             }
             return Ok(with_secret(id, secret, around.endpoint.style));
         }
-        (Proof::Certificates(_), Material::Signer(..)) if !around.endpoint.takes_assertions => {
+        (Proof::Certificates(_), Material::Signer(..)) | (Proof::Key(_), Material::Key(_))
+            if !around.endpoint.takes_assertions =>
+        {
             return Err("the issuer takes no signed assertion (private_key_jwt) by its discovery document; authenticate the client another way, or use oauth2.tokenUrl if it does".to_owned());
         }
         (Proof::Certificates(certificates), Material::Signer(identity, place)) => {
             let certificate = certificates.get(*place).ok_or(NOT_LOADED)?;
             let audience = audience(&credential.issuer, around.endpoint);
-            let usual = usual_algorithm(&credential.issuer, around.endpoint);
+            let listed = around.endpoint.algorithms.as_deref();
             let assertion = assertion::of_client(
                 id,
                 &credential.issuer,
-                (&audience, usual),
+                (&audience, listed),
                 certificate,
                 identity,
                 (around.now, around.assertion_id),
             )?;
             (asserted(SecretString::from(assertion)), None)
         }
-        (Proof::ServiceAccount(_), Material::Assertion(token)) => (asserted(token.clone()), None),
+        (Proof::Key(settings), Material::Key(key)) => {
+            let audience = audience(&credential.issuer, around.endpoint);
+            let listed = around.endpoint.algorithms.as_deref();
+            let moment = (around.now, around.assertion_id);
+            let assertion = assertion::of_key((id, &audience), listed, settings, key, moment)?;
+            (asserted(SecretString::from(assertion)), None)
+        }
+        (Proof::ServiceAccount(_) | Proof::IdentityAssertion(_), Material::Assertion(token))
+        | (Proof::Assertion(_), Material::Stored(token)) => (asserted(token.clone()), None),
         (
             Proof::ManagedIdentity(_),
             Material::Workload {
@@ -108,19 +118,6 @@ fn with_secret(
         SecretStyle::BasicRaw => (Vec::new(), header(id, secret.expose_secret())),
         // Signed by the caller, and not sent.
         SecretStyle::Jwt(_) => (Vec::new(), None),
-    }
-}
-
-/// The algorithm of an RSA key if not set: PS256 at Entra ID, as Microsoft recommends; else RS256, which every
-/// server knows, unless the issuer's document has a list without it (FAPI 2.0 forbids it).
-fn usual_algorithm(issuer: &Issuer, endpoint: &TokenEndpoint) -> SigningAlgorithm {
-    let listed = |a| endpoint.algorithms.as_ref().map(|list| list.contains(&a));
-    let only_pss = listed(SigningAlgorithm::RS256) == Some(false)
-        && listed(SigningAlgorithm::PS256) == Some(true);
-    if matches!(issuer.endpoint, Endpoint::Entra { .. }) || only_pss {
-        SigningAlgorithm::PS256
-    } else {
-        SigningAlgorithm::RS256
     }
 }
 
@@ -171,30 +168,6 @@ mod tests {
                 ..TokenEndpoint::bare(URL.parse().unwrap(), SecretStyle::Post)
             };
             assert_eq!(audience(&issuer(&spec), &endpoint), expected, "{spec}");
-        }
-    }
-
-    #[test]
-    fn an_rsa_key_signs_with_what_the_issuer_lists() {
-        use SigningAlgorithm::{ES256, PS256, RS256};
-        let oidc = issuer(&json!({ "oidc": { "issuerUrl": "https://i.example.com" } }));
-        let entra = issuer(&json!({ "entra": { "tenantId": "t.example" } }));
-        for (listed, expected) in [
-            (None, RS256),
-            (Some(vec![PS256, RS256]), RS256),
-            (Some(vec![PS256, ES256]), PS256),
-            (Some(vec![ES256]), RS256),
-            (Some(Vec::new()), RS256),
-        ] {
-            let endpoint = TokenEndpoint {
-                algorithms: listed.clone(),
-                ..TokenEndpoint::bare(
-                    "https://i.example.com/t".parse().unwrap(),
-                    SecretStyle::Post,
-                )
-            };
-            assert_eq!(usual_algorithm(&oidc, &endpoint), expected, "{listed:?}");
-            assert_eq!(usual_algorithm(&entra, &endpoint), PS256);
         }
     }
 }

@@ -191,14 +191,11 @@ fn known_scopes(list: &[Value]) -> Vec<String> {
 /// The algorithms of `private_key_jwt`, in the order of the document, of which apicred has them.
 fn algorithms(document: &Map<String, Value>) -> Option<Vec<SigningAlgorithm>> {
     let listed = document.get("token_endpoint_auth_signing_alg_values_supported")?;
-    let known = input::list(listed)
-        .into_iter()
-        .filter_map(|name| match name {
-            "RS256" => Some(SigningAlgorithm::RS256),
-            "PS256" => Some(SigningAlgorithm::PS256),
-            "ES256" => Some(SigningAlgorithm::ES256),
-            _ => None,
-        });
+    let known = input::list(listed).into_iter().filter_map(|name| {
+        SigningAlgorithm::ALL
+            .into_iter()
+            .find(|a| a.as_str() == name)
+    });
     let mut found: Vec<SigningAlgorithm> = Vec::new();
     for algorithm in known {
         if !found.contains(&algorithm) {

@@ -32,7 +32,7 @@ pub fn explained(
     }
     let asserted = matches!(
         credential.proof,
-        Proof::ServiceAccount(_) | Proof::ManagedIdentity(_)
+        Proof::ServiceAccount(_) | Proof::ManagedIdentity(_) | Proof::IdentityAssertion(_)
     );
     let of_account = asserted
         || credential
@@ -70,7 +70,10 @@ pub fn explained(
             .push_str(&format!("; requested: {requested}"));
     }
     let timed = asserted
-        || matches!(credential.proof, Proof::Certificates(_))
+        || matches!(
+            credential.proof,
+            Proof::Certificates(_) | Proof::Key(_) | Proof::Assertion(_)
+        )
         || echo.method() == Some(CLIENT_SECRET_JWT)
         || of_account
         || matches!(&credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));

@@ -1,11 +1,6 @@
-//! Private keys and certificates in PEM, for assertions and for the TLS handshake.
+//! A certificate and its private key in PEM, for assertions and for the TLS handshake.
 
-use aws_lc_rs::{
-    digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest},
-    signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
-    },
-};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -23,151 +18,14 @@ use x509_parser::{
 
 use super::{
     Class, Refusal,
-    pem::{self, Block, Body},
+    pem::{self, Block},
+    private_keys::{USABLE, damaged, kind, private_keys},
+    signing_key::SigningKey,
 };
-use crate::{api::SigningAlgorithm, reason::Reason};
+use crate::reason::Reason;
 
 /// Longest chain that is taken.
 const MAX_CHAIN: usize = 10;
-/// Most private keys of one text that are tried.
-const MAX_KEYS: usize = 4;
-
-/// A private key that can sign.
-pub enum SigningKey {
-    /// RSA of 2048 bits or more.
-    Rsa(Box<RsaKeyPair>),
-    /// ECDSA on P-256.
-    P256(Box<EcdsaKeyPair>),
-}
-
-impl SigningKey {
-    /// Reads a private key of a PEM text: PKCS#8, PKCS#1 or SEC 1, not encrypted. Of several the first that signs.
-    ///
-    /// # Errors
-    /// The rest of a sentence that begins with the key's name.
-    pub fn from_pem(text: &str) -> Result<Self, String> {
-        let mut problem = None;
-        for key in private_keys(text)? {
-            match Self::of(&key) {
-                Ok(key) => return Ok(key),
-                Err(why) => problem = problem.or(Some(why)),
-            }
-        }
-        Err(problem.unwrap_or_else(|| NO_KEY.to_owned()))
-    }
-
-    fn of(der: &PrivateKeyDer<'_>) -> Result<Self, String> {
-        let bytes = der.secret_der();
-        let rsa = match der {
-            PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(bytes),
-            _ => RsaKeyPair::from_pkcs8(bytes),
-        };
-        if let Ok(key) = rsa {
-            return Ok(Self::Rsa(Box::new(key)));
-        }
-        EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes)
-            .map(|key| Self::P256(Box::new(key)))
-            .map_err(|_| {
-                format!(
-                    "is {}, which apicred cannot sign assertions with; use RSA of 2048 bits or more, or EC on P-256",
-                    kind(der)
-                )
-            })
-    }
-
-    /// The algorithm to sign with: what the user chose if the key can, else `rsa` for RSA and ES256 for P-256.
-    ///
-    /// # Errors
-    /// The rest of a sentence that begins with the key's name.
-    pub fn algorithm(
-        &self,
-        chosen: Option<SigningAlgorithm>,
-        rsa: SigningAlgorithm,
-    ) -> Result<SigningAlgorithm, &'static str> {
-        let fits = |a: SigningAlgorithm| match self {
-            Self::Rsa(_) => a != SigningAlgorithm::ES256,
-            Self::P256(_) => a == SigningAlgorithm::ES256,
-        };
-        match (chosen, self) {
-            (Some(a), _) if fits(a) => Ok(a),
-            (Some(_), Self::Rsa(_)) => Err("is an RSA key; set algorithm to PS256 or RS256"),
-            (Some(_), Self::P256(_)) => Err("is a P-256 key; set algorithm to ES256"),
-            (None, Self::Rsa(_)) => Ok(rsa),
-            (None, Self::P256(_)) => Ok(SigningAlgorithm::ES256),
-        }
-    }
-
-    /// Signs.
-    ///
-    /// # Errors
-    /// The rest of a sentence that begins with the key's name.
-    pub fn sign(
-        &self,
-        algorithm: SigningAlgorithm,
-        message: &[u8],
-    ) -> Result<Vec<u8>, &'static str> {
-        const FAILED: &str = "could not sign; is it damaged?";
-        #[expect(
-            clippy::disallowed_types,
-            reason = "the salt of PSS and the nonce of ECDSA come from nowhere outside: a nonce that repeats gives the key away"
-        )]
-        let random = aws_lc_rs::rand::SystemRandom::new();
-        match self {
-            Self::Rsa(key) => {
-                let padding = if algorithm == SigningAlgorithm::PS256 {
-                    &RSA_PSS_SHA256
-                } else {
-                    &RSA_PKCS1_SHA256
-                };
-                let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(padding, &random, message, &mut signature)
-                    .map_err(|_| FAILED)?;
-                Ok(signature)
-            }
-            Self::P256(key) => key
-                .sign(&random, message)
-                .map(|s| s.as_ref().to_vec())
-                .map_err(|_| FAILED),
-        }
-    }
-}
-
-const NO_KEY: &str = "holds no private key in PEM";
-
-/// The private keys of a text, in order.
-///
-/// # Errors
-/// The rest of a sentence that begins with the key's name.
-fn private_keys(text: &str) -> Result<Vec<PrivateKeyDer<'static>>, String> {
-    let blocks = pem::blocks(text);
-    let keys: Vec<PrivateKeyDer<'static>> = (blocks.iter().filter(|b| b.is_key()))
-        .filter_map(Block::der)
-        // By their structure: labels are wrong now and then.
-        .filter_map(|der| PrivateKeyDer::try_from(der.to_vec()).ok())
-        .take(MAX_KEYS)
-        .collect();
-    if !keys.is_empty() {
-        return Ok(keys);
-    }
-    let form = pem::form_of_text(text);
-    Err(match (blocks.iter().find(|b| b.is_key()), form) {
-        (_, Some(form)) => format!("is {}; {}", form.what, form.step),
-        (Some(block), None) => damaged(block).to_owned(),
-        (None, None) if blocks.iter().any(Block::is_certificate) => {
-            "holds a certificate and no private key; are the keys of the Secret exchanged?"
-                .to_owned()
-        }
-        (None, None) => NO_KEY.to_owned(),
-    })
-}
-
-/// What is wrong with a block that could not be read.
-fn damaged(block: &Block<'_>) -> &'static str {
-    match block.body {
-        Body::Unended => "is cut off: its last line, -----END …, is missing; store the whole file",
-        _ => "is damaged between its first and its last line; store the file as it was made",
-    }
-}
 
 /// The certificates of a text, in order.
 ///
@@ -205,42 +63,6 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         }
         None => " is not PEM; the certificate and the private key are in two keys of the Secret".to_owned(),
     })
-}
-
-/// The kind of a key that cannot be used, by its object identifiers (tag and length before them).
-fn kind(der: &PrivateKeyDer<'_>) -> &'static str {
-    const KINDS: [(&[u8], &str); 11] = [
-        (
-            &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10],
-            "an RSA-PSS key",
-        ),
-        (
-            &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1],
-            "an RSA key of less than 2048 bits, or damaged",
-        ),
-        (
-            &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
-            "an EC key on P-256 that is damaged",
-        ),
-        (&[6, 5, 0x2b, 0x81, 4, 0, 0x22], "an EC key on P-384"),
-        (&[6, 5, 0x2b, 0x81, 4, 0, 0x23], "an EC key on P-521"),
-        (&[6, 5, 0x2b, 0x81, 4, 0, 0x21], "an EC key on P-224"),
-        (&[6, 5, 0x2b, 0x81, 4, 0, 0x0a], "an EC key on secp256k1"),
-        (
-            &[6, 9, 0x2b, 0x24, 3, 3, 2, 8, 1, 1],
-            "an EC key on a Brainpool curve",
-        ),
-        (&[6, 3, 0x2b, 0x65, 0x70], "an Ed25519 key"),
-        (&[6, 3, 0x2b, 0x65, 0x71], "an Ed448 key"),
-        (&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1], "a DSA key"),
-    ];
-    let bytes = der.secret_der();
-    let has = |oid: &[u8]| bytes.windows(oid.len()).any(|w| w == oid);
-    match KINDS.iter().find(|(oid, _)| has(oid)) {
-        Some((_, name)) => name,
-        None if matches!(der, PrivateKeyDer::Pkcs1(_)) => KINDS[1].1,
-        None => "a key of a kind that is not known",
-    }
 }
 
 /// The public key of a key that TLS can use, as a certificate contains it.
@@ -314,7 +136,7 @@ impl Identity {
         if usable.iter().all(|(_, public)| public.is_none()) {
             let kind = keys.first().map_or("missing", kind);
             return Err(format!(
-                "the private key is {kind}, which neither TLS nor assertions can use; use RSA of 2048 to 8192 bits, or EC on P-256"
+                "the private key is {kind}, which neither TLS nor assertions can use; use {USABLE}"
             ));
         }
         let pairs = usable.iter().filter_map(|(key, public)| {

@@ -179,6 +179,17 @@ fn claims(token: &str) -> Option<Map<String, Value>> {
     object(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
 }
 
+/// Is it a signed JWT whose claims can be read?
+pub(super) fn is_jwt(token: &str) -> bool {
+    claims(token).is_some()
+}
+
+/// `exp` of a JWT (RFC 7519 section 4.1.4), if it can be read.
+pub(super) fn expiry(token: &str) -> Option<Timestamp> {
+    let seconds = claims(token)?.get("exp").and_then(number)?;
+    epoch(seconds).or_else(|| (seconds <= 0.0).then_some(Timestamp::UNIX_EPOCH))
+}
+
 /// Every audience in the `aud` claim of a JWT, exactly as written: one text or a list (RFC 7519 section 4.1.3).
 /// Empty if the token cannot be read or if one entry is not a text.
 pub fn audiences(token: &str) -> Vec<String> {

@@ -29,6 +29,15 @@ pub enum Local {
     AzureArc(Url, Option<SecretString>),
 }
 
+/// The request for a token that an identity is known by elsewhere: `resource` is its audience.
+pub fn identity_request(local: &Local, selector: &Selector, resource: &str) -> TokenRequest {
+    let ask = Ask {
+        resources: vec![resource.to_owned()],
+        ..Ask::default()
+    };
+    request(local, selector, &ask)
+}
+
 /// Builds the request. The resource is the API without `/.default`: these endpoints know no scopes.
 pub(super) fn request(local: &Local, selector: &Selector, ask: &Ask) -> TokenRequest {
     let resource = resource(ask);

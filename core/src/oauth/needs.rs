@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Grant, Local, TokenEndpoint, keys::Identity, pem, secret_form};
+use super::{ClientKey, Grant, Local, TokenEndpoint, keys::Identity, pem, secret_form};
 use crate::{
     api::{Cloud, SecretKeyRef},
     credential::{AccountToken, Credential, Endpoint},
@@ -42,8 +42,12 @@ pub enum Material {
     Secret(SecretString),
     /// A key that signs an assertion, and its place among the certificates of the spec: each of them has settings of its own.
     Signer(Box<Identity>, usize),
-    /// A ready assertion: a token of a ServiceAccount.
+    /// A private key without a certificate, which signs an assertion.
+    Key(Box<ClientKey>),
+    /// An assertion that was made for this request: a token of a ServiceAccount or of a managed identity.
     Assertion(SecretString),
+    /// An assertion out of a Secret.
+    Stored(SecretString),
     /// A certificate for the TLS handshake.
     Tls(Box<Identity>),
     /// The operator's own federated token (Entra Workload ID), and the client id of its environment.
@@ -88,7 +92,8 @@ impl Material {
     pub fn essence(&self) -> &str {
         match self {
             Self::None | Self::Assertion(_) | Self::Workload { .. } | Self::Local(_) => "",
-            Self::Secret(secret) => secret.expose_secret(),
+            Self::Secret(secret) | Self::Stored(secret) => secret.expose_secret(),
+            Self::Key(key) => key.essence(),
             Self::Signer(identity, _) | Self::Tls(identity) => identity.essence(),
         }
     }

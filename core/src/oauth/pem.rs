@@ -178,7 +178,7 @@ const PGP: Form = form(
     "a PGP key or message",
     "store PEM of X.509, which begins with -----BEGIN CERTIFICATE----- or -----BEGIN PRIVATE KEY-----",
 );
-const PUBLIC: Form = form(
+pub(super) const PUBLIC: Form = form(
     "a public key",
     "store the certificate, and the private key under its own key",
 );

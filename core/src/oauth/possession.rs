@@ -34,8 +34,8 @@ pub fn proof_of_possession(
     let of = |problem: &str| format!("the private key {problem}");
     let key = identity.key().map_err(of)?;
     let algorithm = key.algorithm(None, SigningAlgorithm::RS256).map_err(of)?;
-    if algorithm == SigningAlgorithm::ES256 {
-        return Err(of("is an EC key, which Entra ID does not take; use RSA"));
+    if !algorithm.is_rsa() {
+        return Err(of("is no RSA key, and Entra ID takes no other; use RSA"));
     }
     let x5t = identity.thumbprint_sha1();
     // As Microsoft's sample names the key (X509SigningCredentials).

@@ -129,7 +129,12 @@ const fn stage(seen: &Seen<'_>) -> Stage {
 /// Does an assertion authenticate the client? Where the document of the issuer chooses how a secret is used, the words show it.
 fn is_asserted(credential: &Credential, words: &str) -> bool {
     match &credential.proof {
-        Proof::Certificates(_) | Proof::ServiceAccount(_) | Proof::ManagedIdentity(_) => true,
+        Proof::Certificates(_)
+        | Proof::Key(_)
+        | Proof::Assertion(_)
+        | Proof::ServiceAccount(_)
+        | Proof::IdentityAssertion(_)
+        | Proof::ManagedIdentity(_) => true,
         Proof::Secrets(_) => match credential.issuer.style {
             Some(SecretStyle::Jwt(_)) => true,
             None => ["assertion", "jwt", "jti"]
@@ -288,7 +293,13 @@ fn client_refused(credential: &Credential) -> String {
         Proof::Secrets(_) => {
             "; if they are right, the client may be registered for another authentication method: set clientAuthentication on the issuer"
         }
-        Proof::Certificates(_) | Proof::ServiceAccount(_) => {
+        Proof::Key(_) => {
+            "; if they are right, register its public key (kubectl apicred jwks NAME prints it) and this kid, or check the audience (assertionAudience) and the algorithm of the assertion"
+        }
+        Proof::Certificates(_)
+        | Proof::ServiceAccount(_)
+        | Proof::Assertion(_)
+        | Proof::IdentityAssertion(_) => {
             "; if they are right, check the audience (assertionAudience), the algorithm and the registered key or issuer of the assertion"
         }
         Proof::Mtls(_) => {

@@ -12,6 +12,7 @@ mod trust;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -69,6 +70,21 @@ pub struct Config {
     /// What becomes of refresh tokens at the generic issuer, where the client says nothing else.
     pub refresh_policy: RefreshPolicy,
 }
+
+/// What every tenant has: the API whose tokens are client assertions of applications that trust a managed identity.
+/// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>
+pub(crate) static EXCHANGE: LazyLock<Resource> = LazyLock::new(|| Resource {
+    name: "token-exchange".to_owned(),
+    app_id: "fb60f99c-7a34-4190-8149-302f77469936".to_owned(),
+    uris: ["", "USGov", "China"]
+        .map(|cloud| format!("api://AzureADTokenExchange{cloud}"))
+        .to_vec(),
+    access_token_accepted_version: 2,
+    roles: Vec::new(),
+    scopes: Vec::new(),
+    routes: Vec::new(),
+    static_keys: Vec::new(),
+});
 
 /// A directory: its id and the domain names that mean the same.
 #[derive(Clone, Debug, Deserialize)]
@@ -138,7 +154,9 @@ impl Config {
     }
 
     pub(crate) fn resource_called(&self, name: &str) -> Option<&Resource> {
-        self.resources.iter().find(|r| r.is_called(name))
+        let mut own = self.resources.iter();
+        let exchange = || Some(&*EXCHANGE).filter(|r| r.is_called(name));
+        own.find(|r| r.is_called(name)).or_else(exchange)
     }
 
     /// All secrets of all kinds, so that none of them is ever recorded.

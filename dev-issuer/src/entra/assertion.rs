@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use super::assertion_errors as errors;
 use super::errors::Refusal;
 use crate::assertion::{Assertion, Bad, Certificate, by_thumbprint, chain_of, key_of};
-use crate::config::{Client, Config, Federated};
+use crate::config::{Client, Config, EXCHANGE, Federated};
 use crate::mtls;
 use crate::state::Shared;
 
@@ -28,7 +28,7 @@ pub(super) fn prove(
     } else if assertion.claim("sub") == Some(client.id.as_str()) || client.federated.is_empty() {
         Err(errors::not_the_client(&client.id))
     } else {
-        by_federation(config, client, &assertion, now)
+        by_federation(shared, config, client, (&assertion, text), now)
     }
 }
 
@@ -97,13 +97,23 @@ fn by_subject(
 
 /// Another issuer's token comes as it is: with that issuer's `jti` or none, and as often as its holder likes.
 fn by_federation(
+    shared: &Shared,
     config: &Config,
     client: &Client,
-    assertion: &Assertion<'_>,
+    (assertion, text): (&Assertion<'_>, &str),
     now: i64,
 ) -> Result<(), Refusal> {
     let claim = |name| assertion.claim(name).unwrap_or_default();
-    let audience = assertion.audience().unwrap_or_default();
+    let mut audience = assertion.audience().unwrap_or_default();
+    let mut tenants = config.tenants.iter().map(|t| t.id.as_str());
+    let own = tenants.find(|id| shared.issuer_v2(id) == claim("iss"));
+    if let Some(tenant) = own {
+        by_identity(shared, config, client, (text, tenant))?;
+        // The token has the id of the API, the record its App ID URI.
+        if audience == EXCHANGE.app_id {
+            audience = EXCHANGE.uris.first().map_or("", String::as_str);
+        }
+    }
     let mut records: Vec<&Federated> = client.federated.iter().collect();
     for (what, value) in [
         (What::Issuer, claim("iss")),
@@ -117,6 +127,9 @@ fn by_federation(
         if records.is_empty() {
             return Err(what.refusal(value, other_case));
         }
+    }
+    if own.is_some() {
+        return Ok(());
     }
     let trusted = config.trusted.iter().find(|t| t.issuer == claim("iss"));
     let trusted = trusted.ok_or_else(|| errors::issuer_unreachable(claim("iss")))?;
@@ -134,6 +147,31 @@ fn by_federation(
         Bad::Malformed => errors::malformed(),
         _ => errors::out_of_time(),
     })
+}
+
+/// A token of this service: one of a managed identity in the tenant in which the application is registered, the first of those
+/// that know it.
+fn by_identity(
+    shared: &Shared,
+    config: &Config,
+    client: &Client,
+    (text, tenant): (&str, &str),
+) -> Result<(), Refusal> {
+    let claims = shared.validate_with(config, text, None).map_err(|_| {
+        errors::bad_signature(
+            &client.id,
+            "The key was found, but use of the key to verify the signature failed.",
+        )
+    })?;
+    let first = config.tenants.first().map(|t| t.id.as_str());
+    let home = client.tenants.first().map(String::as_str).or(first);
+    if home != Some(tenant) {
+        return Err(errors::of_another_tenant(&shared.issuer_v2(tenant)));
+    }
+    if claims.xms_mirid.is_none() || claims.aud != EXCHANGE.app_id {
+        return Err(errors::of_an_application());
+    }
+    Ok(())
 }
 
 /// What is compared, in the order in which Entra names what does not fit.

@@ -64,6 +64,22 @@ pub(super) fn no_federated_record(code: u32, what: &str, value: &str) -> Refusal
     Refusal::new(BAD, "invalid_request", code, text)
 }
 
+/// <https://learn.microsoft.com/answers/questions/2139753>
+pub(super) fn of_another_tenant(issuer: &str) -> Refusal {
+    let text = format!(
+        "Entra ID tokens issued by issuer '{issuer}' may not be used for federated identity credential flows for applications or \
+         managed identities registered in this tenant."
+    );
+    denied(700_236, text)
+}
+
+pub(super) fn of_an_application() -> Refusal {
+    denied(
+        700_222,
+        "AAD-issued tokens may not be used for federated identity flows.",
+    )
+}
+
 pub(super) fn issuer_unreachable(issuer: &str) -> Refusal {
     let text = format!("Request to External OIDC endpoint '{issuer}' failed.");
     Refusal::new(BAD, "invalid_request", 90_061, text)

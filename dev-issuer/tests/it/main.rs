@@ -19,6 +19,7 @@ mod grants;
 mod graph;
 mod holds;
 mod identity;
+mod identity_assertion;
 mod lifecycle;
 mod mtls;
 mod on_behalf_of;

@@ -1,4 +1,5 @@
-//! `kubectl apicred`: what a user does for a credential. Signs in for `grant.refreshToken`, requests a renewal.
+//! `kubectl apicred`: what a user does for a credential. Signs in for `grant.refreshToken`, requests a renewal, prints the public
+//! key to register.
 //!
 //! It uses the user's own rights and never shows a token. What it sends to an issuer is made by
 //! [`apicred::oauth::sign_in`], sent by [`apicred::oauth::http`], and bound by [`apicred::credential::binding`], as in
@@ -9,6 +10,7 @@ mod callback;
 mod cluster;
 mod consent;
 mod device;
+mod jwks;
 mod kubeconfig;
 mod login;
 mod page;
@@ -37,7 +39,7 @@ use wait::Failure;
 /// Exit code if the time is over: that of timeout(1).
 const TIMED_OUT: u8 = 124;
 
-/// Signs in users for credentials of apicred, and requests renewals.
+/// Signs in users for credentials of apicred, requests renewals, and prints public keys.
 #[derive(Parser)]
 #[command(name = "kubectl-apicred", bin_name = "kubectl apicred", version, about)]
 struct Cli {
@@ -51,6 +53,8 @@ enum Command {
     Login(Box<Login>),
     /// Request a new token now.
     Renew(Renew),
+    /// Print the public key of client.key as a JWK set, to register it at the issuer. Needs get on the Secret.
+    Jwks(Jwks),
     /// Print the version.
     Version,
 }
@@ -81,6 +85,15 @@ struct Renew {
     /// How long to wait; 1m if not set.
     #[arg(long, requires = "wait", value_parser = timeout)]
     timeout: Option<Duration>,
+}
+
+#[derive(Args)]
+struct Jwks {
+    #[command(flatten)]
+    target: Target,
+    /// Name of an `ApiClient` instead of an `ApiCredential`.
+    #[arg(long)]
+    client: bool,
 }
 
 #[derive(Args)]
@@ -170,6 +183,7 @@ fn main() -> ExitCode {
                 match command {
                     Command::Login(login) => Ok(Box::pin(login::run(*login)).await?),
                     Command::Renew(renew) => renew::run(&renew).await,
+                    Command::Jwks(args) => Ok(jwks::run(&args).await?),
                     Command::Version => {
                         tell::out(concat!("kubectl-apicred ", env!("CARGO_PKG_VERSION")));
                         Ok(())

@@ -10,9 +10,9 @@ use apicred::{
         binding::{self, Use},
     },
     oauth::{
-        Identity, Material, TokenEndpoint, file,
+        ClientKey, Identity, Material, TokenEndpoint, file,
         sign_in::{Flow, Part, destinations, origins},
-        word,
+        stored_assertion, word,
     },
 };
 use k8s_openapi::api::{
@@ -52,11 +52,28 @@ pub(crate) async fn candidates(
             let identity = certificate(cluster, credential, origins, pair).await?;
             Ok(one(pair.secret.clone(), Material::Tls(Box::new(identity))))
         }
+        Proof::Key(settings) => {
+            let SecretKeyRef { name, key } = &settings.reference;
+            let secret = open(cluster, credential, origins, name).await?;
+            let read = file(bytes(&secret, name, key)?);
+            let read = read.and_then(|text| ClientKey::read(text.expose_secret()));
+            let read = read.map_err(|problem| settings.sentence(&problem))?;
+            Ok(one(name.clone(), Material::Key(Box::new(read))))
+        }
+        Proof::Assertion(SecretKeyRef { name, key }) => {
+            let secret = open(cluster, credential, origins, name).await?;
+            let text = stored_assertion(bytes(&secret, name, key)?);
+            let text = text.map_err(|problem| unfit(name, key, &problem))?;
+            let notes = secret.metadata.annotations.as_ref();
+            binding::may_send_text(credential, name, notes, text.expose_secret(), &[])
+                .map_err(|denial| denial.message().to_owned())?;
+            Ok(one(name.clone(), Material::Stored(text)))
+        }
         Proof::ServiceAccount(account) => {
             let token = account_token(cluster, credential, (endpoint, origins), account).await?;
             Ok(one(account.name.clone(), Material::Assertion(token)))
         }
-        Proof::ManagedIdentity(_) => Err(
+        Proof::ManagedIdentity(_) | Proof::IdentityAssertion(_) => Err(
             "the operator's managed identity cannot sign in a user; use another client for this credential".to_owned(),
         ),
     }

@@ -74,7 +74,7 @@ pub(crate) async fn find(
     })
 }
 
-async fn client(cluster: &Cluster, name: &str) -> Result<ClientLookup, String> {
+pub(crate) async fn client(cluster: &Cluster, name: &str) -> Result<ClientLookup, String> {
     match call(cluster.api::<ApiClient>().get(name)).await {
         Ok(object) => Ok(ClientLookup::Found(Box::new(object.spec))),
         Err(failed) if failed.trouble == Trouble::NotFound => Ok(ClientLookup::Missing),

@@ -123,6 +123,8 @@ fn missing(proof: &Proof, name: &str) -> FieldError {
     let field = match proof {
         Proof::Certificates(_) => "spec.certificates",
         Proof::Mtls(_) => "spec.mtls",
+        Proof::Key(_) => "spec.key",
+        Proof::Assertion(_) => "spec.assertion",
         _ => "spec.secrets",
     };
     let problem = format!("Secret {name} does not exist; create it, or correct the name");

@@ -213,7 +213,8 @@ async fn one(
 ) -> Result<Acquired, Refusal> {
     let ends = read.material.ends();
     let now = context.clock.now();
-    if let Some(refusal) = ends.and_then(|validity| oauth::outside(validity, now)) {
+    let late = || oauth::expired_assertion(credential, &read.material, now);
+    if let Some(refusal) = ends.and_then(|v| oauth::outside(v, now)).or_else(late) {
         return Err(refusal);
     }
     read.complete(context, credential, Some(endpoint)).await?;

@@ -62,7 +62,7 @@ pub(in crate::controller) async fn build(
     (material, supplies): (Material, Vec<SecretString>),
     context: &Context,
 ) -> Result<(TokenRequest, String, Material), Refusal> {
-    let signs = matches!(material, Material::Signer(..))
+    let signs = matches!(material, Material::Signer(..) | Material::Key(_))
         || matches!(credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));
     let (credential, endpoint, now) = (credential.clone(), endpoint.clone(), context.clock.now());
     let make = move || {

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     denied::{denied, unavailable},
-    identity,
+    identity, identity_assertion,
     refresh_token::StateSecret,
     service_account_token::account_token,
 };
@@ -23,10 +23,10 @@ use crate::controller::{
 use crate::{
     api::{SecretKeyRef, names},
     credential::{
-        Certificate, Credential, KeyPair, Lacking, Proof, StaticKey,
+        Certificate, Credential, KeyPair, Lacking, PrivateKey, Proof, StaticKey,
         binding::{self, IssuedBy, Use},
     },
-    oauth::{self, Class, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
+    oauth::{self, Class, ClientKey, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
     plan::{Source, fingerprint},
     publish::{SourceMark, rejection::Said},
 };
@@ -158,6 +158,14 @@ pub(in crate::controller) async fn read(
                 Material::Signer(Box::new(identity), place)
             }
             Proof::Mtls(pair) => Material::Tls(Box::new(identity_of(secret, pair, true)?)),
+            Proof::Key(settings) => Material::Key(Box::new(key_of(secret, settings)?)),
+            Proof::Assertion(_) => {
+                let lacking = Lacking::SOURCE;
+                let text = oauth::stored_assertion(secret.bytes(&reference.key, lacking)?)
+                    .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
+                secret.may_send(context, credential, &text)?;
+                Material::Stored(text)
+            }
             _ => {
                 let lacking = Lacking::CLIENT_SECRET;
                 let bytes = secret.bytes(&reference.key, lacking)?;
@@ -258,6 +266,20 @@ fn identity_of(secret: &Opened, pair: &KeyPair, tls: bool) -> Result<Identity, R
         .map_err(|problem| fault(format!("Secret {}: {problem}", secret.name)))
 }
 
+/// The private key of a Secret that has no certificate.
+fn key_of(secret: &Opened, settings: &PrivateKey) -> Result<ClientKey, Refusal> {
+    let fault = |text: &str| {
+        Refusal::local(
+            Class::Invalid,
+            Lacking::SOURCE.value,
+            settings.sentence(text),
+        )
+    };
+    let bytes = secret.bytes(&settings.reference.key, Lacking::SOURCE)?;
+    let text = oauth::file(bytes).map_err(|problem| fault(&problem))?;
+    ClientKey::read(text.expose_secret()).map_err(|problem| fault(&problem))
+}
+
 /// Reads a Secret that was not read yet, and checks that its content may serve this purpose and go to this issuer: for
 /// each purpose, since one Secret may be named for several.
 async fn open<'a>(
@@ -353,6 +375,10 @@ impl Read {
             }
             Proof::ManagedIdentity(_) => {
                 self.material = identity::material(context, credential).await?;
+            }
+            Proof::IdentityAssertion(selector) => {
+                let token = identity_assertion::assertion(context, credential, selector).await?;
+                self.material = Material::Assertion(token);
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ pub(super) mod exchange;
 pub(super) mod hint;
 pub(super) mod hint_event;
 pub(super) mod identity;
+mod identity_assertion;
 pub(super) mod material;
 pub(super) mod orphans;
 pub(super) mod refresh;

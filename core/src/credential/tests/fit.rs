@@ -58,6 +58,17 @@ fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
         (entra(), json!({ "grant": { "tokenExchange": { "subject": { "secretRef": key } } } }), "spec.grant.tokenExchange", "onBehalfOf"),
         (entra(), json!({ "grant": { "jwtBearer": { "assertionRef": key } } }), "spec.grant.jwtBearer", "client.certificates"),
         (entra(), client(&json!({ "mtls": { "secretName": "t" } })), "spec.client.mtls", "client.certificates"),
+        (entra(), client(&json!({ "key": { "secretName": "t", "key": "k" } })), "spec.client.key", "client.certificates"),
+        (generic(), client(&json!({ "key": { "secretName": "../t", "key": "k" } })), "spec.client", "write the name alone"),
+        (generic(), client(&json!({ "assertion": { "secretName": "a/t", "key": "k" } })), "spec.client", "write the name alone"),
+        (generic(), client(&json!({ "key": { "secretName": "alerts-token", "key": "k" } })), "spec.client.key.secretName", "again with another target.secretName"),
+        (generic(), client(&json!({ "assertion": { "secretName": "alerts-token", "key": "k" } })), "spec.client.assertion.secretName", "again with another target.secretName"),
+        (generic(), client(&json!({ "key": { "secretName": "t", "key": "k" }, "assertion": { "secretName": "t", "key": "k" } })), "spec.client", "has key and assertion, but"),
+        (entra(), client(&json!({ "managedIdentity": { "asAssertion": {} } })), "spec.client.managedIdentity", "ClusterTokenIssuer"),
+        (lending(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "asAssertion": {} } })), "spec.client.id", "is missing"),
+        (lending(json!({ "imds": {} })), client(&json!({ "id": NONE, "managedIdentity": { "clientId": "c" } })), "spec.client.managedIdentity", "asAssertion only"),
+        (lending(json!({ "imds": {} })), client(&json!({ "managedIdentity": { "clientId": "c", "objectId": "o", "asAssertion": {} } })), "spec.client.managedIdentity", "once"),
+        (lending(json!({ "workloadIdentity": {} })), client(&json!({ "managedIdentity": { "asAssertion": {} } })), "spec.client.managedIdentity.asAssertion", "is a client assertion already"),
         (entra(), json!({ "deletionPolicy": "Revoke" }), "spec.deletionPolicy", "no revocation endpoint"),
         (generic(), json!({ "client": NONE }), "spec.client", "is missing"),
         (generic(), client(&json!({ "public": {} })), "spec.client.public", "cannot use this grant"),
@@ -261,6 +272,30 @@ fn identities_are_selected_by_one_name() {
     for (change, selector) in cases {
         let credential = parsed(&lending, &client(&change)).unwrap();
         assert_eq!(credential.proof, Proof::ManagedIdentity(selector));
+        assert!(credential.of_identity().is_none());
+    }
+}
+
+#[test]
+fn an_identity_asserts_for_an_application_by_the_audience_of_its_cloud() {
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "asAssertion": {} }), "Public", Selector::System, "api://AzureADTokenExchange"),
+        (json!({ "asAssertion": {}, "clientId": "i" }), "USGov", Selector::Client("i".to_owned()), "api://AzureADTokenExchangeUSGov"),
+        (json!({ "asAssertion": {}, "objectId": "o" }), "China", Selector::Object("o".to_owned()), "api://AzureADTokenExchangeChina"),
+        (json!({ "asAssertion": {}, "resourceId": "/r" }), "Public", Selector::Resource("/r".to_owned()), "api://AzureADTokenExchange"),
+    ];
+    for (identity, cloud, selector, audience) in cases {
+        let mut issuer = with(entra(), &json!({ "managedIdentity": { "imds": {} } }));
+        issuer["entra"]["cloud"] = json!(cloud);
+        let change = client(&json!({ "id": "app", "managedIdentity": identity }));
+        let credential = parsed(&issuer, &change).unwrap();
+        assert_eq!(credential.proof, Proof::IdentityAssertion(selector.clone()));
+        assert_eq!(credential.client_id, "app");
+        let own = credential.of_identity().unwrap();
+        assert_eq!(own.proof, Proof::ManagedIdentity(selector));
+        assert_eq!(own.ask.resources, [audience]);
+        assert!(own.ask.scopes.is_empty() && own.client_id.is_empty());
     }
 }
 

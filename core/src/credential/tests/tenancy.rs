@@ -21,7 +21,7 @@ use crate::{
     },
     fixtures::{at, cluster_issuer, object, parse_both, token_issuer},
     oauth::{
-        Identity, Material, Moment, Need, TokenEndpoint, account_audience, discovery,
+        ClientKey, Identity, Material, Moment, Need, TokenEndpoint, account_audience, discovery,
         known_endpoint, request,
     },
 };
@@ -387,6 +387,8 @@ impl Drawn {
             Proof::Secrets(_) => Material::Secret(SecretString::from("s")),
             Proof::Certificates(_) => Material::Signer(identity(), 0),
             Proof::Mtls(_) => Material::Tls(identity()),
+            Proof::Key(_) => Material::Key(Box::new(ClientKey::read(&KEY.1).unwrap())),
+            Proof::Assertion(_) => Material::Stored(SecretString::from("s")),
             Proof::ServiceAccount(_) => Material::Assertion(SecretString::from("s")),
             _ => Material::None,
         };

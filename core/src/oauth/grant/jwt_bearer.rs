@@ -14,7 +14,7 @@ use crate::{
     oauth::{
         Class, Need,
         assertion::{self, BACKDATED, Header, LIFE},
-        keys::SigningKey,
+        signing_key::SigningKey,
     },
 };
 

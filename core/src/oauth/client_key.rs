@@ -1,0 +1,113 @@
+//! `client.key`: a private key without a certificate, as PEM or as JWK, and the public JWK to register.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    jwk, pem,
+    private_keys::{NO_KEY, USABLE, private_keys},
+    signing_key::SigningKey,
+};
+use crate::{api::SigningAlgorithm, credential::PrivateKey};
+
+/// A private key that signs client assertions.
+pub struct ClientKey {
+    key: SigningKey,
+    /// `kid` of its JWK, if it was stored as one that has it.
+    own_id: Option<String>,
+    /// `alg` of its JWK, likewise.
+    algorithm: Option<SigningAlgorithm>,
+    essence: String,
+}
+
+impl ClientKey {
+    /// Reads what a key of a Secret contains.
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with the key's name.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let bare = text.trim_start_matches(|c: char| c.is_whitespace() || pem::is_invisible(c));
+        let (key, own_id, algorithm) = if bare.starts_with(['{', '[']) {
+            let jwk = jwk::private(bare)?;
+            (jwk.key, jwk.key_id, jwk.algorithm)
+        } else {
+            (of_pem(text)?, None, None)
+        };
+        let essence = format!("{}\n{own_id:?}\n{algorithm:?}", jwk::thumbprint(&key));
+        Ok(Self {
+            key,
+            own_id,
+            algorithm,
+            essence,
+        })
+    }
+
+    pub(super) const fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// What distinguishes it from another. Nothing of it is secret.
+    pub(super) fn essence(&self) -> &str {
+        &self.essence
+    }
+
+    /// `kid` of its assertions: what the spec says, else that of the JWK, else the thumbprint of RFC 7638.
+    pub fn id(&self, settings: &PrivateKey) -> String {
+        let written = settings.key_id.clone().or_else(|| self.own_id.clone());
+        written.unwrap_or_else(|| jwk::thumbprint(&self.key))
+    }
+
+    /// The algorithm of its assertions. `listed`: those that the issuer accepts, if it says so.
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with the key's name.
+    pub(super) fn algorithm(
+        &self,
+        settings: &PrivateKey,
+        listed: Option<&[SigningAlgorithm]>,
+    ) -> Result<SigningAlgorithm, &'static str> {
+        let chosen = settings.algorithm.or(self.algorithm);
+        self.key.algorithm(chosen, self.key.usual(listed))
+    }
+
+    /// The JWK set to register at the issuer: the public key, its `kid` and its use. `alg` is there if it was chosen, because
+    /// a key with `alg` is for nothing else (RFC 7517 section 4.4).
+    ///
+    /// # Errors
+    /// The rest of a sentence that begins with the key's name.
+    pub fn public_set(&self, settings: &PrivateKey) -> Result<Value, String> {
+        let mut members: Map<String, Value> = jwk::public(&self.key);
+        members.insert("kid".to_owned(), json!(self.id(settings)));
+        members.insert("use".to_owned(), json!("sig"));
+        if settings.algorithm.is_some() || self.algorithm.is_some() {
+            let algorithm = self.algorithm(settings, None)?;
+            members.insert("alg".to_owned(), json!(algorithm.as_str()));
+        }
+        Ok(json!({ "keys": [members] }))
+    }
+}
+
+/// The only private key of a PEM text.
+fn of_pem(text: &str) -> Result<SigningKey, String> {
+    let mut keys = private_keys(text).map_err(|problem| match pem::form_of_text(text) {
+        Some(form) if form == pem::PUBLIC => {
+            "is a public key; store the private key that belongs to it, and register this one at the issuer"
+                .to_owned()
+        }
+        _ if pem::blocks(text).iter().any(pem::Block::is_certificate) => {
+            "holds a certificate and no private key; store the private key that belongs to it, or use client.certificates"
+                .to_owned()
+        }
+        None if problem == NO_KEY => {
+            format!("is neither PEM nor a JWK; store a private key ({USABLE})")
+        }
+        _ => problem,
+    })?;
+    keys.dedup_by(|a, b| a.secret_der() == b.secret_der());
+    match keys.as_slice() {
+        [one] => SigningKey::of(one),
+        several => Err(format!(
+            "holds {} private keys; store the one alone whose public key is registered",
+            several.len()
+        )),
+    }
+}

@@ -1,0 +1,56 @@
+//! `client.assertion`: a client assertion that something else keeps up to date in a Secret (RFC 7523 section 2.2).
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Class, Material, Refusal, lifetime, word};
+use crate::{
+    api::SecretKeyRef,
+    credential::{Credential, Proof},
+    reason::Reason,
+};
+
+/// Reads the assertion out of a Secret.
+///
+/// # Errors
+/// The rest of a sentence that begins with the key's name.
+pub fn stored_assertion(bytes: &[u8]) -> Result<SecretString, String> {
+    let text = word(bytes.trim_ascii())?;
+    if text.expose_secret().starts_with("Bearer ") {
+        return Err("begins with \"Bearer \"; store the JWT alone".to_owned());
+    }
+    if lifetime::is_jwt(text.expose_secret()) {
+        return Ok(text);
+    }
+    let parts = text.expose_secret().split('.').count();
+    Err(if parts == 5 {
+        "is an encrypted JWT, whose expiry cannot be read; store a signed one".to_owned()
+    } else {
+        "is no signed JWT (three parts with a dot between them, of which the second is JSON); store the client assertion itself"
+            .to_owned()
+    })
+}
+
+/// Why an assertion is not sent now: it has expired. One without `exp` is for the issuer to judge.
+pub fn expired_assertion(
+    credential: &Credential,
+    material: &Material,
+    now: Timestamp,
+) -> Option<Refusal> {
+    let (Proof::Assertion(SecretKeyRef { name, key }), Material::Stored(text)) =
+        (&credential.proof, material)
+    else {
+        return None;
+    };
+    let end = lifetime::expiry(text.expose_secret()).filter(|end| *end <= now)?;
+    Some(Refusal {
+        not_sent: true,
+        ..Refusal::local(
+            Class::Invalid,
+            Reason::AssertionExpired,
+            format!(
+                "client.assertion: the JWT in key {key} of Secret {name} expired at {end}, and was not sent; check what renews it. apicred reads the Secret again as soon as it changes"
+            ),
+        )
+    })
+}

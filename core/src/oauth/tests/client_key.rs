@@ -1,0 +1,441 @@
+//! `client.key` and `client.assertion`: each kind of key signs with each of its algorithms, and what is no key is named.
+
+use aws_lc_rs::{
+    encoding::{AsBigEndian, EcPrivateKeyBin},
+    signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
+        EcdsaKeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+        RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+        RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
+    },
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use rcgen::{
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519,
+    PKCS_RSA_SHA256, RsaKeySize, SignatureAlgorithm,
+};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::{
+    api::SigningAlgorithm::{
+        self, ES256, ES384, ES512, Ed25519, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512,
+    },
+    credential::{PrivateKey, Proof, SecretStyle},
+    fixtures::{NOW, at, credential_with},
+    oauth::{
+        ClientKey, Material, Moment, TokenEndpoint, expired_assertion, file, request,
+        signing_key::{Curve, Public},
+        stored_assertion,
+    },
+};
+
+const NONE: Value = Value::Null;
+
+/// RFC 7517 appendix A.2, with the thumbprint of RFC 7638 section 3.1.
+const RSA: &str = r#"{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","d":"X4cTteJY_gn4FYPsXB8rdXix5vwsg1FLN5E3EaG6RJoVH-HLLKD9M7dx5oo7GURknchnrRweUkC7hT5fJLM0WbFAKNLWY2vv7B6NqXSzUvxT0_YSfqijwp3RTzlBaCxWp4doFk5N2o8Gy_nHNKroADIkJ46pRUohsXywbReAdYaMwFs9tv8d_cPVY3i07a3t8MN6TNwm0dSawm9v47UiCl3Sk5ZiG7xojPLu4sbg1U2jx4IBTNBznbJSzFHK66jT8bgkuqsk0GjskDJk19Z4qwjwbsnn4j2WBii3RL-Us2lGVkY8fkFzme1z0HbIkfz0Y6mqnOYtqc0X4jfcKoAC8Q","p":"83i-7IvMGXoMXCskv73TKr8637FiO7Z27zv8oj6pbWUQyLPQBQxtPVnwD20R-60eTDmD2ujnMt5PoqMrm8RfmNhVWDtjjMmCMjOpSXicFHj7XOuVIYQyqVWlWEh6dN36GVZYk93N8Bc9vY41xy8B9RzzOGVQzXvNEvn7O0nVbfs","q":"3dfOR9cuYq-0S-mkFLzgItgMEfFzB2q3hWehMuG0oCuqnb3vobLyumqjVZQO1dIrdwgTnCdpYzBcOfW5r370AFXjiWft_NGEiovonizhKpo9VVS78TzFgxkIdrecRezsZ-1kYd_s1qDbxtkDEgfAITAG9LUnADun4vIcb6yelxk","dp":"G4sPXkc6Ya9y8oJW9_ILj4xuppu0lzi_H7VTkS8xj5SdX3coE0oimYwxIi2emTAue0UOa5dpgFGyBJ4c8tQ2VF402XRugKDTP8akYhFo5tAA77Qe_NmtuYZc3C3m3I24G2GvR5sSDxUyAN2zq8Lfn9EUms6rY3Ob8YeiKkTiBj0","dq":"s9lAH9fggBsoFR8Oac2R_E2gw282rT2kGOAhvIllETE1efrA6huUUvMfBcMpn8lqeW6vzznYY5SSQF7pMdC_agI3nG8Ibp1BUb0JUiraRNqUfLhcQb_d9GF4Dh7e74WbRsobRonujTYN1xCaP6TO61jvWrX-L18txXw494Q_cgk","qi":"GyM_p6JrXySiz1toFgKbWV-JdI3jQ4ypu9rbMWx3rQJBfmt0FoYzgUIZEVFEcOqwemRN81zoDAaa-Bk0KWNGDjJHZDdDmFhW3AN7lI-puxk_mHZGJ11rxyR8O55XLSe3SPmRfKwZI6yU24ZxvQKFYItdldUKGzO6Ia6zTKhAVRU","alg":"RS256","kid":"2011-04-29"}"#;
+const RSA_THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+/// RFC 8037 appendices A.1 and A.3.
+const OKP: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+const OKP_THUMBPRINT: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+
+fn settings(key_id: Option<&str>, algorithm: Option<SigningAlgorithm>) -> PrivateKey {
+    let change = json!({ "client": { "secrets": NONE, "key": {
+        "secretName": "k", "key": "private.pem", "keyId": key_id, "algorithm": algorithm,
+    } } });
+    match credential_with(&change).proof {
+        Proof::Key(settings) => settings,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn read(text: &str) -> ClientKey {
+    let key = ClientKey::read(text);
+    key.unwrap_or_else(|problem| panic!("{problem}"))
+}
+
+fn made(of: &'static SignatureAlgorithm) -> KeyPair {
+    if *of == PKCS_RSA_SHA256 {
+        return KeyPair::generate_rsa_for(of, RsaKeySize::_2048).unwrap();
+    }
+    KeyPair::generate_for(of).unwrap()
+}
+
+/// The same EC key as a private JWK.
+fn ec_jwk(pem: &KeyPair, curve: Curve) -> Value {
+    let key = EcdsaKeyPair::from_pkcs8(curve.signing(), &pem.serialize_der()).unwrap();
+    let d: EcPrivateKeyBin<'_> = key.private_key().as_be_bytes().unwrap();
+    let (x, y) = key.public_key().as_ref()[1..].split_at(curve.size());
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    json!({ "kty": "EC", "crv": curve.name(), "d": text(d.as_ref()), "x": text(x), "y": text(y) })
+}
+
+fn verifier(algorithm: SigningAlgorithm) -> &'static dyn VerificationAlgorithm {
+    match algorithm {
+        RS256 => &RSA_PKCS1_2048_8192_SHA256,
+        RS384 => &RSA_PKCS1_2048_8192_SHA384,
+        RS512 => &RSA_PKCS1_2048_8192_SHA512,
+        PS256 => &RSA_PSS_2048_8192_SHA256,
+        PS384 => &RSA_PSS_2048_8192_SHA384,
+        PS512 => &RSA_PSS_2048_8192_SHA512,
+        ES256 => &ECDSA_P256_SHA256_FIXED,
+        ES384 => &ECDSA_P384_SHA384_FIXED,
+        ES512 => &ECDSA_P521_SHA512_FIXED,
+        EdDSA | Ed25519 => &ED25519,
+    }
+}
+
+/// Header and claims of the assertion that a request sends, its signature checked.
+fn sent(key: ClientKey, change: &Value, endpoint: &TokenEndpoint) -> (Value, Value) {
+    let mut spec = json!({ "secretName": "k", "key": "private.pem" });
+    crate::fixtures::merge(&mut spec, change);
+    let credential = credential_with(&json!({ "client": { "secrets": NONE, "key": spec } }));
+    let public = match key.key().public() {
+        Public::Rsa(der) => der.to_vec(),
+        Public::Ec { point, .. } => point.to_vec(),
+        Public::Ed25519(x) => x.to_vec(),
+    };
+    let material = Material::Key(Box::new(key));
+    let moment = Moment {
+        now: at(0),
+        request_id: "r",
+        assertion_id: "assertion-id",
+    };
+    let made = request(&credential, endpoint, &material, &[], moment);
+    let made = made.unwrap_or_else(|refusal| panic!("{}", refusal.next_step));
+    let pairs = url::form_urlencoded::parse(made.body.expose_secret().as_bytes());
+    let pairs: Vec<(String, String)> = pairs.into_owned().collect();
+    let of = |name: &str| pairs.iter().find(|(n, _)| n == name).unwrap().1.clone();
+    assert_eq!(of("client_id"), "client-1");
+    assert_eq!(
+        of("client_assertion_type"),
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    );
+    let jwt = of("client_assertion");
+    let (message, signature) = jwt.rsplit_once('.').unwrap();
+    let object = |part: &str| -> Value {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    };
+    let (header, claims) = message.split_once('.').unwrap();
+    let header = object(header);
+    let algorithm = SigningAlgorithm::ALL
+        .into_iter()
+        .find(|a| header["alg"] == a.as_str())
+        .unwrap();
+    UnparsedPublicKey::new(verifier(algorithm), public)
+        .verify(
+            message.as_bytes(),
+            &URL_SAFE_NO_PAD.decode(signature).unwrap(),
+        )
+        .unwrap_or_else(|_| panic!("the signature of {header}"));
+    (header, object(claims))
+}
+
+fn endpoint(listed: Option<&[SigningAlgorithm]>) -> TokenEndpoint {
+    TokenEndpoint {
+        algorithms: listed.map(<[_]>::to_vec),
+        ..TokenEndpoint::bare(
+            "https://issuer.example.com/token".parse().unwrap(),
+            SecretStyle::Post,
+        )
+    }
+}
+
+#[test]
+fn each_kind_of_key_signs_with_each_of_its_algorithms_and_names_itself() {
+    #[rustfmt::skip]
+    let kinds: [(&'static SignatureAlgorithm, Option<Curve>, &[SigningAlgorithm]); 5] = [
+        (&PKCS_RSA_SHA256, None, &[RS256, RS384, RS512, PS256, PS384, PS512]),
+        (&PKCS_ECDSA_P256_SHA256, Some(Curve::P256), &[ES256]),
+        (&PKCS_ECDSA_P384_SHA384, Some(Curve::P384), &[ES384]),
+        (&PKCS_ECDSA_P521_SHA512, Some(Curve::P521), &[ES512]),
+        (&PKCS_ED25519, None, &[EdDSA, Ed25519]),
+    ];
+    for (kind, curve, algorithms) in kinds {
+        let pem = made(kind);
+        let text = pem.serialize_pem();
+        let id = read(&text).id(&settings(None, None));
+        for algorithm in algorithms {
+            let chosen = json!({ "algorithm": algorithm, "keyId": "own" });
+            let (header, claims) = sent(read(&text), &chosen, &endpoint(None));
+            assert_eq!(
+                header,
+                json!({ "alg": algorithm.as_str(), "typ": "JWT", "kid": "own" })
+            );
+            assert_eq!(
+                claims,
+                json!({
+                    "iss": "client-1", "sub": "client-1", "aud": "https://issuer.example.com/token",
+                    "jti": "assertion-id", "iat": NOW - 30, "nbf": NOW - 30, "exp": NOW + 60,
+                })
+            );
+        }
+        let (header, _) = sent(read(&text), &json!({}), &endpoint(None));
+        assert_eq!(header["alg"], algorithms[0].as_str());
+        assert_eq!(header["kid"], json!(id));
+        // The same key as JWK, alone and in a set of one.
+        if let Some(curve) = curve {
+            let jwk = ec_jwk(&pem, curve);
+            let set = json!({ "keys": [jwk] });
+            for text in [
+                jwk.to_string(),
+                set.to_string(),
+                format!("\u{feff}\n{jwk:#}"),
+            ] {
+                assert_eq!(read(&text).id(&settings(None, None)), id);
+                assert_eq!(read(&text).essence(), read(&pem.serialize_pem()).essence());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_algorithm_is_one_that_the_issuer_lists_if_the_key_has_one() {
+    let (rsa, p384, ed) = (
+        made(&PKCS_RSA_SHA256).serialize_pem(),
+        made(&PKCS_ECDSA_P384_SHA384).serialize_pem(),
+        made(&PKCS_ED25519).serialize_pem(),
+    );
+    let cases: [(&str, Option<&[SigningAlgorithm]>, SigningAlgorithm); 12] = [
+        (&rsa, None, RS256),
+        (&rsa, Some(&[]), RS256),
+        (&rsa, Some(&[PS256, RS256]), RS256),
+        // FAPI 2.0 and SMART on FHIR.
+        (&rsa, Some(&[PS256, ES256]), PS256),
+        (&rsa, Some(&[RS384, ES384]), RS384),
+        (&rsa, Some(&[ES512, PS512]), PS512),
+        (&rsa, Some(&[ES256]), RS256),
+        (&p384, Some(&[RS384, ES384]), ES384),
+        (&p384, Some(&[RS256]), ES384),
+        (&ed, None, EdDSA),
+        (&ed, Some(&[Ed25519]), Ed25519),
+        (&ed, Some(&[Ed25519, EdDSA]), EdDSA),
+    ];
+    for (text, listed, expected) in cases {
+        let (header, _) = sent(read(text), &json!({}), &endpoint(listed));
+        assert_eq!(header["alg"], expected.as_str(), "{listed:?}");
+        // What the user chose comes first, whatever is listed.
+        let chosen = json!({ "algorithm": expected });
+        let (header, _) = sent(read(text), &chosen, &endpoint(Some(&[RS512])));
+        assert_eq!(header["alg"], expected.as_str(), "{listed:?}");
+    }
+    // `alg` of the JWK: RFC 7517 says RS256 of its key.
+    let (header, _) = sent(read(RSA), &json!({}), &endpoint(Some(&[PS256])));
+    assert_eq!(header["alg"], "RS256");
+    assert_eq!(header["kid"], "2011-04-29");
+}
+
+#[test]
+fn a_public_set_has_the_thumbprint_and_no_private_part() {
+    let okp: Value = serde_json::from_str(OKP).unwrap();
+    let rsa: Value = serde_json::from_str(RSA).unwrap();
+    let bare = {
+        let mut bare = rsa.clone();
+        bare.as_object_mut().unwrap().remove("kid");
+        bare.as_object_mut().unwrap().remove("alg");
+        bare.to_string()
+    };
+    let of = |text: &str, key_id, algorithm| read(text).public_set(&settings(key_id, algorithm));
+    assert_eq!(
+        of(OKP, None, None),
+        Ok(
+            json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": okp["x"], "kid": OKP_THUMBPRINT, "use": "sig" }] })
+        )
+    );
+    assert_eq!(
+        of(&bare, None, None),
+        Ok(
+            json!({ "keys": [{ "kty": "RSA", "n": rsa["n"], "e": "AQAB", "kid": RSA_THUMBPRINT, "use": "sig" }] })
+        )
+    );
+    assert_eq!(
+        of(RSA, None, None),
+        Ok(
+            json!({ "keys": [{ "kty": "RSA", "n": rsa["n"], "e": "AQAB", "kid": "2011-04-29", "use": "sig", "alg": "RS256" }] })
+        )
+    );
+    assert_eq!(
+        of(RSA, Some("mine"), Some(PS512)),
+        Ok(
+            json!({ "keys": [{ "kty": "RSA", "n": rsa["n"], "e": "AQAB", "kid": "mine", "use": "sig", "alg": "PS512" }] })
+        )
+    );
+    let unfit = of(OKP, None, Some(RS256)).unwrap_err();
+    assert!(
+        unfit.contains("is an Ed25519 key; set algorithm to EdDSA"),
+        "{unfit}"
+    );
+    for private in ["d", "p", "q", "dp", "dq", "qi"] {
+        for text in [RSA, OKP] {
+            let set = of(text, None, None).unwrap().to_string();
+            let stored: Value = serde_json::from_str(text).unwrap();
+            let value = stored[private].as_str().unwrap_or("not there");
+            assert!(!set.contains(&format!("\"{private}\":")) && !set.contains(value));
+        }
+    }
+    // EC keys whose coordinates begin with zeros have all bytes (RFC 7518 section 6.2.1.2).
+    for _ in 0..300 {
+        let pem = made(&PKCS_ECDSA_P256_SHA256).serialize_pem();
+        let set = of(&pem, None, None).unwrap();
+        for name in ["x", "y"] {
+            let text = set["keys"][0][name].as_str().unwrap();
+            assert_eq!(URL_SAFE_NO_PAD.decode(text).unwrap().len(), 32);
+        }
+    }
+}
+
+fn changed(jwk: &str, change: &Value) -> String {
+    let mut jwk: Value = serde_json::from_str(jwk).unwrap();
+    crate::fixtures::merge(&mut jwk, change);
+    jwk.to_string()
+}
+
+#[test]
+fn what_is_no_single_private_key_that_signs_is_named_with_the_way_out() {
+    let block = |label: &str, der: &[u8]| {
+        format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            STANDARD.encode(der)
+        )
+    };
+    let rsa = made(&PKCS_RSA_SHA256);
+    let p256 = made(&PKCS_ECDSA_P256_SHA256);
+    let certificate = rcgen::CertificateParams::default()
+        .self_signed(&p256)
+        .unwrap();
+    let both = rsa.serialize_pem() + &p256.serialize_pem();
+    let ec = ec_jwk(&p256, Curve::P256).to_string();
+    let set = |keys: &[&str]| format!("{{\"keys\":[{}]}}", keys.join(","));
+    // Short numbers where those of 1024 bits would stand, and the OID of secp256k1 in a key.
+    let short = [
+        &[48, 11][..],
+        &[2, 1, 0],
+        &[2, 2, 0x7f, 0xff],
+        &[2, 2, 1, 1],
+    ]
+    .concat();
+    let curve = {
+        let oid = [6, 5, 0x2b, 0x81, 4, 0, 0x0a];
+        let inner = [
+            &[48, 16, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1][..],
+            &oid,
+        ]
+        .concat();
+        let key = [48, 6, 2, 1, 1, 4, 1, 1];
+        let body = [&[2, 1, 0][..], &inner, &[4, 8], &key].concat();
+        [&[48, u8::try_from(body.len()).unwrap()][..], &body].concat()
+    };
+    #[rustfmt::skip]
+    let cases: Vec<(&str, String, &str)> = vec![
+        ("encrypted", block("ENCRYPTED PRIVATE KEY", &[48, 0]), "is a private key that is encrypted; store it without a pass phrase"),
+        ("public", rsa.public_key_pem(), "is a public key; store the private key that belongs to it, and register this one"),
+        ("certificate", certificate.pem(), "store the private key that belongs to it, or use client.certificates"),
+        ("short", block("RSA PRIVATE KEY", &short), "an RSA key of less than 2048 bits"),
+        ("curve", block("PRIVATE KEY", &curve), "an EC key on secp256k1, which apicred cannot sign assertions with; use RSA of 2048"),
+        ("several", both.clone(), "holds 2 private keys; store the one alone"),
+        ("nothing", "hello".to_owned(), "is neither PEM nor a JWK"),
+        ("cut", rsa.serialize_pem()[..200].to_owned(), "is cut off"),
+        ("OpenSSH", block("OPENSSH PRIVATE KEY", b"openssh-key-v1\0"), "ssh-keygen -p -m PKCS8"),
+        ("base64 of PEM", STANDARD.encode(rsa.serialize_pem()), "decode it once"),
+        // JWKs.
+        ("public JWK", changed(OKP, &json!({ "d": NONE })), "is a public JWK (it has no d)"),
+        ("several JWKs", set(&[OKP, &ec]), "is a JWK set with 2 keys; store the private JWK alone"),
+        ("no JWK", set(&[]), "is a JWK set without a key"),
+        ("symmetric", r#"{"kty":"oct","k":"AAAA"}"#.to_owned(), "use client.secrets"),
+        ("X25519", changed(OKP, &json!({ "crv": "X25519" })), "kty: OKP, crv: X25519"),
+        ("a new kind", changed(OKP, &json!({ "kty": "AKP" })), "kty: AKP"),
+        ("secp256k1", changed(&ec, &json!({ "crv": "secp256k1" })), "an EC key on secp256k1, which apicred cannot"),
+        ("another curve", changed(&ec, &json!({ "crv": "P-384" })), "do not belong together"),
+        ("no coordinate", changed(&ec, &json!({ "y": NONE })), "whose y is missing or damaged; store the whole private JWK, with d, x and y"),
+        ("too long", changed(&ec, &json!({ "d": URL_SAFE_NO_PAD.encode([1; 40]) })), "do not belong together"),
+        ("no primes", changed(RSA, &json!({ "p": NONE })), "whose p is missing or damaged; store the whole private JWK, with n, e, d, p, q, dp, dq and qi"),
+        ("no base64url", changed(RSA, &json!({ "n": "?" })), "whose n is missing or damaged"),
+        ("short JWK", changed(RSA, &json!({ "n": URL_SAFE_NO_PAD.encode([0xc1; 128]) })), "is an RSA key of less than 2048 bits"),
+        ("other modulus", changed(RSA, &json!({ "n": URL_SAFE_NO_PAD.encode([0xc1; 256]) })), "do not belong together"),
+        ("for encryption", changed(OKP, &json!({ "use": "enc" })), "not for signatures"),
+        ("to verify", changed(OKP, &json!({ "key_ops": ["verify"] })), "not for signatures"),
+        ("unfit alg", changed(OKP, &json!({ "alg": "ES256" })), "whose alg is ES256, which its key cannot sign with; set alg to EdDSA or Ed25519"),
+        ("Google", r#"{"type":"service_account","private_key":"x","client_email":"a@b"}"#.to_owned(), "use grant.jwtBearer.signed"),
+        ("other JSON", r#"{"a":1}"#.to_owned(), "is JSON and no JWK"),
+        ("broken JSON", RSA[..60].to_owned(), "is truncated JSON"),
+        ("a list", "[1]".to_owned(), "is a JSON list"),
+    ];
+    for (case, text, words) in cases {
+        let problem = file(text.as_bytes())
+            .and_then(|text| ClientKey::read(text.expose_secret()).map(|_| ()))
+            .expect_err(case);
+        assert!(problem.contains(words), "{case}: {problem}");
+        assert!(problem.len() < 300, "{case}: {problem}");
+        let told = settings(None, None).sentence(&problem);
+        assert!(
+            told.starts_with("client.key: key private.pem of Secret k "),
+            "{told}"
+        );
+    }
+    // The same key twice is one, and a certificate beside it does no harm.
+    read(&(rsa.serialize_pem() + &rsa.serialize_pem()));
+    read(&(certificate.pem() + &p256.serialize_pem()));
+}
+
+#[test]
+fn a_stored_assertion_is_a_signed_jwt_and_not_sent_after_its_end() {
+    let jwt = |claims: &Value| {
+        let part = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
+        format!("{}.{}.c2ln", part(&json!({ "alg": "ES256" })), part(claims))
+    };
+    let change = json!({ "client": { "secrets": NONE, "assertion": { "secretName": "svid", "key": "jwt" } } });
+    let credential = credential_with(&change);
+    #[rustfmt::skip]
+    let cases = [
+        (json!({ "exp": NOW + 1 }), false),
+        (json!({ "exp": NOW }), true),
+        (json!({ "exp": NOW - 86_400 }), true),
+        (json!({ "exp": -5 }), true),
+        (json!({ "exp": f64::from(1_789_999_999) }), true),
+        // For the issuer to judge.
+        (json!({}), false),
+        (json!({ "exp": "soon" }), false),
+    ];
+    for (claims, over) in cases {
+        let text = stored_assertion(format!(" {}\n", jwt(&claims)).as_bytes());
+        let material = Material::Stored(text.unwrap());
+        let refusal = expired_assertion(&credential, &material, at(0));
+        assert_eq!(refusal.is_some(), over, "{claims}");
+        if let Some(refusal) = refusal {
+            assert_eq!(refusal.reason, crate::Reason::AssertionExpired);
+            assert!(refusal.not_sent);
+            let told = refusal.message();
+            assert!(
+                told.contains("client.assertion: the JWT in key jwt of Secret svid expired at 20")
+                    || told.contains("expired at 19"),
+                "{told}"
+            );
+        }
+        // It is in the form as it is stored.
+        let moment = Moment {
+            now: at(0),
+            request_id: "r",
+            assertion_id: "a",
+        };
+        let made = request(&credential, &endpoint(None), &material, &[], moment);
+        let body = made.ok().unwrap().body;
+        let sent = url::form_urlencoded::parse(body.expose_secret().as_bytes());
+        let sent: Vec<_> = sent.filter(|(n, _)| n == "client_assertion").collect();
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0].1, jwt(&claims));
+    }
+    for (text, words) in [
+        (format!("Bearer {}", jwt(&json!({}))), "store the JWT alone"),
+        ("a.b.c.d.e".to_owned(), "is an encrypted JWT"),
+        ("opaque".to_owned(), "is no signed JWT"),
+        ("a.b.c".to_owned(), "is no signed JWT"),
+        (String::new(), "is empty"),
+        ("a\nb".to_owned(), "line break"),
+    ] {
+        let problem = stored_assertion(text.as_bytes()).expect_err(&text);
+        assert!(problem.contains(words), "{text}: {problem}");
+    }
+}

@@ -1,0 +1,54 @@
+//! The client assertion of an application that trusts the operator's identity: a token of that identity for Entra ID.
+
+use secrecy::SecretString;
+
+use super::{exchange::not_leading, identity};
+use crate::{
+    Reason,
+    controller::context::Context,
+    credential::{Credential, Selector},
+    oauth::{self, Class, Local, Material, Refusal, SentSecrets},
+};
+
+/// A token of the operator's identity that is the client assertion of an application. It lives in memory until the request that
+/// it is made for is sent.
+pub(in crate::controller) async fn assertion(
+    context: &Context,
+    credential: &Credential,
+    selector: &Selector,
+) -> Result<SecretString, Refusal> {
+    let unknown = || {
+        Refusal::local(
+            Class::Transient,
+            Reason::InternalError,
+            "this issuer's identity gives no token that is an assertion; please report it",
+        )
+    };
+    let (Material::Local(local), Some(own)) = (
+        identity::material(context, credential).await?,
+        credential.of_identity(),
+    ) else {
+        return Err(unknown());
+    };
+    if !context.may_act() {
+        return Err(not_leading());
+    }
+    let resource = own.ask.resources.first().map_or("", String::as_str);
+    let request = oauth::identity_request(&local, selector, resource);
+    let mut echo = SentSecrets::of(&request);
+    let sent = context.clock.now();
+    let mut raw = context.http.send(&credential.issuer, request).await?;
+    if let (Local::AzureArc(origin, None), 401) = (&local, raw.status) {
+        let Material::Local(proved) = identity::answer_to_challenge(context, origin, &raw).await?
+        else {
+            return Err(unknown());
+        };
+        let request = oauth::identity_request(&proved, selector, resource);
+        echo = SentSecrets::of(&request);
+        raw = context.http.send(&credential.issuer, request).await?;
+    }
+    let now = context.clock.now();
+    let token = oauth::answer_to(&own, &raw, sent, now)
+        .map_err(|refusal| oauth::explained(refusal, &own, &raw, &echo, now))?;
+    Ok(token.secret)
+}
