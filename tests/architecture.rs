@@ -42,7 +42,7 @@ const DECIDE: [&str; 1] = ["leader/election.rs"];
 /// Ways to read the wall clock.
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
-const OPENERS: [&str; 22] = [
+const OPENERS: [&str; 25] = [
     "app.rs",                           // its own token, for the audiences in it
     "credential/static_key.rs",         // to refuse what cannot be published
     "oauth/encode.rs",                  // into the bytes of a request
@@ -58,6 +58,9 @@ const OPENERS: [&str; 22] = [
     "proxy/mod.rs",                     // a proxy's URL, to take user and password out of it
     "publish/formats.rs",               // into the Secret
     "rotation/graph.rs",                // proofs and tokens, into the bytes of a request
+    "controller/clients/execute.rs",    // a new value, into the source Secret
+    "controller/clients/keypair.rs",    // a new key, in its test
+    "controller/clients/seen.rs",       // a value, into its digest
     "controller/token/material.rs",     // out of a Secret
     "controller/token/identity.rs",     // out of the machine's key file
     "controller/token/refresh.rs",      // into the digest of a refresh token

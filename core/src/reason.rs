@@ -62,6 +62,7 @@ reasons! {
     ClientAuthenticationUnsupported,
     ClientCertificateRefused,
     ClientCredentialAccepted,
+    ClientCredentialRotated,
     ClientCredentialRefused,
     ClientDisabled,
     ClientNotAuthorized,
@@ -158,6 +159,9 @@ reasons! {
     RevocationFailed,
     RoleNotAssigned,
     RolesMissing,
+    RotationBlocked,
+    RotationDue,
+    RotationFailed,
     ScopeNotAllowed,
     ScopesMissing,
     ScopesNotGranted,
@@ -223,6 +227,7 @@ impl Reason {
                 | Self::IssuerRepeatsToken
                 | Self::NotLeading
                 | Self::Pending
+                | Self::RotationDue
                 | Self::Suspended
                 | Self::TargetDeleting
                 | Self::WaitingForGarbageCollector
@@ -299,6 +304,7 @@ impl Reason {
         matches!(
             self,
             Self::ClientCredentialAccepted
+                | Self::ClientCredentialRotated
                 | Self::ClientValid
                 | Self::EndpointKnown
                 | Self::Renewed

@@ -5,6 +5,7 @@
 
 mod admin;
 mod answer_fields;
+mod client_rotation;
 mod clients;
 mod conditions;
 mod crash;

@@ -18,6 +18,7 @@ mod duration;
 mod grant;
 mod issuer;
 pub mod names;
+mod rotation;
 mod static_key;
 mod status;
 mod target;
@@ -42,6 +43,7 @@ pub use issuer::{
     OAuth2Issuer, OidcIssuer, PostAuthentication, RefreshTokens, Reuse, SecretAlgorithm,
     SecretJwtAuthentication, TokenIssuer, TokenIssuerSpec,
 };
+pub use rotation::{Adoption, ClientKey, KeyAlgorithm, ManagementRef, Rotation, RotationKey};
 pub use static_key::StaticKey;
 pub use status::{
     ApiCredentialStatus, AttemptResult, ClientStatus, LastAttempt, RefusedRef, SourceRef, UsedRef,
