@@ -9,7 +9,7 @@ use std::{
 use apicred::{
     api::{Cloud, crd},
     app::{self, LeaseOptions, Options},
-    controller::{IdentityEnvironment, Scope, Settings},
+    controller::{IdentityEnvironment, RotationPace, Scope, Settings},
     credential::{KeyPattern, addresses},
     proxy::Proxy,
     telemetry::{
@@ -304,6 +304,7 @@ fn operate(run: Run) -> Result<(), String> {
             issuer_checks,
             issuer_proxy,
             instance,
+            rotation: RotationPace::default(),
             identity: identity.into(),
         },
         admin_listen,

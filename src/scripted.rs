@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::SystemClock,
-    controller::{IdentityEnvironment, Operator, Scope, Settings},
+    controller::{IdentityEnvironment, Operator, RotationPace, Scope, Settings},
     telemetry::{health::Health, metrics::Metrics},
 };
 
@@ -75,6 +75,7 @@ pub(crate) fn operator(client: Client, health: &Arc<Health>) -> Operator {
         issuer_checks: false,
         issuer_proxy: None,
         instance: "test".to_owned(),
+        rotation: RotationPace::default(),
         identity: IdentityEnvironment::default(),
     };
     Operator::new(

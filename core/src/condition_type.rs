@@ -44,6 +44,12 @@ types! {
     ClientCredentialExpiring,
     /// Annotations have no effect.
     AnnotationsIgnored,
+    /// A rotation of the client secret or certificate is due and has not begun.
+    RotationDue,
+    /// A rotation waits: somebody must change something, or the issuer must answer.
+    RotationBlocked,
+    /// The last rotation failed.
+    RotationFailed,
 }
 
 impl ConditionType {

@@ -262,6 +262,8 @@ pub fn shared(object: &ApiCredential) -> Option<(ApiCredential, ApiClientSpec)> 
         client: object.spec.client.take()?,
         issuer_ref: object.spec.issuer_ref.take(),
         entra: object.spec.entra.take(),
+        object_id: None,
+        rotation: None,
     };
     object.spec.client_ref = Some(ClientRef {
         name: "shared".to_owned(),

@@ -63,6 +63,7 @@ reasons! {
     ClientAuthenticationUnsupported,
     ClientCertificateRefused,
     ClientCredentialAccepted,
+    ClientCredentialRotated,
     ClientCredentialRefused,
     ClientDisabled,
     ClientNotAuthorized,
@@ -159,6 +160,9 @@ reasons! {
     RevocationFailed,
     RoleNotAssigned,
     RolesMissing,
+    RotationBlocked,
+    RotationDue,
+    RotationFailed,
     ScopeNotAllowed,
     ScopesMissing,
     ScopesNotGranted,
@@ -225,6 +229,7 @@ impl Reason {
                 | Self::IssuerRepeatsToken
                 | Self::NotLeading
                 | Self::Pending
+                | Self::RotationDue
                 | Self::Suspended
                 | Self::TargetDeleting
                 | Self::WaitingForGarbageCollector
@@ -302,6 +307,7 @@ impl Reason {
         matches!(
             self,
             Self::ClientCredentialAccepted
+                | Self::ClientCredentialRotated
                 | Self::ClientValid
                 | Self::EndpointKnown
                 | Self::Renewed

@@ -25,6 +25,7 @@ use super::{
         service_accounts::Accounts,
         unsynced::Unsynced,
     },
+    clients::view::Rotations,
     limiter::issuers::IssuerLimiter,
     locks::lock,
     reconcile::log_lines::IssuerJournals,
@@ -76,6 +77,8 @@ pub struct Sizes {
     pub secret_doubts: usize,
     /// Issuers with a fault that was logged.
     pub issuer_faults: usize,
+    /// Clients whose rotation is driven.
+    pub rotations: usize,
 }
 
 /// Shared state. The stores are filled by [`super::streams`], the rest by the reconciles.
@@ -116,6 +119,7 @@ pub(super) struct Context {
     pub(super) unusable: Mutex<HashMap<IssuerName, Box<Unusable>>>,
     pub(super) issuer_journals: IssuerJournals,
     pub(super) clients: Clients,
+    pub(super) rotations: Rotations,
     pub(super) index: Mutex<Index>,
     pub(super) secrets: Mutex<Secrets>,
     pub(super) accounts: Accounts,
@@ -178,6 +182,7 @@ impl Context {
             unusable: Mutex::default(),
             issuer_journals: IssuerJournals::default(),
             clients: Clients::default(),
+            rotations: Rotations::default(),
             index: Mutex::default(),
             secrets: Mutex::default(),
             accounts: Accounts::default(),
@@ -400,6 +405,7 @@ impl Context {
             secret_calls: secrets.calls,
             secret_doubts: secrets.noted + secrets.doubtful + self.doubts.len(),
             issuer_faults: self.issuer_journals.len(),
+            rotations: self.rotations.len(),
         }
     }
 

@@ -42,7 +42,7 @@ pub use context::Sizes;
 use context::{Context, Parts};
 use reconcile::{not_ready, record};
 use requeue::Triggers;
-pub use settings::{IdentityEnvironment, Scope, Settings};
+pub use settings::{IdentityEnvironment, RotationPace, Scope, Settings};
 use token::orphans;
 pub use token::refresh::Answers;
 

@@ -6,7 +6,12 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{api::Cloud, credential::KeyPattern, proxy::Proxy};
+use crate::{
+    api::Cloud,
+    credential::KeyPattern,
+    proxy::Proxy,
+    rotation::{Pace, Trials},
+};
 
 /// What an installation sets.
 #[derive(Clone)]
@@ -29,8 +34,19 @@ pub struct Settings {
     pub issuer_proxy: Option<Proxy>,
     /// Name of this process in events.
     pub instance: String,
+    /// How the rotation of clients' own credentials waits for issuers.
+    pub rotation: RotationPace,
     /// What the process's environment says about its own identity in Azure.
     pub identity: IdentityEnvironment,
+}
+
+/// How the rotation of clients' own credentials waits for issuers. The defaults fit Entra ID; tests of a whole rotation are shorter.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RotationPace {
+    /// How a new credential is tried.
+    pub trials: Trials,
+    /// How long steps wait for others.
+    pub pace: Pace,
 }
 
 /// The namespaces that an operator watches.

@@ -77,6 +77,7 @@ pub struct Metrics {
     api_calls: Family<Call, Counter>,
     watch_errors: Family<Stream, Counter>,
     revocations: Family<ResultLabel, Counter>,
+    client_rotations: Family<ResultLabel, Counter>,
     write_conflicts: Counter,
 }
 
@@ -115,6 +116,7 @@ impl Default for Metrics {
             api_calls: Family::default(),
             watch_errors: Family::default(),
             revocations: Family::default(),
+            client_rotations: Family::default(),
             write_conflicts: Counter::default(),
             registry: Registry::default(),
         };
@@ -157,6 +159,11 @@ impl Default for Metrics {
             "revocations",
             "Number of token revocations for deleted credentials, by result",
             this.revocations.clone(),
+        );
+        registry.register(
+            "client_rotations",
+            "Number of rotations of client secrets and certificates, by result",
+            this.client_rotations.clone(),
         );
         registry.register(
             "secret_write_conflicts",
@@ -212,6 +219,13 @@ impl Metrics {
     /// Counts a token revocation.
     pub fn revoked(&self, result: &'static str) {
         self.revocations
+            .get_or_create(&ResultLabel { result })
+            .inc();
+    }
+
+    /// A rotation of a client secret or certificate ended: `success` when credentials use the new one, else `failure`.
+    pub fn rotated(&self, result: &'static str) {
+        self.client_rotations
             .get_or_create(&ResultLabel { result })
             .inc();
     }

@@ -204,7 +204,15 @@ fn the_cache_and_the_calls_know_nothing_of_credentials_steps() {
     let all: Vec<&str> = folders.keys().map(String::as_str).collect();
     assert_eq!(
         all,
-        ["api", "cache", "limiter", "reconcile", "target", "token"]
+        [
+            "api",
+            "cache",
+            "clients",
+            "limiter",
+            "reconcile",
+            "target",
+            "token"
+        ]
     );
     for folder in ["api", "cache", "limiter"] {
         for step in ["reconcile", "token", "target"] {

@@ -302,6 +302,11 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
         }
 
         let client = json!({ "entra": entra, "id": "c", "secrets": [key] });
+        let guid = "5d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6";
+        let by = |rotation: Value| {
+            let manager = json!({ "managementRef": { "name": "m" } });
+            json!({ "rotation": merge(manager, rotation) })
+        };
         let certificate = json!({ "secretName": "s", "privateKeyKey": "new.key" });
         for change in [
             json!({}),
@@ -311,6 +316,10 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             json!({ "secrets": null, "id": null, "managedIdentity": {} }),
             json!({ "secrets": null, "mtls": { "secretName": "s" } }),
             json!({ "secrets": null, "public": {} }),
+            json!({ "objectId": guid, "rotation": { "managementRef": { "name": "m" }, "adopt": { "keyId": guid } } }),
+            json!({ "secrets": null, "certificates": [certificate], "rotation": {} }),
+            json!({ "secrets": null, "certificates": [certificate], "rotation": {
+                "every": "720h", "validity": "721h", "overlap": "1h", "key": { "algorithm": "RSA", "size": 4096 } } }),
         ] {
             let spec = merge(client.clone(), change);
             assert_eq!(send::<ApiClient>(world, &spec).await, Ok(spec));
@@ -353,6 +362,47 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
                 "spec.managedIdentity",
                 "once",
             ),
+            (
+                json!({ "rotation": {} }),
+                "spec.rotation.managementRef",
+                "managementRef is missing",
+            ),
+            (
+                json!({ "secrets": null, "public": {}, "rotation": {} }),
+                "spec.rotation",
+                "keep one entry",
+            ),
+            (
+                json!({ "secrets": null, "certificates": [certificate, { "secretName": "t" }], "rotation": {} }),
+                "spec.rotation",
+                "keep one entry",
+            ),
+            (
+                by(json!({ "every": "4319h" })),
+                "spec.rotation.validity",
+                "at least every + overlap",
+            ),
+            (
+                by(json!({ "overlap": "2161h" })),
+                "spec.rotation.validity",
+                "at least every + overlap",
+            ),
+            (
+                by(json!({ "every": "1h" })),
+                "spec.rotation.every",
+                "between 2h",
+            ),
+            (
+                by(json!({ "key": { "size": 1024 } })),
+                "spec.rotation.key.size",
+                "2048, 3072 or 4096",
+            ),
+            (
+                by(json!({ "adopt": { "keyId": "x" } })),
+                "spec.rotation.adopt.keyId",
+                "GUID",
+            ),
+            (json!({ "objectId": "x" }), "spec.objectId", "GUID"),
         ] {
             let spec = merge(client.clone(), change);
             let told = send::<ApiClient>(world, &spec).await.expect_err(path);

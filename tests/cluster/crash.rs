@@ -5,7 +5,7 @@
 //! it. That is done for k = 1, 2, … until a run ends without a crash, so no step is left out, whatever the steps
 //! are. Then a healthy operator takes over, and what it finds must be enough.
 
-mod victim;
+pub(crate) mod victim;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@
 mod admin;
 mod answer_fields;
 mod client_keys;
+mod client_rotation;
 mod clients;
 mod conditions;
 mod crash;

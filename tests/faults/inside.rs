@@ -15,7 +15,7 @@ use std::{
 use apicred::{
     app::{self, LeaseOptions, Options},
     clock::Clock,
-    controller::{IdentityEnvironment, Operator, Scope, Settings, Sizes},
+    controller::{IdentityEnvironment, Operator, RotationPace, Scope, Settings, Sizes},
     telemetry::{health::Health, metrics::Metrics},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -173,6 +173,7 @@ impl Inside {
                     issuer_checks: false,
                     issuer_proxy: None,
                     instance: "inside".to_owned(),
+                    rotation: RotationPace::default(),
                     identity: IdentityEnvironment::default(),
                 };
                 let asked = async {

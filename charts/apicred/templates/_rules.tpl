@@ -14,6 +14,8 @@ A rule that no code uses is a defect; so is a call without a rule.
 # wrote the state Secret last. src/controller/cache/verify.rs (settle): the metadata of a Secret that the cache may be wrong about.
 # src/controller/token/revoke.rs (from_secret): the token of a credential that is being deleted, to revoke it.
 # src/controller/token/digest_key.rs (load): reads the operator's own digest key, once a process.
+# src/controller/clients/rotate.rs (sight): the client secret or certificate that is rotated. src/controller/clients/issuer.rs (managed_by): the
+# token that manages another application, from its target Secret.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
@@ -24,6 +26,7 @@ A rule that no code uses is a defect; so is a call without a rule.
 # src/controller/target/publish.rs (patch_secret): puts the next token, labels or owner into a target Secret. Targets are
 # never deleted by the operator: the garbage collector does it, by owner reference.
 # src/controller/token/state_secret.rs (write): the mark and the next refresh token of a state Secret.
+# src/controller/clients/execute.rs (write): the next client secret or certificate, in a Secret whose owner names the client.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [patch]
@@ -79,6 +82,7 @@ A rule that no code uses is a defect; so is a call without a rule.
   verbs: [patch]
 # src/controller/reconcile/record.rs (notify, issuer): tells changes as Events, those of a ClusterTokenIssuer in the namespace
 # default. They are never read, patched or counted up.
+# src/controller/clients/told.rs (notify): an Event of a rotation on its ApiClient.
 # src/controller/token/hint_event.rs (report): an Event on a Secret whose client secret was refused and has an odd form.
 - apiGroups: [events.k8s.io]
   resources: [events]

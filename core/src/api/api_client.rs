@@ -1,11 +1,11 @@
 //! `ApiClient`: an OAuth client that several credentials of a namespace share.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Client, InlineEntra, IssuerRef};
+use super::{Client, ClientKey, InlineEntra, IssuerRef, Rotation};
 
 /// An OAuth client (application): where it is registered, its id, and how it authenticates. `ApiCredentials` of the same
 /// namespace name it in `spec.clientRef`.
@@ -32,15 +32,35 @@ use super::{Client, InlineEntra, IssuerRef};
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(
-        name = "Client",
-        type_ = "string",
-        json_path = ".spec.id",
-        description = "Client (application) id"
+        name = "Expires",
+        type_ = "date",
+        json_path = ".status.keys[?(@.state==\"Current\")].notAfter",
+        description = "When the client secret or certificate expires, with rotation"
+    ),
+    printcolumn(
+        name = "Rotates",
+        type_ = "date",
+        json_path = ".status.nextRotationAt",
+        description = "When the next rotation begins"
     ),
     printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Client",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec.id",
+        description = "Client (application) id"
+    ),
+    printcolumn(
+        name = "Rotation",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.rotationState",
+        description = "Where a rotation stands"
     ),
     printcolumn(
         name = "Issuer",
@@ -51,7 +71,14 @@ use super::{Client, InlineEntra, IssuerRef};
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["issuerRef", "entra"], "a client is registered at"))]
+#[x_kube(
+    validation = super::crd::one_of(&["issuerRef", "entra"], "a client is registered at"),
+    validation = Rule::new("!has(self.rotation) || has(self.certificates) && self.certificates.size() == 1 || has(self.secrets) && self.secrets.size() == 1")
+        .reason(Reason::FieldValueInvalid).field_path(".rotation")
+        .message("rotation replaces the one entry of certificates or secrets: keep one entry, or remove rotation"),
+    validation = Rule::new("!has(self.rotation) || !has(self.secrets) || has(self.rotation.managementRef)")
+        .reason(Reason::FieldValueRequired).field_path(".rotation.managementRef")
+        .message("managementRef is missing: only another application that owns this one may give it a new client secret"))]
 pub struct ApiClientSpec {
     /// The issuer at which the client is registered, by reference. Not set if `entra` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +89,15 @@ pub struct ApiClientSpec {
     /// The fields of `spec.client` of an `ApiCredential`.
     #[serde(flatten)]
     pub client: Client,
+    /// Object ID of the application at Entra ID, which is not its client ID. For `rotation`: if not set, apicred reads it, which
+    /// needs the right to read the application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = super::crd::guid("objectId"))]
+    pub object_id: Option<String>,
+    /// Replaces the client secret or certificate regularly. If not set, that is done by others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
 }
 
 /// What apicred found out about a client.
@@ -75,6 +111,19 @@ pub struct ApiClientStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// With `rotation`: the credentials in the Secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["state"]))]
+    pub keys: Vec<ClientKey>,
+    /// Where the rotation stands: `Steady`, `Adding`, `Proving`, `Overlap` or `Retiring`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation_state: Option<String>,
+    /// When the next rotation begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation_at: Option<Time>,
+    /// The value of the annotation `apicred.dev/rotate-requested-at` that was answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_rotate_request: Option<String>,
 }
 
 /// Refers to an `ApiClient` of the same namespace.

@@ -202,6 +202,13 @@ pub(super) fn object_name() -> Rule {
         .message("this is not the name of an object: lower case letters, digits, '-' and '.', and each part between dots begins and ends with a letter or digit")
 }
 
+/// Rule of a field with an id of Entra ID.
+pub(super) fn guid(field: &str) -> Rule {
+    Rule::new("self.matches('^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$')")
+        .reason(Reason::FieldValueInvalid)
+        .message(&*format!("{field} is a GUID such as 1c1b7a0e-3c2d-4f5a-9b8e-7d6c5b4a3f2e"))
+}
+
 /// A DNS subdomain (RFC 1123).
 const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 

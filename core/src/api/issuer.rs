@@ -356,6 +356,9 @@ pub enum AssertionAudience {
 /// Microsoft Entra ID.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.graphHost) || has(self.authorityHost)")
+    .reason(Reason::FieldValueForbidden).field_path(".graphHost")
+    .message("tokens of Entra ID go to its own Microsoft Graph alone: remove graphHost, or set authorityHost"))]
 pub struct EntraIssuer {
     /// Tenant: its GUID or one of its verified domains.
     #[schemars(length(min = 1, max = 253))]
@@ -373,6 +376,15 @@ pub struct EntraIssuer {
         .message("authorityHost is an https origin without a path, such as https://login.example.com"),
         validation = super::crd::whole_host("authorityHost"))]
     pub authority_host: Option<String>,
+    /// Microsoft Graph of `authorityHost`, as an origin, where the credentials of clients are rotated. If not set: that of
+    /// `cloud`, and none with `authorityHost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+$')")
+        .reason(Reason::FieldValueInvalid)
+        .message("graphHost is an https origin without a path, such as https://graph.example.com"),
+        validation = super::crd::whole_host("graphHost"))]
+    pub graph_host: Option<String>,
 }
 
 /// National clouds of Entra ID.

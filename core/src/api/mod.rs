@@ -18,6 +18,7 @@ mod duration;
 mod grant;
 mod issuer;
 pub mod names;
+mod rotation;
 mod static_key;
 mod status;
 mod target;
@@ -44,6 +45,7 @@ pub use issuer::{
     RefreshTokens, Reuse, SecondRequest, SecretAlgorithm, SecretJwtAuthentication, TokenIssuer,
     TokenIssuerSpec,
 };
+pub use rotation::{Adoption, ClientKey, KeyAlgorithm, ManagementRef, Rotation, RotationKey};
 pub use static_key::StaticKey;
 pub use status::{
     ApiCredentialStatus, AttemptResult, ClientStatus, LastAttempt, RefusedRef, SourceRef, UsedRef,

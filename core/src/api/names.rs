@@ -22,6 +22,10 @@ pub const ALLOWED_AUDIENCES: &str = "apicred.dev/allowed-audiences";
 pub const ISSUED_BY: &str = "apicred.dev/issued-by";
 /// On a source Secret: when the client secret in it expires (RFC 3339, or a date), for a warning before.
 pub const SECRET_EXPIRES_AT: &str = "apicred.dev/secret-expires-at";
+/// On an `ApiClient`: requests one rotation; each new value counts once and is echoed in status.
+pub const ROTATE_REQUESTED_AT: &str = "apicred.dev/rotate-requested-at";
+/// On a source Secret: name, or NAME@UID, of the `ApiClient` that may replace the client secret or certificate in it.
+pub const ROTATE_BY: &str = "apicred.dev/rotate-by";
 /// On a source Secret: where the rotation of the client's credential stands (JSON).
 pub const ROTATION: &str = "apicred.dev/rotation";
 /// On a source Secret: names (comma separated), or NAME@UID, of the credentials that may publish a static key of it.

@@ -8,13 +8,16 @@ use crate::{api::names, printable};
 
 /// What a user may set, by the kind of object.
 const ON_CREDENTIAL: [&str; 1] = [names::RENEW_REQUESTED_AT];
-const ON_SECRET: [&str; 6] = [
+/// On an `ApiClient`.
+const ON_CLIENT: [&str; 1] = [names::ROTATE_REQUESTED_AT];
+const ON_SECRET: [&str; 7] = [
     names::SECRET_EXPIRES_AT,
     names::ALLOWED_ISSUERS,
     names::PUBLISH_BY,
     names::STATE_OF,
     names::ISSUED_BY,
     names::ADOPT_BY,
+    names::ROTATE_BY,
 ];
 const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
 /// The spec of an issuer defines what it allows.
@@ -112,6 +115,7 @@ fn fault(key: &str, place: Place) -> Option<String> {
     }
     let elsewhere = [
         (ON_CREDENTIAL.as_slice(), "belongs on the ApiCredential"),
+        (ON_CLIENT.as_slice(), "belongs on the ApiClient"),
         (
             ON_SECRET.as_slice(),
             "belongs on the Secret that it is about",
@@ -128,6 +132,7 @@ fn fault(key: &str, place: Place) -> Option<String> {
     let all = known
         .iter()
         .chain(&ON_CREDENTIAL)
+        .chain(&ON_CLIENT)
         .chain(&ON_SECRET)
         .chain(&ON_ACCOUNT);
     let near = all
@@ -307,6 +312,16 @@ mod tests {
                 "apicred.dev/allowed-audiences",
                 "belongs on a ServiceAccount",
             ),
+            (
+                Secret,
+                "apicred.dev/rotate-requested-at",
+                "belongs on the ApiClient",
+            ),
+            (
+                Secret,
+                "apicred.dev/rotated-by",
+                "did you mean apicred.dev/rotate-by?",
+            ),
         ] {
             let said = told(&[key], place).unwrap_or_else(|| panic!("{key}"));
             assert!(
@@ -376,7 +391,13 @@ mod tests {
             .collect();
         assert!(named.len() > 25, "{named:?}");
         for name in named {
-            let known = [ON_CREDENTIAL.as_slice(), &ON_SECRET, &ON_ACCOUNT, &WRITTEN];
+            let known = [
+                ON_CREDENTIAL.as_slice(),
+                &ON_CLIENT,
+                &ON_SECRET,
+                &ON_ACCOUNT,
+                &WRITTEN,
+            ];
             assert!(known.iter().any(|k| k.contains(&name.as_str())), "{name}");
         }
     }

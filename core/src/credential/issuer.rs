@@ -148,6 +148,8 @@ pub struct Issuer {
     pub cloud: Cloud,
     /// What the spec says of its identifier and its other endpoints.
     pub places: Places,
+    /// Microsoft Graph, with its version, if the issuer is Entra ID.
+    pub graph: Option<Url>,
     /// What client assertions name as their audience, if the issuer says so.
     pub assertion_audience: Option<AssertionAudience>,
     /// What it does with a refresh token that comes twice.
@@ -168,6 +170,7 @@ impl Issuer {
             tenant_id: tenant.to_owned(),
             cloud: Some(cloud),
             authority_host: None,
+            graph_host: None,
         };
         let place = Place::entra(&entra, "spec.entra").map_err(|e| vec![e])?;
         let id = IssuerId::Inline(format!("{}/{tenant}", place.origin));
@@ -349,6 +352,7 @@ impl Issuer {
             allowed_subjects: None,
             cloud: place.cloud,
             places: place.places,
+            graph: place.graph,
             assertion_audience: common.assertion_audience,
             reuse: ReuseRule {
                 // Entra ID does not revoke a refresh token by its use (facts, section 7).

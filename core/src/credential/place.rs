@@ -2,9 +2,9 @@
 
 use url::Url;
 
-use super::{Endpoint, FieldError, Places, SecretStyle};
+use super::{Endpoint, FieldError, Places, SecretStyle, preset};
 use crate::api::{
-    BasicEncoding, ClientAuthentication, Cloud, EntraIssuer, OAuth2Issuer, OidcIssuer,
+    ApiPreset, BasicEncoding, ClientAuthentication, Cloud, EntraIssuer, OAuth2Issuer, OidcIssuer,
 };
 
 /// The authority host of a national cloud.
@@ -24,6 +24,7 @@ pub(super) struct Place {
     pub(super) origin: String,
     pub(super) cloud: Cloud,
     pub(super) places: Places,
+    pub(super) graph: Option<Url>,
 }
 
 impl Place {
@@ -38,6 +39,7 @@ impl Place {
             origin,
             cloud: Cloud::Public,
             places: Places::default(),
+            graph: None,
         }
     }
 
@@ -137,8 +139,38 @@ fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {
     };
     Ok(Place {
         cloud: entra.cloud.unwrap_or_default(),
+        graph: graph(entra, at)?,
         ..Place::at(endpoint, Some(SecretStyle::Post), host)
     })
+}
+
+/// Microsoft Graph, with its version. A token of Microsoft goes to Microsoft's alone, one of another authority to the one
+/// that is set beside it.
+fn graph(entra: &EntraIssuer, at: &str) -> Result<Option<Url>, FieldError> {
+    let field = || format!("{at}.graphHost");
+    match (&entra.authority_host, &entra.graph_host) {
+        (None, None) => {
+            let cloud = entra.cloud.unwrap_or_default();
+            let known = preset(ApiPreset::MicrosoftGraph, cloud);
+            Ok(known.and_then(|graph| Url::parse(graph.base_url).ok()))
+        }
+        (Some(_), None) => Ok(None),
+        (None, Some(_)) => Err(FieldError::new(
+            field(),
+            "tokens of Entra ID go to its own Microsoft Graph alone; remove graphHost, or set authorityHost",
+        )),
+        (Some(_), Some(host)) => {
+            let mut url = https_url(&field(), host)?;
+            if url.path() != "/" || url.query().is_some() {
+                return Err(FieldError::new(
+                    field(),
+                    "give an origin without a path, such as https://graph.example.com",
+                ));
+            }
+            url.set_path("/v1.0");
+            Ok(Some(url))
+        }
+    }
 }
 
 /// The other endpoints that a spec names. The one that gets tokens must be on the host that gets secrets.

@@ -4,11 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     memory::{doubled, later},
-    next::{AGAIN, Decision, Sight},
+    next::{Decision, Sight, failed},
     observed::{Application, Key, Same, number},
-    settings::{
-        BEFORE_END, BETWEEN_WRITES, Kind, MOST_PAUSE, ORPHAN_AGE, PAUSE, SETTLES, SKEW, SWEEP,
-    },
+    settings::{BEFORE_END, Kind, MOST_PAUSE, SKEW, SWEEP},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Values},
 };
@@ -20,7 +18,7 @@ impl Decision<'_> {
         }
         let Some(current) = &self.seen.slots.current else {
             notices.push(Notice::NoCurrent);
-            return self.wait(AGAIN);
+            return self.wait(self.settings.pace.again);
         };
         if let Some(step) = self.sweep(notices).or_else(|| self.learnt()) {
             return step;
@@ -33,15 +31,18 @@ impl Decision<'_> {
         let ended = current.validity.is_some_and(|(_, until)| until <= self.now);
         if self.settings.kind == Kind::Certificate && ended {
             notices.push(Notice::CurrentEnded);
-            return self.wait(AGAIN);
+            return self.wait(self.settings.pace.again);
         }
-        if let Some(step) = self.paused().or_else(|| self.calls_wait(true)) {
+        if let Some(step) = self.paused().or_else(|| self.unproven(notices)) {
+            return step;
+        }
+        if let Some(step) = self.calls_wait(true) {
             return step;
         }
         let listed = match self.sight(None) {
             Sight::Fresh(application) => Some(application),
             Sight::Blind if self.settings.kind == Kind::Certificate => None,
-            Sight::Blind => return self.wait(AGAIN),
+            Sight::Blind => return self.wait(self.settings.pace.again),
             Sight::First(step) => return step,
         };
         if let Some(step) = listed.and_then(|l| self.crowded(l, notices)) {
@@ -121,14 +122,19 @@ impl Decision<'_> {
         };
         self.write_with(state, Values::Keep, None, |record| {
             if let Some(why) = why {
-                record.failure = Some(self.failure(why));
+                failed(record, self.failure(why));
             }
         })
     }
 
     fn is_old(&self, key: &Key) -> bool {
-        key.from
-            .is_none_or(|from| self.ahead(later(from, ORPHAN_AGE), ORPHAN_AGE).is_none())
+        key.from.is_none_or(|from| {
+            self.ahead(
+                later(from, self.settings.pace.orphan_age),
+                self.settings.pace.orphan_age,
+            )
+            .is_none()
+        })
     }
 
     /// When the next rotation begins.
@@ -166,7 +172,7 @@ impl Decision<'_> {
         let young = application.into_iter().flat_map(|a| &a.keys);
         let old = young
             .filter(|k| self.is_orphan(k) && !self.is_old(k))
-            .filter_map(|k| Some(later(k.from?, ORPHAN_AGE)));
+            .filter_map(|k| Some(later(k.from?, self.settings.pace.orphan_age)));
         let first = old.chain(read).chain(blind).filter(|at| *at > self.now);
         first.fold(due, Timestamp::min)
     }
@@ -174,9 +180,21 @@ impl Decision<'_> {
     /// After a rotation that failed.
     fn paused(&self) -> Option<Step> {
         let failure = self.record.failure.as_ref()?;
-        let pause = doubled(PAUSE, failure.times, MOST_PAUSE);
+        let pause = doubled(self.settings.pace.pause, failure.times, MOST_PAUSE);
         self.ahead(later(failure.at, pause), pause)
             .map(|until| self.until(until))
+    }
+
+    /// A client secret that apicred did not make must get a token first: it shows that the Secret is this client's. Otherwise
+    /// whoever may name a Secret in a client would get a client secret of any application that the caller owns. A
+    /// certificate signs the proof of possession, which shows the same.
+    fn unproven(&self, notices: &mut Vec<Notice>) -> Option<Step> {
+        let known = self.facts.current.as_ref();
+        let foreign = known.is_none_or(|k| k.n.is_none());
+        if self.settings.kind == Kind::Secret && foreign {
+            return self.prove_current(notices);
+        }
+        None
     }
 
     /// Is there room for another one? At most two of ours are at the issuer, and one orphan.
@@ -189,7 +207,12 @@ impl Decision<'_> {
         };
         // Somebody else may be in the middle of a rotation, or puts the Secret back again and again.
         let youngest = listed.keys.iter().filter(ours).filter_map(|k| k.from).max();
-        let young = youngest.and_then(|from| self.ahead(later(from, ORPHAN_AGE), ORPHAN_AGE));
+        let young = youngest.and_then(|from| {
+            self.ahead(
+                later(from, self.settings.pace.orphan_age),
+                self.settings.pace.orphan_age,
+            )
+        });
         if let Some(until) = young {
             let asked = self.seen.requested != self.record.handled;
             if !asked || extra().next().is_some() {
@@ -208,7 +231,7 @@ impl Decision<'_> {
             }
             notices.push(Notice::Ambiguous);
         }
-        Some(self.wait(AGAIN))
+        Some(self.wait(self.settings.pace.again))
     }
 
     /// Is it certainly a value of the Secret, under whatever id?
@@ -289,7 +312,7 @@ impl Decision<'_> {
             });
         }
         // The answer was lost, or the process that waited for it. What the call made, if anything, has this name.
-        let settled = later(since, SETTLES);
+        let settled = later(since, self.settings.pace.settles);
         if settled > self.now {
             return self.until(settled);
         }
@@ -346,10 +369,15 @@ impl Decision<'_> {
             // Trials tell whether it is there.
             return added(None);
         }
-        let settled = later(self.memory.wrote_at.unwrap_or(since).max(since), SETTLES);
-        match self.sight(Some(later(self.now, -BETWEEN_WRITES))) {
+        let settled = later(
+            self.memory.wrote_at.unwrap_or(since).max(since),
+            self.settings.pace.settles,
+        );
+        match self.sight(Some(later(self.now, -self.settings.pace.between_writes))) {
             Sight::First(step) => step,
-            Sight::Fresh(_) if self.ahead(settled, SETTLES).is_some() => self.wait(BETWEEN_WRITES),
+            Sight::Fresh(_) if self.ahead(settled, self.settings.pace.settles).is_some() => {
+                self.wait(self.settings.pace.between_writes)
+            }
             // The answer said that it is there, and reads lag: trials tell.
             _ if answered.is_some() => added(None),
             _ => {

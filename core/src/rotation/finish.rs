@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::memory::later;
 use super::{
-    next::{AGAIN, Decision, Sight},
+    next::{Decision, Sight, failed},
     observed::{Key, Same},
     settings::{FRESH, Kind},
     state::{Known, Phase, Place, Why},
@@ -34,7 +34,7 @@ impl Decision<'_> {
                 from: Place::Next,
             };
             let failure = self.failure(Why::NotProven);
-            return self.write_with(state, Values::Keep, None, |r| r.failure = Some(failure));
+            return self.write_with(state, Values::Keep, None, |r| failed(r, failure));
         }
         let trial = self.trial(Tried::Next, &slot.digest, trials.gap);
         let idle = matches!(trial, Step::Wait { .. });
@@ -76,7 +76,7 @@ impl Decision<'_> {
         }
         if !self.seen.users_follow {
             notices.push(Notice::UsersLag);
-            return self.wait(AGAIN);
+            return self.wait(self.settings.pace.again);
         }
         if let Some(step) = self.prove_current(notices) {
             return step;
@@ -112,7 +112,7 @@ impl Decision<'_> {
                 }
                 if !self.current_is_among(&application.keys, id) {
                     notices.push(Notice::CurrentNotListed);
-                    return self.wait(AGAIN);
+                    return self.wait(self.settings.pace.again);
                 }
             }
         }

@@ -44,13 +44,14 @@
 //!
 //! | Module | What it has |
 //! |---|---|
-//! | [`settings`] | what a user sets, and how long things take |
+//! | [`settings`], `spec` | what a user sets, and how long things take |
 //! | `state` | the annotation |
 //! | `observed` | what is seen, and which credential of the issuer is which value |
 //! | `memory` | what one process knows beyond the Secret |
 //! | `step` | what can be done, and what is reported |
 //! | `next`, `begin`, `finish` | the decision |
 //! | [`graph`] | the requests to Microsoft Graph, and its answers |
+//! | `users` | which credentials have a token by the current value |
 //! | [`values`] | what a write does with the data of the Secret |
 
 mod begin;
@@ -60,15 +61,19 @@ mod memory;
 mod next;
 mod observed;
 pub mod settings;
+mod spec;
 mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod users;
 pub mod values;
 
 pub use memory::{Class, Fault, InHand, Memory, Outcome};
 pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
-pub use settings::{Kind, RotationSettings, Trials};
+pub use settings::{Kind, Pace, RotationSettings, Trials};
+pub use spec::{Rotating, rotating};
 pub use state::{Failure, Known, Noted, Phase, Place, Record, Why};
-pub use step::{Change, Next, Notice, Step, Tried, Values};
+pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
+pub use users::{User, used_at, users_follow};

@@ -5,13 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     memory::{Memory, later},
     observed::{Application, Facts, Key, Observed, Same, number},
-    settings::{BETWEEN_WRITES, FRESH, Kind, RotationSettings, SKEW, SWEEP},
+    settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
     state::{Failure, Known, Noted, Phase, Record, Why},
     step::{Change, Next, Notice, Step, Tried, Values},
 };
-
-/// A state in which somebody else must act is seen again after this time.
-pub(super) const AGAIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// What comes next. Pure: the same arguments give the same step, and nothing is changed.
 pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: Timestamp) -> Next {
@@ -25,6 +22,8 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
                 },
                 notices: vec![Notice::StateUnreadable],
                 rotates_at: None,
+                keys: Vec::new(),
+                record: Record::default(),
             };
         }
     };
@@ -49,10 +48,13 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
     notices.extend(memory.fault.clone().map(Notice::Blocked));
     notices.extend(memory.blind.map(|_| Notice::Blind));
     let rotates_at = (record.state == Phase::Steady).then(|| decision.due_at());
+    let keys = decision.facts.shown(&seen.slots);
     Next {
         step,
         notices,
         rotates_at,
+        keys,
+        record,
     }
 }
 
@@ -136,7 +138,12 @@ impl Decision<'_> {
     pub(super) fn calls_wait(&self, writes: bool) -> Option<Step> {
         let pause = self.memory.not_before.and_then(|at| self.ahead(at, SWEEP));
         let spaced = self.memory.wrote_at.filter(|_| writes);
-        let spaced = spaced.and_then(|at| self.ahead(later(at, BETWEEN_WRITES), BETWEEN_WRITES));
+        let spaced = spaced.and_then(|at| {
+            self.ahead(
+                later(at, self.settings.pace.between_writes),
+                self.settings.pace.between_writes,
+            )
+        });
         pause.max(spaced).map(|until| self.until(until))
     }
 
@@ -157,7 +164,7 @@ impl Decision<'_> {
     /// Was the right to read missing a moment ago?
     pub(super) fn is_blind(&self) -> bool {
         let lasts = match self.settings.kind {
-            Kind::Secret => AGAIN,
+            Kind::Secret => self.settings.pace.again,
             Kind::Certificate => SWEEP,
         };
         let until = self.memory.blind.map(|at| later(at, lasts));
@@ -204,7 +211,7 @@ impl Decision<'_> {
     /// The rotation failed: back to the beginning.
     pub(super) fn fail(&self, why: Why, values: Values) -> Step {
         let failure = self.failure(why);
-        self.write_with(Phase::Steady, values, None, |r| r.failure = Some(failure))
+        self.write_with(Phase::Steady, values, None, |r| failed(r, failure))
     }
 
     pub(super) fn failure(&self, why: Why) -> Failure {
@@ -249,7 +256,7 @@ impl Decision<'_> {
     pub(super) fn prove_current(&self, notices: &mut Vec<Notice>) -> Option<Step> {
         let Some(slot) = &self.seen.slots.current else {
             notices.push(Notice::NoCurrent);
-            return Some(self.wait(AGAIN));
+            return Some(self.wait(self.settings.pace.again));
         };
         if self
             .memory
@@ -262,7 +269,7 @@ impl Decision<'_> {
             notices.push(Notice::CurrentRefused);
         }
         let gap = if refused {
-            AGAIN
+            self.settings.pace.again
         } else {
             self.settings.trials.gap
         };
@@ -284,4 +291,10 @@ impl Decision<'_> {
             },
         }
     }
+}
+
+/// Notes a rotation that failed. Who requested it is still to be answered.
+pub(super) fn failed(record: &mut Record, failure: Failure) {
+    record.failure = Some(failure);
+    record.handled = None;
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{
     settings::{Kind, RotationSettings},
     state::{Known, Noted},
+    step::Shown,
 };
 
 /// What tells a value at the issuer, without the value.
@@ -79,7 +80,8 @@ pub struct Application {
 /// How apicred names what it makes: `apicred/<cluster>/<uid>/<n>`. The UID is that of the client resource.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Names {
-    prefix: String,
+    cluster: String,
+    uid: String,
 }
 
 /// Most characters of a cluster's name. A common name has at most 64 (RFC 5280, ub-common-name), and the UID and the
@@ -87,25 +89,30 @@ pub struct Names {
 pub const MOST_CLUSTER: usize = 12;
 
 impl Names {
-    /// Names of one client resource of one cluster. The cluster's name is cut to [`MOST_CLUSTER`] characters; the first
-    /// group of the UID of the namespace `kube-system` tells clusters apart.
+    /// Names of one client resource of one cluster. The cluster's name is cut to [`MOST_CLUSTER`] characters.
     pub fn new(cluster: &str, uid: &str) -> Self {
         let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
         let cluster: String = cluster.chars().filter(plain).take(MOST_CLUSTER).collect();
         Self {
-            prefix: format!("apicred/{cluster}/{uid}/"),
+            cluster,
+            uid: uid.to_owned(),
         }
     }
 
     /// The display name of a secret, and the common name of a certificate.
     pub fn name(&self, n: u32) -> String {
-        format!("{}{n}", self.prefix)
+        format!("apicred/{}/{}/{n}", self.cluster, self.uid)
     }
 
-    /// The number of a credential that this client resource made. Entra ID shows a certificate's subject as its name.
+    /// The number of a credential that this client resource made. No two objects have one UID, so the name of the cluster does
+    /// not count: it is another one after the operator has lost its key. Entra ID shows a certificate's subject as its name.
     pub fn number(&self, name: &str) -> Option<u32> {
         let name = name.strip_prefix("CN=").unwrap_or(name);
-        let digits = name.strip_prefix(&self.prefix)?;
+        let (_, rest) = name.strip_prefix("apicred/")?.split_once('/')?;
+        let digits = rest.strip_prefix(&self.uid)?.strip_prefix('/')?;
+        if self.uid.is_empty() {
+            return None;
+        }
         let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
         digits.parse().ok().filter(|_| plain)
     }
@@ -212,6 +219,24 @@ impl Facts {
             next: about(&seen.slots.next),
             previous: about(&seen.slots.previous),
         }
+    }
+
+    pub(super) fn shown(&self, slots: &Slots) -> Vec<Shown> {
+        let all = [
+            ("Current", &slots.current, &self.current),
+            ("Next", &slots.next, &self.next),
+            ("Previous", &slots.previous, &self.previous),
+        ];
+        let shown = |(name, slot, known): (&'static str, &Option<Slot>, &Option<Known>)| {
+            let known = known.as_ref();
+            Some(Shown {
+                slot: name,
+                id: known.and_then(|k| k.id.clone()),
+                mark: slot.as_ref()?.mark.clone(),
+                until: known.and_then(|k| k.until),
+            })
+        };
+        all.into_iter().filter_map(shown).collect()
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Known> {

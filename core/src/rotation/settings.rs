@@ -19,6 +19,8 @@ pub const PROOF_LASTS: SignedDuration = SignedDuration::from_hours(24);
 pub const BEFORE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// After a rotation that failed the next one begins after this time, doubled for each failure, at most [`MOST_PAUSE`].
 pub const PAUSE: SignedDuration = SignedDuration::from_mins(15);
+/// A state in which somebody else must act is seen again after this time.
+pub const AGAIN: SignedDuration = SignedDuration::from_mins(15);
 /// See [`PAUSE`].
 pub const MOST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 /// Clocks differ by this much without being wrong.
@@ -57,6 +59,33 @@ impl Default for Trials {
     }
 }
 
+/// How long steps wait for others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pace {
+    /// See [`SETTLES`].
+    pub settles: SignedDuration,
+    /// See [`BETWEEN_WRITES`].
+    pub between_writes: SignedDuration,
+    /// See [`ORPHAN_AGE`].
+    pub orphan_age: SignedDuration,
+    /// See [`PAUSE`].
+    pub pause: SignedDuration,
+    /// See [`AGAIN`].
+    pub again: SignedDuration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            settles: SETTLES,
+            between_writes: BETWEEN_WRITES,
+            orphan_age: ORPHAN_AGE,
+            pause: PAUSE,
+            again: AGAIN,
+        }
+    }
+}
+
 /// `spec.rotation` of a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RotationSettings {
@@ -70,6 +99,8 @@ pub struct RotationSettings {
     pub overlap: SignedDuration,
     /// How a new credential is tried.
     pub trials: Trials,
+    /// How long steps wait for others.
+    pub pace: Pace,
     /// Key ID of a credential that apicred did not make and may remove when it has been replaced.
     pub adopt: Option<String>,
 }
@@ -84,6 +115,7 @@ impl RotationSettings {
             validity: SignedDuration::from_hours(180 * DAY),
             overlap: SignedDuration::from_hours(DAY),
             trials: Trials::default(),
+            pace: Pace::default(),
             adopt: None,
         }
     }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     memory::Fault,
+    observed::Mark,
     state::{Failure, Record},
 };
 
@@ -236,4 +237,21 @@ pub struct Next {
     pub notices: Vec<Notice>,
     /// When the next rotation begins, if nothing is in progress.
     pub rotates_at: Option<Timestamp>,
+    /// The values of the Secret, as status shows them.
+    pub keys: Vec<Shown>,
+    /// Where the rotation stands.
+    pub record: Record,
+}
+
+/// A value of the Secret, as status shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Shown {
+    /// Which one: `Current`, `Next` or `Previous`.
+    pub slot: &'static str,
+    /// The issuer's id of it.
+    pub id: Option<String>,
+    /// What tells it at the issuer.
+    pub mark: Mark,
+    /// Valid until.
+    pub until: Option<Timestamp>,
 }

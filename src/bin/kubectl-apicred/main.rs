@@ -17,6 +17,7 @@ mod page;
 mod proof;
 mod renew;
 mod report;
+mod rotate;
 mod state;
 mod subject;
 mod tell;
@@ -55,6 +56,8 @@ enum Command {
     Renew(Renew),
     /// Print the public key of client.key as a JWK set, to register it at the issuer. Needs get on the Secret.
     Jwks(Jwks),
+    /// Replace the client secret or certificate of an ApiClient now.
+    Rotate(Rotate),
     /// Print the version.
     Version,
 }
@@ -94,6 +97,27 @@ struct Jwks {
     /// Name of an `ApiClient` instead of an `ApiCredential`.
     #[arg(long)]
     client: bool,
+}
+
+#[derive(Args)]
+struct Rotate {
+    /// Name of the ApiClient.
+    client: String,
+    /// Its namespace. If not set: the namespace of the context.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Context of the kubeconfig. If not set: the current one.
+    #[arg(long)]
+    context: Option<String>,
+    /// The kubeconfig. If not set: KUBECONFIG or ~/.kube/config.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// Wait until credentials use the new one. Exits with 1 if it failed, with 124 if the time is over, and prints the reason.
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait; 15m if not set.
+    #[arg(long, requires = "wait", value_parser = timeout)]
+    timeout: Option<Duration>,
 }
 
 #[derive(Args)]
@@ -184,6 +208,7 @@ fn main() -> ExitCode {
                     Command::Login(login) => Ok(Box::pin(login::run(*login)).await?),
                     Command::Renew(renew) => renew::run(&renew).await,
                     Command::Jwks(args) => Ok(jwks::run(&args).await?),
+                    Command::Rotate(rotate) => rotate::run(&rotate).await,
                     Command::Version => {
                         tell::out(concat!("kubectl-apicred ", env!("CARGO_PKG_VERSION")));
                         Ok(())

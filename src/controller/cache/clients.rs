@@ -16,8 +16,9 @@ use super::{
 };
 use crate::controller::locks::lock;
 use crate::{
-    api::{ApiClient, ApiClientSpec, ApiClientStatus, IssuerKind},
-    credential::{ClientLookup, Key, Proof},
+    api::{ApiClient, ApiClientSpec, ApiClientStatus, IssuerKind, names},
+    credential::{ClientLookup, Key, MAX_RENEW_REQUEST, Proof},
+    printable,
 };
 
 /// An `ApiClient`, trimmed to what is used of it.
@@ -28,6 +29,9 @@ pub(in crate::controller) struct CachedClient {
     /// Its spec, or why this is not known.
     pub(in crate::controller) spec: Result<ApiClientSpec, Flaw>,
     pub(in crate::controller) status: Option<ApiClientStatus>,
+    /// The rotation that somebody requested.
+    pub(in crate::controller) rotate_requested: Option<String>,
+    pub(in crate::controller) deleting: bool,
     /// Names of the Secrets by which it authenticates.
     sources: Box<[String]>,
 }
@@ -38,6 +42,13 @@ impl From<Readable<ApiClient>> for CachedClient {
         let metadata = ObjectMeta {
             generation,
             ..identity(object.meta())
+        };
+        let (rotate_requested, deleting) = {
+            let meta = object.meta();
+            let noted = meta.annotations.as_ref();
+            let requested = noted.and_then(|a| a.get(names::ROTATE_REQUESTED_AT));
+            let cut = |v: &String| printable(v).chars().take(MAX_RENEW_REQUEST).collect();
+            (requested.map(cut), meta.deletion_timestamp.is_some())
         };
         let (spec, status) = match object.0 {
             Ok(object) => (Ok(object.spec), object.status),
@@ -59,12 +70,19 @@ impl From<Readable<ApiClient>> for CachedClient {
             metadata,
             spec,
             status,
+            rotate_requested,
+            deleting,
             sources: sources.into_iter().map(|r| r.name).collect(),
         }
     }
 }
 
 impl CachedClient {
+    /// Name of the first Secret by which it authenticates.
+    pub(in crate::controller) fn source(&self) -> Option<&str> {
+        self.sources.first().map(String::as_str)
+    }
+
     /// Does it ask for what this one asks for? A status or a label is no change.
     fn is_as(&self, other: &Self) -> bool {
         self.metadata.uid == other.metadata.uid && self.spec == other.spec

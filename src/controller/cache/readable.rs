@@ -281,7 +281,7 @@ impl<'de> Deserialize<'de> for Annotations {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
                 let mut found = BTreeMap::new();
                 while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-                    if key == names::RENEW_REQUESTED_AT {
+                    if [names::RENEW_REQUESTED_AT, names::ROTATE_REQUESTED_AT].contains(&&*key) {
                         let value = map.next_value::<Cow<'_, str>>()?;
                         let value = value.chars().take(MAX_RENEW_REQUEST).collect();
                         found.insert(key.into_owned(), value);
@@ -461,19 +461,17 @@ mod tests {
         let mut object = good();
         let fat = "x".repeat(100_000);
         object["metadata"]["labels"] = json!({ "a": fat });
-        object["metadata"]["annotations"] =
-            json!({ "a": fat, "apicred.dev/renew-requested-at": fat, "apicred.dev/x": fat });
+        object["metadata"]["annotations"] = json!({ "a": fat, "apicred.dev/renew-requested-at": fat, "apicred.dev/rotate-requested-at": fat, "apicred.dev/x": fat });
         object["metadata"]["finalizers"] = json!([fat]);
         object["metadata"]["managedFields"] = json!([{ "manager": "apicred", "subresource": "status", "fieldsV1": { "f:a": fat } }, { "manager": fat }]);
         let object = read(&object).0.unwrap();
         assert!(serde_json::to_vec(&object).unwrap().len() < 1000);
         let annotations = object.metadata.annotations.unwrap();
-        assert_eq!(annotations.len(), 2);
+        assert_eq!(annotations.len(), 3);
         assert_eq!(annotations["apicred.dev/x"], "", "its name is reported");
-        assert_eq!(
-            annotations[names::RENEW_REQUESTED_AT].len(),
-            MAX_RENEW_REQUEST
-        );
+        for name in [names::RENEW_REQUESTED_AT, names::ROTATE_REQUESTED_AT] {
+            assert_eq!(annotations[name].len(), MAX_RENEW_REQUEST);
+        }
         assert_eq!(object.metadata.managed_fields, None);
     }
 

@@ -1,11 +1,32 @@
 //! Reports of each `ApiClient` whether credentials can use it: a valid spec, an issuer that exists and is valid, and a Secret
-//! to authenticate by.
+//! to authenticate by. [`rotate`] replaces the client secret or certificate of those that ask for it.
+//!
+//! | Module | What it has |
+//! |---|---|
+//! | [`rotate`] | the loop: sees, lets `core/rotation` decide, executes, remembers |
+//! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
+//! | [`execute`] | one step: a write, a call of Microsoft Graph, a trial |
+//! | [`issuer`] | tokens by one value alone, calls of Microsoft Graph, the token that manages the client |
+//! | [`driver`] | what one process has of a rotation |
+//! | [`keypair`] | a new key pair |
+//! | [`view`], [`told`] | what status, log, events and metrics report |
+
+mod driver;
+mod execute;
+mod issuer;
+mod keypair;
+mod rotate;
+mod seen;
+mod told;
+pub(super) mod view;
 
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kube::{Api, Resource};
 use serde_json::json;
+
+use view::View;
 
 use super::{
     api::calls::{Trouble, apply_status, call_while},
@@ -39,13 +60,15 @@ pub(super) async fn check(context: Arc<Context>) {
 
 async fn check_one(context: &Arc<Context>, key: Key) {
     let Some(client) = context.clients.get(&key) else {
+        context.rotations.stop(&key);
         return;
     };
+    let rotation = rotation(context, &key, &client);
     // Where something could not be listed yet, it would look as if it were missing. The list has all of them checked.
     if context.unsynced.first(&key.namespace).is_some() {
         return;
     }
-    let status = status(context, &key, &client);
+    let status = status(context, &key, &client, rotation);
     if client.status.as_ref() == Some(&status) {
         return;
     }
@@ -73,7 +96,85 @@ async fn check_one(context: &Arc<Context>, key: Key) {
     }
 }
 
-fn status(context: &Context, key: &Key, client: &CachedClient) -> ApiClientStatus {
+/// Has the rotation of a client driven, if it is to be rotated. What is to be reported of it.
+fn rotation(context: &Arc<Context>, key: &Key, client: &CachedClient) -> Rotation {
+    let spec = client.spec.as_ref();
+    let rotates = spec.is_ok_and(|spec| spec.rotation.is_some()) && !client.deleting;
+    let uid = client.metadata.uid.as_deref().filter(|_| rotates);
+    let Some(uid) = uid else {
+        context.rotations.stop(key);
+        return Rotation::Nothing;
+    };
+    let begin = |shared| rotate::begin(context, key, uid, shared);
+    let view = context.rotations.attend(key, uid, begin);
+    view.map_or(Rotation::Unknown, Rotation::Known)
+}
+
+/// What is known of a client's rotation.
+enum Rotation {
+    /// There is none.
+    Nothing,
+    /// This process has not looked yet: what status says stands.
+    Unknown,
+    Known(View),
+}
+
+impl Rotation {
+    /// Puts it into a status.
+    fn put(
+        self,
+        status: &mut ApiClientStatus,
+        conditions: Conditions<'_>,
+        old: Option<&ApiClientStatus>,
+    ) {
+        let view = match (self, old) {
+            (Self::Nothing, _) | (Self::Unknown, None) => return,
+            (Self::Known(view), _) => view,
+            (Self::Unknown, Some(old)) => {
+                let kept = old
+                    .conditions
+                    .iter()
+                    .filter(|c| c.type_.starts_with("Rotation"));
+                status.conditions.extend(kept.cloned());
+                status.keys.clone_from(&old.keys);
+                status.rotation_state.clone_from(&old.rotation_state);
+                status.next_rotation_at.clone_from(&old.next_rotation_at);
+                status
+                    .last_handled_rotate_request
+                    .clone_from(&old.last_handled_rotate_request);
+                return;
+            }
+        };
+        let due = view.due.then(|| "a rotation is due".to_owned());
+        for (kind, reason, message) in [
+            (ConditionType::RotationDue, Reason::RotationDue, due),
+            (
+                ConditionType::RotationBlocked,
+                Reason::RotationBlocked,
+                view.blocked,
+            ),
+            (
+                ConditionType::RotationFailed,
+                Reason::RotationFailed,
+                view.failed,
+            ),
+        ] {
+            let made = message.map(|text| conditions.condition(kind, true, reason, &text));
+            status.conditions.extend(made);
+        }
+        status.keys = view.keys;
+        status.rotation_state = view.state.map(str::to_owned);
+        status.next_rotation_at = view.rotates_at.map(view::seconds);
+        status.last_handled_rotate_request = view.handled;
+    }
+}
+
+fn status(
+    context: &Context,
+    key: &Key,
+    client: &CachedClient,
+    rotation: Rotation,
+) -> ApiClientStatus {
     let (on, reason, message) = match verdict(context, key, client) {
         Ok(()) => (
             true,
@@ -94,10 +195,13 @@ fn status(context: &Context, key: &Key, client: &CachedClient) -> ApiClientStatu
         generation: generation.unwrap_or_default(),
         now: context.clock.now(),
     };
-    ApiClientStatus {
+    let mut status = ApiClientStatus {
         observed_generation: generation,
         conditions: vec![conditions.condition(ConditionType::Ready, on, reason, &message)],
-    }
+        ..ApiClientStatus::default()
+    };
+    rotation.put(&mut status, conditions, old);
+    status
 }
 
 fn verdict(context: &Context, key: &Key, client: &CachedClient) -> Result<(), Vec<FieldError>> {

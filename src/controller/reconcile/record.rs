@@ -245,7 +245,13 @@ fn of_issuer(line: &Line, new: &IssuerStatus) -> Option<Notice> {
     })
 }
 
-async fn send(context: &Context, regarding: &ObjectReference, notice: &Notice, now: Timestamp) {
+/// Sends one event.
+pub(in crate::controller) async fn send(
+    context: &Context,
+    regarding: &ObjectReference,
+    notice: &Notice,
+    now: Timestamp,
+) {
     // Events about objects of the cluster stand in the namespace `default`; the API server demands it.
     let namespace = regarding.namespace.as_deref().unwrap_or("default");
     let event = event(context, regarding, namespace, notice, now);

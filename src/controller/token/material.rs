@@ -29,6 +29,7 @@ use crate::{
     oauth::{self, Class, ClientKey, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
     plan::{Source, fingerprint},
     publish::{SourceMark, rejection::Said},
+    rotation::{Noted, Record, values::PREVIOUS},
 };
 
 /// Everything that was read for one request.
@@ -43,6 +44,8 @@ pub(in crate::controller) struct Read {
     pub(in crate::controller) supplies: Vec<SecretString>,
     /// Keyed digest of the request with what was read.
     pub(in crate::controller) fingerprint: String,
+    /// The same with the value that a rotation replaced and that is still valid.
+    pub(in crate::controller) previous: Option<String>,
     /// Names and annotations of the Secrets, which say where they may go.
     owners: Vec<(String, Option<BTreeMap<String, String>>)>,
     /// The state Secret of a refresh token, as it was read.
@@ -139,7 +142,7 @@ pub(in crate::controller) async fn read(
 ) -> Result<Read, Refusal> {
     let mut opened: Vec<Opened> = Vec::new();
     let mut used = None;
-    let mut material = Material::None;
+    let (mut material, mut replaced) = (Material::None, None);
     if let Some(source) = alternative {
         let reference = &source.reference;
         let secret = open(
@@ -176,6 +179,7 @@ pub(in crate::controller) async fn read(
             }
         };
         used = Some(secret.mark(&reference.key));
+        replaced = before(secret, credential, &reference.key);
     }
     let (mut with, mut supplies, mut state) = (Vec::new(), Vec::new(), None);
     for (purpose, need) in credential.inputs() {
@@ -211,18 +215,50 @@ pub(in crate::controller) async fn read(
         }
     }
     let fingerprint = digest(context, credential, &material, &supplies).await?;
+    let previous = match &replaced {
+        Some(replaced) => Some(digest(context, credential, replaced, &supplies).await?),
+        None => None,
+    };
     Ok(Read {
         used,
         with,
         material,
         supplies,
         fingerprint,
+        previous,
         owners: opened
             .into_iter()
             .map(|o| (o.name, o.meta.annotations))
             .collect(),
         state,
     })
+}
+
+/// The value that a rotation of this client has replaced, while it is in the Secret.
+fn before(secret: &Opened, credential: &Credential, key: &str) -> Option<Material> {
+    let annotations = secret.meta.annotations.as_ref()?;
+    if !matches!(Record::read(annotations), Noted::Record(_)) {
+        return None;
+    }
+    match &credential.proof {
+        Proof::Secrets(_) => {
+            let bytes = secret.data.get(&format!("{key}{PREVIOUS}"))?;
+            oauth::word(&bytes.0).ok().map(Material::Secret)
+        }
+        Proof::Certificates(all) => {
+            let named =
+                |c: &&Certificate| c.pair.private_key == key && c.pair.secret == secret.name;
+            let pair = &all.iter().find(named)?.pair;
+            let pair = KeyPair {
+                secret: pair.secret.clone(),
+                certificate: format!("{}{PREVIOUS}", pair.certificate),
+                private_key: format!("{}{PREVIOUS}", pair.private_key),
+            };
+            let identity = identity_of(secret, &pair, false).ok()?;
+            Some(Material::Signer(Box::new(identity), 0))
+        }
+        _ => None,
+    }
 }
 
 /// Keyed digest of a request with its secrets.

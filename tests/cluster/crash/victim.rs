@@ -13,21 +13,26 @@ use std::{
 
 use apicred::{
     app::{self, Options},
-    controller::{IdentityEnvironment, Scope, Settings},
+    controller::{IdentityEnvironment, RotationPace, Scope, Settings},
+    rotation::{Pace, Trials},
     telemetry::logs::{self, LogFormat},
 };
+use jiff::SignedDuration;
 use kube::{Config, client::ClientBuilder};
 use tower::{Layer, Service};
 
 use crate::support::NAMESPACE;
 
 /// Which request of the victim is its last.
-pub(super) const AT: &str = "APICRED_TEST_CRASH_AT";
+pub(crate) const AT: &str = "APICRED_TEST_CRASH_AT";
 /// `before` it is sent, or `after` it was answered.
-pub(super) const WHEN: &str = "APICRED_TEST_CRASH_WHEN";
+pub(crate) const WHEN: &str = "APICRED_TEST_CRASH_WHEN";
 
 /// The namespace that the victim watches; empty: all of them.
-pub(super) const ONLY: &str = "APICRED_TEST_CRASH_ONLY";
+pub(crate) const ONLY: &str = "APICRED_TEST_CRASH_ONLY";
+
+/// If set, only writes of the Secret of this name are counted.
+pub(crate) const OF: &str = "APICRED_TEST_CRASH_OF";
 
 /// Not a test: what [`super::crash`] runs in a process of its own.
 #[test]
@@ -39,6 +44,9 @@ fn victim() {
     let bomb = Bomb {
         left: Arc::new(AtomicUsize::new(at.parse().unwrap())),
         after: when == "after",
+        of: std::env::var(OF)
+            .ok()
+            .map(|name| format!("/secrets/{name}")),
     };
     logs::init(LogFormat::Text, "info,apicred=debug").unwrap();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -60,6 +68,7 @@ fn victim() {
             issuer_checks: false,
             issuer_proxy: None,
             instance: "victim".to_owned(),
+            rotation: quick(),
             identity: IdentityEnvironment::default(),
         },
         admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -83,6 +92,26 @@ fn victim() {
     panic!("the operator ended: {ended:?}");
 }
 
+/// A whole rotation takes seconds.
+fn quick() -> RotationPace {
+    let milliseconds = SignedDuration::from_millis;
+    RotationPace {
+        trials: Trials {
+            gap: milliseconds(300),
+            in_row: 3,
+            over: milliseconds(600),
+            at_most: milliseconds(60_000),
+        },
+        pace: Pace {
+            settles: milliseconds(1_500),
+            between_writes: milliseconds(100),
+            orphan_age: milliseconds(2_000),
+            pause: milliseconds(500),
+            again: milliseconds(500),
+        },
+    }
+}
+
 /// Ends this process as SIGKILL does: at once, and without a chance to tidy up.
 fn die() -> ! {
     let _ = Command::new("/bin/sh")
@@ -98,6 +127,7 @@ fn die() -> ! {
 struct Bomb {
     left: Arc<AtomicUsize>,
     after: bool,
+    of: Option<String>,
 }
 
 impl<S> Layer<S> for Bomb {
@@ -134,7 +164,10 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         // Lists and watches say nothing about how far the work has come.
         let query = request.uri().query().unwrap_or_default();
-        let counts = !query.contains("watch=") && !query.contains("limit=");
+        let counts = match &self.bomb.of {
+            Some(of) => request.method() == "PATCH" && request.uri().path().ends_with(of.as_str()),
+            None => !query.contains("watch=") && !query.contains("limit="),
+        };
         let last = counts && self.bomb.left.fetch_sub(1, Ordering::SeqCst) == 1;
         if counts {
             eprintln!(

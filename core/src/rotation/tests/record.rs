@@ -82,7 +82,7 @@ fn what_another_version_wrote_is_left_alone() {
 }
 
 #[test]
-fn a_name_is_ours_only_with_prefix_cluster_and_uid() {
+fn a_name_is_ours_only_with_prefix_and_uid() {
     let uid = "0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000";
     let names = Names::new("6f3c0a4e", uid);
     assert_eq!(names.name(12), format!("apicred/6f3c0a4e/{uid}/12"));
@@ -93,12 +93,17 @@ fn a_name_is_ours_only_with_prefix_cluster_and_uid() {
     assert!(Names::new(&"x".repeat(80), uid).name(99_999).len() <= 64);
     assert_eq!(names.number(&names.name(12)), Some(12));
     assert_eq!(names.number(&format!("CN={}", names.name(12))), Some(12));
+    // The operator has lost the key that its name of the cluster comes from.
+    let before = Names::new("other", uid).name(12);
+    assert_eq!(names.number(&before), Some(12));
+    assert_eq!(Names::new("x", "").number("apicred/x//1"), None);
     for other in [
         "",
         "12",
         "apicred",
         "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0001/12",
-        "apicred/other/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/12",
+        "apicred/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/12",
+        "apicred/a/b/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/12",
         "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/",
         "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/012",
         "apicred/6f3c0a4e/0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000/+1",

@@ -1,0 +1,118 @@
+//! `spec.rotation` of an `ApiClient`: how its client secret or certificate is replaced.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Rotation of the client secret or certificate of a client at Microsoft Entra ID. The one entry of `certificates` or
+/// `secrets` is replaced. Its Secret must name this client in the annotation `apicred.dev/rotate-by`.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(has(self.validity) ? self.validity : '4320h') >= duration(has(self.every) ? self.every : '2160h') + duration(has(self.overlap) ? self.overlap : '24h')")
+    .reason(Reason::FieldValueInvalid).field_path(".validity")
+    .message("validity must be at least every + overlap (4320h, 2160h and 24h if not set): otherwise the old credential ends before the new one takes over"))]
+pub struct Rotation {
+    /// A new credential is made this often. `2160h` (90 days) if not set; at least `2h`.
+    #[serde(
+        default,
+        deserialize_with = "super::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = super::crd::duration("every", "2h", "43800h", "2160h"))]
+    pub every: Option<kube::core::Duration>,
+    /// How long a new credential is valid. `4320h` (180 days) if not set; at least `every` + `overlap`.
+    #[serde(
+        default,
+        deserialize_with = "super::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = super::crd::duration("validity", "2h", "87600h", "4320h"))]
+    pub validity: Option<kube::core::Duration>,
+    /// How long the credential before it stays valid after the switch. `24h` if not set.
+    #[serde(
+        default,
+        deserialize_with = "super::duration::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = super::crd::duration("overlap", "0s", "8760h", "24h"))]
+    pub overlap: Option<kube::core::Duration>,
+    /// The key of new certificates. RSA with 2048 bits if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<RotationKey>,
+    /// The ApiCredential of this namespace whose token calls Microsoft Graph. Required for `secrets`. If not set, a certificate
+    /// is replaced by the client itself, which needs no permission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management_ref: Option<ManagementRef>,
+    /// A credential that apicred did not make and that it may remove once it has been replaced. If not set, such a credential
+    /// stays at the issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<Adoption>,
+}
+
+/// The key of new certificates.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationKey {
+    /// `RSA` if not set. Entra ID takes no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<KeyAlgorithm>,
+    /// Bits: 2048, 3072 or 4096; 2048 if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self in [2048, 3072, 4096]")
+        .reason(Reason::FieldValueInvalid)
+        .message("size is 2048, 3072 or 4096"))]
+    pub size: Option<i32>,
+}
+
+/// Algorithms of keys.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = super::crd::undescribed)]
+pub enum KeyAlgorithm {
+    /// RSA.
+    #[default]
+    RSA,
+}
+
+/// Refers to an `ApiCredential` of the same namespace.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagementRef {
+    /// Name of the `ApiCredential`, in this namespace.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = super::crd::object_name())]
+    pub name: String,
+}
+
+/// A credential that apicred did not make.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adoption {
+    /// Its key ID at the issuer (`keyId`).
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = super::crd::guid("keyId"))]
+    pub key_id: String,
+}
+
+/// A client secret or certificate in the Secret, as status shows it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientKey {
+    /// `Current`, `Next` or `Previous`.
+    pub state: String,
+    /// The issuer's id of it, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The first characters of a client secret, as the issuer shows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// SHA-1 thumbprint of a certificate, as the issuer shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbprint: Option<String>,
+    /// When it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+}

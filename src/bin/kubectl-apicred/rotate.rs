@@ -1,0 +1,244 @@
+//! Requests a rotation of a client's own secret or certificate from the operator.
+
+use std::time::{Duration, Instant};
+
+use apicred::{
+    ConditionType,
+    api::{ApiClient, names},
+    clock::{Clock, SystemClock},
+};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::{
+    Rotate, Target,
+    cluster::{Cluster, Trouble, call},
+    tell,
+    wait::Failure,
+};
+
+/// Between two reads of the object.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long to wait if the user does not say. A new credential is tried for two minutes at least.
+const USUAL: Duration = Duration::from_mins(15);
+
+pub(crate) async fn run(args: &Rotate) -> Result<(), Failure> {
+    let cluster = Cluster::connect(&Target {
+        credential: args.client.clone(),
+        namespace: args.namespace.clone(),
+        context: args.context.clone(),
+        kubeconfig: args.kubeconfig.clone(),
+    })
+    .await?;
+    let name = args.client.as_str();
+    let place = format!("{}/{name}", cluster.namespace);
+    let value = SystemClock.now().to_string();
+    let change = json!({ "metadata": { "annotations": { (names::ROTATE_REQUESTED_AT): value } } });
+    let (api, params) = (cluster.api::<ApiClient>(), PatchParams::default());
+    let changed = call(api.patch(name, &params, &Patch::Merge(&change)))
+        .await
+        .map_err(|failed| failed.about(&format!("changing ApiClient {place}")))?;
+    if changed.spec.rotation.is_none() {
+        return Err(Failure::Failed(format!(
+            "ApiClient {place} has no spec.rotation, so nothing is rotated; set it"
+        )));
+    }
+    tell::out(&format!("rotation of {place} requested"));
+    if args.wait {
+        return until_rotated(&cluster, name, &value, args.timeout.unwrap_or(USUAL)).await;
+    }
+    Ok(())
+}
+
+/// What the object says about the request.
+#[derive(Debug, PartialEq)]
+enum Progress {
+    Rotated,
+    Failed(String),
+    /// Not yet: where it stands, and what hinders it.
+    Waits(String, Option<String>),
+}
+
+async fn until_rotated(
+    cluster: &Cluster,
+    name: &str,
+    value: &str,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let place = format!("{}/{name}", cluster.namespace);
+    let (mut seen, mut told) = (false, String::new());
+    loop {
+        let read = call(cluster.api::<ApiClient>().get(name)).await;
+        let about = format!("reading ApiClient {place}");
+        let why = match read {
+            Ok(object) => match progress(&object, value, &mut seen) {
+                Progress::Rotated => {
+                    tell::out(&format!("{place} rotated: credentials use the new one"));
+                    return Ok(());
+                }
+                Progress::Failed(why) => {
+                    return Err(Failure::Failed(format!("{place} was not rotated: {why}")));
+                }
+                Progress::Waits(state, why) => {
+                    if told != state {
+                        tell::out(&format!("{place}: {state}"));
+                    }
+                    told = state;
+                    why
+                }
+            },
+            // The cluster may be back in time.
+            Err(failed) if failed.trouble == Trouble::Unavailable => Some(failed.about(&about)),
+            Err(failed) => return Err(Failure::Failed(failed.about(&about))),
+        };
+        if begun.elapsed() + PERIOD > timeout {
+            let why = why.unwrap_or_else(|| {
+                "it goes on; the status of the client shows where it stands".to_owned()
+            });
+            return Err(Failure::TimedOut(format!(
+                "{place} was not rotated within {} s: {why}",
+                timeout.as_secs()
+            )));
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// `seen`: the rotation of this request was seen to be in progress.
+fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
+    let status = object.status.clone().unwrap_or_default();
+    let noted = object.metadata.annotations.as_ref();
+    let wanted = noted.and_then(|a| a.get(names::ROTATE_REQUESTED_AT));
+    let condition = |kind: ConditionType| {
+        let found = kind.find(&status.conditions);
+        found
+            .filter(|c| c.status == "True")
+            .map(|c| c.message.clone())
+    };
+    let handled = status.last_handled_rotate_request.as_deref();
+    // A later request of another user replaces this one.
+    let ours = handled == Some(value) || handled.is_some() && handled == wanted.map(String::as_str);
+    let state = status.rotation_state.as_deref().unwrap_or("Unknown");
+    if ours && !matches!(state, "Adding" | "Proving") {
+        return Progress::Rotated;
+    }
+    if wanted.is_none() {
+        return Progress::Failed(format!(
+            "the annotation {} was removed before it was served; exclude it from the tool that applies the manifest",
+            names::ROTATE_REQUESTED_AT
+        ));
+    }
+    if let (true, false, Some(why)) = (*seen, ours, condition(ConditionType::RotationFailed)) {
+        return Progress::Failed(why);
+    }
+    *seen |= ours;
+    Progress::Waits(state.to_owned(), condition(ConditionType::RotationBlocked))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn client(annotation: Option<&str>, status: &Value) -> ApiClient {
+        let noted = annotation.map(|value| json!({ names::ROTATE_REQUESTED_AT: value }));
+        let object = json!({
+            "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiClient",
+            "metadata": { "name": "c", "namespace": "team", "annotations": noted },
+            "spec": { "id": "c", "rotation": {} }, "status": status,
+        });
+        serde_json::from_value(object).expect("a client")
+    }
+
+    #[test]
+    fn a_rotation_has_ended_when_credentials_use_the_new_one() {
+        let status = |state: &str, handled: Option<&str>, condition: Option<&str>| {
+            let conditions: Vec<Value> = condition
+                .map(|kind| {
+                    json!({ "type": kind, "status": "True", "reason": kind, "message": "why",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z" })
+                })
+                .into_iter()
+                .collect();
+            json!({ "rotationState": state, "lastHandledRotateRequest": handled, "conditions": conditions })
+        };
+        let waits = |state: &str, why: Option<&str>| {
+            Progress::Waits(state.to_owned(), why.map(str::to_owned))
+        };
+        for (seen, wanted, status, expected) in [
+            (
+                false,
+                Some("now"),
+                status("Steady", None, None),
+                waits("Steady", None),
+            ),
+            (
+                false,
+                Some("now"),
+                status("Steady", Some("before"), None),
+                waits("Steady", None),
+            ),
+            (
+                false,
+                Some("now"),
+                status("Steady", None, Some("RotationBlocked")),
+                waits("Steady", Some("why")),
+            ),
+            (
+                false,
+                Some("now"),
+                status("Adding", Some("now"), None),
+                waits("Adding", None),
+            ),
+            (
+                false,
+                Some("now"),
+                status("Proving", Some("now"), None),
+                waits("Proving", None),
+            ),
+            (
+                true,
+                Some("now"),
+                status("Overlap", Some("now"), None),
+                Progress::Rotated,
+            ),
+            (
+                true,
+                Some("now"),
+                status("Steady", Some("now"), None),
+                Progress::Rotated,
+            ),
+            (
+                false,
+                Some("later"),
+                status("Overlap", Some("later"), None),
+                Progress::Rotated,
+            ),
+            // A failure from before the request says nothing about it.
+            (
+                false,
+                Some("now"),
+                status("Steady", None, Some("RotationFailed")),
+                waits("Steady", None),
+            ),
+            (
+                true,
+                Some("now"),
+                status("Steady", None, Some("RotationFailed")),
+                Progress::Failed("why".to_owned()),
+            ),
+        ] {
+            let mut seen = seen;
+            let told = progress(&client(wanted, &status), "now", &mut seen);
+            assert_eq!(told, expected, "{status}");
+        }
+        let gone = progress(
+            &client(None, &status("Steady", None, None)),
+            "now",
+            &mut false,
+        );
+        assert!(matches!(gone, Progress::Failed(why) if why.contains("was removed")));
+    }
+}

@@ -1,0 +1,55 @@
+//! What one process has of one rotation, and what one step needs.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+
+use super::{issuer::ClientPlace, seen::ClientValue, view::Shared};
+use crate::controller::context::Context;
+use crate::{
+    credential::Key,
+    oauth::Token,
+    plan::fingerprint::DigestKey,
+    rotation::{Memory, Rotating, Slots, values::NEXT},
+};
+
+/// What one process does for one client.
+pub(super) struct Driver {
+    pub(super) context: Arc<Context>,
+    pub(super) key: Key,
+    pub(super) uid: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) memory: Memory,
+    /// The value that is at the issuer or about to be, and in no Secret.
+    pub(super) held: BTreeMap<String, ByteString>,
+    /// The client's own token for Microsoft Graph, and the digest of the value that got it.
+    pub(super) own: Option<(String, Token)>,
+    /// Object ID of the application, as it was read.
+    pub(super) object_id: Option<String>,
+    pub(super) failures: u32,
+}
+
+/// All that one step needs.
+pub(super) struct Sight {
+    pub(super) rotating: Rotating,
+    pub(super) place: ClientPlace,
+    pub(super) secret: Secret,
+    pub(super) slots: Slots,
+    pub(super) digests: DigestKey,
+}
+
+impl Sight {
+    /// The value that credentials use.
+    pub(super) fn current(&self) -> Option<ClientValue> {
+        self.value("")
+    }
+
+    /// The value that shall replace it.
+    pub(super) fn next(&self) -> Option<ClientValue> {
+        self.value(NEXT)
+    }
+
+    fn value(&self, ending: &str) -> Option<ClientValue> {
+        ClientValue::read(&self.rotating, self.secret.data.as_ref()?, ending)
+    }
+}

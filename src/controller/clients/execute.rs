@@ -1,0 +1,330 @@
+//! Executes one step of a rotation.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value as Json, json};
+
+use super::{
+    driver::{Driver, Sight},
+    issuer::not_sent,
+    keypair,
+    seen::ClientValue,
+};
+use crate::controller::api::calls::{Trouble, call_heard};
+use crate::{
+    api::names,
+    oauth::{PROOF_AUDIENCE, proof_of_possession},
+    rotation::{
+        Change, Class, Fault, InHand, Kind, Outcome, Step, Tried, Values,
+        graph::{self, Address, Graph},
+        values::changes,
+    },
+};
+
+/// One step, with all that it needs.
+pub(super) struct Execution<'a> {
+    pub(super) driver: &'a mut Driver,
+    pub(super) sight: &'a Sight,
+}
+
+/// What a step reads is not there any more, although it was decided a moment ago.
+fn moved() -> Outcome {
+    Outcome::NotWritten
+}
+
+impl Execution<'_> {
+    pub(super) async fn run(mut self, step: &Step) -> Outcome {
+        let result = match step {
+            Step::Write { version, change } => Ok(self.write(version, change).await),
+            Step::ReadApplication => self.read().await,
+            Step::MakeKeyPair { n, name, until } => Ok(self.make(*n, name, *until).await),
+            Step::AddKey { digest, .. } => self.add_key(digest).await,
+            Step::AddPassword { n, name, until } => self.add_password(*n, name, *until).await,
+            Step::RemoveKey { id } => self.remove(id, Kind::Certificate).await,
+            Step::RemovePassword { id } => self.remove(id, Kind::Secret).await,
+            Step::Trial { of, digest } => Ok(self.trial(*of, digest).await),
+            Step::Wait { .. } => Ok(Outcome::Done),
+        };
+        result.unwrap_or_else(Outcome::Failed)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.driver.context.clock.now()
+    }
+
+    fn graph(&self) -> Graph {
+        Graph::new(self.sight.rotating.graph.clone())
+    }
+
+    fn object_id(&self) -> Option<String> {
+        let declared = self.sight.rotating.object_id.clone();
+        declared.or_else(|| self.driver.object_id.clone())
+    }
+
+    /// A value, if it is the one that the step is about.
+    fn value(&self, of: Tried, digest: &str) -> Option<ClientValue> {
+        let (value, slot) = match of {
+            Tried::Current => (self.sight.current(), &self.sight.slots.current),
+            Tried::Next => (self.sight.next(), &self.sight.slots.next),
+        };
+        slot.as_ref().filter(|slot| slot.digest == digest)?;
+        value
+    }
+
+    async fn trial(&mut self, of: Tried, digest: &str) -> Outcome {
+        let Some(value) = self.value(of, digest) else {
+            return moved();
+        };
+        let place = &self.sight.place;
+        place.trial(value.material(), &self.sight.secret).await
+    }
+
+    /// The token that calls Microsoft Graph.
+    async fn token(&mut self) -> Result<SecretString, Fault> {
+        let sight = self.sight;
+        if let Some(manager) = &sight.rotating.manager {
+            return sight.place.managed_by(manager).await;
+        }
+        let (Some(current), Some(slot)) = (sight.current(), &sight.slots.current) else {
+            return Err(not_sent(
+                Class::Proof,
+                "the Secret has no valid certificate; store one",
+            ));
+        };
+        let with = (current.material(), slot.digest.as_str());
+        let kept = &mut self.driver.own;
+        sight.place.own(kept, with, &sight.secret).await
+    }
+
+    /// The proof of possession, by the current certificate.
+    fn proof(&self) -> Result<SecretString, Fault> {
+        let Some(object) = self.object_id() else {
+            return Err(not_sent(
+                Class::Invalid,
+                "the object ID of the application is not known, and the client may not read it; set spec.objectId",
+            ));
+        };
+        let Some(ClientValue::Certificate(identity, _)) = self.sight.current() else {
+            return Err(not_sent(
+                Class::Proof,
+                "the Secret has no valid certificate; store one",
+            ));
+        };
+        proof_of_possession(&identity, (PROOF_AUDIENCE, &object), self.now())
+            .map_err(|problem| not_sent(Class::Invalid, problem))
+    }
+
+    async fn read(&mut self) -> Result<Outcome, Fault> {
+        let token = self.token().await?;
+        let (graph, kind) = (self.graph(), self.sight.rotating.settings.kind);
+        let object = self.object_id();
+        let client = &self.sight.rotating.client_id;
+        let address = object
+            .as_deref()
+            .map_or(Address::Client(client), Address::Object);
+        let place = &self.sight.place;
+        let answer = place.call(&token, |call| graph.read(address, call)).await?;
+        let (id, application) = graph::application(&answer, kind, self.now())?;
+        self.driver.object_id = Some(id);
+        Ok(Outcome::Application(application))
+    }
+
+    async fn make(&mut self, n: u32, name: &str, until: Timestamp) -> Outcome {
+        let (bits, name, now) = (self.sight.rotating.bits, name.to_owned(), self.now());
+        let made = tokio::task::spawn_blocking(move || keypair::make(bits, &name, until, now));
+        let Ok(Ok(pair)) = made.await else {
+            tracing::error!("a key pair could not be made; apicred tries again");
+            return Outcome::NotWritten;
+        };
+        let [certificate, key] = self.sight.rotating.keys.as_slice() else {
+            return moved();
+        };
+        let held = BTreeMap::from([
+            (
+                certificate.clone(),
+                ByteString(pair.certificate.into_bytes()),
+            ),
+            (
+                key.clone(),
+                ByteString(pair.key.expose_secret().as_bytes().to_vec()),
+            ),
+        ]);
+        self.hold(held, n, None, (pair.from, until))
+    }
+
+    fn hold(
+        &mut self,
+        held: BTreeMap<String, ByteString>,
+        n: u32,
+        id: Option<String>,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Outcome {
+        let value = ClientValue::read(&self.sight.rotating, &held, "");
+        let slot = value.and_then(|value| value.slot(&self.sight.digests));
+        let Some(slot) = slot else {
+            return moved();
+        };
+        self.driver.held = held;
+        Outcome::Held(InHand {
+            n,
+            slot,
+            id,
+            from,
+            until,
+        })
+    }
+
+    async fn add_key(&mut self, digest: &str) -> Result<Outcome, Fault> {
+        let Some(ClientValue::Certificate(next, _)) = self.value(Tried::Next, digest) else {
+            return Ok(moved());
+        };
+        let (token, proof) = (self.token().await?, self.proof()?);
+        let answer = self.post(&token, |graph, address, call| {
+            graph.add_key(address, &next, &proof, call)
+        });
+        let answer = answer.await?;
+        graph::new_key(&answer, self.now()).map(Outcome::KeyAdded)
+    }
+
+    async fn add_password(
+        &mut self,
+        n: u32,
+        name: &str,
+        until: Timestamp,
+    ) -> Result<Outcome, Fault> {
+        let token = self.token().await?;
+        let sent = self.now();
+        let answer = self.post(&token, |graph, address, call| {
+            graph.add_password(address, (name, until), call)
+        });
+        let answer = answer.await?;
+        let new = graph::new_password(&answer, self.now())?;
+        let key = self.sight.rotating.reference.key.clone();
+        let value = new.value.expose_secret().as_bytes().to_vec();
+        let held = BTreeMap::from([(key, ByteString(value))]);
+        let span = (new.from.unwrap_or(sent), new.until.unwrap_or(until));
+        Ok(self.hold(held, n, Some(new.id), span))
+    }
+
+    async fn remove(&mut self, id: &str, kind: Kind) -> Result<Outcome, Fault> {
+        let token = self.token().await?;
+        let answer = match kind {
+            Kind::Certificate => {
+                let proof = self.proof()?;
+                let answer = self.post(&token, |graph, address, call| {
+                    graph.remove_key(address, id, &proof, call)
+                });
+                answer.await?
+            }
+            Kind::Secret => {
+                let answer = self.post(&token, |graph, address, call| {
+                    graph.remove_password(address, id, call)
+                });
+                answer.await?
+            }
+        };
+        graph::removed(&answer, kind, self.now()).map(|()| Outcome::Done)
+    }
+
+    /// A call that changes the application.
+    async fn post(
+        &self,
+        token: &SecretString,
+        build: impl FnOnce(&Graph, Address<'_>, graph::GraphCall<'_>) -> Option<graph::GraphRequest>,
+    ) -> Result<crate::oauth::RawAnswer, Fault> {
+        let (graph, object) = (self.graph(), self.object_id());
+        let client = &self.sight.rotating.client_id;
+        let address = object
+            .as_deref()
+            .map_or(Address::Client(client), Address::Object);
+        let place = &self.sight.place;
+        place.call(token, |call| build(&graph, address, call)).await
+    }
+
+    /// One write of the source Secret, at the version that was read.
+    async fn write(&mut self, version: &str, change: &Change) -> Outcome {
+        let (driver, sight) = (&mut *self.driver, self.sight);
+        let none = BTreeMap::new();
+        let data = sight.secret.data.as_ref().unwrap_or(&none);
+        let keys: Vec<&str> = sight.rotating.keys.iter().map(String::as_str).collect();
+        let data = changes(&keys, data, change.values, &driver.held);
+        let encoded =
+            |value: Option<ByteString>| value.map_or(Json::Null, |v| json!(STANDARD.encode(v.0)));
+        let data: BTreeMap<String, Json> = data.into_iter().map(|(k, v)| (k, encoded(v))).collect();
+        let (name, text) = change.record.annotation();
+        let mut annotations = BTreeMap::from([(name, json!(text))]);
+        // The end of a client secret is known to nobody but the issuer.
+        let end = change.record.current.as_ref().and_then(|known| known.until);
+        if let (Values::Promote, Kind::Secret, Some(end)) =
+            (change.values, sight.rotating.settings.kind, end)
+        {
+            annotations.insert(
+                names::SECRET_EXPIRES_AT.to_owned(),
+                json!(super::view::seconds(end)),
+            );
+        }
+        let mut patch =
+            json!({ "metadata": { "resourceVersion": version, "annotations": annotations } });
+        if !data.is_empty() {
+            patch["data"] = json!(data);
+        }
+        let context = &driver.context;
+        let credential = &sight.place.credential;
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
+        let params = PatchParams {
+            field_manager: Some(names::MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&patch);
+        let secret = sight.rotating.secret.as_str();
+        let request = || api.patch_metadata(secret, &params, &patch);
+        // What was asked for is stored, whoever leads by now.
+        let stores =
+            change.values == Values::StoreNext && sight.rotating.settings.kind == Kind::Secret;
+        let may = || stores || context.may_act();
+        let under_way = context.own_write(credential, secret);
+        let hidden = driver.held.values().next();
+        let hidden = hidden
+            .and_then(|v| std::str::from_utf8(&v.0).ok())
+            .map(SecretString::from);
+        let made = call_heard(
+            &context.metrics,
+            "patch_client_secret",
+            may,
+            request,
+            hidden.as_ref(),
+        )
+        .await;
+        match made {
+            Ok(made) => {
+                under_way.done(&made.metadata);
+                if stores || change.values == Values::StoreNext {
+                    driver.held.clear();
+                }
+                Outcome::Done
+            }
+            Err(failed) => {
+                drop(under_way);
+                if !matches!(failed.trouble, Trouble::Conflict | Trouble::Unwanted) {
+                    let said = failed.said.fault();
+                    tracing::warn!(
+                        namespace = credential.namespace,
+                        secret,
+                        said,
+                        "the Secret of a client could not be written and is tried again: {}",
+                        failed.trouble.as_str()
+                    );
+                }
+                Outcome::NotWritten
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What a rotation asks of the issuer: tokens by one value alone, and calls of Microsoft Graph.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use secrecy::SecretString;
+
+use crate::controller::{
+    api::{
+        calls::{Trouble, call},
+        ids,
+    },
+    context::Context,
+    limiter::issuers::{Admission, Permit},
+    requeue::reference,
+    token::{acquire, denied::denied, exchange},
+};
+use crate::{
+    Reason,
+    credential::{
+        Credential, Issuer, Key,
+        binding::{self, Use},
+    },
+    http::Manner,
+    limits::queue::Urgency,
+    oauth::{self, Material, Method, RawAnswer, Refusal, Token, TokenRequest},
+    publish::{ownership::examine, recover},
+    rotation::{
+        Class, Fault, Outcome,
+        graph::{GraphCall, GraphRequest},
+    },
+};
+
+/// Entra ID refuses the credential itself: a wrong secret, an expired one, a certificate that it does not know.
+const REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
+/// How long a request waits for its turn, and how often it looks.
+const TURN: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(200);
+/// A token for Microsoft Graph is used for so long at least.
+const LEFT: SignedDuration = SignedDuration::from_secs(60);
+
+/// The issuer as one client sees it.
+pub(super) struct ClientPlace {
+    pub(super) context: Arc<Context>,
+    /// Stands for the client in limits and requests. It asks for Microsoft Graph.
+    pub(super) credential: Credential,
+}
+
+/// A local fault of a call that was not sent.
+pub(super) fn not_sent(class: Class, message: impl Into<String>) -> Fault {
+    Fault {
+        class,
+        may_have_happened: false,
+        retry_after: None,
+        message: message.into(),
+    }
+}
+
+fn fault(refusal: &Refusal) -> Fault {
+    let class = match refusal.class {
+        oauth::Class::Throttled => Class::Throttled,
+        oauth::Class::Transient => Class::Transient,
+        _ => Class::Token,
+    };
+    let asked = refusal.retry_after.map(SignedDuration::try_from);
+    Fault {
+        retry_after: asked.and_then(Result::ok),
+        ..not_sent(class, format!("{}: {}", refusal.reason, refusal.next_step))
+    }
+}
+
+impl ClientPlace {
+    /// Requests a token with this value alone. What comes of it is noted nowhere.
+    pub(super) async fn token(
+        &self,
+        material: Material,
+        secret: &Secret,
+    ) -> Result<Token, Refusal> {
+        let (context, credential) = (&self.context, &self.credential);
+        let meta = &secret.metadata;
+        binding::may_open(credential, Use::Client, meta).map_err(|d| denied(&d))?;
+        let endpoint = acquire::endpoint(context, credential).await?;
+        let origin = endpoint.posted(false).origin().ascii_serialization();
+        let name = meta.name.as_deref().unwrap_or_default();
+        binding::may_post(&credential.issuer, &origin, name, meta.annotations.as_ref())
+            .map_err(|d| denied(&d))?;
+        let permit = self.turn().await?;
+        let parts = (material, Vec::new());
+        let (request, id, _) = exchange::build(credential, &endpoint, parts, context).await?;
+        let came = exchange::ask(context, credential, request, id, Manner::default()).await;
+        drop(permit);
+        came.result
+    }
+
+    /// A trial of a value.
+    pub(super) async fn trial(&self, material: Material, secret: &Secret) -> Outcome {
+        match self.token(material, secret).await {
+            Ok(_) => Outcome::Token,
+            Err(refusal) => {
+                tracing::debug!(
+                    reason = refusal.reason.as_str(),
+                    code = refusal.code(),
+                    correlation_id = refusal.correlation_id,
+                    "no token by a credential that is being tried"
+                );
+                let refused = refusal.aadsts.is_some_and(|code| REFUSED.contains(&code));
+                if refused {
+                    Outcome::Refused
+                } else {
+                    Outcome::NoAnswer
+                }
+            }
+        }
+    }
+
+    /// Waits for a turn in the issuer's limits.
+    async fn turn(&self) -> Result<Permit, Refusal> {
+        let (context, credential) = (&self.context, &self.credential);
+        let key = credential.key();
+        let until = tokio::time::Instant::now() + TURN;
+        let now = context.clock.now();
+        let later = now
+            .saturating_add(SignedDuration::from_hours(1))
+            .unwrap_or(now);
+        let urgency = || Urgency::new(Some(later), SignedDuration::ZERO, 0, now);
+        while tokio::time::Instant::now() < until {
+            match context.limiter.enter(credential, &key, urgency(), false) {
+                Admission::Go(permit) => return Ok(permit),
+                Admission::Wait => tokio::time::sleep(LOOK).await,
+                Admission::Paused(_) => break,
+            }
+        }
+        context.limiter.forget(&key);
+        Err(Refusal::local(
+            oauth::Class::Transient,
+            Reason::IssuerPaused,
+            "the limits of the issuer leave no room; apicred tries again",
+        ))
+    }
+
+    /// Calls Microsoft Graph.
+    pub(super) async fn call(
+        &self,
+        token: &SecretString,
+        build: impl FnOnce(GraphCall<'_>) -> Option<GraphRequest>,
+    ) -> Result<RawAnswer, Fault> {
+        let (context, credential) = (&self.context, &self.credential);
+        let request_id = ids::uuid();
+        let request = build(GraphCall {
+            token,
+            request_id: &request_id,
+        });
+        let Some(request) = request else {
+            return Err(not_sent(
+                Class::Invalid,
+                "the application cannot be named: neither objectId nor the client ID is a GUID; correct them",
+            ));
+        };
+        let permit = self.turn().await.map_err(|refusal| fault(&refusal))?;
+        if !context.may_act() {
+            return Err(not_sent(
+                Class::Transient,
+                exchange::not_leading().next_step,
+            ));
+        }
+        let issuer = Issuer {
+            // Connections are shared with nobody else.
+            origin: request.url.origin().ascii_serialization(),
+            ..credential.issuer.clone()
+        };
+        let post = request.post;
+        let request = TokenRequest {
+            method: if post { Method::Post } else { Method::Get },
+            url: request.url,
+            headers: request.headers,
+            body: request.body.unwrap_or_default(),
+            tls: None,
+            local: false,
+        };
+        let sent = Box::pin(context.http.send(&issuer, request)).await;
+        drop(permit);
+        sent.map_err(|refusal| Fault {
+            class: Class::Transient,
+            may_have_happened: post && !refusal.not_sent,
+            message: format!("Microsoft Graph: {}", refusal.next_step),
+            retry_after: None,
+        })
+    }
+
+    /// The token of the `ApiCredential` that manages this client, from its target Secret.
+    pub(super) async fn managed_by(&self, name: &str) -> Result<SecretString, Fault> {
+        let (context, own) = (&self.context, &self.credential);
+        let lacks = |what: String| not_sent(Class::Token, format!("ApiCredential {name} {what}"));
+        let key = Key::new(own.namespace.as_str(), name);
+        let object = context.credentials.get(&reference(&key));
+        let object = object.and_then(|packed| packed.open());
+        let object = object.ok_or_else(|| {
+            lacks(
+                "does not exist in this namespace; create it, or correct managementRef".to_owned(),
+            )
+        })?;
+        let manager = context.parse(&object);
+        let manager = manager.map_err(|_| lacks("is not valid; see its conditions".to_owned()))?;
+        // A token goes only where its issuer is at home.
+        let (theirs, ours) = (&manager.issuer, &own.issuer);
+        let same = (&theirs.endpoint, &theirs.graph) == (&ours.endpoint, &ours.graph);
+        if !same || !(ours.vouched || ours.id == theirs.id) {
+            return Err(lacks(
+                "has another issuer or tenant than this client; name one of the same tenant"
+                    .to_owned(),
+            ));
+        }
+        let wanted = &own.ask.scopes;
+        if !manager
+            .ask
+            .scopes
+            .iter()
+            .all(|scope| wanted.contains(scope))
+            || manager.ask.scopes.is_empty()
+        {
+            return Err(lacks(
+                "is not for Microsoft Graph; set api: MicrosoftGraph on it".to_owned(),
+            ));
+        }
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), &own.namespace);
+        let target = manager.target.name.as_str();
+        let read = call(&context.metrics, "get_secret", || api.get(target)).await;
+        let secret = read.map_err(|trouble| match trouble {
+            Trouble::NotFound => lacks("has no token yet; see its conditions".to_owned()),
+            _ => not_sent(
+                Class::Transient,
+                format!("Secret {target} cannot be read; apicred tries again"),
+            ),
+        })?;
+        let published = examine(&secret.metadata).published;
+        let published = published.filter(|p| p.credential_uid == manager.uid);
+        let now = context.clock.now();
+        let valid = |at: Timestamp| at.duration_since(now) > SignedDuration::ZERO;
+        let found = published.and_then(|published| {
+            let record = published.record?;
+            let token = recover(
+                &secret.data.unwrap_or_default(),
+                &published.managed_keys.data,
+            )?;
+            valid(record.expires_at).then_some(token.secret)
+        });
+        found.ok_or_else(|| lacks("has no valid token; see its conditions".to_owned()))
+    }
+
+    /// The client's own token for Microsoft Graph.
+    pub(super) async fn own(
+        &self,
+        kept: &mut Option<(String, Token)>,
+        (material, digest): (Material, &str),
+        secret: &Secret,
+    ) -> Result<SecretString, Fault> {
+        let now = self.context.clock.now();
+        let good = kept
+            .as_ref()
+            .filter(|(of, token)| of == digest && token.expires_at.duration_since(now) > LEFT);
+        if let Some((_, token)) = good {
+            return Ok(token.secret.clone());
+        }
+        let token = self.token(material, secret).await.map_err(|r| fault(&r))?;
+        let value = token.secret.clone();
+        *kept = Some((digest.to_owned(), token));
+        Ok(value)
+    }
+}

@@ -1,0 +1,355 @@
+//! Drives the rotation of one client: sees, lets [`next`] decide, executes, and remembers. The only place where something of a
+//! rotation is sent or written; `core/rotation/mod.rs` explains the states.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use serde_json::json;
+
+use super::{
+    driver::{Driver, Sight},
+    execute::Execution,
+    issuer::ClientPlace,
+    seen::{obstacle, slots, users},
+    view::{Shared, View},
+};
+use crate::controller::{
+    api::calls::{Trouble, call},
+    cache::clients::CachedClient,
+    context::Context,
+    locks::lock,
+    lookup::permission,
+};
+use crate::{
+    api::{ApiCredential, IssuerRef},
+    credential::{ClientLookup, FieldError, Key, parse_client, parse_with_client},
+    rotation::{
+        Memory, Names, Next, Observed, Outcome, Record, Rotating, Step, next, rotating, used_at,
+        users_follow,
+    },
+};
+
+/// After a step that failed for another reason than the issuer: the first pause, and the longest.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_mins(1);
+/// What cannot begin is looked at again after this time, beside each change that is seen.
+const RECHECK: Duration = Duration::from_mins(10);
+/// The longest sleep: what is read of the application is a day old at most.
+const LONGEST_SLEEP: Duration = Duration::from_hours(24);
+
+/// What comes of a look.
+enum Look {
+    /// There is nothing to rotate any more.
+    Gone,
+    /// Look again after this time, or when something changed.
+    Sleep(Duration),
+}
+
+/// What a sleep depends on: if it is the same, nothing changed that matters.
+#[derive(PartialEq)]
+struct Stamp {
+    client: Option<(crate::api::ApiClientSpec, Option<String>, bool)>,
+    secret: Option<String>,
+    issuer: Option<String>,
+}
+
+/// Begins to drive the rotation of a client.
+pub(super) fn begin(
+    context: &Arc<Context>,
+    key: &Key,
+    uid: &str,
+    shared: Arc<Shared>,
+) -> tokio::task::AbortHandle {
+    let driver = Driver {
+        memory: Memory::new(context.clock.now()),
+        context: Arc::clone(context),
+        key: key.clone(),
+        uid: uid.to_owned(),
+        shared,
+        held: BTreeMap::new(),
+        own: None,
+        object_id: None,
+        failures: 0,
+    };
+    tokio::spawn(driver.run()).abort_handle()
+}
+
+impl Driver {
+    async fn run(mut self) {
+        loop {
+            let stamp = self.stamp();
+            let sleep = match Box::pin(self.look()).await {
+                Look::Gone => return,
+                Look::Sleep(sleep) => sleep,
+            };
+            // By a clock that nobody sets.
+            let until = tokio::time::Instant::now() + sleep.min(LONGEST_SLEEP);
+            loop {
+                let changed = self.shared.changed.notified();
+                if tokio::time::timeout_at(until, changed).await.is_err() || self.stamp() != stamp {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The client as it is now, unless it is another object, or is being deleted, or is not to be rotated.
+    pub(super) fn client(&self) -> Option<Arc<CachedClient>> {
+        let client = self.context.clients.get(&self.key)?;
+        let same = client.metadata.uid.as_deref() == Some(self.uid.as_str());
+        let wanted = client
+            .spec
+            .as_ref()
+            .is_ok_and(|spec| spec.rotation.is_some());
+        let ours = self.context.rotations.has(&self.key, &self.shared);
+        (same && wanted && ours && !client.deleting).then_some(client)
+    }
+
+    fn stamp(&self) -> Stamp {
+        let client = self.client();
+        let spec = client.as_ref().and_then(|c| c.spec.as_ref().ok());
+        let reference = spec.and_then(|s| s.issuer_ref.as_ref());
+        let issuer = reference.map(|r| match self.context.issuer(&self.key.namespace, r) {
+            crate::credential::IssuerLookup::Found(issuer) => issuer.version,
+            _ => String::new(),
+        });
+        let name = client.as_ref().and_then(|c| c.source().map(str::to_owned));
+        let secrets = lock(&self.context.secrets);
+        let secret = name.and_then(|name| {
+            let name = (self.key.namespace.clone(), name);
+            secrets.get(&name).map(|seen| seen.facts.version.clone())
+        });
+        Stamp {
+            client: spec.zip(client.as_ref()).map(|(spec, client)| {
+                (
+                    spec.clone(),
+                    client.rotate_requested.clone(),
+                    client.deleting,
+                )
+            }),
+            secret,
+            issuer,
+        }
+    }
+
+    /// Goes on as far as it can.
+    async fn look(&mut self) -> Look {
+        loop {
+            let Some(client) = self.client() else {
+                return Look::Gone;
+            };
+            let context = Arc::clone(&self.context);
+            if !context.may_act() || context.unsynced.first(&self.key.namespace).is_some() {
+                return Look::Sleep(PAUSE);
+            }
+            let sight = match self.sight(&client).await {
+                Ok(sight) => sight,
+                Err((why, again)) => {
+                    let view = lock(&self.shared.view).clone();
+                    self.report(view.unwrap_or_default().blocked(why)).await;
+                    return Look::Sleep(again);
+                }
+            };
+            let seen = self.observed(&client, &sight);
+            let now = context.clock.now();
+            // The Secret was read from the API server a moment ago, so nothing is decided by the cache.
+            let next = next(&seen, &self.memory, &sight.rotating.settings, now);
+            self.report(View::of(&next)).await;
+            if let Step::Wait { until } = next.step {
+                self.failures = 0;
+                return Look::Sleep(wait(until, now));
+            }
+            if let Some(pause) = self.step(&sight, &seen, &next, now).await {
+                return Look::Sleep(pause);
+            }
+        }
+    }
+
+    /// Executes one step. Gives a pause, if it failed for another reason than the issuer.
+    async fn step(
+        &mut self,
+        sight: &Sight,
+        seen: &Observed,
+        next: &Next,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        self.memory.before(&next.step, now);
+        let outcome = Execution {
+            driver: self,
+            sight,
+        }
+        .run(&next.step)
+        .await;
+        let now = self.context.clock.now();
+        self.memory.after(&next.step, &outcome, now);
+        tracing::debug!(
+            namespace = self.key.namespace,
+            name = self.key.name,
+            step = ?StepName(&next.step),
+            outcome = ?OutcomeName(&outcome),
+            "a step of a rotation"
+        );
+        if let (Step::Write { change, .. }, Outcome::Done) = (&next.step, &outcome) {
+            let before = match &seen.noted {
+                crate::rotation::Noted::Record(record) => (**record).clone(),
+                _ => Record::default(),
+            };
+            self.wrote(&before, change).await;
+        }
+        if outcome == Outcome::NotWritten {
+            self.failures = self.failures.saturating_add(1);
+            return Some((PAUSE * 2_u32.saturating_pow(self.failures.min(6))).min(LONGEST));
+        }
+        self.failures = 0;
+        None
+    }
+
+    /// All that a step needs, or why nothing can be done and when to look again.
+    async fn sight(&self, client: &CachedClient) -> Result<Sight, (String, Duration)> {
+        let context = &self.context;
+        let (rotating, place) = self.place(client).map_err(|fault| (fault, RECHECK))?;
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
+        let name = rotating.secret.as_str();
+        let read = call(&context.metrics, "get_secret", || api.get(name)).await;
+        let secret = read.map_err(|trouble| match trouble {
+            Trouble::NotFound => (format!("Secret {name} does not exist; create it"), RECHECK),
+            _ => (
+                format!("Secret {name} cannot be read; apicred tries again"),
+                LONGEST,
+            ),
+        })?;
+        if let Some(why) = obstacle(&secret, &self.key, &self.uid) {
+            return Err((why, RECHECK));
+        }
+        let digests = context.digest_key.get(&context.metrics).await;
+        let digests = digests.map_err(|_| {
+            (
+                "the operator's digest key cannot be read; apicred tries again".to_owned(),
+                LONGEST,
+            )
+        })?;
+        let none = BTreeMap::new();
+        let slots = slots(&rotating, secret.data.as_ref().unwrap_or(&none), digests);
+        Ok(Sight {
+            rotating,
+            place,
+            slots,
+            secret,
+            digests: digests.clone(),
+        })
+    }
+
+    /// What is rotated, and the issuer as this client sees it.
+    fn place(&self, client: &CachedClient) -> Result<(Rotating, ClientPlace), String> {
+        let context = &self.context;
+        let joined = |faults: Vec<FieldError>| FieldError::join(&faults);
+        let spec = client
+            .spec
+            .as_ref()
+            .map_err(|flaw| joined(vec![flaw.error()]))?;
+        let issuer = |reference: &IssuerRef| context.issuer(&self.key.namespace, reference);
+        let (found, proof) = parse_client(spec, issuer).map_err(joined)?;
+        let pace = (
+            context.settings.rotation.trials,
+            context.settings.rotation.pace,
+        );
+        let rotating = rotating(spec, (&found, &proof), pace);
+        let rotating = rotating.map_err(|fault| joined(vec![fault]))?;
+        let rotating = rotating.ok_or_else(|| "there is no rotation".to_owned())?;
+        // No object has a slash in its name, so this stands in the way of no credential.
+        let object: ApiCredential = serde_json::from_value(json!({
+            "apiVersion": "apicred.dev/v1alpha1",
+            "kind": "ApiCredential",
+            "metadata": {
+                "namespace": self.key.namespace, "name": format!("apiclient/{}", self.key.name), "uid": self.uid,
+            },
+            "spec": {
+                "clientRef": { "name": self.key.name }, "api": "MicrosoftGraph",
+                "target": { "secretName": "none" },
+            },
+        }))
+        .map_err(|_| "the request cannot be made; this is a defect of apicred".to_owned())?;
+        let client = |_: &str| ClientLookup::Found(Box::new(spec.clone()));
+        let credential = parse_with_client(&object, client, issuer).map_err(joined)?;
+        let (allowed, terminating) = permission(context, &credential);
+        allowed.map_err(|denial| denial.message().to_owned())?;
+        if terminating {
+            return Err("the namespace is being deleted".to_owned());
+        }
+        let context = Arc::clone(context);
+        Ok((
+            rotating,
+            ClientPlace {
+                context,
+                credential,
+            },
+        ))
+    }
+
+    fn observed(&self, client: &CachedClient, sight: &Sight) -> Observed {
+        let meta = &sight.secret.metadata;
+        let version = meta.resource_version.clone().unwrap_or_default();
+        let none = BTreeMap::new();
+        let noted = Record::read(meta.annotations.as_ref().unwrap_or(&none));
+        let uid = meta.uid.as_deref().unwrap_or_default();
+        let users = users(&self.context, &self.key.namespace, &sight.rotating, uid);
+        let overlap = sight.rotating.settings.overlap;
+        let cluster = format!("{:08x}", sight.digests.phase());
+        Observed {
+            users_follow: users_follow(&users, &noted, &version, overlap),
+            used_at: used_at(&users, &version),
+            slots: sight.slots.clone(),
+            names: Names::new(&cluster, &self.uid),
+            requested: client.rotate_requested.clone(),
+            version,
+            noted,
+        }
+    }
+}
+
+fn wait(until: Timestamp, now: Timestamp) -> Duration {
+    let left = until
+        .duration_since(now)
+        .max(SignedDuration::from_millis(100));
+    Duration::try_from(left).unwrap_or(LONGEST_SLEEP)
+}
+
+/// The name of a step, without what is in it.
+struct StepName<'a>(&'a Step);
+
+impl std::fmt::Debug for StepName<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Step::Write { change, .. } => change.record.state.as_str(),
+            Step::ReadApplication => "read the application",
+            Step::MakeKeyPair { .. } => "make a key pair",
+            Step::AddKey { .. } => "add a certificate",
+            Step::AddPassword { .. } => "add a secret",
+            Step::RemoveKey { .. } => "remove a certificate",
+            Step::RemovePassword { .. } => "remove a secret",
+            Step::Trial { of, .. } => of.as_str(),
+            Step::Wait { .. } => "wait",
+        })
+    }
+}
+
+/// The name of an outcome, without what is in it.
+struct OutcomeName<'a>(&'a Outcome);
+
+impl std::fmt::Debug for OutcomeName<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Outcome::Done => "done",
+            Outcome::NotWritten => "not written",
+            Outcome::Application(_) => "read",
+            Outcome::Held(_) => "held",
+            Outcome::KeyAdded(_) => "added",
+            Outcome::Token => "token",
+            Outcome::Refused => "refused",
+            Outcome::NoAnswer => "no answer",
+            Outcome::Failed(fault) => fault.message.as_str(),
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! Reports what happens to a rotation: status, log, events, metrics.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+
+use super::{driver::Driver, view::View};
+use crate::controller::{locks::lock, reconcile::record};
+use crate::{
+    Reason,
+    api::ApiClient,
+    plan::{Notice, Severity},
+    rotation::{Change, Record, Values},
+};
+
+impl Driver {
+    /// Takes note of what status shall show. Tells what is new in it.
+    pub(super) async fn report(&self, view: View) {
+        let before = {
+            let mut known = lock(&self.shared.view);
+            if known.as_ref() == Some(&view) {
+                return;
+            }
+            known.replace(view.clone()).unwrap_or_default()
+        };
+        self.context.clients.check([self.key.clone()]);
+        if let Some(why) = view
+            .blocked
+            .filter(|why| before.blocked.as_ref() != Some(why))
+        {
+            tracing::warn!(
+                namespace = self.key.namespace,
+                name = self.key.name,
+                reason = Reason::RotationBlocked.as_str(),
+                "the rotation of a client waits: {why}"
+            );
+            self.notify(Severity::Warning, Reason::RotationBlocked, why)
+                .await;
+        } else if before.blocked.is_some() {
+            tracing::info!(
+                namespace = self.key.namespace,
+                name = self.key.name,
+                "the rotation of a client goes on"
+            );
+        }
+    }
+
+    /// The Secret was written.
+    pub(super) async fn wrote(&self, before: &Record, change: &Change) {
+        let record = &change.record;
+        tracing::info!(
+            namespace = self.key.namespace,
+            name = self.key.name,
+            from = before.state.as_str(),
+            to = record.state.as_str(),
+            n = record.n,
+            key_id = record.current.as_ref().and_then(|known| known.id.clone()),
+            "the rotation of a client went a step further"
+        );
+        if change.values == Values::Promote {
+            self.context.metrics.rotated("success");
+            let until = record.current.as_ref().and_then(|known| known.until);
+            let until = until.map_or(String::new(), |until| format!(", which expires at {until}"));
+            let note = format!(
+                "credentials use a new client credential{until}; the one before it stays valid for the overlap"
+            );
+            self.notify(Severity::Normal, Reason::ClientCredentialRotated, note)
+                .await;
+        }
+        let times = |record: &Record| record.failure.as_ref().map_or(0, |failure| failure.times);
+        if let Some(failure) = record
+            .failure
+            .as_ref()
+            .filter(|_| times(record) > times(before))
+        {
+            self.context.metrics.rotated("failure");
+            let message = failure.message();
+            tracing::warn!(
+                namespace = self.key.namespace,
+                name = self.key.name,
+                reason = Reason::RotationFailed.as_str(),
+                "{message}"
+            );
+            self.notify(Severity::Warning, Reason::RotationFailed, message)
+                .await;
+        }
+    }
+
+    async fn notify(&self, severity: Severity, reason: Reason, note: String) {
+        let regarding = ObjectReference {
+            api_version: Some(ApiClient::api_version(&()).into_owned()),
+            kind: Some(ApiClient::kind(&()).into_owned()),
+            name: Some(self.key.name.clone()),
+            namespace: Some(self.key.namespace.clone()),
+            uid: Some(self.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let notice = Notice {
+            severity,
+            reason: reason.into(),
+            note: crate::printable(&note).into_owned(),
+        };
+        let now = self.context.clock.now();
+        record::send(&self.context, &regarding, &notice, now).await;
+    }
+}

@@ -1,0 +1,145 @@
+//! What status, log and events report of a rotation.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use jiff::Timestamp;
+use tokio::{sync::Notify, task::AbortHandle};
+
+use crate::controller::locks::lock;
+use crate::{
+    api::ClientKey,
+    credential::Key,
+    rotation::{Mark, Next, Notice, Shown},
+};
+
+/// What is reported.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::controller) struct View {
+    pub(super) keys: Vec<ClientKey>,
+    pub(super) state: Option<&'static str>,
+    pub(super) rotates_at: Option<Timestamp>,
+    pub(super) handled: Option<String>,
+    pub(super) due: bool,
+    /// Somebody must do something, or the issuer must answer.
+    pub(super) blocked: Option<String>,
+    pub(super) failed: Option<String>,
+}
+
+impl View {
+    /// The same keys and state as before; nothing can be done.
+    pub(super) fn blocked(mut self, why: String) -> Self {
+        self.blocked = Some(why);
+        self
+    }
+
+    pub(super) fn of(next: &Next) -> Self {
+        let mut view = Self {
+            keys: next.keys.iter().map(shown).collect(),
+            state: Some(next.record.state.as_str()),
+            rotates_at: next.rotates_at.filter(|at| *at > Timestamp::MIN),
+            handled: next.record.handled.clone(),
+            ..Self::default()
+        };
+        let mut blocked = Vec::new();
+        for notice in &next.notices {
+            match notice {
+                Notice::Due => view.due = true,
+                Notice::Failed(failure) => view.failed = Some(failure.message()),
+                // Orphans are not found without the right to read, and nothing else is wrong.
+                Notice::Blind => {}
+                other => blocked.push(other.message()),
+            }
+        }
+        view.blocked = (!blocked.is_empty()).then(|| blocked.join("; "));
+        view
+    }
+}
+
+fn shown(key: &Shown) -> ClientKey {
+    let (hint, thumbprint) = match &key.mark {
+        Mark::Hint(hint) => (Some(hint.clone()), None),
+        Mark::Certificate { sha1, .. } => (None, Some(sha1.to_uppercase())),
+    };
+    ClientKey {
+        state: key.slot.to_owned(),
+        key_id: key.id.clone(),
+        hint,
+        thumbprint,
+        not_after: key.until.map(seconds),
+    }
+}
+
+/// Whole seconds, as the API server stores them.
+pub(super) fn seconds(at: Timestamp) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+    let whole = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(whole)
+}
+
+/// What the driver of one rotation shares with the rest.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) changed: Notify,
+    /// None before the first look.
+    pub(super) view: Mutex<Option<View>>,
+}
+
+struct Running {
+    uid: String,
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+/// The rotations that are driven by this process.
+#[derive(Default)]
+pub(in crate::controller) struct Rotations(Mutex<HashMap<Key, Running>>);
+
+impl Rotations {
+    /// The rotation of this object, which `begin` begins if it does not run. What it sees may have changed.
+    pub(super) fn attend(
+        &self,
+        key: &Key,
+        uid: &str,
+        begin: impl FnOnce(Arc<Shared>) -> AbortHandle,
+    ) -> Option<View> {
+        let mut all = lock(&self.0);
+        if let Some(running) = all
+            .get(key)
+            .filter(|r| r.uid == uid && !r.task.is_finished())
+        {
+            running.shared.changed.notify_one();
+            return lock(&running.shared.view).clone();
+        }
+        let shared = Arc::<Shared>::default();
+        let running = Running {
+            uid: uid.to_owned(),
+            task: begin(Arc::clone(&shared)),
+            shared,
+        };
+        if let Some(old) = all.insert(key.clone(), running) {
+            old.task.abort();
+        }
+        None
+    }
+
+    /// Is this the driver of that object? One that was stopped and begun again has another.
+    pub(super) fn has(&self, key: &Key, shared: &Arc<Shared>) -> bool {
+        let all = lock(&self.0);
+        all.get(key)
+            .is_some_and(|running| Arc::ptr_eq(&running.shared, shared))
+    }
+
+    /// The object is gone, or is not rotated any more. A driver that is in the middle of a step ends after it.
+    pub(super) fn stop(&self, key: &Key) {
+        if let Some(running) = lock(&self.0).remove(key) {
+            running.shared.changed.notify_one();
+        }
+    }
+
+    /// How many there are.
+    pub(in crate::controller) fn len(&self) -> usize {
+        lock(&self.0).len()
+    }
+}
