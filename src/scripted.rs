@@ -76,6 +76,7 @@ pub(crate) fn operator(client: Client, health: &Arc<Health>) -> Operator {
         issuer_proxy: None,
         instance: "test".to_owned(),
         identity: IdentityEnvironment::default(),
+        notify_rights: Arc::default(),
     };
     Operator::new(
         client,

@@ -137,6 +137,7 @@ reasons! {
     Pending,
     PermissionsExceeded,
     PermissionsMissing,
+    PodsNotNotified,
     ProxyCredentialsRefused,
     ProxyInvalid,
     ProxyRefused,

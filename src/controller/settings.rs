@@ -1,12 +1,12 @@
 //! The settings of an installation.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{api::Cloud, credential::KeyPattern, proxy::Proxy};
+use crate::{api::Cloud, credential::KeyPattern, plan::notify::Rights, proxy::Proxy};
 
 /// What an installation sets.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub struct Settings {
     pub issuer_proxy: Option<Proxy>,
     /// Name of this process in events.
     pub instance: String,
+    /// The names in the command that gives the right to notify pods.
+    pub notify_rights: Arc<Rights>,
     /// What the process's environment says about its own identity in Azure.
     pub identity: IdentityEnvironment,
 }

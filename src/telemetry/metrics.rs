@@ -77,6 +77,7 @@ pub struct Metrics {
     api_calls: Family<Call, Counter>,
     watch_errors: Family<Stream, Counter>,
     revocations: Family<ResultLabel, Counter>,
+    pod_notifications: Family<ResultLabel, Counter>,
     write_conflicts: Counter,
 }
 
@@ -115,6 +116,7 @@ impl Default for Metrics {
             api_calls: Family::default(),
             watch_errors: Family::default(),
             revocations: Family::default(),
+            pod_notifications: Family::default(),
             write_conflicts: Counter::default(),
             registry: Registry::default(),
         };
@@ -157,6 +159,11 @@ impl Default for Metrics {
             "revocations",
             "Number of token revocations for deleted credentials, by result",
             this.revocations.clone(),
+        );
+        registry.register(
+            "pod_notifications",
+            "Number of pods that were notified of a new token, by result; a list of pods that failed counts as one",
+            this.pod_notifications.clone(),
         );
         registry.register(
             "secret_write_conflicts",
@@ -212,6 +219,13 @@ impl Metrics {
     /// Counts a token revocation.
     pub fn revoked(&self, result: &'static str) {
         self.revocations
+            .get_or_create(&ResultLabel { result })
+            .inc();
+    }
+
+    /// Counts a pod that was notified, or was to be.
+    pub fn notified(&self, result: &'static str) {
+        self.pod_notifications
             .get_or_create(&ResultLabel { result })
             .inc();
     }

@@ -174,6 +174,7 @@ impl Inside {
                     issuer_proxy: None,
                     instance: "inside".to_owned(),
                     identity: IdentityEnvironment::default(),
+                    notify_rights: Arc::default(),
                 };
                 let asked = async {
                     // A sender that is dropped asks for nothing.

@@ -48,6 +48,9 @@ const WRITTEN: [&str; 25] = [
     names::MANAGED_KEYS,
 ];
 
+/// What apicred itself writes on pods.
+const ON_POD: [&str; 1] = [names::TOKEN_UPDATED_AT];
+
 /// How many names are reported.
 const TOLD: usize = 3;
 /// How much of a name is shown, in characters.
@@ -120,6 +123,10 @@ fn fault(key: &str, place: Place) -> Option<String> {
         (
             WRITTEN.as_slice(),
             "is written by apicred on Secrets; remove it",
+        ),
+        (
+            ON_POD.as_slice(),
+            "is written by apicred on pods; remove it",
         ),
     ];
     if let Some((_, what)) = elsewhere.iter().find(|(names, _)| names.contains(&key)) {
@@ -376,7 +383,13 @@ mod tests {
             .collect();
         assert!(named.len() > 25, "{named:?}");
         for name in named {
-            let known = [ON_CREDENTIAL.as_slice(), &ON_SECRET, &ON_ACCOUNT, &WRITTEN];
+            let known = [
+                ON_CREDENTIAL.as_slice(),
+                &ON_SECRET,
+                &ON_ACCOUNT,
+                &ON_POD,
+                &WRITTEN,
+            ];
             assert!(known.iter().any(|k| k.contains(&name.as_str())), "{name}");
         }
     }

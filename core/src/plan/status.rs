@@ -13,7 +13,8 @@ use super::{
     notices::{Notice, notices},
     obstacle,
     progress::{End, Fault, progress},
-    schedule, sources,
+    schedule::{self, Promise},
+    sources,
 };
 use crate::{
     api::{ApiCredential, ApiCredentialStatus, ClientStatus, RefusedRef, SourceRef, UsedRef},
@@ -136,9 +137,10 @@ pub fn status(
         say.condition(ConditionType::RenewalFailing, true, reason, message)
     });
     status.conditions.extend(failing);
-    let risk = risk(credential, valid, trouble.is_some(), now).map(|(reason, message)| {
-        say.condition(ConditionType::LifetimeAtRisk, true, reason, &message)
-    });
+    let risk =
+        risk(credential, observed, valid, trouble.is_some(), now).map(|(reason, message)| {
+            say.condition(ConditionType::LifetimeAtRisk, true, reason, &message)
+        });
     status.conditions.extend(risk);
     let lack = valid.and_then(|r| expect::missing(credential, r));
     let lack = lack.map(|lack| (lack, ConditionType::PermissionsMissing));
@@ -167,7 +169,14 @@ pub fn status(
         let reason = Reason::AnnotationUnknown;
         say.condition(ConditionType::AnnotationsIgnored, true, reason, &message)
     }));
-    let requeue = requeue(credential, outcome, failure, (valid, ending.as_ref()), now);
+    let promise = observed.promise(credential);
+    let requeue = requeue(
+        (promise, credential.end),
+        outcome,
+        failure,
+        (valid, ending.as_ref()),
+        now,
+    );
     let requeue = sooner(requeue, turn.flatten(), now);
     let notices = notices(&old, &status, outcome);
     View {
@@ -496,16 +505,16 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
 /// Is the promise to readers in danger? Said before it breaks.
 fn risk(
     credential: &Credential,
+    observed: &Observed,
     valid: Option<&Record>,
     late: bool,
     now: Timestamp,
 ) -> Option<(Reason, String)> {
     let record = valid?;
     let life = record.expires_at.duration_since(record.issued_at);
-    let floor = schedule::floor(life, credential.min_lifetime);
-    if late
-        && now >= schedule::risk_at(record.issued_at, record.expires_at, credential.min_lifetime)
-    {
+    let promise = observed.promise(credential);
+    if late && now >= schedule::risk_at(record.issued_at, record.expires_at, promise) {
+        let floor = promise.floor(life);
         let end = schedule::later(record.expires_at, -floor);
         return Some((
             Reason::RenewalFailing,
@@ -516,21 +525,41 @@ fn risk(
             ),
         ));
     }
-    if let Some((reason, message)) = oauth::uncertain(&record.lifetime, life) {
-        return Some((reason, message));
+    oauth::uncertain(&record.lifetime, life)
+        .or_else(|| observed.not_notified(credential))
+        .or_else(|| too_short(promise, life))
+}
+
+/// A lifetime that cannot keep what readers are promised, and the ways out.
+fn too_short(promise: Promise, life: SignedDuration) -> Option<(Reason, String)> {
+    if promise.is_served(life) {
+        return None;
     }
-    if !schedule::holds_floor(life, floor) {
-        return Some((
-            Reason::LifetimeTooShort,
-            format!(
-                "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation: configure a longer lifetime at the issuer, or lower spec.minLifetime",
-                words(life),
-                words(floor),
-                words(schedule::MOUNT_DELAY)
-            ),
-        ));
+    let notifying = Promise {
+        notified: true,
+        ..promise
+    };
+    let mut message = if promise.minimum.is_none() && !promise.notified {
+        format!(
+            "the token lifetime {} is too short for mounted files: the kubelet needs up to 90 s to update them, so workloads read expired tokens",
+            words(life)
+        )
+    } else {
+        format!(
+            "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation",
+            words(life),
+            words(promise.floor(life)),
+            words(promise.delay())
+        )
+    };
+    message.push_str("; configure a longer lifetime at the issuer");
+    if promise.minimum.is_some() {
+        message.push_str(", or lower spec.minLifetime");
     }
-    None
+    if !promise.notified && notifying.is_kept(life) {
+        message.push_str(", or set spec.target.notifyPods, which brings a new token into the files within seconds");
+    }
+    Some((Reason::LifetimeTooShort, message))
 }
 
 fn words(span: SignedDuration) -> String {
@@ -543,7 +572,7 @@ fn words(span: SignedDuration) -> String {
 }
 
 fn requeue(
-    credential: &Credential,
+    (promise, end): (Promise, Option<Timestamp>),
     outcome: &Outcome,
     failure: Option<&Failure>,
     (valid, ending): (Option<&Record>, Option<&expiry::Ending>),
@@ -570,13 +599,13 @@ fn requeue(
     // Wake up as well when what status says stops being true.
     let turning = valid.into_iter().flat_map(|r| {
         [
-            schedule::risk_at(r.issued_at, r.expires_at, credential.min_lifetime),
+            schedule::risk_at(r.issued_at, r.expires_at, promise),
             r.expires_at,
         ]
     });
     let turning = turning
         .chain(ending.into_iter().flat_map(|e| [e.warn_at, e.at]))
-        .chain(credential.end);
+        .chain(end);
     turning
         .filter(|at| *at > now)
         .map(soon)

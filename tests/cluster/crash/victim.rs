@@ -61,6 +61,7 @@ fn victim() {
             issuer_proxy: None,
             instance: "victim".to_owned(),
             identity: IdentityEnvironment::default(),
+            notify_rights: Arc::default(),
         },
         admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         metrics_per_credential: false,
