@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Observed, later_than, schedule};
+use super::{Observed, later_than, schedule, status::words};
 use crate::{Reason, api::names, credential::Credential, publish::rejection::Said};
 
 /// Pods of one credential that are notified of one write. A selector that matches more is reported.
@@ -172,4 +172,39 @@ fn allow(rights: &Rights, namespace: &str) -> String {
     format!(
         "allow it: kubectl create rolebinding {role} --namespace {namespace} --clusterrole={role} --serviceaccount={account}"
     )
+}
+
+/// A lifetime that cannot keep what readers are promised, and the ways out.
+pub(super) fn too_short(
+    promise: schedule::Promise,
+    life: SignedDuration,
+) -> Option<(Reason, String)> {
+    if promise.is_served(life) {
+        return None;
+    }
+    let notifying = schedule::Promise {
+        notified: true,
+        ..promise
+    };
+    let mut message = if promise.minimum.is_none() && !promise.notified {
+        format!(
+            "the token lifetime {} is too short for mounted files: the kubelet needs up to 90 s to update them, so workloads read expired tokens",
+            words(life)
+        )
+    } else {
+        format!(
+            "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation",
+            words(life),
+            words(promise.floor(life)),
+            words(promise.delay())
+        )
+    };
+    message.push_str("; configure a longer lifetime at the issuer");
+    if promise.minimum.is_some() {
+        message.push_str(", or lower spec.minLifetime");
+    }
+    if !promise.notified && notifying.is_kept(life) {
+        message.push_str(", or set spec.target.notifyPods, which brings a new token into the files within seconds");
+    }
+    Some((Reason::LifetimeTooShort, message))
 }

@@ -11,6 +11,7 @@ use super::{
     conditions::{Conditions, time},
     expect, expiry, fingerprint,
     notices::{Notice, notices},
+    notify::too_short,
     obstacle,
     progress::{End, Fault, progress},
     schedule::{self, Promise},
@@ -530,39 +531,7 @@ fn risk(
         .or_else(|| too_short(promise, life))
 }
 
-/// A lifetime that cannot keep what readers are promised, and the ways out.
-fn too_short(promise: Promise, life: SignedDuration) -> Option<(Reason, String)> {
-    if promise.is_served(life) {
-        return None;
-    }
-    let notifying = Promise {
-        notified: true,
-        ..promise
-    };
-    let mut message = if promise.minimum.is_none() && !promise.notified {
-        format!(
-            "the token lifetime {} is too short for mounted files: the kubelet needs up to 90 s to update them, so workloads read expired tokens",
-            words(life)
-        )
-    } else {
-        format!(
-            "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation",
-            words(life),
-            words(promise.floor(life)),
-            words(promise.delay())
-        )
-    };
-    message.push_str("; configure a longer lifetime at the issuer");
-    if promise.minimum.is_some() {
-        message.push_str(", or lower spec.minLifetime");
-    }
-    if !promise.notified && notifying.is_kept(life) {
-        message.push_str(", or set spec.target.notifyPods, which brings a new token into the files within seconds");
-    }
-    Some((Reason::LifetimeTooShort, message))
-}
-
-fn words(span: SignedDuration) -> String {
+pub(super) fn words(span: SignedDuration) -> String {
     let s = span.as_secs();
     match (s / 60, s % 60) {
         (0, s) => format!("{s} s"),
