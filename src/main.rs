@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use apicred::{
@@ -11,6 +12,7 @@ use apicred::{
     app::{self, LeaseOptions, Options},
     controller::{IdentityEnvironment, RotationPace, Scope, Settings},
     credential::{KeyPattern, addresses},
+    plan::notify::Rights,
     proxy::Proxy,
     telemetry::{
         lines,
@@ -110,7 +112,29 @@ struct Run {
     #[arg(long, env = "APICRED_LEASE_NAME", default_value = "apicred")]
     lease_name: String,
     #[command(flatten)]
+    notify: Notify,
+    #[command(flatten)]
     identity: Identity,
+}
+
+/// The names in the command that gives the right to notify pods.
+#[derive(Args)]
+struct Notify {
+    /// The `ClusterRole` with the rights that `spec.target.notifyPods` needs. Empty if it is not installed.
+    #[arg(long, env = "APICRED_NOTIFY_PODS_ROLE", default_value = "")]
+    notify_pods_role: String,
+    /// Name of the `ServiceAccount` of this process.
+    #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "apicred")]
+    service_account: String,
+}
+
+impl Notify {
+    fn rights(self, namespace: &str) -> Arc<Rights> {
+        Arc::new(Rights {
+            role: self.notify_pods_role,
+            account: format!("{namespace}:{}", self.service_account),
+        })
+    }
 }
 
 /// What namespaces may do.
@@ -259,6 +283,7 @@ fn operate(run: Run) -> Result<(), String> {
         identity,
         leader_elect,
         lease_name,
+        notify,
     } = run;
     logs::init(log_format, &log_filter)?;
     let Tenants {
@@ -288,6 +313,7 @@ fn operate(run: Run) -> Result<(), String> {
         .map_err(|_| "another TLS provider is installed already".to_owned())?;
     let options = Options {
         settings: Settings {
+            notify_rights: notify.rights(&namespace),
             namespace,
             scope: if watch_namespaces.is_empty() {
                 Scope::Cluster

@@ -77,6 +77,7 @@ pub(crate) fn operator(client: Client, health: &Arc<Health>) -> Operator {
         instance: "test".to_owned(),
         rotation: RotationPace::default(),
         identity: IdentityEnvironment::default(),
+        notify_rights: Arc::default(),
     };
     Operator::new(
         client,

@@ -576,7 +576,7 @@ fn quoted_words(text: &str) -> BTreeSet<String> {
 }
 
 /// Words in camel case that the code writes and that are neither a reason nor a type of condition.
-const NO_REASONS: [&str; 32] = [
+const NO_REASONS: [&str; 33] = [
     // Kinds, and formats of the target's keys.
     "ApiCredential",
     "ClusterTokenIssuer",
@@ -592,6 +592,7 @@ const NO_REASONS: [&str; 32] = [
     "ExpiresIn",
     "ExpiresOn",
     "HalfLife",
+    "MountDelay",
     "RefreshIn",
     "TooShort",
     "OtherUnit",

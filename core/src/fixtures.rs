@@ -215,6 +215,7 @@ pub fn holding(credential: &Credential, record: Record) -> Observed {
         unread: Vec::new(),
         ca_fault: None,
         missing_account: None,
+        notify_rights: std::sync::Arc::default(),
         memory: Memory::default(),
         held: false,
     }

@@ -139,6 +139,7 @@ reasons! {
     Pending,
     PermissionsExceeded,
     PermissionsMissing,
+    PodsNotNotified,
     ProxyCredentialsRefused,
     ProxyInvalid,
     ProxyRefused,

@@ -31,7 +31,7 @@ use super::{
     reconcile::log_lines::IssuerJournals,
     requeue::{Triggers, reference},
     settings::Settings,
-    state::{LeavingQueue, Revocable, State},
+    state::{LeavingQueue, NotifyQueue, Revocable, State},
     token::{
         digest_key::KeyKeeper, discovery_cache::DiscoveryCache, hint::Hints,
         refresh_token::Orphans, refreshes::Refreshes, single_flight::SingleFlight,
@@ -112,6 +112,8 @@ pub(super) struct Context {
     pub(super) triggers: Triggers,
     /// Credentials that are being deleted and have the finalizer.
     pub(super) leaving: LeavingQueue,
+    /// Writes that pods are to be notified of.
+    pub(super) notifications: NotifyQueue,
     pub(super) credentials: Store<PackedCredential>,
     pub(super) token_issuers: Store<TokenIssuer>,
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
@@ -178,6 +180,7 @@ impl Context {
             high_water_mark: HighWaterMark::default(),
             doubts: Doubts::default(),
             leaving: LeavingQueue::default(),
+            notifications: NotifyQueue::default(),
             authority: OnceLock::new(),
             unusable: Mutex::default(),
             issuer_journals: IssuerJournals::default(),

@@ -16,6 +16,8 @@ mod issuers;
 mod limiter;
 mod locks;
 mod lookup;
+mod notifier;
+mod notify;
 mod reconcile;
 mod requeue;
 mod settings;
@@ -222,6 +224,11 @@ impl Operator {
             &mut tasks,
             "the revoker",
             Box::pin(deletion::run(Arc::clone(&context))),
+        );
+        spawn(
+            &mut tasks,
+            "the notifier of pods",
+            Box::pin(notifier::run(Arc::clone(&context))),
         );
         spawn(
             &mut tasks,

@@ -1,6 +1,6 @@
 //! The settings of an installation.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -9,6 +9,7 @@ use url::Url;
 use crate::{
     api::Cloud,
     credential::KeyPattern,
+    plan::notify::Rights,
     proxy::Proxy,
     rotation::{Pace, Trials},
 };
@@ -36,6 +37,8 @@ pub struct Settings {
     pub instance: String,
     /// How the rotation of clients' own credentials waits for issuers.
     pub rotation: RotationPace,
+    /// The names in the command that gives the right to notify pods.
+    pub notify_rights: Arc<Rights>,
     /// What the process's environment says about its own identity in Azure.
     pub identity: IdentityEnvironment,
 }

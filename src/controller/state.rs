@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::Instant,
@@ -19,6 +20,7 @@ use crate::{
     plan::{
         Memory, OwnWrites,
         journal::{Ids, Journal},
+        notify::Notified,
     },
     publish::SourceUse,
 };
@@ -49,6 +51,8 @@ pub(super) struct State {
     pub(super) journal: Journal,
     /// The status that the log knows, if the cluster does not have it.
     pub(super) told: Option<Box<ApiCredentialStatus>>,
+    /// How pods were notified of the last write; none if the credential does not ask for it.
+    pub(super) notified: Option<Notified>,
     /// Ids of a client secret's refusal that the next line about it names.
     pub(super) refused: Option<Box<Ids>>,
 }
@@ -68,6 +72,7 @@ impl State {
             && self.journal.is_empty()
             && self.told.is_none()
             && self.refused.is_none()
+            && self.notified.is_none()
     }
 }
 
@@ -150,5 +155,41 @@ impl LeavingQueue {
     /// This one has ended.
     pub(super) fn ended(&self, uid: &str) {
         lock(&self.under_way).remove(uid);
+    }
+}
+
+/// A write that pods are to be notified of.
+pub(super) struct Write {
+    pub(super) key: Key,
+    pub(super) uid: String,
+    pub(super) selector: String,
+    pub(super) written: Timestamp,
+}
+
+/// The writes that pods are to be notified of, for the task that does it.
+pub(super) struct NotifyQueue {
+    sender: UnboundedSender<Write>,
+    receiver: Mutex<Option<UnboundedReceiver<Write>>>,
+}
+
+impl Default for NotifyQueue {
+    fn default() -> Self {
+        let (sender, receiver) = unbounded_channel();
+        Self {
+            sender,
+            receiver: Mutex::new(Some(receiver)),
+        }
+    }
+}
+
+impl NotifyQueue {
+    pub(super) fn send(&self, write: Write) {
+        // A closed channel means that the process is ending.
+        let _ = self.sender.send(write);
+    }
+
+    /// What was sent; once.
+    pub(super) fn receive(&self) -> Option<UnboundedReceiver<Write>> {
+        lock(&self.receiver).take()
     }
 }

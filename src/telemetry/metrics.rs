@@ -78,6 +78,7 @@ pub struct Metrics {
     watch_errors: Family<Stream, Counter>,
     revocations: Family<ResultLabel, Counter>,
     client_rotations: Family<ResultLabel, Counter>,
+    pod_notifications: Family<ResultLabel, Counter>,
     write_conflicts: Counter,
 }
 
@@ -117,6 +118,7 @@ impl Default for Metrics {
             watch_errors: Family::default(),
             revocations: Family::default(),
             client_rotations: Family::default(),
+            pod_notifications: Family::default(),
             write_conflicts: Counter::default(),
             registry: Registry::default(),
         };
@@ -164,6 +166,11 @@ impl Default for Metrics {
             "client_rotations",
             "Number of rotations of client secrets and certificates, by result",
             this.client_rotations.clone(),
+        );
+        registry.register(
+            "pod_notifications",
+            "Number of pods that were notified of a new token, by result; a list of pods that failed counts as one",
+            this.pod_notifications.clone(),
         );
         registry.register(
             "secret_write_conflicts",
@@ -226,6 +233,13 @@ impl Metrics {
     /// A rotation of a client secret or certificate ended: `success` when credentials use the new one, else `failure`.
     pub fn rotated(&self, result: &'static str) {
         self.client_rotations
+            .get_or_create(&ResultLabel { result })
+            .inc();
+    }
+
+    /// Counts a pod that was notified, or was to be.
+    pub fn notified(&self, result: &'static str) {
+        self.pod_notifications
             .get_or_create(&ResultLabel { result })
             .inc();
     }

@@ -28,6 +28,7 @@ mod machine;
 mod microsoft_issuers;
 mod mistakes;
 mod namespaced;
+mod notify;
 mod odd_documents;
 mod over;
 mod providers;

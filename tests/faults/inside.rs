@@ -175,6 +175,7 @@ impl Inside {
                     instance: "inside".to_owned(),
                     rotation: RotationPace::default(),
                     identity: IdentityEnvironment::default(),
+                    notify_rights: Arc::default(),
                 };
                 let asked = async {
                     // A sender that is dropped asks for nothing.

@@ -50,4 +50,6 @@ pub use static_key::StaticKey;
 pub use status::{
     ApiCredentialStatus, AttemptResult, ClientStatus, LastAttempt, RefusedRef, SourceRef, UsedRef,
 };
-pub use target::{DeletionPolicy, SecretType, Target, TargetFormat, TargetKey};
+pub use target::{
+    DeletionPolicy, NotifyPods, PodSelector, SecretType, Target, TargetFormat, TargetKey,
+};

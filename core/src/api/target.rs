@@ -52,6 +52,28 @@ pub struct Target {
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = super::crd::names_once())]
     pub keys: Vec<TargetKey>,
+    /// Pods that get the annotation `apicred.dev/token-updated-at` after each write, so that the kubelet updates their files at once. Needs
+    /// a right on pods (docs/workloads.md). None if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_pods: Option<NotifyPods>,
+}
+
+/// Pods of the credential's namespace.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct NotifyPods {
+    /// Which pods.
+    pub selector: PodSelector,
+}
+
+/// Pods by label.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSelector {
+    /// Labels that a pod must have, all of them.
+    #[schemars(extend("maxProperties" = 16), schema_with = "super::crd::bounded_map")]
+    #[x_kube(validation = Rule::new("size(self) > 0").reason(Reason::FieldValueRequired)
+        .message("no label would select every pod: set labels of the pods that mount the Secret"))]
+    pub match_labels: BTreeMap<String, String>,
 }
 
 /// One key of the Secret.

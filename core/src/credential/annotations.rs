@@ -51,6 +51,9 @@ const WRITTEN: [&str; 25] = [
     names::MANAGED_KEYS,
 ];
 
+/// What apicred itself writes on pods.
+const ON_POD: [&str; 1] = [names::TOKEN_UPDATED_AT];
+
 /// How many names are reported.
 const TOLD: usize = 3;
 /// How much of a name is shown, in characters.
@@ -124,6 +127,10 @@ fn fault(key: &str, place: Place) -> Option<String> {
         (
             WRITTEN.as_slice(),
             "is written by apicred on Secrets; remove it",
+        ),
+        (
+            ON_POD.as_slice(),
+            "is written by apicred on pods; remove it",
         ),
     ];
     if let Some((_, what)) = elsewhere.iter().find(|(names, _)| names.contains(&key)) {
@@ -396,8 +403,10 @@ mod tests {
                 &ON_CLIENT,
                 &ON_SECRET,
                 &ON_ACCOUNT,
+                &ON_POD,
                 &WRITTEN,
             ];
+
             assert!(known.iter().any(|k| k.contains(&name.as_str())), "{name}");
         }
     }

@@ -20,6 +20,7 @@ mod limits;
 mod parameters;
 mod parse;
 mod place;
+mod pods;
 mod presets;
 mod proof;
 pub mod scopes;
@@ -203,6 +204,8 @@ pub struct TargetSecret {
     pub keys: Vec<TargetKey>,
     /// What happens when the credential goes.
     pub deletion: DeletionPolicy,
+    /// Which pods are notified of a write: a label selector, as the API server reads it.
+    pub notify_pods: Option<String>,
 }
 
 /// Identity of a credential that is being deleted or cannot be parsed: enough to find what it left behind.

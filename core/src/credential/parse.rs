@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Ask, Credential, FieldError, Issuer, IssuerId, Proof, StaticKey, TargetSecret, annotations,
-    ask, fit, parameters,
+    ask, fit, parameters, pods,
     target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
@@ -113,6 +113,8 @@ pub fn parse(
     }
     let secret_ends = secret_ends(spec, &mut errors);
     let keys = keys(&spec.target.keys).map_err(|e| errors.push(e));
+    let pods = pods::selector(spec.target.notify_pods.as_ref());
+    let pods = pods.map_err(|e| errors.push(e));
     if !fit::is_object_name(&spec.target.secret_name) {
         errors.push(FieldError::new(
             "spec.target.secretName",
@@ -138,8 +140,8 @@ pub fn parse(
         }));
     }
 
-    let (Some(issuer), Some(proof), Some(grant), Ok(keys), true) =
-        (issuer, proof, grant, keys, errors.is_empty())
+    let (Some(issuer), Some(proof), Some(grant), Ok(keys), Ok(notify_pods), true) =
+        (issuer, proof, grant, keys, pods, errors.is_empty())
     else {
         return Err(errors);
     };
@@ -165,6 +167,7 @@ pub fn parse(
             annotations: spec.target.annotations.clone(),
             keys,
             deletion: spec.deletion_policy.unwrap_or_default(),
+            notify_pods,
         },
         min_lifetime: spec
             .min_lifetime

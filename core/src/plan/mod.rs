@@ -9,6 +9,7 @@ pub mod finalizer;
 pub mod fingerprint;
 pub mod journal;
 mod notices;
+pub mod notify;
 mod observed;
 mod outcome;
 pub mod over;
@@ -147,10 +148,6 @@ pub enum Hold {
 
 /// How often a credential that waits for a change is reconciled: watches report every change, and this is the fallback.
 const RECHECK: SignedDuration = SignedDuration::from_mins(10);
-
-/// Two tokens of one credential that are requested because of time are at least this far apart, however short their
-/// lifetimes: an issuer must not get a request every second.
-const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 
 impl Plan {
     /// Does this step end with a write of the target?
@@ -303,8 +300,8 @@ fn obtain(
     let calm = match &step {
         Plan::Mint(Why::Due | Why::Expired) => observed
             .record()
-            .map(|r| schedule::later(r.issued_at, SHORTEST))
-            .filter(|t| *t > now && *t <= schedule::later(now, SHORTEST))
+            .map(|r| schedule::later(r.issued_at, schedule::SHORTEST))
+            .filter(|t| *t > now && *t <= schedule::later(now, schedule::SHORTEST))
             .map(|t| (t, Hold::TooShort)),
         Plan::Mint(why) => observed
             .memory

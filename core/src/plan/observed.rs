@@ -3,7 +3,12 @@
 use crate::{ConditionType, Reason, StoredReason};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Why, fingerprint, later_than, schedule, schedule::later};
+use super::{
+    Why, fingerprint, later_than,
+    notify::{Notified, Rights},
+    schedule,
+    schedule::later,
+};
 use crate::{
     api::{ApiCredentialStatus, AttemptResult, LastAttempt, RefusedRef, SecretKeyRef, SourceRef},
     credential::{Credential, binding::Denial},
@@ -32,6 +37,8 @@ pub struct Observed {
     pub ca_fault: Option<String>,
     /// A ServiceAccount that is needed and does not exist, if its watch knows.
     pub missing_account: Option<String>,
+    /// The names in the command that gives the right to notify pods.
+    pub notify_rights: std::sync::Arc<Rights>,
     /// What this process remembers.
     pub memory: Memory,
     /// A token of this very request was received and could not be written yet.
@@ -104,6 +111,8 @@ pub struct Memory {
     pub out_of_sync: Option<OutOfSync>,
     /// Own writes of the state Secret. Taken from the shell at each observation.
     pub own_writes: Option<OwnWrites>,
+    /// How the notification of pods went. Taken from the shell at each observation.
+    pub notified: Option<Notified>,
 }
 
 impl Memory {

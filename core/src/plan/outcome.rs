@@ -59,12 +59,16 @@ pub struct Minted {
     pub correlation_id: Option<String>,
 }
 
-fn renewal(credential: &Credential, token: &Token, phase: u32) -> schedule::Renewal {
+fn renewal(
+    credential: &Credential,
+    token: &Token,
+    (promise, phase): (schedule::Promise, u32),
+) -> schedule::Renewal {
     schedule::renewal(
         token.issued_at,
         token.expires_at,
         token.refresh_in,
-        credential.min_lifetime,
+        promise,
         schedule::Spread {
             seed: &credential.uid,
             phase,
@@ -72,11 +76,11 @@ fn renewal(credential: &Credential, token: &Token, phase: u32) -> schedule::Rene
     )
 }
 
-/// What is noted on the Secret of a new token. `phase` is the cluster's, see [`schedule::Spread`].
+/// What is noted on the Secret of a new token. The phase is the cluster's, see [`schedule::Spread`].
 pub fn record(
     credential: &Credential,
     token: &Token,
-    phase: u32,
+    (promise, phase): (schedule::Promise, u32),
     fingerprint: String,
     token_digest: String,
     sources: SourceUse,
@@ -87,7 +91,7 @@ pub fn record(
             at: ENDLESS,
             reason: "",
         },
-        _ => renewal(credential, token, phase),
+        _ => renewal(credential, token, (promise, phase)),
     };
     Record {
         issued_at: token.issued_at,
@@ -142,11 +146,8 @@ pub fn fail(
         .filter(|f| f.propagating == propagating);
     let failures = earlier.map_or(0, |f| f.failures).saturating_add(1);
     let deadline = observed.valid(credential, now).map(|r| {
-        let floor = schedule::floor(
-            r.expires_at.duration_since(r.issued_at),
-            credential.min_lifetime,
-        );
-        schedule::later(r.expires_at, -(floor + schedule::MOUNT_DELAY))
+        let life = r.expires_at.duration_since(r.issued_at);
+        schedule::later(r.expires_at, -observed.promise(credential).before(life))
     });
     let retry = schedule::Retry {
         class: refusal.class,

@@ -8,8 +8,16 @@ use super::fingerprint::fraction;
 use crate::oauth::Class;
 
 /// From the write of a Secret to the last pod's file: the kubelet syncs a volume every 60 to 90 s (measured up to
-/// 84 s, see research/control-plane), so 120 s is a fair allowance.
+/// 88 s), so 120 s is a fair allowance.
 pub const MOUNT_DELAY: SignedDuration = SignedDuration::from_secs(120);
+/// The same if the pods are notified (`spec.target.notifyPods`): measured up to 2 s, and some seconds for many pods.
+pub const NOTIFIED_DELAY: SignedDuration = SignedDuration::from_secs(5);
+/// A lifetime that leaves no minimum is renewed when so much is left: the kubelet needs up to 90 s, and the request and the
+/// write some more. A shorter lifetime cannot be served without a notification.
+pub const MOUNT_LEFT: SignedDuration = SignedDuration::from_secs(100);
+/// Two tokens of one credential that are requested because of time are at least this far apart, however short their
+/// lifetimes: an issuer must not get a request every second.
+pub const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 /// Default minimum remaining lifetime of tokens with a long lifetime.
 const FLOOR: SignedDuration = SignedDuration::from_mins(15);
 /// For shorter lifetimes, the minimum remaining lifetime is a third of the lifetime.
@@ -43,53 +51,102 @@ pub struct Spread<'a> {
 pub struct Renewal {
     /// The moment.
     pub at: Timestamp,
-    /// The rule that chose it: `RefreshIn`, `HalfLife`, `Floor` or `TooShort`.
+    /// The rule that chose it: `RefreshIn`, `HalfLife`, `Floor`, `MountDelay` or `TooShort`.
     pub reason: &'static str,
 }
 
-/// The minimum remaining lifetime for readers: `spec.minLifetime`, or if not set, by the lifetime.
-pub fn floor(life: SignedDuration, user: Option<SignedDuration>) -> SignedDuration {
-    user.unwrap_or(if life >= FLOOR_LIFE { FLOOR } else { life / 3 })
+/// What readers of the mounted file are promised, and how a new token reaches the file.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Promise {
+    /// `spec.minLifetime`, if set.
+    pub minimum: Option<SignedDuration>,
+    /// The pods are notified of each write (`spec.target.notifyPods`), and this works.
+    pub notified: bool,
 }
 
-/// True if this lifetime allows this minimum. The latest renewal must be at least a quarter of the lifetime after the start;
-/// otherwise tokens that cannot keep the minimum would be requested all the time.
-pub fn holds_floor(life: SignedDuration, floor: SignedDuration) -> bool {
-    life - floor - MOUNT_DELAY >= life / 4
+impl Promise {
+    /// The minimum remaining lifetime for readers: `spec.minLifetime`, or if not set, by the lifetime.
+    pub fn floor(self, life: SignedDuration) -> SignedDuration {
+        self.minimum
+            .unwrap_or(if life >= FLOOR_LIFE { FLOOR } else { life / 3 })
+    }
+
+    /// From the write of a Secret to the last pod's file.
+    pub const fn delay(self) -> SignedDuration {
+        if self.notified {
+            NOTIFIED_DELAY
+        } else {
+            MOUNT_DELAY
+        }
+    }
+
+    /// How long before its end a token must be renewed.
+    pub fn before(self, life: SignedDuration) -> SignedDuration {
+        self.floor(life) + self.delay()
+    }
+
+    /// True if this lifetime allows the minimum. The latest renewal must be at least a quarter of the lifetime after the
+    /// start, and [`SHORTEST`]; otherwise tokens that cannot keep the minimum would be requested all the time.
+    pub fn is_kept(self, life: SignedDuration) -> bool {
+        life - self.before(life) >= SHORTEST.max(life / 4)
+    }
+
+    /// True if no mounted file expires, although the lifetime allows no minimum: it is renewed when [`MOUNT_LEFT`] is left.
+    /// Only the default minimum gives way; one that a user sets is kept or reported.
+    pub fn is_served(self, life: SignedDuration) -> bool {
+        self.is_kept(life) || self.minimum.is_none() && !self.notified && life >= MOUNT_LEFT
+    }
 }
 
 /// The renewal time: the earliest of `refresh_in` (at least a tenth of the lifetime) and half of the lifetime, minus up to a tenth of it (earlier
 /// only), never later than what leaves the minimum remaining lifetime and the mount delay. A lifetime too short for its minimum is renewed
-/// at half. The result is rounded down to the renewal round.
+/// at half, or when [`MOUNT_LEFT`] is left, if that is sooner and serves files that the kubelet updates. The result is rounded down to the
+/// renewal round.
 pub fn renewal(
     issued: Timestamp,
     expires: Timestamp,
     refresh_in: Option<SignedDuration>,
-    user_floor: Option<SignedDuration>,
+    promise: Promise,
     spread: Spread<'_>,
 ) -> Renewal {
     let life = expires.duration_since(issued).max(SignedDuration::ZERO);
-    let floor = floor(life, user_floor);
     let half = life / 2;
     let (wait, reason) = match refresh_in {
         // An issuer that returns one second would get requests all the time.
         Some(wish) if wish < half => (wish.max(life / 10), "RefreshIn"),
         _ => (half, "HalfLife"),
     };
-    let latest = life - floor - MOUNT_DELAY;
-    let (wait, reason) = match (holds_floor(life, floor), latest < wait) {
-        (false, _) => (wait, "TooShort"),
+    let latest = life - promise.before(life);
+    let mounts = life - MOUNT_LEFT;
+    let (wait, reason) = match (promise.is_kept(life), latest < wait) {
         (true, true) => (latest, "Floor"),
         (true, false) => (wait, reason),
+        (false, _) if !promise.notified && life >= MOUNT_LEFT && mounts < wait => {
+            (mounts.max(SHORTEST), "MountDelay")
+        }
+        (false, _) => (wait, "TooShort"),
     };
     let most = (life.as_secs_f64() * 0.1).min(wait.as_secs_f64() * 0.2);
     let jitter =
         SignedDuration::try_from_secs_f64(most * fraction(&[spread.seed, &issued.to_string()]))
             .unwrap_or_default();
-    let at = later(issued, wait - jitter);
-    Renewal {
-        at: round_of(at, life, spread.phase).max(issued),
-        reason,
+    let at = round_of(later(issued, wait - jitter), life, spread.phase).max(issued);
+    // Neither jitter nor the round brings two tokens closer together than they may be.
+    let at = if wait >= SHORTEST {
+        at.max(whole_second_after(later(issued, SHORTEST)))
+    } else {
+        at
+    };
+    Renewal { at, reason }
+}
+
+/// The first whole second from `at` on.
+fn whole_second_after(at: Timestamp) -> Timestamp {
+    let whole = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    if whole < at {
+        later(whole, SignedDuration::from_secs(1))
+    } else {
+        whole
     }
 }
 
@@ -104,14 +161,10 @@ fn round_of(at: Timestamp, life: SignedDuration, phase: u32) -> Timestamp {
 
 /// From when on a failing renewal is a risk for the minimum remaining lifetime: early enough that a user
 /// can act, a tenth of the lifetime and at least a minute.
-pub fn risk_at(
-    issued: Timestamp,
-    expires: Timestamp,
-    user_floor: Option<SignedDuration>,
-) -> Timestamp {
+pub fn risk_at(issued: Timestamp, expires: Timestamp, promise: Promise) -> Timestamp {
     let life = expires.duration_since(issued).max(SignedDuration::ZERO);
     let notice = (life / 10).max(SignedDuration::from_mins(1));
-    later(expires, -(floor(life, user_floor) + MOUNT_DELAY + notice))
+    later(expires, -(promise.before(life) + notice))
 }
 
 /// What a retry must know.

@@ -11,9 +11,11 @@ use super::{
     conditions::{Conditions, time},
     expect, expiry, fingerprint,
     notices::{Notice, notices},
+    notify::too_short,
     obstacle,
     progress::{End, Fault, progress},
-    schedule, sources,
+    schedule::{self, Promise},
+    sources,
 };
 use crate::{
     api::{ApiCredential, ApiCredentialStatus, ClientStatus, RefusedRef, SourceRef, UsedRef},
@@ -136,9 +138,10 @@ pub fn status(
         say.condition(ConditionType::RenewalFailing, true, reason, message)
     });
     status.conditions.extend(failing);
-    let risk = risk(credential, valid, trouble.is_some(), now).map(|(reason, message)| {
-        say.condition(ConditionType::LifetimeAtRisk, true, reason, &message)
-    });
+    let risk =
+        risk(credential, observed, valid, trouble.is_some(), now).map(|(reason, message)| {
+            say.condition(ConditionType::LifetimeAtRisk, true, reason, &message)
+        });
     status.conditions.extend(risk);
     let lack = valid.and_then(|r| expect::missing(credential, r));
     let lack = lack.map(|lack| (lack, ConditionType::PermissionsMissing));
@@ -167,7 +170,14 @@ pub fn status(
         let reason = Reason::AnnotationUnknown;
         say.condition(ConditionType::AnnotationsIgnored, true, reason, &message)
     }));
-    let requeue = requeue(credential, outcome, failure, (valid, ending.as_ref()), now);
+    let promise = observed.promise(credential);
+    let requeue = requeue(
+        (promise, credential.end),
+        outcome,
+        failure,
+        (valid, ending.as_ref()),
+        now,
+    );
     let requeue = sooner(requeue, turn.flatten(), now);
     let notices = notices(&old, &status, outcome);
     View {
@@ -496,16 +506,16 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
 /// Is the promise to readers in danger? Said before it breaks.
 fn risk(
     credential: &Credential,
+    observed: &Observed,
     valid: Option<&Record>,
     late: bool,
     now: Timestamp,
 ) -> Option<(Reason, String)> {
     let record = valid?;
     let life = record.expires_at.duration_since(record.issued_at);
-    let floor = schedule::floor(life, credential.min_lifetime);
-    if late
-        && now >= schedule::risk_at(record.issued_at, record.expires_at, credential.min_lifetime)
-    {
+    let promise = observed.promise(credential);
+    if late && now >= schedule::risk_at(record.issued_at, record.expires_at, promise) {
+        let floor = promise.floor(life);
         let end = schedule::later(record.expires_at, -floor);
         return Some((
             Reason::RenewalFailing,
@@ -516,24 +526,12 @@ fn risk(
             ),
         ));
     }
-    if let Some((reason, message)) = oauth::uncertain(&record.lifetime, life) {
-        return Some((reason, message));
-    }
-    if !schedule::holds_floor(life, floor) {
-        return Some((
-            Reason::LifetimeTooShort,
-            format!(
-                "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation: configure a longer lifetime at the issuer, or lower spec.minLifetime",
-                words(life),
-                words(floor),
-                words(schedule::MOUNT_DELAY)
-            ),
-        ));
-    }
-    None
+    oauth::uncertain(&record.lifetime, life)
+        .or_else(|| observed.not_notified(credential))
+        .or_else(|| too_short(promise, life))
 }
 
-fn words(span: SignedDuration) -> String {
+pub(super) fn words(span: SignedDuration) -> String {
     let s = span.as_secs();
     match (s / 60, s % 60) {
         (0, s) => format!("{s} s"),
@@ -543,7 +541,7 @@ fn words(span: SignedDuration) -> String {
 }
 
 fn requeue(
-    credential: &Credential,
+    (promise, end): (Promise, Option<Timestamp>),
     outcome: &Outcome,
     failure: Option<&Failure>,
     (valid, ending): (Option<&Record>, Option<&expiry::Ending>),
@@ -570,13 +568,13 @@ fn requeue(
     // Wake up as well when what status says stops being true.
     let turning = valid.into_iter().flat_map(|r| {
         [
-            schedule::risk_at(r.issued_at, r.expires_at, credential.min_lifetime),
+            schedule::risk_at(r.issued_at, r.expires_at, promise),
             r.expires_at,
         ]
     });
     let turning = turning
         .chain(ending.into_iter().flat_map(|e| [e.warn_at, e.at]))
-        .chain(credential.end);
+        .chain(end);
     turning
         .filter(|at| *at > now)
         .map(soon)

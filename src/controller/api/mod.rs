@@ -6,6 +6,7 @@ pub(super) mod existence;
 pub(super) mod finalizer;
 pub(super) mod ids;
 pub(super) mod list_body;
+pub(super) mod pods;
 pub(super) mod preflight;
 pub(super) mod retry;
 pub(super) mod watch;

@@ -275,7 +275,7 @@ async fn mint(
     let valid = observed.valid(credential, now);
     let before = valid.map_or(SignedDuration::ZERO, |r| {
         let life = r.expires_at.duration_since(r.issued_at);
-        schedule::floor(life, credential.min_lifetime).saturating_add(schedule::MOUNT_DELAY)
+        observed.promise(credential).before(life)
     });
     let failures = observed.memory.failure.as_ref().map_or(0, |f| f.failures);
     let urgency = Urgency::new(valid.map(|r| r.expires_at), before, failures, now);

@@ -24,6 +24,7 @@ use crate::controller::{
     cache::{packed::PackedCredential, readable::Flaw},
     context::Context,
     locks::lock,
+    notify,
     requeue::{key_of, reference},
     target::empty::empty_unusable,
 };
@@ -254,6 +255,7 @@ async fn work(
         _ => {}
     }
     let observed = observe(context, credential, key, deleting, now);
+    notify::take_up(context, credential, &observed);
     let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
     let wait = tell(object, key, context, known.as_ref(), &view).await;
     (label, Some(wait))

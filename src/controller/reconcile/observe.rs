@@ -1,5 +1,7 @@
 //! Gathers what a plan needs, from what the watches have shown. No call is made here.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -86,6 +88,7 @@ pub(in crate::controller) fn observe(
         state.revocable.take_if(|r| r.issued.request != request);
         let mut memory = state.memory.clone();
         memory.own_writes.clone_from(&state.own_writes);
+        memory.notified.clone_from(&state.notified);
         (memory, state.held.is_some(), target)
     });
     let mut observed = Observed {
@@ -98,6 +101,7 @@ pub(in crate::controller) fn observe(
         unread,
         ca_fault: ca_fault(context, &credential.issuer),
         missing_account: context.accounts.missing(credential),
+        notify_rights: Arc::clone(&context.settings.notify_rights),
         memory,
         held,
     };

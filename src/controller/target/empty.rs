@@ -10,6 +10,7 @@ use super::publish::write_trouble;
 use crate::controller::{
     api::calls::{Failed, call_heard},
     context::Context,
+    notify,
     requeue::reference,
 };
 use crate::{
@@ -42,6 +43,7 @@ pub(in crate::controller) async fn empty(
         Ok(()) => {
             observed.memory.out_of_sync = None;
             observed.memory.failure = None;
+            notify::wrote(context, credential, context.clock.now());
             again()
         }
         Err(failed) => write_trouble(context, credential, observed, failed),

@@ -17,6 +17,7 @@ use crate::controller::{
     context::Context,
     failure::failed as fail_with,
     lookup::permission,
+    notify,
     requeue::reference,
     state::{Held, Revocable},
     token::digest_key::token_digest,
@@ -91,7 +92,7 @@ pub(in crate::controller) async fn publish(
         ..record(
             credential,
             &held.token,
-            digests.phase(),
+            (observed.promise(credential), digests.phase()),
             held.fingerprint.clone(),
             token_digest,
             held.sources.clone(),
@@ -119,6 +120,7 @@ pub(in crate::controller) async fn publish(
             if why != Why::Absent || context.has_published(key) {
                 observed.memory.published(why, now);
             }
+            notify::wrote(context, credential, context.clock.now());
             context.metrics.published(why.as_str());
             // A static key has no end that anybody knows.
             let timed = !record.is_static();

@@ -12,6 +12,7 @@ use super::{
 use crate::controller::{
     api::calls::{Trouble, call},
     context::Context,
+    notify,
     token::digest_key::token_digest,
 };
 use crate::{
@@ -73,14 +74,22 @@ pub(in crate::controller) async fn reformat(
             let unfit = |f: &mut Failure| f.is(Reason::FormatUnfit);
             observed.memory.failure.take_if(unfit);
             let patch = rotate_patch(&version, &template, &published.managed_keys, &record, &data);
-            patch_metadata(
+            let outcome = patch_metadata(
                 context,
                 credential,
                 key,
                 observed,
                 (&patch, Some(&token.secret)),
             )
-            .await
+            .await;
+            let is_written = matches!(
+                outcome,
+                Outcome::Steady | Outcome::Backoff | Outcome::Suspended
+            );
+            if is_written {
+                notify::wrote(context, credential, context.clock.now());
+            }
+            outcome
         }
         Err(problem) => unfit(context, credential, observed, problem),
     }

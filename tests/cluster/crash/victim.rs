@@ -70,6 +70,7 @@ fn victim() {
             instance: "victim".to_owned(),
             rotation: quick(),
             identity: IdentityEnvironment::default(),
+            notify_rights: Arc::default(),
         },
         admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         metrics_per_credential: false,

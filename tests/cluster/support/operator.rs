@@ -63,6 +63,7 @@ impl Operator {
         let mut env = vec![
             ("KUBECONFIG", kubeconfig.display().to_string()),
             ("POD_NAME", "under-test".to_owned()),
+            ("APICRED_NOTIFY_PODS_ROLE", "apicred-notify-pods".to_owned()),
         ];
         env.extend(environment.iter().cloned());
         let program = Path::new(env!("CARGO_BIN_EXE_apicred"));

@@ -308,7 +308,7 @@ fn the_plan_after_a_published_token_is_keep() {
     let made = crate::plan::record(
         &credential,
         &token,
-        0,
+        (crate::plan::schedule::Promise::default(), 0),
         "f".to_owned(),
         "d".to_owned(),
         sources,

@@ -5,6 +5,7 @@ mod decision_properties;
 mod finalizer;
 mod fingerprint;
 mod journal;
+mod notify;
 mod outcome;
 mod over;
 mod pace;

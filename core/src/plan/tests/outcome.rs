@@ -199,7 +199,7 @@ fn a_new_record_notes_the_request_the_times_and_the_renewal_asked_for() {
     let noted = note(
         &credential,
         &answer,
-        0,
+        (crate::plan::schedule::Promise::default(), 0),
         "print".to_owned(),
         "digest".to_owned(),
         sources.clone(),

@@ -41,7 +41,15 @@ fn noted(credential: &Credential) -> Record {
         ..SourceUse::default()
     };
     let (fingerprint, digest) = ("keyed".to_owned(), "digest".to_owned());
-    plan::record(credential, &key(), 7, fingerprint, digest, sources, None)
+    plan::record(
+        credential,
+        &key(),
+        (crate::plan::schedule::Promise::default(), 7),
+        fingerprint,
+        digest,
+        sources,
+        None,
+    )
 }
 
 fn world(credential: &Credential) -> Observed {

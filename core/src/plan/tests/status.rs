@@ -7,7 +7,9 @@ use serde_json::json;
 use crate::{
     api::{ApiCredentialStatus, AttemptResult},
     credential::FieldError,
-    fixtures::{at, credential, holding, object, observed, ours, published, record, secs},
+    fixtures::{
+        at, credential, credential_with, holding, object, observed, ours, published, record, secs,
+    },
     oauth::{Class, Refusal},
     plan::{
         Observed, Outcome, Why, fail, invalid,
@@ -175,32 +177,103 @@ fn risk_is_told_before_the_floor_breaks_and_only_if_the_renewal_is_late() {
 
 #[test]
 fn lives_that_cannot_hold_the_floor_are_told_at_once() {
-    let mut credential = credential();
-    let short_life = holding(&credential, record(&credential, (-10, 50, 110)));
-    let view = status(&credential, &short_life, &Outcome::Steady, None, at(0));
-    assert_eq!(
-        condition(&view.status, "LifetimeAtRisk")
-            .unwrap()
-            .reason
-            .as_str(),
-        "LifetimeTooShort"
-    );
-    credential.min_lifetime = Some(secs(3000));
-    let view = status(
-        &credential,
-        &observed(&credential),
-        &Outcome::Steady,
-        None,
-        at(0),
-    );
-    let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
-    assert_eq!(risk.reason, "LifetimeTooShort");
-    assert!(
-        risk.message
-            .contains("the token lifetime 60 min is too short for minLifetime 50 min"),
-        "{}",
-        risk.message
-    );
+    const LONGER: &str = "longer lifetime at the issuer";
+    const LOWER: &str = "lower spec.minLifetime";
+    const NOTIFY: &str = "spec.target.notifyPods";
+    let notify = json!({ "selector": { "matchLabels": { "app": "a" } } });
+    // Lifetime, minLifetime, notified; what is said, with the ways out, and which way out is none.
+    for (life, minimum, notified, says, none) in [
+        (
+            60,
+            None,
+            false,
+            &[
+                "lifetime 1 min is too short for mounted files",
+                "90 s",
+                LONGER,
+                NOTIFY,
+            ][..],
+            Some(LOWER),
+        ),
+        (
+            99,
+            None,
+            false,
+            &["lifetime 1 min 39 s", LONGER, NOTIFY],
+            Some(LOWER),
+        ),
+        (100, None, false, &[], None),
+        (120, None, false, &[], None),
+        (240, None, false, &[], None),
+        (3600, None, false, &[], None),
+        // So short that a notification would not help either.
+        (15, None, false, &["lifetime 15 s", LONGER], Some(NOTIFY)),
+        (
+            120,
+            Some(40),
+            false,
+            &[
+                "minLifetime 40 s and 2 min of Secret propagation",
+                LONGER,
+                LOWER,
+                NOTIFY,
+            ],
+            None,
+        ),
+        (
+            3600,
+            Some(3000),
+            false,
+            &[
+                "lifetime 60 min is too short for minLifetime 50 min",
+                LONGER,
+                LOWER,
+            ],
+            Some(NOTIFY),
+        ),
+        (60, None, true, &[], None),
+        (24, None, true, &[], None),
+        (
+            20,
+            None,
+            true,
+            &["minLifetime 6 s and 5 s of Secret propagation", LONGER],
+            Some(NOTIFY),
+        ),
+        (
+            60,
+            Some(50),
+            true,
+            &["minLifetime 50 s", LONGER, LOWER],
+            Some(NOTIFY),
+        ),
+    ] {
+        let target = if notified {
+            json!({ "notifyPods": notify })
+        } else {
+            json!({})
+        };
+        let mut credential = credential_with(&json!({ "target": target }));
+        credential.min_lifetime = minimum.map(secs);
+        let short_life = holding(&credential, record(&credential, (-1, life / 2, life - 1)));
+        let view = status(&credential, &short_life, &Outcome::Steady, None, at(0));
+        let risk = condition(&view.status, "LifetimeAtRisk");
+        let case = format!("{life} {minimum:?} {notified}");
+        if says.is_empty() {
+            assert!(risk.is_none(), "{case}: {risk:?}");
+            continue;
+        }
+        let risk = risk.unwrap_or_else(|| panic!("{case}"));
+        assert_eq!(risk.reason, "LifetimeTooShort", "{case}");
+        for words in says {
+            assert!(risk.message.contains(words), "{case}: {}", risk.message);
+        }
+        assert!(
+            none.is_none_or(|none| !risk.message.contains(none)),
+            "{case}: {}",
+            risk.message
+        );
+    }
 }
 
 #[test]

@@ -535,7 +535,7 @@ fn elsewhere(expect: &Value, claims: Option<&Value>, scope: Option<&str>) -> Opt
     let noted = crate::plan::record(
         &credential,
         &token,
-        0,
+        (crate::plan::schedule::Promise::default(), 0),
         String::new(),
         String::new(),
         crate::publish::SourceUse::default(),

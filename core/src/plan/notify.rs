@@ -1,0 +1,210 @@
+//! Which pods are notified of a write of their Secret, and what is reported if this fails (`spec.target.notifyPods`).
+//!
+//! The kubelet updates a mounted file every 60 to 90 s, and at once if the pod itself changes: so each pod gets an annotation with the
+//! time of the write. Never calls the API server.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{Observed, later_than, schedule, status::words};
+use crate::{Reason, api::names, credential::Credential, publish::rejection::Said};
+
+/// Pods of one credential that are notified of one write. A selector that matches more is reported.
+pub const MOST_PODS: usize = 2000;
+/// Pods on one page of a list.
+pub const PAGE: u32 = 500;
+/// Passes over the pods after one write: the first, and one after each pause. A pass that notified everybody is the last.
+pub const PAUSES: [SignedDuration; 2] =
+    [SignedDuration::from_secs(1), SignedDuration::from_secs(4)];
+/// Writes in a row of which pods were not notified until this is reported. A missing right is reported at once.
+const REPORTED: u32 = 3;
+
+/// A pod by its metadata.
+#[derive(Clone, Copy, Debug)]
+pub struct Pod<'a> {
+    /// It is being deleted.
+    pub ending: bool,
+    /// The value of the annotation.
+    pub noted: Option<&'a str>,
+}
+
+/// Has this pod to be notified of the write at `written`? Not if it is ending, or knows of this write or a later one. A time in
+/// the future was noted by a clock that has been set back since, or by somebody else.
+pub fn is_due(pod: Pod<'_>, written: Timestamp) -> bool {
+    let noted: Option<Timestamp> = pod.noted.and_then(|text| text.parse().ok());
+    let knows = noted.is_some_and(|noted| noted >= written && noted <= later_than(written));
+    !pod.ending && !knows
+}
+
+/// The merge patch of a pod. The UID keeps it from another pod of this name.
+pub fn patch(uid: &str, written: Timestamp) -> Value {
+    json!({ "metadata": {
+        "uid": uid,
+        "annotations": { names::TOKEN_UPDATED_AT: written.to_string() },
+    } })
+}
+
+/// What this process knows of the notifications of one credential.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Notified {
+    /// The newest write that was handed to the notifier.
+    pub written: Option<Timestamp>,
+    /// Writes in a row of which not all pods were notified, and why at the last one.
+    pub failed: Option<(u32, Trouble)>,
+}
+
+impl Notified {
+    /// Takes the result for one write. True if what is reported changes.
+    pub fn ended(&mut self, result: Result<(), Trouble>) -> bool {
+        let before = self.reported().cloned();
+        self.failed = result.err().map(|trouble| {
+            let count = self.failed.take().map_or(0, |(count, _)| count);
+            (count.saturating_add(1), trouble)
+        });
+        before.as_ref() != self.reported()
+    }
+
+    /// What is reported, if anything.
+    pub fn reported(&self) -> Option<&Trouble> {
+        let (count, trouble) = self.failed.as_ref()?;
+        (*count >= REPORTED || trouble.lasts()).then_some(trouble)
+    }
+}
+
+/// Why not all pods were notified.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trouble {
+    /// The role of the operator does not allow this verb on pods here.
+    Forbidden(&'static str),
+    /// The selector matches more pods than are notified.
+    TooMany,
+    /// The API server refuses the list or the patch of a pod, in its words.
+    Refused(String),
+    /// The API server did not answer in time, or answered that it is busy.
+    Unavailable,
+}
+
+impl Trouble {
+    /// Why a call of this verb failed with an answer.
+    pub fn of(verb: &'static str, said: &Said) -> Self {
+        if said.is_rights() {
+            return Self::Forbidden(verb);
+        }
+        said.fault().map_or(Self::Unavailable, Self::Refused)
+    }
+
+    /// It stays until somebody changes something.
+    pub const fn lasts(&self) -> bool {
+        matches!(self, Self::Forbidden(_) | Self::TooMany)
+    }
+}
+
+/// The names in the command that gives the operator its rights on the pods of a namespace.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Rights {
+    /// The `ClusterRole` of the chart; empty if it was not installed.
+    pub role: String,
+    /// `NAMESPACE:NAME` of the operator's `ServiceAccount`.
+    pub account: String,
+}
+
+impl Observed {
+    /// What readers of this credential's token are promised at present. While pods cannot be notified, only the kubelet updates
+    /// their files.
+    pub fn promise(&self, credential: &Credential) -> schedule::Promise {
+        let failing = self.memory.notified.as_ref().and_then(Notified::reported);
+        let failing = failing.is_some_and(|trouble| *trouble != Trouble::TooMany);
+        schedule::Promise {
+            minimum: credential.min_lifetime,
+            notified: credential.target.notify_pods.is_some() && !failing,
+        }
+    }
+
+    /// The write that the pods have still to be notified of. A process that has just started does not know whether the one before it
+    /// did it. An older write has reached the files by now.
+    pub fn to_notify(&self, credential: &Credential, now: Timestamp) -> Option<Timestamp> {
+        credential.target.notify_pods.as_ref()?;
+        let written = self.valid(credential, now)?.issued_at;
+        let known = self.memory.notified.as_ref().and_then(|n| n.written);
+        let recent = now.duration_since(written) < schedule::MOUNT_DELAY;
+        (recent && written <= later_than(now) && known.is_none_or(|known| known < written))
+            .then_some(written)
+    }
+
+    /// What is reported about notifications that fail.
+    pub(super) fn not_notified(&self, credential: &Credential) -> Option<(Reason, String)> {
+        credential.target.notify_pods.as_ref()?;
+        let trouble = self.memory.notified.as_ref()?.reported()?;
+        let namespace = &credential.namespace;
+        let so = "so their files are updated up to 90 s later";
+        Some((
+            Reason::PodsNotNotified,
+            match trouble {
+                Trouble::Forbidden(verb) => {
+                    let allow = allow(&self.notify_rights, namespace);
+                    format!(
+                        "apicred may not {verb} pods in namespace {namespace} (spec.target.notifyPods), {so}; {allow}"
+                    )
+                }
+                Trouble::TooMany => format!(
+                    "spec.target.notifyPods selects more than {MOST_PODS} pods in namespace {namespace}, and the others are updated up to 90 s later; select only the pods that mount Secret {}",
+                    credential.target.name
+                ),
+                Trouble::Refused(said) => format!(
+                    "pods in namespace {namespace} cannot be notified ({said}), {so}; correct spec.target.notifyPods, or ask whoever denies it to allow the annotation {}",
+                    names::TOKEN_UPDATED_AT
+                ),
+                Trouble::Unavailable => format!(
+                    "the API server did not answer while pods in namespace {namespace} were notified, {so}; apicred tries again at the next renewal"
+                ),
+            },
+        ))
+    }
+}
+
+/// The next step of the namespace's owner.
+fn allow(rights: &Rights, namespace: &str) -> String {
+    let Rights { role, account } = rights;
+    if role.is_empty() {
+        return "ask an administrator to install the ClusterRole for it (chart value notifyPods.create)"
+            .to_owned();
+    }
+    format!(
+        "allow it: kubectl create rolebinding {role} --namespace {namespace} --clusterrole={role} --serviceaccount={account}"
+    )
+}
+
+/// A lifetime that cannot keep what readers are promised, and the ways out.
+pub(super) fn too_short(
+    promise: schedule::Promise,
+    life: SignedDuration,
+) -> Option<(Reason, String)> {
+    if promise.is_served(life) {
+        return None;
+    }
+    let notifying = schedule::Promise {
+        notified: true,
+        ..promise
+    };
+    let mut message = if promise.minimum.is_none() && !promise.notified {
+        format!(
+            "the token lifetime {} is too short for mounted files: the kubelet needs up to 90 s to update them, so workloads read expired tokens",
+            words(life)
+        )
+    } else {
+        format!(
+            "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation",
+            words(life),
+            words(promise.floor(life)),
+            words(promise.delay())
+        )
+    };
+    message.push_str("; configure a longer lifetime at the issuer");
+    if promise.minimum.is_some() {
+        message.push_str(", or lower spec.minLifetime");
+    }
+    if !promise.notified && notifying.is_kept(life) {
+        message.push_str(", or set spec.target.notifyPods, which brings a new token into the files within seconds");
+    }
+    Some((Reason::LifetimeTooShort, message))
+}

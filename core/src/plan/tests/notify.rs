@@ -1,0 +1,208 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{
+    super::{
+        Observed, Outcome,
+        notify::{MOST_PODS, Notified, Pod, Rights, Trouble, is_due, patch},
+        status,
+    },
+    status::condition,
+};
+use crate::{
+    credential::Credential,
+    fixtures::{at, credential_with, holding, record, secs},
+};
+
+fn notifying() -> Credential {
+    credential_with(
+        &json!({ "target": { "notifyPods": { "selector": { "matchLabels": { "app": "a" } } } } }),
+    )
+}
+
+/// The world of a token that was requested `age` seconds ago.
+fn world(credential: &Credential, (age, life): (i64, i64), notified: Option<Notified>) -> Observed {
+    let mut world = holding(credential, record(credential, (-age, life / 2, life - age)));
+    world.notify_rights = Arc::new(Rights {
+        role: "apicred-notify-pods".to_owned(),
+        account: "apicred-system:apicred".to_owned(),
+    });
+    world.memory.notified = notified;
+    world
+}
+
+fn failed(times: u32, trouble: &Trouble) -> Notified {
+    let mut notified = Notified::default();
+    for _ in 0..times {
+        notified.ended(Err(trouble.clone()));
+    }
+    notified
+}
+
+#[test]
+fn a_pod_is_notified_unless_it_knows_or_ends() {
+    let written = at(0);
+    let text = |seconds: i64| at(seconds).to_string();
+    for (noted, ending, due) in [
+        (None, false, true),
+        (None, true, false),
+        (Some(text(-1)), false, true),
+        (Some(text(-1)), true, false),
+        (Some(text(0)), false, false),
+        (Some(text(5)), false, false),
+        // By a clock that was ahead, or by somebody who wants no notification: it would wait for ever.
+        (Some(text(3600)), false, true),
+        (Some("9999-12-31T23:59:59Z".to_owned()), false, true),
+        (Some(String::new()), false, true),
+        (Some("yesterday".to_owned()), false, true),
+    ] {
+        let pod = Pod {
+            ending,
+            noted: noted.as_deref(),
+        };
+        assert_eq!(is_due(pod, written), due, "{pod:?}");
+    }
+    // What was written is what is read.
+    let written: Timestamp = "2026-01-31T09:00:00.123456789Z".parse().unwrap();
+    let patch = patch("uid-1", written);
+    let noted = patch["metadata"]["annotations"]["apicred.dev/token-updated-at"].as_str();
+    assert!(!is_due(
+        Pod {
+            ending: false,
+            noted
+        },
+        written
+    ));
+    assert_eq!(patch["metadata"]["uid"], "uid-1");
+    assert_eq!(patch.as_object().unwrap().len(), 1, "nothing but metadata");
+    assert_eq!(patch["metadata"].as_object().unwrap().len(), 2);
+}
+
+#[test]
+fn a_new_process_notifies_of_a_recent_write_that_it_does_not_know_of() {
+    let credential = notifying();
+    let known = |seconds: i64| {
+        Some(Notified {
+            written: Some(at(seconds)),
+            failed: None,
+        })
+    };
+    for (age, known, expected) in [
+        (5, None, true),
+        (119, None, true),
+        // The kubelet has done it by now.
+        (120, None, false),
+        (3000, None, false),
+        // By a clock that was ahead.
+        (-3600, None, false),
+        (5, known(-5), false),
+        (5, known(-4), false),
+        (5, known(-600), true),
+    ] {
+        let world = world(&credential, (age, 3600), known.clone());
+        let found = world.to_notify(&credential, at(0));
+        assert_eq!(found, expected.then(|| at(-age)), "{age} {known:?}");
+    }
+    let plain = credential_with(&json!({}));
+    let world = world(&plain, (5, 3600), None);
+    assert_eq!(world.to_notify(&plain, at(0)), None, "off if not set");
+}
+
+#[test]
+fn what_keeps_pods_from_being_notified_is_reported_with_the_next_step() {
+    let credential = notifying();
+    let refused = Trouble::Refused("the admission policy no-pods denies it".to_owned());
+    for (trouble, times, says) in [
+        (
+            Trouble::Forbidden("list"),
+            1,
+            Some(
+                "apicred may not list pods in namespace team-a (spec.target.notifyPods), so their files are updated up to 90 s later; allow it: kubectl create rolebinding apicred-notify-pods --namespace team-a --clusterrole=apicred-notify-pods --serviceaccount=apicred-system:apicred",
+            ),
+        ),
+        (Trouble::Forbidden("patch"), 1, Some("may not patch pods")),
+        (Trouble::TooMany, 1, Some("more than 2000 pods")),
+        (refused.clone(), 2, None),
+        (refused, 3, Some("the admission policy no-pods denies it")),
+        (Trouble::Unavailable, 2, None),
+        (Trouble::Unavailable, 3, Some("did not answer")),
+    ] {
+        let world = world(&credential, (5, 3600), Some(failed(times, &trouble)));
+        let view = status(&credential, &world, &Outcome::Steady, None, at(0));
+        let risk = condition(&view.status, "LifetimeAtRisk");
+        match says {
+            None => assert!(risk.is_none(), "{trouble:?}: {risk:?}"),
+            Some(words) => {
+                let risk = risk.unwrap();
+                let words = words.replace("team-a", &credential.namespace);
+                assert_eq!(risk.reason, "PodsNotNotified");
+                assert!(risk.message.contains(&words), "{}", risk.message);
+                let event = view
+                    .notices
+                    .iter()
+                    .any(|n| n.reason.as_str() == "PodsNotNotified");
+                assert!(event, "{:?}", view.notices);
+            }
+        }
+    }
+    assert_eq!(MOST_PODS, 2000);
+}
+
+#[test]
+fn a_report_changes_with_its_cause_alone_and_ends_with_a_success() {
+    let mut notified = Notified::default();
+    let away = || Err(Trouble::Unavailable);
+    let turns = [away(), away(), away(), away(), Ok(()), Ok(()), away()];
+    let changed = turns.map(|result| notified.ended(result));
+    assert_eq!(changed, [false, false, true, false, true, false, false]);
+    assert!(notified.ended(Err(Trouble::Forbidden("list"))));
+    assert!(!notified.ended(Err(Trouble::Forbidden("list"))));
+    assert!(notified.ended(Err(Trouble::Forbidden("patch"))));
+}
+
+#[test]
+fn while_pods_cannot_be_notified_the_kubelet_is_what_counts() {
+    let credential = notifying();
+    let works = world(&credential, (5, 60), None);
+    assert!(works.promise(&credential).notified);
+    let risk = |world: &Observed| {
+        let view = status(&credential, world, &Outcome::Steady, None, at(0));
+        condition(&view.status, "LifetimeAtRisk").map(|c| c.reason.clone())
+    };
+    assert_eq!(risk(&works), None, "a minute is long enough");
+    let barred = world(
+        &credential,
+        (5, 60),
+        Some(failed(1, &Trouble::Forbidden("list"))),
+    );
+    assert!(!barred.promise(&credential).notified);
+    assert_eq!(risk(&barred).as_deref(), Some("PodsNotNotified"));
+    // Most pods are served.
+    let many = world(&credential, (5, 60), Some(failed(1, &Trouble::TooMany)));
+    assert!(many.promise(&credential).notified);
+    let mut plain = credential_with(&json!({}));
+    assert!(!works.promise(&plain).notified);
+    plain.min_lifetime = Some(secs(20));
+    assert_eq!(works.promise(&plain).minimum, Some(secs(20)));
+}
+
+#[test]
+fn a_role_that_is_not_installed_is_named_instead_of_a_command_that_cannot_work() {
+    let credential = notifying();
+    let mut world = world(
+        &credential,
+        (5, 60),
+        Some(failed(1, &Trouble::Forbidden("list"))),
+    );
+    world.notify_rights = Arc::default();
+    let view = status(&credential, &world, &Outcome::Steady, None, at(0));
+    let risk = condition(&view.status, "LifetimeAtRisk").unwrap();
+    assert!(
+        risk.message.contains("notifyPods.create"),
+        "{}",
+        risk.message
+    );
+    assert!(!risk.message.contains("rolebinding"), "{}", risk.message);
+}

@@ -1,0 +1,220 @@
+//! Notifies pods that the Secret that they mount was written (`spec.target.notifyPods`). Beside the reconciles: no renewal waits for it.
+
+use std::{
+    iter,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::{
+    api::{
+        calls::{self, call_heard},
+        pods::{self, PodPage, SelectedPod},
+    },
+    context::Context,
+    limiter::namespaces::NamespaceLimiter,
+    reconcile::contained,
+    state::Write,
+};
+use crate::{
+    api::names,
+    plan::notify::{MOST_PODS, PAUSES, Trouble, is_due, patch},
+};
+
+/// Requests about pods under way at once. The API server answers each in milliseconds.
+const AT_ONCE: usize = 48;
+/// Of these, in one namespace.
+const IN_A_NAMESPACE: usize = 16;
+/// All passes after one write.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// Notifies pods, for ever.
+pub(super) async fn run(context: Arc<Context>) {
+    let Some(writes) = context.notifications.receive() else {
+        return;
+    };
+    let limiter = NamespaceLimiter::new(AT_ONCE, IN_A_NAMESPACE);
+    let each = |write: Write| {
+        let (context, limiter) = (Arc::clone(&context), limiter.clone());
+        // Boxed: those who wait need not have the room for it.
+        Box::pin(async move {
+            let work = notify(&context, &limiter, &write);
+            let result = contained(DEADLINE, Box::pin(work)).await;
+            if let Some(result) = result.unwrap_or(Some(Err(Trouble::Unavailable))) {
+                ended(&context, &write, result);
+            }
+        })
+    };
+    let writes = UnboundedReceiverStream::new(writes);
+    writes.for_each_concurrent(None, each).await;
+}
+
+/// Is this still the newest write, of a credential that is there, and may this process act?
+fn is_wanted(context: &Context, write: &Write) -> bool {
+    let newest = context.with_state(&write.key, &write.uid, |state| {
+        state.notified.as_ref().and_then(|n| n.written)
+    });
+    newest == Some(write.written) && context.may_act()
+}
+
+/// Notifies the pods of one write. None if nobody waits for the result.
+async fn notify(
+    context: &Context,
+    limiter: &NamespaceLimiter,
+    write: &Write,
+) -> Option<Result<(), Trouble>> {
+    let mut last = None;
+    for pause in iter::once(Duration::ZERO).chain(PAUSES.iter().map(|p| p.unsigned_abs())) {
+        tokio::time::sleep(pause).await;
+        if !is_wanted(context, write) {
+            return last;
+        }
+        let result = pass(context, limiter, write).await;
+        let again = result.as_ref().is_err_and(|trouble| !trouble.lasts());
+        last = Some(result);
+        if !again {
+            break;
+        }
+    }
+    last
+}
+
+/// Remembers the result. The credential is reconciled if what it reports changes.
+fn ended(context: &Context, write: &Write, result: Result<(), Trouble>) {
+    let changed = context.with_state(&write.key, &write.uid, |state| {
+        let known = state.notified.as_mut();
+        known.is_some_and(|notified| notified.ended(result))
+    });
+    if changed {
+        context.triggers.send(&write.key);
+    }
+}
+
+/// One list, and a patch for each pod that does not know of the write.
+async fn pass(context: &Context, limiter: &NamespaceLimiter, write: &Write) -> Result<(), Trouble> {
+    let (mut found, mut more, mut result) = (0, String::new(), Ok(()));
+    loop {
+        let Some(page) = list(context, limiter, write, &more).await? else {
+            return result;
+        };
+        found += page.pods.len();
+        let mut due = page.pods;
+        due.retain(|pod| is_due(pod.seen(), write.written));
+        if let Err(trouble) = all(context, limiter, write, due).await {
+            if trouble.lasts() {
+                return Err(trouble);
+            }
+            result = Err(trouble);
+        }
+        more = page.more;
+        if more.is_empty() {
+            return result;
+        }
+        if found >= MOST_PODS {
+            return Err(Trouble::TooMany);
+        }
+    }
+}
+
+/// A page of the pods; none if it is no longer wanted.
+async fn list(
+    context: &Context,
+    limiter: &NamespaceLimiter,
+    write: &Write,
+    from: &str,
+) -> Result<Option<PodPage>, Trouble> {
+    let namespace = &write.key.namespace;
+    let _permit = limiter.acquire(namespace).await;
+    let wanted = || is_wanted(context, write);
+    let request = || pods::page(&context.client, namespace, &write.selector, from);
+    match call_heard(&context.metrics, "list_pods", wanted, request, None).await {
+        Ok(page) => Ok(Some(page)),
+        Err(failed) if is_over(failed.trouble) => Ok(None),
+        Err(failed) => {
+            context.metrics.notified("failed");
+            Err(Trouble::of("list", &failed.said))
+        }
+    }
+}
+
+/// Patches these pods, some at once.
+async fn all(
+    context: &Context,
+    limiter: &NamespaceLimiter,
+    write: &Write,
+    due: Vec<SelectedPod>,
+) -> Result<(), Trouble> {
+    // A role that does not allow it allows it for no pod.
+    let forbidden = AtomicBool::new(false);
+    let forbidden = &forbidden;
+    let patches = due.into_iter().map(|pod| async move {
+        let _permit = limiter.acquire(&write.key.namespace).await;
+        let wanted = || !forbidden.load(Ordering::Relaxed) && is_wanted(context, write);
+        let result = one(context, write, &pod, wanted).await;
+        if let Err(Trouble::Forbidden(_)) = result {
+            forbidden.store(true, Ordering::Relaxed);
+        }
+        result
+    });
+    let results = stream::iter(patches).buffer_unordered(IN_A_NAMESPACE);
+    results
+        .fold(Ok(()), |all: Result<(), Trouble>, result| {
+            // What lasts is reported before what passes.
+            let all = match (all, result) {
+                (Err(known), Err(trouble)) if !known.lasts() => Err(trouble),
+                (all @ Err(_), _) => all,
+                (Ok(()), result) => result,
+            };
+            std::future::ready(all)
+        })
+        .await
+}
+
+async fn one(
+    context: &Context,
+    write: &Write,
+    pod: &SelectedPod,
+    wanted: impl FnMut() -> bool,
+) -> Result<(), Trouble> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &write.key.namespace);
+    let params = PatchParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let body = Patch::Merge(patch(&pod.uid, write.written));
+    let request = || api.patch_metadata(&pod.name, &params, &body);
+    match call_heard(&context.metrics, "patch_pod", wanted, request, None).await {
+        Ok(_) => {
+            context.metrics.notified("ok");
+            Ok(())
+        }
+        Err(failed) if is_over(failed.trouble) => Ok(()),
+        Err(failed) => {
+            context.metrics.notified("failed");
+            Err(Trouble::of("patch", &failed.said))
+        }
+    }
+}
+
+/// Is there nobody left to notify? The pod is gone, or another one has its name and mounts the newest file, or its namespace is being
+/// deleted, or a newer write is being notified of.
+fn is_over(trouble: calls::Trouble) -> bool {
+    matches!(
+        trouble,
+        calls::Trouble::NotFound
+            | calls::Trouble::Conflict
+            | calls::Trouble::Terminating
+            | calls::Trouble::Unwanted
+    )
+}
