@@ -12,6 +12,7 @@
 
 mod api_client;
 mod client;
+mod client_authentication;
 pub mod crd;
 mod credential;
 mod duration;
@@ -29,6 +30,10 @@ pub use client::{
     ManagedIdentityClient, MtlsClient, PublicClient, SecretKeyRef, ServiceAccountToken,
     SigningAlgorithm, Thumbprint,
 };
+pub use client_authentication::{
+    BasicAuthentication, BasicEncoding, ClientAuthentication, PostAuthentication, SecretAlgorithm,
+    SecretJwtAuthentication,
+};
 pub use credential::{
     ApiCredential, ApiCredentialSpec, ApiPreset, EndpointVersion, Expectation, InlineEntra,
     IssuerKind, IssuerRef, Parameter,
@@ -38,12 +43,10 @@ pub use grant::{
     Password, RefreshToken, ScopePlace, SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
-    AllowedNamespaces, AssertionAudience, AzureContainerRegistry, BasicAuthentication,
-    BasicEncoding, CaBundleKind, CaBundleRef, ClientAuthentication, Cloud, ClusterTokenIssuer,
-    ClusterTokenIssuerSpec, EntraIssuer, FromEnvironment, GoogleServiceAccount, IdentityEndpoint,
-    IssuerStatus, Limits, ManagedIdentity, Network, OAuth2Issuer, OidcIssuer, PostAuthentication,
-    RefreshTokens, Reuse, SecondRequest, SecretAlgorithm, SecretJwtAuthentication, TokenIssuer,
-    TokenIssuerSpec,
+    AllowedNamespaces, AssertionAudience, AzureContainerRegistry, CaBundleKind, CaBundleRef, Cloud,
+    ClusterTokenIssuer, ClusterTokenIssuerSpec, EntraIssuer, FromEnvironment, GoogleServiceAccount,
+    IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network, OAuth2Issuer, OidcIssuer,
+    RefreshTokens, Reuse, SecondRequest, TokenIssuer, TokenIssuerSpec,
 };
 pub use rotation::{Adoption, ClientKey, KeyAlgorithm, ManagementRef, Rotation, RotationKey};
 pub use static_key::StaticKey;
