@@ -263,7 +263,22 @@ fn what_is_called_ready_is_ready() {
                     ready += 1;
                     continue;
                 }
-                let view = SecretView::of(&secret.map_err(|e| format!("{name}: {e}"))?);
+                let secret = secret.map_err(|e| format!("{name}: {e}"))?;
+                // Other formats need not say when the token ends; each key has something.
+                let keys = &credential.spec.target.keys;
+                if !keys.is_empty() {
+                    let data = secret.data.unwrap_or_default();
+                    let has = |key: &str| data.get(key).is_some_and(|d| !d.0.is_empty());
+                    if !keys
+                        .iter()
+                        .all(|key| has(key.key.as_deref().unwrap_or(key.format.usual_key())))
+                    {
+                        return Err(format!("{name} is Ready without its keys"));
+                    }
+                    ready += 1;
+                    continue;
+                }
+                let view = SecretView::of(&secret);
                 let view = view.map_err(|e| format!("{name}: {e}"))?;
                 if view.expires_at <= jiff::Timestamp::now() {
                     return Err(format!("{name} is Ready with a token that has ended"));

@@ -47,13 +47,15 @@ fn an_annotation_that_has_no_effect_is_reported_where_it_stands_until_it_goes() 
         assert_eq!(told.reason, "AnnotationUnknown");
         let meant = "did you mean apicred.dev/secret-expires-at?";
         assert!(told.message.contains(meant), "{}", told.message);
-        let events = place.events("c").await;
-        assert!(
-            events
+        // The event is sent after the status is written.
+        testenv::eventually(crate::support::SOON, "the event", async || {
+            let events = place.events("c").await;
+            let told = events
                 .iter()
-                .any(|(_, reason, _)| reason == "AnnotationUnknown"),
-            "{events:?}"
-        );
+                .any(|(_, reason, _)| reason == "AnnotationUnknown");
+            told.then_some(()).ok_or(format!("{events:?}"))
+        })
+        .await;
         place
             .edit("c", annotated("apicred.dev/renewRequestedAt", Value::Null))
             .await;

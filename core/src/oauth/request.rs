@@ -179,7 +179,7 @@ pub(super) fn plain_parameters(ask: &Ask) -> Vec<(&str, SecretString)> {
         .collect()
 }
 
-/// Builds the token request of a credential. `supplies` are what it needs ([`Credential::needs`]), in that order.
+/// Builds the token request of a credential. `supplies` are what it needs ([`Credential::inputs`]), in that order.
 ///
 /// # Errors
 /// When what was read cannot serve: a key that is none, an algorithm that does not fit.

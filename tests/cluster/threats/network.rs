@@ -326,7 +326,7 @@ fn nothing_goes_over_http_and_no_weak_key_signs() {
                 "{name}: {told}"
             );
         }
-        for algorithm in ["none", "HS256", "RS1", "RS384", ""] {
+        for algorithm in ["none", "HS256", "RS1", "RS224", ""] {
             let pair = json!({ "secretName": "pair", "algorithm": algorithm });
             let spec = place.spec(json!({ "client": { "secrets": null, "certificates": [pair] } }));
             let refused = attacker.credential("alg", spec).await.unwrap_err();
