@@ -22,7 +22,7 @@ use crate::{
     credential::{
         ClientLookup, Credential, FieldError, Issuer, IssuerLookup, Proof, parse, parse_with_client,
     },
-    oauth::{LifetimeSource, Token},
+    oauth::{LifetimeSource, RawAnswer, Token},
     plan::{Memory, Observed, Source, fingerprint},
     publish::{
         Record, RefusedSource, SourceMark, SourceUse,
@@ -288,4 +288,18 @@ pub fn parse_both(
         return by_reference.or(inline);
     }
     inline
+}
+
+/// An answer in JSON, without any other header.
+pub fn json_answer(status: u16, body: &Value) -> RawAnswer {
+    RawAnswer {
+        status,
+        content_type: Some("application/json".to_owned()),
+        content_encoding: None,
+        retry_after: None,
+        challenge: None,
+        date: None,
+        location: None,
+        body: body.to_string().into_bytes(),
+    }
 }

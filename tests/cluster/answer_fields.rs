@@ -62,13 +62,13 @@ fn an_id_token_is_a_file_beside_the_access_token() {
         assert_eq!(id.split('.').count(), 3, "a JWT");
         assert_ne!(id, token);
         assert!(seconds.parse::<u32>().expect("a number") > 60);
-        // A field that the answer does not have is told, and the last token stays.
+        // A field that the answer does not have is reported, and the last token stays.
         let keys = json!([{ "format": "Token" }, key("else", "there_is_no_such_field")]);
         place
             .edit("c", json!({ "spec": { "target": { "keys": keys } } }))
             .await;
         let failing = place
-            .until("c", "the missing field is told", |c| {
+            .until("c", "the missing field is reported", |c| {
                 condition(c, "RenewalFailing").filter(|f| f.reason == "FormatUnfit")
             })
             .await;

@@ -242,7 +242,7 @@ impl<'w> Rig<'w> {
         data.into_iter().map(|(k, v)| (k, v.0)).collect()
     }
 
-    /// Calls the API with the mounted token until it is told to end.
+    /// Calls the API with the mounted token until it is stopped.
     fn reader(&self) -> (Arc<AtomicBool>, JoinHandle<usize>) {
         let (place, done) = (Arc::clone(&self.place), Arc::<AtomicBool>::default());
         let end = Arc::clone(&done);
@@ -311,7 +311,7 @@ fn a_certificate_rotates_and_no_reader_and_no_issuer_notices() {
         let second = rig.at_issuer(CredentialKind::Certificate);
         assert!(second.len() == 1 && second[0] != first, "{second:?}");
 
-        // The next one proves itself by the one that apicred made.
+        // The next proof is signed by the one that apicred made.
         let request = rig.request().await;
         rig.switched(&request).await;
         rig.place.request_renewal("a").await;
@@ -425,7 +425,7 @@ fn only_the_owner_of_a_secret_lets_it_be_rotated() {
         rig.annotate_source(json!({ "apicred.dev/rotate-by": "shared" }))
             .await;
         rig.switched(&request).await;
-        // A tool that puts the Secret back is told, and nothing is fought over.
+        // A tool that puts the Secret back is reported, and nothing is fought over.
         rig.annotate_source(json!({ "argocd.argoproj.io/tracking-id": "x" }))
             .await;
         rig.says("RotationBlocked", "belongs to Argo CD").await;

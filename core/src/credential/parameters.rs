@@ -32,7 +32,7 @@ const WITH_FIELDS: [&str; 21] = [
     "device_code",
 ];
 
-/// Those that an extension grant may define anew (SAP's `saml2-bearer` has `assertion`), because no other grant sends them
+/// Those that an extension grant may define itself (SAP's `saml2-bearer` has `assertion`), because no other grant sends them
 /// with it. Passwords are not among them: only `grant.password` never repeats one that was refused.
 const OF_EXTENSIONS: [&str; 5] = [
     "assertion",

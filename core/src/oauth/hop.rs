@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::{
         credential::{Issuer, IssuerLookup, parse},
-        fixtures::{at, cluster_issuer, object, token},
+        fixtures::{at, cluster_issuer, json_answer, object, token},
         oauth::LifetimeSource,
     };
 
@@ -165,16 +165,7 @@ mod tests {
     }
 
     fn read(credential: &Credential, status: u16, body: &Value) -> Result<Token, Refusal> {
-        let raw = RawAnswer {
-            status,
-            content_type: Some("application/json".to_owned()),
-            content_encoding: None,
-            retry_after: None,
-            challenge: None,
-            date: None,
-            location: None,
-            body: body.to_string().into_bytes(),
-        };
+        let raw = json_answer(status, body);
         let context = AnswerContext {
             sent: at(0),
             now: at(1),

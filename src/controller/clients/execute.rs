@@ -22,6 +22,7 @@ use crate::controller::api::calls::{Trouble, call_heard};
 use crate::{
     api::names,
     oauth::{PROOF_AUDIENCE, proof_of_possession},
+    plan::conditions::time,
     rotation::{
         Change, Class, Fault, InHand, Kind, Outcome, Step, Tried, Values,
         graph::{self, Address, Graph},
@@ -266,10 +267,7 @@ impl Execution<'_> {
         if let (Values::Promote, Kind::Secret, Some(end)) =
             (change.values, sight.rotating.settings.kind, end)
         {
-            annotations.insert(
-                names::SECRET_EXPIRES_AT.to_owned(),
-                json!(super::view::seconds(end)),
-            );
+            annotations.insert(names::SECRET_EXPIRES_AT.to_owned(), json!(time(end)));
         }
         let mut patch =
             json!({ "metadata": { "resourceVersion": version, "annotations": annotations } });

@@ -38,7 +38,7 @@ use crate::{
     ConditionType, Reason,
     api::{ApiClient, ApiClientStatus, IssuerRef},
     credential::{FieldError, Key, Proof, parse_client},
-    plan::conditions::Conditions,
+    plan::conditions::{self, Conditions},
 };
 
 /// Statuses written at once.
@@ -164,7 +164,7 @@ impl Rotation {
         }
         status.keys = view.keys;
         status.rotation_state = view.state.map(str::to_owned);
-        status.next_rotation_at = view.rotates_at.map(view::seconds);
+        status.next_rotation_at = view.rotates_at.map(conditions::time);
         status.last_handled_rotate_request = view.handled;
     }
 }

@@ -34,12 +34,12 @@ use crate::{
 /// After a step that failed for another reason than the issuer: the first pause, and the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
-/// What cannot begin is looked at again after this time, beside each change that is seen.
+/// A rotation that cannot begin is checked again after this time, and at each change that is seen.
 const RECHECK: Duration = Duration::from_mins(10);
 /// The longest sleep: what is read of the application is a day old at most.
 const LONGEST_SLEEP: Duration = Duration::from_hours(24);
 
-/// What comes of a look.
+/// Result of a check.
 enum Look {
     /// There is nothing to rotate any more.
     Gone,

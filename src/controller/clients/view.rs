@@ -12,6 +12,7 @@ use crate::controller::locks::lock;
 use crate::{
     api::ClientKey,
     credential::Key,
+    plan::conditions::time,
     rotation::{Mark, Next, Notice, Shown},
 };
 
@@ -68,14 +69,8 @@ fn shown(key: &Shown) -> ClientKey {
         key_id: key.id.clone(),
         hint,
         thumbprint,
-        not_after: key.until.map(seconds),
+        not_after: key.until.map(time),
     }
-}
-
-/// Whole seconds, as the API server stores them.
-pub(super) fn seconds(at: Timestamp) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
-    let whole = Timestamp::from_second(at.as_second()).unwrap_or(at);
-    k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(whole)
 }
 
 /// What the driver of one rotation shares with the rest.

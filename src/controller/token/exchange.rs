@@ -199,10 +199,7 @@ async fn complete(
         let read = oauth::second_answer(credential, &raw, moment);
         read.map_err(|refusal| oauth::explained(refusal, credential, &raw, &echo, now))
     });
-    context.metrics.asked(
-        result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok"),
-        clock.elapsed(),
-    );
+    measure(context, &result, clock);
     result.map(|completed| Token {
         correlation_id: token.correlation_id,
         ..completed
@@ -241,10 +238,7 @@ pub(in crate::controller) async fn ask(
             }),
         ),
     };
-    context.metrics.asked(
-        result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok"),
-        clock.elapsed(),
-    );
+    measure(context, &result, clock);
     if let Err(refusal) = &result
         && let Some(pause) = pause(refusal)
     {
@@ -263,6 +257,12 @@ pub(in crate::controller) async fn ask(
         Ok(_) => context.limiter.answered(credential, true),
     }
     Came { granted, result }
+}
+
+/// Counts a token request, and how long its answer took.
+fn measure(context: &Context, result: &Result<Token, Refusal>, begun: Instant) {
+    let result = result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok");
+    context.metrics.asked(result, begun.elapsed());
 }
 
 /// Did no answer come at all?

@@ -367,25 +367,11 @@ fn the_right_to_notify_pods_changes_nothing_of_a_pod_but_one_annotation() {
             "eviction.json",
             json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "p" } }),
         );
+        for body in [status, own] {
+            let subresource = ["--subresource=status", "--type=merge", "-p", body];
+            attempts.push([["patch", "pod", "p"].as_slice(), &subresource].concat());
+        }
         attempts.extend([
-            vec![
-                "patch",
-                "pod",
-                "p",
-                "--subresource=status",
-                "--type=merge",
-                "-p",
-                status,
-            ],
-            vec![
-                "patch",
-                "pod",
-                "p",
-                "--subresource=status",
-                "--type=merge",
-                "-p",
-                own,
-            ],
             vec![
                 "patch",
                 "pod",

@@ -1,15 +1,8 @@
 //! An extension grant, RFC 6749 section 4.5: only the issuer defines it. Its parameters are parameters of the request
 //! ([`crate::credential::Ask`]), so one place says where their Secrets may be sent, and what an issuer allows.
 
-use crate::Reason;
-use secrecy::SecretString;
-
-use super::{Circumstances, Fields, Flow, Refused, Verdict};
-use crate::{
-    api,
-    credential::FieldError,
-    oauth::{Class, Need},
-};
+use super::{Flow, Refused, Verdict};
+use crate::{Reason, api, credential::FieldError, oauth::Class};
 
 /// Grants that have a key of their own in `spec.grant`, or that need a user's browser, with what to use instead.
 const OWN: [(&str, &str); 8] = [
@@ -86,18 +79,6 @@ fn is_absolute(text: &str) -> bool {
 impl Flow for Extension {
     fn grant_type(&self) -> &str {
         &self.grant_type
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        Vec::new()
-    }
-
-    fn words(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn fields(&self, _: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
-        Ok(Vec::new())
     }
 
     /// An issuer that limits parameters lists the grants that it allows among them.

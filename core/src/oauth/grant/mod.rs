@@ -109,18 +109,24 @@ pub(super) trait Flow {
     /// Value of `grant_type`.
     fn grant_type(&self) -> &str;
     /// What has to be read before a request, in the order in which [`Flow::fields`] gets it.
-    fn needs(&self) -> Vec<Need>;
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
     /// What makes the token another one, beside the content of what is needed.
-    fn words(&self) -> Vec<String>;
+    fn words(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// The form fields, in addition to `grant_type`, the client authentication and the token request parameters.
     ///
     /// # Errors
     /// A sentence for the user when what was read cannot serve.
     fn fields(
         &self,
-        supplies: &[SecretString],
-        around: &Circumstances<'_>,
-    ) -> Result<Fields, String>;
+        _supplies: &[SecretString],
+        _around: &Circumstances<'_>,
+    ) -> Result<Fields, String> {
+        Ok(Vec::new())
+    }
     /// The subjects that the spec names. An issuer may limit them.
     fn subjects(&self) -> Vec<Subject> {
         Vec::new()
@@ -168,18 +174,6 @@ const ASKS_FOR_USER: [&str; 4] = [
 impl Flow for ClientCredentials {
     fn grant_type(&self) -> &'static str {
         "client_credentials"
-    }
-
-    fn needs(&self) -> Vec<Need> {
-        Vec::new()
-    }
-
-    fn words(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn fields(&self, _: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
-        Ok(Vec::new())
     }
 
     /// RFC 6749 section 4.4 has no user and no grant that could be invalid. Salesforce answers so where no user runs the

@@ -37,10 +37,6 @@ impl Flow for RefreshToken {
         vec![Need::Word(self.state.clone())]
     }
 
-    fn words(&self) -> Vec<String> {
-        Vec::new()
-    }
-
     fn fields(&self, supplies: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
         let token = supplies.first().ok_or("there is no refresh token")?;
         Ok(vec![("refresh_token", token.clone())])

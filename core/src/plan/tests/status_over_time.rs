@@ -7,7 +7,7 @@ use serde_json::json;
 use super::status::condition;
 use crate::{
     api::AttemptResult,
-    fixtures::{at, credential, holding, observed, record},
+    fixtures::{at, credential, holding, json_answer, observed, record},
     oauth::{AnswerContext, Class, RawAnswer, Refusal, answer},
     plan::{
         Observed, Outcome, Severity, View, Why, fail,
@@ -128,14 +128,9 @@ fn nothing_of_a_hostile_answer_or_of_the_digests_reaches_the_status() {
         "correlation_id": canary, "trace_id": canary, "claims": canary, "access_token": canary,
     });
     let raw = RawAnswer {
-        status: 401,
         content_type: Some(canary.to_owned()),
-        content_encoding: None,
         retry_after: Some(canary.to_owned()),
-        challenge: None,
-        date: None,
-        location: None,
-        body: body.to_string().into_bytes(),
+        ..json_answer(401, &body)
     };
     let context = AnswerContext {
         sent: at(0),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Cloud,
-    fixtures::at,
+    fixtures::{at, json_answer},
     oauth::{Identity, PROOF_AUDIENCE, RawAnswer, proof_of_possession},
     rotation::{
         Class, KeyMark, Kind, Mark,
@@ -53,22 +53,9 @@ fn body(request: &GraphRequest) -> Value {
     serde_json::from_str(request.body.as_ref().unwrap().expose_secret()).unwrap()
 }
 
-fn raw(status: u16, body: &Value) -> RawAnswer {
-    RawAnswer {
-        status,
-        content_type: Some("application/json".to_owned()),
-        content_encoding: None,
-        retry_after: None,
-        challenge: None,
-        date: None,
-        location: None,
-        body: body.to_string().into_bytes(),
-    }
-}
-
 fn refusal(status: u16, code: &str, message: &str) -> RawAnswer {
     let inner = json!({ "date": "2026-01-01T00:00:00", "request-id": ID, "client-request-id": ID });
-    raw(
+    json_answer(
         status,
         &json!({ "error": { "code": code, "message": message, "innerError": inner } }),
     )
@@ -218,7 +205,7 @@ fn credentials_are_read_with_what_tells_them() {
             { "keyId": "x" },
             null,
         ] });
-        let (id, seen) = application(&raw(200, &answer), Kind::Certificate, at(0)).unwrap();
+        let (id, seen) = application(&json_answer(200, &answer), Kind::Certificate, at(0)).unwrap();
         assert_eq!((id.as_str(), seen.keys.len()), (OBJECT, 1), "{shown}");
         assert_eq!(seen.keys[0].mark, read.map(KeyMark::Thumbprint), "{shown}");
         assert_eq!(seen.keys[0].from, "2026-01-01T00:00:00Z".parse().ok());
@@ -226,7 +213,7 @@ fn credentials_are_read_with_what_tells_them() {
     let answer = json!({ "id": OBJECT, "passwordCredentials": [
         { "keyId": ID, "displayName": null, "hint": "a~b", "secretText": null, "endDateTime": "2026-07-01T00:00:00.1234567Z" },
     ] });
-    let (_, seen) = application(&raw(200, &answer), Kind::Secret, at(0)).unwrap();
+    let (_, seen) = application(&json_answer(200, &answer), Kind::Secret, at(0)).unwrap();
     assert_eq!(seen.keys[0].mark, Some(KeyMark::Hint("a~b".to_owned())));
     assert!(seen.keys[0].until.is_some());
     assert_eq!(
@@ -241,7 +228,7 @@ fn credentials_are_read_with_what_tells_them() {
         json!([]),
     ] {
         assert!(
-            application(&raw(200, &body), Kind::Secret, at(0)).is_err(),
+            application(&json_answer(200, &body), Kind::Secret, at(0)).is_err(),
             "{body}"
         );
     }
@@ -250,7 +237,9 @@ fn credentials_are_read_with_what_tells_them() {
 #[test]
 fn a_new_secret_is_read_once_and_a_broken_answer_may_have_made_one() {
     let answer = json!({ "keyId": ID, "secretText": "value", "hint": "val", "startDateTime": "2026-01-01T00:00:00Z", "endDateTime": null });
-    let new = new_password(&raw(200, &answer), at(0)).ok().unwrap();
+    let new = new_password(&json_answer(200, &answer), at(0))
+        .ok()
+        .unwrap();
     assert_eq!((new.id.as_str(), new.value.expose_secret()), (ID, "value"));
     for body in [
         json!({}),
@@ -258,7 +247,7 @@ fn a_new_secret_is_read_once_and_a_broken_answer_may_have_made_one() {
         json!({ "secretText": "v" }),
         json!([]),
     ] {
-        let fault = new_password(&raw(200, &body), at(0)).err().unwrap();
+        let fault = new_password(&json_answer(200, &body), at(0)).err().unwrap();
         assert!(fault.may_have_happened, "{body}");
     }
     let fault = new_password(&refusal(503, "serviceNotAvailable", ""), at(0))
@@ -266,14 +255,14 @@ fn a_new_secret_is_read_once_and_a_broken_answer_may_have_made_one() {
         .unwrap();
     assert!(fault.may_have_happened);
     assert_eq!(
-        new_key(&raw(200, &json!({ "keyId": ID })), at(0)),
+        new_key(&json_answer(200, &json!({ "keyId": ID })), at(0)),
         Ok(Some(ID.to_owned()))
     );
     assert_eq!(
-        new_key(&raw(200, &json!({ "@odata.context": "x" })), at(0)),
+        new_key(&json_answer(200, &json!({ "@odata.context": "x" })), at(0)),
         Ok(None)
     );
-    assert_eq!(new_key(&raw(204, &Value::Null), at(0)), Ok(None));
+    assert_eq!(new_key(&json_answer(204, &Value::Null), at(0)), Ok(None));
 }
 
 #[test]
@@ -337,11 +326,11 @@ fn what_is_not_there_is_removed_and_a_page_of_a_proxy_says_nothing() {
         );
     }
     assert_eq!(
-        removed(&raw(204, &Value::Null), Kind::Secret, at(0)),
+        removed(&json_answer(204, &Value::Null), Kind::Secret, at(0)),
         Ok(())
     );
     for status in [302, 404, 403, 502] {
-        let mut page = raw(status, &Value::Null);
+        let mut page = json_answer(status, &Value::Null);
         page.body = b"<html>No credential found</html>".to_vec();
         let fault = removed(&page, Kind::Secret, at(0)).err().unwrap();
         assert_eq!(

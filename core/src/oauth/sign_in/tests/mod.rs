@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
-    fixtures::{at, cluster_issuer, object},
+    fixtures::{at, cluster_issuer, json_answer, object},
     oauth::{Moment, RawAnswer, TokenEndpoint},
 };
 
@@ -68,13 +68,7 @@ fn found(scopes: Option<&[&str]>) -> TokenEndpoint {
 
 fn raw(status: u16, body: &Value) -> RawAnswer {
     RawAnswer {
-        status,
         content_type: None,
-        content_encoding: None,
-        retry_after: None,
-        challenge: None,
-        date: None,
-        location: None,
-        body: body.to_string().into_bytes(),
+        ..json_answer(status, body)
     }
 }
