@@ -57,7 +57,7 @@ impl Driver {
             "the rotation of a client went a step further"
         );
         if change.values == Values::Promote {
-            self.context.metrics.rotated("success");
+            self.context.metrics.rotated("ok");
             let until = record.current.as_ref().and_then(|known| known.until);
             let until = until.map_or(String::new(), |until| format!(", which expires at {until}"));
             let note = format!(
@@ -72,7 +72,7 @@ impl Driver {
             .as_ref()
             .filter(|_| times(record) > times(before))
         {
-            self.context.metrics.rotated("failure");
+            self.context.metrics.rotated("failed");
             let message = failure.message();
             tracing::warn!(
                 namespace = self.key.namespace,

@@ -199,7 +199,7 @@ async fn complete(
         let read = oauth::second_answer(credential, &raw, moment);
         read.map_err(|refusal| oauth::explained(refusal, credential, &raw, &echo, now))
     });
-    measure(context, &result, clock);
+    measure(context, credential, &result, clock);
     result.map(|completed| Token {
         correlation_id: token.correlation_id,
         ..completed
@@ -238,7 +238,7 @@ pub(in crate::controller) async fn ask(
             }),
         ),
     };
-    measure(context, &result, clock);
+    measure(context, credential, &result, clock);
     if let Err(refusal) = &result
         && let Some(pause) = pause(refusal)
     {
@@ -260,9 +260,17 @@ pub(in crate::controller) async fn ask(
 }
 
 /// Counts a token request, and how long its answer took.
-fn measure(context: &Context, result: &Result<Token, Refusal>, begun: Instant) {
+fn measure(
+    context: &Context,
+    credential: &Credential,
+    result: &Result<Token, Refusal>,
+    begun: Instant,
+) {
     let result = result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok");
-    context.metrics.asked(result, begun.elapsed());
+    let (grant, issuer) = (credential.grant.key(), &credential.issuer.id);
+    context
+        .metrics
+        .asked(grant, issuer, result, begun.elapsed());
 }
 
 /// Did no answer come at all?
