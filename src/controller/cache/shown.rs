@@ -14,6 +14,10 @@ type Known = Option<Reason>;
 
 /// Values of a credential, by its spec and its last status. Times are seconds since 1970.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each counted on its own"
+)]
 pub(in crate::controller) struct Shown {
     /// Has it ever had a token?
     pub(in crate::controller) published: bool,
@@ -85,8 +89,7 @@ impl Shown {
         }
     }
 
-    /// Seconds by which its token breaks the minimum lifetime, or none if it has no token to speak of. Negative while all is
-    /// well.
+    /// Has its token less life left than the minimum?
     pub(in crate::controller) fn below_floor(&self, now: i64) -> bool {
         let floor = self.min_lifetime.unwrap_or_default();
         self.expiry().is_some_and(|at| at - now < floor)

@@ -6,11 +6,11 @@ use crate::{api::GrantKey, oauth::Class, plan::Why};
 /// Most names of issuers that are label values; further ones are [`OTHER`].
 pub const MOST_ISSUERS: usize = 50;
 /// The issuer of credentials with `spec.entra`.
-pub const INLINE: &str = "inline";
+pub(super) const INLINE: &str = "inline";
 /// The issuers that are objects of namespaces.
-pub const NAMESPACED: &str = "namespaced";
+pub(super) const NAMESPACED: &str = "namespaced";
 /// Issuers beyond [`MOST_ISSUERS`].
-pub const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// Where the values of a label come from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,14 +71,14 @@ impl Label {
 }
 
 /// Status of a condition.
-pub const READY: Label = Label::fixed("ready", &["true", "false", "unknown"]);
+pub(super) const READY: Label = Label::fixed("ready", &["true", "false", "unknown"]);
 /// Reason of a condition.
-pub const REASON: Label = Label {
+pub(super) const REASON: Label = Label {
     name: "reason",
     values: Values::Reasons,
 };
 /// Kinds whose objects may be unreadable.
-pub const OBJECT_KINDS: Label = Label::fixed(
+pub(super) const OBJECT_KINDS: Label = Label::fixed(
     "kind",
     &[
         "ApiCredential",
@@ -88,11 +88,11 @@ pub const OBJECT_KINDS: Label = Label::fixed(
     ],
 );
 /// Kinds of issuers.
-pub const ISSUER_KINDS: Label = Label::fixed("kind", &["TokenIssuer", "ClusterTokenIssuer"]);
+pub(super) const ISSUER_KINDS: Label = Label::fixed("kind", &["TokenIssuer", "ClusterTokenIssuer"]);
 /// How near a client credential is to its expiry.
-pub const ENDING: Label = Label::fixed("state", &["expiring", "expired"]);
+pub(super) const ENDING: Label = Label::fixed("state", &["expiring", "expired"]);
 /// What became of a token request.
-pub const RESULTS: Label = Label::fixed(
+pub(super) const RESULTS: Label = Label::fixed(
     "result",
     &[
         "ok",
@@ -104,7 +104,7 @@ pub const RESULTS: Label = Label::fixed(
     ],
 );
 /// The grant of a token request.
-pub const GRANTS: Label = Label::fixed(
+pub(super) const GRANTS: Label = Label::fixed(
     "grant",
     &[
         GrantKey::ClientCredentials.as_str(),
@@ -117,14 +117,14 @@ pub const GRANTS: Label = Label::fixed(
     ],
 );
 /// The issuer of a token request.
-pub const ISSUERS: Label = Label {
+pub(super) const ISSUERS: Label = Label {
     name: "issuer",
     values: Values::Issuers,
 };
 /// Labels of a token request.
-pub const TOKEN_REQUESTS: &[Label] = &[GRANTS, RESULTS, ISSUERS];
+pub(super) const TOKEN_REQUESTS: &[Label] = &[GRANTS, RESULTS, ISSUERS];
 /// Why a token was written.
-pub const CAUSES: Label = Label::fixed(
+pub(super) const CAUSES: Label = Label::fixed(
     "cause",
     &[
         Why::Absent.as_str(),
@@ -138,7 +138,7 @@ pub const CAUSES: Label = Label::fixed(
     ],
 );
 /// How a reconciliation ended.
-pub const OUTCOMES: Label = Label::fixed(
+pub(super) const OUTCOMES: Label = Label::fixed(
     "outcome",
     &[
         "unchanged",
@@ -183,7 +183,7 @@ pub const OPERATIONS: Label = Label::fixed(
     ],
 );
 /// What became of a request to the Kubernetes API.
-pub const TROUBLES: Label = Label::fixed(
+pub(super) const TROUBLES: Label = Label::fixed(
     "result",
     &[
         "ok",
@@ -198,7 +198,7 @@ pub const TROUBLES: Label = Label::fixed(
     ],
 );
 /// Watches of the Kubernetes API.
-pub const STREAMS: Label = Label::fixed(
+pub(super) const STREAMS: Label = Label::fixed(
     "stream",
     &[
         "credentials",
@@ -212,11 +212,11 @@ pub const STREAMS: Label = Label::fixed(
     ],
 );
 /// What became of a revocation.
-pub const REVOCATIONS: Label = Label::fixed("result", &["ok", "failed", "timeout"]);
+pub(super) const REVOCATIONS: Label = Label::fixed("result", &["ok", "failed", "timeout"]);
 /// What became of something that is done or fails.
-pub const DONE: Label = Label::fixed("result", &["ok", "failed"]);
+pub(super) const DONE: Label = Label::fixed("result", &["ok", "failed"]);
 /// Labels of the build.
-pub const BUILD: &[Label] = &[
+pub(super) const BUILD: &[Label] = &[
     Label {
         name: "version",
         values: Values::Build,
@@ -227,9 +227,9 @@ pub const BUILD: &[Label] = &[
     },
 ];
 /// Labels of a credential.
-pub const CREDENTIAL: &[Label] = &[Label::of_names("namespace"), Label::of_names("name")];
+pub(super) const CREDENTIAL: &[Label] = &[Label::of_names("namespace"), Label::of_names("name")];
 /// Labels of what does not change about a credential.
-pub const CREDENTIAL_INFO: &[Label] = &[
+pub(super) const CREDENTIAL_INFO: &[Label] = &[
     Label::of_names("namespace"),
     Label::of_names("name"),
     Label::of_names("issuer_kind"),
