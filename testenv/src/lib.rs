@@ -21,6 +21,7 @@
 //! | [`OidcProvider`] | an `OpenID` Connect issuer that this project did not write |
 //! | [`Hydra`] | an OAuth issuer that this project did not write, in Go |
 //! | [`kstatus()`] | what Flux, Argo CD and their like make of an object, by the library that they use |
+//! | [`Prometheus`] | a server that scrapes, evaluates rules and answers queries; promtool |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
 //! | [`audit`] | what the API server says that it was asked |
 //! | [`tls`] | throw-away certificates |
@@ -47,6 +48,7 @@ mod ports;
 mod process;
 mod programs;
 mod progress;
+mod prometheus;
 mod scratch;
 mod servers;
 pub mod tls;
@@ -63,3 +65,4 @@ pub use oidc_provider::{
 };
 pub use ports::free as free_port;
 pub use programs::Programs;
+pub use prometheus::{Prometheus, PrometheusPrograms};
