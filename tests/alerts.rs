@@ -1,7 +1,10 @@
-//! The alerts of the chart: their unit tests by promtool, and that what they name exists.
+//! The alerts and the dashboard of the chart: unit tests of the alerts by promtool, the types of Grafana, and that what both
+//! name exists.
 
 #[path = "alerts/chart.rs"]
 mod chart;
+#[path = "alerts/dashboard.rs"]
+mod dashboard;
 #[path = "alerts/files.rs"]
 mod files;
 
@@ -14,24 +17,47 @@ use testenv::PrometheusPrograms;
 const RULES: &str = "charts/apicred/files/alerts.yaml";
 const RUNBOOKS: &str = "https://github.com/apicred/apicred/blob/main/docs/runbooks.md";
 
-/// Metrics of apicred that alerts may name.
-const METRICS: [&str; 16] = [
+/// Metrics that alerts and dashboard may name, without the suffixes of histograms.
+const METRICS: [&str; 39] = [
     "apicred_build_info",
     "apicred_client_credential_expiry_timestamp_seconds",
     "apicred_client_credentials_ending",
+    "apicred_credential_info",
+    "apicred_credential_ready",
+    "apicred_credentials",
     "apicred_credentials_failing",
     "apicred_credentials_not_ready",
     "apicred_issuers",
+    "apicred_issuers_paused",
+    "apicred_kubernetes_request_duration_seconds",
+    "apicred_kubernetes_requests_total",
     "apicred_leader",
     "apicred_overdue_seconds",
     "apicred_permissions_missing",
     "apicred_pod_notifications_total",
+    "apicred_publish_margin_seconds",
+    "apicred_reconcile_duration_seconds",
+    "apicred_reconciles_total",
+    "apicred_renewal_lateness_seconds",
+    "apicred_requests_in_flight",
+    "apicred_requests_waiting",
+    "apicred_soonest_token_expiry_timestamp_seconds",
     "apicred_token_expiry_timestamp_seconds",
     "apicred_token_min_lifetime_seconds",
+    "apicred_token_renewal_timestamp_seconds",
+    "apicred_token_request_duration_seconds",
     "apicred_token_requests_total",
     "apicred_tokens_below_floor",
     "apicred_tokens_expired",
+    "apicred_tokens_published_total",
     "apicred_watch_errors_total",
+    "apicred_watch_last_event_timestamp_seconds",
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
 ];
 
 fn root() -> &'static Path {
@@ -99,7 +125,7 @@ fn each_alert_has_a_severity_a_text_with_a_command_and_a_runbook() {
         let notes = &rule["annotations"];
         let (summary, description) = (text(&notes["summary"]), text(&notes["description"]));
         assert!(
-            !summary.is_empty() && summary.len() < 160,
+            !summary.is_empty() && summary.len() < 220,
             "{name}: {summary}"
         );
         assert!(

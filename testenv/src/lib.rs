@@ -22,6 +22,7 @@
 //! | [`Hydra`] | an OAuth issuer that this project did not write, in Go |
 //! | [`kstatus()`] | what Flux, Argo CD and their like make of an object, by the library that they use |
 //! | [`Prometheus`] | a server that scrapes, evaluates rules and answers queries; promtool |
+//! | [`dashboard_faults`] | the types of Grafana, held against a dashboard |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
 //! | [`audit`] | what the API server says that it was asked |
 //! | [`tls`] | throw-away certificates |
@@ -37,6 +38,7 @@ mod control_plane;
 mod error;
 mod eventually;
 mod go_build;
+mod grafana;
 mod http;
 mod hydra;
 mod kstatus;
@@ -58,11 +60,12 @@ pub use connect_proxy::{Asked, ConnectProxy, Manner};
 pub use control_plane::{AnotherApiServer, Backup, Component, ControlPlane, Options};
 pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};
+pub use grafana::dashboard_faults;
 pub use hydra::Hydra;
 pub use kstatus::kstatus;
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
 };
 pub use ports::free as free_port;
-pub use programs::Programs;
+pub use programs::{Programs, helm};
 pub use prometheus::{Prometheus, PrometheusPrograms};

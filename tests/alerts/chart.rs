@@ -3,14 +3,12 @@
 use std::process::Command;
 
 use serde_json::Value;
-use testenv::Programs;
 
 use super::{RUNBOOKS, files::list, root};
 
 /// What helm renders with these values, or what it says.
-async fn rendered(values: &[&str]) -> Result<Vec<Value>, String> {
-    let programs = Programs::locate_or_build().await.expect("programs");
-    let helm = programs.helm().await.expect("helm");
+pub(super) async fn rendered(values: &[&str]) -> Result<Vec<Value>, String> {
+    let helm = testenv::helm().await.expect("helm");
     let mut command = Command::new(helm);
     command.args([
         "template",
@@ -34,7 +32,7 @@ async fn rendered(values: &[&str]) -> Result<Vec<Value>, String> {
 }
 
 /// The one object of a kind.
-fn only(objects: &[Value], kind: &str) -> Value {
+pub(super) fn only(objects: &[Value], kind: &str) -> Value {
     let found: Vec<&Value> = objects.iter().filter(|o| o["kind"] == kind).collect();
     assert_eq!(found.len(), 1, "objects of the kind {kind}");
     found[0].clone()

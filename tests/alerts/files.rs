@@ -65,7 +65,7 @@ pub(super) fn alerts() -> Vec<Alert> {
     alerts
 }
 
-/// The metrics of apicred in an expression, in their order. What stands in quotes or braces, or before a brace as the name of
+/// The metrics in an expression, in their order; a histogram without its suffix. What stands in quotes or braces, or before a brace as the name of
 /// a label, is none.
 pub(super) fn metrics(expression: &str) -> Vec<String> {
     let mut plain = String::new();
@@ -80,8 +80,13 @@ pub(super) fn metrics(expression: &str) -> Vec<String> {
         }
     }
     let words = plain.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
-    let ours = words.filter(|w| w.starts_with("apicred_"));
-    ours.map(str::to_owned).collect()
+    let named = words.filter(|w| {
+        let mut starts = ["apicred_", "process_", "kube_"].iter();
+        starts.any(|start| w.starts_with(start))
+    });
+    named
+        .map(|name| name.strip_suffix("_bucket").unwrap_or(name).to_owned())
+        .collect()
 }
 
 /// The files of promtool's tests, from the root of the repository.
