@@ -1,6 +1,6 @@
 //! The files of alerts, of their tests and of the docs, as data.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::Value;
 
@@ -94,7 +94,7 @@ pub(super) fn unit_tests() -> Vec<String> {
     let folder = fs::read_dir(root().join("tests/alerts")).expect("the tests");
     let names = folder.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut files: Vec<String> = names
-        .filter(|name| name.ends_with(".yaml"))
+        .filter(|name| Path::new(name).extension().is_some_and(|e| e == "yaml"))
         .map(|name| format!("tests/alerts/{name}"))
         .collect();
     files.sort();
