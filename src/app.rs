@@ -63,6 +63,8 @@ pub struct LeaseOptions {
     pub name: String,
     /// Name of this process, another one for each.
     pub identity: String,
+    /// Names of earlier processes that have ended, by [`crate::leader::predecessors`].
+    pub ended: Vec<String>,
     /// A client of its own: renewals must not queue behind the operator's calls.
     pub client: Client,
     /// Ends the process. Called from a thread of its own if the process is still there long after the lease was lost.
@@ -182,7 +184,7 @@ pub async fn run_by(
     let proxy = settings.issuer_proxy.as_ref().map(|p| p.url().to_string());
     let lease = lease.map(|l| {
         let clock = Arc::clone(&clock);
-        let lease = Lease::new(l.client, &namespace, &l.name, &l.identity, clock);
+        let lease = Lease::new(l.client, &namespace, &l.name, &l.identity, clock).after(l.ended);
         (lease, l.end_by_force)
     });
     let operator = Operator::new(

@@ -12,6 +12,7 @@ use apicred::{
     app::{self, LeaseOptions, Options},
     controller::{IdentityEnvironment, RotationPace, Scope, Settings},
     credential::{KeyPattern, addresses},
+    leader::predecessors,
     plan::notify::Rights,
     proxy::Proxy,
     telemetry::{
@@ -115,6 +116,10 @@ struct Run {
     /// Name of the Lease in the operator's namespace.
     #[arg(long, env = "APICRED_LEASE_NAME", default_value = "apicred")]
     lease_name: String,
+    /// A file in an `emptyDir` volume of the pod. With it, a restarted container proves that the process before it has ended, and takes over
+    /// the Lease of that process at once. If not set: it waits until the Lease has expired (15 s).
+    #[arg(long, env = "APICRED_INSTANCE_FILE", value_name = "FILE")]
+    instance_file: Option<PathBuf>,
     #[command(flatten)]
     notify: Notify,
     #[command(flatten)]
@@ -199,6 +204,15 @@ fn cloud(text: &str) -> Result<Cloud, String> {
         "China" => Ok(Cloud::China),
         _ => Err("not a cloud of Entra ID: Public, USGov or China".to_owned()),
     }
+}
+
+/// Names of earlier processes of this pod that have ended. None are known without the file.
+fn ended(file: Option<&Path>, me: &str) -> Vec<String> {
+    let known = file.map_or(Ok(Vec::new()), |file| predecessors::ended(file, me));
+    known.unwrap_or_else(|problem| {
+        tracing::warn!("the instance file cannot be used, so a Lease of this pod is waited for until it has expired: {problem}");
+        Vec::new()
+    })
 }
 
 /// A name that no other process has: a pod's name comes back when its container is restarted, and a lease under the
@@ -288,6 +302,7 @@ fn operate(run: Run) -> Result<(), String> {
         identity,
         leader_elect,
         lease_name,
+        instance_file,
         notify,
     } = run;
     logs::init(log_format, &log_filter)?;
@@ -364,9 +379,11 @@ fn operate(run: Run) -> Result<(), String> {
         let mut options = options;
         options.settings.identity.api_audiences = app::api_audiences().await?;
         if leader_elect {
+            let identity = identity_of(&options.settings.instance);
             options.lease = Some(LeaseOptions {
                 name: lease_name,
-                identity: identity_of(&options.settings.instance),
+                ended: ended(instance_file.as_deref(), &identity),
+                identity,
                 client: app::client().await?,
                 end_by_force: || std::process::exit(app::ENDED_BY_FORCE),
             });

@@ -113,6 +113,23 @@ impl Tally<'_> {
         first
     }
 
+    /// When the first successful request of a verb and resource was answered, by namespace and name.
+    pub(crate) fn first_answers(
+        &self,
+        verb: &str,
+        resource: &str,
+    ) -> HashMap<(String, String), Timestamp> {
+        let mut first = HashMap::new();
+        for event in &self.0 {
+            if event.verb == verb && name(event) == resource && event.code < 300 {
+                first
+                    .entry((event.namespace.clone(), event.name.clone()))
+                    .or_insert(event.answered);
+            }
+        }
+        first
+    }
+
     /// The end of the last write.
     pub(crate) fn last_write(&self) -> Option<Timestamp> {
         self.0

@@ -32,6 +32,8 @@ pub struct Record {
 pub struct Seen {
     record: Option<Record>,
     since: Duration,
+    /// Names of processes that have ended, by proof.
+    ended: Vec<String>,
 }
 
 /// What a standby does.
@@ -39,7 +41,7 @@ pub struct Seen {
 pub enum Step {
     /// There is no Lease: make it.
     Create,
-    /// Take it: it is free, ours from before, or its holder has said nothing for too long.
+    /// Take it: it is free, ours from before, or its holder has ended or has said nothing for too long.
     Take {
         /// The version at which it may be taken.
         version: String,
@@ -51,6 +53,14 @@ pub enum Step {
 }
 
 impl Seen {
+    /// Nothing was read yet, and the processes with these names have ended.
+    pub fn after(ended: Vec<String>) -> Self {
+        Self {
+            ended,
+            ..Self::default()
+        }
+    }
+
     /// Observes its content at `now` (a monotonic time).
     pub fn look(&mut self, record: Option<Record>, now: Duration) {
         let says = |record: &Option<Record>| {
@@ -71,7 +81,8 @@ impl Seen {
             return Step::Create;
         };
         let silent = now.saturating_sub(self.since) >= record.duration.max(Duration::from_secs(1));
-        if record.holder.is_empty() || record.holder == me || silent {
+        let free = record.holder.is_empty() || self.ended.contains(&record.holder);
+        if free || record.holder == me || silent {
             let changes = i32::from(record.holder != me);
             return Step::Take {
                 version: record.version.clone(),
@@ -123,6 +134,18 @@ mod tests {
         assert_eq!(seen.step("me", secs(120)), take("3", 4));
         seen.look(Some(record("me", "4")), secs(121));
         assert_eq!(seen.step("me", secs(121)), take("4", 3));
+    }
+
+    #[test]
+    fn the_lease_of_a_process_that_has_ended_is_taken_at_once() {
+        let mut seen = Seen::after(vec!["before".to_owned(), "other".to_owned()]);
+        assert_eq!(seen.step("me", secs(0)), Step::Create);
+        seen.look(Some(record("other", "1")), secs(1));
+        assert_eq!(seen.step("me", secs(1)), take("1", 4));
+        // It was taken by one of whom nothing is known.
+        seen.look(Some(record("another", "2")), secs(2));
+        assert_eq!(seen.step("me", secs(16)), Step::Wait);
+        assert_eq!(seen.step("me", secs(17)), take("2", 4));
     }
 
     #[test]

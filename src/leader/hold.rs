@@ -26,6 +26,7 @@ pub struct Lease {
     clock: Arc<dyn Clock>,
     began: Instant,
     authority: Authority,
+    ended: Vec<String>,
 }
 
 /// The right to work; [`Standing::keep`] ends when it is lost.
@@ -57,7 +58,15 @@ impl Lease {
             clock,
             began: Instant::now(),
             authority: Authority::of_a_candidate(),
+            ended: Vec::new(),
         }
+    }
+
+    /// The processes with these names have ended: a Lease that one of them holds is taken at once.
+    #[must_use]
+    pub fn after(mut self, ended: Vec<String>) -> Self {
+        self.ended = ended;
+        self
     }
 
     /// Its name.
@@ -72,7 +81,7 @@ impl Lease {
 
     /// Waits until the Lease is ours. Goes on whatever the API server says: a standby has nothing better to do.
     pub async fn acquire(self) -> Standing {
-        let mut seen = Seen::default();
+        let mut seen = Seen::after(self.ended.clone());
         let mut told = false;
         loop {
             match self.read().await {

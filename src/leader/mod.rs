@@ -7,6 +7,7 @@
 mod authority;
 pub mod election;
 mod hold;
+pub mod predecessors;
 #[cfg(test)]
 pub(crate) mod tests;
 

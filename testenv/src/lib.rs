@@ -21,6 +21,8 @@
 //! | [`OidcProvider`] | an `OpenID` Connect issuer that this project did not write |
 //! | [`Hydra`] | an OAuth issuer that this project did not write, in Go |
 //! | [`kstatus()`] | what Flux, Argo CD and their like make of an object, by the library that they use |
+//! | [`Prometheus`] | a server that scrapes, evaluates rules and answers queries; promtool |
+//! | [`dashboard_faults`] | the types of Grafana, held against a dashboard |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
 //! | [`audit`] | what the API server says that it was asked |
 //! | [`tls`] | throw-away certificates |
@@ -36,6 +38,7 @@ mod control_plane;
 mod error;
 mod eventually;
 mod go_build;
+mod grafana;
 mod http;
 mod hydra;
 mod kstatus;
@@ -47,6 +50,7 @@ mod ports;
 mod process;
 mod programs;
 mod progress;
+mod prometheus;
 mod scratch;
 mod servers;
 pub mod tls;
@@ -56,10 +60,12 @@ pub use connect_proxy::{Asked, ConnectProxy, Manner};
 pub use control_plane::{AnotherApiServer, Backup, Component, ControlPlane, Options};
 pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};
+pub use grafana::dashboard_faults;
 pub use hydra::Hydra;
 pub use kstatus::kstatus;
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
 };
 pub use ports::free as free_port;
-pub use programs::Programs;
+pub use programs::{Programs, helm};
+pub use prometheus::{Prometheus, PrometheusPrograms};

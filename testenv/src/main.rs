@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use testenv::{ControlPlane, Error, Hydra, Options, Programs};
+use testenv::{ControlPlane, Error, Hydra, Options, Programs, PrometheusPrograms};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod run;
@@ -77,6 +77,7 @@ async fn other(task: Task) -> Result<ExitCode, Error> {
             let programs = Programs::locate_or_build().await?;
             let helm = programs.helm().await?;
             let hydra = Hydra::build().await?;
+            let prometheus = PrometheusPrograms::locate_or_download().await?;
             // Built by its first use.
             testenv::kstatus(&[]).await?;
             for path in [
@@ -86,6 +87,8 @@ async fn other(task: Task) -> Result<ExitCode, Error> {
                 &programs.kubectl,
                 &helm,
                 &hydra,
+                &prometheus.prometheus,
+                &prometheus.promtool,
             ] {
                 print(&path.display().to_string());
             }

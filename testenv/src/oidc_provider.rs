@@ -13,6 +13,22 @@ use crate::{Error, http, npm, ports};
 
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
+static ISSUER: npm::Package = npm::Package {
+    name: "oidc-provider",
+    what: "the npm package oidc-provider",
+    files: &[
+        (
+            "package.json",
+            include_str!("../oidc-provider/package.json"),
+        ),
+        (
+            "package-lock.json",
+            include_str!("../oidc-provider/package-lock.json"),
+        ),
+        ("server.mjs", include_str!("../oidc-provider/server.mjs")),
+    ],
+};
+
 /// A client of the issuer. [`OidcClient::new`] and what follows it say what it may do.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -213,7 +229,7 @@ impl OidcProvider {
     }
 
     async fn start_once(options: OidcOptions) -> Result<Self, Error> {
-        let installed = npm::issuer().await?;
+        let installed = ISSUER.install().await?;
         let scratch = Scratch::new("apicred-issuer-")?;
         let authority = Authority::new("testenv issuer")?;
         let certificate = authority.loopback_certificate()?;
@@ -359,7 +375,7 @@ fn launch(installed: &npm::Installed, scratch: &Scratch) -> Result<Watched, Erro
         name: "oidc-provider",
         program: &installed.node,
         args: vec![
-            installed.server.display().to_string(),
+            installed.folder.join("server.mjs").display().to_string(),
             scratch.path().join("config.json").display().to_string(),
         ],
         folder: scratch.path(),

@@ -46,14 +46,19 @@ impl Programs {
 
     /// helm, found or built in the same way, when somebody asks for it.
     pub async fn helm(&self) -> Result<PathBuf, Error> {
-        let [helm] = obtain(&HELM, ["helm"]).await?;
-        Ok(helm)
+        helm().await
     }
 
     /// The folder of kubectl, for a PATH.
     pub fn dir(&self) -> &Path {
         self.kubectl.parent().unwrap_or(&self.kubectl)
     }
+}
+
+/// helm, for what needs no control plane.
+pub async fn helm() -> Result<PathBuf, Error> {
+    let [helm] = obtain(&HELM, ["helm"]).await?;
+    Ok(helm)
 }
 
 async fn obtain<const N: usize>(

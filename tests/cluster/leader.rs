@@ -95,6 +95,49 @@ fn one_works_the_others_take_over_after_an_end_and_after_a_crash() {
 }
 
 #[test]
+fn a_restarted_container_leads_at_once_if_the_process_before_it_has_ended() {
+    run(async {
+        let world = World::own().await;
+        let file = world.cluster.dir().join("instance").display().to_string();
+        let container = async |life: &str| {
+            let mut environment = environment("pod").to_vec();
+            environment.push(("APICRED_INSTANCE_FILE", file.clone()));
+            let log = world.next_log(life);
+            let started =
+                Operator::start(world.operator_kubeconfig(), &environment, log.clone()).await;
+            (started, log)
+        };
+        let text = |log: &std::path::PathBuf| std::fs::read_to_string(log).unwrap_or_default();
+        let (first, _) = container("first").await;
+        leads(&world, "pod", LATER).await;
+        first.kill().await;
+
+        // It is ready before it leads, as a standby is.
+        let (second, log) = container("second").await;
+        eventually(LATER, "the second process leads", async || {
+            text(&log).contains("\"leading\"").then_some(())
+        })
+        .await;
+        assert!(!text(&log).contains("on standby"), "{}", text(&log));
+
+        // One that is suspended has not ended, and its Lease is valid.
+        second.signal("STOP").await;
+        let (third, log) = container("third").await;
+        eventually(LATER, "the third process waits", async || {
+            text(&log).contains("on standby").then_some(())
+        })
+        .await;
+        assert!(
+            text(&log).contains("another process holds the lock"),
+            "{}",
+            text(&log)
+        );
+        second.kill().await;
+        third.kill().await;
+    });
+}
+
+#[test]
 fn a_leader_that_slept_past_its_lease_harms_nothing_and_ends() {
     run(async {
         let world = World::own().await;

@@ -267,6 +267,11 @@ fn what_is_called_ready_is_ready() {
                 // Other formats need not say when the token ends; each key has something.
                 let keys = &credential.spec.target.keys;
                 if !keys.is_empty() {
+                    // Keys that the last answer could not fill are not written; what stands there is the token before.
+                    if condition(&credential, "RenewalFailing").is_some_and(|c| c.status == "True")
+                    {
+                        continue;
+                    }
                     let data = secret.data.unwrap_or_default();
                     let has = |key: &str| data.get(key).is_some_and(|d| !d.0.is_empty());
                     if !keys

@@ -121,6 +121,7 @@ async fn lease_of(identity: String, kubeconfig: &Path) -> LeaseOptions {
         name: "apicred".to_owned(),
         identity,
         client: Client::try_from(config.expect("a usable kubeconfig")).expect("a client"),
+        ended: Vec::new(),
         // This process is that of the tests.
         end_by_force: || (),
     }

@@ -4,6 +4,7 @@ mod cold;
 mod expired;
 mod memory;
 mod newcomer;
+mod notify;
 mod requests;
 mod restart;
 mod rotation;
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Names, and what stands behind them.
-pub(crate) const ALL: [(&str, &str); 9] = [
+pub(crate) const ALL: [(&str, &str); 10] = [
     (
         "cold",
         "1,000 objects without a token, issuer 20 ms; rivals too",
@@ -51,6 +52,10 @@ pub(crate) const ALL: [(&str, &str); 9] = [
         "all tokens have ended while the operator was away, issuer allows 200/s",
     ),
     ("newcomer", "a new credential while all others renew"),
+    (
+        "notify",
+        "requests and delay of pods that are notified of a new token",
+    ),
     (
         "requests",
         "what one request costs the API server, by its kind",
@@ -85,6 +90,7 @@ pub(crate) async fn run(
         "rotation" => rotation::run(options, own, rivals, report).await,
         "expired" => expired::run(options, own, report).await,
         "newcomer" => newcomer::run(options, own, report).await,
+        "notify" => notify::run(options, own, report).await,
         "requests" => requests::run(options, own, report).await,
         "soak" => soak::run(options, own, report).await,
         other => Err(format!("no scenario {other}").into()),

@@ -1,0 +1,220 @@
+//! The alerts and the dashboard of the chart: unit tests of the alerts by promtool, the types of Grafana, and that what both
+//! name exists.
+
+#[path = "alerts/chart.rs"]
+mod chart;
+#[path = "alerts/dashboard.rs"]
+mod dashboard;
+#[path = "alerts/files.rs"]
+mod files;
+
+use std::{collections::BTreeSet, path::Path};
+
+use apicred::Reason;
+use files::{Alert, Case, alerts, cases, metrics, page, unit_tests};
+use testenv::PrometheusPrograms;
+
+const RULES: &str = "charts/apicred/files/alerts.yaml";
+const RUNBOOKS: &str = "https://github.com/apicred/apicred/blob/main/docs/runbooks.md";
+
+/// Metrics that alerts and dashboard may name, without the suffixes of histograms.
+const METRICS: [&str; 39] = [
+    "apicred_build_info",
+    "apicred_client_credential_expiry_timestamp_seconds",
+    "apicred_client_credentials_ending",
+    "apicred_credential_info",
+    "apicred_credential_ready",
+    "apicred_credentials",
+    "apicred_credentials_failing",
+    "apicred_credentials_not_ready",
+    "apicred_issuers",
+    "apicred_issuers_paused",
+    "apicred_kubernetes_request_duration_seconds",
+    "apicred_kubernetes_requests_total",
+    "apicred_leader",
+    "apicred_overdue_seconds",
+    "apicred_permissions_missing",
+    "apicred_pod_notifications_total",
+    "apicred_publish_margin_seconds",
+    "apicred_reconcile_duration_seconds",
+    "apicred_reconciles_total",
+    "apicred_renewal_lateness_seconds",
+    "apicred_requests_in_flight",
+    "apicred_requests_waiting",
+    "apicred_soonest_token_expiry_timestamp_seconds",
+    "apicred_token_expiry_timestamp_seconds",
+    "apicred_token_min_lifetime_seconds",
+    "apicred_token_renewal_timestamp_seconds",
+    "apicred_token_request_duration_seconds",
+    "apicred_token_requests_total",
+    "apicred_tokens_below_floor",
+    "apicred_tokens_expired",
+    "apicred_tokens_published_total",
+    "apicred_watch_errors_total",
+    "apicred_watch_last_event_timestamp_seconds",
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[tokio::test]
+async fn prometheus_reads_the_rules_and_their_tests_pass() {
+    let programs = PrometheusPrograms::locate_or_download()
+        .await
+        .expect("promtool");
+    let said = programs.promtool(root(), &["check", "rules", RULES]).await;
+    said.expect("valid rules");
+    let files = unit_tests();
+    let mut args = vec!["test", "rules"];
+    args.extend(files.iter().map(String::as_str));
+    let said = programs.promtool(root(), &args).await;
+    said.expect("rules that do what their tests say");
+}
+
+/// A test of promtool with nothing expected passes for a rule that never fires, so each alert must fire in one.
+#[test]
+fn each_alert_is_tested_quiet_firing_and_ended_and_with_two_replicas() {
+    let cases = cases();
+    for Alert { name, metrics, .. } in alerts() {
+        let of = |case: &&Case| case.alert == name;
+        let full = |case: &Case| {
+            let fires = case.evaluations.iter().position(|fired| *fired > 0);
+            fires.is_some_and(|at| {
+                let (before, after) = case.evaluations.split_at(at);
+                before.contains(&0) && after.contains(&0)
+            })
+        };
+        assert!(
+            cases.iter().filter(of).any(full),
+            "tests/alerts has no case in which {name} is quiet, then fires, then is quiet again"
+        );
+        // Two replicas with this metric, and one alert for each reason, stream or issuer.
+        let doubled = |case: &Case| metrics.iter().any(|m| case.replicas(m) > 1);
+        assert!(
+            name == "ApicredAbsent" || cases.iter().filter(of).any(doubled),
+            "tests/alerts has no case of {name} with two replicas"
+        );
+    }
+    let known: BTreeSet<String> = alerts().into_iter().map(|a| a.name).collect();
+    for case in &cases {
+        assert!(known.contains(&case.alert), "no such alert: {}", case.alert);
+    }
+}
+
+#[test]
+fn each_alert_has_a_severity_a_text_with_a_command_and_a_runbook() {
+    let page = page("docs/runbooks.md");
+    let sections: Vec<&str> = page.split("\n## ").skip(1).collect();
+    let mut named = BTreeSet::new();
+    for alert in alerts() {
+        let Alert { name, rule, .. } = &alert;
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let severity = text(&rule["labels"]["severity"]);
+        assert!(
+            ["critical", "warning"].contains(&severity.as_str()),
+            "{name}: severity {severity}"
+        );
+        assert!(rule["for"].is_string(), "{name} fires at the first sample");
+        let notes = &rule["annotations"];
+        let (summary, description) = (text(&notes["summary"]), text(&notes["description"]));
+        assert!(
+            !summary.is_empty() && summary.len() < 220,
+            "{name}: {summary}"
+        );
+        assert!(
+            description.contains("Run: kubectl "),
+            "{name}: {description}"
+        );
+        let anchor = format!("{RUNBOOKS}#{}", name.to_lowercase());
+        assert_eq!(text(&notes["runbook_url"]), anchor, "{name}");
+        let section = sections
+            .iter()
+            .find(|s| s.lines().next() == Some(name))
+            .unwrap_or_else(|| unreachable!("docs/runbooks.md has no section {name}"));
+        for part in ["```sh", "It goes away"] {
+            assert!(
+                section.contains(part),
+                "docs/runbooks.md, {name}: no {part}"
+            );
+        }
+        assert!(
+            section.contains("Usual causes") || section.contains("What to do"),
+            "docs/runbooks.md, {name}: no cause"
+        );
+        named.insert(name.clone());
+    }
+    for section in sections {
+        let name = section.lines().next().unwrap_or_default();
+        assert!(
+            named.contains(name),
+            "docs/runbooks.md: there is no alert {name}"
+        );
+    }
+}
+
+#[test]
+fn each_metric_and_reason_of_the_alerts_exists() {
+    for Alert {
+        name,
+        rule,
+        metrics,
+    } in alerts()
+    {
+        for metric in &metrics {
+            assert!(METRICS.contains(&metric.as_str()), "{name}: {metric}");
+        }
+        let expression = rule["expr"].as_str().unwrap_or_default();
+        for list in expression.split("reason").skip(1) {
+            let Some((_, list)) = list.split_once('"') else {
+                continue;
+            };
+            let (list, _) = list.split_once('"').unwrap_or((list, ""));
+            for reason in list.split('|') {
+                assert!(Reason::parse(reason).is_some(), "{name}: reason {reason}");
+            }
+        }
+    }
+}
+
+/// A credential that is not ready is in exactly one of two alerts, or in none because somebody requested that.
+#[test]
+fn each_reason_is_for_one_alert() {
+    let list = |name: &str, before: &str| -> BTreeSet<String> {
+        let alerts = alerts();
+        let alert = alerts.iter().find(|a| a.name == name).expect("an alert");
+        let expression = alert.rule["expr"].as_str().unwrap_or_default();
+        let (_, rest) = expression.split_once(before).expect("a list of reasons");
+        let (list, _) = rest.split_once('"').expect("the end of the list");
+        list.split('|').map(str::to_owned).collect()
+    };
+    let mut for_users = list(
+        "ApicredSignInNeeded",
+        "apicred_credentials_failing{reason=~\"",
+    );
+    let again = list(
+        "ApicredSignInNeeded",
+        "apicred_credentials_not_ready{reason=~\"",
+    );
+    assert_eq!(for_users, again, "both parts of ApicredSignInNeeded");
+    for_users.extend([Reason::Suspended, Reason::Ended].map(|r| r.to_string()));
+    let left_out = list(
+        "ApicredCredentialNotReady",
+        "apicred_credentials_not_ready{reason!~\"",
+    );
+    assert_eq!(left_out, for_users);
+}
+
+#[test]
+fn the_names_of_metrics_in_an_expression_are_found() {
+    let found = metrics(
+        "max by (apicred) (apicred_a_total{apicred_label=\"apicred_text\"}) > 0 or rate(apicred_b[5m]) * on (name) apicred_c",
+    );
+    assert_eq!(found, ["apicred_a_total", "apicred_b", "apicred_c"]);
+}

@@ -1,0 +1,122 @@
+//! The alerts as the chart renders them.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{RUNBOOKS, files::list, root};
+
+/// What helm renders with these values, or what it says.
+pub(super) async fn rendered(values: &[&str]) -> Result<Vec<Value>, String> {
+    let helm = testenv::helm().await.expect("helm");
+    let mut command = Command::new(helm);
+    command.args([
+        "template",
+        "apicred",
+        "charts/apicred",
+        "--namespace",
+        "operators",
+    ]);
+    for value in values {
+        command.args(["--set", value]);
+    }
+    let output = command.current_dir(root()).output().expect("helm runs");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let documents = text.split("\n---\n").filter(|d| d.contains("kind:"));
+    Ok(documents
+        .map(|d| serde_saphyr::from_str(d).expect("YAML"))
+        .collect())
+}
+
+/// The one object of a kind.
+pub(super) fn only(objects: &[Value], kind: &str) -> Value {
+    let found: Vec<&Value> = objects.iter().filter(|o| o["kind"] == kind).collect();
+    assert_eq!(found.len(), 1, "objects of the kind {kind}");
+    found[0].clone()
+}
+
+fn rules(object: &Value) -> Vec<Value> {
+    let groups = list(&object["spec"]["groups"]);
+    groups.flat_map(|g| list(&g["rules"])).cloned().collect()
+}
+
+#[tokio::test]
+async fn no_rule_is_installed_unless_it_is_enabled() {
+    for values in [&[][..], &["prometheusRule=null"]] {
+        let objects = rendered(values).await.expect("a chart");
+        assert!(objects.iter().all(|o| o["kind"] != "PrometheusRule"));
+    }
+}
+
+#[tokio::test]
+async fn the_chart_installs_the_rules_of_the_file() {
+    let values = [
+        "prometheusRule.enabled=true",
+        "prometheusRule.overrides=null",
+        "prometheusRule.labels.release=prometheus",
+    ];
+    let rule = only(&rendered(&values).await.expect("a chart"), "PrometheusRule");
+    assert_eq!(rule["metadata"]["namespace"], "operators");
+    assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
+    let of_file: Vec<Value> = super::alerts().into_iter().map(|a| a.rule).collect();
+    assert_eq!(rules(&rule), of_file);
+}
+
+#[tokio::test]
+async fn single_alerts_can_be_changed() {
+    let values = [
+        "prometheusRule.enabled=true",
+        "prometheusRule.namespace=monitoring",
+        "prometheusRule.runbookBase=https://wiki.example/apicred",
+        "prometheusRule.overrides.ApicredStuck.for=7m",
+        "prometheusRule.overrides.ApicredStuck.severity=page",
+        "prometheusRule.overrides.ApicredTokenBelowFloor.enabled=false",
+        "prometheusRule.overrides.ApicredTokenEndsSoon.enabled=false",
+        "prometheusRule.overrides.ApicredClientCredentialEndsSoon.enabled=false",
+        "prometheusRule.overrides.ApicredAbsent.enabled=true",
+    ];
+    let object = only(&rendered(&values).await.expect("a chart"), "PrometheusRule");
+    assert_eq!(object["metadata"]["namespace"], "monitoring");
+    // A group without rules would be refused by no one, and is of no use.
+    assert_eq!(list(&object["spec"]["groups"]).count(), 1);
+    let wanted: Vec<Value> = super::alerts()
+        .into_iter()
+        .map(|alert| alert.rule)
+        .filter(|rule| {
+            let name = rule["alert"].as_str().unwrap_or_default();
+            name != "ApicredTokenBelowFloor" && !name.ends_with("EndsSoon")
+        })
+        .map(|mut rule| {
+            if rule["alert"] == "ApicredStuck" {
+                rule["for"] = "7m".into();
+                rule["labels"]["severity"] = "page".into();
+            }
+            let url = &mut rule["annotations"]["runbook_url"];
+            let anchor = url.as_str().and_then(|u| u.strip_prefix(RUNBOOKS));
+            *url = format!("https://wiki.example/apicred{}", anchor.expect("an anchor")).into();
+            rule
+        })
+        .collect();
+    assert_eq!(rules(&object), wanted);
+}
+
+#[tokio::test]
+async fn a_misspelt_alert_is_an_error_that_names_the_right_ones() {
+    let values = [
+        "prometheusRule.enabled=true",
+        "prometheusRule.overrides.ApicredStuk.for=7m",
+    ];
+    let said = rendered(&values).await.expect_err("an error");
+    assert!(
+        said.contains("there is no alert ApicredStuk") && said.contains("ApicredStuck"),
+        "{said}"
+    );
+    for wrong in ["for=soon", "severity=1", "enabled=maybe", "colour=red"] {
+        let value = format!("prometheusRule.overrides.ApicredStuck.{wrong}");
+        let said = rendered(&["prometheusRule.enabled=true", &value]).await;
+        said.expect_err(wrong);
+    }
+}
