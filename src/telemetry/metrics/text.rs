@@ -152,6 +152,11 @@ impl Page {
 
 /// A label value: the three characters that end or break it are escaped in both formats.
 fn escaped(out: &mut String, value: &str) {
+    // Names of objects have none of them.
+    if !value.bytes().any(|b| matches!(b, b'\\' | b'"' | b'\n')) {
+        out.push_str(value);
+        return;
+    }
     for part in value.split_inclusive(['\\', '"', '\n']) {
         let Some(last) = part.chars().last() else {
             continue;
