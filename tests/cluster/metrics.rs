@@ -1,9 +1,9 @@
 //! What a scrape of the operator's metrics has.
 
-use std::{path::PathBuf, process::Stdio};
+use std::process::Stdio;
 
 use serde_json::json;
-use testenv::eventually;
+use testenv::{PrometheusPrograms, eventually};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
@@ -31,19 +31,10 @@ fn value(page: &str, series: &str) -> Option<f64> {
     page.lines().find_map(value)
 }
 
-/// promtool, where it is installed.
-fn promtool() -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let programs = std::env::split_paths(&folders).map(|folder| folder.join("promtool"));
-    programs.into_iter().find(|program| program.is_file())
-}
-
 /// Lets promtool read a page in the text format of Prometheus.
 async fn check(page: &str) {
-    let Some(promtool) = promtool() else {
-        return;
-    };
-    let mut process = tokio::process::Command::new(promtool)
+    let programs = PrometheusPrograms::locate_or_download().await;
+    let mut process = tokio::process::Command::new(programs.expect("promtool").promtool)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -140,12 +140,13 @@ async fn challenged(
     if !context.may_act() {
         return Err(not_leading());
     }
-    let echo = SentSecrets::of(&request);
+    let (echo, clock) = (SentSecrets::of(&request), Instant::now());
     let answer = context.http.send(&credential.issuer, request).await?;
     if answer.status != 401 {
         let now = context.clock.now();
-        let token = read_answer(context, credential, (&answer, &echo), now, id)?;
-        return complete(context, credential, token).await;
+        let result = read_answer(context, credential, (&answer, &echo), now, id);
+        measure(context, credential, &result, clock);
+        return complete(context, credential, result?).await;
     }
     let proof = identity::answer_to_challenge(context, &origin, &answer).await?;
     let (request, id, _) = build(credential, endpoint, (proof, Vec::new()), context).await?;

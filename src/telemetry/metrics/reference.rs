@@ -20,6 +20,7 @@ asks. All names begin with `apicred_`, except those of the process.
   the objects. Until the first lists are complete, the leader has no series for numbers of objects.
 - The replicas export the same names. Use `max` or `sum` over them: only the leader has values of objects.
 - No secret, token or text of an issuer is a label value.
+- The chart has alerts on them ([runbooks.md](runbooks.md)) and a dashboard (values `prometheusRule` and `grafanaDashboard`).
 ";
 
 const LABELS: &str = "
