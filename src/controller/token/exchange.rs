@@ -141,13 +141,16 @@ async fn challenged(
         return Err(not_leading());
     }
     let (echo, clock) = (SentSecrets::of(&request), Instant::now());
-    let answer = context.http.send(&credential.issuer, request).await?;
-    if answer.status != 401 {
-        let now = context.clock.now();
-        let result = read_answer(context, credential, (&answer, &echo), now, id);
-        measure(context, credential, &result, clock);
-        return complete(context, credential, result?).await;
-    }
+    let answer = match context.http.send(&credential.issuer, request).await {
+        Ok(answer) if answer.status == 401 => answer,
+        other => {
+            let now = context.clock.now();
+            let read = |raw| read_answer(context, credential, (&raw, &echo), now, id);
+            let result = other.and_then(read);
+            measure(context, credential, &result, clock);
+            return complete(context, credential, result?).await;
+        }
+    };
     let proof = identity::answer_to_challenge(context, &origin, &answer).await?;
     let (request, id, _) = build(credential, endpoint, (proof, Vec::new()), context).await?;
     send(context, credential, request, id).await
