@@ -52,10 +52,15 @@ lint: ## check format, clippy, chart, and that the generated files are up to dat
 	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(CARGO) run --quiet --locked -- crds --dir "$$new" \
 	  && diff -r "$$new" crds && diff -r "$$new" charts/apicred/files/crds \
 	  || { echo "lint: the CRDs do not fit core/src/api; run 'make crds' and commit what it changes" >&2; exit 1; }
+	@$(CARGO) run --quiet --locked -- metrics-reference | diff - docs/metrics.md \
+	  || { echo "lint: docs/metrics.md does not fit src/telemetry/metrics/table.rs; run 'make metrics' and commit what it changes" >&2; exit 1; }
 
 crds: ## generate crds/ and the copies in the chart from core/src/api
 	$(CARGO) run --quiet --locked -- crds --dir crds
 	cp crds/*.yaml charts/apicred/files/crds/
+
+metrics: ## generate docs/metrics.md from the table of metrics
+	$(CARGO) run --quiet --locked -- metrics-reference > docs/metrics.md
 
 cluster: ## run a control plane, until Ctrl-C
 	@echo "# Install the CRDs of apicred: kubectl apply --server-side -f crds/"
@@ -108,4 +113,4 @@ image: ## build the container image (IMAGE=…), with docker or podman
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
 
-.PHONY: help demo test properties chaos lint audit sbom fuzz crds cluster bench bench-rival plugin fmt image
+.PHONY: help demo test properties chaos lint audit sbom fuzz crds metrics cluster bench bench-rival plugin fmt image

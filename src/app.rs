@@ -176,6 +176,9 @@ pub async fn run_by(
         lease,
     } = options;
     let (health, metrics) = (Arc::<Health>::default(), Arc::<Metrics>::default());
+    if lease.is_some() {
+        health.stands_by(Err("not checked yet".to_owned()));
+    }
     let listener = admin::bind(admin_listen).await?;
     let namespace = settings.namespace.clone();
     let proxy = settings.issuer_proxy.as_ref().map(|p| p.url().to_string());
@@ -255,7 +258,6 @@ async fn lead<S: Future<Output = ()> + Send + Sync + 'static>(
 ) -> Result<(), String> {
     let authority = lease.authority();
     let answers = operator.answers();
-    health.stands_by(Err("not checked yet".to_owned()));
     let name = lease.name().to_owned();
     let mut standing = tokio::select! {
         standing = lease.acquire() => standing,

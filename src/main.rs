@@ -18,6 +18,7 @@ use apicred::{
     telemetry::{
         lines,
         logs::{self, LogFormat},
+        metrics,
     },
 };
 use clap::{Args, Parser, Subcommand};
@@ -49,6 +50,9 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Print the page about metrics (docs/metrics.md).
+    #[command(hide = true)]
+    MetricsReference,
 }
 
 #[derive(Args)]
@@ -266,6 +270,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(run) => operate(*run),
         Command::Crds { dir } => crds(dir.as_deref()),
+        Command::MetricsReference => metrics_reference(),
     };
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -385,6 +390,11 @@ fn operate(run: Run) -> Result<(), String> {
         }
         app::run(options, app::client().await?, stop).await
     })
+}
+
+fn metrics_reference() -> Result<(), String> {
+    use std::io::Write;
+    write!(std::io::stdout(), "{}", metrics::reference::page()).map_err(|e| e.to_string())
 }
 
 fn crds(dir: Option<&Path>) -> Result<(), String> {

@@ -48,7 +48,11 @@ use crate::{
     limits::queue::give_room_back,
     oauth::spent,
     recent::Recent,
-    telemetry::{health::Health, metrics::Metrics},
+    telemetry::{
+        health::Health,
+        metrics::Metrics,
+        tries::{Failure, ManyTries},
+    },
 };
 
 /// A refresh begins only if the lease holds for this long: it was renewed less than 4 s ago then. Another process may lead
@@ -120,6 +124,8 @@ pub(super) struct Context {
     /// Issuers that exist and whose spec is not known; the stores do not have them.
     pub(super) unusable: Mutex<HashMap<IssuerName, Box<Unusable>>>,
     pub(super) issuer_journals: IssuerJournals,
+    /// Failures of what is tried until it works, for the log.
+    tries: Mutex<ManyTries>,
     pub(super) clients: Clients,
     pub(super) rotations: Rotations,
     pub(super) index: Mutex<Index>,
@@ -184,6 +190,7 @@ impl Context {
             authority: OnceLock::new(),
             unusable: Mutex::default(),
             issuer_journals: IssuerJournals::default(),
+            tries: Mutex::default(),
             clients: Clients::default(),
             rotations: Rotations::default(),
             index: Mutex::default(),
@@ -266,6 +273,16 @@ impl Context {
                 self.token_issuers.get(&name).is_some()
             }
         }
+    }
+
+    /// A try to do `what` to the object of this UID has failed. Says how its line is written.
+    pub(super) fn failed(&self, what: &'static str, uid: &str, result: &str) -> Failure {
+        lock(&self.tries).failed(what, uid, result)
+    }
+
+    /// Such a try has worked. Gives the failures before it.
+    pub(super) fn worked(&self, what: &'static str, uid: &str) -> u32 {
+        lock(&self.tries).worked(what, uid)
     }
 
     /// Whether this process still leads, or leads alone. Checked before each request to an issuer and before each write.

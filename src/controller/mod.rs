@@ -42,7 +42,7 @@ use api::preflight;
 use cache::{ca_watch, packed::PackedCredential, rollback, streams, verify};
 pub use context::Sizes;
 use context::{Context, Parts};
-use reconcile::{not_ready, record};
+use reconcile::{not_ready, snapshot};
 use requeue::Triggers;
 pub use settings::{IdentityEnvironment, RotationPace, Scope, Settings};
 use token::orphans;
@@ -131,7 +131,7 @@ impl Operator {
     /// Computes the gauges of one scrape, for the admin server.
     pub fn snapshot(&self, per_credential: bool) -> impl Fn() -> Snapshot + Send + Sync + use<> {
         let context = Arc::clone(&self.context);
-        move || record::snapshot(&context, per_credential)
+        move || snapshot::snapshot(&context, per_credential)
     }
 
     /// The answers to refreshes that are not stored yet, for whoever ends the process.

@@ -13,7 +13,11 @@ use super::{
     Authority,
     election::{GIVE_UP, LEASE, LOOK, PAUSE, Record, Seen, Step},
 };
-use crate::{api::names, clock::Clock};
+use crate::{
+    api::names,
+    clock::Clock,
+    telemetry::tries::{Tries, warn_at_first},
+};
 
 /// A call that takes longer counts as failed, so that another try fits into the time that the lease holds.
 const CALL: Duration = Duration::from_secs(4);
@@ -82,10 +86,18 @@ impl Lease {
     /// Waits until the Lease is ours. Goes on whatever the API server says: a standby has nothing better to do.
     pub async fn acquire(self) -> Standing {
         let mut seen = Seen::after(self.ended.clone());
-        let mut told = false;
+        let (mut told, mut tries) = (false, Tries::default());
         loop {
             match self.read().await {
                 Ok(found) => {
+                    let failures = tries.worked();
+                    if failures > 0 {
+                        tracing::info!(
+                            lease = self.name,
+                            tries = failures,
+                            "the lease can be read again"
+                        );
+                    }
                     seen.look(found.as_ref().map(record), self.began.elapsed());
                     let sent = Instant::now();
                     let got = match seen.step(&self.me, self.began.elapsed()) {
@@ -114,7 +126,14 @@ impl Lease {
                         told = true;
                     }
                 }
-                Err(what) => tracing::warn!(lease = self.name, "the lease cannot be read: {what}"),
+                Err(what) => {
+                    let failure = tries.failed(what);
+                    warn_at_first!(
+                        failure,
+                        lease = self.name,
+                        "the lease cannot be read: {what}"
+                    );
+                }
             }
             tokio::time::sleep(LOOK).await;
         }

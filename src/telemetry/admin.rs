@@ -5,7 +5,10 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{Extension, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -13,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     health::Health,
-    metrics::{Metrics, Snapshot},
+    metrics::{Format, Metrics, Snapshot},
     server::{self, Hold},
 };
 
@@ -68,7 +71,11 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     verdict(admin.health.ready())
 }
 
-async fn metrics(State(admin): State<Arc<Admin>>, Extension(hold): Extension<Hold>) -> Response {
+async fn metrics(
+    State(admin): State<Arc<Admin>>,
+    Extension(hold): Extension<Hold>,
+    headers: HeaderMap,
+) -> Response {
     let Ok(permit) = SCRAPES.try_acquire() else {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -78,15 +85,10 @@ async fn metrics(State(admin): State<Arc<Admin>>, Extension(hold): Extension<Hol
     };
     // Until the connection ends.
     let _ = hold.set(permit);
-    let text = admin.metrics.encode(&(admin.snapshot)());
-    (
-        [(
-            CONTENT_TYPE,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )],
-        text,
-    )
-        .into_response()
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::of(accept);
+    let text = admin.metrics.encode(&(admin.snapshot)(), format);
+    ([(CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
 fn verdict(result: Result<(), String>) -> (StatusCode, String) {

@@ -148,6 +148,11 @@ impl Health {
         *lock(&self.standby) = None;
     }
 
+    /// Does this process work, and not stand by?
+    pub fn is_leading(&self) -> bool {
+        lock(&self.standby).is_none()
+    }
+
     /// The streams that have not had their first list. Nothing is decided before it is empty, and a process that stands by
     /// has no list at all.
     pub fn unlisted(&self) -> Vec<&'static str> {

@@ -5,13 +5,12 @@ use std::{
     io::{self, Write},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
 
-use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::logs::LogFormat;
@@ -41,7 +40,7 @@ enum Message {
 pub(super) struct Queue {
     sender: SyncSender<Message>,
     bytes: Arc<AtomicUsize>,
-    dropped: Counter,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Queue {
@@ -51,9 +50,9 @@ impl Queue {
         let queue = Self {
             sender,
             bytes: Arc::default(),
-            dropped: Counter::default(),
+            dropped: Arc::default(),
         };
-        let (bytes, dropped) = (Arc::clone(&queue.bytes), queue.dropped.clone());
+        let (bytes, dropped) = (Arc::clone(&queue.bytes), Arc::clone(&queue.dropped));
         std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_all(out, &lines, &bytes, &dropped))?;
@@ -79,7 +78,7 @@ impl Queue {
         if fits {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
         }
-        self.dropped.inc();
+        self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Waits until the queued lines are written, or until nothing is read for `patience`.
@@ -100,14 +99,14 @@ fn write_all(
     mut out: impl Write,
     lines: &Receiver<Message>,
     bytes: &AtomicUsize,
-    dropped: &Counter,
+    dropped: &AtomicU64,
 ) {
     // A failed write (a full disk, a pipe whose reader is gone) loses its line and no other.
     for message in lines {
         match message {
             Message::Line(line) => {
                 if out.write_all(&line).and_then(|()| out.flush()).is_err() {
-                    dropped.inc();
+                    dropped.fetch_add(1, Ordering::Relaxed);
                 }
                 bytes.fetch_sub(line.len(), Ordering::Relaxed);
             }
@@ -147,8 +146,8 @@ pub fn flush() {
 }
 
 /// How many lines were dropped, for the metrics.
-pub(super) fn dropped() -> Counter {
-    QUEUE.get().map(|q| q.dropped.clone()).unwrap_or_default()
+pub(super) fn dropped() -> u64 {
+    QUEUE.get().map_or(0, |q| q.dropped.load(Ordering::Relaxed))
 }
 
 /// Where tracing writes to.
@@ -225,7 +224,7 @@ mod tests {
         let line = |n: usize| format!("{n:08} {}\n", "x".repeat(1000)).into_bytes();
         let mut sent = 0;
         // Far more than the pipe and the queue hold; a push that waited would never come to an end.
-        while queue.dropped.get() < 1000 {
+        while queue.dropped.load(Ordering::Relaxed) < 1000 {
             queue.push(line(sent));
             sent += 1;
             assert!(queue.bytes.load(Ordering::Relaxed) <= BYTES);
@@ -240,7 +239,7 @@ mod tests {
         queue.flush(Duration::from_mins(1));
         queue.push(b"the last line\n".to_vec());
         queue.flush(Duration::from_mins(1));
-        let dropped = queue.dropped.get();
+        let dropped = queue.dropped.load(Ordering::Relaxed);
         drop(queue);
         let all = reader.join().unwrap();
         assert!(all.starts_with("00000000 ") && all.ends_with("\nthe last line\n"));
@@ -257,7 +256,7 @@ mod tests {
         let queue = Queue::to(full).unwrap();
         queue.push(b"a line\n".to_vec());
         queue.flush(Duration::from_mins(1));
-        assert_eq!(queue.dropped.get(), 1);
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 1);
         let (near, far) = UnixStream::pair().unwrap();
         drop(far);
         let queue = Queue::to(near).unwrap();
@@ -265,7 +264,7 @@ mod tests {
             queue.push(b"a line\n".to_vec());
         }
         queue.flush(Duration::from_mins(1));
-        assert_eq!(queue.dropped.get(), 3);
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 3);
         assert_eq!(queue.bytes.load(Ordering::Relaxed), 0);
     }
 

@@ -6,3 +6,4 @@ pub mod lines;
 pub mod logs;
 pub mod metrics;
 pub mod server;
+pub(crate) mod tries;

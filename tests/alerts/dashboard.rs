@@ -6,9 +6,9 @@ use serde_json::Value;
 use testenv::dashboard_faults;
 
 use super::{
-    METRICS,
     chart::{only, rendered},
     files::{list, metrics, page},
+    is_known,
 };
 
 const DASHBOARD: &str = "charts/apicred/files/dashboard.json";
@@ -58,7 +58,7 @@ fn each_metric_of_the_dashboard_exists_and_each_metric_of_an_alert_is_on_it() {
         for query in list(&panel["targets"]) {
             let expression = query["expr"].as_str().expect("an expression");
             for metric in metrics(expression) {
-                let known = METRICS.contains(&metric.as_str());
+                let known = is_known(&metric);
                 assert!(
                     known || OF_OTHERS.contains(&metric.as_str()),
                     "{title}: {metric}"

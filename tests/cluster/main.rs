@@ -25,6 +25,7 @@ mod leader;
 mod lease;
 mod logs;
 mod machine;
+mod metrics;
 mod microsoft_issuers;
 mod mistakes;
 mod namespaced;

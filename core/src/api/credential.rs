@@ -315,6 +315,22 @@ pub enum ApiPreset {
     AzureResourceManager,
 }
 
+impl ApiPreset {
+    /// Its name in the spec.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DefenderForCloudApps => "DefenderForCloudApps",
+            Self::CloudAppSecurity => "CloudAppSecurity",
+            Self::DefenderForEndpoint => "DefenderForEndpoint",
+            Self::WindowsDefenderAtp => "WindowsDefenderATP",
+            Self::DefenderXdr => "DefenderXdr",
+            Self::ManagedDesktop => "ManagedDesktop",
+            Self::MicrosoftGraph => "MicrosoftGraph",
+            Self::AzureResourceManager => "AzureResourceManager",
+        }
+    }
+}
+
 /// Entra ID's token endpoints.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = super::crd::undescribed)]

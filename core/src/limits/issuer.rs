@@ -160,6 +160,11 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         until.filter(|until| *until > now).max()
     }
 
+    /// Is there a client that asks for nothing now?
+    pub(super) fn is_paused(&self, now: Duration) -> bool {
+        self.pauses.values().any(|pause| pause.until > now)
+    }
+
     /// Takes a place in the queue.
     pub(super) fn stand(&mut self, key: &K, wish: Wish, urgency: Urgency) {
         self.queue.stand(key, &wish.client.namespace, urgency);

@@ -57,6 +57,17 @@ pub enum Entry<I> {
     Paused(Duration),
 }
 
+/// What [`Limiter::load`] counts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Load {
+    /// Requests in progress.
+    pub in_flight: usize,
+    /// Credentials that wait for a request.
+    pub waiting: usize,
+    /// Issuers with a pause.
+    pub paused: usize,
+}
+
 /// All issuers. `I` names an issuer, `K` a credential.
 #[derive(Debug)]
 pub struct Limiter<I, K> {
@@ -277,6 +288,19 @@ where
     pub fn sizes(&self) -> (usize, usize) {
         let waiting: usize = self.budgets.values().map(|t| t.budget.waiting()).sum();
         (self.budgets.len(), waiting + self.called.len())
+    }
+
+    /// Requests that are in progress, credentials that wait for one, and issuers to which some client sends none for now. Who
+    /// was called and has not come yet counts as waiting.
+    pub fn load(&self, now: Duration) -> Load {
+        let called = self.called.len();
+        let budgets = self.budgets.values();
+        let under_way = usize::try_from(self.places.total()).unwrap_or(usize::MAX);
+        Load {
+            in_flight: under_way.saturating_sub(called),
+            waiting: self.at.len() + called,
+            paused: budgets.filter(|t| t.budget.is_paused(now)).count(),
+        }
     }
 
     /// Requests under way, and those that were called.

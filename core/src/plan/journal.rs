@@ -119,6 +119,8 @@ pub struct Line {
     pub reason: String,
     /// The reason before; none if the same one has other words for the same spec.
     pub was: Option<String>,
+    /// How often the reason before came back without a line.
+    pub was_repeats: u32,
     /// The condition's message.
     pub message: String,
     /// Generation that the condition is about.
@@ -228,6 +230,7 @@ impl Journal {
         }
         self.repeats(&after, (old, new), step, &mut entry);
         self.ends((&before, &after), new, step, &mut entry);
+        self.replaced(&after, step.now, &mut entry);
         for tally in &mut self.0 {
             tally.stands = after.iter().any(|c| c.reason == tally.reason);
             tally.told &= tally.stands;
@@ -340,6 +343,18 @@ impl Journal {
                 (line.repeats, line.since) = (repeats, since);
                 line.ids = ids(&line, new, step);
                 entry.lines.push(line);
+            }
+        }
+    }
+
+    /// A fault that another one replaces has no line of its own at its end: the line of the other one has its count.
+    fn replaced(&mut self, after: &[&Condition], now: Timestamp, entry: &mut Entry) {
+        for line in &mut entry.lines {
+            let was = line.was.as_ref();
+            let gone = was.filter(|was| after.iter().all(|c| c.reason != **was));
+            if let Some(tally) = gone.and_then(|was| self.find(was)) {
+                line.was_repeats = std::mem::take(&mut tally.repeats);
+                tally.since = now;
             }
         }
     }
@@ -502,6 +517,7 @@ fn line(fault: &Condition, change: Change) -> Line {
         also: Vec::new(),
         reason: fault.reason.clone(),
         was: None,
+        was_repeats: 0,
         message: fault.message.clone(),
         generation: fault.observed_generation,
         since: None,

@@ -86,8 +86,9 @@ pub(in crate::controller) async fn call_while<T, F>(
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
+    let begun = Instant::now();
     let result = tries(wanted, request).await.map_err(|(trouble, _)| trouble);
-    count(metrics, operation, &result);
+    count(metrics, operation, &result, begun);
     result
 }
 
@@ -116,12 +117,12 @@ pub(in crate::controller) async fn call_heard<T, F>(
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
-    let mut said = Said::default();
+    let (mut said, begun) = (Said::default(), Instant::now());
     let result = tries(wanted, request).await.map_err(|(trouble, status)| {
         said = status.map_or_else(Said::default, |status| Said::of(&status, token));
         trouble
     });
-    count(metrics, operation, &result);
+    count(metrics, operation, &result, begun);
     result.map_err(|trouble| Failed { trouble, said })
 }
 
@@ -131,11 +132,12 @@ pub(in crate::controller) async fn call_once<T>(
     operation: &'static str,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, Trouble> {
+    let begun = Instant::now();
     let result = match tokio::time::timeout(DEADLINE, request).await {
         Ok(answer) => answer.map_err(|error| trouble(&error)),
         Err(_) => Err(Trouble::Unavailable),
     };
-    count(metrics, operation, &result);
+    count(metrics, operation, &result, begun);
     result
 }
 
@@ -211,11 +213,15 @@ fn jitter(pause: Duration, random: u8) -> Duration {
     pause + pause.mul_f64(f64::from(random) / 1024.0)
 }
 
-fn count<T>(metrics: &Metrics, operation: &'static str, result: &Result<T, Trouble>) {
-    metrics.called(
-        operation,
-        result.as_ref().map_or_else(|t| t.as_str(), |_| "ok"),
-    );
+fn count<T>(
+    metrics: &Metrics,
+    operation: &'static str,
+    result: &Result<T, Trouble>,
+    begun: Instant,
+) {
+    let label = result.as_ref().map_or_else(|t| t.as_str(), |_| "ok");
+    let sent = !matches!(result, Err(Trouble::Unwanted));
+    metrics.called(operation, label, sent.then(|| begun.elapsed()));
     if let Err(trouble) = result {
         tracing::debug!(
             operation,
@@ -297,6 +303,25 @@ mod tests {
     }
 
     #[test]
+    fn each_trouble_is_counted_under_its_name() {
+        let all = [
+            Trouble::Conflict,
+            Trouble::NotFound,
+            Trouble::Terminating,
+            Trouble::Forbidden,
+            Trouble::Quota,
+            Trouble::Invalid,
+            Trouble::Unavailable,
+            Trouble::Unwanted,
+        ];
+        let metrics = Metrics::default();
+        for trouble in all {
+            // What the table does not have ends a test.
+            metrics.called("get_secret", trouble.as_str(), None);
+        }
+    }
+
+    #[test]
     fn a_request_that_was_not_done_is_repeated_and_no_other() {
         let after = |seconds: u32| json!({ "retryAfterSeconds": seconds });
         let io = |kind| kube::Error::Service(Box::new(io::Error::from(kind)));
@@ -345,9 +370,9 @@ mod tests {
             std::future::ready(Ok(()))
         };
         let metrics = Metrics::default();
-        let result = call_while(&metrics, "test", || false, request).await;
+        let result = call_while(&metrics, "get_secret", || false, request).await;
         assert_eq!((result, sent.get()), (Err(Trouble::Unwanted), 0));
-        let result = call_while(&metrics, "test", || true, request).await;
+        let result = call_while(&metrics, "get_secret", || true, request).await;
         assert_eq!((result, sent.get()), (Ok(()), 1));
     }
 }

@@ -53,6 +53,16 @@ impl Index {
         self.entries.len()
     }
 
+    /// The issuer that a credential refers to, and the name of its target.
+    pub(in crate::controller) fn issuer_and_target(
+        &self,
+        key: &Key,
+    ) -> (Option<&IssuerName>, &str) {
+        let entry = self.entries.get(key);
+        let issuer = entry.and_then(|entry| entry.issuer.as_deref());
+        (issuer, entry.map_or("", |entry| &entry.target))
+    }
+
     /// Takes an object in, with the client that it names inline and the name of this client. Gives the other credentials that
     /// this concerns: those who named the target it left.
     pub(in crate::controller) fn insert(

@@ -17,6 +17,7 @@ pub(super) mod rollback;
 pub(super) mod scope;
 pub(super) mod secrets;
 pub(super) mod service_accounts;
+pub(super) mod shown;
 pub(super) mod streams;
 pub(super) mod trim;
 pub(super) mod unsynced;

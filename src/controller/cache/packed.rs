@@ -13,9 +13,11 @@ use kube::{Resource, runtime::watcher::Event};
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use serde::Deserialize;
 
-use super::readable::{Flaw, Readable, Unusable};
+use super::{
+    readable::{Flaw, Readable, Unusable},
+    shown::Shown,
+};
 use crate::{
-    ConditionType, Reason,
     api::{ApiCredential, ApiCredentialSpec, ApiCredentialStatus, names},
     credential::annotations::looks_ours,
 };
@@ -38,22 +40,6 @@ pub(in crate::controller) struct PackedCredential {
     wakes: u64,
     pub(in crate::controller) shown: Shown,
     body: Arc<[u8]>,
-}
-
-/// The values for a scrape of the metrics, which is frequent and should not decompress every credential.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::controller) struct Shown {
-    /// Has it ever had a token?
-    pub(in crate::controller) published: bool,
-    /// Its condition `Ready`, once it is written.
-    pub(in crate::controller) ready: Option<bool>,
-    /// What proves the client ends soon; true: it has ended.
-    pub(in crate::controller) proof_ended: Option<bool>,
-    pub(in crate::controller) permissions_missing: bool,
-    /// Seconds since 1970.
-    pub(in crate::controller) expires_at: Option<i64>,
-    /// Seconds since 1970.
-    pub(in crate::controller) proof_expires_at: Option<i64>,
 }
 
 impl PackedCredential {
@@ -79,6 +65,15 @@ impl PackedCredential {
     /// Why its spec is not known.
     pub(in crate::controller) fn flaw(&self) -> Option<&Flaw> {
         self.flaw.as_deref()
+    }
+
+    /// Its namespace and name.
+    pub(in crate::controller) fn name(&self) -> (&str, &str) {
+        let (namespace, name) = (&self.meta.namespace, &self.meta.name);
+        (
+            namespace.as_deref().unwrap_or_default(),
+            name.as_deref().unwrap_or_default(),
+        )
     }
 
     /// Which object it is.
@@ -199,33 +194,6 @@ impl Resource for PackedCredential {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.meta
-    }
-}
-
-impl Shown {
-    fn of(object: &ApiCredential) -> Self {
-        let Some(status) = &object.status else {
-            return Self::default();
-        };
-        let condition = |kind: ConditionType| kind.find(&status.conditions);
-        Self {
-            published: status.issued_at.is_some(),
-            ready: condition(ConditionType::Ready).and_then(|c| match c.status.as_str() {
-                "True" => Some(true),
-                "False" => Some(false),
-                _ => None,
-            }),
-            proof_ended: condition(ConditionType::ClientCredentialExpiring)
-                .map(|c| Reason::parse(&c.reason).is_some_and(Reason::is_expired)),
-            permissions_missing: condition(ConditionType::PermissionsMissing)
-                .is_some_and(|c| c.status == "True"),
-            expires_at: status.expires_at.as_ref().map(|at| at.0.as_second()),
-            proof_expires_at: status
-                .client
-                .as_ref()
-                .and_then(|client| client.expires_at.as_ref())
-                .map(|at| at.0.as_second()),
-        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
         graph::{self, Address, Graph},
         values::changes,
     },
+    telemetry::tries::warn_at_first,
 };
 
 /// One step, with all that it needs.
@@ -304,6 +305,7 @@ impl Execution<'_> {
         match made {
             Ok(made) => {
                 under_way.done(&made.metadata);
+                context.worked("client secret", &driver.uid);
                 if stores || change.values == Values::StoreNext {
                     driver.held.clear();
                 }
@@ -313,7 +315,10 @@ impl Execution<'_> {
                 drop(under_way);
                 if !matches!(failed.trouble, Trouble::Conflict | Trouble::Unwanted) {
                     let said = failed.said.fault();
-                    tracing::warn!(
+                    let (uid, result) = (&driver.uid, failed.trouble.as_str());
+                    let failure = context.failed("client secret", uid, result);
+                    warn_at_first!(
+                        failure,
                         namespace = credential.namespace,
                         secret,
                         said,

@@ -10,6 +10,7 @@ use crate::{
     api::ApiClient,
     plan::{Notice, Severity},
     rotation::{Change, Record, Values},
+    telemetry::tries::warn_at_first,
 };
 
 impl Driver {
@@ -47,6 +48,9 @@ impl Driver {
     /// The Secret was written.
     pub(super) async fn wrote(&self, before: &Record, change: &Change) {
         let record = &change.record;
+        let promoted = change.values == Values::Promote;
+        let tries = promoted.then(|| self.context.worked("rotation", &self.uid));
+        let tries = tries.filter(|failures| *failures > 0);
         tracing::info!(
             namespace = self.key.namespace,
             name = self.key.name,
@@ -54,10 +58,11 @@ impl Driver {
             to = record.state.as_str(),
             n = record.n,
             key_id = record.current.as_ref().and_then(|known| known.id.clone()),
+            tries,
             "the rotation of a client went a step further"
         );
-        if change.values == Values::Promote {
-            self.context.metrics.rotated("success");
+        if promoted {
+            self.context.metrics.rotated("ok");
             let until = record.current.as_ref().and_then(|known| known.until);
             let until = until.map_or(String::new(), |until| format!(", which expires at {until}"));
             let note = format!(
@@ -72,9 +77,11 @@ impl Driver {
             .as_ref()
             .filter(|_| times(record) > times(before))
         {
-            self.context.metrics.rotated("failure");
+            self.context.metrics.rotated("failed");
             let message = failure.message();
-            tracing::warn!(
+            let failure = self.context.failed("rotation", &self.uid, &message);
+            warn_at_first!(
+                failure,
                 namespace = self.key.namespace,
                 name = self.key.name,
                 reason = Reason::RotationFailed.as_str(),

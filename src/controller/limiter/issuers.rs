@@ -15,7 +15,7 @@ use crate::{
     credential::{Credential, Issuer, IssuerId, Key},
     limits::{
         issuer::Client,
-        limiter::{Entry, Grant, Limiter, Request},
+        limiter::{Entry, Grant, Limiter, Load, Request},
         queue::Urgency,
     },
     plan::schedule,
@@ -150,6 +150,11 @@ impl IssuerLimiter {
         let mut limiter = lock(&self.limiter);
         limiter.tidy(self.began.elapsed());
         limiter.sizes()
+    }
+
+    /// Requests in progress, credentials that wait, and issuers with a pause.
+    pub(in crate::controller) fn load(&self) -> Load {
+        lock(&self.limiter).load(self.began.elapsed())
     }
 
     /// Dequeues, for ever. Sleeps until time alone lets the next one through.

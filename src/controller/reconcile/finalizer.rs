@@ -22,6 +22,7 @@ use crate::{
         finalizer::{Facts, Step, step, time_left},
         schedule,
     },
+    telemetry::tries::warn_at_first,
 };
 
 /// After a finalizer that could not be added.
@@ -49,12 +50,17 @@ pub(super) async fn settle(
         _ => return None,
     };
     let set = finalizer::set(context, &credential.key(), &credential.uid, wanted).await;
-    let trouble = set.err()?;
+    let Err(trouble) = set else {
+        context.worked("finalizer", &credential.uid);
+        return None;
+    };
     let now = context.clock.now();
     let renews = matches!(plan, Plan::Mint(_) | Plan::Publish(_));
     if !wanted || renews && observed.valid(credential, now).is_some() {
         let result = trouble.as_str();
-        tracing::warn!(
+        let failure = context.failed("finalizer", &credential.uid, result);
+        warn_at_first!(
+            failure,
             result,
             wanted,
             "the finalizer cannot be changed; apicred tries again with the next reconcile"

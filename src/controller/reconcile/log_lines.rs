@@ -35,7 +35,8 @@ impl Subject<'_> {
 /// Writes a line. Its fields are the same for all kinds, conditions and reasons.
 pub(in crate::controller) fn write(subject: Subject<'_>, line: &Line) {
     let also = (!line.also.is_empty()).then(|| line.also.join(","));
-    let repeats = (line.repeats > 0).then_some(line.repeats);
+    let count = |n: u32| (n > 0).then_some(n);
+    let (repeats, was_repeats) = (count(line.repeats), count(line.was_repeats));
     macro_rules! at {
         ($level:ident) => {
             tracing::$level!(
@@ -49,6 +50,7 @@ pub(in crate::controller) fn write(subject: Subject<'_>, line: &Line) {
                 status = line.status,
                 reason = line.reason,
                 was = line.was,
+                was_repeats,
                 also,
                 since = line.since.map(tracing::field::display),
                 repeats,

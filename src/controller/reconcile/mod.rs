@@ -6,6 +6,7 @@ pub(super) mod log_lines;
 pub(super) mod not_ready;
 pub(super) mod observe;
 pub(super) mod record;
+pub(super) mod snapshot;
 
 use crate::{ConditionType, Reason};
 use std::{
@@ -213,6 +214,10 @@ async fn work(
     let deleting = object.metadata.deletion_timestamp.is_some();
     if let Some(kind) = context.unsynced.first(&key.namespace) {
         return blind(object, key, context, credential, kind).await;
+    }
+    if credential.static_key.is_none() {
+        let (grant, issuer) = (credential.grant.key(), &credential.issuer.id);
+        context.metrics.expect(grant, issuer);
     }
     let mut observed = observe(context, credential, key, deleting, now);
     // A process that has seen the credential before knows better than its status.

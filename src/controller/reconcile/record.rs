@@ -18,11 +18,10 @@ use crate::controller::{
     },
     cache::{packed::PackedCredential, secrets::newer},
     context::Context,
-    locks::lock,
-    requeue::{key_of, reference},
+    requeue::reference,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus, IssuerKind, IssuerStatus, TokenIssuer},
+    api::{ApiCredential, ApiCredentialStatus, IssuerStatus, TokenIssuer},
     credential::Key,
     plan::{
         Notice, Severity,
@@ -309,50 +308,4 @@ fn event(
         ),
         ..Event::default()
     }
-}
-
-/// Counts of Ready conditions and, if wanted, ends of tokens, for one scrape.
-pub(in crate::controller) fn snapshot(
-    context: &Context,
-    per_credential: bool,
-) -> crate::telemetry::metrics::Snapshot {
-    use crate::telemetry::metrics::{CredentialLabel, Snapshot};
-    let mut snapshot = Snapshot {
-        overdue_seconds: context.health.overdue(crate::clock::steady()).as_secs(),
-        watches: context
-            .health
-            .watches()
-            .into_iter()
-            .map(|(stream, at)| (stream, at.as_second()))
-            .collect(),
-        ..Snapshot::default()
-    };
-    for (kind, ..) in lock(&context.unusable).keys() {
-        snapshot.unreadable[1 + usize::from(*kind == IssuerKind::ClusterTokenIssuer)] += 1;
-    }
-    snapshot.unreadable[3] = i64::try_from(context.clients.unreadable()).unwrap_or(i64::MAX);
-    for kept in context.credentials.state() {
-        snapshot.unreadable[0] += i64::from(kept.flaw().is_some());
-        let shown = &kept.shown;
-        snapshot.ready[shown.ready.map_or(2, |ready| usize::from(!ready))] += 1;
-        if let Some(ended) = shown.proof_ended {
-            snapshot.client_credentials_expiring[usize::from(ended)] += 1;
-        }
-        snapshot.permissions_missing += i64::from(shown.permissions_missing);
-        if per_credential {
-            let label = || {
-                let key = key_of(kept.as_ref());
-                CredentialLabel {
-                    namespace: key.namespace,
-                    name: key.name,
-                }
-            };
-            let of = |at: Option<i64>| at.map(|at| (label(), at));
-            snapshot.expiries.extend(of(shown.expires_at));
-            snapshot
-                .client_credential_expiries
-                .extend(of(shown.proof_expires_at));
-        }
-    }
-    snapshot
 }

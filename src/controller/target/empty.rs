@@ -21,6 +21,7 @@ use crate::{
         empty_patch,
         ownership::{Published, SecretFacts, Target},
     },
+    telemetry::tries::warn_at_first,
 };
 
 /// Empties the Secret of a credential whose spec is valid.
@@ -62,9 +63,15 @@ pub(in crate::controller) async fn empty_unusable(
     };
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     let whose = (uid, object.spec.target.secret_name.as_str());
-    if let Err(failed) = write(context, key, whose, seen).await {
+    let written = write(context, key, whose, seen).await;
+    if written.is_ok() {
+        context.worked("empty", uid);
+    }
+    if let Err(failed) = written {
         let result = failed.trouble.as_str();
-        tracing::warn!(
+        let failure = context.failed("empty", uid, result);
+        warn_at_first!(
+            failure,
             result,
             "the token of a credential that has ended cannot be removed from its Secret; apicred tries again"
         );

@@ -121,7 +121,7 @@ pub(in crate::controller) async fn publish(
                 observed.memory.published(why, now);
             }
             notify::wrote(context, credential, context.clock.now());
-            context.metrics.published(why.as_str());
+            measure(context, observed.record(), why);
             // A static key has no end that anybody knows.
             let timed = !record.is_static();
             tracing::info!(
@@ -144,6 +144,23 @@ pub(in crate::controller) async fn publish(
         }
         Err(WriteTrouble::Call(failed)) => write_trouble(context, credential, observed, failed),
         Err(WriteTrouble::Unfit(problem)) => unfit(context, credential, observed, problem),
+    }
+}
+
+/// Counts a token that was written, and measures what its readers had of the old one.
+fn measure(context: &Context, old: Option<&Record>, why: Why) {
+    context.metrics.published(why.as_str());
+    // A static key has no end that anybody knows.
+    let Some(old) = old.filter(|old| !old.is_static()) else {
+        return;
+    };
+    let now = context.clock.now();
+    let left = old.expires_at.duration_since(now);
+    context.metrics.replaced(left.as_secs_f64());
+    // Others are early: nothing was due.
+    if matches!(why, Why::Due | Why::Expired) {
+        let late = now.duration_since(old.renew_at);
+        context.metrics.renewed(late.as_secs_f64());
     }
 }
 

@@ -140,13 +140,17 @@ async fn challenged(
     if !context.may_act() {
         return Err(not_leading());
     }
-    let echo = SentSecrets::of(&request);
-    let answer = context.http.send(&credential.issuer, request).await?;
-    if answer.status != 401 {
-        let now = context.clock.now();
-        let token = read_answer(context, credential, (&answer, &echo), now, id)?;
-        return complete(context, credential, token).await;
-    }
+    let (echo, clock) = (SentSecrets::of(&request), Instant::now());
+    let answer = match context.http.send(&credential.issuer, request).await {
+        Ok(answer) if answer.status == 401 => answer,
+        other => {
+            let now = context.clock.now();
+            let read = |raw| read_answer(context, credential, (&raw, &echo), now, id);
+            let result = other.and_then(read);
+            measure(context, credential, &result, clock);
+            return complete(context, credential, result?).await;
+        }
+    };
     let proof = identity::answer_to_challenge(context, &origin, &answer).await?;
     let (request, id, _) = build(credential, endpoint, (proof, Vec::new()), context).await?;
     send(context, credential, request, id).await
@@ -199,7 +203,7 @@ async fn complete(
         let read = oauth::second_answer(credential, &raw, moment);
         read.map_err(|refusal| oauth::explained(refusal, credential, &raw, &echo, now))
     });
-    measure(context, &result, clock);
+    measure(context, credential, &result, clock);
     result.map(|completed| Token {
         correlation_id: token.correlation_id,
         ..completed
@@ -238,7 +242,7 @@ pub(in crate::controller) async fn ask(
             }),
         ),
     };
-    measure(context, &result, clock);
+    measure(context, credential, &result, clock);
     if let Err(refusal) = &result
         && let Some(pause) = pause(refusal)
     {
@@ -260,9 +264,17 @@ pub(in crate::controller) async fn ask(
 }
 
 /// Counts a token request, and how long its answer took.
-fn measure(context: &Context, result: &Result<Token, Refusal>, begun: Instant) {
+fn measure(
+    context: &Context,
+    credential: &Credential,
+    result: &Result<Token, Refusal>,
+    begun: Instant,
+) {
     let result = result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok");
-    context.metrics.asked(result, begun.elapsed());
+    let (grant, issuer) = (credential.grant.key(), &credential.issuer.id);
+    context
+        .metrics
+        .asked(grant, issuer, result, begun.elapsed());
 }
 
 /// Did no answer come at all?

@@ -487,6 +487,10 @@ fn the_admin_port_tells_three_things_and_takes_no_orders() {
             let (status, text) = operator.get(path).await.unwrap();
             assert_eq!(status, 200, "{path}");
             assert_eq!(net.first_leak(&text), None, "{path}");
+            // Names of ClusterTokenIssuers, which administrators create, are label values of one metric. Here they are those of places.
+            let issuers = |line: &&str| !line.starts_with("apicred_token_requests_total{");
+            let text: Vec<&str> = text.lines().filter(issuers).collect();
+            let text = text.join("\n");
             for word in [
                 &place.namespace,
                 &place.client,

@@ -1,2 +1,3 @@
 mod concurrency;
 mod limiter;
+mod load;

@@ -268,6 +268,24 @@ fn the_same_failure_at_each_retry_is_counted_and_told_once_an_hour() {
 }
 
 #[test]
+fn a_change_of_the_reason_has_the_count_of_the_one_before() {
+    let mut process = Process::finds(&WELL);
+    for minute in 0..5 {
+        let failed = Some(attempt(60 * minute, "A"));
+        process.step(60 * minute, &["Ready=False/A"], failed);
+    }
+    let changed = process.step(400, &["Ready=False/B"], Some(attempt(400, "B")));
+    assert_eq!(short(&changed), ["changed Ready B"]);
+    let line = &changed.lines[0];
+    assert_eq!((line.was.as_deref(), line.was_repeats), (Some("A"), 4));
+    assert_eq!(line.repeats, 0, "of B");
+    // It is told once.
+    let back = process.step(500, &["Ready=False/A"], Some(attempt(500, "A")));
+    assert_eq!(short(&back), ["changed Ready A"]);
+    assert_eq!((back.lines[0].repeats, back.lines[0].was_repeats), (0, 0));
+}
+
+#[test]
 fn what_status_says_already_is_not_told_again_after_a_restart() {
     let bad = [
         "Ready=False/A: because of 1",

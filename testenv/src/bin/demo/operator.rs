@@ -163,16 +163,18 @@ impl Operator {
             .await
             .map_err(failed)?;
         let text = answer.text().await.map_err(failed)?;
-        let mut calls: Vec<(String, u64)> = text.lines().filter_map(api_call).collect();
+        let calls = text.lines().filter_map(api_call);
+        // All kinds of calls have a count from the start.
+        let mut calls: Vec<(String, u64)> = calls.filter(|(_, count)| *count > 0).collect();
         calls.sort();
         Ok(calls)
     }
 }
 
-/// `apicred_api_calls_total{operation="get_secret",result="ok"} 4`
+/// `apicred_kubernetes_requests_total{operation="get_secret",result="ok"} 4`
 fn api_call(line: &str) -> Option<(String, u64)> {
     let (labels, count) = line
-        .strip_prefix("apicred_api_calls_total{")?
+        .strip_prefix("apicred_kubernetes_requests_total{")?
         .split_once("} ")?;
     let words: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();
     Some((words.join(" "), count.trim().parse().ok()?))

@@ -1,0 +1,234 @@
+//! What a scrape of the metrics needs of a credential. It is frequent, and should not decompress every credential.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::{
+    ConditionType, Reason,
+    api::{ApiCredential, ApiPreset},
+    plan::schedule::Promise,
+};
+
+/// A reason; none if this version does not know it.
+type Known = Option<Reason>;
+
+/// Values of a credential, by its spec and its last status. Times are seconds since 1970.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each counted on its own"
+)]
+pub(in crate::controller) struct Shown {
+    /// Has it ever had a token?
+    pub(in crate::controller) published: bool,
+    /// Its condition `Ready`, once it is written.
+    pub(in crate::controller) ready: Option<bool>,
+    /// Why it is not ready, if it is not.
+    pub(in crate::controller) not_ready: Option<Known>,
+    /// Why its renewal fails, if it does.
+    pub(in crate::controller) failing: Option<Known>,
+    /// What proves the client ends soon; true: it has ended.
+    pub(in crate::controller) proof_ended: Option<bool>,
+    pub(in crate::controller) permissions_missing: bool,
+    /// No work is wanted: its token may expire.
+    pub(in crate::controller) suspended: bool,
+    /// A static key, which has no issuer.
+    pub(in crate::controller) is_static: bool,
+    pub(in crate::controller) api: Option<ApiPreset>,
+    pub(in crate::controller) expires_at: Option<i64>,
+    pub(in crate::controller) renew_at: Option<i64>,
+    /// Seconds that readers of the token can count on.
+    pub(in crate::controller) min_lifetime: Option<i64>,
+    pub(in crate::controller) proof_expires_at: Option<i64>,
+}
+
+impl Shown {
+    pub(super) fn of(object: &ApiCredential) -> Self {
+        let spec = &object.spec;
+        let declared = Self {
+            suspended: spec.suspend.unwrap_or_default(),
+            is_static: spec.static_key.is_some(),
+            api: spec.api,
+            ..Self::default()
+        };
+        let Some(status) = &object.status else {
+            return declared;
+        };
+        let condition = |kind: ConditionType| kind.find(&status.conditions);
+        let ready = condition(ConditionType::Ready);
+        let not_ready = ready.filter(|c| c.status == "False").map(reason);
+        let failing = condition(ConditionType::RenewalFailing).map(reason);
+        // A wait is no failure, nor is what somebody asked for.
+        let fails = |why: &Known| !why.is_some_and(Reason::is_wait);
+        let seconds = |at: &Timestamp| at.as_second();
+        let (issued, expires) = (&status.issued_at, &status.expires_at);
+        let life = issued.as_ref().zip(expires.as_ref());
+        let life = life.map(|(issued, expires)| expires.0.duration_since(issued.0));
+        Self {
+            published: issued.is_some(),
+            ready: ready.and_then(|c| match c.status.as_str() {
+                "True" => Some(true),
+                "False" => Some(false),
+                _ => None,
+            }),
+            not_ready,
+            failing: failing.or_else(|| not_ready.filter(fails)),
+            proof_ended: condition(ConditionType::ClientCredentialExpiring)
+                .map(|c| Reason::parse(&c.reason).is_some_and(Reason::is_expired)),
+            permissions_missing: condition(ConditionType::PermissionsMissing)
+                .is_some_and(|c| c.status == "True"),
+            expires_at: expires.as_ref().map(|at| seconds(&at.0)),
+            renew_at: status.renew_at.as_ref().map(|at| seconds(&at.0)),
+            min_lifetime: life.map(|life| promise(object).floor(life).as_secs()),
+            proof_expires_at: status
+                .client
+                .as_ref()
+                .and_then(|client| client.expires_at.as_ref())
+                .map(|at| seconds(&at.0)),
+            ..declared
+        }
+    }
+
+    /// Has its token less life left than the minimum?
+    pub(in crate::controller) fn below_floor(&self, now: i64) -> bool {
+        let floor = self.min_lifetime.unwrap_or_default();
+        self.expiry().is_some_and(|at| at - now < floor)
+    }
+
+    /// Has its token expired?
+    pub(in crate::controller) fn expired(&self, now: i64) -> bool {
+        self.expiry().is_some_and(|at| at <= now)
+    }
+
+    /// When its token expires, if that matters to anybody.
+    pub(in crate::controller) fn expiry(&self) -> Option<i64> {
+        self.expires_at.filter(|_| !self.suspended)
+    }
+}
+
+fn reason(condition: &Condition) -> Known {
+    Reason::parse(&condition.reason)
+}
+
+/// What readers are promised, as far as the floor is concerned.
+fn promise(object: &ApiCredential) -> Promise {
+    let minimum = object.spec.min_lifetime;
+    Promise {
+        minimum: minimum.and_then(|d| SignedDuration::try_from(std::time::Duration::from(d)).ok()),
+        notified: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shown(spec: &Value, conditions: &Value) -> Shown {
+        let mut object = json!({
+            "apiVersion": "apicred.dev/v1alpha1",
+            "kind": "ApiCredential",
+            "metadata": { "name": "c", "namespace": "secops" },
+            "spec": { "target": { "secretName": "t" } },
+            "status": {
+                "issuedAt": "2026-07-27T10:00:00Z",
+                "expiresAt": "2026-07-27T11:00:00Z",
+                "renewAt": "2026-07-27T10:30:00Z",
+                "conditions": conditions,
+            },
+        });
+        for (key, value) in spec.as_object().unwrap() {
+            object["spec"][key] = value.clone();
+        }
+        Shown::of(&serde_json::from_value(object).unwrap())
+    }
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Value {
+        json!({ "type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-07-27T10:00:00Z" })
+    }
+
+    #[test]
+    fn a_renewal_that_fails_counts_with_a_good_token_and_without_and_a_wait_does_not() {
+        let missing = Some(Some(Reason::ClientSecretMissing));
+        let cases = [
+            (json!([]), None, None),
+            (
+                json!([condition("Ready", "True", "TokenPublished")]),
+                None,
+                None,
+            ),
+            (
+                json!([condition("Ready", "Unknown", "Pending")]),
+                None,
+                None,
+            ),
+            (
+                json!([
+                    condition("Ready", "True", "TokenPublished"),
+                    condition("RenewalFailing", "True", "ClientSecretMissing")
+                ]),
+                None,
+                missing,
+            ),
+            (
+                json!([condition("Ready", "False", "ClientSecretMissing")]),
+                missing,
+                missing,
+            ),
+            (
+                json!([condition("Ready", "False", "Suspended")]),
+                Some(Some(Reason::Suspended)),
+                None,
+            ),
+            (
+                json!([condition("Ready", "False", "OfANewerVersion")]),
+                Some(None),
+                Some(None),
+            ),
+            (
+                json!([
+                    condition("Ready", "False", "TokenExpired"),
+                    condition("RenewalFailing", "True", "ClientSecretMissing")
+                ]),
+                Some(Some(Reason::TokenExpired)),
+                missing,
+            ),
+        ];
+        for (conditions, not_ready, failing) in cases {
+            let shown = shown(&json!({}), &conditions);
+            assert_eq!(
+                (shown.not_ready, shown.failing),
+                (not_ready, failing),
+                "{conditions}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_breaks_its_own_minimum_and_that_of_a_suspended_credential_breaks_none() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap().as_second();
+        let usual = shown(&json!({}), &json!([]));
+        assert_eq!(usual.min_lifetime, Some(900));
+        assert_eq!(usual.renew_at, Some(at("2026-07-27T10:30:00Z")));
+        assert!(!usual.below_floor(at("2026-07-27T10:45:00Z")));
+        assert!(usual.below_floor(at("2026-07-27T10:45:01Z")));
+        assert!(!usual.expired(at("2026-07-27T10:59:59Z")));
+        assert!(
+            usual.expired(at("2026-07-27T11:00:00Z"))
+                && usual.below_floor(at("2026-07-27T11:00:00Z"))
+        );
+        let longer = shown(&json!({ "minLifetime": "30m" }), &json!([]));
+        assert_eq!(longer.min_lifetime, Some(1800));
+        assert!(longer.below_floor(at("2026-07-27T10:31:00Z")));
+        let suspended = shown(&json!({ "suspend": true }), &json!([]));
+        assert!(
+            !suspended.below_floor(at("2026-07-28T00:00:00Z"))
+                && !suspended.expired(at("2026-07-28T00:00:00Z"))
+        );
+        assert_eq!(
+            (suspended.expiry(), suspended.expires_at.is_some()),
+            (None, true)
+        );
+    }
+}

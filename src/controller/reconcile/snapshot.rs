@@ -1,0 +1,176 @@
+//! What a scrape of the metrics sees.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::controller::{
+    cache::{packed::PackedCredential, shown::Shown},
+    context::Context,
+    locks::lock,
+    requeue::key_of,
+};
+use crate::{
+    ConditionType, Reason,
+    api::{ApiPreset, IssuerKind, IssuerStatus},
+    telemetry::metrics::{EachCredential, Info, Objects, OneCredential, Snapshot, Work},
+};
+
+/// A reason that this version does not know.
+const OTHER: &str = "other";
+
+/// What this process knows at this moment. `per_credential`: of each credential as well.
+pub(in crate::controller) fn snapshot(context: &Arc<Context>, per_credential: bool) -> Snapshot {
+    let leads = context.may_act() && context.health.is_leading();
+    if !leads {
+        return Snapshot::default();
+    }
+    let synced = context.health.unlisted().is_empty();
+    let each = || -> Box<dyn EachCredential> { Box::new(Each::of(context)) };
+    Snapshot {
+        leads,
+        work: Some(work(context)),
+        objects: synced.then(|| objects(context)),
+        credentials: (synced && per_credential).then(each),
+    }
+}
+
+fn work(context: &Context) -> Work {
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let load = context.limiter.load();
+    let watches = context.health.watches().into_iter();
+    Work {
+        overdue_seconds: context.health.overdue(crate::clock::steady()).as_secs(),
+        in_flight: count(load.in_flight),
+        waiting: count(load.waiting),
+        issuers_paused: count(load.paused),
+        watches: watches
+            .map(|(stream, at)| (stream, at.as_second()))
+            .collect(),
+    }
+}
+
+fn objects(context: &Context) -> Objects {
+    let mut objects = Objects::default();
+    issuers(context, &mut objects);
+    objects.unreadable[3] = u64::try_from(context.clients.unreadable()).unwrap_or(u64::MAX);
+    let now = context.clock.now().as_second();
+    for kept in context.credentials.state() {
+        objects.unreadable[0] += u64::from(kept.flaw().is_some());
+        count(&mut objects, &kept.shown, now);
+    }
+    objects
+}
+
+fn count(objects: &mut Objects, shown: &Shown, now: i64) {
+    let text = |reason: Option<Reason>| reason.map_or(OTHER, Reason::as_str);
+    objects.ready[place(shown.ready)] += 1;
+    if let Some(reason) = shown.not_ready {
+        *objects.not_ready.entry(text(reason)).or_default() += 1;
+    }
+    if let Some(reason) = shown.failing {
+        *objects.failing.entry(text(reason)).or_default() += 1;
+    }
+    objects.below_floor += u64::from(shown.below_floor(now));
+    objects.expired += u64::from(shown.expired(now));
+    let expiry = shown.expiry().into_iter();
+    objects.soonest_expiry = expiry.chain(objects.soonest_expiry).min();
+    if let Some(ended) = shown.proof_ended {
+        objects.ending[usize::from(ended)] += 1;
+    }
+    objects.permissions_missing += u64::from(shown.permissions_missing);
+}
+
+fn issuers(context: &Context, objects: &mut Objects) {
+    let ready = |status: Option<&IssuerStatus>| {
+        let ready = status.and_then(|s| ConditionType::Ready.find(&s.conditions));
+        place(ready.and_then(truth))
+    };
+    for issuer in context.token_issuers.state() {
+        objects.issuers[0][ready(issuer.status.as_ref())] += 1;
+    }
+    for issuer in context.cluster_issuers.state() {
+        objects.issuers[1][ready(issuer.status.as_ref())] += 1;
+    }
+    // The stores do not have those whose spec is not known.
+    for (kind, ..) in lock(&context.unusable).keys() {
+        let at = usize::from(*kind == IssuerKind::ClusterTokenIssuer);
+        objects.unreadable[1 + at] += 1;
+        objects.issuers[at][place(Some(false))] += 1;
+    }
+}
+
+/// Status of a condition; none if it is neither.
+fn truth(condition: &Condition) -> Option<bool> {
+    match condition.status.as_str() {
+        "True" => Some(true),
+        "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// The position in `true`, `false`, `unknown`.
+fn place(ready: Option<bool>) -> usize {
+    ready.map_or(2, |ready| usize::from(!ready))
+}
+
+/// All credentials at the time of a scrape. What they refer to is in the index, and is not copied.
+struct Each {
+    context: Arc<Context>,
+    credentials: Vec<Arc<PackedCredential>>,
+}
+
+impl Each {
+    fn of(context: &Arc<Context>) -> Self {
+        Self {
+            context: Arc::clone(context),
+            credentials: context.credentials.state(),
+        }
+    }
+}
+
+fn one(kept: &PackedCredential) -> OneCredential<'_> {
+    let (namespace, name) = kept.name();
+    let shown = &kept.shown;
+    OneCredential {
+        namespace,
+        name,
+        ready: shown.ready == Some(true),
+        expires_at: shown.expires_at,
+        renew_at: shown.renew_at,
+        min_lifetime: shown.min_lifetime,
+        client_expires_at: shown.proof_expires_at,
+    }
+}
+
+impl EachCredential for Each {
+    fn each(&self, see: &mut dyn FnMut(&OneCredential<'_>)) {
+        for kept in &self.credentials {
+            see(&one(kept));
+        }
+    }
+
+    fn each_info(&self, see: &mut dyn FnMut(&OneCredential<'_>, &Info<'_>)) {
+        let index = lock(&self.context.index);
+        for kept in &self.credentials {
+            let one = one(kept);
+            let (issuer, secret) = index.issuer_and_target(&key_of(kept.as_ref()));
+            let (issuer_kind, issuer) = match issuer {
+                Some((IssuerKind::ClusterTokenIssuer, _, name)) => {
+                    ("ClusterTokenIssuer", name.as_str())
+                }
+                Some((IssuerKind::TokenIssuer, _, name)) => ("TokenIssuer", name.as_str()),
+                None if kept.shown.is_static => ("", ""),
+                None => ("Entra", ""),
+            };
+            let api = kept.shown.api.map_or("", ApiPreset::as_str);
+            let info = Info {
+                issuer_kind,
+                issuer,
+                api,
+                secret,
+            };
+            see(&one, &info);
+        }
+    }
+}

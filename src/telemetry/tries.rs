@@ -1,0 +1,132 @@
+//! Tries that are repeated until they work. The first failures with a result are lines of the log at their level; from the fourth on they are at
+//! the level `debug`, and counted. The next failure with another result, and the success, have the count.
+
+use crate::recent::Recent;
+
+/// Failures in a row with one result whose lines have their own level.
+const TOLD: u32 = 3;
+
+/// Writes a line at the level `warn`, or at `debug` if it says what was told often enough.
+macro_rules! warn_at_first {
+    ($failure:expr, $($rest:tt)*) => {
+        if $failure.told {
+            tracing::warn!(tries = $failure.tries, $($rest)*)
+        } else {
+            tracing::debug!(tries = $failure.tries, $($rest)*)
+        }
+    };
+}
+pub(crate) use warn_at_first;
+
+/// One failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Failure {
+    /// Failures in a row, whatever their result.
+    pub(crate) tries: u32,
+    /// Is its line at its own level?
+    pub(crate) told: bool,
+}
+
+impl Failure {
+    /// The failure that is the `tries`th in a row with one result.
+    pub(crate) const fn nth(tries: u32) -> Self {
+        Self {
+            tries,
+            told: tries <= TOLD,
+        }
+    }
+}
+
+/// Tries of one thing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tries {
+    result: String,
+    failures: u32,
+    alike: u32,
+}
+
+impl Tries {
+    /// A try has failed with this result.
+    pub(crate) fn failed(&mut self, result: &str) -> Failure {
+        if self.result != result {
+            result.clone_into(&mut self.result);
+            self.alike = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.alike = self.alike.saturating_add(1);
+        Failure {
+            tries: self.failures,
+            ..Failure::nth(self.alike)
+        }
+    }
+
+    /// A try has worked. Gives the failures before it.
+    pub(crate) fn worked(&mut self) -> u32 {
+        std::mem::take(self).failures
+    }
+}
+
+/// Tries of many things: those that failed most recently are remembered.
+#[derive(Default)]
+pub(crate) struct ManyTries(Recent<(&'static str, String), Tries, 256>);
+
+impl ManyTries {
+    /// A try to do `what` to an object has failed.
+    pub(crate) fn failed(&mut self, what: &'static str, object: &str, result: &str) -> Failure {
+        let key = (what, object.to_owned());
+        let mut tries = self.0.get(&key).cloned().unwrap_or_default();
+        let failure = tries.failed(result);
+        self.0.insert(key, tries);
+        failure
+    }
+
+    /// A try has worked. Gives the failures before it.
+    pub(crate) fn worked(&mut self, what: &'static str, object: &str) -> u32 {
+        let key = (what, object.to_owned());
+        let Some(mut tries) = self.0.get(&key).cloned() else {
+            return 0;
+        };
+        let failures = tries.worked();
+        self.0.insert(key, tries);
+        failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_failures_of_a_kind_are_told_and_all_are_counted() {
+        let mut tries = Tries::default();
+        let mut fail = |result: &str| {
+            let failure = tries.failed(result);
+            (failure.tries, failure.told)
+        };
+        assert_eq!(fail("quota"), (1, true));
+        assert_eq!(fail("quota"), (2, true));
+        assert_eq!(fail("quota"), (3, true));
+        assert_eq!(fail("quota"), (4, false));
+        assert_eq!(fail("quota"), (5, false));
+        // The next change has the count.
+        assert_eq!(fail("forbidden"), (6, true));
+        assert_eq!(fail("quota"), (7, true));
+        assert_eq!(tries.worked(), 7);
+        assert_eq!(tries.worked(), 0);
+        assert_eq!(tries.failed("quota"), Failure::nth(1));
+    }
+
+    #[test]
+    fn each_object_has_its_own_count() {
+        let mut all = ManyTries::default();
+        for _ in 0..4 {
+            all.failed("write", "a", "quota");
+        }
+        assert!(!all.failed("write", "a", "quota").told);
+        assert!(all.failed("write", "b", "quota").told);
+        assert!(all.failed("read", "a", "quota").told);
+        assert_eq!(all.worked("write", "a"), 5);
+        assert_eq!(all.worked("write", "c"), 0);
+        assert!(all.failed("write", "a", "quota").told);
+    }
+}

@@ -1,0 +1,31 @@
+//! Label values of metrics are lists in one file. A value that is missing there would not be counted.
+
+use std::collections::BTreeSet;
+
+use apicred::telemetry::metrics::OPERATIONS;
+
+/// What a piece of code names as the operation of a request to the Kubernetes API: the text after the metrics.
+fn operations(code: &str) -> BTreeSet<String> {
+    let calls = code.split("metrics,").skip(1);
+    calls
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn each_operation_has_its_series_and_each_series_an_operation() {
+    let sample = "call(&context.metrics, \"get_secret\", || x); called(\n    &context.metrics,\n    \"patch_pod\",\n)";
+    assert_eq!(
+        operations(sample),
+        ["get_secret".to_owned(), "patch_pod".to_owned()].into()
+    );
+    let product = super::product();
+    let named: BTreeSet<String> = product
+        .iter()
+        .filter(|(path, _)| path.starts_with("controller/"))
+        .flat_map(|(_, code)| operations(code))
+        .collect();
+    let listed: BTreeSet<String> = OPERATIONS.list().iter().map(ToString::to_string).collect();
+    assert_eq!(named, listed);
+}
