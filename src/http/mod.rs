@@ -37,8 +37,8 @@ use crate::{
     credential::{Issuer, addresses},
     issuer::guard::{GuardedResolver, ProxyGuard, ProxyResolver},
     oauth::{
-        Class, Method, RawAnswer, Refusal, SentSecrets, TlsIdentity, TokenRequest, basic, bundle,
-        chain::Card, too_large,
+        Class, Method, NextStep, RawAnswer, Refusal, SentSecrets, Then, TlsIdentity, TokenRequest,
+        basic, bundle, chain::Card, too_large,
     },
     proxy::Proxy,
     recent::Recent,
@@ -383,7 +383,7 @@ impl Http {
                 Err(Refusal::local(
                     Class::Transient,
                     Reason::InternalError,
-                    "the preparation of a request was abandoned; apicred tries again",
+                    NextStep::new("the preparation of a request was abandoned", Then::TryAgain),
                 ))
             })
         };
@@ -484,7 +484,10 @@ fn through(
         Refusal::local(
             Class::Invalid,
             Reason::ProxyInvalid,
-            "the settings of the proxy for issuers cannot be used; an administrator corrects them",
+            NextStep::new(
+                "the settings of the proxy for issuers cannot be used",
+                Then::CorrectProxy,
+            ),
         )
     };
     let mut way = reqwest::Proxy::https(proxy.url().as_str()).map_err(|_| fault())?;

@@ -13,7 +13,7 @@ use crate::{
     api::{Cloud, SecretAlgorithm, SigningAlgorithm},
     credential::{Places, SecretStyle, entra_authority},
     input::{self, NotObject},
-    oauth::{self, Class, Refusal, Stage, TokenEndpoint},
+    oauth::{self, Class, NextStep, Refusal, Stage, Then, TokenEndpoint},
     printable::bounded,
 };
 
@@ -380,12 +380,12 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
             coded(coding)
         ),
         Seen::Later(_, wait) => format!(
-            "the discovery document at {} cannot be read now, and the server requests a pause of {} s; apicred tries again then",
+            "the discovery document at {} cannot be read now, and the server requests a pause of {} s",
             shown(address.as_str()),
             wait.as_secs()
         ),
         Seen::Status(429 | 500..=599) => format!(
-            "the discovery document at {} cannot be read now; apicred tries again",
+            "the discovery document at {} cannot be read now",
             shown(address.as_str())
         ),
         Seen::Status(_) => {
@@ -395,8 +395,13 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
         Seen::Broken(refusal) => format!(
             "the discovery document at {} cannot be read: {}",
             shown(address.as_str()),
-            refusal.next_step
+            refusal.next_step.what()
         ),
+    };
+    let then = match first {
+        Seen::Later(..) | Seen::Status(429 | 500..=599) => Then::TryAgain,
+        Seen::Broken(refusal) => refusal.next_step.then(),
+        _ => Then::Stated,
     };
     Refusal {
         http_status: first.status(),
@@ -406,7 +411,7 @@ pub fn conclude(issuer: &str, seen: &[(Url, Seen)]) -> Refusal {
         ..Refusal::local(
             Class::Transient,
             Reason::DiscoveryFailed,
-            text + &others(seen, first),
+            NextStep::new(text + &others(seen, first), then),
         )
         .at(Stage::Foreign)
     }
@@ -458,7 +463,8 @@ pub fn unanswered(refusal: Refusal, address: &Url) -> Refusal {
         reason: Reason::DiscoveryFailed,
         next_step: format!(
             "{host}:{port}: the server demands a client certificate for its discovery document, which is read without one; have the issuer serve the document without, or use oauth2.tokenUrl"
-        ),
+        )
+        .into(),
         about_client: false,
         ..refusal
     }

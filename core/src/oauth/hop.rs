@@ -73,7 +73,7 @@ pub fn second_answer(
             Class::Denied | Class::Invalid | Class::NeedsUser
         );
         let next_step = match (hop, lasting && refusal.http_status.is_some()) {
-            (Some(hop), true) => next_step(hop, raw.status),
+            (Some(hop), true) => next_step(hop, raw.status).into(),
             _ => {
                 return Refusal {
                     about_client: false,
@@ -257,7 +257,7 @@ mod tests {
             );
             assert_eq!(refusal.class, Class::Denied);
             assert!(
-                !refusal.about_client && refusal.next_step.contains(words),
+                !refusal.about_client && refusal.message().contains(words),
                 "{refusal:?}"
             );
         }

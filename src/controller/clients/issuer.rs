@@ -162,7 +162,7 @@ impl ClientPlace {
         if !context.may_act() {
             return Err(not_sent(
                 Class::Transient,
-                exchange::not_leading().next_step,
+                exchange::not_leading().next_step.to_string(),
             ));
         }
         let issuer = Issuer {

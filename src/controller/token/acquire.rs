@@ -15,7 +15,9 @@ use super::{
 use crate::controller::{context::Context, limiter::issuers::Permit};
 use crate::{
     credential::{Credential, Key, binding},
-    oauth::{self, Class, Grant, LifetimeSource, Refusal, Stage, Token, TokenEndpoint, discovery},
+    oauth::{
+        self, Class, Grant, LifetimeSource, Note, Refusal, Stage, Token, TokenEndpoint, discovery,
+    },
     plan::{self, Choice, Observed, Source, fingerprint, journal::Ids},
     publish::{ENDLESS, RefusedSource, SourceMark},
 };
@@ -130,10 +132,8 @@ pub(in crate::controller) async fn acquire(
                 let next = refusal.about_client || guess;
                 if let (true, Some(mark)) = (next, &used) {
                     // With several secrets, the user must know which one is meant.
-                    refusal.next_step.push_str(&format!(
-                        " (used: {})",
-                        credential.proof.entry(&mark.name, &mark.key)
-                    ));
+                    let entry = credential.proof.entry(&mark.name, &mark.key);
+                    refusal.next_step.note(Note::Used(entry));
                     refused.push(not_working(mark.clone(), &refusal, Some(content)));
                 }
                 if next && observed.sources.len() > 1 {
@@ -148,10 +148,8 @@ pub(in crate::controller) async fn acquire(
                 if let Some(hint) = odd {
                     let told = report(context, &credential.namespace, &hint);
                     Box::pin(told).await;
-                    refusal.next_step.push_str(&format!(
-                        "; the stored value has an unexpected form, which the events of Secret {} and the operator's log describe",
-                        hint.mark.name
-                    ));
+                    let secret = hint.mark.name;
+                    refusal.next_step.note(Note::UnexpectedForm(secret));
                 }
                 last = Some((refusal, with));
                 if !next {
@@ -195,7 +193,7 @@ async fn unless_moved(
     match endpoint(context, credential).await {
         Ok(now) if (&now.url, &now.mtls_url) != (&asked.url, &asked.mtls_url) => Refusal {
             class: Class::Transient,
-            next_step: "the discovery document of the issuer now names another token endpoint; apicred uses it for the next request".to_owned(),
+            next_step: "the discovery document of the issuer now names another token endpoint; apicred uses it for the next request".into(),
             ..refusal
         },
         _ => refusal,

@@ -121,7 +121,7 @@ fn unsigned(
     }
     let name = format!("{}/{}", credential.namespace, credential.name);
     Refusal {
-        next_step: oauth::not_signed_in(&reference.name, &reference.key, &name),
+        next_step: oauth::not_signed_in(&reference.name, &reference.key, &name).into(),
         ..refusal
     }
 }

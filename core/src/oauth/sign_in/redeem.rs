@@ -140,15 +140,17 @@ pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusa
     match (refusal.aadsts, refusal.error.as_deref()) {
         // Entra ID takes the application for a confidential one.
         (Some(7_000_218), _) if public => {
-            "at the application, under Authentication, register http://localhost below \"Mobile and desktop applications\" (not Web) and allow public client flows".clone_into(&mut refusal.next_step);
+            refusal.next_step = "at the application, under Authentication, register http://localhost below \"Mobile and desktop applications\" (not Web) and allow public client flows".into();
         }
         (None, Some("invalid_grant")) => {
             refusal.reason = Reason::CodeRefused;
-            "the code was not taken: it is good once, and for minutes; run the command again"
-                .clone_into(&mut refusal.next_step);
+            refusal.next_step =
+                "the code was not taken: it is good once, and for minutes; run the command again"
+                    .into();
         }
         _ if refusal.reason == Reason::ClientRefused => {
-            refusal.next_step = format!("check client.id and the {}", credential.proof.noun());
+            refusal.next_step =
+                format!("check client.id and the {}", credential.proof.noun()).into();
         }
         _ => {}
     }

@@ -547,6 +547,7 @@ fn keys_come_in_three_forms_and_what_does_not_fit_is_told() {
             .err()
             .unwrap()
             .next_step
+            .to_string()
             .contains("set algorithm to PS256 or RS256")
     );
 }
@@ -613,7 +614,7 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
             &Material::None,
             &[&text],
         );
-        let step = problem.err().unwrap().next_step;
+        let step = problem.err().unwrap().next_step.to_string();
         assert!(
             step.contains(told) && step.contains("key key.json of Secret g"),
             "{told}: {step}"
@@ -626,7 +627,14 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
         &Material::None,
         &[&bare],
     );
-    assert!(problem.err().unwrap().next_step.contains("signed.issuer"));
+    assert!(
+        problem
+            .err()
+            .unwrap()
+            .next_step
+            .to_string()
+            .contains("signed.issuer")
+    );
 }
 
 #[test]

@@ -145,7 +145,7 @@ proptest! {
                 }
                 prop_assert!(!told.contains('\n') || told.matches('\n').count() == 1, "one line each");
                 prop_assert!(!shows(&told, &String::from_utf8_lossy(&raw.body)), "{}", told);
-                prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.is_empty());
+                prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.to_string().is_empty());
                 // What was seen.
                 prop_assert_eq!(refusal.http_status, Some(raw.status));
                 let status = format!("HTTP {}", raw.status);

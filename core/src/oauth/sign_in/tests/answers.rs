@@ -235,7 +235,10 @@ fn a_refused_code_says_what_to_do() {
         &json!({ "error": "invalid_client", "error_codes": [7_000_218] }),
     );
     assert!(
-        public.next_step.contains("allow public client flows"),
+        public
+            .next_step
+            .to_string()
+            .contains("allow public client flows"),
         "{}",
         public.next_step
     );
@@ -254,7 +257,7 @@ fn a_refused_code_says_what_to_do() {
     let change = json!({ "client": { "public": null, "secrets": [{ "name": "n", "key": "k" }] } });
     let client = told(&oidc(), &change, 401, &json!({ "error": "invalid_client" }));
     assert!(
-        client.next_step.contains("client secret"),
+        client.next_step.to_string().contains("client secret"),
         "{}",
         client.next_step
     );
@@ -277,7 +280,11 @@ fn tokens_without_a_refresh_token_are_told_with_the_mend() {
         (oauth2(), json!(["read"]), "--scopes"),
     ] {
         let told = no_refresh_token(&person_at(&issuer, &json!({ "scopes": scopes })));
-        assert!(told.next_step.contains(mend), "{}", told.next_step);
+        assert!(
+            told.next_step.to_string().contains(mend),
+            "{}",
+            told.next_step
+        );
     }
 }
 
