@@ -37,5 +37,5 @@ pub mod telemetry;
 use apicred_core::fixtures;
 pub use apicred_core::{
     ConditionType, Reason, StoredReason, api, bounded, credential, input, limits, oauth, plan,
-    printable, proxy, publish, rotation,
+    printable, proxy, publish, rotation, whole_second,
 };

@@ -101,14 +101,9 @@ fn renamed(hop: &Hop, raw: &RawAnswer) -> Option<RawAnswer> {
     let token = fields.remove("refresh_token")?;
     let body = Map::from_iter([("access_token".to_owned(), token)]);
     Some(RawAnswer {
-        status: raw.status,
         content_type: raw.content_type.clone(),
-        content_encoding: None,
-        retry_after: None,
-        challenge: None,
         date: raw.date.clone(),
-        location: None,
-        body: Value::Object(body).to_string().into_bytes(),
+        ..RawAnswer::new(raw.status, Value::Object(body).to_string().into_bytes())
     })
 }
 

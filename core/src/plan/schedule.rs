@@ -142,7 +142,7 @@ pub fn renewal(
 
 /// The first whole second from `at` on.
 fn whole_second_after(at: Timestamp) -> Timestamp {
-    let whole = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    let whole = crate::whole_second(at);
     if whole < at {
         later(whole, SignedDuration::from_secs(1))
     } else {

@@ -177,8 +177,7 @@ impl<'a> Wire<'a> {
                     "the request would go to an origin that you did not allow; nothing was sent",
                 ));
             }
-            // Rounded down: a lifetime counted from an earlier time is never too long.
-            let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
+            let sent = apicred::whole_second(now);
             let echo = SentSecrets::of(&request);
             let raw = self.http.send(&self.credential.issuer, request).await?;
             let now = SystemClock.now();

@@ -249,7 +249,7 @@ fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refu
             "the static key was not read; check the Secret that spec.static names",
         )
     })?;
-    let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let issued_at = crate::whole_second(now);
     Ok(Token {
         secret,
         refresh_token: None,

@@ -2,7 +2,6 @@
 
 use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use crate::controller::context::Context;
 use crate::{
@@ -55,12 +54,16 @@ pub(in crate::controller) async fn material(
     }
 }
 
-/// The Azure Arc agent checks that its client may read its files: it names one, and requires its content.
-pub(in crate::controller) async fn answer_to_challenge(
+/// The endpoint with what its challenge requires, if the answer is one. The Azure Arc agent checks that its client may read its
+/// files: it names one, and requires its content.
+pub(in crate::controller) async fn after_challenge(
     context: &Context,
-    origin: &Url,
+    local: &Local,
     answer: &RawAnswer,
-) -> Result<Material, Refusal> {
+) -> Result<Option<Local>, Refusal> {
+    let (Local::AzureArc(origin, None), 401) = (local, answer.status) else {
+        return Ok(None);
+    };
     let folder = &context.settings.identity.arc_folder;
     let path = oauth::arc_key_file(answer, &folder.to_string_lossy())?;
     let unreadable = || {
@@ -79,8 +82,5 @@ pub(in crate::controller) async fn answer_to_challenge(
     let bytes = tokio::fs::read(&path).await.map_err(|_| unreadable())?;
     let key = oauth::word(bytes.trim_ascii_end()).map_err(|_| unreadable())?;
     let header = SecretString::from(format!("Basic {}", key.expose_secret()));
-    Ok(Material::Local(Local::AzureArc(
-        origin.clone(),
-        Some(header),
-    )))
+    Ok(Some(Local::AzureArc(origin.clone(), Some(header))))
 }

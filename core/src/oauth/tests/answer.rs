@@ -14,14 +14,8 @@ use crate::{
 
 pub(super) fn raw(status: u16, content_type: &str, body: &[u8]) -> RawAnswer {
     RawAnswer {
-        status,
         content_type: (!content_type.is_empty()).then(|| content_type.to_owned()),
-        content_encoding: None,
-        retry_after: None,
-        challenge: None,
-        date: None,
-        location: None,
-        body: body.to_vec(),
+        ..RawAnswer::new(status, body.to_vec())
     }
 }
 

@@ -352,15 +352,7 @@ fn scopes_that_were_not_granted_are_named() {
 proptest! {
     #[test]
     fn any_bytes_at_all_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..200), status in 100u16..600) {
-        let answer = crate::oauth::RawAnswer {
-            status,
-            content_type: None,
-        content_encoding: None,
-            retry_after: None,
-            challenge: None,
-            date: None, location: None,
-            body: bytes.clone(),
-        };
+        let answer = crate::oauth::RawAnswer::new(status, bytes.clone());
         let credential = person_at(&oidc(), &json!({}));
         let _ = device_answer(&credential, &answer, at(0));
         let _ = person(&answer);
