@@ -13,6 +13,7 @@ mod challenge;
 mod classes;
 mod client_auth;
 mod client_key;
+mod client_request;
 pub mod consent;
 pub mod discovery;
 pub mod echo;

@@ -6,7 +6,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    Class, Material, Refusal, client_auth, encode,
+    Class, Material, Refusal,
+    client_request::ClientRequest,
+    encode,
     grant::{Circumstances, Fields},
     hop::GOOGLE_SCOPE,
     managed_identity,
@@ -203,16 +205,11 @@ pub fn request(
     };
     let fault = |text: String| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text);
     let flow = credential.grant.flow();
-    let (proof, authorization) = client_auth::prove(material, &around).map_err(fault)?;
-    let mut headers = vec![("accept", SecretString::from("application/json"))];
-    headers.extend(authorization.map(|a| ("authorization", a)));
-    if matches!(credential.issuer.endpoint, Endpoint::Entra { .. }) {
-        headers.push(("client-request-id", SecretString::from(moment.request_id)));
-    }
+    let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
 
     let ask = &credential.ask;
     let mut fields: Fields = vec![("grant_type", SecretString::from(flow.grant_type()))];
-    fields.extend(proof);
+    fields.append(&mut client.fields);
     let (supplies, values) = supplies
         .split_at_checked(credential.grant.needs().len())
         .unwrap_or((supplies, &[]));
@@ -232,20 +229,6 @@ pub fn request(
     let mut further = plain_parameters(ask);
     let hidden = ask.secret_parameters.keys().map(String::as_str);
     further.extend(hidden.zip(values.iter().cloned()));
-
-    let tls = match material {
-        Material::Tls(identity) => Some(TlsIdentity {
-            name: identity.digest(),
-            pem: identity.pem().clone(),
-        }),
-        _ => None,
-    };
-    Ok(TokenRequest {
-        method: Method::Post,
-        url: endpoint.posted(tls.is_some()).clone(),
-        headers,
-        body: encode::body(&fields, &further),
-        tls,
-        local: false,
-    })
+    let url = endpoint.posted(client.shows_certificate());
+    Ok(client.post(url, encode::body(&fields, &further)))
 }

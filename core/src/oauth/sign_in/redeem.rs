@@ -8,9 +8,8 @@ use url::Url;
 use crate::{
     credential::{Credential, Endpoint},
     oauth::{
-        AnswerContext, Class, Material, Method, Moment, RawAnswer, Refusal, TlsIdentity, Token,
-        TokenEndpoint, TokenRequest, answer, client_auth, encode,
-        grant::{Circumstances, Fields},
+        AnswerContext, Class, Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint,
+        TokenRequest, answer, client_request::ClientRequest, encode, grant::Fields,
         request::plain_parameters,
     },
 };
@@ -84,36 +83,10 @@ pub(super) fn post(
     mut fields: Fields,
     moment: Moment<'_>,
 ) -> Result<TokenRequest, Refusal> {
-    let around = Circumstances {
-        credential,
-        endpoint,
-        now: moment.now,
-        assertion_id: moment.assertion_id,
-    };
-    let (proof, authorization) = client_auth::prove(material, &around)
-        .map_err(|text| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text))?;
-    fields.extend(proof);
-    let mut headers = vec![("accept", SecretString::from("application/json"))];
-    headers.extend(authorization.map(|a| ("authorization", a)));
-    if matches!(credential.issuer.endpoint, Endpoint::Entra { .. }) {
-        headers.push(("client-request-id", SecretString::from(moment.request_id)));
-    }
+    let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
+    fields.append(&mut client.fields);
     let further = plain_parameters(&credential.ask);
-    let tls = match material {
-        Material::Tls(identity) => Some(TlsIdentity {
-            name: identity.digest(),
-            pem: identity.pem().clone(),
-        }),
-        _ => None,
-    };
-    Ok(TokenRequest {
-        method: Method::Post,
-        url: url.clone(),
-        headers,
-        body: encode::body(&fields, &further),
-        tls,
-        local: false,
-    })
+    Ok(client.post(url, encode::body(&fields, &further)))
 }
 
 /// Reads the answer.
