@@ -304,19 +304,25 @@ fn concluded(
         ),
     };
     measure(context, &result, begun.clock);
-    if let Err(refusal) = &result
-        && let Some(pause) = pause(refusal)
-    {
-        context.limiter.pause(credential, pause);
-    }
-    let well = |r: &Refusal| !matches!(r.class, Class::Throttled | Class::Transient);
-    match &result {
-        Err(refusal) if is_silence(refusal) => context.limiter.unanswered(credential),
-        Err(refusal) if refusal.stage == Stage::Own => {}
-        Err(refusal) => context.limiter.answered(credential, well(refusal)),
-        Ok(_) => context.limiter.answered(credential, true),
-    }
+    inform(context, credential, result.as_ref().err());
     Came { granted, result }
+}
+
+/// Reports to the rate limiter what came of a request: an error, or a success.
+pub(super) fn inform(context: &Context, credential: &Credential, error: Option<&Refusal>) {
+    let limiter = &context.limiter;
+    let Some(refusal) = error else {
+        return limiter.answered(credential, true);
+    };
+    if let Some(pause) = pause(refusal) {
+        limiter.pause(credential, pause);
+    }
+    if is_silence(refusal) {
+        limiter.unanswered(credential);
+    } else if refusal.stage != Stage::Own {
+        let well = !matches!(refusal.class, Class::Throttled | Class::Transient);
+        limiter.answered(credential, well);
+    }
 }
 
 /// Counts a token request, and how long its answer took.
