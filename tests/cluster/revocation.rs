@@ -385,6 +385,8 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         let token = place.ready("c").await.token;
         place.create("kept", revoke("kept")).await;
         place.ready("kept").await;
+        place.create("stuck", revoke("stuck")).await;
+        let stuck = place.ready("stuck").await.token;
         world.kill_operator().await;
         // Nobody removes the finalizer meanwhile but a person.
         place.delete("c").await;
@@ -423,6 +425,15 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
             before,
             "no token that cannot be revoked"
         );
+        // A finalizer that cannot be removed is reported where its owner looks.
+        place.delete("stuck").await;
+        eventually(SOON, "the event about the finalizer", async || {
+            let events = place.events("stuck").await;
+            let told = events.into_iter().find(|e| e.1 == "FinalizerForbidden");
+            told.is_some_and(|(_, _, note)| note.contains("the deletion waits"))
+        })
+        .await;
+        assert!(revoked(&listener, &stuck));
         let patch = Patch::Merge(json!({ "rules": all }));
         roles
             .patch("apicred", &params, &patch)
@@ -431,6 +442,11 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         may_patch(&world, &place, true).await;
         place.request_renewal("later").await;
         place.ready("later").await;
+        // Between two tries there are 30 s at most.
+        gone(&place, "stuck", LATER).await;
+        let ends = listener.requests();
+        let ends = ends.iter().filter(|r| r.contains(&stuck));
+        assert_eq!(ends.count(), 1, "it was revoked once");
     });
 }
 
