@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use kube::{
 use serde_json::{Value, json};
 use testenv::eventually;
 
+use crate::leader;
 use crate::support::{LATER, Listener, NAMESPACE, Place, SOON, World, reply, run};
 
 const FINALIZER: &str = "apicred.dev/revoke";
@@ -447,6 +448,47 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         let ends = listener.requests();
         let ends = ends.iter().filter(|r| r.contains(&stuck));
         assert_eq!(ends.count(), 1, "it was revoked once");
+    });
+}
+
+/// The first leader crashes between two attempts.
+#[test]
+fn the_next_leader_revokes_what_the_last_one_could_not() {
+    run(async {
+        let world = World::own().await;
+        let first = leader::start(&world, "first").await;
+        leader::leads(&world, "first", LATER).await;
+        let open = Arc::new(AtomicBool::new(false));
+        let opened = Arc::clone(&open);
+        let listener = issuer(move |_| {
+            if opened.load(Ordering::SeqCst) {
+                "200 OK"
+            } else {
+                "503 Service Unavailable"
+            }
+        });
+        let place = place(&world, "end-replicas", &listener).await;
+        place.create("c", revoke("token")).await;
+        let token = place.ready("c").await.token;
+        let _second = leader::start(&world, "second").await;
+        place.delete("c").await;
+        let attempts = || {
+            let requests = listener.requests();
+            let ends = requests.iter().filter(|r| r.starts_with("POST /revoke "));
+            ends.count()
+        };
+        eventually(SOON, "an attempt", async || (attempts() > 0).then_some(())).await;
+        let object = place.credentials().get("c").await.expect("it waits");
+        assert_eq!(object.metadata.finalizers.as_deref(), Some(&[FINALIZER.to_owned()][..]));
+        let object = serde_json::to_value(&object).expect("JSON");
+        let kstatus = testenv::kstatus(&[object]).await.expect("kstatus");
+        assert_eq!(kstatus, ["Terminating"]);
+        first.kill().await;
+        open.store(true, Ordering::SeqCst);
+        leader::leads(&world, "second", LATER).await;
+        gone(&place, "c", LATER).await;
+        assert!(revoked(&listener, &token));
+        no_warning(&place, "c").await;
     });
 }
 
