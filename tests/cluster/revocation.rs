@@ -479,7 +479,10 @@ fn the_next_leader_revokes_what_the_last_one_could_not() {
         };
         eventually(SOON, "an attempt", async || (attempts() > 0).then_some(())).await;
         let object = place.credentials().get("c").await.expect("it waits");
-        assert_eq!(object.metadata.finalizers.as_deref(), Some(&[FINALIZER.to_owned()][..]));
+        assert_eq!(
+            object.metadata.finalizers.as_deref(),
+            Some(&[FINALIZER.to_owned()][..])
+        );
         let object = serde_json::to_value(&object).expect("JSON");
         let kstatus = testenv::kstatus(&[object]).await.expect("kstatus");
         assert_eq!(kstatus, ["Terminating"]);

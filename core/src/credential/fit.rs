@@ -1,7 +1,7 @@
 //! Checks that client authentication, grant and issuer fit together, so that an impossible request is reported before it is sent.
 
 use super::{
-    Endpoint, FieldError, Issuer, Lent, Proof, Selector, StaticKey, binding::is_api_server,
+    Endpoint, FieldError, Issuer, Lent, Proof, Selector, StaticKey, account_tokens::is_api_server,
 };
 use crate::{
     Reason,

@@ -6,6 +6,7 @@
 //!
 //! Never reads a Secret: it works with names and metadata.
 
+mod account_tokens;
 pub mod addresses;
 pub mod annotations;
 mod ask;
