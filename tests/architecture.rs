@@ -52,7 +52,7 @@ const OPENERS: &[&str] = &[
     "oauth/assertion.rs",               // a client secret, to sign with
     "oauth/answer_fields.rs",           // to leave the refresh token out
     "oauth/hop.rs",                     // a token, into the bytes of a second request
-    "oauth/echo.rs",                    // to cut it out of an issuer's words
+    "oauth/redaction.rs",               // to cut it out of an issuer's words
     "oauth/needs.rs",                   // into the fingerprint
     "oauth/keys.rs",                    // a private key, to sign with
     "oauth/grant/jwt_bearer.rs",        // a key file, to sign with

@@ -13,7 +13,7 @@ use crate::{
     oauth::{
         Class, NextStep, Refusal, Stage, Then,
         chain::{self, Refused},
-        echo::Net,
+        redaction::Net,
     },
 };
 

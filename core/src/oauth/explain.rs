@@ -4,8 +4,8 @@ use crate::Reason;
 use jiff::Timestamp;
 
 use super::{
-    Class, Grant, Need, Note, RawAnswer, Refusal, SentSecrets, echo::CLIENT_SECRET_JWT,
-    grant::JwtBearer, response::fields, told::told,
+    Class, Grant, Need, Note, RawAnswer, Refusal, SentSecrets, grant::JwtBearer,
+    redaction::CLIENT_SECRET_JWT, response::fields, told::told,
 };
 use crate::{
     credential::{Credential, Endpoint, Proof},

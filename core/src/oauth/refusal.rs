@@ -66,7 +66,7 @@ pub enum Stage {
 }
 
 /// Why there is no token. Carries nothing of the answer's body but codes and ids from fixed alphabets, and what
-/// [`super::echo`] lets through of the issuer's own words.
+/// [`super::redaction`] lets through of the issuer's own words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// How to wait.
