@@ -8,8 +8,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::{
-    AnswerContext, Class, Granted, NextStep, RawAnswer, Refusal, Stage, Token, answer_fields,
-    granted,
+    AnswerContext, Class, Granted, RawAnswer, Refusal, Stage, Token, answer_fields, granted,
     lifetime::{self, NoEnd, is_guid},
     refusal::MOST_DIGITS,
     refused,
@@ -84,7 +83,7 @@ pub(super) fn token(
     context: AnswerContext,
     credential: Option<&Credential>,
 ) -> Result<Token, Refusal> {
-    let unusable = |reason, next_step: NextStep| Refusal {
+    let unusable = |reason, next_step: &str| Refusal {
         http_status: Some(raw.status),
         detail: Some(Box::new(refused::detail(raw, credential))),
         ..Refusal::local(Class::Invalid, reason, next_step).at(Stage::Answered)
@@ -93,21 +92,18 @@ pub(super) fn token(
     if token.len() > MAX_TOKEN {
         return Err(unusable(
             Reason::TokenTooLarge,
-            "the token is larger than 256 KiB and does not fit into a Secret; request fewer permissions"
-                .into(),
+            "the token is larger than 256 KiB and does not fit into a Secret; request fewer permissions",
         ));
     }
     // RFC 6749 appendix A.12: a token is made of visible ASCII. A line break in it would end up in a header.
     if !token.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         return Err(unusable(
             Reason::MalformedAnswer,
-            "the token has characters that no HTTP header can carry; the issuer must issue a token of visible ASCII characters (RFC 6749 appendix A.12)"
-                .into(),
+            "the token has characters that no HTTP header can carry; the issuer must issue a token of visible ASCII characters (RFC 6749 appendix A.12)",
         ));
     }
     let jwt = lifetime::jwt_hints(token);
-    let not_supported =
-        |next_step: String| unusable(Reason::TokenTypeNotSupported, next_step.into());
+    let not_supported = |next_step: String| unusable(Reason::TokenTypeNotSupported, &next_step);
     type_of(fields, credential).map_err(not_supported)?;
     if jwt.bound {
         return Err(not_supported(

@@ -1,6 +1,6 @@
 //! The next step of a token error: a sentence that is complete when it is made, and what was seen on the way beside it.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 /// Who reads a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,14 +87,14 @@ impl fmt::Display for Note {
 pub struct NextStep {
     /// The part that failed, if the sentence does not name it.
     part: Option<&'static str>,
-    text: Cow<'static, str>,
+    text: String,
     then: Then,
     notes: Vec<Note>,
 }
 
 impl NextStep {
     /// A sentence, and what happens after it.
-    pub fn new(text: impl Into<Cow<'static, str>>, then: Then) -> Self {
+    pub fn new(text: impl Into<String>, then: Then) -> Self {
         Self {
             text: text.into(),
             then,
@@ -155,8 +155,8 @@ impl fmt::Display for NextStep {
     }
 }
 
-impl From<&'static str> for NextStep {
-    fn from(text: &'static str) -> Self {
+impl From<&str> for NextStep {
+    fn from(text: &str) -> Self {
         Self::new(text, Then::Stated)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     credential::{Credential, Lent, Proof},
     http::{Broken, Manner},
     oauth::{
-        self, AnswerContext, Class, Grant, Granted, Local, Material, Moment, RawAnswer, Refusal,
+        self, AnswerContext, Class, Grant, Granted, Material, Moment, RawAnswer, Refusal,
         SentSecrets, Stage, Token, TokenEndpoint, TokenRequest, Validity, discovery,
         grant::JwtBearer,
     },

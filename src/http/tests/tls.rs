@@ -246,7 +246,7 @@ async fn told(case: &str, does: Does, bundle: Option<&str>, words: &[&str]) -> R
     assert!(refusal.not_sent, "{case}: {text}");
     assert!(text.len() < 900, "{case}: {} bytes", text.len());
     assert!(!text.contains("secret=1"), "{case}: {text}");
-    assert_eq!(text, &crate::printable(text), "{case}");
+    assert_eq!(text, crate::printable(&text), "{case}");
     refusal
 }
 
