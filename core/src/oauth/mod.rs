@@ -67,7 +67,7 @@ pub(crate) use lifetime::claims_of;
 pub(crate) use lifetime::is_guid;
 pub use lifetime::{audiences, is_legacy_account_token};
 pub use managed_identity::{AZURE_ARC, IMDS, Local, MAX_ARC_KEY, arc_key_file, identity_request};
-pub use needs::{Material, Need, Odd, account_audience, file, odd_supply, word};
+pub use needs::{Material, Need, Odd, account_audience, file, odd_grant_input, word};
 pub use next_step::{NextStep, Note, Reader, Then};
 pub use possession::{PROOF_AUDIENCE, proof_of_possession};
 pub(crate) use possession::{hex, leaf};

@@ -181,7 +181,7 @@ pub(super) fn plain_parameters(ask: &Ask) -> Vec<(&str, SecretString)> {
         .collect()
 }
 
-/// Builds the token request of a credential. `supplies` are what it needs ([`Credential::inputs`]), in that order.
+/// Builds the token request of a credential. `grant_inputs` are what it needs ([`Credential::inputs`]), in that order.
 ///
 /// # Errors
 /// When what was read cannot serve: a key that is none, an algorithm that does not fit.
@@ -189,7 +189,7 @@ pub fn request(
     credential: &Credential,
     endpoint: &TokenEndpoint,
     material: &Material,
-    supplies: &[SecretString],
+    grant_inputs: &[SecretString],
     moment: Moment<'_>,
 ) -> Result<TokenRequest, Refusal> {
     if let (Proof::ManagedIdentity(selector), Material::Local(local)) =
@@ -210,16 +210,16 @@ pub fn request(
     let ask = &credential.ask;
     let mut fields: Fields = vec![("grant_type", SecretString::from(flow.grant_type()))];
     fields.append(&mut client.fields);
-    let (supplies, values) = supplies
+    let (grant_inputs, values) = grant_inputs
         .split_at_checked(credential.grant.needs().len())
-        .unwrap_or((supplies, &[]));
-    fields.extend(flow.fields(supplies, &around).map_err(fault)?);
+        .unwrap_or((grant_inputs, &[]));
+    fields.extend(flow.fields(grant_inputs, &around).map_err(fault)?);
     let scope = match &credential.issuer.hop {
         // Those of the credential are requested by the second request.
         Some(Hop::GoogleServiceAccount { .. }) => GOOGLE_SCOPE.to_owned(),
         _ => flow.scope(credential),
     };
-    if !scope.is_empty() && flow.scopes_in_form(supplies) {
+    if !scope.is_empty() && flow.scopes_in_form(grant_inputs) {
         fields.push(("scope", SecretString::from(scope)));
     }
     let text = |value: &Option<String>| value.as_deref().map(SecretString::from);

@@ -154,7 +154,7 @@ impl Attempt<'_> {
     /// One try with what was read. `trial`: another entry is in use.
     async fn with(&self, trial: bool, read: Read) -> Result<Acquired, Failed> {
         let (used, with) = (read.used.clone(), read.with.clone());
-        let odd = Odd::of(self.credential, &read);
+        let odd = OddValues::of(self.credential, &read);
         let content = read.fingerprint.clone();
         let tried = one(self, read).await;
         let mut refusal = match tried {
@@ -223,16 +223,16 @@ impl Attempt<'_> {
 }
 
 /// Stored values with an unexpected form, which may be why the issuer refuses them.
-struct Odd {
+struct OddValues {
     client: Option<Hint>,
     grant: Option<Hint>,
 }
 
-impl Odd {
+impl OddValues {
     fn of(credential: &Credential, read: &Read) -> Self {
         let client = read.material.odd(&credential.client_id);
         let client = client.zip(read.used.clone());
-        let grant = oauth::odd_supply(&credential.grant, &read.supplies);
+        let grant = oauth::odd_grant_input(&credential.grant, &read.grant_inputs);
         Self {
             client: client.map(|(form, mark)| Hint::of_client(mark, form)),
             grant: grant
@@ -308,7 +308,7 @@ async fn one(attempt: &Attempt<'_>, mut read: Read) -> Result<Acquired, Refusal>
         refresh.spawn(read, Arc::clone(permit)).await
     } else {
         let (used, with, fingerprint) = (read.used, read.with, read.fingerprint);
-        let parts = (read.material, read.supplies);
+        let parts = (read.material, read.grant_inputs);
         exchange(context, credential, endpoint, parts, &fingerprint, permit)
             .await
             .map(|token| acquired(token, used, with, fingerprint))
@@ -322,7 +322,7 @@ async fn one(attempt: &Attempt<'_>, mut read: Read) -> Result<Acquired, Refusal>
 
 /// A static key as a token.
 fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refusal> {
-    let secret = read.supplies.first().cloned().ok_or_else(|| {
+    let secret = read.grant_inputs.first().cloned().ok_or_else(|| {
         Refusal::local(
             Class::Invalid,
             Reason::SourceMissing,

@@ -60,7 +60,7 @@ pub(super) fn acquired(
 pub(in crate::controller) async fn build(
     credential: &Credential,
     endpoint: &TokenEndpoint,
-    (material, supplies): (Material, Vec<SecretString>),
+    (material, grant_inputs): (Material, Vec<SecretString>),
     context: &Context,
 ) -> Result<(TokenRequest, String, Material), Refusal> {
     let signs = matches!(material, Material::Signer(..) | Material::Key(_))
@@ -73,7 +73,7 @@ pub(in crate::controller) async fn build(
             request_id: &id,
             assertion_id: &assertion,
         };
-        let request = oauth::request(&credential, &endpoint, &material, &supplies, moment)?;
+        let request = oauth::request(&credential, &endpoint, &material, &grant_inputs, moment)?;
         Ok((request, id, material))
     };
     if !signs {

@@ -187,7 +187,7 @@ impl Revocation<'_> {
         let mut read = material::read(context, credential, source).await?;
         read.may_post(credential, &self.endpoint)?;
         read.may_post(credential, place)?;
-        let (token, kind) = match (access, read.supplies.first()) {
+        let (token, kind) = match (access, read.grant_inputs.first()) {
             (Some(access), _) => (access.clone(), Revoked::AccessToken),
             (None, Some(refresh_token)) => {
                 self.may_return(read.issued(&self.now.request).as_ref())?;

@@ -42,7 +42,7 @@ fn secret(text: &str) -> Material {
 fn build(
     credential: &Credential,
     material: &Material,
-    supplies: &[&str],
+    grant_inputs: &[&str],
 ) -> Result<TokenRequest, Refusal> {
     let endpoint = known_endpoint(credential).unwrap_or_else(|| {
         TokenEndpoint::bare(
@@ -50,17 +50,20 @@ fn build(
             SecretStyle::BasicForm,
         )
     });
-    let supplies: Vec<SecretString> = supplies.iter().map(|s| SecretString::from(*s)).collect();
+    let grant_inputs: Vec<SecretString> = grant_inputs
+        .iter()
+        .map(|s| SecretString::from(*s))
+        .collect();
     let moment = Moment {
         now: at(0),
         request_id: "request-id",
         assertion_id: "assertion-id",
     };
-    request(credential, &endpoint, material, &supplies, moment)
+    request(credential, &endpoint, material, &grant_inputs, moment)
 }
 
-fn made(credential: &Credential, material: &Material, supplies: &[&str]) -> TokenRequest {
-    match build(credential, material, supplies) {
+fn made(credential: &Credential, material: &Material, grant_inputs: &[&str]) -> TokenRequest {
+    match build(credential, material, grant_inputs) {
         Ok(request) => request,
         Err(refusal) => panic!("{refusal:?}"),
     }

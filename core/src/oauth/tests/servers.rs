@@ -297,8 +297,8 @@ fn an_exchange_takes_the_extra_parameters_that_some_servers_want() {
         assertion_id: "a",
     };
     let material = Material::Secret(SecretString::from("s"));
-    let supplies = [SecretString::from("subject")];
-    let Ok(request) = request(&exchange, &endpoint, &material, &supplies, moment) else {
+    let grant_inputs = [SecretString::from("subject")];
+    let Ok(request) = request(&exchange, &endpoint, &material, &grant_inputs, moment) else {
         panic!("a request");
     };
     let body = request.body.expose_secret();
