@@ -26,7 +26,7 @@ use super::{
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
     credential::{
-        Endpoint, FieldError, Issuer, IssuerId, Lent, addresses,
+        Endpoint, FieldError, Issuer, IssuerId, OperatorIdentity, addresses,
         annotations::{self, Place},
         binding,
     },
@@ -290,9 +290,9 @@ async fn check(context: &Context, issuer: &Issuer) -> (Option<String>, Option<Re
     };
     // What asks the identity endpoint of the machine asks no other.
     let local = issuer
-        .lends
+        .operator_identity
         .as_ref()
-        .is_some_and(|l| *l != Lent::WorkloadIdentity);
+        .is_some_and(|l| *l != OperatorIdentity::WorkloadIdentity);
     let Some(place) = Url::parse(&url)
         .ok()
         .filter(|_| context.settings.issuer_checks && !local)

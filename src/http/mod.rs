@@ -251,7 +251,7 @@ impl Http {
         (identity, local, fresh): (Option<&TlsIdentity>, bool, Option<Duration>),
     ) -> Result<Chosen, Refusal> {
         if local {
-            if issuer.lends.is_none() || !addresses::is_local(url) {
+            if issuer.operator_identity.is_none() || !addresses::is_local(url) {
                 return Err(Refusal::local(
                     Class::Invalid,
                     Reason::AddressNotAllowed,

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::{identity, refresh_token::Came};
 use crate::controller::{api::ids, context::Context, limiter::issuers::Permit};
 use crate::{
-    credential::{Credential, Lent, Proof},
+    credential::{Credential, OperatorIdentity, Proof},
     http::{Broken, Manner},
     oauth::{
         self, AnswerContext, Class, Grant, Granted, Material, Moment, RawAnswer, Refusal,
@@ -107,8 +107,11 @@ pub(super) async fn exchange(
     let flight = async move {
         let _permit = permit;
         let arc = matches!(
-            (&asker.proof, &asker.issuer.lends),
-            (Proof::ManagedIdentity(_), Some(Lent::AzureArc(_)))
+            (&asker.proof, &asker.issuer.operator_identity),
+            (
+                Proof::ManagedIdentity(_),
+                Some(OperatorIdentity::AzureArc(_))
+            )
         );
         if arc {
             return challenged(&world, &asker, &place, material, request, id).await;

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::controller::context::Context;
 use crate::{
-    credential::{Credential, Lent},
+    credential::{Credential, OperatorIdentity},
     oauth::{self, Class, Local, MAX_ARC_KEY, Material, RawAnswer, Refusal},
 };
 
@@ -19,10 +19,12 @@ pub(in crate::controller) async fn material(
     credential: &Credential,
 ) -> Result<Material, Refusal> {
     let environment = &context.settings.identity;
-    match &credential.issuer.lends {
-        Some(Lent::Imds(origin)) => Ok(Material::Local(Local::Imds(origin.clone()))),
-        Some(Lent::AzureArc(origin)) => Ok(Material::Local(Local::AzureArc(origin.clone(), None))),
-        Some(Lent::AppService) => match (&environment.endpoint, &environment.header) {
+    match &credential.issuer.operator_identity {
+        Some(OperatorIdentity::Imds(origin)) => Ok(Material::Local(Local::Imds(origin.clone()))),
+        Some(OperatorIdentity::AzureArc(origin)) => {
+            Ok(Material::Local(Local::AzureArc(origin.clone(), None)))
+        }
+        Some(OperatorIdentity::AppService) => match (&environment.endpoint, &environment.header) {
             (Some(endpoint), Some(header)) => Ok(Material::Local(Local::AppService(
                 endpoint.clone(),
                 header.clone(),
@@ -31,7 +33,7 @@ pub(in crate::controller) async fn material(
                 "the operator's environment has no IDENTITY_ENDPOINT and IDENTITY_HEADER; is an identity assigned to it?",
             )),
         },
-        Some(Lent::WorkloadIdentity) => {
+        Some(OperatorIdentity::WorkloadIdentity) => {
             let path = environment.federated_token_file.as_ref().ok_or_else(|| {
                 fault(
                     "the operator's environment has no AZURE_FEDERATED_TOKEN_FILE; label its pod for Entra Workload ID (see docs/identity.md)",

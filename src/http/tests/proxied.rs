@@ -18,7 +18,7 @@ use url::Url;
 
 use crate::{
     api::Cloud,
-    credential::{Issuer, Lent},
+    credential::{Issuer, OperatorIdentity},
     http::Http,
     oauth::{Class, Method, Refusal, TokenRequest},
     proxy::Proxy,
@@ -271,8 +271,8 @@ fn what_goes_past_the_proxy_and_the_machines_own_identity_are_no_matter_of_it() 
         assert_eq!(proxy.visits(), 0);
 
         let identity = Says::this("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
-        let mut lender = issuer();
-        lender.lends = Some(Lent::AppService);
+        let mut allowing = issuer();
+        allowing.operator_identity = Some(OperatorIdentity::AppService);
         let request = TokenRequest {
             method: Method::Get,
             url: Url::parse(&format!("http://localhost:{}/token", identity.port)).unwrap(),
@@ -282,7 +282,7 @@ fn what_goes_past_the_proxy_and_the_machines_own_identity_are_no_matter_of_it() 
             local: true,
         };
         let answer = through(&url, &[])
-            .send(&lender, request)
+            .send(&allowing, request)
             .await
             .ok()
             .unwrap();
