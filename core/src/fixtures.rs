@@ -211,7 +211,7 @@ pub fn holding(credential: &Credential, record: Record) -> Observed {
             expires_at: None,
             expiry_unreadable: false,
         }],
-        companions: Vec::new(),
+        grant_sources: Vec::new(),
         unread: Vec::new(),
         ca_fault: None,
         missing_account: None,

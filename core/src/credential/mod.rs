@@ -149,7 +149,7 @@ impl Credential {
     }
 
     /// Keys of the Secrets among them.
-    pub fn companions(&self) -> Vec<SecretKeyRef> {
+    pub fn grant_sources(&self) -> Vec<SecretKeyRef> {
         let inputs = self.inputs();
         inputs
             .iter()

@@ -89,12 +89,12 @@ impl Material {
 
     /// The text that distinguishes two client authentications, for the keyed fingerprint; a ServiceAccount's token is another
     /// one each time and does not count.
-    pub fn essence(&self) -> &str {
+    pub fn fingerprint_input(&self) -> &str {
         match self {
             Self::None | Self::Assertion(_) | Self::Workload { .. } | Self::Local(_) => "",
             Self::Secret(secret) | Self::Stored(secret) => secret.expose_secret(),
-            Self::Key(key) => key.essence(),
-            Self::Signer(identity, _) | Self::Tls(identity) => identity.essence(),
+            Self::Key(key) => key.fingerprint_input(),
+            Self::Signer(identity, _) | Self::Tls(identity) => identity.fingerprint_input(),
         }
     }
 }

@@ -324,7 +324,7 @@ fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
     let several = observed.sources.len() > 1;
     let client = sources::unusable(credential, observed, &observed.sources)
         .filter(|u| several || u.refusal.is_some());
-    let grant = sources::unusable(credential, observed, &observed.companions)
+    let grant = sources::unusable(credential, observed, &observed.grant_sources)
         .filter(|u| u.refusal.is_some());
     let missing = credential.proof.lacking().secret;
     let entry = |unusable: sources::Unusable<'_>| {

@@ -179,7 +179,7 @@ async fn verify(
         })
     };
     let moved = used.is_some_and(|s| changed(s.mark()))
-        || observed.companions.iter().any(|s| changed(s.mark()));
+        || observed.grant_sources.iter().any(|s| changed(s.mark()));
     // One at a time: the next plan finds the next one.
     let untried = (!moved).then(|| {
         untried(credential, observed)
@@ -193,7 +193,7 @@ async fn verify(
     // Noted at the versions that the watch has shown: what was read may be newer, and is read again once it shows that.
     let shown = source.as_ref().and_then(Source::mark);
     let with: Vec<SourceMark> = observed
-        .companions
+        .grant_sources
         .iter()
         .filter_map(Source::mark)
         .collect();

@@ -279,7 +279,7 @@ pub(in crate::controller) async fn digest(
                 "the operator's digest key cannot be read; apicred tries again",
             )
         })?;
-    let mut secrets = vec![material.essence()];
+    let mut secrets = vec![material.fingerprint_input()];
     secrets.extend(grant_inputs.iter().map(ExposeSecret::expose_secret));
     Ok(key.fingerprint(&fingerprint::request(credential), &secrets))
 }

@@ -148,7 +148,7 @@ impl Refresh {
             Granted::Same | Granted::Nothing => (&token, None),
         };
         let request = fingerprint::request(&self.credential);
-        let secrets = [material.essence(), there.expose_secret()];
+        let secrets = [material.fingerprint_input(), there.expose_secret()];
         let answered = Answered {
             fingerprint: digests.fingerprint(&request, &secrets),
             request,

@@ -1,4 +1,4 @@
-//! What does not fit is told before anything is sent: each fault with its field and the mend.
+//! What does not fit is told before anything is sent: each fault with its field and the fix.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

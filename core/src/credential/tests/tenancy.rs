@@ -355,7 +355,7 @@ impl Drawn {
             binding::may_open(credential, Use::Client, &self.secret(0)).ok()?;
             drawn.push(0);
         }
-        if !credential.companions().is_empty() {
+        if !credential.grant_sources().is_empty() {
             binding::may_open(credential, credential.inputs()[0].0, &self.secret(1)).ok()?;
             drawn.push(1);
         }

@@ -133,7 +133,7 @@ pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusa
 /// What to do when the tokens came without the one that all of this is about.
 pub fn no_refresh_token(credential: &Credential) -> Refusal {
     let offline = credential.ask.scopes.iter().any(|s| s == "offline_access");
-    let mend = match (&credential.issuer.endpoint, offline) {
+    let fix = match (&credential.issuer.endpoint, offline) {
         (Endpoint::Entra { .. }, true) => {
             "consent to offline_access for this application in Entra ID, and let no policy take it away"
         }
@@ -151,7 +151,7 @@ pub fn no_refresh_token(credential: &Credential) -> Refusal {
         Class::Invalid,
         Reason::NoRefreshToken,
         format!(
-            "the issuer gave an access token and no refresh token, so nothing was stored; {mend}"
+            "the issuer gave an access token and no refresh token, so nothing was stored; {fix}"
         ),
     )
 }

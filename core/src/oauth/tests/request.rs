@@ -212,7 +212,7 @@ fn values_of_secrets_follow_the_other_parameters_and_what_the_grant_needs() {
         "scopes": null, "grant": { "jwtBearer": { "assertionRef": reference } },
     });
     let credential = credential(&oauth2(&json!({ "post": {} })), &change);
-    let inputs = credential.companions();
+    let inputs = credential.grant_sources();
     let keys: Vec<&str> = inputs.iter().map(|input| input.key.as_str()).collect();
     assert_eq!(keys, ["k", "2", "1"], "the grant's first, then by name");
     let moment = Moment {

@@ -265,7 +265,7 @@ fn a_refused_code_says_what_to_do() {
 
 #[test]
 fn tokens_without_a_refresh_token_are_told_with_the_mend() {
-    for (issuer, scopes, mend) in [
+    for (issuer, scopes, fix) in [
         (
             entra(),
             json!(["api://demo/.default"]),
@@ -281,7 +281,7 @@ fn tokens_without_a_refresh_token_are_told_with_the_mend() {
     ] {
         let told = no_refresh_token(&person_at(&issuer, &json!({ "scopes": scopes })));
         assert!(
-            told.next_step.to_string().contains(mend),
+            told.next_step.to_string().contains(fix),
             "{}",
             told.next_step
         );
