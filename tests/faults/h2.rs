@@ -118,7 +118,7 @@ fn a_storm_of_resets_is_met_with_one_request_a_try() {
 }
 
 #[test]
-fn a_name_that_nobody_has_is_told_and_works_once_it_is_mended() {
+fn a_name_that_nobody_has_is_told_and_works_once_it_is_corrected() {
     run(in_both_modes(async |mode| {
         let endpoint = Endpoint::start(Vec::new());
         let mut case = Case::within(world().await, "f55-name", mode).await;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | wrong secret, refresh faults, numbers, types and scopes, device answers, exchange | this file |
 //! | Basic encoding, one method only, assertion audience, `client_id` beside it | this file and `golden.rs` |
-//! | no answer over TLS | `cluster::issuer_faults::an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended` |
+//! | no answer over TLS | `cluster::issuer_faults::an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_corrected` |
 //! | two refreshes at once, reuse window | `renewal.rs` |
 //! | discovery in one form only, endpoints with a slash | `issuer::tests::discovery` |
 //! | loopback by name or address | `kubectl-apicred`, `tests.rs` |
