@@ -597,6 +597,7 @@ const NO_REASONS: [&str; 33] = [
     "ExpiresIn",
     "ExpiresOn",
     "HalfLife",
+    "MinLifetime",
     "MountDelay",
     "RefreshIn",
     "TooShort",

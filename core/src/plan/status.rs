@@ -515,13 +515,13 @@ fn risk(
     let life = record.expires_at.duration_since(record.issued_at);
     let promise = observed.promise(credential);
     if late && now >= schedule::risk_at(record.issued_at, record.expires_at, promise) {
-        let floor = promise.floor(life);
-        let end = schedule::later(record.expires_at, -floor);
+        let least = promise.min_lifetime(life);
+        let end = schedule::later(record.expires_at, -least);
         return Some((
             Reason::RenewalFailing,
             format!(
                 "the renewal is late, and readers have less than {} left from {} on; see the condition RenewalFailing for its cause",
-                words(floor),
+                words(least),
                 time(end).0
             ),
         ));
