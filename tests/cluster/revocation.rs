@@ -451,6 +451,44 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
     });
 }
 
+/// A revocation counts towards the limits of its issuer, like a token request: a pause holds both.
+#[test]
+fn a_429_of_the_revocation_endpoint_pauses_the_client_and_its_revocations() {
+    run(async {
+        let world = World::shared().await;
+        let listener = Listener::replying(|request| {
+            if request.starts_with("POST /revoke ") {
+                return reply("429 Too Many Requests", "retry-after: 3600\r\n", b"");
+            }
+            let token =
+                json!({ "access_token": "b4sic.Zx81", "token_type": "Bearer", "expires_in": 3600 });
+            reply("200 OK", "", token.to_string().as_bytes())
+        });
+        let place = place(world, "end-limits", &listener).await;
+        let spec = |name: &str| {
+            let parameters = json!([{ "name": "number", "value": name }]);
+            let mut spec = revoke(name);
+            spec["parameters"] = parameters;
+            spec
+        };
+        place.create("first", spec("first")).await;
+        place.ready("first").await;
+        place.delete("first").await;
+        let ends = || {
+            let requests = listener.requests();
+            let ends = requests.iter().filter(|r| r.starts_with("POST /revoke "));
+            ends.count()
+        };
+        eventually(SOON, "the attempt", async || (ends() == 1).then_some(())).await;
+        place.create("second", spec("second")).await;
+        place.not_ready("second", "IssuerPaused").await;
+        gone(&place, "first", LATER).await;
+        let note = warned(&place, "first").await;
+        assert!(note.contains("not revoked in time"), "{note}");
+        assert_eq!(ends(), 1, "no second attempt in the pause");
+    });
+}
+
 /// The first leader crashes between two attempts.
 #[test]
 fn the_next_leader_revokes_what_the_last_one_could_not() {
