@@ -36,6 +36,6 @@ pub mod telemetry;
 #[cfg(test)]
 use apicred_core::fixtures;
 pub use apicred_core::{
-    ConditionType, Reason, StoredReason, api, bounded, credential, input, limits, oauth, plan,
-    printable, proxy, publish, rotation,
+    ConditionStatus, ConditionType, Reason, StoredReason, api, bounded, credential, input, limits,
+    oauth, plan, printable, proxy, publish, rotation, whole_second,
 };

@@ -224,7 +224,7 @@ fn identity_of(instance: &str) -> String {
 }
 
 /// The operator's own identity in Azure, as its platform sets it. Used only by credentials of a ClusterTokenIssuer
-/// that lends it.
+/// that allows it.
 #[derive(Args)]
 #[command(next_help_heading = "Identity in Azure")]
 struct Identity {

@@ -1,4 +1,4 @@
-//! The types of conditions.
+//! The types of conditions, and their status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -69,5 +69,38 @@ impl ConditionType {
     #[must_use]
     pub fn find(self, conditions: &[Condition]) -> Option<&Condition> {
         conditions.iter().find(|c| self.is(c))
+    }
+}
+
+/// Status of a condition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It is not known. Also what another text than these three counts as.
+    Unknown,
+}
+
+impl ConditionStatus {
+    /// The status of a stored condition.
+    #[must_use]
+    pub fn of(condition: &Condition) -> Self {
+        match condition.status.as_str() {
+            "True" => Self::True,
+            "False" => Self::False,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// As it stands in `status`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
     }
 }

@@ -211,7 +211,7 @@ pub fn holding(credential: &Credential, record: Record) -> Observed {
             expires_at: None,
             expiry_unreadable: false,
         }],
-        companions: Vec::new(),
+        grant_sources: Vec::new(),
         unread: Vec::new(),
         ca_fault: None,
         missing_account: None,
@@ -293,13 +293,7 @@ pub fn parse_both(
 /// An answer in JSON, without any other header.
 pub fn json_answer(status: u16, body: &Value) -> RawAnswer {
     RawAnswer {
-        status,
         content_type: Some("application/json".to_owned()),
-        content_encoding: None,
-        retry_after: None,
-        challenge: None,
-        date: None,
-        location: None,
-        body: body.to_string().into_bytes(),
+        ..RawAnswer::new(status, body.to_string().into_bytes())
     }
 }

@@ -38,7 +38,9 @@ pub mod proxy;
 pub mod publish;
 mod reason;
 pub mod rotation;
+mod time;
 
-pub use condition_type::ConditionType;
+pub use condition_type::{ConditionStatus, ConditionType};
 pub use printable::{bounded, printable};
 pub use reason::{Reason, StoredReason};
+pub use time::whole_second;

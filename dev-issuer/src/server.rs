@@ -68,6 +68,16 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             (Arc::clone(&shared), Surface::Api),
             faulty,
         ));
+    let second_requests = Router::new()
+        .route("/oauth2/exchange", post(second::exchange))
+        .route(
+            "/v1/projects/-/serviceAccounts/{call}",
+            post(second::service_account),
+        )
+        .layer(middleware::from_fn_with_state(
+            (Arc::clone(&shared), Surface::SecondRequest),
+            faulty,
+        ));
     Router::new()
         .route(
             "/generic/token",
@@ -84,16 +94,12 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             "/{tenant}/oauth2/v2.0/token",
             post(token_v2).fallback(not_post),
         )
-        .route("/oauth2/exchange", post(second::exchange))
         .route("/v2/", get(second::registry))
-        .route(
-            "/v1/projects/-/serviceAccounts/{call}",
-            post(second::service_account),
-        )
         .route("/v1.0/{*path}", get(graph::serve).post(graph::serve))
         .merge(sign_in())
         .merge(metadata)
         .merge(api)
+        .merge(second_requests)
         .with_state(shared)
 }
 

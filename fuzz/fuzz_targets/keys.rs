@@ -46,10 +46,10 @@ fuzz_target!(|data: &[u8]| {
     {
         assert!(form.len() < 200 && form.chars().all(|c| !c.is_control()));
     }
-    let Ok(supply) = file(data) else {
+    let Ok(grant_input) = file(data) else {
         return;
     };
-    let text = supply.expose_secret();
+    let text = grant_input.expose_secret();
     // Certificate and key stand one after the other, or are one text.
     let (certificate, key) = text.split_once("\n\n").unwrap_or((text, text));
     for problem in [
@@ -71,7 +71,7 @@ fuzz_target!(|data: &[u8]| {
         &SIGNER,
         &endpoint,
         &Material::None,
-        &[supply.clone()],
+        &[grant_input.clone()],
         moment,
     ) {
         assert!(refusal.message().len() < 500);

@@ -68,7 +68,7 @@ fuzz_target!(|data: &[u8]| {
                 let sources = credential
                     .alternatives()
                     .into_iter()
-                    .chain(credential.companions());
+                    .chain(credential.grant_sources());
                 assert!(
                     sources.into_iter().all(|s| s.name != *target),
                     "a source is the target"

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
@@ -36,6 +36,8 @@ const IN_A_NAMESPACE: usize = 16;
 const ATTEMPT: Duration = Duration::from_secs(15);
 /// Between two tries to remove a finalizer, at first and at most. Doubles in between.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Between two reports of a finalizer that cannot be removed.
+const REPORT_AGAIN: Duration = Duration::from_mins(30);
 
 /// Ends credentials, for ever.
 pub(super) async fn run(context: Arc<Context>) {
@@ -95,7 +97,7 @@ async fn end(context: &Arc<Context>, limiter: &NamespaceLimiter, leaving: &Leavi
                     return;
                 }
                 report(context, &object, &leaving.key, &end).await;
-                return remove(context, leaving).await;
+                return remove(context, &object, leaving).await;
             }
         }
     }
@@ -170,26 +172,39 @@ async fn report(context: &Context, object: &ApiCredential, key: &Key, end: &End)
     }
 }
 
-/// Removes the finalizer, however often it takes.
-async fn remove(context: &Context, leaving: &Leaving) {
+/// Removes the finalizer, however often it takes. While that fails the object stays, so it is reported again and again: events
+/// of the first report are deleted after an hour.
+async fn remove(context: &Context, object: &ApiCredential, leaving: &Leaving) {
     let (mut pause, longest) = AGAIN;
-    let mut told = false;
+    let mut reported: Option<Instant> = None;
     while let Err(trouble) = api::finalizer::set(context, &leaving.key, &leaving.uid, false).await {
         if trouble == Trouble::Unwanted {
             return;
         }
-        if !told && trouble != Trouble::Unavailable {
-            let (namespace, credential) = (&leaving.key.namespace, &leaving.key.name);
-            let result = trouble.as_str();
-            tracing::warn!(
-                namespace,
-                credential,
-                result,
-                "the finalizer cannot be removed; apicred tries again"
-            );
-            told = true;
+        // An API server that does not answer takes no event either.
+        let due = reported.is_none_or(|at| at.elapsed() >= REPORT_AGAIN);
+        if due && trouble != Trouble::Unavailable {
+            not_removed(context, object, &leaving.key, trouble).await;
+            reported = Some(Instant::now());
         }
         sleep(pause).await;
         pause = (pause * 2).min(longest);
     }
+}
+
+/// Reports a finalizer that cannot be removed: in the log, and as an event if somebody must change something.
+async fn not_removed(context: &Context, object: &ApiCredential, key: &Key, trouble: Trouble) {
+    let (namespace, credential) = (&key.namespace, &key.name);
+    let result = trouble.as_str();
+    let note = "the finalizer cannot be removed, and the deletion waits for that; let the operator's role patch apicredentials, and admission policies admit it";
+    tracing::warn!(namespace, credential, result, "{note}");
+    if !matches!(trouble, Trouble::Forbidden | Trouble::Invalid) {
+        return;
+    }
+    let notice = Notice {
+        severity: Severity::Warning,
+        reason: Reason::FinalizerForbidden.into(),
+        note: note.to_owned(),
+    };
+    record::notify(context, object, key, &[notice], context.clock.now()).await;
 }

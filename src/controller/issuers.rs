@@ -26,7 +26,7 @@ use super::{
 use crate::{
     api::{AllowedNamespaces, ClusterTokenIssuer, IssuerKind, IssuerStatus, TokenIssuer},
     credential::{
-        Endpoint, FieldError, Issuer, IssuerId, Lent, addresses,
+        Endpoint, FieldError, Issuer, IssuerId, OperatorIdentity, addresses,
         annotations::{self, Place},
         binding,
     },
@@ -290,9 +290,9 @@ async fn check(context: &Context, issuer: &Issuer) -> (Option<String>, Option<Re
     };
     // What asks the identity endpoint of the machine asks no other.
     let local = issuer
-        .lends
+        .operator_identity
         .as_ref()
-        .is_some_and(|l| *l != Lent::WorkloadIdentity);
+        .is_some_and(|l| *l != OperatorIdentity::WorkloadIdentity);
     let Some(place) = Url::parse(&url)
         .ok()
         .filter(|_| context.settings.issuer_checks && !local)
@@ -308,7 +308,7 @@ async fn check(context: &Context, issuer: &Issuer) -> (Option<String>, Option<Re
 }
 
 /// The same with the part that failed, unless the sentence names another one.
-fn part(name: &str, refusal: Refusal) -> Refusal {
+fn part(name: &'static str, refusal: Refusal) -> Refusal {
     let asked = match refusal.stage {
         Stage::Own | Stage::Proxy | Stage::Tunnel | Stage::Foreign | Stage::Answered => false,
         Stage::Name
@@ -322,7 +322,7 @@ fn part(name: &str, refusal: Refusal) -> Refusal {
         return refusal;
     }
     Refusal {
-        next_step: format!("{name}: {}", refusal.next_step),
+        next_step: refusal.next_step.of_part(name),
         ..refusal
     }
 }
@@ -409,7 +409,7 @@ mod tests {
         let told = |stage| {
             let refusal =
                 Refusal::local(Class::Transient, Reason::InternalError, "this is wrong").at(stage);
-            part("token endpoint", refusal).next_step
+            part("token endpoint", refusal).next_step.to_string()
         };
         for asked in [
             Stage::Name,

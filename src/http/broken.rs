@@ -11,9 +11,9 @@ use crate::{
     bounded,
     credential::addresses::{AddressNotAllowed, NameNotFound},
     oauth::{
-        Class, Refusal, Stage,
+        Class, NextStep, Refusal, Stage, Then,
         chain::{self, Refused},
-        echo::Net,
+        redaction::Net,
     },
 };
 
@@ -180,23 +180,23 @@ impl Tunnel {
         let (reason, step) = match (self, proxy) {
             (Self::Unreachable, _) => (
                 Reason::ProxyUnreachable,
-                "no connection to the proxy for issuers; check its address, DNS and the network policies",
+                "no connection to the proxy for issuers; check its address, DNS and the network policies".into(),
             ),
             (Self::Broken, _) => (
                 Reason::ProxyUnreachable,
-                "the proxy for issuers closed the connection without a word; apicred tries again",
+                NextStep::new("the proxy for issuers closed the connection without a response", Then::TryAgain),
             ),
             (Self::Credentials, Some(WithUser(true))) => (
                 Reason::ProxyCredentialsRefused,
-                "the proxy for issuers refuses the user and password that it is given; an administrator corrects them",
+                NextStep::new("the proxy for issuers refuses the user and password that it is given", Then::CorrectProxy),
             ),
             (Self::Credentials, _) => (
                 Reason::ProxyCredentialsRefused,
-                "the proxy for issuers wants a user and password and is given none; an administrator adds them",
+                NextStep::new("the proxy for issuers wants a user and password and is given none", Then::SetProxyPassword),
             ),
             (Self::Refused, _) => (
                 Reason::ProxyRefused,
-                "the proxy for issuers opens no connection to this issuer; have the issuer's host and port allowed there, or see there why it cannot be reached",
+                "the proxy for issuers opens no connection to this issuer; have the issuer's host and port allowed there, or see there why it cannot be reached".into(),
             ),
         };
         Refusal::local(Class::Transient, reason, step).at(stage)
@@ -397,10 +397,8 @@ fn system_error(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
 
 /// No answer, or not all of it, came in time.
 pub(super) fn late(way: &Way) -> Refusal {
-    let text = format!(
-        "{} did not answer in time; apicred tries again",
-        way.place()
-    );
+    let text = format!("{} did not answer in time", way.place());
+    let text = NextStep::new(text, Then::TryAgain);
     Refusal::local(Class::Transient, Reason::IssuerTimeout, text).at(Stage::Timeout)
 }
 
@@ -419,40 +417,47 @@ pub(super) fn plain(
     let (reason, text) = match (connecting, timed_out, way.proxy.is_some()) {
         (true, true, true) => (
             Reason::ProxyTimeout,
-            format!(
-                "the proxy for issuers brought about no connection to {place} in time; apicred tries again"
+            NextStep::new(
+                format!("the proxy for issuers opened no connection to {place} in time"),
+                Then::TryAgain,
             ),
         ),
         (true, true, false) if way.seen.begun > 0 => (
             Reason::IssuerTimeout,
             format!(
                 "{place} accepts connections and does not finish the TLS handshake in time; check that this port uses TLS, and check devices between"
-            ),
+            )
+            .into(),
         ),
         (true, true, false) => (
             Reason::IssuerTimeout,
             format!(
                 "no connection to {place} in time: nothing answers; check the address, the port, the network policies and firewalls between"
-            ),
+            )
+            .into(),
         ),
         (false, true, _) => return late(way),
         (true, false, true) => (
             Reason::IssuerUnreachable,
             format!(
                 "the proxy for issuers opened a connection to {place}, and it broke before TLS stood; check the issuer's port and the rules of the proxy"
-            ),
+            )
+            .into(),
         ),
-        (true, false, false) => (Reason::IssuerUnreachable, not_connected(error, way)),
+        (true, false, false) => (Reason::IssuerUnreachable, not_connected(error, way).into()),
         (false, false, _) => (
             Reason::IssuerUnreachable,
-            format!(
-                "the connection to {place} {}{}; apicred tries again",
-                match system_error(error) {
-                    Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
-                        "was reset before the whole answer arrived",
-                    _ => "ended before the whole answer arrived",
-                },
-                way.maybe_certificate()
+            NextStep::new(
+                format!(
+                    "the connection to {place} {}{}",
+                    match system_error(error) {
+                        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
+                            "was reset before the whole answer arrived",
+                        _ => "ended before the whole answer arrived",
+                    },
+                    way.maybe_certificate()
+                ),
+                Then::TryAgain,
             ),
         ),
     };

@@ -1,62 +1,48 @@
-//! The only file that sends requests to issuers. HTTPS only, no redirects, no proxy except one that an administrator set, bounded in time and size.
+//! The only module that sends requests to issuers. HTTPS only, no redirects, no proxy except one that an administrator set, bounded in time and size.
 
 use crate::Reason;
 use std::{
-    error::Error as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use ipnet::IpNet;
 use reqwest::{
-    Client, ClientBuilder,
-    header::{
-        ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
-        LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
-    },
-    redirect,
+    Client,
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
-use rustls::RootCertStore;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
-use tower::filter::AsyncFilterLayer;
 use url::Url;
 
+mod answer;
 mod broken;
+mod connect;
 mod patience;
 #[cfg(test)]
 mod tests;
 mod trust;
 
 use self::{
+    answer::{head, read, transport, whole},
     broken::{Way, WithUser},
+    connect::{CONNECT, Settings, Warm, build},
     patience::Patience,
     trust::{Count, Seen},
 };
 use crate::{
     credential::{Issuer, addresses},
-    issuer::guard::{GuardedResolver, ProxyGuard, ProxyResolver},
     oauth::{
-        Class, Method, RawAnswer, Refusal, SentSecrets, TlsIdentity, TokenRequest, basic, bundle,
-        chain::Card, too_large,
+        Class, Method, NextStep, RawAnswer, Refusal, SentSecrets, Then, TlsIdentity, TokenRequest,
     },
     proxy::Proxy,
     recent::Recent,
 };
 
-/// TCP and TLS set-up (DESIGN, section 4).
-const CONNECT: Duration = Duration::from_secs(5);
-/// The same through a proxy, after the issuer's name was resolved.
-const CONNECT_BY_PROXY: Duration = Duration::from_secs(7);
 /// The whole exchange, so that a body of a byte a second ends too.
 pub(crate) const TOTAL: Duration = Duration::from_secs(15);
 /// The client's own timer fires so much later than the deadline of an exchange: it would drop what came while the process was
 /// stopped ([`Patience`]). A process that was stopped for longer than this may store nothing any more.
 const STOPPED: Duration = Duration::from_mins(1);
-/// Largest answer that is read.
-const MAX_BODY: usize = 1024 * 1024;
-/// Warm connections an issuer keeps.
-const IDLE_PER_HOST: usize = 8;
 /// Clients are kept for this many issuer settings; an issuer whose CA changes leaves its old one behind. One that was
 /// just used stays, so a namespace with hundreds of issuers takes nobody's warm connections away.
 const MAX_CLIENTS: usize = 256;
@@ -115,13 +101,6 @@ pub struct Http {
     made: std::sync::atomic::AtomicUsize,
 }
 
-/// A client, and what is seen in its handshakes.
-#[derive(Clone)]
-struct Warm {
-    client: Client,
-    seen: Arc<Seen>,
-}
-
 /// A client for one request, and the details for its error messages.
 struct Chosen {
     client: Client,
@@ -147,23 +126,6 @@ impl Chosen {
             seen: self.seen.count().since(self.before),
         }
     }
-}
-
-#[derive(Clone, Eq, Hash, PartialEq)]
-struct Settings {
-    /// Origin too: warm connections and TLS sessions are never shared between issuers.
-    origin: String,
-    ca_bundle: Option<String>,
-    cidrs: Vec<IpNet>,
-    /// Digest of the client certificate, its chain and its key: whoever shows another one gets connections of his own.
-    identity: Option<String>,
-    /// Plain http to the machine's own identity endpoint.
-    local: bool,
-    /// Name or address of the server that the proxy is asked for; `None`: the proxy is not asked. Such a client vets one
-    /// name, and the token endpoint may have another one than the issuer.
-    by_proxy: Option<String>,
-    /// Each request on a connection of its own, which is set up within this time.
-    fresh: Option<Duration>,
 }
 
 impl Http {
@@ -289,7 +251,7 @@ impl Http {
         (identity, local, fresh): (Option<&TlsIdentity>, bool, Option<Duration>),
     ) -> Result<Chosen, Refusal> {
         if local {
-            if issuer.lends.is_none() || !addresses::is_local(url) {
+            if issuer.operator_identity.is_none() || !addresses::is_local(url) {
                 return Err(Refusal::local(
                     Class::Invalid,
                     Reason::AddressNotAllowed,
@@ -383,209 +345,10 @@ impl Http {
                 Err(Refusal::local(
                     Class::Transient,
                     Reason::InternalError,
-                    "the preparation of a request was abandoned; apicred tries again",
+                    NextStep::new("the preparation of a request was abandoned", Then::TryAgain),
                 ))
             })
         };
         cell.get_or_try_init(make).await.cloned()
     }
-}
-
-fn build(
-    settings: &Settings,
-    identity: Option<&TlsIdentity>,
-    proxy: Option<&Proxy>,
-) -> Result<Warm, Refusal> {
-    let seen = Arc::<Seen>::default();
-    let mut builder = Client::builder()
-        .https_only(!settings.local)
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .retry(reqwest::retry::never())
-        .tls_backend_preconfigured(tls(settings, identity, &seen)?)
-        .timeout(TOTAL)
-        .pool_max_idle_per_host(if settings.fresh.is_some() {
-            0
-        } else {
-            IDLE_PER_HOST
-        })
-        .pool_idle_timeout(Duration::from_secs(90))
-        // RFC 9110 section 12.5.3: without it, any coding is acceptable, and none is decoded here.
-        .default_headers(HeaderMap::from_iter([(
-            ACCEPT_ENCODING,
-            HeaderValue::from_static("identity"),
-        )]))
-        .user_agent(concat!("apicred/", env!("CARGO_PKG_VERSION")));
-    builder = match proxy {
-        None => builder
-            .connect_timeout(settings.fresh.unwrap_or(CONNECT))
-            .dns_resolver(Arc::new(GuardedResolver::new(settings.cidrs.clone()))),
-        Some(proxy) => through(builder, settings, proxy)?,
-    };
-    let client = builder.build().map_err(|_| {
-        Refusal::local(
-            Class::Invalid,
-            Reason::InternalError,
-            "no client could be made for this issuer; this is a defect of apicred",
-        )
-    })?;
-    Ok(Warm { client, seen })
-}
-
-/// The TLS settings: TLS 1.2 at least, the system's CAs and those of `caBundle`, the client's certificate.
-fn tls(
-    settings: &Settings,
-    identity: Option<&TlsIdentity>,
-    seen: &Arc<Seen>,
-) -> Result<rustls::ClientConfig, Refusal> {
-    let fault = |text: String| Refusal::local(Class::Invalid, Reason::CaBundleInvalid, text);
-    let mut roots = RootCertStore::empty();
-    let mut anchors = None;
-    if let Some(text) = &settings.ca_bundle {
-        let own = bundle::roots(text).map_err(fault)?;
-        anchors = Some(own.iter().filter_map(|der| Card::of(der)).collect());
-        roots.add_parsable_certificates(own);
-    }
-    // One that cannot be read is the system's matter.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let shown = identity
-        .map(|identity| {
-            trust::certified(identity.pem.expose_secret()).ok_or_else(|| {
-                Refusal::local(
-                    Class::Invalid,
-                    Reason::MaterialInvalid,
-                    "the client certificate and its key cannot be used for TLS; store a certificate with the key that belongs to it",
-                )
-            })
-        })
-        .transpose()?;
-    if roots.is_empty() {
-        return Err(fault(
-            "the operator's machine has no CA certificates and caBundle is not set; set caBundle, or install the system's CAs (ca-certificates, SSL_CERT_FILE)"
-                .to_owned(),
-        ));
-    }
-    trust::config(roots, anchors, shown, seen).map_err(|_| {
-        Refusal::local(
-            Class::Invalid,
-            Reason::InternalError,
-            "TLS could not be set up; this is a defect of apicred",
-        )
-    })
-}
-
-/// Makes a client use a proxy for its connections, after a check of the name that the proxy will connect to.
-fn through(
-    mut builder: ClientBuilder,
-    settings: &Settings,
-    proxy: &Proxy,
-) -> Result<ClientBuilder, Refusal> {
-    let fault = || {
-        Refusal::local(
-            Class::Invalid,
-            Reason::ProxyInvalid,
-            "the settings of the proxy for issuers cannot be used; an administrator corrects them",
-        )
-    };
-    let mut way = reqwest::Proxy::https(proxy.url().as_str()).map_err(|_| fault())?;
-    if let Some((user, password)) = proxy
-        .credentials()
-        .and_then(|both| both.expose_secret().split_once(':'))
-    {
-        let header = HeaderValue::from_str(&basic(user, password));
-        let mut header = header.map_err(|_| fault())?;
-        header.set_sensitive(true);
-        way = way.custom_http_auth(header);
-    }
-    let host = proxy.url().host_str().unwrap_or_default().to_owned();
-    builder = builder
-        .proxy(way)
-        .connect_timeout(settings.fresh.unwrap_or(CONNECT_BY_PROXY))
-        .dns_resolver(Arc::new(ProxyResolver::new(host)));
-    // The address was already checked.
-    let name = settings.by_proxy.clone();
-    if let Some(name) = name.filter(|name| name.parse::<std::net::IpAddr>().is_err()) {
-        let guard = ProxyGuard::new(name, settings.cidrs.clone());
-        builder = builder.connector_layer(AsyncFilterLayer::new(guard));
-    }
-    Ok(builder)
-}
-
-async fn read(
-    request: reqwest::RequestBuilder,
-    chosen: &Chosen,
-    mut patience: Patience,
-) -> Result<RawAnswer, Broken> {
-    let response = head(request, chosen, &mut patience).await?;
-    whole(response, chosen, patience).await
-}
-
-/// Sends, and waits for the head of the answer.
-async fn head(
-    request: reqwest::RequestBuilder,
-    chosen: &Chosen,
-    patience: &mut Patience,
-) -> Result<reqwest::Response, Refusal> {
-    let sent = patience.wait(request.send()).await;
-    let sent = sent.ok_or_else(|| broken::late(&chosen.way()))?;
-    sent.map_err(|error| Refusal {
-        not_sent: broken::not_processed(&error, error.is_connect()),
-        ..transport(&error, &chosen.way())
-    })
-}
-
-/// The whole of an answer.
-async fn whole(
-    mut response: reqwest::Response,
-    chosen: &Chosen,
-    mut patience: Patience,
-) -> Result<RawAnswer, Broken> {
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|v| v.to_str().ok())
-            .map(str::to_owned)
-    };
-    let status = response.status();
-    let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
-    let (challenge, date) = (header(WWW_AUTHENTICATE), header(DATE));
-    let mut answer = RawAnswer {
-        status: status.as_u16(),
-        content_type,
-        content_encoding: header(CONTENT_ENCODING),
-        retry_after,
-        challenge,
-        date,
-        location: header(LOCATION),
-        body: Vec::new(),
-    };
-    loop {
-        let refusal = match patience.wait(response.chunk()).await {
-            Some(Ok(None)) => return Ok(answer),
-            Some(Ok(Some(chunk))) => {
-                let room = MAX_BODY - answer.body.len();
-                answer.body.extend(chunk.iter().take(room));
-                if chunk.len() <= room {
-                    continue;
-                }
-                too_large(&answer)
-            }
-            Some(Err(error)) => transport(&error, &chosen.way()),
-            None => broken::late(&chosen.way()),
-        };
-        return Err(Broken {
-            refusal,
-            arrived: Some(Box::new(answer)),
-        });
-    }
-}
-
-/// What went wrong below HTTP. The texts of the libraries are not shown.
-fn transport(error: &reqwest::Error, way: &Way) -> Refusal {
-    let known = error.source().and_then(|cause| broken::refusal(cause, way));
-    known.unwrap_or_else(|| {
-        let kind = (error.is_connect(), error.is_timeout());
-        broken::plain(error, kind, way)
-    })
 }

@@ -114,14 +114,9 @@ mod tests {
 
     fn answer(status: u16, coding: Option<&str>, wait: Option<&str>, body: &[u8]) -> RawAnswer {
         RawAnswer {
-            status,
-            content_type: None,
             content_encoding: coding.map(str::to_owned),
             retry_after: wait.map(str::to_owned),
-            challenge: None,
-            date: None,
-            location: None,
-            body: body.to_vec(),
+            ..RawAnswer::new(status, body.to_vec())
         }
     }
 

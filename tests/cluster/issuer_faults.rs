@@ -268,7 +268,7 @@ fn nonsense_is_told_and_outlived() {
 }
 
 #[test]
-fn what_only_a_person_can_mend_is_told_and_not_hammered() {
+fn what_only_a_user_can_fix_is_told_and_not_hammered() {
     run(async {
         let world = World::shared().await;
         let elsewhere = Arc::new(
@@ -325,7 +325,7 @@ fn what_only_a_person_can_mend_is_told_and_not_hammered() {
 }
 
 #[test]
-fn an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended() {
+fn an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_corrected() {
     run(async {
         let world = World::shared().await;
         let place = world.place("wrong-ca").await;

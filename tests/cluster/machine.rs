@@ -1,4 +1,4 @@
-//! Clients that hold nothing: the identity of the operator's own machine, lent by an administrator. And keys that
+//! Clients that hold nothing: the identity of the operator's own machine, which an administrator allows. And keys that
 //! nobody is asked for.
 
 use std::net::SocketAddr;
@@ -71,7 +71,7 @@ fn identity(which: &Value) -> Value {
     json!({ "client": client, "target": { "secretName": "token" } })
 }
 
-async fn lend(place: &Place, source: Value) {
+async fn allow_identity(place: &Place, source: Value) {
     let mut spec = place.entra_issuer();
     spec["managedIdentity"] = source;
     place.put_issuer(spec).await;
@@ -79,7 +79,7 @@ async fn lend(place: &Place, source: Value) {
 }
 
 #[test]
-fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_lends_it() {
+fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_allows_it() {
     run(async {
         let mut world = World::own().await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -110,7 +110,7 @@ fn each_identity_endpoint_gives_tokens_to_those_whom_an_administrator_lends_it()
         .into_iter()
         .enumerate()
         {
-            lend(&place, source.clone()).await;
+            allow_identity(&place, source.clone()).await;
             for (j, (which, path)) in [
                 (json!({}), "records"),
                 (json!({ "id": GIVEN }), "records/write"),

@@ -88,7 +88,7 @@ fn a_namespaced_operator_works_with_roles_alone_and_sees_no_other_namespace() {
         one.create("by-client", by_client("by-client")).await;
         one.ready("by-client").await;
         one.client_says("shared", "True", "ClientValid").await;
-        // An issuer of the cluster is told to be out of reach, with the mend.
+        // An issuer of the cluster is told to be out of reach, with the fix.
         one.create("by-cluster", json!({ "target": { "secretName": "t2" } }))
             .await;
         let message = one.not_ready("by-cluster", "IssuerOutOfScope").await;

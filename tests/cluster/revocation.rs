@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use kube::{
 use serde_json::{Value, json};
 use testenv::eventually;
 
+use crate::leader;
 use crate::support::{LATER, Listener, NAMESPACE, Place, SOON, World, reply, run};
 
 const FINALIZER: &str = "apicred.dev/revoke";
@@ -385,6 +386,8 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         let token = place.ready("c").await.token;
         place.create("kept", revoke("kept")).await;
         place.ready("kept").await;
+        place.create("stuck", revoke("stuck")).await;
+        let stuck = place.ready("stuck").await.token;
         world.kill_operator().await;
         // Nobody removes the finalizer meanwhile but a person.
         place.delete("c").await;
@@ -423,6 +426,15 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
             before,
             "no token that cannot be revoked"
         );
+        // A finalizer that cannot be removed is reported where its owner looks.
+        place.delete("stuck").await;
+        eventually(SOON, "the event about the finalizer", async || {
+            let events = place.events("stuck").await;
+            let told = events.into_iter().find(|e| e.1 == "FinalizerForbidden");
+            told.is_some_and(|(_, _, note)| note.contains("the deletion waits"))
+        })
+        .await;
+        assert!(revoked(&listener, &stuck));
         let patch = Patch::Merge(json!({ "rules": all }));
         roles
             .patch("apicred", &params, &patch)
@@ -431,6 +443,93 @@ fn an_operator_that_comes_back_revokes_and_one_without_the_right_requests_no_tok
         may_patch(&world, &place, true).await;
         place.request_renewal("later").await;
         place.ready("later").await;
+        // Between two tries there are 30 s at most.
+        gone(&place, "stuck", LATER).await;
+        let ends = listener.requests();
+        let ends = ends.iter().filter(|r| r.contains(&stuck));
+        assert_eq!(ends.count(), 1, "it was revoked once");
+    });
+}
+
+/// A revocation counts towards the limits of its issuer, like a token request: a pause holds both.
+#[test]
+fn a_429_of_the_revocation_endpoint_pauses_the_client_and_its_revocations() {
+    run(async {
+        let world = World::shared().await;
+        let listener = Listener::replying(|request| {
+            if request.starts_with("POST /revoke ") {
+                return reply("429 Too Many Requests", "retry-after: 3600\r\n", b"");
+            }
+            let token =
+                json!({ "access_token": "b4sic.Zx81", "token_type": "Bearer", "expires_in": 3600 });
+            reply("200 OK", "", token.to_string().as_bytes())
+        });
+        let place = place(world, "end-limits", &listener).await;
+        let spec = |name: &str| {
+            let parameters = json!([{ "name": "number", "value": name }]);
+            let mut spec = revoke(name);
+            spec["parameters"] = parameters;
+            spec
+        };
+        place.create("first", spec("first")).await;
+        place.ready("first").await;
+        place.delete("first").await;
+        let ends = || {
+            let requests = listener.requests();
+            let ends = requests.iter().filter(|r| r.starts_with("POST /revoke "));
+            ends.count()
+        };
+        eventually(SOON, "the attempt", async || (ends() == 1).then_some(())).await;
+        place.create("second", spec("second")).await;
+        place.not_ready("second", "IssuerPaused").await;
+        gone(&place, "first", LATER).await;
+        let note = warned(&place, "first").await;
+        assert!(note.contains("not revoked in time"), "{note}");
+        assert_eq!(ends(), 1, "no second attempt in the pause");
+    });
+}
+
+/// The first leader crashes between two attempts.
+#[test]
+fn the_next_leader_revokes_what_the_last_one_could_not() {
+    run(async {
+        let world = World::own().await;
+        let first = leader::start(&world, "first").await;
+        leader::leads(&world, "first", LATER).await;
+        let open = Arc::new(AtomicBool::new(false));
+        let opened = Arc::clone(&open);
+        let listener = issuer(move |_| {
+            if opened.load(Ordering::SeqCst) {
+                "200 OK"
+            } else {
+                "503 Service Unavailable"
+            }
+        });
+        let place = place(&world, "end-replicas", &listener).await;
+        place.create("c", revoke("token")).await;
+        let token = place.ready("c").await.token;
+        let _second = leader::start(&world, "second").await;
+        place.delete("c").await;
+        let attempts = || {
+            let requests = listener.requests();
+            let ends = requests.iter().filter(|r| r.starts_with("POST /revoke "));
+            ends.count()
+        };
+        eventually(SOON, "an attempt", async || (attempts() > 0).then_some(())).await;
+        let object = place.credentials().get("c").await.expect("it waits");
+        assert_eq!(
+            object.metadata.finalizers.as_deref(),
+            Some(&[FINALIZER.to_owned()][..])
+        );
+        let object = serde_json::to_value(&object).expect("JSON");
+        let kstatus = testenv::kstatus(&[object]).await.expect("kstatus");
+        assert_eq!(kstatus, ["Terminating"]);
+        first.kill().await;
+        open.store(true, Ordering::SeqCst);
+        leader::leads(&world, "second", LATER).await;
+        gone(&place, "c", LATER).await;
+        assert!(revoked(&listener, &token));
+        no_warning(&place, "c").await;
     });
 }
 

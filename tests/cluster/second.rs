@@ -1,5 +1,6 @@
 //! Tokens that a second request completes: what `docker login` takes, and tokens of a Google service account without a key.
 
+use dev_issuer::{Effect, Fault, RetryAfter, Surface};
 use serde_json::{Value, json};
 
 use crate::{
@@ -68,6 +69,46 @@ fn a_token_of_entra_becomes_what_a_docker_client_logs_in_with() {
         };
         assert_eq!(login(format!("Basic {auth}")).await, 200);
         assert_eq!(login("Basic bm9ib2R5OnRva2Vu".to_owned()).await, 401);
+    });
+}
+
+/// The registry's requests count towards the pause of the client as those of the token endpoint do.
+#[test]
+fn a_429_of_the_second_request_pauses_the_client() {
+    run(async {
+        let world = World::shared().await;
+        // Faults of second requests know no client.
+        let place = world.place_with_own_issuer("registry-throttled").await;
+        let origin = place.issuer.origin();
+        let host = origin.trim_start_matches("https://").to_owned();
+        let entra = json!({ "tenantId": place.issuer.tenant(), "authorityHost": origin });
+        let second = json!({ "azureContainerRegistry": { "registry": host } });
+        put_issuer(
+            &place,
+            json!({ "entra": entra }),
+            json!({ "secondRequest": second }),
+        )
+        .await;
+        place.add_client(place.oauth_client().role("registry", "AcrPull"));
+        let busy = Effect::TooManyRequests {
+            retry_after: Some(RetryAfter::Seconds(600)),
+        };
+        let mut fault = Fault::new(busy).times(1);
+        fault.on = Surface::SecondRequest;
+        place.issuer.fault(fault);
+        let spec = |name: &str| {
+            json!({
+                "scopes": ["https://containerregistry.azure.net/.default"],
+                "target": { "secretName": name },
+            })
+        };
+        place.create("first", spec("first")).await;
+        place.not_ready("first", "Throttled").await;
+        let mut other = spec("second");
+        other["minLifetime"] = json!("5m");
+        place.create("second", other).await;
+        place.not_ready("second", "IssuerPaused").await;
+        assert_eq!(place.posts(), 1, "the second credential sent no request");
     });
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn a_wrong_secret_is_told_with_its_codes_and_mended_in_seconds() {
+fn a_wrong_secret_is_told_with_its_codes_and_corrected_in_seconds() {
     run(async {
         let world = World::shared().await;
         let place = world.place("wrong-secret").await;

@@ -82,7 +82,7 @@ fn notes_that_cannot_be_read_cost_a_token_and_are_written_anew() {
             write_notes(&place, Value::Object(notes)).await;
             testenv::eventually(
                 crate::support::LATER,
-                format!("{broken:?} mended"),
+                format!("{broken:?} corrected"),
                 async || {
                     let view = place.view("token").await?;
                     let still = broken

@@ -118,7 +118,7 @@ fn a_storm_of_resets_is_met_with_one_request_a_try() {
 }
 
 #[test]
-fn a_name_that_nobody_has_is_told_and_works_once_it_is_mended() {
+fn a_name_that_nobody_has_is_told_and_works_once_it_is_corrected() {
     run(in_both_modes(async |mode| {
         let endpoint = Endpoint::start(Vec::new());
         let mut case = Case::within(world().await, "f55-name", mode).await;
@@ -128,7 +128,7 @@ fn a_name_that_nobody_has_is_told_and_works_once_it_is_mended() {
             merge(case.place.entra_issuer(), oauth2)
         };
         let nowhere = spec("https://nobody.invalid/token");
-        let mended = spec(&endpoint.url);
+        let corrected = spec(&endpoint.url);
         case.place.put_issuer(nowhere).await;
         case.start();
         case.place.create("c", json!({})).await;
@@ -144,7 +144,7 @@ fn a_name_that_nobody_has_is_told_and_works_once_it_is_mended() {
             }
         })
         .await;
-        case.place.put_issuer(mended).await;
+        case.place.put_issuer(corrected).await;
         case.until_ready(None).await;
         assert_eq!(endpoint.requests(), 1);
         case.stop().await;

@@ -11,6 +11,7 @@ use super::{
     ClientRef, Cloud,
     client::{Client, SecretKeyRef},
     grant::Grant,
+    parameter::Parameter,
     static_key::StaticKey,
     status::ApiCredentialStatus,
     target::{DeletionPolicy, Target},
@@ -269,27 +270,6 @@ impl ApiCredentialSpec {
         let own = self.parameters.iter().filter_map(|p| p.secret_ref.as_ref());
         own.chain(extension.filter_map(|p| p.secret_ref.as_ref()))
     }
-}
-
-/// One parameter of a token request.
-#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"))]
-pub struct Parameter {
-    /// Name of the parameter.
-    #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("!(self.lowerAscii() in ['grant_type','client_id','client_secret','client_assertion','client_assertion_type','scope','resource','audience','code','refresh_token','assertion','username','password','subject_token','actor_token','requested_token_use','requested_token_type','subject_token_type','actor_token_type','code_verifier','device_code'])")
-        .reason(Reason::FieldValueForbidden)
-        .message("parameters may not carry grant_type, client_id, secrets, assertions, scope, resource or audience: use the fields of the spec for them"))]
-    pub name: String,
-    /// Its value, for all to read. Not set if `secretRef` is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub value: Option<String>,
-    /// Key of a Secret in this namespace that holds its value: one line. The rules about where a client secret may be sent hold
-    /// for it as well. Not set if `value` is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretKeyRef>,
 }
 
 /// APIs whose audience, address and permissions are known.

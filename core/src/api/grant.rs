@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     client::{SecretKeyRef, ServiceAccountToken, SigningAlgorithm},
-    credential::Parameter,
+    parameter::ExtensionParameter,
 };
 
 /// How the token is granted: exactly one key.
@@ -210,44 +210,10 @@ pub struct Extension {
     #[x_kube(validation = Rule::new("self.matches('^([-._0-9A-Za-z]+|[A-Za-z][-+.0-9A-Za-z]*:[\\\\x21\\\\x23-\\\\x5B\\\\x5D-\\\\x7E]+)$')")
         .reason(Reason::FieldValueInvalid)
         .message("grantType is an absolute URI, such as urn:ibm:params:oauth:grant-type:apikey, or a name of letters, digits, '-', '.' and '_'"),
-        validation = Rule::new("!(self.lowerAscii() in ['client_credentials','refresh_token','password','authorization_code','implicit','urn:ietf:params:oauth:grant-type:jwt-bearer','urn:ietf:params:oauth:grant-type:token-exchange','urn:ietf:params:oauth:grant-type:device_code'])")
-        .reason(Reason::FieldValueForbidden)
-        .message("this grant is not an extension: use grant.clientCredentials, refreshToken (for authorization and device codes as well), jwtBearer, tokenExchange or password"))]
+        validation = super::parameter::grant_type_of_extension())]
     pub grant_type: String,
     /// What the grant requires, each with a `value` or a `secretRef`. None if not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<ExtensionParameter>,
-}
-
-/// One parameter of an extension grant.
-#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"))]
-pub struct ExtensionParameter {
-    /// Name of the parameter.
-    #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("!(self.lowerAscii() in ['grant_type','client_id','client_secret','client_assertion','client_assertion_type','scope','resource','audience','code','refresh_token','username','password','requested_token_use','requested_token_type','code_verifier','device_code'])")
-        .reason(Reason::FieldValueForbidden)
-        .message("parameters of an extension grant may not carry grant_type, client authentication, scope, resource, audience, refresh tokens, codes or passwords: use the fields of the spec for them"))]
-    pub name: String,
-    /// Its value, for all to read. Not set if `secretRef` is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub value: Option<String>,
-    /// Key of a Secret in this namespace that holds its value: one line. The rules about where a client secret may be sent hold
-    /// for it as well. Not set if `value` is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretKeyRef>,
-}
-
-impl ExtensionParameter {
-    /// As a parameter of the request, which it becomes.
-    pub fn parameter(&self) -> Parameter {
-        Parameter {
-            name: self.name.clone(),
-            value: self.value.clone(),
-            secret_ref: self.secret_ref.clone(),
-        }
-    }
 }

@@ -19,6 +19,7 @@ mod duration;
 mod grant;
 mod issuer;
 pub mod names;
+pub mod parameter;
 mod rotation;
 mod static_key;
 mod status;
@@ -36,11 +37,11 @@ pub use client_authentication::{
 };
 pub use credential::{
     ApiCredential, ApiCredentialSpec, ApiPreset, EndpointVersion, Expectation, InlineEntra,
-    IssuerKind, IssuerRef, Parameter,
+    IssuerKind, IssuerRef,
 };
 pub use grant::{
-    ClientCredentials, Extension, ExtensionParameter, Grant, GrantKey, JwtBearer, OnBehalfOf,
-    Password, RefreshToken, ScopePlace, SignedAssertion, TokenExchange, TokenSource,
+    ClientCredentials, Extension, Grant, GrantKey, JwtBearer, OnBehalfOf, Password, RefreshToken,
+    ScopePlace, SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
     AllowedNamespaces, AssertionAudience, AzureContainerRegistry, CaBundleKind, CaBundleRef, Cloud,
@@ -48,6 +49,7 @@ pub use issuer::{
     IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network, OAuth2Issuer, OidcIssuer,
     RefreshTokens, Reuse, SecondRequest, TokenIssuer, TokenIssuerSpec,
 };
+pub use parameter::{ExtensionParameter, Parameter};
 pub use rotation::{Adoption, ClientKey, KeyAlgorithm, ManagementRef, Rotation, RotationKey};
 pub use static_key::StaticKey;
 pub use status::{

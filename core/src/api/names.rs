@@ -86,3 +86,22 @@ pub const TEMPLATE_DIGEST: &str = "apicred.dev/template-digest";
 pub const MANAGED_KEYS: &str = "apicred.dev/managed-keys";
 /// On a pod: when the Secret that it mounts was written last (RFC 3339), see `spec.target.notifyPods`.
 pub const TOKEN_UPDATED_AT: &str = "apicred.dev/token-updated-at";
+
+/// On a target Secret: the annotations that describe its token. If one of them changes, the record is wrong.
+pub const RECORD: [&str; 15] = [
+    ISSUED_AT,
+    EXPIRES_AT,
+    RENEW_AT,
+    RENEW_REASON,
+    LIFETIME,
+    REQUEST_DIGEST,
+    ISSUED_BY,
+    FINGERPRINT,
+    TOKEN_DIGEST,
+    SOURCES,
+    CLAIMS,
+    NOT_GRANTED,
+    TOKEN_ID,
+    CERTIFICATE_VALIDITY,
+    RENEW_HANDLED,
+];

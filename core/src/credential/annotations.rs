@@ -22,8 +22,8 @@ const ON_SECRET: [&str; 7] = [
 const ON_ACCOUNT: [&str; 2] = [names::ALLOWED_AUDIENCES, names::ALLOWED_ISSUERS];
 /// The spec of an issuer defines what it allows.
 const ON_ISSUER: [&str; 0] = [];
-/// What apicred itself writes on Secrets.
-const WRITTEN: [&str; 25] = [
+/// What apicred itself writes on Secrets, beside [`names::RECORD`].
+const WRITTEN: [&str; 11] = [
     names::IN_FLIGHT_SINCE,
     names::ROTATES,
     names::ROTATION,
@@ -33,23 +33,11 @@ const WRITTEN: [&str; 25] = [
     names::SPENT_REFRESH_TOKENS,
     names::CREDENTIAL,
     names::CREDENTIAL_UID,
-    names::ISSUED_AT,
-    names::EXPIRES_AT,
-    names::RENEW_AT,
-    names::RENEW_REASON,
-    names::LIFETIME,
-    names::REQUEST_DIGEST,
-    names::FINGERPRINT,
-    names::TOKEN_DIGEST,
-    names::SOURCES,
-    names::CLAIMS,
-    names::NOT_GRANTED,
-    names::TOKEN_ID,
-    names::CERTIFICATE_VALIDITY,
-    names::RENEW_HANDLED,
     names::TEMPLATE_DIGEST,
     names::MANAGED_KEYS,
 ];
+
+const ON_SECRETS: &str = "is written by apicred on Secrets; remove it";
 
 /// What apicred itself writes on pods.
 const ON_POD: [&str; 1] = [names::TOKEN_UPDATED_AT];
@@ -113,7 +101,8 @@ fn fault(key: &str, place: Place) -> Option<String> {
         Place::Account => ON_ACCOUNT.as_slice(),
         Place::Issuer => ON_ISSUER.as_slice(),
     };
-    if known.contains(&key) || place == Place::Secret && WRITTEN.contains(&key) {
+    let written = WRITTEN.contains(&key) || names::RECORD.contains(&key);
+    if known.contains(&key) || place == Place::Secret && written {
         return None;
     }
     let elsewhere = [
@@ -124,10 +113,8 @@ fn fault(key: &str, place: Place) -> Option<String> {
             "belongs on the Secret that it is about",
         ),
         (ON_ACCOUNT.as_slice(), "belongs on a ServiceAccount"),
-        (
-            WRITTEN.as_slice(),
-            "is written by apicred on Secrets; remove it",
-        ),
+        (WRITTEN.as_slice(), ON_SECRETS),
+        (names::RECORD.as_slice(), ON_SECRETS),
         (
             ON_POD.as_slice(),
             "is written by apicred on pods; remove it",
@@ -344,6 +331,7 @@ mod tests {
             (Place::Credential, ON_CREDENTIAL.as_slice()),
             (Place::Secret, ON_SECRET.as_slice()),
             (Place::Secret, WRITTEN.as_slice()),
+            (Place::Secret, names::RECORD.as_slice()),
             (Place::Account, ON_ACCOUNT.as_slice()),
             (
                 Place::Issuer,
@@ -405,8 +393,8 @@ mod tests {
                 &ON_ACCOUNT,
                 &ON_POD,
                 &WRITTEN,
+                &names::RECORD,
             ];
-
             assert!(known.iter().any(|k| k.contains(&name.as_str())), "{name}");
         }
     }

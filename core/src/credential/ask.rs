@@ -218,7 +218,7 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
         return address_fault("spec.resources[0]", resource);
     }
     let (Some(first), false) = (spec.scopes.first(), v1) else {
-        let mend = spec.scopes.first().map_or_else(
+        let fix = spec.scopes.first().map_or_else(
             || "Entra ID needs api (a preset), one scope \"<api>/.default\" (v2 endpoint), or spec.resources (v1 endpoint)".to_owned(),
             |s| {
                 format!(
@@ -227,7 +227,7 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
                 )
             },
         );
-        return fault("spec.scopes", mend);
+        return fault("spec.scopes", fix);
     };
     if let Some(i) = spec
         .scopes

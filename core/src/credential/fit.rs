@@ -1,7 +1,8 @@
 //! Checks that client authentication, grant and issuer fit together, so that an impossible request is reported before it is sent.
 
 use super::{
-    Endpoint, FieldError, Issuer, Lent, Proof, Selector, StaticKey, binding::is_api_server,
+    Endpoint, FieldError, Issuer, OperatorIdentity, Proof, Selector, StaticKey,
+    account_tokens::is_api_server,
 };
 use crate::{
     Reason,
@@ -139,8 +140,8 @@ pub(super) fn faults(
     }
     if let (
         Proof::ManagedIdentity(Selector::Object(_) | Selector::Resource(_)),
-        Some(Lent::WorkloadIdentity),
-    ) = (proof, &issuer.lends)
+        Some(OperatorIdentity::WorkloadIdentity),
+    ) = (proof, &issuer.operator_identity)
     {
         say(
             "spec.client.managedIdentity",
@@ -159,7 +160,9 @@ pub(super) fn faults(
             "Entra ID has no revocation endpoint, its tokens expire by themselves; set it to Delete or Retain",
         );
     }
-    if let (Proof::IdentityAssertion(_), Some(Lent::WorkloadIdentity)) = (proof, &issuer.lends) {
+    if let (Proof::IdentityAssertion(_), Some(OperatorIdentity::WorkloadIdentity)) =
+        (proof, &issuer.operator_identity)
+    {
         errors.push(FieldError::new(
             "spec.client.managedIdentity.asAssertion",
             "this issuer uses the operator's workload identity, whose token is a client assertion already; remove asAssertion, or use client.serviceAccount",
@@ -169,7 +172,7 @@ pub(super) fn faults(
         proof,
         Proof::ManagedIdentity(_) | Proof::IdentityAssertion(_)
     );
-    if identity && issuer.lends.is_none() {
+    if identity && issuer.operator_identity.is_none() {
         errors.push(
             FieldError::new(
                 "spec.client.managedIdentity",

@@ -78,7 +78,7 @@ pub struct Places {
 
 /// The operator's identity, whose use an administrator allowed.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Lent {
+pub enum OperatorIdentity {
     /// IMDS, at this origin.
     Imds(Url),
     /// By the environment of App Service.
@@ -155,7 +155,7 @@ pub struct Issuer {
     /// What it does with a refresh token that comes twice.
     pub reuse: ReuseRule,
     /// The operator's identity, if this issuer allows it.
-    pub lends: Option<Lent>,
+    pub operator_identity: Option<OperatorIdentity>,
     /// The second request that completes a token.
     pub hop: Option<Hop>,
 }
@@ -267,14 +267,16 @@ impl Issuer {
             .transpose()
             .map_err(|e| errors.push(e))
             .ok();
-        let lends = spec
+        let operator_identity = spec
             .managed_identity
             .as_ref()
-            .map(|m| lent(m, spec.entra.is_some()))
+            .map(|m| operator_identity(m, spec.entra.is_some()))
             .transpose()
             .map_err(|e| errors.push(e))
             .ok();
-        let (Some(place), Some(lends), true) = (place, lends, errors.is_empty()) else {
+        let (Some(place), Some(operator_identity), true) =
+            (place, operator_identity, errors.is_empty())
+        else {
             return Err(errors);
         };
         let id = IssuerId::Object(
@@ -307,7 +309,7 @@ impl Issuer {
                 .unwrap_or_else(|| USUAL_GRANTS.to_vec()),
         );
         issuer.allowed_subjects.clone_from(&spec.allowed_subjects);
-        issuer.lends = lends;
+        issuer.operator_identity = operator_identity;
         issuer.hop = hop.flatten().flatten();
         Ok(issuer)
     }
@@ -364,7 +366,7 @@ impl Issuer {
                     .and_then(span)
                     .unwrap_or_default(),
             },
-            lends: None,
+            operator_identity: None,
             hop: None,
         }
     }
@@ -452,7 +454,7 @@ fn version(meta: &ObjectMeta) -> String {
 
 /// Where the operator's identity answers. Only loopback and link-local addresses: what is sent there is not secret,
 /// but what comes back is believed.
-fn lent(spec: &ManagedIdentity, entra: bool) -> Result<Lent, FieldError> {
+fn operator_identity(spec: &ManagedIdentity, entra: bool) -> Result<OperatorIdentity, FieldError> {
     let at = |field: &str, endpoint: &IdentityEndpoint, usual: &str| {
         let text = endpoint.endpoint.as_deref().unwrap_or(usual);
         let near = |url: &Url| match url.host() {
@@ -482,12 +484,16 @@ fn lent(spec: &ManagedIdentity, entra: bool) -> Result<Lent, FieldError> {
         &spec.workload_identity,
     );
     match keys {
-        (Some(e), None, None, None) => Ok(Lent::Imds(at("imds", e, crate::oauth::IMDS)?)),
-        (None, Some(_), None, None) => Ok(Lent::AppService),
-        (None, None, Some(e), None) => {
-            Ok(Lent::AzureArc(at("azureArc", e, crate::oauth::AZURE_ARC)?))
+        (Some(e), None, None, None) => {
+            Ok(OperatorIdentity::Imds(at("imds", e, crate::oauth::IMDS)?))
         }
-        (None, None, None, Some(_)) => Ok(Lent::WorkloadIdentity),
+        (None, Some(_), None, None) => Ok(OperatorIdentity::AppService),
+        (None, None, Some(e), None) => Ok(OperatorIdentity::AzureArc(at(
+            "azureArc",
+            e,
+            crate::oauth::AZURE_ARC,
+        )?)),
+        (None, None, None, Some(_)) => Ok(OperatorIdentity::WorkloadIdentity),
         _ => Err(FieldError::new(
             "spec.managedIdentity",
             "must have exactly one key: imds, appService, azureArc or workloadIdentity",

@@ -6,6 +6,7 @@
 //!
 //! Never reads a Secret: it works with names and metadata.
 
+mod account_tokens;
 pub mod addresses;
 pub mod annotations;
 mod ask;
@@ -33,7 +34,7 @@ pub(crate) use ask::is_of_sign_in;
 pub use client::{ClientLookup, parse_client, parse_with_client, resolve};
 pub use error::FieldError;
 pub use hop::Hop;
-pub use issuer::{CaSource, Endpoint, Issuer, IssuerId, Lent, Places, SecretStyle};
+pub use issuer::{CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity, Places, SecretStyle};
 pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};
@@ -148,7 +149,7 @@ impl Credential {
     }
 
     /// Keys of the Secrets among them.
-    pub fn companions(&self) -> Vec<SecretKeyRef> {
+    pub fn grant_sources(&self) -> Vec<SecretKeyRef> {
         let inputs = self.inputs();
         inputs
             .iter()

@@ -2,45 +2,12 @@
 
 use super::{FieldError, binding::plain_name, fit};
 use crate::{
-    api::{ApiCredentialSpec, ExtensionParameter, Parameter},
+    api::{
+        ApiCredentialSpec, Parameter,
+        parameter::{OF_EXTENSIONS, WITH_FIELDS},
+    },
     oauth::is_public,
 };
-
-/// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
-/// `allowedScopes` and the Secret's annotation look at.
-const WITH_FIELDS: [&str; 21] = [
-    "grant_type",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "scope",
-    "resource",
-    "audience",
-    "code",
-    "refresh_token",
-    "assertion",
-    "username",
-    "password",
-    "subject_token",
-    "actor_token",
-    "requested_token_use",
-    "requested_token_type",
-    "subject_token_type",
-    "actor_token_type",
-    "code_verifier",
-    "device_code",
-];
-
-/// Those that an extension grant may define itself (SAP's `saml2-bearer` has `assertion`), because no other grant sends them
-/// with it. Passwords are not among them: only `grant.password` never repeats one that was refused.
-const OF_EXTENSIONS: [&str; 5] = [
-    "assertion",
-    "subject_token",
-    "subject_token_type",
-    "actor_token",
-    "actor_token_type",
-];
 
 /// Where an extension grant has its parameters.
 const EXTENSION: &str = "spec.grant.extension.parameters";
@@ -55,7 +22,7 @@ pub(super) fn all(spec: &ApiCredentialSpec) -> Vec<Parameter> {
 fn of_extension(spec: &ApiCredentialSpec) -> Vec<Parameter> {
     let extension = spec.grant.as_ref().and_then(|g| g.extension.as_ref());
     let parameters = extension.into_iter().flat_map(|e| &e.parameters);
-    parameters.map(ExtensionParameter::parameter).collect()
+    parameters.map(Parameter::from).collect()
 }
 
 /// What is wrong with them. The CRD's rules say most of it as well.

@@ -72,6 +72,14 @@ impl Urgency {
     }
 }
 
+impl Urgency {
+    /// Of a request that is not for a token of a credential: it counts like a renewal in good time.
+    pub fn in_an_hour(now: Timestamp) -> Self {
+        let later = now.saturating_add(SignedDuration::from_hours(1));
+        Self::new(later.ok(), SignedDuration::ZERO, 0, now)
+    }
+}
+
 /// A map that a crowd has left gives its room back: a place costs as much empty as taken.
 pub fn give_room_back<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.capacity() > 256 && map.len() * 8 < map.capacity() {

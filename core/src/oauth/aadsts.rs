@@ -125,12 +125,12 @@ const OTHERS: &[Row] = &[
     (&[9_002_325, 9_002_326, 9_002_327], Class::Invalid, Reason::RedirectUriMismatch, "the redirect URI is registered for a single-page application: register it under the platform mobile and desktop applications instead"),
     (&[50_147, 501_481, 501_491], Class::Invalid, Reason::InvalidRequest, "Entra ID did not accept the proof key of the sign-in; run the command again"),
     // Entra itself.
-    (&[LOOP], Class::Throttled, Reason::LoopDetected, "Entra ID received too many identical requests; apicred pauses"),
-    (&[90_055], Class::Throttled, Reason::Throttled, "the tenant is throttled; apicred pauses"),
-    (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087, 50_088, 80_002, 40_010, 70_012, 51_000], Class::Transient, Reason::IssuerUnavailable, "Entra ID cannot answer at the moment; apicred tries again"),
-    (&[80_001, 80_005, 80_007, 80_010, 80_013, 80_014], Class::Transient, Reason::IssuerUnavailable, "the agents that check passwords in Active Directory for Entra ID failed; apicred tries again"),
+    (&[LOOP], Class::Throttled, Reason::LoopDetected, "Entra ID received too many identical requests"),
+    (&[90_055], Class::Throttled, Reason::Throttled, "the tenant is throttled"),
+    (&[90_033, 90_006, 90_012, 90_024, 90_090, 90_091, 50_033, 50_087, 50_088, 80_002, 40_010, 70_012, 51_000], Class::Transient, Reason::IssuerUnavailable, "Entra ID cannot answer at the moment"),
+    (&[80_001, 80_005, 80_007, 80_010, 80_013, 80_014], Class::Transient, Reason::IssuerUnavailable, "the agents that check passwords in Active Directory for Entra ID failed"),
     (&[40_008, 40_015, 20_001, 20_012, 20_033, 50_008, 50_107, 90_123], Class::Denied, Reason::FederatedSignInFailed, "the identity provider to which Entra ID redirects this user's sign-in failed or refused it; its administrator must check it"),
-    (&[90_036, 90_092, 50_000], Class::Transient, Reason::IssuerFailed, "Entra ID failed; apicred tries again; if it lasts, give the correlation id to Microsoft's support"),
+    (&[90_036, 90_092, 50_000], Class::Transient, Reason::IssuerFailed, "Entra ID failed; if it lasts, give the correlation id to Microsoft's support"),
 ];
 
 /// What a number means where `error` decides between two meanings (Azure SDK, troubleshooting of client assertions).

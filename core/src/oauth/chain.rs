@@ -11,7 +11,7 @@ use rustls::{
 };
 use x509_parser::prelude::{GeneralName, ParsedExtension, X509Certificate};
 
-use super::echo::Net;
+use super::redaction::Net;
 use crate::printable::bounded;
 
 /// Longest distinguished name that is shown, in characters.

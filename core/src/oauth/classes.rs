@@ -4,7 +4,7 @@
 //! `error_description` is read if one code has two meanings (RFC 6749 section 5.2 does not define its text). It only selects a class;
 //! this module never shows it.
 
-use super::{Class, aadsts, gateway::By};
+use super::{Class, NextStep, Then, aadsts, gateway::By};
 use crate::Reason;
 
 /// What was seen.
@@ -31,7 +31,7 @@ pub(super) struct Seen<'a> {
 pub(super) struct Meaning {
     pub(super) class: Class,
     pub(super) reason: Reason,
-    pub(super) next_step: String,
+    pub(super) next_step: NextStep,
     /// Was the client's secret, certificate or assertion refused, so that the next one may do better?
     pub(super) about_client: bool,
 }
@@ -85,15 +85,15 @@ impl Kind {
     #[rustfmt::skip]
     const fn row(self) -> Row {
         match self {
-            Self::Throttled => (Class::Throttled, Reason::Throttled, false, "the issuer is rate limiting; apicred pauses"),
-            Self::Unavailable => (Class::Transient, Reason::IssuerUnavailable, false, "the issuer failed; apicred tries again"),
-            Self::NotNow => (Class::Transient, Reason::IssuerUnavailable, false, "a server between refused the request on this connection or at this time (HTTP 421 or 425); apicred tries again"),
+            Self::Throttled => (Class::Throttled, Reason::Throttled, false, "the issuer is rate limiting"),
+            Self::Unavailable => (Class::Transient, Reason::IssuerUnavailable, false, "the issuer failed"),
+            Self::NotNow => (Class::Transient, Reason::IssuerUnavailable, false, "a server between refused the request on this connection or at this time (HTTP 421 or 425)"),
             Self::Redirects => (Class::Invalid, Reason::RedirectRefused, false, "the token endpoint redirects, and apicred follows no redirects; set the final URL"),
             Self::NoEndpoint => (Class::Invalid, Reason::EndpointNotFound, false, "no token endpoint answers at this URL; correct the issuer"),
             Self::TooLarge => (Class::Invalid, Reason::RequestTooLarge, false, "the issuer, or a proxy between, does not accept a request of this size: request fewer scopes, use a shorter assertion, or do not send the certificate chain (x5c)"),
             Self::ProxyAuth => (Class::Transient, Reason::ProxyCredentialsRefused, false, "a proxy between the operator and the issuer requires credentials; an administrator must set them for the operator's proxy"),
             Self::Legal => (Class::Denied, Reason::AccessDenied, false, "the issuer, or a proxy between, does not serve this network for legal reasons; its owner decides"),
-            Self::Page => (Class::Transient, Reason::WebPageReceived, false, "a web page arrived instead of an OAuth answer: a captive portal, a proxy, a firewall or a login page answers for the issuer; check the URL of the issuer and the network between; apicred tries again"),
+            Self::Page => (Class::Transient, Reason::WebPageReceived, false, "a web page arrived instead of an OAuth answer: a captive portal, a proxy, a firewall or a login page answers for the issuer; check the URL of the issuer and the network between"),
             Self::ClientRefused => (Class::Denied, Reason::ClientRefused, true, "check client.id and the client secret"),
             Self::SecretExpired => (Class::Denied, Reason::ClientSecretExpired, true, "the client secret has expired; create a new one at the issuer and store it in the Secret"),
             Self::CertificateRefused => (Class::Denied, Reason::CertificateRefused, true, "the server at the token endpoint requires a client certificate that it trusts, and received none: set client.mtls with a certificate of a CA that the issuer trusts"),
@@ -276,7 +276,8 @@ pub(super) fn classify(seen: &Seen<'_>) -> Meaning {
             reason: Reason::GatewayRefused,
             next_step: format!(
                 "the answer has the form of {name}, not of a token endpoint: check the URL of the issuer, and what the gateway demands (route, API key, list of addresses)"
-            ),
+            )
+            .into(),
             about_client: false,
         };
     }
@@ -288,8 +289,19 @@ fn meaning(kind: Kind) -> Meaning {
     Meaning {
         class,
         reason,
-        next_step: next_step.to_owned(),
+        next_step: NextStep::new(next_step, then(reason)),
         about_client,
+    }
+}
+
+/// What follows a failure of the tables: a server that fails or limits serves the same request later.
+const fn then(reason: Reason) -> Then {
+    match reason {
+        Reason::Throttled | Reason::LoopDetected => Then::Pause,
+        Reason::IssuerUnavailable | Reason::IssuerFailed | Reason::WebPageReceived => {
+            Then::TryAgain
+        }
+        _ => Then::Stated,
     }
 }
 
@@ -300,14 +312,14 @@ fn by_number(number: u32, seen: &Seen<'_>) -> Meaning {
         return Meaning {
             class: known.class,
             reason: known.reason,
-            next_step: known.next_step.to_owned(),
+            next_step: NextStep::new(known.next_step, then(known.reason)),
             about_client: known.about_client,
         };
     }
     let kind = kind(seen);
     let next_step = match kind {
         Kind::ClientRefused | Kind::Unknown | Kind::Request => {
-            "apicred does not know this number; its page says what Entra ID means".to_owned()
+            "apicred does not know this number; its page says what Entra ID means".into()
         }
         _ => meaning(kind).next_step,
     };

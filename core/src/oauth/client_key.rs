@@ -16,7 +16,7 @@ pub struct ClientKey {
     own_id: Option<String>,
     /// `alg` of its JWK, likewise.
     algorithm: Option<SigningAlgorithm>,
-    essence: String,
+    fingerprint_input: String,
 }
 
 impl ClientKey {
@@ -32,12 +32,12 @@ impl ClientKey {
         } else {
             (of_pem(text)?, None, None)
         };
-        let essence = format!("{}\n{own_id:?}\n{algorithm:?}", jwk::thumbprint(&key));
+        let fingerprint_input = format!("{}\n{own_id:?}\n{algorithm:?}", jwk::thumbprint(&key));
         Ok(Self {
             key,
             own_id,
             algorithm,
-            essence,
+            fingerprint_input,
         })
     }
 
@@ -46,8 +46,8 @@ impl ClientKey {
     }
 
     /// What distinguishes it from another. Nothing of it is secret.
-    pub(super) fn essence(&self) -> &str {
-        &self.essence
+    pub(super) fn fingerprint_input(&self) -> &str {
+        &self.fingerprint_input
     }
 
     /// `kid` of its assertions: what the spec says, else that of the JWK, else the thumbprint of RFC 7638.

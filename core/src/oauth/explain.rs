@@ -4,8 +4,8 @@ use crate::Reason;
 use jiff::Timestamp;
 
 use super::{
-    Class, Grant, Need, RawAnswer, Refusal, SentSecrets, echo::CLIENT_SECRET_JWT, grant::JwtBearer,
-    response::fields, told::told,
+    Class, Grant, Need, Note, RawAnswer, Refusal, SentSecrets, grant::JwtBearer,
+    redaction::CLIENT_SECRET_JWT, response::fields, told::told,
 };
 use crate::{
     credential::{Credential, Endpoint, Proof},
@@ -46,13 +46,13 @@ pub fn explained(
         Some(sent),
     ) = (of_account, refusal.reason, echo.identity())
     {
-        refusal.next_step.push_str(&format!("; sent: {sent}"));
+        refusal.next_step.note(Note::SentIdentity(sent));
     }
     let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
     if let (Reason::ClientRefused | Reason::ClientAuthenticationUnsupported, false, Some(method)) =
         (refusal.reason, entra, echo.method())
     {
-        refusal.next_step.push_str(&format!(" (sent: {method})"));
+        refusal.next_step.note(Note::SentMethod(method.to_owned()));
     }
     if matches!(
         refusal.reason,
@@ -65,9 +65,7 @@ pub fn explained(
             | Reason::ClientNotAuthorized
     ) && let Some(requested) = requested(credential)
     {
-        refusal
-            .next_step
-            .push_str(&format!("; requested: {requested}"));
+        refusal.next_step.note(Note::Requested(requested));
     }
     let timed = asserted
         || matches!(
@@ -79,12 +77,12 @@ pub fn explained(
         || matches!(&credential.grant, Grant::JwtBearer(JwtBearer::Signed(_)));
     let clock = raw.date.as_deref().and_then(|date| clock(date, now));
     if let (true, true, Some(clock)) = (timed, refusal.class != Class::Throttled, clock) {
-        refusal.next_step.push_str(&format!("; {clock}"));
+        refusal.next_step.note(Note::Clause(clock));
     }
     if let (300..=399, Some(location)) = (raw.status, raw.location.as_deref())
         && let Some(leads) = echo.redirect(location, credential.issuer.vouched)
     {
-        refusal.next_step.push_str(&format!(" ({leads})"));
+        refusal.next_step.note(Note::Aside(leads));
     }
     if credential.issuer.vouched {
         let parsed = fields(raw);

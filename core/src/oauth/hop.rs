@@ -73,7 +73,7 @@ pub fn second_answer(
             Class::Denied | Class::Invalid | Class::NeedsUser
         );
         let next_step = match (hop, lasting && refusal.http_status.is_some()) {
-            (Some(hop), true) => next_step(hop, raw.status),
+            (Some(hop), true) => next_step(hop, raw.status).into(),
             _ => {
                 return Refusal {
                     about_client: false,
@@ -101,14 +101,9 @@ fn renamed(hop: &Hop, raw: &RawAnswer) -> Option<RawAnswer> {
     let token = fields.remove("refresh_token")?;
     let body = Map::from_iter([("access_token".to_owned(), token)]);
     Some(RawAnswer {
-        status: raw.status,
         content_type: raw.content_type.clone(),
-        content_encoding: None,
-        retry_after: None,
-        challenge: None,
         date: raw.date.clone(),
-        location: None,
-        body: Value::Object(body).to_string().into_bytes(),
+        ..RawAnswer::new(raw.status, Value::Object(body).to_string().into_bytes())
     })
 }
 
@@ -257,7 +252,7 @@ mod tests {
             );
             assert_eq!(refusal.class, Class::Denied);
             assert!(
-                !refusal.about_client && refusal.next_step.contains(words),
+                !refusal.about_client && refusal.message().contains(words),
                 "{refusal:?}"
             );
         }

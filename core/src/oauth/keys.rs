@@ -205,7 +205,7 @@ impl Identity {
     }
 
     /// What distinguishes it from another.
-    pub(super) fn essence(&self) -> &str {
+    pub(super) fn fingerprint_input(&self) -> &str {
         self.pem.expose_secret()
     }
 

@@ -8,7 +8,7 @@ use crate::Reason;
 use secrecy::SecretString;
 use url::Url;
 
-use super::{Class, Method, RawAnswer, Refusal, TokenRequest};
+use super::{Class, Method, NextStep, RawAnswer, Refusal, Then, TokenRequest};
 use crate::credential::{Ask, Selector};
 
 /// Where Azure's machines answer.
@@ -139,10 +139,10 @@ pub fn arc_key_file(answer: &RawAnswer, folder: &str) -> Result<String, Refusal>
 
 /// What the local endpoints mean by their statuses.
 pub(super) fn refused(status: u16, refusal: Refusal) -> Refusal {
-    let say = |class, reason, next_step: &str| Refusal {
+    let say = |class, reason, next_step: NextStep| Refusal {
         class,
         reason,
-        next_step: next_step.to_owned(),
+        next_step,
         about_client: false,
         ..refusal.clone()
     };
@@ -151,22 +151,22 @@ pub(super) fn refused(status: u16, refusal: Refusal) -> Refusal {
         400 if error == Some("invalid_resource") => say(
             Class::Invalid,
             Reason::ResourceUnknown,
-            "the managed identity endpoint does not know the API; correct scopes or resources",
+            "the managed identity endpoint does not know the API; correct scopes or resources".into(),
         ),
         404 | 408 | 410 => say(
             Class::Transient,
             Reason::IdentityEndpointUnavailable,
-            "the managed identity endpoint is being updated; apicred tries again",
+            NextStep::new("the managed identity endpoint is being updated", Then::TryAgain),
         ),
         400 => say(
             Class::Invalid,
             Reason::IdentityNotFound,
-            "assign the identity to the operator's machine, or correct client.id, objectId or resourceId; with several identities one must be named",
+            "assign the identity to the operator's machine, or correct client.id, objectId or resourceId; with several identities one must be named".into(),
         ),
         401 | 403 => say(
             Class::Denied,
             Reason::IdentityEndpointRefused,
-            "the managed identity endpoint does not let the operator in; check its environment and network",
+            "the managed identity endpoint does not let the operator in; check its environment and network".into(),
         ),
         _ => refusal,
     }

@@ -89,12 +89,12 @@ impl Material {
 
     /// The text that distinguishes two client authentications, for the keyed fingerprint; a ServiceAccount's token is another
     /// one each time and does not count.
-    pub fn essence(&self) -> &str {
+    pub fn fingerprint_input(&self) -> &str {
         match self {
             Self::None | Self::Assertion(_) | Self::Workload { .. } | Self::Local(_) => "",
             Self::Secret(secret) | Self::Stored(secret) => secret.expose_secret(),
-            Self::Key(key) => key.essence(),
-            Self::Signer(identity, _) | Self::Tls(identity) => identity.essence(),
+            Self::Key(key) => key.fingerprint_input(),
+            Self::Signer(identity, _) | Self::Tls(identity) => identity.fingerprint_input(),
         }
     }
 }
@@ -110,13 +110,13 @@ pub struct Odd {
     pub form: String,
 }
 
-/// The first of a grant's supplies that has an odd form.
-pub fn odd_supply(grant: &Grant, supplies: &[SecretString]) -> Option<Odd> {
+/// The first input of a grant that has an odd form.
+pub fn odd_grant_input(grant: &Grant, grant_inputs: &[SecretString]) -> Option<Odd> {
     let needs = grant.needs();
-    let stored = needs.iter().zip(supplies);
+    let stored = needs.iter().zip(grant_inputs);
     let stored = stored.filter(|(need, _)| need.reference().is_some());
-    stored.enumerate().find_map(|(place, (need, supply))| {
-        let text = supply.expose_secret();
+    stored.enumerate().find_map(|(place, (need, grant_input))| {
+        let text = grant_input.expose_secret();
         let (noun, form) = match (grant, need) {
             (_, Need::File(_) | Need::Account(_))
             | (Grant::ClientCredentials | Grant::Extension(_), _) => return None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::aadsts;
+use super::{NextStep, Reader, aadsts};
 use crate::credential::addresses::AddressNotAllowed;
 
 /// Failure classes; each has its own way of waiting (DESIGN, section 3).
@@ -66,7 +66,7 @@ pub enum Stage {
 }
 
 /// Why there is no token. Carries nothing of the answer's body but codes and ids from fixed alphabets, and what
-/// [`super::echo`] lets through of the issuer's own words.
+/// [`super::redaction`] lets through of the issuer's own words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// How to wait.
@@ -76,7 +76,7 @@ pub struct Refusal {
     /// How far it came.
     pub stage: Stage,
     /// One sentence with the next step.
-    pub next_step: String,
+    pub next_step: NextStep,
     /// HTTP status, if there was an answer.
     pub http_status: Option<u16>,
     /// What else was seen of an answer.
@@ -142,7 +142,7 @@ impl Refusal {
     }
 
     /// A failure of apicred's own telling, without an answer of the issuer.
-    pub fn local(class: Class, reason: Reason, next_step: impl Into<String>) -> Self {
+    pub fn local(class: Class, reason: Reason, next_step: impl Into<NextStep>) -> Self {
         Self {
             class,
             reason,
@@ -171,6 +171,12 @@ impl Refusal {
     /// The sentence for conditions and events: who answered what, the next step, what the issuer says itself, and where
     /// more is to be found.
     pub fn message(&self) -> String {
+        self.message_for(Reader::Cluster)
+    }
+
+    /// The same for another reader.
+    pub fn message_for(&self, reader: Reader) -> String {
+        let next_step = self.next_step.for_reader(reader);
         let none = Detail::default();
         let detail = self.detail.as_deref().unwrap_or(&none);
         let mut parts = Vec::new();
@@ -181,11 +187,11 @@ impl Refusal {
         parts.extend(self.error.clone());
         parts.extend(self.code());
         let mut text = if parts.is_empty() {
-            self.next_step.clone()
+            next_step
         } else {
             let issuer = detail.issuer.as_deref().unwrap_or("the issuer");
             let seen = parts.join(", ");
-            format!("{issuer} answered {seen}: {}", self.next_step)
+            format!("{issuer} answered {seen}: {next_step}")
         };
         if let Some(said) = &detail.said {
             text.push_str(&format!("; the issuer says: \"{said}\""));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
-    Class, Grant, RawAnswer, Refusal, Stage, aadsts, challenge,
+    Class, Grant, Note, RawAnswer, Refusal, Stage, aadsts, challenge,
     classes::{self, Meaning, Seen, classify, without_examples},
     consent,
     gateway::{self, By},
@@ -67,10 +67,10 @@ pub(super) fn refusal(
     } = classify(&seen);
     let location = raw.location.as_deref().unwrap_or_default();
     if (300..=399).contains(&raw.status) && gateway::is_login_page(location) {
-        LOGIN_PAGE.clone_into(&mut next_step);
+        next_step = LOGIN_PAGE.into();
     }
     if let Some(asked) = challenge::asked(body) {
-        next_step.push_str(&format!(" ({asked})"));
+        next_step.note(Note::Aside(asked));
     }
     let id = |name: &str| {
         let id = word(body, name).filter(|id| is_guid(id));
@@ -170,8 +170,9 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
         // What is known about the number says more than the grant can, but who is to act is the grant's word.
         Some(verdict) if numbered => {
             let both = (verdict.class, refusal.class) == (Class::NeedsUser, Class::NeedsUser);
-            let more = both.then(|| format!("; {}", verdict.next_step));
-            refusal.next_step.push_str(&more.unwrap_or_default());
+            if both {
+                refusal.next_step.note(Note::Clause(verdict.next_step));
+            }
         }
         // What is wrong with the client's own secret or assertion, and DPoP, is a matter of the client, whatever the grant. A
         // router saw no grant.
@@ -195,7 +196,7 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
         Some(verdict) => {
             refusal.class = verdict.class;
             refusal.reason = verdict.reason;
-            refusal.next_step = verdict.next_step;
+            refusal.next_step = verdict.next_step.into();
             refusal.about_client = false;
             refusal.until_change = verdict.until_change;
         }
@@ -206,20 +207,19 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
         (refusal.reason, seen.status, &credential.issuer.endpoint)
         && !url.path().ends_with('/')
     {
-        refusal
-            .next_step
-            .push_str("; some servers demand a slash at the end of tokenUrl");
+        let note = "some servers demand a slash at the end of tokenUrl";
+        refusal.next_step.note(Note::Clause(note.to_owned()));
     }
     if refusal.class == Class::NeedsUser {
         without_user(credential, &mut refusal);
     }
     if refusal.reason == Reason::ClientRefused && refusal.about_client {
-        refusal.next_step = client_refused(credential);
+        refusal.next_step = client_refused(credential).into();
         // Without authentication nothing was refused that another entry or a newer one would make good.
         refusal.about_client = !matches!(credential.proof, Proof::Public | Proof::Absent);
     }
     if refusal.reason == Reason::ConsentRequired {
-        refusal.next_step.push_str(&consent::how(credential));
+        refusal.next_step.note(Note::Rest(consent::how(credential)));
     }
     // Each refused try counts towards a lockout, whatever its code.
     if matches!(credential.grant, Grant::Password(_))
@@ -266,7 +266,7 @@ fn without_user(credential: &Credential, refusal: &mut Refusal) {
         }
     };
     refusal.class = Class::Denied;
-    next_step.clone_into(&mut refusal.next_step);
+    refusal.next_step = next_step.into();
 }
 
 /// A client that was refused, by the way it authenticates.

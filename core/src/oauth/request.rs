@@ -6,7 +6,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    Class, Material, Refusal, client_auth, encode,
+    Class, Material, Refusal,
+    client_request::ClientRequest,
+    encode,
     grant::{Circumstances, Fields},
     hop::GOOGLE_SCOPE,
     managed_identity,
@@ -179,7 +181,7 @@ pub(super) fn plain_parameters(ask: &Ask) -> Vec<(&str, SecretString)> {
         .collect()
 }
 
-/// Builds the token request of a credential. `supplies` are what it needs ([`Credential::inputs`]), in that order.
+/// Builds the token request of a credential. `grant_inputs` are what it needs ([`Credential::inputs`]), in that order.
 ///
 /// # Errors
 /// When what was read cannot serve: a key that is none, an algorithm that does not fit.
@@ -187,7 +189,7 @@ pub fn request(
     credential: &Credential,
     endpoint: &TokenEndpoint,
     material: &Material,
-    supplies: &[SecretString],
+    grant_inputs: &[SecretString],
     moment: Moment<'_>,
 ) -> Result<TokenRequest, Refusal> {
     if let (Proof::ManagedIdentity(selector), Material::Local(local)) =
@@ -203,26 +205,21 @@ pub fn request(
     };
     let fault = |text: String| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text);
     let flow = credential.grant.flow();
-    let (proof, authorization) = client_auth::prove(material, &around).map_err(fault)?;
-    let mut headers = vec![("accept", SecretString::from("application/json"))];
-    headers.extend(authorization.map(|a| ("authorization", a)));
-    if matches!(credential.issuer.endpoint, Endpoint::Entra { .. }) {
-        headers.push(("client-request-id", SecretString::from(moment.request_id)));
-    }
+    let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
 
     let ask = &credential.ask;
     let mut fields: Fields = vec![("grant_type", SecretString::from(flow.grant_type()))];
-    fields.extend(proof);
-    let (supplies, values) = supplies
+    fields.append(&mut client.fields);
+    let (grant_inputs, values) = grant_inputs
         .split_at_checked(credential.grant.needs().len())
-        .unwrap_or((supplies, &[]));
-    fields.extend(flow.fields(supplies, &around).map_err(fault)?);
+        .unwrap_or((grant_inputs, &[]));
+    fields.extend(flow.fields(grant_inputs, &around).map_err(fault)?);
     let scope = match &credential.issuer.hop {
         // Those of the credential are requested by the second request.
         Some(Hop::GoogleServiceAccount { .. }) => GOOGLE_SCOPE.to_owned(),
         _ => flow.scope(credential),
     };
-    if !scope.is_empty() && flow.scopes_in_form(supplies) {
+    if !scope.is_empty() && flow.scopes_in_form(grant_inputs) {
         fields.push(("scope", SecretString::from(scope)));
     }
     let text = |value: &Option<String>| value.as_deref().map(SecretString::from);
@@ -232,20 +229,6 @@ pub fn request(
     let mut further = plain_parameters(ask);
     let hidden = ask.secret_parameters.keys().map(String::as_str);
     further.extend(hidden.zip(values.iter().cloned()));
-
-    let tls = match material {
-        Material::Tls(identity) => Some(TlsIdentity {
-            name: identity.digest(),
-            pem: identity.pem().clone(),
-        }),
-        _ => None,
-    };
-    Ok(TokenRequest {
-        method: Method::Post,
-        url: endpoint.posted(tls.is_some()).clone(),
-        headers,
-        body: encode::body(&fields, &further),
-        tls,
-        local: false,
-    })
+    let url = endpoint.posted(client.shows_certificate());
+    Ok(client.post(url, encode::body(&fields, &further)))
 }

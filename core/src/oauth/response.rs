@@ -45,6 +45,22 @@ pub struct RawAnswer {
     pub body: Vec<u8>,
 }
 
+impl RawAnswer {
+    /// An answer without any of these headers.
+    pub const fn new(status: u16, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            content_type: None,
+            content_encoding: None,
+            retry_after: None,
+            challenge: None,
+            date: None,
+            location: None,
+            body,
+        }
+    }
+}
+
 /// What is needed beside the bytes to read an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerContext {

@@ -1,12 +1,10 @@
 //! Token revocation, RFC 7009.
 
-use crate::Reason;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::{
-    Class, Material, Method, Moment, Refusal, TlsIdentity, TokenEndpoint, TokenRequest,
-    client_auth, encode,
-    grant::{Circumstances, Fields},
+    Material, Moment, Refusal, TokenEndpoint, TokenRequest, client_request::ClientRequest, encode,
+    grant::Fields,
 };
 use crate::credential::Credential;
 
@@ -30,14 +28,7 @@ pub fn revocation(
     (token, kind): (&SecretString, Revoked),
     moment: Moment<'_>,
 ) -> Result<TokenRequest, Refusal> {
-    let around = Circumstances {
-        credential,
-        endpoint,
-        now: moment.now,
-        assertion_id: moment.assertion_id,
-    };
-    let (proof, authorization) = client_auth::prove(material, &around)
-        .map_err(|text| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text))?;
+    let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
     let hint = match kind {
         Revoked::RefreshToken => "refresh_token",
         Revoked::AccessToken => "access_token",
@@ -46,23 +37,6 @@ pub fn revocation(
         ("token", token.clone()),
         ("token_type_hint", SecretString::from(hint)),
     ];
-    fields.extend(proof);
-    let mut headers = vec![("accept", SecretString::from("application/json"))];
-    headers.extend(authorization.map(|a| ("authorization", a)));
-    let pairs = fields.iter().map(|(k, v)| (*k, v.expose_secret()));
-    let tls = match material {
-        Material::Tls(identity) => Some(TlsIdentity {
-            name: identity.digest(),
-            pem: identity.pem().clone(),
-        }),
-        _ => None,
-    };
-    Ok(TokenRequest {
-        method: Method::Post,
-        url: endpoint.url.clone(),
-        headers,
-        body: SecretString::from(encode::form(pairs)),
-        tls,
-        local: false,
-    })
+    fields.append(&mut client.fields);
+    Ok(client.post(&endpoint.url, encode::body(&fields, &[])))
 }

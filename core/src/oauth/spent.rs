@@ -30,7 +30,7 @@ impl Spent {
     pub fn new(digest: &str, at: Timestamp, given: bool) -> Self {
         Self {
             digest: digest.to_owned(),
-            at: Timestamp::from_second(at.as_second()).unwrap_or(at),
+            at: crate::whole_second(at),
             given,
         }
     }

@@ -5,7 +5,7 @@
 use crate::Reason;
 use serde_json::{Map, Value};
 
-use super::{Class, RawAnswer, Refusal, Stage, refused};
+use super::{Class, Note, RawAnswer, Refusal, Stage, refused};
 use crate::input::{NotObject, Unreadable, get, is_nothing, object, said};
 
 /// Tokens that are not the one that was requested.
@@ -31,7 +31,7 @@ pub(super) fn completed(
         if is_success(raw) {
             return malformed(refusal, seen);
         }
-        refusal.next_step = format!("{}; {seen}", refusal.next_step);
+        refusal.next_step.note(Note::Clause(seen));
         return refusal;
     }
     if !is_success(raw) {
@@ -59,7 +59,7 @@ pub(super) fn completed(
         malformed(refusal, seen)
     } else {
         if refusal.reason == Reason::MalformedAnswer {
-            refusal.next_step = seen;
+            refusal.next_step = seen.into();
         }
         refusal
     }
@@ -99,15 +99,14 @@ pub fn broken_off(part: &RawAnswer, refusal: Refusal) -> Refusal {
             refusal
         };
     }
-    let what = refusal.next_step.split("; apicred tries again").next();
+    let what = refusal.next_step.what();
     let next_step = format!(
-        "{}; a token that was issued is lost with the answer, so apicred waits for minutes before it requests the next one; find out what ends connections early, at the issuer or between (a limit of time or size)",
-        what.unwrap_or_default()
+        "{what}; a token that was issued is lost with the answer, so apicred waits for minutes before it requests the next one; find out what ends connections early, at the issuer or between (a limit of time or size)"
     );
     Refusal {
         class: Class::Invalid,
         reason: Reason::AnswerIncomplete,
-        next_step,
+        next_step: next_step.into(),
         http_status: Some(part.status),
         detail: Some(Box::new(refused::detail(part, None))),
         ..refusal
@@ -142,7 +141,7 @@ fn malformed(refusal: Refusal, next_step: String) -> Refusal {
         class: Class::Invalid,
         reason: Reason::MalformedAnswer,
         stage: Stage::Answered,
-        next_step,
+        next_step: next_step.into(),
         retry_after: None,
         about_client: false,
         ..refusal

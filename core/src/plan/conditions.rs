@@ -72,7 +72,7 @@ impl Conditions<'_> {
 
 /// Whole seconds: what the API server stores, so that a comparison with it holds.
 pub fn time(at: Timestamp) -> Time {
-    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+    Time(crate::whole_second(at))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ enum Kind {
 /// The expiry of the client credential in use, if it is known.
 pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<Ending> {
     if let Some(key) = &credential.static_key {
-        let source = observed.companions.first()?;
+        let source = observed.grant_sources.first()?;
         let made = key.created_at.or(source.created_at)?;
         let at = schedule::later(made, key.max_age);
         return Some(Ending {
@@ -83,7 +83,7 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
 
 /// A source whose owner says when it ends in a form that is not a time: no warning can come ahead.
 pub(super) fn unreadable(observed: &Observed) -> Option<(Reason, String)> {
-    let sources = observed.sources.iter().chain(&observed.companions);
+    let sources = observed.sources.iter().chain(&observed.grant_sources);
     let source = sources
         .filter(|s| s.present.is_some())
         .find(|s| s.expiry_unreadable)?;

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::schedule::later;
 use crate::{
-    ConditionType, Reason,
+    ConditionStatus, ConditionType, Reason, StoredReason,
     api::{ApiCredentialStatus, AttemptResult, IssuerStatus, LastAttempt},
 };
 
@@ -110,15 +110,15 @@ pub struct Line {
     /// What it says.
     pub change: Change,
     /// Type of the condition.
-    pub condition: String,
+    pub condition: ConditionType,
     /// Status of the condition now.
-    pub status: String,
+    pub status: ConditionStatus,
     /// Other conditions with the same news.
-    pub also: Vec<String>,
+    pub also: Vec<ConditionType>,
     /// The reason; for an end, the one that ended.
-    pub reason: String,
+    pub reason: StoredReason,
     /// The reason before; none if the same one has other words for the same spec.
-    pub was: Option<String>,
+    pub was: Option<StoredReason>,
     /// How often the reason before came back without a line.
     pub was_repeats: u32,
     /// The condition's message.
@@ -174,7 +174,7 @@ pub struct Step<'a> {
 /// One reason of one object.
 #[derive(Clone, Debug, PartialEq)]
 struct Tally {
-    reason: String,
+    reason: StoredReason,
     /// Since when it is counted.
     since: Timestamp,
     /// The last line about it.
@@ -199,7 +199,7 @@ pub struct Entry {
     /// The lines to write.
     pub lines: Vec<Line>,
     /// Reasons that began, changed or ended and are only counted.
-    pub counted: Vec<String>,
+    pub counted: Vec<StoredReason>,
 }
 
 impl Journal {
@@ -239,7 +239,7 @@ impl Journal {
     }
 
     /// Takes over the present faults, and forgets those that ended long ago.
-    fn begin(&mut self, before: &[&Condition], now: Timestamp) {
+    fn begin(&mut self, before: &[Stored<'_>], now: Timestamp) {
         for tally in &mut self.0 {
             // A clock that was set back prolongs nothing.
             tally.logged = tally.logged.min(now);
@@ -260,14 +260,14 @@ impl Journal {
                     told: true,
                     stands: true,
                     said: 0,
-                    ..Tally::new(&fault.reason, fault.last_transition_time.0.min(now), now)
+                    ..Tally::new(&fault.reason, fault.since.min(now), now)
                 });
             }
         }
     }
 
-    fn find(&mut self, reason: &str) -> Option<&mut Tally> {
-        self.0.iter_mut().find(|t| t.reason == reason)
+    fn find(&mut self, reason: &StoredReason) -> Option<&mut Tally> {
+        self.0.iter_mut().find(|t| t.reason == *reason)
     }
 
     fn insert(&mut self, tally: Tally) {
@@ -313,7 +313,7 @@ impl Journal {
     /// Faults that were tried again with the same result.
     fn repeats(
         &mut self,
-        after: &[&Condition],
+        after: &[Stored<'_>],
         (old, new): (Seen<'_>, Seen<'_>),
         step: Step<'_>,
         entry: &mut Entry,
@@ -321,15 +321,16 @@ impl Journal {
         let failed = new.attempt.filter(|a| {
             a.result == AttemptResult::Failed && old.attempt.is_none_or(|o| o.time != a.time)
         });
-        let mut done: Vec<&str> = Vec::new();
+        let mut done: Vec<&StoredReason> = Vec::new();
         for fault in after {
-            let reason = fault.reason.as_str();
-            let told = entry.lines.iter().any(|l| l.reason == reason);
-            if told || entry.counted.iter().any(|c| c == reason) || done.contains(&reason) {
+            let reason = &fault.reason;
+            let told = entry.lines.iter().any(|l| l.reason == *reason);
+            if told || entry.counted.contains(reason) || done.contains(&reason) {
                 continue;
             }
             done.push(reason);
-            let tried = step.tried || failed.is_some_and(|a| a.reason.as_deref() == Some(reason));
+            let of_fault = |a: &LastAttempt| a.reason.as_deref() == Some(reason.as_str());
+            let tried = step.tried || failed.is_some_and(of_fault);
             let Some(tally) = self.find(reason) else {
                 continue;
             };
@@ -362,20 +363,20 @@ impl Journal {
     /// Conditions that were faults and are none.
     fn ends(
         &mut self,
-        (before, after): (&[&Condition], &[&Condition]),
+        (before, after): (&[Stored<'_>], &[Stored<'_>]),
         new: Seen<'_>,
         step: Step<'_>,
         entry: &mut Entry,
     ) {
         let mut ends: Vec<Line> = Vec::new();
         for fault in before {
-            let now = new.conditions.iter().find(|c| c.type_ == fault.type_);
-            let successor = after.iter().find(|c| c.type_ == fault.type_);
+            let now = fault.kind.find(new.conditions);
+            let successor = after.iter().find(|c| c.kind == fault.kind);
             if successor.is_some_and(|c| c.reason == fault.reason) {
                 continue;
             }
             let replaced = |l: &Line| l.was.as_ref() == Some(&fault.reason);
-            let passes = ConditionType::Ready.is(fault) && successor.is_none();
+            let passes = fault.kind == ConditionType::Ready && successor.is_none();
             if !passes && entry.lines.iter().any(replaced) {
                 continue;
             }
@@ -385,19 +386,19 @@ impl Journal {
                 continue;
             }
             if let Some(end) = ends.iter_mut().find(|l| l.reason == fault.reason) {
-                end.also.push(fault.type_.clone());
+                end.also.push(fault.kind);
                 continue;
             }
             let ids = new.attempt.filter(|a| a.result == AttemptResult::Succeeded);
             ends.push(Line {
                 level: Level::Info,
-                status: now.map_or_else(|| "False".to_owned(), |c| c.status.clone()),
+                status: now.map_or(ConditionStatus::False, ConditionStatus::of),
                 message: match now {
                     Some(now) if successor.is_none() => now.message.clone(),
                     _ => format!("ended: {}", fault.message),
                 },
                 generation: new.conditions.first().and_then(|c| c.observed_generation),
-                since: Some(fault.last_transition_time.0),
+                since: Some(fault.since),
                 ids: ids.map(Ids::from).unwrap_or_default(),
                 ..line(fault, Change::Ended)
             });
@@ -426,9 +427,9 @@ impl Journal {
 }
 
 impl Tally {
-    fn new(reason: &str, since: Timestamp, now: Timestamp) -> Self {
+    fn new(reason: &StoredReason, since: Timestamp, now: Timestamp) -> Self {
         Self {
-            reason: reason.to_owned(),
+            reason: reason.clone(),
             since,
             logged: now,
             said: 1,
@@ -443,35 +444,65 @@ impl Tally {
     }
 }
 
-/// The conditions that say that something is not as it should be, the most important first.
-fn faults(conditions: &[Condition]) -> Vec<&Condition> {
-    let bad = |c: &&Condition| {
-        if ConditionType::Reconciling.is(c) {
+/// A condition as a status has it, read.
+struct Stored<'a> {
+    kind: ConditionType,
+    status: ConditionStatus,
+    reason: StoredReason,
+    message: &'a str,
+    generation: Option<i64>,
+    since: Timestamp,
+}
+
+impl<'a> Stored<'a> {
+    /// None if this version has no condition of its type: another version wrote it, and the next status is without it.
+    fn read(condition: &'a Condition) -> Option<Self> {
+        Some(Self {
+            kind: ConditionType::parse(&condition.type_)?,
+            status: ConditionStatus::of(condition),
+            reason: condition.reason.as_str().into(),
+            message: &condition.message,
+            generation: condition.observed_generation,
+            since: condition.last_transition_time.0,
+        })
+    }
+
+    /// Does it say that something is not as it should be?
+    fn is_fault(&self) -> bool {
+        match self.kind {
             // Progress without a fault of its own: its beginning and end are those of each renewal.
-            false
-        } else if ConditionType::Ready.is(c) {
-            c.status == "False" && Reason::parse(&c.reason) != Some(Reason::Pending)
-        } else {
-            c.status == "True"
+            ConditionType::Reconciling => false,
+            ConditionType::Ready => {
+                self.status == ConditionStatus::False
+                    && self.reason.known() != Some(Reason::Pending)
+            }
+            _ => self.status == ConditionStatus::True,
         }
-    };
-    let rank = |c: &&Condition| {
-        let known = RANK.iter().position(|r| r.is(c));
+    }
+}
+
+/// The conditions that say that something is not as it should be, the most important first.
+fn faults(conditions: &[Condition]) -> Vec<Stored<'_>> {
+    let mut faults: Vec<Stored<'_>> = conditions
+        .iter()
+        .filter_map(Stored::read)
+        .filter(Stored::is_fault)
+        .collect();
+    faults.sort_by_key(|fault| {
+        let known = RANK.iter().position(|r| *r == fault.kind);
         known.unwrap_or(RANK.len())
-    };
-    let mut faults: Vec<&Condition> = conditions.iter().filter(bad).collect();
-    faults.sort_by_key(rank);
+    });
     faults
 }
 
 /// What began or changed: one line for each reason.
-fn news(before: &[&Condition], after: &[&Condition]) -> Vec<Line> {
+fn news(before: &[Stored<'_>], after: &[Stored<'_>]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for fault in after {
-        let was = before.iter().find(|b| b.type_ == fault.type_);
+        let was = before.iter().find(|b| b.kind == fault.kind);
         let (change, was) = match was {
             // What is missing has not come within two minutes: the same fault, by another name.
-            None if ConditionType::Stalled.is(fault)
+            None if fault.kind == ConditionType::Stalled
                 && before.iter().any(|b| b.reason == fault.reason) =>
             {
                 continue;
@@ -480,12 +511,10 @@ fn news(before: &[&Condition], after: &[&Condition]) -> Vec<Line> {
             Some(was) if was.reason != fault.reason => (Change::Changed, Some(was.reason.clone())),
             Some(was) if was.message == fault.message => continue,
             // An edit that fixes nothing.
-            Some(was) if was.observed_generation != fault.observed_generation => {
+            Some(was) if was.generation != fault.generation => {
                 (Change::Changed, Some(was.reason.clone()))
             }
-            Some(was) if meaning(&was.message) != meaning(&fault.message) => {
-                (Change::Changed, None)
-            }
+            Some(was) if meaning(was.message) != meaning(fault.message) => (Change::Changed, None),
             Some(_) => continue,
         };
         if let Some(line) = lines.iter_mut().find(|l| l.reason == fault.reason) {
@@ -493,7 +522,7 @@ fn news(before: &[&Condition], after: &[&Condition]) -> Vec<Line> {
                 line.change = change;
             }
             line.was = line.was.take().or(was);
-            line.also.push(fault.type_.clone());
+            line.also.push(fault.kind);
             continue;
         }
         lines.push(Line {
@@ -504,22 +533,22 @@ fn news(before: &[&Condition], after: &[&Condition]) -> Vec<Line> {
     lines
 }
 
-fn line(fault: &Condition, change: Change) -> Line {
+fn line(fault: &Stored<'_>, change: Change) -> Line {
     Line {
-        level: if Reason::parse(&fault.reason).is_some_and(Reason::is_wait) {
+        level: if fault.reason.is(Reason::is_wait) {
             Level::Info
         } else {
             Level::Warn
         },
         change,
-        condition: fault.type_.clone(),
-        status: fault.status.clone(),
+        condition: fault.kind,
+        status: fault.status,
         also: Vec::new(),
         reason: fault.reason.clone(),
         was: None,
         was_repeats: 0,
-        message: fault.message.clone(),
-        generation: fault.observed_generation,
+        message: fault.message.to_owned(),
+        generation: fault.generation,
         since: None,
         repeats: 0,
         ids: Ids::default(),
@@ -527,12 +556,11 @@ fn line(fault: &Condition, change: Change) -> Line {
 }
 
 fn ids(line: &Line, new: Seen<'_>, step: Step<'_>) -> Ids {
-    let same = |a: &&LastAttempt| a.reason.as_ref() == Some(&line.reason);
+    let same = |a: &&LastAttempt| a.reason.as_deref() == Some(line.reason.as_str());
     if let Some(attempt) = new.attempt.filter(same) {
         return attempt.into();
     }
-    let of_client =
-        ConditionType::parse(&line.condition) == Some(ConditionType::ClientCredentialExpiring);
+    let of_client = line.condition == ConditionType::ClientCredentialExpiring;
     step.refused
         .filter(|_| of_client)
         .cloned()

@@ -353,7 +353,10 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(Reason, Str
             format!("ServiceAccount {name} does not exist in namespace {namespace}; create it"),
         ));
     }
-    let gone = observed.companions.iter().find(|s| s.present.is_none())?;
+    let gone = observed
+        .grant_sources
+        .iter()
+        .find(|s| s.present.is_none())?;
     let name = &gone.reference.name;
     Some(if matches!(credential.grant, Grant::RefreshToken(_)) {
         (
@@ -487,11 +490,11 @@ fn sources_of<'a>(
         None if observed.sources.is_empty() => {}
         None => return None,
     }
-    if record.sources.with.len() != observed.companions.len() {
+    if record.sources.with.len() != observed.grant_sources.len() {
         return None;
     }
     for mark in &record.sources.with {
-        found.push(find(mark, &observed.companions)?);
+        found.push(find(mark, &observed.grant_sources)?);
     }
     Some(found)
 }

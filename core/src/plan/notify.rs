@@ -195,7 +195,7 @@ pub(super) fn too_short(
         format!(
             "the token lifetime {} is too short for minLifetime {} and {} of Secret propagation",
             words(life),
-            words(promise.floor(life)),
+            words(promise.min_lifetime(life)),
             words(promise.delay())
         )
     };

@@ -30,7 +30,7 @@ pub struct Observed {
     /// Secrets of which one authenticates the client, in the order of the spec.
     pub sources: Vec<Source>,
     /// Secrets that the grant draws on, all of them.
-    pub companions: Vec<Source>,
+    pub grant_sources: Vec<Source>,
     /// What is to be said about annotations of the Secrets that have no effect.
     pub unread: Vec<String>,
     /// Why the issuer's `caBundle` cannot be used.
@@ -323,7 +323,7 @@ impl Memory {
         (status, last): (&ApiCredentialStatus, &LastAttempt),
     ) {
         let marks: Vec<SourceMark> = observed
-            .companions
+            .grant_sources
             .iter()
             .filter_map(Source::mark)
             .collect();
@@ -569,7 +569,7 @@ fn stamp_if(credential: &Credential, observed: &Observed, held: bool) -> String 
     if let Some(key) = &credential.static_key {
         text.push_str(&format!("|{key:?}"));
     }
-    for source in observed.sources.iter().chain(&observed.companions) {
+    for source in observed.sources.iter().chain(&observed.grant_sources) {
         let mark = observed.memory.foreign_mark(source);
         let (uid, version) = mark.as_ref().map_or(("", ""), |m| (&m.uid, &m.version));
         text.push_str(&format!(

@@ -137,7 +137,7 @@ pub fn fail(
         && observed
             .sources
             .iter()
-            .chain(&observed.companions)
+            .chain(&observed.grant_sources)
             .filter_map(|s| observed.memory.changed_at(s))
             .any(recent);
     // Once a new secret has had its time, its refusal counts from one: the quick tries before say nothing.

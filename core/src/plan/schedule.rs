@@ -19,9 +19,9 @@ pub const MOUNT_LEFT: SignedDuration = SignedDuration::from_secs(100);
 /// lifetimes: an issuer must not get a request every second.
 pub const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 /// Default minimum remaining lifetime of tokens with a long lifetime.
-const FLOOR: SignedDuration = SignedDuration::from_mins(15);
+const MIN_LIFETIME: SignedDuration = SignedDuration::from_mins(15);
 /// For shorter lifetimes, the minimum remaining lifetime is a third of the lifetime.
-const FLOOR_LIFE: SignedDuration = SignedDuration::from_mins(45);
+const MIN_LIFETIME_FROM: SignedDuration = SignedDuration::from_mins(45);
 /// Shortest and longest wait between two reconciles of a healthy credential. The longest one bounds what a changed clock
 /// or a lost timer can cost.
 const WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(1));
@@ -51,7 +51,7 @@ pub struct Spread<'a> {
 pub struct Renewal {
     /// The moment.
     pub at: Timestamp,
-    /// The rule that chose it: `RefreshIn`, `HalfLife`, `Floor`, `MountDelay` or `TooShort`.
+    /// The rule that chose it: `RefreshIn`, `HalfLife`, `MinLifetime`, `MountDelay` or `TooShort`.
     pub reason: &'static str,
 }
 
@@ -66,9 +66,12 @@ pub struct Promise {
 
 impl Promise {
     /// The minimum remaining lifetime for readers: `spec.minLifetime`, or if not set, by the lifetime.
-    pub fn floor(self, life: SignedDuration) -> SignedDuration {
-        self.minimum
-            .unwrap_or(if life >= FLOOR_LIFE { FLOOR } else { life / 3 })
+    pub fn min_lifetime(self, life: SignedDuration) -> SignedDuration {
+        self.minimum.unwrap_or(if life >= MIN_LIFETIME_FROM {
+            MIN_LIFETIME
+        } else {
+            life / 3
+        })
     }
 
     /// From the write of a Secret to the last pod's file.
@@ -82,7 +85,7 @@ impl Promise {
 
     /// How long before its end a token must be renewed.
     pub fn before(self, life: SignedDuration) -> SignedDuration {
-        self.floor(life) + self.delay()
+        self.min_lifetime(life) + self.delay()
     }
 
     /// True if this lifetime allows the minimum. The latest renewal must be at least a quarter of the lifetime after the
@@ -119,7 +122,7 @@ pub fn renewal(
     let latest = life - promise.before(life);
     let mounts = life - MOUNT_LEFT;
     let (wait, reason) = match (promise.is_kept(life), latest < wait) {
-        (true, true) => (latest, "Floor"),
+        (true, true) => (latest, "MinLifetime"),
         (true, false) => (wait, reason),
         (false, _) if !promise.notified && life >= MOUNT_LEFT && mounts < wait => {
             (mounts.max(SHORTEST), "MountDelay")
@@ -142,7 +145,7 @@ pub fn renewal(
 
 /// The first whole second from `at` on.
 fn whole_second_after(at: Timestamp) -> Timestamp {
-    let whole = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    let whole = crate::whole_second(at);
     if whole < at {
         later(whole, SignedDuration::from_secs(1))
     } else {
@@ -203,7 +206,8 @@ pub fn next_attempt(retry: &Retry<'_>, now: Timestamp) -> Timestamp {
     let asked = retry.retry_after.map_or(0.0, |d| d.as_secs_f64());
     // Only later: an issuer that requested a minute gets at least a minute.
     let spread = 1.0 + 0.2 * fraction(&[retry.seed, &retry.failures.to_string()]);
-    let wait = SignedDuration::try_from_secs_f64(base.max(asked) * spread).unwrap_or(FLOOR_LIFE);
+    let wait =
+        SignedDuration::try_from_secs_f64(base.max(asked) * spread).unwrap_or(MIN_LIFETIME_FROM);
     let at = later(now, wait);
     match retry.deadline {
         // Do not sleep past the latest time at which an attempt could keep the minimum remaining lifetime.

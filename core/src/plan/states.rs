@@ -87,7 +87,7 @@ pub fn states(credential: &Credential) -> Vec<State> {
         ("first, in the queue", empty(), queued(), "Ready=Unknown/WaitingForIssuer Reconciling=True/WaitingForIssuer", "InProgress"),
         ("expired, in the queue", gone(), queued(), "Ready=False/WaitingForIssuer Reconciling=True/WaitingForIssuer RenewalFailing=True/WaitingForIssuer", "InProgress"),
         ("failing, token good", failing(credential, healthy(), Class::Transient), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/RequestRefused", "Current"),
-        ("failing, floor at risk", failing(credential, late(), Class::Transient), Outcome::Backoff, "Ready=True/TokenPublished RenewalFailing=True/RequestRefused LifetimeAtRisk=True/RenewalFailing", "Current"),
+        ("failing, minimum lifetime at risk", failing(credential, late(), Class::Transient), Outcome::Backoff, "Ready=True/TokenPublished RenewalFailing=True/RequestRefused LifetimeAtRisk=True/RenewalFailing", "Current"),
         ("failing, token gone", failing(credential, gone(), Class::Transient), Outcome::Backoff, "Ready=False/RequestRefused Reconciling=True/RequestRefused RenewalFailing=True/RequestRefused", "InProgress"),
         ("failing, no token", failing(credential, empty(), Class::Transient), Outcome::Backoff, "Ready=False/RequestRefused Reconciling=True/RequestRefused", "InProgress"),
         ("denied", failing(credential, healthy(), Class::Denied), Outcome::Failed, "Ready=True/TokenPublished RenewalFailing=True/RequestRefused", "Current"),

@@ -324,7 +324,7 @@ fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
     let several = observed.sources.len() > 1;
     let client = sources::unusable(credential, observed, &observed.sources)
         .filter(|u| several || u.refusal.is_some());
-    let grant = sources::unusable(credential, observed, &observed.companions)
+    let grant = sources::unusable(credential, observed, &observed.grant_sources)
         .filter(|u| u.refusal.is_some());
     let missing = credential.proof.lacking().secret;
     let entry = |unusable: sources::Unusable<'_>| {
@@ -515,13 +515,13 @@ fn risk(
     let life = record.expires_at.duration_since(record.issued_at);
     let promise = observed.promise(credential);
     if late && now >= schedule::risk_at(record.issued_at, record.expires_at, promise) {
-        let floor = promise.floor(life);
-        let end = schedule::later(record.expires_at, -floor);
+        let least = promise.min_lifetime(life);
+        let end = schedule::later(record.expires_at, -least);
         return Some((
             Reason::RenewalFailing,
             format!(
                 "the renewal is late, and readers have less than {} left from {} on; see the condition RenewalFailing for its cause",
-                words(floor),
+                words(least),
                 time(end).0
             ),
         ));

@@ -34,7 +34,7 @@ impl Proxy {
     /// below), addresses, CIDRs, each but CIDRs with a port if wanted, or `*`; as in the `NO_PROXY` of other programs.
     ///
     /// # Errors
-    /// What is wrong with the URL or an entry and how to mend it. Nothing of the URL is in it.
+    /// What is wrong with the URL or an entry and how to fix it. Nothing of the URL is in it.
     pub fn parse(url: &SecretString, direct: &[String]) -> Result<Self, Fault> {
         let mut url = Url::parse(url.expose_secret().trim()).map_err(|_| Fault::Url(
             "is not a URL; write it as http://proxy.example:3128 and percent-encode special characters in user and password",

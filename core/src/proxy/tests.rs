@@ -48,7 +48,7 @@ fn a_url_is_read_and_its_user_and_password_are_taken_out_and_decoded() {
 
 #[test]
 fn a_url_that_is_none_is_told_with_its_mend_and_without_a_letter_of_it() {
-    for (text, mend) in [
+    for (text, fix) in [
         ("", "http://proxy.example:3128"),
         ("hunter2", "http://proxy.example:3128"),
         ("http://", "http://proxy.example:3128"),
@@ -70,7 +70,7 @@ fn a_url_that_is_none_is_told_with_its_mend_and_without_a_letter_of_it() {
             .unwrap_or_else(|| panic!("{text} was taken"));
         let told = told(&fault);
         assert!(
-            told.starts_with("--issuer-proxy ") && told.contains(mend),
+            told.starts_with("--issuer-proxy ") && told.contains(fix),
             "{text}: {told}"
         );
         assert!(!told.contains("hunter2"), "{told}");

@@ -332,25 +332,6 @@ fn touches(entry: &ManagedFieldsEntry, keys: &ManagedKeys) -> bool {
     keys.files().any(|key| owns_data(entry, key) || words(key)) || noted()
 }
 
-/// Annotations whose change makes the record wrong. `adopt-by` and `template` are not among them.
-pub(super) const RECORD: [&str; 15] = [
-    names::ISSUED_AT,
-    names::EXPIRES_AT,
-    names::RENEW_AT,
-    names::RENEW_REASON,
-    names::LIFETIME,
-    names::REQUEST_DIGEST,
-    names::ISSUED_BY,
-    names::FINGERPRINT,
-    names::TOKEN_DIGEST,
-    names::SOURCES,
-    names::CLAIMS,
-    names::NOT_GRANTED,
-    names::TOKEN_ID,
-    names::CERTIFICATE_VALIDITY,
-    names::RENEW_HANDLED,
-];
-
 fn is_record(key: &str) -> bool {
-    RECORD.contains(&key)
+    names::RECORD.contains(&key)
 }

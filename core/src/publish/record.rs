@@ -274,7 +274,5 @@ fn validity(text: &str) -> Option<Validity> {
 
 /// RFC 3339 in whole seconds.
 pub(super) fn seconds(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second())
-        .unwrap_or(at)
-        .to_string()
+    crate::whole_second(at).to_string()
 }

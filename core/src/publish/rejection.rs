@@ -9,7 +9,7 @@ use kube::core::Status;
 use secrecy::SecretString;
 
 use crate::{
-    oauth::echo::{CUT, Net},
+    oauth::redaction::{CUT, Net},
     printable::bounded,
 };
 

@@ -10,10 +10,7 @@ use k8s_openapi::{
 use kube::Resource;
 use serde_json::{Map, Value, json};
 
-use super::{
-    ManagedKeys, Record, Template, noted_type,
-    ownership::{Published, RECORD},
-};
+use super::{ManagedKeys, Record, Template, noted_type, ownership::Published};
 use crate::api::{ApiCredential, SecretType, names};
 
 /// A Secret that does not exist. Created, never applied: a create fails if another writer was faster.
@@ -93,7 +90,7 @@ pub fn render_patch(version: &str, template: &Template, keys_before: &ManagedKey
 /// mount it start, and that those which run lose the files.
 pub fn empty_patch(version: &str, published: &Published) -> Value {
     let keys = &published.managed_keys;
-    let mut annotations: Map<String, Value> = RECORD
+    let mut annotations: Map<String, Value> = names::RECORD
         .iter()
         .map(|name| ((*name).to_owned(), Value::Null))
         .collect();

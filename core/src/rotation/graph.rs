@@ -123,7 +123,7 @@ impl Graph {
         (name, until): (&str, Timestamp),
         call: GraphCall<'_>,
     ) -> Option<GraphRequest> {
-        let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
+        let until = crate::whole_second(until);
         let body = json!({
             "passwordCredential": { "displayName": name, "endDateTime": until.to_string() },
         });

@@ -48,6 +48,8 @@ pub enum Surface {
     Revocation,
     /// Microsoft Graph. No client is known there before the token was read.
     Graph,
+    /// Where a second request completes a token. No client is known there.
+    SecondRequest,
 }
 
 /// What happens to the answer. Those that say so stand in for the issuer: nothing is minted. The others spoil

@@ -128,14 +128,13 @@ impl Rig {
             Some(value.to_str().unwrap().to_owned())
         };
         RawAnswer {
-            status: response.status().as_u16(),
             content_type: header("content-type"),
-            content_encoding: None,
             retry_after: header("retry-after"),
-            challenge: None,
             date: header("date"),
-            location: None,
-            body: response.bytes().await.unwrap().to_vec(),
+            ..RawAnswer::new(
+                response.status().as_u16(),
+                response.bytes().await.unwrap().to_vec(),
+            )
         }
     }
 

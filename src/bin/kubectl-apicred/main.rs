@@ -180,12 +180,12 @@ struct Networks {
 
 /// `90s`, `5m`.
 fn timeout(text: &str) -> Result<Duration, String> {
-    let mend = || "write it as 90s or 5m, between 10s and 1h".to_owned();
-    let span: SignedDuration = text.parse().map_err(|_| mend())?;
+    let fix = || "write it as 90s or 5m, between 10s and 1h".to_owned();
+    let span: SignedDuration = text.parse().map_err(|_| fix())?;
     Duration::try_from(span)
         .ok()
         .filter(|d| (Duration::from_secs(10)..=Duration::from_hours(1)).contains(d))
-        .ok_or_else(mend)
+        .ok_or_else(fix)
 }
 
 /// What is printed, and the exit code: a script that waited too briefly may wait again.

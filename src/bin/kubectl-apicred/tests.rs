@@ -361,16 +361,7 @@ fn a_report_names_what_was_granted_and_no_token() {
         "access_token": "opaque-access", "refresh_token": "opaque-refresh", "token_type": "Bearer",
         "expires_in": 3600, "scope": "api://demo/Records.Read openid",
     });
-    let raw = RawAnswer {
-        status: 200,
-        content_type: None,
-        content_encoding: None,
-        retry_after: None,
-        challenge: None,
-        date: None,
-        location: None,
-        body: answer.to_string().into_bytes(),
-    };
+    let raw = RawAnswer::new(200, answer.to_string().into_bytes());
     let now = jiff::Timestamp::UNIX_EPOCH;
     let token = redeemed(&credential, &raw, now, now).expect("a token");
     let lines = Report {

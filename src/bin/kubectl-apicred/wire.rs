@@ -9,8 +9,8 @@ use apicred::{
     http::Http,
     issuer::lookup::discover,
     oauth::{
-        Material, Moment, RawAnswer, Refusal, SentSecrets, Token, TokenEndpoint, TokenRequest,
-        explained, known_endpoint,
+        Material, Moment, Note, RawAnswer, Reader, Refusal, SentSecrets, Token, TokenEndpoint,
+        TokenRequest, explained, known_endpoint,
         sign_in::{
             Consent, Flow, Ticket, added, person, random_text, redeemed, redemption,
             with_fewer_scopes,
@@ -177,8 +177,7 @@ impl<'a> Wire<'a> {
                     "the request would go to an origin that you did not allow; nothing was sent",
                 ));
             }
-            // Rounded down: a lifetime counted from an earlier time is never too long.
-            let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
+            let sent = apicred::whole_second(now);
             let echo = SentSecrets::of(&request);
             let raw = self.http.send(&self.credential.issuer, request).await?;
             let now = SystemClock.now();
@@ -193,9 +192,7 @@ impl<'a> Wire<'a> {
                 Err(mut refusal) => {
                     let next = refusal.about_client;
                     if next {
-                        refusal
-                            .next_step
-                            .push_str(&format!(" (used: {})", candidate.name));
+                        refusal.next_step.note(Note::Used(candidate.name.clone()));
                     }
                     last = Some(refusal);
                     if !next {
@@ -217,15 +214,7 @@ impl<'a> Wire<'a> {
 
 /// A token error for a user who is present and runs the command again.
 pub(crate) fn explain(refusal: &Refusal) -> String {
-    refusal
-        .message()
-        .replace("apicred tries again", "run the command again")
-        .replace("apicred pauses", "run the command again in a while")
-        .replace("an administrator adds them", "put them into APICRED_PROXY")
-        .replace(
-            "an administrator corrects them",
-            "correct --proxy or APICRED_PROXY",
-        )
+    refusal.message_for(Reader::Command)
 }
 
 /// A random secret for one request: `state`, a PKCE verifier.

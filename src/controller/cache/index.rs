@@ -264,13 +264,13 @@ impl Index {
 fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
     let proof = Proof::parse(spec.client.as_ref()).map(|p| p.alternatives());
     let grant = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
-    let companions = grant.unwrap_or_default();
+    let grant_sources = grant.unwrap_or_default();
     let static_key = spec.static_key.iter().map(|key| &key.token_ref);
-    let companions = companions.iter().filter_map(Need::reference);
+    let grant_sources = grant_sources.iter().filter_map(Need::reference);
     let proof = proof.unwrap_or_default();
     let mut names: Vec<String> = proof
         .iter()
-        .chain(companions)
+        .chain(grant_sources)
         .chain(static_key)
         .chain(spec.parameter_secrets())
         .map(|r| r.name.clone())

@@ -35,9 +35,8 @@ use crate::{
 
 /// Entra ID refuses the credential itself: a wrong secret, an expired one, a certificate that it does not know.
 const REFUSED: [u32; 3] = [7_000_215, 7_000_222, 700_027];
-/// How long a request waits for its turn, and how often it looks.
+/// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(20);
-const LOOK: Duration = Duration::from_millis(200);
 /// A token for Microsoft Graph is used for so long at least.
 const LEFT: SignedDuration = SignedDuration::from_secs(60);
 
@@ -118,26 +117,15 @@ impl ClientPlace {
     /// Waits for a turn in the issuer's limits.
     async fn turn(&self) -> Result<Permit, Refusal> {
         let (context, credential) = (&self.context, &self.credential);
-        let key = credential.key();
-        let until = tokio::time::Instant::now() + TURN;
-        let now = context.clock.now();
-        let later = now
-            .saturating_add(SignedDuration::from_hours(1))
-            .unwrap_or(now);
-        let urgency = || Urgency::new(Some(later), SignedDuration::ZERO, 0, now);
-        while tokio::time::Instant::now() < until {
-            match context.limiter.enter(credential, &key, urgency(), false) {
-                Admission::Go(permit) => return Ok(permit),
-                Admission::Wait => tokio::time::sleep(LOOK).await,
-                Admission::Paused(_) => break,
-            }
+        let urgency = Urgency::in_an_hour(context.clock.now());
+        match context.limiter.turn(credential, urgency, TURN).await {
+            Admission::Go(permit) => Ok(permit),
+            Admission::Wait | Admission::Paused(_) => Err(Refusal::local(
+                oauth::Class::Transient,
+                Reason::IssuerPaused,
+                "the limits of the issuer leave no room; apicred tries again",
+            )),
         }
-        context.limiter.forget(&key);
-        Err(Refusal::local(
-            oauth::Class::Transient,
-            Reason::IssuerPaused,
-            "the limits of the issuer leave no room; apicred tries again",
-        ))
     }
 
     /// Calls Microsoft Graph.
@@ -162,7 +150,7 @@ impl ClientPlace {
         if !context.may_act() {
             return Err(not_sent(
                 Class::Transient,
-                exchange::not_leading().next_step,
+                exchange::not_leading().next_step.to_string(),
             ));
         }
         let issuer = Issuer {

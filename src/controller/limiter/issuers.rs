@@ -25,6 +25,8 @@ use crate::{
 const TIDY: Duration = Duration::from_mins(1);
 /// The timer of the queue is never shorter: the resolution of the rate limit.
 const GRAIN: Duration = Duration::from_millis(2);
+/// Between two questions of [`IssuerLimiter::turn`]. A call is kept for five seconds.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The rate limiters of all issuers, and the queue before them.
 pub(in crate::controller) struct IssuerLimiter {
@@ -109,6 +111,30 @@ impl IssuerLimiter {
                 let left = left.unwrap_or(SignedDuration::ZERO);
                 Admission::Paused(schedule::later(self.clock.now(), left))
             }
+        }
+    }
+
+    /// Waits until this credential may send one request, for work that no trigger calls back. [`Admission::Wait`]: its turn did
+    /// not come in time.
+    pub(in crate::controller) async fn turn(
+        self: &Arc<Self>,
+        credential: &Credential,
+        urgency: Urgency,
+        longest: Duration,
+    ) -> Admission {
+        let key = credential.key();
+        let until = Instant::now() + longest;
+        loop {
+            let last = match self.enter(credential, &key, urgency, false) {
+                Admission::Go(permit) => return Admission::Go(permit),
+                Admission::Wait if Instant::now() < until => {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+                last => last,
+            };
+            self.forget(&key);
+            return last;
         }
     }
 

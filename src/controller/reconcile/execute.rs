@@ -32,6 +32,7 @@ use crate::{
         RefusedSource, SourceMark,
         ownership::{ForeignWrite, Target, UNNAMED},
     },
+    whole_second,
 };
 
 /// Standing in a line is told after this: to say it and take it back would be two writes more for each of thousands, and
@@ -178,7 +179,7 @@ async fn verify(
         })
     };
     let moved = used.is_some_and(|s| changed(s.mark()))
-        || observed.companions.iter().any(|s| changed(s.mark()));
+        || observed.grant_sources.iter().any(|s| changed(s.mark()));
     // One at a time: the next plan finds the next one.
     let untried = (!moved).then(|| {
         untried(credential, observed)
@@ -192,7 +193,7 @@ async fn verify(
     // Noted at the versions that the watch has shown: what was read may be newer, and is read again once it shows that.
     let shown = source.as_ref().and_then(Source::mark);
     let with: Vec<SourceMark> = observed
-        .companions
+        .grant_sources
         .iter()
         .filter_map(Source::mark)
         .collect();
@@ -301,7 +302,8 @@ async fn mint(
                 message: format!(
                     "{} is rate limiting; apicred requests again after {}",
                     credential.issuer.id,
-                    whole_seconds(until)
+                    // To the second: one pause is one message.
+                    whole_second(until)
                 ),
                 until: spread(until, credential),
             };
@@ -367,11 +369,6 @@ async fn was_deleted(
     key: &Key,
 ) -> Result<bool, Trouble> {
     is_gone(context, &credential.uid, key).await
-}
-
-/// To the second: one pause is one message.
-fn whole_seconds(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Nobody comes back at the very moment a pause ends.

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::controller::{cache::index::IssuerName, locks::lock};
 use crate::{
+    StoredReason,
     api::{IssuerKind, IssuerStatus},
     plan::journal::{Entry, Journal, Level, Line, Seen, Step},
 };
@@ -34,7 +35,8 @@ impl Subject<'_> {
 
 /// Writes a line. Its fields are the same for all kinds, conditions and reasons.
 pub(in crate::controller) fn write(subject: Subject<'_>, line: &Line) {
-    let also = (!line.also.is_empty()).then(|| line.also.join(","));
+    let also: Vec<&str> = line.also.iter().map(|kind| kind.as_str()).collect();
+    let also = (!also.is_empty()).then(|| also.join(","));
     let count = |n: u32| (n > 0).then_some(n);
     let (repeats, was_repeats) = (count(line.repeats), count(line.was_repeats));
     macro_rules! at {
@@ -46,10 +48,10 @@ pub(in crate::controller) fn write(subject: Subject<'_>, line: &Line) {
                 uid = subject.uid,
                 generation = line.generation,
                 change = line.change.as_str(),
-                condition = line.condition,
-                status = line.status,
-                reason = line.reason,
-                was = line.was,
+                condition = line.condition.as_str(),
+                status = line.status.as_str(),
+                reason = line.reason.as_str(),
+                was = line.was.as_ref().map(StoredReason::as_str),
                 was_repeats,
                 also,
                 since = line.since.map(tracing::field::display),

@@ -43,7 +43,7 @@ pub(in crate::controller) fn observe(
     deleting: bool,
     now: Timestamp,
 ) -> Observed {
-    let (target, target_uid, sources, companions, unread) = {
+    let (target, target_uid, sources, grant_sources, unread) = {
         let secrets = lock(&context.secrets);
         let home = &credential.namespace;
         let target = secrets.get(&(home.clone(), credential.target.name.clone()));
@@ -51,7 +51,7 @@ pub(in crate::controller) fn observe(
             ownership::target(credential, target.map(|s| &s.facts)),
             target.map(|s| s.facts.uid.clone()).unwrap_or_default(),
             of_secrets(&secrets, home, credential.alternatives()),
-            of_secrets(&secrets, home, credential.companions()),
+            of_secrets(&secrets, home, credential.grant_sources()),
             unread(&secrets, credential),
         )
     };
@@ -97,7 +97,7 @@ pub(in crate::controller) fn observe(
         senior,
         permission,
         sources,
-        companions,
+        grant_sources,
         unread,
         ca_fault: ca_fault(context, &credential.issuer),
         missing_account: context.accounts.missing(credential),
@@ -114,7 +114,7 @@ pub(in crate::controller) fn observe(
 /// Annotations without effect on the Secrets that a credential names, each Secret once.
 fn unread(secrets: &Secrets, credential: &Credential) -> Vec<String> {
     let sources = credential.alternatives().into_iter();
-    let sources = sources.chain(credential.companions());
+    let sources = sources.chain(credential.grant_sources());
     let mut names: Vec<String> = sources.map(|reference| reference.name).collect();
     names.push(credential.target.name.clone());
     names.sort_unstable();

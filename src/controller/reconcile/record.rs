@@ -159,7 +159,7 @@ async fn still_fits(
 pub(in crate::controller) fn worth(notices: &[Notice], entry: &Entry) -> Vec<Notice> {
     let ended = || entry.lines.iter().any(|l| l.change == Change::Ended);
     let worth = |notice: &&Notice| match notice.severity {
-        Severity::Warning => !entry.counted.iter().any(|c| c == notice.reason.as_str()),
+        Severity::Warning => !entry.counted.contains(&notice.reason),
         Severity::Normal => entry.counted.is_empty() || ended(),
     };
     notices.iter().filter(worth).cloned().collect()
@@ -231,15 +231,15 @@ fn of_issuer(line: &Line, new: &IssuerStatus) -> Option<Notice> {
     let (severity, reason) = match line.change {
         Change::Began | Change::Changed => (Severity::Warning, line.reason.clone()),
         Change::Ended => {
-            let now = new.conditions.iter().find(|c| c.type_ == line.condition);
-            (Severity::Normal, now?.reason.clone())
+            let now = line.condition.find(&new.conditions)?;
+            (Severity::Normal, now.reason.as_str().into())
         }
         Change::Repeated => return None,
     };
     let note = line.message.clone();
     Some(Notice {
         severity,
-        reason: reason.as_str().into(),
+        reason,
         note,
     })
 }

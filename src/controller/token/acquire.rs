@@ -15,8 +15,10 @@ use super::{
 use crate::controller::{context::Context, limiter::issuers::Permit};
 use crate::{
     credential::{Credential, Key, binding},
-    oauth::{self, Class, Grant, LifetimeSource, Refusal, Stage, Token, TokenEndpoint, discovery},
-    plan::{self, Choice, Observed, Source, fingerprint, journal::Ids},
+    oauth::{
+        self, Class, Grant, LifetimeSource, Note, Refusal, Stage, Token, TokenEndpoint, discovery,
+    },
+    plan::{self, Observed, Source, fingerprint, journal::Ids},
     publish::{ENDLESS, RefusedSource, SourceMark},
 };
 
@@ -31,7 +33,6 @@ pub(in crate::controller) async fn acquire(
     permit: Permit,
     refused: &mut Vec<RefusedSource>,
 ) -> Result<Acquired, Refusal> {
-    let permit = Arc::new(permit);
     // What exists only in memory is stored before anything else is tried, whatever the spec says by now.
     let mut first = first;
     match refresh::store_unsaved(context, credential, key).await {
@@ -58,11 +59,154 @@ pub(in crate::controller) async fn acquire(
             context.limiter.unanswered(credential);
         }
     })?;
-    let not_working = |mark: SourceMark, refusal: &Refusal, fingerprint: Option<String>| {
-        if observed.sources.len() > 1 {
+    let attempt = Attempt {
+        context,
+        credential,
+        key,
+        observed,
+        endpoint,
+        permit: Arc::new(permit),
+    };
+    let mut last = None;
+    for choice in plan::candidates(credential, observed, context.clock.now()) {
+        let ended = match attempt.read(choice.source, &mut first).await {
+            Ok(read) => attempt.with(choice.trial, read).await,
+            Err(refusal) => Err(attempt.not_read(choice.source, refusal)),
+        };
+        let failed = match ended {
+            Ok(acquired) => return Ok(acquired),
+            Err(failed) => failed,
+        };
+        refused.extend(failed.mark);
+        last = Some((failed.refusal, failed.with));
+        if !failed.next {
+            break;
+        }
+    }
+    let Some((refusal, with)) = last else {
+        return Err(Refusal::local(
+            Class::Invalid,
+            Reason::ClientSecretMissing,
+            "no Secret that spec.client names exists; create one",
+        ));
+    };
+    if refusal.until_change {
+        let marks = with.into_iter();
+        refused.extend(marks.map(|mark| attempt.not_working(mark, &refusal, None)));
+    }
+    let endpoint = &attempt.endpoint;
+    Err(Box::pin(unless_moved(context, credential, endpoint, refusal)).await)
+}
+
+/// One attempt to get a token: what is the same for each entry of the client's list.
+struct Attempt<'a> {
+    context: &'a Arc<Context>,
+    credential: &'a Credential,
+    key: &'a Key,
+    observed: &'a Observed,
+    endpoint: TokenEndpoint,
+    permit: Arc<Permit>,
+}
+
+/// What one entry of the client's list came to.
+struct Failed {
+    refusal: Refusal,
+    /// The sources of the grant's inputs.
+    with: Vec<SourceMark>,
+    /// The entry, if it does not work.
+    mark: Option<RefusedSource>,
+    /// May another entry do better?
+    next: bool,
+}
+
+impl Attempt<'_> {
+    /// Reads an entry, unless it is the one that was read first, and checks that it may be posted.
+    async fn read(
+        &self,
+        source: Option<&Source>,
+        first: &mut Option<Read>,
+    ) -> Result<Read, Refusal> {
+        let matches = |read: &mut Read| match (&read.used, source) {
+            (Some(mark), Some(source)) => mark.is(&source.reference),
+            (None, None) => true,
+            _ => false,
+        };
+        let read = match first.take_if(matches) {
+            Some(read) => read,
+            None => material::read(self.context, self.credential, source).await?,
+        };
+        read.may_post(self.credential, &self.endpoint)?;
+        Ok(read)
+    }
+
+    /// An entry that cannot be read, or may not be posted.
+    fn not_read(&self, source: Option<&Source>, refusal: Refusal) -> Failed {
+        let choice = self.observed.sources.len() > 1 && refusal.class == Class::Invalid;
+        let mark = source.and_then(Source::mark).filter(|_| choice);
+        Failed {
+            mark: mark.map(|mark| self.not_working(mark, &refusal, None)),
+            refusal,
+            with: Vec::new(),
+            next: true,
+        }
+    }
+
+    /// One try with what was read. `trial`: another entry is in use.
+    async fn with(&self, trial: bool, read: Read) -> Result<Acquired, Failed> {
+        let (used, with) = (read.used.clone(), read.with.clone());
+        let odd = OddValues::of(self.credential, &read);
+        let content = read.fingerprint.clone();
+        let tried = one(self, read).await;
+        let mut refusal = match tried {
+            Ok(acquired) => return Ok(acquired),
+            Err(refusal) => refusal,
+        };
+        let next = refusal.about_client || trial && self.is_guess(&refusal);
+        let mut not_working = None;
+        if let (true, Some(mark)) = (next, used) {
+            // With several secrets, the user must know which one is meant.
+            let entry = self.credential.proof.entry(&mark.name, &mark.key);
+            refusal.next_step.note(Note::Used(entry));
+            not_working = Some(self.not_working(mark, &refusal, Some(content)));
+        }
+        if next && self.observed.sources.len() > 1 {
+            // This entry waits for its time; the other ones do not.
+            refusal.retry_at = None;
+        }
+        if let Some(hint) = odd.blamed(&refusal) {
+            let reported = report(self.context, &self.credential.namespace, &hint);
+            Box::pin(reported).await;
+            let secret = hint.mark.name;
+            refusal.next_step.note(Note::UnexpectedForm(secret));
+        }
+        Err(Failed {
+            refusal,
+            with,
+            mark: not_working,
+            next,
+        })
+    }
+
+    /// Servers answer a wrong secret in many ways, so an entry that is on trial may be what is refused. Neither a password nor a
+    /// refresh token is sent once more because of a guess.
+    fn is_guess(&self, refusal: &Refusal) -> bool {
+        refusal.http_status.is_some()
+            && matches!(refusal.class, Class::Denied | Class::Invalid)
+            && !refusal.until_change
+            && !matches!(self.credential.grant, Grant::RefreshToken(_))
+    }
+
+    fn not_working(
+        &self,
+        mark: SourceMark,
+        refusal: &Refusal,
+        fingerprint: Option<String>,
+    ) -> RefusedSource {
+        let (context, credential) = (self.context, self.credential);
+        if self.observed.sources.len() > 1 {
             // The condition that reports it has no ids.
             let ids = Some(Box::new(Ids::from(refusal)));
-            context.with_state(key, &credential.uid, |s| s.refused = ids);
+            context.with_state(self.key, &credential.uid, |s| s.refused = ids);
         }
         let now = context.clock.now();
         RefusedSource {
@@ -75,102 +219,35 @@ pub(in crate::controller) async fn acquire(
             not_before: refusal.retry_at.filter(|_| refusal.about_client),
             fingerprint,
         }
-    };
-    let mut last = None;
-    for Choice { source, trial } in plan::candidates(credential, observed, context.clock.now()) {
-        let matches = |read: &mut Read| match (&read.used, source) {
-            (Some(mark), Some(source)) => mark.is(&source.reference),
-            (None, None) => true,
-            _ => false,
-        };
-        let read = match first.take_if(matches) {
-            Some(read) => Ok(read),
-            None => material::read(context, credential, source).await,
-        };
-        let checked = read.and_then(|read| read.may_post(credential, &endpoint).map(|()| read));
-        let read = match checked {
-            Ok(read) => read,
-            Err(refusal) => {
-                let choice = observed.sources.len() > 1 && refusal.class == Class::Invalid;
-                if let (Some(mark), true) = (source.and_then(Source::mark), choice) {
-                    refused.push(not_working(mark, &refusal, None));
-                }
-                last = Some((refusal, Vec::new()));
-                continue;
-            }
-        };
-        let (used, with) = (read.used.clone(), read.with.clone());
-        let odd = read.material.odd(&credential.client_id);
-        let odd = odd.zip(used.clone());
-        let odd = odd.map(|(form, mark)| Hint::of_client(mark, form));
-        let supplied = oauth::odd_supply(&credential.grant, &read.supplies);
-        let supplied =
-            supplied.and_then(|odd| Some(Hint::of_grant(with.get(odd.place)?.clone(), odd)));
-        let content = read.fingerprint.clone();
-        let published = Published::of(observed.record());
-        match one(
-            context,
-            (credential, key),
-            &endpoint,
-            read,
-            &permit,
-            published,
-        )
-        .await
-        {
-            Ok(acquired) => return Ok(acquired),
-            Err(mut refusal) => {
-                // Servers answer a wrong secret in many ways. Neither a password nor a refresh token is sent once more
-                // because of a guess.
-                let guess = trial
-                    && refusal.http_status.is_some()
-                    && matches!(refusal.class, Class::Denied | Class::Invalid)
-                    && !refusal.until_change
-                    && !matches!(credential.grant, Grant::RefreshToken(_));
-                let next = refusal.about_client || guess;
-                if let (true, Some(mark)) = (next, &used) {
-                    // With several secrets, the user must know which one is meant.
-                    refusal.next_step.push_str(&format!(
-                        " (used: {})",
-                        credential.proof.entry(&mark.name, &mark.key)
-                    ));
-                    refused.push(not_working(mark.clone(), &refusal, Some(content)));
-                }
-                if next && observed.sources.len() > 1 {
-                    // This entry waits for its time; the other ones do not.
-                    refusal.retry_at = None;
-                }
-                let odd = if refusal.about_client {
-                    odd
-                } else {
-                    supplied.filter(|_| blames_grant(&refusal))
-                };
-                if let Some(hint) = odd {
-                    let told = report(context, &credential.namespace, &hint);
-                    Box::pin(told).await;
-                    refusal.next_step.push_str(&format!(
-                        "; the stored value has an unexpected form, which the events of Secret {} and the operator's log describe",
-                        hint.mark.name
-                    ));
-                }
-                last = Some((refusal, with));
-                if !next {
-                    break;
-                }
-            }
+    }
+}
+
+/// Stored values with an unexpected form, which may be why the issuer refuses them.
+struct OddValues {
+    client: Option<Hint>,
+    grant: Option<Hint>,
+}
+
+impl OddValues {
+    fn of(credential: &Credential, read: &Read) -> Self {
+        let client = read.material.odd(&credential.client_id);
+        let client = client.zip(read.used.clone());
+        let grant = oauth::odd_grant_input(&credential.grant, &read.grant_inputs);
+        Self {
+            client: client.map(|(form, mark)| Hint::of_client(mark, form)),
+            grant: grant
+                .and_then(|odd| Some(Hint::of_grant(read.with.get(odd.place)?.clone(), odd))),
         }
     }
-    let Some((refusal, with)) = last else {
-        return Err(Refusal::local(
-            Class::Invalid,
-            Reason::ClientSecretMissing,
-            "no Secret that spec.client names exists; create one",
-        ));
-    };
-    if refusal.until_change {
-        refused.extend(with.into_iter().map(|m| not_working(m, &refusal, None)));
+
+    /// The value that the issuer probably refuses.
+    fn blamed(self, refusal: &Refusal) -> Option<Hint> {
+        if refusal.about_client {
+            self.client
+        } else {
+            self.grant.filter(|_| blames_grant(refusal))
+        }
     }
-    Err(Box::pin(unless_moved(context, credential, &endpoint, refusal)).await)
 }
 
 /// True if the issuer probably refuses the input of the grant.
@@ -195,22 +272,23 @@ async fn unless_moved(
     match endpoint(context, credential).await {
         Ok(now) if (&now.url, &now.mtls_url) != (&asked.url, &asked.mtls_url) => Refusal {
             class: Class::Transient,
-            next_step: "the discovery document of the issuer now names another token endpoint; apicred uses it for the next request".to_owned(),
+            next_step: "the discovery document of the issuer now names another token endpoint; apicred uses it for the next request".into(),
             ..refusal
         },
         _ => refusal,
     }
 }
 
-/// One try with what was read.
-async fn one(
-    context: &Arc<Context>,
-    (credential, key): (&Credential, &Key),
-    endpoint: &TokenEndpoint,
-    mut read: Read,
-    permit: &Arc<Permit>,
-    published: Published,
-) -> Result<Acquired, Refusal> {
+/// Sends what was read.
+async fn one(attempt: &Attempt<'_>, mut read: Read) -> Result<Acquired, Refusal> {
+    let Attempt {
+        context,
+        credential,
+        key,
+        observed,
+        endpoint,
+        permit,
+    } = attempt;
     let ends = read.material.ends();
     let now = context.clock.now();
     let late = || oauth::expired_assertion(credential, &read.material, now);
@@ -221,16 +299,16 @@ async fn one(
     let result = if let Some(state) = read.state.take() {
         let refresh = Refresh {
             context: Arc::clone(context),
-            credential: credential.clone(),
-            key: key.clone(),
+            credential: Credential::clone(credential),
+            key: Key::clone(key),
             endpoint: endpoint.clone(),
             state,
-            published,
+            published: Published::of(observed.record()),
         };
         refresh.spawn(read, Arc::clone(permit)).await
     } else {
         let (used, with, fingerprint) = (read.used, read.with, read.fingerprint);
-        let parts = (read.material, read.supplies);
+        let parts = (read.material, read.grant_inputs);
         exchange(context, credential, endpoint, parts, &fingerprint, permit)
             .await
             .map(|token| acquired(token, used, with, fingerprint))
@@ -244,14 +322,14 @@ async fn one(
 
 /// A static key as a token.
 fn static_token(scheme: &str, read: &Read, now: Timestamp) -> Result<Token, Refusal> {
-    let secret = read.supplies.first().cloned().ok_or_else(|| {
+    let secret = read.grant_inputs.first().cloned().ok_or_else(|| {
         Refusal::local(
             Class::Invalid,
             Reason::SourceMissing,
             "the static key was not read; check the Secret that spec.static names",
         )
     })?;
-    let issued_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let issued_at = crate::whole_second(now);
     Ok(Token {
         secret,
         refresh_token: None,

@@ -12,14 +12,15 @@ use secrecy::SecretString;
 use super::{identity, refresh_token::Came};
 use crate::controller::{api::ids, context::Context, limiter::issuers::Permit};
 use crate::{
-    credential::{Credential, Lent, Proof},
-    http::Manner,
+    credential::{Credential, OperatorIdentity, Proof},
+    http::{Broken, Manner},
     oauth::{
-        self, AnswerContext, Class, Grant, Granted, Local, Material, Moment, RawAnswer, Refusal,
+        self, AnswerContext, Class, Grant, Granted, Material, Moment, RawAnswer, Refusal,
         SentSecrets, Stage, Token, TokenEndpoint, TokenRequest, Validity, discovery,
         grant::JwtBearer,
     },
     publish::{SourceMark, SourceUse},
+    whole_second,
 };
 
 /// A token and how it was come by.
@@ -59,7 +60,7 @@ pub(super) fn acquired(
 pub(in crate::controller) async fn build(
     credential: &Credential,
     endpoint: &TokenEndpoint,
-    (material, supplies): (Material, Vec<SecretString>),
+    (material, grant_inputs): (Material, Vec<SecretString>),
     context: &Context,
 ) -> Result<(TokenRequest, String, Material), Refusal> {
     let signs = matches!(material, Material::Signer(..) | Material::Key(_))
@@ -72,7 +73,7 @@ pub(in crate::controller) async fn build(
             request_id: &id,
             assertion_id: &assertion,
         };
-        let request = oauth::request(&credential, &endpoint, &material, &supplies, moment)?;
+        let request = oauth::request(&credential, &endpoint, &material, &grant_inputs, moment)?;
         Ok((request, id, material))
     };
     if !signs {
@@ -106,8 +107,11 @@ pub(super) async fn exchange(
     let flight = async move {
         let _permit = permit;
         let arc = matches!(
-            (&asker.proof, &asker.issuer.lends),
-            (Proof::ManagedIdentity(_), Some(Lent::AzureArc(_)))
+            (&asker.proof, &asker.issuer.operator_identity),
+            (
+                Proof::ManagedIdentity(_),
+                Some(OperatorIdentity::AzureArc(_))
+            )
         );
         if arc {
             return challenged(&world, &asker, &place, material, request, id).await;
@@ -134,26 +138,32 @@ async fn challenged(
     request: TokenRequest,
     id: String,
 ) -> Result<Token, Refusal> {
-    let Material::Local(Local::AzureArc(origin, None)) = material else {
+    let Material::Local(local) = material else {
         return send(context, credential, request, id).await;
     };
     if !context.may_act() {
         return Err(not_leading());
     }
-    let (echo, clock) = (SentSecrets::of(&request), Instant::now());
-    let answer = match context.http.send(&credential.issuer, request).await {
-        Ok(answer) if answer.status == 401 => answer,
-        other => {
-            let now = context.clock.now();
-            let read = |raw| read_answer(context, credential, (&raw, &echo), now, id);
-            let result = other.and_then(read);
-            measure(context, credential, &result, clock);
-            return complete(context, credential, result?).await;
-        }
-    };
-    let proof = identity::answer_to_challenge(context, &origin, &answer).await?;
-    let (request, id, _) = build(credential, endpoint, (proof, Vec::new()), context).await?;
-    send(context, credential, request, id).await
+    let begun = Begun::now(context, &request);
+    let exchanged = context
+        .http
+        .exchange(&credential.issuer, request, Manner::default());
+    let exchanged = exchanged.await;
+    if let Ok(answer) = &exchanged
+        && let Some(proved) = identity::after_challenge(context, &local, answer).await?
+    {
+        let parts = (Material::Local(proved), Vec::new());
+        let (request, id, _) = build(credential, endpoint, parts, context).await?;
+        return send(context, credential, request, id).await;
+    }
+    let came = concluded(
+        context,
+        credential,
+        begun,
+        exchanged,
+        token_reader(credential, id),
+    );
+    complete(context, credential, came.result?).await
 }
 
 /// This process has lost its Lease: the rest of it sends no request.
@@ -186,31 +196,22 @@ async fn complete(
     let Some(request) = oauth::second_request(credential, &token) else {
         return Ok(token);
     };
-    if !context.may_act() {
-        return Err(not_leading());
-    }
-    let (now, clock) = (context.clock.now(), Instant::now());
-    let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let echo = SentSecrets::of(&request);
-    let answered = context.http.send(&credential.issuer, request).await;
-    let result = answered.and_then(|raw| {
-        let now = context.clock.now();
+    let read = |raw: &RawAnswer, (sent, now)| {
         let moment = AnswerContext {
             sent,
             now,
             assumed_lifetime: credential.issuer.assumed_lifetime,
         };
-        let read = oauth::second_answer(credential, &raw, moment);
-        read.map_err(|refusal| oauth::explained(refusal, credential, &raw, &echo, now))
-    });
-    measure(context, credential, &result, clock);
-    result.map(|completed| Token {
+        oauth::second_answer(credential, raw, moment)
+    };
+    let came = send_once(context, credential, request, Manner::default(), read).await;
+    came.result.map(|completed| Token {
         correlation_id: token.correlation_id,
         ..completed
     })
 }
 
-/// Sends, measures, and reads the answer.
+/// Sends a token request and reads the answer.
 pub(in crate::controller) async fn ask(
     context: &Context,
     credential: &Credential,
@@ -218,22 +219,85 @@ pub(in crate::controller) async fn ask(
     id: String,
     manner: Manner,
 ) -> Came {
+    let came = send_once(
+        context,
+        credential,
+        request,
+        manner,
+        token_reader(credential, id),
+    )
+    .await;
+    if let Err(refusal) = &came.result
+        && discovery::disproves(refusal)
+    {
+        context.discovery.doubt(&credential.issuer.id);
+    }
+    came
+}
+
+/// Reads the answer to a token request with this id.
+fn token_reader(
+    credential: &Credential,
+    id: String,
+) -> impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, Refusal> {
+    move |raw, (sent, now)| {
+        let mut token = oauth::answer_to(credential, raw, sent, now)?;
+        token.correlation_id.get_or_insert(id);
+        Ok(token)
+    }
+}
+
+/// What is known of a request before it is sent.
+struct Begun {
+    clock: Instant,
+    sent: Timestamp,
+    echo: SentSecrets,
+}
+
+impl Begun {
+    fn now(context: &Context, request: &TokenRequest) -> Self {
+        Self {
+            clock: Instant::now(),
+            sent: whole_second(context.clock.now()),
+            echo: SentSecrets::of(request),
+        }
+    }
+}
+
+/// Sends one request and reads the answer. `read` gets the time at which the request was sent, and the time now.
+async fn send_once(
+    context: &Context,
+    credential: &Credential,
+    request: TokenRequest,
+    manner: Manner,
+    read: impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, Refusal>,
+) -> Came {
     if !context.may_act() {
         return Came {
             granted: Granted::Nothing,
             result: Err(not_leading()),
         };
     }
-    let (now, clock) = (context.clock.now(), Instant::now());
-    // Rounded down: a lifetime counted from an earlier time is never too long.
-    let sent = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let echo = SentSecrets::of(&request);
+    let begun = Begun::now(context, &request);
     let exchanged = context.http.exchange(&credential.issuer, request, manner);
-    let (granted, result) = match exchanged.await {
-        Ok(raw) => (
-            oauth::granted(&raw),
-            read_answer(context, credential, (&raw, &echo), sent, id),
-        ),
+    concluded(context, credential, begun, exchanged.await, read)
+}
+
+/// Reads the answer. Counts the request, and reports to the rate limiter what came of it.
+fn concluded(
+    context: &Context,
+    credential: &Credential,
+    begun: Begun,
+    exchanged: Result<RawAnswer, Broken>,
+    read: impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, Refusal>,
+) -> Came {
+    let (granted, result) = match exchanged {
+        Ok(raw) => {
+            let now = context.clock.now();
+            let result = read(&raw, (begun.sent, now));
+            let explain = |refusal| oauth::explained(refusal, credential, &raw, &begun.echo, now);
+            (oauth::granted(&raw), result.map_err(explain))
+        }
         Err(broken) => (
             (broken.arrived.as_ref()).map_or(Granted::Nothing, |raw| oauth::granted_in_part(raw)),
             Err(match &broken.arrived {
@@ -242,25 +306,26 @@ pub(in crate::controller) async fn ask(
             }),
         ),
     };
-    measure(context, credential, &result, clock);
-    if let Err(refusal) = &result
-        && let Some(pause) = pause(refusal)
-    {
-        context.limiter.pause(credential, pause);
-    }
-    if let Err(refusal) = &result
-        && discovery::disproves(refusal)
-    {
-        context.discovery.doubt(&credential.issuer.id);
-    }
-    let well = |r: &Refusal| !matches!(r.class, Class::Throttled | Class::Transient);
-    match &result {
-        Err(refusal) if is_silence(refusal) => context.limiter.unanswered(credential),
-        Err(refusal) if refusal.stage == Stage::Own => {}
-        Err(refusal) => context.limiter.answered(credential, well(refusal)),
-        Ok(_) => context.limiter.answered(credential, true),
-    }
+    measure(context, credential, &result, begun.clock);
+    inform(context, credential, result.as_ref().err());
     Came { granted, result }
+}
+
+/// Reports to the rate limiter what came of a request: an error, or a success.
+pub(super) fn inform(context: &Context, credential: &Credential, error: Option<&Refusal>) {
+    let limiter = &context.limiter;
+    let Some(refusal) = error else {
+        return limiter.answered(credential, true);
+    };
+    if let Some(pause) = pause(refusal) {
+        limiter.pause(credential, pause);
+    }
+    if is_silence(refusal) {
+        limiter.unanswered(credential);
+    } else if refusal.stage != Stage::Own {
+        let well = !matches!(refusal.class, Class::Throttled | Class::Transient);
+        limiter.answered(credential, well);
+    }
 }
 
 /// Counts a token request, and how long its answer took.
@@ -290,20 +355,6 @@ pub(super) const fn is_silence(refusal: &Refusal) -> bool {
         // A failure of apicred's own says nothing of the issuer, and an alert about the client's certificate is an answer.
         Stage::Own | Stage::ClientCertificate | Stage::Foreign | Stage::Answered => false,
     }
-}
-
-fn read_answer(
-    context: &Context,
-    credential: &Credential,
-    (raw, echo): (&RawAnswer, &SentSecrets),
-    sent: Timestamp,
-    id: String,
-) -> Result<Token, Refusal> {
-    let now = context.clock.now();
-    let mut token = oauth::answer_to(credential, raw, sent, now)
-        .map_err(|refusal| oauth::explained(refusal, credential, raw, echo, now))?;
-    token.correlation_id.get_or_insert(id);
-    Ok(token)
 }
 
 /// How long the client sends no request after this answer.

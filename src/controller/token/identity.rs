@@ -2,11 +2,10 @@
 
 use crate::Reason;
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use crate::controller::context::Context;
 use crate::{
-    credential::{Credential, Lent},
+    credential::{Credential, OperatorIdentity},
     oauth::{self, Class, Local, MAX_ARC_KEY, Material, RawAnswer, Refusal},
 };
 
@@ -20,10 +19,12 @@ pub(in crate::controller) async fn material(
     credential: &Credential,
 ) -> Result<Material, Refusal> {
     let environment = &context.settings.identity;
-    match &credential.issuer.lends {
-        Some(Lent::Imds(origin)) => Ok(Material::Local(Local::Imds(origin.clone()))),
-        Some(Lent::AzureArc(origin)) => Ok(Material::Local(Local::AzureArc(origin.clone(), None))),
-        Some(Lent::AppService) => match (&environment.endpoint, &environment.header) {
+    match &credential.issuer.operator_identity {
+        Some(OperatorIdentity::Imds(origin)) => Ok(Material::Local(Local::Imds(origin.clone()))),
+        Some(OperatorIdentity::AzureArc(origin)) => {
+            Ok(Material::Local(Local::AzureArc(origin.clone(), None)))
+        }
+        Some(OperatorIdentity::AppService) => match (&environment.endpoint, &environment.header) {
             (Some(endpoint), Some(header)) => Ok(Material::Local(Local::AppService(
                 endpoint.clone(),
                 header.clone(),
@@ -32,7 +33,7 @@ pub(in crate::controller) async fn material(
                 "the operator's environment has no IDENTITY_ENDPOINT and IDENTITY_HEADER; is an identity assigned to it?",
             )),
         },
-        Some(Lent::WorkloadIdentity) => {
+        Some(OperatorIdentity::WorkloadIdentity) => {
             let path = environment.federated_token_file.as_ref().ok_or_else(|| {
                 fault(
                     "the operator's environment has no AZURE_FEDERATED_TOKEN_FILE; label its pod for Entra Workload ID (see docs/identity.md)",
@@ -55,12 +56,16 @@ pub(in crate::controller) async fn material(
     }
 }
 
-/// The Azure Arc agent checks that its client may read its files: it names one, and requires its content.
-pub(in crate::controller) async fn answer_to_challenge(
+/// The endpoint with what its challenge requires, if the answer is one. The Azure Arc agent checks that its client may read its
+/// files: it names one, and requires its content.
+pub(in crate::controller) async fn after_challenge(
     context: &Context,
-    origin: &Url,
+    local: &Local,
     answer: &RawAnswer,
-) -> Result<Material, Refusal> {
+) -> Result<Option<Local>, Refusal> {
+    let (Local::AzureArc(origin, None), 401) = (local, answer.status) else {
+        return Ok(None);
+    };
     let folder = &context.settings.identity.arc_folder;
     let path = oauth::arc_key_file(answer, &folder.to_string_lossy())?;
     let unreadable = || {
@@ -79,8 +84,5 @@ pub(in crate::controller) async fn answer_to_challenge(
     let bytes = tokio::fs::read(&path).await.map_err(|_| unreadable())?;
     let key = oauth::word(bytes.trim_ascii_end()).map_err(|_| unreadable())?;
     let header = SecretString::from(format!("Basic {}", key.expose_secret()));
-    Ok(Material::Local(Local::AzureArc(
-        origin.clone(),
-        Some(header),
-    )))
+    Ok(Some(Local::AzureArc(origin.clone(), Some(header))))
 }

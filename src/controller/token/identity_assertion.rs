@@ -7,7 +7,8 @@ use crate::{
     Reason,
     controller::context::Context,
     credential::{Credential, Selector},
-    oauth::{self, Class, Local, Material, Refusal, SentSecrets},
+    oauth::{self, Class, Material, Refusal, SentSecrets},
+    whole_second,
 };
 
 /// A token of the operator's identity that is the client assertion of an application. It lives in memory until the request that
@@ -17,18 +18,15 @@ pub(in crate::controller) async fn assertion(
     credential: &Credential,
     selector: &Selector,
 ) -> Result<SecretString, Refusal> {
-    let unknown = || {
-        Refusal::local(
-            Class::Transient,
-            Reason::InternalError,
-            "this issuer's identity gives no token that is an assertion; please report it",
-        )
-    };
     let (Material::Local(local), Some(own)) = (
         identity::material(context, credential).await?,
         credential.of_identity(),
     ) else {
-        return Err(unknown());
+        return Err(Refusal::local(
+            Class::Transient,
+            Reason::InternalError,
+            "this issuer's identity gives no token that is an assertion; please report it",
+        ));
     };
     if !context.may_act() {
         return Err(not_leading());
@@ -36,13 +34,9 @@ pub(in crate::controller) async fn assertion(
     let resource = own.ask.resources.first().map_or("", String::as_str);
     let request = oauth::identity_request(&local, selector, resource);
     let mut echo = SentSecrets::of(&request);
-    let sent = context.clock.now();
+    let sent = whole_second(context.clock.now());
     let mut raw = context.http.send(&credential.issuer, request).await?;
-    if let (Local::AzureArc(origin, None), 401) = (&local, raw.status) {
-        let Material::Local(proved) = identity::answer_to_challenge(context, origin, &raw).await?
-        else {
-            return Err(unknown());
-        };
+    if let Some(proved) = identity::after_challenge(context, &local, &raw).await? {
         let request = oauth::identity_request(&proved, selector, resource);
         echo = SentSecrets::of(&request);
         raw = context.http.send(&credential.issuer, request).await?;

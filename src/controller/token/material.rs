@@ -41,7 +41,7 @@ pub(in crate::controller) struct Read {
     /// The client authentication material. A ServiceAccount's token is not requested yet.
     pub(in crate::controller) material: Material,
     /// What is needed beside; tokens of ServiceAccounts are empty until [`Read::complete`].
-    pub(in crate::controller) supplies: Vec<SecretString>,
+    pub(in crate::controller) grant_inputs: Vec<SecretString>,
     /// Keyed digest of the request with what was read.
     pub(in crate::controller) fingerprint: String,
     /// The same with the value that a rotation replaced and that is still valid.
@@ -121,7 +121,7 @@ fn unsigned(
     }
     let name = format!("{}/{}", credential.namespace, credential.name);
     Refusal {
-        next_step: oauth::not_signed_in(&reference.name, &reference.key, &name),
+        next_step: oauth::not_signed_in(&reference.name, &reference.key, &name).into(),
         ..refusal
     }
 }
@@ -181,7 +181,7 @@ pub(in crate::controller) async fn read(
         used = Some(secret.mark(&reference.key));
         replaced = before(secret, credential, &reference.key);
     }
-    let (mut with, mut supplies, mut state) = (Vec::new(), Vec::new(), None);
+    let (mut with, mut grant_inputs, mut state) = (Vec::new(), Vec::new(), None);
     for (purpose, need) in credential.inputs() {
         let (reference, take): (_, Taken) = match &need {
             Need::Word(reference) if purpose == Use::StaticKey => {
@@ -190,7 +190,7 @@ pub(in crate::controller) async fn read(
             Need::Word(reference) => (reference, oauth::word),
             Need::File(reference) => (reference, oauth::file),
             Need::Account(_) => {
-                supplies.push(SecretString::from(""));
+                grant_inputs.push(SecretString::from(""));
                 continue;
             }
         };
@@ -198,10 +198,10 @@ pub(in crate::controller) async fn read(
         let lacking = Lacking::SOURCE;
         let bytes = secret.bytes(&reference.key, lacking);
         let bytes = bytes.map_err(|refusal| unsigned(credential, (purpose, reference), refusal))?;
-        let supply = take(bytes)
+        let grant_input = take(bytes)
             .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
-        secret.may_send(context, credential, &supply)?;
-        supplies.push(supply);
+        secret.may_send(context, credential, &grant_input)?;
+        grant_inputs.push(grant_input);
         with.push(secret.mark(&reference.key));
         if purpose == Use::Grant && matches!(credential.grant, Grant::RefreshToken(_)) {
             state = Some(StateSecret {
@@ -214,16 +214,16 @@ pub(in crate::controller) async fn read(
             });
         }
     }
-    let fingerprint = digest(context, credential, &material, &supplies).await?;
+    let fingerprint = digest(context, credential, &material, &grant_inputs).await?;
     let previous = match &replaced {
-        Some(replaced) => Some(digest(context, credential, replaced, &supplies).await?),
+        Some(replaced) => Some(digest(context, credential, replaced, &grant_inputs).await?),
         None => None,
     };
     Ok(Read {
         used,
         with,
         material,
-        supplies,
+        grant_inputs,
         fingerprint,
         previous,
         owners: opened
@@ -266,7 +266,7 @@ pub(in crate::controller) async fn digest(
     context: &Context,
     credential: &Credential,
     material: &Material,
-    supplies: &[SecretString],
+    grant_inputs: &[SecretString],
 ) -> Result<String, Refusal> {
     let key = context
         .digest_key
@@ -279,8 +279,8 @@ pub(in crate::controller) async fn digest(
                 "the operator's digest key cannot be read; apicred tries again",
             )
         })?;
-    let mut secrets = vec![material.essence()];
-    secrets.extend(supplies.iter().map(ExposeSecret::expose_secret));
+    let mut secrets = vec![material.fingerprint_input()];
+    secrets.extend(grant_inputs.iter().map(ExposeSecret::expose_secret));
     Ok(key.fingerprint(&fingerprint::request(credential), &secrets))
 }
 
@@ -419,9 +419,9 @@ impl Read {
             _ => {}
         }
         let needs = credential.grant.needs();
-        for (need, supply) in needs.iter().zip(&mut self.supplies) {
+        for (need, grant_input) in needs.iter().zip(&mut self.grant_inputs) {
             if let Need::Account(account) = need {
-                *supply = account_token(context, credential, account, endpoint).await?;
+                *grant_input = account_token(context, credential, account, endpoint).await?;
             }
         }
         Ok(())

@@ -90,11 +90,11 @@ impl Refresh {
         let Read {
             used,
             material,
-            supplies,
+            grant_inputs,
             fingerprint,
             ..
         } = read;
-        let token = supplies
+        let token = grant_inputs
             .first()
             .cloned()
             .unwrap_or_else(|| SecretString::from(""));
@@ -110,7 +110,7 @@ impl Refresh {
         let scopes = notes.and_then(|n| n.get(names::SIGN_IN_SCOPES));
         let requested = for_refresh(&self.credential, scopes.map(String::as_str));
         for _ in 0..tries {
-            let parts = (material, supplies.clone());
+            let parts = (material, grant_inputs.clone());
             let built = build(&requested, &self.endpoint, parts, &self.context).await?;
             requests.push((built.0, built.1));
             material = built.2;
@@ -148,7 +148,7 @@ impl Refresh {
             Granted::Same | Granted::Nothing => (&token, None),
         };
         let request = fingerprint::request(&self.credential);
-        let secrets = [material.essence(), there.expose_secret()];
+        let secrets = [material.fingerprint_input(), there.expose_secret()];
         let answered = Answered {
             fingerprint: digests.fingerprint(&request, &secrets),
             request,

@@ -1,8 +1,9 @@
 //! Revokes what was issued to a credential (RFC 7009): its refresh token if it has one, else its access token. When that is
 //! done is decided elsewhere, see [`crate::controller::deletion`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::SecretString;
@@ -11,6 +12,7 @@ use super::{
     acquire,
     denied::denied,
     digest_key::secret_digest,
+    exchange,
     material::{self},
 };
 use crate::controller::{
@@ -19,6 +21,7 @@ use crate::controller::{
         ids,
     },
     context::Context,
+    limiter::issuers::{Admission, Permit},
     locks::lock,
     lookup::{permission, sources},
     requeue::reference,
@@ -30,13 +33,20 @@ use crate::{
         Credential, Endpoint, Key, Proof,
         binding::{self, IssuedBy},
     },
-    oauth::{Class, Grant, Moment, Refusal, Revoked, TokenEndpoint, retry_after, revocation},
+    limits::queue::Urgency,
+    oauth::{
+        Class, Grant, Moment, RawAnswer, Refusal, Revoked, Stage, TokenEndpoint, retry_after,
+        revocation,
+    },
     plan::{Source, fingerprint, fingerprint::DigestKey},
     publish::{
         ownership::{Published, examine},
         recover,
     },
 };
+
+/// How long one attempt waits for its turn in the limits of the issuer. What is left of an attempt's 15 s is for the request.
+const TURN: Duration = Duration::from_secs(8);
 
 /// Tries once to revoke what was issued to this credential.
 pub(in crate::controller) async fn attempt(
@@ -177,7 +187,7 @@ impl Revocation<'_> {
         let mut read = material::read(context, credential, source).await?;
         read.may_post(credential, &self.endpoint)?;
         read.may_post(credential, place)?;
-        let (token, kind) = match (access, read.supplies.first()) {
+        let (token, kind) = match (access, read.grant_inputs.first()) {
             (Some(access), _) => (access.clone(), Revoked::AccessToken),
             (None, Some(refresh_token)) => {
                 self.may_return(read.issued(&self.now.request).as_ref())?;
@@ -193,26 +203,50 @@ impl Revocation<'_> {
             assertion_id: &assertion,
         };
         let request = revocation(credential, place, &read.material, (&token, kind), moment)?;
+        let permit = self.turn().await?;
         if !context.may_act() {
             return Err(passing("this process does not lead any more"));
         }
-        let answer = context.http.send(&credential.issuer, request).await?;
-        if (200..=299).contains(&answer.status) {
-            return Ok(());
-        }
-        let again = matches!(answer.status, 408 | 429 | 500..=599);
-        let asked = answer.retry_after.as_deref();
-        let refusal = if again {
-            passing("the revocation endpoint is not available")
-        } else {
-            fault("the revocation endpoint refused the request")
-        };
-        Err(Refusal {
-            http_status: Some(answer.status),
-            retry_after: asked.and_then(|asked| retry_after(asked, context.clock.now())),
-            ..refusal
-        })
+        let answer = context.http.send(&credential.issuer, request).await;
+        drop(permit);
+        let ended = answer.and_then(|answer| revoked(&answer, context.clock.now()));
+        exchange::inform(context, credential, ended.as_ref().err());
+        ended
     }
+
+    /// Waits for a permit: a revocation is a request to the issuer as any other.
+    async fn turn(&self) -> Result<Permit, Refusal> {
+        let now = self.context.clock.now();
+        let urgency = Urgency::in_an_hour(now);
+        let limiter = &self.context.limiter;
+        match limiter.turn(self.credential, urgency, TURN).await {
+            Admission::Go(permit) => Ok(permit),
+            Admission::Wait => Err(passing("the limits of the issuer leave no room")),
+            Admission::Paused(until) => Err(Refusal {
+                retry_after: Duration::try_from(until.duration_since(now)).ok(),
+                ..passing("the issuer is rate limiting")
+            }),
+        }
+    }
+}
+
+/// Reads the answer of a revocation endpoint (RFC 7009 section 2.2).
+fn revoked(answer: &RawAnswer, now: Timestamp) -> Result<(), Refusal> {
+    let refusal = match answer.status {
+        200..=299 => return Ok(()),
+        429 => Refusal {
+            class: Class::Throttled,
+            ..passing("the revocation endpoint is rate limiting")
+        },
+        408 | 500..=599 => passing("the revocation endpoint is not available"),
+        _ => fault("the revocation endpoint refused the request"),
+    };
+    let asked = answer.retry_after.as_deref();
+    Err(Refusal {
+        http_status: Some(answer.status),
+        retry_after: asked.and_then(|asked| retry_after(asked, now)),
+        ..refusal.at(Stage::Answered)
+    })
 }
 
 /// Does no other credential that stays have the token in its Secret? An issuer may give one token for equal requests, and a

@@ -18,7 +18,7 @@ use url::Url;
 
 use crate::{
     api::Cloud,
-    credential::{Issuer, Lent},
+    credential::{Issuer, OperatorIdentity},
     http::Http,
     oauth::{Class, Method, Refusal, TokenRequest},
     proxy::Proxy,
@@ -137,7 +137,7 @@ fn what_a_proxy_answers_is_told_as_the_proxys_and_nothing_was_sent() {
                 "{answer}"
             );
             assert!(
-                told.next_step.contains(word),
+                told.next_step.to_string().contains(word),
                 "{answer}: {}",
                 told.next_step
             );
@@ -170,7 +170,11 @@ fn a_proxy_that_is_not_there_is_told() {
                 ("ProxyUnreachable", true),
                 "{url}"
             );
-            assert!(told.next_step.contains(word), "{}", told.next_step);
+            assert!(
+                told.next_step.to_string().contains(word),
+                "{}",
+                told.next_step
+            );
         }
         // Plain HTTP where TLS is expected.
         let plain = Says::this("HTTP/1.1 400 Bad Request\r\n\r\n").await;
@@ -178,7 +182,9 @@ fn a_proxy_that_is_not_there_is_told() {
         let told = ask(&http, "https://127.0.0.9:9/").await;
         assert_eq!(told.reason.as_str(), "ProxyUnreachable");
         assert!(
-            told.next_step.contains("TLS handshake with the proxy"),
+            told.next_step
+                .to_string()
+                .contains("TLS handshake with the proxy"),
             "{}",
             told.next_step
         );
@@ -214,7 +220,9 @@ fn a_proxy_behind_tls_is_spoken_to_if_its_certificate_is_trusted() {
         let told = http.get(&issuer(), url.clone()).await.err().unwrap();
         assert_eq!(told.reason.as_str(), "ProxyUnreachable");
         assert!(
-            told.next_step.contains("TLS handshake with the proxy"),
+            told.next_step
+                .to_string()
+                .contains("TLS handshake with the proxy"),
             "{}",
             told.next_step
         );
@@ -237,7 +245,7 @@ fn user_and_password_go_to_the_proxy_and_are_told_to_be_wrong() {
         let told = ask(&http, "https://127.0.0.9:9/").await;
         assert_eq!(told.reason.as_str(), "ProxyCredentialsRefused");
         assert!(
-            told.next_step.contains("corrects them"),
+            told.next_step.to_string().contains("corrects them"),
             "{}",
             told.next_step
         );
@@ -263,8 +271,8 @@ fn what_goes_past_the_proxy_and_the_machines_own_identity_are_no_matter_of_it() 
         assert_eq!(proxy.visits(), 0);
 
         let identity = Says::this("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
-        let mut lender = issuer();
-        lender.lends = Some(Lent::AppService);
+        let mut allowing = issuer();
+        allowing.operator_identity = Some(OperatorIdentity::AppService);
         let request = TokenRequest {
             method: Method::Get,
             url: Url::parse(&format!("http://localhost:{}/token", identity.port)).unwrap(),
@@ -274,7 +282,7 @@ fn what_goes_past_the_proxy_and_the_machines_own_identity_are_no_matter_of_it() 
             local: true,
         };
         let answer = through(&url, &[])
-            .send(&lender, request)
+            .send(&allowing, request)
             .await
             .ok()
             .unwrap();
@@ -320,6 +328,10 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
         assert_eq!(proxy.visits(), 1);
         // An IPv6 address that is fit is told to need a name.
         let told = ask(&http, "https://[2606:4700::1111]/").await;
-        assert!(told.next_step.contains("IPv6"), "{}", told.next_step);
+        assert!(
+            told.next_step.to_string().contains("IPv6"),
+            "{}",
+            told.next_step
+        );
     });
 }

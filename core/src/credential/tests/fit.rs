@@ -1,4 +1,4 @@
-//! What does not fit is told before anything is sent: each fault with its field and the mend.
+//! What does not fit is told before anything is sent: each fault with its field and the fix.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -301,7 +301,7 @@ fn an_identity_asserts_for_an_application_by_the_audience_of_its_cloud() {
 
 #[test]
 fn only_this_machine_lends_an_identity() {
-    let lends = |how: Value| {
+    let operator_identity = |how: Value| {
         Issuer::cluster(&cluster_issuer(&with(
             entra(),
             &json!({ "managedIdentity": how }),
@@ -314,7 +314,13 @@ fn only_this_machine_lends_an_identity() {
         json!({ "appService": {} }),
         json!({ "workloadIdentity": {} }),
     ] {
-        assert!(lends(good.clone()).unwrap().lends.is_some(), "{good}");
+        assert!(
+            operator_identity(good.clone())
+                .unwrap()
+                .operator_identity
+                .is_some(),
+            "{good}"
+        );
     }
     for bad in [
         json!({}),
@@ -325,7 +331,7 @@ fn only_this_machine_lends_an_identity() {
         json!({ "imds": { "endpoint": "http://localhost" } }),
         json!({ "azureArc": { "endpoint": "http://169.254.169.254.evil.example" } }),
     ] {
-        let faults = lends(bad.clone()).err();
+        let faults = operator_identity(bad.clone()).err();
         assert!(
             faults.is_some_and(|f| f[0].field.starts_with("spec.managedIdentity")),
             "{bad}"

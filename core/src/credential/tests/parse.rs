@@ -77,7 +77,7 @@ fn a_good_spec_becomes_its_values() {
         parsed.ask.secret_parameters,
         [("hint".to_owned(), reference("s", "k"))].into()
     );
-    assert_eq!(parsed.companions(), [reference("s", "k")]);
+    assert_eq!(parsed.grant_sources(), [reference("s", "k")]);
     assert_eq!(
         (parsed.target.type_, parsed.target.deletion),
         (SecretType::Token, DeletionPolicy::Retain)
@@ -287,8 +287,8 @@ fn entra_takes_one_default_scope_or_one_resource() {
         ("api", "api"),
     ] {
         let told = &errors(&entra(&json!({ "scopes": [scope] })), IssuerLookup::Missing)[0];
-        let mend = format!("did you mean \"{api}/.default\"?");
-        assert!(told.problem.contains(&mend), "{scope}: {told}");
+        let fix = format!("did you mean \"{api}/.default\"?");
+        assert!(told.problem.contains(&fix), "{scope}: {told}");
     }
     // The same rules hold for Entra by reference, and for nobody else.
     let by_reference =

@@ -355,7 +355,7 @@ impl Drawn {
             binding::may_open(credential, Use::Client, &self.secret(0)).ok()?;
             drawn.push(0);
         }
-        if !credential.companions().is_empty() {
+        if !credential.grant_sources().is_empty() {
             binding::may_open(credential, credential.inputs()[0].0, &self.secret(1)).ok()?;
             drawn.push(1);
         }
@@ -392,14 +392,14 @@ impl Drawn {
             Proof::ServiceAccount(_) => Material::Assertion(SecretString::from("s")),
             _ => Material::None,
         };
-        let supply = if self.grant == "keyFile" { &KEY.1 } else { "s" };
-        let supplies = vec![SecretString::from(supply); credential.grant.needs().len()];
+        let grant_input = if self.grant == "keyFile" { &KEY.1 } else { "s" };
+        let grant_inputs = vec![SecretString::from(grant_input); credential.grant.needs().len()];
         let moment = Moment {
             now: at(0),
             request_id: "r",
             assertion_id: "a",
         };
-        let sent = request(credential, &endpoint, &material, &supplies, moment)
+        let sent = request(credential, &endpoint, &material, &grant_inputs, moment)
             .ok()
             .unwrap();
         assert_eq!(sent.url.scheme(), "https");

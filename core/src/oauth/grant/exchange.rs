@@ -110,13 +110,17 @@ impl Flow for Exchange {
             .collect()
     }
 
-    fn fields(&self, supplies: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
+    fn fields(
+        &self,
+        grant_inputs: &[SecretString],
+        _: &Circumstances<'_>,
+    ) -> Result<Fields, String> {
         let names = [
             ("subject_token", "subject_token_type"),
             ("actor_token", "actor_token_type"),
         ];
         let mut fields = Fields::new();
-        for ((party, token), (name, kind)) in self.parties().zip(supplies).zip(names) {
+        for ((party, token), (name, kind)) in self.parties().zip(grant_inputs).zip(names) {
             fields.push((name, token.clone()));
             fields.push((kind, SecretString::from(party.token_type.as_str())));
         }

@@ -2,31 +2,12 @@
 //! ([`crate::credential::Ask`]), so one place says where their Secrets may be sent, and what an issuer allows.
 
 use super::{Flow, Refused, Verdict};
-use crate::{Reason, api, credential::FieldError, oauth::Class};
-
-/// Grants that have a key of their own in `spec.grant`, or that need a user's browser, with what to use instead.
-const OWN: [(&str, &str); 8] = [
-    ("client_credentials", "grant.clientCredentials"),
-    ("refresh_token", "grant.refreshToken"),
-    ("password", "grant.password"),
-    (
-        "authorization_code",
-        "grant.refreshToken and kubectl apicred login",
-    ),
-    ("implicit", "grant.refreshToken and kubectl apicred login"),
-    (
-        "urn:ietf:params:oauth:grant-type:jwt-bearer",
-        "grant.jwtBearer",
-    ),
-    (
-        "urn:ietf:params:oauth:grant-type:token-exchange",
-        "grant.tokenExchange",
-    ),
-    (
-        "urn:ietf:params:oauth:grant-type:device_code",
-        "grant.refreshToken and kubectl apicred login",
-    ),
-];
+use crate::{
+    Reason,
+    api::{self, parameter::GRANT_TYPES},
+    credential::FieldError,
+    oauth::Class,
+};
 
 const FIELD: &str = "spec.grant.extension.grantType";
 
@@ -39,7 +20,9 @@ pub struct Extension {
 impl Extension {
     pub(super) fn parse(spec: &api::Extension) -> Result<Self, Vec<FieldError>> {
         let name = &spec.grant_type;
-        let own = OWN.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        let own = GRANT_TYPES
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name));
         if let Some((_, instead)) = own {
             let problem = format!("is not an extension; use {instead}");
             return Err(vec![FieldError::new(FIELD, problem)]);

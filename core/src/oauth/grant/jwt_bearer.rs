@@ -114,8 +114,12 @@ impl Signed {
         }
     }
 
-    fn sign(&self, supply: &SecretString, around: &Circumstances<'_>) -> Result<String, String> {
-        let text = supply.expose_secret();
+    fn sign(
+        &self,
+        grant_input: &SecretString,
+        around: &Circumstances<'_>,
+    ) -> Result<String, String> {
+        let text = grant_input.expose_secret();
         let file = key_file(text);
         let of = || format!("key {} of Secret {}", self.key.key, self.key.name);
         if let (None, Some(fault)) = (&file, key_file_fault(text)) {
@@ -201,13 +205,13 @@ impl Flow for JwtBearer {
 
     fn fields(
         &self,
-        supplies: &[SecretString],
+        grant_inputs: &[SecretString],
         around: &Circumstances<'_>,
     ) -> Result<Fields, String> {
-        let supply = supplies.first().ok_or("there is no assertion")?;
+        let grant_input = grant_inputs.first().ok_or("there is no assertion")?;
         let assertion = match self {
-            Self::Ready(_) => supply.clone(),
-            Self::Signed(signed) => SecretString::from(signed.sign(supply, around)?),
+            Self::Ready(_) => grant_input.clone(),
+            Self::Signed(signed) => SecretString::from(signed.sign(grant_input, around)?),
         };
         Ok(vec![("assertion", assertion)])
     }
@@ -229,11 +233,13 @@ impl Flow for JwtBearer {
             .collect()
     }
 
-    fn scopes_in_form(&self, supplies: &[SecretString]) -> bool {
+    fn scopes_in_form(&self, grant_inputs: &[SecretString]) -> bool {
         let Self::Signed(signed) = self else {
             return true;
         };
-        let file = supplies.first().and_then(|s| key_file(s.expose_secret()));
+        let file = grant_inputs
+            .first()
+            .and_then(|s| key_file(s.expose_secret()));
         !signed.scopes_claimed(file.as_ref())
     }
 

@@ -37,8 +37,12 @@ impl Flow for OnBehalfOf {
         vec!["on_behalf_of".to_owned()]
     }
 
-    fn fields(&self, supplies: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
-        let assertion = supplies.first().ok_or("there is no user token")?;
+    fn fields(
+        &self,
+        grant_inputs: &[SecretString],
+        _: &Circumstances<'_>,
+    ) -> Result<Fields, String> {
+        let assertion = grant_inputs.first().ok_or("there is no user token")?;
         Ok(vec![
             ("requested_token_use", SecretString::from("on_behalf_of")),
             ("assertion", assertion.clone()),

@@ -41,8 +41,12 @@ impl Flow for Password {
         vec![self.username.clone()]
     }
 
-    fn fields(&self, supplies: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
-        let password = supplies.first().ok_or("there is no password")?;
+    fn fields(
+        &self,
+        grant_inputs: &[SecretString],
+        _: &Circumstances<'_>,
+    ) -> Result<Fields, String> {
+        let password = grant_inputs.first().ok_or("there is no password")?;
         Ok(vec![
             ("username", SecretString::from(self.username.as_str())),
             ("password", password.clone()),

@@ -37,8 +37,12 @@ impl Flow for RefreshToken {
         vec![Need::Word(self.state.clone())]
     }
 
-    fn fields(&self, supplies: &[SecretString], _: &Circumstances<'_>) -> Result<Fields, String> {
-        let token = supplies.first().ok_or("there is no refresh token")?;
+    fn fields(
+        &self,
+        grant_inputs: &[SecretString],
+        _: &Circumstances<'_>,
+    ) -> Result<Fields, String> {
+        let token = grant_inputs.first().ok_or("there is no refresh token")?;
         Ok(vec![("refresh_token", token.clone())])
     }
 

@@ -140,7 +140,7 @@ fn refused(error: Option<String>, number: Option<u32>) -> Refusal {
         _ => None,
     };
     if let (Some(better), false) = (better, known) {
-        better.clone_into(&mut next_step);
+        next_step = better.into();
     }
     Refusal {
         error,

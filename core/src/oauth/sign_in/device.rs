@@ -165,11 +165,11 @@ pub enum Poll {
 impl Pace {
     /// Reads a refusal (section 3.5). Its `error` decides, whatever the status: 400 and 401 were both seen.
     pub fn after(&mut self, refusal: Refusal) -> Poll {
-        let over = |refusal: Refusal, reason, next_step: &str| {
+        let over = |refusal: Refusal, reason, next_step: &'static str| {
             Poll::Over(Refusal {
                 class: Class::NeedsUser,
                 reason,
-                next_step: next_step.to_owned(),
+                next_step: next_step.into(),
                 ..refusal
             })
         };

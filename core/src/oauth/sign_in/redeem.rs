@@ -8,9 +8,8 @@ use url::Url;
 use crate::{
     credential::{Credential, Endpoint},
     oauth::{
-        AnswerContext, Class, Material, Method, Moment, RawAnswer, Refusal, TlsIdentity, Token,
-        TokenEndpoint, TokenRequest, answer, client_auth, encode,
-        grant::{Circumstances, Fields},
+        AnswerContext, Class, Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint,
+        TokenRequest, answer, client_request::ClientRequest, encode, grant::Fields,
         request::plain_parameters,
     },
 };
@@ -84,36 +83,10 @@ pub(super) fn post(
     mut fields: Fields,
     moment: Moment<'_>,
 ) -> Result<TokenRequest, Refusal> {
-    let around = Circumstances {
-        credential,
-        endpoint,
-        now: moment.now,
-        assertion_id: moment.assertion_id,
-    };
-    let (proof, authorization) = client_auth::prove(material, &around)
-        .map_err(|text| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text))?;
-    fields.extend(proof);
-    let mut headers = vec![("accept", SecretString::from("application/json"))];
-    headers.extend(authorization.map(|a| ("authorization", a)));
-    if matches!(credential.issuer.endpoint, Endpoint::Entra { .. }) {
-        headers.push(("client-request-id", SecretString::from(moment.request_id)));
-    }
+    let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
+    fields.append(&mut client.fields);
     let further = plain_parameters(&credential.ask);
-    let tls = match material {
-        Material::Tls(identity) => Some(TlsIdentity {
-            name: identity.digest(),
-            pem: identity.pem().clone(),
-        }),
-        _ => None,
-    };
-    Ok(TokenRequest {
-        method: Method::Post,
-        url: url.clone(),
-        headers,
-        body: encode::body(&fields, &further),
-        tls,
-        local: false,
-    })
+    Ok(client.post(url, encode::body(&fields, &further)))
 }
 
 /// Reads the answer.
@@ -140,15 +113,17 @@ pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusa
     match (refusal.aadsts, refusal.error.as_deref()) {
         // Entra ID takes the application for a confidential one.
         (Some(7_000_218), _) if public => {
-            "at the application, under Authentication, register http://localhost below \"Mobile and desktop applications\" (not Web) and allow public client flows".clone_into(&mut refusal.next_step);
+            refusal.next_step = "at the application, under Authentication, register http://localhost below \"Mobile and desktop applications\" (not Web) and allow public client flows".into();
         }
         (None, Some("invalid_grant")) => {
             refusal.reason = Reason::CodeRefused;
-            "the code was not taken: it is good once, and for minutes; run the command again"
-                .clone_into(&mut refusal.next_step);
+            refusal.next_step =
+                "the code was not taken: it is good once, and for minutes; run the command again"
+                    .into();
         }
         _ if refusal.reason == Reason::ClientRefused => {
-            refusal.next_step = format!("check client.id and the {}", credential.proof.noun());
+            refusal.next_step =
+                format!("check client.id and the {}", credential.proof.noun()).into();
         }
         _ => {}
     }
@@ -158,7 +133,7 @@ pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusa
 /// What to do when the tokens came without the one that all of this is about.
 pub fn no_refresh_token(credential: &Credential) -> Refusal {
     let offline = credential.ask.scopes.iter().any(|s| s == "offline_access");
-    let mend = match (&credential.issuer.endpoint, offline) {
+    let fix = match (&credential.issuer.endpoint, offline) {
         (Endpoint::Entra { .. }, true) => {
             "consent to offline_access for this application in Entra ID, and let no policy take it away"
         }
@@ -176,7 +151,7 @@ pub fn no_refresh_token(credential: &Credential) -> Refusal {
         Class::Invalid,
         Reason::NoRefreshToken,
         format!(
-            "the issuer gave an access token and no refresh token, so nothing was stored; {mend}"
+            "the issuer gave an access token and no refresh token, so nothing was stored; {fix}"
         ),
     )
 }

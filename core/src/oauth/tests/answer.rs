@@ -7,20 +7,15 @@ use serde_json::{Value, json};
 use crate::{
     fixtures::{NOW, at, secs},
     oauth::{
-        AnswerContext, Class, LifetimeSource, RawAnswer, Refusal, Stage, Token, answer, broken_off,
+        AnswerContext, Class, LifetimeSource, NextStep, RawAnswer, Refusal, Stage, Then, Token,
+        answer, broken_off,
     },
 };
 
 pub(super) fn raw(status: u16, content_type: &str, body: &[u8]) -> RawAnswer {
     RawAnswer {
-        status,
         content_type: (!content_type.is_empty()).then(|| content_type.to_owned()),
-        content_encoding: None,
-        retry_after: None,
-        challenge: None,
-        date: None,
-        location: None,
-        body: body.to_vec(),
+        ..RawAnswer::new(status, body.to_vec())
     }
 }
 
@@ -352,8 +347,8 @@ fn an_answer_that_is_none_is_named() {
 #[test]
 fn an_answer_that_broke_off_is_not_requested_again_at_once() {
     let ended = || {
-        let text =
-            "the connection to a:443 ended before the whole answer arrived; apicred tries again";
+        let text = "the connection to a:443 ended before the whole answer arrived";
+        let text = NextStep::new(text, Then::TryAgain);
         Refusal::local(Class::Transient, Reason::IssuerUnreachable, text).at(Stage::BrokenOff)
     };
     let late =

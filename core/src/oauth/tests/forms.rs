@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     credential::{Issuer, IssuerLookup, parse},
     fixtures::{cluster_issuer, object},
-    oauth::{Identity, Material, file, odd_supply, signing_key::SigningKey},
+    oauth::{Identity, Material, file, odd_grant_input, signing_key::SigningKey},
 };
 
 const SECRET: &str = "demo~secret.1";
@@ -145,10 +145,10 @@ fn what_a_grant_draws_on_is_looked_at_as_well() {
     ];
     for (grant, stored, told) in rows {
         let stored_at = grant.needs().iter().position(|n| n.reference().is_some());
-        let mut supplies: Vec<SecretString> = Vec::new();
-        supplies.extend((0..stored_at.unwrap()).map(|_| SecretString::from("")));
-        supplies.push(SecretString::from(stored));
-        let odd = odd_supply(grant, &supplies);
+        let mut grant_inputs: Vec<SecretString> = Vec::new();
+        grant_inputs.extend((0..stored_at.unwrap()).map(|_| SecretString::from("")));
+        grant_inputs.push(SecretString::from(stored));
+        let odd = odd_grant_input(grant, &grant_inputs);
         assert_eq!(
             odd.as_ref().map(|o| (o.place, o.noun)),
             told.map(|t| (0, t.0)),

@@ -42,7 +42,7 @@ fn secret(text: &str) -> Material {
 fn build(
     credential: &Credential,
     material: &Material,
-    supplies: &[&str],
+    grant_inputs: &[&str],
 ) -> Result<TokenRequest, Refusal> {
     let endpoint = known_endpoint(credential).unwrap_or_else(|| {
         TokenEndpoint::bare(
@@ -50,17 +50,20 @@ fn build(
             SecretStyle::BasicForm,
         )
     });
-    let supplies: Vec<SecretString> = supplies.iter().map(|s| SecretString::from(*s)).collect();
+    let grant_inputs: Vec<SecretString> = grant_inputs
+        .iter()
+        .map(|s| SecretString::from(*s))
+        .collect();
     let moment = Moment {
         now: at(0),
         request_id: "request-id",
         assertion_id: "assertion-id",
     };
-    request(credential, &endpoint, material, &supplies, moment)
+    request(credential, &endpoint, material, &grant_inputs, moment)
 }
 
-fn made(credential: &Credential, material: &Material, supplies: &[&str]) -> TokenRequest {
-    match build(credential, material, supplies) {
+fn made(credential: &Credential, material: &Material, grant_inputs: &[&str]) -> TokenRequest {
+    match build(credential, material, grant_inputs) {
         Ok(request) => request,
         Err(refusal) => panic!("{refusal:?}"),
     }
@@ -547,6 +550,7 @@ fn keys_come_in_three_forms_and_what_does_not_fit_is_told() {
             .err()
             .unwrap()
             .next_step
+            .to_string()
             .contains("set algorithm to PS256 or RS256")
     );
 }
@@ -613,7 +617,7 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
             &Material::None,
             &[&text],
         );
-        let step = problem.err().unwrap().next_step;
+        let step = problem.err().unwrap().next_step.to_string();
         assert!(
             step.contains(told) && step.contains("key key.json of Secret g"),
             "{told}: {step}"
@@ -626,7 +630,14 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
         &Material::None,
         &[&bare],
     );
-    assert!(problem.err().unwrap().next_step.contains("signed.issuer"));
+    assert!(
+        problem
+            .err()
+            .unwrap()
+            .next_step
+            .to_string()
+            .contains("signed.issuer")
+    );
 }
 
 #[test]

@@ -98,14 +98,9 @@ pub(super) type Wire = (u16, Option<String>, Option<String>, Vec<u8>);
 
 pub(super) fn raw((status, content_type, retry_after, body): &Wire) -> RawAnswer {
     RawAnswer {
-        status: *status,
         content_type: content_type.clone(),
-        content_encoding: None,
         retry_after: retry_after.clone(),
-        challenge: None,
-        date: None,
-        location: None,
-        body: body.clone(),
+        ..RawAnswer::new(*status, body.clone())
     }
 }
 
@@ -145,7 +140,7 @@ proptest! {
                 }
                 prop_assert!(!told.contains('\n') || told.matches('\n').count() == 1, "one line each");
                 prop_assert!(!shows(&told, &String::from_utf8_lossy(&raw.body)), "{}", told);
-                prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.is_empty());
+                prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.to_string().is_empty());
                 // What was seen.
                 prop_assert_eq!(refusal.http_status, Some(raw.status));
                 let status = format!("HTTP {}", raw.status);
@@ -173,7 +168,10 @@ proptest! {
             "trace_id": secret, "access_token": format!("{secret}\n"), "token_type": secret, "scope": secret, (name): secret,
         });
         let raw = RawAnswer {
-            status, content_type: Some(secret.clone()), content_encoding: None, retry_after: Some(secret.clone()), challenge: Some(secret.clone()), date: None, location: None, body: body.to_string().into_bytes(),
+            content_type: Some(secret.clone()),
+            retry_after: Some(secret.clone()),
+            challenge: Some(secret.clone()),
+            ..RawAnswer::new(status, body.to_string().into_bytes())
         };
         let context = AnswerContext { sent: at(0), now: at(0), assumed_lifetime: None };
         let refusal = answer(&raw, context).err().unwrap();
@@ -199,14 +197,8 @@ fn a_megabyte_of_anything_is_read_in_good_time() {
         b"access_token=&".repeat(70_000),
     ] {
         let raw = RawAnswer {
-            status: 200,
             content_type: Some("application/x-www-form-urlencoded".to_owned()),
-            content_encoding: None,
-            retry_after: None,
-            challenge: None,
-            date: None,
-            location: None,
-            body,
+            ..RawAnswer::new(200, body)
         };
         let context = AnswerContext {
             sent: at(0),

@@ -497,7 +497,7 @@ fn no_number_asks_a_grant_without_a_user_for_one() {
                 assert_ne!(refusal.class, NeedsUser, "{case}");
                 assert!(!refusal.message().contains("apicred login"), "{case}");
                 for words in ["user signs in", "must sign in", "sign in again", "person"] {
-                    assert!(!refusal.next_step.contains(words), "{case}");
+                    assert!(!refusal.next_step.to_string().contains(words), "{case}");
                 }
             }
         }

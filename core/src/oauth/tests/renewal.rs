@@ -66,6 +66,7 @@ fn told_of(notes: &Notes, rule: ReuseRule, attempt: &Attempt<'_>) -> String {
             assert!(
                 refusal
                     .next_step
+                    .to_string()
                     .contains("kubectl apicred login c --namespace ns")
             );
             refusal.reason.as_str().to_owned()
@@ -342,7 +343,11 @@ fn a_refresh_token_that_was_spent_is_not_sent_whoever_put_it_back() {
         "GitOps",
         "kubectl apicred login c",
     ] {
-        assert!(refusal.next_step.contains(part), "{}", refusal.next_step);
+        assert!(
+            refusal.next_step.to_string().contains(part),
+            "{}",
+            refusal.next_step
+        );
     }
 }
 

@@ -212,7 +212,7 @@ fn values_of_secrets_follow_the_other_parameters_and_what_the_grant_needs() {
         "scopes": null, "grant": { "jwtBearer": { "assertionRef": reference } },
     });
     let credential = credential(&oauth2(&json!({ "post": {} })), &change);
-    let inputs = credential.companions();
+    let inputs = credential.grant_sources();
     let keys: Vec<&str> = inputs.iter().map(|input| input.key.as_str()).collect();
     assert_eq!(keys, ["k", "2", "1"], "the grant's first, then by name");
     let moment = Moment {
@@ -220,12 +220,12 @@ fn values_of_secrets_follow_the_other_parameters_and_what_the_grant_needs() {
         request_id: "0-id",
         assertion_id: "1-id",
     };
-    let supplies = ["jwt", "for a", "for&z"].map(SecretString::from);
+    let grant_inputs = ["jwt", "for a", "for&z"].map(SecretString::from);
     let Ok(request) = request(
         &credential,
         &known_endpoint(&credential).unwrap(),
         &Material::Secret(SecretString::from("s")),
-        &supplies,
+        &grant_inputs,
         moment,
     ) else {
         panic!("a request");
@@ -261,8 +261,9 @@ fn no_parameter_is_sent_twice() {
                 assertion_id: "1-id",
             };
             let material = Material::Secret(SecretString::from("s"));
-            let supplies = [SecretString::from("one"), SecretString::from("two")];
-            let Ok(request) = request(credential, &endpoint, &material, &supplies, moment) else {
+            let grant_inputs = [SecretString::from("one"), SecretString::from("two")];
+            let Ok(request) = request(credential, &endpoint, &material, &grant_inputs, moment)
+            else {
                 panic!("a request");
             };
             let pairs = url::form_urlencoded::parse(body(&request).as_bytes());

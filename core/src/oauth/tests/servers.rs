@@ -5,7 +5,7 @@
 //! |---|---|
 //! | wrong secret, refresh faults, numbers, types and scopes, device answers, exchange | this file |
 //! | Basic encoding, one method only, assertion audience, `client_id` beside it | this file and `golden.rs` |
-//! | no answer over TLS | `cluster::issuer_faults::an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_mended` |
+//! | no answer over TLS | `cluster::issuer_faults::an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_corrected` |
 //! | two refreshes at once, reuse window | `renewal.rs` |
 //! | discovery in one form only, endpoints with a slash | `issuer::tests::discovery` |
 //! | loopback by name or address | `kubectl-apicred`, `tests.rs` |
@@ -112,7 +112,10 @@ fn a_wrong_secret_is_told_by_status_and_place_and_not_by_one_code() {
             (Class::Denied, true),
             "{status} {body}"
         );
-        assert!(refusal.next_step.contains("client.id"), "{status} {body}");
+        assert!(
+            refusal.next_step.to_string().contains("client.id"),
+            "{status} {body}"
+        );
     }
     // A challenge for another scheme than the one that was used changes nothing.
     let answer = RawAnswer {
@@ -211,7 +214,10 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
             "{status} {error}"
         );
         assert!(
-            refusal.next_step.contains("kubectl apicred login"),
+            refusal
+                .next_step
+                .to_string()
+                .contains("kubectl apicred login"),
             "{error}"
         );
         assert_eq!(
@@ -230,11 +236,15 @@ fn a_refresh_for_more_than_the_user_signed_in_for_asks_for_another_sign_in() {
         (refusal.class, refusal.reason.as_str()),
         (Class::Invalid, "InvalidScope")
     );
-    let told = &refusal.next_step;
+    let told = refusal.next_step.to_string();
     assert!(told.contains("spec.scopes") && told.contains("kubectl apicred login"));
     assert_eq!(fate(&Granted::Nothing, Some(&refusal)), Fate::Intact);
     let client = refused(&credential(&json!({})), 400, r#"{"error":"invalid_scope"}"#);
-    assert!(!client.next_step.contains("login"), "{}", client.next_step);
+    assert!(
+        !client.next_step.to_string().contains("login"),
+        "{}",
+        client.next_step
+    );
 }
 
 #[test]
@@ -287,8 +297,8 @@ fn an_exchange_takes_the_extra_parameters_that_some_servers_want() {
         assertion_id: "a",
     };
     let material = Material::Secret(SecretString::from("s"));
-    let supplies = [SecretString::from("subject")];
-    let Ok(request) = request(&exchange, &endpoint, &material, &supplies, moment) else {
+    let grant_inputs = [SecretString::from("subject")];
+    let Ok(request) = request(&exchange, &endpoint, &material, &grant_inputs, moment) else {
         panic!("a request");
     };
     let body = request.body.expose_secret();
@@ -313,7 +323,7 @@ proptest! {
         }).to_string().into_bytes()))];
         for answer in answers {
             if let Err(refusal) = told(&credential, &answer) {
-                prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.is_empty());
+                prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.to_string().is_empty());
                 let message = refusal.message();
                 prop_assert!(!message.contains(&secret) && !message.contains('\n'), "{}", message);
                 let _ = fate(&Granted::Nothing, Some(&refusal));

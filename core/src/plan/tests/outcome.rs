@@ -37,7 +37,7 @@ fn own_writes_of_a_source_do_not_begin_the_count_anew() {
     let mut world = observed(&credential);
     let mut state = world.sources[0].clone();
     state.reference.name = "state".to_owned();
-    world.companions = vec![state];
+    world.grant_sources = vec![state];
     let mut versions: Vec<String> = Vec::new();
     for count in 1..=5 {
         let earlier = fail(&credential, &world, refusal(Class::Denied), at(0));
@@ -49,8 +49,8 @@ fn own_writes_of_a_source_do_not_begin_the_count_anew() {
             changed_at: None,
         };
         // The watch has just shown it.
-        world.companions[0].present = Some(("source-uid".to_owned(), own.version.clone()));
-        world.companions[0].changed_at = Some(at(0));
+        world.grant_sources[0].present = Some(("source-uid".to_owned(), own.version.clone()));
+        world.grant_sources[0].changed_at = Some(at(0));
         world.memory = earlier;
         world.memory.own_writes = Some(own);
         versions.push(stamp(&credential, &world));
@@ -58,7 +58,7 @@ fn own_writes_of_a_source_do_not_begin_the_count_anew() {
     versions.dedup();
     assert_eq!(versions.len(), 1);
     // Somebody else's write after it counts at once.
-    world.companions[0].present = Some(("source-uid".to_owned(), "999".to_owned()));
+    world.grant_sources[0].present = Some(("source-uid".to_owned(), "999".to_owned()));
     assert!(
         world
             .memory

@@ -162,8 +162,8 @@ fn a_refused_password_is_recalled_without_an_end() {
     let credential = credential_with(&change);
     let mut world = observed(&credential);
     world.target = Target::Absent;
-    world.companions = credential
-        .companions()
+    world.grant_sources = credential
+        .grant_sources()
         .into_iter()
         .map(|reference| crate::plan::Source {
             reference,
@@ -176,7 +176,7 @@ fn a_refused_password_is_recalled_without_an_end() {
     };
     world.memory = fail(&credential, &world, refusal, at(0));
     for mark in world
-        .companions
+        .grant_sources
         .clone()
         .iter()
         .filter_map(crate::plan::Source::mark)
@@ -193,7 +193,7 @@ fn a_refused_password_is_recalled_without_an_end() {
         Plan::Hold { .. }
     ));
     let mut corrected = restarted(&world);
-    corrected.companions[0].present = Some(("u".to_owned(), "new".to_owned()));
+    corrected.grant_sources[0].present = Some(("u".to_owned(), "new".to_owned()));
     let again = recall(&credential, &corrected, &told, 10);
     assert!(matches!(plan(&credential, &again, at(10)), Plan::Mint(_)));
 }

@@ -26,7 +26,7 @@ const RENEWALS: [Renewal; 31] = [
     (150,     None,          None,         50_000,     "MountDelay"),
     (200,     None,          None,         100_000,    "TooShort"),
     (240,     None,          None,         120_000,    "TooShort"),
-    (300,     None,          None,         80_000,     "Floor"),
+    (300,     None,          None,         80_000,     "MinLifetime"),
     (2700,    None,          None,         1_350_000,  "HalfLife"),
     (3600,    None,          None,         1_800_000,  "HalfLife"),
     (5400,    None,          None,         2_700_000,  "HalfLife"),
@@ -47,7 +47,7 @@ const RENEWALS: [Renewal; 31] = [
     (3600,    Some(-5),      None,         360_000,    "RefreshIn"),
     // The user's floor.
     (3600,    None,          Some(10),     1_800_000,  "HalfLife"),
-    (3600,    None,          Some(2400),   1_080_000,  "Floor"),
+    (3600,    None,          Some(2400),   1_080_000,  "MinLifetime"),
     (3600,    None,          Some(2600),   1_800_000,  "TooShort"),
     (3600,    None,          Some(7200),   1_800_000,  "TooShort"),
     (300,     None,          Some(10),     150_000,    "HalfLife"),
@@ -59,13 +59,13 @@ const RENEWALS: [Renewal; 31] = [
 const NOTIFIED: [Renewal; 10] = [
     (1,       None,          None,         500,        "TooShort"),
     (20,      None,          None,         10_000,     "TooShort"),
-    (24,      None,          None,         11_000,     "Floor"),
+    (24,      None,          None,         11_000,     "MinLifetime"),
     (30,      None,          None,         15_000,     "HalfLife"),
     (60,      None,          None,         30_000,     "HalfLife"),
     (120,     None,          None,         60_000,     "HalfLife"),
     (300,     None,          None,         150_000,    "HalfLife"),
     (3600,    None,          None,         1_800_000,  "HalfLife"),
-    (60,      None,          Some(30),     25_000,     "Floor"),
+    (60,      None,          Some(30),     25_000,     "MinLifetime"),
     (60,      None,          Some(50),     30_000,     "TooShort"),
 ];
 
@@ -175,10 +175,10 @@ fn from_100_s_on_no_mounted_file_expires_and_from_30_s_on_none_of_a_notified_pod
 #[test]
 fn the_default_floor_is_a_quarter_hour_or_a_third_of_a_short_life() {
     for (life, expected) in [(60, 20), (2699, 899), (2700, 900), (86_400, 900)] {
-        let floor = promise(None).floor(secs(life));
-        assert_eq!(floor.as_secs(), expected, "life {life}");
+        let least = promise(None).min_lifetime(secs(life));
+        assert_eq!(least.as_secs(), expected, "life {life}");
     }
-    assert_eq!(promise(Some(secs(7200))).floor(secs(60)), secs(7200));
+    assert_eq!(promise(Some(secs(7200))).min_lifetime(secs(60)), secs(7200));
 }
 
 #[test]
@@ -409,7 +409,7 @@ proptest! {
         let (life, promise) = (secs(life), promise(user));
         let left = at(0).saturating_add(life).unwrap().duration_since(renewal.at);
         if promise.is_kept(life) {
-            prop_assert!(left >= promise.floor(life) + MOUNT_DELAY);
+            prop_assert!(left >= promise.min_lifetime(life) + MOUNT_DELAY);
         } else {
             prop_assert!(["TooShort", "MountDelay"].contains(&renewal.reason));
         }
@@ -440,7 +440,7 @@ proptest! {
         let promise = notified(user);
         let renewal = renewal(at(0), at(life), wish, promise, Spread { seed: &seed, phase });
         if promise.is_kept(secs(life)) {
-            prop_assert!(at(life).duration_since(renewal.at) >= promise.floor(secs(life)) + NOTIFIED_DELAY);
+            prop_assert!(at(life).duration_since(renewal.at) >= promise.min_lifetime(secs(life)) + NOTIFIED_DELAY);
         } else {
             prop_assert_eq!(renewal.reason, "TooShort");
         }
@@ -476,7 +476,7 @@ proptest! {
 
     #[test]
     fn risk_is_told_before_the_floor_breaks((life, _, user, _) in any_life()) {
-        let breaks = at(life) - promise(user).floor(secs(life));
+        let breaks = at(life) - promise(user).min_lifetime(secs(life));
         prop_assert!(risk_at(at(0), at(life), promise(user)) <= breaks - MOUNT_DELAY - secs(60));
         prop_assert!(risk_at(at(0), at(life), notified(user)) <= breaks - NOTIFIED_DELAY - secs(60));
     }
@@ -485,7 +485,7 @@ proptest! {
     fn a_healthy_renewal_is_never_called_at_risk((life, wish, user, seed) in any_life(), phase: u32) {
         let user = user.map(|u| u.min(secs(life) / 4));
         let renewal = renewal(at(0), at(life), wish, promise(user), Spread { seed: &seed, phase });
-        if life >= 3600 && renewal.reason != "Floor" {
+        if life >= 3600 && renewal.reason != "MinLifetime" {
             prop_assert!(renewal.at < risk_at(at(0), at(life), promise(user)));
         }
     }

@@ -59,8 +59,8 @@ fn world(credential: &Credential) -> Observed {
         Some(noted(credential)),
     ));
     world.sources.clear();
-    world.companions = vec![Source {
-        reference: credential.companions()[0].clone(),
+    world.grant_sources = vec![Source {
+        reference: credential.grant_sources()[0].clone(),
         present: Some(("source-uid".to_owned(), "7".to_owned())),
         changed_at: None,
         created_at: None,

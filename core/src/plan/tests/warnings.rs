@@ -173,9 +173,9 @@ fn an_input_of_the_grant_that_goes_is_known_to_fail_the_next_renewal() {
     for (grant, expected) in cases {
         let credential = credential_with(&json!({ "grant": grant }));
         let mut world = observed(&credential);
-        world.companions = world.sources.clone();
+        world.grant_sources = world.sources.clone();
         assert_eq!(told(&credential, &world, "RenewalFailing", 0), None);
-        world.companions[0].present = None;
+        world.grant_sources[0].present = None;
         let (reason, message) = told(&credential, &world, "RenewalFailing", 0).unwrap();
         assert_eq!(reason, expected, "{grant}");
         assert!(message.contains(&at(3300).to_string()), "{message}");
@@ -193,7 +193,7 @@ fn a_static_key_is_aged_from_its_making() {
         parse(&object(&change), |_| IssuerLookup::Missing).unwrap()
     };
     let source = |credential: &Credential| Source {
-        reference: credential.companions()[0].clone(),
+        reference: credential.grant_sources()[0].clone(),
         present: Some(("u".to_owned(), "7".to_owned())),
         changed_at: None,
         created_at: Some(at(0)),
@@ -208,7 +208,7 @@ fn a_static_key_is_aged_from_its_making() {
             ..observed(&credential_with(&json!({})))
         };
         world.sources.clear();
-        world.companions = vec![source(credential)];
+        world.grant_sources = vec![source(credential)];
         world
     };
     let usual = fixed(json!({}));
@@ -219,7 +219,7 @@ fn a_static_key_is_aged_from_its_making() {
     );
     // Nothing is said of a renewal, since there is none.
     let mut gone = world(&usual);
-    gone.companions[0].present = None;
+    gone.grant_sources[0].present = None;
     let Observed { target, .. } = &mut gone;
     if let crate::publish::ownership::Target::Ours { published, .. } = target {
         let record = published.record.as_mut().unwrap();

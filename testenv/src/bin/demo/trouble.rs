@@ -7,7 +7,7 @@ use crate::{Outcome, console::Console, stage::Stage, token::Token};
 
 const NAME: &str = "weekly-report";
 
-/// A client secret with a typing error, found and mended.
+/// A client secret with a typing error, found and corrected.
 pub(crate) async fn wrong_secret(console: &Console, stage: &mut Stage) -> Outcome<()> {
     console.scene("5. a wrong client secret, and how to fix it");
     apply(console, stage, "4-wrong-secret.yaml").await?;
@@ -43,10 +43,10 @@ pub(crate) async fn wrong_secret(console: &Console, stage: &mut Stage) -> Outcom
         "merge",
         "-p",
     ];
-    let mended = r#"{"stringData": {"client-secret": "demo~secret.1"}}"#;
+    let corrected = r#"{"stringData": {"client-secret": "demo~secret.1"}}"#;
     stage
         .cluster()?
-        .kubectl(&[&args[..], &[mended]].concat())
+        .kubectl(&[&args[..], &[corrected]].concat())
         .await?;
     console.step("the Secret typo-client now contains the right client secret");
     let began = Instant::now();

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{
     credential::{Credential, Issuer, IssuerLookup, SecretStyle, parse},
-    fixtures::{at, cluster_issuer, json_answer, object},
+    fixtures::{at, cluster_issuer, object},
     oauth::{Moment, RawAnswer, TokenEndpoint},
 };
 
@@ -67,8 +67,5 @@ fn found(scopes: Option<&[&str]>) -> TokenEndpoint {
 }
 
 fn raw(status: u16, body: &Value) -> RawAnswer {
-    RawAnswer {
-        content_type: None,
-        ..json_answer(status, body)
-    }
+    RawAnswer::new(status, body.to_string().into_bytes())
 }

@@ -391,14 +391,18 @@ fn an_issuer_without_the_endpoint_is_told_of_before_anything_is_sent() {
     let told = url(&credential, &endpoint).unwrap_err();
     assert_eq!(told.reason.as_str(), "SignInNotPossible");
     assert!(
-        told.next_step.contains("oauth2.authorizationUrl"),
+        told.next_step
+            .to_string()
+            .contains("oauth2.authorizationUrl"),
         "{}",
         told.next_step
     );
     let told = device_request(&credential, &endpoint, &Material::None, None, moment());
     let told = told.err().unwrap();
     assert!(
-        told.next_step.contains("oauth2.deviceAuthorizationUrl"),
+        told.next_step
+            .to_string()
+            .contains("oauth2.deviceAuthorizationUrl"),
         "{}",
         told.next_step
     );

@@ -1,0 +1,140 @@
+//! Parameters of a token request, and the names that they may not have.
+//!
+//! Each list stands once: the CEL rules are made of it, and [`crate::credential`] checks with it.
+
+use kube::{
+    KubeSchema,
+    core::{Reason, Rule},
+};
+use serde::{Deserialize, Serialize};
+
+use super::client::SecretKeyRef;
+
+/// Form parameters that the spec has fields for. One of them in `parameters` would pass by what the issuer's
+/// `allowedScopes` and the Secret's annotation look at.
+pub const WITH_FIELDS: [&str; 21] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+    "resource",
+    "audience",
+    "code",
+    "refresh_token",
+    "assertion",
+    "username",
+    "password",
+    "subject_token",
+    "actor_token",
+    "requested_token_use",
+    "requested_token_type",
+    "subject_token_type",
+    "actor_token_type",
+    "code_verifier",
+    "device_code",
+];
+
+/// Those that an extension grant may define itself (SAP's `saml2-bearer` has `assertion`), because no other grant sends them
+/// with it. Passwords are not among them: only `grant.password` never repeats one that was refused.
+pub const OF_EXTENSIONS: [&str; 5] = [
+    "assertion",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+];
+
+/// Grant types with a key of their own in `spec.grant`, or that need a user's browser, with what to use instead.
+pub const GRANT_TYPES: [(&str, &str); 8] = [
+    ("client_credentials", "grant.clientCredentials"),
+    ("refresh_token", "grant.refreshToken"),
+    ("password", "grant.password"),
+    (
+        "authorization_code",
+        "grant.refreshToken and kubectl apicred login",
+    ),
+    ("implicit", "grant.refreshToken and kubectl apicred login"),
+    (
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "grant.jwtBearer",
+    ),
+    (
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+        "grant.tokenExchange",
+    ),
+    (
+        "urn:ietf:params:oauth:grant-type:device_code",
+        "grant.refreshToken and kubectl apicred login",
+    ),
+];
+
+/// Rule of a text that may be none of these, in whatever case.
+fn none_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Rule {
+    let texts: Vec<String> = texts.into_iter().map(|text| format!("'{text}'")).collect();
+    Rule::new(format!("!(self.lowerAscii() in [{}])", texts.join(",")))
+        .reason(Reason::FieldValueForbidden)
+}
+
+/// Rule of the name of a parameter of an extension grant.
+fn name_in_extension() -> Rule {
+    none_of(WITH_FIELDS.into_iter().filter(|name| !OF_EXTENSIONS.contains(name)))
+        .message("parameters of an extension grant may not carry grant_type, client authentication, scope, resource, audience, refresh tokens, codes or passwords: use the fields of the spec for them")
+}
+
+/// Rule of the grant type of an extension grant.
+pub(super) fn grant_type_of_extension() -> Rule {
+    none_of(GRANT_TYPES.map(|(name, _)| name))
+        .message("this grant is not an extension: use grant.clientCredentials, refreshToken (for authorization and device codes as well), jwtBearer, tokenExchange or password")
+}
+
+/// One parameter of a token request.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"))]
+pub struct Parameter {
+    /// Name of the parameter.
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = none_of(WITH_FIELDS)
+        .message("parameters may not carry grant_type, client_id, secrets, assertions, scope, resource or audience: use the fields of the spec for them"))]
+    pub name: String,
+    /// Its value, for all to read. Not set if `secretRef` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub value: Option<String>,
+    /// Key of a Secret in this namespace that holds its value: one line. The rules about where a client secret may be sent hold
+    /// for it as well. Not set if `value` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+}
+
+/// One parameter of an extension grant. Differs from [`Parameter`] in the rule of its name only.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = super::crd::one_of(&["value", "secretRef"], "a parameter has"))]
+pub struct ExtensionParameter {
+    /// Name of the parameter.
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = name_in_extension())]
+    pub name: String,
+    /// Its value, for all to read. Not set if `secretRef` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub value: Option<String>,
+    /// Key of a Secret in this namespace that holds its value: one line. The rules about where a client secret may be sent hold
+    /// for it as well. Not set if `value` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+}
+
+impl From<&ExtensionParameter> for Parameter {
+    /// As a parameter of the request, which it becomes.
+    fn from(parameter: &ExtensionParameter) -> Self {
+        Self {
+            name: parameter.name.clone(),
+            value: parameter.value.clone(),
+            secret_ref: parameter.secret_ref.clone(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What all requests that authenticate a client have in common: the fields, the header or the certificate that does it.
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{
+    Class, Material, Method, Moment, Refusal, TlsIdentity, TokenEndpoint, TokenRequest,
+    client_auth,
+    grant::{Circumstances, Fields},
+};
+use crate::{
+    Reason,
+    credential::{Credential, Endpoint},
+};
+
+/// The parts of a request that authenticate its client.
+pub(super) struct ClientRequest {
+    /// Fields of the form.
+    pub(super) fields: Fields,
+    headers: Vec<(&'static str, SecretString)>,
+    tls: Option<TlsIdentity>,
+}
+
+impl ClientRequest {
+    /// Authenticates the client for a request to this endpoint.
+    ///
+    /// # Errors
+    /// If the client authentication cannot be used.
+    pub(super) fn new(
+        credential: &Credential,
+        endpoint: &TokenEndpoint,
+        material: &Material,
+        moment: Moment<'_>,
+    ) -> Result<Self, Refusal> {
+        let around = Circumstances {
+            credential,
+            endpoint,
+            now: moment.now,
+            assertion_id: moment.assertion_id,
+        };
+        let (fields, authorization) = client_auth::prove(material, &around)
+            .map_err(|text| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text))?;
+        let mut headers = vec![("accept", SecretString::from("application/json"))];
+        headers.extend(authorization.map(|a| ("authorization", a)));
+        if matches!(credential.issuer.endpoint, Endpoint::Entra { .. }) {
+            headers.push(("client-request-id", SecretString::from(moment.request_id)));
+        }
+        let tls = match material {
+            Material::Tls(identity) => Some(TlsIdentity {
+                name: identity.digest(),
+                pem: identity.pem().clone(),
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            fields,
+            headers,
+            tls,
+        })
+    }
+
+    /// Does it show a client certificate?
+    pub(super) const fn shows_certificate(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The form to post.
+    pub(super) fn post(self, url: &Url, body: SecretString) -> TokenRequest {
+        TokenRequest {
+            method: Method::Post,
+            url: url.clone(),
+            headers: self.headers,
+            body,
+            tls: self.tls,
+            local: false,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Parses a discovery document.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::is_plain_https;
+use crate::{
+    api::{SecretAlgorithm, SigningAlgorithm},
+    credential::{Places, SecretStyle},
+    input::{self, NotObject},
+    oauth::{self, TokenEndpoint},
+};
+
+/// `token_endpoint_auth_methods_supported` of a client with a signed assertion (OpenID Connect Core section 9).
+const PRIVATE_KEY_JWT: &str = "private_key_jwt";
+
+/// Why a document is not used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unusable {
+    /// It is none.
+    NotDocument(NotObject),
+    /// It came in this content coding, which the request did not allow.
+    Coded(String),
+    /// It is for another issuer than the requested one, or for none.
+    Issuer(Option<String>),
+    /// Its token endpoint is missing or cannot be used.
+    TokenEndpoint(Option<String>),
+}
+
+/// Reads a document that was found for `issuer`, which is the identifier as the spec has it. `style` is what the spec
+/// demands, if it does.
+///
+/// # Errors
+/// When the document is not one, speaks for another issuer, or leads away from TLS.
+pub fn read(
+    issuer: &str,
+    body: &[u8],
+    style: Option<SecretStyle>,
+) -> Result<TokenEndpoint, Unusable> {
+    let document = input::object(body).map_err(Unusable::NotDocument)?;
+    let text = |name: &str| document.get(name).and_then(Value::as_str);
+    let named = text("issuer");
+    let Some(named) = named.filter(|named| is_same(issuer, named)) else {
+        return Err(Unusable::Issuer(named.map(str::to_owned)));
+    };
+    let Some(url) = place(&document, "token_endpoint") else {
+        let there = document.get("token_endpoint").filter(|v| !v.is_null());
+        let there = there.map(|v| v.as_str().unwrap_or_default().to_owned());
+        return Err(Unusable::TokenEndpoint(there));
+    };
+    let methods = document
+        .get("token_endpoint_auth_methods_supported")
+        .filter(|v| !v.is_null())
+        .map(input::list);
+    // RFC 8414 section 2: left out means client_secret_basic.
+    let lists = |method: &str| {
+        let same = |m: &&str| m.eq_ignore_ascii_case(method);
+        methods.as_ref().map(|list| list.iter().any(same))
+    };
+    let (basic, post) = (lists("client_secret_basic"), lists("client_secret_post"));
+    let signs = lists("client_secret_jwt") == Some(true);
+    let offered = match (basic, post) {
+        (Some(false), Some(true)) => SecretStyle::Post,
+        (Some(false), _) if signs => SecretStyle::Jwt(None),
+        _ => SecretStyle::BasicForm,
+    };
+    let style_used = match style.unwrap_or(offered) {
+        SecretStyle::Jwt(None) => SecretStyle::Jwt(secret_algorithm(&document)),
+        chosen => chosen,
+    };
+    let empty = Map::new();
+    let aliases = document
+        .get("mtls_endpoint_aliases")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
+    Ok(TokenEndpoint {
+        takes_secrets: style.is_some()
+            || basic.is_none_or(|yes| yes)
+            || post == Some(true)
+            || signs,
+        takes_assertions: lists(PRIVATE_KEY_JWT).is_none_or(|yes| yes),
+        algorithms: algorithms(&document),
+        issuer: Some(named.to_owned()),
+        mtls_url: place(aliases, "token_endpoint"),
+        mtls_revocation: place(aliases, "revocation_endpoint"),
+        mtls_device: place(aliases, "device_authorization_endpoint"),
+        revocation: place(&document, "revocation_endpoint"),
+        authorization: place(&document, "authorization_endpoint"),
+        device: place(&document, "device_authorization_endpoint"),
+        names_itself: document
+            .get("authorization_response_iss_parameter_supported")
+            .and_then(input::flag)
+            == Some(true),
+        scopes: document
+            .get("scopes_supported")
+            .and_then(Value::as_array)
+            .map(|list| known_scopes(list)),
+        ..TokenEndpoint::bare(url, style_used)
+    })
+}
+
+/// RFC 8414 section 3.3: identifiers are compared character by character, as both sides write them. One slash at the end is the
+/// difference that users write without intent: Auth0 has it, Okta and Keycloak have not, and both places of the
+/// document are the same either way.
+fn is_same(written: &str, named: &str) -> bool {
+    let bare = |text: &str| text.strip_suffix('/').unwrap_or(text).len();
+    written == named || written[..bare(written)] == named[..bare(named)]
+}
+
+/// An address in a document, if it can be used.
+fn place(of: &Map<String, Value>, name: &str) -> Option<Url> {
+    let text = of.get(name)?.as_str()?;
+    Url::parse(text).ok().filter(is_plain_https)
+}
+
+/// The scopes of a sign-in that the issuer supports; the others do not matter to apicred.
+fn known_scopes(list: &[Value]) -> Vec<String> {
+    let known = |scope: &&str| list.iter().any(|s| s.as_str() == Some(*scope));
+    let ours = oauth::sign_in::SCOPES.iter().copied().filter(known);
+    ours.map(str::to_owned).collect()
+}
+
+/// The algorithms of `private_key_jwt`, in the order of the document, of which apicred has them.
+fn algorithms(document: &Map<String, Value>) -> Option<Vec<SigningAlgorithm>> {
+    let listed = document.get("token_endpoint_auth_signing_alg_values_supported")?;
+    let known = input::list(listed).into_iter().filter_map(|name| {
+        SigningAlgorithm::ALL
+            .into_iter()
+            .find(|a| a.as_str() == name)
+    });
+    let mut found: Vec<SigningAlgorithm> = Vec::new();
+    for algorithm in known {
+        if !found.contains(&algorithm) {
+            found.push(algorithm);
+        }
+    }
+    (!listed.is_null()).then_some(found)
+}
+
+/// The algorithm of an assertion that a client secret signs: the shortest hash that is listed, since a secret must have as
+/// many bytes.
+fn secret_algorithm(document: &Map<String, Value>) -> Option<SecretAlgorithm> {
+    let listed = document.get("token_endpoint_auth_signing_alg_values_supported")?;
+    let listed: Vec<&str> = input::list(listed).into_iter().collect();
+    let all = [
+        ("HS256", SecretAlgorithm::HS256),
+        ("HS384", SecretAlgorithm::HS384),
+        ("HS512", SecretAlgorithm::HS512),
+    ];
+    let known = all.into_iter().find(|(name, _)| listed.contains(name));
+    known.map(|(_, algorithm)| algorithm)
+}
+
+/// The endpoints of a document, and of the spec where it has some: an administrator knows of endpoints that a document
+/// leaves out.
+#[must_use]
+pub fn completed(found: TokenEndpoint, places: &Places) -> TokenEndpoint {
+    let with = |own: &Option<Url>, found: Option<Url>| own.clone().or(found);
+    // An alias belongs to the endpoint of the document.
+    let alias = |own: &Option<Url>, found: Option<Url>| found.filter(|_| own.is_none());
+    TokenEndpoint {
+        mtls_revocation: alias(&places.revocation, found.mtls_revocation),
+        mtls_device: alias(&places.device, found.mtls_device),
+        revocation: with(&places.revocation, found.revocation),
+        authorization: with(&places.authorization, found.authorization),
+        device: with(&places.device, found.device),
+        ..found
+    }
+}

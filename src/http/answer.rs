@@ -1,0 +1,97 @@
+//! Reads answers: bounded in size, and in time by [`Patience`].
+
+use std::error::Error as _;
+
+use reqwest::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+
+use super::{
+    Broken, Chosen,
+    broken::{self, Way},
+    patience::Patience,
+};
+use crate::oauth::{RawAnswer, Refusal, too_large};
+
+/// Largest answer that is read.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Sends, and reads the whole answer.
+pub(super) async fn read(
+    request: reqwest::RequestBuilder,
+    chosen: &Chosen,
+    mut patience: Patience,
+) -> Result<RawAnswer, Broken> {
+    let response = head(request, chosen, &mut patience).await?;
+    whole(response, chosen, patience).await
+}
+
+/// Sends, and waits for the head of the answer.
+pub(super) async fn head(
+    request: reqwest::RequestBuilder,
+    chosen: &Chosen,
+    patience: &mut Patience,
+) -> Result<reqwest::Response, Refusal> {
+    let sent = patience.wait(request.send()).await;
+    let sent = sent.ok_or_else(|| broken::late(&chosen.way()))?;
+    sent.map_err(|error| Refusal {
+        not_sent: broken::not_processed(&error, error.is_connect()),
+        ..transport(&error, &chosen.way())
+    })
+}
+
+/// The whole of an answer.
+pub(super) async fn whole(
+    mut response: reqwest::Response,
+    chosen: &Chosen,
+    mut patience: Patience,
+) -> Result<RawAnswer, Broken> {
+    let header = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned)
+    };
+    let status = response.status();
+    let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
+    let (challenge, date) = (header(WWW_AUTHENTICATE), header(DATE));
+    let mut answer = RawAnswer {
+        status: status.as_u16(),
+        content_type,
+        content_encoding: header(CONTENT_ENCODING),
+        retry_after,
+        challenge,
+        date,
+        location: header(LOCATION),
+        body: Vec::new(),
+    };
+    loop {
+        let refusal = match patience.wait(response.chunk()).await {
+            Some(Ok(None)) => return Ok(answer),
+            Some(Ok(Some(chunk))) => {
+                let room = MAX_BODY - answer.body.len();
+                answer.body.extend(chunk.iter().take(room));
+                if chunk.len() <= room {
+                    continue;
+                }
+                too_large(&answer)
+            }
+            Some(Err(error)) => transport(&error, &chosen.way()),
+            None => broken::late(&chosen.way()),
+        };
+        return Err(Broken {
+            refusal,
+            arrived: Some(Box::new(answer)),
+        });
+    }
+}
+
+/// What went wrong below HTTP. The texts of the libraries are not shown.
+pub(super) fn transport(error: &reqwest::Error, way: &Way) -> Refusal {
+    let known = error.source().and_then(|cause| broken::refusal(cause, way));
+    known.unwrap_or_else(|| {
+        let kind = (error.is_connect(), error.is_timeout());
+        broken::plain(error, kind, way)
+    })
+}

@@ -1,0 +1,179 @@
+//! Clients: how a connection to an issuer is made, directly or through the proxy, and with which TLS settings.
+
+use std::{sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use reqwest::{
+    Client, ClientBuilder,
+    header::{ACCEPT_ENCODING, HeaderMap, HeaderValue},
+    redirect,
+};
+use rustls::RootCertStore;
+use secrecy::ExposeSecret;
+use tower::filter::AsyncFilterLayer;
+
+use super::{
+    TOTAL,
+    trust::{self, Seen},
+};
+use crate::{
+    Reason,
+    issuer::guard::{GuardedResolver, ProxyGuard, ProxyResolver},
+    oauth::{Class, NextStep, Refusal, Then, TlsIdentity, basic, bundle, chain::Card},
+    proxy::Proxy,
+};
+
+/// TCP and TLS set-up (DESIGN, section 4).
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
+/// The same through a proxy, after the issuer's name was resolved.
+const CONNECT_BY_PROXY: Duration = Duration::from_secs(7);
+/// Warm connections an issuer keeps.
+const IDLE_PER_HOST: usize = 8;
+
+/// A client, and what is seen in its handshakes.
+#[derive(Clone)]
+pub(super) struct Warm {
+    pub(super) client: Client,
+    pub(super) seen: Arc<Seen>,
+}
+
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub(super) struct Settings {
+    /// Origin too: warm connections and TLS sessions are never shared between issuers.
+    pub(super) origin: String,
+    pub(super) ca_bundle: Option<String>,
+    pub(super) cidrs: Vec<IpNet>,
+    /// Digest of the client certificate, its chain and its key: whoever shows another one gets connections of his own.
+    pub(super) identity: Option<String>,
+    /// Plain http to the machine's own identity endpoint.
+    pub(super) local: bool,
+    /// Name or address of the server that the proxy is asked for; `None`: the proxy is not asked. Such a client vets one
+    /// name, and the token endpoint may have another one than the issuer.
+    pub(super) by_proxy: Option<String>,
+    /// Each request on a connection of its own, which is set up within this time.
+    pub(super) fresh: Option<Duration>,
+}
+
+/// A client with these settings. Reads the system's CAs and parses certificates, which takes milliseconds of a processor.
+pub(super) fn build(
+    settings: &Settings,
+    identity: Option<&TlsIdentity>,
+    proxy: Option<&Proxy>,
+) -> Result<Warm, Refusal> {
+    let seen = Arc::<Seen>::default();
+    let mut builder = Client::builder()
+        .https_only(!settings.local)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        .tls_backend_preconfigured(tls(settings, identity, &seen)?)
+        .timeout(TOTAL)
+        .pool_max_idle_per_host(if settings.fresh.is_some() {
+            0
+        } else {
+            IDLE_PER_HOST
+        })
+        .pool_idle_timeout(Duration::from_secs(90))
+        // RFC 9110 section 12.5.3: without it, any coding is acceptable, and none is decoded here.
+        .default_headers(HeaderMap::from_iter([(
+            ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        )]))
+        .user_agent(concat!("apicred/", env!("CARGO_PKG_VERSION")));
+    builder = match proxy {
+        None => builder
+            .connect_timeout(settings.fresh.unwrap_or(CONNECT))
+            .dns_resolver(Arc::new(GuardedResolver::new(settings.cidrs.clone()))),
+        Some(proxy) => through(builder, settings, proxy)?,
+    };
+    let client = builder.build().map_err(|_| {
+        Refusal::local(
+            Class::Invalid,
+            Reason::InternalError,
+            "no client could be made for this issuer; this is a defect of apicred",
+        )
+    })?;
+    Ok(Warm { client, seen })
+}
+
+/// The TLS settings: TLS 1.2 at least, the system's CAs and those of `caBundle`, the client's certificate.
+fn tls(
+    settings: &Settings,
+    identity: Option<&TlsIdentity>,
+    seen: &Arc<Seen>,
+) -> Result<rustls::ClientConfig, Refusal> {
+    let fault = |text: String| Refusal::local(Class::Invalid, Reason::CaBundleInvalid, text);
+    let mut roots = RootCertStore::empty();
+    let mut anchors = None;
+    if let Some(text) = &settings.ca_bundle {
+        let own = bundle::roots(text).map_err(fault)?;
+        anchors = Some(own.iter().filter_map(|der| Card::of(der)).collect());
+        roots.add_parsable_certificates(own);
+    }
+    // One that cannot be read is the system's matter.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let shown = identity
+        .map(|identity| {
+            trust::certified(identity.pem.expose_secret()).ok_or_else(|| {
+                Refusal::local(
+                    Class::Invalid,
+                    Reason::MaterialInvalid,
+                    "the client certificate and its key cannot be used for TLS; store a certificate with the key that belongs to it",
+                )
+            })
+        })
+        .transpose()?;
+    if roots.is_empty() {
+        return Err(fault(
+            "the operator's machine has no CA certificates and caBundle is not set; set caBundle, or install the system's CAs (ca-certificates, SSL_CERT_FILE)"
+                .to_owned(),
+        ));
+    }
+    trust::config(roots, anchors, shown, seen).map_err(|_| {
+        Refusal::local(
+            Class::Invalid,
+            Reason::InternalError,
+            "TLS could not be set up; this is a defect of apicred",
+        )
+    })
+}
+
+/// Makes a client use a proxy for its connections, after a check of the name that the proxy will connect to.
+fn through(
+    mut builder: ClientBuilder,
+    settings: &Settings,
+    proxy: &Proxy,
+) -> Result<ClientBuilder, Refusal> {
+    let fault = || {
+        Refusal::local(
+            Class::Invalid,
+            Reason::ProxyInvalid,
+            NextStep::new(
+                "the settings of the proxy for issuers cannot be used",
+                Then::CorrectProxy,
+            ),
+        )
+    };
+    let mut way = reqwest::Proxy::https(proxy.url().as_str()).map_err(|_| fault())?;
+    if let Some((user, password)) = proxy
+        .credentials()
+        .and_then(|both| both.expose_secret().split_once(':'))
+    {
+        let header = HeaderValue::from_str(&basic(user, password));
+        let mut header = header.map_err(|_| fault())?;
+        header.set_sensitive(true);
+        way = way.custom_http_auth(header);
+    }
+    let host = proxy.url().host_str().unwrap_or_default().to_owned();
+    builder = builder
+        .proxy(way)
+        .connect_timeout(settings.fresh.unwrap_or(CONNECT_BY_PROXY))
+        .dns_resolver(Arc::new(ProxyResolver::new(host)));
+    // The address was already checked.
+    let name = settings.by_proxy.clone();
+    if let Some(name) = name.filter(|name| name.parse::<std::net::IpAddr>().is_err()) {
+        let guard = ProxyGuard::new(name, settings.cidrs.clone());
+        builder = builder.connector_layer(AsyncFilterLayer::new(guard));
+    }
+    Ok(builder)
+}
