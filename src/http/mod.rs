@@ -16,7 +16,7 @@ use reqwest::{
     },
     redirect,
 };
-use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use tower::filter::AsyncFilterLayer;
@@ -37,8 +37,7 @@ use crate::{
     credential::{Issuer, addresses},
     issuer::guard::{GuardedResolver, ProxyGuard, ProxyResolver},
     oauth::{
-        Class, Method, RawAnswer, Refusal, SentSecrets, TlsIdentity, TokenRequest, basic, bundle,
-        chain::Card, too_large,
+        Class, Method, RawAnswer, Refusal, SentSecrets, TlsIdentity, TokenRequest, basic, too_large,
     },
     proxy::Proxy,
     recent::Recent,
@@ -111,6 +110,7 @@ fn not_sent(refusal: Refusal) -> Refusal {
 pub struct Http {
     clients: Mutex<Recent<Settings, Arc<OnceCell<Warm>>, MAX_CLIENTS>>,
     proxy: Option<Proxy>,
+    cas: Arc<[CertificateDer<'static>]>,
     #[cfg(test)]
     made: std::sync::atomic::AtomicUsize,
 }
@@ -173,6 +173,13 @@ impl Http {
             proxy,
             ..Self::default()
         }
+    }
+
+    /// Trusts these CAs for all issuers, in addition to those of the system and of `caBundle`.
+    #[must_use]
+    pub fn trusting(mut self, cas: Vec<CertificateDer<'static>>) -> Self {
+        self.cas = cas.into();
+        self
     }
 
     /// Sends a token request.
@@ -374,10 +381,11 @@ impl Http {
         let make = || async {
             let proxy = settings.by_proxy.as_ref().and(self.proxy.clone());
             let (settings, identity) = (settings.clone(), identity.cloned());
+            let cas = Arc::clone(&self.cas);
             #[cfg(test)]
             self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let made = tokio::task::spawn_blocking(move || {
-                build(&settings, identity.as_ref(), proxy.as_ref())
+                build(&settings, identity.as_ref(), proxy.as_ref(), &cas)
             });
             made.await.unwrap_or_else(|_| {
                 Err(Refusal::local(
@@ -395,6 +403,7 @@ fn build(
     settings: &Settings,
     identity: Option<&TlsIdentity>,
     proxy: Option<&Proxy>,
+    cas: &[CertificateDer<'static>],
 ) -> Result<Warm, Refusal> {
     let seen = Arc::<Seen>::default();
     let mut builder = Client::builder()
@@ -402,7 +411,7 @@ fn build(
         .redirect(redirect::Policy::none())
         .no_proxy()
         .retry(reqwest::retry::never())
-        .tls_backend_preconfigured(tls(settings, identity, &seen)?)
+        .tls_backend_preconfigured(tls(settings, identity, cas, &seen)?)
         .timeout(TOTAL)
         .pool_max_idle_per_host(if settings.fresh.is_some() {
             0
@@ -432,22 +441,15 @@ fn build(
     Ok(Warm { client, seen })
 }
 
-/// The TLS settings: TLS 1.2 at least, the system's CAs and those of `caBundle`, the client's certificate.
+/// The TLS settings: TLS 1.2 at least, the CAs of [`trust::roots`], the client's certificate.
 fn tls(
     settings: &Settings,
     identity: Option<&TlsIdentity>,
+    cas: &[CertificateDer<'static>],
     seen: &Arc<Seen>,
 ) -> Result<rustls::ClientConfig, Refusal> {
-    let fault = |text: String| Refusal::local(Class::Invalid, Reason::CaBundleInvalid, text);
-    let mut roots = RootCertStore::empty();
-    let mut anchors = None;
-    if let Some(text) = &settings.ca_bundle {
-        let own = bundle::roots(text).map_err(fault)?;
-        anchors = Some(own.iter().filter_map(|der| Card::of(der)).collect());
-        roots.add_parsable_certificates(own);
-    }
-    // One that cannot be read is the system's matter.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let (roots, anchors) = trust::roots(settings.ca_bundle.as_deref(), cas)
+        .map_err(|text| Refusal::local(Class::Invalid, Reason::CaBundleInvalid, text))?;
     let shown = identity
         .map(|identity| {
             trust::certified(identity.pem.expose_secret()).ok_or_else(|| {
@@ -459,12 +461,6 @@ fn tls(
             })
         })
         .transpose()?;
-    if roots.is_empty() {
-        return Err(fault(
-            "the operator's machine has no CA certificates and caBundle is not set; set caBundle, or install the system's CAs (ca-certificates, SSL_CERT_FILE)"
-                .to_owned(),
-        ));
-    }
     trust::config(roots, anchors, shown, seen).map_err(|_| {
         Refusal::local(
             Class::Invalid,

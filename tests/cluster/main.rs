@@ -48,6 +48,7 @@ mod systems;
 mod target;
 mod tenancy;
 mod threats;
+mod upgrade;
 mod versions;
 mod without_a_trace;
 mod words;
