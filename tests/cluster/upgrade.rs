@@ -70,7 +70,7 @@ fn an_upgrade_a_rollback_and_a_move_to_another_release_write_no_secret_and_cost_
         place
             .create("plain", json!({ "target": { "secretName": "t-plain" } }))
             .await;
-        let keys = json!([{ "format": "Token" }, { "format": "AuthorizationHeader" }]);
+        let keys = json!([{ "format": "Token" }, { "format": "Authorization" }]);
         let formats = json!({ "target": { "secretName": "t-formats", "keys": keys } });
         place.create("formats", formats).await;
         place.put_client("shared", json!({})).await;
