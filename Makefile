@@ -54,10 +54,20 @@ lint: ## check format, clippy, chart, and that the generated files are up to dat
 	  || { echo "lint: the CRDs do not fit core/src/api; run 'make crds' and commit what it changes" >&2; exit 1; }
 	@$(CARGO) run --quiet --locked -- metrics-reference | diff - docs/metrics.md \
 	  || { echo "lint: docs/metrics.md does not fit src/telemetry/metrics/table.rs; run 'make metrics' and commit what it changes" >&2; exit 1; }
+	$(CARGO) run --quiet --locked -p testenv --bin chart -- docs --check
+	$(CARGO) run --quiet --locked -p testenv --bin chart -- manifests --check
 
-crds: ## generate crds/ and the copies in the chart from core/src/api
+crds: ## generate crds/ and its copies in charts/ and deploy/ from core/src/api
 	$(CARGO) run --quiet --locked -- crds --dir crds
 	cp crds/*.yaml charts/apicred/files/crds/
+	cp crds/*.yaml deploy/kustomize/crds/
+	$(MAKE) chart-docs
+
+chart-docs: ## generate the table of values in the chart's README.md, and what repeats values.yaml
+	$(CARGO) run --quiet --locked -p testenv --bin chart -- docs
+
+manifests: ## generate deploy/kustomize/ and dist/ from the chart, for clusters without helm
+	$(CARGO) run --quiet --locked -p testenv --bin chart -- manifests
 
 metrics: ## generate docs/metrics.md from the table of metrics
 	$(CARGO) run --quiet --locked -- metrics-reference > docs/metrics.md
@@ -113,4 +123,4 @@ image: ## build the container image (IMAGE=…), with docker or podman
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
 	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
 
-.PHONY: help demo test properties chaos lint audit sbom fuzz crds metrics cluster bench bench-rival plugin fmt image
+.PHONY: help demo test properties chaos lint audit sbom fuzz crds chart-docs manifests metrics cluster bench bench-rival plugin fmt image

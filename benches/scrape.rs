@@ -69,7 +69,7 @@ fn main() {
         }
         times.sort_unstable();
         println!(
-            "scrape, {CREDENTIALS} credentials, metricsPerCredential {per_credential}: {:.1} ms (median of {ROUNDS}), {} KiB",
+            "scrape, {CREDENTIALS} credentials, metrics.perCredential {per_credential}: {:.1} ms (median of {ROUNDS}), {} KiB",
             times[ROUNDS / 2].as_secs_f64() * 1000.0,
             size / 1024,
         );

@@ -23,6 +23,7 @@
 //! [`telemetry`] has logs, metrics and health, [`app`] wires everything.
 
 pub mod app;
+pub mod check;
 pub mod clock;
 pub mod controller;
 pub mod http;

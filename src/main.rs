@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use apicred::{
@@ -13,6 +14,7 @@ use apicred::{
     controller::{IdentityEnvironment, RotationPace, Scope, Settings},
     credential::{KeyPattern, addresses},
     leader::predecessors,
+    oauth::bundle,
     plan::notify::Rights,
     proxy::Proxy,
     telemetry::{
@@ -23,6 +25,7 @@ use apicred::{
 };
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
@@ -44,6 +47,15 @@ struct Cli {
 enum Command {
     /// Run the operator for the cluster of KUBECONFIG, or of its pod.
     Run(Box<Run>),
+    /// Check that an operator is ready and that a replica leads. `helm test` runs it.
+    Check {
+        /// Address of the operator's admin server, http://HOST:PORT.
+        #[arg(long, value_name = "URL")]
+        admin: Url,
+        /// Time until the check fails, in seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        wait: u64,
+    },
     /// Print the CRDs as YAML, or write one file per kind into a folder.
     Crds {
         /// Folder for the files. If not set: standard output.
@@ -101,6 +113,10 @@ struct Run {
         requires = "issuer_proxy"
     )]
     issuer_no_proxy: Vec<String>,
+    /// File with CAs of all issuers (PEM), in addition to those of the system and those of the caBundle of an issuer. It is read once, at the
+    /// start.
+    #[arg(long, env = "APICRED_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Expose gauges for each credential: when its token and its client credential expire.
     #[arg(long, env = "APICRED_METRICS_PER_CREDENTIAL")]
     metrics_per_credential: bool,
@@ -269,6 +285,7 @@ impl From<Identity> for IdentityEnvironment {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(run) => operate(*run),
+        Command::Check { admin, wait } => check(&admin, Duration::from_secs(wait)),
         Command::Crds { dir } => crds(dir.as_deref()),
         Command::MetricsReference => metrics_reference(),
     };
@@ -296,6 +313,7 @@ fn operate(run: Run) -> Result<(), String> {
         tenants,
         issuer_proxy,
         issuer_no_proxy,
+        ca_file,
         metrics_per_credential,
         log_format,
         log_filter,
@@ -327,6 +345,7 @@ fn operate(run: Run) -> Result<(), String> {
                 "--issuer-no-proxy (APICRED_ISSUER_NO_PROXY)",
             )
         })?;
+    let issuer_cas = ca_file.as_deref().map_or_else(|| Ok(Vec::new()), cas)?;
     // One crypto provider for the API server's connections and the issuers'.
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -349,6 +368,7 @@ fn operate(run: Run) -> Result<(), String> {
             entra_clouds,
             issuer_checks,
             issuer_proxy,
+            issuer_cas,
             instance,
             rotation: RotationPace::default(),
             identity: identity.into(),
@@ -395,6 +415,32 @@ fn operate(run: Run) -> Result<(), String> {
 fn metrics_reference() -> Result<(), String> {
     use std::io::Write;
     write!(std::io::stdout(), "{}", metrics::reference::page()).map_err(|e| e.to_string())
+}
+
+/// The CAs of --ca-file.
+fn cas(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let named = |fault: String| {
+        format!(
+            "--ca-file (APICRED_CA_FILE, chart value caBundle) {}: {fault}",
+            file.display()
+        )
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        named(format!(
+            "cannot be read ({e}); name a file with PEM certificates"
+        ))
+    })?;
+    bundle::roots(&text).map_err(named)
+}
+
+fn check(admin: &Url, patience: Duration) -> Result<(), String> {
+    use std::io::Write;
+    let mut found = String::new();
+    app::on_one_thread(async {
+        found = apicred::check::check(admin, patience).await?;
+        Ok(())
+    })?;
+    writeln!(std::io::stdout(), "{found}").map_err(|e| e.to_string())
 }
 
 fn crds(dir: Option<&Path>) -> Result<(), String> {

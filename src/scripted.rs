@@ -74,6 +74,7 @@ pub(crate) fn operator(client: Client, health: &Arc<Health>) -> Operator {
         entra_clouds: Vec::new(),
         issuer_checks: false,
         issuer_proxy: None,
+        issuer_cas: Vec::new(),
         instance: "test".to_owned(),
         rotation: RotationPace::default(),
         identity: IdentityEnvironment::default(),

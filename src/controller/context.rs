@@ -175,7 +175,10 @@ impl Context {
         Arc::new(Self {
             digest_key: KeyKeeper::new(client.clone(), &settings.namespace),
             limiter: IssuerLimiter::new(triggers.clone(), Arc::clone(&clock), settings.concurrency),
-            http: Arc::new(Http::by_way_of(settings.issuer_proxy.clone())),
+            http: Arc::new(
+                Http::by_way_of(settings.issuer_proxy.clone())
+                    .trusting(settings.issuer_cas.clone()),
+            ),
             single_flight: Arc::default(),
             refreshes: Refreshes::default(),
             spent: Mutex::default(),

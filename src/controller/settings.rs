@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use url::Url;
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub issuer_checks: bool,
     /// The proxy for requests to issuers.
     pub issuer_proxy: Option<Proxy>,
+    /// CAs of all issuers, in addition to those of the system and of `caBundle`.
+    pub issuer_cas: Vec<CertificateDer<'static>>,
     /// Name of this process in events.
     pub instance: String,
     /// How the rotation of clients' own credentials waits for issuers.

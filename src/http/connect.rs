@@ -8,7 +8,7 @@ use reqwest::{
     header::{ACCEPT_ENCODING, HeaderMap, HeaderValue},
     redirect,
 };
-use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret;
 use tower::filter::AsyncFilterLayer;
 
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Reason,
     issuer::guard::{GuardedResolver, ProxyGuard, ProxyResolver},
-    oauth::{Class, NextStep, Refusal, Then, TlsIdentity, basic, bundle, chain::Card},
+    oauth::{Class, NextStep, Refusal, Then, TlsIdentity, basic},
     proxy::Proxy,
 };
 
@@ -59,6 +59,7 @@ pub(super) fn build(
     settings: &Settings,
     identity: Option<&TlsIdentity>,
     proxy: Option<&Proxy>,
+    cas: &[CertificateDer<'static>],
 ) -> Result<Warm, Refusal> {
     let seen = Arc::<Seen>::default();
     let mut builder = Client::builder()
@@ -66,7 +67,7 @@ pub(super) fn build(
         .redirect(redirect::Policy::none())
         .no_proxy()
         .retry(reqwest::retry::never())
-        .tls_backend_preconfigured(tls(settings, identity, &seen)?)
+        .tls_backend_preconfigured(tls(settings, identity, cas, &seen)?)
         .timeout(TOTAL)
         .pool_max_idle_per_host(if settings.fresh.is_some() {
             0
@@ -96,22 +97,15 @@ pub(super) fn build(
     Ok(Warm { client, seen })
 }
 
-/// The TLS settings: TLS 1.2 at least, the system's CAs and those of `caBundle`, the client's certificate.
+/// The TLS settings: TLS 1.2 at least, the CAs of [`trust::roots`], the client's certificate.
 fn tls(
     settings: &Settings,
     identity: Option<&TlsIdentity>,
+    cas: &[CertificateDer<'static>],
     seen: &Arc<Seen>,
 ) -> Result<rustls::ClientConfig, Refusal> {
-    let fault = |text: String| Refusal::local(Class::Invalid, Reason::CaBundleInvalid, text);
-    let mut roots = RootCertStore::empty();
-    let mut anchors = None;
-    if let Some(text) = &settings.ca_bundle {
-        let own = bundle::roots(text).map_err(fault)?;
-        anchors = Some(own.iter().filter_map(|der| Card::of(der)).collect());
-        roots.add_parsable_certificates(own);
-    }
-    // One that cannot be read is the system's matter.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let (roots, anchors) = trust::roots(settings.ca_bundle.as_deref(), cas)
+        .map_err(|text| Refusal::local(Class::Invalid, Reason::CaBundleInvalid, text))?;
     let shown = identity
         .map(|identity| {
             trust::certified(identity.pem.expose_secret()).ok_or_else(|| {
@@ -123,12 +117,6 @@ fn tls(
             })
         })
         .transpose()?;
-    if roots.is_empty() {
-        return Err(fault(
-            "the operator's machine has no CA certificates and caBundle is not set; set caBundle, or install the system's CAs (ca-certificates, SSL_CERT_FILE)"
-                .to_owned(),
-        ));
-    }
     trust::config(roots, anchors, shown, seen).map_err(|_| {
         Refusal::local(
             Class::Invalid,

@@ -10,6 +10,7 @@ use reqwest::{
     Client,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
+use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -97,6 +98,7 @@ fn not_sent(refusal: Refusal) -> Refusal {
 pub struct Http {
     clients: Mutex<Recent<Settings, Arc<OnceCell<Warm>>, MAX_CLIENTS>>,
     proxy: Option<Proxy>,
+    cas: Arc<[CertificateDer<'static>]>,
     #[cfg(test)]
     made: std::sync::atomic::AtomicUsize,
 }
@@ -135,6 +137,13 @@ impl Http {
             proxy,
             ..Self::default()
         }
+    }
+
+    /// Trusts these CAs for all issuers, in addition to those of the system and of `caBundle`.
+    #[must_use]
+    pub fn trusting(mut self, cas: Vec<CertificateDer<'static>>) -> Self {
+        self.cas = cas.into();
+        self
     }
 
     /// Sends a token request.
@@ -336,10 +345,11 @@ impl Http {
         let make = || async {
             let proxy = settings.by_proxy.as_ref().and(self.proxy.clone());
             let (settings, identity) = (settings.clone(), identity.cloned());
+            let cas = Arc::clone(&self.cas);
             #[cfg(test)]
             self.made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let made = tokio::task::spawn_blocking(move || {
-                build(&settings, identity.as_ref(), proxy.as_ref())
+                build(&settings, identity.as_ref(), proxy.as_ref(), &cas)
             });
             made.await.unwrap_or_else(|_| {
                 Err(Refusal::local(

@@ -18,6 +18,7 @@ use rustls::{
 };
 
 use crate::oauth::{
+    bundle,
     chain::{Card, Refused, Shown},
     pem,
 };
@@ -77,6 +78,34 @@ pub(super) fn certified(text: &str) -> Option<CertifiedKey> {
     let key = PrivateKeyDer::try_from(der).ok()?;
     let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).ok()?;
     (!chain.is_empty()).then(|| CertifiedKey::new(chain, key))
+}
+
+/// The trusted CAs: the system's, those that an administrator gave to the operator, and those of `caBundle`, which are given
+/// again for messages.
+///
+/// # Errors
+/// What is wrong with `caBundle`, or that there is no CA at all.
+pub(super) fn roots(
+    ca_bundle: Option<&str>,
+    cas: &[CertificateDer<'static>],
+) -> Result<(RootCertStore, Option<Vec<Card>>), String> {
+    let mut roots = RootCertStore::empty();
+    let mut anchors = None;
+    if let Some(text) = ca_bundle {
+        let own = bundle::roots(text)?;
+        anchors = Some(own.iter().filter_map(|der| Card::of(der)).collect());
+        roots.add_parsable_certificates(own);
+    }
+    roots.add_parsable_certificates(cas.iter().cloned());
+    // One that cannot be read is the system's matter.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(
+            "the operator's machine has no CA certificates and caBundle is not set; set caBundle, or install the system's CAs (ca-certificates, SSL_CERT_FILE)"
+                .to_owned(),
+        );
+    }
+    Ok((roots, anchors))
 }
 
 /// The settings for these roots. `anchors` are those of `caBundle` among them, to be named in messages.

@@ -217,7 +217,7 @@ fn output_name(package: &str) -> &str {
 }
 
 /// Tools are listed as "indirect" requirements: nothing imports them.
-fn required_version<'a>(go_mod: &'a str, module: &str) -> &'a str {
+pub(crate) fn required_version<'a>(go_mod: &'a str, module: &str) -> &'a str {
     let mut lines = go_mod
         .lines()
         .map(|line| line.trim().trim_start_matches("require "));

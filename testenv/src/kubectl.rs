@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::{ControlPlane, Error, http, kubeconfig};
+use crate::{ControlPlane, Error, Programs, http, kubeconfig};
 
 impl ControlPlane {
     /// Runs the real kubectl as admin and returns its stdout; a failure quotes its stderr.
@@ -91,6 +91,19 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// The same as [`ControlPlane::helm`], with all that it wrote.
+    pub async fn helm_output(&self, args: &[&str]) -> Result<Output, Error> {
+        let helm = self.programs.helm().await?;
+        self.output(&helm, self.admin_kubeconfig(), args, None)
+            .await
+    }
+
+    /// The same as [`ControlPlane::kubectl`], with this input and all that it wrote.
+    pub async fn kubectl_output(&self, args: &[&str], input: &str) -> Result<Output, Error> {
+        let (program, config) = (&self.programs.kubectl, self.admin_kubeconfig());
+        self.output(program, config, args, Some(input)).await
+    }
+
     async fn run(
         &self,
         program: &Path,
@@ -98,40 +111,94 @@ impl ControlPlane {
         args: &[&str],
         input: Option<&str>,
     ) -> Result<String, Error> {
-        let failed = |error| Error::io("running", program, error);
-        let home = self.dir().join("home");
-        let mut child = Command::new(program)
-            .args(args)
-            .env("KUBECONFIG", kubeconfig)
-            // Discovery caches and helm's folders: nothing of the user's is read or written.
-            .env("HOME", &home)
-            .env("KUBECACHEDIR", home.join("kube-cache"))
-            .env("HELM_CACHE_HOME", home.join("helm-cache"))
-            .env("HELM_CONFIG_HOME", home.join("helm-config"))
-            .env("HELM_DATA_HOME", home.join("helm-data"))
-            .stdin(if input.is_some() {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
-        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-            // It may end without reading all of it; its own message then says why.
-            let _ = stdin.write_all(input.as_bytes()).await;
-        }
-        let output = child.wait_with_output().await.map_err(failed)?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let name = program.file_name().unwrap_or_default().to_string_lossy();
-        Err(Error::Command {
-            command: format!("{name} {}", args.join(" ")),
-            status: output.status.to_string(),
-            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        })
+        let output = self.output(program, kubeconfig, args, input).await?;
+        Ok(output.stdout)
     }
+
+    async fn output(
+        &self,
+        program: &Path,
+        kubeconfig: &Path,
+        args: &[&str],
+        input: Option<&str>,
+    ) -> Result<Output, Error> {
+        let mut command = Command::new(program);
+        command.args(args).env("KUBECONFIG", kubeconfig);
+        run_at_home(command, &self.dir().join("home"), input).await
+    }
+}
+
+/// What a command that succeeded wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its result.
+    pub stdout: String,
+    /// Its warnings.
+    pub stderr: String,
+}
+
+/// Runs the real helm without a cluster, for `template` and `lint`; it is built first if need be.
+pub async fn run_helm(args: &[&str]) -> Result<Output, Error> {
+    without_a_cluster(crate::helm().await?, args).await
+}
+
+/// Runs the real kubectl without a cluster, for `kustomize`; it is built first if need be.
+pub async fn run_kubectl(args: &[&str]) -> Result<Output, Error> {
+    without_a_cluster(Programs::locate_or_build().await?.kubectl, args).await
+}
+
+async fn without_a_cluster(program: PathBuf, args: &[&str]) -> Result<Output, Error> {
+    let home =
+        tempfile::tempdir().map_err(|error| Error::io("making a folder for", &program, error))?;
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env("KUBECONFIG", home.path().join("none"));
+    run_at_home(command, home.path(), None).await
+}
+
+/// Runs a client that keeps its caches and settings in this folder: nothing of the user's is read or written.
+async fn run_at_home(
+    mut command: Command,
+    home: &Path,
+    input: Option<&str>,
+) -> Result<Output, Error> {
+    let program = PathBuf::from(command.as_std().get_program());
+    let failed = |error| Error::io("running", &program, error);
+    let mut child = command
+        .env("HOME", home)
+        .env("KUBECACHEDIR", home.join("kube-cache"))
+        .env("HELM_CACHE_HOME", home.join("helm-cache"))
+        .env("HELM_CONFIG_HOME", home.join("helm-config"))
+        .env("HELM_DATA_HOME", home.join("helm-data"))
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+        // It may end without reading all of it; its own message then says why.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await.map_err(failed)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        return Ok(Output {
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        });
+    }
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let args = command.as_std().get_args().map(|a| a.to_string_lossy());
+    let args: Vec<_> = args.collect();
+    Err(Error::Command {
+        command: format!("{name} {}", args.join(" ")),
+        status: output.status.to_string(),
+        stderr: text(&output.stderr).trim().to_owned(),
+    })
 }

@@ -23,6 +23,7 @@
 //! | [`kstatus()`] | what Flux, Argo CD and their like make of an object, by the library that they use |
 //! | [`Prometheus`] | a server that scrapes, evaluates rules and answers queries; promtool |
 //! | [`dashboard_faults`] | the types of Grafana, held against a dashboard |
+//! | [`prometheus_crds()`] | the kinds of the Prometheus operator, for objects of a chart |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
 //! | [`audit`] | what the API server says that it was asked |
 //! | [`tls`] | throw-away certificates |
@@ -51,6 +52,7 @@ mod process;
 mod programs;
 mod progress;
 mod prometheus;
+mod prometheus_crds;
 mod scratch;
 mod servers;
 pub mod tls;
@@ -63,9 +65,11 @@ pub use eventually::{Check, eventually, wait_until};
 pub use grafana::dashboard_faults;
 pub use hydra::Hydra;
 pub use kstatus::kstatus;
+pub use kubectl::{Output, run_helm, run_kubectl};
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
 };
 pub use ports::free as free_port;
 pub use programs::{Programs, helm};
 pub use prometheus::{Prometheus, PrometheusPrograms};
+pub use prometheus_crds::prometheus_crds;

@@ -80,6 +80,7 @@ async fn other(task: Task) -> Result<ExitCode, Error> {
             let prometheus = PrometheusPrograms::locate_or_download().await?;
             // Built by its first use.
             testenv::kstatus(&[]).await?;
+            testenv::prometheus_crds().await?;
             for path in [
                 &programs.etcd,
                 &programs.kube_apiserver,

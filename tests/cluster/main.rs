@@ -49,6 +49,7 @@ mod systems;
 mod target;
 mod tenancy;
 mod threats;
+mod upgrade;
 mod versions;
 mod without_a_trace;
 mod words;

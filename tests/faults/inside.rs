@@ -173,6 +173,7 @@ impl Inside {
                     // Scripted issuers count connections.
                     issuer_checks: false,
                     issuer_proxy: None,
+                    issuer_cas: Vec::new(),
                     instance: "inside".to_owned(),
                     rotation: RotationPace::default(),
                     identity: IdentityEnvironment::default(),

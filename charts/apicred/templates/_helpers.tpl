@@ -4,6 +4,9 @@
 {{- end }}
 
 {{- define "apicred.serviceAccount" -}}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.create=false needs serviceAccount.name: the name of a ServiceAccount that exists" -}}
+{{- end -}}
 {{- default (include "apicred.name" .) .Values.serviceAccount.name -}}
 {{- end }}
 
@@ -18,24 +21,62 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The same with others, which win. Takes a list: the root and a map. */}}
+{{- define "apicred.labelsAnd" -}}
+{{- merge dict (index . 1) (include "apicred.labels" (index . 0) | fromYaml) | toYaml -}}
 {{- end }}
 
 {{- define "apicred.image" -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- $name := .Values.image.repository -}}
+{{- with .Values.global.imageRegistry -}}
+{{- /* The first part of a name is a registry if it has a dot or a port. */ -}}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^[^/]*[.:][^/]*/" $name "") -}}
+{{- end -}}
+{{ $name }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- with .Values.image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
+{{- define "apicred.pullSecrets" -}}
+{{- $names := list -}}
+{{- range concat .Values.global.imagePullSecrets .Values.imagePullSecrets -}}
+{{- $names = append $names (kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name")) -}}
+{{- end -}}
+{{- with uniq $names -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end -}}
+{{- end }}
+
+{{/* The security context of pods. OpenShift gives each namespace ids of its own and refuses others. */}}
+{{- define "apicred.podSecurityContext" -}}
+{{- $context := deepCopy .Values.podSecurityContext -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- range tuple "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- if eq (index $context . | int) 65532 -}}
+{{- $_ := unset $context . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{ toYaml $context }}
 {{- end }}
 
 {{/* Not empty if requests to issuers use a proxy. */}}
 {{- define "apicred.proxied" -}}
-{{- $proxy := default dict .Values.issuerProxy -}}
-{{- $secret := (default dict $proxy.existingSecret).name -}}
-{{- if and $proxy.url $secret -}}
+{{- $proxy := .Values.issuerProxy -}}
+{{- if and $proxy.url $proxy.existingSecret.name -}}
 {{- fail "issuerProxy: set url or existingSecret.name, not both" -}}
 {{- end -}}
-{{- if and $proxy.noProxy (not (or $proxy.url $secret)) -}}
+{{- if and $proxy.noProxy (not (or $proxy.url $proxy.existingSecret.name)) -}}
 {{- fail "issuerProxy.noProxy needs a proxy: set issuerProxy.url or issuerProxy.existingSecret.name" -}}
 {{- end -}}
-{{- or $proxy.url $secret | default "" -}}
+{{- or $proxy.url $proxy.existingSecret.name | default "" -}}
 {{- end }}
 
 {{/* The ports to which the pod may connect, with the port of the proxy if it is known. */}}
@@ -44,7 +85,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- range .Values.networkPolicy.egressPorts -}}
 {{- $ports = append $ports (int .) -}}
 {{- end -}}
-{{- with (default dict .Values.issuerProxy).url -}}
+{{- with .Values.issuerProxy.url -}}
 {{- $url := urlParse . -}}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
 {{- $ports = append $ports (default (ternary "443" "80" (eq $url.scheme "https")) $port | int) -}}
@@ -53,4 +94,43 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - port: {{ . }}
   protocol: TCP
 {{- end }}
+{{- end }}
+
+{{/* What a ServiceMonitor and a PodMonitor share. Takes a dict: root, monitor, kind, endpoints. */}}
+{{- define "apicred.monitor" -}}
+{{- $root := .root -}}
+{{- $monitor := .monitor -}}
+apiVersion: monitoring.coreos.com/v1
+kind: {{ .kind }}
+metadata:
+  name: {{ include "apicred.name" $root }}
+  namespace: {{ default $root.Release.Namespace $monitor.namespace }}
+  labels:
+    {{- include "apicred.labelsAnd" (list $root $monitor.labels) | nindent 4 }}
+  {{- with $monitor.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  selector:
+    matchLabels:
+      {{- include "apicred.selector" $root | nindent 6 }}
+  namespaceSelector:
+    matchNames: [{{ $root.Release.Namespace }}]
+  {{ .endpoints }}:
+    - port: http
+      path: /metrics
+      interval: {{ $monitor.interval }}
+      {{- with $monitor.scrapeTimeout }}
+      scrapeTimeout: {{ . }}
+      {{- end }}
+      honorLabels: {{ $monitor.honorLabels }}
+      {{- with $monitor.relabelings }}
+      relabelings:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $monitor.metricRelabelings }}
+      metricRelabelings:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
 {{- end }}

@@ -420,6 +420,28 @@ fn a_chain_that_does_not_end_in_a_trusted_ca_is_told_with_its_names() {
 }
 
 #[test]
+fn the_cas_of_the_operator_are_trusted_beside_those_of_the_issuer() {
+    run(async {
+        let (company, own, other) = (root("Company"), root("Own"), root("Other"));
+        let shows = |ca: &Ca| Shows::leaf(&for_names(&["localhost"]), ca, &[]);
+        let status = async |shows: &Shows, bundle: Option<&str>| {
+            let http = Http::default().trusting(vec![company.der().clone()]);
+            let port = start(tls(shows)).await;
+            let url = Url::parse(&format!("https://localhost:{port}/x")).unwrap();
+            let answer = http.get(&issuer(bundle), url).await;
+            answer.map(|a| a.status).map_err(|refusal| refusal.reason)
+        };
+        let bundle = own.pem();
+        assert_eq!(status(&shows(&company), None).await, Ok(200));
+        assert_eq!(status(&shows(&company), Some(&bundle)).await, Ok(200));
+        assert_eq!(status(&shows(&own), Some(&bundle)).await, Ok(200));
+        let refused = Err(crate::Reason::TlsFailed);
+        assert_eq!(status(&shows(&own), None).await, refused);
+        assert_eq!(status(&shows(&other), Some(&bundle)).await, refused);
+    });
+}
+
+#[test]
 fn what_a_certificate_says_wrongly_is_told() {
     run(async {
         let top = root("Root");

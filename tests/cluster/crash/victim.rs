@@ -67,6 +67,7 @@ fn victim() {
             // Scripted issuers count connections.
             issuer_checks: false,
             issuer_proxy: None,
+            issuer_cas: Vec::new(),
             instance: "victim".to_owned(),
             rotation: quick(),
             identity: IdentityEnvironment::default(),

@@ -43,10 +43,13 @@ impl Operator {
         log: PathBuf,
     ) -> Self {
         let admin = format!("127.0.0.1:{}", free_port());
+        let elsewhere = environment
+            .iter()
+            .find(|(name, _)| *name == "POD_NAMESPACE");
         let mut args = vec![
             "run",
             "--namespace",
-            NAMESPACE,
+            elsewhere.map_or(NAMESPACE, |(_, namespace)| namespace),
             "--admin-listen",
             &admin,
             "--log-format",

@@ -1,0 +1,32 @@
+{{/*
+Gives every value that is null or missing the default of values.yaml, so that no template meets a nil pointer: after
+`helm upgrade --reuse-values` to a chart with a new block, and for a block that somebody set to null. Each file that creates
+objects begins with it. Templates cannot read values.yaml, hence the copy in files/ (`make chart-docs` writes it).
+*/}}
+{{- define "apicred.defaults" -}}
+{{- include "apicred.fill" (list .Values (.Files.Get "files/values.yaml" | fromYaml)) -}}
+{{- include "apicred.renamed" . -}}
+{{- end }}
+
+{{/* Takes a list: the values that were given, which it changes, and the defaults. */}}
+{{- define "apicred.fill" -}}
+{{- $given := index . 0 -}}
+{{- /* Parts of a pod spec: who removes a key of these with null wants it to be gone. */ -}}
+{{- $asGiven := list "resources" "strategy" "podSecurityContext" "securityContext" -}}
+{{- range $key, $default := index . 1 -}}
+{{- $value := index $given $key -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := set $given $key $default -}}
+{{- else if and (kindIs "map" $default) (kindIs "map" $value) (not (has $key $asGiven)) -}}
+{{- include "apicred.fill" (list $value $default) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Values that have another name now. */}}
+{{- define "apicred.renamed" -}}
+{{- /* With --reuse-values, the old default `false` comes along. */ -}}
+{{- if .Values.metricsPerCredential -}}
+{{- fail "metricsPerCredential is now metrics.perCredential: rename it in your values" -}}
+{{- end -}}
+{{- end }}

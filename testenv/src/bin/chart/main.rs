@@ -1,0 +1,91 @@
+//! What is made from the chart and checked in: `make chart-docs` and `make manifests`.
+//!
+//! | file | makes |
+//! |---|---|
+//! | `docs.rs` | the table in the chart's README.md, the defaults for templates, the annotations of Chart.yaml |
+//! | `manifests.rs` | what people without helm apply |
+
+mod docs;
+mod manifests;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Writes the files that are made from the chart.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// Write nothing, and fail if a file is not as it would be written.
+    #[arg(long, global = true)]
+    check: bool,
+    /// The folder of the repository.
+    #[arg(long, global = true, default_value = ".")]
+    root: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The chart's README.md, files/values.yaml and Chart.yaml.
+    Docs,
+    /// Files for people without helm: `deploy/kustomize/`, and `dist/`, which is not checked in.
+    Manifests,
+}
+
+/// A path below the repository, and what the file is to contain.
+type Made = (PathBuf, String);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { what, check, root } = Arguments::parse();
+    let (made, target) = match what {
+        What::Docs => (docs::made(&root), "chart-docs"),
+        What::Manifests => (manifests(&root, check).await, "manifests"),
+    };
+    let done = made.and_then(|made| {
+        made.iter()
+            .try_for_each(|(path, text)| put(&root.join(path), text, check, target))
+    });
+    let Err(why) = done else {
+        return ExitCode::SUCCESS;
+    };
+    let _ = writeln!(std::io::stderr(), "chart: {why}");
+    ExitCode::FAILURE
+}
+
+/// What is checked in, and the files of a release, which are not.
+async fn manifests(root: &Path, check: bool) -> Result<Vec<Made>, String> {
+    let mut made = manifests::checked_in(root).await?;
+    if !check {
+        made.extend(manifests::dist(root).await?);
+    }
+    Ok(made)
+}
+
+/// Writes a file, or compares it.
+fn put(path: &Path, text: &str, check: bool, target: &str) -> Result<(), String> {
+    let named = |e: std::io::Error| format!("{}: {e}", path.display());
+    if !check {
+        let folder = path.parent().unwrap_or(path);
+        std::fs::create_dir_all(folder).map_err(named)?;
+        return std::fs::write(path, text).map_err(named);
+    }
+    let there = std::fs::read_to_string(path).map_err(named)?;
+    if there == text {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is not what the chart makes; run `make {target}` and commit what it changes",
+        path.display()
+    ))
+}
+
+/// A file of the repository.
+fn read(root: &Path, path: &str) -> Result<String, String> {
+    std::fs::read_to_string(root.join(path)).map_err(|e| format!("{path}: {e}"))
+}

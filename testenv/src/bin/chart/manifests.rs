@@ -1,0 +1,145 @@
+//! What people without helm apply: `deploy/kustomize/`, which is checked in, and `dist/`, which belongs to a release.
+
+use std::path::Path;
+
+use crate::{Made, read};
+
+const NAMESPACE: &str = "apicred-system";
+const KUSTOMIZE: &str = "deploy/kustomize";
+const WRITTEN: &str = "# `make manifests` writes this file from charts/apicred.\n";
+/// What keeps a CRD, and so every object of its kind, when somebody removes the rest. As in the chart.
+const KEEP: [(&str, &str); 2] = [
+    (
+        "argocd.argoproj.io/sync-options",
+        "Prune=false,Delete=false",
+    ),
+    ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
+];
+/// Lines that helm puts into what it installs, and that are not true here.
+const OF_HELM: [&str; 5] = [
+    "# Source: ",
+    "app.kubernetes.io/managed-by: Helm",
+    "helm.sh/chart: ",
+    "helm.sh/resource-policy: ",
+    "checksum/",
+];
+/// The ids that OpenShift gives itself.
+const IDS: [&str; 3] = ["runAsUser", "runAsGroup", "fsGroup"];
+
+/// The files that are checked in.
+pub(crate) async fn checked_in(root: &Path) -> Result<Vec<Made>, String> {
+    let crds = crds(root)?;
+    let names = crds.iter().map(|(name, _)| format!("  - {name}\n"));
+    let keep = KEEP.map(|(key, value)| format!("  {key}: {value}\n"));
+    let list = |resources: &str| {
+        format!(
+            "{WRITTEN}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}"
+        )
+    };
+    let mut made = vec![
+        (
+            "crds/kustomization.yaml".to_owned(),
+            format!(
+                "{}commonAnnotations:\n{}",
+                list(&names.collect::<String>()),
+                keep.concat()
+            ),
+        ),
+        (
+            "base/kustomization.yaml".to_owned(),
+            list("  - ../crds\n  - namespace.yaml\n  - operator.yaml\n"),
+        ),
+        ("base/namespace.yaml".to_owned(), namespace()),
+        ("base/operator.yaml".to_owned(), rendered(root, &[]).await?),
+    ];
+    let removed = IDS.map(|id| {
+        format!("      - {{op: remove, path: /spec/template/spec/securityContext/{id}}}\n")
+    });
+    let patch = format!(
+        "patches:\n  - target: {{kind: Deployment, name: apicred}}\n    patch: |\n{}",
+        removed.concat()
+    );
+    made.push((
+        "overlays/openshift/kustomization.yaml".to_owned(),
+        format!("{}{patch}", list("  - ../../base\n")),
+    ));
+    let values = root.join("charts/apicred/ci/namespaced-values.yaml");
+    let values = values.display().to_string();
+    let some = ["--values", &values, "--set", "rbac.aggregate=true"];
+    made.extend([
+        (
+            "overlays/namespaced/kustomization.yaml".to_owned(),
+            list("  - ../../crds\n  - namespace.yaml\n  - operator.yaml\n"),
+        ),
+        ("overlays/namespaced/namespace.yaml".to_owned(), namespace()),
+        (
+            "overlays/namespaced/operator.yaml".to_owned(),
+            rendered(root, &some).await?,
+        ),
+    ]);
+    made.extend(
+        crds.into_iter()
+            .map(|(name, text)| (format!("crds/{name}"), text)),
+    );
+    Ok(made
+        .into_iter()
+        .map(|(path, text)| (format!("{KUSTOMIZE}/{path}").into(), text))
+        .collect())
+}
+
+/// The files of a release.
+pub(crate) async fn dist(root: &Path) -> Result<Vec<Made>, String> {
+    let args = ["--show-only", "templates/crds.yaml"];
+    let crds = helm(root, &args).await?;
+    let operator = rendered(root, &[]).await?;
+    let install = format!("{}---\n{crds}---\n{operator}", namespace());
+    Ok(vec![
+        ("dist/apicred.crds.yaml".into(), crds),
+        ("dist/install.yaml".into(), install),
+    ])
+}
+
+/// Names and texts of the CRDs.
+fn crds(root: &Path) -> Result<Vec<(String, String)>, String> {
+    let folder = std::fs::read_dir(root.join("crds")).map_err(|e| format!("crds: {e}"))?;
+    let mut crds = Vec::new();
+    for file in folder {
+        let name = file.map_err(|e| format!("crds: {e}"))?.file_name();
+        let name = name.to_string_lossy().into_owned();
+        let text = read(root, &format!("crds/{name}"))?;
+        crds.push((name, text));
+    }
+    crds.sort();
+    Ok(crds)
+}
+
+/// The namespace of the operator, whose pods fit the strictest Pod Security Standard.
+fn namespace() -> String {
+    format!(
+        "{WRITTEN}apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels:\n    pod-security.kubernetes.io/enforce: restricted\n"
+    )
+}
+
+/// All objects but the CRDs.
+async fn rendered(root: &Path, more: &[&str]) -> Result<String, String> {
+    let own = ["--skip-tests", "--set", "crds.install=false"];
+    helm(root, &[more, &own].concat()).await
+}
+
+/// What helm makes of the chart, without what is only true of helm's releases.
+async fn helm(root: &Path, more: &[&str]) -> Result<String, String> {
+    let chart = root.join("charts/apicred").display().to_string();
+    let args = ["template", "apicred", &chart, "--namespace", NAMESPACE];
+    let output = testenv::run_helm(&[&args, more].concat()).await;
+    let text = output.map_err(|e| e.to_string())?.stdout;
+    let kept = text.lines().filter(|line| {
+        let line = line.trim_start();
+        !OF_HELM.iter().any(|of_helm| line.starts_with(of_helm))
+    });
+    let kept: Vec<&str> = kept.collect();
+    let text = kept.join("\n");
+    Ok(format!(
+        "{WRITTEN}{}\n",
+        text.trim().trim_start_matches("---\n")
+    ))
+}

@@ -1,0 +1,278 @@
+//! Who installs the chart, after whom, and with what rights.
+
+use std::{path::Path, time::Duration};
+
+use testenv::{ControlPlane, Options, eventually};
+
+use crate::support::{CHART, NAMESPACE, run};
+
+const SOON: Duration = Duration::from_secs(60);
+/// The chart as it was before it had most of its values.
+const BEFORE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/chart/data/apicred-0.1.0-before.tgz"
+);
+
+async fn cluster() -> ControlPlane {
+    ControlPlane::start(Options::default())
+        .await
+        .expect("a control plane")
+}
+
+/// Installs a release, or says why not.
+async fn install(
+    cluster: &ControlPlane,
+    release: &str,
+    namespace: &str,
+    more: &[&str],
+) -> Result<String, String> {
+    let args = [
+        "install",
+        release,
+        CHART,
+        "--namespace",
+        namespace,
+        "--create-namespace",
+        "--set",
+        "replicas=0",
+    ];
+    let done = cluster.helm(&[&args, more].concat()).await;
+    done.map_err(|e| e.to_string())
+}
+
+#[test]
+fn who_finds_the_crds_of_another_release_is_told_whose_they_are_and_both_ways_on() {
+    run(async {
+        let cluster = cluster().await;
+        install(&cluster, "first", NAMESPACE, &[])
+            .await
+            .expect("it installs");
+        let told = async || {
+            let told = install(&cluster, "second", "elsewhere", &[]).await;
+            told.expect_err("the CRDs belong to another release")
+        };
+        let words = [
+            "release first",
+            NAMESPACE,
+            "--take-ownership",
+            "crds.checkOwner=false",
+            "crds.install=false",
+        ];
+        let check = |told: &str| {
+            for word in words {
+                assert!(told.contains(word), "no {word:?} in {told}");
+            }
+        };
+        check(&told().await);
+        // The release is gone, and its CRDs are kept.
+        let gone = ["uninstall", "first", "--namespace", NAMESPACE, "--wait"];
+        cluster.helm(&gone).await.expect("it is uninstalled");
+        check(&told().await);
+        let without = ["--set", "crds.install=false"];
+        install(&cluster, "second", "elsewhere", &without)
+            .await
+            .expect("it leaves the CRDs alone");
+        let owns = ["--take-ownership", "--set", "crds.checkOwner=false"];
+        install(&cluster, "third", NAMESPACE, &owns)
+            .await
+            .expect("it takes the CRDs");
+        let args = [
+            "upgrade",
+            "third",
+            CHART,
+            "--namespace",
+            NAMESPACE,
+            "--set",
+            "replicas=0",
+        ];
+        cluster
+            .helm(&args)
+            .await
+            .expect("they are its own from now on");
+        let crds = ["get", "crd", "--output", "name"];
+        let crds = cluster.kubectl(&crds).await.expect("CRDs");
+        assert_eq!(crds.lines().count(), 4, "{crds}");
+    });
+}
+
+#[test]
+fn crds_that_somebody_applied_by_hand_belong_to_no_release_and_issuers_wait_for_crds() {
+    run(async {
+        let cluster = cluster().await;
+        let issuer = ["--set", "issuers.contoso.entra.tenantId=contoso.example"];
+        let told = install(&cluster, "apicred", NAMESPACE, &issuer).await;
+        let told = told.expect_err("the kind does not exist");
+        assert!(
+            told.contains("helm upgrade") && told.contains("without `issuers` first"),
+            "{told}"
+        );
+        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+        let apply = ["apply", "--server-side", "-f", crds];
+        cluster.kubectl(&apply).await.expect("CRDs");
+        let told = install(&cluster, "apicred", NAMESPACE, &[]).await;
+        let told = told.expect_err("the CRDs belong to nobody");
+        assert!(
+            told.contains("belongs to no release") && told.contains("--take-ownership"),
+            "{told}"
+        );
+        let wait = [
+            "wait",
+            "--for=condition=Established",
+            "crd",
+            "--all",
+            "--timeout=60s",
+        ];
+        cluster.kubectl(&wait).await.expect("the kinds are served");
+        let with = [&["--set", "crds.install=false"], &issuer[..]].concat();
+        install(&cluster, "apicred", NAMESPACE, &with)
+            .await
+            .expect("it installs");
+        let args = [
+            "get",
+            "clustertokenissuer",
+            "contoso",
+            "--output",
+            "jsonpath={.spec.entra.tenantId}",
+        ];
+        let tenant = cluster.kubectl(&args).await.expect("an issuer");
+        assert_eq!(tenant, "contoso.example");
+    });
+}
+
+#[test]
+fn values_of_an_older_release_are_enough_for_this_chart() {
+    run(async {
+        let cluster = cluster().await;
+        assert!(Path::new(BEFORE).is_file());
+        let begin = [
+            "install",
+            "apicred",
+            BEFORE,
+            "--namespace",
+            NAMESPACE,
+            "--create-namespace",
+        ];
+        let values = ["--set", "replicas=0,concurrency=7"];
+        cluster
+            .helm(&[&begin[..], &values].concat())
+            .await
+            .expect("it installs");
+        for (keep, name) in [
+            ("--reuse-values", "v2"),
+            ("--reset-then-reuse-values", "v3"),
+        ] {
+            let args = ["upgrade", "apicred", CHART, "--namespace", NAMESPACE, keep];
+            cluster
+                .helm(&args)
+                .await
+                .unwrap_or_else(|e| panic!("{name}: {e}"));
+            let env = "jsonpath={.spec.template.spec.containers[0].env[?(@.name==\"APICRED_CONCURRENCY\")].value}";
+            let args = [
+                "get",
+                "deployment",
+                "apicred",
+                "--namespace",
+                NAMESPACE,
+                "--output",
+                env,
+            ];
+            assert_eq!(cluster.kubectl(&args).await.expect("a Deployment"), "7");
+        }
+        let args = ["rollback", "apicred", "1", "--namespace", NAMESPACE];
+        cluster.helm(&args).await.expect("it rolls back");
+    });
+}
+
+#[test]
+fn an_administrator_of_two_namespaces_installs_an_operator_for_them() {
+    run(async {
+        let cluster = cluster().await;
+        // What an administrator of the cluster does, once.
+        let shared = ["--set", "rbac.create=false,notifyPods.create=false"];
+        install(&cluster, "shared", NAMESPACE, &shared)
+            .await
+            .expect("CRDs and roles of people");
+        for namespace in ["team-a", "team-b"] {
+            let create = ["create", "namespace", namespace];
+            cluster.kubectl(&create).await.expect("a namespace");
+            let bind = [
+                "create",
+                "rolebinding",
+                "dora",
+                "--clusterrole=admin",
+                "--user=dora",
+                "--namespace",
+                namespace,
+            ];
+            cluster.kubectl(&bind).await.expect("a binding");
+        }
+        eventually(SOON, "the controller that aggregates roles", async || {
+            let may = [
+                "auth",
+                "can-i",
+                "patch",
+                "apicredentials",
+                "--subresource=status",
+                "--namespace",
+                "team-a",
+                "--as",
+                "dora",
+            ];
+            cluster.kubectl(&may).await
+        })
+        .await;
+        let dora = [
+            "--kube-as-user",
+            "dora",
+            "--values",
+            &format!("{CHART}/ci/namespaced-values.yaml"),
+        ];
+        let args = [
+            "install",
+            "team",
+            CHART,
+            "--namespace",
+            "team-a",
+            "--set",
+            "replicas=0",
+        ];
+        let installed = cluster.helm_output(&[&args, &dora[..]].concat()).await;
+        let installed = installed.expect("it installs");
+        assert_eq!(installed.stderr, "");
+        let args = [
+            "upgrade",
+            "team",
+            CHART,
+            "--namespace",
+            "team-a",
+            "--set",
+            "replicas=0,concurrency=9",
+        ];
+        cluster
+            .helm(&[&args, &dora[..]].concat())
+            .await
+            .expect("it upgrades");
+        let gone = [
+            "uninstall",
+            "team",
+            "--namespace",
+            "team-a",
+            "--kube-as-user",
+            "dora",
+        ];
+        cluster.helm(&gone).await.expect("it is uninstalled");
+        // Nothing of that is a right in another namespace.
+        let args = [
+            "install",
+            "team",
+            CHART,
+            "--namespace",
+            "default",
+            "--set",
+            "replicas=0",
+        ];
+        let refused = cluster.helm(&[&args, &dora[..]].concat()).await;
+        let refused = refused.expect_err("no right there").to_string();
+        assert!(refused.contains("forbidden"), "{refused}");
+    });
+}

@@ -1,0 +1,159 @@
+//! Values that are missing, null or refused.
+
+use serde_json::Value;
+
+use crate::support::{CHART, Objects, file, refused, run, template_of, text};
+
+/// Renders at a time.
+const AT_ONCE: usize = 4;
+
+/// The names of values.yaml: all of the first level, and those below a block of fixed names.
+fn paths() -> Vec<String> {
+    let values: Value = serde_saphyr::from_str(&file("values.yaml")).expect("YAML");
+    // Null removes a key of these, on purpose.
+    let open = [
+        "resources",
+        "strategy",
+        "podSecurityContext",
+        "securityContext",
+    ];
+    let mut paths = Vec::new();
+    for (key, value) in values.as_object().expect("a map") {
+        paths.push(key.clone());
+        let below = value.as_object().filter(|_| !open.contains(&key.as_str()));
+        for child in below.into_iter().flat_map(|map| map.keys()) {
+            paths.push(format!("{key}.{child}"));
+        }
+    }
+    paths
+}
+
+#[test]
+fn a_value_that_is_null_has_its_default() {
+    run(async {
+        let quick = ["--set", "crds.install=false"];
+        let (all, without) = (text(&[]).await, text(&quick).await);
+        let paths = paths();
+        assert!(paths.len() > 100, "{}", paths.len());
+        for some in paths.chunks(AT_ONCE) {
+            let one = async |path: &String| {
+                let null = format!("{path}=null");
+                let crds = path.starts_with("crds");
+                let expected = if crds { &all } else { &without };
+                let args = ["--set", &null, quick[0], quick[1]];
+                let found = text(&args[..if crds { 2 } else { 4 }]).await;
+                assert!(found == *expected, "{path}: another text");
+            };
+            futures::future::join_all(some.iter().map(one)).await;
+        }
+    });
+}
+
+/// A chart that has apicred as a dependency.
+fn umbrella(values: &Value) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("a file");
+    };
+    write(
+        "Chart.yaml",
+        "apiVersion: v2\nname: platform\nversion: 1.0.0\ndependencies:\n  - name: apicred\n    version: \">=0\"\n    \
+         repository: \"\"\n    condition: apicred.enabled\n",
+    );
+    write("values.yaml", &values.to_string());
+    let charts = folder.path().join("charts");
+    std::fs::create_dir(&charts).expect("a folder");
+    std::os::unix::fs::symlink(CHART, charts.join("apicred")).expect("a link");
+    folder
+}
+
+#[test]
+fn a_chart_that_depends_on_it_can_switch_it_off() {
+    run(async {
+        let render = async |values: Value| {
+            let folder = umbrella(&values);
+            let chart = folder.path().display().to_string();
+            Objects::read(&template_of(&chart, &[]).await.expect("it renders"))
+        };
+        let off = render(serde_json::json!({ "apicred": { "enabled": false } })).await;
+        assert!(off.0.is_empty(), "{:?}", off.0);
+        let nulls = serde_json::json!({ "enabled": true, "log": null, "metrics": null, "crds": { "keep": null } });
+        for values in [
+            serde_json::json!({}),
+            serde_json::json!({ "apicred": { "enabled": true } }),
+            serde_json::json!({ "global": { "anything": { "of": "others" } }, "apicred": nulls }),
+        ] {
+            let on = render(values).await;
+            assert_eq!(on.env("APICRED_LOG_FORMAT"), Some("json"));
+            assert_eq!(on.all("CustomResourceDefinition").len(), 4);
+        }
+        let folder =
+            umbrella(&serde_json::json!({ "global": { "imageRegistry": "mirror.example:5000" } }));
+        let chart = folder.path().display().to_string();
+        let text = template_of(&chart, &[]).await.expect("it renders");
+        let image = Objects::read(&text).container()["image"].clone();
+        let image = image.as_str().expect("an image");
+        assert!(
+            image.starts_with("mirror.example:5000/apicred/apicred:"),
+            "{image}"
+        );
+    });
+}
+
+#[test]
+fn what_would_do_harm_is_refused_and_the_value_is_named() {
+    run(async {
+        for (set, words) in [
+            (
+                "podLabels.app\\.kubernetes\\.io/name=other",
+                ["podLabels", "app.kubernetes.io/name"],
+            ),
+            (
+                "podLabels.app\\.kubernetes\\.io/instance=other",
+                ["podLabels", "app.kubernetes.io/instance"],
+            ),
+            (
+                "commonLabels.helm\\.sh/chart=other",
+                ["commonLabels", "helm.sh/chart"],
+            ),
+            ("commonLabels.a=true", ["commonLabels", "string"]),
+            (
+                "serviceAccount.create=false",
+                ["serviceAccount.name", "exists"],
+            ),
+            ("replica=3", ["replica", "not allowed"]),
+            ("metrics.port=0", ["metrics", "port"]),
+            (
+                "podDisruptionBudget.maxUnavailable=0",
+                ["podDisruptionBudget", "maxUnavailable"],
+            ),
+            (
+                "podDisruptionBudget.unhealthyPodEvictionPolicy=Never",
+                ["podDisruptionBudget", "AlwaysAllow"],
+            ),
+            ("networkPolicy.dnsPorts={70000}", ["dnsPorts", "65,535"]),
+            (
+                "serviceMonitor.interval=often",
+                ["serviceMonitor", "interval"],
+            ),
+            (
+                "serviceMonitor.enabled=true,podMonitor.enabled=true",
+                ["serviceMonitor", "podMonitor"],
+            ),
+            (
+                "issuers.Contoso.entra.tenantId=contoso.example",
+                ["issuers", "Contoso"],
+            ),
+            (
+                "watchNamespaces={team-a},issuers.contoso.entra.tenantId=contoso.example",
+                ["issuers", "clusterIssuers"],
+            ),
+            ("extraArgs=text", ["extraArgs", "array"]),
+        ] {
+            let told = refused(&["--set", set]).await;
+            for word in words {
+                assert!(told.contains(word), "{set}: no {word:?} in {told}");
+            }
+        }
+    });
+}
