@@ -91,7 +91,7 @@ impl ControlPlane {
         Ok(path)
     }
 
-    async fn run(
+    pub(crate) async fn run(
         &self,
         program: &Path,
         kubeconfig: &Path,
