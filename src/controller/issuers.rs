@@ -212,6 +212,8 @@ async fn verdict(
     old: Option<&IssuerStatus>,
     meta: &ObjectMeta,
 ) -> (IssuerStatus, Judged) {
+    // Only a change by somebody ends it: tools that go by kstatus need not wait for their timeout.
+    let mut stalled = parsed.is_err();
     let (endpoint, works, reason, message, settled) = match parsed {
         Err(errors) => {
             let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
@@ -236,6 +238,10 @@ async fn verdict(
                         "the issuer has no token endpoint and no failure; report this with the operator's log",
                     )
                 });
+                // A CA bundle that another object has may come with it.
+                stalled = refusal.stage == Stage::Own
+                    && matches!(refusal.class, Class::Invalid | Class::Denied)
+                    && issuer.ca_fault.is_none();
                 let message = refusal.message();
                 (url, false, refusal.reason, message, Judged::Unsettled)
             }
@@ -247,6 +253,9 @@ async fn verdict(
         now: context.clock.now(),
     };
     let mut conditions = vec![say.condition(ConditionType::Ready, works, reason, &message)];
+    if stalled {
+        conditions.push(say.condition(ConditionType::Stalled, true, reason, &message));
+    }
     conditions.extend(unread(meta).map(|message| {
         let (kind, reason) = (ConditionType::AnnotationsIgnored, Reason::AnnotationUnknown);
         say.condition(kind, true, reason, &message)

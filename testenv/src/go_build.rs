@@ -66,6 +66,28 @@ pub(crate) static KSTATUS: Module = Module {
     usually: "a minute, and only once",
 };
 
+pub(crate) static ARGO: Module = Module {
+    name: "argo",
+    subject: "github.com/yuin/gopher-lua",
+    go_mod: include_str!("../argo/go.mod"),
+    go_sum: include_str!("../argo/go.sum"),
+    packages: &[("argo", "apicred.dev/testenv/argo")],
+    sources: &[("main.go", include_str!("../argo/main.go"))],
+    tags: None,
+    usually: "half a minute, and only once",
+};
+
+pub(crate) static FLUX: Module = Module {
+    name: "flux",
+    subject: "github.com/fluxcd/pkg/ssa",
+    go_mod: include_str!("../flux/go.mod"),
+    go_sum: include_str!("../flux/go.sum"),
+    packages: &[("flux", "apicred.dev/testenv/flux")],
+    sources: &[("main.go", include_str!("../flux/main.go"))],
+    tags: None,
+    usually: "1 to 3 minutes, and only once",
+};
+
 pub(crate) static HYDRA: Module = Module {
     name: "hydra",
     subject: "github.com/ory/hydra/v2",
@@ -244,6 +266,8 @@ mod tests {
         assert_eq!(HELM.version(), "v4.3.1");
         assert_eq!(HYDRA.version(), "v2.3.0");
         assert_eq!(KSTATUS.version(), "v0.37.2");
+        assert_eq!(ARGO.version(), "v1.1.1");
+        assert_eq!(FLUX.version(), "v0.77.0");
         assert_eq!(directive(KUBERNETES.go_mod, "go"), "1.26.0");
     }
 

@@ -104,7 +104,7 @@ impl ControlPlane {
         self.output(program, config, args, Some(input)).await
     }
 
-    async fn run(
+    pub(crate) async fn run(
         &self,
         program: &Path,
         kubeconfig: &Path,

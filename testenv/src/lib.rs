@@ -20,7 +20,8 @@
 //! | [`ControlPlane`] | starts the three servers and knows when they are ready |
 //! | [`OidcProvider`] | an `OpenID` Connect issuer that this project did not write |
 //! | [`Hydra`] | an OAuth issuer that this project did not write, in Go |
-//! | [`kstatus()`] | what Flux, Argo CD and their like make of an object, by the library that they use |
+//! | [`kstatus()`] | what Flux and its like make of an object, by the library that they use |
+//! | [`argo()`] | what a script of Argo CD makes of an object, by the interpreter that it uses |
 //! | [`Prometheus`] | a server that scrapes, evaluates rules and answers queries; promtool |
 //! | [`dashboard_faults`] | the types of Grafana, held against a dashboard |
 //! | [`prometheus_crds()`] | the kinds of the Prometheus operator, for objects of a chart |
@@ -42,7 +43,6 @@ mod go_build;
 mod grafana;
 mod http;
 mod hydra;
-mod kstatus;
 mod kubeconfig;
 mod kubectl;
 mod npm;
@@ -56,6 +56,7 @@ mod prometheus_crds;
 mod scratch;
 mod servers;
 pub mod tls;
+mod tools;
 
 pub use audit::{AuditEvent, AuditMark};
 pub use connect_proxy::{Asked, ConnectProxy, Manner};
@@ -64,7 +65,6 @@ pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};
 pub use grafana::dashboard_faults;
 pub use hydra::Hydra;
-pub use kstatus::kstatus;
 pub use kubectl::{Output, run_helm, run_kubectl};
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
@@ -73,3 +73,4 @@ pub use ports::free as free_port;
 pub use programs::{Programs, helm};
 pub use prometheus::{Prometheus, PrometheusPrograms};
 pub use prometheus_crds::prometheus_crds;
+pub use tools::{ArgoScript, FluxApply, argo, build_tools, kstatus};

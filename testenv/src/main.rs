@@ -78,8 +78,7 @@ async fn other(task: Task) -> Result<ExitCode, Error> {
             let helm = programs.helm().await?;
             let hydra = Hydra::build().await?;
             let prometheus = PrometheusPrograms::locate_or_download().await?;
-            // Built by its first use.
-            testenv::kstatus(&[]).await?;
+            testenv::build_tools().await?;
             testenv::prometheus_crds().await?;
             for path in [
                 &programs.etcd,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Place {
-    fn clients(&self) -> Api<ApiClient> {
+    pub(crate) fn clients(&self) -> Api<ApiClient> {
         Api::namespaced(self.kube.clone(), &self.namespace)
     }
 

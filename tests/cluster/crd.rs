@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer, crd};
 use kube::{
     Api, Resource,
-    api::{ApiResource, DynamicObject, PostParams},
+    api::{ApiResource, DynamicObject, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -964,7 +964,10 @@ fn a_list_shows_what_matters_and_wide_the_rest() {
         };
         let usual = ["Name", "Ready", "Reason", "Expires", "Secret", "Age"];
         assert_eq!(names(false), usual);
-        assert_eq!(names(true), ["Renews", "Renewal", "Issuer", "Client"]);
+        let wide = [
+            "Renews", "Renewal", "Issuer", "Client", "Failures", "Next try", "Message",
+        ];
+        assert_eq!(names(true), wide);
         let cell = |object: &str, column: &str| {
             let at = columns.iter().position(|c| c["name"] == column)?;
             let rows = table["rows"].as_array()?;
@@ -976,5 +979,14 @@ fn a_list_shows_what_matters_and_wide_the_rest() {
         assert_eq!(shown("referred", "Client"), place.client);
         assert_eq!(shown("referred", "Issuer"), place.issuer_name);
         assert_eq!(shown("inline", "Issuer"), "contoso.onmicrosoft.com");
+        assert!(shown("referred", "Message").contains("valid until"));
+        let of_issuer =
+            ListParams::default().fields(&format!("spec.issuerRef.name={}", place.issuer_name));
+        let found = place.credentials().list(&of_issuer).await.expect("a list");
+        let found: Vec<_> = found
+            .iter()
+            .filter_map(|c| c.metadata.name.as_deref())
+            .collect();
+        assert_eq!(found, ["referred"]);
     });
 }

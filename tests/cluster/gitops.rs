@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use testenv::eventually;
 
-use crate::support::{LATER, World, condition, run};
+use crate::support::{LATER, Place, World, condition, run};
 
 /// The audience of Defender for Cloud Apps at the issuer.
 const CLOUD_APPS: &str = "05a65629-4c1b-48c1-a78b-804c4abdd4af";
@@ -174,5 +174,210 @@ fn a_status_that_somebody_edits_is_put_right_at_once() {
         }
         world.stays_quiet(&place, Duration::from_secs(2)).await;
         assert_eq!(place.posts(), 1);
+    });
+}
+
+/// One object of each kind, as they stand in Git.
+fn each_kind(place: &Place) -> String {
+    let object = |kind: &str, spec: Value| {
+        let namespaced = kind != "ClusterTokenIssuer";
+        let mut meta =
+            json!({ "name": format!("{}-git", place.namespace), "labels": { "app": "shop" } });
+        if namespaced {
+            meta["namespace"] = json!(place.namespace);
+        }
+        json!({ "apiVersion": "apicred.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": spec })
+    };
+    let name = format!("{}-git", place.namespace);
+    let client = json!({
+        "issuerRef": { "kind": "ClusterTokenIssuer", "name": name },
+        "id": place.client, "secrets": [{ "name": "source", "key": "client-secret" }],
+    });
+    let credential = json!({
+        "clientRef": { "name": name }, "scopes": ["api://demo/.default"], "target": { "secretName": "token" },
+    });
+    let namespaced = json!({ "oauth2": { "tokenUrl": place.issuer.generic_token_url() }, "caBundle": place.issuer.ca_pem() });
+    let objects = [
+        object("ClusterTokenIssuer", place.entra_issuer()),
+        object("TokenIssuer", namespaced),
+        object("ApiClient", client),
+        object("ApiCredential", credential),
+    ];
+    json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string()
+}
+
+#[test]
+fn a_diff_and_an_apply_by_a_second_manager_are_quiet_for_every_kind() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("two-managers").await;
+        let file = world
+            .cluster
+            .dir()
+            .join(format!("{}.json", place.namespace));
+        std::fs::write(&file, each_kind(&place)).expect("a file");
+        let file = file.display().to_string();
+        let kubectl = async |args: &[&str]| {
+            let whole = [args, &["-f", &file]].concat();
+            world.cluster.kubectl(&whole).await.expect("it works")
+        };
+        let second = ["--server-side", "--field-manager", "second"];
+        // The client-side form once: kubectl itself writes an annotation at each change from one form to the other.
+        kubectl(&["apply"]).await;
+        let apply = async || {
+            for manager in ["first", "second"] {
+                kubectl(&["apply", "--server-side", "--field-manager", manager]).await;
+            }
+        };
+        apply().await;
+        let name = format!("{}-git", place.namespace);
+        place.ready(&name).await;
+        place.client_says(&name, "True", "ClientValid").await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        // Each in its present version.
+        let versions = async || {
+            let list: Value =
+                serde_json::from_str(&kubectl(&["get", "-o", "json"]).await).expect("JSON");
+            let items = list["items"].as_array().cloned().unwrap_or_default();
+            let seen = |o: &Value| o["status"]["observedGeneration"] == o["metadata"]["generation"];
+            assert!(items.len() == 4 && items.iter().all(seen), "{items:?}");
+            let version = |o: &Value| o["metadata"]["resourceVersion"].clone();
+            items.iter().map(version).collect::<Vec<_>>()
+        };
+        let before = versions().await;
+        apply().await;
+        let diff = [
+            kubectl(&["diff"]).await,
+            kubectl(&[&["diff"], &second[..]].concat()).await,
+        ];
+        assert_eq!(diff, ["", ""], "a pipeline sees a drift");
+        assert_eq!(versions().await, before);
+        assert_eq!(place.posts(), 1);
+        kubectl(&["delete", "--wait=false"]).await;
+    });
+}
+
+#[test]
+fn kustomize_adapts_every_reference_to_another_object() {
+    run(async {
+        let world = World::shared().await;
+        let references = include_str!("../../deploy/kustomize/name-references.yaml");
+        let folder = world.cluster.dir().join("kustomize");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let put = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
+        put("name-references.yaml", references);
+        let of = |kind: &str, spec: Value| {
+            let meta = json!({ "name": kind.to_lowercase() });
+            json!({ "apiVersion": "apicred.dev/v1alpha1", "kind": kind, "metadata": meta, "spec": spec })
+        };
+        let (mut objects, mut expected) = (Vec::new(), Vec::new());
+        for (_, text) in apicred::api::crd::files().expect("the CRDs") {
+            let crd: Value = serde_saphyr::from_str(&text).expect("YAML");
+            let kind = crd["spec"]["names"]["kind"].as_str().unwrap_or_default();
+            let spec =
+                &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+            let (made, renamed) = references_of(kind, spec);
+            objects.push(of(kind, made));
+            expected.push((kind.to_owned(), renamed));
+        }
+        assert_eq!(objects.len(), 4);
+        for kind in ["ConfigMap", "ServiceAccount"] {
+            let name = kind.to_lowercase();
+            objects.push(json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name } }));
+        }
+        let all: Vec<String> = objects.iter().map(Value::to_string).collect();
+        put("all.yaml", &all.join("\n---\n"));
+        let generator = json!([{ "name": "secret", "literals": ["a=b"], "options": { "disableNameSuffixHash": true } }]);
+        let kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namePrefix": "team-",
+            "configurations": ["name-references.yaml"], "resources": ["all.yaml"], "secretGenerator": generator,
+        });
+        put("kustomization.yaml", &kustomization.to_string());
+        let path = folder.display().to_string();
+        let built = world.cluster.kubectl(&["kustomize", &path]).await;
+        let built = built.expect("a build");
+        for (kind, spec) in expected {
+            let documents = built
+                .split("\n---\n")
+                .map(|text| serde_saphyr::from_str::<Value>(text).unwrap_or_default());
+            let found = documents.into_iter().find(|o| o["kind"] == kind.as_str());
+            assert_eq!(found.expect("the object")["spec"], spec, "{kind}");
+        }
+    });
+}
+
+/// A spec with each reference to another object that a kind has, and the same after the prefix.
+fn references_of(kind: &str, schema: &Value) -> (Value, Value) {
+    let (mut made, mut renamed) = (json!({}), json!({}));
+    for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+        if (kind, field.as_str()) == ("ApiCredential", "target") {
+            continue;
+        }
+        let list = property["type"] == "array";
+        let inner = if list { &property["items"] } else { property };
+        let whom = match field.as_str() {
+            "issuerRef" => Some("tokenissuer"),
+            "clientRef" => Some("apiclient"),
+            "managementRef" => Some("apicredential"),
+            "serviceAccount" => Some("serviceaccount"),
+            "caBundleRef" => Some("configmap"),
+            "secrets" => Some("secret"),
+            other if other.ends_with("Ref") => Some("secret"),
+            _ => None,
+        };
+        let has = |name: &str| inner["properties"].get(name).is_some();
+        let (of, to) = match whom {
+            Some(whom) if has("name") => (
+                json!({ "name": whom }),
+                json!({ "name": format!("team-{whom}") }),
+            ),
+            _ if has("secretName") => (
+                json!({ "secretName": "secret" }),
+                json!({ "secretName": "team-secret" }),
+            ),
+            _ => references_of(kind, inner),
+        };
+        if of == json!({}) {
+            continue;
+        }
+        let whole = |value: Value| if list { json!([value]) } else { value };
+        made[field] = whole(of);
+        renamed[field] = whole(to);
+    }
+    (made, renamed)
+}
+
+#[test]
+fn reloader_ignores_a_token_secret_and_an_older_one_is_left_until_its_next_token() {
+    run(async {
+        const IGNORE: &str = "reloader.stakater.com/ignore";
+        let world = World::shared().await;
+        let place = world.place("reloader").await;
+        place.create("c", json!({})).await;
+        let said = |view: &crate::support::SecretView| view.annotations.get(IGNORE).cloned();
+        let first = place.ready("c").await;
+        assert_eq!(said(&first).as_deref(), Some("true"));
+        // As an earlier version wrote it.
+        place
+            .edit_secret(
+                "token",
+                json!({ "metadata": { "annotations": { IGNORE: null } } }),
+            )
+            .await;
+        world.stays_quiet(&place, Duration::from_secs(1)).await;
+        assert_eq!(said(&place.ready("c").await), None);
+        place.request_renewal("c").await;
+        let second = place.another_token("token", &first).await;
+        assert_eq!(said(&second).as_deref(), Some("true"));
+        // No administrator needs to allow this key.
+        let chosen = json!({ "spec": { "target": { "annotations": { IGNORE: "false" } } } });
+        place.edit("c", chosen).await;
+        testenv::eventually(LATER, "the user's value", async || {
+            said(&place.view("token").await?)
+                .filter(|v| v == "false")
+                .ok_or_else(|| "not yet".to_owned())
+        })
+        .await;
+        assert_eq!(place.posts(), 2, "an annotation costs no token");
     });
 }

@@ -5,6 +5,7 @@
 
 mod admin;
 mod answer_fields;
+mod argocd;
 mod client_keys;
 mod client_rotation;
 mod clients;
@@ -15,6 +16,7 @@ mod discovery;
 mod edits;
 mod extension;
 mod first_token;
+mod flux;
 mod formats;
 mod gitops;
 mod going;

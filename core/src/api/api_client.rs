@@ -20,6 +20,7 @@ use super::{Client, ClientKey, InlineEntra, IssuerRef, Rotation};
     shortname = "acl",
     category = "apicreds",
     derive = "PartialEq",
+    selectable = ".spec.issuerRef.name",
     doc = "An OAuth client that several credentials of a namespace share.",
     printcolumn(
         name = "Ready",
@@ -107,7 +108,8 @@ pub struct ApiClientStatus {
     /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the spec is valid, the issuer exists and is valid, and a source of the client authentication exists.
+    /// `Ready`: the spec is valid, the issuer exists and is valid, and a source of the client authentication exists. The
+    /// others only while true: `Stalled` (the spec or a right must be changed), `RotationDue`, `RotationBlocked`, `RotationFailed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -33,6 +33,7 @@ use super::{
     derive = "PartialEq",
     doc = "A declared access token: apicred asks the issuer for it, writes it into a Secret and keeps it fresh.",
     selectable = ".spec.target.secretName",
+    selectable = ".spec.issuerRef.name",
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -86,6 +87,27 @@ use super::{
         priority = 1,
         json_path = ".spec['client.id','clientRef.name']",
         description = "Client (application) id, or the name of the ApiClient"
+    ),
+    printcolumn(
+        name = "Failures",
+        type_ = "integer",
+        priority = 1,
+        json_path = ".status.consecutiveFailures",
+        description = "Attempts in a row that failed; empty if the last one did not"
+    ),
+    printcolumn(
+        name = "Next try",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.nextAttempt",
+        description = "When a failed attempt is repeated (UTC)"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "Message of the condition Ready"
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -228,7 +250,7 @@ pub struct ApiCredentialSpec {
     pub expect: Option<Box<Expectation>>,
     /// The target Secret of the token.
     pub target: Target,
-    /// The minimum remaining lifetime for readers of the Secret, as a Go duration (`15m`). If not set: 15 minutes
+    /// The lifetime that a reader of the Secret can count on, as a duration (`15m`). If not set: 15 minutes
     /// for lifetimes of 45 minutes or more, else a third of the lifetime.
     #[serde(
         default,

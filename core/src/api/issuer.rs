@@ -531,7 +531,8 @@ pub struct IssuerStatus {
     /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the spec is valid, and CA bundle, proxy, discovery and token endpoint work.
+    /// `Ready`: the spec is valid, and CA bundle, proxy, discovery and token endpoint work. The others only while true: `Stalled`
+    /// (the spec must be changed), `AnnotationsIgnored`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -84,6 +84,8 @@ pub const RENEW_HANDLED: &str = "apicred.dev/renew-handled";
 pub const TEMPLATE_DIGEST: &str = "apicred.dev/template-digest";
 /// On a target Secret: the label and annotation keys behind [`TEMPLATE_DIGEST`] (JSON).
 pub const MANAGED_KEYS: &str = "apicred.dev/managed-keys";
+/// On a target Secret, for Reloader: a new token is no reason to restart pods, since they read it from the mounted file.
+pub const RELOADER_IGNORE: &str = "reloader.stakater.com/ignore";
 /// On a pod: when the Secret that it mounts was written last (RFC 3339), see `spec.target.notifyPods`.
 pub const TOKEN_UPDATED_AT: &str = "apicred.dev/token-updated-at";
 

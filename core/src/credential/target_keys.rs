@@ -6,6 +6,7 @@
 use std::str::FromStr;
 
 use super::{Credential, binding::Denial};
+use crate::api::names;
 
 /// Labels that only describe. `instance` is what Argo CD goes by, and `managed-by` is apicred's.
 const DESCRIBE: [&str; 4] = [
@@ -104,6 +105,8 @@ pub fn may_have_metadata(allowed: &[KeyPattern], credential: &Credential) -> Res
     let is_allowed = |key: &str, label: bool| {
         !is_reserved(key, label)
             && (label && DESCRIBE.contains(&key)
+                // apicred sets it by itself, and its user may choose the other value.
+                || !label && key == names::RELOADER_IGNORE
                 || DOCUMENTATION.iter().any(|domain| is_of(key, domain))
                 || allowed.iter().any(|pattern| pattern.allows(key)))
     };

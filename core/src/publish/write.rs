@@ -158,10 +158,14 @@ fn owners_patch(template: &Template) -> Vec<Value> {
 /// The annotations, with the digest and the list of managed keys.
 fn template_annotations(template: &Template) -> impl Iterator<Item = (String, Option<String>)> {
     let keys = serde_json::to_string(&template.keys()).unwrap_or_default();
+    // Neither in the digest nor among the managed keys: a Secret without it gets it with the next token, and not at once.
+    let default = (names::RELOADER_IGNORE.to_owned(), "true".to_owned());
+    let default = (!template.annotations.contains_key(&default.0)).then_some(default);
     template
         .annotations
         .clone()
         .into_iter()
+        .chain(default)
         .chain([
             (names::TEMPLATE_DIGEST.to_owned(), template.digest()),
             (names::MANAGED_KEYS.to_owned(), keys),

@@ -195,9 +195,14 @@ fn status(
         generation: generation.unwrap_or_default(),
         now: context.clock.now(),
     };
+    let mut shown = vec![conditions.condition(ConditionType::Ready, on, reason, &message)];
+    // A Secret or an issuer that is missing may come with the next apply. Credentials that need it report it after a while.
+    if !on && !reason.waits_for_others() {
+        shown.push(conditions.condition(ConditionType::Stalled, true, reason, &message));
+    }
     let mut status = ApiClientStatus {
         observed_generation: generation,
-        conditions: vec![conditions.condition(ConditionType::Ready, on, reason, &message)],
+        conditions: shown,
         ..ApiClientStatus::default()
     };
     rotation.put(&mut status, conditions, old);

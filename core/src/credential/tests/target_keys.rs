@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use crate::{
+    api::names,
     credential::{IssuerLookup, KeyPattern, may_have_metadata, parse},
     fixtures::{credential_with, issuer, object},
 };
@@ -73,6 +74,10 @@ fn a_target_has_no_label_and_no_annotation_that_nobody_allowed() {
         let label = of(json!({ "labels": { format!("app.kubernetes.io/{key}"): "x" } }));
         assert!(may_have_metadata(&[], &label).is_ok(), "{key}");
     }
+    let reloader = json!({ names::RELOADER_IGNORE: "false" });
+    let restarted = of(json!({ "annotations": reloader }));
+    assert!(may_have_metadata(&[], &restarted).is_ok());
+    assert!(may_have_metadata(&[], &of(json!({ "labels": reloader }))).is_err());
     // Domains for documentation, as the examples have them.
     let example = json!({ "example.com/team": "x", "a.example/b": "y" });
     let both = of(json!({ "labels": example, "annotations": example }));

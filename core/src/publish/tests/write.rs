@@ -157,10 +157,36 @@ fn a_render_leaves_token_and_notes_alone() {
             names::CREDENTIAL_UID,
             names::MANAGED_KEYS,
             names::TEMPLATE_DIGEST,
-            "gone"
+            "gone",
+            names::RELOADER_IGNORE
         ]
     );
     assert_eq!(annotations[names::TEMPLATE_DIGEST], json!(worn.digest()));
+}
+
+#[test]
+fn reloader_ignores_the_secret_unless_its_user_says_otherwise() {
+    let said = |worn: &Template, before: &ManagedKeys| {
+        let patch = render_patch("42", worn, before);
+        patch["metadata"]["annotations"][names::RELOADER_IGNORE].clone()
+    };
+    let chosen = json!({ "target": { "annotations": { (names::RELOADER_IGNORE): "false" } } });
+    let ((usual, noted), (other, _)) = (made(&json!({})), made(&chosen));
+    assert_eq!(said(&usual, &before()), "true");
+    assert_eq!(said(&other, &usual.keys()), "false");
+    assert_eq!(said(&usual, &other.keys()), "true", "taken back");
+    let created = create("secops", "s", &usual, &noted, files("t0ken")).metadata;
+    let mut worn = created.annotations.unwrap();
+    assert_eq!(worn[names::RELOADER_IGNORE], "true");
+    // One that was written before there was this annotation is not written for it alone.
+    worn.remove(names::RELOADER_IGNORE);
+    let meta = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+        labels: created.labels,
+        annotations: Some(worn),
+        owner_references: created.owner_references,
+        ..Default::default()
+    };
+    assert!(ownership::examine(&meta).published.unwrap().template_intact);
 }
 
 #[test]
