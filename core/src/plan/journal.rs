@@ -349,7 +349,7 @@ impl Journal {
     }
 
     /// A fault that another one replaces has no line of its own at its end: the line of the other one has its count.
-    fn replaced(&mut self, after: &[&Condition], now: Timestamp, entry: &mut Entry) {
+    fn replaced(&mut self, after: &[Stored<'_>], now: Timestamp, entry: &mut Entry) {
         for line in &mut entry.lines {
             let was = line.was.as_ref();
             let gone = was.filter(|was| after.iter().all(|c| c.reason != **was));

@@ -79,7 +79,7 @@ impl Shown {
                 .is_some_and(|c| c.status == "True"),
             expires_at: expires.as_ref().map(|at| seconds(&at.0)),
             renew_at: status.renew_at.as_ref().map(|at| seconds(&at.0)),
-            min_lifetime: life.map(|life| promise(object).floor(life).as_secs()),
+            min_lifetime: life.map(|life| promise(object).min_lifetime(life).as_secs()),
             proof_expires_at: status
                 .client
                 .as_ref()

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::plan::states::{failing, minted, refused, waiting};
 use crate::{
-    ConditionStatus,
+    ConditionStatus, StoredReason,
     api::{AttemptResult, LastAttempt},
     fixtures::{at, credential, observed},
     oauth::Class,
@@ -292,7 +292,13 @@ fn a_change_of_the_reason_has_the_count_of_the_one_before() {
     let changed = process.step(400, &["Ready=False/B"], Some(attempt(400, "B")));
     assert_eq!(short(&changed), ["changed Ready B"]);
     let line = &changed.lines[0];
-    assert_eq!((line.was.as_deref(), line.was_repeats), (Some("A"), 4));
+    assert_eq!(
+        (
+            line.was.as_ref().map(StoredReason::as_str),
+            line.was_repeats
+        ),
+        (Some("A"), 4)
+    );
     assert_eq!(line.repeats, 0, "of B");
     // It is told once.
     let back = process.step(500, &["Ready=False/A"], Some(attempt(500, "A")));
