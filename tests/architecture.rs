@@ -581,7 +581,7 @@ fn quoted_words(text: &str) -> BTreeSet<String> {
 }
 
 /// Words in camel case that the code writes and that are neither a reason nor a type of condition.
-const NO_REASONS: [&str; 33] = [
+const NO_REASONS: [&str; 34] = [
     // Kinds, and formats of the target's keys.
     "ApiCredential",
     "ClusterTokenIssuer",
