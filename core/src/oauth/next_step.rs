@@ -84,8 +84,11 @@ impl fmt::Display for Note {
 
 /// The next step. [`fmt::Display`] writes it for a user of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct NextStep {
-    /// The part that failed, if the sentence does not name it.
+pub struct NextStep(Box<Parts>);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Parts {
+    /// What failed, if the sentence does not name it.
     part: Option<&'static str>,
     text: String,
     then: Then,
@@ -95,37 +98,28 @@ pub struct NextStep {
 impl NextStep {
     /// A sentence, and what happens after it.
     pub fn new(text: impl Into<String>, then: Then) -> Self {
-        Self {
+        Self(Box::new(Parts {
             text: text.into(),
             then,
-            ..Self::default()
-        }
+            ..Parts::default()
+        }))
     }
 
     /// The same, as the failure of a part.
     #[must_use]
-    pub fn of_part(self, part: &'static str) -> Self {
-        Self {
-            part: Some(part),
-            ..self
-        }
-    }
-
-    /// The same, with what was seen.
-    #[must_use]
-    pub fn with(mut self, note: Note) -> Self {
-        self.note(note);
+    pub fn of_part(mut self, part: &'static str) -> Self {
+        self.0.part = Some(part);
         self
     }
 
     /// Notes what was seen.
     pub fn note(&mut self, note: Note) {
-        self.notes.push(note);
+        self.0.notes.push(note);
     }
 
     /// What happens after it.
-    pub const fn then(&self) -> Then {
-        self.then
+    pub fn then(&self) -> Then {
+        self.0.then
     }
 
     /// What failed, without what happens after it.
@@ -139,10 +133,16 @@ impl NextStep {
     }
 
     fn text_for(&self, reader: Option<Reader>) -> String {
-        let mut text = self.part.map(|p| format!("{p}: ")).unwrap_or_default();
-        text.push_str(&self.text);
-        text.push_str(reader.map_or("", |reader| self.then.clause(reader)));
-        for note in &self.notes {
+        let Parts {
+            part,
+            text: sentence,
+            then,
+            notes,
+        } = &*self.0;
+        let mut text = part.map(|p| format!("{p}: ")).unwrap_or_default();
+        text.push_str(sentence);
+        text.push_str(reader.map_or("", |reader| then.clause(reader)));
+        for note in notes {
             text.push_str(&note.to_string());
         }
         text
@@ -179,7 +179,8 @@ mod tests {
             Then::SetProxyPassword,
             Then::CorrectProxy,
         ] {
-            let step = NextStep::new("this failed", then).with(Note::Used("a key".to_owned()));
+            let mut step = NextStep::new("this failed", then);
+            step.note(Note::Used("a key".to_owned()));
             let [cluster, command] = [Reader::Cluster, Reader::Command].map(|r| step.for_reader(r));
             assert_ne!(cluster, command, "{then:?}");
             for text in [&cluster, &command] {

@@ -70,7 +70,7 @@ pub(in crate::controller) async fn acquire(
     let mut last = None;
     for choice in plan::candidates(credential, observed, context.clock.now()) {
         let ended = match attempt.read(choice.source, &mut first).await {
-            Ok(read) => attempt.with(choice.trial, read).await,
+            Ok(read) => Box::pin(attempt.with(choice.trial, read)).await,
             Err(refusal) => Err(attempt.not_read(choice.source, refusal)),
         };
         let failed = match ended {

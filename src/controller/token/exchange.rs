@@ -159,7 +159,7 @@ async fn challenged(
     let came = concluded(
         context,
         credential,
-        begun,
+        &begun,
         exchanged,
         token_reader(credential, id),
     );
@@ -280,14 +280,14 @@ async fn send_once(
     }
     let begun = Begun::now(context, &request);
     let exchanged = context.http.exchange(&credential.issuer, request, manner);
-    concluded(context, credential, begun, exchanged.await, read)
+    concluded(context, credential, &begun, exchanged.await, read)
 }
 
 /// Reads the answer. Counts the request, and reports to the rate limiter what came of it.
 fn concluded(
     context: &Context,
     credential: &Credential,
-    begun: Begun,
+    begun: &Begun,
     exchanged: Result<RawAnswer, Broken>,
     read: impl FnOnce(&RawAnswer, (Timestamp, Timestamp)) -> Result<Token, Refusal>,
 ) -> Came {
