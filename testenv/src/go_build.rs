@@ -66,6 +66,17 @@ pub(crate) static KSTATUS: Module = Module {
     usually: "a minute, and only once",
 };
 
+pub(crate) static IMAGE: Module = Module {
+    name: "image",
+    subject: "github.com/google/go-containerregistry",
+    go_mod: include_str!("../image/go.mod"),
+    go_sum: include_str!("../image/go.sum"),
+    packages: &[("image", "apicred.dev/testenv/image")],
+    sources: &[("main.go", include_str!("../image/main.go"))],
+    tags: None,
+    usually: "a minute, and only once",
+};
+
 pub(crate) static HYDRA: Module = Module {
     name: "hydra",
     subject: "github.com/ory/hydra/v2",
@@ -244,6 +255,7 @@ mod tests {
         assert_eq!(HELM.version(), "v4.3.1");
         assert_eq!(HYDRA.version(), "v2.3.0");
         assert_eq!(KSTATUS.version(), "v0.37.2");
+        assert_eq!(IMAGE.version(), "v0.22.1");
         assert_eq!(directive(KUBERNETES.go_mod, "go"), "1.26.0");
     }
 

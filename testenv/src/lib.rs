@@ -23,6 +23,7 @@
 //! | [`kstatus()`] | what Flux, Argo CD and their like make of an object, by the library that they use |
 //! | [`Prometheus`] | a server that scrapes, evaluates rules and answers queries; promtool |
 //! | [`dashboard_faults`] | the types of Grafana, held against a dashboard |
+//! | [`image()`] | assembles the operator's image from a finished binary, without a container engine |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
 //! | [`audit`] | what the API server says that it was asked |
 //! | [`tls`] | throw-away certificates |
@@ -41,6 +42,7 @@ mod go_build;
 mod grafana;
 mod http;
 mod hydra;
+mod image;
 mod kstatus;
 mod kubeconfig;
 mod kubectl;
@@ -62,6 +64,7 @@ pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};
 pub use grafana::dashboard_faults;
 pub use hydra::Hydra;
+pub use image::{image, unpack_image};
 pub use kstatus::kstatus;
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,
