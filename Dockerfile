@@ -1,19 +1,38 @@
 # The image of the operator: one static binary, the roots of public CAs, the licence. No shell, no libc, no user
 # database. Built with musl, because a static glibc still loads its name-service modules at run time, and an image
-# without files has none.
-FROM docker.io/library/rust:1.95-bookworm AS build
-# aws-lc-sys compiles C, and musl-tools brings the compiler wrapper for it. No cmake is needed.
-RUN apt-get update \
- && apt-get install -y --no-install-recommends musl-tools ca-certificates \
- && rm -rf /var/lib/apt/lists/* \
- && rustup target add "$(uname -m)-unknown-linux-musl"
+# without files has none. `make image-oci` assembles the same image without a container engine.
+#
+# A release names the base by digest: --build-arg RUST_IMAGE=docker.io/library/rust:1.95-bookworm@sha256:…
+ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
+
+# On the platform of the builder, whatever the platform of the image: a cross compiler takes minutes where an emulator takes hours.
+FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build
+ARG TARGETARCH
+# aws-lc-sys and jemalloc are C. musl-dev of the target's architecture brings the compiler for it (MACHINE-linux-musl-gcc),
+# which their builds find by its name. No cmake is needed.
+RUN set -eu; \
+    case "$TARGETARCH" in \
+      amd64) machine=x86_64 ;; \
+      arm64) machine=aarch64 ;; \
+      *) echo "no image is built for $TARGETARCH: choose linux/amd64 or linux/arm64" >&2; exit 1 ;; \
+    esac; \
+    echo "$machine-unknown-linux-musl" > /target; \
+    dpkg --add-architecture "$TARGETARCH"; \
+    apt-get update; \
+    apt-get install -y --no-install-recommends "musl-dev:$TARGETARCH" ca-certificates; \
+    rm -rf /var/lib/apt/lists/*; \
+    rustup target add "$(cat /target)"
 WORKDIR /src
 COPY . .
-# The caches make a second build short; the binary is copied out of them.
+# The caches make a second build short; the binary is copied out of them. The compiler links, too. jemalloc is built for one size
+# of pages, and runs on kernels with pages of that size or smaller ones: on arm64 they have 4, 16 or 64 KiB, which is 2^16.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target,id=apicred-target \
-    cargo build --release --locked --target "$(uname -m)-unknown-linux-musl" -p apicred --bin apicred \
- && cp "target/$(uname -m)-unknown-linux-musl/release/apicred" /apicred
+    --mount=type=cache,target=/src/target,id=apicred-target-$TARGETARCH \
+    set -eu; target="$(cat /target)"; \
+    if [ "$TARGETARCH" = arm64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi; \
+    export "CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_LINKER=${target%%-*}-linux-gnu-gcc"; \
+    cargo build --release --locked --target "$target" -p apicred --bin apicred; \
+    cp "target/$target/release/apicred" /apicred
 
 FROM scratch
 LABEL org.opencontainers.image.title="apicred" \

@@ -347,7 +347,11 @@ fn operate(run: Run) -> Result<(), String> {
         })?;
     let issuer_cas = ca_file.as_deref().map_or_else(|| Ok(Vec::new()), cas)?;
     // One crypto provider for the API server's connections and the issuers'.
-    rustls::crypto::aws_lc_rs::default_provider()
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    if cfg!(feature = "fips") && !provider.fips() {
+        return Err("this program is built with the feature fips, and its cryptographic module is not in FIPS mode: build it again for a supported platform".to_owned());
+    }
+    provider
         .install_default()
         .map_err(|_| "another TLS provider is installed already".to_owned())?;
     let options = Options {

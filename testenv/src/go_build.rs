@@ -88,6 +88,17 @@ pub(crate) static FLUX: Module = Module {
     usually: "1 to 3 minutes, and only once",
 };
 
+pub(crate) static IMAGE: Module = Module {
+    name: "image",
+    subject: "github.com/google/go-containerregistry",
+    go_mod: include_str!("../image/go.mod"),
+    go_sum: include_str!("../image/go.sum"),
+    packages: &[("image", "apicred.dev/testenv/image")],
+    sources: &[("main.go", include_str!("../image/main.go"))],
+    tags: None,
+    usually: "a minute, and only once",
+};
+
 pub(crate) static HYDRA: Module = Module {
     name: "hydra",
     subject: "github.com/ory/hydra/v2",
@@ -268,6 +279,7 @@ mod tests {
         assert_eq!(KSTATUS.version(), "v0.37.2");
         assert_eq!(ARGO.version(), "v1.1.1");
         assert_eq!(FLUX.version(), "v0.77.0");
+        assert_eq!(IMAGE.version(), "v0.22.1");
         assert_eq!(directive(KUBERNETES.go_mod, "go"), "1.26.0");
     }
 

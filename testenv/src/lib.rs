@@ -25,6 +25,7 @@
 //! | [`Prometheus`] | a server that scrapes, evaluates rules and answers queries; promtool |
 //! | [`dashboard_faults`] | the types of Grafana, held against a dashboard |
 //! | [`prometheus_crds()`] | the kinds of the Prometheus operator, for objects of a chart |
+//! | [`image()`] | assembles the operator's image from a finished binary, without a container engine |
 //! | [`ConnectProxy`] | an HTTP proxy that opens connections, refuses, or hangs |
 //! | [`audit`] | what the API server says that it was asked |
 //! | [`tls`] | throw-away certificates |
@@ -43,6 +44,7 @@ mod go_build;
 mod grafana;
 mod http;
 mod hydra;
+mod image;
 mod kubeconfig;
 mod kubectl;
 mod npm;
@@ -65,6 +67,7 @@ pub use error::Error;
 pub use eventually::{Check, eventually, wait_until};
 pub use grafana::dashboard_faults;
 pub use hydra::Hydra;
+pub use image::{image, unpack_image};
 pub use kubectl::{Output, run_helm, run_kubectl};
 pub use oidc_provider::{
     OidcClient, OidcClientAuth, OidcOptions, OidcProvider, OidcResource, SeenRequest,

@@ -26,6 +26,12 @@ enum Task {
     Programs,
     /// Start a control plane and keep it until Ctrl-C.
     Up,
+    /// Assemble the operator's image from finished binaries, without a container engine (`make image-oci`).
+    Image {
+        /// Options of the assembler (`-help` lists them) and PLATFORM=FILE for each binary, after `--`.
+        #[arg(required = true, last = true)]
+        arguments: Vec<OsString>,
+    },
     /// Run a command against a control plane of its own, with kubectl and helm on its PATH.
     Run {
         /// Do not look for helm, nor build it.
@@ -103,6 +109,7 @@ async fn other(task: Task) -> Result<ExitCode, Error> {
             );
         }
         Task::Up => up().await?,
+        Task::Image { arguments } => print(&testenv::image(&arguments).await?),
         Task::Run { .. } => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -21,6 +21,7 @@ mod formats;
 mod gitops;
 mod going;
 mod hydra;
+mod image;
 mod isolation;
 mod issuer_faults;
 mod leader;

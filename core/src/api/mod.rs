@@ -14,6 +14,7 @@ mod api_client;
 mod client;
 mod client_authentication;
 pub mod crd;
+mod crd_text;
 mod credential;
 mod duration;
 mod grant;

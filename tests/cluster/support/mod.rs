@@ -31,7 +31,7 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub(crate) use listener::{ANSWER, Listener, issuer_of, reply};
-pub(crate) use operator::{ALLOW_CIDR, Operator};
+pub(crate) use operator::{ALLOW_CIDR, Operator, PROGRAM};
 pub(crate) use place::{Place, condition, is_well, merge, typed};
 pub(crate) use process::Guarded;
 pub(crate) use recorder::Recorder;

@@ -11,6 +11,8 @@ use super::{Guarded, NAMESPACE, SOON};
 
 /// Networks that are open to namespaced issuers.
 pub(crate) const ALLOW_CIDR: &str = "APICRED_ALLOW_CIDR";
+/// Another program that is the operator, or starts it in its place.
+pub(crate) const PROGRAM: &str = "APICRED_TEST_PROGRAM";
 
 /// A running operator.
 pub(crate) struct Operator {
@@ -69,8 +71,9 @@ impl Operator {
             ("APICRED_NOTIFY_PODS_ROLE", "apicred-notify-pods".to_owned()),
         ];
         env.extend(environment.iter().cloned());
-        let program = Path::new(env!("CARGO_BIN_EXE_apicred"));
-        let process = Guarded::spawn(program, &args, &env, log).await;
+        let other = environment.iter().find(|(name, _)| *name == PROGRAM);
+        let program = other.map_or(env!("CARGO_BIN_EXE_apicred"), |(_, program)| program);
+        let process = Guarded::spawn(Path::new(program), &args, &env, log).await;
         Self { process, admin }
     }
 
