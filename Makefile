@@ -3,6 +3,7 @@
 # Requires cargo (https://rustup.rs), a C compiler, and Go for the first build of the programs that tests use.
 
 CARGO ?= cargo
+# Tests and generators are built with all features, so that they share one build (`lint` also checks the one without).
 # Versions of the tools that `audit` and `sbom` install in target/tools, and nowhere else.
 CARGO_DENY ?= 0.20.2
 CYCLONEDX ?= 0.5.9
@@ -37,7 +38,7 @@ demo: ## run the operator with a real Kubernetes API server, in minutes (KEEP=1 
 
 test: ## run all tests, with a real control plane
 	$(CARGO) run --locked -p testenv --bin testenv -- build
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --features apicred/otel
 
 properties: ## run the property tests with many new cases (PROPTEST_CASES=20000 in core, 2000 in the operator)
 	PROPTEST_CASES=$${PROPTEST_CASES:-20000} $(CARGO) test --locked -p apicred-core --lib
@@ -45,26 +46,28 @@ properties: ## run the property tests with many new cases (PROPTEST_CASES=20000 
 
 chaos: ## kill, stop and edit at random, for CHAOS_SECONDS=300 (CHAOS_CREDENTIALS=100 CHAOS_REPLICAS=2 CHAOS_SEED=…)
 	$(CARGO) run --locked -p testenv --bin testenv -- build
-	$(CARGO) test --locked -p apicred --test chaos
+	$(CARGO) test --locked -p apicred --features otel --test chaos
 
 lint: ## check format, clippy, chart, and that the generated files are up to date
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) clippy -p apicred --test chaos --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features apicred/otel --locked -- -D warnings
+	@# As it is built without them.
+	$(CARGO) clippy -p apicred --lib --bins --locked -- -D warnings
+	$(CARGO) clippy -p apicred --test chaos --features otel --locked -- -D warnings
 	@# Only this package, with only its own features: no Kubernetes client, no HTTP client, no runtime.
 	$(CARGO) clippy -p apicred-core --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p apicred-core -p apicred --lib --no-deps --locked
 	$(CARGO) run --quiet --locked -p testenv --bin testenv -- run -- helm lint --strict charts/apicred
-	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(CARGO) run --quiet --locked -- crds --dir "$$new" \
+	@new=$$(mktemp -d) && trap 'rm -rf "$$new"' EXIT && $(CARGO) run --quiet --locked --features otel -- crds --dir "$$new" \
 	  && diff -r "$$new" crds && diff -r "$$new" charts/apicred/files/crds \
 	  || { echo "lint: the CRDs do not fit core/src/api; run 'make crds' and commit what it changes" >&2; exit 1; }
-	@$(CARGO) run --quiet --locked -- metrics-reference | diff - docs/metrics.md \
+	@$(CARGO) run --quiet --locked --features otel -- metrics-reference | diff - docs/metrics.md \
 	  || { echo "lint: docs/metrics.md does not fit src/telemetry/metrics/table.rs; run 'make metrics' and commit what it changes" >&2; exit 1; }
 	$(CARGO) run --quiet --locked -p testenv --bin chart -- docs --check
 	$(CARGO) run --quiet --locked -p testenv --bin chart -- manifests --check
 
 crds: ## generate crds/ and its copies in charts/ and deploy/ from core/src/api
-	$(CARGO) run --quiet --locked -- crds --dir crds
+	$(CARGO) run --quiet --locked --features otel -- crds --dir crds
 	cp crds/*.yaml charts/apicred/files/crds/
 	cp crds/*.yaml deploy/kustomize/crds/
 	$(MAKE) chart-docs
@@ -76,7 +79,7 @@ manifests: ## generate deploy/kustomize/ and dist/ from the chart, for clusters 
 	$(CARGO) run --quiet --locked -p testenv --bin chart -- manifests
 
 metrics: ## generate docs/metrics.md from the table of metrics
-	$(CARGO) run --quiet --locked -- metrics-reference > docs/metrics.md
+	$(CARGO) run --quiet --locked --features otel -- metrics-reference > docs/metrics.md
 
 cluster: ## run a control plane, until Ctrl-C
 	@echo "# Install the CRDs of apicred: kubectl apply --server-side -f crds/"

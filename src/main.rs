@@ -21,6 +21,7 @@ use apicred::{
         lines,
         logs::{self, LogFormat},
         metrics,
+        traces::{self, Traces},
     },
 };
 use clap::{Args, Parser, Subcommand};
@@ -126,6 +127,10 @@ struct Run {
     /// Log level, as a tracing filter.
     #[arg(long, env = "APICRED_LOG_FILTER", default_value = "info")]
     log_filter: String,
+    /// URL of a collector for traces, `http://collector.example:4318` (OTLP over HTTP). Only in builds with the feature `otel`. If not set: no
+    /// traces are sent.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = traces::endpoint)]
+    otlp_endpoint: Option<Url>,
     /// Stand by while another operator leads; needed for more than one replica.
     #[arg(long, env = "APICRED_LEADER_ELECT")]
     leader_elect: bool,
@@ -321,9 +326,26 @@ fn operate(run: Run) -> Result<(), String> {
         leader_elect,
         lease_name,
         instance_file,
+        otlp_endpoint,
         notify,
     } = run;
-    logs::init(log_format, &log_filter)?;
+    // One crypto provider for the API server's connections, the issuers' and the collector's.
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    if cfg!(feature = "fips") && !provider.fips() {
+        return Err("this program is built with the feature fips, and its cryptographic module is not in FIPS mode: build it again for a supported platform".to_owned());
+    }
+    provider
+        .install_default()
+        .map_err(|_| "another TLS provider is installed already".to_owned())?;
+    let traced = otlp_endpoint.is_some();
+    let started = otlp_endpoint.map(|url| traces::start(&url, &instance, &namespace));
+    let (spans, traces) = started.transpose()?.flatten().unzip();
+    logs::init(log_format, &log_filter, spans)?;
+    if traced && traces.is_none() {
+        tracing::warn!(
+            "--otlp-endpoint (OTEL_EXPORTER_OTLP_ENDPOINT) is set, and this build of apicred sends no traces; use one with the feature otel"
+        );
+    }
     let Tenants {
         allowed_cidrs,
         allow_wide_cidrs,
@@ -346,14 +368,6 @@ fn operate(run: Run) -> Result<(), String> {
             )
         })?;
     let issuer_cas = ca_file.as_deref().map_or_else(|| Ok(Vec::new()), cas)?;
-    // One crypto provider for the API server's connections and the issuers'.
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    if cfg!(feature = "fips") && !provider.fips() {
-        return Err("this program is built with the feature fips, and its cryptographic module is not in FIPS mode: build it again for a supported platform".to_owned());
-    }
-    provider
-        .install_default()
-        .map_err(|_| "another TLS provider is installed already".to_owned())?;
     let options = Options {
         settings: Settings {
             notify_rights: notify.rights(&namespace),
@@ -381,7 +395,7 @@ fn operate(run: Run) -> Result<(), String> {
         metrics_per_credential,
         lease: None,
     };
-    app::on_one_thread(async {
+    let ended = app::on_one_thread(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
         let stop = async move {
@@ -413,7 +427,11 @@ fn operate(run: Run) -> Result<(), String> {
             });
         }
         app::run(options, app::client().await?, stop).await
-    })
+    });
+    if let Some(traces) = traces {
+        Traces::end(traces);
+    }
+    ended
 }
 
 fn metrics_reference() -> Result<(), String> {

@@ -7,7 +7,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::lines::{self, Lines};
+use super::{
+    lines::{self, Lines},
+    traces::{self, Spans},
+};
 
 /// Shape of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -20,10 +23,11 @@ pub enum LogFormat {
 }
 
 /// Starts logging to standard error, past a reader that does not read ([`lines`]). `filter` is a tracing filter such as `info,apicred=debug`.
+/// `spans` sends traces.
 ///
 /// # Errors
 /// When the filter cannot be read or logging has started already.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
+pub fn init(format: LogFormat, filter: &str, spans: Option<Spans>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-filter: {e}"))?;
     // kube opens a span of its own around each of ours, with the same names in it. The verifier of certificates
     // calls every refused one an error, without saying whose; the reconcile tells it as it is.
@@ -35,9 +39,9 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     .filter_map(|d| d.parse().ok())
     .fold(filter, EnvFilter::add_directive);
     // kube's client prints the body of an answer that it cannot parse, and that may be a Secret: never, whatever
-    // the filter says.
+    // the filter says. Spans for traces would hide the fields of their parents.
     let filter = filter.and(filter_fn(|event| {
-        !event.target().starts_with("kube_client::client")
+        !event.target().starts_with("kube_client::client") && event.target() != traces::TARGET
     }));
     let (queue, colours) = (lines::start()?, std::io::stderr().is_terminal());
     // The usual hook writes to standard error itself, and waits for its reader.
@@ -58,6 +62,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
             .boxed(),
     };
     tracing_subscriber::registry()
+        .with(spans)
         .with(lines.with_filter(filter))
         .try_init()
         .map_err(|e| format!("cannot start logging: {e}"))

@@ -6,4 +6,5 @@ pub mod lines;
 pub mod logs;
 pub mod metrics;
 pub mod server;
+pub mod traces;
 pub(crate) mod tries;

@@ -52,6 +52,8 @@ mod systems;
 mod target;
 mod tenancy;
 mod threats;
+#[cfg(feature = "otel")]
+mod traces;
 mod upgrade;
 mod versions;
 mod without_a_trace;

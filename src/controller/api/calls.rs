@@ -13,9 +13,14 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::{Instrument, Span, field};
 
 use super::ids;
-use crate::{api::names, publish::rejection::Said, telemetry::metrics::Metrics};
+use crate::{
+    api::names,
+    publish::rejection::Said,
+    telemetry::{metrics::Metrics, traces},
+};
 
 /// A healthy server answers in milliseconds; kube's own client would wait for ever.
 pub(in crate::controller) const DEADLINE: Duration = Duration::from_secs(10);
@@ -86,9 +91,10 @@ pub(in crate::controller) async fn call_while<T, F>(
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
-    let begun = Instant::now();
-    let result = tries(wanted, request).await.map_err(|(trouble, _)| trouble);
-    count(metrics, operation, &result, begun);
+    let begun = Begun::now(operation);
+    let tried = tries(wanted, request).instrument(begun.span.clone()).await;
+    let result = tried.map_err(|(trouble, _)| trouble);
+    count(metrics, operation, &result, &begun);
     result
 }
 
@@ -117,12 +123,13 @@ pub(in crate::controller) async fn call_heard<T, F>(
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
-    let (mut said, begun) = (Said::default(), Instant::now());
-    let result = tries(wanted, request).await.map_err(|(trouble, status)| {
+    let (mut said, begun) = (Said::default(), Begun::now(operation));
+    let tried = tries(wanted, request).instrument(begun.span.clone()).await;
+    let result = tried.map_err(|(trouble, status)| {
         said = status.map_or_else(Said::default, |status| Said::of(&status, token));
         trouble
     });
-    count(metrics, operation, &result, begun);
+    count(metrics, operation, &result, &begun);
     result.map_err(|trouble| Failed { trouble, said })
 }
 
@@ -132,13 +139,35 @@ pub(in crate::controller) async fn call_once<T>(
     operation: &'static str,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, Trouble> {
-    let begun = Instant::now();
-    let result = match tokio::time::timeout(DEADLINE, request).await {
+    let begun = Begun::now(operation);
+    let sent = tokio::time::timeout(DEADLINE, request).instrument(begun.span.clone());
+    let result = match sent.await {
         Ok(answer) => answer.map_err(|error| trouble(&error)),
         Err(_) => Err(Trouble::Unavailable),
     };
-    count(metrics, operation, &result, begun);
+    count(metrics, operation, &result, &begun);
     result
+}
+
+/// When a call began, and its span.
+struct Begun {
+    clock: Instant,
+    span: Span,
+}
+
+impl Begun {
+    fn now(operation: &'static str) -> Self {
+        let span = traces::span!(
+            "kubernetes request",
+            otel.kind = "client",
+            apicred.operation = operation,
+            apicred.result = field::Empty,
+        );
+        Self {
+            clock: Instant::now(),
+            span,
+        }
+    }
 }
 
 async fn tries<T, F>(
@@ -217,11 +246,12 @@ fn count<T>(
     metrics: &Metrics,
     operation: &'static str,
     result: &Result<T, Trouble>,
-    begun: Instant,
+    begun: &Begun,
 ) {
     let label = result.as_ref().map_or_else(|t| t.as_str(), |_| "ok");
     let sent = !matches!(result, Err(Trouble::Unwanted));
-    metrics.called(operation, label, sent.then(|| begun.elapsed()));
+    metrics.called(operation, label, sent.then(|| begun.clock.elapsed()));
+    begun.span.record("apicred.result", label);
     if let Err(trouble) = result {
         tracing::debug!(
             operation,

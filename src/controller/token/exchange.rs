@@ -8,6 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use secrecy::SecretString;
+use tracing::{Instrument, Span, field};
 
 use super::{identity, refresh_token::Came};
 use crate::controller::{api::ids, context::Context, limiter::issuers::Permit};
@@ -20,6 +21,7 @@ use crate::{
         grant::JwtBearer,
     },
     publish::{SourceMark, SourceUse},
+    telemetry::traces,
     whole_second,
 };
 
@@ -144,11 +146,11 @@ async fn challenged(
     if !context.may_act() {
         return Err(not_leading());
     }
-    let begun = Begun::now(context, &request);
+    let begun = Begun::now(context, credential, &request);
     let exchanged = context
         .http
         .exchange(&credential.issuer, request, Manner::default());
-    let exchanged = exchanged.await;
+    let exchanged = exchanged.instrument(begun.span.clone()).await;
     if let Ok(answer) = &exchanged
         && let Some(proved) = identity::after_challenge(context, &local, answer).await?
     {
@@ -252,11 +254,21 @@ struct Begun {
     clock: Instant,
     sent: Timestamp,
     echo: SentSecrets,
+    span: Span,
 }
 
 impl Begun {
-    fn now(context: &Context, request: &TokenRequest) -> Self {
+    fn now(context: &Context, credential: &Credential, request: &TokenRequest) -> Self {
+        let span = traces::span!(
+            "token request",
+            otel.kind = "client",
+            server.address = request.url.host_str(),
+            http.response.status_code = field::Empty,
+            apicred.grant = credential.grant.key().as_str(),
+            apicred.result = field::Empty,
+        );
         Self {
+            span,
             clock: Instant::now(),
             sent: whole_second(context.clock.now()),
             echo: SentSecrets::of(request),
@@ -278,9 +290,10 @@ async fn send_once(
             result: Err(not_leading()),
         };
     }
-    let begun = Begun::now(context, &request);
+    let begun = Begun::now(context, credential, &request);
     let exchanged = context.http.exchange(&credential.issuer, request, manner);
-    concluded(context, credential, &begun, exchanged.await, read)
+    let exchanged = exchanged.instrument(begun.span.clone()).await;
+    concluded(context, credential, &begun, exchanged, read)
 }
 
 /// Reads the answer. Counts the request, and reports to the rate limiter what came of it.
@@ -306,6 +319,11 @@ fn concluded(
             }),
         ),
     };
+    begun.span.record("apicred.result", class_of(&result));
+    let refused = result.as_ref().err();
+    if let Some(status) = refused.map_or(Some(200), |refusal| refusal.http_status) {
+        begun.span.record("http.response.status_code", status);
+    }
     measure(context, credential, &result, begun.clock);
     inform(context, credential, result.as_ref().err());
     Came { granted, result }
@@ -328,6 +346,11 @@ pub(super) fn inform(context: &Context, credential: &Credential, error: Option<&
     }
 }
 
+/// The result of a token request, as metrics and traces name it.
+fn class_of(result: &Result<Token, Refusal>) -> &'static str {
+    result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok")
+}
+
 /// Counts a token request, and how long its answer took.
 fn measure(
     context: &Context,
@@ -335,7 +358,7 @@ fn measure(
     result: &Result<Token, Refusal>,
     begun: Instant,
 ) {
-    let result = result.as_ref().map_or_else(|r| r.class.as_str(), |_| "ok");
+    let result = class_of(result);
     let (grant, issuer) = (credential.grant.key(), &credential.issuer.id);
     context
         .metrics

@@ -9,6 +9,7 @@ use k8s_openapi::{
 };
 use kube::Api;
 use secrecy::{ExposeSecret, SecretString};
+use tracing::Instrument;
 
 use super::{
     denied::{denied, unavailable},
@@ -30,6 +31,7 @@ use crate::{
     plan::{Source, fingerprint},
     publish::{SourceMark, rejection::Said},
     rotation::{Noted, Record, values::PREVIOUS},
+    telemetry::traces,
 };
 
 /// Everything that was read for one request.
@@ -136,6 +138,17 @@ fn unfit(name: &str, key: &str, lacking: Lacking, problem: &str) -> Refusal {
 
 /// Reads all Secrets of a request: `alternative` is the one with the client credential. One read for each Secret.
 pub(in crate::controller) async fn read(
+    context: &Context,
+    credential: &Credential,
+    alternative: Option<&Source>,
+) -> Result<Read, Refusal> {
+    let span = traces::span!("read sources");
+    read_all(context, credential, alternative)
+        .instrument(span)
+        .await
+}
+
+async fn read_all(
     context: &Context,
     credential: &Credential,
     alternative: Option<&Source>,

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{
     exchange::{Acquired, ask, build, not_leading},
@@ -79,10 +80,11 @@ impl Refresh {
         read: Read,
         permit: Arc<Permit>,
     ) -> Result<Acquired, Refusal> {
-        let task = tokio::spawn(async move {
+        let work = async move {
             let _permit = permit;
             Box::pin(self.run(read)).await
-        });
+        };
+        let task = tokio::spawn(work.in_current_span());
         task.await.unwrap_or_else(|_| Err(abandoned()))
     }
 
@@ -383,10 +385,11 @@ pub(in crate::controller) async fn store_unsaved(
     let current = kept.request == fingerprint::request(credential);
     let in_flight = context.refreshes.begin();
     let (context, credential, key) = (Arc::clone(context), credential.clone(), key.clone());
-    let task = tokio::spawn(async move {
+    let work = async move {
         let _in_flight = in_flight;
         store(&context, &credential, &key, *kept).await
-    });
+    };
+    let task = tokio::spawn(work.in_current_span());
     match task.await.unwrap_or_else(|_| Err(abandoned())) {
         Err(refusal) if refusal.reason == Reason::StateChanged => Unsaved::Settled,
         Ok(_) if !current => Unsaved::Settled,

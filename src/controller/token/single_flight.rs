@@ -12,6 +12,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use tracing::Instrument;
 
 use crate::oauth::{Class, Refusal, Token};
 
@@ -40,7 +41,7 @@ impl SingleFlight {
                 call.clone()
             } else {
                 let (calls, done) = (Arc::clone(self), key.clone());
-                let task = tokio::spawn(async move {
+                let sent = async move {
                     let result = request.await.map(Arc::new);
                     calls
                         .open
@@ -48,7 +49,8 @@ impl SingleFlight {
                         .unwrap_or_else(PoisonError::into_inner)
                         .remove(&done);
                     result
-                });
+                };
+                let task = tokio::spawn(sent.in_current_span());
                 let (calls, done) = (Arc::clone(self), key.clone());
                 let call = async move {
                     if let Ok(result) = task.await {

@@ -48,7 +48,7 @@ fn victim() {
             .ok()
             .map(|name| format!("/secrets/{name}")),
     };
-    logs::init(LogFormat::Text, "info,apicred=debug").unwrap();
+    logs::init(LogFormat::Text, "info,apicred=debug", None).unwrap();
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = Options {
         settings: Settings {

@@ -1,0 +1,250 @@
+//! Traces, sent to a collector with OTLP over HTTP. Only in builds with the feature `otel`, and only if an endpoint is set.
+//!
+//! ```text
+//! reconcile ─┬─ read sources
+//!            ├─ token request      the issuer's host, the class of the result, the status of the answer
+//!            ├─ write secret
+//!            └─ write status
+//! ```
+//!
+//! Only spans are sent, and no events: a log line is no attribute. No attribute holds a secret, a key of a Secret or a query. Names follow the
+//! OpenTelemetry semantic conventions for HTTP clients.
+
+use tracing_subscriber::{Layer, Registry};
+use url::Url;
+
+/// Target of the spans that are only for traces. Log lines do not show them.
+pub const TARGET: &str = "apicred::traces";
+
+/// Sends spans.
+pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Makes a span for traces; without a collector nothing comes of it.
+macro_rules! span {
+    ($name:literal $(, $($field:tt)*)?) => {
+        tracing::info_span!(target: "apicred::traces", $name $(, $($field)*)?)
+    };
+}
+pub(crate) use span;
+
+/// The collector's URL, such as `http://collector.monitoring:4318`.
+///
+/// # Errors
+/// When it is not an `http` or `https` URL with a host, or has a user, a password, a query or a fragment.
+pub fn endpoint(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !plain {
+        return Err(
+            "the URL has the form http://collector.example:4318; put a token into OTEL_EXPORTER_OTLP_HEADERS"
+                .to_owned(),
+        );
+    }
+    Ok(url)
+}
+
+#[cfg(feature = "otel")]
+pub use with_otel::{Traces, start};
+
+#[cfg(not(feature = "otel"))]
+pub use without_otel::{Traces, start};
+
+#[cfg(not(feature = "otel"))]
+mod without_otel {
+    use super::{Spans, Url};
+
+    /// Nothing to end.
+    #[derive(Debug, Default)]
+    pub struct Traces;
+
+    impl Traces {
+        /// Sends what is left.
+        pub fn end(self) {}
+    }
+
+    /// Nothing: this build has no traces.
+    ///
+    /// # Errors
+    /// Never.
+    #[expect(clippy::unnecessary_wraps, reason = "as in a build with traces")]
+    pub fn start(_: &Url, _: &str, _: &str) -> Result<Option<(Spans, Traces)>, String> {
+        Ok(None)
+    }
+}
+
+#[cfg(feature = "otel")]
+mod with_otel {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        time::Duration,
+    };
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use opentelemetry::{KeyValue, trace::TracerProvider};
+    use opentelemetry_http::{HttpClient, HttpError};
+    use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
+    use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+    use tokio::runtime::Runtime;
+    use tracing_subscriber::{Layer, filter::filter_fn};
+
+    use super::{Spans, TARGET, Url};
+
+    /// A collector that does not answer within this time has not got the spans.
+    const ANSWER: Duration = Duration::from_secs(10);
+    /// The end of the process waits for the last spans for this long.
+    const END: Duration = Duration::from_secs(2);
+
+    /// Spans that wait to be sent.
+    #[derive(Debug)]
+    pub struct Traces(SdkTracerProvider);
+
+    impl Traces {
+        /// Sends what is left, for two seconds at most.
+        pub fn end(self) {
+            if let Err(e) = self.0.shutdown_with_timeout(END) {
+                tracing::debug!("the last traces were not sent: {e}");
+            }
+        }
+    }
+
+    /// Begins to send spans to `endpoint`, in the name of this instance and the namespace of the operator.
+    ///
+    /// # Errors
+    /// When the exporter cannot be made.
+    pub fn start(
+        endpoint: &Url,
+        instance: &str,
+        namespace: &str,
+    ) -> Result<Option<(Spans, Traces)>, String> {
+        let failed = |e: &dyn std::fmt::Display| format!("--otlp-endpoint: {e}");
+        let path = format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'));
+        let sender = Sender::new(endpoint).map_err(|e| failed(&e))?;
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(sender)
+            .with_endpoint(path)
+            .with_timeout(ANSWER)
+            .build()
+            .map_err(|e| failed(&e))?;
+        let resource = Resource::builder()
+            .with_service_name("apicred")
+            .with_attributes([
+                KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+                KeyValue::new("service.instance.id", instance.to_owned()),
+                KeyValue::new("k8s.namespace.name", namespace.to_owned()),
+            ])
+            .build();
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource)
+            .build();
+        let spans = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("apicred"))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            // A span of a credential, and what belongs to it. No events.
+            .with_filter(filter_fn(|of| {
+                of.is_span() && (of.target() == TARGET || of.name() == "reconcile")
+            }));
+        Ok(Some((spans.boxed(), Traces(provider))))
+    }
+
+    /// The client of the collector. It has a thread of its own: the SDK waits for answers on a thread without a runtime, also while the
+    /// operator's runtime ends.
+    #[derive(Debug)]
+    struct Sender {
+        client: reqwest::Client,
+        // Never dropped: the end of a runtime must not wait for a collector.
+        runtime: &'static Runtime,
+        host: String,
+        fails: AtomicBool,
+    }
+
+    impl Sender {
+        fn new(endpoint: &Url) -> Result<Self, HttpError> {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .thread_name("traces")
+                .enable_all()
+                .build()?;
+            let client = reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .timeout(ANSWER)
+                .build()?;
+            Ok(Self {
+                client,
+                runtime: Box::leak(Box::new(runtime)),
+                host: endpoint.host_str().unwrap_or_default().to_owned(),
+                fails: AtomicBool::new(false),
+            })
+        }
+
+        /// Reports the first failure after a success, and the end of failures.
+        fn report(&self, problem: Option<&str>) {
+            let before = self.fails.swap(problem.is_some(), Ordering::Relaxed);
+            match problem {
+                Some(problem) if !before => tracing::warn!(
+                    host = self.host,
+                    "traces cannot be sent and are dropped: {problem}; check --otlp-endpoint and the collector"
+                ),
+                None if before => tracing::info!(host = self.host, "traces are sent again"),
+                _ => {}
+            }
+        }
+    }
+
+    #[async_trait]
+    impl HttpClient for Sender {
+        async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+            let client = self.client.clone();
+            let sent = self.runtime.spawn(async move {
+                let answer = client.execute(request.try_into()?).await?;
+                // The body says nothing that is used.
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = answer.status();
+                Ok::<_, HttpError>(response)
+            });
+            let answer = sent
+                .await
+                .unwrap_or_else(|_| Err("the request was abandoned".into()));
+            match &answer {
+                Ok(answer) if answer.status().is_success() => self.report(None),
+                Ok(answer) => self.report(Some(&format!("status {}", answer.status().as_u16()))),
+                // The collector's address is in the error, and no secret is.
+                Err(e) => self.report(Some(&e.to_string())),
+            }
+            answer
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_url_without_secrets() {
+        for good in ["http://collector:4318", "https://otlp.example/base/"] {
+            assert!(endpoint(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "collector:4318",
+            "grpc://collector:4317",
+            "http://user:word@collector:4318",
+            "http://collector:4318?key=word",
+            "http://collector:4318#part",
+            "",
+        ] {
+            let refused = endpoint(bad).expect_err(bad);
+            assert!(!refused.contains("word"), "{refused}");
+        }
+    }
+}
