@@ -49,7 +49,6 @@ const OPENERS: &[&str] = &[
     "app.rs",                           // its own token, for the audiences in it
     "credential/static_key.rs",         // to refuse what cannot be published
     "oauth/encode.rs",                  // into the bytes of a request
-    "oauth/revocation.rs",              // and of the one that ends a token
     "oauth/client_auth.rs",             // into a Basic header
     "oauth/assertion.rs",               // a client secret, to sign with
     "oauth/answer_fields.rs",           // to leave the refresh token out

@@ -84,10 +84,10 @@ impl fmt::Display for Note {
 
 /// The next step. [`fmt::Display`] writes it for a user of the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct NextStep(Box<Parts>);
+pub struct NextStep(Box<Sentence>);
 
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Parts {
+struct Sentence {
     /// What failed, if the sentence does not name it.
     part: Option<&'static str>,
     text: String,
@@ -98,10 +98,10 @@ struct Parts {
 impl NextStep {
     /// A sentence, and what happens after it.
     pub fn new(text: impl Into<String>, then: Then) -> Self {
-        Self(Box::new(Parts {
+        Self(Box::new(Sentence {
             text: text.into(),
             then,
-            ..Parts::default()
+            ..Sentence::default()
         }))
     }
 
@@ -133,14 +133,14 @@ impl NextStep {
     }
 
     fn text_for(&self, reader: Option<Reader>) -> String {
-        let Parts {
+        let Sentence {
             part,
-            text: sentence,
+            text: words,
             then,
             notes,
         } = &*self.0;
         let mut text = part.map(|p| format!("{p}: ")).unwrap_or_default();
-        text.push_str(sentence);
+        text.push_str(words);
         text.push_str(reader.map_or("", |reader| then.clause(reader)));
         for note in notes {
             text.push_str(&note.to_string());

@@ -7,7 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::schedule::later;
+use super::{schedule::later, stored_condition::Stored};
 use crate::{
     ConditionStatus, ConditionType, Reason, StoredReason,
     api::{ApiCredentialStatus, AttemptResult, IssuerStatus, LastAttempt},
@@ -441,43 +441,6 @@ impl Tally {
 
     fn is_due(&self, now: Timestamp) -> bool {
         now.duration_since(self.logged) >= HOUR
-    }
-}
-
-/// A condition as a status has it, read.
-struct Stored<'a> {
-    kind: ConditionType,
-    status: ConditionStatus,
-    reason: StoredReason,
-    message: &'a str,
-    generation: Option<i64>,
-    since: Timestamp,
-}
-
-impl<'a> Stored<'a> {
-    /// None if this version has no condition of its type: another version wrote it, and the next status is without it.
-    fn read(condition: &'a Condition) -> Option<Self> {
-        Some(Self {
-            kind: ConditionType::parse(&condition.type_)?,
-            status: ConditionStatus::of(condition),
-            reason: condition.reason.as_str().into(),
-            message: &condition.message,
-            generation: condition.observed_generation,
-            since: condition.last_transition_time.0,
-        })
-    }
-
-    /// Does it say that something is not as it should be?
-    fn is_fault(&self) -> bool {
-        match self.kind {
-            // Progress without a fault of its own: its beginning and end are those of each renewal.
-            ConditionType::Reconciling => false,
-            ConditionType::Ready => {
-                self.status == ConditionStatus::False
-                    && self.reason.known() != Some(Reason::Pending)
-            }
-            _ => self.status == ConditionStatus::True,
-        }
     }
 }
 

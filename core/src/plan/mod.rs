@@ -20,6 +20,7 @@ mod sources;
 #[doc(hidden)]
 pub mod states;
 mod status;
+mod stored_condition;
 #[cfg(test)]
 mod tests;
 

@@ -59,7 +59,7 @@ pub(in crate::controller) async fn acquire(
             context.limiter.unanswered(credential);
         }
     })?;
-    let attempt = Attempt {
+    let attempt = TokenAttempt {
         context,
         credential,
         key,
@@ -99,7 +99,7 @@ pub(in crate::controller) async fn acquire(
 }
 
 /// One attempt to get a token: what is the same for each entry of the client's list.
-struct Attempt<'a> {
+struct TokenAttempt<'a> {
     context: &'a Arc<Context>,
     credential: &'a Credential,
     key: &'a Key,
@@ -119,7 +119,7 @@ struct Failed {
     next: bool,
 }
 
-impl Attempt<'_> {
+impl TokenAttempt<'_> {
     /// Reads an entry, unless it is the one that was read first, and checks that it may be posted.
     async fn read(
         &self,
@@ -280,8 +280,8 @@ async fn unless_moved(
 }
 
 /// Sends what was read.
-async fn one(attempt: &Attempt<'_>, mut read: Read) -> Result<Acquired, Refusal> {
-    let Attempt {
+async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Refusal> {
+    let TokenAttempt {
         context,
         credential,
         key,

@@ -120,7 +120,7 @@ fn what_a_proxy_answers_is_told_as_the_proxys_and_nothing_was_sent() {
                 "ProxyCredentialsRefused",
                 "given none",
             ),
-            ("", "ProxyUnreachable", "without a word"),
+            ("", "ProxyUnreachable", "without a response"),
             // It opens the connection, and it is not TLS that comes.
             (
                 "HTTP/1.1 200 OK\r\n\r\n",

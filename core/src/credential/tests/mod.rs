@@ -1,11 +1,13 @@
 //! What a spec may say, who may ask whom, and which Secret may go where.
 
+mod account_tokens;
 mod addresses;
 mod binding;
 mod client;
 mod fit;
 mod histories;
 mod issuer;
+mod limits;
 mod parameters;
 mod parse;
 mod static_key;

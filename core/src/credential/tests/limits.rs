@@ -1,0 +1,315 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::binding::{cluster, namespaced};
+use crate::{
+    credential::{Ask, Issuer, IssuerLookup, binding::may_ask},
+    fixtures::{map, object, parse_both},
+};
+
+fn asks(issuer: &Issuer, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+    may_ask(issuer, namespace, labels, &Ask::default()).is_ok()
+}
+
+#[test]
+fn namespaces_are_allowed_by_name_or_by_label_and_else_not() {
+    let labels = map(&[("env", "prod"), ("team", "blue")]);
+    let expression = |operator: &str, values: Value| json!({ "selector": { "matchExpressions": [{ "key": "env", "operator": operator, "values": values }] } });
+    #[rustfmt::skip]
+    let cases = [
+        (Value::Null, false),
+        (json!({ "names": [] }), false),
+        (json!({ "names": ["other"] }), false),
+        (json!({ "names": ["secops"] }), true),
+        (json!({ "names": ["secops*", "SECOPS", ""] }), false),
+        (json!({ "selector": {} }), true),
+        (json!({ "selector": { "matchLabels": { "env": "prod" } } }), true),
+        (json!({ "selector": { "matchLabels": { "env": "prod", "team": "red" } } }), false),
+        (json!({ "selector": { "matchLabels": { "env": "test" } } }), false),
+        (json!({ "names": ["secops"], "selector": { "matchLabels": { "env": "test" } } }), true),
+        (json!({ "names": ["other"], "selector": { "matchLabels": { "env": "prod" } } }), true),
+        (expression("In", json!(["test", "prod"])), true),
+        (expression("In", json!(["test"])), false),
+        (expression("In", json!([])), false),
+        (expression("NotIn", json!(["test"])), true),
+        (expression("NotIn", json!(["prod"])), false),
+        (expression("Exists", Value::Null), true),
+        (expression("DoesNotExist", Value::Null), false),
+        // An operator that is not known lets nobody in.
+        (expression("Gt", json!(["0"])), false),
+        (expression("", json!(["prod"])), false),
+        (json!({ "selector": { "matchLabels": { "team": "blue" }, "matchExpressions": [{ "key": "env", "operator": "In", "values": ["test"] }] } }), false),
+    ];
+    for (rule, allowed) in cases {
+        let issuer = if rule.is_null() {
+            cluster(&json!({}))
+        } else {
+            cluster(&json!({ "allowedNamespaces": rule }))
+        };
+        assert_eq!(asks(&issuer, "secops", Some(&labels)), allowed, "{rule}");
+    }
+}
+
+#[test]
+fn absent_labels_match_only_the_negative_operators() {
+    let none = BTreeMap::new();
+    for (operator, allowed) in [
+        ("In", false),
+        ("NotIn", true),
+        ("Exists", false),
+        ("DoesNotExist", true),
+    ] {
+        let rule = json!({ "selector": { "matchExpressions": [{ "key": "env", "operator": operator, "values": ["prod"] }] } });
+        let issuer = cluster(&json!({ "allowedNamespaces": rule }));
+        assert_eq!(asks(&issuer, "secops", Some(&none)), allowed, "{operator}");
+        // A namespace that was not seen yet is let in by its name only.
+        assert!(!asks(&issuer, "secops", None), "{operator}");
+    }
+    assert!(asks(
+        &cluster(&json!({ "allowedNamespaces": { "names": ["secops"] } })),
+        "secops",
+        None
+    ));
+}
+
+#[test]
+fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
+    let rules = json!({ "allowedNamespaces": { "selector": {} }, "allowedScopes": ["api/.default", "urn:r"] });
+    let issuer = cluster(&rules);
+    let mut at_entra = rules.clone();
+    at_entra["oauth2"] = Value::Null;
+    at_entra["entra"] = json!({ "tenantId": "contoso.example" });
+    let entra = cluster(&at_entra);
+    let resource_at = |issuer: &Issuer, resource: &str| {
+        let ask = Ask {
+            resources: vec![resource.to_owned()],
+            ..Ask::default()
+        };
+        may_ask(issuer, "secops", Some(&BTreeMap::new()), &ask).is_ok()
+    };
+    let ask = |scopes: &[&str], resource: Option<&str>, audience: Option<&str>| {
+        let ask = Ask {
+            scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
+            resources: resource.map(str::to_owned).into_iter().collect(),
+            audience: audience.map(str::to_owned),
+            ..Ask::default()
+        };
+        may_ask(&issuer, "secops", Some(&BTreeMap::new()), &ask)
+    };
+    assert!(ask(&["api/.default"], None, None).is_ok());
+    assert!(ask(&["api/.default", "urn:r"], None, None).is_ok());
+    // The v1 form of an allowed scope, at the issuer that has one.
+    for resource in ["api", "api/"] {
+        assert!(resource_at(&entra, resource) && !resource_at(&issuer, resource));
+    }
+    assert!(resource_at(&issuer, "urn:r"));
+    assert!(ask(&[], None, Some("urn:r")).is_ok());
+    for refused in [
+        ask(&[], None, None),
+        ask(&["API/.default"], None, None),
+        ask(&["api/.default", "more"], None, None),
+        ask(&["api/.default more"], None, None),
+        ask(&["api/.default"], Some("other"), None),
+        ask(&["api/.default"], None, Some("other")),
+    ] {
+        let denial = refused.unwrap_err();
+        assert_eq!(denial.reason().as_str(), "ScopeNotAllowed");
+        assert!(
+            denial.message().contains("api/.default"),
+            "{}",
+            denial.message()
+        );
+    }
+    let open = cluster(&json!({ "allowedNamespaces": { "selector": {} } }));
+    assert!(may_ask(&open, "secops", Some(&BTreeMap::new()), &Ask::default()).is_ok());
+}
+
+#[test]
+fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() {
+    let asks = |rules: Value, parameters: &[(&str, &str)], claims: &[(&str, &str)]| {
+        let mut all = json!({ "allowedNamespaces": { "selector": {} } });
+        for (name, rule) in rules.as_object().unwrap() {
+            all[name] = rule.clone();
+        }
+        let ask = Ask {
+            scopes: vec!["api".to_owned()],
+            parameters: map(parameters),
+            claims: map(claims),
+            ..Ask::default()
+        };
+        may_ask(&cluster(&all), "secops", Some(&BTreeMap::new()), &ask)
+    };
+    let limited = json!({ "allowedScopes": ["api"] });
+    let refused = |rules: &Value, parameters: &[(&str, &str)], claims: &[(&str, &str)]| {
+        let denial = asks(rules.clone(), parameters, claims).unwrap_err();
+        assert_eq!(denial.reason().as_str(), "ParameterNotAllowed");
+        denial.message().to_owned()
+    };
+    // Words for more rights, known ones and one that nobody knows.
+    for name in [
+        "authorization_details",
+        "Claims",
+        "permission",
+        "request_uri",
+        "organization",
+        "requested_subject",
+        "made_up",
+    ] {
+        let message = refused(&limited, &[(name, "x")], &[]);
+        assert!(
+            message.contains(&format!("parameter \"{name}\"")),
+            "{message}"
+        );
+        assert!(
+            asks(json!({}), &[(name, "x")], &[(name, "x")]).is_ok(),
+            "{name}"
+        );
+    }
+    let message = refused(&limited, &[], &[("target_audience", "x")]);
+    assert!(message.contains("claim \"target_audience\""), "{message}");
+    assert!(message.contains("spec.allowedParameters"), "{message}");
+
+    // Of a Secret, only the name is compared: an answer by the value would tell whether a guess is right.
+    for (allowed, taken) in [
+        (json!({ "allowedScopes": ["api"] }), false),
+        (json!({ "allowedParameters": ["hint=one", "other"] }), false),
+        (json!({ "allowedParameters": ["hint"] }), true),
+        (json!({}), true),
+    ] {
+        let mut rules = json!({ "allowedNamespaces": { "selector": {} } });
+        crate::fixtures::merge(&mut rules, &allowed);
+        let reference = crate::api::SecretKeyRef {
+            name: "s".to_owned(),
+            key: "k".to_owned(),
+        };
+        let ask = Ask {
+            scopes: vec!["api".to_owned()],
+            secret_parameters: [("hint".to_owned(), reference)].into(),
+            ..Ask::default()
+        };
+        let asked = may_ask(&cluster(&rules), "secops", Some(&BTreeMap::new()), &ask);
+        assert_eq!(asked.is_ok(), taken, "{allowed}");
+        if let Err(denial) = asked {
+            assert_eq!(denial.reason().as_str(), "ParameterNotAllowed");
+            assert!(
+                denial.message().contains("add only its name"),
+                "{}",
+                denial.message()
+            );
+        }
+    }
+    let some = json!({ "allowedScopes": ["api"], "allowedParameters": ["a", "organization=one"] });
+    assert!(
+        asks(
+            some.clone(),
+            &[("a", "x"), ("organization", "one")],
+            &[("a", "=")]
+        )
+        .is_ok()
+    );
+    // Letter by letter: what an issuer reads leniently is not let in leniently.
+    for other in [
+        ("organization", "two"),
+        ("Organization", "one"),
+        ("a[]", "x"),
+        ("organization=one", ""),
+    ] {
+        refused(&some, &[other], &[]);
+    }
+    // It holds without a limit of scopes as well, and an empty list means nothing.
+    refused(&json!({ "allowedParameters": [] }), &[("a", "x")], &[]);
+}
+
+#[test]
+fn an_issuer_of_the_own_namespace_asks_for_no_permission_to_ask() {
+    let issuer = namespaced(&json!({ "oauth2": { "tokenUrl": "https://i.example.com/t" } }));
+    assert!(asks(&issuer, "secops", None));
+}
+
+#[test]
+fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
+    let key = json!({ "name": "s", "key": "k" });
+    let asks = |rules: Value, grant: Value| {
+        let issuer = cluster(&rules);
+        let lookup = |_: &_| IssuerLookup::Found(issuer.clone());
+        let public = json!({ "secrets": null, "public": {} });
+        let change = json!({ "client": public, "scopes": ["read"], "grant": grant });
+        let credential = parse_both(&object(&change), lookup).unwrap();
+        may_ask(&issuer, "secops", Some(&BTreeMap::new()), &credential.ask)
+            .map_err(|d| d.reason().as_str())
+    };
+    let all = |more: Value| {
+        let mut rules = json!({ "allowedNamespaces": { "selector": {} } });
+        crate::fixtures::merge(&mut rules, &more);
+        rules
+    };
+    let password = json!({ "password": { "username": "ceo@corp.example", "passwordRef": key } });
+    let signed = |more: Value| {
+        let mut signed = json!({ "keyRef": key });
+        crate::fixtures::merge(&mut signed, &more);
+        json!({ "jwtBearer": { "signed": signed } })
+    };
+    let exchange = |requested: &str| json!({ "tokenExchange": { "subject": { "secretRef": key }, "requestedTokenType": requested } });
+    let robot =
+        json!({ "tokenExchange": { "subject": { "serviceAccount": { "name": "robot" } } } });
+    let limited = json!({ "allowedScopes": ["read"] });
+    let jwt_type = "urn:ietf:params:oauth:token-type:jwt";
+    let usual = "urn:ietf:params:oauth:token-type:access_token";
+    let refresh = json!({ "refreshToken": { "secretRef": key } });
+    let extension = json!({ "extension": { "grantType": "urn:x:y", "parameters": [
+        { "name": "account_id", "value": "1" }, { "name": "key", "secretRef": key },
+    ] } });
+    #[rustfmt::skip]
+    let cases = [
+        // Grants: all but password, or those that are listed.
+        (json!({}), password.clone(), Err("GrantNotAllowed")),
+        (json!({ "allowedGrants": ["Password"] }), password.clone(), Ok(())),
+        (json!({ "allowedGrants": ["Password"] }), refresh.clone(), Err("GrantNotAllowed")),
+        (json!({ "allowedGrants": [] }), refresh.clone(), Err("GrantNotAllowed")),
+        (json!({}), refresh.clone(), Ok(())),
+        (limited.clone(), refresh, Ok(())),
+        (limited.clone(), password.clone(), Err("GrantNotAllowed")),
+        // Subjects.
+        (json!({ "allowedScopes": ["read"], "allowedGrants": ["Password"] }), password.clone(), Err("SubjectNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedGrants": ["Password"], "allowedSubjects": ["ceo@corp.example"] }), password.clone(), Ok(())),
+        (json!({ "allowedGrants": ["Password"], "allowedSubjects": ["CEO@corp.example", "x"] }), password, Err("SubjectNotAllowed")),
+        (json!({}), signed(json!({ "subject": "admin@corp.example" })), Ok(())),
+        (limited.clone(), signed(json!({ "subject": "admin@corp.example" })), Err("SubjectNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedSubjects": ["admin@corp.example"] }), signed(json!({ "subject": "admin@corp.example" })), Ok(())),
+        (json!({ "allowedSubjects": ["x"] }), signed(json!({ "subject": "admin@corp.example" })), Err("SubjectNotAllowed")),
+        (limited.clone(), robot.clone(), Ok(())),
+        (json!({ "allowedSubjects": ["x"] }), robot.clone(), Err("SubjectNotAllowed")),
+        (json!({ "allowedSubjects": ["system:serviceaccount:other:robot"] }), robot.clone(), Err("SubjectNotAllowed")),
+        (json!({ "allowedSubjects": ["system:serviceaccount:secops:robot"] }), robot, Ok(())),
+        // What a grant sends beside secrets counts as a parameter.
+        (limited.clone(), signed(json!({})), Ok(())),
+        (limited.clone(), signed(json!({ "issuer": "robot@x" })), Err("ParameterNotAllowed")),
+        (limited.clone(), signed(json!({ "audience": "https://other.example/token" })), Err("ParameterNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedParameters": ["iss=robot@x", "aud=https://a"] }), signed(json!({ "issuer": "robot@x", "audience": "https://a" })), Ok(())),
+        (json!({ "allowedScopes": ["read"], "allowedParameters": ["iss=robot@x"] }), signed(json!({ "issuer": "robot@y" })), Err("ParameterNotAllowed")),
+        (json!({ "allowedParameters": [] }), signed(json!({ "issuer": "robot@x" })), Err("ParameterNotAllowed")),
+        (json!({}), signed(json!({ "issuer": "robot@x", "audience": "https://a" })), Ok(())),
+        (limited.clone(), exchange(usual), Ok(())),
+        (limited.clone(), exchange(jwt_type), Err("ParameterNotAllowed")),
+        (json!({ "allowedScopes": ["read"], "allowedParameters": ["requested_token_type"] }), exchange(jwt_type), Ok(())),
+        (json!({}), exchange(jwt_type), Ok(())),
+        // An extension grant, and each of its parameters, by name or with its value.
+        (json!({}), extension.clone(), Err("GrantNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"] }), extension.clone(), Ok(())),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": [] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedScopes": ["read"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["account_id", "key"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["grant_type=other", "account_id", "key"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["grant_type=urn:x:y", "account_id=2", "key"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["grant_type=urn:x:y", "account_id=1"] }), extension.clone(), Err("ParameterNotAllowed")),
+        (json!({ "allowedGrants": ["Extension"], "allowedParameters": ["grant_type=urn:x:y", "account_id=1", "key"] }), extension, Ok(())),
+    ];
+    for (rules, grant, expected) in cases {
+        assert_eq!(
+            asks(all(rules.clone()), grant.clone()),
+            expected,
+            "{rules} {grant}"
+        );
+    }
+}
