@@ -1,6 +1,7 @@
 //! The decision. [`plan()`] takes a valid credential and what was observed, and returns the next step. [`status()`] turns the result of that
 //! step into the status that a user reads. Never does the step.
 
+mod another;
 mod attempt;
 pub mod conditions;
 mod expect;
@@ -23,6 +24,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use another::left_to_another;
 pub use notices::{Notice, Severity};
 pub use observed::{
     Cause, Failure, Memory, Observed, OutOfSync, OwnWrites, Recalled, Repairs, Source, stamp,
@@ -144,6 +146,8 @@ pub enum Hold {
     OwnerGone,
     /// The last writes were refused because the target was not as expected.
     OutOfSync,
+    /// Another operator renews the token.
+    AnotherOperator,
 }
 
 /// How often a credential that waits for a change is reconciled: watches report every change, and this is the fallback.
@@ -197,6 +201,10 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
     }
     if let Some(refusal) = target_refusal(credential, observed) {
         return refusal;
+    }
+    if let Some(until) = another::renews(credential, observed, now) {
+        let why = Hold::AnotherOperator;
+        return Plan::Hold { until, why };
     }
     if observed.target == Target::Deleting {
         return Plan::Hold {
