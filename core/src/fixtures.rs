@@ -166,6 +166,7 @@ pub fn record(credential: &Credential, (issued, renew, expires): (i64, i64, i64)
         token_id: None,
         proof: None,
         renew_handled: credential.renew_requested.clone(),
+        operator: None,
         spent: None,
     }
 }
@@ -218,6 +219,7 @@ pub fn holding(credential: &Credential, record: Record) -> Observed {
         notify_rights: std::sync::Arc::default(),
         memory: Memory::default(),
         held: false,
+        another_operator: false,
     }
 }
 

@@ -43,6 +43,7 @@ reasons! {
     AccountLocked,
     AddressNotAllowed,
     AnnotationUnknown,
+    AnotherOperator,
     AnswerIncomplete,
     AnswerTooLarge,
     AssertionExpired,

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use kube::{
     Client,
     runtime::reflector::{ObjectRef, Store},
@@ -109,6 +110,8 @@ pub(super) struct Context {
     /// Unexpected forms of secrets that were reported.
     pub(super) hints: Hints,
     pub(super) digest_key: KeyKeeper,
+    /// When this process began to lead.
+    pub(super) leads_since: Timestamp,
     pub(super) high_water_mark: HighWaterMark,
     pub(super) doubts: Doubts,
     /// The right to act; without leader election, none is set and it always holds.
@@ -174,6 +177,7 @@ impl Context {
         } = parts;
         Arc::new(Self {
             digest_key: KeyKeeper::new(client.clone(), &settings.namespace),
+            leads_since: clock.now(),
             limiter: IssuerLimiter::new(triggers.clone(), Arc::clone(&clock), settings.concurrency),
             http: Arc::new(
                 Http::by_way_of(settings.issuer_proxy.clone())

@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) lost_statuses: u32,
     /// Since when reconciles end by a defect, or since the last line about it, and how many.
     pub(super) defects: Option<(std::time::Instant, u32)>,
+    /// When the token of another operator was issued that was counted last.
+    pub(super) foreign: Option<Timestamp>,
     /// What was said of it in the log.
     pub(super) journal: Journal,
     /// The status that the log knows, if the cluster does not have it.
@@ -68,6 +70,7 @@ impl State {
             && self.written.is_none()
             && self.lost_statuses == 0
             && self.owner_gone.is_none()
+            && self.foreign.is_none()
             && self.defects.is_none()
             && self.journal.is_empty()
             && self.told.is_none()

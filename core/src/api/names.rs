@@ -52,6 +52,8 @@ pub const ADOPT_BY: &str = "apicred.dev/adopt-by";
 pub const CREDENTIAL: &str = "apicred.dev/credential";
 /// On a target Secret: UID of the owning credential.
 pub const CREDENTIAL_UID: &str = "apicred.dev/credential-uid";
+/// On a target Secret: which operator wrote the token, by a number that it derives from its digest key.
+pub const OPERATOR: &str = "apicred.dev/operator";
 /// On a target Secret: when the token was requested (RFC 3339).
 pub const ISSUED_AT: &str = "apicred.dev/issued-at";
 /// On a target Secret: when the token expires (RFC 3339).
@@ -90,7 +92,8 @@ pub const RELOADER_IGNORE: &str = "reloader.stakater.com/ignore";
 pub const TOKEN_UPDATED_AT: &str = "apicred.dev/token-updated-at";
 
 /// On a target Secret: the annotations that describe its token. If one of them changes, the record is wrong.
-pub const RECORD: [&str; 15] = [
+pub const RECORD: [&str; 16] = [
+    OPERATOR,
     ISSUED_AT,
     EXPIRES_AT,
     RENEW_AT,

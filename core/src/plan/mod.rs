@@ -1,6 +1,7 @@
 //! The decision. [`plan()`] takes a valid credential and what was observed, and returns the next step. [`status()`] turns the result of that
 //! step into the status that a user reads. Never does the step.
 
+mod another;
 mod attempt;
 pub mod conditions;
 mod expect;
@@ -24,6 +25,7 @@ mod stored_condition;
 #[cfg(test)]
 mod tests;
 
+pub use another::left_to_another;
 pub use notices::{Notice, Severity};
 pub use observed::{
     Cause, Failure, Memory, Observed, OutOfSync, OwnWrites, Recalled, Repairs, Source, stamp,
@@ -145,6 +147,8 @@ pub enum Hold {
     OwnerGone,
     /// The last writes were refused because the target was not as expected.
     OutOfSync,
+    /// Another operator renews the token.
+    AnotherOperator,
 }
 
 /// How often a credential that waits for a change is reconciled: watches report every change, and this is the fallback.
@@ -198,6 +202,10 @@ fn step(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {
     }
     if let Some(refusal) = target_refusal(credential, observed) {
         return refusal;
+    }
+    if let Some(until) = another::renews(credential, observed, now) {
+        let why = Hold::AnotherOperator;
+        return Plan::Hold { until, why };
     }
     if observed.target == Target::Deleting {
         return Plan::Hold {

@@ -69,7 +69,10 @@ pub(super) fn notices(
                 note: "another writer changed the token in the Secret; a new one was published"
                     .to_owned(),
             });
-        } else if was_late.as_ref().is_some_and(|l| !l.0.is(Reason::is_wait)) {
+        } else if was_late.as_ref().is_some_and(|l| {
+            // A second operator is no fault of the renewal that has just come.
+            !l.0.is(Reason::is_wait) && l.0.known() != Some(Reason::AnotherOperator)
+        }) {
             let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
             out.push(Notice {
                 severity: Severity::Normal,

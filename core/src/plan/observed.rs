@@ -1,20 +1,19 @@
 //! What was observed before a plan is made: the target, the sources, the issuer, and the memory of this process.
 
-use crate::{ConditionType, Reason, StoredReason};
-use jiff::{SignedDuration, Timestamp};
-
 use super::{
     Why, fingerprint, later_than,
     notify::{Notified, Rights},
     schedule,
     schedule::later,
 };
+use crate::{ConditionType, Reason, StoredReason};
 use crate::{
     api::{ApiCredentialStatus, AttemptResult, LastAttempt, RefusedRef, SecretKeyRef, SourceRef},
     credential::{Credential, binding::Denial},
     oauth::{Class, Grant, Refusal},
     publish::{Record, RefusedSource, SourceMark, ownership::Target, template},
 };
+use jiff::{SignedDuration, Timestamp};
 
 /// Everything a plan depends on beside the spec and the time.
 #[derive(Clone, Debug)]
@@ -43,6 +42,8 @@ pub struct Observed {
     pub memory: Memory,
     /// A token of this very request was received and could not be written yet.
     pub held: bool,
+    /// Another operator has written the token in the Secret since this process began to lead.
+    pub another_operator: bool,
 }
 
 /// A source Secret by its metadata.

@@ -109,6 +109,7 @@ pub fn record(
         token_id: token.id.clone(),
         proof,
         renew_handled: credential.renew_requested.clone(),
+        operator: Some(phase),
         spent: None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Cause, Failure, Observed, Outcome, RECHECK,
+    Cause, Failure, Observed, Outcome, RECHECK, another,
     attempt::{last_attempt, remembered},
     conditions::{Conditions, time},
     expect, expiry, fingerprint,
@@ -137,7 +137,14 @@ pub fn status(
     let failing = failing.map(|(reason, message)| {
         say.condition(ConditionType::RenewalFailing, true, reason, message)
     });
-    status.conditions.extend(failing);
+    let another = match (&failing, valid) {
+        (None, Some(_)) => another::kept(&old.conditions, now),
+        _ => None,
+    };
+    let told_until = another.as_ref().map(|(_, until)| *until);
+    status
+        .conditions
+        .extend(failing.or(another.map(|(condition, _)| condition)));
     let risk =
         risk(credential, observed, valid, trouble.is_some(), now).map(|(reason, message)| {
             say.condition(ConditionType::LifetimeAtRisk, true, reason, &message)
@@ -179,6 +186,7 @@ pub fn status(
         now,
     );
     let requeue = sooner(requeue, turn.flatten(), now);
+    let requeue = sooner(requeue, told_until, now);
     let notices = notices(&old, &status, outcome);
     View {
         status,

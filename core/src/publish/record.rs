@@ -44,6 +44,8 @@ pub struct Record {
     pub proof: Option<Validity>,
     /// The renewal request that this token answered.
     pub renew_handled: Option<String>,
+    /// The operator that wrote it ([`crate::plan::fingerprint::DigestKey::phase`]); none on a Secret of an earlier version.
+    pub operator: Option<u32>,
     /// Digests of spent refresh tokens. Written and never read back here: thousands of these records are kept.
     pub spent: Option<String>,
 }
@@ -209,6 +211,7 @@ impl Record {
             (names::TOKEN_ID, self.token_id.clone()),
             (names::CERTIFICATE_VALIDITY, self.proof.map(span)),
             (names::RENEW_HANDLED, self.renew_handled.clone()),
+            (names::OPERATOR, self.operator.map(|id| format!("{id:08x}"))),
         ]
         .into_iter()
         // One that is not known here stays as it is.
@@ -254,6 +257,7 @@ impl Record {
             token_id: text(names::TOKEN_ID),
             proof: text(names::CERTIFICATE_VALIDITY).and_then(|t| validity(&t)),
             renew_handled: text(names::RENEW_HANDLED),
+            operator: text(names::OPERATOR).and_then(|id| u32::from_str_radix(&id, 16).ok()),
             spent: None,
         })
     }

@@ -119,6 +119,10 @@ pub(in crate::controller) async fn execute(
             until,
         } => waiting_for_sync(credential, observed, until),
         Plan::Hold {
+            why: Hold::AnotherOperator,
+            until,
+        } => Outcome::Queued { until },
+        Plan::Hold {
             why: Hold::Repeating,
             until,
         } => repeating(until),

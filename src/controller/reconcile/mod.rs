@@ -33,7 +33,7 @@ use crate::{
     api::{ApiCredential, ApiCredentialStatus},
     credential::{Credential, FieldError, Key},
     plan::{
-        self, Outcome,
+        self, Hold, Outcome, Plan,
         journal::{Seen, Step},
         schedule,
     },
@@ -41,7 +41,7 @@ use crate::{
 };
 use execute::{PATIENCE, execute};
 use log_lines::Subject;
-use observe::observe;
+use observe::{needs_key, observe};
 
 /// A look ends by then, whatever happens: two reads, one exchange of at most 15 s for each of four secrets, two
 /// writes. A stop waits less long (see app.rs): it may cut a look at several slow secrets short.
@@ -220,6 +220,11 @@ async fn work(
         context.metrics.expect(grant, issuer);
     }
     let mut observed = observe(context, credential, key, deleting, now);
+    if needs_key(context, &observed) {
+        // Without it, this reconcile decides as if there were no other operator.
+        let _ = context.digest_key.get(&context.metrics).await;
+        observed = observe(context, credential, key, deleting, now);
+    }
     // A process that has seen the credential before knows better than its status.
     if first {
         let mut memory = observed.memory.clone();
@@ -228,6 +233,14 @@ async fn work(
     }
     let plan = plan::plan(credential, &observed, now);
     tracing::debug!(?plan, "planned");
+    if let Plan::Hold {
+        why: Hold::AnotherOperator,
+        until,
+    } = plan
+    {
+        context.with_state(key, &credential.uid, |s| s.memory = observed.memory.clone());
+        return left(object, key, context, (credential, &observed), until).await;
+    }
     let pending = first_status(object, key, context, (credential, &observed), now);
     // Boxed, as above.
     let step = Box::pin(async {
@@ -264,6 +277,28 @@ async fn work(
     let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
     let wait = tell(object, key, context, known.as_ref(), &view).await;
     (label, Some(wait))
+}
+
+/// What another operator renews is left to it.
+async fn left(
+    object: &ApiCredential,
+    key: &Key,
+    context: &Arc<Context>,
+    (credential, observed): (&Credential, &plan::Observed),
+    until: jiff::Timestamp,
+) -> (&'static str, Option<Duration>) {
+    let issued = observed.record().map(|record| record.issued_at);
+    let counted = context.with_state(key, &credential.uid, |s| {
+        std::mem::replace(&mut s.foreign, issued)
+    });
+    if counted != issued {
+        context.metrics.foreign_write();
+    }
+    let known = record::known_status(context, object, key);
+    let now = context.clock.now();
+    let view = plan::left_to_another(credential, known.as_ref(), until, now);
+    let wait = tell(object, key, context, known.as_ref(), &view).await;
+    ("waiting", Some(wait))
 }
 
 /// Where the Secrets or issuers of a namespace could not be listed nothing is decided: a token that is there would look

@@ -15,8 +15,14 @@ use crate::controller::{
 use crate::{
     credential::{Credential, Issuer, Key},
     oauth::bundle,
-    plan::{Observed, fingerprint},
-    publish::ownership::{self, Target},
+    plan::{
+        Observed,
+        fingerprint::{self, DigestKey},
+    },
+    publish::{
+        Record,
+        ownership::{self, Target},
+    },
 };
 
 /// Why the issuer's `caBundle` cannot be used. Found out once for each version of an issuer: to read the certificates of a
@@ -104,11 +110,34 @@ pub(in crate::controller) fn observe(
         notify_rights: Arc::clone(&context.settings.notify_rights),
         memory,
         held,
+        another_operator: false,
     };
+    observed.another_operator = observed
+        .record()
+        .is_some_and(|record| is_of_another(context, record));
     if let Some(record) = observed.record().cloned() {
         observed.memory.learn(&record);
     }
     observed
+}
+
+/// Must the digest key be read, to know whether another operator wrote the token? One that this process wrote needed the key.
+pub(in crate::controller) fn needs_key(context: &Context, observed: &Observed) -> bool {
+    context.digest_key.known().is_none()
+        && observed
+            .record()
+            .is_some_and(|r| r.operator.is_some() && r.issued_at > context.leads_since)
+}
+
+/// Did another operator write this token while this process leads? One that was written before may be of a lost key. A process
+/// that has needed no key yet has written no token.
+fn is_of_another(context: &Context, record: &Record) -> bool {
+    let own = context.digest_key.known().map(DigestKey::phase);
+    record.issued_at > context.leads_since
+        && record
+            .operator
+            .zip(own)
+            .is_some_and(|(writer, own)| writer != own)
 }
 
 /// Annotations without effect on the Secrets that a credential names, each Secret once.

@@ -45,6 +45,11 @@ impl KeyKeeper {
         self.key.get_or_try_init(|| self.load(metrics)).await
     }
 
+    /// The key, if it was needed before.
+    pub(in crate::controller) fn known(&self) -> Option<&DigestKey> {
+        self.key.get()
+    }
+
     async fn load(&self, metrics: &Metrics) -> Result<DigestKey, Trouble> {
         match call(metrics, "get_digest_key", || self.api.get(NAME)).await {
             Ok(secret) => return read(&secret),

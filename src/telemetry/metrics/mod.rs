@@ -134,6 +134,11 @@ impl Metrics {
         self.count(Id::WriteConflicts, &[]);
     }
 
+    /// Counts a token that another operator wrote.
+    pub fn foreign_write(&self) {
+        self.count(Id::ForeignWrites, &[]);
+    }
+
     /// Counts a token revocation.
     pub fn revoked(&self, result: &'static str) {
         self.count(Id::Revocations, &[result]);

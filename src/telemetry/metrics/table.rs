@@ -169,6 +169,8 @@ table! {
         "Duration of a request to the Kubernetes API until its answer is accepted, repetitions included";
     WriteConflicts: "apicred_secret_write_conflicts_total", Kind::Counter, None, &[], Leader, "0.1.0",
         "Writes of target Secrets that the API server rejected because of a conflict";
+    ForeignWrites: "apicred_foreign_writes_total", Kind::Counter, None, &[], Leader, "0.1.0",
+        "Tokens that another operator wrote for an ApiCredential of this one (AnotherOperator)";
     WatchErrors: "apicred_watch_errors_total", Kind::Counter, None, &[STREAMS], Leader, "0.1.0",
         "Lists and watches of the Kubernetes API that ended with an error";
     WatchLastEvent: "apicred_watch_last_event_timestamp_seconds", Kind::Gauge, SECONDS, &[STREAMS], Leader, "0.1.0",

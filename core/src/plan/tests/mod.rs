@@ -1,5 +1,6 @@
 //! The decision's rules, as tables and as properties.
 
+mod another;
 mod decision;
 mod decision_properties;
 mod finalizer;

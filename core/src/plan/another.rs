@@ -1,0 +1,75 @@
+//! Two operators that reconcile one credential. Each has its own digest key, so to each the other's tokens look like tokens of
+//! another client secret, and both would request one for each change.
+//!
+//! The operator that wrote the token keeps renewing it. The other one writes nothing but the condition, and takes over when the
+//! minimum remaining lifetime is at risk.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{Observed, View, conditions::Conditions, notices::notices, schedule, schedule::later};
+use crate::{
+    ConditionType, Reason, api::ApiCredentialStatus, credential::Credential, plan::Outcome,
+};
+
+/// How long the operator that renews keeps the condition that the other one has set. If that one still runs, it sets it again.
+const KEPT: SignedDuration = SignedDuration::from_hours(1);
+
+/// Until when another operator is left to renew the token; `None` if none does.
+pub(super) fn renews(
+    credential: &Credential,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let record = observed.record().filter(|_| observed.another_operator)?;
+    let promise = observed.promise(credential);
+    let risk = schedule::risk_at(record.issued_at, record.expires_at, promise);
+    (risk > now).then_some(risk)
+}
+
+/// What is reported of a credential whose token another operator renews: the status as that one wrote it, and the condition. A status
+/// of its own would be put right by the other one, and so on for ever.
+pub fn left_to_another(
+    credential: &Credential,
+    known: Option<&ApiCredentialStatus>,
+    until: Timestamp,
+    now: Timestamp,
+) -> View {
+    let old = known.cloned().unwrap_or_default();
+    let mut status = old.clone();
+    let say = Conditions {
+        previous: &old.conditions,
+        generation: credential.generation,
+        now,
+    };
+    let failing = ConditionType::RenewalFailing;
+    let current = old.observed_generation == Some(credential.generation);
+    if current && failing.find(&old.conditions).is_none() {
+        let message = format!(
+            "another operator of this cluster renews the token of Secret {} as well; let one of them watch this namespace (docs/install.md#limit-the-operator-to-some-namespaces), or restart the remaining one after the other one was removed",
+            credential.target.name
+        );
+        let told = say.condition(failing, true, Reason::AnotherOperator, &message);
+        status.conditions.push(told);
+    }
+    let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+    View {
+        notices: notices(&old, &status, &Outcome::Steady),
+        status,
+        requeue: wait.clamp(Duration::from_secs(1), Duration::from_hours(1)),
+    }
+}
+
+/// The condition that the other operator has set, and until when it is kept.
+pub(super) fn kept(old: &[Condition], now: Timestamp) -> Option<(Condition, Timestamp)> {
+    let told = ConditionType::RenewalFailing.find(old)?;
+    if Reason::parse(&told.reason) != Some(Reason::AnotherOperator) {
+        return None;
+    }
+    let until = later(told.last_transition_time.0, KEPT);
+    // A time ahead was noted by a clock that was set back since.
+    (until > now && told.last_transition_time.0 <= super::later_than(now))
+        .then(|| (told.clone(), until))
+}

@@ -1,0 +1,81 @@
+//! Two operators that watch the whole cluster: a mistake that must cost neither tokens nor peace.
+
+use std::time::Duration;
+
+use serde_json::json;
+use testenv::eventually;
+
+use crate::support::{LATER, Operator, World, condition, run};
+
+/// Changes of the source that change nothing.
+const TOUCHES: usize = 5;
+
+#[test]
+fn a_second_operator_is_reported_once_and_costs_no_token() {
+    run(async {
+        let mut world = World::own().await;
+        world.start_operator().await;
+        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/apicred");
+        let install = [
+            "install",
+            "second",
+            chart,
+            "--namespace",
+            "second",
+            "--create-namespace",
+            "--set",
+            "replicas=0,crds.install=false,rbac.aggregate=false,fullnameOverride=second",
+        ];
+        world
+            .cluster
+            .helm(&install)
+            .await
+            .expect("a second release");
+        let account =
+            world
+                .cluster
+                .service_account_kubeconfig("second", "second", Duration::from_hours(1));
+        let kubeconfig = account.await.expect("a kubeconfig");
+        let environment = [("POD_NAMESPACE", "second".to_owned())];
+        let log = world.next_log("second");
+        let second = Operator::start(&kubeconfig, &environment, log).await;
+
+        let place = world.place("two-operators").await;
+        place.create("c", json!({})).await;
+        place.ready("c").await;
+        place
+            .until("c", "the report", |c| {
+                condition(c, "RenewalFailing").filter(|f| f.reason == "AnotherOperator")
+            })
+            .await;
+        let token = place.ready("c").await.token;
+        // Both may have requested the first one.
+        let posts = place.posts();
+        assert!(posts <= 2, "{posts}");
+        for touch in 0..TOUCHES {
+            let label = json!({ "metadata": { "labels": { "touched": touch.to_string() } } });
+            place.edit_secret("source", label).await;
+            world.stays_quiet(&place, Duration::from_secs(1)).await;
+        }
+        assert_eq!(place.posts(), posts, "a label brought a token");
+        assert_eq!(place.ready("c").await.token, token);
+        let foreign = world.operator().sum("apicred_foreign_writes_total").await
+            + second.sum("apicred_foreign_writes_total").await;
+        assert_eq!(foreign, 1);
+        eventually(LATER, "one event", async || {
+            let events = place.events("c").await;
+            let told = events.iter().filter(|e| e.1 == "AnotherOperator").count();
+            (told == 1)
+                .then_some(())
+                .ok_or_else(|| format!("{events:?}"))
+        })
+        .await;
+        // The one that wrote the token goes on; a renewal by it is no quarrel.
+        let first = place.ready("c").await;
+        place.request_renewal("c").await;
+        place.another_token("token", &first).await;
+        world.stays_quiet(&place, Duration::from_secs(2)).await;
+        assert_eq!(place.posts(), posts + 1);
+        second.kill().await;
+    });
+}
