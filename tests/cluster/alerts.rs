@@ -9,7 +9,11 @@ use testenv::{Prometheus, eventually};
 
 use crate::{
     leader::{environment, leads},
-    support::{LATER, NAMESPACE, Operator, Place, World, run},
+    support::{
+        LATER, NAMESPACE, Operator, Place, World,
+        keys::{Kind, keys},
+        merge, run,
+    },
 };
 
 /// Jobs that scrape the same two processes. The first is what the chart's ServiceMonitor makes.
@@ -109,6 +113,22 @@ async fn secret_ends(place: &Place, after: SignedDuration) {
     place.edit_secret("source", note).await;
 }
 
+/// A client whose rotation waits for the owner of its Secret.
+async fn rotation_waits(place: &Place) {
+    let graph = json!({ "entra": { "graphHost": place.issuer.origin() } });
+    place.put_issuer(merge(place.entra_issuer(), graph)).await;
+    let certificate = keys(Kind::Rsa, "rotating", None);
+    place.put_tls("rotating", &certificate).await;
+    let spec = json!({
+        "id": "5d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6", "objectId": "7a1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6",
+        "secrets": null, "certificates": [{ "secretName": "rotating" }], "rotation": { "every": "24h" },
+    });
+    place.put_client("rotating", spec).await;
+    let now = json!({ "apicred.dev/rotate-requested-at": "now" });
+    let now = json!({ "metadata": { "annotations": now } });
+    place.edit_client("rotating", now).await;
+}
+
 /// Every query of every panel.
 fn queries() -> Vec<(String, String)> {
     let dashboard: Value = serde_json::from_str(&file("dashboard.json")).expect("JSON");
@@ -198,6 +218,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         throttled.request_renewal("c").await;
         secret_ends(&ended, SignedDuration::from_hours(-1)).await;
         secret_ends(&ending, SignedDuration::from_hours(24 * 10)).await;
+        rotation_waits(&good).await;
 
         let mut wanted: BTreeSet<String> = [
             of_jobs(
@@ -213,6 +234,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
             ),
             of_jobs("ApicredClientCredentialExpired", "critical", ""),
             of_jobs("ApicredClientCredentialExpiring", "warning", ""),
+            of_jobs("ApicredRotationStopped", "warning", "state=blocked"),
         ]
         .concat()
         .into_iter()
@@ -229,6 +251,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         throttled.issuer.clear_faults();
         secret_ends(&ended, SignedDuration::from_hours(24 * 90)).await;
         secret_ends(&ending, SignedDuration::from_hours(24 * 90)).await;
+        good.delete_client("rotating").await;
         let history = ["ApicredRenewalsFailing", "ApicredIssuerThrottling"];
         wanted.retain(|alert| history.iter().any(|name| alert.starts_with(name)));
         only(&prometheus, &wanted).await;
