@@ -4,6 +4,7 @@
 //! on is in [`support`].
 
 mod admin;
+mod alerts;
 mod another_operator;
 mod answer_fields;
 mod argocd;

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::controller::locks::lock;
 use crate::{
+    ConditionType,
     api::{ApiClient, ApiClientSpec, ApiClientStatus, IssuerKind, names},
     credential::{ClientLookup, Key, MAX_RENEW_REQUEST, Proof},
     printable,
@@ -131,6 +132,23 @@ impl Clients {
         let held = lock(&self.held);
         let all = held.values().flat_map(HashMap::values);
         all.filter(|held| held.spec.is_err()).count()
+    }
+
+    /// How many have a rotation that is blocked, and a last one that failed.
+    pub(in crate::controller) fn rotations_stopped(&self) -> [u64; 2] {
+        let kinds = [
+            ConditionType::RotationBlocked,
+            ConditionType::RotationFailed,
+        ];
+        let held = lock(&self.held);
+        let all = held.values().flat_map(HashMap::values);
+        let mut counts = [0; 2];
+        for status in all.filter_map(|client| client.status.as_ref()) {
+            for (count, kind) in counts.iter_mut().zip(kinds) {
+                *count += u64::from(kind.find(&status.conditions).is_some());
+            }
+        }
+        counts
     }
 
     /// Has the status of these checked.

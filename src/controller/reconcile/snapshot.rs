@@ -54,6 +54,7 @@ fn objects(context: &Context) -> Objects {
     let mut objects = Objects::default();
     issuers(context, &mut objects);
     objects.unreadable[3] = u64::try_from(context.clients.unreadable()).unwrap_or(u64::MAX);
+    objects.rotations_stopped = context.clients.rotations_stopped();
     let now = context.clock.now().as_second();
     for kept in context.credentials.state() {
         objects.unreadable[0] += u64::from(kept.flaw().is_some());

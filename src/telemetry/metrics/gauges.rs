@@ -59,6 +59,8 @@ pub struct Objects {
     pub unreadable: [u64; 4],
     /// Issuers of namespaces and of the cluster; of each, those that are ready, not ready, and neither.
     pub issuers: [[u64; 3]; 2],
+    /// Clients whose rotation is blocked, and whose last one failed.
+    pub rotations_stopped: [u64; 2],
 }
 
 /// What is known of one credential.
@@ -147,6 +149,7 @@ pub(super) fn objects(page: &mut Page, objects: &Objects) {
     list(page, Id::PermissionsMissing, &[objects.permissions_missing]);
     list(page, Id::Unreadable, &objects.unreadable);
     list(page, Id::Issuers, objects.issuers.as_flattened());
+    list(page, Id::RotationsStopped, &objects.rotations_stopped);
 }
 
 /// Writes what is known of each credential.

@@ -2,7 +2,8 @@
 
 use super::values::{
     BUILD, CAUSES, CREDENTIAL, CREDENTIAL_INFO, DONE, ENDING, ISSUER_KINDS, Label, OBJECT_KINDS,
-    OPERATIONS, OUTCOMES, READY, REASON, RESULTS, REVOCATIONS, STREAMS, TOKEN_REQUESTS, TROUBLES,
+    OPERATIONS, OUTCOMES, READY, REASON, RESULTS, REVOCATIONS, STOPPED, STREAMS, TOKEN_REQUESTS,
+    TROUBLES,
 };
 
 /// What a metric is.
@@ -141,6 +142,8 @@ table! {
         "Objects whose spec does not match the CRD of this version or is too large";
     Issuers: "apicred_issuers", Kind::Gauge, None, &[ISSUER_KINDS, READY], Leader, "0.1.0",
         "Issuer objects, by the status of their condition Ready";
+    RotationsStopped: "apicred_client_rotations_stopped", Kind::Gauge, None, &[STOPPED], Leader, "0.1.0",
+        "ApiClients whose rotation waits for somebody or for the issuer (condition RotationBlocked), or whose last one failed (RotationFailed)";
     TokenRequests: "apicred_token_requests_total", Kind::Counter, None, TOKEN_REQUESTS, Leader, "0.1.0",
         "Token requests to issuers, repeated ones included; a grant and an issuer have series from the first reconciliation of an ApiCredential with both";
     TokenRequestDuration: "apicred_token_request_duration_seconds", OF_TOKEN_REQUESTS, SECONDS, &[RESULTS], Leader, "0.1.0",

@@ -91,6 +91,8 @@ pub(super) const OBJECT_KINDS: Label = Label::fixed(
 pub(super) const ISSUER_KINDS: Label = Label::fixed("kind", &["TokenIssuer", "ClusterTokenIssuer"]);
 /// How near a client credential is to its expiry.
 pub(super) const ENDING: Label = Label::fixed("state", &["expiring", "expired"]);
+/// Why a rotation of a client secret or certificate does not go on.
+pub(super) const STOPPED: Label = Label::fixed("state", &["blocked", "failed"]);
 /// What became of a token request.
 pub(super) const RESULTS: Label = Label::fixed(
     "result",
