@@ -14,6 +14,7 @@ mod observed;
 mod outcome;
 pub mod over;
 mod progress;
+mod recall;
 pub mod schedule;
 mod sources;
 #[cfg(any(test, feature = "fixtures"))]
@@ -22,6 +23,7 @@ pub mod states;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unusable;
 
 pub use notices::{Notice, Severity};
 pub use observed::{
@@ -29,7 +31,8 @@ pub use observed::{
 };
 pub use outcome::{Minted, Outcome, fail, record};
 pub use sources::{Choice, candidates, untried};
-pub use status::{View, invalid, status};
+pub use status::{View, status};
+pub use unusable::{invalid, unlisted};
 
 use crate::Reason;
 use jiff::{SignedDuration, Timestamp};
