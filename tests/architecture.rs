@@ -308,6 +308,32 @@ fn one_module_sends_and_one_file_reads_the_clock() {
     }
 }
 
+/// Who parses a credential, and why not by `Context::parse`.
+const PARSE: [&str; 3] = [
+    // `Context::parse` and `Context::parse_leaving`.
+    "controller/context.rs",
+    // The client by which it requests tokens is the one that it rotates.
+    "controller/clients/rotate.rs",
+    // The plugin reads the objects itself.
+    "bin/kubectl-apicred/subject.rs",
+];
+
+/// Whoever parses a credential without the client that it names finds none.
+#[test]
+fn credentials_are_parsed_with_their_client() {
+    let own = |path: &str| path.starts_with("credential/") || path == "fixtures.rs";
+    let found: BTreeSet<String> = product()
+        .into_iter()
+        .filter(|(path, code)| {
+            let without = code.contains("credential::parse(");
+            assert!(!without, "{path} parses a credential without its client");
+            !own(path) && words(code).any(|w| w == "parse_with_client")
+        })
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(found, PARSE.map(str::to_owned).into());
+}
+
 #[test]
 fn nothing_that_holds_a_secret_can_be_printed_or_serialized() {
     let sources: Vec<String> = product().into_iter().map(|(_, code)| code).collect();

@@ -2,8 +2,10 @@
 #![no_main]
 
 use apicred::{
-    api::{ApiCredential, ClusterTokenIssuer, TokenIssuer},
-    credential::{Endpoint, Issuer, IssuerLookup, parse},
+    api::{ApiClient, ApiCredential, ClusterTokenIssuer, TokenIssuer},
+    credential::{
+        ClientLookup, Endpoint, Issuer, IssuerLookup, parse_client, parse_with_client,
+    },
     oauth::known_endpoint,
 };
 use libfuzzer_sys::fuzz_target;
@@ -25,7 +27,7 @@ fn check(issuer: &Issuer) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // `{"issuer": …, "credential": …}`
+    // `{"issuer": …, "client": …, "credential": …}`
     let Ok(both) = serde_json::from_slice::<Value>(data) else {
         return;
     };
@@ -41,18 +43,29 @@ fuzz_target!(|data: &[u8]| {
             Err(faults) => assert!(!faults.is_empty()),
         }
     }
+    let client = serde_json::from_value::<ApiClient>(whole("ApiClient", &both["client"])).ok();
     let Ok(object) =
         serde_json::from_value::<ApiCredential>(whole("ApiCredential", &both["credential"]))
     else {
         return;
     };
     for issuer in [own, cluster] {
-        let lookup = |_: &_| match issuer {
+        let lookup = |_: &_| match issuer.clone() {
             Some(Ok(issuer)) => IssuerLookup::Found(issuer),
             Some(Err(faults)) => IssuerLookup::Faulty(faults),
             None => IssuerLookup::Missing,
         };
-        match parse(&object, lookup) {
+        if let Some(client) = &client {
+            match parse_client(&client.spec, &lookup) {
+                Err(faults) => assert!(!faults.is_empty()),
+                Ok((issuer, _)) => check(&issuer),
+            }
+        }
+        let clients = |_: &str| match &client {
+            Some(client) => ClientLookup::Found(Box::new(client.spec.clone())),
+            None => ClientLookup::Missing,
+        };
+        match parse_with_client(&object, clients, &lookup) {
             Err(faults) => assert!(!faults.is_empty()),
             Ok(credential) => {
                 check(&credential.issuer);

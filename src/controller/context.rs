@@ -29,7 +29,7 @@ use super::{
     clients::view::Rotations,
     limiter::issuers::IssuerLimiter,
     locks::lock,
-    reconcile::log_lines::IssuerJournals,
+    reconcile::log_lines::Journals,
     requeue::{Triggers, reference},
     settings::Settings,
     state::{LeavingQueue, NotifyQueue, Revocable, State},
@@ -80,8 +80,10 @@ pub struct Sizes {
     pub secret_calls: usize,
     /// Secrets that the cache is in doubt about.
     pub secret_doubts: usize,
-    /// Issuers with a fault that was logged.
-    pub issuer_faults: usize,
+    /// Issuers and clients with a fault that was logged.
+    pub faults: usize,
+    /// Clients whose status could not be written.
+    pub lost_statuses: usize,
     /// Clients whose rotation is driven.
     pub rotations: usize,
 }
@@ -126,7 +128,7 @@ pub(super) struct Context {
     pub(super) cluster_issuers: Store<ClusterTokenIssuer>,
     /// Issuers that exist and whose spec is not known; the stores do not have them.
     pub(super) unusable: Mutex<HashMap<IssuerName, Box<Unusable>>>,
-    pub(super) issuer_journals: IssuerJournals,
+    pub(super) journals: Journals,
     /// Failures of what is tried until it works, for the log.
     tries: Mutex<ManyTries>,
     pub(super) clients: Clients,
@@ -196,7 +198,7 @@ impl Context {
             notifications: NotifyQueue::default(),
             authority: OnceLock::new(),
             unusable: Mutex::default(),
-            issuer_journals: IssuerJournals::default(),
+            journals: Journals::default(),
             tries: Mutex::default(),
             clients: Clients::default(),
             rotations: Rotations::default(),
@@ -260,6 +262,16 @@ impl Context {
         parse_with_client(object, client, |r| self.issuer(namespace, r))
     }
 
+    /// A credential that is being deleted, for the revocation of its token.
+    pub(super) fn parse_leaving(
+        &self,
+        object: &ApiCredential,
+    ) -> Result<Credential, Vec<FieldError>> {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let client = |name: &str| self.clients.lookup_leaving(namespace, name);
+        parse_with_client(object, client, |r| self.issuer(namespace, r))
+    }
+
     /// Takes a credential into the index, by the sources and the issuer of the client that it names as well. Gives those who
     /// named the target that it left.
     pub(super) fn insert(&self, index: &mut Index, object: &ApiCredential) -> Vec<Key> {
@@ -268,6 +280,20 @@ impl Context {
         let resolved = resolved.as_deref().unwrap_or(object);
         let client = object.spec.client_ref.as_ref();
         index.insert(resolved, client.map(|r| r.name.as_str()))
+    }
+
+    /// Requeues the credentials that name a client, and takes its sources and its issuer into the index.
+    pub(super) fn follow(&self, index: &mut Index, client: &Key) {
+        for key in &index.of_client(client) {
+            let object = self.credentials.get(&reference(key));
+            if let Some(object) = object.and_then(|packed| packed.open()) {
+                self.insert(index, &object);
+            }
+            self.triggers.send(key);
+        }
+        if index.has_accounts() {
+            self.accounts.want();
+        }
     }
 
     /// Is there an issuer of this name, and of the other kind?
@@ -410,7 +436,7 @@ impl Context {
     /// A namespace has had its first list of a kind.
     pub(super) fn synced(&self, stream: &'static str, namespace: &str) {
         self.unsynced.mark_synced(stream, namespace);
-        self.clients.check_those(namespace, |_| true);
+        self.clients.check_home(namespace);
         // Who waited for it.
         for key in lock(&self.index).of_home(namespace) {
             self.triggers.send(&key);
@@ -431,7 +457,8 @@ impl Context {
             places,
             secret_calls: secrets.calls,
             secret_doubts: secrets.noted + secrets.doubtful + self.doubts.len(),
-            issuer_faults: self.issuer_journals.len(),
+            faults: self.journals.len(),
+            lost_statuses: self.clients.rechecks.len(),
             rotations: self.rotations.len(),
         }
     }

@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::{
-    api::calls::{apply_status, call_while},
+    api::calls::{Failed, apply_status, call_heard},
     cache::{index::IssuerName, readable::Unusable},
     context::Context,
     limiter::namespaces::NamespaceLimiter,
     locks::lock,
-    reconcile::{after_lost_status, record},
+    rechecks::{Object, Rechecks},
+    reconcile::record,
     token::denied::denied,
 };
 use crate::{
@@ -51,10 +52,8 @@ pub(super) async fn judge(
     changed: mpsc::UnboundedReceiver<IssuerName>,
     again: mpsc::UnboundedSender<IssuerName>,
 ) {
-    let planned = Arc::<Mutex<HashSet<IssuerName>>>::default();
     let waiting = Arc::<Mutex<HashSet<IssuerName>>>::default();
-    // Statuses in a row that could not be written.
-    let lost = Arc::<Mutex<HashMap<IssuerName, u32>>>::default();
+    let rechecks = Arc::<Rechecks<IssuerName>>::default();
     // Checks in a row that failed.
     let failed = Arc::<Mutex<HashMap<IssuerName, u32>>>::default();
     context.discovery.tell(again.clone());
@@ -65,9 +64,8 @@ pub(super) async fn judge(
     changed
         .for_each_concurrent(None, |issuer| {
             let (context, again) = (Arc::clone(&context), again.clone());
-            let (planned, limiter) = (Arc::clone(&planned), limiter.clone());
-            let (waiting, lost) = (Arc::clone(&waiting), Arc::clone(&lost));
-            let failed = Arc::clone(&failed);
+            let (waiting, limiter) = (Arc::clone(&waiting), limiter.clone());
+            let (rechecks, failed) = (Arc::clone(&rechecks), Arc::clone(&failed));
             async move {
                 // Queued credentials are reconciled with the state at that time.
                 if !lock(&waiting).insert(issuer.clone()) {
@@ -78,33 +76,24 @@ pub(super) async fn judge(
                 // Boxed: of the many that wait none needs the room of one that works.
                 let judged = Box::pin(judge_one(&context, &issuer)).await;
                 drop(permit);
+                if !matches!(judged, Judged::Lost(_)) {
+                    rechecks.settled(&issuer);
+                }
                 let again_after = match judged {
-                    Judged::Lost => {
-                        let mut lost = lock(&lost);
-                        let count = lost.entry(issuer.clone()).or_default();
-                        *count += 1;
-                        Some(after_lost_status(*count))
-                    }
+                    Judged::Lost(why) => Some(rechecks.lost(&issuer, object(&issuer), &why)),
                     Judged::Unsettled => {
-                        lock(&lost).remove(&issuer);
                         let mut failed = lock(&failed);
                         let count = failed.entry(issuer.clone()).or_default();
                         *count += 1;
                         Some(after_failures(*count))
                     }
                     Judged::Settled | Judged::Gone => {
-                        lock(&lost).remove(&issuer);
                         lock(&failed).remove(&issuer);
                         matches!(judged, Judged::Settled).then(|| recheck(&issuer))
                     }
                 };
-                // One try at a time is planned for an issuer, however often it is edited meanwhile.
-                if let Some(wait) = again_after
-                    && lock(&planned).insert(issuer.clone())
-                {
-                    tokio::spawn(async move {
-                        tokio::time::sleep(wait).await;
-                        lock(&planned).remove(&issuer);
+                if let Some(wait) = again_after {
+                    rechecks.plan(issuer, wait, move |issuer| {
                         let _ = again.send(issuer);
                     });
                 }
@@ -124,6 +113,15 @@ fn recheck((_, namespace, name): &IssuerName) -> Duration {
     RECHECK + RECHECK.mul_f64(fraction(&[namespace, name, "issuer"]) / 2.0)
 }
 
+/// The object that a line in the log is about.
+fn object((kind, namespace, name): &IssuerName) -> Object<'_> {
+    Object {
+        kind: kind.as_str(),
+        namespace: (*kind == IssuerKind::TokenIssuer).then_some(namespace),
+        name,
+    }
+}
+
 /// The result of one reconcile of an issuer.
 enum Judged {
     /// Its status is written, and it works.
@@ -133,7 +131,7 @@ enum Judged {
     /// A check failed.
     Unsettled,
     /// Its status could not be written.
-    Lost,
+    Lost(Failed),
 }
 
 /// Judges one.
@@ -145,13 +143,13 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
     let name_of_it = (*kind, namespace.clone(), name.clone());
     let forgotten = || {
         gone();
-        context.issuer_journals.forget(&name_of_it);
+        context.journals.forget(kind.as_str(), namespace, name);
     };
     let unusable = lock(&context.unusable).get(&name_of_it).cloned();
     if let Some(unusable) = unusable {
         gone();
         let written = unusable_status(context, *kind, &unusable).await;
-        return if written { Judged::Gone } else { Judged::Lost };
+        return written.map_or_else(Judged::Lost, |()| Judged::Gone);
     }
     let (written, settled) = match kind {
         IssuerKind::TokenIssuer => {
@@ -183,11 +181,15 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
             (written, settled)
         }
     };
-    if written { settled } else { Judged::Lost }
+    written.map_or_else(Judged::Lost, |()| settled)
 }
 
 /// Says of an issuer that exists why it is not used.
-async fn unusable_status(context: &Context, kind: IssuerKind, unusable: &Unusable) -> bool {
+async fn unusable_status(
+    context: &Context,
+    kind: IssuerKind,
+    unusable: &Unusable,
+) -> Result<(), Failed> {
     let old = unusable.status.as_ref();
     let old: Option<IssuerStatus> = old.and_then(|s| serde_json::from_str(s.get()).ok());
     let (meta, errors) = (&unusable.metadata, vec![unusable.flaw.error()]);
@@ -365,16 +367,27 @@ async fn write<K>(
     meta: &ObjectMeta,
     old: Option<&IssuerStatus>,
     status: &IssuerStatus,
-) -> bool
+) -> Result<(), Failed>
 where
     K: Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
 {
-    let written = old == Some(status) || put(context, api, meta, status).await;
-    record::issuer(context, &K::kind(&()), meta, (old, status), written).await;
+    let written = if old == Some(status) {
+        Ok(())
+    } else {
+        put(context, api, meta, status).await
+    };
+    let conditions = old.map_or(&[][..], |old| old.conditions.as_slice());
+    let changed = (conditions, status.conditions.as_slice());
+    record::object(context, &K::kind(&()), meta, changed, written.is_ok()).await;
     written
 }
 
-async fn put<K>(context: &Context, api: &Api<K>, meta: &ObjectMeta, status: &IssuerStatus) -> bool
+async fn put<K>(
+    context: &Context,
+    api: &Api<K>,
+    meta: &ObjectMeta,
+    status: &IssuerStatus,
+) -> Result<(), Failed>
 where
     K: Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
 {
@@ -392,9 +405,8 @@ where
     });
     let apply = || apply_status(api, &name, &body);
     let may = || context.may_act();
-    call_while(&context.metrics, "patch_issuer_status", may, apply)
-        .await
-        .is_ok()
+    let put = call_heard(&context.metrics, "patch_issuer_status", may, apply, None).await;
+    put.map(|_| ())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod locks;
 mod lookup;
 mod notifier;
 mod notify;
+mod rechecks;
 mod reconcile;
 mod requeue;
 mod settings;

@@ -30,6 +30,8 @@ use crate::{
 pub(super) struct State {
     pub(super) uid: String,
     pub(super) memory: Memory,
+    /// This process has decided nothing of it yet: the wait that its status shows counts.
+    pub(super) undecided: bool,
     pub(super) held: Option<Held>,
     /// The answer to a refresh that could not be stored yet: it exists only here.
     pub(super) unsaved: Option<Box<Answered>>,
@@ -62,6 +64,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn is_empty(&self) -> bool {
         self.memory.is_empty()
+            && !self.undecided
             && self.held.is_none()
             && self.unsaved.is_none()
             && self.marks.is_empty()

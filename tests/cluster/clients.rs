@@ -239,6 +239,7 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
         let world = World::shared().await;
         let entra = json!({ "tenantId": "contoso.onmicrosoft.com" });
         let issuer = json!({ "kind": "TokenIssuer", "name": "mine" });
+        let cluster = json!({ "kind": "ClusterTokenIssuer", "name": "shared" });
         let key = json!({ "name": "s", "key": "k" });
         let credential = json!({
             "clientRef": { "name": "shared" }, "scopes": ["api://demo/.default"], "target": { "secretName": "t" },
@@ -279,6 +280,21 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
                 "remove issuerRef, entra, client, clientRef",
             ),
             (
+                json!({ "clientRef": null, "entra": entra, "client": { "id": "c", "mtls": { "secretName": "s" } } }),
+                "spec.client.mtls",
+                "use client.certificates",
+            ),
+            (
+                json!({ "clientRef": null, "entra": entra, "client": { "id": "c", "key": { "secretName": "s", "key": "k" } } }),
+                "spec.client.key",
+                "use client.certificates",
+            ),
+            (
+                json!({ "clientRef": null, "entra": entra, "client": { "managedIdentity": {} } }),
+                "spec.client.managedIdentity",
+                "ClusterTokenIssuer",
+            ),
+            (
                 json!({ "clientRef": { "name": "other/shared" } }),
                 "spec.clientRef.name",
                 "not the name of an object",
@@ -313,8 +329,8 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             json!({ "entra": null, "issuerRef": issuer }),
             json!({ "secrets": null, "certificates": [certificate, { "secretName": "s" }] }),
             json!({ "secrets": null, "serviceAccount": { "name": "s" } }),
-            json!({ "secrets": null, "id": null, "managedIdentity": {} }),
-            json!({ "secrets": null, "mtls": { "secretName": "s" } }),
+            json!({ "secrets": null, "id": null, "managedIdentity": {}, "entra": null, "issuerRef": cluster }),
+            json!({ "secrets": null, "mtls": { "secretName": "s" }, "entra": null, "issuerRef": issuer }),
             json!({ "secrets": null, "public": {} }),
             json!({ "objectId": guid, "rotation": { "managementRef": { "name": "m" }, "adopt": { "keyId": guid } } }),
             json!({ "secrets": null, "certificates": [certificate], "rotation": {} }),
@@ -324,7 +340,28 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             let spec = merge(client.clone(), change);
             assert_eq!(send::<ApiClient>(world, &spec).await, Ok(spec));
         }
+        let of_issuer = |change: Value| merge(json!({ "entra": null, "secrets": null }), change);
         for (change, path, words) in [
+            (
+                json!({ "secrets": null, "mtls": { "secretName": "s" } }),
+                "spec.mtls",
+                "use certificates",
+            ),
+            (
+                json!({ "secrets": null, "key": { "secretName": "s", "key": "k" } }),
+                "spec.key",
+                "use certificates",
+            ),
+            (
+                json!({ "secrets": null, "managedIdentity": { "asAssertion": {} } }),
+                "spec.managedIdentity",
+                "ClusterTokenIssuer",
+            ),
+            (
+                of_issuer(json!({ "issuerRef": issuer, "managedIdentity": {}, "id": null })),
+                "spec.managedIdentity",
+                "ClusterTokenIssuer",
+            ),
             (
                 json!({ "issuerRef": issuer }),
                 "spec.issuerRef",

@@ -122,7 +122,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "api": "WindowsDefenderATP", "scopes": null, "endpointVersion": "V1", "expect": { "roles": ["Alert.Read.All"] } }),
             json!({ "client": { "secrets": null, "certificates": [{ "secretName": "s", "algorithm": "PS256", "x5c": true }] } }),
             json!({ "client": { "secrets": null, "serviceAccount": { "name": "s" } } }),
-            json!({ "client": { "id": null, "secrets": null, "managedIdentity": {} } }),
+            json!({ "entra": null, "issuerRef": { "kind": "ClusterTokenIssuer", "name": "i" }, "client": { "id": null, "secrets": null, "managedIdentity": {} } }),
             json!({ "client": { "secrets": null, "public": {} }, "grant": { "refreshToken": { "secretRef": key } } }),
             ends("2027-01-01T00:00:00Z"),
             ends("2027-06-30T12:00:00.5+02:00"),

@@ -16,8 +16,11 @@ use kube::{
 use serde_json::{Value, json};
 use testenv::eventually;
 
-use crate::leader;
-use crate::support::{LATER, Listener, NAMESPACE, Place, SOON, World, reply, run};
+use crate::{
+    clients::by_client,
+    leader,
+    support::{LATER, Listener, NAMESPACE, Place, SOON, World, condition, reply, run},
+};
 
 const FINALIZER: &str = "apicred.dev/revoke";
 /// What somebody else keeps an object by.
@@ -603,5 +606,31 @@ fn a_token_that_another_credential_has_is_not_revoked() {
         place.delete("stays").await;
         gone(&place, "stays", SOON).await;
         assert!(revoked(&listener, "t0ken-for-all"));
+    });
+}
+
+#[test]
+fn a_client_that_is_deleted_with_its_credentials_still_revokes_their_tokens() {
+    run(async {
+        let world = World::shared().await;
+        let listener = issuer(|_| "200 OK");
+        let place = place(world, "revoke-client", &listener).await;
+        place.put_client("shared", json!({})).await;
+        let mut spec = by_client("a");
+        spec["deletionPolicy"] = json!("Revoke");
+        place.create("a", spec).await;
+        let token = place.ready("a").await.token;
+        // As `kubectl delete -f` of a folder does it.
+        place.delete_client("shared").await;
+        let gone_client = |c: &apicred::api::ApiCredential| {
+            let failing = condition(c, "RenewalFailing")?;
+            (failing.reason == "ClientNotFound").then_some(())
+        };
+        place.until("a", "its client is gone", gone_client).await;
+        assert!(!revoked(&listener, &token), "it is still in use");
+        place.delete("a").await;
+        gone(&place, "a", SOON).await;
+        assert!(revoked(&listener, &token));
+        no_warning(&place, "a").await;
     });
 }

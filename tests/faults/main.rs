@@ -7,6 +7,7 @@
 mod admission;
 mod answers;
 mod busy;
+mod clients;
 mod crashes;
 mod defect;
 mod drain;

@@ -10,12 +10,13 @@ use std::{
 };
 
 use axum::body::Body as Answered;
+use futures::{StreamExt, stream};
 use http::{Request, Response};
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder, DynBody},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tower::{BoxError, Layer, Service};
 
 use crate::stream::Spoil;
@@ -99,6 +100,8 @@ pub(crate) enum Fault {
     LateAfter(Arc<Notify>),
     /// The server does it, and the connection breaks when this is notified.
     LostAfter(Arc<Notify>),
+    /// The server does it, and the end of its answer comes when this is closed.
+    Paused(Arc<Semaphore>),
     /// It takes so long.
     Slow(Duration),
     /// It is held back until this is told.
@@ -442,6 +445,22 @@ where
                     let all = axum::body::to_bytes(body, usize::MAX).await?;
                     let half = all.slice(..all.len() / 2);
                     Ok(Response::from_parts(parts, Answered::from(half)))
+                }
+                (Some(Fault::Paused(go)), Some(answer)) => {
+                    let (parts, body) = answer.into_parts();
+                    let all = axum::body::to_bytes(body, usize::MAX).await?;
+                    // The bracket that ends the object: all that it has is there before.
+                    let end = all.iter().rposition(|b| *b == b'}').unwrap_or_default();
+                    let rest = all.slice(end..);
+                    let rest = stream::once(async move {
+                        let _ = go.acquire().await;
+                        Ok::<_, std::io::Error>(rest)
+                    });
+                    let begin = stream::iter([Ok(all.slice(..end))]);
+                    Ok(Response::from_parts(
+                        parts,
+                        Answered::from_stream(begin.chain(rest)),
+                    ))
                 }
                 (Some(Fault::LateAfter(deliver)), Some(answer)) => {
                     // All of it is here before the wait: the server may be gone when it is delivered.

@@ -74,6 +74,15 @@ use super::{Client, ClientKey, InlineEntra, IssuerRef, Rotation};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = super::crd::one_of(&["issuerRef", "entra"], "a client is registered at"),
+    validation = Rule::new("!has(self.mtls) || !has(self.entra)")
+        .reason(Reason::FieldValueForbidden).field_path(".mtls")
+        .message("Entra ID takes certificates as signed assertions: use certificates"),
+    validation = Rule::new("!has(self.key) || !has(self.entra)")
+        .reason(Reason::FieldValueForbidden).field_path(".key")
+        .message("Entra ID finds the key of an assertion by its certificate: use certificates"),
+    validation = Rule::new("!has(self.managedIdentity) || (has(self.issuerRef) && self.issuerRef.kind == 'ClusterTokenIssuer')")
+        .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
+        .message("managedIdentity needs an issuerRef to a ClusterTokenIssuer that allows it with spec.managedIdentity: ask an administrator for one"),
     validation = Rule::new("!has(self.rotation) || has(self.certificates) && self.certificates.size() == 1 || has(self.secrets) && self.secrets.size() == 1")
         .reason(Reason::FieldValueInvalid).field_path(".rotation")
         .message("rotation replaces the one entry of certificates or secrets: keep one entry, or remove rotation"),

@@ -148,6 +148,15 @@ use super::{
     validation = Rule::new("!has(self.parameters) || !self.parameters.exists(p, has(p.secretRef) && p.secretRef.name == self.target.secretName)")
         .reason(Reason::FieldValueForbidden).field_path(".parameters")
         .message("target.secretName is also a source in parameters: the token would overwrite it; choose another target name"),
+    validation = Rule::new("!has(self.entra) || !has(self.client) || !has(self.client.mtls)")
+        .reason(Reason::FieldValueForbidden).field_path(".client.mtls")
+        .message("Entra ID takes certificates as signed assertions: use client.certificates"),
+    validation = Rule::new("!has(self.entra) || !has(self.client) || !has(self.client.key)")
+        .reason(Reason::FieldValueForbidden).field_path(".client.key")
+        .message("Entra ID finds the key of an assertion by its certificate: use client.certificates"),
+    validation = Rule::new("!has(self.client) || !has(self.client.managedIdentity) || (has(self.issuerRef) && self.issuerRef.kind == 'ClusterTokenIssuer')")
+        .reason(Reason::FieldValueForbidden).field_path(".client.managedIdentity")
+        .message("managedIdentity needs an issuerRef to a ClusterTokenIssuer that allows it with spec.managedIdentity: ask an administrator for one"),
     validation = Rule::new("!has(self.client) || !has(self.client.managedIdentity) || !has(self.grant) || has(self.grant.clientCredentials)")
         .reason(Reason::FieldValueForbidden).field_path(".grant")
         .message("managedIdentity supports only the client credentials grant: remove grant"),
@@ -399,6 +408,16 @@ pub enum IssuerKind {
     ClusterTokenIssuer,
     /// In the credential's namespace.
     TokenIssuer,
+}
+
+impl IssuerKind {
+    /// The name of the kind.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterTokenIssuer => "ClusterTokenIssuer",
+            Self::TokenIssuer => "TokenIssuer",
+        }
+    }
 }
 
 /// Entra ID at its well-known hosts.

@@ -52,6 +52,8 @@ const SHOWN: usize = 80;
 pub enum Place {
     /// An `ApiCredential`.
     Credential,
+    /// An `ApiClient`.
+    Client,
     /// A Secret.
     Secret,
     /// A ServiceAccount.
@@ -97,6 +99,7 @@ fn fault(key: &str, place: Place) -> Option<String> {
     }
     let known = match place {
         Place::Credential => ON_CREDENTIAL.as_slice(),
+        Place::Client => ON_CLIENT.as_slice(),
         Place::Secret => ON_SECRET.as_slice(),
         Place::Account => ON_ACCOUNT.as_slice(),
         Place::Issuer => ON_ISSUER.as_slice(),
@@ -167,8 +170,18 @@ mod tests {
 
     #[test]
     fn a_misspelt_or_misplaced_annotation_is_told_with_what_was_meant() {
-        use Place::{Account, Credential, Issuer, Secret};
+        use Place::{Account, Client, Credential, Issuer, Secret};
         for (place, key, what) in [
+            (
+                Client,
+                "apicred.dev/rotate-requestd-at",
+                "did you mean apicred.dev/rotate-requested-at?",
+            ),
+            (
+                Client,
+                "apicred.dev/renew-requested-at",
+                "belongs on the ApiCredential",
+            ),
             (
                 Account,
                 "apicred.dev/allowed-audience",

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Credential, FieldError, Issuer, Proof,
+    Credential, FieldError, Issuer, Proof, fit,
     parse::{IssuerLookup, end_of_secret, find, parse},
 };
 use crate::Reason;
@@ -106,7 +106,7 @@ pub fn resolve(
     Ok(Cow::Owned(object))
 }
 
-/// What is checked of a client on its own: its issuer and how it authenticates.
+/// What is checked of a client on its own: its issuer, how it authenticates, and whether the two fit.
 ///
 /// # Errors
 /// Every fault of the spec, with field paths.
@@ -127,6 +127,9 @@ pub fn parse_client(
     let proof = Proof::parse(Some(&spec.client));
     let proof = proof.map_err(|faults| errors.extend(faults)).ok();
     errors.extend(end_faults(&spec.client));
+    if let (Some(issuer), Some(proof)) = (&issuer, &proof) {
+        errors.extend(fit::of_client(issuer, proof));
+    }
     for error in &mut errors {
         error.field = of_client(&error.field).unwrap_or_else(|| error.field.clone());
     }

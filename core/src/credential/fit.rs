@@ -1,7 +1,7 @@
 //! Checks that client authentication, grant and issuer fit together, so that an impossible request is reported before it is sent.
 
 use super::{
-    Endpoint, FieldError, Issuer, OperatorIdentity, Proof, Selector, StaticKey,
+    AccountToken, Endpoint, FieldError, Issuer, OperatorIdentity, Proof, Selector, StaticKey,
     account_tokens::is_api_server,
 };
 use crate::{
@@ -70,18 +70,6 @@ pub(super) fn faults(
         ),
         _ => {}
     }
-    if matches!(proof, Proof::Mtls(_)) && entra {
-        say(
-            "spec.client.mtls",
-            "Entra ID takes certificates as signed assertions; use client.certificates",
-        );
-    }
-    if matches!(proof, Proof::Key(_)) && entra {
-        say(
-            "spec.client.key",
-            "Entra ID finds the key of an assertion by its certificate; use client.certificates",
-        );
-    }
     if static_key.is_some() {
         let mut keys = spec.target.keys.iter();
         if keys.any(|k| k.format == TargetFormat::AnswerField) {
@@ -100,53 +88,11 @@ pub(super) fn faults(
             }
         }
     }
-    let accounts = grant.needs().into_iter().filter_map(|need| match need {
-        Need::Account(account) => Some(account),
-        _ => None,
-    });
-    let own = match proof {
-        Proof::ServiceAccount(account) => Some(account.clone()),
-        _ => None,
-    };
-    for account in accounts.chain(own) {
-        // It goes into the path of a request to the API server: no slash may lead that request elsewhere.
-        if !is_object_name(&account.name) {
-            say(
-                "serviceAccount.name",
-                "must be the name of a ServiceAccount of this namespace: lower case letters, digits, '-' and '.'",
-            );
-        }
-        // Left out, it is what the issuer calls itself.
-        let audience = account.audience.as_deref();
-        if audience
-            .or(issuer.places.issuer.as_deref())
-            .is_some_and(is_api_server)
-        {
-            say(
-                "serviceAccount.audience",
-                "is the Kubernetes API's own: whoever gets such a token can sign in to the cluster; name the issuer's audience",
-            );
-        }
-    }
     // The CRD says so as well; here it holds for what was stored under older rules, too.
-    let of_client = proof.alternatives().into_iter();
-    for (field, name) in of_client
-        .map(|r| ("spec.client", r.name))
-        .chain(inputs(static_key, grant))
-    {
+    for (field, name) in inputs(static_key, grant) {
         if !is_object_name(&name) {
             say(field, NOT_A_SECRET);
         }
-    }
-    if let (
-        Proof::ManagedIdentity(Selector::Object(_) | Selector::Resource(_)),
-        Some(OperatorIdentity::WorkloadIdentity),
-    ) = (proof, &issuer.operator_identity)
-    {
-        say(
-            "spec.client.managedIdentity",
-            "this issuer uses the operator's workload identity; select it by client.id only",
-        );
     }
     if spec.deletion_policy == Some(DeletionPolicy::Revoke) && issuer.hop.is_some() && !entra {
         say(
@@ -160,13 +106,52 @@ pub(super) fn faults(
             "Entra ID has no revocation endpoint, its tokens expire by themselves; set it to Delete or Retain",
         );
     }
-    if let (Proof::IdentityAssertion(_), Some(OperatorIdentity::WorkloadIdentity)) =
-        (proof, &issuer.operator_identity)
-    {
-        errors.push(FieldError::new(
+    for need in grant.needs() {
+        if let Need::Account(account) = need {
+            let fault = |(field, problem)| {
+                FieldError::new("spec.grant", format!("serviceAccount.{field} {problem}"))
+            };
+            errors.extend(of_account(issuer, &account).into_iter().map(fault));
+        }
+    }
+    errors.extend(of_client(issuer, proof));
+    errors
+}
+
+/// What of the client authentication does not fit the issuer, whatever is requested.
+pub(super) fn of_client(issuer: &Issuer, proof: &Proof) -> Vec<FieldError> {
+    let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
+    let workload = issuer.operator_identity == Some(OperatorIdentity::WorkloadIdentity);
+    let mut errors = Vec::new();
+    let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
+    match proof {
+        Proof::Mtls(_) if entra => say(
+            "spec.client.mtls",
+            "Entra ID takes certificates as signed assertions; use certificates",
+        ),
+        Proof::Key(_) if entra => say(
+            "spec.client.key",
+            "Entra ID finds the key of an assertion by its certificate; use certificates",
+        ),
+        Proof::ServiceAccount(account) => {
+            for (field, problem) in of_account(issuer, account) {
+                say(&format!("spec.client.serviceAccount.{field}"), problem);
+            }
+        }
+        Proof::ManagedIdentity(Selector::Object(_) | Selector::Resource(_)) if workload => say(
+            "spec.client.managedIdentity",
+            "this issuer uses the operator's workload identity; select it by client.id only",
+        ),
+        Proof::IdentityAssertion(_) if workload => say(
             "spec.client.managedIdentity.asAssertion",
-            "this issuer uses the operator's workload identity, whose token is a client assertion already; remove asAssertion, or use client.serviceAccount",
-        ));
+            "this issuer uses the operator's workload identity, whose token is a client assertion already; remove asAssertion, or use serviceAccount",
+        ),
+        _ => {}
+    }
+    for reference in proof.alternatives() {
+        if !is_object_name(&reference.name) {
+            say("spec.client", NOT_A_SECRET);
+        }
     }
     let identity = matches!(
         proof,
@@ -182,6 +167,28 @@ pub(super) fn faults(
         );
     }
     errors
+}
+
+/// What is wrong with a token of a ServiceAccount: the field below `serviceAccount`, and the problem.
+fn of_account(issuer: &Issuer, account: &AccountToken) -> Vec<(&'static str, &'static str)> {
+    let mut faults = Vec::new();
+    // It goes into the path of a request to the API server: no slash may lead that request elsewhere.
+    if !is_object_name(&account.name) {
+        faults.push((
+            "name",
+            "must be the name of a ServiceAccount of this namespace: lower case letters, digits, '-' and '.'",
+        ));
+    }
+    // Left out, it is what the issuer calls itself.
+    let audience = account.audience.as_deref();
+    let audience = audience.or(issuer.places.issuer.as_deref());
+    if audience.is_some_and(is_api_server) {
+        faults.push((
+            "audience",
+            "is the Kubernetes API's own: whoever gets such a token can sign in to the cluster; name the issuer's audience",
+        ));
+    }
+    faults
 }
 
 /// A field of the spec, and the name of a Secret in it.

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::{schedule::later, stored_condition::Stored};
 use crate::{
     ConditionStatus, ConditionType, Reason, StoredReason,
-    api::{ApiCredentialStatus, AttemptResult, IssuerStatus, LastAttempt},
+    api::{ApiCredentialStatus, AttemptResult, LastAttempt},
 };
 
 /// Repetitions are reported once in this time.
@@ -147,15 +147,6 @@ impl<'a> From<&'a ApiCredentialStatus> for Seen<'a> {
         Self {
             conditions: &status.conditions,
             attempt: status.last_attempt.as_deref(),
-        }
-    }
-}
-
-impl<'a> From<&'a IssuerStatus> for Seen<'a> {
-    fn from(status: &'a IssuerStatus) -> Self {
-        Self {
-            conditions: &status.conditions,
-            attempt: None,
         }
     }
 }

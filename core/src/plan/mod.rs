@@ -15,6 +15,7 @@ mod observed;
 mod outcome;
 pub mod over;
 mod progress;
+mod recall;
 pub mod schedule;
 mod sources;
 #[cfg(any(test, feature = "fixtures"))]
@@ -24,6 +25,7 @@ mod status;
 mod stored_condition;
 #[cfg(test)]
 mod tests;
+mod unusable;
 
 pub use another::left_to_another;
 pub use notices::{Notice, Severity};
@@ -32,7 +34,8 @@ pub use observed::{
 };
 pub use outcome::{Minted, Outcome, fail, record};
 pub use sources::{Choice, candidates, untried};
-pub use status::{View, invalid, status};
+pub use status::{View, status};
+pub use unusable::{invalid, unlisted};
 
 use crate::Reason;
 use jiff::{SignedDuration, Timestamp};

@@ -194,7 +194,7 @@ fn fault(credential: &Credential, unusable: Unusable<'_>) -> Hidden {
         None => Hidden {
             reason: credential.proof.lacking().secret.into(),
             message: format!(
-                "Secret {name} does not exist; create it, or remove it from spec.client"
+                "Secret {name} does not exist; create it, or remove its entry from the client"
             ),
         },
         Some(r) if r.by_issuer => Hidden {

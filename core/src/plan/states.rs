@@ -99,6 +99,8 @@ pub fn states(credential: &Credential) -> Vec<State> {
         ("a Secret is missing", empty(), missing(Reason::SourceMissing), "Ready=False/SourceMissing Reconciling=True/SourceMissing", "InProgress"),
         ("nobody has signed in", empty(), missing(Reason::SignInRequired), "Ready=False/SignInRequired Reconciling=True/SignInRequired", "InProgress"),
         ("a Secret is missing, token good", healthy(), missing(Reason::SourceMissing), "Ready=True/TokenPublished RenewalFailing=True/SourceMissing", "Current"),
+        ("its client is gone", empty(), missing(Reason::ClientNotFound), "Ready=False/ClientNotFound Reconciling=True/ClientNotFound", "InProgress"),
+        ("its client is gone, token good", healthy(), missing(Reason::ClientNotFound), "Ready=True/TokenPublished RenewalFailing=True/ClientNotFound", "Current"),
         ("waiting", healthy(), waiting(), "Ready=True/TokenPublished RenewalFailing=True/IssuerPaused", "Current"),
         ("waiting, no token", empty(), waiting(), "Ready=False/IssuerPaused Reconciling=True/IssuerPaused", "InProgress"),
         ("suspended, token good", healthy(), Outcome::Suspended, "Ready=True/TokenPublished", "Current"),

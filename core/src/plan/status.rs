@@ -18,13 +18,10 @@ use super::{
     sources,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus, ClientStatus, RefusedRef, SourceRef, UsedRef},
-    credential::{Credential, FieldError},
+    api::{ApiCredentialStatus, ClientStatus, RefusedRef, SourceRef, UsedRef},
+    credential::Credential,
     oauth,
-    publish::{
-        Record,
-        ownership::{ForeignWrite, SecretFacts},
-    },
+    publish::Record,
 };
 
 /// Everything that is reported about one reconcile of a credential.
@@ -39,7 +36,7 @@ pub struct View {
 }
 
 /// The message of `RenewalFailing` where `Ready` says the same. `Stalled` repeats it: tools that go by kstatus show that one.
-const SEE_READY: &str = "the token has expired; see the condition Ready";
+pub(super) const SEE_READY: &str = "the token has expired; see the condition Ready";
 
 /// What is to be said about the state beside the token's own facts.
 struct Trouble {
@@ -195,92 +192,6 @@ pub fn status(
     }
 }
 
-/// The view of an object whose spec or issuer cannot be used. The token in the Secret stays; it counts as good
-/// while it lives if it was good for this very generation.
-pub fn invalid(
-    object: &ApiCredential,
-    previous: Option<&ApiCredentialStatus>,
-    facts: Option<&SecretFacts>,
-    errors: &[FieldError],
-    now: Timestamp,
-) -> View {
-    let old = previous.cloned().unwrap_or_default();
-    let generation = object.metadata.generation.unwrap_or_default();
-    let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
-    let reason = StoredReason::from(reason);
-    let message = FieldError::join(errors);
-    let uid = object.metadata.uid.as_deref().unwrap_or_default();
-    let record = facts
-        .filter(|f| !f.deleting)
-        .and_then(|f| f.published.as_ref())
-        .filter(|p| p.credential_uid == uid && p.foreign_write == ForeignWrite::None)
-        .and_then(|p| p.record.as_ref())
-        .filter(|r| r.expires_at > now);
-    let was_ready = ConditionType::Ready
-        .find(&old.conditions)
-        .is_some_and(|c| c.status == "True");
-    let good = record.filter(|_| was_ready && old.observed_generation == Some(generation));
-
-    let mut status = ApiCredentialStatus {
-        observed_generation: Some(generation),
-        last_attempt: old.last_attempt.clone(),
-        ..ApiCredentialStatus::default()
-    };
-    if let Some(record) = record {
-        token_facts(&mut status, record);
-    }
-    let say = Conditions {
-        previous: &old.conditions,
-        generation,
-        now,
-    };
-    let failing =
-        |message: &str| say.condition(ConditionType::RenewalFailing, true, &reason, message);
-    let awaited = errors.iter().all(|e| e.reason.waits_for_others());
-    let fault = Fault {
-        reason: &reason,
-        message: &message,
-        end: if awaited && !errors.is_empty() {
-            End::Neighbour
-        } else {
-            End::Somebody
-        },
-    };
-    let mut turn = None;
-    status.conditions = if let Some(record) = good {
-        let good = valid_until(record);
-        vec![
-            say.condition(ConditionType::Ready, true, Reason::TokenPublished, &good),
-            failing(&message),
-        ]
-    } else {
-        let (progress, until) = progress(say, fault);
-        turn = until;
-        vec![
-            say.condition(ConditionType::Ready, false, &reason, &message),
-            progress,
-        ]
-    };
-    let failed = ConditionType::RenewalFailing
-        .find(&old.conditions)
-        .is_some();
-    if good.is_none() && failed && old.observed_generation == Some(generation) {
-        status.conditions.push(failing(SEE_READY));
-    }
-    let ends = good.map(|r| schedule::wait(now, r.expires_at));
-    let recheck = Duration::try_from(RECHECK).unwrap_or_default();
-    let notices = notices(&old, &status, &Outcome::Steady);
-    View {
-        status,
-        notices,
-        requeue: sooner(
-            sooner(ends.map_or(recheck, |e| e.min(recheck)), turn, now),
-            object.spec.end().filter(|end| *end > now),
-            now,
-        ),
-    }
-}
-
 /// Why there is no token, as long as the first one is requested.
 const FIRST: Fault<'static> = Fault {
     reason: &StoredReason::Known(Reason::Pending),
@@ -295,12 +206,12 @@ fn is_first(credential: &Credential, observed: &Observed) -> bool {
 }
 
 /// The wait, cut short by a moment at which time alone changes what status says.
-fn sooner(wait: Duration, turn: Option<Timestamp>, now: Timestamp) -> Duration {
+pub(super) fn sooner(wait: Duration, turn: Option<Timestamp>, now: Timestamp) -> Duration {
     let left = turn.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
     left.map_or(wait, |left| wait.min(left.max(Duration::from_millis(100))))
 }
 
-fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
+pub(super) fn token_facts(status: &mut ApiCredentialStatus, record: &Record) {
     status.issued_at = Some(time(record.issued_at));
     // A static key expires when a user revokes it, which is not reported. Nor is it renewed: it is published again when
     // its Secret changes.
@@ -413,7 +324,7 @@ fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
     (!said.is_empty()).then(|| format!("an annotation has no effect: {}", said.join("; ")))
 }
 
-fn valid_until(record: &Record) -> String {
+pub(super) fn valid_until(record: &Record) -> String {
     if record.is_static() {
         return "the Secret contains the static key".to_owned();
     }

@@ -6,17 +6,8 @@ use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::Event;
 
-use super::{
-    changes::{Known, covers},
-    readable::{Readable, identity},
-    scope,
-    streams::settled,
-};
-use crate::controller::{
-    context::Context,
-    locks::lock,
-    requeue::{key_of, reference},
-};
+use super::{changes::Known, clients::CachedClient, readable::Readable, scope, streams::settled};
+use crate::controller::{context::Context, locks::lock, requeue::key_of};
 use crate::{api::ApiClient, credential::Key};
 
 /// `ApiClients`: requeues the credentials that name one whose spec changed, and has its status checked. The first list comes
@@ -30,7 +21,7 @@ pub(in crate::controller) async fn clients(context: Arc<Context>) {
         let (client, changed) = match event {
             // A first list that is begun again may have named what is gone.
             Event::Init => {
-                lock(&context.clients.held).clear();
+                context.clients.clear();
                 continue;
             }
             Event::InitDone => {
@@ -39,12 +30,17 @@ pub(in crate::controller) async fn clients(context: Arc<Context>) {
             }
             Event::InitApply(object) | Event::Apply(object) => {
                 let key = key_of(&object);
-                let changed = context.clients.put(&key, object.into());
+                let client = CachedClient::from(object);
+                if client.has_account() {
+                    context.accounts.want();
+                }
+                let changed = context.clients.put(&key, client);
                 (key, changed)
             }
             Event::Delete(object) => {
                 let key = key_of(&object);
-                context.clients.remove(&key);
+                let named = lock(&context.index).names_client(&key);
+                context.clients.remove(&key, named);
                 (key, true)
             }
         };
@@ -59,19 +55,14 @@ pub(in crate::controller) async fn clients(context: Arc<Context>) {
 
 /// Requeues the credentials that name a client, and takes its sources and its issuer into the index.
 fn requeue(context: &Context, client: &Key) {
+    // Asked before the store is: once the list is complete, the store has it.
+    let listing = context.health.unlisted().contains(&"credentials");
     // Under one lock: a credential that comes in between finds the client as it is now.
     let mut index = lock(&context.index);
-    let credentials = index.of_client(client);
-    for key in &credentials {
-        let object = context.credentials.get(&reference(key));
-        if let Some(object) = object.and_then(|packed| packed.open()) {
-            context.insert(&mut index, &object);
-        }
-        context.triggers.send(key);
+    if listing && index.names_client(client) {
+        context.clients.mark_unindexed(client);
     }
-    if index.has_accounts() {
-        context.accounts.want();
-    }
+    context.follow(&mut index, client);
 }
 
 /// The clients that are known.
@@ -79,10 +70,7 @@ struct Listed(Arc<Context>);
 
 impl Known<Readable<ApiClient>> for Listed {
     fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta> {
-        let held = lock(&self.0.clients.held);
-        let homes = held.iter().filter(|(home, _)| covers(part, Some(home)));
-        let all = homes.flat_map(|(_, clients)| clients.values());
-        let all = all.map(|held| identity(&held.metadata));
+        let all = self.0.clients.identities(part).into_iter();
         all.filter(|meta| !listed(meta)).collect()
     }
 }

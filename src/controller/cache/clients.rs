@@ -1,7 +1,7 @@
 //! The `ApiClients` that are known.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
@@ -11,14 +11,17 @@ use tokio::sync::Notify;
 
 use super::{
     changes::covers,
-    index::IssuerName,
+    index::{IssuerName, SecretName},
     readable::{Flaw, Readable, identity},
 };
-use crate::controller::locks::lock;
+use crate::controller::{locks::lock, rechecks::Rechecks};
 use crate::{
     ConditionType,
     api::{ApiClient, ApiClientSpec, ApiClientStatus, IssuerKind, names},
-    credential::{ClientLookup, Key, MAX_RENEW_REQUEST, Proof},
+    credential::{
+        ClientLookup, Key, MAX_RENEW_REQUEST, Proof,
+        annotations::{self, Place},
+    },
     printable,
 };
 
@@ -33,8 +36,12 @@ pub(in crate::controller) struct CachedClient {
     /// The rotation that somebody requested.
     pub(in crate::controller) rotate_requested: Option<String>,
     pub(in crate::controller) deleting: bool,
+    /// What is to be said about annotations that have no effect.
+    pub(in crate::controller) unread: Option<String>,
     /// Names of the Secrets by which it authenticates.
     sources: Box<[String]>,
+    /// Name of the ServiceAccount by which it authenticates.
+    account: Option<Box<str>>,
 }
 
 impl From<Readable<ApiClient>> for CachedClient {
@@ -44,12 +51,15 @@ impl From<Readable<ApiClient>> for CachedClient {
             generation,
             ..identity(object.meta())
         };
-        let (rotate_requested, deleting) = {
+        let (rotate_requested, unread, deleting) = {
             let meta = object.meta();
             let noted = meta.annotations.as_ref();
             let requested = noted.and_then(|a| a.get(names::ROTATE_REQUESTED_AT));
             let cut = |v: &String| printable(v).chars().take(MAX_RENEW_REQUEST).collect();
-            (requested.map(cut), meta.deletion_timestamp.is_some())
+            let keys = noted.into_iter().flat_map(BTreeMap::keys);
+            let unread = annotations::unread(keys, Place::Client);
+            let deleting = meta.deletion_timestamp.is_some();
+            (requested.map(cut), unread, deleting)
         };
         let (spec, status) = match object.0 {
             Ok(object) => (Ok(object.spec), object.status),
@@ -59,13 +69,12 @@ impl From<Readable<ApiClient>> for CachedClient {
                 (Err(unusable.flaw), status)
             }
         };
-        let proof = spec
-            .as_ref()
-            .ok()
-            .map(|spec| Proof::parse(Some(&spec.client)));
-        let sources = match proof {
-            Some(Ok(proof)) => proof.alternatives(),
-            _ => Vec::new(),
+        let proof = spec.as_ref().ok();
+        let proof = proof.and_then(|spec| Proof::parse(Some(&spec.client)).ok());
+        let sources = proof.as_ref().map_or(Vec::new(), Proof::alternatives);
+        let account = match proof {
+            Some(Proof::ServiceAccount(account)) => Some(account.name.into()),
+            _ => None,
         };
         Self {
             metadata,
@@ -73,7 +82,9 @@ impl From<Readable<ApiClient>> for CachedClient {
             status,
             rotate_requested,
             deleting,
+            unread,
             sources: sources.into_iter().map(|r| r.name).collect(),
+            account,
         }
     }
 }
@@ -89,23 +100,82 @@ impl CachedClient {
         self.metadata.uid == other.metadata.uid && self.spec == other.spec
     }
 
-    fn is_at(&self, (kind, _, name): &IssuerName) -> bool {
+    /// Does it authenticate by a ServiceAccount?
+    pub(in crate::controller) fn has_account(&self) -> bool {
+        self.account.is_some()
+    }
+
+    /// The objects that its status depends on.
+    fn needs(&self, home: &str) -> HashSet<Need> {
+        let own = |name: &str| (home.to_owned(), name.to_owned());
+        let secrets = self.sources.iter().map(|name| Need::Secret(own(name)));
+        let account = self.account.iter().map(|name| Need::Account(own(name)));
         let spec = self.spec.as_ref().ok();
-        let reference = spec.and_then(|s| s.issuer_ref.as_ref());
-        reference.is_some_and(|r| r.kind == *kind && r.name == *name)
+        let issuer = spec.and_then(|s| s.issuer_ref.as_ref()).map(|r| {
+            let home = match r.kind {
+                IssuerKind::TokenIssuer => home,
+                IssuerKind::ClusterTokenIssuer => "",
+            };
+            Need::Issuer((r.kind, home.to_owned(), r.name.clone()))
+        });
+        secrets.chain(account).chain(issuer).collect()
     }
 }
 
-/// By namespace, then by name: what a Secret concerns is sought among the few of its namespace.
-pub(super) type Map = HashMap<String, HashMap<String, Arc<CachedClient>>>;
+/// An object that a client depends on.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Need {
+    /// Namespace and name of a Secret.
+    Secret(SecretName),
+    /// Namespace and name of a ServiceAccount.
+    Account((String, String)),
+    Issuer(IssuerName),
+}
+
+/// The clients, and which of them need an object.
+#[derive(Default)]
+struct Held {
+    clients: HashMap<Key, Arc<CachedClient>>,
+    by_need: HashMap<Need, HashSet<Key>>,
+}
+
+impl Held {
+    fn put(&mut self, key: &Key, client: Arc<CachedClient>) -> Option<Arc<CachedClient>> {
+        let known = self.remove(key);
+        for need in client.needs(&key.namespace) {
+            self.by_need.entry(need).or_default().insert(key.clone());
+        }
+        self.clients.insert(key.clone(), client);
+        known
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Arc<CachedClient>> {
+        let known = self.clients.remove(key)?;
+        for need in known.needs(&key.namespace) {
+            if let Some(keys) = self.by_need.get_mut(&need) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.by_need.remove(&need);
+                }
+            }
+        }
+        Some(known)
+    }
+}
 
 /// The clients that are known, and those whose status is to be checked.
 #[derive(Default)]
 pub(in crate::controller) struct Clients {
-    pub(super) held: Mutex<Map>,
+    held: Mutex<Held>,
     unchecked: Mutex<HashSet<Key>>,
-    /// Those whose status could not be written, and is written again later: one try at a time is planned for each.
-    pub(in crate::controller) planned: Mutex<HashSet<Key>>,
+    /// Those that changed while the first list of credentials was not complete: the credentials that it has named so far cannot
+    /// be read yet. Locked with the index.
+    unindexed: Mutex<HashSet<Key>>,
+    /// Clients that are gone and that credentials still name: when both are deleted together, the token of a credential is
+    /// revoked by the client as it was.
+    gone: Mutex<HashMap<Key, Arc<CachedClient>>>,
+    /// Those whose status could not be written, and is written again later.
+    pub(in crate::controller) rechecks: Arc<Rechecks<Key>>,
     /// One is unchecked.
     pub(in crate::controller) raised: Notify,
 }
@@ -113,8 +183,7 @@ pub(in crate::controller) struct Clients {
 impl Clients {
     /// The client of this name.
     pub(in crate::controller) fn get(&self, key: &Key) -> Option<Arc<CachedClient>> {
-        let held = lock(&self.held);
-        held.get(&key.namespace)?.get(&key.name).cloned()
+        lock(&self.held).clients.get(key).cloned()
     }
 
     /// The client that a credential of `namespace` names.
@@ -127,11 +196,29 @@ impl Clients {
         }
     }
 
+    /// The same for a credential that is being deleted: a client that is gone meanwhile counts as it was.
+    pub(in crate::controller) fn lookup_leaving(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> ClientLookup {
+        match self.lookup(namespace, name) {
+            ClientLookup::Missing => {
+                let gone = lock(&self.gone);
+                let spec = gone.get(&Key::new(namespace, name));
+                let spec = spec.and_then(|gone| gone.spec.as_ref().ok());
+                spec.map_or(ClientLookup::Missing, |spec| {
+                    ClientLookup::Found(Box::new(spec.clone()))
+                })
+            }
+            found => found,
+        }
+    }
+
     /// How many have a spec that is not known.
     pub(in crate::controller) fn unreadable(&self) -> usize {
         let held = lock(&self.held);
-        let all = held.values().flat_map(HashMap::values);
-        all.filter(|held| held.spec.is_err()).count()
+        held.clients.values().filter(|c| c.spec.is_err()).count()
     }
 
     /// How many have a rotation that is blocked, and a last one that failed.
@@ -163,39 +250,58 @@ impl Clients {
     }
 
     /// Checks those that authenticate by this Secret.
-    pub(in crate::controller) fn check_source(&self, (namespace, name): &(String, String)) {
-        self.check_those(namespace, |held| held.sources.contains(name));
+    pub(in crate::controller) fn check_source(&self, secret: &SecretName) {
+        self.check_need(&Need::Secret(secret.clone()));
     }
 
     /// Checks those that are registered at this issuer.
     pub(in crate::controller) fn check_issuer(&self, issuer: &IssuerName) {
-        let home = match issuer.0 {
-            IssuerKind::TokenIssuer => issuer.1.as_str(),
-            IssuerKind::ClusterTokenIssuer => "",
-        };
-        self.check_those(home, |held| held.is_at(issuer));
+        self.check_need(&Need::Issuer(issuer.clone()));
     }
 
-    /// Checks those of a namespace, or of all if it is empty.
-    pub(in crate::controller) fn check_those(
-        &self,
-        namespace: &str,
-        concerned: impl Fn(&CachedClient) -> bool,
-    ) {
+    /// Checks those that authenticate by one of these ServiceAccounts; `None`: by any.
+    pub(in crate::controller) fn check_accounts(&self, accounts: Option<&[(String, String)]>) {
+        match accounts {
+            Some(accounts) => {
+                for account in accounts {
+                    self.check_need(&Need::Account(account.clone()));
+                }
+            }
+            None => self.check_those(|_, client| client.has_account()),
+        }
+    }
+
+    /// Checks those of a namespace, or all if it is empty.
+    pub(in crate::controller) fn check_home(&self, namespace: &str) {
+        self.check_those(|key, _| covers(namespace, Some(&key.namespace)));
+    }
+
+    fn check_need(&self, need: &Need) {
+        let concerned = lock(&self.held).by_need.get(need).cloned();
+        if let Some(keys) = concerned {
+            self.check(keys);
+        }
+    }
+
+    fn check_those(&self, concerned: impl Fn(&Key, &CachedClient) -> bool) {
         let keys: Vec<Key> = {
             let held = lock(&self.held);
-            let homes = held
-                .iter()
-                .filter(|(home, _)| covers(namespace, Some(home)));
-            let all = homes.flat_map(|(home, clients)| clients.iter().map(move |c| (home, c)));
-            let concerned = all.filter(|(_, (_, held))| concerned(held));
-            concerned
-                .map(|(home, (name, _))| Key::new(home, name))
-                .collect()
+            let concerned = held.clients.iter().filter(|(key, c)| concerned(key, c));
+            concerned.map(|(key, _)| key.clone()).collect()
         };
         if !keys.is_empty() {
             self.check(keys);
         }
+    }
+
+    /// One changed while credentials were being listed.
+    pub(super) fn mark_unindexed(&self, key: &Key) {
+        lock(&self.unindexed).insert(key.clone());
+    }
+
+    /// Those that changed while credentials were being listed.
+    pub(super) fn take_unindexed(&self) -> HashSet<Key> {
+        std::mem::take(&mut *lock(&self.unindexed))
     }
 
     /// A status was written: it is what is in the cluster until the watch shows a newer one.
@@ -207,10 +313,7 @@ impl Clients {
         status: &ApiClientStatus,
     ) {
         let mut held = lock(&self.held);
-        let held = held
-            .get_mut(&key.namespace)
-            .and_then(|home| home.get_mut(&key.name));
-        if let Some(held) = held
+        if let Some(held) = held.clients.get_mut(key)
             && held.metadata.resource_version == of.metadata.resource_version
         {
             let held = Arc::make_mut(held);
@@ -221,21 +324,35 @@ impl Clients {
 
     /// Says whether it asks for something else than before.
     pub(super) fn put(&self, key: &Key, client: CachedClient) -> bool {
-        let mut held = lock(&self.held);
-        let home = held.entry(key.namespace.clone()).or_default();
         let client = Arc::new(client);
-        let known = home.insert(key.name.clone(), Arc::clone(&client));
+        lock(&self.gone).remove(key);
+        let known = lock(&self.held).put(key, Arc::clone(&client));
         known.is_none_or(|known| !known.is_as(&client))
     }
 
-    pub(super) fn remove(&self, key: &Key) {
-        let mut held = lock(&self.held);
-        if let Some(home) = held.get_mut(&key.namespace) {
-            home.remove(&key.name);
-            if home.is_empty() {
-                held.remove(&key.namespace);
-            }
+    /// One is gone. `named`: a credential names it.
+    pub(super) fn remove(&self, key: &Key, named: bool) {
+        let known = lock(&self.held).remove(key);
+        if let Some(known) = known.filter(|_| named) {
+            lock(&self.gone).insert(key.clone(), known);
         }
+    }
+
+    /// Forgets those that are gone and that no credential names any more.
+    pub(super) fn forget_gone(&self, named: impl Fn(&Key) -> bool) {
+        lock(&self.gone).retain(|key, _| named(key));
+    }
+
+    pub(super) fn clear(&self) {
+        *lock(&self.held) = Held::default();
+    }
+
+    /// The metadata of those of a part of the cluster.
+    pub(super) fn identities(&self, part: &str) -> Vec<ObjectMeta> {
+        let held = lock(&self.held);
+        let of_part = held.clients.iter();
+        let of_part = of_part.filter(|(key, _)| covers(part, Some(&key.namespace)));
+        of_part.map(|(_, c)| identity(&c.metadata)).collect()
     }
 }
 
@@ -260,6 +377,11 @@ mod tests {
             "issuerRef": { "kind": "ClusterTokenIssuer", "name": "contoso" },
             "id": "c", "secrets": [{ "name": secret, "key": "k" }],
         })
+    }
+
+    fn account(name: &str) -> Value {
+        let entra = json!({ "tenantId": "contoso.example" });
+        json!({ "entra": entra, "id": "c", "serviceAccount": { "name": name } })
     }
 
     fn unchecked(clients: &Clients) -> Vec<String> {
@@ -298,25 +420,57 @@ mod tests {
             ClientLookup::Faulty(_)
         ));
         assert_eq!(clients.unreadable(), 1);
-        clients.remove(&key);
+        clients.remove(&key, false);
         assert!(matches!(
             clients.lookup("secops", "a"),
             ClientLookup::Missing
         ));
-        assert!(lock(&clients.held).is_empty());
+        let held = lock(&clients.held);
+        assert!(held.clients.is_empty() && held.by_need.is_empty());
     }
 
     #[test]
-    fn a_secret_or_an_issuer_has_the_clients_that_need_it_checked_and_no_others() {
+    fn a_client_that_is_gone_serves_what_is_being_deleted_as_long_as_it_is_named() {
+        let clients = Clients::default();
+        let leaving = || {
+            matches!(
+                clients.lookup_leaving("secops", "a"),
+                ClientLookup::Found(_)
+            )
+        };
+        let (key, client) = held("a", &spec("s"), 1);
+        clients.put(&key, client.clone());
+        assert!(leaving());
+        clients.remove(&key, true);
+        assert!(leaving());
+        assert!(matches!(
+            clients.lookup("secops", "a"),
+            ClientLookup::Missing
+        ));
+        clients.forget_gone(|gone| *gone == key);
+        assert!(leaving());
+        clients.forget_gone(|_| false);
+        assert!(!leaving());
+        clients.put(&key, client.clone());
+        clients.remove(&key, true);
+        clients.put(&key, client);
+        clients.remove(&key, false);
+        assert!(!leaving(), "one of that name came and went");
+    }
+
+    #[test]
+    fn an_object_has_the_clients_that_need_it_checked_and_no_others() {
         let clients = Clients::default();
         let own = json!({ "issuerRef": { "kind": "TokenIssuer", "name": "contoso" }, "id": "c", "public": {} });
         for (key, client) in [
             held("a", &spec("s"), 1),
             held("b", &spec("t"), 1),
             held("own", &own, 1),
+            held("account", &account("sync"), 1),
         ] {
             clients.put(&key, client);
         }
+        assert_eq!(unchecked(&clients), [""; 0], "by the watch alone");
         let secret = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
         clients.check_source(&secret("secops", "s"));
         assert_eq!(unchecked(&clients), ["a"]);
@@ -330,5 +484,19 @@ mod tests {
         assert_eq!(unchecked(&clients), ["own"]);
         clients.check_issuer(&issuer(IssuerKind::TokenIssuer, "other", "contoso"));
         assert!(unchecked(&clients).is_empty());
+        clients.check_accounts(Some(&[secret("secops", "s"), secret("secops", "sync")]));
+        assert_eq!(unchecked(&clients), ["account"]);
+        clients.check_accounts(None);
+        assert_eq!(unchecked(&clients), ["account"]);
+        // An edit that names another one.
+        clients.put(&held("a", &spec("t"), 2).0, held("a", &spec("t"), 2).1);
+        clients.check_source(&secret("secops", "s"));
+        assert!(unchecked(&clients).is_empty());
+        clients.check_source(&secret("secops", "t"));
+        assert_eq!(unchecked(&clients), ["a", "b"]);
+        clients.check_home("other");
+        assert!(unchecked(&clients).is_empty());
+        clients.check_home("secops");
+        assert_eq!(unchecked(&clients), ["a", "account", "b", "own"]);
     }
 }

@@ -231,6 +231,11 @@ impl Index {
         keys.map(|k| Key::clone(k)).collect()
     }
 
+    /// Does a credential name this client?
+    pub(in crate::controller) fn names_client(&self, client: &Key) -> bool {
+        self.by_client.contains_key(client)
+    }
+
     /// Credentials of a namespace with a `ClusterTokenIssuer`, whose rules may use the namespace's labels.
     pub(in crate::controller) fn of_namespace(&self, namespace: &str) -> Vec<Key> {
         let cluster = |e: &Entry| {

@@ -1,6 +1,6 @@
 //! Which ServiceAccounts exist. A missing one is reported when it is deleted, before a renewal fails.
 //!
-//! They are watched by metadata, and only once a credential refers to one. Their names are stored, what their owners allow, and messages about
+//! They are watched by metadata, and only once a credential or an `ApiClient` refers to one. Their names are stored, what their owners allow, and messages about
 //! annotations that have no effect.
 
 use std::{
@@ -52,20 +52,28 @@ pub(in crate::controller) struct Accounts {
 }
 
 impl Accounts {
-    /// A credential refers to a ServiceAccount: they are watched from now on.
+    /// A credential or a client refers to a ServiceAccount: they are watched from now on.
     pub(in crate::controller) fn want(&self) {
         self.wanted.notify_one();
     }
 
     /// A ServiceAccount that the credential needs and that does not exist.
     pub(in crate::controller) fn missing(&self, credential: &Credential) -> Option<String> {
-        let needed = needed(credential);
+        self.missing_of(&credential.namespace, needed(credential))
+    }
+
+    /// The first of these ServiceAccounts of a namespace that does not exist.
+    pub(in crate::controller) fn missing_of(
+        &self,
+        namespace: &str,
+        needed: Vec<String>,
+    ) -> Option<String> {
         if needed.is_empty() {
             return None;
         }
         let known = lock(&self.known);
         // Each namespace has one called `default`. If none is known there, the namespace was not listed yet.
-        let home = known.as_ref()?.get(&credential.namespace)?;
+        let home = known.as_ref()?.get(namespace)?;
         needed
             .into_iter()
             .find(|name| !home.contains_key(name.as_str()))

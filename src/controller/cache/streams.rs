@@ -119,7 +119,13 @@ fn note(
             // is gone.
             context.health.listed("credentials");
             let keep = listed.take().unwrap_or_default();
-            lock(&context.index).retain(&keep)
+            let mut index = lock(&context.index);
+            let left = index.retain(&keep);
+            // Those that were named before their client was edited.
+            for client in context.clients.take_unindexed() {
+                context.follow(&mut index, &client);
+            }
+            left
         }
         Event::Apply(object) => {
             let version = object.meta().resource_version.as_deref();
@@ -132,8 +138,14 @@ fn note(
             lock(&context.index).remove(&key)
         }
     };
-    if lock(&context.index).has_accounts() {
-        context.accounts.want();
+    {
+        let index = lock(&context.index);
+        context
+            .clients
+            .forget_gone(|client| index.names_client(client));
+        if index.has_accounts() {
+            context.accounts.want();
+        }
     }
     for key in &woken {
         context.triggers.send(key);
@@ -271,7 +283,8 @@ pub(in crate::controller) async fn namespaces(context: Arc<Context>) {
     }
 }
 
-/// `ServiceAccounts`, by metadata, once a credential needs one: requeues the credentials that need what comes or goes.
+/// `ServiceAccounts`, by metadata, once a credential or a client needs one: requeues the credentials that need what comes or
+/// goes, and has the clients checked.
 pub(in crate::controller) async fn service_accounts(context: Arc<Context>) {
     context.accounts.wanted.notified().await;
     let name = "serviceaccounts";
@@ -281,6 +294,7 @@ pub(in crate::controller) async fn service_accounts(context: Arc<Context>) {
     let mut incoming = None;
     while let Some(event) = stream.next().await {
         let changed = context.accounts.take(event, &mut incoming);
+        context.clients.check_accounts(changed.as_deref());
         let index = lock(&context.index);
         let keys = match changed {
             Some(changed) => changed.iter().flat_map(|a| index.of_account(a)).collect(),

@@ -20,19 +20,22 @@ mod seen;
 mod told;
 pub(super) mod view;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Resource};
 use serde_json::json;
 
 use view::View;
 
 use super::{
-    api::calls::{Trouble, apply_status, call_while},
-    cache::clients::CachedClient,
+    api::calls::{Failed, apply_status, call_heard},
+    cache::{clients::CachedClient, service_accounts},
     context::Context,
     locks::lock,
+    rechecks::Object,
+    reconcile::record,
 };
 use crate::{
     ConditionType, Reason,
@@ -43,8 +46,10 @@ use crate::{
 
 /// Statuses written at once.
 const AT_ONCE: usize = 8;
-/// After a status that could not be written.
-const AGAIN: Duration = Duration::from_secs(30);
+/// What the types of the conditions about a rotation begin with.
+const ROTATION: &str = "Rotation";
+/// The kind, in the log and in events.
+const KIND: &str = "ApiClient";
 
 /// Checks each client that is handed in, for ever.
 pub(super) async fn check(context: Arc<Context>) {
@@ -61,6 +66,8 @@ pub(super) async fn check(context: Arc<Context>) {
 async fn check_one(context: &Arc<Context>, key: Key) {
     let Some(client) = context.clients.get(&key) else {
         context.rotations.stop(&key);
+        context.journals.forget(KIND, &key.namespace, &key.name);
+        context.clients.rechecks.settled(&key);
         return;
     };
     let rotation = rotation(context, &key, &client);
@@ -70,30 +77,38 @@ async fn check_one(context: &Arc<Context>, key: Key) {
     }
     let status = status(context, &key, &client, rotation);
     if client.status.as_ref() == Some(&status) {
+        context.clients.rechecks.settled(&key);
         return;
     }
-    match write(context, &key, &client, &status).await {
+    let written = write(context, &key, &client, &status).await;
+    let old = client.status.as_ref().map_or(Vec::new(), of_client);
+    let changed = (old.as_slice(), &*of_client(&status));
+    record::object(context, KIND, &client.metadata, changed, written.is_ok()).await;
+    match written {
         Ok(version) => {
             context.clients.wrote(&key, &client, &version, &status);
-            report(&key, &client, &status);
+            context.clients.rechecks.settled(&key);
         }
-        Err(trouble) => {
-            tracing::debug!(
-                namespace = key.namespace,
-                client = key.name,
-                result = trouble.as_str(),
-                "the status of an ApiClient could not be written and is tried again"
-            );
-            if lock(&context.clients.planned).insert(key.clone()) {
-                let context = Arc::clone(context);
-                tokio::spawn(async move {
-                    tokio::time::sleep(AGAIN).await;
-                    lock(&context.clients.planned).remove(&key);
-                    context.clients.check([key]);
-                });
-            }
+        Err(failed) => {
+            let object = Object {
+                kind: KIND,
+                namespace: Some(&key.namespace),
+                name: &key.name,
+            };
+            let rechecks = &context.clients.rechecks;
+            let wait = rechecks.lost(&key, object, &failed);
+            let again = Arc::clone(context);
+            rechecks.plan(key, wait, move |key| again.clients.check([key]));
         }
     }
+}
+
+/// The conditions that the check of a client writes. What happens to a rotation is reported by [`told`].
+fn of_client(status: &ApiClientStatus) -> Vec<Condition> {
+    let all = status.conditions.iter();
+    all.filter(|c| !c.type_.starts_with(ROTATION))
+        .cloned()
+        .collect()
 }
 
 /// Has the rotation of a client driven, if it is to be rotated. What is to be reported of it.
@@ -134,7 +149,7 @@ impl Rotation {
                 let kept = old
                     .conditions
                     .iter()
-                    .filter(|c| c.type_.starts_with("Rotation"));
+                    .filter(|c| c.type_.starts_with(ROTATION));
                 status.conditions.extend(kept.cloned());
                 status.keys.clone_from(&old.keys);
                 status.rotation_state.clone_from(&old.rotation_state);
@@ -205,6 +220,11 @@ fn status(
         conditions: shown,
         ..ApiClientStatus::default()
     };
+    status.conditions.extend(client.unread.as_ref().map(|said| {
+        let (kind, reason) = (ConditionType::AnnotationsIgnored, Reason::AnnotationUnknown);
+        let message = format!("an annotation has no effect: {said}");
+        conditions.condition(kind, true, reason, &message)
+    }));
     rotation.put(&mut status, conditions, old);
     status
 }
@@ -213,6 +233,13 @@ fn verdict(context: &Context, key: &Key, client: &CachedClient) -> Result<(), Ve
     let spec = client.spec.as_ref().map_err(|flaw| vec![flaw.error()])?;
     let issuer = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
     let (_, proof) = parse_client(spec, issuer)?;
+    let own = service_accounts::of(&proof, &[]);
+    if let Some(name) = context.accounts.missing_of(&key.namespace, own) {
+        let problem =
+            format!("ServiceAccount {name} does not exist; create it, or correct the name");
+        let fault = FieldError::new("spec.serviceAccount.name", problem);
+        return Err(vec![fault.because(Reason::ServiceAccountMissing)]);
+    }
     let sources = proof.alternatives();
     let secrets = lock(&context.secrets);
     let exists = |name: &str| {
@@ -240,30 +267,12 @@ fn missing(proof: &Proof, name: &str) -> FieldError {
     FieldError::new(field, problem).because(proof.lacking().secret)
 }
 
-/// One line for each change of `Ready`.
-fn report(key: &Key, client: &CachedClient, status: &ApiClientStatus) {
-    let (Some(new), old) = (status.conditions.first(), client.status.as_ref()) else {
-        return;
-    };
-    let old = old.and_then(|status| status.conditions.first());
-    if old.is_some_and(|old| (&old.status, &old.reason) == (&new.status, &new.reason)) {
-        return;
-    }
-    let (namespace, name) = (&key.namespace, &key.name);
-    let (reason, message) = (&new.reason, &new.message);
-    if new.status == "True" {
-        tracing::info!(namespace, name, reason, "ApiClient is ready");
-    } else {
-        tracing::warn!(namespace, name, reason, "ApiClient is not ready: {message}");
-    }
-}
-
 async fn write(
     context: &Context,
     key: &Key,
     client: &CachedClient,
     status: &ApiClientStatus,
-) -> Result<String, Trouble> {
+) -> Result<String, Failed> {
     let api: Api<ApiClient> = Api::namespaced(context.client.clone(), &key.namespace);
     let meta = &client.metadata;
     let body = json!({
@@ -279,5 +288,5 @@ async fn write(
     });
     let apply = || apply_status(&api, &key.name, &body);
     let may = || context.may_act();
-    call_while(&context.metrics, "patch_client_status", may, apply).await
+    call_heard(&context.metrics, "patch_client_status", may, apply, None).await
 }

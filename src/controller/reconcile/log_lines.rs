@@ -4,10 +4,9 @@ use std::{collections::HashMap, sync::Mutex};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::controller::{cache::index::IssuerName, locks::lock};
+use crate::controller::locks::lock;
 use crate::{
     StoredReason,
-    api::{IssuerKind, IssuerStatus},
     plan::journal::{Entry, Journal, Level, Line, Seen, Step},
 };
 
@@ -22,14 +21,9 @@ pub(in crate::controller) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// The name of an issuer.
-    fn issuer(&self) -> IssuerName {
-        let namespace = self.namespace.unwrap_or_default().to_owned();
-        let kind = match self.namespace {
-            Some(_) => IssuerKind::TokenIssuer,
-            None => IssuerKind::ClusterTokenIssuer,
-        };
-        (kind, namespace, self.name.to_owned())
+    fn object(&self) -> ObjectName {
+        let namespace = self.namespace.unwrap_or_default();
+        [self.kind, namespace, self.name].map(str::to_owned).into()
     }
 }
 
@@ -72,54 +66,55 @@ pub(in crate::controller) fn write(subject: Subject<'_>, line: &Line) {
     }
 }
 
-/// What the log says of issuers that are not as they should be, or were not an hour ago.
+/// Kind, namespace (empty for cluster scope) and name.
+type ObjectName = (String, String, String);
+
+/// What the log says of issuers and clients that are not as they should be, or were not an hour ago.
 #[derive(Default)]
-pub(in crate::controller) struct IssuerJournals(Mutex<HashMap<IssuerName, IssuerJournal>>);
+pub(in crate::controller) struct Journals(Mutex<HashMap<ObjectName, ObjectJournal>>);
 
 #[derive(Default)]
-struct IssuerJournal {
+struct ObjectJournal {
     uid: String,
     journal: Journal,
     /// What the log knows, if status does not say so yet.
     told: Option<Vec<Condition>>,
 }
 
-impl IssuerJournals {
-    /// The lines about a step of an issuer. `written`: does its status say so now?
+impl Journals {
+    /// The lines about a step of an object. `written`: does its status say so now?
     pub(in crate::controller) fn step(
         &self,
         subject: Subject<'_>,
-        (old, new): (Option<&IssuerStatus>, &IssuerStatus),
+        (old, new): (&[Condition], &[Condition]),
         written: bool,
         step: Step<'_>,
     ) -> Entry {
-        let (uid, issuer) = (subject.uid, subject.issuer());
+        let (uid, object) = (subject.uid, subject.object());
         let mut all = lock(&self.0);
         let mut known = all
-            .remove(&issuer)
+            .remove(&object)
             .filter(|known| known.uid == uid)
             .unwrap_or_default();
-        let before = match &known.told {
-            Some(told) => told.as_slice(),
-            None => old.map_or(&[][..], |old| old.conditions.as_slice()),
-        };
-        let before = Seen {
-            conditions: before,
+        let seen = |conditions| Seen {
+            conditions,
             attempt: None,
         };
-        let entry = known.journal.step(before, new.into(), step);
+        let before = seen(known.told.as_deref().unwrap_or(old));
+        let entry = known.journal.step(before, seen(new), step);
         // Also if it is written: the watch may show it later than the next look comes.
-        known.told = (!written || known.journal.stands()).then(|| new.conditions.clone());
+        known.told = (!written || known.journal.stands()).then(|| new.to_vec());
         if known.told.is_some() || !known.journal.is_empty() {
             uid.clone_into(&mut known.uid);
-            all.insert(issuer, known);
+            all.insert(object, known);
         }
         entry
     }
 
-    /// An issuer is gone.
-    pub(in crate::controller) fn forget(&self, issuer: &IssuerName) {
-        lock(&self.0).remove(issuer);
+    /// An object is gone. `namespace` is empty for one of the cluster.
+    pub(in crate::controller) fn forget(&self, kind: &str, namespace: &str, name: &str) {
+        let object = [kind, namespace, name].map(str::to_owned).into();
+        lock(&self.0).remove(&object);
     }
 
     pub(in crate::controller) fn len(&self) -> usize {

@@ -21,11 +21,11 @@ use kube::runtime::controller::Action;
 use tracing::Instrument;
 
 use crate::controller::{
-    api::calls::Trouble,
     cache::{packed::PackedCredential, readable::Flaw},
     context::Context,
     locks::lock,
     notify,
+    rechecks::{after_lost_status, is_reported_again},
     requeue::{key_of, reference},
     target::empty::empty_unusable,
 };
@@ -53,11 +53,6 @@ const AFTER_DEFECT: Duration = Duration::from_mins(1);
 const FIRST_STATUS: Duration = Duration::from_secs(1);
 /// Defects of one credential are told once in this time.
 const DEFECTS_COUNTED: Duration = Duration::from_hours(1);
-/// After a status that could not be written, in seconds, at first and at most. Doubles in between.
-const AFTER_LOST_STATUS: (u64, u64) = (10, 300);
-
-/// After so many statuses in a row that could not be written it is told again: an hour by the longest wait.
-const LOST_TOLD: u32 = 12;
 
 /// Why a look came to nothing. Only defects are errors: everything foreseen is an outcome.
 #[derive(Debug, thiserror::Error)]
@@ -83,14 +78,16 @@ pub(in crate::controller) async fn reconcile(
         credential = key.name
     );
     let started = Instant::now();
-    let first = !context.health.expects(&key);
+    if !context.health.expects(&key) {
+        context.with_state(&key, &kept.uid, |s| s.undecided = true);
+    }
     context.health.forget(&key);
     // Boxed: the future of a look with all its reads and requests is too large to be moved about.
     let look = if let Some((object, flaw)) = kept.open_unusable() {
         unusable(object, flaw, &key, &context).boxed()
     } else {
         let object = kept.open().ok_or(Defect::Unreadable)?;
-        look(object, &key, &context, first).boxed()
+        look(object, &key, &context).boxed()
     };
     let result = contained(DEADLINE, look).instrument(span).await;
     let result = result.map(|(outcome, wait)| {
@@ -149,13 +146,16 @@ async fn look(
     object: ApiCredential,
     key: &Key,
     context: &Arc<Context>,
-    first: bool,
 ) -> (&'static str, Option<Duration>) {
     if object.metadata.deletion_timestamp.is_some() {
         return release(&object, key, context);
     }
+    // Before anything is looked up: in a list that failed, everything is missing.
+    if let Some(kind) = context.unsynced.first(&key.namespace) {
+        return blind(&object, key, context, kind).await;
+    }
     match context.parse(&object) {
-        Ok(credential) => work(&object, key, context, &credential, first).await,
+        Ok(credential) => work(&object, key, context, &credential).await,
         Err(errors) => explain(&object, key, context, &errors).await,
     }
 }
@@ -208,13 +208,10 @@ async fn work(
     key: &Key,
     context: &Arc<Context>,
     credential: &Credential,
-    first: bool,
 ) -> (&'static str, Option<Duration>) {
     let now = context.clock.now();
     let deleting = object.metadata.deletion_timestamp.is_some();
-    if let Some(kind) = context.unsynced.first(&key.namespace) {
-        return blind(object, key, context, credential, kind).await;
-    }
+    let first = context.with_state(key, &credential.uid, |s| std::mem::take(&mut s.undecided));
     if credential.static_key.is_none() {
         let (grant, issuer) = (credential.grant.key(), &credential.issuer.id);
         context.metrics.expect(grant, issuer);
@@ -301,28 +298,20 @@ async fn left(
     ("waiting", Some(wait))
 }
 
-/// Where the Secrets or issuers of a namespace could not be listed nothing is decided: a token that is there would look
-/// like one that is not. Status says so; the list wakes everybody.
+/// Where the Secrets, issuers or clients of a namespace could not be listed nothing is decided: what is there would look like
+/// what is not. Status says so; the list has all of them reconciled.
 async fn blind(
     object: &ApiCredential,
     key: &Key,
     context: &Arc<Context>,
-    credential: &Credential,
     kind: &'static str,
 ) -> (&'static str, Option<Duration>) {
-    let now = context.clock.now();
-    let outcome = Outcome::Waiting {
-        reason: Reason::NamespaceNotReadable,
-        message: format!(
-            "apicred may not list {kind} in this namespace; an administrator must restore its Role (chart value watchNamespaces)"
-        ),
-        until: schedule::later(now, SignedDuration::from_mins(1)),
-    };
-    let observed = observe(context, credential, key, false, now);
     let known = record::known_status(context, object, key);
-    let view = plan::status(credential, &observed, &outcome, known.as_ref(), now);
+    let facts = target_facts(context, object, key);
+    let now = context.clock.now();
+    let view = plan::unlisted(object, known.as_ref(), facts.as_ref(), kind, now);
     let wait = tell(object, key, context, known.as_ref(), &view).await;
-    (label(&outcome), Some(wait))
+    ("waiting", Some(wait))
 }
 
 /// Has the credential the condition `Ready`?
@@ -466,9 +455,7 @@ async fn tell(
     }
     // An event tells a change of the status, so it goes with the status or not at all.
     if let Err(trouble) = written {
-        // An API server that does not answer is told once, by its watches.
-        let told = lost % LOST_TOLD == 0;
-        if exists && told && trouble != Trouble::Unavailable {
+        if exists && is_reported_again(lost, trouble) {
             tracing::warn!(
                 tries = lost,
                 result = trouble.as_str(),
@@ -480,12 +467,6 @@ async fn tell(
     let notices = record::worth(&view.notices, &entry);
     record::notify(context, object, key, &notices, now).await;
     view.requeue
-}
-
-/// How long the next try of a status waits after so many in a row that could not be written.
-pub(in crate::controller) fn after_lost_status(lost: u32) -> Duration {
-    let (first, longest) = AFTER_LOST_STATUS;
-    Duration::from_secs((first << lost.saturating_sub(1).min(10)).min(longest))
 }
 
 const fn label(outcome: &Outcome) -> &'static str {

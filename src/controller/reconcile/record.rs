@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta},
 };
 use kube::{Api, Resource, api::PostParams};
 use serde_json::json;
@@ -18,10 +18,11 @@ use crate::controller::{
     },
     cache::{packed::PackedCredential, secrets::newer},
     context::Context,
+    rechecks::is_lasting,
     requeue::reference,
 };
 use crate::{
-    api::{ApiCredential, ApiCredentialStatus, IssuerStatus, TokenIssuer},
+    api::{ApiCredential, ApiCredentialStatus, TokenIssuer},
     credential::Key,
     plan::{
         Notice, Severity,
@@ -95,10 +96,8 @@ pub(in crate::controller) async fn write_status(
             // Another conflict, or a 404, may come from a busy store or a kind that is being served anew; should the
             // object be gone or another one by now, the watch says so and nobody comes back.
             Err(failed) => {
-                let rejected = matches!(failed.trouble, Trouble::Forbidden | Trouble::Invalid);
-                // Each try would say the same.
                 let first = || context.with_state(key, uid, |state| state.lost_statuses == 0);
-                if (rejected || failed.said.is_webhook_down()) && first() {
+                if is_lasting(&failed) && first() {
                     let said = failed.said.fault();
                     tracing::warn!(said, "the status cannot be written; apicred tries again");
                 }
@@ -186,12 +185,13 @@ pub(in crate::controller) async fn notify(
     }
 }
 
-/// Logs what a judgement of an issuer changes, and sends events about it. `written`: does its status say so now?
-pub(in crate::controller) async fn issuer(
+/// Logs what a check of an issuer or a client changes in its conditions, and sends events about it. `written`: does its status
+/// say so now?
+pub(in crate::controller) async fn object(
     context: &Context,
     kind: &str,
     meta: &ObjectMeta,
-    (old, new): (Option<&IssuerStatus>, &IssuerStatus),
+    (old, new): (&[Condition], &[Condition]),
     written: bool,
 ) {
     let subject = Subject {
@@ -201,15 +201,13 @@ pub(in crate::controller) async fn issuer(
         uid: meta.uid.as_deref().unwrap_or_default(),
     };
     let now = context.clock.now();
-    // Each judgement of a faulty issuer is a try.
+    // Each check of a faulty object is a try.
     let step = Step {
         now,
         tried: true,
         refused: None,
     };
-    let entry = context
-        .issuer_journals
-        .step(subject, (old, new), written, step);
+    let entry = context.journals.step(subject, (old, new), written, step);
     let regarding = ObjectReference {
         api_version: Some(TokenIssuer::api_version(&()).into_owned()),
         kind: Some(kind.to_owned()),
@@ -220,18 +218,18 @@ pub(in crate::controller) async fn issuer(
     };
     for line in &entry.lines {
         log_lines::write(subject, line);
-        if let (true, Some(notice)) = (written, of_issuer(line, new)) {
+        if let (true, Some(notice)) = (written, of_object(line, new)) {
             send(context, &regarding, &notice, now).await;
         }
     }
 }
 
-/// The event that belongs to a line about an issuer: none for what is only counted.
-fn of_issuer(line: &Line, new: &IssuerStatus) -> Option<Notice> {
+/// The event that belongs to a line about an issuer or a client: none for what is only counted.
+fn of_object(line: &Line, new: &[Condition]) -> Option<Notice> {
     let (severity, reason) = match line.change {
         Change::Began | Change::Changed => (Severity::Warning, line.reason.clone()),
         Change::Ended => {
-            let now = line.condition.find(&new.conditions)?;
+            let now = line.condition.find(new)?;
             (Severity::Normal, now.reason.as_str().into())
         }
         Change::Repeated => return None,

@@ -1,6 +1,6 @@
 use std::{future, time::Duration};
 
-use crate::controller::reconcile::{Defect, after_lost_status, contained};
+use crate::controller::reconcile::{Defect, contained};
 
 #[tokio::test]
 async fn a_look_that_panics_or_never_ends_harms_nobody_else() {
@@ -15,11 +15,4 @@ async fn a_look_that_panics_or_never_ends_harms_nobody_else() {
     assert!(matches!(panics, Err(Defect::Panicked)));
     assert!(matches!(never, Err(Defect::TookTooLong)));
     assert!(matches!(fine, Ok(7)));
-}
-
-#[test]
-fn a_status_that_cannot_be_written_is_tried_less_and_less_often() {
-    let waits: Vec<u64> = (1..=8).map(|n| after_lost_status(n).as_secs()).collect();
-    assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300, 300]);
-    assert_eq!(after_lost_status(u32::MAX).as_secs(), 300);
 }

@@ -87,7 +87,7 @@ pub(in crate::controller) async fn acquire(
         return Err(Refusal::local(
             Class::Invalid,
             Reason::ClientSecretMissing,
-            "no Secret that spec.client names exists; create one",
+            "no Secret that the client names exists; create one",
         ));
     };
     if refusal.until_change {

@@ -104,6 +104,8 @@ fn a_fault_of_the_client_names_the_client_and_its_field() {
         (json!({}), json!({ "issuerRef": null }), "ApiClient defender, spec: set exactly one of"),
         (json!({}), json!({ "entra": { "tenantId": "contoso.example" } }), "ApiClient defender, spec: set exactly one of"),
         (json!({}), json!({ "issuerRef": null, "entra": { "tenantId": "common" } }), "ApiClient defender, spec.entra.tenantId"),
+        (json!({}), json!({ "secrets": null, "serviceAccount": { "name": "a/b" } }), "ApiClient defender, spec.serviceAccount.name: must be the name"),
+        (json!({}), json!({ "secrets": null, "serviceAccount": { "name": "a", "audience": "https://kubernetes.default.svc" } }), "ApiClient defender, spec.serviceAccount.audience: is the Kubernetes API's own"),
         (json!({ "client": { "id": "c", "public": {} } }), json!({}), "is set beside client"),
         (json!({ "static": { "tokenRef": { "name": "s", "key": "k" } } }), json!({}), "a static key has no client"),
     ];
@@ -123,6 +125,11 @@ fn a_fault_of_the_client_names_the_client_and_its_field() {
     );
     let fields: Vec<String> = faults.unwrap_err().into_iter().map(|f| f.field).collect();
     assert_eq!(fields, ["spec.clientRef", "spec.minLifetime"]);
+    // The ServiceAccount of the grant is in the credential.
+    let exchange =
+        json!({ "tokenExchange": { "subject": { "serviceAccount": { "name": "a/b" } } } });
+    let faults = parsed(&naming(&json!({ "grant": exchange })), &json!({}));
+    assert_eq!(faults.unwrap_err()[0].field, "spec.grant");
 }
 
 #[test]
@@ -183,14 +190,25 @@ fn a_client_is_checked_on_its_own() {
     let public = json!({ "secrets": null, "public": {} });
     assert_eq!(check(&public, found()), Ok(Proof::Public));
     let end = json!({ "secrets": [{ "name": "a", "key": "k", "expiresAt": "soon" }] });
+    let at_entra = |change: &Value| {
+        let mut at = json!({ "issuerRef": null, "entra": { "tenantId": "contoso.example" }, "secrets": null });
+        merge(&mut at, change);
+        at
+    };
     #[rustfmt::skip]
-    let cases = [
+    let cases = vec![
         (json!({ "id": "" }), found(), "spec.id", Reason::InvalidSpec),
         (json!({ "secrets": null }), found(), "spec.secrets", Reason::InvalidSpec),
         (json!({ "public": {} }), found(), "spec", Reason::InvalidSpec),
         (end, found(), "spec.secrets[0].expiresAt", Reason::InvalidSpec),
         (json!({ "issuerRef": null }), found(), "spec", Reason::InvalidSpec),
         (json!({ "issuerRef": null, "entra": { "tenantId": "common" } }), found(), "spec.entra.tenantId", Reason::InvalidSpec),
+        (at_entra(&json!({ "mtls": { "secretName": "t" } })), found(), "spec.mtls", Reason::InvalidSpec),
+        (at_entra(&json!({ "key": { "secretName": "t", "key": "k" } })), found(), "spec.key", Reason::InvalidSpec),
+        (at_entra(&json!({ "managedIdentity": {}, "id": null })), found(), "spec.managedIdentity", Reason::IdentityNotAllowed),
+        (at_entra(&json!({ "managedIdentity": { "asAssertion": {} } })), found(), "spec.managedIdentity", Reason::IdentityNotAllowed),
+        (json!({ "secrets": null, "serviceAccount": { "name": "a/b" } }), found(), "spec.serviceAccount.name", Reason::InvalidSpec),
+        (json!({ "secrets": [{ "name": "a/b", "key": "k" }] }), found(), "spec", Reason::InvalidSpec),
         (json!({}), IssuerLookup::Missing, "spec.issuerRef", Reason::IssuerNotFound),
         (json!({}), IssuerLookup::OutOfScope, "spec.issuerRef", Reason::IssuerOutOfScope),
         (json!({}), IssuerLookup::Faulty(Vec::new()), "spec.issuerRef", Reason::IssuerNotReady),

@@ -6,10 +6,12 @@ use serde_json::json;
 
 use crate::{
     api::ApiCredentialStatus,
-    credential::Credential,
-    fixtures::{at, credential, credential_with, holding, observed, record, secs},
+    credential::{Credential, FieldError},
+    fixtures::{at, credential, credential_with, holding, object, observed, record, secs},
     oauth::{Class, Refusal},
-    plan::{Hold, Memory, Observed, Outcome, Plan, fail, plan, schedule, status},
+    plan::{
+        Hold, Memory, Observed, Outcome, Plan, fail, invalid, plan, schedule, status, unlisted,
+    },
     publish::ownership::Target,
 };
 
@@ -155,11 +157,14 @@ fn a_token_that_was_published_all_the_same_ends_it() {
     ));
 }
 
-#[test]
-fn a_refused_password_is_recalled_without_an_end() {
-    let change = json!({ "grant": { "password": {
-        "username": "robot", "passwordRef": { "name": "user", "key": "password" } } } });
-    let credential = credential_with(&change);
+fn by_password(username: &str) -> Credential {
+    credential_with(&json!({ "grant": { "password": {
+        "username": username, "passwordRef": { "name": "user", "key": "password" } } } }))
+}
+
+/// A credential whose password was refused, and what status says of it.
+fn refused_password() -> (Credential, Observed, ApiCredentialStatus) {
+    let credential = by_password("robot");
     let mut world = observed(&credential);
     world.target = Target::Absent;
     world.grant_sources = credential
@@ -187,15 +192,92 @@ fn a_refused_password_is_recalled_without_an_end() {
         });
     }
     let told = status(&credential, &world, &Outcome::Failed, None, at(0)).status;
+    (credential, world, told)
+}
+
+fn holds(credential: &Credential, world: &Observed, now: i64) -> bool {
+    match plan(credential, world, at(now)) {
+        Plan::Hold { .. } => true,
+        Plan::Mint(_) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_refused_password_is_recalled_without_an_end() {
+    let (credential, world, told) = refused_password();
     let again = recall(&credential, &restarted(&world), &told, 10);
-    assert!(matches!(
-        plan(&credential, &again, at(999_999)),
-        Plan::Hold { .. }
-    ));
+    assert!(holds(&credential, &again, 999_999));
     let mut corrected = restarted(&world);
     corrected.grant_sources[0].present = Some(("u".to_owned(), "new".to_owned()));
     let again = recall(&credential, &corrected, &told, 10);
-    assert!(matches!(plan(&credential, &again, at(10)), Plan::Mint(_)));
+    assert!(!holds(&credential, &again, 10));
+}
+
+/// An edit of an `ApiClient` changes no generation of a credential, and an edit of a credential need not change its request.
+#[test]
+fn a_refused_password_waits_for_another_client_issuer_user_or_password_and_for_no_other_change() {
+    type Change = fn(&mut Credential, &mut Observed);
+    let ends: [(&str, Change); 6] = [
+        ("client", |c, _| c.client_id.push('x')),
+        ("client secret", |_, o| {
+            o.sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()));
+        }),
+        ("issuer", |c, _| c.issuer.version.push('x')),
+        ("user", |c, _| *c = by_password("another")),
+        ("password", |_, o| {
+            o.grant_sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()));
+        }),
+        ("request", |c, _| c.renew_requested = Some("a".to_owned())),
+    ];
+    let stays: [(&str, Change); 3] = [
+        ("nothing", |_, _| {}),
+        ("generation", |c, _| c.generation += 1),
+        ("target", |_, o| {
+            let version = "1".to_owned();
+            o.target = Target::Adoptable { version };
+        }),
+    ];
+    let ends = ends.into_iter().map(|case| (case, false));
+    for ((what, change), held) in ends.chain(stays.into_iter().map(|case| (case, true))) {
+        let (mut credential, mut world, told) = refused_password();
+        change(&mut credential, &mut world);
+        // In the process that saw the refusal, and in the next one.
+        let failing = world.failure(&credential).is_some();
+        assert_eq!(failing, held, "{what}");
+        let again = recall(&credential, &restarted(&world), &told, 10);
+        assert_eq!(holds(&credential, &again, 10), held, "{what}");
+    }
+}
+
+/// While the spec, the client or the issuer cannot be used, or a list is missing, status is written as well.
+#[test]
+fn a_wait_outlasts_a_time_in_which_the_credential_could_not_be_used() {
+    let errors = [FieldError::new("spec.clientRef", "is gone").because(Reason::ClientNotFound)];
+    let between = |told: &ApiCredentialStatus, listed: bool| {
+        let object = object(&json!({}));
+        let view = if listed {
+            invalid(&object, Some(told), None, &errors, at(5))
+        } else {
+            unlisted(&object, Some(told), None, "apiclients", at(5))
+        };
+        view.status
+    };
+    for listed in [false, true] {
+        let (credential, world, told) = refused_password();
+        let told = between(&told, listed);
+        let again = recall(&credential, &restarted(&world), &told, 10);
+        assert!(holds(&credential, &again, 999_999), "{listed}");
+
+        let credential = crate::fixtures::credential();
+        let (world, told) = failing(&credential, false, 3);
+        let until = told.next_attempt.clone().unwrap().0;
+        let told = between(&told, listed);
+        let again = recall(&credential, &restarted(&world), &told, 10);
+        let waits = plan(&credential, &again, at(10));
+        let why = Hold::Backoff;
+        assert_eq!(waits, Plan::Hold { until, why }, "{listed}");
+    }
 }
 
 proptest! {

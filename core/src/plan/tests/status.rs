@@ -14,7 +14,7 @@ use crate::{
     plan::{
         Observed, Outcome, Why, fail, invalid,
         states::{failing, minted, missing, refusal, states, waiting},
-        status,
+        status, unlisted,
     },
     publish::ownership::{SecretFacts, Target},
 };
@@ -396,6 +396,15 @@ fn an_issuer_that_went_away_leaves_a_good_token_ready_and_a_spec_edit_does_not()
         short(&ended.status),
         "Ready=False/IssuerNotFound Stalled=True/IssuerNotFound RenewalFailing=True/IssuerNotFound"
     );
+    // An edit of the client changes no generation of the credential: pods work with the token that is there.
+    for reason in [Reason::ClientNotFound, Reason::InvalidSpec] {
+        let errors = [FieldError::new("spec.clientRef", "is wrong").because(reason)];
+        let view = invalid(&edited, Some(&before), Some(&facts), &errors, at(1));
+        let expected = format!("Ready=True/TokenPublished RenewalFailing=True/{reason}");
+        assert_eq!(short(&view.status), expected);
+        let told: Vec<_> = view.notices.iter().map(|n| n.reason.as_str()).collect();
+        assert_eq!(told, [reason.as_str()], "at once");
+    }
     edited.metadata.generation = Some(4);
     let view = invalid(&edited, Some(&view.status), Some(&facts), &errors, at(3));
     assert_eq!(
@@ -465,4 +474,35 @@ fn an_invalid_spec_says_nothing_about_the_secret_of_another() {
     let view = invalid(&object(&json!({})), None, Some(&facts), &errors, at(0));
     assert_eq!(view.status.expires_at, None);
     assert_eq!(condition(&view.status, "Ready").unwrap().status, "False");
+}
+
+#[test]
+fn a_list_that_is_missing_is_reported_and_takes_nothing_from_what_is_known() {
+    let credential = credential();
+    let facts = facts(&observed(&credential).target);
+    let steady = |world| status(&credential, world, &Outcome::Steady, None, at(0)).status;
+    let before = steady(&observed(&credential));
+    let object = object(&json!({}));
+    let view = unlisted(&object, Some(&before), Some(&facts), "apiclients", at(1));
+    assert_eq!(
+        short(&view.status),
+        "Ready=True/TokenPublished RenewalFailing=True/NamespaceNotReadable"
+    );
+    let why = &condition(&view.status, "RenewalFailing").unwrap().message;
+    assert!(why.starts_with("apicred may not list apiclients"), "{why}");
+    // Without the list of Secrets nobody knows whether the token is there.
+    let view = unlisted(&object, Some(&before), None, "secrets", at(1));
+    assert_eq!(
+        short(&view.status),
+        "Ready=False/NamespaceNotReadable Reconciling=True/NamespaceNotReadable"
+    );
+    let facts = |s: &ApiCredentialStatus| {
+        let times = (
+            s.issued_at.clone(),
+            s.expires_at.clone(),
+            s.renew_at.clone(),
+        );
+        (times, s.client.clone(), s.token_id.clone())
+    };
+    assert_eq!(facts(&view.status), facts(&before));
 }

@@ -1,0 +1,167 @@
+//! What a process takes over from the status that an earlier one wrote: the wait after a failed attempt.
+
+use jiff::Timestamp;
+
+use super::{
+    Cause, Failure, Memory, Observed, Recalled, Source, fingerprint, later_than,
+    observed::stamp_if,
+    schedule::{self, later},
+    stamp,
+};
+use crate::{
+    ConditionType, Reason,
+    api::{ApiCredentialStatus, AttemptResult, LastAttempt, RefusedRef, SourceRef},
+    credential::Credential,
+    oauth::{Class, Grant, Refusal},
+    publish::{RefusedSource, SourceMark},
+};
+
+impl Memory {
+    /// Takes over what status says about a password that was refused: a process that was restarted must not try
+    /// it again, since a few tries lock the user out. It counts while all that the attempt depended on is unchanged: the issuer,
+    /// the client, the user, the Secrets. An edit of the credential alone says nothing about these, and its client may be an
+    /// `ApiClient`.
+    fn recall_password(
+        &mut self,
+        credential: &Credential,
+        observed: &Observed,
+        (status, last): (&ApiCredentialStatus, &LastAttempt),
+    ) {
+        let marks: Vec<SourceMark> = observed
+            .grant_sources
+            .iter()
+            .filter_map(Source::mark)
+            .collect();
+        let listed = |m: &SourceMark| status.refused().iter().any(|r| is_of(r, m));
+        if !same_inputs(credential, observed, last) || !marks.iter().any(listed) {
+            return;
+        }
+        let refusal = Refusal {
+            until_change: true,
+            http_status: last.http_status.and_then(|n| u16::try_from(n).ok()),
+            error: last.error.clone(),
+            aadsts: last.code.as_deref().and_then(Refusal::number),
+            correlation_id: last.correlation_id.clone(),
+            trace_id: last.trace_id.clone(),
+            ..Refusal::local(
+                Class::Denied,
+                Reason::PasswordRefused,
+                "the user name or password was refused; correct it in its Secret; apicred does not send the refused one again, because repeated attempts lock the user out",
+            )
+        };
+        for mark in marks {
+            self.refuse(recalled_refusal(credential, mark, last));
+        }
+        self.failure = Some(Failure {
+            stamp: stamp(credential, observed),
+            requested: None,
+            failures: 1,
+            at: last.time.0,
+            next_attempt: Timestamp::MAX,
+            cause: Cause::Seen(refusal),
+            propagating: false,
+        });
+    }
+
+    /// Takes over the failure in status, so that a restart or another leader does not end its wait. The one
+    /// thing that is read back from status. It counts only while everything that the attempt depended on is unchanged.
+    /// Whoever may write the status can delay one renewal by it, no longer than a failure of apicred's own would.
+    pub fn recall(
+        &mut self,
+        credential: &Credential,
+        observed: &Observed,
+        status: Option<&ApiCredentialStatus>,
+        now: Timestamp,
+    ) {
+        let Some((status, last)) = status.and_then(|s| Some((s, s.last_attempt.as_deref()?)))
+        else {
+            return;
+        };
+        if self.failure.is_some() || last.result != AttemptResult::Failed {
+            return;
+        }
+        if matches!(credential.grant, Grant::Password(_)) {
+            self.recall_password(credential, observed, (status, last));
+        }
+        let (Some(next), Some(failures)) = (&status.next_attempt, status.consecutive_failures)
+        else {
+            return;
+        };
+        if self.failure.is_some()
+            || !same_inputs(credential, observed, last)
+            || last.time.0 > later_than(now)
+        {
+            return;
+        }
+        let reason = last.reason.clone().unwrap_or_default();
+        let told = |kind: ConditionType| {
+            let found = kind.find(&status.conditions);
+            found.filter(|c| c.status == "True" && c.reason == reason)
+        };
+        let words = ConditionType::Ready
+            .find(&status.conditions)
+            .filter(|c| c.status == "False" && c.reason == reason);
+        let message = words
+            .or_else(|| told(ConditionType::RenewalFailing))
+            .map_or_else(
+                || "the last attempt failed".to_owned(),
+                |c| c.message.clone(),
+            );
+        let listed = |m: &SourceMark| status.refused().iter().any(|r| is_of(r, m));
+        for mark in observed.sources.iter().filter_map(Source::mark) {
+            let known = self.refusal_of(&mark, &fingerprint::request(credential));
+            if known.is_none() && listed(&mark) {
+                self.refuse(recalled_refusal(credential, mark, last));
+            }
+        }
+        self.failure = Some(Failure {
+            stamp: last.inputs.clone().unwrap_or_default(),
+            requested: None,
+            failures: u32::try_from(failures).unwrap_or(1).max(1),
+            at: last.time.0,
+            next_attempt: next.0.min(later(now, schedule::LONGEST)),
+            cause: Cause::Recalled(Box::new(Recalled {
+                stalled: told(ConditionType::Stalled).is_some(),
+                reason: reason.as_str().into(),
+                message,
+                attempt: last.clone(),
+            })),
+            propagating: false,
+        });
+    }
+}
+
+/// Is all that this attempt depended on unchanged?
+fn same_inputs(credential: &Credential, observed: &Observed, last: &LastAttempt) -> bool {
+    // A token that could not be written was lost with the process that held it.
+    let same = |held| last.inputs == Some(stamp_if(credential, observed, held));
+    same(false) || same(true)
+}
+
+/// Is this the entry of status for this version of a source?
+fn is_of(refused: &RefusedRef, mark: &SourceMark) -> bool {
+    let SourceRef {
+        name,
+        key,
+        resource_version,
+    } = &refused.reference;
+    (name, key, resource_version.as_ref()) == (&mark.name, &mark.key, Some(&mark.version))
+}
+
+/// A refusal of which only status is known.
+fn recalled_refusal(
+    credential: &Credential,
+    mark: SourceMark,
+    last: &LastAttempt,
+) -> RefusedSource {
+    RefusedSource {
+        mark,
+        asked: fingerprint::request(credential),
+        since: last.time.0,
+        at: last.time.0,
+        reason: last.reason.as_deref().unwrap_or_default().into(),
+        by_issuer: true,
+        not_before: None,
+        fingerprint: None,
+    }
+}

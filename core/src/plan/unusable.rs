@@ -1,0 +1,171 @@
+//! The status of a credential that cannot be used as it is: a fault of the spec, of its client or of its issuer, or a list that
+//! is missing. Nothing is requested meanwhile, and nothing is forgotten: neither the token nor a wait.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    Outcome, RECHECK, View,
+    conditions::Conditions,
+    notices::notices,
+    progress::{End, Fault, progress},
+    schedule,
+    status::{SEE_READY, sooner, token_facts, valid_until},
+};
+use crate::{
+    ConditionType, Reason, StoredReason,
+    api::{ApiCredential, ApiCredentialStatus},
+    credential::FieldError,
+    publish::{
+        Record,
+        ownership::{ForeignWrite, SecretFacts},
+    },
+};
+
+/// The view of an object whose spec, client or issuer cannot be used. The token in the Secret stays; it counts as good
+/// while it lives if it was good for this very generation: pods work with it, whatever is wrong with the next one, which
+/// `RenewalFailing` reports at once.
+pub fn invalid(
+    object: &ApiCredential,
+    previous: Option<&ApiCredentialStatus>,
+    facts: Option<&SecretFacts>,
+    errors: &[FieldError],
+    now: Timestamp,
+) -> View {
+    let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
+    let awaited = errors.iter().all(|e| e.reason.waits_for_others());
+    let (reason, message) = (reason.into(), FieldError::join(errors));
+    let fault = Fault {
+        reason: &reason,
+        message: &message,
+        end: if awaited && !errors.is_empty() {
+            End::Neighbour
+        } else {
+            End::Somebody
+        },
+    };
+    let old = previous.cloned().unwrap_or_default();
+    let base = waits(&old);
+    view(object, (&old, base), facts, fault, now)
+}
+
+/// The view of a credential in a namespace where a kind could not be listed yet: a client or an issuer that is there would
+/// look as if it were missing, and so would a token.
+pub fn unlisted(
+    object: &ApiCredential,
+    previous: Option<&ApiCredentialStatus>,
+    facts: Option<&SecretFacts>,
+    kind: &str,
+    now: Timestamp,
+) -> View {
+    let reason = StoredReason::from(Reason::NamespaceNotReadable);
+    let message = format!(
+        "apicred may not list {kind} in this namespace; an administrator must restore its Role (chart value watchNamespaces)"
+    );
+    let fault = Fault {
+        end: End::of(&reason),
+        reason: &reason,
+        message: &message,
+    };
+    let old = previous.cloned().unwrap_or_default();
+    // What was known of the token stands: its Secret may be in the list that is missing.
+    let base = ApiCredentialStatus {
+        conditions: Vec::new(),
+        ..old.clone()
+    };
+    view(object, (&old, base), facts, fault, now)
+}
+
+/// The token of this very object that is in its Secret and valid.
+fn current<'a>(
+    object: &ApiCredential,
+    facts: Option<&'a SecretFacts>,
+    now: Timestamp,
+) -> Option<&'a Record> {
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let published = facts.filter(|f| !f.deleting)?.published.as_ref();
+    let own =
+        published.filter(|p| p.credential_uid == uid && p.foreign_write == ForeignWrite::None)?;
+    own.record.as_ref().filter(|r| r.expires_at > now)
+}
+
+fn view(
+    object: &ApiCredential,
+    (old, base): (&ApiCredentialStatus, ApiCredentialStatus),
+    facts: Option<&SecretFacts>,
+    fault: Fault<'_>,
+    now: Timestamp,
+) -> View {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let record = current(object, facts, now);
+    let ready = ConditionType::Ready.find(&old.conditions);
+    let was_ready = ready.is_some_and(|c| c.status == "True");
+    let good = record.filter(|_| was_ready && old.observed_generation == Some(generation));
+
+    let mut status = ApiCredentialStatus {
+        observed_generation: Some(generation),
+        ..base
+    };
+    if let Some(record) = record {
+        token_facts(&mut status, record);
+    }
+    refused(&mut status, old);
+    let say = Conditions {
+        previous: &old.conditions,
+        generation,
+        now,
+    };
+    let failing =
+        |message: &str| say.condition(ConditionType::RenewalFailing, true, fault.reason, message);
+    let mut turn = None;
+    status.conditions = if let Some(record) = good {
+        let good = valid_until(record);
+        vec![
+            say.condition(ConditionType::Ready, true, Reason::TokenPublished, &good),
+            failing(fault.message),
+        ]
+    } else {
+        let (progress, until) = progress(say, fault);
+        turn = until;
+        vec![
+            say.condition(ConditionType::Ready, false, fault.reason, fault.message),
+            progress,
+        ]
+    };
+    let failed = ConditionType::RenewalFailing.find(&old.conditions);
+    if good.is_none() && failed.is_some() && old.observed_generation == Some(generation) {
+        status.conditions.push(failing(SEE_READY));
+    }
+    let ends = good.map(|r| schedule::wait(now, r.expires_at));
+    let recheck = Duration::try_from(RECHECK).unwrap_or_default();
+    let notices = notices(old, &status, &Outcome::Steady);
+    View {
+        status,
+        notices,
+        requeue: sooner(
+            sooner(ends.map_or(recheck, |e| e.min(recheck)), turn, now),
+            object.spec.end().filter(|end| *end > now),
+            now,
+        ),
+    }
+}
+
+/// What delays the next attempt. It counts again as soon as one can be made, for another process as well.
+fn waits(old: &ApiCredentialStatus) -> ApiCredentialStatus {
+    ApiCredentialStatus {
+        last_attempt: old.last_attempt.clone(),
+        consecutive_failures: old.consecutive_failures,
+        next_attempt: old.next_attempt.clone(),
+        ..ApiCredentialStatus::default()
+    }
+}
+
+/// The entries that were refused: a password that was is not sent again.
+fn refused(status: &mut ApiCredentialStatus, old: &ApiCredentialStatus) {
+    if !old.refused().is_empty() {
+        let mut client = status.client.take().unwrap_or_default();
+        client.refused = old.refused().to_vec();
+        status.client = Some(client);
+    }
+}
