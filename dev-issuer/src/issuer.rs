@@ -180,6 +180,11 @@ impl DevIssuer {
         self.shared.faults.add(fault);
     }
 
+    /// How many requests the faults that wait still hit, without those that hit all until they are cleared.
+    pub fn pending_faults(&self) -> u32 {
+        self.shared.faults.pending()
+    }
+
     /// Forgets all faults, and lets the requests go on that hang.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();

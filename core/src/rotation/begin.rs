@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    memory::{doubled, later},
+    memory::{Class, doubled, later},
     next::{Decision, Sight, failed},
     observed::{Application, Key, Same, number},
-    settings::{BEFORE_END, Kind, MOST_PAUSE, SKEW, SWEEP},
+    settings::{BEFORE_END, Kind, MOST_BUSY, MOST_PAUSE, SKEW, SWEEP},
     state::{Known, Phase, Place, Why},
     step::{Notice, Step, Values},
 };
@@ -84,13 +84,12 @@ impl Decision<'_> {
             return None;
         }
         let last = self.memory.application.as_ref();
-        let age = last.map(|a| self.now.duration_since(a.read_at));
-        let overdue = age.is_none_or(|age| age >= SWEEP || age < -SKEW);
+        let overdue = self.unread();
         let find = |a: &Application| {
             let mut old = a
                 .keys
                 .iter()
-                .filter(|k| self.is_orphan(k) && self.is_old(k));
+                .filter(|k| self.is_orphan(k) && self.is_old(k) || self.was_replaced(k));
             old.next().cloned()
         };
         if !overdue && last.and_then(find).is_none() {
@@ -106,6 +105,20 @@ impl Decision<'_> {
             return (!self.current_refused() || matches!(step, Step::Trial { .. })).then_some(step);
         }
         Some(self.retire_orphan(&found, None))
+    }
+
+    /// Was it in the Secret before a rotation, and named in `adopt` only afterwards?
+    fn was_replaced(&self, key: &Key) -> bool {
+        let current = self.facts.current.as_ref();
+        let ours = current.is_some_and(|known| known.n.is_some());
+        ours && self.settings.adopt.as_ref() == Some(&key.id) && !self.is_in_use(key)
+    }
+
+    /// Was the application not read for a day?
+    fn unread(&self) -> bool {
+        let last = self.memory.application.as_ref();
+        let age = last.map(|a| self.now.duration_since(a.read_at));
+        age.is_none_or(|age| age >= SWEEP || age < -SKEW)
     }
 
     fn retire_orphan(&self, key: &Key, why: Option<Why>) -> Step {
@@ -165,15 +178,18 @@ impl Decision<'_> {
         }
     }
 
+    /// When something is to be done before `due`. A reading that failed is repeated: nothing else ends what is reported of it.
     fn wakes(&self, due: Timestamp) -> Timestamp {
         let application = self.memory.application.as_ref();
         let read = application.map(|a| later(a.read_at, SWEEP));
-        let blind = self.memory.blind.map(|at| later(at, SWEEP));
+        let again = self.memory.not_before.filter(|_| self.unread());
+        let blind = self.blind_until();
         let young = application.into_iter().flat_map(|a| &a.keys);
         let old = young
             .filter(|k| self.is_orphan(k) && !self.is_old(k))
             .filter_map(|k| Some(later(k.from?, self.settings.pace.orphan_age)));
-        let first = old.chain(read).chain(blind).filter(|at| *at > self.now);
+        let all = old.chain(read).chain(blind).chain(again);
+        let first = all.filter(|at| *at > self.now);
         first.fold(due, Timestamp::min)
     }
 
@@ -182,7 +198,7 @@ impl Decision<'_> {
         let failure = self.record.failure.as_ref()?;
         let pause = doubled(self.settings.pace.pause, failure.times, MOST_PAUSE);
         self.ahead(later(failure.at, pause), pause)
-            .map(|until| self.until(until))
+            .map(|until| self.until(self.wakes(until)))
     }
 
     /// A client secret that apicred did not make must get a token first: it shows that the Secret is this client's. Otherwise
@@ -296,10 +312,30 @@ impl Decision<'_> {
         refused.is_some_and(|(of, fault)| *of == n && !fault.may_have_happened)
     }
 
+    /// The issuer was busy and certainly did nothing, or nothing was sent: the same number is announced again after the pause
+    /// that every call waits for. An issuer that is busy again and again ends the rotation.
+    fn announce_again(&self, n: u32) -> Option<Step> {
+        let (of, fault) = self.memory.refused.as_ref()?;
+        let passes = matches!(
+            fault.class,
+            Class::Throttled | Class::Conflict | Class::Caller
+        );
+        let again = passes && !fault.may_have_happened && self.memory.failures <= MOST_BUSY;
+        (*of == n && again).then(|| {
+            self.calls_wait(true).unwrap_or_else(|| {
+                let state = Phase::Adding { n, since: self.now };
+                self.write_with(state, Values::Keep, Some(n), |_| {})
+            })
+        })
+    }
+
     fn adding_secret(&self, n: u32, since: Timestamp, notices: &mut Vec<Notice>) -> Step {
         let added = Phase::Added { since: self.now };
         if let Some(known) = self.held_known(n, None) {
             return self.write_with(added, Values::StoreNext, None, |r| r.next = Some(known));
+        }
+        if let Some(step) = self.announce_again(n) {
+            return step;
         }
         if self.add_refused(n) {
             return self.fail(Why::AddRefused, Values::Keep);
@@ -355,6 +391,9 @@ impl Decision<'_> {
             .filter(|(of, _)| *of == known.digest);
         if let Some((_, id @ Some(_))) = answered {
             return added(id.clone());
+        }
+        if let Some(step) = self.announce_again(n) {
+            return step;
         }
         if self.add_refused(n) {
             return self.fail(Why::AddRefused, Values::DropNext);

@@ -475,6 +475,7 @@ impl Class {
             Self::Token => {
                 "the caller's token was refused; check that it is for Microsoft Graph (https://graph.microsoft.com/.default)"
             }
+            Self::Caller => "there is no token to call it with; check managementRef",
             Self::NoApplication => "there is no such application; check objectId and the client ID",
             Self::Invalid => "the request was refused; report it with the request id",
             Self::Transient => "the service failed; apicred tries again",

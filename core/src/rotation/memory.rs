@@ -4,17 +4,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     observed::{Application, Slot},
-    settings::{PROOF_LASTS, SKEW},
+    settings::{PROOF_LASTS, Pace, SKEW},
     step::{Change, Step, Tried},
 };
 
 /// Most proofs that are remembered.
 const MOST_PROOFS: usize = 4;
-/// First pause after a call that failed, doubled for each further one, and the longest.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(15);
+/// The longest pause after a call that failed.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-/// `Directory_ConcurrencyViolation` passes soon.
-const CONFLICT_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 /// Why a call to the issuer's management API did not do what it should.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -31,6 +28,8 @@ pub enum Class {
     Proof,
     /// The caller's token was refused.
     Token,
+    /// There is no token to call with: what `managementRef` names has none. Nothing was sent.
+    Caller,
     /// There is no such application.
     NoApplication,
     /// The request is wrong.
@@ -109,8 +108,8 @@ pub struct Memory {
     pub(super) announced: Option<u32>,
     pub(super) held: Option<InHand>,
     pub(super) application: Option<Application>,
-    /// When the application could not be read for want of a permission.
-    pub(super) blind: Option<Timestamp>,
+    /// When the application could not be read for want of a permission, and what is reported of that.
+    pub(super) blind: Option<(Timestamp, Fault)>,
     /// The issuer added the certificate with this digest, and its id if it said so.
     pub(super) added: Option<(String, Option<String>)>,
     /// What came of adding this number.
@@ -123,13 +122,19 @@ pub struct Memory {
     pub(super) wrote_at: Option<Timestamp>,
     pub(super) failures: u32,
     pub(super) not_before: Option<Timestamp>,
-    pub(super) fault: Option<Fault>,
+    /// The last reading of the application, if it failed.
+    pub(super) read_fault: Option<Fault>,
+    /// The last change of the application, if it failed. A reading that succeeds says nothing about it.
+    pub(super) write_fault: Option<Fault>,
+    /// After a call that failed: see [`Pace`].
+    call_pause: SignedDuration,
+    conflict_pause: SignedDuration,
 }
 
 impl Memory {
     /// Of a process that begins now. A trial is sent [`super::Trials::gap`] after that at the earliest: the process before it
     /// may have sent one.
-    pub fn new(now: Timestamp) -> Self {
+    pub fn new(now: Timestamp, pace: &Pace) -> Self {
         Self {
             started: now,
             announced: None,
@@ -145,7 +150,10 @@ impl Memory {
             wrote_at: None,
             failures: 0,
             not_before: None,
-            fault: None,
+            read_fault: None,
+            write_fault: None,
+            call_pause: pace.call_pause,
+            conflict_pause: pace.conflict_pause,
         }
     }
 
@@ -154,9 +162,14 @@ impl Memory {
         self.held.as_ref()
     }
 
-    /// The last call that failed, until one succeeds.
-    pub fn fault(&self) -> Option<&Fault> {
-        self.fault.as_ref()
+    /// What `managementRef` names is not as it was: if it had no token, it may have one now, and nothing waits for it.
+    pub fn caller_changed(&mut self) {
+        let lacks = |fault: &mut Fault| fault.class == Class::Caller;
+        let faults = [&mut self.read_fault, &mut self.write_fault];
+        let taken = faults.map(|fault| fault.take_if(lacks).is_some());
+        if taken.contains(&true) {
+            (self.failures, self.not_before) = (0, None);
+        }
     }
 
     /// Trials of a value so far.
@@ -217,7 +230,8 @@ impl Memory {
             (Step::ReadApplication, Outcome::Application(application)) => {
                 self.blind = None;
                 self.application = Some(application.clone());
-                self.succeeded();
+                self.read_fault = None;
+                self.answered();
             }
             (Step::MakeKeyPair { .. } | Step::AddPassword { .. }, Outcome::Held(held)) => {
                 self.held = Some(held.clone());
@@ -236,21 +250,34 @@ impl Memory {
         }
     }
 
+    /// A change of the application succeeded.
     fn succeeded(&mut self) {
-        (self.failures, self.not_before, self.fault) = (0, None, None);
+        (self.read_fault, self.write_fault) = (None, None);
+        self.answered();
+    }
+
+    fn answered(&mut self) {
+        (self.failures, self.not_before) = (0, None);
     }
 
     fn failed(&mut self, step: &Step, fault: &Fault, now: Timestamp) {
-        self.fault = Some(fault.clone());
-        if *step == Step::ReadApplication && fault.class == Class::Permission {
+        let reads = *step == Step::ReadApplication;
+        if reads && fault.class == Class::Permission {
             // An application may roll its own certificates without the right to read itself.
-            (self.blind, self.application) = (Some(now), None);
+            self.blind = Some((now, fault.clone()));
+            (self.application, self.read_fault) = (None, None);
             return;
         }
+        let of = if reads {
+            &mut self.read_fault
+        } else {
+            &mut self.write_fault
+        };
+        *of = Some(fault.clone());
         self.failures = self.failures.saturating_add(1);
         let own = match fault.class {
-            Class::Conflict => CONFLICT_PAUSE,
-            _ => doubled(FIRST_PAUSE, self.failures, LONGEST_PAUSE),
+            Class::Conflict => self.conflict_pause,
+            _ => doubled(self.call_pause, self.failures, LONGEST_PAUSE),
         };
         let pause = fault.retry_after.map_or(own, |asked| asked.max(own));
         self.not_before = Some(later(now, pause.min(LONGEST_PAUSE)));
@@ -267,6 +294,10 @@ impl Memory {
         self.refused = None;
         self.added = None;
         self.removed = None;
+        // A rotation that went a step further waits for nothing that failed before it.
+        if change.record.failure.is_none() && change.announces.is_none() {
+            (self.read_fault, self.write_fault) = (None, None);
+        }
     }
 
     fn tried(&mut self, digest: &str, outcome: &Outcome, now: Timestamp) {

@@ -45,8 +45,7 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         Phase::Retiring { key, from } => decision.retiring(key, *from, &mut notices),
     };
     notices.extend(record.failure.clone().map(Notice::Failed));
-    notices.extend(memory.fault.clone().map(Notice::Blocked));
-    notices.extend(memory.blind.map(|_| Notice::Blind));
+    notices.extend(reported(memory, settings.kind));
     let rotates_at = (record.state == Phase::Steady).then(|| decision.due_at());
     let keys = decision.facts.shown(&seen.slots);
     Next {
@@ -56,6 +55,19 @@ pub fn next(seen: &Observed, memory: &Memory, settings: &RotationSettings, now: 
         keys,
         record,
     }
+}
+
+/// What fails at the issuer.
+fn reported(memory: &Memory, kind: Kind) -> Vec<Notice> {
+    let blind = memory.blind.as_ref().map(|(_, fault)| fault);
+    // Certificates rotate without the right to read the application.
+    let needed = blind.filter(|_| kind == Kind::Secret);
+    let faults = [&memory.read_fault, &memory.write_fault];
+    let faults = faults.into_iter().flatten().chain(needed);
+    let mut notices: Vec<Notice> = faults.cloned().map(Notice::Blocked).collect();
+    notices.dedup();
+    notices.extend(blind.map(|_| Notice::Blind));
+    notices
 }
 
 fn facts(
@@ -163,12 +175,17 @@ impl Decision<'_> {
 
     /// Was the right to read missing a moment ago?
     pub(super) fn is_blind(&self) -> bool {
+        self.blind_until().is_some()
+    }
+
+    /// It is not read again before this time.
+    pub(super) fn blind_until(&self) -> Option<Timestamp> {
         let lasts = match self.settings.kind {
             Kind::Secret => self.settings.pace.again,
             Kind::Certificate => SWEEP,
         };
-        let until = self.memory.blind.map(|at| later(at, lasts));
-        until.is_some_and(|until| self.ahead(until, lasts).is_some())
+        let (at, _) = self.memory.blind.as_ref()?;
+        self.ahead(later(*at, lasts), lasts)
     }
 
     /// A write that goes to a state, with all that is known now.

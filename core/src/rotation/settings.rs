@@ -19,6 +19,12 @@ pub const PROOF_LASTS: SignedDuration = SignedDuration::from_hours(24);
 pub const BEFORE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// After a rotation that failed the next one begins after this time, doubled for each failure, at most [`MOST_PAUSE`].
 pub const PAUSE: SignedDuration = SignedDuration::from_mins(15);
+/// After a call of the management API that failed the next one is sent after this time, doubled for each failure.
+pub const CALL_PAUSE: SignedDuration = SignedDuration::from_secs(15);
+/// The same after `Directory_ConcurrencyViolation`, which passes soon. It is not doubled.
+pub const CONFLICT_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+/// A credential that an issuer is too busy to add is announced so many times more.
+pub const MOST_BUSY: u32 = 5;
 /// A state in which somebody else must act is seen again after this time.
 pub const AGAIN: SignedDuration = SignedDuration::from_mins(15);
 /// See [`PAUSE`].
@@ -72,6 +78,10 @@ pub struct Pace {
     pub pause: SignedDuration,
     /// See [`AGAIN`].
     pub again: SignedDuration,
+    /// See [`CALL_PAUSE`].
+    pub call_pause: SignedDuration,
+    /// See [`CONFLICT_PAUSE`].
+    pub conflict_pause: SignedDuration,
 }
 
 impl Default for Pace {
@@ -82,6 +92,8 @@ impl Default for Pace {
             orphan_age: ORPHAN_AGE,
             pause: PAUSE,
             again: AGAIN,
+            call_pause: CALL_PAUSE,
+            conflict_pause: CONFLICT_PAUSE,
         }
     }
 }

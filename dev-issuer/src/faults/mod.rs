@@ -273,6 +273,12 @@ impl Faults {
         self.cleared.send_modify(|count| *count += 1);
     }
 
+    /// How many requests those still hit that do not hit all.
+    pub(crate) fn pending(&self) -> u32 {
+        let queue = self.queue();
+        queue.iter().filter_map(|fault| fault.times).sum()
+    }
+
     pub(crate) fn take(&self, surface: Surface, client: Option<&str>) -> Option<Taken> {
         let mut queue = self.queue();
         let index = queue.iter().position(|fault| {

@@ -95,6 +95,13 @@ impl CachedClient {
         self.sources.first().map(String::as_str)
     }
 
+    /// Name of the `ApiCredential` whose token rotates its client credential.
+    pub(in crate::controller) fn manager(&self) -> Option<&str> {
+        let rotation = self.spec.as_ref().ok()?.rotation.as_ref()?;
+        let manager = rotation.management_ref.as_ref();
+        manager.map(|manager| manager.name.as_str())
+    }
+
     /// Does it ask for what this one asks for? A status or a label is no change.
     fn is_as(&self, other: &Self) -> bool {
         self.metadata.uid == other.metadata.uid && self.spec == other.spec
@@ -252,6 +259,14 @@ impl Clients {
     /// Checks those that authenticate by this Secret.
     pub(in crate::controller) fn check_source(&self, secret: &SecretName) {
         self.check_need(&Need::Secret(secret.clone()));
+    }
+
+    /// Checks those that are rotated with the token of this credential.
+    pub(super) fn check_managed_by(&self, credential: &Key) {
+        let name = Some(credential.name.as_str());
+        self.check_those(|key, held| {
+            key.namespace == credential.namespace && held.manager() == name
+        });
     }
 
     /// Checks those that are registered at this issuer.
@@ -456,6 +471,21 @@ mod tests {
         clients.put(&key, client);
         clients.remove(&key, false);
         assert!(!leaving(), "one of that name came and went");
+    }
+
+    #[test]
+    fn a_credential_has_the_clients_checked_that_are_rotated_with_its_token() {
+        let clients = Clients::default();
+        let mut rotated = spec("s");
+        rotated["rotation"] = json!({ "managementRef": { "name": "rotator" } });
+        for (key, client) in [held("a", &rotated, 1), held("b", &spec("t"), 1)] {
+            clients.put(&key, client);
+        }
+        clients.check_managed_by(&Key::new("secops", "rotator"));
+        assert_eq!(unchecked(&clients), ["a"]);
+        clients.check_managed_by(&Key::new("secops", "other"));
+        clients.check_managed_by(&Key::new("other", "rotator"));
+        assert!(unchecked(&clients).is_empty());
     }
 
     #[test]

@@ -129,12 +129,15 @@ fn note(
         }
         Event::Apply(object) => {
             let version = object.meta().resource_version.as_deref();
-            context.saw(&key_of(object), version.unwrap_or_default());
+            let key = key_of(object);
+            context.saw(&key, version.unwrap_or_default());
+            context.clients.check_managed_by(&key);
             insert(object)
         }
         Event::Delete(object) => {
             let key = key_of(object);
             context.forget(&key);
+            context.clients.check_managed_by(&key);
             lock(&context.index).remove(&key)
         }
     };

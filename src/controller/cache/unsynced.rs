@@ -4,6 +4,9 @@ use std::{collections::BTreeSet, sync::Mutex};
 
 use crate::controller::{locks::lock, settings::Scope};
 
+/// The kind that decisions about credentials do not wait for: a credential is decided about when it comes.
+const CREDENTIALS: &str = "credentials";
+
 /// Namespaces, and kinds that could not be listed in them yet. A decision in a namespace needs all of them.
 pub(in crate::controller) struct Unsynced(Mutex<BTreeSet<(String, &'static str)>>);
 
@@ -12,7 +15,7 @@ impl Unsynced {
     pub(in crate::controller) fn new(scope: &Scope) -> Self {
         let names = scope.names().into_iter().flatten();
         let all = names.flat_map(|n| {
-            ["secrets", "tokenissuers", "apiclients"].map(|stream| (n.clone(), stream))
+            ["secrets", "tokenissuers", "apiclients", CREDENTIALS].map(|stream| (n.clone(), stream))
         });
         Self(Mutex::new(all.collect()))
     }
@@ -22,10 +25,42 @@ impl Unsynced {
         lock(&self.0).remove(&(namespace.to_owned(), stream));
     }
 
-    /// A kind that could not be listed in this namespace yet.
+    /// A kind that could not be listed in this namespace yet, and that decisions about a credential need.
     pub(in crate::controller) fn first(&self, namespace: &str) -> Option<&'static str> {
         let unsynced = lock(&self.0);
-        let mut of_it = unsynced.iter().filter(|(n, _)| n == namespace);
+        let mut of_it = unsynced
+            .iter()
+            .filter(|(n, stream)| n == namespace && *stream != CREDENTIALS);
         of_it.next().map(|(_, stream)| *stream)
+    }
+
+    /// Could the credentials of this namespace not be listed yet?
+    pub(in crate::controller) fn credentials(&self, namespace: &str) -> bool {
+        lock(&self.0).contains(&(namespace.to_owned(), CREDENTIALS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_synced_kind_by_kind_and_no_credential_waits_for_the_others() {
+        let names = ["a", "b"].map(str::to_owned).into();
+        let unsynced = Unsynced::new(&Scope::Namespaces {
+            names,
+            cluster_issuers: false,
+        });
+        for stream in ["secrets", "tokenissuers", "apiclients"] {
+            assert!(unsynced.first("a").is_some());
+            unsynced.mark_synced(stream, "a");
+        }
+        assert_eq!(unsynced.first("a"), None);
+        assert!(unsynced.credentials("a"), "they are not listed yet");
+        unsynced.mark_synced("credentials", "a");
+        assert!(!unsynced.credentials("a"));
+        assert!(unsynced.credentials("b") && unsynced.first("b").is_some());
+        let all = Unsynced::new(&Scope::Cluster);
+        assert!(!all.credentials("a") && all.first("a").is_none());
     }
 }

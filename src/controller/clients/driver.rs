@@ -13,6 +13,9 @@ use crate::{
     rotation::{Memory, Rotating, Slots, values::NEXT},
 };
 
+/// What `managementRef` names, as it was seen: UID and resourceVersion. Its status changes whenever it gets a token.
+pub(super) type Caller = Option<(Box<str>, Box<str>)>;
+
 /// What one process does for one client.
 pub(super) struct Driver {
     pub(super) context: Arc<Context>,
@@ -26,6 +29,8 @@ pub(super) struct Driver {
     pub(super) own: Option<(String, Token)>,
     /// Object ID of the application, as it was read.
     pub(super) object_id: Option<String>,
+    /// What `managementRef` names, as it was seen last.
+    pub(super) caller: Caller,
     pub(super) failures: u32,
 }
 

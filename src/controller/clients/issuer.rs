@@ -180,7 +180,7 @@ impl ClientPlace {
     /// The token of the `ApiCredential` that manages this client, from its target Secret.
     pub(super) async fn managed_by(&self, name: &str) -> Result<SecretString, Fault> {
         let (context, own) = (&self.context, &self.credential);
-        let lacks = |what: String| not_sent(Class::Token, format!("ApiCredential {name} {what}"));
+        let lacks = |what: String| not_sent(Class::Caller, format!("ApiCredential {name} {what}"));
         let key = Key::new(own.namespace.as_str(), name);
         let object = context.credentials.get(&reference(&key));
         let object = object.and_then(|packed| packed.open());

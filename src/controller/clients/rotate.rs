@@ -9,7 +9,7 @@ use kube::Api;
 use serde_json::json;
 
 use super::{
-    driver::{Driver, Sight},
+    driver::{Caller, Driver, Sight},
     execute::Execution,
     issuer::ClientPlace,
     seen::{obstacle, slots, users},
@@ -21,6 +21,7 @@ use crate::controller::{
     context::Context,
     locks::lock,
     lookup::permission,
+    requeue::reference,
 };
 use crate::{
     api::{ApiCredential, IssuerRef},
@@ -53,6 +54,7 @@ struct Stamp {
     client: Option<(crate::api::ApiClientSpec, Option<String>, bool)>,
     secret: Option<String>,
     issuer: Option<String>,
+    caller: Caller,
 }
 
 /// Begins to drive the rotation of a client.
@@ -63,7 +65,7 @@ pub(super) fn begin(
     shared: Arc<Shared>,
 ) -> tokio::task::AbortHandle {
     let driver = Driver {
-        memory: Memory::new(context.clock.now()),
+        memory: Memory::new(context.clock.now(), &context.settings.rotation.pace),
         context: Arc::clone(context),
         key: key.clone(),
         uid: uid.to_owned(),
@@ -71,6 +73,7 @@ pub(super) fn begin(
         held: BTreeMap::new(),
         own: None,
         object_id: None,
+        caller: None,
         failures: 0,
     };
     tokio::spawn(driver.run()).abort_handle()
@@ -131,7 +134,16 @@ impl Driver {
             }),
             secret,
             issuer,
+            caller: self.caller_now(),
         }
+    }
+
+    fn caller_now(&self) -> Caller {
+        let client = self.client()?;
+        let name = client.manager()?;
+        let key = Key::new(self.key.namespace.as_str(), name);
+        let object = self.context.credentials.get(&reference(&key))?;
+        Some((object.uid.clone(), object.version.clone()))
     }
 
     /// Goes on as far as it can.
@@ -141,8 +153,13 @@ impl Driver {
                 return Look::Gone;
             };
             let context = Arc::clone(&self.context);
-            if !context.may_act() || context.unsynced.first(&self.key.namespace).is_some() {
+            if !context.may_act() || !is_listed(&context, &self.key.namespace) {
                 return Look::Sleep(PAUSE);
+            }
+            let caller = self.caller_now();
+            if caller != self.caller {
+                self.memory.caller_changed();
+                self.caller = caller;
             }
             let sight = match self.sight(&client).await {
                 Ok(sight) => sight,
@@ -307,6 +324,14 @@ impl Driver {
             noted,
         }
     }
+}
+
+/// Is all of a namespace listed that a rotation rests on? Credentials that are not listed yet would look as if none used the
+/// previous value any more, and `managementRef` as if it named nothing.
+fn is_listed(context: &Context, namespace: &str) -> bool {
+    let everywhere = !context.health.unlisted().contains(&"credentials");
+    let here = !context.unsynced.credentials(namespace);
+    everywhere && here && context.unsynced.first(namespace).is_none()
 }
 
 fn wait(until: Timestamp, now: Timestamp) -> Duration {

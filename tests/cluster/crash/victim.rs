@@ -110,6 +110,8 @@ fn quick() -> RotationPace {
             orphan_age: milliseconds(2_000),
             pause: milliseconds(500),
             again: milliseconds(500),
+            call_pause: milliseconds(200),
+            conflict_pause: milliseconds(300),
         },
     }
 }

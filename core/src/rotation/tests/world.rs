@@ -11,7 +11,7 @@ use crate::{
     fixtures::at,
     rotation::{
         Application, Class, Fault, InHand, Key, KeyMark, Kind, Mark, Memory, Names, Next, Noted,
-        Notice, Observed, Outcome, Record, RotationSettings, Slot, Slots, Step, Tried, next,
+        Notice, Observed, Outcome, Pace, Record, RotationSettings, Slot, Slots, Step, Tried, next,
         values,
     },
 };
@@ -161,7 +161,7 @@ impl World {
         };
         for _ in 0..2 {
             world.actors.push(Actor {
-                memory: Memory::new(at(0)),
+                memory: Memory::new(at(0), &Pace::default()),
                 values: BTreeMap::new(),
                 offset: 0,
                 last_trial: i64::MIN / 2,
@@ -313,7 +313,7 @@ impl World {
 
     fn crash(&mut self, actor: usize) {
         let now = self.now(actor);
-        self.actors[actor].memory = Memory::new(now);
+        self.actors[actor].memory = Memory::new(now, &self.settings.pace);
         self.actors[actor].values.clear();
         // The next process waits by itself.
         self.actors[actor].last_write = i64::MIN / 2;

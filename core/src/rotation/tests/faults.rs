@@ -1,0 +1,333 @@
+//! Calls that failed: what is reported of them, until when, and when the next one is sent.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    fixtures::at,
+    rotation::{
+        Application, Change, Class, Fault, InHand, Key, KeyMark, Kind, Known, Mark, Memory, Names,
+        Next, Noted, Notice, Observed, Outcome, Phase, Record, RotationSettings, Slot, Slots, Step,
+        Values, next,
+    },
+};
+
+const UID: &str = "0d9b3b5e-6d52-4b8e-9df4-1c1b7a0e0000";
+
+/// A process that drives the rotation of one client, whose credential number 1 is in the Secret.
+struct Process {
+    settings: RotationSettings,
+    seen: Observed,
+    memory: Memory,
+    now: Timestamp,
+}
+
+fn failed(class: Class) -> Outcome {
+    Outcome::Failed(Fault {
+        class,
+        may_have_happened: class == Class::Transient,
+        retry_after: None,
+        message: format!("{class:?}"),
+    })
+}
+
+impl Process {
+    fn of(kind: Kind) -> Self {
+        let settings = RotationSettings::of(kind);
+        let mark = match kind {
+            Kind::Secret => Mark::Hint("val".to_owned()),
+            Kind::Certificate => Mark::Certificate {
+                sha1: "aa".to_owned(),
+                sha256: "bb".to_owned(),
+            },
+        };
+        let current = Slot {
+            digest: "current".to_owned(),
+            mark,
+            validity: None,
+        };
+        let known = Known {
+            digest: "current".to_owned(),
+            id: Some("key-1".to_owned()),
+            n: Some(1),
+            from: Some(at(-9_000)),
+            until: Some(at(180 * 86_400)),
+        };
+        let record = Record {
+            n: 1,
+            current: Some(known),
+            ..Record::default()
+        };
+        let seen = Observed {
+            version: "1".to_owned(),
+            noted: Noted::Record(Box::new(record)),
+            slots: Slots {
+                current: Some(current),
+                ..Slots::default()
+            },
+            names: Names::new("cluster", UID),
+            users_follow: true,
+            used_at: Some(at(0)),
+            requested: None,
+        };
+        Self {
+            memory: Memory::new(at(0), &settings.pace),
+            settings,
+            seen,
+            now: at(0),
+        }
+    }
+
+    fn application(&self) -> Outcome {
+        Outcome::Application(Application {
+            read_at: self.now,
+            keys: vec![Key {
+                id: "key-1".to_owned(),
+                name: Some(self.seen.names.name(1)),
+                mark: match self.settings.kind {
+                    Kind::Secret => Some(KeyMark::Hint("val".to_owned())),
+                    Kind::Certificate => Some(KeyMark::Thumbprint("aa".to_owned())),
+                },
+                from: Some(at(-9_000)),
+                until: Some(at(180 * 86_400)),
+            }],
+        })
+    }
+
+    fn decide(&self) -> Next {
+        next(&self.seen, &self.memory, &self.settings, self.now)
+    }
+
+    /// What waits, for so long.
+    fn waits(&self) -> SignedDuration {
+        match self.decide().step {
+            Step::Wait { until } => until.duration_since(self.now),
+            other => panic!("{other:?} is no wait"),
+        }
+    }
+
+    /// Executes the next step with this outcome, and gives the step.
+    fn does(&mut self, outcome: &Outcome) -> Step {
+        let step = self.decide().step;
+        self.memory.before(&step, self.now);
+        if let (Step::Write { change, .. }, Outcome::Done) = (&step, outcome) {
+            self.seen.noted = Noted::Record(Box::new(change.record.clone()));
+        }
+        self.memory.after(&step, outcome, self.now);
+        step
+    }
+
+    fn blocked(&self) -> Vec<String> {
+        let notices = self.decide().notices;
+        let blocked = notices.iter().filter_map(|notice| match notice {
+            Notice::Blocked(fault) => Some(fault.message.clone()),
+            _ => None,
+        });
+        blocked.collect()
+    }
+
+    fn pass(&mut self, by: SignedDuration) {
+        self.now += by;
+    }
+
+    /// Somebody requests a rotation, and the issuer is about to be asked for the next credential.
+    fn announced(kind: Kind) -> Self {
+        let mut process = Self::of(kind);
+        process.seen.requested = Some("now".to_owned());
+        assert_eq!(process.does(&process.application()), Step::ReadApplication);
+        if kind == Kind::Certificate {
+            process.seen.slots.next = Some(Slot {
+                digest: "next".to_owned(),
+                mark: Mark::Certificate {
+                    sha1: "cc".to_owned(),
+                    sha256: "dd".to_owned(),
+                },
+                validity: None,
+            });
+        }
+        let since = process.now;
+        let state = Phase::Adding { n: 2, since };
+        let Noted::Record(record) = &mut process.seen.noted else {
+            unreachable!("it was set above")
+        };
+        record.state = state;
+        record.n = 2;
+        process.memory.announced = Some(2);
+        process
+    }
+}
+
+#[test]
+fn a_reading_that_failed_is_repeated_after_its_pause_and_reported_until_it_succeeds() {
+    for class in [Class::Transient, Class::Throttled, Class::Token] {
+        let mut process = Process::of(Kind::Secret);
+        assert_eq!(process.does(&failed(class)), Step::ReadApplication);
+        assert_eq!(process.blocked().len(), 1);
+        let pause = process.waits();
+        assert_eq!(pause, process.settings.pace.call_pause, "{class:?}");
+        process.pass(pause);
+        assert_eq!(
+            process.does(&process.application()),
+            Step::ReadApplication,
+            "{class:?}"
+        );
+        assert!(process.blocked().is_empty());
+        assert!(process.waits() > SignedDuration::from_hours(1));
+    }
+}
+
+#[test]
+fn a_rotation_goes_on_at_once_when_the_caller_has_a_token() {
+    let mut process = Process::of(Kind::Secret);
+    for _ in 0..12 {
+        assert_eq!(process.does(&failed(Class::Caller)), Step::ReadApplication);
+        process.pass(process.waits());
+    }
+    process.does(&failed(Class::Caller));
+    assert!(process.waits() > SignedDuration::from_hours(1));
+    process.memory.caller_changed();
+    assert!(process.blocked().is_empty(), "it is not known any more");
+    assert_eq!(process.does(&process.application()), Step::ReadApplication);
+
+    // What the issuer answered stands.
+    let mut process = Process::of(Kind::Secret);
+    process.does(&failed(Class::Throttled));
+    process.memory.caller_changed();
+    assert_eq!(process.blocked().len(), 1);
+    assert_eq!(process.waits(), process.settings.pace.call_pause);
+}
+
+#[test]
+fn a_certificate_needs_no_right_to_read_and_a_secret_waits_for_it_and_no_day() {
+    let mut process = Process::of(Kind::Certificate);
+    process.does(&failed(Class::Permission));
+    assert!(process.blocked().is_empty(), "{:?}", process.blocked());
+    assert!(process.decide().notices.contains(&Notice::Blind));
+
+    let mut process = Process::of(Kind::Secret);
+    process.does(&failed(Class::Permission));
+    assert_eq!(process.blocked().len(), 1);
+    let pause = process.waits();
+    assert_eq!(pause, process.settings.pace.again);
+    process.pass(pause);
+    assert_eq!(process.does(&process.application()), Step::ReadApplication);
+    assert!(process.blocked().is_empty());
+}
+
+#[test]
+fn a_credential_that_is_adopted_when_it_is_in_no_secret_any_more_is_removed() {
+    let mut process = Process::of(Kind::Secret);
+    let Outcome::Application(mut application) = process.application() else {
+        unreachable!("it is read")
+    };
+    application.keys.push(Key {
+        id: "key-0".to_owned(),
+        name: None,
+        mark: Some(KeyMark::Hint("old".to_owned())),
+        from: None,
+        until: None,
+    });
+    process.does(&Outcome::Application(application));
+    assert!(
+        process.waits() > SignedDuration::from_hours(1),
+        "a person's"
+    );
+    process.settings.adopt = Some("key-0".to_owned());
+    let Step::Write { change, .. } = process.does(&Outcome::Done) else {
+        panic!("it is to be removed")
+    };
+    let Phase::Retiring { key, from } = change.record.state else {
+        panic!("{:?}", change.record.state)
+    };
+    assert_eq!(
+        (key.id.as_deref(), from),
+        (Some("key-0"), crate::rotation::Place::Orphan)
+    );
+    let removal = Step::RemovePassword {
+        id: "key-0".to_owned(),
+    };
+    assert_eq!(process.decide().step, removal);
+}
+
+#[test]
+fn a_busy_issuer_is_asked_again_for_the_same_number() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        for class in [Class::Throttled, Class::Conflict] {
+            let mut process = Process::announced(kind);
+            let pause = if class == Class::Conflict {
+                process.settings.pace.conflict_pause
+            } else {
+                process.settings.pace.call_pause
+            };
+            process.does(&failed(class));
+            assert_eq!(process.waits(), pause, "{kind:?} {class:?}");
+            process.pass(pause);
+            let again = process.does(&Outcome::Done);
+            let announces = |change: &Change| (change.announces, change.values);
+            assert!(
+                matches!(&again, Step::Write { change, .. } if announces(change) == (Some(2), Values::Keep)),
+                "{kind:?} {class:?}: {again:?}"
+            );
+            let add = process.decide().step;
+            assert!(
+                matches!(
+                    add,
+                    Step::AddPassword { n: 2, .. } | Step::AddKey { n: 2, .. }
+                ),
+                "{add:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_issuer_that_stays_busy_ends_the_rotation() {
+    let mut process = Process::announced(Kind::Secret);
+    let mut asked = 0;
+    let failure = loop {
+        let step = process.decide().step;
+        match step {
+            Step::AddPassword { .. } => {
+                asked += 1;
+                process.does(&failed(Class::Throttled));
+            }
+            Step::Wait { until } => process.now = until,
+            Step::Write { change, .. } if change.record.failure.is_some() => break change,
+            _ => {
+                process.does(&Outcome::Done);
+            }
+        }
+    };
+    assert_eq!(failure.record.state, Phase::Steady);
+    assert_eq!(asked, 6);
+}
+
+#[test]
+fn a_reading_that_succeeds_does_not_hide_why_the_issuer_refused() {
+    let mut process = Process::announced(Kind::Secret);
+    process.does(&failed(Class::Policy));
+    // The rotation failed, and the application is read again.
+    process.does(&Outcome::Done);
+    process.pass(process.settings.pace.call_pause);
+    assert_eq!(process.does(&process.application()), Step::ReadApplication);
+    assert_eq!(process.blocked(), ["Policy"]);
+    // The next one succeeds, and takes over.
+    let from = process.now;
+    let held = InHand {
+        n: 3,
+        slot: Slot {
+            digest: "next".to_owned(),
+            mark: Mark::Hint("nex".to_owned()),
+            validity: None,
+        },
+        id: Some("key-3".to_owned()),
+        from,
+        until: from + SignedDuration::from_hours(24),
+    };
+    let add = Step::AddPassword {
+        n: 3,
+        name: String::new(),
+        until: held.until,
+    };
+    process.memory.after(&add, &Outcome::Held(held), from);
+    assert!(process.blocked().is_empty());
+}

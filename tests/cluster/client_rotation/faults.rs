@@ -1,0 +1,204 @@
+//! What an issuer does wrong at each request of a rotation. One operator drives all of them; each has an issuer of its own.
+
+use std::sync::atomic::Ordering;
+
+use dev_issuer::{CredentialKind, Effect, Fault, ReplicaLag, RetryAfter, Surface};
+use futures::future::join_all;
+use kube::ResourceExt;
+use serde_json::json;
+use testenv::eventually;
+
+use super::{Rig, soon};
+use crate::support::{LATER, World, run};
+
+/// Requests to Microsoft Graph in a rotation without faults: the application is read, a credential is added, the application is read
+/// before the other one is removed, and once more afterwards.
+const REQUESTS: u32 = 5;
+
+/// A fault at one request of a rotation.
+struct Case {
+    label: String,
+    kind: CredentialKind,
+    /// So many requests pass before it.
+    after: u32,
+    fault: Fault,
+    lag: ReplicaLag,
+}
+
+fn graph(effect: Effect) -> Fault {
+    Fault::new(effect).on(Surface::Graph).times(1)
+}
+
+/// What Graph answers, or does not.
+fn effects() -> [(&'static str, Effect); 4] {
+    let conflict = json!({ "error": {
+        "code": "Directory_ConcurrencyViolation", "message": "The request conflicts with another one.",
+    } });
+    let conflict = Effect::Custom {
+        status: 409,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: conflict.to_string(),
+    };
+    let throttled = Effect::TooManyRequests {
+        retry_after: Some(RetryAfter::Seconds(1)),
+    };
+    // The last two took effect, and nobody learns it.
+    [
+        ("conflict", conflict),
+        ("throttled", throttled),
+        ("broken", Effect::ErrorAfter { status: 500 }),
+        ("lost", Effect::Drop),
+    ]
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |label: String, kind, after, fault| {
+        cases.push(Case {
+            label,
+            kind,
+            after,
+            fault,
+            lag: ReplicaLag::default(),
+        });
+    };
+    for (name, effect) in effects() {
+        for after in 0..REQUESTS {
+            let label = format!("secret-{name}-{after}");
+            case(label, CredentialKind::Secret, after, graph(effect.clone()));
+        }
+        // The add, and what follows it.
+        for after in [1, 3] {
+            let label = format!("cert-{name}-{after}");
+            let kind = CredentialKind::Certificate;
+            case(label, kind, after, graph(effect.clone()));
+        }
+    }
+    let busy = Effect::Status {
+        status: 503,
+        body: None,
+        retry_after: None,
+    };
+    for (name, effect) in [("busy", busy), ("cut", Effect::Drop)] {
+        let fault = Fault::new(effect).times(2);
+        case(format!("token-{name}"), CredentialKind::Secret, 2, fault);
+    }
+    // The replica that is asked first does not have it for a while.
+    for kind in [CredentialKind::Secret, CredentialKind::Certificate] {
+        let milliseconds = std::time::Duration::from_millis;
+        let lag = ReplicaLag {
+            reads: milliseconds(1_000),
+            tokens: milliseconds(1_500),
+        };
+        let label = format!("lag-{kind:?}").to_lowercase();
+        cases.push(Case {
+            label,
+            kind,
+            after: 1,
+            fault: graph(Effect::Drop),
+            lag,
+        });
+    }
+    cases
+}
+
+impl Case {
+    async fn rig<'w>(&self, world: &'w World) -> (Rig<'w>, String) {
+        let rig = Rig::of(world, &self.label, self.kind).await;
+        let issuer = &rig.place.issuer;
+        let mut fault = self.fault.clone();
+        if fault.on == Surface::Token {
+            fault = fault.client(rig.app.as_str());
+        }
+        if self.after > 0 {
+            let pass = Fault {
+                effect: Effect::None,
+                times: Some(self.after),
+                ..fault.clone()
+            };
+            issuer.fault(pass);
+        }
+        issuer.fault(fault);
+        issuer.set_replica_lag(self.lag);
+        rig.adopt(&rig.at_issuer(self.kind)[0]).await;
+        let request = rig.request().await;
+        (rig, request)
+    }
+}
+
+/// Follows a rotation to its end while the mounted token is used.
+async fn follow(case: &Case, rig: &mut Rig<'_>, request: &str) {
+    rig.place.ready("a").await;
+    let (done, reader) = rig.reader();
+    rig.followed_through(request).await;
+    rig.is_whole(case.kind, request).await;
+    let data = rig.data().await;
+    let values = if case.kind == CredentialKind::Secret {
+        1
+    } else {
+        2
+    };
+    assert_eq!(data.len(), values, "{}: {:?}", case.label, data.keys());
+    done.store(true, Ordering::SeqCst);
+    let calls = reader.await.expect("no call was refused");
+    assert!(calls > 5, "{}: {calls} calls", case.label);
+    let left = rig.place.issuer.pending_faults();
+    assert_eq!(left, 0, "{}: the fault never came", case.label);
+}
+
+#[test]
+fn a_fault_at_any_request_of_a_rotation_leaves_one_credential_that_works() {
+    run(async {
+        let world = World::own().await;
+        let cases = cases();
+        let rigs = cases.iter().map(|case| case.rig(&world));
+        let mut rigs = join_all(rigs).await;
+        // It watches all namespaces.
+        rigs[0].0.run().await;
+        let all = cases.iter().zip(&mut rigs);
+        join_all(all.map(|(case, (rig, request))| follow(case, rig, request))).await;
+        let ended = rigs[0].0.operator.as_mut().and_then(|o| o.ended());
+        assert!(ended.is_none(), "the operator ended: {ended:?}");
+    });
+}
+
+#[test]
+fn what_an_earlier_rotation_lost_is_removed_and_nothing_of_others() {
+    run(async {
+        let world = World::own().await;
+        let kind = CredentialKind::Secret;
+        let mut rig = Rig::with_secret(&world, "swept", soon()).await;
+        rig.run().await;
+        rig.place.ready("a").await;
+        let token = rig.place.ready("graph-rotator").await.token;
+        let uid = rig.clients().get("shared").await.expect("it").uid();
+        let uid = uid.unwrap_or_default();
+        let other = uid.replace(|c: char| c.is_ascii_digit(), "0");
+        let add = async |name: String| {
+            let (issuer, object) = (&rig.place.issuer, rig.place.issuer.object_id(&rig.app));
+            let url = format!("{}/v1.0/applications/{object}/addPassword", issuer.origin());
+            let body = json!({ "passwordCredential": { "displayName": name } });
+            let call = rig.place.http.post(url).bearer_auth(&token);
+            let answer = call.json(&body).send().await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+        };
+        add(format!("apicred/elsewhere/{uid}/7")).await;
+        add(format!("apicred/elsewhere/{other}/7")).await;
+        add("of a person".to_owned()).await;
+        assert_eq!(rig.at_issuer(kind).len(), 4);
+        // A new process reads the application first.
+        rig.run().await;
+        let swept = async || {
+            let names = rig.place.issuer.credentials_of(&rig.app).into_iter();
+            let names: Vec<_> = names.filter_map(|c| c.display_name).collect();
+            let gone = names.len() == 2 && names.iter().all(|name| !name.contains(&uid));
+            if gone {
+                Ok(())
+            } else {
+                Err(format!("{names:?}"))
+            }
+        };
+        eventually(LATER, "the orphan is gone".to_owned(), swept).await;
+        assert_eq!(rig.at_issuer(kind).len(), 3);
+    });
+}

@@ -1,0 +1,344 @@
+//! An application that is rotated, and the operator that does it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use apicred::api::{ApiClient, ApiClientStatus};
+use dev_issuer::{Client as OauthClient, CredentialKind};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use testenv::eventually;
+use tokio::task::JoinHandle;
+
+use super::soon;
+use crate::{
+    clients::by_client,
+    crash::victim::{AT, OF, ONLY, WHEN},
+    support::{
+        Guarded, LATER, Place, World,
+        keys::{self, Kind},
+        merge, unique,
+    },
+};
+
+/// The Secret whose content is replaced.
+const SOURCE: &str = "shared-client";
+const OWNED: &str = "Application.ReadWrite.OwnedBy";
+const RECORDS: (&str, &str) = ("demo", "Records.Read");
+
+/// A client id of one test.
+fn guid() -> String {
+    let id = format!("{}{}", unique(), unique());
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        &id[..8],
+        &id[8..12],
+        &id[13..16],
+        &id[17..20],
+        &id[20..32]
+    )
+}
+
+/// An application that is rotated, and the operator that does it.
+pub(super) struct Rig<'w> {
+    world: &'w World,
+    pub(super) place: Arc<Place>,
+    /// Client ID of the application.
+    pub(super) app: String,
+    pub(super) operator: Option<Guarded>,
+}
+
+impl<'w> Rig<'w> {
+    /// A client `shared` with a credential of this kind.
+    pub(super) async fn of(world: &'w World, label: &str, kind: CredentialKind) -> Self {
+        match kind {
+            CredentialKind::Secret => Self::with_secret(world, label, soon()).await,
+            CredentialKind::Certificate => Self::with_certificate(world, label, soon()).await,
+        }
+    }
+
+    /// A client `shared` with a certificate, and the credential `a`.
+    pub(super) async fn with_certificate(world: &'w World, label: &str, rotation: Value) -> Self {
+        let rig = Self::new(world, label).await;
+        let keys = keys::keys(Kind::Rsa, "first", None);
+        // It may read itself, so that key IDs are known.
+        let app = OauthClient::new(&rig.app).certificate(&keys.certificate);
+        let app = app.role("graph", OWNED).owns(&rig.app);
+        rig.place.add_client(app.role(RECORDS.0, RECORDS.1));
+        rig.place.put_tls(SOURCE, &keys).await;
+        let way = json!({ "secrets": null, "certificates": [{ "secretName": SOURCE }] });
+        rig.put(way, rotation).await;
+        rig
+    }
+
+    /// A client `shared` with a client secret, the credential `a`, and another application that owns it.
+    pub(super) async fn with_secret(world: &'w World, label: &str, rotation: Value) -> Self {
+        let rig = Self::new(world, label).await;
+        let (first, owners) = (unique(), unique());
+        let app = OauthClient::new(&rig.app).secret(&first);
+        rig.place.add_client(app.role(RECORDS.0, RECORDS.1));
+        let owner = guid();
+        let rotator = OauthClient::new(&owner)
+            .secret(&owners)
+            .role("graph", OWNED);
+        rig.place.add_client(rotator.owns(&rig.app));
+        rig.place.put_secret(SOURCE, "value", &first).await;
+        rig.place.put_secret("owner", "value", &owners).await;
+        let manager = json!({
+            "client": { "id": owner, "secrets": [{ "name": "owner", "key": "value" }] },
+            "scopes": null, "api": "MicrosoftGraph", "target": { "secretName": "token-of-the-owner" },
+        });
+        rig.place.create("graph-rotator", manager).await;
+        let way = json!({ "secrets": [{ "name": SOURCE, "key": "value" }] });
+        let by = json!({ "managementRef": { "name": "graph-rotator" } });
+        rig.put(way, merge(rotation, by)).await;
+        rig
+    }
+
+    pub(super) async fn new(world: &'w World, label: &str) -> Self {
+        let place = world.place_with_own_issuer(label).await;
+        let graph = json!({ "entra": { "graphHost": place.issuer.origin() } });
+        place.put_issuer(merge(place.entra_issuer(), graph)).await;
+        Self {
+            world,
+            place: Arc::new(place),
+            app: guid(),
+            operator: None,
+        }
+    }
+
+    pub(super) async fn put(&self, way: Value, rotation: Value) {
+        self.annotate_source(json!({ "apicred.dev/rotate-by": "shared" }))
+            .await;
+        let object = self.place.issuer.object_id(&self.app);
+        let spec = json!({ "id": self.app, "objectId": object, "rotation": rotation });
+        // A merge would take the nulls of `way` out, which take fields out themselves.
+        let (mut all, way) = (spec, way);
+        for (name, value) in way.as_object().into_iter().flatten() {
+            all[name] = value.clone();
+        }
+        self.place.put_client("shared", all).await;
+        self.place.create("a", by_client("a")).await;
+    }
+
+    pub(super) async fn annotate_source(&self, annotations: Value) {
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
+        let secrets = self.place.secrets();
+        let changed = secrets.patch(SOURCE, &PatchParams::default(), &patch).await;
+        changed.expect("an annotation");
+    }
+
+    /// An operator that dies at its `at`-th write of the source Secret; 0: at none. It watches the namespace `only`, or all of
+    /// them if that is empty.
+    pub(super) async fn start(&mut self, (at, when): (usize, &str), only: &str) {
+        let args = [
+            "--exact",
+            "crash::victim::victim",
+            "--ignored",
+            "--nocapture",
+        ]
+        .map(str::to_owned);
+        let at = if at == 0 { usize::MAX } else { at };
+        let env = [
+            (
+                "KUBECONFIG",
+                self.world.operator_kubeconfig().display().to_string(),
+            ),
+            (AT, at.to_string()),
+            (WHEN, when.to_owned()),
+            (ONLY, only.to_owned()),
+            (OF, SOURCE.to_owned()),
+        ];
+        let program = std::env::current_exe().expect("this program has a path");
+        let log = self.world.next_log("rotating");
+        self.operator = Some(Guarded::spawn(&program, &args, &env, log).await);
+    }
+
+    pub(super) async fn run(&mut self) {
+        self.start((0, "never"), "").await;
+    }
+
+    pub(super) fn clients(&self) -> Api<ApiClient> {
+        Api::namespaced(self.place.kube.clone(), &self.place.namespace)
+    }
+
+    /// Requests a rotation; gives the value of the request.
+    pub(super) async fn request(&self) -> String {
+        let value = unique();
+        let noted = json!({ "apicred.dev/rotate-requested-at": value });
+        let edit = json!({ "metadata": { "annotations": noted } });
+        self.place.edit_client("shared", edit).await;
+        value
+    }
+
+    /// The value of the request that is on the client.
+    pub(super) async fn requested(&self) -> String {
+        let client = self.clients().get("shared").await.expect("the client");
+        let noted = client.metadata.annotations.unwrap_or_default();
+        let request = noted.get("apicred.dev/rotate-requested-at");
+        request.expect("a request").clone()
+    }
+
+    pub(super) async fn status(&self) -> ApiClientStatus {
+        let client = self.clients().get("shared").await.expect("the client");
+        client.status.unwrap_or_default()
+    }
+
+    /// Waits for a status.
+    pub(super) async fn until(
+        &self,
+        what: &str,
+        fits: impl Fn(&ApiClientStatus) -> bool,
+    ) -> ApiClientStatus {
+        let seen = async || {
+            let status = self.status().await;
+            if fits(&status) {
+                Ok(status)
+            } else {
+                Err(format!(
+                    "{status:#?} {:?}",
+                    self.place.issuer.credentials_of(&self.app)
+                ))
+            }
+        };
+        eventually(LATER, what.to_owned(), seen).await
+    }
+
+    /// Waits until a condition says these words.
+    pub(super) async fn says(&self, kind: &str, words: &str) -> ApiClientStatus {
+        let fits = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+            c.type_ == kind && c.status == "True" && c.message.contains(words)
+        };
+        let what = format!("{kind}: {words}");
+        self.until(&what, |status| status.conditions.iter().any(fits))
+            .await
+    }
+
+    /// Waits until this request was answered and nothing is left to do.
+    pub(super) async fn rotated(&self, request: &str) -> ApiClientStatus {
+        let done = |s: &ApiClientStatus| {
+            let states: Vec<&str> = s.keys.iter().map(|k| k.state.as_str()).collect();
+            s.last_handled_rotate_request.as_deref() == Some(request)
+                && s.rotation_state.as_deref() == Some("Steady")
+                && states == ["Current"]
+                && !s.conditions.iter().any(|c| c.type_.starts_with("Rotation"))
+        };
+        self.until("a rotation", done).await
+    }
+
+    /// Waits until the new credential is in use and the one before it stays.
+    pub(super) async fn switched(&self, request: &str) -> ApiClientStatus {
+        let done = |s: &ApiClientStatus| {
+            s.last_handled_rotate_request.as_deref() == Some(request)
+                && s.keys.iter().any(|k| k.state == "Previous")
+        };
+        self.until("a switch", done).await
+    }
+
+    /// Key IDs at the issuer, of one kind.
+    pub(super) fn at_issuer(&self, kind: CredentialKind) -> Vec<String> {
+        let all = self.place.issuer.credentials_of(&self.app);
+        let all = all.into_iter().filter(|c| c.kind == kind);
+        all.map(|c| c.key_id).collect()
+    }
+
+    /// Waits until these are at the issuer, and no others. A credential that is adopted late is removed after the rotation.
+    pub(super) async fn only(&self, kind: CredentialKind, ids: &[String]) {
+        let seen = async || {
+            let left = self.at_issuer(kind);
+            if left == ids {
+                Ok(())
+            } else {
+                Err(format!("{left:?}"))
+            }
+        };
+        eventually(LATER, format!("{ids:?} alone"), seen).await;
+    }
+
+    pub(super) async fn source(&self) -> Secret {
+        self.place.secrets().get(SOURCE).await.expect("the Secret")
+    }
+
+    pub(super) async fn data(&self) -> BTreeMap<String, Vec<u8>> {
+        let data = self.source().await.data.unwrap_or_default();
+        data.into_iter().map(|(k, v)| (k, v.0)).collect()
+    }
+
+    /// Calls the API with the mounted token until it is stopped.
+    pub(super) fn reader(&self) -> (Arc<AtomicBool>, JoinHandle<usize>) {
+        let (place, done) = (Arc::clone(&self.place), Arc::<AtomicBool>::default());
+        let end = Arc::clone(&done);
+        let task = tokio::spawn(async move {
+            let mut calls = 0;
+            while !end.load(Ordering::SeqCst) {
+                let view = place
+                    .view("token-a")
+                    .await
+                    .expect("a token at every moment");
+                assert_eq!(place.call("demo", "whoami", &view.token).await, 200);
+                calls += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            calls
+        });
+        (done, task)
+    }
+
+    /// The rotation has ended: one credential is at the issuer, the one of the Secret, and it gets tokens.
+    pub(super) async fn is_whole(&self, kind: CredentialKind, request: &str) {
+        let label = &self.place.namespace;
+        let status = self.rotated(request).await;
+        let left = self.at_issuer(kind);
+        assert_eq!(left.len(), 1, "{label}: {left:?}");
+        let current = status.keys[0].key_id.as_deref();
+        assert!(
+            current.is_none_or(|id| id == left[0]),
+            "{label}: {status:?}"
+        );
+        let view = self.place.view("token-a").await.expect("a token");
+        self.place.request_renewal("a").await;
+        self.place.another_token("token-a", &view).await;
+    }
+
+    pub(super) async fn adopt(&self, key_id: &str) {
+        let edit = json!({ "spec": { "rotation": { "adopt": { "keyId": key_id } } } });
+        self.place.edit_client("shared", edit).await;
+    }
+}
+
+impl Rig<'_> {
+    /// Renews the credential whenever a new one waits for it. Ends with the operator, or when the request is answered; says
+    /// whether the operator ended.
+    pub(super) async fn followed_through(&mut self, request: &str) -> bool {
+        let mut asked = false;
+        let begun = std::time::Instant::now();
+        loop {
+            assert!(begun.elapsed() < LATER * 2, "{:?}", self.status().await);
+            if self.operator.as_mut().is_some_and(|o| o.ended().is_some()) {
+                return true;
+            }
+            let status = self.status().await;
+            let has = |state: &str| status.keys.iter().any(|k| k.state == state);
+            let handled = status.last_handled_rotate_request.as_deref() == Some(request);
+            if handled && has("Previous") && !asked {
+                self.place.request_renewal("a").await;
+                asked = true;
+            }
+            let rest = status.rotation_state.as_deref() == Some("Steady") && status.keys.len() == 1;
+            if handled && rest {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
