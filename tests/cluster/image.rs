@@ -19,7 +19,8 @@ const IMAGE: &str = "APICRED_TEST_IMAGE";
 fn copy(file: &Path, root: &Path) {
     let to = root.join(file.strip_prefix("/").expect("an absolute path"));
     fs::create_dir_all(to.parent().expect("a folder")).expect("folders");
-    fs::copy(file, &to).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let copied = fs::copy(file, &to);
+    assert!(copied.is_ok(), "{}: {copied:?}", file.display());
     // The kubelet mounts files that the user of the pod can read.
     fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("a mode");
 }
@@ -56,9 +57,12 @@ fn files(folder: &Path) -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths
-        .flat_map(|path| match path.is_dir() {
-            true => files(&path),
-            false => BTreeSet::from([path]),
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                BTreeSet::from([path])
+            }
         })
         .collect()
 }
