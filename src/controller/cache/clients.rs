@@ -235,9 +235,8 @@ impl Clients {
             ConditionType::RotationFailed,
         ];
         let held = lock(&self.held);
-        let all = held.values().flat_map(HashMap::values);
         let mut counts = [0; 2];
-        for status in all.filter_map(|client| client.status.as_ref()) {
+        for status in (held.clients.values()).filter_map(|client| client.status.as_ref()) {
             for (count, kind) in counts.iter_mut().zip(kinds) {
                 *count += u64::from(kind.find(&status.conditions).is_some());
             }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::binding::{cluster, namespaced, secret, uses};
+use super::binding::{namespaced, uses};
 use crate::{
     api::names::{ALLOWED_AUDIENCES, ALLOWED_ISSUERS},
     credential::{
