@@ -148,7 +148,11 @@ fn each_set_of_values_is_accepted_without_a_warning_and_its_pods_are_admitted() 
             let installed = installed.unwrap_or_else(|e| panic!("{set}: {e}"));
             assert_eq!(installed.stderr, "", "{set}: helm install");
             // A pipeline that applies the same again changes nothing.
-            let template = [&["template", "--skip-tests"], &common[..]].concat();
+            let template = [
+                &["template", "--dry-run=server", "--skip-tests"],
+                &common[..],
+            ]
+            .concat();
             let again = cluster.helm(&template).await.expect("it renders");
             let diff = ["diff", "--server-side", "--force-conflicts", "-f", "-"];
             let diff = cluster.kubectl_output(&diff, &again).await;
