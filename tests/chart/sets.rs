@@ -23,7 +23,7 @@ const SETS: [(&str, usize); 8] = [
 ];
 const SOON: Duration = Duration::from_secs(60);
 
-/// A kind by which the chart recognises OpenShift.
+/// A kind by which the chart recognises `OpenShift`.
 const OPENSHIFT: &str = "
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -147,6 +147,17 @@ fn each_set_of_values_is_accepted_without_a_warning_and_its_pods_are_admitted() 
                 .await;
             let installed = installed.unwrap_or_else(|e| panic!("{set}: {e}"));
             assert_eq!(installed.stderr, "", "{set}: helm install");
+            // A pipeline that applies the same again changes nothing.
+            let template = [
+                &["template", "--dry-run=server", "--skip-tests"],
+                &common[..],
+            ]
+            .concat();
+            let again = cluster.helm(&template).await.expect("it renders");
+            let diff = ["diff", "--server-side", "--force-conflicts", "-f", "-"];
+            let diff = cluster.kubectl_output(&diff, &again).await;
+            let diff = diff.unwrap_or_else(|e| panic!("{set}: {e}"));
+            assert_eq!(diff.stdout, "", "{set}: kubectl diff");
             let pods = eventually(SOON, format!("{set}: pods"), async || {
                 let pods = pods(&cluster).await;
                 if pods.len() == replicas {

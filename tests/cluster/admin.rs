@@ -126,3 +126,28 @@ fn probes_and_metrics_answer() {
         assert!(!metrics.contains("namespace=\""), "{metrics}");
     });
 }
+
+#[test]
+fn the_check_of_helm_test_finds_an_operator_that_leads() {
+    run(async {
+        let world = World::shared().await;
+        let check = async |admin: &str, wait: &str| {
+            let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_apicred"));
+            program.args(["check", "--admin", admin, "--wait", wait]);
+            program.output().await.expect("it runs")
+        };
+        let admin = format!("http://{}", world.operator().admin());
+        let found = check(&admin, "20").await;
+        let told = String::from_utf8_lossy(&found.stdout);
+        assert!(
+            found.status.success() && told.contains("a replica leads"),
+            "{found:?}"
+        );
+        let found = check("http://127.0.0.1:1", "0").await;
+        let told = String::from_utf8_lossy(&found.stderr);
+        assert!(
+            !found.status.success() && told.contains("endpoints"),
+            "{found:?}"
+        );
+    });
+}

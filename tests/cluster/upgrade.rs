@@ -9,7 +9,7 @@ use testenv::eventually;
 
 use crate::{
     clients::by_client,
-    support::{NAMESPACE, Operator, Place, SOON, World, is_well, merge, run},
+    support::{NAMESPACE, Operator, Place, SOON, World, is_well, run},
 };
 
 /// The chart as it was before it had most of its values. Until there is a release, it stands for the last one.
@@ -74,10 +74,9 @@ fn an_upgrade_a_rollback_and_a_move_to_another_release_write_no_secret_and_cost_
         let formats = json!({ "target": { "secretName": "t-formats", "keys": keys } });
         place.create("formats", formats).await;
         place.put_client("shared", json!({})).await;
-        let target = json!({ "target": { "secretName": "t-by-client" } });
-        place
-            .create("by-client", merge(by_client("by-client"), target))
-            .await;
+        let mut shared = by_client("by-client");
+        shared["target"]["secretName"] = json!("t-by-client");
+        place.create("by-client", shared).await;
         for name in CREDENTIALS {
             place
                 .until(name, "ready", |c| is_well(c).then_some(()))

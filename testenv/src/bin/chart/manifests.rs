@@ -23,7 +23,7 @@ const OF_HELM: [&str; 5] = [
     "helm.sh/resource-policy: ",
     "checksum/",
 ];
-/// The ids that OpenShift gives itself.
+/// The ids that `OpenShift` gives itself.
 const IDS: [&str; 3] = ["runAsUser", "runAsGroup", "fsGroup"];
 
 /// The files that are checked in.
