@@ -118,6 +118,8 @@ func connect(checks []kustomize.CustomHealthCheck) (*ssa.ResourceManager, error)
 	if err != nil {
 		return nil, err
 	}
+	// As the controller has them.
+	config.QPS, config.Burst = 50, 300
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, err
