@@ -24,13 +24,13 @@ pub fn label(issuer: &IssuerId) -> &str {
 
 /// Counts by grant and result, of each issuer.
 #[derive(Debug, Default)]
-pub(super) struct Issuers {
+pub(super) struct IssuerCounts {
     /// By name and grant. Nothing is ever removed: a counter does not go back.
     rows: BTreeMap<(Box<str>, &'static str), Box<[u64]>>,
     named: HashSet<Box<str>>,
 }
 
-impl Issuers {
+impl IssuerCounts {
     /// The counts of an issuer and a grant, by result.
     pub(super) fn row(&mut self, grant: GrantKey, issuer: &IssuerId) -> &mut [u64] {
         let name = self.bounded(label(issuer));

@@ -20,7 +20,7 @@ use std::{
 };
 
 pub use gauges::{EachCredential, Info, Objects, OneCredential, Snapshot, Work};
-use issuers::Issuers;
+use issuers::IssuerCounts;
 pub use issuers::label as issuer_label;
 pub use table::{Id, Kind, Metric, Scope, TABLE};
 pub use text::Format;
@@ -57,7 +57,7 @@ struct Distribution {
 /// The metrics of the process.
 pub struct Metrics {
     stores: Vec<Store>,
-    issuers: Mutex<Issuers>,
+    issuers: Mutex<IssuerCounts>,
 }
 
 impl Default for Metrics {
