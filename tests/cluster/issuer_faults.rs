@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde_json::json;
 use testenv::eventually;
 
-use crate::support::{LATER, Place, Recorder, World, condition, is_well, merge, run};
+use crate::support::{LATER, Place, Recorder, SOON, World, condition, is_well, merge, run};
 
 #[test]
 fn an_outage_keeps_the_token_warns_before_the_floor_breaks_and_ends_by_itself() {
@@ -63,19 +63,24 @@ fn an_outage_keeps_the_token_warns_before_the_floor_breaks_and_ends_by_itself() 
                 calm.then_some(())
             })
             .await;
-        let reasons: Vec<String> = place.events("c").await.into_iter().map(|e| e.1).collect();
-        for (reason, times) in [
+        // Events come after the status.
+        let wanted = [
             ("TokenPublished", 0),
             ("IssuerUnreachable", 1),
             ("RenewalFailing", 1),
             ("Renewed", 1),
-        ] {
-            assert_eq!(
-                reasons.iter().filter(|r| *r == reason).count(),
-                times,
-                "{reason} in {reasons:?}"
-            );
-        }
+        ];
+        eventually(SOON, "the events", async || {
+            let reasons: Vec<String> = place.events("c").await.into_iter().map(|e| e.1).collect();
+            let count = |reason: &str| reasons.iter().filter(|r| *r == reason).count();
+            let there = wanted.iter().all(|(reason, times)| count(reason) == *times);
+            if there {
+                Ok(())
+            } else {
+                Err(format!("{reasons:?}"))
+            }
+        })
+        .await;
         assert_eq!(recorder.finish(&place).len(), 2);
     });
 }
