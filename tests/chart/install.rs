@@ -6,7 +6,7 @@ use testenv::{ControlPlane, Options, eventually};
 
 use crate::support::{CHART, NAMESPACE, run};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// The chart as it was before it had most of its values.
 const BEFORE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),

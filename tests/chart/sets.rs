@@ -21,7 +21,7 @@ const SETS: [(&str, usize); 8] = [
     // The last one, because the cluster serves a kind of OpenShift from then on.
     ("openshift", 2),
 ];
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A kind by which the chart recognises `OpenShift`.
 const OPENSHIFT: &str = "

@@ -61,7 +61,7 @@ impl Objects {
         let documents = text.split("\n---\n").filter(|d| d.contains("kind:"));
         Self(
             documents
-                .map(|d| serde_saphyr::from_str(d).unwrap_or_else(|e| panic!("{e} in\n{d}")))
+                .map(|d| serde_saphyr::from_str(d).unwrap_or_else(|e| unreachable!("{e} in\n{d}")))
                 .collect(),
         )
     }

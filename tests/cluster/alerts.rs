@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Jobs that scrape the same two processes. The first is what the chart's ServiceMonitor makes.
+/// Jobs that scrape the same two processes. The first is what the chart's `ServiceMonitor` makes.
 const JOBS: [&str; 2] = ["honoured", "plain"];
 /// What kube-state-metrics exports, which does not run here.
 const OF_OTHERS: &str = "kube_pod_container_resource_limits";

@@ -391,7 +391,7 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             (
                 json!({ "secrets": [{ "name": "a/b", "key": "k" }] }),
                 "spec.secrets[0].name",
-                "by its name alone",
+                "give the name of one in this namespace",
             ),
             (json!({ "id": "a\u{202e}b" }), "spec.id", "should match"),
             (

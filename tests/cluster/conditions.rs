@@ -145,8 +145,9 @@ fn kstatus_of_every_state() {
                 Some(&view.status),
                 at(130),
             );
-            let missing =
-                state.conditions.contains("Missing") || state.conditions.contains("SignIn");
+            let missing = ["Missing", "SignIn", "ClientNotFound"]
+                .iter()
+                .any(|what| state.conditions.contains(what));
             let later = match state.kstatus {
                 "InProgress" if missing => "Failed",
                 same => same,

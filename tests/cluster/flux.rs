@@ -8,7 +8,7 @@ use testenv::FluxApply;
 use crate::support::{Place, World, condition, run, unique};
 
 /// Longer than everything that the tests wait for.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A client and a credential, as they stand in Git.
 fn manifest(place: &Place) -> String {

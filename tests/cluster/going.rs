@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    logs::said,
+    logs::said_of_credential,
     support::{Listener, Place, SOON, World, condition, keys, merge, run, typed, unique},
     systems::service_account,
 };
@@ -363,7 +363,7 @@ fn whatever_goes_is_reported_at_once_and_the_token_stays() {
         }
         world.stays_quiet(&place, Duration::from_secs(1)).await;
         let sent = listener.requests().len();
-        let lines = |row: &Row| said(world, Some(&place.namespace), row.name);
+        let lines = |row: &Row| said_of_credential(world, &place.namespace, row.name);
         let before: Vec<usize> = rows.iter().map(|row| lines(row).len()).collect();
         for row in &rows {
             stage.go(row).await;

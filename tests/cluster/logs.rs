@@ -134,7 +134,17 @@ fn a_line_of_the_log_is_json_and_names_each_field_once() {
 
 /// Lines of the log about the faults of an object, as `change condition reason`.
 pub(crate) fn said(world: &World, namespace: Option<&str>, name: &str) -> Vec<String> {
-    let lines = world.lines_about(namespace, name);
+    said_of(&world.lines_about(namespace, name))
+}
+
+/// The same, of a credential; an `ApiClient` of its name has lines of its own.
+pub(crate) fn said_of_credential(world: &World, namespace: &str, name: &str) -> Vec<String> {
+    let mut lines = world.lines_about(Some(namespace), name);
+    lines.retain(|line| line["kind"] == "ApiCredential");
+    said_of(&lines)
+}
+
+fn said_of(lines: &[Value]) -> Vec<String> {
     let word = |line: &Value, field: &str| line[field].as_str().unwrap_or("-").to_owned();
     let faults = lines.iter().filter(|line| line["change"].is_string());
     faults

@@ -70,9 +70,10 @@ pub(in crate::controller) async fn execute(
         Plan::Hold {
             why: Hold::Backoff, ..
         } => Outcome::Backoff,
-        // It takes seconds: to report it and take that back would cost more writes than it is worth.
+        // Paced takes seconds: to report it and take that back would cost more writes than it is worth. What another operator
+        // renews has been reported (`left`).
         Plan::Hold {
-            why: Hold::Paced,
+            why: Hold::Paced | Hold::AnotherOperator,
             until,
         } => Outcome::Queued { until },
         Plan::Hold {
@@ -118,10 +119,6 @@ pub(in crate::controller) async fn execute(
             why: Hold::OutOfSync,
             until,
         } => waiting_for_sync(credential, observed, until),
-        Plan::Hold {
-            why: Hold::AnotherOperator,
-            until,
-        } => Outcome::Queued { until },
         Plan::Hold {
             why: Hold::Repeating,
             until,

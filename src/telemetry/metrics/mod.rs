@@ -1,4 +1,4 @@
-//! Metrics of the operator. [`table`] has them all: what is counted here, `docs/metrics.md` ([`reference`]) and the tests
+//! Metrics of the operator. `table.rs` has them all: what is counted here, `docs/metrics.md` ([`mod@reference`]) and the tests
 //! come from it.
 
 mod gauges;

@@ -3,7 +3,7 @@
 
 use crate::{api::GrantKey, oauth::Class, plan::Why};
 
-/// Most names of issuers that are label values; further ones are [`OTHER`].
+/// Most names of issuers that are label values; further ones are `other`.
 pub const MOST_ISSUERS: usize = 50;
 /// The issuer of credentials with `spec.entra`.
 pub(super) const INLINE: &str = "inline";

@@ -157,7 +157,8 @@ fn a_fault_at_any_request_of_a_rotation_leaves_one_credential_that_works() {
         rigs[0].0.run().await;
         let all = cases.iter().zip(&mut rigs);
         join_all(all.map(|(case, (rig, request))| follow(case, rig, request))).await;
-        let ended = rigs[0].0.operator.as_mut().and_then(|o| o.ended());
+        let operator = rigs[0].0.operator.as_mut().expect("it runs");
+        let ended = operator.ended();
         assert!(ended.is_none(), "the operator ended: {ended:?}");
     });
 }
