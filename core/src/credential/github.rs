@@ -256,12 +256,12 @@ mod tests {
             ),
             (
                 json!(["contents:read", "app"]),
-                json!({ "scopes": null, "resources": ["app"] }),
+                json!({ "scopes": [], "resources": ["app"] }),
                 false,
             ),
             (
                 json!(["app"]),
-                json!({ "scopes": null, "resources": ["app"] }),
+                json!({ "scopes": [], "resources": ["app"] }),
                 true,
             ),
         ] {
