@@ -55,6 +55,7 @@ const OPENERS: &[&str] = &[
     "oauth/hop.rs",                     // a token, into the bytes of a second request
     "oauth/redaction.rs",               // to cut it out of an issuer's words
     "oauth/needs.rs",                   // into the fingerprint
+    "oauth/github_app.rs",              // a request and a token, in its tests
     "oauth/keys.rs",                    // a private key, to sign with
     "oauth/grant/jwt_bearer.rs",        // a key file, to sign with
     "http/mod.rs",                      // onto the wire

@@ -44,6 +44,8 @@ types! {
     ClientCredentialExpiring,
     /// Annotations have no effect.
     AnnotationsIgnored,
+    /// The spec of an issuer selects a client authentication method that its discovery document does not list.
+    ClientAuthenticationUnlisted,
     /// A rotation of the client secret or certificate is due and has not begun.
     RotationDue,
     /// A rotation waits: somebody must change something, or the issuer must answer.

@@ -15,7 +15,7 @@
 //!      claims     what goes into a token, and what a resource server checks
 //!    signin     a person allows or denies: codes with PKCE; `device`: device codes
 //!    api        the protected API, also with static keys
-//!    graph      Microsoft Graph for the credentials of applications
+//!    graph      Microsoft Graph for the credentials of applications; `github`: tokens of a GitHub App
 //!  identity  where a machine gets tokens of its managed identities, on listeners of their own
 //!  refresh, users   refresh tokens that are out; people who may sign in
 //!  faults, hold   what a test may do to a request
@@ -40,6 +40,7 @@ mod exchange;
 mod faults;
 mod form;
 mod generic;
+mod github;
 mod graph;
 mod hold;
 mod identity;
@@ -62,8 +63,8 @@ pub use admin::Admin;
 pub use claims::{Claims, Confirmation, InvalidToken};
 pub use config::{
     AppService, AssertionAudience, AzureArc, Client, Config, Federated, IdentityEndpoints,
-    ManagedIdentity, Mtls, RefreshPolicy, Resource, Route, Secret, SubjectName, Tenant, TlsSubject,
-    TrustedIssuer,
+    Installation, ManagedIdentity, Mtls, RefreshPolicy, Resource, Route, Secret, SubjectName,
+    Tenant, TlsSubject, TrustedIssuer,
 };
 pub use device::PendingDevice;
 pub use error::Error;

@@ -15,7 +15,7 @@ use crate::ask::Endpoint;
 use crate::connection::Connection;
 use crate::faults::{Effect, Surface, distort, replacement};
 use crate::state::Shared;
-use crate::{api, device, entra, exchange, generic, graph, second, signin};
+use crate::{api, device, entra, exchange, generic, github, graph, second, signin};
 
 type App = State<Arc<Shared>>;
 
@@ -95,6 +95,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             post(token_v2).fallback(not_post),
         )
         .route("/v2/", get(second::registry))
+        .route(
+            "/api/v3/app/installations/{id}/access_tokens",
+            post(github::access_token),
+        )
         .route("/v1.0/{*path}", get(graph::serve).post(graph::serve))
         .merge(sign_in())
         .merge(metadata)

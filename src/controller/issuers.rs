@@ -216,23 +216,25 @@ async fn verdict(
 ) -> (IssuerStatus, Judged) {
     // Only a change by somebody ends it: tools that go by kstatus need not wait for their timeout.
     let mut stalled = parsed.is_err();
+    let mut unlisted = None;
     let (endpoint, works, reason, message, settled) = match parsed {
         Err(errors) => {
             let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
             (None, false, reason, FieldError::join(&errors), Judged::Gone)
         }
         Ok(issuer) => match check(context, &issuer).await {
-            (Some(url), None) => {
+            (Some(found), None) => {
+                unlisted = found.unlisted;
                 let message = known(&issuer).to_owned();
                 (
-                    Some(url),
+                    Some(found.url),
                     true,
                     Reason::EndpointKnown,
                     message,
                     Judged::Settled,
                 )
             }
-            (url, refusal) => {
+            (found, refusal) => {
                 let refusal = refusal.unwrap_or_else(|| {
                     Refusal::local(
                         Class::Transient,
@@ -245,6 +247,7 @@ async fn verdict(
                     && matches!(refusal.class, Class::Invalid | Class::Denied)
                     && issuer.ca_fault.is_none();
                 let message = refusal.message();
+                let url = found.map(|found| found.url);
                 (url, false, refusal.reason, message, Judged::Unsettled)
             }
         },
@@ -260,6 +263,11 @@ async fn verdict(
     }
     conditions.extend(unread(meta).map(|message| {
         let (kind, reason) = (ConditionType::AnnotationsIgnored, Reason::AnnotationUnknown);
+        say.condition(kind, true, reason, &message)
+    }));
+    conditions.extend(unlisted.map(|message| {
+        let kind = ConditionType::ClientAuthenticationUnlisted;
+        let reason = Reason::ClientAuthenticationUnsupported;
         say.condition(kind, true, reason, &message)
     }));
     (
@@ -294,9 +302,9 @@ fn known(issuer: &Issuer) -> &'static str {
 }
 
 /// Everything that a credential needs of this issuer: the token endpoint if it is known, and what does not work.
-async fn check(context: &Context, issuer: &Issuer) -> (Option<String>, Option<Refusal>) {
-    let url = match endpoint(context, issuer).await {
-        Ok(url) => url,
+async fn check(context: &Context, issuer: &Issuer) -> (Option<Found>, Option<Refusal>) {
+    let found = match endpoint(context, issuer).await {
+        Ok(found) => found,
         Err(refusal) => return (None, Some(refusal)),
     };
     // What asks the identity endpoint of the machine asks no other.
@@ -304,18 +312,25 @@ async fn check(context: &Context, issuer: &Issuer) -> (Option<String>, Option<Re
         .operator_identity
         .as_ref()
         .is_some_and(|l| *l != OperatorIdentity::WorkloadIdentity);
-    let Some(place) = Url::parse(&url)
+    let Some(place) = Url::parse(&found.url)
         .ok()
         .filter(|_| context.settings.issuer_checks && !local)
     else {
-        return (Some(url), None);
+        return (Some(found), None);
     };
     let clock = context.clock.as_ref();
     let reached = context
         .discovery
         .reached(&context.http, issuer, &place, clock);
     let fault = reached.await.err().map(|r| part("token endpoint", r));
-    (Some(url), fault)
+    (Some(found), fault)
+}
+
+/// What is known of the token endpoint of an issuer.
+struct Found {
+    url: String,
+    /// What is to be said about `clientAuthentication` of the issuer.
+    unlisted: Option<String>,
 }
 
 /// The same with the part that failed, unless the sentence names another one.
@@ -338,26 +353,33 @@ fn part(name: &'static str, refusal: Refusal) -> Refusal {
     }
 }
 
-async fn endpoint(context: &Context, issuer: &Issuer) -> Result<String, Refusal> {
+async fn endpoint(context: &Context, issuer: &Issuer) -> Result<Found, Refusal> {
     // An address that must not be requested is also reported here, where its author sees it.
     if let Ok(origin) = Url::parse(&issuer.origin) {
         addresses::check_literal(&origin, &issuer.allowed_cidrs)?;
     }
     binding::may_use_cloud(&context.settings.entra_clouds, issuer).map_err(|d| denied(&d))?;
-    match &issuer.endpoint {
-        Endpoint::Entra { authority } => Ok(format!("{authority}/oauth2/v2.0/token")),
-        Endpoint::Fixed(url) => Ok(url.to_string()),
+    let url = match &issuer.endpoint {
+        Endpoint::Entra { authority } => format!("{authority}/oauth2/v2.0/token"),
+        Endpoint::Fixed(url) => url.to_string(),
         // An issuer object always has a place.
-        Endpoint::Nowhere => Ok(String::new()),
+        Endpoint::Nowhere => String::new(),
         Endpoint::Discover(_) => {
             let found = context
                 .discovery
                 .discovered(&context.http, issuer, context.clock.as_ref())
                 .await
                 .map_err(|refusal| part("discovery document", refusal))?;
-            Ok(found.url.to_string())
+            return Ok(Found {
+                url: found.url.to_string(),
+                unlisted: found.unlisted.clone(),
+            });
         }
-    }
+    };
+    Ok(Found {
+        url,
+        unlisted: None,
+    })
 }
 
 /// Writes the status, if it is another one, and logs what it changes.

@@ -45,7 +45,7 @@ fn made(kind: &'static SignatureAlgorithm) -> String {
 }
 
 /// What `kubectl apicred jwks` prints.
-async fn jwks(world: &World, place: &Place, args: &[&str]) -> Value {
+pub(crate) async fn jwks(world: &World, place: &Place, args: &[&str]) -> Value {
     let args = [&["jwks", "-n", &place.namespace], args].concat();
     let kubeconfig = world.cluster.admin_kubeconfig().into();
     let (good, said) = Plugin::start(&kubeconfig, &args).end().await;

@@ -765,12 +765,24 @@ fn issuers_are_taken_or_refused_in_words() {
                 "{spec}"
             );
         }
-        let one = "an issuer has exactly one of entra, oidc and oauth2";
+        let one = "an issuer has exactly one of entra, oidc, oauth2 and githubApp";
         let auth = |how: Value| oauth2(json!({ "clientAuthentication": how }));
         let with = |changes: Value| merge(oauth2(json!({})), changes);
         for (spec, words) in [
             (json!({}), one),
             (merge(oauth2(json!({})), entra(json!({}))), one),
+            (
+                json!({ "githubApp": { "installationId": 0 } }),
+                "greater than or equal to 1",
+            ),
+            (
+                json!({ "githubApp": { "installationId": 1, "apiUrl": "https://u@git.example" } }),
+                "apiUrl is the base URL of the API",
+            ),
+            (
+                json!({ "githubApp": { "installationId": 1 }, "assertionAudience": "Issuer" }),
+                "remove secondRequest, refreshTokens and assertionAudience",
+            ),
             (
                 with(json!({ "secondRequest": {} })),
                 "secondRequest has exactly one of",

@@ -331,3 +331,33 @@ fn a_revocation_endpoint_that_a_document_lacks_can_be_set() {
         .await;
     });
 }
+
+#[test]
+fn an_issuer_that_selects_a_method_which_its_document_does_not_list_warns_and_is_used() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("unlisted-method").await;
+        let put = async |method: &str| {
+            let spec = place.issuer_spec(json!({ "oidc": {
+                "issuerUrl": format!("{}/generic", place.issuer.origin()),
+                "clientAuthentication": { method: {} },
+            } }));
+            place.put_issuer(spec).await;
+            place.issuer_ready().await
+        };
+        let unlisted = |issuer: apicred::api::ClusterTokenIssuer| {
+            let status = issuer.status.expect("a status");
+            let mut all = status.conditions.into_iter();
+            all.find(|c| c.type_ == "ClientAuthenticationUnlisted")
+        };
+        let warning = unlisted(put("secretJwt").await).expect("a warning");
+        assert_eq!(warning.reason, "ClientAuthenticationUnsupported");
+        assert!(
+            warning.message.contains("selects client_secret_jwt")
+                && warning.message.contains("it lists client_secret_basic"),
+            "{}",
+            warning.message
+        );
+        assert_eq!(unlisted(put("post").await), None);
+    });
+}

@@ -20,6 +20,7 @@ mod extension;
 mod first_token;
 mod flux;
 mod formats;
+mod github;
 mod gitops;
 mod going;
 mod hydra;

@@ -194,6 +194,14 @@ pub(super) fn one_bundle() -> Rule {
         .message("caBundle and caBundleRef are two places of one bundle: set one of them")
 }
 
+/// Rule of an installation of a GitHub App: fields about OAuth that say nothing there.
+pub(super) fn github_alone() -> Rule {
+    Rule::new("!has(self.githubApp) || !(has(self.secondRequest) || has(self.refreshTokens) || has(self.assertionAudience))")
+        .reason(Reason::FieldValueForbidden)
+        .field_path(".githubApp")
+        .message("githubApp has neither a second request nor refresh tokens, and GitHub's assertions have no audience: remove secondRequest, refreshTokens and assertionAudience")
+}
+
 /// Rule of a field that names a Secret.
 pub(super) fn name_alone() -> Rule {
     Rule::new(matches_object_name())

@@ -43,8 +43,9 @@ use super::{client_authentication::ClientAuthentication, grant::GrantKey};
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2"], "an issuer has"),
-    validation = super::crd::one_bundle())]
+#[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2", "githubApp"], "an issuer has"),
+    validation = super::crd::one_bundle(),
+    validation = super::crd::github_alone())]
 pub struct TokenIssuerSpec {
     /// Microsoft Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,6 +56,9 @@ pub struct TokenIssuerSpec {
     /// An OAuth 2.0 token endpoint by its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oauth2: Option<OAuth2Issuer>,
+    /// An installation of a GitHub App. Clients authenticate with `key`, the private key of the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github_app: Option<GitHubApp>,
     /// A second request that completes each token of this issuer. If not set, the token of the grant is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_request: Option<SecondRequest>,
@@ -123,8 +127,9 @@ pub struct TokenIssuerSpec {
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2"], "an issuer has"),
+#[x_kube(validation = super::crd::one_of(&["entra", "oidc", "oauth2", "githubApp"], "an issuer has"),
     validation = super::crd::one_bundle(),
+    validation = super::crd::github_alone(),
     validation = Rule::new("!has(self.managedIdentity) || has(self.entra)")
     .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
     .message("managedIdentity is Azure's: it goes with entra"))]
@@ -138,6 +143,9 @@ pub struct ClusterTokenIssuerSpec {
     /// An OAuth 2.0 token endpoint by its URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oauth2: Option<OAuth2Issuer>,
+    /// An installation of a GitHub App. Clients authenticate with `key`, the private key of the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github_app: Option<GitHubApp>,
     /// A second request that completes each token of this issuer. If not set, the token of the grant is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_request: Option<SecondRequest>,
@@ -200,6 +208,24 @@ pub struct ClusterTokenIssuerSpec {
     /// Lends the identity that the operator itself has in Azure to the allowed namespaces. Only with `entra`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_identity: Option<ManagedIdentity>,
+}
+
+/// An installation of a GitHub App: where the app was installed, by an organization or a user.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GitHubApp {
+    /// Number of the installation: the end of the address of its settings (`/settings/installations/NUMBER`).
+    #[schemars(range(min = 1))]
+    pub installation_id: i64,
+    /// Base URL of the API of another GitHub: `https://HOST/api/v3` of an Enterprise Server, `https://api.NAME.ghe.com`.
+    /// `https://api.github.com` if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+(/[^?#\\\\s]*)?$')")
+        .reason(Reason::FieldValueInvalid)
+        .message("apiUrl is the base URL of the API, such as https://github.example.com/api/v3, with no user, query or fragment"),
+        validation = super::crd::whole_host("apiUrl"))]
+    pub api_url: Option<String>,
 }
 
 /// What completes a token: exactly one key.

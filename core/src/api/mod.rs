@@ -46,9 +46,9 @@ pub use grant::{
 };
 pub use issuer::{
     AllowedNamespaces, AssertionAudience, AzureContainerRegistry, CaBundleKind, CaBundleRef, Cloud,
-    ClusterTokenIssuer, ClusterTokenIssuerSpec, EntraIssuer, FromEnvironment, GoogleServiceAccount,
-    IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network, OAuth2Issuer, OidcIssuer,
-    RefreshTokens, Reuse, SecondRequest, TokenIssuer, TokenIssuerSpec,
+    ClusterTokenIssuer, ClusterTokenIssuerSpec, EntraIssuer, FromEnvironment, GitHubApp,
+    GoogleServiceAccount, IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network,
+    OAuth2Issuer, OidcIssuer, RefreshTokens, Reuse, SecondRequest, TokenIssuer, TokenIssuerSpec,
 };
 pub use parameter::{ExtensionParameter, Parameter};
 pub use rotation::{Adoption, ClientKey, KeyAlgorithm, ManagementRef, Rotation, RotationKey};

@@ -1,8 +1,8 @@
 //! Checks that client authentication, grant and issuer fit together, so that an impossible request is reported before it is sent.
 
 use super::{
-    AccountToken, Endpoint, FieldError, Issuer, OperatorIdentity, Proof, Selector, StaticKey,
-    account_tokens::is_api_server,
+    AccountToken, Endpoint, FieldError, Issuer, OperatorIdentity, Proof, Protocol, Selector,
+    StaticKey, account_tokens::is_api_server, github,
 };
 use crate::{
     Reason,
@@ -22,7 +22,10 @@ pub(super) fn faults(
     static_key: Option<&StaticKey>,
 ) -> Vec<FieldError> {
     let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
-    let mut errors = Vec::new();
+    let mut errors = match issuer.protocol {
+        Protocol::OAuth => Vec::new(),
+        Protocol::GitHubApp => github::faults(spec, proof, grant),
+    };
     let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
     if issuer.hop.is_some() && matches!(grant, Grant::RefreshToken(_)) {
         say(

@@ -2,7 +2,10 @@
 
 use url::Url;
 
-use super::{Endpoint, FieldError, place::https_url};
+use super::{
+    Endpoint, FieldError, Protocol,
+    place::{Place, https_url},
+};
 use crate::api::SecondRequest;
 
 /// The hosts of registries in Azure's clouds (learn.microsoft.com/azure/container-registry).
@@ -43,7 +46,7 @@ impl Hop {
     /// to hosts of Microsoft and Google alone: it was obtained with Secrets that this user might not be able to read.
     pub(super) fn parse(
         spec: Option<&SecondRequest>,
-        endpoint: &Endpoint,
+        place: &Place,
         own: bool,
     ) -> Result<Option<Self>, FieldError> {
         const REGISTRY: &str = "spec.secondRequest.azureContainerRegistry.registry";
@@ -51,7 +54,13 @@ impl Hop {
         let Some(spec) = spec else {
             return Ok(None);
         };
-        let entra = matches!(endpoint, Endpoint::Entra { .. });
+        if place.protocol == Protocol::GitHubApp {
+            return Err(FieldError::new(
+                "spec.secondRequest",
+                "does not go with githubApp; remove it",
+            ));
+        }
+        let entra = matches!(place.endpoint, Endpoint::Entra { .. });
         let of_admin = "a TokenIssuer sends tokens to the hosts of the product alone; ask an administrator for a ClusterTokenIssuer";
         match (&spec.azure_container_registry, &spec.google_service_account) {
             (Some(registry), None) => {

@@ -62,6 +62,16 @@ pub enum Endpoint {
     Nowhere,
 }
 
+/// How tokens are requested from an issuer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Protocol {
+    /// RFC 6749.
+    #[default]
+    OAuth,
+    /// GitHub's own, for installations of apps.
+    GitHubApp,
+}
+
 /// What a spec says about the issuer beside the address that is asked first. With discovery, endpoints that the spec has go
 /// before those of the document.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -111,6 +121,8 @@ pub struct Issuer {
     pub version: String,
     /// The endpoint.
     pub endpoint: Endpoint,
+    /// How it is spoken to.
+    pub protocol: Protocol,
     /// How secrets travel; `None`: as the discovery document says.
     pub style: Option<SecretStyle>,
     /// The origin a client secret is bound to: `https://host[:port]`.
@@ -193,9 +205,10 @@ impl Issuer {
             spec.entra.as_ref(),
             spec.oidc.as_ref(),
             spec.oauth2.as_ref(),
+            spec.github_app.as_ref(),
         )
         .map_err(|e| vec![e])?;
-        let hop = Hop::parse(spec.second_request.as_ref(), &place.endpoint, true);
+        let hop = Hop::parse(spec.second_request.as_ref(), &place, true);
         let hop = hop.map_err(|e| vec![e])?;
         let id = IssuerId::Object(
             IssuerKind::TokenIssuer,
@@ -257,13 +270,14 @@ impl Issuer {
             spec.entra.as_ref(),
             spec.oidc.as_ref(),
             spec.oauth2.as_ref(),
+            spec.github_app.as_ref(),
         )
         .map_err(|e| errors.push(e))
         .ok();
         let second = spec.second_request.as_ref();
         let hop = place
             .as_ref()
-            .map(|place| Hop::parse(second, &place.endpoint, false))
+            .map(|place| Hop::parse(second, place, false))
             .transpose()
             .map_err(|e| errors.push(e))
             .ok();
@@ -328,6 +342,7 @@ impl Issuer {
             id,
             version,
             endpoint: place.endpoint,
+            protocol: place.protocol,
             style: place.style,
             origin: place.origin,
             vouched: true,

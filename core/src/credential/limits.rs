@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
-    Ask, Issuer, Subject,
+    Ask, Issuer, Protocol, Subject,
     binding::Denial,
+    github,
     scopes::{Dialect, Wanted, allows},
 };
 use crate::api::GrantKey;
@@ -59,6 +60,9 @@ pub fn may_ask(
                 .chain(resources)
                 .chain(ask.audience.iter().map(|a| Wanted::Audience(a)))
         };
+        if issuer.protocol == Protocol::GitHubApp {
+            github::must_limit(issuer, ask, allowed)?;
+        }
         if wanted().next().is_none() {
             return Err(Denial::Scope(format!(
                 "{} allows only listed scopes ({}); set one of them in spec.scopes",

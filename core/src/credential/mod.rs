@@ -14,6 +14,7 @@ pub mod binding;
 mod client;
 mod error;
 mod fit;
+mod github;
 mod hop;
 mod issued;
 mod issuer;
@@ -34,7 +35,9 @@ pub(crate) use ask::is_of_sign_in;
 pub use client::{ClientLookup, parse_client, parse_with_client, resolve};
 pub use error::FieldError;
 pub use hop::Hop;
-pub use issuer::{CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity, Places, SecretStyle};
+pub use issuer::{
+    CaSource, Endpoint, Issuer, IssuerId, OperatorIdentity, Places, Protocol, SecretStyle,
+};
 pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};

@@ -2,10 +2,14 @@
 
 use url::Url;
 
-use super::{Endpoint, FieldError, Places, SecretStyle, preset};
+use super::{Endpoint, FieldError, Places, Protocol, SecretStyle, preset};
 use crate::api::{
-    ApiPreset, BasicEncoding, ClientAuthentication, Cloud, EntraIssuer, OAuth2Issuer, OidcIssuer,
+    ApiPreset, BasicEncoding, ClientAuthentication, Cloud, EntraIssuer, GitHubApp, OAuth2Issuer,
+    OidcIssuer,
 };
+
+/// The API of GitHub (docs.github.com/rest/apps/apps).
+const GITHUB: &str = "https://api.github.com";
 
 /// The authority host of a national cloud.
 /// Source: learn.microsoft.com/entra/identity-platform/authentication-national-cloud.
@@ -20,6 +24,7 @@ pub const fn entra_authority(cloud: Cloud) -> &'static str {
 /// An issuer's place.
 pub(super) struct Place {
     pub(super) endpoint: Endpoint,
+    pub(super) protocol: Protocol,
     pub(super) style: Option<SecretStyle>,
     pub(super) origin: String,
     pub(super) cloud: Cloud,
@@ -35,6 +40,7 @@ impl Place {
     fn at(endpoint: Endpoint, style: Option<SecretStyle>, origin: String) -> Self {
         Self {
             endpoint,
+            protocol: Protocol::default(),
             style,
             origin,
             cloud: Cloud::Public,
@@ -47,8 +53,18 @@ impl Place {
         entra: Option<&EntraIssuer>,
         oidc: Option<&OidcIssuer>,
         oauth2: Option<&OAuth2Issuer>,
+        github: Option<&GitHubApp>,
     ) -> Result<Self, FieldError> {
-        place(entra, oidc, oauth2)
+        match (entra, oidc, oauth2, github) {
+            (Some(entra), None, None, None) => entra_place(entra, "spec.entra"),
+            (None, Some(oidc), None, None) => oidc_place(oidc),
+            (None, None, Some(oauth2), None) => oauth2_place(oauth2),
+            (None, None, None, Some(github)) => github_place(github),
+            _ => Err(FieldError::new(
+                "spec",
+                "set exactly one of entra, oidc, oauth2 and githubApp",
+            )),
+        }
     }
 
     pub(super) fn entra(entra: &EntraIssuer, at: &str) -> Result<Self, FieldError> {
@@ -56,52 +72,66 @@ impl Place {
     }
 }
 
-fn place(
-    entra: Option<&EntraIssuer>,
-    oidc: Option<&OidcIssuer>,
-    oauth2: Option<&OAuth2Issuer>,
-) -> Result<Place, FieldError> {
-    match (entra, oidc, oauth2) {
-        (Some(entra), None, None) => entra_place(entra, "spec.entra"),
-        (None, Some(oidc), None) => {
-            let url = https_url("spec.oidc.issuerUrl", &oidc.issuer_url)?;
-            let style = oidc.client_authentication.as_ref().map(style);
-            let origin = origin(&url);
-            let further = |field: &str, text: &Option<String>| {
-                text.as_deref()
-                    .map(|t| https_url(&format!("spec.oidc.{field}"), t))
-                    .transpose()
-            };
-            let places = Places {
-                issuer: Some(oidc.issuer_url.clone()),
-                revocation: further("revocationUrl", &oidc.revocation_url)?,
-                authorization: further("authorizationUrl", &oidc.authorization_url)?,
-                device: further("deviceAuthorizationUrl", &oidc.device_authorization_url)?,
-            };
-            Ok(Place {
-                places,
-                ..Place::at(Endpoint::Discover(url), style, origin)
-            })
-        }
-        (None, None, Some(oauth2)) => {
-            let url = https_url("spec.oauth2.tokenUrl", &oauth2.token_url)?;
-            // RFC 6749 section 2.3.1: every server that issues secrets must take Basic.
-            let style = oauth2
-                .client_authentication
-                .as_ref()
-                .map_or(SecretStyle::BasicForm, style);
-            let origin = origin(&url);
-            let place = Place::at(Endpoint::Fixed(url), Some(style), origin);
-            Ok(Place {
-                places: places(oauth2, &place.origin)?,
-                ..place
-            })
-        }
-        _ => Err(FieldError::new(
-            "spec",
-            "set exactly one of entra, oidc and oauth2",
-        )),
+fn oidc_place(oidc: &OidcIssuer) -> Result<Place, FieldError> {
+    let url = https_url("spec.oidc.issuerUrl", &oidc.issuer_url)?;
+    let style = oidc.client_authentication.as_ref().map(style);
+    let origin = origin(&url);
+    let further = |field: &str, text: &Option<String>| {
+        text.as_deref()
+            .map(|t| https_url(&format!("spec.oidc.{field}"), t))
+            .transpose()
+    };
+    let places = Places {
+        issuer: Some(oidc.issuer_url.clone()),
+        revocation: further("revocationUrl", &oidc.revocation_url)?,
+        authorization: further("authorizationUrl", &oidc.authorization_url)?,
+        device: further("deviceAuthorizationUrl", &oidc.device_authorization_url)?,
+    };
+    Ok(Place {
+        places,
+        ..Place::at(Endpoint::Discover(url), style, origin)
+    })
+}
+
+fn oauth2_place(oauth2: &OAuth2Issuer) -> Result<Place, FieldError> {
+    let url = https_url("spec.oauth2.tokenUrl", &oauth2.token_url)?;
+    // RFC 6749 section 2.3.1: every server that issues secrets must take Basic.
+    let style = oauth2
+        .client_authentication
+        .as_ref()
+        .map_or(SecretStyle::BasicForm, style);
+    let origin = origin(&url);
+    let place = Place::at(Endpoint::Fixed(url), Some(style), origin);
+    Ok(Place {
+        places: places(oauth2, &place.origin)?,
+        ..place
+    })
+}
+
+/// GitHub has an endpoint for each installation.
+fn github_place(github: &GitHubApp) -> Result<Place, FieldError> {
+    const FIELD: &str = "spec.githubApp.apiUrl";
+    let mut url = https_url(FIELD, github.api_url.as_deref().unwrap_or(GITHUB))?;
+    if url.query().is_some() {
+        return Err(FieldError::new(FIELD, "has a query; remove it"));
     }
+    if github.installation_id < 1 {
+        return Err(FieldError::new(
+            "spec.githubApp.installationId",
+            "is the number at the end of the address of the installation's settings; correct it",
+        ));
+    }
+    let path = format!(
+        "{}/app/installations/{}/access_tokens",
+        url.path().trim_end_matches('/'),
+        github.installation_id
+    );
+    url.set_path(&path);
+    let origin = origin(&url);
+    Ok(Place {
+        protocol: Protocol::GitHubApp,
+        ..Place::at(Endpoint::Fixed(url), None, origin)
+    })
 }
 
 fn entra_place(entra: &EntraIssuer, at: &str) -> Result<Place, FieldError> {

@@ -152,6 +152,28 @@ pub(super) fn of_client(
     sign(key, algorithm, &header, &claims).map_err(of)
 }
 
+/// The assertion of a GitHub App: RS256 is the only algorithm that GitHub takes, and it finds the key by trying all of the app's.
+pub(super) fn of_github_app(
+    settings: &PrivateKey,
+    key: &ClientKey,
+    claims: &Value,
+) -> Result<String, String> {
+    let of = |problem: &str| settings.sentence(problem);
+    let rs256 = [SigningAlgorithm::RS256];
+    if key.algorithm(settings, Some(&rs256)).map_err(of)? != SigningAlgorithm::RS256 {
+        return Err(of(
+            "does not sign with RS256, the only algorithm that GitHub takes; use the private key of the app (RSA), and remove algorithm",
+        ));
+    }
+    sign(
+        key.key(),
+        SigningAlgorithm::RS256,
+        &Header::default(),
+        claims,
+    )
+    .map_err(of)
+}
+
 /// The client assertion of a private key without a certificate. The issuer finds the public key by `kid`.
 pub(super) fn of_key(
     (client_id, audience): (&str, &str),

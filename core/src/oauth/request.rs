@@ -8,14 +8,14 @@ use url::Url;
 use super::{
     Class, Material, Refusal,
     client_request::ClientRequest,
-    encode,
+    encode, github_app,
     grant::{Circumstances, Fields},
     hop::GOOGLE_SCOPE,
     managed_identity,
 };
 use crate::{
     api::SigningAlgorithm,
-    credential::{Ask, Credential, Endpoint, Hop, Proof, SecretStyle},
+    credential::{Ask, Credential, Endpoint, Hop, Proof, Protocol, SecretStyle},
 };
 
 /// Where requests of an issuer go, and what assertions may call it (RFC 8414 section 2).
@@ -29,6 +29,8 @@ pub struct TokenEndpoint {
     pub takes_secrets: bool,
     /// Does it take assertions that a client signs (`private_key_jwt`), by its own word?
     pub takes_assertions: bool,
+    /// What is to be said about a method that the spec selects and the document does not list.
+    pub unlisted: Option<String>,
     /// Algorithms that such an assertion may be signed with, if it says so.
     pub algorithms: Option<Vec<SigningAlgorithm>>,
     /// The issuer's identifier, letter by letter.
@@ -59,6 +61,7 @@ impl TokenEndpoint {
             style,
             takes_secrets: true,
             takes_assertions: true,
+            unlisted: None,
             algorithms: None,
             issuer: None,
             mtls_url: None,
@@ -197,13 +200,16 @@ pub fn request(
     {
         return Ok(managed_identity::request(local, selector, &credential.ask));
     }
+    let fault = |text: String| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text);
+    if credential.issuer.protocol == Protocol::GitHubApp {
+        return github_app::request(credential, endpoint, material, moment).map_err(fault);
+    }
     let around = Circumstances {
         credential,
         endpoint,
         now: moment.now,
         assertion_id: moment.assertion_id,
     };
-    let fault = |text: String| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text);
     let flow = credential.grant.flow();
     let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Refusal, Token, issued, refused, unread};
+use super::{Refusal, Token, github_app, issued, refused, unread};
 use crate::{
-    credential::Credential,
+    credential::{Credential, Protocol},
     input::{NotObject, lossy, object, said},
 };
 
@@ -80,7 +80,7 @@ pub fn answer(raw: &RawAnswer, context: AnswerContext) -> Result<Token, Refusal>
     read(raw, context, None)
 }
 
-fn read(
+pub(super) fn read(
     raw: &RawAnswer,
     context: AnswerContext,
     credential: Option<&Credential>,
@@ -111,7 +111,10 @@ pub fn answer_to(
         now,
         assumed_lifetime: credential.issuer.assumed_lifetime,
     };
-    read(raw, context, Some(credential))
+    match credential.issuer.protocol {
+        Protocol::OAuth => read(raw, context, Some(credential)),
+        Protocol::GitHubApp => github_app::answer(credential, raw, context),
+    }
 }
 
 /// `Retry-After` in its two forms (RFC 9110 section 10.2.3), cut to an hour; garbage is none.

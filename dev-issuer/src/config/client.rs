@@ -96,6 +96,9 @@ pub struct Client {
     /// Subjects that get tokens of this service account from Google's IAM Credentials API.
     #[serde(default)]
     pub impersonators: Vec<String>,
+    /// Where it was installed, if it is a GitHub App.
+    #[serde(default)]
+    pub installations: Vec<Installation>,
     /// Ids of the applications that it owns: with `Application.ReadWrite.OwnedBy` it may change them through Graph.
     #[serde(default)]
     pub owns: Vec<String>,
@@ -105,6 +108,23 @@ pub struct Client {
     /// What was removed through Graph: ids and times.
     #[serde(skip)]
     pub(crate) removed: Vec<(String, Instant)>,
+}
+
+/// An installation of a GitHub App.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Installation {
+    /// Its number.
+    pub id: u64,
+    /// Granted permissions, with their levels: `read`, `write`, `admin`.
+    #[serde(default)]
+    pub permissions: BTreeMap<String, String>,
+    /// Names of the repositories that it has access to.
+    #[serde(default)]
+    pub repositories: Vec<String>,
+    /// Is it suspended?
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 impl Client {
@@ -137,6 +157,7 @@ impl Client {
             workload_pool: None,
             impersonators: Vec::new(),
             api_key: None,
+            installations: Vec::new(),
             owns: Vec::new(),
             added: Vec::new(),
             removed: Vec::new(),

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-pub use client::Client;
+pub use client::{Client, Installation};
 pub use identity::{AppService, AzureArc, IdentityEndpoints, ManagedIdentity};
 pub use mtls::{Mtls, TlsSubject};
 pub use policy::{AssertionAudience, RefreshPolicy};

@@ -11,6 +11,16 @@ use crate::{
     oauth::{self, TokenEndpoint},
 };
 
+/// Client authentication methods of the registry of OAuth parameters, as far as apicred has them.
+const METHODS: [&str; 7] = [
+    "client_secret_basic",
+    "client_secret_post",
+    "client_secret_jwt",
+    "private_key_jwt",
+    "tls_client_auth",
+    "self_signed_tls_client_auth",
+    "none",
+];
 /// `token_endpoint_auth_methods_supported` of a client with a signed assertion (OpenID Connect Core section 9).
 const PRIVATE_KEY_JWT: &str = "private_key_jwt";
 
@@ -78,6 +88,7 @@ pub fn read(
             || basic.is_none_or(|yes| yes)
             || post == Some(true)
             || signs,
+        unlisted: style.and_then(|style| unlisted(style, methods.as_deref()?)),
         takes_assertions: lists(PRIVATE_KEY_JWT).is_none_or(|yes| yes),
         algorithms: algorithms(&document),
         issuer: Some(named.to_owned()),
@@ -97,6 +108,30 @@ pub fn read(
             .map(|list| known_scopes(list)),
         ..TokenEndpoint::bare(url, style_used)
     })
+}
+
+/// A sentence about the method that a spec selects, if a document lists others only. Documents are wrong about this as well, so
+/// the method of the spec is used.
+fn unlisted(style: SecretStyle, listed: &[&str]) -> Option<String> {
+    let (selected, method) = match style {
+        SecretStyle::BasicForm | SecretStyle::BasicRaw => ("basic", "client_secret_basic"),
+        SecretStyle::Post => ("post", "client_secret_post"),
+        SecretStyle::Jwt(_) => ("secretJwt", "client_secret_jwt"),
+    };
+    let has = |name: &str| listed.iter().any(|m| m.eq_ignore_ascii_case(name));
+    if has(method) {
+        return None;
+    }
+    // Names of the registry only (RFC 8414 section 4.2): a document may contain any text.
+    let known = METHODS.into_iter().filter(|name| has(name));
+    let known: Vec<&str> = known.collect();
+    let others = match known.as_slice() {
+        [] => "none that apicred knows".to_owned(),
+        known => known.join(", "),
+    };
+    Some(format!(
+        "clientAuthentication.{selected} selects {method}, which the discovery document does not list (it lists {others}): if the issuer refuses client secrets, select one of these, or remove clientAuthentication"
+    ))
 }
 
 /// RFC 8414 section 3.3: identifiers are compared character by character, as both sides write them. One slash at the end is the

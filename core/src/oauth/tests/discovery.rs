@@ -698,3 +698,46 @@ fn the_secret_travels_as_the_spec_says_else_as_the_issuer_offers() {
         );
     }
 }
+
+#[test]
+fn a_method_of_the_spec_that_the_document_does_not_list_is_named_with_those_that_it_lists() {
+    use SecretStyle::{BasicForm, BasicRaw, Jwt, Post};
+    let methods = |list: Value| json!({ "token_endpoint_auth_methods_supported": list });
+    let lists = ["CLIENT_SECRET_POST", "private_key_jwt", "\u{1b}[2J"];
+    for (style, selects) in [
+        (
+            BasicForm,
+            "clientAuthentication.basic selects client_secret_basic",
+        ),
+        (
+            BasicRaw,
+            "clientAuthentication.basic selects client_secret_basic",
+        ),
+        (
+            Jwt(None),
+            "clientAuthentication.secretJwt selects client_secret_jwt",
+        ),
+    ] {
+        let found = of(&methods(json!(lists)), Some(style)).ok().unwrap();
+        let said = found.unlisted.unwrap();
+        assert!(said.starts_with(selects), "{said}");
+        assert!(
+            said.contains("(it lists client_secret_post, private_key_jwt)"),
+            "{said}"
+        );
+    }
+    let said = of(&methods(json!(["x"])), Some(Post))
+        .ok()
+        .unwrap()
+        .unlisted;
+    assert!(said.unwrap().contains("none that apicred knows"));
+    for (change, style) in [
+        (methods(json!(lists)), Some(Post)),
+        (methods(json!(lists)), None),
+        // A document that lists nothing says nothing.
+        (json!({}), Some(Post)),
+        (methods(json!(null)), Some(Post)),
+    ] {
+        assert_eq!(of(&change, style).ok().unwrap().unlisted, None, "{change}");
+    }
+}

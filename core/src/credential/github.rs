@@ -1,0 +1,275 @@
+//! What an installation of a GitHub App demands of a credential: a key, permissions as `scopes`, repositories as `resources`.
+
+use super::{Ask, FieldError, Issuer, Proof, binding::Denial};
+use crate::{
+    api::{ApiCredentialSpec, DeletionPolicy, SigningAlgorithm},
+    oauth::{Grant, permission},
+};
+
+/// Everything that does not fit.
+pub(super) fn faults(spec: &ApiCredentialSpec, proof: &Proof, grant: &Grant) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut say = |field: String, problem: &str| errors.push(FieldError::new(field, problem));
+    match proof {
+        Proof::Key(key) => {
+            if key.algorithm.is_some_and(|a| a != SigningAlgorithm::RS256) {
+                let problem = "GitHub takes RS256 alone; remove algorithm";
+                say("spec.client.key.algorithm".to_owned(), problem);
+            }
+        }
+        _ => say(
+            "spec.client.key".to_owned(),
+            "is missing; a GitHub App authenticates with its private key and nothing else: set client.id to the app's client ID or App ID, and client.key",
+        ),
+    }
+    for (field, set, problem) in [
+        (
+            "spec.grant",
+            *grant != Grant::ClientCredentials,
+            "is not for a GitHub App, whose tokens come from its installation; remove grant",
+        ),
+        (
+            "spec.audience",
+            spec.audience.is_some(),
+            "is unknown to GitHub; set permissions in scopes and repositories in resources",
+        ),
+        (
+            "spec.parameters",
+            !spec.parameters.is_empty(),
+            "is unknown to GitHub; set permissions in scopes and repositories in resources",
+        ),
+        (
+            "spec.deletionPolicy",
+            spec.deletion_policy == Some(DeletionPolicy::Revoke),
+            "has no revocation endpoint at GitHub, whose tokens expire after an hour; set it to Delete or Retain",
+        ),
+    ] {
+        if set {
+            say(field.to_owned(), problem);
+        }
+    }
+    errors.extend(names(spec));
+    errors
+}
+
+/// What is wrong with the permissions and the repositories.
+fn names(spec: &ApiCredentialSpec) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut say = |field: String, problem: &str| errors.push(FieldError::new(field, problem));
+    let mut named = Vec::new();
+    for (at, scope) in spec.scopes.iter().enumerate() {
+        match permission(scope) {
+            None => say(
+                format!("spec.scopes[{at}]"),
+                "is not PERMISSION:LEVEL, such as contents:read; the level is read, write or admin",
+            ),
+            Some((name, _)) if named.contains(&name) => say(
+                format!("spec.scopes[{at}]"),
+                "names a permission that an earlier entry has with another level; keep one of them",
+            ),
+            Some((name, _)) => named.push(name),
+        }
+    }
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    for (at, name) in spec.resources.iter().enumerate() {
+        if !name.chars().all(is_of_name) {
+            say(
+                format!("spec.resources[{at}]"),
+                "is not the name of a repository; write it without its owner, who is the account of the installation",
+            );
+        }
+    }
+    errors
+}
+
+/// Does a credential name at least one of each kind that `allowedScopes` lists? GitHub does not limit what a request leaves out:
+/// without permissions the token has all of the installation's, and without repositories it is for all of them.
+///
+/// # Errors
+/// When one of the kinds is left out.
+pub(super) fn must_limit(issuer: &Issuer, ask: &Ask, allowed: &[String]) -> Result<(), Denial> {
+    for (field, is_listed, is_set) in [
+        (
+            "spec.scopes (permissions)",
+            allowed.iter().any(|entry| entry.contains(':')),
+            !ask.scopes.is_empty(),
+        ),
+        (
+            "spec.resources (repositories)",
+            allowed.iter().any(|entry| !entry.contains(':')),
+            !ask.resources.is_empty(),
+        ),
+    ] {
+        if is_listed && !is_set {
+            return Err(Denial::Scope(format!(
+                "{} allows only some ({}); set {field}, because GitHub does not limit what is not named",
+                issuer.id,
+                allowed.join(", ")
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        credential::{IssuerLookup, Protocol, binding::may_ask, parse},
+        fixtures::{cluster_issuer, object, token_issuer},
+    };
+
+    fn issuer(more: &Value) -> Issuer {
+        let mut spec = json!({
+            "githubApp": { "installationId": 4711 }, "allowedNamespaces": { "names": ["secops"] },
+        });
+        crate::fixtures::merge(&mut spec, more);
+        Issuer::cluster(&cluster_issuer(&spec)).unwrap()
+    }
+
+    fn spec(change: &Value) -> Value {
+        let key = json!({ "secretName": "app", "key": "private-key.pem" });
+        let mut spec = json!({
+            "client": { "id": "Iv23li", "secrets": null, "key": key }, "scopes": ["contents:read"],
+        });
+        crate::fixtures::merge(&mut spec, change);
+        spec
+    }
+
+    #[test]
+    fn the_endpoint_is_the_installations() {
+        for (github, url) in [
+            (
+                json!({}),
+                "https://api.github.com/app/installations/4711/access_tokens",
+            ),
+            (
+                json!({ "apiUrl": "https://git.example.com/api/v3/" }),
+                "https://git.example.com/api/v3/app/installations/4711/access_tokens",
+            ),
+        ] {
+            let issuer = issuer(&json!({ "githubApp": github }));
+            let fixed = crate::credential::Endpoint::Fixed(url.parse().unwrap());
+            assert_eq!(
+                (issuer.endpoint, issuer.protocol),
+                (fixed, Protocol::GitHubApp)
+            );
+        }
+        let own = json!({ "githubApp": { "installationId": 1 } });
+        let issuer = Issuer::namespaced(&token_issuer(&own), &[]).unwrap();
+        assert!(!issuer.vouched && issuer.origin == "https://api.github.com");
+        for (change, words) in [
+            (
+                json!({ "githubApp": { "installationId": 0 } }),
+                "is the number",
+            ),
+            (
+                json!({ "githubApp": { "installationId": 1, "apiUrl": "http://a.example" } }),
+                "must start with https://",
+            ),
+            (
+                json!({ "githubApp": { "installationId": 1, "apiUrl": "https://a.example?x" } }),
+                "has a query",
+            ),
+            (
+                json!({
+                    "githubApp": { "installationId": 1 },
+                    "secondRequest": { "googleServiceAccount": { "email": "r@p.example" } },
+                }),
+                "does not go with githubApp",
+            ),
+            (
+                json!({
+                    "githubApp": { "installationId": 1 },
+                    "oauth2": { "tokenUrl": "https://a.example" },
+                }),
+                "exactly one of",
+            ),
+        ] {
+            let told = Issuer::cluster(&cluster_issuer(&change)).unwrap_err();
+            assert!(told[0].to_string().contains(words), "{change}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn what_github_does_not_know_is_refused_with_its_field() {
+        let lookup = |_: &_| IssuerLookup::Found(issuer(&json!({})));
+        assert!(parse(&object(&spec(&json!({}))), lookup).is_ok());
+        let reference = json!({ "name": "s", "key": "k" });
+        for (change, field) in [
+            (
+                json!({ "client": { "key": null, "secrets": [reference] } }),
+                "spec.client.key",
+            ),
+            (
+                json!({ "client": { "key": { "algorithm": "PS256" } } }),
+                "spec.client.key.algorithm",
+            ),
+            (
+                json!({ "grant": { "password": { "username": "u", "passwordRef": reference } } }),
+                "spec.grant",
+            ),
+            (json!({ "audience": "a" }), "spec.audience"),
+            (
+                json!({ "parameters": [{ "name": "a", "value": "b" }] }),
+                "spec.parameters",
+            ),
+            (json!({ "deletionPolicy": "Revoke" }), "spec.deletionPolicy"),
+            (json!({ "scopes": ["contents"] }), "spec.scopes[0]"),
+            (json!({ "scopes": ["contents:all"] }), "spec.scopes[0]"),
+            (json!({ "scopes": ["Contents:read"] }), "spec.scopes[0]"),
+            (
+                json!({ "scopes": ["contents:read", "contents:write"] }),
+                "spec.scopes[1]",
+            ),
+            (json!({ "resources": ["contoso/app"] }), "spec.resources[0]"),
+        ] {
+            let faults = parse(&object(&spec(&change)), lookup).unwrap_err();
+            assert!(
+                faults.iter().any(|f| f.field == field),
+                "{change}: {faults:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_kind_that_an_administrator_limits_cannot_be_left_out() {
+        for (allowed, change, good) in [
+            (json!(["contents:read"]), json!({}), true),
+            (
+                json!(["contents:read"]),
+                json!({ "scopes": ["contents:write"] }),
+                false,
+            ),
+            (json!(["contents:read", "app"]), json!({}), false),
+            (
+                json!(["contents:read", "app"]),
+                json!({ "resources": ["app"] }),
+                true,
+            ),
+            (
+                json!(["contents:read", "app"]),
+                json!({ "resources": ["other"] }),
+                false,
+            ),
+            (
+                json!(["contents:read", "app"]),
+                json!({ "scopes": [], "resources": ["app"] }),
+                false,
+            ),
+            (
+                json!(["app"]),
+                json!({ "scopes": [], "resources": ["app"] }),
+                true,
+            ),
+        ] {
+            let issuer = issuer(&json!({ "allowedScopes": allowed }));
+            let lookup = |_: &_| IssuerLookup::Found(issuer.clone());
+            let credential = parse(&object(&spec(&change)), lookup).unwrap();
+            let may = may_ask(&issuer, "secops", None, &credential.ask);
+            assert_eq!(may.is_ok(), good, "{allowed} {change}: {may:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Installation access tokens of a GitHub App, from its private key to a call of an API.
+
+use dev_issuer::{Client, Installation};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use serde_json::{Value, json};
+
+use crate::{
+    client_keys::jwks,
+    support::{Place, World, run},
+};
+
+/// The number of the installation.
+const NUMBER: u64 = 4711;
+
+/// Makes the client of this place an app that is installed with these permissions.
+fn install(place: &Place, keys: &Value, permissions: &[(&str, &str)], suspended: bool) {
+    let mut app = Client::new(&place.client)
+        .default_audience("api://demo")
+        .role("demo", "Records.Read");
+    app.jwks = Some(keys.clone());
+    let permissions = permissions.iter();
+    app.installations.push(Installation {
+        id: NUMBER,
+        permissions: permissions
+            .map(|(name, level)| ((*name).to_owned(), (*level).to_owned()))
+            .collect(),
+        repositories: vec!["app".to_owned(), "site".to_owned()],
+        suspended,
+    });
+    place.add_client(app);
+}
+
+#[test]
+fn a_github_app_gets_tokens_of_its_installation_and_each_refusal_names_its_cause() {
+    run(async {
+        let world = World::shared().await;
+        let place = world.place("github").await;
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
+        let pem = key.expect("a key").serialize_pem();
+        place.put_secret("app", "private-key.pem", &pem).await;
+        let api = format!("{}/api/v3", place.issuer.origin());
+        let issuer = |number: u64| {
+            let app = json!({ "installationId": number, "apiUrl": api });
+            let allowed = ["contents:read", "issues:write", "app"];
+            place.issuer_spec(json!({ "githubApp": app, "allowedScopes": allowed }))
+        };
+        place.put_issuer(issuer(NUMBER + 1)).await;
+        place.issuer_ready().await;
+
+        let key = json!({ "secretName": "app", "key": "private-key.pem" });
+        let spec = json!({
+            "client": { "id": place.client, "secrets": null, "key": key },
+            "scopes": ["contents:read"], "resources": ["app"],
+        });
+        place.create("c", spec).await;
+        // The app has no such key, then no such installation, and then it is suspended.
+        let told = place.not_ready("c", "ClientRefused").await;
+        assert!(
+            told.contains("could not be decoded") && told.contains(&place.client),
+            "{told}"
+        );
+        let keys = jwks(world, &place, &["c"]).await;
+        install(&place, &keys, &[("contents", "write")], true);
+        place.request_renewal("c").await;
+        let told = place.not_ready("c", "AccessDenied").await;
+        assert!(told.contains("githubApp.installationId"), "{told}");
+        place.put_issuer(issuer(NUMBER)).await;
+        failing(&place, "AccessDenied", "unsuspends").await;
+
+        install(&place, &keys, &[("contents", "write")], false);
+        place.request_renewal("c").await;
+        let view = place.ready("c").await;
+        assert_eq!(view.claims["scope"], "contents:read metadata:read");
+        assert_eq!(view.claims["sub"], format!("installation:{NUMBER}"));
+        assert_eq!(place.call("demo", "records", &view.token).await, 200);
+        let life = view.expires_at.duration_since(jiff::Timestamp::now());
+        assert!((3500..=3600).contains(&life.as_secs()), "{life}");
+
+        // What the installation lacks is named, and what an administrator limits cannot be left out.
+        let change = json!({ "spec": { "scopes": ["issues:write"] } });
+        place.edit("c", change).await;
+        let requested = "requested: scopes issues:write, resources app";
+        failing(&place, "InvalidScope", requested).await;
+        let change = json!({ "spec": { "scopes": ["contents:read"], "resources": null } });
+        place.edit("c", change).await;
+        failing(&place, "ScopeNotAllowed", "set spec.resources").await;
+        let kept = place.view("token").await.expect("the token stays");
+        assert_eq!(kept.token, view.token);
+    });
+}
+
+/// Waits until a condition has this reason and these words.
+async fn failing(place: &Place, reason: &str, words: &str) {
+    let wanted = |c: &Condition| c.reason == reason && c.message.contains(words);
+    place
+        .until("c", &format!("{reason}: {words}"), |c| {
+            let status = c.status.as_ref()?;
+            status.conditions.iter().any(wanted).then_some(())
+        })
+        .await;
+}
