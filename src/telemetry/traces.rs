@@ -69,7 +69,6 @@ mod without_otel {
     ///
     /// # Errors
     /// Never.
-    #[expect(clippy::unnecessary_wraps, reason = "as in a build with traces")]
     pub fn start(_: &Url, _: &str, _: &str) -> Result<Option<(Spans, Traces)>, String> {
         Ok(None)
     }

@@ -87,9 +87,12 @@ fn a_client_that_is_edited_while_credentials_are_listed_leaves_none_of_them_behi
         });
         case.start();
         let listed = format!("{}: the list names the credential", case.name);
-        eventually(LATER, listed, async || match case.probe.sizes().index {
-            0 => Err(format!("{:#?}", case.journal())),
-            _ => Ok(()),
+        eventually(LATER, listed, async || {
+            if case.probe.started() && case.probe.sizes().index > 0 {
+                Ok(())
+            } else {
+                Err(format!("{:#?}", case.journal()))
+            }
         })
         .await;
         let secrets = json!([{ "name": "later", "key": "client-secret" }]);

@@ -86,6 +86,12 @@ impl Probe {
         ask(asked.as_ref().expect("an operator has been started"))
     }
 
+    /// Has one been started? It is on a thread of its own.
+    pub(crate) fn started(&self) -> bool {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.is_some()
+    }
+
     /// What `/livez` says at this time.
     pub(crate) fn alive(&self, now: Timestamp) -> Result<(), String> {
         self.asked(|asked| asked.health.alive(now))
