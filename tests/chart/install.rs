@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use testenv::{ControlPlane, Options, eventually};
 
-use crate::support::{CHART, NAMESPACE, run};
+use crate::support::{CHART, NAMESPACE, run, served};
 
 const SOON: Duration = Duration::from_mins(1);
 /// The chart as it was before it had most of its values.
@@ -115,14 +115,7 @@ fn crds_that_somebody_applied_by_hand_belong_to_no_release_and_issuers_wait_for_
             told.contains("belongs to no release") && told.contains("--take-ownership"),
             "{told}"
         );
-        let wait = [
-            "wait",
-            "--for=condition=Established",
-            "crd",
-            "--all",
-            "--timeout=60s",
-        ];
-        cluster.kubectl(&wait).await.expect("the kinds are served");
+        served(&cluster).await;
         let with = [&["--set", "crds.install=false"], &issuer[..]].concat();
         install(&cluster, "apicred", NAMESPACE, &with)
             .await

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use testenv::{ControlPlane, Options, eventually};
 
-use crate::support::{CHART, NAMESPACE, file, run};
+use crate::support::{CHART, NAMESPACE, file, run, served};
 
 /// The sets, and the pods that each of them has.
 const SETS: [(&str, usize); 8] = [
@@ -75,14 +75,7 @@ async fn cluster() -> ControlPlane {
     ];
     cluster.helm(&crds).await.expect("the CRDs");
     uninstall(&cluster).await;
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ];
-    cluster.kubectl(&wait).await.expect("the kinds are served");
+    served(&cluster).await;
     cluster
 }
 

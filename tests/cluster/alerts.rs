@@ -246,7 +246,7 @@ fn a_prometheus_that_scrapes_two_replicas_has_the_right_alerts_and_fills_each_pa
         each_panel_has_data(&prometheus).await;
         only(&prometheus, &wanted).await;
 
-        // What is mended goes away. What counts the requests of 15 minutes stays.
+        // What is corrected goes away. What counts the requests of 15 minutes stays.
         refused.put_source(&refused.secret).await;
         throttled.issuer.clear_faults();
         secret_ends(&ended, SignedDuration::from_hours(24 * 90)).await;
