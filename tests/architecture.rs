@@ -45,35 +45,35 @@ const DECIDE: [&str; 1] = ["leader/election.rs"];
 const WALL_CLOCKS: [&str; 4] = ["Timestamp::now", "Zoned::now", "SystemTime", "Utc::now"];
 /// Files that open a secret, each for the reason beside it.
 const OPENERS: &[&str] = &[
-    "oauth/stored_assertion.rs",        // a JWT, for its expiry
-    "app.rs",                           // its own token, for the audiences in it
-    "credential/static_key.rs",         // to refuse what cannot be published
-    "oauth/encode.rs",                  // into the bytes of a request
-    "oauth/client_auth.rs",             // into a Basic header
-    "oauth/assertion.rs",               // a client secret, to sign with
-    "oauth/answer_fields.rs",           // to leave the refresh token out
-    "oauth/hop.rs",                     // a token, into the bytes of a second request
-    "oauth/redaction.rs",               // to cut it out of an issuer's words
-    "oauth/needs.rs",                   // into the fingerprint
-    "oauth/github_app.rs",              // a request and a token, in its tests
-    "oauth/keys.rs",                    // a private key, to sign with
-    "oauth/grant/jwt_bearer.rs",        // a key file, to sign with
-    "http/mod.rs",                      // onto the wire
-    "http/connect.rs",                  // a certificate's key, for the handshake
-    "proxy/mod.rs",                     // a proxy's URL, to take user and password out of it
-    "publish/formats.rs",               // into the Secret
-    "rotation/graph.rs",                // proofs and tokens, into the bytes of a request
-    "controller/token/material.rs",     // out of a Secret
-    "controller/token/identity.rs",     // out of the machine's key file
-    "controller/token/refresh.rs",      // into the digest of a refresh token
-    "controller/clients/execute.rs",    // a new value, into the source Secret
-    "controller/clients/keypair.rs",    // a new key, in its test
-    "controller/clients/seen.rs",       // a value, into its digest
-    "controller/token/state_secret.rs", // into the state Secret
-    "controller/token/digest_key.rs",   // into the token's digest
-    "bin/kubectl-apicred/jwks.rs",      // the private key whose public key is printed
-    "bin/kubectl-apicred/proof.rs",     // a certificate out of a Secret
-    "bin/kubectl-apicred/state.rs",     // the refresh token into the state Secret
+    "oauth/stored_assertion.rs",             // a JWT, for its expiry
+    "app.rs",                                // its own token, for the audiences in it
+    "credential/static_key.rs",              // to refuse what cannot be published
+    "oauth/encode.rs",                       // into the bytes of a request
+    "oauth/client_auth.rs",                  // into a Basic header
+    "oauth/assertion.rs",                    // a client secret, to sign with
+    "oauth/answer_fields.rs",                // to leave the refresh token out
+    "oauth/hop.rs",                          // a token, into the bytes of a second request
+    "oauth/redaction.rs",                    // to cut it out of an issuer's words
+    "oauth/needs.rs",                        // into the fingerprint
+    "oauth/github_app.rs",                   // a request and a token, in its tests
+    "oauth/keys.rs",                         // a private key, to sign with
+    "oauth/grant/jwt_bearer.rs",             // a key file, to sign with
+    "http/mod.rs",                           // onto the wire
+    "http/connect.rs",                       // a certificate's key, for the handshake
+    "proxy/mod.rs",                          // a proxy's URL, to take user and password out of it
+    "publish/formats.rs",                    // into the Secret
+    "rotation/graph.rs",                     // proofs and tokens, into the bytes of a request
+    "controller/token/material.rs",          // out of a Secret
+    "controller/token/identity.rs",          // out of the machine's key file
+    "controller/token/refresh.rs",           // into the digest of a refresh token
+    "controller/clients/execute.rs",         // a new value, into the source Secret
+    "controller/clients/keypair.rs",         // a new key, in its test
+    "controller/clients/seen.rs",            // a value, into its digest
+    "controller/token/state_secret.rs",      // into the state Secret
+    "controller/token/digest_key.rs",        // into the token's digest
+    "bin/kubectl-apicred/jwks.rs",           // the private key whose public key is printed
+    "bin/kubectl-apicred/authentication.rs", // a certificate out of a Secret
+    "bin/kubectl-apicred/state.rs",          // the refresh token into the state Secret
 ];
 
 fn is_test(path: &str) -> bool {

@@ -20,7 +20,8 @@ use crate::{
         TokenIssuer,
     },
     credential::{
-        ClientLookup, Credential, FieldError, Issuer, IssuerLookup, Proof, parse, parse_with_client,
+        AuthenticationMethod, ClientLookup, Credential, FieldError, Issuer, IssuerLookup, parse,
+        parse_with_client,
     },
     oauth::{LifetimeSource, RawAnswer, Token},
     plan::{Memory, Observed, Source, fingerprint},
@@ -164,7 +165,7 @@ pub fn record(credential: &Credential, (issued, renew, expires): (i64, i64, i64)
         claims: None,
         not_granted: Vec::new(),
         token_id: None,
-        proof: None,
+        certificate_validity: None,
         renew_handled: credential.renew_requested.clone(),
         operator: None,
         spent: None,
@@ -244,7 +245,7 @@ pub fn token(text: &str) -> Token {
 
 /// The client secrets of a credential, to change them.
 pub fn secrets(credential: &mut Credential) -> &mut Vec<SecretKeyRef> {
-    let Proof::Secrets(references) = &mut credential.proof else {
+    let AuthenticationMethod::Secrets(references) = &mut credential.authentication else {
         panic!("the credential has no client secret");
     };
     references

@@ -22,11 +22,11 @@ pub(super) fn permission(context: &Context, credential: &Credential) -> (Result<
     // A namespace that the watch has not shown yet has no labels to go by, which is not the same as none.
     let namespace = context.namespace(&credential.namespace);
     let settings = &context.settings;
-    let permission = binding::may_ask(
+    let permission = binding::may_request(
         &credential.issuer,
         &credential.namespace,
         namespace.as_ref().map(|n| &n.labels),
-        &credential.ask,
+        &credential.request,
     )
     .and_then(|()| binding::may_use_cloud(&settings.entra_clouds, &credential.issuer))
     .and_then(|()| may_have_metadata(&settings.target_keys, credential));

@@ -89,7 +89,7 @@ pub(super) struct Held {
     pub(super) sources: SourceUse,
     pub(super) fingerprint: String,
     /// The time of the certificate that proved the client.
-    pub(super) proof: Option<Validity>,
+    pub(super) certificate_validity: Option<Validity>,
     /// The request it answers, and the issuer.
     pub(super) issued: IssuedBy,
     /// The renewal request it answers.

@@ -28,7 +28,10 @@ pub fn may_use_account(
     audience: &str,
 ) -> Result<(), Denial> {
     let issuer = &credential.issuer;
-    let certificate = matches!(credential.proof, super::Proof::Mtls(_));
+    let certificate = matches!(
+        credential.authentication,
+        super::AuthenticationMethod::Mtls(_)
+    );
     let posted = endpoint.map(|e| e.posted(certificate).origin().ascii_serialization());
     for origin in std::iter::once(&issuer.origin).chain(&posted) {
         may_reach(issuer, origin, ("ServiceAccount", account), annotations)?;

@@ -2,7 +2,7 @@
 //!
 //! | Function | Question |
 //! |---|---|
-//! | [`may_ask`] | may this namespace send this request to this issuer? |
+//! | [`may_request`] | may this namespace send this request to this issuer? |
 //! | [`may_open`] | may this credential use the content of this Secret for this purpose? |
 //! | [`may_post`] | may it be sent to this origin? |
 //! | [`may_send_text`] | may this text of it be sent to any issuer at all? |
@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use super::account_tokens::{may_leave, may_request_audience, may_send_text, may_use_account};
 pub use super::issued::{IssuedBy, issuer_mark, may_refresh, may_return};
-pub use super::limits::may_ask;
+pub use super::limits::may_request;
 use super::{Credential, Endpoint, Issuer, IssuerId};
 use crate::{
     api::{Cloud, IssuerKind, names},
@@ -116,7 +116,11 @@ pub fn may_open(credential: &Credential, purpose: Use, meta: &ObjectMeta) -> Res
     let has = |key: &str| annotations.is_some_and(|a| a.contains_key(key));
     let grant = (purpose == Use::Grant).then_some(&credential.grant);
     let only = |text: String| Err(Denial::Secret(format!("Secret {secret} {text}")));
-    let asserts = purpose == Use::Client && matches!(credential.proof, super::Proof::Assertion(_));
+    let asserts = purpose == Use::Client
+        && matches!(
+            credential.authentication,
+            super::AuthenticationMethod::Assertion(_)
+        );
     let exchanges = asserts
         || matches!(
             grant,

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Credential, FieldError, Issuer, Proof, fit,
+    AuthenticationMethod, Credential, FieldError, Issuer, fit,
     parse::{IssuerLookup, end_of_secret, find, parse},
 };
 use crate::Reason;
@@ -113,7 +113,7 @@ pub fn resolve(
 pub fn parse_client(
     spec: &ApiClientSpec,
     issuers: impl FnOnce(&IssuerRef) -> IssuerLookup,
-) -> Result<(Issuer, Proof), Vec<FieldError>> {
+) -> Result<(Issuer, AuthenticationMethod), Vec<FieldError>> {
     let mut errors = Vec::new();
     let issuer = match (&spec.issuer_ref, &spec.entra) {
         (Some(reference), None) => find(reference, issuers),
@@ -124,17 +124,17 @@ pub fn parse_client(
         )]),
     };
     let issuer = issuer.map_err(|faults| errors.extend(faults)).ok();
-    let proof = Proof::parse(Some(&spec.client));
-    let proof = proof.map_err(|faults| errors.extend(faults)).ok();
+    let authentication = AuthenticationMethod::parse(Some(&spec.client));
+    let authentication = authentication.map_err(|faults| errors.extend(faults)).ok();
     errors.extend(end_faults(&spec.client));
-    if let (Some(issuer), Some(proof)) = (&issuer, &proof) {
-        errors.extend(fit::of_client(issuer, proof));
+    if let (Some(issuer), Some(authentication)) = (&issuer, &authentication) {
+        errors.extend(fit::of_client(issuer, authentication));
     }
     for error in &mut errors {
         error.field = of_client(&error.field).unwrap_or_else(|| error.field.clone());
     }
-    match (issuer, proof) {
-        (Some(issuer), Some(proof)) if errors.is_empty() => Ok((issuer, proof)),
+    match (issuer, authentication) {
+        (Some(issuer), Some(authentication)) if errors.is_empty() => Ok((issuer, authentication)),
         _ => Err(errors),
     }
 }

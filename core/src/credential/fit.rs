@@ -1,8 +1,8 @@
 //! Checks that client authentication, grant and issuer fit together, so that an impossible request is reported before it is sent.
 
 use super::{
-    AccountToken, Endpoint, FieldError, Issuer, OperatorIdentity, Proof, Protocol, Selector,
-    StaticKey, account_tokens::is_api_server, github,
+    AccountToken, AuthenticationMethod, Endpoint, FieldError, Issuer, OperatorIdentity, Protocol,
+    Selector, StaticKey, account_tokens::is_api_server, github,
 };
 use crate::{
     Reason,
@@ -17,14 +17,14 @@ pub(super) const NOT_A_SECRET: &str = "is not a valid Secret name; write the nam
 pub(super) fn faults(
     spec: &ApiCredentialSpec,
     issuer: &Issuer,
-    proof: &Proof,
+    authentication: &AuthenticationMethod,
     grant: &Grant,
     static_key: Option<&StaticKey>,
 ) -> Vec<FieldError> {
     let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
     let mut errors = match issuer.protocol {
         Protocol::OAuth => Vec::new(),
-        Protocol::GitHubApp => github::faults(spec, proof, grant),
+        Protocol::GitHubApp => github::faults(spec, authentication, grant),
     };
     let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
     if issuer.hop.is_some() && matches!(grant, Grant::RefreshToken(_)) {
@@ -52,22 +52,25 @@ pub(super) fn faults(
         ),
         _ => {}
     }
-    match (proof, grant) {
-        (Proof::Absent, _) if static_key.is_some() => {}
+    match (authentication, grant) {
+        (AuthenticationMethod::Absent, _) if static_key.is_some() => {}
         _ if static_key.is_some() => {
             say("spec.client", "a static key has no client; remove client");
         }
-        (Proof::Absent, Grant::JwtBearer(_) | Grant::TokenExchange(_) | Grant::Extension(_))
-        | (Proof::ManagedIdentity(_), Grant::ClientCredentials) => {}
-        (Proof::Absent, _) => say(
+        (
+            AuthenticationMethod::Absent,
+            Grant::JwtBearer(_) | Grant::TokenExchange(_) | Grant::Extension(_),
+        )
+        | (AuthenticationMethod::ManagedIdentity(_), Grant::ClientCredentials) => {}
+        (AuthenticationMethod::Absent, _) => say(
             "spec.client",
             "is missing; set client.id and secrets (only the grants jwtBearer, tokenExchange and extension need no client)",
         ),
-        (Proof::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => say(
+        (AuthenticationMethod::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => say(
             "spec.client.public",
             "a public client cannot use this grant; set client.secrets, certificate or serviceAccount",
         ),
-        (Proof::ManagedIdentity(_), _) => say(
+        (AuthenticationMethod::ManagedIdentity(_), _) => say(
             "spec.client.managedIdentity",
             "supports only the client credentials grant; remove grant",
         ),
@@ -117,48 +120,52 @@ pub(super) fn faults(
             errors.extend(of_account(issuer, &account).into_iter().map(fault));
         }
     }
-    errors.extend(of_client(issuer, proof));
+    errors.extend(of_client(issuer, authentication));
     errors
 }
 
 /// What of the client authentication does not fit the issuer, whatever is requested.
-pub(super) fn of_client(issuer: &Issuer, proof: &Proof) -> Vec<FieldError> {
+pub(super) fn of_client(issuer: &Issuer, authentication: &AuthenticationMethod) -> Vec<FieldError> {
     let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
     let workload = issuer.operator_identity == Some(OperatorIdentity::WorkloadIdentity);
     let mut errors = Vec::new();
     let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
-    match proof {
-        Proof::Mtls(_) if entra => say(
+    match authentication {
+        AuthenticationMethod::Mtls(_) if entra => say(
             "spec.client.mtls",
             "Entra ID takes certificates as signed assertions; use certificates",
         ),
-        Proof::Key(_) if entra => say(
+        AuthenticationMethod::Key(_) if entra => say(
             "spec.client.key",
             "Entra ID finds the key of an assertion by its certificate; use certificates",
         ),
-        Proof::ServiceAccount(account) => {
+        AuthenticationMethod::ServiceAccount(account) => {
             for (field, problem) in of_account(issuer, account) {
                 say(&format!("spec.client.serviceAccount.{field}"), problem);
             }
         }
-        Proof::ManagedIdentity(Selector::Object(_) | Selector::Resource(_)) if workload => say(
-            "spec.client.managedIdentity",
-            "this issuer uses the operator's workload identity; select it by client.id only",
-        ),
-        Proof::IdentityAssertion(_) if workload => say(
+        AuthenticationMethod::ManagedIdentity(Selector::Object(_) | Selector::Resource(_))
+            if workload =>
+        {
+            say(
+                "spec.client.managedIdentity",
+                "this issuer uses the operator's workload identity; select it by client.id only",
+            );
+        }
+        AuthenticationMethod::IdentityAssertion(_) if workload => say(
             "spec.client.managedIdentity.asAssertion",
             "this issuer uses the operator's workload identity, whose token is a client assertion already; remove asAssertion, or use serviceAccount",
         ),
         _ => {}
     }
-    for reference in proof.alternatives() {
+    for reference in authentication.alternatives() {
         if !is_object_name(&reference.name) {
             say("spec.client", NOT_A_SECRET);
         }
     }
     let identity = matches!(
-        proof,
-        Proof::ManagedIdentity(_) | Proof::IdentityAssertion(_)
+        authentication,
+        AuthenticationMethod::ManagedIdentity(_) | AuthenticationMethod::IdentityAssertion(_)
     );
     if identity && issuer.operator_identity.is_none() {
         errors.push(

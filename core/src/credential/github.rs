@@ -1,17 +1,21 @@
 //! What an installation of a GitHub App demands of a credential: a key, permissions as `scopes`, repositories as `resources`.
 
-use super::{Ask, FieldError, Issuer, Proof, binding::Denial};
+use super::{AuthenticationMethod, FieldError, Issuer, RequestParameters, binding::Denial};
 use crate::{
     api::{ApiCredentialSpec, DeletionPolicy, SigningAlgorithm},
     oauth::{Grant, permission},
 };
 
 /// Everything that does not fit.
-pub(super) fn faults(spec: &ApiCredentialSpec, proof: &Proof, grant: &Grant) -> Vec<FieldError> {
+pub(super) fn faults(
+    spec: &ApiCredentialSpec,
+    authentication: &AuthenticationMethod,
+    grant: &Grant,
+) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let mut say = |field: String, problem: &str| errors.push(FieldError::new(field, problem));
-    match proof {
-        Proof::Key(key) => {
+    match authentication {
+        AuthenticationMethod::Key(key) => {
             if key.algorithm.is_some_and(|a| a != SigningAlgorithm::RS256) {
                 let problem = "GitHub takes RS256 alone; remove algorithm";
                 say("spec.client.key.algorithm".to_owned(), problem);
@@ -87,7 +91,11 @@ fn names(spec: &ApiCredentialSpec) -> Vec<FieldError> {
 ///
 /// # Errors
 /// When one of the kinds is left out.
-pub(super) fn must_limit(issuer: &Issuer, ask: &Ask, allowed: &[String]) -> Result<(), Denial> {
+pub(super) fn must_limit(
+    issuer: &Issuer,
+    ask: &RequestParameters,
+    allowed: &[String],
+) -> Result<(), Denial> {
     for (field, is_listed, is_set) in [
         (
             "spec.scopes (permissions)",
@@ -117,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        credential::{IssuerLookup, Protocol, binding::may_ask, parse},
+        credential::{IssuerLookup, Protocol, binding::may_request, parse},
         fixtures::{cluster_issuer, object, token_issuer},
     };
 
@@ -268,7 +276,7 @@ mod tests {
             let issuer = issuer(&json!({ "allowedScopes": allowed }));
             let lookup = |_: &_| IssuerLookup::Found(issuer.clone());
             let credential = parse(&object(&spec(&change)), lookup).unwrap();
-            let may = may_ask(&issuer, "secops", None, &credential.ask);
+            let may = may_request(&issuer, "secops", None, &credential.request);
             assert_eq!(may.is_ok(), good, "{allowed} {change}: {may:?}");
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
-    Ask, Issuer, Protocol, Subject,
+    Issuer, Protocol, RequestParameters, Subject,
     binding::Denial,
     github,
     scopes::{Dialect, Wanted, allows},
@@ -30,11 +30,11 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 ///
 /// # Errors
 /// The rule that forbids it.
-pub fn may_ask(
+pub fn may_request(
     issuer: &Issuer,
     namespace: &str,
     namespace_labels: Option<&BTreeMap<String, String>>,
-    ask: &Ask,
+    ask: &RequestParameters,
 ) -> Result<(), Denial> {
     if let Some(allowed) = &issuer.allowed_namespaces {
         let by_name = allowed.names.iter().flatten().any(|n| n == namespace);
@@ -84,7 +84,7 @@ pub fn may_ask(
 }
 
 /// May this grant be used?
-fn may_be_granted(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
+fn may_be_granted(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial> {
     match &issuer.allowed_grants {
         Some(allowed) if !allowed.contains(&ask.grant) => Err(Denial::Grant(format!(
             "{} does not allow the grant {}; its administrator must add it to spec.allowedGrants",
@@ -100,7 +100,7 @@ fn may_be_granted(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
 /// Google, and others that nobody here knows. So an issuer that limits scopes takes only what its administrator named.
 /// The fields of a grant that end in the request count as well: `requested_token_type`, and `iss` and `aud` of an
 /// assertion that apicred signs.
-fn may_add(issuer: &Issuer, ask: &Ask) -> Result<(), Denial> {
+fn may_add(issuer: &Issuer, ask: &RequestParameters) -> Result<(), Denial> {
     let limited = issuer.allowed_scopes.is_some().then_some(Vec::new());
     let Some(allowed) = issuer.allowed_parameters.clone().or(limited) else {
         return Ok(());
@@ -143,7 +143,7 @@ pub(super) fn lists(allowed: &[String], name: &str, value: &str) -> bool {
 /// May a token be requested for these subjects? An issuer that limits scopes takes no subject from a spec unless its
 /// administrator lists it. A ServiceAccount as the subject is limited by `allowedSubjects` alone: its token names the
 /// namespace, and the issuer judges it.
-fn may_stand_for(issuer: &Issuer, namespace: &str, ask: &Ask) -> Result<(), Denial> {
+fn may_stand_for(issuer: &Issuer, namespace: &str, ask: &RequestParameters) -> Result<(), Denial> {
     let is_allowed = |subject: &Subject| match (&issuer.allowed_subjects, subject) {
         (Some(allowed), Subject::Name(name)) => allowed.contains(name),
         (Some(allowed), Subject::Account(name)) => {

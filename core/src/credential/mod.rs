@@ -9,7 +9,7 @@
 mod account_tokens;
 pub mod addresses;
 pub mod annotations;
-mod ask;
+mod authentication;
 pub mod binding;
 mod client;
 mod error;
@@ -24,14 +24,16 @@ mod parse;
 mod place;
 mod pods;
 mod presets;
-mod proof;
+mod request_parameters;
 pub mod scopes;
 mod static_key;
 mod target_keys;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use ask::is_of_sign_in;
+pub use authentication::{
+    AccountToken, AuthenticationMethod, Certificate, KeyPair, Lacking, PrivateKey, Selector,
+};
 pub use client::{ClientLookup, parse_client, parse_with_client, resolve};
 pub use error::FieldError;
 pub use hop::Hop;
@@ -41,7 +43,7 @@ pub use issuer::{
 pub use parse::{IssuerLookup, MAX_RENEW_REQUEST, end_of_secret, parse};
 pub use place::entra_authority;
 pub use presets::{Preset, preset};
-pub use proof::{AccountToken, Certificate, KeyPair, Lacking, PrivateKey, Proof, Selector};
+pub(crate) use request_parameters::is_of_sign_in;
 pub use static_key::StaticKey;
 pub use target_keys::{KeyPattern, may_have_metadata};
 
@@ -72,7 +74,7 @@ pub struct Credential {
     /// OAuth client id; empty where there is none.
     pub client_id: String,
     /// The client authentication.
-    pub proof: Proof,
+    pub authentication: AuthenticationMethod,
     /// When client secrets expire, as the spec declares it.
     pub secret_ends: BTreeMap<SecretKeyRef, Timestamp>,
     /// The key that is published as it is. If set, no token is requested: grant, client and request are empty.
@@ -80,7 +82,7 @@ pub struct Credential {
     /// How the token is granted.
     pub grant: Grant,
     /// The token request parameters.
-    pub ask: Ask,
+    pub request: RequestParameters,
     /// What the token should say of itself.
     pub expect: Option<Expectation>,
     /// Where the answer goes.
@@ -100,7 +102,7 @@ pub struct Credential {
 impl Credential {
     /// Keys of Secrets of which one authenticates the client, in order.
     pub fn alternatives(&self) -> Vec<SecretKeyRef> {
-        self.proof.alternatives()
+        self.authentication.alternatives()
     }
 
     /// Its namespace and name.
@@ -122,16 +124,16 @@ impl Credential {
     /// The request by which the operator's identity gets the client assertion of this credential, if that is how its client
     /// authenticates: the same issuer, and the identity as the client.
     pub fn of_identity(&self) -> Option<Self> {
-        let Proof::IdentityAssertion(selector) = &self.proof else {
+        let AuthenticationMethod::IdentityAssertion(selector) = &self.authentication else {
             return None;
         };
         Some(Self {
-            proof: Proof::ManagedIdentity(selector.clone()),
+            authentication: AuthenticationMethod::ManagedIdentity(selector.clone()),
             client_id: String::new(),
             grant: Grant::ClientCredentials,
-            ask: Ask {
+            request: RequestParameters {
                 resources: vec![account_audience(self, None)],
-                ..Ask::default()
+                ..RequestParameters::default()
             },
             ..self.clone()
         })
@@ -144,7 +146,7 @@ impl Credential {
             return vec![(Use::StaticKey, Need::Word(key.token.clone()))];
         }
         let grant = self.grant.needs().into_iter();
-        let parameters = self.ask.secret_parameters.values();
+        let parameters = self.request.secret_parameters.values();
         grant
             .map(|need| (Use::Grant, need))
             .chain(parameters.map(|key| (Use::Parameter, Need::Word(key.clone()))))
@@ -163,7 +165,7 @@ impl Credential {
 
 /// The part of a token request that says what the token is for.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ask {
+pub struct RequestParameters {
     /// Scopes, in the user's order.
     pub scopes: Vec<String>,
     /// Resource indicators.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Ask, Credential, FieldError, Issuer, IssuerId, Proof, StaticKey, TargetSecret, annotations,
-    ask, fit, parameters, pods,
+    AuthenticationMethod, Credential, FieldError, Issuer, IssuerId, RequestParameters, StaticKey,
+    TargetSecret, annotations, fit, parameters, pods, request_parameters,
     target_keys::{is_name_of_tool, is_reserved},
 };
 use crate::{
@@ -80,11 +80,15 @@ pub fn parse(
         )]),
     };
     let issuer = issuer.map_err(|faults| errors.extend(faults)).ok();
-    let proof = Proof::parse(spec.client.as_ref());
-    let proof = proof.map_err(|faults| errors.extend(faults)).ok();
-    if let (Some(proof), Some(grant)) = (&proof, &grant) {
+    let authentication = AuthenticationMethod::parse(spec.client.as_ref());
+    let authentication = authentication.map_err(|faults| errors.extend(faults)).ok();
+    if let (Some(authentication), Some(grant)) = (&authentication, &grant) {
         let inputs = fit::inputs(static_key.as_ref(), grant);
-        errors.extend(source_faults(proof, &inputs, &spec.target.secret_name));
+        errors.extend(source_faults(
+            authentication,
+            &inputs,
+            &spec.target.secret_name,
+        ));
     }
     // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
     if spec
@@ -103,11 +107,17 @@ pub fn parse(
         ));
     }
     errors.extend(parameters::faults(spec));
-    let mut ask = Ask::default();
-    if let (Some(issuer), Some(proof), Some(grant)) = (&issuer, &proof, &grant) {
-        errors.extend(fit::faults(spec, issuer, proof, grant, static_key.as_ref()));
-        match ask::ask(spec, issuer, grant) {
-            Ok(asked) => ask = asked,
+    let mut request = RequestParameters::default();
+    if let (Some(issuer), Some(authentication), Some(grant)) = (&issuer, &authentication, &grant) {
+        errors.extend(fit::faults(
+            spec,
+            issuer,
+            authentication,
+            grant,
+            static_key.as_ref(),
+        ));
+        match request_parameters::of_spec(spec, issuer, grant) {
+            Ok(asked) => request = asked,
             Err(faults) => errors.extend(faults),
         }
     }
@@ -140,8 +150,8 @@ pub fn parse(
         }));
     }
 
-    let (Some(issuer), Some(proof), Some(grant), Ok(keys), Ok(notify_pods), true) =
-        (issuer, proof, grant, keys, pods, errors.is_empty())
+    let (Some(issuer), Some(authentication), Some(grant), Ok(keys), Ok(notify_pods), true) =
+        (issuer, authentication, grant, keys, pods, errors.is_empty())
     else {
         return Err(errors);
     };
@@ -154,11 +164,11 @@ pub fn parse(
         generation: object.metadata.generation.unwrap_or_default(),
         issuer,
         client_id: client.and_then(|c| c.id.clone()).unwrap_or_default(),
-        proof,
+        authentication,
         secret_ends,
         static_key,
         grant,
-        ask,
+        request,
         expect: spec.expect.as_deref().cloned(),
         target: TargetSecret {
             name: spec.target.secret_name.clone(),
@@ -270,31 +280,37 @@ fn secret_ends(
 }
 
 /// Where an entry of the client's sources is written.
-fn source_field(proof: &Proof, at: usize) -> String {
-    match proof {
-        Proof::Certificates(_) => format!("spec.client.certificates[{at}].secretName"),
-        Proof::Mtls(_) => "spec.client.mtls.secretName".to_owned(),
-        Proof::Key(_) => "spec.client.key.secretName".to_owned(),
-        Proof::Assertion(_) => "spec.client.assertion.secretName".to_owned(),
+fn source_field(authentication: &AuthenticationMethod, at: usize) -> String {
+    match authentication {
+        AuthenticationMethod::Certificates(_) => {
+            format!("spec.client.certificates[{at}].secretName")
+        }
+        AuthenticationMethod::Mtls(_) => "spec.client.mtls.secretName".to_owned(),
+        AuthenticationMethod::Key(_) => "spec.client.key.secretName".to_owned(),
+        AuthenticationMethod::Assertion(_) => "spec.client.assertion.secretName".to_owned(),
         _ => format!("spec.client.secrets[{at}].name"),
     }
 }
 
 /// An entry that is listed twice would be tried twice, and a source that is the target as well would be overwritten by
 /// the token.
-fn source_faults(proof: &Proof, inputs: &[fit::Input], target: &str) -> Vec<FieldError> {
+fn source_faults(
+    authentication: &AuthenticationMethod,
+    inputs: &[fit::Input],
+    target: &str,
+) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let sources = proof.alternatives();
+    let sources = authentication.alternatives();
     for (i, reference) in sources.iter().enumerate() {
         if sources[..i].contains(reference) {
             errors.push(FieldError::new(
-                source_field(proof, i),
+                source_field(authentication, i),
                 "is listed twice with this key; remove one of them",
             ));
         }
         if reference.name == target {
             errors.push(FieldError::new(
-                source_field(proof, i),
+                source_field(authentication, i),
                 "is the target Secret as well: the token would overwrite the client secret; create this credential again with another target.secretName, or name another source",
             ));
         }

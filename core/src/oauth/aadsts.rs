@@ -36,7 +36,7 @@ type Row = (&'static [u32], Class, Reason, &'static str);
 
 /// Numbers about a secret or certificate of the client: another one may do better. No other number blames one.
 #[rustfmt::skip]
-const PROOFS: &[Row] = &[
+const CLIENT_CREDENTIALS: &[Row] = &[
     (&[7_000_215, 70_002], Class::Denied, Reason::ClientSecretRefused, "the client secret is wrong; store the secret's value (not its id) in the Secret; one just made needs up to some minutes to be known"),
     (&[7_000_222], Class::Denied, Reason::ClientSecretExpired, "the client secret has expired; make a new one in Entra ID and store it in the Secret"),
     (&[700_027], Class::Denied, Reason::CertificateUnknown, "the application does not know this certificate (or its key did not sign): upload the certificate to the application; one just uploaded needs some minutes"),
@@ -165,14 +165,14 @@ const WAITS: &[(u32, u64)] = &[
 /// Looks a number up. `error` is that of the answer; `user`: does the grant have a user?
 pub(super) fn known(code: u32, error: Option<&str>, user: bool) -> Option<Known> {
     let find = |rows: &'static [Row]| rows.iter().find(|row| row.0.contains(&code));
-    let proof = find(PROOFS);
+    let about_client = find(CLIENT_CREDENTIALS);
     let by_error = || {
         let fits = |e: &str| e.is_empty() || error == Some(e);
         let found = BY_ERROR.iter().find(|(n, e, _)| *n == code && fits(e));
         found.map(|(_, _, row)| row)
     };
     let without_user = || find(WITHOUT_USER).filter(|_| !user);
-    let (_, class, reason, next_step) = proof
+    let (_, class, reason, next_step) = about_client
         .or_else(by_error)
         .or_else(without_user)
         .or_else(|| find(OTHERS))?;
@@ -180,7 +180,7 @@ pub(super) fn known(code: u32, error: Option<&str>, user: bool) -> Option<Known>
     Some(Known {
         class: *class,
         reason: *reason,
-        about_client: proof.is_some(),
+        about_client: about_client.is_some(),
         next_step,
         wait: wait.map(|(_, seconds)| Duration::from_secs(*seconds)),
     })
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn each_number_stands_there_once_with_a_whole_sentence() {
         let mut seen = BTreeSet::new();
-        for (codes, _, _, next_step) in PROOFS.iter().chain(OTHERS) {
+        for (codes, _, _, next_step) in CLIENT_CREDENTIALS.iter().chain(OTHERS) {
             assert!(!codes.is_empty());
             assert!(
                 next_step.len() > 15 && !next_step.ends_with('.'),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::{AssertionAudience, SecretAlgorithm},
-    credential::{Endpoint, Issuer, Proof, SecretStyle},
+    credential::{AuthenticationMethod, Endpoint, Issuer, SecretStyle},
 };
 
 /// Value of `client_assertion_type` (RFC 7523 section 2.2).
@@ -33,12 +33,14 @@ pub(super) fn prove(
         fields.push(("client_assertion", assertion));
         fields
     };
-    Ok(match (&credential.proof, material) {
-        (Proof::Absent, _) => (Vec::new(), None),
-        (Proof::Secrets(_), Material::Secret(_)) if !around.endpoint.takes_secrets => {
+    Ok(match (&credential.authentication, material) {
+        (AuthenticationMethod::Absent, _) => (Vec::new(), None),
+        (AuthenticationMethod::Secrets(_), Material::Secret(_))
+            if !around.endpoint.takes_secrets =>
+        {
             return Err("the discovery document lists no method that takes a client secret (client_secret_basic, client_secret_post, client_secret_jwt): use certificates or serviceAccount, or set clientAuthentication on the issuer".to_owned());
         }
-        (Proof::Secrets(_), Material::Secret(secret)) => {
+        (AuthenticationMethod::Secrets(_), Material::Secret(secret)) => {
             if let SecretStyle::Jwt(algorithm) = around.endpoint.style {
                 let audience = audience(&credential.issuer, around.endpoint);
                 let claims = (id, audience.as_str());
@@ -49,12 +51,13 @@ pub(super) fn prove(
             }
             return Ok(with_secret(id, secret, around.endpoint.style));
         }
-        (Proof::Certificates(_), Material::Signer(..)) | (Proof::Key(_), Material::Key(_))
+        (AuthenticationMethod::Certificates(_), Material::Signer(..))
+        | (AuthenticationMethod::Key(_), Material::Key(_))
             if !around.endpoint.takes_assertions =>
         {
             return Err("the issuer takes no signed assertion (private_key_jwt) by its discovery document; authenticate the client another way, or use oauth2.tokenUrl if it does".to_owned());
         }
-        (Proof::Certificates(certificates), Material::Signer(identity, place)) => {
+        (AuthenticationMethod::Certificates(certificates), Material::Signer(identity, place)) => {
             let certificate = certificates.get(*place).ok_or(NOT_LOADED)?;
             let audience = audience(&credential.issuer, around.endpoint);
             let listed = around.endpoint.algorithms.as_deref();
@@ -68,17 +71,22 @@ pub(super) fn prove(
             )?;
             (asserted(SecretString::from(assertion)), None)
         }
-        (Proof::Key(settings), Material::Key(key)) => {
+        (AuthenticationMethod::Key(settings), Material::Key(key)) => {
             let audience = audience(&credential.issuer, around.endpoint);
             let listed = around.endpoint.algorithms.as_deref();
             let moment = (around.now, around.assertion_id);
             let assertion = assertion::of_key((id, &audience), listed, settings, key, moment)?;
             (asserted(SecretString::from(assertion)), None)
         }
-        (Proof::ServiceAccount(_) | Proof::IdentityAssertion(_), Material::Assertion(token))
-        | (Proof::Assertion(_), Material::Stored(token)) => (asserted(token.clone()), None),
         (
-            Proof::ManagedIdentity(_),
+            AuthenticationMethod::ServiceAccount(_) | AuthenticationMethod::IdentityAssertion(_),
+            Material::Assertion(token),
+        )
+        | (AuthenticationMethod::Assertion(_), Material::Stored(token)) => {
+            (asserted(token.clone()), None)
+        }
+        (
+            AuthenticationMethod::ManagedIdentity(_),
             Material::Workload {
                 assertion,
                 client_id,
@@ -90,7 +98,9 @@ pub(super) fn prove(
             }
             (fields, None)
         }
-        (Proof::Public, _) | (Proof::Mtls(_), Material::Tls(_)) => (named(), None),
+        (AuthenticationMethod::Public, _) | (AuthenticationMethod::Mtls(_), Material::Tls(_)) => {
+            (named(), None)
+        }
         _ => {
             return Err(NOT_LOADED.to_owned());
         }

@@ -1,6 +1,6 @@
 //! How permissions are granted in Entra ID, for messages: to an application by consent, to a managed identity by an assignment.
 
-use crate::credential::{Credential, Endpoint, Proof};
+use crate::credential::{AuthenticationMethod, Credential, Endpoint};
 
 /// The rest of a sentence about a consent that is required.
 pub fn how(credential: &Credential) -> String {
@@ -8,7 +8,10 @@ pub fn how(credential: &Credential) -> String {
         return String::new();
     };
     // A managed identity has no registration, so there is no consent page.
-    if matches!(credential.proof, Proof::ManagedIdentity(_)) {
+    if matches!(
+        credential.authentication,
+        AuthenticationMethod::ManagedIdentity(_)
+    ) {
         return ": a managed identity is given app roles by an administrator with Microsoft Graph (POST /servicePrincipals/{object id of the identity}/appRoleAssignments)".to_owned();
     }
     let id = &credential.client_id;

@@ -8,7 +8,7 @@ use super::{
     redaction::CLIENT_SECRET_JWT, response::fields, told::told,
 };
 use crate::{
-    credential::{Credential, Endpoint, Proof},
+    credential::{AuthenticationMethod, Credential, Endpoint},
     printable::printable,
 };
 
@@ -31,8 +31,10 @@ pub fn explained(
         return refusal;
     }
     let asserted = matches!(
-        credential.proof,
-        Proof::ServiceAccount(_) | Proof::ManagedIdentity(_) | Proof::IdentityAssertion(_)
+        credential.authentication,
+        AuthenticationMethod::ServiceAccount(_)
+            | AuthenticationMethod::ManagedIdentity(_)
+            | AuthenticationMethod::IdentityAssertion(_)
     );
     let of_account = asserted
         || credential
@@ -69,8 +71,10 @@ pub fn explained(
     }
     let timed = asserted
         || matches!(
-            credential.proof,
-            Proof::Certificates(_) | Proof::Key(_) | Proof::Assertion(_)
+            credential.authentication,
+            AuthenticationMethod::Certificates(_)
+                | AuthenticationMethod::Key(_)
+                | AuthenticationMethod::Assertion(_)
         )
         || echo.method() == Some(CLIENT_SECRET_JWT)
         || of_account
@@ -97,11 +101,12 @@ pub fn explained(
 
 /// What was requested, by the words of the spec.
 fn requested(credential: &Credential) -> Option<String> {
-    let ask = &credential.ask;
-    let scopes = (!ask.scopes.is_empty()).then(|| format!("scopes {}", ask.scopes.join(" ")));
-    let resource =
-        (!ask.resources.is_empty()).then(|| format!("resources {}", ask.resources.join(" ")));
-    let audience = ask.audience.as_ref().map(|a| format!("audience {a}"));
+    let request = &credential.request;
+    let scopes =
+        (!request.scopes.is_empty()).then(|| format!("scopes {}", request.scopes.join(" ")));
+    let resource = (!request.resources.is_empty())
+        .then(|| format!("resources {}", request.resources.join(" ")));
+    let audience = request.audience.as_ref().map(|a| format!("audience {a}"));
     let all: Vec<String> = scopes.into_iter().chain(resource).chain(audience).collect();
     let text = all.join(", ");
     let cut: String = text.chars().take(MOST_REQUESTED).collect();

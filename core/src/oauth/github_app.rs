@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Reason,
-    credential::{Credential, Proof},
+    credential::{AuthenticationMethod, Credential},
     input::{get, object, word},
 };
 
@@ -41,7 +41,9 @@ pub(super) fn request(
     material: &Material,
     moment: Moment<'_>,
 ) -> Result<TokenRequest, String> {
-    let (Proof::Key(settings), Material::Key(key)) = (&credential.proof, material) else {
+    let (AuthenticationMethod::Key(settings), Material::Key(key)) =
+        (&credential.authentication, material)
+    else {
         return Err(
             "internal error: the key of the app was not loaded; please report it".to_owned(),
         );
@@ -71,11 +73,11 @@ pub(super) fn request(
 /// What is left out is not limited: all repositories, all permissions of the installation.
 fn body(credential: &Credential) -> Value {
     let mut fields = Map::new();
-    let ask = &credential.ask;
-    if !ask.resources.is_empty() {
-        fields.insert("repositories".to_owned(), json!(ask.resources));
+    let request = &credential.request;
+    if !request.resources.is_empty() {
+        fields.insert("repositories".to_owned(), json!(request.resources));
     }
-    let permissions: Map<String, Value> = (ask.scopes.iter())
+    let permissions: Map<String, Value> = (request.scopes.iter())
         .filter_map(|scope| permission(scope))
         .map(|(name, level)| (name.to_owned(), json!(level)))
         .collect();

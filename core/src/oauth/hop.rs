@@ -38,7 +38,7 @@ pub fn second_request(credential: &Credential, token: &Token) -> Option<TokenReq
             let bearer = format!("Bearer {}", token.secret.expose_secret());
             headers.push(("authorization", SecretString::from(bearer)));
             let usual = [GOOGLE_SCOPE.to_owned()];
-            let scopes = match credential.ask.scopes.as_slice() {
+            let scopes = match credential.request.scopes.as_slice() {
                 [] => &usual,
                 scopes => scopes,
             };

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{Class, Method, NextStep, RawAnswer, Refusal, Then, TokenRequest};
-use crate::credential::{Ask, Selector};
+use crate::credential::{RequestParameters, Selector};
 
 /// Where Azure's machines answer.
 pub const IMDS: &str = "http://169.254.169.254";
@@ -31,16 +31,20 @@ pub enum Local {
 
 /// The request for a token that an identity is known by elsewhere: `resource` is its audience.
 pub fn identity_request(local: &Local, selector: &Selector, resource: &str) -> TokenRequest {
-    let ask = Ask {
+    let parameters = RequestParameters {
         resources: vec![resource.to_owned()],
-        ..Ask::default()
+        ..RequestParameters::default()
     };
-    request(local, selector, &ask)
+    request(local, selector, &parameters)
 }
 
 /// Builds the request. The resource is the API without `/.default`: these endpoints know no scopes.
-pub(super) fn request(local: &Local, selector: &Selector, ask: &Ask) -> TokenRequest {
-    let resource = resource(ask);
+pub(super) fn request(
+    local: &Local,
+    selector: &Selector,
+    parameters: &RequestParameters,
+) -> TokenRequest {
+    let resource = resource(parameters);
     let (mut url, version, headers) = match local {
         Local::Imds(origin) => (
             below(origin),
@@ -94,12 +98,17 @@ fn below(origin: &Url) -> Url {
     url
 }
 
-fn resource(ask: &Ask) -> String {
-    let scope = ask
+fn resource(parameters: &RequestParameters) -> String {
+    let scope = parameters
         .scopes
         .first()
         .map(|s| s.strip_suffix("/.default").unwrap_or(s.as_str()).to_owned());
-    ask.resources.first().cloned().or(scope).unwrap_or_default()
+    parameters
+        .resources
+        .first()
+        .cloned()
+        .or(scope)
+        .unwrap_or_default()
 }
 
 /// The file that the Arc agent's challenge names (`Basic realm=<path>`), if it is one that may be read: a `.key`

@@ -19,7 +19,7 @@ use super::{
     told::{self, code, stated_code, words as words_of},
 };
 use crate::{
-    credential::{Credential, Endpoint, Proof, SecretStyle},
+    credential::{AuthenticationMethod, Credential, Endpoint, SecretStyle},
     input::{get, word},
 };
 
@@ -128,14 +128,14 @@ const fn stage(seen: &Seen<'_>) -> Stage {
 
 /// Does an assertion authenticate the client? Where the document of the issuer chooses how a secret is used, the words show it.
 fn is_asserted(credential: &Credential, words: &str) -> bool {
-    match &credential.proof {
-        Proof::Certificates(_)
-        | Proof::Key(_)
-        | Proof::Assertion(_)
-        | Proof::ServiceAccount(_)
-        | Proof::IdentityAssertion(_)
-        | Proof::ManagedIdentity(_) => true,
-        Proof::Secrets(_) => match credential.issuer.style {
+    match &credential.authentication {
+        AuthenticationMethod::Certificates(_)
+        | AuthenticationMethod::Key(_)
+        | AuthenticationMethod::Assertion(_)
+        | AuthenticationMethod::ServiceAccount(_)
+        | AuthenticationMethod::IdentityAssertion(_)
+        | AuthenticationMethod::ManagedIdentity(_) => true,
+        AuthenticationMethod::Secrets(_) => match credential.issuer.style {
             Some(SecretStyle::Jwt(_)) => true,
             None => ["assertion", "jwt", "jti"]
                 .iter()
@@ -147,7 +147,11 @@ fn is_asserted(credential: &Credential, words: &str) -> bool {
 }
 
 fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal) -> Refusal {
-    if matches!(credential.proof, Proof::ManagedIdentity(_)) && refusal.aadsts.is_none() {
+    if matches!(
+        credential.authentication,
+        AuthenticationMethod::ManagedIdentity(_)
+    ) && refusal.aadsts.is_none()
+    {
         return managed_identity::refused(seen.status, refusal);
     }
     let detail = refusal.detail.get_or_insert_default();
@@ -216,7 +220,10 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
     if refusal.reason == Reason::ClientRefused && refusal.about_client {
         refusal.next_step = client_refused(credential).into();
         // Without authentication nothing was refused that another entry or a newer one would make good.
-        refusal.about_client = !matches!(credential.proof, Proof::Public | Proof::Absent);
+        refusal.about_client = !matches!(
+            credential.authentication,
+            AuthenticationMethod::Public | AuthenticationMethod::Absent
+        );
     }
     if refusal.reason == Reason::ConsentRequired {
         refusal.next_step.note(Note::Rest(consent::how(credential)));
@@ -271,38 +278,40 @@ fn without_user(credential: &Credential, refusal: &mut Refusal) {
 
 /// A client that was refused, by the way it authenticates.
 fn client_refused(credential: &Credential) -> String {
-    match &credential.proof {
-        Proof::Public => {
+    match &credential.authentication {
+        AuthenticationMethod::Public => {
             return "check client.id; if it is right, the client is not registered as a public client, or the issuer does not allow a public client this grant: register it so, or set client.secrets or client.certificates".to_owned();
         }
-        Proof::Absent if matches!(credential.grant, Grant::Extension(_)) => {
+        AuthenticationMethod::Absent if matches!(credential.grant, Grant::Extension(_)) => {
             return "check the values of grant.extension.parameters and the Secrets that they name; if they are right, the issuer demands a client: set client".to_owned();
         }
-        Proof::Absent => {
+        AuthenticationMethod::Absent => {
             return "the issuer demands a client: set client, or check that the assertion names one".to_owned();
         }
         _ => {}
     }
-    let noun = credential.proof.noun();
+    let noun = credential.authentication.noun();
     let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
-    let more = match &credential.proof {
+    let more = match &credential.authentication {
         _ if entra => "",
-        Proof::Secrets(_) if matches!(credential.issuer.style, Some(SecretStyle::Jwt(_))) => {
+        AuthenticationMethod::Secrets(_)
+            if matches!(credential.issuer.style, Some(SecretStyle::Jwt(_))) =>
+        {
             "; if they are right, check the authentication method and algorithm that the client is registered for (clientAuthentication.secretJwt), assertionAudience, and that the secret has as many bytes as the hash (32, 48 or 64)"
         }
-        Proof::Secrets(_) => {
+        AuthenticationMethod::Secrets(_) => {
             "; if they are right, the client may be registered for another authentication method: set clientAuthentication on the issuer"
         }
-        Proof::Key(_) => {
+        AuthenticationMethod::Key(_) => {
             "; if they are right, register its public key (kubectl apicred jwks NAME prints it) and this kid, or check the audience (assertionAudience) and the algorithm of the assertion"
         }
-        Proof::Certificates(_)
-        | Proof::ServiceAccount(_)
-        | Proof::Assertion(_)
-        | Proof::IdentityAssertion(_) => {
+        AuthenticationMethod::Certificates(_)
+        | AuthenticationMethod::ServiceAccount(_)
+        | AuthenticationMethod::Assertion(_)
+        | AuthenticationMethod::IdentityAssertion(_) => {
             "; if they are right, check the audience (assertionAudience), the algorithm and the registered key or issuer of the assertion"
         }
-        Proof::Mtls(_) => {
+        AuthenticationMethod::Mtls(_) => {
             "; if they are right, check the subject that is registered for it, and whether the server wants the certificates of its CA after it (Spring: append them to tls.crt)"
         }
         _ => "",

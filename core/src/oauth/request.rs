@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     api::SigningAlgorithm,
-    credential::{Ask, Credential, Endpoint, Hop, Proof, Protocol, SecretStyle},
+    credential::{
+        AuthenticationMethod, Credential, Endpoint, Hop, Protocol, RequestParameters, SecretStyle,
+    },
 };
 
 /// Where requests of an issuer go, and what assertions may call it (RFC 8414 section 2).
@@ -152,7 +154,7 @@ pub fn known_endpoint(credential: &Credential) -> Option<TokenEndpoint> {
     let style = issuer.style.unwrap_or(SecretStyle::BasicForm);
     match &issuer.endpoint {
         Endpoint::Entra { authority } => {
-            let version = if credential.ask.resources.is_empty() {
+            let version = if credential.request.resources.is_empty() {
                 "v2.0/"
             } else {
                 ""
@@ -177,8 +179,8 @@ pub fn known_endpoint(credential: &Credential) -> Option<TokenEndpoint> {
 }
 
 /// The parameters of the spec whose values are no secrets.
-pub(super) fn plain_parameters(ask: &Ask) -> Vec<(&str, SecretString)> {
-    let parameters = ask.parameters.iter();
+pub(super) fn plain_parameters(request: &RequestParameters) -> Vec<(&str, SecretString)> {
+    let parameters = request.parameters.iter();
     parameters
         .map(|(name, value)| (name.as_str(), SecretString::from(value.as_str())))
         .collect()
@@ -195,10 +197,14 @@ pub fn request(
     grant_inputs: &[SecretString],
     moment: Moment<'_>,
 ) -> Result<TokenRequest, Refusal> {
-    if let (Proof::ManagedIdentity(selector), Material::Local(local)) =
-        (&credential.proof, material)
+    if let (AuthenticationMethod::ManagedIdentity(selector), Material::Local(local)) =
+        (&credential.authentication, material)
     {
-        return Ok(managed_identity::request(local, selector, &credential.ask));
+        return Ok(managed_identity::request(
+            local,
+            selector,
+            &credential.request,
+        ));
     }
     let fault = |text: String| Refusal::local(Class::Invalid, Reason::MaterialInvalid, text);
     if credential.issuer.protocol == Protocol::GitHubApp {
@@ -213,7 +219,7 @@ pub fn request(
     let flow = credential.grant.flow();
     let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
 
-    let ask = &credential.ask;
+    let request = &credential.request;
     let mut fields: Fields = vec![("grant_type", SecretString::from(flow.grant_type()))];
     fields.append(&mut client.fields);
     let (grant_inputs, values) = grant_inputs
@@ -229,11 +235,11 @@ pub fn request(
         fields.push(("scope", SecretString::from(scope)));
     }
     let text = |value: &Option<String>| value.as_deref().map(SecretString::from);
-    let resources = ask.resources.iter();
+    let resources = request.resources.iter();
     fields.extend(resources.map(|r| ("resource", SecretString::from(r.as_str()))));
-    fields.extend(text(&ask.audience).map(|a| ("audience", a)));
-    let mut further = plain_parameters(ask);
-    let hidden = ask.secret_parameters.keys().map(String::as_str);
+    fields.extend(text(&request.audience).map(|a| ("audience", a)));
+    let mut further = plain_parameters(request);
+    let hidden = request.secret_parameters.keys().map(String::as_str);
     further.extend(hidden.zip(values.iter().cloned()));
     let url = endpoint.posted(client.shows_certificate());
     Ok(client.post(url, encode::body(&fields, &further)))

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Class, Material, Refusal, lifetime, word};
 use crate::{
     api::SecretKeyRef,
-    credential::{Credential, Proof},
+    credential::{AuthenticationMethod, Credential},
     reason::Reason,
 };
 
@@ -37,8 +37,8 @@ pub fn expired_assertion(
     material: &Material,
     now: Timestamp,
 ) -> Option<Refusal> {
-    let (Proof::Assertion(SecretKeyRef { name, key }), Material::Stored(text)) =
-        (&credential.proof, material)
+    let (AuthenticationMethod::Assertion(SecretKeyRef { name, key }), Material::Stored(text)) =
+        (&credential.authentication, material)
     else {
         return None;
     };

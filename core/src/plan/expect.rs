@@ -6,7 +6,7 @@
 use crate::{
     Reason,
     api::ApiPreset,
-    credential::{Credential, Endpoint, Proof, is_of_sign_in, preset},
+    credential::{AuthenticationMethod, Credential, Endpoint, is_of_sign_in, preset},
     oauth::{Claims, Token, consent, is_guid},
     printable::bounded,
     publish::{Record, rejection::has_no_data},
@@ -240,7 +240,7 @@ fn permissions(credential: &Credential, record: &Record) -> Option<Finding> {
         .collect();
     let mut text = format!("the token lacks {}", what.join(" and "));
     match &credential.issuer.endpoint {
-        Endpoint::Entra { .. } if matches!(credential.proof, Proof::ManagedIdentity(_)) => {
+        Endpoint::Entra { .. } if matches!(credential.authentication, AuthenticationMethod::ManagedIdentity(_)) => {
             text.push_str(&consent::how(credential));
         }
         Endpoint::Entra { .. } => text.push_str(&format!(
@@ -289,7 +289,12 @@ pub(super) fn surplus(credential: &Credential, record: &Record) -> Option<String
         .map(|(kind, names)| format!("the {kind} permissions {}", shown(names)))
         .collect();
     let place = match &credential.issuer.endpoint {
-        Endpoint::Entra { .. } if matches!(credential.proof, Proof::ManagedIdentity(_)) => {
+        Endpoint::Entra { .. }
+            if matches!(
+                credential.authentication,
+                AuthenticationMethod::ManagedIdentity(_)
+            ) =>
+        {
             "remove them from the identity".to_owned()
         }
         Endpoint::Entra { .. } => format!(
@@ -335,10 +340,10 @@ fn listed(names: &[String]) -> String {
 fn portal_name(credential: &Credential) -> String {
     let asked = |audience: &str| {
         let wanted = credential
-            .ask
+            .request
             .scopes
             .iter()
-            .chain(&credential.ask.resources);
+            .chain(&credential.request.resources);
         wanted.into_iter().any(|w| w.starts_with(audience))
     };
     [

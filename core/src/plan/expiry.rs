@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Observed, Source, schedule};
 use crate::{
     api::names,
-    credential::{Credential, Proof},
+    credential::{AuthenticationMethod, Credential},
     reason::Reason,
 };
 
@@ -48,8 +48,8 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
             name: source.reference.name.clone(),
         });
     }
-    match &credential.proof {
-        Proof::Secrets(_) => {
+    match &credential.authentication {
+        AuthenticationMethod::Secrets(_) => {
             let used = observed.record().and_then(|r| r.sources.used.as_ref());
             let source: &Source = observed
                 .sources
@@ -65,9 +65,9 @@ pub(super) fn ending(credential: &Credential, observed: &Observed) -> Option<End
                 name: source.reference.name.clone(),
             })
         }
-        Proof::Certificates(_) | Proof::Mtls(_) => {
+        AuthenticationMethod::Certificates(_) | AuthenticationMethod::Mtls(_) => {
             let record = observed.record()?;
-            let validity = record.proof?;
+            let validity = record.certificate_validity?;
             let life = validity.until.duration_since(validity.from);
             let part = (life / PART).max(SignedDuration::ZERO);
             Some(Ending {

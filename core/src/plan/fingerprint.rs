@@ -20,14 +20,14 @@ pub fn request(credential: &Credential) -> String {
         Endpoint::Discover(url) => format!("issuer {url}"),
         Endpoint::Nowhere => "nowhere".to_owned(),
     };
-    let ask = &credential.ask;
+    let ask = &credential.request;
     let mut text = Fields::new("request/2");
     text.add(&place);
     match &credential.static_key {
         Some(key) => text.add_all(key.words().iter()),
         None => text.add_all(credential.grant.words().iter()),
     }
-    text.add_all(credential.proof.words().iter());
+    text.add_all(credential.authentication.words().iter());
     text.add(&credential.client_id);
     text.add_all(ask.scopes.iter());
     text.add_all(ask.resources.iter());

@@ -347,15 +347,15 @@ fn obstacle(credential: &Credential, observed: &Observed) -> Option<(Reason, Str
         return Some((Reason::CaBundleInvalid, fault.clone()));
     }
     let namespace = &credential.namespace;
-    let proofs = &observed.sources;
-    if !proofs.is_empty() && proofs.iter().all(|s| s.present.is_none()) {
-        let names: Vec<&str> = proofs.iter().map(|s| s.reference.name.as_str()).collect();
+    let sources = &observed.sources;
+    if !sources.is_empty() && sources.iter().all(|s| s.present.is_none()) {
+        let names: Vec<&str> = sources.iter().map(|s| s.reference.name.as_str()).collect();
         let names = names.join(", ");
         return Some((
-            credential.proof.lacking().secret,
+            credential.authentication.lacking().secret,
             format!(
                 "Secret {names} with the {} does not exist in namespace {namespace}; create it",
-                credential.proof.noun()
+                credential.authentication.noun()
             ),
         ));
     }

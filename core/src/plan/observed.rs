@@ -427,7 +427,10 @@ pub(super) fn stamp_if(credential: &Credential, observed: &Observed, held: bool)
         credential.issuer.version, credential.issuer.style
     ));
     // How a key signs, where a certificate is: not a part of the token, but something that a user may have fixed.
-    text.push_str(&format!("|{:?}|{:?}", credential.proof, credential.grant));
+    text.push_str(&format!(
+        "|{:?}|{:?}",
+        credential.authentication, credential.grant
+    ));
     if let Some(key) = &credential.static_key {
         text.push_str(&format!("|{key:?}"));
     }

@@ -84,7 +84,7 @@ pub fn record(
     fingerprint: String,
     token_digest: String,
     sources: SourceUse,
-    proof: Option<Validity>,
+    certificate_validity: Option<Validity>,
 ) -> Record {
     let renewal = match token.lifetime_source {
         LifetimeSource::Static => schedule::Renewal {
@@ -105,9 +105,9 @@ pub fn record(
         token_digest,
         sources,
         claims: expect::claims(credential, token),
-        not_granted: token.not_granted(&credential.issuer, &credential.ask.scopes),
+        not_granted: token.not_granted(&credential.issuer, &credential.request.scopes),
         token_id: token.id.clone(),
-        proof,
+        certificate_validity,
         renew_handled: credential.renew_requested.clone(),
         operator: Some(phase),
         spent: None,

@@ -181,7 +181,7 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
     })?;
     found.message.push_str(&format!(
         "; the token was obtained with {}",
-        credential.proof.entry(&used.name, &used.key)
+        credential.authentication.entry(&used.name, &used.key)
     ));
     Some(found)
 }
@@ -189,10 +189,10 @@ pub(super) fn hidden(credential: &Credential, observed: &Observed) -> Option<Hid
 fn fault(credential: &Credential, unusable: Unusable<'_>) -> Hidden {
     let reference = &unusable.source.reference;
     let name = &reference.name;
-    let entry = credential.proof.entry(name, &reference.key);
+    let entry = credential.authentication.entry(name, &reference.key);
     match unusable.refusal {
         None => Hidden {
-            reason: credential.proof.lacking().secret.into(),
+            reason: credential.authentication.lacking().secret.into(),
             message: format!(
                 "Secret {name} does not exist; create it, or remove its entry from the client"
             ),

@@ -245,7 +245,7 @@ fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
         .filter(|u| several || u.refusal.is_some());
     let grant = sources::unusable(credential, observed, &observed.grant_sources)
         .filter(|u| u.refusal.is_some());
-    let missing = credential.proof.lacking().secret;
+    let missing = credential.authentication.lacking().secret;
     let entry = |unusable: sources::Unusable<'_>| {
         let sources::Unusable { source, refusal } = unusable;
         RefusedRef {
@@ -404,7 +404,7 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
         // Entra ID calls a new secret expired as well, while a replica knows the expired ones only.
         message.push_str(&format!(
             "; the Secret has just changed and the issuer may not know the new {} yet, so apicred tries again soon",
-            credential.proof.noun()
+            credential.authentication.noun()
         ));
     }
     let waits = matches!(

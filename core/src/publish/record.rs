@@ -41,7 +41,7 @@ pub struct Record {
     /// The token's own id.
     pub token_id: Option<String>,
     /// The time of the certificate that proved the client.
-    pub proof: Option<Validity>,
+    pub certificate_validity: Option<Validity>,
     /// The renewal request that this token answered.
     pub renew_handled: Option<String>,
     /// The operator that wrote it ([`crate::plan::fingerprint::DigestKey::phase`]); none on a Secret of an earlier version.
@@ -209,7 +209,10 @@ impl Record {
                 Some(self.not_granted.join(" ")).filter(|t| !t.is_empty()),
             ),
             (names::TOKEN_ID, self.token_id.clone()),
-            (names::CERTIFICATE_VALIDITY, self.proof.map(span)),
+            (
+                names::CERTIFICATE_VALIDITY,
+                self.certificate_validity.map(span),
+            ),
             (names::RENEW_HANDLED, self.renew_handled.clone()),
             (names::OPERATOR, self.operator.map(|id| format!("{id:08x}"))),
         ]
@@ -255,7 +258,7 @@ impl Record {
                 .map(str::to_owned)
                 .collect(),
             token_id: text(names::TOKEN_ID),
-            proof: text(names::CERTIFICATE_VALIDITY).and_then(|t| validity(&t)),
+            certificate_validity: text(names::CERTIFICATE_VALIDITY).and_then(|t| validity(&t)),
             renew_handled: text(names::RENEW_HANDLED),
             operator: text(names::OPERATOR).and_then(|id| u32::from_str_radix(&id, 16).ok()),
             spent: None,

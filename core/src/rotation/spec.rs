@@ -7,7 +7,7 @@ use super::settings::{Kind, Pace, RotationSettings, Trials};
 use crate::{
     Reason,
     api::{ApiClientSpec, SecretKeyRef},
-    credential::{Endpoint, FieldError, Issuer, Proof},
+    credential::{AuthenticationMethod, Endpoint, FieldError, Issuer},
 };
 
 /// What is rotated, where, and by whom.
@@ -43,7 +43,7 @@ fn fault(field: &str, problem: impl Into<String>) -> FieldError {
 /// Why it cannot be rotated. The client can be used all the same.
 pub fn rotating(
     spec: &ApiClientSpec,
-    (issuer, proof): (&Issuer, &Proof),
+    (issuer, proof): (&Issuer, &AuthenticationMethod),
     (trials, pace): (Trials, Pace),
 ) -> Result<Option<Rotating>, FieldError> {
     let Some(rotation) = &spec.rotation else {
@@ -65,10 +65,10 @@ pub fn rotating(
         }
     };
     let (kind, reference, keys) = match proof {
-        Proof::Secrets(all) if all.len() == 1 => {
+        AuthenticationMethod::Secrets(all) if all.len() == 1 => {
             (Kind::Secret, all[0].clone(), vec![all[0].key.clone()])
         }
-        Proof::Certificates(all) if all.len() == 1 => {
+        AuthenticationMethod::Certificates(all) if all.len() == 1 => {
             let pair = &all[0].pair;
             let keys = vec![pair.certificate.clone(), pair.private_key.clone()];
             (Kind::Certificate, pair.reference(), keys)

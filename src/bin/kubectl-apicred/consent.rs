@@ -77,8 +77,12 @@ fn show(credential: &Credential, places: &[Destination]) {
 
 /// One line an origin: a user compares names, and does not search a list.
 pub(crate) fn lines(credential: &Credential, places: &[Destination]) -> Vec<String> {
-    let ask = &credential.ask;
-    let wanted = ask.scopes.iter().chain(&ask.resources).chain(&ask.audience);
+    let request = &credential.request;
+    let wanted = request
+        .scopes
+        .iter()
+        .chain(&request.resources)
+        .chain(&request.audience);
     let wanted: Vec<&str> = wanted.map(String::as_str).collect();
     let whose = match &credential.issuer.id {
         IssuerId::Object(..) => format!("{} sends", credential.issuer.id),

@@ -3,7 +3,7 @@
 
 use apicred::{
     api::{ApiCredential, Client, SecretKeyRef},
-    credential::{ClientLookup, FieldError, PrivateKey, Proof, resolve},
+    credential::{AuthenticationMethod, ClientLookup, FieldError, PrivateKey, resolve},
     oauth::{ClientKey, file},
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -62,11 +62,11 @@ async fn of_credential(
 
 /// The private key of a client, if that is how it authenticates.
 fn settings(client: Option<&Client>, what: &str) -> Result<PrivateKey, String> {
-    let proof = Proof::parse(client)
+    let authentication = AuthenticationMethod::parse(client)
         .map_err(|faults| format!("{what} is not valid: {}", FieldError::join(&faults)))?;
-    match proof {
-        Proof::Key(settings) => Ok(settings),
-        Proof::Certificates(_) => Err(format!(
+    match authentication {
+        AuthenticationMethod::Key(settings) => Ok(settings),
+        AuthenticationMethod::Certificates(_) => Err(format!(
             "{what} has client.certificates and no client.key; register the certificate (tls.crt) at the issuer"
         )),
         _ => Err(format!(

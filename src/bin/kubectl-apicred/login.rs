@@ -41,9 +41,9 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     let subject = subject::find(&cluster, name, &networks.allowed_cidrs).await?;
     let mut asked = subject.credential.clone();
     if !options.scopes.is_empty() {
-        asked.ask.scopes = of_api(&options.scopes);
+        asked.request.scopes = of_api(&options.scopes);
     }
-    subject::may_ask(&cluster, &asked).await?;
+    subject::may_request(&cluster, &asked).await?;
 
     let http = Http::by_way_of(proxy);
     // From here on one copy of the credential and of its issuer: a later change was not shown to the user.
@@ -54,7 +54,7 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
         ));
         // In this copy alone: the operator never sends them.
         let claims = ("claims".to_owned(), claims.clone());
-        credential.ask.parameters.extend([claims]);
+        credential.request.parameters.extend([claims]);
     }
     let mut consent = Consent::new(&credential.issuer, options.issuers.clone());
     consent::before_discovery(&mut consent, &credential).await?;
@@ -80,7 +80,7 @@ pub(crate) async fn run(options: Login) -> Result<(), String> {
     };
     state.check().await?;
     let own = if options.scopes.is_empty() {
-        credential.ask.scopes.clone()
+        credential.request.scopes.clone()
     } else {
         options.scopes.clone()
     };
@@ -208,7 +208,7 @@ async fn keep(
         return Err(explain(&no_refresh_token(&wire.credential)));
     };
     state
-        .store(refresh_token, &wire.credential.ask.scopes)
+        .store(refresh_token, &wire.credential.request.scopes)
         .await?;
     let report = Report {
         credential: &subject.credential,

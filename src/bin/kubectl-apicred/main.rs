@@ -5,6 +5,7 @@
 //! [`apicred::oauth::sign_in`], sent by [`apicred::oauth::http`], and bound by [`apicred::credential::binding`], as in
 //! the operator.
 
+mod authentication;
 mod browser;
 mod callback;
 mod cluster;
@@ -14,7 +15,6 @@ mod jwks;
 mod kubeconfig;
 mod login;
 mod page;
-mod proof;
 mod renew;
 mod report;
 mod rotate;

@@ -54,7 +54,7 @@ impl Report<'_> {
         line(
             "not granted",
             self.token
-                .not_granted(&credential.issuer, &credential.ask.scopes)
+                .not_granted(&credential.issuer, &credential.request.scopes)
                 .join(" "),
         );
         line("stored in", format!("{}, key {}", self.place, self.key));

@@ -144,7 +144,7 @@ async fn with_ca(cluster: &Cluster, issuer: Issuer) -> Result<Issuer, String> {
 
 /// May this namespace ask the issuer for this? Labels of the namespace count only if the person may read it; if not,
 /// the operator is left to judge.
-pub(crate) async fn may_ask(cluster: &Cluster, credential: &Credential) -> Result<(), String> {
+pub(crate) async fn may_request(cluster: &Cluster, credential: &Credential) -> Result<(), String> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let selects = credential
         .issuer
@@ -160,11 +160,11 @@ pub(crate) async fn may_ask(cluster: &Cluster, credential: &Credential) -> Resul
         None
     };
     let unknown = selects && labels.is_none();
-    match binding::may_ask(
+    match binding::may_request(
         &credential.issuer,
         &credential.namespace,
         labels.as_ref(),
-        &credential.ask,
+        &credential.request,
     ) {
         Err(binding::Denial::Namespace(_)) if unknown => Ok(()),
         other => other.map_err(|denial| denial.message().to_owned()),

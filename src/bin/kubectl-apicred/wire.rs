@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use apicred::{
     clock::{Clock, SystemClock},
-    credential::{Credential, Proof},
+    credential::{AuthenticationMethod, Credential},
     http::Http,
     issuer::lookup::discover,
     oauth::{
@@ -20,8 +20,8 @@ use apicred::{
 use jiff::Timestamp;
 
 use crate::{
+    authentication::{self, Candidate},
     cluster::Cluster,
-    proof::{self, Candidate},
 };
 
 /// A ServiceAccount's token is requested again after this; its lifetime is ten minutes or more.
@@ -73,11 +73,11 @@ impl<'a> Wire<'a> {
         flow: Flow,
         consent: Consent,
     ) -> Result<Self, String> {
-        let candidates = proof::candidates(cluster, &credential, &endpoint, flow).await?;
+        let candidates = authentication::candidates(cluster, &credential, &endpoint, flow).await?;
         Ok(Self {
             cluster,
             http,
-            own_scopes: credential.ask.scopes.clone(),
+            own_scopes: credential.request.scopes.clone(),
             credential,
             endpoint,
             consent,
@@ -95,7 +95,7 @@ impl<'a> Wire<'a> {
         }
         let (fewer, removed) = with_fewer_scopes(&self.credential, &self.own_scopes)?;
         self.credential = fewer;
-        let left = self.credential.ask.scopes.join(" ");
+        let left = self.credential.request.scopes.join(" ");
         let left = if left.is_empty() {
             "without scopes".to_owned()
         } else {
@@ -136,7 +136,7 @@ impl<'a> Wire<'a> {
         .await
     }
 
-    /// Sends a request with one proof after the other while the issuer refuses them. No code is used up by that: an
+    /// Sends a request with one client credential after the other while the issuer refuses them. No code is used up by that: an
     /// issuer judges the client first.
     pub(crate) async fn exchange<T>(
         &mut self,
@@ -148,10 +148,17 @@ impl<'a> Wire<'a> {
         ) -> Result<TokenRequest, Refusal>,
         read: impl Fn(&Credential, &RawAnswer, Timestamp, Timestamp) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        if matches!(self.credential.proof, Proof::ServiceAccount(_))
-            && self.made.elapsed() > FRESH
-            && let Ok(fresh) =
-                proof::candidates(self.cluster, &self.credential, &self.endpoint, self.flow).await
+        if matches!(
+            self.credential.authentication,
+            AuthenticationMethod::ServiceAccount(_)
+        ) && self.made.elapsed() > FRESH
+            && let Ok(fresh) = authentication::candidates(
+                self.cluster,
+                &self.credential,
+                &self.endpoint,
+                self.flow,
+            )
+            .await
         {
             (self.candidates, self.made) = (fresh, Instant::now());
         }

@@ -19,7 +19,7 @@ use crate::{
     ConditionType,
     api::{ApiClient, ApiClientSpec, ApiClientStatus, IssuerKind, names},
     credential::{
-        ClientLookup, Key, MAX_RENEW_REQUEST, Proof,
+        AuthenticationMethod, ClientLookup, Key, MAX_RENEW_REQUEST,
         annotations::{self, Place},
     },
     printable,
@@ -69,11 +69,14 @@ impl From<Readable<ApiClient>> for CachedClient {
                 (Err(unusable.flaw), status)
             }
         };
-        let proof = spec.as_ref().ok();
-        let proof = proof.and_then(|spec| Proof::parse(Some(&spec.client)).ok());
-        let sources = proof.as_ref().map_or(Vec::new(), Proof::alternatives);
-        let account = match proof {
-            Some(Proof::ServiceAccount(account)) => Some(account.name.into()),
+        let authentication = spec.as_ref().ok();
+        let authentication =
+            authentication.and_then(|spec| AuthenticationMethod::parse(Some(&spec.client)).ok());
+        let sources = authentication
+            .as_ref()
+            .map_or(Vec::new(), AuthenticationMethod::alternatives);
+        let account = match authentication {
+            Some(AuthenticationMethod::ServiceAccount(account)) => Some(account.name.into()),
             _ => None,
         };
         Self {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     api::{ApiCredential, ApiCredentialSpec, IssuerKind},
-    credential::{Key, Proof, Seniority},
+    credential::{AuthenticationMethod, Key, Seniority},
     oauth::{Grant, Need},
 };
 
@@ -267,13 +267,14 @@ impl Index {
 
 /// Names of the Secrets that a spec needs. A spec that cannot be parsed is triggered only by its own change.
 fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
-    let proof = Proof::parse(spec.client.as_ref()).map(|p| p.alternatives());
+    let authentication =
+        AuthenticationMethod::parse(spec.client.as_ref()).map(|p| p.alternatives());
     let grant = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
     let grant_sources = grant.unwrap_or_default();
     let static_key = spec.static_key.iter().map(|key| &key.token_ref);
     let grant_sources = grant_sources.iter().filter_map(Need::reference);
-    let proof = proof.unwrap_or_default();
-    let mut names: Vec<String> = proof
+    let authentication = authentication.unwrap_or_default();
+    let mut names: Vec<String> = authentication
         .iter()
         .chain(grant_sources)
         .chain(static_key)
@@ -287,9 +288,11 @@ fn source_names(spec: &ApiCredentialSpec) -> Box<[String]> {
 
 /// Names of the ServiceAccounts that a spec draws on.
 fn account_names(spec: &ApiCredentialSpec) -> Box<[String]> {
-    let proof = Proof::parse(spec.client.as_ref()).unwrap_or(Proof::Absent);
+    let authentication =
+        AuthenticationMethod::parse(spec.client.as_ref()).unwrap_or(AuthenticationMethod::Absent);
     let needs = Grant::parse(spec.grant.as_deref()).map(|g| g.needs());
-    crate::controller::cache::service_accounts::of(&proof, &needs.unwrap_or_default()).into()
+    crate::controller::cache::service_accounts::of(&authentication, &needs.unwrap_or_default())
+        .into()
 }
 
 fn take<N: Eq + std::hash::Hash>(map: &mut HashMap<N, HashSet<Arc<Key>>>, name: &N, key: &Key) {

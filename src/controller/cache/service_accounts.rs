@@ -16,7 +16,7 @@ use super::{changes::covers, trim};
 use crate::controller::locks::lock;
 use crate::{
     credential::{
-        AccountToken, Credential, Proof,
+        AccountToken, AuthenticationMethod, Credential,
         binding::{self, Denial},
     },
     oauth::{Need, known_endpoint},
@@ -100,7 +100,7 @@ impl Accounts {
         credential: &Credential,
         own: &[String],
     ) -> Result<(), Denial> {
-        let needed = tokens(&credential.proof, &credential.grant.needs());
+        let needed = tokens(&credential.authentication, &credential.grant.needs());
         let (false, Some(endpoint)) = (needed.is_empty(), known_endpoint(credential)) else {
             return Ok(());
         };
@@ -186,18 +186,21 @@ fn name(meta: ObjectMeta) -> (String, String) {
 /// Names of the ServiceAccounts that a credential needs.
 fn needed(credential: &Credential) -> Vec<String> {
     let grant = credential.grant.needs();
-    of(&credential.proof, &grant)
+    of(&credential.authentication, &grant)
 }
 
 /// Names of ServiceAccounts in the authentication of a client and in the needs of a grant.
-pub(in crate::controller) fn of(proof: &Proof, needs: &[Need]) -> Vec<String> {
-    let tokens = tokens(proof, needs).into_iter();
+pub(in crate::controller) fn of(
+    authentication: &AuthenticationMethod,
+    needs: &[Need],
+) -> Vec<String> {
+    let tokens = tokens(authentication, needs).into_iter();
     tokens.map(|account| account.name).collect()
 }
 
-fn tokens(proof: &Proof, needs: &[Need]) -> Vec<AccountToken> {
-    let client = match proof {
-        Proof::ServiceAccount(account) => Some(account),
+fn tokens(authentication: &AuthenticationMethod, needs: &[Need]) -> Vec<AccountToken> {
+    let client = match authentication {
+        AuthenticationMethod::ServiceAccount(account) => Some(account),
         _ => None,
     };
     let needs = needs.iter().filter_map(|need| match need {

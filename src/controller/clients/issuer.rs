@@ -200,13 +200,13 @@ impl ClientPlace {
                     .to_owned(),
             ));
         }
-        let wanted = &own.ask.scopes;
+        let wanted = &own.request.scopes;
         if !manager
-            .ask
+            .request
             .scopes
             .iter()
             .all(|scope| wanted.contains(scope))
-            || manager.ask.scopes.is_empty()
+            || manager.request.scopes.is_empty()
         {
             return Err(lacks(
                 "is not for Microsoft Graph; set api: MicrosoftGraph on it".to_owned(),

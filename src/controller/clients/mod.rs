@@ -40,7 +40,7 @@ use super::{
 use crate::{
     ConditionType, Reason,
     api::{ApiClient, ApiClientStatus, IssuerRef},
-    credential::{FieldError, Key, Proof, parse_client},
+    credential::{AuthenticationMethod, FieldError, Key, parse_client},
     plan::conditions::{self, Conditions},
 };
 
@@ -255,12 +255,12 @@ fn verdict(context: &Context, key: &Key, client: &CachedClient) -> Result<(), Ve
     }
 }
 
-fn missing(proof: &Proof, name: &str) -> FieldError {
+fn missing(proof: &AuthenticationMethod, name: &str) -> FieldError {
     let field = match proof {
-        Proof::Certificates(_) => "spec.certificates",
-        Proof::Mtls(_) => "spec.mtls",
-        Proof::Key(_) => "spec.key",
-        Proof::Assertion(_) => "spec.assertion",
+        AuthenticationMethod::Certificates(_) => "spec.certificates",
+        AuthenticationMethod::Mtls(_) => "spec.mtls",
+        AuthenticationMethod::Key(_) => "spec.key",
+        AuthenticationMethod::Assertion(_) => "spec.assertion",
         _ => "spec.secrets",
     };
     let problem = format!("Secret {name} does not exist; create it, or correct the name");

@@ -330,7 +330,7 @@ async fn mint(
             token,
             mut sources,
             fingerprint,
-            proof,
+            certificate_validity,
             issuer,
             spent,
         }) => {
@@ -347,7 +347,7 @@ async fn mint(
                 token,
                 sources,
                 fingerprint,
-                proof,
+                certificate_validity,
                 issued: IssuedBy { request, issuer },
                 renew_requested: credential.renew_requested.clone(),
                 spent,

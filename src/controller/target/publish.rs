@@ -96,7 +96,7 @@ pub(in crate::controller) async fn publish(
             held.fingerprint.clone(),
             token_digest,
             held.sources.clone(),
-            held.proof,
+            held.certificate_validity,
         )
     };
     match write(context, credential, key, observed, &record, held).await {

@@ -165,7 +165,7 @@ impl TokenAttempt<'_> {
         let mut not_working = None;
         if let (true, Some(mark)) = (next, used) {
             // With several secrets, the user must know which one is meant.
-            let entry = self.credential.proof.entry(&mark.name, &mark.key);
+            let entry = self.credential.authentication.entry(&mark.name, &mark.key);
             refusal.next_step.note(Note::Used(entry));
             not_working = Some(self.not_working(mark, &refusal, Some(content)));
         }
@@ -314,7 +314,7 @@ async fn one(attempt: &TokenAttempt<'_>, mut read: Read) -> Result<Acquired, Ref
             .map(|token| acquired(token, used, with, fingerprint))
     };
     result.map(|mut acquired| {
-        acquired.proof = ends;
+        acquired.certificate_validity = ends;
         acquired.issuer = binding::issuer_mark(credential, endpoint);
         acquired
     })

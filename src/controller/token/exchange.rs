@@ -13,7 +13,7 @@ use tracing::{Instrument, Span, field};
 use super::{identity, refresh_token::Came};
 use crate::controller::{api::ids, context::Context, limiter::issuers::Permit};
 use crate::{
-    credential::{Credential, OperatorIdentity, Proof},
+    credential::{AuthenticationMethod, Credential, OperatorIdentity},
     http::{Broken, Manner},
     oauth::{
         self, AnswerContext, Class, Grant, Granted, Material, Moment, RawAnswer, Refusal,
@@ -31,7 +31,7 @@ pub(in crate::controller) struct Acquired {
     pub(in crate::controller) sources: SourceUse,
     pub(in crate::controller) fingerprint: String,
     /// The time of the certificate that proved the client.
-    pub(in crate::controller) proof: Option<Validity>,
+    pub(in crate::controller) certificate_validity: Option<Validity>,
     /// The issuer, as it is noted with the token; empty for a static key.
     pub(in crate::controller) issuer: String,
     /// Digests of spent refresh tokens, to be noted on the target Secret.
@@ -52,7 +52,7 @@ pub(super) fn acquired(
             refused: Vec::new(),
         },
         fingerprint,
-        proof: None,
+        certificate_validity: None,
         issuer: String::new(),
         spent: None,
     }
@@ -109,9 +109,9 @@ pub(super) async fn exchange(
     let flight = async move {
         let _permit = permit;
         let arc = matches!(
-            (&asker.proof, &asker.issuer.operator_identity),
+            (&asker.authentication, &asker.issuer.operator_identity),
             (
-                Proof::ManagedIdentity(_),
+                AuthenticationMethod::ManagedIdentity(_),
                 Some(OperatorIdentity::AzureArc(_))
             )
         );

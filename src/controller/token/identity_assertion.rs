@@ -31,7 +31,7 @@ pub(in crate::controller) async fn assertion(
     if !context.may_act() {
         return Err(not_leading());
     }
-    let resource = own.ask.resources.first().map_or("", String::as_str);
+    let resource = own.request.resources.first().map_or("", String::as_str);
     let request = oauth::identity_request(&local, selector, resource);
     let mut echo = SentSecrets::of(&request);
     let sent = whole_second(context.clock.now());

@@ -24,7 +24,7 @@ use crate::controller::{
 use crate::{
     api::{SecretKeyRef, names},
     credential::{
-        Certificate, Credential, KeyPair, Lacking, PrivateKey, Proof, StaticKey,
+        AuthenticationMethod, Certificate, Credential, KeyPair, Lacking, PrivateKey, StaticKey,
         binding::{self, IssuedBy, Use},
     },
     oauth::{self, Class, ClientKey, Grant, Identity, Material, Need, Refusal, TokenEndpoint},
@@ -166,16 +166,20 @@ async fn read_all(
             Use::Client,
         )
         .await?;
-        material = match &credential.proof {
-            Proof::Certificates(certificates) => {
+        material = match &credential.authentication {
+            AuthenticationMethod::Certificates(certificates) => {
                 let named = |c: &Certificate| c.pair.reference() == *reference;
                 let place = certificates.iter().position(named).ok_or_else(changed)?;
                 let identity = identity_of(secret, &certificates[place].pair, false)?;
                 Material::Signer(Box::new(identity), place)
             }
-            Proof::Mtls(pair) => Material::Tls(Box::new(identity_of(secret, pair, true)?)),
-            Proof::Key(settings) => Material::Key(Box::new(key_of(secret, settings)?)),
-            Proof::Assertion(_) => {
+            AuthenticationMethod::Mtls(pair) => {
+                Material::Tls(Box::new(identity_of(secret, pair, true)?))
+            }
+            AuthenticationMethod::Key(settings) => {
+                Material::Key(Box::new(key_of(secret, settings)?))
+            }
+            AuthenticationMethod::Assertion(_) => {
                 let lacking = Lacking::SOURCE;
                 let text = oauth::stored_assertion(secret.bytes(&reference.key, lacking)?)
                     .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
@@ -253,12 +257,12 @@ fn before(secret: &Opened, credential: &Credential, key: &str) -> Option<Materia
     if !matches!(Record::read(annotations), Noted::Record(_)) {
         return None;
     }
-    match &credential.proof {
-        Proof::Secrets(_) => {
+    match &credential.authentication {
+        AuthenticationMethod::Secrets(_) => {
             let bytes = secret.data.get(&format!("{key}{PREVIOUS}"))?;
             oauth::word(&bytes.0).ok().map(Material::Secret)
         }
-        Proof::Certificates(all) => {
+        AuthenticationMethod::Certificates(all) => {
             let named =
                 |c: &&Certificate| c.pair.private_key == key && c.pair.secret == secret.name;
             let pair = &all.iter().find(named)?.pair;
@@ -344,7 +348,7 @@ async fn open<'a>(
         return Ok(&opened[at]);
     }
     let lacking = match purpose {
-        Use::Client => credential.proof.lacking(),
+        Use::Client => credential.authentication.lacking(),
         Use::Grant | Use::StaticKey | Use::Parameter => Lacking::SOURCE,
     };
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
@@ -417,15 +421,15 @@ impl Read {
         credential: &Credential,
         endpoint: Option<&TokenEndpoint>,
     ) -> Result<(), Refusal> {
-        match &credential.proof {
-            Proof::ServiceAccount(account) => {
+        match &credential.authentication {
+            AuthenticationMethod::ServiceAccount(account) => {
                 let token = account_token(context, credential, account, endpoint).await?;
                 self.material = Material::Assertion(token);
             }
-            Proof::ManagedIdentity(_) => {
+            AuthenticationMethod::ManagedIdentity(_) => {
                 self.material = identity::material(context, credential).await?;
             }
-            Proof::IdentityAssertion(selector) => {
+            AuthenticationMethod::IdentityAssertion(selector) => {
                 let token = identity_assertion::assertion(context, credential, selector).await?;
                 self.material = Material::Assertion(token);
             }

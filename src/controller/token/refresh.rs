@@ -357,7 +357,7 @@ async fn store(
             refused: Vec::new(),
         },
         fingerprint: answered.fingerprint,
-        proof: None,
+        certificate_validity: None,
         issuer: answered.state.issuer,
         spent: (!notes.spent.is_empty()).then(|| spent::write(&notes.spent)),
     })

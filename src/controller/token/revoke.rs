@@ -30,7 +30,7 @@ use crate::controller::{
 use crate::{
     Reason,
     credential::{
-        Credential, Endpoint, Key, Proof,
+        AuthenticationMethod, Credential, Endpoint, Key,
         binding::{self, IssuedBy},
     },
     limits::queue::Urgency,
@@ -65,7 +65,7 @@ pub(in crate::controller) async fn attempt(
         .0
         .map_err(|denial| Refusal::local(Class::Invalid, denial.reason(), denial.message()))?;
     let endpoint = acquire::endpoint(context, credential).await?;
-    let certificate = matches!(credential.proof, Proof::Mtls(_));
+    let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
     let Some(url) = endpoint.revoked_at(certificate).cloned() else {
         return Err(fault(
             "the issuer names no revocation endpoint; set oauth2.revocationUrl (or oidc.revocationUrl) on it if it has one",

@@ -4,8 +4,8 @@ use crate::{
     Reason,
     api::{ApiClientSpec, ApiCredential},
     credential::{
-        ClientLookup, Credential, FieldError, IssuerLookup, Proof, parse, parse_client,
-        parse_with_client, resolve,
+        AuthenticationMethod, ClientLookup, Credential, FieldError, IssuerLookup, parse,
+        parse_client, parse_with_client, resolve,
     },
     fixtures::{issuer, merge, object, parse_both},
 };
@@ -183,12 +183,15 @@ fn a_reference_that_nobody_resolved_is_no_credential() {
 #[test]
 fn a_client_is_checked_on_its_own() {
     let check = |change: &Value, issuer: IssuerLookup| {
-        parse_client(&client(change), |_| issuer).map(|(_, proof)| proof)
+        parse_client(&client(change), |_| issuer).map(|(_, client_auth)| client_auth)
     };
     let found = || IssuerLookup::Found(issuer());
-    assert!(matches!(check(&json!({}), found()), Ok(Proof::Secrets(_))));
+    assert!(matches!(
+        check(&json!({}), found()),
+        Ok(AuthenticationMethod::Secrets(_))
+    ));
     let public = json!({ "secrets": null, "public": {} });
-    assert_eq!(check(&public, found()), Ok(Proof::Public));
+    assert_eq!(check(&public, found()), Ok(AuthenticationMethod::Public));
     let end = json!({ "secrets": [{ "name": "a", "key": "k", "expiresAt": "soon" }] });
     let at_entra = |change: &Value| {
         let mut at = json!({ "issuerRef": null, "entra": { "tenantId": "contoso.example" }, "secrets": null });

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::{
     api::{ApiPreset, Cloud},
     credential::{
-        Ask, Credential, FieldError, Issuer, IssuerLookup, Proof, Selector, binding::may_serve,
-        parse, preset,
+        AuthenticationMethod, Credential, FieldError, Issuer, IssuerLookup, RequestParameters,
+        Selector, binding::may_serve, parse, preset,
     },
     fixtures::{cluster_issuer, map, merge, object},
 };
@@ -162,8 +162,8 @@ fn a_static_key_has_neither_issuer_nor_client_nor_scopes() {
     let fixed = json!({ "issuerRef": NONE, "client": NONE, "scopes": NONE, "static": { "tokenRef": reference() } });
     let credential = parse(&object(&fixed), |_| IssuerLookup::Missing).unwrap();
     assert_eq!(
-        (credential.proof, credential.ask),
-        (Proof::Absent, Ask::default())
+        (credential.authentication, credential.request),
+        (AuthenticationMethod::Absent, RequestParameters::default())
     );
     for (more, field) in [
         (
@@ -226,8 +226,8 @@ fn presets_fill_in_what_is_asked_for() {
         let credential = parsed(&entra(), &change).unwrap();
         assert_eq!(
             (
-                credential.ask.scopes,
-                credential.ask.resources.first().map(String::as_str)
+                credential.request.scopes,
+                credential.request.resources.first().map(String::as_str)
             ),
             (scopes, resource),
             "{change}"
@@ -236,7 +236,7 @@ fn presets_fill_in_what_is_asked_for() {
     let gov = json!({ "entra": { "tenantId": "c.example", "cloud": "USGov" } });
     let credential = parsed(&gov, &json!({ "api": "MicrosoftGraph", "scopes": NONE })).unwrap();
     assert_eq!(
-        credential.ask.scopes,
+        credential.request.scopes,
         ["https://graph.microsoft.us/.default"]
     );
 }
@@ -271,7 +271,10 @@ fn identities_are_selected_by_one_name() {
     ];
     for (change, selector) in cases {
         let credential = parsed(&lending, &client(&change)).unwrap();
-        assert_eq!(credential.proof, Proof::ManagedIdentity(selector));
+        assert_eq!(
+            credential.authentication,
+            AuthenticationMethod::ManagedIdentity(selector)
+        );
         assert!(credential.of_identity().is_none());
     }
 }
@@ -290,12 +293,18 @@ fn an_identity_asserts_for_an_application_by_the_audience_of_its_cloud() {
         issuer["entra"]["cloud"] = json!(cloud);
         let change = client(&json!({ "id": "app", "managedIdentity": identity }));
         let credential = parsed(&issuer, &change).unwrap();
-        assert_eq!(credential.proof, Proof::IdentityAssertion(selector.clone()));
+        assert_eq!(
+            credential.authentication,
+            AuthenticationMethod::IdentityAssertion(selector.clone())
+        );
         assert_eq!(credential.client_id, "app");
         let own = credential.of_identity().unwrap();
-        assert_eq!(own.proof, Proof::ManagedIdentity(selector));
-        assert_eq!(own.ask.resources, [audience]);
-        assert!(own.ask.scopes.is_empty() && own.client_id.is_empty());
+        assert_eq!(
+            own.authentication,
+            AuthenticationMethod::ManagedIdentity(selector)
+        );
+        assert_eq!(own.request.resources, [audience]);
+        assert!(own.request.scopes.is_empty() && own.client_id.is_empty());
     }
 }
 

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::binding::{cluster, namespaced};
 use crate::{
-    credential::{Ask, Issuer, IssuerLookup, binding::may_ask},
+    credential::{Issuer, IssuerLookup, RequestParameters, binding::may_request},
     fixtures::{map, object, parse_both},
 };
 
 fn asks(issuer: &Issuer, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
-    may_ask(issuer, namespace, labels, &Ask::default()).is_ok()
+    may_request(issuer, namespace, labels, &RequestParameters::default()).is_ok()
 }
 
 #[test]
@@ -82,20 +82,20 @@ fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
     at_entra["entra"] = json!({ "tenantId": "contoso.example" });
     let entra = cluster(&at_entra);
     let resource_at = |issuer: &Issuer, resource: &str| {
-        let ask = Ask {
+        let ask = RequestParameters {
             resources: vec![resource.to_owned()],
-            ..Ask::default()
+            ..RequestParameters::default()
         };
-        may_ask(issuer, "secops", Some(&BTreeMap::new()), &ask).is_ok()
+        may_request(issuer, "secops", Some(&BTreeMap::new()), &ask).is_ok()
     };
     let ask = |scopes: &[&str], resource: Option<&str>, audience: Option<&str>| {
-        let ask = Ask {
+        let ask = RequestParameters {
             scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
             resources: resource.map(str::to_owned).into_iter().collect(),
             audience: audience.map(str::to_owned),
-            ..Ask::default()
+            ..RequestParameters::default()
         };
-        may_ask(&issuer, "secops", Some(&BTreeMap::new()), &ask)
+        may_request(&issuer, "secops", Some(&BTreeMap::new()), &ask)
     };
     assert!(ask(&["api/.default"], None, None).is_ok());
     assert!(ask(&["api/.default", "urn:r"], None, None).is_ok());
@@ -122,7 +122,15 @@ fn only_allowed_scopes_resources_and_audiences_may_be_asked_for() {
         );
     }
     let open = cluster(&json!({ "allowedNamespaces": { "selector": {} } }));
-    assert!(may_ask(&open, "secops", Some(&BTreeMap::new()), &Ask::default()).is_ok());
+    assert!(
+        may_request(
+            &open,
+            "secops",
+            Some(&BTreeMap::new()),
+            &RequestParameters::default()
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -132,13 +140,13 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
         for (name, rule) in rules.as_object().unwrap() {
             all[name] = rule.clone();
         }
-        let ask = Ask {
+        let ask = RequestParameters {
             scopes: vec!["api".to_owned()],
             parameters: map(parameters),
             claims: map(claims),
-            ..Ask::default()
+            ..RequestParameters::default()
         };
-        may_ask(&cluster(&all), "secops", Some(&BTreeMap::new()), &ask)
+        may_request(&cluster(&all), "secops", Some(&BTreeMap::new()), &ask)
     };
     let limited = json!({ "allowedScopes": ["api"] });
     let refused = |rules: &Value, parameters: &[(&str, &str)], claims: &[(&str, &str)]| {
@@ -183,12 +191,12 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
             name: "s".to_owned(),
             key: "k".to_owned(),
         };
-        let ask = Ask {
+        let ask = RequestParameters {
             scopes: vec!["api".to_owned()],
             secret_parameters: [("hint".to_owned(), reference)].into(),
-            ..Ask::default()
+            ..RequestParameters::default()
         };
-        let asked = may_ask(&cluster(&rules), "secops", Some(&BTreeMap::new()), &ask);
+        let asked = may_request(&cluster(&rules), "secops", Some(&BTreeMap::new()), &ask);
         assert_eq!(asked.is_ok(), taken, "{allowed}");
         if let Err(denial) = asked {
             assert_eq!(denial.reason().as_str(), "ParameterNotAllowed");
@@ -236,8 +244,13 @@ fn a_cluster_issuer_limits_grants_and_subjects_and_what_a_grant_sends() {
         let public = json!({ "secrets": null, "public": {} });
         let change = json!({ "client": public, "scopes": ["read"], "grant": grant });
         let credential = parse_both(&object(&change), lookup).unwrap();
-        may_ask(&issuer, "secops", Some(&BTreeMap::new()), &credential.ask)
-            .map_err(|d| d.reason().as_str())
+        may_request(
+            &issuer,
+            "secops",
+            Some(&BTreeMap::new()),
+            &credential.request,
+        )
+        .map_err(|d| d.reason().as_str())
     };
     let all = |more: Value| {
         let mut rules = json!({ "allowedNamespaces": { "selector": {} } });

@@ -36,9 +36,9 @@ fn a_grant_type_is_an_absolute_uri_or_a_name_and_not_one_that_has_a_key() {
     ] {
         let credential = credential_with(&extension(name, &json!([])));
         assert_eq!(credential.grant.words(), [name]);
-        assert_eq!(credential.ask.grant, GrantKey::Extension);
+        assert_eq!(credential.request.grant, GrantKey::Extension);
         assert_eq!(
-            credential.ask.inputs,
+            credential.request.inputs,
             [("grant_type", name.to_owned())],
             "an administrator can list it"
         );
@@ -101,7 +101,7 @@ fn a_parameter_of_an_extension_grant_is_one_of_the_request() {
     let mut spec = extension("urn:x:y", &parameters);
     spec["parameters"] = json!([{ "name": "lang", "value": "en" }]);
     let credential = credential_with(&spec);
-    let names: Vec<_> = credential.ask.parameters.keys().collect();
+    let names: Vec<_> = credential.request.parameters.keys().collect();
     assert_eq!(names, ["account_id", "lang"]);
     let source = SecretKeyRef {
         name: "s".to_owned(),

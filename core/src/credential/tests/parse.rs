@@ -60,21 +60,21 @@ fn a_good_spec_becomes_its_values() {
             .collect::<Vec<_>>(),
         ["old", "new"]
     );
-    assert_eq!(parsed.ask.scopes, ["https://api.example.com/.default"]);
+    assert_eq!(parsed.request.scopes, ["https://api.example.com/.default"]);
     assert_eq!(
         (
-            parsed.ask.resources.first().map(String::as_str),
-            parsed.ask.audience.as_deref()
+            parsed.request.resources.first().map(String::as_str),
+            parsed.request.audience.as_deref()
         ),
         (Some("urn:r"), Some("urn:a"))
     );
-    assert_eq!(parsed.ask.parameters, map(&[("claims", "{}")]));
+    assert_eq!(parsed.request.parameters, map(&[("claims", "{}")]));
     let reference = |name: &str, key: &str| SecretKeyRef {
         name: name.to_owned(),
         key: key.to_owned(),
     };
     assert_eq!(
-        parsed.ask.secret_parameters,
+        parsed.request.secret_parameters,
         [("hint".to_owned(), reference("s", "k"))].into()
     );
     assert_eq!(parsed.grant_sources(), [reference("s", "k")]);
@@ -351,7 +351,7 @@ proptest! {
         change["issuerRef"] = Value::Null;
         if let Ok(parsed) = parse(&object(&change), |_| IssuerLookup::Missing) {
             prop_assert!(!parsed.client_id.chars().any(char::is_control));
-            prop_assert!(parsed.ask.scopes[0].ends_with("/.default"));
+            prop_assert!(parsed.request.scopes[0].ends_with("/.default"));
             prop_assert!(tenant.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-'));
         }
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     api::names::{ALLOWED_AUDIENCES, ALLOWED_ISSUERS, CREDENTIAL_UID, PUBLISH_BY, STATE_OF},
     credential::{
-        Credential, Issuer, IssuerLookup, Proof,
+        AuthenticationMethod, Credential, Issuer, IssuerLookup,
         binding::{self, Use},
     },
     fixtures::{at, cluster_issuer, object, parse_both, token_issuer},
@@ -121,7 +121,7 @@ struct Drawn {
     /// Does the administrator's issuer serve this namespace?
     served: bool,
     grant: &'static str,
-    proof: &'static str,
+    client_auth: &'static str,
     /// `allowed-issuers` of the Secret that proves the client, of the one of the grant, and of the ServiceAccount.
     allowed: [Option<usize>; 3],
     /// Which dedications the two Secrets have: `state-of`, `publish-by`, and a token that apicred published.
@@ -203,7 +203,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         .prop_map(
             |(
                 (kind, place, discovered, alias, served),
-                (grant, proof, allowed, dedicated, consent, audience),
+                (grant, client_auth, allowed, dedicated, consent, audience),
             )| Drawn {
                 kind,
                 place,
@@ -211,7 +211,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
                 alias,
                 served,
                 grant,
-                proof,
+                client_auth,
                 allowed,
                 dedicated,
                 consent,
@@ -283,7 +283,7 @@ impl Drawn {
             "static" => Value::Null,
             _ => json!({ "clientCredentials": {} }),
         };
-        let proof = match self.proof {
+        let client_auth = match self.client_auth {
             "secret" => json!({ "id": "c", "secrets": [{ "name": "client", "key": "k" }] }),
             "certificate" => json!({ "id": "c", "certificates": [{ "secretName": "client" }] }),
             "mtls" => json!({ "id": "c", "mtls": { "secretName": "client" } }),
@@ -303,7 +303,7 @@ impl Drawn {
             change["static"] = json!({ "tokenRef": { "name": "grant", "key": "k" } });
         }
         let mut object = object(&change);
-        object.spec.client = serde_json::from_value(proof).unwrap();
+        object.spec.client = serde_json::from_value(client_auth).unwrap();
         let lookup = |_: &_| {
             self.issuer()
                 .map_or(IssuerLookup::Missing, IssuerLookup::Found)
@@ -349,7 +349,13 @@ impl Drawn {
     /// The way of a request: where it goes to and what it draws on. `None`: it is not made.
     fn goes_to(&self, credential: &Credential) -> Option<(Option<String>, Vec<usize>)> {
         let issuer = &credential.issuer;
-        binding::may_ask(issuer, "secops", Some(&BTreeMap::new()), &credential.ask).ok()?;
+        binding::may_request(
+            issuer,
+            "secops",
+            Some(&BTreeMap::new()),
+            &credential.request,
+        )
+        .ok()?;
         let mut drawn = Vec::new();
         if !credential.alternatives().is_empty() {
             binding::may_open(credential, Use::Client, &self.secret(0)).ok()?;
@@ -363,18 +369,20 @@ impl Drawn {
             return Some((None, drawn));
         }
         let endpoint = self.endpoint(credential)?;
-        let certificate = matches!(credential.proof, Proof::Mtls(_));
+        let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
         let posted = endpoint.posted(certificate).origin().ascii_serialization();
         for of in &drawn {
             let annotations = self.annotations(*of);
             binding::may_post(issuer, &posted, "s", Some(&annotations)).ok()?;
         }
-        let accounts = matches!(credential.proof, Proof::ServiceAccount(_))
-            || credential
-                .grant
-                .needs()
-                .iter()
-                .any(|n| matches!(n, Need::Account(_)));
+        let accounts = matches!(
+            credential.authentication,
+            AuthenticationMethod::ServiceAccount(_)
+        ) || credential
+            .grant
+            .needs()
+            .iter()
+            .any(|n| matches!(n, Need::Account(_)));
         if accounts {
             let notes = self.annotations(2);
             let audience = account_audience(credential, Some(&endpoint));
@@ -383,13 +391,15 @@ impl Drawn {
             drawn.push(2);
         }
         let identity = || Box::new(Identity::from_pem(&KEY.0, &KEY.1).unwrap());
-        let material = match &credential.proof {
-            Proof::Secrets(_) => Material::Secret(SecretString::from("s")),
-            Proof::Certificates(_) => Material::Signer(identity(), 0),
-            Proof::Mtls(_) => Material::Tls(identity()),
-            Proof::Key(_) => Material::Key(Box::new(ClientKey::read(&KEY.1).unwrap())),
-            Proof::Assertion(_) => Material::Stored(SecretString::from("s")),
-            Proof::ServiceAccount(_) => Material::Assertion(SecretString::from("s")),
+        let material = match &credential.authentication {
+            AuthenticationMethod::Secrets(_) => Material::Secret(SecretString::from("s")),
+            AuthenticationMethod::Certificates(_) => Material::Signer(identity(), 0),
+            AuthenticationMethod::Mtls(_) => Material::Tls(identity()),
+            AuthenticationMethod::Key(_) => {
+                Material::Key(Box::new(ClientKey::read(&KEY.1).unwrap()))
+            }
+            AuthenticationMethod::Assertion(_) => Material::Stored(SecretString::from("s")),
+            AuthenticationMethod::ServiceAccount(_) => Material::Assertion(SecretString::from("s")),
             _ => Material::None,
         };
         let grant_input = if self.grant == "keyFile" { &KEY.1 } else { "s" };
@@ -455,7 +465,7 @@ impl Drawn {
             }
             _ => PLACES[self.place].1?,
         };
-        let certificate = matches!(credential.proof, Proof::Mtls(_));
+        let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
         match self.kind {
             Kind::Oidc | Kind::ClusterOidc => {
                 let plain = PLACES[self.discovered].1?;

@@ -1,5 +1,5 @@
 //! An extension grant, RFC 6749 section 4.5: only the issuer defines it. Its parameters are parameters of the request
-//! ([`crate::credential::Ask`]), so one place says where their Secrets may be sent, and what an issuer allows.
+//! ([`crate::credential::RequestParameters`]), so one place says where their Secrets may be sent, and what an issuer allows.
 
 use super::{Flow, Refused, Verdict};
 use crate::{

@@ -161,7 +161,7 @@ impl Signed {
         // The client's own assertion in the same request has the id itself, and an id is used once (RFC 7519 section 4.1.7).
         let id = format!("{}-grant", around.assertion_id);
         claims.insert("jti".to_owned(), json!(id));
-        let scopes = &around.credential.ask.scopes;
+        let scopes = &around.credential.request.scopes;
         if self.scopes_claimed(file.as_ref()) && !scopes.is_empty() {
             claims.insert("scope".to_owned(), json!(scopes.join(" ")));
         }

@@ -145,7 +145,7 @@ pub(super) trait Flow {
     }
     /// The value of `scope`; empty: none is sent.
     fn scope(&self, credential: &Credential) -> String {
-        credential.ask.scopes.join(" ")
+        credential.request.scopes.join(" ")
     }
     /// Are scopes sent in the form? (Google wants them inside the assertion.)
     fn scopes_in_form(&self, _supplies: &[SecretString]) -> bool {

@@ -63,10 +63,10 @@ impl Flow for RefreshToken {
     /// (learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow, "Refresh the access token"). Without it the
     /// one of the sign-in stays and ends 90 days later.
     fn scope(&self, credential: &Credential) -> String {
-        let mut scopes = credential.ask.scopes.clone();
+        let mut scopes = credential.request.scopes.clone();
         let entra = matches!(credential.issuer.endpoint, Endpoint::Entra { .. });
         let named = scopes.iter().any(|s| s == OFFLINE_ACCESS);
-        if entra && !named && !scopes.is_empty() && credential.ask.resources.is_empty() {
+        if entra && !named && !scopes.is_empty() && credential.request.resources.is_empty() {
             scopes.push(OFFLINE_ACCESS.to_owned());
         }
         scopes.join(" ")

@@ -82,8 +82,8 @@ pub fn authorize_url(
             ),
         ));
     }
-    let ask = &credential.ask;
-    let scope = ask.scopes.join(" ");
+    let request = &credential.request;
+    let scope = request.scopes.join(" ");
     let mut query = url.query_pairs_mut();
     query
         .append_pair("response_type", "code")
@@ -96,18 +96,18 @@ pub fn authorize_url(
         .append_pair("state", state)
         .append_pair("code_challenge", challenge)
         .append_pair("code_challenge_method", "S256");
-    for resource in &ask.resources {
+    for resource in &request.resources {
         query.append_pair("resource", resource);
     }
-    if let Some(audience) = &ask.audience {
+    if let Some(audience) = &request.audience {
         query.append_pair("audience", audience);
     }
     if let Some(prompt) = prompt(credential)
-        && !ask.parameters.contains_key("prompt")
+        && !request.parameters.contains_key("prompt")
     {
         query.append_pair("prompt", prompt);
     }
-    for (name, value) in &ask.parameters {
+    for (name, value) in &request.parameters {
         if !OWN.contains(&plain_name(name).as_str()) {
             query.append_pair(name, value);
         }
@@ -120,7 +120,11 @@ pub fn authorize_url(
 /// workload shall act as. Elsewhere `offline_access` counts only together with consent (OpenID Connect Core
 /// section 11).
 fn prompt(credential: &Credential) -> Option<&'static str> {
-    let offline = credential.ask.scopes.iter().any(|s| s == "offline_access");
+    let offline = credential
+        .request
+        .scopes
+        .iter()
+        .any(|s| s == "offline_access");
     match credential.issuer.endpoint {
         Endpoint::Entra { .. } => Some("select_account"),
         _ if offline => Some("consent"),

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     api::DeletionPolicy,
-    credential::{Credential, Endpoint, Issuer, Proof},
+    credential::{AuthenticationMethod, Credential, Endpoint, Issuer},
     oauth::TokenEndpoint,
 };
 
@@ -85,7 +85,7 @@ pub fn destinations(
     endpoint: &TokenEndpoint,
     flow: Flow,
 ) -> Vec<Destination> {
-    let certificate = matches!(credential.proof, Proof::Mtls(_));
+    let certificate = matches!(credential.authentication, AuthenticationMethod::Mtls(_));
     let page = match flow {
         Flow::Browser => (Part::SignInPage, endpoint.authorization.as_ref()),
         Flow::Device => (Part::DeviceCode, endpoint.device_at(certificate)),

@@ -44,11 +44,11 @@ pub struct Device {
     pub interval: Duration,
 }
 
-/// The request for a code (section 3.1). A client that has a proof shows it here as well. `challenge` is a proof key
+/// The request for a code (section 3.1). A confidential client authenticates here as well. `challenge` is a proof key
 /// for issuers that want one in this flow too.
 ///
 /// # Errors
-/// When the issuer names no such endpoint, or the client's proof cannot serve.
+/// When the issuer names no such endpoint, or the client authentication cannot serve.
 pub fn device_request(
     credential: &Credential,
     endpoint: &TokenEndpoint,
@@ -64,7 +64,7 @@ pub fn device_request(
             "the issuer names no device authorization endpoint; set oauth2.deviceAuthorizationUrl (or oidc.deviceAuthorizationUrl) on it, or leave --device out",
         )
     })?;
-    let ask = &credential.ask;
+    let ask = &credential.request;
     let text = |value: &str| SecretString::from(value);
     let mut fields: Fields = Vec::new();
     let scope = ask.scopes.join(" ");

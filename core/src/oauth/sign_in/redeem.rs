@@ -57,7 +57,7 @@ pub fn redemption(
             fields.push(("redirect_uri", SecretString::from(*redirect_uri)));
             fields.push(("code_verifier", (*verifier).clone()));
             // RFC 8707 section 2.2. Who takes `audience` took it with the authorization request.
-            let resources = credential.ask.resources.iter();
+            let resources = credential.request.resources.iter();
             fields.extend(resources.map(|r| ("resource", SecretString::from(r.as_str()))));
         }
         Ticket::Device { code, verifier } => {
@@ -85,7 +85,7 @@ pub(super) fn post(
 ) -> Result<TokenRequest, Refusal> {
     let mut client = ClientRequest::new(credential, endpoint, material, moment)?;
     fields.append(&mut client.fields);
-    let further = plain_parameters(&credential.ask);
+    let further = plain_parameters(&credential.request);
     Ok(client.post(url, encode::body(&fields, &further)))
 }
 
@@ -109,7 +109,10 @@ pub fn redeemed(
 
 /// The meaning of a token error in a sign-in: the user is present, and a code is valid once and for minutes.
 pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusal {
-    let public = matches!(credential.proof, crate::credential::Proof::Public);
+    let public = matches!(
+        credential.authentication,
+        crate::credential::AuthenticationMethod::Public
+    );
     match (refusal.aadsts, refusal.error.as_deref()) {
         // Entra ID takes the application for a confidential one.
         (Some(7_000_218), _) if public => {
@@ -122,8 +125,11 @@ pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusa
                     .into();
         }
         _ if refusal.reason == Reason::ClientRefused => {
-            refusal.next_step =
-                format!("check client.id and the {}", credential.proof.noun()).into();
+            refusal.next_step = format!(
+                "check client.id and the {}",
+                credential.authentication.noun()
+            )
+            .into();
         }
         _ => {}
     }
@@ -132,7 +138,11 @@ pub(super) fn explained(credential: &Credential, mut refusal: Refusal) -> Refusa
 
 /// What to do when the tokens came without the one that all of this is about.
 pub fn no_refresh_token(credential: &Credential) -> Refusal {
-    let offline = credential.ask.scopes.iter().any(|s| s == "offline_access");
+    let offline = credential
+        .request
+        .scopes
+        .iter()
+        .any(|s| s == "offline_access");
     let fix = match (&credential.issuer.endpoint, offline) {
         (Endpoint::Entra { .. }, true) => {
             "consent to offline_access for this application in Entra ID, and let no policy take it away"

@@ -16,9 +16,9 @@ pub const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 pub fn for_sign_in(credential: &Credential) -> Credential {
     let mut changed = credential.clone();
     if matches!(changed.issuer.endpoint, Endpoint::Entra { .. })
-        && let Some(resource) = changed.ask.resources.pop()
+        && let Some(resource) = changed.request.resources.pop()
     {
-        changed.ask.scopes = vec![format!("{resource}/.default")];
+        changed.request.scopes = vec![format!("{resource}/.default")];
     }
     changed
 }
@@ -35,7 +35,7 @@ pub fn with_wish(
     endpoint: &TokenEndpoint,
     chosen: &[String],
 ) -> Credential {
-    let scopes = &mut credential.ask.scopes;
+    let scopes = &mut credential.request.scopes;
     if !chosen.is_empty() {
         *scopes = chosen.to_vec();
         return credential;
@@ -71,7 +71,7 @@ pub fn for_refresh(credential: &Credential, noted: Option<&str>) -> Credential {
         return changed;
     }
     let limited = changed.issuer.allowed_scopes.is_some();
-    let scopes = &mut changed.ask.scopes;
+    let scopes = &mut changed.request.scopes;
     let noted: Vec<String> = noted
         .unwrap_or_default()
         .split_ascii_whitespace()
@@ -105,7 +105,7 @@ pub fn with_fewer_scopes(wished: &Credential, own: &[String]) -> Option<(Credent
         return None;
     }
     let mut fewer = wished.clone();
-    fewer.ask.scopes.retain(|s| !removed.contains(s));
+    fewer.request.scopes.retain(|s| !removed.contains(s));
     Some((fewer, removed))
 }
 
@@ -114,7 +114,7 @@ pub fn with_fewer_scopes(wished: &Credential, own: &[String]) -> Option<(Credent
 pub fn added(wished: &Credential, own: &[String]) -> Vec<String> {
     let of_sign_in = |s: &&String| SCOPES.contains(&s.as_str()) && !own.contains(s);
     wished
-        .ask
+        .request
         .scopes
         .iter()
         .filter(of_sign_in)

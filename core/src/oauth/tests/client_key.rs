@@ -24,7 +24,7 @@ use crate::{
     api::SigningAlgorithm::{
         self, ES256, ES384, ES512, Ed25519, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512,
     },
-    credential::{PrivateKey, Proof, SecretStyle},
+    credential::{AuthenticationMethod, PrivateKey, SecretStyle},
     fixtures::{NOW, at, credential_with},
     oauth::{
         ClientKey, Material, Moment, TokenEndpoint, expired_assertion, file, request,
@@ -46,8 +46,8 @@ fn settings(key_id: Option<&str>, algorithm: Option<SigningAlgorithm>) -> Privat
     let change = json!({ "client": { "secrets": NONE, "key": {
         "secretName": "k", "key": "private.pem", "keyId": key_id, "algorithm": algorithm,
     } } });
-    match credential_with(&change).proof {
-        Proof::Key(settings) => settings,
+    match credential_with(&change).authentication {
+        AuthenticationMethod::Key(settings) => settings,
         other => panic!("{other:?}"),
     }
 }

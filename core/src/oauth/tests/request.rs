@@ -274,7 +274,7 @@ fn no_parameter_is_sent_twice() {
         assert!(own.len() > 3, "{own:?}");
         for name in &own {
             let further = (name.clone(), "further".to_owned());
-            credential.ask.parameters.extend([further]);
+            credential.request.parameters.extend([further]);
         }
         assert_eq!(names(&credential), own, "{grant}");
     }

@@ -121,7 +121,7 @@ const CASES: &[Case] = &[
         edit(o, |p| p.record.as_mut().unwrap().renew_handled = Some("a".to_owned()));
     }, "keep"),
     ("a served request is taken off", |_, o| edit(o, |p| p.record.as_mut().unwrap().renew_handled = Some("a".to_owned())), "keep"),
-    ("another scope", |c, _| c.ask.scopes = vec!["other".to_owned()], "mint spec_changed"),
+    ("another scope", |c, _| c.request.scopes = vec!["other".to_owned()], "mint spec_changed"),
     ("a label only", |c, _| { c.target.labels.insert("team".to_owned(), "blue".to_owned()); }, "render"),
     ("a label taken off by somebody", |_, o| drift(o), "render"),
     // Sources.

@@ -21,16 +21,18 @@ fn a_change_of_anything_that_makes_another_token_changes_the_request_digest() {
                 Endpoint::Discover("https://issuer.example.com/token".parse().unwrap());
         }),
         ("client", |c| c.client_id.push('x')),
-        ("scopes", |c| c.ask.scopes.push("more".to_owned())),
+        ("scopes", |c| c.request.scopes.push("more".to_owned())),
         ("resources", |c| {
-            c.ask.resources = vec!["urn:api".to_owned()];
+            c.request.resources = vec!["urn:api".to_owned()];
         }),
-        ("audience", |c| c.ask.audience = Some("urn:api".to_owned())),
+        ("audience", |c| {
+            c.request.audience = Some("urn:api".to_owned());
+        }),
         ("parameter name", |c| {
-            c.ask.parameters = map(&[("claims", "x")]);
+            c.request.parameters = map(&[("claims", "x")]);
         }),
         ("parameter value", |c| {
-            c.ask.parameters = map(&[("claims", "y")]);
+            c.request.parameters = map(&[("claims", "y")]);
         }),
     ];
     let mut seen = vec![request(&credential())];
@@ -126,7 +128,7 @@ proptest! {
     ) {
         let digest = |scopes: &[String]| {
             let mut credential = credential();
-            credential.ask.scopes = scopes.to_vec();
+            credential.request.scopes = scopes.to_vec();
             request(&credential)
         };
         prop_assert_eq!(digest(&a) == digest(&b), a == b);

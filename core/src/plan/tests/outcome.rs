@@ -85,7 +85,7 @@ fn a_try_that_makes_sense_at_one_time_waits_for_it() {
 fn a_change_of_any_input_begins_the_count_anew() {
     type Change = fn(&mut Credential, &mut Observed);
     let changes: [(&str, Change); 7] = [
-        ("spec", |c, _| c.ask.scopes.push("more".to_owned())),
+        ("spec", |c, _| c.request.scopes.push("more".to_owned())),
         ("issuer", |c, _| c.issuer.version.push('x')),
         ("style", |c, _| c.issuer.style = None),
         ("source", |_, o| {

@@ -101,7 +101,7 @@ fn a_request_that_comes_too_early_is_answered_later() {
 fn an_edit_just_after_a_token_came_is_served_at_once() {
     let mut credential = credential();
     let world = holding(&credential, record(&credential, (-1, 1800, 3600)));
-    credential.ask.scopes.push("more".to_owned());
+    credential.request.scopes.push("more".to_owned());
     assert_eq!(
         plan(&credential, &world, at(0)),
         Plan::Mint(Why::SpecChanged)
@@ -114,11 +114,11 @@ type Way = (&'static str, fn(i64, &mut Credential, &mut Observed));
 const WAYS: [Way; 6] = [
     ("annotation", annotate),
     ("spec that flips", |now, c, _| {
-        c.ask.scopes = vec![format!("scope-{}", now % 2)];
+        c.request.scopes = vec![format!("scope-{}", now % 2)];
     }),
     ("issuer", |now, c, _| {
         c.issuer.version = now.to_string();
-        c.ask.audience = Some(now.to_string());
+        c.request.audience = Some(now.to_string());
     }),
     ("source", |now, _, o| {
         o.sources[0].present = Some(("u".to_owned(), now.to_string()));
@@ -126,7 +126,7 @@ const WAYS: [Way; 6] = [
     ("deletion", |_, _, o| o.target = Target::Absent),
     ("all of it", |now, c, o| {
         annotate(now, c, o);
-        c.ask.scopes = vec![format!("scope-{}", now % 3)];
+        c.request.scopes = vec![format!("scope-{}", now % 3)];
         o.sources[0].present = Some(("u".to_owned(), now.to_string()));
         if now % 2 == 0 {
             o.target = Target::Absent;

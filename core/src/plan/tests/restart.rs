@@ -99,7 +99,7 @@ fn failures_are_counted_on() {
 fn whatever_has_changed_meanwhile_ends_the_wait() {
     type Change = fn(&mut Credential, &mut Observed);
     let changes: [(&str, Change); 6] = [
-        ("spec", |c, _| c.ask.scopes.push("more".to_owned())),
+        ("spec", |c, _| c.request.scopes.push("more".to_owned())),
         ("issuer", |c, _| c.issuer.version.push('x')),
         ("source", |_, o| {
             o.sources[0].present = Some(("source-uid".to_owned(), "8".to_owned()));

@@ -97,7 +97,7 @@ fn ready_flips_at_the_very_end_of_the_token_and_a_look_is_planned_for_it() {
 fn a_token_of_an_older_spec_is_not_ready() {
     let mut credential = credential();
     let world = observed(&credential);
-    credential.ask.scopes = vec!["another".to_owned()];
+    credential.request.scopes = vec!["another".to_owned()];
     let view = status(&credential, &world, &waiting(), None, at(0));
     assert_eq!(condition(&view.status, "Ready").unwrap().status, "False");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What is told ahead: proofs that end, permissions that are missing.
+//! Warnings ahead of time: client credentials that expire, permissions that are missing.
 
 use serde_json::{Value, json};
 
@@ -122,7 +122,7 @@ fn a_certificate_is_warned_about_by_its_own_life() {
     };
     // Of a year: thirty days; of ten days: two.
     for (days, quiet, warned) in [(360, 149, 151), (10, 2, 4)] {
-        noted.proof = Some(life(days));
+        noted.certificate_validity = Some(life(days));
         noted.sources.used = Some(mark("7"));
         let world = holding(&credential, noted.clone());
         assert_eq!(ending(&credential, &world, quiet * DAY), None, "{days}");
@@ -140,7 +140,7 @@ fn a_certificate_that_expires_before_the_next_renewal_is_known_to_fail_it() {
     let credential = credential_with(&change);
     let failing = |until: i64| {
         let mut noted = record(&credential, (-300, 1500, 3300));
-        noted.proof = Some(Validity {
+        noted.certificate_validity = Some(Validity {
             from: at(-DAY),
             until: at(until),
         });

@@ -130,7 +130,7 @@ proptest! {
         let [renew_reason, lifetime, request, fingerprint, token_digest, issuer] = texts;
         let record = Record {
             issued_at: time(times.0), expires_at: time(times.1), renew_at: time(times.2), renew_reason, lifetime, request, issuer,
-            fingerprint, token_digest, sources: SourceUse { used, with, refused }, renew_handled, claims: claims.map(Box::new), not_granted, operator: token_id.as_ref().map(|id| u32::try_from(id.len()).unwrap()), token_id, proof: ends.map(|(from, until)| Validity { from: time(from), until: time(until) }), spent: None,
+            fingerprint, token_digest, sources: SourceUse { used, with, refused }, renew_handled, claims: claims.map(Box::new), not_granted, operator: token_id.as_ref().map(|id| u32::try_from(id.len()).unwrap()), token_id, certificate_validity: ends.map(|(from, until)| Validity { from: time(from), until: time(until) }), spent: None,
         };
         prop_assert_eq!(Record::read(&written(&record)), Some(record));
     }

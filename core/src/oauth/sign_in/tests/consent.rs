@@ -199,7 +199,7 @@ fn every_address_that_gets_something_is_a_destination() {
     // A client that shows a certificate posts elsewhere.
     let issuer = json!({ "oauth2": { "tokenUrl": "https://t.example/" } });
     let credential = Credential {
-        proof: crate::credential::Proof::Mtls(crate::credential::KeyPair {
+        authentication: crate::credential::AuthenticationMethod::Mtls(crate::credential::KeyPair {
             secret: "tls".to_owned(),
             certificate: "tls.crt".to_owned(),
             private_key: "tls.key".to_owned(),

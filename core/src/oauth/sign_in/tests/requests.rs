@@ -176,7 +176,7 @@ fn a_refresh_token_is_asked_for_in_the_words_of_the_issuer() {
         let endpoint = known_endpoint(&credential).unwrap_or_else(|| found(known));
         let chosen: Vec<String> = chosen.iter().map(|s| (*s).to_owned()).collect();
         with_wish(credential, &endpoint, &chosen)
-            .ask
+            .request
             .scopes
             .join(" ")
     };
@@ -243,7 +243,7 @@ fn a_refresh_outside_entra_requests_what_the_user_signed_in_for() {
         let credential = person_at(&issuer, &json!({ "scopes": scopes }));
         let refresh = for_refresh(&credential, noted);
         assert_eq!(
-            refresh.ask.scopes.join(" "),
+            refresh.request.scopes.join(" "),
             sent,
             "{issuer} {scopes} {noted:?}"
         );
@@ -255,7 +255,7 @@ fn after_invalid_scope_a_sign_in_requests_fewer_of_the_scopes_that_it_added() {
     let steps = |issuer, scopes, known: Option<&[&str]>, chosen: &[&str]| {
         let credential = for_sign_in(&person_at(&issuer, &json!({ "scopes": scopes })));
         let own = if chosen.is_empty() {
-            credential.ask.scopes.clone()
+            credential.request.scopes.clone()
         } else {
             chosen.iter().map(|s| (*s).to_owned()).collect()
         };
@@ -264,10 +264,10 @@ fn after_invalid_scope_a_sign_in_requests_fewer_of_the_scopes_that_it_added() {
         let mut steps = Vec::new();
         while let Some((fewer, removed)) = with_fewer_scopes(&at, &own) {
             assert!(removed.iter().all(|s| added(&at, &own).contains(s)));
-            steps.push((removed.join(" "), fewer.ask.scopes.join(" ")));
+            steps.push((removed.join(" "), fewer.request.scopes.join(" ")));
             at = fewer;
         }
-        assert!(steps.is_empty() || at.ask.scopes == own);
+        assert!(steps.is_empty() || at.request.scopes == own);
         steps
     };
     let step = |removed: &str, left: &str| (removed.to_owned(), left.to_owned());

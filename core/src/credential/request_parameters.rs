@@ -1,11 +1,11 @@
-//! The token request parameters of a spec: preset, scopes, resource and audience become one [`Ask`], by the rules of the issuer.
+//! The token request parameters of a spec: preset, scopes, resource and audience become one [`RequestParameters`], by the rules of the issuer.
 //!
 //! Entra ID refuses wrong combinations with AADSTS1002012, 28002, 70011 or 901002 (facts, section 3.1). Checking them here needs no
 //! request, and the message contains the value to write. Mistakes of Microsoft's samples (section 2) have their own messages.
 
 use url::Url;
 
-use super::{Ask, Endpoint, FieldError, Issuer, parameters, preset, scopes};
+use super::{Endpoint, FieldError, Issuer, RequestParameters, parameters, preset, scopes};
 use crate::{
     api::{ApiCredentialSpec, ApiPreset, Cloud, EndpointVersion},
     oauth::Grant,
@@ -59,13 +59,13 @@ const FAMILIES: [(&[&str], ApiPreset); 4] = [
 ///
 /// # Errors
 /// Every fault, with field paths.
-pub(super) fn ask(
+pub(super) fn of_spec(
     spec: &ApiCredentialSpec,
     issuer: &Issuer,
     grant: &Grant,
-) -> Result<Ask, Vec<FieldError>> {
+) -> Result<RequestParameters, Vec<FieldError>> {
     let all = parameters::all(spec);
-    let mut ask = Ask {
+    let mut request = RequestParameters {
         scopes: spec.scopes.clone(),
         resources: spec.resources.clone(),
         audience: spec.audience.clone(),
@@ -97,19 +97,19 @@ pub(super) fn ask(
                 ));
             }
             if let Some(api) = spec.api {
-                errors.extend(fill(&mut ask, spec, issuer, grant, api).err());
+                errors.extend(fill(&mut request, spec, issuer, grant, api).err());
             } else {
                 errors.extend(entra_faults(spec, grant, issuer.cloud));
             }
             if errors.is_empty() {
-                Ok(ask)
+                Ok(request)
             } else {
                 Err(errors)
             }
         }
         Endpoint::Nowhere => {
             // A static key has no request; `fit` reports fields about requests.
-            Ok(Ask::default())
+            Ok(RequestParameters::default())
         }
         Endpoint::Fixed(_) | Endpoint::Discover(_) => {
             let mut errors = Vec::new();
@@ -126,7 +126,7 @@ pub(super) fn ask(
                 ));
             }
             if errors.is_empty() {
-                Ok(ask)
+                Ok(request)
             } else {
                 Err(errors)
             }
@@ -136,7 +136,7 @@ pub(super) fn ask(
 
 /// Fills in what a preset knows.
 fn fill(
-    ask: &mut Ask,
+    request: &mut RequestParameters,
     spec: &ApiCredentialSpec,
     issuer: &Issuer,
     grant: &Grant,
@@ -164,12 +164,12 @@ fn fill(
                 "the v1 endpoint returns all permissions of one API with consent; remove scopes",
             ));
         }
-        ask.resources = vec![preset.audience.to_owned()];
+        request.resources = vec![preset.audience.to_owned()];
     } else if spec.scopes.is_empty() {
-        ask.scopes = vec![format!("{}/.default", preset.audience)];
+        request.scopes = vec![format!("{}/.default", preset.audience)];
     } else {
         // A permission by its bare name is one of this API.
-        for scope in &mut ask.scopes {
+        for scope in &mut request.scopes {
             let bare = !scope.contains('/') && !is_of_sign_in(scope);
             if bare {
                 *scope = format!("{}/{scope}", preset.audience);

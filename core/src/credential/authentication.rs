@@ -48,7 +48,7 @@ pub(super) fn stray(text: &str) -> Option<&'static str> {
 
 /// The client authentication method.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Proof {
+pub enum AuthenticationMethod {
     /// There is no client: the grant needs none.
     Absent,
     /// A public client: no client authentication.
@@ -185,8 +185,8 @@ pub enum Selector {
     Resource(String),
 }
 
-impl Proof {
-    /// Parses `spec.client`. If not set, the result is [`Proof::Absent`].
+impl AuthenticationMethod {
+    /// Parses `spec.client`. If not set, the result is [`AuthenticationMethod::Absent`].
     ///
     /// # Errors
     /// Every fault, with field paths.
@@ -335,7 +335,10 @@ impl Proof {
 }
 
 /// The managed identity that a client names, as the client itself or as what authenticates it.
-fn of_identity(identity: &ManagedIdentityClient, id: &str) -> Result<Proof, FieldError> {
+fn of_identity(
+    identity: &ManagedIdentityClient,
+    id: &str,
+) -> Result<AuthenticationMethod, FieldError> {
     let asserts = identity.as_assertion.is_some();
     let fault = |problem: &str| FieldError::new("spec.client.managedIdentity", problem);
     if identity.client_id.is_some() && !asserts {
@@ -361,9 +364,9 @@ fn of_identity(identity: &ManagedIdentityClient, id: &str) -> Result<Proof, Fiel
         }
     };
     Ok(if asserts {
-        Proof::IdentityAssertion(selector)
+        AuthenticationMethod::IdentityAssertion(selector)
     } else {
-        Proof::ManagedIdentity(selector)
+        AuthenticationMethod::ManagedIdentity(selector)
     })
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use apicred::{
     api::SecretKeyRef,
     credential::{
-        AccountToken, Certificate, Credential, KeyPair, Proof,
+        AccountToken, AuthenticationMethod, Certificate, Credential, KeyPair,
         binding::{self, Use},
     },
     oauth::{
@@ -30,7 +30,7 @@ pub(crate) struct Candidate {
     pub(crate) material: Material,
 }
 
-/// All proofs of the credential's client, in the order of trying. A ServiceAccount's token is made now: it lives ten
+/// All client credentials of the client, in the order of trying. A ServiceAccount's token is made now: it lives ten
 /// minutes.
 pub(crate) async fn candidates(
     cluster: &Cluster,
@@ -44,15 +44,15 @@ pub(crate) async fn candidates(
     let origins = origins(&credential.issuer, &destinations, &parts);
     let origins = origins.as_slice();
     let one = |name: String, material| vec![Candidate { name, material }];
-    match &credential.proof {
-        Proof::Absent | Proof::Public => Ok(one("no proof".to_owned(), Material::None)),
-        Proof::Secrets(references) => secrets(cluster, credential, origins, references).await,
-        Proof::Certificates(list) => certificates(cluster, credential, origins, list).await,
-        Proof::Mtls(pair) => {
+    match &credential.authentication {
+        AuthenticationMethod::Absent | AuthenticationMethod::Public => Ok(one("no client authentication".to_owned(), Material::None)),
+        AuthenticationMethod::Secrets(references) => secrets(cluster, credential, origins, references).await,
+        AuthenticationMethod::Certificates(list) => certificates(cluster, credential, origins, list).await,
+        AuthenticationMethod::Mtls(pair) => {
             let identity = certificate(cluster, credential, origins, pair).await?;
             Ok(one(pair.secret.clone(), Material::Tls(Box::new(identity))))
         }
-        Proof::Key(settings) => {
+        AuthenticationMethod::Key(settings) => {
             let SecretKeyRef { name, key } = &settings.reference;
             let secret = open(cluster, credential, origins, name).await?;
             let read = file(bytes(&secret, name, key)?);
@@ -60,7 +60,7 @@ pub(crate) async fn candidates(
             let read = read.map_err(|problem| settings.sentence(&problem))?;
             Ok(one(name.clone(), Material::Key(Box::new(read))))
         }
-        Proof::Assertion(SecretKeyRef { name, key }) => {
+        AuthenticationMethod::Assertion(SecretKeyRef { name, key }) => {
             let secret = open(cluster, credential, origins, name).await?;
             let text = stored_assertion(bytes(&secret, name, key)?);
             let text = text.map_err(|problem| unfit(name, key, &problem))?;
@@ -69,11 +69,11 @@ pub(crate) async fn candidates(
                 .map_err(|denial| denial.message().to_owned())?;
             Ok(one(name.clone(), Material::Stored(text)))
         }
-        Proof::ServiceAccount(account) => {
+        AuthenticationMethod::ServiceAccount(account) => {
             let token = account_token(cluster, credential, (endpoint, origins), account).await?;
             Ok(one(account.name.clone(), Material::Assertion(token)))
         }
-        Proof::ManagedIdentity(_) | Proof::IdentityAssertion(_) => Err(
+        AuthenticationMethod::ManagedIdentity(_) | AuthenticationMethod::IdentityAssertion(_) => Err(
             "the operator's managed identity cannot sign in a user; use another client for this credential".to_owned(),
         ),
     }
