@@ -186,14 +186,7 @@ fn a_refresh_that_was_sent_is_stored_although_the_lease_is_lost() {
         let mut first = start(&world, "first").await;
         leads(&world, "first", LATER).await;
         let place = world.place("stored").await;
-        place
-            .put_issuer(json!({
-                "oauth2": { "tokenUrl": listener.token_url },
-                "caBundle": listener.ca_pem,
-                "network": { "allowedCidrs": ["127.0.0.0/8"] },
-                "allowedNamespaces": { "names": [place.namespace] },
-            }))
-            .await;
+        place.put_token_url(&listener).await;
         place.issuer_ready().await;
         let old = "the-first-refresh-token";
         place.put_secret("state", "refresh_token", old).await;

@@ -11,7 +11,10 @@ use std::{
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::{hostile::certificate, support::keys};
+use crate::{
+    hostile::certificate,
+    support::{keys, listener::read_request},
+};
 
 /// The one client that it knows.
 pub(crate) const CLIENT: &str = "person";
@@ -187,22 +190,9 @@ fn serve(tcp: TcpStream, config: Arc<ServerConfig>, family: &Mutex<Family>) {
 
 /// Reads one request; gives its body.
 fn read(stream: &mut impl Read) -> Option<String> {
-    let mut request = String::new();
-    let mut part = [0; 4096];
-    loop {
-        let read = stream.read(&mut part).ok().filter(|n| *n > 0)?;
-        request.push_str(&String::from_utf8_lossy(&part[..read]));
-        let Some((head, body)) = request.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let length = head.lines().find_map(|l| {
-            let line = l.to_ascii_lowercase();
-            line.strip_prefix("content-length:")?.trim().parse().ok()
-        });
-        if body.len() >= length.unwrap_or(0_usize) {
-            return Some(body.to_owned());
-        }
-    }
+    let request = read_request(stream)?;
+    let (_, body) = request.split_once("\r\n\r\n")?;
+    Some(body.to_owned())
 }
 
 fn answer(family: &mut Family, body: &str) -> Reply {

@@ -111,8 +111,8 @@ pub(crate) fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Reads one request to its end and answers it.
-fn serve(mut stream: impl Read + Write, answer: impl Fn(&str) -> Vec<u8>) -> Option<String> {
+/// Reads one request to its end: head and body.
+pub(crate) fn read_request(stream: &mut impl Read) -> Option<String> {
     let mut request = String::new();
     let mut part = [0; 4096];
     loop {
@@ -122,16 +122,18 @@ fn serve(mut stream: impl Read + Write, answer: impl Fn(&str) -> Vec<u8>) -> Opt
             continue;
         };
         let length = head.lines().find_map(|l| {
-            l.to_ascii_lowercase()
-                .strip_prefix("content-length:")?
-                .trim()
-                .parse()
-                .ok()
+            let line = l.to_ascii_lowercase();
+            line.strip_prefix("content-length:")?.trim().parse().ok()
         });
-        if length.is_none_or(|length: usize| body.len() >= length) {
-            break;
+        if body.len() >= length.unwrap_or(0_usize) {
+            return Some(request);
         }
     }
+}
+
+/// Reads one request to its end and answers it.
+fn serve(mut stream: impl Read + Write, answer: impl Fn(&str) -> Vec<u8>) -> Option<String> {
+    let request = read_request(&mut stream)?;
     let whole = if request.starts_with("HEAD ") {
         reply("405 Method Not Allowed", "", b"")
     } else {

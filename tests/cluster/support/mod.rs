@@ -14,7 +14,7 @@ mod audit;
 pub(crate) mod canaries;
 mod deeds;
 pub(crate) mod keys;
-mod listener;
+pub(crate) mod listener;
 mod operator;
 mod place;
 mod process;

@@ -159,6 +159,17 @@ impl Place {
         .await;
     }
 
+    /// Makes a listener this place's issuer, with its token URL and without discovery.
+    pub(crate) async fn put_token_url(&self, listener: &Listener) {
+        self.put_issuer(json!({
+            "oauth2": { "tokenUrl": listener.token_url },
+            "caBundle": listener.ca_pem,
+            "network": { "allowedCidrs": ["127.0.0.0/8"] },
+            "allowedNamespaces": { "names": [self.namespace] },
+        }))
+        .await;
+    }
+
     pub(crate) fn issuers(&self) -> Api<ClusterTokenIssuer> {
         Api::all(self.kube.clone())
     }

@@ -340,14 +340,7 @@ fn nothing_goes_over_http_and_no_weak_key_signs() {
             .unwrap();
         let signed = json!({ "keyRef": { "name": "weak", "key": "key" }, "issuer": "me" });
         let listener = Listener::start();
-        place
-            .put_issuer(json!({
-                "oauth2": { "tokenUrl": listener.token_url },
-                "caBundle": listener.ca_pem,
-                "network": { "allowedCidrs": ["127.0.0.0/8"] },
-                "allowedNamespaces": { "names": [place.namespace] },
-            }))
-            .await;
+        place.put_token_url(&listener).await;
         place
             .create(
                 "weak",
