@@ -128,8 +128,9 @@ struct Run {
     #[arg(long, env = "APICRED_LOG_FILTER", default_value = "info")]
     log_filter: String,
     /// URL of a collector for traces, `http://collector.example:4318` (OTLP over HTTP). Only in builds with the feature `otel`. If not set: no
-    /// traces are sent.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = traces::endpoint)]
+    /// traces are sent. The variable `OTEL_EXPORTER_OTLP_ENDPOINT` sets it as well; platforms set that one in every container, so an
+    /// unusable value of it is a warning.
+    #[arg(long, value_name = "URL", value_parser = traces::endpoint)]
     otlp_endpoint: Option<Url>,
     /// Stand by while another operator leads; needed for more than one replica.
     #[arg(long, env = "APICRED_LEADER_ELECT")]
@@ -257,7 +258,12 @@ struct Identity {
     )]
     endpoint: Option<Url>,
     /// Secret header of that endpoint.
-    #[arg(env = "IDENTITY_HEADER", hide = true, hide_env_values = true)]
+    #[arg(
+        long = "identity-header",
+        env = "IDENTITY_HEADER",
+        hide = true,
+        hide_env_values = true
+    )]
     header: Option<SecretString>,
     /// File with the federated token of Entra Workload ID.
     #[arg(long, env = "AZURE_FEDERATED_TOKEN_FILE")]
@@ -337,14 +343,22 @@ fn operate(run: Run) -> Result<(), String> {
     provider
         .install_default()
         .map_err(|_| "another TLS provider is installed already".to_owned())?;
-    let traced = otlp_endpoint.is_some();
-    let started = otlp_endpoint.map(|url| traces::start(&url, &instance, &namespace));
-    let (spans, traces) = started.transpose()?.flatten().unzip();
+    let started =
+        traces::chosen(otlp_endpoint, std::env::var(traces::VARIABLE).ok()).and_then(|chosen| {
+            match chosen {
+                Some(url) => traces::start(&url, &instance, &namespace).map(Some),
+                None => Ok(None),
+            }
+        });
+    let (started, problem) = match started {
+        Ok(started) => (started, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let (spans, traces) = started.unzip();
     logs::init(log_format, &log_filter, spans)?;
-    if traced && traces.is_none() {
-        tracing::warn!(
-            "--otlp-endpoint (OTEL_EXPORTER_OTLP_ENDPOINT) is set, and this build of apicred sends no traces; use one with the feature otel"
-        );
+    // Tokens do not depend on traces.
+    if let Some(problem) = problem {
+        tracing::warn!("no traces are sent: {problem}");
     }
     let Tenants {
         allowed_cidrs,
@@ -478,4 +492,28 @@ fn crds(dir: Option<&Path>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Else `--allow-wide-cidrs false` sets the flag, and the word ends in another setting.
+    #[test]
+    fn a_word_that_belongs_to_no_flag_is_an_error() {
+        let command = Cli::command();
+        for program in command.get_subcommands() {
+            let positional = program
+                .get_positionals()
+                .map(|arg| arg.get_id().to_string());
+            let positional: Vec<String> = positional.collect();
+            assert_eq!(positional, Vec::<String>::new(), "{}", program.get_name());
+        }
+        assert!(Cli::try_parse_from(["apicred", "run", "--leader-elect"]).is_ok());
+        for word in ["false", "watch-namespace=team-a"] {
+            assert!(Cli::try_parse_from(["apicred", "run", "--leader-elect", word]).is_err());
+        }
+    }
 }

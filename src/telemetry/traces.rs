@@ -27,6 +27,24 @@ macro_rules! span {
 }
 pub(crate) use span;
 
+/// The variable that sets the collector's URL, by the specification of OpenTelemetry.
+pub const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// The collector's URL: the flag, or else the variable. An empty variable is the same as none, by the same specification.
+///
+/// # Errors
+/// When the variable has no usable URL.
+pub fn chosen(flag: Option<Url>, variable: Option<String>) -> Result<Option<Url>, String> {
+    let variable = variable.filter(|text| !text.trim().is_empty());
+    match (flag, variable) {
+        (Some(url), _) => Ok(Some(url)),
+        (None, None) => Ok(None),
+        (None, Some(text)) => endpoint(text.trim())
+            .map(Some)
+            .map_err(|problem| format!("{VARIABLE}: {problem}")),
+    }
+}
+
 /// The collector's URL, such as `http://collector.monitoring:4318`.
 ///
 /// # Errors
@@ -65,12 +83,10 @@ mod without_otel {
         pub fn end(self) {}
     }
 
-    /// Nothing: this build has no traces.
-    ///
     /// # Errors
-    /// Never.
-    pub fn start(_: &Url, _: &str, _: &str) -> Result<Option<(Spans, Traces)>, String> {
-        Ok(None)
+    /// Always: this build has no traces.
+    pub fn start(_: &Url, _: &str, _: &str) -> Result<(Spans, Traces), String> {
+        Err("this build of apicred has none; use one with the feature otel, or remove the URL of the collector (--otlp-endpoint, OTEL_EXPORTER_OTLP_ENDPOINT)".to_owned())
     }
 }
 
@@ -119,9 +135,16 @@ mod with_otel {
         endpoint: &Url,
         instance: &str,
         namespace: &str,
-    ) -> Result<Option<(Spans, Traces)>, String> {
-        let failed = |e: &dyn std::fmt::Display| format!("--otlp-endpoint: {e}");
-        let path = format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/'));
+    ) -> Result<(Spans, Traces), String> {
+        let failed = |e: &dyn std::fmt::Display| {
+            format!(
+                "the exporter cannot be made: {e}; check --otlp-endpoint and the OTEL_ variables"
+            )
+        };
+        // Some name the whole URL: the path is not appended twice.
+        let base = endpoint.as_str().trim_end_matches('/');
+        let base = base.strip_suffix("/v1/traces").unwrap_or(base);
+        let path = format!("{base}/v1/traces");
         let sender = Sender::new(endpoint).map_err(|e| failed(&e))?;
         let exporter = SpanExporter::builder()
             .with_http()
@@ -152,7 +175,7 @@ mod with_otel {
             .with_filter(filter_fn(|of| {
                 of.is_span() && (of.target() == TARGET || of.name() == "reconcile")
             }));
-        Ok(Some((spans.boxed(), Traces(provider))))
+        Ok((spans.boxed(), Traces(provider)))
     }
 
     /// The client of the collector. It has a thread of its own: the SDK waits for answers on a thread without a runtime, also while the
@@ -244,6 +267,28 @@ mod tests {
         ] {
             let refused = endpoint(bad).expect_err(bad);
             assert!(!refused.contains("word"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_variable_and_an_empty_one_is_none() {
+        let url = |text: &str| Url::parse(text).ok();
+        for (flag, variable, expected) in [
+            (None, None, Ok(None)),
+            (None, Some(""), Ok(None)),
+            (None, Some(" "), Ok(None)),
+            (None, Some("http://a:4318"), Ok(url("http://a:4318"))),
+            (
+                url("http://b:4318"),
+                Some("a:4317"),
+                Ok(url("http://b:4318")),
+            ),
+            (None, Some("a:4317"), Err(())),
+            (None, Some("grpc://a:4317"), Err(())),
+        ] {
+            let seen = chosen(flag, variable.map(str::to_owned));
+            let seen = seen.map_err(|problem| assert!(problem.starts_with(VARIABLE), "{problem}"));
+            assert_eq!(seen, expected, "{variable:?}");
         }
     }
 }

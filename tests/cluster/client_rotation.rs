@@ -2,6 +2,7 @@
 //!
 //! The operator runs in a process of its own whose waits for issuers are short ([`crate::crash::victim`]).
 
+mod elsewhere;
 mod faults;
 mod rig;
 
@@ -158,6 +159,56 @@ fn what_the_issuer_refuses_is_reported_and_costs_nothing() {
         rig.place.request_renewal("a").await;
         rig.rotated(&request).await;
         assert_eq!(rig.at_issuer(CredentialKind::Secret).len(), 1);
+    });
+}
+
+#[test]
+fn the_object_id_of_another_application_gives_no_client_secret_of_it() {
+    run(async {
+        let world = World::own().await;
+        let mut rig = Rig::with_secret(&world, "mixed-up", soon()).await;
+        let issuer = &rig.place.issuer;
+        let before = issuer.credentials_of(&rig.other).len();
+        let (own, other) = (issuer.object_id(&rig.app), issuer.object_id(&rig.other));
+        rig.point_at(json!({ "objectId": other })).await;
+        rig.run().await;
+        rig.place.ready("a").await;
+        rig.place.ready("graph-rotator").await;
+        let request = rig.request().await;
+        let status = rig.says("RotationBlocked", "correct objectId").await;
+        let message = format!("{status:?}");
+        assert!(message.contains(&rig.other), "{message}");
+        rig.point_at(json!({ "objectId": own })).await;
+        rig.switched(&request).await;
+        assert_eq!(rig.place.issuer.credentials_of(&rig.other).len(), before);
+    });
+}
+
+#[test]
+fn what_is_noted_of_one_application_gives_no_client_secret_of_another() {
+    run(async {
+        let world = World::own().await;
+        let mut rig = Rig::with_secret(&world, "renamed", soon()).await;
+        let before = rig.place.issuer.credentials_of(&rig.other).len();
+        rig.run().await;
+        rig.place.ready("a").await;
+        rig.place.ready("graph-rotator").await;
+        let request = rig.request().await;
+        rig.switched(&request).await;
+        let own = rig.at_issuer(CredentialKind::Secret).len();
+        // The value in the Secret is one that apicred made, of the first application.
+        rig.point_at(json!({ "id": rig.other, "objectId": null }))
+            .await;
+        rig.request().await;
+        for restarted in [false, true] {
+            if restarted {
+                rig.run().await;
+            }
+            let status = rig.says("RotationBlocked", "refuses the credential").await;
+            let added = rig.place.issuer.credentials_of(&rig.other).len();
+            assert_eq!(added, before, "{status:?}");
+        }
+        assert_eq!(rig.at_issuer(CredentialKind::Secret).len(), own);
     });
 }
 

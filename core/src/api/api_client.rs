@@ -34,15 +34,15 @@ use super::{Client, ClientKey, InlineEntra, IssuerRef, Rotation};
     ),
     printcolumn(
         name = "Expires",
-        type_ = "date",
+        type_ = "string",
         json_path = ".status.keys[?(@.state==\"Current\")].notAfter",
-        description = "When the client secret or certificate expires, with rotation"
+        description = "When the client secret or certificate expires, with rotation (UTC)"
     ),
     printcolumn(
         name = "Rotates",
-        type_ = "date",
+        type_ = "string",
         json_path = ".status.nextRotationAt",
-        description = "When the next rotation begins"
+        description = "When the next rotation begins (UTC)"
     ),
     printcolumn(
         name = "Age",

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use super::account_tokens::{may_leave, may_request_audience, may_send_text, may_use_account};
-pub use super::issued::{IssuedBy, issuer_mark, may_refresh, may_return};
+pub use super::issued::{IssuedBy, issuer_mark, may_call_graph, may_refresh, may_return};
 pub use super::limits::may_request;
 use super::{Credential, Endpoint, Issuer, IssuerId};
 use crate::{

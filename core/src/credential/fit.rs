@@ -24,7 +24,7 @@ pub(super) fn faults(
     let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
     let mut errors = match issuer.protocol {
         Protocol::OAuth => Vec::new(),
-        Protocol::GitHubApp => github::faults(spec, authentication, grant),
+        Protocol::GitHubApp => github::faults(spec, grant),
     };
     let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
     if issuer.hop.is_some() && matches!(grant, Grant::RefreshToken(_)) {
@@ -129,6 +129,9 @@ pub(super) fn of_client(issuer: &Issuer, authentication: &AuthenticationMethod) 
     let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
     let workload = issuer.operator_identity == Some(OperatorIdentity::WorkloadIdentity);
     let mut errors = Vec::new();
+    if issuer.protocol == Protocol::GitHubApp {
+        errors.extend(github::of_client(authentication));
+    }
     let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
     match authentication {
         AuthenticationMethod::Mtls(_) if entra => say(

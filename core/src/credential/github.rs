@@ -1,31 +1,34 @@
 //! What an installation of a GitHub App demands of a credential: a key, permissions as `scopes`, repositories as `resources`.
 
-use super::{AuthenticationMethod, FieldError, Issuer, RequestParameters, binding::Denial};
+use super::{
+    AuthenticationMethod, FieldError, Issuer, RequestParameters, binding::Denial, scopes::Wanted,
+};
 use crate::{
     api::{ApiCredentialSpec, DeletionPolicy, SigningAlgorithm},
     oauth::{Grant, permission},
 };
 
-/// Everything that does not fit.
-pub(super) fn faults(
-    spec: &ApiCredentialSpec,
-    authentication: &AuthenticationMethod,
-    grant: &Grant,
-) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let mut say = |field: String, problem: &str| errors.push(FieldError::new(field, problem));
+/// What of the client authentication does not fit, for a credential and for an `ApiClient`.
+pub(super) fn of_client(authentication: &AuthenticationMethod) -> Option<FieldError> {
     match authentication {
         AuthenticationMethod::Key(key) => {
-            if key.algorithm.is_some_and(|a| a != SigningAlgorithm::RS256) {
+            let other = key.algorithm.is_some_and(|a| a != SigningAlgorithm::RS256);
+            other.then(|| {
                 let problem = "GitHub takes RS256 alone; remove algorithm";
-                say("spec.client.key.algorithm".to_owned(), problem);
-            }
+                FieldError::new("spec.client.key.algorithm", problem)
+            })
         }
-        _ => say(
-            "spec.client.key".to_owned(),
+        _ => Some(FieldError::new(
+            "spec.client.key",
             "is missing; a GitHub App authenticates with its private key and nothing else: set client.id to the app's client ID or App ID, and client.key",
-        ),
+        )),
     }
+}
+
+/// What else of a credential does not fit.
+pub(super) fn faults(spec: &ApiCredentialSpec, grant: &Grant) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut say = |field: String, problem: &str| errors.push(FieldError::new(field, problem));
     for (field, set, problem) in [
         (
             "spec.grant",
@@ -86,6 +89,34 @@ fn names(spec: &ApiCredentialSpec) -> Vec<FieldError> {
     errors
 }
 
+/// Kinds of entries in `allowedScopes`.
+struct Listed {
+    permissions: bool,
+    repositories: bool,
+}
+
+impl Listed {
+    fn of(allowed: &[String]) -> Self {
+        Self {
+            permissions: allowed.iter().any(|entry| entry.contains(':')),
+            repositories: allowed.iter().any(|entry| !entry.contains(':')),
+        }
+    }
+}
+
+/// Does `allowedScopes` limit this? A kind that it does not list is not limited: who names some of it requests less than who names
+/// nothing.
+pub(super) fn is_limited(wanted: &Wanted<'_>, allowed: &[String]) -> bool {
+    let listed = Listed::of(allowed);
+    match wanted {
+        // An empty list allows nothing.
+        _ if allowed.is_empty() => true,
+        Wanted::Scope(_) => listed.permissions,
+        Wanted::Resource(_) => listed.repositories,
+        Wanted::Audience(_) => true,
+    }
+}
+
 /// Does a credential name at least one of each kind that `allowedScopes` lists? GitHub does not limit what a request leaves out:
 /// without permissions the token has all of the installation's, and without repositories it is for all of them.
 ///
@@ -96,15 +127,16 @@ pub(super) fn must_limit(
     ask: &RequestParameters,
     allowed: &[String],
 ) -> Result<(), Denial> {
+    let listed = Listed::of(allowed);
     for (field, is_listed, is_set) in [
         (
             "spec.scopes (permissions)",
-            allowed.iter().any(|entry| entry.contains(':')),
+            listed.permissions,
             !ask.scopes.is_empty(),
         ),
         (
             "spec.resources (repositories)",
-            allowed.iter().any(|entry| !entry.contains(':')),
+            listed.repositories,
             !ask.resources.is_empty(),
         ),
     ] {
@@ -272,6 +304,20 @@ mod tests {
                 json!({ "scopes": [], "resources": ["app"] }),
                 true,
             ),
+            // Less than what is allowed: a kind that is not listed is not limited.
+            (
+                json!(["contents:read"]),
+                json!({ "resources": ["app"] }),
+                true,
+            ),
+            (json!(["app"]), json!({ "resources": ["app"] }), true),
+            (
+                json!(["contents:read"]),
+                json!({ "scopes": ["contents:write"], "resources": ["app"] }),
+                false,
+            ),
+            (json!(["app"]), json!({ "resources": ["other"] }), false),
+            (json!([]), json!({}), false),
         ] {
             let issuer = issuer(&json!({ "allowedScopes": allowed }));
             let lookup = |_: &_| IssuerLookup::Found(issuer.clone());

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::{Credential, Endpoint, IssuerId, binding::Denial};
+use super::{Credential, Endpoint, Issuer, IssuerId, binding::Denial};
 use crate::{
     api::{IssuerKind, names},
     oauth::TokenEndpoint,
@@ -154,6 +154,28 @@ pub fn may_return(issued: Option<&IssuedBy>, now: &IssuedBy, to: &Url) -> Result
         ));
     }
     Ok(())
+}
+
+/// May tokens of this issuer, and proofs that its clients sign, be sent to the Microsoft Graph of its spec? Entra ID's own goes with its
+/// authorities. That of another authority is an administrator's word, or on the authority's own origin: the owner of a client secret allowed
+/// that one and no other.
+///
+/// # Errors
+/// When it is on another host than an authority that nobody vouches for, or when there is none.
+pub fn may_call_graph(issuer: &Issuer) -> Result<(), Denial> {
+    let Some(graph) = &issuer.graph else {
+        return Err(Denial::IssuedElsewhere(
+            "the issuer does not say where its Microsoft Graph is".to_owned(),
+        ));
+    };
+    let graph = graph.origin().ascii_serialization();
+    if issuer.vouched || graph == issuer.origin {
+        return Ok(());
+    }
+    Err(Denial::IssuedElsewhere(format!(
+        "{} has its Microsoft Graph on another host ({graph}) than its authority ({}), and no administrator vouches for it; use a ClusterTokenIssuer",
+        issuer.id, issuer.origin
+    )))
 }
 
 /// May the refresh token of a state Secret with these annotations be sent to the issuer of `credential`? The annotation

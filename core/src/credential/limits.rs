@@ -70,7 +70,10 @@ pub fn may_request(
                 allowed.join(", ")
             )));
         }
-        if let Some(refused) = wanted().find(|w| !is_allowed(w)) {
+        let is_limited = |wanted: &Wanted<'_>| {
+            issuer.protocol != Protocol::GitHubApp || github::is_limited(wanted, allowed)
+        };
+        if let Some(refused) = wanted().find(|w| is_limited(w) && !is_allowed(w)) {
             return Err(Denial::Scope(format!(
                 "{} does not give \"{}\"; it gives {}",
                 issuer.id,

@@ -221,12 +221,14 @@ pub fn thumbprints(identity: &Identity) -> Option<Mark> {
     })
 }
 
-/// Reads the answer to [`Graph::read`]: object ID and credentials.
+/// Reads the answer to [`Graph::read`]: object ID and credentials. `client` is the client ID for which a credential is rotated: the object
+/// ID comes from the user, and with that of another application a client secret of that one would be stored.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there is none, or that it is another application.
 pub fn application(
     raw: &RawAnswer,
+    client: &str,
     kind: Kind,
     now: Timestamp,
 ) -> Result<(String, Application), Fault> {
@@ -242,15 +244,30 @@ pub fn application(
             certificate as fn(&Map<String, Value>) -> Option<Key>,
         ),
     };
-    let (Some(id), Some(Value::Array(list))) = (id, fields.get(list)) else {
+    let app = text(&fields, "appId").filter(|id| is_guid(id));
+    let (Some(id), Some(app), Some(Value::Array(list))) = (id, app, fields.get(list)) else {
         return Err(foreign(raw, false));
     };
+    if !app.eq_ignore_ascii_case(client) {
+        return Err(another_application(&app));
+    }
     let keys = list.iter().filter_map(Value::as_object).filter_map(key);
     let application = Application {
         read_at: now,
         keys: keys.collect(),
     };
     Ok((id, application))
+}
+
+fn another_application(app: &str) -> Fault {
+    Fault {
+        class: Class::NoApplication,
+        may_have_happened: false,
+        retry_after: None,
+        message: format!(
+            "objectId is the object ID of the application with client ID {app}, which is not this client's; correct objectId, or remove it"
+        ),
+    }
 }
 
 /// Reads the answer to [`Graph::add_password`].

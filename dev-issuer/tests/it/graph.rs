@@ -145,7 +145,7 @@ impl Rig {
     async fn read(&self, token: &SecretString, kind: Kind) -> Result<Vec<Key>, Fault> {
         let address = Address::Object(&self.object);
         let answer = self.send(self.graph.read(address, call(token))).await;
-        let (id, application) = application(&answer, kind, Timestamp::now())?;
+        let (id, application) = application(&answer, APP, kind, Timestamp::now())?;
         assert_eq!(id, self.object);
         Ok(application.keys)
     }
@@ -365,7 +365,7 @@ async fn who_may_not_is_refused() {
     assert_eq!(rig.count(CredentialKind::Certificate), 1);
     let address = Address::Object(REQUEST);
     let answer = rig.send(rig.graph.read(address, call(&reader))).await;
-    let refused = application(&answer, Kind::Secret, Timestamp::now());
+    let refused = application(&answer, APP, Kind::Secret, Timestamp::now());
     assert_class("no application", refused, Class::NoApplication, false);
 }
 

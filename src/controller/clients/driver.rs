@@ -4,17 +4,32 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 
-use super::{issuer::ClientPlace, seen::ClientValue, view::Shared};
+use url::Url;
+
+use super::{
+    issuer::{ClientPlace, OwnToken},
+    seen::ClientValue,
+    view::Shared,
+};
 use crate::controller::context::Context;
 use crate::{
-    credential::Key,
-    oauth::Token,
+    credential::{Endpoint, Key},
     plan::fingerprint::DigestKey,
     rotation::{Memory, Rotating, Slots, values::NEXT},
 };
 
 /// What `managementRef` names, as it was seen: UID and resourceVersion. Its status changes whenever it gets a token.
 pub(super) type Caller = Option<(Box<str>, Box<str>)>;
+
+/// The application whose credential is rotated.
+#[derive(PartialEq)]
+pub(super) struct Application {
+    pub(super) client_id: String,
+    /// As the spec has it.
+    pub(super) object_id: Option<String>,
+    pub(super) endpoint: Endpoint,
+    pub(super) graph: Option<Url>,
+}
 
 /// What one process does for one client.
 pub(super) struct Driver {
@@ -25,10 +40,12 @@ pub(super) struct Driver {
     pub(super) memory: Memory,
     /// The value that is at the issuer or about to be, and in no Secret.
     pub(super) held: BTreeMap<String, ByteString>,
-    /// The client's own token for Microsoft Graph, and the digest of the value that got it.
-    pub(super) own: Option<(String, Token)>,
+    /// The client's own token for Microsoft Graph.
+    pub(super) own: Option<OwnToken>,
     /// Object ID of the application, as it was read.
     pub(super) object_id: Option<String>,
+    /// What all of the above is about.
+    pub(super) application: Option<Application>,
     /// What `managementRef` names, as it was seen last.
     pub(super) caller: Caller,
     pub(super) failures: u32,

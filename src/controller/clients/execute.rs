@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     driver::{Driver, Sight},
-    issuer::not_sent,
+    issuer::{GraphToken, not_sent},
     keypair,
     seen::ClientValue,
 };
@@ -90,10 +90,10 @@ impl Execution<'_> {
     }
 
     /// The token that calls Microsoft Graph.
-    async fn token(&mut self) -> Result<SecretString, Fault> {
+    async fn token(&mut self) -> Result<GraphToken, Fault> {
         let sight = self.sight;
         if let Some(manager) = &sight.rotating.manager {
-            return sight.place.managed_by(manager).await;
+            return sight.place.managed_by(manager, &sight.secret).await;
         }
         let (Some(current), Some(slot)) = (sight.current(), &sight.slots.current) else {
             return Err(not_sent(
@@ -102,12 +102,12 @@ impl Execution<'_> {
             ));
         };
         let with = (current.material(), slot.digest.as_str());
-        let kept = &mut self.driver.own;
-        sight.place.own(kept, with, &sight.secret).await
+        let cached = &mut self.driver.own;
+        sight.place.own(cached, with, &sight.secret).await
     }
 
-    /// The proof of possession, by the current certificate.
-    fn proof(&self) -> Result<SecretString, Fault> {
+    /// The proof of possession, by the current certificate. It is made to be sent with `_token`, which may be sent there.
+    fn proof(&self, _token: &GraphToken) -> Result<SecretString, Fault> {
         let Some(object) = self.object_id() else {
             return Err(not_sent(
                 Class::Invalid,
@@ -134,7 +134,7 @@ impl Execution<'_> {
             .map_or(Address::Client(client), Address::Object);
         let place = &self.sight.place;
         let answer = place.call(&token, |call| graph.read(address, call)).await?;
-        let (id, application) = graph::application(&answer, kind, self.now())?;
+        let (id, application) = graph::application(&answer, client, kind, self.now())?;
         self.driver.object_id = Some(id);
         Ok(Outcome::Application(application))
     }
@@ -170,7 +170,7 @@ impl Execution<'_> {
         (from, until): (Timestamp, Timestamp),
     ) -> Outcome {
         let value = ClientValue::read(&self.sight.rotating, &held, "");
-        let slot = value.and_then(|value| value.slot(&self.sight.digests));
+        let slot = value.and_then(|value| value.slot(&self.sight.rotating, &self.sight.digests));
         let Some(slot) = slot else {
             return moved();
         };
@@ -188,7 +188,8 @@ impl Execution<'_> {
         let Some(ClientValue::Certificate(next, _)) = self.value(Tried::Next, digest) else {
             return Ok(moved());
         };
-        let (token, proof) = (self.token().await?, self.proof()?);
+        let token = self.token().await?;
+        let proof = self.proof(&token)?;
         let answer = self.post(&token, |graph, address, call| {
             graph.add_key(address, &next, &proof, call)
         });
@@ -204,8 +205,9 @@ impl Execution<'_> {
     ) -> Result<Outcome, Fault> {
         let token = self.token().await?;
         let sent = self.now();
-        let answer = self.post(&token, |graph, address, call| {
-            graph.add_password(address, (name, until), call)
+        let client = Address::Client(&self.sight.rotating.client_id);
+        let answer = self.post(&token, |graph, _, call| {
+            graph.add_password(client, (name, until), call)
         });
         let answer = answer.await?;
         let new = graph::new_password(&answer, self.now())?;
@@ -220,15 +222,16 @@ impl Execution<'_> {
         let token = self.token().await?;
         let answer = match kind {
             Kind::Certificate => {
-                let proof = self.proof()?;
+                let proof = self.proof(&token)?;
                 let answer = self.post(&token, |graph, address, call| {
                     graph.remove_key(address, id, &proof, call)
                 });
                 answer.await?
             }
             Kind::Secret => {
-                let answer = self.post(&token, |graph, address, call| {
-                    graph.remove_password(address, id, call)
+                let client = Address::Client(&self.sight.rotating.client_id);
+                let answer = self.post(&token, |graph, _, call| {
+                    graph.remove_password(client, id, call)
                 });
                 answer.await?
             }
@@ -239,7 +242,7 @@ impl Execution<'_> {
     /// A call that changes the application.
     async fn post(
         &self,
-        token: &SecretString,
+        token: &GraphToken,
         build: impl FnOnce(&Graph, Address<'_>, graph::GraphCall<'_>) -> Option<graph::GraphRequest>,
     ) -> Result<crate::oauth::RawAnswer, Fault> {
         let (graph, object) = (self.graph(), self.object_id());

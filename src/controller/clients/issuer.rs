@@ -21,11 +21,12 @@ use crate::{
     Reason,
     credential::{
         Credential, Issuer, Key,
-        binding::{self, Use},
+        binding::{self, Denial, IssuedBy, Use, issuer_mark},
     },
     http::Manner,
     limits::queue::Urgency,
-    oauth::{self, Material, Method, RawAnswer, Refusal, Token, TokenRequest},
+    oauth::{self, Material, Method, RawAnswer, Refusal, Token, TokenEndpoint, TokenRequest},
+    plan::fingerprint,
     publish::{ownership::examine, recover},
     rotation::{
         Class, Fault, Outcome,
@@ -45,6 +46,15 @@ pub(super) struct ClientPlace {
     pub(super) context: Arc<Context>,
     /// Stands for the client in limits and requests. It asks for Microsoft Graph.
     pub(super) credential: Credential,
+}
+
+/// The client's own token for Microsoft Graph.
+pub(super) struct OwnToken {
+    /// Digest of the value that got it.
+    digest: String,
+    /// What issued it.
+    issuer: String,
+    token: Token,
 }
 
 /// A local fault of a call that was not sent.
@@ -70,13 +80,14 @@ fn fault(refusal: &Refusal) -> Fault {
     }
 }
 
+/// A token that calls Microsoft Graph. Only [`ClientPlace::own`] and [`ClientPlace::managed_by`] make one, after they have checked that it, and a
+/// proof beside it, may be sent there by the spec of this moment.
+pub(super) struct GraphToken(SecretString);
+
 impl ClientPlace {
-    /// Requests a token with this value alone. What comes of it is noted nowhere.
-    pub(super) async fn token(
-        &self,
-        material: Material,
-        secret: &Secret,
-    ) -> Result<Token, Refusal> {
+    /// Checks that the value of this Secret may serve the issuer of this moment. Returns the token endpoint. The spec may have changed since
+    /// the last request, so that every request and every call asks this.
+    async fn opened(&self, secret: &Secret) -> Result<TokenEndpoint, Refusal> {
         let (context, credential) = (&self.context, &self.credential);
         let meta = &secret.metadata;
         binding::may_open(credential, Use::Client, meta).map_err(|d| denied(&d))?;
@@ -85,6 +96,25 @@ impl ClientPlace {
         let name = meta.name.as_deref().unwrap_or_default();
         binding::may_post(&credential.issuer, &origin, name, meta.annotations.as_ref())
             .map_err(|d| denied(&d))?;
+        Ok(endpoint)
+    }
+
+    /// The same for Microsoft Graph.
+    async fn may_call(&self, secret: &Secret) -> Result<TokenEndpoint, Fault> {
+        let endpoint = self.opened(secret).await.map_err(|r| fault(&r))?;
+        let denial = |d: &Denial| not_sent(Class::Caller, d.message());
+        binding::may_call_graph(&self.credential.issuer).map_err(|d| denial(&d))?;
+        Ok(endpoint)
+    }
+
+    /// Requests a token with this value alone. What comes of it is noted nowhere.
+    pub(super) async fn token(
+        &self,
+        material: Material,
+        secret: &Secret,
+    ) -> Result<Token, Refusal> {
+        let (context, credential) = (&self.context, &self.credential);
+        let endpoint = self.opened(secret).await?;
         let permit = self.turn().await?;
         let parts = (material, Vec::new());
         let (request, id, _) = exchange::build(credential, &endpoint, parts, context).await?;
@@ -131,13 +161,13 @@ impl ClientPlace {
     /// Calls Microsoft Graph.
     pub(super) async fn call(
         &self,
-        token: &SecretString,
+        token: &GraphToken,
         build: impl FnOnce(GraphCall<'_>) -> Option<GraphRequest>,
     ) -> Result<RawAnswer, Fault> {
         let (context, credential) = (&self.context, &self.credential);
         let request_id = ids::uuid();
         let request = build(GraphCall {
-            token,
+            token: &token.0,
             request_id: &request_id,
         });
         let Some(request) = request else {
@@ -178,7 +208,12 @@ impl ClientPlace {
     }
 
     /// The token of the `ApiCredential` that manages this client, from its target Secret.
-    pub(super) async fn managed_by(&self, name: &str) -> Result<SecretString, Fault> {
+    pub(super) async fn managed_by(
+        &self,
+        name: &str,
+        source: &Secret,
+    ) -> Result<GraphToken, Fault> {
+        self.may_call(source).await?;
         let (context, own) = (&self.context, &self.credential);
         let lacks = |what: String| not_sent(Class::Caller, format!("ApiCredential {name} {what}"));
         let key = Key::new(own.namespace.as_str(), name);
@@ -232,28 +267,50 @@ impl ClientPlace {
                 &secret.data.unwrap_or_default(),
                 &published.managed_keys.data,
             )?;
-            valid(record.expires_at).then_some(token.secret)
+            valid(record.expires_at).then_some((token.secret, record))
         });
-        found.ok_or_else(|| lacks("has no valid token; see its conditions".to_owned()))
+        let (token, record) =
+            found.ok_or_else(|| lacks("has no valid token; see its conditions".to_owned()))?;
+        // What its spec says now is not what issued the token: the last valid one stays in the Secret after an edit.
+        let endpoint = acquire::endpoint(context, &manager).await;
+        let endpoint = endpoint.map_err(|refusal| fault(&refusal))?;
+        let now = IssuedBy {
+            request: fingerprint::request(&manager),
+            issuer: issuer_mark(&manager, &endpoint),
+        };
+        let issued = IssuedBy {
+            request: record.request,
+            issuer: record.issuer,
+        };
+        binding::may_return(Some(&issued), &now, &endpoint.url)
+            .map_err(|d| lacks(format!("has a token of an earlier spec: {}", d.message())))?;
+        Ok(GraphToken(token))
     }
 
     /// The client's own token for Microsoft Graph.
     pub(super) async fn own(
         &self,
-        kept: &mut Option<(String, Token)>,
+        cached: &mut Option<OwnToken>,
         (material, digest): (Material, &str),
         secret: &Secret,
-    ) -> Result<SecretString, Fault> {
+    ) -> Result<GraphToken, Fault> {
+        let endpoint = self.may_call(secret).await?;
+        let issuer = issuer_mark(&self.credential, &endpoint);
         let now = self.context.clock.now();
-        let good = kept
-            .as_ref()
-            .filter(|(of, token)| of == digest && token.expires_at.duration_since(now) > LEFT);
-        if let Some((_, token)) = good {
-            return Ok(token.secret.clone());
+        let is_good = |own: &&OwnToken| {
+            let left = own.token.expires_at.duration_since(now);
+            own.digest == digest && own.issuer == issuer && left > LEFT
+        };
+        if let Some(own) = cached.as_ref().filter(is_good) {
+            return Ok(GraphToken(own.token.secret.clone()));
         }
         let token = self.token(material, secret).await.map_err(|r| fault(&r))?;
         let value = token.secret.clone();
-        *kept = Some((digest.to_owned(), token));
-        Ok(value)
+        *cached = Some(OwnToken {
+            digest: digest.to_owned(),
+            issuer,
+            token,
+        });
+        Ok(GraphToken(value))
     }
 }

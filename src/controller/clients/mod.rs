@@ -4,6 +4,7 @@
 //! | Module | What it has |
 //! |---|---|
 //! | [`rotate`] | the loop: sees, lets `core/rotation` decide, executes, remembers |
+//! | [`obstacle`] | who else writes that Secret, so that it may not be changed |
 //! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
 //! | [`execute`] | one step: a write, a call of Microsoft Graph, a trial |
 //! | [`issuer`] | tokens by one value alone, calls of Microsoft Graph, the token that manages the client |
@@ -15,6 +16,7 @@ mod driver;
 mod execute;
 mod issuer;
 mod keypair;
+mod obstacle;
 mod rotate;
 mod seen;
 mod told;

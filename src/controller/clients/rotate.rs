@@ -9,10 +9,11 @@ use kube::Api;
 use serde_json::json;
 
 use super::{
-    driver::{Caller, Driver, Sight},
+    driver::{Application, Caller, Driver, Sight},
     execute::Execution,
     issuer::ClientPlace,
-    seen::{obstacle, slots, users},
+    obstacle::obstacle,
+    seen::{slots, users},
     view::{Shared, View},
 };
 use crate::controller::{
@@ -73,6 +74,7 @@ pub(super) fn begin(
         held: BTreeMap::new(),
         own: None,
         object_id: None,
+        application: None,
         caller: None,
         failures: 0,
     };
@@ -169,6 +171,7 @@ impl Driver {
                     return Look::Sleep(again);
                 }
             };
+            self.rotates(&sight);
             let seen = self.observed(&client, &sight);
             let now = context.clock.now();
             // The Secret was read from the API server a moment ago, so nothing is decided by the cache.
@@ -182,6 +185,25 @@ impl Driver {
                 return Look::Sleep(pause);
             }
         }
+    }
+
+    /// Forgets everything if the spec names another application now: nothing that is known of one holds for another.
+    fn rotates(&mut self, sight: &Sight) {
+        let (rotating, issuer) = (&sight.rotating, &sight.place.credential.issuer);
+        let application = Application {
+            client_id: rotating.client_id.clone(),
+            object_id: rotating.object_id.clone(),
+            endpoint: issuer.endpoint.clone(),
+            graph: issuer.graph.clone(),
+        };
+        if self.application.as_ref() == Some(&application) {
+            return;
+        }
+        let context = &self.context;
+        self.memory = Memory::new(context.clock.now(), &context.settings.rotation.pace);
+        self.held.clear();
+        (self.own, self.object_id) = (None, None);
+        self.application = Some(application);
     }
 
     /// Executes one step. Gives a pause, if it failed for another reason than the issuer.

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::ByteString;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::controller::{context::Context, locks::lock, requeue::reference};
 use crate::{
-    api::names,
-    credential::{Key, binding::is_named},
+    credential::Key,
     oauth::{Identity, Material, file, word},
     plan::fingerprint::DigestKey,
     rotation::{
@@ -17,15 +16,6 @@ use crate::{
         values::{NEXT, PREVIOUS},
     },
 };
-
-/// Labels and annotations of tools that put the content of a Secret back.
-const TOOLS: [(&str, &str); 5] = [
-    ("cert-manager.io/certificate-name", "cert-manager"),
-    ("argocd.argoproj.io/tracking-id", "Argo CD"),
-    ("argocd.argoproj.io/instance", "Argo CD"),
-    ("kustomize.toolkit.fluxcd.io/name", "Flux"),
-    ("helm.toolkit.fluxcd.io/name", "Flux"),
-];
 
 /// A value of the Secret.
 pub(super) enum ClientValue {
@@ -55,11 +45,17 @@ impl ClientValue {
         }
     }
 
-    pub(super) fn slot(&self, digests: &DigestKey) -> Option<Slot> {
-        let texts: Vec<&str> = match self {
-            Self::Secret(value) => vec![value.expose_secret()],
-            Self::Certificate(_, texts) => texts.iter().map(ExposeSecret::expose_secret).collect(),
-        };
+    /// What is known of it. Its digest is that of the value as a credential of this client: if `spec.id` becomes that of another application,
+    /// nothing that is noted holds, so that the value must get a token for that application before another one is added.
+    pub(super) fn slot(&self, rotating: &Rotating, digests: &DigestKey) -> Option<Slot> {
+        let client = rotating.client_id.to_ascii_lowercase();
+        let mut texts = vec![client.as_str()];
+        match self {
+            Self::Secret(value) => texts.push(value.expose_secret()),
+            Self::Certificate(_, pair) => {
+                texts.extend(pair.iter().map(ExposeSecret::expose_secret));
+            }
+        }
         let (mark, validity) = match self {
             Self::Secret(value) => (hint(value), None),
             Self::Certificate(identity, _) => {
@@ -89,44 +85,12 @@ pub(super) fn slots(
     data: &BTreeMap<String, ByteString>,
     digests: &DigestKey,
 ) -> Slots {
-    let slot = |ending| ClientValue::read(rotating, data, ending)?.slot(digests);
+    let slot = |ending| ClientValue::read(rotating, data, ending)?.slot(rotating, digests);
     Slots {
         current: slot(""),
         next: slot(NEXT),
         previous: slot(PREVIOUS),
     }
-}
-
-/// Why the content of this Secret may not be replaced.
-pub(super) fn obstacle(secret: &Secret, key: &Key, uid: &str) -> Option<String> {
-    let meta = &secret.metadata;
-    let name = meta.name.as_deref().unwrap_or_default();
-    let annotations = meta.annotations.as_ref();
-    let by = annotations.and_then(|a| a.get(names::ROTATE_BY));
-    if !by.is_some_and(|by| is_named(by, &key.name, uid)) {
-        return Some(format!(
-            "Secret {name} may not be changed by this client; its owner must set the annotation {}: {} on it",
-            names::ROTATE_BY,
-            key.name
-        ));
-    }
-    if secret.immutable == Some(true) {
-        return Some(format!(
-            "Secret {name} is immutable; create it again without immutable"
-        ));
-    }
-    let mut owners = meta.owner_references.iter().flatten();
-    let controller = owners.find(|o| o.controller == Some(true));
-    let owner = controller.map(|owner| format!("{} {}", owner.kind, owner.name));
-    let has = |key: &str| {
-        let maps = [annotations, meta.labels.as_ref()];
-        maps.into_iter().flatten().any(|map| map.contains_key(key))
-    };
-    let tool = || TOOLS.iter().find(|(key, _)| has(key));
-    let owner = owner.or_else(|| tool().map(|(_, tool)| (*tool).to_owned()))?;
-    Some(format!(
-        "Secret {name} belongs to {owner}, which would put the old content back; give the client a Secret of its own, or remove rotation"
-    ))
 }
 
 /// The credentials that authenticate by this Secret, with what is noted with their tokens.
@@ -169,65 +133,4 @@ fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<
         version,
         issued_at: record.map(|r| r.issued_at).unwrap_or_default(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value as Json, json};
-
-    use super::*;
-
-    #[test]
-    fn only_the_owner_lets_a_client_change_a_secret_that_nobody_else_fills() {
-        let key = Key::new("secops", "defender");
-        let told = |meta: &Json, immutable: bool| {
-            let mut all =
-                json!({ "name": "s", "annotations": { "apicred.dev/rotate-by": "defender" } });
-            for (name, value) in meta.as_object().into_iter().flatten() {
-                all[name] = value.clone();
-            }
-            let secret = json!({ "metadata": all, "immutable": immutable });
-            obstacle(&serde_json::from_value(secret).unwrap(), &key, "u")
-        };
-        let by = |name: &str| json!({ "annotations": { "apicred.dev/rotate-by": name } });
-        let with = |key: &str| json!({ "labels": { key: "x" } });
-        let owner = json!({ "ownerReferences": [{
-            "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": "e", "uid": "1", "controller": true,
-        }] });
-        let follower = json!({ "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "e", "uid": "1" }] });
-        for (meta, immutable, words) in [
-            (json!({}), false, None),
-            (by("defender@u"), false, None),
-            (follower, false, None),
-            (by("defender@v"), false, Some("rotate-by: defender")),
-            (by("other"), false, Some("rotate-by: defender")),
-            (
-                json!({ "annotations": null }),
-                false,
-                Some("rotate-by: defender"),
-            ),
-            (json!({}), true, Some("immutable")),
-            (owner, false, Some("ExternalSecret e")),
-            (with("argocd.argoproj.io/instance"), false, Some("Argo CD")),
-            (
-                with("kustomize.toolkit.fluxcd.io/name"),
-                false,
-                Some("Flux"),
-            ),
-            (
-                with("cert-manager.io/certificate-name"),
-                false,
-                Some("cert-manager"),
-            ),
-        ] {
-            let said = told(&meta, immutable);
-            match words {
-                None => assert_eq!(said, None, "{meta}"),
-                Some(words) => assert!(
-                    said.as_ref().is_some_and(|s| s.contains(words)),
-                    "{meta}: {said:?}"
-                ),
-            }
-        }
-    }
 }

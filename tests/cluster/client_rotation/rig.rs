@@ -55,6 +55,8 @@ pub(super) struct Rig<'w> {
     pub(super) place: Arc<Place>,
     /// Client ID of the application.
     pub(super) app: String,
+    /// Another application of the same owner.
+    pub(super) other: String,
     pub(super) operator: Option<Guarded>,
 }
 
@@ -91,7 +93,10 @@ impl<'w> Rig<'w> {
         let rotator = OauthClient::new(&owner)
             .secret(&owners)
             .role("graph", OWNED);
-        rig.place.add_client(rotator.owns(&rig.app));
+        let other = OauthClient::new(&rig.other).secret(unique());
+        rig.place.add_client(other);
+        rig.place
+            .add_client(rotator.owns(&rig.app).owns(&rig.other));
         rig.place.put_secret(SOURCE, "value", &first).await;
         rig.place.put_secret("owner", "value", &owners).await;
         let manager = json!({
@@ -113,6 +118,7 @@ impl<'w> Rig<'w> {
             world,
             place: Arc::new(place),
             app: guid(),
+            other: guid(),
             operator: None,
         }
     }
@@ -129,6 +135,16 @@ impl<'w> Rig<'w> {
         }
         self.place.put_client("shared", all).await;
         self.place.create("a", by_client("a")).await;
+    }
+
+    /// Makes the client name another application.
+    pub(super) async fn point_at(&self, spec: Value) {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        let clients = self.clients();
+        let changed = clients
+            .patch("shared", &PatchParams::default(), &patch)
+            .await;
+        changed.expect("another application");
     }
 
     pub(super) async fn annotate_source(&self, annotations: Value) {

@@ -4,10 +4,10 @@ use crate::{
     Reason,
     api::{ApiClientSpec, ApiCredential},
     credential::{
-        AuthenticationMethod, ClientLookup, Credential, FieldError, IssuerLookup, parse,
+        AuthenticationMethod, ClientLookup, Credential, FieldError, Issuer, IssuerLookup, parse,
         parse_client, parse_with_client, resolve,
     },
-    fixtures::{issuer, merge, object, parse_both},
+    fixtures::{cluster_issuer, issuer, merge, object, parse_both},
 };
 
 /// An `ApiClient` as a person would write it, with `change` merged into its spec (null removes).
@@ -186,6 +186,15 @@ fn a_client_is_checked_on_its_own() {
         parse_client(&client(change), |_| issuer).map(|(_, client_auth)| client_auth)
     };
     let found = || IssuerLookup::Found(issuer());
+    let github = || {
+        let spec = json!({ "githubApp": { "installationId": 1 } });
+        IssuerLookup::Found(Issuer::cluster(&cluster_issuer(&spec)).unwrap())
+    };
+    let key = json!({ "secrets": null, "key": { "secretName": "t", "key": "k" } });
+    assert!(matches!(
+        check(&key, github()),
+        Ok(AuthenticationMethod::Key(_))
+    ));
     assert!(matches!(
         check(&json!({}), found()),
         Ok(AuthenticationMethod::Secrets(_))
@@ -212,6 +221,8 @@ fn a_client_is_checked_on_its_own() {
         (at_entra(&json!({ "managedIdentity": { "asAssertion": {} } })), found(), "spec.managedIdentity", Reason::IdentityNotAllowed),
         (json!({ "secrets": null, "serviceAccount": { "name": "a/b" } }), found(), "spec.serviceAccount.name", Reason::InvalidSpec),
         (json!({ "secrets": [{ "name": "a/b", "key": "k" }] }), found(), "spec", Reason::InvalidSpec),
+        (json!({}), github(), "spec.key", Reason::InvalidSpec),
+        (json!({ "secrets": null, "key": { "secretName": "t", "key": "k", "algorithm": "PS256" } }), github(), "spec.key.algorithm", Reason::InvalidSpec),
         (json!({}), IssuerLookup::Missing, "spec.issuerRef", Reason::IssuerNotFound),
         (json!({}), IssuerLookup::OutOfScope, "spec.issuerRef", Reason::IssuerOutOfScope),
         (json!({}), IssuerLookup::Faulty(Vec::new()), "spec.issuerRef", Reason::IssuerNotReady),

@@ -205,15 +205,16 @@ fn credentials_are_read_with_what_tells_them() {
             { "keyId": "x" },
             null,
         ] });
-        let (id, seen) = application(&json_answer(200, &answer), Kind::Certificate, at(0)).unwrap();
+        let (id, seen) =
+            application(&json_answer(200, &answer), CLIENT, Kind::Certificate, at(0)).unwrap();
         assert_eq!((id.as_str(), seen.keys.len()), (OBJECT, 1), "{shown}");
         assert_eq!(seen.keys[0].mark, read.map(KeyMark::Thumbprint), "{shown}");
         assert_eq!(seen.keys[0].from, "2026-01-01T00:00:00Z".parse().ok());
     }
-    let answer = json!({ "id": OBJECT, "passwordCredentials": [
+    let answer = json!({ "id": OBJECT, "appId": CLIENT.to_uppercase(), "passwordCredentials": [
         { "keyId": ID, "displayName": null, "hint": "a~b", "secretText": null, "endDateTime": "2026-07-01T00:00:00.1234567Z" },
     ] });
-    let (_, seen) = application(&json_answer(200, &answer), Kind::Secret, at(0)).unwrap();
+    let (_, seen) = application(&json_answer(200, &answer), CLIENT, Kind::Secret, at(0)).unwrap();
     assert_eq!(seen.keys[0].mark, Some(KeyMark::Hint("a~b".to_owned())));
     assert!(seen.keys[0].until.is_some());
     assert_eq!(
@@ -225,11 +226,29 @@ fn credentials_are_read_with_what_tells_them() {
         json!({}),
         json!({ "id": OBJECT }),
         json!({ "passwordCredentials": [] }),
+        json!({ "id": OBJECT, "passwordCredentials": [] }),
+        json!({ "id": OBJECT, "appId": CLIENT }),
         json!([]),
     ] {
         assert!(
-            application(&json_answer(200, &body), Kind::Secret, at(0)).is_err(),
+            application(&json_answer(200, &body), CLIENT, Kind::Secret, at(0)).is_err(),
             "{body}"
+        );
+    }
+}
+
+#[test]
+fn an_object_id_of_another_application_is_refused_with_the_client_id_of_that_one() {
+    for kind in [Kind::Secret, Kind::Certificate] {
+        let answer =
+            json!({ "id": OBJECT, "appId": ID, "passwordCredentials": [], "keyCredentials": [] });
+        let fault = application(&json_answer(200, &answer), CLIENT, kind, at(0)).unwrap_err();
+        assert_eq!(fault.class, Class::NoApplication);
+        assert!(fault.message.contains(ID), "{}", fault.message);
+        assert!(
+            fault.message.contains("correct objectId"),
+            "{}",
+            fault.message
         );
     }
 }
@@ -346,7 +365,7 @@ proptest! {
     fn whatever_comes_is_read_and_never_shown(status in 100_u16..600, code in "[a-z0-9]{12,40}", message in ".{0,60}") {
         let answer = refusal(status, &format!("{code}1"), &message);
         let faults = [
-            application(&answer, Kind::Secret, at(0)).err(),
+            application(&answer, CLIENT, Kind::Secret, at(0)).err(),
             new_password(&answer, at(0)).err(),
             new_key(&answer, at(0)).err(),
             removed(&answer, Kind::Certificate, at(0)).err(),

@@ -1,0 +1,215 @@
+//! Who else writes the content of a client's Secret. What such a tool puts back ends the new client credential: it would be removed at the issuer
+//! while the Secret has the old one.
+
+use k8s_openapi::{
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
+};
+
+use crate::{
+    api::names,
+    credential::{Key, binding::is_named},
+};
+
+/// Labels and annotations of tools that put the content of a Secret back. Not complete: see also [`MANAGERS`].
+const MARKS: [(&str, &str); 12] = [
+    ("cert-manager.io/certificate-name", "cert-manager"),
+    ("argocd.argoproj.io/tracking-id", "Argo CD"),
+    ("argocd.argoproj.io/instance", "Argo CD"),
+    ("kustomize.toolkit.fluxcd.io/name", "Flux"),
+    ("helm.toolkit.fluxcd.io/name", "Flux"),
+    ("meta.helm.sh/release-name", "Helm"),
+    ("reconcile.external-secrets.io/managed", "External Secrets"),
+    (
+        "reconcile.external-secrets.io/data-hash",
+        "External Secrets",
+    ),
+    ("replicator.v1.mittwald.de/replicated-at", "Replicator"),
+    ("reflector.v1.k8s.emberstack.com/reflects", "Reflector"),
+    ("objectset.rio.cattle.io/applied", "Fleet"),
+    (
+        "config.k8s.io/owning-inventory",
+        "an inventory of kpt or cli-utils",
+    ),
+];
+
+/// Beginnings of the field managers under which such tools write.
+const MANAGERS: [(&str, &str); 12] = [
+    ("argocd", "Argo CD"),
+    ("kustomize-controller", "Flux"),
+    ("helm", "Helm"),
+    ("externalsecrets.external-secrets.io", "External Secrets"),
+    ("external-secrets", "External Secrets"),
+    ("vault-secrets-operator", "Vault Secrets Operator"),
+    ("sealed-secrets", "Sealed Secrets"),
+    ("secrets-store-csi-driver", "the Secrets Store CSI driver"),
+    ("Terraform", "Terraform"),
+    ("HashiCorp", "Terraform"),
+    ("pulumi", "Pulumi"),
+    ("fleet", "Fleet"),
+];
+
+/// Why the content of this Secret may not be replaced.
+pub(super) fn obstacle(secret: &Secret, key: &Key, uid: &str) -> Option<String> {
+    let meta = &secret.metadata;
+    let name = meta.name.as_deref().unwrap_or_default();
+    let annotations = meta.annotations.as_ref();
+    let by = annotations.and_then(|a| a.get(names::ROTATE_BY));
+    if !by.is_some_and(|by| is_named(by, &key.name, uid)) {
+        return Some(format!(
+            "Secret {name} may not be changed by this client; its owner must set the annotation {}: {} on it",
+            names::ROTATE_BY,
+            key.name
+        ));
+    }
+    if secret.immutable == Some(true) {
+        return Some(format!(
+            "Secret {name} is immutable; create it again without immutable"
+        ));
+    }
+    let owner = owner(meta)
+        .or_else(|| marked(meta))
+        .or_else(|| writer(meta))?;
+    Some(format!(
+        "Secret {name} belongs to {owner}, which would put the old content back; give the client a Secret of its own, or remove rotation"
+    ))
+}
+
+/// The object that fills this one: its controller, or a custom resource. Owners of other kinds are there for garbage collection.
+fn owner(meta: &ObjectMeta) -> Option<String> {
+    let mut owners = meta.owner_references.iter().flatten();
+    let fills = owners.find(|owner| {
+        let group = owner.api_version.split('/').next().unwrap_or_default();
+        owner.controller == Some(true) || (group.contains('.') && group != names::GROUP)
+    });
+    fills.map(|owner| format!("{} {}", owner.kind, owner.name))
+}
+
+/// By a label or an annotation.
+fn marked(meta: &ObjectMeta) -> Option<String> {
+    let maps = || {
+        [meta.annotations.as_ref(), meta.labels.as_ref()]
+            .into_iter()
+            .flatten()
+    };
+    let has = |key: &str| maps().any(|map| map.contains_key(key));
+    let known = MARKS.iter().find(|(key, _)| has(key));
+    // Tools write their name here (a recommended label of Kubernetes).
+    let by = maps().find_map(|map| map.get("app.kubernetes.io/managed-by"));
+    let by = by
+        .filter(|by| !by.is_empty())
+        .map(|by| crate::printable(by).into_owned());
+    known.map(|(_, tool)| (*tool).to_owned()).or(by)
+}
+
+/// By the field manager that owns a key of the data.
+fn writer(meta: &ObjectMeta) -> Option<String> {
+    let mut entries = meta.managed_fields.iter().flatten().filter(|e| has_data(e));
+    entries.find_map(|entry| {
+        let manager = entry.manager.as_deref().unwrap_or_default();
+        let known = MANAGERS.iter().find(|(name, _)| manager.starts_with(name));
+        known.map(|(_, tool)| (*tool).to_owned())
+    })
+}
+
+fn has_data(entry: &ManagedFieldsEntry) -> bool {
+    let fields = entry.fields_v1.as_ref();
+    fields.is_some_and(|fields| fields.0.get("f:data").is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+
+    #[test]
+    fn only_the_owner_lets_a_client_change_a_secret_that_nobody_else_fills() {
+        let key = Key::new("secops", "defender");
+        let told = |meta: &Json, immutable: bool| {
+            let mut all =
+                json!({ "name": "s", "annotations": { "apicred.dev/rotate-by": "defender" } });
+            for (name, value) in meta.as_object().into_iter().flatten() {
+                all[name] = value.clone();
+            }
+            let secret = json!({ "metadata": all, "immutable": immutable });
+            obstacle(&serde_json::from_value(secret).unwrap(), &key, "u")
+        };
+        let by = |name: &str| json!({ "annotations": { "apicred.dev/rotate-by": name } });
+        let with = |key: &str| json!({ "labels": { key: "x" } });
+        let owner = json!({ "ownerReferences": [{
+            "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": "e", "uid": "1", "controller": true,
+        }] });
+        let vault = json!({ "ownerReferences": [{
+            "apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultStaticSecret", "name": "v", "uid": "1",
+        }] });
+        let manager = |name: &str, fields: Json| {
+            let entry = json!({
+                "manager": name, "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields,
+            });
+            json!({ "managedFields": [entry] })
+        };
+        let data = json!({ "f:data": { "f:value": {} } });
+        let notes = json!({ "f:metadata": { "f:annotations": {} } });
+        let follower = json!({ "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "e", "uid": "1" }] });
+        for (meta, immutable, words) in [
+            (json!({}), false, None),
+            (by("defender@u"), false, None),
+            (follower, false, None),
+            (by("defender@v"), false, Some("rotate-by: defender")),
+            (by("other"), false, Some("rotate-by: defender")),
+            (
+                json!({ "annotations": null }),
+                false,
+                Some("rotate-by: defender"),
+            ),
+            (json!({}), true, Some("immutable")),
+            (owner, false, Some("ExternalSecret e")),
+            (vault, false, Some("VaultStaticSecret v")),
+            (manager("kubectl-create", data.clone()), false, None),
+            (manager("argocd-controller", notes), false, None),
+            (
+                manager("argocd-controller", data.clone()),
+                false,
+                Some("Argo CD"),
+            ),
+            (manager("Terraform", data.clone()), false, Some("Terraform")),
+            (
+                manager("externalsecrets.external-secrets.io/graph", data),
+                false,
+                Some("External Secrets"),
+            ),
+            (
+                with("reconcile.external-secrets.io/managed"),
+                false,
+                Some("External Secrets"),
+            ),
+            (
+                with("app.kubernetes.io/managed-by"),
+                false,
+                Some("belongs to x"),
+            ),
+            (with("app.kubernetes.io/instance"), false, None),
+            (with("argocd.argoproj.io/instance"), false, Some("Argo CD")),
+            (
+                with("kustomize.toolkit.fluxcd.io/name"),
+                false,
+                Some("Flux"),
+            ),
+            (
+                with("cert-manager.io/certificate-name"),
+                false,
+                Some("cert-manager"),
+            ),
+        ] {
+            let said = told(&meta, immutable);
+            match words {
+                None => assert_eq!(said, None, "{meta}"),
+                Some(words) => assert!(
+                    said.as_ref().is_some_and(|s| s.contains(words)),
+                    "{meta}: {said:?}"
+                ),
+            }
+        }
+    }
+}

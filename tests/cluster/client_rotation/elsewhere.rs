@@ -1,0 +1,119 @@
+//! A client, or the credential that manages it, names another issuer: what the first one issued stays there, and so do proofs.
+
+use dev_issuer::CredentialKind;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use super::{Rig, soon};
+use crate::support::{Listener, World, reply, run, typed};
+
+/// What the other issuer issues.
+const THEIRS: &str = "issued-by-the-lab";
+
+/// An issuer in the shape of Entra ID, at which an administrator allows everybody to send what they have. It refuses all calls of
+/// Microsoft Graph.
+struct Lab {
+    listener: Listener,
+    reference: Value,
+}
+
+impl Lab {
+    async fn beside(rig: &Rig<'_>) -> Self {
+        let listener = Listener::replying(|request| {
+            if request.contains("/v1.0/") {
+                return reply("503 Service Unavailable", "", b"{}");
+            }
+            let token =
+                json!({ "access_token": THEIRS, "token_type": "Bearer", "expires_in": 3600 });
+            reply("200 OK", "", token.to_string().as_bytes())
+        });
+        let name = format!("{}-lab", rig.place.issuer_name);
+        let issuer = typed(json!({ "metadata": { "name": name }, "spec": {
+            "entra": {
+                "tenantId": rig.place.issuer.tenant(), "authorityHost": listener.origin(), "graphHost": listener.origin(),
+            },
+            "caBundle": listener.ca_pem,
+            "network": { "allowedCidrs": ["127.0.0.0/8"] },
+            "allowedNamespaces": { "names": [rig.place.namespace] },
+        } }));
+        let issuers = rig.place.issuers();
+        let made = issuers.create(&PostParams::default(), &issuer).await;
+        made.expect("an issuer");
+        let reference = json!({ "kind": "ClusterTokenIssuer", "name": name });
+        Self {
+            listener,
+            reference,
+        }
+    }
+
+    /// The tokens that came with calls of Microsoft Graph.
+    fn tokens(&self) -> Vec<String> {
+        let calls = self.listener.requests().into_iter();
+        let calls = calls.filter(|request| request.contains("/v1.0/"));
+        let token = |request: String| {
+            let lines = request.lines();
+            let mut found = lines.filter_map(|l| l.strip_prefix("authorization: Bearer "));
+            found.next().unwrap_or_default().to_owned()
+        };
+        calls.map(token).collect()
+    }
+}
+
+#[test]
+fn the_token_of_a_manager_that_names_another_issuer_is_not_sent_there() {
+    run(async {
+        let world = World::own().await;
+        let mut rig = Rig::with_secret(&world, "led-away", soon()).await;
+        rig.run().await;
+        rig.place.ready("a").await;
+        let held = rig.place.ready("graph-rotator").await;
+        // The value in the Secret becomes one of apicred's: no trial stands before the call.
+        let request = rig.request().await;
+        rig.switched(&request).await;
+        let lab = Lab::beside(&rig).await;
+        // Its renewal fails there, and the token of the first issuer stays in its Secret.
+        let elsewhere = json!({ "issuerRef": lab.reference, "client": { "secrets": [{ "name": "none", "key": "value" }] } });
+        let patch = Patch::Merge(json!({ "spec": elsewhere }));
+        let credentials = rig.place.credentials();
+        let params = PatchParams::default();
+        let edited = credentials.patch("graph-rotator", &params, &patch).await;
+        edited.expect("an edit");
+        rig.point_at(json!({ "issuerRef": lab.reference })).await;
+        rig.request().await;
+        rig.says("RotationBlocked", "a token of an earlier spec")
+            .await;
+        let held_still = rig.place.view("token-of-the-owner").await;
+        assert_eq!(held_still.expect("a token").token, held.token);
+        assert_eq!(lab.tokens(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn the_own_token_and_the_proof_of_a_client_that_names_another_issuer_are_not_sent_there() {
+    run(async {
+        let world = World::own().await;
+        let mut rig = Rig::of(&world, "moved-on", CredentialKind::Certificate).await;
+        rig.run().await;
+        rig.place.ready("a").await;
+        let request = rig.request().await;
+        rig.switched(&request).await;
+        let lab = Lab::beside(&rig).await;
+        // The owner of the Secret allows the first issuer alone.
+        let allowed = json!({ "apicred.dev/allowed-issuers": rig.place.issuer.origin() });
+        rig.annotate_source(allowed).await;
+        rig.point_at(json!({ "issuerRef": lab.reference })).await;
+        rig.request().await;
+        rig.says("RotationBlocked", "may not be sent to").await;
+        assert_eq!(lab.listener.requests(), Vec::<String>::new());
+        // And once he allows the other one, only what that one issued goes there.
+        rig.annotate_source(json!({ "apicred.dev/allowed-issuers": null }))
+            .await;
+        let seen = async || (!lab.tokens().is_empty()).then_some(());
+        testenv::eventually(crate::support::LATER, "a call of the other Graph", seen).await;
+        assert!(
+            lab.tokens().iter().all(|token| token == THEIRS),
+            "{:?}",
+            lab.tokens()
+        );
+    });
+}
