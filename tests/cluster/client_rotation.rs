@@ -196,6 +196,13 @@ fn what_is_noted_of_one_application_gives_no_client_secret_of_another() {
         let request = rig.request().await;
         rig.switched(&request).await;
         let own = rig.at_issuer(CredentialKind::Secret).len();
+        // Another credential gets tokens of the first application by the same Secret. That shows nothing of the second one.
+        let inline = json!({
+            "client": { "id": rig.app, "secrets": [{ "name": rig::SOURCE, "key": "value" }] },
+            "target": { "secretName": "inline" },
+        });
+        rig.place.create("inline", inline).await;
+        rig.place.ready("inline").await;
         // The value in the Secret is one that apicred made, of the first application.
         rig.point_at(json!({ "id": rig.other, "objectId": null }))
             .await;

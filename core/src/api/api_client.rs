@@ -135,6 +135,9 @@ pub struct ApiClientStatus {
     /// The value of the annotation `apicred.dev/rotate-requested-at` that was answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_rotate_request: Option<String>,
+    /// The value of that annotation whose rotation failed, while `RotationFailed` is reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failed_rotate_request: Option<String>,
 }
 
 /// Refers to an `ApiClient` of the same namespace.

@@ -193,9 +193,13 @@ impl Decision<'_> {
         first.fold(due, Timestamp::min)
     }
 
-    /// After a rotation that failed.
+    /// After a rotation that failed. Who requests another one by hand does not wait for the pause.
     fn paused(&self) -> Option<Step> {
         let failure = self.record.failure.as_ref()?;
+        let requested = &self.seen.requested;
+        if requested.is_some() && *requested != failure.requested {
+            return None;
+        }
         let pause = doubled(self.settings.pace.pause, failure.times, MOST_PAUSE);
         self.ahead(later(failure.at, pause), pause)
             .map(|until| self.until(self.wakes(until)))

@@ -415,7 +415,10 @@ fn fault(raw: &RawAnswer, kind: Kind, now: Timestamp) -> Fault {
         class,
         may_have_happened: raw.status >= 500,
         retry_after: asked.and_then(|d| SignedDuration::try_from(d).ok()),
-        message: format!("Microsoft Graph answered {seen}: {}{id}", class.next_step()),
+        message: format!(
+            "Microsoft Graph answered {seen}: {}{id}",
+            class.next_step(kind)
+        ),
     }
 }
 
@@ -474,8 +477,11 @@ fn shown(code: &str) -> Option<String> {
 
 impl Class {
     /// The next step for the user.
-    const fn next_step(self) -> &'static str {
+    const fn next_step(self, kind: Kind) -> &'static str {
         match self {
+            Self::Permission if matches!(kind, Kind::Certificate) => {
+                "the caller may not change this application; check that objectId is the object ID of the application with this client ID. A client rolls its own certificates without a permission; with managementRef, grant Application.ReadWrite.OwnedBy and make that client an owner of the application"
+            }
             Self::Throttled => "too many requests; apicred waits and tries again",
             Self::Conflict => {
                 "another change of the application is in progress; apicred tries again"

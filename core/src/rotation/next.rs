@@ -237,6 +237,7 @@ impl Decision<'_> {
             at: self.now,
             why,
             times: before.saturating_add(1),
+            requested: None,
         }
     }
 
@@ -311,7 +312,7 @@ impl Decision<'_> {
 }
 
 /// Notes a rotation that failed. Who requested it is still to be answered.
-pub(super) fn failed(record: &mut Record, failure: Failure) {
+pub(super) fn failed(record: &mut Record, mut failure: Failure) {
+    failure.requested = record.handled.take();
     record.failure = Some(failure);
-    record.handled = None;
 }

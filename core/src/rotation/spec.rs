@@ -21,6 +21,8 @@ pub struct Rotating {
     pub keys: Vec<String>,
     /// The key by which credentials name it.
     pub reference: SecretKeyRef,
+    /// The issuer's endpoint.
+    pub endpoint: Endpoint,
     /// Client ID of the application.
     pub client_id: String,
     /// Object ID of the application, if the spec has it.
@@ -110,6 +112,7 @@ pub fn rotating(
         secret: reference.name.clone(),
         keys,
         reference,
+        endpoint: issuer.endpoint.clone(),
         client_id: spec.client.id.clone().unwrap_or_default(),
         object_id: spec.object_id.clone(),
         manager,

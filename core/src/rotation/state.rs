@@ -97,6 +97,9 @@ pub struct Failure {
     pub why: Why,
     /// How often in a row.
     pub times: u32,
+    /// The value of `rotate-requested-at` that it was to answer. A later request does not wait for the pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<String>,
 }
 
 /// Why a rotation failed.

@@ -14,6 +14,8 @@ pub struct User {
     pub version: Option<String>,
     /// When its token was requested.
     pub issued_at: Timestamp,
+    /// Was it requested for this client at this issuer? Any credential may name the Secret, with another client ID, at another issuer.
+    pub is_of_client: bool,
 }
 
 impl User {
@@ -22,9 +24,10 @@ impl User {
     }
 }
 
-/// When a credential got a token with the Secret as it is now.
+/// When a credential got a token for this client with the Secret as it is now.
 pub fn used_at(users: &[User], version: &str) -> Option<Timestamp> {
-    let own = users.iter().filter(|user| user.has(version));
+    let own = users.iter();
+    let own = own.filter(|user| user.is_of_client && user.has(version));
     own.map(|user| user.issued_at).max()
 }
 
@@ -66,6 +69,7 @@ mod tests {
         let user = |version: Option<&str>, seconds| User {
             version: version.map(str::to_owned),
             issued_at: at(seconds),
+            is_of_client: true,
         };
         let now = || user(Some("7"), 10);
         for (users, noted, follows) in [
@@ -84,5 +88,12 @@ mod tests {
         let users = [now(), user(Some("7"), 8), user(Some("6"), 99)];
         assert_eq!(used_at(&users, "7"), Some(at(10)));
         assert_eq!(used_at(&users, "8"), None);
+        // Another client that has the same value, or another issuer that takes any value, shows nothing.
+        let other = User {
+            is_of_client: false,
+            ..user(Some("7"), 12)
+        };
+        assert_eq!(used_at(&[now(), other.clone()], "7"), Some(at(10)));
+        assert_eq!(used_at(&[other], "7"), None);
     }
 }

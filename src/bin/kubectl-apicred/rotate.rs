@@ -129,8 +129,13 @@ fn progress(object: &ApiClient, value: &str, seen: &mut bool) -> Progress {
             names::ROTATE_REQUESTED_AT
         ));
     }
-    if let (true, false, Some(why)) = (*seen, ours, condition(ConditionType::RotationFailed)) {
-        return Progress::Failed(why);
+    // A refusal comes faster than the status is read.
+    let failed = *seen || status.last_failed_rotate_request.as_deref() == Some(value);
+    if let (true, false, Some(why)) = (failed, ours, condition(ConditionType::RotationFailed)) {
+        let because = condition(ConditionType::RotationBlocked);
+        return Progress::Failed(
+            because.map_or(why.clone(), |because| format!("{why}: {because}")),
+        );
     }
     *seen |= ours;
     Progress::Waits(state.to_owned(), condition(ConditionType::RotationBlocked))
@@ -166,6 +171,11 @@ mod tests {
         };
         let waits = |state: &str, why: Option<&str>| {
             Progress::Waits(state.to_owned(), why.map(str::to_owned))
+        };
+        let failed = |request: &str| {
+            let mut status = status("Steady", None, Some("RotationFailed"));
+            status["lastFailedRotateRequest"] = json!(request);
+            status
         };
         for (seen, wanted, status, expected) in [
             (
@@ -229,6 +239,13 @@ mod tests {
                 status("Steady", None, Some("RotationFailed")),
                 Progress::Failed("why".to_owned()),
             ),
+            (
+                false,
+                Some("now"),
+                failed("now"),
+                Progress::Failed("why".to_owned()),
+            ),
+            (false, Some("now"), failed("before"), waits("Steady", None)),
         ] {
             let mut seen = seen;
             let told = progress(&client(wanted, &status), "now", &mut seen);

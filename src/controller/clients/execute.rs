@@ -26,7 +26,7 @@ use crate::{
     rotation::{
         Change, Class, Fault, InHand, Kind, Outcome, Step, Tried, Values,
         graph::{self, Address, Graph},
-        values::changes,
+        values::{NEXT, PREVIOUS, changes},
     },
     telemetry::tries::warn_at_first,
 };
@@ -266,10 +266,11 @@ impl Execution<'_> {
         let data: BTreeMap<String, Json> = data.into_iter().map(|(k, v)| (k, encoded(v))).collect();
         let (name, text) = change.record.annotation();
         let mut annotations = BTreeMap::from([(name, json!(text))]);
-        // The end of a client secret is known to nobody but the issuer.
+        // The end of a client secret is known to nobody but the issuer. The annotation is about all keys of the Secret.
         let end = change.record.current.as_ref().and_then(|known| known.until);
-        if let (Values::Promote, Kind::Secret, Some(end)) =
-            (change.values, sight.rotating.settings.kind, end)
+        let alone = is_alone(sight);
+        if let (Values::Promote, Kind::Secret, Some(end), true) =
+            (change.values, sight.rotating.settings.kind, end, alone)
         {
             annotations.insert(names::SECRET_EXPIRES_AT.to_owned(), json!(time(end)));
         }
@@ -333,4 +334,14 @@ impl Execution<'_> {
             }
         }
     }
+}
+
+/// Does the Secret have nothing but the value that is rotated, as it is now, will be and was?
+fn is_alone(sight: &Sight) -> bool {
+    let own = |key: &String| {
+        let ends = ["", NEXT, PREVIOUS];
+        let mut all = sight.rotating.keys.iter();
+        all.any(|name| ends.iter().any(|end| *key == format!("{name}{end}")))
+    };
+    sight.secret.data.iter().flatten().all(|(key, _)| own(key))
 }

@@ -159,6 +159,9 @@ impl Rotation {
                 status
                     .last_handled_rotate_request
                     .clone_from(&old.last_handled_rotate_request);
+                status
+                    .last_failed_rotate_request
+                    .clone_from(&old.last_failed_rotate_request);
                 return;
             }
         };
@@ -183,6 +186,7 @@ impl Rotation {
         status.rotation_state = view.state.map(str::to_owned);
         status.next_rotation_at = view.rotates_at.map(conditions::time);
         status.last_handled_rotate_request = view.handled;
+        status.last_failed_rotate_request = view.failed_request;
     }
 }
 

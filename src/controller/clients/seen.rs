@@ -7,9 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::controller::{context::Context, locks::lock, requeue::reference};
 use crate::{
-    credential::Key,
+    credential::{Endpoint, Key},
     oauth::{Identity, Material, file, word},
-    plan::fingerprint::DigestKey,
+    plan::fingerprint::{self, DigestKey},
     rotation::{
         Kind, Rotating, Slot, Slots, User,
         graph::{hint, thumbprints},
@@ -45,11 +45,15 @@ impl ClientValue {
         }
     }
 
-    /// What is known of it. Its digest is that of the value as a credential of this client: if `spec.id` becomes that of another application,
-    /// nothing that is noted holds, so that the value must get a token for that application before another one is added.
+    /// What is known of it. Its digest is that of the value as a credential of this client: if `spec.id` becomes that of another application, or
+    /// the issuer another one, nothing that is noted holds, so that the value must get a token there before another one is added.
     pub(super) fn slot(&self, rotating: &Rotating, digests: &DigestKey) -> Option<Slot> {
         let client = rotating.client_id.to_ascii_lowercase();
-        let mut texts = vec![client.as_str()];
+        let authority = match &rotating.endpoint {
+            Endpoint::Entra { authority } => authority.as_str(),
+            _ => "",
+        };
+        let mut texts = vec![authority, client.as_str()];
         match self {
             Self::Secret(value) => texts.push(value.expose_secret()),
             Self::Certificate(_, pair) => {
@@ -129,7 +133,13 @@ fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<
     let version = used
         .filter(|used| used.uid == uid)
         .map(|used| used.version.clone());
+    let (endpoint, id) = (&credential.issuer.endpoint, &credential.client_id);
+    let same = *endpoint == rotating.endpoint && id.eq_ignore_ascii_case(&rotating.client_id);
+    let request = record.map(|record| record.request.as_str());
+    // The spec may have become this one after the token came.
+    let is_of_client = same && request == Some(fingerprint::request(&credential).as_str());
     Some(User {
+        is_of_client,
         version,
         issued_at: record.map(|r| r.issued_at).unwrap_or_default(),
     })

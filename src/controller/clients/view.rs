@@ -23,6 +23,8 @@ pub(in crate::controller) struct View {
     pub(super) state: Option<&'static str>,
     pub(super) rotates_at: Option<Timestamp>,
     pub(super) handled: Option<String>,
+    /// The request that failed.
+    pub(super) failed_request: Option<String>,
     pub(super) due: bool,
     /// Somebody must do something, or the issuer must answer.
     pub(super) blocked: Option<String>,
@@ -42,6 +44,11 @@ impl View {
             state: Some(next.record.state.as_str()),
             rotates_at: next.rotates_at.filter(|at| *at > Timestamp::MIN),
             handled: next.record.handled.clone(),
+            failed_request: next
+                .record
+                .failure
+                .as_ref()
+                .and_then(|f| f.requested.clone()),
             ..Self::default()
         };
         let mut blocked = Vec::new();

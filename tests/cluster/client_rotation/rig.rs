@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The Secret whose content is replaced.
-const SOURCE: &str = "shared-client";
+pub(super) const SOURCE: &str = "shared-client";
 const OWNED: &str = "Application.ReadWrite.OwnedBy";
 const RECORDS: (&str, &str) = ("demo", "Records.Read");
 

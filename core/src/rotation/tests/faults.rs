@@ -331,3 +331,30 @@ fn a_reading_that_succeeds_does_not_hide_why_the_issuer_refused() {
     process.memory.after(&add, &Outcome::Held(held), from);
     assert!(process.blocked().is_empty());
 }
+
+#[test]
+fn who_requests_a_rotation_again_does_not_wait_for_the_pause_after_a_failure() {
+    let mut process = Process::announced(Kind::Secret);
+    let Noted::Record(record) = &mut process.seen.noted else {
+        panic!("a record");
+    };
+    record.handled = Some("first".to_owned());
+    process.seen.requested = Some("first".to_owned());
+    process.does(&failed(Class::Policy));
+    process.does(&Outcome::Done);
+    process.pass(process.settings.pace.call_pause);
+    process.does(&process.application());
+    assert_eq!(
+        process.waits(),
+        process.settings.pace.pause - process.settings.pace.call_pause
+    );
+    process.seen.requested = Some("second".to_owned());
+    assert!(matches!(process.decide().step, Step::Write { .. }));
+    // That one fails as well: a third one is needed.
+    process.does(&Outcome::Done);
+    process.does(&failed(Class::Policy));
+    process.does(&Outcome::Done);
+    process.pass(process.settings.pace.call_pause * 2);
+    process.does(&process.application());
+    assert!(process.waits() > process.settings.pace.call_pause);
+}

@@ -48,6 +48,7 @@ fn every_state_is_read_as_it_was_written() {
                 at: since,
                 why: Why::NotProven,
                 times: 2,
+                requested: Some("before".to_owned()),
             }),
             ..Record::default()
         };
