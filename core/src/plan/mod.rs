@@ -25,7 +25,9 @@ mod status;
 mod stored_condition;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod unusable;
+mod warnings;
 
 pub use another::left_to_another;
 pub use notices::{Notice, Severity};
