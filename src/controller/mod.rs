@@ -74,7 +74,7 @@ const MAX_CONCURRENT_RECONCILES: u16 = 256;
 pub struct Operator {
     context: Arc<Context>,
     writers: Writers,
-    woken: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<PackedCredential>>,
+    requeued: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<PackedCredential>>,
 }
 
 struct Writers {
@@ -92,7 +92,7 @@ impl Operator {
         health: Arc<Health>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (triggers, woken) = Triggers::new();
+        let (triggers, requeued) = Triggers::new();
         let (credentials, credentials_writer) = streams::store();
         let (token_issuers, token_issuers_writer) = streams::store();
         let (cluster_issuers, cluster_issuers_writer) = streams::store();
@@ -115,7 +115,7 @@ impl Operator {
         Self {
             context,
             writers,
-            woken,
+            requeued,
         }
     }
 
@@ -161,7 +161,7 @@ impl Operator {
         let Self {
             context,
             writers,
-            woken,
+            requeued,
         } = self;
         let mut tasks = Tasks::default();
         tasks.start_before_credentials(&context, writers.token_issuers, writers.cluster_issuers);
@@ -179,7 +179,7 @@ impl Operator {
             .concurrency(MAX_CONCURRENT_RECONCILES.max(context.settings.concurrency))
             .debounce(DEBOUNCE);
         let store = context.credentials.clone();
-        let due = UnboundedReceiverStream::new(woken).map(Ok::<_, Infallible>);
+        let due = UnboundedReceiverStream::new(requeued).map(Ok::<_, Infallible>);
         // A stop ends the queue, and what is under way goes on; the watches do as well, until this function ends.
         let controller = controller::applier(
             spawned,

@@ -31,8 +31,8 @@ impl Tasks {
         token_issuers: Writer<TokenIssuer>,
         cluster_issuers: Writer<ClusterTokenIssuer>,
     ) {
-        // Issuers whose condition is to be computed again.
-        let (changed, to_judge) = mpsc::unbounded_channel();
+        // Issuers that are to be reconciled.
+        let (changed, to_reconcile) = mpsc::unbounded_channel();
         let shared = || Arc::clone(context);
         self.spawn("the watch of secrets", streams::secrets(shared()));
         self.spawn("the watch of namespaces", streams::namespaces(shared()));
@@ -69,8 +69,8 @@ impl Tasks {
             ca_watch::run(shared(), changed.clone()),
         );
         self.spawn(
-            "the judge of issuers",
-            issuers::judge(shared(), to_judge, changed),
+            "the check of issuers",
+            issuers::run(shared(), to_reconcile, changed),
         );
         self.spawn("the revoker", deletion::run(shared()));
         self.spawn("the notifier of pods", notifier::run(shared()));
@@ -81,7 +81,7 @@ impl Tasks {
     }
 
     /// Starts the watch of credentials and what reads its store. Not before the other lists are complete: a deletion or
-    /// an edit is judged by what they name.
+    /// an edit is interpreted by what they name.
     pub(super) fn start_credentials(
         &mut self,
         context: &Arc<Context>,

@@ -239,7 +239,7 @@ fn of_account(issuer: &Issuer, account: &AccountToken) -> Vec<(&'static str, &'s
             "must be the name of a ServiceAccount of this namespace: lower case letters, digits, '-' and '.'",
         ));
     }
-    // Left out, it is what the issuer calls itself.
+    // If not set, it is what the issuer calls itself.
     let audience = account.audience.as_deref();
     let audience = audience.or(issuer.places.issuer.as_deref());
     if audience.is_some_and(is_api_server) {
