@@ -89,7 +89,7 @@ pub async fn client() -> Result<Client, String> {
 }
 
 /// Audiences that the API server takes for its own. Nobody asked for an audience when the pod's token was made, so it names
-/// them all; a client certificate tells nothing.
+/// them all; a client certificate shows nothing.
 ///
 /// # Errors
 /// When no cluster is named or the token cannot be read.

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_told() {
+    async fn what_is_wrong_is_reported() {
         let standby = served(|_, page| {
             if page == "/readyz" {
                 ok("ok\n")

@@ -1,21 +1,20 @@
 //! The operator's program: arguments and signals.
 
+mod flags;
+
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
 use apicred::{
-    api::{Cloud, crd},
+    api::crd,
     app::{self, LeaseOptions, Options},
-    controller::{IdentityEnvironment, RotationPace, Scope, Settings},
-    credential::{KeyPattern, addresses},
+    controller::{RotationPace, Scope, Settings},
+    credential::addresses,
     leader::predecessors,
     oauth::bundle,
-    plan::notify::Rights,
     proxy::Proxy,
     telemetry::{
         lines,
@@ -24,12 +23,13 @@ use apicred::{
         traces::{self, Traces},
     },
 };
-use clap::{Args, Parser, Subcommand};
-use ipnet::IpNet;
+use clap::{Parser, Subcommand};
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
+
+use flags::{Run, Tenants};
 
 /// Lists of thousands of objects come and go, and both libcs keep for ever what such a peak took
 /// (docs/performance.md). How it gives memory back is set in `.cargo/config.toml`.
@@ -68,166 +68,6 @@ enum Command {
     MetricsReference,
 }
 
-#[derive(Args)]
-struct Run {
-    /// The operator's own namespace, which contains its digest key and its Lease.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "apicred-system")]
-    namespace: String,
-    /// Watch only these namespaces, and need no rights in others.
-    #[arg(
-        long = "watch-namespace",
-        env = "APICRED_WATCH_NAMESPACES",
-        value_delimiter = ',',
-        value_parser = namespace_name
-    )]
-    watch_namespaces: Vec<String>,
-    /// With --watch-namespace: also read `ClusterTokenIssuers`, and the labels of these namespaces.
-    #[arg(long, env = "APICRED_CLUSTER_ISSUERS")]
-    cluster_issuers: bool,
-    /// Name of this process in events.
-    #[arg(long, env = "POD_NAME", default_value = "apicred")]
-    instance: String,
-    /// Address of /livez, /readyz and /metrics.
-    #[arg(long, env = "APICRED_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
-    admin_listen: SocketAddr,
-    /// Maximum number of token requests at the same time.
-    #[arg(long, env = "APICRED_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: u16,
-    #[command(flatten)]
-    tenants: Tenants,
-    /// HTTP proxy for requests to issuers, `http://proxy.example:3128`. If the URL has a user and password, set the variable and
-    /// not the flag, which every process of the machine can read. `HTTPS_PROXY` and similar variables are ignored.
-    // Read later: clap would print what it cannot parse.
-    #[arg(
-        long,
-        env = "APICRED_ISSUER_PROXY",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    issuer_proxy: Option<SecretString>,
-    /// Issuers that are reached directly: host names, .suffixes, addresses and CIDRs.
-    #[arg(
-        long,
-        env = "APICRED_ISSUER_NO_PROXY",
-        value_name = "LIST",
-        value_delimiter = ',',
-        requires = "issuer_proxy"
-    )]
-    issuer_no_proxy: Vec<String>,
-    /// File with CAs of all issuers (PEM), in addition to those of the system and those of the caBundle of an issuer. It is read once, at the
-    /// start.
-    #[arg(long, env = "APICRED_CA_FILE", value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-    /// Expose gauges for each credential: when its token and its client credential expire.
-    #[arg(long, env = "APICRED_METRICS_PER_CREDENTIAL")]
-    metrics_per_credential: bool,
-    /// Format of log lines.
-    #[arg(long, env = "APICRED_LOG_FORMAT", value_enum, default_value_t)]
-    log_format: LogFormat,
-    /// Log level, as a tracing filter.
-    #[arg(long, env = "APICRED_LOG_FILTER", default_value = "info")]
-    log_filter: String,
-    /// URL of a collector for traces, `http://collector.example:4318` (OTLP over HTTP). Only in builds with the feature `otel`. If not set: no
-    /// traces are sent. The variable `OTEL_EXPORTER_OTLP_ENDPOINT` sets it as well; platforms set that one in every container, so an
-    /// unusable value of it is a warning.
-    #[arg(long, value_name = "URL", value_parser = traces::endpoint)]
-    otlp_endpoint: Option<Url>,
-    /// Stand by while another operator leads; needed for more than one replica.
-    #[arg(long, env = "APICRED_LEADER_ELECT")]
-    leader_elect: bool,
-    /// Name of the Lease in the operator's namespace.
-    #[arg(long, env = "APICRED_LEASE_NAME", default_value = "apicred")]
-    lease_name: String,
-    /// A file in an `emptyDir` volume of the pod. With it, a restarted container proves that the process before it has ended, and takes over
-    /// the Lease of that process at once. If not set: it waits until the Lease has expired (15 s).
-    #[arg(long, env = "APICRED_INSTANCE_FILE", value_name = "FILE")]
-    instance_file: Option<PathBuf>,
-    #[command(flatten)]
-    notify: Notify,
-    #[command(flatten)]
-    identity: Identity,
-}
-
-/// The names in the command that gives the right to notify pods.
-#[derive(Args)]
-struct Notify {
-    /// The `ClusterRole` with the rights that `spec.target.notifyPods` needs. Empty if it is not installed.
-    #[arg(long, env = "APICRED_NOTIFY_PODS_ROLE", default_value = "")]
-    notify_pods_role: String,
-    /// Name of the `ServiceAccount` of this process.
-    #[arg(long, env = "POD_SERVICE_ACCOUNT", default_value = "apicred")]
-    service_account: String,
-}
-
-impl Notify {
-    fn rights(self, namespace: &str) -> Arc<Rights> {
-        Arc::new(Rights {
-            role: self.notify_pods_role,
-            account: format!("{namespace}:{}", self.service_account),
-        })
-    }
-}
-
-/// What namespaces may do.
-#[derive(Args)]
-struct Tenants {
-    /// Networks (CIDR) that namespaced issuers may use although they are not public.
-    #[arg(long = "allow-cidr", env = "APICRED_ALLOW_CIDR", value_delimiter = ',')]
-    allowed_cidrs: Vec<IpNet>,
-    /// Accept an --allow-cidr that contains this machine or a metadata service, or is very wide.
-    #[arg(long, env = "APICRED_ALLOW_WIDE_CIDRS")]
-    allow_wide_cidrs: bool,
-    /// Connect to the servers of issuers from time to time, without credentials, to report whether they can be reached.
-    #[arg(
-        long,
-        env = "APICRED_ISSUER_CHECKS",
-        value_name = "BOOL",
-        default_value_t = true,
-        action = clap::ArgAction::Set
-    )]
-    issuer_checks: bool,
-    /// Label and annotation keys that targets may have: `team`, `example.com/team`, or `example.com/*`.
-    #[arg(
-        long = "target-keys-allowed",
-        env = "APICRED_TARGET_KEYS_ALLOWED",
-        value_name = "LIST",
-        value_delimiter = ','
-    )]
-    target_keys: Vec<KeyPattern>,
-    /// National clouds of Entra ID that credentials and namespaced issuers may name: Public, `USGov`, China.
-    #[arg(
-        long = "entra-clouds",
-        env = "APICRED_ENTRA_CLOUDS",
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "Public",
-        value_parser = cloud
-    )]
-    entra_clouds: Vec<Cloud>,
-}
-
-/// A DNS label (RFC 1123), as names of namespaces are.
-fn namespace_name(text: &str) -> Result<String, String> {
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let fits = text.len() <= 63
-        && edge(text.chars().next())
-        && edge(text.chars().last())
-        && text.chars().all(inside);
-    fits.then(|| text.to_owned())
-        .ok_or_else(|| "not the name of a namespace".to_owned())
-}
-
-/// A cloud by its name in the spec.
-fn cloud(text: &str) -> Result<Cloud, String> {
-    match text {
-        "Public" => Ok(Cloud::Public),
-        "USGov" => Ok(Cloud::USGov),
-        "China" => Ok(Cloud::China),
-        _ => Err("not a cloud of Entra ID: Public, USGov or China".to_owned()),
-    }
-}
-
 /// Names of earlier processes of this pod that have ended. None are known without the file.
 fn ended(file: Option<&Path>, me: &str) -> Vec<String> {
     let known = file.map_or(Ok(Vec::new()), |file| predecessors::ended(file, me));
@@ -243,54 +83,6 @@ fn identity_of(instance: &str) -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let random = RandomState::new().build_hasher().finish();
     format!("{instance}_{random:016x}")
-}
-
-/// The operator's own identity in Azure, as its platform sets it. Used only by credentials of a ClusterTokenIssuer
-/// that allows it.
-#[derive(Args)]
-#[command(next_help_heading = "Identity in Azure")]
-struct Identity {
-    /// Identity endpoint of App Service.
-    #[arg(
-        long = "identity-endpoint",
-        env = "IDENTITY_ENDPOINT",
-        hide_env_values = true
-    )]
-    endpoint: Option<Url>,
-    /// Secret header of that endpoint.
-    #[arg(
-        long = "identity-header",
-        env = "IDENTITY_HEADER",
-        hide = true,
-        hide_env_values = true
-    )]
-    header: Option<SecretString>,
-    /// File with the federated token of Entra Workload ID.
-    #[arg(long, env = "AZURE_FEDERATED_TOKEN_FILE")]
-    federated_token_file: Option<PathBuf>,
-    /// Client id of Entra Workload ID.
-    #[arg(long, env = "AZURE_CLIENT_ID")]
-    azure_client_id: Option<String>,
-    /// Folder in which the Azure Arc agent writes its key files.
-    #[arg(
-        long,
-        env = "APICRED_ARC_FOLDER",
-        default_value = "/var/opt/azcmagent/tokens"
-    )]
-    arc_folder: PathBuf,
-}
-
-impl From<Identity> for IdentityEnvironment {
-    fn from(given: Identity) -> Self {
-        Self {
-            endpoint: given.endpoint,
-            header: given.header,
-            federated_token_file: given.federated_token_file,
-            client_id: given.azure_client_id,
-            arc_folder: given.arc_folder,
-            api_audiences: Vec::new(),
-        }
-    }
 }
 
 fn main() -> ExitCode {
@@ -335,31 +127,13 @@ fn operate(run: Run) -> Result<(), String> {
         otlp_endpoint,
         notify,
     } = run;
-    // One crypto provider for the API server's connections, the issuers' and the collector's.
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    if cfg!(feature = "fips") && !provider.fips() {
-        return Err("this program is built with the feature fips, and its cryptographic module is not in FIPS mode: build it again for a supported platform".to_owned());
-    }
-    provider
-        .install_default()
-        .map_err(|_| "another TLS provider is installed already".to_owned())?;
-    let started =
-        traces::chosen(otlp_endpoint, std::env::var(traces::VARIABLE).ok()).and_then(|chosen| {
-            match chosen {
-                Some(url) => traces::start(&url, &instance, &namespace).map(Some),
-                None => Ok(None),
-            }
-        });
-    let (started, problem) = match started {
-        Ok(started) => (started, None),
-        Err(problem) => (None, Some(problem)),
-    };
-    let (spans, traces) = started.unzip();
-    logs::init(log_format, &log_filter, spans)?;
-    // Tokens do not depend on traces.
-    if let Some(problem) = problem {
-        tracing::warn!("no traces are sent: {problem}");
-    }
+    install_crypto_provider()?;
+    let traces = start_telemetry(
+        otlp_endpoint,
+        (&instance, &namespace),
+        log_format,
+        &log_filter,
+    )?;
     let Tenants {
         allowed_cidrs,
         allow_wide_cidrs,
@@ -372,35 +146,18 @@ fn operate(run: Run) -> Result<(), String> {
             "--allow-cidr (APICRED_ALLOW_CIDR, chart value allowCidrs): {fault} (APICRED_ALLOW_WIDE_CIDRS, chart value allowWideCidrs)"
         )
     })?;
-    let issuer_proxy = issuer_proxy
-        .map(|url| Proxy::parse(&url, &issuer_no_proxy))
-        .transpose()
-        .map_err(|fault| {
-            fault.message(
-                "--issuer-proxy (APICRED_ISSUER_PROXY)",
-                "--issuer-no-proxy (APICRED_ISSUER_NO_PROXY)",
-            )
-        })?;
-    let issuer_cas = ca_file.as_deref().map_or_else(|| Ok(Vec::new()), cas)?;
     let options = Options {
         settings: Settings {
             notify_rights: notify.rights(&namespace),
             namespace,
-            scope: if watch_namespaces.is_empty() {
-                Scope::Cluster
-            } else {
-                Scope::Namespaces {
-                    names: watch_namespaces.into_iter().collect(),
-                    cluster_issuers,
-                }
-            },
+            scope: scope(watch_namespaces, cluster_issuers),
             concurrency,
             allowed_cidrs,
             target_keys,
             entra_clouds,
             issuer_checks,
-            issuer_proxy,
-            issuer_cas,
+            issuer_proxy: proxy(issuer_proxy, &issuer_no_proxy)?,
+            issuer_cas: ca_file.as_deref().map_or_else(|| Ok(Vec::new()), cas)?,
             instance,
             rotation: RotationPace::default(),
             identity: identity.into(),
@@ -410,35 +167,12 @@ fn operate(run: Run) -> Result<(), String> {
         lease: None,
     };
     let ended = app::on_one_thread(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
-        let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            // A second signal ends the process at once.
-            tokio::spawn(async move {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                lines::flush();
-                lines::flush();
-                std::process::exit(130);
-            });
-        };
+        let stop = stop_signal()?;
         let mut options = options;
         options.settings.identity.api_audiences = app::api_audiences().await?;
         if leader_elect {
-            let identity = identity_of(&options.settings.instance);
-            options.lease = Some(LeaseOptions {
-                name: lease_name,
-                ended: ended(instance_file.as_deref(), &identity),
-                identity,
-                client: app::client().await?,
-                end_by_force: || std::process::exit(app::ENDED_BY_FORCE),
-            });
+            let instance = &options.settings.instance;
+            options.lease = Some(lease(lease_name, instance, instance_file.as_deref()).await?);
         }
         app::run(options, app::client().await?, stop).await
     });
@@ -446,6 +180,98 @@ fn operate(run: Run) -> Result<(), String> {
         Traces::end(traces);
     }
     ended
+}
+
+/// One crypto provider for the API server's connections, the issuers' and the collector's.
+fn install_crypto_provider() -> Result<(), String> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    if cfg!(feature = "fips") && !provider.fips() {
+        return Err("this program is built with the feature fips, and its cryptographic module is not in FIPS mode: build it again for a supported platform".to_owned());
+    }
+    provider
+        .install_default()
+        .map_err(|_| "another TLS provider is installed already".to_owned())
+}
+
+/// Starts logs and, if an endpoint is set, traces.
+fn start_telemetry(
+    endpoint: Option<Url>,
+    (instance, namespace): (&str, &str),
+    log_format: LogFormat,
+    log_filter: &str,
+) -> Result<Option<Traces>, String> {
+    let started = traces::chosen(endpoint, std::env::var(traces::VARIABLE).ok());
+    let started = started.and_then(|url| {
+        url.map(|url| traces::start(&url, instance, namespace))
+            .transpose()
+    });
+    let (started, problem) = match started {
+        Ok(started) => (started, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let (spans, traces) = started.unzip();
+    logs::init(log_format, log_filter, spans)?;
+    // Tokens do not depend on traces.
+    if let Some(problem) = problem {
+        tracing::warn!("no traces are sent: {problem}");
+    }
+    Ok(traces)
+}
+
+fn scope(namespaces: Vec<String>, cluster_issuers: bool) -> Scope {
+    if namespaces.is_empty() {
+        return Scope::Cluster;
+    }
+    Scope::Namespaces {
+        names: namespaces.into_iter().collect(),
+        cluster_issuers,
+    }
+}
+
+fn proxy(url: Option<SecretString>, direct: &[String]) -> Result<Option<Proxy>, String> {
+    let parsed = url.map(|url| Proxy::parse(&url, direct)).transpose();
+    parsed.map_err(|fault| {
+        fault.message(
+            "--issuer-proxy (APICRED_ISSUER_PROXY)",
+            "--issuer-no-proxy (APICRED_ISSUER_NO_PROXY)",
+        )
+    })
+}
+
+/// Ends at the first signal to stop. A second one ends the process at once.
+fn stop_signal() -> Result<impl Future<Output = ()>, String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            lines::flush();
+            lines::flush();
+            std::process::exit(130);
+        });
+    })
+}
+
+async fn lease(
+    name: String,
+    instance: &str,
+    instance_file: Option<&Path>,
+) -> Result<LeaseOptions, String> {
+    let identity = identity_of(instance);
+    Ok(LeaseOptions {
+        name,
+        ended: ended(instance_file, &identity),
+        identity,
+        client: app::client().await?,
+        end_by_force: || std::process::exit(app::ENDED_BY_FORCE),
+    })
 }
 
 fn metrics_reference() -> Result<(), String> {

@@ -16,6 +16,10 @@
 
 #![cfg_attr(
     test,
+    allow(clippy::too_many_lines, reason = "a table of cases is one function")
+)]
+#![cfg_attr(
+    test,
     allow(
         clippy::disallowed_methods,
         clippy::disallowed_types,

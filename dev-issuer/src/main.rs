@@ -33,7 +33,7 @@ struct Arguments {
     /// Writes origin, tenant and paths as JSON, once everything is up
     #[arg(long)]
     state_out: Option<PathBuf>,
-    /// Address of the plain-HTTP admin listener, loopback only; off if left out
+    /// Address of the plain-HTTP admin listener, loopback only; off if not set
     #[arg(long)]
     admin: Option<SocketAddr>,
 }

@@ -21,47 +21,6 @@ type App = State<Arc<Shared>>;
 
 /// All that is served over TLS.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let metadata = Router::new()
-        .route(
-            "/generic/.well-known/openid-configuration",
-            get(async |State(s): App| generic::metadata(&s).into_response()),
-        )
-        .route(
-            "/.well-known/oauth-authorization-server/generic",
-            get(async |State(s): App| generic::metadata(&s).into_response()),
-        )
-        .route(
-            "/generic/keys",
-            get(async |State(s): App| generic::keys(&s).into_response()),
-        )
-        .route(
-            "/{tenant}/.well-known/openid-configuration",
-            get(async |State(s): App, Path(t): Path<String>| {
-                entra::metadata_v1(&s, &t).into_response()
-            }),
-        )
-        .route(
-            "/{tenant}/v2.0/.well-known/openid-configuration",
-            get(async |State(s): App, Path(t): Path<String>| {
-                entra::metadata_v2(&s, &t).into_response()
-            }),
-        )
-        .route(
-            "/{tenant}/discovery/keys",
-            get(async |State(s): App, Path(t): Path<String>| {
-                entra::keys_v1(&s, &t).into_response()
-            }),
-        )
-        .route(
-            "/{tenant}/discovery/v2.0/keys",
-            get(async |State(s): App, Path(t): Path<String>| {
-                entra::keys_v2(&s, &t).into_response()
-            }),
-        )
-        .layer(middleware::from_fn_with_state(
-            (Arc::clone(&shared), Surface::Metadata),
-            faulty,
-        ));
     let api = Router::new()
         .route("/api/{name}/{*path}", get(protected))
         .layer(middleware::from_fn_with_state(
@@ -101,10 +60,55 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         )
         .route("/v1.0/{*path}", get(graph::serve).post(graph::serve))
         .merge(sign_in())
-        .merge(metadata)
+        .merge(metadata(&shared))
         .merge(api)
         .merge(second_requests)
         .with_state(shared)
+}
+
+/// The documents about the issuers, and their keys.
+fn metadata(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+    Router::new()
+        .route(
+            "/generic/.well-known/openid-configuration",
+            get(async |State(s): App| generic::metadata(&s).into_response()),
+        )
+        .route(
+            "/.well-known/oauth-authorization-server/generic",
+            get(async |State(s): App| generic::metadata(&s).into_response()),
+        )
+        .route(
+            "/generic/keys",
+            get(async |State(s): App| generic::keys(&s).into_response()),
+        )
+        .route(
+            "/{tenant}/.well-known/openid-configuration",
+            get(async |State(s): App, Path(t): Path<String>| {
+                entra::metadata_v1(&s, &t).into_response()
+            }),
+        )
+        .route(
+            "/{tenant}/v2.0/.well-known/openid-configuration",
+            get(async |State(s): App, Path(t): Path<String>| {
+                entra::metadata_v2(&s, &t).into_response()
+            }),
+        )
+        .route(
+            "/{tenant}/discovery/keys",
+            get(async |State(s): App, Path(t): Path<String>| {
+                entra::keys_v1(&s, &t).into_response()
+            }),
+        )
+        .route(
+            "/{tenant}/discovery/v2.0/keys",
+            get(async |State(s): App, Path(t): Path<String>| {
+                entra::keys_v2(&s, &t).into_response()
+            }),
+        )
+        .layer(middleware::from_fn_with_state(
+            (Arc::clone(shared), Surface::Metadata),
+            faulty,
+        ))
 }
 
 /// Where people come in with a browser, and what sends them there.

@@ -1,4 +1,4 @@
-//! The certificate authority and the server certificate, made anew at each start.
+//! The certificate authority and the server certificate, made at each start.
 
 use std::sync::Arc;
 

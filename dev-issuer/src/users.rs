@@ -20,7 +20,7 @@ pub struct User {
     pub name: String,
     /// The password.
     pub password: Secret,
-    /// The object id; made from the name if left out.
+    /// The object id; made from the name if not set.
     #[serde(default)]
     pub object_id: Option<String>,
     /// Does a policy want a second factor? Then nothing works without a browser.

@@ -1,5 +1,8 @@
 //! The values that all reconciles share.
 
+mod spec;
+mod states;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, OnceLock},
@@ -7,10 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{
-    Client,
-    runtime::reflector::{ObjectRef, Store},
-};
+use kube::{Client, runtime::reflector::Store};
 
 use super::{
     api::ids,
@@ -22,7 +22,7 @@ use super::{
         index::{Index, IssuerName},
         packed::PackedCredential,
         readable::Unusable,
-        secrets::{Secrets, newer},
+        secrets::Secrets,
         service_accounts::Accounts,
         unsynced::Unsynced,
     },
@@ -30,23 +30,20 @@ use super::{
     limiter::issuers::IssuerLimiter,
     locks::lock,
     reconcile::log_lines::Journals,
-    requeue::{Triggers, reference},
+    requeue::Triggers,
     settings::Settings,
-    state::{LeavingQueue, NotifyQueue, Revocable, State},
+    state::{LeavingQueue, NotifyQueue, State},
     token::{
         digest_key::KeyKeeper, discovery_cache::DiscoveryCache, hint::Hints,
         refresh_token::Orphans, refreshes::Refreshes, single_flight::SingleFlight,
     },
 };
 use crate::{
-    api::{
-        ApiCredential, ApiCredentialStatus, ClusterTokenIssuer, IssuerKind, IssuerRef, TokenIssuer,
-    },
+    api::{ClusterTokenIssuer, TokenIssuer},
     clock::Clock,
-    credential::{Credential, FieldError, Issuer, IssuerLookup, Key, parse_with_client, resolve},
+    credential::Key,
     http::Http,
     leader::{Authority, NoAuthority, election::GIVE_UP},
-    limits::queue::give_room_back,
     oauth::spent,
     recent::Recent,
     telemetry::{
@@ -222,92 +219,6 @@ impl Context {
         })
     }
 
-    /// The issuer that a credential of `namespace` refers to.
-    pub(super) fn issuer(&self, namespace: &str, reference: &IssuerRef) -> IssuerLookup {
-        let home = match reference.kind {
-            IssuerKind::TokenIssuer => namespace,
-            IssuerKind::ClusterTokenIssuer => "",
-        };
-        let name = (reference.kind, home.to_owned(), reference.name.clone());
-        if let Some(unusable) = lock(&self.unusable).get(&name) {
-            return IssuerLookup::Faulty(vec![unusable.flaw.error()]);
-        }
-        let parsed = match reference.kind {
-            IssuerKind::TokenIssuer => {
-                let name = ObjectRef::new(&reference.name).within(namespace);
-                self.token_issuers
-                    .get(&name)
-                    .map(|i| Issuer::namespaced(&i, &self.settings.allowed_cidrs))
-            }
-            IssuerKind::ClusterTokenIssuer if !self.settings.scope.sees_cluster() => {
-                return IssuerLookup::OutOfScope;
-            }
-            IssuerKind::ClusterTokenIssuer => self
-                .cluster_issuers
-                .get(&ObjectRef::new(&reference.name))
-                .map(|i| Issuer::cluster(&i)),
-        };
-        match parsed {
-            None if self.has_other_kind(namespace, reference) => IssuerLookup::OtherKind,
-            None => IssuerLookup::Missing,
-            Some(Ok(issuer)) => IssuerLookup::Found(self.ca_bundles.fill(issuer)),
-            Some(Err(errors)) => IssuerLookup::Faulty(errors),
-        }
-    }
-
-    /// A credential as it is asked for: with the client that it names, and the issuer.
-    pub(super) fn parse(&self, object: &ApiCredential) -> Result<Credential, Vec<FieldError>> {
-        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let client = |name: &str| self.clients.lookup(namespace, name);
-        parse_with_client(object, client, |r| self.issuer(namespace, r))
-    }
-
-    /// A credential that is being deleted, for the revocation of its token.
-    pub(super) fn parse_leaving(
-        &self,
-        object: &ApiCredential,
-    ) -> Result<Credential, Vec<FieldError>> {
-        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let client = |name: &str| self.clients.lookup_leaving(namespace, name);
-        parse_with_client(object, client, |r| self.issuer(namespace, r))
-    }
-
-    /// Takes a credential into the index, by the sources and the issuer of the client that it names as well. Gives those who
-    /// named the target that it left.
-    pub(super) fn insert(&self, index: &mut Index, object: &ApiCredential) -> Vec<Key> {
-        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let resolved = resolve(object, |name| self.clients.lookup(namespace, name));
-        let resolved = resolved.as_deref().unwrap_or(object);
-        let client = object.spec.client_ref.as_ref();
-        index.insert(resolved, client.map(|r| r.name.as_str()))
-    }
-
-    /// Requeues the credentials that name a client, and takes its sources and its issuer into the index.
-    pub(super) fn follow(&self, index: &mut Index, client: &Key) {
-        for key in &index.of_client(client) {
-            let object = self.credentials.get(&reference(key));
-            if let Some(object) = object.and_then(|packed| packed.open()) {
-                self.insert(index, &object);
-            }
-            self.triggers.send(key);
-        }
-        if index.has_accounts() {
-            self.accounts.want();
-        }
-    }
-
-    /// Is there an issuer of this name, and of the other kind?
-    fn has_other_kind(&self, namespace: &str, reference: &IssuerRef) -> bool {
-        let name = ObjectRef::new(&reference.name);
-        match reference.kind {
-            IssuerKind::TokenIssuer => self.cluster_issuers.get(&name).is_some(),
-            IssuerKind::ClusterTokenIssuer => {
-                let name = ObjectRef::new(&reference.name).within(namespace);
-                self.token_issuers.get(&name).is_some()
-            }
-        }
-    }
-
     /// A try to do `what` to the object of this UID has failed. Says how its line is written.
     pub(super) fn failed(&self, what: &'static str, uid: &str, result: &str) -> Failure {
         lock(&self.tries).failed(what, uid, result)
@@ -335,95 +246,6 @@ impl Context {
     /// What is known of a namespace.
     pub(super) fn namespace(&self, name: &str) -> Option<NamespaceFacts> {
         lock(&self.namespaces).get(name).cloned()
-    }
-
-    /// Reads or changes what is remembered of a credential. An object of the same name with another UID begins
-    /// anew; what is empty afterwards is not kept. Of an object that the store does not have nothing is kept either: it
-    /// is deleted, and nobody would forget it again.
-    pub(super) fn with_state<T>(
-        &self,
-        key: &Key,
-        uid: &str,
-        use_it: impl FnOnce(&mut State) -> T,
-    ) -> T {
-        let mut states = lock(&self.states);
-        // Under the lock: `forget` takes it after the store has lost the object.
-        let there = self.credentials.get(&reference(key));
-        if there.is_none_or(|there| *there.uid != *uid) {
-            if let Some(state) = states.get_mut(key).filter(|s| s.uid == uid) {
-                return use_it(state);
-            }
-            // A state of another UID belongs to the object that has the name now.
-            let mut state = State::default();
-            let result = use_it(&mut state);
-            self.orphans.adopt(state.unsaved);
-            return result;
-        }
-        let mut state = match states.remove(key) {
-            Some(state) if state.uid == uid => state,
-            // Another object has the name now.
-            other => {
-                self.orphans.adopt(other.and_then(|other| other.unsaved));
-                Box::default()
-            }
-        };
-        uid.clone_into(&mut state.uid);
-        let result = use_it(&mut state);
-        if state.is_empty() {
-            give_room_back(&mut states);
-        } else {
-            states.insert(key.clone(), state);
-        }
-        result
-    }
-
-    /// The credentials with an answer that could not be stored yet, as they were at the request.
-    pub(super) fn unsaved(&self) -> Vec<(Key, Credential)> {
-        let states = lock(&self.states);
-        let kept = states.iter();
-        kept.filter_map(|(key, s)| Some((key.clone(), s.unsaved.as_ref()?.credential.clone())))
-            .collect()
-    }
-
-    /// The watch has shown a version of a credential.
-    pub(super) fn saw(&self, key: &Key, version: &str) {
-        let mut states = lock(&self.states);
-        // Under the lock, as in `wrote_status`.
-        let object = (key.namespace.clone(), key.name.clone());
-        self.health.showed("credentials", &object, version);
-        if let Some(state) = states.get_mut(key)
-            && state
-                .written
-                .as_ref()
-                .is_some_and(|(written, _)| !newer(written, version))
-        {
-            state.written = None;
-            if state.is_empty() {
-                states.remove(key);
-                give_room_back(&mut states);
-            }
-        }
-    }
-
-    /// A status was written: it is what stands in the cluster until the watch has shown that version or a newer one,
-    /// or a deletion.
-    pub(super) fn wrote_status(
-        &self,
-        key: &Key,
-        uid: &str,
-        version: &str,
-        status: &ApiCredentialStatus,
-    ) {
-        self.with_state(key, uid, |state| {
-            // The watch may have been faster than the answer. The store is locked with the states.
-            let shown = self.credentials.get(&reference(key));
-            if shown.is_some_and(|shown| *shown.uid == *uid && newer(version, &shown.version)) {
-                state.written = Some((version.to_owned(), status.clone()));
-                let object = (key.namespace.clone(), key.name.clone());
-                self.health
-                    .wrote("credentials", &object, version, crate::clock::steady());
-            }
-        });
     }
 
     /// Hands the Secrets that the cache is in doubt about to [`crate::controller::cache::verify::run`].
@@ -461,43 +283,5 @@ impl Context {
             lost_statuses: self.clients.rechecks.len(),
             rotations: self.rotations.len(),
         }
-    }
-
-    /// The tokens of this credential that are to be revoked, if this process has them: the published one, and one that
-    /// could not be written.
-    pub(super) fn take_revocable(
-        &self,
-        key: &Key,
-        uid: &str,
-    ) -> (Option<Revocable>, Option<Revocable>) {
-        self.with_state(key, uid, |s| {
-            // Before anybody asks for it: the state Secret holds a refresh token that is spent until this one is stored.
-            self.orphans.adopt(s.unsaved.take());
-            let held = s.held.take().map(|held| Revocable {
-                token: held.token,
-                issued: held.issued,
-            });
-            (s.revocable.take(), held)
-        })
-    }
-
-    /// True if this credential ever had a token, by its status.
-    pub(super) fn has_published(&self, key: &Key) -> bool {
-        let object = self.credentials.get(&reference(key));
-        object.is_some_and(|kept| kept.shown.published)
-    }
-
-    /// A credential is gone.
-    pub(super) fn forget(&self, key: &Key) {
-        {
-            let mut states = lock(&self.states);
-            self.orphans
-                .adopt(states.remove(key).and_then(|state| state.unsaved));
-            give_room_back(&mut states);
-        }
-        self.limiter.forget(key);
-        self.health.forget(key);
-        let object = (key.namespace.clone(), key.name.clone());
-        self.health.gone("credentials", &object);
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     plan::{conditions::Conditions, fingerprint::fraction},
 };
 
-/// Issuers of namespaces judged at once; each may wait 15 s for a discovery document.
+/// Issuers of namespaces that are reconciled at once; each may wait 15 s for a discovery document.
 const AT_ONCE: usize = 32;
 /// Of these, issuers of one namespace; and issuers of the cluster beside them.
 const IN_A_NAMESPACE: usize = 4;
@@ -47,7 +47,7 @@ const AGAIN_AT_MOST: Duration = Duration::from_mins(8);
 const RECHECK: Duration = Duration::from_hours(1);
 
 /// Judges every issuer that is handed in, for ever.
-pub(super) async fn judge(
+pub(super) async fn run(
     context: Arc<Context>,
     changed: mpsc::UnboundedReceiver<IssuerName>,
     again: mpsc::UnboundedSender<IssuerName>,
@@ -74,22 +74,22 @@ pub(super) async fn judge(
                 let permit = limiter.acquire(&issuer.1).await;
                 lock(&waiting).remove(&issuer);
                 // Boxed: of the many that wait none needs the room of one that works.
-                let judged = Box::pin(judge_one(&context, &issuer)).await;
+                let reconciled = Box::pin(reconcile_issuer(&context, &issuer)).await;
                 drop(permit);
-                if !matches!(judged, Judged::Lost(_)) {
+                if !matches!(reconciled, Reconciled::Lost(_)) {
                     rechecks.settled(&issuer);
                 }
-                let again_after = match judged {
-                    Judged::Lost(why) => Some(rechecks.lost(&issuer, object(&issuer), &why)),
-                    Judged::Unsettled => {
+                let again_after = match reconciled {
+                    Reconciled::Lost(why) => Some(rechecks.lost(&issuer, object(&issuer), &why)),
+                    Reconciled::Unsettled => {
                         let mut failed = lock(&failed);
                         let count = failed.entry(issuer.clone()).or_default();
                         *count += 1;
                         Some(after_failures(*count))
                     }
-                    Judged::Settled | Judged::Gone => {
+                    Reconciled::Settled | Reconciled::Gone => {
                         lock(&failed).remove(&issuer);
-                        matches!(judged, Judged::Settled).then(|| recheck(&issuer))
+                        matches!(reconciled, Reconciled::Settled).then(|| recheck(&issuer))
                     }
                 };
                 if let Some(wait) = again_after {
@@ -123,7 +123,7 @@ fn object((kind, namespace, name): &IssuerName) -> Object<'_> {
 }
 
 /// The result of one reconcile of an issuer.
-enum Judged {
+enum Reconciled {
     /// Its status is written, and it works.
     Settled,
     /// Its status is written, and no check can change it: the spec is at fault, or the issuer is gone.
@@ -135,7 +135,7 @@ enum Judged {
 }
 
 /// Judges one.
-async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> Judged {
+async fn reconcile_issuer(context: &Context, (kind, namespace, name): &IssuerName) -> Reconciled {
     let gone = || {
         let id = IssuerId::Object(*kind, namespace.clone(), name.clone());
         context.discovery.forget(&id);
@@ -149,19 +149,19 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
     if let Some(unusable) = unusable {
         gone();
         let written = unusable_status(context, *kind, &unusable).await;
-        return written.map_or_else(Judged::Lost, |()| Judged::Gone);
+        return written.map_or_else(Reconciled::Lost, |()| Reconciled::Gone);
     }
     let (written, settled) = match kind {
         IssuerKind::TokenIssuer => {
             let reference = ObjectRef::new(name).within(namespace);
             let Some(object) = context.token_issuers.get(&reference) else {
                 forgotten();
-                return Judged::Gone;
+                return Reconciled::Gone;
             };
             let parsed = Issuer::namespaced(&object, &context.settings.allowed_cidrs);
             let parsed = parsed.map(|issuer| context.ca_bundles.fill(issuer));
             let (status, settled) =
-                verdict(context, parsed, object.status.as_ref(), &object.metadata).await;
+                issuer_status(context, parsed, object.status.as_ref(), &object.metadata).await;
             let api: Api<TokenIssuer> = Api::namespaced(context.client.clone(), namespace);
             let old = object.status.as_ref();
             let written = write(context, &api, &object.metadata, old, &status).await;
@@ -170,18 +170,18 @@ async fn judge_one(context: &Context, (kind, namespace, name): &IssuerName) -> J
         IssuerKind::ClusterTokenIssuer => {
             let Some(object) = context.cluster_issuers.get(&ObjectRef::new(name)) else {
                 forgotten();
-                return Judged::Gone;
+                return Reconciled::Gone;
             };
             let parsed = Issuer::cluster(&object).map(|issuer| context.ca_bundles.fill(issuer));
             let (status, settled) =
-                verdict(context, parsed, object.status.as_ref(), &object.metadata).await;
+                issuer_status(context, parsed, object.status.as_ref(), &object.metadata).await;
             let api: Api<ClusterTokenIssuer> = Api::all(context.client.clone());
             let old = object.status.as_ref();
             let written = write(context, &api, &object.metadata, old, &status).await;
             (written, settled)
         }
     };
-    written.map_or_else(Judged::Lost, |()| settled)
+    written.map_or_else(Reconciled::Lost, |()| settled)
 }
 
 /// Says of an issuer that exists why it is not used.
@@ -193,7 +193,7 @@ async fn unusable_status(
     let old = unusable.status.as_ref();
     let old: Option<IssuerStatus> = old.and_then(|s| serde_json::from_str(s.get()).ok());
     let (meta, errors) = (&unusable.metadata, vec![unusable.flaw.error()]);
-    let (status, _) = verdict(context, Err(errors), old.as_ref(), meta).await;
+    let (status, _) = issuer_status(context, Err(errors), old.as_ref(), meta).await;
     let client = context.client.clone();
     match kind {
         IssuerKind::TokenIssuer => {
@@ -208,19 +208,25 @@ async fn unusable_status(
     }
 }
 
-async fn verdict(
+async fn issuer_status(
     context: &Context,
     parsed: Result<Issuer, Vec<FieldError>>,
     old: Option<&IssuerStatus>,
     meta: &ObjectMeta,
-) -> (IssuerStatus, Judged) {
+) -> (IssuerStatus, Reconciled) {
     // Only a change by somebody ends it: tools that go by kstatus need not wait for their timeout.
     let mut stalled = parsed.is_err();
     let mut unlisted = None;
     let (endpoint, works, reason, message, settled) = match parsed {
         Err(errors) => {
             let reason = errors.first().map_or(Reason::InvalidSpec, |e| e.reason);
-            (None, false, reason, FieldError::join(&errors), Judged::Gone)
+            (
+                None,
+                false,
+                reason,
+                FieldError::join(&errors),
+                Reconciled::Gone,
+            )
         }
         Ok(issuer) => match check(context, &issuer).await {
             (Some(found), None) => {
@@ -231,7 +237,7 @@ async fn verdict(
                     true,
                     Reason::EndpointKnown,
                     message,
-                    Judged::Settled,
+                    Reconciled::Settled,
                 )
             }
             (found, refusal) => {
@@ -248,7 +254,7 @@ async fn verdict(
                     && issuer.ca_fault.is_none();
                 let message = refusal.message();
                 let url = found.map(|found| found.url);
-                (url, false, refusal.reason, message, Judged::Unsettled)
+                (url, false, refusal.reason, message, Reconciled::Unsettled)
             }
         },
     };
@@ -432,46 +438,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::IssuerKind;
-
-    #[test]
-    fn checks_that_fail_are_made_again_soon_and_others_rarely_and_not_all_at_once() {
-        let mins = |count| after_failures(count).as_secs() / 60;
-        assert_eq!([1, 2, 3, 4, 5, u32::MAX].map(mins), [1, 2, 4, 8, 8, 8]);
-        let at = |name: &str| recheck(&(IssuerKind::TokenIssuer, "ns".to_owned(), name.to_owned()));
-        let all: HashSet<Duration> = (0..50).map(|n| at(&n.to_string())).collect();
-        assert_eq!(all.len(), 50);
-        assert!(all.iter().all(|d| (RECHECK..RECHECK * 2).contains(d)));
-        assert_eq!(at("a"), at("a"), "a restart draws no other time");
-    }
-
-    #[test]
-    fn a_failure_names_the_part_that_failed() {
-        let told = |stage| {
-            let refusal =
-                Refusal::local(Class::Transient, Reason::InternalError, "this is wrong").at(stage);
-            part("token endpoint", refusal).next_step.to_string()
-        };
-        for asked in [
-            Stage::Name,
-            Stage::Connect,
-            Stage::Tls,
-            Stage::ClientCertificate,
-            Stage::Timeout,
-            Stage::BrokenOff,
-        ] {
-            assert_eq!(told(asked), "token endpoint: this is wrong", "{asked:?}");
-        }
-        for own in [
-            Stage::Own,
-            Stage::Proxy,
-            Stage::Tunnel,
-            Stage::Foreign,
-            Stage::Answered,
-        ] {
-            assert_eq!(told(own), "this is wrong", "{own:?}");
-        }
-    }
-}
+mod tests;

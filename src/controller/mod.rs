@@ -11,7 +11,6 @@ mod cache;
 mod clients;
 mod context;
 mod deletion;
-mod failure;
 mod issuers;
 mod limiter;
 mod locks;
@@ -20,10 +19,12 @@ mod notifier;
 mod notify;
 mod rechecks;
 mod reconcile;
+mod reconciliation;
 mod requeue;
 mod settings;
 mod state;
 mod target;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -40,17 +41,17 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 
 use api::preflight;
-use cache::{ca_watch, packed::PackedCredential, rollback, streams, verify};
+use cache::{ca_watch, packed::PackedCredential, streams};
 pub use context::Sizes;
 use context::{Context, Parts};
-use reconcile::{not_ready, snapshot};
+use reconcile::snapshot;
 use requeue::Triggers;
 pub use settings::{IdentityEnvironment, RotationPace, Scope, Settings};
-use token::orphans;
+use tasks::Tasks;
 pub use token::refresh::Answers;
 
 use crate::{
-    api::{ClusterTokenIssuer, IssuerKind, TokenIssuer},
+    api::{ClusterTokenIssuer, TokenIssuer},
     clock::Clock,
     leader::Authority,
     telemetry::{
@@ -59,6 +60,8 @@ use crate::{
     },
 };
 
+/// Between two checks at the start whether the caches have synced.
+const SYNC_POLL: Duration = Duration::from_millis(20);
 /// How long CA bundles are waited for at the start.
 const CA_BUNDLES: Duration = Duration::from_secs(5);
 /// Lets a burst of edits of one object end before it is reconciled. Short, because a dequeued credential waits for it as well.
@@ -71,7 +74,7 @@ const MAX_CONCURRENT_RECONCILES: u16 = 256;
 pub struct Operator {
     context: Arc<Context>,
     writers: Writers,
-    woken: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<PackedCredential>>,
+    requeued: mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<PackedCredential>>,
 }
 
 struct Writers {
@@ -89,7 +92,7 @@ impl Operator {
         health: Arc<Health>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (triggers, woken) = Triggers::new();
+        let (triggers, requeued) = Triggers::new();
         let (credentials, credentials_writer) = streams::store();
         let (token_issuers, token_issuers_writer) = streams::store();
         let (cluster_issuers, cluster_issuers_writer) = streams::store();
@@ -112,7 +115,7 @@ impl Operator {
         Self {
             context,
             writers,
-            woken,
+            requeued,
         }
     }
 
@@ -158,144 +161,25 @@ impl Operator {
         let Self {
             context,
             writers,
-            woken,
+            requeued,
         } = self;
-        let (changed, to_judge) = mpsc::unbounded_channel();
-        // Aborts its tasks when this function ends, however it ends.
-        let mut tasks = tokio::task::JoinSet::new();
-        let name = |what: &'static str| move |()| what;
-        let spawn = |tasks: &mut tokio::task::JoinSet<&'static str>,
-                     what,
-                     task: futures::future::BoxFuture<'static, ()>| {
-            tasks.spawn(futures::FutureExt::map(task, name(what)));
-        };
-        spawn(
-            &mut tasks,
-            "the watch of secrets",
-            Box::pin(streams::secrets(Arc::clone(&context))),
-        );
-        spawn(
-            &mut tasks,
-            "the watch of namespaces",
-            Box::pin(streams::namespaces(Arc::clone(&context))),
-        );
-        spawn(
-            &mut tasks,
-            "the watch of tokenissuers",
-            Box::pin(cache::issuers::issuers(
-                Arc::clone(&context),
-                writers.token_issuers,
-                streams::token_issuers(&context),
-                ("tokenissuers", IssuerKind::TokenIssuer),
-                changed.clone(),
-            )),
-        );
-        spawn(
-            &mut tasks,
-            "the watch of clustertokenissuers",
-            Box::pin(cache::issuers::issuers(
-                Arc::clone(&context),
-                writers.cluster_issuers,
-                streams::cluster_issuers(&context),
-                ("clustertokenissuers", IssuerKind::ClusterTokenIssuer),
-                changed.clone(),
-            )),
-        );
-        spawn(
-            &mut tasks,
-            "the watch of apiclients",
-            Box::pin(cache::client_watch::clients(Arc::clone(&context))),
-        );
-        spawn(
-            &mut tasks,
-            "the watch of serviceaccounts",
-            Box::pin(streams::service_accounts(Arc::clone(&context))),
-        );
-        spawn(
-            &mut tasks,
-            "the watch of CA bundles",
-            Box::pin(ca_watch::run(Arc::clone(&context), changed.clone())),
-        );
-        spawn(
-            &mut tasks,
-            "the judge of issuers",
-            Box::pin(issuers::judge(Arc::clone(&context), to_judge, changed)),
-        );
-        spawn(
-            &mut tasks,
-            "the revoker",
-            Box::pin(deletion::run(Arc::clone(&context))),
-        );
-        spawn(
-            &mut tasks,
-            "the notifier of pods",
-            Box::pin(notifier::run(Arc::clone(&context))),
-        );
-        spawn(
-            &mut tasks,
-            "the queue",
-            Box::pin(Arc::clone(&context.limiter).run()),
-        );
-        spawn(
-            &mut tasks,
-            "the check of doubtful secrets",
-            Box::pin(verify::run(Arc::clone(&context))),
-        );
-        spawn(
-            &mut tasks,
-            "answers without a credential",
-            Box::pin(orphans::run(Arc::clone(&context))),
-        );
-        spawn(
-            &mut tasks,
-            "the check for a restored backup",
-            Box::pin(rollback::watch(Arc::clone(&context))),
-        );
+        let mut tasks = Tasks::default();
+        tasks.start_before_credentials(&context, writers.token_issuers, writers.cluster_issuers);
 
         let mut stop = Box::pin(stop);
-        // Nothing is decided before everything that decisions depend on is known: a Secret that has not been
-        // listed yet looks like one that is not there, and would cost a token.
-        let waiting = async {
-            while others_missing(&context) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            // One that cannot be read delays no other.
-            let begin = tokio::time::Instant::now();
-            while ca_watch::unread(&context) && begin.elapsed() < CA_BUNDLES {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
         tokio::select! {
-            () = waiting => {}
+            () = synced(&context) => {}
             () = &mut stop => return Ok(()),
-            ended = tasks.join_next() => return Err(ended_early(ended)),
+            ended = tasks.ended() => return Err(ended),
         }
         tracing::info!("caches synced");
 
+        tasks.start_credentials(&context, writers.credentials);
         let config = controller::Config::default()
             .concurrency(MAX_CONCURRENT_RECONCILES.max(context.settings.concurrency))
             .debounce(DEBOUNCE);
-        // Not before the other lists: a deletion or an edit is judged by what they name.
-        spawn(
-            &mut tasks,
-            "the watch of credentials",
-            Box::pin(streams::credentials(
-                Arc::clone(&context),
-                writers.credentials,
-            )),
-        );
-        spawn(
-            &mut tasks,
-            "the check of clients",
-            Box::pin(clients::check(Arc::clone(&context))),
-        );
-        spawn(
-            &mut tasks,
-            "the count of what is not ready",
-            Box::pin(not_ready::count(Arc::clone(&context))),
-        );
         let store = context.credentials.clone();
-        let due = UnboundedReceiverStream::new(woken).map(Ok::<_, Infallible>);
+        let due = UnboundedReceiverStream::new(requeued).map(Ok::<_, Infallible>);
         // A stop ends the queue, and what is under way goes on; the watches do as well, until this function ends.
         let controller = controller::applier(
             spawned,
@@ -308,8 +192,21 @@ impl Operator {
         .for_each(|_| futures::future::ready(()));
         tokio::select! {
             () = controller => Ok(()),
-            ended = tasks.join_next() => Err(ended_early(ended)),
+            ended = tasks.ended() => Err(ended),
         }
+    }
+}
+
+/// Ends when everything is known that decisions depend on: a Secret that has not been listed yet looks like one that is
+/// not there, and would cost a token.
+async fn synced(context: &Context) {
+    while others_missing(context) {
+        tokio::time::sleep(SYNC_POLL).await;
+    }
+    // One that cannot be read delays no other.
+    let begin = tokio::time::Instant::now();
+    while ca_watch::unread(context) && begin.elapsed() < CA_BUNDLES {
+        tokio::time::sleep(SYNC_POLL).await;
     }
 }
 
@@ -333,12 +230,4 @@ fn spawned(
 fn others_missing(context: &Context) -> bool {
     let missing = context.health.unlisted();
     missing.iter().any(|stream| *stream != "credentials")
-}
-
-fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> String {
-    match ended {
-        Some(Ok(what)) => format!("{what} ended"),
-        Some(Err(error)) if error.is_panic() => "a task panicked".to_owned(),
-        _ => "a task ended".to_owned(),
-    }
 }

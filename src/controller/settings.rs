@@ -30,7 +30,7 @@ pub struct Settings {
     pub target_keys: Vec<KeyPattern>,
     /// National clouds of Entra ID that credentials and namespaced issuers may name.
     pub entra_clouds: Vec<Cloud>,
-    /// Are the servers of issuers connected to now and then, without any credential, to tell whether they are reached?
+    /// Are the servers of issuers connected to now and then, without any credential, to report whether they are reached?
     pub issuer_checks: bool,
     /// The proxy for requests to issuers.
     pub issuer_proxy: Option<Proxy>,
@@ -103,7 +103,7 @@ pub struct IdentityEnvironment {
     pub client_id: Option<String>,
     /// Folder of the Azure Arc agent's key files.
     pub arc_folder: PathBuf,
-    /// Audiences that the API server takes for its own, as far as the operator's own token there tells.
+    /// Audiences that the API server takes for its own, as far as the operator's own token shows.
     pub api_audiences: Vec<String>,
 }
 

@@ -178,7 +178,7 @@ impl Http {
         request: TokenRequest,
         manner: Manner,
     ) -> Result<(reqwest::RequestBuilder, Chosen), Refusal> {
-        // Shorter than the whole, so that a connection that never stood is told from an answer that did not come.
+        // Shorter than the whole, so that a connection that was never made is distinguished from an answer that did not come.
         let fresh = manner.fresh.then(|| CONNECT.min(manner.deadline * 3 / 4));
         let way = (request.tls.as_ref(), request.local, fresh);
         let mut chosen = self.client(issuer, &request.url, way).await?;

@@ -214,7 +214,7 @@ impl ResolvesClientCert for Shows {
 }
 
 /// Keeps sessions as rustls does, and counts handshakes: a hint for one is asked for at its very beginning, so the TCP
-/// connection stands by then. Nothing else tells a silent network from a silent server.
+/// connection stands by then. Nothing else distinguishes a silent network from a silent server.
 #[derive(Debug)]
 struct Sessions {
     real: ClientSessionMemoryCache,

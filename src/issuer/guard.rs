@@ -20,7 +20,7 @@ use crate::credential::addresses::{AddressNotAllowed, NameNotFound, allowed, fit
 const LOOK_UP: Duration = Duration::from_secs(2);
 
 /// How long the name of an issuer may take to be looked up: less than a connection may take as a whole, so that a silent DNS is
-/// told from a silent issuer.
+/// distinguished from a silent issuer.
 const OWN_LOOK_UP: Duration = Duration::from_secs(4);
 
 /// Looks names up with the system's resolver and hands on only addresses that may be connected to.

@@ -344,7 +344,7 @@ async fn authority_can_be_waited_for_and_ends_once() {
     assert!(!waits.is_finished());
     renews.renewed(Instant::now());
     assert_eq!(waits.await.unwrap(), Ok(()));
-    // Nobody renews it any more: who waits is told.
+    // Nobody renews it any more: the one that waits is notified.
     sleep(Duration::from_secs(5)).await;
     assert_eq!(authority.wait_for(most).await, Err(NoAuthority));
     authority.renewed(Instant::now());

@@ -64,11 +64,11 @@ pub async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, String
 }
 
 async fn livez(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    verdict(admin.health.alive(crate::clock::steady()))
+    answer(admin.health.alive(crate::clock::steady()))
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    verdict(admin.health.ready())
+    answer(admin.health.ready())
 }
 
 async fn metrics(
@@ -91,7 +91,7 @@ async fn metrics(
     ([(CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
-fn verdict(result: Result<(), String>) -> (StatusCode, String) {
+fn answer(result: Result<(), String>) -> (StatusCode, String) {
     match result {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),

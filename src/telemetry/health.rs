@@ -114,7 +114,7 @@ impl Health {
         watches.iter().map(|(stream, at)| (*stream, *at)).collect()
     }
 
-    /// A credential will be looked at no later than `at`, if it is still there: `exists` is asked under the lock
+    /// A credential will be reconciled no later than `at`, if it is still there: `exists` is asked under the lock
     /// that [`Health::forget`] takes after the store has lost the object, so that none that is gone counts as late.
     pub fn scheduled(&self, key: Key, at: Timestamp, exists: impl FnOnce() -> bool) {
         let mut due = lock(&self.due);

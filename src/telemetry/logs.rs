@@ -30,7 +30,7 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, filter: &str, spans: Option<Spans>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("--log-filter: {e}"))?;
     // kube opens a span of its own around each of ours, with the same names in it. The verifier of certificates
-    // calls every refused one an error, without saying whose; the reconcile tells it as it is.
+    // calls every refused one an error, without saying whose; the reconcile reports it as it is.
     let filter = [
         "kube_runtime::controller=warn",
         "rustls_platform_verifier=off",

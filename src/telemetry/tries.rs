@@ -6,7 +6,7 @@ use crate::recent::Recent;
 /// Failures in a row with one result whose lines have their own level.
 const TOLD: u32 = 3;
 
-/// Writes a line at the level `warn`, or at `debug` if it says what was told often enough.
+/// Writes a line at the level `warn`, or at `debug` if it says what was reported often enough.
 macro_rules! warn_at_first {
     ($failure:expr, $($rest:tt)*) => {
         if $failure.told {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_failures_of_a_kind_are_told_and_all_are_counted() {
+    fn three_failures_of_a_kind_are_reported_and_all_are_counted() {
         let mut tries = Tries::default();
         let mut fail = |result: &str| {
             let failure = tries.failed(result);

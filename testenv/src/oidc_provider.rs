@@ -141,11 +141,11 @@ pub enum OidcClientAuth {
 pub struct OidcResource {
     /// The value of `resource`: an absolute URI.
     pub indicator: String,
-    /// The tokens' `aud`; the indicator itself if left out.
+    /// The tokens' `aud`; the indicator itself if not set.
     pub audience: Option<String>,
     /// The scopes that this API knows.
     pub scopes: Vec<String>,
-    /// How long its tokens live; [`OidcOptions::token_ttl_seconds`] if left out.
+    /// How long its tokens live; [`OidcOptions::token_ttl_seconds`] if not set.
     pub token_ttl_seconds: Option<u32>,
     /// JWT tokens (RS256), or opaque ones.
     pub jwt: bool,

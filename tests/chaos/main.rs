@@ -14,6 +14,8 @@
 //! | `CHAOS_REPLICAS` | replicas of the operator | 2 |
 //! | `CHAOS_SEED` | decides which fault and change happens when | a new one, printed |
 
+#![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
+
 mod cast;
 mod changes;
 mod excuse;

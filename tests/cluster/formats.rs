@@ -61,7 +61,7 @@ async fn is(place: &Place, kind: &str, status: &str, reason: &str) -> String {
 }
 
 #[test]
-fn a_token_that_a_format_cannot_carry_is_told_and_published_as_soon_as_another_is_chosen() {
+fn a_token_that_a_format_cannot_carry_is_reported_and_published_as_soon_as_another_is_chosen() {
     run(async {
         let world = World::shared().await;
         let place = world.place("unfit").await;

@@ -10,7 +10,7 @@ use testenv::eventually;
 use crate::support::{LATER, Place, Recorder, SOON, World, condition, is_well, merge, run};
 
 #[test]
-fn an_outage_keeps_the_token_warns_before_the_floor_breaks_and_ends_by_itself() {
+fn an_outage_keeps_the_token_warns_before_the_minimum_lifetime_breaks_and_ends_by_itself() {
     run(async {
         let world = World::shared().await;
         let place = world.place_with_own_issuer("outage").await;
@@ -210,7 +210,7 @@ fn nonsense() -> Vec<(&'static str, Effect, u32, Option<&'static str>)> {
 }
 
 #[test]
-fn nonsense_is_told_and_outlived() {
+fn nonsense_is_reported_and_outlived() {
     run(async {
         let world = World::shared().await;
         let cases = nonsense()
@@ -273,7 +273,7 @@ fn nonsense_is_told_and_outlived() {
 }
 
 #[test]
-fn what_only_a_user_can_fix_is_told_and_not_hammered() {
+fn what_only_a_user_can_fix_is_reported_and_not_hammered() {
     run(async {
         let world = World::shared().await;
         let elsewhere = Arc::new(
@@ -330,7 +330,7 @@ fn what_only_a_user_can_fix_is_told_and_not_hammered() {
 }
 
 #[test]
-fn an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_corrected() {
+fn an_issuer_with_the_wrong_ca_is_reported_and_works_once_it_is_corrected() {
     run(async {
         let world = World::shared().await;
         let place = world.place("wrong-ca").await;

@@ -3,6 +3,8 @@
 //! Each test is named by what must hold. One binary, so that they share a cluster and one linking; what they stand
 //! on is in [`support`].
 
+#![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
+
 mod admin;
 mod alerts;
 mod another_operator;

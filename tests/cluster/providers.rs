@@ -189,7 +189,7 @@ fn a_client_secret_signs_assertions_where_the_issuer_is_set_to_it() {
 }
 
 #[test]
-fn a_certificate_that_the_issuer_does_not_know_is_told_and_corrected_by_its_renewal() {
+fn a_certificate_that_the_issuer_does_not_know_is_reported_and_corrected_by_its_renewal() {
     run(async {
         let world = World::shared().await;
         let (provider, place) = place(world, "unknown-key", json!({})).await;

@@ -158,7 +158,7 @@ async fn discovers_and_revokes(place: &Place, proxy: &ConnectProxy, password: &s
 }
 
 #[test]
-fn a_proxy_that_refuses_hangs_or_is_gone_is_told_and_outlived() {
+fn a_proxy_that_refuses_hangs_or_is_gone_is_reported_and_outlived() {
     run(async {
         let (proxy, url, password) = with_password().await;
         let mut world = World::own().await;

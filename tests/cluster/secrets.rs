@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn a_wrong_secret_is_told_with_its_codes_and_corrected_in_seconds() {
+fn a_wrong_secret_is_reported_with_its_codes_and_corrected_in_seconds() {
     run(async {
         let world = World::shared().await;
         let place = world.place("wrong-secret").await;
@@ -130,7 +130,7 @@ fn of_two_secrets_the_one_that_works_is_used_and_remembered() {
 }
 
 #[test]
-fn a_missing_key_is_told_and_nothing_is_sent() {
+fn a_missing_key_is_reported_and_nothing_is_sent() {
     run(async {
         let world = World::shared().await;
         let place = world.place("no-key").await;

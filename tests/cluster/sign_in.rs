@@ -588,7 +588,7 @@ fn the_provider_that_was_not_written_here_signs_people_in_both_ways() {
 }
 
 #[test]
-fn what_would_waste_a_sign_in_is_told_before_it() {
+fn what_would_waste_a_sign_in_is_reported_before_it() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "login-refused").await;
@@ -664,7 +664,7 @@ fn what_would_waste_a_sign_in_is_told_before_it() {
 }
 
 #[test]
-fn a_refusal_and_a_lost_refresh_token_are_told_and_nothing_is_stored() {
+fn a_refusal_and_a_lost_refresh_token_are_reported_and_nothing_is_stored() {
     run(async {
         let world = World::shared().await;
         let place = entra(world, "login-nothing").await;

@@ -558,7 +558,7 @@ fn a_refused_password_is_not_tried_again_even_by_another_process() {
 }
 
 #[test]
-fn what_a_person_has_to_do_is_told() {
+fn what_a_person_has_to_do_is_reported() {
     run(async {
         let world = World::shared().await;
         let label = "mfa";
@@ -592,7 +592,7 @@ fn what_a_person_has_to_do_is_told() {
 }
 
 #[test]
-fn permissions_that_are_missing_are_told_with_who_grants_them() {
+fn permissions_that_are_missing_are_reported_with_who_grants_them() {
     run(async {
         let world = World::shared().await;
         let place = world.place("expect").await;
@@ -636,7 +636,7 @@ fn permissions_that_are_missing_are_told_with_who_grants_them() {
 }
 
 #[test]
-fn the_end_of_a_client_secret_is_told_ahead() {
+fn the_end_of_a_client_secret_is_reported_ahead() {
     run(async {
         let world = World::shared().await;
         let place = world.place("ending").await;

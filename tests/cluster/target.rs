@@ -32,7 +32,7 @@ fn a_deleted_target_comes_back_at_once() {
 }
 
 #[test]
-fn data_that_somebody_edits_is_repaired_and_told() {
+fn data_that_somebody_edits_is_repaired_and_reported() {
     run(async {
         let world = World::shared().await;
         let place = world.place("edited").await;
@@ -304,7 +304,7 @@ fn of_two_credentials_for_one_secret_the_older_wins_until_it_goes() {
 }
 
 #[test]
-fn a_field_that_another_manager_applies_is_told_and_not_fought_over() {
+fn a_field_that_another_manager_applies_is_reported_and_not_fought_over() {
     run(async {
         let world = World::shared().await;
         let place = world.place("claimed").await;
@@ -327,7 +327,7 @@ fn a_field_that_another_manager_applies_is_told_and_not_fought_over() {
 }
 
 #[test]
-fn an_immutable_target_is_told() {
+fn an_immutable_target_is_reported() {
     run(async {
         let world = World::shared().await;
         let place = world.place("immutable").await;

@@ -86,7 +86,7 @@ fn is_whole(said: &[u8]) -> bool {
 }
 
 #[test]
-fn an_http_2_connection_that_ends_in_the_middle_of_a_request_is_told_and_outlived() {
+fn an_http_2_connection_that_ends_in_the_middle_of_a_request_is_reported_and_outlived() {
     run(async {
         each([
             ("f54-goaway-before", "IssuerUnreachable", goaway(0, 0)),
@@ -118,7 +118,7 @@ fn a_storm_of_resets_is_met_with_one_request_a_try() {
 }
 
 #[test]
-fn a_name_that_nobody_has_is_told_and_works_once_it_is_corrected() {
+fn a_name_that_nobody_has_is_reported_and_works_once_it_is_corrected() {
     run(in_both_modes(async |mode| {
         let endpoint = Endpoint::start(Vec::new());
         let mut case = Case::within(world().await, "f55-name", mode).await;

@@ -239,7 +239,7 @@ fn an_endpoint_that_stalls_anywhere_ends_by_the_deadline_of_the_exchange() {
 }
 
 #[test]
-fn an_endpoint_that_lies_about_its_body_or_drowns_us_is_told_and_outlived() {
+fn an_endpoint_that_lies_about_its_body_or_drowns_us_is_reported_and_outlived() {
     run(async {
         let long = head("200 OK", "content-length: 1073741824", GOOD);
         let half = head("200 OK", "content-length: 300", GOOD);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn a_token_that_ends_while_its_credential_stands_in_line_is_told_once_that_lasts() {
+fn a_token_that_ends_while_its_credential_stands_in_line_is_reported_once_that_lasts() {
     run(in_both_modes(async |mode| {
         let mut case = Case::within(world().await, "line", mode).await;
         let place = Arc::clone(&case.place);

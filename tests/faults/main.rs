@@ -4,6 +4,8 @@
 //! were the whole cluster, and one of its requests meets a fault. So hundreds of cases share a control plane. What must
 //! hold whatever happens is in [`oracles`].
 
+#![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
+
 mod admission;
 mod answers;
 mod busy;

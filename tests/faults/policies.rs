@@ -67,7 +67,7 @@ pub(crate) async fn forbidden(
 }
 
 #[test]
-fn a_quota_that_leaves_no_room_is_told_and_costs_no_token() {
+fn a_quota_that_leaves_no_room_is_reported_and_costs_no_token() {
     run(in_both_modes(async |mode| {
         let mut case = Case::within(world().await, "f18-quota", mode).await;
         case.home = NAMESPACE.to_owned();
@@ -98,7 +98,7 @@ fn a_quota_that_leaves_no_room_is_told_and_costs_no_token() {
 }
 
 #[test]
-fn an_admission_policy_that_refuses_the_secret_is_told_and_costs_no_token() {
+fn an_admission_policy_that_refuses_the_secret_is_reported_and_costs_no_token() {
     run(in_both_modes(async |mode| {
         for (answer, reason) in [
             ("Forbidden", "TargetWriteForbidden"),

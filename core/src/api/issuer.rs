@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{client_authentication::ClientAuthentication, grant::GrantKey};
+use super::{
+    client_authentication::ClientAuthentication, grant::GrantKey,
+    managed_identity::ManagedIdentity, second_request::SecondRequest,
+};
 
 /// An issuer for the credentials of its own namespace. A client secret goes to it only if the Secret names
 /// the issuer's origin in the annotation `apicred.dev/allowed-issuers`.
@@ -228,51 +231,6 @@ pub struct GitHubApp {
     pub api_url: Option<String>,
 }
 
-/// What completes a token: exactly one key.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["azureContainerRegistry", "googleServiceAccount"], "secondRequest has"))]
-pub struct SecondRequest {
-    /// A token of Entra ID becomes what docker clients log in with at an Azure container registry. With `entra`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub azure_container_registry: Option<AzureContainerRegistry>,
-    /// A token of Google's STS becomes one of a service account (`generateAccessToken`). With `oauth2` or `oidc`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub google_service_account: Option<GoogleServiceAccount>,
-}
-
-/// A registry.
-#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AzureContainerRegistry {
-    /// Its login server, such as `contoso.azurecr.io`. A `TokenIssuer` may only name hosts of Azure's registries.
-    #[schemars(length(min = 1, max = 260))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("registry is the login server alone, such as contoso.azurecr.io"))]
-    pub registry: String,
-}
-
-/// A service account.
-#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GoogleServiceAccount {
-    /// Its e-mail address. `spec.scopes` of the credential are those of its token.
-    #[schemars(length(min = 1, max = 256))]
-    #[x_kube(validation = Rule::new("self.matches('^[-._A-Za-z0-9]+@[-.A-Za-z0-9]+$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("email is the address of a service account, such as robot@project.iam.gserviceaccount.com"))]
-    pub email: String,
-    /// Another origin of the API (`https://host[:port]`), for a private endpoint. `https://iamcredentials.googleapis.com` if
-    /// not set. Only in a `ClusterTokenIssuer`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 300))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("endpoint is an https origin without a path"))]
-    pub endpoint: Option<String>,
-}
-
 /// One key of a `ConfigMap` or Secret that holds PEM certificates.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -300,44 +258,6 @@ pub enum CaBundleKind {
     /// A Secret, such as those of cert-manager.
     Secret,
 }
-
-/// Where the operator's own Azure identity answers: exactly one key.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = super::crd::one_of(&["imds", "appService", "azureArc", "workloadIdentity"], "managedIdentity has"))]
-pub struct ManagedIdentity {
-    /// The instance metadata service of an Azure machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub imds: Option<IdentityEndpoint>,
-    /// App Service, Functions, Container Apps: by the operator's environment (`IDENTITY_ENDPOINT`,
-    /// `IDENTITY_HEADER`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_service: Option<FromEnvironment>,
-    /// Azure Arc: a machine outside of Azure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub azure_arc: Option<IdentityEndpoint>,
-    /// Entra Workload ID by the operator's environment (`AZURE_FEDERATED_TOKEN_FILE`, `AZURE_CLIENT_ID`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workload_identity: Option<FromEnvironment>,
-}
-
-/// A local identity endpoint.
-#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IdentityEndpoint {
-    /// Origin in place of the well-known one, which is used if not set. Plain http; only loopback and link-local addresses are
-    /// requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 100))]
-    #[x_kube(validation = Rule::new("self.matches('^http://[0-9.]+(:[0-9]+)?$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("endpoint is http:// and an IPv4 address, such as http://169.254.169.254"))]
-    pub endpoint: Option<String>,
-}
-
-/// No settings: the operator's environment has them.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-pub struct FromEnvironment {}
 
 /// An issuer's way with refresh tokens.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -19,9 +19,11 @@ mod credential;
 mod duration;
 mod grant;
 mod issuer;
+mod managed_identity;
 pub mod names;
 pub mod parameter;
 mod rotation;
+mod second_request;
 mod static_key;
 mod status;
 mod target;
@@ -45,13 +47,14 @@ pub use grant::{
     ScopePlace, SignedAssertion, TokenExchange, TokenSource,
 };
 pub use issuer::{
-    AllowedNamespaces, AssertionAudience, AzureContainerRegistry, CaBundleKind, CaBundleRef, Cloud,
-    ClusterTokenIssuer, ClusterTokenIssuerSpec, EntraIssuer, FromEnvironment, GitHubApp,
-    GoogleServiceAccount, IdentityEndpoint, IssuerStatus, Limits, ManagedIdentity, Network,
-    OAuth2Issuer, OidcIssuer, RefreshTokens, Reuse, SecondRequest, TokenIssuer, TokenIssuerSpec,
+    AllowedNamespaces, AssertionAudience, CaBundleKind, CaBundleRef, Cloud, ClusterTokenIssuer,
+    ClusterTokenIssuerSpec, EntraIssuer, GitHubApp, IssuerStatus, Limits, Network, OAuth2Issuer,
+    OidcIssuer, RefreshTokens, Reuse, TokenIssuer, TokenIssuerSpec,
 };
+pub use managed_identity::{FromEnvironment, IdentityEndpoint, ManagedIdentity};
 pub use parameter::{ExtensionParameter, Parameter};
 pub use rotation::{Adoption, ClientKey, KeyAlgorithm, ManagementRef, Rotation, RotationKey};
+pub use second_request::{AzureContainerRegistry, GoogleServiceAccount, SecondRequest};
 pub use static_key::StaticKey;
 pub use status::{
     ApiCredentialStatus, AttemptResult, ClientStatus, LastAttempt, RefusedRef, SourceRef, UsedRef,

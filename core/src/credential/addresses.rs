@@ -192,7 +192,7 @@ pub enum NameNotFound {
 }
 
 impl NameNotFound {
-    /// By the text of the system's resolver, which has no other way to tell: `EAI_AGAIN` in the words of glibc and musl.
+    /// By the text of the system's resolver, which has no other way to report it: `EAI_AGAIN` in the words of glibc and musl.
     pub fn of(text: &str) -> Self {
         let silent = ["Temporary failure in name resolution", "Try again"];
         if silent.iter().any(|words| text.contains(words)) {
@@ -203,7 +203,7 @@ impl NameNotFound {
     }
 }
 
-/// May a proxy be asked for a name that means `found` here? It looks the name up anew, so an answer of many addresses
+/// May a proxy be asked for a name that means `found` here? It looks the name up again, so an answer of many addresses
 /// must be fit as a whole, and one without any, as is usual behind a proxy, only be of a name that the outside can have.
 ///
 /// # Errors

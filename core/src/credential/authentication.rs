@@ -194,47 +194,7 @@ impl AuthenticationMethod {
         let Some(client) = client else {
             return Ok(Self::Absent);
         };
-        let mut errors = Vec::new();
-        let id = client.id.as_deref().unwrap_or_default();
-        let identity = client.managed_identity.as_ref();
-        if id.is_empty() && identity.is_none_or(|i| i.as_assertion.is_some()) {
-            errors.push(FieldError::new(
-                "spec.client.id",
-                "is missing; set the client (application) id",
-            ));
-        }
-        errors.extend(
-            stray(id)
-                .map(|what| FieldError::new("spec.client.id", format!("has {what}; remove it"))),
-        );
-        let ways = [
-            !client.secrets.is_empty(),
-            !client.certificates.is_empty(),
-            client.key.is_some(),
-            client.assertion.is_some(),
-            client.service_account.is_some(),
-            client.managed_identity.is_some(),
-            client.mtls.is_some(),
-            client.public.is_some(),
-        ];
-        match ways.iter().filter(|w| **w).count() {
-            0 => errors.push(FieldError::new(
-                "spec.client.secrets",
-                "name the Secret and key that hold the client secret, or set certificates, key, assertion, serviceAccount, managedIdentity, mtls or public",
-            )),
-            1 => {}
-            _ => {
-                let named = ways.iter().zip(WAYS).filter(|(set, _)| **set);
-                let named: Vec<&str> = named.map(|(_, name)| name).collect();
-                errors.push(FieldError::new(
-                    "spec.client",
-                    format!(
-                        "has {}, but a client authenticates in exactly one way; remove the others",
-                        named.join(" and ")
-                    ),
-                ));
-            }
-        }
+        let errors = faults(client);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -256,6 +216,7 @@ impl AuthenticationMethod {
                 key: assertion.key.clone(),
             })
         } else if let Some(identity) = &client.managed_identity {
+            let id = client.id.as_deref().unwrap_or_default();
             return of_identity(identity, id).map_err(|fault| vec![fault]);
         } else if client.public.is_some() {
             Self::Public
@@ -332,6 +293,51 @@ impl AuthenticationMethod {
             }
         }
     }
+}
+
+/// What is wrong with `spec.client` whatever the way of authentication: the id, and the number of ways.
+fn faults(client: &Client) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let id = client.id.as_deref().unwrap_or_default();
+    let identity = client.managed_identity.as_ref();
+    if id.is_empty() && identity.is_none_or(|i| i.as_assertion.is_some()) {
+        errors.push(FieldError::new(
+            "spec.client.id",
+            "is missing; set the client (application) id",
+        ));
+    }
+    errors.extend(
+        stray(id).map(|what| FieldError::new("spec.client.id", format!("has {what}; remove it"))),
+    );
+    let ways = [
+        !client.secrets.is_empty(),
+        !client.certificates.is_empty(),
+        client.key.is_some(),
+        client.assertion.is_some(),
+        client.service_account.is_some(),
+        client.managed_identity.is_some(),
+        client.mtls.is_some(),
+        client.public.is_some(),
+    ];
+    match ways.iter().filter(|w| **w).count() {
+        0 => errors.push(FieldError::new(
+            "spec.client.secrets",
+            "name the Secret and key that hold the client secret, or set certificates, key, assertion, serviceAccount, managedIdentity, mtls or public",
+        )),
+        1 => {}
+        _ => {
+            let named = ways.iter().zip(WAYS).filter(|(set, _)| **set);
+            let named: Vec<&str> = named.map(|(_, name)| name).collect();
+            errors.push(FieldError::new(
+                "spec.client",
+                format!(
+                    "has {}, but a client authenticates in exactly one way; remove the others",
+                    named.join(" and ")
+                ),
+            ));
+        }
+    }
+    errors
 }
 
 /// The managed identity that a client names, as the client itself or as what authenticates it.

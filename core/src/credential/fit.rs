@@ -13,6 +13,14 @@ use crate::{
 /// Of a name that no Secret can have.
 pub(super) const NOT_A_SECRET: &str = "is not a valid Secret name; write the name alone (no namespace): lower case letters, digits, '-' and '.'";
 
+/// What of a spec fits together or does not: the spec, and what was parsed from it.
+struct Parts<'a> {
+    spec: &'a ApiCredentialSpec,
+    issuer: &'a Issuer,
+    authentication: &'a AuthenticationMethod,
+    grant: &'a Grant,
+}
+
 /// Everything that does not fit.
 pub(super) fn faults(
     spec: &ApiCredentialSpec,
@@ -21,71 +29,109 @@ pub(super) fn faults(
     grant: &Grant,
     static_key: Option<&StaticKey>,
 ) -> Vec<FieldError> {
-    let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
+    let parts = Parts {
+        spec,
+        issuer,
+        authentication,
+        grant,
+    };
     let mut errors = match issuer.protocol {
         Protocol::OAuth => Vec::new(),
         Protocol::GitHubApp => github::faults(spec, grant),
     };
-    let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
-    if issuer.hop.is_some() && matches!(grant, Grant::RefreshToken(_)) {
-        say(
-            "spec.grant.refreshToken",
-            "does not go with secondRequest of this issuer; use another issuer, or another grant",
-        );
+    errors.extend(parts.grant_and_issuer());
+    if static_key.is_some() {
+        errors.extend(parts.with_static_key());
+    } else {
+        errors.extend(parts.authentication_and_grant());
     }
-    match (grant, entra) {
-        (Grant::OnBehalfOf(_), false) => say(
-            "spec.grant.onBehalfOf",
-            "is Entra ID's own flow; use grant.tokenExchange at this issuer",
-        ),
-        (Grant::TokenExchange(_), true) => say(
-            "spec.grant.tokenExchange",
-            "Entra ID does not know it; use grant.onBehalfOf for a user's token, or client.serviceAccount for a federated one",
-        ),
-        (Grant::JwtBearer(_), true) => say(
-            "spec.grant.jwtBearer",
-            "at Entra ID use grant.onBehalfOf for a user's token, or client.certificates to authenticate the client",
-        ),
-        (Grant::Extension(_), true) => say(
-            "spec.grant.extension",
-            "Entra ID has no extension grants; use grant.onBehalfOf for a user's token, or remove grant",
-        ),
-        _ => {}
+    // The CRD says so as well; here it holds for what was stored under older rules, too.
+    for (field, name) in inputs(static_key, grant) {
+        if !is_object_name(&name) {
+            errors.push(FieldError::new(field, NOT_A_SECRET));
+        }
     }
-    match (authentication, grant) {
-        (AuthenticationMethod::Absent, _) if static_key.is_some() => {}
-        _ if static_key.is_some() => {
+    errors.extend(parts.revocation());
+    errors.extend(parts.accounts_of_grant());
+    errors.extend(of_client(issuer, authentication));
+    errors
+}
+
+impl Parts<'_> {
+    fn entra(&self) -> bool {
+        matches!(self.issuer.endpoint, Endpoint::Entra { .. })
+    }
+
+    fn grant_and_issuer(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
+        if self.issuer.hop.is_some() && matches!(self.grant, Grant::RefreshToken(_)) {
+            say(
+                "spec.grant.refreshToken",
+                "does not go with secondRequest of this issuer; use another issuer, or another grant",
+            );
+        }
+        match (self.grant, self.entra()) {
+            (Grant::OnBehalfOf(_), false) => say(
+                "spec.grant.onBehalfOf",
+                "is Entra ID's own flow; use grant.tokenExchange at this issuer",
+            ),
+            (Grant::TokenExchange(_), true) => say(
+                "spec.grant.tokenExchange",
+                "Entra ID does not know it; use grant.onBehalfOf for a user's token, or client.serviceAccount for a federated one",
+            ),
+            (Grant::JwtBearer(_), true) => say(
+                "spec.grant.jwtBearer",
+                "at Entra ID use grant.onBehalfOf for a user's token, or client.certificates to authenticate the client",
+            ),
+            (Grant::Extension(_), true) => say(
+                "spec.grant.extension",
+                "Entra ID has no extension grants; use grant.onBehalfOf for a user's token, or remove grant",
+            ),
+            _ => {}
+        }
+        errors
+    }
+
+    fn authentication_and_grant(&self) -> Option<FieldError> {
+        let (field, problem) = match (self.authentication, self.grant) {
+            (
+                AuthenticationMethod::Absent,
+                Grant::JwtBearer(_) | Grant::TokenExchange(_) | Grant::Extension(_),
+            )
+            | (AuthenticationMethod::ManagedIdentity(_), Grant::ClientCredentials) => return None,
+            (AuthenticationMethod::Absent, _) => (
+                "spec.client",
+                "is missing; set client.id and secrets (only the grants jwtBearer, tokenExchange and extension need no client)",
+            ),
+            (AuthenticationMethod::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => (
+                "spec.client.public",
+                "a public client cannot use this grant; set client.secrets, certificate or serviceAccount",
+            ),
+            (AuthenticationMethod::ManagedIdentity(_), _) => (
+                "spec.client.managedIdentity",
+                "supports only the client credentials grant; remove grant",
+            ),
+            _ => return None,
+        };
+        Some(FieldError::new(field, problem))
+    }
+
+    /// A static key is copied and never requested: it has no client, and nothing that is about requests.
+    fn with_static_key(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut say = |field: &str, problem: &str| errors.push(FieldError::new(field, problem));
+        if !matches!(self.authentication, AuthenticationMethod::Absent) {
             say("spec.client", "a static key has no client; remove client");
         }
-        (
-            AuthenticationMethod::Absent,
-            Grant::JwtBearer(_) | Grant::TokenExchange(_) | Grant::Extension(_),
-        )
-        | (AuthenticationMethod::ManagedIdentity(_), Grant::ClientCredentials) => {}
-        (AuthenticationMethod::Absent, _) => say(
-            "spec.client",
-            "is missing; set client.id and secrets (only the grants jwtBearer, tokenExchange and extension need no client)",
-        ),
-        (AuthenticationMethod::Public, Grant::ClientCredentials | Grant::OnBehalfOf(_)) => say(
-            "spec.client.public",
-            "a public client cannot use this grant; set client.secrets, certificate or serviceAccount",
-        ),
-        (AuthenticationMethod::ManagedIdentity(_), _) => say(
-            "spec.client.managedIdentity",
-            "supports only the client credentials grant; remove grant",
-        ),
-        _ => {}
-    }
-    if static_key.is_some() {
-        let mut keys = spec.target.keys.iter();
+        let mut keys = self.spec.target.keys.iter();
         if keys.any(|k| k.format == TargetFormat::AnswerField) {
             say(
                 "spec.target.keys",
                 "a static key has no answer with fields; remove the format AnswerField",
             );
         }
-
-        for (field, set) in of_requests(spec) {
+        for (field, set) in of_requests(self.spec) {
             if set {
                 say(
                     field,
@@ -93,35 +139,36 @@ pub(super) fn faults(
                 );
             }
         }
+        errors
     }
-    // The CRD says so as well; here it holds for what was stored under older rules, too.
-    for (field, name) in inputs(static_key, grant) {
-        if !is_object_name(&name) {
-            say(field, NOT_A_SECRET);
+
+    fn revocation(&self) -> Option<FieldError> {
+        if self.spec.deletion_policy != Some(DeletionPolicy::Revoke) {
+            return None;
         }
+        let problem = if self.entra() {
+            "Entra ID has no revocation endpoint, its tokens expire by themselves; set it to Delete or Retain"
+        } else if self.issuer.hop.is_some() {
+            "the server of the second request has issued the token, and nothing revokes it there; set deletionPolicy to Delete or Retain"
+        } else {
+            return None;
+        };
+        Some(FieldError::new("spec.deletionPolicy", problem))
     }
-    if spec.deletion_policy == Some(DeletionPolicy::Revoke) && issuer.hop.is_some() && !entra {
-        say(
-            "spec.deletionPolicy",
-            "the server of the second request has issued the token, and nothing revokes it there; set deletionPolicy to Delete or Retain",
-        );
-    }
-    if spec.deletion_policy == Some(DeletionPolicy::Revoke) && entra {
-        say(
-            "spec.deletionPolicy",
-            "Entra ID has no revocation endpoint, its tokens expire by themselves; set it to Delete or Retain",
-        );
-    }
-    for need in grant.needs() {
-        if let Need::Account(account) = need {
-            let fault = |(field, problem)| {
-                FieldError::new("spec.grant", format!("serviceAccount.{field} {problem}"))
-            };
-            errors.extend(of_account(issuer, &account).into_iter().map(fault));
+
+    /// The tokens of ServiceAccounts that the grant sends.
+    fn accounts_of_grant(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        for need in self.grant.needs() {
+            if let Need::Account(account) = need {
+                let fault = |(field, problem)| {
+                    FieldError::new("spec.grant", format!("serviceAccount.{field} {problem}"))
+                };
+                errors.extend(of_account(self.issuer, &account).into_iter().map(fault));
+            }
         }
+        errors
     }
-    errors.extend(of_client(issuer, authentication));
-    errors
 }
 
 /// What of the client authentication does not fit the issuer, whatever is requested.
@@ -192,7 +239,7 @@ fn of_account(issuer: &Issuer, account: &AccountToken) -> Vec<(&'static str, &'s
             "must be the name of a ServiceAccount of this namespace: lower case letters, digits, '-' and '.'",
         ));
     }
-    // Left out, it is what the issuer calls itself.
+    // If not set, it is what the issuer calls itself.
     let audience = account.audience.as_deref();
     let audience = audience.or(issuer.places.issuer.as_deref());
     if audience.is_some_and(is_api_server) {

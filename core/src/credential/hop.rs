@@ -6,7 +6,7 @@ use super::{
     Endpoint, FieldError, Protocol,
     place::{Place, https_url},
 };
-use crate::api::SecondRequest;
+use crate::api::{AzureContainerRegistry, GoogleServiceAccount, SecondRequest};
 
 /// The hosts of registries in Azure's clouds (learn.microsoft.com/azure/container-registry).
 const REGISTRIES: [&str; 3] = [".azurecr.io", ".azurecr.us", ".azurecr.cn"];
@@ -32,6 +32,9 @@ pub enum Hop {
     },
 }
 
+/// Of a host that a user of the namespace may not name.
+const OF_ADMIN: &str = "a TokenIssuer sends tokens to the hosts of the product alone; ask an administrator for a ClusterTokenIssuer";
+
 impl Hop {
     /// Where it goes.
     pub const fn url(&self) -> &Url {
@@ -49,8 +52,6 @@ impl Hop {
         place: &Place,
         own: bool,
     ) -> Result<Option<Self>, FieldError> {
-        const REGISTRY: &str = "spec.secondRequest.azureContainerRegistry.registry";
-        const SERVICE: &str = "spec.secondRequest.googleServiceAccount";
         let Some(spec) = spec else {
             return Ok(None);
         };
@@ -61,69 +62,78 @@ impl Hop {
             ));
         }
         let entra = matches!(place.endpoint, Endpoint::Entra { .. });
-        let of_admin = "a TokenIssuer sends tokens to the hosts of the product alone; ask an administrator for a ClusterTokenIssuer";
         match (&spec.azure_container_registry, &spec.google_service_account) {
-            (Some(registry), None) => {
-                let url = https_url(REGISTRY, &format!("https://{}", registry.registry))?;
-                let service = registry.registry.to_ascii_lowercase();
-                if !is_origin(&url) {
-                    return Err(FieldError::new(
-                        REGISTRY,
-                        "must be the host of the registry alone, such as contoso.azurecr.io",
-                    ));
-                }
-                let host = url.host_str().unwrap_or_default();
-                let known = url.port().is_none() && REGISTRIES.iter().any(|r| host.ends_with(r));
-                if own && !known {
-                    return Err(FieldError::new(REGISTRY, of_admin));
-                }
-                if !entra {
-                    return Err(FieldError::new(
-                        "spec.secondRequest.azureContainerRegistry",
-                        "takes tokens of Entra ID: it goes with entra; correct one of them",
-                    ));
-                }
-                Ok(Some(Self::AzureContainerRegistry {
-                    url: at(url, "/oauth2/exchange"),
-                    service,
-                }))
-            }
-            (None, Some(account)) => {
-                if own && account.endpoint.is_some() {
-                    return Err(FieldError::new(format!("{SERVICE}.endpoint"), of_admin));
-                }
-                let endpoint = account.endpoint.as_deref().unwrap_or(GOOGLE);
-                let url = https_url(&format!("{SERVICE}.endpoint"), endpoint)?;
-                if !is_origin(&url) {
-                    return Err(FieldError::new(
-                        format!("{SERVICE}.endpoint"),
-                        "must be an origin without a path, such as https://iamcredentials.googleapis.com",
-                    ));
-                }
-                if entra {
-                    return Err(FieldError::new(
-                        SERVICE,
-                        "takes tokens of Google's STS: use it with oauth2 and tokenUrl https://sts.googleapis.com/v1/token",
-                    ));
-                }
-                let email = &account.email;
-                if !is_email(email) {
-                    return Err(FieldError::new(
-                        format!("{SERVICE}.email"),
-                        "must be the e-mail address of a service account, such as robot@project.iam.gserviceaccount.com",
-                    ));
-                }
-                let path = format!("/v1/projects/-/serviceAccounts/{email}:generateAccessToken");
-                Ok(Some(Self::GoogleServiceAccount {
-                    url: at(url, &path),
-                    email: email.clone(),
-                }))
-            }
+            (Some(registry), None) => Self::registry(registry, entra, own).map(Some),
+            (None, Some(account)) => Self::google(account, entra, own).map(Some),
             _ => Err(FieldError::new(
                 "spec.secondRequest",
                 "set exactly one of azureContainerRegistry and googleServiceAccount",
             )),
         }
+    }
+
+    fn registry(
+        registry: &AzureContainerRegistry,
+        entra: bool,
+        own: bool,
+    ) -> Result<Self, FieldError> {
+        const REGISTRY: &str = "spec.secondRequest.azureContainerRegistry.registry";
+        let url = https_url(REGISTRY, &format!("https://{}", registry.registry))?;
+        let service = registry.registry.to_ascii_lowercase();
+        if !is_origin(&url) {
+            return Err(FieldError::new(
+                REGISTRY,
+                "must be the host of the registry alone, such as contoso.azurecr.io",
+            ));
+        }
+        let host = url.host_str().unwrap_or_default();
+        let known = url.port().is_none() && REGISTRIES.iter().any(|r| host.ends_with(r));
+        if own && !known {
+            return Err(FieldError::new(REGISTRY, OF_ADMIN));
+        }
+        if !entra {
+            return Err(FieldError::new(
+                "spec.secondRequest.azureContainerRegistry",
+                "takes tokens of Entra ID: it goes with entra; correct one of them",
+            ));
+        }
+        Ok(Self::AzureContainerRegistry {
+            url: at(url, "/oauth2/exchange"),
+            service,
+        })
+    }
+
+    fn google(account: &GoogleServiceAccount, entra: bool, own: bool) -> Result<Self, FieldError> {
+        const SERVICE: &str = "spec.secondRequest.googleServiceAccount";
+        if own && account.endpoint.is_some() {
+            return Err(FieldError::new(format!("{SERVICE}.endpoint"), OF_ADMIN));
+        }
+        let endpoint = account.endpoint.as_deref().unwrap_or(GOOGLE);
+        let url = https_url(&format!("{SERVICE}.endpoint"), endpoint)?;
+        if !is_origin(&url) {
+            return Err(FieldError::new(
+                format!("{SERVICE}.endpoint"),
+                "must be an origin without a path, such as https://iamcredentials.googleapis.com",
+            ));
+        }
+        if entra {
+            return Err(FieldError::new(
+                SERVICE,
+                "takes tokens of Google's STS: use it with oauth2 and tokenUrl https://sts.googleapis.com/v1/token",
+            ));
+        }
+        let email = &account.email;
+        if !is_email(email) {
+            return Err(FieldError::new(
+                format!("{SERVICE}.email"),
+                "must be the e-mail address of a service account, such as robot@project.iam.gserviceaccount.com",
+            ));
+        }
+        let path = format!("/v1/projects/-/serviceAccounts/{email}:generateAccessToken");
+        Ok(Self::GoogleServiceAccount {
+            url: at(url, &path),
+            email: email.clone(),
+        })
     }
 
     /// What of it makes another token.

@@ -11,7 +11,7 @@ use super::{FieldError, Hop, limits::USUAL_GRANTS, place::Place};
 use crate::{
     api::{
         AllowedNamespaces, AssertionAudience, CaBundleKind, CaBundleRef, Cloud, ClusterTokenIssuer,
-        EntraIssuer, GrantKey, IdentityEndpoint, IssuerKind, Limits, ManagedIdentity,
+        EntraIssuer, GrantKey, IdentityEndpoint, IssuerKind, Limits, ManagedIdentity, Network,
         RefreshTokens, Reuse, SecretAlgorithm, TokenIssuer,
     },
     credential::addresses,
@@ -241,31 +241,7 @@ impl Issuer {
     pub fn cluster(object: &ClusterTokenIssuer) -> Result<Self, Vec<FieldError>> {
         let spec = &object.spec;
         let mut errors = Vec::new();
-        let mut cidrs = Vec::new();
-        let wide = spec
-            .network
-            .as_ref()
-            .is_some_and(|n| n.allow_wide_cidrs == Some(true));
-        for (i, text) in spec
-            .network
-            .iter()
-            .flat_map(|n| &n.allowed_cidrs)
-            .enumerate()
-        {
-            match text.parse::<IpNet>() {
-                Ok(net) => match addresses::too_wide(&net).filter(|_| !wide) {
-                    None => cidrs.push(net),
-                    Some(fault) => errors.push(FieldError::new(
-                        format!("spec.network.allowedCidrs[{i}]"),
-                        format!("{fault}, or set spec.network.allowWideCidrs: true"),
-                    )),
-                },
-                Err(_) => errors.push(FieldError::new(
-                    format!("spec.network.allowedCidrs[{i}]"),
-                    format!("\"{text}\" is not a CIDR; write it as 10.20.0.0/16 or 127.0.0.1/32"),
-                )),
-            }
-        }
+        let cidrs = allowed_cidrs(spec.network.as_ref()).map_err(|faults| errors.extend(faults));
         let place = Place::of(
             spec.entra.as_ref(),
             spec.oidc.as_ref(),
@@ -288,8 +264,8 @@ impl Issuer {
             .transpose()
             .map_err(|e| errors.push(e))
             .ok();
-        let (Some(place), Some(operator_identity), true) =
-            (place, operator_identity, errors.is_empty())
+        let (Some(place), Some(operator_identity), Ok(cidrs), true) =
+            (place, operator_identity, cidrs, errors.is_empty())
         else {
             return Err(errors);
         };
@@ -441,6 +417,33 @@ impl Issuer {
             Err(fault) => self.ca_fault = Some(fault.to_owned()),
         }
         self
+    }
+}
+
+/// The networks that an administrator allows.
+fn allowed_cidrs(network: Option<&Network>) -> Result<Vec<IpNet>, Vec<FieldError>> {
+    let (mut cidrs, mut errors) = (Vec::new(), Vec::new());
+    let wide = network.is_some_and(|n| n.allow_wide_cidrs == Some(true));
+    let listed = network.into_iter().flat_map(|n| &n.allowed_cidrs);
+    for (i, text) in listed.enumerate() {
+        match text.parse::<IpNet>() {
+            Ok(net) => match addresses::too_wide(&net).filter(|_| !wide) {
+                None => cidrs.push(net),
+                Some(fault) => errors.push(FieldError::new(
+                    format!("spec.network.allowedCidrs[{i}]"),
+                    format!("{fault}, or set spec.network.allowWideCidrs: true"),
+                )),
+            },
+            Err(_) => errors.push(FieldError::new(
+                format!("spec.network.allowedCidrs[{i}]"),
+                format!("\"{text}\" is not a CIDR; write it as 10.20.0.0/16 or 127.0.0.1/32"),
+            )),
+        }
+    }
+    if errors.is_empty() {
+        Ok(cidrs)
+    } else {
+        Err(errors)
     }
 }
 

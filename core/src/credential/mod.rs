@@ -27,6 +27,7 @@ mod presets;
 mod request_parameters;
 pub mod scopes;
 mod static_key;
+mod target;
 mod target_keys;
 #[cfg(test)]
 mod tests;

@@ -5,18 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AuthenticationMethod, Credential, FieldError, Issuer, IssuerId, RequestParameters, StaticKey,
-    TargetSecret, annotations, fit, parameters, pods, request_parameters,
-    target_keys::{is_name_of_tool, is_reserved},
+    AuthenticationMethod, Credential, FieldError, Issuer, IssuerId, StaticKey, annotations, fit,
+    parameters, request_parameters, target,
 };
 use crate::{
     Reason,
-    api::{
-        ApiCredential, ApiCredentialSpec, IssuerKind, IssuerRef, SecretKeyRef, TargetFormat,
-        TargetKey, names,
-    },
+    api::{ApiCredential, ApiCredentialSpec, IssuerKind, IssuerRef, SecretKeyRef, names},
     input,
-    oauth::{Grant, may_be_published},
+    oauth::Grant,
 };
 
 /// What became of the search for the issuer that a credential names.
@@ -57,16 +53,93 @@ pub fn parse(
     }
 
     let static_key = spec.static_key.as_deref().map(StaticKey::new);
-    let fixed = static_key.is_some();
-    let grant = match spec.grant.as_deref() {
-        Some(_) if fixed => Err(vec![FieldError::new(
+    let grant = collect(grant(spec), &mut errors);
+    let issuer = collect(issuer(spec, lookup), &mut errors);
+    let authentication = AuthenticationMethod::parse(spec.client.as_ref());
+    let authentication = collect(authentication, &mut errors);
+    if let (Some(authentication), Some(grant)) = (&authentication, &grant) {
+        let inputs = fit::inputs(static_key.as_ref(), grant);
+        errors.extend(source_faults(
+            authentication,
+            &inputs,
+            &spec.target.secret_name,
+        ));
+    }
+    errors.extend(time_faults(spec));
+    errors.extend(parameters::faults(spec));
+    let mut request = None;
+    if let (Some(issuer), Some(authentication), Some(grant)) = (&issuer, &authentication, &grant) {
+        errors.extend(fit::faults(
+            spec,
+            issuer,
+            authentication,
+            grant,
+            static_key.as_ref(),
+        ));
+        let parameters = request_parameters::of_spec(spec, issuer, grant);
+        request = collect(parameters, &mut errors);
+    }
+    let secret_ends = secret_ends(spec, &mut errors);
+    let target = collect(target::parse(spec), &mut errors);
+
+    let (Some(issuer), Some(authentication), Some(grant), Some(request), Some(target), true) = (
+        issuer,
+        authentication,
+        grant,
+        request,
+        target,
+        errors.is_empty(),
+    ) else {
+        return Err(errors);
+    };
+    let annotations = object.metadata.annotations.as_ref();
+    Ok(Credential {
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        name: object.metadata.name.clone().unwrap_or_default(),
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        issuer,
+        client_id: client_id(spec),
+        authentication,
+        secret_ends,
+        static_key,
+        grant,
+        request,
+        expect: spec.expect.as_deref().cloned(),
+        target,
+        min_lifetime: min_lifetime(spec),
+        end: spec.end(),
+        suspend: spec.suspend.unwrap_or_default(),
+        renew_requested: annotations.and_then(renew_requested),
+        unread: annotations::unread(
+            annotations.into_iter().flat_map(BTreeMap::keys),
+            annotations::Place::Credential,
+        ),
+    })
+}
+
+/// The value, or its faults added to `errors`.
+fn collect<T>(result: Result<T, Vec<FieldError>>, errors: &mut Vec<FieldError>) -> Option<T> {
+    result.map_err(|faults| errors.extend(faults)).ok()
+}
+
+fn grant(spec: &ApiCredentialSpec) -> Result<Grant, Vec<FieldError>> {
+    match spec.grant.as_deref() {
+        Some(_) if spec.static_key.is_some() => Err(vec![FieldError::new(
             "spec.grant",
             "a static key has no grant; remove grant, or remove static",
         )]),
         grant => Grant::parse(grant),
-    };
-    let grant = grant.map_err(|faults| errors.extend(faults)).ok();
-    let issuer = match (&spec.issuer_ref, &spec.entra) {
+    }
+}
+
+/// The issuer that the spec names. A static key has none.
+fn issuer(
+    spec: &ApiCredentialSpec,
+    lookup: impl FnOnce(&IssuerRef) -> IssuerLookup,
+) -> Result<Issuer, Vec<FieldError>> {
+    let fixed = spec.static_key.is_some();
+    match (&spec.issuer_ref, &spec.entra) {
         (Some(reference), None) if !fixed => find(reference, lookup),
         (None, Some(entra)) if !fixed => {
             Issuer::inline(&entra.tenant_id, entra.cloud.unwrap_or_default())
@@ -78,22 +151,16 @@ pub fn parse(
             "spec",
             "set exactly one of issuerRef and entra",
         )]),
-    };
-    let issuer = issuer.map_err(|faults| errors.extend(faults)).ok();
-    let authentication = AuthenticationMethod::parse(spec.client.as_ref());
-    let authentication = authentication.map_err(|faults| errors.extend(faults)).ok();
-    if let (Some(authentication), Some(grant)) = (&authentication, &grant) {
-        let inputs = fit::inputs(static_key.as_ref(), grant);
-        errors.extend(source_faults(
-            authentication,
-            &inputs,
-            &spec.target.secret_name,
-        ));
     }
-    // The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
+}
+
+/// The CRD's rules say both as well; here they hold for an object that was stored under older rules, too.
+fn time_faults(spec: &ApiCredentialSpec) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let (shortest, longest) = MIN_LIFETIME;
     if spec
         .min_lifetime
-        .is_some_and(|d| d < MIN_LIFETIME.0 || d > MIN_LIFETIME.1)
+        .is_some_and(|d| d < shortest || d > longest)
     {
         errors.push(FieldError::new(
             "spec.minLifetime",
@@ -106,92 +173,22 @@ pub fn parse(
             "is not a time; write 2027-06-30T18:00:00Z",
         ));
     }
-    errors.extend(parameters::faults(spec));
-    let mut request = RequestParameters::default();
-    if let (Some(issuer), Some(authentication), Some(grant)) = (&issuer, &authentication, &grant) {
-        errors.extend(fit::faults(
-            spec,
-            issuer,
-            authentication,
-            grant,
-            static_key.as_ref(),
-        ));
-        match request_parameters::of_spec(spec, issuer, grant) {
-            Ok(asked) => request = asked,
-            Err(faults) => errors.extend(faults),
-        }
-    }
-    let secret_ends = secret_ends(spec, &mut errors);
-    let keys = keys(&spec.target.keys).map_err(|e| errors.push(e));
-    let pods = pods::selector(spec.target.notify_pods.as_ref());
-    let pods = pods.map_err(|e| errors.push(e));
-    if !fit::is_object_name(&spec.target.secret_name) {
-        errors.push(FieldError::new(
-            "spec.target.secretName",
-            "is not a valid name; use lower case letters, digits, '-' and '.', and begin and end each part between dots with a letter or digit",
-        ));
-    }
-    if is_name_of_tool(&spec.target.secret_name) {
-        errors.push(FieldError::new(
-            "spec.target.secretName",
-            "is a name that a tool (Helm, kubeadm, Sealed Secrets) uses for its own Secrets; choose another name",
-        ));
-    }
-    for (field, map, label) in [
-        ("spec.target.labels", &spec.target.labels, true),
-        ("spec.target.annotations", &spec.target.annotations, false),
-    ] {
-        let taken = |k: &&String| is_reserved(k, label);
-        errors.extend(map.keys().filter(taken).map(|k| {
-            FieldError::new(
-                field,
-                format!("\"{k}\" is a key of another owner; use a key with your own prefix"),
-            )
-        }));
-    }
+    errors
+}
 
-    let (Some(issuer), Some(authentication), Some(grant), Ok(keys), Ok(notify_pods), true) =
-        (issuer, authentication, grant, keys, pods, errors.is_empty())
-    else {
-        return Err(errors);
-    };
+fn client_id(spec: &ApiCredentialSpec) -> String {
     let client = spec.client.as_ref();
-    let noted = object.metadata.annotations.as_ref();
-    Ok(Credential {
-        namespace: object.metadata.namespace.clone().unwrap_or_default(),
-        name: object.metadata.name.clone().unwrap_or_default(),
-        uid: object.metadata.uid.clone().unwrap_or_default(),
-        generation: object.metadata.generation.unwrap_or_default(),
-        issuer,
-        client_id: client.and_then(|c| c.id.clone()).unwrap_or_default(),
-        authentication,
-        secret_ends,
-        static_key,
-        grant,
-        request,
-        expect: spec.expect.as_deref().cloned(),
-        target: TargetSecret {
-            name: spec.target.secret_name.clone(),
-            type_: spec.target.type_.unwrap_or_default(),
-            labels: spec.target.labels.clone(),
-            annotations: spec.target.annotations.clone(),
-            keys,
-            deletion: spec.deletion_policy.unwrap_or_default(),
-            notify_pods,
-        },
-        min_lifetime: spec
-            .min_lifetime
-            .and_then(|d| SignedDuration::try_from(std::time::Duration::from(d)).ok()),
-        end: spec.end(),
-        suspend: spec.suspend.unwrap_or_default(),
-        renew_requested: noted
-            .and_then(|a| a.get(names::RENEW_REQUESTED_AT))
-            .map(|v| v.chars().take(MAX_RENEW_REQUEST).collect()),
-        unread: annotations::unread(
-            noted.into_iter().flat_map(BTreeMap::keys),
-            annotations::Place::Credential,
-        ),
-    })
+    client.and_then(|c| c.id.clone()).unwrap_or_default()
+}
+
+fn min_lifetime(spec: &ApiCredentialSpec) -> Option<SignedDuration> {
+    let duration = Duration::from(spec.min_lifetime?);
+    SignedDuration::try_from(duration).ok()
+}
+
+fn renew_requested(annotations: &BTreeMap<String, String>) -> Option<String> {
+    let value = annotations.get(names::RENEW_REQUESTED_AT)?;
+    Some(value.chars().take(MAX_RENEW_REQUEST).collect())
 }
 
 /// When a client secret ends, as people write it into a spec or an annotation: RFC 3339, or a date, which ends as it
@@ -322,57 +319,4 @@ fn source_faults(
         ));
     }
     errors
-}
-
-/// The keys of the target with their names filled in; the usual four if none are given.
-fn keys(keys: &[TargetKey]) -> Result<Vec<TargetKey>, FieldError> {
-    let usual = |format: TargetFormat| TargetKey {
-        format,
-        key: None,
-        host: None,
-        username: None,
-        variable: None,
-        field: None,
-    };
-    let mut keys = if keys.is_empty() {
-        [
-            TargetFormat::Token,
-            TargetFormat::TokenType,
-            TargetFormat::ExpiresAt,
-            TargetFormat::Json,
-        ]
-        .map(usual)
-        .to_vec()
-    } else {
-        keys.to_vec()
-    };
-    let mut seen = std::collections::BTreeSet::new();
-    for (i, key) in keys.iter_mut().enumerate() {
-        let name = key
-            .key
-            .get_or_insert_with(|| key.format.usual_key().to_owned())
-            .clone();
-        let hosted = matches!(key.format, TargetFormat::Netrc | TargetFormat::DockerConfig);
-        if hosted && key.host.is_none() {
-            return Err(FieldError::new(
-                format!("spec.target.keys[{i}].host"),
-                "is missing: set the host or registry that the token is for",
-            ));
-        }
-        let of_answer = key.format == TargetFormat::AnswerField;
-        let field = key.field.as_deref();
-        if of_answer != field.is_some() || field.is_some_and(|f| !may_be_published(f)) {
-            return Err(FieldError::new(
-                format!("spec.target.keys[{i}].field"),
-                "is for the format AnswerField, which needs it: the name of a field of the issuer's answer, and never of a refresh token",
-            ));
-        }
-        if !seen.insert(name.clone()) {
-            return Err(FieldError::new(
-                format!("spec.target.keys[{i}].key"),
-                format!("\"{name}\" is used twice; rename one of them"),
-            ));
-        }
-    }
-    Ok(keys)
 }

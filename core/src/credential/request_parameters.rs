@@ -184,39 +184,12 @@ pub(crate) fn is_of_sign_in(scope: &str) -> bool {
     ["openid", "profile", "email", "offline_access"].contains(&scope)
 }
 
+/// The first fault of what is requested of Entra ID.
 fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option<FieldError> {
-    let fault = |field: &str, problem: String| Some(FieldError::new(field, problem));
-    let v1 = spec.endpoint_version == Some(EndpointVersion::V1);
     if let [resource, more @ ..] = spec.resources.as_slice() {
-        if !more.is_empty() {
-            return fault(
-                "spec.resources",
-                "Entra ID issues tokens for one API at a time; set one, and create a credential for each API".to_owned(),
-            );
-        }
-        if !spec.scopes.is_empty() {
-            return fault(
-                "spec.resources",
-                "set either scopes (v2 endpoint) or resources (v1 endpoint), not both".to_owned(),
-            );
-        }
-        if spec.endpoint_version == Some(EndpointVersion::V2) {
-            return fault(
-                "spec.resources",
-                format!(
-                    "belong to the v1 endpoint; for v2 write scopes: [\"{}/.default\"]",
-                    resource.trim_end_matches('/')
-                ),
-            );
-        }
-        if let Some(api) = resource.strip_suffix("/.default") {
-            return fault(
-                "spec.resources[0]",
-                format!("/.default belongs in scopes; write resources: [\"{api}\"]"),
-            );
-        }
-        return address_fault("spec.resources[0]", resource);
+        return entra_resource_faults(spec, resource, more);
     }
+    let v1 = spec.endpoint_version == Some(EndpointVersion::V1);
     let (Some(first), false) = (spec.scopes.first(), v1) else {
         let fix = spec.scopes.first().map_or_else(
             || "Entra ID needs api (a preset), one scope \"<api>/.default\" (v2 endpoint), or spec.resources (v1 endpoint)".to_owned(),
@@ -248,32 +221,83 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
             ),
         );
     }
-    if !grant.for_user() {
-        if spec.scopes.len() > 1 {
-            return fault(
-                "spec.scopes",
-                "Entra ID issues application tokens for one API at a time; set one \"<api>/.default\", and create a credential for each API".to_owned(),
-            );
-        }
-        if !first.ends_with("/.default") {
-            if let Some(api) = of_preset(first, cloud) {
-                return fault(
-                    "spec.scopes[0]",
-                    format!(
-                        "\"{first}\" is a permission of the API {api:?}; remove scopes and set api: {api:?}, which requests every permission with consent"
-                    ),
-                );
-            }
+    let of_application = || application_scope_faults(spec, first, cloud);
+    (!grant.for_user())
+        .then(of_application)
+        .flatten()
+        .or_else(|| address_fault("spec.scopes[0]", first))
+}
+
+fn entra_resource_faults(
+    spec: &ApiCredentialSpec,
+    resource: &str,
+    more: &[String],
+) -> Option<FieldError> {
+    if !more.is_empty() {
+        return fault(
+            "spec.resources",
+            "Entra ID issues tokens for one API at a time; set one, and create a credential for each API".to_owned(),
+        );
+    }
+    if !spec.scopes.is_empty() {
+        return fault(
+            "spec.resources",
+            "set either scopes (v2 endpoint) or resources (v1 endpoint), not both".to_owned(),
+        );
+    }
+    if spec.endpoint_version == Some(EndpointVersion::V2) {
+        return fault(
+            "spec.resources",
+            format!(
+                "belong to the v1 endpoint; for v2 write scopes: [\"{}/.default\"]",
+                resource.trim_end_matches('/')
+            ),
+        );
+    }
+    if let Some(api) = resource.strip_suffix("/.default") {
+        return fault(
+            "spec.resources[0]",
+            format!("/.default belongs in scopes; write resources: [\"{api}\"]"),
+        );
+    }
+    address_fault("spec.resources[0]", resource)
+}
+
+/// An application requests all permissions of one API.
+fn application_scope_faults(
+    spec: &ApiCredentialSpec,
+    first: &str,
+    cloud: Cloud,
+) -> Option<FieldError> {
+    if spec.scopes.len() > 1 {
+        return fault(
+            "spec.scopes",
+            "Entra ID issues application tokens for one API at a time; set one \"<api>/.default\", and create a credential for each API".to_owned(),
+        );
+    }
+    if !first.ends_with("/.default") {
+        if let Some(api) = of_preset(first, cloud) {
             return fault(
                 "spec.scopes[0]",
                 format!(
-                    "application tokens are requested with \"<api>/.default\", which includes every permission with consent; did you mean \"{}/.default\"?",
-                    api_of(first)
+                    "\"{first}\" is a permission of the API {api:?}; remove scopes and set api: {api:?}, which requests every permission with consent"
                 ),
             );
         }
+        return fault(
+            "spec.scopes[0]",
+            format!(
+                "application tokens are requested with \"<api>/.default\", which includes every permission with consent; did you mean \"{}/.default\"?",
+                api_of(first)
+            ),
+        );
     }
-    address_fault("spec.scopes[0]", first)
+    None
+}
+
+/// A fault of a field.
+fn fault(field: &str, problem: String) -> Option<FieldError> {
+    Some(FieldError::new(field, problem))
 }
 
 /// The preset whose permission a scope is, written alone. Microsoft Graph has none of these families.

@@ -58,7 +58,7 @@ impl<I: Clone + Eq + Hash> Places<I> {
         self.total
     }
 
-    /// May this one have one more? `silent` tells which issuers do not answer.
+    /// May this one have one more? `silent` has the issuers that do not answer.
     pub(super) fn has_room(&self, holder: &Holder<I>, silent: impl Fn(&I) -> bool) -> bool {
         let part = |parts: u32| self.all.div_ceil(parts);
         let half = (self.all / 2).max(1);

@@ -8,7 +8,7 @@ use std::{
 
 use super::queue::{Queue, Urgency, give_room_back};
 
-/// After a pause one request at a time finds out whether it is over, for this long at most.
+/// After a pause one request at a time finds out whether it has ended, for this long at most.
 const PROBING: Duration = Duration::from_mins(10);
 /// Longer pauses are not asked for: an hour at most, and the spread on top of it.
 const LONGEST_PAUSE: Duration = Duration::from_mins(75);
@@ -286,7 +286,7 @@ impl<K: Clone + Eq + std::hash::Hash + Ord> Budget<K> {
         }
         if others.iter().any(|o| o.namespace != client.namespace) {
             whom.push(Whom::All);
-            // After it the first requests find out whether it is over: with an empty bucket.
+            // After it the first requests find out whether it has ended: with an empty bucket.
             self.bucket = Bucket {
                 tokens: 0.0,
                 at: until,

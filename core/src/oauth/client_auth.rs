@@ -47,9 +47,10 @@ pub(super) fn prove(
                 let algorithm = algorithm.unwrap_or(SecretAlgorithm::HS256);
                 let moment = (around.now, around.assertion_id);
                 let assertion = assertion::of_secret(claims, secret, algorithm, moment);
-                return Ok((asserted(SecretString::from(assertion)), None));
+                (asserted(SecretString::from(assertion)), None)
+            } else {
+                with_secret(id, secret, around.endpoint.style)
             }
-            return Ok(with_secret(id, secret, around.endpoint.style));
         }
         (AuthenticationMethod::Certificates(_), Material::Signer(..))
         | (AuthenticationMethod::Key(_), Material::Key(_))
@@ -57,26 +58,9 @@ pub(super) fn prove(
         {
             return Err("the issuer takes no signed assertion (private_key_jwt) by its discovery document; authenticate the client another way, or use oauth2.tokenUrl if it does".to_owned());
         }
-        (AuthenticationMethod::Certificates(certificates), Material::Signer(identity, place)) => {
-            let certificate = certificates.get(*place).ok_or(NOT_LOADED)?;
-            let audience = audience(&credential.issuer, around.endpoint);
-            let listed = around.endpoint.algorithms.as_deref();
-            let assertion = assertion::of_client(
-                id,
-                &credential.issuer,
-                (&audience, listed),
-                certificate,
-                identity,
-                (around.now, around.assertion_id),
-            )?;
-            (asserted(SecretString::from(assertion)), None)
-        }
-        (AuthenticationMethod::Key(settings), Material::Key(key)) => {
-            let audience = audience(&credential.issuer, around.endpoint);
-            let listed = around.endpoint.algorithms.as_deref();
-            let moment = (around.now, around.assertion_id);
-            let assertion = assertion::of_key((id, &audience), listed, settings, key, moment)?;
-            (asserted(SecretString::from(assertion)), None)
+        (AuthenticationMethod::Certificates(_), Material::Signer(..))
+        | (AuthenticationMethod::Key(_), Material::Key(_)) => {
+            (asserted(signed(material, around)?), None)
         }
         (
             AuthenticationMethod::ServiceAccount(_) | AuthenticationMethod::IdentityAssertion(_),
@@ -105,6 +89,27 @@ pub(super) fn prove(
             return Err(NOT_LOADED.to_owned());
         }
     })
+}
+
+/// The assertion that the key of the client signs.
+fn signed(material: &Material, around: &Circumstances<'_>) -> Result<SecretString, String> {
+    let credential = around.credential;
+    let (id, issuer) = (credential.client_id.as_str(), &credential.issuer);
+    let audience = audience(issuer, around.endpoint);
+    let listed = around.endpoint.algorithms.as_deref();
+    let moment = (around.now, around.assertion_id);
+    let assertion = match (&credential.authentication, material) {
+        (AuthenticationMethod::Certificates(certificates), Material::Signer(identity, place)) => {
+            let certificate = certificates.get(*place).ok_or(NOT_LOADED)?;
+            let audience = (audience.as_str(), listed);
+            assertion::of_client(id, issuer, audience, certificate, identity, moment)?
+        }
+        (AuthenticationMethod::Key(settings), Material::Key(key)) => {
+            assertion::of_key((id, &audience), listed, settings, key, moment)?
+        }
+        _ => return Err(NOT_LOADED.to_owned()),
+    };
+    Ok(SecretString::from(assertion))
 }
 
 fn with_secret(

@@ -36,9 +36,9 @@ pub(super) struct JwtHints {
 pub(super) enum NoEnd {
     /// This field states zero or less.
     Zero(&'static str, i64),
-    /// This field states a time that is over.
+    /// This field states a time in the past.
     Past(&'static str, Timestamp),
-    /// The token itself is over.
+    /// The token itself has expired.
     PastJwt,
 }
 

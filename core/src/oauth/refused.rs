@@ -146,16 +146,8 @@ fn is_asserted(credential: &Credential, words: &str) -> bool {
     }
 }
 
-fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal) -> Refusal {
-    if matches!(
-        credential.authentication,
-        AuthenticationMethod::ManagedIdentity(_)
-    ) && refusal.aadsts.is_none()
-    {
-        return managed_identity::refused(seen.status, refusal);
-    }
-    let detail = refusal.detail.get_or_insert_default();
-    detail.issuer = Some(credential.issuer.origin.clone());
+/// Applies what the error means for the grant.
+fn apply_grant(credential: &Credential, seen: &Seen<'_>, refusal: &mut Refusal) {
     let name = format!("{}/{}", credential.namespace, credential.name);
     let asked = Refused {
         error: seen.error.unwrap_or_default(),
@@ -163,19 +155,19 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
         credential: &name,
     };
     // A page or a gateway says nothing about the grant.
-    let verdict = seen
+    let of_grant = seen
         .error
         .filter(|_| seen.by.is_none())
         .and_then(|_| credential.grant.flow().refused(&asked));
     let numbered = refusal
         .aadsts
         .is_some_and(|n| aadsts::known(n, seen.error, seen.user).is_some());
-    match verdict {
+    match of_grant {
         // What is known about the number says more than the grant can, but who is to act is the grant's word.
-        Some(verdict) if numbered => {
-            let both = (verdict.class, refusal.class) == (Class::NeedsUser, Class::NeedsUser);
+        Some(of_grant) if numbered => {
+            let both = (of_grant.class, refusal.class) == (Class::NeedsUser, Class::NeedsUser);
             if both {
-                refusal.next_step.note(Note::Clause(verdict.next_step));
+                refusal.next_step.note(Note::Clause(of_grant.next_step));
             }
         }
         // What is wrong with the client's own secret or assertion, and DPoP, is a matter of the client, whatever the grant. A
@@ -197,15 +189,28 @@ fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal
                     refusal.reason,
                     Reason::AssertionTimeRefused | Reason::AssertionReplayed
                 ) => {}
-        Some(verdict) => {
-            refusal.class = verdict.class;
-            refusal.reason = verdict.reason;
-            refusal.next_step = verdict.next_step.into();
+        Some(of_grant) => {
+            refusal.class = of_grant.class;
+            refusal.reason = of_grant.reason;
+            refusal.next_step = of_grant.next_step.into();
             refusal.about_client = false;
-            refusal.until_change = verdict.until_change;
+            refusal.until_change = of_grant.until_change;
         }
         None => {}
     }
+}
+
+fn for_credential(credential: &Credential, seen: &Seen<'_>, mut refusal: Refusal) -> Refusal {
+    if matches!(
+        credential.authentication,
+        AuthenticationMethod::ManagedIdentity(_)
+    ) && refusal.aadsts.is_none()
+    {
+        return managed_identity::refused(seen.status, refusal);
+    }
+    let detail = refusal.detail.get_or_insert_default();
+    detail.issuer = Some(credential.issuer.origin.clone());
+    apply_grant(credential, seen, &mut refusal);
     // Django and others have a path with a slash at its end, and not the one without.
     if let (Reason::EndpointNotFound, 404, Endpoint::Fixed(url)) =
         (refusal.reason, seen.status, &credential.issuer.endpoint)
@@ -363,67 +368,4 @@ fn number_in(text: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn words_and_numbers_are_found_under_each_spelling_of_their_names() {
-        for (body, expected) in [
-            (json!({ "error_description": "w" }), Some("w")),
-            (json!({ "errorDescription": "w" }), Some("w")),
-            (json!({ "Error_Description": "w" }), Some("w")),
-            (
-                json!({ "error_description": " ", "Message": "w" }),
-                Some("w"),
-            ),
-            (
-                json!({ "error_description": null, "detail": "w" }),
-                Some("w"),
-            ),
-            (json!({ "error": { "message": "w" } }), Some("w")),
-            (json!({ "Error": { "Message": "w" } }), Some("w")),
-            (
-                json!({ "error": { "detail": "w" }, "status": "failure" }),
-                Some("w"),
-            ),
-            (json!({ "errors": [{ "title": "w" }] }), Some("w")),
-            (json!({ "errors": ["w"] }), Some("w")),
-            (json!({ "error_description": 5 }), None),
-            (json!({}), None),
-        ] {
-            assert_eq!(words_of(body.as_object().unwrap()), expected, "{body}");
-        }
-        for (body, expected) in [
-            (json!({ "error_codes": [7_000_215] }), Some(7_000_215)),
-            (json!({ "error_codes": ["7000215"] }), Some(7_000_215)),
-            (json!({ "errorCodes": ["AADSTS7000215"] }), Some(7_000_215)),
-            (json!({ "error_codes": 7_000_215 }), Some(7_000_215)),
-            (json!({ "error_codes": "7000215" }), Some(7_000_215)),
-            (json!({ "error_codes": [1, 7_000_215] }), Some(7_000_215)),
-            (json!({ "error_codes": [1, 2] }), Some(1)),
-            (
-                json!({ "error_codes": [] , "error_description": "AADSTS7000215: x" }),
-                Some(7_000_215),
-            ),
-            (
-                json!({ "errorDescription": " AADSTS50076: x" }),
-                Some(50_076),
-            ),
-            (
-                json!({ "error": { "message": "AADSTS50076: x" } }),
-                Some(50_076),
-            ),
-            (json!({ "error_description": "see AADSTS50076" }), None),
-            (json!({ "error_codes": ["x", -1, 1e30, null] }), None),
-            (json!({ "error_description": "AADSTS: none" }), None),
-            (
-                json!({ "error_description": "AADSTS99999999999" }),
-                Some(999_999_999),
-            ),
-        ] {
-            assert_eq!(aadsts_code(body.as_object().unwrap()), expected, "{body}");
-        }
-    }
-}
+mod tests;

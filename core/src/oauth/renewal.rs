@@ -4,7 +4,7 @@
 //! (facts, section 7). So a mark is written to the state Secret before a request. If a mark is found before a request, the outcome of an
 //! earlier request is unknown.
 //!
-//! [`before`] decides whether a refresh token may be sent, [`fate`] what happened to it, and [`after`] what is stored.
+//! [`before`] decides whether a refresh token may be sent, [`token_state`] what happened to it, and [`after`] what is stored.
 
 use crate::Reason;
 use std::collections::BTreeMap;
@@ -130,13 +130,13 @@ impl Notes {
     }
 }
 
-/// `ERROR (request DIGEST)`: one text, so that whoever takes the verdict off takes all of it off.
-fn verdict(error: Option<&str>, request: &str) -> String {
+/// `ERROR (request DIGEST)`: one text, so that whoever removes the mark removes all of it.
+fn refused_mark(error: Option<&str>, request: &str) -> String {
     format!("{} (request {request})", error.unwrap_or("refused"))
 }
 
-fn request_in(verdict: &str) -> Option<String> {
-    let (_, request) = verdict.split_once(" (request ")?;
+fn request_in(mark: &str) -> Option<String> {
+    let (_, request) = mark.split_once(" (request ")?;
     Some(request.strip_suffix(')')?.to_owned())
 }
 
@@ -317,7 +317,7 @@ fn needs_user(reason: Reason, what: &str, credential: &str) -> Refusal {
 
 /// What became of the refresh token that was sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fate {
+pub enum TokenState {
     /// Spent; the new one is here.
     Rotated,
     /// Used, and still valid.
@@ -332,10 +332,10 @@ pub enum Fate {
 
 /// What an answer, or the lack of one, says about the refresh token that was sent. Total: only evidence makes it
 /// anything but unknown.
-pub fn fate(granted: &Granted, refusal: Option<&Refusal>) -> Fate {
+pub fn token_state(granted: &Granted, refusal: Option<&Refusal>) -> TokenState {
     match (granted, refusal) {
-        (Granted::New(_), _) => Fate::Rotated,
-        (Granted::Same, _) | (Granted::Nothing, None) => Fate::Kept,
+        (Granted::New(_), _) => TokenState::Rotated,
+        (Granted::Same, _) | (Granted::Nothing, None) => TokenState::Kept,
         (Granted::Nothing, Some(refusal)) => without_grant(refusal),
     }
 }
@@ -355,30 +355,30 @@ const BEFORE_GRANT: [&str; 10] = [
     "slow_down",
 ];
 
-fn without_grant(refusal: &Refusal) -> Fate {
+fn without_grant(refusal: &Refusal) -> TokenState {
     if refusal.not_sent {
-        return Fate::Intact;
+        return TokenState::Intact;
     }
     let error = refusal.error.as_deref();
     match (refusal.http_status, error) {
         // The server names a time to come back: it has not begun.
-        (Some(503), _) if refusal.retry_after.is_some() => Fate::Intact,
-        (Some(500..=599), Some(error)) if BEFORE_GRANT.contains(&error) => Fate::Intact,
+        (Some(503), _) if refusal.retry_after.is_some() => TokenState::Intact,
+        (Some(500..=599), Some(error)) if BEFORE_GRANT.contains(&error) => TokenState::Intact,
         // An OAuth error is the token endpoint's own word: it did not grant.
         (Some(200..=299 | 400..=499), Some(error)) => {
             // Doubtful: it may be about another parameter.
             if refusal.class == Class::NeedsUser && error != "invalid_request" {
-                Fate::Dead
+                TokenState::Dead
             } else {
-                Fate::Intact
+                TokenState::Intact
             }
         }
         // 408 and the numbers that proxies made up (444, 460, 499, …) are about a connection, not about the request.
-        (Some(408 | 440..=499), None) => Fate::Unknown,
-        (Some(400..=499), None) => Fate::Intact,
+        (Some(408 | 440..=499), None) => TokenState::Unknown,
+        (Some(400..=499), None) => TokenState::Intact,
         // No answer; a gateway's 502 or 503; a token answer that cannot be read; a failure of apicred's own after
         // the answer.
-        _ => Fate::Unknown,
+        _ => TokenState::Unknown,
     }
 }
 
@@ -405,14 +405,14 @@ pub fn after(
     notes: &Notes,
     rule: ReuseRule,
     sent: &Sent,
-    (fate, error, new): (Fate, Option<&str>, Option<&str>),
+    (token_state, error, new): (TokenState, Option<&str>, Option<&str>),
 ) -> Option<Changes> {
     let marked = sent.how != Send::default();
-    match fate {
-        Fate::Unknown => None,
-        Fate::Kept if !marked && notes.rotates == Some(false) && notes.dead.is_none() => None,
-        Fate::Rotated | Fate::Kept => {
-            let rotated = fate == Fate::Rotated;
+    match token_state {
+        TokenState::Unknown => None,
+        TokenState::Kept if !marked && notes.rotates == Some(false) && notes.dead.is_none() => None,
+        TokenState::Rotated | TokenState::Kept => {
+            let rotated = token_state == TokenState::Rotated;
             let mut changes = Changes::from([
                 (names::IN_FLIGHT_SINCE, None),
                 (names::SIGN_IN_REQUIRED, None),
@@ -421,7 +421,7 @@ pub fn after(
             if !rule.is_always() {
                 let there = new.unwrap_or(&sent.token);
                 changes.insert(names::STORED_REFRESH_TOKEN, Some(there.to_owned()));
-                let mut spent = spent_after(notes, sent, fate);
+                let mut spent = spent_after(notes, sent, token_state);
                 // One that the issuer has given out once more is not spent.
                 spent.retain(|s| s.digest != *there);
                 if !spent.is_empty() || !notes.spent.is_empty() {
@@ -431,16 +431,16 @@ pub fn after(
             }
             Some(changes)
         }
-        Fate::Intact => {
+        TokenState::Intact => {
             let mark = sent.how.mark.as_ref()?;
             let doubt = sent.how.doubt.as_ref();
             debug_assert!(doubt.is_none_or(|d| d != mark));
             // What was unknown before is unknown still.
             Some([(names::IN_FLIGHT_SINCE, doubt.map(|d| d.text.clone()))].into())
         }
-        Fate::Dead => {
-            let verdict = verdict(error, &sent.request);
-            let mut changes = Changes::from([(names::SIGN_IN_REQUIRED, Some(verdict))]);
+        TokenState::Dead => {
+            let mark = refused_mark(error, &sent.request);
+            let mut changes = Changes::from([(names::SIGN_IN_REQUIRED, Some(mark))]);
             // Another request must not try what may have been spent.
             if sent.how.doubt.is_none() {
                 changes.insert(names::IN_FLIGHT_SINCE, None);
@@ -451,9 +451,9 @@ pub fn after(
 }
 
 /// The refresh tokens that are spent once this one was sent.
-pub fn spent_after(notes: &Notes, sent: &Sent, fate: Fate) -> Vec<Spent> {
+pub fn spent_after(notes: &Notes, sent: &Sent, token_state: TokenState) -> Vec<Spent> {
     let mut all = spent::merge(&notes.spent, &sent.spent);
-    if fate == Fate::Rotated {
+    if token_state == TokenState::Rotated {
         let own = notes.stored.as_deref() == Some(sent.token.as_str());
         all = spent::add(all, Spent::new(&sent.token, sent.at, !own));
     }

@@ -22,10 +22,13 @@ mod sources;
 #[doc(hidden)]
 pub mod states;
 mod status;
+mod step;
 mod stored_condition;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod unusable;
+mod warnings;
 
 pub use another::left_to_another;
 pub use notices::{Notice, Severity};
@@ -35,6 +38,7 @@ pub use observed::{
 pub use outcome::{Minted, Outcome, fail, record};
 pub use sources::{Choice, candidates, untried};
 pub use status::{View, status};
+pub use step::{Hold, Plan, Why};
 pub use unusable::{invalid, unlisted};
 
 use crate::Reason;
@@ -51,127 +55,8 @@ use crate::{
     },
 };
 
-/// One step.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Plan {
-    /// Nothing to do until then.
-    Keep {
-        /// The time of the next reconcile.
-        until: Timestamp,
-    },
-    /// Change the Secret's labels, annotations or owner; the token stays.
-    Render,
-    /// The Secret of an earlier credential of this name gets this one as its owner. Its token stays until there is another.
-    TakeOver,
-    /// Write the published token in other formats, without a token request.
-    Reformat,
-    /// Remove the token from the Secret: the credential has ended.
-    Empty,
-    /// Read a source that changed, or that is listed before the one in use and was not tried; mint if its content is
-    /// new.
-    Verify,
-    /// Get a token.
-    Mint(Why),
-    /// Write the token that is held.
-    Publish(Why),
-    /// Wait, although something is due.
-    Hold {
-        /// Until when.
-        until: Timestamp,
-        /// Why.
-        why: Hold,
-    },
-    /// Nothing can be done until something changes.
-    Refuse {
-        /// Stable reason.
-        reason: Reason,
-        /// What to do.
-        message: String,
-    },
-    /// The credential goes; forget it.
-    Release,
-}
-
-/// Why a token is needed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Why {
-    /// There is no Secret.
-    Absent,
-    /// The Secret requested adoption.
-    Adopted,
-    /// The one in the Secret has expired.
-    Expired,
-    /// Its renew point has come.
-    Due,
-    /// A user requested it by annotation.
-    Requested,
-    /// The spec requests another token.
-    SpecChanged,
-    /// The client secret is another one.
-    SourceChanged,
-    /// Somebody changed the token in the Secret.
-    Edited,
-}
-
-impl Why {
-    /// The metric label and the word in logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Adopted => "adopted",
-            Self::Expired => "expired",
-            Self::Due => "due",
-            Self::Requested => "requested",
-            Self::SpecChanged => "spec_changed",
-            Self::SourceChanged => "source_changed",
-            Self::Edited => "edited",
-        }
-    }
-}
-
-/// Why a due step waits.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Hold {
-    /// `spec.suspend`.
-    Suspended,
-    /// The last try failed and its wait is not over.
-    Backoff,
-    /// The old Secret is still being deleted.
-    TargetDeleting,
-    /// The issuer repeats the token that is published.
-    Repeating,
-    /// It was corrected moments ago; another writer undoes it repeatedly.
-    Repaired,
-    /// The token that is due was requested seconds ago: the issuer gives a very short lifetime.
-    TooShort,
-    /// Edits, annotations or deletions request tokens faster than they are served.
-    Paced,
-    /// The Secret belongs to an earlier credential of this name, and waits for the garbage collector.
-    OwnerGone,
-    /// The last writes were refused because the target was not as expected.
-    OutOfSync,
-    /// Another operator renews the token.
-    AnotherOperator,
-}
-
 /// How often a credential that waits for a change is reconciled: watches report every change, and this is the fallback.
 const RECHECK: SignedDuration = SignedDuration::from_mins(10);
-
-impl Plan {
-    /// Does this step end with a write of the target?
-    fn writes(&self) -> bool {
-        matches!(
-            self,
-            Self::Render
-                | Self::TakeOver
-                | Self::Reformat
-                | Self::Empty
-                | Self::Verify
-                | Self::Mint(_)
-                | Self::Publish(_)
-        )
-    }
-}
 
 /// Decides the next step.
 pub fn plan(credential: &Credential, observed: &Observed, now: Timestamp) -> Plan {

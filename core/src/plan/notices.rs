@@ -33,6 +33,32 @@ fn trouble(status: &ApiCredentialStatus) -> Option<(StoredReason, String)> {
     Some((found.reason.as_str().into(), found.message.clone()))
 }
 
+/// A condition: is it `True`, its reason, its message.
+type State = (bool, StoredReason, String);
+
+fn state(status: &ApiCredentialStatus, kind: ConditionType) -> Option<State> {
+    kind.find(&status.conditions).map(|c| {
+        let reason = StoredReason::from(c.reason.as_str());
+        (c.status == "True", reason, c.message.clone())
+    })
+}
+
+fn warning(reason: StoredReason, note: String) -> Notice {
+    Notice {
+        severity: Severity::Warning,
+        reason,
+        note,
+    }
+}
+
+fn normal(reason: Reason, note: String) -> Notice {
+    Notice {
+        severity: Severity::Normal,
+        reason: reason.into(),
+        note,
+    }
+}
+
 /// Events report changes, never a healthy renewal: an event is a write too. Nor a first token: status
 /// says it with its time, and ten thousand new credentials would be ten thousand events.
 pub(super) fn notices(
@@ -40,80 +66,84 @@ pub(super) fn notices(
     new: &ApiCredentialStatus,
     outcome: &Outcome,
 ) -> Vec<Notice> {
-    let mut out = Vec::new();
-    let pair = |s: &ApiCredentialStatus, kind: ConditionType| {
-        kind.find(&s.conditions).map(|c| {
-            let reason = StoredReason::from(c.reason.as_str());
-            (c.status == "True", reason, c.message.clone())
-        })
-    };
+    let published = published(old, new, outcome).into_iter();
+    published
+        .chain(began(old, new, outcome))
+        .chain(accepted(old, new))
+        .chain(warnings(old, new))
+        .collect()
+}
+
+/// There is a token again, or its renewal works again.
+fn published(
+    old: &ApiCredentialStatus,
+    new: &ApiCredentialStatus,
+    outcome: &Outcome,
+) -> Option<Notice> {
     let ready = ConditionType::Ready;
-    let (was_ready, is_ready) = (pair(old, ready), pair(new, ready));
-    let (was_late, is_late) = (trouble(old), trouble(new));
+    let (was_ready, is_ready) = (state(old, ready), state(new, ready));
+    let reported = was_ready.is_some_and(|r| !r.0 && !r.1.is(Reason::is_first_request));
     let ready = is_ready.as_ref().is_some_and(|r| r.0);
-    let was_told = was_ready
-        .as_ref()
-        .is_some_and(|r| !r.0 && !r.1.is(Reason::is_first_request));
-    if ready && was_told {
-        let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
-        out.push(Notice {
-            severity: Severity::Normal,
-            reason: Reason::TokenPublished.into(),
-            note,
-        });
-    } else if let Outcome::Minted(minted) = outcome {
-        if minted.why == Why::Edited {
-            out.push(Notice {
-                severity: Severity::Warning,
-                reason: Reason::TargetRepaired.into(),
-                note: "another writer changed the token in the Secret; a new one was published"
-                    .to_owned(),
-            });
-        } else if was_late.as_ref().is_some_and(|l| {
-            // A second operator is no fault of the renewal that has just come.
-            !l.0.is(Reason::is_wait) && l.0.known() != Some(Reason::AnotherOperator)
-        }) {
-            let note = is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
-            out.push(Notice {
-                severity: Severity::Normal,
-                reason: Reason::Renewed.into(),
-                note,
-            });
-        }
+    let note = || is_ready.as_ref().map(|r| r.2.clone()).unwrap_or_default();
+    if ready && reported {
+        return Some(normal(Reason::TokenPublished, note()));
     }
-    if let Some((reason, note)) = &is_late
-        && was_late.as_ref().is_none_or(|(old, _)| old != reason)
-        // That an issuer asked for a pause is told once, by the credential whose request it answered; other waits pass.
-        && !matches!(outcome, Outcome::Waiting { reason, .. } if reason.is_wait())
-    {
-        let planned = reason.is(|r| r == Reason::Ended);
-        out.push(Notice {
-            severity: if planned {
-                Severity::Normal
-            } else {
-                Severity::Warning
-            },
-            reason: reason.clone(),
-            note: note.clone(),
-        });
+    let Outcome::Minted(minted) = outcome else {
+        return None;
+    };
+    if minted.why == Why::Edited {
+        let note = "another writer changed the token in the Secret; a new one was published";
+        return Some(warning(Reason::TargetRepaired.into(), note.to_owned()));
     }
+    // A second operator is no fault of the renewal that has just come.
+    let failed = trouble(old)
+        .is_some_and(|l| !l.0.is(Reason::is_wait) && l.0.known() != Some(Reason::AnotherOperator));
+    failed.then(|| normal(Reason::Renewed, note()))
+}
+
+/// There is no token any more, or its renewal fails, for another reason than before.
+fn began(
+    old: &ApiCredentialStatus,
+    new: &ApiCredentialStatus,
+    outcome: &Outcome,
+) -> Option<Notice> {
+    let (reason, note) = trouble(new)?;
+    if trouble(old).is_some_and(|(old, _)| old == reason) {
+        return None;
+    }
+    // That an issuer asked for a pause is reported once, by the credential whose request it answered; other waits pass.
+    if matches!(outcome, Outcome::Waiting { reason, .. } if reason.is_wait()) {
+        return None;
+    }
+    let planned = reason.is(|r| r == Reason::Ended);
+    Some(Notice {
+        severity: if planned {
+            Severity::Normal
+        } else {
+            Severity::Warning
+        },
+        reason,
+        note,
+    })
+}
+
+/// No secret and no certificate of the client fails any more.
+fn accepted(old: &ApiCredentialStatus, new: &ApiCredentialStatus) -> Option<Notice> {
     let secrets = ConditionType::ClientCredentialExpiring;
-    let reason = |s: &ApiCredentialStatus| pair(s, secrets).map(|(_, reason, _)| reason);
+    let reason = |s: &ApiCredentialStatus| state(s, secrets).map(|(_, reason, _)| reason);
     let failed = reason(old).is_some_and(|r| !r.is(Reason::is_about_expiry));
     // Only what comes after a failure in the order of reasons says that there is none.
     let none = reason(new).is_none_or(|r| r.is(Reason::warns_of_expiry));
-    if failed && none {
-        out.push(Notice {
-            severity: Severity::Normal,
-            reason: Reason::ClientCredentialAccepted.into(),
-            note: match new.client_in_use() {
-                Some(used) => {
-                    format!("no entry of the list fails any more; {used} is in use")
-                }
-                None => "no entry of the list fails any more".to_owned(),
-            },
-        });
-    }
+    let note = || match new.client_in_use() {
+        Some(used) => format!("no entry of the list fails any more; {used} is in use"),
+        None => "no entry of the list fails any more".to_owned(),
+    };
+    (failed && none).then(|| normal(Reason::ClientCredentialAccepted, note()))
+}
+
+/// Conditions that warn and are new, or have another reason.
+fn warnings(old: &ApiCredentialStatus, new: &ApiCredentialStatus) -> Vec<Notice> {
+    let mut out = Vec::new();
     for kind in [
         ConditionType::LifetimeAtRisk,
         ConditionType::PermissionsMissing,
@@ -127,19 +157,15 @@ pub(super) fn notices(
             kind,
             ConditionType::PermissionsMissing | ConditionType::PermissionsExceeded
         );
-        let was = pair(old, kind);
+        let was = state(old, kind);
         let same = |reason: &StoredReason, note: &String| {
             let was = was.as_ref();
             was.is_some_and(|(_, r, n)| r == reason && (!all || n == note))
         };
-        if let Some((true, reason, note)) = pair(new, kind)
+        if let Some((true, reason, note)) = state(new, kind)
             && !same(&reason, &note)
         {
-            out.push(Notice {
-                severity: Severity::Warning,
-                reason,
-                note,
-            });
+            out.push(warning(reason, note));
         }
     }
     out

@@ -1,26 +1,25 @@
 //! The status that a user reads: conditions and times. Also the events, and the time of the next reconcile.
 
-use crate::{ConditionType, Reason, StoredReason};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
-    Cause, Failure, Observed, Outcome, RECHECK, another,
+    Observed, Outcome, RECHECK, another,
     attempt::{last_attempt, remembered},
     conditions::{Conditions, time},
-    expect, expiry, fingerprint,
+    expiry, fingerprint,
     notices::{Notice, notices},
-    notify::too_short,
-    obstacle,
-    progress::{End, Fault, progress},
-    schedule::{self, Promise},
-    sources,
+    progress::progress,
+    schedule, sources,
+    trouble::{FIRST, Trouble, trouble},
+    warnings::{foreseen, warnings},
 };
 use crate::{
+    ConditionType, Reason,
     api::{ApiCredentialStatus, ClientStatus, RefusedRef, SourceRef, UsedRef},
     credential::Credential,
-    oauth,
     publish::Record,
 };
 
@@ -38,21 +37,19 @@ pub struct View {
 /// The message of `RenewalFailing` where `Ready` says the same. `Stalled` repeats it: tools that go by kstatus show that one.
 pub(super) const SEE_READY: &str = "the token has expired; see the condition Ready";
 
-/// What is to be said about the state beside the token's own facts.
-struct Trouble {
-    reason: StoredReason,
-    message: String,
-    end: End,
-}
-
-impl Trouble {
-    fn fault(&self) -> Fault<'_> {
-        Fault {
-            reason: &self.reason,
-            message: &self.message,
-            end: self.end,
-        }
-    }
+/// What one reconcile found out about a credential. Status is computed from it, and from nothing else.
+#[derive(Clone, Copy)]
+pub(super) struct Findings<'a> {
+    pub(super) credential: &'a Credential,
+    pub(super) observed: &'a Observed,
+    pub(super) outcome: &'a Outcome,
+    /// The record of the token, if the Secret contains a valid one for this spec.
+    pub(super) valid: Option<&'a Record>,
+    /// Why there is no token, or why its renewal fails.
+    pub(super) trouble: Option<&'a Trouble>,
+    /// What of the client's secrets and certificates expires first.
+    pub(super) ending: Option<&'a expiry::Ending>,
+    pub(super) now: Timestamp,
 }
 
 /// The view of a valid credential after a step.
@@ -63,127 +60,33 @@ pub fn status(
     previous: Option<&ApiCredentialStatus>,
     now: Timestamp,
 ) -> View {
-    let failure = observed.memory.failure.as_ref();
     let trouble = trouble(credential, observed, outcome, now);
-    let valid = observed.valid(credential, now);
-    let old = previous.cloned().unwrap_or_default();
-
-    let mut status = ApiCredentialStatus {
-        observed_generation: Some(credential.generation),
-        last_attempt: last_attempt(outcome, failure)
-            .or_else(|| remembered(&old, observed.record()))
-            .map(Box::new),
-        ..ApiCredentialStatus::default()
-    };
-    if let Some(record) = observed.record() {
-        token_facts(&mut status, record);
-    }
     let ending = expiry::ending(credential, observed);
-    if let (Some(failure), true) = (failure, trouble.is_some()) {
-        status.consecutive_failures = i32::try_from(failure.failures).ok();
-        status.next_attempt =
-            (failure.next_attempt != Timestamp::MAX).then(|| time(failure.next_attempt));
-    }
-    let client = ClientStatus {
-        expires_at: ending
-            .as_ref()
-            .and_then(expiry::Ending::of_client)
-            .map(time),
-        refused: refused(credential, observed),
-        ..status.client.take().map(|c| *c).unwrap_or_default()
+    let found = Findings {
+        credential,
+        observed,
+        outcome,
+        valid: observed.valid(credential, now),
+        trouble: trouble.as_ref(),
+        ending: ending.as_ref(),
+        now,
     };
-    status.client = (client != ClientStatus::default()).then(|| Box::new(client));
-
+    let old = previous.cloned().unwrap_or_default();
     let say = Conditions {
         previous: &old.conditions,
         generation: credential.generation,
         now,
     };
-    let ready = ConditionType::Ready;
-    status.conditions.push(match (valid, &trouble) {
-        (Some(record), _) => {
-            let message = published_message(credential, record);
-            say.condition(ready, true, Reason::TokenPublished, &message)
-        }
-        // While the first token is requested: neither good nor bad.
-        (None, None) => say.unknown(ready, FIRST.reason, FIRST.message),
-        (None, Some(t))
-            if t.reason.known() == Some(Reason::WaitingForIssuer)
-                && is_first(credential, observed) =>
-        {
-            say.unknown(ready, &t.reason, &t.message)
-        }
-        (None, Some(t)) => say.condition(ready, false, &t.reason, &t.message),
-    });
-    let turn = valid.is_none().then(|| {
-        let fault = trouble.as_ref().map_or(FIRST, Trouble::fault);
-        let (condition, until) = progress(say, fault);
-        status.conditions.push(condition);
-        until
-    });
-    let foreseen = foreseen(credential, observed, outcome, (valid, ending.as_ref()));
-    let failing = match (&trouble, &foreseen) {
-        (Some(t), _) if valid.is_some() => Some((t.reason.clone(), t.message.as_str())),
-        // Without a token `Ready` has the same message: one that is read twice is read no better.
-        (Some(t), _) if !credential.suspend && !is_first(credential, observed) => {
-            Some((t.reason.clone(), SEE_READY))
-        }
-        (None, Some((reason, message))) => Some(((*reason).into(), message.as_str())),
-        _ => None,
-    };
-    let failing = failing.map(|(reason, message)| {
-        say.condition(ConditionType::RenewalFailing, true, reason, message)
-    });
-    let another = match (&failing, valid) {
-        (None, Some(_)) => another::kept(&old.conditions, now),
-        _ => None,
-    };
-    let told_until = another.as_ref().map(|(_, until)| *until);
-    status
-        .conditions
-        .extend(failing.or(another.map(|(condition, _)| condition)));
-    let risk =
-        risk(credential, observed, valid, trouble.is_some(), now).map(|(reason, message)| {
-            say.condition(ConditionType::LifetimeAtRisk, true, reason, &message)
-        });
-    status.conditions.extend(risk);
-    let lack = valid.and_then(|r| expect::missing(credential, r));
-    let lack = lack.map(|lack| (lack, ConditionType::PermissionsMissing));
-    status
-        .conditions
-        .extend(lack.map(|(lack, kind)| match lack {
-            expect::Lack::Missing(reason, message) => say.condition(kind, true, reason, &message),
-            expect::Lack::Unknown(message) => say.unknown(kind, Reason::NotVerifiable, &message),
-        }));
-    let surplus = valid.and_then(|r| expect::surplus(credential, r));
-    status.conditions.extend(surplus.map(|message| {
-        let reason = Reason::PermissionsExceeded;
-        say.condition(ConditionType::PermissionsExceeded, true, reason, &message)
-    }));
-    let client = client_credential(credential, observed, ending.as_ref(), now);
-    status.conditions.extend(client.map(|(reason, message)| {
-        say.condition(
-            ConditionType::ClientCredentialExpiring,
-            true,
-            reason,
-            &message,
-        )
-    }));
-    let unread = unread(credential, observed);
-    status.conditions.extend(unread.map(|message| {
-        let reason = Reason::AnnotationUnknown;
-        say.condition(ConditionType::AnnotationsIgnored, true, reason, &message)
-    }));
-    let promise = observed.promise(credential);
-    let requeue = requeue(
-        (promise, credential.end),
-        outcome,
-        failure,
-        (valid, ending.as_ref()),
-        now,
-    );
-    let requeue = sooner(requeue, turn.flatten(), now);
-    let requeue = sooner(requeue, told_until, now);
+    let mut status = found.facts(&old);
+    let (progress, turns) = found.progress(say).unzip();
+    let (renewal, reported_until) = found.renewal(say).unzip();
+    status.conditions.push(found.ready(say));
+    status.conditions.extend(progress);
+    status.conditions.extend(renewal);
+    status.conditions.extend(warnings(&found, say));
+    let wait = requeue(&found);
+    let wait = sooner(wait, turns.flatten(), now);
+    let requeue = sooner(wait, reported_until.flatten(), now);
     let notices = notices(&old, &status, outcome);
     View {
         status,
@@ -192,17 +95,93 @@ pub fn status(
     }
 }
 
-/// Why there is no token, as long as the first one is requested.
-const FIRST: Fault<'static> = Fault {
-    reason: &StoredReason::Known(Reason::Pending),
-    message: "no token has been published yet",
-    end: End::Progress,
-};
+impl Findings<'_> {
+    /// Status without its conditions.
+    fn facts(&self, old: &ApiCredentialStatus) -> ApiCredentialStatus {
+        let failure = self.observed.memory.failure.as_ref();
+        let record = self.observed.record();
+        let mut status = ApiCredentialStatus {
+            observed_generation: Some(self.credential.generation),
+            last_attempt: last_attempt(self.outcome, failure)
+                .or_else(|| remembered(old, record))
+                .map(Box::new),
+            ..ApiCredentialStatus::default()
+        };
+        if let Some(record) = record {
+            token_facts(&mut status, record);
+        }
+        if let (Some(failure), true) = (failure, self.trouble.is_some()) {
+            status.consecutive_failures = i32::try_from(failure.failures).ok();
+            status.next_attempt =
+                (failure.next_attempt != Timestamp::MAX).then(|| time(failure.next_attempt));
+        }
+        let client = ClientStatus {
+            expires_at: self.ending.and_then(expiry::Ending::of_client).map(time),
+            refused: refused(self.credential, self.observed),
+            ..status.client.take().map(|c| *c).unwrap_or_default()
+        };
+        status.client = (client != ClientStatus::default()).then(|| Box::new(client));
+        status
+    }
 
-/// Has no token of this spec been published yet?
-fn is_first(credential: &Credential, observed: &Observed) -> bool {
-    let asked = fingerprint::request(credential);
-    observed.record().is_none_or(|r| r.request != asked)
+    fn ready(&self, say: Conditions<'_>) -> Condition {
+        let ready = ConditionType::Ready;
+        match (self.valid, self.trouble) {
+            (Some(record), _) => {
+                let message = published_message(self.credential, record);
+                say.condition(ready, true, Reason::TokenPublished, &message)
+            }
+            // While the first token is requested: neither good nor bad.
+            (None, None) => say.unknown(ready, FIRST.reason, FIRST.message),
+            (None, Some(t))
+                if t.reason.known() == Some(Reason::WaitingForIssuer) && self.is_first() =>
+            {
+                say.unknown(ready, &t.reason, &t.message)
+            }
+            (None, Some(t)) => say.condition(ready, false, &t.reason, &t.message),
+        }
+    }
+
+    /// `Reconciling` or `Stalled` while there is no valid token, and when time alone changes which of them it is.
+    fn progress(&self, say: Conditions<'_>) -> Option<(Condition, Option<Timestamp>)> {
+        let fault = self.trouble.map_or(FIRST, Trouble::fault);
+        self.valid.is_none().then(|| progress(say, fault))
+    }
+
+    /// `RenewalFailing`, and when it ends by itself.
+    fn renewal(&self, say: Conditions<'_>) -> Option<(Condition, Option<Timestamp>)> {
+        if let Some(failing) = self.failing(say) {
+            return Some((failing, None));
+        }
+        self.valid?;
+        let (condition, until) = another::kept(say.previous, self.now)?;
+        Some((condition, Some(until)))
+    }
+
+    fn failing(&self, say: Conditions<'_>) -> Option<Condition> {
+        let failing = ConditionType::RenewalFailing;
+        match self.trouble {
+            Some(t) if self.valid.is_some() => {
+                Some(say.condition(failing, true, &t.reason, &t.message))
+            }
+            // Without a token `Ready` has the same message: one that is read twice is read no better.
+            Some(t) if !self.credential.suspend && !self.is_first() => {
+                Some(say.condition(failing, true, &t.reason, SEE_READY))
+            }
+            Some(_) => None,
+            None => {
+                let (reason, message) = foreseen(self)?;
+                Some(say.condition(failing, true, reason, &message))
+            }
+        }
+    }
+
+    /// Has no token of this spec been published yet?
+    fn is_first(&self) -> bool {
+        let requested = fingerprint::request(self.credential);
+        let record = self.observed.record();
+        record.is_none_or(|r| r.request != requested)
+    }
 }
 
 /// The wait, cut short by a moment at which time alone changes what status says.
@@ -261,69 +240,6 @@ fn refused(credential: &Credential, observed: &Observed) -> Vec<RefusedRef> {
     client.chain(grant).take(MOST_REFUSED).map(entry).collect()
 }
 
-/// The next renewal is not due and is known to fail: the reason, and when.
-fn foreseen(
-    credential: &Credential,
-    observed: &Observed,
-    outcome: &Outcome,
-    (valid, ending): (Option<&Record>, Option<&expiry::Ending>),
-) -> Option<(Reason, String)> {
-    if credential.suspend || !matches!(outcome, Outcome::Steady | Outcome::Minted(_)) {
-        return None;
-    }
-    let record = valid?;
-    let ended = || ending.and_then(|e| e.obstacle(record.renew_at));
-    let (reason, message) = obstacle(credential, observed).or_else(ended)?;
-    // A static key is not renewed, and when it ends is not known.
-    if record.is_static() {
-        let name = &credential.target.name;
-        let message = format!("{message}; until then Secret {name} keeps the current key");
-        return Some((reason, message));
-    }
-    let (renew, end) = (time(record.renew_at).0, time(record.expires_at).0);
-    let message = format!(
-        "{message}; until then the renewal at {renew} will fail, and the current token expires at {end}"
-    );
-    Some((reason, message))
-}
-
-/// What is to be said about the secrets and certificates of the client: one that ends, one that another one covers for.
-fn client_credential(
-    credential: &Credential,
-    observed: &Observed,
-    ending: Option<&expiry::Ending>,
-    now: Timestamp,
-) -> Option<(StoredReason, String)> {
-    let ends = ending.and_then(|e| e.warning(now));
-    let over = ending.is_some_and(|e| now >= e.at);
-    let ends = ends.map(|(reason, message)| (reason.into(), message));
-    let hidden = sources::hidden(credential, observed).map(|h| (h.reason, h.message));
-    let unread = expiry::unreadable(observed).map(|(reason, message)| (reason.into(), message));
-    // What has ended comes first, then what does not work, then what will end.
-    let mut told: Vec<(StoredReason, String)> = if over {
-        [ends, hidden, unread].into_iter().flatten().collect()
-    } else {
-        [hidden, ends, unread].into_iter().flatten().collect()
-    };
-    let rest = told.split_off(told.len().min(1));
-    let (reason, mut message) = told.pop()?;
-    for (_, more) in rest {
-        message.push_str(&format!("; {more}"));
-    }
-    Some((reason, message))
-}
-
-/// What is to be said about annotations that have no effect.
-fn unread(credential: &Credential, observed: &Observed) -> Option<String> {
-    let own = credential.unread.as_ref();
-    let own = own.map(|said| format!("the annotation {said}"));
-    let said: Vec<String> = own
-        .into_iter()
-        .chain(observed.unread.iter().cloned())
-        .collect();
-    (!said.is_empty()).then(|| format!("an annotation has no effect: {}", said.join("; ")))
-}
-
 pub(super) fn valid_until(record: &Record) -> String {
     if record.is_static() {
         return "the Secret contains the static key".to_owned();
@@ -342,114 +258,6 @@ fn published_message(credential: &Credential, record: &Record) -> String {
     )
 }
 
-fn trouble(
-    credential: &Credential,
-    observed: &Observed,
-    outcome: &Outcome,
-    now: Timestamp,
-) -> Option<Trouble> {
-    match outcome {
-        Outcome::Steady | Outcome::Minted(_) | Outcome::Queued { .. } | Outcome::Released => None,
-        Outcome::Suspended => observed.valid(credential, now).is_none().then(|| Trouble {
-            reason: Reason::Suspended.into(),
-            message: "spec.suspend is set and there is no valid token; unset it to get one"
-                .to_owned(),
-            end: End::Somebody,
-        }),
-        Outcome::Waiting {
-            reason, message, ..
-        } => Some(Trouble {
-            reason: (*reason).into(),
-            message: message.clone(),
-            end: match End::of(&(*reason).into()) {
-                End::Somebody => End::Progress,
-                end => end,
-            },
-        }),
-        Outcome::Refused { reason, message } => Some(Trouble {
-            reason: (*reason).into(),
-            message: message.clone(),
-            // The state Secret may come with a sign-in that is under way.
-            end: if *reason == Reason::SignInRequired {
-                End::Neighbour
-            } else {
-                End::of(&(*reason).into())
-            },
-        }),
-        Outcome::Failed | Outcome::Backoff => observed
-            .memory
-            .failure
-            .as_ref()
-            .map(|f| failed(credential, f)),
-    }
-}
-
-fn failed(credential: &Credential, failure: &Failure) -> Trouble {
-    use crate::oauth::Class;
-    let refusal = match &failure.cause {
-        Cause::Seen(refusal) => refusal,
-        Cause::Recalled(recalled) => {
-            return Trouble {
-                reason: recalled.reason.clone(),
-                message: recalled.message.clone(),
-                end: match End::of(&recalled.reason) {
-                    End::Somebody if !recalled.stalled => End::Progress,
-                    end => end,
-                },
-            };
-        }
-    };
-    let mut message = refusal.message();
-    if failure.propagating {
-        // Entra ID calls a new secret expired as well, while a replica knows the expired ones only.
-        message.push_str(&format!(
-            "; the Secret has just changed and the issuer may not know the new {} yet, so apicred tries again soon",
-            credential.authentication.noun()
-        ));
-    }
-    let waits = matches!(
-        refusal.class,
-        Class::Invalid | Class::Denied | Class::NeedsUser
-    );
-    Trouble {
-        reason: refusal.reason.into(),
-        message,
-        end: if waits && !failure.propagating {
-            End::of(&refusal.reason.into())
-        } else {
-            End::Progress
-        },
-    }
-}
-
-/// Is the promise to readers in danger? Said before it breaks.
-fn risk(
-    credential: &Credential,
-    observed: &Observed,
-    valid: Option<&Record>,
-    late: bool,
-    now: Timestamp,
-) -> Option<(Reason, String)> {
-    let record = valid?;
-    let life = record.expires_at.duration_since(record.issued_at);
-    let promise = observed.promise(credential);
-    if late && now >= schedule::risk_at(record.issued_at, record.expires_at, promise) {
-        let least = promise.min_lifetime(life);
-        let end = schedule::later(record.expires_at, -least);
-        return Some((
-            Reason::RenewalFailing,
-            format!(
-                "the renewal is late, and readers have less than {} left from {} on; see the condition RenewalFailing for its cause",
-                words(least),
-                time(end).0
-            ),
-        ));
-    }
-    oauth::uncertain(&record.lifetime, life)
-        .or_else(|| observed.not_notified(credential))
-        .or_else(|| too_short(promise, life))
-}
-
 pub(super) fn words(span: SignedDuration) -> String {
     let s = span.as_secs();
     match (s / 60, s % 60) {
@@ -459,19 +267,24 @@ pub(super) fn words(span: SignedDuration) -> String {
     }
 }
 
-fn requeue(
-    (promise, end): (Promise, Option<Timestamp>),
-    outcome: &Outcome,
-    failure: Option<&Failure>,
-    (valid, ending): (Option<&Record>, Option<&expiry::Ending>),
-    now: Timestamp,
-) -> Duration {
+/// The latest time of the next reconcile, as far as the plan knows it.
+fn requeue(found: &Findings<'_>) -> Duration {
+    let Findings {
+        credential,
+        observed,
+        valid,
+        ending,
+        now,
+        ..
+    } = *found;
+    let failure = observed.memory.failure.as_ref();
+    let promise = observed.promise(credential);
     let soon = |at: Timestamp| {
         Duration::try_from(at.duration_since(now))
             .unwrap_or_default()
             .max(Duration::from_millis(100))
     };
-    let work = match outcome {
+    let work = match found.outcome {
         Outcome::Steady | Outcome::Minted(_) => {
             valid.map_or(Duration::from_secs(10), |r| schedule::wait(now, r.renew_at))
         }
@@ -493,7 +306,7 @@ fn requeue(
     });
     let turning = turning
         .chain(ending.into_iter().flat_map(|e| [e.warn_at, e.at]))
-        .chain(end);
+        .chain(credential.end);
     turning
         .filter(|at| *at > now)
         .map(soon)

@@ -36,7 +36,7 @@ fn a_url_is_read_and_its_user_and_password_are_taken_out_and_decoded() {
             "http://proxy/",
             Some("a@b:p:w/%ü+"),
         ),
-        // What needs no encoding to be told apart is taken as it is.
+        // What needs no encoding to be distinguished is taken as it is.
         ("http://ada:p@w@proxy", "http://proxy/", Some("ada:p@w")),
     ] {
         let read = proxy(text, &[]).unwrap_or_else(|e| panic!("{text}: {}", told(&e)));
@@ -47,7 +47,7 @@ fn a_url_is_read_and_its_user_and_password_are_taken_out_and_decoded() {
 }
 
 #[test]
-fn a_url_that_is_none_is_told_with_its_mend_and_without_a_letter_of_it() {
+fn a_url_that_is_none_is_reported_with_its_fix_and_without_a_letter_of_it() {
     for (text, fix) in [
         ("", "http://proxy.example:3128"),
         ("hunter2", "http://proxy.example:3128"),

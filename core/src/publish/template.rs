@@ -185,7 +185,7 @@ pub fn noted_type(noted: &str) -> Option<&'static str> {
         .find(|t| *t == noted)
 }
 
-/// The digest of what a live Secret wears of the keys that were once put on. Type and formats are not in its
+/// The digest of what a live Secret has of the keys that apicred has once written. Type and formats are not in its
 /// metadata, so they are taken from the digest that was noted.
 pub(super) fn live_digest(
     labels: Option<&BTreeMap<String, String>>,

@@ -61,7 +61,7 @@ pub struct Client {
     /// Must it name an audience? For the generic issuer.
     #[serde(default)]
     pub wants_audience: bool,
-    /// Is the life of its tokens left out of answers? For the generic issuer.
+    /// Do answers omit the lifetime of its tokens? For the generic issuer.
     #[serde(default)]
     pub silent_about_life: bool,
     /// Certificates that Entra takes for their subject.

@@ -53,7 +53,7 @@ pub struct AzureArc {
 pub struct ManagedIdentity {
     /// Its client id.
     pub client_id: String,
-    /// Its object id; made from the client id if left out.
+    /// Its object id; made from the client id if not set.
     #[serde(default)]
     pub object_id: Option<String>,
     /// Its resource id in Azure, of which `xms_mirid` tells.
@@ -61,7 +61,7 @@ pub struct ManagedIdentity {
     /// The machine's own one: whoever names none gets it.
     #[serde(default)]
     pub system_assigned: bool,
-    /// Id of its tenant; the default one if left out.
+    /// Id of its tenant; the default one if not set.
     #[serde(default)]
     pub tenant: Option<String>,
     /// Application roles granted, by name of the resource.

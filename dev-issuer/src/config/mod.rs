@@ -33,13 +33,13 @@ use crate::users::User;
 pub struct Config {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Host name in the URLs that are published; the listening address if left out.
+    /// Host name in the URLs that are published; the listening address if not set.
     pub host: Option<String>,
     /// The directories. The first is the default one.
     pub tenants: Vec<Tenant>,
     /// Life of a token in seconds, where the client says nothing else.
     pub lifetime_seconds: u64,
-    /// `refresh_in` of answers, where the client says nothing else; not sent if left out.
+    /// `refresh_in` of answers, where the client says nothing else; not sent if not set.
     pub refresh_in_seconds: Option<u64>,
     /// How far the protected API lets clocks differ.
     pub leeway_seconds: u64,

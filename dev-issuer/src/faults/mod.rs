@@ -17,11 +17,11 @@ pub(crate) use effects::{distort, replacement};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Fault {
-    /// Only requests of this client; every request if left out.
+    /// Only requests of this client; every request if not set.
     pub client: Option<String>,
     /// Which part of the server is concerned.
     pub on: Surface,
-    /// How many requests it hits; all of them until it is cleared, if left out.
+    /// How many requests it hits; all of them until it is cleared, if not set.
     pub times: Option<u32>,
     /// Waits so long before the request is judged.
     pub latency_ms: u64,
@@ -136,7 +136,7 @@ pub enum Effect {
     MissingAccessToken,
     /// Another `expires_in`; `expires_on` is taken out, so that nothing else tells the life.
     ExpiresIn {
-        /// The JSON to write there, such as `0`, `-1`, `"3599"`, `1e400`; no such field if left out.
+        /// The JSON to write there, such as `0`, `-1`, `"3599"`, `1e400`; no such field if not set.
         #[serde(default)]
         json: Option<String>,
     },

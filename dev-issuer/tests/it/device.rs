@@ -163,7 +163,7 @@ async fn the_generic_issuer_keeps_the_pace() {
 }
 
 #[tokio::test]
-async fn a_refusal_and_an_end_are_told() {
+async fn a_refusal_and_an_end_are_reported() {
     let bench = Bench::with(Config {
         device_interval_seconds: 1,
         device_lifetime_seconds: 3,

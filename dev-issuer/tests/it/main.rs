@@ -1,5 +1,6 @@
 //! The issuer as its clients see it: over TLS, with its own CA.
 
+#![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

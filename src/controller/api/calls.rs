@@ -302,7 +302,7 @@ fn trouble(error: &kube::Error) -> Trouble {
     match status.code {
         403 if terminating => Trouble::Terminating,
         403 if status.message.contains("exceeded quota") => Trouble::Quota,
-        // 401 is no matter of rights: the process's own token has ended, and is read anew within a minute.
+        // 401 is no matter of rights: the process's own token has expired, and is read again within a minute.
         403 => Trouble::Forbidden,
         404 => Trouble::NotFound,
         409 => Trouble::Conflict,
@@ -312,97 +312,4 @@ fn trouble(error: &kube::Error) -> Trouble {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{cell::Cell, io};
-
-    use kube::core::Status;
-    use serde_json::json;
-
-    use super::*;
-
-    fn answer(code: u16, details: &Value) -> kube::Error {
-        let status = json!({
-            "status": "Failure", "message": "", "reason": "", "code": code, "details": details,
-        });
-        let status: Status = serde_json::from_value(status).unwrap();
-        kube::Error::Api(Box::new(status))
-    }
-
-    fn pause(error: &kube::Error, refusals: &mut usize) -> Option<u64> {
-        again_after(error, trouble(error), refusals).map(|pause| pause.as_secs())
-    }
-
-    #[test]
-    fn each_trouble_is_counted_under_its_name() {
-        let all = [
-            Trouble::Conflict,
-            Trouble::NotFound,
-            Trouble::Terminating,
-            Trouble::Forbidden,
-            Trouble::Quota,
-            Trouble::Invalid,
-            Trouble::Unavailable,
-            Trouble::Unwanted,
-        ];
-        let metrics = Metrics::default();
-        for trouble in all {
-            // What the table does not have ends a test.
-            metrics.called("get_secret", trouble.as_str(), None);
-        }
-    }
-
-    #[test]
-    fn a_request_that_was_not_done_is_repeated_and_no_other() {
-        let after = |seconds: u32| json!({ "retryAfterSeconds": seconds });
-        let io = |kind| kube::Error::Service(Box::new(io::Error::from(kind)));
-        for (error, expected) in [
-            (answer(429, &Value::Null), Some(1)),
-            (answer(429, &after(1)), Some(1)),
-            (answer(429, &after(2)), Some(2)),
-            (answer(429, &after(3_600)), Some(2)),
-            (answer(409, &Value::Null), None),
-            (answer(404, &Value::Null), None),
-            (answer(422, &Value::Null), None),
-            // These may have been done.
-            (answer(500, &Value::Null), None),
-            (answer(503, &after(1)), None),
-            (answer(504, &after(1)), None),
-            (io(io::ErrorKind::ConnectionRefused), Some(1)),
-            (io(io::ErrorKind::ConnectionReset), None),
-            (io(io::ErrorKind::TimedOut), None),
-        ] {
-            assert_eq!(pause(&error, &mut 0), expected, "{error:?}");
-        }
-    }
-
-    #[test]
-    fn a_403_counts_after_two_repetitions_unless_it_says_more() {
-        let (mut refusals, forbidden) = (0, answer(403, &Value::Null));
-        let pauses = [(); 4].map(|()| pause(&forbidden, &mut refusals));
-        assert_eq!(pauses, [Some(1), Some(2), None, None]);
-        let terminating =
-            json!({ "causes": [{ "reason": "NamespaceTerminating", "message": "", "field": "" }] });
-        assert_eq!(pause(&answer(403, &terminating), &mut 0), None);
-    }
-
-    #[test]
-    fn a_pause_is_up_to_a_quarter_longer() {
-        let second = Duration::from_secs(1);
-        assert_eq!(jitter(second, 0), second);
-        assert!(jitter(second, u8::MAX) < second.mul_f64(1.25));
-    }
-
-    #[tokio::test]
-    async fn what_nobody_wants_is_not_sent() {
-        let sent = Cell::new(0);
-        let request = || {
-            sent.set(sent.get() + 1);
-            std::future::ready(Ok(()))
-        };
-        let metrics = Metrics::default();
-        let result = call_while(&metrics, "get_secret", || false, request).await;
-        assert_eq!((result, sent.get()), (Err(Trouble::Unwanted), 0));
-        let result = call_while(&metrics, "get_secret", || true, request).await;
-        assert_eq!((result, sent.get()), (Ok(()), 1));
-    }
-}
+mod tests;

@@ -75,34 +75,7 @@ impl Index {
             namespace.clone(),
             object.metadata.name.clone().unwrap_or_default(),
         );
-        let spec = &object.spec;
-        let created = object
-            .metadata
-            .creation_timestamp
-            .as_ref()
-            .map(|t| t.0)
-            .unwrap_or_default();
-        let issuer = spec.issuer_ref.as_ref().map(|r| {
-            let home = if r.kind == IssuerKind::TokenIssuer {
-                namespace.clone()
-            } else {
-                String::new()
-            };
-            let name = Arc::new((r.kind, home, r.name.clone()));
-            let known = self.by_issuer.get_key_value(&name);
-            known.map_or(name, |(known, _)| Arc::clone(known))
-        });
-        let entry = Entry {
-            sources: source_names(spec),
-            accounts: account_names(spec),
-            target: spec.target.secret_name.as_str().into(),
-            issuer,
-            client: client.map(Into::into),
-            seniority: (
-                created,
-                object.metadata.uid.as_deref().unwrap_or_default().into(),
-            ),
-        };
+        let entry = self.entry(object, &namespace, client);
         if self.entries.get(&key) == Some(&entry) {
             return Vec::new();
         }
@@ -142,6 +115,38 @@ impl Index {
         }
         self.entries.insert(key, entry);
         left
+    }
+
+    /// What the index has of an object.
+    fn entry(&self, object: &ApiCredential, namespace: &str, client: Option<&str>) -> Entry {
+        let spec = &object.spec;
+        let created = object
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|t| t.0)
+            .unwrap_or_default();
+        let issuer = spec.issuer_ref.as_ref().map(|r| {
+            let home = if r.kind == IssuerKind::TokenIssuer {
+                namespace.to_owned()
+            } else {
+                String::new()
+            };
+            let name = Arc::new((r.kind, home, r.name.clone()));
+            let known = self.by_issuer.get_key_value(&name);
+            known.map_or(name, |(known, _)| Arc::clone(known))
+        });
+        Entry {
+            sources: source_names(spec),
+            accounts: account_names(spec),
+            target: spec.target.secret_name.as_str().into(),
+            issuer,
+            client: client.map(Into::into),
+            seniority: (
+                created,
+                object.metadata.uid.as_deref().unwrap_or_default().into(),
+            ),
+        }
     }
 
     /// Takes an object out. Gives those who named the same target.

@@ -40,7 +40,7 @@ impl Context {
 
 impl OwnWrite<'_> {
     /// It was answered: decisions see it at once, the watch must show it in time, and others that read the Secret are
-    /// woken.
+    /// requeued.
     pub(in crate::controller) fn done(mut self, meta: &ObjectMeta) {
         self.end(Some(meta));
     }

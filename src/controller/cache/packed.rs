@@ -92,7 +92,7 @@ impl PackedCredential {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Does it differ from this one in nothing that a look is for? An own status, a label or another annotation is no
+    /// Does it differ from this one in nothing that a reconcile is for? An own status, a label or another annotation is no
     /// reason for one. A status that others hold a part of is one each time: it may have to be put right.
     pub(in crate::controller) fn asks_the_same(&self, other: &Self) -> bool {
         self.uid == other.uid && self.wakes == other.wakes

@@ -347,7 +347,7 @@ impl Secrets {
     }
 
     /// The watch has shown a Secret that was made or changed. Says whether that is news to act on: the echo of an own
-    /// write is none, and what comes while a call is under way is told when it ends.
+    /// write is none, and what comes while a call is under way is reported when it ends.
     pub(in crate::controller) fn apply(
         &mut self,
         meta: &ObjectMeta,

@@ -91,8 +91,8 @@ impl Shown {
 
     /// Has its token less life left than the minimum?
     pub(in crate::controller) fn below_floor(&self, now: i64) -> bool {
-        let floor = self.min_lifetime.unwrap_or_default();
-        self.expiry().is_some_and(|at| at - now < floor)
+        let least = self.min_lifetime.unwrap_or_default();
+        self.expiry().is_some_and(|at| at - now < least)
     }
 
     /// Has its token expired?
@@ -110,7 +110,7 @@ fn reason(condition: &Condition) -> Known {
     Reason::parse(&condition.reason)
 }
 
-/// What readers are promised, as far as the floor is concerned.
+/// What readers are promised, as far as the minimum remaining lifetime is concerned.
 fn promise(object: &ApiCredential) -> Promise {
     let minimum = object.spec.min_lifetime;
     Promise {

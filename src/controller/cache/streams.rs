@@ -103,7 +103,7 @@ fn note(
         }
         Err(_) => Vec::new(),
     };
-    let woken = match event {
+    let affected = match event {
         Event::Init => {
             *listed = Some(HashSet::new());
             Vec::new()
@@ -150,7 +150,7 @@ fn note(
             context.accounts.want();
         }
     }
-    for key in &woken {
+    for key in &affected {
         context.triggers.send(key);
     }
 }

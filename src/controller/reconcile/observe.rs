@@ -10,7 +10,7 @@ use crate::controller::{
     context::Context,
     locks::lock,
     lookup::{of_secrets, permission},
-    state::Held,
+    state::{Held, State},
 };
 use crate::{
     credential::{Credential, Issuer, Key},
@@ -70,32 +70,12 @@ pub(in crate::controller) fn observe(
     let deleting = deleting || terminating;
     let senior = lock(&context.index).senior(key);
     let (memory, held, target) = context.with_state(key, &credential.uid, |state| {
-        let target = if let Target::OwnerGone { uid, .. } = &target {
-            let known = state.owner_gone.take();
-            let same = known.filter(|(secret, owner, _)| *secret == target_uid && owner == uid);
-            // By a clock that nobody sets.
-            let since = same.map_or_else(Instant::now, |(_, _, since)| since);
-            state.owner_gone = Some((target_uid, uid.clone(), since));
-            target.seen_for(since.elapsed())
-        } else {
-            state.owner_gone = None;
-            target
-        };
-        let request = fingerprint::request(credential);
-        let fits = |h: &Held| {
-            h.issued.request == request
-                && h.token.expires_at > now
-                && h.renew_requested == credential.renew_requested
-        };
-        if !state.held.as_ref().is_some_and(fits) {
-            state.held = None;
-        }
-        // The spec asks for another token: this one is not sent anywhere under it.
-        state.revocable.take_if(|r| r.issued.request != request);
+        let target = noted_target(state, target, target_uid);
+        let held = has_held(state, credential, now);
         let mut memory = state.memory.clone();
         memory.own_writes.clone_from(&state.own_writes);
         memory.notified.clone_from(&state.notified);
-        (memory, state.held.is_some(), target)
+        (memory, held, target)
     });
     let mut observed = Observed {
         deleting,
@@ -119,6 +99,36 @@ pub(in crate::controller) fn observe(
         observed.memory.learn(&record);
     }
     observed
+}
+
+/// The target, with the time that it has been the Secret of an earlier credential.
+fn noted_target(state: &mut State, target: Target, target_uid: String) -> Target {
+    let Target::OwnerGone { uid, .. } = &target else {
+        state.owner_gone = None;
+        return target;
+    };
+    let known = state.owner_gone.take();
+    let same = known.filter(|(secret, owner, _)| *secret == target_uid && owner == uid);
+    // By a clock that nobody sets.
+    let since = same.map_or_else(Instant::now, |(_, _, since)| since);
+    state.owner_gone = Some((target_uid, uid.clone(), since));
+    target.seen_for(since.elapsed())
+}
+
+/// Is there a token that is not written yet and that this spec still wants? Another one is forgotten.
+fn has_held(state: &mut State, credential: &Credential, now: Timestamp) -> bool {
+    let request = fingerprint::request(credential);
+    let fits = |h: &Held| {
+        h.issued.request == request
+            && h.token.expires_at > now
+            && h.renew_requested == credential.renew_requested
+    };
+    if !state.held.as_ref().is_some_and(fits) {
+        state.held = None;
+    }
+    // The spec asks for another token: this one is not sent anywhere under it.
+    state.revocable.take_if(|r| r.issued.request != request);
+    state.held.is_some()
 }
 
 /// Must the digest key be read, to know whether another operator wrote the token? One that this process wrote needed the key.

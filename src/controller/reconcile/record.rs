@@ -1,4 +1,4 @@
-//! Writes down what came of a look: status if it differs, events on changes. Neither ever fails a reconcile.
+//! Reports what came of a reconcile: status if it differs, events on changes. Neither ever fails a reconcile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,7 +48,7 @@ pub(in crate::controller) fn known_status(
     let written = context.with_state(key, uid, |s| {
         s.written.as_ref().map(|(_, status)| status.clone())
     });
-    // What this look began with may be older than what the watch has shown meanwhile.
+    // What this reconcile began with may be older than what the watch has shown meanwhile.
     let newest = || {
         let there = shown(context, key, uid)?;
         let newer = object.metadata.resource_version.as_deref() != Some(&*there.version);
@@ -93,7 +93,7 @@ pub(in crate::controller) async fn write_status(
             Err(failed)
                 if failed.trouble == Trouble::Conflict
                     && still_fits(context, key, uid, &version, known).await => {}
-            // Another conflict, or a 404, may come from a busy store or a kind that is being served anew; should the
+            // Another conflict, or a 404, may come from a busy store or a kind that is served again just now; should the
             // object be gone or another one by now, the watch says so and nobody comes back.
             Err(failed) => {
                 let first = || context.with_state(key, uid, |state| state.lost_statuses == 0);
@@ -131,7 +131,7 @@ fn known_version(context: &Context, object: &ApiCredential, key: &Key) -> String
 }
 
 /// After a conflict: waits until the watch shows what is there, and says whether its status is the one that was known. A
-/// label, say, changes nothing for a status; another status is a reason to look again.
+/// label, say, changes nothing for a status; another status is a reason to reconcile again.
 async fn still_fits(
     context: &Context,
     key: &Key,
@@ -154,7 +154,7 @@ async fn still_fits(
     false
 }
 
-/// The events that the log's counting leaves over: a fault that comes back every few seconds is not told each time.
+/// The events that the log's counting leaves over: a fault that comes back every few seconds is not reported each time.
 pub(in crate::controller) fn worth(notices: &[Notice], entry: &Entry) -> Vec<Notice> {
     let ended = || entry.lines.iter().any(|l| l.change == Change::Ended);
     let worth = |notice: &&Notice| match notice.severity {

@@ -11,12 +11,13 @@ use crate::controller::{
     api::calls::{Failed, call_heard},
     context::Context,
     notify,
+    reconciliation::Reconciliation,
     requeue::reference,
 };
 use crate::{
     api::{ApiCredential, names},
-    credential::{Credential, Key},
-    plan::{Observed, Outcome, over},
+    credential::Key,
+    plan::{Outcome, over},
     publish::{
         empty_patch,
         ownership::{Published, SecretFacts, Target},
@@ -25,29 +26,23 @@ use crate::{
 };
 
 /// Empties the Secret of a credential whose spec is valid.
-pub(in crate::controller) async fn empty(
-    context: &Context,
-    credential: &Credential,
-    key: &Key,
-    observed: &mut Observed,
-) -> Outcome {
-    let again = || Outcome::Queued {
-        until: context.clock.now(),
-    };
-    let Target::Ours { version, published } = &observed.target else {
-        return again();
+pub(in crate::controller) async fn empty(reconciliation: &mut Reconciliation<'_>) -> Outcome {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let Target::Ours { version, published } = &reconciliation.observed.target else {
+        return reconciliation.again();
     };
     // A token that was requested in time and not written yet is not wanted any more.
-    context.with_state(key, &credential.uid, |s| s.held = None);
+    reconciliation.drop_held();
     let whose = (credential.uid.as_str(), credential.target.name.as_str());
-    match write(context, key, whose, (version, published)).await {
+    match write(context, &reconciliation.key, whose, (version, published)).await {
         Ok(()) => {
-            observed.memory.out_of_sync = None;
-            observed.memory.failure = None;
+            let memory = &mut reconciliation.observed.memory;
+            memory.out_of_sync = None;
+            memory.failure = None;
             notify::wrote(context, credential, context.clock.now());
-            again()
+            reconciliation.again()
         }
-        Err(failed) => write_trouble(context, credential, observed, failed),
+        Err(failed) => write_trouble(reconciliation, failed),
     }
 }
 

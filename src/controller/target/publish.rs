@@ -15,16 +15,16 @@ use serde_json::Value;
 use crate::controller::{
     api::calls::{Failed, Trouble, call_heard},
     context::Context,
-    failure::failed as fail_with,
     lookup::permission,
     notify,
+    reconciliation::Reconciliation,
     requeue::reference,
     state::{Held, Revocable},
     token::digest_key::token_digest,
 };
 use crate::{
     api::{DeletionPolicy, names},
-    credential::{Credential, Key},
+    credential::Credential,
     oauth::{Class, Refusal},
     plan::{
         Memory, Minted, Observed, Outcome, Why,
@@ -37,55 +37,26 @@ use crate::{
     },
 };
 
+/// Writes a token that was received.
 pub(in crate::controller) async fn publish(
-    context: &Arc<Context>,
-    credential: &Credential,
-    key: &Key,
-    observed: &mut Observed,
+    reconciliation: &mut Reconciliation<'_>,
     held: &Held,
     why: Why,
 ) -> Outcome {
-    let now = context.clock.now();
-    let drop_held = || context.with_state(key, &credential.uid, |s| s.held = None);
-    // The token is correct, but its Secret or metadata changed: the next reconcile finds it in memory.
-    let unwanted = |wanted: Wanted| {
-        if wanted == Wanted::Nowhere {
-            drop_held();
-        }
-        Outcome::Queued {
-            until: context.clock.now(),
-        }
-    };
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
     let Ok(digests) = context.digest_key.get(&context.metrics).await else {
-        return write_trouble(context, credential, observed, Trouble::Unavailable);
+        return write_trouble(reconciliation, Trouble::Unavailable);
     };
     // After the wait for the key, and again right before each try of the write.
-    match wanted(context, credential, key) {
+    match wanted(reconciliation) {
         Wanted::Here => {}
-        other => return unwanted(other),
+        other => return unwanted(reconciliation, other),
     }
     let token_digest = token_digest(digests, &held.token);
-    if let Some(old) = observed
-        .record()
-        .filter(|old| old.fingerprint == held.fingerprint && why != Why::Requested)
-        // The same token in other formats is no loop.
-        .filter(|_| !observed.memory.unreadable)
-        && observed.valid(credential, now).is_some()
-        && old.issued_at <= later_than(now)
-        && (old.token_digest == token_digest || held.token.expires_at <= old.expires_at)
-    {
-        // `expires-at` never goes down for one fingerprint; an issuer that caches would make us write in a loop.
-        let left = old.expires_at.duration_since(now);
-        let until = schedule::later(now, (left / 4).max(SignedDuration::from_secs(30)));
-        observed.memory.failure = None;
-        drop_held();
-        if why == Why::SourceChanged {
-            // Nothing is due: another secret was tried, and what came of it is remembered.
-            return Outcome::Queued { until: now };
-        }
-        observed.memory.not_before = Some(until);
-        return repeating(until);
+    if let Some(until) = is_repeated(reconciliation, held, why, &token_digest) {
+        return repeated(reconciliation, why, until);
     }
+    let observed = &reconciliation.observed;
     let record = Record {
         issuer: held.issued.issuer.clone(),
         spent: held.spent.clone(),
@@ -99,52 +70,103 @@ pub(in crate::controller) async fn publish(
             held.certificate_validity,
         )
     };
-    match write(context, credential, key, observed, &record, held).await {
-        Ok(()) => {
-            let revocable =
-                (credential.target.deletion == DeletionPolicy::Revoke).then(|| Revocable {
-                    token: Arc::clone(&held.token),
-                    issued: held.issued.clone(),
-                });
-            context.with_state(key, &credential.uid, |s| {
-                s.held = None;
-                s.revocable = revocable;
-            });
-            observed.memory = Memory {
-                refused: record.sources.refused.clone(),
-                repairs: observed.memory.repairs,
-                paced_until: observed.memory.paced_until,
-                ..Memory::default()
-            };
-            // A first token repairs nothing.
-            if why != Why::Absent || context.has_published(key) {
-                observed.memory.published(why, now);
-            }
-            notify::wrote(context, credential, context.clock.now());
-            measure(context, observed.record(), why);
-            // A static key has no end that anybody knows.
-            let timed = !record.is_static();
-            tracing::info!(
-                why = why.as_str(),
-                expires_at = timed.then(|| record.expires_at.to_string()),
-                renew_at = timed.then(|| record.renew_at.to_string()),
-                renew_reason = timed.then_some(&record.renew_reason),
-                token_id = held.token.id,
-                correlation_id = held.token.correlation_id,
-                "token published"
-            );
-            Outcome::Minted(Minted {
-                why,
-                at: held.token.issued_at,
-                correlation_id: held.token.correlation_id.clone(),
-            })
-        }
+    match write(reconciliation, &record, held).await {
+        Ok(()) => published(reconciliation, &record, held, why),
         Err(WriteTrouble::Call(failed)) if failed.trouble == Trouble::Unwanted => {
-            unwanted(wanted(context, credential, key))
+            let now = wanted(reconciliation);
+            unwanted(reconciliation, now)
         }
-        Err(WriteTrouble::Call(failed)) => write_trouble(context, credential, observed, failed),
-        Err(WriteTrouble::Unfit(problem)) => unfit(context, credential, observed, problem),
+        Err(WriteTrouble::Call(failed)) => write_trouble(reconciliation, failed),
+        Err(WriteTrouble::Unfit(problem)) => unfit(reconciliation, problem),
     }
+}
+
+/// The token is correct, but its Secret or metadata changed: the next reconcile finds it in memory.
+fn unwanted(reconciliation: &Reconciliation<'_>, wanted: Wanted) -> Outcome {
+    if wanted == Wanted::Nowhere {
+        reconciliation.drop_held();
+    }
+    reconciliation.again()
+}
+
+/// Until when the issuer is not asked again, if this is the token that the Secret contains, or one that expires no later:
+/// `expires-at` never goes down for one fingerprint, and an issuer that caches would make apicred write in a loop.
+fn is_repeated(
+    reconciliation: &Reconciliation<'_>,
+    held: &Held,
+    why: Why,
+    token_digest: &str,
+) -> Option<Timestamp> {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let observed = &reconciliation.observed;
+    let old = observed.record()?;
+    // The same token in other formats is no loop.
+    let asked_for = why == Why::Requested || observed.memory.unreadable;
+    if old.fingerprint != held.fingerprint || asked_for {
+        return None;
+    }
+    let now = context.clock.now();
+    observed.valid(credential, now)?;
+    let repeats = old.issued_at <= later_than(now)
+        && (old.token_digest == token_digest || held.token.expires_at <= old.expires_at);
+    let left = old.expires_at.duration_since(now);
+    repeats.then(|| schedule::later(now, (left / 4).max(SignedDuration::from_secs(30))))
+}
+
+fn repeated(reconciliation: &mut Reconciliation<'_>, why: Why, until: Timestamp) -> Outcome {
+    reconciliation.observed.memory.failure = None;
+    reconciliation.drop_held();
+    if why == Why::SourceChanged {
+        // Nothing is due: another secret was tried, and what came of it is remembered.
+        return reconciliation.again();
+    }
+    reconciliation.observed.memory.not_before = Some(until);
+    repeating(until)
+}
+
+/// The token was written.
+fn published(
+    reconciliation: &mut Reconciliation<'_>,
+    record: &Record,
+    held: &Held,
+    why: Why,
+) -> Outcome {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let revocable = (credential.target.deletion == DeletionPolicy::Revoke).then(|| Revocable {
+        token: Arc::clone(&held.token),
+        issued: held.issued.clone(),
+    });
+    reconciliation.written(revocable);
+    let observed = &mut reconciliation.observed;
+    observed.memory = Memory {
+        refused: record.sources.refused.clone(),
+        repairs: observed.memory.repairs,
+        paced_until: observed.memory.paced_until,
+        ..Memory::default()
+    };
+    let now = context.clock.now();
+    // A first token repairs nothing.
+    if why != Why::Absent || context.has_published(&reconciliation.key) {
+        observed.memory.published(why, now);
+    }
+    notify::wrote(context, credential, now);
+    measure(context, observed.record(), why);
+    // A static key has no end that anybody knows.
+    let timed = !record.is_static();
+    tracing::info!(
+        why = why.as_str(),
+        expires_at = timed.then(|| record.expires_at.to_string()),
+        renew_at = timed.then(|| record.renew_at.to_string()),
+        renew_reason = timed.then_some(&record.renew_reason),
+        token_id = held.token.id,
+        correlation_id = held.token.correlation_id,
+        "token published"
+    );
+    Outcome::Minted(Minted {
+        why,
+        at: held.token.issued_at,
+        correlation_id: held.token.correlation_id.clone(),
+    })
 }
 
 /// Counts a token that was written, and measures what its readers had of the old one.
@@ -179,24 +201,21 @@ impl From<Failed> for WriteTrouble {
 
 /// The token is held: another choice of formats publishes it without a request.
 pub(in crate::controller) fn unfit(
-    context: &Context,
-    credential: &Credential,
-    observed: &mut Observed,
+    reconciliation: &mut Reconciliation<'_>,
     problem: String,
 ) -> Outcome {
-    let refusal = Refusal::local(Class::Invalid, Reason::FormatUnfit, problem);
-    fail_with(context, credential, observed, refusal)
+    reconciliation.failed(Refusal::local(Class::Invalid, Reason::FormatUnfit, problem))
 }
 
 /// One write: a create if nothing was there, else a patch that demands the version that was decided on.
 async fn write(
-    context: &Context,
-    credential: &Credential,
-    key: &Key,
-    observed: &Observed,
+    reconciliation: &Reconciliation<'_>,
     record: &Record,
     held: &Held,
 ) -> Result<(), WriteTrouble> {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let observed = &reconciliation.observed;
+    let is_wanted = || wanted(reconciliation) == Wanted::Here;
     let template = template(credential);
     let data = data(&held.token, &template.keys).map_err(WriteTrouble::Unfit)?;
     match &observed.target {
@@ -217,7 +236,7 @@ async fn write(
             let made = call_heard(
                 &context.metrics,
                 "create_secret",
-                || context.may_act() && wanted(context, credential, key) == Wanted::Here,
+                || context.may_act() && is_wanted(),
                 || api.create(&params, &secret),
                 Some(&held.token.secret),
             )
@@ -231,24 +250,19 @@ async fn write(
                 _ => &ManagedKeys::default(),
             };
             let patch = rotate_patch(version, &template, keys, record, &data);
-            let wanted = || wanted(context, credential, key) == Wanted::Here;
-            Ok(patch_secret(
-                context,
-                credential,
-                wanted,
-                (&patch, Some(&held.token.secret)),
-            )
-            .await?)
+            let patch = (&patch, Some(&held.token.secret));
+            Ok(patch_secret(reconciliation, is_wanted, patch).await?)
         }
     }
 }
 
+/// Patches the target Secret, if this process may still act and the patch is still `wanted`.
 pub(in crate::controller) async fn patch_secret(
-    context: &Context,
-    credential: &Credential,
+    reconciliation: &Reconciliation<'_>,
     mut wanted: impl FnMut() -> bool,
     (patch, token): (&Value, Option<&SecretString>),
 ) -> Result<(), Failed> {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
     let params = PatchParams {
         field_manager: Some(names::MANAGER.to_owned()),
         ..PatchParams::default()
@@ -277,11 +291,13 @@ enum Wanted {
 
 /// The credential as the newest spec has it, if the object still is the one that the look began with, and neither it nor
 /// its namespace is being deleted.
-fn newest(context: &Context, credential: &Credential, key: &Key) -> Option<Credential> {
-    let newest = context.credentials.get(&reference(key))?.open()?;
+fn newest(reconciliation: &Reconciliation<'_>) -> Option<Credential> {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let newest = context.credentials.get(&reference(&reconciliation.key))?;
+    let newest = newest.open()?;
     let same = newest.metadata.uid.as_deref() == Some(credential.uid.as_str());
     let terminating = context
-        .namespace(&key.namespace)
+        .namespace(&credential.namespace)
         .is_some_and(|namespace| namespace.terminating);
     if !same || newest.metadata.deletion_timestamp.is_some() || terminating {
         return None;
@@ -291,8 +307,9 @@ fn newest(context: &Context, credential: &Credential, key: &Key) -> Option<Crede
 
 /// Is the token still what the newest spec asks for? The request took its time, and the credential or its issuer
 /// may have been edited or deleted meanwhile: what was asked for under an old spec is never written as new.
-fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
-    match newest(context, credential, key) {
+fn wanted(reconciliation: &Reconciliation<'_>) -> Wanted {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    match newest(reconciliation) {
         None => Wanted::Nowhere,
         Some(now)
             // Another request for a renewal makes this token no worse: it is noted as the answer to the earlier one, and
@@ -311,35 +328,28 @@ fn wanted(context: &Context, credential: &Credential, key: &Key) -> Wanted {
 
 /// Does the newest spec still want the Secret to look like this? A suspended credential wants its labels and its owner,
 /// but no token.
-pub(in crate::controller) fn wants_metadata(
-    context: &Context,
-    credential: &Credential,
-    key: &Key,
-) -> bool {
-    newest(context, credential, key).is_some_and(|now| now.target == credential.target)
+pub(in crate::controller) fn wants_metadata(reconciliation: &Reconciliation<'_>) -> bool {
+    let target = &reconciliation.credential.target;
+    newest(reconciliation).is_some_and(|now| now.target == *target)
 }
 
+/// The outcome of a reconciliation whose write the API server did not carry out.
 pub(in crate::controller) fn write_trouble(
-    context: &Context,
-    credential: &Credential,
-    observed: &mut Observed,
+    reconciliation: &mut Reconciliation<'_>,
     failed: impl Into<Failed>,
 ) -> Outcome {
     let Failed { trouble, said } = failed.into();
     match trouble {
         Trouble::Conflict | Trouble::NotFound => {
-            return out_of_sync(context, credential, observed, &said);
+            return out_of_sync(reconciliation, &said);
         }
-        Trouble::Unwanted => {
-            return Outcome::Queued {
-                until: context.clock.now(),
-            };
-        }
+        Trouble::Unwanted => return reconciliation.again(),
         Trouble::Terminating => return Outcome::Released,
         Trouble::Forbidden | Trouble::Quota | Trouble::Invalid | Trouble::Unavailable => {}
     }
-    let refusal = rejected(credential, &observed.target, trouble, &said);
-    fail_with(context, credential, observed, refusal)
+    let target = &reconciliation.observed.target;
+    let refusal = rejected(reconciliation.credential, target, trouble, &said);
+    reconciliation.failed(refusal)
 }
 
 /// Why the target was not written, in words of the API server where it has some.
@@ -386,12 +396,9 @@ fn rejected(credential: &Credential, target: &Target, trouble: Trouble, said: &S
 }
 
 /// The Secret is not what the cache says. The watch may show it in a moment; in case it does not, the Secret is read.
-fn out_of_sync(
-    context: &Context,
-    credential: &Credential,
-    observed: &mut Observed,
-    said: &Said,
-) -> Outcome {
+fn out_of_sync(reconciliation: &mut Reconciliation<'_>, said: &Said) -> Outcome {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let observed = &mut reconciliation.observed;
     let name = (credential.namespace.clone(), credential.target.name.clone());
     context.doubts.raise(name);
     context.metrics.write_conflicted();

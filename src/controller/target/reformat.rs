@@ -11,88 +11,72 @@ use super::{
 };
 use crate::controller::{
     api::calls::{Trouble, call},
-    context::Context,
     notify,
+    reconciliation::Reconciliation,
     token::digest_key::token_digest,
 };
 use crate::{
-    credential::{Credential, Key},
+    credential::Credential,
     oauth::{LifetimeSource, Token},
-    plan::{Failure, Observed, Outcome},
+    plan::{Failure, Outcome},
     publish::{
         Record, Recovered, data, has_fields, ownership::Target, recover, rotate_patch, template,
     },
 };
 
-/// Carries the change out. `observed.memory` notes a token that cannot be read back.
-pub(in crate::controller) async fn reformat(
-    context: &Context,
-    credential: &Credential,
-    key: &Key,
-    observed: &mut Observed,
-) -> Outcome {
-    let again = || Outcome::Queued {
-        until: context.clock.now(),
-    };
+/// Carries the change out. The memory notes a token that cannot be read back.
+pub(in crate::controller) async fn reformat(reconciliation: &mut Reconciliation<'_>) -> Outcome {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let observed = &mut reconciliation.observed;
     let (Target::Ours { version, published }, Some(record)) =
         (observed.target.clone(), observed.record().cloned())
     else {
-        return again();
+        return reconciliation.again();
     };
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &credential.namespace);
     let request = || api.get(&credential.target.name);
     let secret = match call(&context.metrics, "get_secret", request).await {
         Ok(secret) => secret,
-        Err(trouble) => return write_trouble(context, credential, observed, trouble),
+        Err(trouble) => return write_trouble(reconciliation, trouble),
     };
     if secret.metadata.resource_version.as_ref() != Some(&version) {
         // It changed since it was observed; the watch will show how.
-        return write_trouble(context, credential, observed, Trouble::Conflict);
+        return write_trouble(reconciliation, Trouble::Conflict);
     }
     let written = &published.managed_keys.data;
-    let Some(recovered) = recover(&secret.data.unwrap_or_default(), written) else {
+    let recovered = recover(&secret.data.unwrap_or_default(), written);
+    // Fields that the Secret does not have come only with another answer.
+    let recovered = recovered.filter(|r| has_fields(&r.answer, &credential.target.keys));
+    let Some(recovered) = recovered else {
         observed.memory.unreadable = true;
-        return again();
+        return reconciliation.again();
     };
-    if !has_fields(&recovered.answer, &credential.target.keys) {
-        // Only another answer has them.
-        observed.memory.unreadable = true;
-        return again();
-    }
     let token = token(credential, &record, recovered);
     let Ok(digests) = context.digest_key.get(&context.metrics).await else {
-        return write_trouble(context, credential, observed, Trouble::Unavailable);
+        return write_trouble(reconciliation, Trouble::Unavailable);
     };
     if token_digest(digests, &token) != record.token_digest {
         // Not the token that was published, whatever became of it: it is not copied into further keys.
         observed.memory.unreadable = true;
-        return again();
+        return reconciliation.again();
     }
     let template = template(credential);
-    match data(&token, &template.keys) {
-        Ok(data) => {
-            let unfit = |f: &mut Failure| f.is(Reason::FormatUnfit);
-            observed.memory.failure.take_if(unfit);
-            let patch = rotate_patch(&version, &template, &published.managed_keys, &record, &data);
-            let outcome = patch_metadata(
-                context,
-                credential,
-                key,
-                observed,
-                (&patch, Some(&token.secret)),
-            )
-            .await;
-            let is_written = matches!(
-                outcome,
-                Outcome::Steady | Outcome::Backoff | Outcome::Suspended
-            );
-            if is_written {
-                notify::wrote(context, credential, context.clock.now());
-            }
-            outcome
-        }
-        Err(problem) => unfit(context, credential, observed, problem),
+    let data = match data(&token, &template.keys) {
+        Ok(data) => data,
+        Err(problem) => return unfit(reconciliation, problem),
+    };
+    let unfit = |f: &mut Failure| f.is(Reason::FormatUnfit);
+    observed.memory.failure.take_if(unfit);
+    let patch = rotate_patch(&version, &template, &published.managed_keys, &record, &data);
+    let outcome = patch_metadata(reconciliation, (&patch, Some(&token.secret))).await;
+    let is_written = matches!(
+        outcome,
+        Outcome::Steady | Outcome::Backoff | Outcome::Suspended
+    );
+    if is_written {
+        notify::wrote(context, credential, context.clock.now());
     }
+    outcome
 }
 
 fn token(credential: &Credential, record: &Record, recovered: Recovered) -> Token {

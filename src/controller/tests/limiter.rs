@@ -56,8 +56,8 @@ const STEPS: [i64; 3] = [-3_600, 0, 3_600];
 #[tokio::test(start_paused = true)]
 async fn a_place_of_one_who_never_comes_goes_on_in_seconds_whatever_the_wall_clock_does() {
     for step in STEPS {
-        let (triggers, woken) = Triggers::new();
-        let mut woken = UnboundedReceiverStream::new(woken);
+        let (triggers, requeued) = Triggers::new();
+        let mut requeued = UnboundedReceiverStream::new(requeued);
         let clock = Arc::<Set>::default();
         let limiter = IssuerLimiter::new(triggers, Arc::<Set>::clone(&clock), 1);
         let runs = tokio::spawn(Arc::clone(&limiter).run());
@@ -70,12 +70,12 @@ async fn a_place_of_one_who_never_comes_goes_on_in_seconds_whatever_the_wall_clo
             assert!(matches!(enter(name), Admission::Wait), "{name}");
         }
         drop(permit);
-        let called = woken.next().await.expect("a call");
+        let called = requeued.next().await.expect("a call");
         assert_eq!(called.name, "gone");
         // It never comes, and the clock is set.
         clock.0.fetch_add(step, Ordering::SeqCst);
         let began = tokio::time::Instant::now();
-        let called = tokio::time::timeout(Duration::from_secs(30), woken.next()).await;
+        let called = tokio::time::timeout(Duration::from_secs(30), requeued.next()).await;
         let called = called.unwrap_or_else(|_| panic!("{step}: the place is held"));
         assert_eq!(called.expect("a call").name, "next");
         assert!(
@@ -90,8 +90,8 @@ async fn a_place_of_one_who_never_comes_goes_on_in_seconds_whatever_the_wall_clo
 #[tokio::test(start_paused = true)]
 async fn the_rate_of_an_issuer_goes_on_whatever_the_wall_clock_does() {
     for step in STEPS {
-        let (triggers, woken) = Triggers::new();
-        let mut woken = UnboundedReceiverStream::new(woken);
+        let (triggers, requeued) = Triggers::new();
+        let mut requeued = UnboundedReceiverStream::new(requeued);
         let clock = Arc::<Set>::default();
         let limiter = IssuerLimiter::new(triggers, Arc::<Set>::clone(&clock), 1_000);
         let runs = tokio::spawn(Arc::clone(&limiter).run());
@@ -110,9 +110,9 @@ async fn the_rate_of_an_issuer_goes_on_whatever_the_wall_clock_does() {
             }
             assert!(went < 10_000, "there is no limit");
         };
-        assert!(woken.next().now_or_never().is_none());
+        assert!(requeued.next().now_or_never().is_none());
         clock.0.fetch_add(step, Ordering::SeqCst);
-        let called = tokio::time::timeout(Duration::from_secs(5), woken.next()).await;
+        let called = tokio::time::timeout(Duration::from_secs(5), requeued.next()).await;
         let called = called.unwrap_or_else(|_| panic!("{step}: the bucket does not refill"));
         assert_eq!(called.expect("a call").name, waits);
         runs.abort();
@@ -120,9 +120,9 @@ async fn the_rate_of_an_issuer_goes_on_whatever_the_wall_clock_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_ends_in_its_time_and_is_told_by_the_clock_that_people_see() {
+async fn a_pause_ends_in_its_time_and_is_reported_by_the_clock_that_people_see() {
     for step in STEPS {
-        let (triggers, _woken) = Triggers::new();
+        let (triggers, _requeued) = Triggers::new();
         let clock = Arc::<Set>::default();
         let limiter = IssuerLimiter::new(triggers, Arc::<Set>::clone(&clock), 4);
         let credential = credential();
@@ -149,7 +149,7 @@ async fn a_pause_ends_in_its_time_and_is_told_by_the_clock_that_people_see() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deleted_issuer_takes_its_pauses_along() {
-    let (triggers, _woken) = Triggers::new();
+    let (triggers, _requeued) = Triggers::new();
     let limiter = IssuerLimiter::new(triggers, Arc::<Set>::default(), 4);
     let credential = credential();
     let enter = || limiter.enter(&credential, &key("c"), urgency(), false);

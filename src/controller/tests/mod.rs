@@ -1,4 +1,4 @@
-//! The two synchronous tables of the shell: who refers to what, and what is known of Secrets. And what holds a look, who may
+//! The two synchronous tables of the shell: who refers to what, and what is known of Secrets. And what bounds a reconcile, who may
 //! ask when, and how an answer is stored.
 
 mod index;

@@ -188,7 +188,7 @@ fn a_list_that_is_newer_than_an_own_write_wins() {
 }
 
 #[test]
-fn what_the_watch_shows_while_an_own_write_is_on_its_way_is_told_when_it_ends() {
+fn what_the_watch_shows_while_an_own_write_is_on_its_way_is_reported_when_it_ends() {
     let mut secrets = listed(&[meta("a", "1", "5"), meta("b", "2", "6")]);
     let write = secrets.call_begins(&name("a"));
     assert_eq!(secrets.apply(&meta("a", "1", "8"), at(1)), None);

@@ -12,7 +12,9 @@ use super::{
     material::{self, Read},
     refresh::{self, Published, Refresh, Unsaved},
 };
-use crate::controller::{context::Context, limiter::issuers::Permit};
+use crate::controller::{
+    context::Context, limiter::issuers::Permit, reconciliation::Reconciliation,
+};
 use crate::{
     credential::{Credential, Key, binding},
     oauth::{
@@ -22,20 +24,33 @@ use crate::{
     publish::{ENDLESS, RefusedSource, SourceMark},
 };
 
-/// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already. `refused`
-/// receives what did not work on the way, whatever comes of it.
+/// What came of the attempt to get a token, and the entries of the client's list that did not work on the way.
+pub(in crate::controller) struct Acquisition {
+    pub(in crate::controller) result: Result<Acquired, Refusal>,
+    pub(in crate::controller) refused: Vec<RefusedSource>,
+}
+
+/// Asks the issuer, with one client secret after the other while it refuses them. `first` was read already.
 pub(in crate::controller) async fn acquire(
-    context: &Arc<Context>,
-    credential: &Credential,
-    key: &Key,
-    observed: &Observed,
+    reconciliation: &Reconciliation<'_>,
     first: Option<Read>,
+    permit: Permit,
+) -> Acquisition {
+    let mut refused = Vec::new();
+    let result = acquire_noting(reconciliation, first, permit, &mut refused).await;
+    Acquisition { result, refused }
+}
+
+/// `refused` receives what does not work.
+async fn acquire_noting(
+    reconciliation: &Reconciliation<'_>,
+    mut first: Option<Read>,
     permit: Permit,
     refused: &mut Vec<RefusedSource>,
 ) -> Result<Acquired, Refusal> {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
     // What exists only in memory is stored before anything else is tried, whatever the spec says by now.
-    let mut first = first;
-    match refresh::store_unsaved(context, credential, key).await {
+    match refresh::store_unsaved(context, credential, &reconciliation.key).await {
         Unsaved::Nothing => {}
         Unsaved::Settled => first = None,
         Unsaved::Came(result) => return *result,
@@ -62,40 +77,12 @@ pub(in crate::controller) async fn acquire(
     let attempt = TokenAttempt {
         context,
         credential,
-        key,
-        observed,
+        key: &reconciliation.key,
+        observed: &reconciliation.observed,
         endpoint,
         permit: Arc::new(permit),
     };
-    let mut last = None;
-    for choice in plan::candidates(credential, observed, context.clock.now()) {
-        let ended = match attempt.read(choice.source, &mut first).await {
-            Ok(read) => Box::pin(attempt.with(choice.trial, read)).await,
-            Err(refusal) => Err(attempt.not_read(choice.source, refusal)),
-        };
-        let failed = match ended {
-            Ok(acquired) => return Ok(acquired),
-            Err(failed) => failed,
-        };
-        refused.extend(failed.mark);
-        last = Some((failed.refusal, failed.with));
-        if !failed.next {
-            break;
-        }
-    }
-    let Some((refusal, with)) = last else {
-        return Err(Refusal::local(
-            Class::Invalid,
-            Reason::ClientSecretMissing,
-            "no Secret that the client names exists; create one",
-        ));
-    };
-    if refusal.until_change {
-        let marks = with.into_iter();
-        refused.extend(marks.map(|mark| attempt.not_working(mark, &refusal, None)));
-    }
-    let endpoint = &attempt.endpoint;
-    Err(Box::pin(unless_moved(context, credential, endpoint, refusal)).await)
+    attempt.try_entries(first, refused).await
 }
 
 /// One attempt to get a token: what is the same for each entry of the client's list.
@@ -120,6 +107,43 @@ struct Failed {
 }
 
 impl TokenAttempt<'_> {
+    /// Tries the entries of the client's list in their order, until one works.
+    async fn try_entries(
+        &self,
+        mut first: Option<Read>,
+        refused: &mut Vec<RefusedSource>,
+    ) -> Result<Acquired, Refusal> {
+        let (context, credential) = (self.context, self.credential);
+        let mut last = None;
+        for choice in plan::candidates(credential, self.observed, context.clock.now()) {
+            let ended = match self.read(choice.source, &mut first).await {
+                Ok(read) => Box::pin(self.with(choice.trial, read)).await,
+                Err(refusal) => Err(self.not_read(choice.source, refusal)),
+            };
+            let failed = match ended {
+                Ok(acquired) => return Ok(acquired),
+                Err(failed) => failed,
+            };
+            refused.extend(failed.mark);
+            last = Some((failed.refusal, failed.with));
+            if !failed.next {
+                break;
+            }
+        }
+        let Some((refusal, with)) = last else {
+            return Err(Refusal::local(
+                Class::Invalid,
+                Reason::ClientSecretMissing,
+                "no Secret that the client names exists; create one",
+            ));
+        };
+        if refusal.until_change {
+            let marks = with.into_iter();
+            refused.extend(marks.map(|mark| self.not_working(mark, &refusal, None)));
+        }
+        Err(Box::pin(unless_moved(context, credential, &self.endpoint, refusal)).await)
+    }
+
     /// Reads an entry, unless it is the one that was read first, and checks that it may be posted.
     async fn read(
         &self,

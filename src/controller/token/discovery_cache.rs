@@ -24,14 +24,14 @@ use crate::{
 /// A document is read again after this, less up to a quarter of jitter; endpoints change once in years.
 const FRESH: SignedDuration = SignedDuration::from_hours(6);
 
-/// After a failed try the next one waits this long: everybody who asks meanwhile is told of the failure, or given
+/// After a failed try the next one waits this long: everybody who asks meanwhile gets the failure, or
 /// the endpoint that is known, and no worker hangs. The same after a document was read whose endpoint proves wrong.
 const AGAIN: SignedDuration = SignedDuration::from_secs(20);
 
 /// Tries in a row that bring nothing new double the wait so many times, up to 21 minutes.
 const DOUBLINGS: u32 = 6;
 
-/// For so long a server that was reached counts as reached: a restart judges every issuer, and many of them may be one
+/// For so long a server that was reached counts as reached: a restart reconciles every issuer, and many of them may be one
 /// server.
 const REACHED: SignedDuration = SignedDuration::from_mins(10);
 /// Servers that are remembered as reached.

@@ -83,7 +83,7 @@ mod tests {
     use crate::fixtures::at;
 
     #[test]
-    fn a_form_is_told_once_an_hour_with_the_number_of_its_repeats() {
+    fn a_form_is_reported_once_an_hour_with_the_number_of_its_repeats() {
         let hints = Hints::default();
         assert_eq!(hints.note("a", at(0)), Some(0));
         assert_eq!(hints.note("a", at(5)), None);

@@ -90,7 +90,7 @@ impl Opened {
             Refusal::local(
                 Class::Invalid,
                 lacking.key,
-                // Which keys it has is not told: who may name a Secret may not be who may read it.
+                // Which keys it has is not reported: who may name a Secret may not be who may read it.
                 format!(
                     "Secret {} has no key {key}; correct the key or add it",
                     self.name
@@ -166,89 +166,113 @@ async fn read_all(
             Use::Client,
         )
         .await?;
-        material = match &credential.authentication {
-            AuthenticationMethod::Certificates(certificates) => {
-                let named = |c: &Certificate| c.pair.reference() == *reference;
-                let place = certificates.iter().position(named).ok_or_else(changed)?;
-                let identity = identity_of(secret, &certificates[place].pair, false)?;
-                Material::Signer(Box::new(identity), place)
-            }
-            AuthenticationMethod::Mtls(pair) => {
-                Material::Tls(Box::new(identity_of(secret, pair, true)?))
-            }
-            AuthenticationMethod::Key(settings) => {
-                Material::Key(Box::new(key_of(secret, settings)?))
-            }
-            AuthenticationMethod::Assertion(_) => {
-                let lacking = Lacking::SOURCE;
-                let text = oauth::stored_assertion(secret.bytes(&reference.key, lacking)?)
-                    .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
-                secret.may_send(context, credential, &text)?;
-                Material::Stored(text)
-            }
-            _ => {
-                let lacking = Lacking::CLIENT_SECRET;
-                let bytes = secret.bytes(&reference.key, lacking)?;
-                let text = oauth::word(bytes)
-                    .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
-                secret.may_send(context, credential, &text)?;
-                Material::Secret(text)
-            }
-        };
+        material = material_of(context, credential, secret, reference)?;
         used = Some(secret.mark(&reference.key));
         replaced = before(secret, credential, &reference.key);
     }
-    let (mut with, mut grant_inputs, mut state) = (Vec::new(), Vec::new(), None);
-    for (purpose, need) in credential.inputs() {
-        let (reference, take): (_, Taken) = match &need {
-            Need::Word(reference) if purpose == Use::StaticKey => {
-                (reference, StaticKey::from_secret_bytes)
-            }
-            Need::Word(reference) => (reference, oauth::word),
-            Need::File(reference) => (reference, oauth::file),
-            Need::Account(_) => {
-                grant_inputs.push(SecretString::from(""));
-                continue;
-            }
-        };
-        let secret = open(context, credential, &mut opened, &reference.name, purpose).await?;
-        let lacking = Lacking::SOURCE;
-        let bytes = secret.bytes(&reference.key, lacking);
-        let bytes = bytes.map_err(|refusal| unsigned(credential, (purpose, reference), refusal))?;
-        let grant_input = take(bytes)
-            .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
-        secret.may_send(context, credential, &grant_input)?;
-        grant_inputs.push(grant_input);
-        with.push(secret.mark(&reference.key));
-        if purpose == Use::Grant && matches!(credential.grant, Grant::RefreshToken(_)) {
-            state = Some(StateSecret {
-                said: Said::default(),
-                reference: reference.clone(),
-                uid: secret.uid.clone(),
-                version: secret.version.clone(),
-                annotations: secret.meta.annotations.clone(),
-                issuer: String::new(),
-            });
-        }
-    }
-    let fingerprint = digest(context, credential, &material, &grant_inputs).await?;
+    let inputs = Inputs::read(context, credential, &mut opened).await?;
+    let fingerprint = digest(context, credential, &material, &inputs.values).await?;
     let previous = match &replaced {
-        Some(replaced) => Some(digest(context, credential, replaced, &grant_inputs).await?),
+        Some(replaced) => Some(digest(context, credential, replaced, &inputs.values).await?),
         None => None,
     };
     Ok(Read {
         used,
-        with,
+        with: inputs.marks,
         material,
-        grant_inputs,
+        grant_inputs: inputs.values,
         fingerprint,
         previous,
         owners: opened
             .into_iter()
             .map(|o| (o.name, o.meta.annotations))
             .collect(),
-        state,
+        state: inputs.state,
     })
+}
+
+/// The client credential out of its Secret.
+fn material_of(
+    context: &Context,
+    credential: &Credential,
+    secret: &Opened,
+    reference: &SecretKeyRef,
+) -> Result<Material, Refusal> {
+    let text = |lacking: Lacking, take: Taken| {
+        let text = take(secret.bytes(&reference.key, lacking)?)
+            .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
+        secret.may_send(context, credential, &text)?;
+        Ok(text)
+    };
+    Ok(match &credential.authentication {
+        AuthenticationMethod::Certificates(certificates) => {
+            let named = |c: &Certificate| c.pair.reference() == *reference;
+            let place = certificates.iter().position(named).ok_or_else(changed)?;
+            let identity = identity_of(secret, &certificates[place].pair, false)?;
+            Material::Signer(Box::new(identity), place)
+        }
+        AuthenticationMethod::Mtls(pair) => {
+            Material::Tls(Box::new(identity_of(secret, pair, true)?))
+        }
+        AuthenticationMethod::Key(settings) => Material::Key(Box::new(key_of(secret, settings)?)),
+        AuthenticationMethod::Assertion(_) => {
+            Material::Stored(text(Lacking::SOURCE, oauth::stored_assertion)?)
+        }
+        _ => Material::Secret(text(Lacking::CLIENT_SECRET, oauth::word)?),
+    })
+}
+
+/// What the grant and the parameters need out of Secrets.
+#[derive(Default)]
+struct Inputs {
+    values: Vec<SecretString>,
+    marks: Vec<SourceMark>,
+    /// The state Secret of a refresh token.
+    state: Option<StateSecret>,
+}
+
+impl Inputs {
+    async fn read(
+        context: &Context,
+        credential: &Credential,
+        opened: &mut Vec<Opened>,
+    ) -> Result<Self, Refusal> {
+        let mut inputs = Self::default();
+        for (purpose, need) in credential.inputs() {
+            let (reference, take): (_, Taken) = match &need {
+                Need::Word(reference) if purpose == Use::StaticKey => {
+                    (reference, StaticKey::from_secret_bytes)
+                }
+                Need::Word(reference) => (reference, oauth::word),
+                Need::File(reference) => (reference, oauth::file),
+                Need::Account(_) => {
+                    inputs.values.push(SecretString::from(""));
+                    continue;
+                }
+            };
+            let secret = open(context, credential, opened, &reference.name, purpose).await?;
+            let lacking = Lacking::SOURCE;
+            let bytes = secret.bytes(&reference.key, lacking);
+            let bytes =
+                bytes.map_err(|refusal| unsigned(credential, (purpose, reference), refusal))?;
+            let value = take(bytes)
+                .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
+            secret.may_send(context, credential, &value)?;
+            inputs.values.push(value);
+            inputs.marks.push(secret.mark(&reference.key));
+            if purpose == Use::Grant && matches!(credential.grant, Grant::RefreshToken(_)) {
+                inputs.state = Some(StateSecret {
+                    said: Said::default(),
+                    reference: reference.clone(),
+                    uid: secret.uid.clone(),
+                    version: secret.version.clone(),
+                    annotations: secret.meta.annotations.clone(),
+                    issuer: String::new(),
+                });
+            }
+        }
+        Ok(inputs)
+    }
 }
 
 /// The value that a rotation of this client has replaced, while it is in the Secret.

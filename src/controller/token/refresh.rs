@@ -28,7 +28,7 @@ use crate::{
     http::{Manner, TOTAL},
     oauth::{
         Class, Granted, Refusal, Stage, TokenEndpoint, TokenRequest,
-        renewal::{self, Fate, Notes, Send, Sent, Step},
+        renewal::{self, Notes, Send, Sent, Step, TokenState},
         sign_in::for_refresh,
         spent::{self, Spent},
     },
@@ -277,11 +277,11 @@ impl Refresh {
             {
                 refusal.class = Class::Transient;
             }
-            let fate = renewal::fate(&came.granted, came.result.as_ref().err());
-            match (fate, last) {
+            let token_state = renewal::token_state(&came.granted, came.result.as_ref().err());
+            match (token_state, last) {
                 // The second request was not even sent: the outcome of the first one is unknown still.
-                (Fate::Intact, Some(first)) => last = Some(first),
-                (Fate::Unknown, _) if sent.how.mark.is_some() => last = Some(came),
+                (TokenState::Intact, Some(first)) => last = Some(first),
+                (TokenState::Unknown, _) if sent.how.mark.is_some() => last = Some(came),
                 _ => return came,
             }
         }
@@ -303,22 +303,22 @@ async fn store(
     key: &Key,
     mut answered: Answered,
 ) -> Result<Acquired, Refusal> {
-    let fate = answered.fate();
+    let token_state = answered.token_state();
     let uid = credential.uid.clone();
     let sent = &answered.sent;
     context.with_state(key, &uid, |s| {
         // Until the mark is off, this process knows better than the mark.
-        if fate == Fate::Intact && sent.how.mark.is_some() {
+        if token_state == TokenState::Intact && sent.how.mark.is_some() {
             s.marks.marking(&sent.how);
         }
         let mark = sent.how.doubt.clone().or_else(|| sent.how.mark.clone());
-        s.marks.doubt = match fate {
-            Fate::Unknown => mark.map(|m| (sent.token.clone(), m)),
-            Fate::Intact => sent.how.doubt.clone().map(|m| (sent.token.clone(), m)),
-            Fate::Rotated | Fate::Kept | Fate::Dead => None,
+        s.marks.doubt = match token_state {
+            TokenState::Unknown => mark.map(|m| (sent.token.clone(), m)),
+            TokenState::Intact => sent.how.doubt.clone().map(|m| (sent.token.clone(), m)),
+            TokenState::Rotated | TokenState::Kept | TokenState::Dead => None,
         };
     });
-    if fate == Fate::Rotated && !credential.issuer.reuse.is_always() {
+    if token_state == TokenState::Rotated && !credential.issuer.reuse.is_always() {
         let mut memory = lock(&context.spent);
         answered.new.iter().for_each(|new| memory.forget(new));
         memory.note(
@@ -327,7 +327,10 @@ async fn store(
         );
     }
     let stored = state_secret::finish(context, credential, &mut answered).await;
-    let irreplaceable = matches!(fate, Fate::Rotated | Fate::Kept | Fate::Dead);
+    let irreplaceable = matches!(
+        token_state,
+        TokenState::Rotated | TokenState::Kept | TokenState::Dead
+    );
     match stored {
         Ok(Stored::Yes) => context.with_state(key, &uid, |s| s.marks.void.clear()),
         Ok(Stored::Replaced) => {

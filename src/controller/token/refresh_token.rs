@@ -12,7 +12,7 @@ use crate::{
     credential::{Credential, Key},
     oauth::{
         Granted, Refusal, Token,
-        renewal::{self, Fate, Sent},
+        renewal::{self, Sent, TokenState},
     },
     publish::{SourceMark, rejection::Said},
 };
@@ -115,8 +115,8 @@ impl Answered {
     }
 
     /// What became of the refresh token.
-    pub(in crate::controller) fn fate(&self) -> Fate {
-        renewal::fate(&self.came.granted, self.came.result.as_ref().err())
+    pub(in crate::controller) fn token_state(&self) -> TokenState {
+        renewal::token_state(&self.came.granted, self.came.result.as_ref().err())
     }
 
     /// The new refresh token, if there is one.

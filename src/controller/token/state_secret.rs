@@ -23,7 +23,7 @@ use crate::{
     credential::{Credential, binding},
     oauth::{
         Class, Refusal,
-        renewal::{self, Changes, Fate, Notes},
+        renewal::{self, Changes, Notes, TokenState},
         spent::{self, Spent},
     },
     plan::OwnWrites,
@@ -83,19 +83,20 @@ pub(in crate::controller) async fn finish(
 
 /// Tries once.
 async fn store(context: &Context, credential: &Credential, answered: &mut Answered) -> Try {
-    let fate = answered.fate();
+    let token_state = answered.token_state();
     let new = answered.new_token().cloned();
     let error = answered.came.result.as_ref().err();
     let error = error.and_then(|r| r.error.clone());
     let notes = Notes::read(answered.state.annotations.as_ref());
-    let what = (fate, error.as_deref(), answered.new.as_deref());
+    let what = (token_state, error.as_deref(), answered.new.as_deref());
     let rule = credential.issuer.reuse;
     let annotations = answered.state.annotations.as_ref();
     let issuer = annotations.and_then(|a| a.get(names::ISSUED_BY));
     let other = issuer != Some(&answered.state.issuer);
     let mut changes = renewal::after(&notes, rule, &answered.sent, what);
     // The issuer's own answer says that the refresh token is of this issuer.
-    if matches!(fate, Fate::Rotated | Fate::Kept) && (changes.is_some() || other) {
+    if matches!(token_state, TokenState::Rotated | TokenState::Kept) && (changes.is_some() || other)
+    {
         let noted = (names::ISSUED_BY, Some(answered.state.issuer.clone()));
         changes.get_or_insert_default().extend([noted]);
     }
@@ -110,7 +111,9 @@ async fn store(context: &Context, credential: &Credential, answered: &mut Answer
             match standing(context, credential, answered).await {
                 Ok(Standing::New) => Try::Done(Stored::Yes),
                 // An older token was restored while the request was in flight: the new one is valid.
-                Ok(Standing::Spent) if fate != Fate::Rotated => Try::Done(Stored::Replaced),
+                Ok(Standing::Spent) if token_state != TokenState::Rotated => {
+                    Try::Done(Stored::Replaced)
+                }
                 Ok(Standing::Other) => Try::Done(Stored::Replaced),
                 Ok(Standing::Sent | Standing::Spent) => Try::Moved,
                 Err(refusal) => Try::Failed(refusal),

@@ -96,7 +96,7 @@ async fn ask(http: &Http, url: &str) -> Refusal {
 }
 
 #[test]
-fn what_a_proxy_answers_is_told_as_the_proxys_and_nothing_was_sent() {
+fn what_a_proxy_answers_is_reported_as_the_proxys_and_nothing_was_sent() {
     run(async {
         for (answer, reason, word) in [
             (
@@ -155,7 +155,7 @@ fn what_a_proxy_answers_is_told_as_the_proxys_and_nothing_was_sent() {
 }
 
 #[test]
-fn a_proxy_that_is_not_there_is_told() {
+fn a_proxy_that_is_not_there_is_reported() {
     run(async {
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = gone.local_addr().unwrap().port();
@@ -326,7 +326,7 @@ fn no_proxy_is_asked_for_what_would_not_be_connected_to() {
         let told = http.get(&closed, local).await.err().unwrap();
         assert_eq!(told.reason.as_str(), "AddressNotAllowed");
         assert_eq!(proxy.visits(), 1);
-        // An IPv6 address that is fit is told to need a name.
+        // For an IPv6 address that is fit, the message says that a name is needed.
         let told = ask(&http, "https://[2606:4700::1111]/").await;
         assert!(
             told.next_step.to_string().contains("IPv6"),

@@ -105,7 +105,7 @@ fn what_an_issuer_says_back_is_read_by_nobody() {
 }
 
 #[test]
-fn a_forged_token_prolongs_nothing_and_is_told_within_bounds() {
+fn a_forged_token_prolongs_nothing_and_is_reported_within_bounds() {
     run(async {
         let world = World::shared().await;
         let place = world.place("t10").await;

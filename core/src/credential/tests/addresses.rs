@@ -133,7 +133,7 @@ proptest! {
 }
 
 #[test]
-fn a_network_that_opens_more_than_its_author_may_know_is_told() {
+fn a_network_that_opens_more_than_its_author_may_know_is_reported() {
     let told = |net: &str| too_wide(&net.parse().unwrap());
     for fine in [
         "10.0.0.0/8",

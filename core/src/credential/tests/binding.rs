@@ -260,7 +260,7 @@ fn an_annotation_that_dedicates_a_secret_excludes_every_other_use() {
     ] {
         assert_eq!(serves(&nothing), [""; 0], "{:?}", nothing.annotations);
     }
-    // The annotation was removed, the owner reference tells it.
+    // The annotation was removed, the owner reference shows it.
     let mut owned = secret(&[]);
     owned.owner_references = Some(vec![
         serde_json::from_value(json!({ "apiVersion": "apicred.dev/v1alpha1", "kind": "ApiCredential", "name": "x", "uid": "u", "controller": true })).unwrap(),

@@ -1,4 +1,4 @@
-//! What does not fit is told before anything is sent: each fault with its field and the fix.
+//! What does not fit is reported before anything is sent: each fault with its field and the fix.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ fn with(mut base: Value, more: &Value) -> Value {
 }
 
 #[test]
-fn what_does_not_fit_is_told_with_its_field_and_the_mend() {
+fn what_does_not_fit_is_reported_with_its_field_and_the_fix() {
     let lending = |how: Value| with(entra(), &json!({ "managedIdentity": how }));
     let key = reference();
     #[rustfmt::skip]

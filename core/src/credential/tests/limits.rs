@@ -178,7 +178,7 @@ fn an_issuer_that_limits_scopes_takes_along_only_what_its_administrator_names() 
     assert!(message.contains("claim \"target_audience\""), "{message}");
     assert!(message.contains("spec.allowedParameters"), "{message}");
 
-    // Of a Secret, only the name is compared: an answer by the value would tell whether a guess is right.
+    // Of a Secret, only the name is compared: an answer by the value would show whether a guess is right.
     for (allowed, taken) in [
         (json!({ "allowedScopes": ["api"] }), false),
         (json!({ "allowedParameters": ["hint=one", "other"] }), false),

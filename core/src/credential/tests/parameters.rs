@@ -124,7 +124,7 @@ fn a_parameter_of_an_extension_grant_is_one_of_the_request() {
 }
 
 #[test]
-fn each_fault_of_a_parameter_is_told_with_its_field() {
+fn each_fault_of_a_parameter_is_reported_with_its_field() {
     let key = json!({ "name": "s", "key": "k" });
     let with = |parameters: Value| extension("urn:x:y", &parameters);
     let named = |name: &str| with(json!([{ "name": name, "value": "v" }]));

@@ -176,7 +176,7 @@ fn keys_that_only_look_reserved_are_allowed() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_faults_are_reported_at_once() {
     let object = object(&json!({
         "client": { "id": "", "secrets": [] },
         "grant": {},

@@ -62,7 +62,7 @@ pub fn read(
         .get("token_endpoint_auth_methods_supported")
         .filter(|v| !v.is_null())
         .map(input::list);
-    // RFC 8414 section 2: left out means client_secret_basic.
+    // RFC 8414 section 2: if not set, client_secret_basic.
     let lists = |method: &str| {
         let same = |m: &&str| m.eq_ignore_ascii_case(method);
         methods.as_ref().map(|list| list.iter().any(same))

@@ -158,7 +158,7 @@ pub struct Pace {
 pub enum Poll {
     /// Try again after the pause.
     Again,
-    /// It is over.
+    /// It has expired.
     Over(Refusal),
 }
 

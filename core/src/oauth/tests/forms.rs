@@ -21,7 +21,7 @@ use crate::{
 const SECRET: &str = "demo~secret.1";
 
 #[test]
-fn what_a_refused_secret_looks_like_is_told_and_not_what_it_is() {
+fn what_a_refused_secret_looks_like_is_reported_and_not_what_it_is() {
     let b64 = |text: &str| STANDARD.encode(text);
     let base64 = Some("base64 of something else");
     let (begin, end, inside) = (

@@ -493,7 +493,7 @@ fn rfc_8705_section_2_the_client_id_is_all_that_the_body_says_of_the_client() {
 }
 
 #[test]
-fn keys_come_in_three_forms_and_what_does_not_fit_is_told() {
+fn keys_come_in_three_forms_and_what_does_not_fit_is_reported() {
     let rsa = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
     let certificate = CertificateParams::new(Vec::new())
         .unwrap()
@@ -588,7 +588,7 @@ fn a_google_key_file_is_signed_for_as_google_wants_it() {
             "iat": NOW - 30, "exp": NOW + 60, "jti": "assertion-id-grant",
         })
     );
-    // What is no key file is told by what it is, and what it lacks.
+    // What is no key file is reported with what it is, and what it lacks.
     let key = pair.serialize_pem();
     for (text, told) in [
         (

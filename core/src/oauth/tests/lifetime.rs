@@ -403,7 +403,7 @@ fn a_jwt_only_ever_shortens_a_life_and_needs_no_common_clock() {
         life(json!({ "iat": NOW - 300, "exp": NOW + 1200 }), json!(3600)),
         Some((1200, says))
     );
-    // Our clock is past its end: it tells nothing, the life does.
+    // Our clock is past its end: it shows nothing, the lifetime does.
     assert_eq!(
         life(json!({ "iat": NOW - 900, "exp": NOW - 300 }), json!(3600)),
         Some((600, says))

@@ -202,7 +202,7 @@ fn status_and_error_give_the_class_as_real_servers_use_them() {
         (400, "invalid_grant", NeedsUser, "NeedsUser", false),
         (400, "interaction_required", NeedsUser, "NeedsUser", false),
         (400, "consent_required", NeedsUser, "ConsentRequired", false),
-        // Redirects are told, never followed.
+        // Redirects are reported, never followed.
         (301, "", Invalid, "RedirectRefused", false),
         (302, "invalid_client", Invalid, "RedirectRefused", false),
         (303, "", Invalid, "RedirectRefused", false),
@@ -247,7 +247,7 @@ fn a_token_beside_an_error_is_not_taken() {
 }
 
 #[test]
-fn pages_that_are_no_answers_are_tried_again_or_told_by_their_status() {
+fn pages_that_are_no_answers_are_tried_again_or_reported_by_their_status() {
     let deep = format!(
         r#"{{"access_token":{}1{}}}"#,
         "[".repeat(5000),

@@ -10,8 +10,8 @@ use crate::{
     oauth::{
         Class, Granted, Refusal,
         renewal::{
-            Attempt, Changes, Dead, Fate, Mark, Notes, Remembered, ReuseRule, Send, Sent, Step,
-            after, before, fate, put_back, spent_after,
+            Attempt, Changes, Dead, Mark, Notes, Remembered, ReuseRule, Send, Sent, Step,
+            TokenState, after, before, put_back, spent_after, token_state,
         },
         spent::{self, Spent},
     },
@@ -287,7 +287,7 @@ fn a_refresh_token_that_the_issuer_gives_out_once_more_is_not_spent() {
         how: Send::default(),
         spent: notes.spent.clone(),
     };
-    let what = (Fate::Rotated, None, Some("a"));
+    let what = (TokenState::Rotated, None, Some("a"));
     let changes = after(&notes, rule(None, 0), &sent, what).unwrap();
     let written = changes[names::SPENT_REFRESH_TOKENS].clone().unwrap();
     let spent: Vec<String> = spent::read(&written)
@@ -387,8 +387,8 @@ fn refusal(status: Option<u16>, class: Class, error: Option<&str>) -> Refusal {
     }
 }
 
-fn of(status: Option<u16>, class: Class, error: Option<&str>) -> Fate {
-    fate(&Granted::Nothing, Some(&refusal(status, class, error)))
+fn of(status: Option<u16>, class: Class, error: Option<&str>) -> TokenState {
+    token_state(&Granted::Nothing, Some(&refusal(status, class, error)))
 }
 
 #[test]
@@ -405,30 +405,30 @@ fn the_fate_of_what_was_sent() {
     let lost = refusal(None, Class::Transient, None);
     #[rustfmt::skip]
     let cases = [
-        ("no connection", fate(&Granted::Nothing, Some(&not_sent)), Fate::Intact),
-        ("connection lost", of(None, Class::Transient, None), Fate::Unknown),
-        ("a failure of apicred's own after the answer", of(None, Class::Invalid, None), Fate::Unknown),
-        ("throttled", of(Some(429), Class::Throttled, None), Fate::Intact),
-        ("a gateway's 503", of(Some(503), Class::Transient, None), Fate::Unknown),
-        ("503 with a time to come back", fate(&Granted::Nothing, Some(&comes_back)), Fate::Intact),
-        ("503 of the endpoint", of(Some(503), Class::Transient, Some("temporarily_unavailable")), Fate::Intact),
-        ("something broke", of(Some(500), Class::Transient, Some("server_error")), Fate::Unknown),
-        ("a gateway's words", of(Some(503), Class::Transient, Some("upstream_reset")), Fate::Unknown),
-        ("gateway", of(Some(502), Class::Transient, None), Fate::Unknown),
-        ("the gateway waited", of(Some(504), Class::Transient, None), Fate::Unknown),
-        ("a proxy's own number", of(Some(499), Class::Invalid, None), Fate::Unknown),
-        ("a request that timed out", of(Some(408), Class::Transient, None), Fate::Unknown),
-        ("a redirect", of(Some(302), Class::Invalid, None), Fate::Unknown),
-        ("200 that nobody can read", of(Some(200), Class::Transient, None), Fate::Unknown),
-        ("200 with a refusal", of(Some(200), Class::NeedsUser, Some("invalid_grant")), Fate::Dead),
-        ("the client was refused", of(Some(401), Class::Denied, Some("invalid_client")), Fate::Intact),
-        ("the client was refused without a word", of(Some(401), Class::Denied, None), Fate::Intact),
-        ("dead", of(Some(400), Class::NeedsUser, Some("invalid_grant")), Fate::Dead),
-        ("doubtful", of(Some(400), Class::NeedsUser, Some("invalid_request")), Fate::Intact),
-        ("a new one beside a fault", fate(&new(), Some(&refusal(Some(200), Class::Invalid, None))), Fate::Rotated),
-        ("a new one in an answer that broke off", fate(&new(), Some(&lost)), Fate::Rotated),
-        ("none beside a fault", fate(&Granted::Same, Some(&refusal(Some(200), Class::Invalid, None))), Fate::Kept),
-        ("a token", fate(&Granted::Same, None), Fate::Kept),
+        ("no connection", token_state(&Granted::Nothing, Some(&not_sent)), TokenState::Intact),
+        ("connection lost", of(None, Class::Transient, None), TokenState::Unknown),
+        ("a failure of apicred's own after the answer", of(None, Class::Invalid, None), TokenState::Unknown),
+        ("throttled", of(Some(429), Class::Throttled, None), TokenState::Intact),
+        ("a gateway's 503", of(Some(503), Class::Transient, None), TokenState::Unknown),
+        ("503 with a time to come back", token_state(&Granted::Nothing, Some(&comes_back)), TokenState::Intact),
+        ("503 of the endpoint", of(Some(503), Class::Transient, Some("temporarily_unavailable")), TokenState::Intact),
+        ("something broke", of(Some(500), Class::Transient, Some("server_error")), TokenState::Unknown),
+        ("a gateway's words", of(Some(503), Class::Transient, Some("upstream_reset")), TokenState::Unknown),
+        ("gateway", of(Some(502), Class::Transient, None), TokenState::Unknown),
+        ("the gateway waited", of(Some(504), Class::Transient, None), TokenState::Unknown),
+        ("a proxy's own number", of(Some(499), Class::Invalid, None), TokenState::Unknown),
+        ("a request that timed out", of(Some(408), Class::Transient, None), TokenState::Unknown),
+        ("a redirect", of(Some(302), Class::Invalid, None), TokenState::Unknown),
+        ("200 that nobody can read", of(Some(200), Class::Transient, None), TokenState::Unknown),
+        ("200 with a refusal", of(Some(200), Class::NeedsUser, Some("invalid_grant")), TokenState::Dead),
+        ("the client was refused", of(Some(401), Class::Denied, Some("invalid_client")), TokenState::Intact),
+        ("the client was refused without a word", of(Some(401), Class::Denied, None), TokenState::Intact),
+        ("dead", of(Some(400), Class::NeedsUser, Some("invalid_grant")), TokenState::Dead),
+        ("doubtful", of(Some(400), Class::NeedsUser, Some("invalid_request")), TokenState::Intact),
+        ("a new one beside a fault", token_state(&new(), Some(&refusal(Some(200), Class::Invalid, None))), TokenState::Rotated),
+        ("a new one in an answer that broke off", token_state(&new(), Some(&lost)), TokenState::Rotated),
+        ("none beside a fault", token_state(&Granted::Same, Some(&refusal(Some(200), Class::Invalid, None))), TokenState::Kept),
+        ("a token", token_state(&Granted::Same, None), TokenState::Kept),
     ];
     for (what, seen, expected) in cases {
         assert_eq!(seen, expected, "{what}");
@@ -455,15 +455,15 @@ fn what_is_noted_after_an_answer() {
     let notes = Notes::default();
     let own = Mark::new(at(0), "me-1", false);
     let usual = sent(Some(own.clone()), None);
-    let write = |sent: &Sent, fate, new| {
+    let write = |sent: &Sent, token_state, new| {
         after(
             &notes,
             rule(None, 0),
             sent,
-            (fate, Some("invalid_grant"), new),
+            (token_state, Some("invalid_grant"), new),
         )
     };
-    let rotated = write(&usual, Fate::Rotated, Some("new"));
+    let rotated = write(&usual, TokenState::Rotated, Some("new"));
     assert_eq!(noted(rotated.clone(), names::IN_FLIGHT_SINCE), Some(None));
     assert_eq!(
         noted(rotated.clone(), names::STORED_REFRESH_TOKEN),
@@ -474,15 +474,21 @@ fn what_is_noted_after_an_answer() {
         .unwrap();
     assert_eq!(spent::read(&list), [Spent::new("token", at(0), true)]);
     assert_eq!(
-        noted(write(&usual, Fate::Kept, None), names::SPENT_REFRESH_TOKENS),
+        noted(
+            write(&usual, TokenState::Kept, None),
+            names::SPENT_REFRESH_TOKENS
+        ),
         None
     );
-    assert_eq!(write(&usual, Fate::Unknown, None), None);
+    assert_eq!(write(&usual, TokenState::Unknown, None), None);
     assert_eq!(
-        noted(write(&usual, Fate::Intact, None), names::IN_FLIGHT_SINCE),
+        noted(
+            write(&usual, TokenState::Intact, None),
+            names::IN_FLIGHT_SINCE
+        ),
         Some(None)
     );
-    let dead = write(&usual, Fate::Dead, None);
+    let dead = write(&usual, TokenState::Dead, None);
     assert_eq!(
         noted(dead.clone(), names::SIGN_IN_REQUIRED),
         Some(Some("invalid_grant (request request)".to_owned()))
@@ -490,16 +496,19 @@ fn what_is_noted_after_an_answer() {
     assert_eq!(noted(dead, names::IN_FLIGHT_SINCE), Some(None));
     // A second request within the window was not even sent: the first one's outcome is unknown still.
     let second = sent(None, Some(mark(-5)));
-    assert_eq!(write(&second, Fate::Intact, None), None);
+    assert_eq!(write(&second, TokenState::Intact, None), None);
     // A last try that was not sent gives way to the doubt before it, and may be made again.
     let last = sent(Some(Mark::new(at(0), "me-1", true)), Some(mark(-500)));
     assert_eq!(
-        noted(write(&last, Fate::Intact, None), names::IN_FLIGHT_SINCE),
+        noted(
+            write(&last, TokenState::Intact, None),
+            names::IN_FLIGHT_SINCE
+        ),
         Some(Some(mark(-500).text))
     );
     // After a doubt a refusal says nothing about a request of another kind.
     assert_eq!(
-        noted(write(&last, Fate::Dead, None), names::IN_FLIGHT_SINCE),
+        noted(write(&last, TokenState::Dead, None), names::IN_FLIGHT_SINCE),
         None
     );
     // At Entra ID no list is kept.
@@ -507,7 +516,7 @@ fn what_is_noted_after_an_answer() {
         &notes,
         rule(ALWAYS, 0),
         &sent(None, None),
-        (Fate::Rotated, None, Some("new")),
+        (TokenState::Rotated, None, Some("new")),
     );
     assert_eq!(noted(always, names::SPENT_REFRESH_TOKENS), None);
 }
@@ -522,7 +531,7 @@ fn what_a_person_gave_is_remembered_longest() {
             at: at(n),
             ..sent(None, None)
         };
-        notes.spent = spent_after(&notes, &sent, Fate::Rotated);
+        notes.spent = spent_after(&notes, &sent, TokenState::Rotated);
         token = format!("issued-{n}");
         notes.stored = Some(token.clone());
     }
@@ -597,28 +606,28 @@ proptest! {
         let spoke = status.is_some_and(|s| s >= 200) && error.is_some_and(|e| e != "gateway");
         let evidence = not_sent || refused || spoke || (status.is_some_and(|s| (400..=499).contains(&s)) && error.is_some())
             || (status.is_some_and(|s| (200..=299).contains(&s)) && error.is_some()) || (status == Some(503) && wait.is_some());
-        match fate(&Granted::Nothing, Some(&refusal)) {
-            Fate::Intact | Fate::Dead => prop_assert!(evidence, "{refusal:?}"),
-            Fate::Unknown => prop_assert!(!not_sent),
-            Fate::Rotated | Fate::Kept => prop_assert!(false, "nothing was granted"),
+        match token_state(&Granted::Nothing, Some(&refusal)) {
+            TokenState::Intact | TokenState::Dead => prop_assert!(evidence, "{refusal:?}"),
+            TokenState::Unknown => prop_assert!(!not_sent),
+            TokenState::Rotated | TokenState::Kept => prop_assert!(false, "nothing was granted"),
         }
         // Whatever else an answer is: a new refresh token in it is the one that counts.
         let new = Granted::New(SecretString::from("new"));
-        prop_assert_eq!(fate(&new, Some(&refusal)), Fate::Rotated);
+        prop_assert_eq!(token_state(&new, Some(&refusal)), TokenState::Rotated);
     }
 
     /// Whatever comes back, a doubt ends by a grant alone.
     #[test]
-    fn a_doubt_ends_by_a_grant_alone(fate in prop::sample::select(vec![Fate::Rotated, Fate::Kept, Fate::Intact, Fate::Unknown, Fate::Dead]), last in any::<bool>()) {
+    fn a_doubt_ends_by_a_grant_alone(token_state in prop::sample::select(vec![TokenState::Rotated, TokenState::Kept, TokenState::Intact, TokenState::Unknown, TokenState::Dead]), last in any::<bool>()) {
         let doubt = mark(-500);
         let own = last.then(|| Mark::new(at(0), "me-1", true));
         let there = own.clone().unwrap_or_else(|| doubt.clone());
         let notes = Notes { mark: Some(there.clone()), ..Notes::default() };
-        let changes = after(&notes, rule(None, 0), &sent(own, Some(doubt)), (fate, None, None));
+        let changes = after(&notes, rule(None, 0), &sent(own, Some(doubt)), (token_state, None, None));
         let stands = match noted(changes, names::IN_FLIGHT_SINCE) {
             None => Some(there.text),
             Some(text) => text,
         };
-        prop_assert_eq!(stands.is_none(), matches!(fate, Fate::Rotated | Fate::Kept));
+        prop_assert_eq!(stands.is_none(), matches!(token_state, TokenState::Rotated | TokenState::Kept));
     }
 }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | wrong secret, refresh faults, numbers, types and scopes, device answers, exchange | this file |
 //! | Basic encoding, one method only, assertion audience, `client_id` beside it | this file and `golden.rs` |
-//! | no answer over TLS | `cluster::issuer_faults::an_issuer_with_the_wrong_ca_is_told_and_works_once_it_is_corrected` |
+//! | no answer over TLS | `cluster::issuer_faults::an_issuer_with_the_wrong_ca_is_reported_and_works_once_it_is_corrected` |
 //! | two refreshes at once, reuse window | `renewal.rs` |
 //! | discovery in one form only, endpoints with a slash | `issuer::tests::discovery` |
 //! | loopback by name or address | `kubectl-apicred`, `tests.rs` |
@@ -20,7 +20,7 @@ use crate::{
     fixtures::{at, cluster_issuer, object},
     oauth::{
         Class, Granted, Material, Moment, RawAnswer, Refusal, Token, TokenEndpoint, answer_to,
-        renewal::{Fate, fate},
+        renewal::{TokenState, token_state},
         request,
     },
 };
@@ -202,10 +202,15 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
     let grant = json!({ "grant": { "refreshToken": { "secretRef": key() } } });
     let refresh = credential(&grant);
     for (status, error, reason, kept) in [
-        (400, "invalid_grant", "SignInRequired", Fate::Dead),
-        (401, "invalid_grant", "SignInRequired", Fate::Dead),
-        (400, "interaction_required", "SignInRequired", Fate::Dead),
-        (400, "invalid_request", "RefreshRefused", Fate::Intact),
+        (400, "invalid_grant", "SignInRequired", TokenState::Dead),
+        (401, "invalid_grant", "SignInRequired", TokenState::Dead),
+        (
+            400,
+            "interaction_required",
+            "SignInRequired",
+            TokenState::Dead,
+        ),
+        (400, "invalid_request", "RefreshRefused", TokenState::Intact),
     ] {
         let refusal = refused(&refresh, status, &json!({ "error": error }).to_string());
         assert_eq!(
@@ -221,7 +226,7 @@ fn a_refresh_token_that_is_refused_is_dead_or_doubtful_and_never_hammered() {
             "{error}"
         );
         assert_eq!(
-            fate(&Granted::Nothing, Some(&refusal)),
+            token_state(&Granted::Nothing, Some(&refusal)),
             kept,
             "{status} {error}"
         );
@@ -238,7 +243,10 @@ fn a_refresh_for_more_than_the_user_signed_in_for_asks_for_another_sign_in() {
     );
     let told = refusal.next_step.to_string();
     assert!(told.contains("spec.scopes") && told.contains("kubectl apicred login"));
-    assert_eq!(fate(&Granted::Nothing, Some(&refusal)), Fate::Intact);
+    assert_eq!(
+        token_state(&Granted::Nothing, Some(&refusal)),
+        TokenState::Intact
+    );
     let client = refused(&credential(&json!({})), 400, r#"{"error":"invalid_scope"}"#);
     assert!(
         !client.next_step.to_string().contains("login"),
@@ -326,7 +334,7 @@ proptest! {
                 prop_assert!(!refusal.reason.as_str().is_empty() && !refusal.next_step.to_string().is_empty());
                 let message = refusal.message();
                 prop_assert!(!message.contains(&secret) && !message.contains('\n'), "{}", message);
-                let _ = fate(&Granted::Nothing, Some(&refusal));
+                let _ = token_state(&Granted::Nothing, Some(&refusal));
             }
         }
     }

@@ -259,7 +259,7 @@ fn the_line_of_a_failure_has_its_ids_and_no_other_has() {
 }
 
 #[test]
-fn the_same_failure_at_each_retry_is_counted_and_told_once_an_hour() {
+fn the_same_failure_at_each_retry_is_counted_and_reported_once_an_hour() {
     let mut process = Process::finds(&WELL);
     let bad = ["Ready=False/A", "RenewalFailing=True/A"];
     let mut lines = Vec::new();
@@ -300,14 +300,14 @@ fn a_change_of_the_reason_has_the_count_of_the_one_before() {
         (Some("A"), 4)
     );
     assert_eq!(line.repeats, 0, "of B");
-    // It is told once.
+    // It is reported once.
     let back = process.step(500, &["Ready=False/A"], Some(attempt(500, "A")));
     assert_eq!(short(&back), ["changed Ready A"]);
     assert_eq!((back.lines[0].repeats, back.lines[0].was_repeats), (0, 0));
 }
 
 #[test]
-fn what_status_says_already_is_not_told_again_after_a_restart() {
+fn what_status_says_already_is_not_reported_again_after_a_restart() {
     let bad = [
         "Ready=False/A: because of 1",
         "Stalled=True/A: because of 1",
@@ -392,7 +392,7 @@ fn a_condition_that_flaps_is_counted_too() {
     assert!((14..=40).contains(&lines.len()), "{}", lines.len());
     assert_eq!(lines.len() + counted, 2 * 700);
     assert!(lines.iter().any(|l| l.repeats > 300), "told with its count");
-    // One that comes to stay is told within the hour although it was counted at first.
+    // One that comes to stay is reported within the hour although it was counted at first.
     assert_eq!(process.says(7000, &bad), [""; 0]);
     let says = process.says(2 * HOUR, &bad);
     assert_eq!(says, ["repeated RenewalFailing LifetimeTooShort"]);
@@ -445,7 +445,7 @@ proptest! {
     fn no_history_fills_the_log_or_is_lost_in_it(history in histories()) {
         let mut process = Process::default();
         let (mut now, mut lines, mut changes) = (0, 0, 0);
-        // What somebody who reads the log alone believes to stand, and what has ever been told.
+        // What a reader of the log alone takes for the current state, and what was ever reported.
         let (mut believed, mut ever) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
         for (wait, reasons, failed) in history {
             now += wait;

@@ -173,7 +173,7 @@ fn from_100_s_on_no_mounted_file_expires_and_from_30_s_on_none_of_a_notified_pod
 }
 
 #[test]
-fn the_default_floor_is_a_quarter_hour_or_a_third_of_a_short_life() {
+fn the_default_minimum_lifetime_is_a_quarter_hour_or_a_third_of_a_short_life() {
     for (life, expected) in [(60, 20), (2699, 899), (2700, 900), (86_400, 900)] {
         let least = promise(None).min_lifetime(secs(life));
         assert_eq!(least.as_secs(), expected, "life {life}");
@@ -335,7 +335,7 @@ fn each_class_waits_in_its_own_range() {
 }
 
 #[test]
-fn nobody_sleeps_past_the_moment_that_still_saves_the_floor() {
+fn nobody_sleeps_past_the_moment_that_still_saves_the_minimum_lifetime() {
     let by = |class, deadline, retry_after| {
         waits(&Retry {
             deadline: Some(at(deadline)),
@@ -404,7 +404,7 @@ proptest! {
     }
 
     #[test]
-    fn a_renewal_leaves_floor_and_mount_delay_whenever_the_life_can_hold_them((life, wish, user, seed) in any_life(), phase: u32) {
+    fn a_renewal_leaves_minimum_lifetime_and_mount_delay_whenever_the_life_can_hold_them((life, wish, user, seed) in any_life(), phase: u32) {
         let renewal = renewal(at(0), at(life), wish, promise(user), Spread { seed: &seed, phase });
         let (life, promise) = (secs(life), promise(user));
         let left = at(0).saturating_add(life).unwrap().duration_since(renewal.at);
@@ -475,7 +475,7 @@ proptest! {
     }
 
     #[test]
-    fn risk_is_told_before_the_floor_breaks((life, _, user, _) in any_life()) {
+    fn risk_is_reported_before_the_minimum_lifetime_breaks((life, _, user, _) in any_life()) {
         let breaks = at(life) - promise(user).min_lifetime(secs(life));
         prop_assert!(risk_at(at(0), at(life), promise(user)) <= breaks - MOUNT_DELAY - secs(60));
         prop_assert!(risk_at(at(0), at(life), notified(user)) <= breaks - NOTIFIED_DELAY - secs(60));

@@ -139,7 +139,7 @@ fn a_transition_time_moves_exactly_when_the_status_flips() {
 }
 
 #[test]
-fn risk_is_told_before_the_floor_breaks_and_only_if_the_renewal_is_late() {
+fn risk_is_reported_before_the_minimum_lifetime_breaks_and_only_if_the_renewal_is_late() {
     let credential = credential();
     // An hour's life: floor 15 min, mount delay 2 min, notice 6 min: from 37 min on.
     for (age, trouble, told) in [
@@ -169,14 +169,14 @@ fn risk_is_told_before_the_floor_breaks_and_only_if_the_renewal_is_late() {
         if age == 2200 {
             assert!(
                 view.requeue <= Duration::from_secs(20),
-                "a look is planned for the moment of risk"
+                "a reconcile is planned for the moment of risk"
             );
         }
     }
 }
 
 #[test]
-fn lives_that_cannot_hold_the_floor_are_told_at_once() {
+fn lives_that_cannot_hold_the_minimum_lifetime_are_reported_at_once() {
     const LONGER: &str = "longer lifetime at the issuer";
     const LOWER: &str = "lower spec.minLifetime";
     const NOTIFY: &str = "spec.target.notifyPods";
@@ -277,7 +277,7 @@ fn lives_that_cannot_hold_the_floor_are_told_at_once() {
 }
 
 #[test]
-fn a_guessed_life_is_told_with_the_field_that_mends_it() {
+fn a_guessed_life_is_reported_with_the_field_that_fixes_it() {
     let credential = credential();
     for (note, reason, seen) in [
         ("Guessed", "LifetimeUnknown", "does not say"),

@@ -170,7 +170,7 @@ proptest! {
 }
 
 #[test]
-fn what_does_not_fit_into_a_secret_is_told_before_it_is_sent() {
+fn what_does_not_fit_into_a_secret_is_reported_before_it_is_sent() {
     let keys = |count: usize| {
         let key = |i| json!({ "format": "Token", "key": format!("k{i}") });
         keys(&(0..count).map(key).collect())

@@ -1,4 +1,4 @@
-//! What is written, what it wears, and whose it is.
+//! What is written, with which labels and annotations, and who owns it.
 
 mod formats;
 mod ownership;

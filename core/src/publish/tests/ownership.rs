@@ -399,7 +399,7 @@ fn a_secret_of_an_earlier_credential_of_this_name_waits_for_the_garbage_collecto
         other => panic!("{other:?}"),
     };
     assert_eq!([left(0), left(29), left(30), left(3_000)], [30, 1, 0, 0]);
-    // Without its notes the owner reference still tells.
+    // Without its notes the owner reference still shows the owner.
     let bare = json!({ "annotations": null, "labels": null });
     assert!(matches!(
         earlier(&bare, 30),

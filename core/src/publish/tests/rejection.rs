@@ -28,7 +28,7 @@ fn sentence(code: u16, message: &str, causes: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn each_kind_of_rejection_is_told_with_who_rejects_and_what_to_do() {
+fn each_kind_of_rejection_is_reported_with_who_rejects_and_what_to_do() {
     // Texts of kube-apiserver 1.34, and of what it asks.
     let policy = "secrets \"t\" is forbidden: ValidatingAdmissionPolicy 'platform-42' with binding 'all-teams' denied request: secrets called vap- are forbidden by platform policy 42";
     let webhook = "admission webhook \"validate.kyverno.svc-fail\" denied the request: \n\nresource Secret/n/t was blocked\n";
@@ -255,7 +255,7 @@ fn names_of_kubernetes_are_not_taken_for_data() {
 }
 
 #[test]
-fn the_name_of_a_rule_is_told_without_a_word_of_it() {
+fn the_name_of_a_rule_is_reported_without_a_word_of_it() {
     let token = "an-opaque-refresh-token";
     for (code, message, who) in [
         (

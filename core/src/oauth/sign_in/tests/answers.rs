@@ -93,7 +93,7 @@ fn no_text_of_a_callback_is_handed_on() {
 }
 
 #[test]
-fn a_declined_sign_in_is_told_as_one() {
+fn a_declined_sign_in_is_reported_as_one() {
     for query in [
         "error=access_denied&state=s",
         "error=access_denied&error_description=nothing&state=s",
@@ -264,7 +264,7 @@ fn a_refused_code_says_what_to_do() {
 }
 
 #[test]
-fn tokens_without_a_refresh_token_are_told_with_the_mend() {
+fn tokens_without_a_refresh_token_are_reported_with_the_fix() {
     for (issuer, scopes, fix) in [
         (
             entra(),

@@ -1,0 +1,49 @@
+//! `spec.secondRequest` of an issuer: what exchanges a token for another one.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// What completes a token: exactly one key.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = super::crd::one_of(&["azureContainerRegistry", "googleServiceAccount"], "secondRequest has"))]
+pub struct SecondRequest {
+    /// A token of Entra ID becomes what docker clients log in with at an Azure container registry. With `entra`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure_container_registry: Option<AzureContainerRegistry>,
+    /// A token of Google's STS becomes one of a service account (`generateAccessToken`). With `oauth2` or `oidc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub google_service_account: Option<GoogleServiceAccount>,
+}
+
+/// A registry.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AzureContainerRegistry {
+    /// Its login server, such as `contoso.azurecr.io`. A `TokenIssuer` may only name hosts of Azure's registries.
+    #[schemars(length(min = 1, max = 260))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$')")
+        .reason(Reason::FieldValueInvalid)
+        .message("registry is the login server alone, such as contoso.azurecr.io"))]
+    pub registry: String,
+}
+
+/// A service account.
+#[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GoogleServiceAccount {
+    /// Its e-mail address. `spec.scopes` of the credential are those of its token.
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._A-Za-z0-9]+@[-.A-Za-z0-9]+$')")
+        .reason(Reason::FieldValueInvalid)
+        .message("email is the address of a service account, such as robot@project.iam.gserviceaccount.com"))]
+    pub email: String,
+    /// Another origin of the API (`https://host[:port]`), for a private endpoint. `https://iamcredentials.googleapis.com` if
+    /// not set. Only in a `ClusterTokenIssuer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+$')")
+        .reason(Reason::FieldValueInvalid)
+        .message("endpoint is an https origin without a path"))]
+    pub endpoint: Option<String>,
+}

@@ -1,0 +1,138 @@
+//! Why there is no document, and when a document that was read is wrong.
+
+use super::*;
+
+#[test]
+fn of_many_answers_the_one_that_tells_the_most_is_reported() {
+    use Seen::{Loop, Redirect, Status};
+    let page = || Seen::Unusable(Unusable::NotDocument(NotObject::WebPage));
+    let other = || Seen::Unusable(Unusable::Issuer(Some("https://o.example.com".to_owned())));
+    let coded = || Seen::Unusable(Unusable::Coded("br".to_owned()));
+    let away = || Redirect(301, Some("https://o.example.com".to_owned()));
+    let large = || {
+        Seen::Broken(Refusal {
+            http_status: Some(200),
+            ..Refusal::local(
+                Class::Transient,
+                Reason::AnswerTooLarge,
+                "larger than 1 MiB",
+            )
+        })
+    };
+    #[rustfmt::skip]
+    let cases: Vec<Case> = vec![
+        (vec![Status(404); 4], Class::Transient, Some(404), &["no discovery document below issuerUrl", "oauth2.tokenUrl"]),
+        (vec![Status(404), Status(410), Status(405), Status(400)], Class::Transient, Some(404), &["HTTP 410", "HTTP 405"]),
+        (vec![Status(404), Status(500), Status(404), Status(404)], Class::Transient, Some(500), &["oauth-authorization-server/realm cannot be read now", "HTTP 404"]),
+        (vec![Status(401), Status(403), Status(404), Status(404)], Class::Transient, Some(401), &["not public", "without authentication"]),
+        (vec![page(), page(), page(), page()], Class::Transient, None, &["is a web page", "issuerUrl"]),
+        (vec![page(), Status(404), page(), Status(404)], Class::Transient, None, &["is a web page", "HTTP 404"]),
+        (vec![away(), Status(404), away(), Status(404)], Class::Transient, Some(301), &["redirects to https://o.example.com, which apicred does not follow", "set issuerUrl to the issuer there"]),
+        (vec![Status(404), Seen::Later(503, Duration::from_secs(7))], Class::Transient, Some(503), &["cannot be read now", "a pause of 7 s", "HTTP 404"]),
+        (vec![Seen::Later(429, Duration::from_hours(1))], Class::Transient, Some(429), &["a pause of 3600 s"]),
+        (vec![coded(), Status(404)], Class::Transient, None, &["is compressed with br", "accept-encoding: identity", "oauth2.tokenUrl", "HTTP 404"]),
+        (vec![page(), coded()], Class::Transient, None, &["is compressed with br", "is a web page"]),
+        (vec![Redirect(302, None), Status(404)], Class::Transient, Some(302), &["no https address"]),
+        (vec![Loop(308), Status(404)], Class::Transient, Some(308), &["in a loop"]),
+        (vec![large(), Status(404)], Class::Transient, Some(200), &["larger than 1 MiB"]),
+        (vec![Status(404), Status(503), away(), other()], Class::Invalid, None, &["another issuer, \"https://o.example.com\""]),
+    ];
+    for (seen, class, status, words) in cases {
+        let asked: Vec<(Url, Seen)> = addresses(&url(ISSUER))
+            .into_iter()
+            .zip(seen.clone())
+            .collect();
+        let refusal = conclude(ISSUER, &asked);
+        let wait = seen.iter().find_map(|s| match s {
+            Seen::Later(_, wait) => Some(*wait),
+            _ => None,
+        });
+        assert_eq!(refusal.retry_after, wait, "{seen:?}");
+        assert_eq!(
+            (refusal.class, refusal.reason.as_str(), refusal.http_status),
+            (class, "DiscoveryFailed", status),
+            "{seen:?}"
+        );
+        let message = refusal.message();
+        for word in words {
+            assert!(message.contains(word), "{word:?} in {message}");
+        }
+        assert!(message.len() < 800, "{message}");
+    }
+}
+
+/// Every stage, and whether a failure at it is silence of the whole host and disproves the endpoint: of a request that was
+/// not sent, and of one that may have been.
+#[test]
+fn each_stage_says_whether_the_host_is_silent_and_whether_the_endpoint_is_wrong() {
+    let at = |stage, not_sent| Refusal {
+        not_sent,
+        ..Refusal::local(Class::Transient, Reason::AccessDenied, "").at(stage)
+    };
+    #[rustfmt::skip]
+    let rows = [
+        (Stage::Own, true, (true, false)),
+        (Stage::Own, false, (true, false)),
+        (Stage::Proxy, true, (true, false)),
+        (Stage::Tunnel, true, (true, true)),
+        (Stage::Name, true, (true, true)),
+        (Stage::Connect, true, (true, true)),
+        (Stage::Tls, true, (true, true)),
+        (Stage::ClientCertificate, true, (true, true)),
+        (Stage::ClientCertificate, false, (true, true)),
+        (Stage::Timeout, true, (true, true)),
+        // It was connected to, so it is there.
+        (Stage::Timeout, false, (true, false)),
+        // A firewall that resets the connection for one path.
+        (Stage::BrokenOff, false, (false, true)),
+        (Stage::BrokenOff, true, (true, true)),
+        (Stage::Foreign, false, (false, false)),
+        (Stage::Answered, false, (false, false)),
+    ];
+    for (stage, not_sent, (silent, wrong)) in rows {
+        for class in [Class::Transient, Class::Denied, Class::Invalid] {
+            let refusal = Refusal {
+                class,
+                ..at(stage, not_sent)
+            };
+            assert_eq!(is_silence(&refusal), silent, "{refusal:?}");
+            assert_eq!(disproves(&refusal), wrong, "{refusal:?}");
+            let answered = Refusal {
+                http_status: Some(200),
+                ..refusal
+            };
+            assert!(!is_silence(&answered) || not_sent, "{answered:?}");
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_proves_wrong_by_what_a_move_leaves_behind() {
+    let answered = |status, stage, error: Option<&str>| Refusal {
+        http_status: Some(status),
+        error: error.map(str::to_owned),
+        ..Refusal::local(Class::Invalid, Reason::AccessDenied, "").at(stage)
+    };
+    let (page, word) = (Stage::Foreign, Stage::Answered);
+    for (refusal, wrong) in [
+        (answered(404, word, None), true),
+        (answered(404, page, None), true),
+        (answered(405, word, None), true),
+        (answered(410, word, None), true),
+        (answered(421, word, None), true),
+        (answered(308, word, None), true),
+        (answered(200, page, None), true),
+        // An OAuth answer comes from a token endpoint, whatever its status.
+        (answered(404, word, Some("invalid_client")), false),
+        (answered(200, word, None), false),
+        (answered(200, Stage::BrokenOff, None), false),
+        (answered(200, Stage::Timeout, None), false),
+        (answered(400, word, Some("invalid_scope")), false),
+        (answered(401, word, None), false),
+        (answered(403, page, None), false),
+        (answered(429, word, None), false),
+        (answered(503, page, None), false),
+    ] {
+        assert_eq!(disproves(&refusal), wrong, "{refusal:?}");
+    }
+}

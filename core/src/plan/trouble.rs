@@ -1,0 +1,113 @@
+//! Why a credential has no token, or why its renewal fails: the reason, the message, and who can end it.
+
+use jiff::Timestamp;
+
+use super::{
+    Cause, Failure, Observed, Outcome,
+    progress::{End, Fault},
+};
+use crate::{Reason, StoredReason, credential::Credential, oauth::Class};
+
+/// What is to be said about the state beside the token's own facts.
+pub(super) struct Trouble {
+    pub(super) reason: StoredReason,
+    pub(super) message: String,
+    end: End,
+}
+
+impl Trouble {
+    pub(super) fn fault(&self) -> Fault<'_> {
+        Fault {
+            reason: &self.reason,
+            message: &self.message,
+            end: self.end,
+        }
+    }
+}
+
+/// While the first token is requested.
+pub(super) const FIRST: Fault<'static> = Fault {
+    reason: &StoredReason::Known(Reason::Pending),
+    message: "no token has been published yet",
+    end: End::Progress,
+};
+
+/// The trouble after a step with this outcome.
+pub(super) fn trouble(
+    credential: &Credential,
+    observed: &Observed,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Option<Trouble> {
+    match outcome {
+        Outcome::Steady | Outcome::Minted(_) | Outcome::Queued { .. } | Outcome::Released => None,
+        Outcome::Suspended => observed.valid(credential, now).is_none().then(|| Trouble {
+            reason: Reason::Suspended.into(),
+            message: "spec.suspend is set and there is no valid token; unset it to get one"
+                .to_owned(),
+            end: End::Somebody,
+        }),
+        Outcome::Waiting {
+            reason, message, ..
+        } => Some(Trouble {
+            reason: (*reason).into(),
+            message: message.clone(),
+            end: match End::of(&(*reason).into()) {
+                End::Somebody => End::Progress,
+                end => end,
+            },
+        }),
+        Outcome::Refused { reason, message } => Some(Trouble {
+            reason: (*reason).into(),
+            message: message.clone(),
+            // The state Secret may come with a sign-in that is under way.
+            end: if *reason == Reason::SignInRequired {
+                End::Neighbour
+            } else {
+                End::of(&(*reason).into())
+            },
+        }),
+        Outcome::Failed | Outcome::Backoff => observed
+            .memory
+            .failure
+            .as_ref()
+            .map(|f| failed(credential, f)),
+    }
+}
+
+fn failed(credential: &Credential, failure: &Failure) -> Trouble {
+    let refusal = match &failure.cause {
+        Cause::Seen(refusal) => refusal,
+        Cause::Recalled(recalled) => {
+            return Trouble {
+                reason: recalled.reason.clone(),
+                message: recalled.message.clone(),
+                end: match End::of(&recalled.reason) {
+                    End::Somebody if !recalled.stalled => End::Progress,
+                    end => end,
+                },
+            };
+        }
+    };
+    let mut message = refusal.message();
+    if failure.propagating {
+        // Entra ID calls a new secret expired as well, while a replica knows the expired ones only.
+        message.push_str(&format!(
+            "; the Secret has just changed and the issuer may not know the new {} yet, so apicred tries again soon",
+            credential.authentication.noun()
+        ));
+    }
+    let waits = matches!(
+        refusal.class,
+        Class::Invalid | Class::Denied | Class::NeedsUser
+    );
+    Trouble {
+        reason: refusal.reason.into(),
+        message,
+        end: if waits && !failure.propagating {
+            End::of(&refusal.reason.into())
+        } else {
+            End::Progress
+        },
+    }
+}

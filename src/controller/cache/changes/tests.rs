@@ -1,0 +1,221 @@
+use std::sync::Mutex;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::json;
+
+use super::*;
+use crate::controller::locks::lock;
+
+type Object = PartialObjectMeta<ConfigMap>;
+
+/// A cache that is filled from the changes.
+#[derive(Clone, Default)]
+struct Cache(Arc<Mutex<HashMap<Name, ObjectMeta>>>);
+
+impl Known<Object> for Cache {
+    fn missing(&self, part: &str, listed: &dyn Fn(&ObjectMeta) -> bool) -> Vec<ObjectMeta> {
+        let all = lock(&self.0);
+        let all = all
+            .values()
+            .filter(|m| covers(part, m.namespace.as_deref()));
+        all.filter(|meta| !listed(meta)).cloned().collect()
+    }
+}
+
+struct World {
+    changes: Changes<Object, Cache>,
+    cache: Cache,
+    buffer: HashMap<Name, ObjectMeta>,
+    synced: Vec<String>,
+}
+
+fn object(namespace: &str, name: &str) -> Object {
+    let meta = json!({ "namespace": namespace, "name": name, "uid": name });
+    serde_json::from_value(json!({ "metadata": meta })).unwrap()
+}
+
+impl World {
+    fn of(parts: &[&str]) -> Self {
+        let cache = Cache::default();
+        let parts: Vec<Part> = parts.iter().map(|part| Part::from(*part)).collect();
+        Self {
+            changes: Changes::new(&parts, cache.clone()),
+            cache,
+            buffer: HashMap::new(),
+            synced: Vec::new(),
+        }
+    }
+
+    /// Fills the cache as kube's store is filled, and says what came.
+    fn take(&mut self, told: Told<Object>) -> Vec<String> {
+        let mut words = Vec::new();
+        for event in told.changes {
+            let word = |word: &str, o: &Object| {
+                let (namespace, name) = name(&o.metadata);
+                format!("{word} {namespace}/{name}")
+            };
+            let mut cache = lock(&self.cache.0);
+            words.push(match event {
+                Event::Init => {
+                    self.buffer.clear();
+                    "init".to_owned()
+                }
+                Event::InitApply(o) => {
+                    self.buffer.insert(name(&o.metadata), o.metadata.clone());
+                    word("has", &o)
+                }
+                Event::InitDone => {
+                    *cache = std::mem::take(&mut self.buffer);
+                    "done".to_owned()
+                }
+                Event::Apply(o) => {
+                    cache.insert(name(&o.metadata), o.metadata.clone());
+                    word("apply", &o)
+                }
+                Event::Delete(o) => {
+                    cache.remove(&name(&o.metadata));
+                    word("delete", &o)
+                }
+            });
+        }
+        self.synced.extend(told.synced.map(|part| part.to_string()));
+        words
+    }
+
+    fn on(&mut self, part: &str, event: Event<Object>) -> Vec<String> {
+        let told = self.changes.on(&Part::from(part), event);
+        self.take(told)
+    }
+
+    fn failed(&mut self, part: &str) -> Vec<String> {
+        let told = self.changes.failed(&Part::from(part));
+        self.take(told)
+    }
+
+    fn begin(&mut self, part: &str, objects: &[(&str, &str)]) -> Vec<String> {
+        let mut told = self.on(part, Event::Init);
+        for (namespace, name) in objects {
+            told.extend(self.on(part, Event::InitApply(object(namespace, name))));
+        }
+        told
+    }
+
+    fn list(&mut self, part: &str, objects: &[(&str, &str)]) -> Vec<String> {
+        let mut told = self.begin(part, objects);
+        told.extend(self.on(part, Event::InitDone));
+        told
+    }
+
+    fn names(&self) -> Vec<String> {
+        let all = lock(&self.cache.0);
+        let mut names: Vec<String> = all.keys().map(|(n, o)| format!("{n}/{o}")).collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn the_first_list_is_complete_once_all_namespaces_have_theirs() {
+    let mut world = World::of(&["a", "b"]);
+    assert_eq!(
+        world.list("a", &[("a", "x"), ("a", "y")]),
+        ["init", "has a/x", "has a/y"]
+    );
+    assert_eq!(world.synced, ["a"]);
+    // Meanwhile one is made, one deleted, and one of them again made.
+    assert_eq!(world.on("a", Event::Apply(object("a", "z"))), ["has a/z"]);
+    assert!(world.on("a", Event::Delete(object("a", "x"))).is_empty());
+    assert!(world.on("a", Event::Delete(object("a", "y"))).is_empty());
+    assert_eq!(world.on("a", Event::Apply(object("a", "y"))), ["has a/y"]);
+    assert_eq!(
+        world.list("b", &[("b", "x")]),
+        ["has b/x", "done", "delete a/x"]
+    );
+    assert_eq!(world.synced, ["a", "b"]);
+    assert_eq!(world.names(), ["a/y", "a/z", "b/x"]);
+}
+
+#[test]
+fn a_namespace_that_lists_again_before_the_first_list_is_complete_loses_what_is_gone() {
+    let mut world = World::of(&["a", "b"]);
+    world.list("a", &[("a", "x"), ("a", "y")]);
+    // Its watch breaks: it was listed, and keeps nobody waiting.
+    assert!(world.failed("a").is_empty());
+    world.list("a", &[("a", "y")]);
+    assert_eq!(world.list("b", &[]), ["done", "delete a/x"]);
+    assert_eq!(world.names(), ["a/y"]);
+}
+
+#[test]
+fn a_later_list_comes_as_its_changes_and_touches_no_other_namespace() {
+    for parts in [&["a", "b"][..], &[""]] {
+        let part = |n: &'static str| if parts.len() > 1 { n } else { "" };
+        let mut world = World::of(parts);
+        let first = [("a", "x"), ("a", "y")];
+        if parts.len() > 1 {
+            world.list("a", &first);
+            world.list("b", &[("b", "x")]);
+            assert_eq!(world.list("b", &[]), ["delete b/x"]);
+        } else {
+            world.list("", &first);
+        }
+        let mut told = world.list(part("a"), &[("a", "y"), ("a", "new")]);
+        told.sort();
+        assert_eq!(told, ["apply a/new", "apply a/y", "delete a/x"]);
+        assert_eq!(world.names(), ["a/new", "a/y"]);
+        let deleted = Event::Delete(object("a", "y"));
+        assert_eq!(world.on(part("a"), deleted), ["delete a/y"]);
+        assert_eq!(world.names(), ["a/new"]);
+    }
+}
+
+#[test]
+fn a_list_that_breaks_off_is_begun_again() {
+    let mut world = World::of(&[""]);
+    assert_eq!(world.begin("", &[("a", "x")]), ["init", "has a/x"]);
+    assert!(world.failed("").is_empty());
+    assert_eq!(world.list("", &[("a", "y")]), ["init", "has a/y", "done"]);
+    assert_eq!(world.names(), ["a/y"]);
+    // A later one as well: what the broken one named counts for nothing.
+    world.begin("", &[("a", "y")]);
+    assert_eq!(world.list("", &[]), ["delete a/y"]);
+}
+
+#[test]
+fn a_namespace_that_cannot_be_listed_keeps_nobody_waiting_and_joins_later_as_a_whole() {
+    let mut world = World::of(&["a", "b"]);
+    assert_eq!(world.begin("b", &[("b", "y")]), ["init", "has b/y"]);
+    world.list("a", &[("a", "x")]);
+    // What it has named so far may be half of it.
+    assert_eq!(world.failed("b"), ["done", "delete b/y"]);
+    assert_eq!(world.names(), ["a/x"]);
+    assert!(world.failed("b").is_empty());
+    assert!(world.begin("b", &[("b", "y")]).is_empty());
+    assert!(world.failed("b").is_empty());
+    assert!(world.begin("b", &[("b", "y"), ("b", "z")]).is_empty());
+    assert_eq!(world.synced, ["a"]);
+    assert_eq!(world.on("b", Event::InitDone), ["apply b/y", "apply b/z"]);
+    assert_eq!(world.synced, ["a", "b"]);
+    // One that worked before is not forgotten when its watch breaks.
+    assert!(world.failed("a").is_empty());
+    assert_eq!(world.names(), ["a/x", "b/y", "b/z"]);
+    assert_eq!(world.list("b", &[("b", "z")]), ["apply b/z", "delete b/y"]);
+}
+
+#[test]
+fn one_that_failed_may_be_listed_before_the_others() {
+    let mut world = World::of(&["a", "b"]);
+    assert!(world.failed("b").is_empty());
+    let told = world.list("b", &[("b", "y")]);
+    assert_eq!(told, ["init", "has b/y"]);
+    assert_eq!(world.list("a", &[]), ["done"]);
+    assert_eq!(world.names(), ["b/y"]);
+}
+
+#[test]
+fn if_no_namespace_can_be_listed_the_first_list_is_empty() {
+    let mut world = World::of(&["a", "b"]);
+    assert!(world.failed("b").is_empty());
+    assert_eq!(world.failed("a"), ["init", "done"]);
+    assert!(world.synced.is_empty());
+}

@@ -1,0 +1,109 @@
+//! Specs with what they refer to: the issuer and the client of a credential.
+
+use kube::runtime::reflector::ObjectRef;
+
+use super::Context;
+use crate::controller::{cache::index::Index, locks::lock, requeue::reference};
+use crate::{
+    api::{ApiCredential, IssuerKind, IssuerRef},
+    credential::{Credential, FieldError, Issuer, IssuerLookup, Key, parse_with_client, resolve},
+};
+
+impl Context {
+    /// The issuer that a credential of `namespace` refers to.
+    pub(in crate::controller) fn issuer(
+        &self,
+        namespace: &str,
+        reference: &IssuerRef,
+    ) -> IssuerLookup {
+        let home = match reference.kind {
+            IssuerKind::TokenIssuer => namespace,
+            IssuerKind::ClusterTokenIssuer => "",
+        };
+        let name = (reference.kind, home.to_owned(), reference.name.clone());
+        if let Some(unusable) = lock(&self.unusable).get(&name) {
+            return IssuerLookup::Faulty(vec![unusable.flaw.error()]);
+        }
+        let parsed = match reference.kind {
+            IssuerKind::TokenIssuer => {
+                let name = ObjectRef::new(&reference.name).within(namespace);
+                self.token_issuers
+                    .get(&name)
+                    .map(|i| Issuer::namespaced(&i, &self.settings.allowed_cidrs))
+            }
+            IssuerKind::ClusterTokenIssuer if !self.settings.scope.sees_cluster() => {
+                return IssuerLookup::OutOfScope;
+            }
+            IssuerKind::ClusterTokenIssuer => self
+                .cluster_issuers
+                .get(&ObjectRef::new(&reference.name))
+                .map(|i| Issuer::cluster(&i)),
+        };
+        match parsed {
+            None if self.has_other_kind(namespace, reference) => IssuerLookup::OtherKind,
+            None => IssuerLookup::Missing,
+            Some(Ok(issuer)) => IssuerLookup::Found(self.ca_bundles.fill(issuer)),
+            Some(Err(errors)) => IssuerLookup::Faulty(errors),
+        }
+    }
+
+    /// A credential as it is asked for: with the client that it names, and the issuer.
+    pub(in crate::controller) fn parse(
+        &self,
+        object: &ApiCredential,
+    ) -> Result<Credential, Vec<FieldError>> {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let client = |name: &str| self.clients.lookup(namespace, name);
+        parse_with_client(object, client, |r| self.issuer(namespace, r))
+    }
+
+    /// A credential that is being deleted, for the revocation of its token.
+    pub(in crate::controller) fn parse_leaving(
+        &self,
+        object: &ApiCredential,
+    ) -> Result<Credential, Vec<FieldError>> {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let client = |name: &str| self.clients.lookup_leaving(namespace, name);
+        parse_with_client(object, client, |r| self.issuer(namespace, r))
+    }
+
+    /// Takes a credential into the index, by the sources and the issuer of the client that it names as well. Gives those who
+    /// named the target that it left.
+    pub(in crate::controller) fn insert(
+        &self,
+        index: &mut Index,
+        object: &ApiCredential,
+    ) -> Vec<Key> {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let resolved = resolve(object, |name| self.clients.lookup(namespace, name));
+        let resolved = resolved.as_deref().unwrap_or(object);
+        let client = object.spec.client_ref.as_ref();
+        index.insert(resolved, client.map(|r| r.name.as_str()))
+    }
+
+    /// Requeues the credentials that name a client, and takes its sources and its issuer into the index.
+    pub(in crate::controller) fn follow(&self, index: &mut Index, client: &Key) {
+        for key in &index.of_client(client) {
+            let object = self.credentials.get(&reference(key));
+            if let Some(object) = object.and_then(|packed| packed.open()) {
+                self.insert(index, &object);
+            }
+            self.triggers.send(key);
+        }
+        if index.has_accounts() {
+            self.accounts.want();
+        }
+    }
+
+    /// Is there an issuer of this name, and of the other kind?
+    fn has_other_kind(&self, namespace: &str, reference: &IssuerRef) -> bool {
+        let name = ObjectRef::new(&reference.name);
+        match reference.kind {
+            IssuerKind::TokenIssuer => self.cluster_issuers.get(&name).is_some(),
+            IssuerKind::ClusterTokenIssuer => {
+                let name = ObjectRef::new(&reference.name).within(namespace);
+                self.token_issuers.get(&name).is_some()
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Gets a token: waits for a free request slot of the issuer, requests it, and hands it to the write.
+
+use crate::Reason;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::controller::{
+    api::{calls::Trouble, existence::is_gone},
+    limiter::issuers::{Admission, Permit},
+    reconciliation::Reconciliation,
+    state::Held,
+    target::publish::{publish, write_trouble},
+    token::{
+        acquire::{Acquisition, acquire},
+        exchange::Acquired,
+        material::Read,
+    },
+};
+use crate::{
+    credential::{Credential, binding::IssuedBy},
+    limits::queue::Urgency,
+    plan::{Outcome, Why, fingerprint, schedule},
+    publish::RefusedSource,
+    whole_second,
+};
+
+/// A place in the queue is reported after this: to report it and take that back would be two writes more for each of
+/// thousands, and hold up those that bring tokens. In a minute a queue of 7,200 is served at the rate of an issuer without
+/// limits.
+pub(super) const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Requests a token and publishes it. `first` was read already.
+pub(super) async fn mint(
+    reconciliation: &mut Reconciliation<'_>,
+    why: Why,
+    first: Option<Read>,
+) -> Outcome {
+    if why == Why::Absent && reconciliation.context.has_published(&reconciliation.key) {
+        match was_deleted(reconciliation).await {
+            Ok(false) => {}
+            Ok(true) => return Outcome::Released,
+            Err(trouble) => return write_trouble(reconciliation, trouble),
+        }
+    }
+    let now = reconciliation.context.clock.now();
+    let permit = match enter(reconciliation, why, now) {
+        Ok(permit) => permit,
+        Err(outcome) => return *outcome,
+    };
+    let credential = reconciliation.credential;
+    reconciliation.observed.attempted(credential, why, now);
+    let Acquisition { result, refused } = Box::pin(acquire(reconciliation, first, permit)).await;
+    for refused in refused {
+        reconciliation.observed.memory.refuse(refused);
+    }
+    match result {
+        Ok(acquired) => {
+            let held = held(reconciliation, acquired);
+            reconciliation.hold(held.clone());
+            publish(reconciliation, &held, why).await
+        }
+        Err(refusal) => reconciliation.failed(refusal),
+    }
+}
+
+/// Asks for a free request slot of the issuer. Without one the outcome is to wait.
+fn enter(
+    reconciliation: &mut Reconciliation<'_>,
+    why: Why,
+    now: Timestamp,
+) -> Result<Permit, Box<Outcome>> {
+    let (context, credential) = (reconciliation.context, reconciliation.credential);
+    let observed = &mut reconciliation.observed;
+    let valid = observed.valid(credential, now);
+    let before = valid.map_or(SignedDuration::ZERO, |r| {
+        let life = r.expires_at.duration_since(r.issued_at);
+        observed.promise(credential).before(life)
+    });
+    let failures = observed.memory.failure.as_ref().map_or(0, |f| f.failures);
+    let urgency = Urgency::new(valid.map(|r| r.expires_at), before, failures, now);
+    // What is due anyway does not count.
+    let requested = why == Why::Requested && valid.is_some_and(|r| r.renew_at > now);
+    let key = &reconciliation.key;
+    match context.limiter.enter(credential, key, urgency, requested) {
+        Admission::Go(permit) => {
+            observed.memory.queued_since = None;
+            Ok(permit)
+        }
+        // Beside the trigger that will come: to report it if it takes long.
+        Admission::Wait => {
+            observed.memory.queued_since.get_or_insert(now);
+            Err(Box::new(Outcome::Queued {
+                until: schedule::later(now, PATIENCE),
+            }))
+        }
+        Admission::Paused(until) => {
+            observed.memory.queued_since = None;
+            Err(Box::new(paused(credential, until)))
+        }
+    }
+}
+
+fn paused(credential: &Credential, until: Timestamp) -> Outcome {
+    Outcome::Waiting {
+        reason: Reason::IssuerPaused,
+        message: format!(
+            "{} is rate limiting; apicred requests again after {}",
+            credential.issuer.id,
+            // To the second: one pause is one message.
+            whole_second(until)
+        ),
+        until: spread(until, credential),
+    }
+}
+
+/// The token with what is written beside it.
+fn held(reconciliation: &mut Reconciliation<'_>, acquired: Acquired) -> Held {
+    let credential = reconciliation.credential;
+    let observed = &mut reconciliation.observed;
+    let Acquired {
+        token,
+        mut sources,
+        fingerprint,
+        certificate_validity,
+        issuer,
+        spent,
+    } = acquired;
+    let request = fingerprint::request(credential);
+    if let Some(used) = &sources.used {
+        let same = |r: &RefusedSource| r.mark.name == used.name && r.mark.key == used.key;
+        observed.memory.refused.retain(|r| !same(r));
+    }
+    // Also if nothing is written: what was tried is not tried again at once.
+    let used = sources.used.as_ref();
+    sources.refused = (observed.memory).standing_refusals(&observed.sources, used, &request);
+    Held {
+        token,
+        sources,
+        fingerprint,
+        certificate_validity,
+        issued: IssuedBy { request, issuer },
+        renew_requested: credential.renew_requested.clone(),
+        spent,
+    }
+}
+
+/// A Secret that had a token and is gone: did somebody delete it, or did the garbage collector, because the credential
+/// is gone and its watch does not say so yet? Then each new Secret would be collected, and cost a token. Asked of the
+/// server itself, and only in this case.
+async fn was_deleted(reconciliation: &Reconciliation<'_>) -> Result<bool, Trouble> {
+    let uid = &reconciliation.credential.uid;
+    is_gone(reconciliation.context, uid, &reconciliation.key).await
+}
+
+/// Nobody comes back at the very moment a pause ends.
+fn spread(until: Timestamp, credential: &Credential) -> Timestamp {
+    let fraction = fingerprint::fraction(&[&credential.uid, &until.to_string()]);
+    schedule::later(
+        until,
+        SignedDuration::try_from_secs_f64(2.0 * fraction).unwrap_or_default(),
+    )
+}

@@ -1,0 +1,100 @@
+//! One reconciliation of one credential: the value that its steps share.
+
+use std::sync::Arc;
+
+use super::{
+    context::Context,
+    state::{Held, Revocable},
+};
+use crate::{
+    credential::{Credential, Key},
+    oauth::Refusal,
+    plan::{Observed, Outcome, fail},
+};
+
+/// What the steps of one reconciliation read, and the memory that they change. The memory is stored once, at the end.
+///
+/// A token that was received and is not written yet is the exception: it is stored at once, because a deletion that comes
+/// meanwhile revokes it.
+pub(super) struct Reconciliation<'a> {
+    pub(super) context: &'a Arc<Context>,
+    pub(super) credential: &'a Credential,
+    /// Of the credential.
+    pub(super) key: Key,
+    /// What was observed at the beginning; the steps change `observed.memory`.
+    pub(super) observed: Observed,
+}
+
+impl<'a> Reconciliation<'a> {
+    pub(super) fn new(
+        context: &'a Arc<Context>,
+        credential: &'a Credential,
+        observed: Observed,
+    ) -> Self {
+        Self {
+            context,
+            credential,
+            key: credential.key(),
+            observed,
+        }
+    }
+
+    /// Reconciles again at once: the next plan decides with what was learnt.
+    pub(super) fn again(&self) -> Outcome {
+        Outcome::Queued {
+            until: self.context.clock.now(),
+        }
+    }
+
+    /// Remembers a failed attempt. The log has it as the condition that it causes, once.
+    pub(super) fn failed(&mut self, refusal: Refusal) -> Outcome {
+        tracing::debug!(
+            reason = refusal.reason.as_str(),
+            class = refusal.class.as_str(),
+            http_status = refusal.http_status,
+            error = refusal.error,
+            code = refusal.code(),
+            correlation_id = refusal.correlation_id,
+            trace_id = refusal.trace_id,
+            "{}",
+            refusal.next_step
+        );
+        let now = self.context.clock.now();
+        self.observed.memory = fail(self.credential, &self.observed, refusal, now);
+        Outcome::Failed
+    }
+
+    /// Keeps a token that is not written yet, so that another try of the write costs the issuer nothing.
+    pub(super) fn hold(&mut self, held: Held) {
+        self.with_state(|state| state.held = Some(held));
+        self.observed.held = true;
+    }
+
+    /// The token that is not written yet.
+    pub(super) fn held(&self) -> Option<Held> {
+        self.with_state(|state| state.held.clone())
+    }
+
+    /// Forgets the token that is not written yet.
+    pub(super) fn drop_held(&self) {
+        self.with_state(|state| state.held = None);
+    }
+
+    /// The held token was written. `revocable`: it is to be revoked when the credential is deleted.
+    pub(super) fn written(&self, revocable: Option<Revocable>) {
+        self.with_state(|state| {
+            state.held = None;
+            state.revocable = revocable;
+        });
+    }
+
+    /// Stores the memory for the next reconciliation.
+    pub(super) fn store_memory(&self) {
+        self.with_state(|state| state.memory = self.observed.memory.clone());
+    }
+
+    fn with_state<T>(&self, change: impl FnOnce(&mut super::state::State) -> T) -> T {
+        self.context
+            .with_state(&self.key, &self.credential.uid, change)
+    }
+}

@@ -1,0 +1,200 @@
+//! Why there is no connection: servers that speak something else, and hosts that are not reached.
+
+use super::*;
+
+/// The server's part of a handshake that nobody can finish.
+fn alert(description: u8) -> Vec<u8> {
+    vec![21, 3, 3, 0, 2, 2, description]
+}
+
+/// A `ServerHello` of TLS 1.0 that chooses `TLS_RSA_WITH_AES_128_CBC_SHA`.
+fn hello_of_tls_1_0() -> Vec<u8> {
+    let mut hello = vec![22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 0x2f, 0]);
+    hello
+}
+
+const NOTHING_COMMON: &[&str] = &[
+    "no TLS version or cipher in common",
+    "TLS 1.2 and 1.3",
+    "ECDHE",
+];
+
+#[test]
+fn servers_that_speak_another_language_are_reported() {
+    run(async {
+        let top = root("Root");
+        let pem = top.pem();
+        let local = Shows::leaf(&for_names(&["localhost"]), &top, &[]);
+        let mut foo = server(&local, None, &BOTH);
+        foo.alpn_protocols = vec![b"foo".to_vec()];
+        #[rustfmt::skip]
+        let cases: [(&str, Does, &str, &[&str]); 14] = [
+            ("handshake_failure", Does::Says(alert(40)), "TlsFailed", NOTHING_COMMON),
+            ("insufficient_security", Does::Says(alert(71)), "TlsFailed", NOTHING_COMMON),
+            ("protocol_version", Does::Says(alert(70)), "TlsFailed", NOTHING_COMMON),
+            ("TLS 1.0", Does::Says(hello_of_tls_1_0()), "TlsFailed", NOTHING_COMMON),
+            ("unrecognized_name", Does::Says(alert(112)), "TlsFailed", &["no certificate for this host"]),
+            ("internal_error", Does::Says(alert(80)), "TlsFailed", &["failed in the TLS handshake"]),
+            ("an alert that nobody knows", Does::Says(alert(200)), "TlsFailed", &["alert 200"]),
+            ("ALPN", Does::Tls(Box::new(foo)), "TlsFailed", &["HTTP/2", "HTTP/1.1", "ALPN"]),
+            ("plain HTTP", Does::Says(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), "TlsFailed", &["does not speak TLS at this port"]),
+            ("SSH", Does::Says(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), "TlsFailed", &["does not speak TLS at this port"]),
+            ("nothing", Does::Says(Vec::new()), "IssuerUnreachable", &["localhost:PORT closed the connection in the TLS handshake"]),
+            ("closes", Does::Closes, "IssuerUnreachable", &["closed the connection in the TLS handshake"]),
+            ("resets", Does::Resets, "IssuerUnreachable", &["reset the connection in the TLS handshake"]),
+            ("stalls", Does::Stalls, "IssuerTimeout", &["localhost:PORT accepts connections", "TLS handshake in time"]),
+        ];
+        for (case, does, reason, words) in cases {
+            let refusal = told(case, does, Some(&pem), words).await;
+            assert_eq!(
+                (refusal.reason.as_str(), refusal.class),
+                (reason, Class::Transient),
+                "{case}: {}",
+                refusal.next_step
+            );
+        }
+    });
+}
+
+#[test]
+fn hosts_that_are_not_reached_are_named_with_the_cause() {
+    run(async {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = gone.local_addr().unwrap().port();
+        drop(gone);
+        let at = |url: String| async move {
+            let url = Url::parse(&url).unwrap();
+            Http::default().get(&issuer(None), url).await.err().unwrap()
+        };
+        let refused = at(format!("https://localhost:{port}/")).await;
+        assert_eq!(refused.reason.as_str(), "IssuerUnreachable");
+        let words = format!("no connection to localhost:{port}: connection refused");
+        assert!(
+            refused.next_step.to_string().contains(&words),
+            "{}",
+            refused.next_step
+        );
+        let unknown = at("https://nobody.invalid/".to_owned()).await;
+        assert_eq!(unknown.reason.as_str(), "IssuerUnreachable");
+        assert!(
+            unknown.next_step.to_string().contains("nobody.invalid"),
+            "{}",
+            unknown.next_step
+        );
+        assert!(
+            unknown.next_step.to_string().contains("DNS"),
+            "{}",
+            unknown.next_step
+        );
+        // An address that the network guard refuses is reported by its own rules.
+        let guarded = at("https://10.0.0.1/".to_owned()).await;
+        assert_eq!(guarded.reason.as_str(), "AddressNotAllowed");
+    });
+}
+
+#[test]
+fn each_cause_of_no_connection_has_its_own_words() {
+    use std::io::{Error, ErrorKind as K};
+    let way = |begun| Way {
+        host: "idp.example".to_owned(),
+        port: 8443,
+        proxy: None,
+        shows: false,
+        hide: None,
+        seen: Count {
+            begun,
+            ..Count::default()
+        },
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for (kind, kinds, begun, reason, word) in [
+        (
+            K::ConnectionRefused,
+            (true, false),
+            0,
+            "IssuerUnreachable",
+            "connection refused",
+        ),
+        (
+            K::NetworkUnreachable,
+            (true, false),
+            0,
+            "IssuerUnreachable",
+            "no route",
+        ),
+        (
+            K::ConnectionReset,
+            (true, false),
+            0,
+            "IssuerUnreachable",
+            "connection reset",
+        ),
+        (
+            K::PermissionDenied,
+            (true, false),
+            0,
+            "IssuerUnreachable",
+            "not permitted",
+        ),
+        (
+            K::TimedOut,
+            (true, true),
+            0,
+            "IssuerTimeout",
+            "nothing answers",
+        ),
+        (
+            K::TimedOut,
+            (true, true),
+            1,
+            "IssuerTimeout",
+            "does not finish the TLS handshake",
+        ),
+        (
+            K::UnexpectedEof,
+            (true, false),
+            1,
+            "IssuerUnreachable",
+            "closed the connection in the TLS",
+        ),
+        (
+            K::ConnectionReset,
+            (true, false),
+            1,
+            "IssuerUnreachable",
+            "reset the connection in the TLS",
+        ),
+        (
+            K::ConnectionReset,
+            (false, false),
+            1,
+            "IssuerUnreachable",
+            "was reset before",
+        ),
+        (
+            K::UnexpectedEof,
+            (false, false),
+            1,
+            "IssuerUnreachable",
+            "ended before",
+        ),
+        (
+            K::TimedOut,
+            (false, true),
+            1,
+            "IssuerTimeout",
+            "did not answer in time",
+        ),
+    ] {
+        let refusal = broken::plain(&Error::from(kind), kinds, &way(begun));
+        assert_eq!(refusal.reason.as_str(), reason, "{word}");
+        let text = refusal.next_step.to_string();
+        assert!(
+            text.contains(word) && text.contains("idp.example:8443"),
+            "{word}: {text}"
+        );
+        assert!(seen.insert(text), "{word} twice");
+    }
+}
