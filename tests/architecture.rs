@@ -5,6 +5,8 @@
 
 #![allow(clippy::too_many_lines, reason = "a table of cases is one function")]
 
+#[path = "architecture/image.rs"]
+mod image;
 #[path = "architecture/labels.rs"]
 mod labels;
 #[path = "architecture/modules.rs"]
