@@ -69,7 +69,7 @@ pub struct NotifyPods {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.matchLabels) && size(self.matchLabels) > 0) || has(self.matchExpressions)")
-    .reason(Reason::FieldValueRequired)
+    .reason(Reason::FieldValueRequired).field_path(".matchLabels")
     .message("no label would select every pod: set labels of the pods that mount the Secret"))]
 pub struct PodSelector {
     /// Labels that a pod must have, all of them. None if not set.
