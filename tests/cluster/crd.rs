@@ -137,6 +137,7 @@ fn good_credentials_are_taken_as_they_are() {
             json!({ "target": { "type": "kubernetes.io/dockerconfigjson", "keys": [{ "format": "DockerConfig", "host": "registry.example.com" }] } }),
             json!({ "target": { "keys": [{ "format": "DockerConfig", "host": "localhost:5000/team/x.y_z" }, { "format": "DockerConfig", "key": "two", "host": "a-b.example" }] } }),
             json!({ "grant": { "refreshToken": { "secretRef": key } }, "scopes": ["User.Read", "Mail.Read"] }),
+            json!({ "target": { "notifyPods": { "selector": { "matchExpressions": [{ "key": "app", "operator": "NotIn", "values": ["", "a"] }, { "key": "job", "operator": "DoesNotExist" }] } } } }),
             json!({ "target": { "keys": [{ "format": "Token" }, { "format": "DotEnv", "key": "api.env", "variable": "API_TOKEN" }] } }),
         ] {
             let spec = merge(least(), changes);

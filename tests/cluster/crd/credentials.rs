@@ -321,6 +321,22 @@ fn bad_credentials_are_refused_in_words() {
                 json!({ "client": { "secrets": null, "managedIdentity": {} }, "grant": { "password": { "username": "u", "passwordRef": { "name": "s", "key": "k" } } } }),
                 "remove grant",
             ),
+            (
+                json!({ "target": { "notifyPods": { "selector": {} } } }),
+                "no label would select every pod",
+            ),
+            (
+                json!({ "target": { "notifyPods": { "selector": { "matchLabels": {} } } } }),
+                "no label would select every pod",
+            ),
+            (
+                json!({ "target": { "notifyPods": { "selector": { "matchExpressions": [{ "key": "app", "operator": "In" }] } } } }),
+                "In and NotIn need values",
+            ),
+            (
+                json!({ "target": { "notifyPods": { "selector": { "matchExpressions": [{ "key": "app", "operator": "Exists", "values": ["a"] }] } } } }),
+                "Exists and DoesNotExist have none",
+            ),
             (json!({ "client": null }), "client is missing"),
             (
                 json!({ "grant": { "clientCredentials": {}, "refreshToken": { "secretRef": { "name": "s", "key": "k" } } } }),
