@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apicred::api::{ApiCredential, TokenIssuer};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -198,5 +198,31 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
         place
             .client_says("shared", "False", "NotAuthorizedBySecret")
             .await;
+
+        // A ServiceAccount names the issuer as well.
+        let account = |note: Value| {
+            let notes = json!({ "apicred.dev/allowed-issuers": note });
+            typed::<ServiceAccount>(json!({
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": { "name": "sync", "annotations": notes },
+            }))
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(place.kube.clone(), &place.namespace);
+        let other = account(json!("https://another.example"));
+        let made = accounts.create(&PostParams::default(), &other).await;
+        made.expect("an account");
+        let by_account = json!({
+            "issuerRef": { "kind": "TokenIssuer", "name": "own" },
+            "secrets": null, "serviceAccount": { "name": "sync" },
+        });
+        place.put_client("account", by_account).await;
+        let told = place
+            .client_says("account", "False", "NotAuthorizedBySecret")
+            .await;
+        assert!(told.contains("ServiceAccount sync"), "{told}");
+        let patch = Patch::Merge(account(json!(origin)));
+        let edited = accounts.patch("sync", &PatchParams::default(), &patch);
+        edited.await.expect("an annotation");
+        place.client_says("account", "True", "ClientValid").await;
     });
 }
