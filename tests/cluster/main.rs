@@ -62,6 +62,7 @@ mod threats;
 #[cfg(feature = "otel")]
 mod traces;
 mod upgrade;
+mod usable_clients;
 mod versions;
 mod without_a_trace;
 mod words;

@@ -15,6 +15,11 @@ fn at(token_url: &str) -> Issuer {
     issuer
 }
 
+fn github_app() -> Issuer {
+    let spec = json!({ "githubApp": { "installationId": 1 }, "allowedNamespaces": { "selector": {} } });
+    Issuer::cluster(&cluster_issuer(&spec)).unwrap()
+}
+
 #[test]
 fn each_issuer_has_its_dialect_and_no_other_has_it() {
     #[rustfmt::skip]
@@ -35,6 +40,10 @@ fn each_issuer_has_its_dialect_and_no_other_has_it() {
         assert_eq!(Dialect::of(&at(url)), dialect, "{url}");
     }
     assert_eq!(Dialect::of(&entra()), Dialect::Entra);
+    // By the protocol and not by the path.
+    assert_eq!(Dialect::of(&github_app()), Dialect::GitHubApp);
+    let path = "https://api.github.com/app/installations/1/access_tokens";
+    assert_eq!(Dialect::of(&at(path)), Dialect::Standard);
 }
 
 #[test]
@@ -43,6 +52,7 @@ fn granted_scopes_are_compared_as_the_issuer_writes_them() {
     const GOOGLE: &str = "https://oauth2.googleapis.com/token";
     const SLACK: &str = "https://slack.com/api/oauth.v2.access";
     const OTHER: &str = "https://as.example.com/token";
+    const GITHUB_APP: &str = "https://api.github.com/app/installations/1/access_tokens";
     /// Token URL (none: Entra ID), asked, granted, lacking.
     type Case = (
         &'static str,
@@ -97,12 +107,20 @@ fn granted_scopes_are_compared_as_the_issuer_writes_them() {
         (SLACK, &["chat:write", "channels:read"], Some("channels:read,chat:write"), &[]),
         (SLACK, &["chat:write,channels:read"], Some("chat:write"), &["channels:read"]),
         (SLACK, &["channels:read"], Some("channels"), &["channels:read"]),
+        (GITHUB_APP, &["contents:read"], Some("contents:write metadata:read"), &[]),
+        (GITHUB_APP, &["contents:write"], Some("contents:admin"), &[]),
+        (GITHUB_APP, &["contents:write"], Some("contents:read"), &["contents:write"]),
+        (GITHUB_APP, &["contents:read"], Some("issues:write"), &["contents:read"]),
+        (GITHUB_APP, &["contents:read", "metadata:read"], Some("contents:read"), &[]),
+        (GITHUB_APP, &["metadata:write"], Some("metadata:read"), &["metadata:write"]),
+        (OTHER, &["contents:read"], Some("contents:write"), &["contents:read"]),
+        (OTHER, &["metadata:read"], Some("contents:read"), &["metadata:read"]),
     ];
     for (token_url, asked, granted, lacking) in cases {
-        let issuer = if token_url.is_empty() {
-            entra()
-        } else {
-            at(token_url)
+        let issuer = match *token_url {
+            "" => entra(),
+            GITHUB_APP => github_app(),
+            _ => at(token_url),
         };
         let asked: Vec<String> = asked.iter().map(|s| (*s).to_owned()).collect();
         assert_eq!(
@@ -115,7 +133,7 @@ fn granted_scopes_are_compared_as_the_issuer_writes_them() {
 
 #[test]
 fn a_list_of_allowed_scopes_means_what_its_issuer_means() {
-    use Dialect::{Entra, Standard};
+    use Dialect::{Entra, GitHubApp, Standard};
     use Wanted::{Audience, Resource, Scope};
     #[rustfmt::skip]
     let cases = [
@@ -148,6 +166,15 @@ fn a_list_of_allowed_scopes_means_what_its_issuer_means() {
         // An administrator's list is not widened by names that are known here.
         (Entra, "00000003-0000-0000-c000-000000000000/.default", Resource("https://graph.microsoft.com"), false),
         (Entra, "api://x/.default", Scope("x/.default"), false),
+        (GitHubApp, "contents:write", Scope("contents:read"), true),
+        (GitHubApp, "contents:admin", Scope("contents:read"), true),
+        (GitHubApp, "contents:read", Scope("contents:write"), false),
+        (GitHubApp, "content:write", Scope("contents:read"), false),
+        (GitHubApp, "contents:write", Scope("metadata:read"), false),
+        (GitHubApp, "contents:write", Resource("contents:read"), false),
+        (GitHubApp, "app", Resource("app"), true),
+        (GitHubApp, "app", Resource("app2"), false),
+        (Standard, "contents:write", Scope("contents:read"), false),
     ];
     for (dialect, entry, wanted, allowed) in cases {
         assert_eq!(
