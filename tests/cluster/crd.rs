@@ -83,7 +83,7 @@ fn ends(at: &str) -> Value {
 }
 
 /// The least that an ApiCredential needs.
-fn least() -> Value {
+pub(crate) fn least() -> Value {
     json!({
         "entra": { "tenantId": "contoso.onmicrosoft.com" },
         "client": { "id": "app", "secrets": [{ "name": "source", "key": "secret" }] },

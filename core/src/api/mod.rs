@@ -24,6 +24,7 @@ pub mod names;
 pub mod parameter;
 mod rotation;
 mod second_request;
+mod rules;
 mod static_key;
 mod status;
 mod target;

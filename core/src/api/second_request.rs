@@ -22,9 +22,7 @@ pub struct SecondRequest {
 pub struct AzureContainerRegistry {
     /// Its login server, such as `contoso.azurecr.io`. A `TokenIssuer` may only name hosts of Azure's registries.
     #[schemars(length(min = 1, max = 260))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("registry is the login server alone, such as contoso.azurecr.io"))]
+    #[x_kube(validation = super::rules::registry())]
     pub registry: String,
 }
 
@@ -42,8 +40,7 @@ pub struct GoogleServiceAccount {
     /// not set. Only in a `ClusterTokenIssuer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
-    #[x_kube(validation = Rule::new("self.matches('^https://[^/?#@\\\\s]+$')")
-        .reason(Reason::FieldValueInvalid)
-        .message("endpoint is an https origin without a path"))]
+    #[x_kube(validation = super::rules::https_origin("endpoint", "https://iamcredentials.example.com"),
+        validation = super::rules::whole_host("endpoint"))]
     pub endpoint: Option<String>,
 }

@@ -87,6 +87,7 @@ pub fn status(
     let wait = requeue(&found);
     let wait = sooner(wait, turns.flatten(), now);
     let requeue = sooner(wait, reported_until.flatten(), now);
+    let requeue = sooner(requeue, observed.notifies_again(credential, now), now);
     let notices = notices(&old, &status, outcome);
     View {
         status,

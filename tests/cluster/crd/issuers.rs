@@ -68,7 +68,7 @@ fn issuers_are_taken_or_refused_in_words() {
             ),
             (
                 json!({ "githubApp": { "installationId": 1, "apiUrl": "https://u@git.example" } }),
-                "apiUrl is the base URL of the API",
+                "apiUrl must start with https://",
             ),
             (
                 json!({ "githubApp": { "installationId": 1 }, "assertionAudience": "Issuer" }),

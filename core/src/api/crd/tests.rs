@@ -217,6 +217,22 @@ fn enums(path: &str, schema: &Value, out: &mut Vec<(String, String)>) {
     }
 }
 
+/// `kubectl get` prints a date as its age, and a future one as `<invalid>`.
+#[test]
+fn no_column_is_an_age_but_the_age() {
+    let mut columns = 0;
+    for (name, crd) in values().unwrap() {
+        for version in crd["spec"]["versions"].as_array().unwrap() {
+            for column in version["additionalPrinterColumns"].as_array().unwrap() {
+                let is_age = column["name"] == "Age";
+                assert_eq!(column["type"] == "date", is_age, "{name}: {column}");
+                columns += 1;
+            }
+        }
+    }
+    assert!(columns > 20, "{columns}");
+}
+
 #[test]
 fn values_of_enums_are_pascal_case() {
     let mut out = Vec::new();
