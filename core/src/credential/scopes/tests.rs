@@ -16,7 +16,8 @@ fn at(token_url: &str) -> Issuer {
 }
 
 fn github_app() -> Issuer {
-    let spec = json!({ "githubApp": { "installationId": 1 }, "allowedNamespaces": { "selector": {} } });
+    let spec =
+        json!({ "githubApp": { "installationId": 1 }, "allowedNamespaces": { "selector": {} } });
     Issuer::cluster(&cluster_issuer(&spec)).unwrap()
 }
 
