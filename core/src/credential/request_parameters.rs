@@ -200,26 +200,26 @@ fn entra_faults(spec: &ApiCredentialSpec, grant: &Grant, cloud: Cloud) -> Option
                 )
             },
         );
-        return fault("spec.scopes", fix);
+        return Some(FieldError::new("spec.scopes", fix));
     };
     if let Some(i) = spec
         .scopes
         .iter()
         .position(|s| s.contains("%2F") || s.contains("%2f"))
     {
-        return fault(
-            &format!("spec.scopes[{i}]"),
+        return Some(FieldError::new(
+            format!("spec.scopes[{i}]"),
             "is URL-encoded already; write it plainly, apicred encodes it".to_owned(),
-        );
+        ));
     }
     let apis = scopes::apis_at_entra(&spec.scopes);
     if let (true, [one, other, ..]) = (grant.for_user(), apis.as_slice()) {
-        return fault(
+        return Some(FieldError::new(
             "spec.scopes",
             format!(
                 "Entra ID issues a token for one API at a time, and these are permissions of {one} and {other}; create a credential for each"
             ),
-        );
+        ));
     }
     let of_application = || application_scope_faults(spec, first, cloud);
     (!grant.for_user())
@@ -234,31 +234,31 @@ fn entra_resource_faults(
     more: &[String],
 ) -> Option<FieldError> {
     if !more.is_empty() {
-        return fault(
+        return Some(FieldError::new(
             "spec.resources",
             "Entra ID issues tokens for one API at a time; set one, and create a credential for each API".to_owned(),
-        );
+        ));
     }
     if !spec.scopes.is_empty() {
-        return fault(
+        return Some(FieldError::new(
             "spec.resources",
             "set either scopes (v2 endpoint) or resources (v1 endpoint), not both".to_owned(),
-        );
+        ));
     }
     if spec.endpoint_version == Some(EndpointVersion::V2) {
-        return fault(
+        return Some(FieldError::new(
             "spec.resources",
             format!(
                 "belong to the v1 endpoint; for v2 write scopes: [\"{}/.default\"]",
                 resource.trim_end_matches('/')
             ),
-        );
+        ));
     }
     if let Some(api) = resource.strip_suffix("/.default") {
-        return fault(
+        return Some(FieldError::new(
             "spec.resources[0]",
             format!("/.default belongs in scopes; write resources: [\"{api}\"]"),
-        );
+        ));
     }
     address_fault("spec.resources[0]", resource)
 }
@@ -270,34 +270,29 @@ fn application_scope_faults(
     cloud: Cloud,
 ) -> Option<FieldError> {
     if spec.scopes.len() > 1 {
-        return fault(
+        return Some(FieldError::new(
             "spec.scopes",
             "Entra ID issues application tokens for one API at a time; set one \"<api>/.default\", and create a credential for each API".to_owned(),
-        );
+        ));
     }
     if !first.ends_with("/.default") {
         if let Some(api) = of_preset(first, cloud) {
-            return fault(
+            return Some(FieldError::new(
                 "spec.scopes[0]",
                 format!(
                     "\"{first}\" is a permission of the API {api:?}; remove scopes and set api: {api:?}, which requests every permission with consent"
                 ),
-            );
+            ));
         }
-        return fault(
+        return Some(FieldError::new(
             "spec.scopes[0]",
             format!(
                 "application tokens are requested with \"<api>/.default\", which includes every permission with consent; did you mean \"{}/.default\"?",
                 api_of(first)
             ),
-        );
+        ));
     }
     None
-}
-
-/// A fault of a field.
-fn fault(field: &str, problem: String) -> Option<FieldError> {
-    Some(FieldError::new(field, problem))
 }
 
 /// The preset whose permission a scope is, written alone. Microsoft Graph has none of these families.
