@@ -202,7 +202,7 @@ fn material_of(
         let text = take(secret.bytes(&reference.key, lacking)?)
             .map_err(|problem| unfit(&reference.name, &reference.key, lacking, &problem))?;
         secret.may_send(context, credential, &text)?;
-        Ok(text)
+        Ok::<_, Refusal>(text)
     };
     Ok(match &credential.authentication {
         AuthenticationMethod::Certificates(certificates) => {
