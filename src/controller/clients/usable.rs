@@ -13,6 +13,7 @@ use crate::{
         api::calls::{Trouble, call},
         cache::{
             clients::{CachedClient, Opened},
+            readable::Flaw,
             service_accounts,
         },
         context::Context,
@@ -28,7 +29,7 @@ use crate::{
 
 /// How long until a check that could not be completed is made again: the API server did not answer, or the right to read Secrets is
 /// missing.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// Why no credential can use a client.
 #[derive(Debug)]
@@ -132,7 +133,7 @@ fn permitted(
     key: &Key,
     client: &CachedClient,
 ) -> Result<Option<(Issuer, AuthenticationMethod)>, Fault> {
-    let spec = client.spec.as_ref().map_err(|flaw| flaw.error())?;
+    let spec = client.spec.as_ref().map_err(Flaw::error)?;
     let lookup = |reference: &IssuerRef| context.issuer(&key.namespace, reference);
     let (issuer, authentication) = parse_client(spec, lookup)?;
     // Without its labels a namespace would look as if the issuer did not serve it. The first list has all of them checked.

@@ -29,7 +29,7 @@ use crate::controller::{
     requeue::{key_of, reference},
 };
 use crate::{credential::Key, plan::schedule};
-use object::Object;
+use object::Watched;
 
 /// A reconciliation ends by then, whatever happens: two reads, one exchange of at most 15 s for each of four secrets, two
 /// writes. A stop waits less long (see app.rs): it may cut a reconciliation with several slow secrets short.
@@ -105,7 +105,7 @@ async fn reconcile_object(
     key: &Key,
     context: &Arc<Context>,
 ) -> Result<Ended, Defect> {
-    let object = |object| Object {
+    let object = |object| Watched {
         context,
         object,
         key,

@@ -26,13 +26,13 @@ use crate::{
 
 /// The object as the watch has shown it when the reconciliation began.
 #[derive(Clone, Copy)]
-pub(super) struct Object<'a> {
+pub(super) struct Watched<'a> {
     pub(super) context: &'a Arc<Context>,
     pub(super) object: &'a ApiCredential,
     pub(super) key: &'a Key,
 }
 
-impl Object<'_> {
+impl Watched<'_> {
     pub(super) async fn reconcile(self) -> Ended {
         if self.object.metadata.deletion_timestamp.is_some() {
             return self.release();

@@ -9,7 +9,7 @@ use super::{
     execute::execute,
     finalizer,
     mint::PATIENCE,
-    object::Object,
+    object::Watched,
     observe::{needs_key, observe},
     record,
 };
@@ -27,7 +27,7 @@ const FIRST_STATUS: Duration = Duration::from_secs(1);
 /// Between two reconciliations at least.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-impl Object<'_> {
+impl Watched<'_> {
     pub(super) async fn work(self, credential: &Credential) -> Ended {
         let context = self.context;
         let now = context.clock.now();

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The server's part of a handshake that nobody can finish.
-fn alert(description: u8) -> Vec<u8> {
+pub(super) fn alert(description: u8) -> Vec<u8> {
     vec![21, 3, 3, 0, 2, 2, description]
 }
 

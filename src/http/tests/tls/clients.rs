@@ -172,7 +172,7 @@ fn a_server_that_demands_a_client_certificate_is_reached_and_another_one_is_not(
         let old = start(demands(tls12)).await;
         let new = start(demands(&[&rustls::version::TLS13][..])).await;
         let plain = start(Does::Tls(server_box(&local, None, tls12))).await;
-        let (handshake, certificate) = (alert(40), alert(42));
+        let (handshake, certificate) = (causes::alert(40), causes::alert(42));
         for (case, port, reached, reason) in [
             ("tls 1.2", old, true, "ClientCertificateRefused"),
             ("tls 1.3", new, true, "ClientCertificateRefused"),
