@@ -51,7 +51,9 @@ pub use issuer::{
     OAuth2Issuer, OidcIssuer, RefreshTokens, Reuse, SecondRequest, TokenIssuer, TokenIssuerSpec,
 };
 pub use parameter::{ExtensionParameter, Parameter};
-pub use rotation::{Adoption, ClientKey, KeyAlgorithm, ManagementRef, Rotation, RotationKey};
+pub use rotation::{
+    Adoption, ClientKey, KeyAlgorithm, ManagementRef, RegistrationKeys, Rotation, RotationKey,
+};
 pub use static_key::StaticKey;
 pub use status::{
     ApiCredentialStatus, AttemptResult, ClientStatus, LastAttempt, RefusedRef, SourceRef, UsedRef,
