@@ -67,17 +67,19 @@ const OPENERS: &[&str] = &[
     "proxy/mod.rs",                          // a proxy's URL, to take user and password out of it
     "publish/formats.rs",                    // into the Secret
     "rotation/graph.rs",                     // proofs and tokens, into the bytes of a request
-    "controller/token/material.rs",          // out of a Secret
-    "controller/token/identity.rs",          // out of the machine's key file
-    "controller/token/refresh.rs",           // into the digest of a refresh token
-    "controller/clients/execute.rs",         // a new value, into the source Secret
-    "controller/clients/keypair.rs",         // a new key, in its test
-    "controller/clients/seen.rs",            // a value, into its digest
-    "controller/token/state_secret.rs",      // into the state Secret
-    "controller/token/digest_key.rs",        // into the token's digest
-    "bin/kubectl-apicred/jwks.rs",           // the private key whose public key is printed
+    "rotation/registration.rs", // a registration access token, into the bytes of a request
+    "controller/token/material.rs", // out of a Secret
+    "controller/token/identity.rs", // out of the machine's key file
+    "controller/token/refresh.rs", // into the digest of a refresh token
+    "controller/clients/execute.rs", // a new value, into the source Secret
+    "controller/clients/keypair.rs", // a new key, in its test
+    "controller/clients/registration.rs", // a registration access token, into the source Secret
+    "controller/clients/seen.rs", // a value, into its digest
+    "controller/token/state_secret.rs", // into the state Secret
+    "controller/token/digest_key.rs", // into the token's digest
+    "bin/kubectl-apicred/jwks.rs", // the private key whose public key is printed
     "bin/kubectl-apicred/authentication.rs", // a certificate out of a Secret
-    "bin/kubectl-apicred/state.rs",          // the refresh token into the state Secret
+    "bin/kubectl-apicred/state.rs", // the refresh token into the state Secret
 ];
 
 fn is_test(path: &str) -> bool {
@@ -659,6 +661,8 @@ const NO_REASONS: &[&str] = &[
     "NamespaceTerminating",
     "RequestFailed",
     "MicrosoftGraph",
+    // The name of a field manager: Terraform.
+    "HashiCorp",
 ];
 
 /// The code that decides what is reported, without its tests and comments.

@@ -48,6 +48,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
                 exchange::run(s, Endpoint::GenericRevocation, r).await
             }),
         )
+        .route(
+            "/generic/register/{id}",
+            get(generic::registration).put(generic::registration),
+        )
         .route("/{tenant}/oauth2/token", post(token_v1).fallback(not_post))
         .route(
             "/{tenant}/oauth2/v2.0/token",

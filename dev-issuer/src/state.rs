@@ -8,6 +8,7 @@ use crate::claims::{Claims, Expected, InvalidToken, validate};
 use crate::config::Config;
 use crate::device::Devices;
 use crate::faults::Faults;
+use crate::generic::Registrations;
 use crate::graph::{self, Replicas};
 use crate::hold::Holds;
 use crate::identity;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) refresh_tokens: RefreshTokens,
     pub(crate) replays: Replays,
     pub(crate) replicas: Replicas,
+    pub(crate) registrations: Registrations,
     graph: Mutex<graph::Settings>,
     revoked: Mutex<HashSet<String>>,
     config: RwLock<Config>,
@@ -56,6 +58,7 @@ impl Shared {
             refresh_tokens: RefreshTokens::default(),
             replays: Replays::default(),
             replicas: Replicas::default(),
+            registrations: Registrations::default(),
             graph: Mutex::default(),
             revoked: Mutex::default(),
             config: RwLock::new(config),

@@ -187,7 +187,7 @@ impl Http {
         let mut headers = HeaderMap::new();
         let content = match request.method {
             Method::Post => Some("application/x-www-form-urlencoded"),
-            Method::PostJson => Some("application/json"),
+            Method::PostJson | Method::PutJson => Some("application/json"),
             Method::Get => None,
         };
         if let Some(content) = content {
@@ -207,6 +207,7 @@ impl Http {
         let body = request.body.expose_secret().to_owned();
         let built = match request.method {
             Method::Post | Method::PostJson => client.post(request.url).headers(headers).body(body),
+            Method::PutJson => client.put(request.url).headers(headers).body(body),
             Method::Get => client.get(request.url).headers(headers),
         };
         Ok((built.timeout(manner.deadline + STOPPED), chosen))

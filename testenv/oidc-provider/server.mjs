@@ -75,6 +75,9 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: false },
     deviceFlow: { enabled: true },
     revocation: { enabled: true, allowedPolicy: () => true },
+    // Whoever registers may change what he registered; each change gives another registration access token.
+    registration: { enabled: true },
+    registrationManagement: { enabled: true, rotateRegistrationAccessToken: true },
     mTLS: {
       enabled: true,
       certificateBoundAccessTokens: false,

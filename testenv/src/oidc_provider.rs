@@ -318,6 +318,18 @@ impl OidcProvider {
         })
     }
 
+    /// Registers a client (RFC 7591) with this metadata. What was registered, with its address and its registration access token.
+    pub async fn register(&self, metadata: &Value) -> Result<Value, Error> {
+        let request = self.client.post(format!("{}/reg", self.issuer_url));
+        http::json("registering a client", request.json(metadata)).await
+    }
+
+    /// Reads the registration of a client (RFC 7592).
+    pub async fn registration(&self, url: &str, token: &str) -> Result<Value, Error> {
+        let request = self.client.get(url).bearer_auth(token);
+        http::json("reading a registration", request).await
+    }
+
     /// A refresh token as a sign-in of the one person leaves it.
     pub async fn refresh_token(&self, client_id: &str, scope: &str) -> Result<String, Error> {
         let ask = json!({ "clientId": client_id, "scope": scope });

@@ -4,6 +4,7 @@
 
 mod elsewhere;
 mod faults;
+mod registration;
 mod rig;
 
 use std::sync::atomic::Ordering;

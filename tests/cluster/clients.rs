@@ -325,6 +325,13 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             let manager = json!({ "managementRef": { "name": "m" } });
             json!({ "rotation": merge(manager, rotation) })
         };
+        let by_key = |key: Value, rotation: Value| {
+            json!({
+                "entra": null, "issuerRef": issuer, "secrets": null,
+                "key": merge(json!({ "secretName": "s", "key": "k" }), key),
+                "rotation": merge(json!({ "registration": {} }), rotation),
+            })
+        };
         let certificate = json!({ "secretName": "s", "privateKeyKey": "new.key" });
         for change in [
             json!({}),
@@ -336,6 +343,10 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
             json!({ "secrets": null, "public": {} }),
             json!({ "objectId": guid, "rotation": { "managementRef": { "name": "m" }, "adopt": { "keyId": guid } } }),
             json!({ "secrets": null, "certificates": [certificate], "rotation": {} }),
+            by_key(
+                json!({}),
+                json!({ "registration": { "urlKey": "u", "tokenKey": "t" } }),
+            ),
             json!({ "secrets": null, "certificates": [certificate], "rotation": {
                 "every": "720h", "validity": "721h", "overlap": "1h", "key": { "algorithm": "RSA", "size": 4096 } } }),
         ] {
@@ -442,6 +453,26 @@ fn a_credential_names_its_client_once_and_a_client_its_issuer_once() {
                 "GUID",
             ),
             (json!({ "objectId": "x" }), "spec.objectId", "GUID"),
+            (
+                json!({ "rotation": { "registration": {} } }),
+                "spec.rotation.registration",
+                "use key",
+            ),
+            (
+                by_key(json!({ "keyId": "k" }), json!({})),
+                "spec.rotation.registration",
+                "remove keyId",
+            ),
+            (
+                by_key(json!({}), json!({ "managementRef": { "name": "m" } })),
+                "spec.rotation.registration",
+                "managementRef",
+            ),
+            (
+                by_key(json!({}), json!({ "key": { "size": 4096 } })),
+                "spec.rotation.registration",
+                "rotation.key",
+            ),
         ] {
             let spec = merge(client.clone(), change);
             let told = send::<ApiClient>(world, &spec).await.expect_err(path);

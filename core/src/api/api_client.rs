@@ -83,9 +83,12 @@ use super::{Client, ClientKey, InlineEntra, IssuerRef, Rotation};
     validation = Rule::new("!has(self.managedIdentity) || (has(self.issuerRef) && self.issuerRef.kind == 'ClusterTokenIssuer')")
         .reason(Reason::FieldValueForbidden).field_path(".managedIdentity")
         .message("managedIdentity needs an issuerRef to a ClusterTokenIssuer that allows it with spec.managedIdentity: ask an administrator for one"),
-    validation = Rule::new("!has(self.rotation) || has(self.certificates) && self.certificates.size() == 1 || has(self.secrets) && self.secrets.size() == 1")
+    validation = Rule::new("!has(self.rotation) || has(self.rotation.registration) || has(self.certificates) && self.certificates.size() == 1 || has(self.secrets) && self.secrets.size() == 1")
         .reason(Reason::FieldValueInvalid).field_path(".rotation")
-        .message("rotation replaces the one entry of certificates or secrets: keep one entry, or remove rotation"),
+        .message("rotation replaces the one entry of certificates or secrets, or with registration the key of key: keep one entry, or remove rotation"),
+    validation = Rule::new("!has(self.rotation) || !has(self.rotation.registration) || has(self.key) && !has(self.key.keyId) && !has(self.rotation.managementRef) && !has(self.rotation.key)")
+        .reason(Reason::FieldValueInvalid).field_path(".rotation.registration")
+        .message("registration replaces the key of key by one like it: remove keyId, managementRef and rotation.key, and use key"),
     validation = Rule::new("!has(self.rotation) || !has(self.secrets) || has(self.rotation.managementRef)")
         .reason(Reason::FieldValueRequired).field_path(".rotation.managementRef")
         .message("managementRef is missing: only another application that owns this one may give it a new client secret"))]
@@ -105,7 +108,7 @@ pub struct ApiClientSpec {
     #[schemars(length(max = 64))]
     #[x_kube(validation = super::crd::guid("objectId"))]
     pub object_id: Option<String>,
-    /// Replaces the client secret or certificate regularly. If not set, that is done by others.
+    /// Replaces the client secret, certificate or key regularly. If not set, that is done by others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
 }

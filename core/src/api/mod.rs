@@ -54,7 +54,9 @@ pub use issuer::{
 };
 pub use managed_identity::{FromEnvironment, IdentityEndpoint, ManagedIdentity};
 pub use parameter::{ExtensionParameter, Parameter};
-pub use rotation::{Adoption, ClientKey, KeyAlgorithm, ManagementRef, Rotation, RotationKey};
+pub use rotation::{
+    Adoption, ClientKey, KeyAlgorithm, ManagementRef, RegistrationKeys, Rotation, RotationKey,
+};
 pub use second_request::{AzureContainerRegistry, GoogleServiceAccount, SecondRequest};
 pub use static_key::StaticKey;
 pub use status::{

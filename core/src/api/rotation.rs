@@ -5,8 +5,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Rotation of the client secret or certificate of a client at Microsoft Entra ID. The one entry of `certificates` or
-/// `secrets` is replaced. Its Secret must name this client in the annotation `apicred.dev/rotate-by`.
+/// Rotation of what a client authenticates by: the one entry of `certificates` or `secrets` at Microsoft Entra ID; `key` at an issuer
+/// where the client may change its own registration (RFC 7592). The Secret must name this client in the annotation
+/// `apicred.dev/rotate-by`.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = super::rules::validity())]
@@ -42,9 +43,13 @@ pub struct Rotation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<RotationKey>,
     /// The ApiCredential of this namespace whose token calls Microsoft Graph. Required for `secrets`. If not set, a certificate
-    /// is replaced by the client itself, which needs no permission.
+    /// is replaced by the client itself, which needs no permission. Not with `registration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub management_ref: Option<ManagementRef>,
+    /// The client changes its own registration at its issuer (RFC 7592). Required for `key`; not for Entra ID. If not set, Microsoft
+    /// Graph is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<RegistrationKeys>,
     /// A credential that apicred did not make and that it may remove once it has been replaced. If not set, such a credential
     /// stays at the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +69,21 @@ pub struct RotationKey {
         .reason(Reason::FieldValueInvalid)
         .message("size is 2048, 3072 or 4096"))]
     pub size: Option<i32>,
+}
+
+/// Keys of the Secret of `key`. The registration access token in it is replaced whenever the issuer gives another one.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistrationKeys {
+    /// Key with the address of the registration, which must be on the host of the issuer or of its token endpoint;
+    /// `registration_client_uri` if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub url_key: Option<String>,
+    /// Key with the registration access token; `registration_access_token` if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub token_key: Option<String>,
 }
 
 /// Algorithms of keys.
@@ -89,9 +109,12 @@ pub struct ManagementRef {
 #[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adoption {
-    /// Its key ID at the issuer (`keyId`).
+    /// Its key ID at the issuer: `keyId` at Entra ID; with `registration` the thumbprint of its public key (RFC 7638), as
+    /// `status.keys` shows it.
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = super::crd::guid("keyId"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|[A-Za-z0-9_-]{43})$')")
+        .reason(Reason::FieldValueInvalid)
+        .message("keyId is a GUID at Entra ID, or the thumbprint of a public key (43 characters)"))]
     pub key_id: String,
 }
 
@@ -107,7 +130,7 @@ pub struct ClientKey {
     /// The first characters of a client secret, as the issuer shows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// SHA-1 thumbprint of a certificate, as the issuer shows it.
+    /// Thumbprint as the issuer shows it: SHA-1 of a certificate; of a public key that of RFC 7638.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thumbprint: Option<String>,
     /// When it expires.

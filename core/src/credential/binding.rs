@@ -5,6 +5,7 @@
 //! | [`may_be_served`], [`may_request`] | may this namespace use this issuer, and send this request to it? |
 //! | [`may_open`], [`may_authenticate`] | may this credential, or this client, use the content of this Secret for this purpose? |
 //! | [`may_post`] | may it be sent to this origin? |
+//! | [`may_manage`] | may its registration access token be sent to this address? |
 //! | [`may_send_text`] | may this text of it be sent to any issuer at all? |
 //! | [`may_use_account`], [`may_go_to`], [`may_leave`] | may a token of this ServiceAccount be requested, and sent? |
 //! | [`may_return`], [`may_refresh`] | may a token that one issuer issued be sent to this issuer? |
@@ -13,6 +14,7 @@ use crate::Reason;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use url::Url;
 
 pub use super::account_tokens::{
     may_go_to, may_leave, may_request_audience, may_send_text, may_use_account,
@@ -242,6 +244,32 @@ pub fn may_post(
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<(), Denial> {
     may_reach(issuer, origin, ("Secret", secret), annotations)
+}
+
+/// May the registration access token of a Secret be sent to the address of the registration in the same Secret (RFC 7592)? `posted` is the
+/// origin of the token endpoint. The issuer that gave the token is at one of these two; whoever can write the address, but is not the
+/// owner of an issuer, must not have the token sent elsewhere.
+///
+/// # Errors
+/// When the address is elsewhere, has a user or a password in it, or when the Secret does not allow the origin.
+pub fn may_manage(
+    issuer: &Issuer,
+    (address, posted): (&Url, &str),
+    secret: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Result<(), Denial> {
+    let origin = address.origin().ascii_serialization();
+    if origin != issuer.origin && origin != posted {
+        return Err(Denial::Secret(format!(
+            "the address of the registration in Secret {secret} is neither on the host of the issuer nor of its token endpoint; correct it"
+        )));
+    }
+    if !address.username().is_empty() || address.password().is_some() {
+        return Err(Denial::Secret(format!(
+            "the address of the registration in Secret {secret} contains a user; remove it from the address"
+        )));
+    }
+    may_post(issuer, &origin, secret, annotations)
 }
 
 /// May what this object holds, or a token of it, be sent to an origin of `issuer`? `allowed-issuers` limits every

@@ -5,9 +5,20 @@ use serde_json::{Map, Value, json};
 use super::{
     jwk, pem,
     private_keys::{NO_KEY, USABLE, private_keys},
-    signing_key::SigningKey,
+    signing_key::{Curve, SigningKey},
 };
 use crate::{api::SigningAlgorithm, credential::PrivateKey};
+
+/// Type and size of a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyShape {
+    /// RSA, with so many bits.
+    Rsa(usize),
+    /// ECDSA on a curve.
+    Ec(Curve),
+    /// Ed25519.
+    Ed25519,
+}
 
 /// A private key that signs client assertions.
 pub struct ClientKey {
@@ -39,6 +50,20 @@ impl ClientKey {
             algorithm,
             fingerprint_input,
         })
+    }
+
+    /// Its thumbprint (RFC 7638).
+    pub fn thumbprint(&self) -> String {
+        jwk::thumbprint(&self.key)
+    }
+
+    /// What a new key like it is.
+    pub fn shape(&self) -> KeyShape {
+        match &self.key {
+            SigningKey::Rsa(key) => KeyShape::Rsa(key.public_modulus_len() * 8),
+            SigningKey::Ec(curve, _) => KeyShape::Ec(*curve),
+            SigningKey::Ed25519(_) => KeyShape::Ed25519,
+        }
     }
 
     pub(super) const fn key(&self) -> &SigningKey {

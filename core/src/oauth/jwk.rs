@@ -245,9 +245,26 @@ fn rsa_numbers(der: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (bare(key.modulus), bare(key.exponent))
 }
 
+/// The thumbprint of a public JWK that somebody else wrote (RFC 7638). None: its members are not those of a public key.
+pub fn thumbprint_of(jwk: &Map<String, Value>) -> Option<String> {
+    let names: &[&str] = match jwk.get("kty")?.as_str()? {
+        "RSA" => &["e", "kty", "n"],
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        _ => return None,
+    };
+    let member = |name: &&str| Some(((*name).to_owned(), jwk.get(*name)?.as_str()?.into()));
+    let sorted: Option<std::collections::BTreeMap<String, Value>> =
+        names.iter().map(member).collect();
+    Some(hashed(&sorted?))
+}
+
 /// The thumbprint of RFC 7638 section 3: SHA-256 of the required members in lexicographic order, without blanks.
 pub(super) fn thumbprint(key: &SigningKey) -> String {
-    let sorted: std::collections::BTreeMap<String, Value> = public(key).into_iter().collect();
+    hashed(&public(key).into_iter().collect())
+}
+
+fn hashed(sorted: &std::collections::BTreeMap<String, Value>) -> String {
     let text = json!(sorted).to_string();
     URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
 }

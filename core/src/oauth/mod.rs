@@ -56,13 +56,14 @@ mod unread;
 pub use aadsts::LOOP;
 pub use answer_fields::may_be_published;
 pub use challenge::{claims_of_challenge, claims_request};
-pub use client_key::ClientKey;
+pub use client_key::{ClientKey, KeyShape};
 pub use encode::basic;
 pub use explain::explained;
 pub(crate) use github_app::{LEVELS, permission};
 pub use grant::{Grant, not_signed_in};
 pub use granted::{Granted, granted, granted_in_part};
 pub use hop::{GOOGLE_SCOPE, second_answer, second_request};
+pub use jwk::thumbprint_of as jwk_thumbprint;
 pub use keys::{Identity, Validity, outside};
 #[cfg(test)]
 pub(crate) use lifetime::claims_of;
@@ -81,6 +82,7 @@ pub use request::{
 pub use response::{AnswerContext, RawAnswer, answer, answer_to, retry_after};
 pub use revocation::{Revoked, revocation};
 pub(crate) use secret_form::form_in_header;
+pub use signing_key::Curve;
 pub use stored_assertion::{expired_assertion, stored_assertion};
 pub use token::{Answer, Claims, LifetimeSource, Token, uncertain};
 

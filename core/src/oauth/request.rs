@@ -105,6 +105,8 @@ pub enum Method {
     Post,
     /// JSON is posted.
     PostJson,
+    /// JSON replaces what is there.
+    PutJson,
     /// The query says it all.
     Get,
 }

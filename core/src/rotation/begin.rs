@@ -205,13 +205,13 @@ impl Decision<'_> {
             .map(|until| self.until(self.wakes(until)))
     }
 
-    /// A client secret that apicred did not make must get a token first: it shows that the Secret is this client's. Otherwise
+    /// A client secret or key that apicred did not make must get a token first: it shows that the Secret is this client's. Otherwise
     /// whoever may name a Secret in a client would get a client secret of any application that the caller owns. A
     /// certificate signs the proof of possession, which shows the same.
     fn unproven(&self, notices: &mut Vec<Notice>) -> Option<Step> {
         let known = self.facts.current.as_ref();
         let foreign = known.is_none_or(|k| k.n.is_none());
-        if self.settings.kind == Kind::Secret && foreign {
+        if self.settings.kind != Kind::Certificate && foreign {
             return self.prove_current(notices);
         }
         None
@@ -271,14 +271,16 @@ impl Decision<'_> {
         let held = self.memory.held.as_ref().filter(|held| held.n == n);
         let (values, next) = match (self.settings.kind, held) {
             (Kind::Secret, _) => (Values::Keep, self.facts.next.clone()),
-            (Kind::Certificate, None) => {
+            (Kind::Certificate | Kind::Key, None) => {
                 return Step::MakeKeyPair {
                     n,
                     name: self.seen.names.name(n),
                     until: later(self.now, self.settings.validity),
                 };
             }
-            (Kind::Certificate, Some(_)) => (Values::StoreNext, self.held_known(n, None)),
+            (Kind::Certificate | Kind::Key, Some(_)) => {
+                (Values::StoreNext, self.held_known(n, None))
+            }
         };
         self.write_with(state, values, Some(n), |record| {
             record.n = n;
@@ -294,7 +296,7 @@ impl Decision<'_> {
             id: held.id.clone().or(id),
             n: Some(n),
             from: Some(held.from),
-            until: Some(held.until),
+            until: held.until,
         })
     }
 
@@ -306,7 +308,7 @@ impl Decision<'_> {
         }
         match self.settings.kind {
             Kind::Secret => self.adding_secret(n, since, notices),
-            Kind::Certificate => self.adding_certificate(n, since),
+            Kind::Certificate | Kind::Key => self.adding_certificate(n, since),
         }
     }
 
@@ -322,7 +324,7 @@ impl Decision<'_> {
         let (of, fault) = self.memory.refused.as_ref()?;
         let passes = matches!(
             fault.class,
-            Class::Throttled | Class::Conflict | Class::Caller
+            Class::Throttled | Class::Conflict | Class::Caller | Class::Transient
         );
         let again = passes && !fault.may_have_happened && self.memory.failures <= MOST_BUSY;
         (*of == n && again).then(|| {
@@ -373,7 +375,7 @@ impl Decision<'_> {
     }
 
     fn adding_certificate(&self, n: u32, since: Timestamp) -> Step {
-        let Some(known) = &self.facts.next else {
+        let (Some(known), Some(slot)) = (&self.facts.next, &self.seen.slots.next) else {
             return self.fail(Why::NextRemoved, Values::Keep);
         };
         let added = |id: Option<String>| {
@@ -381,7 +383,7 @@ impl Decision<'_> {
             self.write_with(state, Values::Keep, None, |record| {
                 if let Some(next) = &mut record.next {
                     next.n = next.n.or(Some(n));
-                    next.id = next.id.take().or(id);
+                    next.id = next.id.take().or(id).or_else(|| slot.mark.id());
                 }
             })
         };

@@ -14,7 +14,7 @@ use super::{
 impl Decision<'_> {
     pub(super) fn added(&self, since: Timestamp) -> Step {
         let (Some(slot), Some(known)) = (&self.seen.slots.next, &self.facts.next) else {
-            return self.fail(Why::NextRemoved, Values::Keep);
+            return self.next_removed();
         };
         if self.is_absurd(since, SignedDuration::ZERO) {
             let since = self.now;
@@ -47,6 +47,24 @@ impl Decision<'_> {
                 .map_or(Step::ReadApplication, |_| trial);
         }
         trial
+    }
+
+    /// Somebody took the next value out of the Secret. A public key has no name by which it would be found later, so it goes now.
+    fn next_removed(&self) -> Step {
+        let noted = self.record.next.as_ref();
+        let noted = noted.filter(|known| self.settings.kind == Kind::Key && known.id.is_some());
+        let Some(key) = noted else {
+            return self.fail(Why::NextRemoved, Values::Keep);
+        };
+        let state = Phase::Retiring {
+            key: key.clone(),
+            from: Place::Orphan,
+        };
+        let failure = self.failure(Why::NextRemoved);
+        self.write_with(state, Values::Keep, None, |record| {
+            record.next = None;
+            failed(record, failure);
+        })
     }
 
     pub(super) fn switched(&self, retire_at: Timestamp, notices: &mut Vec<Notice>) -> Step {
@@ -126,7 +144,7 @@ impl Decision<'_> {
         }
         match self.settings.kind {
             Kind::Secret => Step::RemovePassword { id: id.clone() },
-            Kind::Certificate => Step::RemoveKey { id: id.clone() },
+            Kind::Certificate | Kind::Key => Step::RemoveKey { id: id.clone() },
         }
     }
 

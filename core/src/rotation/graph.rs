@@ -14,7 +14,7 @@ use crate::{
     api::{ApiPreset, Cloud},
     credential::preset,
     input::{instant, object},
-    oauth::{Identity, RawAnswer, hex, is_guid, leaf, retry_after},
+    oauth::{Identity, Method, RawAnswer, hex, is_guid, leaf, retry_after},
     printable::bounded,
 };
 
@@ -44,10 +44,11 @@ pub enum Address<'a> {
     Client(&'a str),
 }
 
-/// A request. The caller adds the connection and nothing else. Holds secrets: no `Debug`.
+/// A request to Microsoft Graph, or to a registration endpoint. The caller adds the connection and nothing else. Holds secrets: no
+/// `Debug`.
 pub struct GraphRequest {
-    /// `POST`, else `GET`.
-    pub post: bool,
+    /// How.
+    pub method: Method,
     /// Where to.
     pub url: Url,
     /// Names and values of headers.
@@ -175,7 +176,7 @@ impl Graph {
 }
 
 fn request(url: Url, call: GraphCall<'_>, body: Option<&Value>) -> GraphRequest {
-    let mut headers = vec![
+    let headers = vec![
         ("accept", SecretString::from("application/json")),
         ("client-request-id", SecretString::from(call.request_id)),
         (
@@ -183,11 +184,12 @@ fn request(url: Url, call: GraphCall<'_>, body: Option<&Value>) -> GraphRequest 
             SecretString::from(format!("Bearer {}", call.token.expose_secret())),
         ),
     ];
-    if body.is_some() {
-        headers.push(("content-type", SecretString::from("application/json")));
-    }
     GraphRequest {
-        post: body.is_some(),
+        method: if body.is_some() {
+            Method::PostJson
+        } else {
+            Method::Get
+        },
         url,
         headers,
         body: body.map(|b| SecretString::from(b.to_string())),
@@ -239,7 +241,7 @@ pub fn application(
             "passwordCredentials",
             password as fn(&Map<String, Value>) -> Option<Key>,
         ),
-        Kind::Certificate => (
+        Kind::Certificate | Kind::Key => (
             "keyCredentials",
             certificate as fn(&Map<String, Value>) -> Option<Key>,
         ),

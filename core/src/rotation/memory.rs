@@ -62,8 +62,8 @@ pub struct InHand {
     pub id: Option<String>,
     /// Valid from.
     pub from: Timestamp,
-    /// Valid until.
-    pub until: Timestamp,
+    /// Valid until. None: it does not end by itself.
+    pub until: Option<Timestamp>,
 }
 
 /// What came of a step.

@@ -51,6 +51,7 @@
 //! | `step` | what can be done, and what is reported |
 //! | `next`, `begin`, `finish` | the decision |
 //! | [`graph`] | the requests to Microsoft Graph, and its answers |
+//! | [`registration`] | the same for a client that manages its own registration (RFC 7592) |
 //! | `users` | which credentials have a token by the current value |
 //! | [`values`] | what a write does with the data of the Secret |
 
@@ -60,6 +61,7 @@ pub mod graph;
 mod memory;
 mod next;
 mod observed;
+pub mod registration;
 pub mod settings;
 mod spec;
 mod state;
@@ -73,7 +75,7 @@ pub use memory::{Class, Fault, InHand, Memory, Outcome};
 pub use next::next;
 pub use observed::{Application, Key, KeyMark, MOST_CLUSTER, Mark, Names, Observed, Slot, Slots};
 pub use settings::{Kind, Pace, RotationSettings, Trials};
-pub use spec::{Rotating, rotating};
+pub use spec::{Registry, Rotating, rotating};
 pub use state::{Failure, Known, Noted, Phase, Place, Record, Why};
 pub use step::{Change, Next, Notice, Shown, Step, Tried, Values};
 pub use users::{User, used_at, users_follow};

@@ -82,7 +82,7 @@ fn facts(
         id: held.id.clone(),
         n: Some(held.n),
         from: Some(held.from),
-        until: Some(held.until),
+        until: held.until,
     });
     let retiring = match &record.state {
         Phase::Retiring { key, .. } => Some(key),
@@ -181,7 +181,7 @@ impl Decision<'_> {
     /// It is not read again before this time.
     pub(super) fn blind_until(&self) -> Option<Timestamp> {
         let lasts = match self.settings.kind {
-            Kind::Secret => self.settings.pace.again,
+            Kind::Secret | Kind::Key => self.settings.pace.again,
             Kind::Certificate => SWEEP,
         };
         let (at, _) = self.memory.blind.as_ref()?;

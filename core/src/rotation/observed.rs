@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    settings::{Kind, RotationSettings},
+    settings::RotationSettings,
     state::{Known, Noted},
     step::Shown,
 };
@@ -20,6 +20,18 @@ pub enum Mark {
         /// SHA-256.
         sha256: String,
     },
+    /// Thumbprint of a public key (RFC 7638).
+    Key(String),
+}
+
+impl Mark {
+    /// The issuer's id of the value, if the value says it: a public key is named by its thumbprint, whether it is listed or not.
+    pub(super) fn id(&self) -> Option<String> {
+        match self {
+            Self::Key(thumbprint) => Some(thumbprint.clone()),
+            Self::Hint(_) | Self::Certificate { .. } => None,
+        }
+    }
 }
 
 /// A value of the Secret.
@@ -64,7 +76,7 @@ pub struct Key {
 pub enum KeyMark {
     /// The first characters of a secret.
     Hint(String),
-    /// One of the thumbprints of a certificate, in lower-case hexadecimal digits.
+    /// One of the thumbprints of a certificate, in lower-case hexadecimal digits; or the thumbprint of a public key (RFC 7638).
     Thumbprint(String),
 }
 
@@ -152,6 +164,13 @@ impl Key {
             (Some(KeyMark::Hint(seen)), Mark::Hint(own)) if seen != own => Same::No,
             (Some(KeyMark::Thumbprint(seen)), Mark::Certificate { sha1, sha256 }) => {
                 if seen == sha1 || seen == sha256 {
+                    Same::Yes
+                } else {
+                    Same::No
+                }
+            }
+            (Some(KeyMark::Thumbprint(seen)), Mark::Key(own)) => {
+                if seen == own {
                     Same::Yes
                 } else {
                     Same::No
@@ -274,7 +293,7 @@ impl Application {
         if let Some(key) = keys().find(|k| k.is(slot) == Same::Yes) {
             return Some(key);
         }
-        if settings.kind == Kind::Certificate || !fresh {
+        if settings.kind.is_made_here() || !fresh {
             return None;
         }
         // Without a hint nothing tells a secret but its name or its owner's word.

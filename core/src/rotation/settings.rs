@@ -39,6 +39,15 @@ pub enum Kind {
     Secret,
     /// A certificate. The key pair is made here and stored before it is announced.
     Certificate,
+    /// A private key without a certificate, whose public key is registered. It is made here likewise.
+    Key,
+}
+
+impl Kind {
+    /// Is the value made here, and stored before the issuer knows it?
+    pub const fn is_made_here(self) -> bool {
+        matches!(self, Self::Certificate | Self::Key)
+    }
 }
 
 /// How a new credential is tried before it takes over.

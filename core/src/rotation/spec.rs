@@ -3,10 +3,14 @@
 use jiff::SignedDuration;
 use url::Url;
 
-use super::settings::{Kind, Pace, RotationSettings, Trials};
+use super::{
+    registration::{TOKEN_KEY, URL_KEY},
+    settings::{Kind, Pace, RotationSettings, Trials},
+    values::{NEXT, PREVIOUS},
+};
 use crate::{
     Reason,
-    api::{ApiClientSpec, SecretKeyRef},
+    api::{ApiClientSpec, Rotation, SecretKeyRef},
     credential::{AuthenticationMethod, Endpoint, FieldError, Issuer},
 };
 
@@ -29,10 +33,24 @@ pub struct Rotating {
     pub object_id: Option<String>,
     /// Name of the `ApiCredential` whose token calls Microsoft Graph. None: the client itself.
     pub manager: Option<String>,
-    /// Microsoft Graph, with its version.
-    pub graph: Url,
+    /// Where the client is changed.
+    pub registry: Registry,
     /// Bits of a new RSA key.
     pub bits: u32,
+}
+
+/// Where a client is changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Registry {
+    /// Microsoft Graph, with its version.
+    Graph(Url),
+    /// The client's own registration (RFC 7592): keys of the Secret.
+    Registration {
+        /// With its address.
+        url: String,
+        /// With the registration access token.
+        token: String,
+    },
 }
 
 fn fault(field: &str, problem: impl Into<String>) -> FieldError {
@@ -45,49 +63,23 @@ fn fault(field: &str, problem: impl Into<String>) -> FieldError {
 /// Why it cannot be rotated. The client can be used all the same.
 pub fn rotating(
     spec: &ApiClientSpec,
-    (issuer, proof): (&Issuer, &AuthenticationMethod),
+    (issuer, method): (&Issuer, &AuthenticationMethod),
     (trials, pace): (Trials, Pace),
 ) -> Result<Option<Rotating>, FieldError> {
     let Some(rotation) = &spec.rotation else {
         return Ok(None);
     };
-    let graph = match (&issuer.endpoint, &issuer.graph) {
-        (Endpoint::Entra { .. }, Some(graph)) => graph.clone(),
-        (Endpoint::Entra { .. }, None) => {
-            return Err(fault(
-                "spec.rotation",
-                "the issuer has another authority, and does not say where its Microsoft Graph is; set entra.graphHost on the issuer",
-            ));
-        }
-        _ => {
-            return Err(fault(
-                "spec.rotation",
-                "only Microsoft Entra ID is known to rotate credentials of clients; remove rotation",
-            ));
-        }
-    };
-    let (kind, reference, keys) = match proof {
-        AuthenticationMethod::Secrets(all) if all.len() == 1 => {
-            (Kind::Secret, all[0].clone(), vec![all[0].key.clone()])
-        }
-        AuthenticationMethod::Certificates(all) if all.len() == 1 => {
-            let pair = &all[0].pair;
-            let keys = vec![pair.certificate.clone(), pair.private_key.clone()];
-            (Kind::Certificate, pair.reference(), keys)
-        }
-        _ => {
-            return Err(fault(
-                "spec.rotation",
-                "replaces the one entry of certificates or secrets; keep one entry, or remove rotation",
-            ));
-        }
-    };
+    let registry = registry(rotation, issuer)?;
+    let (kind, reference, keys) = value(method, &registry)?;
     let manager = rotation.management_ref.as_ref().map(|m| m.name.clone());
     if kind == Kind::Secret && manager.is_none() {
         return Err(fault(
             "spec.rotation.managementRef",
             "is missing; only another application that owns this one may give it a new client secret",
         ));
+    }
+    if let Registry::Registration { url, token } = &registry {
+        may_hold(url, token, &keys)?;
     }
     let usual = RotationSettings::of(kind);
     let span = |chosen: Option<kube::core::Duration>, usual: SignedDuration| {
@@ -100,7 +92,11 @@ pub fn rotating(
         overlap: span(rotation.overlap, usual.overlap),
         trials,
         pace,
-        adopt: rotation.adopt.as_ref().map(|a| a.key_id.to_lowercase()),
+        adopt: rotation.adopt.as_ref().map(|a| match kind {
+            // GUIDs in any case; thumbprints are base64url.
+            Kind::Key => a.key_id.clone(),
+            _ => a.key_id.to_lowercase(),
+        }),
         ..usual
     };
     settings
@@ -116,7 +112,86 @@ pub fn rotating(
         client_id: spec.client.id.clone().unwrap_or_default(),
         object_id: spec.object_id.clone(),
         manager,
-        graph,
+        registry,
         bits: size.and_then(|s| u32::try_from(s).ok()).unwrap_or(2048),
     }))
+}
+
+/// Where the client is changed.
+fn registry(rotation: &Rotation, issuer: &Issuer) -> Result<Registry, FieldError> {
+    let entra = matches!(issuer.endpoint, Endpoint::Entra { .. });
+    match (&rotation.registration, entra, &issuer.graph) {
+        (Some(_), true, _) => Err(fault(
+            "spec.rotation.registration",
+            "is for other issuers; Entra ID has Microsoft Graph, so remove registration",
+        )),
+        (Some(keys), false, _) => {
+            let or =
+                |key: &Option<String>, usual: &str| key.clone().unwrap_or_else(|| usual.to_owned());
+            Ok(Registry::Registration {
+                url: or(&keys.url_key, URL_KEY),
+                token: or(&keys.token_key, TOKEN_KEY),
+            })
+        }
+        (None, true, Some(graph)) => Ok(Registry::Graph(graph.clone())),
+        (None, true, None) => Err(fault(
+            "spec.rotation",
+            "the issuer has another authority, and does not say where its Microsoft Graph is; set entra.graphHost on the issuer",
+        )),
+        (None, false, _) => Err(fault(
+            "spec.rotation",
+            "needs Microsoft Entra ID, or a client that may change its own registration (RFC 7592); set rotation.registration, or remove rotation",
+        )),
+    }
+}
+
+/// Address and token stand under keys of their own: a rotation writes the others.
+fn may_hold(url: &str, token: &str, keys: &[String]) -> Result<(), FieldError> {
+    let is_value = |name: &str| {
+        keys.iter().any(|key| {
+            let ending = name.strip_prefix(key.as_str());
+            ending.is_some_and(|ending| ["", NEXT, PREVIOUS].contains(&ending))
+        })
+    };
+    if url == token || is_value(url) || is_value(token) {
+        return Err(fault(
+            "spec.rotation.registration",
+            "must name keys of the Secret that contain nothing else; correct urlKey and tokenKey",
+        ));
+    }
+    Ok(())
+}
+
+/// What is replaced: its kind, by which reference credentials name it, and its keys in the Secret.
+fn value(
+    method: &AuthenticationMethod,
+    registry: &Registry,
+) -> Result<(Kind, SecretKeyRef, Vec<String>), FieldError> {
+    match (method, registry) {
+        (AuthenticationMethod::Secrets(all), Registry::Graph(_)) if all.len() == 1 => {
+            Ok((Kind::Secret, all[0].clone(), vec![all[0].key.clone()]))
+        }
+        (AuthenticationMethod::Certificates(all), Registry::Graph(_)) if all.len() == 1 => {
+            let pair = &all[0].pair;
+            let keys = vec![pair.certificate.clone(), pair.private_key.clone()];
+            Ok((Kind::Certificate, pair.reference(), keys))
+        }
+        (AuthenticationMethod::Key(key), Registry::Registration { .. }) if key.key_id.is_none() => {
+            let reference = key.reference.clone();
+            let keys = vec![reference.key.clone()];
+            Ok((Kind::Key, reference, keys))
+        }
+        (AuthenticationMethod::Key(_), Registry::Registration { .. }) => Err(fault(
+            "spec.key.keyId",
+            "would name each key alike; remove keyId, so that each has the thumbprint of RFC 7638",
+        )),
+        (_, Registry::Registration { .. }) => Err(fault(
+            "spec.rotation.registration",
+            "replaces the key of key; use key, whose old and new public key are registered side by side, or remove rotation",
+        )),
+        (_, Registry::Graph(_)) => Err(fault(
+            "spec.rotation",
+            "replaces the one entry of certificates or secrets; keep one entry, or remove rotation",
+        )),
+    }
 }

@@ -50,6 +50,8 @@ pub enum Surface {
     Graph,
     /// Where a second request completes a token. No client is known there.
     SecondRequest,
+    /// The updates of clients' registrations (RFC 7592).
+    Registration,
 }
 
 /// What happens to the answer. Those that say so stand in for the issuer: nothing is minted. The others spoil
@@ -107,7 +109,7 @@ pub enum Effect {
         #[serde(default)]
         body: String,
     },
-    /// An error of the server after the call took effect; at Graph.
+    /// An error of the server after the call took effect; at Graph and at registrations.
     ErrorAfter {
         /// The status, such as 500.
         status: u16,

@@ -11,6 +11,7 @@ mod extension;
 mod jwt_bearer;
 mod password;
 mod refresh_token;
+mod registration;
 mod revocation;
 mod target;
 mod token;
@@ -19,6 +20,7 @@ mod user_grant;
 
 pub(crate) use device_code::device_authorization;
 pub(crate) use discovery::{keys, metadata};
+pub(crate) use registration::{Registrations, serve as registration};
 pub(crate) use revocation::revoke;
 pub(crate) use target::check_scope;
 pub(crate) use token::answer;

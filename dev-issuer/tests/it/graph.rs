@@ -111,7 +111,7 @@ impl Rig {
     async fn send(&self, request: Option<GraphRequest>) -> RawAnswer {
         let request = request.expect("the address is good");
         let http = &self.bench.http;
-        let mut builder = if request.post {
+        let mut builder = if request.body.is_some() {
             http.post(request.url)
         } else {
             http.get(request.url)

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use secrecy::SecretString;
 
 use url::Url;
 
@@ -11,11 +12,11 @@ use super::{
     seen::ClientValue,
     view::Shared,
 };
-use crate::controller::context::Context;
+use crate::controller::{context::Context, token::refreshes::InFlight};
 use crate::{
     credential::{Endpoint, Key},
     plan::fingerprint::DigestKey,
-    rotation::{Memory, Rotating, Slots, values::NEXT},
+    rotation::{Memory, Registry, Rotating, Slots, values::NEXT},
 };
 
 /// What `managementRef` names, as it was seen: UID and resourceVersion. Its status changes whenever it gets a token.
@@ -29,6 +30,15 @@ pub(super) struct Application {
     pub(super) object_id: Option<String>,
     pub(super) endpoint: Endpoint,
     pub(super) graph: Option<Url>,
+}
+
+/// A registration access token that is in no Secret yet. No `Debug`.
+pub(super) struct Unstored {
+    /// The Secret: name, UID, key.
+    pub(super) secret: (String, Option<String>, String),
+    pub(super) token: SecretString,
+    /// A shutdown waits for it.
+    pub(super) _in_flight: InFlight,
 }
 
 /// What one process does for one client.
@@ -48,6 +58,10 @@ pub(super) struct Driver {
     pub(super) application: Option<Application>,
     /// What `managementRef` names, as it was seen last.
     pub(super) caller: Caller,
+    /// A registration access token that is in no Secret yet.
+    pub(super) unstored: Option<Unstored>,
+    /// Digest of the registration access token in the Secret.
+    pub(super) token: Option<String>,
     pub(super) failures: u32,
 }
 
@@ -64,6 +78,16 @@ impl Sight {
     /// The value that credentials use.
     pub(super) fn current(&self) -> Option<ClientValue> {
         self.value("")
+    }
+
+    /// Digest of the registration access token, if there is one.
+    pub(super) fn registration_token(&self) -> Option<String> {
+        let Registry::Registration { token, .. } = &self.rotating.registry else {
+            return None;
+        };
+        let bytes = &self.secret.data.as_ref()?.get(token)?.0;
+        let text = String::from_utf8_lossy(bytes);
+        Some(self.digests.fingerprint("registration", &[&text]))
     }
 
     /// The value that shall replace it.

@@ -24,7 +24,7 @@ use crate::{
     oauth::{PROOF_AUDIENCE, proof_of_possession},
     plan::conditions::time,
     rotation::{
-        Change, Class, Fault, InHand, Kind, Outcome, Step, Tried, Values,
+        Change, Class, Fault, InHand, Kind, Outcome, Registry, Step, Tried, Values,
         graph::{self, Address, Graph},
         values::{NEXT, PREVIOUS, changes},
     },
@@ -44,12 +44,16 @@ fn moved() -> Outcome {
 
 impl Execution<'_> {
     pub(super) async fn run(mut self, step: &Step) -> Outcome {
+        let own = matches!(self.sight.rotating.registry, Registry::Registration { .. });
         let result = match step {
             Step::Write { version, change } => Ok(self.write(version, change).await),
+            Step::ReadApplication if own => self.read_registration().await,
             Step::ReadApplication => self.read().await,
             Step::MakeKeyPair { n, name, until } => Ok(self.make(*n, name, *until).await),
+            Step::AddKey { digest, .. } if own => self.register_key(digest).await,
             Step::AddKey { digest, .. } => self.add_key(digest).await,
             Step::AddPassword { n, name, until } => self.add_password(*n, name, *until).await,
+            Step::RemoveKey { id } if own => self.deregister_key(id).await,
             Step::RemoveKey { id } => self.remove(id, Kind::Certificate).await,
             Step::RemovePassword { id } => self.remove(id, Kind::Secret).await,
             Step::Trial { of, digest } => Ok(self.trial(*of, digest).await),
@@ -58,12 +62,18 @@ impl Execution<'_> {
         result.unwrap_or_else(Outcome::Failed)
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.driver.context.clock.now()
     }
 
-    fn graph(&self) -> Graph {
-        Graph::new(self.sight.rotating.graph.clone())
+    fn graph(&self) -> Result<Graph, Fault> {
+        match &self.sight.rotating.registry {
+            Registry::Graph(base) => Ok(Graph::new(base.clone())),
+            Registry::Registration { .. } => Err(not_sent(
+                Class::Invalid,
+                "the client has no Microsoft Graph; remove rotation.registration",
+            )),
+        }
     }
 
     fn object_id(&self) -> Option<String> {
@@ -72,7 +82,7 @@ impl Execution<'_> {
     }
 
     /// A value, if it is the one that the step is about.
-    fn value(&self, of: Tried, digest: &str) -> Option<ClientValue> {
+    pub(super) fn value(&self, of: Tried, digest: &str) -> Option<ClientValue> {
         let (value, slot) = match of {
             Tried::Current => (self.sight.current(), &self.sight.slots.current),
             Tried::Next => (self.sight.next(), &self.sight.slots.next),
@@ -126,7 +136,7 @@ impl Execution<'_> {
 
     async fn read(&mut self) -> Result<Outcome, Fault> {
         let token = self.token().await?;
-        let (graph, kind) = (self.graph(), self.sight.rotating.settings.kind);
+        let (graph, kind) = (self.graph()?, self.sight.rotating.settings.kind);
         let object = self.object_id();
         let client = &self.sight.rotating.client_id;
         let address = object
@@ -141,6 +151,9 @@ impl Execution<'_> {
 
     async fn make(&mut self, n: u32, name: &str, until: Timestamp) -> Outcome {
         let (bits, name, now) = (self.sight.rotating.bits, name.to_owned(), self.now());
+        if self.sight.rotating.settings.kind == Kind::Key {
+            return self.make_key(n).await;
+        }
         let made = tokio::task::spawn_blocking(move || keypair::make(bits, &name, until, now));
         let Ok(Ok(pair)) = made.await else {
             tracing::error!("a key pair could not be made; apicred tries again");
@@ -159,7 +172,25 @@ impl Execution<'_> {
                 ByteString(pair.key.expose_secret().as_bytes().to_vec()),
             ),
         ]);
-        self.hold(held, n, None, (pair.from, until))
+        self.hold(held, n, None, (pair.from, Some(until)))
+    }
+
+    /// A private key like the current one.
+    async fn make_key(&mut self, n: u32) -> Outcome {
+        let (Some(ClientValue::Key(current, _)), [key]) =
+            (self.sight.current(), self.sight.rotating.keys.as_slice())
+        else {
+            return moved();
+        };
+        let shape = current.shape();
+        let made = tokio::task::spawn_blocking(move || keypair::like(shape));
+        let Ok(Ok(made)) = made.await else {
+            tracing::error!("a private key could not be made; apicred tries again");
+            return Outcome::NotWritten;
+        };
+        let value = ByteString(made.expose_secret().as_bytes().to_vec());
+        let held = BTreeMap::from([(key.clone(), value)]);
+        self.hold(held, n, None, (self.now(), None))
     }
 
     fn hold(
@@ -167,7 +198,7 @@ impl Execution<'_> {
         held: BTreeMap<String, ByteString>,
         n: u32,
         id: Option<String>,
-        (from, until): (Timestamp, Timestamp),
+        (from, until): (Timestamp, Option<Timestamp>),
     ) -> Outcome {
         let value = ClientValue::read(&self.sight.rotating, &held, "");
         let slot = value.and_then(|value| value.slot(&self.sight.rotating, &self.sight.digests));
@@ -214,7 +245,7 @@ impl Execution<'_> {
         let key = self.sight.rotating.reference.key.clone();
         let value = new.value.expose_secret().as_bytes().to_vec();
         let held = BTreeMap::from([(key, ByteString(value))]);
-        let span = (new.from.unwrap_or(sent), new.until.unwrap_or(until));
+        let span = (new.from.unwrap_or(sent), new.until.or(Some(until)));
         Ok(self.hold(held, n, Some(new.id), span))
     }
 
@@ -228,7 +259,7 @@ impl Execution<'_> {
                 });
                 answer.await?
             }
-            Kind::Secret => {
+            Kind::Secret | Kind::Key => {
                 let client = Address::Client(&self.sight.rotating.client_id);
                 let answer = self.post(&token, |graph, _, call| {
                     graph.remove_password(client, id, call)
@@ -245,7 +276,7 @@ impl Execution<'_> {
         token: &GraphToken,
         build: impl FnOnce(&Graph, Address<'_>, graph::GraphCall<'_>) -> Option<graph::GraphRequest>,
     ) -> Result<crate::oauth::RawAnswer, Fault> {
-        let (graph, object) = (self.graph(), self.object_id());
+        let (graph, object) = (self.graph()?, self.object_id());
         let client = &self.sight.rotating.client_id;
         let address = object
             .as_deref()

@@ -1,4 +1,4 @@
-//! What a rotation asks of the issuer: tokens by one value alone, and calls of Microsoft Graph.
+//! What a rotation asks of the issuer: tokens by one value alone, and calls of its management API.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::controller::{
     api::{
@@ -134,7 +135,10 @@ impl ClientPlace {
                     correlation_id = refusal.correlation_id,
                     "no token by a credential that is being tried"
                 );
-                let refused = refusal.aadsts.is_some_and(|code| REFUSED.contains(&code));
+                let refused = match refusal.aadsts {
+                    Some(code) => REFUSED.contains(&code),
+                    None => refusal.about_client,
+                };
                 if refused {
                     Outcome::Refused
                 } else {
@@ -164,7 +168,6 @@ impl ClientPlace {
         token: &GraphToken,
         build: impl FnOnce(GraphCall<'_>) -> Option<GraphRequest>,
     ) -> Result<RawAnswer, Fault> {
-        let (context, credential) = (&self.context, &self.credential);
         let request_id = ids::uuid();
         let request = build(GraphCall {
             token: &token.0,
@@ -176,6 +179,23 @@ impl ClientPlace {
                 "the application cannot be named: neither objectId nor the client ID is a GUID; correct them",
             ));
         };
+        self.send(request, "Microsoft Graph").await
+    }
+
+    /// May the registration access token of this Secret be sent there?
+    pub(super) async fn may_manage(&self, url: &Url, secret: &Secret) -> Result<(), Fault> {
+        let endpoint = self.opened(secret).await.map_err(|r| fault(&r))?;
+        let posted = endpoint.posted(false).origin().ascii_serialization();
+        let (issuer, meta) = (&self.credential.issuer, &secret.metadata);
+        let name = meta.name.as_deref().unwrap_or_default();
+        let address = (url, posted.as_str());
+        binding::may_manage(issuer, address, name, meta.annotations.as_ref())
+            .map_err(|d| not_sent(Class::Invalid, d.message()))
+    }
+
+    /// Sends a request to a management API.
+    pub(super) async fn send(&self, request: GraphRequest, to: &str) -> Result<RawAnswer, Fault> {
+        let (context, credential) = (&self.context, &self.credential);
         let permit = self.turn().await.map_err(|refusal| fault(&refusal))?;
         if !context.may_act() {
             return Err(not_sent(
@@ -188,9 +208,9 @@ impl ClientPlace {
             origin: request.url.origin().ascii_serialization(),
             ..credential.issuer.clone()
         };
-        let post = request.post;
+        let reads = request.method == Method::Get;
         let request = TokenRequest {
-            method: if post { Method::Post } else { Method::Get },
+            method: request.method,
             url: request.url,
             headers: request.headers,
             body: request.body.unwrap_or_default(),
@@ -201,8 +221,8 @@ impl ClientPlace {
         drop(permit);
         sent.map_err(|refusal| Fault {
             class: Class::Transient,
-            may_have_happened: post && !refusal.not_sent,
-            message: format!("Microsoft Graph: {}", refusal.next_step),
+            may_have_happened: !reads && !refusal.not_sent,
+            message: format!("{to}: {}", refusal.next_step),
             retry_after: None,
         })
     }

@@ -5,11 +5,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
-    KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize, SerialNumber,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512,
+    PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, SerialNumber,
 };
 use secrecy::SecretString;
 
-use crate::controller::api::ids;
+use crate::{
+    controller::api::ids,
+    oauth::{Curve, KeyShape},
+};
 
 /// `notBefore` lies so far back: clocks differ.
 const BACKDATED: i64 = 300;
@@ -29,12 +33,7 @@ pub(super) fn make(
     until: Timestamp,
     now: Timestamp,
 ) -> Result<NewPair, rcgen::Error> {
-    let size = match bits {
-        4096 => RsaKeySize::_4096,
-        3072 => RsaKeySize::_3072,
-        _ => RsaKeySize::_2048,
-    };
-    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size)?;
+    let key = rsa(bits)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -57,12 +56,48 @@ pub(super) fn make(
     })
 }
 
+fn rsa(bits: u32) -> Result<KeyPair, rcgen::Error> {
+    let size = match bits {
+        4096 => RsaKeySize::_4096,
+        3072 => RsaKeySize::_3072,
+        _ => RsaKeySize::_2048,
+    };
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size)
+}
+
+/// A private key alone, PEM: of the type and size of the one that it replaces.
+pub(super) fn like(shape: KeyShape) -> Result<SecretString, rcgen::Error> {
+    let key = match shape {
+        KeyShape::Rsa(bits) => rsa(u32::try_from(bits).unwrap_or_default())?,
+        KeyShape::Ec(Curve::P256) => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
+        KeyShape::Ec(Curve::P384) => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?,
+        KeyShape::Ec(Curve::P521) => KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512)?,
+        KeyShape::Ed25519 => KeyPair::generate_for(&PKCS_ED25519)?,
+    };
+    Ok(key.serialize_pem().into())
+}
+
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
     use crate::oauth::Identity;
+
+    #[test]
+    fn a_new_key_is_like_the_one_that_it_replaces() {
+        for shape in [
+            KeyShape::Rsa(2048),
+            KeyShape::Ec(Curve::P256),
+            KeyShape::Ec(Curve::P384),
+            KeyShape::Ec(Curve::P521),
+            KeyShape::Ed25519,
+        ] {
+            let key = like(shape).unwrap();
+            let read = crate::oauth::ClientKey::read(key.expose_secret()).unwrap();
+            assert_eq!(read.shape(), shape);
+        }
+    }
 
     #[test]
     fn a_pair_signs_for_the_time_that_was_asked_for() {

@@ -6,10 +6,11 @@
 //! | [`rotate`] | the loop: sees, lets `core/rotation` decide, executes, remembers |
 //! | [`obstacle`] | who else writes that Secret, so that it may not be changed |
 //! | [`seen`] | what a decision rests on: the Secret, its values, the credentials that use it |
-//! | [`execute`] | one step: a write, a call of Microsoft Graph, a trial |
+//! | [`execute`] | one step: a write, a call of the issuer's management API, a trial |
 //! | [`issuer`] | tokens by one value alone, calls of Microsoft Graph, the token that manages the client |
 //! | [`driver`] | what one process has of a rotation |
 //! | [`keypair`] | a new key pair |
+//! | [`registration`] | a client's own registration (RFC 7592) |
 //! | [`view`], [`told`] | what status, log, events and metrics report |
 
 mod driver;
@@ -17,6 +18,7 @@ mod execute;
 mod issuer;
 mod keypair;
 mod obstacle;
+mod registration;
 mod rotate;
 mod seen;
 mod told;

@@ -13,7 +13,7 @@ use super::{
     execute::Execution,
     issuer::ClientPlace,
     obstacle::obstacle,
-    seen::{slots, users},
+    seen::{asking, slots, users},
     view::{Shared, View},
 };
 use crate::controller::{
@@ -25,11 +25,11 @@ use crate::controller::{
     requeue::reference,
 };
 use crate::{
-    api::{ApiCredential, IssuerRef},
+    api::{ApiCredential, ApiPreset, IssuerRef},
     credential::{ClientLookup, FieldError, Key, parse_client, parse_with_client},
     rotation::{
-        Memory, Names, Next, Observed, Outcome, Record, Rotating, Step, next, rotating, used_at,
-        users_follow,
+        Memory, Names, Next, Observed, Outcome, Record, Registry, Rotating, Step, next, rotating,
+        used_at, users_follow,
     },
 };
 
@@ -76,6 +76,8 @@ pub(super) fn begin(
         object_id: None,
         application: None,
         caller: None,
+        unstored: None,
+        token: None,
         failures: 0,
     };
     tokio::spawn(driver.run()).abort_handle()
@@ -151,6 +153,14 @@ impl Driver {
     /// Goes on as far as it can.
     async fn look(&mut self) -> Look {
         loop {
+            // Nothing else has it, so it comes before all else.
+            if !self.store_token().await {
+                let view = lock(&self.shared.view).clone();
+                let why = "a new registration access token could not be stored in the Secret; apicred tries again";
+                self.report(view.unwrap_or_default().blocked(why.to_owned()))
+                    .await;
+                return Look::Sleep(PAUSE);
+            }
             let Some(client) = self.client() else {
                 return Look::Gone;
             };
@@ -172,6 +182,11 @@ impl Driver {
                 }
             };
             self.rotates(&sight);
+            let token = sight.registration_token();
+            if token != self.token {
+                self.memory.caller_changed();
+                self.token = token;
+            }
             let seen = self.observed(&client, &sight);
             let now = context.clock.now();
             // The Secret was read from the API server a moment ago, so nothing is decided by the cache.
@@ -305,19 +320,9 @@ impl Driver {
         let rotating = rotating(spec, (&found, &proof), pace);
         let rotating = rotating.map_err(|fault| joined(vec![fault]))?;
         let rotating = rotating.ok_or_else(|| "there is no rotation".to_owned())?;
-        // No object has a slash in its name, so this stands in the way of no credential.
-        let object: ApiCredential = serde_json::from_value(json!({
-            "apiVersion": "apicred.dev/v1alpha1",
-            "kind": "ApiCredential",
-            "metadata": {
-                "namespace": self.key.namespace, "name": format!("apiclient/{}", self.key.name), "uid": self.uid,
-            },
-            "spec": {
-                "clientRef": { "name": self.key.name }, "api": "MicrosoftGraph",
-                "target": { "secretName": "none" },
-            },
-        }))
-        .map_err(|_| "the request cannot be made; this is a defect of apicred".to_owned())?;
+        let object = self
+            .object(&rotating)
+            .ok_or_else(|| "the request cannot be made; this is a defect of apicred".to_owned())?;
         let client = |_: &str| ClientLookup::Found(Box::new(spec.clone()));
         let credential = parse_with_client(&object, client, issuer).map_err(joined)?;
         let (allowed, terminating) = permission(context, &credential);
@@ -333,6 +338,30 @@ impl Driver {
                 credential,
             },
         ))
+    }
+
+    /// Stands for the client in limits and requests. No object has a slash in its name, so this stands in the way of no credential.
+    fn object(&self, rotating: &Rotating) -> Option<ApiCredential> {
+        let mut object: ApiCredential = serde_json::from_value(json!({
+            "apiVersion": "apicred.dev/v1alpha1",
+            "kind": "ApiCredential",
+            "metadata": {
+                "namespace": self.key.namespace, "name": format!("apiclient/{}", self.key.name), "uid": self.uid,
+            },
+            "spec": { "clientRef": { "name": self.key.name }, "target": { "secretName": "none" } },
+        }))
+        .ok()?;
+        match &rotating.registry {
+            Registry::Graph(_) => object.spec.api = Some(ApiPreset::MicrosoftGraph),
+            // Others may give a token for nothing but what a credential of this client asks for.
+            Registry::Registration { .. } => {
+                if let Some(spec) = asking(&self.context, &self.key, rotating) {
+                    let target = std::mem::replace(&mut object.spec, spec).target;
+                    object.spec.target = target;
+                }
+            }
+        }
+        Some(object)
     }
 
     fn observed(&self, client: &CachedClient, sight: &Sight) -> Observed {

@@ -7,11 +7,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::controller::{context::Context, locks::lock, requeue::reference};
 use crate::{
+    api::ApiCredentialSpec,
     credential::{Endpoint, Key},
-    oauth::{Identity, Material, file, word},
+    oauth::{ClientKey, Identity, Material, file, word},
     plan::fingerprint::{self, DigestKey},
     rotation::{
-        Kind, Rotating, Slot, Slots, User,
+        Kind, Mark, Rotating, Slot, Slots, User,
         graph::{hint, thumbprints},
         values::{NEXT, PREVIOUS},
     },
@@ -21,6 +22,7 @@ use crate::{
 pub(super) enum ClientValue {
     Secret(SecretString),
     Certificate(Box<Identity>, [SecretString; 2]),
+    Key(Box<ClientKey>, SecretString),
 }
 
 impl ClientValue {
@@ -36,6 +38,11 @@ impl ClientValue {
         };
         match rotating.settings.kind {
             Kind::Secret => word(bytes(0)?).ok().map(Self::Secret),
+            Kind::Key => {
+                let text = file(bytes(0)?).ok()?;
+                let key = ClientKey::read(text.expose_secret()).ok()?;
+                Some(Self::Key(Box::new(key), text))
+            }
             Kind::Certificate => {
                 let (certificate, key) = (file(bytes(0)?).ok()?, file(bytes(1)?).ok()?);
                 let identity =
@@ -51,17 +58,19 @@ impl ClientValue {
         let client = rotating.client_id.to_ascii_lowercase();
         let authority = match &rotating.endpoint {
             Endpoint::Entra { authority } => authority.as_str(),
-            _ => "",
+            Endpoint::Fixed(url) | Endpoint::Discover(url) => url.as_str(),
+            Endpoint::Nowhere => "",
         };
         let mut texts = vec![authority, client.as_str()];
         match self {
-            Self::Secret(value) => texts.push(value.expose_secret()),
+            Self::Secret(value) | Self::Key(_, value) => texts.push(value.expose_secret()),
             Self::Certificate(_, pair) => {
                 texts.extend(pair.iter().map(ExposeSecret::expose_secret));
             }
         }
         let (mark, validity) = match self {
             Self::Secret(value) => (hint(value), None),
+            Self::Key(key, _) => (Mark::Key(key.thumbprint()), None),
             Self::Certificate(identity, _) => {
                 let validity = identity.validity();
                 let validity = validity.map(|validity| (validity.from, validity.until));
@@ -79,6 +88,7 @@ impl ClientValue {
         match self {
             Self::Secret(value) => Material::Secret(value),
             Self::Certificate(identity, _) => Material::Signer(identity, 0),
+            Self::Key(key, _) => Material::Key(key),
         }
     }
 }
@@ -109,6 +119,27 @@ pub(super) fn users(
     keys.iter()
         .filter_map(|key| user(context, key, rotating, uid))
         .collect()
+}
+
+/// What a credential of this client asks for, by the client alone.
+pub(super) fn asking(
+    context: &Context,
+    client: &Key,
+    rotating: &Rotating,
+) -> Option<ApiCredentialSpec> {
+    let source = (client.namespace.clone(), rotating.secret.clone());
+    let keys = lock(&context.index).of_secret(&source);
+    let objects = keys
+        .iter()
+        .filter_map(|key| context.credentials.get(&reference(key))?.open());
+    let mut fit = objects.filter(|object| {
+        let named = object.spec.client_ref.as_ref();
+        let parsed = context.parse(object).ok();
+        named.is_some_and(|named| named.name == client.name)
+            && object.spec.grant.is_none()
+            && parsed.is_some_and(|credential| credential.inputs().is_empty())
+    });
+    fit.next().map(|object| object.spec)
 }
 
 fn user(context: &Context, key: &Key, rotating: &Rotating, uid: &str) -> Option<User> {

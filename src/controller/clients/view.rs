@@ -70,6 +70,7 @@ fn shown(key: &Shown) -> ClientKey {
     let (hint, thumbprint) = match &key.mark {
         Mark::Hint(hint) => (Some(hint.clone()), None),
         Mark::Certificate { sha1, .. } => (None, Some(sha1.to_uppercase())),
+        Mark::Key(thumbprint) => (None, Some(thumbprint.clone())),
     };
     ClientKey {
         state: key.slot.to_owned(),
@@ -120,8 +121,9 @@ impl Rotations {
             task: begin(Arc::clone(&shared)),
             shared,
         };
+        // What the one before it is in the middle of, it does to its end: nobody else stores the answer.
         if let Some(old) = all.insert(key.clone(), running) {
-            old.task.abort();
+            old.shared.changed.notify_one();
         }
         None
     }

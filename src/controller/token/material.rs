@@ -298,6 +298,11 @@ fn before(secret: &Opened, credential: &Credential, key: &str) -> Option<Materia
             let identity = identity_of(secret, &pair, false).ok()?;
             Some(Material::Signer(Box::new(identity), 0))
         }
+        AuthenticationMethod::Key(_) => {
+            let text = oauth::file(&secret.data.get(&format!("{key}{PREVIOUS}"))?.0).ok()?;
+            let key = oauth::ClientKey::read(text.expose_secret()).ok()?;
+            Some(Material::Key(Box::new(key)))
+        }
         _ => None,
     }
 }

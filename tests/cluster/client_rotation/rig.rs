@@ -34,7 +34,7 @@ use crate::{
 /// The Secret whose content is replaced.
 pub(super) const SOURCE: &str = "shared-client";
 const OWNED: &str = "Application.ReadWrite.OwnedBy";
-const RECORDS: (&str, &str) = ("demo", "Records.Read");
+pub(super) const RECORDS: (&str, &str) = ("demo", "Records.Read");
 
 /// A client id of one test.
 fn guid() -> String {

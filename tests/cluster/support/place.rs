@@ -246,6 +246,26 @@ impl Place {
             .expect("a Secret");
     }
 
+    /// Sets keys of a Secret, which is made if it is not there.
+    pub(crate) async fn put_secrets(&self, name: &str, values: &Value) {
+        for value in values.as_object().into_iter().flat_map(|all| all.values()) {
+            let value = value.as_str().unwrap_or_default();
+            if !value.starts_with("https://") {
+                self.canaries.add(value);
+            }
+        }
+        let secret = json!({ "metadata": { "name": name }, "stringData": values });
+        let (api, patch) = (self.secrets(), Patch::Merge(&secret));
+        let made = match api.get_opt(name).await.expect("an answer") {
+            Some(_) => api.patch(name, &PatchParams::default(), &patch).await,
+            None => {
+                api.create(&PostParams::default(), &typed(secret.clone()))
+                    .await
+            }
+        };
+        made.expect("a Secret");
+    }
+
     pub(crate) fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.kube.clone(), &self.namespace)
     }

@@ -9,7 +9,7 @@ use crate::{
     },
     credential::{
         Credential, Issuer, IssuerLookup,
-        binding::{Use, is_named, may_open, may_post, may_send, may_use_cloud},
+        binding::{Use, is_named, may_manage, may_open, may_post, may_send, may_use_cloud},
         parse,
     },
     fixtures::{cluster_issuer, credential_with, map, object, parse_both, token_issuer},
@@ -115,6 +115,41 @@ fn a_discovered_endpoint_elsewhere_must_be_named_as_well() {
         )
         .is_ok()
     );
+}
+
+#[test]
+fn a_registration_access_token_goes_to_the_issuer_or_its_token_endpoint_alone() {
+    let ours = namespaced(&json!({ "oidc": { "issuerUrl": "https://i.example.com/a" } }));
+    let vouched = Issuer {
+        vouched: true,
+        ..ours.clone()
+    };
+    let named = map(&[(ALLOWED_ISSUERS, "https://i.example.com")]);
+    #[rustfmt::skip]
+    let cases = [
+        (&vouched, None, "https://i.example.com/reg/1", true),
+        (&vouched, None, "https://t.example.com/reg/1", true),
+        (&vouched, None, "https://x.example.com/reg/1", false),
+        (&vouched, None, "https://i.example.com:8443/reg/1", false),
+        (&vouched, None, "http://i.example.com/reg/1", false),
+        (&vouched, None, "https://i.example.com.evil.com/reg/1", false),
+        (&vouched, None, "https://i.example.com@evil.com/reg/1", false),
+        (&vouched, None, "https://user@i.example.com/reg/1", false),
+        (&vouched, None, "https://user:word@i.example.com/reg/1", false),
+        (&vouched, None, "data:text/plain,x", false),
+        // `allowed-issuers` limits an issuer that an administrator vouches for too.
+        (&vouched, Some(&named), "https://i.example.com/reg/1", true),
+        (&vouched, Some(&named), "https://t.example.com/reg/1", false),
+        (&ours, None, "https://i.example.com/reg/1", false),
+        (&ours, Some(&named), "https://i.example.com/reg/1", true),
+        (&ours, Some(&named), "https://t.example.com/reg/1", false),
+    ];
+    for (issuer, annotations, address, may) in cases {
+        let address = address.parse().unwrap();
+        let posted = (&address, "https://t.example.com");
+        let said = may_manage(issuer, posted, "client", annotations);
+        assert_eq!(said.is_ok(), may, "{address} {said:?}");
+    }
 }
 
 proptest! {

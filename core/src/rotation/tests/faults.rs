@@ -35,7 +35,7 @@ impl Process {
         let settings = RotationSettings::of(kind);
         let mark = match kind {
             Kind::Secret => Mark::Hint("val".to_owned()),
-            Kind::Certificate => Mark::Certificate {
+            Kind::Certificate | Kind::Key => Mark::Certificate {
                 sha1: "aa".to_owned(),
                 sha256: "bb".to_owned(),
             },
@@ -85,7 +85,7 @@ impl Process {
                 name: Some(self.seen.names.name(1)),
                 mark: match self.settings.kind {
                     Kind::Secret => Some(KeyMark::Hint("val".to_owned())),
-                    Kind::Certificate => Some(KeyMark::Thumbprint("aa".to_owned())),
+                    Kind::Certificate | Kind::Key => Some(KeyMark::Thumbprint("aa".to_owned())),
                 },
                 from: Some(at(-9_000)),
                 until: Some(at(180 * 86_400)),
@@ -321,12 +321,12 @@ fn a_reading_that_succeeds_does_not_hide_why_the_issuer_refused() {
         },
         id: Some("key-3".to_owned()),
         from,
-        until: from + SignedDuration::from_hours(24),
+        until: Some(from + SignedDuration::from_hours(24)),
     };
     let add = Step::AddPassword {
         n: 3,
         name: String::new(),
-        until: held.until,
+        until: from,
     };
     process.memory.after(&add, &Outcome::Held(held), from);
     assert!(process.blocked().is_empty());

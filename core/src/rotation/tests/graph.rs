@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     api::Cloud,
     fixtures::{at, json_answer},
-    oauth::{Identity, PROOF_AUDIENCE, RawAnswer, proof_of_possession},
+    oauth::{Identity, Method, PROOF_AUDIENCE, RawAnswer, proof_of_possession},
     rotation::{
         Class, KeyMark, Kind, Mark,
         graph::{
@@ -71,7 +71,7 @@ fn each_request_has_its_address_its_headers_and_its_body() {
     let read = graph().read(Address::Object(OBJECT), call(&token)).unwrap();
     let select = "$select=id,appId,passwordCredentials,keyCredentials";
     assert_eq!(read.url.as_str(), format!("{base}/{OBJECT}?{select}"));
-    assert!(!read.post && read.body.is_none());
+    assert!(read.method == Method::Get && read.body.is_none());
     let read = graph().read(Address::Client(CLIENT), call(&token)).unwrap();
     let literal = read.url.as_str().replace("%27", "'");
     assert_eq!(
@@ -129,7 +129,7 @@ fn each_request_has_its_address_its_headers_and_its_body() {
         .remove_key(Address::Object(OBJECT), ID, &proof, call(&token))
         .unwrap();
     assert_eq!(body(&remove), json!({ "keyId": ID, "proof": "a.b.c" }));
-    assert!(remove.post);
+    assert_eq!(remove.method, Method::PostJson);
 }
 
 #[test]

@@ -99,13 +99,16 @@ fn played(mut world: World, ops: &[Op]) -> World {
 
 fn settings(kind: Kind, adopt: bool) -> RotationSettings {
     RotationSettings {
-        adopt: adopt.then(|| "key-0".to_owned()),
+        adopt: adopt.then(|| match kind {
+            Kind::Key => "001-value".to_owned(),
+            _ => "key-0".to_owned(),
+        }),
         ..RotationSettings::of(kind)
     }
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    prop::sample::select(vec![Kind::Secret, Kind::Certificate])
+    prop::sample::select(vec![Kind::Secret, Kind::Certificate, Kind::Key])
 }
 
 proptest! {
@@ -139,7 +142,7 @@ proptest! {
 /// The histories above reach every state: a model that never leaves the first one proves nothing.
 #[test]
 fn a_history_without_faults_goes_through_every_state() {
-    for kind in [Kind::Secret, Kind::Certificate] {
+    for kind in [Kind::Secret, Kind::Certificate, Kind::Key] {
         let world = played(World::new(settings(kind, true), 7, true, false), &[]);
         let states: Vec<&str> = world.seen_states.into_iter().collect();
         assert_eq!(

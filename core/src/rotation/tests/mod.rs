@@ -4,4 +4,5 @@ mod faults;
 mod graph;
 mod histories;
 mod record;
+mod registration;
 mod world;

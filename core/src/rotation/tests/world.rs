@@ -114,6 +114,8 @@ pub(super) struct World {
     hints: bool,
     reveals_id: bool,
     may_read: bool,
+    /// An answer was lost that had a new registration access token.
+    locked: bool,
     names: Names,
     t: i64,
     seed: u64,
@@ -144,6 +146,7 @@ impl World {
             hints,
             reveals_id,
             may_read: true,
+            locked: false,
             names: Names::new("6f3c0a4e", UID),
             t: 0,
             seed: seed | 1,
@@ -196,7 +199,12 @@ impl World {
     }
 
     fn add(&mut self, name: Option<String>, value: &str, lag: i64) -> String {
-        let id = format!("key-{}", self.keys.len());
+        // A public key is named by its thumbprint, and is registered once.
+        let id = match self.settings.kind {
+            Kind::Key if self.is_live(value) => return value.to_owned(),
+            Kind::Key => value.to_owned(),
+            _ => format!("key-{}", self.keys.len()),
+        };
         let seen = std::array::from_fn(|_| self.t + self.random(lag + 1));
         self.keys.push(IssuerKey {
             id: id.clone(),
@@ -244,6 +252,7 @@ impl World {
                 sha1: format!("1{value}"),
                 sha256: format!("2{value}"),
             },
+            Kind::Key => Mark::Key(value.clone()),
         };
         Slot {
             mark,
@@ -459,6 +468,9 @@ impl World {
                 if !self.may_read {
                     return refused(Class::Permission);
                 }
+                if self.locked {
+                    return refused(Class::Caller);
+                }
                 match wrong {
                     Wrong::Refused(class) => refused(class),
                     _ if answered => Outcome::Application(self.listed(actor)),
@@ -486,7 +498,8 @@ impl World {
         match wrong {
             Wrong::Refused(class) => return refused(class),
             Wrong::Lost => return lost,
-            _ => {}
+            _ if self.locked => return refused(Class::Caller),
+            _ => self.locked = self.settings.kind == Kind::Key && wrong != Wrong::Nothing,
         }
         let late = match wrong {
             Wrong::Late(seconds) => Some(seconds),
@@ -503,7 +516,8 @@ impl World {
                 let value = Self::value_in(self.content(), values::NEXT).unwrap();
                 assert_eq!(value, *digest, "what is announced is what was observed");
                 let id = self.announce(&name, &value, late);
-                Outcome::KeyAdded(id.filter(|_| self.reveals_id))
+                let said = self.reveals_id || self.settings.kind == Kind::Key;
+                Outcome::KeyAdded(id.filter(|_| said))
             }
             Step::RemoveKey { id } | Step::RemovePassword { id } => {
                 self.remove(id);
@@ -538,7 +552,7 @@ impl World {
             slot,
             id,
             from,
-            until,
+            until: (self.settings.kind != Kind::Key).then_some(until),
         }
     }
 
@@ -583,14 +597,17 @@ impl World {
             Kind::Secret if self.hints => Some(KeyMark::Hint(k.value[..3].to_owned())),
             Kind::Secret => None,
             Kind::Certificate => Some(KeyMark::Thumbprint(format!("1{}", k.value))),
+            Kind::Key => Some(KeyMark::Thumbprint(k.value.clone())),
         };
+        // A registration says nothing about a public key but the key.
+        let says = self.settings.kind != Kind::Key;
         let keys = shown
             .map(|k| Key {
                 id: k.id.clone(),
-                name: k.name.clone(),
+                name: k.name.clone().filter(|_| says),
                 mark: mark(k),
-                from: Some(at(k.made + offset)),
-                until: Some(at(k.made + 180 * 86_400)),
+                from: says.then(|| at(k.made + offset)),
+                until: says.then(|| at(k.made + 180 * 86_400)),
             })
             .collect();
         Application {
@@ -611,11 +628,11 @@ impl World {
             "{id} is removed, and the last token by the current value is {age:?} s old"
         );
         let t = self.t;
-        let key = self
-            .keys
-            .iter_mut()
-            .find(|k| k.id == id)
-            .expect("it was read somewhere");
+        let Some(key) = self.keys.iter_mut().find(|k| k.id == id) else {
+            // A public key is known by its thumbprint before it is registered.
+            assert_eq!(self.settings.kind, Kind::Key, "it was read somewhere");
+            return;
+        };
         assert!(key.name.is_some() || adopted, "{id} is foreign");
         if key.removed.is_none() {
             (key.removed, key.gone) = (Some(t), gone);
@@ -663,6 +680,8 @@ impl World {
         if self.observed(0, 0).noted == Noted::Unreadable {
             self.edit(Edit::RemoveNote);
         }
+        // Somebody stores a new registration access token.
+        self.locked = false;
         if !self.current_is_live() {
             self.edit(Edit::OwnValue);
         }
@@ -693,7 +712,9 @@ impl World {
         // A certificate that was announced twice is there twice.
         let mut ours = self.ours();
         ours.dedup();
-        if self.may_read {
+        // A public key has no name: which of them are ours is known from the annotation alone.
+        let known = self.settings.kind != Kind::Key || self.disturbed == 0;
+        if self.may_read && known {
             assert_eq!(
                 ours,
                 [current.as_str()],

@@ -1,0 +1,227 @@
+//! Registration management (RFC 7592): what a client asks of its own registration, and what the answers mean.
+//!
+//! An update replaces the whole registration, and there is no `ETag`. So the registration is read immediately before each update, and
+//! what was read is sent back with one key more or less. Each answer may bring another registration access token, which ends
+//! the one before it: [`renewed`] finds it before anything else of the answer is looked at.
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{Application, Class, Fault, Key, KeyMark, graph::GraphRequest};
+use crate::{
+    input::object,
+    oauth::{Method, RawAnswer, error_code, jwk_thumbprint, retry_after},
+};
+
+/// The key of a Secret with the address of a registration, if the spec names no other: the member of RFC 7592 section 3.
+pub const URL_KEY: &str = "registration_client_uri";
+/// The same with the registration access token.
+pub const TOKEN_KEY: &str = "registration_access_token";
+
+/// Members of an answer that an update must not have (RFC 7592 section 2.2).
+const NOT_SENT: [&str; 4] = [
+    TOKEN_KEY,
+    URL_KEY,
+    "client_secret_expires_at",
+    "client_id_issued_at",
+];
+
+/// Where a registration is managed, and by which token. No `Debug`.
+pub struct Access {
+    /// Its address.
+    pub url: Url,
+    /// The registration access token.
+    pub token: SecretString,
+}
+
+impl Access {
+    /// Reads the registration.
+    pub fn read(&self) -> GraphRequest {
+        self.request(Method::Get, None)
+    }
+
+    /// Replaces the registration.
+    pub fn update(&self, metadata: &Value) -> GraphRequest {
+        self.request(Method::PutJson, Some(metadata))
+    }
+
+    fn request(&self, method: Method, body: Option<&Value>) -> GraphRequest {
+        let bearer = format!("Bearer {}", self.token.expose_secret());
+        GraphRequest {
+            method,
+            url: self.url.clone(),
+            headers: vec![
+                ("accept", SecretString::from("application/json")),
+                ("authorization", SecretString::from(bearer)),
+            ],
+            body: body.map(|body| SecretString::from(body.to_string())),
+        }
+    }
+}
+
+/// A registration as it was read. It may have a client secret: no `Debug`.
+pub struct Registration(Map<String, Value>);
+
+/// The registration access token of an answer, whatever else the answer is: it ends the one before it. None if it is the one that
+/// was sent.
+pub fn renewed(raw: &RawAnswer, sent: &SecretString) -> Option<SecretString> {
+    if !(200..300).contains(&raw.status) {
+        return None;
+    }
+    let fields = object(&raw.body).ok()?;
+    let token = fields.get(TOKEN_KEY)?.as_str()?;
+    (!token.is_empty() && token != sent.expose_secret()).then(|| SecretString::from(token))
+}
+
+/// Reads the answer to [`Access::read`] and [`Access::update`].
+///
+/// # Errors
+/// Why there is none. An update that was answered with a success may have taken effect all the same.
+pub fn registration(
+    raw: &RawAnswer,
+    client_id: &str,
+    now: Timestamp,
+) -> Result<Registration, Fault> {
+    if !(200..300).contains(&raw.status) {
+        return Err(fault(raw, now));
+    }
+    let Ok(fields) = object(&raw.body) else {
+        return Err(useless(
+            Class::Transient,
+            format!(
+                "the registration endpoint answered HTTP {} without a JSON document; check registration_client_uri, and proxies on the way",
+                raw.status
+            ),
+        ));
+    };
+    if fields.get("client_id").and_then(Value::as_str) != Some(client_id) {
+        return Err(useless(
+            Class::Invalid,
+            "the registration is of another client; correct spec.id, or registration_client_uri in the Secret",
+        ));
+    }
+    if fields.get("jwks_uri").is_some_and(Value::is_string) {
+        return Err(useless(
+            Class::Invalid,
+            "the client's public keys are registered by their address (jwks_uri), where apicred cannot add one; register them as jwks, or remove rotation",
+        ));
+    }
+    Ok(Registration(fields))
+}
+
+impl Registration {
+    /// Its public keys. An id of theirs is the thumbprint of RFC 7638: `kid` is what somebody chose.
+    pub fn application(&self, now: Timestamp) -> Application {
+        let keys = self.keys().filter_map(|jwk| {
+            let id = jwk_thumbprint(jwk)?;
+            Some(Key {
+                mark: Some(KeyMark::Thumbprint(id.clone())),
+                id,
+                name: None,
+                from: None,
+                until: None,
+            })
+        });
+        Application {
+            read_at: now,
+            keys: keys.collect(),
+        }
+    }
+
+    /// The update that adds a public key beside the others. One that is there already is there once afterwards.
+    pub fn with(&self, jwk: &Map<String, Value>) -> Value {
+        let id = jwk_thumbprint(jwk);
+        let mut keys: Vec<Value> = self.others(id.as_deref());
+        keys.push(Value::Object(jwk.clone()));
+        self.update(&keys)
+    }
+
+    /// The update that removes a public key.
+    pub fn without(&self, id: &str) -> Value {
+        self.update(&self.others(Some(id)))
+    }
+
+    /// Is a public key in it?
+    pub fn has(&self, id: &str) -> bool {
+        self.keys()
+            .any(|jwk| jwk_thumbprint(jwk).as_deref() == Some(id))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Map<String, Value>> {
+        let set = self.0.get("jwks").and_then(|set| set.get("keys"));
+        let keys = set.and_then(Value::as_array);
+        keys.into_iter().flatten().filter_map(Value::as_object)
+    }
+
+    /// Keys that nothing is known about stay.
+    fn others(&self, id: Option<&str>) -> Vec<Value> {
+        let other =
+            |jwk: &&Map<String, Value>| id.is_none() || jwk_thumbprint(jwk).as_deref() != id;
+        self.keys()
+            .filter(other)
+            .cloned()
+            .map(Value::Object)
+            .collect()
+    }
+
+    fn update(&self, keys: &[Value]) -> Value {
+        let mut fields = self.0.clone();
+        fields.retain(|name, _| !NOT_SENT.contains(&name.as_str()));
+        fields.insert("jwks".to_owned(), json!({ "keys": keys }));
+        Value::Object(fields)
+    }
+}
+
+/// A success that says nothing.
+fn useless(class: Class, message: impl Into<String>) -> Fault {
+    Fault {
+        class,
+        may_have_happened: true,
+        retry_after: None,
+        message: message.into(),
+    }
+}
+
+/// What an error means. Its description is not shown: it is the server's text.
+fn fault(raw: &RawAnswer, now: Timestamp) -> Fault {
+    let fields = object(&raw.body).unwrap_or_default();
+    let code = fields.get("error").and_then(Value::as_str);
+    let code = code.and_then(error_code);
+    let seen = code.map_or_else(
+        || format!("HTTP {}", raw.status),
+        |code| format!("HTTP {}, {code}", raw.status),
+    );
+    let (class, next) = match raw.status {
+        // Nothing but another token helps.
+        401 => (
+            Class::Caller,
+            "the registration access token was refused: it is wrong, or an answer with a new one was lost; have the issuer give a new one, and store it in the Secret",
+        ),
+        403 => (
+            Class::Invalid,
+            "the client may not change its registration; have the issuer allow it, or remove rotation",
+        ),
+        404 | 405 => (
+            Class::NoApplication,
+            "there is no registration that can be changed; check registration_client_uri in the Secret",
+        ),
+        429 => (
+            Class::Throttled,
+            "too many requests; apicred waits and tries again",
+        ),
+        500.. => (Class::Transient, "the service failed; apicred tries again"),
+        _ => (
+            Class::Invalid,
+            "the update was refused; check what the issuer demands of registrations",
+        ),
+    };
+    let asked = raw.retry_after.as_deref().and_then(|t| retry_after(t, now));
+    Fault {
+        class,
+        may_have_happened: raw.status >= 500,
+        retry_after: asked.and_then(|d| SignedDuration::try_from(d).ok()),
+        message: format!("the registration endpoint answered {seen}: {next}"),
+    }
+}

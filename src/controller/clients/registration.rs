@@ -1,0 +1,243 @@
+//! Changes the registration of a client by its own registration access token (RFC 7592). A token that an answer brings is stored
+//! before anything else of the answer is looked at: it ends the one before it, and nobody else has it.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{
+    driver::{Driver, Unstored},
+    execute::Execution,
+    issuer::not_sent,
+    seen::ClientValue,
+};
+use crate::controller::{
+    api::calls::{Trouble, call, call_heard},
+    token::exchange,
+};
+use crate::{
+    api::names,
+    credential::AuthenticationMethod,
+    oauth::word,
+    rotation::{
+        Class, Fault, Outcome, Registry, Tried,
+        graph::GraphRequest,
+        registration::{Access, Registration, registration, renewed},
+    },
+};
+
+impl Execution<'_> {
+    pub(super) async fn read_registration(&mut self) -> Result<Outcome, Fault> {
+        let mut access = self.access()?;
+        let read = self.ask(&mut access, Access::read).await?;
+        Ok(Outcome::Application(read.application(self.now())))
+    }
+
+    /// Registers the public key of the next private key beside the others.
+    pub(super) async fn register_key(&mut self, digest: &str) -> Result<Outcome, Fault> {
+        let Some(ClientValue::Key(next, _)) = self.value(Tried::Next, digest) else {
+            return Ok(Outcome::NotWritten);
+        };
+        let AuthenticationMethod::Key(settings) = &self.sight.place.credential.authentication
+        else {
+            return Ok(Outcome::NotWritten);
+        };
+        let set = next.public_set(settings);
+        let set = set.map_err(|problem| not_sent(Class::Invalid, settings.sentence(&problem)))?;
+        let jwk: Map<String, Value> = set["keys"][0].as_object().cloned().unwrap_or_default();
+        let id = next.thumbprint();
+        let changed = self.update(|registration| registration.with(&jwk)).await?;
+        if !changed.has(&id) {
+            return Err(not_sent(
+                Class::Invalid,
+                "the issuer did not add a public key to the registration; have it allow updates of jwks, or remove rotation",
+            ));
+        }
+        Ok(Outcome::KeyAdded(Some(id)))
+    }
+
+    pub(super) async fn deregister_key(&mut self, id: &str) -> Result<Outcome, Fault> {
+        let changed = self.update(|registration| registration.without(id)).await?;
+        if changed.has(id) {
+            return Err(not_sent(
+                Class::Invalid,
+                "the issuer did not remove a public key from the registration; remove it there",
+            ));
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Reads the registration, and replaces it by what `change` makes of it.
+    async fn update(
+        &mut self,
+        change: impl FnOnce(&Registration) -> Value,
+    ) -> Result<Registration, Fault> {
+        let mut access = self.access()?;
+        let before = self.ask(&mut access, Access::read).await;
+        // Whatever went wrong, nothing was changed.
+        let before = before.map_err(|fault| Fault {
+            may_have_happened: false,
+            ..fault
+        })?;
+        let metadata = change(&before);
+        self.ask(&mut access, |access| access.update(&metadata))
+            .await
+    }
+
+    /// One request. A new registration access token is stored, and is in `access` afterwards.
+    async fn ask(
+        &mut self,
+        access: &mut Access,
+        request: impl FnOnce(&Access) -> GraphRequest,
+    ) -> Result<Registration, Fault> {
+        let (place, secret) = (&self.sight.place, &self.sight.secret);
+        place.may_manage(&access.url, secret).await?;
+        let leads = self.driver.context.may_refresh().await;
+        leads.map_err(|_| {
+            let said = exchange::not_leading().next_step.to_string();
+            not_sent(Class::Transient, said)
+        })?;
+        // The process does not end before the answer is stored.
+        let in_flight = self.driver.context.refreshes.begin();
+        let request = request(access);
+        let raw = place.send(request, "the registration endpoint").await?;
+        if let Some(token) = renewed(&raw, &access.token) {
+            access.token = token.clone();
+            let Registry::Registration { token: key, .. } = &self.sight.rotating.registry else {
+                return Err(no_registration());
+            };
+            let name = self.sight.rotating.secret.clone();
+            self.driver.unstored = Some(Unstored {
+                secret: (name, secret.metadata.uid.clone(), key.clone()),
+                token,
+                _in_flight: in_flight,
+            });
+            if !self.driver.store_token().await {
+                return Err(Fault {
+                    may_have_happened: true,
+                    ..not_sent(
+                        Class::Transient,
+                        "the new registration access token could not be stored yet; apicred tries again",
+                    )
+                });
+            }
+        }
+        registration(&raw, &self.sight.rotating.client_id, self.now())
+    }
+
+    /// Address and token, from the Secret.
+    fn access(&self) -> Result<Access, Fault> {
+        let Registry::Registration { url, token } = &self.sight.rotating.registry else {
+            return Err(no_registration());
+        };
+        let secret = &self.sight.rotating.secret;
+        let lacks = |key: &str, what: &str| {
+            let text = format!("key {key} of Secret {secret} {what}");
+            not_sent(Class::Caller, text)
+        };
+        let text = |key: &str| {
+            let data = self.sight.secret.data.as_ref();
+            let bytes = data.and_then(|data| data.get(key));
+            let bytes = bytes.ok_or_else(|| {
+                lacks(
+                    key,
+                    "is missing; store what the issuer gave when the client was registered",
+                )
+            })?;
+            word(&bytes.0).map_err(|problem| lacks(key, &problem))
+        };
+        let address = text(url)?;
+        let parsed = Url::parse(address.expose_secret());
+        let address = parsed.map_err(|_| {
+            lacks(
+                url,
+                "is not a URL; store the registration_client_uri of the client",
+            )
+        })?;
+        Ok(Access {
+            url: address,
+            token: text(token)?,
+        })
+    }
+}
+
+fn no_registration() -> Fault {
+    not_sent(
+        Class::Invalid,
+        "the client has no registration to change; set rotation.registration",
+    )
+}
+
+impl Driver {
+    /// Stores the registration access token that is in no Secret yet. Says whether there is none any more.
+    pub(super) async fn store_token(&mut self) -> bool {
+        let Some(Unstored { secret, token, .. }) = &self.unstored else {
+            return true;
+        };
+        let (name, uid, key) = secret;
+        // An object of the same name with another UID is refused.
+        let patch = json!({
+            "metadata": { "uid": uid },
+            "data": { key.as_str(): STANDARD.encode(token.expose_secret()) },
+        });
+        let context = &self.context;
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
+        let params = PatchParams {
+            field_manager: Some(names::MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&patch);
+        let request = || api.patch_metadata(name, &params, &patch);
+        // It is stored whoever leads by now, and whatever else changed in the Secret.
+        let may = || true;
+        let stored = call_heard(
+            &context.metrics,
+            "patch_client_secret",
+            may,
+            request,
+            Some(token),
+        );
+        let trouble = stored.await.err().map(|failed| failed.trouble);
+        let gone = match trouble {
+            Some(Trouble::NotFound) => true,
+            Some(Trouble::Conflict | Trouble::Invalid) => {
+                self.is_another(name, uid.as_deref()).await
+            }
+            _ => false,
+        };
+        if let Some(trouble) = trouble {
+            tracing::error!(
+                namespace = self.key.namespace,
+                secret = name,
+                "a new registration access token could not be stored{}: {}",
+                if gone {
+                    ", and its Secret is gone: have the issuer give a new one"
+                } else {
+                    "; apicred tries again"
+                },
+                trouble.as_str()
+            );
+        }
+        if trouble.is_none() || gone {
+            self.unstored = None;
+        }
+        self.unstored.is_none()
+    }
+
+    /// Is there another object in the place of this Secret?
+    async fn is_another(&self, name: &str, uid: Option<&str>) -> bool {
+        let context = &self.context;
+        let api: Api<Secret> = Api::namespaced(context.client.clone(), &self.key.namespace);
+        let read = call(&context.metrics, "get_secret", || api.get_metadata(name)).await;
+        match read {
+            Ok(found) => found.metadata.uid.as_deref() != uid,
+            Err(trouble) => trouble == Trouble::NotFound,
+        }
+    }
+}
