@@ -131,10 +131,30 @@ fn an_issuer_that_comes_after_the_credential_fails_nothing() {
     });
 }
 
+/// The issuer may not know a client secret that has just changed. Two minutes later it fails early like the one below; the
+/// tests of `plan/status.rs` let that time pass.
+#[test]
+fn a_client_secret_that_has_just_changed_and_is_refused_is_in_progress_at_first() {
+    run(async {
+        testenv::build_tools().await.expect("programs");
+        let world = World::shared().await;
+        let place = world.place("flux-fresh").await;
+        place.put_source(&unique()).await;
+        let applied = apply(world, &place, Duration::from_secs(8)).await;
+        let told = format!("ApiCredential/{}/c status: 'InProgress'", place.namespace);
+        assert!(applied.wait.starts_with("timeout"), "{applied:?}");
+        assert!(applied.wait.contains(&told), "{applied:?}");
+        place.not_ready("c", "ClientSecretRefused").await;
+        let credential = place.credentials().get("c").await.expect("a credential");
+        let reconciling = condition(&credential, "Reconciling").expect("Reconciling");
+        assert_eq!(reconciling.reason, "ClientSecretRefused");
+    });
+}
+
 #[test]
 fn a_wrong_client_secret_fails_early_and_says_so() {
     run(async {
-        // One that has just changed is in progress for some minutes: the issuer may not know it yet.
+        // One that has just changed is in progress for two minutes.
         let mut world = World::own().await;
         let place = world.place("flux-wrong").await;
         place.put_source(&unique()).await;

@@ -197,8 +197,8 @@ pub struct Failure {
     pub next_attempt: Timestamp,
     /// Why.
     pub cause: Cause,
-    /// A source Secret had changed just before.
-    pub propagating: bool,
+    /// When a source Secret changed, if the issuer may not know its new content yet.
+    pub changed: Option<Timestamp>,
 }
 
 /// Why an attempt failed.

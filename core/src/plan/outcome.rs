@@ -131,20 +131,19 @@ pub fn fail(
     let expired = [Reason::CertificateExpired, Reason::CertificateNotYetValid]
         .contains(&refusal.reason)
         && refusal.http_status.is_none();
-    let propagating = refusal.about_client
+    let may_be_unknown = refusal.about_client
         && !expired
         && !refusal.until_change
-        && !OVER.contains(&refusal.reason)
-        && observed
-            .sources
-            .iter()
-            .chain(&observed.grant_sources)
-            .filter_map(|s| observed.memory.changed_at(s))
-            .any(recent);
+        && !OVER.contains(&refusal.reason);
+    let sources = observed.sources.iter().chain(&observed.grant_sources);
+    let changes = sources.filter_map(|s| observed.memory.changed_at(s));
+    // A time ahead was noted by a clock that was set back since.
+    let last = changes.map(|at| at.min(now)).filter(|at| recent(*at)).max();
+    let changed = last.filter(|_| may_be_unknown);
     // Once a new secret has had its time, its refusal counts from one: the quick tries before say nothing.
     let earlier = observed
         .failure(credential)
-        .filter(|f| f.propagating == propagating);
+        .filter(|f| f.changed.is_some() == changed.is_some());
     let failures = earlier.map_or(0, |f| f.failures).saturating_add(1);
     let deadline = observed.valid(credential, now).map(|r| {
         let life = r.expires_at.duration_since(r.issued_at);
@@ -154,7 +153,7 @@ pub fn fail(
         class: refusal.class,
         failures,
         retry_after: refusal.retry_after,
-        propagating,
+        propagating: changed.is_some(),
         deadline,
         seed: &credential.uid,
     };
@@ -171,7 +170,7 @@ pub fn fail(
         next_attempt,
         requested: credential.renew_requested.clone(),
         cause: Cause::Seen(refusal),
-        propagating,
+        changed,
     });
     memory
 }

@@ -6,9 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::{conditions::Conditions, schedule::later};
 use crate::{ConditionType, Reason, StoredReason};
 
-/// How long an object or a permission that is missing may still come before `Stalled` reports it. A pipeline applies an
-/// issuer, a Secret and a credential in any order, and tools that go by kstatus give up at once when they see `Stalled`.
-const GRACE: SignedDuration = SignedDuration::from_mins(2);
+/// How long an object or a permission that is missing may still come before `Stalled` reports it, and how long a client
+/// secret that has just changed may be refused. A pipeline applies an issuer, a Secret and a credential in any order, and
+/// tools that go by kstatus give up at once when they see `Stalled`. Entra ID accepts most new secrets within 20 s.
+pub(super) const GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 /// What ends a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,6 +18,8 @@ pub(super) enum End {
     Progress,
     /// An object or a permission that may come with the next apply.
     Neighbour,
+    /// Time, or another attempt, until then. Afterwards a change by somebody, although attempts go on.
+    Until(Timestamp),
     /// A change by somebody.
     Somebody,
 }
@@ -72,6 +75,8 @@ pub(super) fn progress(
     match fault.end {
         End::Somebody => (stalled(), None),
         End::Progress => (shown(conditions), None),
+        End::Until(until) if until <= now => (stalled(), None),
+        End::Until(until) => (shown(conditions), Some(until)),
         End::Neighbour if same(ConditionType::Stalled).is_some() => (stalled(), None),
         End::Neighbour => {
             let seen = [

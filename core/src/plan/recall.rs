@@ -59,7 +59,7 @@ impl Memory {
             at: last.time.0,
             next_attempt: Timestamp::MAX,
             cause: Cause::Seen(refusal),
-            propagating: false,
+            changed: None,
         });
     }
 
@@ -126,7 +126,7 @@ impl Memory {
                 message,
                 attempt: last.clone(),
             })),
-            propagating: false,
+            changed: None,
         });
     }
 }

@@ -13,7 +13,7 @@ use super::{
     notices::{Notice, notices},
     notify::too_short,
     obstacle,
-    progress::{End, Fault, progress},
+    progress::{End, Fault, GRACE, progress},
     schedule::{self, Promise},
     sources,
 };
@@ -400,7 +400,7 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
         }
     };
     let mut message = refusal.message();
-    if failure.propagating {
+    if failure.changed.is_some() {
         // Entra ID calls a new secret expired as well, while a replica knows the expired ones only.
         message.push_str(&format!(
             "; the Secret has just changed and the issuer may not know the new {} yet, so apicred tries again soon",
@@ -414,10 +414,10 @@ fn failed(credential: &Credential, failure: &Failure) -> Trouble {
     Trouble {
         reason: refusal.reason.into(),
         message,
-        end: if waits && !failure.propagating {
-            End::of(&refusal.reason.into())
-        } else {
-            End::Progress
+        end: match failure.changed {
+            _ if !waits => End::Progress,
+            None => End::of(&refusal.reason.into()),
+            Some(changed) => End::Until(schedule::later(changed, GRACE)),
         },
     }
 }

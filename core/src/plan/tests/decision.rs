@@ -100,7 +100,7 @@ pub(super) fn failed(credential: &Credential, observed: &mut Observed, next: i64
             Reason::IssuerUnavailable,
             "wait",
         )),
-        propagating: false,
+        changed: None,
     });
 }
 

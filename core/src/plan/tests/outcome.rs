@@ -42,7 +42,7 @@ fn own_writes_of_a_source_do_not_begin_the_count_anew() {
     for count in 1..=5 {
         let earlier = fail(&credential, &world, refusal(Class::Denied), at(0));
         let failure = earlier.failure.as_ref().unwrap();
-        assert_eq!((failure.failures, failure.propagating), (count, false));
+        assert_eq!((failure.failures, failure.changed), (count, None));
         let own = OwnWrites {
             version: format!("{}", 100 + count),
             stands_for: "7".to_owned(),
@@ -66,7 +66,7 @@ fn own_writes_of_a_source_do_not_begin_the_count_anew() {
             .is_none()
     );
     let next = fail(&credential, &world, refusal(Class::Denied), at(0));
-    assert!(next.failure.unwrap().propagating);
+    assert_eq!(next.failure.unwrap().changed, Some(at(0)));
 }
 
 #[test]
@@ -134,7 +134,11 @@ fn a_refusal_just_after_a_change_of_the_secret_is_tried_again_soon() {
         world.target = Target::Absent;
         world.sources[0].changed_at = changed.map(at);
         let failure = failure(&credential, &world, class);
-        assert_eq!(failure.propagating, soon, "{changed:?} {class:?}");
+        assert_eq!(
+            failure.changed,
+            changed.filter(|_| soon).map(at),
+            "{changed:?} {class:?}"
+        );
         assert_eq!(failure.next_attempt < at(30), soon, "{changed:?} {class:?}");
     }
 }
@@ -252,6 +256,6 @@ fn quick_tries_of_a_propagating_secret_do_not_lengthen_the_waits_after_them() {
     assert_eq!(world.memory.failure.as_ref().unwrap().failures, 9);
     world.memory = fail(&credential, &world, refusal(Class::Denied), at(400));
     let after = world.memory.failure.unwrap();
-    assert_eq!((after.failures, after.propagating), (1, false));
+    assert_eq!((after.failures, after.changed), (1, None));
     assert!(after.next_attempt < at(400 + 73));
 }

@@ -71,6 +71,54 @@ fn a_secret_that_is_propagating_is_no_reason_to_be_stalled() {
     );
 }
 
+/// An issuer knows a new secret within seconds as a rule. A pipeline must not wait for as long as apicred tries it often.
+#[test]
+fn a_new_secret_that_is_refused_for_two_minutes_is_stalled_and_still_tried_often() {
+    let credential = credential();
+    let mut world = Observed {
+        target: Target::Absent,
+        ..observed(&credential)
+    };
+    let refuse = |world: &mut Observed, now: i64| {
+        let refusal = Refusal {
+            about_client: true,
+            ..refusal(Class::Denied)
+        };
+        world.memory = fail(&credential, world, refusal, at(now));
+        let next = world.memory.failure.as_ref().unwrap().next_attempt;
+        assert!(next <= at(now + 36), "at {now}: {next}");
+        Outcome::Failed
+    };
+    world.sources[0].changed_at = Some(at(-10));
+    let mut old = None;
+    for (now, tried, expected) in [
+        (0, true, "Reconciling"),
+        (30, true, "Reconciling"),
+        (100, true, "Reconciling"),
+        (109, false, "Reconciling"),
+        (110, false, "Stalled"),
+        (280, true, "Stalled"),
+    ] {
+        let outcome = if tried {
+            refuse(&mut world, now)
+        } else {
+            Outcome::Backoff
+        };
+        let view = status(&credential, &world, &outcome, old.as_ref(), at(now));
+        assert_eq!(view.status.conditions[1].type_, expected, "at {now}");
+        // The next try comes after 20 s, the turn before it.
+        let turns = now != 100 || view.requeue <= Duration::from_secs(10);
+        assert!(turns, "{:?}", view.requeue);
+        old = Some(view.status);
+    }
+    // Another value is new again, whatever was reported of the one before it.
+    world.sources[0].present = Some(("source-uid".to_owned(), "9".to_owned()));
+    world.sources[0].changed_at = Some(at(290));
+    let outcome = refuse(&mut world, 291);
+    let view = status(&credential, &world, &outcome, old.as_ref(), at(291));
+    assert_eq!(view.status.conditions[1].type_, "Reconciling");
+}
+
 #[test]
 fn ready_flips_at_the_very_end_of_the_token_and_a_look_is_planned_for_it() {
     let credential = credential();
