@@ -36,8 +36,15 @@ fn plain(objects: Objects) -> BTreeSet<String> {
 fn each_kustomization_builds_and_is_what_the_chart_renders() {
     run(async {
         let values = format!("{CHART}/ci/namespaced-values.yaml");
-        let overlays: [(&str, &[&str]); 3] = [
+        let overlays: [(&str, &[&str]); 4] = [
             ("base", &[]),
+            (
+                "overlays/monitored",
+                &[
+                    "--set",
+                    "prometheusRule.enabled=true,serviceMonitor.enabled=true",
+                ],
+            ),
             (
                 "overlays/openshift",
                 &["--api-versions", "security.openshift.io/v1"],

@@ -118,7 +118,7 @@ pub struct ApiClientStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`: the spec is valid, the issuer exists and is valid, and a source of the client authentication exists. The
-    /// others only while true: `Stalled` (the spec or a right must be changed), `RotationDue`, `RotationBlocked`, `RotationFailed`.
+    /// others only while true: `Stalled` (the spec must be changed), `RotationDue`, `RotationBlocked`, `RotationFailed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -1,10 +1,12 @@
-//! What is made from the chart and checked in: `make chart-docs` and `make manifests`.
+//! What is made from the chart, or repeats another file, and is checked in: `make chart-docs` and `make manifests`.
 //!
 //! | file | makes |
 //! |---|---|
 //! | `docs.rs` | the table in the chart's README.md, the defaults for templates, the annotations of Chart.yaml |
 //! | `manifests.rs` | what people without helm apply |
+//! | `argocd.rs` | the copies of the scripts for Argo CD |
 
+mod argocd;
 mod docs;
 mod manifests;
 
@@ -16,7 +18,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-/// Writes the files that are made from the chart.
+/// Writes the files that are made from the chart, and copies for Argo CD.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -33,7 +35,7 @@ struct Arguments {
 enum What {
     /// The chart's README.md, files/values.yaml and Chart.yaml.
     Docs,
-    /// Files for people without helm: `deploy/kustomize/`, and `dist/`, which is not checked in.
+    /// Files for people without helm: `deploy/kustomize/`, and `dist/`, which is not checked in. Copies in `deploy/argocd/`.
     Manifests,
 }
 
@@ -60,7 +62,8 @@ async fn main() -> ExitCode {
 
 /// What is checked in, and the files of a release, which are not.
 async fn manifests(root: &Path, check: bool) -> Result<Vec<Made>, String> {
-    let mut made = manifests::checked_in(root).await?;
+    let mut made = argocd::checked_in(root)?;
+    made.extend(manifests::checked_in(root).await?);
     if !check {
         made.extend(manifests::dist(root).await?);
     }
@@ -80,7 +83,7 @@ fn put(path: &Path, text: &str, check: bool, target: &str) -> Result<(), String>
         return Ok(());
     }
     Err(format!(
-        "{} is not what the chart makes; run `make {target}` and commit what it changes",
+        "{} differs from its source; run `make {target}` and commit what it changes",
         path.display()
     ))
 }

@@ -77,6 +77,7 @@ pub(crate) async fn checked_in(root: &Path) -> Result<Vec<Made>, String> {
             rendered(root, &some).await?,
         ),
     ]);
+    made.extend(monitoring(root).await?);
     made.extend(
         crds.into_iter()
             .map(|(name, text)| (format!("crds/{name}"), text)),
@@ -85,6 +86,34 @@ pub(crate) async fn checked_in(root: &Path) -> Result<Vec<Made>, String> {
         .into_iter()
         .map(|(path, text)| (format!("{KUSTOMIZE}/{path}").into(), text))
         .collect())
+}
+
+/// What the Prometheus operator reads: a component for overlays of one's own, and `base` with it.
+async fn monitoring(root: &Path) -> Result<[(String, String); 4], String> {
+    let component = format!(
+        "{WRITTEN}apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources:\n  - prometheusrule.yaml\n  - servicemonitor.yaml\n"
+    );
+    let overlay = format!(
+        "{WRITTEN}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - ../../base\ncomponents:\n  - ../../components/monitoring\n"
+    );
+    let one = async |name: &str, value: &str| {
+        let template = format!("templates/{name}.yaml");
+        let set = format!("{value}.enabled=true");
+        helm(root, &["--set", &set, "--show-only", &template]).await
+    };
+    let folder = "components/monitoring";
+    Ok([
+        (format!("{folder}/kustomization.yaml"), component),
+        (
+            format!("{folder}/prometheusrule.yaml"),
+            one("prometheusrule", "prometheusRule").await?,
+        ),
+        (
+            format!("{folder}/servicemonitor.yaml"),
+            one("servicemonitor", "serviceMonitor").await?,
+        ),
+        ("overlays/monitored/kustomization.yaml".to_owned(), overlay),
+    ])
 }
 
 /// The files of a release.
