@@ -24,21 +24,26 @@ RUN set -eu; \
     rustup target add "$(cat /target)"
 WORKDIR /src
 COPY . .
+# The commit, for the metric apicred_build_info. `make image` sets it: the build has no .git.
+ARG REVISION=unknown
 # The caches make a second build short; the binary is copied out of them. The compiler links, too. jemalloc is built for one size
 # of pages, and runs on kernels with pages of that size or smaller ones: on arm64 they have 4, 16 or 64 KiB, which is 2^16.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,id=apicred-target-$TARGETARCH \
     set -eu; target="$(cat /target)"; \
+    export APICRED_REVISION="$REVISION"; \
     if [ "$TARGETARCH" = arm64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi; \
     export "CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_LINKER=${target%%-*}-linux-gnu-gcc"; \
     cargo build --release --locked --target "$target" -p apicred --bin apicred; \
     cp "target/$target/release/apicred" /apicred
 
 FROM scratch
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="apicred" \
       org.opencontainers.image.description="Keeps OAuth 2.0 access tokens fresh in Kubernetes Secrets" \
       org.opencontainers.image.source="https://github.com/apicred/apicred" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="$REVISION"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY LICENSE /LICENSE
 COPY --from=build /apicred /apicred

@@ -23,6 +23,8 @@ IMAGE_ARCH ?= $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 IMAGE_MACHINE = $(if $(filter arm64,$(IMAGE_ARCH)),aarch64,x86_64)
 IMAGE_TARGET = $(IMAGE_MACHINE)-unknown-linux-musl
 IMAGE_FILE = target/image/apicred-$(IMAGE_ARCH).tar
+# The commit in the image: label revision of the metric apicred_build_info, and of the image.
+REVISION ?= $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
 CARGO_HOME ?= $(HOME)/.cargo
 RIVALS := target/rival/external-secrets target/rival/external-secrets-20-workers
 # Short messages of cargo; the steps below print what they do.
@@ -130,7 +132,7 @@ fuzz: ## fuzz each parser for FUZZ_SECONDS=60 (FUZZ=keys: only this one)
 image: ## build the container image (IMAGE=…), with docker or podman
 	@engine=$$(command -v docker || command -v podman) \
 	  || { echo "image: neither docker nor podman is on PATH" >&2; exit 1; }; \
-	DOCKER_BUILDKIT=1 "$$engine" build -t $(IMAGE) .
+	DOCKER_BUILDKIT=1 "$$engine" build --build-arg REVISION=$(REVISION) -t $(IMAGE) .
 
 image-oci: ## assemble the image without a container engine, in target/image/ (IMAGE=… names it, PUSH=1 pushes it, IMAGE_ARCH=arm64)
 	@command -v $(IMAGE_MACHINE)-linux-musl-gcc > /dev/null \
@@ -138,13 +140,14 @@ image-oci: ## assemble the image without a container engine, in target/image/ (I
 	@[ -d "$$(rustc --print target-libdir --target $(IMAGE_TARGET))" ] \
 	  || { echo "image-oci: Rust has no standard library for $(IMAGE_TARGET): rustup target add $(IMAGE_TARGET)" >&2; exit 1; }
 	@# Without the paths of this machine. jemalloc on arm64: as in the Dockerfile.
+	APICRED_REVISION=$(REVISION) \
 	RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo" \
 	CARGO_TARGET_$(subst -,_,$(shell echo $(IMAGE_TARGET) | tr a-z A-Z))_LINKER=$(IMAGE_MACHINE)-linux-gnu-gcc \
 	$(if $(filter arm64,$(IMAGE_ARCH)),JEMALLOC_SYS_WITH_LG_PAGE=16) \
 	$(CARGO) build --release --locked --target $(IMAGE_TARGET) -p apicred --bin apicred $(IMAGE_FEATURES)
 	@mkdir -p target/image
 	@$(CARGO) run --quiet --locked -p testenv --bin testenv -- image -- -licence LICENSE \
-	  -version "$$($(CARGO) pkgid -p apicred | sed 's/.*[#@]//')" -revision "$$(git rev-parse HEAD)" \
+	  -version "$$($(CARGO) pkgid -p apicred | sed 's/.*[#@]//')" -revision "$(REVISION)" \
 	  -epoch "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" -name $(IMAGE) -out $(IMAGE_FILE) $(if $(PUSH),-push $(IMAGE)) \
 	  linux/$(IMAGE_ARCH)=target/$(IMAGE_TARGET)/release/apicred
 	@echo "image-oci: $(IMAGE_FILE) is an OCI image layout of $(IMAGE); docker load, podman load, ctr and kind take it"

@@ -3,6 +3,8 @@
 //! own, and is then held against every file below `src/` and `core/src/`. That `core` decides and does nothing is held by its
 //! dependencies and by `core/clippy.toml`.
 
+#[path = "architecture/image.rs"]
+mod image;
 #[path = "architecture/labels.rs"]
 mod labels;
 #[path = "architecture/modules.rs"]

@@ -1,0 +1,128 @@
+//! The Dockerfile, which needs a container engine and so is not run by tests: what it copies and builds exists.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// The entries of the build context: what `.dockerignore` takes back after it leaves out everything.
+fn context(ignore: &str) -> Vec<&str> {
+    let lines = ignore.lines().map(str::trim);
+    let mut patterns = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    assert_eq!(patterns.next(), Some("*"), "everything is left out first");
+    patterns.filter_map(|line| line.strip_prefix('!')).collect()
+}
+
+/// What a Dockerfile copies out of the build context.
+fn copied(dockerfile: &str) -> Vec<&str> {
+    let copies = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "));
+    let own = copies.filter(|rest| !rest.contains("--from="));
+    own.flat_map(|rest| {
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        words[..words.len().saturating_sub(1)].to_vec()
+    })
+    .collect()
+}
+
+/// The value after a flag of `cargo build`.
+fn built<'a>(dockerfile: &'a str, flag: &str) -> Option<&'a str> {
+    let command = dockerfile.split("cargo build").nth(1)?.lines().next()?;
+    command.split(flag).nth(1)?.split([' ', ';']).next()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_file() {
+        fs::copy(from, to).expect("a copy");
+        return;
+    }
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name();
+        // As `.dockerignore` leaves them out.
+        if name != "node_modules" && name != "target" {
+            copy(&entry.path(), &to.join(name));
+        }
+    }
+}
+
+#[test]
+fn the_build_context_of_the_image_has_what_the_build_reads() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).expect("a file");
+    let (ignore, dockerfile) = (read(".dockerignore"), read("Dockerfile"));
+    let context = context(&ignore);
+    for left_out in ["**/node_modules", "**/target"] {
+        assert!(ignore.lines().any(|line| line == left_out), "{left_out}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in &context {
+        let from = root().join(name);
+        assert!(from.exists(), ".dockerignore: there is no {name}");
+        copy(&from, &folder.path().join(name));
+    }
+    for name in copied(&dockerfile) {
+        let there = folder.path().join(name);
+        assert!(there.exists(), "Dockerfile: {name} is not in the context");
+    }
+    // All manifests and the targets without a path of their own are read.
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(folder.path())
+        .output()
+        .expect("cargo runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let (package, program) = (built(&dockerfile, "-p "), built(&dockerfile, "--bin "));
+    let package = packages.iter().find(|p| p["name"].as_str() == package);
+    let targets = package.expect("the package")["targets"].as_array();
+    let is_program = |t: &&Value| t["kind"][0] == "bin" && t["name"].as_str() == program;
+    let program = targets.expect("targets").iter().find(is_program);
+    assert!(program.is_some(), "{targets:?}");
+    // What the compiler reads beside the modules, outside of tests.
+    for (path, text) in super::files() {
+        let text = text.split("mod tests {").next().unwrap_or_default();
+        let included =
+            text.matches("include_str!").count() + text.matches("include_bytes!").count();
+        assert!(
+            included == 0 || super::is_test(&path),
+            "{path} includes a file: is it in the build context? Then name it here"
+        );
+    }
+}
+
+/// The compiler of the image is new enough for the workspace.
+#[test]
+fn the_compiler_of_the_image_builds_this_edition() {
+    let version = |text: &str| -> Vec<u32> {
+        let numbers = text.split('.').map_while(|n| n.parse().ok());
+        numbers.take(2).collect()
+    };
+    let dockerfile = fs::read_to_string(root().join("Dockerfile")).expect("a file");
+    let image = dockerfile.split("library/rust:").nth(1).expect("an image");
+    let image = version(image.split('-').next().unwrap_or_default());
+    let least = version(env!("CARGO_PKG_RUST_VERSION"));
+    assert!(image.len() == 2 && image >= least, "{image:?} {least:?}");
+}
+
+#[test]
+fn a_dockerfile_is_read() {
+    let ignore = "# why\n*\n!Cargo.toml\n!src\n**/target\n";
+    assert_eq!(context(ignore), ["Cargo.toml", "src"]);
+    let file = "COPY . .\nRUN cargo build --locked -p one --bin two; \\\nCOPY --from=build /a /b\nCOPY LICENSE NOTICE /\n";
+    assert_eq!(copied(file), [".", "LICENSE", "NOTICE"]);
+    assert_eq!(
+        (built(file, "-p "), built(file, "--bin ")),
+        (Some("one"), Some("two"))
+    );
+}
