@@ -3,14 +3,18 @@
 use std::{collections::BTreeSet, fmt};
 
 use futures::future::join_all;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 use testenv::eventually;
 use tokio::net::unix::pipe;
 
 use crate::{
-    support::{LATER, Place, SOON, World, a_second_after, condition, merge, run},
+    support::{LATER, NAMESPACE, Place, SOON, World, a_second_after, condition, merge, run},
     tenancy::namespaced,
 };
 
@@ -542,5 +546,50 @@ fn a_restart_counts_what_is_not_ready_and_repeats_no_line() {
             "ended Ready ClientSecretMissing",
         ];
         says(&world, &place, "a", &both).await;
+    });
+}
+
+/// Each attempt of each credential reads the key again.
+#[test]
+fn a_damaged_digest_key_is_one_line_and_each_credential_says_what_to_do() {
+    run(async {
+        let mut world = World::own().await;
+        let keys: Api<Secret> = Api::namespaced(world.admin.clone(), NAMESPACE);
+        let damaged = json!({
+            "metadata": { "name": "apicred-digest-key" }, "stringData": { "key": "16 bytes of them" },
+        });
+        let damaged = serde_json::from_value(damaged).expect("a Secret");
+        let made = keys.create(&PostParams::default(), &damaged).await;
+        made.expect("a damaged key");
+        world.start_operator().await;
+        let place = world.place("damaged-key").await;
+        let names = ["a", "b"];
+        for name in names {
+            let object = json!({ "target": { "secretName": name } });
+            place.create(name, object).await;
+        }
+        for name in names {
+            let told = place.not_ready(name, "KubernetesUnavailable").await;
+            assert!(
+                told.contains("Secret apicred-digest-key is damaged"),
+                "{told}"
+            );
+            place
+                .until(name, "another attempt", |c| {
+                    (c.status.as_ref()?.consecutive_failures? > 1).then_some(())
+                })
+                .await;
+        }
+        let logs = world.operator_logs();
+        let lines = logs.lines().filter(|l| l.contains("digest key is damaged"));
+        assert_eq!(lines.count(), 1, "{logs}");
+        assert_eq!(place.posts(), 0);
+        let params = DeleteParams::default();
+        let deleted = keys.delete("apicred-digest-key", &params).await;
+        deleted.expect("it goes");
+        for name in names {
+            place.ready(name).await;
+        }
+        world.operator_lives();
     });
 }

@@ -10,7 +10,7 @@ use dev_issuer::{
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::support::{Place, World, run};
+use crate::support::{Place, SOON, World, run};
 
 const OWN: &str = "00000000-0000-4000-8000-0000000000f1";
 const GIVEN: &str = "00000000-0000-4000-8000-0000000000f2";
@@ -204,6 +204,10 @@ fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothi
 
         let imds = json!({ "imds": { "endpoint": origin(&imds_url) } });
         let tenants = [place.issuer.tenant().to_owned(), CUSTOMER.to_owned()];
+        let counted = format!(
+            "apicred_token_requests_total{{grant=\"ClientCredentials\",result=\"ok\",issuer=\"{}\"}}",
+            place.issuer_name
+        );
         for (i, (source, tenant)) in [
             (imds.clone(), &tenants[0]),
             (json!({ "appService": {} }), &tenants[0]),
@@ -228,6 +232,12 @@ fn an_application_trusts_the_operators_identity_also_in_another_tenant_and_nothi
             let view = place.ready(&name).await;
             let status = place.call("demo", "records", &view.token).await;
             assert_eq!(status, 200, "{source} {tenant}");
+            if i == 0 {
+                // The request to the identity endpoint is counted as well. Later ones may share a token request.
+                let counted = world.operator().metric(&counted).await;
+                let sent = place.issuer.token_requests_of(TRUSTING).len();
+                assert_eq!((sent, counted), (1, Some(2)));
+            }
         }
         let requests = place.issuer.token_requests_of(TRUSTING);
         // The change of the tenant is one of the request: the credentials before it request again.
@@ -287,7 +297,7 @@ fn a_static_key_is_published_for_those_whom_its_owner_names() {
                 json!({ "metadata": { "annotations": { "apicred.dev/publish-by": "other, c" } } }),
             )
             .await;
-        let secret = testenv::eventually(crate::support::SOON, "the key", async || {
+        let secret = testenv::eventually(SOON, "the key", async || {
             let secret = place.secrets().get("token").await.ok()?;
             let data = secret.data?;
             let text = |k: &str| {

@@ -1,7 +1,7 @@
 //! The operator's key for digests of secrets. It is created once and stored in a Secret of the operator's namespace. It is read when the first digest
 //! is needed and not before, so that a restart with nothing due reads no Secret.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Mutex};
 
 use k8s_openapi::{
     ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -9,9 +9,12 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tokio::sync::OnceCell;
 
-use crate::controller::api::{
-    calls::{Trouble, call},
-    ids,
+use crate::controller::{
+    api::{
+        calls::{Trouble, call},
+        ids,
+    },
+    locks::lock,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -26,6 +29,8 @@ const KEY: &str = "key";
 pub(in crate::controller) struct KeyKeeper {
     api: Api<Secret>,
     key: OnceCell<DigestKey>,
+    /// The version of a damaged Secret that was reported: each attempt of each credential reads it again.
+    reported: Mutex<Option<String>>,
 }
 
 impl KeyKeeper {
@@ -33,6 +38,7 @@ impl KeyKeeper {
         Self {
             api: Api::namespaced(client, namespace),
             key: OnceCell::new(),
+            reported: Mutex::default(),
         }
     }
 
@@ -52,7 +58,7 @@ impl KeyKeeper {
 
     async fn load(&self, metrics: &Metrics) -> Result<DigestKey, Trouble> {
         match call(metrics, "get_digest_key", || self.api.get(NAME)).await {
-            Ok(secret) => return read(&secret),
+            Ok(secret) => return self.read(&secret),
             Err(Trouble::NotFound) => {}
             Err(other) => return Err(other),
         }
@@ -80,29 +86,35 @@ impl KeyKeeper {
         })
         .await
         {
-            Ok(made) => read(&made),
+            Ok(made) => self.read(&made),
             // Another replica made it meanwhile.
             Err(Trouble::Conflict) => {
-                read(&call(metrics, "get_digest_key", || self.api.get(NAME)).await?)
+                self.read(&call(metrics, "get_digest_key", || self.api.get(NAME)).await?)
             }
             Err(other) => Err(other),
         }
     }
-}
 
-fn read(secret: &Secret) -> Result<DigestKey, Trouble> {
-    let bytes = secret
-        .data
-        .as_ref()
-        .and_then(|d| d.get(KEY))
-        .filter(|b| b.0.len() >= 32);
-    bytes.map(|b| DigestKey::new(&b.0)).ok_or_else(|| {
-        tracing::error!(
-            secret = NAME,
-            "the digest key is damaged; delete the Secret and apicred makes a new one"
-        );
-        Trouble::Invalid
-    })
+    fn read(&self, secret: &Secret) -> Result<DigestKey, Trouble> {
+        let bytes = secret
+            .data
+            .as_ref()
+            .and_then(|d| d.get(KEY))
+            .filter(|b| b.0.len() >= 32);
+        if let Some(bytes) = bytes {
+            return Ok(DigestKey::new(&bytes.0));
+        }
+        let version = secret.metadata.resource_version.clone().unwrap_or_default();
+        let mut reported = lock(&self.reported);
+        if reported.as_ref() != Some(&version) {
+            tracing::error!(
+                secret = NAME,
+                "the digest key is damaged; delete the Secret and apicred makes a new one"
+            );
+            *reported = Some(version);
+        }
+        Err(Trouble::Invalid)
+    }
 }
 
 /// The keyed digest of a token, as it is noted on its Secret.

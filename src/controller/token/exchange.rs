@@ -352,7 +352,7 @@ fn class_of(result: &Result<Token, Refusal>) -> &'static str {
 }
 
 /// Counts a token request, and how long its answer took.
-fn measure(
+pub(super) fn measure(
     context: &Context,
     credential: &Credential,
     result: &Result<Token, Refusal>,

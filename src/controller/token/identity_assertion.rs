@@ -1,13 +1,18 @@
 //! The client assertion of an application that trusts the operator's identity: a token of that identity for Entra ID.
 
+use std::time::Instant;
+
 use secrecy::SecretString;
 
-use super::{exchange::not_leading, identity};
+use super::{
+    exchange::{measure, not_leading},
+    identity,
+};
 use crate::{
     Reason,
     controller::context::Context,
     credential::{Credential, Selector},
-    oauth::{self, Class, Material, Refusal, SentSecrets},
+    oauth::{self, Class, Local, Material, Refusal, SentSecrets, Token},
     whole_second,
 };
 
@@ -31,18 +36,30 @@ pub(in crate::controller) async fn assertion(
     if !context.may_act() {
         return Err(not_leading());
     }
+    let begun = Instant::now();
+    let result = token(context, &own, selector, &local).await;
+    measure(context, &own, &result, begun);
+    Ok(result?.secret)
+}
+
+/// Requests the token. The Azure Arc agent answers the first request with a challenge: both count as one.
+async fn token(
+    context: &Context,
+    own: &Credential,
+    selector: &Selector,
+    local: &Local,
+) -> Result<Token, Refusal> {
     let resource = own.request.resources.first().map_or("", String::as_str);
-    let request = oauth::identity_request(&local, selector, resource);
+    let request = oauth::identity_request(local, selector, resource);
     let mut echo = SentSecrets::of(&request);
     let sent = whole_second(context.clock.now());
-    let mut raw = context.http.send(&credential.issuer, request).await?;
-    if let Some(proved) = identity::after_challenge(context, &local, &raw).await? {
+    let mut raw = context.http.send(&own.issuer, request).await?;
+    if let Some(proved) = identity::after_challenge(context, local, &raw).await? {
         let request = oauth::identity_request(&proved, selector, resource);
         echo = SentSecrets::of(&request);
-        raw = context.http.send(&credential.issuer, request).await?;
+        raw = context.http.send(&own.issuer, request).await?;
     }
     let now = context.clock.now();
-    let token = oauth::answer_to(&own, &raw, sent, now)
-        .map_err(|refusal| oauth::explained(refusal, &own, &raw, &echo, now))?;
-    Ok(token.secret)
+    oauth::answer_to(own, &raw, sent, now)
+        .map_err(|refusal| oauth::explained(refusal, own, &raw, &echo, now))
 }

@@ -289,12 +289,14 @@ pub(in crate::controller) async fn digest(
         .digest_key
         .get(&context.metrics)
         .await
-        .map_err(|_| {
-            Refusal::local(
-                Class::Transient,
-                Reason::KubernetesUnavailable,
-                "the operator's digest key cannot be read; apicred tries again",
-            )
+        .map_err(|trouble| {
+            let step = match trouble {
+                Trouble::Invalid => {
+                    "the operator's Secret apicred-digest-key is damaged; an administrator must delete it, and apicred creates a new one"
+                }
+                _ => "the operator's digest key cannot be read; apicred tries again",
+            };
+            Refusal::local(Class::Transient, Reason::KubernetesUnavailable, step)
         })?;
     let mut secrets = vec![material.fingerprint_input()];
     secrets.extend(grant_inputs.iter().map(ExposeSecret::expose_secret));

@@ -120,7 +120,13 @@ impl Metrics {
     pub fn called(&self, operation: &'static str, result: &'static str, took: Option<Duration>) {
         self.count(Id::KubernetesRequests, &[operation, result]);
         if let Some(took) = took {
-            self.observe(Id::KubernetesDuration, &[operation], took.as_secs_f64());
+            // Two results only: each one has as many series as the operations have buckets.
+            let done = if result == "ok" { "ok" } else { "failed" };
+            self.observe(
+                Id::KubernetesDuration,
+                &[operation, done],
+                took.as_secs_f64(),
+            );
         }
     }
 

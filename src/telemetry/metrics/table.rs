@@ -105,7 +105,7 @@ macro_rules! table {
 
 table! {
     BuildInfo: "apicred_build_info", Kind::Gauge, None, BUILD, Process, "0.1.0",
-        "Always 1; the labels are the version and the source revision of the program";
+        "Always 1; the labels are the version of the program and its source revision, which is unknown unless APICRED_REVISION was set at its build";
     Leader: "apicred_leader", Kind::Gauge, None, &[], Process, "0.1.0",
         "1 if this process leads, 0 if it stands by";
     LogLinesDropped: "apicred_log_lines_dropped_total", Kind::Counter, None, &[], Process, "0.1.0",
@@ -145,7 +145,7 @@ table! {
     RotationsStopped: "apicred_client_rotations_stopped", Kind::Gauge, None, &[STOPPED], Leader, "0.1.0",
         "ApiClients whose rotation waits for somebody or for the issuer (condition RotationBlocked), or whose last one failed (RotationFailed)";
     TokenRequests: "apicred_token_requests_total", Kind::Counter, None, TOKEN_REQUESTS, Leader, "0.1.0",
-        "Token requests to issuers, repeated ones included; a grant and an issuer have series from the first reconciliation of an ApiCredential with both";
+        "Token requests to issuers, repeated ones and those for a client assertion included; a grant and an issuer have series from the first reconciliation of an ApiCredential with both";
     TokenRequestDuration: "apicred_token_request_duration_seconds", OF_TOKEN_REQUESTS, SECONDS, &[RESULTS], Leader, "0.1.0",
         "Time from sending a token request to the end of the answer, or to the failure";
     InFlight: "apicred_requests_in_flight", Kind::Gauge, None, &[], Leader, "0.1.0",
@@ -168,8 +168,8 @@ table! {
         "Duration of a reconciliation of an ApiCredential";
     KubernetesRequests: "apicred_kubernetes_requests_total", Kind::Counter, None, &[OPERATIONS, TROUBLES], Leader, "0.1.0",
         "Requests to the Kubernetes API, without watches";
-    KubernetesDuration: "apicred_kubernetes_request_duration_seconds", OF_KUBERNETES, SECONDS, &[OPERATIONS], Leader, "0.1.0",
-        "Duration of a request to the Kubernetes API until its answer is accepted, repetitions included";
+    KubernetesDuration: "apicred_kubernetes_request_duration_seconds", OF_KUBERNETES, SECONDS, &[OPERATIONS, DONE], Leader, "0.1.0",
+        "Duration of a request to the Kubernetes API until its answer is accepted, repetitions included; result: ok, or failed for every other result of apicred_kubernetes_requests_total";
     WriteConflicts: "apicred_secret_write_conflicts_total", Kind::Counter, None, &[], Leader, "0.1.0",
         "Writes of target Secrets that the API server rejected because of a conflict";
     ForeignWrites: "apicred_foreign_writes_total", Kind::Counter, None, &[], Leader, "0.1.0",

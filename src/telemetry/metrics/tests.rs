@@ -47,6 +47,7 @@ fn full(format: Format) -> String {
     metrics.reconciled("renewed", Duration::from_mins(5));
     metrics.called("get_secret", "ok", Some(Duration::from_millis(3)));
     metrics.called("get_secret", "unwanted", None);
+    metrics.called("get_secret", "unavailable", Some(Duration::from_secs(20)));
     metrics.replaced(-20.0);
     metrics.replaced(1000.0);
     metrics.renewed(0.5);
@@ -290,7 +291,9 @@ fn a_histogram_counts_up_to_each_bound() {
         "apicred_reconcile_duration_seconds_bucket{outcome=\"renewed\",le=\"75.0\"} 1",
         "apicred_reconcile_duration_seconds_bucket{outcome=\"renewed\",le=\"+Inf\"} 2",
         "apicred_kubernetes_requests_total{operation=\"get_secret\",result=\"unwanted\"} 1",
-        "apicred_kubernetes_request_duration_seconds_count{operation=\"get_secret\"} 1",
+        "apicred_kubernetes_request_duration_seconds_count{operation=\"get_secret\",result=\"ok\"} 1",
+        "apicred_kubernetes_request_duration_seconds_sum{operation=\"get_secret\",result=\"failed\"} 20.0",
+        "apicred_kubernetes_request_duration_seconds_count{operation=\"patch_secret\",result=\"failed\"} 0",
         "apicred_token_requests_total{grant=\"ClientCredentials\",result=\"ok\",issuer=\"contoso\"} 1",
         "apicred_token_requests_total{grant=\"RefreshToken\",result=\"throttled\",issuer=\"contoso\"} 0",
         "apicred_issuers{kind=\"ClusterTokenIssuer\",ready=\"false\"} 5",
