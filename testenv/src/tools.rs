@@ -71,7 +71,9 @@ impl ControlPlane {
     ) -> Result<FluxApply, Error> {
         FLUX.build(&["flux"]).await?;
         let program = FLUX.path("flux")?;
-        let mut args = vec![format!("{}s", timeout.as_secs())];
+        // Its polls are a second apart. One that begins at the deadline may fail with another text than that of a timeout.
+        let timeout = timeout + Duration::from_millis(500);
+        let mut args = vec![format!("{}ms", timeout.as_millis())];
         args.extend(checks.map(|file| file.display().to_string()));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let told = self
