@@ -154,6 +154,6 @@ image-oci: ## assemble the image without a container engine, in target/image/ (I
 
 image-test: image-oci ## run the operator of that image in its own root, against a control plane
 	APICRED_TEST_IMAGE=$(CURDIR)/$(IMAGE_FILE) \
-	  $(CARGO) test --locked -p apicred --test cluster -- the_operator_needs_nothing_that_its_image_lacks
+	  $(CARGO) test --locked -p apicred --features otel --test cluster -- the_operator_needs_nothing_that_its_image_lacks
 
 .PHONY: help demo test properties chaos lint audit sbom fuzz crds chart-docs manifests metrics cluster bench bench-rival plugin fmt image image-oci image-test
