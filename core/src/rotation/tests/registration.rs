@@ -31,6 +31,7 @@ fn answer(status: u16, body: &Value) -> RawAnswer {
         status,
         content_type: Some("application/json".to_owned()),
         content_encoding: None,
+        limit_reset: None,
         retry_after: (status == 429).then(|| "7".to_owned()),
         challenge: None,
         date: None,
