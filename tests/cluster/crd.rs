@@ -5,7 +5,7 @@ mod issuers;
 
 use std::path::{Path, PathBuf};
 
-use apicred::api::{ApiCredential, ClusterTokenIssuer, TokenIssuer, crd};
+use apicred::api::{ApiCredential, TokenIssuer, crd};
 use kube::{
     Api, Resource,
     api::{ApiResource, DynamicObject, ListParams, PostParams},

@@ -22,7 +22,8 @@ impl Place {
         let namespaces: Api<Namespace> = Api::all(self.kube.clone());
         let patch = json!({ "metadata": { "labels": { "apicred-test-team": label } } });
         let patch = Patch::Merge(patch);
-        let edited = namespaces.patch(&self.namespace, &PatchParams::default(), &patch);
+        let params = PatchParams::default();
+        let edited = namespaces.patch(&self.namespace, &params, &patch);
         edited.await.expect("a label");
     }
 
@@ -221,7 +222,8 @@ fn a_client_at_an_issuer_that_its_secret_does_not_name_is_not_ready() {
             .await;
         assert!(told.contains("ServiceAccount sync"), "{told}");
         let patch = Patch::Merge(account(json!(origin)));
-        let edited = accounts.patch("sync", &PatchParams::default(), &patch);
+        let params = PatchParams::default();
+        let edited = accounts.patch("sync", &params, &patch);
         edited.await.expect("an annotation");
         place.client_says("account", "True", "ClientValid").await;
     });

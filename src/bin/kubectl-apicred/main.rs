@@ -5,6 +5,11 @@
 //! [`apicred::oauth::sign_in`], sent by [`apicred::oauth::http`], and bound by [`apicred::credential::binding`], as in
 //! the operator.
 
+#![cfg_attr(
+    test,
+    allow(clippy::too_many_lines, reason = "a table of cases is one function")
+)]
+
 mod authentication;
 mod browser;
 mod callback;
