@@ -48,6 +48,8 @@ impl EachCredential for Load {
         };
         self.each(&mut |one| see(one, &info));
     }
+
+    fn each_rotation(&self, _: &mut dyn FnMut([&str; 2], i64)) {}
 }
 
 fn main() {

@@ -89,9 +89,19 @@ pub(crate) struct Run {
     #[arg(long, env = "APICRED_INSTANCE_FILE", value_name = "FILE")]
     pub(crate) instance_file: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) rotations: Rotations,
+    #[command(flatten)]
     pub(crate) notify: Notify,
     #[command(flatten)]
     pub(crate) identity: Identity,
+}
+
+/// How client credentials are rotated.
+#[derive(Args)]
+pub(crate) struct Rotations {
+    /// For demonstrations: a new client credential is tried for seconds and not for minutes. Replicas of Entra ID lag for longer.
+    #[arg(long, hide = true)]
+    pub(crate) fast_rotations: bool,
 }
 
 /// The names in the command that gives the right to notify pods.

@@ -125,6 +125,7 @@ fn operate(run: Run) -> Result<(), String> {
         lease_name,
         instance_file,
         otlp_endpoint,
+        rotations,
         notify,
     } = run;
     install_crypto_provider()?;
@@ -159,7 +160,7 @@ fn operate(run: Run) -> Result<(), String> {
             issuer_proxy: proxy(issuer_proxy, &issuer_no_proxy)?,
             issuer_cas: ca_file.as_deref().map_or_else(|| Ok(Vec::new()), cas)?,
             instance,
-            rotation: RotationPace::default(),
+            rotation: RotationPace::of(rotations.fast_rotations),
             identity: identity.into(),
         },
         admin_listen,

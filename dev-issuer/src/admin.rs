@@ -96,6 +96,7 @@ fn router(issuer: Arc<DevIssuer>) -> Router {
         )
         .route("/devices/{user_code}", put(decide_device))
         .route("/clients/{id}/secrets", put(set_secrets))
+        .route("/clients/{id}/certificates", put(set_certificates))
         .route("/clients/{id}/lifetime", put(set_lifetime))
         .route("/clients/{id}/credentials", get(credentials))
         .route("/graph", put(set_graph))
@@ -143,6 +144,14 @@ async fn set_secrets(State(issuer): App, Path(id): Path<String>, body: bytes::By
             "send a list of {\"value\": …, \"expires\": an RFC 3339 time or nothing}",
         ),
     }
+}
+
+async fn set_certificates(
+    State(issuer): App,
+    Path(id): Path<String>,
+    Json(certificates): Json<Vec<String>>,
+) -> Response {
+    done(issuer.set_certificates(&id, certificates))
 }
 
 async fn set_lifetime(

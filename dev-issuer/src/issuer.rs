@@ -151,6 +151,13 @@ impl DevIssuer {
         self.change(client, |client| client.secrets = secrets)
     }
 
+    /// Replaces the certificates (PEM) by which a client signs assertions for Entra.
+    pub fn set_certificates(&self, client: &str, certificates: Vec<String>) -> Result<(), Error> {
+        self.change(client, |client| {
+            client.certificates = certificates;
+        })
+    }
+
     /// Replaces the life of a client's tokens, in whole seconds. Tokens that are out keep theirs.
     pub fn set_lifetime(&self, client: &str, lifetime: Duration) -> Result<(), Error> {
         self.change(client, |client| {

@@ -14,6 +14,7 @@ use crate::{
     proxy::Proxy,
     rotation::{Pace, Trials},
 };
+use jiff::SignedDuration;
 
 /// What an installation sets.
 #[derive(Clone)]
@@ -53,6 +54,31 @@ pub struct RotationPace {
     pub trials: Trials,
     /// How long steps wait for others.
     pub pace: Pace,
+}
+
+impl RotationPace {
+    /// The default, or one for issuers whose replicas do not lag.
+    pub fn of(fast: bool) -> Self {
+        let seconds = SignedDuration::from_secs;
+        let usual = Self::default();
+        if !fast {
+            return usual;
+        }
+        Self {
+            trials: Trials {
+                gap: seconds(2),
+                in_row: 3,
+                over: seconds(4),
+                ..usual.trials
+            },
+            pace: Pace {
+                settles: seconds(5),
+                between_writes: seconds(1),
+                again: seconds(2),
+                ..usual.pace
+            },
+        }
+    }
 }
 
 /// The namespaces that an operator watches.

@@ -142,6 +142,9 @@ fn what_the_issuer_refuses_is_reported_and_costs_nothing() {
             blocked.is_some_and(|c| c.message.contains("policy of the tenant")),
             "{status:?}"
         );
+        // It is in the annotation, so that the next process says the same.
+        rig.says("RotationFailed", "a policy of the tenant does not allow it")
+            .await;
         assert_eq!(rig.at_issuer(CredentialKind::Secret), first);
         // What an answer hides is found and removed, and the rotation goes on when it can.
         let graph = |effect| Fault {

@@ -1,6 +1,7 @@
 //! What one process knows beyond the Secret. It is lost with the process, and each state says how to go on without it.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::{
     observed::{Application, Slot},
@@ -14,7 +15,7 @@ const MOST_PROOFS: usize = 4;
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Why a call to the issuer's management API did not do what it should.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Class {
     /// Too many requests.
     Throttled,
@@ -36,6 +37,24 @@ pub enum Class {
     Invalid,
     /// Worth trying again: no answer, or a server's error.
     Transient,
+}
+
+impl Class {
+    /// What it means, where nothing else is known of the answer.
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Throttled => "it received too many requests",
+            Self::Conflict => "another change was in progress",
+            Self::Policy => "a policy of the tenant does not allow it",
+            Self::Permission => "the caller lacks a permission, or does not own the application",
+            Self::Proof => "it did not accept the proof of possession",
+            Self::Token => "it did not accept the token of the caller",
+            Self::Caller => "there was no valid token to call it with",
+            Self::NoApplication => "it does not know the application",
+            Self::Invalid => "it did not accept the request",
+            Self::Transient => "it did not answer",
+        }
+    }
 }
 
 /// A call that failed.

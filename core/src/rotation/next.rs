@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    memory::{Memory, later},
+    memory::{Class, Memory, later},
     observed::{Application, Facts, Key, Observed, Same, number},
     settings::{FRESH, Kind, RotationSettings, SKEW, SWEEP},
     state::{Failure, Known, Noted, Phase, Record, Why},
@@ -238,7 +238,12 @@ impl Decision<'_> {
             why,
             times: before.saturating_add(1),
             requested: None,
+            class: self.refusal().filter(|_| why == Why::AddRefused),
         }
+    }
+
+    fn refusal(&self) -> Option<Class> {
+        self.memory.refused.as_ref().map(|(_, fault)| fault.class)
     }
 
     /// Did apicred make it, or did somebody name it?

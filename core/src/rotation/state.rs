@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::memory::Class;
 use crate::api::names;
 
 /// Form of the annotation. Another one is left alone.
@@ -100,6 +101,19 @@ pub struct Failure {
     /// The value of `rotate-requested-at` that it was to answer. A later request does not wait for the pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<String>,
+    /// Why the issuer refused to add it. None: another failure, or one that an earlier version noted.
+    #[serde(
+        default,
+        deserialize_with = "known_class",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub class: Option<Class>,
+}
+
+/// A class that a later version adds is not known here, and the rest is read all the same.
+fn known_class<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Class>, D::Error> {
+    let value = serde_json::Value::deserialize(source)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 /// Why a rotation failed.

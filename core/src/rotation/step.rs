@@ -224,7 +224,10 @@ impl Failure {
             Why::NotProven => "no token came with the new client credential",
             Why::NextRemoved => "the new client credential disappeared from the Secret",
         };
-        format!("{what}; the one before it stays in use, and apicred tries again")
+        let because = self
+            .class
+            .map_or(String::new(), |class| format!(": {}", class.words()));
+        format!("{what}{because}; the one before it stays in use, and apicred tries again")
     }
 }
 

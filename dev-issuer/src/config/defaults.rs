@@ -47,6 +47,8 @@ impl Default for Config {
     }
 }
 
+/// Id of the application that replaces its own certificate. The admin API gives it the first one.
+const ROLLING: &str = "00000000-0000-4000-8000-0000000000e1";
 /// Id of the API in the middle, as a client and as a resource.
 const MIDDLE: &str = "00000000-0000-4000-8000-0000000000c1";
 
@@ -78,6 +80,11 @@ fn clients() -> Vec<Client> {
                 .lifetime(Duration::from_mins(1)),
         ),
         Client::new("demo-no-roles").secret("no-roles~secret.1"),
+        // May read itself and remove the certificate before the new one.
+        Client::new(ROLLING)
+            .role("demo", "Records.Read")
+            .role("graph", "Application.ReadWrite.OwnedBy")
+            .owns(ROLLING),
         // A program on someone's machine.
         Client::new("demo-cli")
             .public()

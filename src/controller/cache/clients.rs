@@ -258,6 +258,18 @@ impl Clients {
         counts
     }
 
+    /// When the next rotation of each begins, Unix seconds, by namespace and name.
+    pub(in crate::controller) fn next_rotations(&self) -> Vec<(Key, i64)> {
+        let held = lock(&self.held);
+        let next = |(key, client): (&Key, &Arc<CachedClient>)| {
+            let at = client.status.as_ref()?.next_rotation_at.as_ref()?;
+            Some((key.clone(), at.0.as_second()))
+        };
+        let mut all: Vec<_> = held.clients.iter().filter_map(next).collect();
+        all.sort();
+        all
+    }
+
     /// Has the status of these checked.
     pub(in crate::controller) fn check(&self, keys: impl IntoIterator<Item = Key>) {
         lock(&self.unchecked).extend(keys);

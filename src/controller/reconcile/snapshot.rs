@@ -174,4 +174,10 @@ impl EachCredential for Each {
             see(&one, &info);
         }
     }
+
+    fn each_rotation(&self, see: &mut dyn FnMut([&str; 2], i64)) {
+        for (key, at) in self.context.clients.next_rotations() {
+            see([key.namespace.as_str(), key.name.as_str()], at);
+        }
+    }
 }

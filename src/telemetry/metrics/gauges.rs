@@ -101,6 +101,8 @@ pub trait EachCredential {
     fn each(&self, see: &mut dyn FnMut(&OneCredential<'_>));
     /// Hands over what each of them is.
     fn each_info(&self, see: &mut dyn FnMut(&OneCredential<'_>, &Info<'_>));
+    /// Hands over namespace and name of each client, and when its next rotation begins, Unix seconds.
+    fn each_rotation(&self, see: &mut dyn FnMut([&str; 2], i64));
 }
 
 /// Writes what is known of this process.
@@ -184,6 +186,9 @@ pub(super) fn credentials(page: &mut Page, all: &dyn EachCredential) {
         ];
         page.series(metric, &labels, Value::Count(1));
     });
+    let metric = Id::NextRotation.metric();
+    page.begin(metric);
+    all.each_rotation(&mut |client, at| page.series(metric, &client, Value::Whole(at)));
 }
 
 /// A metric with one series; without one if the value is not known.

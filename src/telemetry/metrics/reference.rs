@@ -36,7 +36,7 @@ pub fn page() -> String {
         &mut page,
         Scope::Credential,
         "Each credential",
-        "Only with the chart value `metrics.perCredential: true` (`--metrics-per-credential`): 10,000 credentials are 60,000 series.\n\n",
+        "Only with the chart value `metrics.perCredential: true` (`--metrics-per-credential`): 10,000 credentials are 60,000 series. Each `ApiClient` with `rotation` has one more.\n\n",
     );
     page.push_str(LABELS);
     labels(&mut page);

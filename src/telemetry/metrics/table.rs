@@ -196,6 +196,8 @@ table! {
         "Unix time at which the client secret or certificate expires; no series if that is not known";
     CredentialInfo: "apicred_credential_info", Kind::Gauge, None, CREDENTIAL_INFO, Credential, "0.1.0",
         "Always 1; the labels are the issuer, the API and the target Secret of the ApiCredential";
+    NextRotation: "apicred_client_next_rotation_timestamp_seconds", Kind::Gauge, SECONDS, CREDENTIAL, Credential, "0.1.0",
+        "Unix time at which the next rotation of the ApiClient begins (status.nextRotationAt); no series without rotation, or while one is in progress";
 }
 
 impl Id {

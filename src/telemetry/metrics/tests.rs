@@ -33,6 +33,10 @@ fn full(format: Format) -> String {
             };
             self.each(&mut |one| see(one, &info));
         }
+
+        fn each_rotation(&self, see: &mut dyn FnMut([&str; 2], i64)) {
+            see(["secops", "defender"], 1_900_000_000);
+        }
     }
     let metrics = Metrics::default();
     let issuer = cluster("contoso");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     api::names,
     fixtures::at,
-    rotation::{Failure, Known, Names, Noted, Phase, Place, Record, Why},
+    rotation::{Class, Failure, Known, Names, Noted, Phase, Place, Record, Why},
 };
 
 fn known(id: &str) -> Known {
@@ -49,6 +49,7 @@ fn every_state_is_read_as_it_was_written() {
                 why: Why::NotProven,
                 times: 2,
                 requested: Some("before".to_owned()),
+                class: Some(Class::Policy),
             }),
             ..Record::default()
         };
@@ -56,6 +57,32 @@ fn every_state_is_read_as_it_was_written() {
         assert_eq!(Record::read(&written), Noted::Record(Box::new(record)));
     }
     assert_eq!(Record::read(&BTreeMap::new()), Noted::Absent);
+}
+
+/// The answer is in the memory of the process that got it; the class is noted, so that a restart does not lose the reason.
+#[test]
+fn why_the_issuer_refused_is_noted() {
+    let failure = |class: &str| {
+        let state = r#"{"name":"Steady"}"#;
+        let failed =
+            format!(r#"{{"at":"2026-01-01T00:00:00Z","why":"AddRefused","times":1{class}}}"#);
+        let text = format!(r#"{{"v":1,"state":{state},"n":1,"failure":{failed}}}"#);
+        let annotations = BTreeMap::from([(names::ROTATION.to_owned(), text)]);
+        match Record::read(&annotations) {
+            Noted::Record(record) => record.failure.expect("a failure"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let policy = failure(r#","class":"Policy""#);
+    assert_eq!(policy.class, Some(Class::Policy));
+    let said = policy.message();
+    assert!(
+        said.contains("refused to add") && said.contains("policy of the tenant"),
+        "{said}"
+    );
+    // Of an earlier version, and of a later one.
+    assert_eq!(failure("").class, None);
+    assert_eq!(failure(r#","class":"Unheard""#).class, None);
 }
 
 #[test]

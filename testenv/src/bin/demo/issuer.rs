@@ -105,6 +105,29 @@ impl Issuer {
             .map_err(|error| format!("the dev-issuer's admin API did not take a lifetime: {error}"))
     }
 
+    /// Registers the certificate (PEM) of a client, in place of those that it has.
+    pub(crate) async fn set_certificate(&self, client: &str, certificate: &str) -> Outcome<()> {
+        let url = format!("{}/clients/{client}/certificates", self.admin);
+        let request = self.client.put(url).json(&json!([certificate]));
+        let answer = request.send().await;
+        answer
+            .and_then(reqwest::Response::error_for_status)
+            .map(drop)
+            .map_err(|error| {
+                format!("the dev-issuer's admin API did not take a certificate: {error}")
+            })
+    }
+
+    /// How many certificates a client has.
+    pub(crate) async fn certificates(&self, client: &str) -> Outcome<usize> {
+        let failed =
+            |error: reqwest::Error| format!("the dev-issuer's credentials cannot be read: {error}");
+        let url = format!("{}/clients/{client}/credentials", self.admin);
+        let answer = self.client.get(url).send().await.map_err(failed)?;
+        let all: Vec<Value> = answer.json().await.map_err(failed)?;
+        Ok(all.len())
+    }
+
     /// The issuer's own counters.
     pub(crate) async fn stats(&self) -> Outcome<Value> {
         let failed =

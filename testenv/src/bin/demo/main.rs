@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `main.rs` | what is asked for, signals, the end |
 //! | `stage.rs` | everything that is up, and how it goes down again |
-//! | `story.rs`, `trouble.rs` | what is shown, scene by scene |
+//! | `story.rs`, `renewal.rs`, `trouble.rs` | what is shown, scene by scene |
 //! | `cluster.rs` | a control plane of our own or the user's cluster; kubectl and helm |
 //! | `operator.rs` | chart, ServiceAccount, process |
 //! | `issuer.rs` | the dev-issuer's process, its admin API and the protected API |
+//! | `keys.rs` | the first certificate of a client |
 //! | `token.rs` | a token as a pod would read it; it is never printed |
 //! | `children.rs` | processes and a folder that end with us, however we end |
 //! | `console.rs` | lines with the time |
@@ -16,7 +17,9 @@ mod children;
 mod cluster;
 mod console;
 mod issuer;
+mod keys;
 mod operator;
+mod renewal;
 mod stage;
 mod story;
 mod token;

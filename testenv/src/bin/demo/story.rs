@@ -6,23 +6,19 @@ use testenv::wait_until;
 
 use crate::children::Folder;
 use crate::issuer::Issuer;
+use crate::renewal::{self, CLIENT, SHORT_LIFE};
 use crate::{Outcome, Wishes, cluster::Cluster, console::Console, operator, operator::Operator};
 use crate::{source, stage::Stage, token::Token, trouble};
 
 /// Where the demo's credentials live (`examples/demo/`).
 pub(crate) const NAMESPACE: &str = "apicred-demo";
 
-/// Life of the tokens whose rotation is watched. They are renewed at about half of it.
-const SHORT_LIFE: u64 = 40;
-/// Long enough for two rotations.
-const WATCH: Duration = Duration::from_secs(44);
-
 /// Plays everything.
 pub(crate) async fn tell(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcome<()> {
     set_up(console, wishes, stage).await?;
     first_tokens(console, stage).await?;
     call_apis(console, stage).await?;
-    rotation(console, stage).await?;
+    renewal::renewal(console, stage).await?;
     trouble::wrong_secret(console, stage).await?;
     count(console, stage).await
 }
@@ -45,7 +41,7 @@ async fn set_up(console: &Console, wishes: &Wishes, stage: &mut Stage) -> Outcom
     let issuer = console
         .during("the dev-issuer", Issuer::start(stage.folder()?))
         .await?;
-    issuer.set_lifetime("demo-short", SHORT_LIFE).await?;
+    issuer.set_lifetime(CLIENT, SHORT_LIFE).await?;
     console.step(&format!(
         "an issuer with the API of Entra ID, and its own CA, runs at {}",
         issuer.origin
@@ -196,71 +192,6 @@ async fn call_apis(console: &Console, stage: &Stage) -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-async fn rotation(console: &Console, stage: &mut Stage) -> Outcome<()> {
-    console.scene(&format!(
-        "4. renewal: tokens that expire after {SHORT_LIFE} s, with an API call every second"
-    ));
-    apply(console, stage, "3-short-lived.yaml").await?;
-    ready(stage, "ticket-sync", "True").await?;
-    let began = Instant::now();
-    let (mut calls, mut accepted, mut last) = (0_u32, 0_u32, String::new());
-    let mut rotations = 0_u32;
-    let mut every_second = tokio::time::interval(Duration::from_secs(1));
-    while began.elapsed() < WATCH {
-        every_second.tick().await;
-        stage.check()?;
-        let token = Token::read(stage.cluster()?, "ticket-sync-token").await?;
-        let (status, _) = stage.issuer()?.call_api("demo/whoami", &token).await?;
-        calls += 1;
-        accepted += u32::from(status.is_success());
-        let left = token.seconds_left(now())?;
-        let id = token.id()?;
-        if id != last {
-            rotations += u32::from(!last.is_empty());
-            let what = if last.is_empty() {
-                "the first token"
-            } else {
-                "a NEW token"
-            };
-            console.step(&format!("{what} ({id}), {left} s left: HTTP {status}"));
-            last = id;
-        } else if calls.is_multiple_of(5) || !status.is_success() {
-            console.step(&format!("  {left:2} s left, {calls} calls, HTTP {status}"));
-        }
-    }
-    console.step(&format!(
-        "{accepted} of {calls} calls succeeded, with {rotations} renewals"
-    ));
-    if accepted != calls {
-        return Err(format!(
-            "there was a gap: {} of {calls} calls were refused",
-            calls - accepted
-        ));
-    }
-    if rotations == 0 {
-        return Err(format!("no renewal within {} s", WATCH.as_secs()));
-    }
-    let args = ["-n", NAMESPACE, "get", "ac", "ticket-sync", "-o"];
-    let path = "jsonpath={.status.conditions[?(@.type==\"LifetimeAtRisk\")].message}";
-    let warning = stage
-        .cluster()?
-        .kubectl(&[&args[..], &[path]].concat())
-        .await?;
-    if !warning.is_empty() {
-        console.step("this lifetime is too short for pods, and the credential reports it:");
-        console.block(&warning);
-    }
-    Ok(())
-}
-
-fn now() -> i64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or_default()
 }
 
 async fn count(console: &Console, stage: &Stage) -> Outcome<()> {
